@@ -1,0 +1,102 @@
+import type { Clock } from "./clock.ts";
+import { abortError, LongshoreError, type Stage } from "./error.ts";
+
+/** Name of an endpoint, unique among those a place knows. */
+export type EndpointId = string;
+/** Whose request it is. */
+export type TenantId = string;
+/**
+ * Where something is processed, as a path from wide to narrow: `eu`, `eu/de`, `eu/de/store-7`. A rule that names a zone
+ * allows everything inside it. `device` is the zone of the caller's own machine and lies inside every other.
+ */
+export type ZoneId = string;
+/** A word of the operator's policy for how sensitive an input is. A word that the policy does not know is denied. */
+export type DataClass = string;
+/** How far a place is believed: `none` < `listed` in the operator's directory < `operated` by the same operator < `attested`. */
+export type TrustLevel = "none" | "listed" | "operated" | "attested";
+
+const trustOrder: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
+
+/** Position of a trust level in the order from `none` (0) to `attested` (3). */
+export function trustRank(level: TrustLevel): number {
+  return trustOrder.indexOf(level);
+}
+
+/** The less believed of two levels. */
+export function leastTrust(a: TrustLevel, b: TrustLevel): TrustLevel {
+  return trustRank(a) <= trustRank(b) ? a : b;
+}
+
+/** Tells whether `zone` lies inside one of `allowed`. */
+export function zoneWithin(zone: ZoneId, allowed: readonly ZoneId[]): boolean {
+  if (zone === "device") return true;
+  return allowed.some((outer) => zone === outer || zone.startsWith(`${outer}/`));
+}
+
+/** Rules that travel with a request and hold on every path, retries and back-ups included. They only ever narrow. */
+export interface Rules {
+  /** Zones in which it may be processed; undefined allows any zone that the data class allows. */
+  readonly zones?: readonly ZoneId[];
+  readonly dataClass: DataClass;
+  readonly leastTrust: TrustLevel;
+}
+
+/** W3C trace context. */
+export interface TraceContext {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly sampled: boolean;
+}
+
+/** What every operation carries, always last; it replaces loose signal, deadline and tenant parameters. */
+export interface Call {
+  readonly id: string;
+  readonly abort: AbortSignal;
+  /** Instant on the local Clock after which the answer is worthless; Infinity for none. Remaining time on the wire. */
+  readonly deadlineMs: number;
+  readonly tenant: TenantId;
+  readonly rules: Rules;
+  /** Endpoints the request has been through, so that it never comes back. */
+  readonly path: readonly EndpointId[];
+  readonly trace?: TraceContext;
+  readonly idempotencyKey?: string;
+}
+
+/** A call for housekeeping that no caller's rules bind: loading, probing, profiling. */
+export function housekeepingCall(id: string, abort: AbortSignal = new AbortController().signal): Call {
+  return {
+    id,
+    abort,
+    deadlineMs: Infinity,
+    tenant: "local",
+    rules: { dataClass: "public", leastTrust: "none" },
+    path: [],
+  };
+}
+
+/** Throws when the call was cancelled or its deadline has passed. */
+export function checkCall(call: Call, clock: Clock, stage: Stage): void {
+  if (call.abort.aborted) throw abortError(call.abort, stage);
+  if (clock.nowMs() > call.deadlineMs) {
+    throw new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done");
+  }
+}
+
+/**
+ * A call that ends when `parent` ends or when `abort` of the result is fired by its owner. Dispose it when the work is
+ * over, so that long-lived parents do not collect listeners.
+ */
+export function childCall(
+  parent: Call,
+  change: Partial<Omit<Call, "abort">> = {},
+): { readonly call: Call; cancel(reason: LongshoreError): void } & Disposable {
+  const controller = new AbortController();
+  const follow = (): void => controller.abort(parent.abort.reason);
+  if (parent.abort.aborted) follow();
+  else parent.abort.addEventListener("abort", follow, { once: true });
+  return {
+    call: { ...parent, ...change, abort: controller.signal },
+    cancel: (reason) => controller.abort(reason),
+    [Symbol.dispose]: () => parent.abort.removeEventListener("abort", follow),
+  };
+}

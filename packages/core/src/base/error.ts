@@ -1,0 +1,66 @@
+import { type Code, type Reason, reasons } from "./reasons.ts";
+
+/** Where on the path of a request it failed. */
+export type Stage =
+  | "resolve"
+  | "plan"
+  | "encode"
+  | "transport"
+  | "identify"
+  | "admission"
+  | "queue"
+  | "execute"
+  | "decode";
+
+const brandName = "LongshoreError";
+
+/**
+ * The one error class. `code` and `retryable` follow from `reason` through the table in `reasons.ts`. The message says
+ * what was attempted, with which values and limits, and what the reader can do; never tensor content, credentials,
+ * paths of the machine, or stacks.
+ */
+export class LongshoreError extends Error {
+  readonly reason: Reason;
+  readonly stage: Stage;
+  /** How long to wait before trying again, in milliseconds, when the refusing side said so. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    reason: Reason,
+    stage: Stage,
+    message: string,
+    options: { readonly cause?: unknown; readonly retryAfterMs?: number } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = brandName;
+    this.reason = reason;
+    this.stage = stage;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  get code(): Code {
+    return reasons[this.reason].code;
+  }
+
+  get retryable(): boolean {
+    return reasons[this.reason].retryable;
+  }
+
+  /** Survives two installed copies of this package, unlike `instanceof` on the class itself. */
+  static is(value: unknown): value is LongshoreError {
+    return value instanceof Error && value.name === brandName && "reason" in value;
+  }
+
+  /** Wraps anything thrown; a LongshoreError passes through unchanged. */
+  static from(thrown: unknown, stage: Stage, attempted: string): LongshoreError {
+    if (LongshoreError.is(thrown)) return thrown;
+    const detail = thrown instanceof Error ? thrown.message : String(thrown);
+    return new LongshoreError("internal", stage, `${attempted} failed: ${detail}`, { cause: thrown });
+  }
+}
+
+/** What the abort of a call means: the caller's own error, or `cancelled`. */
+export function abortError(abort: AbortSignal, stage: Stage): LongshoreError {
+  if (LongshoreError.is(abort.reason)) return abort.reason;
+  return new LongshoreError("cancelled", stage, "the caller cancelled the request", { cause: abort.reason });
+}

@@ -1,0 +1,7 @@
+export * from "./call.ts";
+export * from "./clock.ts";
+export * from "./error.ts";
+export * from "./events.ts";
+export * from "./json.ts";
+export * from "./random.ts";
+export * from "./reasons.ts";

@@ -1,0 +1,41 @@
+/** A source of chance, injected and seeded, so that a run can be replayed. */
+export interface Random {
+  /** The next draw, uniform in [0, 1). */
+  next(): number;
+}
+
+/**
+ * A small fast generator with 32 bits of state (mulberry32, after T. Ettinger), good enough for tie-breaking, jitter
+ * and simulated traffic; not for secrets.
+ */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  return {
+    next(): number {
+      state = (state + 0x6d2b79f5) >>> 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+    },
+  };
+}
+
+/** A draw from the exponential distribution with the given mean. */
+export function exponential(random: Random, mean: number): number {
+  return -mean * Math.log(1 - random.next());
+}
+
+/** A draw from the standard normal distribution (Box and Muller, 1958). */
+export function gaussian(random: Random): number {
+  const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
+  return radius * Math.cos(2 * Math.PI * random.next());
+}
+
+/** A short identifier of 16 hexadecimal digits, unique enough to join log lines and spans. */
+export function randomId(random: Random): string {
+  const word = (): string =>
+    Math.floor(random.next() * 4294967296)
+      .toString(16)
+      .padStart(8, "0");
+  return word() + word();
+}

@@ -1,0 +1,183 @@
+import type { Call, EndpointId, TrustLevel, ZoneId } from "../base/index.ts";
+import type { CodecId } from "../codec/index.ts";
+import type { Estimate } from "../estimate/index.ts";
+import type { Features, ModelDescription, Profile, Segment } from "../model/index.ts";
+import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
+
+/** Which kind of place. */
+export type Tier = "device" | "edge" | "cloud";
+
+/** What a unit of work at a place costs and draws; 0 where nobody says. */
+export interface CostRates {
+  /** Millionths of the currency unit for one second of run time, and for one megabyte in or out. */
+  readonly microsPerSecond: number;
+  readonly microsPerMegabyte: number;
+  /** Power while running, above idle, in watts. */
+  readonly activeWatts: number;
+}
+
+/** A segment that a place serves; undefined parts match anything. */
+export interface SegmentPattern {
+  readonly model: string;
+  readonly version?: string;
+  readonly variant?: string;
+  readonly from?: string;
+  readonly to?: string;
+}
+
+/** What is known of a place beforehand, from the operator's directory. What a place says of itself can only narrow it. */
+export interface EndpointInfo {
+  readonly id: EndpointId;
+  readonly tier: Tier;
+  readonly zone: ZoneId;
+  readonly trust: TrustLevel;
+  /** Base address for dialling; undefined for places in this process. */
+  readonly address?: string;
+  /** Undefined: whatever it offers. `as` is the model's name there (an exported tail may be a model of its own). */
+  readonly serves?: readonly { readonly segment: SegmentPattern; readonly as?: string }[];
+  readonly codecs: readonly CodecId[];
+  readonly state: "none" | "resident" | "movable";
+  /** Whether it answers `offers`; for others offers are inferred from profile and load. */
+  readonly offers: boolean;
+  readonly rates: CostRates;
+}
+
+/** How busy a place is, told on every reply (ORCA `endpoint-load-metrics`). */
+export interface LoadReport {
+  readonly atMs: number;
+  /** 0..1 of the processor. */
+  readonly cpuRatio: number;
+  /** Requests accepted and not finished. */
+  readonly inFlight: number;
+  /** Expected wait of a request that arrives now, before it runs. */
+  readonly queueMs: number;
+}
+
+/** What is asked for when offers are refreshed, off the hot path. */
+export interface OfferQuery {
+  readonly model: string;
+  readonly version?: string;
+  readonly features?: Features;
+}
+
+/**
+ * A promise (or, for foreign servers, an inference) for one segment **along one path**. Always a list: the fastest way
+ * through a zone is worthless to a request that must not go there.
+ */
+export interface Offer {
+  readonly segment: Segment;
+  readonly path: readonly EndpointId[];
+  /** Every zone that the request would be processed in. */
+  readonly zones: readonly ZoneId[];
+  /** The least trust along the path. */
+  readonly trust: TrustLevel;
+  /** Queue and run and forward transfers, without the link from the asker. */
+  readonly completionMs: Estimate;
+  /** Of `completionMs`, the part that is the queue at the time of the offer. */
+  readonly queueMs: number;
+  readonly energyMillijoules: number;
+  readonly costMicros: number;
+  readonly agreementRatio: number;
+  readonly accuracyRatio?: number;
+  /** Bucket of input features that it holds for. */
+  readonly upTo: Features;
+  readonly codecs: readonly CodecId[];
+  readonly expiresAtMs: number;
+  readonly origin: "promised" | "inferred";
+}
+
+/** A tensor that is still arriving: planning and admission need only its spec. */
+export interface IncomingTensor {
+  readonly spec: TensorSpec;
+  readonly byteLength: number;
+  /** Can be read once. */
+  read(call: Call): Promise<Tensor>;
+}
+
+/** Correlated requests with state. */
+export interface SequencePosition {
+  readonly id: string;
+  /** 0 for the first request; each next request has one more. A wrong step is refused. */
+  readonly step: number;
+  readonly end: boolean;
+  /** Carried state: the endpoint starts from this instead of its own copy. */
+  readonly state?: Tensors;
+  /** Ask for the state after this step in the response. */
+  readonly wantState: boolean;
+}
+
+/** One run of a segment. Inputs are the crossing of `segment.from`, by name. */
+export interface InferenceRequest {
+  readonly segment: Segment;
+  readonly inputs: ReadonlyMap<string, Tensor | IncomingTensor>;
+  /** How to carry inputs to this endpoint, by tensor name; absent names travel raw. Local endpoints ignore it. */
+  readonly codecs: Readonly<Record<string, CodecId>>;
+  readonly sequence?: SequencePosition;
+  /** Names of the outputs that are wanted; undefined for all. */
+  readonly outputs?: readonly string[];
+}
+
+/** What happened, in plain figures. Times in milliseconds. */
+export interface StageTime {
+  readonly stage: "queue" | "transform" | "run" | "encode" | "decode" | "send" | "wait" | "network";
+  /** Step, model or codec. */
+  readonly name: string;
+  readonly tookMs: number;
+}
+
+/** The account of one leg: where, which body, and what it took. */
+export interface Account {
+  readonly endpoint: EndpointId;
+  readonly zone: ZoneId;
+  readonly segment: Segment;
+  readonly stages: readonly StageTime[];
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly energy: { readonly millijoules: number; readonly label: "measured" | "estimated" };
+  readonly costMicros: number;
+  /** Accounts of further legs behind it, when the endpoint forwarded. */
+  readonly forwarded: readonly Account[];
+}
+
+export interface InferenceResponse {
+  /** The crossing of `segment.to`, by name. The caller owns them. */
+  readonly outputs: Tensors;
+  readonly confidenceRatio?: number;
+  readonly account: Account;
+  readonly load: LoadReport;
+  /** State after the step, when it was asked for. */
+  readonly state?: Tensors;
+}
+
+/** Notes while a request is under way. */
+export interface Progress {
+  /** The peer acknowledged that many bytes of the body, in all. */
+  acknowledged(bytes: number): void;
+}
+
+/**
+ * **The seam.** The engine here, a server over the network, a Triton, a simulated place and a whole offloader over
+ * several of them are all endpoints.
+ */
+export interface Endpoint {
+  readonly info: EndpointInfo;
+  /** What it knows of a model, or undefined when it does not serve it. */
+  describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
+  /** Off the hot path; fills the view that decisions read. */
+  offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
+  infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
+  /** Idempotent; waits for what is under way. */
+  close(): Promise<void>;
+}
+
+/** A description with the measured facts that go with it. */
+export interface ModelKnowledge {
+  readonly description: ModelDescription;
+  readonly profile?: Profile;
+}
+
+/** Which endpoints there are. */
+export interface Directory {
+  snapshot(): { readonly entries: readonly EndpointInfo[]; readonly ageMs: number };
+  watch(changed: () => void): Disposable;
+}

@@ -1,0 +1,107 @@
+/**
+ * A belief about a quantity (mostly milliseconds) as a distribution: 16 sorted, equally likely values, the same in
+ * memory and on the wire. Value `i` is the quantile at (i + 0.5) / 16, so the mean of the values is the mean of the
+ * belief.
+ *
+ * **Sums are comonotone**: `sum` adds value by value, as if slow came with slow. The mean of a sum is exact whatever the
+ * dependence; its spread is an upper bound, so tails are promised carefully, never boldly. The same rule makes `max`
+ * exact under that dependence.
+ */
+export interface Estimate {
+  readonly values: Float64Array;
+  /** Instant on the Clock of the newest fact behind it. */
+  readonly observedAtMs: number;
+  readonly origin: "measured" | "told" | "prior";
+}
+
+/** How many values an Estimate holds. */
+export const estimateSize = 16;
+
+type About = Pick<Estimate, "observedAtMs" | "origin">;
+const prior: About = { observedAtMs: -Infinity, origin: "prior" };
+const originOrder: readonly Estimate["origin"][] = ["measured", "told", "prior"];
+
+function combine(a: About, b: About): About {
+  return {
+    observedAtMs: Math.min(a.observedAtMs, b.observedAtMs),
+    origin: originOrder[Math.max(originOrder.indexOf(a.origin), originOrder.indexOf(b.origin))] ?? "prior",
+  };
+}
+
+/** A belief without spread. */
+export function certain(value: number, about: About = prior): Estimate {
+  return { values: new Float64Array(estimateSize).fill(value), ...about };
+}
+
+/** The empirical belief of some samples (any number above 0, any order), interpolated to 16 quantiles. */
+export function estimateOf(samples: ArrayLike<number>, about: About): Estimate {
+  const sorted = Float64Array.from(samples).sort();
+  const values = new Float64Array(estimateSize);
+  for (let index = 0; index < estimateSize; index++) {
+    values[index] = quantileOfSorted(sorted, (index + 0.5) / estimateSize);
+  }
+  return { values, ...about };
+}
+
+/** Quantile of sorted samples by linear interpolation between the midpoints of equally likely slices. */
+export function quantileOfSorted(sorted: Float64Array, ratio: number): number {
+  if (sorted.length === 0) return NaN;
+  const position = Math.min(sorted.length - 1, Math.max(0, ratio * sorted.length - 0.5));
+  const below = Math.floor(position);
+  const low = sorted[below] ?? NaN;
+  const high = sorted[Math.min(sorted.length - 1, below + 1)] ?? NaN;
+  return low + (high - low) * (position - below);
+}
+
+/** Mean of the belief. */
+export function meanOf(estimate: Estimate): number {
+  let total = 0;
+  for (const value of estimate.values) total += value;
+  return total / estimateSize;
+}
+
+/** The value below which the belief puts `ratio` of its weight. */
+export function quantileOf(estimate: Estimate, ratio: number): number {
+  return quantileOfSorted(estimate.values, ratio);
+}
+
+/** Value by value sum: mean exact, spread an upper bound (see `Estimate`). */
+export function sum(a: Estimate, b: Estimate): Estimate {
+  const values = new Float64Array(estimateSize);
+  for (let index = 0; index < estimateSize; index++)
+    values[index] = (a.values[index] ?? 0) + (b.values[index] ?? 0);
+  return { values, ...combine(a, b) };
+}
+
+/** Value by value maximum, under the same dependence as `sum`. */
+export function max(a: Estimate, b: Estimate): Estimate {
+  const values = new Float64Array(estimateSize);
+  for (let index = 0; index < estimateSize; index++) {
+    values[index] = Math.max(a.values[index] ?? 0, b.values[index] ?? 0);
+  }
+  return { values, ...combine(a, b) };
+}
+
+/** Every value times `factor` (0 or more). */
+export function scale(estimate: Estimate, factor: number): Estimate {
+  return { ...estimate, values: estimate.values.map((value) => value * factor) };
+}
+
+/** Every value plus `amount`. */
+export function shift(estimate: Estimate, amount: number): Estimate {
+  return { ...estimate, values: estimate.values.map((value) => value + amount) };
+}
+
+/** Weight of the belief at or below `bound`, with linear interpolation between values. */
+export function chanceBelow(estimate: Estimate, bound: number): number {
+  const { values } = estimate;
+  if (bound < (values[0] ?? 0)) return 0;
+  for (let index = 1; index < estimateSize; index++) {
+    const high = values[index] ?? 0;
+    if (bound < high) {
+      const low = values[index - 1] ?? 0;
+      return (index - 0.5 + (high > low ? (bound - low) / (high - low) : 1)) / estimateSize;
+    }
+  }
+  return 1;
+}

@@ -1,0 +1,33 @@
+import type { Estimate } from "./estimate.ts";
+
+/** Which way bytes travel, seen from this place. */
+export type Direction = "up" | "down";
+
+/**
+ * What is believed of the network between this place and an endpoint. Learned only from what this client sent, what the
+ * peer acknowledged, and probes it paid for; time in which nothing was under way teaches nothing.
+ */
+export interface Link {
+  /**
+   * Time from handing over `bytes` until the peer has them (or we have them), backlog included, one-way delay included.
+   */
+  transferMs(bytes: number, direction: Direction, nowMs: number): Estimate;
+  /** Time for the smallest request and reply there and back. */
+  roundTripMs(nowMs: number): Estimate;
+}
+
+/** What is told to a Link so that it can learn. All instants are on the local Clock. */
+export interface LinkLearner extends Link {
+  /** A body of `bytes` was handed to the transport. Returns its handle for the notes that follow. */
+  sendStarted(bytes: number, direction: Direction, nowMs: number): TransferNote;
+  /** The whole exchange of a tiny request took this long, server time subtracted. */
+  roundTripSeen(tookMs: number, nowMs: number): void;
+}
+
+/** Notes on one transfer under way. */
+export interface TransferNote {
+  /** The peer acknowledged (or we received) that many bytes so far, in all. */
+  progressed(totalBytes: number, nowMs: number): void;
+  /** It is over: complete, or given up (what was under way may still clog the link). */
+  ended(nowMs: number, complete: boolean): void;
+}

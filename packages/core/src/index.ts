@@ -1,0 +1,15 @@
+/**
+ * Words, beliefs, decisions and wire of Longshore: what device, edge, cloud and gateway share. Uses web-platform globals
+ * only; clock, randomness, sockets and disk are handed in.
+ *
+ * @module
+ */
+export * from "./base/index.ts";
+export * from "./codec/index.ts";
+export * from "./endpoint/index.ts";
+export * from "./estimate/index.ts";
+export * from "./model/index.ts";
+export * from "./offload/index.ts";
+export * from "./plan/index.ts";
+export * from "./protocol/index.ts";
+export * from "./tensor/index.ts";

@@ -1,0 +1,4 @@
+export * from "./cut.ts";
+export * from "./features.ts";
+export * from "./model.ts";
+export * from "./profile.ts";

@@ -1,0 +1,76 @@
+import type { TensorSpec } from "../tensor/index.ts";
+import type { Cut } from "./cut.ts";
+import type { Features } from "./features.ts";
+import type { Digest } from "./model.ts";
+
+/**
+ * Measured facts about one version, as data that travels in its package (`profile.json`). Segments are measured as they
+ * will really run: layer times do not add up once a runtime fuses them.
+ */
+export interface Profile {
+  readonly schemaVersion: 1;
+  readonly model: string;
+  readonly version: string;
+  readonly digest: Digest;
+  readonly measuredOn: ProfileMachine;
+  readonly variants: readonly VariantProfile[];
+}
+
+/** Where the times were taken; another place scales them by its own speed. */
+export interface ProfileMachine {
+  readonly runtime: string;
+  readonly threads: number;
+  readonly description: string;
+}
+
+/** A profile of one variant: one frontier for each bucket of input features, from small to large. */
+export interface VariantProfile {
+  readonly variant: string;
+  readonly accuracyRatio?: number;
+  readonly agreementRatio: number;
+  readonly buckets: readonly BucketProfile[];
+}
+
+/** What was measured for inputs up to a size. */
+export interface BucketProfile {
+  readonly upTo: Features;
+  /** Features of the measured input, so that times can be scaled inside the bucket. */
+  readonly typical: Features;
+  /** Number of runs behind each time. */
+  readonly runs: number;
+  /** In order from `start` to `end`, both included; pruned to those that can be the best choice. */
+  readonly cuts: readonly CutProfile[];
+  readonly legalCuts: number;
+}
+
+/** One cut of a bucket's frontier. Times in milliseconds on the profile's machine, as 16 quantile values or a mean. */
+export interface CutProfile {
+  readonly cut: Cut;
+  /** Time of the head (`start` to here) and of the tail (here to `end`), each as it runs alone. */
+  readonly headMs: readonly number[];
+  readonly tailMs: readonly number[];
+  /** Resident memory that the head needs, in bytes. */
+  readonly headMemoryBytes: number;
+  /** Ways to carry the crossing, best first by nothing: the planner chooses. */
+  readonly codings: readonly CodingProfile[];
+}
+
+/** The crossing of a cut under one choice of codecs. */
+export interface CodingProfile {
+  /** Codec for each crossing tensor that is not sent raw, by tensor name. */
+  readonly codecs: Readonly<Record<string, string>>;
+  readonly bytes: number;
+  readonly encodeMs: number;
+  readonly decodeMs: number;
+  /** Agreement of the final answers with the uncoded run, measured on real inputs, 0..1. */
+  readonly agreementRatio: number;
+  readonly lossless: boolean;
+}
+
+/** Total declared bytes of a crossing whose sizes are all known. */
+export function crossingBytes(specs: readonly TensorSpec[], width: (spec: TensorSpec) => number): number {
+  return specs.reduce(
+    (total, spec) => total + spec.shape.reduce((count, size) => count * size, 1) * width(spec),
+    0,
+  );
+}

@@ -1,0 +1,82 @@
+import type { DataClass, TrustLevel, ZoneId } from "../base/index.ts";
+import type { Account } from "../endpoint/index.ts";
+import type { Infeasible, Objective, Plan } from "../plan/index.ts";
+import type { Tensor, Tensors } from "../tensor/index.ts";
+
+/** Inputs of a call by name: tensors, or what an app holds (image bytes, samples, text, numbers). */
+export type Inputs = Readonly<
+  Record<string, Tensor | Uint8Array | Float32Array | string | readonly string[]>
+>;
+
+/** What the caller demands of one call. Everything is optional; undefined limits nothing. */
+export interface Limits {
+  /** From now, in milliseconds. */
+  readonly deadlineMs?: number;
+  /** Default `latency`. */
+  readonly objective?: Objective;
+  /** The quantile of the completion time that latency is judged by; default: the mean. */
+  readonly latencyQuantile?: number;
+  readonly maxDeviceMillijoules?: number;
+  readonly maxCostMicros?: number;
+  /** 0..1; default 0.995: lossy codecs and variants that agree less are not considered. */
+  readonly minAgreementRatio?: number;
+  readonly minAccuracyRatio?: number;
+  readonly variant?: string;
+  readonly version?: string;
+  readonly zones?: readonly ZoneId[];
+  readonly dataClass?: DataClass;
+  readonly leastTrust?: TrustLevel;
+  readonly abort?: AbortSignal;
+  readonly idempotencyKey?: string;
+  readonly progress?: (note: ProgressNote) => void;
+}
+
+/** What happens while a call is under way. */
+export interface ProgressNote {
+  readonly kind: "planned" | "started" | "sent" | "late" | "failed" | "answered";
+  readonly leg?: string;
+  readonly endpoint?: string;
+  readonly bytes?: number;
+  readonly atMs: number;
+}
+
+/** The answer and a plain account of how it came about. */
+export interface Result {
+  readonly outputs: Tensors;
+  /** Endpoint whose leg gave the answer. */
+  readonly where: string;
+  /** The sentence of the plan that was followed last. */
+  readonly because: string;
+  readonly tookMs: number;
+  readonly predictedMs: number;
+  /** Every plan that was made for it, in order. */
+  readonly plans: readonly Plan[];
+  /** Accounts of the legs that contributed, then of those that lost. */
+  readonly accounts: readonly Account[];
+  readonly lostLegs: readonly { readonly leg: string; readonly endpoint: string; readonly why: string }[];
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly energy: { readonly millijoules: number; readonly label: "measured" | "estimated" };
+  readonly costMicros: number;
+}
+
+/** Whether a model can be used now. */
+export type Availability = "unavailable" | "downloadable" | "downloading" | "available";
+
+/** Correlated calls with state; the state survives a change of place. */
+export interface Sequence extends AsyncDisposable {
+  readonly id: string;
+  next(inputs: Inputs, limits?: Limits): Promise<Result>;
+}
+
+/** What an app holds: a thin face on any endpoint. */
+export interface Offloader extends AsyncDisposable {
+  /** Throws LongshoreError; `no-place` and `policy-denied` name the constraint that failed. */
+  infer(model: string, inputs: Inputs, limits?: Limits): Promise<Result>;
+  sequence(model: string, limits?: Limits): Sequence;
+  explain(model: string, inputs: Inputs, limits?: Limits): Promise<Plan | Infeasible>;
+  availability(model: string): Availability;
+  /** Refreshes offers and descriptions now, instead of waiting for the next round. */
+  refresh(): Promise<void>;
+  close(): Promise<void>;
+}

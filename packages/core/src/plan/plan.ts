@@ -1,0 +1,107 @@
+import type { EndpointId } from "../base/index.ts";
+import type { CodecId } from "../codec/index.ts";
+import type { Estimate } from "../estimate/index.ts";
+import type { Segment } from "../model/index.ts";
+
+export type LegId = string;
+
+/**
+ * When a leg starts. Guard, hedge, fallback, cascade and forward are plans made of legs with triggers, not mechanisms of
+ * their own.
+ */
+export type Trigger =
+  | { readonly on: "begin" }
+  | { readonly on: "done"; readonly leg: LegId }
+  | { readonly on: "failed"; readonly leg: LegId }
+  /** The guard decides the moment from the estimate and the progress so far, at the latest `latestMs` after the leg began. */
+  | { readonly on: "late"; readonly leg: LegId; readonly latestMs: number }
+  | { readonly on: "unsure"; readonly leg: LegId; readonly belowRatio: number };
+
+/** What a plan, or one leg of it, is expected to take. */
+export interface Predicted {
+  readonly completionMs: Estimate;
+  readonly deviceMillijoules: number;
+  readonly costMicros: number;
+  readonly agreementRatio: number;
+  readonly accuracyRatio: number | undefined;
+  readonly sentBytes: number;
+}
+
+/** A segment on an endpoint that starts on a trigger. */
+export interface Leg {
+  readonly id: LegId;
+  readonly segment: Segment;
+  readonly endpoint: EndpointId;
+  /** Whose output it takes. */
+  readonly takes: LegId | "request";
+  /** How its inputs travel, by tensor name; absent names travel raw. */
+  readonly codecs: Readonly<Record<string, CodecId>>;
+  readonly state: "none" | "resident" | "carried";
+  /** Any of these starts it. */
+  readonly starts: readonly Trigger[];
+  readonly spends: "nothing" | "hedge token";
+  readonly predicted: Predicted;
+}
+
+/** What was not chosen and why: a rule or limit that removed it, or the score by which it lost. */
+export interface Lost {
+  readonly endpoint: EndpointId;
+  readonly variant: string;
+  readonly cut: string;
+  readonly codecs: Readonly<Record<string, CodecId>>;
+  readonly why:
+    | { readonly kind: "filter"; readonly filter: FilterName; readonly detail: string }
+    | { readonly kind: "score"; readonly score: number; readonly bestScore: number };
+  /** How many similar candidates this line stands for. */
+  readonly count: number;
+}
+
+/** The rules and limits that remove candidates. */
+export type FilterName =
+  | "zone"
+  | "trust"
+  | "data-class"
+  | "deadline"
+  | "memory"
+  | "energy"
+  | "cost"
+  | "agreement"
+  | "tier"
+  | "state"
+  | "unavailable"
+  | "loop"
+  | "codec";
+
+/** An immutable, explainable choice. */
+export interface Plan {
+  readonly schemaVersion: 1;
+  /** Number of the view it was made from. */
+  readonly view: number;
+  readonly model: string;
+  readonly variant: string;
+  readonly objective: Objective;
+  /** In the order in which they would start. Together they produce the answer. */
+  readonly legs: readonly Leg[];
+  readonly predicted: Predicted;
+  /** One sentence for people. */
+  readonly because: string;
+  readonly candidates: number;
+  readonly lost: readonly Lost[];
+}
+
+/** What to make small: milliseconds, device energy, money, or the chance of a wrong answer. */
+export type Objective = "latency" | "energy" | "cost" | "accuracy";
+
+/** No place is allowed or able: a value inside, thrown as `no-place` or `policy-denied` at the face. */
+export interface Infeasible {
+  readonly infeasible: true;
+  /** The constraint that removed the last candidates. */
+  readonly filter: FilterName;
+  readonly because: string;
+  readonly lost: readonly Lost[];
+}
+
+/** Tells the two outcomes of planning apart. */
+export function isInfeasible(outcome: Plan | Infeasible): outcome is Infeasible {
+  return "infeasible" in outcome;
+}

@@ -1,0 +1,6 @@
+export * from "./datatype.ts";
+export * from "./give.ts";
+export * from "./half.ts";
+export * from "./ragged.ts";
+export * from "./tensor.ts";
+export * from "./views.ts";

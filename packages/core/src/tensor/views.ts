@@ -1,0 +1,151 @@
+import { LongshoreError } from "../base/index.ts";
+import type { Datatype } from "./datatype.ts";
+import { elementCount, type Tensor, tensorOf } from "./tensor.ts";
+
+type View =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | BigUint64Array;
+
+type ViewConstructor<V extends View> = new (buffer: ArrayBuffer, offset: number, length: number) => V;
+
+/** A typed view on the bytes; copies only when the offset is not aligned for the element. */
+function view<V extends View>(bytes: Uint8Array, make: ViewConstructor<V>, width: number): V {
+  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  // Tensors are never backed by shared memory (runtimes refuse it), so the buffer is an ArrayBuffer.
+  return new make(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / width);
+}
+
+function wrongDatatype(tensor: Tensor, wanted: string): LongshoreError {
+  return new LongshoreError(
+    "invalid-input",
+    "execute",
+    `${tensor.spec.name} is ${tensor.spec.datatype}; ${wanted} is needed here`,
+  );
+}
+
+/** FP32 elements, shared with the tensor where alignment permits. */
+export function float32View(tensor: Tensor): Float32Array {
+  if (tensor.spec.datatype !== "FP32") throw wrongDatatype(tensor, "FP32");
+  return view(tensor.bytes, Float32Array, 4);
+}
+
+/** INT32 elements, shared with the tensor where alignment permits. */
+export function int32View(tensor: Tensor): Int32Array {
+  if (tensor.spec.datatype !== "INT32") throw wrongDatatype(tensor, "INT32");
+  return view(tensor.bytes, Int32Array, 4);
+}
+
+/** INT64 elements, shared with the tensor where alignment permits. */
+export function int64View(tensor: Tensor): BigInt64Array {
+  if (tensor.spec.datatype !== "INT64") throw wrongDatatype(tensor, "INT64");
+  return view(tensor.bytes, BigInt64Array, 8);
+}
+
+/** The elements of any numeric tensor as a typed array; FP16 and BF16 come as their raw 16-bit patterns. */
+export function numericView(tensor: Tensor): View {
+  switch (tensor.spec.datatype) {
+    case "BOOL":
+    case "UINT8":
+      return tensor.bytes;
+    case "INT8":
+      return view(tensor.bytes, Int8Array, 1);
+    case "UINT16":
+    case "FP16":
+    case "BF16":
+      return view(tensor.bytes, Uint16Array, 2);
+    case "INT16":
+      return view(tensor.bytes, Int16Array, 2);
+    case "UINT32":
+      return view(tensor.bytes, Uint32Array, 4);
+    case "INT32":
+      return view(tensor.bytes, Int32Array, 4);
+    case "UINT64":
+      return view(tensor.bytes, BigUint64Array, 8);
+    case "INT64":
+      return view(tensor.bytes, BigInt64Array, 8);
+    case "FP32":
+      return view(tensor.bytes, Float32Array, 4);
+    case "FP64":
+      return view(tensor.bytes, Float64Array, 8);
+    case "BYTES":
+      throw wrongDatatype(tensor, "a numeric type");
+  }
+}
+
+/** The raw bytes behind a typed array, without a copy. */
+export function bytesOf(values: ArrayBufferView): Uint8Array {
+  return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+}
+
+/** An FP32 tensor on the given values (not copied). */
+export function float32Tensor(name: string, shape: readonly number[], values: Float32Array): Tensor {
+  return tensorOf(name, "FP32", shape, bytesOf(values));
+}
+
+/** A tensor of any fixed-width type on the given values (not copied). */
+export function numericTensor(
+  name: string,
+  datatype: Datatype,
+  shape: readonly number[],
+  values: ArrayBufferView,
+): Tensor {
+  return tensorOf(name, datatype, shape, bytesOf(values));
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: false });
+
+/** A BYTES tensor `[n]` of the given elements (strings as UTF-8), each copied once. */
+export function bytesTensor(
+  name: string,
+  elements: readonly (Uint8Array | string)[],
+  shape?: readonly number[],
+): Tensor {
+  const parts = elements.map((element) => (typeof element === "string" ? encoder.encode(element) : element));
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 4 + part.byteLength, 0));
+  const header = new DataView(bytes.buffer);
+  let offset = 0;
+  for (const part of parts) {
+    header.setUint32(offset, part.byteLength, true);
+    bytes.set(part, offset + 4);
+    offset += 4 + part.byteLength;
+  }
+  return tensorOf(name, "BYTES", shape ?? [parts.length], bytes);
+}
+
+/** The elements of a BYTES tensor as views. Throws `body-mismatch` when a length runs past the end or the count differs. */
+export function bytesElements(tensor: Tensor): readonly Uint8Array[] {
+  if (tensor.spec.datatype !== "BYTES") throw wrongDatatype(tensor, "BYTES");
+  const { bytes } = tensor;
+  const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const elements: Uint8Array[] = [];
+  const expected = elementCount(tensor.spec.shape, tensor.spec.name);
+  let offset = 0;
+  while (offset < bytes.byteLength && elements.length < expected) {
+    const length = offset + 4 <= bytes.byteLength ? header.getUint32(offset, true) : Infinity;
+    if (offset + 4 + length > bytes.byteLength) break;
+    elements.push(bytes.subarray(offset + 4, offset + 4 + length));
+    offset += 4 + length;
+  }
+  if (elements.length !== expected || offset !== bytes.byteLength) {
+    throw new LongshoreError(
+      "body-mismatch",
+      "decode",
+      `${tensor.spec.name} should hold ${expected} length-prefixed elements in ${bytes.byteLength} bytes; it does not`,
+    );
+  }
+  return elements;
+}
+
+/** The elements of a BYTES tensor as text. */
+export function textElements(tensor: Tensor): readonly string[] {
+  return bytesElements(tensor).map((element) => decoder.decode(element));
+}

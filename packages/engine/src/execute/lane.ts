@@ -1,0 +1,31 @@
+import type { Call, Json, Tensors } from "@longshore/core";
+
+/** One link of a chain of transforms that run in a lane without coming back between them. */
+export interface ChainStep {
+  readonly id: string;
+  readonly transform: string;
+  readonly parameters: Json;
+  /** Port to value name. */
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly forEach?: string;
+}
+
+/** What a chain produced and how long each step took. */
+export interface ChainResult {
+  readonly values: Tensors;
+  readonly tookMs: readonly number[];
+}
+
+/** Runs transforms off the event loop: one hop for a chain of steps. */
+export interface Lane {
+  /**
+   * Values are named as in the pipeline (`<step>.<output>`). `keep` lists those that come back. Inputs are borrowed.
+   */
+  run(
+    chain: readonly ChainStep[],
+    values: Tensors,
+    keep: readonly string[],
+    call: Call,
+  ): Promise<ChainResult>;
+  close(): Promise<void>;
+}

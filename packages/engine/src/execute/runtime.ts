@@ -1,0 +1,45 @@
+import type { Call, Digest, Tensors, TensorSpec } from "@longshore/core";
+
+/** A model file ready to load: bytes that are one complete ONNX graph. */
+export interface Artifact {
+  /** Digest of these bytes; equal digests may share a loaded instance. */
+  readonly digest: Digest;
+  /** Read when an instance is loaded; may be called several times (one worker each). The caller owns the bytes. */
+  bytes(call: Call): Promise<Uint8Array>;
+  /** Declared bytes, for memory budgets, before reading. */
+  readonly byteLength: number;
+}
+
+export interface LoadOptions {
+  /** Threads inside one run. More threads than free cores is slower. Default 1. */
+  readonly threads?: number;
+  /** Names of tensors inside the graph that should be fetchable besides its outputs; disables fusions there. */
+  readonly extraOutputs?: readonly string[];
+}
+
+/** Turns artifacts into sessions. Provider lists never fall back by themselves: choosing among runtimes is our loop. */
+export interface Runtime {
+  readonly name: string;
+  /** Throws `invalid-model` for what is not a loadable graph, `memory-limit` where a cap refuses it. */
+  load(artifact: Artifact, options: LoadOptions, call: Call): Promise<InferenceSession>;
+  close(): Promise<void>;
+}
+
+/**
+ * One loaded instance. Runs are not concurrent: a second `run` waits for the first. A run cannot be cancelled; when the
+ * call ends early the promise rejects at once, the result is dropped, and the instance stays busy until the run ends
+ * (`idle` tells).
+ */
+export interface InferenceSession {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  /**
+   * Feeds are borrowed (copied) unless given. Outputs belong to the caller. Inputs are checked against the declared
+   * datatype and shape before the runtime sees them: `invalid-input`.
+   */
+  run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors>;
+  /** Resolves when no run is under way. */
+  idle(): Promise<void>;
+  /** Idempotent; waits for a run under way. */
+  release(): Promise<void>;
+}

@@ -1,0 +1,9 @@
+/**
+ * Runs models and pipelines here: in the browser, in Node.js or in a simulator.
+ *
+ * @module
+ */
+export * from "./execute/lane.ts";
+export * from "./execute/runtime.ts";
+export * from "./repository/source.ts";
+export * from "./transform/transform.ts";

@@ -1,0 +1,37 @@
+import type { Call, Cut, CutId, Digest, TensorSpec } from "@longshore/core";
+import type { Artifact } from "../execute/runtime.ts";
+
+/** Inputs and outputs of a model file, as it declares them. */
+export interface ModelSignature {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  /** Bytes of weights: the base of memory estimates. */
+  readonly weightBytes: number;
+}
+
+/**
+ * Reads and cuts model files for the engine. `graph` implements it, so engine knows no ONNX. A **graph** here is one
+ * model file, known by the digest of its bytes.
+ */
+export interface ModelSource {
+  /** Throws `invalid-model` for what is not a complete ONNX file. */
+  inspect(file: Artifact, call: Call): Promise<ModelSignature>;
+  /** The legal cuts inside it, in topological order, without `start` and `end`. Ids are `c<n>`. */
+  cuts(file: Artifact, call: Call): Promise<readonly Cut[]>;
+  /** The part between two cuts as a complete ONNX file; `unknown-cut` when there is none. */
+  extract(file: Artifact, from: CutId, to: CutId, call: Call): Promise<Artifact>;
+}
+
+/** Model files by path inside a repository, and by digest for what has been distributed. */
+export interface ModelStore {
+  /** Names of models, versions (digits) and files; undefined where nothing is. */
+  list(
+    path: string,
+  ): Promise<
+    readonly { readonly name: string; readonly directory: boolean; readonly bytes: number }[] | undefined
+  >;
+  /** The whole file; undefined when missing. Never follows a path out of the repository. */
+  read(path: string): Promise<Uint8Array | undefined>;
+}
+
+export type { Digest };
