@@ -1,0 +1,104 @@
+import { execFileSync } from "node:child_process";
+import { cpus, totalmem } from "node:os";
+
+/** One measured row: plain figures and words, from which the figures are computed. */
+export type Row = Readonly<Record<string, string | number | boolean | null>>;
+
+/** What a bench hands back. A figure that could not be measured is left out and its part named in `notRun`. */
+export interface Measured {
+  readonly figures: Readonly<Record<string, number>>;
+  readonly rows: readonly Row[];
+  readonly notRun?: readonly string[];
+}
+
+/** What a bench is given. */
+export interface BenchContext {
+  /** Folder of real traces and models, when there is one. */
+  readonly data: string | undefined;
+  readonly seed: number;
+  /** Everything after the known options, for benches with options of their own. */
+  readonly args: readonly string[];
+  /** Prints a line for people; figures and rows go back in the result. */
+  say(line: string): void;
+}
+
+/** A bench: a name for the command line, the bars that its figures are held against, and the measurement. */
+export interface Bench {
+  readonly name: string;
+  readonly about: string;
+  /** Figure to the bar it must keep. */
+  readonly bars: Readonly<Record<string, { readonly atMost?: number; readonly atLeast?: number }>>;
+  run(context: BenchContext): Promise<Measured>;
+}
+
+/** Machine, versions and commit, so that a figure can be placed. */
+export function setUp(seed: number): Row {
+  const commit = ((): string => {
+    try {
+      return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+    } catch {
+      return "unknown";
+    }
+  })();
+  return {
+    processor: cpus()[0]?.model ?? "unknown",
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    node: process.version,
+    commit,
+    seed,
+  };
+}
+
+/** Quantile of some numbers by linear interpolation. */
+export function quantile(values: readonly number[], ratio: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const position = (sorted.length - 1) * ratio;
+  const low = sorted[Math.floor(position)] ?? NaN;
+  const high = sorted[Math.ceil(position)] ?? NaN;
+  return low + (high - low) * (position - Math.floor(position));
+}
+
+/** Median of some numbers. */
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** Arithmetic mean. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/**
+ * The median of a paired statistic with a 95 % interval by bootstrap over the rounds (1,000 resamples, seeded), because
+ * rounds on a shared machine are anything but normal.
+ */
+export function medianInterval(
+  values: readonly number[],
+  draw: () => number,
+): { readonly median: number; readonly low: number; readonly high: number } {
+  const medians = Array.from({ length: 1000 }, () =>
+    median(values.map(() => values[Math.floor(draw() * values.length)] ?? NaN)),
+  );
+  return { median: median(values), low: quantile(medians, 0.025), high: quantile(medians, 0.975) };
+}
+
+/**
+ * Runs two ways of doing the same interleaved (A B B A), `rounds` times, and hands back the time of each round of
+ * each, so that drift of the machine hits both alike.
+ */
+export async function interleaved(
+  rounds: number,
+  a: () => Promise<number>,
+  b: () => Promise<number>,
+): Promise<{ readonly a: readonly number[]; readonly b: readonly number[] }> {
+  const times = { a: [] as number[], b: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    const order = round % 2 === 0 ? (["a", "b", "b", "a"] as const) : (["b", "a", "a", "b"] as const);
+    const sums = { a: 0, b: 0 };
+    for (const side of order) sums[side] += await (side === "a" ? a() : b());
+    times.a.push(sums.a / 2);
+    times.b.push(sums.b / 2);
+  }
+  return times;
+}

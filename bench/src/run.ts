@@ -1,0 +1,69 @@
+/** `npm run bench -- NAME [--data DIR] [--json FILE] [--seed N]`: one way for all benches. */
+import { existsSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { type Bench, setUp } from "./harness.ts";
+
+/** Loaded when asked for: a bench of the planner should not wait for a neural network. */
+const benches: Readonly<Record<string, () => Promise<Bench>>> = {};
+
+function option(args: string[], name: string): string | undefined {
+  const at = args.indexOf(`--${name}`);
+  if (at < 0) return undefined;
+  const [, value] = args.splice(at, 2);
+  if (value === undefined) throw new Error(`--${name} needs a value`);
+  return value;
+}
+
+async function main(): Promise<number> {
+  const args = process.argv.slice(2);
+  const json = option(args, "json");
+  const dataOption = option(args, "data") ?? process.env["LONGSHORE_DATA"] ?? "../shared/data";
+  const seedOption = option(args, "seed");
+  const seed = seedOption === undefined ? Math.floor(Date.now() % 2 ** 31) : Number(seedOption);
+  const name = args.shift();
+  const load = name === undefined ? undefined : benches[name];
+  if (!load) {
+    console.error(
+      `usage: npm run bench -- NAME [--data DIR] [--json FILE] [--seed N]\nbenches: ${Object.keys(benches).join(", ")}`,
+    );
+    return 2;
+  }
+  const bench = await load();
+  const data = existsSync(resolve(dataOption)) ? resolve(dataOption) : undefined;
+  const setup = setUp(seed);
+  console.log(`${bench.name}: ${bench.about}`);
+  console.log(
+    Object.entries(setup)
+      .map(([key, value]) => `${key} ${value}`)
+      .join(", "),
+  );
+  const measured = await bench.run({ data, seed, args, say: (line) => console.log(line) });
+  let missed = 0;
+  for (const [figure, value] of Object.entries(measured.figures)) {
+    const bar = bench.bars[figure];
+    const kept =
+      (bar?.atMost === undefined || value <= bar.atMost) &&
+      (bar?.atLeast === undefined || value >= bar.atLeast);
+    if (!kept) missed++;
+    const goal =
+      bar?.atMost === undefined
+        ? bar?.atLeast === undefined
+          ? ""
+          : `at least ${bar.atLeast}`
+        : `at most ${bar.atMost}`;
+    console.log(
+      `  ${figure.padEnd(28)} ${Number(value.toPrecision(5))}${goal && `   (${goal}: ${kept ? "kept" : "MISSED"})`}`,
+    );
+  }
+  for (const part of measured.notRun ?? []) console.log(`  not run: ${part}`);
+  if (json) writeFileSync(json, `${JSON.stringify({ bench: bench.name, setup, ...measured }, null, 2)}\n`);
+  return missed === 0 ? 0 : 1;
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,240 @@
+/**
+ * The repository checks itself: what lint cannot say about rooms, banned calls, reasons, sizes and dead files is a test.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { reasons } from "@longshore/core";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Rooms of core, in the order in which they may import: only to the left. */
+const coreRooms = ["base", "tensor", "estimate", "model", "codec", "protocol", "endpoint", "plan", "offload"];
+
+/** Longest file and longest room, in lines; the listed exceptions carry their reason. */
+const maxFileLines = 400;
+const maxRoomLines = 2600;
+
+function filesUnder(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (["node_modules", "dist", ".cache", "repository", ".git"].includes(entry.name)) return [];
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? filesUnder(path) : [path];
+  });
+}
+
+const sources = [
+  ...filesUnder(join(root, "packages")),
+  ...filesUnder(join(root, "samples")),
+  ...filesUnder(join(root, "bench")),
+]
+  .filter((path) => path.endsWith(".ts") && !path.endsWith("_pb.ts") && !path.endsWith(".d.ts"))
+  .map((path) => ({
+    path: relative(root, path),
+    text: readFileSync(path, "utf8"),
+    test: path.endsWith(".test.ts"),
+  }));
+
+const imports = (text: string): string[] =>
+  [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^;"']*?from\s*["']([^"']+)["']/g)].map(
+    (match) => match[1] ?? "",
+  );
+
+describe("rooms", () => {
+  it("core's rooms import to the left only", () => {
+    const wrong: string[] = [];
+    for (const { path, text, test } of sources) {
+      const room = /^packages\/core\/src\/([^/]+)\//.exec(path)?.[1];
+      if (!room || test) continue;
+      for (const target of imports(text)) {
+        const other = /^\.\.\/([^/]+)\//.exec(target)?.[1];
+        if (other && coreRooms.indexOf(other) > coreRooms.indexOf(room))
+          wrong.push(`${path} imports ${target}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it("rooms are entered by their door", () => {
+    const wrong = sources.flatMap(({ path, text, test }) => {
+      const room = /^packages\/core\/src\/([^/]+)\//.exec(path)?.[1];
+      if (!room || test) return [];
+      return imports(text)
+        .filter((target) => /^\.\.\/[^/]+\//.test(target) && !target.endsWith("/index.ts"))
+        .map((target) => `${path} imports ${target}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("every package depends only on what the import law allows", () => {
+    const law: Record<string, string[]> = {
+      core: [],
+      engine: ["core"],
+      graph: ["core", "engine"],
+      nodejs: ["core", "engine"],
+      web: ["core", "engine"],
+      server: ["core", "engine"],
+      lab: ["core", "engine"],
+    };
+    for (const [name, allowed] of Object.entries(law)) {
+      const manifest = JSON.parse(readFileSync(join(root, "packages", name, "package.json"), "utf8")) as {
+        dependencies?: Record<string, string>;
+      };
+      const own = Object.keys(manifest.dependencies ?? {}).filter((dependency) =>
+        dependency.startsWith("@longshore/"),
+      );
+      expect(
+        own.filter((dependency) => !allowed.includes(dependency.slice("@longshore/".length))),
+        name,
+      ).toEqual([]);
+    }
+  });
+});
+
+describe("banned calls", () => {
+  const banned: readonly [RegExp, string][] = [
+    [/\bDate\.now\(/, "Date.now"],
+    [/\bnew Date\(\)/, "new Date()"],
+    [/\bperformance\.now\(/, "performance.now"],
+    [/\bMath\.random\(/, "Math.random"],
+    [/\brandomUUID\(/, "randomUUID"],
+    [/\bAbortSignal\.timeout\(/, "AbortSignal.timeout"],
+    [/(?<![.\w])set(?:Timeout|Interval|Immediate)\(/, "a bare timer"],
+    [/(?<![.\w])fetch\(/, "a bare fetch"],
+  ];
+  it("core, engine, graph and server take time, chance and sockets from their parts", () => {
+    const wrong = sources
+      .filter(({ path, test }) => !test && /^packages\/(core|engine|graph|server)\/src\//.test(path))
+      .filter(({ path }) => !path.startsWith("packages/server/src/listen/"))
+      .flatMap(({ path, text }) => {
+        const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+        return banned.filter(([pattern]) => pattern.test(code)).map(([, name]) => `${path} calls ${name}`);
+      });
+    expect(wrong).toEqual([]);
+  });
+
+  it("only server/listen imports node: in server, and core, engine and graph never do", () => {
+    const wrong = sources
+      .filter(({ path, test }) => !test && /^packages\/(core|engine|graph|web|server)\/src\//.test(path))
+      .filter(({ path }) => !path.startsWith("packages/server/src/listen/"))
+      .filter(({ text }) => imports(text).some((target) => target.startsWith("node:")))
+      .map(({ path }) => path);
+    expect(wrong).toEqual([]);
+  });
+
+  it("no test is skipped for good or focused, and nothing is left to do", () => {
+    const wrong = sources.flatMap(({ path, text, test }) => {
+      const found: string[] = [];
+      if (test && /\b(?:it|test|describe)\.(?:only|todo)\b/.test(text))
+        found.push(`${path} focuses or postpones a test`);
+      if (/\b(?:TODO|FIXME|XXX)\b/.test(text)) found.push(`${path} leaves something open`);
+      return found;
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe("reasons", () => {
+  it("every reason is produced by a test", () => {
+    const tests = sources
+      .filter(({ test, path }) => test || path.startsWith("packages/testkit/"))
+      .map(({ text }) => text)
+      .join("\n");
+    const missing = Object.keys(reasons).filter(
+      (reason) =>
+        !new RegExp(`reason(?:"|')?\\s*[:)\\]]?[^\\n]{0,40}["']${reason}["']|["']${reason}["']\\s*\\)`).test(
+          tests,
+        ),
+    );
+    expect(missing).toEqual([]);
+  });
+});
+
+describe("sizes", () => {
+  it("no file holds a second idea", () => {
+    const long = sources
+      .filter(({ path, test }) => !test && path.startsWith("packages/"))
+      .map(({ path, text }) => ({ path, lines: text.split("\n").length }))
+      .filter(({ lines }) => lines > maxFileLines)
+      .map(({ path, lines }) => `${path}: ${lines}`);
+    expect(long).toEqual([]);
+  });
+
+  it("no room has become mud", () => {
+    const rooms = new Map<string, number>();
+    for (const { path, text, test } of sources) {
+      const room = /^packages\/[^/]+\/src\/[^/]+(?=\/)/.exec(path)?.[0];
+      if (room && !test) rooms.set(room, (rooms.get(room) ?? 0) + text.split("\n").length);
+    }
+    expect(
+      [...rooms].filter(([, lines]) => lines > maxRoomLines).map(([room, lines]) => `${room}: ${lines}`),
+    ).toEqual([]);
+  });
+
+  it("git holds no file above 3 MB", () => {
+    const listed = execFileSync("git", ["ls-tree", "-r", "-l", "HEAD"], { cwd: root, encoding: "utf8" });
+    const large = listed.split("\n").filter((line) => Number(line.split(/\s+/)[3]) > 3_000_000);
+    expect(large).toEqual([]);
+  });
+});
+
+describe("dead files", () => {
+  it("every source file is reached from a door, an entry, or a worker's address", () => {
+    const reached = new Set<string>();
+    const known = new Set(sources.map(({ path }) => path));
+    const entries = sources
+      .filter(
+        ({ path, test }) =>
+          test ||
+          /\/src\/index\.ts$/.test(path) ||
+          /^bench\/src\/run\.ts$/.test(path) ||
+          /command\/main\.ts$/.test(path) ||
+          /^samples\/src\/(?:prepare|make-|train-)/.test(path),
+      )
+      .map(({ path }) => path);
+    const queue = [...entries];
+    while (queue.length > 0) {
+      const path = queue.pop() ?? "";
+      if (reached.has(path)) continue;
+      reached.add(path);
+      const text = sources.find((source) => source.path === path)?.text ?? "";
+      const targets = [...text.matchAll(/["'](\.{1,2}\/[^"']+?)\.(?:ts|js)["']/g)].map(
+        (match) => `${match[1]}.ts`,
+      );
+      for (const target of targets) {
+        const file = relative(root, resolve(root, dirname(path), target));
+        if (known.has(file)) queue.push(file);
+      }
+      for (const name of text.matchAll(/["']([a-z-]+)\.js["']/g)) {
+        const file = `${dirname(path)}/${name[1]}.ts`;
+        if (known.has(file)) queue.push(file);
+      }
+    }
+    expect(sources.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
+  });
+});
+
+describe("pages", () => {
+  it("each has one first-level heading, and links between pages lead somewhere", () => {
+    const pages = [
+      ...readdirSync(root)
+        .filter((name) => name.endsWith(".md"))
+        .map((name) => join(root, name)),
+      ...filesUnder(join(root, "docs")).filter((path) => path.endsWith(".md")),
+    ];
+    const wrong: string[] = [];
+    for (const page of pages) {
+      const text = readFileSync(page, "utf8").replaceAll(/```[\s\S]*?```/g, "");
+      if ((text.match(/^# /gm) ?? []).length !== 1)
+        wrong.push(`${relative(root, page)}: not one first-level heading`);
+      for (const [, link] of text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)) {
+        if (!existsSync(resolve(dirname(page), link ?? "")) || !statSync(page))
+          wrong.push(`${relative(root, page)}: ${link} is not there`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
