@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { abortError, checkCall, childCall, housekeepingCall, leastTrust, LongshoreError, sleep, zoneWithin } from "./index.ts";
+import type { Clock } from "./clock.ts";
+
+function stoppedClock(now: number): Clock & { fire(): void } {
+  const waiting: (() => void)[] = [];
+  return {
+    nowMs: () => now,
+    wallMs: () => now,
+    timer: (_delay, fire) => {
+      waiting.push(fire);
+      return { [Symbol.dispose]: () => void waiting.splice(waiting.indexOf(fire), 1) };
+    },
+    fire: () => waiting.splice(0).forEach((one) => one()),
+  };
+}
+
+describe("zones and trust", () => {
+  it("a rule allows everything inside its zone and nothing beside it", () => {
+    expect(zoneWithin("eu/de/store-7", ["eu/de"])).toBe(true);
+    expect(zoneWithin("eu/de", ["eu/de"])).toBe(true);
+    expect(zoneWithin("eu/delft", ["eu/de"])).toBe(false);
+    expect(zoneWithin("us", ["eu"])).toBe(false);
+    expect(zoneWithin("device", ["eu"])).toBe(true);
+    expect(zoneWithin("eu", [])).toBe(false);
+  });
+
+  it("the least trust of a path is its weakest place", () => {
+    expect(leastTrust("attested", "listed")).toBe("listed");
+    expect(leastTrust("none", "operated")).toBe("none");
+  });
+});
+
+describe("calls", () => {
+  it("a child ends with its parent, or alone", () => {
+    const controller = new AbortController();
+    const parent = housekeepingCall("p", controller.signal);
+    const alone = childCall(parent);
+    alone.cancel(new LongshoreError("cancelled", "execute", "lost the race"));
+    expect(alone.call.abort.aborted).toBe(true);
+    expect(parent.abort.aborted).toBe(false);
+    const both = childCall(parent, { id: "c" });
+    controller.abort();
+    expect(both.call.abort.aborted).toBe(true);
+    expect(both.call.id).toBe("c");
+  });
+
+  it("a call that ended or is late is refused with the right reason", () => {
+    const clock = stoppedClock(100);
+    expect(() => checkCall({ ...housekeepingCall("c"), deadlineMs: 99 }, clock, "queue")).toThrow(
+      expect.objectContaining({ reason: "deadline-exceeded", stage: "queue", code: "DEADLINE_EXCEEDED" }),
+    );
+    const controller = new AbortController();
+    controller.abort();
+    expect(() => checkCall(housekeepingCall("c", controller.signal), clock, "queue")).toThrow(
+      expect.objectContaining({ reason: "cancelled" }),
+    );
+    expect(abortError(controller.signal, "plan").retryable).toBe(false);
+  });
+
+  it("sleep ends by the clock or by the abort", async () => {
+    const clock = stoppedClock(0);
+    const slept = sleep(clock, 5);
+    clock.fire();
+    await slept;
+    const controller = new AbortController();
+    const aborted = sleep(clock, 5, controller.signal);
+    controller.abort(new LongshoreError("cancelled", "execute", "stop"));
+    await expect(aborted).rejects.toMatchObject({ reason: "cancelled" });
+  });
+});
+
+describe("LongshoreError", () => {
+  it("wraps what is thrown and passes itself through", () => {
+    const cause = new TypeError("x is undefined");
+    const wrapped = LongshoreError.from(cause, "execute", "running the step detect");
+    expect(wrapped).toMatchObject({ reason: "internal", code: "INTERNAL", cause });
+    expect(LongshoreError.from(wrapped, "plan", "again")).toBe(wrapped);
+    expect(LongshoreError.is(new Error("plain"))).toBe(false);
+  });
+});
