@@ -1,1 +1,11 @@
-export {};
+/**
+ * Contract tests, fixtures and planted faults, shared by the packages' tests.
+ *
+ * @module
+ */
+export * from "./manual-clock.ts";
+export * from "./memory-model.ts";
+export * from "./memory-runtime.ts";
+export * from "./memory-store.ts";
+export * from "./onnx-fixtures.ts";
+export * from "./runtime-contract.ts";
