@@ -1,1 +1,33 @@
-export {};
+#!/usr/bin/env node
+/** The command: `longshore serve | infer | plan | profile | split | advise | doctor | demo`. */
+import { runCommand } from "./run-command.ts";
+
+const stop = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
+
+let open = false;
+const clear = (): void => {
+  if (open) process.stderr.write("\r\u001b[K");
+  open = false;
+};
+
+const code = await runCommand(process.argv.slice(2), {
+  out: (text) => {
+    clear();
+    process.stdout.write(`${text}\n`);
+  },
+  note: (text) => {
+    clear();
+    process.stderr.write(`${text}\n`);
+  },
+  progress: (text) => {
+    if (!process.stderr.isTTY) return;
+    clear();
+    process.stderr.write(text.slice(0, (process.stderr.columns ?? 80) - 1));
+    open = true;
+  },
+  environment: process.env,
+  stop: stop.signal,
+});
+clear();
+process.exit(code);
