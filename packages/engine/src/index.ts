@@ -3,7 +3,10 @@
  *
  * @module
  */
+export * from "./execute/chain.ts";
+export * from "./execute/for-each.ts";
+export * from "./execute/inline-lane.ts";
 export * from "./execute/lane.ts";
 export * from "./execute/runtime.ts";
 export * from "./repository/source.ts";
-export * from "./transform/transform.ts";
+export * from "./transform/index.ts";

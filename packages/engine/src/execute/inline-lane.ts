@@ -1,0 +1,69 @@
+import {
+  abortError,
+  checkCall,
+  type Clock,
+  LongshoreError,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
+import type { TransformSet } from "../transform/index.ts";
+import { chainRunner } from "./chain.ts";
+import type { Lane } from "./lane.ts";
+
+/** Copies results that share memory with values that were only lent, so that the caller owns every one of them. */
+function owned(results: Tensors, lent: Tensors): Tensors {
+  const buffers = new Set([...lent.values()].filter(({ given }) => !given).map(({ bytes }) => bytes.buffer));
+  return new Map(
+    [...results].map(([name, tensor]): [string, Tensor] => [
+      name,
+      buffers.has(tensor.bytes.buffer) ? { ...tensor, bytes: tensor.bytes.slice() } : tensor,
+    ]),
+  );
+}
+
+/** Settles like `work`, or rejects as soon as the call is cancelled; what `work` does afterwards is dropped. */
+async function untilAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
+  let stop: (() => void) | undefined;
+  const stopped = new Promise<never>((_resolve, reject) => {
+    stop = () => reject(abortError(abort, "execute"));
+    abort.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, stopped]);
+  } finally {
+    if (stop) abort.removeEventListener("abort", stop);
+  }
+}
+
+/**
+ * A lane in this very thread, for the simulator and for browsers without workers. Between steps and elements it lets go when
+ * the call was cancelled or its deadline passed; a step that computes without waiting holds the thread until it is done.
+ * Chains run side by side only where a transform waits.
+ */
+export function inlineLane(transforms: TransformSet, clock: Clock): Lane {
+  const runner = chainRunner(transforms);
+  const running = new Set<Promise<unknown>>();
+  let closed = false;
+  return {
+    async run(chain, values, keep, call) {
+      if (closed) throw new LongshoreError("shutting-down", "execute", "this lane was closed");
+      checkCall(call, clock, "execute");
+      const work = runner.run(chain, values, keep, {
+        nowMs: () => clock.nowMs(),
+        check: () => checkCall(call, clock, "execute"),
+      });
+      running.add(work);
+      try {
+        const { values: results, tookMs } = await untilAborted(work, call.abort);
+        return { values: owned(results, values), tookMs };
+      } finally {
+        // the set only serves close(), which does not care how a chain ended
+        void work.catch(() => undefined).finally(() => running.delete(work));
+      }
+    },
+    async close() {
+      closed = true;
+      await Promise.allSettled(running);
+    },
+  };
+}
