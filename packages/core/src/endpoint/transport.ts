@@ -1,5 +1,12 @@
 import type { Call } from "../base/index.ts";
 
+/** What a listener knows of a sender, beyond what the sender says of itself. */
+export interface Peer {
+  readonly address: string;
+  /** The sender runs on this machine. */
+  readonly loopback: boolean;
+}
+
 /** An HTTP request in plain data, so that the protocol is written once and platforms only move bytes. */
 export interface WireRequest {
   readonly method: "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS";
@@ -8,6 +15,8 @@ export interface WireRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
+  /** Set where it is received, never by the sender. */
+  readonly peer?: Peer;
 }
 
 export interface WireResponse {
@@ -44,18 +53,3 @@ export type Handler = (
   call: Call,
   received?: (bytes: number) => void,
 ) => Promise<WireResponse>;
-
-/** All bytes of a body, joined only when there are several parts. Throws what the stream throws. */
-export async function bodyBytes(body: WireBody): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  if (body.kind === "parts") parts.push(...body.parts);
-  else for await (const chunk of body.read()) parts.push(chunk);
-  if (parts.length === 1 && parts[0]) return parts[0];
-  const bytes = new Uint8Array(parts.reduce((total, part) => total + part.byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.byteLength;
-  }
-  return bytes;
-}

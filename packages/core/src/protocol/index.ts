@@ -1,1 +1,15 @@
-export {};
+export * from "./call-headers.ts";
+export * from "./infer-reply.ts";
+export * from "./infer-request.ts";
+export * from "./knowledge-json.ts";
+export * from "./limits.ts";
+export { headerLengthOf, type Message } from "./message.ts";
+export * from "./names.ts";
+export * from "./pack.ts";
+export * from "./parameters.ts";
+export { parseJson, type Reader } from "./read-json.ts";
+/** Readers for JSON from elsewhere; a namespace, since their names are short. */
+export * as read from "./read-json.ts";
+export * from "./route.ts";
+export * from "./wire-error.ts";
+export { type WireTensor } from "./wire-tensor.ts";

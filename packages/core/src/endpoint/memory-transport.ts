@@ -1,0 +1,119 @@
+import { abortError, type Call, type Clock, housekeepingCall, LongshoreError, sleep } from "../base/index.ts";
+import { bodyLength } from "./read-body.ts";
+import type { Handler, Peer, Transport, WireBody, WireRequest, WireResponse } from "./transport.ts";
+
+/** Where the memory transport sends, and how slowly. */
+export interface MemoryTransportOptions {
+  readonly clock: Clock;
+  /** Time that each chunk takes, in milliseconds, for simulators. Default: none. */
+  readonly latency?: (bytes: number, direction: "up" | "down") => number;
+  /** Bytes of a chunk. Default 65,536. */
+  readonly chunkBytes?: number;
+  /** Who the handler believes to be asking. Default: this machine. */
+  readonly peer?: Peer;
+}
+
+/** Slices of a body, each after its latency. */
+async function* chunked(
+  body: WireBody,
+  direction: "up" | "down",
+  options: MemoryTransportOptions,
+  abort: AbortSignal,
+): AsyncIterable<Uint8Array> {
+  const size = options.chunkBytes ?? 65_536;
+  const parts = body.kind === "parts" ? body.parts : body.read();
+  for await (const part of parts) {
+    for (let offset = 0; offset < part.byteLength; offset += size) {
+      if (abort.aborted) throw abortError(abort, "transport");
+      const chunk = part.subarray(offset, offset + size);
+      if (options.latency) await sleep(options.clock, options.latency(chunk.byteLength, direction), abort);
+      yield chunk;
+    }
+  }
+}
+
+function travelling(
+  body: WireBody,
+  direction: "up" | "down",
+  options: MemoryTransportOptions,
+  abort: AbortSignal,
+): WireBody {
+  return {
+    kind: "stream",
+    byteLength: bodyLength(body),
+    read: () => chunked(body, direction, options, abort),
+  };
+}
+
+/** Settles as `work` does, or rejects with the call's own error as soon as the call ends. */
+async function unlessAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(abortError(abort, "transport"));
+    if (abort.aborted) stop();
+    else abort.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    abort.removeEventListener("abort", stop);
+  }
+}
+
+/**
+ * A transport that calls a handler in this process: for tests, for the simulator, and for two rooms of one process. Only
+ * what a wire carries gets across: the handler sees a call of its own that ends when the sender's does.
+ */
+export function memoryTransport(handler: Handler, options: MemoryTransportOptions): Transport {
+  let closed = false;
+  let count = 0;
+  const exchange = async (
+    request: WireRequest,
+    abort: AbortSignal,
+    acknowledged: ((bytes: number) => void) | undefined,
+  ): Promise<WireResponse> => {
+    const peer = options.peer ?? { address: "memory", loopback: true };
+    const body = travelling(request.body, "up", options, abort);
+    const base = housekeepingCall(`memory-${++count}`, abort);
+    try {
+      const response = await handler({ ...request, body, peer }, base, acknowledged);
+      if (options.latency) await sleep(options.clock, options.latency(0, "down"), abort);
+      return { ...response, body: travelling(response.body, "down", options, abort) };
+    } catch (thrown) {
+      if (abort.aborted) throw abortError(abort, "transport");
+      throw new LongshoreError("no-answer", "transport", "the connection broke", { cause: thrown });
+    }
+  };
+  return {
+    progress: "acknowledged",
+    async send(
+      request: WireRequest,
+      call: Call,
+      acknowledged?: (bytes: number) => void,
+    ): Promise<WireResponse> {
+      if (closed) throw new LongshoreError("unreachable", "transport", "the transport is closed");
+      const response = await unlessAborted(exchange(request, call.abort, acknowledged), call.abort);
+      return { ...response, body: guarded(response.body, call.abort) };
+    },
+    async close(): Promise<void> {
+      closed = true;
+    },
+  };
+}
+
+/** A body whose reading ends with the call. */
+function guarded(body: WireBody, abort: AbortSignal): WireBody {
+  if (body.kind === "parts") return body;
+  return {
+    kind: "stream",
+    byteLength: body.byteLength,
+    async *read(): AsyncIterable<Uint8Array> {
+      const chunks = body.read()[Symbol.asyncIterator]();
+      for (;;) {
+        const next = await unlessAborted(chunks.next(), abort);
+        if (next.done) return;
+        yield next.value;
+      }
+    },
+  };
+}

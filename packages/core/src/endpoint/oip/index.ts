@@ -1,0 +1,12 @@
+export { parseAccount } from "./account-json.ts";
+export { loadHeaders, readLoadHeaders } from "./load-headers.ts";
+export { offerJson, parseOffers } from "./offer-json.ts";
+export { oipEndpoint } from "./oip-endpoint.ts";
+export type { OipEndpointParts } from "./parts.ts";
+export {
+  readSequence,
+  type SequenceParameters,
+  sequenceParameters,
+  splitState,
+  stateTensors,
+} from "./sequence-parameters.ts";

@@ -1,0 +1,83 @@
+import { loadHeader, orcaFormatHeader, orcaHeader } from "../../protocol/index.ts";
+import type { LoadReport } from "../endpoint.ts";
+
+type Headers = Readonly<Record<string, string>>;
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+/**
+ * The load headers of a reply: our own compact one always, and ORCA's (`xds.data.orca.v3.OrcaLoadReport`) in the format
+ * that the request asks for, so that Envoy and others balance by it.
+ */
+export function loadHeaders(load: LoadReport, request: Headers): Record<string, string> {
+  const cpu = round(load.cpuRatio);
+  const queueMs = round(load.queueMs);
+  const headers: Record<string, string> = {
+    [loadHeader]: `cpu=${cpu};in-flight=${load.inFlight};queue-ms=${queueMs}`,
+  };
+  const format = request[orcaFormatHeader]?.toLowerCase();
+  if (format === "json") {
+    const report = { cpu_utilization: cpu, named_metrics: { in_flight: load.inFlight, queue_ms: queueMs } };
+    headers[orcaHeader] = `JSON ${JSON.stringify(report)}`;
+  } else if (format === "text") {
+    headers[orcaHeader] =
+      `TEXT cpu_utilization=${cpu},named_metrics.in_flight=${load.inFlight},named_metrics.queue_ms=${queueMs}`;
+  }
+  return headers;
+}
+
+function pairs(text: string, separator: string): ReadonlyMap<string, number> {
+  const found = new Map<string, number>();
+  for (const pair of text.slice(0, 4096).split(separator)) {
+    const at = pair.indexOf("=");
+    const value = Number(pair.slice(at + 1));
+    if (at > 0 && Number.isFinite(value) && value >= 0) found.set(pair.slice(0, at).trim(), value);
+  }
+  return found;
+}
+
+/** Figures of an ORCA report in JSON, nested ones under `named_metrics.<name>`. */
+function orcaFigures(text: string): ReadonlyMap<string, number> {
+  const found = new Map<string, number>();
+  const walk = (value: unknown, prefix: string, depth: number): void => {
+    if (typeof value === "number" && value >= 0) found.set(prefix, value);
+    else if (typeof value === "object" && value !== null && depth > 0) {
+      for (const [key, item] of Object.entries(value))
+        walk(item, prefix ? `${prefix}.${key}` : key, depth - 1);
+    }
+  };
+  try {
+    walk(JSON.parse(text.slice(0, 16_384)), "", 2);
+  } catch {
+    // A load report is advice: one that cannot be read is as good as none.
+  }
+  return found;
+}
+
+/** What a reply tells of its server's load; undefined when it tells nothing that can be read. Never throws. */
+export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | undefined {
+  const compact = headers[loadHeader];
+  if (compact !== undefined) {
+    const figures = pairs(compact, ";");
+    return {
+      atMs: nowMs,
+      cpuRatio: Math.min(1, figures.get("cpu") ?? 0),
+      inFlight: figures.get("in-flight") ?? 0,
+      queueMs: figures.get("queue-ms") ?? 0,
+    };
+  }
+  const orca = headers[orcaHeader];
+  if (orca === undefined) return undefined;
+  const figures = orca.startsWith("JSON ")
+    ? orcaFigures(orca.slice(5))
+    : pairs(orca.replace(/^TEXT /, ""), ",");
+  if (figures.size === 0) return undefined;
+  return {
+    atMs: nowMs,
+    cpuRatio: Math.min(1, figures.get("application_utilization") ?? figures.get("cpu_utilization") ?? 0),
+    inFlight: figures.get("named_metrics.in_flight") ?? 0,
+    queueMs: figures.get("named_metrics.queue_ms") ?? 0,
+  };
+}

@@ -1,0 +1,252 @@
+import { type Call, checkCall, LongshoreError } from "../../base/index.ts";
+import { segmentKey } from "../../model/index.ts";
+import {
+  accountHeader,
+  callHeaders,
+  digestHeader,
+  type Message,
+  modelPath,
+  packTensors,
+  parseDescription,
+  parseJson,
+  parseProfile,
+  read,
+  readWireError,
+  writeInferRequest,
+} from "../../protocol/index.ts";
+import type { Tensor } from "../../tensor/index.ts";
+import type {
+  Endpoint,
+  EndpointInfo,
+  InferenceRequest,
+  InferenceResponse,
+  ModelKnowledge,
+  Offer,
+  OfferQuery,
+  Progress,
+  StageTime,
+} from "../endpoint.ts";
+import { emptyBody } from "../transport.ts";
+import { inferPath, nameThere } from "./address.ts";
+import { badReply, exchange } from "./exchange.ts";
+import { foreignDescription } from "./foreign.ts";
+import { narrowed, parseOffers } from "./offer-json.ts";
+import type { OipEndpointParts } from "./parts.ts";
+import { expectedOutputs, readResponse } from "./reply.ts";
+import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
+
+/** The most models whose knowledge is kept to check replies by; the oldest goes first. */
+const maxKnown = 256;
+
+class OipEndpoint implements Endpoint {
+  readonly info: EndpointInfo;
+  readonly #parts: OipEndpointParts;
+  readonly #known = new Map<string, ModelKnowledge>();
+  readonly #under = new Set<Promise<unknown>>();
+  #closed = false;
+
+  constructor(parts: OipEndpointParts) {
+    this.info = parts.info;
+    this.#parts = parts;
+  }
+
+  async describe(
+    model: string,
+    version: string | undefined,
+    call: Call,
+  ): Promise<ModelKnowledge | undefined> {
+    const name = nameThere(this.info, model);
+    if (name === undefined) return undefined;
+    const path = modelPath(version === undefined ? { model: name } : { model: name, version });
+    const knowledge = this.info.offers
+      ? await this.#longshore(path, call)
+      : await this.#foreign(path, version, call);
+    if (!knowledge) return undefined;
+    const renamed = { ...knowledge, description: { ...knowledge.description, name: model } };
+    this.#remember(model, renamed);
+    return renamed;
+  }
+
+  async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
+    const name = nameThere(this.info, query.model);
+    if (!this.info.offers || name === undefined) return [];
+    const { version, features } = query;
+    const path = modelPath(version === undefined ? { model: name } : { model: name, version });
+    const search = new URLSearchParams({ knowledge: "0" });
+    for (const [key, value] of Object.entries(features ?? {})) search.set(key, String(value));
+    const json = await this.#get(`${path}/offers?${search.toString()}`, call);
+    if (json === undefined) return [];
+    return this.#checked(() => {
+      const offers = parseOffers(
+        read.own(read.objectAt(json, "the reply"), "offers"),
+        this.#parts.clock.nowMs(),
+      );
+      return offers
+        .filter((offer) => offer.segment.model === query.model)
+        .map((offer) => narrowed(offer, this.info));
+    });
+  }
+
+  infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
+    return this.#track(this.#infer(request, call, progress));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#under);
+    await this.#parts.transport.close();
+  }
+
+  async #infer(
+    request: InferenceRequest,
+    call: Call,
+    progress: Progress | undefined,
+  ): Promise<InferenceResponse> {
+    const { clock, info } = this.#parts;
+    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
+    checkCall(call, clock, "transport");
+    const path = inferPath(info, request.segment);
+    const startedMs = clock.nowMs();
+    const message = await this.#message(request, call);
+    const encodedMs = clock.nowMs();
+    const stages: StageTime[] =
+      Object.keys(request.codecs).length > 0
+        ? [{ stage: "encode", name: info.id, tookMs: encodedMs - startedMs }]
+        : [];
+    const exchanged = await exchange(
+      this.#parts,
+      {
+        method: "POST",
+        path,
+        headers: { ...message.headers, ...this.#headers(request, call) },
+        body: { kind: "parts", parts: message.parts },
+      },
+      call,
+      progress,
+    );
+    const { status, headers, bytes } = exchanged;
+    if (status !== 200) throw readWireError(status, headers, bytes, info.id);
+    const { model, version } = request.segment;
+    const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
+    try {
+      return await readResponse(this.#parts, request, exchanged, expected, stages, call);
+    } catch (thrown) {
+      throw badReply(info.id, thrown);
+    }
+  }
+
+  async #message(request: InferenceRequest, call: Call): Promise<Message> {
+    const { codecs, wire = "binary" } = this.#parts;
+    const inputs = new Map<string, Tensor>();
+    for (const [name, input] of request.inputs) {
+      inputs.set(name, "read" in input ? await input.read(call) : input);
+    }
+    const coded = Object.values(request.codecs).some((codec) => codec !== "raw");
+    if (coded && (wire === "json" || !this.info.offers)) {
+      throw new LongshoreError(
+        "unsupported",
+        "encode",
+        `${this.info.id} takes raw tensors only, but codecs were chosen for ${segmentKey(request.segment)}`,
+      );
+    }
+    const { sequence, outputs } = request;
+    for (const tensor of stateTensors(sequence?.state)) inputs.set(tensor.spec.name, tensor);
+    const packed = await packTensors(inputs, request.codecs, codecs, call);
+    return writeInferRequest(
+      {
+        parameters: sequence ? sequenceParameters(sequence) : {},
+        inputs: packed,
+        binaryOutputs: wire === "binary",
+        ...(outputs
+          ? { outputs: outputs.map((name) => (wire === "binary" ? { name, binary: true } : { name })) }
+          : {}),
+      },
+      wire,
+    );
+  }
+
+  /** What travels beside the body: only the extension's servers understand it, so only they get it. */
+  #headers(request: InferenceRequest, call: Call): Record<string, string> {
+    if (!this.info.offers) return {};
+    const { digest } = request.segment;
+    return {
+      ...callHeaders(call, this.#parts.clock.nowMs()),
+      ...(digest === "" ? {} : { [digestHeader]: digest }),
+      ...(this.#parts.account === false ? {} : { [accountHeader]: "1" }),
+    };
+  }
+
+  /** The JSON behind a path; undefined where the server has nothing of that name. */
+  async #get(path: string, call: Call, absentIf: (status: number) => boolean = is404): Promise<unknown> {
+    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${this.info.id} was closed`);
+    const { status, headers, bytes } = await this.#track(
+      exchange(this.#parts, { method: "GET", path, headers: {}, body: emptyBody }, call),
+    );
+    if (absentIf(status)) return undefined;
+    if (status !== 200) throw readWireError(status, headers, bytes, this.info.id);
+    return this.#checked(() => parseJson(bytes, "the reply"));
+  }
+
+  async #longshore(path: string, call: Call): Promise<ModelKnowledge | undefined> {
+    const json = await this.#get(`${path}/offers?offers=0`, call);
+    if (json === undefined) return undefined;
+    return this.#checked(() => {
+      const reply = read.objectAt(json, "the reply");
+      read.word(1)(read.own(reply, "schemaVersion"), "schemaVersion");
+      const description = parseDescription(read.own(reply, "description"));
+      const profile = read.own(reply, "profile");
+      return profile === undefined ? { description } : { description, profile: parseProfile(profile) };
+    });
+  }
+
+  async #foreign(path: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined> {
+    const metadata = await this.#get(path, call);
+    if (metadata === undefined) return undefined;
+    // Servers other than Triton have no configuration to show, and say so in various ways.
+    const configuration = await this.#get(`${path}/config`, call, (status) => status !== 200);
+    return this.#checked(() => ({
+      description: foreignDescription(this.info.id, version, { metadata, configuration }),
+    }));
+  }
+
+  #checked<T>(parse: () => T): T {
+    try {
+      return parse();
+    } catch (thrown) {
+      throw badReply(this.info.id, thrown);
+    }
+  }
+
+  #remember(model: string, knowledge: ModelKnowledge): void {
+    const key = knownKey(model, knowledge.description.version);
+    this.#known.delete(key);
+    this.#known.set(key, knowledge);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= maxKnown) break;
+      this.#known.delete(oldest);
+    }
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const over = (): void => void this.#under.delete(work);
+    this.#under.add(work);
+    work.then(over, over);
+    return work;
+  }
+}
+
+const is404 = (status: number): boolean => status === 404;
+
+function knownKey(model: string, version: string): string {
+  return `${model}/${version}`;
+}
+
+/**
+ * An endpoint over the network: any server of the Open Inference Protocol v2, with Longshore's extension (`info.offers`)
+ * or without. Inputs are sent in their codecs, part by part and never joined; replies are checked for shape, datatype
+ * and completeness where the model is known (`describe`). Fails with `unreachable`, `no-answer`, `bad-reply`, the
+ * deadline, or the reason that the server gave; never retries, since that is the plan's business.
+ */
+export function oipEndpoint(parts: OipEndpointParts): Endpoint {
+  return new OipEndpoint(parts);
+}

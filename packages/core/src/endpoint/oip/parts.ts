@@ -1,0 +1,30 @@
+import type { Clock, Observer, Random } from "../../base/index.ts";
+import type { LinkLearner } from "../../estimate/index.ts";
+import type { Codecs, WireLimits } from "../../protocol/index.ts";
+import type { EndpointInfo } from "../endpoint.ts";
+import type { Transport } from "../transport.ts";
+
+/** What an endpoint that speaks the Open Inference Protocol is made of. */
+export interface OipEndpointParts {
+  /** `offers: true` says that the server speaks Longshore's extension; otherwise only plain OIP is sent. */
+  readonly info: EndpointInfo;
+  /** Owned: closed with the endpoint. */
+  readonly transport: Transport;
+  /** For inputs on the way there. */
+  readonly codecs: Codecs;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  /** Told what was sent, acknowledged and received. */
+  readonly link?: LinkLearner;
+  /** `json` for servers without the binary tensor extension. Default `binary`. */
+  readonly wire?: "binary" | "json";
+  /** How often the server shall acknowledge a long body, in bytes. Default 65,536; 0 for never. */
+  readonly acknowledgeBytes?: number;
+  /** Whether to ask for the account of what happened. Default true. */
+  readonly account?: boolean;
+  /** For replies. */
+  readonly limits?: WireLimits;
+  /** Sent with every request: credentials, gateway routing. Lower-case names. */
+  readonly headers?: Readonly<Record<string, string>>;
+}

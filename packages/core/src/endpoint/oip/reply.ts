@@ -1,0 +1,136 @@
+import { type Call, LongshoreError } from "../../base/index.ts";
+import { endCut, type Segment } from "../../model/index.ts";
+import {
+  defaultWireLimits,
+  headerLengthOf,
+  parseJson,
+  read,
+  readInferReply,
+  unpackTensors,
+} from "../../protocol/index.ts";
+import { shapeFits, type Tensor, type Tensors, type TensorSpec } from "../../tensor/index.ts";
+import type {
+  Account,
+  InferenceRequest,
+  InferenceResponse,
+  LoadReport,
+  ModelKnowledge,
+  StageTime,
+} from "../endpoint.ts";
+import { parseAccount } from "./account-json.ts";
+import type { Exchange } from "./exchange.ts";
+import { readLoadHeaders } from "./load-headers.ts";
+import type { OipEndpointParts } from "./parts.ts";
+import { splitState } from "./sequence-parameters.ts";
+
+/** The tensors that a segment must give, as far as this place knows the model. */
+export function expectedOutputs(
+  segment: Segment,
+  knowledge: ModelKnowledge | undefined,
+): readonly TensorSpec[] | undefined {
+  if (!knowledge) return undefined;
+  if (segment.to === endCut) return knowledge.description.outputs;
+  for (const variant of knowledge.profile?.variants ?? []) {
+    if (variant.variant !== segment.variant) continue;
+    for (const bucket of variant.buckets) {
+      const found = bucket.cuts.find(({ cut }) => cut.id === segment.to);
+      // Sizes inside a crossing differ between buckets, so only names and datatypes bind.
+      if (found) return found.cut.crossing.map((spec) => ({ ...spec, shape: spec.shape.map(() => -1) }));
+    }
+  }
+  return undefined;
+}
+
+function wrong(message: string): LongshoreError {
+  return new LongshoreError("bad-reply", "decode", message);
+}
+
+/** The wanted outputs among those that came, checked against what is known of the model. */
+export function checkOutputs(
+  came: Tensors,
+  wanted: readonly string[] | undefined,
+  expected: readonly TensorSpec[] | undefined,
+): Tensors {
+  const outputs = new Map<string, Tensor>();
+  const names = wanted ?? expected?.map((spec) => spec.name) ?? [...came.keys()];
+  for (const name of names) {
+    const tensor = came.get(name);
+    if (!tensor) throw wrong(`the reply lacks the output ${name}`);
+    const spec = expected?.find((one) => one.name === name);
+    if (spec && spec.datatype !== tensor.spec.datatype) {
+      throw wrong(`the output ${name} came as ${tensor.spec.datatype}; the model gives ${spec.datatype}`);
+    }
+    // Of a ragged tensor the declared -1 and the -1 that came mean the same.
+    if (spec && !spec.ragged && !shapeFits(tensor.spec.shape, spec.shape)) {
+      throw wrong(
+        `the output ${name} came as [${tensor.spec.shape.join(", ")}]; the model gives [${spec.shape.join(", ")}]`,
+      );
+    }
+    outputs.set(name, tensor);
+  }
+  if (outputs.size === 0) throw wrong("the reply holds no outputs");
+  return outputs;
+}
+
+/** The account as this place saw it: what the server tells of itself, the network's share, and the bytes counted here. */
+function accountOf(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  told: Account | undefined,
+  exchanged: Exchange,
+  codingStages: readonly StageTime[],
+): Account {
+  const { info } = parts;
+  const { tookMs, serverMs, sentBytes, bytes } = exchanged;
+  const away: StageTime =
+    serverMs === undefined
+      ? { stage: "wait", name: info.id, tookMs }
+      : { stage: "network", name: info.id, tookMs: Math.max(0, tookMs - serverMs) };
+  return {
+    endpoint: info.id,
+    zone: info.zone,
+    segment: request.segment,
+    stages: [...codingStages, ...(told?.stages ?? []), away],
+    sentBytes,
+    receivedBytes: bytes.byteLength,
+    energy: told?.energy ?? { millijoules: 0, label: "estimated" },
+    costMicros: told?.costMicros ?? 0,
+    forwarded: told?.forwarded ?? [],
+  };
+}
+
+/**
+ * Makes the response of a reply with status 200. Throws `bad-reply` (or what `unpackTensors` throws, which the caller
+ * turns into that) for anything that does not fit the request.
+ */
+export async function readResponse(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  exchanged: Exchange,
+  expected: readonly TensorSpec[] | undefined,
+  codingStages: readonly StageTime[],
+  call: Call,
+): Promise<InferenceResponse> {
+  const limits = parts.limits ?? defaultWireLimits;
+  const nowMs = parts.clock.nowMs();
+  const message = readInferReply(exchanged.bytes, headerLengthOf(exchanged.headers), limits);
+  const { plain, state } = splitState(await unpackTensors(message.outputs, parts.codecs, limits, call));
+  const confidence = read.own(message.parameters, "longshore_confidence");
+  const accountText = read.own(message.parameters, "longshore_account");
+  const told =
+    typeof accountText === "string"
+      ? parseAccount(parseJson(new TextEncoder().encode(accountText), "the account"))
+      : undefined;
+  if (told && told.segment.digest !== request.segment.digest && request.segment.digest !== "") {
+    throw wrong("another body of the model answered than was asked");
+  }
+  if (request.sequence?.wantState && !state) throw wrong("the reply lacks the state that was asked for");
+  const idle: LoadReport = { atMs: nowMs, cpuRatio: 0, inFlight: 0, queueMs: 0 };
+  return {
+    outputs: checkOutputs(plain, request.outputs, expected),
+    ...(typeof confidence === "number" ? { confidenceRatio: Math.min(1, Math.max(0, confidence)) } : {}),
+    account: accountOf(parts, request, told, exchanged, codingStages),
+    load: readLoadHeaders(exchanged.headers, nowMs) ?? idle,
+    ...(state ? { state } : {}),
+  };
+}

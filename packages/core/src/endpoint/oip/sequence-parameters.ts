@@ -1,0 +1,73 @@
+import { LongshoreError } from "../../base/index.ts";
+import { flagParameter, type Parameters, read, statePrefix, wholeParameter } from "../../protocol/index.ts";
+import { renamed, type Tensor, type Tensors } from "../../tensor/index.ts";
+import type { SequencePosition } from "../endpoint.ts";
+
+/**
+ * Sequences on the wire: Triton's `sequence_id`, `sequence_start` and `sequence_end`, our `longshore_step` and
+ * `longshore_want_state`, and carried state as tensors under `longshore-state:<name>`.
+ */
+
+/** Parameters for a position. */
+export function sequenceParameters({ id, step, end, wantState }: SequencePosition): Parameters {
+  return {
+    sequence_id: id,
+    sequence_start: step === 0,
+    sequence_end: end,
+    longshore_step: step,
+    ...(wantState ? { longshore_want_state: true } : {}),
+  };
+}
+
+/** State tensors under their wire names. */
+export function stateTensors(state: Tensors | undefined): readonly Tensor[] {
+  return [...(state ?? [])].map(([name, tensor]) => renamed(tensor, `${statePrefix}${name}`));
+}
+
+/** Takes the state out of the tensors of a message. */
+export function splitState(tensors: Tensors): {
+  readonly plain: Tensors;
+  readonly state: Tensors | undefined;
+} {
+  const plain = new Map<string, Tensor>();
+  const state = new Map<string, Tensor>();
+  for (const [name, tensor] of tensors) {
+    if (name.startsWith(statePrefix)) {
+      const own = name.slice(statePrefix.length);
+      state.set(own, renamed(tensor, own));
+    } else {
+      plain.set(name, tensor);
+    }
+  }
+  return { plain, state: state.size > 0 ? state : undefined };
+}
+
+/** What a request says of its sequence, before a server that counts for simple clients has added the step. */
+export interface SequenceParameters {
+  readonly id: string;
+  readonly start: boolean;
+  readonly end: boolean;
+  /** Undefined when the client does not count. */
+  readonly step: number | undefined;
+  readonly wantState: boolean;
+}
+
+/** Reads the parameters; undefined when the request belongs to no sequence (an id of 0 or "" says so too). */
+export function readSequence(parameters: Parameters): SequenceParameters | undefined {
+  const id = read.own(parameters, "sequence_id");
+  if (id === undefined || id === 0 || id === "") return undefined;
+  const named = typeof id === "string" ? id : Number.isSafeInteger(id) ? String(id) : undefined;
+  if (named === undefined) read.refuse("sequence_id", "text, or a whole number that JSON carries exactly");
+  const start = flagParameter(parameters, "sequence_start", "parameters") ?? false;
+  const step = wholeParameter(parameters, "longshore_step", "parameters");
+  if (step !== undefined && step > 0 && start) {
+    throw new LongshoreError("sequence-step", "decode", `a sequence starts at step 0, not at step ${step}`);
+  }
+  return {
+    id: named,
+    start: start || step === 0,
+    end: flagParameter(parameters, "sequence_end", "parameters") ?? false,
+    step,
+    wantState: flagParameter(parameters, "longshore_want_state", "parameters") ?? false,
+  };
+}

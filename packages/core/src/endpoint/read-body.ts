@@ -1,0 +1,89 @@
+import { LongshoreError } from "../base/index.ts";
+import type { WireBody } from "./transport.ts";
+
+/** How a body is read. */
+export interface BodyOptions {
+  /** More bytes than this are refused, before they are buffered. */
+  readonly maxBytes: number;
+  /** Bytes of JSON before the binary tensors: the buffer is laid out so that what follows is aligned to 8 bytes. */
+  readonly headerLength?: number;
+  /** Free bytes to leave before the body, for a prefix that the reader will add. */
+  readonly lead?: number;
+  /** Told the bytes that have arrived, in all, after each chunk. */
+  readonly arrived?: (bytes: number) => void;
+}
+
+function tooLarge(maxBytes: number): LongshoreError {
+  return new LongshoreError(
+    "body-too-large",
+    "transport",
+    `the body has more than the ${maxBytes} bytes that are allowed`,
+  );
+}
+
+function mismatch(announced: number, came: number): LongshoreError {
+  const rest = came > announced ? "more came" : `${came} came`;
+  return new LongshoreError(
+    "body-mismatch",
+    "transport",
+    `a body of ${announced} bytes was announced, but ${rest}`,
+  );
+}
+
+/** A buffer in which byte `lead + headerLength` lies at a multiple of 8. */
+function aligned(length: number, { headerLength = 0, lead = 0 }: BodyOptions): Uint8Array {
+  const shift = (8 - ((lead + headerLength) % 8)) % 8;
+  return new Uint8Array(shift + lead + length).subarray(shift);
+}
+
+async function* chunksOf(body: WireBody): AsyncIterable<Uint8Array> {
+  if (body.kind === "parts") yield* body.parts;
+  else yield* body.read();
+}
+
+async function readKnown(body: WireBody, length: number, options: BodyOptions): Promise<Uint8Array> {
+  const buffer = aligned(length, options);
+  let offset = 0;
+  for await (const chunk of chunksOf(body)) {
+    if (offset + chunk.byteLength > length) throw mismatch(length, offset + chunk.byteLength);
+    buffer.set(chunk, (options.lead ?? 0) + offset);
+    offset += chunk.byteLength;
+    options.arrived?.(offset);
+  }
+  if (offset !== length) throw mismatch(length, offset);
+  return buffer;
+}
+
+async function readUnknown(body: WireBody, options: BodyOptions): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of chunksOf(body)) {
+    length += chunk.byteLength;
+    if (length > options.maxBytes) throw tooLarge(options.maxBytes);
+    chunks.push(chunk);
+    options.arrived?.(length);
+  }
+  const buffer = aligned(length, options);
+  let offset = options.lead ?? 0;
+  for (const chunk of chunks) {
+    buffer.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return buffer;
+}
+
+/** The length that a body announces; undefined when nobody knows yet. */
+export function bodyLength(body: WireBody): number | undefined {
+  if (body.kind === "stream") return body.byteLength;
+  return body.parts.reduce((total, part) => total + part.byteLength, 0);
+}
+
+/**
+ * All bytes of a body in one new buffer, `lead` free bytes before them. Throws `body-too-large` before buffering more
+ * than allowed, `body-mismatch` when the announced length is not what came, and what the stream throws.
+ */
+export async function readBody(body: WireBody, options: BodyOptions): Promise<Uint8Array> {
+  const length = bodyLength(body);
+  if (length !== undefined && length > options.maxBytes) throw tooLarge(options.maxBytes);
+  return length === undefined ? readUnknown(body, options) : readKnown(body, length, options);
+}

@@ -1,0 +1,122 @@
+import {
+  type Call,
+  LongshoreError,
+  type Rules,
+  type TraceContext,
+  trustRank,
+  type TrustLevel,
+} from "../base/index.ts";
+import { deadlineHeader, idempotencyHeader, pathHeader, rulesHeader, traceHeader } from "./names.ts";
+
+type Headers = Readonly<Record<string, string>>;
+
+/** The most endpoints that a call may have been through, and the most zones that its rules may name. */
+const maxPath = 16;
+const maxZones = 64;
+
+function invalid(header: string, wanted: string): LongshoreError {
+  return new LongshoreError("invalid-input", "admission", `header ${header} must be ${wanted}`);
+}
+
+function decoded(word: string, header: string): string {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    throw invalid(header, "made of percent-encoded words");
+  }
+}
+
+function rulesText(rules: Rules): string {
+  const zones = rules.zones ? [`zones=${rules.zones.map(encodeURIComponent).join(",")}`] : [];
+  return [`class=${encodeURIComponent(rules.dataClass)}`, `trust=${rules.leastTrust}`, ...zones].join(";");
+}
+
+function rulesFrom(text: string, base: Rules): Rules {
+  let { dataClass, leastTrust, zones } = base;
+  for (const rule of text.split(";")) {
+    const at = rule.indexOf("=");
+    const key = rule.slice(0, at).trim();
+    const value = rule.slice(at + 1).trim();
+    if (key === "class") {
+      dataClass = decoded(value, rulesHeader);
+    } else if (key === "trust" && trustRank(value as TrustLevel) >= 0) {
+      leastTrust = value as TrustLevel;
+    } else if (key === "zones") {
+      const words = value === "" ? [] : value.split(",");
+      if (words.length > maxZones) throw invalid(rulesHeader, `a list of at most ${maxZones} zones`);
+      zones = words.map((word) => decoded(word.trim(), rulesHeader));
+    } else {
+      // A rule that is not understood cannot be kept, so the request must not be run.
+      throw new LongshoreError(
+        "policy-denied",
+        "admission",
+        "the request carries a rule that is not known here",
+      );
+    }
+  }
+  return { dataClass, leastTrust, ...(zones ? { zones } : {}) };
+}
+
+const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+
+function traceFrom(text: string): TraceContext | undefined {
+  const [, traceId, spanId, flags] = traceparent.exec(text) ?? [];
+  // An invalid context is ignored, as the W3C recommendation asks.
+  if (!traceId || !spanId || !flags || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined;
+  return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 };
+}
+
+/** What of a call travels as headers. The deadline travels as remaining milliseconds, since clocks differ. */
+export function callHeaders(call: Call, nowMs: number): Record<string, string> {
+  const headers: Record<string, string> = { [rulesHeader]: rulesText(call.rules) };
+  if (call.deadlineMs !== Infinity) {
+    headers[deadlineHeader] = String(Math.round((call.deadlineMs - nowMs) * 1000) / 1000);
+  }
+  if (call.path.length > 0) headers[pathHeader] = call.path.map(encodeURIComponent).join(",");
+  if (call.idempotencyKey !== undefined) headers[idempotencyHeader] = encodeURIComponent(call.idempotencyKey);
+  if (call.trace) {
+    const { traceId, spanId, sampled } = call.trace;
+    headers[traceHeader] = `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`;
+  }
+  return headers;
+}
+
+/**
+ * The call that headers state, on top of `base` (which has the id, the abort and the rules for those who state none).
+ * Throws `deadline-past` when no time is left, `policy-denied` for rules that are not known here, `invalid-input` for
+ * what is malformed. The tenant is never taken from headers.
+ */
+export function callFromHeaders(headers: Headers, base: Call, nowMs: number): Call {
+  const remaining = headers[deadlineHeader];
+  let { deadlineMs, rules, path } = base;
+  if (remaining !== undefined) {
+    if (!/^-?[0-9]{1,15}(\.[0-9]{1,9})?$/.test(remaining)) {
+      throw invalid(deadlineHeader, "remaining time in milliseconds");
+    }
+    if (Number(remaining) <= 0) {
+      throw new LongshoreError(
+        "deadline-past",
+        "admission",
+        "the deadline had passed when the request arrived",
+      );
+    }
+    deadlineMs = Math.min(deadlineMs, nowMs + Number(remaining));
+  }
+  if (headers[rulesHeader] !== undefined) rules = rulesFrom(headers[rulesHeader], base.rules);
+  const through = headers[pathHeader];
+  if (through !== undefined) {
+    const words = through.split(",");
+    if (words.length > maxPath) throw invalid(pathHeader, `a path of at most ${maxPath} endpoints`);
+    path = words.map((word) => decoded(word.trim(), pathHeader));
+  }
+  const trace = headers[traceHeader] === undefined ? undefined : traceFrom(headers[traceHeader]);
+  const key = headers[idempotencyHeader];
+  return {
+    ...base,
+    deadlineMs,
+    rules,
+    path,
+    ...(trace ? { trace } : {}),
+    ...(key === undefined ? {} : { idempotencyKey: decoded(key.slice(0, 512), idempotencyHeader) }),
+  };
+}

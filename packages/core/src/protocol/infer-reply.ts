@@ -1,0 +1,53 @@
+import { defaultWireLimits, type WireLimits } from "./limits.ts";
+import { layOut, type Message, takeApart } from "./message.ts";
+import { type Parameters, readParameters } from "./parameters.ts";
+import { own, text } from "./read-json.ts";
+import { readTensors, type WireTensor } from "./wire-tensor.ts";
+
+/** The reply to an inference request as the protocol has it. */
+export interface InferReplyMessage {
+  readonly modelName: string;
+  readonly modelVersion?: string;
+  readonly id?: string;
+  readonly parameters: Parameters;
+  readonly outputs: readonly WireTensor[];
+}
+
+/** Text parameters of a reply may be long: an account travels in one. */
+const maxReplyParameter = 262_144;
+
+/** Writes a reply. `binary` tells which outputs come as binary data. */
+export function writeInferReply(
+  message: InferReplyMessage,
+  binary: (output: WireTensor) => boolean,
+): Message {
+  const fields = [`"model_name":${JSON.stringify(message.modelName)}`];
+  if (message.modelVersion !== undefined) {
+    fields.push(`"model_version":${JSON.stringify(message.modelVersion)}`);
+  }
+  if (message.id !== undefined) fields.push(`"id":${JSON.stringify(message.id)}`);
+  if (Object.keys(message.parameters).length > 0) {
+    fields.push(`"parameters":${JSON.stringify(message.parameters)}`);
+  }
+  return layOut(fields, "outputs", message.outputs, binary);
+}
+
+/** Reads a reply. Outputs are views on `body`. Throws like `readInferRequest`; the caller makes that a bad reply. */
+export function readInferReply(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  limits: WireLimits = defaultWireLimits,
+): InferReplyMessage {
+  const { json, binary } = takeApart(body, headerLength, limits);
+  const name = text(limits.maxNameLength);
+  const version = own(json, "model_version");
+  const id = own(json, "id");
+  return {
+    modelName: name(own(json, "model_name"), "model_name"),
+    // Some servers send null for what they do not know.
+    ...(version === undefined || version === null ? {} : { modelVersion: name(version, "model_version") }),
+    ...(id === undefined || id === null ? {} : { id: name(id, "id") }),
+    parameters: readParameters(own(json, "parameters"), "parameters", limits, maxReplyParameter),
+    outputs: readTensors(own(json, "outputs"), "outputs", binary, limits),
+  };
+}

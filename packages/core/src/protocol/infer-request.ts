@@ -1,0 +1,100 @@
+import { type WireLimits, defaultWireLimits } from "./limits.ts";
+import { layOut, type Message, takeApart } from "./message.ts";
+import { flagParameter, type Parameters, readParameters, wholeParameter } from "./parameters.ts";
+import { arrayAt, objectAt, own, refuse } from "./read-json.ts";
+import { readTensors, type WireTensor } from "./wire-tensor.ts";
+
+/** An output that a request asks for. */
+export interface RequestedOutput {
+  readonly name: string;
+  /** Whether it shall come as binary data; undefined leaves it to the request's `binary_data_output`. */
+  readonly binary?: boolean;
+  /** The number of best classes wanted instead of the tensor; undefined or 0 for the tensor. */
+  readonly classification?: number;
+}
+
+/** An inference request as the protocol has it. */
+export interface InferRequestMessage {
+  /** Echoed in the reply. May be empty. */
+  readonly id?: string;
+  readonly parameters: Parameters;
+  readonly inputs: readonly WireTensor[];
+  /** Undefined asks for all. */
+  readonly outputs?: readonly RequestedOutput[];
+  /** Whether outputs come as binary data unless they say otherwise. */
+  readonly binaryOutputs: boolean;
+}
+
+/** Writes a request with all inputs as binary data, or all as JSON (for servers without the binary extension). */
+export function writeInferRequest(message: InferRequestMessage, form: "binary" | "json"): Message {
+  const fields: string[] = [];
+  if (message.id !== undefined) fields.push(`"id":${JSON.stringify(message.id)}`);
+  const parameters: Record<string, string | number | boolean> = { ...message.parameters };
+  if (message.binaryOutputs) parameters["binary_data_output"] = true;
+  if (Object.keys(parameters).length > 0) fields.push(`"parameters":${JSON.stringify(parameters)}`);
+  if (message.outputs) {
+    const outputs = message.outputs.map(({ name, binary, classification }) => {
+      const own: Record<string, number | boolean> = {};
+      if (binary !== undefined) own["binary_data"] = binary;
+      if (classification) own["classification"] = classification;
+      return Object.keys(own).length > 0 ? { name, parameters: own } : { name };
+    });
+    fields.push(`"outputs":${JSON.stringify(outputs)}`);
+  }
+  return layOut(fields, "inputs", message.inputs, () => form === "binary");
+}
+
+function readRequested(value: unknown, where: string, limits: WireLimits): RequestedOutput {
+  const entry = objectAt(value, where);
+  const name = own(entry, "name");
+  if (typeof name !== "string" || name === "" || name.length > limits.maxNameLength) {
+    refuse(`${where}.name`, `text of 1 to ${limits.maxNameLength} characters`);
+  }
+  const parameters = readParameters(own(entry, "parameters"), `${where}.parameters`, limits);
+  if (own(parameters, "shared_memory_region") !== undefined) refuse(where, "without shared memory");
+  const binary = flagParameter(parameters, "binary_data", where);
+  const classification = wholeParameter(parameters, "classification", where);
+  return {
+    name,
+    ...(binary === undefined ? {} : { binary }),
+    ...(classification === undefined ? {} : { classification }),
+  };
+}
+
+/**
+ * Reads a request in JSON or binary form. Inputs are views on `body`. Throws `invalid-input`, `body-mismatch` or
+ * `body-too-large`, and nothing else, whatever the bytes are.
+ *
+ * @param headerLength `Inference-Header-Content-Length`; undefined when the whole body is JSON. A raw request (0) is
+ *   made into a tensor by who knows the model.
+ */
+export function readInferRequest(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  limits: WireLimits = defaultWireLimits,
+): InferRequestMessage {
+  const { json, binary } = takeApart(body, headerLength, limits);
+  const id = own(json, "id");
+  if (id !== undefined && (typeof id !== "string" || id.length > limits.maxNameLength)) {
+    refuse("id", `text of at most ${limits.maxNameLength} characters`);
+  }
+  const parameters = readParameters(own(json, "parameters"), "parameters", limits);
+  const asked = own(json, "outputs");
+  const outputs =
+    asked === undefined
+      ? undefined
+      : arrayAt(asked, "outputs", limits.maxTensors).map((entry, index) =>
+          readRequested(entry, `outputs[${index}]`, limits),
+        );
+  if (outputs && new Set(outputs.map((output) => output.name)).size !== outputs.length) {
+    refuse("outputs", "a list without a name twice");
+  }
+  return {
+    ...(id === undefined ? {} : { id }),
+    parameters,
+    inputs: readTensors(own(json, "inputs"), "inputs", binary, limits),
+    // An empty list asks for everything, as Triton reads it.
+    ...(outputs === undefined || outputs.length === 0 ? {} : { outputs }),
+    binaryOutputs: flagParameter(parameters, "binary_data_output", "parameters") ?? false,
+  };
+}

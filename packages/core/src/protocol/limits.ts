@@ -1,0 +1,22 @@
+/** What the parser accepts. Each bound is checked before anything of that size is allocated. */
+export interface WireLimits {
+  /** Whole body as received (inflated, when it came compressed), in bytes. */
+  readonly maxBodyBytes: number;
+  /** The JSON part of a body, in bytes: JSON costs many times its size in memory and time. */
+  readonly maxJsonBytes: number;
+  /** Tensors in one message, companions of ragged tensors included. */
+  readonly maxTensors: number;
+  /** Bytes of one tensor after decoding: a small coded body may stand for a large tensor. */
+  readonly maxTensorBytes: number;
+  /** Characters of a name or of a text parameter. */
+  readonly maxNameLength: number;
+}
+
+/** 64 MiB bodies, 16 MiB of JSON, 256 tensors, 256 MiB for a decoded tensor, names of 512 characters. */
+export const defaultWireLimits: WireLimits = {
+  maxBodyBytes: 64 * 2 ** 20,
+  maxJsonBytes: 16 * 2 ** 20,
+  maxTensors: 256,
+  maxTensorBytes: 256 * 2 ** 20,
+  maxNameLength: 512,
+};

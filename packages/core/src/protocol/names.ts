@@ -1,0 +1,38 @@
+/** Headers and name conventions of the wire, in one place. Header names are lower-case. */
+
+/** Bytes of the JSON that stands before the binary tensors; 0 for a raw request. */
+export const headerLengthHeader = "inference-header-content-length";
+/** Remaining time of the call, in milliseconds, when the sender began to send. */
+export const deadlineHeader = "longshore-deadline";
+/** Zones, data class and least trust of the call. */
+export const rulesHeader = "longshore-rules";
+/** Endpoints that the call has been through. */
+export const pathHeader = "longshore-path";
+/** The digest of the model version that the sender planned with. */
+export const digestHeader = "longshore-digest";
+/** `1` asks for the account of what happened. */
+export const accountHeader = "longshore-account";
+/** Asks for interim responses each time that many more bytes of the body have arrived. */
+export const acknowledgeHeader = "longshore-acknowledge";
+/** In an interim 102 response: bytes of the body that have arrived, in all. */
+export const acknowledgedHeader = "longshore-acknowledged";
+/** Load of the server, on every reply. */
+export const loadHeader = "longshore-load";
+/** Milliseconds between the last byte of the body and the reply. */
+export const tookHeader = "longshore-took";
+/** The sender's key for requests that are the same request. */
+export const idempotencyHeader = "idempotency-key";
+/** W3C trace context. */
+export const traceHeader = "traceparent";
+/** ORCA load report, and the request for one. */
+export const orcaHeader = "endpoint-load-metrics";
+export const orcaFormatHeader = "endpoint-load-metrics-format";
+
+/** Inputs and outputs that carry the state of a sequence are called by this and the name of the state. */
+export const statePrefix = "longshore-state:";
+/** The companion of a ragged tensor is called by its name and this. */
+export const rowsSuffix = "~rows";
+
+/** Media types of bodies. */
+export const jsonType = "application/json";
+export const binaryType = "application/octet-stream";
