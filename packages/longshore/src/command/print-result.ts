@@ -1,0 +1,100 @@
+import {
+  bytesElements,
+  type Json,
+  type Lost,
+  meanOf,
+  numericView,
+  type Plan,
+  quantileOf,
+  type Result,
+  type Tensor,
+  textElements,
+} from "@longshore/core";
+import { byteCount, milliseconds, table } from "./io.ts";
+
+/** How many values of an output are shown to a person. */
+const shownValues = 8;
+
+/** A tensor as JSON: datatype, shape and values (text for BYTES that are UTF-8, numbers for the rest). */
+export function tensorJson(tensor: Tensor): Json {
+  const { datatype, shape } = tensor.spec;
+  const rows = tensor.rows ? { rows: [...tensor.rows] } : {};
+  if (datatype === "BYTES") return { datatype, shape: [...shape], data: [...textElements(tensor)], ...rows };
+  const values = Array.from(numericView(tensor) as ArrayLike<number | bigint>, (value) =>
+    typeof value === "bigint" ? (Number.isSafeInteger(Number(value)) ? Number(value) : String(value)) : Number.isFinite(value) ? value : String(value),
+  );
+  return { datatype, shape: [...shape], data: values, ...rows };
+}
+
+/** One line for people: `scores: FP32 [1, 5]  0.91 0.05 ...`. */
+export function tensorLine(name: string, tensor: Tensor): string {
+  const { datatype, shape } = tensor.spec;
+  const head = `${name}: ${datatype} [${shape.join(", ")}]`;
+  if (datatype === "BYTES") {
+    const isText = bytesElements(tensor).every((element) => element.every((byte) => byte >= 9));
+    const parts = isText ? textElements(tensor) : bytesElements(tensor).map((element) => byteCount(element.byteLength));
+    return parts.length > 1 ? `${head}\n${parts.map((part) => `  ${part}`).join("\n")}` : `${head}  ${parts.join("")}`;
+  }
+  const values = numericView(tensor) as ArrayLike<number | bigint>;
+  const shown = Array.from({ length: Math.min(shownValues, values.length) }, (_, index) => {
+    const value = values[index] ?? 0;
+    return typeof value === "bigint" ? String(value) : String(Number(value.toPrecision(5)));
+  });
+  return `${head}  ${shown.join(" ")}${values.length > shownValues ? " ..." : ""}`;
+}
+
+/** Where the legs of a plan run, in one line: `start..crop here, then crop..end on edge (jpeg-85), 210 kB`. */
+export function legsLine(plan: Plan): string {
+  return plan.legs
+    .map((leg) => {
+      const codecs = [...new Set(Object.values(leg.codecs))];
+      const trigger = leg.starts.map((start) => (start.on === "begin" || start.on === "done" ? "" : `if ${start.on}: `)).find((word) => word !== "") ?? "";
+      return `${trigger}${leg.segment.from}..${leg.segment.to} on ${leg.endpoint}${codecs.length > 0 ? ` (${codecs.join(", ")})` : ""}`;
+    })
+    .join(", then ");
+}
+
+/** What a plan says, for people. */
+export function planText(plan: Plan, explain: boolean): string {
+  const { predicted } = plan;
+  const lines = [
+    `where     ${legsLine(plan)}`,
+    `because   ${plan.because}`,
+    `predicted ${milliseconds(meanOf(predicted.completionMs))} (half by ${milliseconds(quantileOf(predicted.completionMs, 0.5))}, 95 % by ${milliseconds(quantileOf(predicted.completionMs, 0.95))}), ${byteCount(predicted.sentBytes)} sent, ${(predicted.deviceMillijoules / 1000).toFixed(3)} J here (estimated), agreement ${predicted.agreementRatio.toFixed(4)}`,
+  ];
+  if (explain) lines.push("", `${plan.candidates} candidates; what lost, and why:`, lostTable(plan.lost));
+  return lines.join("\n");
+}
+
+/** What lost and why, as a table. */
+export function lostTable(lost: readonly Lost[]): string {
+  return table(
+    ["place", "variant", "cut", "codecs", "like it", "why"],
+    lost.map((line) => [
+      line.endpoint,
+      line.variant,
+      line.cut,
+      [...new Set(Object.values(line.codecs))].join(" ") || "raw",
+      String(line.count),
+      line.why.kind === "filter" ? `${line.why.filter}: ${line.why.detail}` : `scored ${line.why.score.toPrecision(4)}, the best ${line.why.bestScore.toPrecision(4)}`,
+    ]),
+  );
+}
+
+/** The account of a result, for people. */
+export function accountText(result: Result): string {
+  const stages = result.accounts.flatMap((account) =>
+    account.stages.filter((stage) => stage.tookMs >= 0.05).map((stage) => [account.endpoint, stage.stage, stage.name, milliseconds(stage.tookMs)]),
+  );
+  const plan = result.plans.at(-1);
+  return [
+    ...(plan ? [`where     ${legsLine(plan)}`] : []),
+    `answered  by ${result.where} in ${milliseconds(result.tookMs)} (predicted ${milliseconds(result.predictedMs)})`,
+    `because   ${result.because}`,
+    `network   ${byteCount(result.sentBytes)} sent, ${byteCount(result.receivedBytes)} received`,
+    `energy    ${(result.energy.millijoules / 1000).toFixed(3)} J here (${result.energy.label})`,
+    ...result.lostLegs.map((leg) => `lost      ${leg.leg} on ${leg.endpoint}: ${leg.why}`),
+    "",
+    table(["place", "stage", "what", "took"], stages),
+  ].join("\n");
+}
