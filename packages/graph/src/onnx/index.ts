@@ -1,0 +1,6 @@
+export * from "./build.ts";
+export * from "./datatypes.ts";
+export type { GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from "./onnx_pb.ts";
+export * from "./read.ts";
+export * from "./tensors.ts";
+export * from "./write.ts";

@@ -1,0 +1,4 @@
+export * from "./dag.ts";
+export * from "./enumerate.ts";
+export * from "./frontier.ts";
+export * from "./min-cut.ts";
