@@ -1,1 +1,2 @@
-export {};
+export * from "./policy/index.ts";
+export * from "./trace/index.ts";

@@ -1,2 +1,15 @@
+export * from "./duration-belief.ts";
 export * from "./estimate.ts";
+export * from "./guard.ts";
+export * from "./hedge-budget.ts";
+export * from "./link-belief.ts";
 export * from "./link.ts";
+export {
+  linkModel,
+  linkModelDefaults,
+  type CompletionTable,
+  type LinkModel,
+  type LinkModelParameters,
+  type OutageKind,
+} from "./rate-model.ts";
+export * from "./speed-belief.ts";

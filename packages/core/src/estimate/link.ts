@@ -18,16 +18,34 @@ export interface Link {
 
 /** What is told to a Link so that it can learn. All instants are on the local Clock. */
 export interface LinkLearner extends Link {
-  /** A body of `bytes` was handed to the transport. Returns its handle for the notes that follow. */
-  sendStarted(bytes: number, direction: Direction, nowMs: number): TransferNote;
+  /**
+   * A body of `bytes` was handed to the transport. Returns its handle for the notes that follow. `progress` says whether
+   * acknowledgements will come while it is under way (default): with "none", silence says nothing.
+   */
+  sendStarted(
+    bytes: number,
+    direction: Direction,
+    nowMs: number,
+    progress?: "acknowledged" | "none",
+  ): TransferNote;
   /** The whole exchange of a tiny request took this long, server time subtracted. */
   roundTripSeen(tookMs: number, nowMs: number): void;
+  /**
+   * Size in bytes of the probe train that would be worth sending now because nobody has tried the link for a while, or 0.
+   * Asking costs nothing; whoever sends it tells `sendStarted` like for any other body.
+   */
+  probeBytes(direction: Direction, nowMs: number): number;
 }
 
 /** Notes on one transfer under way. */
 export interface TransferNote {
   /** The peer acknowledged (or we received) that many bytes so far, in all. */
   progressed(totalBytes: number, nowMs: number): void;
-  /** It is over: complete, or given up (what was under way may still clog the link). */
-  ended(nowMs: number, complete: boolean): void;
+  /**
+   * It is over: complete, or given up (what was under way may still clog the link). `otherMs` is what of the time went to
+   * the peer's work instead of the link; it matters only where no acknowledgements came. Default 0.
+   */
+  ended(nowMs: number, complete: boolean, otherMs?: number): void;
+  /** Time from `nowMs` until the peer has the rest of this body: what lies before it in the link and its own bytes. */
+  remainingMs(nowMs: number): Estimate;
 }

@@ -1,0 +1,200 @@
+/**
+ * One direction of a link: what was handed over and acknowledged becomes evidence for the rate filter.
+ *
+ * The hard part is to know when the link was busy. Evidence lives in **acknowledgement time**: a byte that passed shows up
+ * one round trip after the link could first have carried it. So a transfer makes the link busy from its start plus the
+ * base round trip until its last byte is acknowledged; silence then is evidence, silence otherwise is none. A transfer
+ * that was given up leaves bytes behind that no acknowledgement will ever tell of: they pass first, at whatever rate
+ * each state believes in.
+ */
+import type { Estimate } from "./estimate.ts";
+import { type LinkModel, packetBytes } from "./rate-model.ts";
+import { rateFilter } from "./rate-filter.ts";
+
+/** A transfer that the link still owes. */
+export interface OpenTransfer {
+  readonly bytes: number;
+  /** From when on silence is evidence; Infinity where no acknowledgements will come. */
+  readonly busyFromMs: number;
+  acknowledged: number;
+}
+
+/** What `linkBelief` keeps for each direction. */
+export interface DirectionBelief {
+  readonly origin: Estimate["origin"];
+  readonly observedAtMs: number;
+  begin(bytes: number, busyFromMs: number, nowMs: number): OpenTransfer;
+  acknowledge(transfer: OpenTransfer, totalBytes: number, nowMs: number): void;
+  /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
+  end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
+  /** 16 quantiles of the time for what is under way and `bytes` more, in acknowledgement time from now. Read-only. */
+  drainMs(bytes: number, nowMs: number): Float64Array;
+  /** The same until the last byte of `transfer`. */
+  remainingMs(transfer: OpenTransfer, nowMs: number): Float64Array;
+  /** Bytes under way that will be acknowledged. */
+  backlogBytes(): number;
+  idleSinceMs(nowMs: number): number;
+  /** Bytes that pass in `ms` at the believed rate. */
+  bytesWithin(ms: number, nowMs: number): number;
+}
+
+const cachedSizes = 64;
+
+/** A belief at the model's prior. `clogBytes` is what a cancelled transfer may leave in buffers. */
+export function directionBelief(model: LinkModel, clogBytes: number): DirectionBelief {
+  const filter = rateFilter(model);
+  const { tickMs } = model.parameters;
+  let open: OpenTransfer[] = [];
+  const ahead = new Float64Array(model.rates);
+  let clogged = false;
+  let filterMs = NaN;
+  let markMs = NaN;
+  let busyMs = 0;
+  let packets = 0;
+  let burst = 1;
+  let quietSinceMs = -Infinity;
+  let origin: Estimate["origin"] = "prior";
+  let observedAtMs = -Infinity;
+  const cache = new Map<number, Float64Array>();
+  let cacheVersion = -1;
+
+  function busyFromMs(): number {
+    let from = Infinity;
+    for (const transfer of open) from = Math.min(from, transfer.busyFromMs);
+    return from;
+  }
+
+  /** Counts the busy part of the time since the last mark. */
+  function mark(nowMs: number): void {
+    const from = Math.max(markMs, busyFromMs());
+    if (nowMs > from) busyMs += nowMs - from;
+    markMs = Math.max(markMs, nowMs);
+  }
+
+  function drainUnseen(ms: number): void {
+    if (!clogged) return;
+    clogged = false;
+    for (let rate = 0; rate < ahead.length; rate++) {
+      const left = (ahead[rate] ?? 0) - (model.packetsPerMs[rate] ?? 0) * ms * filter.onChance(rate);
+      ahead[rate] = Math.max(0, left);
+      if (left > 0) clogged = true;
+    }
+  }
+
+  /** Moves the filter to the last whole tick before `nowMs`. */
+  function advance(nowMs: number): void {
+    if (!Number.isFinite(nowMs)) return;
+    if (Number.isNaN(filterMs)) {
+      filterMs = nowMs;
+      markMs = nowMs;
+    }
+    while (filterMs + tickMs <= nowMs) {
+      const whole = Math.floor((nowMs - filterMs) / tickMs);
+      const from = busyFromMs();
+      let ticks = 1;
+      if (packets === 0 && busyMs === 0) {
+        if (from >= nowMs) ticks = whole;
+        else if (from > filterMs + tickMs) ticks = Math.floor((from - filterMs) / tickMs);
+        // The longer the silence, the coarser its steps: the weights change by its logarithm.
+        else ticks = Math.max(1, Math.min(whole, Math.floor((filterMs - quietSinceMs) / tickMs / 12)));
+      }
+      const endMs = filterMs + ticks * tickMs;
+      mark(endMs);
+      filter.pass(ticks);
+      if (busyMs > 0 || packets > 0) {
+        filter.observe(busyMs, packets, burst, clogged ? ahead : undefined);
+        if (packets > 0) clogged = false;
+      } else drainUnseen(ticks * tickMs);
+      if (packets > 0 || busyMs === 0) quietSinceMs = endMs;
+      busyMs = 0;
+      packets = 0;
+      filterMs = endMs;
+    }
+  }
+
+  function completion(total: number, nowMs: number): Float64Array {
+    advance(nowMs);
+    if (cacheVersion !== filter.version) {
+      cache.clear();
+      cacheVersion = filter.version;
+    }
+    // Sizes within 2 % share an entry: the belief is nowhere near as sharp.
+    const key = Math.round(Math.log(Math.max(total, 1) / packetBytes) * 50);
+    let values = cache.get(key);
+    if (!values) {
+      values = filter.completionMs(Math.exp(key / 50), clogged ? ahead : undefined);
+      if (cache.size >= cachedSizes) cache.clear();
+      cache.set(key, values);
+    }
+    return values;
+  }
+
+  function unacknowledged(until?: OpenTransfer): number {
+    let bytes = 0;
+    for (const transfer of open) {
+      bytes += transfer.bytes - transfer.acknowledged;
+      if (transfer === until) break;
+    }
+    return bytes;
+  }
+
+  function close(transfer: OpenTransfer): void {
+    open = open.filter((one) => one !== transfer);
+  }
+
+  return {
+    get origin() {
+      return origin;
+    },
+    get observedAtMs() {
+      return observedAtMs;
+    },
+    begin(bytes, from, nowMs) {
+      advance(nowMs);
+      mark(nowMs);
+      const transfer = { bytes, busyFromMs: from, acknowledged: 0 };
+      open.push(transfer);
+      return transfer;
+    },
+    acknowledge(transfer, totalBytes, nowMs) {
+      const total = Math.min(transfer.bytes, totalBytes);
+      if (!(total > transfer.acknowledged) || !open.includes(transfer)) return;
+      advance(nowMs);
+      mark(nowMs);
+      const gained = (total - transfer.acknowledged) / packetBytes;
+      packets += gained;
+      burst += 0.1 * (Math.min(64, gained) - burst);
+      transfer.acknowledged = total;
+      origin = "measured";
+      observedAtMs = Math.max(observedAtMs, nowMs);
+      if (total >= transfer.bytes) close(transfer);
+    },
+    end(transfer, nowMs, complete, tookMs) {
+      if (!open.includes(transfer)) return;
+      advance(nowMs);
+      mark(nowMs);
+      const left = transfer.bytes - transfer.acknowledged;
+      close(transfer);
+      if (complete && tookMs !== undefined) {
+        // One figure for the whole body: as good as one acknowledgement, whatever its size.
+        const whole = transfer.bytes / packetBytes;
+        filter.observe(Math.max(0.5, tookMs), whole, Math.max(1, whole / 2), undefined);
+        origin = "measured";
+        observedAtMs = Math.max(observedAtMs, nowMs);
+      }
+      if (complete || left <= 0) return;
+      const stuck = Math.min(left, clogBytes) / packetBytes;
+      for (let rate = 0; rate < ahead.length; rate++)
+        ahead[rate] = (clogged ? (ahead[rate] ?? 0) : 0) + stuck;
+      clogged = true;
+    },
+    drainMs: (bytes, nowMs) => completion(unacknowledged() + bytes, nowMs),
+    remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs),
+    backlogBytes: () => unacknowledged(),
+    idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : quietSinceMs),
+    bytesWithin(ms, nowMs) {
+      advance(nowMs);
+      return filter.medianPacketsPerMs() * ms * packetBytes;
+    },
+  };
+}

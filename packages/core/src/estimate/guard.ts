@@ -1,0 +1,68 @@
+import { type Estimate, estimateSize } from "./estimate.ts";
+
+/** What the guard weighs: finish remotely, or start a second run here. */
+export interface GuardQuestion {
+  /** Time from now until the remote answer, as believed now. */
+  readonly remoteMs: Estimate;
+  /** Expected time from its start until the second run answers, the wait for its place included. */
+  readonly localMs: number;
+  /** Price of a run on both sides, in units of `localMs` (from `hedgeBudget`). */
+  readonly extraRunPrice: number;
+  /** Price of an answer later than `lateAfterMs` from now, in units of `localMs`; default 0. */
+  readonly latePrice?: number;
+  /** From now; default Infinity: nothing is late. */
+  readonly lateAfterMs?: number;
+  /**
+   * Credit in milliseconds for waiting over starting now. A fixed moment undervalues waiting, because acknowledgements
+   * to come will improve the moment.
+   */
+  readonly biasMs?: number;
+}
+
+/** The moment, and what it is expected to cost. */
+export interface GuardAnswer {
+  /** Wait in milliseconds before the second run starts: 0 now, Infinity never. */
+  readonly waitMs: number;
+  /** Expected milliseconds until the answer, prices included, bias not. */
+  readonly cost: number;
+}
+
+/**
+ * When a second run should start so that the expected cost is least. A remote finish at r costs r when it comes before
+ * the guard g, else min(r, g + local) and the price of the extra run; later than allowed costs the late price on top.
+ *
+ * Between two of the 16 values of the belief a smaller g is never worse, so only g = 0 and the values themselves can be
+ * best: exact in 17 tries. A guard at the last value never fires.
+ */
+export function guardPlan(question: GuardQuestion): GuardAnswer {
+  const { remoteMs, localMs, extraRunPrice, latePrice = 0, lateAfterMs = Infinity, biasMs = 0 } = question;
+  const { values } = remoteMs;
+  const extra = extraRunPrice * localMs;
+  const late = latePrice * localMs;
+  const costOf = (waitMs: number): number => {
+    let total = 0;
+    for (let index = 0; index < estimateSize; index++) {
+      const remote = values[index] ?? 0;
+      const finish = remote <= waitMs ? remote : Math.min(remote, waitMs + localMs);
+      total += finish + (remote <= waitMs ? 0 : extra) + (finish > lateAfterMs ? late : 0);
+    }
+    return total / estimateSize;
+  };
+  let best: GuardAnswer = { waitMs: 0, cost: costOf(0) };
+  let bestScore = best.cost + biasMs;
+  for (let index = 0; index < estimateSize; index++) {
+    const waitMs = values[index] ?? 0;
+    if (waitMs <= 0) continue;
+    const cost = costOf(waitMs);
+    if (cost < bestScore) {
+      bestScore = cost;
+      best = { waitMs: index === estimateSize - 1 ? Infinity : waitMs, cost };
+    }
+  }
+  return best;
+}
+
+/** The moment of `guardPlan` alone: wait in milliseconds before the back-up starts, 0 now, Infinity never. */
+export function guardMoment(question: GuardQuestion): number {
+  return guardPlan(question).waitMs;
+}

@@ -1,0 +1,121 @@
+import { type Estimate, estimateSize, shift } from "./estimate.ts";
+import { type Direction, type LinkLearner, type TransferNote } from "./link.ts";
+import { directionBelief } from "./direction-belief.ts";
+import { durationBelief } from "./duration-belief.ts";
+import { type LinkModel, linkModel, packetBytes } from "./rate-model.ts";
+
+/** How a link is believed in before and while it is used. Everything has a default; one set serves all links. */
+export interface LinkBeliefOptions {
+  /** Tables of the model; build one with `linkModel()` and share it, each costs a few milliseconds. */
+  readonly model?: LinkModel;
+  /** Round trip believed in before one was seen, in milliseconds; default 60, spread over a factor of 3 both ways. */
+  readonly priorRoundTripMs?: number;
+  /** What a cancelled transfer may leave behind in buffers; default 64 kB. */
+  readonly clogBytes?: number;
+  /** Idle time after which a probe train is worth its bytes; default 250 ms. */
+  readonly probeEveryMs?: number;
+  /** A train is sized to pass in this time at the believed rate; default 15 ms. */
+  readonly probeTrainMs?: number;
+}
+
+const maxProbePackets = 40;
+
+/**
+ * The belief about one link: a Bayes filter for each direction (`rate-filter.ts` says how) and a distribution of round
+ * trips. Before any evidence it is the wide prior and says so; without new evidence it ages back into it. Instants that
+ * go back are read as the latest seen; acknowledgements that repeat or shrink change nothing.
+ */
+export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
+  const { priorRoundTripMs = 60, clogBytes = 65_536, probeEveryMs = 250, probeTrainMs = 15 } = options;
+  const model = options.model ?? linkModel();
+  const sides: Record<Direction, ReturnType<typeof directionBelief>> = {
+    up: directionBelief(model, clogBytes),
+    down: directionBelief(model, clogBytes),
+  };
+  const roundTrips = durationBelief({ priorMs: priorRoundTripMs, priorFactor: 3 });
+  let latestMs = -Infinity;
+  /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
+  let baseMs = Infinity;
+
+  function at(nowMs: number): number {
+    if (nowMs > latestMs) latestMs = nowMs;
+    return latestMs === -Infinity ? 0 : latestMs;
+  }
+  const base = (): number => (baseMs === Infinity ? priorRoundTripMs : baseMs);
+
+  function about(direction: Direction): Pick<Estimate, "observedAtMs" | "origin"> {
+    const { origin, observedAtMs } = sides[direction];
+    return { origin, observedAtMs };
+  }
+
+  return {
+    transferMs(bytes, direction, nowMs) {
+      const now = at(nowMs);
+      const size = whole(bytes);
+      const side = sides[direction];
+      const trips = roundTrips.estimate(now).values;
+      const alone = side.drainMs(size, now);
+      const idle = side.backlogBytes() === 0;
+      const values = new Float64Array(estimateSize);
+      for (let index = 0; index < estimateSize; index++) {
+        const oneWay = (trips[index] ?? 0) / 2;
+        const drained = alone[index] ?? 0;
+        // With a backlog the acknowledgements of what already passed are still coming in: half a trip is done.
+        values[index] = idle ? drained + oneWay : Math.max(drained - base() / 2, oneWay);
+      }
+      return { values: values.sort(), ...about(direction) };
+    },
+    roundTripMs: (nowMs) => roundTrips.estimate(at(nowMs)),
+    sendStarted(bytes, direction, nowMs, progress = "acknowledged"): TransferNote {
+      const startMs = at(nowMs);
+      const side = sides[direction];
+      const delayMs = direction === "up" ? base() : 0;
+      const firstMs = startMs + delayMs;
+      const busyFromMs = progress === "none" ? Infinity : firstMs;
+      const transfer = side.begin(Math.max(1, whole(bytes)), busyFromMs, startMs);
+      return {
+        progressed(totalBytes, progressMs) {
+          const now = at(progressMs);
+          // An acknowledgement that beats the believed round trip corrects it.
+          if (direction === "up" && totalBytes > transfer.acknowledged)
+            baseMs = Math.min(baseMs, Math.max(0, now - startMs));
+          side.acknowledge(transfer, totalBytes, now);
+        },
+        ended(endMs, complete, otherMs = 0) {
+          const now = at(endMs);
+          if (progress === "acknowledged") {
+            if (complete) side.acknowledge(transfer, transfer.bytes, now);
+            side.end(transfer, now, complete);
+          } else side.end(transfer, now, complete, now - firstMs - Math.max(0, otherMs));
+        },
+        remainingMs(askMs) {
+          const now = at(askMs);
+          if (transfer.acknowledged >= transfer.bytes) {
+            return { values: new Float64Array(estimateSize), ...about(direction) };
+          }
+          const waitMs = Math.max(0, firstMs - now) - delayMs / 2;
+          const drained: Estimate = { values: side.remainingMs(transfer, now), ...about(direction) };
+          const remaining = shift(drained, waitMs);
+          return { ...remaining, values: remaining.values.map((value) => Math.max(0, value)) };
+        },
+      };
+    },
+    roundTripSeen(tookMs, nowMs) {
+      if (!(tookMs >= 0) || tookMs === Infinity) return;
+      const now = at(nowMs);
+      baseMs = Math.min(baseMs, tookMs);
+      roundTrips.seen(tookMs, now);
+    },
+    probeBytes(direction, nowMs) {
+      const now = at(nowMs);
+      const side = sides[direction];
+      if (side.backlogBytes() > 0 || now - side.idleSinceMs(now) < probeEveryMs) return 0;
+      const packets = side.bytesWithin(probeTrainMs, now) / packetBytes;
+      return packetBytes * Math.max(1, Math.min(maxProbePackets, Math.round(packets)));
+    },
+  };
+}
+
+function whole(bytes: number): number {
+  return bytes > 0 && bytes < Infinity ? bytes : 0;
+}

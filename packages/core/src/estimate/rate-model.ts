@@ -1,0 +1,294 @@
+/**
+ * How the rate of a link is believed to move, and what follows for the time that n packets take.
+ *
+ * A state is a rate (log-spaced) and a mode: on, or one of several outages in which nothing passes and the rate is
+ * remembered. The logarithm of the rate walks randomly, sometimes jumps (two-sided exponential, so that far jumps stay
+ * possible), and very rarely starts afresh from the home distribution, which is how a belief ages into the prior. Rate and
+ * mode move independently of each other, so each has its own transition matrix, and their powers of two cover any span
+ * of idle time in a few products.
+ *
+ * The time for n packets is a table over the **nominal duration** n / rate: rates are relative, so one set of simulated
+ * futures of a unit rate serves all states. A decision is then a sum over states of weight times a row of that table.
+ *
+ * After the packet-count filter of K. Winstein, A. Sivaraman and H. Balakrishnan, "Stochastic Forecasts Achieve High
+ * Throughput and Low Delay over Cellular Networks" (NSDI 2013); modes, jumps and the table of completion times depart
+ * from it.
+ */
+import { exponential, gaussian, type Random, seededRandom } from "../base/index.ts";
+
+/** Payload bytes of one packet. */
+export const packetBytes = 1460;
+
+/** A kind of outage: how often it begins while the link is on, and how long it lasts on average. */
+export interface OutageKind {
+  readonly perSecond: number;
+  readonly meanMs: number;
+}
+
+/** The one parameter set that serves all links. */
+export interface LinkModelParameters {
+  /** Grid of rates, in bits per second of payload. */
+  readonly slowestBitsPerSecond: number;
+  readonly fastestBitsPerSecond: number;
+  readonly rates: number;
+  readonly tickMs: number;
+  /** Standard deviation of the walk of the log-rate after one second. */
+  readonly walkPerSqrtSecond: number;
+  readonly jumpsPerSecond: number;
+  /** Mean size of a jump, in units of the log-rate. */
+  readonly jumpSize: number;
+  /** How often the rate starts afresh from home. */
+  readonly resetsPerSecond: number;
+  readonly outages: readonly OutageKind[];
+  /** Variance of packet counts over their mean: above 1 because packets and acknowledgements come in bursts. */
+  readonly dispersion: number;
+  /** Before any evidence: median of the rate and spread of its logarithm. */
+  readonly priorMedianBitsPerSecond: number;
+  readonly priorLogSpread: number;
+}
+
+/** Chosen on recorded cellular uplinks; the bench of decisions prints what they reach. */
+export const linkModelDefaults: LinkModelParameters = {
+  slowestBitsPerSecond: 20e3,
+  fastestBitsPerSecond: 4e9,
+  rates: 48,
+  tickMs: 10,
+  walkPerSqrtSecond: 0.5,
+  jumpsPerSecond: 0.15,
+  jumpSize: 0.7,
+  resetsPerSecond: 0.01,
+  outages: [
+    { perSecond: 1, meanMs: 50 },
+    { perSecond: 0.05, meanMs: 1000 },
+    { perSecond: 0.002, meanMs: 15_000 },
+  ],
+  dispersion: 4,
+  priorMedianBitsPerSecond: 8e6,
+  priorLogSpread: 1.8,
+};
+
+/** Transition powers and completion tables of a parameter set. Immutable; one serves any number of links. */
+export interface LinkModel {
+  readonly parameters: LinkModelParameters;
+  readonly rates: number;
+  readonly modes: number;
+  /** Packets per millisecond of each rate. */
+  readonly packetsPerMs: Float64Array;
+  /** Prior weight of each rate, and of each mode. */
+  readonly home: Float64Array;
+  readonly modePrior: Float64Array;
+  /** Matrices for 2^j ticks, row-major `[from, to]`. */
+  readonly ratePowers: readonly Float64Array[];
+  readonly modePowers: readonly Float64Array[];
+  readonly table: CompletionTable;
+}
+
+/** P(done within a time | nominal duration, mode), cumulative over `times`. */
+export interface CompletionTable {
+  /** Right edges of the time cells, in milliseconds. */
+  readonly times: Float64Array;
+  /** Rows per step of the rate grid, and number of rows. */
+  readonly rowsPerRate: number;
+  readonly rows: number;
+  /** Nominal duration of row 0, in milliseconds. */
+  readonly shortestMs: number;
+  /** `[mode, row, time]`. */
+  readonly cumulative: Float32Array;
+}
+
+const powers = 18;
+
+/** Builds the tables of a parameter set (a few milliseconds). Hand one model to all links of a process. */
+export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel {
+  const parameters = { ...linkModelDefaults, ...change };
+  const { rates, tickMs } = parameters;
+  const step = Math.log(parameters.fastestBitsPerSecond / parameters.slowestBitsPerSecond) / (rates - 1);
+  const packetsPerMs = Float64Array.from(
+    { length: rates },
+    (_, index) => (parameters.slowestBitsPerSecond * Math.exp(index * step)) / 8 / packetBytes / 1000,
+  );
+  const home = homeOf(parameters, step);
+  const modes = 1 + parameters.outages.length;
+  return {
+    parameters,
+    rates,
+    modes,
+    packetsPerMs,
+    home,
+    modePrior: modePriorOf(parameters),
+    ratePowers: powersOf(rateStep(parameters, step, home), rates),
+    modePowers: powersOf(modeStep(parameters, tickMs), modes),
+    table: completionTable(parameters, step, modes),
+  };
+}
+
+function homeOf(parameters: LinkModelParameters, step: number): Float64Array {
+  const centre = Math.log(parameters.priorMedianBitsPerSecond / parameters.slowestBitsPerSecond) / step;
+  const spread = parameters.priorLogSpread / step;
+  const home = Float64Array.from(
+    { length: parameters.rates },
+    (_, index) => Math.exp(-0.5 * ((index - centre) / spread) ** 2) + 0.02,
+  );
+  return normalise(home);
+}
+
+function modePriorOf(parameters: LinkModelParameters): Float64Array {
+  return normalise(
+    Float64Array.from([1, ...parameters.outages.map((kind) => (kind.perSecond * kind.meanMs) / 1000)]),
+  );
+}
+
+/** One tick of the rate: walk to neighbours, jump, or start afresh. */
+function rateStep(parameters: LinkModelParameters, step: number, home: Float64Array): Float64Array {
+  const { rates } = parameters;
+  const seconds = parameters.tickMs / 1000;
+  const move = (0.5 * parameters.walkPerSqrtSecond ** 2 * seconds) / step ** 2;
+  const jump = 1 - Math.exp(-parameters.jumpsPerSecond * seconds);
+  const reset = 1 - Math.exp(-parameters.resetsPerSecond * seconds);
+  const matrix = new Float64Array(rates * rates);
+  for (let from = 0; from < rates; from++) {
+    const far = normalise(
+      Float64Array.from({ length: rates }, (_, to) =>
+        to === from ? 0 : Math.exp((-Math.abs(to - from) * step) / parameters.jumpSize),
+      ),
+    );
+    for (let to = 0; to < rates; to++) {
+      const distance = Math.abs(to - from);
+      const edge = from === 0 || from === rates - 1 ? 1 : 2;
+      const near = distance === 0 ? 1 - edge * move : distance === 1 ? move : 0;
+      const stay = (1 - jump) * near + jump * (far[to] ?? 0);
+      matrix[from * rates + to] = (1 - reset) * stay + reset * (home[to] ?? 0);
+    }
+  }
+  return matrix;
+}
+
+/** One tick of the mode: on to an outage, and back; never from one outage to another. */
+function modeStep(parameters: LinkModelParameters, tickMs: number): Float64Array {
+  const modes = 1 + parameters.outages.length;
+  const matrix = new Float64Array(modes * modes);
+  let stay = 1;
+  parameters.outages.forEach((kind, index) => {
+    const begin = 1 - Math.exp((-kind.perSecond * tickMs) / 1000);
+    const end = 1 - Math.exp(-tickMs / kind.meanMs);
+    matrix[index + 1] = begin;
+    stay -= begin;
+    matrix[(index + 1) * modes] = end;
+    matrix[(index + 1) * modes + index + 1] = 1 - end;
+  });
+  matrix[0] = stay;
+  return matrix;
+}
+
+function powersOf(matrix: Float64Array, size: number): readonly Float64Array[] {
+  const all = [matrix];
+  while (all.length < powers) {
+    const last = all[all.length - 1] ?? matrix;
+    const square = new Float64Array(size * size);
+    for (let row = 0; row < size; row++) {
+      for (let inner = 0; inner < size; inner++) {
+        const weight = last[row * size + inner] ?? 0;
+        for (let column = 0; column < size; column++) {
+          square[row * size + column] =
+            (square[row * size + column] ?? 0) + weight * (last[inner * size + column] ?? 0);
+        }
+      }
+    }
+    all.push(square);
+  }
+  return all;
+}
+
+const futures = 240;
+const shortestMs = 0.5;
+const longestMs = 1e6;
+const timeRatio = 1.15;
+const rowsPerRate = 3;
+
+function completionTable(parameters: LinkModelParameters, step: number, modes: number): CompletionTable {
+  const random = seededRandom(20_13);
+  const rowStep = step / rowsPerRate;
+  const rows = Math.ceil(Math.log(longestMs / shortestMs) / rowStep) + 1;
+  const cells = Math.ceil(Math.log(longestMs / shortestMs) / Math.log(timeRatio)) + 1;
+  const times = Float64Array.from({ length: cells }, (_, cell) => shortestMs * timeRatio ** cell);
+  const cumulative = new Float32Array(modes * rows * cells);
+  for (let future = 0; future < futures; future++) {
+    const finishMs = oneFuture(parameters, rows, rowStep, random);
+    for (let mode = 0; mode < modes; mode++) {
+      const kind = parameters.outages[mode - 1];
+      // A stratified draw of the rest of the outage, so that few futures give a smooth table.
+      const waitMs = kind ? -kind.meanMs * Math.log(1 - (((future * 89) % futures) + 0.5) / futures) : 0;
+      let cell = 0;
+      for (let row = 0; row < rows; row++) {
+        const doneMs = (finishMs[row] ?? longestMs) + waitMs;
+        while (cell < cells - 1 && (times[cell] ?? 0) < doneMs) cell++;
+        const at = (mode * rows + row) * cells + cell;
+        cumulative[at] = (cumulative[at] ?? 0) + 1 / futures;
+      }
+    }
+  }
+  for (let start = 0; start < cumulative.length; start += cells) {
+    for (let cell = 1; cell < cells; cell++) {
+      cumulative[start + cell] = (cumulative[start + cell] ?? 0) + (cumulative[start + cell - 1] ?? 0);
+    }
+  }
+  return { times, rowsPerRate, rows, shortestMs, cumulative };
+}
+
+/** A future of a link that begins on, at rate 1: when the work of each row (in milliseconds at rate 1) is done. */
+function oneFuture(
+  parameters: LinkModelParameters,
+  rows: number,
+  rowStep: number,
+  random: Random,
+): Float64Array {
+  const finishMs = new Float64Array(rows).fill(longestMs);
+  let wallMs = 0;
+  let done = 0;
+  let logRate = 0;
+  let row = 0;
+  while (row < rows && wallMs < longestMs) {
+    // Coarser steps further out: what happens at second 100 need not be known to the millisecond.
+    const spanMs = Math.max(2, wallMs / 12);
+    const seconds = spanMs / 1000;
+    wallMs += outagesWithin(parameters, seconds, random);
+    const before = Math.exp(logRate);
+    logRate += parameters.walkPerSqrtSecond * Math.sqrt(seconds) * gaussian(random);
+    if (random.next() < 1 - Math.exp(-parameters.jumpsPerSecond * seconds)) {
+      logRate += (random.next() < 0.5 ? -1 : 1) * exponential(random, parameters.jumpSize);
+    }
+    const rate = (before + Math.exp(logRate)) / 2;
+    const gained = rate * spanMs;
+    for (let due = shortestMs * Math.exp(row * rowStep); row < rows && due <= done + gained;) {
+      finishMs[row] = wallMs + (due - done) / rate;
+      row += 1;
+      due = shortestMs * Math.exp(row * rowStep);
+    }
+    done += gained;
+    wallMs += spanMs;
+  }
+  return finishMs;
+}
+
+function outagesWithin(parameters: LinkModelParameters, seconds: number, random: Random): number {
+  let lostMs = 0;
+  for (const kind of parameters.outages) {
+    const expected = kind.perSecond * seconds;
+    if (expected > 20) lostMs += expected * kind.meanMs;
+    else {
+      for (let at = exponential(random, 1); at < expected; at += exponential(random, 1)) {
+        lostMs += exponential(random, kind.meanMs);
+      }
+    }
+  }
+  return lostMs;
+}
+
+/** Scales weights in place so that they sum to 1. */
+export function normalise(weights: Float64Array): Float64Array {
+  let total = 0;
+  for (const weight of weights) total += weight;
+  if (total > 0)
+    for (let index = 0; index < weights.length; index++) weights[index] = (weights[index] ?? 0) / total;
+  return weights;
+}

@@ -1,0 +1,4 @@
+export * from "./ours.ts";
+export * from "./policy.ts";
+export * from "./references.ts";
+export * from "./replay.ts";
