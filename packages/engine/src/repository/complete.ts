@@ -1,0 +1,118 @@
+import { type PortSpec, type SequenceState, shapeFits, type TensorSpec } from "@longshore/core";
+import type { DeclaredPort, ModelConfig } from "./config.ts";
+import { badConfiguration, someNames } from "./names.ts";
+import type { GraphBody } from "./program.ts";
+import type { ModelSignature } from "./source.ts";
+
+/** Inputs and outputs of a graph model: what is declared, checked against the file, and completed from it. */
+export type CompletedPorts = Pick<
+  GraphBody,
+  "inputs" | "outputs" | "states" | "controls" | "inputShapes" | "outputShapes"
+>;
+
+/** Completes and checks the configuration of a graph model. Throws `invalid-configuration`. */
+export function completePorts(model: string, config: ModelConfig, signature: ModelSignature): CompletedPorts {
+  const bad = (path: string, problem: string): Error => badConfiguration(model, config.file, path, problem);
+  const states = config.sequence?.states ?? [];
+  const controls = config.sequence?.controls ?? [];
+  const inputs = completed(config.inputs, signature.inputs, "input", bad);
+  const outputs = completed(config.outputs, signature.outputs, "output", bad);
+  for (const state of states) checkState(state, signature, bad);
+  for (const control of controls) {
+    if (signature.inputs.some(({ name }) => name === control.input)) continue;
+    throw bad(
+      `control input ${control.input}`,
+      `is no input of the graph; its inputs: ${names(signature.inputs)}`,
+    );
+  }
+  if (config.batching.maxBatchSize > 1) {
+    const hidden = new Set(states.map(({ input }) => input));
+    const fixed = signature.inputs.find(({ name, shape }) => !hidden.has(name) && shape[0] !== -1);
+    if (fixed) {
+      throw bad(
+        "batching",
+        `allows ${config.batching.maxBatchSize} rows, but input ${fixed.name} is [${fixed.shape.join(", ")}]: its first size must vary (-1)`,
+      );
+    }
+  }
+  const fromEngine = new Set([...states.map(({ input }) => input), ...controls.map(({ input }) => input)]);
+  const kept = new Set(states.map(({ output }) => output));
+  for (const { name } of config.outputs) kept.delete(name);
+  return {
+    inputs: inputs.filter(({ name }) => !fromEngine.has(name)),
+    outputs: outputs.filter(({ name }) => !kept.has(name)),
+    states,
+    controls,
+    inputShapes: reshaped(config.inputs, ({ graphShape }) => graphShape),
+    outputShapes: reshaped(config.outputs, ({ graphShape, shape }) => (graphShape ? shape : undefined)),
+  };
+}
+
+type Bad = (path: string, problem: string) => Error;
+
+function names(specs: readonly TensorSpec[]): string {
+  return someNames(specs.map(({ name }) => name));
+}
+
+function completed(
+  declared: readonly DeclaredPort[],
+  found: readonly TensorSpec[],
+  kind: "input" | "output",
+  bad: Bad,
+): readonly PortSpec[] {
+  for (const port of declared) {
+    const path = `${kind} ${JSON.stringify(port.name)}`;
+    const spec = found.find(({ name }) => name === port.name);
+    if (!spec) throw bad(path, `is not in the graph; its ${kind}s: ${names(found)}`);
+    if (spec.datatype !== port.datatype)
+      throw bad(path, `is declared ${port.datatype}; the graph has ${spec.datatype}`);
+    const own = port.graphShape ?? port.shape;
+    if (!shapesAgree(own, spec.shape)) {
+      throw bad(path, `is declared [${own.join(", ")}]; the graph has [${spec.shape.join(", ")}]`);
+    }
+  }
+  return found.map((spec) => {
+    const port = declared.find(({ name }) => name === spec.name);
+    return port ? plainPort(port) : spec;
+  });
+}
+
+/** What of a declared port belongs into a description. */
+export function plainPort({ name, datatype, shape, media }: DeclaredPort): PortSpec {
+  return { name, datatype, shape, ...(media ? { media } : {}) };
+}
+
+/** Whether two declared shapes can describe one tensor: same rank, and sizes equal where both are known. */
+export function shapesAgree(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, axis) => size === -1 || b[axis] === -1 || size === b[axis]);
+}
+
+function checkState(state: SequenceState, signature: ModelSignature, bad: Bad): void {
+  const path = `sequence state ${JSON.stringify(state.input)}`;
+  const input = signature.inputs.find(({ name }) => name === state.input);
+  const output = signature.outputs.find(({ name }) => name === state.output);
+  if (!input) throw bad(path, `is no input of the graph; its inputs: ${names(signature.inputs)}`);
+  if (!output)
+    throw bad(
+      path,
+      `is made by ${state.output}, which is not in the graph; its outputs: ${names(signature.outputs)}`,
+    );
+  if (input.datatype !== state.datatype || output.datatype !== state.datatype) {
+    throw bad(
+      path,
+      `is declared ${state.datatype}; the graph takes ${input.datatype} and makes ${output.datatype}`,
+    );
+  }
+  if (!shapeFits(state.shape, input.shape)) {
+    throw bad(path, `begins as [${state.shape.join(", ")}]; the graph takes [${input.shape.join(", ")}]`);
+  }
+}
+
+function reshaped(
+  ports: readonly DeclaredPort[],
+  shapeOf: (port: DeclaredPort) => readonly number[] | undefined,
+): Readonly<Record<string, readonly number[]>> {
+  return Object.fromEntries(
+    ports.flatMap((port) => (port.graphShape ? [[port.name, shapeOf(port) ?? []]] : [])),
+  );
+}

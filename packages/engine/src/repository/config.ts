@@ -1,0 +1,122 @@
+import type {
+  Batching,
+  DataClass,
+  Datatype,
+  InstanceGroup,
+  Json,
+  PortSpec,
+  SequenceState,
+} from "@longshore/core";
+
+/** What an operator wrote about a model, in model.yaml or config.pbtxt: both are read into this, before completion. */
+export interface ModelConfig {
+  /** Which file said so; `none` when the folder has neither. */
+  readonly file: "model.yaml" | "config.pbtxt" | "none";
+  readonly name?: string;
+  readonly dataClass?: DataClass;
+  readonly trusted: boolean;
+  readonly inputs: readonly DeclaredPort[];
+  readonly outputs: readonly DeclaredPort[];
+  /** Model file inside the version folder. */
+  readonly graph: string;
+  readonly batching: Batching;
+  /** Whether requests of several callers may share a run. */
+  readonly joinsRequests: boolean;
+  readonly instances: readonly InstanceGroup[];
+  readonly sequence?: SequenceConfig;
+  readonly pipeline?: PipelineConfig;
+  /** At least one; the first is the default. */
+  readonly variants: readonly VariantConfig[];
+  readonly versions: VersionPolicy;
+  /** What was read and is not used here, kept so that nothing of a real file is lost. */
+  readonly aside: Readonly<Record<string, Json>>;
+}
+
+/** An input or output as declared, batch axis included. */
+export interface DeclaredPort extends PortSpec {
+  /** File with one label a line. */
+  readonly labelsFile?: string;
+  /** Triton's `reshape`: the shape that the graph itself has for this port. */
+  readonly graphShape?: readonly number[];
+}
+
+/** How requests of one sequence share state. */
+export interface SequenceConfig {
+  readonly maxIdleMs: number;
+  readonly states: readonly SequenceState[];
+  readonly controls: readonly ControlInput[];
+}
+
+/** An input that the engine fills from the position in the sequence (Triton's control inputs). */
+export interface ControlInput {
+  readonly input: string;
+  readonly kind: "start" | "ready" | "end" | "correlation-id";
+  readonly datatype: Datatype;
+  /** Values for no and yes; unused for the correlation id. */
+  readonly noYes: readonly [number, number];
+}
+
+/** Steps as written; parameters whose name ends in `File` still name files. */
+export interface PipelineConfig {
+  readonly steps: readonly StepConfig[];
+  readonly outputs: Readonly<Record<string, string>>;
+}
+
+export interface StepConfig {
+  readonly id: string;
+  readonly model?: string;
+  readonly version?: string;
+  readonly transform?: string;
+  readonly parameters: Readonly<Record<string, Json>>;
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly forEach?: string;
+  readonly declassifiesTo?: DataClass;
+}
+
+export interface VariantConfig {
+  readonly name: string;
+  readonly tiers?: readonly ("device" | "edge" | "cloud")[];
+  /** Step to the parameters that replace its own. */
+  readonly parameters: Readonly<Record<string, Readonly<Record<string, Json>>>>;
+  /** Step to another model. */
+  readonly models: Readonly<Record<string, string>>;
+  /** Another model file. */
+  readonly graph?: string;
+  readonly agreementRatio?: number;
+  readonly accuracyRatio?: number;
+  readonly memoryBytes?: number;
+}
+
+/** Which version folders are served. */
+export type VersionPolicy =
+  | { readonly kind: "latest"; readonly count: number }
+  | { readonly kind: "all" }
+  | { readonly kind: "specific"; readonly versions: readonly string[] };
+
+/** What holds where nothing is written. */
+export const defaults: {
+  readonly graph: string;
+  readonly maxIdleMs: number;
+  readonly batching: Batching;
+  readonly variants: readonly VariantConfig[];
+} = {
+  graph: "model.onnx",
+  maxIdleMs: 60_000,
+  batching: { maxBatchSize: 0 },
+  variants: [{ name: "default", parameters: {}, models: {} }],
+};
+
+/** The configuration of a folder that has none: everything comes from the model file. */
+export const bareConfig: ModelConfig = {
+  file: "none",
+  trusted: true,
+  inputs: [],
+  outputs: [],
+  graph: defaults.graph,
+  batching: defaults.batching,
+  joinsRequests: false,
+  instances: [],
+  variants: defaults.variants,
+  versions: { kind: "all" },
+  aside: {},
+};

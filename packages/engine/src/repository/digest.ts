@@ -1,0 +1,56 @@
+import type { Digest, PortSpec } from "@longshore/core";
+import type { ModelConfig } from "./config.ts";
+import type { Hash, VersionFiles } from "./files.ts";
+
+/** What a version consists of. */
+export interface VersionParts {
+  readonly config: ModelConfig;
+  readonly inputs: readonly PortSpec[];
+  readonly outputs: readonly PortSpec[];
+  readonly files: VersionFiles;
+  /** Files that the configuration names (labels, vocabularies), with their digests. */
+  readonly named: ReadonlyMap<string, string>;
+  /** Models that a pipeline uses, as `<model>/<version>`, with their digests. */
+  readonly models: ReadonlyMap<string, Digest>;
+}
+
+/**
+ * Equal digests, equal answers: over every file, every model used, and of the configuration what answers depend on.
+ * How many instances there are, who may hold it and how long a sequence may idle are left out, so that two places may
+ * differ in them and still serve the same version.
+ */
+export async function versionDigest(parts: VersionParts, hash: Hash): Promise<Digest> {
+  const { config } = parts;
+  const answers = {
+    inputs: parts.inputs,
+    outputs: parts.outputs,
+    graph: config.pipeline ? undefined : config.graph,
+    pipeline: config.pipeline,
+    variants: config.variants.map(({ name, parameters, models, graph }) => ({
+      name,
+      parameters,
+      models,
+      graph,
+    })),
+    reshapes: [...config.inputs, ...config.outputs].flatMap(({ name, graphShape }) =>
+      graphShape ? [{ name, graphShape }] : [],
+    ),
+    states: config.sequence?.states,
+    controls: config.sequence?.controls,
+  };
+  const lines = [
+    ...[...parts.files].map(([name, { digest }]) => `file ${name} ${digest}`),
+    ...[...parts.named].map(([name, digest]) => `named ${name} ${digest}`),
+    ...[...parts.models].map(([name, digest]) => `model ${name} ${digest}`),
+    `configuration ${await hash(new TextEncoder().encode(sortedJson(answers)))}`,
+  ].sort();
+  return hash(new TextEncoder().encode(lines.join("\n")));
+}
+
+/** JSON with the keys of every object in order, so that equal data has equal text. */
+function sortedJson(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner !== "object" || inner === null || Array.isArray(inner)) return inner;
+    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}

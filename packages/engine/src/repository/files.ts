@@ -1,0 +1,155 @@
+import type { Call, Json } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import type { Artifact } from "../execute/runtime.ts";
+import { badConfiguration, isFileName } from "./names.ts";
+import type { ModelStore } from "./source.ts";
+
+/** Digest of some bytes as `sha256:<hex>`. */
+export type Hash = (bytes: Uint8Array) => Promise<string>;
+
+/** Files of one version by their path inside its folder, with their digests. */
+export type VersionFiles = ReadonlyMap<string, { readonly digest: string; readonly byteLength: number }>;
+
+const maxFiles = 1000;
+const maxDepth = 4;
+/** Measured facts about a version are no part of it. */
+export const profileFile = "profile.json";
+
+/** Reads and digests every file of a version folder but its profile. */
+export async function digestFiles(
+  store: ModelStore,
+  model: string,
+  folder: string,
+  hash: Hash,
+): Promise<VersionFiles> {
+  const found = new Map<string, { digest: string; byteLength: number }>();
+  async function visit(path: string, depth: number): Promise<void> {
+    for (const entry of (await store.list(`${folder}${path}`)) ?? []) {
+      const inner = path === "" ? `/${entry.name}` : `${path}/${entry.name}`;
+      const name = inner.slice(1);
+      if (entry.directory) {
+        if (depth < maxDepth) await visit(inner, depth + 1);
+        continue;
+      }
+      if (name === profileFile || entry.name.startsWith(".")) continue;
+      if (found.size === maxFiles) {
+        throw badConfiguration(model, "version folder", "", `holds more than ${maxFiles} files`);
+      }
+      const bytes = await store.read(`${folder}${inner}`);
+      if (bytes) found.set(name, { digest: await hash(bytes), byteLength: bytes.byteLength });
+    }
+  }
+  await visit("", 0);
+  return found;
+}
+
+/** A model file as an artifact: read when it is loaded, and refused when it is no longer what was described. */
+export function storedArtifact(
+  store: ModelStore,
+  path: string,
+  facts: { readonly digest: string; readonly byteLength: number },
+  hash: Hash,
+): Artifact {
+  return {
+    ...facts,
+    async bytes(_call: Call): Promise<Uint8Array> {
+      const bytes = await store.read(path);
+      if (bytes && (await hash(bytes)) === facts.digest) return bytes;
+      throw new LongshoreError(
+        "invalid-model",
+        "resolve",
+        "the model file changed or went away after it was read; load the model again",
+      );
+    },
+  };
+}
+
+/** Reads files that a configuration names, from the version folder or else the model's own, and notes their digests. */
+export interface NamedFiles {
+  text(file: string, path: string): Promise<string>;
+  /** Named files read so far, by name. */
+  readonly digests: ReadonlyMap<string, string>;
+}
+
+export function namedFiles(
+  store: ModelStore,
+  model: string,
+  configFile: string,
+  folders: readonly string[],
+  hash: Hash,
+): NamedFiles {
+  const digests = new Map<string, string>();
+  const texts = new Map<string, string>();
+  return {
+    digests,
+    async text(file, path) {
+      const known = texts.get(file);
+      if (known !== undefined) return known;
+      if (!isFileName(file)) {
+        throw badConfiguration(
+          model,
+          configFile,
+          path,
+          `is ${JSON.stringify(file)}; it must be a file in the model's folder`,
+        );
+      }
+      for (const folder of folders) {
+        const bytes = await store.read(`${folder}/${file}`);
+        if (!bytes) continue;
+        const text = new TextDecoder().decode(bytes);
+        digests.set(file, await hash(bytes));
+        texts.set(file, text);
+        return text;
+      }
+      throw badConfiguration(model, configFile, path, `names ${file}, which is not in the model's folder`);
+    },
+  };
+}
+
+/** Lines of a text without the newline at its end. */
+export function linesOf(text: string): readonly string[] {
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  return lines;
+}
+
+/**
+ * Parameters with each `<name>File` replaced by `<name>` holding the file's content: `.txt` as a list of lines, `.json`
+ * as the data it is, anything else as one text.
+ */
+export async function resolveFileParameters(
+  parameters: Readonly<Record<string, Json>>,
+  files: NamedFiles,
+  model: string,
+  path: string,
+): Promise<Readonly<Record<string, Json>>> {
+  const resolved: Record<string, Json> = {};
+  for (const [key, value] of Object.entries(parameters)) {
+    if (!key.endsWith("File") || key === "File") {
+      resolved[key] = value;
+      continue;
+    }
+    if (typeof value !== "string") {
+      throw badConfiguration(
+        model,
+        "model.yaml",
+        `${path}.${key}`,
+        `is ${JSON.stringify(value)}; expected a file name`,
+      );
+    }
+    const text = await files.text(value, `${path}.${key}`);
+    resolved[key.slice(0, -"File".length)] = contentOf(text, value, model, `${path}.${key}`);
+  }
+  return resolved;
+}
+
+function contentOf(text: string, file: string, model: string, path: string): Json {
+  if (file.endsWith(".txt")) return linesOf(text);
+  if (!file.endsWith(".json")) return text;
+  try {
+    // JSON.parse gives nothing but JSON.
+    return JSON.parse(text) as Json;
+  } catch (thrown) {
+    throw badConfiguration(model, "model.yaml", path, `names ${file}, which is not readable as JSON`, thrown);
+  }
+}

@@ -1,0 +1,231 @@
+import * as v from "valibot";
+import { parseDocument } from "yaml";
+import { datatypes, type Json } from "@longshore/core";
+import { defaults, type ModelConfig, type StepConfig, type VariantConfig } from "./config.ts";
+import { badConfiguration, isFileName, isVersionName } from "./names.ts";
+
+/** An object that refuses unknown keys and says which it knows. */
+function strict<Entries extends v.ObjectEntries>(
+  entries: Entries,
+): v.StrictObjectSchema<Entries, v.ErrorMessage<v.StrictObjectIssue>> {
+  return v.strictObject(entries, (issue) =>
+    issue.expected === "never"
+      ? `is an unknown key; known here: ${Object.keys(entries).join(", ")}`
+      : `is ${shown(issue.input)}; expected a mapping with ${Object.keys(entries).join(", ")}`,
+  );
+}
+
+const count = (least: number, most: number) =>
+  v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
+const duration = v.pipe(v.number(), v.minValue(0), v.maxValue(86_400_000));
+const ratio = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+const word = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
+const stepId = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/, "must be [a-z0-9-], 1 to 40"),
+);
+const variantName = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "must be [A-Za-z0-9._-], 1 to 64"),
+);
+const file = v.pipe(v.string(), v.check(isFileName, "must be a file inside the model's folder"));
+const version = v.pipe(v.string(), v.check(isVersionName, 'must be a version, such as "1"'));
+const shape = v.pipe(v.array(count(-1, 2 ** 31 - 1)), v.maxLength(16));
+const datatype = v.picklist(datatypes);
+const json = v.custom<Json>(
+  (value) => isJson(value, 0),
+  "must be plain data: text, numbers, lists and mappings",
+);
+const parameters = v.record(v.string(), json);
+
+const port = strict({
+  name: word,
+  datatype,
+  shape,
+  media: v.optional(v.picklist(["image", "audio", "text"])),
+  labels: v.optional(file),
+});
+
+const step = strict({
+  id: stepId,
+  transform: v.optional(word),
+  model: v.optional(word),
+  version: v.optional(version),
+  with: v.optional(parameters),
+  inputs: v.record(v.string(), word),
+  forEach: v.optional(word),
+  declassifiesTo: v.optional(word),
+});
+
+const variant = strict({
+  name: variantName,
+  tiers: v.optional(v.array(v.picklist(["device", "edge", "cloud"]))),
+  with: v.optional(v.record(v.string(), parameters)),
+  models: v.optional(v.record(v.string(), word)),
+  graph: v.optional(file),
+  agreement: v.optional(ratio),
+  accuracy: v.optional(ratio),
+  memoryBytes: v.optional(count(0, Number.MAX_SAFE_INTEGER)),
+});
+
+const schema = strict({
+  name: v.optional(word),
+  dataClass: v.optional(word),
+  trusted: v.optional(v.boolean()),
+  inputs: v.optional(v.pipe(v.array(port), v.maxLength(256))),
+  outputs: v.optional(v.pipe(v.array(port), v.maxLength(256))),
+  graph: v.optional(file),
+  batching: v.optional(
+    strict({
+      maxBatchSize: count(0, 4096),
+      preferredSizes: v.optional(v.array(count(1, 4096))),
+      maxQueueDelayMs: v.optional(duration),
+    }),
+  ),
+  instances: v.optional(v.array(strict({ count: count(1, 64), runtime: v.optional(word) }))),
+  sequence: v.optional(
+    strict({
+      maxIdleMs: v.optional(duration),
+      states: v.pipe(
+        v.array(strict({ input: word, output: word, datatype, shape: v.array(count(0, 2 ** 31 - 1)) })),
+        v.minLength(1),
+      ),
+    }),
+  ),
+  pipeline: v.optional(
+    strict({
+      steps: v.pipe(v.array(step), v.minLength(1), v.maxLength(128)),
+      outputs: v.record(v.string(), word),
+    }),
+  ),
+  variants: v.optional(v.pipe(v.array(variant), v.minLength(1), v.maxLength(32))),
+});
+
+/** Largest configuration that is read, in bytes, and how many aliases it may use: a few lines can stand for gigabytes. */
+export const maxConfigBytes: number = 1 << 20;
+const maxAliases = 64;
+const maxDepth = 32;
+
+/** Reads model.yaml. Throws `invalid-configuration` that names the place, the value and what is allowed there. */
+export function parseModelYaml(model: string, text: string): ModelConfig {
+  const raw = parseYaml(model, text);
+  const result = v.safeParse(schema, raw, { abortEarly: true });
+  if (!result.success) {
+    const issue = result.issues[0];
+    throw badConfiguration(model, "model.yaml", pathText(issue), issueText(issue));
+  }
+  const { output } = result;
+  const { name, dataClass, sequence, pipeline } = output;
+  if (pipeline && output.graph !== undefined) {
+    throw badConfiguration(model, "model.yaml", "graph", "and pipeline cannot both be given");
+  }
+  return {
+    file: "model.yaml",
+    ...(name === undefined ? {} : { name }),
+    ...(dataClass === undefined ? {} : { dataClass }),
+    trusted: output.trusted ?? true,
+    inputs: (output.inputs ?? []).map(portConfig),
+    outputs: (output.outputs ?? []).map(portConfig),
+    graph: output.graph ?? defaults.graph,
+    batching: defined(output.batching ?? defaults.batching),
+    joinsRequests: output.batching !== undefined,
+    instances: (output.instances ?? []).map(defined),
+    ...(sequence
+      ? {
+          sequence: {
+            maxIdleMs: sequence.maxIdleMs ?? defaults.maxIdleMs,
+            states: sequence.states,
+            controls: [],
+          },
+        }
+      : {}),
+    ...(pipeline ? { pipeline: { steps: pipeline.steps.map(stepConfig), outputs: pipeline.outputs } } : {}),
+    variants: output.variants?.map(variantConfig) ?? defaults.variants,
+    versions: { kind: "all" },
+    aside: {},
+  };
+}
+
+/** The same object without keys that are undefined, as exact optional types want it. */
+function defined<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(object).filter(([, value]) => value !== undefined);
+  // Only undefined values were removed, which is what the mapped type says.
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
+
+function portConfig({ labels, ...rest }: v.InferOutput<typeof port>): ModelConfig["inputs"][number] {
+  return defined({ ...rest, labelsFile: labels });
+}
+
+function stepConfig({ with: parameters, ...rest }: v.InferOutput<typeof step>): StepConfig {
+  return { ...defined(rest), parameters: parameters ?? {} };
+}
+
+function variantConfig(written: v.InferOutput<typeof variant>): VariantConfig {
+  const { with: parameters, models, agreement, accuracy, ...rest } = written;
+  return {
+    ...defined({ ...rest, agreementRatio: agreement, accuracyRatio: accuracy }),
+    parameters: parameters ?? {},
+    models: models ?? {},
+  };
+}
+
+function parseYaml(model: string, text: string): unknown {
+  if (text.length > maxConfigBytes) {
+    throw badConfiguration(
+      model,
+      "model.yaml",
+      "",
+      `has ${text.length} characters; at most ${maxConfigBytes} are read`,
+    );
+  }
+  try {
+    const document = parseDocument(text, {
+      prettyErrors: true,
+      uniqueKeys: true,
+      strict: true,
+      logLevel: "silent",
+    });
+    const problem = document.errors[0];
+    if (problem) throw problem;
+    return document.toJS({ maxAliasCount: maxAliases }) as unknown;
+  } catch (thrown) {
+    // Also the RangeError of nesting so deep that the parser runs out of stack, and of too many aliases.
+    const detail = thrown instanceof Error ? thrown.message.split("\n")[0] : String(thrown);
+    throw badConfiguration(model, "model.yaml", "", `is not readable as YAML: ${detail}`, thrown);
+  }
+}
+
+function isJson(value: unknown, depth: number): boolean {
+  if (depth > maxDepth) return false;
+  if (value === null || typeof value === "string" || typeof value === "boolean") return true;
+  if (typeof value === "number") return Number.isFinite(value);
+  if (Array.isArray(value)) return value.every((one) => isJson(one, depth + 1));
+  return typeof value === "object" && Object.values(value).every((one) => isJson(one, depth + 1));
+}
+
+/** `pipeline.steps[2].transform`. */
+function pathText(issue: v.BaseIssue<unknown>): string {
+  let text = "";
+  for (const { key } of issue.path ?? [])
+    text += typeof key === "number" ? `[${key}]` : `${text ? "." : ""}${String(key)}`;
+  return text;
+}
+
+function issueText(issue: v.BaseIssue<unknown>): string {
+  if (issue.type === "strict_object") return issue.message;
+  const value = shown(issue.input);
+  if (issue.input === undefined) return `is missing; expected ${issue.expected ?? "a value"}`;
+  if (issue.kind === "schema" && issue.expected) return `is ${value}; expected ${issue.expected}`;
+  if (issue.type === "min_value") return `is ${value}; at least ${String(issue.requirement)} is allowed`;
+  if (issue.type === "max_value") return `is ${value}; at most ${String(issue.requirement)} is allowed`;
+  if (issue.type === "integer") return `is ${value}; a whole number is expected`;
+  if (issue.type === "min_length") return `is ${value}; at least ${String(issue.requirement)} are needed`;
+  if (issue.type === "max_length") return `is too long; at most ${String(issue.requirement)} are allowed`;
+  return `is ${value}; it ${issue.message}`;
+}
+
+function shown(value: unknown): string {
+  const text = value === undefined ? "undefined" : (JSON.stringify(value) ?? typeof value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}

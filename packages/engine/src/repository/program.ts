@@ -1,0 +1,89 @@
+import type {
+  Batching,
+  DataClass,
+  InstanceGroup,
+  PortSpec,
+  Reveals,
+  SequenceState,
+  TensorSpec,
+} from "@longshore/core";
+import type { ChainStep } from "../execute/lane.ts";
+import type { Artifact } from "../execute/runtime.ts";
+import type { ControlInput } from "./config.ts";
+import type { ModelSignature } from "./source.ts";
+
+/** One model file with all that is needed to run it. */
+export interface GraphBody {
+  readonly model: string;
+  readonly version: string;
+  readonly file: Artifact;
+  readonly signature: ModelSignature;
+  /** `maxBatchSize` of at most 1 when requests may not share a run. */
+  readonly batching: Batching;
+  readonly instances: readonly InstanceGroup[];
+  readonly trusted: boolean;
+  /** Inputs and outputs as callers see them, without states and controls. */
+  readonly inputs: readonly PortSpec[];
+  readonly outputs: readonly PortSpec[];
+  readonly states: readonly SequenceState[];
+  readonly controls: readonly ControlInput[];
+  /** Input to the shape that the graph has for it, where a caller's differs (`reshape`). */
+  readonly inputShapes: Readonly<Record<string, readonly number[]>>;
+  /** Output to the shape that callers see, where the graph's differs. */
+  readonly outputShapes: Readonly<Record<string, readonly number[]>>;
+}
+
+interface StepBase {
+  readonly id: string;
+  /** Port to value. */
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly outputs: readonly { readonly port: string; readonly value: string }[];
+  /** Value whose elements the step runs for, one by one; other ragged inputs are taken element by element with it. */
+  readonly forEach?: string;
+  readonly declassifiesTo?: DataClass;
+}
+
+/** A step that is code of ours. The chain step is one object for the life of the program, so that a lane may know it. */
+export interface TransformStep extends StepBase {
+  readonly kind: "transform";
+  readonly chain: ChainStep;
+}
+
+/** A step that runs one graph. */
+export interface ModelStep extends StepBase {
+  readonly kind: "model";
+  readonly graph: GraphBody;
+}
+
+export type ProgramStep = TransformStep | ModelStep;
+
+/** What is known of a value before it exists. */
+export interface ValueFacts {
+  /** Under the value's name; sizes may be -1. */
+  readonly spec: TensorSpec;
+  /** `input` until a network made it, also through crops and the like; see `program-builder.ts`. */
+  readonly reveals: Reveals;
+}
+
+/**
+ * One variant of one version, ready to run: steps in order, nested pipelines inlined, parameters complete. A bare graph
+ * is a program of one step whose values are called as the graph calls its tensors.
+ */
+export interface Program {
+  readonly variant: string;
+  readonly bare: boolean;
+  readonly inputs: readonly PortSpec[];
+  /** Output of the model to the value that it is, in the order of the description. */
+  readonly outputs: readonly { readonly name: string; readonly value: string }[];
+  readonly steps: readonly ProgramStep[];
+  readonly values: ReadonlyMap<string, ValueFacts>;
+}
+
+/** What a tensor of a step's graph is called outside it. */
+export function valueOfTensor(program: Program, step: ModelStep, tensor: string): string {
+  const input = step.inputs[tensor];
+  if (input !== undefined && Object.hasOwn(step.inputs, tensor)) return input;
+  const output = step.outputs.find(({ port }) => port === tensor);
+  if (output) return output.value;
+  return program.bare ? tensor : `${step.id}:${tensor}`;
+}

@@ -1,0 +1,177 @@
+import { describe, expect, it } from "vitest";
+import { housekeepingCall, type Tensors, type TensorSpec } from "@longshore/core";
+import {
+  memoryFile,
+  type MemoryModels,
+  memorySource,
+  memoryStore,
+  oneStage,
+  sha256Of,
+} from "@longshore/testkit";
+import { modelRepository } from "./repository.ts";
+import { parseTritonConfig } from "./triton-config.ts";
+
+const classifier = `
+name: "classifier"
+platform: "onnxruntime_onnx"
+max_batch_size : 8
+input [
+  {
+    name: "data_0"
+    data_type: TYPE_FP32
+    format: FORMAT_NCHW
+    dims: [ 3, 224, 224 ]
+    reshape { shape: [ 1, 3, 224, 224 ] }
+  }
+]
+output [
+  {
+    name: "prob_1"
+    data_type: TYPE_FP32
+    dims: [ 1000 ]
+    reshape { shape: [ 1000, 1, 1 ] }
+    label_filename: "labels.txt"
+  }
+]
+instance_group [ { count: 2 kind: KIND_CPU }, { count: 9 passive: true } ]
+dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 1500
+  default_queue_policy { timeout_action: REJECT max_queue_size: 16 } }
+version_policy: { specific { versions: [ 1, 3 ] } }
+optimization { execution_accelerators { gpu_execution_accelerator : [ { name : "tensorrt" parameters { key: "precision_mode" value: "FP16" } } ] } }
+parameters { key: "session.intra_op.allow_spinning" value: { string_value: "0" } }
+model_warmup [ { name: "zeros" batch_size: 1 inputs { key: "data_0" value: { data_type: TYPE_FP32 dims: [3, 224, 224] zero_data: true } } } ]
+`;
+
+describe("config.pbtxt", () => {
+  it("is read as it is, with what is not used kept aside", () => {
+    const config = parseTritonConfig("classifier", classifier);
+    expect(config).toMatchObject({
+      name: "classifier",
+      batching: { maxBatchSize: 8, preferredSizes: [4, 8], maxQueueDelayMs: 1.5 },
+      joinsRequests: true,
+      instances: [{ count: 2 }],
+      inputs: [
+        { name: "data_0", datatype: "FP32", shape: [-1, 3, 224, 224], graphShape: [-1, 1, 3, 224, 224] },
+      ],
+      outputs: [
+        { name: "prob_1", shape: [-1, 1000], graphShape: [-1, 1000, 1, 1], labelsFile: "labels.txt" },
+      ],
+      versions: { kind: "specific", versions: ["1", "3"] },
+    });
+    expect(Object.keys(config.aside).sort()).toEqual(["model_warmup", "optimization", "parameters"]);
+  });
+
+  it("takes Triton's defaults: the latest version, no batch axis, requests that do not share runs", () => {
+    expect(parseTritonConfig("m", "")).toMatchObject({
+      versions: { kind: "latest", count: 1 },
+      batching: { maxBatchSize: 0 },
+      joinsRequests: false,
+      graph: "model.onnx",
+    });
+    expect(parseTritonConfig("m", "max_batch_size: 4").joinsRequests).toBe(false);
+    expect(parseTritonConfig("m", "version_policy { all {} }").versions).toEqual({ kind: "all" });
+  });
+
+  it("reads sequence batching: state with its batch row, controls with their values", () => {
+    const config = parseTritonConfig(
+      "s",
+      `max_batch_size: 4
+       sequence_batching {
+         max_sequence_idle_microseconds: 5000000
+         direct { }
+         control_input [
+           { name: "START" control [ { kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] } ] },
+           { name: "CORRID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } ] }
+         ]
+         state [ { input_name: "in" output_name: "out" data_type: TYPE_INT32 dims: [ -1, 2 ]
+                   initial_state { data_type: TYPE_INT32 dims: [1, 2] zero_data: true name: "zero" } } ]
+       }`,
+    );
+    expect(config.sequence).toEqual({
+      maxIdleMs: 5000,
+      states: [{ input: "in", output: "out", datatype: "INT32", shape: [1, 1, 2] }],
+      controls: [
+        { input: "START", kind: "start", datatype: "FP32", noYes: [0, 1] },
+        { input: "CORRID", kind: "correlation-id", datatype: "UINT64", noYes: [0, 1] },
+      ],
+    });
+  });
+
+  it.each([
+    [
+      "a misspelt field",
+      "max_batchsize: 4",
+      "max_batchsize is no field of ModelConfig; known here: name, platform",
+    ],
+    ["a misspelt nested field", 'input { nam: "x" }', "nam is no field of Input; known here: name"],
+    ["a wrong type", 'max_batch_size: "8"', 'max_batch_size is "8"; expected int'],
+    ["a number that is none", "max_batch_size: 1.5", "expected int"],
+    ["a value given twice", 'name: "a" name: "b"', "name is given twice"],
+    ["an unknown datatype", 'input { name: "x" data_type: FP32 }', "data_type is FP32; expected TYPE_BOOL"],
+    ["another backend", 'backend: "python"', 'is "python"; supported: onnxruntime_onnx, ensemble'],
+    [
+      "a state from a file",
+      'sequence_batching { state { input_name: "a" output_name: "b" data_type: TYPE_FP32 initial_state { data_file: "x" } } }',
+      "only zero_data is supported",
+    ],
+    ["a file outside the folder", 'default_model_filename: "../x.onnx"', "must be a file here"],
+    ["text that is no text format", "{", "line 1"],
+  ])("%s is refused with its place", (_what, text, message) => {
+    expect(() => parseTritonConfig("m", text)).toThrow(
+      expect.objectContaining({
+        reason: "invalid-configuration",
+        message: expect.stringContaining(message) as string,
+      }) as Error,
+    );
+  });
+});
+
+const call = housekeepingCall("test");
+const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
+const nothing = (): Tensors => new Map();
+const models: MemoryModels = {
+  scale: oneStage([fp32("IN", -1, 4)], [fp32("OUT", -1, 4)], 1, nothing),
+  add: oneStage([fp32("A", -1, 4), fp32("B", -1, 4)], [fp32("SUM", -1, 4)], 1, nothing),
+};
+
+describe("an ensemble", () => {
+  const ensemble = `
+    platform: "ensemble" max_batch_size: 2
+    input { name: "X" data_type: TYPE_FP32 dims: 4 }
+    output { name: "Y" data_type: TYPE_FP32 dims: 4 }
+    ensemble_scheduling { step [
+      { model_name: "add" model_version: -1
+        input_map { key: "A" value: "twice" } input_map { key: "B" value: "X" } output_map { key: "SUM" value: "Y" } },
+      { model_name: "scale" model_version: 1
+        input_map { key: "IN" value: "X" } output_map { key: "OUT" value: "twice" } }
+    ] }`;
+  const files = {
+    "scale/1/model.onnx": memoryFile("scale"),
+    "add/1/model.onnx": memoryFile("add"),
+  };
+  const load = (text: string) =>
+    modelRepository({
+      store: memoryStore({ ...files, "sum/config.pbtxt": text }),
+      source: memorySource(models),
+      transforms: new Map(),
+      sha256: sha256Of,
+    }).load("sum", undefined, call);
+
+  it("becomes a pipeline in the order of its data", async () => {
+    const { description, programs } = await load(ensemble);
+    expect(programs.get("default")?.steps.map(({ id, inputs }) => [id, inputs])).toEqual([
+      ["scale", { IN: "X" }],
+      ["add", { A: "scale.OUT", B: "X" }],
+    ]);
+    expect(description.outputs).toEqual([fp32("Y", -1, 4)]);
+  });
+
+  it("is refused when a tensor comes from nowhere", async () => {
+    await expect(
+      load(ensemble.replace('value: "twice" } input_map', 'value: "thrice" } input_map')),
+    ).rejects.toMatchObject({
+      reason: "invalid-configuration",
+      message: expect.stringContaining('takes "thrice", which no step makes') as string,
+    });
+  });
+});
