@@ -1,1 +1,4 @@
-export {};
+export * from "./device/index.ts";
+export * from "./runtime/index.ts";
+export * from "./store/index.ts";
+export * from "./http/index.ts";

@@ -119,7 +119,8 @@ function memorySession({ clock, inputs, outputs, run, released }: SessionParts):
       });
       busy = begun.catch(() => undefined);
       const values = await untilAborted(begun, call.abort);
-      return new Map(fetches.map((name): [string, Tensor] => [name, found(values, name)]));
+      const names = fetches.length === 0 ? outputs.map(({ name }) => name) : fetches;
+      return new Map(names.map((name): [string, Tensor] => [name, found(values, name)]));
     },
     async idle() {
       let last;

@@ -35,7 +35,7 @@ export interface InferenceSession {
   readonly outputs: readonly TensorSpec[];
   /**
    * Feeds are borrowed (copied) unless given. Outputs belong to the caller. Inputs are checked against the declared
-   * datatype and shape before the runtime sees them: `invalid-input`.
+   * datatype and shape before the runtime sees them: `invalid-input`. With no `fetches`, all outputs.
    */
   run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors>;
   /** Resolves when no run is under way. */

@@ -1,0 +1,27 @@
+import type { Clock } from "@longshore/core";
+
+/** The longest delay that one timer of the platform takes, in milliseconds; a longer one fires at once there. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/**
+ * The machine's own time. Timers keep the program alive; dispose those that nobody waits for. A delay beyond 24 days is
+ * waited for in parts, and one of `Infinity` never comes.
+ */
+export function systemClock(): Clock {
+  return {
+    nowMs: () => performance.now(),
+    wallMs: () => Date.now(),
+    timer(delayMs, fire) {
+      let rest = Math.max(0, delayMs);
+      let handle: NodeJS.Timeout | undefined;
+      const arm = (): void => {
+        if (rest === Infinity) return;
+        const part = Math.min(rest, longestTimerMs);
+        rest -= part;
+        handle = setTimeout(() => (rest > 0 ? arm() : fire()), part);
+      };
+      arm();
+      return { [Symbol.dispose]: () => clearTimeout(handle) };
+    },
+  };
+}

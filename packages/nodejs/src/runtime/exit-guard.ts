@@ -1,0 +1,35 @@
+/*
+ * Ending the program while a worker is inside native code aborts it (SIGABRT, a core dump, exit status 134): the binding
+ * throws into an environment that is already being torn down. An abort of a call must not wait, but the end of the
+ * program can, so this waits there until the runs under way are over.
+ */
+
+/** Keeps `process.exit` and an uncaught error from tearing down runs. */
+export interface ExitGuard {
+  /** Watches an Int32 that is 1 while native code runs and that is notified when it turns 0. */
+  watch(busy: SharedArrayBuffer): Disposable;
+}
+
+/** How long the end of the program waits for one run before it gives up. */
+const longestWaitMs = 10_000;
+
+/** The listener on the process is there only while something is watched. */
+export function exitGuard(): ExitGuard {
+  const watched = new Set<Int32Array>();
+  const wait = (): void => {
+    for (const busy of watched) Atomics.wait(busy, 0, 1, longestWaitMs);
+  };
+  return {
+    watch(shared) {
+      const busy = new Int32Array(shared);
+      if (watched.size === 0) process.on("exit", wait);
+      watched.add(busy);
+      return {
+        [Symbol.dispose]() {
+          watched.delete(busy);
+          if (watched.size === 0) process.off("exit", wait);
+        },
+      };
+    },
+  };
+}

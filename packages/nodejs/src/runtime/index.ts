@@ -1,0 +1,2 @@
+export * from "./onnx-runtime.ts";
+export * from "./wasm-runtime.ts";

@@ -1,0 +1,4 @@
+import { onnxRuntimeContract } from "@longshore/testkit";
+import { onnxRuntime } from "./onnx-runtime.ts";
+
+onnxRuntimeContract("onnxRuntime", () => onnxRuntime());

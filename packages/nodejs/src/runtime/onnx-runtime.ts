@@ -1,0 +1,35 @@
+import { builtFile } from "./built-file.ts";
+import { exitGuard } from "./exit-guard.ts";
+import { type ProviderRuntime, runnerRuntime } from "./runner-runtime.ts";
+import { workerLink } from "./worker-link.ts";
+
+/** Options of the native runtime. */
+export interface OnnxRuntimeOptions {
+  /** Name in metrics and configuration. Default `onnxruntime`. */
+  readonly name?: string;
+  /** Execution providers, tried one after another for each model. Default `["cpu"]`. */
+  readonly providers?: readonly string[];
+  /** The worker's built file. Default: the one of this package. */
+  readonly workerUrl?: URL;
+  /** Most bytes of outputs of one run. Default 1 GiB. */
+  readonly maxOutputBytes?: number;
+}
+
+/**
+ * ONNX Runtime's native build, one session per worker thread, because a run blocks the thread that calls it. Threads do
+ * not spin while they wait. Sessions say which provider runs them and which were passed over.
+ *
+ * A run cannot be cancelled: when a call ends, its promise rejects at once and the instance stays busy until the run is
+ * over. A crash of native code takes the whole program along, so models that are not trusted belong into `childRuntime`.
+ * Weights outside the file are never opened.
+ */
+export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
+  return runnerRuntime({
+    name: options.name ?? "onnxruntime",
+    backend: "native",
+    providers: options.providers ?? ["cpu"],
+    open: workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard()),
+    maxOutputBytes: options.maxOutputBytes ?? 1024 ** 3,
+    restarts: false,
+  });
+}

@@ -1,0 +1,92 @@
+import { LongshoreError } from "@longshore/core";
+import type { OpenLink, RunnerLink } from "./runner-link.ts";
+import type { FromRunner, LoadedMessage, ToRunner } from "./runner-message.ts";
+
+interface Pending {
+  readonly resolve: (message: FromRunner) => void;
+  readonly reject: (why: LongshoreError) => void;
+}
+
+/** Our end of a runner: one question at a time, and what is left of it when the runner dies. */
+export class RunnerClient {
+  readonly #link: RunnerLink;
+  #pending: Pending | undefined;
+  #ended: LongshoreError | undefined;
+
+  constructor(open: OpenLink) {
+    this.#link = open({
+      received: (message) => {
+        const pending = this.#pending;
+        this.#pending = undefined;
+        this.#link.hold(false);
+        pending?.resolve(message);
+      },
+      ended: (why) => {
+        const pending = this.#pending;
+        this.#pending = undefined;
+        this.#ended = why;
+        pending?.reject(why);
+      },
+    });
+  }
+
+  get moves(): boolean {
+    return this.#link.moves;
+  }
+
+  get busy(): SharedArrayBuffer | undefined {
+    return this.#link.busy;
+  }
+
+  /** Why it is no more; undefined while it lives. */
+  get ended(): LongshoreError | undefined {
+    return this.#ended;
+  }
+
+  /** Sends and waits for the answer; rejects with `runtime-crashed` (or why it was killed) when it dies instead. */
+  exchange(message: ToRunner, transfer: readonly ArrayBuffer[]): Promise<FromRunner> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(this.#ended);
+        return;
+      }
+      this.#link.send(message, transfer);
+      this.#link.hold(true);
+      this.#pending = { resolve, reject };
+    });
+  }
+
+  /** Kills it where that is possible; tells whether it was. */
+  kill(why: LongshoreError): boolean {
+    if (!this.#link.kill || this.#ended) return false;
+    this.#link.kill(why);
+    return true;
+  }
+
+  /** Frees the session and ends the runner; to be called when nothing is asked of it. */
+  async close(): Promise<void> {
+    if (this.#ended) return;
+    try {
+      await this.exchange({ kind: "release" }, []);
+    } catch (thrown) {
+      // It died while it was being freed, which is what was wanted of it.
+      if (!LongshoreError.is(thrown)) throw thrown;
+    }
+    if (!this.#ended) await this.#link.end();
+    this.#ended = new LongshoreError("shutting-down", "execute", "the session has been released");
+  }
+}
+
+/** The error for a refusal of the runner. */
+export function failure(message: FromRunner, attempted: string): LongshoreError {
+  if (message.kind === "failed") {
+    return new LongshoreError(message.reason, "execute", `${attempted}: ${message.detail}`);
+  }
+  return new LongshoreError("bad-reply", "execute", `${attempted}: the runtime answered '${message.kind}'`);
+}
+
+/** A runner that has loaded its file. */
+export interface LoadedRunner {
+  readonly client: RunnerClient;
+  readonly loaded: LoadedMessage;
+}

@@ -1,0 +1,155 @@
+import { abortError, type Call, LongshoreError } from "@longshore/core";
+import type { Artifact, LoadOptions, Runtime } from "@longshore/engine";
+import { failure, type LoadedRunner, RunnerClient } from "./runner-client.ts";
+import type { OpenLink } from "./runner-link.ts";
+import type { Backend } from "./runner-message.ts";
+import { type ProviderSession, RunnerSession, type RunLimit } from "./runner-session.ts";
+
+/** A runtime whose sessions tell which execution provider runs them. */
+export interface ProviderRuntime extends Runtime {
+  load(artifact: Artifact, options: LoadOptions, call: Call): Promise<ProviderSession>;
+}
+
+/** What the three runtimes of this package differ in. */
+export interface RunnerRuntimeParts {
+  readonly name: string;
+  readonly backend: Backend;
+  readonly providers: readonly string[];
+  readonly open: OpenLink;
+  readonly maxOutputBytes: number;
+  /** Whether a session whose runner died starts another for the next run. */
+  readonly restarts: boolean;
+  /** Where a runner can be ended at any moment. */
+  readonly limit?: RunLimit & { readonly loadDeadlineMs: number };
+}
+
+const threadLimit = 256;
+
+function checkThreads(threads: number): number {
+  if (!Number.isSafeInteger(threads) || threads < 1 || threads > threadLimit) {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `threads is ${threads}; it must be a whole number from 1 to ${threadLimit}`,
+    );
+  }
+  return threads;
+}
+
+/** The file's bytes with no other memory around them: views are sent with everything that they look at. */
+function exact(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
+}
+
+/** Starts a runner and loads the file into it. Nothing is left behind when that fails. */
+async function startRunner(
+  parts: RunnerRuntimeParts,
+  artifact: Artifact,
+  threads: number,
+  call: Call,
+): Promise<LoadedRunner> {
+  const bytes = exact(await artifact.bytes(call));
+  if (call.abort.aborted) throw abortError(call.abort, "execute");
+  const client = new RunnerClient(parts.open);
+  const { limit } = parts;
+  const aborted = (): void => {
+    client.kill(abortError(call.abort, "execute"));
+  };
+  call.abort.addEventListener("abort", aborted, { once: true });
+  const timer =
+    limit && Number.isFinite(limit.loadDeadlineMs)
+      ? limit.clock.timer(limit.loadDeadlineMs, () => {
+          client.kill(
+            new LongshoreError(
+              "run-deadline",
+              "execute",
+              `loading the model took longer than the limit of ${limit.loadDeadlineMs} ms and was ended`,
+            ),
+          );
+        })
+      : undefined;
+  try {
+    const message = await client.exchange(
+      {
+        kind: "load",
+        backend: parts.backend,
+        bytes,
+        providers: parts.providers,
+        threads,
+        maxOutputBytes: parts.maxOutputBytes,
+        ...(client.busy ? { busy: client.busy } : {}),
+      },
+      [],
+    );
+    if (message.kind !== "loaded") throw failure(message, "the model could not be loaded");
+    return { client, loaded: message };
+  } catch (thrown) {
+    await client.close();
+    throw thrown;
+  } finally {
+    timer?.[Symbol.dispose]();
+    call.abort.removeEventListener("abort", aborted);
+  }
+}
+
+/** Rejects as soon as the call is aborted; what arrives later goes to `late`. */
+function orAborted<T>(work: Promise<T>, call: Call, late: (value: T) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const aborted = (): void => reject(abortError(call.abort, "execute"));
+    call.abort.addEventListener("abort", aborted, { once: true });
+    work.then(
+      (value) => {
+        if (call.abort.aborted) late(value);
+        call.abort.removeEventListener("abort", aborted);
+        resolve(value);
+      },
+      (thrown: unknown) => {
+        call.abort.removeEventListener("abort", aborted);
+        reject(LongshoreError.from(thrown, "execute", "loading the model"));
+      },
+    );
+  });
+}
+
+/** Makes a runtime from the way its runners are started. */
+export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
+  const sessions = new Set<RunnerSession>();
+  const loading = new Set<Promise<unknown>>();
+  let closed: Promise<void> | undefined;
+
+  const open = async (artifact: Artifact, threads: number, call: Call): Promise<RunnerSession> => {
+    const start = (call: Call): Promise<LoadedRunner> => startRunner(parts, artifact, threads, call);
+    const session: RunnerSession = new RunnerSession({
+      first: await start(call),
+      restart: parts.restarts ? start : undefined,
+      limit: parts.limit,
+      released: () => sessions.delete(session),
+    });
+    sessions.add(session);
+    return session;
+  };
+
+  return {
+    name: parts.name,
+    async load(artifact, options, call) {
+      if (closed) throw new LongshoreError("shutting-down", "execute", `runtime ${parts.name} is closed`);
+      if (call.abort.aborted) throw abortError(call.abort, "execute");
+      const work = open(artifact, checkThreads(options.threads ?? 1), call);
+      const settled = work.then(
+        () => undefined,
+        () => undefined,
+      );
+      loading.add(settled);
+      void settled.then(() => loading.delete(settled));
+      // A release that fails here has nobody to tell; `close` waits for the same promise and tells.
+      return orAborted(work, call, (session) => void session.release().catch(() => undefined));
+    },
+    close() {
+      closed ??= (async () => {
+        await Promise.all(loading);
+        await Promise.all([...sessions].map((session) => session.release()));
+      })();
+      return closed;
+    },
+  };
+}

@@ -1,0 +1,208 @@
+import {
+  abortError,
+  type Call,
+  type Clock,
+  LongshoreError,
+  type Tensors,
+  type TensorSpec,
+} from "@longshore/core";
+import type { InferenceSession } from "@longshore/engine";
+import { checkFeeds } from "./check-feeds.ts";
+import { keepSpare, packFeeds } from "./pack-feeds.ts";
+import { failure, type LoadedRunner, type RunnerClient } from "./runner-client.ts";
+import type { FromRunner, LoadedMessage, PassedOver } from "./runner-message.ts";
+import { unpackOutputs } from "./unpack-outputs.ts";
+
+/** A session that also tells which execution provider runs it, and which were tried before and why they were not taken. */
+export interface ProviderSession extends InferenceSession {
+  readonly provider: string;
+  readonly passedOver: readonly PassedOver[];
+}
+
+/** The longest a run may take, where it can be ended. */
+export interface RunLimit {
+  readonly clock: Clock;
+  readonly runDeadlineMs: number;
+}
+
+/** What a session is made of. */
+export interface RunnerSessionParts {
+  readonly first: LoadedRunner;
+  /** Starts another runner after one has died; undefined where a session ends with its runner. */
+  readonly restart: ((call: Call) => Promise<LoadedRunner>) | undefined;
+  readonly limit: RunLimit | undefined;
+  /** Told once, when the session is no more. */
+  readonly released: () => void;
+}
+
+interface Entry {
+  readonly feeds: Tensors;
+  readonly fetches: readonly string[];
+  readonly call: Call;
+  settled: boolean;
+  answer(outputs: Tensors): void;
+  fail(why: unknown): void;
+}
+
+/**
+ * A session whose work is done by a runner. It keeps the order of runs, drops results that nobody waits for, and never
+ * ends a thread that is inside native code.
+ */
+export class RunnerSession implements ProviderSession {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  readonly provider: string;
+  readonly passedOver: readonly PassedOver[];
+  readonly #parts: RunnerSessionParts;
+  readonly #outputNames: readonly string[];
+  readonly #waiting: Entry[] = [];
+  readonly #awaitIdle: (() => void)[] = [];
+  #client: RunnerClient;
+  #running: Entry | undefined;
+  #spare: ArrayBuffer | undefined;
+  #released: Promise<void> | undefined;
+
+  constructor(parts: RunnerSessionParts) {
+    const loaded: LoadedMessage = parts.first.loaded;
+    this.inputs = loaded.inputs;
+    this.outputs = loaded.outputs;
+    this.provider = loaded.provider;
+    this.passedOver = loaded.passedOver;
+    this.#outputNames = loaded.outputs.map(({ name }) => name);
+    this.#client = parts.first.client;
+    this.#parts = parts;
+  }
+
+  /** With no `fetches`, all outputs. */
+  run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors> {
+    return new Promise((resolve, reject) => {
+      if (this.#released) {
+        throw new LongshoreError("run-failed", "execute", "the session has been released");
+      }
+      if (call.abort.aborted) throw abortError(call.abort, "execute");
+      checkFeeds(feeds, fetches, this.inputs, this.outputs);
+      const onAbort = (): void => entry.fail(abortError(call.abort, "execute"));
+      const settle = (): boolean => {
+        if (entry.settled) return false;
+        entry.settled = true;
+        call.abort.removeEventListener("abort", onAbort);
+        return true;
+      };
+      const entry: Entry = {
+        feeds,
+        fetches: fetches.length === 0 ? this.#outputNames : fetches,
+        call,
+        settled: false,
+        answer: (outputs) => {
+          if (settle()) resolve(outputs);
+        },
+        fail: (why) => {
+          if (settle()) reject(LongshoreError.from(why, "execute", "the run"));
+        },
+      };
+      call.abort.addEventListener("abort", onAbort, { once: true });
+      if (this.#running) this.#waiting.push(entry);
+      else this.#start(entry);
+    });
+  }
+
+  idle(): Promise<void> {
+    if (!this.#running) return Promise.resolve();
+    return new Promise((resolve) => this.#awaitIdle.push(resolve));
+  }
+
+  /** Runs that were accepted before are finished first. */
+  release(): Promise<void> {
+    this.#released ??= this.idle()
+      .then(() => this.#client.close())
+      .finally(this.#parts.released);
+    return this.#released;
+  }
+
+  #start(entry: Entry): void {
+    this.#running = entry;
+    const { ended } = this.#client;
+    if (!ended) this.#send(entry);
+    else if (this.#parts.restart) void this.#restart(entry, this.#parts.restart);
+    else {
+      this.#fail(
+        entry,
+        new LongshoreError("runtime-crashed", "execute", "the session has ended; load the model again", {
+          cause: ended,
+        }),
+      );
+    }
+  }
+
+  async #restart(entry: Entry, restart: (call: Call) => Promise<LoadedRunner>): Promise<void> {
+    try {
+      this.#client = (await restart(entry.call)).client;
+    } catch (thrown) {
+      this.#fail(entry, thrown);
+      return;
+    }
+    if (entry.settled) this.#next();
+    else this.#send(entry);
+  }
+
+  #send(entry: Entry): void {
+    const client = this.#client;
+    const { limit } = this.#parts;
+    let timer: Disposable | undefined;
+    const over = (): void => timer?.[Symbol.dispose]();
+    try {
+      const { feeds, buffer, transfer } = packFeeds(entry.feeds, client.moves, this.#spare);
+      this.#spare = undefined;
+      const answer = client.exchange({ kind: "run", feeds, buffer, fetches: entry.fetches }, transfer);
+      if (limit && Number.isFinite(limit.runDeadlineMs)) {
+        timer = limit.clock.timer(limit.runDeadlineMs, () => {
+          client.kill(
+            new LongshoreError(
+              "run-deadline",
+              "execute",
+              `a run took longer than the limit of ${limit.runDeadlineMs} ms and was ended`,
+            ),
+          );
+        });
+      }
+      answer.then(
+        (message) => {
+          over();
+          this.#finish(entry, message, client.moves);
+        },
+        (thrown: unknown) => {
+          over();
+          this.#fail(entry, thrown);
+        },
+      );
+    } catch (thrown) {
+      this.#fail(entry, thrown);
+    }
+  }
+
+  #finish(entry: Entry, message: FromRunner, moves: boolean): void {
+    if (moves && (message.kind === "outputs" || message.kind === "failed")) {
+      this.#spare = keepSpare(message.buffer);
+    }
+    try {
+      if (message.kind !== "outputs") throw failure(message, "the run failed");
+      entry.answer(unpackOutputs(message.outputs, this.outputs));
+    } catch (thrown) {
+      entry.fail(thrown);
+    }
+    this.#next();
+  }
+
+  #fail(entry: Entry, why: unknown): void {
+    entry.fail(why);
+    this.#next();
+  }
+
+  #next(): void {
+    this.#running = undefined;
+    let entry = this.#waiting.shift();
+    while (entry?.settled) entry = this.#waiting.shift();
+    if (entry) this.#start(entry);
+    else for (const resolve of this.#awaitIdle.splice(0)) resolve();
+  }
+}

@@ -1,0 +1,27 @@
+import type { Reason } from "@longshore/core";
+
+const sourceLocation = /\S*\.(?:cc|cpp|h|hpp)(?::\d+)?\S*/g;
+const signature = /\b(?:virtual |static )?(?:void|bool|const)\b[^()]*\([^()]*\)(?: const)?/g;
+const outsideFile = /external data|external_data|External data/;
+const outOfMemory = /bad_alloc|failed to allocate|allocation failed|out of memory|cannot allocate/i;
+const unsupportedType = /unsupported data type/i;
+const longest = 300;
+
+/**
+ * What a runtime said, fit to be told: in one line, without places in its source, without names of files, bounded. Names
+ * of nodes and tensors stay, since they tell the reader what to look at.
+ */
+export function runtimeDetail(thrown: unknown): string {
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  if (outsideFile.test(text))
+    return "its weights lie in another file; only files that are complete are accepted";
+  const line = text.replace(sourceLocation, "").replace(signature, "").replace(/\s+/g, " ").trim();
+  return line.length > longest ? `${line.slice(0, longest)}...` : line;
+}
+
+/** `unsupported` for element types outside the protocol, `memory-limit` when the runtime says that it got no memory; otherwise what the phase says. */
+export function runtimeReason(thrown: unknown, otherwise: Reason): Reason {
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  if (unsupportedType.test(text)) return "unsupported";
+  return outOfMemory.test(text) ? "memory-limit" : otherwise;
+}

@@ -1,0 +1,4 @@
+import { onnxRuntimeContract } from "@longshore/testkit";
+import { wasmRuntime } from "./wasm-runtime.ts";
+
+onnxRuntimeContract("wasmRuntime", () => wasmRuntime());

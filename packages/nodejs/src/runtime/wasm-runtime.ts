@@ -1,0 +1,29 @@
+import { builtFile } from "./built-file.ts";
+import { type ProviderRuntime, runnerRuntime } from "./runner-runtime.ts";
+import { workerLink } from "./worker-link.ts";
+
+/** Options of the WebAssembly runtime. */
+export interface WasmRuntimeOptions {
+  /** Name in metrics and configuration. Default `wasm`. */
+  readonly name?: string;
+  /** The worker's built file. Default: the one of this package. */
+  readonly workerUrl?: URL;
+  /** Most bytes of outputs of one run. Default 1 GiB. */
+  readonly maxOutputBytes?: number;
+}
+
+/**
+ * ONNX Runtime's WebAssembly build, the one that browsers run, in Node.js: the same operators by other code, several times
+ * slower than the native build. It is what a machine without native support falls back to, and a real weak device for
+ * demo and tests. One session per worker thread; the WebAssembly file comes from the package, never from the network.
+ */
+export function wasmRuntime(options: WasmRuntimeOptions = {}): ProviderRuntime {
+  return runnerRuntime({
+    name: options.name ?? "wasm",
+    backend: "wasm",
+    providers: ["wasm"],
+    open: workerLink(options.workerUrl ?? builtFile("runtime-worker.js")),
+    maxOutputBytes: options.maxOutputBytes ?? 1024 ** 3,
+    restarts: false,
+  });
+}

@@ -1,0 +1,66 @@
+import { LongshoreError } from "@longshore/core";
+import { Worker } from "node:worker_threads";
+import type { ExitGuard } from "./exit-guard.ts";
+import type { OpenLink } from "./runner-link.ts";
+import type { FromRunner } from "./runner-message.ts";
+
+function crash(thrown: unknown): LongshoreError {
+  const outOfMemory =
+    thrown instanceof Error && (thrown as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY";
+  return new LongshoreError(
+    outOfMemory ? "memory-limit" : "runtime-crashed",
+    "execute",
+    outOfMemory
+      ? "the runtime's worker reached its memory limit"
+      : "the runtime's worker ended without an answer",
+    { cause: thrown },
+  );
+}
+
+/**
+ * Runners as worker threads. They are never terminated while they work: with native code inside, that would abort the
+ * whole program. `guard` is for those.
+ */
+export function workerLink(url: URL, guard?: ExitGuard): OpenLink {
+  return (events) => {
+    const worker = new Worker(url);
+    const busy = guard ? new SharedArrayBuffer(4) : undefined;
+    const flag = busy ? new Int32Array(busy) : undefined;
+    const watch = busy ? guard?.watch(busy) : undefined;
+    let over = false;
+    const gone = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+    const end = (why: LongshoreError): void => {
+      if (over) return;
+      over = true;
+      watch?.[Symbol.dispose]();
+      events.ended(why);
+    };
+    worker.on("message", (message: FromRunner) => events.received(message));
+    worker.on("error", (thrown) => end(crash(thrown)));
+    worker.on("exit", (code) => end(crash(new Error(`exit code ${code}`))));
+    worker.unref();
+    return {
+      moves: true,
+      ...(busy ? { busy } : {}),
+      send(message, transfer) {
+        // Before it is sent: the worker clears it, perhaps before this thread goes on.
+        if (flag) Atomics.store(flag, 0, 1);
+        try {
+          worker.postMessage(message, [...transfer]);
+        } catch (thrown) {
+          if (flag) Atomics.store(flag, 0, 0);
+          throw thrown;
+        }
+      },
+      hold: (held) => (held ? worker.ref() : worker.unref()),
+      async end() {
+        over = true;
+        watch?.[Symbol.dispose]();
+        // Held until it is gone, or the program could end in between. Idle and freed, it is safe to terminate.
+        worker.ref();
+        await worker.terminate();
+        await gone;
+      },
+    };
+  };
+}

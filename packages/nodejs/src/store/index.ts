@@ -1,0 +1,2 @@
+export * from "./folder-store.ts";
+export * from "./sha256.ts";
