@@ -1,0 +1,299 @@
+import {
+  Agent as HttpAgent,
+  type ClientRequest,
+  type IncomingMessage,
+  request as httpRequest,
+} from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { ConnectionOptions } from "node:tls";
+import {
+  abortError,
+  acknowledgedHeader,
+  bodyLength,
+  type Call,
+  type Clock,
+  LongshoreError,
+  type Transport,
+  type WireBody,
+  type WireRequest,
+  type WireResponse,
+} from "@longshore/core";
+import { watchSilence, type Silence } from "./silence.ts";
+
+/** Where a transport leads, and what it tolerates on the way. */
+export interface HttpTransportOptions {
+  /** `http://host:port` or `https://host:port`, with a base path where a gateway wants one. */
+  readonly address: string;
+  readonly clock: Clock;
+  /** Time for a connection to come about, in milliseconds. Default 5,000. */
+  readonly connectTimeoutMs?: number;
+  /** Time in which nothing moves in either direction, in milliseconds. Default 60,000; a long run is silent too. */
+  readonly idleTimeoutMs?: number;
+  /** Default 64 MiB. */
+  readonly maxReplyBytes?: number;
+  /** Connections at one time; further requests wait. Default 256. */
+  readonly maxConnections?: number;
+  /**
+   * How long a free connection is kept, in milliseconds. Default 4,000: shorter than servers keep theirs (5,000 is
+   * common), so that a request hardly ever goes out on a connection that the server is just closing.
+   */
+  readonly keepAliveMs?: number;
+  /** Local address to send from: which interface is used. */
+  readonly localAddress?: string;
+  /** For `https`: authorities, client certificate, server name. */
+  readonly tls?: Pick<ConnectionOptions, "ca" | "cert" | "key" | "servername" | "rejectUnauthorized">;
+}
+
+/** Failures after which it is certain, or likely enough, that the server never saw the request. */
+function unreachable(address: string, detail: string, cause?: unknown): LongshoreError {
+  return new LongshoreError("unreachable", "transport", `no connection to ${address}: ${detail}`, { cause });
+}
+
+function noAnswer(address: string, detail: string, cause?: unknown): LongshoreError {
+  return new LongshoreError("no-answer", "transport", `${address} did not answer: ${detail}`, { cause });
+}
+
+function codeOf(thrown: unknown): string {
+  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "connection lost";
+}
+
+/** What an error of the connection means, by how far the exchange had come. */
+function meaning(
+  thrown: unknown,
+  address: string,
+  state: { readonly connected: boolean; readonly reused: boolean; readonly answered: boolean },
+): LongshoreError {
+  if (LongshoreError.is(thrown)) return thrown;
+  const code = codeOf(thrown);
+  if (code.startsWith("HPE_")) {
+    return new LongshoreError("bad-reply", "transport", `${address} does not speak HTTP (${code})`, {
+      cause: thrown,
+    });
+  }
+  if (!state.connected) return unreachable(address, code, thrown);
+  // A kept connection that breaks before the first byte of an answer was most likely closed by the server meanwhile.
+  if (state.reused && !state.answered)
+    return unreachable(address, `the kept connection was closed (${code})`, thrown);
+  return noAnswer(address, code, thrown);
+}
+
+async function writeBody(request: ClientRequest, body: WireBody): Promise<void> {
+  if (body.kind === "parts") {
+    request.cork();
+    for (const part of body.parts) request.write(part);
+    request.end();
+    request.uncork();
+    return;
+  }
+  for await (const chunk of body.read()) {
+    if (request.destroyed) return;
+    if (!request.write(chunk)) {
+      await new Promise<void>((resolve) => {
+        request.once("drain", resolve).once("close", resolve);
+      });
+    }
+  }
+  request.end();
+}
+
+function headersOf(response: IncomingMessage): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(response.headers).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(", ") : (value ?? ""),
+    ]),
+  );
+}
+
+/** The body of a reply, within the limit; whatever ends the exchange early ends the reading with the right reason. */
+async function* replyChunks(
+  response: IncomingMessage,
+  options: { readonly address: string; readonly maxBytes: number },
+  silence: Silence,
+  over: (thrown?: unknown) => LongshoreError | undefined,
+): AsyncIterable<Uint8Array> {
+  let bytes = 0;
+  try {
+    for await (const chunk of response as AsyncIterable<Uint8Array>) {
+      silence.moved();
+      bytes += chunk.byteLength;
+      if (bytes > options.maxBytes) {
+        throw new LongshoreError(
+          "bad-reply",
+          "transport",
+          `${options.address} sent more than the ${options.maxBytes} bytes that a reply may have`,
+        );
+      }
+      yield chunk;
+    }
+    over();
+  } catch (thrown) {
+    throw over(thrown) ?? thrown;
+  } finally {
+    over();
+  }
+}
+
+/** One exchange on a connection of the agent's. */
+function exchange(
+  make: () => ClientRequest,
+  request: WireRequest,
+  call: Call,
+  options: Required<Pick<HttpTransportOptions, "clock" | "connectTimeoutMs" | "idleTimeoutMs">> & {
+    readonly address: string;
+    readonly maxBytes: number;
+  },
+  acknowledged: ((bytes: number) => void) | undefined,
+): Promise<WireResponse> {
+  const { address, clock, maxBytes } = options;
+  return new Promise((resolve, reject) => {
+    const state = { connected: false, reused: false, answered: false };
+    const outgoing = make();
+    let failure: LongshoreError | undefined;
+    // Destroying a request makes errors of its own; the first cause is the one that counts.
+    const end = (error: LongshoreError): void => {
+      failure ??= error;
+      outgoing.destroy(error);
+    };
+    const silence = watchSilence(clock, options.idleTimeoutMs, {
+      written: () => outgoing.socket?.bytesWritten ?? 0,
+      silent: () => end(noAnswer(address, `nothing came for ${options.idleTimeoutMs} ms`)),
+    });
+    const connecting = clock.timer(options.connectTimeoutMs, () => {
+      if (!state.connected) end(unreachable(address, `no connection after ${options.connectTimeoutMs} ms`));
+    });
+    const onAbort = (): void => end(abortError(call.abort, "transport"));
+    const settle = (): void => {
+      connecting[Symbol.dispose]();
+      silence[Symbol.dispose]();
+      call.abort.removeEventListener("abort", onAbort);
+    };
+    const fail = (thrown: unknown): LongshoreError => {
+      failure ??= meaning(thrown, address, state);
+      settle();
+      return failure;
+    };
+    call.abort.addEventListener("abort", onAbort, { once: true });
+    outgoing.on("error", (thrown) => reject(fail(thrown)));
+    outgoing.on("socket", (socket) => {
+      state.reused = outgoing.reusedSocket;
+      const connected = (): void => {
+        state.connected = true;
+        connecting[Symbol.dispose]();
+        silence.moved();
+      };
+      if (socket.connecting) socket.once("connect", connected);
+      else connected();
+    });
+    outgoing.on("information", ({ headers }) => {
+      silence.moved();
+      const bytes = Number(headers[acknowledgedHeader]);
+      if (acknowledged && Number.isSafeInteger(bytes)) acknowledged(bytes);
+    });
+    outgoing.on("response", (response) => {
+      state.answered = true;
+      silence.moved();
+      const length = Number(response.headers["content-length"] ?? Number.NaN);
+      const over = (thrown?: unknown): LongshoreError | undefined => {
+        const error = thrown === undefined ? undefined : fail(thrown);
+        settle();
+        // A connection on which either side is not finished cannot be used again.
+        if (error || !outgoing.writableFinished || !response.complete) outgoing.destroy(error);
+        return error;
+      };
+      // An unread reply must not bring the process down when its connection breaks.
+      response.on("error", () => undefined);
+      if (length > maxBytes) {
+        end(
+          new LongshoreError(
+            "bad-reply",
+            "transport",
+            `${address} announced a reply of ${length} bytes; at most ${maxBytes} are read`,
+          ),
+        );
+        return;
+      }
+      resolve({
+        status: response.statusCode ?? 0,
+        headers: headersOf(response),
+        body: {
+          kind: "stream",
+          byteLength: Number.isSafeInteger(length) ? length : undefined,
+          read: () => replyChunks(response, { address, maxBytes }, silence, over),
+        },
+      });
+    });
+    writeBody(outgoing, request.body).catch((thrown: unknown) => {
+      end(LongshoreError.from(thrown, "transport", "sending the body"));
+    });
+  });
+}
+
+function baseOf(address: string): URL {
+  let url: URL;
+  try {
+    url = new URL(address);
+  } catch {
+    throw new LongshoreError("invalid-configuration", "resolve", `'${address}' is not an address`);
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `'${address}' must begin with http:// or https://`,
+    );
+  }
+  return url;
+}
+
+/**
+ * A transport over HTTP/1.1 with kept connections. It never retries: a request that fails with `unreachable` was most
+ * likely not seen by the server, one that fails with `no-answer` may have been; what to do then is in the plan.
+ * Acknowledgements arrive as interim responses (`102`). Ending a call closes its own connection and no other.
+ */
+export function httpTransport(options: HttpTransportOptions): Transport {
+  const url = baseOf(options.address);
+  const secure = url.protocol === "https:";
+  const { connectTimeoutMs = 5000, idleTimeoutMs = 60_000, maxReplyBytes = 64 * 2 ** 20 } = options;
+  const pool = {
+    keepAlive: true,
+    noDelay: true,
+    timeout: options.keepAliveMs ?? 4000,
+    maxSockets: options.maxConnections ?? 256,
+    ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
+  };
+  const agent = secure ? new HttpsAgent({ ...pool, ...options.tls }) : new HttpAgent(pool);
+  const make = secure ? httpsRequest : httpRequest;
+  const basePath = url.pathname.replace(/\/+$/, "");
+  const { clock } = options;
+  const parts = { clock, connectTimeoutMs, idleTimeoutMs, address: url.origin, maxBytes: maxReplyBytes };
+  let closed = false;
+  return {
+    progress: "acknowledged",
+    async send(
+      request: WireRequest,
+      call: Call,
+      acknowledged?: (bytes: number) => void,
+    ): Promise<WireResponse> {
+      if (closed) throw unreachable(url.origin, "the transport is closed");
+      if (call.abort.aborted) throw abortError(call.abort, "transport");
+      const length = bodyLength(request.body);
+      const empty = request.method === "GET" || request.method === "HEAD";
+      const start = (): ClientRequest =>
+        make(url, {
+          agent,
+          method: request.method,
+          path: `${basePath}${request.path}`,
+          headers: {
+            ...request.headers,
+            ...(empty || length === undefined ? {} : { "content-length": String(length) }),
+          },
+        });
+      return exchange(start, request, call, parts, acknowledged);
+    },
+    async close(): Promise<void> {
+      closed = true;
+      agent.destroy();
+    },
+  };
+}

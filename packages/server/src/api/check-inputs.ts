@@ -1,0 +1,49 @@
+import {
+  LongshoreError,
+  type ModelKnowledge,
+  type Segment,
+  shapeFits,
+  startCut,
+  type Tensors,
+  type TensorSpec,
+} from "@longshore/core";
+
+function invalid(message: string): LongshoreError {
+  return new LongshoreError("invalid-input", "admission", message);
+}
+
+/** The tensors that a segment takes, as far as description and profile say. */
+function expectedInputs(
+  segment: Segment,
+  { description, profile }: ModelKnowledge,
+): readonly TensorSpec[] | undefined {
+  if (segment.from === startCut) return description.inputs;
+  const variant = profile?.variants.find((one) => one.variant === segment.variant);
+  for (const bucket of variant?.buckets ?? []) {
+    const found = bucket.cuts.find(({ cut }) => cut.id === segment.from);
+    // Sizes inside a crossing depend on the input's, so only names, datatypes and ranks bind.
+    if (found) return found.cut.crossing.map((spec) => ({ ...spec, shape: spec.shape.map(() => -1) }));
+  }
+  return undefined;
+}
+
+/** Refuses inputs that the segment does not take, before they wait in a queue. Throws `invalid-input`. */
+export function checkInputs(segment: Segment, knowledge: ModelKnowledge, inputs: Tensors): void {
+  const expected = expectedInputs(segment, knowledge);
+  if (!expected) return;
+  for (const spec of expected) {
+    const tensor = inputs.get(spec.name);
+    if (!tensor) throw invalid(`the input ${spec.name} is missing`);
+    if (tensor.spec.datatype !== spec.datatype) {
+      throw invalid(`the input ${spec.name} is ${tensor.spec.datatype}; the model takes ${spec.datatype}`);
+    }
+    if (!spec.ragged && !shapeFits(tensor.spec.shape, spec.shape)) {
+      throw invalid(
+        `the input ${spec.name} has shape [${tensor.spec.shape.join(", ")}]; the model takes [${spec.shape.join(", ")}]`,
+      );
+    }
+  }
+  for (const name of inputs.keys()) {
+    if (!expected.some((spec) => spec.name === name)) throw invalid(`the model takes no input ${name}`);
+  }
+}

@@ -1,0 +1,57 @@
+import { emptyBody, type Handler, type WireResponse } from "@longshore/core";
+
+/** Which web pages may use a server. */
+export interface CorsOptions {
+  /** Origins such as `https://app.example`, or `*` for all. */
+  readonly origins: "*" | readonly string[];
+}
+
+/** How long a browser may remember the answer to a preflight, in seconds. */
+const remembered = "600";
+
+/** Headers of replies that pages may read, beyond those that browsers always show. */
+const exposed = [
+  "inference-header-content-length",
+  "longshore-load",
+  "longshore-took",
+  "longshore-digest",
+  "endpoint-load-metrics",
+  "retry-after",
+].join(", ");
+
+function allowedFor(origin: string, { origins }: CorsOptions): boolean {
+  return origins === "*" || origins.includes(origin);
+}
+
+/**
+ * A handler for web pages too: answers preflights and marks replies for the allowed origins. A page of another origin
+ * gets no mark, so its browser shows it nothing.
+ */
+export function withCors(handler: Handler, options: CorsOptions): Handler {
+  return async (request, call, received) => {
+    const { origin } = request.headers;
+    if (origin === undefined || !allowedFor(origin, options)) return handler(request, call, received);
+    const marks = { "access-control-allow-origin": origin, vary: "origin" };
+    if (request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined) {
+      const preflight: WireResponse = {
+        status: 204,
+        headers: {
+          ...marks,
+          "access-control-allow-methods": "GET, POST",
+          "access-control-allow-headers": request.headers["access-control-request-headers"] ?? "",
+          "access-control-max-age": remembered,
+          ...(request.headers["access-control-request-private-network"] === "true"
+            ? { "access-control-allow-private-network": "true" }
+            : {}),
+        },
+        body: emptyBody,
+      };
+      return preflight;
+    }
+    const response = await handler(request, call, received);
+    return {
+      ...response,
+      headers: { ...response.headers, ...marks, "access-control-expose-headers": exposed },
+    };
+  };
+}

@@ -1,0 +1,37 @@
+import { type Call, LongshoreError, type ModelKnowledge, type Variant } from "@longshore/core";
+import type { Api } from "./parts.ts";
+
+/** What the endpoint knows of a model. Throws `unknown-model` or `unknown-version`. */
+export async function findModel(
+  api: Api,
+  model: string,
+  version: string | undefined,
+  call: Call,
+): Promise<ModelKnowledge> {
+  const found = await api.endpoint.describe(model, version, call);
+  if (found) return found;
+  const other = version === undefined ? undefined : await api.endpoint.describe(model, undefined, call);
+  if (other) {
+    throw new LongshoreError(
+      "unknown-version",
+      "resolve",
+      `model '${model}' has no version '${version}' here`,
+    );
+  }
+  throw new LongshoreError("unknown-model", "resolve", `there is no model '${model}' here`);
+}
+
+/** A variant by name, or the default one. Throws `unknown-variant`. */
+export function findVariant({ description }: ModelKnowledge, name: string | undefined): Variant {
+  const variant =
+    name === undefined ? description.variants[0] : description.variants.find((one) => one.name === name);
+  if (!variant) {
+    const known = description.variants.map((one) => one.name).join(", ");
+    throw new LongshoreError(
+      "unknown-variant",
+      "resolve",
+      `model '${description.name}' has no variant '${name ?? ""}'; it has: ${known}`,
+    );
+  }
+  return variant;
+}

@@ -1,0 +1,124 @@
+import {
+  abortError,
+  type Call,
+  type Handler,
+  loadHeaders,
+  LongshoreError,
+  parseRoute,
+  reasons,
+  type Route,
+  tookHeader,
+  type WireRequest,
+  type WireResponse,
+  writeWireError,
+} from "@longshore/core";
+import { demandRight } from "../identify/index.ts";
+import { metricsText, statisticsOf } from "../telemetry/index.ts";
+import { findModel } from "./find-model.ts";
+import { infer } from "./infer.ts";
+import { modelConfiguration, modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
+import { modelOffers } from "./offers.ts";
+import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.ts";
+import { jsonReply, textReply } from "./replies.ts";
+import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
+
+function health(api: Api, kind: "live" | "ready"): WireResponse {
+  const well = kind === "live" || api.life.state === "ready";
+  const reply = jsonReply(kind === "live" ? { live: true } : { ready: well });
+  return well ? reply : { ...reply, status: reasons["shutting-down"].httpStatus };
+}
+
+async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Asked): Promise<WireResponse> {
+  if (route.model === undefined) {
+    demandRight(asked.identity, "metrics");
+    return jsonReply({ model_stats: api.counters.all().map((one) => statisticsOf(one, api.counters)) });
+  }
+  const { description } = await findModel(api, route.model, route.version, asked.call);
+  const one = api.counters.version(description.name, description.version);
+  return jsonReply({ model_stats: [statisticsOf(one, api.counters)] });
+}
+
+function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<WireResponse> {
+  switch (route.kind) {
+    case "live":
+    case "ready":
+      return health(api, route.kind);
+    case "server":
+      return serverMetadata(api);
+    case "model":
+      return modelMetadata(api, route, asked);
+    case "model-ready":
+      return modelReady(api, route, asked);
+    case "config":
+      return modelConfiguration(api, route, asked);
+    case "stats":
+      return statistics(api, route, asked);
+    case "offers":
+      return modelOffers(api, route, asked);
+    case "infer":
+      return infer(api, route, asked);
+    case "head":
+      return modelHead(api, route, asked);
+    case "index":
+      return repositoryIndex(api, asked);
+    case "load":
+    case "unload":
+      return repositoryControl(api, route, asked);
+    case "metrics":
+      demandRight(asked.identity, "metrics");
+      return textReply(metricsText(api.counters, api.load?.()), "text/plain; version=0.0.4");
+  }
+}
+
+function failure(api: Api, thrown: unknown, call: Call): WireResponse {
+  const error = call.abort.aborted
+    ? abortError(call.abort, "transport")
+    : LongshoreError.from(thrown, "execute", "answering the request");
+  const { reason, stage, message } = error;
+  api.observer.record({
+    kind: "failure",
+    atMs: api.clock.nowMs(),
+    callId: call.id,
+    stage,
+    reason,
+    message,
+  });
+  const { status, headers, bytes } = writeWireError(error, call.id);
+  return { status, headers, body: { kind: "parts", parts: [bytes] } };
+}
+
+/** Load and time on every reply that does not carry them yet. */
+function told(api: Api, request: WireRequest, response: WireResponse, startedMs: number): WireResponse {
+  const load = api.load?.();
+  return {
+    ...response,
+    headers: {
+      ...(load ? loadHeaders(load, request.headers) : {}),
+      [tookHeader]: Math.max(0, api.clock.nowMs() - startedMs).toFixed(3),
+      ...response.headers,
+    },
+  };
+}
+
+/**
+ * The server of the Open Inference Protocol v2 with Longshore's extension, over any endpoint and without sockets. It
+ * answers whatever comes: a handler never rejects. Identity is settled before routing, once, for all paths.
+ */
+export function createHandler(parts: HandlerParts): Handler {
+  const api = completeParts(parts);
+  return async (request, base, received) => {
+    const startedMs = api.clock.nowMs();
+    let call = base;
+    let response: WireResponse;
+    try {
+      const identity = await api.identify(request);
+      call = { ...base, tenant: identity.tenant };
+      const { route, query } = parseRoute(request.method, request.path);
+      response = await answer(api, route, { request, query, identity, call, received });
+    } catch (thrown) {
+      response = failure(api, thrown, call);
+    }
+    api.counters.replied(response.status);
+    return told(api, request, response, startedMs);
+  };
+}

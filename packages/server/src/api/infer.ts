@@ -1,0 +1,126 @@
+import {
+  type Call,
+  callFromHeaders,
+  checkCall,
+  digestHeader,
+  endCut,
+  type InferenceRequest,
+  type InferRequestMessage,
+  LongshoreError,
+  type ModelKnowledge,
+  readSequence,
+  type Route,
+  type Segment,
+  type SequencePosition,
+  splitState,
+  startCut,
+  type Tensors,
+  unpackTensors,
+  type WireResponse,
+} from "@longshore/core";
+import { demandRight } from "../identify/index.ts";
+import { checkInputs } from "./check-inputs.ts";
+import { findModel, findVariant } from "./find-model.ts";
+import type { Api, Asked } from "./parts.ts";
+import { receive } from "./receive.ts";
+import { checkRequested, inferReply } from "./respond.ts";
+
+type InferRoute = Route & { kind: "infer" };
+
+/** The call as its headers state it, with this place added to the path that it has been through. */
+function callOf(api: Api, asked: Asked): Call {
+  const base: Call = { ...asked.call, rules: api.unstatedRules };
+  const call = callFromHeaders(asked.request.headers, base, api.clock.nowMs());
+  const own = api.endpoint.info.id;
+  if (call.path.includes(own)) {
+    throw new LongshoreError(
+      "rejected",
+      "admission",
+      "the request has been here before; it must not go in circles",
+    );
+  }
+  return { ...call, path: [...call.path, own] };
+}
+
+function segmentOf(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
+  const { name, version, digest } = knowledge.description;
+  const planned = asked.request.headers[digestHeader];
+  if (planned !== undefined && planned !== digest) {
+    throw new LongshoreError(
+      "unknown-version",
+      "admission",
+      `version ${version} of model '${name}' has another digest here than the sender planned with`,
+    );
+  }
+  const variant = findVariant(knowledge, route.variant).name;
+  return { model: name, version, digest, variant, from: route.from ?? startCut, to: route.to ?? endCut };
+}
+
+function sequenceOf(
+  api: Api,
+  message: InferRequestMessage,
+  segment: Segment,
+  call: Call,
+  state: Tensors | undefined,
+): SequencePosition | undefined {
+  const told = readSequence(message.parameters);
+  if (!told) {
+    if (state) throw new LongshoreError("invalid-input", "decode", "state came without a sequence_id");
+    return undefined;
+  }
+  const key = [call.tenant, segment.model, segment.version].map(encodeURIComponent).join("/");
+  const step = api.steps.stepOf(key, told);
+  return { id: told.id, step, end: told.end, wantState: told.wantState, ...(state ? { state } : {}) };
+}
+
+function toRequest(
+  api: Api,
+  message: InferRequestMessage,
+  segment: Segment,
+  knowledge: ModelKnowledge,
+  tensors: Tensors,
+  call: Call,
+): InferenceRequest {
+  const { plain, state } = splitState(tensors);
+  checkInputs(segment, knowledge, plain);
+  checkRequested(message, segment, knowledge.description);
+  const sequence = sequenceOf(api, message, segment, call, state);
+  return {
+    segment,
+    inputs: plain,
+    codecs: {},
+    ...(sequence ? { sequence } : {}),
+    ...(message.outputs ? { outputs: message.outputs.map((output) => output.name) } : {}),
+  };
+}
+
+/**
+ * `POST .../infer`. Everything that headers and path can tell is checked before the body is read: rights, drain,
+ * deadline, rules, model, version, variant, digest, announced length.
+ */
+export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<WireResponse> {
+  const startedMs = api.clock.nowMs();
+  const whole = (route.from ?? startCut) === startCut && (route.to ?? endCut) === endCut;
+  demandRight(asked.identity, whole ? "infer" : "segments");
+  using _entered = api.life.enter();
+  const call = callOf(api, asked);
+  const knowledge = await findModel(api, route.model, route.version, call);
+  const segment = segmentOf(asked, route, knowledge);
+  const { name, version } = knowledge.description;
+  try {
+    using received = await receive(api, asked, knowledge.description);
+    const bodyMs = api.clock.nowMs();
+    checkCall(call, api.clock, "admission");
+    const tensors = await unpackTensors(received.message.inputs, api.codecs, api.limits, call);
+    const request = toRequest(api, received.message, segment, knowledge, tensors, call);
+    const response = await api.endpoint.infer(request, call);
+    const { description } = knowledge;
+    const reply = await inferReply(api, asked, received.message, description, response, call, bodyMs);
+    const nowMs = api.clock.nowMs();
+    api.counters.answered(name, version, response.account, nowMs - startedMs, api.clock.wallMs());
+    return reply;
+  } catch (thrown) {
+    api.counters.failed(name, version, api.clock.nowMs() - startedMs);
+    throw thrown;
+  }
+}

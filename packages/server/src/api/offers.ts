@@ -1,0 +1,56 @@
+import {
+  type Features,
+  LongshoreError,
+  type ModelAddress,
+  offerJson,
+  type WireResponse,
+} from "@longshore/core";
+import { findModel } from "./find-model.ts";
+import type { Api, Asked } from "./parts.ts";
+import { jsonReply } from "./replies.ts";
+
+function figure(query: URLSearchParams, key: string): number | undefined {
+  const text = query.get(key);
+  if (text === null) return undefined;
+  if (!/^[0-9]{1,15}(\.[0-9]{1,9})?$/.test(text)) {
+    throw new LongshoreError(
+      "invalid-input",
+      "admission",
+      `the query's '${key}' must be a number of 0 or more`,
+    );
+  }
+  return Number(text);
+}
+
+function featuresOf(query: URLSearchParams): Features | undefined {
+  const bytes = figure(query, "bytes");
+  const size = figure(query, "size");
+  const items = figure(query, "items");
+  if (bytes === undefined && size === undefined && items === undefined) return undefined;
+  return {
+    bytes: bytes ?? 0,
+    ...(size === undefined ? {} : { size }),
+    ...(items === undefined ? {} : { items }),
+  };
+}
+
+/**
+ * `GET v2/models/{m}[/versions/{v}]/offers`: all that another place needs to plan with this one. `knowledge=0` leaves
+ * out description and profile, `offers=0` the offers; `bytes`, `size` and `items` state the input's features.
+ */
+export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
+  const { query, call } = asked;
+  const knowledge = await findModel(api, route.model, route.version, call);
+  const wanted = { knowledge: query.get("knowledge") !== "0", offers: query.get("offers") !== "0" };
+  const features = featuresOf(query);
+  const { name: model, version } = knowledge.description;
+  const offers = wanted.offers
+    ? await api.endpoint.offers({ model, version, ...(features ? { features } : {}) }, call)
+    : [];
+  const nowMs = api.clock.nowMs();
+  return jsonReply({
+    schemaVersion: 1,
+    ...(wanted.knowledge ? knowledge : {}),
+    ...(wanted.offers ? { offers: offers.map((offer) => offerJson(offer, nowMs)) } : {}),
+  });
+}

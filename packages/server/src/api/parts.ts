@@ -1,0 +1,109 @@
+import {
+  type Call,
+  type Clock,
+  type Codecs,
+  defaultWireLimits,
+  type Endpoint,
+  type LoadReport,
+  type Observer,
+  type Rules,
+  type WireLimits,
+  type WireRequest,
+} from "@longshore/core";
+import { type Identify, type Identity, loopbackIdentity } from "../identify/index.ts";
+import { createLife, type Life } from "../life/index.ts";
+import { type Counters, createCounters } from "../telemetry/index.ts";
+import { type Budget, createBudget } from "./budget.ts";
+import type { ServedRepository } from "./repository.ts";
+import { createStepCounter, type StepCounter } from "./step-counter.ts";
+
+/** What a server is made of. Only the first five have no default. */
+export interface HandlerParts {
+  /** What runs the requests: an engine, or an offloader over several endpoints. Not owned. */
+  readonly endpoint: Endpoint;
+  /** For inputs that arrive coded. */
+  readonly codecs: Codecs;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Models by name, their files, and loading. Default: the endpoint's models by name only. */
+  readonly repository?: ServedRepository;
+  /** Default: this machine may everything, others infer whole models. */
+  readonly identify?: Identify;
+  /** Default: one that is ready at once. */
+  readonly life?: Life;
+  readonly counters?: Counters;
+  /** How busy the server is, for replies that no inference made. Default: not told. */
+  readonly load?: () => LoadReport;
+  /** Whether models may be loaded and unloaded over the network, by those with the right. Default false. */
+  readonly modelControl?: boolean;
+  /**
+   * Rules for requests that state none. Default: a data class `unstated`, which no policy knows, so such requests never
+   * leave this place for another.
+   */
+  readonly unstatedRules?: Rules;
+  readonly limits?: WireLimits;
+  /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
+  readonly maxBufferedBytes?: number;
+  /** What `GET v2` says. Default `longshore` and `0.1.0`. */
+  readonly name?: string;
+  readonly version?: string;
+}
+
+/** The parts with their defaults filled in. */
+export interface Api {
+  readonly endpoint: Endpoint;
+  readonly codecs: Codecs;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly repository: ServedRepository | undefined;
+  readonly identify: Identify;
+  readonly life: Life;
+  readonly counters: Counters;
+  readonly load: (() => LoadReport) | undefined;
+  readonly modelControl: boolean;
+  readonly unstatedRules: Rules;
+  readonly limits: WireLimits;
+  readonly budget: Budget;
+  readonly steps: StepCounter;
+  readonly name: string;
+  readonly version: string;
+}
+
+/** One request on its way through the API. */
+export interface Asked {
+  readonly request: WireRequest;
+  readonly query: URLSearchParams;
+  readonly identity: Identity;
+  /** Has id, abort and tenant; deadline, rules and path are added where a request has them. */
+  readonly call: Call;
+  /** Tells the sender which bytes of the body have arrived. */
+  readonly received: ((bytes: number) => void) | undefined;
+}
+
+function readyLife(): Life {
+  const life = createLife();
+  life.ready();
+  return life;
+}
+
+/** Fills in the defaults. */
+export function completeParts(parts: HandlerParts): Api {
+  return {
+    endpoint: parts.endpoint,
+    codecs: parts.codecs,
+    clock: parts.clock,
+    observer: parts.observer,
+    repository: parts.repository,
+    identify: parts.identify ?? loopbackIdentity(),
+    life: parts.life ?? readyLife(),
+    counters: parts.counters ?? createCounters(),
+    load: parts.load,
+    modelControl: parts.modelControl ?? false,
+    unstatedRules: parts.unstatedRules ?? { dataClass: "unstated", leastTrust: "none" },
+    limits: parts.limits ?? defaultWireLimits,
+    budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
+    steps: createStepCounter(),
+    name: parts.name ?? "longshore",
+    version: parts.version ?? "0.1.0",
+  };
+}

@@ -1,0 +1,67 @@
+import {
+  acknowledgeHeader,
+  bodyLength,
+  headerLengthOf,
+  type InferRequestMessage,
+  LongshoreError,
+  type ModelDescription,
+  readBody,
+  readInferRequest,
+} from "@longshore/core";
+import type { Api, Asked } from "./parts.ts";
+import { rawInput, rawLead, rawRequest } from "./raw-request.ts";
+
+/** The smallest step in which bodies are acknowledged, so that a sender cannot make the server talk more than listen. */
+const leastStep = 4096;
+
+/** Acknowledges each further `step` bytes, and the last byte. */
+function acknowledging(asked: Asked, length: number | undefined): ((bytes: number) => void) | undefined {
+  const { received, request } = asked;
+  const value = request.headers[acknowledgeHeader];
+  if (value === undefined || !received) return undefined;
+  if (!/^[0-9]{1,12}$/.test(value)) {
+    throw new LongshoreError("invalid-input", "admission", `${acknowledgeHeader} must be a number of bytes`);
+  }
+  const step = Math.max(leastStep, Number(value));
+  let told = 0;
+  return (bytes) => {
+    if (bytes - told < step && bytes !== length) return;
+    told = bytes;
+    received(bytes);
+  };
+}
+
+/** A message and the memory that its body takes; dispose it when nothing looks at the inputs any more. */
+export interface Received extends Disposable {
+  readonly message: InferRequestMessage;
+  /** The body was raw. */
+  readonly raw: boolean;
+}
+
+/** Reads and parses the body of an inference request, within the limits and the server's budget. */
+export async function receive(api: Api, asked: Asked, description: ModelDescription): Promise<Received> {
+  const { request } = asked;
+  const { limits, budget } = api;
+  const length = bodyLength(request.body);
+  const headerLength = headerLengthOf(request.headers);
+  const raw = headerLength === 0;
+  const input = raw ? rawInput(description) : undefined;
+  // Without an announced length the body may turn out to be as long as is allowed.
+  const held = budget.reserve(Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes));
+  try {
+    const arrived = acknowledging(asked, length);
+    const buffer = await readBody(request.body, {
+      maxBytes: limits.maxBodyBytes,
+      headerLength: headerLength ?? 0,
+      lead: input ? rawLead(input) : 0,
+      ...(arrived ? { arrived } : {}),
+    });
+    const message = input
+      ? rawRequest(buffer, input, description)
+      : readInferRequest(buffer, headerLength, limits);
+    return { message, raw, [Symbol.dispose]: () => held[Symbol.dispose]() };
+  } catch (thrown) {
+    held[Symbol.dispose]();
+    throw thrown;
+  }
+}

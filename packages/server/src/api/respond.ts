@@ -1,0 +1,110 @@
+import {
+  accountHeader,
+  endCut,
+  type InferenceResponse,
+  type InferReplyMessage,
+  type InferRequestMessage,
+  loadHeaders,
+  LongshoreError,
+  type ModelDescription,
+  packTensors,
+  rowsSuffix,
+  type Segment,
+  stateTensors,
+  statePrefix,
+  tookHeader,
+  type Call,
+  type Tensor,
+  type WireResponse,
+  type WireTensor,
+  writeInferReply,
+} from "@longshore/core";
+import { classify } from "./classify.ts";
+import type { Api, Asked } from "./parts.ts";
+
+/** The outputs that the request wants, in its order, classified where it asks for that. */
+function wantedOutputs(
+  response: InferenceResponse,
+  message: InferRequestMessage,
+  description: ModelDescription,
+): ReadonlyMap<string, Tensor> {
+  if (!message.outputs) return response.outputs;
+  const wanted = new Map<string, Tensor>();
+  for (const { name, classification } of message.outputs) {
+    const tensor = response.outputs.get(name);
+    if (!tensor) throw new LongshoreError("run-failed", "execute", `the run gave no output ${name}`);
+    const labels = Object.hasOwn(description.labels, name) ? description.labels[name] : undefined;
+    const batched = description.batching.maxBatchSize > 0;
+    wanted.set(name, classification ? classify(tensor, classification, batched, labels) : tensor);
+  }
+  return wanted;
+}
+
+/** Tells for each tensor of the reply whether it goes into the binary part. */
+function binaryChoice(message: InferRequestMessage): (output: WireTensor) => boolean {
+  return ({ name }) => {
+    if (name.startsWith(statePrefix)) return true;
+    const owner = name.endsWith(rowsSuffix) ? name.slice(0, -rowsSuffix.length) : name;
+    const asked = message.outputs?.find((output) => output.name === name || output.name === owner);
+    return asked?.binary ?? message.binaryOutputs;
+  };
+}
+
+/** Refuses outputs that the model does not have, before it runs. */
+export function checkRequested(
+  message: InferRequestMessage,
+  segment: Segment,
+  description: ModelDescription,
+): void {
+  if (segment.to !== endCut) return;
+  for (const { name } of message.outputs ?? []) {
+    if (!description.outputs.some((output) => output.name === name)) {
+      throw new LongshoreError("invalid-input", "admission", `the model has no output ${name}`);
+    }
+  }
+}
+
+/** The reply to an inference. `tookMs` is the time since the last byte of the body came. */
+export async function inferReply(
+  api: Api,
+  asked: Asked,
+  message: InferRequestMessage,
+  description: ModelDescription,
+  response: InferenceResponse,
+  call: Call,
+  bodyMs: number,
+): Promise<WireResponse> {
+  const outputs = wantedOutputs(response, message, description);
+  const packed = await packTensors(
+    new Map([
+      ...outputs,
+      ...stateTensors(response.state).map((tensor) => [tensor.spec.name, tensor] as const),
+    ]),
+    {},
+    api.codecs,
+    call,
+  );
+  const asksAccount = asked.request.headers[accountHeader] === "1";
+  const { confidenceRatio } = response;
+  const reply: InferReplyMessage = {
+    modelName: description.name,
+    modelVersion: description.version,
+    ...(message.id === undefined ? {} : { id: message.id }),
+    parameters: {
+      ...(confidenceRatio === undefined ? {} : { longshore_confidence: confidenceRatio }),
+      ...(asksAccount ? { longshore_account: JSON.stringify(response.account) } : {}),
+    },
+    outputs: packed,
+  };
+  const { headers, parts } = writeInferReply(reply, binaryChoice(message));
+  const tookMs = Math.max(0, api.clock.nowMs() - bodyMs);
+  return {
+    status: 200,
+    headers: {
+      ...headers,
+      ...loadHeaders(response.load, asked.request.headers),
+      [tookHeader]: tookMs.toFixed(3),
+    },
+    body: { kind: "parts", parts },
+  };
+}

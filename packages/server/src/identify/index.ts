@@ -1,0 +1,1 @@
+export { demandRight, type Identify, type Identity, loopbackIdentity, type Right } from "./identify.ts";

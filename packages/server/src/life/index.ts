@@ -1,0 +1,1 @@
+export { createLife, type Life, type LifeState } from "./life.ts";

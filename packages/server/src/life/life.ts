@@ -1,0 +1,70 @@
+import { LongshoreError } from "@longshore/core";
+
+/** Where a server is in its life. */
+export type LifeState = "starting" | "ready" | "draining";
+
+/**
+ * The life of a server, shared by the API (which refuses work by it) and by who starts and stops it. Draining begins
+ * while the port still listens, so that balancers see readiness go before connections do.
+ */
+export interface Life {
+  readonly state: LifeState;
+  /** Requests accepted and not finished. */
+  readonly inFlight: number;
+  /** Everything that should be loaded is. */
+  ready(): void;
+  /** Refuses new work from now on; resolves when what was accepted is finished. */
+  drain(): Promise<void>;
+  /** Accepts one request. Throws `shutting-down` once draining; dispose when the request is over. */
+  enter(): Disposable;
+}
+
+/** @param retryAfterMs What refused clients are told to wait, in milliseconds. Default 1000. */
+export function createLife(retryAfterMs = 1000): Life {
+  let state: LifeState = "starting";
+  let inFlight = 0;
+  const drained: (() => void)[] = [];
+  const leave = (): void => {
+    inFlight -= 1;
+    if (inFlight === 0 && state === "draining") for (const resolve of drained.splice(0)) resolve();
+  };
+  return {
+    get state(): LifeState {
+      return state;
+    },
+    get inFlight(): number {
+      return inFlight;
+    },
+    ready() {
+      if (state === "starting") state = "ready";
+    },
+    drain() {
+      state = "draining";
+      if (inFlight === 0) return Promise.resolve();
+      return new Promise((resolve) => {
+        drained.push(resolve);
+      });
+    },
+    enter() {
+      if (state === "draining") {
+        throw new LongshoreError(
+          "shutting-down",
+          "admission",
+          "the server is shutting down; ask another one",
+          {
+            retryAfterMs,
+          },
+        );
+      }
+      inFlight += 1;
+      let over = false;
+      return {
+        [Symbol.dispose]() {
+          if (over) return;
+          over = true;
+          leave();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,2 @@
+export { listen, type Listening } from "./listen.ts";
+export type { ListenOptions } from "./options.ts";

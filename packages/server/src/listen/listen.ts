@@ -1,0 +1,108 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { type Handler, LongshoreError } from "@longshore/core";
+import { serveExchange } from "./exchange.ts";
+import { completeOptions, type ListenOptions } from "./options.ts";
+
+/** A handler on a port. */
+export interface Listening {
+  /** `http://host:port`. */
+  readonly address: string;
+  readonly port: number;
+  /**
+   * Stops accepting, lets requests under way finish for `graceMs` (default 10,000), then closes what is left.
+   * Idempotent. Drain the server's `Life` first, so that balancers and clients have gone elsewhere.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+function statusOf(code: string | undefined): readonly [number, string] {
+  if (code === "HPE_HEADER_OVERFLOW") return [431, "the headers are larger than is allowed"];
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return [408, "the request took too long to arrive"];
+  return [400, "the request is not valid HTTP"];
+}
+
+/** Answers what is not even a request, in the protocol's own form, and closes the connection. */
+function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (socket.destroyed || !socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const [status, message] = statusOf(error.code);
+  const body = JSON.stringify({ error: message, reason: "invalid-input", stage: "transport" });
+  socket.end(
+    `HTTP/1.1 ${status} ${status === 431 ? "Request Header Fields Too Large" : status === 408 ? "Request Timeout" : "Bad Request"}\r\n` +
+      `content-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+function listenError(thrown: NodeJS.ErrnoException, host: string, port: number): LongshoreError {
+  if (thrown.code === "EADDRINUSE") {
+    return new LongshoreError(
+      "port-taken",
+      "resolve",
+      `port ${port} on ${host} is taken by another process; choose another port, or 0 for any`,
+      { cause: thrown },
+    );
+  }
+  return new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `cannot listen on ${host} port ${port}: ${thrown.code ?? thrown.message}`,
+    { cause: thrown },
+  );
+}
+
+function start(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (thrown: Error): void => reject(listenError(thrown, host, port));
+    server.once("error", failed);
+    server.listen({ host, port }, () => {
+      server.off("error", failed);
+      resolve();
+    });
+  });
+}
+
+/**
+ * Puts a handler on a port. Throws `port-taken`, or `invalid-configuration` for an address that cannot be listened on.
+ * Loopback by default.
+ */
+export async function listen(handler: Handler, given: ListenOptions): Promise<Listening> {
+  const options = completeOptions(given);
+  const server = createServer({
+    maxHeaderSize: options.maxHeaderBytes,
+    headersTimeout: options.headersTimeoutMs,
+    requestTimeout: options.requestTimeoutMs,
+    keepAliveTimeout: options.keepAliveMs,
+    // How often the two timeouts are looked at.
+    connectionsCheckingInterval: Math.min(5000, Math.max(50, options.headersTimeoutMs / 2)),
+    keepAlive: true,
+    noDelay: true,
+  });
+  server.maxConnections = options.maxConnections;
+  server.on("request", (request, response) => void serveExchange(handler, request, response, options, false));
+  server.on(
+    "checkContinue",
+    (request, response) => void serveExchange(handler, request, response, options, true),
+  );
+  server.on("clientError", onClientError);
+  await start(server, options.host, options.port);
+  // A TCP server's address is never a string.
+  const { port } = server.address() as AddressInfo;
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  let closing: Promise<void> | undefined;
+  const close = async (graceMs: number): Promise<void> => {
+    const timer = options.clock.timer(graceMs, () => server.closeAllConnections());
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeIdleConnections();
+    });
+    timer[Symbol.dispose]();
+  };
+  return {
+    address: `http://${host}:${port}`,
+    port,
+    close: (graceMs = 10_000) => (closing ??= close(graceMs)),
+  };
+}

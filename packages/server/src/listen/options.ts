@@ -1,0 +1,49 @@
+import type { Clock, Random } from "@longshore/core";
+
+/** Where to listen, and what of a connection is tolerated. */
+export interface ListenOptions {
+  readonly clock: Clock;
+  /** For the ids of calls. */
+  readonly random: Random;
+  /** Default 127.0.0.1: a server is reachable from outside only when the operator says so. */
+  readonly host?: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** Bytes of all headers of a request. Default 16,384. */
+  readonly maxHeaderBytes?: number;
+  /** Connections at one time; more are closed at once. Default 1024. */
+  readonly maxConnections?: number;
+  /** Chunks of a chunked body: each costs memory beside its bytes. Default 65,536. */
+  readonly maxChunks?: number;
+  /** Time for the headers of a request to arrive, in milliseconds. Default 10,000. */
+  readonly headersTimeoutMs?: number;
+  /** Time for a whole request to arrive, in milliseconds. Default 300,000. */
+  readonly requestTimeoutMs?: number;
+  /** Time without any progress of a reply that the client does not read, in milliseconds. Default 30,000. */
+  readonly replyTimeoutMs?: number;
+  /** How long an idle connection is kept, in milliseconds. Default 30,000: longer than clients keep theirs. */
+  readonly keepAliveMs?: number;
+  /**
+   * After a reply to a request that is still arriving, how many more bytes and milliseconds of it are read and thrown
+   * away, so that the client sees the reply instead of a broken connection. Default 8 MiB and 2,000.
+   */
+  readonly lingerBytes?: number;
+  readonly lingerMs?: number;
+}
+
+/** The options with their defaults. */
+export function completeOptions(options: ListenOptions): Required<ListenOptions> {
+  return {
+    host: "127.0.0.1",
+    maxHeaderBytes: 16_384,
+    maxConnections: 1024,
+    maxChunks: 65_536,
+    headersTimeoutMs: 10_000,
+    requestTimeoutMs: 300_000,
+    replyTimeoutMs: 30_000,
+    keepAliveMs: 30_000,
+    lingerBytes: 8 * 2 ** 20,
+    lingerMs: 2000,
+    ...options,
+  };
+}

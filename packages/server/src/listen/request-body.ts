@@ -1,0 +1,124 @@
+import type { IncomingMessage } from "node:http";
+import { pipeline, Readable, type Transform } from "node:stream";
+import { createGunzip, createInflate } from "node:zlib";
+import { emptyBody, LongshoreError, type WireBody } from "@longshore/core";
+
+/** Bytes that may wait between the socket and the reader before the socket is paused. */
+const waitingBytes = 262_144;
+
+function broken(message: string, cause?: unknown): LongshoreError {
+  return new LongshoreError("body-mismatch", "transport", message, cause === undefined ? {} : { cause });
+}
+
+/**
+ * The chunks of a request as they come off the connection. Node.js joins them when it is asked politely; counting them
+ * needs its events.
+ */
+async function* chunksOf(request: IncomingMessage, maxChunks: number): AsyncIterable<Uint8Array> {
+  const chunked = request.headers["transfer-encoding"] !== undefined;
+  const waiting: Uint8Array[] = [];
+  let bytes = 0;
+  let count = 0;
+  let over = false;
+  let failed: LongshoreError | undefined;
+  let wake = (): void => undefined;
+  const onData = (chunk: Uint8Array): void => {
+    count += 1;
+    if (chunked && count > maxChunks) {
+      failed = new LongshoreError(
+        "body-too-large",
+        "transport",
+        `the body came in more than the ${maxChunks} chunks that are allowed`,
+      );
+      request.pause();
+    } else {
+      waiting.push(chunk);
+      bytes += chunk.byteLength;
+      if (bytes > waitingBytes) request.pause();
+    }
+    wake();
+  };
+  const onEnd = (): void => {
+    over = true;
+    wake();
+  };
+  const onClose = (): void => {
+    if (!over) failed ??= broken("the connection closed before the whole body had come");
+    wake();
+  };
+  request.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
+  if (request.destroyed) onClose();
+  try {
+    for (;;) {
+      if (failed) throw failed;
+      const chunk = waiting.shift();
+      if (chunk) {
+        bytes -= chunk.byteLength;
+        if (bytes <= waitingBytes && request.isPaused()) request.resume();
+        yield chunk;
+      } else if (over) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  } finally {
+    request.off("data", onData).off("end", onEnd).off("close", onClose);
+    // The error listener stays: a connection that breaks later must not bring the process down.
+  }
+}
+
+function inflater(encoding: string): Transform {
+  switch (encoding) {
+    case "gzip":
+    case "x-gzip":
+      return createGunzip();
+    case "deflate":
+      return createInflate();
+    default:
+      throw new LongshoreError(
+        "unsupported",
+        "transport",
+        `bodies are read plain, as gzip or as deflate, not as '${encoding.slice(0, 32)}'`,
+      );
+  }
+}
+
+async function* inflated(chunks: AsyncIterable<Uint8Array>, encoding: string): AsyncIterable<Uint8Array> {
+  const transform = inflater(encoding);
+  pipeline(Readable.from(chunks, { objectMode: false }), transform, () => undefined);
+  try {
+    for await (const chunk of transform) yield chunk as Uint8Array;
+  } catch (thrown) {
+    if (LongshoreError.is(thrown)) throw thrown;
+    throw broken(`the body is not valid ${encoding}`, thrown);
+  } finally {
+    transform.destroy();
+  }
+}
+
+/**
+ * The body of a request, read when the handler asks for it and never before. Compressed bodies come out inflated; how
+ * far they may grow is up to the reader, which knows the limits of bodies.
+ *
+ * @param begin Called before the first byte is read: a client that waits for `100 Continue` gets it then.
+ */
+export function requestBody(request: IncomingMessage, maxChunks: number, begin: () => void): WireBody {
+  const { headers } = request;
+  const chunked = headers["transfer-encoding"] !== undefined;
+  const length = headers["content-length"];
+  if (!chunked && (length === undefined || length === "0")) return emptyBody;
+  const encoding = (headers["content-encoding"] ?? "identity").toLowerCase();
+  const plain = encoding === "identity";
+  return {
+    kind: "stream",
+    byteLength: chunked || !plain ? undefined : Number(length),
+    async *read(): AsyncIterable<Uint8Array> {
+      begin();
+      const chunks = chunksOf(request, maxChunks);
+      yield* plain ? chunks : inflated(chunks, encoding);
+    },
+  };
+}
