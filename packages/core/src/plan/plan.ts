@@ -1,7 +1,7 @@
 import type { EndpointId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { Estimate } from "../estimate/index.ts";
-import type { Segment } from "../model/index.ts";
+import type { CutId, Segment } from "../model/index.ts";
 
 export type LegId = string;
 
@@ -40,7 +40,10 @@ export interface Leg {
   /** Any of these starts it. */
   readonly starts: readonly Trigger[];
   readonly spends: "nothing" | "hedge token";
+  /** Of this leg alone, from its start. */
   readonly predicted: Predicted;
+  /** Of a leg elsewhere: the way there, the wait and run there, the way back. What the guard watches. */
+  readonly travels?: { readonly upMs: Estimate; readonly thereMs: Estimate; readonly downMs: Estimate };
 }
 
 /** What was not chosen and why: a rule or limit that removed it, or the score by which it lost. */
@@ -66,6 +69,7 @@ export type FilterName =
   | "energy"
   | "cost"
   | "agreement"
+  | "accuracy"
   | "tier"
   | "state"
   | "unavailable"
@@ -79,6 +83,8 @@ export interface Plan {
   readonly view: number;
   readonly model: string;
   readonly variant: string;
+  /** The cut whose crossing it starts from: a later one than `start` when the plan was made anew on the way. */
+  readonly from: CutId;
   readonly objective: Objective;
   /** In the order in which they would start. Together they produce the answer. */
   readonly legs: readonly Leg[];

@@ -1,4 +1,11 @@
-import type { DataClass, EndpointId, TrustLevel, ZoneId } from "../base/index.ts";
+import {
+  type DataClass,
+  type EndpointId,
+  type TrustLevel,
+  trustRank,
+  type ZoneId,
+  zoneWithin,
+} from "../base/index.ts";
 import type { Reveals } from "../model/index.ts";
 
 /** What a policy is asked: may this data be processed there? */
@@ -21,4 +28,45 @@ export interface DataClassRule {
   /** Undefined: any zone. */
   readonly zones?: readonly ZoneId[];
   readonly leastTrust: TrustLevel;
+}
+
+/**
+ * The built-in policy: a table of data classes. A class that is not in the table is denied everywhere, so that a
+ * misspelt word fails loudly instead of leaking. The caller's own machine (zone `device`) holds the data already:
+ * there the table asks for no trust, but the class must still be known.
+ */
+export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>): Policy {
+  const table = new Map(Object.entries(classes));
+  return {
+    decide({ dataClass, zone, trust }) {
+      const rule = table.get(dataClass);
+      if (!rule) return { allow: false, rule: `the policy does not know the data class ${dataClass}` };
+      if (zone === "device") return allowed;
+      if (rule.zones && !zoneWithin(zone, rule.zones)) {
+        return {
+          allow: false,
+          rule: `${dataClass} data stays in ${rule.zones.join(", ")}; ${zone} is outside`,
+        };
+      }
+      if (trustRank(trust) < trustRank(rule.leastTrust)) {
+        return {
+          allow: false,
+          rule: `${dataClass} data goes only to places trusted as ${rule.leastTrust}; this one is ${trust}`,
+        };
+      }
+      return allowed;
+    },
+  };
+}
+
+const allowed = { allow: true } as const;
+
+/** Public and internal data may go anywhere listed, personal data only to places of the same operator, restricted data nowhere. */
+export function standardPolicy(): Policy {
+  return tablePolicy({
+    public: { leastTrust: "none" },
+    internal: { leastTrust: "listed" },
+    personal: { leastTrust: "operated" },
+    restricted: { zones: ["device"], leastTrust: "none" },
+  });
 }

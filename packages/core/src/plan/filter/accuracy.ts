@@ -1,0 +1,11 @@
+import type { PlanLimits } from "../request.ts";
+
+/** Removes what is less accurate than demanded, and what nobody measured when accuracy is demanded. */
+export function accuracyRemoves(accuracyRatio: number | undefined, limits: PlanLimits): boolean {
+  return limits.minAccuracyRatio !== undefined && !((accuracyRatio ?? NaN) >= limits.minAccuracyRatio);
+}
+
+/** The sentence for `lost`. */
+export function accuracyDetail(limits: PlanLimits): string {
+  return `its accuracy is below ${limits.minAccuracyRatio ?? 0} or was never measured`;
+}

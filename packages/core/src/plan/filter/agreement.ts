@@ -1,0 +1,28 @@
+import type { PlanLimits } from "../request.ts";
+import type { VariantTable } from "../table/model-table.ts";
+
+/**
+ * How far a variant's answers count as agreeing. Someone who asks for accuracy, or for this very variant, wants its
+ * answers and not the default's: disagreeing by being right more often is then no fault, and only what codecs do to the
+ * answers counts.
+ */
+export function agreementOfVariant(
+  variant: VariantTable,
+  standard: VariantTable | undefined,
+  limits: PlanLimits,
+): number {
+  if (limits.variant === variant.name) return 1;
+  const wantsAccuracy = limits.objective === "accuracy" || limits.minAccuracyRatio !== undefined;
+  const better = (variant.accuracyRatio ?? -1) >= (standard?.accuracyRatio ?? Infinity);
+  return wantsAccuracy && better ? 1 : variant.agreementRatio;
+}
+
+/** Removes lossy codings and variants that agree too little with the exact answer of the default variant. */
+export function agreementRemoves(agreementRatio: number, limits: PlanLimits): boolean {
+  return !(agreementRatio >= (limits.minAgreementRatio ?? 0));
+}
+
+/** The sentence for `lost`. */
+export function agreementDetail(limits: PlanLimits): string {
+  return `its answers agree less than ${limits.minAgreementRatio ?? 0} with the exact ones`;
+}

@@ -1,0 +1,9 @@
+/** Removes what costs more than allowed. */
+export function costRemoves(costMicros: number, most: number | undefined): boolean {
+  return most !== undefined && !(costMicros <= most);
+}
+
+/** The sentence for `lost`. */
+export function costDetail(most: number | undefined): string {
+  return `it would cost more than ${most ?? Infinity} millionths`;
+}

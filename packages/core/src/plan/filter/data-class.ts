@@ -1,0 +1,39 @@
+import type { DataClass, EndpointId, TrustLevel, ZoneId } from "../../base/index.ts";
+import type { Policy } from "../policy.ts";
+import type { Reveals } from "../../model/index.ts";
+import type { PlanRequest } from "../request.ts";
+
+/** A place as policies see it. */
+export interface Place {
+  readonly id: EndpointId;
+  readonly zones: readonly ZoneId[];
+  readonly trust: TrustLevel;
+}
+
+/**
+ * The policy's rule that keeps data of these classes from a place, or undefined when every class may go to every zone of
+ * the way. Features count like the input that they were computed from, because they can be inverted: the class of the
+ * input clings to them (undefined in `classes`) until a step that the operator approved declassifies them.
+ */
+export function dataClassRule(
+  policy: Policy,
+  request: PlanRequest,
+  place: Place,
+  classes: readonly (DataClass | undefined)[],
+  reveals: Reveals,
+): string | undefined {
+  for (const word of classes) {
+    for (const zone of place.zones) {
+      const decision = policy.decide({
+        dataClass: word ?? request.rules.dataClass,
+        reveals,
+        endpoint: place.id,
+        zone,
+        trust: place.trust,
+        tenant: request.tenant,
+      });
+      if (!decision.allow) return decision.rule;
+    }
+  }
+  return undefined;
+}

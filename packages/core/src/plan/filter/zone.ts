@@ -1,0 +1,34 @@
+import type { ZoneId } from "../../base/index.ts";
+
+/**
+ * Removes ways through a zone that the request may not enter. `device` is the zone of the caller's own machine: nothing
+ * else may claim it, so another place that does is removed whatever the rules say.
+ */
+export function zoneRemoves(
+  zones: readonly ZoneId[],
+  allowed: readonly ZoneId[] | undefined,
+  own: boolean,
+): boolean {
+  for (const zone of zones) {
+    if (zone === "device") {
+      if (own) continue;
+      return true;
+    }
+    if (allowed && !inside(zone, allowed)) return true;
+  }
+  return zones.length === 0;
+}
+
+/** As `zoneWithin`, without building strings: a decision asks thousands of times. */
+function inside(zone: ZoneId, allowed: readonly ZoneId[]): boolean {
+  for (const outer of allowed) {
+    if (zone === outer || (zone.startsWith(outer) && zone.charCodeAt(outer.length) === 47)) return true;
+  }
+  return false;
+}
+
+/** The sentence for `lost`. */
+export function zoneDetail(zones: readonly ZoneId[], allowed: readonly ZoneId[] | undefined): string {
+  if (zones.length === 0) return "nobody says in which zone it processes";
+  return `it processes in ${zones.join(", ")}; allowed: ${allowed?.join(", ") ?? "any but another's device"}`;
+}

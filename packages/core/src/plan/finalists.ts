@@ -1,0 +1,211 @@
+import type { Random } from "../base/index.ts";
+import type { LocalObstacle } from "./filter/local-place.ts";
+import { accuracyDetail, accuracyRemoves } from "./filter/accuracy.ts";
+import { agreementDetail, agreementRemoves } from "./filter/agreement.ts";
+import { costDetail, costRemoves } from "./filter/cost.ts";
+import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
+import { energyDetail, energyRemoves } from "./filter/energy.ts";
+import { memoryDetail, memoryRemoves } from "./filter/memory.ts";
+import { tierDetail, tierRemoves } from "./filter/tier.ts";
+import { type Guarded, guardedValues } from "./guarded.ts";
+import type { Choice, Options } from "./options.ts";
+import { randomTie } from "./pick/random-tie.ts";
+import type { FilterName } from "./plan.ts";
+import { localValues, priceLocal, type Priced, priceRemote } from "./priced.ts";
+import type { PlanRequest } from "./request.ts";
+import type { Findings } from "./scan.ts";
+import { tierBit } from "./table/model-table.ts";
+import { judge, type Reading } from "./table/planes.ts";
+import type { ModelView, View } from "./view.ts";
+
+/** Remote routes that are priced as whole distributions. */
+export const finalistCount = 8;
+
+/** One way to do everything here, and what keeps it from being chosen. */
+export interface LocalCandidate {
+  readonly choice: Choice;
+  readonly priced: Priced | undefined;
+  readonly obstacle: LocalObstacle | undefined;
+  /** It could still serve as a back-up: only the deadline is against it. */
+  readonly backUp: boolean;
+}
+
+/** A remote finalist with the back-up that guards it. */
+export interface Finalist {
+  readonly priced: Priced;
+  readonly backUp: BackUp | undefined;
+  readonly guarded: Guarded;
+  readonly score: number;
+}
+
+/** What runs here when a remote run is late or fails. */
+export interface BackUp {
+  readonly choice: Choice;
+  /** The cut it starts from, and whether it takes what the head made here or the crossing that came with the request. */
+  readonly from: number;
+  readonly takes: "head" | "request";
+  readonly values: Float64Array;
+  readonly deviceMillijoules: number;
+  readonly costMicros: number;
+}
+
+/** Every variant, whole and here. */
+export function localCandidates(
+  request: PlanRequest,
+  view: View,
+  choices: readonly Choice[],
+  obstacle: LocalObstacle | undefined,
+  reading: Reading,
+  remainingMs: number,
+): readonly LocalCandidate[] {
+  const { limits } = request;
+  const { info, memoryBytes } = view.device;
+  return choices.map((choice) => {
+    const removed = (filter: FilterName, detail: string): LocalCandidate => ({
+      choice,
+      priced: undefined,
+      obstacle: { filter, detail },
+      backUp: false,
+    });
+    if (obstacle) return removed(obstacle.filter, obstacle.detail);
+    if (!info || tierRemoves(choice.variant.tierMask, tierBit(info.tier))) {
+      return removed("tier", tierDetail(choice.variant.name, info?.tier ?? "device"));
+    }
+    if (Number.isNaN(choice.slowness)) {
+      return removed("unavailable", `variant ${choice.variant.name} is not here`);
+    }
+    if (memoryRemoves(choice.bucket.headMemoryBytes[choice.to] ?? 0, memoryBytes)) {
+      return removed("memory", memoryDetail(memoryBytes));
+    }
+    if (agreementRemoves(choice.agreementRatio, limits)) return removed("agreement", agreementDetail(limits));
+    if (accuracyRemoves(choice.variant.accuracyRatio, limits))
+      return removed("accuracy", accuracyDetail(limits));
+    const priced = priceLocal(request, view, choice, choice.from, reading);
+    if (costRemoves(priced.costMicros, limits.maxCostMicros)) {
+      return removed("cost", costDetail(limits.maxCostMicros));
+    }
+    if (energyRemoves(priced.deviceMillijoules, limits.maxDeviceMillijoules)) {
+      return removed("energy", energyDetail(limits.maxDeviceMillijoules));
+    }
+    if (deadlineRemoves(judge(priced.values, reading), remainingMs)) {
+      const late = { filter: "deadline", detail: deadlineDetail(remainingMs) } as const;
+      return { choice, priced, obstacle: late, backUp: true };
+    }
+    return { choice, priced, obstacle: undefined, backUp: true };
+  });
+}
+
+/** The routes with the smallest scores, best first. */
+export function bestRoutes(findings: Findings, count: number): readonly number[] {
+  const best: number[] = [];
+  for (let route = 0; route < findings.bestScore.length; route++) {
+    const score = findings.bestScore[route] ?? Infinity;
+    if (score === Infinity) continue;
+    if (best.length === count && score >= (findings.bestScore[best[count - 1] ?? 0] ?? Infinity)) continue;
+    let at = best.length;
+    while (at > 0 && score < (findings.bestScore[best[at - 1] ?? 0] ?? Infinity)) at--;
+    best.splice(at, 0, route);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
+/**
+ * Prices the best routes whole and with the back-up that will guard them: a link that stalls now and then has a terrible
+ * mean, which a local run that starts when it is late cuts off. Where latency is the objective, they compete by what is
+ * left after that.
+ */
+export function remoteFinalists(
+  request: PlanRequest,
+  view: View,
+  model: ModelView,
+  options: Options,
+  findings: Findings,
+  locals: readonly LocalCandidate[],
+  reading: Reading,
+): readonly Finalist[] {
+  const finalists: Finalist[] = [];
+  for (const route of bestRoutes(findings, finalistCount)) {
+    const group = options.groups[findings.bestGroup[route] ?? -1];
+    if (!group) continue;
+    const option = findings.bestOption[route] ?? 0;
+    const priced = priceRemote(request, view, model, options, group, option, route, reading);
+    const backUp = backUpFor(view, priced, locals);
+    const price = view.endpoints.extraRunPrice[model.routes.endpoint[route] ?? 0] ?? Infinity;
+    const guarded =
+      backUp && backUpAffordable(request, priced, backUp)
+        ? guardedValues(priced.values, backUp.values, price, view)
+        : { afterMs: Infinity, values: priced.values };
+    const score = request.limits.objective === "latency" ? judge(guarded.values, reading) : priced.score;
+    finalists.push({ priced, backUp, guarded, score });
+  }
+  return finalists;
+}
+
+/** Whether both runs together stay inside the limits. */
+export function backUpAffordable(request: PlanRequest, priced: Priced, backUp: BackUp): boolean {
+  const { maxDeviceMillijoules, maxCostMicros } = request.limits;
+  return (
+    !energyRemoves(priced.deviceMillijoules + backUp.deviceMillijoules, maxDeviceMillijoules) &&
+    !costRemoves(priced.costMicros + backUp.costMicros, maxCostMicros)
+  );
+}
+
+/**
+ * The rest of the same variant, from the crossing that is here anyway; else another variant that may run here, whole. It
+ * keeps the same rules as everything else.
+ */
+function backUpFor(view: View, priced: Priced, locals: readonly LocalCandidate[]): BackUp | undefined {
+  const group = priced.group;
+  if (!group) return undefined;
+  const same = locals.find((one) => one.choice === priced.choice && one.backUp);
+  const { device } = view;
+  if (same) {
+    const { choice } = same;
+    const run = localValues(choice.bucket, group.from, choice.to, choice.slowness);
+    let total = 0;
+    for (const value of run) total += value;
+    const runMs = total / run.length;
+    return {
+      choice,
+      from: group.from,
+      takes: group.from > choice.from ? "head" : "request",
+      values: run.map((value) => value + device.queueMs),
+      deviceMillijoules: runMs * device.activeWatts,
+      costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
+    };
+  }
+  let best: Priced | undefined;
+  for (const one of locals) {
+    if (one.backUp && one.priced && (!best || one.priced.score < best.score)) best = one.priced;
+  }
+  if (!best) return undefined;
+  return {
+    choice: best.choice,
+    from: best.choice.from,
+    takes: "request",
+    values: best.values,
+    deviceMillijoules: best.deviceMillijoules,
+    costMicros: best.costMicros,
+  };
+}
+
+/** The best of all: here when it is as good as any, else one of the best elsewhere, drawn. */
+export function choose(
+  request: PlanRequest,
+  locals: readonly LocalCandidate[],
+  finalists: readonly Finalist[],
+  random: Random,
+): { readonly local: Priced } | { readonly remote: Finalist } | undefined {
+  let local: Priced | undefined;
+  for (const one of locals) {
+    if (!one.obstacle && one.priced && (!local || one.priced.score < local.score)) local = one.priced;
+  }
+  let best = local?.score ?? Infinity;
+  for (const one of finalists) best = Math.min(best, one.score);
+  if (best === Infinity) return undefined;
+  const tie = best + Math.abs(best) * (request.tieRatio ?? 0.01);
+  if (local && local.score <= tie) return { local };
+  const remote = randomTie(finalists, tie, random);
+  return remote ? { remote } : undefined;
+}

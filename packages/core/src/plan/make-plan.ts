@@ -1,0 +1,117 @@
+import type { Random } from "../base/index.ts";
+import { because, type Explained, lostLines, whyNone } from "./explain.ts";
+import { localObstacle } from "./filter/local-place.ts";
+import { choose, localCandidates, remoteFinalists } from "./finalists.ts";
+import { localLegs, remoteLegs } from "./legs.ts";
+import { choicesOf, optionsOf } from "./options.ts";
+import type { Infeasible, Leg, Plan } from "./plan.ts";
+import { type Priced, predictedOf } from "./priced.ts";
+import type { PlanRequest } from "./request.ts";
+import { scan } from "./scan.ts";
+import { type Reading, readingOf } from "./table/planes.ts";
+import type { ModelView, View } from "./view.ts";
+
+/**
+ * Decides where one request runs: resolve > filter > score > pick, explained. Synchronous and pure: the same request,
+ * view, instant and draws give the same plan.
+ *
+ * The deadline is judged like latency, by the mean or by the quantile that the request names. When nothing is expected
+ * to make it, the best case of each candidate decides whether trying is worth it; only when not even that is in time is
+ * the answer Infeasible.
+ */
+export function makePlan(request: PlanRequest, view: View, nowMs: number, random: Random): Plan | Infeasible {
+  const model = view.models.get(request.model);
+  const { version } = request;
+  if (!model || (version !== undefined && model.table.description.version !== version)) {
+    const named = version === undefined ? request.model : `${request.model} version ${version}`;
+    return { infeasible: true, filter: "unavailable", because: `no place offers ${named}`, lost: [] };
+  }
+  const careful = decide(request, view, model, nowMs, random, readingOf(request.limits.latencyQuantile));
+  if (!("infeasible" in careful) || careful.filter !== "deadline") return careful;
+  const hopeful = decide(request, view, model, nowMs, random, readingOf(0));
+  return "infeasible" in hopeful ? careful : hopeful;
+}
+
+function decide(
+  request: PlanRequest,
+  view: View,
+  model: ModelView,
+  nowMs: number,
+  random: Random,
+  reading: Reading,
+): Plan | Infeasible {
+  const remainingMs = request.deadlineMs - nowMs;
+  const choices = choicesOf(request, view, model);
+  const [first] = choices;
+  const held = {
+    classes: first?.bucket.classes[first.from] ?? [undefined],
+    reveals: first?.bucket.cuts[first.from]?.reveals ?? "input",
+  } as const;
+  const obstacle = localObstacle(request, view, held);
+  const locals = localCandidates(request, view, choices, obstacle, reading, remainingMs);
+  const options = optionsOf(request, view, model, choices, obstacle === undefined, reading);
+  const findings = scan(request, view, model, options, reading, remainingMs);
+  const finalists = remoteFinalists(request, view, model, options, findings, locals, reading);
+  const explained: Explained = {
+    request,
+    view,
+    model,
+    options,
+    findings,
+    locals,
+    finalists,
+    remainingMs,
+  };
+  const chosen = choose(request, locals, finalists, random);
+  if (!chosen) {
+    return { infeasible: true, ...whyNone(explained), lost: lostLines(explained, undefined, Infinity) };
+  }
+  const context = { request, view, model, remainingMs };
+  if ("local" in chosen) {
+    const { local } = chosen;
+    const legs = localLegs(context, local, finalists, pauseFor(explained, local));
+    return planOf(explained, local, local.values, local.score, legs);
+  }
+  const { remote } = chosen;
+  const others = finalists.filter((one) => one !== remote);
+  const legs = remoteLegs(context, remote, others);
+  return planOf(explained, remote.priced, remote.guarded.values, remote.score, legs);
+}
+
+function planOf(
+  explained: Explained,
+  priced: Priced,
+  values: Float64Array,
+  score: number,
+  legs: readonly Leg[],
+): Plan {
+  const { request, view, findings, locals } = explained;
+  return {
+    schemaVersion: 1,
+    view: view.number,
+    model: request.model,
+    variant: priced.choice.variant.name,
+    from: request.from,
+    objective: request.limits.objective,
+    legs,
+    predicted: predictedOf(priced, view.atMs, values),
+    because: because(explained, priced, values),
+    candidates: findings.candidates + locals.length,
+    lost: lostLines(explained, priced, score),
+  };
+}
+
+/**
+ * Everything here, but the number of elements of a fan-out is not known yet, sets the cost, and another place could take
+ * the part behind it: then the run pauses there and the plan is made anew with what was found.
+ */
+function pauseFor(explained: Explained, local: Priced): string | undefined {
+  const { model, request, findings, options } = explained;
+  const { itemsCut } = model.table;
+  if (itemsCut === undefined || request.features.items !== undefined || request.sequence) return undefined;
+  const at = local.choice.bucket.index.get(itemsCut);
+  if (at === undefined || at <= local.choice.from || !findings.kept.some((count) => count > 0))
+    return undefined;
+  const reachable = options.groups.some((group) => group.choice === local.choice && group.from >= at);
+  return reachable ? itemsCut : undefined;
+}

@@ -1,0 +1,52 @@
+import type { EndpointId, Rules, TenantId } from "../base/index.ts";
+import type { CutId, Features } from "../model/index.ts";
+import type { Objective } from "./plan.ts";
+
+/** What a decision must keep and what it should make small. Undefined limits nothing. */
+export interface PlanLimits {
+  readonly objective: Objective;
+  /** Quantile of the completion time by which latency and the deadline are judged; undefined: the mean. */
+  readonly latencyQuantile?: number;
+  readonly maxDeviceMillijoules?: number;
+  readonly maxCostMicros?: number;
+  /** 0..1. */
+  readonly minAgreementRatio?: number;
+  readonly minAccuracyRatio?: number;
+  readonly variant?: string;
+}
+
+/** Where the state of a sequence is. */
+export interface SequencePlace {
+  readonly step: number;
+  /** Endpoint that holds the state after the previous step; undefined at the first step, or when it is lost. */
+  readonly resident: EndpointId | undefined;
+  /** A copy of the state after the previous step is held here and can travel. */
+  readonly carried: boolean;
+}
+
+/** One question to the planner. */
+export interface PlanRequest {
+  readonly model: string;
+  readonly version?: string;
+  /** The cut whose crossing is held here: `start`, or a later one when a plan is made anew. */
+  readonly from: CutId;
+  readonly to: CutId;
+  readonly features: Features;
+  /** Bytes of the crossing that is held, sent raw. */
+  readonly inputBytes: number;
+  readonly limits: PlanLimits;
+  readonly rules: Rules;
+  readonly tenant: TenantId;
+  /** Instant on the Clock; Infinity for none. */
+  readonly deadlineMs: number;
+  /** Endpoints that it has been through. */
+  readonly path: readonly EndpointId[];
+  /** Endpoints that failed for this very request. */
+  readonly exclude: ReadonlySet<EndpointId>;
+  readonly sequence?: SequencePlace;
+  /**
+   * Places whose scores lie within this share of the best are drawn at random, so that many clients with the same view
+   * do not all run to one place. Default 0.01.
+   */
+  readonly tieRatio?: number;
+}

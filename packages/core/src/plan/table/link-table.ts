@@ -1,0 +1,65 @@
+import { estimateSize, type Estimate, type Link } from "../../estimate/index.ts";
+import { planeCount, writePlanes } from "./planes.ts";
+
+/** Sizes in bytes at which the belief about a link is written down; between them it is interpolated. */
+export const transferSizes: readonly number[] = [
+  0, 1_000, 4_000, 12_000, 36_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000,
+];
+
+/** Number of sizes. */
+export const sizeCount: number = transferSizes.length;
+
+/**
+ * What is believed of one link at one moment, as planes of `sizeCount` rows for each direction. Made off the hot path
+ * from a `Link`, which may think for a while.
+ */
+export interface LinkTable {
+  readonly up: Float64Array;
+  readonly down: Float64Array;
+  /** Instant of the view of the link. */
+  readonly atMs: number;
+  readonly origin: Estimate["origin"];
+}
+
+/** Asks the link for its belief at each size. */
+export function linkTable(link: Link, nowMs: number): LinkTable {
+  const up = new Float64Array(planeCount * sizeCount);
+  const down = new Float64Array(planeCount * sizeCount);
+  let origin: Estimate["origin"] = "prior";
+  for (const [row, bytes] of transferSizes.entries()) {
+    const there = link.transferMs(bytes, "up", nowMs);
+    writePlanes(up, sizeCount, row, there.values);
+    writePlanes(down, sizeCount, row, link.transferMs(bytes, "down", nowMs).values);
+    origin = there.origin;
+  }
+  return { up, down, atMs: nowMs, origin };
+}
+
+/** A table that says the same whatever the time: for in-process places and tests. */
+export function linkTableOf(
+  transferMs: (bytes: number, direction: "up" | "down") => ArrayLike<number> | number,
+  atMs = 0,
+): LinkTable {
+  const estimate = (bytes: number, direction: "up" | "down"): Estimate => {
+    const said = transferMs(bytes, direction);
+    const values =
+      typeof said === "number" ? new Float64Array(estimateSize).fill(said) : Float64Array.from(said);
+    return { values, observedAtMs: atMs, origin: "measured" };
+  };
+  return linkTable({ transferMs: estimate, roundTripMs: () => estimate(0, "up") }, atMs);
+}
+
+/** Where `bytes` lies between two sizes. Beyond the last it goes on in a straight line. */
+export interface SizePosition {
+  readonly index: number;
+  readonly fraction: number;
+}
+
+/** Finds the position of `bytes` among `transferSizes`. */
+export function sizePosition(bytes: number): SizePosition {
+  let index = 0;
+  while (index < sizeCount - 2 && bytes > (transferSizes[index + 1] ?? Infinity)) index++;
+  const low = transferSizes[index] ?? 0;
+  const high = transferSizes[index + 1] ?? 1;
+  return { index, fraction: (bytes - low) / (high - low) };
+}

@@ -1,0 +1,183 @@
+import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } from "../../base/index.ts";
+import type { EndpointInfo, Offer } from "../../endpoint/index.ts";
+import { type Features, featuresWithin } from "../../model/index.ts";
+import { maskOf, type ModelTable, segmentMs } from "./model-table.ts";
+import { meanReading, planeCount, writePlanes } from "./planes.ts";
+
+/** What one place offers for one model along one path, sorted into the buckets of the model's frontier. */
+export interface RouteBlock {
+  readonly info: EndpointInfo;
+  readonly path: readonly EndpointId[];
+  readonly zones: readonly ZoneId[];
+  readonly trust: TrustLevel;
+  readonly codecMask: number;
+  /** How much slower than the profile's machine it is, by its own longest offer; scales the decoding of crossings. */
+  readonly slowness: number;
+  /** `[variant][bucket]`, by cell key. */
+  readonly cells: readonly (readonly ReadonlyMap<number, Offer>[])[];
+}
+
+/** The key of a pair of cut positions. */
+function cellKey(from: number, to: number): number {
+  return from * 4096 + to;
+}
+
+/** A segment by cut positions, and what each route takes for it. */
+export interface CellTable {
+  readonly count: number;
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+  /** Planes of run (and forward) time without the queue, `[plane][route][cell]`; NaN where it is not offered. */
+  readonly service: Float64Array;
+  /** `[route][cell]` */
+  readonly costMicros: Float64Array;
+  readonly agreementRatio: Float64Array;
+}
+
+/** All routes for one model. */
+export interface RouteTable {
+  readonly count: number;
+  /** Position in the endpoint table. */
+  readonly endpoint: Int32Array;
+  readonly paths: readonly (readonly EndpointId[])[];
+  readonly zones: readonly (readonly ZoneId[])[];
+  readonly trust: readonly TrustLevel[];
+  readonly trustRank: Uint8Array;
+  readonly codecMask: Int32Array;
+  readonly slowness: Float64Array;
+  /** `[variant][bucket]` */
+  readonly cells: readonly (readonly CellTable[])[];
+}
+
+/**
+ * Sorts the offers of one place. An offer for another body (digest) of the same name is not for this model and is left
+ * out; so is one between cuts that are on no frontier. What a place says of itself can only narrow what the directory
+ * says of it: trust is the lesser, zones are both, codecs are those in both.
+ */
+export function routeBlocks(
+  info: EndpointInfo,
+  offers: readonly Offer[],
+  model: ModelTable,
+): readonly RouteBlock[] {
+  const byPath = new Map<string, Offer[]>();
+  for (const offer of offers) {
+    const { segment } = offer;
+    if (segment.digest !== model.description.digest || segment.version !== model.description.version)
+      continue;
+    const key = `${offer.path.join(" ")}|${offer.trust}|${offer.zones.join(" ")}`;
+    const list = byPath.get(key);
+    if (list) list.push(offer);
+    else byPath.set(key, [offer]);
+  }
+  const blocks: RouteBlock[] = [];
+  for (const list of byPath.values()) {
+    const [first] = list;
+    if (!first) continue;
+    const codecs = new Set(first.codecs);
+    blocks.push({
+      info,
+      path: first.path,
+      zones: first.zones.includes(info.zone) ? first.zones : [info.zone, ...first.zones],
+      trust: leastTrust(info.trust, first.trust),
+      codecMask: maskOf(
+        model.codecNames.filter((codec) => codecs.has(codec) && info.codecs.includes(codec)),
+        model.codecNames,
+      ),
+      slowness: slownessOf(list, model),
+      cells: model.variants.map((variant) => {
+        const own = list.filter((offer) => offer.segment.variant === variant.name);
+        return variant.buckets.map((bucket) => {
+          const cells = new Map<number, Offer>();
+          for (const offer of own) {
+            const from = bucket.index.get(offer.segment.from);
+            const to = bucket.index.get(offer.segment.to);
+            if (from === undefined || to === undefined || from >= to) continue;
+            const key = cellKey(from, to);
+            const rival = cells.get(key);
+            if (!rival || better(offer.upTo, rival.upTo, bucket.typical)) cells.set(key, offer);
+          }
+          return cells;
+        });
+      }),
+    });
+  }
+  return blocks;
+}
+
+/** The tightest bucket that holds the features, else the widest. */
+function better(a: Features, b: Features, features: Features): boolean {
+  const holdsA = featuresWithin(features, a);
+  const holdsB = featuresWithin(features, b);
+  if (holdsA !== holdsB) return holdsA;
+  return holdsA === featuresWithin(a, b);
+}
+
+/** From the offer whose segment takes longest in the profile, which says most about speed. */
+function slownessOf(offers: readonly Offer[], model: ModelTable): number {
+  let longest = 0;
+  let slowness = 1;
+  for (const offer of offers) {
+    const bucket = model.variants.find((one) => one.name === offer.segment.variant)?.buckets[0];
+    const from = bucket?.index.get(offer.segment.from);
+    const to = bucket?.index.get(offer.segment.to);
+    if (!bucket || from === undefined || to === undefined) continue;
+    const measured = segmentMs(bucket, from, to, meanReading);
+    if (measured <= longest) continue;
+    longest = measured;
+    const promised =
+      offer.completionMs.values.reduce((total, value) => total + value, 0) / 16 - offer.queueMs;
+    slowness = Math.min(100, Math.max(0.01, promised / measured));
+  }
+  return slowness;
+}
+
+/** Lays out the routes of all places. Places that are not in `index` are left out. */
+export function routeTable(
+  blocks: readonly RouteBlock[],
+  model: ModelTable,
+  index: ReadonlyMap<EndpointId, number>,
+): RouteTable {
+  const routes = blocks.filter((block) => index.has(block.info.id));
+  return {
+    count: routes.length,
+    endpoint: Int32Array.from(routes, (block) => index.get(block.info.id) ?? -1),
+    paths: routes.map((block) => block.path),
+    zones: routes.map((block) => block.zones),
+    trust: routes.map((block) => block.trust),
+    trustRank: Uint8Array.from(routes, (block) => trustRank(block.trust)),
+    codecMask: Int32Array.from(routes, (block) => block.codecMask),
+    slowness: Float64Array.from(routes, (block) => block.slowness),
+    cells: model.variants.map((variant, v) => variant.buckets.map((_, b) => cellTable(routes, v, b))),
+  };
+}
+
+function cellTable(routes: readonly RouteBlock[], variant: number, bucket: number): CellTable {
+  const keys = new Set<number>();
+  for (const route of routes) for (const key of route.cells[variant]?.[bucket]?.keys() ?? []) keys.add(key);
+  const sorted = [...keys].sort((a, b) => a - b);
+  const count = sorted.length;
+  const rows = routes.length * count;
+  const service = new Float64Array(planeCount * rows).fill(NaN);
+  const costMicros = new Float64Array(rows);
+  const agreementRatio = new Float64Array(rows);
+  for (const [position, route] of routes.entries()) {
+    const offered = route.cells[variant]?.[bucket];
+    if (!offered) continue;
+    for (const [column, key] of sorted.entries()) {
+      const offer = offered.get(key);
+      if (!offer) continue;
+      const row = position * count + column;
+      writePlanes(service, rows, row, offer.completionMs.values, offer.queueMs);
+      costMicros[row] = offer.costMicros;
+      agreementRatio[row] = offer.agreementRatio;
+    }
+  }
+  return {
+    count,
+    from: Int32Array.from(sorted, (key) => Math.floor(key / 4096)),
+    to: Int32Array.from(sorted, (key) => key % 4096),
+    service,
+    costMicros,
+    agreementRatio,
+  };
+}
