@@ -1,2 +1,3 @@
+export * from "./child-runtime.ts";
 export * from "./onnx-runtime.ts";
 export * from "./wasm-runtime.ts";

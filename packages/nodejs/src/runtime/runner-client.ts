@@ -63,17 +63,18 @@ export class RunnerClient {
     return true;
   }
 
-  /** Frees the session and ends the runner; to be called when nothing is asked of it. */
+  /** Frees the session and ends the runner; to be called when nothing is asked of it. Resolves when it is gone. */
   async close(): Promise<void> {
-    if (this.#ended) return;
-    try {
-      await this.exchange({ kind: "release" }, []);
-    } catch (thrown) {
-      // It died while it was being freed, which is what was wanted of it.
-      if (!LongshoreError.is(thrown)) throw thrown;
+    if (!this.#ended) {
+      try {
+        await this.exchange({ kind: "release" }, []);
+      } catch (thrown) {
+        // It died while it was being freed, which is what was wanted of it.
+        if (!LongshoreError.is(thrown)) throw thrown;
+      }
     }
-    if (!this.#ended) await this.#link.end();
-    this.#ended = new LongshoreError("shutting-down", "execute", "the session has been released");
+    this.#ended ??= new LongshoreError("run-failed", "execute", "the session has been released");
+    await this.#link.end();
   }
 }
 

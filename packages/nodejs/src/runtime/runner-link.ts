@@ -12,7 +12,7 @@ export interface RunnerLink {
   hold(held: boolean): void;
   /** Ends it at once, whatever it does; `ended` is told `why`. Undefined where that would take the program along. */
   kill?(why: LongshoreError): void;
-  /** Ends it when it does nothing; resolves when it is gone. */
+  /** Ends it when it does nothing or has ended already; resolves when it is gone. */
   end(): Promise<void>;
 }
 

@@ -1,0 +1,160 @@
+import { type Clock, LongshoreError } from "@longshore/core";
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import { watchMemory } from "./memory-watch.ts";
+import type { OpenLink } from "./runner-link.ts";
+import type { FromRunner } from "./runner-message.ts";
+
+/** How sandbox processes are started. */
+export interface ChildLinkOptions {
+  readonly url: URL;
+  /** Private memory of the process; Infinity for no cap. */
+  readonly memoryBytes: number;
+  /** Where a POSIX shell is, to set kernel limits before Node.js starts; undefined to do without. */
+  readonly shell: string | undefined;
+  readonly clock: Clock;
+}
+
+/** How often memory is looked at while something runs. */
+const watchEveryMs = 20;
+/** Kept of what the process writes to its stderr. */
+const lastWordsLength = 4096;
+/** JavaScript's own heap in the sandbox: text elements need it, numbers do not. */
+const heapMegabytes = 256;
+const outOfMemory = /out of memory|OUT_OF_MEMORY|bad_alloc|allocation failed|cannot allocate/i;
+
+/** No core dumps, no files written, and so much private memory; then the program takes the shell's place. */
+const limitScript = 'ulimit -c 0; ulimit -f 0; ulimit -d "$1" || exit 71; shift; exec "$@"';
+
+/** Only what a dynamic linker and Node.js need: secrets of the environment stay outside. */
+function sandboxEnvironment(): NodeJS.ProcessEnv {
+  const kept: NodeJS.ProcessEnv = {};
+  for (const name of ["PATH", "LD_LIBRARY_PATH", "LANG", "TZ", "SystemRoot"]) {
+    const value = process.env[name];
+    if (value !== undefined) kept[name] = value;
+  }
+  return kept;
+}
+
+function start({ url, memoryBytes, shell }: ChildLinkOptions): ChildProcess {
+  const program = [process.execPath, `--max-old-space-size=${heapMegabytes}`, fileURLToPath(url)];
+  const kilobytes = Math.floor(memoryBytes / 1024);
+  const command =
+    shell !== undefined && Number.isFinite(memoryBytes)
+      ? [shell, "-c", limitScript, "sandbox", String(kilobytes), ...program]
+      : program;
+  const [file = process.execPath, ...args] = command;
+  return spawn(file, args, {
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+    serialization: "advanced",
+    env: sandboxEnvironment(),
+    windowsHide: true,
+  });
+}
+
+/**
+ * Runners as processes, which can be killed at any moment and whose memory is capped. A crash of native code ends the
+ * process and not the program.
+ */
+export function childLink(options: ChildLinkOptions): OpenLink {
+  const { memoryBytes, clock } = options;
+  return (events) => {
+    const child = start(options);
+    // A pipe's stream is a socket; only a socket can be told not to keep the program alive.
+    const stderr = child.stderr as Socket | null;
+    let lastWords = "";
+    let over = false;
+    let watch: Disposable | undefined;
+    const gone = new Promise<void>((resolve) => {
+      child.once("close", () => resolve());
+      child.once("error", () => resolve());
+    });
+    const end = (why: LongshoreError): void => {
+      if (over) return;
+      over = true;
+      watch?.[Symbol.dispose]();
+      events.ended(why);
+    };
+    const tooMuch = (): LongshoreError =>
+      new LongshoreError(
+        "memory-limit",
+        "execute",
+        `the model needs more than the limit of ${memoryBytes} bytes of memory`,
+      );
+    const kill = (why: LongshoreError): void => {
+      child.kill("SIGKILL");
+      end(why);
+    };
+
+    stderr?.setEncoding("utf8");
+    stderr?.on("data", (text: string) => {
+      lastWords = (lastWords + text).slice(-lastWordsLength);
+    });
+    child.on("message", (message) => {
+      watch?.[Symbol.dispose]();
+      // What it says is checked where it is used.
+      if (!over) events.received(message as FromRunner);
+    });
+    child.on("error", (thrown) => {
+      end(
+        new LongshoreError("runtime-crashed", "execute", "the sandbox process could not be started", {
+          cause: thrown,
+        }),
+      );
+    });
+    child.on("close", (code, signal) => {
+      const cause = new Error(`${signal ?? `exit code ${code}`}: ${lastWords.trim()}`);
+      end(
+        outOfMemory.test(lastWords)
+          ? tooMuch()
+          : new LongshoreError(
+              "runtime-crashed",
+              "execute",
+              `the model's process ended without an answer (${signal ?? `exit code ${code}`})`,
+              { cause },
+            ),
+      );
+    });
+
+    const hold = (held: boolean): void => {
+      if (held) {
+        child.ref();
+        child.channel?.ref();
+        stderr?.ref();
+      } else {
+        child.unref();
+        child.channel?.unref();
+        stderr?.unref();
+      }
+    };
+    hold(false);
+    return {
+      moves: false,
+      send(message) {
+        const { pid } = child;
+        if (pid !== undefined && Number.isFinite(memoryBytes)) {
+          watch?.[Symbol.dispose]();
+          watch = watchMemory({
+            pid,
+            limitBytes: memoryBytes,
+            everyMs: watchEveryMs,
+            clock,
+            over: () => kill(tooMuch()),
+          });
+        }
+        // A process that is gone is told by `close`; the callback keeps the failed write from being thrown.
+        child.send(message, () => undefined);
+      },
+      hold,
+      kill,
+      async end() {
+        over = true;
+        watch?.[Symbol.dispose]();
+        hold(true);
+        child.kill("SIGKILL");
+        await gone;
+      },
+    };
+  };
+}

@@ -1,0 +1,88 @@
+import { type Clock, LongshoreError } from "@longshore/core";
+import { existsSync } from "node:fs";
+import { systemClock } from "../device/index.ts";
+import { builtFile } from "./built-file.ts";
+import { childLink } from "./child-link.ts";
+import { type ProviderRuntime, runnerRuntime } from "./runner-runtime.ts";
+
+/** Options of the sandbox. */
+export interface ChildRuntimeOptions {
+  /** Name in metrics and configuration. Default `sandbox`. */
+  readonly name?: string;
+  /**
+   * Private memory of each process, Node.js itself (about 130 MB) included; at least 256 MiB. Default 1 GiB. `Infinity`
+   * for no cap, which is the only value accepted where there is none to be had: outside Linux.
+   */
+  readonly memoryBytes?: number;
+  /** A longer run is ended. Default 30,000. */
+  readonly runDeadlineMs?: number;
+  /** A longer load is ended. Default 60,000. */
+  readonly loadDeadlineMs?: number;
+  /** Most bytes of outputs of one run. Default 64 MiB. */
+  readonly maxOutputBytes?: number;
+  /** For deadlines and for looking at memory. Default the machine's. */
+  readonly clock?: Clock;
+  /** The process' built file. Default: the one of this package. */
+  readonly childUrl?: URL;
+  /**
+   * A POSIX shell, which sets the kernel's limits before Node.js starts. Default `/bin/sh` where it exists; undefined
+   * leaves only the watch on memory.
+   */
+  readonly shell?: string | undefined;
+}
+
+const leastMemoryBytes = 256 * 1024 * 1024;
+
+function checkAtLeast(name: string, value: number, least: number): number {
+  if (value >= least) return value;
+  throw new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `${name} is ${value}; it must be ${least} or more`,
+  );
+}
+
+/**
+ * ONNX Runtime in a process of its own for each session: for models that are not trusted. A file of a hundred bytes can
+ * ask for a gigabyte or run for ever, a run cannot be cancelled, and what goes wrong in native code takes its process
+ * along; here that process is not ours.
+ *
+ * What it guarantees, on Linux: private memory beyond `memoryBytes` is refused by the kernel (RLIMIT_DATA; shared memory
+ * and the time between two looks aside, see `watchMemory`) and ends in `memory-limit`; a run or a load beyond its
+ * deadline is killed (`run-deadline`); a crash is `runtime-crashed`; the next run starts a new process. The process gets
+ * no environment but PATH and the like, writes no files, and ends when this program does. What it does not: it is the
+ * same user with the same file system and network, so it keeps in a model that asks for too much, and not an attacker who
+ * takes over native code; for those run the whole server in a container.
+ *
+ * Inputs and outputs are copied through a pipe: some milliseconds for a megabyte. `give` saves nothing.
+ */
+export function childRuntime(options: ChildRuntimeOptions = {}): ProviderRuntime {
+  const memoryBytes = checkAtLeast("memoryBytes", options.memoryBytes ?? 1024 ** 3, leastMemoryBytes);
+  const clock = options.clock ?? systemClock();
+  const shell = "shell" in options ? options.shell : existsSync("/bin/sh") ? "/bin/sh" : undefined;
+  const runtime = runnerRuntime({
+    name: options.name ?? "sandbox",
+    backend: "native",
+    providers: ["cpu"],
+    open: childLink({ url: options.childUrl ?? builtFile("runtime-child.js"), memoryBytes, shell, clock }),
+    maxOutputBytes: checkAtLeast("maxOutputBytes", options.maxOutputBytes ?? 64 * 1024 ** 2, 1),
+    restarts: true,
+    limit: {
+      clock,
+      runDeadlineMs: checkAtLeast("runDeadlineMs", options.runDeadlineMs ?? 30_000, 1),
+      loadDeadlineMs: checkAtLeast("loadDeadlineMs", options.loadDeadlineMs ?? 60_000, 1),
+    },
+  });
+  if (process.platform === "linux" || memoryBytes === Infinity) return runtime;
+  return {
+    ...runtime,
+    load: () =>
+      Promise.reject(
+        new LongshoreError(
+          "unsupported",
+          "execute",
+          "memory of a model can be capped on Linux only; trust the model, or set memoryBytes to Infinity",
+        ),
+      ),
+  };
+}
