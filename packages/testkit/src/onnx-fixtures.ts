@@ -28,6 +28,8 @@ export interface FixtureValue {
   readonly name: string;
   readonly datatype: Datatype;
   readonly shape?: readonly (number | string)[];
+  /** A list of such tensors instead of one. */
+  readonly sequence?: boolean;
 }
 
 /** A weight: raw little-endian bytes, or a file beside the model (which a careful runtime refuses to open). */
@@ -93,10 +95,11 @@ const bytes = (field: number, value: Uint8Array): Uint8Array =>
 const string = (field: number, value: string): Uint8Array => bytes(field, text.encode(value));
 const message = (field: number, ...parts: readonly Uint8Array[]): Uint8Array => bytes(field, join(parts));
 
-function valueInfo(field: number, { name, datatype, shape }: FixtureValue): Uint8Array {
+function valueInfo(field: number, { name, datatype, shape, sequence }: FixtureValue): Uint8Array {
   const sizes = shape?.map((size) => message(1, typeof size === "number" ? int(1, size) : string(2, size)));
   const tensorType = [int(1, elementTypes[datatype]), ...(sizes ? [message(2, ...sizes)] : [])];
-  return message(field, string(1, name), message(2, message(1, ...tensorType)));
+  const type = message(1, ...tensorType);
+  return message(field, string(1, name), message(2, sequence ? message(4, message(1, type)) : type));
 }
 
 function tensor(
