@@ -1,0 +1,40 @@
+import { float32View } from "../tensor/index.ts";
+import type { Codec } from "./codec.ts";
+import { checkedCount, decodedTensor, encodedAs, figure, mismatch } from "./counts.ts";
+import { decodedPlain, finiteRange, plainly, quantised, scaleLimits, tabled } from "./eight-bits.ts";
+
+/**
+ * Affine quantisation per tensor, value = (level - `zeroPoint`) * `scale` with levels -128..127 (Jacob et al., "Quantization
+ * and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018). The range is widened to hold 0,
+ * which then is a level of its own and exact: activations after a ReLU are mostly zeros. Errs by at most half of `scale`,
+ * the range over 255. Tensors with NaN or infinities travel as FP32 (`plain`).
+ */
+export const int8Codec: Codec = {
+  id: "int8",
+  lossless: false,
+  accepts: ({ datatype }) => datatype === "FP32",
+  async encode(tensor) {
+    const values = float32View(tensor);
+    const range = finiteRange(values);
+    if (!range) return plainly("int8", tensor);
+    const least = Math.min(range.least, 0);
+    const span = (Math.max(range.most, 0) - least) / 255;
+    const scale = span > 0 ? span : 1;
+    const zeroPoint = Math.round(-128 - least / scale);
+    const levels = quantised(values, 1 / scale, zeroPoint + 128, 0x80);
+    return encodedAs("int8", tensor, levels, { scale, zeroPoint });
+  },
+  async decode(encoded) {
+    const plain = decodedPlain(encoded);
+    if (plain) return plain;
+    checkedCount(encoded, 1);
+    const scale = figure(encoded, "scale", ...scaleLimits);
+    const zeroPoint = figure(encoded, "zeroPoint", -128, 127);
+    if (!Number.isInteger(zeroPoint))
+      throw mismatch(encoded, `its zeroPoint is ${zeroPoint}; it must be whole`);
+    return decodedTensor(
+      encoded,
+      tabled(encoded.bytes, (level) => (((level << 24) >> 24) - zeroPoint) * scale),
+    );
+  },
+};
