@@ -1,0 +1,82 @@
+import {
+  elementBytes,
+  LongshoreError,
+  type Tensor,
+  type Tensors,
+  bytesElements,
+  bytesTensor,
+} from "@longshore/core";
+
+/** Rows along axis 0 that all inputs of a request agree on; undefined when they do not, or have no such axis. */
+export function rowsOf(feeds: Tensors): number | undefined {
+  let rows: number | undefined;
+  for (const { spec, rows: ragged } of feeds.values()) {
+    const first = spec.shape[0];
+    if (first === undefined || ragged || (rows !== undefined && rows !== first)) return undefined;
+    rows = first;
+  }
+  return rows;
+}
+
+/**
+ * What requests must have in common to share a run: the tenant (nobody's data lies beside another's), the outputs asked
+ * for, and every input's name, datatype and sizes but the first. Undefined: it cannot share one.
+ */
+export function batchKey(feeds: Tensors, fetches: readonly string[], tenant: string): string | undefined {
+  if (rowsOf(feeds) === undefined) return undefined;
+  const inputs = [...feeds.values()]
+    .map(({ spec }) => `${spec.name} ${spec.datatype} ${spec.shape.slice(1).join("x")}`)
+    .sort();
+  return JSON.stringify([tenant, fetches, inputs]);
+}
+
+/** One tensor with the rows of all, in order (copies). */
+export function joinRows(parts: readonly Tensor[]): Tensor {
+  const [first] = parts;
+  if (!first) throw new LongshoreError("internal", "queue", "a batch of nothing was joined");
+  const rows = parts.reduce((sum, { spec }) => sum + (spec.shape[0] ?? 0), 0);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.byteLength, 0));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part.bytes, offset);
+    offset += part.bytes.byteLength;
+  }
+  return { spec: { ...first.spec, shape: [rows, ...first.spec.shape.slice(1)] }, bytes };
+}
+
+/** The feeds of all members as one. */
+export function joinFeeds(members: readonly Tensors[]): Tensors {
+  const [first] = members;
+  return new Map(
+    [...(first ?? new Map<string, Tensor>()).keys()].map((name): [string, Tensor] => [
+      name,
+      joinRows(members.flatMap((feeds) => feeds.get(name) ?? [])),
+    ]),
+  );
+}
+
+/** Each member's rows of the outputs, in memory of their own; undefined when an output does not follow the batch axis. */
+export function splitOutputs(outputs: Tensors, rows: readonly number[]): readonly Tensors[] | undefined {
+  const total = rows.reduce((sum, count) => sum + count, 0);
+  const members = rows.map(() => new Map<string, Tensor>());
+  for (const [name, tensor] of outputs) {
+    if (tensor.spec.shape[0] !== total || tensor.rows) return undefined;
+    let row = 0;
+    for (const [index, count] of rows.entries()) {
+      members[index]?.set(name, rowsBetween(tensor, row, row + count));
+      row += count;
+    }
+  }
+  return members;
+}
+
+function rowsBetween(tensor: Tensor, from: number, to: number): Tensor {
+  const { spec, bytes } = tensor;
+  const rest = spec.shape.slice(1);
+  const perRow = rest.reduce((count, size) => count * size, 1);
+  const shape = [to - from, ...rest];
+  const width = elementBytes(spec.datatype);
+  if (width === 0)
+    return bytesTensor(spec.name, bytesElements(tensor).slice(from * perRow, to * perRow), shape);
+  return { spec: { ...spec, shape }, bytes: bytes.slice(from * perRow * width, to * perRow * width) };
+}

@@ -1,0 +1,97 @@
+import { type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
+import type { InferenceSession } from "../execute/runtime.ts";
+
+/** Loads one session; the call ends when the scheduler does. */
+export type OpenSession = (call: Call) => Promise<InferenceSession>;
+
+/** A run under way. */
+export interface Running<T> {
+  readonly result: Promise<T>;
+  /** Resolves with the time it took once the instance is free again, which may be long after `result` was rejected. */
+  readonly ended: Promise<number>;
+}
+
+/**
+ * One loaded copy of a graph. It is busy until its run has really ended, also when nobody waits for the result any more:
+ * a run cannot be cancelled, and pretending otherwise would promise time that is not there.
+ */
+export class Instance {
+  state: "idle" | "busy" | "opening" | "dead" | "released" = "dead";
+  /** Why it is dead. */
+  problem: LongshoreError | undefined;
+  #session: InferenceSession | undefined;
+  #opening: Promise<void> | undefined;
+  #startedMs = 0;
+  #expectedMs = 0;
+  readonly #load: OpenSession;
+  readonly #clock: Clock;
+  readonly #life = new AbortController();
+
+  constructor(load: OpenSession, clock: Clock) {
+    this.#load = load;
+    this.#clock = clock;
+  }
+
+  /** How much longer its run should take. */
+  remainingMs(nowMs: number): number {
+    return this.state === "busy" ? Math.max(0, this.#startedMs + this.#expectedMs - nowMs) : 0;
+  }
+
+  run<T>(expectedMs: number, work: (session: InferenceSession) => Promise<T>): Running<T> {
+    const session = this.#session;
+    if (!session || this.state !== "idle") {
+      throw new LongshoreError("internal", "queue", `an instance that is ${this.state} was asked to run`);
+    }
+    this.state = "busy";
+    this.#startedMs = this.#clock.nowMs();
+    this.#expectedMs = expectedMs;
+    const result = work(session);
+    return { result, ended: this.#ended(session, result) };
+  }
+
+  async #ended(session: InferenceSession, result: Promise<unknown>): Promise<number> {
+    const thrown = await result.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await session.idle().catch(() => undefined);
+    if (LongshoreError.is(thrown) && thrown.reason === "runtime-crashed") {
+      this.problem = thrown;
+      this.#session = undefined;
+      if (this.state === "busy") this.state = "dead";
+      await session.release().catch(() => undefined);
+    } else if (this.state === "busy") this.state = "idle";
+    return this.#clock.nowMs() - this.#startedMs;
+  }
+
+  /** Loads it, at first or again after a crash. Does nothing while it is alive or loading. */
+  open(): Promise<void> {
+    if (this.state !== "dead") return this.#opening ?? Promise.resolve();
+    this.state = "opening";
+    this.#opening = this.#openOnce();
+    return this.#opening;
+  }
+
+  async #openOnce(): Promise<void> {
+    try {
+      this.#session = await this.#load(housekeepingCall("load", this.#life.signal));
+      this.problem = undefined;
+      if (this.state === "opening") this.state = "idle";
+    } catch (thrown) {
+      this.problem = LongshoreError.from(thrown, "execute", "loading a model");
+      if (this.state === "opening") this.state = "dead";
+      throw this.problem;
+    } finally {
+      this.#opening = undefined;
+    }
+  }
+
+  /** Waits for a load or run under way. Idempotent. */
+  async release(): Promise<void> {
+    if (this.state === "released") return;
+    this.state = "released";
+    this.#life.abort(new LongshoreError("shutting-down", "execute", "the model is being unloaded"));
+    await this.#opening?.catch(() => undefined);
+    await this.#session?.release();
+  }
+}

@@ -1,0 +1,425 @@
+import { setMaxListeners } from "node:events";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  type Call,
+  childCall,
+  float32Tensor,
+  float32View,
+  housekeepingCall,
+  LongshoreError,
+  type LongshoreEvent,
+  type Tensors,
+  tensorsOf,
+} from "@longshore/core";
+import {
+  artifactOf,
+  manualClock,
+  type ManualClock,
+  memoryFile,
+  type MemoryModel,
+  memoryRuntime,
+  type MemoryRuntime,
+  oneStage,
+  settle,
+} from "@longshore/testkit";
+import { openScheduler, type Scheduler, type SchedulerParts } from "./scheduler.ts";
+
+const base = housekeepingCall("test");
+/** The calls of a test share one signal, which many requests listen to. */
+setMaxListeners(0, base.abort);
+const x = { name: "x", datatype: "FP32", shape: [-1, 2] } as const;
+
+/** Doubles each value; a run takes `runMs` of its rows. */
+const doubler = (runMs: (rows: number) => number): MemoryModel =>
+  oneStage(
+    [x],
+    [{ ...x, name: "y" }],
+    (feeds) => runMs(feeds.get("x")?.spec.shape[0] ?? 0),
+    (feeds) => {
+      const { spec, bytes } = feeds.get("x")!;
+      const values = float32View({ spec, bytes }).map((value) => value * 2);
+      return new Map([["y", float32Tensor("y", spec.shape, values)]]);
+    },
+  );
+
+interface Bench {
+  readonly clock: ManualClock;
+  readonly scheduler: Scheduler;
+  readonly runtime: MemoryRuntime;
+  readonly events: LongshoreEvent[];
+}
+
+async function bench(
+  runMs: (rows: number) => number,
+  options: Partial<SchedulerParts> & { readonly beforeRun?: (model: string) => void } = {},
+): Promise<Bench> {
+  const clock = manualClock();
+  const events: LongshoreEvent[] = [];
+  const runtime = memoryRuntime({
+    models: { m: doubler(runMs) },
+    clock,
+    ...(options.beforeRun ? { beforeRun: options.beforeRun } : {}),
+  });
+  const artifact = await artifactOf(memoryFile("m"));
+  const scheduler = await openScheduler({
+    name: "m",
+    open: (call) => runtime.load(artifact, {}, call),
+    instances: 1,
+    batching: { maxBatchSize: 0 },
+    maxQueued: 100,
+    clock,
+    observer: { record: (event) => void events.push(event) },
+    ...options,
+  });
+  return { clock, scheduler, runtime, events };
+}
+
+const feeds = (value: number, rows = 1): Tensors =>
+  tensorsOf(float32Tensor("x", [rows, 2], new Float32Array(rows * 2).fill(value)));
+const until = (deadlineMs: number, tenant = "t"): Call => ({ ...base, deadlineMs, tenant });
+const firstOf = (outputs: Tensors): number => float32View(outputs.get("y")!)[0] ?? NaN;
+
+describe("queue", () => {
+  it("serves the earliest deadline first, and equal ones in the order of arrival", async () => {
+    const { clock, scheduler } = await bench(() => 10);
+    const served: number[] = [];
+    const all = [900, 500, 700, 500, Infinity].map((deadlineMs, index) =>
+      scheduler.run(feeds(index), ["y"], until(deadlineMs)).then(() => served.push(index)),
+    );
+    await clock.finish(Promise.all(all));
+    // The first began at once, because it was alone.
+    expect(served).toEqual([0, 1, 3, 2, 4]);
+    expect(clock.nowMs()).toBe(50);
+  });
+
+  it("gives each request its own outputs, wait and run time", async () => {
+    const { clock, scheduler } = await bench(() => 10);
+    const both = Promise.all([1, 2].map((value) => scheduler.run(feeds(value), ["y"], base)));
+    const [first, second] = await clock.finish(both);
+    expect([first, second].map((one) => one && firstOf(one.outputs))).toEqual([2, 4]);
+    expect(first).toMatchObject({ queueMs: 0, runMs: 10, busyMs: 10 });
+    expect(second).toMatchObject({ queueMs: 10, runMs: 10, busyMs: 10 });
+  });
+
+  it("runs as many at a time as there are instances", async () => {
+    const { clock, scheduler } = await bench(() => 10, { instances: 3 });
+    await clock.finish(Promise.all([1, 2, 3, 4].map((value) => scheduler.run(feeds(value), ["y"], base))));
+    expect(clock.nowMs()).toBe(20);
+  });
+
+  it("keeps an instance busy until an abandoned run has ended, and drops its result", async () => {
+    const { clock, scheduler } = await bench(() => 100);
+    const { call, cancel } = childCall(base);
+    const abandoned = scheduler.run(feeds(1), ["y"], call);
+    await clock.advance(10);
+    cancel(new LongshoreError("cancelled", "execute", "changed my mind"));
+    await expect(abandoned).rejects.toMatchObject({ reason: "cancelled" });
+    expect(scheduler.load()).toMatchObject({ inFlight: 1, cpuRatio: 1 });
+    const next = scheduler.run(feeds(2), ["y"], base);
+    await clock.advance(80);
+    expect(scheduler.load().inFlight).toBe(2);
+    const { queueMs } = await clock.finish(next);
+    expect(queueMs).toBe(90);
+    expect(clock.nowMs()).toBe(200);
+  });
+
+  it("lets go of a request that is cancelled while it waits, without running it", async () => {
+    const { clock, scheduler, runtime } = await bench(() => 10);
+    const first = scheduler.run(feeds(1), ["y"], base);
+    const { call, cancel } = childCall(base);
+    const second = scheduler.run(feeds(2), ["y"], call);
+    cancel(new LongshoreError("cancelled", "queue", "gone"));
+    await expect(second).rejects.toMatchObject({ reason: "cancelled" });
+    await clock.finish(first);
+    await clock.advance(50);
+    expect(runtime.runs).toHaveLength(1);
+  });
+
+  it("refuses at dispatch what its deadline has passed, and evicts what even the fastest run cannot make", async () => {
+    const { clock, scheduler } = await bench(() => 10);
+    const running = scheduler.run(feeds(1), ["y"], base);
+    const late = scheduler.run(feeds(2), ["y"], until(5));
+    const tight = scheduler.run(feeds(3), ["y"], until(15));
+    const outcomes = await clock.finish(Promise.allSettled([running, late, tight]));
+    expect(
+      outcomes.map((one) => (one.status === "rejected" ? (one.reason as LongshoreError).reason : "answered")),
+    ).toEqual(["answered", "deadline-exceeded", "evicted"]);
+  });
+});
+
+describe("admission", () => {
+  it("refuses with queue-full what is over the limit, and takes it once a place is free", async () => {
+    const { scheduler } = await bench(() => 10, { maxQueued: 1 });
+    const one = scheduler.admit(1, Infinity);
+    using _two = scheduler.admit(1, Infinity);
+    expect(() => scheduler.admit(1, Infinity)).toThrow(
+      expect.objectContaining({ reason: "queue-full", retryAfterMs: 1 }) as Error,
+    );
+    one[Symbol.dispose]();
+    scheduler.admit(1, Infinity)[Symbol.dispose]();
+  });
+
+  it("expects the wait behind runs under way, what waits, and what is granted but has not come yet", async () => {
+    const { clock, scheduler } = await bench(() => 10);
+    await clock.finish(scheduler.run(feeds(0), ["y"], base));
+    expect(scheduler.expected(1, Infinity)).toEqual({ waitMs: 0, runMs: 10 });
+    const running = scheduler.run(feeds(1), ["y"], base);
+    const queued = scheduler.run(feeds(2), ["y"], base);
+    using ticket = scheduler.admit(3, 50);
+    expect(scheduler.expected(1, Infinity).waitMs).toBe(10 + 10 + 30);
+    // Work with a later deadline does not stand before an urgent one.
+    expect(scheduler.expected(1, 20).waitMs).toBe(10);
+    ticket.expect(1);
+    expect(scheduler.expected(1, Infinity).waitMs).toBe(30);
+    await clock.advance(4);
+    expect(scheduler.load()).toMatchObject({ inFlight: 2, queueMs: 26 });
+    await clock.finish(Promise.all([running, queued]));
+  });
+});
+
+describe("batching", () => {
+  const batching = { maxBatchSize: 4 } as const;
+
+  it("joins what waits along axis 0 and gives each its own rows", async () => {
+    const { clock, scheduler, runtime, events } = await bench(() => 10, { batching });
+    const all = [1, 2, 3, 4, 5].map((value) => scheduler.run(feeds(value, value === 3 ? 2 : 1), ["y"], base));
+    const outcomes = await clock.finish(Promise.all(all));
+    expect(runtime.runs).toEqual(["m 1", "m 4", "m 1"]);
+    expect(outcomes.map(({ outputs }) => firstOf(outputs))).toEqual([2, 4, 6, 8, 10]);
+    expect(outcomes[2]?.outputs.get("y")?.spec.shape).toEqual([2, 2]);
+    expect(outcomes[2]).toMatchObject({ runMs: 10, busyMs: 5 });
+    const buffers = outcomes.map(({ outputs }) => outputs.get("y")!.bytes.buffer);
+    expect(new Set(buffers).size).toBe(5);
+    await settle();
+    expect(events.filter(({ kind }) => kind === "batch-run")).toMatchObject([
+      { size: 1 },
+      { size: 4 },
+      { size: 1 },
+    ]);
+  });
+
+  it("never joins different tenants or different sizes", async () => {
+    const { clock, scheduler, runtime } = await bench(() => 10, { batching });
+    const wide = oneRow(3);
+    const run = (call: Call, what: Tensors): Promise<unknown> => scheduler.run(what, ["y"], call);
+    await clock.finish(
+      Promise.allSettled([
+        run(until(Infinity, "a"), feeds(1)),
+        run(until(Infinity, "a"), feeds(2)),
+        run(until(Infinity, "b"), feeds(3)),
+        run(until(Infinity, "a"), wide),
+      ]),
+    );
+    expect(runtime.runs).toEqual(["m 1", "m 1", "m 1"]);
+  });
+
+  it("learns that a size does not pay and stops using it", async () => {
+    // Eight rows together take four times as long per row as one alone, two rows half as long.
+    const { clock, scheduler, runtime } = await bench((rows) => (rows <= 2 ? 6 + 2 * rows : 32 * rows), {
+      batching: { maxBatchSize: 8 },
+    });
+    for (let round = 0; round < 12; round++) {
+      await clock.finish(scheduler.run(feeds(round), ["y"], base));
+      const all = Array.from({ length: 9 }, (_, value) => scheduler.run(feeds(value), ["y"], base));
+      await clock.finish(Promise.all(all));
+    }
+    const sizes = runtime.runs.map((line) => Number(line.split(" ")[1]));
+    expect(sizes.filter((size) => size === 8).length).toBeLessThanOrEqual(3);
+    expect(sizes.slice(-12).filter((size) => size > 2)).toEqual([]);
+    expect(sizes.slice(-12)).toContain(2);
+  });
+
+  it("takes no more company than lets the most urgent finish in time", async () => {
+    const { clock, scheduler, runtime } = await bench((rows) => 10 * rows, { batching });
+    await clock.finish(scheduler.run(feeds(0, 4), ["y"], base));
+    await clock.finish(scheduler.run(feeds(0), ["y"], base));
+    const blocker = scheduler.run(feeds(0), ["y"], base);
+    const urgent = scheduler.run(feeds(1), ["y"], until(clock.nowMs() + 22));
+    const others = [2, 3, 4].map((value) => scheduler.run(feeds(value), ["y"], base));
+    await clock.finish(Promise.all([blocker, urgent, ...others]));
+    expect(runtime.runs.slice(2)).toEqual(["m 1", "m 1", "m 3"]);
+  });
+
+  it("waits for a preferred size for as long as it is told to, and no longer", async () => {
+    const { clock, scheduler, runtime } = await bench(() => 10, {
+      batching: { maxBatchSize: 4, preferredSizes: [2], maxQueueDelayMs: 5 },
+    });
+    const alone = scheduler.run(feeds(1), ["y"], base);
+    await clock.finish(alone);
+    expect(clock.nowMs()).toBe(15);
+    const first = scheduler.run(feeds(2), ["y"], base);
+    await clock.advance(3);
+    const second = scheduler.run(feeds(3), ["y"], base);
+    expect(await clock.finish(first)).toMatchObject({ queueMs: 3 });
+    await clock.finish(second);
+    expect(runtime.runs).toEqual(["m 1", "m 2"]);
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("runs the members of a failed batch once more, each alone", async () => {
+    let runs = 0;
+    const { clock, scheduler, runtime } = await bench(() => 10, {
+      batching,
+      beforeRun: () => {
+        runs++;
+        if (runs === 2 || runs === 3) throw new LongshoreError("run-failed", "execute", "planted");
+      },
+    });
+    const all = [1, 2, 3].map((value) => scheduler.run(feeds(value), ["y"], base));
+    const outcomes = await clock.finish(Promise.allSettled(all));
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    expect(outcomes[1]).toMatchObject({ reason: { reason: "run-failed" } });
+    expect(runtime.runs).toEqual(["m 1", "m 2", "m 1", "m 1"]);
+  });
+
+  it("learns that a graph's outputs do not follow the batch axis", async () => {
+    const sum: MemoryModel = oneStage([x], [{ name: "y", datatype: "FP32", shape: [1] }], 10, (feeds) => {
+      const total = float32View(feeds.get("x")!).reduce((a, b) => a + b, 0);
+      return new Map([["y", float32Tensor("y", [1], Float32Array.of(total))]]);
+    });
+    const clock = manualClock();
+    const runtime = memoryRuntime({ models: { m: sum }, clock });
+    const artifact = await artifactOf(memoryFile("m"));
+    const { scheduler } = await bench(() => 0, {
+      batching,
+      clock,
+      open: (call) => runtime.load(artifact, {}, call),
+    });
+    const all = [1, 2, 3].map((value) => scheduler.run(feeds(value), ["y"], base));
+    const outcomes = await clock.finish(Promise.all(all));
+    expect(outcomes.map(({ outputs }) => firstOf(outputs))).toEqual([2, 4, 6]);
+    await clock.finish(Promise.all([4, 5].map((value) => scheduler.run(feeds(value), ["y"], base))));
+    expect(runtime.runs.filter((line) => line === "m 2")).toHaveLength(1);
+  });
+
+  it("answers every request exactly once and rightly, whatever comes and goes", async () => {
+    const request = fc.record({
+      value: fc.integer({ min: 0, max: 1000 }),
+      rows: fc.integer({ min: 1, max: 3 }),
+      tenant: fc.constantFrom("a", "b"),
+      deadlineMs: fc.option(fc.integer({ min: 1, max: 120 }), { nil: Infinity }),
+      pauseMs: fc.integer({ min: 0, max: 12 }),
+      cancelAfterMs: fc.option(fc.integer({ min: 0, max: 30 }), { nil: undefined }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(request, { maxLength: 25 }),
+        fc.integer({ min: 1, max: 2 }),
+        async (requests, instances) => {
+          const { clock, scheduler, runtime } = await bench((rows) => 3 + rows, { batching, instances });
+          const outcomes: Promise<unknown>[] = [];
+          for (const { value, rows, tenant, deadlineMs, pauseMs, cancelAfterMs } of requests) {
+            const { call, cancel } = childCall(until(clock.nowMs() + deadlineMs, tenant));
+            if (cancelAfterMs !== undefined) {
+              clock.timer(cancelAfterMs, () => cancel(new LongshoreError("cancelled", "queue", "gone")));
+            }
+            const outcome = scheduler.run(feeds(value, rows), ["y"], call).then(
+              ({ outputs }) => {
+                expect([...float32View(outputs.get("y")!)]).toEqual(
+                  Array.from({ length: rows * 2 }, () => value * 2),
+                );
+                return "answered";
+              },
+              (error: LongshoreError) => error.reason,
+            );
+            outcomes.push(outcome);
+            await clock.advance(pauseMs);
+          }
+          const ends = await clock.finish(Promise.all(outcomes));
+          for (const end of ends)
+            expect(["answered", "cancelled", "deadline-exceeded", "evicted"]).toContain(end);
+          await clock.finish(scheduler.drain());
+          expect(scheduler.load().inFlight).toBe(0);
+          expect(runtime.open()).toBe(0);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe("life", () => {
+  it("drains: refuses new work, finishes what was accepted, releases every session", async () => {
+    const { clock, scheduler, runtime } = await bench(() => 10, { instances: 2 });
+    const ticket = scheduler.admit(1, Infinity);
+    const accepted = [1, 2, 3].map((value) => scheduler.run(feeds(value), ["y"], base));
+    let drained = false;
+    const draining = scheduler.drain().then(() => void (drained = true));
+    await expect(scheduler.run(feeds(4), ["y"], base)).rejects.toMatchObject({ reason: "shutting-down" });
+    expect(() => scheduler.admit(1, Infinity)).toThrow(
+      expect.objectContaining({ reason: "shutting-down" }) as Error,
+    );
+    await clock.finish(Promise.all(accepted));
+    await settle();
+    expect(drained).toBe(false);
+    await clock.finish(scheduler.run(feeds(5), ["y"], base, ticket));
+    ticket[Symbol.dispose]();
+    await draining;
+    expect(runtime.open()).toBe(0);
+    await scheduler.drain();
+  });
+
+  it("loads a crashed instance again when there is work", async () => {
+    let crashes = 1;
+    const { clock, scheduler, runtime } = await bench(() => 10, {
+      beforeRun: () => {
+        if (crashes-- > 0) throw new LongshoreError("runtime-crashed", "execute", "planted");
+      },
+    });
+    await expect(clock.finish(scheduler.run(feeds(1), ["y"], base))).rejects.toMatchObject({
+      reason: "runtime-crashed",
+    });
+    expect(firstOf((await clock.finish(scheduler.run(feeds(2), ["y"], base))).outputs)).toBe(4);
+    expect(runtime.loads).toHaveLength(2);
+    expect(runtime.open()).toBe(1);
+  });
+
+  it("fails what waits when no instance can be loaded again", async () => {
+    const artifact = await artifactOf(memoryFile("m"));
+    let opens = 0;
+    const clock = manualClock();
+    const runtime = memoryRuntime({
+      models: { m: doubler(() => 10) },
+      clock,
+      beforeRun: () => {
+        throw new LongshoreError("runtime-crashed", "execute", "planted");
+      },
+    });
+    const { scheduler } = await bench(() => 0, {
+      clock,
+      open: (call) => {
+        if (opens++ > 0) throw new LongshoreError("memory-limit", "execute", "planted");
+        return runtime.load(artifact, {}, call);
+      },
+    });
+    const both = Promise.allSettled([1, 2].map((value) => scheduler.run(feeds(value), ["y"], base)));
+    const outcomes = await clock.finish(both);
+    expect(outcomes).toMatchObject([
+      { reason: { reason: "runtime-crashed" } },
+      { reason: { reason: "memory-limit" } },
+    ]);
+    await scheduler.drain();
+  });
+
+  it("releases what was loaded when one of several instances cannot be", async () => {
+    let opens = 0;
+    const clock = manualClock();
+    const runtime = memoryRuntime({ models: { m: doubler(() => 10) }, clock });
+    const artifact = await artifactOf(memoryFile("m"));
+    const opening = bench(() => 0, {
+      clock,
+      instances: 3,
+      open: (call) => {
+        if (opens++ === 1) throw new LongshoreError("memory-limit", "execute", "planted");
+        return runtime.load(artifact, {}, call);
+      },
+    });
+    await expect(opening).rejects.toMatchObject({ reason: "memory-limit" });
+    expect(runtime.open()).toBe(0);
+  });
+});
+
+function oneRow(width: number): Tensors {
+  return tensorsOf(float32Tensor("x", [1, width], new Float32Array(width)));
+}
