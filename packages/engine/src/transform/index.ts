@@ -6,6 +6,7 @@ import { resizeImage } from "./image/resize-image.ts";
 import { scaleBoxes } from "./image/scale-boxes.ts";
 import { turnUpright } from "./image/turn-upright.ts";
 import { cast } from "./scores/cast.ts";
+import { flatten } from "./scores/flatten.ts";
 import { layout } from "./scores/layout.ts";
 import { nonMaximumSuppression } from "./scores/non-maximum-suppression.ts";
 import { softmax } from "./scores/softmax.ts";
@@ -35,6 +36,7 @@ export function pureTransforms(): readonly Transform<unknown>[] {
     cropImage,
     ctcDecode,
     decodeWav,
+    flatten,
     frameAudio,
     hashNgrams,
     joinLines,
