@@ -3,6 +3,7 @@
  *
  * @module
  */
+export * from "./double-endpoint.ts";
 export * from "./manual-clock.ts";
 export * from "./memory-model.ts";
 export * from "./memory-runtime.ts";
@@ -11,3 +12,4 @@ export * from "./onnx-fixtures.ts";
 export * from "./plan-world.ts";
 export * from "./onnx-runtime-contract.ts";
 export * from "./runtime-contract.ts";
+export * from "./transport-contract.ts";

@@ -45,6 +45,11 @@ function travelling(
   };
 }
 
+/** What the failure of a handler, or of the body that it gave, looks like from the other end of a wire. */
+function broken(thrown: unknown): LongshoreError {
+  return new LongshoreError("no-answer", "transport", "the connection broke", { cause: thrown });
+}
+
 /** Settles as `work` does, or rejects with the call's own error as soon as the call ends. */
 async function unlessAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
   let stop = (): void => undefined;
@@ -81,7 +86,7 @@ export function memoryTransport(handler: Handler, options: MemoryTransportOption
       return { ...response, body: travelling(response.body, "down", options, abort) };
     } catch (thrown) {
       if (abort.aborted) throw abortError(abort, "transport");
-      throw new LongshoreError("no-answer", "transport", "the connection broke", { cause: thrown });
+      throw broken(thrown);
     }
   };
   return {
@@ -110,7 +115,9 @@ function guarded(body: WireBody, abort: AbortSignal): WireBody {
     async *read(): AsyncIterable<Uint8Array> {
       const chunks = body.read()[Symbol.asyncIterator]();
       for (;;) {
-        const next = await unlessAborted(chunks.next(), abort);
+        const next = await unlessAborted(chunks.next(), abort).catch((thrown: unknown) => {
+          throw abort.aborted ? abortError(abort, "transport") : broken(thrown);
+        });
         if (next.done) return;
         yield next.value;
       }

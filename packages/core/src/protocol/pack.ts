@@ -1,13 +1,10 @@
 import { type Call, LongshoreError } from "../base/index.ts";
-import type { Codec, CodecId, Encoded } from "../codec/index.ts";
+import type { Codec, CodecId, CodecSet, Encoded } from "../codec/index.ts";
 import { elementBytes, elementCount, type Tensor, type Tensors } from "../tensor/index.ts";
 import type { WireLimits } from "./limits.ts";
 import { rowsSuffix } from "./names.ts";
 import { noParameters, withoutParameters } from "./parameters.ts";
 import { codecOf, type WireTensor } from "./wire-tensor.ts";
-
-/** Codecs by name. */
-export type Codecs = ReadonlyMap<CodecId, Codec>;
 
 /**
  * A ragged tensor travels as two: the elements end to end under the tensor's own name, with 1-D shape `[elements]`, and
@@ -32,7 +29,7 @@ function ragged(tensor: WireTensor, rows: Int32Array, rank: number): readonly Wi
 }
 
 /** The codec of a name, or `unsupported`. */
-function codecNamed(id: CodecId, codecs: Codecs, name: string, stage: "encode" | "decode"): Codec {
+function codecNamed(id: CodecId, codecs: CodecSet, name: string, stage: "encode" | "decode"): Codec {
   const codec = codecs.get(id);
   if (!codec) throw new LongshoreError("unsupported", stage, `${name}: there is no codec '${id}' here`);
   return codec;
@@ -45,7 +42,7 @@ function codecNamed(id: CodecId, codecs: Codecs, name: string, stage: "encode" |
 export async function packTensors(
   tensors: Tensors,
   choice: Readonly<Record<string, CodecId>>,
-  codecs: Codecs,
+  codecs: CodecSet,
   call: Call,
 ): Promise<readonly WireTensor[]> {
   const packed: WireTensor[] = [];
@@ -55,7 +52,15 @@ export async function packTensors(
     let wire: WireTensor = { name, datatype, shape, parameters: noParameters, bytes: tensor.bytes };
     let rows = tensor.rows;
     if (id !== undefined && id !== "raw") {
-      const encoded = await codecNamed(id, codecs, name, "encode").encode(tensor, call);
+      const codec = codecNamed(id, codecs, name, "encode");
+      if (!codec.accepts(tensor.spec)) {
+        throw new LongshoreError(
+          "unsupported",
+          "encode",
+          `${name}: codec '${id}' does not carry ${datatype}`,
+        );
+      }
+      const encoded = await codec.encode(tensor, call);
       rows = encoded.rows ?? rows;
       wire = { ...wire, parameters: { ...encoded.parameters, codec: id }, bytes: encoded.bytes };
     }
@@ -97,7 +102,7 @@ function raggedShape(
 async function unpack(
   wire: WireTensor,
   companion: WireTensor | undefined,
-  codecs: Codecs,
+  codecs: CodecSet,
   limits: WireLimits,
   call: Call,
 ): Promise<Tensor> {
@@ -133,7 +138,7 @@ async function unpack(
 /** The tensors of a message by name: companions joined to their ragged tensors, codecs undone. */
 export async function unpackTensors(
   wire: readonly WireTensor[],
-  codecs: Codecs,
+  codecs: CodecSet,
   limits: WireLimits,
   call: Call,
 ): Promise<Tensors> {

@@ -1,7 +1,7 @@
 import {
   type Call,
   type Clock,
-  type Codecs,
+  type CodecSet,
   defaultWireLimits,
   type Endpoint,
   type LoadReport,
@@ -22,7 +22,7 @@ export interface HandlerParts {
   /** What runs the requests: an engine, or an offloader over several endpoints. Not owned. */
   readonly endpoint: Endpoint;
   /** For inputs that arrive coded. */
-  readonly codecs: Codecs;
+  readonly codecs: CodecSet;
   readonly clock: Clock;
   readonly observer: Observer;
   /** Models by name, their files, and loading. Default: the endpoint's models by name only. */
@@ -52,7 +52,7 @@ export interface HandlerParts {
 /** The parts with their defaults filled in. */
 export interface Api {
   readonly endpoint: Endpoint;
-  readonly codecs: Codecs;
+  readonly codecs: CodecSet;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly repository: ServedRepository | undefined;

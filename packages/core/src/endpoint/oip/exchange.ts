@@ -39,11 +39,14 @@ function upload(
   parts: OipEndpointParts,
   call: Call,
   bytes: number,
+  acknowledges: boolean,
   progress: Progress | undefined,
-): { acknowledged(total: number): void; arrived(nowMs: number): void; failed(): void } {
+): { acknowledged(total: number): void; arrived(nowMs: number, serverMs: number): void; failed(): void } {
   const { clock, link, observer, info } = parts;
   let note: TransferNote | undefined =
-    bytes >= tinyBytes ? link?.sendStarted(bytes, "up", clock.nowMs()) : undefined;
+    bytes >= tinyBytes
+      ? link?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
+      : undefined;
   let most = 0;
   const seen = (total: number, nowMs: number): void => {
     // Acknowledgements come from outside: they only ever grow, and never beyond what was sent.
@@ -58,19 +61,22 @@ function upload(
       endpoint: info.id,
       bytes: total,
     });
-    if (total === bytes) end(nowMs, true);
   };
-  const end = (nowMs: number, complete: boolean): void => {
-    note?.ended(nowMs, complete);
+  const end = (nowMs: number, complete: boolean, otherMs: number): void => {
+    note?.ended(nowMs, complete, otherMs);
     note = undefined;
   };
   return {
-    acknowledged: (total) => seen(total, clock.nowMs()),
-    arrived(nowMs) {
-      if (bytes > 0) seen(bytes, nowMs);
-      end(nowMs, true);
+    acknowledged(total) {
+      const nowMs = clock.nowMs();
+      seen(total, nowMs);
+      if (most === bytes) end(nowMs, true, 0);
     },
-    failed: () => end(clock.nowMs(), false),
+    arrived(nowMs, serverMs) {
+      if (bytes > 0) seen(bytes, nowMs);
+      end(nowMs, true, serverMs);
+    },
+    failed: () => end(clock.nowMs(), false, 0),
   };
 }
 
@@ -143,13 +149,13 @@ export async function exchange(
     );
   const startedMs = clock.nowMs();
   using _timer = call.deadlineMs === Infinity ? undefined : clock.timer(call.deadlineMs - startedMs, late);
-  const sending = upload(parts, call, sentBytes, progress);
+  const sending = upload(parts, call, sentBytes, acknowledges, progress);
   try {
     const response = await transport.send({ ...request, headers }, child.call, sending.acknowledged);
     const headMs = clock.nowMs();
     const own = serverTime(response.headers, headMs - startedMs);
     // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
-    if (response.status === 200) sending.arrived(headMs - (own ?? 0));
+    if (response.status === 200) sending.arrived(headMs, own ?? 0);
     const bytes = await receive(parts, response);
     const endMs = clock.nowMs();
     const tookMs = endMs - startedMs;

@@ -1,6 +1,7 @@
 import type { Clock, Observer, Random } from "../../base/index.ts";
+import type { CodecSet } from "../../codec/index.ts";
 import type { LinkLearner } from "../../estimate/index.ts";
-import type { Codecs, WireLimits } from "../../protocol/index.ts";
+import type { WireLimits } from "../../protocol/index.ts";
 import type { EndpointInfo } from "../endpoint.ts";
 import type { Transport } from "../transport.ts";
 
@@ -11,7 +12,7 @@ export interface OipEndpointParts {
   /** Owned: closed with the endpoint. */
   readonly transport: Transport;
   /** For inputs on the way there. */
-  readonly codecs: Codecs;
+  readonly codecs: CodecSet;
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: Observer;

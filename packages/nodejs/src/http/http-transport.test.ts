@@ -1,0 +1,179 @@
+import { createServer, type Server, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { housekeepingCall, readBody, seededRandom, type WireRequest } from "@longshore/core";
+import { listen } from "@longshore/server";
+import { manualClock, settle, transportContract } from "@longshore/testkit";
+import { systemClock } from "../device/index.ts";
+import { httpTransport } from "./http-transport.ts";
+
+const call = housekeepingCall("test");
+const limits = { maxBytes: 2 ** 20 };
+
+transportContract("http", async (handler) => {
+  const clock = systemClock();
+  const listening = await listen(handler, { clock, random: seededRandom(1), port: 0 });
+  return {
+    transport: httpTransport({ address: listening.address, clock }),
+    stop: () => listening.close(0),
+  };
+});
+
+const get: WireRequest = { method: "GET", path: "/v2", headers: {}, body: { kind: "parts", parts: [] } };
+const post: WireRequest = {
+  ...get,
+  method: "POST",
+  body: { kind: "parts", parts: [new Uint8Array(5_000_000)] },
+};
+
+describe("http transport against servers that misbehave", () => {
+  const servers: Server[] = [];
+  const sockets = new Set<Socket>();
+  /** A raw TCP server that does as it likes with each connection. */
+  const peer = async (serve: (socket: Socket) => void): Promise<string> => {
+    const server = createServer((socket) => {
+      sockets.add(socket);
+      socket.on("error", () => undefined);
+      serve(socket);
+    });
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  };
+  afterEach(() => {
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+    for (const server of servers.splice(0)) server.close();
+  });
+
+  const answering = (reply: string) => (socket: Socket) => {
+    socket.once("data", () => socket.write(reply));
+  };
+
+  it("is unreachable where nothing listens", async () => {
+    const address = await peer(() => undefined);
+    await new Promise((resolve) => servers.splice(0)[0]?.close(resolve));
+    const transport = httpTransport({ address, clock: systemClock() });
+    await expect(transport.send(get, call)).rejects.toMatchObject({ reason: "unreachable" });
+    await transport.close();
+  });
+
+  it("gives no-answer when the server stays silent, after the idle time on the injected clock", async () => {
+    let asked = (): void => undefined;
+    const reached = new Promise<void>((resolve) => (asked = resolve));
+    const address = await peer((socket) => socket.once("data", asked));
+    const clock = manualClock();
+    const transport = httpTransport({ address, clock, idleTimeoutMs: 1000 });
+    const sending = transport.send(get, call);
+    const outcome = expect(sending).rejects.toMatchObject({ reason: "no-answer" });
+    await reached;
+    await settle();
+    await clock.advance(999);
+    await clock.advance(2000);
+    await outcome;
+    expect(clock.armed()).toBe(0);
+    await transport.close();
+  });
+
+  it("gives no-answer when a reply stops halfway", async () => {
+    const address = await peer(answering("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"));
+    const clock = manualClock();
+    const transport = httpTransport({ address, clock, idleTimeoutMs: 1000 });
+    const reply = await transport.send(get, call);
+    const reading = readBody(reply.body, {
+      ...limits,
+      arrived: () => void clock.advance(3000),
+    });
+    await expect(reading).rejects.toMatchObject({ reason: "no-answer" });
+    await transport.close();
+  });
+
+  it("gives no-answer when the server resets the connection while the body is on its way", async () => {
+    const address = await peer((socket) => {
+      socket.once("data", () => socket.resetAndDestroy());
+    });
+    const transport = httpTransport({ address, clock: systemClock() });
+    await expect(transport.send(post, call)).rejects.toMatchObject({ reason: "no-answer" });
+    await transport.close();
+  });
+
+  it("gives no-answer when a reply is shorter than it says and the connection ends", async () => {
+    const address = await peer((socket) => {
+      socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort"));
+    });
+    const transport = httpTransport({ address, clock: systemClock() });
+    const reply = await transport.send(get, call);
+    await expect(readBody(reply.body, limits)).rejects.toMatchObject({ reason: "no-answer" });
+    await transport.close();
+  });
+
+  it("calls a kept connection that the server closed unreachable, so that a plan may try again", async () => {
+    let requests = 0;
+    const address = await peer((socket) => {
+      socket.on("data", () => {
+        requests += 1;
+        if (requests === 1) socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        else socket.resetAndDestroy();
+      });
+    });
+    const transport = httpTransport({ address, clock: systemClock() });
+    const reply = await transport.send(get, call);
+    await readBody(reply.body, limits);
+    await settle();
+    await expect(transport.send(get, call)).rejects.toMatchObject({ reason: "unreachable" });
+    await transport.close();
+  });
+
+  it("calls what is not HTTP a bad reply", async () => {
+    const address = await peer(answering("SSH-2.0-OpenSSH_9.2\r\n\r\n"));
+    const transport = httpTransport({ address, clock: systemClock() });
+    await expect(transport.send(get, call)).rejects.toMatchObject({ reason: "bad-reply" });
+    await transport.close();
+  });
+
+  it("refuses a reply that announces, or turns out to have, more bytes than allowed", async () => {
+    const announced = await peer(answering("HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n"));
+    const first = httpTransport({ address: announced, clock: systemClock(), maxReplyBytes: 1000 });
+    await expect(first.send(get, call)).rejects.toMatchObject({ reason: "bad-reply" });
+    await first.close();
+
+    const endless = await peer(
+      answering(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7d0\r\n${"x".repeat(2000)}\r\n`),
+    );
+    const second = httpTransport({ address: endless, clock: systemClock(), maxReplyBytes: 1000 });
+    const reply = await second.send(get, call);
+    await expect(readBody(reply.body, limits)).rejects.toMatchObject({ reason: "bad-reply" });
+    await second.close();
+  });
+
+  it("reports acknowledgements while the body is under way", async () => {
+    const address = await peer((socket) => {
+      let bytes = 0;
+      socket.on("data", (chunk: Buffer) => {
+        const before = bytes;
+        bytes += chunk.length;
+        for (const mark of [1_000_000, 3_000_000]) {
+          if (before < mark && bytes >= mark) {
+            socket.write(`HTTP/1.1 102 Processing\r\nlongshore-acknowledged: ${mark}\r\n\r\n`);
+          }
+        }
+        if (bytes > 5_000_000) socket.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+      });
+    });
+    const transport = httpTransport({ address, clock: systemClock() });
+    const seen: number[] = [];
+    const reply = await transport.send(post, call, (bytes) => seen.push(bytes));
+    await readBody(reply.body, limits);
+    expect(seen).toEqual([1_000_000, 3_000_000]);
+    await transport.close();
+  });
+
+  it("refuses an address that is none", () => {
+    expect(() => httpTransport({ address: "edge:8000x", clock: systemClock() })).toThrow(
+      expect.objectContaining({ reason: "invalid-configuration" }),
+    );
+    expect(() => httpTransport({ address: "not an address", clock: systemClock() })).toThrow(
+      expect.objectContaining({ reason: "invalid-configuration" }),
+    );
+  });
+});

@@ -1,0 +1,125 @@
+import {
+  type Account,
+  type Call,
+  type Endpoint,
+  type EndpointInfo,
+  type InferenceRequest,
+  type InferenceResponse,
+  type ModelDescription,
+  type ModelKnowledge,
+  type Offer,
+  type Profile,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
+
+/** A place that the tests' doubles have unless they say otherwise. */
+export const doubleInfo: EndpointInfo = {
+  id: "double",
+  tier: "edge",
+  zone: "eu/store-7",
+  trust: "operated",
+  codecs: ["raw"],
+  state: "movable",
+  offers: true,
+  rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+};
+
+/** A description for doubles: one graph, not batched, no labels. */
+export function doubleDescription(
+  change: Partial<ModelDescription> & Pick<ModelDescription, "name">,
+): ModelDescription {
+  return {
+    version: "1",
+    digest: `sha256:${"0".repeat(64)}`,
+    inputs: [{ name: "x", datatype: "FP32", shape: [-1, 3] }],
+    outputs: [{ name: "y", datatype: "FP32", shape: [-1, 3] }],
+    variants: [{ name: "default", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+    batching: { maxBatchSize: 0 },
+    instances: [{ count: 1 }],
+    labels: {},
+    trusted: true,
+    ...change,
+  };
+}
+
+/** A model of a double: what it says of itself and what it does. */
+export interface DoubleModel {
+  readonly description: ModelDescription;
+  readonly profile?: Profile;
+  readonly offers?: readonly Offer[];
+  /** Gives the outputs for the (read) inputs. */
+  run(
+    inputs: Tensors,
+    request: InferenceRequest,
+    call: Call,
+  ): Tensors | Promise<Tensors> | Promise<Partial<InferenceResponse> & { outputs: Tensors }>;
+}
+
+/** What a double was asked, for the test to look at. */
+export interface DoubleEndpoint extends Endpoint {
+  readonly asked: { readonly request: InferenceRequest; readonly call: Call; readonly inputs: Tensors }[];
+  readonly closed: boolean;
+}
+
+async function readInputs(request: InferenceRequest, call: Call): Promise<Tensors> {
+  const inputs = new Map<string, Tensor>();
+  for (const [name, input] of request.inputs) {
+    inputs.set(name, "read" in input ? await input.read(call) : input);
+  }
+  return inputs;
+}
+
+/** An endpoint in memory over functions: what stands in for the engine, or for a server, in tests of their neighbours. */
+export function doubleEndpoint(
+  models: readonly DoubleModel[],
+  info: Partial<EndpointInfo> = {},
+): DoubleEndpoint {
+  const own: EndpointInfo = { ...doubleInfo, ...info };
+  const asked: DoubleEndpoint["asked"] = [];
+  let closed = false;
+  const find = (model: string, version: string | undefined): DoubleModel | undefined =>
+    models.find(
+      ({ description }) =>
+        description.name === model && (version === undefined || description.version === version),
+    );
+  return {
+    info: own,
+    asked,
+    get closed(): boolean {
+      return closed;
+    },
+    async describe(model, version): Promise<ModelKnowledge | undefined> {
+      const found = find(model, version);
+      if (!found) return undefined;
+      return { description: found.description, ...(found.profile ? { profile: found.profile } : {}) };
+    },
+    async offers({ model, version }) {
+      return find(model, version)?.offers ?? [];
+    },
+    async infer(request, call): Promise<InferenceResponse> {
+      const found = find(request.segment.model, request.segment.version);
+      if (!found)
+        throw new Error(`the test asked for ${request.segment.model}, which its double does not have`);
+      const inputs = await readInputs(request, call);
+      asked.push({ request, call, inputs });
+      const given = await found.run(inputs, request, call);
+      const response = given instanceof Map ? { outputs: given as Tensors } : (given as InferenceResponse);
+      const account: Account = {
+        endpoint: own.id,
+        zone: own.zone,
+        segment: request.segment,
+        stages: [{ stage: "run", name: request.segment.model, tookMs: 1 }],
+        sentBytes: 0,
+        receivedBytes: 0,
+        energy: { millijoules: 0, label: "estimated" },
+        costMicros: 0,
+        forwarded: [],
+      };
+      return { account, load: { atMs: 0, cpuRatio: 0.25, inFlight: 1, queueMs: 2.5 }, ...response };
+    },
+    async close() {
+      closed = true;
+    },
+  };
+}
