@@ -1,1 +1,11 @@
+/**
+ * What happens to a model before it runs: reading and writing ONNX, legal cuts, extraction of segments, partitioning,
+ * profiling.
+ *
+ * @module
+ */
+export * from "./extract/index.ts";
 export * from "./onnx/index.ts";
+export * from "./partition/index.ts";
+export * from "./profile/index.ts";
+export * from "./shape/index.ts";

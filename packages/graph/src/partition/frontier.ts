@@ -34,18 +34,17 @@ export function frontier(points: readonly SplitPoint[], slackRatio = 0): readonl
 }
 
 function normalised(points: readonly SplitPoint[]): readonly Triple[] {
-  const largest = points.reduce(
-    (most, point) => [
-      Math.max(most[0], point.head),
-      Math.max(most[1], point.tail),
-      Math.max(most[2], point.transfer),
-    ],
-    [Number.MIN_VALUE, Number.MIN_VALUE, Number.MIN_VALUE] as Triple,
-  );
+  const largest = (of: (point: SplitPoint) => number): number =>
+    points.reduce((most, point) => Math.max(most, of(point)), Number.MIN_VALUE);
+  const [mostHead, mostTail, mostTransfer] = [
+    largest((point) => point.head),
+    largest((point) => point.tail),
+    largest((point) => point.transfer),
+  ];
   return points.map(({ head, tail, transfer }) => [
-    head / largest[0],
-    tail / largest[1],
-    transfer / largest[2],
+    head / mostHead,
+    tail / mostTail,
+    transfer / mostTransfer,
   ]);
 }
 
@@ -110,7 +109,7 @@ function clip(polygon: readonly Triple[], normal: Triple): readonly Triple[] {
     const next = polygon[following] ?? corner;
     if (here <= rounding) kept.push(corner);
     if ((here <= rounding && there > rounding) || (here > rounding && there <= rounding)) {
-      const share = (here - 0) / (here - there);
+      const share = here / (here - there);
       kept.push([
         corner[0] + (next[0] - corner[0]) * share,
         corner[1] + (next[1] - corner[1]) * share,

@@ -55,14 +55,14 @@ class FlowNetwork {
   readonly #to: number[] = [];
   readonly #next: number[] = [];
   readonly #capacity: number[] = [];
-  #largest = 0;
+  #finite = 0;
 
   constructor(nodes: number) {
     this.#first = new Int32Array(nodes).fill(-1);
   }
 
   connect(from: number, to: number, capacity: number): void {
-    if (capacity !== Infinity) this.#largest = Math.max(this.#largest, capacity);
+    if (capacity !== Infinity) this.#finite += capacity;
     this.#edge(from, to, capacity);
     this.#edge(to, from, 0);
   }
@@ -77,7 +77,12 @@ class FlowNetwork {
   /** Nodes that the source still reaches once the flow is at its maximum. */
   sourceSide(source: number, sink: number): Uint8Array {
     // Capacities are sums of measured figures: what is left below this is rounding.
-    const least = this.#largest * 1e-12;
+    const least = this.#finite * 1e-13;
+    // More than all finite edges together is as good as infinite, and stays finite in subtractions.
+    const most = 2 * this.#finite + 1;
+    for (const [edge, capacity] of this.#capacity.entries()) {
+      if (capacity === Infinity) this.#capacity[edge] = most;
+    }
     for (;;) {
       const levels = this.#levels(source, least);
       if ((levels[sink] ?? -1) < 0) return Uint8Array.from(levels, (level) => (level >= 0 ? 1 : 0));
@@ -127,6 +132,6 @@ class FlowNetwork {
       this.#capacity[edge] = (this.#capacity[edge] ?? 0) - amount;
       this.#capacity[edge ^ 1] = (this.#capacity[edge ^ 1] ?? 0) + amount;
     }
-    return amount > 0 && amount !== Infinity;
+    return amount > 0;
   }
 }

@@ -6,6 +6,8 @@ import { commonType, other, tensorType, type ValueType, typeOf } from "./type.ts
 const condition = tensorType(Element.BOOL, []);
 
 const choose: Rule = (node) => {
+  const decided = node.tensor(0)?.values?.[0];
+  if (decided !== undefined) return node.body(decided ? "then_branch" : "else_branch", []);
   const [yes, no] = [node.body("then_branch", []), node.body("else_branch", [])];
   return Array.from({ length: node.outputs }, (_unused, index) => {
     const [a, b] = [yes[index], no[index]];

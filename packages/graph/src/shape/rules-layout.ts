@@ -3,9 +3,14 @@ import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import type { OpNode, Rule, Rules } from "./op-node.ts";
 import { knownCount, maxFollowedValues, ofRank, tensorType, type TensorType, type ValueType } from "./type.ts";
 
+/** Fractions decide shapes only as scales of a resize or bounds of a range. */
+const maxFollowedFractions = 16;
+
 /** Type of a stored tensor, with its values when it is small. */
 export function storedType(tensor: TensorProto): TensorType {
-  return tensorType(tensor.dataType, tensorDims(tensor), smallValues(tensor, maxFollowedValues));
+  const fraction = tensor.dataType === Element.FLOAT || tensor.dataType === Element.DOUBLE;
+  const limit = fraction ? maxFollowedFractions : maxFollowedValues;
+  return tensorType(tensor.dataType, tensorDims(tensor), smallValues(tensor, limit));
 }
 
 /** Whole-number parameters that moved from attributes to inputs over the versions of an operator. */

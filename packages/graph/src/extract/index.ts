@@ -1,0 +1,13 @@
+export { cutTable, type CutTable, type ListedSets, listSets, specOf } from "./cuts.ts";
+export { extractSegment, withOutputs } from "./extract-segment.ts";
+export { sha256 } from "./sha256.ts";
+export {
+  onnxSource,
+  type OnnxSource,
+  type OnnxSourceOptions,
+  type OpenGraph,
+  segmentOf,
+  signatureOf,
+  weightBytes,
+} from "./source.ts";
+export { type SplitGraph, splitGraph } from "./split-graph.ts";

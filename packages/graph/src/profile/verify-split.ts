@@ -1,0 +1,145 @@
+import { type Call, type CutId, endCut, LongshoreError, startCut, type Tensors } from "@longshore/core";
+import type { Artifact, InferenceSession, Runtime } from "@longshore/engine";
+import { type OpenGraph, segmentOf, sha256 } from "../extract/index.ts";
+import { type ModelProto, writeModel } from "../onnx/index.ts";
+import { worstDifference } from "./compare.ts";
+import { guesses, guessInputs } from "./guess-inputs.ts";
+
+/** What one cut did to the answers. */
+export interface CutCheck {
+  readonly cut: CutId;
+  /** Largest |a - b| / (1e-5 + 1e-4 |b|) between head-then-tail and the whole, over inputs and outputs. */
+  readonly worst: number;
+  /** Why head or tail would not run, when they would not. */
+  readonly failure?: string;
+}
+
+/** Result of `verifySplit`. */
+export interface SplitCheck {
+  readonly inputs: number;
+  readonly cuts: readonly CutCheck[];
+  /** Largest over all cuts; Infinity when one would not run. */
+  readonly worst: number;
+}
+
+/**
+ * A model in memory, ready for a runtime. `name` must tell it from every other model that the runtime sees; without one
+ * the bytes are hashed, which takes a second for 100 MB.
+ */
+export function artifactOfModel(model: ModelProto, name?: string): Artifact {
+  const bytes = writeModel(model);
+  return {
+    digest: sha256(name === undefined ? bytes : new TextEncoder().encode(name)),
+    byteLength: bytes.byteLength,
+    bytes: () => Promise.resolve(bytes.slice()),
+  };
+}
+
+/**
+ * Checks that head then tail gives what the whole gives, for each of the cuts and inputs, on one runtime. Sessions are
+ * opened one cut at a time and released. `progress` is called after each cut.
+ */
+export async function verifySplit(
+  options: {
+    readonly graph: OpenGraph;
+    readonly runtime: Runtime;
+    readonly cuts: readonly CutId[];
+    readonly inputs: readonly Tensors[];
+    readonly progress?: (check: CutCheck) => void;
+  },
+  call: Call,
+): Promise<SplitCheck> {
+  const { graph, runtime, inputs } = options;
+  const whole = await runtime.load(segmentArtifact(graph, startCut, endCut), {}, call);
+  const expected: Tensors[] = [];
+  try {
+    for (const input of inputs) expected.push(await whole.run(input, names(graph), call));
+  } finally {
+    await whole.release();
+  }
+  const checks: CutCheck[] = [];
+  for (const cut of options.cuts) {
+    const check = await checkCut(graph, runtime, cut, inputs, expected, call);
+    options.progress?.(check);
+    checks.push(check);
+  }
+  return { inputs: inputs.length, cuts: checks, worst: Math.max(0, ...checks.map((check) => check.worst)) };
+}
+
+function segmentArtifact(graph: OpenGraph, from: CutId, to: CutId): Artifact {
+  const name = graph.digest === undefined ? undefined : `${graph.digest} ${from}..${to}`;
+  return artifactOfModel(segmentOf(graph.split, graph.table, from, to), name);
+}
+
+function names(graph: OpenGraph): readonly string[] {
+  return graph.split.outputs.map((output) => output.name);
+}
+
+async function checkCut(
+  graph: OpenGraph,
+  runtime: Runtime,
+  cut: CutId,
+  inputs: readonly Tensors[],
+  expected: readonly Tensors[],
+  call: Call,
+): Promise<CutCheck> {
+  const opened: InferenceSession[] = [];
+  const open = async (from: CutId, to: CutId): Promise<InferenceSession> => {
+    const session = await runtime.load(segmentArtifact(graph, from, to), {}, call);
+    opened.push(session);
+    return session;
+  };
+  try {
+    const [head, tail] = [await open(startCut, cut), await open(cut, endCut)];
+    let worst = 0;
+    for (const [index, input] of inputs.entries()) {
+      const between = await head.run(
+        input,
+        head.outputs.map((spec) => spec.name),
+        call,
+      );
+      const answer = await tail.run(between, names(graph), call);
+      worst = Math.max(worst, worstDifference(answer, expected[index] ?? new Map()));
+    }
+    return { cut, worst };
+  } catch (thrown) {
+    // A cut that does not run is a result of the check, told with its reason; the other cuts are still checked.
+    return { cut, worst: Infinity, failure: LongshoreError.from(thrown, "execute", `cut ${cut}`).message };
+  } finally {
+    for (const session of opened) await session.release();
+  }
+}
+
+/**
+ * Seeded inputs that the model accepts on a runtime: the guesses are tried in turn. Throws `invalid-input` with the last
+ * refusal when it accepts none; then someone has to say what the inputs look like.
+ */
+export async function findInputs(
+  graph: OpenGraph,
+  runtime: Runtime,
+  seeds: readonly number[],
+  call: Call,
+): Promise<readonly Tensors[]> {
+  const session = await runtime.load(segmentArtifact(graph, startCut, endCut), {}, call);
+  let refusal: unknown;
+  try {
+    for (let guess = 0; guess < guesses; guess++) {
+      try {
+        const inputs = seeds.map((seed) => guessInputs(graph.split, seed, guess));
+        for (const input of inputs) await session.run(input, names(graph), call);
+        return inputs;
+      } catch (thrown) {
+        refusal = thrown;
+      }
+    }
+  } finally {
+    await session.release();
+  }
+  const detail = refusal instanceof Error ? refusal.message : String(refusal);
+  throw new LongshoreError(
+    "invalid-input",
+    "execute",
+    `no guess of inputs suits the model, so give it real ones; it answered: ${detail}`,
+    { cause: refusal },
+  );
+}
