@@ -1,2 +1,6 @@
+export type { Battery } from "./battery.ts";
+export { type DeviceFacts, deviceFacts } from "./device-facts.ts";
+export * from "./energy-counter.ts";
+export * from "./load-meter.ts";
 export * from "./system-clock.ts";
 export * from "./system-random.ts";

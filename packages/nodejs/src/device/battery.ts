@@ -1,0 +1,39 @@
+import { readNames, readNumber, readText } from "./sys-file.ts";
+
+/** The machine's own battery. */
+export interface Battery {
+  /** Charge from 0 to 1; undefined where the driver does not say. */
+  readonly chargeRatio: number | undefined;
+  /** Whether it is being used up. */
+  readonly discharging: boolean;
+  /** What is being drawn from it (or, while it charges, put into it), in milliwatts. */
+  readonly powerMilliwatts: number | undefined;
+}
+
+const microPerMilli = 1000;
+
+async function powerOf(folder: string, name: string): Promise<number | undefined> {
+  // Some drivers count current as negative while it flows out.
+  const power = await readNumber(folder, name, "power_now");
+  if (power !== undefined) return Math.abs(power) / microPerMilli;
+  const current = await readNumber(folder, name, "current_now");
+  const voltage = await readNumber(folder, name, "voltage_now");
+  if (current === undefined || voltage === undefined) return undefined;
+  return Math.abs((current / 1e6) * (voltage / 1e6) * 1000);
+}
+
+/** Reads the first battery of the machine itself; those of mice and keyboards do not count. */
+export async function readBattery(sysClass: string): Promise<Battery | undefined> {
+  const folder = `${sysClass}/power_supply`;
+  for (const name of await readNames(folder)) {
+    if ((await readText(folder, name, "type")) !== "Battery") continue;
+    if ((await readText(folder, name, "scope")) === "Device") continue;
+    const percent = await readNumber(folder, name, "capacity");
+    return {
+      chargeRatio: percent === undefined ? undefined : Math.min(1, Math.max(0, percent / 100)),
+      discharging: (await readText(folder, name, "status")) === "Discharging",
+      powerMilliwatts: await powerOf(folder, name),
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,50 @@
+import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { type Battery, readBattery } from "./battery.ts";
+import { readThermalZones } from "./thermal.ts";
+
+/** What is known of this machine at one moment. What the machine does not tell is undefined, never guessed. */
+export interface DeviceFacts {
+  readonly platform: string;
+  readonly architecture: string;
+  /** The processor's own name; undefined where the system hides it. */
+  readonly processor: string | undefined;
+  /** Cores that this program may use at once. */
+  readonly cores: number;
+  /** Memory that this program may use: the machine's, or what a container leaves of it. */
+  readonly totalMemoryBytes: number;
+  /** Of it, what is free or can be freed at once. */
+  readonly freeMemoryBytes: number;
+  /** Undefined on machines without one. */
+  readonly battery: Battery | undefined;
+  /** The hottest thermal zone. */
+  readonly hottestCelsius: number | undefined;
+}
+
+/** Memory within the limit of a container (cgroup), where there is one. */
+export function memoryBytes(): { readonly total: number; readonly free: number } {
+  const machine = totalmem();
+  // Node.js gives 0, or a number beyond any machine, where there is no limit.
+  const constrained = process.constrainedMemory();
+  const total = constrained > 0 && constrained < machine ? constrained : machine;
+  const free = typeof process.availableMemory === "function" ? process.availableMemory() : freemem();
+  return { total, free: Math.min(free, total) };
+}
+
+/**
+ * Reads the facts. `sysClass` is where Linux shows its devices (`/sys/class`); elsewhere battery and temperature are
+ * undefined.
+ */
+export async function deviceFacts(sysClass: string = "/sys/class"): Promise<DeviceFacts> {
+  const [battery, zones] = await Promise.all([readBattery(sysClass), readThermalZones(sysClass)]);
+  const { total, free } = memoryBytes();
+  return {
+    platform: process.platform,
+    architecture: process.arch,
+    processor: cpus()[0]?.model.trim() || undefined,
+    cores: availableParallelism(),
+    totalMemoryBytes: total,
+    freeMemoryBytes: free,
+    battery,
+    hottestCelsius: zones.length === 0 ? undefined : Math.max(...zones),
+  };
+}
