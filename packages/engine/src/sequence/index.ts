@@ -1,0 +1,9 @@
+export {
+  type Reply,
+  type SequenceLimits,
+  type SequenceRequest,
+  type SequenceStore,
+  sequenceStore,
+  type Turn,
+} from "./sequence-store.ts";
+export { copied, fingerprint } from "./state.ts";

@@ -1,0 +1,225 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  childCall,
+  float32Tensor,
+  float32View,
+  housekeepingCall,
+  LongshoreError,
+  type SequencePosition,
+  type Tensors,
+  tensorsOf,
+} from "@longshore/core";
+import { manualClock, settle } from "@longshore/testkit";
+import { type SequenceRequest, type SequenceStore, sequenceStore, type Turn } from "./sequence-store.ts";
+import { fingerprint } from "./state.ts";
+
+const call = housekeepingCall("test");
+const states = [{ input: "s", output: "t", datatype: "FP32", shape: [1] }] as const;
+const stateOf = (value: number): Tensors => tensorsOf(float32Tensor("s", [1], Float32Array.of(value)));
+const valueOf = (tensors: Tensors, name = "s"): number => {
+  const tensor = tensors.get(name);
+  return tensor ? (float32View(tensor)[0] ?? NaN) : NaN;
+};
+
+const at = (
+  step: number,
+  more: Partial<SequencePosition> = {},
+  input = step,
+  tenant = "t",
+): SequenceRequest => ({
+  key: { tenant, model: "m", digest: "sha256:1", id: "q" },
+  position: { id: "q", step, end: false, wantState: false, ...more },
+  states,
+  maxIdleMs: 1000,
+  fingerprint: String(input),
+});
+
+/** One step of a model that adds up: state + step + 1, which is also the output. */
+async function add(store: SequenceStore, request: SequenceRequest): Promise<number> {
+  using turn = await store.enter(request, call);
+  if (turn.remembered) return valueOf(turn.remembered.outputs, "sum");
+  const next = valueOf(turn.state) + request.position.step + 1;
+  turn.commit({ outputs: tensorsOf(float32Tensor("sum", [1], Float32Array.of(next))), state: stateOf(next) });
+  return next;
+}
+
+describe("a sequence", () => {
+  it("starts from zeros at step 0 and goes on from the state of the step before", async () => {
+    const store = sequenceStore(manualClock());
+    expect([await add(store, at(0)), await add(store, at(1)), await add(store, at(2))]).toEqual([1, 3, 6]);
+    expect(store.live()).toBe(1);
+  });
+
+  it("refuses a wrong step and says which it expects, and one of which nothing is known", async () => {
+    const store = sequenceStore(manualClock());
+    await expect(add(store, at(3))).rejects.toMatchObject({ reason: "sequence-unknown" });
+    await add(store, at(0));
+    await expect(add(store, at(3))).rejects.toMatchObject({
+      reason: "sequence-step",
+      message: "sequence q expects step 1, and step 3 came",
+    });
+    expect(await add(store, at(1))).toBe(3);
+  });
+
+  it("answers a retry of the last step from memory and never steps twice", async () => {
+    const store = sequenceStore(manualClock());
+    await add(store, at(0));
+    expect(await add(store, at(1))).toBe(3);
+    expect(await add(store, at(1))).toBe(3);
+    expect(await add(store, at(1))).toBe(3);
+    // The same number with another input is no retry.
+    await expect(add(store, at(1, {}, 99))).rejects.toMatchObject({ reason: "sequence-step" });
+    expect(await add(store, at(2))).toBe(6);
+  });
+
+  it("does not remember replies that are too large, and refuses their retry", async () => {
+    const store = sequenceStore(manualClock(), { maxReplyBytes: 4 });
+    await add(store, at(0));
+    await add(store, at(1));
+    await expect(add(store, at(1))).rejects.toMatchObject({ reason: "sequence-step" });
+  });
+
+  it("takes carried state instead of its own, at any step", async () => {
+    const store = sequenceStore(manualClock());
+    await add(store, at(0));
+    expect(await add(store, at(7, { state: stateOf(100) }))).toBe(108);
+    expect(await add(store, at(8))).toBe(117);
+    for (const wrong of [
+      tensorsOf(float32Tensor("other", [1], new Float32Array(1))),
+      tensorsOf(float32Tensor("s", [1, 1], new Float32Array(1))),
+      new Map(),
+    ]) {
+      await expect(add(store, at(9, { state: wrong }))).rejects.toMatchObject({ reason: "invalid-input" });
+    }
+  });
+
+  it("ends: state is freed, a retry of the end is answered, a further step is not", async () => {
+    const store = sequenceStore(manualClock());
+    await add(store, at(0));
+    expect(await add(store, at(1, { end: true }))).toBe(3);
+    expect(store.live()).toBe(0);
+    expect(await add(store, at(1, { end: true }))).toBe(3);
+    await expect(add(store, at(2))).rejects.toMatchObject({ reason: "sequence-unknown" });
+    expect(await add(store, at(0, {}, 5))).toBe(1);
+  });
+
+  it("expires after idling, by the clock, without being asked", async () => {
+    const clock = manualClock();
+    const store = sequenceStore(clock);
+    await add(store, at(0));
+    await clock.advance(900);
+    await add(store, at(1));
+    await clock.advance(999);
+    expect(store.live()).toBe(1);
+    await clock.advance(1);
+    expect(store.live()).toBe(0);
+    expect(clock.armed()).toBe(0);
+    await expect(add(store, at(2))).rejects.toMatchObject({ reason: "sequence-unknown" });
+  });
+
+  it("keeps tenants apart", async () => {
+    const store = sequenceStore(manualClock());
+    await add(store, at(0, {}, 0, "a"));
+    await expect(add(store, at(1, {}, 1, "b"))).rejects.toMatchObject({ reason: "sequence-unknown" });
+  });
+
+  it("limits live sequences and says when one will be free", async () => {
+    const clock = manualClock();
+    const store = sequenceStore(clock, { maxLive: 1 });
+    await add(store, at(0));
+    await clock.advance(400);
+    const other: SequenceRequest = { ...at(0), key: { ...at(0).key, id: "other" } };
+    await expect(add(store, other)).rejects.toMatchObject({ reason: "rejected", retryAfterMs: 600 });
+    await add(store, at(1, { end: true }));
+    expect(await add(store, other)).toBe(1);
+  });
+
+  it("serves requests of one sequence one after another, and a failed one leaves the step open", async () => {
+    const store = sequenceStore(manualClock());
+    const first = await store.enter(at(0), call);
+    const order: string[] = [];
+    const second = add(store, at(1)).then((value) => order.push(`1: ${value}`));
+    const again = add(store, at(0)).catch((error: LongshoreError) => order.push(error.reason));
+    await settle();
+    expect(order).toEqual([]);
+    first[Symbol.dispose]();
+    await Promise.all([second.catch((error: LongshoreError) => order.push(error.reason)), again]);
+    // Step 1 came before the retry of step 0 and found that step 0 had not been done.
+    expect(order[0]).toBe("sequence-step");
+    expect(await add(store, at(1))).toBe(3);
+  });
+
+  it("lets go of a request that is cancelled while it waits, in order", async () => {
+    const store = sequenceStore(manualClock());
+    const first = await store.enter(at(0), call);
+    const { call: child, cancel } = childCall(call);
+    const waiting = store.enter(at(1), child);
+    cancel(new LongshoreError("cancelled", "queue", "gone"));
+    await expect(waiting).rejects.toMatchObject({ reason: "cancelled" });
+    const third: Promise<Turn> = store.enter(at(1), call);
+    let entered = false;
+    void third.then(() => (entered = true));
+    await settle();
+    expect(entered).toBe(false);
+    first.commit({ outputs: new Map(), state: stateOf(1) });
+    first[Symbol.dispose]();
+    expect(valueOf((await third).state)).toBe(1);
+  });
+
+  it("refuses ids and steps that are none", async () => {
+    const store = sequenceStore(manualClock());
+    for (const position of [{ id: "" }, { id: "x".repeat(300) }, { step: -1 }, { step: 0.5 }]) {
+      await expect(add(store, at(0, position))).rejects.toMatchObject({ reason: "invalid-input" });
+    }
+    expect(store.live()).toBe(0);
+  });
+
+  it("holds the sum of exactly the steps that were answered, whatever is retried, lost or carried", async () => {
+    const move = fc.oneof(
+      { weight: 4, arbitrary: fc.constant("next" as const) },
+      fc.constant("retry" as const),
+      fc.constant("fail" as const),
+      fc.constant("skip" as const),
+      fc.constant("carry" as const),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(move, { maxLength: 30 }), async (moves) => {
+        const store = sequenceStore(manualClock());
+        let last = -1;
+        let sum = 0;
+        for (const one of moves) {
+          if (one === "next") {
+            sum += last + 2;
+            last++;
+            expect(await add(store, at(last))).toBe(sum);
+          } else if (one === "retry" && last >= 0) expect(await add(store, at(last))).toBe(sum);
+          else if (one === "fail" && last >= 0) (await store.enter(at(last + 1), call))[Symbol.dispose]();
+          else if (one === "skip" && last >= 0) {
+            await expect(add(store, at(last + 2))).rejects.toMatchObject({ reason: "sequence-step" });
+          } else if (one === "carry") {
+            last++;
+            expect(await add(store, at(last, { state: stateOf(sum) }))).toBe(sum + last + 1);
+            sum += last + 1;
+          }
+        }
+      }),
+    );
+  });
+});
+
+describe("fingerprints", () => {
+  it("tell inputs, shapes, names and questions apart, and not their order", () => {
+    const a = float32Tensor("a", [2], Float32Array.of(1, 2));
+    const b = float32Tensor("b", [1, 2], Float32Array.of(1, 2));
+    const prints = [
+      fingerprint("start..end", tensorsOf(a)),
+      fingerprint("start..c1", tensorsOf(a)),
+      fingerprint("start..end", tensorsOf(b)),
+      fingerprint("start..end", tensorsOf(a, b)),
+      fingerprint("start..end", tensorsOf(float32Tensor("a", [2], Float32Array.of(1, 3)))),
+    ];
+    expect(new Set(prints).size).toBe(prints.length);
+    expect(fingerprint("x", tensorsOf(a, b))).toBe(fingerprint("x", tensorsOf(b, a)));
+  });
+});

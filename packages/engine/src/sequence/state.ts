@@ -1,0 +1,71 @@
+import {
+  elementBytes,
+  elementCount,
+  LongshoreError,
+  type SequenceState,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
+
+/** The state at the beginning of a sequence, by input name: zeros, and empty texts for BYTES. */
+export function zeroState(states: readonly SequenceState[]): Tensors {
+  return new Map(
+    states.map(({ input, datatype, shape }): [string, Tensor] => {
+      const bytes = new Uint8Array(elementCount(shape, input) * (elementBytes(datatype) || 4));
+      return [input, { spec: { name: input, datatype, shape }, bytes }];
+    }),
+  );
+}
+
+/**
+ * Carried state, checked: exactly the declared tensors. Sizes may differ from those at the beginning where a model's
+ * state grows, but not in rank; what the graph itself refuses is refused there. Throws `invalid-input`.
+ */
+export function checkCarriedState(states: readonly SequenceState[], carried: Tensors): Tensors {
+  const expected = states.map(({ input }) => input).join(", ");
+  for (const name of carried.keys()) {
+    if (states.some(({ input }) => input === name)) continue;
+    throw new LongshoreError(
+      "invalid-input",
+      "admission",
+      `carried state holds ${name}; the model's state is ${expected}`,
+    );
+  }
+  for (const { input, datatype, shape } of states) {
+    const spec = carried.get(input)?.spec;
+    if (spec?.datatype === datatype && spec.shape.length === shape.length) continue;
+    throw new LongshoreError(
+      "invalid-input",
+      "admission",
+      `carried state ${input} is ${spec ? `${spec.datatype} [${spec.shape.join(", ")}]` : "missing"}; expected ${datatype} of rank ${shape.length}`,
+    );
+  }
+  return carried;
+}
+
+/** Copies, so that what one side keeps and what the other owns never share memory. */
+export function copied(tensors: Tensors): Tensors {
+  return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, bytes: tensor.bytes.slice() }]));
+}
+
+/**
+ * Tells a retry of a request from another request: two 32-bit FNV-1a hashes (G. Fowler, L. C. Noll, K.-P. Vo) over what
+ * was asked and every input. Not a secret and not proof against malice: a tenant can only fool itself with it.
+ */
+export function fingerprint(asked: string, inputs: Tensors): string {
+  let one = 0x811c9dc5;
+  let two = 0x9747b28c;
+  const mix = (bytes: Uint8Array): void => {
+    for (const byte of bytes) {
+      one = Math.imul(one ^ byte, 0x01000193);
+      two = Math.imul(two ^ byte, 0x01000193) + 1;
+    }
+  };
+  const encoder = new TextEncoder();
+  mix(encoder.encode(asked));
+  for (const [name, { spec, bytes }] of [...inputs].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    mix(encoder.encode(`${name} ${spec.datatype} ${spec.shape.join("x")};`));
+    mix(bytes);
+  }
+  return `${(one >>> 0).toString(16)}-${(two >>> 0).toString(16)}`;
+}
