@@ -78,5 +78,8 @@ function rowsBetween(tensor: Tensor, from: number, to: number): Tensor {
   const width = elementBytes(spec.datatype);
   if (width === 0)
     return bytesTensor(spec.name, bytesElements(tensor).slice(from * perRow, to * perRow), shape);
-  return { spec: { ...spec, shape }, bytes: bytes.slice(from * perRow * width, to * perRow * width) };
+  return {
+    spec: { ...spec, shape },
+    bytes: new Uint8Array(bytes.subarray(from * perRow * width, to * perRow * width)),
+  };
 }

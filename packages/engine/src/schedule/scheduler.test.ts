@@ -23,6 +23,7 @@ import {
   oneStage,
   settle,
 } from "@longshore/testkit";
+import type { OpenSession } from "./instance.ts";
 import { openScheduler, type Scheduler, type SchedulerParts } from "./scheduler.ts";
 
 const base = housekeepingCall("test");
@@ -50,10 +51,13 @@ interface Bench {
   readonly events: LongshoreEvent[];
 }
 
-async function bench(
-  runMs: (rows: number) => number,
-  options: Partial<SchedulerParts> & { readonly beforeRun?: (model: string) => void } = {},
-): Promise<Bench> {
+interface BenchOptions extends Partial<SchedulerParts> {
+  readonly beforeRun?: (model: string) => void;
+  readonly instances?: number;
+  readonly open?: OpenSession;
+}
+
+async function bench(runMs: (rows: number) => number, options: BenchOptions = {}): Promise<Bench> {
   const clock = manualClock();
   const events: LongshoreEvent[] = [];
   const runtime = memoryRuntime({
@@ -62,10 +66,10 @@ async function bench(
     ...(options.beforeRun ? { beforeRun: options.beforeRun } : {}),
   });
   const artifact = await artifactOf(memoryFile("m"));
+  const { instances = 1, open = (call: Call) => runtime.load(artifact, {}, call) } = options;
   const scheduler = await openScheduler({
     name: "m",
-    open: (call) => runtime.load(artifact, {}, call),
-    instances: 1,
+    opens: Array.from({ length: instances }, () => open),
     batching: { maxBatchSize: 0 },
     maxQueued: 100,
     clock,

@@ -19,8 +19,8 @@ import { joinedCall, outcomeOf, type RunOutcome, type Waiting } from "./waiting.
 export interface SchedulerParts {
   /** What is scheduled, for events and messages: model and cuts, no file names. */
   readonly name: string;
-  readonly open: OpenSession;
-  readonly instances: number;
+  /** One for each instance. */
+  readonly opens: readonly OpenSession[];
   readonly batching: Batching;
   /** Requests that may wait besides those that run. */
   readonly maxQueued: number;
@@ -51,10 +51,7 @@ export interface Scheduler {
 
 /** Loads all instances; when one fails, those that were loaded are released and the failure is thrown. */
 export async function openScheduler(parts: SchedulerParts): Promise<Scheduler> {
-  const all = Array.from(
-    { length: Math.max(1, parts.instances) },
-    () => new Instance(parts.open, parts.clock),
-  );
+  const all = parts.opens.map((open) => new Instance(open, parts.clock));
   const opened = await Promise.allSettled(all.map((one) => one.open()));
   const failure = opened.find((one) => one.status === "rejected");
   if (failure) {

@@ -45,7 +45,9 @@ export function checkCarriedState(states: readonly SequenceState[], carried: Ten
 
 /** Copies, so that what one side keeps and what the other owns never share memory. */
 export function copied(tensors: Tensors): Tensors {
-  return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, bytes: tensor.bytes.slice() }]));
+  return new Map(
+    [...tensors].map(([name, tensor]) => [name, { ...tensor, bytes: new Uint8Array(tensor.bytes) }]),
+  );
 }
 
 /**
