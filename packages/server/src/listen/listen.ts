@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { type Handler, LongshoreError } from "@longshore/core";
 import { serveExchange } from "./exchange.ts";
@@ -24,7 +24,9 @@ function statusOf(code: string | undefined): readonly [number, string] {
 
 /** Answers what is not even a request, in the protocol's own form, and closes the connection. */
 function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (socket.destroyed || !socket.writable || error.code === "ECONNRESET") {
+  // Node.js keeps the response under way there; writing into the middle of one would be read as part of it.
+  const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse | null };
+  if (!socket.writable || error.code === "ECONNRESET" || response?.headersSent) {
     socket.destroy();
     return;
   }

@@ -52,7 +52,8 @@ function upload(
     // Acknowledgements come from outside: they only ever grow, and never beyond what was sent.
     if (!(total > most && total <= bytes)) return;
     most = total;
-    note?.progressed(total, nowMs);
+    // Without acknowledgements this moment is the reply's, and `ended` tells what of it was the server's work.
+    if (acknowledges) note?.progressed(total, nowMs);
     progress?.acknowledged(total);
     observer.record({
       kind: "bytes-acknowledged",

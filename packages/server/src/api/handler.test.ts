@@ -1,0 +1,741 @@
+import { describe, expect, it } from "vitest";
+import {
+  bytesTensor,
+  type Call,
+  codecSet,
+  emptyBody,
+  float32Tensor,
+  float32View,
+  fp16Codec,
+  housekeepingCall,
+  type LongshoreEvent,
+  LongshoreError,
+  numericTensor,
+  type Peer,
+  rawCodec,
+  readBody,
+  readInferReply,
+  headerLengthOf,
+  tensorsOf,
+  textElements,
+  type WireBody,
+  type WireRequest,
+  type WireResponse,
+  writeInferRequest,
+} from "@longshore/core";
+import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { createLife } from "../life/index.ts";
+import { createCounters } from "../telemetry/index.ts";
+import { withCors } from "./cors.ts";
+import { createHandler } from "./handler.ts";
+import type { HandlerParts } from "./parts.ts";
+import type { ServedRepository } from "./repository.ts";
+
+const here: Peer = { address: "127.0.0.1", loopback: true };
+const elsewhere: Peer = { address: "192.0.2.7", loopback: false };
+const call: Call = housekeepingCall("test");
+
+const doubling: DoubleModel = {
+  description: doubleDescription({
+    name: "double",
+    labels: { y: ["cat", "dog", "owl"] },
+    variants: [
+      { name: "default", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 },
+      { name: "small", body: { kind: "graph", file: "small.onnx" }, agreementRatio: 0.99 },
+    ],
+  }),
+  run: (inputs) => {
+    const input = inputs.get("x") ?? float32Tensor("x", [0], new Float32Array(0));
+    return tensorsOf(
+      float32Tensor(
+        "y",
+        input.spec.shape,
+        float32View(input).map((value) => value * 2),
+      ),
+    );
+  },
+};
+
+const upper: DoubleModel = {
+  description: doubleDescription({
+    name: "upper",
+    version: "3",
+    inputs: [{ name: "text", datatype: "BYTES", shape: [1] }],
+    outputs: [{ name: "text", datatype: "BYTES", shape: [1] }],
+  }),
+  run: (inputs) =>
+    tensorsOf(
+      bytesTensor(
+        "text",
+        textElements(inputs.get("text")!).map((text) => text.toUpperCase()),
+      ),
+    ),
+};
+
+const batched: DoubleModel = {
+  ...doubling,
+  description: doubleDescription({
+    name: "batched",
+    batching: { maxBatchSize: 8, preferredSizes: [4], maxQueueDelayMs: 2 },
+    labels: { y: ["cat", "dog", "owl"] },
+  }),
+};
+
+function parts(...list: readonly Uint8Array[]): WireBody {
+  return { kind: "parts", parts: list };
+}
+
+const json = (value: unknown): WireBody =>
+  parts(new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value)));
+
+function ask(method: WireRequest["method"], path: string, change: Partial<WireRequest> = {}): WireRequest {
+  return { method, path, headers: {}, body: emptyBody, peer: here, ...change };
+}
+
+const xJson = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 3], data: [1, 2, 3] }] };
+
+/** A JSON reply, with the fields that tests look into. */
+interface TextReply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: {
+    readonly error?: string;
+    readonly reason?: string;
+    readonly extensions?: unknown;
+    readonly outputs?: readonly object[];
+    readonly parameters?: { readonly longshore_account?: string };
+    readonly model_stats?: readonly {
+      readonly inference_stats: Record<string, { readonly count: number }>;
+    }[];
+  };
+}
+
+function server(change: Partial<HandlerParts> = {}) {
+  const clock = manualClock();
+  const double = doubleEndpoint([doubling, upper, batched], { id: "server" });
+  const events: LongshoreEvent[] = [];
+  const handler = createHandler({
+    endpoint: double,
+    codecs: codecSet(rawCodec, fp16Codec),
+    clock,
+    observer: { record: (event) => events.push(event) },
+    ...change,
+  });
+  const send = (request: WireRequest, base = call): Promise<WireResponse> => handler(request, base);
+  const text = async (request: WireRequest): Promise<TextReply> => {
+    const { status, body, headers } = await send(request);
+    const bytes = await readBody(body, { maxBytes: 1e7 });
+    return { status, headers, body: JSON.parse(new TextDecoder().decode(bytes)) as TextReply["body"] };
+  };
+  return { handler, send, text, double, clock, events };
+}
+
+describe("routes of the protocol", () => {
+  it("tells that it lives and is ready", async () => {
+    const { text } = server();
+    expect(await text(ask("GET", "/v2/health/live"))).toMatchObject({ status: 200, body: { live: true } });
+    expect(await text(ask("GET", "/v2/health/ready"))).toMatchObject({ status: 200, body: { ready: true } });
+    const starting = server({ life: createLife() });
+    expect((await starting.send(ask("GET", "/v2/health/ready"))).status).toBe(503);
+    expect((await starting.send(ask("GET", "/v2/health/live"))).status).toBe(200);
+  });
+
+  it("describes itself, with and without the slash", async () => {
+    const { text } = server({ name: "edge", version: "7.0.0" });
+    for (const path of ["/v2", "/v2/"]) {
+      const { body } = await text(ask("GET", path));
+      expect(body).toMatchObject({ name: "edge", version: "7.0.0" });
+      expect(body.extensions).toEqual(
+        expect.arrayContaining(["binary_tensor_data", "statistics", "sequence", "longshore"]),
+      );
+    }
+  });
+
+  it("describes models: metadata, configuration in Triton's shape, readiness", async () => {
+    const { text } = server();
+    expect((await text(ask("GET", "/v2/models/double/versions/1"))).body).toEqual({
+      name: "double",
+      versions: ["1"],
+      platform: "onnxruntime_onnx",
+      inputs: [{ name: "x", datatype: "FP32", shape: [-1, 3] }],
+      outputs: [{ name: "y", datatype: "FP32", shape: [-1, 3] }],
+    });
+    expect((await text(ask("GET", "/v2/models/batched/config"))).body).toMatchObject({
+      name: "batched",
+      max_batch_size: 8,
+      input: [{ name: "x", data_type: "TYPE_FP32", dims: [3] }],
+      output: [{ name: "y", data_type: "TYPE_FP32", dims: [3] }],
+      dynamic_batching: { preferred_batch_size: [4], max_queue_delay_microseconds: 2000 },
+    });
+    expect((await text(ask("GET", "/v2/models/upper/config"))).body).toMatchObject({
+      max_batch_size: 0,
+      input: [{ name: "text", data_type: "TYPE_STRING", dims: [1] }],
+    });
+    expect((await text(ask("GET", "/v2/models/upper/ready"))).body).toEqual({ name: "upper", ready: true });
+  });
+
+  const failures: readonly [string, WireRequest, number, string][] = [
+    ["an unknown model", ask("GET", "/v2/models/none"), 404, "unknown-model"],
+    ["an unknown version", ask("GET", "/v2/models/double/versions/9"), 404, "unknown-version"],
+    ["an unknown path", ask("GET", "/v2/none"), 404, "unknown-route"],
+    ["a wrong verb", ask("PUT", "/v2/models/double"), 405, "wrong-method"],
+    ["a name with a way up", ask("GET", "/v2/models/..%2f..%2fetc"), 404, "unknown-model"],
+    ["broken JSON", ask("POST", "/v2/models/double/infer", { body: json("{") }), 400, "invalid-input"],
+    ["no body", ask("POST", "/v2/models/double/infer"), 400, "invalid-input"],
+    [
+      "an unknown input",
+      ask("POST", "/v2/models/double/infer", { body: json({ inputs: [{ ...xJson.inputs[0], name: "z" }] }) }),
+      400,
+      "invalid-input",
+    ],
+    ["a missing input", ask("POST", "/v2/models/double/infer", { body: json({ inputs: [] }) }), 400, "invalid-input"], // prettier-ignore
+    [
+      "one input too many",
+      ask("POST", "/v2/models/double/infer", {
+        body: json({ inputs: [...xJson.inputs, { ...xJson.inputs[0], name: "z" }] }),
+      }),
+      400,
+      "invalid-input",
+    ],
+    [
+      "a wrong datatype",
+      ask("POST", "/v2/models/double/infer", {
+        body: json({ inputs: [{ ...xJson.inputs[0], datatype: "INT32" }] }),
+      }),
+      400,
+      "invalid-input",
+    ],
+    [
+      "a wrong shape",
+      ask("POST", "/v2/models/double/infer", {
+        body: json({ inputs: [{ ...xJson.inputs[0], shape: [3] }] }),
+      }),
+      400,
+      "invalid-input",
+    ],
+    [
+      "an unknown output",
+      ask("POST", "/v2/models/double/infer", { body: json({ ...xJson, outputs: [{ name: "z" }] }) }),
+      400,
+      "invalid-input",
+    ],
+    [
+      "an unknown variant",
+      ask("POST", "/v2/models/double/versions/1/variants/huge/infer", { body: json(xJson) }),
+      404,
+      "unknown-variant",
+    ],
+    [
+      "a deadline in the past",
+      ask("POST", "/v2/models/double/infer", { body: json(xJson), headers: { "longshore-deadline": "0" } }),
+      504,
+      "deadline-past",
+    ],
+    [
+      "another digest",
+      ask("POST", "/v2/models/double/infer", {
+        body: json(xJson),
+        headers: { "longshore-digest": "sha256:x" },
+      }),
+      404,
+      "unknown-version",
+    ],
+    [
+      "a rule that is not known here",
+      ask("POST", "/v2/models/double/infer", { body: json(xJson), headers: { "longshore-rules": "x=y" } }),
+      403,
+      "policy-denied",
+    ],
+    [
+      "a request that went in a circle",
+      ask("POST", "/v2/models/double/infer", {
+        body: json(xJson),
+        headers: { "longshore-path": "a,server" },
+      }),
+      503,
+      "rejected",
+    ],
+    [
+      "a sequence that never began",
+      ask("POST", "/v2/models/double/infer", { body: json({ ...xJson, parameters: { sequence_id: 5 } }) }),
+      409,
+      "sequence-unknown",
+    ],
+    [
+      "a sequence that starts in the middle",
+      ask("POST", "/v2/models/double/infer", {
+        body: json({ ...xJson, parameters: { sequence_id: 5, sequence_start: true, longshore_step: 2 } }),
+      }),
+      409,
+      "sequence-step",
+    ],
+    ["a query that is no number", ask("GET", "/v2/models/double/offers?bytes=x"), 400, "invalid-input"],
+  ];
+  it.each(failures)(
+    "answers %s with an error that can be acted on",
+    async (_name, request, status, reason) => {
+      const { text, events } = server();
+      const reply = await text(request);
+      expect(reply).toMatchObject({ status, body: { reason } });
+      expect(typeof reply.body.error).toBe("string");
+      expect(reply.body.error).not.toMatch(/\bat .*\.ts|node_modules|\/work/);
+      expect(events).toMatchObject([{ kind: "failure", reason }]);
+    },
+  );
+
+  it("keeps to itself what an internal error says", async () => {
+    const broken: DoubleModel = {
+      description: doubleDescription({ name: "broken" }),
+      run: () => {
+        throw new Error("ENOENT: /var/lib/models/secret.onnx");
+      },
+    };
+    const { text, events } = server({ endpoint: doubleEndpoint([broken]) });
+    const reply = await text(ask("POST", "/v2/models/broken/infer", { body: json(xJson) }));
+    expect(reply).toMatchObject({ status: 500, body: { reason: "internal" } });
+    expect(JSON.stringify(reply.body)).not.toContain("secret");
+    expect(reply.body.error).toContain(call.id);
+    expect(events[0]).toMatchObject({ message: expect.stringContaining("secret") as string });
+  });
+
+  it("gives back the reason, the stage and when to come again", async () => {
+    const full: DoubleModel = {
+      description: doubleDescription({ name: "full" }),
+      run: () => {
+        throw new LongshoreError("queue-full", "queue", "full", { retryAfterMs: 1500 });
+      },
+    };
+    const { text } = server({ endpoint: doubleEndpoint([full]) });
+    const reply = await text(ask("POST", "/v2/models/full/infer", { body: json(xJson) }));
+    expect(reply).toMatchObject({
+      status: 503,
+      headers: { "retry-after": "2" },
+      body: { reason: "queue-full", stage: "queue", retryAfterMs: 1500 },
+    });
+  });
+});
+
+describe("inference", () => {
+  it("answers JSON with JSON and echoes the id, also an empty one", async () => {
+    const { text } = server();
+    const reply = await text(ask("POST", "/v2/models/double/infer", { body: json({ id: "", ...xJson }) }));
+    expect(reply.headers["content-type"]).toBe("application/json");
+    expect(reply.headers["inference-header-content-length"]).toBeUndefined();
+    expect(reply.body).toEqual({
+      model_name: "double",
+      model_version: "1",
+      id: "",
+      outputs: [{ name: "y", datatype: "FP32", shape: [1, 3], data: [2, 4, 6] }],
+    });
+  });
+
+  it("answers binary where the request, or one output, asks for it", async () => {
+    const { send } = server();
+    const bodies = [
+      { ...xJson, parameters: { binary_data_output: true } },
+      { ...xJson, outputs: [{ name: "y", parameters: { binary_data: true } }] },
+    ];
+    for (const body of bodies) {
+      const { headers, body: bytes } = await send(
+        ask("POST", "/v2/models/double/infer", { body: json(body) }),
+      );
+      const reply = readInferReply(await readBody(bytes, { maxBytes: 1e6 }), headerLengthOf(headers));
+      expect(headers["inference-header-content-length"]).toMatch(/^\d+$/);
+      expect(new Float32Array(reply.outputs.at(0)!.bytes.slice().buffer)).toEqual(Float32Array.of(2, 4, 6));
+    }
+    const { headers } = await send(
+      ask("POST", "/v2/models/double/infer", {
+        body: json({
+          ...xJson,
+          parameters: { binary_data_output: true },
+          outputs: [{ name: "y", parameters: { binary_data: false } }],
+        }),
+      }),
+    );
+    expect(headers["inference-header-content-length"]).toBeUndefined();
+  });
+
+  it("takes raw requests: FP32 whose length tells the shape, and one BYTES element", async () => {
+    const { send, double } = server();
+    const raw = { "inference-header-content-length": "0" };
+    const values = new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer);
+    const reply = await send(ask("POST", "/v2/models/double/infer", { headers: raw, body: parts(values) }));
+    const bytes = await readBody(reply.body, { maxBytes: 1e6 });
+    const read = readInferReply(bytes, headerLengthOf(reply.headers));
+    expect(read.outputs[0]?.shape).toEqual([2, 3]);
+    const hello = new TextEncoder().encode("grüße");
+    await send(ask("POST", "/v2/models/upper/infer", { headers: raw, body: parts(hello) }));
+    expect(textElements(double.asked.at(-1)!.inputs.get("text")!)).toEqual(["grüße"]);
+    const odd = await send(
+      ask("POST", "/v2/models/double/infer", { headers: raw, body: parts(values.subarray(1)) }),
+    );
+    expect(odd.status).toBe(400);
+  });
+
+  it("ranks classes with labels, per row where the model has a batch axis", async () => {
+    const { text } = server();
+    const outputs = [{ name: "y", parameters: { classification: 2 } }];
+    const plain = await text(ask("POST", "/v2/models/double/infer", { body: json({ ...xJson, outputs }) }));
+    expect(plain.body.outputs).toEqual([
+      { name: "y", datatype: "BYTES", shape: [2], data: ["6.000000:2:owl", "4.000000:1:dog"] },
+    ]);
+    const rows = { inputs: [{ ...xJson.inputs[0], shape: [2, 3], data: [3, 2, 1, 1, 1, 5] }] };
+    const batch = await text(ask("POST", "/v2/models/batched/infer", { body: json({ ...rows, outputs }) }));
+    expect(batch.body.outputs!.at(0)).toMatchObject({
+      shape: [2, 2],
+      data: ["6.000000:0:cat", "4.000000:1:dog", "10.000000:2:owl", "2.000000:0:cat"],
+    });
+  });
+
+  it("tells load and time on every reply, ORCA's report in the format that is asked for, the account when asked", async () => {
+    const { text, send } = server({ load: () => ({ atMs: 0, cpuRatio: 0.5, inFlight: 2, queueMs: 1 }) });
+    const reply = await text(
+      ask("POST", "/v2/models/double/infer", {
+        body: json(xJson),
+        headers: { "endpoint-load-metrics-format": "json", "longshore-account": "1" },
+      }),
+    );
+    expect(reply.headers["longshore-load"]).toBe("cpu=0.25;in-flight=1;queue-ms=2.5");
+    expect(reply.headers["longshore-took"]).toBe("0.000");
+    expect(JSON.parse((reply.headers["endpoint-load-metrics"] ?? "").slice("JSON ".length))).toEqual({
+      cpu_utilization: 0.25,
+      named_metrics: { in_flight: 1, queue_ms: 2.5 },
+    });
+    expect(JSON.parse(reply.body.parameters!.longshore_account!)).toMatchObject({
+      endpoint: "server",
+      segment: { model: "double", variant: "default", from: "start", to: "end" },
+    });
+    const other = await send(ask("GET", "/v2/none", { headers: { "endpoint-load-metrics-format": "text" } }));
+    expect(other.headers["longshore-load"]).toBe("cpu=0.5;in-flight=2;queue-ms=1");
+    expect(other.headers["endpoint-load-metrics"]).toMatch(/^TEXT cpu_utilization=0.5,/);
+  });
+
+  it("counts the steps of sequences for clients that do not, and believes those that do", async () => {
+    const { send, double } = server();
+    const step = (parameters: object): Promise<WireResponse> =>
+      send(ask("POST", "/v2/models/double/infer", { body: json({ ...xJson, parameters }) }));
+    await step({ sequence_id: 7, sequence_start: true });
+    await step({ sequence_id: 7 });
+    await step({ sequence_id: 7, sequence_end: true });
+    expect((await step({ sequence_id: 7 })).status).toBe(409);
+    await step({ sequence_id: "cam", longshore_step: 12, longshore_want_state: true });
+    await step({ sequence_id: 0 });
+    expect(double.asked.map(({ request }) => request.sequence)).toEqual([
+      { id: "7", step: 0, end: false, wantState: false },
+      { id: "7", step: 1, end: false, wantState: false },
+      { id: "7", step: 2, end: true, wantState: false },
+      { id: "cam", step: 12, end: false, wantState: true },
+      undefined,
+    ]);
+  });
+
+  it("gives requests without rules a class that no policy knows, unless the operator says otherwise", async () => {
+    const { send, double } = server();
+    await send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
+    expect(double.asked.at(0)?.call.rules).toEqual({ dataClass: "unstated", leastTrust: "none" });
+    const open = server({ unstatedRules: { dataClass: "public", leastTrust: "listed" } });
+    await open.send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
+    expect(open.double.asked.at(0)?.call.rules).toEqual({ dataClass: "public", leastTrust: "listed" });
+  });
+
+  it("decodes inputs that come coded, and acknowledges a long body in the steps that are asked for", async () => {
+    const { handler, double } = server();
+    const x = float32Tensor("x", [20_000, 3], new Float32Array(60_000).fill(0.5));
+    const coded = await fp16Codec.encode(x, call);
+    const message = writeInferRequest(
+      {
+        parameters: {},
+        inputs: [
+          {
+            name: "x",
+            datatype: "FP32",
+            shape: x.spec.shape,
+            parameters: { ...coded.parameters, codec: "fp16" },
+            bytes: coded.bytes,
+          },
+        ],
+        binaryOutputs: true,
+      },
+      "binary",
+    );
+    const whole = await readBody({ kind: "parts", parts: message.parts }, { maxBytes: 1e6 });
+    const chunks = Array.from({ length: 13 }, (_, index) =>
+      whole.subarray(index * 10_000, (index + 1) * 10_000),
+    );
+    const seen: number[] = [];
+    const headers = { ...message.headers, "longshore-acknowledge": "25000" };
+    await handler(
+      ask("POST", "/v2/models/double/infer", { headers, body: parts(...chunks) }),
+      call,
+      (bytes) => seen.push(bytes),
+    );
+    expect(seen).toEqual([30_000, 60_000, 90_000, 120_000, whole.byteLength]);
+    expect(float32View(double.asked.at(0)!.inputs.get("x")!)[59_999]).toBe(0.5);
+  });
+
+  it("refuses a body that is larger than allowed by its announced length, without reading a byte of it", async () => {
+    const { text } = server();
+    let read = false;
+    const body: WireBody = {
+      kind: "stream",
+      byteLength: 2 ** 40,
+      async *read() {
+        read = true;
+        yield new Uint8Array(1);
+      },
+    };
+    const reply = await text(ask("POST", "/v2/models/double/infer", { body }));
+    expect(reply).toMatchObject({ status: 413, body: { reason: "body-too-large" } });
+    expect(read).toBe(false);
+  });
+
+  it("checks all that headers and path can tell before it reads the body", async () => {
+    const body: WireBody = {
+      kind: "stream",
+      byteLength: 10,
+      async *read() {
+        yield await Promise.reject<Uint8Array>(new Error("the body was read"));
+      },
+    };
+    const life = createLife(3000);
+    const { text } = server({ life });
+    const path = "/v2/models/double/infer";
+    for (const request of [
+      ask("POST", "/v2/models/none/infer", { body }),
+      ask("POST", path, { body, headers: { "longshore-deadline": "-1" } }),
+      ask("POST", path, { body, headers: { "longshore-digest": "other" } }),
+      ask("POST", "/v2/models/double/versions/1/variants/default/segments/c1..end/infer", {
+        body,
+        peer: elsewhere,
+      }),
+    ]) {
+      expect((await text(request)).body.reason).not.toBe("internal");
+    }
+    void life.drain();
+    expect(await text(ask("POST", path, { body }))).toMatchObject({
+      status: 503,
+      headers: { "retry-after": "3" },
+      body: { reason: "shutting-down", stage: "admission" },
+    });
+  });
+
+  it("keeps all bodies together within the budget", async () => {
+    const { text, send } = server({ maxBufferedBytes: 1000 });
+    let release = (): void => undefined;
+    const slow: WireBody = {
+      kind: "stream",
+      byteLength: 900,
+      async *read() {
+        await new Promise<void>((resolve) => (release = resolve));
+        yield new Uint8Array(900);
+      },
+    };
+    const first = send(ask("POST", "/v2/models/double/infer", { body: slow }));
+    await new Promise((resolve) => setImmediate(resolve));
+    const body = json({ ...xJson, id: "x".repeat(200) });
+    expect(await text(ask("POST", "/v2/models/double/infer", { body }))).toMatchObject({
+      status: 503,
+      body: { reason: "rejected" },
+    });
+    release();
+    await first;
+    expect((await text(ask("POST", "/v2/models/double/infer", { body }))).status).toBe(200);
+  });
+
+  it("tells the caller's end from other failures", async () => {
+    const abort = new AbortController();
+    const { handler } = server({
+      endpoint: doubleEndpoint([
+        {
+          ...doubling,
+          run: () => {
+            abort.abort(new LongshoreError("cancelled", "transport", "gone"));
+            throw new Error("interrupted");
+          },
+        },
+      ]),
+    });
+    const reply = await handler(ask("POST", "/v2/models/double/infer", { body: json(xJson) }), {
+      ...call,
+      abort: abort.signal,
+    });
+    expect(reply.status).toBe(499);
+  });
+});
+
+describe("rights", () => {
+  const segment = "/v2/models/double/versions/1/variants/default/segments/c1..end/infer";
+  const head = "/v2/models/double/versions/1/variants/default/head/c1";
+  const repository: ServedRepository = {
+    index: async () => [
+      { name: "double", version: "1", state: "READY", reason: "" },
+      { name: "late", version: "1", state: "UNAVAILABLE", reason: "unloaded" },
+    ],
+    load: async () => undefined,
+    unload: async () => undefined,
+    head: async ({ to }) => (to === "c1" ? { digest: "sha256:abc", bytes: Uint8Array.of(1, 2) } : undefined),
+  };
+
+  it("gives segments, heads, management and metrics to this machine only", async () => {
+    const { text, send } = server({ repository, modelControl: true });
+    const body = json(xJson);
+    const all = [
+      ask("POST", segment, { body }),
+      ask("GET", head),
+      ask("POST", "/v2/repository/models/double/unload"),
+      ask("GET", "/metrics"),
+      ask("GET", "/v2/models/stats"),
+    ];
+    for (const request of all) {
+      expect((await send(request)).status, request.path).toBe(200);
+      const strangers = [
+        { ...request, peer: elsewhere },
+        { ...request, headers: { origin: "https://evil.example" } },
+        { ...request, headers: { host: "evil.example:8000" } },
+        { ...request, headers: { "x-forwarded-for": "192.0.2.7" } },
+        { method: request.method, path: request.path, headers: {}, body: request.body },
+      ];
+      for (const stranger of strangers) {
+        expect(await text(stranger)).toMatchObject({ status: 403, body: { reason: "not-permitted" } });
+      }
+    }
+    expect((await send(ask("POST", "/v2/models/double/infer", { body, peer: elsewhere }))).status).toBe(200);
+    const variant = "/v2/models/double/versions/1/variants/small/infer";
+    expect((await send(ask("POST", variant, { body, peer: elsewhere }))).status).toBe(200);
+  });
+
+  it("serves heads by their digest", async () => {
+    const { send, text } = server({ repository });
+    const reply = await send(ask("GET", head));
+    expect(reply.headers).toMatchObject({ "longshore-digest": "sha256:abc", etag: '"sha256:abc"' });
+    expect(await text(ask("GET", head.replace("c1", "c9")))).toMatchObject({
+      body: { reason: "unknown-cut" },
+    });
+  });
+
+  it("lists the repository, and loads nothing unless the operator allows it", async () => {
+    const { text } = server({ repository });
+    expect((await text(ask("POST", "/v2/repository/index"))).body).toHaveLength(2);
+    expect((await text(ask("POST", "/v2/repository/index", { body: json({ ready: true }) }))).body).toEqual([
+      { name: "double", version: "1", state: "READY", reason: "" },
+    ]);
+    const load = ask("POST", "/v2/repository/models/double/load");
+    expect(await text(load)).toMatchObject({ status: 403, body: { reason: "not-permitted" } });
+    const open = server({ repository, modelControl: true });
+    expect((await open.text(load)).status).toBe(200);
+    const withFile = { ...load, body: json({ parameters: { "file:1/model.onnx": "AAAA" } }) };
+    expect(await open.text(withFile)).toMatchObject({ status: 501, body: { reason: "unsupported" } });
+  });
+});
+
+describe("statistics and metrics", () => {
+  it("have Triton's keys from the start, and grow with what was answered and what failed", async () => {
+    const counters = createCounters();
+    const { text, send } = server({ counters });
+    const stats = async () => (await text(ask("GET", "/v2/models/double/stats"))).body.model_stats!.at(0)!;
+    const before = await stats();
+    expect(Object.keys(before.inference_stats)).toEqual([
+      "success",
+      "fail",
+      "queue",
+      "compute_input",
+      "compute_infer",
+      "compute_output",
+      "cache_hit",
+      "cache_miss",
+    ]);
+    expect(before.inference_stats["queue"]?.count).toBe(0);
+    await send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
+    await send(ask("POST", "/v2/models/double/infer", { body: json("{") }));
+    counters.observer.record({ kind: "batch-run", atMs: 0, model: "double", size: 4, tookMs: 2 });
+    const after = await stats();
+    expect(after).toMatchObject({
+      version: "1",
+      inference_count: 1,
+      execution_count: 1,
+      inference_stats: {
+        success: { count: 1 },
+        fail: { count: 1 },
+        queue: { count: 1 },
+        compute_infer: { ns: 1e6 },
+      },
+      batch_stats: [{ batch_size: 4, compute_infer: { count: 1, ns: 2e6 } }],
+    });
+    const metrics = await send(ask("GET", "/metrics"));
+    const page = new TextDecoder().decode(await readBody(metrics.body, { maxBytes: 1e6 }));
+    expect(page).toContain('nv_inference_request_success{model="double",version="1"} 1');
+    expect(page).toContain('nv_inference_request_failure{model="double",version="1"} 1');
+    expect(page).toContain('longshore_replies_total{status="400"} 1');
+  });
+});
+
+describe("web pages", () => {
+  const origin = "https://app.example";
+  it("of allowed origins get marks on replies and preflights; others get none", async () => {
+    const { handler } = server();
+    const cors = withCors(handler, { origins: [origin] });
+    const preflight = await cors(
+      ask("OPTIONS", "/v2/models/double/infer", {
+        headers: {
+          origin,
+          "access-control-request-method": "POST",
+          "access-control-request-headers": "longshore-rules",
+        },
+      }),
+      call,
+    );
+    expect(preflight).toMatchObject({
+      status: 204,
+      headers: { "access-control-allow-origin": origin, "access-control-allow-headers": "longshore-rules" },
+    });
+    const infer = ask("POST", "/v2/models/double/infer", { body: json(xJson), headers: { origin } });
+    const reply = await cors(infer, call);
+    expect(reply.status).toBe(200);
+    expect(reply.headers["access-control-expose-headers"]).toContain("inference-header-content-length");
+    const other = await cors({ ...infer, headers: { origin: "https://evil.example" } }, call);
+    expect(other.headers["access-control-allow-origin"]).toBeUndefined();
+  });
+});
+
+describe("life", () => {
+  it("drains: what was accepted finishes, new work is refused", async () => {
+    const life = createLife();
+    life.ready();
+    const entered = life.enter();
+    let drained = false;
+    const draining = life.drain().then(() => (drained = true));
+    expect(() => life.enter()).toThrow(expect.objectContaining({ reason: "shutting-down" }));
+    await Promise.resolve();
+    expect(drained).toBe(false);
+    entered[Symbol.dispose]();
+    entered[Symbol.dispose]();
+    await draining;
+    expect(life.inFlight).toBe(0);
+    await life.drain();
+    life.ready();
+    expect(life.state).toBe("draining");
+  });
+});
+
+describe("ragged outputs", () => {
+  it("come with their companion, also when only the tensor is asked for", async () => {
+    const boxes = numericTensor("y", "UINT8", [3], Uint8Array.of(1, 2, 3));
+    const ragged: DoubleModel = {
+      description: doubleDescription({ name: "ragged", outputs: [{ name: "y", datatype: "UINT8", shape: [-1, -1], ragged: true }] }), // prettier-ignore
+      run: () =>
+        tensorsOf({
+          spec: { name: "y", datatype: "UINT8", shape: [2, -1], ragged: true },
+          bytes: boxes.bytes,
+          rows: Int32Array.of(1, 2),
+        }),
+    };
+    const { text } = server({ endpoint: doubleEndpoint([ragged]) });
+    const reply = await text(
+      ask("POST", "/v2/models/ragged/infer", { body: json({ ...xJson, outputs: [{ name: "y" }] }) }),
+    );
+    expect(reply.body.outputs).toEqual([
+      { name: "y", datatype: "UINT8", shape: [3], data: [1, 2, 3] },
+      { name: "y~rows", datatype: "INT32", shape: [2, 1], data: [1, 2] },
+    ]);
+  });
+});
