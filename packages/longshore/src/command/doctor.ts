@@ -1,0 +1,98 @@
+import { createServer } from "node:net";
+import { housekeepingCall, LongshoreError, silentObserver, tensorsOf, float32Tensor, float32View } from "@longshore/core";
+import type { Runtime } from "@longshore/engine";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";
+import { dial, serverInfo } from "../compose/dial.ts";
+import { platformTransforms } from "../compose/open-engine.ts";
+import { sampleRepository } from "../compose/samples.ts";
+import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
+
+/** Options of `longshore doctor`. */
+export interface DoctorOptions {
+  readonly at: readonly string[];
+  readonly json: boolean;
+}
+
+interface Finding {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+async function look(what: string, examine: () => Promise<string>): Promise<Finding> {
+  try {
+    return { what, ok: true, detail: await examine() };
+  } catch (error) {
+    return { what, ok: false, detail: LongshoreError.from(error, "execute", what).message };
+  }
+}
+
+/** Runs y = x + x, built here, so that nothing but the runtime is examined. */
+async function tryRuntime(runtime: Runtime): Promise<string> {
+  const call = housekeepingCall("doctor");
+  const clock = systemClock();
+  try {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", [1, 2]);
+    build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 2]);
+    const bytes = writeModel(build.model({ name: "doctor" }));
+    const startedMs = clock.nowMs();
+    const session = await runtime.load({ digest: await sha256(bytes), byteLength: bytes.byteLength, bytes: () => Promise.resolve(bytes.slice()) }, {}, call);
+    const outputs = await session.run(tensorsOf(float32Tensor("x", [1, 2], Float32Array.of(1, 2))), ["y"], call);
+    const y = outputs.get("y");
+    await session.release();
+    if (!y || float32View(y).join() !== "2,4") throw new LongshoreError("run-failed", "execute", "1 + 1 is not 2 here");
+    return `loads and runs (${(clock.nowMs() - startedMs).toFixed(0)} ms for the first answer)`;
+  } finally {
+    await runtime.close();
+  }
+}
+
+function freePort(): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      server.close(() => resolve("a port on 127.0.0.1 can be opened"));
+    });
+  });
+}
+
+async function tryServer(address: string): Promise<string> {
+  const clock = systemClock();
+  const endpoint = dial(serverInfo(address), { clock, random: systemRandom(), observer: silentObserver });
+  try {
+    const startedMs = clock.nowMs();
+    await endpoint.describe("doctor-probe", undefined, { ...housekeepingCall("doctor"), deadlineMs: clock.nowMs() + 3000 });
+    return `answers in ${(clock.nowMs() - startedMs).toFixed(1)} ms`;
+  } finally {
+    await endpoint.close();
+  }
+}
+
+/** Examines what an inference here stands on, and says what to do about what is missing. */
+export async function doctor(options: DoctorOptions, io: CommandIo): Promise<ExitCode> {
+  const facts = await deviceFacts();
+  const findings: Finding[] = [
+    {
+      what: "Node.js",
+      ok: Number(process.versions.node.split(".")[0]) >= 20,
+      detail: `${process.version} on ${facts.platform} ${facts.architecture} (20.19 or newer is needed)`,
+    },
+    {
+      what: "machine",
+      ok: true,
+      detail: `${facts.cores} cores (${facts.processor ?? "name hidden"}), ${byteCount(facts.freeMemoryBytes)} free of ${byteCount(facts.totalMemoryBytes)}${facts.battery ? `, battery ${facts.battery.chargeRatio === undefined ? "" : `${(facts.battery.chargeRatio * 100).toFixed(0)} %`}${facts.battery.discharging ? " discharging" : ""}` : ", no battery"}`,
+    },
+    await look("onnxruntime", () => tryRuntime(onnxRuntime())),
+    await look("wasm", () => tryRuntime(wasmRuntime())),
+    await look("media", () => Promise.resolve(`${["decode-image", "encode-image"].filter((name) => platformTransforms().has(name)).join(", ")} are there`)),
+    await look("network", freePort),
+    await look("samples", async () => (await sampleRepository()) ?? "not installed (npm install @longshore/samples); only the demo needs them"),
+  ];
+  for (const address of options.at) findings.push(await look(address, () => tryServer(address)));
+  if (options.json) io.out(JSON.stringify({ findings }));
+  else io.out(table(["", "what", "found"], findings.map((one) => [one.ok ? "ok" : "NO", one.what, one.detail])));
+  return findings.every((one) => one.ok) ? 0 : 1;
+}

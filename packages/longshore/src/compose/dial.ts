@@ -1,0 +1,77 @@
+import {
+  type Clock,
+  type Endpoint,
+  type EndpointInfo,
+  type LinkLearner,
+  type Observer,
+  oipEndpoint,
+  type Random,
+  type Tier,
+  type TrustLevel,
+  type ZoneId,
+} from "@longshore/core";
+import { httpTransport } from "@longshore/nodejs";
+import { platformCodecs } from "./codecs.ts";
+
+/** A server that an app or an operator names. What the operator says of a place is the widest it can be. */
+export interface ServerOptions {
+  /** `http://host:port`. */
+  readonly address: string;
+  /** Default: the address without its scheme. */
+  readonly id?: string;
+  /** Default `edge`. */
+  readonly tier?: Tier;
+  /** Where it processes; default `unknown`, which lies in no allowed zone as soon as a call names zones. */
+  readonly zone?: ZoneId;
+  /** Default `listed`: somebody wrote its address down. */
+  readonly trust?: TrustLevel;
+  /** Default `longshore`; `oip` for Triton, KServe and other servers of the plain protocol, `json` without binary tensors. */
+  readonly kind?: "longshore" | "oip" | "json";
+  readonly microsPerSecond?: number;
+  readonly microsPerMegabyte?: number;
+  readonly activeWatts?: number;
+}
+
+/** The endpoint information that follows from what is said of a server. */
+export function serverInfo(server: string | ServerOptions): EndpointInfo {
+  const options = typeof server === "string" ? { address: server } : server;
+  return {
+    id: options.id ?? options.address.replace(/^https?:\/\//, ""),
+    tier: options.tier ?? "edge",
+    zone: options.zone ?? "unknown",
+    trust: options.trust ?? "listed",
+    address: options.address,
+    codecs: (options.kind ?? "longshore") === "longshore" ? [...platformCodecs().keys()] : [],
+    state: (options.kind ?? "longshore") === "longshore" ? "movable" : "resident",
+    offers: (options.kind ?? "longshore") === "longshore",
+    rates: {
+      microsPerSecond: options.microsPerSecond ?? 0,
+      microsPerMegabyte: options.microsPerMegabyte ?? 0,
+      activeWatts: options.activeWatts ?? 0,
+    },
+  };
+}
+
+/** What dialling needs besides the information. */
+export interface DialParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly link?: LinkLearner;
+  readonly wire?: "binary" | "json";
+}
+
+/** An endpoint that speaks the protocol to a server over HTTP. Closing it closes its connections. */
+export function dial(info: EndpointInfo, parts: DialParts): Endpoint {
+  const address = info.address ?? "";
+  return oipEndpoint({
+    info,
+    transport: httpTransport({ address, clock: parts.clock }),
+    codecs: platformCodecs(),
+    clock: parts.clock,
+    random: parts.random,
+    observer: parts.observer,
+    ...(parts.link ? { link: parts.link } : {}),
+    ...(parts.wire ? { wire: parts.wire } : {}),
+  });
+}
