@@ -2,3 +2,5 @@ export * from "./device/index.ts";
 export * from "./runtime/index.ts";
 export * from "./store/index.ts";
 export * from "./http/index.ts";
+export * from "./lane/index.ts";
+export * from "./media/index.ts";

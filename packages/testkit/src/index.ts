@@ -4,6 +4,7 @@
  * @module
  */
 export * from "./double-endpoint.ts";
+export * from "./lane-contract.ts";
 export * from "./manual-clock.ts";
 export * from "./memory-model.ts";
 export * from "./memory-runtime.ts";

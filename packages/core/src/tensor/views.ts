@@ -18,7 +18,8 @@ type ViewConstructor<V extends View> = new (buffer: ArrayBuffer, offset: number,
 
 /** A typed view on the bytes; copies only when the offset is not aligned for the element. */
 function view<V extends View>(bytes: Uint8Array, make: ViewConstructor<V>, width: number): V {
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  // not slice(): the bytes may be a Node.js Buffer, whose slice shares the memory
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
   // Tensors are never backed by shared memory (runtimes refuse it), so the buffer is an ArrayBuffer.
   return new make(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / width);
 }

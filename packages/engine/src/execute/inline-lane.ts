@@ -16,7 +16,7 @@ function owned(results: Tensors, lent: Tensors): Tensors {
   return new Map(
     [...results].map(([name, tensor]): [string, Tensor] => [
       name,
-      buffers.has(tensor.bytes.buffer) ? { ...tensor, bytes: tensor.bytes.slice() } : tensor,
+      buffers.has(tensor.bytes.buffer) ? { ...tensor, bytes: new Uint8Array(tensor.bytes) } : tensor,
     ]),
   );
 }

@@ -23,7 +23,7 @@ import { tokenise } from "./text/tokenise.ts";
 import type { Transform, TransformSet } from "./transform.ts";
 
 export { defineTransform } from "./define.ts";
-export { parseParameters } from "./parameters.ts";
+export * as parameters from "./parameters.ts";
 export { blobAt, inputError } from "./ports.ts";
 export { imageSpec, type Pixels, pixelsAt, pixelsTensor } from "./pixels.ts";
 export type { Transform, TransformSet } from "./transform.ts";

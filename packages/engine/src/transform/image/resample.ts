@@ -106,7 +106,7 @@ function acrossAny(
  */
 export function resizePixels(source: Pixels, height: number, width: number, method: ResizeMethod): Pixels {
   const { channels, data } = source;
-  if (height === source.height && width === source.width) return { ...source, data: data.slice() };
+  if (height === source.height && width === source.width) return { ...source, data: new Uint8Array(data) };
   const across = taps(source.width, width, method);
   const down = taps(source.height, height, method);
   const stride = source.width * channels;

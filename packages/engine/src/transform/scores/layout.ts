@@ -1,4 +1,11 @@
-import { elementBytes, numericTensor, numericView, type TensorSpec, tensorsOf } from "@longshore/core";
+import {
+  elementBytes,
+  elementCount,
+  numericTensor,
+  numericView,
+  type TensorSpec,
+  tensorsOf,
+} from "@longshore/core";
 import * as v from "valibot";
 import { defineTransform } from "../define.ts";
 import { parseParameters } from "../parameters.ts";
@@ -65,7 +72,11 @@ export const layout: Transform<unknown> = defineTransform({
     const outShape = p.to.map((letter) => size.get(letter) ?? 1);
     const outStrides = p.to.map((letter) => strides.get(letter) ?? 0);
     const source = numericView(tensor);
-    const out = source.slice();
+    // a copy by constructor, because slice() of a Node.js Buffer would share the memory
+    const out = numericView({ spec: tensor.spec, bytes: new Uint8Array(tensor.bytes) });
+    if (out.length !== elementCount(outShape, name)) {
+      throw inputError(name, `tensor is [${shape.join(", ")}] but holds ${out.length} values`);
+    }
     const inner = outShape.at(-1) ?? 1;
     const innerStride = outStrides.at(-1) ?? 0;
     const position = outShape.map(() => 0);

@@ -1,0 +1,155 @@
+import { abortError, type Call, checkCall, type Clock, LongshoreError, type Tensors } from "@longshore/core";
+import type { ChainResult, ChainStep, Lane } from "@longshore/engine";
+import { builtFile } from "../runtime/built-file.ts";
+import { laneThread, type LaneThread } from "./lane-thread.ts";
+
+/** How a lane of worker threads is set up. */
+export interface WorkerLaneOptions {
+  /** Threads, 1 to 256. As many as cores that the transforms may take. */
+  readonly workers: number;
+  /** Built JavaScript that calls `serveLane`; the default serves all transforms of engine and media. */
+  readonly workerUrl?: URL;
+  /** Chains that may wait for a thread, default 64 for each: more would only grow old. The next is refused, `queue-full`. */
+  readonly maxWaiting?: number;
+  /** For deadlines of calls; without it they are left to whoever cancels the call. */
+  readonly clock?: Clock;
+}
+
+interface Waiting {
+  readonly chain: readonly ChainStep[];
+  readonly values: Tensors;
+  readonly keep: readonly string[];
+  readonly call: Call;
+  resolve(result: ChainResult): void;
+  reject(error: unknown): void;
+}
+
+function checked({ workers, maxWaiting = 64 * workers }: WorkerLaneOptions): number {
+  const fault = (name: string, value: number, least: number, most: number): LongshoreError =>
+    new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `lane: ${name} is ${value}; allowed is a whole number from ${least} to ${most}`,
+    );
+  if (!Number.isInteger(workers) || workers < 1 || workers > 256) throw fault("workers", workers, 1, 256);
+  if (!Number.isInteger(maxWaiting) || maxWaiting < 0 || maxWaiting > 1e6) {
+    throw fault("maxWaiting", maxWaiting, 0, 1e6);
+  }
+  return maxWaiting;
+}
+
+/**
+ * A lane of worker threads: a chain of steps is one hop, and only the values in `keep` come back. Inputs are copied once
+ * unless they were given; results move. A cancelled call rejects at once; its chain stops at the next step and only then is
+ * the thread free. A thread that dies fails the chain it ran with `runtime-crashed` and is replaced when it is needed.
+ */
+export function workerLane(options: WorkerLaneOptions): Lane {
+  const maxWaiting = checked(options);
+  const url = options.workerUrl ?? builtFile("lane-worker.js", import.meta.url);
+  const threads = new Set<LaneThread>();
+  const waiting = new Set<Waiting>();
+  const numbers = new WeakMap<object, number>();
+  let lastNumber = 0;
+  let closing: Promise<void> | undefined;
+
+  function numberOf(parameters: object): number {
+    const number = numbers.get(parameters) ?? ++lastNumber;
+    numbers.set(parameters, number);
+    return number;
+  }
+
+  function start(): LaneThread {
+    const thread = laneThread(url, numberOf, () => {
+      threads.delete(thread);
+      pump();
+    });
+    threads.add(thread);
+    return thread;
+  }
+
+  function freeThread(): LaneThread | undefined {
+    for (const thread of threads) if (thread.idle()) return thread;
+    return threads.size < options.workers ? start() : undefined;
+  }
+
+  function pump(): void {
+    for (const next of waiting) {
+      const thread = freeThread();
+      if (!thread) return;
+      waiting.delete(next);
+      void runOn(thread, next);
+    }
+  }
+
+  async function runOn(
+    thread: LaneThread,
+    { chain, values, keep, call, resolve, reject }: Waiting,
+  ): Promise<void> {
+    const stop = (): void => thread.stop();
+    try {
+      if (options.clock) checkCall(call, options.clock, "queue");
+      const result = thread.run(chain, values, keep);
+      call.abort.addEventListener("abort", stop, { once: true });
+      resolve(await result);
+    } catch (thrown) {
+      reject(thrown);
+    } finally {
+      call.abort.removeEventListener("abort", stop);
+      pump();
+    }
+  }
+
+  for (let index = 0; index < options.workers; index++) start();
+
+  return {
+    async run(chain, values, keep, call) {
+      if (closing) throw new LongshoreError("shutting-down", "queue", "this lane was closed");
+      if (call.abort.aborted) throw abortError(call.abort, "queue");
+      if (options.clock) checkCall(call, options.clock, "queue");
+      if (
+        waiting.size >= maxWaiting &&
+        ![...threads].some((thread) => thread.idle()) &&
+        threads.size >= options.workers
+      ) {
+        throw new LongshoreError(
+          "queue-full",
+          "queue",
+          `${waiting.size} chains wait for ${options.workers} threads already; at most ${maxWaiting} may`,
+        );
+      }
+      return new Promise<ChainResult>((resolve, reject) => {
+        const one: Waiting = {
+          chain,
+          values,
+          keep,
+          call,
+          resolve(result) {
+            call.abort.removeEventListener("abort", cancelled);
+            resolve(result);
+          },
+          reject(error) {
+            call.abort.removeEventListener("abort", cancelled);
+            reject(error);
+          },
+        };
+        const cancelled = (): void => {
+          waiting.delete(one);
+          reject(abortError(call.abort, "execute"));
+        };
+        call.abort.addEventListener("abort", cancelled, { once: true });
+        waiting.add(one);
+        pump();
+      });
+    },
+    close() {
+      closing ??= (async () => {
+        for (const { reject } of waiting) {
+          reject(new LongshoreError("shutting-down", "queue", "this lane is being closed"));
+        }
+        waiting.clear();
+        await Promise.all([...threads].map((thread) => thread.close()));
+      })();
+      return closing;
+    },
+  };
+}
