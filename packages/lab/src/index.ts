@@ -1,2 +1,10 @@
+/**
+ * The laboratory: recorded and synthetic networks, links that follow them, a world on a virtual clock, policies to compare
+ * with, a TCP relay and reports. Everything is seeded and replays.
+ *
+ * @module
+ */
+export * from "./link/index.ts";
 export * from "./policy/index.ts";
 export * from "./trace/index.ts";
+export * from "./world/index.ts";

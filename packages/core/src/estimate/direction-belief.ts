@@ -33,9 +33,10 @@ export interface DirectionBelief {
   remainingMs(transfer: OpenTransfer, nowMs: number): Float64Array;
   /** Bytes under way that will be acknowledged. */
   backlogBytes(): number;
+  /** When the last transfer ended; now while one is under way. */
   idleSinceMs(nowMs: number): number;
-  /** Bytes that pass in `ms` at the believed rate. */
-  bytesWithin(ms: number, nowMs: number): number;
+  /** Believed packets in a millisecond while the link is on. */
+  packetsPerMs(nowMs: number): number;
 }
 
 const cachedSizes = 64;
@@ -53,14 +54,18 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   let packets = 0;
   let burst = 1;
   let quietSinceMs = -Infinity;
+  let usedMs = -Infinity;
   let origin: Estimate["origin"] = "prior";
   let observedAtMs = -Infinity;
   const cache = new Map<number, Float64Array>();
   let cacheVersion = -1;
 
+  /** When silence begins to be evidence. Less than a usual acknowledgement's worth of bytes may never cause one. */
   function busyFromMs(): number {
     let from = Infinity;
-    for (const transfer of open) from = Math.min(from, transfer.busyFromMs);
+    for (const { bytes, acknowledged, busyFromMs } of open) {
+      if (bytes - acknowledged >= 0.5 * burst * packetBytes || burst < 2) from = Math.min(from, busyFromMs);
+    }
     return from;
   }
 
@@ -139,6 +144,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   }
 
   function close(transfer: OpenTransfer): void {
+    usedMs = markMs;
     open = open.filter((one) => one !== transfer);
   }
 
@@ -163,7 +169,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       mark(nowMs);
       const gained = (total - transfer.acknowledged) / packetBytes;
       packets += gained;
-      burst += 0.1 * (Math.min(64, gained) - burst);
+      const step = Math.min(64, gained) - burst;
+      burst += step * (step > 0 ? 0.3 : 0.1);
       transfer.acknowledged = total;
       origin = "measured";
       observedAtMs = Math.max(observedAtMs, nowMs);
@@ -187,14 +194,15 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       for (let rate = 0; rate < ahead.length; rate++)
         ahead[rate] = (clogged ? (ahead[rate] ?? 0) : 0) + stuck;
       clogged = true;
+      cache.clear();
     },
     drainMs: (bytes, nowMs) => completion(unacknowledged() + bytes, nowMs),
     remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs),
     backlogBytes: () => unacknowledged(),
-    idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : quietSinceMs),
-    bytesWithin(ms, nowMs) {
+    idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : usedMs),
+    packetsPerMs(nowMs) {
       advance(nowMs);
-      return filter.medianPacketsPerMs() * ms * packetBytes;
+      return filter.medianPacketsPerMs();
     },
   };
 }

@@ -56,10 +56,11 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
     const cost = costOf(waitMs);
     if (cost < bestScore) {
       bestScore = cost;
-      best = { waitMs: index === estimateSize - 1 ? Infinity : waitMs, cost };
+      best = { waitMs, cost };
     }
   }
-  return best;
+  // Nothing of the belief lies behind the last value: a guard there never fires.
+  return best.waitMs >= (values[estimateSize - 1] ?? 0) ? { ...best, waitMs: Infinity } : best;
 }
 
 /** The moment of `guardPlan` alone: wait in milliseconds before the back-up starts, 0 now, Infinity never. */

@@ -12,8 +12,10 @@ export interface HedgeBudgetOptions {
   readonly initialPrice?: number;
   /** The price never goes above this; default 3. */
   readonly maxPrice?: number;
-  /** Share of answers that may be late; default 0.008. */
+  /** Share of answers that may be late; default 0.006. */
   readonly lateTargetRatio?: number;
+  /** Late price before anything was seen, in units of a local run; default 2. */
+  readonly initialLatePrice?: number;
   /** The late price never goes above this, in units of a local run; default 8. */
   readonly maxLatePrice?: number;
 }
@@ -45,11 +47,12 @@ export function hedgeBudget(options: HedgeBudgetOptions = {}): HedgeBudget {
     step = 0.15,
     initialPrice = 0.3,
     maxPrice = 3,
-    lateTargetRatio = 0.008,
+    lateTargetRatio = 0.006,
+    initialLatePrice = 2,
     maxLatePrice = 8,
   } = options;
   let price = initialPrice;
-  let latePrice = 1;
+  let latePrice = initialLatePrice;
   let tokens = burst;
   return {
     get price() {

@@ -16,6 +16,8 @@ export interface LinkBeliefOptions {
   readonly probeEveryMs?: number;
   /** A train is sized to pass in this time at the believed rate; default 15 ms. */
   readonly probeTrainMs?: number;
+  /** Share of the link that probes may take; default 0.04. */
+  readonly probeShareRatio?: number;
 }
 
 const maxProbePackets = 40;
@@ -26,7 +28,13 @@ const maxProbePackets = 40;
  * go back are read as the latest seen; acknowledgements that repeat or shrink change nothing.
  */
 export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
-  const { priorRoundTripMs = 60, clogBytes = 65_536, probeEveryMs = 250, probeTrainMs = 15 } = options;
+  const {
+    priorRoundTripMs = 60,
+    clogBytes = 65_536,
+    probeEveryMs = 250,
+    probeTrainMs = 15,
+    probeShareRatio = 0.04,
+  } = options;
   const model = options.model ?? linkModel();
   const sides: Record<Direction, ReturnType<typeof directionBelief>> = {
     up: directionBelief(model, clogBytes),
@@ -38,7 +46,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
   let baseMs = Infinity;
 
   function at(nowMs: number): number {
-    if (nowMs > latestMs) latestMs = nowMs;
+    if (nowMs > latestMs && nowMs < Infinity) latestMs = nowMs;
     return latestMs === -Infinity ? 0 : latestMs;
   }
   const base = (): number => (baseMs === Infinity ? priorRoundTripMs : baseMs);
@@ -75,6 +83,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       const transfer = side.begin(Math.max(1, whole(bytes)), busyFromMs, startMs);
       return {
         progressed(totalBytes, progressMs) {
+          if (progress === "none") return;
           const now = at(progressMs);
           // An acknowledgement that beats the believed round trip corrects it.
           if (direction === "up" && totalBytes > transfer.acknowledged)
@@ -86,7 +95,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
           if (progress === "acknowledged") {
             if (complete) side.acknowledge(transfer, transfer.bytes, now);
             side.end(transfer, now, complete);
-          } else side.end(transfer, now, complete, now - firstMs - Math.max(0, otherMs));
+          } else side.end(transfer, now, complete, Math.min(now, endMs) - firstMs - Math.max(0, otherMs));
         },
         remainingMs(askMs) {
           const now = at(askMs);
@@ -109,9 +118,12 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
     probeBytes(direction, nowMs) {
       const now = at(nowMs);
       const side = sides[direction];
-      if (side.backlogBytes() > 0 || now - side.idleSinceMs(now) < probeEveryMs) return 0;
-      const packets = side.bytesWithin(probeTrainMs, now) / packetBytes;
-      return packetBytes * Math.max(1, Math.min(maxProbePackets, Math.round(packets)));
+      if (side.backlogBytes() > 0) return 0;
+      const perMs = side.packetsPerMs(now);
+      const packets = Math.max(1, Math.min(maxProbePackets, Math.round(perMs * probeTrainMs)));
+      // A slow link is probed less often: probes may take only their share of it.
+      const waitMs = Math.max(probeEveryMs, Math.min(5000, packets / (perMs * probeShareRatio)));
+      return now - side.idleSinceMs(now) < waitMs ? 0 : packets * packetBytes;
     },
   };
 }

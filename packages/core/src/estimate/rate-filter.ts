@@ -32,6 +32,8 @@ export interface RateFilter {
 const floor = -30;
 /** Log-likelihood of a packet that passed in an outage mode: it can only have been at its edge. */
 const passedInOutage = -6;
+/** States with less weight than this pass none of it on; the heavy ones give them new weight in every step. */
+const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
 const negligible = 2e-4;
 
@@ -61,7 +63,7 @@ export function rateFilter(model: LinkModel): RateFilter {
       const base = mode * rates;
       for (let from = 0; from < rates; from++) {
         const weight = weights[base + from] ?? 0;
-        if (weight < 1e-12) continue;
+        if (weight < forgotten) continue;
         const row = from * rates;
         for (let to = 0; to < rates; to++) {
           moved[base + to] = (moved[base + to] ?? 0) + weight * (rateMatrix[row + to] ?? 0);

@@ -42,21 +42,24 @@ export function lastRate(): ReplayPolicy {
   };
 }
 
-/** An exponentially smoothed rate over whole seconds: each second counts `weight`, the past the rest. */
-function rateSmoother(weight: number = 0.3): (sight: Sight) => number {
+/** Weight of the newest second in the smoothed rate. */
+const smoothing = 0.3;
+
+/** An exponentially smoothed rate over whole seconds. */
+function rateSmoother(): (sight: Sight) => number {
   let rate: number | undefined;
   let untilMs = 0;
   return (sight) => {
     for (; untilMs + 1000 <= sight.nowMs; untilMs += 1000) {
       const seen = sight.ideal.packetsBetween(untilMs, untilMs + 1000) / 1000;
-      rate = rate === undefined ? seen : rate + weight * (seen - rate);
+      rate = rate === undefined ? seen : rate + smoothing * (seen - rate);
     }
     return rate ?? seenRate(sight, 1000);
   };
 }
 
 /** Plugs in the smoothed rate. `backupRatio`: start the device's run at that multiple of the prediction. */
-export function smoothedRate(backupRatio = Infinity): ReplayPolicy {
+export function smoothedRate(backupRatio: number = Infinity): ReplayPolicy {
   const rate = rateSmoother();
   return {
     name: backupRatio === Infinity ? "smoothed rate" : `smoothed rate, back-up at ${backupRatio}x`,

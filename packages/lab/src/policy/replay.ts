@@ -179,9 +179,6 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
     for (; index < acknowledgements.length; index++) {
       const note = acknowledgements[index];
       if (!note || note.atMs >= untilMs) break;
-      const following = acknowledgements[index + 1];
-      // One note for each upload and tick is enough.
-      if (following?.upload === note.upload && following.atMs < untilMs) continue;
       if (note.upload.cancelled) continue;
       policy.acknowledged?.(
         note.upload.id,

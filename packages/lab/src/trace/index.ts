@@ -1,2 +1,12 @@
-export * from "./read.ts";
+export * from "./arrivals.ts";
+export * from "./generate.ts";
+export {
+  csvDialects,
+  type CsvColumns,
+  readColumn,
+  readCsv,
+  readMahimahi,
+  readNumbers,
+  readTwoColumns,
+} from "./read.ts";
 export * from "./trace.ts";

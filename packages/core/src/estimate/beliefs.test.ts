@@ -1,0 +1,81 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { gaussian, seededRandom } from "../base/index.ts";
+import { durationBelief } from "./duration-belief.ts";
+import { meanOf, quantileOf } from "./estimate.ts";
+import { speedBelief } from "./speed-belief.ts";
+
+describe("durationBelief", () => {
+  it("is a wide prior before anything was seen, and again when all has grown old", () => {
+    const belief = durationBelief({ priorMs: 100, maxAgeMs: 1000 });
+    expect(belief.estimate(0)).toMatchObject({ origin: "prior", observedAtMs: -Infinity });
+    expect(quantileOf(belief.estimate(0), 0.5)).toBeCloseTo(100, 0);
+    expect(belief.estimate(0).values[15]).toBeCloseTo(400, 0);
+    belief.seen(20, 50);
+    expect(belief.estimate(60)).toMatchObject({ origin: "measured", observedAtMs: 50 });
+    expect(belief.estimate(2000).origin).toBe("prior");
+  });
+
+  it("does not take one sample for a certainty", () => {
+    const belief = durationBelief({ priorMs: 100 });
+    belief.seen(20, 0);
+    const { values } = belief.estimate(0);
+    expect((values[15] ?? NaN) / (values[0] ?? NaN)).toBeGreaterThan(2);
+    expect(quantileOf(belief.estimate(0), 0.5)).toBeCloseTo(20, -1);
+  });
+
+  it("becomes the distribution of what is seen", () => {
+    const random = seededRandom(5);
+    const belief = durationBelief({ priorMs: 1000 });
+    for (let index = 0; index < 200; index++) belief.seen(50 + 5 * gaussian(random), index);
+    expect(meanOf(belief.estimate(200))).toBeCloseTo(50, -0.5);
+    expect(quantileOf(belief.estimate(200), 0.9)).toBeLessThan(60);
+  });
+
+  it("ignores what is no duration", () => {
+    const belief = durationBelief({ priorMs: 100 });
+    for (const bad of [NaN, -1, Infinity]) belief.seen(bad, 0);
+    belief.seen(1, NaN);
+    expect(belief.estimate(0).origin).toBe("prior");
+  });
+});
+
+describe("speedBelief", () => {
+  it("starts wide around the prior and narrows around what is seen", () => {
+    const belief = speedBelief();
+    expect(belief.ratio().origin).toBe("prior");
+    expect(quantileOf(belief.ratio(), 0.5)).toBeCloseTo(1, 1);
+    for (let index = 0; index < 10; index++) belief.seen(30, 10, index);
+    expect(belief.ratio()).toMatchObject({ origin: "measured", observedAtMs: 9 });
+    expect(meanOf(belief.ratio())).toBeCloseTo(3, 9);
+  });
+
+  it.each([0.6, 1.4, 2, 4])("notices within ten runs that a place became %d times slower", (factor) => {
+    const random = seededRandom(17);
+    const belief = speedBelief();
+    const noise = (): number => Math.exp(0.05 * gaussian(random));
+    for (let index = 0; index < 40; index++) belief.seen(10 * noise(), 10, index);
+    expect(belief.drifts).toBe(0);
+    for (let index = 0; index < 10; index++) belief.seen(10 * factor * noise(), 10, 40 + index);
+    expect(belief.drifts).toBe(1);
+    expect(meanOf(belief.ratio()) / factor).toBeGreaterThan(0.85);
+    expect(meanOf(belief.ratio()) / factor).toBeLessThan(1.15);
+  });
+
+  it("takes single outliers for outliers", () => {
+    const belief = speedBelief();
+    for (let index = 0; index < 60; index++) belief.seen(index % 12 === 11 ? 200 : 10, 10, index);
+    expect(belief.drifts).toBe(0);
+    expect(quantileOf(belief.ratio(), 0.5)).toBeCloseTo(1, 5);
+  });
+
+  it("never becomes anything but positive numbers", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.double(), fc.double())), (pairs) => {
+        const belief = speedBelief();
+        for (const [observed, profile] of pairs) belief.seen(observed, profile, 0);
+        for (const value of belief.ratio().values) expect(value > 0 && value < Infinity).toBe(true);
+      }),
+    );
+  });
+});

@@ -1,0 +1,44 @@
+import { expect, it } from "vitest";
+import { seededRandom } from "../base/index.ts";
+import { hedgeBudget } from "./hedge-budget.ts";
+
+it("drives the share of extra runs to its target when each gain is drawn at random", () => {
+  const random = seededRandom(31);
+  const budget = hedgeBudget();
+  let extras = 0;
+  const count = 20_000;
+  for (let index = 0; index < count; index++) {
+    const extraRun = budget.allows && random.next() * 1.5 > budget.price;
+    if (extraRun) {
+      budget.spend();
+      extras += 1;
+    }
+    budget.note({ extraRun, late: false });
+  }
+  expect(extras / count).toBeGreaterThan(0.11);
+  expect(extras / count).toBeLessThan(0.13);
+});
+
+it("refuses what goes beyond the limit and its burst, whatever the price says", () => {
+  const budget = hedgeBudget({ maxPrice: 0, burst: 5, limitRatio: 0.15 });
+  let extras = 0;
+  for (let index = 0; index < 1000; index++) {
+    const extraRun = budget.allows;
+    if (extraRun) {
+      budget.spend();
+      extras += 1;
+    }
+    budget.note({ extraRun, late: false });
+  }
+  expect(extras).toBeLessThanOrEqual(155);
+  expect(extras).toBeGreaterThanOrEqual(150);
+});
+
+it("makes late answers dearer when they come too often, and cheaper when they do not", () => {
+  const budget = hedgeBudget();
+  const before = budget.latePrice;
+  budget.note({ extraRun: false, late: true });
+  expect(budget.latePrice).toBeGreaterThan(before);
+  for (let index = 0; index < 10_000; index++) budget.note({ extraRun: false, late: false });
+  expect(budget.latePrice).toBe(0);
+});

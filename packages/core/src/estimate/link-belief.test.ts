@@ -1,0 +1,238 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { seededRandom } from "../base/index.ts";
+import { chanceBelow, meanOf, quantileOf } from "./estimate.ts";
+import { linkBelief } from "./link-belief.ts";
+import type { LinkLearner } from "./link.ts";
+import { linkModel, packetBytes } from "./rate-model.ts";
+
+const model = linkModel();
+const fresh = (): LinkLearner => linkBelief({ model });
+
+/** Sends a body over a link of one rate and tells what a client would see. Returns the instant of the last note. */
+function sendSteadily(
+  link: LinkLearner,
+  bytes: number,
+  bitsPerSecond: number,
+  startMs: number,
+  roundTripMs = 40,
+): number {
+  const note = link.sendStarted(bytes, "up", startMs);
+  const perPacketMs = (packetBytes * 8000) / bitsPerSecond;
+  const packets = Math.ceil(bytes / packetBytes);
+  let nowMs = startMs;
+  for (let packet = 1; packet <= packets; packet++) {
+    nowMs = startMs + roundTripMs + packet * perPacketMs;
+    note.progressed(Math.min(bytes, packet * packetBytes), nowMs);
+  }
+  note.ended(nowMs, true);
+  return nowMs;
+}
+
+describe("linkBelief", () => {
+  it("is a wide prior before any evidence and says so", () => {
+    const estimate = fresh().transferMs(100_000, "up", 0);
+    expect(estimate).toMatchObject({ origin: "prior", observedAtMs: -Infinity });
+    expect((estimate.values[14] ?? NaN) / (estimate.values[1] ?? NaN)).toBeGreaterThan(10);
+  });
+
+  it.each([0.3e6, 3e6, 30e6, 300e6])("learns a steady rate of %d bit/s from its own bodies", (rate) => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    let nowMs = 10;
+    for (let body = 0; body < 6; body++) nowMs = sendSteadily(link, rate / 20, rate, nowMs) + 100;
+    const bytes = rate / 8;
+    const estimate = link.transferMs(bytes, "up", nowMs);
+    expect(estimate.origin).toBe("measured");
+    // A second of link time and half a round trip, give or take what a link may do in a second.
+    expect(quantileOf(estimate, 0.5)).toBeGreaterThan(850);
+    expect(quantileOf(estimate, 0.5)).toBeLessThan(1250);
+    expect(chanceBelow(estimate, 600)).toBeLessThan(0.1);
+  });
+
+  it("takes longer for more bytes, and for what waits behind others", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    const nowMs = sendSteadily(link, 400_000, 8e6, 0) + 5;
+    let last = 0;
+    for (const bytes of [0, 1000, 20_000, 100_000, 600_000, 5_000_000]) {
+      const mean = meanOf(link.transferMs(bytes, "up", nowMs));
+      expect(mean).toBeGreaterThanOrEqual(last);
+      last = mean;
+    }
+    const alone = meanOf(link.transferMs(100_000, "up", nowMs));
+    link.sendStarted(500_000, "up", nowMs);
+    expect(meanOf(link.transferMs(100_000, "up", nowMs))).toBeGreaterThan(alone + 300);
+  });
+
+  it("grows less sure while idle, and takes idle time for no evidence of an outage", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    const nowMs = sendSteadily(link, 1_000_000, 8e6, 0);
+    const spread = (atMs: number): number => {
+      const { values } = link.transferMs(500_000, "up", atMs);
+      return (values[13] ?? NaN) / (values[2] ?? NaN);
+    };
+    const soon = spread(nowMs + 10);
+    const later = spread(nowMs + 60_000);
+    expect(later).toBeGreaterThan(soon * 1.5);
+    expect(spread(nowMs + 3_600_000)).toBeGreaterThan(later);
+    expect(quantileOf(link.transferMs(500_000, "up", nowMs + 3_600_000), 0.5)).toBeLessThan(3000);
+  });
+
+  it("takes silence while busy for an outage, and the first acknowledgement for its end", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    const nowMs = sendSteadily(link, 400_000, 8e6, 0);
+    const before = meanOf(link.transferMs(20_000, "up", nowMs));
+    const note = link.sendStarted(100_000, "up", nowMs);
+    const remaining = (atMs: number): number => meanOf(note.remainingMs(atMs));
+    const expected = remaining(nowMs + 1);
+    const silent = remaining(nowMs + 400);
+    const dead = remaining(nowMs + 20_000);
+    expect(silent).toBeGreaterThan(expected * 2);
+    expect(dead).toBeGreaterThan(silent * 2);
+    for (let packet = 1; packet <= 40; packet++)
+      note.progressed(packet * packetBytes, nowMs + 20_000 + packet * 1.46);
+    expect(remaining(nowMs + 20_070)).toBeLessThan(expected * 1.5);
+    note.progressed(100_000, nowMs + 20_150);
+    expect(remaining(nowMs + 20_150)).toBe(0);
+    expect(meanOf(link.transferMs(20_000, "up", nowMs + 20_200))).toBeLessThan(before * 2);
+  });
+
+  it("does not take the time until the first acknowledgement can be here for silence", () => {
+    const link = fresh();
+    link.roundTripSeen(200, 0);
+    const nowMs = sendSteadily(link, 400_000, 8e6, 0, 200);
+    const note = link.sendStarted(20_000, "up", nowMs);
+    const early = meanOf(note.remainingMs(nowMs + 1));
+    expect(meanOf(note.remainingMs(nowMs + 180))).toBeLessThan(early);
+  });
+
+  it("counts what a cancelled body leaves behind, until it has drained", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    const nowMs = sendSteadily(link, 400_000, 2e6, 0);
+    const alone = meanOf(link.transferMs(20_000, "up", nowMs));
+    link.sendStarted(500_000, "up", nowMs).ended(nowMs + 1, false);
+    // 64 kB at 2 Mbit/s take a quarter of a second.
+    expect(meanOf(link.transferMs(20_000, "up", nowMs + 1))).toBeGreaterThan(alone + 150);
+    expect(meanOf(link.transferMs(20_000, "up", nowMs + 3000))).toBeLessThan(alone + 100);
+  });
+
+  it("learns from whole exchanges where no acknowledgement comes, and takes nothing there for silence", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    let nowMs = 0;
+    for (let body = 0; body < 8; body++) {
+      const note = link.sendStarted(200_000, "up", nowMs, "none");
+      // 200 kB at 16 Mbit/s and a server that thinks for two seconds.
+      link.transferMs(1000, "up", nowMs + 1500);
+      note.ended(nowMs + 40 + 100 + 2000, true, 2000);
+      nowMs += 2500;
+    }
+    const estimate = link.transferMs(2_000_000, "up", nowMs);
+    expect(quantileOf(estimate, 0.5)).toBeGreaterThan(700);
+    expect(quantileOf(estimate, 0.5)).toBeLessThan(1500);
+  });
+
+  it("offers a probe only when idle, larger on a faster link, and rarely on a slow one", () => {
+    const fast = fresh();
+    const slow = fresh();
+    for (const link of [fast, slow]) link.roundTripSeen(40, 0);
+    const fastMs = sendSteadily(fast, 2_000_000, 100e6, 0);
+    const slowMs = sendSteadily(slow, 20_000, 0.3e6, 0);
+    expect(fast.probeBytes("up", fastMs + 10)).toBe(0);
+    expect(fast.probeBytes("up", fastMs + 400)).toBeGreaterThan(20 * packetBytes);
+    expect(slow.probeBytes("up", slowMs + 300)).toBe(0);
+    expect(slow.probeBytes("up", slowMs + 3000)).toBe(packetBytes);
+    fast.sendStarted(50_000, "up", fastMs + 400);
+    expect(fast.probeBytes("up", fastMs + 5000)).toBe(0);
+  });
+
+  it("stays sorted, finite and above 0 whatever it is told, in whatever order", () => {
+    const instants = fc.oneof(
+      fc.integer({ min: -1000, max: 200_000 }),
+      fc.constantFrom(NaN, Infinity, -Infinity),
+    );
+    const sizes = fc.oneof(fc.integer({ min: -10, max: 10_000_000 }), fc.constantFrom(NaN, Infinity, 0));
+    const notes = fc.record({
+      kind: fc.constantFrom("send", "progress", "end", "fail", "trip", "read", "probe"),
+      atMs: instants,
+      size: sizes,
+      which: fc.nat(9),
+      progress: fc.constantFrom("acknowledged" as const, "none" as const),
+    });
+    fc.assert(
+      fc.property(fc.array(notes, { maxLength: 40 }), (list) => {
+        const link = fresh();
+        const open: ReturnType<LinkLearner["sendStarted"]>[] = [];
+        for (const { kind, atMs, size, which, progress } of list) {
+          const note = open[which % Math.max(1, open.length)];
+          if (kind === "send")
+            open.push(link.sendStarted(size, which % 2 === 0 ? "up" : "down", atMs, progress));
+          if (kind === "progress") note?.progressed(size, atMs);
+          if (kind === "end") note?.ended(atMs, true, size);
+          if (kind === "fail") note?.ended(atMs, false);
+          if (kind === "trip") link.roundTripSeen(size, atMs);
+          if (kind === "probe") expect(link.probeBytes("up", atMs)).toBeGreaterThanOrEqual(0);
+          const read = kind === "read" && note ? note.remainingMs(atMs) : link.transferMs(size, "up", atMs);
+          read.values.forEach((value, index) => {
+            expect(Number.isFinite(value) && value >= 0).toBe(true);
+            if (index > 0) expect(value).toBeGreaterThanOrEqual(read.values[index - 1] ?? NaN);
+          });
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("repeated and shrinking acknowledgements change nothing", () => {
+    const tell = (repeat: boolean): Float64Array => {
+      const link = fresh();
+      link.roundTripSeen(40, 0);
+      const note = link.sendStarted(100_000, "up", 0);
+      note.progressed(20_000, 60);
+      if (repeat) {
+        note.progressed(20_000, 61);
+        note.progressed(500, 62);
+      }
+      note.progressed(100_000, 120);
+      note.progressed(100_000, 130);
+      return link.transferMs(50_000, "up", 200).values;
+    };
+    expect(tell(true)).toEqual(tell(false));
+  });
+
+  it("promises quantiles that hold on a link that behaves as the model says", () => {
+    const random = seededRandom(99);
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    // A rate that walks and sometimes stalls; bodies of 40 kB every half second.
+    let logRate = Math.log(0.5);
+    let below50 = 0;
+    let below90 = 0;
+    let sends = 0;
+    for (let nowMs = 0; sends < 600; sends++) {
+      const estimate = link.transferMs(40_000, "up", nowMs);
+      const note = link.sendStarted(40_000, "up", nowMs);
+      let atMs = nowMs;
+      for (let packet = 1; packet <= 28; packet++) {
+        logRate += 0.2 * Math.sqrt(0.004) * (random.next() + random.next() + random.next() - 1.5) * 2;
+        logRate = Math.max(-3, Math.min(2, logRate));
+        atMs += -Math.log(1 - random.next()) / Math.exp(logRate);
+        if (random.next() < 0.0012 * 4) atMs += -45 * Math.log(1 - random.next());
+        note.progressed(Math.min(40_000, packet * packetBytes), atMs + 40);
+      }
+      note.ended(atMs + 40, true);
+      const took = atMs + 20 - nowMs;
+      if (took <= quantileOf(estimate, 0.5)) below50 += 1;
+      if (took <= quantileOf(estimate, 0.9)) below90 += 1;
+      nowMs = Math.max(nowMs + 500, atMs + 60);
+    }
+    expect(below50 / sends).toBeGreaterThan(0.4);
+    expect(below50 / sends).toBeLessThan(0.68);
+    expect(below90 / sends).toBeGreaterThan(0.84);
+    expect(below90 / sends).toBeLessThan(0.98);
+  });
+});

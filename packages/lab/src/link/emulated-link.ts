@@ -1,0 +1,192 @@
+/**
+ * A link between two places on any Clock, virtual or real: each direction carries packets when its trace lets it, in the
+ * order in which they were handed over, and delivers them a one-way delay later.
+ */
+import { abortError, type Clock, type Direction, LongshoreError, type Random } from "@longshore/core";
+import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
+
+/** What makes a link. */
+export interface EmulatedLinkParts {
+  /** Capacity away from this place and towards it. */
+  readonly up: Trace;
+  readonly down: Trace;
+  /** One-way delay in milliseconds, and the largest random addition to it. Order is kept. */
+  readonly delayMs: number;
+  readonly jitterMs?: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Where in the traces the link begins; default 0. */
+  readonly traceOffsetMs?: number;
+  /** What a cancelled transfer leaves in buffers, to be carried although nobody wants it; default 64 kB. */
+  readonly clogBytes?: number;
+}
+
+/** What a sender wants to be told. */
+export interface CarryOptions {
+  readonly abort?: AbortSignal;
+  /** The far side has that many bytes, in all; told when it happens there. */
+  readonly arrived?: (bytes: number) => void;
+  /** The sender learns that the far side has that many bytes: the delay of the way back later. */
+  readonly acknowledged?: (bytes: number) => void;
+}
+
+/** A link in both directions. */
+export interface EmulatedLink {
+  /**
+   * Resolves when the last of `bytes` has arrived at the far end. An abort rejects at once with the call's own error; what
+   * had been handed to the link's buffers still passes. Stalls while the link is cut.
+   */
+  carry(bytes: number, direction: Direction, options?: CarryOptions): Promise<void>;
+  /** Nothing passes any more until `restore`. */
+  cut(): void;
+  restore(): void;
+  readonly isCut: boolean;
+  /** Bytes carried so far, in each direction. */
+  readonly carriedBytes: Readonly<Record<Direction, number>>;
+}
+
+interface Transfer {
+  readonly bytes: number;
+  readonly packets: number;
+  due: number;
+  passed: number;
+  cancelled: boolean;
+  readonly landed: (bytes: number, last: boolean) => void;
+}
+
+/** Packets that pass within this time share one event. */
+const quantumMs = 4;
+
+/** Makes a link. Same traces, seed and calls: same instants. */
+export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
+  const { clock, random, delayMs, jitterMs = 0, clogBytes = 65_536, traceOffsetMs = 0 } = parts;
+  const beganMs = clock.nowMs();
+  let isCut = false;
+
+  function side(trace: Trace) {
+    const queue: Transfer[] = [];
+    let position = 0;
+    let carried = 0;
+    let timer: Disposable | undefined;
+    let plannedPackets = 0;
+    let lastLandingMs = 0;
+    const traceNow = (): number => clock.nowMs() - beganMs + traceOffsetMs;
+
+    /** Schedules what passes next; the head of the queue is always under way while the link is whole. */
+    function pump(): void {
+      if (timer || isCut) return;
+      while (queue[0] && queue[0].passed >= queue[0].due) queue.shift();
+      const head = queue[0];
+      if (!head) return;
+      position = Math.max(position, trace.positionAt(traceNow()));
+      const within = Math.floor(trace.positionAt(traceNow() + quantumMs) - position);
+      plannedPackets = Math.max(1, Math.min(head.due - head.passed, within));
+      const atMs = trace.instantOf(position + plannedPackets);
+      if (atMs === Infinity) return;
+      timer = clock.timer(Math.max(0, atMs - traceNow()), () => {
+        timer = undefined;
+        pass(head, plannedPackets);
+        pump();
+      });
+    }
+
+    function pass(head: Transfer, packets: number): void {
+      position += packets;
+      head.passed += packets;
+      carried += packets * packetBytes;
+      if (head.cancelled) return;
+      const bytes = Math.min(head.bytes, head.passed * packetBytes);
+      const last = head.passed >= head.packets;
+      const landsMs = Math.max(lastLandingMs, clock.nowMs() + delayMs + random.next() * jitterMs);
+      lastLandingMs = landsMs;
+      clock.timer(landsMs - clock.nowMs(), () => head.landed(bytes, last));
+    }
+
+    /** Counts the packets that passed since the last event, before a plan is given up. */
+    function settle(): void {
+      const head = queue[0];
+      if (!timer || !head) return;
+      timer[Symbol.dispose]();
+      timer = undefined;
+      const passed = Math.min(plannedPackets, Math.floor(trace.positionAt(traceNow()) - position));
+      if (passed > 0) pass(head, passed);
+    }
+
+    return {
+      add(transfer: Transfer): void {
+        queue.push(transfer);
+        pump();
+      },
+      cancel(transfer: Transfer): void {
+        settle();
+        transfer.cancelled = true;
+        const left = Math.min(transfer.packets - transfer.passed, Math.floor(clogBytes / packetBytes));
+        transfer.due = transfer.passed + left;
+        pump();
+      },
+      settle,
+      pump,
+      carried: () => carried,
+    };
+  }
+
+  const sides = { up: side(parts.up), down: side(parts.down) };
+  return {
+    carry(bytes, direction, options = {}) {
+      const { abort, arrived, acknowledged } = options;
+      return new Promise((resolve, reject) => {
+        if (abort?.aborted) {
+          reject(abortError(abort, "transport"));
+          return;
+        }
+        const packets = packetsOf(bytes);
+        const transfer: Transfer = {
+          bytes,
+          packets,
+          due: packets,
+          passed: 0,
+          cancelled: false,
+          landed(total, last) {
+            if (transfer.cancelled) return;
+            arrived?.(total);
+            if (acknowledged) {
+              const backMs = delayMs + random.next() * jitterMs;
+              clock.timer(backMs, () => transfer.cancelled || acknowledged(total));
+            }
+            if (!last) return;
+            abort?.removeEventListener("abort", onAbort);
+            resolve();
+          },
+        };
+        const onAbort = (): void => {
+          sides[direction].cancel(transfer);
+          reject(
+            abort
+              ? abortError(abort, "transport")
+              : new LongshoreError("cancelled", "transport", "cancelled"),
+          );
+        };
+        abort?.addEventListener("abort", onAbort, { once: true });
+        sides[direction].add(transfer);
+      });
+    },
+    cut() {
+      if (isCut) return;
+      sides.up.settle();
+      sides.down.settle();
+      isCut = true;
+    },
+    restore() {
+      if (!isCut) return;
+      isCut = false;
+      sides.up.pump();
+      sides.down.pump();
+    },
+    get isCut() {
+      return isCut;
+    },
+    get carriedBytes() {
+      return { up: sides.up.carried(), down: sides.down.carried() };
+    },
+  };
+}

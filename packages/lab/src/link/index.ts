@@ -1,0 +1,2 @@
+export * from "./emulated-link.ts";
+export * from "./emulated-transport.ts";

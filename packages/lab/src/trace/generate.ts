@@ -1,0 +1,98 @@
+/**
+ * Made-up links, seeded and labelled synthetic: for tests, demos and first impressions. Their parameters copy the shape
+ * of recorded links (rate, spread, length and frequency of stalls), not any one of them.
+ */
+import { exponential, gaussian, type Random, seededRandom } from "@longshore/core";
+import { packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
+
+/** How a made-up link behaves. */
+export interface LinkShape {
+  readonly meanBitsPerSecond: number;
+  /** Standard deviation of the logarithm of the rate. */
+  readonly logSpread: number;
+  /** Time after which the rate has forgotten where it was, in milliseconds. */
+  readonly memoryMs: number;
+  /** Stalls: how often one begins while the link is on, and how long it lasts on average. */
+  readonly stallsPerSecond: number;
+  readonly stallMeanMs: number;
+  /** Stalls are cut off at this length; default 8 s. */
+  readonly stallMaxMs?: number;
+}
+
+/** Shapes with a name. */
+export const linkShapes: {
+  readonly steady: LinkShape;
+  readonly wifi: LinkShape;
+  readonly thin: LinkShape;
+  readonly stalling: LinkShape;
+  readonly drive3g: LinkShape;
+} = {
+  /** A wire: 50 Mbit/s, hardly moving. */
+  steady: { meanBitsPerSecond: 50e6, logSpread: 0.02, memoryMs: 1000, stallsPerSecond: 0, stallMeanMs: 0 },
+  /** Good Wi-Fi: fast, moving within a factor of two, with short pauses when others send. */
+  wifi: { meanBitsPerSecond: 80e6, logSpread: 0.35, memoryMs: 300, stallsPerSecond: 0.5, stallMeanMs: 25 },
+  /** A thin uplink, as of a slow home line: 1.5 Mbit/s. */
+  thin: { meanBitsPerSecond: 1.5e6, logSpread: 0.15, memoryMs: 2000, stallsPerSecond: 0, stallMeanMs: 0 },
+  /** An LTE-like uplink: 8 Mbit/s on average, wide swings, stalls of a second or so. */
+  stalling: {
+    meanBitsPerSecond: 8e6,
+    logSpread: 0.7,
+    memoryMs: 2500,
+    stallsPerSecond: 0.06,
+    stallMeanMs: 900,
+  },
+  /** A 3G uplink in a moving car: 1 Mbit/s, stalls of seconds. */
+  drive3g: {
+    meanBitsPerSecond: 1e6,
+    logSpread: 0.4,
+    memoryMs: 4000,
+    stallsPerSecond: 0.03,
+    stallMeanMs: 2500,
+  },
+};
+
+const stepMs = 20;
+
+/**
+ * A link of that shape: the log-rate is an Ornstein-Uhlenbeck process in steps of 20 ms, packets leave as a Poisson
+ * process of that rate (below 40 Mbit/s) or as the rate itself (above, where packets are too many to count), stalls are
+ * exponential. Same shape, seed and length: same trace.
+ */
+export function syntheticTrace(
+  shape: LinkShape,
+  seed: number,
+  lengthMs = 120_000,
+  name = "synthetic link",
+): Trace {
+  const random = seededRandom(seed);
+  const entries = rateWalk(shape, lengthMs, random);
+  const label = `${name} (synthetic, seed ${seed})`;
+  const rates = rateTrace(label, entries, lengthMs, "synthetic");
+  if (shape.meanBitsPerSecond > 40e6) return rates;
+  const atMs: number[] = [];
+  for (let position = exponential(random, 1); position < rates.packets; position += exponential(random, 1)) {
+    atMs.push(rates.instantOf(position));
+  }
+  atMs.push(lengthMs);
+  return packetTrace(label, Float64Array.from(atMs), "synthetic");
+}
+
+function rateWalk(shape: LinkShape, lengthMs: number, random: Random): readonly RateEntry[] {
+  const keep = Math.exp(-stepMs / shape.memoryMs);
+  const noise = shape.logSpread * Math.sqrt(1 - keep * keep);
+  // The mean of a log-normal lies above its median by half the variance.
+  const median = shape.meanBitsPerSecond * Math.exp(-(shape.logSpread ** 2) / 2);
+  let level = shape.logSpread * gaussian(random);
+  let stalledMs = 0;
+  const entries: RateEntry[] = [];
+  for (let fromMs = 0; fromMs < lengthMs; fromMs += stepMs) {
+    level = keep * level + noise * gaussian(random);
+    if (stalledMs <= 0 && random.next() < 1 - Math.exp((-shape.stallsPerSecond * stepMs) / 1000)) {
+      stalledMs = Math.min(shape.stallMaxMs ?? 8000, exponential(random, shape.stallMeanMs));
+    }
+    const onRatio = Math.max(0, 1 - Math.max(0, stalledMs) / stepMs);
+    stalledMs -= stepMs;
+    entries.push({ fromMs, bitsPerSecond: median * Math.exp(level) * onRatio });
+  }
+  return entries;
+}

@@ -1,0 +1,109 @@
+import { abortError, type Call, type Clock, LongshoreError } from "@longshore/core";
+
+/** Slots that work one request each, in the order of arrival. */
+export interface Slots {
+  /**
+   * Waits for a slot and holds it for what `serviceMs` says when it begins. Resolves with wait and service times. An
+   * abort in the queue leaves it; an abort in service rejects at once, but the slot stays taken: a run cannot be cancelled.
+   * Rejects with `queue-full` above the limit.
+   */
+  work(
+    serviceMs: () => number,
+    call: Call,
+  ): Promise<{ readonly queueMs: number; readonly serviceMs: number }>;
+  /** Expected wait of a request that comes now. */
+  waitMs(): number;
+  /** Accepted and not finished. */
+  readonly inFlight: number;
+  /** Share of the slots that are busy now. */
+  readonly busyRatio: number;
+}
+
+interface Waiting {
+  readonly sinceMs: number;
+  readonly serviceMs: () => number;
+  readonly call: Call;
+  readonly begin: (queueMs: number, serviceMs: number) => void;
+  readonly leave: () => void;
+}
+
+/** `count` slots with a bounded queue. The mean of past services stands for what waits. */
+export function fifoSlots(options: {
+  readonly clock: Clock;
+  readonly count: number;
+  readonly maxQueue?: number;
+}): Slots {
+  const { clock, count, maxQueue = 1000 } = options;
+  const queue: Waiting[] = [];
+  const busyUntilMs = new Set<{ untilMs: number }>();
+  let meanServiceMs = 0;
+
+  function fill(): void {
+    while (busyUntilMs.size < count) {
+      const next = queue.shift();
+      if (!next) return;
+      const nowMs = clock.nowMs();
+      const serviceMs = next.serviceMs();
+      meanServiceMs = meanServiceMs === 0 ? serviceMs : meanServiceMs + 0.1 * (serviceMs - meanServiceMs);
+      const held = { untilMs: nowMs + serviceMs };
+      busyUntilMs.add(held);
+      next.begin(nowMs - next.sinceMs, serviceMs);
+      clock.timer(serviceMs, () => {
+        busyUntilMs.delete(held);
+        fill();
+      });
+    }
+  }
+
+  return {
+    work(serviceMs, call) {
+      if (queue.length >= maxQueue) {
+        return Promise.reject(
+          new LongshoreError(
+            "queue-full",
+            "admission",
+            `${queue.length} requests wait already; the limit is ${maxQueue}`,
+          ),
+        );
+      }
+      return new Promise((resolve, reject) => {
+        if (call.abort.aborted) {
+          reject(abortError(call.abort, "queue"));
+          return;
+        }
+        const waiting: Waiting = {
+          sinceMs: clock.nowMs(),
+          serviceMs,
+          call,
+          begin(queueMs, tookMs) {
+            clock.timer(tookMs, () => {
+              call.abort.removeEventListener("abort", waiting.leave);
+              resolve({ queueMs, serviceMs: tookMs });
+            });
+          },
+          leave() {
+            const at = queue.indexOf(waiting);
+            if (at >= 0) queue.splice(at, 1);
+            reject(abortError(call.abort, at >= 0 ? "queue" : "execute"));
+          },
+        };
+        call.abort.addEventListener("abort", waiting.leave, { once: true });
+        queue.push(waiting);
+        fill();
+      });
+    },
+    waitMs() {
+      if (busyUntilMs.size < count) return 0;
+      const nowMs = clock.nowMs();
+      let first = Infinity;
+      for (const { untilMs } of busyUntilMs) first = Math.min(first, untilMs - nowMs);
+      return Math.max(0, first) + (queue.length * meanServiceMs) / count;
+    },
+    get inFlight() {
+      return queue.length + busyUntilMs.size;
+    },
+    get busyRatio() {
+      return busyUntilMs.size / count;
+    },
+  };
+}

@@ -1,0 +1,289 @@
+/**
+ * A place that charges measured times instead of computing: requests cross an emulated link, wait for a slot, hold it for
+ * what the profile says and come back. Faults can be switched on while it runs. It answers with blank tensors of the right
+ * shapes, or with what `compute` says, so that right answers can be told from wrong ones.
+ */
+import {
+  type Call,
+  checkCall,
+  childCall,
+  type Clock,
+  type Endpoint,
+  type EndpointInfo,
+  type InferenceRequest,
+  type InferenceResponse,
+  type LinkLearner,
+  type LoadReport,
+  LongshoreError,
+  type ModelKnowledge,
+  type Offer,
+  type OfferQuery,
+  type Progress,
+  type Random,
+  segmentKey,
+  sleep,
+  type Tensors,
+} from "@longshore/core";
+import type { EmulatedLink } from "../link/index.ts";
+import { fifoSlots } from "./service.ts";
+import { blankTensors, bucketOf, crossingWireBytes, cutOf, segmentMs } from "./profile-times.ts";
+import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
+
+/** What can be wrong with a place. All may change while it runs. */
+export interface Faults {
+  /** Connections are refused, and what is under way breaks. */
+  down: boolean;
+  /** Requests are taken and never answered. */
+  hang: boolean;
+  /** Runs take this many times longer than offered. */
+  slowFactor: number;
+  /** Offers promise this share of the honest time: 0.01 is a black hole. */
+  promiseFactor: number;
+  /** Answers have wrong names and shapes. */
+  garbage: boolean;
+  /** Share of requests that fail at random with `run-failed`. */
+  failRatio: number;
+}
+
+/** What a simulated place consists of. */
+export interface SimulatedEndpointParts {
+  readonly info: EndpointInfo;
+  readonly models: readonly SimulatedModel[];
+  readonly clock: Clock;
+  readonly random: Random;
+  /** How many times faster than the profile's machine; default 1. */
+  readonly speed?: number;
+  /** Requests that run at once; default 1. */
+  readonly instances?: number;
+  /** Requests that may wait; default 1000. */
+  readonly maxQueue?: number;
+  /** Spread of service times around the profile, as a standard deviation of the logarithm; default 0.05. */
+  readonly logSpread?: number;
+  /** What lies between the caller and it; undefined for a place in the caller's own process. */
+  readonly link?: EmulatedLink;
+  /** Told of transfers and round trips, as `oipEndpoint` tells it. */
+  readonly learner?: LinkLearner;
+  /** How long an offer holds; default 5 s. */
+  readonly offersLastMs?: number;
+  readonly faults?: Partial<Faults>;
+}
+
+/** A simulated place, and its switches. */
+export interface SimulatedEndpoint extends Endpoint {
+  readonly faults: Faults;
+  load(): LoadReport;
+  /** Requests accepted so far, and how they ended. */
+  readonly counts: { readonly accepted: number; readonly answered: number; readonly failed: number };
+}
+
+/** Bytes of a request or reply besides its tensors. */
+const envelopeBytes = 400;
+
+/** Makes a place. Same parts, seed and calls: same answers at the same instants. */
+export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
+  const { info, clock, random, speed = 1, instances = 1, logSpread = 0.05, link, learner } = parts;
+  let down = parts.faults?.down ?? false;
+  /** Breaks what is under way when the place goes down. */
+  const underWay = new Set<(error: LongshoreError) => void>();
+  const faults: Faults = {
+    hang: false,
+    slowFactor: 1,
+    promiseFactor: 1,
+    garbage: false,
+    failRatio: 0,
+    ...parts.faults,
+    get down() {
+      return down;
+    },
+    set down(value) {
+      down = value;
+      if (!down) return;
+      const error = new LongshoreError("no-answer", "transport", `the connection to ${info.id} broke`);
+      underWay.forEach((stop) => stop(error));
+    },
+  };
+  const slots = fifoSlots({ clock, count: instances, maxQueue: parts.maxQueue ?? 1000 });
+  const counts = { accepted: 0, answered: 0, failed: 0 };
+  let closed = false;
+
+  function find(model: string, version: string | undefined): SimulatedModel | undefined {
+    return parts.models.find(
+      ({ description }) =>
+        description.name === model && (version === undefined || description.version === version),
+    );
+  }
+
+  function load(): LoadReport {
+    return {
+      atMs: clock.nowMs(),
+      cpuRatio: slots.busyRatio,
+      inFlight: slots.inFlight,
+      queueMs: slots.waitMs(),
+    };
+  }
+
+  function terms(): OfferTerms {
+    return {
+      info,
+      nowMs: clock.nowMs(),
+      queueMs: slots.waitMs() * faults.promiseFactor,
+      slowness: faults.promiseFactor / speed,
+      lastMs: parts.offersLastMs ?? 5000,
+    };
+  }
+
+  /** Carries bytes and tells the learner, or does nothing where there is no link. */
+  async function cross(
+    bytes: number,
+    direction: "up" | "down",
+    call: Call,
+    progress?: Progress,
+  ): Promise<void> {
+    if (!link) return;
+    const note = learner?.sendStarted(bytes, direction, clock.nowMs());
+    let complete = false;
+    try {
+      await link.carry(bytes, direction, {
+        abort: call.abort,
+        ...(direction === "up"
+          ? {
+              acknowledged(total) {
+                note?.progressed(total, clock.nowMs());
+                if (total > envelopeBytes) progress?.acknowledged(total - envelopeBytes);
+                // The last acknowledgement comes after the bytes have arrived, while the peer is at work already.
+                if (total >= bytes) note?.ended(clock.nowMs(), true);
+              },
+            }
+          : { arrived: (total) => note?.progressed(total, clock.nowMs()) }),
+      });
+      complete = true;
+    } finally {
+      if (!complete || direction === "down") note?.ended(clock.nowMs(), complete);
+    }
+  }
+
+  function refuseWhenDown(): void {
+    if (closed || down)
+      throw new LongshoreError("unreachable", "transport", `${info.id} refuses connections`);
+  }
+
+  async function serve(
+    request: InferenceRequest,
+    model: SimulatedModel,
+    call: Call,
+    progress: Progress | undefined,
+  ): Promise<InferenceResponse> {
+    const { segment, codecs } = request;
+    const features = model.featuresOf?.(request) ?? { bytes: inputBytes(request) };
+    const bucket = bucketOf(model.profile, segment.variant, features);
+    const startedMs = clock.nowMs();
+    const sentBytes =
+      envelopeBytes + crossingWireBytes(cutOf(bucket, segment.from), codecs, inputBytes(request));
+    await cross(sentBytes, "up", call, progress);
+    const arrivedMs = clock.nowMs();
+    if (faults.hang) await sleep(clock, Infinity, call.abort);
+    checkCall(call, clock, "admission");
+    if (random.next() < faults.failRatio)
+      throw new LongshoreError("run-failed", "execute", "a run failed at random");
+    const draw = random.next();
+    const noise = Math.exp(logSpread * (random.next() + random.next() + random.next() - 1.5) * 2);
+    const times = segmentMs(bucket, segment);
+    const service = (): number => {
+      const base = times[Math.min(times.length - 1, Math.floor(draw * times.length))] ?? 0;
+      return (base * noise * faults.slowFactor) / speed;
+    };
+    const { queueMs, serviceMs } = await slots.work(service, call);
+    const right = model.compute
+      ? await model.compute(request)
+      : blankTensors(cutOf(bucket, segment.to).cut.crossing);
+    const outputs: Tensors = faults.garbage ? new Map() : right;
+    const report = load();
+    let receivedBytes = envelopeBytes;
+    for (const tensor of outputs.values()) receivedBytes += tensor.bytes.byteLength;
+    const doneMs = clock.nowMs();
+    await cross(receivedBytes, "down", call);
+    const networkMs = clock.nowMs() - doneMs + (arrivedMs - startedMs);
+    if (link && sentBytes < 8192 && receivedBytes < 8192) learner?.roundTripSeen(networkMs, clock.nowMs());
+    const megabytes = link ? (sentBytes + receivedBytes) / 1e6 : 0;
+    return {
+      outputs,
+      account: {
+        endpoint: info.id,
+        zone: info.zone,
+        segment,
+        stages: [
+          ...(link ? [{ stage: "network" as const, name: info.id, tookMs: networkMs }] : []),
+          { stage: "queue", name: segment.model, tookMs: queueMs },
+          { stage: "run", name: segment.model, tookMs: serviceMs },
+        ],
+        sentBytes: link ? sentBytes : 0,
+        receivedBytes: link ? receivedBytes : 0,
+        energy: { millijoules: info.rates.activeWatts * serviceMs, label: "estimated" },
+        costMicros:
+          (info.rates.microsPerSecond * serviceMs) / 1000 + info.rates.microsPerMegabyte * megabytes,
+        forwarded: [],
+      },
+      load: report,
+    };
+  }
+
+  return {
+    info,
+    faults,
+    counts,
+    load,
+    async describe(model, version, call): Promise<ModelKnowledge | undefined> {
+      refuseWhenDown();
+      checkCall(call, clock, "resolve");
+      const found = find(model, version);
+      await cross(envelopeBytes, "up", call);
+      await cross(envelopeBytes, "down", call);
+      return found && { description: found.description, profile: found.profile };
+    },
+    async offers(query: OfferQuery, call): Promise<readonly Offer[]> {
+      refuseWhenDown();
+      checkCall(call, clock, "resolve");
+      await cross(envelopeBytes, "up", call);
+      const model = find(query.model, query.version);
+      const offers = model ? offersOf(model, query.features, terms()) : [];
+      await cross(envelopeBytes, "down", call);
+      return offers;
+    },
+    async infer(request, call, progress) {
+      refuseWhenDown();
+      checkCall(call, clock, "admission");
+      const { segment } = request;
+      const model = find(segment.model, segment.version);
+      if (!model)
+        throw new LongshoreError(
+          "unknown-model",
+          "resolve",
+          `${info.id} does not serve ${segmentKey(segment)}`,
+        );
+      counts.accepted += 1;
+      using child = childCall(call);
+      underWay.add(child.cancel);
+      try {
+        const response = await serve(request, model, child.call, progress);
+        counts.answered += 1;
+        return response;
+      } catch (thrown) {
+        counts.failed += 1;
+        throw LongshoreError.from(thrown, "execute", `running ${segmentKey(segment)}`);
+      } finally {
+        underWay.delete(child.cancel);
+      }
+    },
+    close() {
+      closed = true;
+      return Promise.resolve();
+    },
+  };
+}
+
+function inputBytes(request: InferenceRequest): number {
+  let bytes = 0;
+  for (const input of request.inputs.values())
+    bytes += "bytes" in input ? input.bytes.byteLength : input.byteLength;
+  return bytes;
+}

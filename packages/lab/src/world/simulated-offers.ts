@@ -1,0 +1,94 @@
+import {
+  endCut,
+  type EndpointInfo,
+  estimateOf,
+  type Features,
+  type InferenceRequest,
+  meanOf,
+  type ModelDescription,
+  type Offer,
+  type Profile,
+  scale,
+  type Segment,
+  shift,
+  startCut,
+  type Tensors,
+} from "@longshore/core";
+import { bucketOf, segmentMs } from "./profile-times.ts";
+
+/** A model that a simulated place serves. */
+export interface SimulatedModel {
+  readonly description: ModelDescription;
+  readonly profile: Profile;
+  /** What it answers; default: blank tensors of the right shapes. */
+  readonly compute?: (request: InferenceRequest) => Tensors | Promise<Tensors>;
+  /** Features of a request's input, for the profile's buckets; default: its bytes. */
+  readonly featuresOf?: (request: InferenceRequest) => Features;
+}
+
+/** The whole of a model as a segment, in its default variant unless another is named. */
+export function wholeSegment(description: ModelDescription, variant?: string): Segment {
+  const { name: model, version, digest, variants } = description;
+  const chosen = variant ?? variants[0]?.name ?? "default";
+  return { model, version, digest, variant: chosen, from: startCut, to: endCut };
+}
+
+/** What a place promises at a moment. */
+export interface OfferTerms {
+  readonly info: EndpointInfo;
+  readonly nowMs: number;
+  readonly queueMs: number;
+  /** Promised time over profiled time. */
+  readonly slowness: number;
+  readonly lastMs: number;
+}
+
+/** Offers for every head and tail of the profile's cuts, the whole included, in every variant that the tier may hold. */
+export function offersOf(
+  model: SimulatedModel,
+  features: Features | undefined,
+  terms: OfferTerms,
+): readonly Offer[] {
+  const { info, nowMs, queueMs, slowness, lastMs } = terms;
+  const { description, profile } = model;
+  const offers: Offer[] = [];
+  for (const variant of description.variants) {
+    if (variant.tiers !== undefined && !variant.tiers.includes(info.tier)) continue;
+    const all = profile.variants.find((one) => one.variant === variant.name)?.buckets ?? [];
+    const buckets = features && all.length > 0 ? [bucketOf(profile, variant.name, features)] : all;
+    for (const bucket of buckets) {
+      const inner = bucket.cuts.map(({ cut }) => cut.id).filter((id) => id !== startCut && id !== endCut);
+      const ends = [
+        { from: startCut, to: endCut },
+        ...inner.flatMap((id) => [
+          { from: startCut, to: id },
+          { from: id, to: endCut },
+        ]),
+      ];
+      for (const { from, to } of ends) {
+        const run = scale(
+          estimateOf(segmentMs(bucket, { from, to }), { observedAtMs: nowMs, origin: "told" }),
+          slowness,
+        );
+        const runMs = meanOf(run);
+        offers.push({
+          segment: { ...wholeSegment(description, variant.name), from, to },
+          path: [info.id],
+          zones: [info.zone],
+          trust: info.trust,
+          completionMs: shift(run, queueMs),
+          queueMs,
+          energyMillijoules: info.rates.activeWatts * runMs,
+          costMicros: (info.rates.microsPerSecond * runMs) / 1000,
+          agreementRatio: variant.agreementRatio,
+          ...(variant.accuracyRatio === undefined ? {} : { accuracyRatio: variant.accuracyRatio }),
+          upTo: bucket.upTo,
+          codecs: info.codecs,
+          expiresAtMs: nowMs + lastMs,
+          origin: "promised",
+        });
+      }
+    }
+  }
+  return offers;
+}
