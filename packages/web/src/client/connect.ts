@@ -1,0 +1,160 @@
+import {
+  type Call,
+  type CodecId,
+  type CodecSet,
+  type Clock,
+  type Endpoint,
+  type EndpointInfo,
+  endCut,
+  type InferenceResponse,
+  type Inputs,
+  LongshoreError,
+  type ModelDescription,
+  oipEndpoint,
+  type Random,
+  randomId,
+  type Rules,
+  silentObserver,
+  startCut,
+  type Transport,
+} from "@longshore/core";
+import { ensureDisposal, systemClock, systemRandom } from "../device/index.ts";
+import { fetchTransport } from "../http/index.ts";
+import { toTensors } from "./inputs.ts";
+
+/** How a remote client talks to its server. Everything is optional. */
+export interface ConnectOptions {
+  /** The server speaks only the plain Open Inference Protocol (Triton, KServe, MLServer). Default false. */
+  readonly plain?: boolean;
+  /** `json` for servers without the binary tensor extension. Default `binary`. */
+  readonly wire?: "binary" | "json";
+  /** Codecs that inputs may be sent in. Default: none but raw. */
+  readonly codecs?: CodecSet;
+  /** Sent with every request, such as credentials. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Default: `fetch`. */
+  readonly transport?: Transport;
+}
+
+/** What one call may demand. */
+export interface RemoteLimits {
+  /** From now, in milliseconds. */
+  readonly deadlineMs?: number;
+  readonly version?: string;
+  readonly variant?: string;
+  readonly rules?: Rules;
+  readonly abort?: AbortSignal;
+  /** Codec for each input that shall not travel raw. */
+  readonly codecs?: Readonly<Record<string, CodecId>>;
+}
+
+/** A client that runs nothing itself. */
+export interface RemoteClient {
+  /** Throws LongshoreError. Inputs are what an app holds, or tensors; they are borrowed until the answer is here. */
+  infer(model: string, inputs: Inputs, limits?: RemoteLimits): Promise<InferenceResponse>;
+  /** Throws `unknown-model`. Asked once per model and version, then remembered. */
+  describe(model: string, version?: string): Promise<ModelDescription>;
+  close(): Promise<void>;
+}
+
+function infoOf(address: string, plain: boolean, codecs: CodecSet): EndpointInfo {
+  return {
+    id: new URL(address).host,
+    tier: "cloud",
+    zone: "unknown",
+    trust: "none",
+    address,
+    codecs: ["raw", ...codecs.keys()],
+    state: plain ? "resident" : "movable",
+    offers: !plain,
+    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+  };
+}
+
+class Remote implements RemoteClient {
+  readonly #endpoint: Endpoint;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #descriptions = new Map<string, Promise<ModelDescription>>();
+
+  constructor(endpoint: Endpoint, clock: Clock, random: Random) {
+    this.#endpoint = endpoint;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  async infer(model: string, inputs: Inputs, limits: RemoteLimits = {}): Promise<InferenceResponse> {
+    const call = this.#call(limits);
+    const description = await this.describe(model, limits.version);
+    const variant = limits.variant ?? description.variants[0]?.name ?? "default";
+    const { version, digest } = description;
+    return this.#endpoint.infer(
+      {
+        segment: { model, version, digest, variant, from: startCut, to: endCut },
+        inputs: toTensors(inputs, description.inputs),
+        codecs: limits.codecs ?? {},
+      },
+      call,
+    );
+  }
+
+  describe(model: string, version?: string): Promise<ModelDescription> {
+    const key = JSON.stringify([model, version]);
+    const known = this.#descriptions.get(key);
+    if (known) return known;
+    const asked = this.#ask(model, version);
+    this.#descriptions.set(key, asked);
+    // A failure is not remembered: the server may be there next time.
+    asked.catch(() => this.#descriptions.delete(key));
+    return asked;
+  }
+
+  close(): Promise<void> {
+    return this.#endpoint.close();
+  }
+
+  async #ask(model: string, version: string | undefined): Promise<ModelDescription> {
+    const knowledge = await this.#endpoint.describe(model, version, this.#call({}));
+    if (knowledge) return knowledge.description;
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      `${this.#endpoint.info.id} serves no model '${model}'`,
+    );
+  }
+
+  #call({ deadlineMs, rules, abort }: RemoteLimits): Call {
+    return {
+      id: randomId(this.#random),
+      abort: abort ?? new AbortController().signal,
+      deadlineMs: deadlineMs === undefined ? Infinity : this.#clock.nowMs() + deadlineMs,
+      tenant: "local",
+      rules: rules ?? { dataClass: "unstated", leastTrust: "none" },
+      path: [],
+    };
+  }
+}
+
+/**
+ * A client of one server, for pages that only ever run models there: no engine, no planner, a few kilobytes. Connects to
+ * nothing yet; the first call does.
+ */
+export function connect(address: string, options: ConnectOptions = {}): RemoteClient {
+  ensureDisposal();
+  const clock = options.clock ?? systemClock();
+  const random = options.random ?? systemRandom();
+  const codecs: CodecSet = options.codecs ?? new Map();
+  const endpoint = oipEndpoint({
+    info: infoOf(address, options.plain ?? false, codecs),
+    transport: options.transport ?? fetchTransport({ address, clock }),
+    codecs,
+    clock,
+    random,
+    observer: silentObserver,
+    ...(options.wire ? { wire: options.wire } : {}),
+    ...(options.headers ? { headers: options.headers } : {}),
+  });
+  return new Remote(endpoint, clock, random);
+}

@@ -1,0 +1,1 @@
+export { connect, type ConnectOptions, type RemoteClient, type RemoteLimits } from "./connect.ts";

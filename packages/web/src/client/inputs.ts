@@ -1,0 +1,54 @@
+import {
+  bytesOf,
+  bytesTensor,
+  elementBytes,
+  type Inputs,
+  LongshoreError,
+  type PortSpec,
+  renamed,
+  type Tensor,
+  tensorOf,
+  type Tensors,
+} from "@longshore/core";
+
+function invalid(message: string): LongshoreError {
+  return new LongshoreError("invalid-input", "resolve", message);
+}
+
+/** The declared shape with its one unknown size (if any) set so that it holds `count` elements. */
+function fitted(spec: PortSpec, count: number): readonly number[] {
+  const known = spec.shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
+  // Of several unknown sizes the leading ones are batches of one; the last takes what is left.
+  const last = spec.shape.lastIndexOf(-1);
+  return spec.shape.map((size, axis) => (size !== -1 ? size : axis === last ? count / known : 1));
+}
+
+function toTensor(value: Inputs[string], spec: PortSpec): Tensor {
+  const { name, datatype } = spec;
+  if (typeof value === "object" && "spec" in value) return renamed(value, name);
+  if (datatype === "BYTES") {
+    if (value instanceof Float32Array) throw invalid(`${name} takes bytes or text, not numbers`);
+    const elements = value instanceof Uint8Array || typeof value === "string" ? [value] : value;
+    return bytesTensor(name, elements, fitted(spec, elements.length));
+  }
+  const numbers = value instanceof Float32Array ? datatype === "FP32" : value instanceof Uint8Array;
+  if (!numbers) throw invalid(`${name} takes ${datatype}; hand it over as a tensor`);
+  const bytes = bytesOf(value as Float32Array | Uint8Array);
+  return tensorOf(name, datatype, fitted(spec, bytes.byteLength / elementBytes(datatype)), bytes);
+}
+
+/** What an app holds as the tensors that a model takes. Throws `invalid-input` or `body-mismatch`, naming the input. */
+export function toTensors(inputs: Inputs, ports: readonly PortSpec[]): Tensors {
+  const tensors = new Map<string, Tensor>();
+  for (const [name, value] of Object.entries(inputs)) {
+    const spec = ports.find((port) => port.name === name);
+    if (!spec) {
+      throw invalid(
+        `the model takes no input ${name}; it takes ${ports.map((port) => port.name).join(", ")}`,
+      );
+    }
+    tensors.set(name, toTensor(value, spec));
+  }
+  for (const { name } of ports) if (!tensors.has(name)) throw invalid(`the input ${name} is missing`);
+  return tensors;
+}

@@ -1,0 +1,14 @@
+import type { Random } from "@longshore/core";
+
+/** The browser's randomness, 53 bits for each draw. */
+export function systemRandom(): Random {
+  const words = new Uint32Array(2);
+  return {
+    next() {
+      crypto.getRandomValues(words);
+      const high = (words[0] ?? 0) >>> 5;
+      const low = (words[1] ?? 0) >>> 6;
+      return (high * 2 ** 26 + low) / 2 ** 53;
+    },
+  };
+}

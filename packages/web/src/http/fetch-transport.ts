@@ -1,0 +1,195 @@
+import {
+  abortError,
+  type Call,
+  type Clock,
+  LongshoreError,
+  type Transport,
+  type WireBody,
+  type WireRequest,
+  type WireResponse,
+} from "@longshore/core";
+
+/** Where a transport leads, and what it tolerates on the way. */
+export interface FetchTransportOptions {
+  /** `http(s)://host:port`, with a base path where a gateway wants one. */
+  readonly address: string;
+  readonly clock: Clock;
+  /** Default: the platform's own. */
+  readonly fetch?: typeof fetch;
+  /** Time in which nothing comes, in milliseconds. Default 60,000. */
+  readonly idleTimeoutMs?: number;
+  /** Default 64 MiB. */
+  readonly maxReplyBytes?: number;
+}
+
+/** Node.js says why a fetch failed; browsers do not, so that pages cannot map networks. */
+const brokenAfterConnecting: readonly string[] = ["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"];
+
+function failure(thrown: unknown, address: string): LongshoreError {
+  if (LongshoreError.is(thrown)) return thrown;
+  const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : undefined;
+  const code = cause && "code" in cause ? String(cause.code) : "";
+  const broken = brokenAfterConnecting.includes(code);
+  return new LongshoreError(
+    broken ? "no-answer" : "unreachable",
+    "transport",
+    broken
+      ? `${address} did not answer: ${code}`
+      : `no connection to ${address} ${code && `(${code})`}`.trim(),
+    { cause: thrown },
+  );
+}
+
+/** A body as fetch takes it: parts stay parts. */
+async function fetchBody(request: WireRequest): Promise<Blob | undefined> {
+  if (request.method === "GET" || request.method === "HEAD") return undefined;
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  // Tensors are never backed by shared memory, so their buffers are what a Blob takes.
+  const add = (part: Uint8Array): void => void parts.push(part as Uint8Array<ArrayBuffer>);
+  // Browsers stream request bodies over HTTP/2 only, so a stream is gathered first.
+  if (request.body.kind === "parts") request.body.parts.forEach(add);
+  else for await (const part of request.body.read()) add(part);
+  return new Blob(parts);
+}
+
+/** One exchange: what may end it, and what it then ends with. */
+class Exchange {
+  readonly #controller = new AbortController();
+  readonly #call: Call;
+  readonly #clock: Clock;
+  readonly #idleMs: number;
+  readonly #address: string;
+  readonly #onAbort = (): void => this.#end(abortError(this.#call.abort, "transport"));
+  #failure: LongshoreError | undefined;
+  #timer: Disposable | undefined;
+
+  constructor(call: Call, clock: Clock, idleMs: number, address: string) {
+    this.#call = call;
+    this.#clock = clock;
+    this.#idleMs = idleMs;
+    this.#address = address;
+    call.abort.addEventListener("abort", this.#onAbort, { once: true });
+    this.moved();
+  }
+
+  get abort(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Something came: silence begins anew. */
+  moved(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = this.#clock.timer(this.#idleMs, () =>
+      this.#end(
+        new LongshoreError(
+          "no-answer",
+          "transport",
+          `${this.#address} did not answer: nothing came for ${this.#idleMs} ms`,
+        ),
+      ),
+    );
+  }
+
+  #end(error: LongshoreError): void {
+    this.#failure ??= error;
+    this.#controller.abort(error);
+  }
+
+  /** It is over, well or not. Returns what a failure means. */
+  over(thrown?: unknown, whileReading = false): LongshoreError {
+    this.#timer?.[Symbol.dispose]();
+    this.#call.abort.removeEventListener("abort", this.#onAbort);
+    if (this.#failure) return this.#failure;
+    if (whileReading && !LongshoreError.is(thrown)) {
+      return new LongshoreError("no-answer", "transport", `the reply of ${this.#address} broke off`, {
+        cause: thrown,
+      });
+    }
+    return failure(thrown, this.#address);
+  }
+}
+
+async function* replyChunks(
+  response: Response,
+  exchange: Exchange,
+  maxBytes: number,
+  address: string,
+): AsyncIterable<Uint8Array> {
+  const reader = response.body?.getReader();
+  let bytes = 0;
+  try {
+    for (;;) {
+      const next = await reader?.read();
+      if (!next || next.done) break;
+      exchange.moved();
+      bytes += next.value.byteLength;
+      if (bytes > maxBytes) {
+        throw new LongshoreError(
+          "bad-reply",
+          "transport",
+          `${address} sent more than the ${maxBytes} bytes that a reply may have`,
+        );
+      }
+      yield next.value;
+    }
+  } catch (thrown) {
+    throw exchange.over(thrown, true);
+  } finally {
+    exchange.over();
+    // Whoever stops early lets the connection go; a stream that has failed has nothing left to cancel.
+    await reader?.cancel().catch(() => undefined);
+  }
+}
+
+function replyBody(response: Response, exchange: Exchange, maxBytes: number, address: string): WireBody {
+  const length = response.headers.get("content-length");
+  const plain = !response.headers.has("content-encoding");
+  return {
+    kind: "stream",
+    byteLength: plain && length !== null && /^[0-9]{1,15}$/.test(length) ? Number(length) : undefined,
+    read: () => replyChunks(response, exchange, maxBytes, address),
+  };
+}
+
+/**
+ * A transport over `fetch`, for browsers and wherever else there is one. Browsers hide how an upload goes on and why a
+ * connection failed, so there is no progress, and what broke before an answer counts as `unreachable`. Never retries.
+ */
+export function fetchTransport(options: FetchTransportOptions): Transport {
+  const { clock, idleTimeoutMs = 60_000, maxReplyBytes = 64 * 2 ** 20 } = options;
+  const url = new URL(options.address);
+  const base = `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+  const send = options.fetch ?? fetch.bind(globalThis);
+  let closed = false;
+  return {
+    progress: "none",
+    async send(request: WireRequest, call: Call): Promise<WireResponse> {
+      if (closed) throw new LongshoreError("unreachable", "transport", "the transport is closed");
+      if (call.abort.aborted) throw abortError(call.abort, "transport");
+      const exchange = new Exchange(call, clock, idleTimeoutMs, url.origin);
+      try {
+        const body = await fetchBody(request);
+        const response = await send(`${base}${request.path}`, {
+          method: request.method,
+          headers: request.headers,
+          signal: exchange.abort,
+          redirect: "manual",
+          cache: "no-store",
+          credentials: "omit",
+          ...(body ? { body } : {}),
+        });
+        exchange.moved();
+        return {
+          status: response.status,
+          headers: Object.fromEntries(response.headers),
+          body: replyBody(response, exchange, maxReplyBytes, url.origin),
+        };
+      } catch (thrown) {
+        throw exchange.over(thrown);
+      }
+    },
+    async close(): Promise<void> {
+      closed = true;
+    },
+  };
+}
