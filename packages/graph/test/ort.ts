@@ -96,7 +96,13 @@ export function ortRuntime(): Runtime {
         async run(feeds, fetches): Promise<Tensors> {
           const given = Object.fromEntries([...feeds].map(([name, tensor]) => [name, toOrt(tensor)]));
           const results = await session.run(given, [...fetches]);
-          return new Map(fetches.map((name) => [name, fromOrt(name, results[name]!)]));
+          return new Map(
+            fetches.map((name) => {
+              const result = results[name];
+              if (!result) throw new Error(`no output ${name}`);
+              return [name, fromOrt(name, result)];
+            }),
+          );
         },
         idle: () => Promise.resolve(),
         release: () => session.release(),

@@ -96,7 +96,10 @@ export function specOf(split: SplitGraph, name: string): TensorSpec | undefined 
 export function unusableCut(split: SplitGraph, table: CutTable, id: string): LongshoreError {
   const set = /^c[1-9]\d*$/.test(id) ? table.sets[Number(id.slice(1)) - 1] : undefined;
   if (!set) {
-    const range = table.sets.length > 0 ? `it has start, c1 to c${table.sets.length}, and end` : "it has only start and end";
+    const range =
+      table.sets.length > 0
+        ? `it has start, c1 to c${table.sets.length}, and end`
+        : "it has only start and end";
     return new LongshoreError("unknown-cut", "resolve", `the graph has no cut "${id}": ${range}`);
   }
   const culprits = crossingTensors(split.dag, set)

@@ -27,7 +27,9 @@ export function extractSegment(
   const needed = withConstants(split, chosen, outputs, given);
   const names = new Set([...needed, ...given]);
   const stored = new Set<string>();
-  const initializer = graph.initializer.filter((tensor) => needed.has(tensor.name) && stored.add(tensor.name));
+  const initializer = graph.initializer.filter(
+    (tensor) => needed.has(tensor.name) && stored.add(tensor.name),
+  );
   const sparseInitializer = graph.sparseInitializer.filter(
     (sparse) => sparse.values && needed.has(sparse.values.name) && stored.add(sparse.values.name),
   );
@@ -57,16 +59,16 @@ export function withOutputs(split: SplitGraph, names: readonly string[]): ModelP
 
 /** The tensors that cross at a set, declared as inputs or outputs of a file. */
 function boundary(split: SplitGraph, set: NodeSet): readonly ValueInfoProto[] {
-  const declared = new Map(
-    [...split.graph.output, ...split.inputs].map((info) => [info.name, info]),
-  );
+  const declared = new Map([...split.graph.output, ...split.inputs].map((info) => [info.name, info]));
   return crossingTensors(split.dag, set).map((index) => {
     const name = split.names[index] ?? "";
     const type = split.types.get(name);
     const info = declared.get(name);
     // What the file declares of its own inputs stays, with the names of sizes that vary.
     if (info?.type?.value.case === "tensorType" && split.inputs.includes(info)) return info;
-    return type?.kind === "tensor" ? valueInfo(name, type.element, type.shape) : valueInfo(name, undefined, undefined);
+    return type?.kind === "tensor"
+      ? valueInfo(name, type.element, type.shape)
+      : valueInfo(name, undefined, undefined);
   });
 }
 

@@ -1,4 +1,12 @@
-import { type Call, type Cut, type CutId, endCut, LongshoreError, startCut, type TensorSpec } from "@longshore/core";
+import {
+  type Call,
+  type Cut,
+  type CutId,
+  endCut,
+  LongshoreError,
+  startCut,
+  type TensorSpec,
+} from "@longshore/core";
 import type { Artifact, ModelSignature, ModelSource } from "@longshore/engine";
 import { type ModelProto, type NodeProto, readModel, tensorBytes, writeModel } from "../onnx/index.ts";
 import { isWithin, type NodeSet } from "../partition/index.ts";
@@ -54,7 +62,11 @@ export function onnxSource(options: OnnxSourceOptions = {}): OnnxSource {
     },
     async extract(file, from, to, call) {
       const opened = await cache.open(file, call);
-      if (from === startCut && to === endCut && opened.split.outputs.length === opened.split.graph.output.length) {
+      if (
+        from === startCut &&
+        to === endCut &&
+        opened.split.outputs.length === opened.split.graph.output.length
+      ) {
         return file;
       }
       return extracted(opened, from, to, hash, () => cache.open(file, call));
@@ -73,8 +85,7 @@ async function extracted(
   hash: (bytes: Uint8Array) => Promise<string> | string,
   reopen: () => Promise<OpenGraph>,
 ): Promise<Artifact> {
-  const encode = ({ split, table }: OpenGraph): Uint8Array =>
-    writeModel(segmentOf(split, table, from, to));
+  const encode = ({ split, table }: OpenGraph): Uint8Array => writeModel(segmentOf(split, table, from, to));
   const first = encode(opened);
   const digest = await hash(first);
   // The first reader gets what was just written; later ones a fresh copy, because readers own their bytes.
@@ -132,11 +143,14 @@ export function signatureOf(split: SplitGraph): ModelSignature {
 export function weightBytes(split: SplitGraph): number {
   const stored = split.graph.initializer.reduce((total, tensor) => total + tensorBytes(tensor), 0);
   const made = new Set(split.constants.values());
-  return [...made].reduce((total, node) => {
-    if (node.opType !== "ConstantOfShape") return total;
-    const type = split.types.get(node.output[0] ?? "");
-    return total + ((type?.kind === "tensor" && knownBytes(type)) || 0);
-  }, stored + bytesInNodes(split.graph.node));
+  return [...made].reduce(
+    (total, node) => {
+      if (node.opType !== "ConstantOfShape") return total;
+      const type = split.types.get(node.output[0] ?? "");
+      return total + ((type?.kind === "tensor" && knownBytes(type)) || 0);
+    },
+    stored + bytesInNodes(split.graph.node),
+  );
 }
 
 function bytesInNodes(nodes: readonly NodeProto[]): number {

@@ -8,7 +8,14 @@ import {
   type ValueInfoProto,
 } from "../onnx/index.ts";
 import type { Dag, DagTensor } from "../partition/index.ts";
-import { constantNodes, inferTypes, storedNames, type Types, usedNames, type ValueType } from "../shape/index.ts";
+import {
+  constantNodes,
+  inferTypes,
+  storedNames,
+  type Types,
+  usedNames,
+  type ValueType,
+} from "../shape/index.ts";
 
 /** A model seen as something to split: what runs for every input, what is constant, and what lies between. */
 export interface SplitGraph {
@@ -74,8 +81,9 @@ function sortNodes(graph: GraphProto, given: ReadonlySet<string>): readonly Node
     for (const name of node.output) made.add(name);
     return ready;
   });
-  for (const output of graph.output) {
-    if (!made.has(output.name)) throw invalid(`nothing in the ONNX graph makes its output "${output.name}"`);
+  for (const { name } of graph.output) {
+    if (!given.has(name) && !makers.has(name))
+      throw invalid(`nothing in the ONNX graph makes its output "${name}"`);
   }
   return inOrder ? graph.node : depthFirst(graph, given, makers);
 }
@@ -101,7 +109,8 @@ function depthFirst(
       }
       if (given.has(name)) continue;
       const maker = makers.get(name);
-      if (!maker) throw invalid(`a ${top.node.opType} node of the ONNX graph reads "${name}", which nothing makes`);
+      if (!maker)
+        throw invalid(`a ${top.node.opType} node of the ONNX graph reads "${name}", which nothing makes`);
       if (state.get(maker) === "open") throw invalid(`the ONNX graph has a cycle through "${name}"`);
       if (state.has(maker)) continue;
       state.set(maker, "open");
@@ -148,7 +157,8 @@ export function carried(type: ValueType): Datatype | undefined {
 /** A type in words, for messages. */
 export function describeType(type: ValueType | undefined): string {
   if (!type) return "of unknown type";
-  if (type.kind === "other") return type.what === "optional" || type.what === "opaque value" ? `an ${type.what}` : `a ${type.what}`;
+  if (type.kind === "other")
+    return type.what === "optional" || type.what === "opaque value" ? `an ${type.what}` : `a ${type.what}`;
   const shape = type.shape ? `[${type.shape.join(", ")}]` : "of unknown rank";
   return `${elementTypeName(type.element)} ${shape}`;
 }

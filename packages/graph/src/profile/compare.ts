@@ -1,30 +1,60 @@
 import { bytesElements, fromHalf, numericView, type Tensor, type Tensors } from "@longshore/core";
+import type { SplitGraph } from "../extract/index.ts";
+import { elementTypeOf } from "../onnx/index.ts";
 
-/** How far two answers may lie apart before a split counts as wrong: |a - b| against `absolute + relative |b|`. */
+/**
+ * How far two answers may lie apart before a split counts as wrong: |a - b| against
+ * `absolute + relative |b| + ofLargest * max |b|`, the maximum over the tensor.
+ */
 export interface Tolerance {
   readonly absolute: number;
   readonly relative: number;
+  readonly ofLargest: number;
 }
 
 /** For 32-bit fractions. Runtimes fuse across what a cut separates, so the last bits differ. */
-export const singleTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4 };
-/** For 16-bit fractions, whose steps are a thousandth. */
-export const halfTolerance: Tolerance = { absolute: 1e-3, relative: 1e-2 };
+export const singleTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 0 };
+/** For models that calculate in 16-bit fractions, whose steps are a thousandth: a few steps. */
+export const halfTolerance: Tolerance = { absolute: 5e-3, relative: 1e-2, ofLargest: 0 };
+/**
+ * For models that choose the ranges of 8-bit values while they run: the last bit of a fraction may move a value to the
+ * next of 255 steps, and what follows carries that on. Five steps of the range.
+ */
+export const dynamicTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 5 / 255 };
 
 /**
- * The largest |a - b| / (absolute + relative |b|) over all tensors of `expected`: at most 1 means equal within the
+ * The largest |a - b| in units of what is allowed, over all tensors of `expected`: at most 1 means equal within the
  * tolerance. Missing tensors and different shapes, datatypes or texts give Infinity; NaN equals NaN.
  */
-export function worstDifference(actual: Tensors, expected: Tensors): number {
+export function worstDifference(
+  actual: Tensors,
+  expected: Tensors,
+  tolerance: Tolerance = singleTolerance,
+): number {
   let worst = 0;
   for (const [name, tensor] of expected) {
     const other = actual.get(name);
-    worst = Math.max(worst, other ? difference(other, tensor) : Infinity);
+    worst = Math.max(worst, other ? difference(other, tensor, tolerance) : Infinity);
   }
   return worst;
 }
 
-function difference(actual: Tensor, expected: Tensor): number {
+/**
+ * How exact a model's answers can be. Cutting a model moves the places where runtimes fuse operators, and so the places
+ * where they round; models that round coarsely show it.
+ */
+export function toleranceOf(split: SplitGraph): Tolerance {
+  if (split.nodes.some((node) => node.opType.startsWith("DynamicQuantize"))) return dynamicTolerance;
+  const half = elementTypeOf("FP16");
+  for (const type of split.types.values()) {
+    if (type.kind === "tensor" && (type.element === half || type.element === elementTypeOf("BF16"))) {
+      return halfTolerance;
+    }
+  }
+  return singleTolerance;
+}
+
+function difference(actual: Tensor, expected: Tensor, tolerance: Tolerance): number {
   const same =
     actual.spec.datatype === expected.spec.datatype &&
     actual.spec.shape.length === expected.spec.shape.length &&
@@ -32,12 +62,16 @@ function difference(actual: Tensor, expected: Tensor): number {
   if (!same) return Infinity;
   if (expected.spec.datatype === "BYTES") return sameBytes(actual, expected) ? 0 : Infinity;
   const [a, b] = [numbers(actual), numbers(expected)];
-  const tolerance = expected.spec.datatype === "FP16" ? halfTolerance : singleTolerance;
+  let largest = 0;
+  for (let index = 0; tolerance.ofLargest > 0 && index < b.length; index++) {
+    largest = Math.max(largest, Math.abs(b[index] ?? 0) || 0);
+  }
+  const floor = tolerance.absolute + tolerance.ofLargest * largest;
   let worst = 0;
   for (let index = 0; index < b.length; index++) {
     const [x = NaN, y = NaN] = [a[index], b[index]];
     if (x === y || (Number.isNaN(x) && Number.isNaN(y))) continue;
-    const ratio = Math.abs(x - y) / (tolerance.absolute + tolerance.relative * Math.abs(y));
+    const ratio = Math.abs(x - y) / (floor + tolerance.relative * Math.abs(y));
     worst = Math.max(worst, Number.isNaN(ratio) ? Infinity : ratio);
   }
   return worst;

@@ -67,13 +67,7 @@ function guessShape(input: ValueInfoProto, guess: number, sizes: Map<string, num
   });
 }
 
-function named(
-  name: string,
-  axis: number,
-  rank: number,
-  guess: number,
-  sizes: Map<string, number>,
-): number {
+function named(name: string, axis: number, rank: number, guess: number, sizes: Map<string, number>): number {
   const known = name === "" ? undefined : sizes.get(name);
   if (known !== undefined) return known;
   const size = guessSize(name.toLowerCase(), axis, rank, guess);
@@ -203,7 +197,17 @@ function guessWhole(
 
 /** Rows of the table that an input indexes, followed through reshaping and casts; undefined when it indexes none. */
 function indexedRows(split: SplitGraph, name: string): number | undefined {
-  const through = new Set(["Cast", "Unsqueeze", "Squeeze", "Reshape", "Identity", "Flatten", "Concat", "Slice", "Split"]);
+  const through = new Set([
+    "Cast",
+    "Unsqueeze",
+    "Squeeze",
+    "Reshape",
+    "Identity",
+    "Flatten",
+    "Concat",
+    "Slice",
+    "Split",
+  ]);
   const open = [name];
   const seen = new Set(open);
   let rows: number | undefined;

@@ -1,5 +1,16 @@
-export { halfTolerance, singleTolerance, type Tolerance, worstDifference } from "./compare.ts";
+export { type Agreement, bestClassAgreement, tensorAgreement } from "./agreement.ts";
+export type { GraphFinder } from "./choose-cuts.ts";
+export {
+  dynamicTolerance,
+  halfTolerance,
+  singleTolerance,
+  type Tolerance,
+  toleranceOf,
+  worstDifference,
+} from "./compare.ts";
 export { guesses, guessInputs } from "./guess-inputs.ts";
+export { profileModel, type ProfileNote, type ProfileOptions } from "./profile-model.ts";
 export { withSeededWeights } from "./seeded-weights.ts";
 export { type CutSketch, promising, sketchCuts, typesFor } from "./sketch.ts";
+export type { ProfileBucket, ProfileTarget } from "./target.ts";
 export { artifactOfModel, type CutCheck, findInputs, type SplitCheck, verifySplit } from "./verify-split.ts";

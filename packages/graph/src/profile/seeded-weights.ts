@@ -25,7 +25,8 @@ export function withSeededWeights(bytes: Uint8Array, seed: number): Uint8Array {
   for (const node of new Set(split.constants.values())) {
     const name = node.output[0] ?? "";
     const type = split.types.get(name);
-    if (node.opType !== "ConstantOfShape" || type?.kind !== "tensor" || type.element !== Element.FLOAT) continue;
+    if (node.opType !== "ConstantOfShape" || type?.kind !== "tensor" || type.element !== Element.FLOAT)
+      continue;
     const count = knownCount(type.shape);
     if (!type.shape || count === undefined) continue;
     const draw = drawThrough(name, draws, split.graph.node);
@@ -70,11 +71,17 @@ function drawsOf(split: SplitGraph): ReadonlyMap<string, Draw> {
   const squares = new Map<string, number>(split.inputs.map((input) => [input.name, 1]));
   for (const node of split.nodes) {
     const data = node.input.filter((name) => squares.has(name));
-    const square = meanSquare(node, data.map((name) => squares.get(name) ?? 1));
+    const square = meanSquare(
+      node,
+      data.map((name) => squares.get(name) ?? 1),
+    );
     for (const [index, name] of node.input.entries()) {
       if (squares.has(name) || draws.has(name)) continue;
       const rows = fanIn(node, index, split, name);
-      draws.set(name, rows === undefined ? sideDraw(node, index) : { centre: 0, spread: Math.sqrt(1 / (rows * square)) });
+      draws.set(
+        name,
+        rows === undefined ? sideDraw(node, index) : { centre: 0, spread: Math.sqrt(1 / (rows * square)) },
+      );
     }
     const made = isProduct(node) ? 1 : square;
     for (const name of node.output) squares.set(name, made);
@@ -114,13 +121,15 @@ function fanIn(node: NodeProto, index: number, split: SplitGraph, name: string):
   const [first = 1, second = 1] = shape ?? [];
   if (!isProduct(node) || index > 1) return undefined;
   const turned = node.attribute.some((one) => one.name === "transB" && one.i === 1n);
-  if (node.opType === "Conv" || (node.opType === "Gemm" && turned)) return Math.max(1, count / Math.max(1, first));
+  if (node.opType === "Conv" || (node.opType === "Gemm" && turned))
+    return Math.max(1, count / Math.max(1, first));
   if (node.opType === "ConvTranspose") return Math.max(1, count / Math.max(1, second));
   return Math.max(1, first);
 }
 
 function sideDraw(node: NodeProto, index: number): Draw {
-  if (node.opType === "BatchNormalization") return [around0, around1, around0, around0, variance][index] ?? around0;
+  if (node.opType === "BatchNormalization")
+    return [around0, around1, around0, around0, variance][index] ?? around0;
   if (node.opType.endsWith("Normalization")) return index === 1 ? around1 : around0;
   return node.opType === "Mul" || node.opType === "Div" ? around1 : around0;
 }

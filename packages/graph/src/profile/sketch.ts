@@ -2,7 +2,15 @@ import type { Cut, TensorSpec } from "@longshore/core";
 import type { CutTable, SplitGraph } from "../extract/index.ts";
 import { elementTypeOf } from "../onnx/index.ts";
 import { candidates, crossingTensors, hasNode, type NodeSet } from "../partition/index.ts";
-import { bytes, inferTypes, nodeWork, tensorType, type Types, usedNames, type ValueType } from "../shape/index.ts";
+import {
+  bytes,
+  inferTypes,
+  nodeWork,
+  tensorType,
+  type Types,
+  usedNames,
+  type ValueType,
+} from "../shape/index.ts";
 
 /**
  * What can be said of a cut for inputs of given sizes without running anything: enough to choose which cuts are worth
@@ -21,6 +29,11 @@ export interface CutSketch {
   readonly headMemoryBytes: number;
   /** False when a size could not be known and was guessed. */
   readonly certain: boolean;
+  /**
+   * It would part operators that runtimes run as one quantised step (quantise, whole-number product, rescale). Both ways
+   * are right, but they round differently, and a rounding of 8 bits is seen in the answer.
+   */
+  readonly delicate: boolean;
 }
 
 /** Size that stands for one that is not known even for known inputs (numbers of boxes, lengths of texts). */
@@ -36,6 +49,7 @@ export function sketchCuts(
   const work = split.nodes.map((node) => nodeWork(node, types, guessedSize));
   const total = work.reduce((sum, one) => sum + one, 0);
   const facts = split.names.map((name) => tensorFacts(types.get(name)));
+  const delicate = split.dag.tensors.map(({ producer }) => insideQuantised(split, producer));
   const memory = new MemorySketch(split, types);
   const sketch = (cut: Cut, set: NodeSet | undefined, tensors: readonly number[]): CutSketch => {
     const headWork = set ? work.reduce((sum, one, node) => (hasNode(set, node) ? sum + one : sum), 0) : 0;
@@ -48,6 +62,7 @@ export function sketchCuts(
       smallBytes: crossing.reduce((sum, one) => sum + one.smallBytes, 0),
       headMemoryBytes: set ? memory.of(set) : 0,
       certain: crossing.every((one) => one.certain),
+      delicate: tensors.some((tensor) => delicate[tensor]),
     };
   };
   return table.cuts.map((cut) => {
@@ -56,12 +71,31 @@ export function sketchCuts(
   });
 }
 
+/** Whether what a node makes lies inside a group of operators that runtimes fuse into one quantised step. */
+function insideQuantised(split: SplitGraph, producer: number): boolean {
+  const node = split.nodes[producer];
+  if (!node) return false;
+  if (node.opType === "Cast") {
+    const from = split.types.get(node.input[0] ?? "");
+    const maker = split.nodes.find((other) => other.output.includes(node.input[0] ?? ""));
+    return from?.kind === "tensor" && maker !== undefined && integerProducts.has(maker.opType);
+  }
+  return (
+    node.opType === "DynamicQuantizeLinear" ||
+    node.opType === "DequantizeLinear" ||
+    integerProducts.has(node.opType)
+  );
+}
+
+const integerProducts: ReadonlySet<string> = new Set(["MatMulInteger", "ConvInteger"]);
+
 /** Types of all values for inputs of these shapes. */
 export function typesFor(split: SplitGraph, inputs: readonly TensorSpec[]): Types {
   const known = new Map<string, ValueType>(
     inputs.map((input) => [input.name, tensorType(elementTypeOf(input.datatype), input.shape)]),
   );
-  const model = split.graph.node.length === split.order.size ? { ...split.model, graph: ordered(split) } : split.model;
+  const model =
+    split.graph.node.length === split.order.size ? { ...split.model, graph: ordered(split) } : split.model;
   const exact = inferTypes(model, known);
   // What was learned from a run stays where the rules know nothing.
   return new Map([...split.types, ...exact]);
@@ -125,8 +159,13 @@ function peaks(split: SplitGraph, types: Types): readonly number[] {
   return split.nodes.map((_node, index) => (live += change[index] ?? 0));
 }
 
-/** The sketched cuts that are worth measuring, at most `limit`: those that can be the cheapest, raw or made small. */
-export function promising(sketches: readonly CutSketch[], limit: number): readonly CutSketch[] {
+/**
+ * The sketched cuts that are worth measuring, at most `limit`: those that can be the cheapest, raw or made small.
+ * Delicate ones are passed over as long as there are others.
+ */
+export function promising(all: readonly CutSketch[], limit: number): readonly CutSketch[] {
+  const robust = all.filter((sketch) => !sketch.delicate);
+  const sketches = robust.length > 0 ? robust : all;
   const point = (sketch: CutSketch, transfer: number) => ({
     head: sketch.headWork,
     tail: sketch.tailWork,

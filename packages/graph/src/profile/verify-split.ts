@@ -2,13 +2,13 @@ import { type Call, type CutId, endCut, LongshoreError, startCut, type Tensors }
 import type { Artifact, InferenceSession, Runtime } from "@longshore/engine";
 import { type OpenGraph, segmentOf, sha256 } from "../extract/index.ts";
 import { type ModelProto, writeModel } from "../onnx/index.ts";
-import { worstDifference } from "./compare.ts";
+import { type Tolerance, toleranceOf, worstDifference } from "./compare.ts";
 import { guesses, guessInputs } from "./guess-inputs.ts";
 
 /** What one cut did to the answers. */
 export interface CutCheck {
   readonly cut: CutId;
-  /** Largest |a - b| / (1e-5 + 1e-4 |b|) between head-then-tail and the whole, over inputs and outputs. */
+  /** Largest difference between head-then-tail and the whole, in units of the tolerance, over inputs and outputs. */
   readonly worst: number;
   /** Why head or tail would not run, when they would not. */
   readonly failure?: string;
@@ -17,6 +17,8 @@ export interface CutCheck {
 /** Result of `verifySplit`. */
 export interface SplitCheck {
   readonly inputs: number;
+  /** 1e-5 + 1e-4 |b|, or more for models that calculate in 16-bit fractions or with 8-bit ranges found at run time. */
+  readonly tolerance: Tolerance;
   readonly cuts: readonly CutCheck[];
   /** Largest over all cuts; Infinity when one would not run. */
   readonly worst: number;
@@ -63,7 +65,12 @@ export async function verifySplit(
     options.progress?.(check);
     checks.push(check);
   }
-  return { inputs: inputs.length, cuts: checks, worst: Math.max(0, ...checks.map((check) => check.worst)) };
+  return {
+    inputs: inputs.length,
+    tolerance: toleranceOf(graph.split),
+    cuts: checks,
+    worst: Math.max(0, ...checks.map((check) => check.worst)),
+  };
 }
 
 function segmentArtifact(graph: OpenGraph, from: CutId, to: CutId): Artifact {
@@ -99,7 +106,10 @@ async function checkCut(
         call,
       );
       const answer = await tail.run(between, names(graph), call);
-      worst = Math.max(worst, worstDifference(answer, expected[index] ?? new Map()));
+      worst = Math.max(
+        worst,
+        worstDifference(answer, expected[index] ?? new Map(), toleranceOf(graph.split)),
+      );
     }
     return { cut, worst };
   } catch (thrown) {

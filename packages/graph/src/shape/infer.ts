@@ -69,7 +69,12 @@ export function inferTypes(model: ModelProto, known: Types = new Map()): Types {
     parameter: () => undefined,
     known,
   };
-  inferGraph(graph, graph.input.map((input) => known.get(input.name) ?? declaredType(input)), scope, context);
+  inferGraph(
+    graph,
+    graph.input.map((input) => known.get(input.name) ?? declaredType(input)),
+    scope,
+    context,
+  );
   return scope.types;
 }
 
@@ -129,12 +134,7 @@ function inferGraph(
   return graph.output.map((output) => lookUp(scope, output.name) ?? declared.get(output.name));
 }
 
-function inferNodes(
-  nodes: readonly NodeProto[],
-  declared: Types,
-  scope: Scope,
-  context: Context,
-): void {
+function inferNodes(nodes: readonly NodeProto[], declared: Types, scope: Scope, context: Context): void {
   for (const node of nodes) {
     if (context.work.left-- <= 0) return;
     const types = inferNode(node, scope, context);
@@ -150,13 +150,23 @@ function inferNodes(
  * A declared element type fills what no rule knows. Of a declared shape only the rank is taken, and only where none was
  * inferred: exporters often leave sizes there that hold for their example alone.
  */
-function withDeclared(inferred: ValueType | undefined, declared: ValueType | undefined): ValueType | undefined {
+function withDeclared(
+  inferred: ValueType | undefined,
+  declared: ValueType | undefined,
+): ValueType | undefined {
   if (!inferred || inferred.kind === "other" || declared?.kind !== "tensor") {
     if (inferred || declared?.kind !== "tensor") return inferred ?? declared;
-    return tensorType(declared.element, declared.shape?.map(() => -1));
+    return tensorType(
+      declared.element,
+      declared.shape?.map(() => -1),
+    );
   }
   if (inferred.shape || !declared.shape) return inferred;
-  return tensorType(inferred.element, declared.shape.map(() => -1), inferred.values);
+  return tensorType(
+    inferred.element,
+    declared.shape.map(() => -1),
+    inferred.values,
+  );
 }
 
 function inferNode(node: NodeProto, scope: Scope, context: Context): readonly (ValueType | undefined)[] {

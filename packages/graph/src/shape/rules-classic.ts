@@ -72,11 +72,17 @@ export const classicRules: Rules = {
   },
   LabelEncoder: (node) => [mappedType(node)],
   CategoryMapper: (node) => [
-    tensorType(node.tensor(0)?.element === Element.STRING ? Element.INT64 : Element.STRING, node.tensor(0)?.shape),
+    tensorType(
+      node.tensor(0)?.element === Element.STRING ? Element.INT64 : Element.STRING,
+      node.tensor(0)?.shape,
+    ),
   ],
   OneHotEncoder: (node) => {
     const shape = node.tensor(0)?.shape;
-    const classes = Math.max((node.ints("cats_int64s") ?? []).length, (node.texts("cats_strings") ?? []).length);
+    const classes = Math.max(
+      (node.ints("cats_int64s") ?? []).length,
+      (node.texts("cats_strings") ?? []).length,
+    );
     return [tensorType(Element.FLOAT, shape && [...shape, classes])];
   },
   FeatureVectorizer: (node) => {
@@ -88,7 +94,9 @@ export const classicRules: Rules = {
     if (!data) return [];
     const count = node.tensor(1)?.shape?.at(-1) ?? -1;
     if (!data.shape) return [tensorType(data.element, undefined)];
-    return [tensorType(data.element, data.shape.length === 1 ? [1, count] : [...data.shape.slice(0, -1), count])];
+    return [
+      tensorType(data.element, data.shape.length === 1 ? [1, count] : [...data.shape.slice(0, -1), count]),
+    ];
   },
   ZipMap: () => [other("sequence", other("map"))],
   CastMap: () => [other("map")],

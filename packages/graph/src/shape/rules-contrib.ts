@@ -15,7 +15,10 @@ const packedProduct: Rule = (node) => {
 const skipNormalisation: Rule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
-  const side = tensorType(Element.FLOAT, data.shape?.map((size, axis, all) => (axis < all.length - 1 ? size : 1)));
+  const side = tensorType(
+    Element.FLOAT,
+    data.shape?.map((size, axis, all) => (axis < all.length - 1 ? size : 1)),
+  );
   return [tensorType(data.element, data.shape), side, side, tensorType(data.element, data.shape)];
 };
 
@@ -59,7 +62,8 @@ const fusedProduct: Rule = (node) => {
   ];
 };
 
-const same = "FastGelu Gelu BiasGelu QuickGelu BiasSoftmax BiasSplitGelu GroupNorm SkipGroupNorm Trilu Inverse Rfft Irfft";
+const same =
+  "FastGelu Gelu BiasGelu QuickGelu BiasSoftmax BiasSplitGelu GroupNorm SkipGroupNorm Trilu Inverse Rfft Irfft";
 
 /** Operators of `com.microsoft` that converters and optimisers put into published files. */
 export const contribRules: Rules = {
@@ -120,9 +124,7 @@ export const contribRules: Rules = {
   },
   CDist: (node) => {
     const data = node.tensor(0);
-    return data
-      ? [tensorType(data.element, [data.shape?.[0] ?? -1, node.tensor(1)?.shape?.[0] ?? -1])]
-      : [];
+    return data ? [tensorType(data.element, [data.shape?.[0] ?? -1, node.tensor(1)?.shape?.[0] ?? -1])] : [];
   },
   Unique: (node) => {
     const data = node.tensor(0);

@@ -26,7 +26,10 @@ function carried(
   node: OpNode,
   first: readonly (ValueType | undefined)[],
   run: (types: readonly (ValueType | undefined)[]) => readonly (ValueType | undefined)[],
-): { readonly states: readonly (ValueType | undefined)[]; readonly last: readonly (ValueType | undefined)[] } {
+): {
+  readonly states: readonly (ValueType | undefined)[];
+  readonly last: readonly (ValueType | undefined)[];
+} {
   let states = first.map(forgetValues);
   let last = run(states);
   // Each pass can only lose knowledge (sizes, then rank), so it settles after as many passes as there are kinds of loss.
@@ -80,9 +83,7 @@ const scan: Rule = (node) => {
   const states = Array.from({ length: count }, (_unused, index) => node.value(index));
   const result = carried(node, states, (types) => node.body("body", [...types, ...slices]));
   const outAxes = node.ints("scan_output_axes") ?? [];
-  const stacked = result.last
-    .slice(count)
-    .map((type, index) => stack(type, outAxes[index] ?? 0, length));
+  const stacked = result.last.slice(count).map((type, index) => stack(type, outAxes[index] ?? 0, length));
   return [...result.states.slice(0, count).map(forgetValues), ...stacked];
 };
 
@@ -106,7 +107,12 @@ export const controlRules: Rules = {
   Scan: scan,
   SequenceConstruct: (node) => {
     const types = Array.from({ length: node.inputs }, (_unused, index) => node.value(index));
-    return [other("sequence", types.reduce((a, b) => commonType(a, b)))];
+    return [
+      other(
+        "sequence",
+        types.reduce((a, b) => commonType(a, b)),
+      ),
+    ];
   },
   SequenceEmpty: (node) => [other("sequence", tensorType(node.int("dtype") ?? Element.FLOAT, undefined))],
   SequenceInsert: (node) => {

@@ -17,9 +17,7 @@ export function shapeOfFirst(element: number): Rule {
 }
 
 /** Sizes of the result of broadcasting, as NumPy defines it. */
-export function broadcast(
-  shapes: readonly (readonly number[] | undefined)[],
-): readonly number[] | undefined {
+export function broadcast(shapes: readonly (readonly number[] | undefined)[]): readonly number[] | undefined {
   let result: readonly number[] = [];
   for (const shape of shapes) {
     if (!shape) return undefined;

@@ -1,7 +1,15 @@
 import { smallValues, type TensorProto, tensorDims } from "../onnx/index.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import type { OpNode, Rule, Rules } from "./op-node.ts";
-import { knownCount, maxFollowedValues, ofRank, tensorType, type TensorType, type ValueType } from "./type.ts";
+import {
+  knownCount,
+  maxFollowedValues,
+  maxRank,
+  ofRank,
+  repeated,
+  tensorType,
+  type TensorType,
+} from "./type.ts";
 
 /** Fractions decide shapes only as scales of a resize or bounds of a range. */
 const maxFollowedFractions = 16;
@@ -53,7 +61,7 @@ const constant: Rule = (node) => {
 function shapeFrom(type: TensorType | undefined): readonly number[] | undefined {
   if (type?.values) return type.values.map((value) => (value === undefined || value < 0 ? -1 : value));
   const rank = type?.shape?.length === 1 ? type.shape[0] : undefined;
-  return rank === undefined || rank < 0 ? undefined : new Array<number>(rank).fill(-1);
+  return rank === undefined || rank < 0 || rank > maxRank ? undefined : repeated(-1, rank);
 }
 
 const constantOfShape: Rule = (node) => {
@@ -61,8 +69,7 @@ const constantOfShape: Rule = (node) => {
   const shape = shapeFrom(node.tensor(0));
   const count = knownCount(shape);
   const fill = stored ? smallValues(stored, 1)?.[0] : 0;
-  const values =
-    count !== undefined && count <= maxFollowedValues ? new Array<typeof fill>(count).fill(fill) : undefined;
+  const values = count !== undefined && count <= maxFollowedValues ? repeated(fill, count) : undefined;
   return [tensorType(stored?.dataType ?? Element.FLOAT, shape, values)];
 };
 
@@ -183,24 +190,18 @@ const concat: Rule = (node) => {
   const values = parts.map(
     (part) => part?.values ?? (knownCount(part?.shape) === undefined ? undefined : blank(part)),
   );
-  return [
-    tensorType(
-      element,
-      sizes,
-      values.every((list) => list !== undefined) ? values.flat() : undefined,
-    ),
-  ];
+  return [tensorType(element, sizes, values.every((list) => list !== undefined) ? values.flat() : undefined)];
 };
 
 function blank(type: TensorType | undefined): readonly undefined[] {
-  return new Array<undefined>(Math.min(knownCount(type?.shape) ?? 0, maxFollowedValues + 1)).fill(undefined);
+  return repeated(undefined, Math.min(knownCount(type?.shape) ?? 0, maxFollowedValues + 1));
 }
 
 const split: Rule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const { element, shape, values } = data;
-  if (!shape) return new Array<ValueType>(node.outputs).fill(tensorType(element, undefined));
+  if (!shape) return repeated(tensorType(element, undefined), node.outputs);
   const axis = wrapAxis(node.int("axis") ?? 0, shape.length);
   const total = shape[axis] ?? -1;
   const explicit = parameterInts(node, "split", 1);
@@ -325,9 +326,7 @@ const expand: Rule = (node) => {
   const count = knownCount(sizes);
   const one = data.values?.length === 1 ? data.values[0] : undefined;
   const values =
-    one !== undefined && count !== undefined && count <= maxFollowedValues
-      ? new Array<number>(count).fill(one)
-      : undefined;
+    one !== undefined && count !== undefined && count <= maxFollowedValues ? repeated(one, count) : undefined;
   return [tensorType(data.element, sizes, values)];
 };
 

@@ -2,7 +2,7 @@ import type { OpNode, Rule, Rules } from "./op-node.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { broadcast, sameAsFirst } from "./rules-elementwise.ts";
 import { parameterInts, wrapAxis } from "./rules-layout.ts";
-import { ofRank, tensorType, type TensorType, type ValueType } from "./type.ts";
+import { ofRank, repeated, tensorType, type TensorType, type ValueType } from "./type.ts";
 
 /** Sliding windows over the axes after batch and channel: kernel, strides, dilations and padding of a node. */
 interface Windows {
@@ -15,12 +15,12 @@ interface Windows {
 }
 
 function windows(node: OpNode, kernel: readonly number[]): Windows {
-  const ones = new Array<number>(kernel.length).fill(1);
+  const ones = repeated(1, kernel.length);
   return {
     kernel,
     strides: node.ints("strides") ?? ones,
     dilations: node.ints("dilations") ?? ones,
-    pads: node.ints("pads") ?? new Array<number>(2 * kernel.length).fill(0),
+    pads: node.ints("pads") ?? repeated(0, 2 * kernel.length),
     auto: node.text("auto_pad") ?? "NOTSET",
     ceil: node.int("ceil_mode") === 1,
   };
@@ -108,7 +108,13 @@ const unpooling: Rule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const target = node.tensor(2)?.values;
-  if (target) return [tensorType(data.element, target.map((size) => size ?? -1))];
+  if (target)
+    return [
+      tensorType(
+        data.element,
+        target.map((size) => size ?? -1),
+      ),
+    ];
   return [ofRank(data.element, data.shape?.length)];
 };
 
@@ -147,18 +153,23 @@ const einsum: Rule = (node) => {
   if (left.includes(".")) return [tensorType(element, undefined)];
   const sizes = new Map<string, number>();
   for (const [index, term] of terms.entries()) {
-    for (const [axis, letter] of [...term].entries()) {
+    for (const [axis, letter] of term.split("").entries()) {
       const size = node.tensor(index)?.shape?.[axis] ?? -1;
       if ((sizes.get(letter) ?? -1) < 2) sizes.set(letter, size);
     }
   }
   // Without an arrow the result has the letters that appear once, in alphabetical order.
-  const letters = [...left.replaceAll(",", "")];
+  const letters = left.replaceAll(",", "").split("");
   const implied = [...new Set(letters)]
     .filter((letter) => letters.filter((one) => one === letter).length === 1)
     .sort()
     .join("");
-  return [tensorType(element, [...(right ?? implied)].map((letter) => sizes.get(letter) ?? -1))];
+  return [
+    tensorType(
+      element,
+      (right ?? implied).split("").map((letter) => sizes.get(letter) ?? -1),
+    ),
+  ];
 };
 
 const reduceAxes: Rule = (node) => {
@@ -223,7 +234,7 @@ const batchNormalisation: Rule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const statistics = tensorType(node.tensor(3)?.element ?? data.element, node.tensor(3)?.shape);
-  return [tensorType(data.element, data.shape), ...new Array<ValueType>(4).fill(statistics)];
+  return [tensorType(data.element, data.shape), ...repeated<ValueType>(statistics, 4)];
 };
 
 /** Layer normalisation: the further outputs are mean and inverse deviation, of the type that it calculates in. */
@@ -267,9 +278,7 @@ const regions: Rule = (node) => {
   const pooled = node.ints("pooled_shape");
   const height = node.int("output_height") ?? pooled?.[0] ?? 1;
   const width = node.int("output_width") ?? pooled?.[1] ?? 1;
-  return [
-    tensorType(data.element, [node.tensor(1)?.shape?.[0] ?? -1, data.shape?.[1] ?? -1, height, width]),
-  ];
+  return [tensorType(data.element, [node.tensor(1)?.shape?.[0] ?? -1, data.shape?.[1] ?? -1, height, width])];
 };
 
 const gridSample: Rule = (node) => {
@@ -360,7 +369,9 @@ export const networkRules: Rules = {
     const sides = node.tensor(1)?.values?.map((one) => one ?? -1);
     if (!data) return [];
     return [
-      sides ? tensorType(data.element, [data.shape?.[0] ?? -1, -1, ...sides]) : tensorType(data.element, undefined),
+      sides
+        ? tensorType(data.element, [data.shape?.[0] ?? -1, -1, ...sides])
+        : tensorType(data.element, undefined),
     ];
   },
   Attention: attention,
@@ -395,7 +406,9 @@ export const networkRules: Rules = {
     return [loss, tensorType(data.element, data.shape)];
   },
   StringNormalizer: (node) => [ofRank(Element.STRING, node.tensor(0)?.shape?.length)],
-  StringConcat: (node) => [tensorType(Element.STRING, broadcast([node.tensor(0)?.shape, node.tensor(1)?.shape]))],
+  StringConcat: (node) => [
+    tensorType(Element.STRING, broadcast([node.tensor(0)?.shape, node.tensor(1)?.shape])),
+  ],
   StringSplit: (node) => {
     const shape = node.tensor(0)?.shape;
     return [tensorType(Element.STRING, shape && [...shape, -1]), tensorType(Element.INT64, shape)];

@@ -2,15 +2,15 @@ import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import type { Rule, Rules } from "./op-node.ts";
 import { broadcast } from "./rules-elementwise.ts";
 import { convolved, globalPooling, pooling, productShape } from "./rules-network.ts";
-import { tensorType } from "./type.ts";
+import { ofRank, tensorType } from "./type.ts";
 
 /** Quantised result: the type of the zero point (an input), else the one named, else UINT8. */
-function quantised(shape: (node: Parameters<Rule>[0]) => readonly number[] | undefined, zeroPoint: number): Rule {
+function quantised(
+  shape: (node: Parameters<Rule>[0]) => readonly number[] | undefined,
+  zeroPoint: number,
+): Rule {
   return (node) => [
-    tensorType(
-      node.tensor(zeroPoint)?.element ?? (node.int("output_dtype") || Element.UINT8),
-      shape(node),
-    ),
+    tensorType(node.tensor(zeroPoint)?.element ?? (node.int("output_dtype") || Element.UINT8), shape(node)),
   ];
 }
 
@@ -38,12 +38,7 @@ export const quantisedRules: Rules = {
   ConvInteger: (node) => [convolved(node, node.tensor(0), node.tensor(1), Element.INT32)],
   QLinearMatMul: quantised((node) => productShape(node.tensor(0)?.shape, node.tensor(3)?.shape), 7),
   QLinearConv: (node) => [
-    convolved(
-      node,
-      node.tensor(0),
-      node.tensor(3),
-      node.tensor(7)?.element ?? node.tensor(0)?.element,
-    ),
+    convolved(node, node.tensor(0), node.tensor(3), node.tensor(7)?.element ?? node.tensor(0)?.element),
   ],
 };
 
@@ -76,7 +71,7 @@ export const quantisedContribRules: Rules = {
     const element = node.tensor(1)?.element;
     const rank = node.tensor(2)?.shape?.length;
     if (element === undefined) return [];
-    return [tensorType(element, rank === undefined ? undefined : new Array<number>(rank).fill(-1))];
+    return [ofRank(element, rank)];
   },
   DynamicQuantizeMatMul: (node) => [
     tensorType(Element.FLOAT, productShape(node.tensor(0)?.shape, node.tensor(1)?.shape)),

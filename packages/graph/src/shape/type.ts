@@ -27,19 +27,28 @@ export type ValueType = TensorType | OtherType;
 /** Most values of a constant that are followed. */
 export const maxFollowedValues = 256;
 
+/** Highest rank that is followed; no runtime accepts more, and a crafted file could ask for billions. */
+export const maxRank = 64;
+
 /** Makes the type of a tensor. */
 export function tensorType(
   element: ElementType,
-  shape: readonly number[] | undefined,
+  sizes: readonly number[] | undefined,
   values?: readonly (number | undefined)[],
 ): TensorType {
+  const shape = sizes && sizes.length <= maxRank ? sizes : undefined;
   const useful = values && values.length <= maxFollowedValues && values.some((value) => value !== undefined);
   return useful ? { kind: "tensor", element, shape, values } : { kind: "tensor", element, shape };
 }
 
 /** The type of a tensor of some rank whose sizes are not known. */
 export function ofRank(element: ElementType, rank: number | undefined): TensorType {
-  return tensorType(element, rank === undefined ? undefined : new Array<number>(rank).fill(-1));
+  return tensorType(element, rank === undefined || rank > maxRank ? undefined : repeated(-1, rank));
+}
+
+/** A list of `count` equal values. */
+export function repeated<T>(value: T, count: number): readonly T[] {
+  return Array.from({ length: count }, () => value);
 }
 
 /** The type that a file declares for a value; undefined when it says nothing. */

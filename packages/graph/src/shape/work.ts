@@ -13,7 +13,12 @@ export function nodeWork(node: NodeProto, types: Types, vary = 1): number {
   const size = (name: string | undefined): number => elements(type(name), vary);
   const out = size(node.output[0]);
   const moved = [...node.input, ...node.output].reduce((total, name) => total + bytes(type(name), vary), 0);
-  return Math.max(products(node, out, size, (name) => shapeOf(type(name))), moved * 8) + bodyWork(node, types, vary);
+  return (
+    Math.max(
+      products(node, out, size, (name) => shapeOf(type(name))),
+      moved * 8,
+    ) + bodyWork(node, types, vary)
+  );
 }
 
 function products(
@@ -31,7 +36,9 @@ function products(
       return out * Math.max(1, size(weights) / Math.max(1, shape(weights)?.[0] ?? 1));
     }
     case "ConvTranspose":
-      return size(node.input[0]) * Math.max(1, size(node.input[1]) / Math.max(1, shape(node.input[1])?.[0] ?? 1));
+      return (
+        size(node.input[0]) * Math.max(1, size(node.input[1]) / Math.max(1, shape(node.input[1])?.[0] ?? 1))
+      );
     case "MatMul":
     case "MatMulInteger":
     case "FusedMatMul":
