@@ -140,6 +140,8 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
           return;
         }
         const packets = packetsOf(bytes);
+        let here = -1;
+        let there = -1;
         const transfer: Transfer = {
           bytes,
           packets,
@@ -147,11 +149,16 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
           passed: 0,
           cancelled: false,
           landed(total, last) {
-            if (transfer.cancelled) return;
+            // Timers of a real clock may fire out of order by a millisecond: totals only ever grow.
+            if (transfer.cancelled || total <= here) return;
+            here = total;
             arrived?.(total);
             if (acknowledged) {
-              const backMs = delayMs + random.next() * jitterMs;
-              clock.timer(backMs, () => transfer.cancelled || acknowledged(total));
+              clock.timer(delayMs + random.next() * jitterMs, () => {
+                if (transfer.cancelled || total <= there) return;
+                there = total;
+                acknowledged(total);
+              });
             }
             if (!last) return;
             abort?.removeEventListener("abort", onAbort);

@@ -1,4 +1,5 @@
 import {
+  abortError,
   type Call,
   type Clock,
   type Handler,
@@ -88,8 +89,14 @@ export function emulatedTransport(
         });
       };
       watch();
+      // A handler may never come back; what it does after the end is nobody's business.
+      const ended = new Promise<never>((_, reject) => {
+        const end = (): void => reject(abortError(controller.signal, "transport"));
+        if (controller.signal.aborted) end();
+        else controller.signal.addEventListener("abort", end, { once: true });
+      });
       try {
-        return await exchange(
+        const exchanged = exchange(
           request,
           call,
           controller.signal,
@@ -99,6 +106,7 @@ export function emulatedTransport(
           },
           acknowledged,
         );
+        return await Promise.race([exchanged, ended]);
       } finally {
         timer?.[Symbol.dispose]();
         call.abort.removeEventListener("abort", stop);

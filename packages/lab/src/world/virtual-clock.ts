@@ -120,9 +120,10 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
             throw fault(`more than ${maxEvents} events: something never comes to rest`);
         }
       }),
-    runUntil: (work, { maxEvents = mostEvents } = {}) =>
-      alone(async () => {
-        const state = watched(work);
+    runUntil(work, { maxEvents = mostEvents } = {}) {
+      // Watched from the start, so that a rejection that comes at once is not taken for one that nobody handles.
+      const state = watched(work);
+      return alone(async () => {
         await calm();
         for (let events = 0; !state.settled; events++) {
           if (events >= maxEvents)
@@ -132,7 +133,8 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
           }
         }
         return await work;
-      }),
+      });
+    },
     async during(work) {
       const quiet = work.then(
         () => undefined,

@@ -1,0 +1,39 @@
+import { expect, it } from "vitest";
+import { type Inputs, type Limits, LongshoreError, type Result, sleep } from "@longshore/core";
+import { runScenarioOn, virtualClock } from "./index.ts";
+
+it("starts every request at its instant, lets the world happen and loses no row", async () => {
+  const clock = virtualClock({ startMs: 1000 });
+  let cut = false;
+  const infer = async (_model: string, _inputs: Inputs, limits?: Limits): Promise<Result> => {
+    const startedMs = clock.nowMs();
+    await sleep(clock, limits?.deadlineMs ?? 50);
+    if (cut) throw new LongshoreError("no-place", "plan", "nowhere to run");
+    const tookMs = clock.nowMs() - startedMs;
+    return {
+      outputs: new Map(),
+      where: "edge",
+      because: "it is there",
+      tookMs,
+      predictedMs: 45,
+      plans: [],
+      accounts: [],
+      lostLegs: [],
+      sentBytes: 10,
+      receivedBytes: 1,
+      energy: { millijoules: 3, label: "estimated" },
+      costMicros: 2,
+    };
+  };
+  const rows = await runScenarioOn(clock, {
+    offloader: { infer },
+    requests: [0, 20, 100].map((atMs) => ({ atMs, model: "toy", inputs: {}, check: () => atMs > 0 })),
+    events: [{ atMs: 110, what: "link cut", happen: () => (cut = true) }],
+  });
+  expect(rows.map(({ outcome, atMs, tookMs, right }) => ({ outcome, atMs, tookMs, right }))).toEqual([
+    { outcome: "answered", atMs: 0, tookMs: 50, right: false },
+    { outcome: "answered", atMs: 20, tookMs: 50, right: true },
+    { outcome: "no-place", atMs: 100, tookMs: 50, right: undefined },
+  ]);
+  expect(clock.nowMs()).toBe(1150);
+});
