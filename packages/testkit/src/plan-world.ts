@@ -42,6 +42,8 @@ export interface PlanWorldOptions {
   readonly declassifies?: boolean;
   /** Also a carried state. */
   readonly sequence?: boolean;
+  /** Every variant may run on every tier; else the better one is not for devices. Default false. */
+  readonly anyTier?: boolean;
 }
 
 const steps: readonly Step[] = [
@@ -84,7 +86,13 @@ export function planWorld(random: Random, options: PlanWorldOptions = {}): PlanW
     outputs: [{ name: "text", datatype: "BYTES", shape: [-1] }],
     variants: [
       { name: "640", body, agreementRatio: 1, accuracyRatio: 0.9, memoryBytes: 60e6 },
-      { name: "960", body, agreementRatio: 0.93, accuracyRatio: 0.95, tiers: ["edge", "cloud"] },
+      {
+        name: "960",
+        body,
+        agreementRatio: 0.93,
+        accuracyRatio: 0.95,
+        ...(options.anyTier ? {} : { tiers: ["edge", "cloud"] as const }),
+      },
     ],
     batching: { maxBatchSize: 0 },
     instances: [{ count: 1 }],

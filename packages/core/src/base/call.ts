@@ -30,7 +30,11 @@ export function leastTrust(a: TrustLevel, b: TrustLevel): TrustLevel {
 /** Tells whether `zone` lies inside one of `allowed`. */
 export function zoneWithin(zone: ZoneId, allowed: readonly ZoneId[]): boolean {
   if (zone === "device") return true;
-  return allowed.some((outer) => zone === outer || zone.startsWith(`${outer}/`));
+  // Without building strings: a decision over a thousand places asks thousands of times.
+  for (const outer of allowed) {
+    if (zone === outer || (zone.startsWith(outer) && zone[outer.length] === "/")) return true;
+  }
+  return false;
 }
 
 /** Rules that travel with a request and hold on every path, retries and back-ups included. They only ever narrow. */

@@ -53,19 +53,18 @@ export function lostLines(
     lost.push({ endpoint: self, variant: one.choice.variant.name, cut, codecs: {}, why, count: 1 });
   }
   let detailed = 0;
-  const endpointId = (route: number): string =>
-    view.endpoints.infos[model.routes.endpoint[route] ?? -1]?.id ?? "";
+  const endpointId = (route: number): string => view.endpoints.ids[model.routes.endpoint[route] ?? -1] ?? "";
   const line = (
     route: number,
     group: Group | undefined,
-    option: number,
+    coding: number,
     why: Lost["why"],
     count: number,
   ): Lost => ({
     endpoint: endpointId(route),
     variant: group?.choice.variant.name ?? "",
     cut: group?.choice.bucket.cuts[group.from]?.id ?? "",
-    codecs: group?.choice.bucket.codings[options.coding[option] ?? -1]?.codecs ?? noCodecs,
+    codecs: group?.choice.bucket.codings[coding]?.codecs ?? noCodecs,
     why,
     count,
   });
@@ -78,14 +77,20 @@ export function lostLines(
     const score = finalist?.score ?? findings.bestScore[route] ?? Infinity;
     const group = options.groups[findings.bestGroup[route] ?? -1];
     lost.push(
-      line(route, group, findings.bestOption[route] ?? -1, { kind: "score", score, bestScore }, count),
+      line(
+        route,
+        group,
+        options.coding[findings.bestOption[route] ?? -1] ?? -1,
+        { kind: "score", score, bestScore },
+        count,
+      ),
     );
   }
   for (const removed of findings.removed) {
     const detail =
       detailed++ < detailedLines ? sentence(explained, removed) : (general[removed.filter] ?? "");
     const why = { kind: "filter", filter: removed.filter, detail } as const;
-    lost.push(line(removed.route, options.groups[removed.group], removed.option, why, removed.count));
+    lost.push(line(removed.route, options.groups[removed.group], removed.coding, why, removed.count));
   }
   return lost;
 }
@@ -115,7 +120,7 @@ function sentence(explained: Explained, removed: Removed): string {
   const place = model.routes.endpoint[route] ?? -1;
   const info = view.endpoints.infos[place];
   const group = options.groups[removed.group];
-  const codecs = group?.choice.bucket.codings[options.coding[removed.option] ?? -1]?.codecs ?? noCodecs;
+  const codecs = group?.choice.bucket.codings[removed.coding]?.codecs ?? noCodecs;
   switch (filter) {
     case "unavailable":
       return unavailableDetail(view.endpoints.unavailable[place]);

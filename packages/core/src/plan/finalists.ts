@@ -8,10 +8,11 @@ import { energyDetail, energyRemoves } from "./filter/energy.ts";
 import { memoryDetail, memoryRemoves } from "./filter/memory.ts";
 import { tierDetail, tierRemoves } from "./filter/tier.ts";
 import { type Guarded, guardedValues } from "./guarded.ts";
-import type { Choice, Options } from "./options.ts";
+import type { Choice } from "./choices.ts";
+import type { Options } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
-import { localValues, priceLocal, type Priced, priceRemote } from "./priced.ts";
+import { localValues, meanValue, priceLocal, type Priced, priceRemote } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
 import { tierBit } from "./table/model-table.ts";
@@ -19,7 +20,10 @@ import { judge, type Reading } from "./table/planes.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** Remote routes that are priced as whole distributions. */
-export const finalistCount = 8;
+export const finalistCount = 5;
+
+/** Scores that lie within this share of the best count as equal. */
+const defaultTieRatio = 0.01;
 
 /** One way to do everything here, and what keeps it from being chosen. */
 export interface LocalCandidate {
@@ -95,15 +99,37 @@ export function localCandidates(
   });
 }
 
-/** The routes with the smallest scores, best first. */
-export function bestRoutes(findings: Findings, count: number): readonly number[] {
+/**
+ * The routes with the smallest scores, best first. Where more are alike than can be finalists, chance decides which of
+ * them are, so that many clients with the same view do not all know the same few.
+ */
+export function bestRoutes(
+  scores: readonly number[],
+  count: number,
+  tieRatio: number,
+  random: Random,
+): readonly number[] {
+  let least = Infinity;
+  for (const score of scores) if (score < least) least = score;
+  if (least === Infinity) return [];
+  const tie = least + Math.abs(least) * tieRatio;
+  const alike: number[] = [];
+  for (let route = 0; route < scores.length; route++)
+    if ((scores[route] ?? Infinity) <= tie) alike.push(route);
+  if (alike.length > count) {
+    for (let index = 0; index < count; index++) {
+      const other = index + Math.floor(random.next() * (alike.length - index));
+      [alike[index], alike[other]] = [alike[other] ?? 0, alike[index] ?? 0];
+    }
+    return alike.slice(0, count);
+  }
   const best: number[] = [];
-  for (let route = 0; route < findings.bestScore.length; route++) {
-    const score = findings.bestScore[route] ?? Infinity;
-    if (score === Infinity) continue;
-    if (best.length === count && score >= (findings.bestScore[best[count - 1] ?? 0] ?? Infinity)) continue;
+  const scoreAt = (position: number): number => scores[best[position] ?? -1] ?? Infinity;
+  for (let route = 0; route < scores.length; route++) {
+    const score = scores[route] ?? Infinity;
+    if (score === Infinity || (best.length === count && score >= scoreAt(count - 1))) continue;
     let at = best.length;
-    while (at > 0 && score < (findings.bestScore[best[at - 1] ?? 0] ?? Infinity)) at--;
+    while (at > 0 && score < scoreAt(at - 1)) at--;
     best.splice(at, 0, route);
     if (best.length > count) best.pop();
   }
@@ -123,9 +149,11 @@ export function remoteFinalists(
   findings: Findings,
   locals: readonly LocalCandidate[],
   reading: Reading,
+  random: Random,
 ): readonly Finalist[] {
   const finalists: Finalist[] = [];
-  for (const route of bestRoutes(findings, finalistCount)) {
+  const tieRatio = request.tieRatio ?? defaultTieRatio;
+  for (const route of bestRoutes(findings.bestScore, finalistCount, tieRatio, random)) {
     const group = options.groups[findings.bestGroup[route] ?? -1];
     if (!group) continue;
     const option = findings.bestOption[route] ?? 0;
@@ -162,15 +190,13 @@ function backUpFor(view: View, priced: Priced, locals: readonly LocalCandidate[]
   const { device } = view;
   if (same) {
     const { choice } = same;
-    const run = localValues(choice.bucket, group.from, choice.to, choice.slowness);
-    let total = 0;
-    for (const value of run) total += value;
-    const runMs = total / run.length;
+    const values = localValues(choice.bucket, group.from, choice.to, choice.slowness, device.queueMs);
+    const runMs = meanValue(values) - device.queueMs;
     return {
       choice,
       from: group.from,
       takes: group.from > choice.from ? "head" : "request",
-      values: run.map((value) => value + device.queueMs),
+      values,
       deviceMillijoules: runMs * device.activeWatts,
       costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
     };
@@ -204,7 +230,7 @@ export function choose(
   let best = local?.score ?? Infinity;
   for (const one of finalists) best = Math.min(best, one.score);
   if (best === Infinity) return undefined;
-  const tie = best + Math.abs(best) * (request.tieRatio ?? 0.01);
+  const tie = best + Math.abs(best) * (request.tieRatio ?? defaultTieRatio);
   if (local && local.score <= tie) return { local };
   const remote = randomTie(finalists, tie, random);
   return remote ? { remote } : undefined;

@@ -1,11 +1,12 @@
 import type { EndpointId } from "../base/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
-import type { Choice } from "./options.ts";
+import type { Choice } from "./choices.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
-import { estimateAt, localValues, meanValue, type Priced } from "./priced.ts";
+import { estimateAt, localValues, meanValue, type Priced, spansOf } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
-import { addValues, judge, readingOf } from "./table/planes.ts";
+import { segmentMs } from "./table/model-table.ts";
+import { addValues, judge, meanReading, readingOf } from "./table/planes.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** What the builders of legs read. */
@@ -112,11 +113,17 @@ function startsFrom(other: Priced, chosen: Priced | undefined): "request" | "hea
 
 /** The moment at which the back-up starts whatever the guard thinks: in time for the deadline, and before it gets absurd. */
 function latestMs(context: Context, priced: Priced, backUp: BackUp): number {
-  const headMs = meanValue(priced.spans.head);
+  const headMs = headMean(priced);
   const remoteMs = meanValue(priced.values) - headMs;
   const patienceMs = Math.max(1.5 * remoteMs, meanValue(backUp.values));
   const careful = judge(backUp.values, readingOf(0.9));
   return Math.max(0, Math.min(patienceMs, context.remainingMs - headMs - careful));
+}
+
+/** Mean of what runs here before the crossing leaves. */
+function headMean({ choice, group }: Priced): number {
+  if (!group || group.from <= choice.from) return 0;
+  return segmentMs(choice.bucket, choice.from, group.from, meanReading) * choice.slowness;
 }
 
 function endpointOf({ view, model }: Context, priced: Priced): EndpointId {
@@ -152,14 +159,11 @@ function localLeg(
 ): Leg {
   const { view } = context;
   const { device } = view;
-  const run = localValues(choice.bucket, from, to, choice.slowness);
-  const runMs = meanValue(run);
+  const values = localValues(choice.bucket, from, to, choice.slowness, device.queueMs);
+  const runMs = meanValue(values) - device.queueMs;
   const endpoint = device.info?.id ?? view.self;
   const predicted: Predicted = {
-    completionMs: estimateAt(
-      run.map((value) => value + device.queueMs),
-      view.atMs,
-    ),
+    completionMs: estimateAt(values, view.atMs),
     deviceMillijoules: runMs * device.activeWatts,
     costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
     agreementRatio: choice.agreementRatio,
@@ -188,7 +192,8 @@ function remoteLeg(
   spends: Leg["spends"],
 ): Leg {
   const { view } = context;
-  const { choice, group, spans } = priced;
+  const { choice, group } = priced;
+  const spans = spansOf(view, context.model, priced);
   const endpoint = endpointOf(context, priced);
   const coding = choice.bucket.codings[priced.coding];
   const values = new Float64Array(spans.up);

@@ -6,6 +6,7 @@ import type { Offer } from "../endpoint/index.ts";
 import { type Estimate, estimateSize, guardPlan, meanOf, quantileOf, sum } from "../estimate/index.ts";
 import { type BucketProfile, type CutProfile, featuresWithin } from "../model/index.ts";
 import { isInfeasible, makePlan, type PlanRequest } from "./index.ts";
+import { finalistCount } from "./finalists.ts";
 import { transferSizes } from "./table/link-table.ts";
 
 /**
@@ -245,7 +246,7 @@ function referenceScore(
     }
     return slowness;
   }
-  const finalists = [...routes.values()].sort((a, b) => a.score - b.score).slice(0, 8);
+  const finalists = [...routes.values()].sort((a, b) => a.score - b.score).slice(0, finalistCount);
   for (const one of finalists) {
     const same = backUps.find((back) => back.variant === one.variant);
     const [fallBack] = backUps.toSorted((a, b) => a.score - b.score);

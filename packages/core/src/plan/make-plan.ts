@@ -3,7 +3,8 @@ import { because, type Explained, lostLines, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-place.ts";
 import { choose, localCandidates, remoteFinalists } from "./finalists.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
-import { choicesOf, optionsOf } from "./options.ts";
+import { choicesOf } from "./choices.ts";
+import { optionsOf } from "./options.ts";
 import type { Infeasible, Leg, Plan } from "./plan.ts";
 import { type Priced, predictedOf } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
@@ -51,7 +52,7 @@ function decide(
   const locals = localCandidates(request, view, choices, obstacle, reading, remainingMs);
   const options = optionsOf(request, view, model, choices, obstacle === undefined, reading);
   const findings = scan(request, view, model, options, reading, remainingMs);
-  const finalists = remoteFinalists(request, view, model, options, findings, locals, reading);
+  const finalists = remoteFinalists(request, view, model, options, findings, locals, reading, random);
   const explained: Explained = {
     request,
     view,

@@ -1,23 +1,16 @@
 import type { DataClass } from "../base/index.ts";
 import type { Reveals } from "../model/index.ts";
-import type { Radio, View, ModelView } from "./view.ts";
-import type { PlanRequest } from "./request.ts";
-import { type SizePosition, sizePosition } from "./table/link-table.ts";
-import {
-  type BucketTable,
-  bucketFor,
-  bucketWithCut,
-  segmentMs,
-  tierBit,
-  type VariantTable,
-} from "./table/model-table.ts";
-import { meanReading, type Reading } from "./table/planes.ts";
-import type { CellTable } from "./table/route-table.ts";
-import { agreementRemoves, agreementOfVariant } from "./filter/agreement.ts";
+import type { Choice } from "./choices.ts";
 import { accuracyRemoves } from "./filter/accuracy.ts";
+import { agreementRemoves } from "./filter/agreement.ts";
 import { memoryRemoves } from "./filter/memory.ts";
 import { filterIndex } from "./filter/order.ts";
-import { tierRemoves } from "./filter/tier.ts";
+import type { PlanRequest } from "./request.ts";
+import { type SizePosition, sizePosition } from "./table/link-table.ts";
+import { type BucketTable, segmentMs } from "./table/model-table.ts";
+import { meanReading, type Reading } from "./table/planes.ts";
+import type { CellTable } from "./table/route-table.ts";
+import type { ModelView, Radio, View } from "./view.ts";
 
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
 export const envelopeBytes = { up: 900, down: 500 } as const;
@@ -28,22 +21,15 @@ export interface ClassSet {
   readonly reveals: Reveals;
 }
 
-/** One variant as it can be used for this request: the bucket of the input, and which of its cuts still lie ahead. */
-export interface Choice {
-  readonly variant: VariantTable;
-  /** Position among the variants of the model table. */
-  readonly position: number;
-  readonly bucket: BucketTable;
-  readonly bucketPosition: number;
-  /** Positions of the request's cuts in the bucket. */
-  readonly from: number;
-  readonly to: number;
-  /** Time here over time in the profile; NaN where it cannot run here. */
-  readonly slowness: number;
-  readonly agreementRatio: number;
+/** Codings of one group that one filter removed whatever the place. */
+export interface RemovedCodings {
+  readonly filter: number;
+  readonly count: number;
+  /** One of them, among the codings of the bucket. */
+  readonly coding: number;
 }
 
-/** What may be done remotely with one segment of one variant, whoever does it. */
+/** What may be done elsewhere with one segment of one variant, whoever does it. */
 export interface Group {
   readonly choice: Choice;
   readonly cells: CellTable;
@@ -58,68 +44,34 @@ export interface Group {
   /** Its options are `first..end`. */
   readonly first: number;
   readonly end: number;
+  readonly removed: readonly RemovedCodings[];
+  /** Codings in all. */
+  readonly size: number;
 }
 
 /**
  * Everything of a remote candidate that does not depend on the place: local parts, bytes, codec. Plain arrays of
- * numbers, because the scan reads each of them once for each place.
+ * numbers, because the scan reads each of them once for each place; codings that no place could make acceptable are not
+ * among them.
  */
 export interface Options {
-  readonly groups: readonly Group[];
-  readonly count: number;
+  readonly groups: Group[];
+  readonly classSets: ClassSet[];
   /** Local head, encoding, local tail, and the queue here before each local part; judged, and by the mean. */
-  readonly fixedMs: readonly number[];
-  readonly fixedMeanMs: readonly number[];
-  readonly upIndex: readonly number[];
-  readonly upFraction: readonly number[];
-  readonly sentBytes: readonly number[];
-  readonly codecMask: readonly number[];
-  readonly decodeMs: readonly number[];
-  readonly agreementRatio: readonly number[];
-  readonly accuracyRatio: readonly number[];
+  readonly fixedMs: number[];
+  readonly fixedMeanMs: number[];
+  readonly upIndex: number[];
+  readonly upFraction: number[];
+  readonly sentBytes: number[];
+  readonly codecMask: number[];
+  readonly decodeMs: number[];
+  readonly agreementRatio: number[];
+  readonly accuracyRatio: number[];
   /** Energy of the local parts and of moving the bytes, without the time on air. */
-  readonly deviceMillijoules: readonly number[];
-  readonly costMicros: readonly number[];
+  readonly deviceMillijoules: number[];
+  readonly costMicros: number[];
   /** Position among the codings of the bucket. */
-  readonly coding: readonly number[];
-  /** Filter that removed it whatever the place, or -1. */
-  readonly removed: readonly number[];
-  readonly classSets: readonly ClassSet[];
-}
-
-/** The variants that the request may use at all, each with the bucket that its input falls into. */
-export function choicesOf(request: PlanRequest, view: View, model: ModelView): readonly Choice[] {
-  const choices: Choice[] = [];
-  const limits = request.limits;
-  for (const [position, variant] of model.table.variants.entries()) {
-    if (limits.variant !== undefined && variant.name !== limits.variant) continue;
-    const start = request.from === "start";
-    const bucketPosition = start
-      ? bucketFor(variant, request.features)
-      : bucketWithCut(variant, request.features, request.from);
-    const bucket = variant.buckets[bucketPosition];
-    if (!bucket) continue;
-    const from = start ? 0 : bucket.index.get(request.from);
-    const to = request.to === "end" ? bucket.cuts.length - 1 : bucket.index.get(request.to);
-    if (from === undefined || to === undefined || from >= to) continue;
-    choices.push({
-      variant,
-      position,
-      bucket,
-      bucketPosition,
-      from,
-      to,
-      slowness: holds(view, variant) ? (model.localSlowness[position] ?? NaN) : NaN,
-      agreementRatio: agreementOfVariant(variant, model.table.variants[0], limits),
-    });
-  }
-  return choices;
-}
-
-/** A tier that may not hold a variant runs no part of it. */
-function holds(view: View, variant: VariantTable): boolean {
-  const { info } = view.device;
-  return info !== undefined && !tierRemoves(variant.tierMask, tierBit(info.tier));
+  readonly coding: number[];
 }
 
 /** Energy of moving bytes over the air, without the time it takes, in millijoules. */
@@ -136,119 +88,127 @@ export function optionsOf(
   localAllowed: boolean,
   reading: Reading,
 ): Options {
-  const { device } = view;
-  const groups: Group[] = [];
-  const classSets: ClassSet[] = [];
-  const fixedMs: number[] = [];
-  const fixedMeanMs: number[] = [];
-  const upIndex: number[] = [];
-  const upFraction: number[] = [];
-  const sentBytes: number[] = [];
-  const codecMask: number[] = [];
-  const decodeMs: number[] = [];
-  const agreementRatio: number[] = [];
-  const accuracyRatio: number[] = [];
-  const deviceMillijoules: number[] = [];
-  const costMicros: number[] = [];
-  const codings: number[] = [];
-  const removed: number[] = [];
+  const options: Options = {
+    groups: [],
+    classSets: [],
+    fixedMs: [],
+    fixedMeanMs: [],
+    upIndex: [],
+    upFraction: [],
+    sentBytes: [],
+    codecMask: [],
+    decodeMs: [],
+    agreementRatio: [],
+    accuracyRatio: [],
+    deviceMillijoules: [],
+    costMicros: [],
+    coding: [],
+  };
   const stateBytes = request.sequence?.carried === true ? model.table.stateBytes : 0;
-  const localMicrosPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
   for (const choice of choices) {
-    const { bucket, variant, slowness } = choice;
     const cells = model.routes.cells[choice.position]?.[choice.bucketPosition];
     if (!cells) continue;
     for (let cell = 0; cell < cells.count; cell++) {
       const from = cells.from[cell] ?? 0;
       const to = cells.to[cell] ?? 0;
       if (from < choice.from || to > choice.to) continue;
-      const hasHead = from > choice.from;
-      const hasTail = to < choice.to;
-      if ((hasHead || hasTail) && (!localAllowed || Number.isNaN(slowness))) continue;
-      // A step of a sequence runs whole in one place: its state is nowhere else.
-      if ((hasHead || hasTail) && request.sequence) continue;
-      const waits = (hasHead ? 1 : 0) + (hasTail ? 1 : 0);
-      const scaled = Number.isNaN(slowness) ? 1 : slowness;
-      const headMean = hasHead ? segmentMs(bucket, choice.from, from, meanReading) * scaled : 0;
-      const tailMean = hasTail ? segmentMs(bucket, to, choice.to, meanReading) * scaled : 0;
-      const head = hasHead ? segmentMs(bucket, choice.from, from, reading) * scaled : 0;
-      const tail = hasTail ? segmentMs(bucket, to, choice.to, reading) * scaled : 0;
-      const replyBytes = (bucket.rawBytes[to] ?? 0) + envelopeBytes.down + stateBytes;
-      const first = removed.length;
-      const scale = from === choice.from ? inputScale(request, bucket, from) : 1;
-      const memory =
-        hasHead || hasTail
-          ? memoryRemoves(bucket.headMemoryBytes[hasTail ? choice.to : from] ?? 0, device.memoryBytes)
-          : false;
-      const last = bucket.firstCoding[from + 1] ?? 0;
-      for (let coding = bucket.firstCoding[from] ?? 0; coding < last; coding++) {
-        const profile = bucket.codings[coding];
-        if (!profile) continue;
-        const bytes = profile.bytes * scale + envelopeBytes.up + stateBytes;
-        const encodeMs = profile.encodeMs * scale * scaled;
-        const position = sizePosition(bytes);
-        const agreement = choice.agreementRatio * profile.agreementRatio;
-        fixedMs.push(head + tail + encodeMs + waits * device.queueMs);
-        fixedMeanMs.push(headMean + tailMean + encodeMs + waits * device.queueMs);
-        upIndex.push(position.index);
-        upFraction.push(position.fraction);
-        sentBytes.push(bytes);
-        codecMask.push(bucket.codingMask[coding] ?? 0);
-        decodeMs.push(profile.decodeMs * scale);
-        agreementRatio.push(agreement);
-        accuracyRatio.push(
-          variant.accuracyRatio === undefined ? NaN : variant.accuracyRatio - (1 - profile.agreementRatio),
-        );
-        deviceMillijoules.push(
-          (headMean + tailMean + encodeMs) * device.activeWatts +
-            bytesMillijoules(device.radio, bytes, replyBytes) +
-            device.radioWakeMillijoules,
-        );
-        costMicros.push((headMean + tailMean) * localMicrosPerMs);
-        codings.push(coding);
-        removed.push(
-          memory
-            ? filterIndex("memory")
-            : agreementRemoves(agreement, request.limits)
-              ? filterIndex("agreement")
-              : accuracyRemoves(accuracyRatio.at(-1), request.limits)
-                ? filterIndex("accuracy")
-                : -1,
-        );
+      if (from > choice.from || to < choice.to) {
+        // A step of a sequence runs whole in one place: its state is nowhere else.
+        if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence) continue;
       }
-      if (removed.length === first) continue;
-      groups.push({
-        choice,
-        cells,
-        cell,
-        from,
-        to,
-        reply: sizePosition(replyBytes),
-        replyBytes,
-        classSet: classSetOf(classSets, bucket, from),
-        first,
-        end: removed.length,
-      });
+      addGroup(options, request, view, choice, cells, cell, from, to, stateBytes, reading);
     }
   }
-  return {
-    groups,
-    count: removed.length,
-    fixedMs,
-    fixedMeanMs,
-    upIndex,
-    upFraction,
-    sentBytes,
-    codecMask,
-    decodeMs,
-    agreementRatio,
-    accuracyRatio,
-    deviceMillijoules,
-    costMicros,
-    coding: codings,
+  return options;
+}
+
+function addGroup(
+  options: Options,
+  request: PlanRequest,
+  view: View,
+  choice: Choice,
+  cells: CellTable,
+  cell: number,
+  from: number,
+  to: number,
+  stateBytes: number,
+  reading: Reading,
+): void {
+  const { device } = view;
+  const { bucket, variant } = choice;
+  const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
+  const hasHead = from > choice.from;
+  const hasTail = to < choice.to;
+  const localMs = (at: Reading): number =>
+    (hasHead ? segmentMs(bucket, choice.from, from, at) * slowness : 0) +
+    (hasTail ? segmentMs(bucket, to, choice.to, at) * slowness : 0);
+  const waitMs = ((hasHead ? 1 : 0) + (hasTail ? 1 : 0)) * device.queueMs;
+  const meanMs = localMs(meanReading);
+  const judgedMs = reading === meanReading ? meanMs : localMs(reading);
+  const replyBytes = (bucket.rawBytes[to] ?? 0) + envelopeBytes.down + stateBytes;
+  const scale = hasHead ? 1 : inputScale(request, bucket, from);
+  const memory =
+    (hasHead || hasTail) &&
+    memoryRemoves(bucket.headMemoryBytes[hasTail ? choice.to : from] ?? 0, device.memoryBytes);
+  const first = options.coding.length;
+  const begin = bucket.firstCoding[from] ?? 0;
+  const end = bucket.firstCoding[from + 1] ?? 0;
+  const removed: { filter: number; count: number; coding: number }[] = [];
+  const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
+  for (let coding = begin; coding < end; coding++) {
+    const profile = bucket.codings[coding];
+    if (!profile) continue;
+    const agreement = choice.agreementRatio * profile.agreementRatio;
+    const accuracy = (variant.accuracyRatio ?? NaN) - (1 - profile.agreementRatio);
+    const filter = removedBy(memory, agreement, accuracy, request);
+    if (filter >= 0) {
+      const same = removed.find((one) => one.filter === filter);
+      if (same) same.count++;
+      else removed.push({ filter, count: 1, coding });
+      continue;
+    }
+    const sentBytes = profile.bytes * scale + envelopeBytes.up + stateBytes;
+    const encodeMs = profile.encodeMs * scale * slowness;
+    const position = sizePosition(sentBytes);
+    options.fixedMs.push(judgedMs + encodeMs + waitMs);
+    options.fixedMeanMs.push(meanMs + encodeMs + waitMs);
+    options.upIndex.push(position.index);
+    options.upFraction.push(position.fraction);
+    options.sentBytes.push(sentBytes);
+    options.codecMask.push(bucket.codingMask[coding] ?? 0);
+    options.decodeMs.push(profile.decodeMs * scale);
+    options.agreementRatio.push(agreement);
+    options.accuracyRatio.push(accuracy);
+    options.deviceMillijoules.push(
+      (meanMs + encodeMs) * device.activeWatts +
+        bytesMillijoules(device.radio, sentBytes, replyBytes) +
+        device.radioWakeMillijoules,
+    );
+    options.costMicros.push(meanMs * microsPerMs);
+    options.coding.push(coding);
+  }
+  if (begin === end) return;
+  options.groups.push({
+    choice,
+    cells,
+    cell,
+    from,
+    to,
+    reply: sizePosition(replyBytes),
+    replyBytes,
+    classSet: classSetOf(options.classSets, bucket, from),
+    first,
+    end: options.coding.length,
     removed,
-    classSets,
-  };
+    size: end - begin,
+  });
+}
+
+/** The filter that removes a coding whatever the place, or -1. */
+function removedBy(memory: boolean, agreement: number, accuracy: number, request: PlanRequest): number {
+  if (memory) return filterIndex("memory");
+  if (agreementRemoves(agreement, request.limits)) return filterIndex("agreement");
+  return accuracyRemoves(accuracy, request.limits) ? filterIndex("accuracy") : -1;
 }
 
 /** The crossing that is held has a known size: what the profile says of its codings is scaled to it. */

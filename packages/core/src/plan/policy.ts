@@ -20,6 +20,11 @@ export interface PolicyFacts {
 
 /** Decides in microseconds and without waiting; anything unknown is denied. */
 export interface Policy {
+  /**
+   * Its decisions do not depend on which endpoint it is, only on zone and trust: it is then asked once for all places that
+   * share them. Default false.
+   */
+  readonly ignoresEndpoint?: boolean;
   decide(facts: PolicyFacts): { readonly allow: true } | { readonly allow: false; readonly rule: string };
 }
 
@@ -38,6 +43,7 @@ export interface DataClassRule {
 export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>): Policy {
   const table = new Map(Object.entries(classes));
   return {
+    ignoresEndpoint: true,
     decide({ dataClass, zone, trust }) {
       const rule = table.get(dataClass);
       if (!rule) return { allow: false, rule: `the policy does not know the data class ${dataClass}` };

@@ -1,11 +1,12 @@
 import type { Predicted } from "./plan.ts";
 import type { PlanRequest } from "./request.ts";
 import type { ModelView, View } from "./view.ts";
-import type { Choice, Group, Options } from "./options.ts";
+import type { Choice } from "./choices.ts";
+import type { Group, Options } from "./options.ts";
 import { scoreOf } from "./score/score.ts";
 import { sizeCount, type SizePosition } from "./table/link-table.ts";
 import { type BucketTable, segmentMs } from "./table/model-table.ts";
-import { addValues, judge, meanReading, type Reading, rowValues } from "./table/planes.ts";
+import { judge, meanReading, type Reading, rowValues } from "./table/planes.ts";
 import { type Estimate, estimateSize, meanOf } from "../estimate/index.ts";
 
 /** Mean time of each part of a candidate, in milliseconds: what the explanation quotes. */
@@ -16,6 +17,8 @@ export interface Parts {
   readonly upMs: number;
   readonly thereMs: number;
   readonly downMs: number;
+  /** Of `thereMs`, what is not the run: queue, penalty and decoding. */
+  readonly waitMs: number;
 }
 
 /** A finalist with its whole distribution. */
@@ -25,7 +28,7 @@ export interface Priced {
   readonly choice: Choice;
   /** What runs elsewhere; undefined when everything runs here. */
   readonly group?: Group;
-  readonly option: number;
+  readonly upSize: SizePosition;
   /** Position among the codings of the bucket; -1 when everything runs here. */
   readonly coding: number;
   /** Completion without any back-up: 16 values. */
@@ -37,28 +40,28 @@ export interface Priced {
   readonly accuracyRatio: number | undefined;
   readonly sentBytes: number;
   readonly parts: Parts;
-  /** 16 values of each part that is a leg or a stage of one. */
-  readonly spans: Spans;
 }
 
-/** Distributions of the parts of a candidate; empty parts are zeros. */
+/** Distributions of the parts of a remote candidate. */
 export interface Spans {
-  readonly head: Float64Array;
   readonly up: Float64Array;
   readonly there: Float64Array;
   readonly down: Float64Array;
-  readonly tail: Float64Array;
 }
 
-/** 16 values of what runs here between two cuts, times the slowness of this place. */
-export function localValues(bucket: BucketTable, from: number, to: number, slowness: number): Float64Array {
-  const count = bucket.cuts.length;
-  if (from >= to) return new Float64Array(estimateSize);
-  if (from === 0) return rowValues(bucket.head, count, to, slowness);
-  if (to === count - 1) return rowValues(bucket.tail, count, from, slowness);
-  const values = rowValues(bucket.head, count, to, slowness);
-  const before = rowValues(bucket.head, count, from, slowness);
-  return values.map((value, index) => Math.max(0, value - (before[index] ?? 0)));
+/** 16 values of what runs here between two cuts, times the slowness of this place, after a wait. */
+export function localValues(
+  bucket: BucketTable,
+  from: number,
+  to: number,
+  slowness: number,
+  waitMs = 0,
+): Float64Array {
+  const values = new Float64Array(estimateSize);
+  for (let plane = 0; plane < estimateSize; plane++) {
+    values[plane] = localAt(bucket, from, to, plane) * slowness + waitMs;
+  }
+  return values;
 }
 
 /** 16 values of moving bytes to or from a place. */
@@ -93,29 +96,42 @@ export function priceRemote(
 ): Priced {
   const { device, endpoints } = view;
   const { choice, cells } = group;
-  const { bucket } = choice;
   const place = model.routes.endpoint[route] ?? 0;
-  const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
-  const head = localValues(bucket, choice.from, group.from, slowness);
-  const tail = localValues(bucket, group.to, choice.to, slowness);
-  const localParts = (group.from > choice.from ? 1 : 0) + (group.to < choice.to ? 1 : 0);
-  const headMean = meanValue(head);
-  const tailMean = meanValue(tail);
-  const localQueueMs = localParts * device.queueMs;
-  const encodeMs = (options.fixedMeanMs[option] ?? 0) - headMean - tailMean - localQueueMs;
-  const size = { index: options.upIndex[option] ?? 0, fraction: options.upFraction[option] ?? 0 };
-  const up = linkValues(view, place, "up", size);
-  const down = linkValues(view, place, "down", group.reply);
   const waitMs = (endpoints.queueMs[place] ?? 0) + (endpoints.penaltyMs[place] ?? 0);
   const decodeMs = (options.decodeMs[option] ?? 0) * (model.routes.slowness[route] ?? 1);
-  const rows = model.routes.count * cells.count;
-  const row = route * cells.count + group.cell;
-  const there = rowValues(cells.service, rows, row, endpoints.serviceRatio[place] ?? 1, waitMs + decodeMs);
-  const values = new Float64Array(estimateSize).fill(localQueueMs + encodeMs);
-  for (const part of [head, up, there, down, tail]) addValues(values, part);
-  const upMs = meanValue(up);
-  const downMs = meanValue(down);
-  const thereMs = meanValue(there);
+  const head = choice.from < group.from ? localMean(choice, choice.from, group.from) : 0;
+  const tail = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
+  const waits = (choice.from < group.from ? 1 : 0) + (group.to < choice.to ? 1 : 0);
+  const localQueueMs = waits * device.queueMs;
+  const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tail - localQueueMs;
+  const values = new Float64Array(estimateSize);
+  const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
+  const serviceRows = model.routes.count * cells.count;
+  const serviceRow = route * cells.count + group.cell;
+  const ratio = endpoints.serviceRatio[place] ?? 1;
+  const linkRows = endpoints.count * sizeCount;
+  const upRow = place * sizeCount + (options.upIndex[option] ?? 0);
+  const upFraction = options.upFraction[option] ?? 0;
+  const downRow = place * sizeCount + group.reply.index;
+  let upMs = 0;
+  let downMs = 0;
+  let thereMs = 0;
+  for (let plane = 0; plane < estimateSize; plane++) {
+    const up = linkAt(endpoints.up, plane * linkRows + upRow, upFraction);
+    const down = linkAt(endpoints.down, plane * linkRows + downRow, group.reply.fraction);
+    const there = (cells.service[plane * serviceRows + serviceRow] ?? NaN) * ratio + waitMs + decodeMs;
+    upMs += up / estimateSize;
+    downMs += down / estimateSize;
+    thereMs += there / estimateSize;
+    values[plane] =
+      localQueueMs +
+      encodeMs +
+      localAt(choice.bucket, choice.from, group.from, plane) * slowness +
+      localAt(choice.bucket, group.to, choice.to, plane) * slowness +
+      up +
+      there +
+      down;
+  }
   const completionMs = meanValue(values);
   const deviceMillijoules =
     (options.deviceMillijoules[option] ?? 0) +
@@ -124,7 +140,7 @@ export function priceRemote(
     completionMs * device.idleWatts;
   const sentBytes = options.sentBytes[option] ?? 0;
   const costMicros =
-    (cells.costMicros[row] ?? 0) +
+    (cells.costMicros[serviceRow] ?? 0) +
     (options.costMicros[option] ?? 0) +
     ((endpoints.microsPerMegabyte[place] ?? 0) / 1e6) * (sentBytes + group.replyBytes);
   const accuracy = options.accuracyRatio[option] ?? NaN;
@@ -133,7 +149,7 @@ export function priceRemote(
     route,
     choice,
     group,
-    option,
+    upSize: { index: options.upIndex[option] ?? 0, fraction: upFraction },
     coding: options.coding[option] ?? -1,
     values,
     score: scoreOf(
@@ -149,12 +165,49 @@ export function priceRemote(
     agreementRatio,
     accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
     sentBytes,
-    parts: { localMs: headMean + tailMean, localQueueMs, encodeMs, upMs, thereMs, downMs },
-    spans: { head, up, there, down, tail },
+    parts: { localMs: head + tail, localQueueMs, encodeMs, upMs, thereMs, downMs, waitMs: waitMs + decodeMs },
   };
 }
 
+/** The parts of a remote candidate one by one, for its legs. */
+export function spansOf(view: View, model: ModelView, priced: Priced): Spans {
+  const { group, route, parts } = priced;
+  const place = model.routes.endpoint[route] ?? 0;
+  if (!group) return { up: none, there: none, down: none };
+  const rows = model.routes.count * group.cells.count;
+  return {
+    up: linkValues(view, place, "up", priced.upSize),
+    there: rowValues(
+      group.cells.service,
+      rows,
+      route * group.cells.count + group.cell,
+      view.endpoints.serviceRatio[place] ?? 1,
+      parts.waitMs,
+    ),
+    down: linkValues(view, place, "down", group.reply),
+  };
+}
+
+function linkAt(planes: Float64Array, at: number, fraction: number): number {
+  const low = planes[at] ?? NaN;
+  return low + fraction * ((planes[at + 1] ?? NaN) - low);
+}
+
+/** One value of what runs here between two cuts, on the profile's machine. */
+function localAt(bucket: BucketTable, from: number, to: number, plane: number): number {
+  const count = bucket.cuts.length;
+  if (from >= to) return 0;
+  if (from === 0) return bucket.head[plane * count + to] ?? NaN;
+  if (to === count - 1) return bucket.tail[plane * count + from] ?? NaN;
+  return Math.max(0, (bucket.head[plane * count + to] ?? NaN) - (bucket.head[plane * count + from] ?? NaN));
+}
+
+function localMean(choice: Choice, from: number, to: number): number {
+  return segmentMs(choice.bucket, from, to, meanReading) * choice.slowness;
+}
+
 const none: Float64Array = new Float64Array(estimateSize);
+const nowhere: SizePosition = { index: 0, fraction: 0 };
 
 /** Everything here, from one cut to another. */
 export function priceLocal(
@@ -165,16 +218,15 @@ export function priceLocal(
   reading: Reading,
 ): Priced {
   const { device } = view;
-  const run = localValues(choice.bucket, from, choice.to, choice.slowness);
-  const runMs = segmentMs(choice.bucket, from, choice.to, meanReading) * choice.slowness;
-  const values = run.map((value) => value + device.queueMs);
+  const values = localValues(choice.bucket, from, choice.to, choice.slowness, device.queueMs);
+  const runMs = localMean(choice, from, choice.to);
   const deviceMillijoules = runMs * device.activeWatts + (runMs + device.queueMs) * device.idleWatts;
   const costMicros = ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs;
   const accuracy = choice.variant.accuracyRatio;
   return {
     route: -1,
     choice,
-    option: -1,
+    upSize: nowhere,
     coding: -1,
     values,
     score: scoreOf(
@@ -190,8 +242,15 @@ export function priceLocal(
     agreementRatio: choice.agreementRatio,
     accuracyRatio: accuracy,
     sentBytes: 0,
-    parts: { localMs: runMs, localQueueMs: device.queueMs, encodeMs: 0, upMs: 0, thereMs: 0, downMs: 0 },
-    spans: { head: run, up: none, there: none, down: none, tail: none },
+    parts: {
+      localMs: runMs,
+      localQueueMs: device.queueMs,
+      encodeMs: 0,
+      upMs: 0,
+      thereMs: 0,
+      downMs: 0,
+      waitMs: 0,
+    },
   };
 }
 

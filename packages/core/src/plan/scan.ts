@@ -1,24 +1,17 @@
-import { trustRank } from "../base/index.ts";
-import type { FilterName } from "./plan.ts";
-import type { PlanRequest } from "./request.ts";
-import type { ModelView, View } from "./view.ts";
-import type { Options } from "./options.ts";
 import { codecRemoves } from "./filter/codec.ts";
 import { costRemoves } from "./filter/cost.ts";
-import { dataClassRule } from "./filter/data-class.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
-import { loopRemoves } from "./filter/loop.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
-import { stateRemoves } from "./filter/state.ts";
 import { tierRemoves } from "./filter/tier.ts";
-import { trustRemoves } from "./filter/trust.ts";
-import { unavailableRemoves } from "./filter/unavailable.ts";
-import { zoneRemoves } from "./filter/zone.ts";
+import type { Group, Options } from "./options.ts";
+import { type PlaceRules, placeRules } from "./place-rules.ts";
+import type { FilterName } from "./plan.ts";
+import type { PlanRequest } from "./request.ts";
 import { scoreOf } from "./score/score.ts";
 import { sizeCount } from "./table/link-table.ts";
-import { tierBit } from "./table/model-table.ts";
 import { meanPlane, type Reading } from "./table/planes.ts";
+import type { ModelView, View } from "./view.ts";
 
 /**
  * Prices every remote candidate: each route with each option that it offers.
@@ -35,15 +28,15 @@ import { meanPlane, type Reading } from "./table/planes.ts";
  */
 export interface Findings {
   /** For each route: the score of its best candidate (Infinity when none is left) and the option that it is. */
-  readonly bestScore: readonly number[];
-  readonly bestOption: readonly number[];
-  readonly bestGroup: readonly number[];
+  readonly bestScore: number[];
+  readonly bestOption: number[];
+  readonly bestGroup: number[];
   /** Candidates of each route that no filter removed. */
-  readonly kept: readonly number[];
+  readonly kept: number[];
   /** What filters removed, route by route. */
-  readonly removed: readonly Removed[];
+  readonly removed: Removed[];
   /** All candidates looked at. */
-  readonly candidates: number;
+  candidates: number;
 }
 
 /** Candidates of one route that one filter removed. */
@@ -51,9 +44,9 @@ export interface Removed {
   readonly route: number;
   readonly filter: FilterName;
   readonly count: number;
-  /** One of them. */
+  /** One of them: its group, and its coding in the bucket. */
   readonly group: number;
-  readonly option: number;
+  readonly coding: number;
   /** The rule, where the filter names one. */
   readonly rule?: string;
 }
@@ -66,6 +59,29 @@ const cost = filterIndex("cost");
 const energy = filterIndex("energy");
 const deadline = filterIndex("deadline");
 
+/** What a scan carries from route to route. */
+interface Scan {
+  readonly request: PlanRequest;
+  readonly view: View;
+  readonly model: ModelView;
+  readonly options: Options;
+  readonly reading: Reading;
+  readonly remainingMs: number;
+  readonly rules: PlaceRules;
+  readonly needsEnergy: boolean;
+  readonly needsCost: boolean;
+  /** Removed candidates of the current route by filter, and one of them. */
+  readonly counts: number[];
+  readonly sampleGroup: number[];
+  readonly sampleCoding: number[];
+  /** The policy's rule that was met last. */
+  rule: string;
+  /** Removed candidates of the current route. */
+  lost: number;
+  /** Score of the option that `scanGroup` found. */
+  best: number;
+}
+
 /** Runs over all routes and options once. */
 export function scan(
   request: PlanRequest,
@@ -75,196 +91,234 @@ export function scan(
   reading: Reading,
   remainingMs: number,
 ): Findings {
-  const { routes } = model;
-  const { endpoints, device } = view;
   const { limits } = request;
-  const { objective } = limits;
-  const needsEnergy = objective === "energy" || limits.maxDeviceMillijoules !== undefined;
-  const needsCost = objective === "cost" || limits.maxCostMicros !== undefined;
-  const { radio } = device;
-  const { low, high, weight } = reading;
-  const linkRows = endpoints.count * sizeCount;
-  const leastRank = trustRank(request.rules.leastTrust);
-  const bestScore: number[] = [];
-  const bestOption: number[] = [];
-  const bestGroup: number[] = [];
-  const keptCounts: number[] = [];
-  const removed: Removed[] = [];
-  let candidates = 0;
-  const counts: number[] = filterOrder.map(() => 0);
-  const sampleGroup: number[] = filterOrder.map(() => 0);
-  const sampleOption: number[] = filterOrder.map(() => 0);
-  const { up, down } = endpoints;
-  const groupCount = options.groups.length;
-  for (let route = 0; route < routes.count; route++) {
-    const place = routes.endpoint[route] ?? 0;
-    const placeFilter = removesPlace(request, view, model, route, place, leastRank);
-    const rules: (string | undefined)[] = [];
-    const mask = routes.codecMask[route] ?? 0;
-    const slowness = routes.slowness[route] ?? 1;
-    const ratio = endpoints.serviceRatio[place] ?? 1;
-    const waitMs = (endpoints.queueMs[place] ?? 0) + (endpoints.penaltyMs[place] ?? 0);
-    const microsPerByte = (endpoints.microsPerMegabyte[place] ?? 0) / 1e6;
-    const bit = tierBit(endpoints.infos[place]?.tier ?? "cloud");
-    const linkRow = place * sizeCount;
-    let best = Infinity;
-    let bestAt = -1;
-    let bestIn = -1;
-    let kept = 0;
-    let lost = 0;
-    for (let g = 0; g < groupCount; g++) {
-      const group = options.groups[g];
-      if (!group) continue;
-      const { cells } = group;
-      const rows = routes.count * cells.count;
-      const row = route * cells.count + group.cell;
-      const serviceLow = cells.service[low * rows + row] ?? NaN;
-      if (Number.isNaN(serviceLow)) continue;
-      const size = group.end - group.first;
-      candidates += size;
-      let whole = placeFilter;
-      if (whole < 0 && tierRemoves(group.choice.variant.tierMask, bit)) whole = tier;
-      if (whole < 0) {
-        const { classSet } = group;
-        const set = options.classSets[classSet];
-        if (rules.length <= classSet || rules[classSet] === undefined) {
-          rules[classSet] =
-            dataClassRule(
-              view.policy,
-              request,
-              {
-                id: endpoints.infos[place]?.id ?? "",
-                zones: routes.zones[route] ?? [],
-                trust: routes.trust[route] ?? "none",
-              },
-              set?.classes ?? [undefined],
-              set?.reveals ?? "input",
-            ) ?? "";
-        }
-        if (rules[classSet] !== "") whole = dataClass;
-      }
-      if (whole >= 0) {
-        if (counts[whole] === 0) {
-          sampleGroup[whole] = g;
-          sampleOption[whole] = group.first;
-        }
-        counts[whole] = (counts[whole] ?? 0) + size;
-        lost += size;
-        continue;
-      }
-      const service =
-        weight === 0
-          ? serviceLow
-          : serviceLow + weight * ((cells.service[high * rows + row] ?? NaN) - serviceLow);
-      const backAt = linkRow + group.reply.index;
-      const backMs = between(down, linkRows, backAt, group.reply.fraction, low, high, weight);
-      const thereMs = waitMs + service * ratio + backMs;
-      const offered = cells.agreementRatio[row] ?? 0;
-      const offeredCost = cells.costMicros[row] ?? 0;
-      for (let option = group.first; option < group.end; option++) {
-        const latencyMs =
-          (options.fixedMs[option] ?? NaN) +
-          between(
-            up,
-            linkRows,
-            linkRow + (options.upIndex[option] ?? 0),
-            options.upFraction[option] ?? 0,
-            low,
-            high,
-            weight,
-          ) +
-          thereMs +
-          (options.decodeMs[option] ?? 0) * slowness;
-        let filter = options.removed[option] ?? -1;
-        let millijoules = 0;
-        let micros = 0;
-        if (filter < 0) {
-          if (codecRemoves(options.codecMask[option] ?? 0, mask)) filter = codec;
-          else if (
-            limits.minAgreementRatio !== undefined &&
-            offered < group.choice.variant.agreementRatio &&
-            !(offered * (options.agreementRatio[option] ?? 0) >= limits.minAgreementRatio)
-          ) {
-            filter = agreement;
-          } else {
-            if (needsCost) {
-              micros =
-                offeredCost +
-                (options.costMicros[option] ?? 0) +
-                microsPerByte * ((options.sentBytes[option] ?? 0) + group.replyBytes);
-            }
-            if (needsEnergy) {
-              const upMs = between(
-                up,
-                linkRows,
-                linkRow + (options.upIndex[option] ?? 0),
-                options.upFraction[option] ?? 0,
-                meanPlane,
-                meanPlane,
-                0,
-              );
-              const downMs = between(down, linkRows, backAt, group.reply.fraction, meanPlane, meanPlane, 0);
-              const awaitedMs =
-                waitMs +
-                (cells.service[meanPlane * rows + row] ?? NaN) * ratio +
-                (options.decodeMs[option] ?? 0) * slowness;
-              millijoules =
-                (options.deviceMillijoules[option] ?? 0) +
-                (upMs + downMs) * radio.baseWatts +
-                awaitedMs * radio.tailWatts +
-                (upMs + downMs + awaitedMs + (options.fixedMeanMs[option] ?? 0)) * device.idleWatts;
-            }
-            if (costRemoves(micros, limits.maxCostMicros)) filter = cost;
-            else if (energyRemoves(millijoules, limits.maxDeviceMillijoules)) filter = energy;
-            else if (deadlineRemoves(latencyMs, remainingMs)) filter = deadline;
-          }
-        }
-        if (filter >= 0) {
-          if (counts[filter] === 0) {
-            sampleGroup[filter] = g;
-            sampleOption[filter] = option;
-          }
-          counts[filter] = (counts[filter] ?? 0) + 1;
-          lost++;
-          continue;
-        }
-        kept++;
-        const score = scoreOf(
-          objective,
-          latencyMs,
-          millijoules,
-          micros,
-          options.accuracyRatio[option] ?? NaN,
-          options.agreementRatio[option] ?? 0,
-        );
-        if (score < best) {
-          best = score;
-          bestAt = option;
-          bestIn = g;
-        }
-      }
-    }
-    bestScore.push(best);
-    bestOption.push(bestAt);
-    bestGroup.push(bestIn);
-    keptCounts.push(kept);
-    if (lost === 0) continue;
-    for (let filter = 0; filter < counts.length; filter++) {
-      const count = counts[filter] ?? 0;
-      if (count === 0) continue;
-      counts[filter] = 0;
-      const rule = filter === dataClass ? rules.find((one) => one !== undefined && one !== "") : undefined;
-      const line = {
-        route,
-        filter: filterOrder[filter] ?? "unavailable",
-        count,
-        group: sampleGroup[filter] ?? 0,
-        option: sampleOption[filter] ?? 0,
-      };
-      removed.push(rule === undefined ? line : { ...line, rule });
-    }
+  const state: Scan = {
+    request,
+    view,
+    model,
+    options,
+    reading,
+    remainingMs,
+    rules: placeRules(request, view, model, options),
+    needsEnergy: limits.objective === "energy" || limits.maxDeviceMillijoules !== undefined,
+    needsCost: limits.objective === "cost" || limits.maxCostMicros !== undefined,
+    counts: filterOrder.map(() => 0),
+    sampleGroup: filterOrder.map(() => 0),
+    sampleCoding: filterOrder.map(() => 0),
+    rule: "",
+    lost: 0,
+    best: Infinity,
+  };
+  const findings: Findings = {
+    bestScore: [],
+    bestOption: [],
+    bestGroup: [],
+    kept: [],
+    removed: [],
+    candidates: 0,
+  };
+  for (let route = 0; route < model.routes.count; route++) {
+    scanRoute(state, findings, route);
+    if (state.lost > 0) collectLost(state, findings, route);
   }
-  return { bestScore, bestOption, bestGroup, kept: keptCounts, removed, candidates };
+  return findings;
+}
+
+/** Notes candidates that a filter removed. */
+function lose(state: Scan, filter: number, count: number, group: number, coding: number): void {
+  if (state.counts[filter] === 0) {
+    state.sampleGroup[filter] = group;
+    state.sampleCoding[filter] = coding;
+  }
+  state.counts[filter] = (state.counts[filter] ?? 0) + count;
+  state.lost += count;
+}
+
+/** Moves the counts of one route to the findings. */
+function collectLost(state: Scan, findings: Findings, route: number): void {
+  const { counts } = state;
+  for (let filter = 0; filter < counts.length; filter++) {
+    const count = counts[filter] ?? 0;
+    if (count === 0) continue;
+    counts[filter] = 0;
+    findings.removed.push({
+      route,
+      filter: filterOrder[filter] ?? "unavailable",
+      count,
+      group: state.sampleGroup[filter] ?? 0,
+      coding: state.sampleCoding[filter] ?? 0,
+      ...(filter === dataClass ? { rule: state.rule } : undefined),
+    });
+  }
+  state.lost = 0;
+}
+
+function scanRoute(state: Scan, findings: Findings, route: number): void {
+  const { view, options, rules, model } = state;
+  const { endpoints } = view;
+  const { routes } = model;
+  const place = routes.endpoint[route] ?? 0;
+  const out = rules.removes(route, place);
+  const tierBit = endpoints.tierBit[place] ?? 0;
+  const low = state.reading.low;
+  let bestScore = Infinity;
+  let bestOption = -1;
+  let bestGroup = -1;
+  let kept = 0;
+  const { groups } = options;
+  for (let index = 0; index < groups.length; index++) {
+    const group = groups[index];
+    if (!group) continue;
+    const { cells } = group;
+    const row = route * cells.count + group.cell;
+    const service = cells.service[low * routes.count * cells.count + row] ?? NaN;
+    if (Number.isNaN(service)) continue;
+    findings.candidates += group.size;
+    let whole = out;
+    if (whole < 0) {
+      if (tierRemoves(group.choice.variant.tierMask, tierBit)) whole = tier;
+      else {
+        const rule = rules.forbids(route, place, group.classSet);
+        if (rule !== "") {
+          state.rule = rule;
+          whole = dataClass;
+        }
+      }
+    }
+    if (whole >= 0) {
+      lose(state, whole, group.size, index, group.choice.bucket.firstCoding[group.from] ?? 0);
+      continue;
+    }
+    for (const { filter, count, coding } of group.removed) lose(state, filter, count, index, coding);
+    if (group.first === group.end) continue;
+    const lostBefore = state.lost;
+    const found = scanGroup(state, route, place, group, index, row, service, bestScore);
+    kept += group.end - group.first - (state.lost - lostBefore);
+    if (found < 0) continue;
+    bestScore = state.best;
+    bestOption = found;
+    bestGroup = index;
+  }
+  findings.bestScore.push(bestScore);
+  findings.bestOption.push(bestOption);
+  findings.bestGroup.push(bestGroup);
+  findings.kept.push(kept);
+}
+
+/**
+ * Prices the options of one group at one route. Returns the option that beats `bestSoFar`, or -1; its score is left in
+ * `state.best`.
+ */
+function scanGroup(
+  state: Scan,
+  route: number,
+  place: number,
+  group: Group,
+  index: number,
+  row: number,
+  serviceLow: number,
+  bestSoFar: number,
+): number {
+  const { options, reading, remainingMs } = state;
+  const { endpoints } = state.view;
+  const { limits } = state.request;
+  const { routes } = state.model;
+  const { low, high, weight } = reading;
+  const { cells } = group;
+  const service =
+    weight === 0
+      ? serviceLow
+      : serviceLow + weight * ((cells.service[high * routes.count * cells.count + row] ?? NaN) - serviceLow);
+  const linkRows = endpoints.count * sizeCount;
+  const linkRow = place * sizeCount;
+  const { up } = endpoints;
+  const { fixedMs, upIndex, upFraction, decodeMs, codecMask, agreementRatio, accuracyRatio } = options;
+  const waitMs = (endpoints.queueMs[place] ?? 0) + (endpoints.penaltyMs[place] ?? 0);
+  const thereMs =
+    waitMs +
+    service * (endpoints.serviceRatio[place] ?? 1) +
+    between(endpoints.down, linkRows, linkRow + group.reply.index, group.reply.fraction, low, high, weight);
+  const slowness = routes.slowness[route] ?? 1;
+  const understood = routes.codecMask[route] ?? 0;
+  // An offer may promise less agreement than the variant states; never more.
+  const offered = Math.min(1, (cells.agreementRatio[row] ?? 0) / group.choice.variant.agreementRatio);
+  const leastAgreement = offered < 1 ? (limits.minAgreementRatio ?? 0) : 0;
+  const priced = state.needsCost || state.needsEnergy;
+  const { objective } = limits;
+  let best = bestSoFar;
+  let found = -1;
+  for (let option = group.first; option < group.end; option++) {
+    const latencyMs =
+      (fixedMs[option] ?? NaN) +
+      between(up, linkRows, linkRow + (upIndex[option] ?? 0), upFraction[option] ?? 0, low, high, weight) +
+      thereMs +
+      (decodeMs[option] ?? 0) * slowness;
+    const agreed = (agreementRatio[option] ?? 0) * offered;
+    let filter = -1;
+    if (codecRemoves(codecMask[option] ?? 0, understood)) filter = codec;
+    else if (agreed < leastAgreement) filter = agreement;
+    const micros = priced ? costOf(state, group, row, place, option) : 0;
+    const millijoules = priced ? energyOf(state, group, route, row, place, option, waitMs) : 0;
+    if (filter < 0) {
+      if (costRemoves(micros, limits.maxCostMicros)) filter = cost;
+      else if (energyRemoves(millijoules, limits.maxDeviceMillijoules)) filter = energy;
+      else if (deadlineRemoves(latencyMs, remainingMs)) filter = deadline;
+    }
+    if (filter >= 0) {
+      lose(state, filter, 1, index, options.coding[option] ?? 0);
+      continue;
+    }
+    const score = scoreOf(objective, latencyMs, millijoules, micros, accuracyRatio[option] ?? NaN, agreed);
+    if (score >= best) continue;
+    best = score;
+    found = option;
+  }
+  state.best = best;
+  return found;
+}
+
+/** Money for the run there, the local parts and the bytes both ways. */
+function costOf(state: Scan, group: Group, row: number, place: number, option: number): number {
+  const { options } = state;
+  return (
+    (group.cells.costMicros[row] ?? 0) +
+    (options.costMicros[option] ?? 0) +
+    ((state.view.endpoints.microsPerMegabyte[place] ?? 0) / 1e6) *
+      ((options.sentBytes[option] ?? 0) + group.replyBytes)
+  );
+}
+
+/** Energy of this device, always by means: local parts, bytes, radio while it sends, waits and receives, idling. */
+function energyOf(
+  state: Scan,
+  group: Group,
+  route: number,
+  row: number,
+  place: number,
+  option: number,
+  waitMs: number,
+): number {
+  const { options, view } = state;
+  const { endpoints, device } = view;
+  const { routes } = state.model;
+  const rows = endpoints.count * sizeCount;
+  const at = place * sizeCount;
+  const upAt = at + (options.upIndex[option] ?? 0);
+  const fraction = options.upFraction[option] ?? 0;
+  const onAirMs =
+    between(endpoints.up, rows, upAt, fraction, meanPlane, meanPlane, 0) +
+    between(endpoints.down, rows, at + group.reply.index, group.reply.fraction, meanPlane, meanPlane, 0);
+  const service = group.cells.service[meanPlane * routes.count * group.cells.count + row] ?? NaN;
+  const awaitedMs =
+    waitMs +
+    service * (endpoints.serviceRatio[place] ?? 1) +
+    (options.decodeMs[option] ?? 0) * (routes.slowness[route] ?? 1);
+  return (
+    (options.deviceMillijoules[option] ?? 0) +
+    onAirMs * device.radio.baseWatts +
+    awaitedMs * device.radio.tailWatts +
+    (onAirMs + awaitedMs + (options.fixedMeanMs[option] ?? 0)) * device.idleWatts
+  );
 }
 
 /** A number of a table of links between two sizes, at the reading. */
@@ -284,25 +338,4 @@ function between(
   const other = high * rows + row;
   const above = planes[other] ?? NaN;
   return value + weight * (above + fraction * ((planes[other + 1] ?? NaN) - above) - value);
-}
-
-/** The filter that keeps a whole route out, or -1. */
-function removesPlace(
-  request: PlanRequest,
-  view: View,
-  model: ModelView,
-  route: number,
-  place: number,
-  leastRank: number,
-): number {
-  const info = view.endpoints.infos[place];
-  if (!info) return filterIndex("unavailable");
-  if (unavailableRemoves(view.endpoints.unavailable[place], info.id, request.exclude)) {
-    return filterIndex("unavailable");
-  }
-  if (loopRemoves(model.routes.paths[route] ?? [], request.path, view.self)) return filterIndex("loop");
-  if (stateRemoves(request.sequence, info.id, info.state)) return filterIndex("state");
-  if (zoneRemoves(model.routes.zones[route] ?? [], request.rules.zones, false)) return filterIndex("zone");
-  if (trustRemoves(model.routes.trustRank[route] ?? 0, leastRank)) return filterIndex("trust");
-  return -1;
 }

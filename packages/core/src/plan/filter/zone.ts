@@ -1,4 +1,4 @@
-import type { ZoneId } from "../../base/index.ts";
+import { type ZoneId, zoneWithin } from "../../base/index.ts";
 
 /**
  * Removes ways through a zone that the request may not enter. `device` is the zone of the caller's own machine: nothing
@@ -14,17 +14,9 @@ export function zoneRemoves(
       if (own) continue;
       return true;
     }
-    if (allowed && !inside(zone, allowed)) return true;
+    if (allowed && !zoneWithin(zone, allowed)) return true;
   }
   return zones.length === 0;
-}
-
-/** As `zoneWithin`, without building strings: a decision asks thousands of times. */
-function inside(zone: ZoneId, allowed: readonly ZoneId[]): boolean {
-  for (const outer of allowed) {
-    if (zone === outer || (zone.startsWith(outer) && zone.charCodeAt(outer.length) === 47)) return true;
-  }
-  return false;
 }
 
 /** The sentence for `lost`. */

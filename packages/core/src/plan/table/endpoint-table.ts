@@ -1,6 +1,7 @@
 import { type EndpointId, trustRank } from "../../base/index.ts";
 import type { EndpointInfo } from "../../endpoint/index.ts";
 import { type LinkTable, sizeCount } from "./link-table.ts";
+import { tierBit } from "./model-table.ts";
 import { planeCount } from "./planes.ts";
 
 /** What is believed of one other place at the moment of a view. */
@@ -26,6 +27,9 @@ export interface EndpointView {
 export interface EndpointTable {
   readonly count: number;
   readonly infos: readonly EndpointInfo[];
+  readonly ids: readonly EndpointId[];
+  /** Bit of its tier, as of `tierBit`. */
+  readonly tierBit: Uint8Array;
   readonly index: ReadonlyMap<EndpointId, number>;
   readonly unavailable: readonly (string | undefined)[];
   readonly queueMs: Float64Array;
@@ -46,6 +50,8 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
   return {
     count,
     infos: views.map((view) => view.info),
+    ids: views.map((view) => view.info.id),
+    tierBit: Uint8Array.from(views, (view) => tierBit(view.info.tier)),
     index: new Map(views.map((view, index) => [view.info.id, index])),
     unavailable: views.map((view) => view.unavailable),
     queueMs: numbers((view) => view.queueMs),

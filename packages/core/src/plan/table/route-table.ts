@@ -41,6 +41,11 @@ export interface RouteTable {
   readonly endpoint: Int32Array;
   readonly paths: readonly (readonly EndpointId[])[];
   readonly zones: readonly (readonly ZoneId[])[];
+  /** Position of the route's zones among those that differ: rules are asked once for each. */
+  readonly zoneSet: Int32Array;
+  readonly zoneSets: readonly (readonly ZoneId[])[];
+  /** 1 where the way leads on to other places. */
+  readonly forwards: Uint8Array;
   readonly trust: readonly TrustLevel[];
   readonly trustRank: Uint8Array;
   readonly codecMask: Int32Array;
@@ -138,11 +143,22 @@ export function routeTable(
   index: ReadonlyMap<EndpointId, number>,
 ): RouteTable {
   const routes = blocks.filter((block) => index.has(block.info.id));
+  const zoneSets = new Map<string, { readonly position: number; readonly zones: readonly ZoneId[] }>();
+  const zoneSet = Int32Array.from(routes, ({ zones }) => {
+    const key = zones.join(" ");
+    const known = zoneSets.get(key);
+    if (known) return known.position;
+    zoneSets.set(key, { position: zoneSets.size, zones });
+    return zoneSets.size - 1;
+  });
   return {
     count: routes.length,
     endpoint: Int32Array.from(routes, (block) => index.get(block.info.id) ?? -1),
     paths: routes.map((block) => block.path),
     zones: routes.map((block) => block.zones),
+    zoneSet,
+    zoneSets: [...zoneSets.values()].map((one) => one.zones),
+    forwards: Uint8Array.from(routes, (block) => (block.path.length > 1 ? 1 : 0)),
     trust: routes.map((block) => block.trust),
     trustRank: Uint8Array.from(routes, (block) => trustRank(block.trust)),
     codecMask: Int32Array.from(routes, (block) => block.codecMask),
