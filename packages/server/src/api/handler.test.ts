@@ -432,7 +432,7 @@ describe("inference", () => {
   it("gives requests without rules a class that no policy knows, unless the operator says otherwise", async () => {
     const { send, double } = server();
     await send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
-    expect(double.asked.at(0)?.call.rules).toEqual({ dataClass: "unstated", leastTrust: "none" });
+    expect(double.asked.at(0)?.call.rules).toEqual({ dataClass: "unknown", leastTrust: "none" });
     const open = server({ unstatedRules: { dataClass: "public", leastTrust: "listed" } });
     await open.send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
     expect(open.double.asked.at(0)?.call.rules).toEqual({ dataClass: "public", leastTrust: "listed" });

@@ -37,7 +37,7 @@ export interface HandlerParts {
   /** Whether models may be loaded and unloaded over the network, by those with the right. Default false. */
   readonly modelControl?: boolean;
   /**
-   * Rules for requests that state none. Default: a data class `unstated`, which no policy knows, so such requests never
+   * Rules for requests that state none. Default: a data class `unknown`, which no policy knows, so such requests never
    * leave this place for another.
    */
   readonly unstatedRules?: Rules;
@@ -99,7 +99,7 @@ export function completeParts(parts: HandlerParts): Api {
     counters: parts.counters ?? createCounters(),
     load: parts.load,
     modelControl: parts.modelControl ?? false,
-    unstatedRules: parts.unstatedRules ?? { dataClass: "unstated", leastTrust: "none" },
+    unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
     limits: parts.limits ?? defaultWireLimits,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
     steps: createStepCounter(),

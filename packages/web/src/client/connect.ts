@@ -131,7 +131,7 @@ class Remote implements RemoteClient {
       abort: abort ?? new AbortController().signal,
       deadlineMs: deadlineMs === undefined ? Infinity : this.#clock.nowMs() + deadlineMs,
       tenant: "local",
-      rules: rules ?? { dataClass: "unstated", leastTrust: "none" },
+      rules: rules ?? { dataClass: "unknown", leastTrust: "none" },
       path: [],
     };
   }
