@@ -4,9 +4,11 @@
  * @module
  */
 export * from "./execute/chain.ts";
+export { createEngine, type Engine, type EngineLimits, type EngineParts } from "./execute/engine.ts";
 export * from "./execute/for-each.ts";
 export * from "./execute/inline-lane.ts";
 export * from "./execute/lane.ts";
+export type { IndexEntry, ModelState } from "./execute/model-life.ts";
 export * from "./execute/runtime.ts";
 export * from "./repository/source.ts";
 export * from "./transform/index.ts";

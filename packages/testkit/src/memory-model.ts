@@ -83,6 +83,14 @@ export function aliveAfter(model: MemoryModel, stage: number): readonly TensorSp
   return made.filter(({ name }) => needed.has(name));
 }
 
+/** What stages between two cuts give to those after them: alive at the end, and not yet at the beginning. */
+export function madeBetween(model: MemoryModel, from: number, to: number): readonly TensorSpec[] {
+  const before = new Set(aliveAfter(model, from).map(({ name }) => name));
+  const made = aliveAfter(model, to).filter(({ name }) => !before.has(name));
+  const wanted = (name: string): number => (model.outputs.includes(name) ? model.outputs.indexOf(name) : -1);
+  return [...made].sort((a, b) => wanted(a.name) - wanted(b.name));
+}
+
 /** Reads and cuts memory models, as `@longshore/graph` does ONNX files. Cuts are `c1`, `c2`, ... */
 export function memorySource(models: MemoryModels): ModelSource & { readonly extracted: readonly string[] } {
   const extracted: string[] = [];
@@ -94,7 +102,7 @@ export function memorySource(models: MemoryModels): ModelSource & { readonly ext
       const { model, file } = await open(artifact, call);
       return {
         inputs: aliveAfter(model, file.from),
-        outputs: model.outputs.map((name) => specOf(model, name)),
+        outputs: madeBetween(model, file.from, file.to),
         weightBytes: model.weightBytes ?? 1000,
       };
     },
@@ -119,13 +127,4 @@ export function memorySource(models: MemoryModels): ModelSource & { readonly ext
       return artifactOf(memoryFile(file.memoryModel, position(from), position(to)));
     },
   };
-}
-
-/** The declared spec of a tensor of a model. */
-export function specOf(model: MemoryModel, name: string): TensorSpec {
-  const spec = [...model.inputs, ...model.stages.flatMap(({ gives }) => gives)].find(
-    (one) => one.name === name,
-  );
-  if (!spec) throw new Error(`the test's model has no tensor ${name}`);
-  return spec;
 }

@@ -11,7 +11,13 @@ import {
   type TensorSpec,
 } from "@longshore/core";
 import type { InferenceSession, Runtime } from "@longshore/engine";
-import { aliveAfter, type MemoryModel, type MemoryModels, readMemoryFile } from "./memory-model.ts";
+import {
+  aliveAfter,
+  madeBetween,
+  type MemoryModel,
+  type MemoryModels,
+  readMemoryFile,
+} from "./memory-model.ts";
 
 export interface MemoryRuntimeOptions {
   readonly models: MemoryModels;
@@ -53,11 +59,10 @@ export function memoryRuntime(options: MemoryRuntimeOptions): MemoryRuntime {
       if (loadMs > 0) await sleep(clock, loadMs, call.abort);
       loads.push(`${file.memoryModel}:${file.from}..${file.to}`);
       const inputs = aliveAfter(model, file.from);
-      const names = new Set(inputs.map(({ name }) => name));
       const session = memorySession({
         clock,
         inputs,
-        outputs: aliveAfter(model, file.to).filter(({ name }) => !names.has(name)),
+        outputs: madeBetween(model, file.from, file.to),
         run: async (feeds) => {
           runs.push(`${file.memoryModel} ${[...feeds.values()][0]?.spec.shape[0] ?? 1}`);
           options.beforeRun?.(file.memoryModel);

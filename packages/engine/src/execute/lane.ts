@@ -19,7 +19,8 @@ export interface ChainResult {
 /** Runs transforms off the event loop: one hop for a chain of steps. */
 export interface Lane {
   /**
-   * Values are named as in the pipeline (`<step>.<output>`). `keep` lists those that come back. Inputs are borrowed.
+   * Values are named as in the pipeline (`<step>.<output>`). `keep` lists those that come back. Inputs are borrowed unless
+   * given. A pipeline passes the same step objects on every run, so a lane may remember what it parsed or sent of them.
    */
   run(
     chain: readonly ChainStep[],

@@ -110,7 +110,8 @@ class GraphScheduler implements Scheduler {
     const { clock, batching } = this.#parts;
     if (!ticket) this.#refuseWhenDraining();
     checkCall(call, clock, "queue");
-    const rows = Math.max(1, rowsOf(feeds) ?? 1);
+    // Without batching a request is one run, whatever its first axis means.
+    const rows = batching.maxBatchSize > 1 ? Math.max(1, rowsOf(feeds) ?? 1) : 1;
     ticket?.expect(ticket.rows - rows);
     const joins = batching.maxBatchSize > 1 && !this.#unjoinable;
     return outcomeOf(

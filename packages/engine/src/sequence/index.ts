@@ -6,4 +6,4 @@ export {
   sequenceStore,
   type Turn,
 } from "./sequence-store.ts";
-export { copied, fingerprint } from "./state.ts";
+export { copied, fingerprint, zeroState } from "./state.ts";

@@ -1,0 +1,310 @@
+import {
+  type Call,
+  type Clock,
+  type Cut,
+  type CutId,
+  type Endpoint,
+  type EndpointInfo,
+  endCut,
+  type InferenceRequest,
+  type InferenceResponse,
+  LongshoreError,
+  type LoadReport,
+  type ModelKnowledge,
+  type Observer,
+  type Offer,
+  type OfferQuery,
+  type Random,
+  type Segment,
+  startCut,
+} from "@longshore/core";
+import {
+  type LoadedVersion,
+  modelRepository,
+  type ModelSource,
+  type ModelStore,
+} from "../repository/index.ts";
+import { sequenceStore } from "../sequence/index.ts";
+import type { TransformSet } from "../transform/index.ts";
+import { cutAt } from "./crossing.ts";
+import { expectations } from "./expectations.ts";
+import { type GraphPool, graphPool } from "../schedule/index.ts";
+import type { Lane } from "./lane.ts";
+import { type IndexEntry, modelLife } from "./model-life.ts";
+import { makeOffers, servedHere } from "./offers.ts";
+import { planCache } from "./plan-cache.ts";
+import { type InnerCuts, innerCuts, positions } from "./positions.ts";
+import { refusePast, untilDeadline } from "./request-call.ts";
+import type { Artifact, Runtime } from "./runtime.ts";
+import { programOf, reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
+import { speeds } from "./speed.ts";
+
+/** Bounds of what an engine keeps and takes. */
+export interface EngineLimits {
+  /** Requests under way in all; more are refused with `queue-full`. Default 1024. */
+  readonly maxInFlight: number;
+  /** Requests that may wait for one graph. Default 128: more would wait longer than callers do. */
+  readonly maxQueued: number;
+  /** Whole graphs that stay loaded. Default 64. */
+  readonly maxGraphs: number;
+  /** Parts between inner cuts that stay loaded. Default 16: each holds its weights once more. */
+  readonly maxParts: number;
+  /** Live sequences. Default 1024. */
+  readonly maxSequences: number;
+  /** Loaded copies of a model that does not say how many. Default 1. */
+  readonly defaultInstances: number;
+  /** Threads inside one run. Default 1. */
+  readonly threads: number;
+}
+
+/** What an engine is made from. The parts stay their maker's: `close` does not close runtimes, lane or store. */
+export interface EngineParts {
+  readonly info: EndpointInfo;
+  readonly store: ModelStore;
+  readonly source: ModelSource;
+  /** The first is the default; the next one is tried for what one cannot run (`unsupported`). */
+  readonly runtimes: readonly Runtime[];
+  /** Runs models that are not trusted. */
+  readonly sandbox?: Runtime;
+  /** What `lane` can run, to check pipelines before a request meets them. */
+  readonly transforms: TransformSet;
+  readonly lane: Lane;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  /** `sha256:<hex>`. */
+  readonly sha256: (bytes: Uint8Array) => Promise<string>;
+  readonly limits?: Partial<EngineLimits>;
+}
+
+/**
+ * Runs models and pipelines here. In a request's segment an empty version means the latest, an empty variant the default
+ * of this place, and an empty digest whatever content is here.
+ */
+export interface Engine extends Endpoint {
+  /** Every version in the store and what became of it. */
+  index(): Promise<readonly IndexEntry[]>;
+  /**
+   * Reads a model anew and loads the instances of its default variant, then serves it instead of what was served before;
+   * requests under way finish on the old one. Without a version: the latest.
+   */
+  load(model: string, version: string | undefined, call: Call): Promise<void>;
+  /** Refuses new requests for a model, waits for those under way, and frees it until the next `load`. */
+  unload(model: string, call: Call): Promise<void>;
+  /** All legal cuts of a variant in order, `start` and `end` included, with what crosses there. */
+  cuts(
+    model: string,
+    version: string | undefined,
+    variant: string | undefined,
+    call: Call,
+  ): Promise<readonly Cut[]>;
+  /** The part of a graph model between two cuts as a model file; `unsupported` for pipelines, which are several. */
+  artifact(segment: Segment, call: Call): Promise<Artifact>;
+  loadReport(): LoadReport;
+  /** Refuses new requests (`shutting-down`) and resolves when those under way are through. Idempotent. */
+  drain(): Promise<void>;
+}
+
+const defaultLimits: EngineLimits = {
+  maxInFlight: 1024,
+  maxQueued: 128,
+  maxGraphs: 64,
+  maxParts: 16,
+  maxSequences: 1024,
+  defaultInstances: 1,
+  threads: 1,
+};
+
+/** Makes an engine. Nothing is read or loaded before it is asked for. */
+export function createEngine(parts: EngineParts): Engine {
+  return new EngineHere(parts);
+}
+
+class EngineHere implements Engine {
+  readonly info: EndpointInfo;
+  readonly #parts: EngineParts;
+  readonly #limits: EngineLimits;
+  readonly #pool: GraphPool;
+  readonly #inner: InnerCuts;
+  readonly #serve: ServeParts;
+  #inFlight = 0;
+  #draining = false;
+  #quiet: (() => void)[] = [];
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: EngineParts) {
+    const { info, clock, observer, source, lane, random } = parts;
+    this.info = info;
+    this.#parts = parts;
+    this.#limits = { ...defaultLimits, ...parts.limits };
+    this.#pool = graphPool({ ...parts, load: { threads: this.#limits.threads }, limits: this.#limits });
+    this.#inner = innerCuts(source);
+    const repository = modelRepository({ ...parts, defaultInstances: this.#limits.defaultInstances });
+    this.#serve = {
+      info,
+      pool: this.#pool,
+      life: modelLife({
+        repository,
+        pool: this.#pool,
+        clock,
+        observer,
+        defaultProgram: ({ description, programs }) =>
+          programs.get(description.variants.find((variant) => servedHere(variant, info))?.name ?? ""),
+      }),
+      plans: planCache(this.#inner),
+      sequences: sequenceStore(clock, { maxLive: this.#limits.maxSequences }),
+      speeds: speeds(clock),
+      expectations: expectations(),
+      lane,
+      clock,
+      random,
+      observer,
+      inFlight: () => this.#inFlight,
+    };
+  }
+
+  async describe(
+    model: string,
+    version: string | undefined,
+    call: Call,
+  ): Promise<ModelKnowledge | undefined> {
+    try {
+      using lease = await this.#serve.life.acquire(model, version, call);
+      const { description, profile } = lease.loaded;
+      return { description, ...(profile ? { profile } : {}) };
+    } catch (thrown) {
+      if (
+        LongshoreError.is(thrown) &&
+        (thrown.reason === "unknown-model" || thrown.reason === "unknown-version")
+      ) {
+        return undefined;
+      }
+      throw thrown;
+    }
+  }
+
+  async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
+    if (this.#draining) return [];
+    using lease = await this.#serve.life.acquire(query.model, query.version, call);
+    const { loaded } = lease;
+    return makeOffers(loaded, query, {
+      info: this.info,
+      speeds: this.#serve.speeds,
+      nowMs: this.#parts.clock.nowMs(),
+      queueMs: (variant, from) => this.#queueMs(loaded, variant, from, call),
+    });
+  }
+
+  /** Expected wait of a tail now, as far as its graphs are loaded. */
+  async #queueMs(loaded: LoadedVersion, variant: string, from: CutId, call: Call): Promise<number> {
+    const program = programOf(loaded, variant, this.info);
+    const plan = await this.#serve.plans.get(program, from, endCut, undefined, call);
+    const schedulers = plan.actions.flatMap((action) =>
+      action.kind === "model" ? (this.#pool.loaded(action.step.graph, action.from, action.to) ?? []) : [],
+    );
+    return reportFor(this.#serve, new Set(schedulers)).queueMs;
+  }
+
+  async infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    const { clock, observer } = this.#parts;
+    this.#inFlight++;
+    try {
+      this.#admit();
+      refusePast(call, clock);
+      using own = untilDeadline(call, clock);
+      return await serveRequest(this.#serve, request, own.call);
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "execute", `running model ${request.segment.model}`);
+      const { reason, stage, message } = error;
+      observer.record({ kind: "failure", atMs: clock.nowMs(), callId: call.id, stage, reason, message });
+      throw error;
+    } finally {
+      this.#inFlight--;
+      if (this.#inFlight === 0) for (const quiet of this.#quiet.splice(0)) quiet();
+    }
+  }
+
+  #admit(): void {
+    if (this.#draining) {
+      throw new LongshoreError(
+        "shutting-down",
+        "admission",
+        `${this.info.id} takes no new requests: it is shutting down`,
+      );
+    }
+    const { maxInFlight } = this.#limits;
+    if (this.#inFlight <= maxInFlight) return;
+    throw new LongshoreError(
+      "queue-full",
+      "admission",
+      `${maxInFlight} requests are under way, which is the most this place takes`,
+    );
+  }
+
+  index(): Promise<readonly IndexEntry[]> {
+    return this.#serve.life.index();
+  }
+
+  load(model: string, version: string | undefined, call: Call): Promise<void> {
+    return this.#serve.life.load(model, version, call);
+  }
+
+  unload(model: string, call: Call): Promise<void> {
+    return this.#serve.life.unload(model, call);
+  }
+
+  async cuts(
+    model: string,
+    version: string | undefined,
+    variant: string | undefined,
+    call: Call,
+  ): Promise<readonly Cut[]> {
+    using lease = await this.#serve.life.acquire(model, version, call);
+    const program = programOf(lease.loaded, variant ?? "", this.info);
+    return (await positions(program, this.#inner, call)).map((position) => cutAt(program, position));
+  }
+
+  async artifact({ model, version, variant, from, to }: Segment, call: Call): Promise<Artifact> {
+    using lease = await this.#serve.life.acquire(model, version, call);
+    const program = programOf(lease.loaded, variant, this.info);
+    const [step] = program.steps;
+    if (!program.bare || step?.kind !== "model") {
+      throw new LongshoreError(
+        "unsupported",
+        "resolve",
+        `model ${model} is a pipeline: ask for the models of its steps`,
+      );
+    }
+    // Also checks the cuts, and that they are in order.
+    await this.#serve.plans.get(program, from, to, undefined, call);
+    const { file } = step.graph;
+    return from === startCut && to === endCut ? file : this.#parts.source.extract(file, from, to, call);
+  }
+
+  loadReport(): LoadReport {
+    const loads = this.#pool.schedulers().map((scheduler) => scheduler.load());
+    const { atMs, inFlight } = reportFor(this.#serve, []);
+    return {
+      atMs,
+      inFlight,
+      cpuRatio: loads.length > 0 ? loads.reduce((sum, { cpuRatio }) => sum + cpuRatio, 0) / loads.length : 0,
+      // Of a request for an unknown model the longest queue is a careful guess.
+      queueMs: loads.reduce((longest, { queueMs }) => Math.max(longest, queueMs), 0),
+    };
+  }
+
+  async drain(): Promise<void> {
+    this.#draining = true;
+    if (this.#inFlight === 0) return;
+    await new Promise<void>((resolve) => this.#quiet.push(resolve));
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      await this.drain();
+      this.#serve.sequences.close();
+      await this.#pool.close();
+    })();
+    return this.#closed;
+  }
+}

@@ -1,0 +1,244 @@
+import {
+  type Call,
+  type Clock,
+  endCut,
+  LongshoreError,
+  numericTensor,
+  renamed,
+  type SequencePosition,
+  startCut,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
+import { type ControlInput, type ModelStep, type Program, valueOfTensor } from "../repository/index.ts";
+import type { GraphLease, RunOutcome, Ticket } from "../schedule/index.ts";
+import { fanOut } from "./fan-out.ts";
+import { collected, eachInputs } from "./for-each.ts";
+import type { ModelAction } from "./segment-plan.ts";
+import { reshaped } from "./values.ts";
+
+/** What a model step runs with. */
+export interface ModelStepParts {
+  readonly program: Program;
+  readonly lease: GraphLease;
+  readonly ticket: Ticket | undefined;
+  readonly call: Call;
+  readonly clock: Clock;
+  /** State to start from, by its name outside (see `stateName`). */
+  readonly state: Tensors;
+  readonly position: SequencePosition | undefined;
+}
+
+/** What a model step gave and took. */
+export interface ModelStepResult {
+  readonly values: Tensors;
+  /** State after it, by its name outside. */
+  readonly state: Tensors;
+  readonly queueMs: number;
+  readonly runMs: number;
+  /** Time of instances that it is charged for. */
+  readonly busyMs: number;
+  readonly runs: number;
+}
+
+/** What a state of a step's graph is called outside it. */
+export function stateName(program: Program, step: ModelStep, input: string): string {
+  return program.bare ? input : `${step.id}:${input}`;
+}
+
+/** Runs a step's graph (or the part of it that the action names) once, or once for each element. */
+export async function runModelStep(
+  action: ModelAction,
+  values: Tensors,
+  parts: ModelStepParts,
+): Promise<ModelStepResult> {
+  return action.step.forEach === undefined ? runOnce(action, values, parts) : runEach(action, values, parts);
+}
+
+async function runOnce(
+  action: ModelAction,
+  values: Tensors,
+  parts: ModelStepParts,
+): Promise<ModelStepResult> {
+  const { program, lease, call, ticket } = parts;
+  const { step } = action;
+  const feeds = new Map<string, Tensor>();
+  for (const name of lease.inputs) {
+    const tensor = stateOrControl(step, name, parts) ?? values.get(valueOfTensor(program, step, name));
+    if (!tensor) throw missing(action, name);
+    feeds.set(name, fed(action, tensor, name));
+  }
+  const given = new Set(action.gives);
+  const { states } = step.graph;
+  const fetches = lease.outputs.filter(
+    (name) => given.has(valueOfTensor(program, step, name)) || states.some(({ output }) => output === name),
+  );
+  const outcome = await lease.scheduler.run(feeds, fetches, call, ticket);
+  const made = new Map<string, Tensor>();
+  for (const value of action.gives) {
+    const name = fetches.find((one) => valueOfTensor(program, step, one) === value);
+    const tensor = name === undefined ? undefined : outcome.outputs.get(name);
+    if (!tensor || name === undefined) throw missing(action, value);
+    made.set(value, renamed(seen(action, tensor, name), value));
+  }
+  const state = new Map<string, Tensor>();
+  for (const { input, output } of states) {
+    const tensor = outcome.outputs.get(output);
+    if (!tensor) throw missing(action, output);
+    const name = stateName(program, step, input);
+    state.set(name, renamed(tensor, name));
+  }
+  return {
+    values: made,
+    state,
+    queueMs: outcome.queueMs,
+    runMs: outcome.runMs,
+    busyMs: outcome.busyMs,
+    runs: 1,
+  };
+}
+
+async function runEach(
+  action: ModelAction,
+  values: Tensors,
+  parts: ModelStepParts,
+): Promise<ModelStepResult> {
+  const { lease, call, clock, ticket } = parts;
+  const { step } = action;
+  const elements = eachInputs(step, values);
+  ticket?.expect(elements.length);
+  const startedMs = clock.nowMs();
+  const ports = step.outputs.filter(({ value }) => action.gives.includes(value)).map(({ port }) => port);
+  const outcomes = await fanOut(elements.length, lease.scheduler.width, call, async (index, own) => {
+    const feeds = new Map<string, Tensor>();
+    for (const [name, tensor] of elements[index] ?? []) feeds.set(name, fed(action, tensor, name));
+    for (const { input } of step.graph.controls) {
+      const control = stateOrControl(step, input, parts);
+      if (control) feeds.set(input, control);
+    }
+    return lease.scheduler.run(feeds, ports, own, ticket);
+  });
+  const runs = outcomes.map(
+    ({ outputs }) => new Map([...outputs].map(([name, tensor]) => [name, seen(action, tensor, name)])),
+  );
+  const specs = step.graph.outputs.filter(({ name }) => ports.includes(name));
+  const made = new Map<string, Tensor>();
+  for (const [port, tensor] of collected(runs, specs)) {
+    const value = step.outputs.find((output) => output.port === port)?.value ?? port;
+    made.set(value, renamed(tensor, value));
+  }
+  const wallMs = clock.nowMs() - startedMs;
+  const queueMs = Math.min(wallMs, shortestWait(outcomes));
+  return {
+    values: made,
+    state: new Map(),
+    queueMs,
+    runMs: wallMs - queueMs,
+    busyMs: outcomes.reduce((sum, { busyMs }) => sum + busyMs, 0),
+    runs: elements.length,
+  };
+}
+
+/** Until the first element ran, the step waited; from then on it was running. */
+function shortestWait(outcomes: readonly RunOutcome[]): number {
+  return outcomes.reduce(
+    (least, { queueMs }) => Math.min(least, queueMs),
+    outcomes.length > 0 ? Infinity : 0,
+  );
+}
+
+function fed(action: ModelAction, tensor: Tensor, name: string): Tensor {
+  const shape = action.from === startCut ? action.step.graph.inputShapes[name] : undefined;
+  return renamed(shape ? reshaped(tensor, shape) : tensor, name);
+}
+
+function seen(action: ModelAction, tensor: Tensor, name: string): Tensor {
+  const shape = action.to === endCut ? action.step.graph.outputShapes[name] : undefined;
+  return shape ? reshaped(tensor, shape) : tensor;
+}
+
+function stateOrControl(step: ModelStep, name: string, parts: ModelStepParts): Tensor | undefined {
+  const { graph } = step;
+  if (graph.states.some(({ input }) => input === name)) {
+    const state = parts.state.get(stateName(parts.program, step, name));
+    return state && renamed(state, name);
+  }
+  const control = graph.controls.find(({ input }) => input === name);
+  return control && controlTensor(step, control, parts.position);
+}
+
+/**
+ * Triton's control inputs from the position in the sequence. Without a sequence a request is its own: start and end.
+ * Texts of an id that are no numbers become a hash, because the input holds a number.
+ */
+function controlTensor(
+  step: ModelStep,
+  control: ControlInput,
+  position: SequencePosition | undefined,
+): Tensor {
+  const { kind, noYes, input, datatype } = control;
+  const spec = step.graph.signature.inputs.find(({ name }) => name === input);
+  const shape = spec?.shape.map((size) => (size === -1 ? 1 : size)) ?? [1];
+  const holds = {
+    start: position === undefined || position.step === 0,
+    ready: true,
+    end: position?.end ?? true,
+    "correlation-id": true,
+  }[kind];
+  const value =
+    kind === "correlation-id" ? idNumber(position?.id ?? "0") : BigInt(Math.trunc(noYes[holds ? 1 : 0]));
+  const count = shape.reduce((product, size) => product * size, 1);
+  const fill = Array.from({ length: count }, () => Number(BigInt.asIntN(32, value)));
+  switch (datatype) {
+    case "FP32":
+      return numericTensor(
+        input,
+        datatype,
+        shape,
+        Float32Array.from(fill, () => noYes[holds ? 1 : 0]),
+      );
+    case "BOOL":
+      return numericTensor(input, datatype, shape, Uint8Array.from(fill));
+    case "INT32":
+      return numericTensor(input, datatype, shape, Int32Array.from(fill));
+    case "UINT32":
+      return numericTensor(input, datatype, shape, Uint32Array.from(fill));
+    case "INT64":
+      return numericTensor(
+        input,
+        datatype,
+        shape,
+        BigInt64Array.from(fill, () => BigInt.asIntN(64, value)),
+      );
+    case "UINT64":
+      return numericTensor(
+        input,
+        datatype,
+        shape,
+        BigUint64Array.from(fill, () => BigInt.asUintN(64, value)),
+      );
+    default:
+      throw new LongshoreError(
+        "unsupported",
+        "execute",
+        `control input ${input} is ${datatype}; a number is needed`,
+      );
+  }
+}
+
+function idNumber(id: string): bigint {
+  if (/^\d{1,19}$/.test(id)) return BigInt(id);
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(id)) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  }
+  return hash;
+}
+
+function missing(action: ModelAction, name: string): LongshoreError {
+  return new LongshoreError(
+    "internal",
+    "execute",
+    `model ${action.step.graph.model} (${action.from}..${action.to}) has no ${name} where its plan expects it`,
+  );
+}

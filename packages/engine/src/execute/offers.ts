@@ -1,0 +1,120 @@
+import {
+  type BucketProfile,
+  certain,
+  type CutId,
+  endCut,
+  type EndpointInfo,
+  type Estimate,
+  estimateSize,
+  type Features,
+  meanOf,
+  type Offer,
+  type OfferQuery,
+  type Segment,
+  sum,
+  type Variant,
+} from "@longshore/core";
+import type { LoadedVersion } from "../repository/index.ts";
+import { bucketsFor, profiledEstimate, type Speeds } from "./speed.ts";
+
+/** How long an offer holds, in milliseconds: queues change faster than machines. */
+const holdsMs = 5000;
+/** What is offered without a profile holds for inputs like those that were seen, which nobody measured. */
+const anyFeatures: Features = { bytes: Infinity };
+
+export interface OfferParts {
+  readonly info: EndpointInfo;
+  readonly speeds: Speeds;
+  readonly nowMs: number;
+  /** Expected wait now of the tail that begins at a cut. */
+  readonly queueMs: (variant: string, from: CutId) => Promise<number>;
+}
+
+/** Tells whether a place of this tier serves a variant. */
+export function servedHere({ tiers }: Variant, { tier }: EndpointInfo): boolean {
+  return tiers === undefined || tiers.includes(tier);
+}
+
+/**
+ * A promise for every tail that can be a good choice: from the profile, scaled by how fast this place has shown itself
+ * to be; without a profile, for what was run here before, and for nothing until then.
+ */
+export async function makeOffers(
+  { description, profile }: LoadedVersion,
+  query: OfferQuery,
+  parts: OfferParts,
+): Promise<readonly Offer[]> {
+  const { name: model, version, digest } = description;
+  const offers: Offer[] = [];
+  for (const variant of description.variants) {
+    if (!servedHere(variant, parts.info)) continue;
+    const tail = (from: CutId): Segment => ({
+      model,
+      version,
+      digest,
+      variant: variant.name,
+      from,
+      to: endCut,
+    });
+    const profiled = profile?.variants.find((one) => one.variant === variant.name);
+    if (profiled) {
+      const accuracy = variant.accuracyRatio ?? profiled.accuracyRatio;
+      const ratio = parts.speeds.ratio({ digest, variant: variant.name });
+      for (const bucket of bucketsFor(profiled, query.features)) {
+        for (const { from, serviceMs } of tails(bucket, ratio)) {
+          offers.push(await offerOf(tail(from), serviceMs, bucket.upTo, variant, accuracy, parts));
+        }
+      }
+      continue;
+    }
+    for (const { segment, serviceMs } of parts.speeds.observed({ digest, variant: variant.name })) {
+      offers.push(await offerOf(segment, serviceMs, anyFeatures, variant, variant.accuracyRatio, parts));
+    }
+  }
+  return offers;
+}
+
+function tails(
+  bucket: BucketProfile,
+  ratio: Estimate,
+): readonly { readonly from: CutId; readonly serviceMs: Estimate }[] {
+  return bucket.cuts
+    .filter(({ cut, tailMs }) => cut.id !== endCut && tailMs.length > 0)
+    .map(({ cut, tailMs }) => ({ from: cut.id, serviceMs: times(profiledEstimate(tailMs), ratio) }));
+}
+
+/** Value by value, as sums are: slow runs come on slow moments, so that tails are promised carefully. */
+function times(a: Estimate, ratio: Estimate): Estimate {
+  const values = new Float64Array(estimateSize);
+  for (let index = 0; index < estimateSize; index++)
+    values[index] = (a.values[index] ?? 0) * (ratio.values[index] ?? 1);
+  return { values, observedAtMs: ratio.observedAtMs, origin: ratio.origin };
+}
+
+async function offerOf(
+  segment: Segment,
+  serviceMs: Estimate,
+  upTo: Features,
+  variant: Variant,
+  accuracyRatio: number | undefined,
+  { info, nowMs, queueMs: queueOf }: OfferParts,
+): Promise<Offer> {
+  const queueMs = await queueOf(segment.variant, segment.from);
+  const meanMs = meanOf(serviceMs);
+  return {
+    segment,
+    path: [info.id],
+    zones: [info.zone],
+    trust: info.trust,
+    completionMs: sum(serviceMs, certain(queueMs, { observedAtMs: nowMs, origin: "measured" })),
+    queueMs,
+    energyMillijoules: meanMs * info.rates.activeWatts,
+    costMicros: (meanMs / 1000) * info.rates.microsPerSecond,
+    agreementRatio: variant.agreementRatio,
+    ...(accuracyRatio === undefined ? {} : { accuracyRatio }),
+    upTo,
+    codecs: info.codecs,
+    expiresAtMs: nowMs + holdsMs,
+    origin: "promised",
+  };
+}

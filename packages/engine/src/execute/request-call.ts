@@ -1,0 +1,36 @@
+import { type Call, childCall, type Clock, LongshoreError, type Stage } from "@longshore/core";
+
+/** Throws `deadline-past` for a call whose deadline lay behind it before anything began. */
+export function refusePast({ deadlineMs }: Call, clock: Clock): void {
+  const nowMs = clock.nowMs();
+  if (nowMs <= deadlineMs) return;
+  throw new LongshoreError(
+    "deadline-past",
+    "admission",
+    `the deadline passed ${Math.ceil(nowMs - deadlineMs)} ms before the request came`,
+  );
+}
+
+/** The same call, ended by one timer when its deadline passes. Dispose it when the request is over. */
+export function untilDeadline(
+  parent: Call,
+  clock: Clock,
+  stage: Stage = "execute",
+): { readonly call: Call } & Disposable {
+  const child = childCall(parent);
+  const timer =
+    parent.deadlineMs === Infinity
+      ? undefined
+      : clock.timer(parent.deadlineMs - clock.nowMs(), () =>
+          child.cancel(
+            new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done"),
+          ),
+        );
+  return {
+    call: child.call,
+    [Symbol.dispose]: () => {
+      timer?.[Symbol.dispose]();
+      child[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,190 @@
+import { type Call, type CutId, endCut, LongshoreError, startCut, type TensorSpec } from "@longshore/core";
+import {
+  type ModelStep,
+  type Program,
+  someNames,
+  type TransformStep,
+  valueOfTensor,
+} from "../repository/index.ts";
+import { type Crossed, crossingAt, takenValues } from "./crossing.ts";
+import { type InnerCuts, type Position, positionOf } from "./positions.ts";
+
+/** Consecutive transforms: one hop into a lane. */
+export interface ChainAction {
+  readonly kind: "chain";
+  readonly steps: readonly TransformStep[];
+  readonly takes: readonly string[];
+  readonly gives: readonly string[];
+}
+
+/** A step's graph, or the part of it between two inner cuts. */
+export interface ModelAction {
+  readonly kind: "model";
+  readonly step: ModelStep;
+  readonly from: CutId;
+  readonly to: CutId;
+  readonly takes: readonly string[];
+  readonly gives: readonly string[];
+}
+
+export type Action = ChainAction | ModelAction;
+
+/** How a segment is run: worked out once for each pair of cuts and set of wanted outputs. */
+export interface SegmentPlan {
+  readonly program: Program;
+  readonly from: CutId;
+  readonly to: CutId;
+  /** Everything that crosses at `from`; `needed` names the values without which nothing can run. */
+  readonly crossing: readonly Crossed[];
+  readonly needed: ReadonlySet<string>;
+  readonly actions: readonly Action[];
+  /** For each action, values that nobody needs after it. */
+  readonly drops: readonly (readonly string[])[];
+  readonly results: readonly Crossed[];
+  readonly stateful: readonly ModelStep[];
+}
+
+/**
+ * Plans the segment between two cuts. With `wanted`, only those of the crossing at `to`, and what they need, are made;
+ * steps that keep state always run. Throws `unknown-cut` and, for a wanted output that does not exist, `invalid-input`.
+ */
+export async function planSegment(
+  program: Program,
+  fromCut: CutId,
+  toCut: CutId,
+  wanted: readonly string[] | undefined,
+  inner: InnerCuts,
+  call: Call,
+): Promise<SegmentPlan> {
+  const from = await positionOf(program, fromCut, inner, call);
+  const to = await positionOf(program, toCut, inner, call);
+  if (from.rank >= to.rank) {
+    throw new LongshoreError(
+      "unknown-cut",
+      "resolve",
+      `a segment runs forwards, and ${toCut} does not come after ${fromCut}`,
+    );
+  }
+  const results = wantedOf(crossingAt(program, to), wanted, toCut);
+  const crossing = crossingAt(program, from);
+  const { kept, needed } = neededParts(partsBetween(program, from, to), results);
+  const actions = actionsOf(kept, results);
+  const keep = new Set(results.map(({ value }) => value));
+  return {
+    program,
+    from: fromCut,
+    to: toCut,
+    crossing,
+    needed,
+    actions,
+    drops: dropsOf(actions, keep),
+    results,
+    stateful: actions.flatMap((one) =>
+      one.kind === "model" && one.step.graph.states.length > 0 ? [one.step] : [],
+    ),
+  };
+}
+
+function wantedOf(
+  all: readonly Crossed[],
+  wanted: readonly string[] | undefined,
+  cut: CutId,
+): readonly Crossed[] {
+  if (!wanted) return all;
+  return wanted.map((name) => {
+    const found = all.find(({ spec }) => spec.name === name);
+    if (found) return found;
+    const there = someNames(all.map(({ spec }) => spec.name));
+    const what = cut === endCut ? "output" : `tensor at ${cut}`;
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      `there is no ${what} called ${JSON.stringify(name)}; there are ${there}`,
+    );
+  });
+}
+
+/** A step that runs, wholly or between two places inside its graph. */
+interface Part {
+  readonly step: Program["steps"][number];
+  readonly from: CutId;
+  readonly to: CutId;
+  readonly takes: readonly string[];
+  readonly makes: readonly string[];
+}
+
+/** The steps between two places, the first and the last perhaps in part. */
+function partsBetween(program: Program, from: Position, to: Position): readonly Part[] {
+  const last = to.inner ? to.step + 1 : to.step;
+  return program.steps.slice(from.step, last).map((step, offset) => {
+    const index = from.step + offset;
+    const head = index === from.step ? from.inner : undefined;
+    const tail = index === to.step ? to.inner : undefined;
+    const outside = (tensors: readonly TensorSpec[], graph: ModelStep): readonly string[] =>
+      tensors.map(({ name }) => valueOfTensor(program, graph, name));
+    const takes = head && step.kind === "model" ? outside(head.crossing, step) : takenValues(step);
+    const makes =
+      tail && step.kind === "model" ? outside(tail.crossing, step) : step.outputs.map(({ value }) => value);
+    // What a graph takes may still be alive at a cut inside it; it is passed on, not made.
+    const passed = new Set([...takes, ...takenValues(step)]);
+    return {
+      step,
+      from: head?.id ?? startCut,
+      to: tail?.id ?? endCut,
+      takes,
+      makes: makes.filter((value) => !passed.has(value)),
+    };
+  });
+}
+
+/** Keeps what somebody needs, walking backwards; `needed` is what has to be there at the beginning. */
+function neededParts(
+  parts: readonly Part[],
+  results: readonly Crossed[],
+): { readonly kept: readonly Part[]; readonly needed: ReadonlySet<string> } {
+  const needed = new Set(results.map(({ value }) => value));
+  const kept: Part[] = [];
+  for (const part of parts.toReversed()) {
+    const stateful = part.step.kind === "model" && part.step.graph.states.length > 0;
+    if (!stateful && !part.makes.some((value) => needed.has(value))) continue;
+    for (const value of part.makes) needed.delete(value);
+    for (const value of part.takes) needed.add(value);
+    kept.unshift(part);
+  }
+  return { kept, needed };
+}
+
+/** Joins neighbouring transforms to chains, and works out what each action takes from before and gives to others. */
+function actionsOf(parts: readonly Part[], results: readonly Crossed[]): readonly Action[] {
+  const groups: Part[][] = [];
+  for (const part of parts) {
+    const last = groups.at(-1);
+    if (part.step.kind === "transform" && last?.[0]?.step.kind === "transform") last.push(part);
+    else groups.push([part]);
+  }
+  const wanted = new Set(results.map(({ value }) => value));
+  const actions: Action[] = [];
+  for (const group of groups.toReversed()) {
+    const made = new Set(group.flatMap(({ makes }) => makes));
+    const takes = [...new Set(group.flatMap((part) => part.takes.filter((value) => !made.has(value))))];
+    const gives = [...made].filter((value) => wanted.has(value));
+    for (const value of takes) wanted.add(value);
+    const [first] = group;
+    if (first?.step.kind === "model") {
+      actions.unshift({ kind: "model", step: first.step, from: first.from, to: first.to, takes, gives });
+    } else {
+      const steps = group.flatMap(({ step }) => (step.kind === "transform" ? [step] : []));
+      actions.unshift({ kind: "chain", steps, takes, gives });
+    }
+  }
+  return actions;
+}
+
+/** A value goes after the last action that takes it, unless it is a result. */
+function dropsOf(actions: readonly Action[], keep: ReadonlySet<string>): readonly (readonly string[])[] {
+  const last = new Map<string, number>();
+  for (const [index, { takes }] of actions.entries()) for (const value of takes) last.set(value, index);
+  return actions.map((_, index) =>
+    [...last].flatMap(([value, at]) => (at === index && !keep.has(value) ? [value] : [])),
+  );
+}

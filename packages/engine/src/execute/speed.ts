@@ -1,0 +1,123 @@
+import {
+  type BucketProfile,
+  type Clock,
+  type CutId,
+  type DurationBelief,
+  durationBelief,
+  endCut,
+  type Features,
+  featuresWithin,
+  meanOf,
+  type Profile,
+  type Segment,
+  type SpeedBelief,
+  speedBelief,
+  startCut,
+  type VariantProfile,
+  estimateOf,
+  type Estimate,
+} from "@longshore/core";
+
+/** A segment that this place has run, and what it took without waiting. */
+export interface Observed {
+  readonly segment: Segment;
+  readonly serviceMs: Estimate;
+}
+
+/** How fast this place is: against profiles where there are some, else as it was seen to be. */
+export interface Speeds {
+  /** A segment whose input crossing had so many bytes was served in that time, waiting left out. */
+  seen(segment: Segment, bytes: number, serviceMs: number, profile: Profile | undefined): void;
+  /** Time here over time in the profile. */
+  ratio(segment: Pick<Segment, "digest" | "variant">): Estimate;
+  /** Tails of a variant that were run here. */
+  observed(segment: Pick<Segment, "digest" | "variant">): readonly Observed[];
+}
+
+/** Segments whose times are remembered; the oldest goes. */
+const mostSegments = 512;
+
+export function speeds(clock: Clock): Speeds {
+  const ratios = new Map<string, SpeedBelief>();
+  const durations = new Map<string, { readonly segment: Segment; readonly belief: DurationBelief }>();
+  const unknown = speedBelief().ratio();
+  const keyOf = ({ digest, variant }: Pick<Segment, "digest" | "variant">): string => `${digest} ${variant}`;
+
+  return {
+    seen(segment, bytes, serviceMs, profile) {
+      const nowMs = clock.nowMs();
+      const key = `${keyOf(segment)} ${segment.from}..${segment.to}`;
+      const known = durations.get(key) ?? {
+        segment,
+        belief: durationBelief({ priorMs: Math.max(0.001, serviceMs) }),
+      };
+      durations.delete(key);
+      durations.set(key, known);
+      known.belief.seen(serviceMs, nowMs);
+      const [oldest] = durations.keys();
+      if (durations.size > mostSegments && oldest !== undefined) durations.delete(oldest);
+      const profiledMs = profile && profiledTime(profile, segment, bytes);
+      if (profiledMs === undefined) return;
+      const ratio = ratios.get(keyOf(segment)) ?? speedBelief();
+      ratios.set(keyOf(segment), ratio);
+      ratio.seen(serviceMs, profiledMs, nowMs);
+    },
+    ratio: (segment) => ratios.get(keyOf(segment))?.ratio() ?? unknown,
+    observed(wanted) {
+      const key = keyOf(wanted);
+      return [...durations.values()]
+        .filter(({ segment }) => keyOf(segment) === key && segment.to === endCut)
+        .map(({ segment, belief }) => ({ segment, serviceMs: belief.estimate(clock.nowMs()) }));
+    },
+  };
+}
+
+/** What the profile says of a head, a tail or the whole; undefined of what it did not measure. */
+function profiledTime(profile: Profile, segment: Segment, bytes: number): number | undefined {
+  const variant = profile.variants.find((one) => one.variant === segment.variant);
+  const bucket = variant && bucketFor(variant, segment.from, bytes);
+  if (!bucket) return undefined;
+  if (segment.to === endCut) return meanTime(bucket, segment.from, "tailMs");
+  return segment.from === startCut ? meanTime(bucket, segment.to, "headMs") : undefined;
+}
+
+function meanTime(bucket: BucketProfile, cut: CutId, part: "headMs" | "tailMs"): number | undefined {
+  const measured = bucket.cuts.find((one) => one.cut.id === cut)?.[part];
+  return measured && measured.length > 0 ? meanOf(profiledEstimate(measured)) : undefined;
+}
+
+/** Times in a profile as a belief. */
+export function profiledEstimate(measuredMs: readonly number[]): Estimate {
+  return estimateOf(measuredMs, { observedAtMs: -Infinity, origin: "prior" });
+}
+
+/** The bucket of an input of so many bytes; of a later crossing, the one whose crossing there is nearest in size. */
+function bucketFor(variant: VariantProfile, from: CutId, bytes: number): BucketProfile | undefined {
+  if (from === startCut) {
+    return variant.buckets.find(({ upTo }) => featuresWithin({ bytes }, upTo)) ?? variant.buckets.at(-1);
+  }
+  let best: BucketProfile | undefined;
+  let distance = Infinity;
+  for (const bucket of variant.buckets) {
+    const raw = rawBytes(bucket, from);
+    if (raw === undefined) continue;
+    const apart = Math.abs(Math.log((raw + 1) / (bytes + 1)));
+    if (apart < distance) [best, distance] = [bucket, apart];
+  }
+  return best;
+}
+
+function rawBytes(bucket: BucketProfile, cut: CutId): number | undefined {
+  const codings = bucket.cuts.find((one) => one.cut.id === cut)?.codings;
+  return codings?.find(({ codecs }) => Object.keys(codecs).length === 0)?.bytes;
+}
+
+/** Buckets that an input with these features may fall into. */
+export function bucketsFor(
+  variant: VariantProfile,
+  features: Features | undefined,
+): readonly BucketProfile[] {
+  if (!features) return variant.buckets;
+  const first = variant.buckets.find(({ upTo }) => featuresWithin(features, upTo)) ?? variant.buckets.at(-1);
+  return first ? [first] : [];
+}
