@@ -31,7 +31,8 @@ export async function digestFiles(
         if (depth < maxDepth) await visit(inner, depth + 1);
         continue;
       }
-      if (name === profileFile || entry.name.startsWith(".")) continue;
+      // Hidden files and those that somebody is still writing are no part of a version.
+      if (name === profileFile || entry.name.startsWith(".") || entry.name.endsWith(".tmp")) continue;
       if (found.size === maxFiles) {
         throw badConfiguration(model, "version folder", "", `holds more than ${maxFiles} files`);
       }
