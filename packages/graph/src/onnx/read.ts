@@ -1,4 +1,4 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { clearField, fromBinary } from "@bufbuild/protobuf";
 import { LongshoreError } from "@longshore/core";
 import { elementBits, elementTypeName } from "./datatypes.ts";
 import {
@@ -9,6 +9,7 @@ import {
   type TensorProto,
   TensorProto_DataLocation as Location,
   TensorProto_DataType as Element,
+  TensorProtoSchema,
 } from "./onnx_pb.ts";
 import { tensorElements } from "./tensors.ts";
 
@@ -187,5 +188,5 @@ function takeInside(tensor: TensorProto, budget: Budget): void {
   }
   tensor.rawData = file.subarray(offset, offset + length);
   tensor.externalData = [];
-  tensor.dataLocation = Location.DEFAULT;
+  clearField(tensor, TensorProtoSchema.field.dataLocation);
 }

@@ -8,7 +8,8 @@
  * never the best.
  *
  * Test for one way: the prices for which it beats a rival form a half-plane of the triangle a + b + c = 1, so clip the
- * triangle by all rivals. If something remains, those are the prices at which it wins.
+ * triangle by all rivals. If an area remains, those are the prices at which it wins. A line or a corner does not count:
+ * there it only draws with its neighbours, as every cut of a chain does when bytes are free.
  */
 
 /** What one way to split costs, in any units, the same for all ways compared. */
@@ -90,11 +91,24 @@ function wins(
       own[1] - rival[1] * (1 + slackRatio),
       own[2] - rival[2] * (1 + slackRatio),
     ]);
-    return region.length === 0;
+    return area(region) <= least;
   };
   for (const rival of first) if (rival !== index && beatenBy(points[rival])) return false;
   for (const [rival, point] of points.entries()) if (rival !== index && beatenBy(point)) return false;
   return true;
+}
+
+/** Areas below this are lines and corners blurred by rounding; the whole triangle has 0.5 in these coordinates. */
+const least = 1e-9;
+
+/** Area of a polygon of prices, seen along the third of them. */
+function area(polygon: readonly Triple[]): number {
+  let twice = 0;
+  for (const [index, corner] of polygon.entries()) {
+    const next = polygon[(index + 1) % polygon.length] ?? corner;
+    twice += corner[0] * next[1] - next[0] * corner[1];
+  }
+  return Math.abs(twice) / 2;
 }
 
 /** The part of a convex polygon where `normal . corner` is at most 0 (Sutherland and Hodgman, 1974). */

@@ -169,24 +169,27 @@ async function legalCuts(options: ProfileOptions, profiled: ProfiledVariant, cal
   return graph?.table.legal ?? listed.length;
 }
 
-/** The cuts that some prices make the best, under any codec; `start` and `end` always. */
+/**
+ * The cuts that some prices make the best, under any codec, or that are the best for a place that pays for memory instead
+ * of time at the head; `start` and `end` always.
+ */
 export function worthKeeping(measured: readonly CutProfile[]): readonly CutProfile[] {
   const kept = new Set<string>([startCut, endCut]);
   const codecs = new Set(measured.flatMap((cut) => cut.codings.map(codingName)));
   for (const codec of codecs) {
     const points: SplitPoint[] = [];
+    const memoryPoints: SplitPoint[] = [];
     const ids: string[] = [];
     for (const profile of measured) {
       const coding = profile.codings.find((one) => codingName(one) === codec) ?? profile.codings[0];
       if (!coding) continue;
-      points.push({
-        head: mean(profile.headMs) + coding.encodeMs,
-        tail: mean(profile.tailMs) + coding.decodeMs,
-        transfer: coding.bytes,
-      });
+      const tail = mean(profile.tailMs) + coding.decodeMs;
+      points.push({ head: mean(profile.headMs) + coding.encodeMs, tail, transfer: coding.bytes });
+      memoryPoints.push({ head: profile.headMemoryBytes, tail, transfer: coding.bytes });
       ids.push(profile.cut.id);
     }
-    for (const index of frontier(points, noiseRatio)) kept.add(ids[index] ?? startCut);
+    const winners = [...frontier(points, noiseRatio), ...frontier(memoryPoints)];
+    for (const index of winners) kept.add(ids[index] ?? startCut);
   }
   return measured.filter((profile) => kept.has(profile.cut.id));
 }

@@ -160,7 +160,8 @@ function peaks(split: SplitGraph, types: Types): readonly number[] {
 }
 
 /**
- * The sketched cuts that are worth measuring, at most `limit`: those that can be the cheapest, raw or made small.
+ * The sketched cuts that are worth measuring, at most `limit`: those that can be the cheapest, raw or made small, or
+ * with the least memory before them.
  * Delicate ones are passed over as long as there are others.
  */
 export function promising(all: readonly CutSketch[], limit: number): readonly CutSketch[] {
@@ -173,8 +174,17 @@ export function promising(all: readonly CutSketch[], limit: number): readonly Cu
   });
   const raw = sketches.map((sketch) => point(sketch, sketch.rawBytes));
   const small = sketches.map((sketch) => point(sketch, sketch.smallBytes));
-  const half = Math.ceil(limit / 2);
-  const chosen = new Set([...candidates(raw, half), ...candidates(small, half)]);
+  // A place short of memory chooses by that instead of time.
+  const memory = sketches.map((sketch) => ({
+    ...point(sketch, sketch.smallBytes),
+    head: sketch.headMemoryBytes,
+  }));
+  const share = Math.ceil(limit / 3);
+  const chosen = new Set([
+    ...candidates(raw, share),
+    ...candidates(small, share),
+    ...candidates(memory, limit - 2 * share),
+  ]);
   // What both choose leaves room for more of either.
   for (const index of candidates(small, limit)) if (chosen.size < limit) chosen.add(index);
   return sketches.filter((_sketch, index) => chosen.has(index));

@@ -94,7 +94,7 @@ interface Scope {
 }
 
 const maxDepth = 64;
-const maxWork = 4_000_000;
+const maxWork = 800_000;
 
 function functionKey(domain: string, name: string): string {
   return `${domain}\u0000${name}`;

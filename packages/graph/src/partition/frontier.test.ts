@@ -1,0 +1,67 @@
+import { seededRandom } from "@longshore/core";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { candidates, frontier, type SplitPoint } from "./index.ts";
+
+const points = fc.array(
+  fc.record({
+    head: fc.integer({ min: 0, max: 50 }),
+    tail: fc.integer({ min: 0, max: 50 }),
+    transfer: fc.integer({ min: 0, max: 50 }),
+  }),
+  { minLength: 1, maxLength: 12 },
+);
+
+const price = (point: SplitPoint, a: number, b: number, c: number): number =>
+  a * point.head + b * point.tail + c * point.transfer;
+
+describe("frontier", () => {
+  it("holds a cheapest point for any prices", () => {
+    fc.assert(
+      fc.property(points, fc.integer(), (list, seed) => {
+        const kept = frontier(list).map((index) => list[index]!);
+        const random = seededRandom(seed);
+        for (let draw = 0; draw < 50; draw++) {
+          const [a, b, c] = [random.next(), random.next(), random.next()];
+          const best = Math.min(...list.map((point) => price(point, a, b, c)));
+          expect(Math.min(...kept.map((point) => price(point, a, b, c)))).toBeCloseTo(best, 9);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("leaves out a point that no prices favour, though nothing dominates it", () => {
+    const chain = [
+      { head: 0, tail: 100, transfer: 100 },
+      { head: 50, tail: 50, transfer: 1000 },
+      { head: 90, tail: 10, transfer: 5 },
+      { head: 100, tail: 0, transfer: 1 },
+    ];
+    expect(frontier(chain)).toEqual([0, 2, 3]);
+  });
+
+  it("keeps near misses when there is slack", () => {
+    const close = [
+      { head: 0, tail: 100, transfer: 100 },
+      { head: 50, tail: 50, transfer: 51.2 },
+      { head: 100, tail: 0, transfer: 1 },
+    ];
+    expect(frontier(close)).toEqual([0, 2]);
+    expect(frontier(close, 0.05)).toEqual([0, 1, 2]);
+  });
+});
+
+describe("candidates", () => {
+  it("keeps to its limit, with both ends", () => {
+    const curve = Array.from({ length: 200 }, (_unused, index) => ({
+      head: index,
+      tail: 199 - index,
+      transfer: (index - 199) ** 2,
+    }));
+    const chosen = candidates(curve, 10);
+    expect(chosen.length).toBeLessThanOrEqual(10);
+    expect(chosen[0]).toBe(0);
+    expect(chosen.at(-1)).toBe(199);
+  });
+});

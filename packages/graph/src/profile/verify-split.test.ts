@@ -1,0 +1,208 @@
+import { endCut, float32Tensor, float32View, startCut, tensorsOf } from "@longshore/core";
+import type { Runtime } from "@longshore/engine";
+import { describe, expect, it } from "vitest";
+import { hasLight, light, realFiles } from "../../test/files.ts";
+import { opened, smallModels } from "../../test/models.ts";
+import { artifactOf, call, ortRuntime } from "../../test/ort.ts";
+import { type OpenGraph, segmentOf } from "../extract/index.ts";
+import { graphBuilder, writeModel } from "../onnx/index.ts";
+import {
+  artifactOfModel,
+  findInputs,
+  guessInputs,
+  promising,
+  singleTolerance,
+  sketchCuts,
+  toleranceOf,
+  verifySplit,
+  withSeededWeights,
+  worstDifference,
+} from "./index.ts";
+
+const seeds = [1, 2, 3, 4, 5];
+
+async function promisingCuts(graph: OpenGraph, limit: number): Promise<readonly string[]> {
+  const [inputs] = await findInputs(graph, ortRuntime(), [1], call);
+  const specs = [...inputs!.values()].map((tensor) => tensor.spec);
+  return promising(sketchCuts(graph.split, graph.table, specs), limit).map(({ cut }) => cut.id);
+}
+
+describe("head then tail equals the whole", () => {
+  it.each(Object.entries(smallModels))("on every cut of a small model: %s", async (_name, read) => {
+    const graph = opened(read());
+    const runtime = ortRuntime();
+    const inputs = await findInputs(graph, runtime, seeds, call);
+    const cuts = graph.table.cuts.map((cut) => cut.id);
+    const check = await verifySplit({ graph, runtime, cuts, inputs }, call);
+    expect(check.cuts.map((one) => one.failure).filter(Boolean)).toEqual([]);
+    expect(check.cuts.length).toBeGreaterThan(0);
+    expect(check.worst).toBeLessThanOrEqual(1);
+    expect(check.tolerance).toEqual(singleTolerance);
+  });
+
+  it.each(["ocr orient", "silero", "silero 16k", "silero half", "silero without if"])(
+    "on promising cuts of a real file: %s",
+    async (name) => {
+      const graph = opened(realFiles[name]!());
+      const runtime = ortRuntime();
+      const inputs = await findInputs(graph, runtime, seeds, call);
+      const cuts = await promisingCuts(graph, 6);
+      const check = await verifySplit({ graph, runtime, cuts, inputs }, call);
+      expect(check.cuts.map((one) => one.failure).filter(Boolean)).toEqual([]);
+      expect(check.worst).toBeLessThanOrEqual(1);
+    },
+  );
+
+  it.runIf(hasLight).each(["squeezenet", "shufflenet"])(
+    "on promising cuts of light %s with seeded weights",
+    async (name) => {
+      const graph = opened(withSeededWeights(light(name), 7));
+      const runtime = ortRuntime();
+      const inputs = seeds.map((seed) => guessInputs(graph.split, seed));
+      const check = await verifySplit({ graph, runtime, cuts: await promisingCuts(graph, 5), inputs }, call);
+      expect(check.worst).toBeLessThanOrEqual(1);
+    },
+  );
+
+  it("through a middle segment between two cuts", async () => {
+    const graph = opened(smallModels["LSTM with state"]!());
+    const runtime = ortRuntime();
+    const [inputs] = await findInputs(graph, runtime, [5], call);
+    const run = async (from: string, to: string, feeds: typeof inputs) => {
+      const session = await runtime.load(
+        artifactOfModel(segmentOf(graph.split, graph.table, from, to)),
+        {},
+        call,
+      );
+      return session.run(
+        feeds!,
+        session.outputs.map((one) => one.name),
+        call,
+      );
+    };
+    const whole = await run(startCut, endCut, inputs);
+    const ids = graph.table.cuts.map((cut) => cut.id);
+    for (const [first, second] of ids.map((id, index) => [id, ids[index + 1]] as const)) {
+      if (second === undefined) continue;
+      let middle;
+      try {
+        middle = segmentOf(graph.split, graph.table, first, second);
+      } catch {
+        // Two sets beside each other have nothing between them.
+        continue;
+      }
+      expect(middle.graph!.node.length).toBeGreaterThan(0);
+      const answer = await run(second, endCut, await run(first, second, await run(startCut, first, inputs)));
+      expect(worstDifference(answer, whole)).toBeLessThanOrEqual(1);
+    }
+  });
+});
+
+describe("verifySplit", () => {
+  it("reports a cut that does not give the whole's answers", async () => {
+    const graph = opened(smallModels["loop that captures"]!());
+    const honest = ortRuntime();
+    const runtime: Runtime = {
+      ...honest,
+      async load(...given) {
+        const session = await honest.load(...given);
+        const tail = session.inputs.some((spec) => spec.name === "step");
+        return {
+          ...session,
+          async run(...feeds) {
+            const outputs = await session.run(...feeds);
+            const y = outputs.get("y");
+            if (tail && y) float32View(y)[0]! += 1;
+            return outputs;
+          },
+        };
+      },
+    };
+    const inputs = [guessInputs(graph.split, 1)];
+    const cuts = graph.table.cuts.map((cut) => cut.id);
+    const check = await verifySplit({ graph, runtime, cuts, inputs }, call);
+    const wrong = check.cuts.filter((one) => one.worst > 1).map((one) => one.cut);
+    const carrying = graph.table.cuts.filter((cut) => cut.crossing.some((spec) => spec.name === "step"));
+    expect(wrong).toEqual(carrying.map((cut) => cut.id));
+    expect(wrong.length).toBeGreaterThan(0);
+    expect(check.worst).toBeGreaterThan(1);
+  });
+
+  it("reports why a part does not run and goes on with the other cuts", async () => {
+    const graph = opened(smallModels["names with any characters"]!());
+    const inputs = [guessInputs(graph.split, 1)];
+    const check = await verifySplit({ graph, runtime: ortRuntime(), cuts: ["c99", "c1"], inputs }, call);
+    expect(check.cuts[0]).toMatchObject({
+      cut: "c99",
+      worst: Infinity,
+      failure: expect.stringContaining("c99"),
+    });
+    expect(check.cuts[1]!.worst).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("findInputs", () => {
+  it("says what is missing when no guess suits the model", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", ["n"]);
+    const to = build.weights("to", "INT64", [1], BigInt64Array.of(99_991n));
+    build.output(build.node("Reshape", [x, to], { outputs: ["y"] }), "FP32", [99_991]);
+    const graph = opened(writeModel(build.model({ name: "picky" })));
+    await expect(findInputs(graph, ortRuntime(), [1], call)).rejects.toMatchObject({
+      reason: "invalid-input",
+    });
+  });
+
+  it("gives indices that lie inside the table that they index, and the same inputs for the same seed", async () => {
+    const graph = opened(smallModels["two inputs, whole numbers, opset 13"]!());
+    const [one, two] = await findInputs(graph, ortRuntime(), [8, 8], call);
+    const ids = new BigInt64Array(one!.get("ids")!.bytes.buffer);
+    expect([...ids].every((id) => id >= 0n && id < 20n)).toBe(true);
+    expect(one).toEqual(two);
+  });
+});
+
+describe("withSeededWeights", () => {
+  it.runIf(hasLight)(
+    "makes answers that depend on the input, stay finite and repeat for a seed",
+    async () => {
+      const bytes = withSeededWeights(light("squeezenet"), 3);
+      const session = await ortRuntime().load(artifactOf(bytes), {}, call);
+      const run = async (seed: number) => {
+        const inputs = guessInputs(opened(bytes).split, seed);
+        return float32View((await session.run(inputs, ["softmaxout_1"], call)).get("softmaxout_1")!);
+      };
+      const [a, b] = [await run(1), await run(2)];
+      expect(a.every(Number.isFinite)).toBe(true);
+      expect(Math.max(...a) - Math.min(...a)).toBeGreaterThan(1e-4);
+      expect(Math.max(...a.map((value, index) => Math.abs(value - b[index]!)))).toBeGreaterThan(1e-5);
+      expect(Buffer.compare(bytes, withSeededWeights(light("squeezenet"), 3))).toBe(0);
+    },
+  );
+});
+
+describe("worstDifference", () => {
+  const of = (...values: number[]) =>
+    tensorsOf(float32Tensor("y", [values.length], Float32Array.from(values)));
+
+  it("counts in units of 1e-5 + 1e-4 |b|", () => {
+    expect(worstDifference(of(1, 100), of(1, 100))).toBe(0);
+    expect(worstDifference(of(100.02), of(100))).toBeCloseTo(0.02 / 0.01001, 2);
+    expect(worstDifference(of(NaN), of(NaN))).toBe(0);
+    expect(worstDifference(of(NaN), of(1))).toBe(Infinity);
+    expect(worstDifference(of(1, 2), of(1))).toBe(Infinity);
+    expect(worstDifference(new Map(), of(1))).toBe(Infinity);
+  });
+
+  it("allows more where a model rounds to 16 bits, or to 8 at run time", () => {
+    const graph = (operator: string, attributes = {}) => {
+      const build = graphBuilder();
+      const x = build.input("x", "FP32", [4]);
+      build.node(operator, [x], { attributes, outputs: operator === "Cast" ? ["q"] : ["q", "s", "z"] });
+      build.output("q");
+      return opened(writeModel(build.model({ name: operator }))).split;
+    };
+    expect(toleranceOf(graph("Cast", { to: { int: 10 } }))).toMatchObject({ relative: 1e-2 });
+    expect(toleranceOf(graph("DynamicQuantizeLinear"))).toMatchObject({ ofLargest: 5 / 255 });
+  });
+});
