@@ -278,7 +278,7 @@ describe("a bare graph", () => {
       costMicros: 60,
       forwarded: [],
     });
-    expect(response.load).toMatchObject({ atMs: 63, inFlight: 1, queueMs: 0 });
+    expect(response.load).toMatchObject({ atMs: 63, inFlight: 0, queueMs: 0 });
     expect(events.map(({ kind }) => kind)).toEqual(["stage-ended", "stage-ended", "batch-run"]);
   });
 

@@ -66,6 +66,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   /** By `<model>/<version>`, and `<model>/` for the latest. */
   const versions = new Map<string, Promise<Held>>();
   const ready = new Map<string, Held>();
+  /** The latest version of each model, once somebody asked for it. */
+  const newest = new Map<string, Held>();
   const problems = new Map<string, string>();
   const unloaded = new Set<string>();
   const unloading = new Set<string>();
@@ -102,6 +104,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     if (ready.get(`${name}/${version}`) === held) ready.delete(`${name}/${version}`);
     versions.delete(`${name}/${version}`);
     versions.delete(`${name}/`);
+    newest.delete(name);
     note(name, version, "unloading");
     void held.gone.then(() => note(name, version, "unloaded"));
     if (held.leases === 0) held.leave();
@@ -114,13 +117,22 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     const found = read(model, version);
     versions.set(key, found);
     found.then(
-      ({ loaded }) => void problems.delete(`${model}/${loaded.description.version}`),
+      (held) => {
+        problems.delete(`${model}/${held.loaded.description.version}`);
+        if (version === undefined && versions.get(key) === found) newest.set(model, held);
+      },
       (thrown: unknown) => {
         if (versions.get(key) === found) versions.delete(key);
         problems.set(key, thrown instanceof Error ? thrown.message : String(thrown));
       },
     );
     return found;
+  }
+
+  /** What `find` would resolve with, when that is known already: most requests wait for nothing here. */
+  function latest(model: string, version: string | undefined): Held | undefined {
+    const held = version === undefined ? newest.get(model) : ready.get(`${model}/${version}`);
+    return held?.retired === false ? held : undefined;
   }
 
   async function read(model: string, version: string | undefined): Promise<Held> {
@@ -151,7 +163,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
             `model ${model} was unloaded here; load it first`,
           );
         }
-        held = await untilAborted(find(model, version === "" ? undefined : version), call);
+        const wanted = version === "" ? undefined : version;
+        held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call));
       }
       const owner = held;
       const { loaded } = owner;

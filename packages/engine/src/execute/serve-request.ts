@@ -84,6 +84,8 @@ export async function serveRequest(
     parts.random,
   );
   const inputs = await readInputs(plan, request.inputs, call);
+  // Counted now: inputs that were given away are empty afterwards.
+  const bytes = totalBytes(inputs);
   const resolved: Segment = {
     ...segment,
     version: loaded.description.version,
@@ -92,7 +94,9 @@ export async function serveRequest(
   };
   const run = async (state: Tensors): Promise<SegmentResult> => {
     const result = await runSegment({
-      ...parts,
+      lane: parts.lane,
+      clock: parts.clock,
+      observer: parts.observer,
       plan,
       inputs,
       leases: leases.all,
@@ -102,7 +106,7 @@ export async function serveRequest(
       call,
       elementsSeen: ({ step }, count) => parts.expectations.elementsSeen(step, count),
     });
-    learn(parts, plan, resolved, totalBytes(inputs), result, loaded);
+    learn(parts, plan, resolved, bytes, result, loaded);
     return result;
   };
   const result = await withState(parts, request, plan, resolved, inputs, loaded, call, run);
@@ -121,7 +125,7 @@ export async function serveRequest(
       costMicros: (result.busyMs / 1000) * parts.info.rates.microsPerSecond,
       forwarded: [],
     },
-    load: reportFor(parts, leases.schedulers),
+    load: reportFor({ clock: parts.clock, inFlight: () => parts.inFlight() - 1 }, leases.schedulers),
     ...(request.sequence?.wantState ? { state: result.state } : {}),
   };
 }

@@ -37,37 +37,93 @@ export interface Speeds {
 /** Segments whose times are remembered; the oldest goes. */
 const mostSegments = 512;
 
+interface Seen {
+  readonly segment: Segment;
+  readonly belief: DurationBelief;
+  readonly later: Later;
+}
+
+/** Beliefs are worked out when somebody asks, not on every request: a request only leaves its figures. */
+interface Later {
+  add(values: readonly number[]): void;
+  flush(): void;
+}
+
+function later(most: number, into: (values: readonly number[]) => void): Later {
+  let waiting: (readonly number[])[] = [];
+  return {
+    add(values) {
+      waiting.push(values);
+      if (waiting.length > 2 * most) waiting = waiting.slice(-most);
+    },
+    flush() {
+      for (const values of waiting.splice(0)) into(values);
+    },
+  };
+}
+
+/** Runs that are remembered until a belief is asked for. */
+const mostWaiting = 64;
+
 export function speeds(clock: Clock): Speeds {
-  const ratios = new Map<string, SpeedBelief>();
-  const durations = new Map<string, { readonly segment: Segment; readonly belief: DurationBelief }>();
+  const ratios = new Map<string, { readonly belief: SpeedBelief; readonly later: Later }>();
+  const durations = new Map<string, Seen>();
   const unknown = speedBelief().ratio();
   const keyOf = ({ digest, variant }: Pick<Segment, "digest" | "variant">): string => `${digest} ${variant}`;
+
+  function durationOf(segment: Segment, serviceMs: number): Seen {
+    const key = `${keyOf(segment)} ${segment.from}..${segment.to}`;
+    const known = durations.get(key);
+    if (known) return known;
+    const belief = durationBelief({ priorMs: Math.max(0.001, serviceMs) });
+    const made = {
+      segment,
+      belief,
+      later: later(mostWaiting, ([tookMs = NaN, atMs = NaN]) => belief.seen(tookMs, atMs)),
+    };
+    const [oldest] = durations.keys();
+    if (durations.size >= mostSegments && oldest !== undefined) durations.delete(oldest);
+    durations.set(key, made);
+    return made;
+  }
+
+  function ratioOf(segment: Segment): { readonly later: Later } {
+    const key = keyOf(segment);
+    const known = ratios.get(key);
+    if (known) return known;
+    const belief = speedBelief();
+    const made = {
+      belief,
+      later: later(mostWaiting, ([tookMs = NaN, profiledMs = NaN, atMs = NaN]) =>
+        belief.seen(tookMs, profiledMs, atMs),
+      ),
+    };
+    const [oldest] = ratios.keys();
+    if (ratios.size >= mostSegments && oldest !== undefined) ratios.delete(oldest);
+    ratios.set(key, made);
+    return made;
+  }
 
   return {
     seen(segment, bytes, serviceMs, profile) {
       const nowMs = clock.nowMs();
-      const key = `${keyOf(segment)} ${segment.from}..${segment.to}`;
-      const known = durations.get(key) ?? {
-        segment,
-        belief: durationBelief({ priorMs: Math.max(0.001, serviceMs) }),
-      };
-      durations.delete(key);
-      durations.set(key, known);
-      known.belief.seen(serviceMs, nowMs);
-      const [oldest] = durations.keys();
-      if (durations.size > mostSegments && oldest !== undefined) durations.delete(oldest);
+      durationOf(segment, serviceMs).later.add([serviceMs, nowMs]);
       const profiledMs = profile && profiledTime(profile, segment, bytes);
-      if (profiledMs === undefined) return;
-      const ratio = ratios.get(keyOf(segment)) ?? speedBelief();
-      ratios.set(keyOf(segment), ratio);
-      ratio.seen(serviceMs, profiledMs, nowMs);
+      if (profiledMs !== undefined) ratioOf(segment).later.add([serviceMs, profiledMs, nowMs]);
     },
-    ratio: (segment) => ratios.get(keyOf(segment))?.ratio() ?? unknown,
+    ratio(segment) {
+      const known = ratios.get(keyOf(segment));
+      known?.later.flush();
+      return known?.belief.ratio() ?? unknown;
+    },
     observed(wanted) {
       const key = keyOf(wanted);
       return [...durations.values()]
         .filter(({ segment }) => keyOf(segment) === key && segment.to === endCut)
-        .map(({ segment, belief }) => ({ segment, serviceMs: belief.estimate(clock.nowMs()) }));
+        .map((seen) => {
+          seen.later.flush();
+          return { segment: seen.segment, serviceMs: seen.belief.estimate(clock.nowMs()) };
+        });
     },
   };
 }

@@ -131,7 +131,8 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
         if (entry.leases === 0 && entry.owners.size === 0) void drop(entry);
       };
       try {
-        return { ...(await untilAborted(entry.ready, call)), [Symbol.dispose]: end };
+        const { scheduler, inputs, outputs } = entry.loaded ?? (await untilAborted(entry.ready, call));
+        return { scheduler, inputs, outputs, [Symbol.dispose]: end };
       } catch (thrown) {
         end();
         throw thrown;
