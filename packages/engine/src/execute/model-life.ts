@@ -28,7 +28,7 @@ export interface IndexEntry {
 }
 
 /** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */
-export interface VersionLease extends Disposable {
+interface VersionLease extends Disposable {
   readonly loaded: LoadedVersion;
   /** Owner of the graphs that are loaded for it. */
   readonly owner: object;

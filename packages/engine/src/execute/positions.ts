@@ -39,7 +39,7 @@ export function innerCuts(source: ModelSource, most = 64): InnerCuts {
  * Whether a step's graph may be cut. Not when it runs for each element, and not when it keeps state: half a step's state
  * here and half there would be two sequences.
  */
-export function hasInnerCuts(step: Program["steps"][number] | undefined): step is ModelStep {
+function hasInnerCuts(step: Program["steps"][number] | undefined): step is ModelStep {
   return step?.kind === "model" && step.forEach === undefined && step.graph.states.length === 0;
 }
 

@@ -27,7 +27,7 @@ export interface ModelAction {
   readonly gives: readonly string[];
 }
 
-export type Action = ChainAction | ModelAction;
+type Action = ChainAction | ModelAction;
 
 /** How a segment is run: worked out once for each pair of cuts and set of wanted outputs. */
 export interface SegmentPlan {

@@ -19,7 +19,7 @@ import {
 } from "@longshore/core";
 
 /** A segment that this place has run, and what it took without waiting. */
-export interface Observed {
+interface Observed {
   readonly segment: Segment;
   readonly serviceMs: Estimate;
 }

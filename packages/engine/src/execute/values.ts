@@ -50,7 +50,7 @@ export function runValues(inputs: Tensors): Values {
 }
 
 /** The tensor without the mark that it was given away. */
-export function borrowed(tensor: Tensor): Tensor {
+function borrowed(tensor: Tensor): Tensor {
   if (!tensor.given) return tensor;
   const { given: _, ...rest } = tensor;
   return rest;

@@ -9,6 +9,6 @@ export {
   valueOfTensor,
 } from "./program.ts";
 export { mostRevealing } from "./program-builder.ts";
-export type { LoadedVersion, RepositoryParts } from "./read-version.ts";
+export type { LoadedVersion } from "./read-version.ts";
 export { type ModelRepository, modelRepository } from "./repository.ts";
 export * from "./source.ts";

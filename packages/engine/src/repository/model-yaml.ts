@@ -102,7 +102,7 @@ const schema = strict({
 });
 
 /** Largest configuration that is read, in bytes, and how many aliases it may use: a few lines can stand for gigabytes. */
-export const maxConfigBytes: number = 1 << 20;
+const maxConfigBytes = 1 << 20;
 const maxAliases = 64;
 const maxDepth = 32;
 

@@ -35,7 +35,7 @@ export function orderedSteps(
 }
 
 /** The step that makes a value, when one of these steps does. */
-export function makerOf(value: string): string {
+function makerOf(value: string): string {
   const dot = value.indexOf(".");
   return dot < 0 ? "" : value.slice(0, dot);
 }

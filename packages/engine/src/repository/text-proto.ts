@@ -18,7 +18,7 @@ export interface ProtoScalar {
   readonly text: string;
 }
 
-export interface ProtoField {
+interface ProtoField {
   readonly name: string;
   readonly value: ProtoMessage | ProtoScalar;
   readonly line: number;

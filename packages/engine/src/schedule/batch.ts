@@ -31,7 +31,7 @@ export function batchKey(feeds: Tensors, fetches: readonly string[], tenant: str
 }
 
 /** One tensor with the rows of all, in order (copies). */
-export function joinRows(parts: readonly Tensor[]): Tensor {
+function joinRows(parts: readonly Tensor[]): Tensor {
   const [first] = parts;
   if (!first) throw new LongshoreError("internal", "queue", "a batch of nothing was joined");
   const rows = parts.reduce((sum, { spec }) => sum + (spec.shape[0] ?? 0), 0);

@@ -22,7 +22,7 @@ export interface GraphLease extends Disposable {
   readonly outputs: readonly string[];
 }
 
-export interface GraphPoolLimits {
+interface GraphPoolLimits {
   /** Whole graphs, and parts between inner cuts, that stay loaded; the least recently used idle ones go. */
   readonly maxGraphs: number;
   readonly maxParts: number;

@@ -1,5 +1,5 @@
-export { type Admission, admit, type Demand } from "./admission.ts";
+export { type Admission, admit } from "./admission.ts";
 export { type GraphLease, type GraphPool, graphPool, untilAborted } from "./graph-pool.ts";
-export { openScheduler, type Scheduler, type SchedulerParts } from "./scheduler.ts";
+export type { Scheduler } from "./scheduler.ts";
 export type { Ticket } from "./tickets.ts";
 export type { RunOutcome } from "./waiting.ts";

@@ -1,9 +1,2 @@
-export {
-  type Reply,
-  type SequenceLimits,
-  type SequenceRequest,
-  type SequenceStore,
-  sequenceStore,
-  type Turn,
-} from "./sequence-store.ts";
-export { copied, fingerprint, zeroState } from "./state.ts";
+export { type SequenceStore, sequenceStore, type Turn } from "./sequence-store.ts";
+export { fingerprint, zeroState } from "./state.ts";
