@@ -4,7 +4,9 @@ import { resolve } from "node:path";
 import { type Bench, setUp } from "./harness.ts";
 
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
-const benches: Readonly<Record<string, () => Promise<Bench>>> = {};
+const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  size: async () => (await import("./size.ts")).bench,
+};
 
 function option(args: string[], name: string): string | undefined {
   const at = args.indexOf(`--${name}`);

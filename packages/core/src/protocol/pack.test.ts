@@ -72,7 +72,9 @@ describe("tensors on the wire", () => {
       expect(wire[0]?.bytes.byteLength).toBeLessThan(tensor.bytes.byteLength);
       const back = (await unpack(wire)).get("x");
       expect(back?.spec).toEqual(tensor.spec);
-      const worst = Math.max(...float32View(back!).map((value, index) => Math.abs(value - (values[index] ?? NaN))));
+      const worst = Math.max(
+        ...float32View(back!).map((value, index) => Math.abs(value - (values[index] ?? NaN))),
+      );
       expect(worst, codec).toBeLessThan(within);
     }
   });
