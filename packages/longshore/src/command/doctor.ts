@@ -4,7 +4,7 @@ import type { Runtime } from "@longshore/engine";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";
 import { dial, serverInfo } from "../compose/dial.ts";
-import { platformTransforms } from "../compose/open-engine.ts";
+import { platformTransforms } from "../compose/transforms.ts";
 import { sampleRepository } from "../compose/samples.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
 

@@ -12,7 +12,7 @@ import {
   verifySplit,
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
-import { platformTransforms } from "../compose/open-engine.ts";
+import { platformTransforms } from "../compose/transforms.ts";
 import { type OpenedFile, openFile } from "../compose/open-file.ts";
 import { openModel } from "../compose/open-model.ts";
 import { readInputs } from "../inputs/read-inputs.ts";

@@ -1,9 +1,8 @@
-import { type EndpointId, type CostRates, type Observer, silentObserver, type Tier, type ZoneId } from "@longshore/core";
-import { createEngine, type Engine, type ModelStore, pureTransforms } from "@longshore/engine";
+import { type Clock, type EndpointId, type CostRates, type Observer, silentObserver, type Tier, type ZoneId } from "@longshore/core";
+import { createEngine, type Engine, type ModelStore } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import {
   childRuntime,
-  mediaTransforms,
   onnxRuntime,
   sha256,
   systemClock,
@@ -11,8 +10,8 @@ import {
   wasmRuntime,
   workerLane,
 } from "@longshore/nodejs";
-import type { Transform } from "@longshore/engine";
 import { platformCodecs } from "./codecs.ts";
+import { platformTransforms } from "./transforms.ts";
 
 /** Which of the installed runtimes is tried first. */
 export type RuntimeName = "onnxruntime" | "wasm";
@@ -33,32 +32,37 @@ export interface EngineOptions {
   /** What a second of work costs and draws here; default: free, 6 W, the middle of a server core's estimate. */
   readonly rates?: CostRates;
   readonly observer?: Observer;
+  /** Loaded copies of a model that does not say how many; default 1. */
+  readonly workers?: number;
+  /** Requests that may wait for one graph; default 128. */
+  readonly maxQueued?: number;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
 }
 
-/** Estimates of a processor core, until something is measured: see the energy page of the references in the guides. */
+/** An estimate of one core of a desktop or edge processor, for labelling results until something is measured. */
 export const defaultRates: CostRates = { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 };
 
-/** Every transform of this platform, by name. */
-export function platformTransforms(): ReadonlyMap<string, Transform<unknown>> {
-  return new Map([...pureTransforms(), ...mediaTransforms()].map((transform) => [transform.name, transform]));
+/** An engine with what it stands on. */
+export interface OpenedEngine {
+  readonly engine: Engine;
+  /** Closes the engine, then its lanes and runtimes. Idempotent. */
+  close(): Promise<void>;
 }
 
 /**
  * An engine on this machine: ONNX Runtime in worker threads (native first or WebAssembly first), a child process for
- * models that are not trusted, transforms in lanes. Closing it closes all of them.
+ * models that are not trusted, transforms in lanes.
  */
-export function openEngine(options: EngineOptions): Engine {
-  const clock = systemClock();
-  const random = systemRandom();
+export function openEngine(options: EngineOptions): OpenedEngine {
   const native = onnxRuntime();
   const wasm = wasmRuntime();
   const sandbox = childRuntime();
   const lane = workerLane({ workers: options.lanes ?? 1 });
-  const tier = options.tier ?? "device";
   const engine = createEngine({
     info: {
       id: options.id ?? "device",
-      tier,
+      tier: options.tier ?? "device",
       zone: options.zone ?? "device",
       trust: "attested",
       codecs: [...platformCodecs().keys()],
@@ -67,14 +71,19 @@ export function openEngine(options: EngineOptions): Engine {
       rates: options.rates ?? defaultRates,
     },
     store: options.store,
-    source: onnxSource(),
-    runtimes: options.runtime === "wasm" ? [wasm, native] : [native, wasm],
+    source: onnxSource({ sha256 }),
+    runtimes: options.runtime === "wasm" ? [wasm] : [native, wasm],
     sandbox,
+    transforms: platformTransforms(),
     lane,
-    clock,
-    random,
+    clock: options.clock ?? systemClock(),
+    random: systemRandom(),
     observer: options.observer ?? silentObserver,
     sha256,
+    limits: {
+      ...(options.workers === undefined ? {} : { defaultInstances: options.workers }),
+      ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
+    },
   });
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
@@ -82,11 +91,5 @@ export function openEngine(options: EngineOptions): Engine {
     await lane.close();
     await Promise.all([native.close(), wasm.close(), sandbox.close()]);
   };
-  return new Proxy(engine, {
-    get(target, property, receiver) {
-      if (property === "close") return () => (closed ??= close());
-      const value: unknown = Reflect.get(target, property, receiver);
-      return typeof value === "function" ? (value as (...given: unknown[]) => unknown).bind(target) : value;
-    },
-  });
+  return { engine, close: () => (closed ??= close()) };
 }
