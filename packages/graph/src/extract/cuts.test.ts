@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { present } from "../../test/present.ts";
 import { hasLight, light, realFiles } from "../../test/files.ts";
 import { opened, smallModels, withSequence } from "../../test/models.ts";
 import { readModel } from "../onnx/index.ts";
@@ -28,25 +29,28 @@ describe("legal cuts", () => {
     ["silero", 6],
     ["silero 16k", 837],
   ])("of %s are %i", (name, count) => {
-    expect(opened(realFiles[name]!()).table.legal).toBe(count);
+    expect(opened(present(realFiles[name])()).table.legal).toBe(count);
   });
 
   it("have short ids that depend on the file alone", () => {
-    const [first, second] = [opened(realFiles["ocr orient"]!()), opened(realFiles["ocr orient"]!())];
+    const [first, second] = [
+      opened(present(realFiles["ocr orient"])()),
+      opened(present(realFiles["ocr orient"])()),
+    ];
     expect(first.table.cuts.map((cut) => cut.id)).toEqual(second.table.cuts.map((cut) => cut.id));
     expect(first.table.cuts.every((cut) => /^c[1-9]\d{0,5}$/.test(cut.id))).toBe(true);
     expect(first.table.cuts).toHaveLength(219);
   });
 
   it("of a graph with too many are candidates in topological order", () => {
-    const { table } = opened(realFiles["ocr detect"]!());
+    const { table } = opened(present(realFiles["ocr detect"])());
     expect(table.complete).toBe(false);
     expect(table.cuts.length).toBeGreaterThan(300);
     expect(table.cuts.length).toBeLessThan(2000);
   });
 
   it("say what crosses: each tensor once, graph inputs that are needed later, outputs that were made before", () => {
-    const { split, table } = opened(smallModels["choice that captures"]!());
+    const { split, table } = opened(present(smallModels["choice that captures"])());
     const crossings = table.cuts.map(
       ({ crossing, reveals }) => `${crossing.map((one) => one.name).join()} ${reveals}`,
     );
@@ -63,7 +67,7 @@ describe("legal cuts", () => {
   it("are refused with a reason where a sequence would cross", () => {
     const { split, table } = opened(withSequence());
     expect(split.outputs.map((output) => output.name)).toEqual(["y"]);
-    expect(table.cuts.map((cut) => cut.crossing[0]!.name)).toEqual(["a", "joined"]);
+    expect(table.cuts.map((cut) => present(cut.crossing[0]).name)).toEqual(["a", "joined"]);
     expect(() => segmentOf(split, table, "start", "c2")).toThrow(
       expect.objectContaining({
         reason: "unknown-cut",

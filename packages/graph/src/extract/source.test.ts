@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { present } from "../../test/present.ts";
 import { createHash } from "node:crypto";
 import { realFiles } from "../../test/files.ts";
 import { artifactOf, call } from "../../test/ort.ts";
@@ -16,7 +17,7 @@ const unknownOperator = (): Uint8Array => {
 
 describe("onnxSource", () => {
   it("tells inputs, outputs and weights of a file whose inner values are not declared", async () => {
-    const file = artifactOf(realFiles["silero 16k"]!());
+    const file = artifactOf(present(realFiles["silero 16k"])());
     expect(await onnxSource().inspect(file, call)).toMatchObject({
       inputs: [
         { name: "input", datatype: "FP32", shape: [-1, -1] },
@@ -32,7 +33,10 @@ describe("onnxSource", () => {
   });
 
   it("reads a file once for many questions, and again when it was forgotten", async () => {
-    const [first, second] = [artifactOf(realFiles["ocr orient"]!()), artifactOf(realFiles["silero half"]!())];
+    const [first, second] = [
+      artifactOf(present(realFiles["ocr orient"])()),
+      artifactOf(present(realFiles["silero half"])()),
+    ];
     let reads = 0;
     const counted = { ...first, bytes: (...given: [typeof call]) => (reads++, first.bytes(...given)) };
     const source = onnxSource({ cacheBytes: 0 });
@@ -49,7 +53,7 @@ describe("onnxSource", () => {
 
   it("extracts a segment whose digest is that of its bytes, and gives each reader its own", async () => {
     const source = onnxSource();
-    const file = artifactOf(realFiles["ocr orient"]!());
+    const file = artifactOf(present(realFiles["ocr orient"])());
     const head = await source.extract(file, "start", "c100", call);
     const [one, two] = [await head.bytes(call), await head.bytes(call)];
     expect(head).toMatchObject({ digest: sha256(one), byteLength: one.byteLength });
@@ -67,12 +71,12 @@ describe("onnxSource", () => {
 
   it("refuses unknown cuts and files that are no models, and forgets the failure", async () => {
     const source = onnxSource();
-    const file = artifactOf(realFiles["silero"]!());
+    const file = artifactOf(present(realFiles["silero"])());
     await expect(source.extract(file, "start", "c99", call)).rejects.toMatchObject({ reason: "unknown-cut" });
     let bytes: Uint8Array = new Uint8Array(3);
     const mending = { digest: "sha256:0", byteLength: 3, bytes: () => Promise.resolve(bytes) };
     await expect(source.inspect(mending, call)).rejects.toMatchObject({ reason: "invalid-model" });
-    bytes = realFiles["silero"]!();
+    bytes = present(realFiles["silero"])();
     expect((await source.inspect(mending, call)).inputs).toHaveLength(3);
   });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { present } from "../../test/present.ts";
 import { smallModels } from "../../test/models.ts";
 import { graphBuilder, type ModelProto, readModel, writeModel } from "../onnx/index.ts";
 import { splitGraph } from "./index.ts";
@@ -23,24 +24,24 @@ describe("splitGraph", () => {
 
   it("refuses cycles, values that nothing makes and values made twice", () => {
     const cyclic = chain();
-    cyclic.graph!.node[0]!.input[0] = "b";
+    present(cyclic.graph!.node[0]).input[0] = "b";
     const missing = chain();
-    missing.graph!.node[1]!.input[0] = "gone";
+    present(missing.graph!.node[1]).input[0] = "gone";
     const twice = chain();
-    twice.graph!.node[1]!.output[0] = "a";
+    present(twice.graph!.node[1]).output[0] = "a";
     const noOutput = chain();
-    noOutput.graph!.output[0]!.name = "nowhere";
+    present(noOutput.graph!.output[0]).name = "nowhere";
     for (const model of [cyclic, missing, twice, noOutput]) {
       expect(() => splitGraph(model)).toThrow(expect.objectContaining({ reason: "invalid-model" }));
     }
   });
 
   it("leaves constants and dead nodes out of what is split", () => {
-    const split = splitGraph(readModel(smallModels["constants, and an input as output"]!()));
+    const split = splitGraph(readModel(present(smallModels["constants, and an input as output"])()));
     expect(split.nodes.map((node) => node.opType)).toEqual(["MatMul", "Add", "Relu", "MatMul", "Add"]);
     const model = chain();
     const [first] = model.graph!.node;
-    model.graph!.node.push({ ...first!, output: ["dead"] });
+    model.graph!.node.push({ ...present(first), output: ["dead"] });
     expect(splitGraph(model).nodes).toHaveLength(3);
   });
 
@@ -66,7 +67,7 @@ describe("splitGraph", () => {
       }),
     );
     const eight = chain();
-    const type = eight.graph!.input[0]!.type!.value;
+    const type = present(eight.graph!.input[0]).type!.value;
     if (type.case === "tensorType") type.value.elemType = 17;
     expect(() => splitGraph(eight)).toThrow(
       expect.objectContaining({ reason: "unsupported", message: expect.stringContaining("FLOAT8E4M3FN") }),

@@ -1,6 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { present } from "../../test/present.ts";
 import { realFiles } from "../../test/files.ts";
 import { graphBuilder, readModel, tensorProto, writeModel } from "./index.ts";
 import {
@@ -36,9 +37,9 @@ describe("readModel", () => {
   });
 
   it("shares weights with the file instead of copying them", () => {
-    const bytes = realFiles["silero 16k"]!();
+    const bytes = present(realFiles["silero 16k"])();
     const [first] = readModel(bytes).graph!.initializer.filter((tensor) => tensor.rawData.byteLength > 1000);
-    expect(first!.rawData.buffer).toBe(bytes.buffer);
+    expect(present(first).rawData.buffer).toBe(bytes.buffer);
   });
 
   it.each([
@@ -105,7 +106,7 @@ describe("readModel", () => {
     ["not matching its bytes", [3n]],
   ])("refuses a weight whose size is %s", (_what, dims) => {
     const model = readModel(tiny());
-    model.graph!.initializer[0]!.dims = dims;
+    present(model.graph!.initializer[0]).dims = dims;
     expect(reasonOf(writeModel(model))).toMatchObject({
       reason: "invalid-model",
       message: expect.stringContaining('"w"'),
@@ -114,7 +115,7 @@ describe("readModel", () => {
 
   it("refuses weights outside the file unless that file is handed in", () => {
     const model = readModel(tiny());
-    const weight = model.graph!.initializer[0]!;
+    const weight = present(model.graph!.initializer[0]);
     weight.rawData = new Uint8Array();
     weight.dataLocation = TensorProto_DataLocation.EXTERNAL;
     weight.externalData = Object.entries({ location: "weights.bin", offset: "4", length: "8" }).map(

@@ -1,6 +1,7 @@
 import { seededRandom } from "@longshore/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { present } from "../../test/present.ts";
 import { candidates, frontier, type SplitPoint } from "./index.ts";
 
 const points = fc.array(
@@ -19,7 +20,7 @@ describe("frontier", () => {
   it("holds a cheapest point for any prices", () => {
     fc.assert(
       fc.property(points, fc.integer(), (list, seed) => {
-        const kept = frontier(list).map((index) => list[index]!);
+        const kept = frontier(list).map((index) => present(list[index]));
         const random = seededRandom(seed);
         for (let draw = 0; draw < 50; draw++) {
           const [a, b, c] = [random.next(), random.next(), random.next()];
@@ -49,6 +50,8 @@ describe("frontier", () => {
     ];
     expect(frontier(close)).toEqual([0, 2]);
     expect(frontier(close, 0.05)).toEqual([0, 1, 2]);
+    const wide = { head: 20, tail: 80, transfer: 3000 };
+    expect(frontier([...close, wide], 0.05)).toEqual([0, 1, 2]);
   });
 });
 

@@ -22,15 +22,26 @@ export interface SplitPoint {
 type Triple = readonly [number, number, number];
 
 /**
- * Indices of the points that are the cheapest for some prices, ascending. `slackRatio` keeps also those that come within
- * that share of the best, for points that were measured with noise or estimated. Points that agree exactly are all kept.
+ * Indices of the points that are the cheapest for some prices, ascending. Points that agree exactly are all kept.
+ *
+ * `slackRatio` keeps also points that come within that share of the best, for figures that were measured with noise or
+ * estimated; but only where they do so for at least `leastShare` of all prices (default a hundredth), because with bytes
+ * for nothing and equal speeds all cuts of a chain are about equal, and none of them matters.
  */
-export function frontier(points: readonly SplitPoint[], slackRatio = 0): readonly number[] {
+export function frontier(
+  points: readonly SplitPoint[],
+  slackRatio = 0,
+  leastShare = 0.01,
+): readonly number[] {
   const scaled = normalised(points);
   const order = witnesses(scaled);
-  return points.flatMap((_point, index) => {
-    const own = scaled[index];
-    return own && wins(own, index, scaled, order, slackRatio) ? [index] : [];
+  const wins = (own: Triple, index: number, slack: number, least: number): boolean =>
+    winningArea(own, index, scaled, order, slack, least) > least;
+  return scaled.flatMap((own, index) => {
+    const kept =
+      wins(own, index, 0, rounding) ||
+      (slackRatio > 0 && wins(own, index, slackRatio, leastShare * triangleArea));
+    return kept ? [index] : [];
   });
 }
 
@@ -72,34 +83,38 @@ function price(point: Triple, prices: Triple): number {
   return point[0] * prices[0] + point[1] * prices[1] + point[2] * prices[2];
 }
 
-function wins(
+/** Area of the prices at which a point wins; not followed further once it is no more than `least`. */
+function winningArea(
   own: Triple,
   index: number,
   points: readonly Triple[],
   first: readonly number[],
   slackRatio: number,
-): boolean {
+  least: number,
+): number {
   let region: readonly Triple[] = [
     [1, 0, 0],
     [0, 1, 0],
     [0, 0, 1],
   ];
-  const beatenBy = (rival: Triple | undefined): boolean => {
-    if (!rival) return false;
+  let left = triangleArea;
+  for (const rival of [...first, ...points.keys()]) {
+    const point = points[rival];
+    if (rival === index || !point) continue;
     region = clip(region, [
-      own[0] - rival[0] * (1 + slackRatio),
-      own[1] - rival[1] * (1 + slackRatio),
-      own[2] - rival[2] * (1 + slackRatio),
+      own[0] - point[0] * (1 + slackRatio),
+      own[1] - point[1] * (1 + slackRatio),
+      own[2] - point[2] * (1 + slackRatio),
     ]);
-    return area(region) <= least;
-  };
-  for (const rival of first) if (rival !== index && beatenBy(points[rival])) return false;
-  for (const [rival, point] of points.entries()) if (rival !== index && beatenBy(point)) return false;
-  return true;
+    left = area(region);
+    if (left <= least) return left;
+  }
+  return left;
 }
 
-/** Areas below this are lines and corners blurred by rounding; the whole triangle has 0.5 in these coordinates. */
-const least = 1e-9;
+/** Areas below this are lines and corners blurred by rounding. */
+const rounding = 1e-9;
+const triangleArea = 0.5;
 
 /** Area of a polygon of prices, seen along the third of them. */
 function area(polygon: readonly Triple[]): number {
@@ -113,16 +128,16 @@ function area(polygon: readonly Triple[]): number {
 
 /** The part of a convex polygon where `normal . corner` is at most 0 (Sutherland and Hodgman, 1974). */
 function clip(polygon: readonly Triple[], normal: Triple): readonly Triple[] {
-  const rounding = 1e-12;
+  const nothing = 1e-12;
   const heights = polygon.map((corner) => price(corner, normal));
-  if (heights.every((height) => height <= rounding)) return polygon;
+  if (heights.every((height) => height <= nothing)) return polygon;
   const kept: Triple[] = [];
   for (const [index, corner] of polygon.entries()) {
     const following = (index + 1) % polygon.length;
     const [here = 0, there = 0] = [heights[index], heights[following]];
     const next = polygon[following] ?? corner;
-    if (here <= rounding) kept.push(corner);
-    if ((here <= rounding && there > rounding) || (here > rounding && there <= rounding)) {
+    if (here <= nothing) kept.push(corner);
+    if ((here <= nothing && there > nothing) || (here > nothing && there <= nothing)) {
       const share = here / (here - there);
       kept.push([
         corner[0] + (next[0] - corner[0]) * share,

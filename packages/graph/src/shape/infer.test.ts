@@ -1,5 +1,6 @@
 import { elementCount } from "@longshore/core";
 import { describe, expect, it } from "vitest";
+import { present } from "../../test/present.ts";
 import { hasLight, light, realFiles } from "../../test/files.ts";
 import { opened, smallModels } from "../../test/models.ts";
 import { call, ortRuntime } from "../../test/ort.ts";
@@ -21,10 +22,10 @@ describe("inferTypes", () => {
     const [inputs] = await findInputs(graph, runtime, [3], call);
     const names = graph.split.names.filter((name) => graph.split.types.get(name)?.kind !== "other");
     const session = await runtime.load(artifactOfModel(withOutputs(graph.split, names)), {}, call);
-    const seen = await session.run(inputs!, names, call);
+    const seen = await session.run(present(inputs), names, call);
     const exact = typesFor(
       graph.split,
-      [...inputs!.values()].map((tensor) => tensor.spec),
+      [...present(inputs).values()].map((tensor) => tensor.spec),
     );
     const contradicted = (types: Types): readonly string[] =>
       [...seen].flatMap(([name, { spec }]) => {

@@ -1,0 +1,193 @@
+import {
+  float32Tensor,
+  fp16Codec,
+  housekeepingCall,
+  int8Codec,
+  parseProfile,
+  seededRandom,
+  silentObserver,
+  type Tensors,
+  tensorsOf,
+} from "@longshore/core";
+import { createEngine, type Engine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
+import { memoryStore } from "@longshore/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { realFiles } from "../../test/files.ts";
+import { opened } from "../../test/models.ts";
+import { call, ortRuntime } from "../../test/ort.ts";
+import { present } from "../../test/present.ts";
+import { onnxSource, sha256 } from "../extract/index.ts";
+import { type ProfileNote, type ProfileOptions, profileModel, tensorAgreement } from "./index.ts";
+import { worthKeeping } from "./profile-model.ts";
+
+const pipeline = `
+inputs: [{ name: image, datatype: FP32, shape: [1, 3, 48, 192] }]
+outputs: [{ name: best, datatype: FP32, shape: [1, 2] }]
+pipeline:
+  steps:
+    - { id: orient, model: orient, inputs: { x: image } }
+    - { id: soft, transform: softmax, inputs: { tensor: orient.softmax_0.tmp_0 } }
+  outputs: { best: soft.tensor }
+`;
+
+/** A clock that moves by itself, so that times are exact: every look costs a millisecond. */
+function countingClock(): ProfileOptions["clock"] {
+  let now = 0;
+  return { nowMs: () => now++, wallMs: () => 0, timer: () => ({ [Symbol.dispose]: () => undefined }) };
+}
+
+const clock = countingClock();
+const transforms = transformSet(...pureTransforms());
+const orient = realFiles["ocr orient"]?.() ?? new Uint8Array();
+let engine: Engine;
+
+beforeAll(() => {
+  engine = createEngine({
+    info: {
+      id: "here",
+      tier: "device",
+      zone: "device",
+      trust: "operated",
+      codecs: [],
+      state: "none",
+      offers: false,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+    },
+    store: memoryStore({
+      "orient/1/model.onnx": orient,
+      "upright/model.yaml": pipeline,
+      "upright/1/readme.txt": "a pipeline",
+    }),
+    source: onnxSource(),
+    runtimes: [ortRuntime()],
+    transforms,
+    lane: inlineLane(transforms, clock),
+    clock,
+    random: seededRandom(1),
+    observer: silentObserver,
+    sha256: (bytes) => Promise.resolve(sha256(bytes)),
+  });
+});
+afterAll(() => engine.close());
+
+function image(name: string, seed: number): Tensors {
+  const random = seededRandom(seed);
+  const values = Float32Array.from({ length: 3 * 48 * 192 }, () => random.next() * 2 - 1);
+  return tensorsOf(float32Tensor(name, [1, 3, 48, 192], values));
+}
+
+function optionsFor(model: string, input: string): ProfileOptions {
+  return {
+    target: engine,
+    model,
+    buckets: [
+      {
+        upTo: { bytes: 200_000 },
+        typical: { bytes: 110_592 },
+        samples: [image(input, 1), image(input, 2)],
+      },
+    ],
+    codecs: [fp16Codec, int8Codec],
+    machine: { runtime: "onnxruntime", threads: 1, description: "test" },
+    clock,
+    graphs: (_variant, step) => Promise.resolve(step === "soft" ? undefined : opened(orient)),
+    rounds: 2,
+    maxCuts: 8,
+  };
+}
+
+describe("profileModel", () => {
+  it("measures the cuts of a graph that can win, with sizes, coding and agreement", async () => {
+    const notes: ProfileNote[] = [];
+    const profile = await profileModel(
+      { ...optionsFor("orient", "x"), progress: (note) => notes.push(note) },
+      call,
+    );
+    expect(parseProfile(JSON.parse(JSON.stringify(profile)))).toEqual(profile);
+    const [bucket] = present(profile.variants[0]).buckets;
+    const { cuts, legalCuts, runs } = present(bucket);
+    expect(legalCuts).toBe(221);
+    expect(runs).toBe(4);
+    expect(cuts.at(0)?.cut.id).toBe("start");
+    expect(cuts.at(-1)?.cut.id).toBe("end");
+    expect(cuts.length).toBeGreaterThan(2);
+    expect(notes.at(-1)).toMatchObject({ measured: notes.length, chosen: notes.length });
+    for (const { cut, headMs, tailMs, codings } of cuts) {
+      expect([headMs.length, tailMs.length]).toEqual([16, 16]);
+      expect(headMs.every((value) => value > 0)).toBe(cut.id !== "start");
+      expect(tailMs.every((value) => value > 0)).toBe(cut.id !== "end");
+      const [raw, ...coded] = codings;
+      expect(raw).toMatchObject({ codecs: {}, agreementRatio: 1, lossless: true });
+      for (const coding of coded) {
+        expect(coding.bytes).toBeLessThan(present(raw).bytes);
+        expect(coding.agreementRatio).toBeGreaterThan(0.9);
+        expect(coding.encodeMs).toBeGreaterThan(0);
+      }
+    }
+    const start = present(cuts[0]);
+    expect(start.codings.map((coding) => coding.bytes)).toEqual([110_592, 55_296, expect.any(Number)]);
+    expect(present(cuts.at(-1)).headMemoryBytes).toBeGreaterThan(400_000);
+  });
+
+  it("measures cuts between the steps of a pipeline and inside their graphs", async () => {
+    const profile = await profileModel(optionsFor("upright", "image"), call);
+    const ids = present(present(profile.variants[0]).buckets[0]).cuts.map(({ cut }) => cut.id);
+    expect(ids.at(0)).toBe("start");
+    expect(ids.at(-1)).toBe("end");
+    expect(ids.some((id) => /^orient\.c\d+$/.test(id))).toBe(true);
+  });
+
+  it("refuses unknown models and variants, and buckets without samples", async () => {
+    const options = optionsFor("orient", "x");
+    await expect(profileModel({ ...options, model: "none" }, call)).rejects.toMatchObject({
+      reason: "unknown-model",
+    });
+    await expect(profileModel({ ...options, variants: ["int8"] }, call)).rejects.toMatchObject({
+      reason: "unknown-variant",
+    });
+    const empty = [{ upTo: { bytes: 1 }, typical: { bytes: 1 }, samples: [] }];
+    await expect(profileModel({ ...options, buckets: empty }, call)).rejects.toMatchObject({
+      reason: "invalid-input",
+    });
+  });
+
+  it("stops when the call ends", async () => {
+    const controller = new AbortController();
+    controller.abort();
+    await expect(
+      profileModel(optionsFor("orient", "x"), housekeepingCall("stopped", controller.signal)),
+    ).rejects.toMatchObject({ reason: "cancelled" });
+  });
+});
+
+describe("worthKeeping", () => {
+  const cut = (id: string, head: number, tail: number, bytes: number, memory: number) => ({
+    cut: { id, crossing: [], reveals: "features" as const },
+    headMs: [head],
+    tailMs: [tail],
+    headMemoryBytes: memory,
+    codings: [{ codecs: {}, bytes, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
+  });
+
+  it("keeps ends, waists, and what saves memory, and drops what no prices favour", () => {
+    const kept = worthKeeping([
+      cut("start", 0, 100, 600, 0),
+      cut("wide", 20, 80, 3000, 500),
+      cut("waist", 60, 40, 20, 600),
+      cut("light", 75, 25, 30, 10),
+      cut("end", 100, 0, 4, 1000),
+    ]);
+    expect(kept.map((one) => one.cut.id)).toEqual(["start", "waist", "light", "end"]);
+  });
+});
+
+describe("tensorAgreement", () => {
+  it("is the share of equal elements for whole numbers, and falls with the error for fractions", () => {
+    const of = (...values: number[]) =>
+      tensorsOf(float32Tensor("y", [values.length], Float32Array.from(values)));
+    expect(tensorAgreement(of(3, 4), of(3, 4))).toBe(1);
+    expect(tensorAgreement(of(3, 4.5), of(3, 4))).toBeCloseTo(0.9, 9);
+    expect(tensorAgreement(of(-9, 9), of(3, 4))).toBe(0);
+    expect(tensorAgreement(new Map(), of(1))).toBe(0);
+  });
+});
