@@ -7,7 +7,7 @@
 /** Keeps `process.exit` and an uncaught error from tearing down runs. */
 export interface ExitGuard {
   /** Watches an Int32 that is 1 while native code runs and that is notified when it turns 0. */
-  watch(busy: SharedArrayBuffer): Disposable;
+  watch(busy: Int32Array): Disposable;
 }
 
 /** How long the end of the program waits for one run before it gives up. */
@@ -20,8 +20,7 @@ export function exitGuard(): ExitGuard {
     for (const busy of watched) Atomics.wait(busy, 0, 1, longestWaitMs);
   };
   return {
-    watch(shared) {
-      const busy = new Int32Array(shared);
+    watch(busy) {
       if (watched.size === 0) process.on("exit", wait);
       watched.add(busy);
       return {

@@ -1,15 +1,14 @@
 import { bytesElements, isGiven, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
-import type { FeedMessage } from "./runner-message.ts";
+import type { AgainMessage, FeedMessage, RunMessage } from "./runner-message.ts";
+import { aligned } from "./shared-page.ts";
 
 /*
- * How inputs travel to a runner. Borrowed tensors are copied, once, into one buffer that comes back with the answer and is
- * used again: the second run into the same memory costs no page faults, which are most of the price of a fresh copy of
- * some megabytes. A tensor that was given, that fills its buffer and that is large is moved instead. SharedArrayBuffers
- * would save the copy, but ONNX Runtime refuses tensors on them.
+ * How inputs travel to a runner. Borrowed tensors are copied, once: small ones into the page that both sides share, larger
+ * ones into one buffer that comes back with the answer and is used again. The second run into the same memory costs no page faults, which are most of the price of a fresh copy of
+ * some megabytes. A tensor that was given, that fills its buffer and that is large is moved instead. Tensors on shared
+ * memory would save the copies, but ONNX Runtime refuses them.
  */
 
-/** Elements of any type start at a multiple of this in the common buffer. */
-const alignment = 64;
 /** Below this a copy is cheaper than moving one more buffer. */
 const worthMovingBytes = 16_384;
 /** A spare buffer larger than this is given up rather than kept. */
@@ -50,43 +49,91 @@ function movable(tensor: Tensor): boolean {
 
 /** Inputs ready to send. */
 export interface PackedFeeds {
-  readonly feeds: readonly FeedMessage[];
-  readonly buffer: ArrayBuffer;
+  readonly message: RunMessage | AgainMessage;
   readonly transfer: readonly ArrayBuffer[];
 }
 
-/**
- * Packs checked feeds. `moves` tells whether memory moves to the runner (a worker) or is copied on the way anyway (a
- * process). `spare` is the buffer of an earlier run.
- */
-export function packFeeds(feeds: Tensors, moves: boolean, spare: ArrayBuffer | undefined): PackedFeeds {
-  const messages: FeedMessage[] = [];
-  const copies: { readonly offset: number; readonly bytes: Uint8Array }[] = [];
-  const transfer: ArrayBuffer[] = [];
-  let size = 0;
-  for (const [name, tensor] of feeds) {
-    const { bytes, spec } = tensor;
-    const { datatype, shape } = spec;
-    if (datatype === "BYTES") {
-      messages.push({ name, datatype, shape, texts: textsOf(tensor), offset: 0, byteLength: 0 });
-    } else if (moves && movable(tensor) && !transfer.includes(bytes.buffer as ArrayBuffer)) {
-      // `movable` has seen that it is an ArrayBuffer.
-      const buffer = bytes.buffer as ArrayBuffer;
-      messages.push({ name, datatype, shape, buffer, offset: 0, byteLength: bytes.byteLength });
-      transfer.push(buffer);
-    } else {
-      messages.push({ name, datatype, shape, offset: size, byteLength: bytes.byteLength });
-      copies.push({ offset: size, bytes });
-      size = Math.ceil((size + bytes.byteLength) / alignment) * alignment;
-    }
-  }
-  const buffer = spare && spare.byteLength >= size ? spare : new ArrayBuffer(size);
-  for (const { offset, bytes } of copies) new Uint8Array(buffer, offset, bytes.byteLength).set(bytes);
-  if (moves) transfer.push(buffer);
-  return { feeds: messages, buffer, transfer };
+/** Packs the inputs of one session's runs, one run after another. */
+export interface FeedPacker {
+  /** For checked feeds. The run before must be over. */
+  pack(tensors: Tensors, fetches: readonly string[]): PackedFeeds;
+  /** A buffer has come back. */
+  returned(buffer: ArrayBuffer): void;
 }
 
-/** The buffer to keep for the next run: none when it is too large to lie idle. */
-export function keepSpare(buffer: ArrayBuffer | undefined): ArrayBuffer | undefined {
-  return buffer && buffer.byteLength <= keptBytes ? buffer : undefined;
+function same<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a === b || (a.length === b.length && a.every((value, index) => value === b[index]));
+}
+
+/** Whether a run differs from one before only in the elements of its tensors. */
+function repeats(last: RunMessage, tensors: Tensors, fetches: readonly string[]): boolean {
+  if (last.feeds.length !== tensors.size || !same(last.fetches, fetches)) return false;
+  let index = 0;
+  for (const [name, { spec }] of tensors) {
+    const feed = last.feeds[index++];
+    if (!feed || feed.name !== name || feed.datatype !== spec.datatype || !same(feed.shape, spec.shape)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+function copyInto(target: Uint8Array, tensors: Tensors, feeds: readonly FeedMessage[]): void {
+  for (const { name, offset, texts, buffer } of feeds) {
+    const tensor = tensors.get(name);
+    if (tensor && !texts && !buffer) target.set(tensor.bytes, offset);
+  }
+}
+
+/**
+ * `moves` tells whether buffers move to the runner (a worker) or are copied on the way anyway (a process); `page` is the
+ * shared page's part for inputs, where there is one.
+ */
+export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPacker {
+  let spare: ArrayBuffer | undefined;
+  /** The run before, when it lay in the page as a whole. */
+  let last: RunMessage | undefined;
+
+  return {
+    pack(tensors, fetches) {
+      if (page && last && repeats(last, tensors, fetches)) {
+        copyInto(page, tensors, last.feeds);
+        return { message: { kind: "again" }, transfer: [] };
+      }
+      const feeds: FeedMessage[] = [];
+      const transfer: ArrayBuffer[] = [];
+      let size = 0;
+      for (const [name, tensor] of tensors) {
+        const { bytes, spec } = tensor;
+        const { datatype, shape } = spec;
+        const { byteLength } = bytes;
+        if (datatype === "BYTES") {
+          feeds.push({ name, datatype, shape, texts: textsOf(tensor), offset: 0, byteLength: 0 });
+        } else if (moves && movable(tensor) && !transfer.includes(bytes.buffer as ArrayBuffer)) {
+          // `movable` has seen that it is an ArrayBuffer.
+          const buffer = bytes.buffer as ArrayBuffer;
+          feeds.push({ name, datatype, shape, buffer, offset: 0, byteLength });
+          transfer.push(buffer);
+        } else {
+          feeds.push({ name, datatype, shape, offset: size, byteLength });
+          size = aligned(size + byteLength);
+        }
+      }
+      if (page && size <= page.byteLength) {
+        copyInto(page, tensors, feeds);
+        const message: RunMessage = { kind: "run", feeds, fetches, pageBytes: size };
+        last = feeds.some(({ texts, buffer }) => texts ?? buffer) ? undefined : message;
+        return { message, transfer };
+      }
+      last = undefined;
+      const buffer = spare && spare.byteLength >= size ? spare : new ArrayBuffer(size);
+      spare = undefined;
+      copyInto(new Uint8Array(buffer), tensors, feeds);
+      if (moves) transfer.push(buffer);
+      return { message: { kind: "run", feeds, fetches, buffer, pageBytes: 0 }, transfer };
+    },
+    returned(buffer) {
+      if (moves && buffer.byteLength <= keptBytes) spare = buffer;
+    },
+  };
 }

@@ -1,5 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import type { OpenLink, RunnerLink } from "./runner-link.ts";
+import { sharedPage } from "./shared-page.ts";
+import { type FeedPacker, feedPacker } from "./pack-feeds.ts";
 import type { FromRunner, LoadedMessage, ToRunner } from "./runner-message.ts";
 
 interface Pending {
@@ -10,6 +12,10 @@ interface Pending {
 /** Our end of a runner: one question at a time, and what is left of it when the runner dies. */
 export class RunnerClient {
   readonly #link: RunnerLink;
+  /** For the inputs of its runs. */
+  readonly packer: FeedPacker;
+  /** The shared page's part for outputs. */
+  readonly outputPage: Uint8Array | undefined;
   #pending: Pending | undefined;
   #ended: LongshoreError | undefined;
 
@@ -28,14 +34,13 @@ export class RunnerClient {
         pending?.reject(why);
       },
     });
+    const page = this.#link.shared && sharedPage(this.#link.shared);
+    this.packer = feedPacker(this.#link.moves, page?.inputs);
+    this.outputPage = page?.outputs;
   }
 
-  get moves(): boolean {
-    return this.#link.moves;
-  }
-
-  get busy(): SharedArrayBuffer | undefined {
-    return this.#link.busy;
+  get shared(): SharedArrayBuffer | undefined {
+    return this.#link.shared;
   }
 
   /** Why it is no more; undefined while it lives. */

@@ -5,8 +5,8 @@ import type { FromRunner, ToRunner } from "./runner-message.ts";
 export interface RunnerLink {
   /** Whether memory moves with a message (thread) or is copied (process). */
   readonly moves: boolean;
-  /** Int32 that says while it is 1 that ending the program now would tear down native code; undefined where it would not. */
-  readonly busy?: SharedArrayBuffer;
+  /** Memory that both sides have; undefined where none can be shared. */
+  readonly shared?: SharedArrayBuffer;
   send(message: ToRunner, transfer: readonly ArrayBuffer[]): void;
   /** While it is held, the program does not end by itself. */
   hold(held: boolean): void;

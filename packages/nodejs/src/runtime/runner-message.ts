@@ -17,11 +17,11 @@ export interface LoadMessage {
   readonly threads: number;
   /** More bytes of outputs than this are not sent back. */
   readonly maxOutputBytes: number;
-  /** Int32 that is 1 while native code runs; set here, cleared there (see exit-guard). */
-  readonly busy?: SharedArrayBuffer;
+  /** Memory that both sides have for small tensors, where threads can share memory (see shared-page). */
+  readonly shared?: SharedArrayBuffer;
 }
 
-/** One input: text elements, memory of its own, or a part of the message's common `buffer`. */
+/** One input: text elements, memory of its own, or a part of the message's common `buffer` or of the shared page. */
 export interface FeedMessage {
   readonly name: string;
   readonly datatype: Datatype;
@@ -32,12 +32,24 @@ export interface FeedMessage {
   readonly byteLength: number;
 }
 
-/** Run once. `buffer` comes back with the answer, to be used again for the next run. */
+/**
+ * Run once. `buffer` holds the inputs that have no memory of their own and comes back with the answer, to be used again
+ * for the next run. Without it they take the first `pageBytes` of the shared page.
+ */
 export interface RunMessage {
   readonly kind: "run";
   readonly feeds: readonly FeedMessage[];
-  readonly buffer: ArrayBuffer;
+  readonly buffer?: ArrayBuffer;
+  readonly pageBytes: number;
   readonly fetches: readonly string[];
+}
+
+/**
+ * Run once more, on the inputs that now lie in the page where those of the run before lay, with the same shapes and
+ * fetches: what is repeated need not be said, nor made into tensors again.
+ */
+export interface AgainMessage {
+  readonly kind: "again";
 }
 
 /** Free the session. */
@@ -46,7 +58,7 @@ export interface ReleaseMessage {
 }
 
 /** Anything said to a runner. */
-export type ToRunner = LoadMessage | RunMessage | ReleaseMessage;
+export type ToRunner = LoadMessage | RunMessage | AgainMessage | ReleaseMessage;
 
 /** A provider that was tried before the one in use, and why it was not taken. */
 export interface PassedOver {
@@ -63,19 +75,30 @@ export interface LoadedMessage {
   readonly passedOver: readonly PassedOver[];
 }
 
-/** One output in the runtime's own terms: its element type, sizes, and a typed array or text. */
+/** A part of the shared page. */
+export interface PagePart {
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** One output in the runtime's own terms: its element type, sizes, and a typed array, text, or its place in the page. */
 export interface OutputMessage {
   readonly name: string;
   readonly type: string;
   readonly dims: readonly number[];
-  readonly data: ArrayBufferView | readonly string[];
+  readonly data: ArrayBufferView | readonly string[] | PagePart;
 }
 
 /** A run is done. */
 export interface OutputsMessage {
   readonly kind: "outputs";
   readonly outputs: readonly OutputMessage[];
-  readonly buffer: ArrayBuffer;
+  readonly buffer?: ArrayBuffer;
+}
+
+/** A run is done, and its outputs lie in the page where those of the run before lay, with the same types and shapes. */
+export interface SameOutputsMessage {
+  readonly kind: "same-outputs";
 }
 
 /** Loading or a run failed; the runner can go on. `detail` is the runtime's own text without paths. */
@@ -92,4 +115,9 @@ export interface ReleasedMessage {
 }
 
 /** Anything a runner says. */
-export type FromRunner = LoadedMessage | OutputsMessage | FailedMessage | ReleasedMessage;
+export type FromRunner =
+  | LoadedMessage
+  | OutputsMessage
+  | SameOutputsMessage
+  | FailedMessage
+  | ReleasedMessage;

@@ -77,7 +77,7 @@ async function startRunner(
         providers: parts.providers,
         threads,
         maxOutputBytes: parts.maxOutputBytes,
-        ...(client.busy ? { busy: client.busy } : {}),
+        ...(client.shared ? { shared: client.shared } : {}),
       },
       [],
     );

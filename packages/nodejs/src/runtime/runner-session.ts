@@ -8,9 +8,8 @@ import {
 } from "@longshore/core";
 import type { InferenceSession } from "@longshore/engine";
 import { checkFeeds } from "./check-feeds.ts";
-import { keepSpare, packFeeds } from "./pack-feeds.ts";
 import { failure, type LoadedRunner, type RunnerClient } from "./runner-client.ts";
-import type { FromRunner, LoadedMessage, PassedOver } from "./runner-message.ts";
+import type { FromRunner, LoadedMessage, OutputMessage, PassedOver } from "./runner-message.ts";
 import { unpackOutputs } from "./unpack-outputs.ts";
 
 /** A session that also tells which execution provider runs it, and which were tried before and why they were not taken. */
@@ -59,7 +58,8 @@ export class RunnerSession implements ProviderSession {
   readonly #awaitIdle: (() => void)[] = [];
   #client: RunnerClient;
   #running: Entry | undefined;
-  #spare: ArrayBuffer | undefined;
+  /** Outputs of the run before, when they lay in the page. */
+  #lastOutputs: readonly OutputMessage[] = [];
   #released: Promise<void> | undefined;
 
   constructor(parts: RunnerSessionParts) {
@@ -151,9 +151,8 @@ export class RunnerSession implements ProviderSession {
     let timer: Disposable | undefined;
     const over = (): void => timer?.[Symbol.dispose]();
     try {
-      const { feeds, buffer, transfer } = packFeeds(entry.feeds, client.moves, this.#spare);
-      this.#spare = undefined;
-      const answer = client.exchange({ kind: "run", feeds, buffer, fetches: entry.fetches }, transfer);
+      const { message, transfer } = client.packer.pack(entry.feeds, entry.fetches);
+      const answer = client.exchange(message, transfer);
       if (limit && Number.isFinite(limit.runDeadlineMs)) {
         timer = limit.clock.timer(limit.runDeadlineMs, () => {
           client.kill(
@@ -168,7 +167,7 @@ export class RunnerSession implements ProviderSession {
       answer.then(
         (message) => {
           over();
-          this.#finish(entry, message, client.moves);
+          this.#finish(entry, message, client);
         },
         (thrown: unknown) => {
           over();
@@ -180,17 +179,25 @@ export class RunnerSession implements ProviderSession {
     }
   }
 
-  #finish(entry: Entry, message: FromRunner, moves: boolean): void {
-    if (moves && (message.kind === "outputs" || message.kind === "failed")) {
-      this.#spare = keepSpare(message.buffer);
-    }
+  #finish(entry: Entry, message: FromRunner, client: RunnerClient): void {
     try {
-      if (message.kind !== "outputs") throw failure(message, "the run failed");
-      entry.answer(unpackOutputs(message.outputs, this.outputs));
+      entry.answer(unpackOutputs(this.#outputsOf(message, client), this.outputs, client.outputPage));
     } catch (thrown) {
       entry.fail(thrown);
     }
     this.#next();
+  }
+
+  #outputsOf(message: FromRunner, client: RunnerClient): readonly OutputMessage[] {
+    if (message.kind === "same-outputs") return this.#lastOutputs;
+    if ((message.kind === "outputs" || message.kind === "failed") && message.buffer) {
+      client.packer.returned(message.buffer);
+    }
+    if (message.kind !== "outputs") throw failure(message, "the run failed");
+    // Only what lies in the page can be the same again; other outputs are not kept alive from here.
+    const placed = message.outputs.every(({ data }) => !ArrayBuffer.isView(data) && "offset" in data);
+    this.#lastOutputs = placed ? message.outputs : [];
+    return message.outputs;
   }
 
   #fail(entry: Entry, why: unknown): void {

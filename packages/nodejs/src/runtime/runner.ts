@@ -1,7 +1,9 @@
 import type { TensorSpec } from "@longshore/core";
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { datatypeOf, ortTypeOf, ortView } from "./ort-types.ts";
+import { type OutputPage, outputPage } from "./output-page.ts";
 import type {
+  AgainMessage,
   Backend,
   FeedMessage,
   FromRunner,
@@ -12,6 +14,7 @@ import type {
   ToRunner,
 } from "./runner-message.ts";
 import { runtimeDetail, runtimeReason } from "./runtime-detail.ts";
+import { pageBytes, sharedPage, type SharedPage } from "./shared-page.ts";
 
 /*
  * The inside of a worker: one session of ONNX Runtime behind messages. Both builds, native and WebAssembly, share the
@@ -126,6 +129,17 @@ function specsOf(
   return specs;
 }
 
+/** A session, and the memory that it shares with the other side. */
+interface Loaded {
+  readonly ort: Ort;
+  readonly session: InferenceSession;
+  readonly maxOutputBytes: number;
+  readonly page: SharedPage | undefined;
+  /** What the page's inputs are copied to: the runtime refuses tensors on shared memory. */
+  readonly mirror: ArrayBuffer;
+  readonly outputPage: OutputPage | undefined;
+}
+
 function feedTensor(ort: Ort, feed: FeedMessage, common: ArrayBuffer): Tensor {
   const type = ortTypeOf(feed.datatype);
   const { datatype } = feed;
@@ -140,50 +154,62 @@ function feedTensor(ort: Ort, feed: FeedMessage, common: ArrayBuffer): Tensor {
   return new make(type, ortView(datatype, feed.buffer ?? common, feed.offset, feed.byteLength), feed.shape);
 }
 
-async function runOnce(
-  ort: Ort,
-  session: InferenceSession,
-  message: RunMessage,
-  maxOutputBytes: number,
-): Promise<{ outputs: readonly OutputMessage[]; transfer: readonly ArrayBuffer[] }> {
+/** A run as the runtime takes it. */
+interface PreparedRun {
+  readonly feeds: Readonly<Record<string, Tensor>>;
+  readonly fetches: readonly string[];
+  /** What of the page it reads. */
+  readonly pageBytes: number;
+}
+
+function prepare({ ort, mirror }: Loaded, message: RunMessage): PreparedRun {
+  const common = message.buffer ?? mirror;
   // No prototype: tensors may be called `__proto__` or `constructor`.
   const feeds = Object.create(null) as Record<string, Tensor>;
-  for (const feed of message.feeds) feeds[feed.name] = feedTensor(ort, feed, message.buffer);
-  const results = await session.run(feeds, message.fetches);
-  const outputs: OutputMessage[] = [];
-  const transfer: ArrayBuffer[] = [];
+  for (const feed of message.feeds) feeds[feed.name] = feedTensor(ort, feed, common);
+  return { feeds, fetches: message.fetches, pageBytes: message.pageBytes };
+}
+
+async function runOnce(
+  { session, maxOutputBytes, page, mirror }: Loaded,
+  { feeds, fetches, pageBytes }: PreparedRun,
+): Promise<readonly OutputMessage[]> {
+  if (page && pageBytes > 0) new Uint8Array(mirror, 0, pageBytes).set(page.inputs.subarray(0, pageBytes));
+  const results = await session.run(feeds, fetches);
   let bytes = 0;
-  for (const name of message.fetches) {
+  return fetches.map((name) => {
     const tensor = results[name];
     if (!tensor) throw new Error(`it gave no tensor '${name}'`);
     const data = tensor.data as ArrayBufferView | readonly string[];
-    if (ArrayBuffer.isView(data)) {
-      bytes += data.byteLength;
-      if (bytes > maxOutputBytes) {
-        throw refuse("memory-limit", `its outputs take more than the limit of ${maxOutputBytes} bytes`);
-      }
-      transfer.push(data.buffer as ArrayBuffer);
+    if (ArrayBuffer.isView(data)) bytes += data.byteLength;
+    if (bytes > maxOutputBytes) {
+      throw refuse("memory-limit", `its outputs take more than the limit of ${maxOutputBytes} bytes`);
     }
-    outputs.push({ name, type: tensor.type, dims: tensor.dims, data });
-  }
-  return { outputs, transfer };
+    return { name, type: tensor.type, dims: tensor.dims, data };
+  });
+}
+
+/** Buffers of outputs, which go along with the answer. */
+function buffersOf(outputs: readonly OutputMessage[]): readonly ArrayBuffer[] {
+  return outputs.flatMap(({ data }) => (ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : []));
 }
 
 /** Makes the function that handles a runner's messages, in order. */
 export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRunner) => Promise<void> {
-  let loaded: { ort: Ort; session: InferenceSession; maxOutputBytes: number } | undefined;
-  let busy: Int32Array | undefined;
+  let loaded: Loaded | undefined;
+  let page: SharedPage | undefined;
+  let prepared: PreparedRun | undefined;
 
   const answer: Reply = (message, transfer) => {
-    if (busy) {
-      Atomics.store(busy, 0, 0);
-      Atomics.notify(busy, 0);
+    if (page) {
+      Atomics.store(page.busy, 0, 0);
+      Atomics.notify(page.busy, 0);
     }
     reply(message, transfer);
   };
 
   const load = async (message: LoadMessage): Promise<void> => {
-    if (message.busy) busy = new Int32Array(message.busy);
+    if (message.shared) page = sharedPage(message.shared);
     const ort = await importOrt(message.backend, message.threads).catch((thrown: unknown) => {
       throw refuse(
         "unsupported",
@@ -196,27 +222,49 @@ export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRu
     });
     const outputs = specsOf(session.outputMetadata, () => undefined);
     if (outputs.length === 0) throw refuse("unsupported", "none of its outputs is a tensor");
-    loaded = { ort, session, maxOutputBytes: message.maxOutputBytes };
+    const { maxOutputBytes } = message;
+    loaded = {
+      ort,
+      session,
+      maxOutputBytes,
+      page,
+      mirror: new ArrayBuffer(page ? pageBytes : 0),
+      outputPage: page && outputPage(page.outputs),
+    };
     answer({ kind: "loaded", inputs, outputs, provider, passedOver }, []);
   };
 
-  const run = async (message: RunMessage): Promise<void> => {
+  const run = async (message: RunMessage | AgainMessage): Promise<void> => {
     if (!loaded) throw new Error("no model is loaded");
-    const { outputs, transfer } = await runOnce(loaded.ort, loaded.session, message, loaded.maxOutputBytes);
-    answer({ kind: "outputs", outputs, buffer: message.buffer }, [...transfer, message.buffer]);
+    if (message.kind === "run") prepared = prepare(loaded, message);
+    if (!prepared) throw new Error("there is no run to repeat");
+    const outputs = await runOnce(loaded, prepared);
+    const buffer = message.kind === "run" ? message.buffer : undefined;
+    const placed = loaded.outputPage?.place(outputs);
+    if (placed?.same && !buffer) {
+      answer({ kind: "same-outputs" }, []);
+      return;
+    }
+    const back = buffer ? { buffer } : {};
+    const buffers = placed ? [] : buffersOf(outputs);
+    answer(
+      { kind: "outputs", outputs: placed?.outputs ?? outputs, ...back },
+      buffer ? [...buffers, buffer] : buffers,
+    );
   };
 
   return async (message) => {
     try {
       if (message.kind === "load") await load(message);
-      else if (message.kind === "run") await run(message);
+      else if (message.kind !== "release") await run(message);
       else {
         await loaded?.session.release();
         loaded = undefined;
         answer({ kind: "released" }, []);
       }
     } catch (thrown) {
-      const back = message.kind === "run" ? { buffer: message.buffer } : {};
+      const buffer = message.kind === "run" ? message.buffer : undefined;
+      const back = buffer ? { buffer } : {};
       const failed: FromRunner =
         thrown instanceof Refused && thrown.answer.kind === "failed"
           ? { ...thrown.answer, ...back }
@@ -226,7 +274,7 @@ export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRu
               detail: runtimeDetail(thrown),
               ...back,
             };
-      answer(failed, message.kind === "run" ? [message.buffer] : []);
+      answer(failed, buffer ? [buffer] : []);
     }
   };
 }

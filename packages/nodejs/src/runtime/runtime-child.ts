@@ -11,7 +11,7 @@ import type { FromRunner, ToRunner } from "./runner-message.ts";
 const worker = new Worker(new URL("./runtime-worker.js", import.meta.url));
 
 process.on("message", (message: ToRunner) => {
-  worker.postMessage(message, message.kind === "run" ? [message.buffer] : []);
+  worker.postMessage(message, message.kind === "run" && message.buffer ? [message.buffer] : []);
 });
 worker.on("message", (message: FromRunner) => process.send?.(message));
 worker.on("error", (thrown: Error & { code?: string }) => {

@@ -1,7 +1,8 @@
 import type { Reason } from "@longshore/core";
 
 const sourceLocation = /\S*\.(?:cc|cpp|h|hpp)(?::\d+)?\S*/g;
-const signature = /\b(?:virtual |static )?(?:void|bool|const)\b[^()]*\([^()]*\)(?: const)?/g;
+const signature =
+  /(?:\b(?:virtual |static )?(?:void|bool|const)\b[^()]*|\bonnxruntime::[\w:]+)\([^()]*\)(?: const)?/g;
 const outsideFile = /external data|external_data|External data/;
 const outOfMemory = /bad_alloc|failed to allocate|allocation failed|out of memory|cannot allocate/i;
 const unsupportedType = /unsupported data type/i;

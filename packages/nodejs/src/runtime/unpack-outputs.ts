@@ -11,7 +11,23 @@ import {
 import { datatypeOf } from "./ort-types.ts";
 import type { OutputMessage } from "./runner-message.ts";
 
-function unpack({ name, type, dims, data }: OutputMessage, outputs: readonly TensorSpec[]): Tensor {
+/** Memory of an output: its own, or a copy of its part of the shared page, which the next run overwrites. */
+function memoryOf(
+  { data }: OutputMessage,
+  byteLength: number,
+  page: Uint8Array | undefined,
+): Uint8Array | undefined {
+  if (ArrayBuffer.isView(data)) return data.byteLength === byteLength ? bytesOf(data) : undefined;
+  if (!page || !("offset" in data) || data.byteLength !== byteLength) return undefined;
+  return page.slice(data.offset, data.offset + byteLength);
+}
+
+function unpack(
+  message: OutputMessage,
+  outputs: readonly TensorSpec[],
+  page: Uint8Array | undefined,
+): Tensor {
+  const { name, type, dims, data } = message;
   const bad = (what: string): LongshoreError =>
     new LongshoreError("bad-reply", "execute", `the runtime answered output '${name}' with ${what}`);
   const declared = outputs.find((spec) => spec.name === name);
@@ -24,18 +40,21 @@ function unpack({ name, type, dims, data }: OutputMessage, outputs: readonly Ten
     if (!Array.isArray(data) || data.length !== count) throw bad(`other than ${count} text elements`);
     return bytesTensor(name, data as readonly string[], shape);
   }
-  if (!ArrayBuffer.isView(data) || data.byteLength !== count * elementBytes(datatype)) {
-    throw bad(`memory that does not fit ${datatype} [${shape.join(", ")}]`);
-  }
-  return { spec: { name, datatype, shape }, bytes: bytesOf(data) };
+  const bytes = memoryOf(message, count * elementBytes(datatype), page);
+  if (!bytes) throw bad(`memory that does not fit ${datatype} [${shape.join(", ")}]`);
+  return { spec: { name, datatype, shape }, bytes };
 }
 
 /**
  * Makes tensors of what a runner answered; they own their memory. What comes from a process that ran somebody's model is
  * not believed: names, types, shapes and sizes are checked (`bad-reply`).
  */
-export function unpackOutputs(messages: readonly OutputMessage[], outputs: readonly TensorSpec[]): Tensors {
+export function unpackOutputs(
+  messages: readonly OutputMessage[],
+  outputs: readonly TensorSpec[],
+  page: Uint8Array | undefined,
+): Tensors {
   const tensors = new Map<string, Tensor>();
-  for (const message of messages) tensors.set(message.name, unpack(message, outputs));
+  for (const message of messages) tensors.set(message.name, unpack(message, outputs, page));
   return tensors;
 }

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import type { ExitGuard } from "./exit-guard.ts";
 import type { OpenLink } from "./runner-link.ts";
 import type { FromRunner } from "./runner-message.ts";
+import { newSharedMemory, sharedPage } from "./shared-page.ts";
 
 function crash(thrown: unknown): LongshoreError {
   const outOfMemory =
@@ -24,9 +25,9 @@ function crash(thrown: unknown): LongshoreError {
 export function workerLink(url: URL, guard?: ExitGuard): OpenLink {
   return (events) => {
     const worker = new Worker(url);
-    const busy = guard ? new SharedArrayBuffer(4) : undefined;
-    const flag = busy ? new Int32Array(busy) : undefined;
-    const watch = busy ? guard?.watch(busy) : undefined;
+    const shared = newSharedMemory();
+    const { busy } = sharedPage(shared);
+    const watch = guard?.watch(busy);
     let over = false;
     const gone = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
     const end = (why: LongshoreError): void => {
@@ -41,14 +42,14 @@ export function workerLink(url: URL, guard?: ExitGuard): OpenLink {
     worker.unref();
     return {
       moves: true,
-      ...(busy ? { busy } : {}),
+      shared,
       send(message, transfer) {
         // Before it is sent: the worker clears it, perhaps before this thread goes on.
-        if (flag) Atomics.store(flag, 0, 1);
+        Atomics.store(busy, 0, 1);
         try {
           worker.postMessage(message, [...transfer]);
         } catch (thrown) {
-          if (flag) Atomics.store(flag, 0, 0);
+          Atomics.store(busy, 0, 0);
           throw thrown;
         }
       },
