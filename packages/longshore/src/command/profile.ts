@@ -1,0 +1,93 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { housekeepingCall, LongshoreError, type Profile } from "@longshore/core";
+import { systemClock } from "@longshore/nodejs";
+import { measureModel, sampleTensors } from "../compose/measure.ts";
+import { openEngine, type RuntimeName } from "../compose/open-engine.ts";
+import { openModel } from "../compose/open-model.ts";
+import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "./io.ts";
+
+/** Options of `longshore profile`. */
+export interface ProfileCommandOptions {
+  readonly samples?: string;
+  readonly runs?: number;
+  readonly write: boolean;
+  readonly runtime: RuntimeName;
+  readonly json: boolean;
+}
+
+/** Measures segments, codecs and memory of a model on this machine. */
+export async function profile(model: string, options: ProfileCommandOptions, io: CommandIo): Promise<ExitCode> {
+  const call = housekeepingCall("profile", io.stop);
+  const clock = systemClock();
+  const opened = await openModel(model);
+  if (opened.model === undefined) {
+    throw new LongshoreError("unknown-model", "resolve", "a repository was named; name one of its models: REPOSITORY/MODEL");
+  }
+  // As a cloud, so that variants that only the cloud may hold are measured too.
+  const { engine, close } = openEngine({ store: opened.store, runtime: options.runtime, tier: "cloud" });
+  try {
+    const knowledge = await engine.describe(opened.model, undefined, call);
+    if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
+    const samples = await sampleTensors(engine, knowledge.description, options.samples, call);
+    io.note(`measuring ${opened.model} with ${samples.length} inputs on ${options.runtime}, one thread`);
+    const measured = await measureModel(
+      {
+        engine,
+        clock,
+        model: opened.model,
+        runtime: options.runtime,
+        samples,
+        ...(options.runs === undefined ? {} : { rounds: options.runs }),
+        progress: (note) => io.progress(`${note.variant}: ${note.measured} of ${note.chosen} cuts`),
+      },
+      call,
+    );
+    if (options.write) {
+      if (opened.folder === undefined) {
+        throw new LongshoreError("invalid-input", "resolve", "--write needs a model folder: put the file into REPOSITORY/MODEL/1/model.onnx");
+      }
+      const folder = join(opened.folder, measured.version);
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, "profile.json"), `${JSON.stringify(measured, null, 1)}\n`);
+      io.note(`wrote ${join(folder, "profile.json")}`);
+    }
+    if (options.json) io.out(JSON.stringify(measured));
+    else io.out(profileText(measured));
+    return 0;
+  } finally {
+    await close();
+  }
+}
+
+function meanOfValues(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
+}
+
+/** A profile as tables for people. */
+export function profileText(measured: Profile): string {
+  return measured.variants
+    .flatMap(({ variant, buckets }) =>
+      buckets.map((bucket) =>
+        [
+          `${measured.model} ${measured.version}, variant ${variant}: ${bucket.legalCuts} legal cuts, ${bucket.cuts.length} that can be best`,
+          table(
+            ["cut", "head", "tail", "codec", "bytes", "encode", "decode", "agreement"],
+            bucket.cuts.flatMap((cut) =>
+              cut.codings.map((coding, index) => [
+                index === 0 ? cut.cut.id : "",
+                index === 0 ? milliseconds(meanOfValues(cut.headMs)) : "",
+                index === 0 ? milliseconds(meanOfValues(cut.tailMs)) : "",
+                [...new Set(Object.values(coding.codecs))].join(" ") || "raw",
+                byteCount(coding.bytes),
+                milliseconds(coding.encodeMs),
+                milliseconds(coding.decodeMs),
+                coding.agreementRatio.toFixed(4),
+              ]),
+            ),
+          ),
+        ].join("\n"),
+      ),
+    )
+    .join("\n\n");
+}

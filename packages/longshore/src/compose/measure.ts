@@ -1,0 +1,189 @@
+import { readdir } from "node:fs/promises";
+import { extname, join } from "node:path";
+import {
+  type Call,
+  type Clock,
+  type Codec,
+  elementBytes,
+  endCut,
+  type Features,
+  LongshoreError,
+  type ModelDescription,
+  type Profile,
+  startCut,
+  type Tensors,
+  textElements,
+  totalBytes,
+} from "@longshore/core";
+import type { Engine } from "@longshore/engine";
+import {
+  type Agreement,
+  findInputs,
+  type GraphFinder,
+  onnxSource,
+  profileModel,
+  type ProfileBucket,
+  type ProfileNote,
+  tensorAgreement,
+} from "@longshore/graph";
+import { onnxRuntime, sha256 } from "@longshore/nodejs";
+import { inputExtensions, readInputs } from "../inputs/read-inputs.ts";
+import { platformCodecs } from "./codecs.ts";
+import { platformTransforms } from "./transforms.ts";
+
+/** How much is measured: more takes longer and is firmer. */
+export interface MeasureOptions {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  readonly model: string;
+  readonly runtime: string;
+  readonly samples: readonly Tensors[];
+  readonly rounds?: number;
+  readonly maxCuts?: number;
+  readonly variants?: readonly string[];
+  readonly codecs?: readonly Codec[];
+  readonly progress?: (note: ProfileNote) => void;
+}
+
+/** Bytes, and pixels, samples or characters where they are known, of one input. */
+export function featuresOf(description: ModelDescription, inputs: Tensors): Features {
+  const bytes = totalBytes(inputs);
+  const port = description.inputs[0];
+  const tensor = port && inputs.get(port.name);
+  if (!port || !tensor) return { bytes };
+  if (port.datatype !== "BYTES") return { bytes, size: tensor.bytes.byteLength / elementBytes(port.datatype) };
+  return port.media === "text" ? { bytes, size: tensor.bytes.byteLength - 4 } : { bytes };
+}
+
+/** Measures a model on an engine with all codecs of this platform and gives its profile. */
+export async function measureModel(options: MeasureOptions, call: Call): Promise<Profile> {
+  const { engine, model, samples } = options;
+  const knowledge = await engine.describe(model, undefined, call);
+  if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
+  const { description } = knowledge;
+  const features = samples.map((sample) => featuresOf(description, sample));
+  const typical = features[Math.floor(features.length / 2)] ?? { bytes: 0 };
+  const bucket: ProfileBucket = { upTo: { bytes: Number.MAX_SAFE_INTEGER }, typical, samples };
+  return profileModel(
+    {
+      target: engine,
+      model,
+      version: description.version,
+      buckets: [bucket],
+      codecs: options.codecs ?? [...platformCodecs().values()].filter((codec) => codec.id !== "raw"),
+      machine: { runtime: options.runtime, threads: 1, description: process.arch },
+      clock: options.clock,
+      graphs: graphFinder(engine, description, call),
+      agreement: answerAgreement,
+      ...(options.variants ? { variants: options.variants } : {}),
+      ...(options.rounds === undefined ? {} : { rounds: options.rounds }),
+      ...(options.maxCuts === undefined ? {} : { maxCuts: options.maxCuts }),
+      ...(options.progress ? { progress: options.progress } : {}),
+    },
+    call,
+  );
+}
+
+/** Finds the graph file behind a step (or behind the model itself), so that inner cuts are chosen well. */
+function graphFinder(engine: Engine, description: ModelDescription, call: Call): GraphFinder {
+  const source = onnxSource({ sha256 });
+  return async (variant, step) => {
+    const body = description.variants.find((one) => one.name === variant)?.body;
+    const run = body?.kind === "pipeline" ? body.steps.find((one) => one.id === step)?.run : undefined;
+    const model = step === undefined ? description.name : run && "model" in run ? run.model : undefined;
+    if (model === undefined) return undefined;
+    const segment = { model, version: "", digest: "", variant: step === undefined ? variant : "", from: startCut, to: endCut };
+    try {
+      return await source.open(await engine.artifact(segment, call), call);
+    } catch (error) {
+      if (LongshoreError.is(error) && error.reason === "unsupported") return undefined;
+      throw error;
+    }
+  };
+}
+
+/** Share of characters that stay when one text is edited into the other (Levenshtein, 1966), 0..1. */
+export function textAgreement(a: string, b: string): number {
+  if (a === b) return 1;
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column++) {
+      const change = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1);
+      current.push(Math.min(change, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
+    }
+    previous = current;
+  }
+  return 1 - (previous[b.length] ?? 0) / Math.max(a.length, b.length);
+}
+
+/**
+ * Agreement of answers: where a model answers in words, the words count by characters and nothing else does (a box that
+ * moved by a pixel is no wrong answer); otherwise as `tensorAgreement`.
+ */
+export const answerAgreement: Agreement = (actual, expected) => {
+  const texts = [...expected].filter(([, tensor]) => tensor.spec.datatype === "BYTES");
+  if (texts.length === 0) return tensorAgreement(actual, expected);
+  const shares = texts.map(([name, tensor]) => {
+    const other = actual.get(name);
+    return other ? textAgreement(textElements(other).join("\n"), textElements(tensor).join("\n")) : 0;
+  });
+  return shares.reduce((total, share) => total + share, 0) / shares.length;
+};
+
+/** The most samples that are read from a folder: each is run many times. */
+const maxSamples = 8;
+
+/**
+ * Inputs to measure with: files of a folder that the model's single input can be read from, or seeded guesses that the
+ * model accepts. Throws `invalid-input` when there is neither.
+ */
+export async function sampleTensors(
+  engine: Engine,
+  description: ModelDescription,
+  folder: string | undefined,
+  call: Call,
+): Promise<readonly Tensors[]> {
+  if (folder !== undefined) {
+    const files = (await readdir(folder)).filter((name) => inputExtensions.includes(extname(name).toLowerCase())).sort();
+    const samples: Tensors[] = [];
+    let refusal: unknown;
+    for (const file of files) {
+      if (samples.length === maxSamples) break;
+      try {
+        const inputs = await readInputs([join(folder, file)], description.inputs, platformTransforms());
+        samples.push(new Map(Object.entries(inputs)));
+      } catch (error) {
+        refusal = error;
+      }
+    }
+    if (samples.length > 0) return samples;
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `no file of ${folder} can be an input of ${description.name}${refusal instanceof Error ? `: ${refusal.message}` : ""}`,
+      { cause: refusal },
+    );
+  }
+  return guessedInputs(engine, description, [1, 2, 3], call);
+}
+
+/** Seeded inputs that a bare graph accepts; a pipeline has to be given some. */
+export async function guessedInputs(
+  engine: Engine,
+  description: ModelDescription,
+  seeds: readonly number[],
+  call: Call,
+): Promise<readonly Tensors[]> {
+  if (description.variants[0]?.body.kind === "pipeline") {
+    throw new LongshoreError("invalid-input", "decode", `${description.name} is a pipeline: give it real inputs`);
+  }
+  const segment = { model: description.name, version: "", digest: "", variant: "", from: startCut, to: endCut };
+  const graph = await onnxSource({ sha256 }).open(await engine.artifact(segment, call), call);
+  const runtime = onnxRuntime();
+  try {
+    return await findInputs(graph, runtime, seeds, call);
+  } finally {
+    await runtime.close();
+  }
+}
