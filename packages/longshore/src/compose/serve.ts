@@ -1,0 +1,147 @@
+import {
+  defaultWireLimits,
+  type Endpoint,
+  observers,
+  type Observer,
+  silentObserver,
+  startCut,
+  type Tier,
+  type ZoneId,
+} from "@longshore/core";
+import type { Engine, ModelStore } from "@longshore/engine";
+import { systemClock, systemRandom } from "@longshore/nodejs";
+import {
+  createCounters,
+  createHandler,
+  createLife,
+  type IndexEntry,
+  listen,
+  type ServedRepository,
+} from "@longshore/server";
+import { platformCodecs } from "./codecs.ts";
+import { openEngine, type RuntimeName } from "./open-engine.ts";
+
+/** How models are put on the network. */
+export interface ServeOptions {
+  readonly store: ModelStore;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 8000; 0 takes a free one. */
+  readonly port?: number;
+  /** Default the tier and the port. */
+  readonly id?: string;
+  /** Default `edge`. */
+  readonly tier?: Tier;
+  /** Default `local`. */
+  readonly zone?: ZoneId;
+  readonly runtime?: RuntimeName;
+  readonly workers?: number;
+  readonly maxBodyBytes?: number;
+  readonly maxQueued?: number;
+  readonly activeWatts?: number;
+  readonly microsPerSecond?: number;
+  /** Lets loopback callers load and unload models. Default false. */
+  readonly allowManagement?: boolean;
+  readonly observer?: Observer;
+  /** Wraps what answers requests: an offloader over further places, a delay of a demonstration. Default: the engine alone. */
+  readonly wrap?: (engine: Engine) => Endpoint;
+}
+
+/** A server on its port. */
+export interface RunningServer {
+  /** `http://host:port`. */
+  readonly address: string;
+  readonly engine: Engine;
+  /**
+   * Readiness false at once, new work refused with `shutting-down`, work under way finished for up to `graceMs`; then
+   * the port is closed. Idempotent.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** Triton's words for the states of the engine's index. */
+const tritonStates: Readonly<Record<string, IndexEntry["state"]>> = {
+  available: "READY",
+  ready: "READY",
+  loading: "LOADING",
+  unloading: "UNLOADING",
+};
+
+function servedRepository(engine: Engine): ServedRepository {
+  return {
+    async index() {
+      const entries = await engine.index();
+      return entries.map(({ name, version, state, reason }) => ({
+        name,
+        version,
+        state: tritonStates[state] ?? "UNAVAILABLE",
+        reason: reason ?? "",
+      }));
+    },
+    load: (model, version, call) => engine.load(model, version, call),
+    unload: (model, call) => engine.unload(model, call),
+    async head({ model, version, variant, to }, call) {
+      const artifact = await engine.artifact({ model, version, digest: "", variant, from: startCut, to }, call);
+      return { digest: artifact.digest, bytes: await artifact.bytes(call) };
+    },
+  };
+}
+
+/** Puts the models of a store on a port. Throws `port-taken`. */
+export async function serve(options: ServeOptions): Promise<RunningServer> {
+  const clock = systemClock();
+  const random = systemRandom();
+  const counters = createCounters();
+  const life = createLife();
+  const observer = observers(counters.observer, options.observer ?? silentObserver);
+  const tier = options.tier ?? "edge";
+  const { engine, close: closeEngine } = openEngine({
+    store: options.store,
+    id: options.id ?? `${tier}-${options.port ?? 8000}`,
+    tier,
+    zone: options.zone ?? "local",
+    observer,
+    clock,
+    rates: {
+      microsPerSecond: options.microsPerSecond ?? 0,
+      microsPerMegabyte: 0,
+      activeWatts: options.activeWatts ?? 6,
+    },
+    ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
+    ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
+  });
+  const endpoint = options.wrap?.(engine) ?? engine;
+  const handler = createHandler({
+    endpoint,
+    codecs: platformCodecs(),
+    clock,
+    observer,
+    repository: servedRepository(engine),
+    life,
+    counters,
+    load: () => engine.loadReport(),
+    modelControl: options.allowManagement ?? false,
+    limits: { ...defaultWireLimits, maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes },
+  });
+  let closed: Promise<void> | undefined;
+  try {
+    const listening = await listen(handler, {
+      clock,
+      random,
+      host: options.host ?? "127.0.0.1",
+      port: options.port ?? 8000,
+    });
+    life.ready();
+    const close = async (graceMs: number): Promise<void> => {
+      await Promise.race([life.drain(), new Promise<void>((resolve) => clock.timer(graceMs, resolve))]);
+      await listening.close(Math.min(graceMs, 1000));
+      if (endpoint !== engine) await endpoint.close();
+      await closeEngine();
+    };
+    return { address: listening.address, engine, close: (graceMs = 30_000) => (closed ??= close(graceMs)) };
+  } catch (error) {
+    await closeEngine();
+    throw error;
+  }
+}
