@@ -1,0 +1,82 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { bytesElements, meanOf, type Result, type Tensor } from "@longshore/core";
+import { writeNpy } from "../inputs/npy.ts";
+import type { CommandIo, ExitCode } from "./io.ts";
+import { accountText, tensorJson, tensorLine } from "./print-result.ts";
+import { prepareRequest } from "./request.ts";
+import type { RequestOptions } from "./run-command.ts";
+
+/** Options of `longshore infer`. */
+export interface InferOptions extends RequestOptions {
+  readonly random: boolean;
+  readonly save?: string;
+}
+
+/** A file name made of an output's name, which may hold anything. */
+function fileName(name: string, index: number): string {
+  const safe = name.replaceAll(/[^A-Za-z0-9._-]+/g, "_").slice(0, 60);
+  return `${index}-${safe || "output"}`;
+}
+
+async function save(outputs: ReadonlyMap<string, Tensor>, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const [index, [name, tensor]] of [...outputs].entries()) {
+    const path = join(folder, fileName(name, index));
+    if (tensor.spec.datatype === "BYTES") {
+      const elements = bytesElements(tensor).map((element) => new TextDecoder().decode(element));
+      await writeFile(`${path}.txt`, `${elements.join("\n")}\n`);
+    } else {
+      await writeFile(`${path}.npy`, writeNpy(tensor.rows ? { ...tensor, spec: { ...tensor.spec, shape: [flatLength(tensor)] } } : tensor));
+    }
+  }
+}
+
+function flatLength(tensor: Tensor): number {
+  const width = tensor.spec.datatype === "FP32" || tensor.spec.datatype === "INT32" ? 4 : 1;
+  return tensor.bytes.byteLength / width;
+}
+
+/** A result as stable JSON. */
+export function resultJson(result: Result): unknown {
+  return {
+    outputs: Object.fromEntries([...result.outputs].map(([name, tensor]) => [name, tensorJson(tensor)])),
+    where: result.where,
+    because: result.because,
+    tookMs: result.tookMs,
+    predictedMs: result.predictedMs,
+    sentBytes: result.sentBytes,
+    receivedBytes: result.receivedBytes,
+    energy: result.energy,
+    costMicros: result.costMicros,
+    lostLegs: result.lostLegs,
+    accounts: result.accounts,
+    plans: result.plans.map((plan) => ({
+      variant: plan.variant,
+      because: plan.because,
+      predictedMs: meanOf(plan.predicted.completionMs),
+      legs: plan.legs.map(({ id, segment, endpoint, codecs, starts }) => ({ id, from: segment.from, to: segment.to, endpoint, codecs, starts })),
+    })),
+  };
+}
+
+/** Runs one inference where it is best and prints the answer and the account. */
+export async function infer(model: string, options: InferOptions, io: CommandIo): Promise<ExitCode> {
+  const prepared = await prepareRequest(model, options, io);
+  try {
+    const result = await prepared.offloader.infer(prepared.model, prepared.inputs, {
+      ...prepared.limits,
+      progress: (note) => io.progress(`${note.kind} ${note.leg ?? ""} ${note.endpoint ?? ""} ${note.bytes ?? ""}`),
+    });
+    if (options.save !== undefined) await save(result.outputs, options.save);
+    if (options.json) io.out(JSON.stringify(resultJson(result)));
+    else {
+      for (const [name, tensor] of result.outputs) io.out(tensorLine(name, tensor));
+      io.out("");
+      io.out(accountText(result));
+    }
+    return 0;
+  } finally {
+    await prepared.close();
+  }
+}

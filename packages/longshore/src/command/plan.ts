@@ -1,0 +1,29 @@
+import { isInfeasible, meanOf } from "@longshore/core";
+import type { CommandIo, ExitCode } from "./io.ts";
+import { lostTable, planText } from "./print-result.ts";
+import { prepareRequest } from "./request.ts";
+import type { RequestOptions } from "./run-command.ts";
+
+/** Options of `longshore plan`. */
+export interface PlanOptions extends RequestOptions {
+  readonly random: boolean;
+  readonly explain: boolean;
+}
+
+/** Says where an inference would run, and why; runs nothing. Exit code 1 when no place is allowed or able. */
+export async function plan(model: string, options: PlanOptions, io: CommandIo): Promise<ExitCode> {
+  const prepared = await prepareRequest(model, options, io);
+  try {
+    const outcome = await prepared.offloader.explain(prepared.model, prepared.inputs, prepared.limits);
+    if (options.json) {
+      const text = JSON.stringify(outcome, (_key, value: unknown) => (value instanceof Float64Array ? [...value] : value));
+      io.out(isInfeasible(outcome) ? text : JSON.stringify({ predictedMs: meanOf(outcome.predicted.completionMs), plan: JSON.parse(text) as unknown }));
+    } else if (isInfeasible(outcome)) {
+      io.out(`no place: ${outcome.because}`);
+      if (options.explain) io.out(lostTable(outcome.lost));
+    } else io.out(planText(outcome, options.explain));
+    return isInfeasible(outcome) ? 1 : 0;
+  } finally {
+    await prepared.close();
+  }
+}

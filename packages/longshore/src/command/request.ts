@@ -1,0 +1,77 @@
+import { housekeepingCall, type Limits, LongshoreError, type ModelDescription, type Offloader, type Tensor } from "@longshore/core";
+import { guessedInputs } from "../compose/measure.ts";
+import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
+import { openModel } from "../compose/open-model.ts";
+import { platformTransforms } from "../compose/transforms.ts";
+import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
+import { readInputs } from "../inputs/read-inputs.ts";
+import type { CommandIo } from "./io.ts";
+import type { RequestOptions } from "./run-command.ts";
+
+/** An opened model with inputs and limits, ready to be inferred or planned. */
+export interface PreparedRequest {
+  readonly offloader: Offloader;
+  readonly description: ModelDescription;
+  readonly model: string;
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  readonly limits: Limits;
+  close(): Promise<void>;
+}
+
+function channels(name: string, text: string | undefined, fallback: readonly number[]): readonly number[] {
+  if (text === undefined) return fallback;
+  const values = text.split(",").map(Number);
+  if (values.length === 3 && values.every(Number.isFinite)) return values;
+  throw new LongshoreError("invalid-input", "decode", `--${name} wants three numbers such as 0.485,0.456,0.406, not '${text}'`);
+}
+
+function preparation(options: RequestOptions): ImagePreparation {
+  return {
+    ...plainPreparation,
+    mean: channels("mean", options.mean, plainPreparation.mean),
+    std: channels("std", options.std, plainPreparation.std),
+    ...(options.side === undefined ? {} : { freeSide: options.side }),
+  };
+}
+
+/** The limits that the options state. */
+function limitsOf(options: RequestOptions, io: CommandIo): Limits {
+  return {
+    objective: options.objective,
+    abort: io.stop,
+    ...(options.deadline === undefined ? {} : { deadlineMs: options.deadline }),
+    ...(options.dataClass === undefined ? {} : { dataClass: options.dataClass }),
+    ...(options.zone.length === 0 ? {} : { zones: options.zone }),
+    ...(options.variant === undefined ? {} : { variant: options.variant }),
+    ...(options.agreement === undefined ? {} : { minAgreementRatio: options.agreement }),
+  };
+}
+
+/** Opens the model, reads (or guesses) its inputs, and gets to know the servers that were named. */
+export async function prepareRequest(
+  model: string,
+  options: RequestOptions & { readonly random: boolean },
+  io: CommandIo,
+): Promise<PreparedRequest> {
+  const call = housekeepingCall("command", io.stop);
+  const opened = await openModel(model);
+  if (opened.model === undefined) {
+    throw new LongshoreError("unknown-model", "resolve", "a repository was named; name one of its models: REPOSITORY/MODEL");
+  }
+  const place: OpenedOffloader = openLocal({ store: opened.store, runtime: options.runtime, servers: options.at });
+  try {
+    const knowledge = await place.engine.describe(opened.model, undefined, call);
+    if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
+    const { description } = knowledge;
+    const guessed = options.random && options.input.length === 0;
+    const inputs = guessed
+      ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])
+      : await readInputs(options.input, description.inputs, platformTransforms(), preparation(options));
+    if (guessed) io.note("inputs: seeded random numbers that the model accepts; they say nothing about accuracy");
+    if (options.at.length > 0) await place.offloader.meet(opened.model);
+    return { offloader: place.offloader, description, model: opened.model, inputs, limits: limitsOf(options, io), close: () => place.close() };
+  } catch (error) {
+    await place.close();
+    throw error;
+  }
+}
