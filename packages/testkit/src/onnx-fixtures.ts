@@ -23,7 +23,8 @@ const elementTypes: Readonly<Record<Datatype, number>> = {
   BF16: 16,
 };
 
-/** An input or output of a fixture; a string among the sizes is a symbolic dimension. No shape: of unknown rank. */
+/** An input or output of a fixture; a string among the sizes is a symbolic dimension, an empty one
+ * a size of which nothing is said. No shape: of unknown rank. */
 export interface FixtureValue {
   readonly name: string;
   readonly datatype: Datatype;
@@ -96,7 +97,9 @@ const string = (field: number, value: string): Uint8Array => bytes(field, text.e
 const message = (field: number, ...parts: readonly Uint8Array[]): Uint8Array => bytes(field, join(parts));
 
 function valueInfo(field: number, { name, datatype, shape, sequence }: FixtureValue): Uint8Array {
-  const sizes = shape?.map((size) => message(1, typeof size === "number" ? int(1, size) : string(2, size)));
+  const sizes = shape?.map((size) =>
+    message(1, ...(size === "" ? [] : [typeof size === "number" ? int(1, size) : string(2, size)])),
+  );
   const tensorType = [int(1, elementTypes[datatype]), ...(sizes ? [message(2, ...sizes)] : [])];
   const type = message(1, ...tensorType);
   return message(field, string(1, name), message(2, sequence ? message(4, message(1, type)) : type));

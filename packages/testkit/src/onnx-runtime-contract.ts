@@ -116,6 +116,22 @@ export function onnxRuntimeContract(
       await session.release();
     });
 
+    it("takes any size where the model says nothing of it, and any shape where it gives none", async () => {
+      const session = await load(identityModel("FP32", ["", 3, ""]));
+      expect(session.inputs).toEqual([{ name: "x", datatype: "FP32", shape: [-1, 3, -1] }]);
+      const x = float32Tensor("x", [1, 3, 2], Float32Array.of(1, 2, 3, 4, 5, 6));
+      expect(values(await session.run(tensorsOf(x), ["y"], call), "y")).toEqual([1, 2, 3, 4, 5, 6]);
+      await session.release();
+      const open = onnxFile({
+        inputs: [{ name: "x", datatype: "FP32" }],
+        outputs: [{ name: "y", datatype: "FP32" }],
+        nodes: [{ op: "Identity", inputs: ["x"], outputs: ["y"] }],
+      });
+      const any = await load(open);
+      expect(found(await any.run(tensorsOf(x), ["y"], call), "y").spec.shape).toEqual([1, 3, 2]);
+      await any.release();
+    });
+
     it("computes, and gives exactly the outputs that are fetched; all when none is named", async () => {
       const session = await load(matmulModel());
       const one = await session.run(tensorsOf(a, b), ["doubled"], call);

@@ -105,6 +105,9 @@ async function createSession(
   });
 }
 
+/** How the WebAssembly build tells a size that varies and has no name: -1 without its sign. The native one gives "". */
+const unnamedSize = 2 ** 32 - 1;
+
 /** Specs of the tensors among some values; others (sequences, maps) are left out and told to `other`. */
 function specsOf(
   metadata: readonly InferenceSession.ValueMetadata[],
@@ -123,7 +126,7 @@ function specsOf(
         `'${value.name}' has elements of type ${value.type}, which cannot be carried`,
       );
     }
-    const shape = value.shape.map((size) => (typeof size === "number" ? size : -1));
+    const shape = value.shape.map((size) => (typeof size === "number" && size !== unnamedSize ? size : -1));
     specs.push({ name: value.name, datatype, shape });
   }
   return specs;
