@@ -5,6 +5,7 @@ import { type Bench, setUp } from "./harness.ts";
 
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  overhead: async () => (await import("./overhead.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
 };
 
