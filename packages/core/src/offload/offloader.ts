@@ -3,10 +3,11 @@ import type { Account } from "../endpoint/index.ts";
 import type { Infeasible, Objective, Plan } from "../plan/index.ts";
 import type { Tensor, Tensors } from "../tensor/index.ts";
 
-/** Inputs of a call by name: tensors, or what an app holds (image bytes, samples, text, numbers). */
-export type Inputs = Readonly<
-  Record<string, Tensor | Uint8Array | Float32Array | string | readonly string[]>
->;
+/** One input: a tensor, or what an app holds (image bytes, samples, text, numbers). */
+export type Input = Tensor | Uint8Array | Float32Array | string | readonly string[];
+
+/** Inputs of a call by name. They are borrowed until the call is over. */
+export type Inputs = Readonly<Record<string, Input>>;
 
 /** What the caller demands of one call. Everything is optional; undefined limits nothing. */
 export interface Limits {

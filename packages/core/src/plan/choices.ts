@@ -29,10 +29,12 @@ export interface Choice {
 /** The variants that the request may use at all. */
 export function choicesOf(request: PlanRequest, view: View, model: ModelView): readonly Choice[] {
   const choices: Choice[] = [];
-  const { limits, features } = request;
+  const { limits } = request;
+  const features = request.usual ? { ...request.usual, ...request.features } : request.features;
   const [standard] = model.table.variants;
   for (const [position, variant] of model.table.variants.entries()) {
     if (limits.variant !== undefined && variant.name !== limits.variant) continue;
+    if (request.variant !== undefined && variant.name !== request.variant) continue;
     const atStart = request.from === startCut;
     const bucketPosition = atStart
       ? bucketFor(variant, features)

@@ -126,6 +126,12 @@ function headMean({ choice, group }: Priced): number {
   return segmentMs(choice.bucket, choice.from, group.from, meanReading) * choice.slowness;
 }
 
+/** What the place itself promised for the run, by the mean. */
+function promisedMs({ view, model }: Context, { route, parts }: Priced): number {
+  const ratio = view.endpoints.serviceRatio[model.routes.endpoint[route] ?? 0] ?? 1;
+  return (parts.thereMs - parts.waitMs) / ratio;
+}
+
 function endpointOf({ view, model }: Context, priced: Priced): EndpointId {
   return view.endpoints.infos[model.routes.endpoint[priced.route] ?? -1]?.id ?? "";
 }
@@ -223,6 +229,7 @@ function remoteLeg(
       upMs: estimateAt(spans.up, view.atMs),
       thereMs: estimateAt(spans.there, view.atMs),
       downMs: estimateAt(spans.down, view.atMs),
+      promisedMs: promisedMs(context, priced),
     },
   };
 }

@@ -43,7 +43,17 @@ export interface Leg {
   /** Of this leg alone, from its start. */
   readonly predicted: Predicted;
   /** Of a leg elsewhere: the way there, the wait and run there, the way back. What the guard watches. */
-  readonly travels?: { readonly upMs: Estimate; readonly thereMs: Estimate; readonly downMs: Estimate };
+  readonly travels?: Travels;
+}
+
+/** The parts of a leg elsewhere. */
+export interface Travels {
+  readonly upMs: Estimate;
+  /** Queue, penalty, decoding and run, corrected by what was observed. */
+  readonly thereMs: Estimate;
+  readonly downMs: Estimate;
+  /** Mean run time as the place promised it. */
+  readonly promisedMs: number;
 }
 
 /** What was not chosen and why: a rule or limit that removed it, or the score by which it lost. */

@@ -1,4 +1,4 @@
-import type { EndpointId, Rules, TenantId } from "../base/index.ts";
+import type { DataClass, EndpointId, Rules, TenantId } from "../base/index.ts";
 import type { CutId, Features } from "../model/index.ts";
 import type { Objective } from "./plan.ts";
 
@@ -31,11 +31,17 @@ export interface PlanRequest {
   /** The cut whose crossing is held here: `start`, or a later one when a plan is made anew. */
   readonly from: CutId;
   readonly to: CutId;
+  /** Variant that the crossing belongs to, when it was made on the way; the others are out. */
+  readonly variant?: string;
   readonly features: Features;
+  /** Stands in for figures that are not known yet, such as the usual number of items. */
+  readonly usual?: Partial<Features>;
   /** Bytes of the crossing that is held, sent raw. */
   readonly inputBytes: number;
   readonly limits: PlanLimits;
   readonly rules: Rules;
+  /** The model's own class, when the caller named another: a place must be allowed both. */
+  readonly modelClass?: DataClass;
   readonly tenant: TenantId;
   /** Instant on the Clock; Infinity for none. */
   readonly deadlineMs: number;

@@ -23,17 +23,25 @@ export function dataClassRule(
   reveals: Reveals,
 ): string | undefined {
   for (const word of classes) {
-    for (const zone of place.zones) {
-      const decision = policy.decide({
-        dataClass: word ?? request.rules.dataClass,
-        reveals,
-        endpoint: place.id,
-        zone,
-        trust: place.trust,
-        tenant: request.tenant,
-      });
-      if (!decision.allow) return decision.rule;
-    }
+    const rule = ruleFor(policy, request, place, word ?? request.rules.dataClass, reveals);
+    if (rule !== undefined) return rule;
+    if (word !== undefined || request.modelClass === undefined) continue;
+    const second = ruleFor(policy, request, place, request.modelClass, reveals);
+    if (second !== undefined) return second;
+  }
+  return undefined;
+}
+
+function ruleFor(
+  policy: Policy,
+  { tenant }: PlanRequest,
+  { id, zones, trust }: Place,
+  dataClass: DataClass,
+  reveals: Reveals,
+): string | undefined {
+  for (const zone of zones) {
+    const decision = policy.decide({ dataClass, reveals, endpoint: id, zone, trust, tenant });
+    if (!decision.allow) return decision.rule;
   }
   return undefined;
 }

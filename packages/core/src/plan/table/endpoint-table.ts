@@ -66,6 +66,19 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
   };
 }
 
+/** The same places and links under new loads: what changes with every reply is a few short arrays. */
+export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
+  const numbers = (of: (view: EndpointView) => number): Float64Array => Float64Array.from(views, of);
+  return {
+    ...table,
+    unavailable: views.map((view) => view.unavailable),
+    queueMs: numbers((view) => view.queueMs),
+    serviceRatio: numbers((view) => view.serviceRatio),
+    penaltyMs: numbers((view) => view.penaltyMs),
+    extraRunPrice: numbers((view) => view.extraRunPrice),
+  };
+}
+
 /** One array for the links of all places, `[plane][place][size]`. */
 function layOut(views: readonly EndpointView[], of: (view: EndpointView) => Float64Array): Float64Array {
   const rows = views.length * sizeCount;

@@ -34,6 +34,8 @@ export interface BucketTable {
   readonly codingMask: Int32Array;
   /** Bytes of each crossing sent raw. */
   readonly rawBytes: Float64Array;
+  /** 1 where what runs elsewhere may end and come back: between the steps of a pipeline, never inside a graph. */
+  readonly returns: Uint8Array;
   /** Classes that the tensors of each crossing carry; undefined stands for the input's own. */
   readonly classes: readonly (readonly (DataClass | undefined)[])[];
 }
@@ -144,6 +146,7 @@ function bucketTable(
     codings,
     codingMask: Int32Array.from(codings, (coding) => maskOf(Object.values(coding.codecs), codecNames)),
     rawBytes,
+    returns: Uint8Array.from(cuts, ({ cut }) => (steps.some((step) => step.id === cut.id) ? 1 : 0)),
     classes: cuts.map((one) => crossingClasses(one.cut, steps)),
   };
 }

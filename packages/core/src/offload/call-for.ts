@@ -1,0 +1,60 @@
+import { type Call, type DataClass, randomId } from "../base/index.ts";
+import type { Objective, PlanLimits } from "../plan/index.ts";
+import type { Loop } from "./loop.ts";
+import type { Limits } from "./offloader.ts";
+
+/** Who asks and under which rules, with the defaults of the place filled in. */
+export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): Call {
+  const { defaults = {} } = loop.parts;
+  const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;
+  const zones = narrower(limits.zones, defaults.zones);
+  return {
+    id: randomId(loop.parts.random),
+    abort: limits.abort ?? new AbortController().signal,
+    deadlineMs: deadlineMs === undefined ? Infinity : loop.clock.nowMs() + deadlineMs,
+    tenant: defaults.tenant ?? "local",
+    rules: {
+      dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "internal",
+      leastTrust: limits.leastTrust ?? defaults.leastTrust ?? "none",
+      ...(zones ? { zones } : {}),
+    },
+    path: [],
+    ...(limits.idempotencyKey === undefined ? {} : { idempotencyKey: limits.idempotencyKey }),
+  };
+}
+
+/** Zones of the caller inside those of the operator: rules only ever narrow. */
+function narrower(
+  asked: readonly string[] | undefined,
+  allowed: readonly string[] | undefined,
+): readonly string[] | undefined {
+  if (!asked || !allowed) return asked ?? allowed;
+  const inside = (zone: string, outer: string): boolean => zone === outer || zone.startsWith(`${outer}/`);
+  return [
+    ...asked.filter((zone) => allowed.some((outer) => inside(zone, outer))),
+    ...allowed.filter((zone) => asked.some((outer) => zone !== outer && inside(zone, outer))),
+  ];
+}
+
+/** What a plan must keep, with the defaults of the place filled in. */
+export function planLimits(loop: Loop, limits: Limits): PlanLimits & { readonly objective: Objective } {
+  const { defaults = {} } = loop.parts;
+  return {
+    objective: limits.objective ?? sparing(loop) ?? defaults.objective ?? "latency",
+    minAgreementRatio: limits.minAgreementRatio ?? defaults.minAgreementRatio ?? 0.995,
+    ...(limits.latencyQuantile === undefined ? {} : { latencyQuantile: limits.latencyQuantile }),
+    ...(limits.maxDeviceMillijoules === undefined
+      ? {}
+      : { maxDeviceMillijoules: limits.maxDeviceMillijoules }),
+    ...(limits.maxCostMicros === undefined ? {} : { maxCostMicros: limits.maxCostMicros }),
+    ...(limits.minAccuracyRatio === undefined ? {} : { minAccuracyRatio: limits.minAccuracyRatio }),
+    ...(limits.variant === undefined ? {} : { variant: limits.variant }),
+  };
+}
+
+/** With a battery that runs low, calls that do not care save energy. */
+function sparing(loop: Loop): Objective | undefined {
+  const battery = loop.parts.device?.battery?.();
+  const below = loop.parts.defaults?.saveEnergyBelowRatio ?? 0.15;
+  return battery && !battery.charging && battery.ratio < below ? "energy" : undefined;
+}

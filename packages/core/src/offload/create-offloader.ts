@@ -1,0 +1,260 @@
+import { LongshoreError, randomId } from "../base/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import { endCut, startCut } from "../model/index.ts";
+import type { Infeasible, Plan } from "../plan/index.ts";
+import type { Tensors } from "../tensor/index.ts";
+import { callFor, planLimits } from "./call-for.ts";
+import { takeInputs } from "./inputs.ts";
+import type { Job, JobSequence } from "./job.ts";
+import type { KnownModel } from "./known-model.ts";
+import { createLoop, type Loop } from "./loop.ts";
+import type { Availability, Inputs, Limits, Offloader, Result, Sequence } from "./offloader.ts";
+import type { OffloadParts } from "./parts.ts";
+import { checkFresh, type Outcome, runJob } from "./run-job.ts";
+
+/**
+ * What an app holds: one call that decides for every request where it runs, and runs it there. Closing it waits for what
+ * is under way and closes the endpoints that it was made of.
+ */
+export function createOffloader(parts: OffloadParts): Offloader {
+  return new LoopOffloader(createLoop(parts));
+}
+
+class LoopOffloader implements Offloader {
+  readonly #loop: Loop;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #closed: Promise<void> | undefined;
+
+  constructor(loop: Loop) {
+    this.#loop = loop;
+  }
+
+  infer(model: string, inputs: Inputs, limits: Limits = {}): Promise<Result> {
+    return this.#track(this.#infer(model, inputs, limits, undefined).then(({ result }) => result));
+  }
+
+  sequence(model: string, limits: Limits = {}): Sequence {
+    const id = randomId(this.#loop.parts.random);
+    return new LoopSequence(id, limits, (inputs, merged, sequence) =>
+      this.#track(this.#infer(model, inputs, merged, { ...sequence, wantState: this.#couldMove() })),
+    );
+  }
+
+  async explain(model: string, inputs: Inputs, limits: Limits = {}): Promise<Plan | Infeasible> {
+    const { job } = await this.#prepare(model, inputs, limits, undefined);
+    return this.#loop.plan(job, job.held, new Set(), this.#loop.clock.nowMs());
+  }
+
+  availability(model: string): Availability {
+    const { knowledge, places, clock } = this.#loop;
+    const known = knowledge.known(model, undefined);
+    if (!known) {
+      // Asked for now, so that the next question has an answer.
+      void this.#track(
+        knowledge.learn(model, undefined, callFor(this.#loop, {}, undefined)).catch(() => undefined),
+      );
+      return "unavailable";
+    }
+    if (known.here) return "available";
+    const nowMs = clock.nowMs();
+    const answers = known.servedAt.some((id) => {
+      const place = places.all.get(id);
+      return place !== undefined && place.health.unavailable(nowMs) === undefined;
+    });
+    return answers ? "available" : "unavailable";
+  }
+
+  refresh(): Promise<void> {
+    return this.#loop.knowledge.refresh();
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+    this.#loop.stop();
+    await this.#loop.places.closeAll();
+    await this.#loop.local?.close();
+  }
+
+  /** State is worth fetching only where there is somewhere else to go with it. */
+  #couldMove(): boolean {
+    return this.#loop.places.all.size + (this.#loop.local ? 1 : 0) > 1;
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const over = (): void => void this.#underWay.delete(work);
+    this.#underWay.add(work);
+    work.then(over, over);
+    return work;
+  }
+
+  /** Everything before the first plan: resolve the model, convert the inputs, fill in rules and limits. */
+  #prepare(
+    model: string,
+    inputs: Inputs,
+    limits: Limits,
+    sequence: JobSequence | undefined,
+  ): { readonly job: Job } | Promise<{ readonly job: Job }> {
+    if (this.#closed) throw new LongshoreError("shutting-down", "resolve", "the offloader was closed");
+    const { knowledge, clock } = this.#loop;
+    const known = knowledge.known(model, limits.version);
+    if (known) return { job: this.#job(known, model, inputs, limits, sequence) };
+    const call = callFor(this.#loop, limits, undefined);
+    checkFresh({ call }, clock.nowMs());
+    return knowledge
+      .learn(model, limits.version, call)
+      .then((learned) => ({ job: this.#job(learned, model, inputs, limits, sequence, call.deadlineMs) }));
+  }
+
+  #job(
+    known: KnownModel,
+    model: string,
+    inputs: Inputs,
+    limits: Limits,
+    sequence: JobSequence | undefined,
+    deadlineMs?: number,
+  ): Job {
+    const { description } = known;
+    const call = callFor(this.#loop, limits, description.dataClass);
+    const taken = takeInputs(model, description.inputs, inputs);
+    this.#loop.knowledge.used(model, limits.version, this.#loop.clock.nowMs());
+    return {
+      known,
+      held: {
+        cut: startCut,
+        variant: undefined,
+        tensors: taken.tensors,
+        bytes: taken.bytes,
+        features: taken.features,
+      },
+      to: endCut,
+      limits: planLimits(this.#loop, limits),
+      call: deadlineMs === undefined ? call : { ...call, deadlineMs },
+      ...(sequence ? { sequence } : {}),
+      ...(limits.progress ? { note: limits.progress } : {}),
+    };
+  }
+
+  async #infer(
+    model: string,
+    inputs: Inputs,
+    limits: Limits,
+    sequence: JobSequence | undefined,
+  ): Promise<{ readonly result: Result; readonly outcome: Outcome }> {
+    const { clock, parts } = this.#loop;
+    const startedMs = clock.nowMs();
+    let callId = "";
+    try {
+      const prepared = this.#prepare(model, inputs, limits, sequence);
+      const { job } = prepared instanceof Promise ? await prepared : prepared;
+      callId = job.call.id;
+      parts.observer.record({ kind: "request-accepted", atMs: startedMs, callId, model });
+      const outcome = await runJob(this.#loop, job);
+      const result = resultOf(outcome, clock.nowMs() - startedMs);
+      parts.observer.record({
+        kind: "request-ended",
+        atMs: clock.nowMs(),
+        callId,
+        model,
+        tookMs: result.tookMs,
+        outcome: "answered",
+      });
+      return { result, outcome };
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "plan", `inference of ${model}`);
+      const nowMs = clock.nowMs();
+      const tookMs = nowMs - startedMs;
+      parts.observer.record({
+        kind: "request-ended",
+        atMs: nowMs,
+        callId,
+        model,
+        tookMs,
+        outcome: error.reason,
+      });
+      throw error;
+    }
+  }
+}
+
+function resultOf({ response, leg, plan, tally }: Outcome, tookMs: number): Result {
+  const [first = plan] = tally.plans;
+  return {
+    outputs: response.outputs,
+    where: leg.endpoint,
+    because: plan.because,
+    tookMs,
+    predictedMs: meanOf(first.predicted.completionMs),
+    plans: tally.plans,
+    accounts: tally.accounts,
+    lostLegs: tally.lostLegs,
+    sentBytes: tally.sentBytes,
+    receivedBytes: tally.receivedBytes,
+    energy: { millijoules: tally.millijoules, label: tally.measured ? "measured" : "estimated" },
+    costMicros: tally.costMicros,
+  };
+}
+
+type Step = (
+  inputs: Inputs,
+  limits: Limits,
+  sequence: JobSequence,
+) => Promise<{ readonly result: Result; readonly outcome: Outcome }>;
+
+/**
+ * Steps of one sequence, one after another in the order of the calls. After each step it is known where the state is, and
+ * where the place lets it travel there is a copy of it here: the next step can go anywhere, also when that place is gone.
+ */
+class LoopSequence implements Sequence {
+  readonly id: string;
+  readonly #limits: Limits;
+  readonly #run: Step;
+  #step = 0;
+  #resident: string | undefined;
+  #state: Tensors | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #ended = false;
+
+  constructor(id: string, limits: Limits, run: Step) {
+    this.id = id;
+    this.#limits = limits;
+    this.#run = run;
+  }
+
+  next(inputs: Inputs, limits: Limits = {}): Promise<Result> {
+    const turn = this.#last.then(() => this.#next(inputs, { ...this.#limits, ...limits }));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended = true;
+    await this.#last;
+  }
+
+  async #next(inputs: Inputs, limits: Limits): Promise<Result> {
+    if (this.#ended) {
+      throw new LongshoreError("sequence-unknown", "resolve", `sequence ${this.id} was ended`);
+    }
+    const { result, outcome } = await this.#run(inputs, limits, {
+      id: this.id,
+      step: this.#step,
+      end: false,
+      resident: this.#resident,
+      state: this.#state,
+      wantState: false,
+    });
+    this.#resident = outcome.leg.endpoint;
+    this.#state = outcome.response.state;
+    this.#step++;
+    return result;
+  }
+}

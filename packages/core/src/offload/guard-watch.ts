@@ -1,0 +1,139 @@
+import type { Call, Clock } from "../base/index.ts";
+import { type Estimate, estimateOf, estimateSize, guardMoment, meanOf, sum } from "../estimate/index.ts";
+import type { Leg } from "../plan/index.ts";
+import type { Place } from "./place.ts";
+
+/** Watches one remote leg and says when its back-up must start. Dispose it when the leg is over. */
+export interface GuardWatch extends Disposable {
+  /** The peer has that many bytes of the body. */
+  acknowledged(bytes: number): void;
+}
+
+/** What a watch needs. */
+export interface GuardParts {
+  readonly clock: Clock;
+  readonly place: Place;
+  readonly leg: Leg;
+  readonly call: Call;
+  /** At the latest so many milliseconds after now. */
+  readonly latestMs: number;
+  /** Time until the back-up would answer if it started now, its queue included. */
+  readonly backUpMs: () => number;
+  /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
+  readonly afterMs: number;
+  /** Starts the back-up. Called at most once. */
+  readonly fire: () => void;
+}
+
+/** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
+const recheckMs = 20;
+/** Acknowledgements that come closer than this are taken together: asking a link takes a tenth of a millisecond. */
+const restMs = 5;
+
+/**
+ * "Late" as a moment, computed anew as acknowledgements arrive and as silence lasts. Until the whole body is
+ * acknowledged the link's own belief says how long the rest takes; afterwards the place is at work, and what is left is
+ * its promised time less what has passed. Where no acknowledgements come, the time that passed is all there is to go by.
+ *
+ * An extra run is paid from the place's hedge budget. Without means the guard stays silent, except that a deadline which
+ * only the back-up can keep is worth going into debt for.
+ */
+export function guardWatch(parts: GuardParts): GuardWatch {
+  const { clock, place, leg, call, latestMs, backUpMs, afterMs, fire } = parts;
+  const { travels } = leg;
+  const startedMs = clock.nowMs();
+  const bodyBytes = leg.predicted.sentBytes;
+  let timer: Disposable | undefined;
+  let heardBytes = 0;
+  let thoughtMs = -Infinity;
+  let arrivedMs: number | undefined;
+  let over = false;
+
+  /** The remote completion from now, as believed now. */
+  function remaining(nowMs: number): Estimate {
+    const expected = leg.predicted.completionMs;
+    if (!travels) return left(expected, nowMs - startedMs);
+    const last = sum(travels.downMs, constant(afterMs, travels.downMs));
+    if (arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - arrivedMs), last);
+    if (heardBytes === 0 || !place.link) return sumFrom(left(expected, nowMs - startedMs), afterMs);
+    return sum(sum(place.link.transferMs(0, "up", nowMs), travels.thereMs), last);
+  }
+
+  function think(): void {
+    timer?.[Symbol.dispose]();
+    timer = undefined;
+    if (over) return;
+    const nowMs = clock.nowMs();
+    thoughtMs = nowMs;
+    const localMs = Math.max(0.1, backUpMs());
+    const { budget } = place;
+    const leftMs = call.deadlineMs - nowMs;
+    const tooLate = nowMs - startedMs >= latestMs;
+    const needed = tooLate && leftMs < Infinity;
+    let waitMs = 0;
+    if (!tooLate) {
+      waitMs = budget.allows
+        ? guardMoment({
+            remoteMs: remaining(nowMs),
+            localMs,
+            extraRunPrice: budget.price,
+            latePrice: leftMs < Infinity ? budget.latePrice : 0,
+            lateAfterMs: leftMs,
+            biasMs: 0.1 * localMs,
+          })
+        : Infinity;
+    }
+    if (waitMs <= 0 && (budget.allows || needed)) {
+      over = true;
+      budget.spend();
+      fire();
+      return;
+    }
+    const untilLatest = tooLate ? recheckMs : startedMs + latestMs - nowMs;
+    timer = clock.timer(
+      Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, recheckMs, untilLatest)),
+      think,
+    );
+  }
+
+  think();
+  return {
+    acknowledged(bytes) {
+      if (over || bytes <= heardBytes) return;
+      heardBytes = bytes;
+      const nowMs = clock.nowMs();
+      // The body as planned is an estimate: close to it counts as all of it.
+      if (arrivedMs === undefined && bytes >= 0.98 * (bodyBytes - 900)) {
+        arrivedMs = nowMs;
+        think();
+      } else if (nowMs - thoughtMs >= restMs) think();
+    },
+    [Symbol.dispose]() {
+      over = true;
+      timer?.[Symbol.dispose]();
+    },
+  };
+}
+
+function constant(value: number, about: Estimate): Estimate {
+  return { ...about, values: new Float64Array(estimateSize).fill(value) };
+}
+
+function sumFrom(estimate: Estimate, amount: number): Estimate {
+  return amount === 0 ? estimate : { ...estimate, values: estimate.values.map((value) => value + amount) };
+}
+
+/**
+ * What is left of a duration of which `passedMs` are over: the values beyond, less what passed. When all are over the
+ * belief was wrong, and the longer it has been wrong the longer it is taken to last.
+ */
+export function left(estimate: Estimate, passedMs: number): Estimate {
+  if (passedMs <= 0) return estimate;
+  const beyond = estimate.values.filter((value) => value > passedMs).map((value) => value - passedMs);
+  if (beyond.length > 0) return estimateOf(beyond, estimate);
+  const scale = Math.max(passedMs, meanOf(estimate));
+  return {
+    ...estimate,
+    values: Float64Array.from({ length: estimateSize }, (_, index) => scale * (0.25 + index / 8)),
+  };
+}

@@ -1,0 +1,130 @@
+import { LongshoreError } from "../base/index.ts";
+import type { Features, PortSpec } from "../model/index.ts";
+import {
+  bytesTensor,
+  elementBytes,
+  elementCount,
+  float32Tensor,
+  renamed,
+  shapeFits,
+  type Tensor,
+  type Tensors,
+} from "../tensor/index.ts";
+import { tensorOf } from "../tensor/index.ts";
+import type { Input, Inputs } from "./offloader.ts";
+
+/** What a call brought: tensors by port name, their bytes, and what of them sets the cost. */
+export interface TakenInputs {
+  readonly tensors: Tensors;
+  readonly bytes: number;
+  readonly features: Features;
+}
+
+/**
+ * Turns what an app holds into the tensors that the model declares: bytes and text become BYTES, numbers FP32 (raw bytes
+ * any fixed-width type) with the one free size of the declared shape worked out. Throws `invalid-input`, naming the
+ * inputs and shapes that the model takes.
+ */
+export function takeInputs(model: string, ports: readonly PortSpec[], inputs: Inputs): TakenInputs {
+  const tensors = new Map<string, Tensor>();
+  let bytes = 0;
+  let size: number | undefined;
+  for (const port of ports) {
+    const input = inputs[port.name];
+    if (input === undefined) throw wrongNames(model, ports, inputs);
+    const tensor = tensorFor(model, port, input);
+    tensors.set(port.name, tensor);
+    bytes += tensor.bytes.byteLength;
+    size ??= sizeOf(port, tensor);
+  }
+  if (Object.keys(inputs).length !== ports.length) throw wrongNames(model, ports, inputs);
+  return { tensors, bytes, features: size === undefined ? { bytes } : { bytes, size } };
+}
+
+/** Elements of a numeric input, characters of a text; an image's pixels are not known before it is decoded. */
+function sizeOf(port: PortSpec, tensor: Tensor): number | undefined {
+  if (tensor.spec.datatype !== "BYTES") {
+    return tensor.bytes.byteLength / Math.max(1, elementBytes(tensor.spec.datatype));
+  }
+  return port.media === "text" ? tensor.bytes.byteLength - 4 : undefined;
+}
+
+function describePort({ name, datatype, shape, media }: PortSpec): string {
+  return `${name} ${datatype} [${shape.join(", ")}]${media === undefined ? "" : ` (${media})`}`;
+}
+
+function invalid(message: string): LongshoreError {
+  return new LongshoreError("invalid-input", "resolve", message);
+}
+
+function wrongNames(model: string, ports: readonly PortSpec[], inputs: Inputs): LongshoreError {
+  const given = Object.keys(inputs).join(", ") || "nothing";
+  return invalid(`${model} takes ${ports.map(describePort).join("; ")}; given: ${given}`);
+}
+
+function tensorFor(model: string, port: PortSpec, input: Input): Tensor {
+  if (typeof input === "string" || Array.isArray(input)) {
+    const texts = typeof input === "string" ? [input] : (input as readonly string[]);
+    return bytesFor(model, port, texts);
+  }
+  if (input instanceof Uint8Array) {
+    if (port.datatype === "BYTES") return bytesFor(model, port, [input]);
+    const width = elementBytes(port.datatype);
+    if (input.byteLength % width !== 0) {
+      throw invalid(
+        `${model}: ${input.byteLength} bytes are no whole number of ${port.datatype} elements for ${describePort(port)}`,
+      );
+    }
+    return tensorOf(port.name, port.datatype, resolvedShape(model, port, input.byteLength / width), input);
+  }
+  if (input instanceof Float32Array) {
+    if (port.datatype !== "FP32") {
+      throw invalid(`${model}: a Float32Array fits FP32 inputs only; this one is ${describePort(port)}`);
+    }
+    return float32Tensor(port.name, resolvedShape(model, port, input.length), input);
+  }
+  return checkedTensor(model, port, input as Tensor);
+}
+
+function checkedTensor(model: string, port: PortSpec, tensor: Tensor): Tensor {
+  const { spec, bytes, rows } = tensor;
+  if (spec.datatype !== port.datatype || !shapeFits(spec.shape, port.shape)) {
+    throw invalid(`${model} takes ${describePort(port)}; given: ${spec.datatype} [${spec.shape.join(", ")}]`);
+  }
+  const width = elementBytes(spec.datatype);
+  if (width > 0 && rows === undefined && bytes.byteLength !== elementCount(spec.shape, port.name) * width) {
+    throw invalid(
+      `${model}: ${describePort(port)} was given as [${spec.shape.join(", ")}] with ${bytes.byteLength} bytes, which do not match`,
+    );
+  }
+  return renamed(tensor, port.name);
+}
+
+function bytesFor(model: string, port: PortSpec, elements: readonly (Uint8Array | string)[]): Tensor {
+  if (port.datatype !== "BYTES") {
+    throw invalid(`${model} takes ${describePort(port)}; given: ${elements.length} text or byte elements`);
+  }
+  return bytesTensor(port.name, elements, resolvedShape(model, port, elements.length));
+}
+
+/** The declared shape with its one free size such that it holds `count` elements. */
+function resolvedShape(model: string, port: PortSpec, count: number): readonly number[] {
+  let known = 1;
+  let free = 0;
+  for (const size of port.shape) {
+    if (size < 0) free++;
+    else known *= size;
+  }
+  const rest = free === 0 ? 1 : known === 0 ? 0 : count / known;
+  const fits = free === 0 ? known === count : Number.isInteger(rest) && rest >= 0;
+  // Several free sizes: leading ones are batch axes and become 1, the last one takes the elements.
+  if (!fits) {
+    throw invalid(`${model}: ${count} elements do not fill ${describePort(port)}`);
+  }
+  let left = free;
+  return port.shape.map((size) => {
+    if (size >= 0) return size;
+    left--;
+    return left === 0 ? rest : 1;
+  });
+}

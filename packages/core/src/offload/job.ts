@@ -1,0 +1,40 @@
+import type { Call } from "../base/index.ts";
+import type { CutId, Features } from "../model/index.ts";
+import type { Objective, PlanLimits } from "../plan/index.ts";
+import type { Tensors } from "../tensor/index.ts";
+import type { KnownModel } from "./known-model.ts";
+import type { ProgressNote } from "./offloader.ts";
+
+/** A crossing that is held here, ready to go on from. */
+export interface Held {
+  readonly cut: CutId;
+  /** The variant it belongs to; undefined at `start`, where all variants are open. */
+  readonly variant: string | undefined;
+  readonly tensors: Tensors;
+  readonly bytes: number;
+  readonly features: Features;
+}
+
+/** A step of a sequence. */
+export interface JobSequence {
+  readonly id: string;
+  readonly step: number;
+  readonly end: boolean;
+  /** Where the state after the previous step is, when some place has it. */
+  readonly resident: string | undefined;
+  /** A copy of that state. */
+  readonly state: Tensors | undefined;
+  /** Whether the answer should bring the state, even if it will not be needed for moving. */
+  readonly wantState: boolean;
+}
+
+/** One request on its way through the loop, with everything converted and defaults filled in. */
+export interface Job {
+  readonly known: KnownModel;
+  readonly held: Held;
+  readonly to: CutId;
+  readonly limits: PlanLimits & { readonly objective: Objective };
+  readonly call: Call;
+  readonly sequence?: JobSequence;
+  readonly note?: (note: ProgressNote) => void;
+}

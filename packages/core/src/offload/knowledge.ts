@@ -1,0 +1,298 @@
+import {
+  abortError,
+  type Call,
+  childCall,
+  type EndpointId,
+  housekeepingCall,
+  LongshoreError,
+} from "../base/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
+import { type Heard, type KnownModel, knowModel } from "./known-model.ts";
+import type { OffloadParts } from "./parts.ts";
+import type { Places } from "./places.ts";
+
+/** What this place knows of models: asked for off the path of requests, but for the first use of a model. */
+export interface Knowledge extends Disposable {
+  /** What is known now; undefined before the first use and for models that no place knows. */
+  known(model: string, version: string | undefined): KnownModel | undefined;
+  /** Notes the use of a model: its offers are kept fresh for a while. */
+  used(model: string, version: string | undefined, nowMs: number): void;
+  /** What is known, after asking when nothing is. Throws `unknown-model` or `unreachable`. */
+  learn(model: string, version: string | undefined, call: Call): Promise<KnownModel>;
+  /** Asks every place again about every model in use. */
+  refresh(): Promise<void>;
+  /** A place refused the model: what it offered is forgotten until it is asked again. */
+  refused(model: string, version: string | undefined, place: EndpointId): void;
+}
+
+interface Entry {
+  readonly model: string;
+  readonly version: string | undefined;
+  readonly heard: Map<EndpointId, Heard>;
+  local: Heard | undefined;
+  known: KnownModel | undefined;
+  usedAtMs: number;
+  askedAtMs: number;
+  asking: Promise<void> | undefined;
+  /** The place here answered the round of questions under way. */
+  localDone: Promise<void> | undefined;
+}
+
+/** At most so many models are kept in mind; the one that was used least recently is forgotten. */
+const maxModels = 256;
+
+/** Starts with nothing known. */
+export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
+  const { clock, local } = parts;
+  const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
+  const entries = new Map<string, Entry>();
+  const closed = new AbortController();
+  const timers = new Set<Disposable>();
+  let round: Disposable | undefined;
+
+  const later = (delayMs: number, fire: () => void): Disposable => {
+    const timer = clock.timer(delayMs, () => {
+      timers.delete(timer);
+      fire();
+    });
+    timers.add(timer);
+    return timer;
+  };
+
+  /** Waits for a promise, but no longer than `waitMs` and never after the call ended. */
+  async function within(promise: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> {
+    if (waitMs === Infinity) return inTime(promise, abort);
+    let timer: Disposable | undefined;
+    const moment = new Promise<void>((resolve) => {
+      timer = later(Math.max(0, waitMs), resolve);
+    });
+    try {
+      await inTime(Promise.race([promise, moment]), abort);
+    } finally {
+      timer?.[Symbol.dispose]();
+      if (timer) timers.delete(timer);
+    }
+  }
+
+  const keyOf = (model: string, version: string | undefined): string =>
+    version === undefined ? model : `${model}/${version}`;
+
+  function entryOf(model: string, version: string | undefined): Entry {
+    const key = keyOf(model, version);
+    const found = entries.get(key);
+    if (found) return found;
+    const made: Entry = {
+      model,
+      version,
+      heard: new Map(),
+      local: undefined,
+      known: undefined,
+      usedAtMs: clock.nowMs(),
+      askedAtMs: -Infinity,
+      asking: undefined,
+      localDone: undefined,
+    };
+    entries.set(key, made);
+    if (entries.size > maxModels) {
+      const [oldest] = [...entries].sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs);
+      if (oldest) entries.delete(oldest[0]);
+    }
+    return made;
+  }
+
+  function digestOf(entry: Entry): void {
+    const others = [...entry.heard].filter(([id]) => places.all.has(id)).map(([, heard]) => heard);
+    entry.known = knowModel(entry.local, others, entry.known, clock.nowMs());
+  }
+
+  /** What one place says; rejects when it does not answer in time. */
+  async function askPlace(endpoint: Endpoint, entry: Entry, known: Heard | undefined): Promise<Heard> {
+    using child = childCall(housekeepingCall(`ask-${endpoint.info.id}`, closed.signal), {
+      deadlineMs: clock.nowMs() + askMs,
+    });
+    const silence = new LongshoreError(
+      "no-answer",
+      "resolve",
+      `${endpoint.info.id} did not say what it offers`,
+    );
+    const timer = later(askMs, () => child.cancel(silence));
+    try {
+      const { model, version } = entry;
+      const ask = async (): Promise<Heard> => {
+        const knowledge = known?.knowledge ?? (await endpoint.describe(model, version, child.call));
+        const query = version === undefined ? { model } : { model, version };
+        const offers = knowledge ? await endpoint.offers(query, child.call) : [];
+        return { endpoint, knowledge, offers };
+      };
+      return await inTime(ask(), child.call.abort);
+    } finally {
+      timer[Symbol.dispose]();
+      timers.delete(timer);
+    }
+  }
+
+  async function askOther(id: EndpointId, entry: Entry): Promise<void> {
+    const place = places.all.get(id);
+    if (!place) return;
+    const nowMs = clock.nowMs();
+    const paused = place.health.unavailable(nowMs) !== undefined;
+    if (paused) {
+      askWhenBack(id, entry);
+      return;
+    }
+    try {
+      entry.heard.set(id, await askPlace(place.endpoint, entry, entry.heard.get(id)));
+      place.health.succeeded(clock.nowMs());
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
+      if (closed.signal.aborted) return;
+      place.failed(error, clock.nowMs());
+      parts.observer.record({
+        kind: "failure",
+        atMs: clock.nowMs(),
+        callId: `ask-${id}`,
+        stage: error.stage,
+        reason: error.reason,
+        message: error.message,
+      });
+      askWhenBack(id, entry);
+    } finally {
+      place.linkTouched();
+      places.touched();
+    }
+    digestOf(entry);
+  }
+
+  /** A place that failed is asked again when its pause is over, so that it comes back without a request as its probe. */
+  function askWhenBack(id: EndpointId, entry: Entry): void {
+    const place = places.all.get(id);
+    const nowMs = clock.nowMs();
+    if (!place || nowMs - entry.usedAtMs > idleMs) return;
+    later(Math.max(1, place.health.pausedUntilMs - nowMs + 1), () => void askOther(id, entry));
+  }
+
+  async function askLocal(entry: Entry): Promise<void> {
+    // What runs here is known for good, and how fast is learned from every run.
+    if (!local || entry.local?.knowledge) return;
+    entry.local = await askPlace(local, entry, undefined);
+    digestOf(entry);
+  }
+
+  function ask(entry: Entry): Promise<void> {
+    entry.askedAtMs = clock.nowMs();
+    entry.localDone = askLocal(entry);
+    const others = Array.from(places.all.keys(), (id) => askOther(id, entry));
+    const all = Promise.allSettled([entry.localDone, ...others]).then(() => {
+      entry.asking = undefined;
+      digestOf(entry);
+    });
+    entry.asking = all;
+    return all;
+  }
+
+  /** Keeps offers of models in use fresh; stops by itself when none is in use. */
+  function keepFresh(): void {
+    if (round || closed.signal.aborted || places.all.size === 0) return;
+    round = later(refreshMs, () => {
+      round = undefined;
+      const nowMs = clock.nowMs();
+      let inUse = false;
+      for (const entry of entries.values()) {
+        if (nowMs - entry.usedAtMs > idleMs) continue;
+        inUse = true;
+        if (!entry.asking && nowMs - entry.askedAtMs >= refreshMs) void ask(entry);
+      }
+      if (inUse) keepFresh();
+    });
+  }
+
+  return {
+    known: (model, version) => entries.get(keyOf(model, version))?.known,
+    used(model, version, nowMs) {
+      const entry = entries.get(keyOf(model, version));
+      if (!entry) return;
+      entry.usedAtMs = nowMs;
+      if (nowMs - entry.askedAtMs > refreshMs && !entry.asking && places.all.size > 0) void ask(entry);
+      if (!round) keepFresh();
+    },
+    async learn(model, version, call) {
+      const entry = entryOf(model, version);
+      entry.usedAtMs = clock.nowMs();
+      if (entry.known) return entry.known;
+      const asking = entry.asking ?? ask(entry);
+      const leftMs = (): number => call.deadlineMs - clock.nowMs();
+      let failure: unknown;
+      await within(entry.localDone ?? asking, leftMs(), call.abort).catch((thrown: unknown) => {
+        // What is wrong here matters only when no other place knows the model.
+        if (call.abort.aborted) throw thrown;
+        failure = thrown;
+      });
+      // With the model here, others get a moment to say what they offer; without, they are what is waited for.
+      if (places.all.size > 0) {
+        await within(asking, entry.known ? Math.min(firstWaitMs, leftMs()) : leftMs(), call.abort);
+      }
+      if (!entry.known && leftMs() <= 0) {
+        throw new LongshoreError(
+          "deadline-exceeded",
+          "resolve",
+          `the deadline passed before any place described ${model}`,
+        );
+      }
+      keepFresh();
+      if (entry.known) return entry.known;
+      entries.delete(keyOf(model, version));
+      if (failure !== undefined) throw failure;
+      throw unknown(model, version, places);
+    },
+    async refresh() {
+      await Promise.all(
+        Array.from(entries.values(), async (entry) => {
+          if (entry.asking) await entry.asking;
+          await ask(entry);
+        }),
+      );
+    },
+    refused(model, version, id) {
+      const entry = entries.get(keyOf(model, version));
+      if (!entry?.heard.delete(id)) return;
+      digestOf(entry);
+    },
+    [Symbol.dispose]() {
+      closed.abort(new LongshoreError("shutting-down", "resolve", "the offloader was closed"));
+      for (const timer of timers) timer[Symbol.dispose]();
+      timers.clear();
+    },
+  };
+}
+
+function unknown(model: string, version: string | undefined, places: Places): LongshoreError {
+  const named = version === undefined ? model : `${model} version ${version}`;
+  const ids = [...places.all.keys()];
+  const silent = ids.filter((id) => places.all.get(id)?.health.pausedUntilMs !== -Infinity);
+  if (silent.length > 0 && silent.length === ids.length) {
+    return new LongshoreError(
+      "unreachable",
+      "resolve",
+      `${named} is not here, and no other place answers (${ids.join(", ")})`,
+    );
+  }
+  return new LongshoreError(
+    "unknown-model",
+    "resolve",
+    `no place knows ${named}: neither this one nor ${ids.join(", ") || "any other (none is configured)"}`,
+  );
+}
+
+/** The promise, unless the call ends first. */
+function inTime<T>(promise: Promise<T>, abort: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const ended = (): void => reject(abortError(abort, "resolve"));
+    if (abort.aborted) {
+      ended();
+      promise.catch(() => undefined);
+      return;
+    }
+    abort.addEventListener("abort", ended, { once: true });
+    promise.then(resolve, reject).finally(() => abort.removeEventListener("abort", ended));
+  });
+}

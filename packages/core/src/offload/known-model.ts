@@ -1,0 +1,121 @@
+import type { EndpointId } from "../base/index.ts";
+import type { Endpoint, ModelKnowledge, Offer } from "../endpoint/index.ts";
+import { meanOf, type SpeedBelief, speedBelief } from "../estimate/index.ts";
+import { endCut, type ModelDescription, type Profile, startCut } from "../model/index.ts";
+import { bucketFor, type ModelTable, modelTable, type RouteBlock, routeBlocks } from "../plan/index.ts";
+import { guessedProfile, inferredOffers } from "./inferred.ts";
+
+/** What one place said of a model. */
+export interface Heard {
+  readonly endpoint: Endpoint;
+  readonly knowledge: ModelKnowledge | undefined;
+  readonly offers: readonly Offer[];
+}
+
+/** Everything known of one version of a model; replaced whole when places were asked again. */
+export interface KnownModel {
+  readonly description: ModelDescription;
+  readonly profile: Profile;
+  readonly table: ModelTable;
+  /** Whether the place here has it. */
+  readonly here: boolean;
+  readonly blocks: readonly RouteBlock[];
+  /** What each other place offers, inferred where it makes no offers itself. */
+  readonly offersBy: ReadonlyMap<EndpointId, readonly Offer[]>;
+  /** How fast each variant of the table is here; kept when knowledge is refreshed. */
+  readonly speeds: readonly SpeedBelief[];
+  /** What its inputs usually turn out to be; kept like the speeds. */
+  readonly usual: Usual;
+  /** Places that serve it. */
+  readonly servedAt: readonly string[];
+}
+
+/** Figures of inputs that are known only on the way. */
+export interface Usual {
+  /** Mean number of items found, over about the last ten requests. */
+  usualItems: number | undefined;
+}
+
+/**
+ * Puts together what the places said. The place here decides which version is meant, else the first that knows the model;
+ * a place with another body (digest) under the same name and version is left out. The frontier comes from the first
+ * profile in the same order. Undefined when no place knows the model.
+ */
+export function knowModel(
+  local: Heard | undefined,
+  others: readonly Heard[],
+  before: KnownModel | undefined,
+  nowMs: number,
+): KnownModel | undefined {
+  const all = local ? [local, ...others] : others;
+  const description = all.find((one) => one.knowledge)?.knowledge?.description ?? before?.description;
+  if (!description) return undefined;
+  const same = (one: Heard): boolean => {
+    const theirs = one.knowledge?.description;
+    if (!theirs) return one.offers.some(({ segment }) => segment.digest === description.digest);
+    // A foreign server tells no digest; what the operator listed for it is believed.
+    return theirs.digest === "" || theirs.digest === description.digest;
+  };
+  const alike = all.filter(same);
+  const profile = profileFor(description, alike, before);
+  const kept = before?.profile === profile ? before : undefined;
+  const table = kept?.table ?? modelTable(description, profile);
+  const offersBy = new Map<EndpointId, readonly Offer[]>();
+  const blocks: RouteBlock[] = [];
+  for (const one of alike) {
+    if (one === local) continue;
+    const offers =
+      one.offers.length > 0
+        ? one.offers
+        : inferredOffers(one.endpoint, { description, profile }, profile, nowMs);
+    offersBy.set(one.endpoint.info.id, offers);
+    blocks.push(...routeBlocks(one.endpoint.info, offers, table));
+  }
+  const here = local?.knowledge !== undefined && same(local);
+  return {
+    description,
+    profile,
+    table,
+    here,
+    blocks,
+    offersBy,
+    speeds: kept?.speeds ?? table.variants.map((variant) => speedHere(variant.name, local, table, nowMs)),
+    usual: kept?.usual ?? { usualItems: undefined },
+    servedAt: alike.map((one) => one.endpoint.info.id),
+  };
+}
+
+/**
+ * A measured profile stays for as long as the body is the same: replacing it would forget how fast this place is. A guess
+ * makes way for the first measured one.
+ */
+function profileFor(
+  description: ModelDescription,
+  alike: readonly Heard[],
+  before: KnownModel | undefined,
+): Profile {
+  const kept = before?.description.digest === description.digest ? before.profile : undefined;
+  if (kept && kept.measuredOn.threads > 0) return kept;
+  const measured = alike.find((one) => one.knowledge?.profile?.digest === description.digest);
+  const offers = alike.flatMap((one) => one.offers);
+  return measured?.knowledge?.profile ?? kept ?? guessedProfile(description, offers);
+}
+
+/** Starts from what the place here promises for the whole, when it does. */
+function speedHere(variant: string, local: Heard | undefined, table: ModelTable, nowMs: number): SpeedBelief {
+  const speed = speedBelief();
+  const own = table.variants.find((one) => one.name === variant);
+  const offer = local?.offers.find(
+    ({ segment }) => segment.variant === variant && segment.from === startCut && segment.to === endCut,
+  );
+  if (!own || !offer) return speed;
+  const bucket = own.buckets[bucketFor(own, offer.upTo)];
+  const measured = bucket ? (bucket.head[16 * bucket.cuts.length + bucket.cuts.length - 1] ?? 0) : 0;
+  speed.seen(meanOf(offer.completionMs) - offer.queueMs, measured, nowMs);
+  return speed;
+}
+
+/** How fast each variant is here: time over the profile's, NaN where it cannot run. */
+export function slownessHere(known: KnownModel): readonly number[] {
+  return known.speeds.map((speed) => (known.here ? meanOf(speed.ratio()) : NaN));
+}

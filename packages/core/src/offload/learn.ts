@@ -1,0 +1,146 @@
+import type { LongshoreError } from "../base/index.ts";
+import type { Account, InferenceResponse } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import { endCut, type Features, startCut } from "../model/index.ts";
+import { bucketFor, type Leg, type Radio } from "../plan/index.ts";
+import type { KnownModel } from "./known-model.ts";
+import type { Loop } from "./loop.ts";
+import type { Place } from "./place.ts";
+import type { Tally } from "./tally.ts";
+
+/** Time of some stages of an account, in milliseconds. */
+export function stageMs(account: Account, ...stages: readonly string[]): number {
+  let total = 0;
+  for (const { stage, tookMs } of account.stages) if (stages.includes(stage)) total += tookMs;
+  return total;
+}
+
+/** What a run here took compared with the profile says how fast this device is. */
+export function learnLocal(
+  known: KnownModel,
+  leg: Leg,
+  account: Account,
+  features: Features,
+  nowMs: number,
+): void {
+  const position = known.table.variants.findIndex((one) => one.name === leg.segment.variant);
+  const variant = known.table.variants[position];
+  const speed = known.speeds[position];
+  const { itemsCut } = known.table;
+  if (!variant || !speed) return;
+  const bucket = variant.buckets[bucketFor(variant, features)];
+  const from = bucket?.index.get(leg.segment.from);
+  const to = bucket?.index.get(leg.segment.to);
+  if (!bucket || from === undefined || to === undefined) return;
+  const fanOut = itemsCut === undefined ? undefined : bucket.index.get(itemsCut);
+  // How many items there were sets the time of what lies behind the fan-out: unknown, it says nothing about speed.
+  if (fanOut !== undefined && features.items === undefined && to > fanOut) return;
+  const profileMs = profiledMs(bucket, from, to);
+  const tookMs = stageMs(account, "run", "transform");
+  speed.seen(tookMs, profileMs, nowMs);
+}
+
+function profiledMs(
+  bucket: KnownModel["table"]["variants"][number]["buckets"][number],
+  from: number,
+  to: number,
+): number {
+  const count = bucket.cuts.length;
+  const means = 16 * count;
+  if (bucket.cuts[from]?.id === startCut) return bucket.head[means + to] ?? 0;
+  if (bucket.cuts[to]?.id === endCut) return bucket.tail[means + from] ?? 0;
+  return (bucket.head[means + to] ?? 0) - (bucket.head[means + from] ?? 0);
+}
+
+/** The number of items that a crossing turned out to hold, for planning before it is known. */
+export function learnItems(known: KnownModel, items: number): void {
+  const before = known.usual.usualItems;
+  known.usual.usualItems = before === undefined ? items : before + 0.1 * (items - before);
+}
+
+/** What an answer from elsewhere says about the place: its load, its honesty. */
+export function learnRemote(
+  loop: Loop,
+  place: Place,
+  leg: Leg,
+  response: InferenceResponse,
+  tookMs: number,
+  nowMs: number,
+): void {
+  place.health.succeeded(nowMs);
+  place.reported(response.load, nowMs);
+  const { account } = response;
+  const own = stageMs(account, "run", "transform");
+  const network = stageMs(account, "network", "send");
+  const others = network + stageMs(account, "encode", "decode", "queue");
+  const servedMs = account.forwarded.length === 0 && own > 0 ? own : network > 0 ? tookMs - others : 0;
+  place.service.seen(servedMs, leg.travels?.promisedMs ?? 0, nowMs);
+  loop.places.touched();
+}
+
+/**
+ * A leg that was cancelled because another answered first says something too: it took at least this long. Far beyond its
+ * promise, the place is taken to be silent, so that the next request does not fall for it.
+ */
+export function learnLost(
+  loop: Loop,
+  place: Place,
+  leg: Leg,
+  silentMs: number,
+  silence: LongshoreError,
+  nowMs: number,
+): void {
+  const expected = leg.predicted.completionMs;
+  const slowest = expected.values[expected.values.length - 1] ?? Infinity;
+  if (silentMs > Math.max(4 * meanOf(expected), 2 * slowest)) place.failed(silence, nowMs);
+  loop.places.touched();
+}
+
+/** Energy of this device for an exchange, estimated from its bytes and times. */
+export function exchangeMillijoules(
+  radio: Radio,
+  sentBytes: number,
+  receivedBytes: number,
+  onAirMs: number,
+  awaitedMs: number,
+): number {
+  return (
+    (radio.upMillijoulesPerMegabit * sentBytes + radio.downMillijoulesPerMegabit * receivedBytes) * 8e-6 +
+    onAirMs * radio.baseWatts +
+    awaitedMs * radio.tailWatts
+  );
+}
+
+/** Adds what a run here used. */
+export function tallyLocal(loop: Loop, tally: Tally, account: Account): void {
+  const { energy } = account;
+  const busyMs = stageMs(account, "run", "transform");
+  if (energy.label === "measured") tally.millijoules += energy.millijoules;
+  else {
+    tally.measured = false;
+    tally.millijoules += busyMs * loop.activeWatts;
+  }
+  tally.costMicros += account.costMicros;
+}
+
+/** Adds what an answered exchange used. */
+export function tallyRemote(
+  loop: Loop,
+  tally: Tally,
+  account: Account,
+  radio: Radio,
+  wakeMillijoules: number,
+  tookMs: number,
+): void {
+  tally.sentBytes += account.sentBytes;
+  tally.receivedBytes += account.receivedBytes;
+  const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
+  const encodeMs = stageMs(account, "encode", "decode");
+  tally.millijoules +=
+    wakeMillijoules +
+    exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, onAirMs, tookMs - onAirMs) +
+    encodeMs * loop.activeWatts +
+    tookMs * (loop.parts.device?.idleWatts ?? 0);
+  tally.measured = false;
+  tally.costMicros += account.costMicros;
+}

@@ -1,0 +1,155 @@
+import type { Clock, EndpointId } from "../base/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
+import {
+  type DeviceView,
+  type Infeasible,
+  makePlan,
+  type ModelView,
+  type Plan,
+  type PlanRequest,
+  radios,
+  routeTable,
+  type View,
+} from "../plan/index.ts";
+import { radioState, type RadioState } from "./device.ts";
+import type { Held, Job } from "./job.ts";
+import { type Knowledge, knowledgeOf } from "./knowledge.ts";
+import { type KnownModel, slownessHere } from "./known-model.ts";
+import { type LocalWork, localWork } from "./local-work.ts";
+import type { OffloadParts } from "./parts.ts";
+import { followPlaces, type Places } from "./places.ts";
+
+/** What all requests through one offloader share: beliefs about places, models and this device. */
+export interface Loop {
+  readonly parts: OffloadParts;
+  readonly self: EndpointId;
+  readonly clock: Clock;
+  readonly local: Endpoint | undefined;
+  readonly places: Places;
+  readonly knowledge: Knowledge;
+  readonly work: LocalWork;
+  readonly radio: RadioState;
+  readonly activeWatts: number;
+  /** Decides where `job` goes on from `held`. */
+  plan(job: Job, held: Held, exclude: ReadonlySet<EndpointId>, nowMs: number): Plan | Infeasible;
+  /** What was experienced is taken into the beliefs, soon and off the path of requests. */
+  upkeep(): void;
+  /** Ends asking and watching; does not close endpoints. */
+  stop(): void;
+}
+
+/** Pause between two links that are asked for their belief, which keeps the event loop for a few milliseconds. */
+const upkeepDelayMs = 1;
+
+/** Makes the loop of an offloader. */
+export function createLoop(parts: OffloadParts): Loop {
+  const { clock, local, random } = parts;
+  const self = parts.id ?? local?.info.id ?? "offloader";
+  const places = followPlaces(parts, self);
+  const knowledge = knowledgeOf(parts, places);
+  const { device = {} } = parts;
+  const work = localWork(device.slots ?? 1);
+  const radio = device.radio ?? radios.wired;
+  const radioNow = radioState(radio);
+  const rated = local?.info.rates.activeWatts ?? 0;
+  const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
+  let views = 0;
+  let upkeep: Disposable | undefined;
+  let stopped = false;
+  const routes = new WeakMap<KnownModel, { readonly changes: number; readonly view: ModelView }>();
+
+  function modelView(known: KnownModel, changes: number, endpoints: View["endpoints"]): ModelView {
+    const kept = routes.get(known);
+    if (kept?.changes === changes) return { ...kept.view, localSlowness: slownessHere(known) };
+    const view: ModelView = {
+      table: known.table,
+      routes: routeTable(known.blocks, known.table, endpoints.index),
+      localSlowness: slownessHere(known),
+    };
+    routes.set(known, { changes, view });
+    return view;
+  }
+
+  function deviceView(nowMs: number): DeviceView {
+    const battery = device.battery?.();
+    return {
+      ...(local ? { info: local.info } : {}),
+      queueMs: work.queueMs(nowMs),
+      memoryBytes: device.memoryBytes?.() ?? Infinity,
+      activeWatts,
+      idleWatts: device.idleWatts ?? 0,
+      radio,
+      radioWakeMillijoules: radioNow.wakeMillijoules(nowMs),
+      ...(battery ? { battery } : {}),
+    };
+  }
+
+  function tend(): void {
+    upkeep = undefined;
+    if (stopped) return;
+    if (places.refreshOneLink(clock.nowMs())) upkeep = clock.timer(upkeepDelayMs, tend);
+  }
+
+  return {
+    parts,
+    self,
+    clock,
+    local,
+    places,
+    knowledge,
+    work,
+    radio: radioNow,
+    activeWatts,
+    plan(job, held, exclude, nowMs) {
+      const { known, call, sequence } = job;
+      const endpoints = places.table(nowMs);
+      const { name, dataClass } = known.description;
+      const view: View = {
+        number: ++views,
+        atMs: nowMs,
+        self,
+        device: deviceView(nowMs),
+        endpoints,
+        models: new Map([[name, modelView(known, places.changes, endpoints)]]),
+        policy: parts.policy,
+      };
+      const { usualItems } = known.usual;
+      const request: PlanRequest = {
+        model: name,
+        from: held.cut,
+        to: job.to,
+        ...(held.variant === undefined ? {} : { variant: held.variant }),
+        features: held.features,
+        ...(usualItems === undefined ? {} : { usual: { items: usualItems } }),
+        inputBytes: held.bytes,
+        limits: job.limits,
+        rules: call.rules,
+        ...(dataClass === undefined || dataClass === call.rules.dataClass ? {} : { modelClass: dataClass }),
+        tenant: call.tenant,
+        deadlineMs: call.deadlineMs,
+        path: call.path,
+        exclude,
+        ...(sequence
+          ? {
+              sequence: {
+                step: sequence.step,
+                resident: sequence.resident,
+                carried: sequence.state !== undefined,
+              },
+            }
+          : {}),
+      };
+      return makePlan(request, view, nowMs, random);
+    },
+    upkeep() {
+      if (places.all.size === 0 || upkeep || stopped) return;
+      upkeep = clock.timer(upkeepDelayMs, tend);
+    },
+    stop() {
+      stopped = true;
+      upkeep?.[Symbol.dispose]();
+      places[Symbol.dispose]();
+      knowledge[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,66 @@
+import type { Clock, DataClass, EndpointId, Observer, Random, TrustLevel, ZoneId } from "../base/index.ts";
+import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
+import type { Objective, Policy } from "../plan/index.ts";
+import type { DeviceParts } from "./device.ts";
+
+/** Rules and limits of calls that name none. */
+export interface OffloadDefaults {
+  /** Default `internal`; the model's own class comes first. */
+  readonly dataClass?: DataClass;
+  /** Default `none`: the policy decides by data class. */
+  readonly leastTrust?: TrustLevel;
+  /** Default: any zone that the policy allows. */
+  readonly zones?: readonly ZoneId[];
+  /** Default `latency`. */
+  readonly objective?: Objective;
+  /** Default 0.995. */
+  readonly minAgreementRatio?: number;
+  /** From the start of a call, in milliseconds; default: none. */
+  readonly deadlineMs?: number;
+  /** Below this charge of a battery that is not charging, calls that name no objective save energy; default 0.15. */
+  readonly saveEnergyBelowRatio?: number;
+  /** Default `local`. */
+  readonly tenant?: string;
+}
+
+/** How knowledge of places is kept. */
+export interface UpkeepOptions {
+  /** Offers of models in use are asked for again after this time, in milliseconds; default 5,000. */
+  readonly refreshMs?: number;
+  /** A model that nobody used for this long is not asked for any more, in milliseconds; default 60,000. */
+  readonly idleMs?: number;
+  /** What the first use of a model waits for other places to answer, when it is here, in milliseconds; default 300. */
+  readonly firstWaitMs?: number;
+  /** A place that takes longer to say what it offers does not answer, in milliseconds; default 3,000. */
+  readonly askMs?: number;
+}
+
+/** What an offloader is made of. */
+export interface OffloadParts {
+  /** Id of this place among others; default: the local endpoint's, else `offloader`. */
+  readonly id?: EndpointId;
+  /** What runs things here. */
+  readonly local?: Endpoint;
+  /** Other places. Closed with the offloader, like the local one. */
+  readonly endpoints?: readonly Endpoint[];
+  /** More places, which may come and go; `dial` makes an endpoint of each. */
+  readonly directory?: Directory;
+  readonly dial?: (info: EndpointInfo) => Endpoint;
+  readonly policy: Policy;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  /**
+   * The belief about the network to a place. The endpoint itself tells it what it sends and receives; here it is only
+   * read. Undefined for places in this process.
+   */
+  readonly links: (endpoint: EndpointId) => Link | undefined;
+  readonly device?: DeviceParts;
+  readonly defaults?: OffloadDefaults;
+  /** How extra runs are rationed, for each place. */
+  readonly hedges?: HedgeBudgetOptions;
+  readonly upkeep?: UpkeepOptions;
+  /** Plans that one request may make, the first included; default 6. */
+  readonly maxPlans?: number;
+}

@@ -1,0 +1,82 @@
+import { LongshoreError, type Random, type Reason } from "../base/index.ts";
+
+/** How failures of a place are taken. */
+export interface HealthOptions {
+  /** Pause after the first failure in a row, doubled with each further one, in milliseconds; default 250. */
+  readonly firstPauseMs?: number;
+  /** The longest pause; default 30,000. */
+  readonly longestPauseMs?: number;
+  /** Charged to a place that always fails, in milliseconds; default 400. Less in proportion. */
+  readonly penaltyMs?: number;
+  /** Half-life of the memory of failures, in milliseconds; default 10,000. */
+  readonly halfLifeMs?: number;
+}
+
+/** Whether a place answers, as this place experienced it. */
+export interface PlaceHealth {
+  succeeded(nowMs: number): void;
+  failed(error: LongshoreError, nowMs: number): void;
+  /** Why nothing should be sent now; undefined when it may be tried. */
+  unavailable(nowMs: number): string | undefined;
+  /** Charged in plans for recent failures, so that a place that refuses fast does not look fast. */
+  penaltyMs(nowMs: number): number;
+  /** Instant from which it may be tried again; -Infinity when it may be now. */
+  readonly pausedUntilMs: number;
+}
+
+const down: ReadonlySet<Reason> = new Set([
+  "unreachable",
+  "no-answer",
+  "bad-reply",
+  "shutting-down",
+  "runtime-crashed",
+  "run-failed",
+  "run-deadline",
+  "internal",
+]);
+const busy: ReadonlySet<Reason> = new Set(["queue-full", "rejected", "evicted", "memory-limit"]);
+
+/**
+ * Consecutive failures pause a place for a time that doubles, with jitter so that clients do not return together; after
+ * the pause the next plan may try it, under its guard. A refusal for load pauses it for as long as it says.
+ */
+export function placeHealth(random: Random, options: HealthOptions = {}): PlaceHealth {
+  const { firstPauseMs = 250, longestPauseMs = 30_000, penaltyMs = 400, halfLifeMs = 10_000 } = options;
+  let row = 0;
+  let pausedUntilMs = -Infinity;
+  let why = "";
+  let failures = 0;
+  let noted = 0;
+  const decayed = (nowMs: number): number =>
+    failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
+  return {
+    get pausedUntilMs() {
+      return pausedUntilMs;
+    },
+    succeeded(nowMs) {
+      if (row === 0 && failures === 0) return;
+      row = 0;
+      pausedUntilMs = -Infinity;
+      failures = decayed(nowMs) * 0.8;
+      if (failures < 0.01) failures = 0;
+      noted = nowMs;
+    },
+    failed(error, nowMs) {
+      if (busy.has(error.reason)) {
+        const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
+        pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
+        why = `it refused for load (${error.reason})`;
+        return;
+      }
+      if (!down.has(error.reason)) return;
+      row++;
+      const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
+      pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
+      why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
+      failures = decayed(nowMs) + (1 - decayed(nowMs)) * 0.5;
+      noted = nowMs;
+    },
+    unavailable: (nowMs) => (nowMs < pausedUntilMs ? why : undefined),
+    penaltyMs: (nowMs) => penaltyMs * decayed(nowMs),
+  };
+}

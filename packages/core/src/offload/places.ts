@@ -1,0 +1,105 @@
+import type { EndpointId } from "../base/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
+import { type EndpointTable, endpointTable, withLoads } from "../plan/index.ts";
+import type { OffloadParts } from "./parts.ts";
+import { followPlace, type Place } from "./place.ts";
+
+/** For how long loads that were read for one decision serve the next, in milliseconds. */
+const loadsHoldMs = 5;
+
+/** All other places: those that were given, and those of the directory. */
+export interface Places extends Disposable {
+  readonly all: ReadonlyMap<EndpointId, Place>;
+  /** Counts changes of the set of places. */
+  readonly changes: number;
+  /** The places as decisions read them. Loads are as of now, links as they were last written down. */
+  table(nowMs: number): EndpointTable;
+  /** Loads changed: the next table reads them anew. */
+  touched(): void;
+  /**
+   * Writes down anew what is believed of one link that needs it; tells whether more do. Each takes a few milliseconds of
+   * thought, so they are done one at a time and never on the path of a request.
+   */
+  refreshOneLink(nowMs: number): boolean;
+  /** Endpoints that were dialled here. */
+  closeAll(): Promise<void>;
+}
+
+/** Follows all places. */
+export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
+  const { clock, random, links, hedges, directory, dial } = parts;
+  const all = new Map<EndpointId, Place>();
+  const listed = new Set<EndpointId>();
+  const closing: Promise<void>[] = [];
+  let changes = 0;
+  let table: EndpointTable = endpointTable([]);
+  let laidOutFor = -1;
+  let loadsAtMs = -Infinity;
+  let linksChanged = false;
+  const add = (endpoint: Endpoint): void => {
+    const { id } = endpoint.info;
+    if (id === self) return;
+    all.set(id, followPlace(endpoint, links(id), clock, random, hedges));
+    changes++;
+  };
+  for (const endpoint of parts.endpoints ?? []) add(endpoint);
+  const readDirectory = (): void => {
+    if (!directory || !dial) return;
+    const { entries } = directory.snapshot();
+    const named = new Set(entries.map((entry) => entry.id));
+    for (const id of listed) {
+      if (named.has(id)) continue;
+      const gone = all.get(id);
+      listed.delete(id);
+      all.delete(id);
+      changes++;
+      if (gone) closing.push(gone.endpoint.close().catch(() => undefined));
+    }
+    for (const entry of entries) {
+      if (all.has(entry.id) || entry.id === self) continue;
+      listed.add(entry.id);
+      add(dial(entry));
+    }
+  };
+  readDirectory();
+  const watching = directory?.watch(readDirectory);
+  return {
+    all,
+    get changes() {
+      return changes;
+    },
+    table(nowMs) {
+      const stale = laidOutFor !== changes || linksChanged;
+      if (!stale && nowMs - loadsAtMs < loadsHoldMs) return table;
+      const views = Array.from(all.values(), (place) => place.view(nowMs));
+      table = stale ? endpointTable(views) : withLoads(table, views);
+      laidOutFor = changes;
+      linksChanged = false;
+      loadsAtMs = nowMs;
+      return table;
+    },
+    touched() {
+      loadsAtMs = -Infinity;
+    },
+    refreshOneLink(nowMs) {
+      let stalest: Place | undefined;
+      let stale = 0;
+      for (const place of all.values()) {
+        if (!place.linkStale(nowMs)) continue;
+        stale++;
+        if (!stalest || place.table.atMs < stalest.table.atMs) stalest = place;
+      }
+      if (!stalest) return false;
+      stalest.refreshLink(nowMs);
+      linksChanged = true;
+      return stale > 1;
+    },
+    async closeAll() {
+      await Promise.all([...all.values()].map((place) => place.endpoint.close()));
+      await Promise.all(closing);
+    },
+    [Symbol.dispose]() {
+      watching?.[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,445 @@
+import { abortError, type Call, childCall, type EndpointId, LongshoreError } from "../base/index.ts";
+import type { InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
+import { radios } from "../plan/index.ts";
+import type { Tensors } from "../tensor/index.ts";
+import { checkOutputs, gather, heldAt, rulesFor, wantedBack } from "./crossing.ts";
+import { type GuardWatch, guardWatch } from "./guard-watch.ts";
+import type { Held, Job } from "./job.ts";
+import {
+  exchangeMillijoules,
+  learnItems,
+  learnLocal,
+  learnLost,
+  learnRemote,
+  tallyLocal,
+  tallyRemote,
+} from "./learn.ts";
+import type { LocalRun } from "./local-work.ts";
+import type { Loop } from "./loop.ts";
+import type { Place } from "./place.ts";
+import type { ProgressNote } from "./offloader.ts";
+import { sequencePosition } from "./sequence-position.ts";
+import type { Tally } from "./tally.ts";
+
+/** How a plan ended. */
+export type RaceEnd =
+  | { readonly kind: "answered"; readonly leg: Leg; readonly response: InferenceResponse }
+  /** A head here is done: what crosses is known now, and the plan is made anew from there. */
+  | { readonly kind: "crossing"; readonly held: Held }
+  | {
+      readonly kind: "failed";
+      readonly error: LongshoreError;
+      readonly failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[];
+      /** The furthest crossing that is here. */
+      readonly held: Held;
+    };
+
+/** A leg under way. */
+interface Running {
+  readonly leg: Leg;
+  readonly startedMs: number;
+  readonly cancel: (reason: LongshoreError) => void;
+  readonly place: Place | undefined;
+  readonly expectedMs: number;
+  readonly work: LocalRun | undefined;
+  readonly wakeMillijoules: number;
+  heardAtMs: number;
+  heardBytes: number;
+}
+
+/**
+ * Follows one plan: starts legs on their triggers, takes the first answer, cancels the rest, and says what became of it.
+ * It settles exactly once, whatever the legs do afterwards.
+ *
+ * A leg that waits for another to fail does not start while a third one is still on its way to the answer; it starts when
+ * that has failed too.
+ */
+export function race(loop: Loop, job: Job, held: Held, plan: Plan, tally: Tally): Promise<RaceEnd> {
+  return new Promise((resolve, reject) => {
+    new Race(loop, job, held, plan, tally, resolve, reject).begin();
+  });
+}
+
+class Race {
+  readonly #loop: Loop;
+  readonly #job: Job;
+  readonly #held: Held;
+  readonly #plan: Plan;
+  readonly #tally: Tally;
+  readonly #resolve: (end: RaceEnd) => void;
+  readonly #reject: (error: LongshoreError) => void;
+  readonly #running = new Map<LegId, Running>();
+  readonly #outputs = new Map<LegId, Tensors>();
+  readonly #failed = new Map<LegId, { readonly endpoint: EndpointId; readonly error: LongshoreError }>();
+  readonly #started = new Set<LegId>();
+  readonly #watches = new Map<LegId, GuardWatch>();
+  #furthest: Held;
+  #deadline: Disposable | undefined;
+  #settled = false;
+
+  constructor(
+    loop: Loop,
+    job: Job,
+    held: Held,
+    plan: Plan,
+    tally: Tally,
+    resolve: (end: RaceEnd) => void,
+    reject: (error: LongshoreError) => void,
+  ) {
+    this.#loop = loop;
+    this.#job = job;
+    this.#held = held;
+    this.#furthest = held;
+    this.#plan = plan;
+    this.#tally = tally;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  begin(): void {
+    const { call } = this.#job;
+    const { clock } = this.#loop;
+    if (call.abort.aborted) {
+      this.#stop(abortError(call.abort, "plan"));
+      return;
+    }
+    call.abort.addEventListener("abort", this.#aborted, { once: true });
+    if (call.deadlineMs < Infinity) {
+      this.#deadline = clock.timer(call.deadlineMs - clock.nowMs(), () => {
+        this.#stop(
+          new LongshoreError(
+            "deadline-exceeded",
+            "execute",
+            `no answer of ${this.#plan.model} came before the deadline; under way: ${[...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ")}`,
+          ),
+        );
+      });
+    }
+    for (const leg of this.#plan.legs) {
+      if (leg.starts.some((trigger) => trigger.on === "begin")) this.#start(leg, "begin");
+    }
+  }
+
+  readonly #aborted = (): void => this.#stop(abortError(this.#job.call.abort, "execute"));
+
+  #start(leg: Leg, on: Trigger["on"]): void {
+    if (this.#settled || this.#started.has(leg.id)) return;
+    this.#started.add(leg.id);
+    const { clock, local, places, work, radio, parts } = this.#loop;
+    const { call, known } = this.#job;
+    const nowMs = clock.nowMs();
+    const here = local !== undefined && leg.endpoint === local.info.id;
+    const place = here ? undefined : places.all.get(leg.endpoint);
+    const endpoint = here ? local : place?.endpoint;
+    if (!endpoint) {
+      const error = new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
+      this.#fail(leg, error);
+      return;
+    }
+    const child = childCall(call, this.#changes(leg, here));
+    const expectedMs = meanOf(leg.predicted.completionMs);
+    const running: Running = {
+      leg,
+      startedMs: nowMs,
+      cancel: child.cancel,
+      place,
+      expectedMs: leg.travels?.promisedMs ?? expectedMs,
+      work: here ? work.begin(expectedMs, nowMs) : undefined,
+      wakeMillijoules: here ? 0 : radio.wakeMillijoules(nowMs),
+      heardAtMs: nowMs,
+      heardBytes: 0,
+    };
+    this.#running.set(leg.id, running);
+    place?.legBegan(running.expectedMs, nowMs);
+    places.touched();
+    parts.observer.record({
+      kind: "leg-started",
+      atMs: nowMs,
+      callId: call.id,
+      leg: leg.id,
+      endpoint: leg.endpoint,
+      trigger: on,
+    });
+    this.#note("started", leg);
+    let run: Promise<InferenceResponse>;
+    let wanted: readonly string[] | undefined;
+    try {
+      const inputs = this.#inputs(leg);
+      wanted = here ? undefined : wantedBack(known, leg.segment);
+      const request: InferenceRequest = {
+        segment: leg.segment,
+        inputs,
+        codecs: leg.codecs,
+        ...(wanted ? { outputs: wanted } : {}),
+        ...sequencePosition(this.#job.sequence, leg, endpoint.info.state),
+      };
+      const progress = here ? undefined : { acknowledged: (bytes: number) => this.#heard(running, bytes) };
+      run = endpoint.infer(request, child.call, progress);
+    } catch (thrown) {
+      run = Promise.reject(LongshoreError.from(thrown, "execute", `starting ${leg.id} at ${leg.endpoint}`));
+    }
+    run.then(
+      (response) => {
+        child[Symbol.dispose]();
+        this.#ended(running, response, wanted);
+      },
+      (thrown: unknown) => {
+        child[Symbol.dispose]();
+        this.#broke(running, LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`));
+      },
+    );
+    this.#watch(leg, place);
+  }
+
+  /** What of the call is different for one leg. */
+  #changes(leg: Leg, here: boolean): Partial<Omit<Call, "abort">> {
+    const { call, known } = this.#job;
+    if (here) return {};
+    return {
+      path: [...call.path, this.#loop.self],
+      rules: rulesFor(call.rules, known, leg.segment),
+      idempotencyKey: call.idempotencyKey ?? call.id,
+    };
+  }
+
+  #inputs(leg: Leg): Tensors {
+    if (leg.takes === "request") return this.#held.tensors;
+    const own = this.#outputs.get(leg.takes);
+    const source = this.#plan.legs.find((one) => one.id === leg.takes);
+    const before = source && source.takes !== "request" ? this.#outputs.get(source.takes) : undefined;
+    if (source?.endpoint === this.#loop.local?.info.id) return own ?? this.#held.tensors;
+    return gather(this.#job.known, leg.segment, [own, before, this.#held.tensors]);
+  }
+
+  /** Arms the guards that wait for this leg to be late. */
+  #watch(leg: Leg, place: Place | undefined): void {
+    if (!place || this.#settled || !this.#running.has(leg.id)) return;
+    for (const backUp of this.#plan.legs) {
+      const late = backUp.starts.find((one) => one.on === "late" && one.leg === leg.id);
+      if (late?.on !== "late" || this.#started.has(backUp.id)) continue;
+      const { clock, work, local } = this.#loop;
+      const here = backUp.endpoint === local?.info.id;
+      const atPlanMs = meanOf(backUp.predicted.completionMs);
+      const queuedMs = here ? work.queueMs(clock.nowMs()) : 0;
+      const tail = this.#plan.legs.find((one) => one.takes === leg.id);
+      this.#watches.set(
+        leg.id,
+        guardWatch({
+          clock,
+          place,
+          leg,
+          call: this.#job.call,
+          latestMs: late.latestMs,
+          backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
+          afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
+          fire: () => {
+            this.#tally.extraRun = true;
+            this.#note("late", leg);
+            this.#start(backUp, "late");
+          },
+        }),
+      );
+    }
+  }
+
+  #heard(running: Running, bytes: number): void {
+    if (this.#settled || bytes <= running.heardBytes) return;
+    running.heardBytes = bytes;
+    running.heardAtMs = this.#loop.clock.nowMs();
+    this.#note("sent", running.leg, bytes);
+    this.#watches.get(running.leg.id)?.acknowledged(bytes);
+  }
+
+  #ended(running: Running, response: InferenceResponse, wanted: readonly string[] | undefined): void {
+    const { leg, place } = running;
+    running.work?.ended();
+    if (this.#settled) return;
+    const { known } = this.#job;
+    try {
+      checkOutputs(known, leg.segment, response.outputs, wanted, leg.endpoint);
+    } catch (thrown) {
+      this.#broke(running, LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`));
+      return;
+    }
+    const nowMs = this.#loop.clock.nowMs();
+    const tookMs = nowMs - running.startedMs;
+    this.#over(running, "won", tookMs, nowMs);
+    this.#tally.accounts.push(response.account);
+    if (place) {
+      learnRemote(this.#loop, place, leg, response, tookMs, nowMs);
+      this.#loop.radio.used(nowMs);
+      const radio = this.#loop.parts.device?.radio ?? radios.wired;
+      tallyRemote(this.#loop, this.#tally, response.account, radio, running.wakeMillijoules, tookMs);
+    } else {
+      learnLocal(known, leg, response.account, this.#held.features, nowMs);
+      tallyLocal(this.#loop, this.#tally, response.account);
+    }
+    if (leg.segment.to === this.#job.to) {
+      this.#note("answered", leg);
+      this.#settle("another leg answered first");
+      this.#resolve({ kind: "answered", leg, response });
+      return;
+    }
+    this.#outputs.set(leg.id, response.outputs);
+    if (!place && this.#running.size === 0) {
+      const held = heldAt(leg, response.outputs, this.#held.features);
+      if (held.features.items !== undefined && this.#held.features.items === undefined) {
+        learnItems(known, held.features.items);
+      }
+      this.#settle("");
+      this.#resolve({ kind: "crossing", held });
+      return;
+    }
+    for (const next of this.#plan.legs) {
+      if (next.starts.some((one) => one.on === "done" && one.leg === leg.id)) this.#start(next, "done");
+    }
+  }
+
+  #broke(running: Running, error: LongshoreError): void {
+    // A run here that was cancelled goes on until it ends: its slot is not free yet.
+    if (!this.#settled) running.work?.ended();
+    if (this.#settled) return;
+    const nowMs = this.#loop.clock.nowMs();
+    const { leg, place } = running;
+    const { call } = this.#job;
+    this.#over(running, error.reason, nowMs - running.startedMs, nowMs);
+    if (call.abort.aborted) {
+      this.#stop(abortError(call.abort, "execute"));
+      return;
+    }
+    if (nowMs >= call.deadlineMs) {
+      this.#stop(
+        error.reason === "deadline-exceeded"
+          ? error
+          : new LongshoreError("deadline-exceeded", "execute", `the deadline passed; ${error.message}`, {
+              cause: error,
+            }),
+      );
+      return;
+    }
+    place?.failed(error, nowMs);
+    this.#loop.places.touched();
+    this.#tally.lostLegs.push({
+      leg: leg.id,
+      endpoint: leg.endpoint,
+      why: `${error.reason}: ${error.message}`,
+    });
+    this.#loop.parts.observer.record({
+      kind: "failure",
+      atMs: nowMs,
+      callId: call.id,
+      stage: error.stage,
+      reason: error.reason,
+      message: error.message,
+    });
+    this.#note("failed", leg);
+    this.#fail(leg, error);
+  }
+
+  /** Goes on after a leg failed: with what waits for that, else with what is under way, else not at all. */
+  #fail(leg: Leg, error: LongshoreError): void {
+    this.#failed.set(leg.id, { endpoint: leg.endpoint, error });
+    if (final(error)) {
+      this.#stop(error);
+      return;
+    }
+    if (this.#running.size > 0) return;
+    for (const next of this.#plan.legs) {
+      if (this.#started.has(next.id)) continue;
+      if (!next.starts.some((one) => one.on === "failed" && this.#failed.has(one.leg))) continue;
+      if (next.takes !== "request" && !this.#outputs.has(next.takes)) continue;
+      this.#start(next, "failed");
+      return;
+    }
+    this.#settle("");
+    this.#resolve({ kind: "failed", error, failed: [...this.#failed.values()], held: this.#furthest });
+  }
+
+  /** Bookkeeping for a leg that is over, however it ended. */
+  #over(running: Running, outcome: "won" | LongshoreError["reason"], tookMs: number, nowMs: number): void {
+    const { leg, place } = running;
+    this.#running.delete(leg.id);
+    this.#watches.get(leg.id)?.[Symbol.dispose]();
+    this.#watches.delete(leg.id);
+    place?.legEnded(running.expectedMs);
+    this.#loop.parts.observer.record({
+      kind: "leg-ended",
+      atMs: nowMs,
+      callId: this.#job.call.id,
+      leg: leg.id,
+      endpoint: leg.endpoint,
+      tookMs,
+      outcome,
+    });
+  }
+
+  #stop(error: LongshoreError): void {
+    if (this.#settled) return;
+    this.#settle(error.message);
+    this.#reject(error);
+  }
+
+  /** Ends the race: guards, timers and losers. Losers here keep their slot and cost their energy all the same. */
+  #settle(why: string): void {
+    this.#settled = true;
+    const { clock } = this.#loop;
+    const nowMs = clock.nowMs();
+    this.#job.call.abort.removeEventListener("abort", this.#aborted);
+    this.#deadline?.[Symbol.dispose]();
+    for (const watch of this.#watches.values()) watch[Symbol.dispose]();
+    const lost = new LongshoreError("cancelled", "execute", why);
+    for (const running of this.#running.values()) {
+      const { leg, place } = running;
+      const tookMs = nowMs - running.startedMs;
+      this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
+      if (place) {
+        place.legEnded(running.expectedMs);
+        const silence = new LongshoreError(
+          "no-answer",
+          "execute",
+          `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`,
+        );
+        learnLost(this.#loop, place, leg, tookMs, silence, nowMs);
+        const radio = this.#loop.parts.device?.radio ?? radios.wired;
+        this.#loop.radio.used(nowMs);
+        this.#tally.sentBytes += running.heardBytes;
+        this.#tally.millijoules +=
+          running.wakeMillijoules + exchangeMillijoules(radio, running.heardBytes, 0, tookMs, 0);
+      } else {
+        this.#tally.millijoules += leg.predicted.deviceMillijoules;
+        this.#tally.costMicros += leg.predicted.costMicros;
+      }
+      this.#tally.measured = false;
+      this.#loop.parts.observer.record({
+        kind: "leg-ended",
+        atMs: nowMs,
+        callId: this.#job.call.id,
+        leg: leg.id,
+        endpoint: leg.endpoint,
+        tookMs,
+        outcome: "lost",
+      });
+      running.cancel(lost);
+    }
+    this.#running.clear();
+    this.#loop.places.touched();
+  }
+
+  #note(kind: ProgressNote["kind"], leg: Leg, bytes?: number): void {
+    const { note } = this.#job;
+    note?.({
+      kind,
+      leg: leg.id,
+      endpoint: leg.endpoint,
+      atMs: this.#loop.clock.nowMs(),
+      ...(bytes === undefined ? {} : { bytes }),
+    });
+  }
+}
+
+/** Errors that another place would only repeat: the caller's input is at fault. */
+function final(error: LongshoreError): boolean {
+  return error.reason === "invalid-input" || error.reason === "invalid-media";
+}

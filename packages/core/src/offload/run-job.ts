@@ -1,0 +1,273 @@
+import { abortError, type EndpointId, LongshoreError, type Reason } from "../base/index.ts";
+import type { InferenceResponse } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import { startCut } from "../model/index.ts";
+import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
+import type { Held, Job } from "./job.ts";
+import { learnLocal, tallyLocal } from "./learn.ts";
+import type { Loop } from "./loop.ts";
+import { race, type RaceEnd } from "./race.ts";
+import { sequencePosition } from "./sequence-position.ts";
+import { newTally, type Tally } from "./tally.ts";
+
+/** How one request was answered. */
+export interface Outcome {
+  readonly response: InferenceResponse;
+  readonly leg: Leg;
+  readonly plan: Plan;
+  readonly tally: Tally;
+}
+
+/** Filters whose verdict is a rule of somebody, not a want of places. */
+const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);
+
+/** The error that a decision without a place becomes. */
+export function noPlace(infeasible: Infeasible): LongshoreError {
+  const reason: Reason = ruled.has(infeasible.filter) ? "policy-denied" : "no-place";
+  return new LongshoreError(reason, "plan", infeasible.because);
+}
+
+/** Throws for calls that ended before they began. */
+export function checkFresh(job: Pick<Job, "call">, nowMs: number): void {
+  const { call } = job;
+  if (call.abort.aborted) throw abortError(call.abort, "plan");
+  if (call.deadlineMs <= nowMs) {
+    throw new LongshoreError(
+      "deadline-past",
+      "plan",
+      `the deadline was ${Math.round(nowMs - call.deadlineMs)} ms ago when the call began`,
+    );
+  }
+}
+
+/**
+ * Answers one request: plans, follows the plan, plans anew where more is known (after a head here) or where a plan failed
+ * (from the furthest crossing that is here, without the places that failed). Throws when no place is left, with the error
+ * of the last one.
+ */
+export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
+  const tally = newTally();
+  const { maxPlans = 6 } = loop.parts;
+  checkFresh(job, loop.clock.nowMs());
+  let { held } = job;
+  let exclude: ReadonlySet<EndpointId> = nobody;
+  let broke: LongshoreError | undefined;
+  let sequence = job.sequence;
+  for (;;) {
+    const now: Job = sequence ? { ...job, sequence } : job;
+    const plan = decide(loop, now, held, exclude, broke, tally);
+    const single = onlyHere(loop, plan, job);
+    const end = single
+      ? await runHere(loop, now, held, plan, single, tally)
+      : await race(loop, now, held, plan, tally);
+    noteExtraRuns(loop, plan, tally);
+    if (end.kind === "answered") {
+      loop.upkeep();
+      return { response: end.response, leg: end.leg, plan, tally };
+    }
+    if (tally.plans.length >= maxPlans) {
+      throw end.kind === "failed"
+        ? end.error
+        : new LongshoreError("no-place", "plan", `${tally.plans.length} plans did not lead to an answer`);
+    }
+    ({ held } = end);
+    if (end.kind === "crossing") continue;
+    broke = end.error;
+    exclude = new Set([...exclude, ...end.failed.map((one) => one.endpoint)]);
+    forgetRefused(loop, now, end.failed);
+    if (sequence && lostState(broke)) {
+      // The place is well, but has not this state any more: with a copy it can go on, there or elsewhere.
+      const { resident } = sequence;
+      sequence = { ...sequence, resident: undefined };
+      exclude = new Set([...exclude].filter((id) => id !== resident));
+    }
+  }
+}
+
+const nobody: ReadonlySet<EndpointId> = new Set();
+
+function lostState(error: LongshoreError): boolean {
+  return error.reason === "sequence-unknown" || error.reason === "sequence-step";
+}
+
+/** A plan, made and written down; from the start again when nothing can go on from a later crossing. */
+function decide(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  exclude: ReadonlySet<EndpointId>,
+  broke: LongshoreError | undefined,
+  tally: Tally,
+): Plan {
+  const nowMs = loop.clock.nowMs();
+  let outcome = loop.plan(job, held, exclude, nowMs);
+  if (isInfeasible(outcome) && held.cut !== job.held.cut) {
+    outcome = loop.plan(job, job.held, exclude, nowMs);
+  }
+  if (isInfeasible(outcome)) {
+    // What the last place said is more use than that no other one is left.
+    throw broke ?? noPlace(outcome);
+  }
+  tally.plans.push(outcome);
+  const { call, note } = job;
+  const first = outcome.legs.find((leg) => leg.id === "remote") ?? outcome.legs[0];
+  loop.parts.observer.record({
+    kind: "plan-made",
+    atMs: nowMs,
+    callId: call.id,
+    model: outcome.model,
+    candidates: outcome.candidates,
+    endpoint: first?.endpoint ?? "",
+    cut: first?.segment.from ?? startCut,
+    predictedMs: meanOf(outcome.predicted.completionMs),
+  });
+  note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
+  return outcome;
+}
+
+/** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */
+function onlyHere(loop: Loop, plan: Plan, job: Job): Leg | undefined {
+  const [leg] = plan.legs;
+  if (!leg || leg.endpoint !== loop.local?.info.id || leg.segment.to !== job.to) return undefined;
+  return leg;
+}
+
+/**
+ * The lean path: one leg, here. No race, no guard, no child call; the deadline and the abort of the call still end it at
+ * once, and its slot stays charged when they do.
+ */
+async function runHere(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  plan: Plan,
+  leg: Leg,
+  tally: Tally,
+): Promise<RaceEnd> {
+  const { local, clock, work, parts } = loop;
+  const { call, sequence, note, known } = job;
+  const startedMs = clock.nowMs();
+  const run = work.begin(meanOf(leg.predicted.completionMs), startedMs);
+  const about = { callId: call.id, leg: leg.id, endpoint: leg.endpoint };
+  parts.observer.record({ kind: "leg-started", atMs: startedMs, trigger: "begin", ...about });
+  note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
+  try {
+    const response = await inTime(
+      loop,
+      job,
+      local?.infer(
+        {
+          segment: leg.segment,
+          inputs: held.tensors,
+          codecs: leg.codecs,
+          ...sequencePosition(sequence, leg, local.info.state),
+        },
+        call,
+      ),
+    );
+    run.ended();
+    const nowMs = clock.nowMs();
+    tally.accounts.push(response.account);
+    tallyLocal(loop, tally, response.account);
+    learnLocal(known, leg, response.account, held.features, nowMs);
+    parts.observer.record({
+      kind: "leg-ended",
+      atMs: nowMs,
+      tookMs: nowMs - startedMs,
+      outcome: "won",
+      ...about,
+    });
+    note?.({ kind: "answered", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
+    return { kind: "answered", leg, response };
+  } catch (thrown) {
+    const error = LongshoreError.from(thrown, "execute", `running ${plan.model} here`);
+    const nowMs = clock.nowMs();
+    parts.observer.record({
+      kind: "leg-ended",
+      atMs: nowMs,
+      tookMs: nowMs - startedMs,
+      outcome: error.reason,
+      ...about,
+    });
+    if (call.abort.aborted || nowMs >= call.deadlineMs) throw error;
+    run.ended();
+    tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${error.reason}: ${error.message}` });
+    note?.({ kind: "failed", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
+    if (error.reason === "invalid-input" || error.reason === "invalid-media") throw error;
+    return { kind: "failed", error, failed: [{ endpoint: leg.endpoint, error }], held };
+  }
+}
+
+/** The answer, unless the call ends first. */
+function inTime(
+  loop: Loop,
+  { call }: Job,
+  answer: Promise<InferenceResponse> | undefined,
+): Promise<InferenceResponse> {
+  if (!answer) return Promise.reject(new LongshoreError("no-place", "plan", "nothing runs models here"));
+  const { abort, deadlineMs } = call;
+  return new Promise((resolve, reject) => {
+    const aborted = (): void => {
+      timer?.[Symbol.dispose]();
+      reject(abortError(abort, "execute"));
+    };
+    const timer =
+      deadlineMs < Infinity
+        ? loop.clock.timer(deadlineMs - loop.clock.nowMs(), () => {
+            abort.removeEventListener("abort", aborted);
+            reject(new LongshoreError("deadline-exceeded", "execute", "no answer came before the deadline"));
+          })
+        : undefined;
+    abort.addEventListener("abort", aborted, { once: true });
+    const done = (): void => {
+      timer?.[Symbol.dispose]();
+      abort.removeEventListener("abort", aborted);
+    };
+    answer.then(
+      (response) => {
+        done();
+        resolve(response);
+      },
+      (thrown: unknown) => {
+        done();
+        reject(thrown as Error);
+      },
+    );
+  });
+}
+
+/** The hedge budget of a place learns from every request that could have run twice. */
+function noteExtraRuns(loop: Loop, plan: Plan, tally: Tally): void {
+  for (const leg of plan.legs) {
+    for (const trigger of leg.starts) {
+      if (trigger.on !== "late") continue;
+      const watched = plan.legs.find((one) => one.id === trigger.leg);
+      const place = watched ? loop.places.all.get(watched.endpoint) : undefined;
+      place?.budget.note({ extraRun: tally.extraRun, late: false });
+    }
+  }
+  tally.extraRun = false;
+}
+
+const refusals: ReadonlySet<Reason> = new Set([
+  "unknown-model",
+  "unknown-version",
+  "unknown-variant",
+  "unknown-cut",
+  "unsupported",
+  "not-permitted",
+]);
+
+/** Places that do not serve what they offered are not asked for it again until they offer it anew. */
+function forgetRefused(
+  loop: Loop,
+  job: Job,
+  failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[],
+): void {
+  const { name, version } = job.known.description;
+  for (const { endpoint, error } of failed) {
+    if (!refusals.has(error.reason)) continue;
+    loop.knowledge.refused(name, undefined, endpoint);
+    loop.knowledge.refused(name, version, endpoint);
+  }
+}

@@ -1,0 +1,40 @@
+import type { Account } from "../endpoint/index.ts";
+import type { Plan } from "../plan/index.ts";
+
+/** A leg that ran, or began to, in vain. */
+export interface LostLeg {
+  readonly leg: string;
+  readonly endpoint: string;
+  readonly why: string;
+}
+
+/** What a request used so far, whichever plan and leg used it. */
+export interface Tally {
+  readonly plans: Plan[];
+  /** Accounts of the legs that contributed. */
+  readonly accounts: Account[];
+  readonly lostLegs: LostLeg[];
+  sentBytes: number;
+  receivedBytes: number;
+  /** Of this device. */
+  millijoules: number;
+  measured: boolean;
+  costMicros: number;
+  /** A second run was started because the first was late, or raced. */
+  extraRun: boolean;
+}
+
+/** Nothing used yet. */
+export function newTally(): Tally {
+  return {
+    plans: [],
+    accounts: [],
+    lostLegs: [],
+    sentBytes: 0,
+    receivedBytes: 0,
+    millijoules: 0,
+    measured: true,
+    costMicros: 0,
+    extraRun: false,
+  };
+}
