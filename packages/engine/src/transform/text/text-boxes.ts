@@ -38,7 +38,9 @@ function boxOf(
   const score = meanInside(map, height, width, cornersOf(rectangle));
   if (score < p.minScore) return undefined;
   const perimeter = 2 * (rectangle.width + rectangle.height);
-  const wider = grown(rectangle, (rectangle.width * rectangle.height * p.unclipRatio) / perimeter);
+  const area = rectangle.width * rectangle.height;
+  // a single pixel has neither area nor perimeter
+  const wider = grown(rectangle, perimeter === 0 ? 0 : (area * p.unclipRatio) / perimeter);
   if (Math.min(wider.width, wider.height) < p.minSide + 2) return undefined;
   return { box: cornersOf(wider), score };
 }
