@@ -2,9 +2,10 @@ import type { Pixels } from "../pixels.ts";
 
 /**
  * Resizing, our own so that it is the same everywhere: doubles with +, - and * only, which every engine rounds alike.
- * Both methods are separable: a row of the source is resampled across once, and rows are then mixed downwards. Two
- * resampled rows are kept, which is enough because neighbouring output rows share at most the last row they read
- * (area) or the last two (bilinear).
+ * Both methods are separable, and their order is chosen for speed. Bilinear reads two source rows for an output row and
+ * may skip most of a wide row, so rows are resampled across first; two are kept, since neighbouring output rows share at
+ * most two. Area reads every pixel, so rows are mixed downwards first, in long plain loops, and the one mixed row is
+ * resampled across.
  */
 export type ResizeMethod = "bilinear" | "area";
 
@@ -60,15 +61,19 @@ function taps(from: number, to: number, method: ResizeMethod): Taps {
   return method === "area" && from > to ? areaTaps(from, to) : bilinearTaps(from, to);
 }
 
-function acrossThree(source: Uint8Array, offset: number, across: Taps, row: Float64Array): void {
+function acrossThree(
+  source: Uint8Array | Float64Array,
+  offset: number,
+  across: Taps,
+  row: Float64Array,
+): void {
   const { first, count, weights, most } = across;
   for (let x = 0, out = 0; x < first.length; x++, out += 3) {
     let at = offset + (first[x] as number) * 3;
-    const taps = count[x] as number;
     let red = 0;
     let green = 0;
     let blue = 0;
-    for (let tap = 0, k = x * most; tap < taps; tap++, k++, at += 3) {
+    for (let k = x * most, end = k + (count[x] as number); k < end; k++, at += 3) {
       const weight = weights[k] as number;
       red += weight * (source[at] as number);
       green += weight * (source[at + 1] as number);
@@ -81,7 +86,7 @@ function acrossThree(source: Uint8Array, offset: number, across: Taps, row: Floa
 }
 
 function acrossAny(
-  source: Uint8Array,
+  source: Uint8Array | Float64Array,
   offset: number,
   channels: number,
   across: Taps,
@@ -100,6 +105,90 @@ function acrossAny(
   }
 }
 
+/** A row resampled across; the channels of colour images are written out, because that doubles the speed. */
+function resampledAcross(
+  source: Uint8Array | Float64Array,
+  offset: number,
+  channels: number,
+  across: Taps,
+  row: Float64Array,
+): void {
+  if (channels === 3) acrossThree(source, offset, across, row);
+  else acrossAny(source, offset, channels, across, row);
+}
+
+function rounded(row: Float64Array, out: Uint8Array, base: number): void {
+  for (let x = 0; x < row.length; x++) out[base + x] = ((row[x] as number) + 0.5) | 0;
+}
+
+/** Output rows by mixing two rows that were resampled across. */
+function acrossFirst(source: Pixels, across: Taps, down: Taps, out: Uint8Array): void {
+  const { channels, data } = source;
+  const rowLength = across.first.length * channels;
+  const rows = [new Float64Array(rowLength), new Float64Array(rowLength)] as const;
+  const held = [-1, -1];
+  const rowAt = (y: number): Float64Array => {
+    const slot = (y & 1) as 0 | 1;
+    if (held[slot] !== y) {
+      resampledAcross(data, y * source.width * channels, channels, across, rows[slot]);
+      held[slot] = y;
+    }
+    return rows[slot];
+  };
+  for (let y = 0; y < down.first.length; y++) {
+    const top = down.first[y] as number;
+    const base = y * rowLength;
+    if (down.count[y] === 1) {
+      rounded(rowAt(top), out, base);
+      continue;
+    }
+    const [upper, lower] = [rowAt(top), rowAt(top + 1)];
+    const a = down.weights[y * down.most] as number;
+    const b = down.weights[y * down.most + 1] as number;
+    for (let x = 0; x < rowLength; x++) {
+      out[base + x] = (a * (upper[x] as number) + b * (lower[x] as number) + 0.5) | 0;
+    }
+  }
+}
+
+/** Adds weighted source rows into `mixed`; three at a time where there are so many, which saves passes over it. */
+function mixDown(source: Pixels, down: Taps, y: number, mixed: Float64Array): void {
+  const { data } = source;
+  const stride = mixed.length;
+  const count = down.count[y] as number;
+  const weight = (tap: number): number => down.weights[y * down.most + tap] as number;
+  let at = (down.first[y] as number) * stride;
+  let tap = 0;
+  mixed.fill(0);
+  for (; tap + 3 <= count; tap += 3, at += 3 * stride) {
+    const [a, b, c] = [weight(tap), weight(tap + 1), weight(tap + 2)];
+    const second = at + stride;
+    const third = second + stride;
+    for (let x = 0; x < stride; x++) {
+      mixed[x] =
+        (mixed[x] as number) +
+        a * (data[at + x] as number) +
+        b * (data[second + x] as number) +
+        c * (data[third + x] as number);
+    }
+  }
+  for (; tap < count; tap++, at += stride) {
+    const a = weight(tap);
+    for (let x = 0; x < stride; x++) mixed[x] = (mixed[x] as number) + a * (data[at + x] as number);
+  }
+}
+
+/** Output rows by resampling one mixed row across. */
+function downFirst(source: Pixels, across: Taps, down: Taps, out: Uint8Array): void {
+  const mixed = new Float64Array(source.width * source.channels);
+  const row = new Float64Array(across.first.length * source.channels);
+  for (let y = 0; y < down.first.length; y++) {
+    mixDown(source, down, y, mixed);
+    resampledAcross(mixed, 0, source.channels, across, row);
+    rounded(row, out, y * row.length);
+  }
+}
+
 /**
  * Resizes to the given size, both at least 1. An axis that grows is always bilinear. The same size gives a copy.
  * Typed-array reads are in bounds by construction of the taps.
@@ -109,46 +198,9 @@ export function resizePixels(source: Pixels, height: number, width: number, meth
   if (height === source.height && width === source.width) return { ...source, data: new Uint8Array(data) };
   const across = taps(source.width, width, method);
   const down = taps(source.height, height, method);
-  const stride = source.width * channels;
-  const rowLength = width * channels;
-  const rows = [new Float64Array(rowLength), new Float64Array(rowLength)] as const;
-  const held = [-1, -1];
-  const rowAt = (y: number): Float64Array => {
-    const slot = y & 1;
-    const row = rows[slot as 0 | 1];
-    if (held[slot] !== y) {
-      if (channels === 3) acrossThree(data, y * stride, across, row);
-      else acrossAny(data, y * stride, channels, across, row);
-      held[slot] = y;
-    }
-    return row;
-  };
-  const out = new Uint8Array(height * rowLength);
-  const mixed = new Float64Array(rowLength);
-  for (let y = 0; y < height; y++) {
-    const top = down.first[y] as number;
-    const count = down.count[y] as number;
-    const base = y * rowLength;
-    if (count === 1) {
-      const row = rowAt(top);
-      for (let x = 0; x < rowLength; x++) out[base + x] = ((row[x] as number) + 0.5) | 0;
-    } else if (count === 2) {
-      const [upper, lower] = [rowAt(top), rowAt(top + 1)];
-      const a = down.weights[y * down.most] as number;
-      const b = down.weights[y * down.most + 1] as number;
-      for (let x = 0; x < rowLength; x++) {
-        out[base + x] = (a * (upper[x] as number) + b * (lower[x] as number) + 0.5) | 0;
-      }
-    } else {
-      mixed.fill(0.5);
-      for (let tap = 0; tap < count; tap++) {
-        const row = rowAt(top + tap);
-        const weight = down.weights[y * down.most + tap] as number;
-        for (let x = 0; x < rowLength; x++) mixed[x] = (mixed[x] as number) + weight * (row[x] as number);
-      }
-      for (let x = 0; x < rowLength; x++) out[base + x] = (mixed[x] as number) | 0;
-    }
-  }
+  const out = new Uint8Array(height * width * channels);
+  if (method === "area") downFirst(source, across, down, out);
+  else acrossFirst(source, across, down, out);
   return { height, width, channels, data: out };
 }
 
