@@ -12,7 +12,7 @@ export interface LoadReading {
 
 /** Measures from its making until it is disposed. */
 export interface LoadMeter extends Disposable {
-  /** Since the last `read`. */
+  /** Since the last `read`; of delays, since the event loop next came to its timers. */
   read(): LoadReading;
 }
 

@@ -48,7 +48,7 @@ function movable(tensor: Tensor): boolean {
 }
 
 /** Inputs ready to send. */
-export interface PackedFeeds {
+interface PackedFeeds {
   readonly message: RunMessage | AgainMessage;
   readonly transfer: readonly ArrayBuffer[];
 }

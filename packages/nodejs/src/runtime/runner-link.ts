@@ -17,7 +17,7 @@ export interface RunnerLink {
 }
 
 /** What a link tells. `ended` comes at most once, and never after `end` was called. */
-export interface LinkEvents {
+interface LinkEvents {
   received(message: FromRunner): void;
   ended(why: LongshoreError): void;
 }

@@ -53,7 +53,7 @@ export interface AgainMessage {
 }
 
 /** Free the session. */
-export interface ReleaseMessage {
+interface ReleaseMessage {
   readonly kind: "release";
 }
 
@@ -76,7 +76,7 @@ export interface LoadedMessage {
 }
 
 /** A part of the shared page. */
-export interface PagePart {
+interface PagePart {
   readonly offset: number;
   readonly byteLength: number;
 }
@@ -90,19 +90,19 @@ export interface OutputMessage {
 }
 
 /** A run is done. */
-export interface OutputsMessage {
+interface OutputsMessage {
   readonly kind: "outputs";
   readonly outputs: readonly OutputMessage[];
   readonly buffer?: ArrayBuffer;
 }
 
 /** A run is done, and its outputs lie in the page where those of the run before lay, with the same types and shapes. */
-export interface SameOutputsMessage {
+interface SameOutputsMessage {
   readonly kind: "same-outputs";
 }
 
 /** Loading or a run failed; the runner can go on. `detail` is the runtime's own text without paths. */
-export interface FailedMessage {
+interface FailedMessage {
   readonly kind: "failed";
   readonly reason: Reason;
   readonly detail: string;
@@ -110,7 +110,7 @@ export interface FailedMessage {
 }
 
 /** The session is freed. */
-export interface ReleasedMessage {
+interface ReleasedMessage {
   readonly kind: "released";
 }
 

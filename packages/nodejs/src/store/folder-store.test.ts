@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -60,9 +61,16 @@ describe("folderStore", () => {
     expect(await folderStore(join(root, "not-there")).list("")).toBeUndefined();
   });
 
-  it("does not open pipes, which would never end", async () => {
-    execFileSync("mkfifo", [join(root, "vad", "pipe")]);
-    expect(await folderStore(root).read("vad/pipe")).toBeUndefined();
+  it("does not wait at pipes and sockets, which are no files", async () => {
+    const store = folderStore(join(outside, "odd"));
+    mkdirSync(join(outside, "odd"));
+    execFileSync("sh", ["-c", 'mkfifo "$0"', join(outside, "odd", "pipe")]);
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(join(outside, "odd", "socket"), resolve));
+    expect(await store.read("pipe")).toBeUndefined();
+    expect(await store.read("socket")).toBeUndefined();
+    expect(await store.list("")).toEqual([]);
+    server.close();
   });
 
   it.each([

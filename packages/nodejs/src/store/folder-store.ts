@@ -94,7 +94,8 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
       // The real path has no links left, so one that appears between the check and this is not followed.
       const file = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
         (thrown: unknown) => {
-          if (isAbsent(thrown)) return undefined;
+          // Sockets cannot even be opened.
+          if (isAbsent(thrown) || (thrown as NodeJS.ErrnoException).code === "ENXIO") return undefined;
           throw thrown;
         },
       );
