@@ -277,7 +277,7 @@ describe("createOffloader", () => {
     expect(answerOf(many.outputs)).toBe(answerTo(image(60)));
     const other = world({ edgeMbit: 1, cloudMbit: 0.2, deviceSpeed: 0.5 });
     const none = await other.clock.runUntil(other.offloader.infer("marks", { image: image(0) }));
-    expect(none.where).toBe("device");
+    expect(none.plans.map((plan) => plan.from)).toEqual(["start", "find"]);
     expect(answerOf(none.outputs)).toBe(0);
   });
 

@@ -49,6 +49,8 @@ export interface BackUp {
   readonly from: number;
   readonly takes: "head" | "request";
   readonly values: Float64Array;
+  /** What runs here before it can start; undefined when it can start at once. */
+  readonly head: Float64Array | undefined;
   readonly deviceMillijoules: number;
   readonly costMicros: number;
 }
@@ -162,7 +164,7 @@ export function remoteFinalists(
     const price = view.endpoints.extraRunPrice[model.routes.endpoint[route] ?? 0] ?? Infinity;
     const guarded =
       backUp && backUpAffordable(request, priced, backUp)
-        ? guardedValues(priced.values, backUp.values, price, view)
+        ? guardedValues(priced.values, backUp.head, backUp.values, price, view.atMs)
         : { afterMs: Infinity, values: priced.values };
     const score = request.limits.objective === "latency" ? judge(guarded.values, reading) : priced.score;
     finalists.push({ priced, backUp, guarded, score });
@@ -192,11 +194,15 @@ function backUpFor(view: View, priced: Priced, locals: readonly LocalCandidate[]
     const { choice } = same;
     const values = localValues(choice.bucket, group.from, choice.to, choice.slowness, device.queueMs);
     const runMs = meanValue(values) - device.queueMs;
+    const hasHead = group.from > choice.from;
     return {
       choice,
       from: group.from,
-      takes: group.from > choice.from ? "head" : "request",
+      takes: hasHead ? "head" : "request",
       values,
+      head: hasHead
+        ? localValues(choice.bucket, choice.from, group.from, choice.slowness, device.queueMs)
+        : undefined,
       deviceMillijoules: runMs * device.activeWatts,
       costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
     };
@@ -211,6 +217,7 @@ function backUpFor(view: View, priced: Priced, locals: readonly LocalCandidate[]
     from: best.choice.from,
     takes: "request",
     values: best.values,
+    head: undefined,
     deviceMillijoules: best.deviceMillijoules,
     costMicros: best.costMicros,
   };

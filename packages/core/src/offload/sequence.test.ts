@@ -1,0 +1,236 @@
+import { type ManualClock, manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { type Call, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
+import { certain } from "../estimate/index.ts";
+import type { ModelDescription } from "../model/index.ts";
+import { tablePolicy } from "../plan/index.ts";
+import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
+import { createOffloader } from "./create-offloader.ts";
+import { offloadEndpoint } from "./offload-endpoint.ts";
+
+/** A running total: each step adds its input to the state. A wrong state or a step taken twice gives a wrong total. */
+const description: ModelDescription = {
+  name: "total",
+  version: "1",
+  digest: `sha256:${"2".repeat(64)}`,
+  inputs: [{ name: "x", datatype: "FP32", shape: [1] }],
+  outputs: [{ name: "total", datatype: "FP32", shape: [1] }],
+  variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+  batching: { maxBatchSize: 0 },
+  instances: [],
+  labels: {},
+  trusted: true,
+  sequence: {
+    maxIdleMs: 60_000,
+    states: [{ input: "s", output: "sN", datatype: "FP32", shape: [1] }],
+  },
+};
+
+interface Counter extends Endpoint {
+  /** Steps that it ran, by sequence. */
+  readonly steps: number[];
+  fault: "none" | "down" | "answer-lost" | "forgets";
+  readonly carried: number[];
+}
+
+function counter(info: EndpointInfo, runMs: number): Counter {
+  const sums = new Map<string, { sum: number; step: number }>();
+  const made: Counter = {
+    info,
+    steps: [],
+    carried: [],
+    fault: "none",
+    describe: () => Promise.resolve({ description }),
+    offers: () =>
+      Promise.resolve<readonly Offer[]>([
+        {
+          segment: {
+            model: "total",
+            version: "1",
+            digest: description.digest,
+            variant: "base",
+            from: "start",
+            to: "end",
+          },
+          path: [info.id],
+          zones: [info.zone],
+          trust: info.trust,
+          completionMs: certain(runMs),
+          queueMs: 0,
+          energyMillijoules: 0,
+          costMicros: 0,
+          agreementRatio: 1,
+          upTo: { bytes: Infinity },
+          codecs: [],
+          expiresAtMs: Infinity,
+          origin: "promised",
+        },
+      ]),
+    async infer(request: InferenceRequest, _call: Call) {
+      const { sequence } = request;
+      if (!sequence) throw new Error("a step of a sequence was expected");
+      if (made.fault === "down") throw new LongshoreError("unreachable", "transport", `${info.id} is down`);
+      if (made.fault === "forgets") sums.delete(sequence.id);
+      const brought = sequence.state?.get("s");
+      if (brought) made.carried.push(sequence.step);
+      const mine = sums.get(sequence.id);
+      if (!brought && sequence.step > 0 && !mine) {
+        throw new LongshoreError("sequence-unknown", "execute", "no such sequence here");
+      }
+      if (!brought && sequence.step > 0 && mine?.step !== sequence.step - 1) {
+        throw new LongshoreError(
+          "sequence-step",
+          "execute",
+          `step ${sequence.step} does not follow ${mine?.step}`,
+        );
+      }
+      const before = brought ? float32View(brought)[0]! : (mine?.sum ?? 0);
+      const x = request.inputs.get("x");
+      if (!x || "read" in x) throw new Error("x was expected");
+      const sum = before + float32View(x)[0]!;
+      sums.set(sequence.id, { sum, step: sequence.step });
+      made.steps.push(sequence.step);
+      if (made.fault === "answer-lost")
+        throw new LongshoreError("no-answer", "transport", `${info.id} broke off`);
+      const state: Tensors = tensorsOf(float32Tensor("s", [1], Float32Array.of(sum)));
+      return {
+        outputs: tensorsOf(float32Tensor("total", [1], Float32Array.of(sum))),
+        ...(sequence.wantState ? { state } : {}),
+        account: {
+          endpoint: info.id,
+          zone: info.zone,
+          segment: request.segment,
+          stages: [{ stage: "run", name: "total", tookMs: runMs }],
+          sentBytes: 0,
+          receivedBytes: 0,
+          energy: { millijoules: 0, label: "estimated" },
+          costMicros: 0,
+          forwarded: [],
+        },
+        load: { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 },
+      };
+    },
+    close: () => Promise.resolve(),
+  };
+  return made;
+}
+
+const info = (id: string, state: EndpointInfo["state"], zone = "eu"): EndpointInfo => ({
+  id,
+  tier: id === "device" ? "device" : "edge",
+  zone,
+  trust: "operated",
+  codecs: [],
+  state,
+  offers: true,
+  rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+});
+
+const policy = tablePolicy({ internal: { leastTrust: "none" } });
+
+function parts(clock: ManualClock) {
+  return { policy, clock, random: seededRandom(3), observer: silentObserver, links: () => undefined };
+}
+
+const one = { x: Float32Array.of(1) };
+const total = (outputs: Tensors): number => float32View(outputs.get("total")!)[0]!;
+
+describe("sequences", () => {
+  it("keep their state where they run, and take it along when that place is gone", async () => {
+    const clock = manualClock();
+    const edge = counter(info("edge", "movable"), 1);
+    const device = counter(info("device", "movable", "device"), 20);
+    const offloader = createOffloader({ ...parts(clock), local: device, endpoints: [edge] });
+    const sequence = offloader.sequence("total");
+    const places: string[] = [];
+    for (let step = 0; step < 9; step++) {
+      if (step === 4) edge.fault = "down";
+      const result = await clock.finish(sequence.next(one));
+      places.push(result.where);
+      expect(total(result.outputs)).toBe(step + 1);
+    }
+    expect(places.slice(0, 4)).toEqual(["edge", "edge", "edge", "edge"]);
+    expect(places.slice(4)).toEqual(["device", "device", "device", "device", "device"]);
+    // Only the move carried the state; afterwards it was there.
+    expect(device.carried).toEqual([4]);
+    expect(edge.carried).toEqual([]);
+    await sequence[Symbol.asyncDispose]();
+    await expect(sequence.next(one)).rejects.toMatchObject({ reason: "sequence-unknown" });
+  });
+
+  it("never step twice: a step whose answer was lost is repeated elsewhere from the state before it", async () => {
+    const clock = manualClock();
+    const edge = counter(info("edge", "movable"), 1);
+    const device = counter(info("device", "movable", "device"), 20);
+    const offloader = createOffloader({ ...parts(clock), local: device, endpoints: [edge] });
+    const sequence = offloader.sequence("total");
+    for (let step = 0; step < 6; step++) {
+      edge.fault = step === 3 ? "answer-lost" : "none";
+      const result = await clock.finish(sequence.next(one));
+      expect(total(result.outputs)).toBe(step + 1);
+      if (step === 3) expect(result.where).toBe("device");
+    }
+    expect(edge.steps.filter((step) => step === 3)).toEqual([3]);
+    expect(device.carried).toContain(3);
+  });
+
+  it("bring their copy back when the place has forgotten them", async () => {
+    const clock = manualClock();
+    const edge = counter(info("edge", "movable"), 1);
+    const stateless = counter(info("stateless", "none"), 1);
+    const offloader = createOffloader({ ...parts(clock), endpoints: [edge, stateless] });
+    const sequence = offloader.sequence("total");
+    for (let step = 0; step < 4; step++) {
+      if (step === 2) edge.fault = "forgets";
+      const result = await clock.finish(sequence.next(one));
+      expect(total(result.outputs)).toBe(step + 1);
+    }
+    expect(edge.carried).toEqual([2, 3]);
+  });
+
+  it("are pinned to a place that lets no state go, and say so when it is lost", async () => {
+    const clock = manualClock();
+    const triton = counter(info("triton", "resident"), 1);
+    const device = counter(info("device", "movable", "device"), 20);
+    const offloader = createOffloader({ ...parts(clock), local: device, endpoints: [triton] });
+    const sequence = offloader.sequence("total");
+    const first = await clock.finish(sequence.next(one));
+    expect(first.where).toBe("triton");
+    expect((await clock.finish(sequence.next(one))).where).toBe("triton");
+    triton.fault = "down";
+    await expect(clock.finish(sequence.next(one))).rejects.toMatchObject({ reason: "unreachable" });
+    await expect(clock.finish(sequence.next(one))).rejects.toMatchObject({ reason: "no-place" });
+  });
+
+  it("refuse to run at places that keep no state", async () => {
+    const clock = manualClock();
+    const stateless = counter(info("stateless", "none"), 1);
+    const offloader = createOffloader({ ...parts(clock), endpoints: [stateless] });
+    await expect(clock.finish(offloader.sequence("total").next(one))).rejects.toMatchObject({
+      reason: "no-place",
+      message: expect.stringContaining("state") as string,
+    });
+  });
+
+  it("stay with their place behind a gateway", async () => {
+    const clock = manualClock();
+    const a = counter(info("a", "resident"), 1);
+    const b = counter(info("b", "resident"), 1);
+    const gateway = offloadEndpoint({
+      ...parts(clock),
+      info: info("gateway", "resident"),
+      endpoints: [a, b],
+    });
+    const offloader = createOffloader({ ...parts(clock), endpoints: [gateway] });
+    for (let round = 0; round < 4; round++) {
+      const sequence = offloader.sequence("total");
+      for (let step = 0; step < 4; step++) {
+        const result = await clock.finish(sequence.next(one));
+        expect(total(result.outputs)).toBe(step + 1);
+        expect(result.where).toBe("gateway");
+      }
+    }
+    expect(a.steps.length + b.steps.length).toBe(16);
+  });
+});
