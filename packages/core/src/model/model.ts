@@ -26,7 +26,10 @@ export interface Step {
     | { readonly transform: string; readonly parameters: Json };
   /** Port of the step to where its value comes from: `<step>.<output>` or the name of a pipeline input. */
   readonly inputs: Readonly<Record<string, string>>;
-  /** A ragged (or batched) value named among the inputs: the step runs once for each of its elements. */
+  /**
+   * A ragged (or batched) value: the step runs once for each of its elements. Other inputs that are ragged were collected over
+   * the same elements and are taken apart with it; all others go to each run whole.
+   */
   readonly forEach?: string;
   /** The operator approved that what leaves this step no longer reveals its input: it carries this class instead. */
   readonly declassifiesTo?: DataClass;

@@ -3,9 +3,10 @@ import * as v from "valibot";
 import { flag, maxSide, parseParameters, real, whole } from "../parameters.ts";
 import { type Pixels, pixelsAt, pixelsTensor } from "../pixels.ts";
 import { floatsAt, inputError, specAt } from "../ports.ts";
+import { distance, type Point, type Quadrilateral } from "../../geometry/index.ts";
 import { defineTransform } from "../define.ts";
 import type { Transform } from "../transform.ts";
-import { distance, type Point, type Quadrilateral, quarterTurned, rectified } from "./perspective.ts";
+import { quarterTurned, rectified } from "./perspective.ts";
 import { methodFor, resizePixels } from "./resample.ts";
 
 const name = "crop-image";

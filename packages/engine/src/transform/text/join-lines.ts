@@ -1,11 +1,10 @@
 import { bytesTensor, tensorsOf } from "@longshore/core";
 import * as v from "valibot";
 import { defineTransform } from "../define.ts";
-import type { Point, Quadrilateral } from "../image/perspective.ts";
+import { type Point, type Quadrilateral, readingLines } from "../../geometry/index.ts";
 import { parseParameters, real } from "../parameters.ts";
 import { floatsAt, inputError, textsAt } from "../ports.ts";
 import type { Transform } from "../transform.ts";
-import { readingLines } from "./reading-order.ts";
 
 const name = "join-lines";
 

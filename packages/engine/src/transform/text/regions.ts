@@ -1,4 +1,4 @@
-import type { Point } from "../image/perspective.ts";
+import type { Point } from "../../geometry/index.ts";
 
 /**
  * Connected regions of a binary map, 8 neighbours. Works on runs of set pixels and joins those that touch across rows

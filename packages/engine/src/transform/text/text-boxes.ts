@@ -1,12 +1,17 @@
 import { float32Tensor, tensorsOf } from "@longshore/core";
 import * as v from "valibot";
 import { defineTransform } from "../define.ts";
-import type { Point, Quadrilateral } from "../image/perspective.ts";
+import {
+  cornersOf,
+  grown,
+  type Point,
+  type Quadrilateral,
+  readingLines,
+  smallestRectangle,
+} from "../../geometry/index.ts";
 import { parseParameters, real, whole } from "../parameters.ts";
 import { floatsAt, inputError } from "../ports.ts";
 import type { Transform } from "../transform.ts";
-import { readingLines } from "./reading-order.ts";
-import { cornersOf, grown, smallestRectangle } from "./rectangle.ts";
 import { meanInside, regions } from "./regions.ts";
 
 const name = "text-boxes";

@@ -1,4 +1,4 @@
-import type { Quadrilateral } from "../image/perspective.ts";
+import type { Quadrilateral } from "./point.ts";
 
 /** Where a box stands: its middle and its height. */
 interface Place {

@@ -1,4 +1,4 @@
-import { distance, type Point, type Quadrilateral } from "../image/perspective.ts";
+import { distance, type Point, type Quadrilateral } from "./point.ts";
 
 /** A rectangle that may be turned: its centre, the unit vector along its width, and its sides. */
 export interface Rectangle {
