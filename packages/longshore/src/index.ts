@@ -1,1 +1,34 @@
-export {};
+/**
+ * Inference offloading for Node.js: one call decides for every request where a machine-learning inference runs - here, on
+ * an edge server, in a cloud, or split between them - and runs it there.
+ *
+ * @module
+ */
+export {
+  type Availability,
+  type Infeasible,
+  type Inputs,
+  isInfeasible,
+  type Limits,
+  LongshoreError,
+  type OffloadDefaults,
+  type Offloader,
+  type Plan,
+  type Policy,
+  type Reason,
+  type Result,
+  type Sequence,
+  standardPolicy,
+  tablePolicy,
+  type Tensor,
+  type Tensors,
+  float32Tensor,
+  float32View,
+  tensorOf,
+  textElements,
+} from "@longshore/core";
+export type { ServerOptions } from "./compose/dial.ts";
+export type { RuntimeName } from "./compose/open-engine.ts";
+export { openModel, type OpenedModel } from "./compose/open-model.ts";
+export { openOffloader, type OpenOptions } from "./compose/open-offloader.ts";
+export { type RunningServer, serve, type ServeOptions } from "./compose/serve.ts";

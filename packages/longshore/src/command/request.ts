@@ -68,7 +68,6 @@ export async function prepareRequest(
       ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])
       : await readInputs(options.input, description.inputs, platformTransforms(), preparation(options));
     if (guessed) io.note("inputs: seeded random numbers that the model accepts; they say nothing about accuracy");
-    if (options.at.length > 0) await place.offloader.meet(opened.model);
     return { offloader: place.offloader, description, model: opened.model, inputs, limits: limitsOf(options, io), close: () => place.close() };
   } catch (error) {
     await place.close();

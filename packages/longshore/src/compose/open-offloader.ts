@@ -1,0 +1,145 @@
+import {
+  type Clock,
+  createOffloader,
+  type DeviceParts,
+  type Endpoint,
+  type EndpointInfo,
+  linkBelief,
+  type LinkLearner,
+  linkModel,
+  type Observer,
+  offloadEndpoint,
+  type OffloadDefaults,
+  type Offloader,
+  type Policy,
+  type Random,
+  silentObserver,
+  standardPolicy,
+} from "@longshore/core";
+import type { Engine, ModelStore } from "@longshore/engine";
+import { memoryBytes, systemClock, systemRandom } from "@longshore/nodejs";
+import { dial, serverInfo, type ServerOptions } from "./dial.ts";
+import { openEngine, type RuntimeName } from "./open-engine.ts";
+import { openModel } from "./open-model.ts";
+
+/** What an app says when it opens an offloader. Everything is optional, but one of `repository` and `servers` is needed. */
+export interface OpenOptions {
+  /** Models that this device can run: a repository, a model folder, an .onnx file, or a sample's name. */
+  readonly repository?: string;
+  /** Servers to consider. */
+  readonly servers?: readonly (string | ServerOptions)[];
+  /** Runtime of this device. Default `onnxruntime`. */
+  readonly runtime?: RuntimeName;
+  /** Rules and limits of calls that name none. */
+  readonly defaults?: OffloadDefaults;
+  /** Where each data class may go. Default `standardPolicy()`. */
+  readonly policy?: Policy;
+  /** What this device draws and holds. */
+  readonly device?: DeviceParts;
+  readonly observer?: Observer;
+}
+
+/** The same with a store that is already open, for the command, the demonstration and tests. */
+export interface LocalOptions extends Omit<OpenOptions, "repository"> {
+  readonly store?: ModelStore;
+  /** Loaded copies of each model here; default 1. */
+  readonly workers?: number;
+  readonly id?: string;
+}
+
+/** An offloader with the engine of this device. */
+export interface OpenedOffloader {
+  readonly offloader: Offloader;
+  readonly engine: Engine;
+  close(): Promise<void>;
+}
+
+interface Dialled {
+  readonly endpoints: readonly Endpoint[];
+  readonly links: ReadonlyMap<string, LinkLearner>;
+}
+
+/** Dials servers, each with a belief about the link to it. The tables of the belief are shared. */
+function dialAll(
+  servers: readonly (string | ServerOptions)[],
+  parts: { readonly clock: Clock; readonly random: Random; readonly observer: Observer },
+): Dialled {
+  const model = servers.length > 0 ? linkModel() : undefined;
+  const links = new Map<string, LinkLearner>();
+  const endpoints = servers.map((server) => {
+    const info: EndpointInfo = serverInfo(server);
+    const link = linkBelief(model ? { model } : {});
+    links.set(info.id, link);
+    const json = typeof server !== "string" && server.kind === "json";
+    return dial(info, { ...parts, link, ...(json ? { wire: "json" as const } : {}) });
+  });
+  return { endpoints, links };
+}
+
+/** Opens the engine of this device and an offloader over it and the servers. */
+export function openLocal(options: LocalOptions): OpenedOffloader {
+  const clock = systemClock();
+  const random = systemRandom();
+  const observer = options.observer ?? silentObserver;
+  const store: ModelStore = options.store ?? { list: async () => [], read: async () => undefined };
+  const { engine, close } = openEngine({
+    store,
+    clock,
+    observer,
+    ...(options.id === undefined ? {} : { id: options.id }),
+    ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    ...(options.workers === undefined ? {} : { workers: options.workers }),
+  });
+  const { endpoints, links } = dialAll(options.servers ?? [], { clock, random, observer });
+  const offloader = createOffloader({
+    local: engine,
+    endpoints,
+    policy: options.policy ?? standardPolicy(),
+    clock,
+    random,
+    observer,
+    links: (id) => links.get(id),
+    device: { memoryBytes: () => memoryBytes().free, ...options.device },
+    ...(options.defaults ? { defaults: options.defaults } : {}),
+  });
+  let closed: Promise<void> | undefined;
+  const closeAll = async (): Promise<void> => {
+    await offloader.close();
+    await close();
+  };
+  return { offloader, engine, close: () => (closed ??= closeAll()) };
+}
+
+/**
+ * Opens an offloader for an app: models of this device, servers to consider, and the rules. Dispose of it (or call
+ * `close`) when the app is done. Throws `unknown-model` when the repository is not there.
+ */
+export async function openOffloader(options: OpenOptions): Promise<Offloader> {
+  const store = options.repository === undefined ? undefined : (await openModel(options.repository)).store;
+  const { repository: _repository, ...rest } = options;
+  const { offloader, close } = openLocal({ ...rest, ...(store ? { store } : {}) });
+  return {
+    infer: (model, inputs, limits) => offloader.infer(model, inputs, limits),
+    sequence: (model, limits) => offloader.sequence(model, limits),
+    explain: (model, inputs, limits) => offloader.explain(model, inputs, limits),
+    availability: (model) => offloader.availability(model),
+    refresh: () => offloader.refresh(),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
+export function forwardingTo(servers: readonly (string | ServerOptions)[]): (engine: Engine) => Endpoint {
+  return (engine) => {
+    const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+    const { endpoints, links } = dialAll(servers, parts);
+    return offloadEndpoint({
+      ...parts,
+      local: engine,
+      endpoints,
+      policy: standardPolicy(),
+      links: (id) => links.get(id),
+    });
+  };
+}
