@@ -5,8 +5,11 @@ import { type Bench, setUp } from "./harness.ts";
 
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  decide: async () => (await import("./decide.ts")).bench,
+  plan: async () => (await import("./plan.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
+  split: async () => (await import("./split.ts")).bench,
 };
 
 function option(args: string[], name: string): string | undefined {

@@ -34,14 +34,28 @@ export function frontier(
   leastShare = 0.01,
 ): readonly number[] {
   const scaled = normalised(points);
-  const order = witnesses(scaled);
-  const wins = (own: Triple, index: number, slack: number, least: number): boolean =>
-    winningArea(own, index, scaled, order, slack, least) > least;
-  return scaled.flatMap((own, index) => {
-    const kept =
-      wins(own, index, 0, rounding) ||
-      (slackRatio > 0 && wins(own, index, slackRatio, leastShare * triangleArea));
-    return kept ? [index] : [];
+  const exact = exactFrontier(scaled);
+  if (slackRatio === 0) return exact;
+  const best = new Set(exact);
+  const least = leastShare * triangleArea;
+  return scaled.flatMap((own, index) =>
+    best.has(index) || winningArea(own, index, scaled, exact, slackRatio, least) > least ? [index] : [],
+  );
+}
+
+/**
+ * Who wins somewhere. A point that the witnesses beat everywhere can be left out as a rival, too, because one of them
+ * takes its place at any prices; so few points are ever compared with each other.
+ */
+function exactFrontier(points: readonly Triple[]): readonly number[] {
+  const first = witnesses(points);
+  const left = points.flatMap((own, index) =>
+    winningArea(own, index, points, first, 0, rounding) > rounding ? [index] : [],
+  );
+  const rivals = [...new Set([...first, ...left])];
+  return left.filter((index) => {
+    const own = points[index];
+    return own !== undefined && winningArea(own, index, points, rivals, 0, rounding) > rounding;
   });
 }
 
@@ -83,12 +97,12 @@ function price(point: Triple, prices: Triple): number {
   return point[0] * prices[0] + point[1] * prices[1] + point[2] * prices[2];
 }
 
-/** Area of the prices at which a point wins; not followed further once it is no more than `least`. */
+/** Area of the prices at which a point beats its rivals; not followed further once it is no more than `least`. */
 function winningArea(
   own: Triple,
   index: number,
   points: readonly Triple[],
-  first: readonly number[],
+  rivals: readonly number[],
   slackRatio: number,
   least: number,
 ): number {
@@ -98,7 +112,7 @@ function winningArea(
     [0, 0, 1],
   ];
   let left = triangleArea;
-  for (const rival of [...first, ...points.keys()]) {
+  for (const rival of rivals) {
     const point = points[rival];
     if (rival === index || !point) continue;
     region = clip(region, [

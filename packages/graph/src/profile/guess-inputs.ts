@@ -174,8 +174,28 @@ function guessValues(
     return { fraction: one, whole: one, small: one, pixel: one, truth: one };
   }
   const truth = (): number => Number(random.next() < 0.5);
-  const fraction = (): number => gaussian(random);
+  const fraction = patterned(shape, random);
   return { fraction, whole: guessWhole(split, lower, name, shape, random), small, pixel, truth };
+}
+
+/**
+ * Noise on a slow wave with an offset for each plane (channel), in a strength of its own. Noise alone is the same to a network that averages over
+ * an image, whatever the seed.
+ */
+function patterned(shape: readonly number[], random: Random): (index: number) => number {
+  if (shape.length < 3) return () => gaussian(random);
+  const plane = Math.max(
+    1,
+    shape.slice(shape.length === 3 ? 2 : -2).reduce((product, size) => product * size, 1),
+  );
+  const planes = Math.ceil(elementCount(shape) / plane);
+  const offsets = Float32Array.from({ length: planes }, () => gaussian(random));
+  const [turns, phase, strength] = [1 + 40 * random.next(), random.next(), 0.5 + 1.5 * random.next()];
+  return (index) =>
+    strength *
+    ((offsets[Math.floor(index / plane)] ?? 0) +
+      Math.sin(2 * Math.PI * (((index % plane) / plane) * turns + phase)) +
+      0.5 * gaussian(random));
 }
 
 function guessWhole(

@@ -1,6 +1,13 @@
 import { create } from "@bufbuild/protobuf";
-import { gaussian, seededRandom } from "@longshore/core";
-import { type NodeProto, readModel, type TensorProto, writeModel } from "../onnx/index.ts";
+import { bytesOf, gaussian, type Random, seededRandom } from "@longshore/core";
+import {
+  type NodeProto,
+  readModel,
+  tensorDims,
+  tensorElements,
+  type TensorProto,
+  writeModel,
+} from "../onnx/index.ts";
 import { TensorProto_DataType as Element, TensorProtoSchema } from "../onnx/onnx_pb.ts";
 import { type SplitGraph, splitGraph } from "../extract/index.ts";
 import { knownCount } from "../shape/index.ts";
@@ -13,7 +20,7 @@ import { knownCount } from "../shape/index.ts";
  * further: the mean square of every activation is estimated along the graph, and the weights of each convolution or
  * product are drawn so that its outputs have mean square 1. So activations neither die nor explode however deep the
  * network is, sums of residual branches included, and a last softmax is not saturated. Scales, variances and means of
- * normalisation lie around 1, 1 and 0. The network still knows nothing.
+ * normalisation lie around 1, 1 and 0, stored ones as well. The network still knows nothing.
  */
 export function withSeededWeights(bytes: Uint8Array, seed: number): Uint8Array {
   const model = readModel(bytes);
@@ -27,21 +34,12 @@ export function withSeededWeights(bytes: Uint8Array, seed: number): Uint8Array {
     const type = split.types.get(name);
     if (node.opType !== "ConstantOfShape" || type?.kind !== "tensor" || type.element !== Element.FLOAT)
       continue;
-    const count = knownCount(type.shape);
-    if (!type.shape || count === undefined) continue;
-    const draw = drawThrough(name, draws, split.graph.node);
-    const values = Float32Array.from({ length: count }, () => draw.centre + draw.spread * gaussian(random));
-    added.push(
-      create(TensorProtoSchema, {
-        name,
-        dataType: Element.FLOAT,
-        dims: type.shape.map(BigInt),
-        rawData: new Uint8Array((draw.positive ? values.map(Math.abs) : values).buffer),
-      }),
-    );
+    if (!type.shape || knownCount(type.shape) === undefined) continue;
+    added.push(drawnTensor(name, type.shape, drawThrough(name, draws, split.graph.node), random));
     replaced.add(node);
   }
   const { graph } = split;
+  const statistics = normalisationNames(graph.node);
   return writeModel({
     ...model,
     // The first version that lets stored tensors stay out of the list of inputs.
@@ -49,9 +47,54 @@ export function withSeededWeights(bytes: Uint8Array, seed: number): Uint8Array {
     graph: {
       ...graph,
       node: graph.node.filter((node) => !replaced.has(node)),
-      initializer: [...graph.initializer, ...added],
+      initializer: [
+        ...graph.initializer.map((tensor) =>
+          statistics.has(tensor.name)
+            ? redrawn(tensor, drawThrough(tensor.name, draws, graph.node), random)
+            : tensor,
+        ),
+        ...added,
+      ],
     },
   });
+}
+
+function drawnTensor(name: string, shape: readonly number[], draw: Draw, random: Random): TensorProto {
+  const count = knownCount(shape) ?? 0;
+  const values = Float32Array.from({ length: count }, () => draw.centre + draw.spread * gaussian(random));
+  return create(TensorProtoSchema, {
+    name,
+    dataType: Element.FLOAT,
+    dims: shape.map(BigInt),
+    rawData: bytesOf(draw.positive ? values.map(Math.abs) : values),
+  });
+}
+
+/**
+ * Names of stored tensors that normalise, or scale and shift channels: they were trained with weights that are gone, and
+ * would drown what the input says.
+ */
+function normalisationNames(nodes: readonly NodeProto[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  const reshaped = new Map(
+    nodes.filter(isReshaping).map((node) => [node.output[0] ?? "", node.input[0] ?? ""] as const),
+  );
+  for (const node of nodes) {
+    if (node.opType === "BatchNormalization") for (const name of node.input.slice(1, 5)) names.add(name);
+    if (node.opType !== "Mul" && node.opType !== "Add") continue;
+    for (const name of node.input) names.add(reshaped.get(name) ?? name);
+  }
+  return names;
+}
+
+function isReshaping(node: NodeProto): boolean {
+  return ["Unsqueeze", "Squeeze", "Reshape", "Identity", "Cast"].includes(node.opType);
+}
+
+function redrawn(tensor: TensorProto, draw: Draw, random: Random): TensorProto {
+  // A single number is part of the arithmetic (a square root, an epsilon), not something trained.
+  if (tensor.dataType !== Element.FLOAT || (tensorElements(tensor) ?? 0) < 2) return tensor;
+  return drawnTensor(tensor.name, tensorDims(tensor), draw, random);
 }
 
 /** The normal distribution that a weight is drawn from. */
@@ -65,26 +108,34 @@ const around0: Draw = { centre: 0, spread: 0.1 };
 const around1: Draw = { centre: 1, spread: 0.1 };
 const variance: Draw = { centre: 1, spread: 0.2, positive: true };
 
+/** Size of the values of a tensor: their mean square, and the share of it that a rectifier lets through. */
+interface Size {
+  readonly square: number;
+  readonly positiveRatio: number;
+}
+
+const unit: Size = { square: 1, positiveRatio: 0.5 };
+
 /** How to draw each constant tensor, by what the node that uses it does with it. */
 function drawsOf(split: SplitGraph): ReadonlyMap<string, Draw> {
   const draws = new Map<string, Draw>();
-  const squares = new Map<string, number>(split.inputs.map((input) => [input.name, 1]));
+  const sizes = new Map<string, Size>(split.inputs.map((input) => [input.name, unit]));
   for (const node of split.nodes) {
-    const data = node.input.filter((name) => squares.has(name));
-    const square = meanSquare(
+    const size = sizeAfter(
       node,
-      data.map((name) => squares.get(name) ?? 1),
+      node.input.flatMap((name) => sizes.get(name) ?? []),
     );
     for (const [index, name] of node.input.entries()) {
-      if (squares.has(name) || draws.has(name)) continue;
+      if (sizes.has(name) || draws.has(name)) continue;
       const rows = fanIn(node, index, split, name);
       draws.set(
         name,
-        rows === undefined ? sideDraw(node, index) : { centre: 0, spread: Math.sqrt(1 / (rows * square)) },
+        rows === undefined
+          ? sideDraw(node, index)
+          : { centre: 0, spread: Math.sqrt(1 / (rows * Math.max(1e-3, size.square))) },
       );
     }
-    const made = isProduct(node) ? 1 : square;
-    for (const name of node.output) squares.set(name, made);
+    for (const name of node.output) sizes.set(name, isProduct(node) ? unit : size);
   }
   return draws;
 }
@@ -93,23 +144,28 @@ function isProduct(node: NodeProto): boolean {
   return ["Conv", "ConvTranspose", "Gemm", "MatMul"].includes(node.opType);
 }
 
-/** Mean square of what a node makes of data with these mean squares, before its weights. */
-function meanSquare(node: NodeProto, data: readonly number[]): number {
-  const sum = data.reduce((total, one) => total + one, 0);
+/** Size of what a node makes of its data; of a product, size of the data that its weights meet. */
+function sizeAfter(node: NodeProto, data: readonly Size[]): Size {
+  if (data.length === 0) return unit;
+  const square = data.reduce((total, one) => total + one.square, 0);
+  const positive = data.reduce((total, one) => total + one.square * one.positiveRatio, 0);
+  const mean: Size = { square: square / data.length, positiveRatio: positive / square };
   switch (node.opType) {
     case "Relu":
-      return sum / 2;
+      return { square: mean.square * mean.positiveRatio, positiveRatio: 1 };
     case "Add":
     case "Sum":
-      return Math.max(sum, 0.01);
-    case "GlobalAveragePool":
-    case "AveragePool":
-      return sum / 3;
+      return { ...mean, square };
+    case "MaxPool":
+      return { ...mean, square: mean.square * 2.5 };
+    case "BatchNormalization":
+      // Its factors and divisors vary by a tenth or two, which adds a little.
+      return { ...mean, square: mean.square * 1.08 };
     case "Softmax":
     case "Sigmoid":
-      return 0.3;
+      return { square: 0.3, positiveRatio: 1 };
     default:
-      return data.length === 0 ? 1 : sum / data.length;
+      return mean;
   }
 }
 
@@ -138,9 +194,6 @@ function sideDraw(node: NodeProto, index: number): Draw {
 function drawThrough(name: string, draws: ReadonlyMap<string, Draw>, nodes: readonly NodeProto[]): Draw {
   const own = draws.get(name);
   if (own) return own;
-  const user = nodes.find(
-    (node) =>
-      ["Unsqueeze", "Squeeze", "Reshape", "Identity", "Cast"].includes(node.opType) && node.input[0] === name,
-  );
+  const user = nodes.find((node) => isReshaping(node) && node.input[0] === name);
   return (user && draws.get(user.output[0] ?? "")) ?? around0;
 }
