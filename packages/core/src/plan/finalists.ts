@@ -12,7 +12,7 @@ import type { Choice } from "./choices.ts";
 import type { Options } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
-import { localValues, meanValue, priceLocal, type Priced, priceRemote } from "./priced.ts";
+import { leastMs, localValues, meanValue, priceLocal, type Priced, priceRemote } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
 import { tierBit } from "./table/model-table.ts";
@@ -155,18 +155,25 @@ export function remoteFinalists(
 ): readonly Finalist[] {
   const finalists: Finalist[] = [];
   const tieRatio = request.tieRatio ?? defaultTieRatio;
+  const { objective } = request.limits;
+  let best = Infinity;
   for (const route of bestRoutes(findings.bestScore, finalistCount, tieRatio, random)) {
     const group = options.groups[findings.bestGroup[route] ?? -1];
     if (!group) continue;
     const option = findings.bestOption[route] ?? 0;
+    // Its best case is worse than what the best already promises: it can be a second place to turn to, no more.
+    const hopeless =
+      objective !== "latency" || leastMs(view, model, options, group, option, route) > best * (1 + tieRatio);
+    if (hopeless && finalists.length > 1) continue;
     const priced = priceRemote(request, view, model, options, group, option, route, reading);
     const backUp = backUpFor(view, priced, locals);
     const price = view.endpoints.extraRunPrice[model.routes.endpoint[route] ?? 0] ?? Infinity;
     const guarded =
-      backUp && backUpAffordable(request, priced, backUp)
+      !hopeless && backUp && backUpAffordable(request, priced, backUp)
         ? guardedValues(priced.values, backUp.head, backUp.values, price, view.atMs)
         : { afterMs: Infinity, values: priced.values };
-    const score = request.limits.objective === "latency" ? judge(guarded.values, reading) : priced.score;
+    const score = objective === "latency" ? judge(guarded.values, reading) : priced.score;
+    if (score < best) best = score;
     finalists.push({ priced, backUp, guarded, score });
   }
   return finalists;

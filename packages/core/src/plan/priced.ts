@@ -169,6 +169,35 @@ export function priceRemote(
   };
 }
 
+/** No back-up, and no luck, makes a remote candidate quicker than this: its best case, or the best case of the rest here. */
+export function leastMs(
+  view: View,
+  model: ModelView,
+  options: Options,
+  group: Group,
+  option: number,
+  route: number,
+): number {
+  const { endpoints, device } = view;
+  const { choice, cells } = group;
+  const place = model.routes.endpoint[route] ?? 0;
+  const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
+  const waitMs = (endpoints.queueMs[place] ?? 0) + (endpoints.penaltyMs[place] ?? 0);
+  const service = cells.service[route * cells.count + group.cell] ?? 0;
+  const head = localAt(choice.bucket, choice.from, group.from, 0) * slowness;
+  const at = place * sizeCount;
+  const remote =
+    head +
+    linkAt(endpoints.up, at + (options.upIndex[option] ?? 0), options.upFraction[option] ?? 0) +
+    linkAt(endpoints.down, at + group.reply.index, group.reply.fraction) +
+    service * (endpoints.serviceRatio[place] ?? 1) +
+    waitMs +
+    localAt(choice.bucket, group.to, choice.to, 0) * slowness;
+  if (Number.isNaN(choice.slowness)) return choice.from === group.from ? 0 : remote;
+  const rest = localAt(choice.bucket, group.from, choice.to, 0) * slowness + device.queueMs;
+  return Math.min(remote, head + rest);
+}
+
 /** The parts of a remote candidate one by one, for its legs. */
 export function spansOf(view: View, model: ModelView, priced: Priced): Spans {
   const { group, route, parts } = priced;
