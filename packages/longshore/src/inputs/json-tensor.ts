@@ -20,7 +20,7 @@ function flatten(name: string, value: Json): { readonly shape: number[]; readonl
     if (typeof value === "object" && value !== null) {
       throw new LongshoreError("invalid-input", "decode", `${name}: numbers, strings or nested arrays of them are expected, not an object`);
     }
-    return { shape: [], leaves: [value as Leaf] };
+    return { shape: [], leaves: [value] };
   }
   const parts = value.map((item: Json) => flatten(name, item));
   const inner = parts[0]?.shape ?? [];
