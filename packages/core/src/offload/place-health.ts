@@ -14,7 +14,10 @@ export interface HealthOptions {
 
 /** Whether a place answers, as this place experienced it. */
 export interface PlaceHealth {
+  /** It answered a request. */
   succeeded(nowMs: number): void;
+  /** It answered a question about itself: it is there, but whether it still runs anything is another matter. */
+  reached(): void;
   failed(error: LongshoreError, nowMs: number): void;
   /** Why nothing should be sent now; undefined when it may be tried. */
   unavailable(nowMs: number): string | undefined;
@@ -24,7 +27,7 @@ export interface PlaceHealth {
   readonly pausedUntilMs: number;
 }
 
-const down: ReadonlySet<Reason> = new Set([
+const down: ReadonlySet<Reason> = new Set<Reason>([
   "unreachable",
   "no-answer",
   "bad-reply",
@@ -34,7 +37,7 @@ const down: ReadonlySet<Reason> = new Set([
   "run-deadline",
   "internal",
 ]);
-const busy: ReadonlySet<Reason> = new Set(["queue-full", "rejected", "evicted", "memory-limit"]);
+const busy: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "rejected", "memory-limit"]);
 
 /**
  * Consecutive failures pause a place for a time that doubles, with jitter so that clients do not return together; after
@@ -45,6 +48,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let row = 0;
   let pausedUntilMs = -Infinity;
   let why = "";
+  let absent = false;
   let failures = 0;
   let noted = 0;
   const decayed = (nowMs: number): number =>
@@ -61,6 +65,12 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       if (failures < 0.01) failures = 0;
       noted = nowMs;
     },
+    reached() {
+      if (!absent) return;
+      row = 0;
+      absent = false;
+      pausedUntilMs = -Infinity;
+    },
     failed(error, nowMs) {
       if (busy.has(error.reason)) {
         const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
@@ -70,6 +80,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       }
       if (!down.has(error.reason)) return;
       row++;
+      absent = error.reason === "unreachable" || error.reason === "shutting-down";
       const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
       pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
       why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
