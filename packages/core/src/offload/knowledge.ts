@@ -1,11 +1,4 @@
-import {
-  abortError,
-  type Call,
-  childCall,
-  type EndpointId,
-  housekeepingCall,
-  LongshoreError,
-} from "../base/index.ts";
+import { abortError, type Call, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Heard, type KnownModel, knowModel } from "./known-model.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -42,13 +35,14 @@ interface Entry {
 const maxModels = 256;
 
 /** Starts with nothing known. */
-export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
+export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointId): Knowledge {
   const { clock, local } = parts;
   const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
   const entries = new Map<string, Entry>();
-  const closed = new AbortController();
+  const asking = new Set<AbortController>();
+  let closed = false;
   const timers = new Set<Disposable>();
-  let round: Disposable | undefined;
+  let freshening: Disposable | undefined;
 
   const later = (delayMs: number, fire: () => void): Disposable => {
     const timer = clock.timer(delayMs, () => {
@@ -106,46 +100,52 @@ export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
   }
 
   /** What one place says; rejects when it does not answer in time. */
-  async function askPlace(endpoint: Endpoint, entry: Entry, known: Heard | undefined): Promise<Heard> {
-    using child = childCall(housekeepingCall(`ask-${endpoint.info.id}`, closed.signal), {
+  async function askPlace(
+    endpoint: Endpoint,
+    entry: Entry,
+    known: Heard | undefined,
+    path: readonly EndpointId[],
+  ): Promise<Heard> {
+    const { id } = endpoint.info;
+    const control = new AbortController();
+    const call: Call = {
+      ...housekeepingCall(`ask-${id}`, control.signal),
       deadlineMs: clock.nowMs() + askMs,
-    });
-    const silence = new LongshoreError(
-      "no-answer",
-      "resolve",
-      `${endpoint.info.id} did not say what it offers`,
+      path: [...path, self],
+    };
+    const timer = later(askMs, () =>
+      control.abort(new LongshoreError("no-answer", "resolve", `${id} did not say what it offers`)),
     );
-    const timer = later(askMs, () => child.cancel(silence));
+    asking.add(control);
     try {
       const { model, version } = entry;
       const ask = async (): Promise<Heard> => {
-        const knowledge = known?.knowledge ?? (await endpoint.describe(model, version, child.call));
+        const knowledge = known?.knowledge ?? (await endpoint.describe(model, version, call));
         const query = version === undefined ? { model } : { model, version };
-        const offers = knowledge ? await endpoint.offers(query, child.call) : [];
+        const offers = knowledge ? await endpoint.offers(query, call) : [];
         return { endpoint, knowledge, offers };
       };
-      return await inTime(ask(), child.call.abort);
+      return await inTime(ask(), control.signal);
     } finally {
+      asking.delete(control);
       timer[Symbol.dispose]();
       timers.delete(timer);
     }
   }
 
-  async function askOther(id: EndpointId, entry: Entry): Promise<void> {
+  async function askOther(id: EndpointId, entry: Entry, path: readonly EndpointId[]): Promise<void> {
     const place = places.all.get(id);
-    if (!place) return;
-    const nowMs = clock.nowMs();
-    const paused = place.health.unavailable(nowMs) !== undefined;
-    if (paused) {
+    if (!place || closed) return;
+    if (place.health.unavailable(clock.nowMs()) !== undefined) {
       askWhenBack(id, entry);
       return;
     }
     try {
-      entry.heard.set(id, await askPlace(place.endpoint, entry, entry.heard.get(id)));
-      place.health.succeeded(clock.nowMs());
+      entry.heard.set(id, await askPlace(place.endpoint, entry, entry.heard.get(id), path));
+      place.health.reached();
     } catch (thrown) {
+      if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
-      if (closed.signal.aborted) return;
       place.failed(error, clock.nowMs());
       parts.observer.record({
         kind: "failure",
@@ -168,20 +168,28 @@ export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
     const place = places.all.get(id);
     const nowMs = clock.nowMs();
     if (!place || nowMs - entry.usedAtMs > idleMs) return;
-    later(Math.max(1, place.health.pausedUntilMs - nowMs + 1), () => void askOther(id, entry));
+    later(Math.max(1, place.health.pausedUntilMs - nowMs + 1), () => void askOther(id, entry, []));
   }
 
-  async function askLocal(entry: Entry): Promise<void> {
+  async function askLocal(entry: Entry, path: readonly EndpointId[]): Promise<void> {
     // What runs here is known for good, and how fast is learned from every run.
     if (!local || entry.local?.knowledge) return;
-    entry.local = await askPlace(local, entry, undefined);
+    entry.local = await askPlace(local, entry, undefined, path);
     digestOf(entry);
   }
 
-  function ask(entry: Entry): Promise<void> {
+  /**
+   * Asks every place. Those that the question has been through are asked afterwards and not waited for: two that know each
+   * other do not ask in circles.
+   */
+  function ask(entry: Entry, path: readonly EndpointId[]): Promise<void> {
     entry.askedAtMs = clock.nowMs();
-    entry.localDone = askLocal(entry);
-    const others = Array.from(places.all.keys(), (id) => askOther(id, entry));
+    entry.localDone = askLocal(entry, path);
+    const others = Array.from(places.all.keys(), (id) => {
+      if (!path.includes(id)) return askOther(id, entry, path);
+      later(1, () => void askOther(id, entry, []));
+      return undefined;
+    });
     const all = Promise.allSettled([entry.localDone, ...others]).then(() => {
       entry.asking = undefined;
       digestOf(entry);
@@ -192,15 +200,15 @@ export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
 
   /** Keeps offers of models in use fresh; stops by itself when none is in use. */
   function keepFresh(): void {
-    if (round || closed.signal.aborted || places.all.size === 0) return;
-    round = later(refreshMs, () => {
-      round = undefined;
+    if (freshening || closed || places.all.size === 0) return;
+    freshening = later(refreshMs, () => {
+      freshening = undefined;
       const nowMs = clock.nowMs();
       let inUse = false;
       for (const entry of entries.values()) {
         if (nowMs - entry.usedAtMs > idleMs) continue;
         inUse = true;
-        if (!entry.asking && nowMs - entry.askedAtMs >= refreshMs) void ask(entry);
+        if (!entry.asking && nowMs - entry.askedAtMs >= refreshMs) void ask(entry, []);
       }
       if (inUse) keepFresh();
     });
@@ -212,24 +220,28 @@ export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
       const entry = entries.get(keyOf(model, version));
       if (!entry) return;
       entry.usedAtMs = nowMs;
-      if (nowMs - entry.askedAtMs > refreshMs && !entry.asking && places.all.size > 0) void ask(entry);
-      if (!round) keepFresh();
+      if (nowMs - entry.askedAtMs > refreshMs && !entry.asking && places.all.size > 0) void ask(entry, []);
+      if (!freshening) keepFresh();
     },
     async learn(model, version, call) {
       const entry = entryOf(model, version);
       entry.usedAtMs = clock.nowMs();
       if (entry.known) return entry.known;
-      const asking = entry.asking ?? ask(entry);
+      // A question of another offloader may be part of a circle of questions: it does not wait for answers that may wait
+      // for it, and gets what is known after a moment.
+      const circular = entry.asking !== undefined && call.path.length > 0;
+      const round = entry.asking ?? ask(entry, call.path);
       const leftMs = (): number => call.deadlineMs - clock.nowMs();
       let failure: unknown;
-      await within(entry.localDone ?? asking, leftMs(), call.abort).catch((thrown: unknown) => {
+      await within(entry.localDone ?? round, leftMs(), call.abort).catch((thrown: unknown) => {
         // What is wrong here matters only when no other place knows the model.
         if (call.abort.aborted) throw thrown;
         failure = thrown;
       });
       // With the model here, others get a moment to say what they offer; without, they are what is waited for.
       if (places.all.size > 0) {
-        await within(asking, entry.known ? Math.min(firstWaitMs, leftMs()) : leftMs(), call.abort);
+        const patienceMs = entry.known || circular ? firstWaitMs : Infinity;
+        await within(round, Math.min(patienceMs, leftMs()), call.abort);
       }
       if (!entry.known && leftMs() <= 0) {
         throw new LongshoreError(
@@ -248,7 +260,7 @@ export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
       await Promise.all(
         Array.from(entries.values(), async (entry) => {
           if (entry.asking) await entry.asking;
-          await ask(entry);
+          await ask(entry, []);
         }),
       );
     },
@@ -258,7 +270,9 @@ export function knowledgeOf(parts: OffloadParts, places: Places): Knowledge {
       digestOf(entry);
     },
     [Symbol.dispose]() {
-      closed.abort(new LongshoreError("shutting-down", "resolve", "the offloader was closed"));
+      closed = true;
+      const error = new LongshoreError("shutting-down", "resolve", "the offloader was closed");
+      for (const control of asking) control.abort(error);
       for (const timer of timers) timer[Symbol.dispose]();
       timers.clear();
     },

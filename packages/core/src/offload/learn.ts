@@ -1,4 +1,4 @@
-import type { LongshoreError } from "../base/index.ts";
+import { LongshoreError } from "../base/index.ts";
 import type { Account, InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { endCut, type Features, startCut } from "../model/index.ts";
@@ -79,20 +79,28 @@ export function learnRemote(
 }
 
 /**
- * A leg that was cancelled because another answered first says something too: it took at least this long. Far beyond its
- * promise, the place is taken to be silent, so that the next request does not fall for it.
+ * A leg that was cancelled because another answered first says something too: it took at least this long. When the whole
+ * body had arrived, it is the place that was slow; far beyond its promise it is taken to be silent, so that the next
+ * request does not fall for it.
  */
 export function learnLost(
   loop: Loop,
   place: Place,
   leg: Leg,
-  silentMs: number,
-  silence: LongshoreError,
+  tookMs: number,
+  servedMs: number | undefined,
   nowMs: number,
 ): void {
   const expected = leg.predicted.completionMs;
   const slowest = expected.values[expected.values.length - 1] ?? Infinity;
-  if (silentMs > Math.max(4 * meanOf(expected), 2 * slowest)) place.failed(silence, nowMs);
+  const promisedMs = leg.travels?.promisedMs ?? 0;
+  if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
+    place.service.seen(servedMs, promisedMs, nowMs);
+  }
+  if (tookMs > Math.max(4 * meanOf(expected), 2 * slowest)) {
+    const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
+    place.failed(new LongshoreError("no-answer", "execute", message), nowMs);
+  }
   loop.places.touched();
 }
 

@@ -46,7 +46,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const { clock, local, random } = parts;
   const self = parts.id ?? local?.info.id ?? "offloader";
   const places = followPlaces(parts, self);
-  const knowledge = knowledgeOf(parts, places);
+  const knowledge = knowledgeOf(parts, places, self);
   const { device = {} } = parts;
   const work = localWork(device.slots ?? 1);
   const radio = device.radio ?? radios.wired;

@@ -64,6 +64,8 @@ class LoopEndpoint implements Endpoint {
     version: string | undefined,
     call: Call,
   ): Promise<ModelKnowledge | undefined> {
+    // A question that comes back to here is answered where it began.
+    if (call.path.includes(this.info.id)) return undefined;
     try {
       const { description, profile } = await this.#known(model, version, call);
       return profile.measuredOn.threads > 0 ? { description, profile } : { description };
@@ -74,6 +76,7 @@ class LoopEndpoint implements Endpoint {
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
+    if (call.path.includes(this.info.id)) return [];
     const known = await this.#known(query.model, query.version, call).catch(() => undefined);
     if (!known) return [];
     const { local, places, clock, work } = this.#loop;

@@ -396,12 +396,9 @@ class Race {
       this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
       if (place) {
         place.legEnded(running.expectedMs);
-        const silence = new LongshoreError(
-          "no-answer",
-          "execute",
-          `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`,
-        );
-        learnLost(this.#loop, place, leg, tookMs, silence, nowMs);
+        const arrived =
+          running.heardBytes > 0 && running.heardBytes >= 0.98 * (leg.predicted.sentBytes - 900);
+        learnLost(this.#loop, place, leg, tookMs, arrived ? nowMs - running.heardAtMs : undefined, nowMs);
         const radio = this.#loop.parts.device?.radio ?? radios.wired;
         this.#loop.radio.used(nowMs);
         this.#tally.sentBytes += running.heardBytes;

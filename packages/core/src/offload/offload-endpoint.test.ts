@@ -1,0 +1,263 @@
+import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
+import { describe, expect, it } from "vitest";
+import { type Call, housekeepingCall, seededRandom, silentObserver } from "../base/index.ts";
+import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
+import { tablePolicy } from "../plan/index.ts";
+import { tensorOf } from "../tensor/index.ts";
+import { undominated } from "./compose-offers.ts";
+import { createOffloader } from "./create-offloader.ts";
+import { offloadEndpoint, type OffloadEndpointParts } from "./offload-endpoint.ts";
+
+const description: ModelDescription = {
+  name: "toy",
+  version: "1",
+  digest: `sha256:${"3".repeat(64)}`,
+  inputs: [{ name: "x", datatype: "UINT8", shape: [1000] }],
+  outputs: [{ name: "y", datatype: "UINT8", shape: [10] }],
+  variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+  batching: { maxBatchSize: 0 },
+  instances: [],
+  labels: {},
+  trusted: true,
+};
+const cut = (id: string, headMs: number, tailMs: number, bytes: number): CutProfile => ({
+  cut: {
+    id,
+    crossing: id === "end" ? description.outputs : description.inputs,
+    reveals: id === "end" ? "answer" : "input",
+  },
+  headMs: [headMs],
+  tailMs: [tailMs],
+  headMemoryBytes: 0,
+  codings: [{ codecs: {}, bytes, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
+});
+const profile: Profile = {
+  schemaVersion: 1,
+  model: "toy",
+  version: "1",
+  digest: description.digest,
+  measuredOn: { runtime: "made up", threads: 1, description: "made up" },
+  variants: [
+    {
+      variant: "base",
+      agreementRatio: 1,
+      buckets: [
+        {
+          upTo: { bytes: 1e9 },
+          typical: { bytes: 1000 },
+          runs: 3,
+          legalCuts: 2,
+          cuts: [cut("start", 0, 100, 1000), cut("end", 100, 0, 10)],
+        },
+      ],
+    },
+  ],
+};
+const model: SimulatedModel = {
+  description,
+  profile,
+  compute: () => new Map([["y", tensorOf("y", "UINT8", [10], new Uint8Array(10).fill(7))]]),
+};
+
+const info = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
+  id,
+  tier,
+  zone,
+  trust: "operated",
+  codecs: ["raw"],
+  state: "none",
+  offers: true,
+  rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
+});
+
+function place(clock: VirtualClock, id: string, zone: string, speed: number) {
+  return simulatedEndpoint({
+    info: info(id, zone === "device" ? "device" : "edge", zone),
+    models: [model],
+    clock,
+    random: seededRandom(2),
+    speed,
+    logSpread: 0,
+  });
+}
+
+function parts(
+  clock: VirtualClock,
+): Pick<OffloadEndpointParts, "policy" | "clock" | "random" | "observer" | "links"> {
+  return {
+    policy: tablePolicy({ internal: { leastTrust: "none" }, public: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(5),
+    observer: silentObserver,
+    links: () => undefined,
+  };
+}
+
+const x = tensorOf("x", "UINT8", [1000], new Uint8Array(1000));
+const request: InferenceRequest = {
+  segment: {
+    model: "toy",
+    version: "1",
+    digest: description.digest,
+    variant: "base",
+    from: "start",
+    to: "end",
+  },
+  inputs: new Map([["x", x]]),
+  codecs: {},
+};
+const call = (change: Partial<Call> = {}): Call => ({ ...housekeepingCall("test"), ...change });
+
+describe("offloadEndpoint", () => {
+  it("offers what it can do here and what others can do through it, with zones and path of the whole way", async () => {
+    const clock = virtualClock();
+    const edge = offloadEndpoint({
+      ...parts(clock),
+      local: place(clock, "edge", "eu", 1),
+      endpoints: [place(clock, "cloud", "us", 10)],
+    });
+    const offers = await clock.runUntil(edge.offers({ model: "toy" }, call()));
+    const whole = offers.filter((offer) => offer.segment.from === "start" && offer.segment.to === "end");
+    expect(whole.map((offer) => [offer.path, offer.zones, Math.round(meanOf(offer.completionMs))])).toEqual([
+      [["edge"], ["eu"], 100],
+      [["edge", "cloud"], ["eu", "us"], 10],
+    ]);
+  });
+
+  it("never offers or takes a way back to where the request has been", async () => {
+    const clock = virtualClock();
+    const asked: Call[] = [];
+    const cloud = place(clock, "cloud", "us", 10);
+    const spy: Endpoint = {
+      ...cloud,
+      info: cloud.info,
+      infer: (given, with_, progress) => {
+        asked.push(with_);
+        return cloud.infer(given, with_, progress);
+      },
+    };
+    const edge = offloadEndpoint({ ...parts(clock), local: place(clock, "edge", "eu", 1), endpoints: [spy] });
+    const offers = await clock.runUntil(edge.offers({ model: "toy" }, call({ path: ["cloud"] })));
+    expect(offers.every((offer) => offer.path.length === 1)).toBe(true);
+    const here = await clock.runUntil(edge.infer(request, call({ path: ["cloud"] })));
+    expect(here.account.forwarded).toEqual([]);
+    expect(asked).toEqual([]);
+    // It was left out of the first question, because that came through it; now it is known.
+    await clock.advance(10);
+    const through = await clock.runUntil(
+      edge.infer(request, call({ path: ["camera"], deadlineMs: clock.nowMs() + 500 })),
+    );
+    expect(through.account.forwarded.map((one) => one.endpoint)).toEqual(["cloud"]);
+    expect(asked[0]?.path).toEqual(["camera", "edge"]);
+    expect(asked[0]?.deadlineMs).toBeLessThanOrEqual(clock.nowMs() + 500);
+    expect(asked[0]?.rules).toEqual(call().rules);
+  });
+
+  it("composes over three tiers, each knowing only its neighbours, and does not count to infinity when two know each other", async () => {
+    const clock = virtualClock();
+    const cloud = place(clock, "cloud", "us", 20);
+    const regional = offloadEndpoint({
+      ...parts(clock),
+      info: info("regional", "edge", "eu"),
+      endpoints: [cloud],
+    });
+    const store = offloadEndpoint({
+      ...parts(clock),
+      local: place(clock, "store", "eu/de", 1),
+      endpoints: [regional],
+    });
+    const device = createOffloader({
+      ...parts(clock),
+      local: place(clock, "device", "device", 0.5),
+      endpoints: [store],
+    });
+    const result = await clock.runUntil(device.infer("toy", { x }));
+    expect(result.where).toBe("store");
+    expect(result.because).toContain("on to regional, cloud");
+    expect(result.tookMs).toBeLessThan(10);
+    const kept = await clock.runUntil(device.infer("toy", { x }, { zones: ["eu"] }));
+    expect(kept.because).not.toContain("cloud");
+    expect(kept.tookMs).toBeGreaterThan(50);
+
+    // Two gateways that list each other and nothing else: neither offers anything, and asking ends.
+    const a: { it?: Endpoint } = {};
+    const late: Endpoint = {
+      info: info("a", "edge", "eu"),
+      describe: (...given) => a.it!.describe(...given),
+      offers: (...given) => a.it!.offers(...given),
+      infer: (...given) => a.it!.infer(...given),
+      close: () => Promise.resolve(),
+    };
+    const b = offloadEndpoint({ ...parts(clock), info: info("b", "edge", "eu"), endpoints: [late] });
+    a.it = offloadEndpoint({ ...parts(clock), info: info("a", "edge", "eu"), endpoints: [b] });
+    const nothing = await clock.runUntil(
+      a.it.offers({ model: "toy" }, call({ deadlineMs: clock.nowMs() + 10_000 })),
+    );
+    expect(nothing).toEqual([]);
+  });
+
+  it("refuses before it reads a body that no place may take", async () => {
+    const clock = virtualClock();
+    const gateway = offloadEndpoint({
+      ...parts(clock),
+      info: info("gateway", "edge", "eu"),
+      endpoints: [place(clock, "cloud", "us", 10)],
+    });
+    let reads = 0;
+    const incoming = { spec: x.spec, byteLength: 1000, read: () => Promise.resolve((reads++, x)) };
+    const sent = { ...request, inputs: new Map([["x", incoming]]) };
+    const rules = { dataClass: "unheard-of", leastTrust: "none" } as const;
+    await expect(clock.runUntil(gateway.infer(sent, call({ rules })))).rejects.toMatchObject({
+      reason: "policy-denied",
+    });
+    expect(reads).toBe(0);
+    await clock.runUntil(gateway.infer(sent, call()));
+    expect(reads).toBe(1);
+  });
+
+  it("says which version it has when another is asked for, and what is missing without a local endpoint", async () => {
+    const clock = virtualClock();
+    const edge = offloadEndpoint({ ...parts(clock), local: place(clock, "edge", "eu", 1) });
+    const other = { ...request, segment: { ...request.segment, digest: `sha256:${"9".repeat(64)}` } };
+    await expect(clock.runUntil(edge.infer(other, call()))).rejects.toMatchObject({
+      reason: "unknown-version",
+    });
+    expect(await clock.runUntil(edge.describe("nothing", undefined, call()))).toBeUndefined();
+    expect(() => offloadEndpoint({ ...parts(clock), endpoints: [] })).toThrow(
+      expect.objectContaining({ reason: "invalid-configuration" }) as Error,
+    );
+    await edge.close();
+    await expect(edge.infer(request, call())).rejects.toMatchObject({ reason: "shutting-down" });
+  });
+});
+
+describe("undominated", () => {
+  it("keeps one offer for each way that some rule could demand", () => {
+    const offer = (ms: number, zones: readonly string[], trust: Offer["trust"]): Offer => ({
+      segment: request.segment,
+      path: zones,
+      zones,
+      trust,
+      completionMs: { values: new Float64Array(16).fill(ms), observedAtMs: 0, origin: "told" },
+      queueMs: 0,
+      energyMillijoules: 0,
+      costMicros: 0,
+      agreementRatio: 1,
+      upTo: { bytes: 1 },
+      codecs: [],
+      expiresAtMs: 0,
+      origin: "promised",
+    });
+    const kept = undominated([
+      offer(10, ["eu", "us"], "operated"),
+      offer(12, ["eu", "us"], "operated"),
+      offer(50, ["eu"], "operated"),
+      offer(60, ["eu"], "attested"),
+      offer(60, ["eu", "us"], "listed"),
+      offer(50, ["eu"], "operated"),
+    ]);
+    expect(kept.map((one) => meanOf(one.completionMs))).toEqual([10, 50, 60]);
+  });
+});
