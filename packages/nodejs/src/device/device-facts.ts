@@ -21,7 +21,7 @@ export interface DeviceFacts {
 }
 
 /** Memory within the limit of a container (cgroup), where there is one. */
-function memoryBytes(): { readonly total: number; readonly free: number } {
+export function memoryBytes(): { readonly total: number; readonly free: number } {
   const machine = totalmem();
   // Node.js gives 0, or a number beyond any machine, where there is no limit.
   const constrained = process.constrainedMemory();
