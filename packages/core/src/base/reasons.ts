@@ -33,6 +33,7 @@ export type Reason =
   | "no-place"
   | "queue-full"
   | "rejected"
+  | "evicted"
   | "shutting-down"
   | "memory-limit"
   | "deadline-exceeded"
@@ -81,6 +82,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   // load and life
   "queue-full": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   rejected: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
+  evicted: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   "shutting-down": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   "memory-limit": { code: "RESOURCE_EXHAUSTED", httpStatus: 503, retryable: true },
   "deadline-exceeded": { code: "DEADLINE_EXCEEDED", httpStatus: 504, retryable: false },

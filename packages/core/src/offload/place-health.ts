@@ -1,4 +1,4 @@
-import { LongshoreError, type Random, type Reason } from "../base/index.ts";
+import { type LongshoreError, type Random, type Reason } from "../base/index.ts";
 
 /** How failures of a place are taken. */
 export interface HealthOptions {
@@ -37,7 +37,7 @@ const down: ReadonlySet<Reason> = new Set<Reason>([
   "run-deadline",
   "internal",
 ]);
-const busy: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "rejected", "memory-limit"]);
+const busy: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "rejected", "evicted", "memory-limit"]);
 
 /**
  * Consecutive failures pause a place for a time that doubles, with jitter so that clients do not return together; after
