@@ -28,7 +28,9 @@ export function formBatch<T extends Candidate>(
 ): Formed<T> {
   const [head] = queue;
   if (!head) return { kind: "run", members: [] };
-  if (maxBatchSize <= 1 || head.batchKey === undefined) return { kind: "run", members: [head] };
+  // A request that brings more rows than are joined shares with nobody; it is one run all the same.
+  const full = head.rows >= maxBatchSize;
+  if (maxBatchSize <= 1 || head.batchKey === undefined || full) return { kind: "run", members: [head] };
   const fitting: T[] = [];
   let rows = 0;
   for (const item of queue) {
