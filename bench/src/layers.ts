@@ -13,6 +13,7 @@ import {
 import { createEngine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import { folderStore, onnxRuntime, sha256, systemClock, systemRandom } from "@longshore/nodejs";
+import { openOffloader } from "longshore";
 import ort from "onnxruntime-node";
 
 /** A model of the sample repository with one input for it, and the state that goes from request to request, if any. */
@@ -132,6 +133,21 @@ export function engineLayer(subject: Subject): Promise<Layer> {
       await runtime.close();
     },
   });
+}
+
+/** What an app holds: resolve, plan with all rules and objectives, run here, account. No server is named. */
+export async function offloaderLayer(subject: Subject): Promise<Layer> {
+  const offloader = await openOffloader({ repository });
+  const inputs = Object.fromEntries(subject.inputs);
+  const sequence = subject.state ? offloader.sequence(subject.model) : undefined;
+  return {
+    name: "offloader",
+    once: () => (sequence ? sequence.next(inputs) : offloader.infer(subject.model, inputs)),
+    async close() {
+      await sequence?.[Symbol.asyncDispose]();
+      await offloader.close();
+    },
+  };
 }
 
 /** A message to a worker thread and back, with nothing in it: what a thread of its own costs at least. */
