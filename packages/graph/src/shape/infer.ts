@@ -5,9 +5,11 @@ import { classicRules } from "./rules-classic.ts";
 import { contribRules } from "./rules-contrib.ts";
 import { controlRules } from "./rules-control.ts";
 import { elementwiseRules } from "./rules-elementwise.ts";
-import { layoutRules, storedType } from "./rules-layout.ts";
+import { layoutRules } from "./rules-layout.ts";
+import { makingRules, storedType } from "./rules-making.ts";
 import { networkRules } from "./rules-network.ts";
 import { quantisedRules } from "./rules-quantised.ts";
+import { reducingRules } from "./rules-reducing.ts";
 import { declaredType, tensorType, type ValueType } from "./type.ts";
 
 /*
@@ -24,8 +26,10 @@ import { declaredType, tensorType, type ValueType } from "./type.ts";
 
 const onnxRules: Rules = {
   ...elementwiseRules,
+  ...makingRules,
   ...layoutRules,
   ...networkRules,
+  ...reducingRules,
   ...quantisedRules,
   ...controlRules,
 };

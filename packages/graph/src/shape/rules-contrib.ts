@@ -1,8 +1,9 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import type { Rule, Rules } from "./op-node.ts";
 import { broadcast, elementwiseRules, sameAsFirst } from "./rules-elementwise.ts";
-import { layerNormalisation, networkRules, productShape } from "./rules-network.ts";
+import { networkRules, productShape } from "./rules-network.ts";
 import { quantisedContribRules } from "./rules-quantised.ts";
+import { layerNormalisation } from "./rules-reducing.ts";
 import { ofRank, tensorType, type ValueType } from "./type.ts";
 
 /** Packed weights [columns, rows]: the result has the rows of the data and `N` columns. */

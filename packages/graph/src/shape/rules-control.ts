@@ -1,6 +1,6 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import type { OpNode, Rule, Rules } from "./op-node.ts";
-import { wrapAxis } from "./rules-layout.ts";
+import { wrapAxis } from "./axes.ts";
 import { commonType, other, tensorType, type ValueType, typeOf } from "./type.ts";
 
 const condition = tensorType(Element.BOOL, []);

@@ -1,7 +1,7 @@
 import type { OpNode, Rule, Rules } from "./op-node.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import { broadcast, sameAsFirst } from "./rules-elementwise.ts";
-import { parameterInts, wrapAxis } from "./rules-layout.ts";
+import { broadcast } from "./rules-elementwise.ts";
+
 import { ofRank, repeated, tensorType, type TensorType, type ValueType } from "./type.ts";
 
 /** Sliding windows over the axes after batch and channel: kernel, strides, dilations and padding of a node. */
@@ -172,88 +172,6 @@ const einsum: Rule = (node) => {
   ];
 };
 
-const reduceAxes: Rule = (node) => {
-  const data = node.tensor(0);
-  if (!data) return [];
-  const keep = (node.int("keepdims") ?? 1) === 1;
-  const given = node.ints("axes") !== undefined || node.given(1);
-  const axes = parameterInts(node, "axes", 1);
-  if (!data.shape) return [tensorType(data.element, undefined)];
-  const rank = data.shape.length;
-  if (given && (!axes || axes.includes(undefined))) {
-    return [keep ? ofRank(data.element, rank) : tensorType(data.element, undefined)];
-  }
-  if ((!axes || axes.length === 0) && node.int("noop_with_empty_axes")) return sameAsFirst(node);
-  const gone = new Set(
-    axes?.length ? axes.map((axis) => wrapAxis(axis ?? 0, rank)) : data.shape.map((_size, axis) => axis),
-  );
-  const sizes = data.shape.flatMap((size, axis) => (gone.has(axis) ? (keep ? [1] : []) : [size]));
-  return [tensorType(data.element, sizes, reducedValues(node, data, gone.size === rank))];
-};
-
-/** A product over all values of a shape is how exporters count elements. */
-function reducedValues(node: OpNode, data: TensorType, whole: boolean): readonly number[] | undefined {
-  if (!whole || !data.values?.every((value): value is number => value !== undefined)) return undefined;
-  switch (node.operator) {
-    case "ReduceProd":
-      return [data.values.reduce((product, value) => product * value, 1)];
-    case "ReduceSum":
-      return [data.values.reduce((total, value) => total + value, 0)];
-    case "ReduceMax":
-      return [Math.max(...data.values)];
-    case "ReduceMin":
-      return [Math.min(...data.values)];
-    default:
-      return undefined;
-  }
-}
-
-const argument: Rule = (node) => {
-  const shape = node.tensor(0)?.shape;
-  if (!shape) return [tensorType(Element.INT64, undefined)];
-  const axis = wrapAxis(node.int("axis") ?? 0, shape.length);
-  const keep = (node.int("keepdims") ?? 1) === 1;
-  return [
-    tensorType(
-      Element.INT64,
-      shape.flatMap((size, at) => (at === axis ? (keep ? [1] : []) : [size])),
-    ),
-  ];
-};
-
-const topK: Rule = (node) => {
-  const data = node.tensor(0);
-  if (!data) return [];
-  const count = node.int("k") ?? node.tensor(1)?.values?.[0] ?? -1;
-  const axis = wrapAxis(node.int("axis") ?? -1, data.shape?.length ?? 0);
-  const shape = data.shape?.map((size, at) => (at === axis ? count : size));
-  return [tensorType(data.element, shape), tensorType(Element.INT64, shape)];
-};
-
-const batchNormalisation: Rule = (node) => {
-  const data = node.tensor(0);
-  if (!data) return [];
-  const statistics = tensorType(node.tensor(3)?.element ?? data.element, node.tensor(3)?.shape);
-  return [tensorType(data.element, data.shape), ...repeated<ValueType>(statistics, 4)];
-};
-
-/** Layer normalisation: the further outputs are mean and inverse deviation, of the type that it calculates in. */
-export const layerNormalisation: Rule = (node) => {
-  const data = node.tensor(0);
-  if (!data) return [];
-  const axis = wrapAxis(node.int("axis") ?? -1, data.shape?.length ?? 0);
-  const side = data.shape?.map((size, at) => (at < axis ? size : 1));
-  const element = node.int("stash_type") ?? Element.FLOAT;
-  return [tensorType(data.element, data.shape), tensorType(element, side), tensorType(element, side)];
-};
-
-const dropout: Rule = (node) => {
-  const data = node.tensor(0);
-  if (!data) return [];
-  const mask = node.opset < 10 ? data.element : Element.BOOL;
-  return [tensorType(data.element, data.shape), tensorType(mask, data.shape)];
-};
-
 /** LSTM, GRU and RNN: all hidden states, the last one, and for LSTM the last cell. */
 const recurrent: Rule = (node) => {
   const data = node.tensor(0);
@@ -319,12 +237,8 @@ const window: Rule = (node) => {
 
 const random: Rule = (node) => [tensorType(node.int("dtype") ?? Element.FLOAT, node.ints("shape") ?? [])];
 
-const reductions =
-  "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare";
-
-/** Operators of neural networks: convolutions, pooling, products, reductions, recurrence. */
+/** Operators of neural networks: convolutions, pooling, products, recurrence, and what stands alone. */
 export const networkRules: Rules = {
-  ...Object.fromEntries(reductions.split(" ").map((name) => [name, reduceAxes])),
   Conv: convolution,
   ConvTranspose: transposedConvolution,
   DeformConv: convolution,
@@ -342,13 +256,6 @@ export const networkRules: Rules = {
     const data = node.tensor(0);
     return data ? [tensorType(data.element, data.shape?.slice(0, -2))] : [];
   },
-  ArgMax: argument,
-  ArgMin: argument,
-  TopK: topK,
-  BatchNormalization: batchNormalisation,
-  LayerNormalization: layerNormalisation,
-  RMSNormalization: layerNormalisation,
-  Dropout: dropout,
   LSTM: recurrent,
   GRU: recurrent,
   RNN: recurrent,
