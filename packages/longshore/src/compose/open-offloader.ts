@@ -17,7 +17,7 @@ import {
   standardPolicy,
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { memoryBytes, systemClock, systemRandom } from "@longshore/nodejs";
+import { memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
 import { openEngine, type RuntimeName } from "./open-engine.ts";
 import { openModel } from "./open-model.ts";
@@ -91,6 +91,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     ...(options.workers === undefined ? {} : { workers: options.workers }),
   });
   const { endpoints, links } = dialAll(options.servers ?? [], { clock, random, observer });
+  const memory = memoryMeter(clock);
   const offloader = createOffloader({
     local: engine,
     endpoints,
@@ -99,7 +100,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     random,
     observer,
     links: (id) => links.get(id),
-    device: { memoryBytes: () => memoryBytes().free, ...options.device },
+    device: { memoryBytes: () => memory().free, ...options.device },
     ...(options.defaults ? { defaults: options.defaults } : {}),
   });
   let closed: Promise<void> | undefined;

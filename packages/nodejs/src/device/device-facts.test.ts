@@ -1,8 +1,9 @@
+import { manualClock } from "@longshore/testkit";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { deviceFacts } from "./device-facts.ts";
+import { deviceFacts, memoryMeter } from "./device-facts.ts";
 import { energyCounter } from "./energy-counter.ts";
 import { loadMeter } from "./load-meter.ts";
 
@@ -65,6 +66,19 @@ describe("deviceFacts", () => {
     write("thermal/thermal_zone3/temp", "N/A");
     write("thermal/cooling_device0/temp", 99_000);
     expect((await deviceFacts(sys)).hottestCelsius).toBe(63);
+  });
+});
+
+describe("memoryMeter", () => {
+  it("reads again only when what it knows is too old", async () => {
+    const clock = manualClock();
+    let free = 10;
+    const memory = memoryMeter(clock, 500, () => ({ total: 100, free: free-- }));
+    expect(memory().free).toBe(10);
+    await clock.advance(500);
+    expect(memory().free).toBe(10);
+    await clock.advance(1);
+    expect(memory().free).toBe(9);
   });
 });
 

@@ -1,3 +1,4 @@
+import type { Clock } from "@longshore/core";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { type Battery, readBattery } from "./battery.ts";
 import { readThermalZones } from "./thermal.ts";
@@ -20,14 +21,41 @@ export interface DeviceFacts {
   readonly hottestCelsius: number | undefined;
 }
 
-/** Memory within the limit of a container (cgroup), where there is one. */
-export function memoryBytes(): { readonly total: number; readonly free: number } {
+/** Bytes of memory that this program may use, and of it what is free. */
+export interface Memory {
+  readonly total: number;
+  readonly free: number;
+}
+
+/** Memory within the limit of a container (cgroup), where there is one. Reads several files: about 0.1 ms. */
+function memoryBytes(): Memory {
   const machine = totalmem();
   // Node.js gives 0, or a number beyond any machine, where there is no limit.
   const constrained = process.constrainedMemory();
   const total = constrained > 0 && constrained < machine ? constrained : machine;
   const free = typeof process.availableMemory === "function" ? process.availableMemory() : freemem();
   return { total, free: Math.min(free, total) };
+}
+
+/**
+ * Memory for who asks at every request: read again only when it is older than `maxAgeMs`, by default half a second, in
+ * which a network is not loaded.
+ */
+export function memoryMeter(
+  clock: Clock,
+  maxAgeMs: number = 500,
+  read: () => Memory = memoryBytes,
+): () => Memory {
+  let last: Memory | undefined;
+  let readAtMs = 0;
+  return () => {
+    const nowMs = clock.nowMs();
+    if (!last || nowMs - readAtMs > maxAgeMs) {
+      last = read();
+      readAtMs = nowMs;
+    }
+    return last;
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 export type { Battery } from "./battery.ts";
-export { type DeviceFacts, deviceFacts, memoryBytes } from "./device-facts.ts";
+export { type DeviceFacts, deviceFacts, type Memory, memoryMeter } from "./device-facts.ts";
 export * from "./energy-counter.ts";
 export * from "./load-meter.ts";
 export * from "./system-clock.ts";
