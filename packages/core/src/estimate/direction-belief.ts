@@ -8,8 +8,9 @@
  * each state believes in.
  */
 import type { Estimate } from "./estimate.ts";
-import { type LinkModel, packetBytes } from "./rate-model.ts";
+import { dispersionMeter } from "./dispersion.ts";
 import { rateFilter } from "./rate-filter.ts";
+import { type LinkModel, packetBytes } from "./rate-model.ts";
 
 /** A transfer that the link still owes. */
 export interface OpenTransfer {
@@ -53,6 +54,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   let busyMs = 0;
   let packets = 0;
   let burst = 1;
+  const meter = dispersionMeter(model.parameters.dispersion);
+  const dispersion = (): number => Math.max(meter.dispersion, burst);
   let quietSinceMs = -Infinity;
   let usedMs = -Infinity;
   let origin: Estimate["origin"] = "prior";
@@ -107,7 +110,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       mark(endMs);
       filter.pass(ticks);
       if (busyMs > 0 || packets > 0) {
-        filter.observe(busyMs, packets, burst, clogged ? ahead : undefined);
+        meter.count(packets, ticks === 1 && busyMs > 0.95 * tickMs && !clogged);
+        filter.observe(busyMs, packets, dispersion(), clogged ? ahead : undefined);
         if (packets > 0) clogged = false;
       } else drainUnseen(ticks * tickMs);
       if (packets > 0 || busyMs === 0) quietSinceMs = endMs;
@@ -127,7 +131,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     const key = Math.round(Math.log(Math.max(total, 1) / packetBytes) * 50);
     let values = cache.get(key);
     if (!values) {
-      values = filter.completionMs(Math.exp(key / 50), clogged ? ahead : undefined);
+      values = filter.completionMs(Math.exp(key / 50), dispersion(), clogged ? ahead : undefined);
       if (cache.size >= cachedSizes) cache.clear();
       cache.set(key, values);
     }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { certain, type Estimate, estimateOf } from "./estimate.ts";
-import { guardMoment, guardPlan, type GuardQuestion } from "./guard.ts";
+import { guardedChoice, guardMoment, guardPlan, type GuardQuestion } from "./guard.ts";
 
 const about = { observedAtMs: 0, origin: "measured" as const };
 const remote = fc
@@ -80,5 +80,26 @@ describe("guardMoment", () => {
     const remoteMs = estimateOf([80, 130, 160, 400], about);
     expect(guardMoment({ remoteMs, localMs: 100, extraRunPrice: 0.1 })).toBe(0);
     expect(guardMoment({ remoteMs, localMs: 100, extraRunPrice: 0.1, biasMs: 300 })).toBeGreaterThan(0);
+  });
+});
+
+describe("guardedChoice", () => {
+  it("stays when remote is surely slower, goes when it is surely faster", () => {
+    expect(guardedChoice({ remoteMs: certain(150), localMs: 100, extraRunPrice: 0.3 })).toEqual({
+      where: "local",
+    });
+    expect(guardedChoice({ remoteMs: certain(50), localMs: 100, extraRunPrice: 0.3 })).toEqual({
+      where: "remote",
+      waitMs: Infinity,
+      cost: 50,
+    });
+  });
+
+  it("bets on a link that is somewhat slower on average but often faster, and not on a hopeless one", () => {
+    const open = estimateOf([50, 60, 80, 95, 110, 300], about);
+    expect(guardedChoice({ remoteMs: open, localMs: 100, extraRunPrice: 0.4 }).where).toBe("remote");
+    expect(guardedChoice({ remoteMs: open, localMs: 100, extraRunPrice: 0.4 }, 0).where).toBe("local");
+    const hopeless = estimateOf([300, 400, 900], about);
+    expect(guardedChoice({ remoteMs: hopeless, localMs: 100, extraRunPrice: 0 }).where).toBe("local");
   });
 });

@@ -1,4 +1,4 @@
-import { type Estimate, estimateSize } from "./estimate.ts";
+import { chanceBelow, type Estimate, estimateSize } from "./estimate.ts";
 
 /** What the guard weighs: finish remotely, or start a second run here. */
 export interface GuardQuestion {
@@ -66,4 +66,21 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
 /** The moment of `guardPlan` alone: wait in milliseconds before the back-up starts, 0 now, Infinity never. */
 export function guardMoment(question: GuardQuestion): number {
   return guardPlan(question).waitMs;
+}
+
+/**
+ * Whether to begin remotely at all, against running here at once. The remote side gets a credit, because the cost of a fixed
+ * guard undervalues it: acknowledgements to come will improve the moment. The credit is `creditRatio` (default 0.3) of a
+ * local run, times the chance that the remote side answers first, so that a hopeless link gets none. Its size was found on
+ * recorded uplinks.
+ */
+export function guardedChoice(
+  question: GuardQuestion,
+  creditRatio: number = 0.3,
+): { readonly where: "local" } | ({ readonly where: "remote" } & GuardAnswer) {
+  const { remoteMs, localMs, latePrice = 0, lateAfterMs = Infinity } = question;
+  const plan = guardPlan(question);
+  const stay = localMs + (localMs > lateAfterMs ? latePrice * localMs : 0);
+  const credit = creditRatio * localMs * chanceBelow(remoteMs, localMs);
+  return plan.cost - credit < stay ? { where: "remote", ...plan } : { where: "local" };
 }

@@ -14,13 +14,13 @@ export interface LinkBeliefOptions {
   readonly clogBytes?: number;
   /** Idle time after which a probe train is worth its bytes; default 250 ms. */
   readonly probeEveryMs?: number;
-  /** A train is sized to pass in this time at the believed rate; default 15 ms. */
+  /** A train is sized to pass in this time at the believed rate; default 22 ms. */
   readonly probeTrainMs?: number;
   /** Share of the link that probes may take; default 0.04. */
   readonly probeShareRatio?: number;
 }
 
-const maxProbePackets = 40;
+const maxProbePackets = 64;
 
 /**
  * The belief about one link: a Bayes filter for each direction (`rate-filter.ts` says how) and a distribution of round
@@ -32,7 +32,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
     priorRoundTripMs = 60,
     clogBytes = 65_536,
     probeEveryMs = 250,
-    probeTrainMs = 15,
+    probeTrainMs = 22,
     probeShareRatio = 0.04,
   } = options;
   const model = options.model ?? linkModel();

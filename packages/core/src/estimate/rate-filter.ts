@@ -16,12 +16,12 @@ export interface RateFilter {
   pass(ticks: number): void;
   /**
    * Within the last `busyMs` of known work, `packets` were acknowledged. `ahead` are packets of which no
-   * acknowledgement will come, by rate; they pass first and are used up in place. `burst` is the usual size of an
-   * acknowledgement in packets: what comes in bursts says less.
+   * acknowledgement will come, by rate; they pass first and are used up in place. `dispersion` is the variance of packet
+   * counts over their mean: what comes in bursts says less.
    */
-  observe(busyMs: number, packets: number, burst: number, ahead: PacketsAhead): void;
+  observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead): void;
   /** 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds. A fresh array. */
-  completionMs(packets: number, ahead: PacketsAhead): Float64Array;
+  completionMs(packets: number, dispersion: number, ahead: PacketsAhead): Float64Array;
   /** Chance that the link is on, given each rate; used to let unseen packets drain. */
   onChance(rate: number): number;
   /** Believed packets per millisecond while on: the median. */
@@ -39,7 +39,7 @@ const negligible = 2e-4;
 
 /** A filter that begins at the model's prior. */
 export function rateFilter(model: LinkModel): RateFilter {
-  const { rates, modes, parameters, table } = model;
+  const { rates, modes, table } = model;
   let weights: Float64Array = new Float64Array(modes * rates);
   let moved: Float64Array = new Float64Array(modes * rates);
   for (let mode = 0; mode < modes; mode++) {
@@ -133,9 +133,8 @@ export function rateFilter(model: LinkModel): RateFilter {
       }
       version += 1;
     },
-    observe(busyMs, packets, burst, ahead) {
+    observe(busyMs, packets, dispersion, ahead) {
       if (busyMs <= 0 && packets <= 0) return;
-      const dispersion = Math.max(parameters.dispersion, burst);
       let best = -Infinity;
       for (let rate = 0; rate < rates; rate++) {
         const expected = (model.packetsPerMs[rate] ?? 0) * Math.max(busyMs, 0.1);
@@ -160,10 +159,10 @@ export function rateFilter(model: LinkModel): RateFilter {
       normalise(weights);
       version += 1;
     },
-    completionMs(packets, ahead) {
+    completionMs(packets, dispersion, ahead) {
       density.fill(0);
       // The count of few packets is itself uncertain: three points of a normal spread of the log-rate (Gauss-Hermite).
-      const spread = Math.min(1, Math.sqrt(parameters.dispersion / Math.max(1, packets)));
+      const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
       const side = spread > 0.12 ? (Math.sqrt(3) * spread) / rowStep : 0;
       for (let mode = 0; mode < modes; mode++) {
         for (let rate = 0; rate < rates; rate++) {

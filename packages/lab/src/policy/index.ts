@@ -1,3 +1,4 @@
+export * from "./compare.ts";
 export * from "./ours.ts";
 export * from "./policy.ts";
 export * from "./references.ts";

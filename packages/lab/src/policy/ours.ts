@@ -1,7 +1,8 @@
 import {
-  chanceBelow,
-  guardPlan,
+  guardedChoice,
+  guardMoment,
   hedgeBudget,
+  type GuardQuestion,
   type HedgeBudgetOptions,
   linkBelief,
   type LinkBeliefOptions,
@@ -14,18 +15,26 @@ import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 export interface OursOptions {
   readonly link?: LinkBeliefOptions;
   readonly budget?: HedgeBudgetOptions;
-  /** Credit of the remote side when it is chosen, and while it is waited for, as shares of the local run. */
+  /** Credit of the remote side when it is chosen (default 0.3), and while it is waited for (0), in local runs. */
   readonly startCreditRatio?: number;
   readonly waitCreditRatio?: number;
-  /** An answer later than this multiple of the local run pays the late price. */
+  /** Share of the late price that counts when the place is chosen; all of it counts once under way. Default 0.7. */
+  readonly startLateRatio?: number;
+  /** An answer later than this multiple of the local run pays the late price; default 1.3. */
   readonly lateRatio?: number;
-  /** Whether probes are sent when the link is idle. */
+  /** Whether probes are sent when the link is idle; default true. */
   readonly probes?: boolean;
 }
 
 /** The belief, guard and budget of core, used the way the offloader uses them: honest sensors only. */
 export function ours(options: OursOptions = {}): ReplayPolicy {
-  const { startCreditRatio = 0.2, waitCreditRatio = 0, lateRatio = 1.3, probes = true } = options;
+  const {
+    startCreditRatio = 0.3,
+    startLateRatio = 0.7,
+    waitCreditRatio = 0,
+    lateRatio = 1.3,
+    probes = true,
+  } = options;
   const link = linkBelief(options.link);
   const budget = hedgeBudget(options.budget);
   const notes = new Map<number, TransferNote>();
@@ -37,7 +46,7 @@ export function ours(options: OursOptions = {}): ReplayPolicy {
     sight: Sight,
     note: TransferNote | undefined,
     creditRatio: number,
-  ) {
+  ): GuardQuestion {
     const upload = note ? note.remainingMs(sight.nowMs) : link.transferMs(request.bytes, "up", sight.nowMs);
     return {
       remoteMs: shift(upload, sight.serverMs + sight.roundTripMs / 2),
@@ -58,17 +67,16 @@ export function ours(options: OursOptions = {}): ReplayPolicy {
         link.roundTripSeen(sight.roundTripMs, sight.nowMs);
       }
       const asked = question(request, sight, undefined, 0);
-      const plan = guardPlan(asked);
-      const late = asked.localMs > asked.lateAfterMs ? asked.latePrice * asked.localMs : 0;
-      const stay = asked.localMs + late;
-      const credit = startCreditRatio * sight.localMs * chanceBelow(asked.remoteMs, asked.localMs);
-      if (plan.cost - credit < stay) return { where: "remote", backupMs: plan.waitMs };
-      return { where: "local" };
+      const choice = guardedChoice(
+        { ...asked, latePrice: startLateRatio * budget.latePrice },
+        startCreditRatio,
+      );
+      return choice.where === "local" ? choice : { where: "remote", backupMs: choice.waitMs };
     },
     review(request, sight) {
       const note = notes.get(request.id);
       if (!note) return Infinity;
-      return guardPlan(question(request, sight, note, waitCreditRatio)).waitMs;
+      return guardMoment(question(request, sight, note, waitCreditRatio));
     },
     sent(id, bytes, nowMs) {
       notes.set(id, link.sendStarted(bytes, "up", nowMs));

@@ -73,11 +73,7 @@ function contentHtml(content: ReportTable | ReportText | Plot): string {
 }
 
 function tableHtml(table: ReportTable): string {
-  const numeric = table.columns.map((_, index) =>
-    table.rows.every(
-      (row) => typeof row[index] === "number" || row[index] === null || row[index] === undefined,
-    ),
-  );
+  const numeric = table.columns.map((_, index) => table.rows.every((row) => isFigure(row[index])));
   const tag = (index: number): string => (numeric[index] ? ' class="number"' : "");
   const head = table.columns.map((name, index) => `<th${tag(index)}>${escapeText(name)}</th>`).join("");
   const body = table.rows.map((row, position) => {
@@ -87,6 +83,12 @@ function tableHtml(table: ReportTable): string {
     return `<tr${table.highlight?.includes(position) ? ' class="highlight"' : ""}>${cells.join("")}</tr>`;
   });
   return `<div class="table"><table><thead><tr>${head}</tr></thead><tbody>${body.join("\n")}</tbody></table></div>`;
+}
+
+/** Numbers, and texts that are numbers in somebody's own format. */
+function isFigure(value: string | number | boolean | null | undefined): boolean {
+  if (typeof value === "string") return /^[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?\s?(?:%|ms|x|kB|MB)?$/.test(value);
+  return typeof value !== "boolean";
 }
 
 function cellText(value: string | number | boolean | null | undefined): string {

@@ -69,13 +69,9 @@ export function cdfPlot(series: readonly SampleSeries[], words: AxisWords): Plot
       const y = yScale(frame, { min: 0, max: 1 }, false);
       const lines = sorted.map((values, index) => {
         const points: string[] = [];
-        // A few hundred points draw the same line as thousands of samples.
+        // A few hundred points draw the same line as thousands of samples; the last one is always among them.
         const stride = Math.max(1, Math.floor(values.length / 300));
-        for (
-          let at = 0;
-          at < values.length;
-          at += at + stride < values.length || at === values.length - 1 ? stride : values.length - 1 - at
-        ) {
+        for (let at = (values.length + stride - 1) % stride; at < values.length; at += stride) {
           const value = values[at] ?? 0;
           if (!Number.isFinite(value)) break;
           points.push(`${px(x.at(value))},${px(y.at((at + 1) / values.length))}`);

@@ -19,6 +19,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { text-align: left; padding: .32rem .8rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 td:first-child, th:first-child { padding-left: .4rem; }
+@media (min-width: 48rem) { td:first-child { white-space: nowrap; } }
 .number { text-align: right; white-space: nowrap; }
 tr.highlight td { background: var(--glow); font-weight: 600; }
 figure { margin: .6rem 0 1.2rem; }

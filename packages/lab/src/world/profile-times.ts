@@ -1,6 +1,7 @@
 /** What a profile says of a segment: its time, the bytes of its ends. */
 import {
   type BucketProfile,
+  type CodingProfile,
   type CutProfile,
   elementBytes,
   endCut,
@@ -47,20 +48,27 @@ export function segmentMs(bucket: BucketProfile, segment: Pick<Segment, "from" |
   return head.map((value, index) => Math.max(0, value - (before[index] ?? 0)));
 }
 
+/** How a crossing travels in these codecs, as profiled; undefined where the profile does not know the combination. */
+export function codingOf(
+  cut: CutProfile,
+  codecs: Readonly<Record<string, string>>,
+): CodingProfile | undefined {
+  const wanted = Object.entries(codecs);
+  return cut.codings.find(
+    (one) =>
+      Object.keys(one.codecs).length === wanted.length &&
+      wanted.every(([name, id]) => one.codecs[name] === id),
+  );
+}
+
 /** Bytes of a crossing when it travels in these codecs: as profiled, or raw as it is. */
 export function crossingWireBytes(
   cut: CutProfile,
   codecs: Readonly<Record<string, string>>,
   raw: number,
 ): number {
-  const wanted = Object.entries(codecs);
-  if (wanted.length === 0) return raw;
-  const coding = cut.codings.find(
-    (one) =>
-      Object.keys(one.codecs).length === wanted.length &&
-      wanted.every(([name, id]) => one.codecs[name] === id),
-  );
-  return coding?.bytes ?? raw;
+  if (Object.keys(codecs).length === 0) return raw;
+  return codingOf(cut, codecs)?.bytes ?? raw;
 }
 
 /** Zero-filled tensors of a crossing's shapes, for endpoints that only pretend to compute; sizes that vary become 1. */

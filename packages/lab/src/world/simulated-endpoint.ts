@@ -25,8 +25,8 @@ import {
   type Tensors,
 } from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
-import { fifoSlots } from "./service.ts";
-import { blankTensors, bucketOf, crossingWireBytes, cutOf, segmentMs } from "./profile-times.ts";
+import { fifoSlots, type Slots } from "./service.ts";
+import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, segmentMs } from "./profile-times.ts";
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
 
 /** What can be wrong with a place. All may change while it runs. */
@@ -55,6 +55,13 @@ export interface SimulatedEndpointParts {
   readonly speed?: number;
   /** Requests that run at once; default 1. */
   readonly instances?: number;
+  /** Slots that other callers use too; in place of `instances` and `maxQueue`. */
+  readonly slots?: Slots;
+  /**
+   * How many times faster than the profile's machine the caller is, which encodes what it sends. Coding takes its profiled
+   * time then, on both sides; default: no time.
+   */
+  readonly callerSpeed?: number;
   /** Requests that may wait; default 1000. */
   readonly maxQueue?: number;
   /** Spread of service times around the profile, as a standard deviation of the logarithm; default 0.05. */
@@ -82,6 +89,7 @@ const envelopeBytes = 400;
 /** Makes a place. Same parts, seed and calls: same answers at the same instants. */
 export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
   const { info, clock, random, speed = 1, instances = 1, logSpread = 0.05, link, learner } = parts;
+  const { callerSpeed = Infinity } = parts;
   let down = parts.faults?.down ?? false;
   /** Breaks what is under way when the place goes down. */
   const underWay = new Set<(error: LongshoreError) => void>();
@@ -102,7 +110,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       underWay.forEach((stop) => stop(error));
     },
   };
-  const slots = fifoSlots({ clock, count: instances, maxQueue: parts.maxQueue ?? 1000 });
+  const slots = parts.slots ?? fifoSlots({ clock, count: instances, maxQueue: parts.maxQueue ?? 1000 });
   const counts = { accepted: 0, answered: 0, failed: 0 };
   let closed = false;
 
@@ -176,9 +184,13 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     const { segment, codecs } = request;
     const features = model.featuresOf?.(request) ?? { bytes: inputBytes(request) };
     const bucket = bucketOf(model.profile, segment.variant, features);
+    const from = cutOf(bucket, segment.from);
+    const coding = callerSpeed < Infinity ? codingOf(from, codecs) : undefined;
+    const encodeMs = (coding?.encodeMs ?? 0) / callerSpeed;
+    const decodeMs = (coding?.decodeMs ?? 0) / speed;
+    if (encodeMs > 0) await sleep(clock, encodeMs, call.abort);
     const startedMs = clock.nowMs();
-    const sentBytes =
-      envelopeBytes + crossingWireBytes(cutOf(bucket, segment.from), codecs, inputBytes(request));
+    const sentBytes = envelopeBytes + crossingWireBytes(from, codecs, inputBytes(request));
     await cross(sentBytes, "up", call, progress);
     const arrivedMs = clock.nowMs();
     if (faults.hang) await sleep(clock, Infinity, call.abort);
@@ -192,6 +204,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       const base = times[Math.min(times.length - 1, Math.floor(draw * times.length))] ?? 0;
       return (base * noise * faults.slowFactor) / speed;
     };
+    if (decodeMs > 0) await sleep(clock, decodeMs, call.abort);
     const { queueMs, serviceMs } = await slots.work(service, call);
     const right = model.compute
       ? await model.compute(request)
@@ -212,7 +225,9 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
         zone: info.zone,
         segment,
         stages: [
+          ...(encodeMs > 0 ? [{ stage: "encode" as const, name: segment.from, tookMs: encodeMs }] : []),
           ...(link ? [{ stage: "network" as const, name: info.id, tookMs: networkMs }] : []),
+          ...(decodeMs > 0 ? [{ stage: "decode" as const, name: segment.from, tookMs: decodeMs }] : []),
           { stage: "queue", name: segment.model, tookMs: queueMs },
           { stage: "run", name: segment.model, tookMs: serviceMs },
         ],

@@ -1,0 +1,91 @@
+/** Policies side by side on one setting, scored against the oracle, against staying local and against the best fixed place. */
+import type { ReplayPolicy } from "./policy.ts";
+import { allLocal, allRemote, oracle } from "./references.ts";
+import { replay, type ReplayResult, type ReplaySetting } from "./replay.ts";
+
+/** What one policy reached in one setting. */
+export interface PolicyRow {
+  readonly trace: string;
+  readonly requestBytes: number;
+  readonly localMs: number;
+  readonly roundTripMs: number;
+  readonly policy: string;
+  readonly meanMs: number;
+  readonly p99Ms: number;
+  readonly meanVsOracle: number;
+  readonly meanVsLocal: number;
+  readonly p99VsLocal: number;
+  readonly extraRatio: number;
+  readonly remoteRatio: number;
+  readonly probeRatio: number;
+  /** Whether offloading can pay here at all: the oracle's mean is below 0.997 of staying local. */
+  readonly scored: boolean;
+}
+
+/** Replays all of `policies`, and beside them all local, all remote, the better of the two in hindsight, and the oracle. */
+export function comparePolicies(
+  setting: ReplaySetting,
+  policies: readonly (() => ReplayPolicy)[],
+): readonly PolicyRow[] {
+  const local = replay(setting, allLocal());
+  const remote = replay(setting, allRemote());
+  const best = replay(setting, oracle());
+  const fixed: ReplayResult = { ...(remote.meanMs < local.meanMs ? remote : local), policy: "best fixed" };
+  const scored = best.meanMs < 0.997 * local.meanMs;
+  return [local, remote, fixed, ...policies.map((make) => replay(setting, make())), best].map((result) => ({
+    trace: setting.trace.name,
+    requestBytes: setting.requestBytes,
+    localMs: setting.localMs,
+    roundTripMs: setting.roundTripMs,
+    policy: result.policy,
+    meanMs: result.meanMs,
+    p99Ms: result.p99Ms,
+    meanVsOracle: result.meanMs / best.meanMs,
+    meanVsLocal: result.meanMs / local.meanMs,
+    p99VsLocal: result.p99Ms / local.p99Ms,
+    extraRatio: result.extraRatio,
+    remoteRatio: result.remoteRatio,
+    probeRatio: result.probeRatio,
+    scored,
+  }));
+}
+
+/** The worst and the average of one policy over many rows. */
+export interface PolicyScore {
+  readonly policy: string;
+  readonly rows: number;
+  readonly worstMeanVsOracle: number;
+  readonly averageMeanVsOracle: number;
+  readonly worstP99VsLocal: number;
+  readonly worstMeanVsLocal: number;
+  readonly worstExtraRatio: number;
+  readonly worstProbeRatio: number;
+  /** Over the rows where offloading cannot pay: the worst mean over staying local. */
+  readonly worstHarmRatio: number;
+}
+
+/** Scores each policy over its scored rows, and over the others for harm only. In the order of first appearance. */
+export function scorePolicies(rows: readonly PolicyRow[]): readonly PolicyScore[] {
+  const names = [...new Set(rows.map(({ policy }) => policy))];
+  return names.map((policy) => {
+    const own = rows.filter((row) => row.policy === policy);
+    const scored = own.filter((row) => row.scored);
+    const worst = (list: readonly PolicyRow[], pick: (row: PolicyRow) => number): number =>
+      list.reduce((most, row) => Math.max(most, pick(row)), 0);
+    return {
+      policy,
+      rows: scored.length,
+      worstMeanVsOracle: worst(scored, (row) => row.meanVsOracle),
+      averageMeanVsOracle:
+        scored.reduce((sum, row) => sum + row.meanVsOracle, 0) / Math.max(1, scored.length),
+      worstP99VsLocal: worst(scored, (row) => row.p99VsLocal),
+      worstMeanVsLocal: worst(scored, (row) => row.meanVsLocal),
+      worstExtraRatio: worst(scored, (row) => row.extraRatio),
+      worstProbeRatio: worst(scored, (row) => row.probeRatio),
+      worstHarmRatio: worst(
+        own.filter((row) => !row.scored),
+        (row) => row.meanVsLocal,
+      ),
+    };
+  });
+}

@@ -1,0 +1,189 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import {
+  constantTrace,
+  linkShapes,
+  rateTrace,
+  readMahimahi,
+  syntheticTrace,
+  uploadMs,
+} from "../trace/index.ts";
+import {
+  allLocal,
+  allRemote,
+  comparePolicies,
+  hedgeAt,
+  lastRate,
+  oracle,
+  orderedFallback,
+  ours,
+  replay,
+  type ReplayPolicy,
+  type ReplaySetting,
+  scorePolicies,
+  smoothedRate,
+} from "./index.ts";
+
+const data = resolve(process.env["LONGSHORE_DATA"] ?? "../shared/data", "traces/lte-mahimahi");
+const hasData = existsSync(data);
+const skipped = hasData ? "" : ` (skipped: no recorded traces in ${data}; set LONGSHORE_DATA)`;
+
+const steady: ReplaySetting = {
+  trace: constantTrace(8e6),
+  requestBytes: 100_000,
+  localMs: 300,
+  serverMs: 15,
+  roundTripMs: 50,
+  arrivals: 500,
+  lengthMs: 30_000,
+};
+
+describe("replay", () => {
+  it("charges the run here, or upload, round trip and server", () => {
+    const uploadedMs = uploadMs(steady.trace, 0, 100_000);
+    expect(replay(steady, allLocal())).toMatchObject({
+      meanMs: 300,
+      p99Ms: 300,
+      extraRatio: 0,
+      remoteRatio: 0,
+    });
+    expect(replay(steady, allRemote()).meanMs).toBeCloseTo(uploadedMs + 65, 6);
+    expect(replay(steady, oracle()).meanMs).toBeCloseTo(Math.min(300, uploadedMs + 65), 6);
+  });
+
+  it("queues uploads behind each other, and local runs on a device that does one at a time", () => {
+    const crowded = { ...steady, arrivals: [0, 1, 2] };
+    const uploadedMs = uploadMs(steady.trace, 0, 100_000);
+    const remote = replay(crowded, allRemote()).tookMs;
+    expect(remote[2]).toBeCloseTo(3 * uploadedMs + 65 - 2, 0);
+    const alone = replay({ ...crowded, link: "alone" }, allRemote()).tookMs;
+    expect(alone[2]).toBeCloseTo(uploadedMs + 65, 0);
+    expect([...replay(crowded, allLocal()).tookMs]).toEqual([300, 599, 898]);
+    expect([...replay({ ...crowded, device: "parallel" }, allLocal()).tookMs]).toEqual([300, 300, 300]);
+  });
+
+  it("counts a hedge's second run as extra, and carries 64 kB of what it cancelled", () => {
+    // The link stops after 20 ms and comes back after two seconds.
+    const stalling = rateTrace(
+      "stall",
+      [
+        { fromMs: 0, bitsPerSecond: 8e6 },
+        { fromMs: 20, bitsPerSecond: 0 },
+        { fromMs: 2000, bitsPerSecond: 8e6 },
+      ],
+      60_000,
+      "synthetic",
+    );
+    const hedge = (): ReplayPolicy => ({
+      name: "hedge",
+      arrived: () => ({ where: "remote", backupMs: 100 }),
+    });
+    const [first, second] = replay({ ...steady, trace: stalling, arrivals: [0, 1990] }, hedge()).tookMs;
+    expect(first).toBe(400);
+    // 44 packets of the first come first, then 69 of its own.
+    expect(second).toBeCloseTo(10 + 113 * 1.46 + 65, -1);
+    expect(replay({ ...steady, trace: stalling, arrivals: [0] }, hedge())).toMatchObject({
+      extraRatio: 1,
+      remoteRatio: 1,
+    });
+  });
+
+  it("ordered fallback waits for its timeout, last and smoothed rate follow the link", () => {
+    const slow = { ...steady, trace: constantTrace(0.4e6) };
+    expect(replay(slow, orderedFallback(500)).meanMs).toBeGreaterThan(700);
+    for (const policy of [lastRate, smoothedRate]) {
+      expect(replay({ ...slow, lengthMs: 60_000 }, policy()).remoteRatio).toBeLessThan(0.05);
+      expect(replay({ ...steady, trace: constantTrace(50e6) }, policy()).remoteRatio).toBe(1);
+    }
+  });
+
+  it("is the same every time", () => {
+    const trace = syntheticTrace(linkShapes.stalling, 21, 60_000);
+    const setting = { ...steady, trace, lengthMs: 60_000 };
+    expect(replay(setting, ours()).tookMs).toEqual(replay(setting, ours()).tookMs);
+  });
+});
+
+describe("our policy on synthetic links", () => {
+  it("stays within its extra runs and near the oracle, and beats the plug-in rate's tail", () => {
+    const rows = [31, 32, 33].flatMap((seed) =>
+      comparePolicies(
+        {
+          ...steady,
+          trace: syntheticTrace(linkShapes.stalling, seed, 180_000),
+          localMs: 400,
+          lengthMs: 180_000,
+        },
+        [smoothedRate, ours],
+      ),
+    );
+    const scores = new Map(scorePolicies(rows).map((score) => [score.policy, score]));
+    const own = scores.get("ours");
+    expect(own?.rows).toBe(3);
+    expect(own?.worstMeanVsOracle).toBeLessThan(1.2);
+    expect(own?.worstExtraRatio).toBeLessThanOrEqual(0.15);
+    expect(own?.worstProbeRatio).toBeLessThan(0.05);
+    expect(own?.worstP99VsLocal).toBeLessThan((scores.get("smoothed rate")?.worstP99VsLocal ?? 0) * 0.7);
+    expect(scores.get("oracle")?.worstMeanVsOracle).toBe(1);
+    expect(scores.get("best fixed")?.worstMeanVsLocal).toBeLessThanOrEqual(1);
+  });
+
+  it("does not harm where offloading cannot pay", () => {
+    const rows = comparePolicies(
+      {
+        ...steady,
+        trace: syntheticTrace(linkShapes.drive3g, 5, 120_000),
+        requestBytes: 600_000,
+        lengthMs: 120_000,
+      },
+      [ours],
+    );
+    const own = rows.find(({ policy }) => policy === "ours");
+    expect(own?.scored).toBe(false);
+    expect(own?.meanVsLocal).toBeLessThan(1.03);
+  });
+});
+
+describe.skipIf(!hasData)(`on recorded uplinks${skipped}`, () => {
+  const traceOf = (name: string) => readMahimahi(name, readFileSync(join(data, name), "utf8"));
+  // Published head-room figures: mean in milliseconds for all local, all remote, smoothed rate, with back-up, oracle.
+  it.each([
+    ["Verizon-LTE-short.up", 20_000, [400, 126, 127, 119, 115]],
+    ["Verizon-LTE-short.up", 150_000, [400, 398, 348, 323, 292]],
+    ["TMobile-UMTS-driving.up", 20_000, [400, 541, 324, 277, 257]],
+  ] as const)("%s with %d bytes has the head-room that was published", (name, requestBytes, published) => {
+    const setting: ReplaySetting = {
+      trace: traceOf(name),
+      requestBytes,
+      localMs: 400,
+      serverMs: 15,
+      roundTripMs: 50,
+      arrivals: 500,
+      link: "alone",
+      device: "parallel",
+    };
+    const policies = [allLocal(), allRemote(), smoothedRate(), smoothedRate(1.2), oracle()];
+    policies.forEach((policy, index) => {
+      const ratio = replay(setting, policy).meanMs / (published[index] ?? NaN);
+      expect(ratio, policy.name).toBeGreaterThan(0.97);
+      expect(ratio, policy.name).toBeLessThan(1.03);
+    });
+  });
+
+  it("ours keeps the bars of a guarded decision on two uplinks where guarding matters most", () => {
+    const rows = [
+      { name: "Verizon-LTE-short.up", requestBytes: 150_000 },
+      { name: "TMobile-UMTS-driving.up", requestBytes: 20_000 },
+    ].flatMap(({ name, requestBytes }) =>
+      comparePolicies(
+        { trace: traceOf(name), requestBytes, localMs: 400, serverMs: 15, roundTripMs: 50, arrivals: 500 },
+        [() => hedgeAt(0.5), ours],
+      ),
+    );
+    const own = scorePolicies(rows).find(({ policy }) => policy === "ours");
+    expect(own?.worstMeanVsOracle).toBeLessThanOrEqual(1.2);
+    expect(own?.worstP99VsLocal).toBeLessThanOrEqual(1.4);
+    expect(own?.worstExtraRatio).toBeLessThanOrEqual(0.15);
+  });
+});

@@ -1,0 +1,131 @@
+/** Plans that never change, to compare a planner with: the same cut, place and codecs for every request. */
+import {
+  type Account,
+  childCall,
+  type Clock,
+  endCut,
+  type Endpoint,
+  housekeepingCall,
+  LongshoreError,
+  type Offloader,
+  type Radio,
+  radioState,
+  type Result,
+  type Segment,
+  startCut,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
+
+/** Where and how every request runs. */
+export interface FixedPlan {
+  readonly variant: string;
+  /** Where the part here ends: `end` runs everything here, `start` nothing. */
+  readonly cut: string;
+  /** Place of the rest; undefined when there is none. */
+  readonly place?: string;
+  /** How the crossing travels, by tensor name; absent names travel raw. */
+  readonly codecs: Readonly<Record<string, string>>;
+}
+
+/** What follows a fixed plan. */
+export interface FixedPlanParts {
+  readonly clock: Clock;
+  readonly device: Endpoint;
+  readonly place?: Endpoint;
+  /** The whole of the model in the plan's variant. */
+  readonly segment: Segment;
+  readonly plan: FixedPlan;
+  /** What the device draws while it runs, in watts, and its radio: energy is estimated as the offloader estimates it. */
+  readonly activeWatts: number;
+  readonly radio: Radio;
+}
+
+/** A text for a plan: `here`, `edge jpeg-85`, `cut c3, then cloud raw`. */
+export function planName({ variant, cut, place, codecs }: FixedPlan): string {
+  const coded = [...new Set(Object.values(codecs))].join("+") || "raw";
+  const how =
+    cut === endCut ? "here" : cut === startCut ? `${place} ${coded}` : `cut ${cut}, then ${place} ${coded}`;
+  return variant === "" || variant === "default" ? how : `${how} (${variant})`;
+}
+
+/**
+ * Runs every request by one plan, without beliefs, guards or second tries. Answers like an offloader; a leg that fails, or
+ * a deadline that passes, rejects.
+ */
+export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
+  const { clock, device, place, segment, plan } = parts;
+  const state = radioState(parts.radio);
+
+  async function run(tensors: Tensors, call: ReturnType<typeof housekeepingCall>): Promise<Result> {
+    const startedMs = clock.nowMs();
+    const accounts: Account[] = [];
+    let outputs = tensors;
+    let millijoules = 0;
+    if (plan.cut !== startCut) {
+      const head = { ...segment, to: plan.cut };
+      const response = await device.infer({ segment: head, inputs: tensors, codecs: {} }, call);
+      accounts.push(response.account);
+      ({ outputs } = response);
+      millijoules += stageMs(response.account, "run", "transform") * parts.activeWatts;
+    }
+    if (plan.cut !== endCut) {
+      if (!place)
+        throw new LongshoreError("no-place", "plan", `${planName(plan)} names no place that is here`);
+      const sentMs = clock.nowMs();
+      const wake = state.wakeMillijoules(sentMs);
+      const tail = { ...segment, from: plan.cut };
+      const response = await place.infer({ segment: tail, inputs: outputs, codecs: plan.codecs }, call);
+      state.used(clock.nowMs());
+      accounts.push(response.account);
+      ({ outputs } = response);
+      millijoules += wake + exchangeMillijoules(response.account, clock.nowMs() - sentMs);
+    }
+    const total = (of: (account: Account) => number): number =>
+      accounts.reduce((sum, one) => sum + of(one), 0);
+    const tookMs = clock.nowMs() - startedMs;
+    return {
+      outputs,
+      where: plan.cut === endCut ? device.info.id : (place?.info.id ?? ""),
+      because: "this plan never changes",
+      tookMs,
+      predictedMs: NaN,
+      plans: [],
+      accounts,
+      lostLegs: [],
+      sentBytes: total((one) => one.sentBytes),
+      receivedBytes: total((one) => one.receivedBytes),
+      energy: { millijoules, label: "estimated" },
+      costMicros: total((one) => one.costMicros),
+    };
+  }
+
+  function exchangeMillijoules(account: Account, tookMs: number): number {
+    const { radio, activeWatts } = parts;
+    const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
+    return (
+      (radio.upMillijoulesPerMegabit * account.sentBytes +
+        radio.downMillijoulesPerMegabit * account.receivedBytes) *
+        8e-6 +
+      onAirMs * radio.baseWatts +
+      (tookMs - onAirMs) * radio.tailWatts +
+      stageMs(account, "encode", "decode") * activeWatts
+    );
+  }
+
+  return {
+    async infer(model, inputs, limits = {}) {
+      const { deadlineMs = Infinity } = limits;
+      using child = childCall(housekeepingCall(model, limits.abort));
+      using timer = clock.timer(deadlineMs, () =>
+        child.cancel(new LongshoreError("deadline-exceeded", "execute", "the deadline passed")),
+      );
+      void timer;
+      return await run(new Map(Object.entries(inputs as Readonly<Record<string, Tensor>>)), child.call);
+    },
+  };
+}
+
+function stageMs(account: Account, ...stages: readonly string[]): number {
+  return account.stages.reduce((sum, { stage, tookMs }) => sum + (stages.includes(stage) ? tookMs : 0), 0);
+}

@@ -1,0 +1,143 @@
+/**
+ * A whole world on a virtual clock: one device, places behind emulated links, and the real offloader over them. Only
+ * service times and links are simulated; beliefs, plans, guards and fallbacks are the ones that run in production.
+ */
+import {
+  createOffloader,
+  type EndpointInfo,
+  linkBelief,
+  type LinkLearner,
+  linkModel,
+  type OffloadDefaults,
+  type Offloader,
+  type Policy,
+  type Radio,
+  radios,
+  type Random,
+  seededRandom,
+  silentObserver,
+  standardPolicy,
+} from "@longshore/core";
+import { emulatedLink, type EmulatedLink } from "../link/index.ts";
+import type { Trace } from "../trace/index.ts";
+import { type FixedPlan, followPlan } from "./fixed-plan.ts";
+import { fifoSlots, type Slots } from "./service.ts";
+import { simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
+import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
+import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
+
+/** The device that asks. */
+export interface WorldDevice {
+  /** Relative to the profile's machine. */
+  readonly speed: number;
+  readonly info: EndpointInfo;
+  /** Default wired, which draws nothing. */
+  readonly radio?: Radio;
+}
+
+/** A place behind a link. */
+export interface WorldPlace {
+  readonly info: EndpointInfo;
+  /** Relative to the profile's machine; default 1. */
+  readonly speed?: number;
+  /** Requests that run at once; default 1. */
+  readonly instances?: number;
+  readonly up: Trace;
+  readonly down: Trace;
+  /** One way, in milliseconds. */
+  readonly delayMs: number;
+  readonly jitterMs?: number;
+  /** Where in the traces the link begins; default 0. */
+  readonly traceOffsetMs?: number;
+}
+
+/** What a world is made of. */
+export interface OffloadWorldParts {
+  readonly models: readonly SimulatedModel[];
+  readonly device: WorldDevice;
+  readonly places: readonly WorldPlace[];
+  readonly seed: number;
+  /** Default `standardPolicy()`. */
+  readonly policy?: Policy;
+  readonly defaults?: OffloadDefaults;
+}
+
+/** One place of a world. */
+export interface WorldPlaceInside {
+  readonly endpoint: SimulatedEndpoint;
+  readonly link: EmulatedLink;
+  /** What runs its requests, for other callers that come by another way. */
+  readonly slots: Slots;
+}
+
+/** A world that stands still until its clock is driven. */
+export interface OffloadWorld {
+  readonly clock: VirtualClock;
+  readonly random: Random;
+  readonly device: SimulatedEndpoint;
+  readonly places: ReadonlyMap<string, WorldPlaceInside>;
+  readonly offloader: Offloader;
+  /** The same world under a plan that never changes. Drive either this or the offloader. */
+  fixed(model: SimulatedModel, plan: FixedPlan): Pick<Offloader, "infer">;
+}
+
+/** Makes a world. Same parts and seed: the same links, services and chances, so that plans can be compared in equal worlds. */
+export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
+  const clock = virtualClock();
+  const { models, seed } = parts;
+  const { speed, info, radio = radios.wired } = parts.device;
+  const model = linkModel();
+  const links = new Map<string, LinkLearner>();
+  const device = simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed });
+  const places = new Map<string, WorldPlaceInside>();
+  for (const [index, place] of parts.places.entries()) {
+    const random = seededRandom(seed + 7919 * (index + 1));
+    const learner = linkBelief({ model });
+    links.set(place.info.id, learner);
+    const link = emulatedLink({ ...place, clock, random });
+    const slots = fifoSlots({ clock, count: place.instances ?? 1 });
+    const endpoint = simulatedEndpoint({
+      info: place.info,
+      models,
+      clock,
+      random,
+      link,
+      learner,
+      slots,
+      callerSpeed: speed,
+      speed: place.speed ?? 1,
+    });
+    places.set(place.info.id, { endpoint, link, slots });
+  }
+  const random = seededRandom(seed + 1);
+  const offloader = createOffloader({
+    local: device,
+    endpoints: [...places.values()].map(({ endpoint }) => endpoint),
+    policy: parts.policy ?? standardPolicy(),
+    clock,
+    random,
+    observer: silentObserver,
+    links: (id) => links.get(id),
+    device: { activeWatts: info.rates.activeWatts, radio },
+    ...(parts.defaults ? { defaults: parts.defaults } : {}),
+  });
+  return {
+    clock,
+    random,
+    device,
+    places,
+    offloader,
+    fixed(simulated, plan) {
+      const place = plan.place === undefined ? undefined : places.get(plan.place)?.endpoint;
+      return followPlan({
+        clock,
+        device,
+        segment: wholeSegment(simulated.description, plan.variant),
+        plan,
+        activeWatts: info.rates.activeWatts,
+        radio,
+        ...(place ? { place } : {}),
+      });
+    },
+  };
+}

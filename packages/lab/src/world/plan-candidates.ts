@@ -1,0 +1,116 @@
+/** All plans that never change, with the time that each should take on an idle link of one rate. */
+import {
+  type BucketProfile,
+  type CodingProfile,
+  type CutProfile,
+  endCut,
+  type Result,
+  startCut,
+} from "@longshore/core";
+import type { FixedPlan } from "./fixed-plan.ts";
+
+/** A plan with the parts of its time, on the profile's machine and in bytes. */
+export interface PlanCandidate {
+  readonly plan: FixedPlan;
+  readonly headMs: number;
+  readonly encodeMs: number;
+  readonly upBytes: number;
+  readonly decodeMs: number;
+  readonly tailMs: number;
+  readonly downBytes: number;
+  readonly agreementRatio: number;
+}
+
+/** Rates and speeds to price a candidate with. */
+export interface PlanPrices {
+  readonly deviceSpeed: number;
+  readonly placeSpeed: number;
+  readonly upBitsPerSecond: number;
+  readonly downBitsPerSecond: number;
+  readonly roundTripMs: number;
+}
+
+/** Every plan of a variant whose answers agree well enough: all here, and each cut in each coding at each place. */
+export function planCandidates(
+  variant: string,
+  bucket: BucketProfile,
+  places: readonly string[],
+  minAgreementRatio = 0.995,
+): readonly PlanCandidate[] {
+  const candidates: PlanCandidate[] = [];
+  const end = bucket.cuts.find(({ cut }) => cut.id === endCut);
+  const downBytes = end?.codings[0]?.bytes ?? 0;
+  for (const cut of bucket.cuts) {
+    if (cut.cut.id === endCut) {
+      candidates.push(candidate(variant, cut, undefined, undefined, 0));
+      continue;
+    }
+    for (const coding of cut.codings) {
+      if (coding.agreementRatio < minAgreementRatio) continue;
+      for (const place of places) candidates.push(candidate(variant, cut, coding, place, downBytes));
+    }
+  }
+  return candidates;
+}
+
+function candidate(
+  variant: string,
+  { cut, headMs, tailMs }: CutProfile,
+  coding: CodingProfile | undefined,
+  place: string | undefined,
+  downBytes: number,
+): PlanCandidate {
+  return {
+    plan: { variant, cut: cut.id, codecs: coding?.codecs ?? {}, ...(place === undefined ? {} : { place }) },
+    headMs: cut.id === startCut ? 0 : mean(headMs),
+    encodeMs: coding?.encodeMs ?? 0,
+    upBytes: coding?.bytes ?? 0,
+    decodeMs: coding?.decodeMs ?? 0,
+    tailMs: cut.id === endCut ? 0 : mean(tailMs),
+    downBytes,
+    agreementRatio: coding?.agreementRatio ?? 1,
+  };
+}
+
+/** Time of a candidate on an idle link and an idle place, in milliseconds. */
+export function expectedMs(one: PlanCandidate, prices: PlanPrices): number {
+  const here = (one.headMs + one.encodeMs) / prices.deviceSpeed;
+  if (one.plan.place === undefined) return here;
+  return (
+    here +
+    (one.decodeMs + one.tailMs) / prices.placeSpeed +
+    prices.roundTripMs +
+    (one.upBytes * 8000) / prices.upBitsPerSecond +
+    (one.downBytes * 8000) / prices.downBitsPerSecond
+  );
+}
+
+/**
+ * The uplink rate, in bits per second, above which a candidate takes less than `hereMs`, with a downlink of a fixed multiple
+ * of it; Infinity when no rate is enough.
+ */
+export function breakEvenBitsPerSecond(
+  one: PlanCandidate,
+  hereMs: number,
+  prices: Omit<PlanPrices, "upBitsPerSecond" | "downBitsPerSecond"> & { readonly downOverUp: number },
+): number {
+  const endless = { ...prices, upBitsPerSecond: Infinity, downBitsPerSecond: Infinity };
+  const leftMs = hereMs - expectedMs(one, endless);
+  if (leftMs <= 0) return Infinity;
+  return ((one.upBytes + one.downBytes / prices.downOverUp) * 8000) / leftMs;
+}
+
+/** The plan that an answered request ended on, in the words of fixed plans. */
+export function planOf(result: Result, device: string): FixedPlan {
+  const last = result.plans[result.plans.length - 1];
+  const leg =
+    last?.legs.find(({ endpoint, segment }) => endpoint === result.where && segment.to === endCut) ??
+    last?.legs.find(({ endpoint }) => endpoint === result.where);
+  const variant = last?.variant ?? "";
+  if (!leg || result.where === device) return { variant, cut: endCut, codecs: {} };
+  return { variant, cut: leg.segment.from, place: result.where, codecs: leg.codecs };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
+}
