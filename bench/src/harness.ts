@@ -82,23 +82,3 @@ export function medianInterval(
   );
   return { median: median(values), low: quantile(medians, 0.025), high: quantile(medians, 0.975) };
 }
-
-/**
- * Runs two ways of doing the same interleaved (A B B A), `rounds` times, and hands back the time of each round of
- * each, so that drift of the machine hits both alike.
- */
-export async function interleaved(
-  rounds: number,
-  a: () => Promise<number>,
-  b: () => Promise<number>,
-): Promise<{ readonly a: readonly number[]; readonly b: readonly number[] }> {
-  const times = { a: [] as number[], b: [] as number[] };
-  for (let round = 0; round < rounds; round++) {
-    const order = round % 2 === 0 ? (["a", "b", "b", "a"] as const) : (["b", "a", "a", "b"] as const);
-    const sums = { a: 0, b: 0 };
-    for (const side of order) sums[side] += await (side === "a" ? a() : b());
-    times.a.push(sums.a / 2);
-    times.b.push(sums.b / 2);
-  }
-  return times;
-}

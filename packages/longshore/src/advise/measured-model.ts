@@ -1,0 +1,152 @@
+import {
+  type Call,
+  type Clock,
+  endCut,
+  fp16Codec,
+  type InferenceRequest,
+  int8Codec,
+  LongshoreError,
+  type ModelDescription,
+  type Profile,
+  startCut,
+  type Tensors,
+  uint8Codec,
+} from "@longshore/core";
+import type { Engine } from "@longshore/engine";
+import type { SimulatedModel } from "@longshore/lab";
+import { jpegCodec } from "@longshore/nodejs";
+import { featuresOf, measureModel, sampleTensors } from "../compose/measure.ts";
+import type { CommandIo } from "../command/io.ts";
+
+/** A model as a simulation needs it: times, bytes, and what really crosses at each cut. */
+export interface MeasuredModel {
+  readonly simulated: SimulatedModel;
+  readonly inputs: readonly Tensors[];
+  /** Measured before and found in the repository, instead of now. */
+  readonly known: boolean;
+}
+
+/** How much is measured when one run takes so long: the whole should take well under a minute. */
+interface Effort {
+  readonly samples: number;
+  readonly rounds: number;
+  readonly maxCuts: number;
+}
+
+const budgetMs = 25_000;
+/** What one cut takes besides its runs: two sessions to load. */
+const loadingMs = 300;
+
+function effortFor(wholeMs: number): Effort {
+  const [samples, rounds] = wholeMs < 20 ? [3, 3] : wholeMs < 100 ? [2, 2] : [1, 1];
+  const runs = samples * (rounds + 6);
+  const maxCuts = Math.floor(budgetMs / (runs * wholeMs + loadingMs));
+  return { samples, rounds, maxCuts: Math.min(16, Math.max(4, maxCuts)) };
+}
+
+/**
+ * Takes the profile that the repository holds, or measures a small one of the default variant here; then runs the head up
+ * to every cut once for each input, so that what crosses in the simulation is what would cross.
+ */
+export async function measuredModel(
+  parts: {
+    readonly engine: Engine;
+    readonly clock: Clock;
+    readonly model: string;
+    readonly samples: string | undefined;
+    readonly io: CommandIo;
+  },
+  call: Call,
+): Promise<MeasuredModel> {
+  const { engine, clock, model, io } = parts;
+  const knowledge = await engine.describe(model, undefined, call);
+  if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
+  const { description } = knowledge;
+  const samples = await sampleTensors(engine, description, parts.samples, call);
+  const wholeMs = await timeOfWhole(engine, clock, description, samples[0] ?? new Map(), call);
+  const effort = effortFor(wholeMs);
+  const inputs = samples.slice(0, effort.samples);
+  const known = knowledge.profile !== undefined && knowledge.profile.digest === description.digest;
+  io.note(
+    known
+      ? `using the profile in the repository, measured on ${knowledge.profile?.measuredOn.description ?? "another machine"}`
+      : `measuring ${model}: one run takes ${Math.round(wholeMs)} ms here`,
+  );
+  const profile =
+    known && knowledge.profile
+      ? knowledge.profile
+      : await measureModel(
+          {
+            engine,
+            clock,
+            model,
+            runtime: "onnxruntime",
+            samples: inputs,
+            rounds: effort.rounds,
+            maxCuts: effort.maxCuts,
+            variants: [defaultVariant(description)],
+            codecs: [uint8Codec, fp16Codec, int8Codec, jpegCodec(85), jpegCodec(95)],
+            progress: (note) => io.progress(`measured ${note.measured} of ${note.chosen} cuts`),
+          },
+          call,
+        );
+  const compute = await crossings(engine, description, profile, inputs, call);
+  const [first] = inputs;
+  const features = first ? featuresOf(description, first) : { bytes: 0 };
+  return { simulated: { description, profile, compute, featuresOf: () => features }, inputs, known };
+}
+
+/** Name of the variant that runs unless another is asked for. */
+export function defaultVariant(description: ModelDescription): string {
+  return description.variants[0]?.name ?? "default";
+}
+
+async function timeOfWhole(
+  engine: Engine,
+  clock: Clock,
+  description: ModelDescription,
+  inputs: Tensors,
+  call: Call,
+): Promise<number> {
+  const request: InferenceRequest = { segment: segmentTo(description, endCut), inputs, codecs: {} };
+  await engine.infer(request, call);
+  const startedMs = clock.nowMs();
+  await engine.infer(request, call);
+  return clock.nowMs() - startedMs;
+}
+
+function segmentTo(description: ModelDescription, to: string): InferenceRequest["segment"] {
+  const { name: model, version, digest } = description;
+  return { model, version, digest, variant: defaultVariant(description), from: startCut, to };
+}
+
+/** What a simulated place answers: the tensors that the real engine gave for the same input up to the same cut. */
+async function crossings(
+  engine: Engine,
+  description: ModelDescription,
+  profile: Profile,
+  inputs: readonly Tensors[],
+  call: Call,
+): Promise<(request: InferenceRequest) => Tensors> {
+  const cuts = profile.variants.find(({ variant }) => variant === defaultVariant(description))?.buckets[0]?.cuts ?? [];
+  const made = new Map<string, Tensors>();
+  /** Which input some bytes belong to: the buffers of every crossing are remembered. */
+  const owners = new WeakMap<Uint8Array, number>();
+  for (const [index, sample] of inputs.entries()) {
+    for (const tensor of sample.values()) owners.set(tensor.bytes, index);
+    for (const { cut } of cuts) {
+      if (cut.id === startCut) continue;
+      const { outputs } = await engine.infer(
+        { segment: segmentTo(description, cut.id), inputs: sample, codecs: {} },
+        call,
+      );
+      made.set(`${index} ${cut.id}`, outputs);
+      for (const tensor of outputs.values()) owners.set(tensor.bytes, index);
+    }
+  }
+  return ({ segment, inputs: given }) => {
+    let owner = 0;
+    for (const tensor of given.values()) if ("bytes" in tensor) owner = owners.get(tensor.bytes) ?? owner;
+    return made.get(`${owner} ${segment.to}`) ?? made.get(`0 ${segment.to}`) ?? new Map();
+  };
+}

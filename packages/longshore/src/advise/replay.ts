@@ -1,0 +1,103 @@
+import { type Inputs, LongshoreError, type Offloader, type Result, type Tensors } from "@longshore/core";
+import { type FixedPlan, type OffloadWorld, type OffloadWorldParts, offloadWorld, planOf } from "@longshore/lab";
+
+/** What is asked in a replay. */
+export interface Demand {
+  readonly model: string;
+  readonly inputs: readonly Tensors[];
+  readonly requests: number;
+  /** One request every so many milliseconds; undefined: when the last has been answered. */
+  readonly everyMs: number | undefined;
+  readonly deadlineMs: number | undefined;
+}
+
+/** What became of the requests of a replay, the first few left out: nothing is known of the world then. */
+export interface Score {
+  readonly meanMs: number;
+  readonly p95Ms: number;
+  /** Of this device, estimated, for each request. */
+  readonly millijoules: number;
+  readonly sentBytes: number;
+  /** Requests that failed or came after the deadline; each counts the deadline as its time. */
+  readonly misses: number;
+  readonly counted: number;
+  /** How often each plan gave the answer, most often first. */
+  readonly plans: readonly { readonly plan: FixedPlan; readonly ratio: number }[];
+}
+
+const leftOut = 5;
+
+interface Row {
+  readonly tookMs: number;
+  readonly result: Result | undefined;
+}
+
+/** Replays the demand in a fresh world under the offloader, or under a plan that never changes. */
+export async function replay(parts: OffloadWorldParts, demand: Demand, plan?: FixedPlan): Promise<Score> {
+  const world = offloadWorld(parts);
+  const [model] = parts.models;
+  if (!model) throw new LongshoreError("internal", "plan", "a replay needs a model");
+  const face = plan ? world.fixed(model, plan) : world.offloader;
+  const rows = await world.clock.runUntil(ask(world, face, demand));
+  const counted = rows.slice(Math.min(leftOut, rows.length - 1));
+  const took = counted.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
+  const answered = counted.flatMap(({ result }) => (result ? [result] : []));
+  const perRequest = (of: (result: Result) => number): number =>
+    answered.reduce((sum, result) => sum + of(result), 0) / Math.max(1, answered.length);
+  return {
+    meanMs: took.reduce((sum, ms) => sum + ms, 0) / took.length,
+    p95Ms: took[Math.min(took.length - 1, Math.floor(0.95 * took.length))] ?? NaN,
+    millijoules: perRequest((result) => result.energy.millijoules),
+    sentBytes: perRequest((result) => result.sentBytes),
+    misses: counted.length - answered.length,
+    counted: counted.length,
+    plans: shares(answered.map((result) => plan ?? planOf(result, parts.device.info.id))),
+  };
+}
+
+function ask(world: OffloadWorld, face: Pick<Offloader, "infer">, demand: Demand): Promise<readonly Row[]> {
+  const { clock } = world;
+  const beganMs = clock.nowMs();
+  async function one(index: number): Promise<Row> {
+    const { model, inputs, deadlineMs } = demand;
+    const sample: Inputs = Object.fromEntries(inputs[index % inputs.length] ?? new Map());
+    const startedMs = clock.nowMs();
+    try {
+      const result = await face.infer(model, sample, deadlineMs === undefined ? {} : { deadlineMs });
+      return { tookMs: clock.nowMs() - startedMs, result };
+    } catch (error) {
+      if (deadlineMs === undefined) throw error;
+      return { tookMs: Math.max(deadlineMs, clock.nowMs() - startedMs), result: undefined };
+    }
+  }
+  const indices = Array.from({ length: demand.requests }, (_, index) => index);
+  const { everyMs } = demand;
+  if (everyMs !== undefined) {
+    const at = (ms: number): Promise<void> =>
+      new Promise((resolve) => clock.timer(beganMs + ms - clock.nowMs(), resolve));
+    return Promise.all(
+      indices.map(async (index) => {
+        await at(index * everyMs);
+        return one(index);
+      }),
+    );
+  }
+  return (async () => {
+    const rows: Row[] = [];
+    for (const index of indices) rows.push(await one(index));
+    return rows;
+  })();
+}
+
+function shares(plans: readonly FixedPlan[]): Score["plans"] {
+  const counts = new Map<string, { readonly plan: FixedPlan; count: number }>();
+  for (const plan of plans) {
+    const key = JSON.stringify([plan.variant, plan.cut, plan.place, Object.entries(plan.codecs).sort()]);
+    const found = counts.get(key);
+    if (found) found.count += 1;
+    else counts.set(key, { plan, count: 1 });
+  }
+  return [...counts.values()]
+    .sort((a, b) => b.count - a.count)
+    .map(({ plan, count }) => ({ plan, ratio: count / plans.length }));
+}

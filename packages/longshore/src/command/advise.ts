@@ -1,0 +1,98 @@
+import { housekeepingCall, LongshoreError } from "@longshore/core";
+import { constantTrace, meanBitsPerSecond, planName, scaled, type Trace } from "@longshore/lab";
+import { systemClock } from "@longshore/nodejs";
+import { compare, type Comparison } from "../advise/compare.ts";
+import { linkOf, rateOf } from "../advise/link-of.ts";
+import { measuredModel } from "../advise/measured-model.ts";
+import type { Score } from "../advise/replay.ts";
+import { type Advice, adviceOf, adviceText, rateText } from "../advise/words.ts";
+import { openEngine } from "../compose/open-engine.ts";
+import { openModel } from "../compose/open-model.ts";
+import type { CommandIo, ExitCode } from "./io.ts";
+
+/** Options of `longshore advise`. */
+export interface AdviseOptions {
+  readonly samples?: string;
+  readonly uplink: string;
+  readonly downlink?: string;
+  readonly roundTrip: number;
+  readonly deviceSpeed: number;
+  readonly serverSpeed: number;
+  readonly every?: number;
+  readonly deadline?: number;
+  readonly seed: number;
+  readonly json: boolean;
+}
+
+const requests = 300;
+
+/**
+ * Says whether a model should be offloaded from a device of some speed over some uplink: measures it here, then replays
+ * requests in a simulated world with the real offloader and with plans that never change. Takes about a minute.
+ */
+export async function advise(model: string, options: AdviseOptions, io: CommandIo): Promise<ExitCode> {
+  const up = await linkOf("uplink", options.uplink);
+  const down = await downlink(options, up);
+  for (const [name, trace] of [["uplink", up], ["downlink", down]] as const) {
+    if (meanBitsPerSecond(trace) > 0) continue;
+    throw new LongshoreError("invalid-input", "decode", `--${name} never carries a byte: no rate of it is above 0`);
+  }
+  const call = housekeepingCall("advise", io.stop);
+  const clock = systemClock();
+  const opened = await openModel(model);
+  if (opened.model === undefined) {
+    throw new LongshoreError("unknown-model", "resolve", "a repository was named; name one of its models: REPOSITORY/MODEL");
+  }
+  const { engine, close } = openEngine({ store: opened.store });
+  let measured;
+  try {
+    measured = await measuredModel({ engine, clock, model: opened.model, samples: options.samples, io }, call);
+  } finally {
+    await close();
+  }
+  io.note(
+    `replaying ${requests} requests: device at ${options.deviceSpeed} x this machine, server at ${options.serverSpeed} x, uplink ${up.name}, round trip ${options.roundTrip} ms`,
+  );
+  const comparison = await compare(
+    measured.simulated,
+    { ...options, roundTripMs: options.roundTrip, up, down },
+    { model: opened.model, inputs: measured.inputs, requests, everyMs: options.every, deadlineMs: options.deadline },
+    (text) => io.progress(text),
+  );
+  const advice = adviceOf(comparison);
+  if (options.json) io.out(JSON.stringify(asJson(model, comparison, advice)));
+  else io.out(adviceText(comparison, advice));
+  return 0;
+}
+
+/** As asked for; else four times the uplink's rate, or a trace itself. */
+async function downlink(options: AdviseOptions, up: Trace): Promise<Trace> {
+  if (options.downlink !== undefined) return linkOf("downlink", options.downlink);
+  const rate = rateOf(options.uplink);
+  return rate === undefined ? scaled(up, 1) : constantTrace(4 * rate);
+}
+
+function scoreJson(score: Score): Record<string, unknown> {
+  const { plans, ...figures } = score;
+  return { ...figures, plans: plans.map(({ plan, ratio }) => ({ plan: planName(plan), ratio })) };
+}
+
+function asJson(model: string, comparison: Comparison, advice: Advice): Record<string, unknown> {
+  const finite = (rate: number): number | null => (Number.isFinite(rate) ? rate : null);
+  return {
+    model,
+    ...advice,
+    breakEvenBitsPerSecond: { any: finite(comparison.breakEven.any), whole: finite(comparison.breakEven.whole) },
+    ways: comparison.ways.map(({ name, candidate, score }) => ({
+      way: name,
+      plan: candidate ? planName(candidate.plan) : null,
+      ...scoreJson(score),
+    })),
+    rates: comparison.rates.map(({ bitsPerSecond, awayRatio, score }) => ({
+      bitsPerSecond,
+      rate: rateText(bitsPerSecond),
+      awayRatio,
+      ...scoreJson(score),
+    })),
+  };
+}
