@@ -30,7 +30,7 @@ const packaged: readonly (readonly [to: string, from: string])[] = [
 
 /** Files that are computed here, with a number that goes up when the computation changes. */
 const generated: readonly (readonly [to: string, edition: number, make: () => Uint8Array])[] = [
-  ["recommendation/1/model.onnx", 1, recommendationModel],
+  ["recommendation/1/model.onnx", 2, recommendationModel],
 ];
 
 /** What was assembled from what: when it equals what would be assembled now, there is nothing to do. */
@@ -52,6 +52,8 @@ function place(to: string, write: (temporary: string) => void): void {
   rmSync(temporary, { force: true });
   write(temporary);
   renameSync(temporary, to);
+  // Renaming one link of a file to another link of it does nothing, and leaves both.
+  rmSync(temporary, { force: true });
 }
 
 function brought(from: string, bytes: number, temporary: string): void {

@@ -1,7 +1,7 @@
 /**
  * Makes the documents among the sample images: `node samples/dist/make-images.js`, by hand. Everything is seeded, so
  * with the same font packages and the same sharp the same files come out. Real photographs and scans beside them are
- * left alone; `inputs/images/truth.json` is written anew for both.
+ * left alone; `inputs/images.truth.json` is written anew for both.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -206,10 +206,11 @@ for (const one of made) {
   truth.push({
     file: `images/${one.file}`,
     kind: "image",
+    models: ["ocr", "ocr-language"],
     made: true,
     truth: { language: one.language, lines: one.sheet.runs.map(({ text }) => text) },
   });
   console.log(`${one.file}: ${one.shot.width}x${one.shot.height}, ${bytes.byteLength} bytes`);
 }
 truth.push(...realImages);
-writeFileSync(join(folder, "truth.json"), `${JSON.stringify(truth, null, 2)}\n`);
+writeFileSync(join(inputsFolder, "images.truth.json"), `${JSON.stringify(truth, null, 2)}\n`);

@@ -31,7 +31,7 @@ function noise(count: number, scale: number, salt: number): Float32Array {
 /**
  * A two-tower recommender with an embedding table for users and one for items, as ONNX bytes (38 MB, nearly all of it
  * tables). The user tower joins the user's embedding, the mean of the items in the history and the context; the item
- * tower works on each candidate; a score is the sigmoid of their scaled product. The weights are generated, not trained.
+ * tower works on each candidate; a score is the sigmoid of their product. The weights are generated, not trained.
  */
 export function recommendationModel(): Uint8Array {
   const { users, items, width, history, context, candidates } = recommendationSizes;
@@ -68,8 +68,7 @@ export function recommendationModel(): Uint8Array {
 
   const column = build.node("Unsqueeze", [wish, constant("last", 2)]);
   const product = build.node("Squeeze", [build.node("MatMul", [goods, column]), constant("second", 2)]);
-  const scale = build.weights("scale", "FP32", [], Float32Array.of(1 / width));
-  build.node("Sigmoid", [build.node("Mul", [product, scale])], { outputs: ["scores"] });
+  build.node("Sigmoid", [product], { outputs: ["scores"] });
   build.output("scores", "FP32", ["batch", candidates]);
   return writeModel(build.model({ name: "recommendation" }));
 }

@@ -3,6 +3,7 @@ export const realImages: readonly object[] = [
   {
     file: "images/real-documentation-page.png",
     kind: "image",
+    models: ["ocr", "ocr-language"],
     made: false,
     truth: {
       language: "en",
@@ -20,6 +21,7 @@ export const realImages: readonly object[] = [
   {
     file: "images/real-book-page.jpg",
     kind: "image",
+    models: ["ocr", "ocr-language"],
     made: false,
     truth: {
       language: "en",

@@ -1,0 +1,69 @@
+import {
+  type Call,
+  housekeepingCall,
+  type SequencePosition,
+  silentObserver,
+  type Tensors,
+} from "@longshore/core";
+import { createEngine, type Engine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
+import { onnxSource } from "@longshore/graph";
+import {
+  folderStore,
+  mediaTransforms,
+  onnxRuntime,
+  sha256,
+  systemClock,
+  systemRandom,
+} from "@longshore/nodejs";
+import { sampleRepository } from "./repository.ts";
+
+/** An engine over the sample repository that serves every variant, for measuring and testing the samples. */
+export interface SampleEngine {
+  readonly engine: Engine;
+  /** Runs a whole model once; `variant` is empty for the default. */
+  run(model: string, variant: string, inputs: Tensors, sequence?: SequencePosition): Promise<Tensors>;
+  close(): Promise<void>;
+}
+
+export function sampleEngine(): SampleEngine {
+  const transforms = transformSet(...pureTransforms(), ...mediaTransforms());
+  const clock = systemClock();
+  const runtime = onnxRuntime();
+  const lane = inlineLane(transforms, clock);
+  const call: Call = housekeepingCall("samples");
+  const engine = createEngine({
+    info: {
+      id: "samples",
+      // Variants may be for the cloud only; this place is to run them all.
+      tier: "cloud",
+      zone: "device",
+      trust: "attested",
+      codecs: [],
+      state: "resident",
+      offers: false,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+    },
+    store: folderStore(sampleRepository()),
+    source: onnxSource({ sha256 }),
+    runtimes: [runtime],
+    transforms,
+    lane,
+    clock,
+    random: systemRandom(),
+    observer: silentObserver,
+    sha256,
+  });
+  return {
+    engine,
+    async run(model, variant, inputs, sequence) {
+      const segment = { model, version: "", digest: "", variant, from: "start", to: "end" };
+      const request = { segment, inputs, codecs: {}, ...(sequence ? { sequence } : {}) };
+      return (await engine.infer(request, call)).outputs;
+    },
+    async close() {
+      await engine.close();
+      await lane.close();
+      await runtime.close();
+    },
+  };
+}
