@@ -32,6 +32,10 @@ const groupSize = 6;
  * Measures cuts as they will really run: head and tail as segments of their own, in `rounds` interleaved rounds (forwards,
  * then backwards), after one round that loads and warms and is not counted. Then each coding of the crossing once per
  * sample, with the agreement of what the tail makes of it.
+ *
+ * A machine that gets busier between two groups would make cuts of the later one look bad. So the whole runs along in
+ * every round, and each group is scaled by what the whole took in it; `start` and `end` share the whole's times, because
+ * they are the same run.
  */
 export async function measureCuts(
   measuring: Measuring,
@@ -42,28 +46,42 @@ export async function measureCuts(
   const expected: Tensors[] = [];
   for (const sample of measuring.samples)
     expected.push((await run(measuring, startCut, endCut, sample, call)).outputs);
-  const profiles: CutProfile[] = [];
+  const profiles: (Omit<CutProfile, "headMs" | "tailMs"> & { readonly group: Group })[] = [];
+  const groups: Group[] = [];
   for (let from = 0; from < chosen.length; from += groupSize) {
-    const group = chosen.slice(from, from + groupSize);
-    const times = await measureGroup(measuring, group, call);
-    for (const one of group) {
-      const codings = await measureCodings(measuring, one, expected, call);
-      const { headMs, tailMs } = times.get(one.cut.id) ?? { headMs: [0], tailMs: [0] };
-      profiles.push({
-        cut: one.cut,
-        headMs: quantiles(headMs),
-        tailMs: quantiles(tailMs),
-        headMemoryBytes: Math.round(one.headMemoryBytes),
-        codings,
-      });
+    const cuts = chosen.slice(from, from + groupSize);
+    const group = await measureGroup(measuring, cuts, call);
+    groups.push(group);
+    for (const { cut, headMemoryBytes } of cuts) {
+      const codings = await measureCodings(measuring, cut, expected, call);
+      profiles.push({ cut, headMemoryBytes: Math.round(headMemoryBytes), codings, group });
       progress(profiles.length);
     }
   }
-  return profiles;
+  const wholeMs = groups.flatMap((group) => group.wholeMs);
+  const usualMs = median(wholeMs);
+  return profiles.map(({ cut, headMemoryBytes, codings, group }) => {
+    const ratio = usualMs > 0 ? usualMs / Math.max(1e-6, median(group.wholeMs)) : 1;
+    const times = group.times.get(cut.id);
+    const scaled = (values: readonly number[] = []): readonly number[] =>
+      quantiles(values.length > 0 ? values.map((value) => value * ratio) : [0]);
+    return {
+      cut,
+      headMs: cut.id === endCut ? quantiles(wholeMs) : scaled(times?.headMs),
+      tailMs: cut.id === startCut ? quantiles(wholeMs) : scaled(times?.tailMs),
+      headMemoryBytes,
+      codings,
+    };
+  });
 }
 
 function quantiles(samples: readonly number[]): readonly number[] {
   return [...estimateOf(samples, { observedAtMs: 0, origin: "measured" }).values];
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
 interface Times {
@@ -71,15 +89,24 @@ interface Times {
   readonly tailMs: number[];
 }
 
-async function measureGroup(
-  measuring: Measuring,
-  group: readonly ChosenCut[],
-  call: Call,
-): Promise<ReadonlyMap<string, Times>> {
+/** Times of some cuts, and of the whole in the same rounds. */
+interface Group {
+  readonly times: ReadonlyMap<string, Times>;
+  readonly wholeMs: readonly number[];
+}
+
+async function measureGroup(measuring: Measuring, group: readonly ChosenCut[], call: Call): Promise<Group> {
   const times = new Map<string, Times>(group.map(({ cut }) => [cut.id, { headMs: [], tailMs: [] }]));
+  const wholeMs: number[] = [];
   for (let round = 0; round <= measuring.rounds; round++) {
     const order = round % 2 === 0 ? group : group.toReversed();
+    for (const sample of measuring.samples) {
+      const whole = await run(measuring, startCut, endCut, sample, call);
+      if (round > 0) wholeMs.push(whole.tookMs);
+    }
     for (const { cut } of order) {
+      // Both ends are the whole, which ran already.
+      if (cut.id === startCut || cut.id === endCut) continue;
       for (const sample of measuring.samples) {
         const head = await run(measuring, startCut, cut.id, sample, call);
         const tail = await run(measuring, cut.id, endCut, head.outputs, call);
@@ -89,7 +116,7 @@ async function measureGroup(
       }
     }
   }
-  return times;
+  return { times, wholeMs };
 }
 
 /** Runs a segment; between a cut and itself nothing runs and nothing takes time. */
@@ -108,7 +135,7 @@ async function run(
 
 async function measureCodings(
   measuring: Measuring,
-  { cut }: ChosenCut,
+  cut: ChosenCut["cut"],
   expected: readonly Tensors[],
   call: Call,
 ): Promise<readonly CodingProfile[]> {

@@ -72,7 +72,11 @@ export function worldOf(model: SimulatedModel, { up, down, ...about }: Circumsta
   return {
     models: [model],
     seed: about.seed,
-    device: { speed: about.deviceSpeed, info: place("device", "device", "device", deviceWatts), radio: radios["wifi"] ?? radios["wired"] },
+    device: {
+      speed: about.deviceSpeed,
+      info: place("device", "device", "device", deviceWatts),
+      radio: radios["wifi"] ?? radios["wired"],
+    },
     places: [
       {
         info: place("server", "cloud", "remote/server", serverWatts),
@@ -111,7 +115,9 @@ export async function compare(
   const away = candidates.filter(({ plan }) => plan.place !== undefined);
   const whole = away.filter(({ plan }) => plan.cut === "start");
   const splits = away.filter(({ plan }) => plan.cut !== "start").sort((a, b) => cost(a) - cost(b));
-  const tried = async (some: readonly PlanCandidate[]): Promise<readonly (readonly [PlanCandidate, Score])[]> => {
+  const tried = async (
+    some: readonly PlanCandidate[],
+  ): Promise<readonly (readonly [PlanCandidate, Score])[]> => {
     const scores: (readonly [PlanCandidate, Score])[] = [];
     for (const one of some) {
       progress(`replaying plan ${scores.length + 1} of ${some.length}`);
@@ -119,9 +125,7 @@ export async function compare(
     }
     return scores.sort(([, a], [, b]) => a.meanMs - b.meanMs);
   };
-  const ways: Compared[] = [
-    { name: "longshore", candidate: undefined, score: await replay(world, demand) },
-  ];
+  const ways: Compared[] = [{ name: "longshore", candidate: undefined, score: await replay(world, demand) }];
   const add = (name: Compared["name"], found: readonly [PlanCandidate, Score] | undefined): void => {
     if (found) ways.push({ name, candidate: found[0], score: found[1] });
   };
@@ -135,7 +139,9 @@ export async function compare(
   const hereMs = here[0] ? cost(here[0]) : Infinity;
   const least = (some: readonly PlanCandidate[]): number =>
     Math.min(
-      ...some.map((one) => breakEvenBitsPerSecond(one, hereMs, { ...prices, downOverUp: downBitsPerSecond / upBitsPerSecond })),
+      ...some.map((one) =>
+        breakEvenBitsPerSecond(one, hereMs, { ...prices, downOverUp: downBitsPerSecond / upBitsPerSecond }),
+      ),
     );
   const breakEven = { whole: least(whole), any: least(away) };
   return { ways, breakEven, rates: await scan(model, about, demand, breakEven.any, progress) };

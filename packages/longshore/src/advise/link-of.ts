@@ -1,7 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { LongshoreError } from "@longshore/core";
-import { constantTrace, csvDialects, readCsv, readMahimahi, readTwoColumns, type Trace } from "@longshore/lab";
+import {
+  constantTrace,
+  csvDialects,
+  readCsv,
+  readMahimahi,
+  readTwoColumns,
+  type Trace,
+} from "@longshore/lab";
 
 const units: Readonly<Record<string, number>> = { "": 1, k: 1e3, m: 1e6, g: 1e9 };
 
@@ -39,7 +46,11 @@ export async function linkOf(option: string, value: string): Promise<Trace> {
  * or a CSV with a header that names a rate. Throws `invalid-input`.
  */
 export function traceOf(name: string, text: string): Trace {
-  const first = text.split("\n", 200).find((line) => line.trim() !== "" && !line.startsWith("#"))?.trim() ?? "";
+  const first =
+    text
+      .split("\n", 200)
+      .find((line) => line.trim() !== "" && !line.startsWith("#"))
+      ?.trim() ?? "";
   if (/^\d+$/.test(first)) return readMahimahi(name, text);
   if (/^-?[\d.]+(?:e[-+]?\d+)?[\s,]+-?[\d.]+(?:e[-+]?\d+)?$/i.test(first)) return readTwoColumns(name, text);
   const columns = first.split(",").map((column) => column.trim());

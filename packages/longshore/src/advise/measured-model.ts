@@ -128,7 +128,8 @@ async function crossings(
   inputs: readonly Tensors[],
   call: Call,
 ): Promise<(request: InferenceRequest) => Tensors> {
-  const cuts = profile.variants.find(({ variant }) => variant === defaultVariant(description))?.buckets[0]?.cuts ?? [];
+  const cuts =
+    profile.variants.find(({ variant }) => variant === defaultVariant(description))?.buckets[0]?.cuts ?? [];
   const made = new Map<string, Tensors>();
   /** Which input some bytes belong to: the buffers of every crossing are remembered. */
   const owners = new WeakMap<Uint8Array, number>();

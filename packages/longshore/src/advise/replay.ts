@@ -1,5 +1,11 @@
 import { type Inputs, LongshoreError, type Offloader, type Result, type Tensors } from "@longshore/core";
-import { type FixedPlan, type OffloadWorld, type OffloadWorldParts, offloadWorld, planOf } from "@longshore/lab";
+import {
+  type FixedPlan,
+  type OffloadWorld,
+  type OffloadWorldParts,
+  offloadWorld,
+  planOf,
+} from "@longshore/lab";
 
 /** What is asked in a replay. */
 export interface Demand {

@@ -53,7 +53,11 @@ export function adviceOf(comparison: Comparison): Advice {
 export function adviceText(comparison: Comparison, advice: Advice): string {
   const rows = comparison.ways.map(({ name, candidate, score }) => [
     name,
-    candidate ? planName(candidate.plan) : (score.plans[0] ? `${planName(score.plans[0].plan)} ${percent(score.plans[0].ratio)}` : "-"),
+    candidate
+      ? planName(candidate.plan)
+      : score.plans[0]
+        ? `${planName(score.plans[0].plan)} ${percent(score.plans[0].ratio)}`
+        : "-",
     milliseconds(score.meanMs),
     milliseconds(score.p95Ms),
     `${score.millijoules.toFixed(0)} mJ`,

@@ -33,20 +33,34 @@ const requests = 300;
 export async function advise(model: string, options: AdviseOptions, io: CommandIo): Promise<ExitCode> {
   const up = await linkOf("uplink", options.uplink);
   const down = await downlink(options, up);
-  for (const [name, trace] of [["uplink", up], ["downlink", down]] as const) {
+  for (const [name, trace] of [
+    ["uplink", up],
+    ["downlink", down],
+  ] as const) {
     if (meanBitsPerSecond(trace) > 0) continue;
-    throw new LongshoreError("invalid-input", "decode", `--${name} never carries a byte: no rate of it is above 0`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `--${name} never carries a byte: no rate of it is above 0`,
+    );
   }
   const call = housekeepingCall("advise", io.stop);
   const clock = systemClock();
   const opened = await openModel(model);
   if (opened.model === undefined) {
-    throw new LongshoreError("unknown-model", "resolve", "a repository was named; name one of its models: REPOSITORY/MODEL");
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      "a repository was named; name one of its models: REPOSITORY/MODEL",
+    );
   }
   const { engine, close } = openEngine({ store: opened.store });
   let measured;
   try {
-    measured = await measuredModel({ engine, clock, model: opened.model, samples: options.samples, io }, call);
+    measured = await measuredModel(
+      { engine, clock, model: opened.model, samples: options.samples, io },
+      call,
+    );
   } finally {
     await close();
   }
@@ -56,7 +70,13 @@ export async function advise(model: string, options: AdviseOptions, io: CommandI
   const comparison = await compare(
     measured.simulated,
     { ...options, roundTripMs: options.roundTrip, up, down },
-    { model: opened.model, inputs: measured.inputs, requests, everyMs: options.every, deadlineMs: options.deadline },
+    {
+      model: opened.model,
+      inputs: measured.inputs,
+      requests,
+      everyMs: options.every,
+      deadlineMs: options.deadline,
+    },
     (text) => io.progress(text),
   );
   const advice = adviceOf(comparison);
@@ -82,7 +102,10 @@ function asJson(model: string, comparison: Comparison, advice: Advice): Record<s
   return {
     model,
     ...advice,
-    breakEvenBitsPerSecond: { any: finite(comparison.breakEven.any), whole: finite(comparison.breakEven.whole) },
+    breakEvenBitsPerSecond: {
+      any: finite(comparison.breakEven.any),
+      whole: finite(comparison.breakEven.whole),
+    },
     ways: comparison.ways.map(({ name, candidate, score }) => ({
       way: name,
       plan: candidate ? planName(candidate.plan) : null,
