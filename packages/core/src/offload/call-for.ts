@@ -14,7 +14,7 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
     deadlineMs: deadlineMs === undefined ? Infinity : loop.clock.nowMs() + deadlineMs,
     tenant: defaults.tenant ?? "local",
     rules: {
-      dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "internal",
+      dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "unknown",
       leastTrust: limits.leastTrust ?? defaults.leastTrust ?? "none",
       ...(zones ? { zones } : {}),
     },

@@ -138,7 +138,7 @@ function image(items: number, width = 50_000): Uint8Array {
 const answerTo = (bytes: Uint8Array): number => sumOf(bytes.subarray(0, 600 * (bytes[0] ?? 0)));
 const answerOf = (outputs: ReadonlyMap<string, Tensor>): number => {
   const { bytes } = outputs.get("sum")!;
-  return new Float32Array(bytes.buffer, bytes.byteOffset, 1)[0]!;
+  return the(new Float32Array(bytes.buffer, bytes.byteOffset, 1)[0]);
 };
 
 const shared = linkModel();
@@ -287,7 +287,7 @@ describe("createOffloader", () => {
       offloader.infer("marks", { image: image(50) }, { dataClass: "restricted" }),
     );
     expect(kept.where).toBe("device");
-    const plan = kept.plans[0]!;
+    const plan = the(kept.plans[0]);
     expect(plan.lost.some((line) => line.why.kind === "filter" && line.why.filter === "data-class")).toBe(
       true,
     );
@@ -515,3 +515,9 @@ describe("createOffloader", () => {
     );
   });
 });
+
+/** The value, which the test knows to be there. */
+function the<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("a value was expected");
+  return value;
+}

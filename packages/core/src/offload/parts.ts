@@ -6,7 +6,7 @@ import type { DeviceParts } from "./device.ts";
 
 /** Rules and limits of calls that name none. */
 export interface OffloadDefaults {
-  /** Default `internal`; the model's own class comes first. */
+  /** Default `unknown`, which no policy lets off the device; the model's own class comes first. */
   readonly dataClass?: DataClass;
   /** Default `none`: the policy decides by data class. */
   readonly leastTrust?: TrustLevel;

@@ -2,24 +2,15 @@ import { abortError, type Call, childCall, type EndpointId, LongshoreError } fro
 import type { InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
-import { radios } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { checkOutputs, gather, heldAt, rulesFor, wantedBack } from "./crossing.ts";
 import { type GuardWatch, guardWatch } from "./guard-watch.ts";
 import type { Held, Job } from "./job.ts";
-import {
-  exchangeMillijoules,
-  learnItems,
-  learnLocal,
-  learnLost,
-  learnRemote,
-  tallyLocal,
-  tallyRemote,
-} from "./learn.ts";
-import type { LocalRun } from "./local-work.ts";
+import { learnItems } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import type { Place } from "./place.ts";
 import type { ProgressNote } from "./offloader.ts";
+import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
 import { sequencePosition } from "./sequence-position.ts";
 import type { Tally } from "./tally.ts";
 
@@ -32,22 +23,9 @@ export type RaceEnd =
       readonly kind: "failed";
       readonly error: LongshoreError;
       readonly failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[];
-      /** The furthest crossing that is here. */
+      /** The crossing that is here. */
       readonly held: Held;
     };
-
-/** A leg under way. */
-interface Running {
-  readonly leg: Leg;
-  readonly startedMs: number;
-  readonly cancel: (reason: LongshoreError) => void;
-  readonly place: Place | undefined;
-  readonly expectedMs: number;
-  readonly work: LocalRun | undefined;
-  readonly wakeMillijoules: number;
-  heardAtMs: number;
-  heardBytes: number;
-}
 
 /**
  * Follows one plan: starts legs on their triggers, takes the first answer, cancels the rest, and says what became of it.
@@ -75,7 +53,6 @@ class Race {
   readonly #failed = new Map<LegId, { readonly endpoint: EndpointId; readonly error: LongshoreError }>();
   readonly #started = new Set<LegId>();
   readonly #watches = new Map<LegId, GuardWatch>();
-  #furthest: Held;
   #deadline: Disposable | undefined;
   #settled = false;
 
@@ -91,7 +68,6 @@ class Race {
     this.#loop = loop;
     this.#job = job;
     this.#held = held;
-    this.#furthest = held;
     this.#plan = plan;
     this.#tally = tally;
     this.#resolve = resolve;
@@ -127,9 +103,8 @@ class Race {
   #start(leg: Leg, on: Trigger["on"]): void {
     if (this.#settled || this.#started.has(leg.id)) return;
     this.#started.add(leg.id);
-    const { clock, local, places, work, radio, parts } = this.#loop;
+    const { clock, local, places, parts } = this.#loop;
     const { call, known } = this.#job;
-    const nowMs = clock.nowMs();
     const here = local !== undefined && leg.endpoint === local.info.id;
     const place = here ? undefined : places.all.get(leg.endpoint);
     const endpoint = here ? local : place?.endpoint;
@@ -139,24 +114,11 @@ class Race {
       return;
     }
     const child = childCall(call, this.#changes(leg, here));
-    const expectedMs = meanOf(leg.predicted.completionMs);
-    const running: Running = {
-      leg,
-      startedMs: nowMs,
-      cancel: child.cancel,
-      place,
-      expectedMs: leg.travels?.promisedMs ?? expectedMs,
-      work: here ? work.begin(expectedMs, nowMs) : undefined,
-      wakeMillijoules: here ? 0 : radio.wakeMillijoules(nowMs),
-      heardAtMs: nowMs,
-      heardBytes: 0,
-    };
+    const running = beginLeg(this.#loop, leg, place, child.cancel);
     this.#running.set(leg.id, running);
-    place?.legBegan(running.expectedMs, nowMs);
-    places.touched();
     parts.observer.record({
       kind: "leg-started",
-      atMs: nowMs,
+      atMs: clock.nowMs(),
       callId: call.id,
       leg: leg.id,
       endpoint: leg.endpoint,
@@ -264,18 +226,8 @@ class Race {
       return;
     }
     const nowMs = this.#loop.clock.nowMs();
-    const tookMs = nowMs - running.startedMs;
-    this.#over(running, "won", tookMs, nowMs);
-    this.#tally.accounts.push(response.account);
-    if (place) {
-      learnRemote(this.#loop, place, leg, response, tookMs, nowMs);
-      this.#loop.radio.used(nowMs);
-      const radio = this.#loop.parts.device?.radio ?? radios.wired;
-      tallyRemote(this.#loop, this.#tally, response.account, radio, running.wakeMillijoules, tookMs);
-    } else {
-      learnLocal(known, leg, response.account, this.#held.features, nowMs);
-      tallyLocal(this.#loop, this.#tally, response.account);
-    }
+    this.#over(running, "won", nowMs);
+    bookAnswer(this.#loop, this.#job, this.#held, running, response, this.#tally, nowMs);
     if (leg.segment.to === this.#job.to) {
       this.#note("answered", leg);
       this.#settle("another leg answered first");
@@ -304,7 +256,7 @@ class Race {
     const nowMs = this.#loop.clock.nowMs();
     const { leg, place } = running;
     const { call } = this.#job;
-    this.#over(running, error.reason, nowMs - running.startedMs, nowMs);
+    this.#over(running, error.reason, nowMs);
     if (call.abort.aborted) {
       this.#stop(abortError(call.abort, "execute"));
       return;
@@ -354,25 +306,17 @@ class Race {
       return;
     }
     this.#settle("");
-    this.#resolve({ kind: "failed", error, failed: [...this.#failed.values()], held: this.#furthest });
+    this.#resolve({ kind: "failed", error, failed: [...this.#failed.values()], held: this.#held });
   }
 
   /** Bookkeeping for a leg that is over, however it ended. */
-  #over(running: Running, outcome: "won" | LongshoreError["reason"], tookMs: number, nowMs: number): void {
-    const { leg, place } = running;
+  #over(running: Running, outcome: "won" | LongshoreError["reason"], nowMs: number): void {
+    const { leg, place, expectedMs } = running;
     this.#running.delete(leg.id);
     this.#watches.get(leg.id)?.[Symbol.dispose]();
     this.#watches.delete(leg.id);
-    place?.legEnded(running.expectedMs);
-    this.#loop.parts.observer.record({
-      kind: "leg-ended",
-      atMs: nowMs,
-      callId: this.#job.call.id,
-      leg: leg.id,
-      endpoint: leg.endpoint,
-      tookMs,
-      outcome,
-    });
+    place?.legEnded(expectedMs);
+    recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
   }
 
   #stop(error: LongshoreError): void {
@@ -391,33 +335,8 @@ class Race {
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
     const lost = new LongshoreError("cancelled", "execute", why);
     for (const running of this.#running.values()) {
-      const { leg, place } = running;
-      const tookMs = nowMs - running.startedMs;
-      this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
-      if (place) {
-        place.legEnded(running.expectedMs);
-        const arrived =
-          running.heardBytes > 0 && running.heardBytes >= 0.98 * (leg.predicted.sentBytes - 900);
-        learnLost(this.#loop, place, leg, tookMs, arrived ? nowMs - running.heardAtMs : undefined, nowMs);
-        const radio = this.#loop.parts.device?.radio ?? radios.wired;
-        this.#loop.radio.used(nowMs);
-        this.#tally.sentBytes += running.heardBytes;
-        this.#tally.millijoules +=
-          running.wakeMillijoules + exchangeMillijoules(radio, running.heardBytes, 0, tookMs, 0);
-      } else {
-        this.#tally.millijoules += leg.predicted.deviceMillijoules;
-        this.#tally.costMicros += leg.predicted.costMicros;
-      }
-      this.#tally.measured = false;
-      this.#loop.parts.observer.record({
-        kind: "leg-ended",
-        atMs: nowMs,
-        callId: this.#job.call.id,
-        leg: leg.id,
-        endpoint: leg.endpoint,
-        tookMs,
-        outcome: "lost",
-      });
+      bookLoss(this.#loop, running, why, this.#tally, nowMs);
+      recordEnd(this.#loop, this.#job.call.id, running, "lost", nowMs);
       running.cancel(lost);
     }
     this.#running.clear();

@@ -7,6 +7,7 @@ import type { Held, Job } from "./job.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
+import { recordEnd } from "./running.ts";
 import { sequencePosition } from "./sequence-position.ts";
 import { newTally, type Tally } from "./tally.ts";
 
@@ -170,25 +171,13 @@ async function runHere(
     tally.accounts.push(response.account);
     tallyLocal(loop, tally, response.account);
     learnLocal(known, leg, response.account, held.features, nowMs);
-    parts.observer.record({
-      kind: "leg-ended",
-      atMs: nowMs,
-      tookMs: nowMs - startedMs,
-      outcome: "won",
-      ...about,
-    });
+    recordEnd(loop, call.id, { leg, startedMs }, "won", nowMs);
     note?.({ kind: "answered", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
     return { kind: "answered", leg, response };
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", `running ${plan.model} here`);
     const nowMs = clock.nowMs();
-    parts.observer.record({
-      kind: "leg-ended",
-      atMs: nowMs,
-      tookMs: nowMs - startedMs,
-      outcome: error.reason,
-      ...about,
-    });
+    recordEnd(loop, call.id, { leg, startedMs }, error.reason, nowMs);
     if (call.abort.aborted || nowMs >= call.deadlineMs) throw error;
     run.ended();
     tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${error.reason}: ${error.message}` });
@@ -230,7 +219,7 @@ function inTime(
       },
       (thrown: unknown) => {
         done();
-        reject(thrown as Error);
+        reject(LongshoreError.from(thrown, "execute", "running the model here"));
       },
     );
   });

@@ -85,10 +85,10 @@ function counter(info: EndpointInfo, runMs: number): Counter {
           `step ${sequence.step} does not follow ${mine?.step}`,
         );
       }
-      const before = brought ? float32View(brought)[0]! : (mine?.sum ?? 0);
+      const before = brought ? the(float32View(brought)[0]) : (mine?.sum ?? 0);
       const x = request.inputs.get("x");
       if (!x || "read" in x) throw new Error("x was expected");
-      const sum = before + float32View(x)[0]!;
+      const sum = before + the(float32View(x)[0]);
       sums.set(sequence.id, { sum, step: sequence.step });
       made.steps.push(sequence.step);
       if (made.fault === "answer-lost")
@@ -134,7 +134,7 @@ function parts(clock: ManualClock) {
 }
 
 const one = { x: Float32Array.of(1) };
-const total = (outputs: Tensors): number => float32View(outputs.get("total")!)[0]!;
+const total = (outputs: Tensors): number => the(float32View(outputs.get("total")!)[0]);
 
 describe("sequences", () => {
   it("keep their state where they run, and take it along when that place is gone", async () => {
@@ -234,3 +234,9 @@ describe("sequences", () => {
     expect(a.steps.length + b.steps.length).toBe(16);
   });
 });
+
+/** The value, which the test knows to be there. */
+function the<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("a value was expected");
+  return value;
+}

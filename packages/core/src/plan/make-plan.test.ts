@@ -25,7 +25,7 @@ function referenceScore(
     ...about,
   });
   const estimate = (stated: readonly number[]): Estimate =>
-    stated.length === 1 ? constant(stated[0]!) : { values: Float64Array.from(stated), ...about };
+    stated.length === 1 ? constant(the(stated[0])) : { values: Float64Array.from(stated), ...about };
   const times = (a: Estimate, factor: number): Estimate => ({
     ...a,
     values: a.values.map((v) => v * factor),
@@ -67,13 +67,13 @@ function referenceScore(
     !request.exclude.has(here.id) &&
     (!rules.zones || zoneWithin("device", rules.zones)) &&
     policyAllows(here.id, ["device"], here.trust);
-  const local = (bucket: BucketProfile, from: CutProfile, to: CutProfile, slow: number): Estimate => {
+  const local = (from: CutProfile, to: CutProfile, slow: number): Estimate => {
     if (from === to) return constant(0);
     if (from.cut.id === "start") return times(estimate(to.headMs), slow);
     if (to.cut.id === "end") return times(estimate(from.tailMs), slow);
     const a = estimate(to.headMs).values;
     const b = estimate(from.headMs).values;
-    return times({ values: a.map((v, i) => Math.max(0, v - b[i]!)), ...about }, slow);
+    return times({ values: a.map((v, i) => Math.max(0, v - the(b[i]))), ...about }, slow);
   };
   const withinLimits = (latency: number, energy: number, cost: number): boolean =>
     (limits.maxCostMicros === undefined || cost <= limits.maxCostMicros) &&
@@ -98,7 +98,7 @@ function referenceScore(
     const bucket =
       profile.buckets.find((one) => featuresWithin(request.features, one.upTo)) ?? profile.buckets.at(-1)!;
     chosenBuckets.set(variant.name, bucket);
-    const slow = here ? model.localSlowness[position]! : NaN;
+    const slow = here ? the(model.localSlowness[position]) : NaN;
     const [start] = bucket.cuts;
     const end = bucket.cuts.at(-1)!;
     if (!localAllowed || Number.isNaN(slow)) continue;
@@ -107,7 +107,7 @@ function referenceScore(
     if (agreementOf(variant.name) < (limits.minAgreementRatio ?? 0)) continue;
     if (limits.minAccuracyRatio !== undefined && !(variant.accuracyRatio! >= limits.minAccuracyRatio))
       continue;
-    const run = local(bucket, start!, end, slow);
+    const run = local(the(start), end, slow);
     const completion = sum(run, constant(device.queueMs));
     const energy = meanOf(run) * device.activeWatts + meanOf(completion) * device.idleWatts;
     const latency = judged(completion);
@@ -120,7 +120,7 @@ function referenceScore(
 
   function agreementOf(variant: string): number {
     const one = world.description.variants.find((v) => v.name === variant)!;
-    const standard = world.description.variants[0]!;
+    const standard = the(world.description.variants[0]);
     const better = (one.accuracyRatio ?? -1) >= (standard.accuracyRatio ?? Infinity);
     if (limits.variant === variant) return 1;
     return (limits.objective === "accuracy" || limits.minAccuracyRatio !== undefined) && better
@@ -144,11 +144,11 @@ function referenceScore(
     const { info, link } = place.view;
     const moved = (bytes: number, side: "up" | "down"): Estimate => {
       let at = 0;
-      while (at < transferSizes.length - 2 && bytes > transferSizes[at + 1]!) at++;
-      const share = (bytes - transferSizes[at]!) / (transferSizes[at + 1]! - transferSizes[at]!);
+      while (at < transferSizes.length - 2 && bytes > the(transferSizes[at + 1])) at++;
+      const share = (bytes - the(transferSizes[at])) / (the(transferSizes[at + 1]) - the(transferSizes[at]));
       const values = Float64Array.from({ length: estimateSize }, (_, plane) => {
         const row = plane * transferSizes.length + at;
-        return link[side][row]! + share * (link[side][row + 1]! - link[side][row]!);
+        return the(link[side][row]) + share * (the(link[side][row + 1]) - the(link[side][row]));
       });
       return { values, ...about };
     };
@@ -169,7 +169,7 @@ function referenceScore(
       const [start] = bucket.cuts;
       const end = bucket.cuts.at(-1)!;
       const holds = here !== undefined && (variant.tiers?.includes("device") ?? true);
-      const slow = holds ? model.localSlowness[world.description.variants.indexOf(variant)]! : NaN;
+      const slow = holds ? the(model.localSlowness[world.description.variants.indexOf(variant)]) : NaN;
       const needsLocal = from !== start || to !== end;
       if (needsLocal && (!localAllowed || Number.isNaN(slow))) continue;
       if (needsLocal && (to === end ? from : end).headMemoryBytes > device.memoryBytes) continue;
@@ -183,13 +183,13 @@ function referenceScore(
         if (agreement < (limits.minAgreementRatio ?? 0)) continue;
         const accuracy = variant.accuracyRatio! - (1 - coding.agreementRatio);
         if (limits.minAccuracyRatio !== undefined && accuracy < limits.minAccuracyRatio) continue;
-        const factor = from === start ? request.inputBytes / from.codings[0]!.bytes : 1;
+        const factor = from === start ? request.inputBytes / the(from.codings[0]).bytes : 1;
         const sent = coding.bytes * factor + 900;
-        const reply = to.codings[0]!.bytes + 500;
+        const reply = the(to.codings[0]).bytes + 500;
         const scaled = Number.isNaN(slow) ? 1 : slow;
         const encode = coding.encodeMs * factor * scaled;
-        const head = needsLocal ? local(bucket, start!, from, scaled) : constant(0);
-        const tail = needsLocal ? local(bucket, to, end, scaled) : constant(0);
+        const head = needsLocal ? local(the(start), from, scaled) : constant(0);
+        const tail = needsLocal ? local(to, end, scaled) : constant(0);
         const waits = (from === start ? 0 : 1) + (to === end ? 0 : 1);
         const service = times(
           { ...offer.completionMs, values: offer.completionMs.values.map((v) => v - offer.queueMs) },
@@ -236,10 +236,12 @@ function referenceScore(
     let longest = 0;
     let slowness = 1;
     for (const offer of offers) {
-      const bucket = world.profile.variants.find((one) => one.variant === offer.segment.variant)!.buckets[0]!;
+      const bucket = the(
+        world.profile.variants.find((one) => one.variant === offer.segment.variant)!.buckets[0],
+      );
       const from = bucket.cuts.find((one) => one.cut.id === offer.segment.from)!;
       const to = bucket.cuts.find((one) => one.cut.id === offer.segment.to)!;
-      const measured = meanOf(local(bucket, from, to, 1));
+      const measured = meanOf(local(from, to, 1));
       if (measured <= longest) continue;
       longest = measured;
       slowness = Math.min(100, Math.max(0.01, (meanOf(offer.completionMs) - offer.queueMs) / measured));
@@ -250,25 +252,25 @@ function referenceScore(
   for (const one of finalists) {
     const same = backUps.find((back) => back.variant === one.variant);
     const [fallBack] = backUps.toSorted((a, b) => a.score - b.score);
-    const price = places[one.place]!.view.extraRunPrice;
+    const price = the(places[one.place]).view.extraRunPrice;
     let value = one.score;
     const back = same ?? fallBack;
     if (limits.objective === "latency" && back && Number.isFinite(price)) {
       const cut = same?.bucket.cuts.find((c) => c.cut.id === one.from);
-      const run = same && cut ? local(same.bucket, cut, same.bucket.cuts.at(-1)!, same.slow) : undefined;
+      const run = same && cut ? local(cut, same.bucket.cuts.at(-1)!, same.slow) : undefined;
       const rest = run ? sum(run, constant(device.queueMs)) : back.whole;
       const energy = run ? meanOf(run) * device.activeWatts : back.energy;
       if (limits.maxDeviceMillijoules === undefined || one.energy + energy <= limits.maxDeviceMillijoules) {
         const head =
           run && cut?.cut.id !== "start"
-            ? sum(local(same!.bucket, same!.bucket.cuts[0]!, cut!, same!.slow), constant(device.queueMs))
+            ? sum(local(the(same!.bucket.cuts[0]), cut!, same!.slow), constant(device.queueMs))
             : constant(0);
-        const after = { ...about, values: one.completion.values.map((v, i) => v - head.values[i]!) };
+        const after = { ...about, values: one.completion.values.map((v, i) => v - the(head.values[i])) };
         const { waitMs } = guardPlan({ remoteMs: after, localMs: meanOf(rest), extraRunPrice: price });
         value = judged({
           ...about,
           values: after.values.map(
-            (v, i) => head.values[i]! + (v <= waitMs ? v : Math.min(v, waitMs + rest.values[i]!)),
+            (v, i) => the(head.values[i]) + (v <= waitMs ? v : Math.min(v, waitMs + rest.values[i]!)),
           ),
         });
       }
@@ -284,7 +286,7 @@ function referenceBest(request: PlanRequest, scene: RandomScene, world: PlanWorl
   const careful = referenceScore(request, scene, world, (one) =>
     latencyQuantile === undefined ? meanOf(one) : quantileOf(one, latencyQuantile),
   );
-  return careful < Infinity ? careful : referenceScore(request, scene, world, (one) => one.values[0]!);
+  return careful < Infinity ? careful : referenceScore(request, scene, world, (one) => the(one.values[0]));
 }
 
 /** Score of a plan in the request's objective, read from what the plan says of itself. */
@@ -351,5 +353,11 @@ function bestReading(
     latencyQuantile === undefined ? meanOf(one) : quantileOf(one, latencyQuantile);
   return referenceScore(request, scene, world, asked) === best
     ? { judged: asked }
-    : { judged: (one) => one.values[0]! };
+    : { judged: (one) => the(one.values[0]) };
+}
+
+/** The value, which the test knows to be there. */
+function the<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("a value was expected");
+  return value;
 }

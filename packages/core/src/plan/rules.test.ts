@@ -279,13 +279,13 @@ describe("makePlan", () => {
     const link = linkTableOf((_, side) => (side === "up" ? values : 5));
     const [info] = stalls.view.endpoints.infos;
     const endpoints = endpointTable([
-      { info: info!, link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, extraRunPrice: 0.1 },
+      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, extraRunPrice: 0.1 },
     ]);
     const plan = planned({ ...stalls.view, endpoints });
     expect(plan.legs[0]?.endpoint).toBe("edge-0");
     expect(meanOf(plan.predicted.completionMs)).toBeLessThan(150);
     const unguarded = endpointTable([
-      { info: info!, link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, extraRunPrice: Infinity },
+      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, extraRunPrice: Infinity },
     ]);
     expect(planned({ ...stalls.view, endpoints: unguarded }).legs[0]?.endpoint).toBe("device");
   });
@@ -355,7 +355,7 @@ describe("makePlan", () => {
     const model = view.models.get("ocr")!;
     const claimed: View = {
       ...view,
-      endpoints: { ...view.endpoints, infos: [{ ...info!, zone: "device" }] },
+      endpoints: { ...view.endpoints, infos: [{ ...the(info), zone: "device" }] },
       models: new Map([
         ["ocr", { ...model, routes: { ...model.routes, zones: [["device"]], zoneSets: [["device"]] } }],
       ]),
@@ -374,3 +374,9 @@ describe("makePlan", () => {
     expect(planned(view).legs[0]?.segment.to).toBe("end");
   });
 });
+
+/** The value, which the test knows to be there. */
+function the<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("a value was expected");
+  return value;
+}

@@ -1,0 +1,122 @@
+import type { EndpointId, LongshoreError } from "../base/index.ts";
+import type { InferenceResponse } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import { type Leg, radios } from "../plan/index.ts";
+import type { Held, Job } from "./job.ts";
+import { exchangeMillijoules, learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
+import type { LocalRun } from "./local-work.ts";
+import type { Loop } from "./loop.ts";
+import type { Place } from "./place.ts";
+import type { Tally } from "./tally.ts";
+
+/** A leg under way: what it was expected to take, and what was heard of it. */
+export interface Running {
+  readonly leg: Leg;
+  readonly startedMs: number;
+  readonly cancel: (reason: LongshoreError) => void;
+  /** Where it runs; undefined here. */
+  readonly place: Place | undefined;
+  /** Its run time as promised, charged to the place's load while it is under way. */
+  readonly expectedMs: number;
+  /** Its slot at this place. */
+  readonly work: LocalRun | undefined;
+  readonly wakeMillijoules: number;
+  heardAtMs: number;
+  heardBytes: number;
+}
+
+/** Books a leg that starts now: a slot here, or load and radio for elsewhere. */
+export function beginLeg(
+  loop: Loop,
+  leg: Leg,
+  place: Place | undefined,
+  cancel: (reason: LongshoreError) => void,
+): Running {
+  const nowMs = loop.clock.nowMs();
+  const expectedMs = meanOf(leg.predicted.completionMs);
+  const running: Running = {
+    leg,
+    startedMs: nowMs,
+    cancel,
+    place,
+    expectedMs: leg.travels?.promisedMs ?? expectedMs,
+    work: place ? undefined : loop.work.begin(expectedMs, nowMs),
+    wakeMillijoules: place ? loop.radio.wakeMillijoules(nowMs) : 0,
+    heardAtMs: nowMs,
+    heardBytes: 0,
+  };
+  place?.legBegan(running.expectedMs, nowMs);
+  loop.places.touched();
+  return running;
+}
+
+/** Writes down that a leg is over. */
+export function recordEnd(
+  loop: Loop,
+  callId: string,
+  { leg, startedMs }: { readonly leg: Leg; readonly startedMs: number },
+  outcome: "won" | "lost" | LongshoreError["reason"],
+  nowMs: number,
+): void {
+  const endpoint: EndpointId = leg.endpoint;
+  const tookMs = nowMs - startedMs;
+  loop.parts.observer.record({
+    kind: "leg-ended",
+    atMs: nowMs,
+    callId,
+    leg: leg.id,
+    endpoint,
+    tookMs,
+    outcome,
+  });
+}
+
+/** What an answered leg taught and used. */
+export function bookAnswer(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  { leg, place, startedMs, wakeMillijoules }: Running,
+  response: InferenceResponse,
+  tally: Tally,
+  nowMs: number,
+): void {
+  const tookMs = nowMs - startedMs;
+  tally.accounts.push(response.account);
+  if (place) {
+    learnRemote(loop, place, leg, response, tookMs, nowMs);
+    loop.radio.used(nowMs);
+    const radio = loop.parts.device?.radio ?? radios.wired;
+    tallyRemote(loop, tally, response.account, radio, wakeMillijoules, tookMs);
+  } else {
+    learnLocal(job.known, leg, response.account, held.features, nowMs);
+    tallyLocal(loop, tally, response.account);
+  }
+}
+
+/**
+ * What a leg that lost taught and used. A run here goes on although nobody waits for it: it keeps its slot and costs its
+ * energy all the same. An exchange cost what was heard of it.
+ */
+export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally, nowMs: number): void {
+  const { leg, place, startedMs, expectedMs, heardBytes, heardAtMs, wakeMillijoules } = running;
+  const tookMs = nowMs - startedMs;
+  tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
+  tally.measured = false;
+  if (!place) {
+    tally.millijoules += leg.predicted.deviceMillijoules;
+    tally.costMicros += leg.predicted.costMicros;
+    return;
+  }
+  place.legEnded(expectedMs);
+  learnLost(loop, place, leg, tookMs, bodyArrived(running) ? nowMs - heardAtMs : undefined, nowMs);
+  loop.radio.used(nowMs);
+  const radio = loop.parts.device?.radio ?? radios.wired;
+  tally.sentBytes += heardBytes;
+  tally.millijoules += wakeMillijoules + exchangeMillijoules(radio, heardBytes, 0, tookMs, 0);
+}
+
+/** Whether the peer has the whole body, as far as its size was foreseen: headers are not acknowledged. */
+function bodyArrived({ leg, heardBytes }: Running): boolean {
+  return heardBytes > 0 && heardBytes >= 0.98 * (leg.predicted.sentBytes - 900);
+}
