@@ -3,7 +3,10 @@ import type { Objective, PlanLimits } from "../plan/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Limits } from "./offloader.ts";
 
-/** Who asks and under which rules, with the defaults of the place filled in. */
+/**
+ * Who asks and under which rules, with the defaults of the place filled in. A class that nobody names is `unknown`, which
+ * the built-in policy lets nowhere but on the device.
+ */
 export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): Call {
   const { defaults = {} } = loop.parts;
   const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;

@@ -130,7 +130,8 @@ function sumFrom(estimate: Estimate, amount: number): Estimate {
 export function left(estimate: Estimate, passedMs: number): Estimate {
   if (passedMs <= 0) return estimate;
   const beyond = estimate.values.filter((value) => value > passedMs).map((value) => value - passedMs);
-  if (beyond.length > 0) return estimateOf(beyond, estimate);
+  const { observedAtMs, origin } = estimate;
+  if (beyond.length > 0) return estimateOf(beyond, { observedAtMs, origin });
   const scale = Math.max(passedMs, meanOf(estimate));
   return {
     ...estimate,

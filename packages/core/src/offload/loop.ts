@@ -17,6 +17,7 @@ import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "./known-model.ts";
 import { type LocalWork, localWork } from "./local-work.ts";
 import type { OffloadParts } from "./parts.ts";
+import { linkProbes } from "./link-probes.ts";
 import { followPlaces, type Places } from "./places.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */
@@ -34,6 +35,8 @@ export interface Loop {
   plan(job: Job, held: Held, exclude: ReadonlySet<EndpointId>, nowMs: number): Plan | Infeasible;
   /** What was experienced is taken into the beliefs, soon and off the path of requests. */
   upkeep(): void;
+  /** Tries links that nobody tried for a while and that could pay, after a request that stayed here. */
+  tryLinks(job: Job, plan: Plan): void;
   /** Ends asking and watching; does not close endpoints. */
   stop(): void;
 }
@@ -53,6 +56,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const radioNow = radioState(radio);
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
+  const probes = linkProbes(parts, places);
   let views = 0;
   let upkeep: Disposable | undefined;
   let stopped = false;
@@ -145,8 +149,13 @@ export function createLoop(parts: OffloadParts): Loop {
       if (places.all.size === 0 || upkeep || stopped) return;
       upkeep = clock.timer(upkeepDelayMs, tend);
     },
+    tryLinks(job, plan) {
+      if (stopped || places.all.size === 0 || plan.objective === "energy") return;
+      probes.consider(job.known, job.held.features, clock.nowMs());
+    },
     stop() {
       stopped = true;
+      probes[Symbol.dispose]();
       upkeep?.[Symbol.dispose]();
       places[Symbol.dispose]();
       knowledge[Symbol.dispose]();

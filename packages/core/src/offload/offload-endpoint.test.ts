@@ -21,6 +21,7 @@ const description: ModelDescription = {
   instances: [],
   labels: {},
   trusted: true,
+  dataClass: "internal",
 };
 const cut = (id: string, headMs: number, tailMs: number, bytes: number): CutProfile => ({
   cut: {
@@ -208,6 +209,7 @@ describe("offloadEndpoint", () => {
     let reads = 0;
     const incoming = { spec: x.spec, byteLength: 1000, read: () => Promise.resolve((reads++, x)) };
     const sent = { ...request, inputs: new Map([["x", incoming]]) };
+    // Nothing here is the caller's own device, so what the policy does not know is kept out of every place.
     const rules = { dataClass: "unheard-of", leastTrust: "none" } as const;
     await expect(clock.runUntil(gateway.infer(sent, call({ rules })))).rejects.toMatchObject({
       reason: "policy-denied",

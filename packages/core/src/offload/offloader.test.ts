@@ -41,6 +41,7 @@ const description: ModelDescription = {
   instances: [],
   labels: {},
   trusted: true,
+  dataClass: "internal",
 };
 const marksSpec = { name: "find.marks", datatype: "UINT8", shape: [-1, -1], ragged: true } as const;
 
@@ -281,7 +282,7 @@ describe("createOffloader", () => {
     expect(answerOf(none.outputs)).toBe(0);
   });
 
-  it("keeps what must not leave, crops and features too, and refuses what no rule knows", async () => {
+  it("keeps what must not leave, crops and features too, and what no rule knows", async () => {
     const { clock, offloader, edge, cloud } = world();
     const kept = await clock.runUntil(
       offloader.infer("marks", { image: image(50) }, { dataClass: "restricted" }),
@@ -297,10 +298,17 @@ describe("createOffloader", () => {
     expect(eu.where).toBe("edge");
     expect(cloud.counts.accepted).toBe(0);
     const before = edge.counts.accepted;
-    expect(await reasonOf(clock, offloader.infer("marks", { image: image(1) }, { dataClass: "typo" }))).toBe(
-      "policy-denied",
+    const typo = await clock.runUntil(
+      offloader.infer("marks", { image: image(50) }, { dataClass: "intrenal" }),
     );
+    expect(typo.where).toBe("device");
     expect(edge.counts.accepted).toBe(before);
+    expect(
+      await reasonOf(
+        clock,
+        offloader.infer("marks", { image: image(1) }, { zones: ["mars"], variant: "none" }),
+      ),
+    ).toBe("no-place");
   });
 
   it("falls back when the edge is killed while requests are in flight, and loses none", async () => {

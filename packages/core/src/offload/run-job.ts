@@ -64,6 +64,7 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
     noteExtraRuns(loop, plan, tally);
     if (end.kind === "answered") {
       loop.upkeep();
+      loop.tryLinks(job, plan);
       return { response: end.response, leg: end.leg, plan, tally };
     }
     if (tally.plans.length >= maxPlans) {

@@ -21,6 +21,7 @@ const description: ModelDescription = {
   instances: [],
   labels: {},
   trusted: true,
+  dataClass: "internal",
   sequence: {
     maxIdleMs: 60_000,
     states: [{ input: "s", output: "sN", datatype: "FP32", shape: [1] }],

@@ -36,18 +36,23 @@ export interface DataClassRule {
 }
 
 /**
- * The built-in policy: a table of data classes. A class that is not in the table is denied everywhere, so that a
- * misspelt word fails loudly instead of leaking. The caller's own machine (zone `device`) holds the data already:
- * there the table asks for no trust, but the class must still be known.
+ * The built-in policy: a table of data classes. A class that is not in the table, a misspelt word included, may be
+ * processed nowhere but on the caller's own machine (zone `device`), where the data is already: there the table asks
+ * nothing.
  */
 export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>): Policy {
   const table = new Map(Object.entries(classes));
   return {
     ignoresEndpoint: true,
     decide({ dataClass, zone, trust }) {
-      const rule = table.get(dataClass);
-      if (!rule) return { allow: false, rule: `the policy does not know the data class ${dataClass}` };
       if (zone === "device") return allowed;
+      const rule = table.get(dataClass);
+      if (!rule) {
+        return {
+          allow: false,
+          rule: `the policy does not know the data class ${dataClass}: such data stays on the device`,
+        };
+      }
       if (rule.zones && !zoneWithin(zone, rule.zones)) {
         return {
           allow: false,
@@ -67,10 +72,13 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
 
 const allowed = { allow: true } as const;
 
-/** Public and internal data may go anywhere listed, personal data only to places of the same operator, restricted data nowhere. */
+/**
+ * Public and internal data may go anywhere that the operator listed, personal data only to places of the same operator,
+ * restricted data nowhere.
+ */
 export function standardPolicy(): Policy {
   return tablePolicy({
-    public: { leastTrust: "none" },
+    public: { leastTrust: "listed" },
     internal: { leastTrust: "listed" },
     personal: { leastTrust: "operated" },
     restricted: { zones: ["device"], leastTrust: "none" },

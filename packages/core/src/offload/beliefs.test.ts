@@ -1,0 +1,132 @@
+import { describe, expect, it } from "vitest";
+import { LongshoreError, seededRandom } from "../base/index.ts";
+import { estimateSize, meanOf } from "../estimate/index.ts";
+import { radios } from "../plan/index.ts";
+import { radioState } from "./device.ts";
+import { left } from "./guard-watch.ts";
+import { localWork } from "./local-work.ts";
+import { placeHealth } from "./place-health.ts";
+import { serviceRatio } from "./service-ratio.ts";
+
+const error = (reason: LongshoreError["reason"], retryAfterMs?: number): LongshoreError =>
+  new LongshoreError(reason, "transport", "made up", retryAfterMs === undefined ? {} : { retryAfterMs });
+
+describe("localWork", () => {
+  it("makes the next run wait for what is under way, slot by slot", () => {
+    const work = localWork(2);
+    work.begin(100, 0);
+    expect(work.queueMs(0)).toBe(0);
+    const second = work.begin(40, 0);
+    expect(work.queueMs(0)).toBe(40);
+    work.begin(10, 0);
+    expect(work.queueMs(0)).toBe(50);
+    expect(work.queueMs(30)).toBe(20);
+    second.ended();
+    expect(work.queueMs(30)).toBe(0);
+  });
+
+  it("keeps the slot of a dropped run until it would have ended, and not for ever", () => {
+    const work = localWork(1);
+    work.begin(100, 0);
+    expect(work.queueMs(60)).toBe(40);
+    expect(work.queueMs(5000)).toBe(0);
+  });
+});
+
+describe("placeHealth", () => {
+  it("pauses a place for longer with each failure in a row, and charges it until it has answered for a while", () => {
+    const health = placeHealth(seededRandom(1));
+    const pauses: number[] = [];
+    let nowMs = 0;
+    for (let failure = 0; failure < 4; failure++) {
+      health.failed(error("no-answer"), nowMs);
+      pauses.push(health.pausedUntilMs - nowMs);
+      nowMs = health.pausedUntilMs + 1;
+      expect(health.unavailable(nowMs - 2)).toContain("no-answer");
+      expect(health.unavailable(nowMs)).toBeUndefined();
+    }
+    expect(pauses[3]).toBeGreaterThan(4 * (pauses[0] ?? Infinity));
+    const charged = health.penaltyMs(nowMs);
+    expect(charged).toBeGreaterThan(200);
+    for (let answer = 0; answer < 30; answer++) health.succeeded(nowMs);
+    expect(health.penaltyMs(nowMs)).toBe(0);
+    expect(health.penaltyMs(nowMs + 1e6)).toBe(0);
+  });
+
+  it("waits as long as a busy place asks for, without holding it against it", () => {
+    const health = placeHealth(seededRandom(1));
+    health.failed(error("queue-full", 70), 0);
+    expect(health.unavailable(69)).toContain("load");
+    expect(health.unavailable(70)).toBeUndefined();
+    expect(health.penaltyMs(70)).toBe(0);
+  });
+
+  it("does not take what is wrong with the request for a fault of the place", () => {
+    const health = placeHealth(seededRandom(1));
+    health.failed(error("unknown-cut"), 0);
+    expect(health.unavailable(0)).toBeUndefined();
+  });
+
+  it("comes back when it is reached again, unless it was reached and did not run", () => {
+    const absent = placeHealth(seededRandom(1));
+    absent.failed(error("unreachable"), 0);
+    absent.reached();
+    expect(absent.unavailable(1)).toBeUndefined();
+    const silent = placeHealth(seededRandom(1));
+    silent.failed(error("no-answer"), 0);
+    silent.reached();
+    expect(silent.unavailable(1)).toBeDefined();
+  });
+});
+
+describe("serviceRatio", () => {
+  it("believes a broken promise at once and forgives it with time", () => {
+    const service = serviceRatio(1000);
+    expect(service.ratio(0)).toBe(1);
+    service.seen(300, 1, 0);
+    expect(service.ratio(0)).toBeGreaterThan(20);
+    expect(service.ratio(3000)).toBeLessThan(2);
+    service.seen(Number.NaN, 1, 3000);
+    service.seen(5, 0, 3000);
+    expect(service.ratio(3000)).toBeLessThan(2);
+  });
+
+  it("averages small differences and ignores those below a millisecond", () => {
+    const service = serviceRatio();
+    for (let run = 0; run < 40; run++) service.seen(80, 100, run);
+    expect(service.ratio(40)).toBeCloseTo(81 / 101, 2);
+    const tiny = serviceRatio();
+    tiny.seen(0.2, 0.02, 0);
+    expect(tiny.ratio(0)).toBeLessThan(1.1);
+  });
+});
+
+describe("left", () => {
+  const belief = {
+    values: Float64Array.from({ length: estimateSize }, (_, index) => 10 * (index + 1)),
+    observedAtMs: 0,
+    origin: "measured",
+  } as const;
+
+  it("is what lies beyond the time that passed", () => {
+    expect(left(belief, 0)).toBe(belief);
+    expect(meanOf(left(belief, 80))).toBeCloseTo(45, 6);
+    expect(meanOf(left(belief, 155))).toBeCloseTo(5, 6);
+  });
+
+  it("grows with the time by which the belief was wrong", () => {
+    expect(meanOf(left(belief, 200))).toBeGreaterThan(100);
+    expect(meanOf(left(belief, 2000))).toBeGreaterThan(9 * meanOf(left(belief, 200)));
+  });
+});
+
+describe("radioState", () => {
+  it("charges waking up and the tail once, and only what an exchange prolongs while it is up", () => {
+    const radio = radioState(radios.wifi);
+    const asleep = radio.wakeMillijoules(0);
+    expect(asleep).toBeCloseTo(10 + 240 * 0.119, 6);
+    radio.used(0);
+    expect(radio.wakeMillijoules(100)).toBeCloseTo(100 * 0.119, 6);
+    expect(radio.wakeMillijoules(10_000)).toBeCloseTo(asleep, 6);
+  });
+});

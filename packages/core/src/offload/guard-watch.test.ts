@@ -1,0 +1,138 @@
+import { manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { housekeepingCall, seededRandom } from "../base/index.ts";
+import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
+import type { Leg } from "../plan/index.ts";
+import { guardWatch } from "./guard-watch.ts";
+import { followPlace } from "./place.ts";
+
+const spread = (low: number, high: number): Estimate => ({
+  values: Float64Array.from({ length: estimateSize }, (_, index) => low + ((high - low) * index) / 15),
+  observedAtMs: 0,
+  origin: "measured",
+});
+
+/** A remote leg of 100 kB: up in 20 to 60 ms, 10 ms there, back at once. */
+const leg: Leg = {
+  id: "remote",
+  segment: { model: "m", version: "1", digest: "", variant: "v", from: "start", to: "end" },
+  endpoint: "edge",
+  takes: "request",
+  codecs: {},
+  state: "none",
+  starts: [{ on: "begin" }],
+  spends: "nothing",
+  predicted: {
+    completionMs: spread(30, 70),
+    deviceMillijoules: 0,
+    costMicros: 0,
+    agreementRatio: 1,
+    accuracyRatio: undefined,
+    sentBytes: 100_000,
+  },
+  travels: { upMs: spread(20, 60), thereMs: certain(10), downMs: certain(0), promisedMs: 10 },
+};
+
+function watched(change: {
+  readonly drainMs?: () => number;
+  readonly deadlineMs?: number;
+  readonly latestMs?: number;
+  readonly tokens?: number;
+}) {
+  const clock = manualClock();
+  const drainMs = change.drainMs;
+  const link: Link | undefined = drainMs && {
+    transferMs: () => certain(drainMs()),
+    roundTripMs: () => certain(1),
+  };
+  const place = followPlace(
+    {
+      info: {
+        id: "edge",
+        tier: "edge",
+        zone: "eu",
+        trust: "operated",
+        codecs: [],
+        state: "none",
+        offers: true,
+        rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+      },
+      describe: () => Promise.resolve(undefined),
+      offers: () => Promise.resolve([]),
+      infer: () => Promise.reject(new Error("not asked")),
+      close: () => Promise.resolve(),
+    },
+    link,
+    clock,
+    seededRandom(1),
+    { burst: change.tokens ?? 10 },
+  );
+  let firedAtMs: number | undefined;
+  const watch = guardWatch({
+    clock,
+    place,
+    leg,
+    call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
+    latestMs: change.latestMs ?? 10_000,
+    backUpMs: () => 100,
+    afterMs: 0,
+    fire: () => {
+      firedAtMs = clock.nowMs();
+    },
+  });
+  return { clock, watch, place, fired: () => firedAtMs };
+}
+
+describe("guardWatch", () => {
+  it("stays quiet while the answer may still come as believed, and fires when it should have been here", async () => {
+    const { clock, fired } = watched({});
+    await clock.advance(65);
+    expect(fired()).toBeUndefined();
+    await clock.advance(60);
+    expect(fired()).toBeGreaterThan(65);
+    expect(fired()).toBeLessThan(130);
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("goes by the link's belief once something was acknowledged", async () => {
+    let drain = 30;
+    const slow = watched({ drainMs: () => drain });
+    await slow.clock.advance(20);
+    slow.watch.acknowledged(40_000);
+    expect(slow.fired()).toBeUndefined();
+    // The link is believed dead from now on: silence is evidence, and the next look takes it in.
+    drain = 4000;
+    await slow.clock.advance(25);
+    expect(slow.fired()).toBeLessThanOrEqual(45);
+  });
+
+  it("watches the place and not the link when the whole body is there", async () => {
+    const { clock, watch, fired } = watched({ drainMs: () => 5000 });
+    await clock.advance(15);
+    watch.acknowledged(100_000);
+    await clock.advance(9);
+    expect(fired()).toBeUndefined();
+    await clock.advance(300);
+    expect(fired()).toBeDefined();
+  });
+
+  it("fires at the latest when it was told to, if the budget allows", async () => {
+    const { clock, fired, place } = watched({ drainMs: () => 0, latestMs: 40 });
+    await clock.advance(39);
+    expect(fired()).toBeUndefined();
+    await clock.advance(2);
+    expect(fired()).toBe(40);
+    expect(place.budget.allows).toBe(true);
+  });
+
+  it("goes into debt only for a deadline that nothing else keeps", async () => {
+    const poor = watched({ latestMs: 40, tokens: 0 });
+    await poor.clock.advance(1000);
+    expect(poor.fired()).toBeUndefined();
+    poor.watch[Symbol.dispose]();
+    expect(poor.clock.armed()).toBe(0);
+    const bound = watched({ latestMs: 40, tokens: 0, deadlineMs: 200 });
+    await bound.clock.advance(60);
+    expect(bound.fired()).toBe(40);
+  });
+});

@@ -1,0 +1,94 @@
+/**
+ * Finding out about links that nobody uses. Whoever decides by belief never learns what it does not try: a first belief
+ * that is too low, or a stall that is long over, would keep every request here for good. So after a request, a place whose
+ * link could make it the quicker one at some rate is sent a short train of bytes that mean nothing. Place and link say
+ * how many and how often (`probeBytes`): a small share of the link, none while it is in use.
+ */
+import { housekeepingCall, LongshoreError } from "../base/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import { endCut, type Features, startCut } from "../model/index.ts";
+import { bucketFor } from "../plan/index.ts";
+import { type KnownModel, slownessHere } from "./known-model.ts";
+import type { OffloadParts } from "./parts.ts";
+import type { Place } from "./place.ts";
+import type { Places } from "./places.ts";
+
+/** Sends probes off the path of requests. Disposing gives up those under way. */
+export interface LinkProbes extends Disposable {
+  consider(known: KnownModel, features: Features, nowMs: number): void;
+}
+
+/** A place must be quicker by this much at the best to be worth trying. */
+const worthRatio = 0.95;
+/** A link that cannot pass a train in this time is slow enough to know. */
+const probeDeadlineMs = 2000;
+/** Links are not considered more often than this, in milliseconds. */
+const restMs = 200;
+
+/** Starts with nothing under way. */
+export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places: Places): LinkProbes {
+  const { clock } = parts;
+  const underWay = new Map<string, AbortController>();
+  const consideredMs = new Map<string, number>();
+
+  async function send(place: Place, bytes: number): Promise<void> {
+    const { endpoint } = place;
+    const { id } = endpoint.info;
+    const control = new AbortController();
+    underWay.set(id, control);
+    const timer = clock.timer(probeDeadlineMs, () =>
+      control.abort(new LongshoreError("no-answer", "transport", `${id} did not take a probe in time`)),
+    );
+    try {
+      const call = { ...housekeepingCall(`probe-${id}`, control.signal), deadlineMs: clock.nowMs() + probeDeadlineMs };
+      await endpoint.probe?.(bytes, call);
+    } catch {
+      // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
+    } finally {
+      timer[Symbol.dispose]();
+      underWay.delete(id);
+      place.linkTouched();
+      places.touched();
+    }
+  }
+
+  return {
+    consider(known, features, nowMs) {
+      for (const [id, place] of places.all) {
+        const link = parts.links(id);
+        if (!link || !("probeBytes" in link) || !place.endpoint.probe || underWay.has(id)) continue;
+        if (nowMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
+        consideredMs.set(id, nowMs);
+        if (place.health.unavailable(nowMs) !== undefined) continue;
+        if (!couldPay(known, id, features, meanOf(link.roundTripMs(nowMs)))) continue;
+        const bytes = (link as { probeBytes(direction: "up", nowMs: number): number }).probeBytes("up", nowMs);
+        if (bytes > 0) void send(place, bytes);
+      }
+    },
+    [Symbol.dispose]() {
+      const closed = new LongshoreError("shutting-down", "transport", "the offloader was closed");
+      for (const control of underWay.values()) control.abort(closed);
+    },
+  };
+}
+
+/** Whether some segment there, on a link that takes no time but its round trip, is quicker than all of it here. */
+function couldPay(known: KnownModel, place: string, features: Features, roundTripMs: number): boolean {
+  if (!known.here) return true;
+  const slowness = slownessHere(known);
+  for (const offer of known.offersBy.get(place) ?? []) {
+    if (offer.segment.to !== endCut) continue;
+    const at = known.table.variants.findIndex(({ name }) => name === offer.segment.variant);
+    const bucket = known.table.variants[at]?.buckets[bucketFor(variantAt(known, at), features)];
+    const from = bucket?.index.get(offer.segment.from);
+    if (!bucket || from === undefined) continue;
+    const count = bucket.cuts.length;
+    const slow = slowness[at] ?? NaN;
+    // A variant that cannot run here has nothing here to be compared with.
+    if (Number.isNaN(slow)) return true;
+    const hereMs = (bucket.head[16 * count + count - 1] ?? 0) * slow;
+    const headMs = offer.segment.from === startCut ? 0 : (bucket.head[16 * count + from] ?? 0) * slow;
+    if (headMs + meanOf(offer.completionMs) + roundTripMs < worthRatio * hereMs) return true;
+  }
+  return false;
+}
