@@ -35,7 +35,7 @@ const passedInOutage = -6;
 /** States with less weight than this pass none of it on; the heavy ones give them new weight in every step. */
 const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
-const negligible = 2e-4;
+const negligible = 5e-4;
 
 /** A filter that begins at the model's prior. */
 export function rateFilter(model: LinkModel): RateFilter {
@@ -161,9 +161,9 @@ export function rateFilter(model: LinkModel): RateFilter {
     },
     completionMs(packets, dispersion, ahead) {
       density.fill(0);
-      // The count of few packets is itself uncertain: three points of a normal spread of the log-rate (Gauss-Hermite).
+      // The count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
       const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
-      const side = spread > 0.12 ? (Math.sqrt(3) * spread) / rowStep : 0;
+      const side = spread > 0.12 ? spread / rowStep : 0;
       for (let mode = 0; mode < modes; mode++) {
         for (let rate = 0; rate < rates; rate++) {
           const weight = weights[mode * rates + rate] ?? 0;
@@ -172,9 +172,8 @@ export function rateFilter(model: LinkModel): RateFilter {
           const row = Math.log(work) / rowStep + rowOffset - rate * table.rowsPerRate;
           if (side === 0) addRow(weight, mode, row);
           else {
-            addRow((weight * 2) / 3, mode, row);
-            addRow(weight / 6, mode, row - side);
-            addRow(weight / 6, mode, row + side);
+            addRow(weight / 2, mode, row - side);
+            addRow(weight / 2, mode, row + side);
           }
         }
       }

@@ -85,6 +85,7 @@ export interface SimulatedEndpoint extends Endpoint {
 
 /** Bytes of a request or reply besides its tensors. */
 const envelopeBytes = 400;
+const tinyBytes = 8192;
 
 /** Makes a place. Same parts, seed and calls: same answers at the same instants. */
 export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
@@ -148,7 +149,8 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     progress?: Progress,
   ): Promise<void> {
     if (!link) return;
-    const note = learner?.sendStarted(bytes, direction, clock.nowMs());
+    // Tiny bodies tell of the delay, not of the rate, as `oipEndpoint` has it.
+    const note = bytes < tinyBytes ? undefined : learner?.sendStarted(bytes, direction, clock.nowMs());
     let complete = false;
     try {
       await link.carry(bytes, direction, {
@@ -168,6 +170,14 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     } finally {
       if (!complete || direction === "down") note?.ended(clock.nowMs(), complete);
     }
+  }
+
+  /** A question and its answer, both tiny: their time tells of the delay. */
+  async function roundTrip(call: Call): Promise<void> {
+    const startedMs = clock.nowMs();
+    await cross(envelopeBytes, "up", call);
+    await cross(envelopeBytes, "down", call);
+    if (link) learner?.roundTripSeen(clock.nowMs() - startedMs, clock.nowMs());
   }
 
   function refuseWhenDown(): void {
@@ -216,7 +226,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     const doneMs = clock.nowMs();
     await cross(receivedBytes, "down", call);
     const networkMs = clock.nowMs() - doneMs + (arrivedMs - startedMs);
-    if (link && sentBytes < 8192 && receivedBytes < 8192) learner?.roundTripSeen(networkMs, clock.nowMs());
+    if (link && sentBytes < tinyBytes && receivedBytes < tinyBytes) learner?.roundTripSeen(networkMs, clock.nowMs());
     const megabytes = link ? (sentBytes + receivedBytes) / 1e6 : 0;
     return {
       outputs,
@@ -251,17 +261,15 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       refuseWhenDown();
       checkCall(call, clock, "resolve");
       const found = find(model, version);
-      await cross(envelopeBytes, "up", call);
-      await cross(envelopeBytes, "down", call);
+      await roundTrip(call);
       return found && { description: found.description, profile: found.profile };
     },
     async offers(query: OfferQuery, call): Promise<readonly Offer[]> {
       refuseWhenDown();
       checkCall(call, clock, "resolve");
-      await cross(envelopeBytes, "up", call);
       const model = find(query.model, query.version);
       const offers = model ? offersOf(model, query.features, terms()) : [];
-      await cross(envelopeBytes, "down", call);
+      await roundTrip(call);
       return offers;
     },
     async infer(request, call, progress) {
@@ -288,6 +296,12 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       } finally {
         underWay.delete(child.cancel);
       }
+    },
+    async probe(bytes, call) {
+      if (!link) return;
+      refuseWhenDown();
+      await cross(bytes, "up", call);
+      await cross(envelopeBytes, "down", call);
     },
     close() {
       closed = true;
