@@ -1,0 +1,96 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { cpus } from "node:os";
+import { basename } from "node:path";
+import { LongshoreError } from "@longshore/core";
+import { readMahimahi, readTwoColumns, type Trace } from "@longshore/lab";
+import { demoHtml } from "../demo/html.ts";
+import { demoJson } from "../demo/json.ts";
+import { openStore } from "../demo/open-store.ts";
+import { runScene, type SceneOutcome } from "../demo/run-scenes.ts";
+import { type Scene, scenes } from "../demo/scenes.ts";
+import { comparisonTable, sceneList, sceneText } from "../demo/words.ts";
+import type { CommandIo, ExitCode } from "./io.ts";
+
+/** Options of `longshore demo`. */
+export interface DemoOptions {
+  readonly scene: readonly string[];
+  readonly trace?: string;
+  readonly requests: number;
+  readonly seed: number;
+  readonly html: string;
+  readonly json: boolean;
+}
+
+/** The scenes that were asked for, in the order of the story; all when none was named. */
+export function chosenScenes(names: readonly string[]): readonly Scene[] {
+  if (names.length === 0) return scenes;
+  const unknown = names.find((name) => !scenes.some((scene) => scene.name === name));
+  if (unknown !== undefined) {
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      `there is no scene '${unknown}'; there are ${scenes.map(({ name }) => name).join(", ")}`,
+    );
+  }
+  return scenes.filter(({ name }) => names.includes(name));
+}
+
+/** A trace file: instants of packets in milliseconds (mahimahi), or seconds and Mbit/s in two columns. */
+async function readTrace(path: string): Promise<Trace> {
+  const name = basename(path);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw new LongshoreError("invalid-input", "decode", `the trace ${path} cannot be read`, { cause: error });
+  });
+  const first = text.split("\n").find((line) => line.trim() !== "" && !line.startsWith("#")) ?? "";
+  return /[\s,]/.test(first.trim()) ? readTwoColumns(name, text) : readMahimahi(name, text);
+}
+
+/** Plays the store's scenes on this machine, prints what happened and writes the report. */
+export async function demo(options: DemoOptions, io: CommandIo): Promise<ExitCode> {
+  if (options.scene.includes("list")) {
+    io.out(
+      options.json
+        ? JSON.stringify(scenes.map(({ name, title, story }) => ({ name, title, story })))
+        : sceneList(scenes),
+    );
+    return 0;
+  }
+  const startedMs = performance.now();
+  const chosen = chosenScenes(options.scene);
+  const trace = options.trace === undefined ? undefined : await readTrace(options.trace);
+  const progress = (words: string): void => io.progress(words);
+  if (!options.json)
+    io.note(
+      `links are synthetic (seed ${options.seed})${trace ? `, but one is ${trace.name}, recorded` : ""}`,
+    );
+  await using store = await openStore({ scenes: chosen, seed: options.seed, trace, stop: io.stop, progress });
+  if (store.measured.length > 0)
+    io.note(`measured here, because there was no profile: ${store.measured.join(", ")}`);
+  const outcomes: SceneOutcome[] = [];
+  for (const scene of chosen) {
+    const outcome = await runScene(scene, store, { requests: options.requests, stop: io.stop, progress });
+    outcomes.push(outcome);
+    if (!options.json) io.out(`${sceneText(outcome)}\n`);
+  }
+  const tookMs = performance.now() - startedMs;
+  const processor = `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} threads`;
+  const footer = `Node.js ${process.version}, ${processor}. Device: WebAssembly, one thread; edge and cloud: ONNX Runtime in processes of their own on loopback. Links of synthetic generators, seed ${options.seed}${trace ? `, and the recorded trace ${trace.name}` : ""}. Energy is estimated from run time, bytes and published figures. ${(tookMs / 1000).toFixed(0)} s in all.`;
+  await writeFile(options.html, demoHtml(outcomes, footer));
+  if (options.json) {
+    const setup = {
+      seed: options.seed,
+      requests: options.requests,
+      node: process.version,
+      platform: process.platform,
+      processor,
+      tookMs,
+    };
+    io.out(JSON.stringify(demoJson(outcomes, setup)));
+  } else {
+    io.out(`${comparisonTable(outcomes)}\n`);
+    io.note(
+      `energy: e = estimated, m = measured. Report: ${options.html}. ${(tookMs / 1000).toFixed(0)} s in all.`,
+    );
+  }
+  return outcomes.every(({ rows }) => rows.every(({ failed }) => failed === undefined)) ? 0 : 1;
+}

@@ -1,0 +1,252 @@
+import { readFile } from "node:fs/promises";
+import {
+  type Endpoint,
+  fp16Codec,
+  housekeepingCall,
+  type InferenceRequest,
+  int8Codec,
+  LongshoreError,
+  type PortSpec,
+  type Profile,
+  silentObserver,
+  startCut,
+  endCut,
+  tensorOf,
+  type Tensor,
+} from "@longshore/core";
+import type { Trace } from "@longshore/lab";
+import { folderStore, jpegCodec, systemClock, systemRandom } from "@longshore/nodejs";
+import { dial, serverInfo } from "../compose/dial.ts";
+import { measureModel } from "../compose/measure.ts";
+import { openEngine, type OpenedEngine } from "../compose/open-engine.ts";
+import { type SampleFile, type SamplesPackage, samplesPackage } from "../compose/samples.ts";
+import { platformTransforms } from "../compose/transforms.ts";
+import { readInputs } from "../inputs/read-inputs.ts";
+import { type Place, startPlace } from "./place.ts";
+import type { PlaceSettings } from "./place-messages.ts";
+import { type Ready, voiceFrames } from "./play.ts";
+import { profiledStore } from "./profiled-store.ts";
+import type { Scene } from "./scenes.ts";
+import type { Store } from "./world.ts";
+
+/** The opened store with what comes with it. Dispose of it: child processes end with it. */
+export interface OpenedStore extends Store, AsyncDisposable {
+  readonly samples: SamplesPackage;
+  /** Inputs of a scene as its model takes them. */
+  inputsOf(scene: Scene): Promise<readonly Ready[]>;
+  /** Models that were measured when the store opened, because the repository has no profile of them. */
+  readonly measured: readonly string[];
+}
+
+/** What opening needs. */
+export interface StoreOptions {
+  readonly scenes: readonly Scene[];
+  readonly seed: number;
+  readonly trace: Trace | undefined;
+  readonly stop: AbortSignal;
+  readonly progress: (words: string) => void;
+}
+
+/** Models whose cuts matter in a scene: without a profile they are measured. The rest are learnt from their runs. */
+const profiledModels = new Set(["ocr-frame", "anomaly"]);
+
+/** Starts the device's engine, the edge box and the cloud, and runs every model once in each place. */
+export async function openStore(options: StoreOptions): Promise<OpenedStore> {
+  const { scenes, seed, trace, stop, progress } = options;
+  const samples = await samplesPackage();
+  if (!samples) {
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      "the demonstration needs the sample models: npm install @longshore/samples",
+    );
+  }
+  const repository = samples.sampleRepository();
+  const files = new Map(samples.sampleInputs().map((one) => [one.file, one]));
+  const profiles = await missingProfiles(repository, files, options);
+  const opened: { close(): Promise<unknown> }[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const one of opened.splice(0).reverse()) await one.close();
+  };
+  try {
+    progress("starting the device, the edge box and the cloud");
+    const device = openEngine({
+      store: profiledStore(folderStore(repository), profiles),
+      runtime: "wasm",
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 4 },
+    });
+    opened.push(device);
+    const settings = (id: "edge" | "cloud"): PlaceSettings => ({
+      id,
+      tier: id,
+      zone: id === "edge" ? "eu/store-7" : "eu/region-1",
+      repository,
+      profiles,
+      microsPerSecond: id === "edge" ? 0 : 30,
+    });
+    const place = async (id: "edge" | "cloud"): Promise<Place> => {
+      const started = await startPlace(settings(id), stop);
+      opened.push(started);
+      return started;
+    };
+    const [edge, cloud] = await Promise.all([place("edge"), place("cloud")]);
+    const inputsOf = (scene: Scene): Promise<readonly Ready[]> => readyInputs(scene, device, files, stop);
+    for (const scene of onePerModel(scenes)) {
+      const [ready] = await inputsOf(scene);
+      if (!ready) continue;
+      progress(`loading ${scene.model} on the device, the edge box and in the cloud`);
+      await warm(device.engine, scene.model, ready, undefined, stop);
+      await warmPlace(edge, scene.model, ready, undefined, stop);
+      const best = scenes.some((one) => one.model === scene.model && one.limits?.objective === "accuracy");
+      await warmPlace(cloud, scene.model, ready, undefined, stop);
+      if (best) await warmPlace(cloud, scene.model, ready, "960", stop);
+    }
+    return {
+      engine: device.engine,
+      edge,
+      cloud,
+      seed,
+      trace,
+      samples,
+      inputsOf,
+      measured: Object.keys(profiles),
+      async spareEdge(scene) {
+        const spare = await place("edge");
+        const [ready] = await inputsOf(scene);
+        if (ready) await warmPlace(spare, scene.model, ready, undefined, stop);
+        return spare;
+      },
+      [Symbol.asyncDispose]: closeAll,
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+function onePerModel(scenes: readonly Scene[]): readonly Scene[] {
+  return [...new Map(scenes.map((scene) => [scene.model, scene])).values()];
+}
+
+/** Profiles of models whose cuts matter and that nobody measured: quickly, with few cuts and codecs, on this machine. */
+async function missingProfiles(
+  repository: string,
+  files: ReadonlyMap<string, SampleFile>,
+  { scenes, stop, progress }: StoreOptions,
+): Promise<Readonly<Record<string, Profile>>> {
+  const wanted = onePerModel(scenes).filter(({ model }) => profiledModels.has(model));
+  if (wanted.length === 0) return {};
+  const call = housekeepingCall("measure", stop);
+  const profiles: Record<string, Profile> = {};
+  const native = openEngine({ store: folderStore(repository) });
+  try {
+    for (const scene of wanted) {
+      const knowledge = await native.engine.describe(scene.model, undefined, call);
+      if (!knowledge || knowledge.profile) continue;
+      const ready = await readyInputs(scene, native, files, stop);
+      profiles[scene.model] = await measureModel(
+        {
+          engine: native.engine,
+          clock: systemClock(),
+          model: scene.model,
+          runtime: "onnxruntime",
+          samples: ready.slice(0, 1).map(({ inputs }) => new Map(Object.entries(inputs))),
+          rounds: scene.model === "anomaly" ? 5 : 1,
+          maxCuts: 3,
+          variants: knowledge.description.variants.slice(0, 1).map(({ name }) => name),
+          codecs: scene.model === "anomaly" ? [fp16Codec, int8Codec] : [jpegCodec(85), jpegCodec(95)],
+          progress: ({ measured, chosen }) =>
+            progress(`measuring ${scene.model}: ${measured} of ${chosen} cuts`),
+        },
+        call,
+      );
+    }
+  } finally {
+    await native.close();
+  }
+  return profiles;
+}
+
+async function readyInputs(
+  scene: Scene,
+  { engine }: Pick<OpenedEngine, "engine">,
+  files: ReadonlyMap<string, SampleFile>,
+  stop: AbortSignal,
+): Promise<readonly Ready[]> {
+  const knowledge = await engine.describe(scene.model, undefined, housekeepingCall("describe", stop));
+  if (!knowledge)
+    throw new LongshoreError("unknown-model", "resolve", `the samples have no model ${scene.model}`);
+  const ready: Ready[] = [];
+  for (const file of scene.files) {
+    const sample = files.get(file);
+    if (!sample) throw new LongshoreError("invalid-input", "resolve", `the samples have no ${file}`);
+    ready.push({ sample, inputs: await read(sample, knowledge.description.inputs) });
+  }
+  return ready;
+}
+
+async function read(
+  sample: SampleFile,
+  ports: readonly PortSpec[],
+): Promise<Readonly<Record<string, Tensor>>> {
+  if (sample.kind !== "sound") return readInputs([sample.path], ports, platformTransforms());
+  const bytes = new Uint8Array(await readFile(sample.path));
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const values = Float32Array.from(
+    { length: bytes.byteLength >> 1 },
+    (_, at) => view.getInt16(2 * at, true) / 32_768,
+  );
+  return { sound: tensorOf("sound", "FP32", [values.length], new Uint8Array(values.buffer)) };
+}
+
+/** Runs a model once in a place, past all links, so that it is loaded and its time is known there. */
+async function warm(
+  endpoint: Endpoint,
+  model: string,
+  ready: Ready,
+  variant: string | undefined,
+  stop: AbortSignal,
+): Promise<void> {
+  const [frame] = ready.inputs["sound"] ? voiceFrames(new Float32Array(576 * 2)) : [];
+  const call = housekeepingCall("warm", stop);
+  const knowledge = await endpoint.describe(model, undefined, call);
+  if (!knowledge)
+    throw new LongshoreError("unknown-model", "resolve", `${endpoint.info.id} has no model ${model}`);
+  const { version, digest, variants } = knowledge.description;
+  const request: InferenceRequest = {
+    segment: {
+      model,
+      version,
+      digest,
+      variant: variant ?? variants[0]?.name ?? "",
+      from: startCut,
+      to: endCut,
+    },
+    inputs: new Map(Object.entries(frame ?? ready.inputs)),
+    codecs: {},
+    ...(frame ? { sequence: { id: "warm", step: 0, end: true, wantState: false } } : {}),
+  };
+  // The first run loads, the second tells what a run takes.
+  for (let run = 0; run < 2; run++) await endpoint.infer(request, call);
+}
+
+async function warmPlace(
+  place: Place,
+  model: string,
+  ready: Ready,
+  variant: string | undefined,
+  stop: AbortSignal,
+): Promise<void> {
+  const info = serverInfo({
+    address: place.address,
+    id: place.id,
+    tier: place.settings.tier,
+    zone: place.settings.zone,
+  });
+  const endpoint = dial(info, { clock: systemClock(), random: systemRandom(), observer: silentObserver });
+  try {
+    await warm(endpoint, model, ready, variant, stop);
+  } finally {
+    await endpoint.close();
+  }
+}

@@ -1,0 +1,80 @@
+import { mean } from "./figures.ts";
+import type { OpenedStore } from "./open-store.ts";
+import { play, type Row } from "./play.ts";
+import type { Scene } from "./scenes.ts";
+import { type Choice, linkLabels, openWorld } from "./world.ts";
+
+/** A run with one place only, for comparison. */
+export interface FixedRun {
+  readonly place: Exclude<Choice, "any">;
+  readonly rows: readonly Row[];
+}
+
+/** What came of one scene. */
+export interface SceneOutcome {
+  readonly scene: Scene;
+  /** The emulated links, in words. */
+  readonly links: readonly string[];
+  readonly rows: readonly Row[];
+  readonly fixed: readonly FixedRun[];
+  /** A real crowd of a few requests at a time beside the one on the clock, where a scene has a crowd. */
+  readonly realCrowd: readonly Row[];
+}
+
+/** How scenes are run. */
+export interface RunOptions {
+  readonly requests: number;
+  readonly stop: AbortSignal;
+  readonly progress: (words: string) => void;
+}
+
+const fixedPlaces = ["device", "edge", "cloud"] as const;
+/** Requests of each fixed run; one more where something happens during the second. */
+const fixedRequests = 2;
+/** Requests at a time in the real crowd. */
+const realCrowdSize = 4;
+
+/** Plays a scene with all places, then with each place alone. */
+export async function runScene(scene: Scene, store: OpenedStore, options: RunOptions): Promise<SceneOutcome> {
+  const inputs = await store.inputsOf(scene);
+  const run = async (choice: Choice, requests: number): Promise<readonly Row[]> => {
+    await using world = await openWorld(scene, choice, store);
+    return await play({ scene, choice, world, inputs, samples: store.samples, requests, ...pick(options) });
+  };
+  const rows = await run("any", options.requests);
+  const fixed: FixedRun[] = [];
+  for (const place of fixedPlaces)
+    fixed.push({ place, rows: await run(place, Math.min(fixedRequests, options.requests)) });
+  const realCrowd = scene.crowd ? await playCrowd(scene, store, options) : [];
+  return { scene, links: linkLabels(scene, store), rows, fixed, realCrowd };
+}
+
+/** A few requests at once with nobody else there: what real contention does at the scale that this machine can show. */
+async function playCrowd(scene: Scene, store: OpenedStore, options: RunOptions): Promise<readonly Row[]> {
+  const { crowd: _crowd, ...quiet } = scene;
+  const inputs = await store.inputsOf(scene);
+  await using world = await openWorld(quiet, "any", store);
+  const one = (): Promise<readonly Row[]> =>
+    play({
+      scene: quiet,
+      choice: "any",
+      world,
+      inputs,
+      samples: store.samples,
+      requests: 1,
+      ...pick(options),
+    });
+  return (await Promise.all(Array.from({ length: realCrowdSize }, one))).flat();
+}
+
+function pick({ stop, progress }: RunOptions): Pick<RunOptions, "stop" | "progress"> {
+  return { stop, progress };
+}
+
+/** The figure that a scene compares, smaller better, as a mean; Infinity where a request failed. */
+export function figureOf(scene: Scene, rows: readonly Row[]): number {
+  if (rows.length === 0 || rows.some((row) => row.failed !== undefined)) return Infinity;
+  if (scene.compares === "energy") return mean(rows.map((row) => row.millijoules));
+  if (scene.compares === "accuracy") return mean(rows.map((row) => 100 * (1 - row.rightRatio)));
+  return mean(rows.map((row) => row.tookMs));
+}

@@ -1,0 +1,111 @@
+import { byteCount, milliseconds, table } from "../command/io.ts";
+import { mean } from "./figures.ts";
+import type { Row } from "./play.ts";
+import { figureOf, type SceneOutcome } from "./run-scenes.ts";
+import type { Scene } from "./scenes.ts";
+
+/** Millijoules for people: `1.24 J`. */
+export function joules(millijoules: number): string {
+  return Number.isFinite(millijoules) ? `${(millijoules / 1000).toFixed(millijoules < 100 ? 3 : 2)} J` : "-";
+}
+
+/** The list of scenes. */
+export function sceneList(scenes: readonly Scene[]): string {
+  return table(
+    ["scene", "what is the matter"],
+    scenes.map(({ name, title }) => [name, title]),
+  );
+}
+
+/** One line for each request of a scene. */
+export function rowsTable(rows: readonly Row[]): string {
+  return table(
+    ["", "input", "where", "predicted", "took", "sent", "energy", "answer", "happened"],
+    rows.map((row, index) => [
+      String(index + 1),
+      row.input.replace(/^.*\//, ""),
+      row.failed === undefined ? row.where : `failed: ${row.failed}`,
+      milliseconds(row.predictedMs),
+      milliseconds(row.tookMs),
+      byteCount(row.sentBytes),
+      `${joules(row.millijoules)} ${row.energyLabel === "measured" ? "m" : "e"}`,
+      row.answer,
+      row.happened,
+    ]),
+  );
+}
+
+/** The figure that a scene compares, in its unit. */
+export function figureWords(scene: Scene, rows: readonly Row[]): string {
+  const figure = figureOf(scene, rows);
+  if (!Number.isFinite(figure)) {
+    const row = rows.find(({ failed }) => failed !== undefined);
+    return row ? `failed (${row.failed})` : "failed";
+  }
+  if (scene.compares === "energy") return joules(figure);
+  return scene.compares === "accuracy" ? `${(100 - figure).toFixed(1)} % right` : milliseconds(figure);
+}
+
+/** Where the requests of a scene ran, most first: `edge 4, device 2`. */
+export function places(rows: readonly Row[]): string {
+  const counts = new Map<string, number>();
+  for (const row of rows) {
+    const where = row.failed === undefined ? row.where : `failed: ${row.failed}`;
+    counts.set(where, (counts.get(where) ?? 0) + 1);
+  }
+  return [...counts]
+    .sort((a, b) => b[1] - a[1])
+    .map(([where, count]) => (counts.size === 1 ? where : `${where} x${count}`))
+    .join("; ");
+}
+
+/** Why the place that answered most often was chosen, in the planner's words. */
+export function mainReason(rows: readonly Row[]): string {
+  const main = places(rows).split(/ x\d|;/)[0];
+  return rows.find((row) => row.where === main)?.because ?? rows[0]?.failure ?? "";
+}
+
+/** What came of a scene, in a sentence. */
+export function sentence(outcome: SceneOutcome): string {
+  const { scene, rows, fixed } = outcome;
+  const lost = rows.filter(({ failed }) => failed !== undefined).length;
+  const best = [...fixed].sort((a, b) => figureOf(scene, a.rows) - figureOf(scene, b.rows))[0];
+  const single =
+    best && Number.isFinite(figureOf(scene, best.rows))
+      ? `the best single place is ${best.place} with ${figureWords(scene, best.rows)}`
+      : "no single place answers every request";
+  const answers = lost === 0 ? "no request was lost" : `${lost} of ${rows.length} requests were lost`;
+  return `Ran on ${places(rows)}: ${figureWords(scene, rows)}; ${single}; ${answers}.`;
+}
+
+/** Everything about a scene. */
+export function sceneText(outcome: SceneOutcome): string {
+  const { scene, links, rows, realCrowd } = outcome;
+  return [
+    `== ${scene.name}: ${scene.title}`,
+    scene.story,
+    ...(links.length > 0 ? [`links      ${links.join("; ")}`] : []),
+    rowsTable(rows),
+    `because    ${mainReason(rows)}`,
+    ...(realCrowd.length > 0
+      ? [
+          `really     ${realCrowd.length} requests at once, nobody on the clock: ${places(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}`,
+        ]
+      : []),
+    `result     ${sentence(outcome)}`,
+  ].join("\n");
+}
+
+/** The comparison of all scenes with each place alone. */
+export function comparisonTable(outcomes: readonly SceneOutcome[]): string {
+  return table(
+    ["scene", "ours", "where", "always device", "always edge", "always cloud", "answers right"],
+    outcomes.map(({ scene, rows, fixed }) => [
+      scene.name,
+      figureWords(scene, rows),
+      places(rows),
+      ...fixed.map((run) => figureWords(scene, run.rows)),
+      `${(100 * mean(rows.map((row) => row.rightRatio))).toFixed(1)} %`,
+    ]),
+  );
+}
