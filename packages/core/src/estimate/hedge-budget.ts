@@ -18,7 +18,7 @@ export interface HedgeBudgetOptions {
   readonly initialLatePrice?: number;
   /** Change of the late price for one late answer, in units of a local run; default 2. */
   readonly lateStep?: number;
-  /** The late price never goes above this, in units of a local run; default 8. */
+  /** The late price never goes above this, in units of a local run; default 11. */
   readonly maxLatePrice?: number;
 }
 
@@ -52,7 +52,7 @@ export function hedgeBudget(options: HedgeBudgetOptions = {}): HedgeBudget {
     lateTargetRatio = 0.002,
     initialLatePrice = 5,
     lateStep = 2,
-    maxLatePrice = 8,
+    maxLatePrice = 11,
   } = options;
   let price = initialPrice;
   let latePrice = initialLatePrice;

@@ -77,7 +77,7 @@ async function run(
       atMs,
       model: "toy",
       inputs: { x },
-      limits: { deadlineMs: 5000 },
+      limits: { deadlineMs: 5000, dataClass: "internal" },
     })),
     events: events(world),
   });
