@@ -25,7 +25,10 @@ it("the first program of the README prints what it says", async () => {
 it("the README names commands and scripts that exist", async () => {
   const text = await readFile(join(root, "README.md"), "utf8");
   const command = await readFile(join(root, "packages/longshore/src/command/run-command.ts"), "utf8");
-  for (const [, name] of text.matchAll(/npx longshore (\w+)/g)) expect(command).toContain(`.command("${name}")`);
-  const { scripts } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { scripts: Record<string, string> };
+  for (const [, name] of text.matchAll(/npx longshore (\w+)/g))
+    expect(command).toContain(`.command("${name}")`);
+  const { scripts } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as {
+    scripts: Record<string, string>;
+  };
   for (const [, name] of text.matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty(name!);
 });

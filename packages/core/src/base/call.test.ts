@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { abortError, checkCall, childCall, housekeepingCall, leastTrust, LongshoreError, sleep, zoneWithin } from "./index.ts";
+import {
+  abortError,
+  checkCall,
+  childCall,
+  housekeepingCall,
+  leastTrust,
+  LongshoreError,
+  sleep,
+  zoneWithin,
+} from "./index.ts";
 import type { Clock } from "./clock.ts";
 
 function stoppedClock(now: number): Clock & { fire(): void } {

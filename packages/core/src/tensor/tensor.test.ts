@@ -31,7 +31,10 @@ describe("shapes", () => {
 
   it("bytes must fill the shape exactly", () => {
     expect(() => tensorOf("x", "FP32", [2], new Uint8Array(7))).toThrow(
-      expect.objectContaining({ reason: "body-mismatch", message: expect.stringContaining("takes 8 bytes, but 7 came") }),
+      expect.objectContaining({
+        reason: "body-mismatch",
+        message: expect.stringContaining("takes 8 bytes, but 7 came"),
+      }),
     );
   });
 });
@@ -41,7 +44,9 @@ describe("views", () => {
     const padded = new Uint8Array(9);
     padded.set(new Uint8Array(Float32Array.of(1.5, -2).buffer), 1);
     expect([...float32View(tensorOf("x", "FP32", [2], padded.subarray(1)))]).toEqual([1.5, -2]);
-    expect(() => int64View(float32Tensor("x", [1], Float32Array.of(1)))).toThrow(/x is FP32; INT64 is needed/);
+    expect(() => int64View(float32Tensor("x", [1], Float32Array.of(1)))).toThrow(
+      /x is FP32; INT64 is needed/,
+    );
   });
 
   it("BYTES elements come back as they were, and lying lengths are refused", () => {
@@ -64,22 +69,34 @@ describe("views", () => {
 describe("ragged tensors", () => {
   it("split into what they were joined from", () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 1, max: 3 })), { maxLength: 5 }), (shapes) => {
-        const parts = shapes.map(([height, width]) =>
-          float32Tensor("x", [height, width], Float32Array.from({ length: height * width }, (_, index) => index)),
-        );
-        const joined = joinElements("x", parts, { datatype: "FP32", shape: [0, 0] });
-        expect(joined.spec.shape[0]).toBe(parts.length);
-        expect(splitElements(joined).map((part) => [part.spec.shape, [...float32View(part)]])).toEqual(
-          parts.map((part) => [part.spec.shape, [...float32View(part)]]),
-        );
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 1, max: 3 })), { maxLength: 5 }),
+        (shapes) => {
+          const parts = shapes.map(([height, width]) =>
+            float32Tensor(
+              "x",
+              [height, width],
+              Float32Array.from({ length: height * width }, (_, index) => index),
+            ),
+          );
+          const joined = joinElements("x", parts, { datatype: "FP32", shape: [0, 0] });
+          expect(joined.spec.shape[0]).toBe(parts.length);
+          expect(splitElements(joined).map((part) => [part.spec.shape, [...float32View(part)]])).toEqual(
+            parts.map((part) => [part.spec.shape, [...float32View(part)]]),
+          );
+        },
+      ),
     );
   });
 
   it("rows that do not add up are refused", () => {
-    const joined = joinElements("x", [float32Tensor("x", [2], Float32Array.of(1, 2))], { datatype: "FP32", shape: [0] });
-    expect(() => splitElements({ ...joined, rows: Int32Array.of(3) })).toThrow(expect.objectContaining({ reason: "body-mismatch" }));
+    const joined = joinElements("x", [float32Tensor("x", [2], Float32Array.of(1, 2))], {
+      datatype: "FP32",
+      shape: [0],
+    });
+    expect(() => splitElements({ ...joined, rows: Int32Array.of(3) })).toThrow(
+      expect.objectContaining({ reason: "body-mismatch" }),
+    );
     const plain = numericTensor("y", "UINT8", [2, 2], Uint8Array.of(1, 2, 3, 4));
     expect(splitElements(plain).map((part) => [...part.bytes])).toEqual([
       [1, 2],

@@ -1,5 +1,12 @@
 import { createServer } from "node:net";
-import { housekeepingCall, LongshoreError, silentObserver, tensorsOf, float32Tensor, float32View } from "@longshore/core";
+import {
+  housekeepingCall,
+  LongshoreError,
+  silentObserver,
+  tensorsOf,
+  float32Tensor,
+  float32View,
+} from "@longshore/core";
 import type { Runtime } from "@longshore/engine";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";
@@ -38,11 +45,24 @@ async function tryRuntime(runtime: Runtime): Promise<string> {
     build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 2]);
     const bytes = writeModel(build.model({ name: "doctor" }));
     const startedMs = clock.nowMs();
-    const session = await runtime.load({ digest: await sha256(bytes), byteLength: bytes.byteLength, bytes: () => Promise.resolve(bytes.slice()) }, {}, call);
-    const outputs = await session.run(tensorsOf(float32Tensor("x", [1, 2], Float32Array.of(1, 2))), ["y"], call);
+    const session = await runtime.load(
+      {
+        digest: await sha256(bytes),
+        byteLength: bytes.byteLength,
+        bytes: () => Promise.resolve(bytes.slice()),
+      },
+      {},
+      call,
+    );
+    const outputs = await session.run(
+      tensorsOf(float32Tensor("x", [1, 2], Float32Array.of(1, 2))),
+      ["y"],
+      call,
+    );
     const y = outputs.get("y");
     await session.release();
-    if (!y || float32View(y).join() !== "2,4") throw new LongshoreError("run-failed", "execute", "1 + 1 is not 2 here");
+    if (!y || float32View(y).join() !== "2,4")
+      throw new LongshoreError("run-failed", "execute", "1 + 1 is not 2 here");
     return `loads and runs (${(clock.nowMs() - startedMs).toFixed(0)} ms for the first answer)`;
   } finally {
     await runtime.close();
@@ -64,7 +84,10 @@ async function tryServer(address: string): Promise<string> {
   const endpoint = dial(serverInfo(address), { clock, random: systemRandom(), observer: silentObserver });
   try {
     const startedMs = clock.nowMs();
-    await endpoint.describe("doctor-probe", undefined, { ...housekeepingCall("doctor"), deadlineMs: clock.nowMs() + 3000 });
+    await endpoint.describe("doctor-probe", undefined, {
+      ...housekeepingCall("doctor"),
+      deadlineMs: clock.nowMs() + 3000,
+    });
     return `answers in ${(clock.nowMs() - startedMs).toFixed(1)} ms`;
   } finally {
     await endpoint.close();
@@ -87,12 +110,27 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
     },
     await look("onnxruntime", () => tryRuntime(onnxRuntime())),
     await look("wasm", () => tryRuntime(wasmRuntime())),
-    await look("media", () => Promise.resolve(`${["decode-image", "encode-image"].filter((name) => platformTransforms().has(name)).join(", ")} are there`)),
+    await look("media", () =>
+      Promise.resolve(
+        `${["decode-image", "encode-image"].filter((name) => platformTransforms().has(name)).join(", ")} are there`,
+      ),
+    ),
     await look("network", freePort),
-    await look("samples", async () => (await sampleRepository()) ?? "not installed (npm install @longshore/samples); only the demo needs them"),
+    await look(
+      "samples",
+      async () =>
+        (await sampleRepository()) ??
+        "not installed (npm install @longshore/samples); only the demo needs them",
+    ),
   ];
   for (const address of options.at) findings.push(await look(address, () => tryServer(address)));
   if (options.json) io.out(JSON.stringify({ findings }));
-  else io.out(table(["", "what", "found"], findings.map((one) => [one.ok ? "ok" : "NO", one.what, one.detail])));
+  else
+    io.out(
+      table(
+        ["", "what", "found"],
+        findings.map((one) => [one.ok ? "ok" : "NO", one.what, one.detail]),
+      ),
+    );
   return findings.every((one) => one.ok) ? 0 : 1;
 }

@@ -27,7 +27,10 @@ async function save(outputs: ReadonlyMap<string, Tensor>, folder: string): Promi
       const elements = bytesElements(tensor).map((element) => new TextDecoder().decode(element));
       await writeFile(`${path}.txt`, `${elements.join("\n")}\n`);
     } else {
-      await writeFile(`${path}.npy`, writeNpy(tensor.rows ? { ...tensor, spec: { ...tensor.spec, shape: [flatLength(tensor)] } } : tensor));
+      await writeFile(
+        `${path}.npy`,
+        writeNpy(tensor.rows ? { ...tensor, spec: { ...tensor.spec, shape: [flatLength(tensor)] } } : tensor),
+      );
     }
   }
 }
@@ -55,7 +58,14 @@ export function resultJson(result: Result): unknown {
       variant: plan.variant,
       because: plan.because,
       predictedMs: meanOf(plan.predicted.completionMs),
-      legs: plan.legs.map(({ id, segment, endpoint, codecs, starts }) => ({ id, from: segment.from, to: segment.to, endpoint, codecs, starts })),
+      legs: plan.legs.map(({ id, segment, endpoint, codecs, starts }) => ({
+        id,
+        from: segment.from,
+        to: segment.to,
+        endpoint,
+        codecs,
+        starts,
+      })),
     })),
   };
 }
@@ -66,7 +76,8 @@ export async function infer(model: string, options: InferOptions, io: CommandIo)
   try {
     const result = await prepared.offloader.infer(prepared.model, prepared.inputs, {
       ...prepared.limits,
-      progress: (note) => io.progress(`${note.kind} ${note.leg ?? ""} ${note.endpoint ?? ""} ${note.bytes ?? ""}`),
+      progress: (note) =>
+        io.progress(`${note.kind} ${note.leg ?? ""} ${note.endpoint ?? ""} ${note.bytes ?? ""}`),
     });
     if (options.save !== undefined) await save(result.outputs, options.save);
     if (options.json) io.out(JSON.stringify(resultJson(result)));

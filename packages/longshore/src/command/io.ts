@@ -34,7 +34,11 @@ const usageReasons = new Set([
 export function reportFailure(error: unknown, json: boolean, io: CommandIo): ExitCode {
   const known = LongshoreError.from(error, "execute", "the command");
   if (json) {
-    io.out(JSON.stringify({ error: { reason: known.reason, code: known.code, stage: known.stage, message: known.message } }));
+    io.out(
+      JSON.stringify({
+        error: { reason: known.reason, code: known.code, stage: known.stage, message: known.message },
+      }),
+    );
   } else {
     io.note(`error (${known.reason}): ${known.message}`);
   }
@@ -52,16 +56,24 @@ export function milliseconds(value: number): string {
 export function byteCount(value: number): string {
   if (!Number.isFinite(value)) return "-";
   if (value < 1000) return `${value.toFixed(0)} B`;
-  return value < 1e6 ? `${(value / 1000).toFixed(value < 10_000 ? 1 : 0)} kB` : `${(value / 1e6).toFixed(1)} MB`;
+  return value < 1e6
+    ? `${(value / 1000).toFixed(value < 10_000 ? 1 : 0)} kB`
+    : `${(value / 1e6).toFixed(1)} MB`;
 }
 
 /** Columns aligned by width; numbers to the right when every cell of a column (but the head) begins with a digit or a sign. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((cell, column) => Math.max(cell.length, ...rows.map((row) => (row[column] ?? "").length)));
-  const right = head.map((_, column) => rows.length > 0 && rows.every((row) => /^[-+]?[\d.]|^-$|^$/.test(row[column] ?? "")));
+  const widths = head.map((cell, column) =>
+    Math.max(cell.length, ...rows.map((row) => (row[column] ?? "").length)),
+  );
+  const right = head.map(
+    (_, column) => rows.length > 0 && rows.every((row) => /^[-+]?[\d.]|^-$|^$/.test(row[column] ?? "")),
+  );
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) => (right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .map((cell, column) =>
+        right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
       .join("  ")
       .trimEnd();
   return [line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");

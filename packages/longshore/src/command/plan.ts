@@ -16,8 +16,17 @@ export async function plan(model: string, options: PlanOptions, io: CommandIo): 
   try {
     const outcome = await prepared.offloader.explain(prepared.model, prepared.inputs, prepared.limits);
     if (options.json) {
-      const text = JSON.stringify(outcome, (_key, value: unknown) => (value instanceof Float64Array ? [...value] : value));
-      io.out(isInfeasible(outcome) ? text : JSON.stringify({ predictedMs: meanOf(outcome.predicted.completionMs), plan: JSON.parse(text) as unknown }));
+      const text = JSON.stringify(outcome, (_key, value: unknown) =>
+        value instanceof Float64Array ? [...value] : value,
+      );
+      io.out(
+        isInfeasible(outcome)
+          ? text
+          : JSON.stringify({
+              predictedMs: meanOf(outcome.predicted.completionMs),
+              plan: JSON.parse(text) as unknown,
+            }),
+      );
     } else if (isInfeasible(outcome)) {
       io.out(`no place: ${outcome.because}`);
       if (options.explain) io.out(lostTable(outcome.lost));

@@ -21,7 +21,13 @@ export function tensorJson(tensor: Tensor): Json {
   const rows = tensor.rows ? { rows: [...tensor.rows] } : {};
   if (datatype === "BYTES") return { datatype, shape: [...shape], data: [...textElements(tensor)], ...rows };
   const values = Array.from(numericView(tensor) as ArrayLike<number | bigint>, (value) =>
-    typeof value === "bigint" ? (Number.isSafeInteger(Number(value)) ? Number(value) : String(value)) : Number.isFinite(value) ? value : String(value),
+    typeof value === "bigint"
+      ? Number.isSafeInteger(Number(value))
+        ? Number(value)
+        : String(value)
+      : Number.isFinite(value)
+        ? value
+        : String(value),
   );
   return { datatype, shape: [...shape], data: values, ...rows };
 }
@@ -32,8 +38,12 @@ export function tensorLine(name: string, tensor: Tensor): string {
   const head = `${name}: ${datatype} [${shape.join(", ")}]`;
   if (datatype === "BYTES") {
     const isText = bytesElements(tensor).every((element) => element.every((byte) => byte >= 9));
-    const parts = isText ? textElements(tensor) : bytesElements(tensor).map((element) => byteCount(element.byteLength));
-    return parts.length > 1 ? `${head}\n${parts.map((part) => `  ${part}`).join("\n")}` : `${head}  ${parts.join("")}`;
+    const parts = isText
+      ? textElements(tensor)
+      : bytesElements(tensor).map((element) => byteCount(element.byteLength));
+    return parts.length > 1
+      ? `${head}\n${parts.map((part) => `  ${part}`).join("\n")}`
+      : `${head}  ${parts.join("")}`;
   }
   const values = numericView(tensor) as ArrayLike<number | bigint>;
   const shown = Array.from({ length: Math.min(shownValues, values.length) }, (_, index) => {
@@ -48,7 +58,10 @@ export function legsLine(plan: Plan): string {
   return plan.legs
     .map((leg) => {
       const codecs = [...new Set(Object.values(leg.codecs))];
-      const trigger = leg.starts.map((start) => (start.on === "begin" || start.on === "done" ? "" : `if ${start.on}: `)).find((word) => word !== "") ?? "";
+      const trigger =
+        leg.starts
+          .map((start) => (start.on === "begin" || start.on === "done" ? "" : `if ${start.on}: `))
+          .find((word) => word !== "") ?? "";
       return `${trigger}${leg.segment.from}..${leg.segment.to} on ${leg.endpoint}${codecs.length > 0 ? ` (${codecs.join(", ")})` : ""}`;
     })
     .join(", then ");
@@ -76,7 +89,9 @@ export function lostTable(lost: readonly Lost[]): string {
       line.cut,
       [...new Set(Object.values(line.codecs))].join(" ") || "raw",
       String(line.count),
-      line.why.kind === "filter" ? `${line.why.filter}: ${line.why.detail}` : `scored ${line.why.score.toPrecision(4)}, the best ${line.why.bestScore.toPrecision(4)}`,
+      line.why.kind === "filter"
+        ? `${line.why.filter}: ${line.why.detail}`
+        : `scored ${line.why.score.toPrecision(4)}, the best ${line.why.bestScore.toPrecision(4)}`,
     ]),
   );
 }
@@ -84,7 +99,9 @@ export function lostTable(lost: readonly Lost[]): string {
 /** The account of a result, for people. */
 export function accountText(result: Result): string {
   const stages = result.accounts.flatMap((account) =>
-    account.stages.filter((stage) => stage.tookMs >= 0.05).map((stage) => [account.endpoint, stage.stage, stage.name, milliseconds(stage.tookMs)]),
+    account.stages
+      .filter((stage) => stage.tookMs >= 0.05)
+      .map((stage) => [account.endpoint, stage.stage, stage.name, milliseconds(stage.tookMs)]),
   );
   const plan = result.plans.at(-1);
   return [

@@ -17,12 +17,20 @@ export interface ProfileCommandOptions {
 }
 
 /** Measures segments, codecs and memory of a model on this machine. */
-export async function profile(model: string, options: ProfileCommandOptions, io: CommandIo): Promise<ExitCode> {
+export async function profile(
+  model: string,
+  options: ProfileCommandOptions,
+  io: CommandIo,
+): Promise<ExitCode> {
   const call = housekeepingCall("profile", io.stop);
   const clock = systemClock();
   const opened = await openModel(model);
   if (opened.model === undefined) {
-    throw new LongshoreError("unknown-model", "resolve", "a repository was named; name one of its models: REPOSITORY/MODEL");
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      "a repository was named; name one of its models: REPOSITORY/MODEL",
+    );
   }
   // As a cloud, so that variants that only the cloud may hold are measured too.
   const { engine, close } = openEngine({ store: opened.store, runtime: options.runtime, tier: "cloud" });
@@ -45,7 +53,11 @@ export async function profile(model: string, options: ProfileCommandOptions, io:
     );
     if (options.write) {
       if (opened.folder === undefined) {
-        throw new LongshoreError("invalid-input", "resolve", "--write needs a model folder: put the file into REPOSITORY/MODEL/1/model.onnx");
+        throw new LongshoreError(
+          "invalid-input",
+          "resolve",
+          "--write needs a model folder: put the file into REPOSITORY/MODEL/1/model.onnx",
+        );
       }
       const folder = join(opened.folder, measured.version);
       await mkdir(folder, { recursive: true });

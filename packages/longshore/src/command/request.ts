@@ -1,4 +1,11 @@
-import { housekeepingCall, type Limits, LongshoreError, type ModelDescription, type Offloader, type Tensor } from "@longshore/core";
+import {
+  housekeepingCall,
+  type Limits,
+  LongshoreError,
+  type ModelDescription,
+  type Offloader,
+  type Tensor,
+} from "@longshore/core";
 import { guessedInputs } from "../compose/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
 import { openModel } from "../compose/open-model.ts";
@@ -22,7 +29,11 @@ function channels(name: string, text: string | undefined, fallback: readonly num
   if (text === undefined) return fallback;
   const values = text.split(",").map(Number);
   if (values.length === 3 && values.every(Number.isFinite)) return values;
-  throw new LongshoreError("invalid-input", "decode", `--${name} wants three numbers such as 0.485,0.456,0.406, not '${text}'`);
+  throw new LongshoreError(
+    "invalid-input",
+    "decode",
+    `--${name} wants three numbers such as 0.485,0.456,0.406, not '${text}'`,
+  );
 }
 
 function preparation(options: RequestOptions): ImagePreparation {
@@ -56,9 +67,17 @@ export async function prepareRequest(
   const call = housekeepingCall("command", io.stop);
   const opened = await openModel(model);
   if (opened.model === undefined) {
-    throw new LongshoreError("unknown-model", "resolve", "a repository was named; name one of its models: REPOSITORY/MODEL");
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      "a repository was named; name one of its models: REPOSITORY/MODEL",
+    );
   }
-  const place: OpenedOffloader = openLocal({ store: opened.store, runtime: options.runtime, servers: options.at });
+  const place: OpenedOffloader = openLocal({
+    store: opened.store,
+    runtime: options.runtime,
+    servers: options.at,
+  });
   try {
     const knowledge = await place.engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
@@ -67,8 +86,16 @@ export async function prepareRequest(
     const inputs = guessed
       ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])
       : await readInputs(options.input, description.inputs, platformTransforms(), preparation(options));
-    if (guessed) io.note("inputs: seeded random numbers that the model accepts; they say nothing about accuracy");
-    return { offloader: place.offloader, description, model: opened.model, inputs, limits: limitsOf(options, io), close: () => place.close() };
+    if (guessed)
+      io.note("inputs: seeded random numbers that the model accepts; they say nothing about accuracy");
+    return {
+      offloader: place.offloader,
+      description,
+      model: opened.model,
+      inputs,
+      limits: limitsOf(options, io),
+      close: () => place.close(),
+    };
   } catch (error) {
     await place.close();
     throw error;

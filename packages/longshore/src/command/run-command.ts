@@ -33,7 +33,11 @@ function number(name: string, least: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (!Number.isFinite(value) || value < least) {
-      throw new CommanderError(2, "longshore.number", `error: --${name} wants a number of ${least} or more, not '${text}'`);
+      throw new CommanderError(
+        2,
+        "longshore.number",
+        `error: --${name} wants a number of ${least} or more, not '${text}'`,
+      );
     }
     return value;
   };
@@ -43,21 +47,40 @@ function requestOptions(command: Command): Command {
   return command
     .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
     .option("--at <url>", "a server to consider; repeat for several", collect, [])
-    .addOption(new Option("--runtime <name>", "runtime of this device").choices(["onnxruntime", "wasm"]).default("onnxruntime"))
+    .addOption(
+      new Option("--runtime <name>", "runtime of this device")
+        .choices(["onnxruntime", "wasm"])
+        .default("onnxruntime"),
+    )
     .option("--deadline <ms>", "answer within, in milliseconds", number("deadline", 0))
-    .addOption(new Option("--objective <what>", "what to make small").choices(["latency", "energy", "cost", "accuracy"]).default("latency"))
+    .addOption(
+      new Option("--objective <what>", "what to make small")
+        .choices(["latency", "energy", "cost", "accuracy"])
+        .default("latency"),
+    )
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
     .option("--variant <name>", "variant of the model to use")
-    .option("--agreement <ratio>", "least agreement with the exact answer, 0..1 (default 0.995)", number("agreement", 0))
+    .option(
+      "--agreement <ratio>",
+      "least agreement with the exact answer, 0..1 (default 0.995)",
+      number("agreement", 0),
+    )
     .option("--mean <r,g,b>", "for images into tensors: mean to subtract, after scaling to 0..1")
     .option("--std <r,g,b>", "for images into tensors: deviation to divide by")
-    .option("--side <pixels>", "for images into tensors: side where the model leaves it free (default 224)", number("side", 1))
+    .option(
+      "--side <pixels>",
+      "for images into tensors: side where the model leaves it free (default 224)",
+      number("side", 1),
+    )
     .option("--json", "print JSON", false);
 }
 
 function help(command: Command, ...examples: readonly string[]): Command {
-  return command.addHelpText("after", `\nExamples:\n${examples.map((example) => `  $ ${example}`).join("\n")}\n`);
+  return command.addHelpText(
+    "after",
+    `\nExamples:\n${examples.map((example) => `  $ ${example}`).join("\n")}\n`,
+  );
 }
 
 /** Parses the arguments, runs the command and gives the exit code: 0 done, 1 failed or "no", 2 wrong usage or input. */
@@ -67,7 +90,9 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
   const action =
     <A extends unknown[]>(run: (...given: A) => Promise<ExitCode>) =>
     async (...given: A): Promise<void> => {
-      const json = given.some((value) => typeof value === "object" && value !== null && (value as { json?: boolean }).json === true);
+      const json = given.some(
+        (value) => typeof value === "object" && value !== null && (value as { json?: boolean }).json === true,
+      );
       try {
         code = await run(...given);
       } catch (error) {
@@ -76,10 +101,15 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     };
 
   const program = new Command("longshore")
-    .description("Decides for every request where an inference runs - here, on an edge server, in a cloud, or split - and runs it there.")
+    .description(
+      "Decides for every request where an inference runs - here, on an edge server, in a cloud, or split - and runs it there.",
+    )
     .version("0.1.0")
     .exitOverride()
-    .configureOutput({ writeOut: (text) => io.out(text.trimEnd()), writeErr: (text) => io.note(text.trimEnd()) });
+    .configureOutput({
+      writeOut: (text) => io.out(text.trimEnd()),
+      writeErr: (text) => io.note(text.trimEnd()),
+    });
 
   help(
     program
@@ -88,11 +118,22 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file")
       .option("--host <address>", "address to listen on", "127.0.0.1")
       .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
-      .addOption(new Option("--tier <tier>", "what this place is").choices(["device", "edge", "cloud"]).default("edge"))
+      .addOption(
+        new Option("--tier <tier>", "what this place is")
+          .choices(["device", "edge", "cloud"])
+          .default("edge"),
+      )
       .option("--zone <zone>", "where it processes, such as eu/de/store-7", "local")
-      .option("--at <url>", "a server behind this one that requests may be forwarded to; repeat for several", collect, [])
+      .option(
+        "--at <url>",
+        "a server behind this one that requests may be forwarded to; repeat for several",
+        collect,
+        [],
+      )
       .option("--workers <n>", "loaded copies of each model", number("workers", 1))
-      .addOption(new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"))
+      .addOption(
+        new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
+      )
       .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
       .option("--drain <ms>", "longest wait for work in flight at SIGTERM", number("drain", 0), 30_000)
@@ -103,20 +144,38 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     "longshore serve detector.onnx --port 0",
   );
   help(
-    requestOptions(program.command("infer").description("run one inference where it is best").argument("<model>", "an .onnx file, a model folder, REPOSITORY/MODEL, or a sample's name"))
+    requestOptions(
+      program
+        .command("infer")
+        .description("run one inference where it is best")
+        .argument("<model>", "an .onnx file, a model folder, REPOSITORY/MODEL, or a sample's name"),
+    )
       .argument("[files...]", "inputs: images, .wav, .txt, .json, .npy or raw bytes")
       .option("--random", "seeded random inputs for what is not given", false)
       .option("--save <folder>", "write outputs as .npy or .txt there")
-      .action(action((model: string, files: string[], options) => infer(model, { ...options, input: [...options.input, ...files] }, io))),
+      .action(
+        action((model: string, files: string[], options) =>
+          infer(model, { ...options, input: [...options.input, ...files] }, io),
+        ),
+      ),
     "longshore infer ocr receipt.jpg --at http://127.0.0.1:8000 --deadline 500",
     "longshore infer classifier.onnx cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --json",
   );
   help(
-    requestOptions(program.command("plan").description("say where an inference would run, and why").argument("<model>", "as for infer"))
+    requestOptions(
+      program
+        .command("plan")
+        .description("say where an inference would run, and why")
+        .argument("<model>", "as for infer"),
+    )
       .argument("[files...]", "inputs, as for infer")
       .option("--explain", "list what lost and why", false)
       .option("--random", "seeded random inputs for what is not given", false)
-      .action(action((model: string, files: string[], options) => plan(model, { ...options, input: [...options.input, ...files] }, io))),
+      .action(
+        action((model: string, files: string[], options) =>
+          plan(model, { ...options, input: [...options.input, ...files] }, io),
+        ),
+      ),
     "longshore plan ocr receipt.jpg --at http://127.0.0.1:8000 --explain",
   );
   help(
@@ -127,7 +186,9 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .option("--samples <folder>", "inputs to measure with; default: seeded random inputs")
       .option("--runs <n>", "runs of each segment", number("runs", 1), 5)
       .option("--write", "save profile.json beside the model", false)
-      .addOption(new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"))
+      .addOption(
+        new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
+      )
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => profile(model, options, io))),
     "longshore profile ocr --samples ./receipts --write",
@@ -135,7 +196,9 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
   help(
     program
       .command("split")
-      .description("list the legal cuts of an ONNX model, write head and tail, or verify that they equal the whole")
+      .description(
+        "list the legal cuts of an ONNX model, write head and tail, or verify that they equal the whole",
+      )
       .argument("<model>", "an .onnx file, or as for infer")
       .option("--cut <id>", "cut to write or verify; default: all of the frontier")
       .option("--out <folder>", "write head.onnx and tail.onnx there")
@@ -156,9 +219,23 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .option("--uplink <rate|trace>", "uplink: 5mbit, 600kbit, or a trace file", "10mbit")
       .option("--downlink <rate|trace>", "downlink; default: four times the uplink's rate, or the same trace")
       .option("--round-trip <ms>", "round trip to the server", number("round-trip", 0), 40)
-      .option("--device-speed <ratio>", "speed of the device relative to this machine", number("device-speed", 0.001), 0.2)
-      .option("--server-speed <ratio>", "speed of the server relative to this machine", number("server-speed", 0.001), 1)
-      .option("--every <ms>", "a request every so many milliseconds; default: when the last has been answered", number("every", 1))
+      .option(
+        "--device-speed <ratio>",
+        "speed of the device relative to this machine",
+        number("device-speed", 0.001),
+        0.2,
+      )
+      .option(
+        "--server-speed <ratio>",
+        "speed of the server relative to this machine",
+        number("server-speed", 0.001),
+        1,
+      )
+      .option(
+        "--every <ms>",
+        "a request every so many milliseconds; default: when the last has been answered",
+        number("every", 1),
+      )
       .option("--deadline <ms>", "count answers after this as missed", number("deadline", 1))
       .option("--seed <n>", "seed of the simulation", number("seed", 0), 1)
       .option("--json", "print JSON", false)
@@ -178,7 +255,9 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
   help(
     program
       .command("demo")
-      .description("one store: cameras, a till, an edge box and a cloud behind emulated links, in a dozen scenes")
+      .description(
+        "one store: cameras, a till, an edge box and a cloud behind emulated links, in a dozen scenes",
+      )
       .option("--scene <name>", "only this scene; repeat for several; 'list' names them", collect, [])
       .option("--trace <file>", "replay this uplink trace in the stalling scene")
       .option("--requests <n>", "requests in each scene", number("requests", 1), 6)

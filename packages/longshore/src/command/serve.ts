@@ -31,7 +31,8 @@ function printer(json: boolean, io: CommandIo): Observer {
   return {
     record(event) {
       if (json) {
-        if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged") io.out(JSON.stringify(event));
+        if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged")
+          io.out(JSON.stringify(event));
         return;
       }
       const line = words(event);
@@ -41,10 +42,18 @@ function printer(json: boolean, io: CommandIo): Observer {
 }
 
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
-export async function serve(repository: string, options: ServeCommandOptions, io: CommandIo): Promise<ExitCode> {
+export async function serve(
+  repository: string,
+  options: ServeCommandOptions,
+  io: CommandIo,
+): Promise<ExitCode> {
   const opened = await openModel(repository);
   if (options.port > 65_535 || !Number.isInteger(options.port)) {
-    throw new LongshoreError("invalid-input", "resolve", `port ${options.port} is not a whole number from 0 to 65535`);
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      `port ${options.port} is not a whole number from 0 to 65535`,
+    );
   }
   const server = await startServer({
     store: opened.store,
@@ -61,8 +70,16 @@ export async function serve(repository: string, options: ServeCommandOptions, io
     ...(options.at.length === 0 ? {} : { wrap: forwardingTo(options.at) }),
   });
   const models = await server.engine.index();
-  const names = models.map((entry) => `${entry.name} ${entry.version}${entry.reason ? ` (${entry.reason})` : ""}`);
-  if (options.json) io.out(JSON.stringify({ listening: server.address, models: models.map(({ name, version, state }) => ({ name, version, state })) }));
+  const names = models.map(
+    (entry) => `${entry.name} ${entry.version}${entry.reason ? ` (${entry.reason})` : ""}`,
+  );
+  if (options.json)
+    io.out(
+      JSON.stringify({
+        listening: server.address,
+        models: models.map(({ name, version, state }) => ({ name, version, state })),
+      }),
+    );
   else {
     io.out(`listening on ${server.address} as ${options.tier} in zone ${options.zone}`);
     io.out(`models: ${names.join(", ") || "none"}`);

@@ -1,6 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { endCut, housekeepingCall, LongshoreError, type PortSpec, startCut, type Tensors } from "@longshore/core";
+import {
+  endCut,
+  housekeepingCall,
+  LongshoreError,
+  type PortSpec,
+  startCut,
+  type Tensors,
+} from "@longshore/core";
 import {
   type CutSketch,
   type CutTable,
@@ -38,14 +45,21 @@ export async function split(model: string, options: SplitOptions, io: CommandIo)
   const file = await openFile(opened, call);
   const { graph } = file;
   const ports: readonly PortSpec[] = signatureOf(graph.split).inputs;
-  const given = options.input.length > 0 ? await readInputs(options.input, ports, platformTransforms()) : undefined;
+  const given =
+    options.input.length > 0 ? await readInputs(options.input, ports, platformTransforms()) : undefined;
   const example = given ? new Map(Object.entries(given)) : guessInputs(graph.split, 1);
-  const sketches = sketchCuts(graph.split, graph.table, [...example.values()].map((tensor) => tensor.spec));
+  const sketches = sketchCuts(
+    graph.split,
+    graph.table,
+    [...example.values()].map((tensor) => tensor.spec),
+  );
   const inner = sketches.filter(({ cut }) => cut.id !== startCut && cut.id !== endCut);
-  const chosen = options.cut === undefined ? promising(inner, maxCuts) : [named(inner, options.cut, graph.table)];
+  const chosen =
+    options.cut === undefined ? promising(inner, maxCuts) : [named(inner, options.cut, graph.table)];
 
   if (options.out !== undefined) return write(file, chosen, options.out, options, io);
-  if (options.verify) return verify(file, chosen, given ? [new Map(Object.entries(given))] : undefined, options, io);
+  if (options.verify)
+    return verify(file, chosen, given ? [new Map(Object.entries(given))] : undefined, options, io);
   list(file, inner.length, chosen, options, io);
   return 0;
 }
@@ -73,12 +87,27 @@ function figures(sketch: CutSketch): Record<string, string | number> {
   };
 }
 
-function list(file: OpenedFile, legal: number, chosen: readonly CutSketch[], options: SplitOptions, io: CommandIo): void {
+function list(
+  file: OpenedFile,
+  legal: number,
+  chosen: readonly CutSketch[],
+  options: SplitOptions,
+  io: CommandIo,
+): void {
   if (options.json) {
-    io.out(JSON.stringify({ model: file.path, digest: file.artifact.digest, legalCuts: legal, cuts: chosen.map(figures) }));
+    io.out(
+      JSON.stringify({
+        model: file.path,
+        digest: file.artifact.digest,
+        legalCuts: legal,
+        cuts: chosen.map(figures),
+      }),
+    );
     return;
   }
-  io.out(`${file.path}: ${legal} legal cuts inside; the ${chosen.length} that can be the best choice for some link and device:`);
+  io.out(
+    `${file.path}: ${legal} legal cuts inside; the ${chosen.length} that can be the best choice for some link and device:`,
+  );
   io.out(
     table(
       ["cut", "work before", "tensors", "raw", "in 8 bits", "memory before"],
@@ -107,7 +136,11 @@ async function write(
 ): Promise<ExitCode> {
   const [first] = chosen;
   if (!first || options.cut === undefined) {
-    throw new LongshoreError("invalid-input", "resolve", "--out needs --cut: which of the legal cuts to write");
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      "--out needs --cut: which of the legal cuts to write",
+    );
   }
   const call = housekeepingCall("split", io.stop);
   await mkdir(folder, { recursive: true });
@@ -116,11 +149,19 @@ async function write(
     { name: "tail.onnx", part: await source.extract(artifact, first.cut.id, endCut, call) },
   ];
   for (const { name, part } of parts) await writeFile(join(folder, name), await part.bytes(call));
-  const crossing = first.cut.crossing.map(({ name, datatype, shape }) => ({ name, datatype, shape: [...shape] }));
-  if (options.json) io.out(JSON.stringify({ cut: first.cut.id, files: parts.map(({ name }) => join(folder, name)), crossing }));
+  const crossing = first.cut.crossing.map(({ name, datatype, shape }) => ({
+    name,
+    datatype,
+    shape: [...shape],
+  }));
+  if (options.json)
+    io.out(
+      JSON.stringify({ cut: first.cut.id, files: parts.map(({ name }) => join(folder, name)), crossing }),
+    );
   else {
     for (const { name, part } of parts) io.out(`${join(folder, name)}  ${byteCount(part.byteLength)}`);
-    for (const tensor of crossing) io.out(`crosses: ${tensor.name}  ${tensor.datatype} [${tensor.shape.join(", ")}]`);
+    for (const tensor of crossing)
+      io.out(`crosses: ${tensor.name}  ${tensor.datatype} [${tensor.shape.join(", ")}]`);
   }
   return 0;
 }
@@ -150,12 +191,27 @@ async function verify(
     );
     const equal = check.cuts.length > 0 && check.worst <= 1;
     if (options.json) {
-      io.out(JSON.stringify({ model: path, inputs: check.inputs, worst: Number.isFinite(check.worst) ? check.worst : null, equal, cuts: check.cuts }));
+      io.out(
+        JSON.stringify({
+          model: path,
+          inputs: check.inputs,
+          worst: Number.isFinite(check.worst) ? check.worst : null,
+          equal,
+          cuts: check.cuts,
+        }),
+      );
     } else if (check.cuts.length === 0) {
       io.out(`${path} has no legal cut inside: it runs whole or not at all`);
     } else {
-      io.out(table(["cut", "worst |a-b| / (1e-5 + 1e-4 |b|)", ""], check.cuts.map((one) => [one.cut, one.worst.toPrecision(3), one.failure ?? ""])));
-      io.out(`${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole (worst ${check.worst.toPrecision(3)}, allowed 1)`);
+      io.out(
+        table(
+          ["cut", "worst error over tolerance", ""],
+          check.cuts.map((one) => [one.cut, one.worst.toPrecision(3), one.failure ?? ""]),
+        ),
+      );
+      io.out(
+        `${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole (worst ${check.worst.toPrecision(3)}, allowed 1)`,
+      );
     }
     return equal || check.cuts.length === 0 ? 0 : 1;
   } finally {

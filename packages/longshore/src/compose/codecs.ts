@@ -6,5 +6,11 @@ export const jpegQualities: readonly number[] = [75, 85, 95];
 
 /** Every codec of this platform, by id. */
 export function platformCodecs(): CodecSet {
-  return codecSet(rawCodec, uint8Codec, fp16Codec, int8Codec, ...jpegQualities.map((quality) => jpegCodec(quality)));
+  return codecSet(
+    rawCodec,
+    uint8Codec,
+    fp16Codec,
+    int8Codec,
+    ...jpegQualities.map((quality) => jpegCodec(quality)),
+  );
 }

@@ -51,7 +51,8 @@ export function featuresOf(description: ModelDescription, inputs: Tensors): Feat
   const port = description.inputs[0];
   const tensor = port && inputs.get(port.name);
   if (!port || !tensor) return { bytes };
-  if (port.datatype !== "BYTES") return { bytes, size: tensor.bytes.byteLength / elementBytes(port.datatype) };
+  if (port.datatype !== "BYTES")
+    return { bytes, size: tensor.bytes.byteLength / elementBytes(port.datatype) };
   return port.media === "text" ? { bytes, size: tensor.bytes.byteLength - 4 } : { bytes };
 }
 
@@ -92,7 +93,14 @@ function graphFinder(engine: Engine, description: ModelDescription, call: Call):
     const run = body?.kind === "pipeline" ? body.steps.find((one) => one.id === step)?.run : undefined;
     const model = step === undefined ? description.name : run && "model" in run ? run.model : undefined;
     if (model === undefined) return undefined;
-    const segment = { model, version: "", digest: "", variant: step === undefined ? variant : "", from: startCut, to: endCut };
+    const segment = {
+      model,
+      version: "",
+      digest: "",
+      variant: step === undefined ? variant : "",
+      from: startCut,
+      to: endCut,
+    };
     try {
       return await source.open(await engine.artifact(segment, call), call);
     } catch (error) {
@@ -145,7 +153,9 @@ export async function sampleTensors(
   call: Call,
 ): Promise<readonly Tensors[]> {
   if (folder !== undefined) {
-    const files = (await readdir(folder)).filter((name) => inputExtensions.includes(extname(name).toLowerCase())).sort();
+    const files = (await readdir(folder))
+      .filter((name) => inputExtensions.includes(extname(name).toLowerCase()))
+      .sort();
     const samples: Tensors[] = [];
     let refusal: unknown;
     for (const file of files) {
@@ -176,9 +186,20 @@ export async function guessedInputs(
   call: Call,
 ): Promise<readonly Tensors[]> {
   if (description.variants[0]?.body.kind === "pipeline") {
-    throw new LongshoreError("invalid-input", "decode", `${description.name} is a pipeline: give it real inputs`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${description.name} is a pipeline: give it real inputs`,
+    );
   }
-  const segment = { model: description.name, version: "", digest: "", variant: "", from: startCut, to: endCut };
+  const segment = {
+    model: description.name,
+    version: "",
+    digest: "",
+    variant: "",
+    from: startCut,
+    to: endCut,
+  };
   const graph = await onnxSource({ sha256 }).open(await engine.artifact(segment, call), call);
   const runtime = onnxRuntime();
   try {

@@ -1,4 +1,12 @@
-import { type Clock, type EndpointId, type CostRates, type Observer, silentObserver, type Tier, type ZoneId } from "@longshore/core";
+import {
+  type Clock,
+  type EndpointId,
+  type CostRates,
+  type Observer,
+  silentObserver,
+  type Tier,
+  type ZoneId,
+} from "@longshore/core";
 import { createEngine, type Engine, type ModelStore } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import {

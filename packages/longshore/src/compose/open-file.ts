@@ -18,10 +18,16 @@ export interface OpenedFile {
  */
 export async function openFile(opened: OpenedModel, call: Call, version?: string): Promise<OpenedFile> {
   if (opened.model === undefined) {
-    throw new LongshoreError("unknown-model", "resolve", "a repository was named; name one of its models: REPOSITORY/MODEL");
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      "a repository was named; name one of its models: REPOSITORY/MODEL",
+    );
   }
   const entries = (await opened.store.list(opened.model)) ?? [];
-  const versions = entries.filter((entry) => entry.directory && /^\d+$/.test(entry.name)).map((entry) => entry.name);
+  const versions = entries
+    .filter((entry) => entry.directory && /^\d+$/.test(entry.name))
+    .map((entry) => entry.name);
   const chosen = version ?? versions.sort((a, b) => Number(b) - Number(a))[0];
   const path = `${opened.model}/${chosen ?? ""}/model.onnx`;
   const bytes = chosen === undefined ? undefined : await opened.store.read(path);

@@ -45,11 +45,16 @@ export async function openModel(argument: string): Promise<OpenedModel> {
   }
   if (kind === "folder") {
     const real = await realpath(path);
-    if (await isModelFolder(real)) return { store: folderStore(dirname(real)), model: basename(real), folder: real };
+    if (await isModelFolder(real))
+      return { store: folderStore(dirname(real)), model: basename(real), folder: real };
     return { store: folderStore(real), model: undefined, folder: undefined };
   }
   const samples = await sampleRepository();
-  if (samples !== undefined && (await kindOf(join(samples, argument))) === "folder" && !argument.includes("..")) {
+  if (
+    samples !== undefined &&
+    (await kindOf(join(samples, argument))) === "folder" &&
+    !argument.includes("..")
+  ) {
     return { store: folderStore(samples), model: argument, folder: join(samples, argument) };
   }
   throw new LongshoreError(
@@ -61,6 +66,9 @@ export async function openModel(argument: string): Promise<OpenedModel> {
 
 /** A model name made of a file's name: lower case letters, digits, `.`, `_` and `-`. */
 export function modelName(fileName: string): string {
-  const safe = fileName.toLowerCase().replaceAll(/[^a-z0-9._-]+/g, "-").replaceAll(/^[^a-z0-9]+/g, "");
+  const safe = fileName
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9._-]+/g, "-")
+    .replaceAll(/^[^a-z0-9]+/g, "");
   return safe.slice(0, 64) || "model";
 }

@@ -81,7 +81,10 @@ function servedRepository(engine: Engine): ServedRepository {
     load: (model, version, call) => engine.load(model, version, call),
     unload: (model, call) => engine.unload(model, call),
     async head({ model, version, variant, to }, call) {
-      const artifact = await engine.artifact({ model, version, digest: "", variant, from: startCut, to }, call);
+      const artifact = await engine.artifact(
+        { model, version, digest: "", variant, from: startCut, to },
+        call,
+      );
       return { digest: artifact.digest, bytes: await artifact.bytes(call) };
     },
   };

@@ -7,7 +7,8 @@ export function singleFileStore(model: string, path: string): ModelStore {
     async list(at) {
       if (at === "" || at === ".") return [{ name: model, directory: true, bytes: 0 }];
       if (at === model) return [{ name: "1", directory: true, bytes: 0 }];
-      if (at === `${model}/1`) return [{ name: "model.onnx", directory: false, bytes: (await stat(path)).size }];
+      if (at === `${model}/1`)
+        return [{ name: "model.onnx", directory: false, bytes: (await stat(path)).size }];
       return undefined;
     },
     async read(at) {

@@ -1,4 +1,11 @@
-import { bytesTensor, LongshoreError, renamed, type Tensor, tensorsOf, type TensorSpec } from "@longshore/core";
+import {
+  bytesTensor,
+  LongshoreError,
+  renamed,
+  type Tensor,
+  tensorsOf,
+  type TensorSpec,
+} from "@longshore/core";
 import type { TransformSet } from "@longshore/engine";
 
 /** How pixels become numbers for a model that wants a tensor: `(pixel * scale - mean) / std`, channel by channel. */
@@ -11,7 +18,12 @@ export interface ImagePreparation {
 }
 
 /** What is assumed when nobody says: 0..1, red green blue, 224 pixels. */
-export const plainPreparation: ImagePreparation = { mean: [0, 0, 0], std: [1, 1, 1], scale: 1 / 255, freeSide: 224 };
+export const plainPreparation: ImagePreparation = {
+  mean: [0, 0, 0],
+  std: [1, 1, 1],
+  scale: 1 / 255,
+  freeSide: 224,
+};
 
 /** Runs one transform by name; the transforms are those of the engine and of the platform. */
 export async function runTransform(
@@ -43,7 +55,10 @@ export async function tensorFromImage(
   preparation: ImagePreparation,
 ): Promise<Tensor> {
   if (spec.datatype === "BYTES") return bytesTensor(spec.name, [file]);
-  const decoded = only(await runTransform(transforms, "decode-image", { channels: 3 }, [bytesTensor("bytes", [file])]), "image");
+  const decoded = only(
+    await runTransform(transforms, "decode-image", { channels: 3 }, [bytesTensor("bytes", [file])]),
+    "image",
+  );
   const { shape } = spec;
   if (spec.datatype === "UINT8" && shape.length === 3) return renamed(decoded, spec.name);
   const first = shape[1] === 3 || shape[1] === 1;
@@ -57,15 +72,23 @@ export async function tensorFromImage(
   }
   const nchw = first || !last;
   const [height, width] = nchw ? [shape[2], shape[3]] : [shape[1], shape[2]];
-  const side = (size: number | undefined): number => (size !== undefined && size > 0 ? size : preparation.freeSide);
+  const side = (size: number | undefined): number =>
+    size !== undefined && size > 0 ? size : preparation.freeSide;
   const resized = only(
-    await runTransform(transforms, "resize-image", { height: side(height), width: side(width) }, [renamed(decoded, "image")]),
+    await runTransform(transforms, "resize-image", { height: side(height), width: side(width) }, [
+      renamed(decoded, "image"),
+    ]),
     "image",
   );
   const normalised = await runTransform(
     transforms,
     "normalise-image",
-    { mean: preparation.mean, std: preparation.std, scale: preparation.scale, layout: nchw ? "nchw" : "nhwc" },
+    {
+      mean: preparation.mean,
+      std: preparation.std,
+      scale: preparation.scale,
+      layout: nchw ? "nchw" : "nhwc",
+    },
     [resized],
   );
   return renamed(only(normalised, "tensor"), spec.name);

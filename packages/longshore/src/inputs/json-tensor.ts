@@ -18,14 +18,22 @@ type Leaf = string | number | boolean | null;
 function flatten(name: string, value: Json): { readonly shape: number[]; readonly leaves: Leaf[] } {
   if (!Array.isArray(value)) {
     if (typeof value === "object" && value !== null) {
-      throw new LongshoreError("invalid-input", "decode", `${name}: numbers, strings or nested arrays of them are expected, not an object`);
+      throw new LongshoreError(
+        "invalid-input",
+        "decode",
+        `${name}: numbers, strings or nested arrays of them are expected, not an object`,
+      );
     }
     return { shape: [], leaves: [value] };
   }
   const parts = value.map((item: Json) => flatten(name, item));
   const inner = parts[0]?.shape ?? [];
   if (parts.some((part) => part.shape.join() !== inner.join())) {
-    throw new LongshoreError("invalid-input", "decode", `${name}: the rows of its nested arrays differ in length`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${name}: the rows of its nested arrays differ in length`,
+    );
   }
   return { shape: [value.length, ...inner], leaves: parts.flatMap((part) => part.leaves) };
 }
@@ -33,7 +41,11 @@ function flatten(name: string, value: Json): { readonly shape: number[]; readonl
 function numberOf(name: string, leaf: Leaf, datatype: Datatype): number {
   const number = typeof leaf === "boolean" ? Number(leaf) : leaf;
   if (typeof number !== "number") {
-    throw new LongshoreError("invalid-input", "decode", `${name} is ${datatype}; ${JSON.stringify(leaf)} is not a number`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${name} is ${datatype}; ${JSON.stringify(leaf)} is not a number`,
+    );
   }
   return number;
 }
@@ -66,21 +78,38 @@ export function tensorFromJson(spec: TensorSpec, value: Json): Tensor {
   const { shape: found, leaves } = flatten(name, stated ? stated.data : value);
   const shape = stated?.shape ? [...stated.shape] : resolveShape(spec, found, leaves.length);
   if (elementCount(shape, name) !== leaves.length) {
-    throw new LongshoreError("invalid-input", "decode", `${name}: ${leaves.length} values do not fill shape [${shape.join(", ")}]`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${name}: ${leaves.length} values do not fill shape [${shape.join(", ")}]`,
+    );
   }
   if (!shapeFits(shape, spec.shape)) {
-    throw new LongshoreError("invalid-input", "decode", `${name} has shape [${spec.shape.join(", ")}]; [${shape.join(", ")}] came`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${name} has shape [${spec.shape.join(", ")}]; [${shape.join(", ")}] came`,
+    );
   }
   if (datatype === "BYTES") return bytesTensor(name, leaves.map(String), shape);
   const write = writers[datatype];
-  if (!write) throw new LongshoreError("invalid-input", "decode", `${name}: ${datatype} has no JSON form; use .npy or raw bytes`);
+  if (!write)
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${name}: ${datatype} has no JSON form; use .npy or raw bytes`,
+    );
   const width = elementBytes(datatype);
   const bytes = new Uint8Array(leaves.length * width);
   const view = new DataView(bytes.buffer);
   for (const [index, leaf] of leaves.entries()) {
     const number = numberOf(name, leaf, datatype);
     if (/^U?INT/.test(datatype) && !Number.isSafeInteger(number)) {
-      throw new LongshoreError("invalid-input", "decode", `${name} is ${datatype}; ${number} is not a whole number`);
+      throw new LongshoreError(
+        "invalid-input",
+        "decode",
+        `${name} is ${datatype}; ${number} is not a whole number`,
+      );
     }
     write(view, index * width, number);
   }
@@ -90,7 +119,8 @@ export function tensorFromJson(spec: TensorSpec, value: Json): Tensor {
 /** The concrete shape for `count` elements: the found one when its rank fits, else the declared one with its free size filled. */
 export function resolveShape(spec: TensorSpec, found: readonly number[], count: number): readonly number[] {
   if (found.length === spec.shape.length) return found;
-  if (found.length === spec.shape.length - 1 && (spec.shape[0] === -1 || spec.shape[0] === 1)) return [1, ...found];
+  if (found.length === spec.shape.length - 1 && (spec.shape[0] === -1 || spec.shape[0] === 1))
+    return [1, ...found];
   const free = spec.shape.filter((size) => size < 0).length;
   const fixed = spec.shape.reduce((product, size) => product * Math.max(1, size), 1);
   if (free === 0 && fixed === count) return spec.shape;

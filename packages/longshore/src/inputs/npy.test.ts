@@ -40,7 +40,12 @@ describe("npy", () => {
 describe("JSON tensors", () => {
   it("takes nested, flat and stated shapes", () => {
     const spec = { name: "x", datatype: "FP32", shape: [-1, 2] } as const;
-    expect(tensorFromJson(spec, [[1, 2], [3, 4]]).spec.shape).toEqual([2, 2]);
+    expect(
+      tensorFromJson(spec, [
+        [1, 2],
+        [3, 4],
+      ]).spec.shape,
+    ).toEqual([2, 2]);
     expect(tensorFromJson(spec, [1, 2]).spec.shape).toEqual([1, 2]);
     expect(tensorFromJson(spec, { shape: [1, 2], data: [1, 2] }).spec.shape).toEqual([1, 2]);
     expect(tensorFromJson({ ...spec, datatype: "BYTES", shape: [1] }, "text").spec.datatype).toBe("BYTES");

@@ -1,4 +1,11 @@
-import { type Datatype, elementBytes, elementCount, LongshoreError, type Tensor, tensorOf } from "@longshore/core";
+import {
+  type Datatype,
+  elementBytes,
+  elementCount,
+  LongshoreError,
+  type Tensor,
+  tensorOf,
+} from "@longshore/core";
 
 const datatypeOf: Readonly<Record<string, Datatype>> = {
   b1: "BOOL",
@@ -18,7 +25,11 @@ const datatypeOf: Readonly<Record<string, Datatype>> = {
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 
 function refuse(name: string, why: string): LongshoreError {
-  return new LongshoreError("invalid-input", "decode", `${name}: not a .npy file that can be used here: ${why}`);
+  return new LongshoreError(
+    "invalid-input",
+    "decode",
+    `${name}: not a .npy file that can be used here: ${why}`,
+  );
 }
 
 /**
@@ -26,7 +37,8 @@ function refuse(name: string, why: string): LongshoreError {
  * order. Throws `invalid-input` for anything else.
  */
 export function readNpy(name: string, bytes: Uint8Array): Tensor {
-  if (magic.some((byte, index) => bytes[index] !== byte)) throw refuse(name, "it does not begin with \\x93NUMPY");
+  if (magic.some((byte, index) => bytes[index] !== byte))
+    throw refuse(name, "it does not begin with \\x93NUMPY");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const wide = (bytes[6] ?? 0) >= 2;
   const start = wide ? 12 : 10;
@@ -38,8 +50,10 @@ export function readNpy(name: string, bytes: Uint8Array): Tensor {
   const order = /'fortran_order'\s*:\s*(True|False)/.exec(header)?.[1];
   const shapeText = /'shape'\s*:\s*\(([^)]*)\)/.exec(header)?.[1];
   const datatype = datatypeOf[descr?.[2] ?? ""];
-  if (!descr || !datatype || shapeText === undefined) throw refuse(name, `its header is ${header.trim().slice(0, 120)}`);
-  if (descr[1] === ">" && elementBytes(datatype) > 1) throw refuse(name, "it is big-endian; save it with little-endian numbers");
+  if (!descr || !datatype || shapeText === undefined)
+    throw refuse(name, `its header is ${header.trim().slice(0, 120)}`);
+  if (descr[1] === ">" && elementBytes(datatype) > 1)
+    throw refuse(name, "it is big-endian; save it with little-endian numbers");
   if (order === "True") throw refuse(name, "it is in Fortran order; save np.ascontiguousarray(array)");
   const shape = shapeText
     .split(",")
@@ -48,7 +62,8 @@ export function readNpy(name: string, bytes: Uint8Array): Tensor {
     .map(Number);
   const data = bytes.subarray(start + headerBytes);
   const needed = elementCount(shape, name) * elementBytes(datatype);
-  if (data.byteLength < needed) throw refuse(name, `its shape takes ${needed} bytes, but ${data.byteLength} are there`);
+  if (data.byteLength < needed)
+    throw refuse(name, `its shape takes ${needed} bytes, but ${data.byteLength} are there`);
   return tensorOf(name, datatype, shape, data.slice(0, needed));
 }
 

@@ -1,6 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { basename, extname } from "node:path";
-import { bytesTensor, type Json, LongshoreError, type PortSpec, renamed, shapeFits, type Tensor } from "@longshore/core";
+import {
+  bytesTensor,
+  type Json,
+  LongshoreError,
+  type PortSpec,
+  renamed,
+  shapeFits,
+  type Tensor,
+} from "@longshore/core";
 import type { TransformSet } from "@longshore/engine";
 import { type ImagePreparation, plainPreparation, runTransform, tensorFromImage } from "./image-tensor.ts";
 import { resolveShape, tensorFromJson } from "./json-tensor.ts";
@@ -10,7 +18,15 @@ import { tensorFromRaw } from "./raw.ts";
 const images = [".jpg", ".jpeg", ".png", ".webp"];
 
 /** Extensions that inputs are read from, for `--help` and for folders of samples. */
-export const inputExtensions: readonly string[] = [...images, ".wav", ".txt", ".json", ".npy", ".bin", ".raw"];
+export const inputExtensions: readonly string[] = [
+  ...images,
+  ".wav",
+  ".txt",
+  ".json",
+  ".npy",
+  ".bin",
+  ".raw",
+];
 
 /**
  * Reads the inputs of one call from files: `name=file`, or just `file` where the model has a single input that the file
@@ -62,7 +78,11 @@ function portAndPath(
   if (named) return [named, argument.slice(named.name.length + 1)];
   const at = argument.indexOf("=");
   if (at > 0 && !argument.slice(0, at).includes("/") && !argument.slice(0, at).includes(".")) {
-    throw new LongshoreError("invalid-input", "decode", `the model has no input ${argument.slice(0, at)}; it has ${ports.map(describePort).join(", ")}`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `the model has no input ${argument.slice(0, at)}; it has ${ports.map(describePort).join(", ")}`,
+    );
   }
   const open = ports.filter((port) => !(port.name in taken));
   if (open.length === 1 || extname(argument) !== ".json") return [open[0] ?? ports[0], argument];
@@ -73,7 +93,11 @@ function allFromJson(path: string, bytes: Uint8Array, ports: readonly PortSpec[]
   const value = parseJson(path, bytes);
   const inputs: Record<string, Tensor> = {};
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new LongshoreError("invalid-input", "decode", `${path} should hold an object with one value for each of ${ports.map((port) => port.name).join(", ")}`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${path} should hold an object with one value for each of ${ports.map((port) => port.name).join(", ")}`,
+    );
   }
   for (const port of ports) {
     const own = (value as { readonly [name: string]: Json })[port.name];
@@ -86,7 +110,9 @@ function parseJson(path: string, bytes: Uint8Array): Json {
   try {
     return JSON.parse(new TextDecoder().decode(bytes)) as Json;
   } catch (error) {
-    throw new LongshoreError("invalid-input", "decode", `${path} is not JSON: ${(error as Error).message}`, { cause: error });
+    throw new LongshoreError("invalid-input", "decode", `${path} is not JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -102,7 +128,10 @@ async function tensorFromFile(
   if (kind === ".npy") return checked(port, renamed(readNpy(basename(path), bytes), port.name));
   if (kind === ".json") {
     const value = parseJson(path, bytes);
-    const own = typeof value === "object" && value !== null && !Array.isArray(value) ? (value as { readonly [name: string]: Json })[port.name] : undefined;
+    const own =
+      typeof value === "object" && value !== null && !Array.isArray(value)
+        ? (value as { readonly [name: string]: Json })[port.name]
+        : undefined;
     return tensorFromJson(port, own ?? value);
   }
   if (port.datatype === "BYTES") {
@@ -113,7 +142,14 @@ async function tensorFromFile(
     const decoded = await runTransform(transforms, "decode-wav", {}, [bytesTensor("bytes", [bytes])]);
     const samples = decoded.get("samples");
     if (!samples) throw new LongshoreError("internal", "decode", "the WAV decoder gave no samples");
-    return checked(port, { ...samples, spec: { ...samples.spec, name: port.name, shape: resolveShape(port, samples.spec.shape, samples.spec.shape[0] ?? 0) } });
+    return checked(port, {
+      ...samples,
+      spec: {
+        ...samples.spec,
+        name: port.name,
+        shape: resolveShape(port, samples.spec.shape, samples.spec.shape[0] ?? 0),
+      },
+    });
   }
   return tensorFromRaw(port, bytes);
 }
@@ -121,5 +157,9 @@ async function tensorFromFile(
 function checked(port: PortSpec, tensor: Tensor): Tensor {
   const { datatype, shape } = tensor.spec;
   if (datatype === port.datatype && shapeFits(shape, port.shape)) return tensor;
-  throw new LongshoreError("invalid-input", "decode", `${describePort(port)} was wanted, but the file holds ${datatype} [${shape.join(", ")}]`);
+  throw new LongshoreError(
+    "invalid-input",
+    "decode",
+    `${describePort(port)} was wanted, but the file holds ${datatype} [${shape.join(", ")}]`,
+  );
 }
