@@ -1,11 +1,43 @@
-import { isInfeasible, makePlan, type PlanRequest, seededRandom, type View } from "@longshore/core";
+import {
+  isInfeasible,
+  makePlan,
+  type PlanRequest,
+  type Random,
+  seededRandom,
+  type View,
+  withLoads,
+} from "@longshore/core";
 import { planWorld, randomRequest, randomScene } from "@longshore/testkit";
-import { type Bench, type Measured, quantile, type Row } from "./harness.ts";
+import { type Bench, mean, type Measured, quantile, type Row } from "./harness.ts";
 
-/** One round: decisions on views that were never seen before. */
+/** A view and a request that were never seen before. */
 interface Case {
   readonly view: View;
   readonly request: PlanRequest;
+}
+
+/**
+ * What the offloader does for each decision besides: writing down anew what is believed of every place's load. Median
+ * over 50 views, in microseconds.
+ */
+function loadsUs(random: Random, endpoints: number): number {
+  const { view, places } = randomScene(random, planWorld(random), { endpoints, variety: false });
+  const views = places.map((place) => place.view);
+  const took = Array.from({ length: 50 }, () => {
+    const started = performance.now();
+    withLoads(view.endpoints, views);
+    return (performance.now() - started) * 1000;
+  });
+  return quantile(took, 0.5);
+}
+
+/** One measured decision. */
+interface Decision {
+  readonly us: number;
+  /** The operating system gave the processor to another process meanwhile. */
+  readonly preempted: boolean;
+  readonly candidates: number;
+  readonly legs: number;
 }
 
 /**
@@ -14,7 +46,7 @@ interface Case {
  *
  * What is laid out before the clock starts is what the offloader lays out off the path of requests too: a model's
  * frontier once when its profile is learned, a place's offers when they are refreshed, a link when it learned something.
- * Each case has its own endpoints, links, offers, loads and request; each round its own profile.
+ * `loadsUs` is what it does for each decision besides. Each case has its own endpoints, links, offers, loads and request; each round its own profile.
  */
 export const bench: Bench = {
   name: "plan",
@@ -31,13 +63,15 @@ export const bench: Bench = {
         request: { ...randomRequest(random, false), tieRatio: 0.01 },
       }));
     };
-    const decide = ({ view, request }: Case): { us: number; candidates: number; legs: number } => {
+    const switches = (): number => process.resourceUsage().involuntaryContextSwitches;
+    const decide = ({ view, request }: Case): Decision => {
+      const before = switches();
       const started = performance.now();
       const plan = makePlan(request, view, 0, random);
       const us = (performance.now() - started) * 1000;
-      return isInfeasible(plan)
-        ? { us, candidates: 0, legs: 0 }
-        : { us, candidates: plan.candidates, legs: plan.legs.length };
+      const preempted = switches() > before;
+      const made = isInfeasible(plan) ? undefined : plan;
+      return { us, preempted, candidates: made?.candidates ?? 0, legs: made?.legs.length ?? 0 };
     };
     for (const warm of cases(1500, 10)) decide(warm);
     for (const [endpoints, rounds, perRound] of [
@@ -46,19 +80,20 @@ export const bench: Bench = {
     ] as const) {
       for (let round = 0; round < rounds; round++) {
         for (const one of cases(perRound, endpoints)) {
-          const { us, candidates, legs } = decide(one);
+          const decision = decide(one);
           // The first round of a size still compiles.
-          if (round > 0) rows.push({ endpoints, round, us, candidates, legs });
+          if (round > 0) rows.push({ endpoints, round, ...decision });
         }
       }
-      const us = rows.filter((row) => row["endpoints"] === endpoints).map((row) => Number(row["us"]));
+      const own = rows.filter((row) => row["endpoints"] === endpoints);
+      const us = own.map((row) => Number(row["us"]));
+      const alone = own.filter((row) => row["preempted"] === false).map((row) => Number(row["us"]));
       const [p50, p95, p99] = [quantile(us, 0.5), quantile(us, 0.95), quantile(us, 0.99)];
-      const mean = rows
-        .filter((row) => row["endpoints"] === endpoints)
-        .reduce((sum, row) => sum + Number(row["candidates"]) / us.length, 0);
+      const candidates = mean(own.map((row) => Number(row["candidates"])));
       context.say(
-        `${endpoints} endpoints: ${us.length} decisions over ${mean.toFixed(0)} candidates each: p50 ${p50.toFixed(1)} us, p95 ${p95.toFixed(1)}, p99 ${p99.toFixed(1)}`,
+        `${endpoints} endpoints: ${us.length} decisions over ${candidates.toFixed(0)} candidates each: p50 ${p50.toFixed(1)} us, p95 ${p95.toFixed(1)}, p99 ${p99.toFixed(1)}; the system took the processor away in ${us.length - alone.length} of them, p99 of the others ${quantile(alone, 0.99).toFixed(1)}`,
       );
+      figures[`loadsUs${endpoints}`] = loadsUs(random, endpoints);
       figures[`p50Us${endpoints}`] = p50;
       figures[`p99Us${endpoints}`] = p99;
     }
