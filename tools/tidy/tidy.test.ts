@@ -63,7 +63,11 @@ describe("rooms", () => {
       const room = /^packages\/core\/src\/([^/]+)\//.exec(path)?.[1];
       if (!room || test) return [];
       return imports(text)
-        .filter((target) => coreRooms.includes(/^(?:\.\.\/)+([^/]+)\//.exec(target)?.[1] ?? "") && !target.endsWith("/index.ts"))
+        .filter(
+          (target) =>
+            coreRooms.includes(/^(?:\.\.\/)+([^/]+)\//.exec(target)?.[1] ?? "") &&
+            !target.endsWith("/index.ts"),
+        )
         .map((target) => `${path} imports ${target}`);
     });
     expect(wrong).toEqual([]);
