@@ -10,6 +10,7 @@ export * from "./memory-model.ts";
 export * from "./memory-runtime.ts";
 export * from "./memory-store.ts";
 export * from "./onnx-fixtures.ts";
+export * from "./plan-scene.ts";
 export * from "./plan-world.ts";
 export * from "./onnx-runtime-contract.ts";
 export * from "./runtime-contract.ts";
