@@ -166,6 +166,11 @@ export interface Endpoint {
   /** Off the hot path; fills the view that decisions read. */
   offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
+  /**
+   * Sends that many bytes that mean nothing, so that the belief about the link learns from them. Absent where there is no
+   * link, and where the peer would not understand.
+   */
+  probe?(bytes: number, call: Call): Promise<void>;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }

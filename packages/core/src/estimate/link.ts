@@ -14,6 +14,12 @@ export interface Link {
   transferMs(bytes: number, direction: Direction, nowMs: number): Estimate;
   /** Time for the smallest request and reply there and back. */
   roundTripMs(nowMs: number): Estimate;
+  /**
+   * Size in bytes of the probe train that would be worth sending now because nobody has tried the link for a while, or 0.
+   * Asking costs nothing; whoever sends it tells `sendStarted` like for any other body.
+   * Absent where probing makes no sense.
+   */
+  probeBytes?(direction: Direction, nowMs: number): number;
 }
 
 /** What is told to a Link so that it can learn. All instants are on the local Clock. */
@@ -30,10 +36,6 @@ export interface LinkLearner extends Link {
   ): TransferNote;
   /** The whole exchange of a tiny request took this long, server time subtracted. */
   roundTripSeen(tookMs: number, nowMs: number): void;
-  /**
-   * Size in bytes of the probe train that would be worth sending now because nobody has tried the link for a while, or 0.
-   * Asking costs nothing; whoever sends it tells `sendStarted` like for any other body.
-   */
   probeBytes(direction: Direction, nowMs: number): number;
 }
 

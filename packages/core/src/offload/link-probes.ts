@@ -40,7 +40,10 @@ export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places:
       control.abort(new LongshoreError("no-answer", "transport", `${id} did not take a probe in time`)),
     );
     try {
-      const call = { ...housekeepingCall(`probe-${id}`, control.signal), deadlineMs: clock.nowMs() + probeDeadlineMs };
+      const call = {
+        ...housekeepingCall(`probe-${id}`, control.signal),
+        deadlineMs: clock.nowMs() + probeDeadlineMs,
+      };
       await endpoint.probe?.(bytes, call);
     } catch {
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
@@ -56,12 +59,12 @@ export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places:
     consider(known, features, nowMs) {
       for (const [id, place] of places.all) {
         const link = parts.links(id);
-        if (!link || !("probeBytes" in link) || !place.endpoint.probe || underWay.has(id)) continue;
+        if (!link?.probeBytes || !place.endpoint.probe || underWay.has(id)) continue;
         if (nowMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
         consideredMs.set(id, nowMs);
         if (place.health.unavailable(nowMs) !== undefined) continue;
         if (!couldPay(known, id, features, meanOf(link.roundTripMs(nowMs)))) continue;
-        const bytes = (link as { probeBytes(direction: "up", nowMs: number): number }).probeBytes("up", nowMs);
+        const bytes = link.probeBytes("up", nowMs);
         if (bytes > 0) void send(place, bytes);
       }
     },
@@ -79,7 +82,8 @@ function couldPay(known: KnownModel, place: string, features: Features, roundTri
   for (const offer of known.offersBy.get(place) ?? []) {
     if (offer.segment.to !== endCut) continue;
     const at = known.table.variants.findIndex(({ name }) => name === offer.segment.variant);
-    const bucket = known.table.variants[at]?.buckets[bucketFor(variantAt(known, at), features)];
+    const variant = known.table.variants[at];
+    const bucket = variant?.buckets[bucketFor(variant, features)];
     const from = bucket?.index.get(offer.segment.from);
     if (!bucket || from === undefined) continue;
     const count = bucket.cuts.length;

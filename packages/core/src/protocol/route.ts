@@ -9,7 +9,7 @@ export interface ModelAddress {
 
 /** Everything that the protocol addresses. */
 export type Route =
-  | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" }
+  | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" | "probe" }
   | ({ readonly kind: "stats" } & Partial<ModelAddress>)
   | ({ readonly kind: "model" | "model-ready" | "config" | "offers" } & ModelAddress)
   | { readonly kind: "load" | "unload"; readonly model: string }
@@ -21,6 +21,12 @@ export type Route =
       readonly variant: string;
       readonly to: string;
     };
+
+/** Takes bytes that only measure the link: they are read, dropped and answered with nothing. */
+export const probePath = "/v2/probe";
+
+/** The most bytes of one probe. */
+export const maxProbeBytes = 131_072;
 
 /** The path of a model: `/v2/models/{m}[/versions/{v}[/variants/{variant}]]`. */
 export function modelPath({ model, version, variant }: ModelAddress): string {
@@ -109,6 +115,7 @@ function onRepository(rest: readonly string[]): Route | undefined {
 function routeOf(path: string): Route | undefined {
   if (path === "/v2" || path === "/v2/") return { kind: "server" };
   if (path === "/metrics") return { kind: "metrics" };
+  if (path === probePath) return { kind: "probe" };
   const [root, version, room, ...rest] = path.split("/");
   if (root !== "" || version !== "v2") return undefined;
   if (room === "health" && rest.length === 1 && (rest[0] === "live" || rest[0] === "ready")) {
@@ -120,7 +127,7 @@ function routeOf(path: string): Route | undefined {
   return onModel(rest);
 }
 
-const posts: readonly Route["kind"][] = ["infer", "index", "load", "unload"];
+const posts: readonly Route["kind"][] = ["infer", "index", "load", "unload", "probe"];
 
 /**
  * What a request is about. Throws `unknown-route`, `wrong-method`, `unknown-model` for names that cannot be one, and

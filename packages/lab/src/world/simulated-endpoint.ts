@@ -149,8 +149,8 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     progress?: Progress,
   ): Promise<void> {
     if (!link) return;
-    // Tiny bodies tell of the delay, not of the rate, as `oipEndpoint` has it.
-    const note = bytes < tinyBytes ? undefined : learner?.sendStarted(bytes, direction, clock.nowMs());
+    // A bare envelope tells of the delay, not of the rate.
+    const note = bytes <= envelopeBytes ? undefined : learner?.sendStarted(bytes, direction, clock.nowMs());
     let complete = false;
     try {
       await link.carry(bytes, direction, {
@@ -226,7 +226,8 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     const doneMs = clock.nowMs();
     await cross(receivedBytes, "down", call);
     const networkMs = clock.nowMs() - doneMs + (arrivedMs - startedMs);
-    if (link && sentBytes < tinyBytes && receivedBytes < tinyBytes) learner?.roundTripSeen(networkMs, clock.nowMs());
+    if (link && sentBytes < tinyBytes && receivedBytes < tinyBytes)
+      learner?.roundTripSeen(networkMs, clock.nowMs());
     const megabytes = link ? (sentBytes + receivedBytes) / 1e6 : 0;
     return {
       outputs,

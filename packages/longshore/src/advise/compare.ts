@@ -87,7 +87,7 @@ export function worldOf(model: SimulatedModel, { up, down, ...about }: Circumsta
         jitterMs: about.roundTripMs / 20,
       },
     ],
-  } as OffloadWorldParts;
+  };
 }
 
 /** Replays the demand in equal worlds: under Longshore, under each plan worth comparing with, and at other rates. */

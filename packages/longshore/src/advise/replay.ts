@@ -98,7 +98,12 @@ function ask(world: OffloadWorld, face: Pick<Offloader, "infer">, demand: Demand
 function shares(plans: readonly FixedPlan[]): Score["plans"] {
   const counts = new Map<string, { readonly plan: FixedPlan; count: number }>();
   for (const plan of plans) {
-    const key = JSON.stringify([plan.variant, plan.cut, plan.place, Object.entries(plan.codecs).sort(([a], [b]) => (a < b ? -1 : 1))]);
+    const key = JSON.stringify([
+      plan.variant,
+      plan.cut,
+      plan.place,
+      Object.entries(plan.codecs).sort(([a], [b]) => (a < b ? -1 : 1)),
+    ]);
     const found = counts.get(key);
     if (found) found.count += 1;
     else counts.set(key, { plan, count: 1 });

@@ -6,6 +6,7 @@ import { readMahimahi, readTwoColumns, type Trace } from "@longshore/lab";
 import { demoHtml } from "../demo/html.ts";
 import { demoJson } from "../demo/json.ts";
 import { openStore } from "../demo/open-store.ts";
+import type { Row } from "../demo/play.ts";
 import { runScene, type SceneOutcome } from "../demo/run-scenes.ts";
 import { type Scene, scenes } from "../demo/scenes.ts";
 import { comparisonTable, sceneList, sceneText } from "../demo/words.ts";
@@ -67,8 +68,14 @@ export async function demo(options: DemoOptions, io: CommandIo): Promise<ExitCod
   if (store.measured.length > 0)
     io.note(`measured here, because there was no profile: ${store.measured.join(", ")}`);
   const outcomes: SceneOutcome[] = [];
+  const alone = new Map<string, readonly Row[]>();
   for (const scene of chosen) {
-    const outcome = await runScene(scene, store, { requests: options.requests, stop: io.stop, progress });
+    const outcome = await runScene(
+      scene,
+      store,
+      { requests: options.requests, stop: io.stop, progress },
+      alone,
+    );
     outcomes.push(outcome);
     if (!options.json) io.out(`${sceneText(outcome)}\n`);
   }

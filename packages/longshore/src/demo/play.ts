@@ -56,6 +56,10 @@ export interface PlayOptions {
 const fixedDeadlineMs = 10_000;
 /** After so long a request is surely on its way, and its answer not yet back. */
 const onItsWayMs = 40;
+/** A frame of the voice detector: 512 samples at 16 kHz. */
+const frameMs = 32;
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 
 /** Plays one run of a scene: one unrecorded request so that everything is known and loaded, then the recorded ones. */
 export async function play(options: PlayOptions): Promise<readonly Row[]> {
@@ -72,9 +76,7 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
   await happen(options, -1, false);
   const first = options.inputs[0];
   if (!first) throw new LongshoreError("invalid-input", "decode", `scene ${scene.name} has no input`);
-  await world.offloader.infer(scene.model, first.inputs, limits).catch((error: unknown) => {
-    if (stop.aborted) throw error;
-  });
+  await meet(options, first, limits);
   const rows: Row[] = [];
   for (let index = 0; index < options.requests && !stop.aborted; index++) {
     options.progress(
@@ -87,6 +89,23 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
   }
   if (stop.aborted) throw new LongshoreError("cancelled", "execute", "the demonstration was stopped");
   return rows;
+}
+
+/**
+ * Lets the offloader ask every place what it offers and run once, unrecorded, so that a scene begins with places that
+ * know each other. A device alone has nobody to meet.
+ */
+async function meet({ scene, world, stop }: PlayOptions, ready: Ready, limits: Limits): Promise<void> {
+  const { offloader, places } = world;
+  if (places.length === 1 && places[0] === "device") return;
+  try {
+    await offloader.explain(scene.model, ready.inputs, limits);
+    await offloader.refresh();
+    await offloader.infer(scene.model, ready.inputs, limits);
+  } catch (error) {
+    // A place that cannot be reached shows in the requests that are recorded.
+    if (stop.aborted || !LongshoreError.is(error)) throw error;
+  }
 }
 
 async function playOne(options: PlayOptions, index: number, limits: Limits): Promise<Row> {
@@ -112,7 +131,7 @@ async function playOne(options: PlayOptions, index: number, limits: Limits): Pro
 /** Lets happen what is due. */
 async function happen(options: PlayOptions, index: number, during: boolean): Promise<readonly string[]> {
   const due = (options.scene.happenings ?? []).filter((one) => one.at === index && one.during === during);
-  if (due.length > 0 && during) await new Promise((resolve) => setTimeout(resolve, onItsWayMs));
+  if (due.length > 0 && during) await pause(onItsWayMs);
   for (const { what } of due) await options.world.apply(what);
   return due.map(({ words }: Happening) => words).filter((words) => words !== "");
 }
@@ -191,12 +210,15 @@ async function playSequence(options: PlayOptions, limits: Limits): Promise<reado
     await using warmUp = world.offloader.sequence(scene.model, limits);
     await warmUp.next(silence).catch(() => undefined);
   }
+  const beganMs = performance.now();
   await using sequence = world.offloader.sequence(scene.model, limits);
   const rows: Row[] = [];
   let speech = 0;
   let failure: Row | undefined;
   for (const [at, frame] of frames.entries()) {
     if (stop.aborted) throw new LongshoreError("cancelled", "execute", "the demonstration was stopped");
+    // Speech comes in real time.
+    await pause(beganMs + at * frameMs - performance.now());
     const happened = (await happen(options, at, false)).join("; ");
     const startedMs = performance.now();
     try {

@@ -29,13 +29,21 @@ export interface RunOptions {
 }
 
 const fixedPlaces = ["device", "edge", "cloud"] as const;
-/** Requests of each fixed run; one more where something happens during the second. */
+/** Requests of each fixed run: something that happens does so by the second. */
 const fixedRequests = 2;
 /** Requests at a time in the real crowd. */
 const realCrowdSize = 4;
 
-/** Plays a scene with all places, then with each place alone. */
-export async function runScene(scene: Scene, store: OpenedStore, options: RunOptions): Promise<SceneOutcome> {
+/**
+ * Plays a scene with all places, then with each place alone. What the same device does alone with the same inputs is the
+ * same in every scene: it is played once and kept in `alone`.
+ */
+export async function runScene(
+  scene: Scene,
+  store: OpenedStore,
+  options: RunOptions,
+  alone: Map<string, readonly Row[]>,
+): Promise<SceneOutcome> {
   const inputs = await store.inputsOf(scene);
   const run = async (choice: Choice, requests: number): Promise<readonly Row[]> => {
     await using world = await openWorld(scene, choice, store);
@@ -43,10 +51,20 @@ export async function runScene(scene: Scene, store: OpenedStore, options: RunOpt
   };
   const rows = await run("any", options.requests);
   const fixed: FixedRun[] = [];
-  for (const place of fixedPlaces)
-    fixed.push({ place, rows: await run(place, Math.min(fixedRequests, options.requests)) });
+  for (const place of fixedPlaces) {
+    const key = place === "device" ? deviceKey(scene) : undefined;
+    const known = key === undefined ? undefined : alone.get(key);
+    const played = known ?? (await run(place, Math.min(fixedRequests, options.requests)));
+    if (key !== undefined) alone.set(key, played);
+    fixed.push({ place, rows: played });
+  }
   const realCrowd = scene.crowd ? await playCrowd(scene, store, options) : [];
   return { scene, links: linkLabels(scene, store), rows, fixed, realCrowd };
+}
+
+/** Equal for scenes in which the device alone does the same. */
+function deviceKey({ model, files, slowness, device, sequence }: Scene): string {
+  return JSON.stringify([model, files, slowness ?? 1, device ?? {}, sequence ?? false]);
 }
 
 /** A few requests at once with nobody else there: what real contention does at the scale that this machine can show. */

@@ -76,10 +76,10 @@ export const scenes: readonly Scene[] = [
     name: "thin-uplink",
     title: "Thin uplink, raw frames",
     story:
-      "A shelf camera, three times as slow as this machine, sees only the cloud, over about 1.5 Mbit/s, and holds raw frames of 3.7 MB. Answers may differ in one character of a hundred.",
+      "A shelf camera, with two thirds of the speed of the other devices here, sees only the cloud, over about 0.75 Mbit/s, and holds raw frames of 3.7 MB. Answers may differ in one character of a hundred.",
     model: "ocr-frame",
     files: frames,
-    cloud: thin,
+    cloud: { ...thin, factor: 0.5 },
     slowness: 1.5,
     limits: { minAgreementRatio: 0.99 },
   },
@@ -170,9 +170,11 @@ export const scenes: readonly Scene[] = [
     name: "sensor",
     title: "Sensor series with an inner cut",
     story:
-      "A sensor gateway, ten times as slow as this machine, judges windows of 524 kB that no media codec fits, over 8 Mbit/s to the edge box.",
+      "A sensor gateway with a tenth of the speed of the other devices here judges windows of 524 kB that no media codec fits, over 8 Mbit/s to the edge box.",
     model: "anomaly",
-    files: ["sensor/spikes.npy", "sensor/healthy-1.npy", "sensor/drift.npy", "sensor/resonance.npy"],
+    files: ["healthy-1", "spikes", "drift", "stuck", "noise", "resonance", "healthy-2"].map(
+      (name) => `sensor/${name}.npy`,
+    ),
     edge: { shape: "steady", factor: 0.16, delayMs: 5, jitterMs: 1 },
     slowness: 10,
   },
@@ -180,16 +182,17 @@ export const scenes: readonly Scene[] = [
     name: "voice",
     title: "Speech that changes its place",
     story:
-      "A microphone on a battery hears frame by frame with a state that must not be lost; the wire to the edge box breaks at frame 30 and is back at frame 60.",
+      "A microphone on a battery hears frame by frame with a state that must not be lost; the wire to the edge box breaks at frame 30 and is back at frame 45.",
     model: "vad",
     files: ["audio/goforward.raw"],
     edge: wire,
     sequence: true,
     limits: { objective: "energy" },
     device: { activeWatts: 2.5, radio: radios.wired },
+    compares: "energy",
     happenings: [
       { at: 30, during: false, what: "cut edge", words: "the wire breaks" },
-      { at: 60, during: false, what: "restore edge", words: "the wire is back" },
+      { at: 45, during: false, what: "restore edge", words: "the wire is back" },
     ],
   },
 ];

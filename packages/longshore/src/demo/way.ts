@@ -26,23 +26,29 @@ function codecsOf(result: Result, account: Account): readonly string[] {
   return leg ? [...new Set(Object.values(leg.codecs))].filter((codec) => codec !== "raw") : [];
 }
 
+/** What else was tried: places that failed, that were too late for their back-up, and back-ups that lost. */
+function besides(result: Result): string {
+  const first = result.plans[0]?.legs[0]?.endpoint;
+  const words = result.lostLegs.map(({ endpoint, why }) => {
+    // A leg that failed says its reason first; one that another overtook does not.
+    if (/^[a-z-]+: /.test(why) && !why.startsWith("cancelled: ")) return `${endpoint} failed`;
+    return endpoint === first ? `${endpoint} was late` : `${endpoint} as back-up`;
+  });
+  return words.length > 0 ? `; ${[...new Set(words)].join(", ")}` : "";
+}
+
 /**
  * Where a request ran: `edge`, or `device > cloud (at turn, jpeg-85)` after a cut, with the variant where it is
- * the large one, and with places that were asked and did not give the answer: `device, not edge`.
+ * the large one, and with what else was tried: `device; edge failed`.
  */
 export function wayOf(result: Result): string {
-  const way = contributed(result);
-  const words = way.map((account) => {
+  const words = contributed(result).map((account) => {
     const notes = [
+      ...(account.segment.variant === "960" ? ["960 px"] : []),
       ...(account.segment.from === startCut ? [] : [`at ${account.segment.from}`]),
       ...codecsOf(result, account),
     ];
     return notes.length > 0 ? `${account.endpoint} (${notes.join(", ")})` : account.endpoint;
   });
-  const tried = [...new Set(result.lostLegs.map(({ endpoint }) => endpoint))].filter(
-    (endpoint) => endpoint !== result.where,
-  );
-  const after = tried.length > 0 ? `, not ${tried.join(", ")}` : "";
-  const { variant } = way[0]?.segment ?? { variant: "" };
-  return `${words.join(" > ") || result.where}${variant === "960" ? " 960" : ""}${after}`;
+  return `${words.join(" > ") || result.where}${besides(result)}`;
 }

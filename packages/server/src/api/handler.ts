@@ -4,7 +4,9 @@ import {
   type Handler,
   loadHeaders,
   LongshoreError,
+  maxProbeBytes,
   parseRoute,
+  readBody,
   reasons,
   type Route,
   tookHeader,
@@ -26,6 +28,12 @@ function health(api: Api, kind: "live" | "ready"): WireResponse {
   const well = kind === "live" || api.life.state === "ready";
   const reply = jsonReply(kind === "live" ? { live: true } : { ready: well });
   return well ? reply : { ...reply, status: reasons["shutting-down"].httpStatus };
+}
+
+/** Bytes that measure the link: read and dropped. */
+async function probed({ request }: Asked): Promise<WireResponse> {
+  await readBody(request.body, { maxBytes: maxProbeBytes });
+  return textReply("", "text/plain");
 }
 
 async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Asked): Promise<WireResponse> {
@@ -64,6 +72,8 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "load":
     case "unload":
       return repositoryControl(api, route, asked);
+    case "probe":
+      return probed(asked);
     case "metrics":
       demandRight(asked.identity, "metrics");
       return textReply(metricsText(api.counters, api.load?.()), "text/plain; version=0.0.4");

@@ -5,6 +5,7 @@ import {
   defaultWireLimits,
   headerLengthOf,
   orcaFormatHeader,
+  probePath,
   tookHeader,
 } from "../../protocol/index.ts";
 import type { Progress } from "../endpoint.ts";
@@ -40,11 +41,12 @@ function upload(
   call: Call,
   bytes: number,
   acknowledges: boolean,
+  probes: boolean,
   progress: Progress | undefined,
 ): { acknowledged(total: number): void; arrived(nowMs: number, serverMs: number): void; failed(): void } {
   const { clock, link, observer, info } = parts;
   let note: TransferNote | undefined =
-    bytes >= tinyBytes
+    bytes >= tinyBytes || probes
       ? link?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
       : undefined;
   let most = 0;
@@ -150,7 +152,8 @@ export async function exchange(
     );
   const startedMs = clock.nowMs();
   using _timer = call.deadlineMs === Infinity ? undefined : clock.timer(call.deadlineMs - startedMs, late);
-  const sending = upload(parts, call, sentBytes, acknowledges, progress);
+  const probes = request.path === probePath;
+  const sending = upload(parts, call, sentBytes, acknowledges, probes, progress);
   try {
     const response = await transport.send({ ...request, headers }, child.call, sending.acknowledged);
     const headMs = clock.nowMs();
@@ -160,7 +163,7 @@ export async function exchange(
     const bytes = await receive(parts, response);
     const endMs = clock.nowMs();
     const tookMs = endMs - startedMs;
-    if (own !== undefined && sentBytes < tinyBytes && bytes.byteLength < tinyBytes) {
+    if (own !== undefined && !probes && sentBytes < tinyBytes && bytes.byteLength < tinyBytes) {
       link?.roundTripSeen(tookMs - own, endMs);
     }
     return { status: response.status, headers: response.headers, bytes, sentBytes, tookMs, serverMs: own };

@@ -5,11 +5,13 @@ import {
   callHeaders,
   digestHeader,
   type Message,
+  maxProbeBytes,
   modelPath,
   packTensors,
   parseDescription,
   parseJson,
   parseProfile,
+  probePath,
   read,
   readWireError,
   writeInferRequest,
@@ -89,6 +91,14 @@ class OipEndpoint implements Endpoint {
 
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
     return this.#track(this.#infer(request, call, progress));
+  }
+
+  async probe(bytes: number, call: Call): Promise<void> {
+    if (this.#closed || !this.info.offers) return;
+    const body = { kind: "parts", parts: [new Uint8Array(Math.min(bytes, maxProbeBytes))] } as const;
+    const request = { method: "POST", path: probePath, headers: {}, body } as const;
+    const reply = await this.#track(exchange(this.#parts, request, call));
+    if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,101 @@
+import { describe, expect, it } from "vitest";
+import { endCut, seededRandom, tensorOf } from "@longshore/core";
+import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { constantTrace } from "../trace/index.ts";
+import {
+  breakEvenBitsPerSecond,
+  bucketOf,
+  expectedMs,
+  type OffloadWorldParts,
+  offloadWorld,
+  planCandidates,
+  planName,
+  planOf,
+} from "./index.ts";
+
+const model = toyModel();
+const x = tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000));
+
+function parts(deviceSpeed: number, bitsPerSecond: number): OffloadWorldParts {
+  const trace = constantTrace(bitsPerSecond);
+  return {
+    models: [model],
+    seed: 5,
+    device: { speed: deviceSpeed, info: placeInfo("device", "device") },
+    places: [{ info: placeInfo("edge", "edge"), speed: 20, up: trace, down: trace, delayMs: 5 }],
+    defaults: { dataClass: "public" },
+  };
+}
+
+async function places(world: OffloadWorldParts, count: number): Promise<readonly string[]> {
+  const { clock, offloader } = offloadWorld(world);
+  const where: string[] = [];
+  for (let index = 0; index < count; index++) {
+    where.push((await clock.runUntil(offloader.infer("toy", { x }))).where);
+    await clock.advance(200 + 100 * seededRandom(index).next());
+  }
+  return where;
+}
+
+describe("offloadWorld", () => {
+  it("finds out that a link is fast although its first belief keeps every request here", async () => {
+    // 40 ms here; 25 ms there on 100 Mbit/s, but hundreds on the link that is believed in at first.
+    const where = await places(parts(2.5, 100e6), 30);
+    expect(where.slice(-10)).toEqual(Array.from({ length: 10 }, () => "edge"));
+  });
+
+  it("stays here where no rate could pay, without trying the link", async () => {
+    const world = offloadWorld(parts(20, 100e6));
+    for (let index = 0; index < 10; index++) {
+      const result = await world.clock.runUntil(world.offloader.infer("toy", { x }));
+      expect(result.where).toBe("device");
+      await world.clock.advance(500);
+    }
+    expect(world.places.get("edge")?.link.carriedBytes.up).toBeLessThan(20_000);
+  });
+
+  it("follows plans that never change, and takes the time that is expected of them", async () => {
+    const about = parts(1, 8e6);
+    const prices = {
+      deviceSpeed: 1,
+      placeSpeed: 20,
+      roundTripMs: 10,
+      upBitsPerSecond: 8e6,
+      downBitsPerSecond: 8e6,
+    };
+    const candidates = planCandidates("base", bucketOf(model.profile, "base", { bytes: 1 }), ["edge"]);
+    expect(candidates.map(({ plan }) => planName({ ...plan, variant: "" }))).toEqual([
+      "edge raw",
+      "edge half",
+      "cut c1, then edge raw",
+      "cut c1, then edge half",
+      "here",
+    ]);
+    for (const candidate of candidates) {
+      const world = offloadWorld(about);
+      const result = await world.clock.runUntil(world.fixed(model, candidate.plan).infer("toy", { x }));
+      const expected = expectedMs(candidate, prices);
+      expect(result.outputs.get("scores")?.spec.shape).toEqual([1, 10]);
+      // The profile says what crosses; blank tensors of the simulation are as large.
+      expect(Math.abs(result.tookMs - expected)).toBeLessThan(0.15 * expected + 5);
+    }
+  });
+
+  it("says above which rate a plan beats the device", () => {
+    const [whole, half] = planCandidates("base", bucketOf(model.profile, "base", { bytes: 1 }), ["edge"]);
+    const prices = { deviceSpeed: 1, placeSpeed: 20, roundTripMs: 10, downOverUp: 1 };
+    // 100 ms here, 5 ms there, 10 ms on the way: 85 ms are left for 100,000 bytes.
+    expect(breakEvenBitsPerSecond(whole!, 100, prices)).toBeCloseTo((100_010 * 8000) / 85, -2);
+    expect(breakEvenBitsPerSecond(half!, 100, prices)).toBeLessThan(
+      breakEvenBitsPerSecond(whole!, 100, prices),
+    );
+    expect(breakEvenBitsPerSecond(whole!, 14, prices)).toBe(Infinity);
+  });
+
+  it("names the plan that an answer came by", async () => {
+    const world = offloadWorld(parts(0.1, 100e6));
+    const result = await world.clock.runUntil(world.offloader.infer("toy", { x }));
+    const plan = planOf(result, "device");
+    expect(plan.cut === endCut).toBe(result.where === "device");
+  });
+});
