@@ -46,6 +46,7 @@ describe("routes", () => {
     ["POST", "/v2/repository/models/m/load", { kind: "load", model: "m" }],
     ["POST", "/v2/repository/models/m/unload", { kind: "unload", model: "m" }],
     ["GET", "/metrics", { kind: "metrics" }],
+    ["POST", "/v2/probe", { kind: "probe" }],
     ["GET", "/", "unknown-route"],
     ["GET", "/v3", "unknown-route"],
     ["GET", "/v2/", { kind: "server" }],

@@ -140,6 +140,14 @@ describe("routes of the protocol", () => {
     expect((await starting.send(ask("GET", "/v2/health/live"))).status).toBe(200);
   });
 
+  it("takes bytes that only measure the link, up to a limit", async () => {
+    const { send } = server();
+    const probe = (bytes: number): Promise<WireResponse> =>
+      send(ask("POST", "/v2/probe", { body: { kind: "parts", parts: [new Uint8Array(bytes)] } }));
+    expect(await probe(58_400)).toMatchObject({ status: 200, body: { parts: [new Uint8Array()] } });
+    expect((await probe(200_000)).status).toBe(413);
+  });
+
   it("describes itself, with and without the slash", async () => {
     const { text } = server({ name: "edge", version: "7.0.0" });
     for (const path of ["/v2", "/v2/"]) {
