@@ -1,4 +1,5 @@
 import { readFile, writeFile } from "node:fs/promises";
+import { setMaxListeners } from "node:events";
 import { cpus } from "node:os";
 import { basename } from "node:path";
 import { LongshoreError } from "@longshore/core";
@@ -56,6 +57,8 @@ export async function demo(options: DemoOptions, io: CommandIo): Promise<ExitCod
     );
     return 0;
   }
+  // Every leg under way listens to it, and several requests are under way at once.
+  setMaxListeners(0, io.stop);
   const startedMs = performance.now();
   const chosen = chosenScenes(options.scene);
   const trace = options.trace === undefined ? undefined : await readTrace(options.trace);

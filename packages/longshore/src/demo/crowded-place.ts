@@ -33,8 +33,9 @@ export function crowdedPlace(inner: Endpoint, clock: Clock): CrowdedPlace {
   let serviceMs = 0;
   let slots: Slots | undefined;
   let arrivals: Disposable | undefined;
-  const nobody = housekeepingCall("crowd");
-
+  /** A frame of the crowd takes its turn and is gone. */
+  const frame = (mine: Slots): void =>
+    void mine.work(() => serviceMs, housekeepingCall("crowd")).catch(() => undefined);
   const waitMs = (): number => slots?.waitMs() ?? 0;
   const loaded = (load: LoadReport): LoadReport =>
     slots
@@ -56,14 +57,11 @@ export function crowdedPlace(inner: Endpoint, clock: Clock): CrowdedPlace {
     slots = mine;
     const betweenMs = 1000 / (next.cameras * next.framesPerSecond);
     const arrive = (): void => {
-      if (mine.inFlight < next.slots + mostWaiting)
-        void mine.work(() => serviceMs, nobody).catch(() => undefined);
+      if (mine.inFlight < next.slots + mostWaiting) frame(mine);
       arrivals = clock.timer(exponential(random, betweenMs), arrive);
     };
     // The crowd has been here for a while.
-    for (let index = 0; index < next.slots + mostWaiting / 2; index++) {
-      void mine.work(() => serviceMs, nobody).catch(() => undefined);
-    }
+    for (let index = 0; index < next.slots + mostWaiting / 2; index++) frame(mine);
     arrive();
   }
 

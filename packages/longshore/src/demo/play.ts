@@ -58,6 +58,8 @@ const fixedDeadlineMs = 10_000;
 const onItsWayMs = 40;
 /** A frame of the voice detector: 512 samples at 16 kHz. */
 const frameMs = 32;
+/** Frames of another sequence, unrecorded, with which a scene begins. */
+const metFrames = 12;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 
@@ -205,10 +207,9 @@ async function playSequence(options: PlayOptions, limits: Limits): Promise<reado
   const frames = voiceFrames(
     new Float32Array(sound.bytes.buffer, sound.bytes.byteOffset, sound.bytes.byteLength / 4),
   );
-  const [silence] = frames;
-  if (silence) {
+  {
     await using warmUp = world.offloader.sequence(scene.model, limits);
-    await warmUp.next(silence).catch(() => undefined);
+    for (const frame of frames.slice(0, metFrames)) await warmUp.next(frame).catch(() => undefined);
   }
   const beganMs = performance.now();
   await using sequence = world.offloader.sequence(scene.model, limits);

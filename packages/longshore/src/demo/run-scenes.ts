@@ -92,7 +92,10 @@ function pick({ stop, progress }: RunOptions): Pick<RunOptions, "stop" | "progre
 /** The figure that a scene compares, smaller better, as a mean; Infinity where a request failed. */
 export function figureOf(scene: Scene, rows: readonly Row[]): number {
   if (rows.length === 0 || rows.some((row) => row.failed !== undefined)) return Infinity;
-  if (scene.compares === "energy") return mean(rows.map((row) => row.millijoules));
+  if (scene.compares === "energy") {
+    // Stretches of a sequence add up to the whole; single requests are compared by their mean.
+    return (scene.sequence ? rows.length : 1) * mean(rows.map((row) => row.millijoules));
+  }
   if (scene.compares === "accuracy") return mean(rows.map((row) => 100 * (1 - row.rightRatio)));
   return mean(rows.map((row) => row.tookMs));
 }

@@ -6,7 +6,8 @@ function contributed(result: Result): readonly Account[] {
   let at: string = startCut;
   for (const account of result.accounts) {
     if (account.segment.from !== at) continue;
-    way.push(account);
+    // Two segments in a row at one place are one stay there.
+    if (way.at(-1)?.endpoint !== account.endpoint) way.push(account);
     at = account.segment.to;
     if (at === endCut) return way;
   }
