@@ -16,6 +16,14 @@ import type { OipEndpointParts } from "./parts.ts";
 /** A body below this is tiny: its time tells of the delay, not of the rate. One congestion window, about. */
 const tinyBytes = 8192;
 
+/**
+ * Bytes between two acknowledgements: a sixteenth of the body, from 8 kB to 64 kB. A thin link passes 64 kB in a second; in
+ * lumps of that size a slow link looks like a fast one that stalls.
+ */
+function acknowledgeStep(bodyBytes: number): number {
+  return Math.min(65_536, Math.max(tinyBytes, Math.ceil(bodyBytes / 16)));
+}
+
 /** A whole exchange with a server. Times in milliseconds. */
 export interface Exchange {
   readonly status: number;
@@ -133,7 +141,7 @@ export async function exchange(
 ): Promise<Exchange> {
   const { clock, link, transport, info } = parts;
   const sentBytes = bodyLength(request.body) ?? 0;
-  const step = parts.acknowledgeBytes ?? 65_536;
+  const step = parts.acknowledgeBytes ?? acknowledgeStep(sentBytes);
   const acknowledges = info.offers && transport.progress === "acknowledged" && step > 0 && sentBytes > step;
   const headers = {
     ...request.headers,

@@ -20,7 +20,7 @@ export interface OipEndpointParts {
   readonly link?: LinkLearner;
   /** `json` for servers without the binary tensor extension. Default `binary`. */
   readonly wire?: "binary" | "json";
-  /** How often the server shall acknowledge a long body, in bytes. Default 65,536; 0 for never. */
+  /** How often the server shall acknowledge a long body, in bytes. Default: a sixteenth of it, from 8,192 to 65,536; 0 for never. */
   readonly acknowledgeBytes?: number;
   /** Whether to ask for the account of what happened. Default true. */
   readonly account?: boolean;
