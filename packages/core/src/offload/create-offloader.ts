@@ -108,7 +108,7 @@ class LoopOffloader implements Offloader {
     const known = knowledge.known(model, limits.version);
     if (known) return { job: this.#job(known, model, inputs, limits, sequence) };
     const call = callFor(this.#loop, limits, undefined);
-    checkFresh({ call }, clock.nowMs());
+    checkFresh({ call, unstoppable: false }, clock.nowMs());
     return knowledge
       .learn(model, limits.version, call)
       .then((learned) => ({ job: this.#job(learned, model, inputs, limits, sequence, call.deadlineMs) }));
@@ -138,8 +138,9 @@ class LoopOffloader implements Offloader {
       to: endCut,
       limits: planLimits(this.#loop, limits),
       call: deadlineMs === undefined ? call : { ...call, deadlineMs },
-      ...(sequence ? { sequence } : {}),
-      ...(limits.progress ? { note: limits.progress } : {}),
+      unstoppable: limits.abort === undefined,
+      sequence,
+      note: limits.progress,
     };
   }
 

@@ -30,10 +30,12 @@ export interface KnownModel {
   readonly servedAt: readonly string[];
 }
 
-/** Figures of inputs that are known only on the way. */
+/** Figures that only requests tell. */
 export interface Usual {
   /** Mean number of items found, over about the last ten requests. */
   usualItems: number | undefined;
+  /** Runs here so far. */
+  counted: number;
 }
 
 /**
@@ -80,7 +82,7 @@ export function knowModel(
     blocks,
     offersBy,
     speeds: kept?.speeds ?? table.variants.map((variant) => speedHere(variant.name, local, table, nowMs)),
-    usual: kept?.usual ?? { usualItems: undefined },
+    usual: kept?.usual ?? { usualItems: undefined, counted: 0 },
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
 }

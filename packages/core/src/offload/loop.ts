@@ -75,16 +75,15 @@ export function createLoop(parts: OffloadParts): Loop {
   }
 
   function deviceView(nowMs: number): DeviceView {
-    const battery = device.battery?.();
     return {
-      ...(local ? { info: local.info } : {}),
+      info: local?.info,
       queueMs: work.queueMs(nowMs),
       memoryBytes: device.memoryBytes?.() ?? Infinity,
       activeWatts,
       idleWatts: device.idleWatts ?? 0,
       radio,
       radioWakeMillijoules: radioNow.wakeMillijoules(nowMs),
-      ...(battery ? { battery } : {}),
+      battery: device.battery?.(),
     };
   }
 
@@ -122,26 +121,22 @@ export function createLoop(parts: OffloadParts): Loop {
         model: name,
         from: held.cut,
         to: job.to,
-        ...(held.variant === undefined ? {} : { variant: held.variant }),
+        variant: held.variant,
         features: held.features,
-        ...(usualItems === undefined ? {} : { usual: { items: usualItems } }),
+        usual: usualItems === undefined ? undefined : { items: usualItems },
         inputBytes: held.bytes,
         limits: job.limits,
         rules: call.rules,
-        ...(dataClass === undefined || dataClass === call.rules.dataClass ? {} : { modelClass: dataClass }),
+        modelClass: dataClass === call.rules.dataClass ? undefined : dataClass,
         tenant: call.tenant,
         deadlineMs: call.deadlineMs,
         path: call.path,
         exclude,
-        ...(sequence
-          ? {
-              sequence: {
-                step: sequence.step,
-                resident: sequence.resident,
-                carried: sequence.state !== undefined,
-              },
-            }
-          : {}),
+        sequence: sequence && {
+          step: sequence.step,
+          resident: sequence.resident,
+          carried: sequence.state !== undefined,
+        },
       };
       return makePlan(request, view, nowMs, random);
     },

@@ -69,6 +69,7 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
       return changes;
     },
     table(nowMs) {
+      if (all.size === 0 && laidOutFor === changes) return table;
       const stale = laidOutFor !== changes || linksChanged;
       if (!stale && nowMs - loadsAtMs < loadsHoldMs) return table;
       const views = Array.from(all.values(), (place) => place.view(nowMs));

@@ -29,9 +29,8 @@ export function noPlace(infeasible: Infeasible): LongshoreError {
 }
 
 /** Throws for calls that ended before they began. */
-export function checkFresh(job: Pick<Job, "call">, nowMs: number): void {
-  const { call } = job;
-  if (call.abort.aborted) throw abortError(call.abort, "plan");
+export function checkFresh({ call, unstoppable }: Pick<Job, "call" | "unstoppable">, nowMs: number): void {
+  if (!unstoppable && call.abort.aborted) throw abortError(call.abort, "plan");
   if (call.deadlineMs <= nowMs) {
     throw new LongshoreError(
       "deadline-past",
@@ -55,7 +54,7 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
   let broke: LongshoreError | undefined;
   let sequence = job.sequence;
   for (;;) {
-    const now: Job = sequence ? { ...job, sequence } : job;
+    const now: Job = sequence === job.sequence ? job : { ...job, sequence };
     const plan = decide(loop, now, held, exclude, broke, tally);
     const single = onlyHere(loop, plan, job);
     const end = single
@@ -191,11 +190,12 @@ async function runHere(
 /** The answer, unless the call ends first. */
 function inTime(
   loop: Loop,
-  { call }: Job,
+  { call, unstoppable }: Job,
   answer: Promise<InferenceResponse> | undefined,
 ): Promise<InferenceResponse> {
   if (!answer) return Promise.reject(new LongshoreError("no-place", "plan", "nothing runs models here"));
   const { abort, deadlineMs } = call;
+  if (unstoppable && deadlineMs === Infinity) return answer;
   return new Promise((resolve, reject) => {
     const aborted = (): void => {
       timer?.[Symbol.dispose]();

@@ -91,7 +91,17 @@ export function localLegs(
       localLeg(context, "local", choice, pause, choice.to, "head", [{ on: "done", leg: "head" }]),
     );
   } else {
-    legs.push(localLeg(context, "local", choice, choice.from, choice.to, "request", [{ on: "begin" }]));
+    const leg = localLeg(
+      context,
+      "local",
+      choice,
+      choice.from,
+      choice.to,
+      "request",
+      [{ on: "begin" }],
+      priced.values,
+    );
+    legs.push(leg);
   }
   const other = others.find((one) => startsFrom(one.priced, undefined) !== undefined);
   if (other) {
@@ -162,10 +172,11 @@ function localLeg(
   to: number,
   takes: Leg["takes"],
   starts: readonly Trigger[],
+  known?: Float64Array,
 ): Leg {
   const { view } = context;
   const { device } = view;
-  const values = localValues(choice.bucket, from, to, choice.slowness, device.queueMs);
+  const values = known ?? localValues(choice.bucket, from, to, choice.slowness, device.queueMs);
   const runMs = meanValue(values) - device.queueMs;
   const endpoint = device.info?.id ?? view.self;
   const predicted: Predicted = {

@@ -32,16 +32,16 @@ export interface PlanRequest {
   readonly from: CutId;
   readonly to: CutId;
   /** Variant that the crossing belongs to, when it was made on the way; the others are out. */
-  readonly variant?: string;
+  readonly variant?: string | undefined;
   readonly features: Features;
   /** Stands in for figures that are not known yet, such as the usual number of items. */
-  readonly usual?: Partial<Features>;
+  readonly usual?: Partial<Features> | undefined;
   /** Bytes of the crossing that is held, sent raw. */
   readonly inputBytes: number;
   readonly limits: PlanLimits;
   readonly rules: Rules;
   /** The model's own class, when the caller named another: a place must be allowed both. */
-  readonly modelClass?: DataClass;
+  readonly modelClass?: DataClass | undefined;
   readonly tenant: TenantId;
   /** Instant on the Clock; Infinity for none. */
   readonly deadlineMs: number;
@@ -49,7 +49,7 @@ export interface PlanRequest {
   readonly path: readonly EndpointId[];
   /** Endpoints that failed for this very request. */
   readonly exclude: ReadonlySet<EndpointId>;
-  readonly sequence?: SequencePlace;
+  readonly sequence?: SequencePlace | undefined;
   /**
    * Places whose scores lie within this share of the best are drawn at random, so that many clients with the same view
    * do not all run to one place. Default 0.01.

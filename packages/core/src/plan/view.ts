@@ -62,7 +62,7 @@ export const radios: Readonly<Record<"lte" | "3g" | "wifi" | "wired", Radio>> = 
 /** What is believed of this place. */
 export interface DeviceView {
   /** The endpoint that runs things here; undefined where nothing can. */
-  readonly info?: EndpointInfo;
+  readonly info?: EndpointInfo | undefined;
   /** Why nothing is started here now, in words. */
   readonly unavailable?: string;
   /** Expected wait of a run that is started now: what is already under way, dropped runs included. */
@@ -75,7 +75,7 @@ export interface DeviceView {
   readonly radio: Radio;
   /** Promotion and the part of the tail that this exchange adds, in millijoules; less when the radio is still up. */
   readonly radioWakeMillijoules: number;
-  readonly battery?: { readonly ratio: number; readonly charging: boolean };
+  readonly battery?: { readonly ratio: number; readonly charging: boolean } | undefined;
 }
 
 /** What is known of one model: its frontier, who offers it, how fast it is here. */
