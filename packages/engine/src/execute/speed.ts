@@ -71,8 +71,21 @@ export function speeds(clock: Clock): Speeds {
   const unknown = speedBelief().ratio();
   const keyOf = ({ digest, variant }: Pick<Segment, "digest" | "variant">): string => `${digest} ${variant}`;
 
+  const segmentKey = (segment: Segment): string => `${keyOf(segment)} ${segment.from}..${segment.to}`;
+  /** Times of first runs, until a second one tells whether they were warm; then 0. */
+  const firstMs = new Map<string, number>();
+
+  /** The first run of a segment loads and compiles: what it took is forgotten when the second takes less than half. */
+  function firstWasCold(key: string, serviceMs: number): boolean {
+    const before = firstMs.get(key);
+    const [oldest] = firstMs.keys();
+    if (firstMs.size >= mostSegments && oldest !== undefined && before === undefined) firstMs.delete(oldest);
+    if (before !== 0) firstMs.set(key, before === undefined ? serviceMs : 0);
+    return before !== undefined && before > 0 && serviceMs < before / 2;
+  }
+
   function durationOf(segment: Segment, serviceMs: number): Seen {
-    const key = `${keyOf(segment)} ${segment.from}..${segment.to}`;
+    const key = segmentKey(segment);
     const known = durations.get(key);
     if (known) return known;
     const belief = durationBelief({ priorMs: Math.max(0.001, serviceMs) });
@@ -107,6 +120,11 @@ export function speeds(clock: Clock): Speeds {
   return {
     seen(segment, bytes, serviceMs, profile) {
       const nowMs = clock.nowMs();
+      const key = segmentKey(segment);
+      if (firstWasCold(key, serviceMs)) {
+        durations.delete(key);
+        ratios.delete(keyOf(segment));
+      }
       durationOf(segment, serviceMs).later.add([serviceMs, nowMs]);
       const profiledMs = profile && profiledTime(profile, segment, bytes);
       if (profiledMs !== undefined) ratioOf(segment).later.add([serviceMs, profiledMs, nowMs]);
