@@ -188,6 +188,16 @@ describe("offers", () => {
     expect(means(await made.engine.offers({ model: "m", features: { bytes: 8 } }, call))[0]?.[2]).toBe(120);
   });
 
+  it("forget a first run that was cold", async () => {
+    let slowness = 5;
+    const made = await profiled({}, () => slowness);
+    await run(made);
+    slowness = 1;
+    await run(made);
+    await run(made);
+    expect(means(await made.engine.offers({ model: "m", features: { bytes: 8 } }, call))[0]?.[2]).toBe(40);
+  });
+
   it("contain the queue as it is now", async () => {
     const made = await profiled();
     await run(made);
