@@ -8,6 +8,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   decide: async () => (await import("./decide.ts")).bench,
   plan: async () => (await import("./plan.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,
+  scenes: async () => (await import("./scenes.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   split: async () => (await import("./split.ts")).bench,
 };

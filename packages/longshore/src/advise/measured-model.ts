@@ -26,8 +26,8 @@ export interface MeasuredModel {
   readonly known: boolean;
 }
 
-/** How much is measured when one run takes so long: the whole should take well under a minute. */
-interface Effort {
+/** How much is measured. */
+export interface Effort {
   readonly samples: number;
   readonly rounds: number;
   readonly maxCuts: number;
@@ -37,6 +37,7 @@ const budgetMs = 25_000;
 /** What one cut takes besides its runs: two sessions to load. */
 const loadingMs = 300;
 
+/** When one run takes so long, the whole should take well under a minute. */
 function effortFor(wholeMs: number): Effort {
   const [samples, rounds] = wholeMs < 20 ? [3, 3] : wholeMs < 100 ? [2, 2] : [1, 1];
   const runs = samples * (rounds + 6);
@@ -54,7 +55,11 @@ export async function measuredModel(
     readonly clock: Clock;
     readonly model: string;
     readonly samples: string | undefined;
-    readonly io: CommandIo;
+    readonly io: Pick<CommandIo, "note" | "progress">;
+    /** Default: what one run's time allows. */
+    readonly effort?: Effort;
+    /** Default: the first one. */
+    readonly variants?: readonly string[];
   },
   call: Call,
 ): Promise<MeasuredModel> {
@@ -64,7 +69,7 @@ export async function measuredModel(
   const { description } = knowledge;
   const samples = await sampleTensors(engine, description, parts.samples, call);
   const wholeMs = await timeOfWhole(engine, clock, description, samples[0] ?? new Map(), call);
-  const effort = effortFor(wholeMs);
+  const effort = parts.effort ?? effortFor(wholeMs);
   const inputs = samples.slice(0, effort.samples);
   const known = knowledge.profile !== undefined && knowledge.profile.digest === description.digest;
   io.note(
@@ -84,7 +89,7 @@ export async function measuredModel(
             samples: inputs,
             rounds: effort.rounds,
             maxCuts: effort.maxCuts,
-            variants: [defaultVariant(description)],
+            variants: parts.variants ?? [defaultVariant(description)],
             codecs: [uint8Codec, fp16Codec, int8Codec, jpegCodec(85), jpegCodec(95)],
             progress: (note) => io.progress(`measured ${note.measured} of ${note.chosen} cuts`),
           },

@@ -1,0 +1,9 @@
+/**
+ * What profiles and compares models on this machine, for benches and for tools that advise.
+ *
+ * @module
+ */
+export { type Effort, measuredModel, type MeasuredModel } from "./advise/measured-model.ts";
+export { platformCodecs } from "./compose/codecs.ts";
+export { answerAgreement } from "./compose/measure.ts";
+export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
