@@ -48,7 +48,7 @@ export interface Scene {
 
 const wifi: LinkSetting = { shape: "wifi", delayMs: 2, jitterMs: 1 };
 const wire: LinkSetting = { shape: "steady", delayMs: 2, jitterMs: 0.5 };
-const uplink: LinkSetting = { shape: "steady", factor: 0.4, delayMs: 20, jitterMs: 4 };
+const uplink: LinkSetting = { shape: "steady", factor: 0.16, delayMs: 20, jitterMs: 4 };
 const thin: LinkSetting = { shape: "thin", delayMs: 20, jitterMs: 4 };
 
 const tillImages = ["images/receipt-1.jpg", "images/shelf-4.jpg", "images/real-documentation-page.png"];
@@ -76,11 +76,11 @@ export const scenes: readonly Scene[] = [
     name: "thin-uplink",
     title: "Thin uplink, raw frames",
     story:
-      "A shelf camera, with two thirds of the speed of the other devices here, sees only the cloud, over about 0.75 Mbit/s, and holds raw frames of 3.7 MB. Answers may differ in one character of a hundred.",
+      "A shelf camera, with a third of the speed of the other devices here, sees only the cloud, over about 0.4 Mbit/s, and holds raw frames of 3.7 MB. Answers may differ in one character of a hundred.",
     model: "ocr-frame",
     files: frames,
-    cloud: { ...thin, factor: 0.5 },
-    slowness: 1.5,
+    cloud: { ...thin, factor: 0.27 },
+    slowness: 3,
     limits: { minAgreementRatio: 0.99 },
   },
   {

@@ -1,11 +1,16 @@
 import {
+  type Call,
   createOffloader,
+  endCut,
   linkBelief,
   type LinkLearner,
   linkModel,
+  LongshoreError,
   type Offloader,
   silentObserver,
   standardPolicy,
+  startCut,
+  type Tensors,
   type Endpoint,
 } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
@@ -45,6 +50,11 @@ export interface World extends AsyncDisposable {
   /** Places that the offloader knows. */
   readonly places: readonly string[];
   apply(what: Happening["what"]): Promise<void>;
+  /**
+   * Sends one request straight to every other place, so that a scene begins with links that have been used. Places that
+   * cannot be reached are left out.
+   */
+  greet(model: string, inputs: Tensors, call: Call): Promise<void>;
 }
 
 /** Names of the links of a scene, for labels. */
@@ -134,7 +144,32 @@ export async function openWorld(scene: Scene, choice: Choice, store: Store): Pro
     else if (what === "cut cloud") proxies.get("cloud")?.cut({ reset: true });
     else proxies.get("cloud")?.cut();
   };
+  const greet = async (model: string, inputs: Tensors, call: Call): Promise<void> => {
+    for (const endpoint of endpoints) {
+      try {
+        const description = (await endpoint.describe(model, undefined, call))?.description;
+        if (!description) continue;
+        const { version, digest, variants } = description;
+        const segment = {
+          model,
+          version,
+          digest,
+          variant: variants[0]?.name ?? "",
+          from: startCut,
+          to: endCut,
+        };
+        const frames = [...inputs].filter(
+          ([, { spec }]) => spec.datatype === "UINT8" && spec.shape.length === 3,
+        );
+        const codecs = Object.fromEntries(frames.map(([name]) => [name, "jpeg-85"]));
+        await endpoint.infer({ segment, inputs, codecs }, call);
+      } catch (error) {
+        if (call.abort.aborted || !LongshoreError.is(error)) throw error;
+      }
+    }
+  };
   return {
+    greet,
     offloader,
     places: [...(hasDevice ? ["device"] : []), ...proxies.keys()],
     apply,
