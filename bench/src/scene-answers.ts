@@ -1,8 +1,8 @@
 import {
+  endCut,
   housekeepingCall,
   type Profile,
   type Segment,
-  startCut,
   textElements,
   type Tensors,
 } from "@longshore/core";
@@ -29,18 +29,16 @@ export function plansToCheck(
       profile.variants.slice(0, 1).flatMap(({ variant, buckets }) =>
         (buckets[0]?.cuts ?? []).flatMap(({ cut, codings }) =>
           codings
-            .filter(
-              (one) => one.agreementRatio >= leastAgreement && Object.values(one.codecs).includes(codec),
-            )
-            .map(({ codecs }) => ({
-              model,
-              plan: { variant, cut: cut.id, place: "any", codecs },
-              chosen: false,
+            .filter((one) => Object.values(one.codecs).includes(codec) && cut.id !== endCut)
+            .map(({ codecs, agreementRatio }) => ({
+              agreementRatio,
+              candidate: { model, plan: { variant, cut: cut.id, place: "any", codecs }, chosen: false },
             })),
         ),
       ),
-    )[0];
-    if (found) more.push(found);
+    );
+    const best = found.toSorted((a, b) => b.agreementRatio - a.agreementRatio)[0];
+    if (best && best.agreementRatio >= leastAgreement) more.push(best.candidate);
   }
   return [...plans, ...more];
 }
@@ -64,7 +62,7 @@ export async function checkAnswers(
     const whole = wholeSegment(measured.simulated.description, plan.variant);
     let lossless = true;
     const agreements: number[] = [];
-    for (const [index, inputs] of measured.inputs.entries()) {
+    for (const [index, inputs] of measured.checks.entries()) {
       const alone = await run(whole, inputs);
       const crossing = new Map(await run({ ...whole, to: plan.cut }, inputs));
       for (const [name, id] of Object.entries(plan.codecs)) {
@@ -74,10 +72,8 @@ export async function checkAnswers(
         lossless &&= codec.lossless;
         crossing.set(name, await codec.decode(await codec.encode(tensor, call), call));
       }
-      const outputs =
-        plan.cut === startCut || plan.cut !== "end"
-          ? await run({ ...whole, from: plan.cut }, crossing)
-          : crossing;
+      const there = await run({ ...whole, from: plan.cut, to: plan.back ?? endCut }, crossing);
+      const outputs = await run({ ...whole, from: plan.back ?? endCut }, there);
       const agreement = answerAgreement(outputs, alone);
       agreements.push(agreement);
       const file = measured.files[index];

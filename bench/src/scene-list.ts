@@ -32,6 +32,7 @@ export interface Scene {
   readonly name: string;
   readonly model: string;
   readonly objective: SceneObjective;
+  /** Mean time between requests, unless the device needs more. */
   readonly everyMs: number;
   readonly limits: Limits & { readonly deadlineMs: number };
   readonly world: Omit<OffloadWorldParts, "models" | "seed">;
@@ -233,10 +234,11 @@ function fortyCameras(world: OffloadWorld, model: SimulatedModel, seed: number, 
   const times = model.profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? [];
   const serviceMs = times.reduce((sum, ms) => sum + ms, 0) / Math.max(1, times.length);
   const gapMs = serviceMs / 4 / 0.95;
-  const call = housekeepingCall("other cameras");
   const next = (): void => {
     if (clock.nowMs() > spanMs) return;
-    theirs.infer({ segment, inputs: new Map(), codecs: {} }, call).catch(() => undefined);
+    theirs
+      .infer({ segment, inputs: new Map(), codecs: {} }, housekeepingCall("other camera"))
+      .catch(() => undefined);
     clock.timer(-gapMs * Math.log(1 - random.next()), next);
   };
   next();

@@ -52,7 +52,7 @@ async function play(
   seed: number,
   plan?: FixedPlan,
 ): Promise<Outcome> {
-  const world = offloadWorld({ ...scene.world, models: [model], seed });
+  const world = offloadWorld({ ...scene.world, models: [model], seed, learns: plan === undefined });
   const random = seededRandom(seed + 17);
   const face = plan ? world.fixed(model, plan) : world.offloader;
   const plans: (FixedPlan | undefined)[] = Array.from({ length: requests }, () => plan);
@@ -115,6 +115,15 @@ function rivals(scene: Scene, model: SimulatedModel): readonly PlanCandidate[] {
   return found;
 }
 
+/** The scene with a pace and a deadline that the device alone can keep on this machine, whatever else it is doing. */
+function paced(scene: Scene, model: SimulatedModel): Scene {
+  const { cuts } = bucketOf(model.profile, model.description.variants[0]?.name ?? "", { bytes: 0 });
+  const slowestMs = Math.max(...(cuts[0]?.tailMs ?? [0])) / scene.world.device.speed;
+  const meanMs = mean(cuts[0]?.tailMs ?? [0]) / scene.world.device.speed;
+  const deadlineMs = Math.max(scene.limits.deadlineMs, 6 * slowestMs);
+  return { ...scene, everyMs: Math.max(scene.everyMs, 2 * meanMs), limits: { ...scene.limits, deadlineMs } };
+}
+
 interface Judged {
   readonly ratio: number;
   readonly lost: number;
@@ -123,12 +132,13 @@ interface Judged {
 }
 
 async function judge(
-  scene: Scene,
+  asked: Scene,
   model: SimulatedModel,
   inputs: readonly Tensors[],
   seed: number,
   say: BenchContext["say"],
 ): Promise<Judged> {
+  const scene = paced(asked, model);
   const ours = await play(scene, model, inputs, seed);
   const fixed: { readonly plan: FixedPlan; readonly outcome: Outcome }[] = [];
   for (const { plan } of rivals(scene, model)) {

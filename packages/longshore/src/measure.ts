@@ -5,5 +5,5 @@
  */
 export { type Effort, measuredModel, type MeasuredModel } from "./advise/measured-model.ts";
 export { platformCodecs } from "./compose/codecs.ts";
-export { answerAgreement } from "./compose/measure.ts";
+export { answerAgreement, sampleTensors } from "./compose/measure.ts";
 export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";

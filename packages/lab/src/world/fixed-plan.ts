@@ -24,6 +24,8 @@ export interface FixedPlan {
   readonly cut: string;
   /** Place of the rest; undefined when there is none. */
   readonly place?: string;
+  /** Where the part there ends and the rest runs here again; default `end`. */
+  readonly back?: string;
   /** How the crossing travels, by tensor name; absent names travel raw. */
   readonly codecs: Readonly<Record<string, string>>;
 }
@@ -42,11 +44,12 @@ export interface FixedPlanParts {
 }
 
 /** A text for a plan: `here`, `edge jpeg-85`, `cut c3, then cloud raw`. */
-export function planName({ variant, cut, place, codecs }: FixedPlan): string {
+export function planName({ variant, cut, place, back = endCut, codecs }: FixedPlan): string {
   const coded = [...new Set(Object.values(codecs))].join("+") || "raw";
   const how =
     cut === endCut ? "here" : cut === startCut ? `${place} ${coded}` : `cut ${cut}, then ${place} ${coded}`;
-  return variant === "" || variant === "default" ? how : `${how} (${variant})`;
+  const whole = back === endCut || cut === endCut ? how : `${how}, back at ${back}`;
+  return variant === "" || variant === "default" ? whole : `${whole} (${variant})`;
 }
 
 /**
@@ -74,12 +77,19 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
         throw new LongshoreError("no-place", "plan", `${planName(plan)} names no place that is here`);
       const sentMs = clock.nowMs();
       const wake = state.wakeMillijoules(sentMs);
-      const tail = { ...segment, from: plan.cut };
+      const tail = { ...segment, from: plan.cut, to: plan.back ?? endCut };
       const response = await place.infer({ segment: tail, inputs: outputs, codecs: plan.codecs }, call);
       state.used(clock.nowMs());
       accounts.push(response.account);
       ({ outputs } = response);
       millijoules += wake + exchangeMillijoules(response.account, clock.nowMs() - sentMs);
+    }
+    if (plan.cut !== endCut && plan.back !== undefined && plan.back !== endCut) {
+      const rest = { ...segment, from: plan.back };
+      const response = await device.infer({ segment: rest, inputs: outputs, codecs: {} }, call);
+      accounts.push(response.account);
+      ({ outputs } = response);
+      millijoules += stageMs(response.account, "run", "transform") * parts.activeWatts;
     }
     const total = (of: (account: Account) => number): number =>
       accounts.reduce((sum, one) => sum + of(one), 0);

@@ -60,6 +60,8 @@ export interface OffloadWorldParts {
   /** Default `standardPolicy()`. */
   readonly policy?: Policy;
   readonly defaults?: OffloadDefaults;
+  /** Whether beliefs about links are kept, which takes most of a world's thought; false for fixed plans. Default true. */
+  readonly learns?: boolean;
 }
 
 /** One place of a world. */
@@ -93,7 +95,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   for (const [index, place] of parts.places.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
     const learner = linkBelief({ model });
-    links.set(place.info.id, learner);
+    if (parts.learns !== false) links.set(place.info.id, learner);
     const link = emulatedLink({ ...place, clock, random });
     const slots = fifoSlots({ clock, count: place.instances ?? 1 });
     const endpoint = simulatedEndpoint({
@@ -102,7 +104,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       clock,
       random,
       link,
-      learner,
+      ...(parts.learns === false ? {} : { learner }),
       slots,
       callerSpeed: speed,
       speed: place.speed ?? 1,

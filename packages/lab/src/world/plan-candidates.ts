@@ -100,15 +100,42 @@ export function breakEvenBitsPerSecond(
   return ((one.upBytes + one.downBytes / prices.downOverUp) * 8000) / leftMs;
 }
 
-/** The plan that an answered request ended on, in the words of fixed plans. */
+/**
+ * The plan that an answered request ended on, in the words of fixed plans. A run here that takes what another place gave is
+ * the end of that place's plan; a run here that won the race, or went on after a head here, is a run here.
+ */
 export function planOf(result: Result, device: string): FixedPlan {
   const last = result.plans[result.plans.length - 1];
-  const leg =
-    last?.legs.find(({ endpoint, segment }) => endpoint === result.where && segment.to === endCut) ??
-    last?.legs.find(({ endpoint }) => endpoint === result.where);
   const variant = last?.variant ?? "";
-  if (!leg || result.where === device) return { variant, cut: endCut, codecs: {} };
-  return { variant, cut: leg.segment.from, place: result.where, codecs: leg.codecs };
+  const here: FixedPlan = { variant, cut: endCut, codecs: {} };
+  const legs = last?.legs ?? [];
+  const won =
+    legs.find(
+      ({ id, endpoint, segment }) =>
+        endpoint === result.where &&
+        segment.to === endCut &&
+        result.lostLegs.every(({ leg }) => leg !== id) &&
+        answeredBy(result, endpoint, segment.from),
+    ) ?? legs.find(({ endpoint, segment }) => endpoint === result.where && segment.to === endCut);
+  if (!won) return here;
+  const source = legs.find(({ id }) => id === won.takes);
+  const away = won.endpoint !== device ? won : source && source.endpoint !== device ? source : undefined;
+  if (!away) return here;
+  const { segment, endpoint, codecs } = away;
+  return {
+    variant,
+    cut: segment.from,
+    place: endpoint,
+    codecs,
+    ...(segment.to === endCut ? {} : { back: segment.to }),
+  };
+}
+
+/** Whether an account says that this place ran to the answer from there. */
+function answeredBy(result: Result, endpoint: string, from: string): boolean {
+  return result.accounts.some(
+    (one) => one.endpoint === endpoint && one.segment.from === from && one.segment.to === endCut,
+  );
 }
 
 function mean(values: readonly number[]): number {

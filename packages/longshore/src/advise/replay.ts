@@ -40,7 +40,7 @@ interface Row {
 
 /** Replays the demand in a fresh world under the offloader, or under a plan that never changes. */
 export async function replay(parts: OffloadWorldParts, demand: Demand, plan?: FixedPlan): Promise<Score> {
-  const world = offloadWorld(parts);
+  const world = offloadWorld({ ...parts, learns: plan === undefined });
   const [model] = parts.models;
   if (!model) throw new LongshoreError("internal", "plan", "a replay needs a model");
   const face = plan ? world.fixed(model, plan) : world.offloader;
@@ -102,6 +102,7 @@ function shares(plans: readonly FixedPlan[]): Score["plans"] {
       plan.variant,
       plan.cut,
       plan.place,
+      plan.back,
       Object.entries(plan.codecs).sort(([a], [b]) => (a < b ? -1 : 1)),
     ]);
     const found = counts.get(key);
