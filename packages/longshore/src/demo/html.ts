@@ -9,12 +9,12 @@ import {
 import { byteCount, milliseconds } from "../command/io.ts";
 import { mean } from "./figures.ts";
 import { figureOf, type SceneOutcome } from "./run-scenes.ts";
-import { figureWords, joules, mainReason, places, sentence } from "./words.ts";
+import { figureWords, joules, mainReason, places, placesInShort, sentence } from "./words.ts";
 
 const legend = ["ours", "always device", "always edge", "always cloud"] as const;
 
-/** Plots show nothing for what failed. */
-const shown = (value: number): number => (Number.isFinite(value) ? value : 0);
+/** Plots show a dash for what failed. */
+const shown = (value: number): number => (Number.isFinite(value) ? value : NaN);
 
 function bars(
   title: string,
@@ -31,7 +31,7 @@ function bars(
       ),
     })),
     legend,
-    { x: `${title}, ${unit} (no bar: failed or not allowed)` },
+    { x: `${title}, ${unit} (-: failed, not allowed, or no such place)` },
   );
 }
 
@@ -50,7 +50,7 @@ function comparison(outcomes: readonly SceneOutcome[]): ReportTable {
     rows: outcomes.map(({ scene, rows, fixed }) => [
       scene.title,
       figureWords(scene, rows),
-      places(rows),
+      placesInShort(rows),
       ...fixed.map((run) => figureWords(scene, run.rows)),
       `${(100 * mean(rows.map((row) => row.rightRatio))).toFixed(1)} %`,
     ]),

@@ -1,7 +1,5 @@
 import {
-  type Call,
   float32Tensor,
-  housekeepingCall,
   type Limits,
   LongshoreError,
   numericTensor,
@@ -95,11 +93,6 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
   return rows;
 }
 
-/** A greeting ends at the latest when a single place would have failed. */
-function greeting(stop: AbortSignal): Call {
-  return housekeepingCall("greeting", AbortSignal.any([stop, AbortSignal.timeout(fixedDeadlineMs)]));
-}
-
 /**
  * Lets the offloader ask every place what it offers and run once, unrecorded, so that a scene begins with places that
  * know each other. A device alone has nobody to meet.
@@ -108,7 +101,6 @@ async function meet({ scene, world, stop }: PlayOptions, ready: Ready, limits: L
   const { offloader, places } = world;
   if (places.length === 1 && places[0] === "device") return;
   try {
-    await world.greet(scene.model, new Map(Object.entries(ready.inputs)), greeting(stop));
     await offloader.explain(scene.model, ready.inputs, limits);
     await offloader.refresh();
     await offloader.infer(scene.model, ready.inputs, limits);

@@ -1,6 +1,8 @@
+import { housekeepingCall } from "@longshore/core";
+import type { Greeting } from "./greet.ts";
 import { mean } from "./figures.ts";
 import type { OpenedStore } from "./open-store.ts";
-import { play, type Row } from "./play.ts";
+import { play, type Ready, type Row } from "./play.ts";
 import type { Scene } from "./scenes.ts";
 import { type Choice, linkLabels, openWorld } from "./world.ts";
 
@@ -46,7 +48,7 @@ export async function runScene(
 ): Promise<SceneOutcome> {
   const inputs = await store.inputsOf(scene);
   const run = async (choice: Choice, requests: number): Promise<readonly Row[]> => {
-    await using world = await openWorld(scene, choice, store);
+    await using world = await openWorld(scene, choice, store, greetingOf(scene, inputs[0], options.stop));
     return await play({ scene, choice, world, inputs, samples: store.samples, requests, ...pick(options) });
   };
   const rows = await run("any", options.requests);
@@ -62,6 +64,16 @@ export async function runScene(
   return { scene, links: linkLabels(scene, store), rows, fixed, realCrowd };
 }
 
+/** The first input as a greeting; none where the world changes before the first request, and for sequences. */
+function greetingOf(scene: Scene, first: Ready | undefined, stop: AbortSignal): Greeting | undefined {
+  if (!first || scene.sequence || scene.happenings?.some(({ at }) => at < 0)) return undefined;
+  return {
+    model: scene.model,
+    inputs: new Map(Object.entries(first.inputs)),
+    call: housekeepingCall("greeting", stop),
+  };
+}
+
 /** Equal for scenes in which the device alone does the same. */
 function deviceKey({ model, files, slowness, device, sequence }: Scene): string {
   return JSON.stringify([model, files, slowness ?? 1, device ?? {}, sequence ?? false]);
@@ -71,7 +83,7 @@ function deviceKey({ model, files, slowness, device, sequence }: Scene): string 
 async function playCrowd(scene: Scene, store: OpenedStore, options: RunOptions): Promise<readonly Row[]> {
   const { crowd: _crowd, ...quiet } = scene;
   const inputs = await store.inputsOf(scene);
-  await using world = await openWorld(quiet, "any", store);
+  await using world = await openWorld(quiet, "any", store, greetingOf(quiet, inputs[0], options.stop));
   const one = (): Promise<readonly Row[]> =>
     play({
       scene: quiet,

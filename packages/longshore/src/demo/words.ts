@@ -40,6 +40,8 @@ export function figureWords(scene: Scene, rows: readonly Row[]): string {
   const figure = figureOf(scene, rows);
   if (!Number.isFinite(figure)) {
     const row = rows.find(({ failed }) => failed !== undefined);
+    // A scene without that place is no failure of it.
+    if (row?.failed === "no-place" && row.input === "") return "-";
     return row ? `failed (${row.failed})` : "failed";
   }
   if (scene.compares === "energy") return joules(figure);
@@ -57,6 +59,13 @@ export function places(rows: readonly Row[]): string {
     .sort((a, b) => b[1] - a[1])
     .map(([where, count]) => (counts.size === 1 ? where : `${where} x${count}`))
     .join("; ");
+}
+
+/** The same without what else was tried and how crossings travelled, for narrow tables. */
+export function placesInShort(rows: readonly Row[]): string {
+  return places(
+    rows.map((row) => ({ ...row, where: row.where.replace(/;.*$/, "").replaceAll(/ \([^)]*\)/g, "") })),
+  );
 }
 
 /** Why the place that answered most often was chosen, in the planner's words. */
@@ -103,7 +112,7 @@ export function comparisonTable(outcomes: readonly SceneOutcome[]): string {
     outcomes.map(({ scene, rows, fixed }) => [
       scene.name,
       figureWords(scene, rows),
-      places(rows),
+      placesInShort(rows),
       ...fixed.map((run) => figureWords(scene, run.rows)),
       `${(100 * mean(rows.map((row) => row.rightRatio))).toFixed(1)} %`,
     ]),

@@ -1,16 +1,11 @@
 import {
-  type Call,
   createOffloader,
-  endCut,
   linkBelief,
   type LinkLearner,
   linkModel,
-  LongshoreError,
   type Offloader,
   silentObserver,
   standardPolicy,
-  startCut,
-  type Tensors,
   type Endpoint,
 } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
@@ -25,6 +20,7 @@ import {
 } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, serverInfo, type ServerOptions } from "../compose/dial.ts";
+import { greet, type Greeting } from "./greet.ts";
 import type { Place } from "./place.ts";
 import type { Happening, LinkSetting, Scene } from "./scenes.ts";
 import { slowDevice } from "./slow-device.ts";
@@ -50,11 +46,6 @@ export interface World extends AsyncDisposable {
   /** Places that the offloader knows. */
   readonly places: readonly string[];
   apply(what: Happening["what"]): Promise<void>;
-  /**
-   * Sends one request straight to every other place, so that a scene begins with links that have been used. Places that
-   * cannot be reached are left out.
-   */
-  greet(model: string, inputs: Tensors, call: Call): Promise<void>;
 }
 
 /** Names of the links of a scene, for labels. */
@@ -85,8 +76,16 @@ function downlinkOf(up: Trace): Trace {
 
 const addresses = (port: number): string => `http://127.0.0.1:${port}`;
 
-/** Builds the links of a scene and an offloader that may use the chosen places. Dispose of it. */
-export async function openWorld(scene: Scene, choice: Choice, store: Store): Promise<World> {
+/**
+ * Builds the links of a scene, sends the greeting (if any) over each, and makes an offloader that may use the chosen
+ * places. Dispose of it.
+ */
+export async function openWorld(
+  scene: Scene,
+  choice: Choice,
+  store: Store,
+  greeting: Greeting | undefined,
+): Promise<World> {
   const clock = systemClock();
   const random = systemRandom();
   const proxies = new Map<"edge" | "cloud", LinkProxy>();
@@ -97,35 +96,45 @@ export async function openWorld(scene: Scene, choice: Choice, store: Store): Pro
   const targets = { edge: spare ?? store.edge, cloud: store.cloud };
   const model = linkModel();
 
-  for (const to of ["edge", "cloud"] as const) {
-    const setting = scene[to];
-    if (!setting || (choice !== "any" && choice !== to)) continue;
-    const place = targets[to];
-    const up = uplinkOf(setting, store);
-    const proxy = await linkProxy({
-      target: { port: place.port },
-      up,
-      down: downlinkOf(up),
-      delayMs: setting.delayMs,
-      jitterMs: setting.jitterMs,
-      seed: store.seed,
-    });
-    proxies.set(to, proxy);
-    const server: ServerOptions = {
-      address: addresses(proxy.port),
-      id: to,
-      tier: to,
-      zone: place.settings.zone,
-      trust: to === "edge" ? "operated" : "listed",
-      microsPerSecond: place.settings.microsPerSecond,
-      activeWatts: 6,
-    };
-    const link = linkBelief({ model });
-    links.set(to, link);
-    endpoints.push(dial(serverInfo(server), { clock, random, observer: silentObserver, link }));
+  const closeLinks = async (): Promise<void> => {
+    await Promise.all([...proxies.values()].map((proxy) => proxy.close()));
+  };
+  try {
+    for (const to of ["edge", "cloud"] as const) {
+      const setting = scene[to];
+      if (!setting || (choice !== "any" && choice !== to)) continue;
+      const place = targets[to];
+      const up = uplinkOf(setting, store);
+      const proxy = await linkProxy({
+        target: { port: place.port },
+        up,
+        down: downlinkOf(up),
+        delayMs: setting.delayMs,
+        jitterMs: setting.jitterMs,
+        seed: store.seed,
+      });
+      proxies.set(to, proxy);
+      const server: ServerOptions = {
+        address: addresses(proxy.port),
+        id: to,
+        tier: to,
+        zone: place.settings.zone,
+        trust: to === "edge" ? "operated" : "listed",
+        microsPerSecond: place.settings.microsPerSecond,
+        activeWatts: 6,
+      };
+      const link = linkBelief({ model });
+      links.set(to, link);
+      endpoints.push(dial(serverInfo(server), { clock, random, observer: silentObserver, link }));
+    }
+    if (greeting) await greet(endpoints, greeting);
+    if (scene.crowd && targets.edge === store.edge)
+      await store.edge.crowd({ ...scene.crowd, seed: store.seed });
+  } catch (error) {
+    await closeLinks();
+    await Promise.all(endpoints.map((endpoint) => endpoint.close()));
+    throw error;
   }
-  if (scene.crowd && targets.edge === store.edge)
-    await store.edge.crowd({ ...scene.crowd, seed: store.seed });
   const hasDevice = choice === "any" || choice === "device";
   const offloader = createOffloader({
     ...(hasDevice ? { local: slowDevice(store.engine, scene.slowness ?? 1, clock) } : { id: "app" }),
@@ -144,38 +153,13 @@ export async function openWorld(scene: Scene, choice: Choice, store: Store): Pro
     else if (what === "cut cloud") proxies.get("cloud")?.cut({ reset: true });
     else proxies.get("cloud")?.cut();
   };
-  const greet = async (model: string, inputs: Tensors, call: Call): Promise<void> => {
-    for (const endpoint of endpoints) {
-      try {
-        const description = (await endpoint.describe(model, undefined, call))?.description;
-        if (!description) continue;
-        const { version, digest, variants } = description;
-        const segment = {
-          model,
-          version,
-          digest,
-          variant: variants[0]?.name ?? "",
-          from: startCut,
-          to: endCut,
-        };
-        const frames = [...inputs].filter(
-          ([, { spec }]) => spec.datatype === "UINT8" && spec.shape.length === 3,
-        );
-        const codecs = Object.fromEntries(frames.map(([name]) => [name, "jpeg-85"]));
-        await endpoint.infer({ segment, inputs, codecs }, call);
-      } catch (error) {
-        if (call.abort.aborted || !LongshoreError.is(error)) throw error;
-      }
-    }
-  };
   return {
-    greet,
     offloader,
     places: [...(hasDevice ? ["device"] : []), ...proxies.keys()],
     apply,
     async [Symbol.asyncDispose]() {
       // Links first: what still travels over a silent one would never end.
-      await Promise.all([...proxies.values()].map((proxy) => proxy.close()));
+      await closeLinks();
       await offloader.close();
       await spare?.close();
       if (scene.crowd) await store.edge.crowd(undefined).catch(() => undefined);

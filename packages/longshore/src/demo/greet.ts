@@ -1,0 +1,31 @@
+import { type Call, type Endpoint, endCut, LongshoreError, startCut, type Tensors } from "@longshore/core";
+
+/** A request with which a link is used for the first time. */
+export interface Greeting {
+  readonly model: string;
+  readonly inputs: Tensors;
+  readonly call: Call;
+}
+
+/**
+ * Sends a request straight to every place, so that a scene begins with links that have been used before: nothing is known
+ * of a new link, and a day in a store seldom begins there. Places that cannot be reached are left out.
+ */
+export async function greet(places: readonly Endpoint[], { model, inputs, call }: Greeting): Promise<void> {
+  for (const place of places) {
+    try {
+      const description = (await place.describe(model, undefined, call))?.description;
+      if (!description) continue;
+      const { version, digest, variants } = description;
+      const variant = variants[0]?.name ?? "";
+      const segment = { model, version, digest, variant, from: startCut, to: endCut };
+      const frames = [...inputs].filter(
+        ([, { spec }]) => spec.datatype === "UINT8" && spec.shape.length === 3,
+      );
+      const codecs = Object.fromEntries(frames.map(([name]) => [name, "jpeg-85"]));
+      await place.infer({ segment, inputs, codecs }, call);
+    } catch (error) {
+      if (call.abort.aborted || !LongshoreError.is(error)) throw error;
+    }
+  }
+}
