@@ -1,16 +1,10 @@
-import {
-  endCut,
-  housekeepingCall,
-  type Profile,
-  type Segment,
-  textElements,
-  type Tensors,
-} from "@longshore/core";
+import { endCut, type Profile, textElements } from "@longshore/core";
 import { type FixedPlan, planName, wholeSegment } from "@longshore/lab";
 import { ocrAccuracy } from "@longshore/samples";
 import { answerAgreement, platformCodecs } from "longshore/measure";
 import type { Row } from "./harness.ts";
 import type { SceneModels } from "./scene-models.ts";
+import { runPlan, runWhole } from "./scene-runs.ts";
 
 /** Lossy plans must agree with the run in one piece by this much. */
 const leastAgreement = 0.995;
@@ -48,13 +42,7 @@ export async function checkAnswers(
   { engine, models }: SceneModels,
   plans: ReturnType<typeof plansToCheck>,
 ): Promise<{ readonly rows: readonly Row[]; readonly wrong: number }> {
-  const call = housekeepingCall("answers");
-  const codecs = platformCodecs();
   const rows: Row[] = [];
-  const run = async (segment: Segment, inputs: Tensors): Promise<Tensors> =>
-    segment.from === segment.to
-      ? inputs
-      : (await engine.infer({ segment, inputs, codecs: {} }, call)).outputs;
   let wrong = 0;
   for (const { model, plan, chosen } of plans) {
     const measured = models.get(model);
@@ -63,17 +51,9 @@ export async function checkAnswers(
     let lossless = true;
     const agreements: number[] = [];
     for (const [index, inputs] of measured.checks.entries()) {
-      const alone = await run(whole, inputs);
-      const crossing = new Map(await run({ ...whole, to: plan.cut }, inputs));
-      for (const [name, id] of Object.entries(plan.codecs)) {
-        const codec = codecs.get(id);
-        const tensor = crossing.get(name);
-        if (!codec || !tensor) continue;
-        lossless &&= codec.lossless;
-        crossing.set(name, await codec.decode(await codec.encode(tensor, call), call));
-      }
-      const there = await run({ ...whole, from: plan.cut, to: plan.back ?? endCut }, crossing);
-      const outputs = await run({ ...whole, from: plan.back ?? endCut }, there);
+      const alone = await runWhole(engine, whole, inputs);
+      const { outputs, lossy } = await runPlan(engine, whole, plan, inputs);
+      lossless &&= !lossy;
       const agreement = answerAgreement(outputs, alone);
       agreements.push(agreement);
       const file = measured.files[index];

@@ -34,6 +34,8 @@ export interface Scene {
   readonly objective: SceneObjective;
   /** Mean time between requests, unless the device needs more. */
   readonly everyMs: number;
+  /** Time of the whole on the device, which sets its speed; default: the speed that the world says. */
+  readonly hereMs?: number;
   readonly limits: Limits & { readonly deadlineMs: number };
   readonly world: Omit<OffloadWorldParts, "models" | "seed">;
   /** Places that a fixed plan may use. */
@@ -55,13 +57,15 @@ const info = (id: string, tier: Tier, zone: string, watts: number): EndpointInfo
   rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: watts },
 });
 
+/** Relative to this machine. */
 const deviceSpeed = 0.2;
+const edgeSpeed = 2;
 const device = { speed: deviceSpeed, info: info("camera", "device", "device", 2) };
 
 function edge(up: Trace, more: Partial<WorldPlace> = {}): WorldPlace {
   return {
     info: info("edge", "edge", "eu/de/store-7", 15),
-    speed: 1,
+    speed: edgeSpeed,
     up,
     down: up,
     delayMs: 2,
@@ -186,8 +190,9 @@ export function sceneList(
       name: "sensor, inner cut",
       model: "anomaly",
       everyMs: 1000,
+      hereMs: 500,
       world: {
-        device: { ...device, speed: 0.05 },
+        device,
         places: [edge(constantTrace(1e6), { delayMs: 10, speed: 2 })],
       },
       allowed: ["edge"],
@@ -228,12 +233,12 @@ function fortyCameras(world: OffloadWorld, model: SimulatedModel, seed: number, 
     clock,
     random,
     slots: place.slots,
-    speed: 1,
+    speed: edgeSpeed,
   });
   const segment = wholeSegment(model.description);
   const times = model.profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? [];
   const serviceMs = times.reduce((sum, ms) => sum + ms, 0) / Math.max(1, times.length);
-  const gapMs = serviceMs / 4 / 0.95;
+  const gapMs = serviceMs / edgeSpeed / 4 / 0.95;
   const next = (): void => {
     if (clock.nowMs() > spanMs) return;
     theirs

@@ -118,10 +118,18 @@ function rivals(scene: Scene, model: SimulatedModel): readonly PlanCandidate[] {
 /** The scene with a pace and a deadline that the device alone can keep on this machine, whatever else it is doing. */
 function paced(scene: Scene, model: SimulatedModel): Scene {
   const { cuts } = bucketOf(model.profile, model.description.variants[0]?.name ?? "", { bytes: 0 });
-  const slowestMs = Math.max(...(cuts[0]?.tailMs ?? [0])) / scene.world.device.speed;
-  const meanMs = mean(cuts[0]?.tailMs ?? [0]) / scene.world.device.speed;
-  const deadlineMs = Math.max(scene.limits.deadlineMs, 6 * slowestMs);
-  return { ...scene, everyMs: Math.max(scene.everyMs, 2 * meanMs), limits: { ...scene.limits, deadlineMs } };
+  const wholeMs = cuts[0]?.tailMs ?? [0];
+  const { device } = scene.world;
+  const speed = scene.hereMs === undefined ? device.speed : mean(wholeMs) / scene.hereMs;
+  return {
+    ...scene,
+    world: { ...scene.world, device: { ...device, speed } },
+    everyMs: Math.max(scene.everyMs, (2 * mean(wholeMs)) / speed),
+    limits: {
+      ...scene.limits,
+      deadlineMs: Math.max(scene.limits.deadlineMs, (6 * Math.max(...wholeMs)) / speed),
+    },
+  };
 }
 
 interface Judged {

@@ -141,8 +141,11 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
       return;
     }
     try {
-      entry.heard.set(id, await askPlace(place.endpoint, entry, entry.heard.get(id), path));
+      const heard = await askPlace(place.endpoint, entry, entry.heard.get(id), path);
+      entry.heard.set(id, heard);
       place.health.reached();
+      const [offer] = heard.offers;
+      if (offer?.path.length === 1) place.offered(offer.queueMs, clock.nowMs());
     } catch (thrown) {
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);

@@ -12,8 +12,12 @@ const noLink: LinkTable = linkTableOf(() => 0);
 const linkAgeMs = 1000;
 /** Asking a link costs milliseconds of thought: not more often than this, whatever happens on it. */
 const linkRestMs = 100;
-/** What a place said of its queue counts half after this time. */
+/** What a place said of its queue counts half after this time; then it is taken to be as busy as usual. */
 const loadHalfLifeMs = 1000;
+/** What is usual for a place counts half after this time without news: it may have become idle. */
+const usualHalfLifeMs = 30_000;
+/** Weight of one report in what is usual. */
+const usualWeight = 0.2;
 
 /** One other place, as this one experiences it: the mutable record behind an `EndpointView`. */
 export interface Place {
@@ -28,6 +32,8 @@ export interface Place {
   legBegan(expectedMs: number, nowMs: number): void;
   legEnded(expectedMs: number): void;
   reported(load: LoadReport, nowMs: number): void;
+  /** It said how long its queue is with an offer. */
+  offered(queueMs: number, nowMs: number): void;
   failed(error: LongshoreError, nowMs: number): void;
   queueMs(nowMs: number): number;
   /** Something happened on the link, or time passed: the belief is to be written down anew. */
@@ -53,10 +59,21 @@ export function followPlace(
   let touched = false;
   let load: LoadReport | undefined;
   let loadAtMs = -Infinity;
+  let usualMs = 0;
+  let usualAtMs = -Infinity;
   /** Runs sent since the last report, in expected milliseconds. */
   let sentMs = 0;
+  const usual = (nowMs: number): number =>
+    usualAtMs === -Infinity ? 0 : usualMs * 0.5 ** (Math.max(0, nowMs - usualAtMs) / usualHalfLifeMs);
+  const learnUsual = (saidMs: number, nowMs: number): void => {
+    const before = usual(nowMs);
+    usualMs = before + usualWeight * (saidMs - before);
+    usualAtMs = nowMs;
+  };
   const queueMs = (nowMs: number): number => {
-    const told = load ? load.queueMs * 0.5 ** ((nowMs - loadAtMs) / loadHalfLifeMs) : 0;
+    const fallback = usual(nowMs);
+    const fresh = load ? 0.5 ** ((nowMs - loadAtMs) / loadHalfLifeMs) : 0;
+    const told = fallback + fresh * ((load?.queueMs ?? 0) - fallback);
     // A place that works on something without a queue has free instances: what we sent may not wait at all.
     const weight = load && load.inFlight > 0 && load.queueMs < 1 ? 0.5 : 1;
     return told + weight * sentMs;
@@ -81,6 +98,10 @@ export function followPlace(
     reported(report, nowMs) {
       load = report;
       loadAtMs = nowMs;
+      learnUsual(report.queueMs, nowMs);
+    },
+    offered(queueMs, nowMs) {
+      learnUsual(queueMs, nowMs);
     },
     failed(error, nowMs) {
       health.failed(error, nowMs);

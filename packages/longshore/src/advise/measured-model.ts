@@ -58,6 +58,8 @@ export async function measuredModel(
     readonly io: Pick<CommandIo, "note" | "progress">;
     /** Default: what one run's time allows. */
     readonly effort?: Effort;
+    /** Measure here even where the repository holds a profile; default false. */
+    readonly fresh?: boolean;
     /** Default: the first one. */
     readonly variants?: readonly string[];
   },
@@ -71,7 +73,10 @@ export async function measuredModel(
   const wholeMs = await timeOfWhole(engine, clock, description, samples[0] ?? new Map(), call);
   const effort = parts.effort ?? effortFor(wholeMs);
   const inputs = samples.slice(0, effort.samples);
-  const known = knowledge.profile !== undefined && knowledge.profile.digest === description.digest;
+  const known =
+    parts.fresh !== true &&
+    knowledge.profile !== undefined &&
+    knowledge.profile.digest === description.digest;
   io.note(
     known
       ? `using the profile in the repository, measured on ${knowledge.profile?.measuredOn.description ?? "another machine"}`

@@ -1,0 +1,43 @@
+import { expect, it } from "vitest";
+import { type Clock, LongshoreError, seededRandom } from "../base/index.ts";
+import type { Endpoint, LoadReport } from "../endpoint/index.ts";
+import { followPlace } from "./place.ts";
+
+const clock: Clock = { nowMs: () => 0, wallMs: () => 0, timer: () => ({ [Symbol.dispose]() {} }) };
+const refuse = (): Promise<never> =>
+  Promise.reject(new LongshoreError("unreachable", "transport", "not here"));
+const endpoint: Endpoint = {
+  info: {
+    id: "edge",
+    tier: "edge",
+    zone: "eu",
+    trust: "operated",
+    codecs: [],
+    state: "none",
+    offers: true,
+    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+  },
+  describe: refuse,
+  offers: refuse,
+  infer: refuse,
+  close: () => Promise.resolve(),
+};
+const report = (queueMs: number): LoadReport => ({ atMs: 0, cpuRatio: 1, inFlight: 4, queueMs });
+
+it("believes a fresh report of the queue, then what is usual for the place, then that it has become idle", () => {
+  const place = followPlace(endpoint, undefined, clock, seededRandom(1), undefined);
+  expect(place.queueMs(0)).toBe(0);
+  for (let at = 0; at <= 60_000; at += 2000) place.reported(report(at % 4000 === 0 ? 900 : 300), at);
+  expect(place.queueMs(60_000)).toBeCloseTo(900, -1);
+  // Ten half-lives of the report later only what is usual is left, a little aged.
+  expect(place.queueMs(70_000)).toBeGreaterThan(350);
+  expect(place.queueMs(70_000)).toBeLessThan(700);
+  expect(place.queueMs(600_000)).toBeLessThan(1);
+});
+
+it("takes the queue that an offer states into what is usual", () => {
+  const place = followPlace(endpoint, undefined, clock, seededRandom(1), undefined);
+  for (let at = 0; at <= 100_000; at += 5000) place.offered(500, at);
+  expect(place.queueMs(100_000)).toBeGreaterThan(300);
+  expect(place.queueMs(100_000)).toBeLessThanOrEqual(500);
+});
