@@ -38,15 +38,7 @@ function bars(
 function comparison(outcomes: readonly SceneOutcome[]): ReportTable {
   return {
     kind: "table",
-    columns: [
-      "scene",
-      "ours",
-      "where it ran",
-      "always device",
-      "always edge",
-      "always cloud",
-      "answers right",
-    ],
+    columns: ["scene", "ours", "where", "always device", "always edge", "always cloud", "right"],
     rows: outcomes.map(({ scene, rows, fixed }) => [
       scene.title,
       figureWords(scene, rows),

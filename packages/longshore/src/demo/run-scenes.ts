@@ -84,7 +84,7 @@ async function playCrowd(scene: Scene, store: OpenedStore, options: RunOptions):
   const { crowd: _crowd, ...quiet } = scene;
   const inputs = await store.inputsOf(scene);
   await using world = await openWorld(quiet, "any", store, greetingOf(quiet, inputs[0], options.stop));
-  const one = (): Promise<readonly Row[]> =>
+  const run = (acquainted: boolean): Promise<readonly Row[]> =>
     play({
       scene: quiet,
       choice: "any",
@@ -92,9 +92,11 @@ async function playCrowd(scene: Scene, store: OpenedStore, options: RunOptions):
       inputs,
       samples: store.samples,
       requests: 1,
+      acquainted,
       ...pick(options),
     });
-  return (await Promise.all(Array.from({ length: realCrowdSize }, one))).flat();
+  await run(false);
+  return (await Promise.all(Array.from({ length: realCrowdSize }, () => run(true)))).flat();
 }
 
 function pick({ stop, progress }: RunOptions): Pick<RunOptions, "stop" | "progress"> {
