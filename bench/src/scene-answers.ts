@@ -3,7 +3,7 @@ import { type FixedPlan, planName, wholeSegment } from "@longshore/lab";
 import { ocrAccuracy } from "@longshore/samples";
 import { answerAgreement, platformCodecs } from "longshore/measure";
 import type { Row } from "./harness.ts";
-import type { SceneModels } from "./scene-models.ts";
+import { type SceneModels, worthBytesRatio } from "./scene-models.ts";
 import { runPlan, runWhole } from "./scene-runs.ts";
 
 /** Lossy plans must agree with the run in one piece by this much. */
@@ -24,6 +24,8 @@ export function plansToCheck(
         (buckets[0]?.cuts ?? []).flatMap(({ cut, codings }) =>
           codings
             .filter((one) => Object.values(one.codecs).includes(codec) && cut.id !== endCut)
+            // The others were not compared on all inputs: nobody would use them.
+            .filter((one) => one.bytes <= worthBytesRatio * (codings[0]?.bytes ?? 0))
             .map(({ codecs, agreementRatio }) => ({
               agreementRatio,
               candidate: { model, plan: { variant, cut: cut.id, place: "any", codecs }, chosen: false },

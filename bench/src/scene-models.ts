@@ -129,7 +129,7 @@ async function withOtherVariants(
 }
 
 /** A coding that leaves more of the raw bytes than this is not worth its time on any link. */
-const worthBytesRatio = 0.8;
+export const worthBytesRatio = 0.8;
 
 /**
  * The agreement of codings on more inputs than times need: on one or two images a codec that harms one line in ten looks

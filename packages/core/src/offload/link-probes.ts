@@ -22,6 +22,10 @@ export interface LinkProbes extends Disposable {
 const worthRatio = 0.95;
 /** A link that cannot pass a train in this time is slow enough to know. */
 const probeDeadlineMs = 2000;
+/** What took longer than this was too long a train for the link as it is now. */
+const longProbeMs = 200;
+const mostBytes = 65_536;
+const leastBytes = 1460;
 /** Links are not considered more often than this, in milliseconds. */
 const restMs = 200;
 
@@ -30,11 +34,16 @@ export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places:
   const { clock } = parts;
   const underWay = new Map<string, AbortController>();
   const consideredMs = new Map<string, number>();
+  /** The longest train for each place: cut down when one was slow or lost, so that probes never clog a link that collapsed. */
+  const limits = new Map<string, number>();
+
+  const limitOf = (id: string): number => limits.get(id) ?? mostBytes;
 
   async function send(place: Place, bytes: number): Promise<void> {
     const { endpoint } = place;
     const { id } = endpoint.info;
     const control = new AbortController();
+    const startedMs = clock.nowMs();
     underWay.set(id, control);
     const timer = clock.timer(probeDeadlineMs, () =>
       control.abort(new LongshoreError("no-answer", "transport", `${id} did not take a probe in time`)),
@@ -45,7 +54,13 @@ export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places:
         deadlineMs: clock.nowMs() + probeDeadlineMs,
       };
       await endpoint.probe?.(bytes, call);
+      const slow = clock.nowMs() - startedMs > longProbeMs;
+      limits.set(
+        id,
+        slow ? Math.max(leastBytes, bytes / 4) : Math.min(mostBytes, 2 * Math.max(bytes, limitOf(id))),
+      );
     } catch {
+      limits.set(id, Math.max(leastBytes, bytes / 8));
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
     } finally {
       timer[Symbol.dispose]();
@@ -64,7 +79,7 @@ export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places:
         consideredMs.set(id, nowMs);
         if (place.health.unavailable(nowMs) !== undefined) continue;
         if (!couldPay(known, id, features, meanOf(link.roundTripMs(nowMs)))) continue;
-        const bytes = link.probeBytes("up", nowMs);
+        const bytes = Math.min(link.probeBytes("up", nowMs), Math.round(limitOf(id)));
         if (bytes > 0) void send(place, bytes);
       }
     },

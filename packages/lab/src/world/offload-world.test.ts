@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { endCut, seededRandom, tensorOf } from "@longshore/core";
+import { endCut, tensorOf } from "@longshore/core";
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
-import { constantTrace } from "../trace/index.ts";
+import { constantTrace, rateTrace } from "../trace/index.ts";
 import {
   breakEvenBitsPerSecond,
   bucketOf,
@@ -27,21 +27,34 @@ function parts(deviceSpeed: number, bitsPerSecond: number): OffloadWorldParts {
   };
 }
 
-async function places(world: OffloadWorldParts, count: number): Promise<readonly string[]> {
-  const { clock, offloader } = offloadWorld(world);
-  const where: string[] = [];
-  for (let index = 0; index < count; index++) {
-    where.push((await clock.runUntil(offloader.infer("toy", { x }))).where);
-    await clock.advance(200 + 100 * seededRandom(index).next());
-  }
-  return where;
-}
-
 describe("offloadWorld", () => {
-  it("finds out that a link is fast although its first belief keeps every request here", async () => {
-    // 40 ms here; 25 ms there on 100 Mbit/s, but hundreds on the link that is believed in at first.
-    const where = await places(parts(2.5, 100e6), 30);
-    expect(where.slice(-10)).toEqual(Array.from({ length: 10 }, () => "edge"));
+  it("comes back to a link that was too slow for a while, although no request tries it", async () => {
+    const trace = rateTrace(
+      "slow for a while",
+      [
+        { fromMs: 0, bitsPerSecond: 100e6 },
+        { fromMs: 20_000, bitsPerSecond: 500e3 },
+        { fromMs: 60_000, bitsPerSecond: 100e6 },
+      ],
+      300_000,
+    );
+    // 100 ms here; 25 ms there while the link is fast.
+    const about = parts(1, 100e6);
+    const { clock, offloader } = offloadWorld({
+      ...about,
+      places: about.places.map((place) => ({ ...place, up: trace, down: trace })),
+    });
+    const where: { readonly atMs: number; readonly id: string }[] = [];
+    while (clock.nowMs() < 90_000) {
+      const atMs = clock.nowMs();
+      where.push({ atMs, id: (await clock.runUntil(offloader.infer("toy", { x }))).where });
+      await clock.advance(400);
+    }
+    const between = (fromMs: number, toMs: number): Set<string> =>
+      new Set(where.filter(({ atMs }) => atMs >= fromMs && atMs < toMs).map(({ id }) => id));
+    expect(between(5000, 19_000)).toEqual(new Set(["edge"]));
+    expect(between(30_000, 59_000)).toEqual(new Set(["device"]));
+    expect(between(70_000, 90_000)).toEqual(new Set(["edge"]));
   });
 
   it("stays here where no rate could pay, without trying the link", async () => {

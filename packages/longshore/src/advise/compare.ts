@@ -72,6 +72,8 @@ export function worldOf(model: SimulatedModel, { up, down, ...about }: Circumsta
   return {
     models: [model],
     seed: about.seed,
+    // The question is what is quickest, not what is allowed: a model that states no class may go anywhere here.
+    defaults: { dataClass: "public" },
     device: {
       speed: about.deviceSpeed,
       info: place("device", "device", "device", deviceWatts),

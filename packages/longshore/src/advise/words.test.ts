@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest";
+import { constantTrace } from "@longshore/lab";
+import type { ModelDescription, Profile } from "@longshore/core";
+import { tensorOf } from "@longshore/core";
+import { type Circumstances, compare, type Comparison } from "./compare.ts";
+import { adviceOf, adviceText, rateText } from "./words.ts";
+
+const digest = `sha256:${"3".repeat(64)}`;
+const description: ModelDescription = {
+  name: "toy",
+  version: "1",
+  digest,
+  inputs: [{ name: "x", datatype: "UINT8", shape: [1, 50_000] }],
+  outputs: [{ name: "y", datatype: "UINT8", shape: [1, 10] }],
+  variants: [{ name: "default", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+  batching: { maxBatchSize: 0 },
+  instances: [],
+  labels: {},
+  trusted: true,
+};
+
+/** 100 ms on this machine, 50 kB in, 10 bytes out. */
+const profile: Profile = {
+  schemaVersion: 1,
+  model: "toy",
+  version: "1",
+  digest,
+  measuredOn: { runtime: "none", threads: 1, description: "made up" },
+  variants: [
+    {
+      variant: "default",
+      agreementRatio: 1,
+      buckets: [
+        {
+          upTo: { bytes: 1e9 },
+          typical: { bytes: 50_000 },
+          runs: 1,
+          legalCuts: 2,
+          cuts: (["start", "end"] as const).map((id) => ({
+            cut: {
+              id,
+              crossing: id === "start" ? description.inputs : description.outputs,
+              reveals: id === "start" ? "input" : "answer",
+            },
+            headMs: [id === "start" ? 0 : 100],
+            tailMs: [id === "start" ? 100 : 0],
+            headMemoryBytes: 0,
+            codings: [
+              {
+                codecs: {},
+                bytes: id === "start" ? 50_000 : 10,
+                encodeMs: 0,
+                decodeMs: 0,
+                agreementRatio: 1,
+                lossless: true,
+              },
+            ],
+          })),
+        },
+      ],
+    },
+  ],
+};
+
+function advise(about: Partial<Circumstances>): Promise<Comparison> {
+  const inputs = [new Map([["x", tensorOf("x", "UINT8", [1, 50_000], new Uint8Array(50_000))]])];
+  return compare(
+    { description, profile },
+    {
+      deviceSpeed: 0.2,
+      serverSpeed: 1,
+      up: constantTrace(10e6),
+      down: constantTrace(40e6),
+      roundTripMs: 20,
+      seed: 1,
+      ...about,
+    },
+    { model: "toy", inputs, requests: 60, everyMs: undefined, deadlineMs: undefined },
+    () => undefined,
+  );
+}
+
+describe("advice", () => {
+  it("says yes with the gain, and from which rate on", async () => {
+    const comparison = await advise({});
+    const advice = adviceOf(comparison);
+    // 500 ms here; 20 + 40 + 100 ms there.
+    expect(advice.offload).toBe("yes");
+    expect(advice.savedRatio).toBeGreaterThan(0.6);
+    expect(advice.sentence).toMatch(/^yes: offloading saves \d+ % of the time/);
+    // 380 ms are left for 50 kB up and next to nothing down.
+    expect(comparison.breakEven.whole).toBeCloseTo((50_000 * 8000) / 380, -4);
+    expect(comparison.rates.map(({ awayRatio }) => awayRatio > 0.5)).toEqual(
+      comparison.rates.map(({ bitsPerSecond }) => bitsPerSecond > comparison.breakEven.any),
+    );
+    const text = adviceText(comparison, advice);
+    for (const word of ["longshore", "device", "server", "break-even uplink"]) expect(text).toContain(word);
+  });
+
+  it("says no where the device is quicker than any link, without making anything slower", async () => {
+    const comparison = await advise({ deviceSpeed: 2, serverSpeed: 1 });
+    const advice = adviceOf(comparison);
+    expect(advice.offload).toBe("no");
+    expect(advice.sentence).toContain("No uplink is fast enough");
+    expect(Math.abs(advice.savedRatio)).toBeLessThan(0.05);
+  });
+
+  it("writes rates as people say them", () => {
+    expect([rateText(310_000), rateText(2.44e6), rateText(Infinity)]).toEqual([
+      "310 kbit/s",
+      "2.4 Mbit/s",
+      "no rate",
+    ]);
+  });
+});
