@@ -64,7 +64,7 @@ export async function sceneModels(say: (line: string) => void): Promise<SceneMod
       const samples = mkdtempSync(join(folder, `${model}-`));
       for (const { path } of files) copyFileSync(path, join(samples, basename(path)));
       const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
-      const effort = { samples: model === "anomaly" ? 2 : 1, rounds: 2, maxCuts: 14 };
+      const effort = { samples: model === "anomaly" ? 2 : 1, rounds: 2, maxCuts: 14, everyCodec: true };
       const found = await measuredModel({ engine, clock, model, samples, io, effort, fresh: true }, call);
       const others = await withOtherVariants(engine, found, call);
       // Inputs are read in the order of the file names.

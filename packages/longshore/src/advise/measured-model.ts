@@ -10,6 +10,7 @@ import {
   type Profile,
   startCut,
   type Tensors,
+  totalBytes,
   uint8Codec,
 } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
@@ -31,6 +32,8 @@ export interface Effort {
   readonly samples: number;
   readonly rounds: number;
   readonly maxCuts: number;
+  /** Every codec, or only the smallest of each kind: each costs a run of the tail at every cut. */
+  readonly everyCodec: boolean;
 }
 
 const budgetMs = 25_000;
@@ -42,7 +45,7 @@ function effortFor(wholeMs: number): Effort {
   const [samples, rounds] = wholeMs < 20 ? [3, 3] : wholeMs < 100 ? [2, 2] : [1, 1];
   const runs = samples * (rounds + 6);
   const maxCuts = Math.floor(budgetMs / (runs * wholeMs + loadingMs));
-  return { samples, rounds, maxCuts: Math.min(16, Math.max(4, maxCuts)) };
+  return { samples, rounds, maxCuts: Math.min(16, Math.max(4, maxCuts)), everyCodec: wholeMs < 100 };
 }
 
 /**
@@ -69,7 +72,7 @@ export async function measuredModel(
   const knowledge = await engine.describe(model, undefined, call);
   if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
   const { description } = knowledge;
-  const samples = await sampleTensors(engine, description, parts.samples, call);
+  const samples = middleFirst(await sampleTensors(engine, description, parts.samples, call));
   const wholeMs = await timeOfWhole(engine, clock, description, samples[0] ?? new Map(), call);
   const effort = parts.effort ?? effortFor(wholeMs);
   const inputs = samples.slice(0, effort.samples);
@@ -95,7 +98,9 @@ export async function measuredModel(
             rounds: effort.rounds,
             maxCuts: effort.maxCuts,
             variants: parts.variants ?? [defaultVariant(description)],
-            codecs: [uint8Codec, fp16Codec, int8Codec, jpegCodec(85), jpegCodec(95)],
+            codecs: effort.everyCodec
+              ? [uint8Codec, fp16Codec, int8Codec, jpegCodec(85), jpegCodec(95)]
+              : [int8Codec, jpegCodec(85)],
             progress: (note) => io.progress(`measured ${note.measured} of ${note.chosen} cuts`),
           },
           call,
@@ -104,6 +109,15 @@ export async function measuredModel(
   const [first] = inputs;
   const features = first ? featuresOf(description, first) : { bytes: 0 };
   return { simulated: { description, profile, compute, featuresOf: () => features }, inputs, known };
+}
+
+/** Of middling size first: when only one is measured, it should be a typical one. Equal sizes keep their order. */
+function middleFirst(samples: readonly Tensors[]): readonly Tensors[] {
+  const sorted = samples.toSorted((a, b) => totalBytes(a) - totalBytes(b));
+  const middle = sorted[Math.floor(sorted.length / 2)];
+  const sizes = new Set(sorted.map(totalBytes));
+  if (!middle || sizes.size === 1) return samples;
+  return [middle, ...sorted.filter((sample) => sample !== middle)];
 }
 
 /** Name of the variant that runs unless another is asked for. */
