@@ -10,6 +10,7 @@ export * from "./endpoint/index.ts";
 export * from "./estimate/index.ts";
 export * from "./model/index.ts";
 export * from "./offload/index.ts";
+export { type Battery, type DeviceParts, type RadioState, radioState } from "./places/index.ts";
 export * from "./plan/index.ts";
 export * from "./protocol/index.ts";
 export * from "./tensor/index.ts";

@@ -2,11 +2,11 @@ import { describe, expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "../base/index.ts";
 import { estimateSize, meanOf } from "../estimate/index.ts";
 import { radios } from "../plan/index.ts";
-import { radioState } from "./device.ts";
+import { radioState } from "../places/index.ts";
 import { left } from "./guard-watch.ts";
-import { localWork } from "./local-work.ts";
-import { placeHealth } from "./place-health.ts";
-import { serviceRatio } from "./service-ratio.ts";
+import { localWork } from "../places/index.ts";
+import { placeHealth } from "../places/index.ts";
+import { serviceRatio } from "../places/index.ts";
 
 const error = (reason: LongshoreError["reason"], retryAfterMs?: number): LongshoreError =>
   new LongshoreError(reason, "transport", "made up", retryAfterMs === undefined ? {} : { retryAfterMs });

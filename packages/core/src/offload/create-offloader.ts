@@ -6,7 +6,7 @@ import type { Tensors } from "../tensor/index.ts";
 import { callFor, planLimits } from "./call-for.ts";
 import { takeInputs } from "./inputs.ts";
 import type { Job, JobSequence } from "./job.ts";
-import type { KnownModel } from "./known-model.ts";
+import type { KnownModel } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { Availability, Inputs, Limits, Offloader, Result, Sequence } from "./offloader.ts";
 import type { OffloadParts } from "./parts.ts";

@@ -4,7 +4,7 @@ import type { Leg } from "../plan/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
 import { totalBytes } from "../tensor/index.ts";
 import type { Held } from "./job.ts";
-import type { KnownModel } from "./known-model.ts";
+import type { KnownModel } from "../places/index.ts";
 
 /** What crosses at a cut; undefined where no frontier that is known here has the cut. */
 export function crossingOf(

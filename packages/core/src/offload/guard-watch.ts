@@ -1,7 +1,7 @@
 import type { Call, Clock } from "../base/index.ts";
 import { type Estimate, estimateOf, estimateSize, guardMoment, meanOf, sum } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../places/index.ts";
 
 /** Watches one remote leg and says when its back-up must start. Dispose it when the leg is over. */
 export interface GuardWatch extends Disposable {

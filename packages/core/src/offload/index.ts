@@ -1,5 +1,4 @@
 export { createOffloader } from "./create-offloader.ts";
-export * from "./device.ts";
 export { offloadEndpoint } from "./offload-endpoint.ts";
 export * from "./offloader.ts";
 export * from "./parts.ts";

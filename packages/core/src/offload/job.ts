@@ -2,7 +2,7 @@ import type { Call } from "../base/index.ts";
 import type { CutId, Features } from "../model/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
-import type { KnownModel } from "./known-model.ts";
+import type { KnownModel } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 
 /** A crossing that is held here, ready to go on from. */

@@ -1,6 +1,6 @@
 import { abortError, type Call, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
-import { type Heard, type KnownModel, knowModel } from "./known-model.ts";
+import { type Heard, type KnownModel, knowModel } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Places } from "./places.ts";
 

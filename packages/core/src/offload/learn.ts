@@ -3,9 +3,9 @@ import type { Account, InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { endCut, type Features, startCut } from "../model/index.ts";
 import { bucketFor, type Leg, type Radio } from "../plan/index.ts";
-import type { KnownModel } from "./known-model.ts";
+import type { KnownModel } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../places/index.ts";
 import type { Tally } from "./tally.ts";
 
 /** Time of some stages of an account, in milliseconds. */

@@ -8,9 +8,9 @@ import { housekeepingCall, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { endCut, type Features, startCut } from "../model/index.ts";
 import { bucketFor } from "../plan/index.ts";
-import { type KnownModel, slownessHere } from "./known-model.ts";
+import { type KnownModel, slownessHere } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../places/index.ts";
 import type { Places } from "./places.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */

@@ -11,11 +11,11 @@ import {
   routeTable,
   type View,
 } from "../plan/index.ts";
-import { radioState, type RadioState } from "./device.ts";
+import { radioState, type RadioState } from "../places/index.ts";
 import type { Held, Job } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
-import { type KnownModel, slownessHere } from "./known-model.ts";
-import { type LocalWork, localWork } from "./local-work.ts";
+import { type KnownModel, slownessHere } from "../places/index.ts";
+import { type LocalWork, localWork } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import { linkProbes } from "./link-probes.ts";
 import { followPlaces, type Places } from "./places.ts";

@@ -15,7 +15,7 @@ import { isInfeasible } from "../plan/index.ts";
 import { type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
 import { forwardedOffers, undominated } from "./compose-offers.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
-import type { KnownModel } from "./known-model.ts";
+import type { KnownModel } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
 import { checkFresh, noPlace, type Outcome, runJob } from "./run-job.ts";

@@ -2,7 +2,7 @@ import type { Clock, DataClass, EndpointId, Observer, Random, TrustLevel, ZoneId
 import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import type { Objective, Policy } from "../plan/index.ts";
-import type { DeviceParts } from "./device.ts";
+import type { DeviceParts } from "../places/index.ts";
 
 /** Rules and limits of calls that name none. */
 export interface OffloadDefaults {

@@ -2,7 +2,7 @@ import type { EndpointId } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type EndpointTable, endpointTable, withLoads } from "../plan/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import { followPlace, type Place } from "./place.ts";
+import { followPlace, type Place } from "../places/index.ts";
 
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;

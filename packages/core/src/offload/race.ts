@@ -8,7 +8,7 @@ import { type GuardWatch, guardWatch } from "./guard-watch.ts";
 import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import type { Loop } from "./loop.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
 import { sequencePosition } from "./sequence-position.ts";

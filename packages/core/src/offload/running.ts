@@ -4,9 +4,9 @@ import { meanOf } from "../estimate/index.ts";
 import { type Leg, radios } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
 import { exchangeMillijoules, learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
-import type { LocalRun } from "./local-work.ts";
+import type { LocalRun } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../places/index.ts";
 import type { Tally } from "./tally.ts";
 
 /** A leg under way: what it was expected to take, and what was heard of it. */
