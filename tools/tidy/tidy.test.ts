@@ -26,7 +26,7 @@ const coreRooms = [
 
 /** Longest file and longest room, in lines; the listed exceptions carry their reason. */
 const maxFileLines = 400;
-const maxRoomLines = 3600;
+const maxRoomLines = 3450;
 
 function filesUnder(folder: string): string[] {
   if (!existsSync(folder)) return [];

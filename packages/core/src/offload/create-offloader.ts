@@ -1,6 +1,6 @@
 import { LongshoreError, randomId } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { endCut, startCut } from "../model/index.ts";
+import { endCut, type ModelDescription, startCut } from "../model/index.ts";
 import type { Infeasible, Plan } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { callFor, planLimits } from "./call-for.ts";
@@ -123,6 +123,7 @@ class LoopOffloader implements Offloader {
     deadlineMs?: number,
   ): Job {
     const { description } = known;
+    checkVariant(description, limits.variant);
     const call = callFor(this.#loop, limits, description.dataClass);
     const taken = takeInputs(model, description.inputs, inputs);
     this.#loop.knowledge.used(model, limits.version, this.#loop.clock.nowMs());
@@ -258,4 +259,11 @@ class LoopSequence implements Sequence {
     this.#step++;
     return result;
   }
+}
+
+/** A variant that nobody has is the caller's mistake, not a lack of places. */
+function checkVariant({ name, variants }: ModelDescription, asked: string | undefined): void {
+  if (asked === undefined || variants.some((variant) => variant.name === asked)) return;
+  const known = variants.map((variant) => variant.name).join(", ");
+  throw new LongshoreError("unknown-variant", "resolve", `${name} has no variant ${asked}; it has ${known}`);
 }

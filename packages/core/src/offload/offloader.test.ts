@@ -306,9 +306,13 @@ describe("createOffloader", () => {
     expect(
       await reasonOf(
         clock,
-        offloader.infer("marks", { image: image(1) }, { zones: ["mars"], variant: "none" }),
+        offloader.infer("marks", { image: image(1) }, { zones: ["mars"], maxDeviceMillijoules: 0 }),
       ),
     ).toBe("no-place");
+    // A variant that nobody has is the caller's mistake, and the answer says which there are.
+    await expect(
+      clock.runUntil(offloader.infer("marks", { image: image(1) }, { variant: "none" })),
+    ).rejects.toMatchObject({ reason: "unknown-variant", message: expect.stringContaining("it has ") });
   });
 
   it("falls back when the edge is killed while requests are in flight, and loses none", async () => {
