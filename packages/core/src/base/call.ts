@@ -47,9 +47,13 @@ export interface Rules {
 
 /** W3C trace context. */
 export interface TraceContext {
+  /** 32 hexadecimal digits. */
   readonly traceId: string;
+  /** 16 hexadecimal digits. */
   readonly spanId: string;
   readonly sampled: boolean;
+  /** `tracestate`: what other tracing systems want carried along, at most 512 characters, never read here. */
+  readonly state?: string;
 }
 
 /** What every operation carries, always last; it replaces loose signal, deadline and tenant parameters. */
@@ -64,6 +68,15 @@ export interface Call {
   readonly path: readonly EndpointId[];
   readonly trace?: TraceContext;
   readonly idempotencyKey?: string;
+  /** What the sender was permitted where the request came in; a place that it is forwarded to grants no more. */
+  readonly rights?: readonly string[];
+  /** Triton's schedule policy: 1 is the most urgent; undefined takes the model's default. */
+  readonly priority?: number;
+  /**
+   * Triton's schedule policy: how long a queue may hold the request, in milliseconds, where the model lets callers say so.
+   * Unlike `deadlineMs` it is over when the run begins.
+   */
+  readonly queueTimeoutMs?: number;
 }
 
 /** A call for housekeeping that no caller's rules bind: loading, probing, profiling. */

@@ -115,11 +115,23 @@ export interface InferenceRequest {
   readonly sequence?: SequencePosition;
   /** Names of the outputs that are wanted; undefined for all. */
   readonly outputs?: readonly string[];
+  /**
+   * The caller named no variant, and takes one whose agreement is at least this when the segment's cannot make the
+   * deadline. Undefined: the variant of the segment or none.
+   */
+  readonly leastAgreementRatio?: number;
+  /** What this endpoint's `admit` granted for the request. The caller of `admit` disposes it, whatever comes of it. */
+  readonly pass?: Disposable;
+  /**
+   * Parameters of the request that the protocol gives no meaning to, for the steps that read them. Names come from
+   * outside: read them as own properties.
+   */
+  readonly parameters?: Readonly<Record<string, string | number | boolean>>;
 }
 
 /** What happened, in plain figures. Times in milliseconds. */
 export interface StageTime {
-  readonly stage: "queue" | "transform" | "run" | "encode" | "decode" | "send" | "wait" | "network";
+  readonly stage: "queue" | "transform" | "run" | "encode" | "decode" | "send" | "wait" | "network" | "cache";
   /** Step, model or codec. */
   readonly name: string;
   readonly tookMs: number;
@@ -166,6 +178,20 @@ export interface Endpoint {
   /** Off the hot path; fills the view that decisions read. */
   offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
+  /**
+   * Runs a model that may give any number of answers to one request (`ModelDescription.decoupled`), each as soon as it is
+   * there. The next answer is worked on when the one before was taken, but for a few that are made ahead, so a reader that
+   * is slow holds the work back. To stop early, leave the loop or end the call. Absent where every request has one answer;
+   * `answersOf` takes both kinds. `infer` refuses a decoupled model with `unsupported`.
+   */
+  inferStream?(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse>;
+  /**
+   * Judges at the door, from what headers tell, before inputs are read: throws `rejected`, `queue-full` or
+   * `shutting-down` (with `retryAfterMs`) for a request that could not be done in time. At once: it waits for nothing, and
+   * grants where nothing is known yet. The pass keeps a place for the request; hand it on as `InferenceRequest.pass` and
+   * dispose it when the request is over. Absent where nobody can tell beforehand.
+   */
+  admit?(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable;
   /**
    * Sends that many bytes that mean nothing, so that the belief about the link learns from them. Absent where there is no
    * link, and where the peer would not understand.
