@@ -1,4 +1,4 @@
-import type { EndpointId } from "./call.ts";
+import type { EndpointId, TenantId, TraceContext } from "./call.ts";
 import type { Stage } from "./error.ts";
 import type { Reason } from "./reasons.ts";
 
@@ -59,9 +59,26 @@ export type LongshoreEvent =
       readonly kind: "stage-ended";
       readonly atMs: number;
       readonly callId: string;
-      readonly stage: "queue" | "transform" | "run" | "encode" | "decode" | "send" | "wait";
+      readonly stage:
+        | "identify"
+        | "cache"
+        | "queue"
+        | "transform"
+        | "run"
+        | "encode"
+        | "decode"
+        | "send"
+        | "wait";
       readonly name: string;
       readonly tookMs: number;
+    }
+  | {
+      /** A run begins; from now on its requests do not wait any more. */
+      readonly kind: "batch-started";
+      readonly atMs: number;
+      readonly model: string;
+      readonly size: number;
+      readonly callIds: readonly string[];
     }
   | {
       readonly kind: "batch-run";
@@ -69,6 +86,86 @@ export type LongshoreEvent =
       readonly model: string;
       readonly size: number;
       readonly tookMs: number;
+      /** Requests that shared the run. */
+      readonly callIds?: readonly string[];
+    }
+  | {
+      /** Something asks a server, whatever it asks. */
+      readonly kind: "exchange-began";
+      readonly atMs: number;
+      readonly callId: string;
+      /** The kind of route, not its path: a closed list of words. */
+      readonly route: string;
+      readonly tenant: TenantId;
+      /** The span of this exchange; undefined when nobody traces here. */
+      readonly trace?: TraceContext;
+      /** The sender's span. */
+      readonly parentSpanId?: string;
+    }
+  | {
+      /** An inference has found its model: from now on it counts for it. */
+      readonly kind: "inference-began";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly version: string;
+    }
+  | {
+      readonly kind: "inference-ended";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly tenant: TenantId;
+      readonly model: string;
+      readonly version: string;
+      readonly tookMs: number;
+      readonly outcome: "answered" | Reason;
+      /** Answers and rows, more than one of which a batched or decoupled request has; 0 when it failed. */
+      readonly answers: number;
+      readonly rows: number;
+      readonly stages: readonly { readonly stage: string; readonly name: string; readonly tookMs: number }[];
+      readonly receivedBytes: number;
+      readonly sentBytes: number;
+      readonly millijoules: number;
+      readonly energyLabel: "measured" | "estimated";
+    }
+  | {
+      readonly kind: "exchange-ended";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly tookMs: number;
+      /** HTTP's, also where another protocol carried it. */
+      readonly status: number;
+    }
+  | {
+      /** A client here asked a server elsewhere. */
+      readonly kind: "request-sent";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly endpoint: EndpointId;
+      readonly model: string;
+      readonly tookMs: number;
+      readonly sentBytes: number;
+      readonly outcome: "answered" | Reason;
+      /** The span that travelled with it, and the one that it lies in. */
+      readonly trace?: TraceContext;
+      readonly parentSpanId?: string;
+    }
+  | {
+      /** `joined`: the same request was under way and its answer serves this one, too. */
+      readonly kind: "cache-asked";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly version: string;
+      readonly outcome: "hit" | "joined" | "miss";
+      readonly tookMs: number;
+    }
+  | {
+      readonly kind: "cache-changed";
+      readonly atMs: number;
+      readonly entries: number;
+      readonly bytes: number;
+      readonly evicted: number;
     }
   | {
       readonly kind: "model-state";

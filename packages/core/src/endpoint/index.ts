@@ -1,3 +1,4 @@
+export * from "./answers.ts";
 export * from "./endpoint.ts";
 export * from "./memory-transport.ts";
 export * from "./oip/index.ts";

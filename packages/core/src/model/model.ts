@@ -69,12 +69,71 @@ export interface SequenceState {
   readonly shape: readonly number[];
 }
 
-/** How requests may share a run. */
+/**
+ * Who may share a run: nobody (`exclusive`), requests of one tenant (`tenant`), or all (`shared`). Beside others a row can
+ * tell of them - dynamic quantisation takes its scale from the whole batch - so `shared` holds only for a graph that has
+ * passed the test of batch invariance, and is `tenant` for any other.
+ */
+export type BatchIsolation = "exclusive" | "tenant" | "shared";
+
+/** What becomes of a request that waits (Triton's `ModelQueuePolicy`). */
+export interface QueuePolicy {
+  /** After its time in the queue: refused (`evicted`), or served after all that are still in time. */
+  readonly timeoutAction: "reject" | "delay";
+  /** The longest wait, in milliseconds; 0 for any. */
+  readonly timeoutMs: number;
+  /** Whether a request may ask for a shorter wait. */
+  readonly mayShorten: boolean;
+  /** Requests of this class that may wait; 0 for as many as the place takes. */
+  readonly maxQueued: number;
+}
+
+/** Classes of urgency inside one tenant's requests: 1 is served first, `levels` last (Triton's `priority_levels`). */
+export interface Priorities {
+  readonly levels: number;
+  /** Class of a request that names none, or one that there is not. */
+  readonly defaultLevel: number;
+  /** Policies by class, where they differ from the default. */
+  readonly policies: Readonly<Record<number, QueuePolicy>>;
+}
+
+/** One axis that varies, in several tensors alike (the tokens of ids and mask), and the sizes that it is padded up to. */
+export interface PaddedAxis {
+  /** Rising. A larger size runs as it is. */
+  readonly sizes: readonly number[];
+  /** Input to its axis; not the first, which is the batch's. */
+  readonly inputs: Readonly<Record<string, number>>;
+  /** Output to the axis that has the same size, and is cut back to it. */
+  readonly outputs: Readonly<Record<string, number>>;
+  /** What numbers are padded with. */
+  readonly fill: number;
+}
+
+/** Shapes that a graph is run with: few, so that runtimes that prepare for each need not do so often. */
+export interface PaddingBuckets {
+  /** Sizes of a batch, rising; the first row is repeated up to the next. */
+  readonly rows?: readonly number[];
+  readonly axes: readonly PaddedAxis[];
+}
+
+/**
+ * How requests may share a run. Batch size and waiting are learned from measured times; what is set here narrows what may
+ * be learned.
+ */
 export interface Batching {
   /** 0: the graph has no batch axis and requests never share a run. */
   readonly maxBatchSize: number;
+  /** Sizes that a wait for company aims at. */
   readonly preferredSizes?: readonly number[];
+  /** The longest wait for company, in milliseconds; undefined: learned. */
   readonly maxQueueDelayMs?: number;
+  /** Answers leave in the order in which requests came. Default false. */
+  readonly preserveOrdering?: boolean;
+  readonly priorities?: Priorities;
+  readonly queue?: QueuePolicy;
+  /** Default `tenant`. */
+  readonly isolation?: BatchIsolation;
+  readonly buckets?: PaddingBuckets;
 }
 
 /** How many loaded copies, on what. */
@@ -96,6 +155,10 @@ export interface ModelDescription {
   readonly batching: Batching;
   readonly instances: readonly InstanceGroup[];
   readonly sequence?: { readonly states: readonly SequenceState[]; readonly maxIdleMs: number };
+  /** A request may get any number of answers, so it is asked with `inferStream`. Default false. */
+  readonly decoupled?: boolean;
+  /** The operator says that equal inputs have equal answers, so that answers may be kept. Default false. */
+  readonly responseCache?: boolean;
   /** Class of the inputs unless the caller names a stricter one. */
   readonly dataClass?: DataClass;
   /** Labels by output name. */

@@ -86,6 +86,8 @@ const description = fields({
       maxIdleMs: positive,
     }),
   ),
+  decoupled: optional(flag),
+  responseCache: optional(flag),
   dataClass: optional(name),
   labels: dictionary(list(text(512), 65_536), 64),
   trusted: flag,

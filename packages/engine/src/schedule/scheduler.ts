@@ -221,7 +221,9 @@ class GraphScheduler implements Scheduler {
     const rows = members.reduce((sum, member) => sum + member.rows, 0);
     const startedMs = clock.nowMs();
     const joined = joinedCall(members, first);
+    const batch = { model: this.name, size: rows, callIds: members.map(({ call }) => call.id) };
     this.#running++;
+    observer.record({ kind: "batch-started", atMs: startedMs, ...batch });
     const { result, ended } = on.run(this.#times.runMs(rows) ?? 0, (session) => {
       const feeds = members.length === 1 ? first.feeds : joinFeeds(members.map((member) => member.feeds));
       return session.run(feeds, first.fetches, joined.call);
@@ -241,7 +243,7 @@ class GraphScheduler implements Scheduler {
     this.#running--;
     if (completed) {
       this.#times.seen(rows, tookMs);
-      observer.record({ kind: "batch-run", atMs: clock.nowMs(), model: this.name, size: rows, tookMs });
+      observer.record({ kind: "batch-run", atMs: clock.nowMs(), ...batch, tookMs });
     }
     this.#pump();
   }
