@@ -10,6 +10,11 @@ export const rulesHeader = "longshore-rules";
 export const pathHeader = "longshore-path";
 /** The digest of the model version that the sender planned with. */
 export const digestHeader = "longshore-digest";
+/**
+ * From 0 to 1: a variant that agrees at least so much with the one asked for may answer in its place when that cannot make
+ * the deadline.
+ */
+export const agreementHeader = "longshore-agreement";
 /** `1` asks for the account of what happened. */
 export const accountHeader = "longshore-account";
 /** Asks for interim responses each time that many more bytes of the body have arrived. */
