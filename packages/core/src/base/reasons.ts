@@ -8,6 +8,7 @@ export type Code =
   | "NOT_FOUND"
   | "PERMISSION_DENIED"
   | "RESOURCE_EXHAUSTED"
+  | "UNAUTHENTICATED"
   | "UNAVAILABLE"
   | "UNIMPLEMENTED";
 
@@ -29,6 +30,7 @@ export type Reason =
   | "port-taken"
   | "unsupported"
   | "policy-denied"
+  | "unauthenticated"
   | "not-permitted"
   | "no-place"
   | "queue-full"
@@ -77,6 +79,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   unsupported: { code: "UNIMPLEMENTED", httpStatus: 501, retryable: false },
   // rules
   "policy-denied": { code: "PERMISSION_DENIED", httpStatus: 403, retryable: false },
+  unauthenticated: { code: "UNAUTHENTICATED", httpStatus: 401, retryable: false },
   "not-permitted": { code: "PERMISSION_DENIED", httpStatus: 403, retryable: false },
   "no-place": { code: "FAILED_PRECONDITION", httpStatus: 503, retryable: false },
   // load and life

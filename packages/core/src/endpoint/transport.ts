@@ -1,11 +1,34 @@
 import type { Call } from "../base/index.ts";
+import type { InferReplyMessage, InferRequestMessage } from "../protocol/index.ts";
+
+/** The facts of a certificate that a client proved to hold the key of. */
+export interface PeerCertificate {
+  /** Signed by the authority that the listener was given, and in its time. One that is not names nobody. */
+  readonly verified: boolean;
+  /** SHA-256 of the certificate in DER, as 64 lower-case hexadecimal digits. */
+  readonly fingerprint: string;
+  /** The subject's distinguished name, for logs only. */
+  readonly subject: string;
+  /** URI names (SPIFFE) in the certificate's order, unparsed. */
+  readonly uris: readonly string[];
+}
 
 /** What a listener knows of a sender, beyond what the sender says of itself. */
 export interface Peer {
   readonly address: string;
   /** The sender runs on this machine. */
   readonly loopback: boolean;
+  /** The connection is encrypted up to this process. Default false. */
+  readonly encrypted?: boolean;
+  /** Undefined when the client showed none. */
+  readonly certificate?: PeerCertificate;
 }
+
+/**
+ * What a listener serves: `data` is inference and what clients need around it, `manage` loading, unloading, settings and
+ * registrations, `observe` metrics. Health is served everywhere.
+ */
+export type Surface = "data" | "manage" | "observe";
 
 /** An HTTP request in plain data, so that the protocol is written once and platforms only move bytes. */
 export interface WireRequest {
@@ -15,14 +38,35 @@ export interface WireRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
+  /** Takes the place of the body where a listener speaks another encoding of the protocol. */
+  readonly message?: IncomingMessage;
   /** Set where it is received, never by the sender. */
   readonly peer?: Peer;
+  /** What the receiving listener serves; undefined for everything. Set where it is received. */
+  readonly surfaces?: readonly Surface[];
 }
 
 export interface WireResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
+  /** The reply to an inference that came as a message, which the listener encodes; the body is then empty. */
+  readonly message?: InferReplyMessage;
+  /** The replies of a decoupled model, where the sender takes several; in the place of `message`. */
+  readonly messages?: AsyncIterable<InferReplyMessage>;
+}
+
+/**
+ * An inference request in another encoding than JSON and binary data (gRPC's). It is read only when what path and headers
+ * tell has been checked, so it may still be arriving.
+ */
+export interface IncomingMessage {
+  /** Bytes that it takes, known before they are here: limits and budgets count them. */
+  readonly byteLength: number;
+  /** The sender takes any number of replies to it. */
+  readonly stream: boolean;
+  /** Can be read once. The tensors may be views on one buffer, which nobody writes to afterwards. */
+  read(): Promise<InferRequestMessage>;
 }
 
 /**

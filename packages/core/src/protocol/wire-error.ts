@@ -36,6 +36,8 @@ export function writeWireError(error: LongshoreError, callId: string): WireError
     status: reasons[reason].httpStatus,
     headers: {
       "content-type": jsonType,
+      // RFC 9110 wants it on every 401. Which mechanisms there are is nobody's business who has no credentials.
+      ...(reason === "unauthenticated" ? { "www-authenticate": 'Bearer realm="longshore"' } : {}),
       ...(retryAfterMs === undefined
         ? {}
         : { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }),
@@ -48,7 +50,8 @@ export function writeWireError(error: LongshoreError, callId: string): WireError
 function reasonOfStatus(status: number): Reason {
   if (status === 404) return "unknown-model";
   if (status === 405) return "wrong-method";
-  if (status === 401 || status === 403) return "not-permitted";
+  if (status === 401) return "unauthenticated";
+  if (status === 403) return "not-permitted";
   if (status === 413) return "body-too-large";
   if (status === 501) return "unsupported";
   if (status === 502) return "unreachable";

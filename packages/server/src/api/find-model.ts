@@ -1,6 +1,11 @@
 import { type Call, LongshoreError, type ModelKnowledge, type Variant } from "@longshore/core";
 import type { Api } from "./parts.ts";
 
+/** What is said of a model that is not there, and of one that the sender does not see: the two must not differ. */
+export function unknownModel(model: string): LongshoreError {
+  return new LongshoreError("unknown-model", "resolve", `there is no model '${model}' here`);
+}
+
 /** What the endpoint knows of a model. Throws `unknown-model` or `unknown-version`. */
 export async function findModel(
   api: Api,
@@ -18,7 +23,7 @@ export async function findModel(
       `model '${model}' has no version '${version}' here`,
     );
   }
-  throw new LongshoreError("unknown-model", "resolve", `there is no model '${model}' here`);
+  throw unknownModel(model);
 }
 
 /** A variant by name, or the default one. Throws `unknown-variant`. */

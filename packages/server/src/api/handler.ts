@@ -5,7 +5,6 @@ import {
   loadHeaders,
   LongshoreError,
   maxProbeBytes,
-  parseRoute,
   readBody,
   reasons,
   type Route,
@@ -14,8 +13,8 @@ import {
   type WireResponse,
   writeWireError,
 } from "@longshore/core";
-import { demandRight } from "../identify/index.ts";
 import { metricsText, statisticsOf } from "../telemetry/index.ts";
+import { admit } from "./gate.ts";
 import { findModel } from "./find-model.ts";
 import { infer } from "./infer.ts";
 import { modelConfiguration, modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
@@ -38,7 +37,6 @@ async function probed({ request }: Asked): Promise<WireResponse> {
 
 async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Asked): Promise<WireResponse> {
   if (route.model === undefined) {
-    demandRight(asked.identity, "metrics");
     return jsonReply({ model_stats: api.counters.all().map((one) => statisticsOf(one, api.counters)) });
   }
   const { description } = await findModel(api, route.model, route.version, asked.call);
@@ -75,7 +73,6 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "probe":
       return probed(asked);
     case "metrics":
-      demandRight(asked.identity, "metrics");
       return textReply(metricsText(api.counters, api.load?.()), "text/plain; version=0.0.4");
   }
 }
@@ -122,8 +119,8 @@ export function createHandler(parts: HandlerParts): Handler {
     let response: WireResponse;
     try {
       const identity = await api.identify(request);
-      call = { ...base, tenant: identity.tenant };
-      const { route, query } = parseRoute(request.method, request.path);
+      call = { ...base, tenant: identity.tenant, rights: [...identity.rights] };
+      const { route, query } = admit(identity, request);
       response = await answer(api, route, { request, query, identity, call, received });
     } catch (thrown) {
       response = failure(api, thrown, call);

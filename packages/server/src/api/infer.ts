@@ -1,4 +1,5 @@
 import {
+  agreementHeader,
   type Call,
   callFromHeaders,
   checkCall,
@@ -18,7 +19,6 @@ import {
   unpackTensors,
   type WireResponse,
 } from "@longshore/core";
-import { demandRight } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -54,6 +54,14 @@ function segmentOf(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): 
   }
   const variant = findVariant(knowledge, route.variant).name;
   return { model: name, version, digest, variant, from: route.from ?? startCut, to: route.to ?? endCut };
+}
+
+/** How far another variant may stand in for the one of the segment; a variant that was asked for by name is kept to. */
+function leastAgreementOf(asked: Asked, route: InferRoute): number | undefined {
+  const value = asked.request.headers[agreementHeader];
+  if (value === undefined || route.variant !== undefined) return undefined;
+  if (/^(0|1|0?\.[0-9]{1,9}|1\.0{1,9})$/.test(value)) return Number(value);
+  throw new LongshoreError("invalid-input", "admission", `header ${agreementHeader} must be from 0 to 1`);
 }
 
 function sequenceOf(
@@ -100,19 +108,23 @@ function toRequest(
  */
 export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<WireResponse> {
   const startedMs = api.clock.nowMs();
-  const whole = (route.from ?? startCut) === startCut && (route.to ?? endCut) === endCut;
-  demandRight(asked.identity, whole ? "infer" : "segments");
   using _entered = api.life.enter();
   const call = callOf(api, asked);
   const knowledge = await findModel(api, route.model, route.version, call);
   const segment = segmentOf(asked, route, knowledge);
   const { name, version } = knowledge.description;
+  const least = leastAgreementOf(asked, route);
   try {
+    using pass = api.endpoint.admit?.(segment, call, least);
     using received = await receive(api, asked, knowledge.description);
     const bodyMs = api.clock.nowMs();
     checkCall(call, api.clock, "admission");
     const tensors = await unpackTensors(received.message.inputs, api.codecs, api.limits, call);
-    const request = toRequest(api, received.message, segment, knowledge, tensors, call);
+    const request = {
+      ...toRequest(api, received.message, segment, knowledge, tensors, call),
+      ...(pass ? { pass } : {}),
+      ...(least === undefined ? {} : { leastAgreementRatio: least }),
+    };
     const response = await api.endpoint.infer(request, call);
     const { description } = knowledge;
     const reply = await inferReply(api, asked, received.message, description, response, call, bodyMs);

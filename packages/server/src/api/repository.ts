@@ -9,7 +9,6 @@ import {
   type Route,
   type WireResponse,
 } from "@longshore/core";
-import { demandRight } from "../identify/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
@@ -53,7 +52,8 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
   const object = await requestObject(asked);
   const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
   const entries = (await api.repository?.index(asked.call)) ?? [];
-  return jsonReply(entries.filter((entry) => !ready || entry.state === "READY"));
+  const sees = asked.identity.sees ?? (() => true);
+  return jsonReply(entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY")));
 }
 
 /** `POST v2/repository/models/{m}/load` and `/unload`. Files and configurations from clients are refused. */
@@ -62,7 +62,6 @@ export async function repositoryControl(
   route: Route & { kind: "load" | "unload" },
   asked: Asked,
 ): Promise<WireResponse> {
-  demandRight(asked.identity, "manage");
   if (!api.modelControl || !api.repository) {
     throw new LongshoreError(
       "not-permitted",
@@ -90,7 +89,6 @@ export async function modelHead(
   route: Route & { kind: "head" },
   asked: Asked,
 ): Promise<WireResponse> {
-  demandRight(asked.identity, "heads");
   const { model, version, variant, to } = route;
   const head = await api.repository?.head?.({ model, version, variant, to }, asked.call);
   if (!head) {

@@ -1,1 +1,2 @@
-export { demandRight, type Identify, type Identity, loopbackIdentity, type Right } from "./identify.ts";
+export { allRights, demandRight, type Identify, type Identity, type Right } from "./identity.ts";
+export { loopbackIdentity } from "./loopback.ts";

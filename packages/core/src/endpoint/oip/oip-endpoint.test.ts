@@ -450,7 +450,8 @@ describe("endpoint before a server that answers rubbish or lies", () => {
 
   const statuses: readonly [number, string][] = [
     [400, "invalid-input"],
-    [401, "not-permitted"],
+    [401, "unauthenticated"],
+    [403, "not-permitted"],
     [404, "unknown-model"],
     [405, "wrong-method"],
     [413, "body-too-large"],

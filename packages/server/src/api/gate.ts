@@ -1,0 +1,84 @@
+import {
+  endCut,
+  LongshoreError,
+  parseRoute,
+  startCut,
+  type Route,
+  type Surface,
+  type WireRequest,
+} from "@longshore/core";
+import { demandRight, type Identity, type Right } from "../identify/index.ts";
+import { unknownModel } from "./find-model.ts";
+
+/** Where a route is served and what it takes. */
+interface RouteFacts {
+  /** `all`: on every listener. */
+  readonly surface: Surface | "all";
+  /** `none` is open to everybody, credentials or not; `any` takes somebody who has a right at all. */
+  readonly right: Right | "none" | "any";
+}
+
+/** Every kind of route, so that a new one cannot be forgotten here. */
+const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
+  // Balancers and probes have no credentials, and learn one bit.
+  live: { surface: "all", right: "none" },
+  ready: { surface: "all", right: "none" },
+  server: { surface: "all", right: "any" },
+  model: { surface: "data", right: "infer" },
+  "model-ready": { surface: "data", right: "infer" },
+  config: { surface: "data", right: "infer" },
+  stats: { surface: "data", right: "infer" },
+  offers: { surface: "data", right: "infer" },
+  infer: { surface: "data", right: "infer" },
+  probe: { surface: "data", right: "infer" },
+  head: { surface: "data", right: "head:read" },
+  index: { surface: "manage", right: "manage" },
+  load: { surface: "manage", right: "manage" },
+  unload: { surface: "manage", right: "manage" },
+  metrics: { surface: "observe", right: "observe" },
+};
+
+/** The right that a request needs: a part of a model is another matter than a whole one, and all models than one. */
+function rightFor(route: Route): RouteFacts["right"] {
+  if (route.kind === "infer" && ((route.from ?? startCut) !== startCut || (route.to ?? endCut) !== endCut)) {
+    return "segment:infer";
+  }
+  if (route.kind === "stats" && route.model === undefined) return "observe";
+  return facts[route.kind].right;
+}
+
+function demand(identity: Identity, right: RouteFacts["right"]): void {
+  if (right === "none" || (right === "any" && identity.rights.size > 0)) return;
+  demandRight(identity, right === "any" ? "infer" : right);
+}
+
+/** What somebody who is not known gets to hear of everything but health: nothing of which paths or models there are. */
+function demandSomebody(identity: Identity): void {
+  if (identity.known === false && identity.rights.size === 0) demandRight(identity, "infer");
+}
+
+/**
+ * The gate between identity and everything else: parses the route, and lets through who may use it on the listener where
+ * the request came in. A model that the sender does not see is refused in the words for one that is not there. Throws
+ * what `parseRoute` throws, `unauthenticated`, `not-permitted`, `unknown-route` and `unknown-model`.
+ */
+export function admit(identity: Identity, request: WireRequest): ReturnType<typeof parseRoute> {
+  let parsed: ReturnType<typeof parseRoute>;
+  try {
+    parsed = parseRoute(request.method, request.path);
+  } catch (thrown) {
+    demandSomebody(identity);
+    throw thrown;
+  }
+  const { route } = parsed;
+  const { surface } = facts[route.kind];
+  if (rightFor(route) !== "none") demandSomebody(identity);
+  if (surface !== "all" && request.surfaces?.includes(surface) === false) {
+    throw new LongshoreError("unknown-route", "admission", "there is nothing at this path");
+  }
+  demand(identity, rightFor(route));
+  if ("model" in route && route.model !== undefined && identity.sees?.(route.model) === false) {
+    throw unknownModel(route.model);
+  }
+  return parsed;
+}

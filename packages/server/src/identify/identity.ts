@@ -1,0 +1,47 @@
+import { LongshoreError, type TenantId, type WireRequest } from "@longshore/core";
+
+/** What somebody may ask of a server. */
+export type Right =
+  /** Metadata, whole models and their variants, offers, sequences. */
+  | "infer"
+  /** Parts of models: what crosses a cut can reveal weights and inputs of others. */
+  | "segment:infer"
+  /** The heads of models as files. */
+  | "head:read"
+  /** Loading, unloading, the repository's index, settings of logs and traces, shared memory. */
+  | "manage"
+  /** Counters of all models and tenants. */
+  | "observe";
+
+/** All rights, in the order in which they are listed. */
+export const allRights: readonly Right[] = ["infer", "segment:infer", "head:read", "manage", "observe"];
+
+/** Who asks, and what they may. */
+export interface Identity {
+  readonly tenant: TenantId;
+  readonly rights: ReadonlySet<Right>;
+  /** False for who showed no credentials: what they may not do, they could after naming themselves. Default true. */
+  readonly known?: boolean;
+  /** Tells whether a model is there for this sender. Undefined: all are. */
+  readonly sees?: (model: string) => boolean;
+}
+
+/**
+ * Tells who sends a request, from its peer and headers, before anything else is done with it. Throws `unauthenticated`
+ * for credentials that are not good, `not-permitted` for those who may nothing at all, and `rejected` for sources that
+ * failed too often.
+ */
+export type Identify = (request: WireRequest) => Identity | Promise<Identity>;
+
+/** Throws unless the identity has the right: `unauthenticated` for who is not known, else `not-permitted`. */
+export function demandRight(identity: Identity, right: Right): void {
+  if (identity.rights.has(right)) return;
+  if (identity.known === false) {
+    throw new LongshoreError("unauthenticated", "identify", "this needs credentials, and there are none");
+  }
+  throw new LongshoreError(
+    "not-permitted",
+    "identify",
+    `this sender does not have the right '${right}' here`,
+  );
+}

@@ -1,0 +1,30 @@
+import type { WireRequest } from "@longshore/core";
+import { allRights, type Identify, type Right } from "./identity.ts";
+
+/** Headers that only a browser's page or a proxy sends. */
+const strangersMarks: readonly string[] = ["origin", "forwarded", "x-forwarded-for", "via"];
+
+const localHost = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?$/;
+
+/**
+ * Tells whether a request comes from a program on this machine. A browser on this machine counts as its web page, not as
+ * this machine: a request with an `Origin`, or one under a host name that is not this machine's (DNS rebinding), is a
+ * stranger's; so is one that a proxy on this machine passed on.
+ */
+export function fromThisMachine({ headers, peer }: WireRequest): boolean {
+  return (
+    peer?.loopback === true &&
+    strangersMarks.every((name) => headers[name] === undefined) &&
+    (headers["host"] === undefined || localHost.test(headers["host"]))
+  );
+}
+
+/** The default while there is no identity: whoever runs on this machine may everything, anybody else may infer whole models. */
+export function loopbackIdentity(): Identify {
+  const everything: ReadonlySet<Right> = new Set(allRights);
+  const inferOnly: ReadonlySet<Right> = new Set<Right>(["infer"]);
+  return (request) =>
+    fromThisMachine(request)
+      ? { tenant: "local", rights: everything }
+      : { tenant: "anonymous", rights: inferOnly };
+}
