@@ -2,6 +2,7 @@ import {
   acknowledgeHeader,
   bodyLength,
   headerLengthOf,
+  type IncomingMessage,
   type InferRequestMessage,
   LongshoreError,
   type ModelDescription,
@@ -38,10 +39,22 @@ export interface Received extends Disposable {
   readonly raw: boolean;
 }
 
+/** A message that its listener parses; the listener has its own limit on the length. */
+async function receiveMessage({ budget }: Api, message: IncomingMessage): Promise<Received> {
+  const held = budget.reserve(message.byteLength);
+  try {
+    return { message: await message.read(), raw: false, [Symbol.dispose]: () => held[Symbol.dispose]() };
+  } catch (thrown) {
+    held[Symbol.dispose]();
+    throw thrown;
+  }
+}
+
 /** Reads and parses the body of an inference request, within the limits and the server's budget. */
 export async function receive(api: Api, asked: Asked, description: ModelDescription): Promise<Received> {
   const { request } = asked;
   const { limits, budget } = api;
+  if (request.message) return receiveMessage(api, request.message);
   const length = bodyLength(request.body);
   const headerLength = headerLengthOf(request.headers);
   const raw = headerLength === 0;

@@ -1,5 +1,6 @@
 import {
   accountHeader,
+  emptyBody,
   endCut,
   type InferenceResponse,
   type InferReplyMessage,
@@ -96,15 +97,12 @@ export async function inferReply(
     },
     outputs: packed,
   };
-  const { headers, parts } = writeInferReply(reply, binaryChoice(message));
   const tookMs = Math.max(0, api.clock.nowMs() - bodyMs);
-  return {
-    status: 200,
-    headers: {
-      ...headers,
-      ...loadHeaders(response.load, asked.request.headers),
-      [tookHeader]: tookMs.toFixed(3),
-    },
-    body: { kind: "parts", parts },
+  const told = {
+    ...loadHeaders(response.load, asked.request.headers),
+    [tookHeader]: tookMs.toFixed(3),
   };
+  if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
+  const { headers, parts } = writeInferReply(reply, binaryChoice(message));
+  return { status: 200, headers: { ...headers, ...told }, body: { kind: "parts", parts } };
 }
