@@ -15,3 +15,4 @@ export * from "./plan-world.ts";
 export * from "./onnx-runtime-contract.ts";
 export * from "./runtime-contract.ts";
 export * from "./transport-contract.ts";
+export * from "./triton-models.ts";

@@ -1,0 +1,121 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  bytesTensor,
+  float32Tensor,
+  float32View,
+  housekeepingCall,
+  int32View,
+  numericTensor,
+  seededRandom,
+  type SequencePosition,
+  silentObserver,
+  type Tensor,
+  type Tensors,
+  tensorsOf,
+  textElements,
+} from "@longshore/core";
+import { onnxSource } from "@longshore/graph";
+import { onnxRuntime, sha256, systemClock } from "@longshore/nodejs";
+import { memoryStore, tritonModels } from "@longshore/testkit";
+import { createEngine, type Engine } from "./engine.ts";
+import { inlineLane } from "./inline-lane.ts";
+
+/** The models of Triton's client examples, in the real runtime. */
+const call = housekeepingCall("triton");
+const clock = systemClock();
+const runtime = onnxRuntime();
+let engine: Engine;
+
+beforeAll(() => {
+  engine = createEngine({
+    info: {
+      id: "here",
+      tier: "edge",
+      zone: "local",
+      trust: "operated",
+      codecs: [],
+      state: "movable",
+      offers: true,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 },
+    },
+    store: memoryStore(tritonModels()),
+    source: onnxSource(),
+    runtimes: [runtime],
+    transforms: new Map(),
+    lane: inlineLane(new Map(), clock),
+    clock,
+    random: seededRandom(1),
+    observer: silentObserver,
+    sha256,
+  });
+});
+afterAll(async () => {
+  await engine.close();
+  await runtime.close();
+});
+
+async function infer(model: string, inputs: Tensors, sequence?: SequencePosition): Promise<Tensors> {
+  const { outputs } = await engine.infer(
+    {
+      segment: { model, version: "", digest: "", variant: "", from: "start", to: "end" },
+      inputs,
+      codecs: {},
+      ...(sequence ? { sequence } : {}),
+    },
+    call,
+  );
+  return outputs;
+}
+
+const output = (outputs: Tensors, name: string): Tensor => {
+  const tensor = outputs.get(name);
+  if (!tensor) throw new Error(`there is no ${name}`);
+  return tensor;
+};
+
+const upTo16 = Array.from({ length: 16 }, (_, index) => index);
+
+describe("models of Triton's client examples", () => {
+  it("simple adds and subtracts", async () => {
+    const outputs = await infer(
+      "simple",
+      tensorsOf(
+        numericTensor("INPUT0", "INT32", [1, 16], Int32Array.from(upTo16)),
+        numericTensor("INPUT1", "INT32", [1, 16], new Int32Array(16).fill(1)),
+      ),
+    );
+    expect([...int32View(output(outputs, "OUTPUT0"))]).toEqual(upTo16.map((value) => value + 1));
+    expect([...int32View(output(outputs, "OUTPUT1"))]).toEqual(upTo16.map((value) => value - 1));
+  });
+
+  it("simple_int8 does so in 8 bits", async () => {
+    const outputs = await infer(
+      "simple_int8",
+      tensorsOf(
+        numericTensor("INPUT0", "INT8", [1, 16], Int8Array.from(upTo16)),
+        numericTensor("INPUT1", "INT8", [1, 16], new Int8Array(16).fill(2)),
+      ),
+    );
+    expect([...new Int8Array(output(outputs, "OUTPUT0").bytes)]).toEqual(upTo16.map((value) => value + 2));
+    expect([...new Int8Array(output(outputs, "OUTPUT1").bytes)]).toEqual(upTo16.map((value) => value - 2));
+  });
+
+  it("simple_string does so with digits, and simple_identity gives texts back", async () => {
+    const texts = (values: readonly number[]): readonly string[] => values.map(String);
+    const outputs = await infer(
+      "simple_string",
+      tensorsOf(
+        bytesTensor("INPUT0", texts(upTo16), [1, 16]),
+        bytesTensor("INPUT1", texts(upTo16.map(() => 1)), [1, 16]),
+      ),
+    );
+    expect(textElements(output(outputs, "OUTPUT0"))).toEqual(texts(upTo16.map((value) => value + 1)));
+    expect(textElements(output(outputs, "OUTPUT1"))).toEqual(texts(upTo16.map((value) => value - 1)));
+    const same = await infer("simple_identity", tensorsOf(bytesTensor("INPUT0", ["a", "ä", ""], [1, 3])));
+    expect(textElements(output(same, "OUTPUT0"))).toEqual(["a", "ä", ""]);
+    const number = float32Tensor("INPUT0", [2, 2], Float32Array.of(1, 2, 3, 4));
+    expect([...float32View(output(await infer("identity_fp32", tensorsOf(number)), "OUTPUT0"))]).toEqual([
+      1, 2, 3, 4,
+    ]);
+  });
+});
