@@ -95,7 +95,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "no-answer": { code: "UNAVAILABLE", httpStatus: 504, retryable: true },
   "bad-reply": { code: "INTERNAL", httpStatus: 502, retryable: true },
   // sequences
-  "sequence-unknown": { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
+  "sequence-unknown": { code: "INVALID_ARGUMENT", httpStatus: 400, retryable: false },
   "sequence-step": { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
   // running
   "run-failed": { code: "INTERNAL", httpStatus: 500, retryable: true },

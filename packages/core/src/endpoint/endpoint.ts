@@ -94,14 +94,22 @@ export interface IncomingTensor {
   read(call: Call): Promise<Tensor>;
 }
 
+/**
+ * The step of a request whose sender does not count, as Triton's clients do not: whichever comes next in a sequence that
+ * has begun. Larger than any step that is counted.
+ */
+export const nextStep: number = Number.MAX_SAFE_INTEGER;
+
 /** Correlated requests with state. */
 export interface SequencePosition {
   readonly id: string;
-  /** 0 for the first request; each next request has one more. A wrong step is refused. */
+  /** 0 for the first request; each next request has one more, or `nextStep`. A wrong step is refused. */
   readonly step: number;
   readonly end: boolean;
   /** Carried state: the endpoint starts from this instead of its own copy. */
   readonly state?: Tensors;
+  /** What came with that state when it was exported (`InferenceResponse.stateSeal`). */
+  readonly seal?: string;
   /** Ask for the state after this step in the response. */
   readonly wantState: boolean;
 }
@@ -159,6 +167,11 @@ export interface InferenceResponse {
   readonly load: LoadReport;
   /** State after the step, when it was asked for. */
   readonly state?: Tensors;
+  /**
+   * Proof that this place made that state for this tenant, model, content and sequence: whoever may not feed parts of
+   * models brings it along to go on from the state.
+   */
+  readonly stateSeal?: string;
 }
 
 /** Notes while a request is under way. */

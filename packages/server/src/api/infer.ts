@@ -64,35 +64,25 @@ function leastAgreementOf(asked: Asked, route: InferRoute): number | undefined {
   throw new LongshoreError("invalid-input", "admission", `header ${agreementHeader} must be from 0 to 1`);
 }
 
-function sequenceOf(
-  api: Api,
-  message: InferRequestMessage,
-  segment: Segment,
-  call: Call,
-  state: Tensors | undefined,
-): SequencePosition | undefined {
+function sequenceOf(message: InferRequestMessage, state: Tensors | undefined): SequencePosition | undefined {
   const told = readSequence(message.parameters);
   if (!told) {
     if (state) throw new LongshoreError("invalid-input", "decode", "state came without a sequence_id");
     return undefined;
   }
-  const key = [call.tenant, segment.model, segment.version].map(encodeURIComponent).join("/");
-  const step = api.steps.stepOf(key, told);
-  return { id: told.id, step, end: told.end, wantState: told.wantState, ...(state ? { state } : {}) };
+  return { ...told, ...(state ? { state } : {}) };
 }
 
 function toRequest(
-  api: Api,
   message: InferRequestMessage,
   segment: Segment,
   knowledge: ModelKnowledge,
   tensors: Tensors,
-  call: Call,
 ): InferenceRequest {
   const { plain, state } = splitState(tensors);
   checkInputs(segment, knowledge, plain);
   checkRequested(message, segment, knowledge.description);
-  const sequence = sequenceOf(api, message, segment, call, state);
+  const sequence = sequenceOf(message, state);
   return {
     segment,
     inputs: plain,
@@ -121,7 +111,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     checkCall(call, api.clock, "admission");
     const tensors = await unpackTensors(received.message.inputs, api.codecs, api.limits, call);
     const request = {
-      ...toRequest(api, received.message, segment, knowledge, tensors, call),
+      ...toRequest(received.message, segment, knowledge, tensors),
       ...(pass ? { pass } : {}),
       ...(least === undefined ? {} : { leastAgreementRatio: least }),
     };

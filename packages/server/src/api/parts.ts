@@ -15,7 +15,6 @@ import { createLife, type Life } from "../life/index.ts";
 import { type Counters, createCounters } from "../telemetry/index.ts";
 import { type Budget, createBudget } from "./budget.ts";
 import type { ServedRepository } from "./repository.ts";
-import { createStepCounter, type StepCounter } from "./step-counter.ts";
 
 /** What a server is made of. Only the first five have no default. */
 export interface HandlerParts {
@@ -64,7 +63,6 @@ export interface Api {
   readonly unstatedRules: Rules;
   readonly limits: WireLimits;
   readonly budget: Budget;
-  readonly steps: StepCounter;
   readonly name: string;
   readonly version: string;
 }
@@ -102,7 +100,6 @@ export function completeParts(parts: HandlerParts): Api {
     unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
     limits: parts.limits ?? defaultWireLimits,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
-    steps: createStepCounter(),
     name: parts.name ?? "longshore",
     version: parts.version ?? "0.1.0",
   };

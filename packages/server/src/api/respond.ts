@@ -11,6 +11,7 @@ import {
   packTensors,
   rowsSuffix,
   type Segment,
+  sealParameter,
   stateTensors,
   statePrefix,
   tookHeader,
@@ -86,13 +87,14 @@ export async function inferReply(
     call,
   );
   const asksAccount = asked.request.headers[accountHeader] === "1";
-  const { confidenceRatio } = response;
+  const { confidenceRatio, stateSeal } = response;
   const reply: InferReplyMessage = {
     modelName: description.name,
     modelVersion: description.version,
     ...(message.id === undefined ? {} : { id: message.id }),
     parameters: {
       ...(confidenceRatio === undefined ? {} : { longshore_confidence: confidenceRatio }),
+      ...(stateSeal === undefined ? {} : { [sealParameter]: stateSeal }),
       ...(asksAccount ? { longshore_account: JSON.stringify(response.account) } : {}),
     },
     outputs: packed,

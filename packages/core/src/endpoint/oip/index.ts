@@ -5,7 +5,7 @@ export { oipEndpoint } from "./oip-endpoint.ts";
 export type { OipEndpointParts } from "./parts.ts";
 export {
   readSequence,
-  type SequenceParameters,
+  sealParameter,
   sequenceParameters,
   splitState,
   stateTensors,

@@ -21,7 +21,7 @@ import { parseAccount } from "./account-json.ts";
 import type { Exchange } from "./exchange.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import type { OipEndpointParts } from "./parts.ts";
-import { splitState } from "./sequence-parameters.ts";
+import { sealParameter, splitState } from "./sequence-parameters.ts";
 
 /** The tensors that a segment must give, as far as this place knows the model. */
 export function expectedOutputs(
@@ -116,6 +116,7 @@ export async function readResponse(
   const message = readInferReply(exchanged.bytes, headerLengthOf(exchanged.headers), limits);
   const { plain, state } = splitState(await unpackTensors(message.outputs, parts.codecs, limits, call));
   const confidence = read.own(message.parameters, "longshore_confidence");
+  const seal = read.own(message.parameters, sealParameter);
   const accountText = read.own(message.parameters, "longshore_account");
   const told =
     typeof accountText === "string"
@@ -132,5 +133,6 @@ export async function readResponse(
     account: accountOf(parts, request, told, exchanged, codingStages),
     load: readLoadHeaders(exchanged.headers, nowMs) ?? idle,
     ...(state ? { state } : {}),
+    ...(typeof seal === "string" ? { stateSeal: seal } : {}),
   };
 }

@@ -1,21 +1,25 @@
 import { LongshoreError } from "../../base/index.ts";
 import { flagParameter, type Parameters, read, statePrefix, wholeParameter } from "../../protocol/index.ts";
 import { renamed, type Tensor, type Tensors } from "../../tensor/index.ts";
-import type { SequencePosition } from "../endpoint.ts";
+import { nextStep, type SequencePosition } from "../endpoint.ts";
 
 /**
  * Sequences on the wire: Triton's `sequence_id`, `sequence_start` and `sequence_end`, our `longshore_step` and
  * `longshore_want_state`, and carried state as tensors under `longshore-state:<name>`.
  */
 
+/** Parameter of requests and replies that carries the seal of a state. */
+export const sealParameter = "longshore_state_seal";
+
 /** Parameters for a position. */
-export function sequenceParameters({ id, step, end, wantState }: SequencePosition): Parameters {
+export function sequenceParameters({ id, step, end, wantState, seal }: SequencePosition): Parameters {
   return {
     sequence_id: id,
     sequence_start: step === 0,
     sequence_end: end,
-    longshore_step: step,
+    ...(step === nextStep ? {} : { longshore_step: step }),
     ...(wantState ? { longshore_want_state: true } : {}),
+    ...(seal === undefined ? {} : { [sealParameter]: seal }),
   };
 }
 
@@ -42,18 +46,11 @@ export function splitState(tensors: Tensors): {
   return { plain, state: state.size > 0 ? state : undefined };
 }
 
-/** What a request says of its sequence, before a server that counts for simple clients has added the step. */
-export interface SequenceParameters {
-  readonly id: string;
-  readonly start: boolean;
-  readonly end: boolean;
-  /** Undefined when the client does not count. */
-  readonly step: number | undefined;
-  readonly wantState: boolean;
-}
+/** What a request says of its sequence; carried state comes apart, as tensors. */
+type ToldPosition = Omit<SequencePosition, "state">;
 
 /** Reads the parameters; undefined when the request belongs to no sequence (an id of 0 or "" says so too). */
-export function readSequence(parameters: Parameters): SequenceParameters | undefined {
+export function readSequence(parameters: Parameters): ToldPosition | undefined {
   const id = read.own(parameters, "sequence_id");
   if (id === undefined || id === 0 || id === "") return undefined;
   const named =
@@ -64,11 +61,13 @@ export function readSequence(parameters: Parameters): SequenceParameters | undef
   if (step !== undefined && step > 0 && start) {
     throw new LongshoreError("sequence-step", "decode", `a sequence starts at step 0, not at step ${step}`);
   }
+  const seal = read.optional(read.text(512))(read.own(parameters, sealParameter), sealParameter);
   return {
     id: named,
-    start: start || step === 0,
+    // Whoever does not count says where a sequence starts; what follows takes the next step, whichever that is.
+    step: step ?? (start ? 0 : nextStep),
     end: flagParameter(parameters, "sequence_end", "parameters") ?? false,
-    step,
     wantState: flagParameter(parameters, "longshore_want_state", "parameters") ?? false,
+    ...(seal === undefined ? {} : { seal }),
   };
 }
