@@ -39,3 +39,14 @@ export function randomId(random: Random): string {
       .padStart(8, "0");
   return word() + word();
 }
+
+/** An identifier of a trace: 32 hexadecimal digits, never all zeros. */
+export function newTraceId(random: Random): string {
+  return `${newSpanId(random)}${randomId(random)}`;
+}
+
+/** An identifier of a span: 16 hexadecimal digits, never all zeros, which would mean none. */
+export function newSpanId(random: Random): string {
+  const id = randomId(random);
+  return /[^0]/.test(id) ? id : "0000000000000001";
+}

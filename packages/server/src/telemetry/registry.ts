@@ -1,0 +1,192 @@
+/**
+ * Metrics in memory and as text. Label values come from models, reasons and tenants, so a family has at most so many
+ * series; what comes after them is counted under `_other`, where it is still in the sum.
+ */
+
+/** A trace that a value belongs to, as OpenMetrics has it. */
+export interface Exemplar {
+  readonly traceId: string;
+  readonly value: number;
+  /** Seconds since the Unix epoch. */
+  readonly atSeconds: number;
+}
+
+/** One line of a family. */
+export interface Sample {
+  /** What comes after the family's name, such as `_bucket`. */
+  readonly suffix: string;
+  readonly labels: readonly (readonly [name: string, value: string])[];
+  readonly value: number;
+  readonly exemplar?: Exemplar;
+}
+
+/** All values of one name. */
+export interface Family {
+  readonly name: string;
+  readonly help: string;
+  /** `unknown` for counters of others whose names do not end in `_total`: OpenMetrics would rename them. */
+  readonly type: "counter" | "gauge" | "histogram" | "unknown";
+  samples(): Iterable<Sample>;
+}
+
+/** Counts up. */
+export interface Counter extends Family {
+  add(labels: readonly string[], by?: number): void;
+}
+
+/** Counts values into buckets. */
+export interface Histogram extends Family {
+  observe(labels: readonly string[], value: number, exemplar?: Exemplar): void;
+}
+
+const overflow = "_other";
+/** Most series of one family. */
+const maxSeries = 2048;
+
+function seriesOf<T>(names: readonly string[], make: () => T) {
+  const all = new Map<string, { readonly labels: readonly string[]; readonly state: T }>();
+  const find = (labels: readonly string[]): T => {
+    const key = labels.length === 1 ? (labels[0] ?? "") : labels.join("\n");
+    const found = all.get(key);
+    if (found) return found.state;
+    if (all.size >= maxSeries && labels[0] !== overflow) return find(names.map(() => overflow));
+    const state = make();
+    all.set(key, { labels: [...labels], state });
+    return state;
+  };
+  return {
+    find,
+    *each(): Iterable<readonly [readonly (readonly [string, string])[], T]> {
+      for (const { labels, state } of all.values()) {
+        yield [names.map((name, index) => [name, labels[index] ?? ""] as const), state];
+      }
+    },
+  };
+}
+
+/** A counter; its name must end in `_total`. */
+export function counter(name: string, help: string, labelNames: readonly string[]): Counter {
+  const series = seriesOf(labelNames, () => ({ value: 0 }));
+  return {
+    name,
+    help,
+    type: "counter",
+    add(labels, by = 1) {
+      series.find(labels).value += by;
+    },
+    *samples() {
+      for (const [labels, { value }] of series.each()) yield { suffix: "", labels, value };
+    },
+  };
+}
+
+/** A gauge that is read when somebody asks. */
+export function gauge(
+  name: string,
+  help: string,
+  read: () => Iterable<readonly [labels: Sample["labels"], value: number]>,
+): Family {
+  return {
+    name,
+    help,
+    type: "gauge",
+    *samples() {
+      for (const [labels, value] of read()) yield { suffix: "", labels, value };
+    },
+  };
+}
+
+/** A histogram with the given upper bounds, ascending; the last bucket, without bound, is added. */
+export function histogram(
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  bounds: readonly number[],
+): Histogram {
+  const series = seriesOf(labelNames, () => ({
+    counts: new Float64Array(bounds.length + 1),
+    exemplars: [] as (Exemplar | undefined)[],
+    sum: 0,
+  }));
+  return {
+    name,
+    help,
+    type: "histogram",
+    observe(labels, value, exemplar) {
+      const state = series.find(labels);
+      let bucket = 0;
+      while (bucket < bounds.length && value > (bounds[bucket] ?? Infinity)) bucket++;
+      state.counts[bucket] = (state.counts[bucket] ?? 0) + 1;
+      state.sum += value;
+      if (exemplar) state.exemplars[bucket] = exemplar;
+    },
+    *samples() {
+      for (const [labels, { counts, exemplars, sum }] of series.each()) {
+        let total = 0;
+        for (const [bucket, count] of counts.entries()) {
+          total += count;
+          const le = bucket < bounds.length ? String(bounds[bucket]) : "+Inf";
+          const exemplar = exemplars[bucket];
+          yield {
+            suffix: "_bucket",
+            labels: [...labels, ["le", le]],
+            value: total,
+            ...(exemplar ? { exemplar } : {}),
+          };
+        }
+        yield { suffix: "_sum", labels, value: sum };
+        yield { suffix: "_count", labels, value: total };
+      }
+    },
+  };
+}
+
+/** Powers of a factor from `first` on. */
+export function bounds(first: number, factor: number, count: number): readonly number[] {
+  return Array.from({ length: count }, (_, index) => Number((first * factor ** index).toPrecision(6)));
+}
+
+/** How a scraper wants its text. */
+export type MetricsForm = "prometheus" | "openmetrics";
+
+/** Media types of the two forms. */
+export const metricsTypes: Readonly<Record<MetricsForm, string>> = {
+  prometheus: "text/plain; version=0.0.4; charset=utf-8",
+  openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+};
+
+/** OpenMetrics for who asks for it; that form alone has exemplars. */
+export function metricsForm(accept: string | undefined): MetricsForm {
+  return accept?.includes("application/openmetrics-text") === true ? "openmetrics" : "prometheus";
+}
+
+function escaped(value: string): string {
+  return value.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n");
+}
+
+function labelText(labels: Sample["labels"]): string {
+  if (labels.length === 0) return "";
+  return `{${labels.map(([name, value]) => `${name}="${escaped(value)}"`).join(",")}}`;
+}
+
+function exemplarText({ traceId, value, atSeconds }: Exemplar): string {
+  return ` # {trace_id="${escaped(traceId)}"} ${value} ${atSeconds.toFixed(3)}`;
+}
+
+/** The families as text. */
+export function metricsLines(families: Iterable<Family>, form: MetricsForm): string {
+  const lines: string[] = [];
+  for (const { name, help, type, samples } of families) {
+    const open = form === "openmetrics";
+    // In OpenMetrics the family of a counter is called without the `_total` of its samples.
+    const family = open && type === "counter" ? name.replace(/_total$/, "") : name;
+    const shown = !open && type === "unknown" ? "counter" : type;
+    lines.push(`# HELP ${family} ${help}`, `# TYPE ${family} ${shown}`);
+    for (const { suffix, labels, value, exemplar } of samples()) {
+      const tail = open && exemplar ? exemplarText(exemplar) : "";
+      lines.push(`${name}${suffix}${labelText(labels)} ${value}${tail}`);
+    }
+  }
+  if (form === "openmetrics") lines.push("# EOF");
+  return `${lines.join("\n")}\n`;
+}
