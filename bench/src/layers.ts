@@ -10,7 +10,7 @@ import {
   type Tensor,
   type Tensors,
 } from "@longshore/core";
-import { createEngine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
+import { createEngine, inlineLane, pureTransforms, type Runtime, transformSet } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import { folderStore, onnxRuntime, sha256, systemClock, systemRandom } from "@longshore/nodejs";
 import { openOffloader } from "longshore";
@@ -70,9 +70,17 @@ export async function bareLayer(subject: Subject): Promise<Layer> {
   return { name: "bare", once: () => session.run(feeds), close: () => session.release() };
 }
 
-/** The runtime seam: the same network in a worker thread, inputs checked and copied there, outputs brought back. */
-export async function runtimeLayer(subject: Subject): Promise<Layer> {
-  const runtime = onnxRuntime();
+/** The runtime seam, always in a worker thread: inputs checked and copied there, outputs brought back. */
+export function workerLayer(subject: Subject): Promise<Layer> {
+  return sessionLayer("worker", subject, onnxRuntime());
+}
+
+/** The runtime seam as the offloader uses it: short runs on this thread, others in a worker. */
+export function runtimeLayer(subject: Subject): Promise<Layer> {
+  return sessionLayer("runtime", subject, onnxRuntime({ shortRunsHere: true }));
+}
+
+async function sessionLayer(name: string, subject: Subject, runtime: Runtime): Promise<Layer> {
   const bytes = modelBytes(subject.model);
   const artifact = {
     digest: await sha256(bytes),
@@ -81,12 +89,12 @@ export async function runtimeLayer(subject: Subject): Promise<Layer> {
   };
   const session = await runtime.load(artifact, {}, call);
   const feeds = feedsOf(subject);
-  return { name: "runtime", once: () => session.run(feeds, [], call), close: () => runtime.close() };
+  return { name, once: () => session.run(feeds, [], call), close: () => runtime.close() };
 }
 
 /** The engine as an endpoint: model lookup, admission, queue and batching before the runtime, sequence state kept. */
 export function engineLayer(subject: Subject): Promise<Layer> {
-  const runtime = onnxRuntime();
+  const runtime = onnxRuntime({ shortRunsHere: true });
   const clock = systemClock();
   const transforms = transformSet(...pureTransforms());
   const engine = createEngine({

@@ -16,6 +16,7 @@ import {
   roundTripLayer,
   runtimeLayer,
   type Subject,
+  workerLayer,
 } from "./layers.ts";
 
 /** What is run, and how often in a block and in how many rounds, so that each takes some seconds. */
@@ -50,7 +51,7 @@ function plans(seed: number): readonly Plan[] {
     {
       figure: "ocrDetect",
       perBlock: 1,
-      rounds: 15,
+      rounds: 25,
       subject: {
         model: "ocr-detect",
         inputs: tensorsOf(float32Tensor("x", [1, 3, 640, 640], noise(3 * 640 * 640, 2))),
@@ -90,13 +91,14 @@ async function timeLayers(layers: readonly Layer[], plan: Plan): Promise<readonl
 /** Layers over the bare run, in the order in which they stand on each other. */
 const makers: readonly ((subject: Subject) => Promise<Layer>)[] = [
   bareLayer,
+  workerLayer,
   runtimeLayer,
   engineLayer,
   offloaderLayer,
 ];
 
 /** How a layer's figure is called; the whole path has the plain name. */
-const words: Readonly<Record<string, string>> = { runtime: "Runtime", engine: "Engine", offloader: "" };
+const words: Readonly<Record<string, string>> = { worker: "Worker", runtime: "Runtime", engine: "Engine", offloader: "" };
 
 async function measure(plan: Plan, context: BenchContext): Promise<Measured> {
   const layers = await Promise.all(makers.map((make) => make(plan.subject)));
@@ -131,7 +133,7 @@ async function measure(plan: Plan, context: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "overhead",
   about:
-    "a bare session.run on this thread, then the same through the runtime's worker, the engine and the offloader",
+    "a bare session.run on this thread, then the same through a worker, the runtime, the engine and the offloader",
   bars: { vadAddedMs: { atMost: 0.2 }, ocrDetectRatio: { atMost: 1.03 } },
   async run(context): Promise<Measured> {
     const figures: Record<string, number> = {};

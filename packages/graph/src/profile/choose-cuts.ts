@@ -32,7 +32,9 @@ export async function chooseCuts(
   options: { readonly graphs?: GraphFinder | undefined; readonly limit: number },
   call: Call,
 ): Promise<readonly ChosenCut[]> {
-  const cuts = await target.cuts(profiled.model, profiled.version, profiled.variant, call);
+  const legal = await target.cuts(profiled.model, profiled.version, profiled.variant, call);
+  // What one tier alone may hold is never split between two.
+  const cuts = variant?.tiers?.length === 1 ? legal.filter(({ id }) => isEnd(id)) : legal;
   const groups = new Map<string, Cut[]>();
   for (const cut of cuts) {
     const step = stepOf(cut.id);
@@ -55,6 +57,10 @@ export async function chooseCuts(
     }
   }
   return withMemory(cuts, inner, stepMemory);
+}
+
+function isEnd(cut: string): boolean {
+  return cut === startCut || cut === endCut;
 }
 
 /** Step whose graph a cut lies in: "" for a bare graph, undefined for a cut between steps. */

@@ -20,17 +20,43 @@ export interface Measuring {
   readonly profiled: ProfiledVariant;
   readonly samples: readonly Tensors[];
   readonly codecs: readonly Codec[];
-  readonly rounds: number;
+  /** Counted runs of each sample on each side of a cut; undefined: as many as a slow model bears. */
+  readonly rounds: number | undefined;
   readonly clock: Clock;
   readonly agreement: Agreement;
 }
 
+/** What was measured, from this many runs of each segment. */
+export interface MeasuredCuts {
+  readonly cuts: readonly CutProfile[];
+  readonly runs: number;
+}
+
 /** Cuts measured together: few enough that their sessions are loaded at once. */
 const groupSize = 6;
+/** Time that the counted runs of one cut are worth, where nobody said how many: a slow model has many cuts. */
+const worthMs = 2000;
+const mostRounds = 5;
+/** Fewer runs than this tell nothing of the spread. */
+const leastRuns = 5;
+
+/** How many rounds over how many samples are worth their time. Agreement is measured over all samples in any case. */
+export function worthRuns(
+  wholeMs: number,
+  samples: number,
+): { readonly rounds: number; readonly samples: number } {
+  const worth = Math.round(worthMs / Math.max(1e-3, wholeMs));
+  if (worth < samples) {
+    const timed = Math.min(samples, Math.max(leastRuns, worth));
+    return { rounds: Math.ceil(leastRuns / timed), samples: timed };
+  }
+  const least = Math.ceil(leastRuns / samples);
+  return { rounds: Math.max(least, Math.min(mostRounds, Math.round(worth / samples))), samples };
+}
 
 /**
  * Measures cuts as they will really run: head and tail as segments of their own, in `rounds` interleaved rounds (forwards,
- * then backwards), after one round that loads and warms and is not counted. Then each coding of the crossing once per
+ * then backwards), after one run that loads and warms and is not counted. Then each coding of the crossing once per
  * sample, with the agreement of what the tail makes of it.
  *
  * A machine that gets busier between two groups would make cuts of the later one look bad. So the whole runs along in
@@ -42,15 +68,26 @@ export async function measureCuts(
   chosen: readonly ChosenCut[],
   progress: (done: number) => void,
   call: Call,
-): Promise<readonly CutProfile[]> {
+): Promise<MeasuredCuts> {
+  const { samples } = measuring;
   const expected: Tensors[] = [];
-  for (const sample of measuring.samples)
-    expected.push((await run(measuring, startCut, endCut, sample, call)).outputs);
+  const firstMs: number[] = [];
+  for (const sample of samples) {
+    const whole = await run(measuring, startCut, endCut, sample, call);
+    expected.push(whole.outputs);
+    firstMs.push(whole.tookMs);
+  }
+  // The very first run loaded the model.
+  const usual = median(firstMs.slice(samples.length > 1 ? 1 : 0));
+  const runs =
+    measuring.rounds === undefined
+      ? worthRuns(usual, samples.length)
+      : { rounds: measuring.rounds, samples: samples.length };
   const profiles: (Omit<CutProfile, "headMs" | "tailMs"> & { readonly group: Group })[] = [];
   const groups: Group[] = [];
   for (let from = 0; from < chosen.length; from += groupSize) {
     const cuts = chosen.slice(from, from + groupSize);
-    const group = await measureGroup(measuring, cuts, call);
+    const group = await measureGroup(measuring, cuts, runs, call);
     groups.push(group);
     for (const { cut, headMemoryBytes } of cuts) {
       const codings = await measureCodings(measuring, cut, expected, call);
@@ -60,7 +97,7 @@ export async function measureCuts(
   }
   const wholeMs = groups.flatMap((group) => group.wholeMs);
   const usualMs = median(wholeMs);
-  return profiles.map(({ cut, headMemoryBytes, codings, group }) => {
+  const scaledCuts = profiles.map(({ cut, headMemoryBytes, codings, group }) => {
     const ratio = usualMs > 0 ? usualMs / Math.max(1e-6, median(group.wholeMs)) : 1;
     const times = group.times.get(cut.id);
     const scaled = (values: readonly number[] = []): readonly number[] =>
@@ -73,6 +110,7 @@ export async function measureCuts(
       codings,
     };
   });
+  return { cuts: scaledCuts, runs: runs.rounds * runs.samples };
 }
 
 function quantiles(samples: readonly number[]): readonly number[] {
@@ -95,19 +133,25 @@ interface Group {
   readonly wholeMs: readonly number[];
 }
 
-async function measureGroup(measuring: Measuring, group: readonly ChosenCut[], call: Call): Promise<Group> {
+async function measureGroup(
+  measuring: Measuring,
+  group: readonly ChosenCut[],
+  runs: { readonly rounds: number; readonly samples: number },
+  call: Call,
+): Promise<Group> {
   const times = new Map<string, Times>(group.map(({ cut }) => [cut.id, { headMs: [], tailMs: [] }]));
   const wholeMs: number[] = [];
-  for (let round = 0; round <= measuring.rounds; round++) {
+  for (let round = 0; round <= runs.rounds; round++) {
     const order = round % 2 === 0 ? group : group.toReversed();
-    for (const sample of measuring.samples) {
+    const samples = measuring.samples.slice(0, round === 0 ? 1 : runs.samples);
+    for (const sample of samples) {
       const whole = await run(measuring, startCut, endCut, sample, call);
       if (round > 0) wholeMs.push(whole.tookMs);
     }
     for (const { cut } of order) {
       // Both ends are the whole, which ran already.
       if (cut.id === startCut || cut.id === endCut) continue;
-      for (const sample of measuring.samples) {
+      for (const sample of samples) {
         const head = await run(measuring, startCut, cut.id, sample, call);
         const tail = await run(measuring, cut.id, endCut, head.outputs, call);
         if (round === 0) continue;

@@ -17,6 +17,7 @@ import { opened } from "../../test/models.ts";
 import { call, ortRuntime } from "../../test/ort.ts";
 import { present } from "../../test/present.ts";
 import { onnxSource, sha256 } from "../extract/index.ts";
+import { worthRuns } from "./measure-cuts.ts";
 import { type ProfileNote, type ProfileOptions, profileModel, tensorAgreement } from "./index.ts";
 import { worthKeeping } from "./profile-model.ts";
 
@@ -135,6 +136,13 @@ describe("profileModel", () => {
     expect(ids.at(0)).toBe("start");
     expect(ids.at(-1)).toBe("end");
     expect(ids.some((id) => /^orient\.c\d+$/.test(id))).toBe(true);
+  });
+
+  it("runs slow models less often, but often enough to know their spread", () => {
+    expect(worthRuns(1, 3)).toEqual({ rounds: 5, samples: 3 });
+    expect(worthRuns(100, 8)).toEqual({ rounds: 3, samples: 8 });
+    expect(worthRuns(700, 8)).toEqual({ rounds: 1, samples: 5 });
+    expect(worthRuns(700, 2)).toEqual({ rounds: 3, samples: 2 });
   });
 
   it("refuses unknown models and variants, and buckets without samples", async () => {

@@ -36,7 +36,7 @@ export interface ProfileOptions {
   readonly graphs?: GraphFinder;
   /** Most cuts measured in a bucket. Default 24: each takes two sessions and some seconds. */
   readonly maxCuts?: number;
-  /** Counted runs of each sample on each side of a cut. Default 5. */
+  /** Counted runs of each sample on each side of a cut. Default: up to 5, fewer where a run is slow (2 s for each cut). */
   readonly rounds?: number;
   /** Default `tensorAgreement`. */
   readonly agreement?: Agreement;
@@ -53,7 +53,6 @@ export interface ProfileNote {
 }
 
 const defaultMaxCuts = 24;
-const defaultRounds = 5;
 /** Measured times wobble by about this much, so a cut within it of the best may be the best. */
 const noiseRatio = 0.03;
 
@@ -139,13 +138,12 @@ async function profileBucket(
     { graphs: options.graphs, limit },
     call,
   );
-  const rounds = options.rounds ?? defaultRounds;
   const measuring: Measuring = {
     target: options.target,
     profiled,
     samples: bucket.samples,
     codecs: options.codecs,
-    rounds,
+    rounds: options.rounds,
     clock: options.clock,
     agreement: options.agreement ?? tensorAgreement,
   };
@@ -155,8 +153,8 @@ async function profileBucket(
   return {
     upTo: bucket.upTo,
     typical: bucket.typical,
-    runs: rounds * bucket.samples.length,
-    cuts: worthKeeping(measured),
+    runs: measured.runs,
+    cuts: worthKeeping(measured.cuts),
     legalCuts: await legalCuts(options, profiled, call),
   };
 }

@@ -11,6 +11,7 @@ import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from ".
 export interface ProfileCommandOptions {
   readonly samples?: string;
   readonly runs?: number;
+  readonly variant?: readonly string[];
   readonly write: boolean;
   readonly runtime: RuntimeName;
   readonly json: boolean;
@@ -47,6 +48,7 @@ export async function profile(
         runtime: options.runtime,
         samples,
         ...(options.runs === undefined ? {} : { rounds: options.runs }),
+        ...(options.variant ? { variants: options.variant } : {}),
         progress: (note) => io.progress(`${note.variant}: ${note.measured} of ${note.chosen} cuts`),
       },
       call,

@@ -184,7 +184,12 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .description("measure segments, codecs and memory of a model on this machine")
       .argument("<model>", "as for infer")
       .option("--samples <folder>", "inputs to measure with; default: seeded random inputs")
-      .option("--runs <n>", "runs of each segment", number("runs", 1), 5)
+      .option(
+        "--runs <n>",
+        "counted runs of each segment with each input; default: up to 5, fewer where a run is slow",
+        number("runs", 1),
+      )
+      .option("--variant <name...>", "only these variants; default: all")
       .option("--write", "save profile.json beside the model", false)
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),

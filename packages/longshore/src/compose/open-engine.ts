@@ -42,6 +42,8 @@ export interface EngineOptions {
   readonly observer?: Observer;
   /** Loaded copies of a model that does not say how many; default 1. */
   readonly workers?: number;
+  /** Graphs that run shorter than a message to another thread takes run on this one; default false (see onnxRuntime). */
+  readonly shortRunsHere?: boolean;
   /** Requests that may wait for one graph; default 128. */
   readonly maxQueued?: number;
   /** Default: the machine's. */
@@ -63,7 +65,7 @@ export interface OpenedEngine {
  * models that are not trusted, transforms in lanes.
  */
 export function openEngine(options: EngineOptions): OpenedEngine {
-  const native = onnxRuntime();
+  const native = onnxRuntime({ shortRunsHere: options.shortRunsHere ?? false });
   const wasm = wasmRuntime();
   const sandbox = childRuntime();
   const lane = workerLane({ workers: options.lanes ?? 1 });

@@ -86,6 +86,8 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     store,
     clock,
     observer,
+    // A device answers few requests at a time; a server keeps its threads for all of them.
+    shortRunsHere: true,
     ...(options.id === undefined ? {} : { id: options.id }),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),

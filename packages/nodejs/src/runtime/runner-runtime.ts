@@ -1,9 +1,10 @@
-import { abortError, type Call, LongshoreError } from "@longshore/core";
+import { abortError, type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
 import type { Artifact, LoadOptions, Runtime } from "@longshore/engine";
 import { failure, type LoadedRunner, RunnerClient } from "./runner-client.ts";
 import type { OpenLink } from "./runner-link.ts";
 import type { Backend } from "./runner-message.ts";
 import { type ProviderSession, RunnerSession, type RunLimit } from "./runner-session.ts";
+import { shortRunsHere } from "./short-runs.ts";
 
 /** A runtime whose sessions tell which execution provider runs them. */
 export interface ProviderRuntime extends Runtime {
@@ -19,6 +20,8 @@ export interface RunnerRuntimeParts {
   readonly maxOutputBytes: number;
   /** Whether a session whose runner died starts another for the next run. */
   readonly restarts: boolean;
+  /** Opens a runner on the calling thread, for runs that are shorter than the way to another. */
+  readonly here?: { readonly open: OpenLink; readonly clock: Clock };
   /** Where a runner can be ended at any moment. */
   readonly limit?: RunLimit & { readonly loadDeadlineMs: number };
 }
@@ -111,20 +114,44 @@ function orAborted<T>(work: Promise<T>, call: Call, late: (value: T) => void): P
   });
 }
 
+/** The session, with a twin on the calling thread for short runs where the runtime has such. */
+function withShortRuns(
+  worker: ProviderSession,
+  parts: RunnerRuntimeParts,
+  artifact: Artifact,
+  threads: number,
+): ProviderSession {
+  const { here } = parts;
+  // Other providers hold memory of their own, and wait for a device.
+  if (!here || threads !== 1 || worker.provider !== "cpu" || artifact.byteLength > mostBytesHere) return worker;
+  return shortRunsHere(worker, {
+    clock: here.clock,
+    async openHere() {
+      const twin = { ...parts, open: here.open, providers: [worker.provider] };
+      const first = await startRunner(twin, artifact, threads, housekeepingCall("twin"));
+      return new RunnerSession({ first, restart: undefined, limit: undefined, released: () => undefined });
+    },
+  });
+}
+
+/** Files beyond this take too long to load on the calling thread, and runs of theirs are not short. */
+const mostBytesHere = 4 * 1024 * 1024;
+
 /** Makes a runtime from the way its runners are started. */
 export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
-  const sessions = new Set<RunnerSession>();
+  const sessions = new Set<ProviderSession>();
   const loading = new Set<Promise<unknown>>();
   let closed: Promise<void> | undefined;
 
-  const open = async (artifact: Artifact, threads: number, call: Call): Promise<RunnerSession> => {
+  const open = async (artifact: Artifact, threads: number, call: Call): Promise<ProviderSession> => {
     const start = (call: Call): Promise<LoadedRunner> => startRunner(parts, artifact, threads, call);
-    const session: RunnerSession = new RunnerSession({
+    const worker = new RunnerSession({
       first: await start(call),
       restart: parts.restarts ? start : undefined,
       limit: parts.limit,
       released: () => sessions.delete(session),
     });
+    const session = withShortRuns(worker, parts, artifact, threads);
     sessions.add(session);
     return session;
   };

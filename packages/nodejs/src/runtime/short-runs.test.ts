@@ -1,0 +1,129 @@
+import { float32Tensor, housekeepingCall, numericTensor, tensorsOf, type Tensors } from "@longshore/core";
+import { artifactOf, identityModel, manualClock, onnxRuntimeContract } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { importOrt } from "./import-ort.ts";
+import { onnxRuntime } from "./onnx-runtime.ts";
+import { runnerRuntime } from "./runner-runtime.ts";
+import type { ProviderSession } from "./runner-session.ts";
+import { shortRunsHere } from "./short-runs.ts";
+import { thisThreadLink } from "./this-thread-link.ts";
+
+const call = housekeepingCall("short");
+
+onnxRuntimeContract("a runner on the calling thread", () =>
+  runnerRuntime({
+    name: "here",
+    backend: "native",
+    providers: ["cpu"],
+    open: thisThreadLink(importOrt),
+    maxOutputBytes: 1024 ** 3,
+    restarts: false,
+  }),
+);
+
+const inputs = (size: number): Tensors => tensorsOf(float32Tensor("x", [size], new Float32Array(size)));
+
+/** A session whose runs take as long as `tookMs` says, on a clock that only they move. */
+function double(advance: (ms: number) => Promise<void>, tookMs: () => number) {
+  let [runs, released] = [0, 0];
+  const session: ProviderSession = {
+    inputs: [],
+    outputs: [],
+    provider: "cpu",
+    passedOver: [],
+    run: async (feeds) => {
+      runs++;
+      await advance(tookMs());
+      return feeds;
+    },
+    idle: () => Promise.resolve(),
+    release: () => Promise.resolve(void released++),
+  };
+  return { session, runs: () => runs, released: () => released };
+}
+
+function scene() {
+  const clock = manualClock();
+  const took = { worker: 0.2, here: 0.1 };
+  const worker = double(clock.advance, () => took.worker);
+  const here = double(clock.advance, () => took.here);
+  let opened = 0;
+  const session = shortRunsHere(worker.session, {
+    clock,
+    openHere: () => {
+      opened++;
+      return Promise.resolve(here.session);
+    },
+  });
+  const run = async (times: number, size = 16): Promise<void> => {
+    for (let index = 0; index < times; index++) await session.run(inputs(size), [], call);
+  };
+  return { session, took, worker, here, run, opened: () => opened };
+}
+
+describe("shortRunsHere", () => {
+  it("takes runs to the calling thread once they have shown to be short", async () => {
+    const { worker, here, run, opened } = scene();
+    await run(24);
+    expect([worker.runs(), here.runs(), opened()]).toEqual([24, 0, 1]);
+    await run(10);
+    expect([worker.runs(), here.runs(), opened()]).toEqual([24, 10, 1]);
+  });
+
+  it("leaves larger inputs and runs that would wait to the worker", async () => {
+    const { session, worker, here, run } = scene();
+    await run(24);
+    await run(3, 17);
+    expect([worker.runs(), here.runs()]).toEqual([27, 0]);
+    await Promise.all([session.run(inputs(16), [], call), session.run(inputs(16), [], call)]);
+    expect([worker.runs(), here.runs()]).toEqual([28, 1]);
+  });
+
+  it("never takes long runs, nor inputs beyond a page, nor text", async () => {
+    const { session, took, worker, here, run } = scene();
+    took.worker = 0.8;
+    await run(100);
+    took.worker = 0.2;
+    await run(100, 9000);
+    const text = tensorsOf(numericTensor("x", "INT64", [1], BigInt64Array.of(1n)));
+    const bytes = new Map(
+      [...text].map(([name, one]) => [name, { ...one, spec: { ...one.spec, datatype: "BYTES" as const } }]),
+    );
+    for (let index = 0; index < 50; index++) await session.run(bytes, [], call);
+    expect([worker.runs(), here.runs()]).toEqual([250, 0]);
+  });
+
+  it("goes back to the worker when they are short no more, and tries again much later", async () => {
+    const { took, worker, here, run, opened } = scene();
+    await run(24);
+    took.here = 5;
+    await run(20);
+    expect(here.released()).toBe(1);
+    const before = here.runs();
+    expect(before).toBeLessThan(5);
+    took.here = 0.1;
+    await run(200);
+    expect([here.runs(), opened()]).toEqual([before, 1]);
+    await run(60);
+    expect(opened()).toBe(2);
+    expect(here.runs()).toBeGreaterThan(before);
+    expect(worker.runs()).toBeGreaterThan(200);
+  });
+
+  it("frees both", async () => {
+    const { session, worker, here, run } = scene();
+    await run(30);
+    await Promise.all([session.release(), session.release()]);
+    expect([worker.released(), here.released()]).toEqual([1, 1]);
+  });
+
+  it("answers the same on the calling thread as in a worker, with a real graph", async () => {
+    const runtime = onnxRuntime({ shortRunsHere: true });
+    const session = await runtime.load(await artifactOf(identityModel("FP32")), {}, call);
+    for (let index = 0; index < 60; index++) {
+      const x = float32Tensor("x", [1, 2], Float32Array.of(index, -index));
+      expect((await session.run(tensorsOf(x), [], call)).get("y")?.bytes).toEqual(x.bytes);
+    }
+    await runtime.close();
+  });
+});

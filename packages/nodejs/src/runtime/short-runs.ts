@@ -1,0 +1,158 @@
+import { type Call, type Clock, LongshoreError, type Tensors, type TensorSpec } from "@longshore/core";
+import type { PassedOver } from "./runner-message.ts";
+import type { ProviderSession } from "./runner-session.ts";
+import { pageBytes } from "./shared-page.ts";
+
+/*
+ * A message to another thread and back takes 0.06 to 0.1 ms, most of it the two wake-ups of sleeping threads. For a network
+ * that runs in 0.13 ms that is most of what using it costs, and blocking the calling thread for so short a time harms
+ * nobody. So a session whose runs have shown to be short gets a twin on the calling thread, and goes back to its worker
+ * as soon as they are short no more.
+ */
+
+/** Runs that take longer with the hop to the worker than this are not short. */
+const shortMs = 0.75;
+/** On the calling thread they may take this long on average; beyond it the worker has them again. */
+const longMs = 0.75;
+/** So many short runs in a row show that they are short; ten times as many, each time that it turned out otherwise. */
+const firstTrial = 24;
+const trialGrowth = 10;
+/** Weight of the newest run in the average. */
+const newest = 0.1;
+
+/** How a twin is made. */
+export interface ShortRunParts {
+  readonly clock: Clock;
+  /** Loads the same file on the calling thread. */
+  readonly openHere: () => Promise<ProviderSession>;
+}
+
+/** A session that runs short runs on the calling thread, and all others in `worker`. */
+export function shortRunsHere(worker: ProviderSession, parts: ShortRunParts): ProviderSession {
+  return new ShortRuns(worker, parts);
+}
+
+class ShortRuns implements ProviderSession {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  readonly provider: string;
+  readonly passedOver: readonly PassedOver[];
+  readonly #worker: ProviderSession;
+  readonly #parts: ShortRunParts;
+  #here: ProviderSession | undefined;
+  /** Bytes of the largest inputs of the short runs in a row: larger ones may take longer. */
+  #shownBytes = 0;
+  #shortInARow = 0;
+  #trial = firstTrial;
+  #averageMs = 0;
+  #underWay = 0;
+  #change: Promise<void> | undefined;
+  #released: Promise<void> | undefined;
+
+  constructor(worker: ProviderSession, parts: ShortRunParts) {
+    this.#worker = worker;
+    this.#parts = parts;
+    this.inputs = worker.inputs;
+    this.outputs = worker.outputs;
+    this.provider = worker.provider;
+    this.passedOver = worker.passedOver;
+  }
+
+  run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors> {
+    const bytes = bytesOfFeeds(feeds);
+    // Only alone: what waits for this thread would wait for the run as well, and a worker could have it meanwhile.
+    const alone = this.#underWay === 0;
+    const here = alone && bytes <= this.#shownBytes ? this.#here : undefined;
+    this.#underWay++;
+    return this.#timed(here ?? this.#worker, { alone, bytes }, feeds, fetches, call);
+  }
+
+  async idle(): Promise<void> {
+    await Promise.all([this.#worker.idle(), this.#here?.idle()]);
+  }
+
+  release(): Promise<void> {
+    this.#released ??= this.#release();
+    return this.#released;
+  }
+
+  async #release(): Promise<void> {
+    // Both first finish what they accepted; nobody may slip in between.
+    await Promise.all([this.#worker.release(), this.#change]);
+    await this.#here?.release();
+  }
+
+  async #timed(
+    session: ProviderSession,
+    { alone, bytes }: { readonly alone: boolean; readonly bytes: number },
+    feeds: Tensors,
+    fetches: readonly string[],
+    call: Call,
+  ): Promise<Tensors> {
+    const { clock } = this.#parts;
+    const startedMs = clock.nowMs();
+    try {
+      const outputs = await session.run(feeds, fetches, call);
+      const tookMs = clock.nowMs() - startedMs;
+      if (session !== this.#worker) this.#ranHere(tookMs);
+      else if (!this.#here && alone) this.#ranThere(tookMs, bytes);
+      return outputs;
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  #ranThere(tookMs: number, bytes: number): void {
+    if (tookMs > shortMs || bytes > pageBytes) {
+      this.#shortInARow = 0;
+      this.#shownBytes = 0;
+      return;
+    }
+    if (bytes > this.#shownBytes) {
+      this.#shortInARow = 0;
+      this.#shownBytes = bytes;
+    }
+    this.#shortInARow++;
+    if (this.#shortInARow < this.#trial || this.#change || this.#released) return;
+    this.#change = this.#open().finally(() => {
+      this.#change = undefined;
+    });
+  }
+
+  #ranHere(tookMs: number): void {
+    this.#averageMs += newest * (tookMs - this.#averageMs);
+    if (this.#averageMs <= longMs || !this.#here) return;
+    const here = this.#here;
+    this.#here = undefined;
+    this.#startOver();
+    // Its memory is freed; whether that worked has nobody to tell.
+    void here.release().catch(() => undefined);
+  }
+
+  async #open(): Promise<void> {
+    try {
+      const here = await this.#parts.openHere();
+      this.#averageMs = 0;
+      this.#here = here;
+    } catch (thrown) {
+      // Then the worker keeps them: it runs the same file well.
+      if (!LongshoreError.is(thrown)) throw thrown;
+      this.#startOver();
+    }
+  }
+
+  #startOver(): void {
+    this.#trial *= trialGrowth;
+    this.#shortInARow = 0;
+    this.#shownBytes = 0;
+  }
+}
+
+/** Text is left to the worker. */
+function bytesOfFeeds(feeds: Tensors): number {
+  let bytes = 0;
+  for (const { spec, bytes: memory } of feeds.values()) {
+    bytes += spec.datatype === "BYTES" ? Infinity : memory.byteLength;
+  }
+  return bytes;
+}
