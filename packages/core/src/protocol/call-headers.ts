@@ -6,7 +6,14 @@ import {
   trustRank,
   type TrustLevel,
 } from "../base/index.ts";
-import { deadlineHeader, idempotencyHeader, pathHeader, rulesHeader, traceHeader } from "./names.ts";
+import {
+  deadlineHeader,
+  idempotencyHeader,
+  pathHeader,
+  rightsHeader,
+  rulesHeader,
+  traceHeader,
+} from "./names.ts";
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -72,6 +79,7 @@ export function callHeaders(call: Call, nowMs: number): Record<string, string> {
   if (call.deadlineMs !== Infinity) {
     headers[deadlineHeader] = String(Math.round((call.deadlineMs - nowMs) * 1000) / 1000);
   }
+  if (call.rights) headers[rightsHeader] = call.rights.join(",");
   if (call.path.length > 0) headers[pathHeader] = call.path.map(encodeURIComponent).join(",");
   if (call.idempotencyKey !== undefined) headers[idempotencyHeader] = encodeURIComponent(call.idempotencyKey);
   if (call.trace) {

@@ -27,6 +27,10 @@ export const loadHeader = "longshore-load";
 export const tookHeader = "longshore-took";
 /** The sender's key for requests that are the same request. */
 export const idempotencyHeader = "idempotency-key";
+/** The tenant that a request is for, from a server that may speak for others. */
+export const tenantHeader = "longshore-tenant";
+/** The most that a forwarded request may, as words with commas between: the rights of whoever it is forwarded for. */
+export const rightsHeader = "longshore-rights";
 /** W3C trace context. */
 export const traceHeader = "traceparent";
 /** ORCA load report, and the request for one. */

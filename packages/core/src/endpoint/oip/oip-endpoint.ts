@@ -14,6 +14,7 @@ import {
   probePath,
   read,
   readWireError,
+  tenantHeader,
   writeInferRequest,
 } from "../../protocol/index.ts";
 import type { Tensor } from "../../tensor/index.ts";
@@ -164,7 +165,9 @@ class OipEndpoint implements Endpoint {
     const packed = await packTensors(inputs, request.codecs, codecs, call);
     return writeInferRequest(
       {
-        parameters: sequence ? sequenceParameters(sequence) : {},
+        parameters: sequence
+          ? sequenceParameters({ ...sequence, id: sequenceIdThere(sequence.id, call, this.#parts) })
+          : {},
         inputs: packed,
         binaryOutputs: wire === "binary",
         ...(outputs
@@ -181,6 +184,7 @@ class OipEndpoint implements Endpoint {
     const { digest } = request.segment;
     return {
       ...callHeaders(call, this.#parts.clock.nowMs()),
+      ...(this.#parts.forwardsTenants === true ? { [tenantHeader]: call.tenant } : {}),
       ...(digest === "" ? {} : { [digestHeader]: digest }),
       ...(this.#parts.account === false ? {} : { [accountHeader]: "1" }),
     };
@@ -243,6 +247,14 @@ class OipEndpoint implements Endpoint {
     work.then(over, over);
     return work;
   }
+}
+
+/**
+ * A sequence's id as the server gets it. Where the server cannot tell the tenants of this place apart, their ids must not
+ * meet there; `/` is in no tenant's name.
+ */
+function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants }: OipEndpointParts): string {
+  return tenant === "local" || forwardsTenants === true ? id : `${tenant}/${id}`;
 }
 
 const is404 = (status: number): boolean => status === 404;

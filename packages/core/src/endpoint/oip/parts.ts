@@ -26,6 +26,11 @@ export interface OipEndpointParts {
   readonly account?: boolean;
   /** For replies. */
   readonly limits?: WireLimits;
+  /**
+   * Tells the server for which tenant each request is. The server must have been configured to let this place speak for
+   * them, and refuses otherwise. Default false: whatever is forwarded is this place's own there.
+   */
+  readonly forwardsTenants?: boolean;
   /** Sent with every request: credentials, gateway routing. Lower-case names. */
   readonly headers?: Readonly<Record<string, string>>;
 }

@@ -1,0 +1,35 @@
+import { LongshoreError, rightsHeader, tenantHeader, type WireRequest } from "@longshore/core";
+import type { Grant } from "./grant.ts";
+import { allRights, type Right } from "./identity.ts";
+import type { Tenants } from "./tenants.ts";
+
+/** For whom a request is, as its sender states it. */
+export interface Behalf {
+  /** Undefined: for the sender's own tenant. */
+  readonly tenant: string | undefined;
+  /** The most that the request may; undefined for all that the sender may. */
+  readonly rights: ReadonlySet<Right> | undefined;
+}
+
+const statedRights = (text: string): ReadonlySet<Right> => {
+  const words = text.split(",").map((one) => one.trim());
+  return new Set(allRights.filter((right) => words.includes(right)));
+};
+
+/**
+ * Reads for whom a request is. Anybody may give up rights; only who is configured to may speak for another tenant, and
+ * then without a word about rights no more than `infer` is meant. Throws `not-permitted` otherwise: to run the request as
+ * the sender's own would mix what two tenants keep here.
+ */
+export function behalfOf({ headers }: WireRequest, grant: Grant, tenants: Tenants): Behalf {
+  const told = headers[tenantHeader];
+  const stated = headers[rightsHeader];
+  const rights = stated === undefined ? undefined : statedRights(stated);
+  if (told === undefined || told === grant.tenant) return { tenant: undefined, rights };
+  const { speaksFor } = grant;
+  const allowed = speaksFor !== undefined && (speaksFor === "*" || speaksFor.includes(told));
+  if (!allowed || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(told) || !tenants.has(told)) {
+    throw new LongshoreError("not-permitted", "identify", "this sender does not speak for that tenant");
+  }
+  return { tenant: told, rights: rights ?? new Set<Right>(["infer"]) };
+}

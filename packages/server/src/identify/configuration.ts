@@ -1,0 +1,114 @@
+import { LongshoreError } from "@longshore/core";
+import * as v from "valibot";
+import { parseDocument } from "yaml";
+import { type CertificateRule, certificateSchema } from "./certificate.ts";
+import type { MechanismName } from "./grant.ts";
+import type { Right } from "./identity.ts";
+import { badConfiguration, checked, rightList, strict, tenantName, word } from "./schema.ts";
+import { type TenantRules, tenantSchema } from "./tenants.ts";
+import { type IssuerRule, issuerSchema } from "./token.ts";
+
+/** All mechanisms, in the order in which they count while the operator states none: the hardest to steal first. */
+const defaultOrder = ["certificates", "tokens", "keys", "loopback", "anonymous"] as const;
+
+/** What everybody gets whom a mechanism without credentials lets in. */
+export interface OpenRule {
+  /** Default `local` for this machine, `anonymous` for anybody. */
+  readonly tenant?: string | undefined;
+  readonly rights: readonly Right[];
+}
+
+/** `identity.yaml`, checked. */
+export interface IdentityConfiguration {
+  /** Each mechanism that is configured, once. */
+  readonly order: readonly MechanismName[];
+  readonly certificates?: readonly CertificateRule[] | undefined;
+  readonly tokens?: readonly IssuerRule[] | undefined;
+  /** Files beside `identity.yaml`; the pepper is `<file>.pepper` by default. */
+  readonly keys?: { readonly file: string; readonly pepper?: string | undefined } | undefined;
+  readonly loopback?: OpenRule | undefined;
+  readonly anonymous?: OpenRule | undefined;
+  readonly tenants?: TenantRules | undefined;
+  /** Credentials of one source that may fail in a minute. Default 30. */
+  readonly failuresPerMinute?: number | undefined;
+}
+
+const open = strict({ tenant: v.optional(tenantName), rights: rightList });
+
+const schema = strict({
+  order: v.optional(v.array(v.picklist(defaultOrder, `must be one of ${defaultOrder.join(", ")}`))),
+  certificates: v.optional(v.array(certificateSchema)),
+  tokens: v.optional(v.array(issuerSchema)),
+  keys: v.optional(strict({ file: word, pepper: v.optional(word) })),
+  loopback: v.optional(open),
+  anonymous: v.optional(open),
+  tenants: v.optional(v.record(v.union([v.literal("*"), tenantName]), tenantSchema)),
+  failuresPerMinute: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000))),
+});
+
+/** The largest file that is read, in characters. */
+const maxLength = 1_000_000;
+
+function plain(text: string): unknown {
+  if (text.length > maxLength) throw badConfiguration(`identity.yaml has more than ${maxLength} characters`);
+  const document = parseDocument(text, { version: "1.2", schema: "core", uniqueKeys: true, merge: false });
+  const [error] = document.errors;
+  if (error) throw badConfiguration(`identity.yaml is not valid YAML: ${error.message.split("\n")[0] ?? ""}`);
+  return document.toJS({ maxAliasCount: 0 });
+}
+
+function orderOf(
+  stated: readonly MechanismName[] | undefined,
+  configured: (name: MechanismName) => boolean,
+): readonly MechanismName[] {
+  const there = defaultOrder.filter(configured);
+  if (!stated) return there;
+  const missing = there.filter((name) => !stated.includes(name));
+  const extra = stated.filter((name, index) => !configured(name) || stated.indexOf(name) !== index);
+  if (missing.length > 0 || extra.length > 0) {
+    throw badConfiguration(
+      `identity.yaml: order must name each mechanism of the file once: ${there.join(", ") || "none"}`,
+    );
+  }
+  return stated;
+}
+
+/**
+ * Reads `identity.yaml`. Unknown keys are refused, so that a misspelt limit does not silently stay away. Throws
+ * `invalid-configuration` with the path of what is wrong; the guide `docs/guides/identity.md` lists all keys.
+ */
+export function parseIdentity(text: string): IdentityConfiguration {
+  let value: unknown;
+  try {
+    value = plain(text);
+  } catch (thrown) {
+    if (LongshoreError.is(thrown)) throw thrown;
+    throw badConfiguration("identity.yaml could not be read: aliases are not allowed", thrown);
+  }
+  const { order: stated, ...rest } = checked(schema, value, "identity.yaml");
+  const order = orderOf(stated, (name) => rest[name] !== undefined);
+  if (order.length === 0) throw badConfiguration("identity.yaml names no mechanism, so nobody could get in");
+  if (rest.tenants) checkTenants(rest, new Set(Object.keys(rest.tenants)));
+  return { ...rest, order };
+}
+
+/** Refuses tenants that are named by a mechanism and then not listed: they could never get in. */
+function checkTenants(
+  { certificates, tokens, loopback, anonymous }: Omit<IdentityConfiguration, "order">,
+  listed: ReadonlySet<string>,
+): void {
+  if (listed.has("*")) return;
+  const named = [
+    ...(certificates ?? []).map(({ tenant }) => tenant),
+    ...(tokens ?? []).flatMap(({ tenant, subjects }) => [
+      ...(typeof tenant === "string" ? [tenant] : []),
+      ...(subjects ?? []).map((subject) => subject.tenant),
+    ]),
+    ...(loopback ? [loopback.tenant ?? "local"] : []),
+    ...(anonymous ? [anonymous.tenant ?? "anonymous"] : []),
+  ];
+  const stray = named.find((tenant) => !listed.has(tenant));
+  if (stray !== undefined) {
+    throw badConfiguration(`identity.yaml: tenant '${stray}' is used but not listed under tenants`);
+  }
+}

@@ -1,0 +1,121 @@
+import { type Clock, LongshoreError, type WireRequest } from "@longshore/core";
+import { behalfOf } from "./behalf.ts";
+import { certificateMechanism } from "./certificate.ts";
+import type { IdentityConfiguration } from "./configuration.ts";
+import type { Grant, Mechanism, MechanismName } from "./grant.ts";
+import type { Identify } from "./identity.ts";
+import { createKeyRing, type KeyRing } from "./key-ring.ts";
+import { fromThisMachine } from "./loopback.ts";
+import { refusal } from "./refusal.ts";
+import { rightSet } from "./schema.ts";
+import { shownCredentials } from "./shown.ts";
+import { identityOf, tenantsOf } from "./tenants.ts";
+import { createThrottle, sourceOf } from "./throttle.ts";
+import { tokenMechanism } from "./token.ts";
+
+/** What identity stands on besides its configuration. */
+export interface IdentifyParts {
+  readonly configuration: IdentityConfiguration;
+  readonly clock: Clock;
+  /** Reads a token issuer's key set from an address or file, within limits of size and time. */
+  readonly loadKeySet: (from: string) => Promise<Uint8Array>;
+  /** Gets a line for what the operator should know. Never a credential. */
+  readonly report: (text: string) => void;
+}
+
+/** Identity, and the keys that change while it runs. */
+export interface Identification {
+  readonly identify: Identify;
+  /** Empty until it is filled: no key is good before. */
+  readonly keys: KeyRing;
+}
+
+/** Failed credentials of one source in a minute, before it has to wait. */
+const defaultFailures = 30;
+
+/** Who shows nothing where nobody may come without: no tenant's, without a right, and asked for credentials. */
+const nobody: Grant = { name: "nobody", tenant: "anonymous", rights: new Set(), known: false };
+
+function mechanisms(
+  { configuration, clock, loadKeySet, report }: IdentifyParts,
+  keys: KeyRing,
+  before: (request: WireRequest) => void,
+): Readonly<Record<MechanismName, Mechanism>> {
+  const { certificates, tokens, loopback, anonymous } = configuration;
+  const tokenGrant = tokenMechanism(tokens ?? [], { clock, loadKeySet, report });
+  const local: Grant | undefined = loopback && {
+    name: "this machine",
+    tenant: loopback.tenant ?? "local",
+    rights: rightSet(loopback.rights),
+  };
+  const stranger: Grant | undefined = anonymous && {
+    name: "anonymous",
+    tenant: anonymous.tenant ?? "anonymous",
+    rights: rightSet(anonymous.rights),
+    known: false,
+  };
+  return {
+    certificates: certificateMechanism(certificates ?? []),
+    tokens: (request, { token }) =>
+      token === undefined ? undefined : tokenGrant(token, () => before(request)),
+    keys: keys.identify,
+    loopback: (request) => (fromThisMachine(request) ? local : undefined),
+    anonymous: () => stranger,
+  };
+}
+
+/**
+ * Tells who asks by all configured mechanisms. Every credential that a request shows has to be good, of configured
+ * mechanisms and of others: a request with a bad one is refused even where it could do without. Of several good ones the
+ * first in the configured order names the sender. Who shows nothing gets an identity without rights, to which the gate
+ * says what is missing.
+ */
+export function createIdentify(parts: IdentifyParts): Identification {
+  const { configuration, clock } = parts;
+  const keys = createKeyRing(clock);
+  const throttle = createThrottle(clock, configuration.failuresPerMinute ?? defaultFailures);
+  const tenants = tenantsOf(configuration.tenants);
+  const source = ({ peer }: WireRequest): string => sourceOf(peer?.address ?? "");
+  const by = mechanisms(parts, keys, (request) => throttle.check(source(request)));
+  const ordered = configuration.order.map((name) => by[name]);
+  const has = (name: MechanismName): boolean => configuration.order.includes(name);
+
+  const grantOf = async (request: WireRequest): Promise<Grant> => {
+    const shown = shownCredentials(request);
+    if (shown.apiKey !== undefined && !has("keys")) throw refusal("API key", "keys are not configured");
+    if (shown.token !== undefined && !has("tokens")) throw refusal("token", "tokens are not configured");
+    let first: Grant | undefined;
+    for (const mechanism of ordered) {
+      const grant = await mechanism(request, shown);
+      first ??= grant;
+    }
+    return first ?? nobody;
+  };
+
+  /** What is said to who failed: after too many failures only that it has to wait. */
+  const failed = (request: WireRequest, thrown: unknown): unknown => {
+    if (!LongshoreError.is(thrown) || thrown.reason !== "unauthenticated") return thrown;
+    try {
+      throttle.check(source(request));
+    } catch (wait) {
+      return wait;
+    }
+    throttle.failed(source(request));
+    return thrown;
+  };
+
+  return {
+    keys,
+    async identify(request) {
+      let grant: Grant;
+      try {
+        grant = await grantOf(request);
+      } catch (thrown) {
+        throw failed(request, thrown);
+      }
+      if (grant === nobody) return { tenant: nobody.tenant, rights: nobody.rights, known: false };
+      const behalf = behalfOf(request, grant, tenants);
+      return identityOf(grant, tenants, behalf.tenant, behalf.rights);
+    },
+  };
+}

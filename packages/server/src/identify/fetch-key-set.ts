@@ -1,0 +1,75 @@
+import type { Clock } from "@longshore/core";
+import { badConfiguration } from "./schema.ts";
+
+/** How a key set is fetched. */
+export interface FetchKeySetParts {
+  readonly clock: Clock;
+  /** The platform's own. */
+  readonly fetch: typeof fetch;
+  /** Default 5,000. */
+  readonly timeoutMs?: number;
+  /** Default 262,144. */
+  readonly maxBytes?: number;
+}
+
+const local = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])$/;
+
+/**
+ * An address that keys may come from. Over plain HTTP anybody on the way could put in keys of their own, so that is for
+ * this machine only. Throws `invalid-configuration`.
+ */
+export function keySetAddress(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const safe = url?.protocol === "https:" || (url?.protocol === "http:" && local.test(url.hostname));
+  if (!url || !safe) {
+    throw badConfiguration(
+      `a key set must come from a file or an https address, not from '${text.slice(0, 200)}'`,
+    );
+  }
+  return url;
+}
+
+async function bodyOf(response: Response, maxBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const reader = response.body?.getReader();
+  for (;;) {
+    const next = await reader?.read();
+    if (!next || next.done) break;
+    length += next.value.byteLength;
+    if (length > maxBytes) {
+      await reader?.cancel();
+      throw new RangeError(`it has more than ${maxBytes} bytes`);
+    }
+    chunks.push(next.value);
+  }
+  const bytes = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return bytes;
+}
+
+/** Fetches the bytes of a key set: without redirects or credentials, within a time and a size. Rejects with what went wrong. */
+export async function fetchKeySet(address: string, parts: FetchKeySetParts): Promise<Uint8Array> {
+  const { clock, timeoutMs = 5000, maxBytes = 262_144 } = parts;
+  const url = keySetAddress(address);
+  const controller = new AbortController();
+  using _timer = clock.timer(timeoutMs, () =>
+    controller.abort(new Error(`nothing came within ${timeoutMs} ms`)),
+  );
+  const get = parts.fetch;
+  const response = await get(url, {
+    signal: controller.signal,
+    redirect: "error",
+    credentials: "omit",
+    headers: { accept: "application/jwk-set+json, application/json" },
+  });
+  if (!response.ok) {
+    await response.body?.cancel();
+    throw new Error(`the issuer answered with status ${response.status}`);
+  }
+  return bodyOf(response, maxBytes);
+}

@@ -1,0 +1,32 @@
+import type { WireRequest } from "@longshore/core";
+import type { Right } from "./identity.ts";
+
+/** What a good credential says of its holder. */
+export interface Grant {
+  /** Who it is, for the operator's log: a key's id, a token's subject, a certificate's name. */
+  readonly name: string;
+  readonly tenant: string;
+  readonly rights: ReadonlySet<Right>;
+  /** Tenants that it may speak for. Undefined: only its own. */
+  readonly speaksFor?: "*" | readonly string[];
+  /** False for who showed no credentials. */
+  readonly known?: boolean;
+}
+
+/** The ways to say who one is, in the words of `identity.yaml`. */
+export type MechanismName = "certificates" | "tokens" | "keys" | "loopback" | "anonymous";
+
+/**
+ * One way to say who one is. Gives undefined when the request shows nothing of its kind. Throws `unauthenticated` for what
+ * is shown and not good, and `not-permitted` for what is good and named nowhere.
+ */
+export type Mechanism = (
+  request: WireRequest,
+  shown: ShownCredentials,
+) => Grant | undefined | Promise<Grant | undefined>;
+
+/** What a request carries in its headers. */
+export interface ShownCredentials {
+  readonly apiKey?: string;
+  readonly token?: string;
+}

@@ -1,0 +1,33 @@
+import type { WireRequest } from "@longshore/core";
+import { looksLikeApiKey } from "./api-key.ts";
+import type { ShownCredentials } from "./grant.ts";
+import { refusal } from "./refusal.ts";
+
+/** Longest credential, in characters: tokens of real issuers stay below half of it. */
+const maxCredential = 8192;
+
+/** RFC 6750's token68; a comma or a blank inside means that a header came twice. */
+const bearer = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
+
+/** Header that carries an API key, beside `Authorization: Bearer`. */
+const keyHeader = "x-api-key";
+
+/**
+ * The credentials in the headers of a request. One of each kind at most: what came twice, or in a scheme that is not
+ * understood, is not good, so that no two places on the way can read one request as two senders'.
+ */
+export function shownCredentials({ headers }: WireRequest): ShownCredentials {
+  const { authorization } = headers;
+  const keyText = headers[keyHeader];
+  let shown: ShownCredentials = {};
+  if (authorization !== undefined) {
+    const text = authorization.length > maxCredential ? undefined : bearer.exec(authorization.trim())?.[1];
+    if (text === undefined) throw refusal("Authorization header", "not one bearer credential");
+    shown = looksLikeApiKey(text) ? { apiKey: text } : { token: text };
+  }
+  if (keyText === undefined) return shown;
+  if (keyText === "" || keyText.length > maxCredential || shown.apiKey !== undefined) {
+    throw refusal("API key", "empty, too long, or shown twice");
+  }
+  return { ...shown, apiKey: keyText };
+}

@@ -1,0 +1,222 @@
+import { type Clock, LongshoreError } from "@longshore/core";
+import { decodeJwt, jwtVerify, type JWTPayload } from "jose";
+import * as v from "valibot";
+import { type ClaimMapping, grantOf, mappingEntries } from "./claims.ts";
+import type { Grant } from "./grant.ts";
+import { createKeySet, type KeySet, type LoadKeySet } from "./key-set.ts";
+import { refusal } from "./refusal.ts";
+import { duration, strict, word } from "./schema.ts";
+
+/**
+ * Signatures that only the holder of a private key can make. `none` and the HMACs are not among them and cannot be
+ * configured: with an HMAC whoever can check a token can make one, and with a public key for its secret everybody can.
+ */
+const algorithms = [
+  "ES256",
+  "ES384",
+  "ES512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "RS256",
+  "RS384",
+  "RS512",
+  "EdDSA",
+] as const;
+
+type Algorithm = (typeof algorithms)[number];
+
+/** Where an issuer's public keys are, and how long they are believed. Times in milliseconds. */
+interface KeySetRule {
+  /** An https address, or a file beside `identity.yaml`. */
+  readonly from: string;
+  readonly refreshMs?: number | undefined;
+  readonly keepMs?: number | undefined;
+  readonly cooldownMs?: number | undefined;
+}
+
+/** What an operator says of one issuer of tokens. */
+export interface IssuerRule extends ClaimMapping {
+  /** Exactly the `iss` of its tokens. */
+  readonly issuer: string;
+  /** One of these has to be in a token's `aud`. */
+  readonly audience: string | readonly string[];
+  readonly keySet: string | KeySetRule;
+  readonly algorithms?: readonly Algorithm[] | undefined;
+  /** The `typ` that tokens must have, such as `at+jwt`; undefined for any. */
+  readonly type?: string | undefined;
+  /** Default 30,000. */
+  readonly clockSkewMs?: number | undefined;
+  /** Since `iat`, which a token then must have. */
+  readonly maxAgeMs?: number | undefined;
+}
+
+const keySetSource = v.union([
+  word,
+  strict({
+    from: word,
+    refreshMs: v.optional(duration(1000)),
+    keepMs: v.optional(duration(1000)),
+    cooldownMs: v.optional(duration(100)),
+  }),
+]);
+
+/** A line of `tokens:` in `identity.yaml`. */
+export const issuerSchema: v.GenericSchema<IssuerRule> = v.pipe(
+  strict({
+    issuer: word,
+    audience: v.union([word, v.pipe(v.array(word), v.minLength(1))]),
+    keySet: keySetSource,
+    algorithms: v.optional(
+      v.pipe(
+        v.array(v.picklist(algorithms, `must be one of ${algorithms.join(", ")}`)),
+        v.minLength(1, "must name at least one"),
+      ),
+    ),
+    type: v.optional(word),
+    clockSkewMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(300_000))),
+    maxAgeMs: v.optional(duration(1000)),
+    ...mappingEntries,
+  }),
+  v.check(
+    ({ subjects, tenant, rights }) =>
+      subjects === undefined
+        ? tenant !== undefined && rights !== undefined
+        : tenant === undefined && rights === undefined,
+    "must have either 'tenant' and 'rights', or 'subjects'",
+  ),
+);
+
+/** What tokens are checked with. */
+export interface TokenParts {
+  readonly clock: Clock;
+  /** Reads a key set from an address or file. */
+  readonly loadKeySet: (from: string) => Promise<Uint8Array>;
+  /** Gets a line for what the operator should know. */
+  readonly report: (text: string) => void;
+}
+
+interface Issuer {
+  readonly rules: IssuerRule;
+  readonly keys: KeySet;
+}
+
+/** Read again after so long: ten minutes for an address, ten seconds for a file, which costs nothing. */
+function keySetOf(source: IssuerRule["keySet"], parts: TokenParts): KeySet {
+  const given = typeof source === "string" ? { from: source } : source;
+  const remote = /^https?:/.test(given.from);
+  const load: LoadKeySet = () => parts.loadKeySet(given.from);
+  const options = {
+    refreshMs: given.refreshMs ?? (remote ? 600_000 : 10_000),
+    keepMs: given.keepMs ?? 86_400_000,
+    cooldownMs: given.cooldownMs ?? (remote ? 30_000 : 1000),
+  };
+  return createKeySet(parts.clock, load, options, parts.report);
+}
+
+function unverifiedIssuer(token: string): string | undefined {
+  try {
+    return decodeJwt(token).iss;
+  } catch {
+    // Not a token at all; what is wrong with it is not worth telling apart.
+    return undefined;
+  }
+}
+
+async function claimsOf(token: string, { rules, keys }: Issuer, clock: Clock): Promise<JWTPayload> {
+  const skewMs = rules.clockSkewMs ?? 30_000;
+  const { payload } = await jwtVerify(token, keys.keyFor, {
+    algorithms: [...(rules.algorithms ?? algorithms)],
+    issuer: rules.issuer,
+    audience: typeof rules.audience === "string" ? rules.audience : [...rules.audience],
+    clockTolerance: skewMs / 1000,
+    currentDate: new Date(clock.wallMs()),
+    requiredClaims: ["exp"],
+    ...(rules.type === undefined ? {} : { typ: rules.type }),
+    ...(rules.maxAgeMs === undefined ? {} : { maxTokenAge: rules.maxAgeMs / 1000 }),
+  });
+  if (payload.iat !== undefined && payload.iat * 1000 > clock.wallMs() + skewMs) {
+    throw new TypeError("it was issued in the future");
+  }
+  return payload;
+}
+
+/** Good tokens are remembered for so long, so that a signature is not checked for every request of one sender. */
+const rememberedMs = 60_000;
+const maxRemembered = 4096;
+
+interface Remembered {
+  readonly grant: Grant;
+  readonly untilMs: number;
+  readonly generation: number;
+}
+
+/** Tokens by their SHA-256: what lies in memory is worth nothing to who reads it. */
+class TokenMemory {
+  readonly #clock: Clock;
+  readonly #known = new Map<string, Remembered>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  static async nameOf(token: string): Promise<string> {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token)));
+    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+
+  /** Forgotten when it expires, and when the issuer's keys changed. */
+  find(name: string, generation: number): Grant | undefined {
+    const found = this.#known.get(name);
+    if (!found) return undefined;
+    if (this.#clock.wallMs() < found.untilMs && found.generation === generation) return found.grant;
+    this.#known.delete(name);
+    return undefined;
+  }
+
+  keep(name: string, grant: Grant, expiresMs: number, generation: number): void {
+    const untilMs = Math.min(expiresMs, this.#clock.wallMs() + rememberedMs);
+    this.#known.set(name, { grant, untilMs, generation });
+    if (this.#known.size <= maxRemembered) return;
+    for (const oldest of this.#known.keys()) {
+      this.#known.delete(oldest);
+      break;
+    }
+  }
+}
+
+/**
+ * Who shows a signed token of an issuer that the operator named. Algorithm, key, issuer, audience and times are held to the
+ * issuer's rules; where a token says that its keys are (`jku`, `x5u`, `jwk`) is never looked at.
+ *
+ * @param before Called before a signature is checked, which is the dear part: throws to have it left undone.
+ */
+export function tokenMechanism(
+  rules: readonly IssuerRule[],
+  parts: TokenParts,
+): (token: string, before: () => void) => Promise<Grant> {
+  const issuers = new Map<string, Issuer>(
+    rules.map((one) => [one.issuer, { rules: one, keys: keySetOf(one.keySet, parts) }]),
+  );
+  const memory = new TokenMemory(parts.clock);
+  return async (token, before) => {
+    const issuer = issuers.get(unverifiedIssuer(token) ?? "");
+    if (!issuer) throw refusal("token", "it is no token of an issuer that is known here");
+    const name = await TokenMemory.nameOf(token);
+    const known = memory.find(name, issuer.keys.generation);
+    if (known) return known;
+    before();
+    const { generation } = issuer.keys;
+    let claims: JWTPayload;
+    try {
+      claims = await claimsOf(token, issuer, parts.clock);
+    } catch (thrown) {
+      if (LongshoreError.is(thrown)) throw thrown;
+      throw refusal("token", thrown instanceof Error ? thrown.message : String(thrown));
+    }
+    const grant = grantOf(claims, issuer.rules);
+    // Keys that changed meanwhile may not be the ones that this was checked with.
+    if (generation === issuer.keys.generation) memory.keep(name, grant, (claims.exp ?? 0) * 1000, generation);
+    return grant;
+  };
+}
