@@ -9,6 +9,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   plan: async () => (await import("./plan.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,
   scenes: async () => (await import("./scenes.ts")).bench,
+  serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   split: async () => (await import("./split.ts")).bench,
 };

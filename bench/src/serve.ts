@@ -1,0 +1,208 @@
+import { cpus } from "node:os";
+import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
+import { openGenerator } from "./serve-load.ts";
+import { benchModels, type ModelName } from "./serve-models.ts";
+import { medianOf, type Pair, type Rounds, runRounds } from "./serve-rounds.ts";
+import { startSubjects } from "./serve-subjects.ts";
+
+/** Options of this bench, so that a part of the table can be measured alone. */
+interface Options {
+  readonly models: readonly ModelName[];
+  readonly concurrencies: readonly number[];
+  /** Numbers of cores that servers are held to. */
+  readonly coreCounts: readonly number[];
+  readonly only: readonly string[] | undefined;
+  readonly rounds: number;
+  readonly maxRounds: number;
+  readonly seconds: number;
+  readonly tritonBackend: string | undefined;
+}
+
+const modelNames: readonly ModelName[] = ["identity", "dense", "recognise", "detect"];
+
+function readOptions(args: readonly string[]): Options {
+  const given = new Map<string, string>();
+  for (let at = 0; at < args.length; at += 2) {
+    const name = args[at];
+    const value = args[at + 1];
+    if (!name?.startsWith("--") || value === undefined) {
+      throw new Error(
+        "bench serve [--model identity,dense,recognise,detect] [--concurrency 1,8,32] [--cores 1,2] [--servers NAME,NAME/WIRE] [--rounds 7] [--max-rounds 15] [--seconds 4] [--triton-backend DIR]",
+      );
+    }
+    given.set(name.slice(2), value);
+  }
+  const numbers = (name: string, fallback: string): number[] =>
+    (given.get(name) ?? fallback).split(",").map(Number);
+  const asked = given.get("model")?.split(",");
+  const rounds = Number(given.get("rounds") ?? 7);
+  return {
+    models: modelNames.filter((name) => !asked || asked.includes(name)),
+    concurrencies: numbers("concurrency", "1,8,32"),
+    coreCounts: numbers("cores", "1,2"),
+    only: given.get("servers")?.split(","),
+    rounds,
+    maxRounds: Math.max(rounds, Number(given.get("max-rounds") ?? 15)),
+    seconds: Number(given.get("seconds") ?? 4),
+    tritonBackend: given.get("triton-backend"),
+  };
+}
+
+/** The bars of the comparison. */
+const bars: Bench["bars"] = {
+  cnnVsRaw: { atLeast: 0.85 },
+  cnnVsTritonPython: { atLeast: 1 },
+  denseVsTritonPython: { atLeast: 2 },
+  cnnVsTritonOrt: { atLeast: 1 },
+  denseVsTritonOrt: { atLeast: 1 },
+  dense32VsTritonOrt: { atLeast: 1 },
+  allCoresVsTritonOrt: { atLeast: 1 },
+  vsMlserverHttp: { atLeast: 3 },
+  vsMlserverGrpc: { atLeast: 2 },
+  denseVsMlserverHttp: { atLeast: 8 },
+  denseVsMlserverGrpc: { atLeast: 8 },
+  p99VsTritonPython: { atMost: 1.2 },
+  denseP99VsTritonPython: { atMost: 1.2 },
+};
+
+const http = "longshore/http";
+const grpc = "longshore/grpc";
+
+/** The comparisons that a cell of the table answers. */
+function pairsOf(model: ModelName, concurrency: number, cores: number): readonly Pair[] {
+  const pair = (figure: string, ours: string, theirs: string, what: Pair["what"] = "perSecond"): Pair => {
+    const bar = bars[figure];
+    return { figure, ours, theirs, what, bar: bar?.atLeast ?? bar?.atMost };
+  };
+  const at = `${model}/${concurrency}/${cores}`;
+  switch (at) {
+    case "detect/8/1":
+      return [
+        pair("cnnVsRaw", http, "raw"),
+        pair("cnnVsTritonPython", http, "triton-python/http"),
+        pair("p99VsTritonPython", http, "triton-python/http", "p99Ms"),
+        pair("cnnVsTritonOrt", http, "triton-ort/http"),
+        pair("vsMlserverHttp", http, "mlserver/json"),
+        pair("vsMlserverGrpc", grpc, "mlserver/grpc"),
+        pair("cnnGrpcVsRaw", grpc, "raw"),
+        pair("cnnGrpcVsTritonPython", grpc, "triton-python/grpc"),
+        pair("cnnVsKserve", http, "kserve/http"),
+        pair("cnnVsLitserve", http, "litserve/form"),
+      ];
+    case "detect/8/2":
+      return [
+        pair("allCoresVsTritonOrt", http, "triton-ort/http"),
+        pair("allCoresVsTritonPython", http, "triton-python/http"),
+        pair("allCoresVsRaw", http, "raw"),
+      ];
+    case "dense/8/1":
+      return [
+        pair("denseVsTritonPython", http, "triton-python/http"),
+        pair("denseP99VsTritonPython", http, "triton-python/http", "p99Ms"),
+        pair("denseVsTritonOrt", http, "triton-ort/http"),
+        pair("denseVsMlserverHttp", http, "mlserver/json"),
+        pair("denseVsMlserverGrpc", grpc, "mlserver/grpc"),
+        pair("denseGrpcVsTritonPython", grpc, "triton-python/grpc"),
+        pair("denseVsKserve", http, "kserve/http"),
+        pair("denseVsLitserve", http, "litserve/form"),
+      ];
+    case "dense/32/1":
+      return [
+        pair("dense32VsTritonPython", http, "triton-python/http"),
+        pair("dense32VsTritonOrt", http, "triton-ort/http"),
+        pair("dense32GrpcVsTritonPython", grpc, "triton-python/grpc"),
+      ];
+    case "recognise/8/1":
+      return [
+        pair("recogniseVsRaw", http, "raw"),
+        pair("recogniseVsTritonPython", http, "triton-python/http"),
+        pair("recogniseVsMlserverHttp", http, "mlserver/json"),
+        pair("recogniseVsMlserverGrpc", grpc, "mlserver/grpc"),
+      ];
+    default:
+      return [];
+  }
+}
+
+function print(context: BenchContext, rounds: Rounds, settings: ReadonlyMap<string, string>): void {
+  for (const [name, loads] of rounds.loads) {
+    const figure = (what: Parameters<typeof medianOf>[1], digits: number): string =>
+      medianOf(loads, what).toFixed(digits);
+    const rate = medianOf(loads, "perSecond");
+    const failed = loads.reduce((sum, load) => sum + load.failed, 0);
+    context.say(
+      `    ${name.padEnd(20)} ${rate.toFixed(rate < 100 ? 2 : 0).padStart(8)}/s  p50 ${figure("p50Ms", 2)} ms  p99 ${figure("p99Ms", 2)} ms  cpu ${figure("cpuMicros", 0)} us${failed > 0 ? `  ${failed} FAILED` : ""}  (${settings.get(name) ?? ""})`,
+    );
+  }
+}
+
+async function measure(context: BenchContext): Promise<Measured> {
+  const options = readOptions(context.args);
+  using models = benchModels();
+  using generator = await openGenerator();
+  const figures: Record<string, number> = {};
+  const rows: Row[] = [];
+  const notRun = new Set<string>();
+  for (const cores of options.coreCounts) {
+    if (cores > cpus().length) {
+      notRun.add(`${cores} cores: this machine has ${cpus().length}`);
+      continue;
+    }
+    const all = Array.from({ length: cpus().length }, (_, index) => index);
+    const own = all.slice(0, cores);
+    // What is left generates the load; where servers take all, the generator shares with them.
+    const rest = all.slice(cores);
+    const generatorCores = rest.length > 0 ? rest : all;
+    for (const model of options.models) {
+      context.say(
+        `${model} [${models.models[model].input.shape.join(", ")}], servers on core ${own.join(",")}, generator on core ${generatorCores.join(",")}`,
+      );
+      await using started = await startSubjects(
+        {
+          model: models.models[model],
+          cores: own,
+          generatorCores,
+          only: options.only,
+          tritonBackend: options.tritonBackend,
+          say: context.say,
+        },
+        generator,
+      );
+      for (const line of started.missing) notRun.add(line);
+      const settings = new Map(started.subjects.map(({ name, settings: words }) => [name, words]));
+      for (const concurrency of options.concurrencies) {
+        const rounds = await runRounds(started.subjects, {
+          concurrency,
+          seconds: options.seconds,
+          rounds: options.rounds,
+          maxRounds: options.maxRounds,
+          pairs: pairsOf(model, concurrency, cores),
+          seed: context.seed,
+        });
+        context.say(`  concurrency ${concurrency}`);
+        print(context, rounds, settings);
+        for (const [figure, { median, low, high }] of rounds.compared) {
+          figures[figure] = median;
+          context.say(
+            `    ${figure} ${median.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})${rounds.wide.includes(figure) ? ", still wide: more rounds are needed" : ""}`,
+          );
+        }
+        for (const [subject, loads] of rounds.loads)
+          for (const [round, load] of loads.entries())
+            rows.push({ model, cores, concurrency, subject, round, ...load });
+      }
+    }
+  }
+  if (options.tritonBackend === undefined)
+    notRun.add("triton-ort: no ONNX Runtime backend for Triton was given (--triton-backend DIR)");
+  return { figures, rows, notRun: [...notRun] };
+}
+
+/** Our server beside other people's, each in its best settings on the same cores, loaded by the same generator. */
+export const bench: Bench = {
+  name: "serve",
+  about:
+    "requests a second, latencies and processor time of servers on the same cores under the same load, forth and back in every round",
+  bars,
+  run: measure,
+};

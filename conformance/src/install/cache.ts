@@ -1,0 +1,67 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/** A peer or tool that cannot be had here, and why: a reason to skip what needs it, never a failure. */
+export class Unavailable extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "Unavailable";
+  }
+}
+
+/** Where installed peers are kept: `$LONGSHORE_CACHE`, else `~/.cache/longshore`. Never inside the repository. */
+export function cacheFolder(): string {
+  return process.env["LONGSHORE_CACHE"] ?? join(homedir(), ".cache", "longshore");
+}
+
+/** How to make a folder of the cache. */
+export interface Recipe {
+  readonly name: string;
+  /** All that decides what comes out: another text is another folder. */
+  readonly contents: readonly string[];
+  /** Fills the empty folder. Python's environments know their own path, so it is made where it stays. */
+  make(folder: string): Promise<void>;
+}
+
+const underWay = new Map<string, Promise<string>>();
+
+/**
+ * The folder of a recipe, made when it is not there yet. A folder counts only with its mark, which is written last: an
+ * installation that broke off is thrown away and made again. Throws `Unavailable` when it cannot be made.
+ */
+export function installed(recipe: Recipe): Promise<string> {
+  const digest = createHash("sha256").update(recipe.contents.join("\n")).digest("hex").slice(0, 12);
+  const folder = join(cacheFolder(), `${recipe.name}-${digest}`);
+  const known = underWay.get(folder);
+  if (known) return known;
+  const made = make(folder, recipe);
+  underWay.set(folder, made);
+  return made;
+}
+
+async function make(folder: string, recipe: Recipe): Promise<string> {
+  const mark = join(folder, "installed.txt");
+  if (existsSync(mark)) return folder;
+  if (process.env["LONGSHORE_OFFLINE"] === "1") {
+    throw new Unavailable(`${recipe.name} is not installed and LONGSHORE_OFFLINE=1 forbids fetching it`);
+  }
+  console.error(`installing ${recipe.name} into ${folder} (once) ...`);
+  try {
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    await recipe.make(folder);
+    await writeFile(mark, `${recipe.contents.join("\n")}\n`);
+    return folder;
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new Unavailable(`${recipe.name} cannot be installed: ${why}`);
+  }
+}
+
+/** What was asked for when a folder was made, for tables of versions. */
+export async function contentsOf(folder: string): Promise<string> {
+  return (await readFile(join(folder, "installed.txt"), "utf8")).trim();
+}

@@ -1,0 +1,16 @@
+export { cacheFolder, Unavailable } from "./cache.ts";
+export { must, run, type Ended, type RunOptions } from "./run.ts";
+export type { DebianTools } from "./debian.ts";
+export type { PythonTools } from "./python.ts";
+export {
+  kserve,
+  litserve,
+  loadGenerators,
+  mlserver,
+  perfAnalyzer,
+  quantiser,
+  schemathesis,
+  tritonClient,
+  tritonServer,
+  type Program,
+} from "./tools.ts";

@@ -1,0 +1,78 @@
+import { join } from "node:path";
+import { debianTools, type DebianTools } from "./debian.ts";
+import { pythonTools, type PythonTools } from "./python.ts";
+
+/*
+ * Every peer with the versions it is held to. The servers that call ONNX Runtime through Python have the same release of
+ * it as ours has, so that servers are compared and not kernels.
+ */
+
+/** The release of ONNX Runtime in `onnxruntime-node`. */
+const onnxruntime = "onnxruntime==1.30.0";
+
+/** Triton's Python client, which carries `perf_analyzer`, with what that is linked to. */
+export function tritonClient(): Promise<PythonTools> {
+  return pythonTools("tritonclient", [
+    "tritonclient[all]==2.51.0",
+    "nvidia-cuda-runtime-cu12==12.9.79",
+    "numpy==1.26.4",
+    "pillow==13.0.0",
+  ]);
+}
+
+/** Triton 2.51 without its ONNX backend: the wheel carries the server and the Python backend. */
+export function tritonServer(): Promise<PythonTools> {
+  return pythonTools("triton", ["nvidia-pytriton==0.7.0", onnxruntime, "numpy==1.26.4"]);
+}
+
+export function mlserver(): Promise<PythonTools> {
+  return pythonTools("mlserver", ["mlserver==1.7.1", onnxruntime]);
+}
+
+/** KServe's Python server and client. */
+export function kserve(): Promise<PythonTools> {
+  return pythonTools("kserve", ["kserve==0.21.0", onnxruntime]);
+}
+
+export function litserve(): Promise<PythonTools> {
+  return pythonTools("litserve", ["litserve==0.2.19", onnxruntime, "python-multipart==0.0.20"]);
+}
+
+/** Fuzzes a server from its OpenAPI document. */
+export function schemathesis(): Promise<PythonTools> {
+  return pythonTools("schemathesis", ["schemathesis==4.32.5"]);
+}
+
+/** Python's quantiser, which makes the int8 file that two servers are compared on. */
+export function quantiser(): Promise<PythonTools> {
+  return pythonTools("quantiser", [onnxruntime, "onnx==1.19.1", "numpy==1.26.4", "sympy==1.14.0"]);
+}
+
+/** The load generators. */
+export function loadGenerators(): Promise<DebianTools> {
+  return debianTools("load", [
+    "nghttp2-client",
+    "libnghttp2-14",
+    "libev4",
+    "libjemalloc2",
+    "wrk",
+    "libluajit-5.1-2",
+  ]);
+}
+
+/** A program with the variables that it needs. */
+export interface Program {
+  readonly path: string;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Triton's load generator, out of its client's wheel. */
+export async function perfAnalyzer(): Promise<Program> {
+  const client = await tritonClient();
+  const library = await debianTools("libb64", ["libb64-0d"]);
+  const cuda = join(client.packages, "nvidia", "cuda_runtime", "lib");
+  return {
+    path: client.program("perf_analyzer"),
+    env: { LD_LIBRARY_PATH: `${library.env["LD_LIBRARY_PATH"]}:${cuda}` },
+  };
+}

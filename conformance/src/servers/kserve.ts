@@ -1,0 +1,34 @@
+import { join } from "node:path";
+import { kserve } from "../install/index.ts";
+import { freePort, startServerProcess } from "./process.ts";
+import type { RunningPeer, ServerPlace } from "./served-model.ts";
+import { scripts } from "./triton.ts";
+
+/** Starts KServe's Python server. */
+export async function startKserve(place: ServerPlace): Promise<RunningPeer> {
+  const tools = await kserve();
+  const { copies, threads } = place.spread;
+  const [http, grpc] = [await freePort(), await freePort()];
+  const started = await startServerProcess({
+    command: tools.python,
+    args: [
+      join(scripts, "kserve_server.py"),
+      `--http_port=${http}`,
+      `--grpc_port=${grpc}`,
+      `--workers=${copies}`,
+      "--enable_latency_logging=false",
+      `--model-list=${JSON.stringify(place.models.map(({ name, file }) => ({ name, file, threads, spinning: threads > 1 ? "1" : "0" })))}`,
+    ],
+    cwd: place.folder,
+    cores: place.cores,
+    readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
+  });
+  return {
+    name: "kserve",
+    http: `127.0.0.1:${http}`,
+    grpc: `127.0.0.1:${grpc}`,
+    settings: `${copies} worker(s) x ${threads} thread(s)`,
+    pid: started.pid,
+    close: () => started.close(),
+  };
+}

@@ -1,0 +1,67 @@
+import { cp, mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { must } from "../install/index.ts";
+import { freePort, startServerProcess } from "./process.ts";
+import type { RunningPeer, ServerPlace } from "./served-model.ts";
+
+/** The built command of this repository. */
+export const command: string = join(
+  dirname(fileURLToPath(import.meta.resolve("longshore"))),
+  "command",
+  "main.js",
+);
+
+/** How `longshore serve` is started on a folder of models. */
+export interface OwnServerOptions {
+  readonly repository: string;
+  readonly cores?: readonly number[];
+  readonly args?: readonly string[];
+}
+
+/** Starts `longshore serve` on free ports for HTTP and gRPC, as an operator would. */
+export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> {
+  const [http, grpc] = [await freePort(), await freePort()];
+  const args = options.args ?? [];
+  const withGrpc = (await must(process.execPath, [command, "serve", "--help"])).includes("--grpc-port");
+  const started = await startServerProcess({
+    command: process.execPath,
+    args: [
+      command,
+      "serve",
+      options.repository,
+      "--port",
+      `${http}`,
+      ...(withGrpc ? ["--grpc-port", `${grpc}`] : []),
+      ...args,
+    ],
+    ...(options.cores ? { cores: options.cores } : {}),
+    readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
+  });
+  return {
+    name: "longshore",
+    http: `127.0.0.1:${http}`,
+    ...(withGrpc ? { grpc: `127.0.0.1:${grpc}` } : {}),
+    settings: args.join(" ") || "defaults",
+    pid: started.pid,
+    close: () => started.close(),
+  };
+}
+
+/** Writes a repository of the place's models for our server, and starts it. */
+export async function startLongshore(place: ServerPlace): Promise<RunningPeer> {
+  for (const { name, file, batch } of place.models) {
+    const version = join(place.folder, name, "1");
+    await mkdir(version, { recursive: true });
+    await cp(file, join(version, "model.onnx"));
+    const lines = [`name: ${name}`, ...(batch > 1 ? [`batching: { maxBatchSize: ${batch} }`] : [])];
+    await writeFile(join(place.folder, name, "model.yaml"), `${lines.join("\n")}\n`);
+  }
+  const { copies, threads } = place.spread;
+  const own = await startOwn({
+    repository: place.folder,
+    cores: place.cores,
+    args: ["--workers", `${copies}`],
+  });
+  return { ...own, settings: `${copies} worker(s) x ${threads} thread(s)` };
+}

@@ -1,0 +1,53 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { mlserver } from "../install/index.ts";
+import { freePort, startServerProcess } from "./process.ts";
+import type { RunningPeer, ServerPlace } from "./served-model.ts";
+import { scripts } from "./triton.ts";
+
+/** Starts MLServer. With one copy the model runs in the server's own process, which is its fastest on one core. */
+export async function startMlserver(place: ServerPlace): Promise<RunningPeer> {
+  const tools = await mlserver();
+  const { copies, threads } = place.spread;
+  const [http, grpc, metrics] = [await freePort(), await freePort(), await freePort()];
+  await writeFile(
+    join(place.folder, "settings.json"),
+    JSON.stringify({
+      host: "127.0.0.1",
+      http_port: http,
+      grpc_port: grpc,
+      metrics_port: metrics,
+      parallel_workers: copies > 1 ? copies : 0,
+      debug: false,
+      grpc_max_message_length: 1 << 30,
+    }),
+  );
+  for (const { name, file, batch } of place.models) {
+    await mkdir(join(place.folder, name), { recursive: true });
+    await writeFile(
+      join(place.folder, name, "model-settings.json"),
+      JSON.stringify({
+        name,
+        implementation: "mlserver_runtime.OnnxModel",
+        ...(batch > 1 ? { max_batch_size: batch, max_batch_time: 0.001 } : {}),
+        parameters: { version: "1", extra: { file, threads, spinning: threads > 1 ? "1" : "0" } },
+      }),
+    );
+  }
+  const started = await startServerProcess({
+    command: tools.program("mlserver"),
+    args: ["start", place.folder],
+    env: { PYTHONPATH: scripts },
+    cwd: place.folder,
+    cores: place.cores,
+    readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
+  });
+  return {
+    name: "mlserver",
+    http: `127.0.0.1:${http}`,
+    grpc: `127.0.0.1:${grpc}`,
+    settings: `${copies > 1 ? `${copies} workers` : "in its own process"} x ${threads} thread(s)`,
+    pid: started.pid,
+    close: () => started.close(),
+  };
+}

@@ -1,0 +1,45 @@
+import type { Datatype } from "@longshore/core";
+
+/** A graph that every server is given as the same file. */
+export interface ServedModel {
+  readonly name: string;
+  /** Path of the ONNX file. */
+  readonly file: string;
+  readonly input: { readonly name: string; readonly datatype: Datatype; readonly shape: readonly number[] };
+  readonly output: { readonly name: string; readonly datatype: Datatype; readonly shape: readonly number[] };
+  /** Rows that one run may take together where that is faster than one by one; 1 where it is not. */
+  readonly batch: number;
+}
+
+/** How a server spreads a model over the cores that it is held to. */
+export interface Spread {
+  /** Copies of the model (instances, workers or processes, as the server has them). */
+  readonly copies: number;
+  /** Threads inside one run. */
+  readonly threads: number;
+}
+
+/** What a server is started with. */
+export interface ServerPlace {
+  readonly models: readonly ServedModel[];
+  /** Cores that all of its threads and processes are held to. */
+  readonly cores: readonly number[];
+  readonly spread: Spread;
+  /** An empty folder for its configuration. */
+  readonly folder: string;
+}
+
+/** A server that answers. */
+export interface RunningPeer {
+  readonly name: string;
+  /** `host:port` of HTTP/1.1. */
+  readonly http: string;
+  /** `host:port` of gRPC without TLS. */
+  readonly grpc?: string;
+  /** What it was started with, in words, for the table. */
+  readonly settings: string;
+  /** The process whose time and memory, with its children's, are the server's. */
+  readonly pid: number;
+  /** Ends it and all that it started. */
+  close(): Promise<void>;
+}

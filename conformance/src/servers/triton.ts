@@ -1,0 +1,104 @@
+import { cp, mkdir, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type PythonTools, tritonServer } from "../install/index.ts";
+import { freePort, startServerProcess } from "./process.ts";
+import type { RunningPeer, ServedModel, ServerPlace, Spread } from "./served-model.ts";
+
+/** Where scripts for other people's servers lie. */
+export const scripts: string = fileURLToPath(new URL("../../python/servers", import.meta.url));
+
+const dims = (model: ServedModel, shape: readonly number[]): string =>
+  (model.batch > 1 ? shape.slice(1) : shape).join(", ");
+
+function configuration(
+  model: ServedModel,
+  backend: "python" | "onnxruntime",
+  { copies, threads }: Spread,
+): string {
+  const { input, output, batch } = model;
+  const text = (key: string, value: string): string =>
+    `parameters { key: "${key}" value: { string_value: "${value}" } }`;
+  return [
+    `name: "${model.name}"`,
+    `backend: "${backend}"`,
+    `max_batch_size: ${batch > 1 ? batch : 0}`,
+    `input [ { name: "${input.name}" data_type: TYPE_${input.datatype} dims: [ ${dims(model, input.shape)} ] } ]`,
+    `output [ { name: "${output.name}" data_type: TYPE_${output.datatype} dims: [ ${dims(model, output.shape)} ] } ]`,
+    `instance_group [ { count: ${copies} kind: KIND_CPU } ]`,
+    ...(batch > 1 ? ["dynamic_batching { }"] : []),
+    ...(backend === "python"
+      ? [text("file", model.file), text("threads", `${threads}`), text("spinning", threads > 1 ? "1" : "0")]
+      : [text("intra_op_thread_count", `${threads}`)]),
+    "",
+  ].join("\n");
+}
+
+/** The wheel keeps the stub that runs Python apart from the backend, one for each version of Python. */
+async function pythonBackend(tools: PythonTools): Promise<string> {
+  const place = join(tools.folder, "backends");
+  const bundle = join(tools.packages, "pytriton", "tritonserver");
+  const version = /python(3\.\d+)/.exec(tools.packages)?.[1] ?? "";
+  if (!existsSync(join(place, "python", "triton_python_backend_stub"))) {
+    await mkdir(place, { recursive: true });
+    await cp(join(bundle, "backends"), place, { recursive: true });
+    const stub = "triton_python_backend_stub";
+    await cp(join(bundle, "python_backend_stubs", version, stub), join(place, "python", stub));
+  }
+  return place;
+}
+
+/** Which of Triton's backends runs the models: its own wheel's Python backend, or an ONNX Runtime backend from a folder. */
+export interface TritonOptions {
+  /** Folder that holds `onnxruntime/libtriton_onnxruntime.so`. */
+  readonly onnxBackends?: string;
+}
+
+/** Starts Triton 2.51. */
+export async function startTriton(place: ServerPlace, options: TritonOptions = {}): Promise<RunningPeer> {
+  const tools = await tritonServer();
+  const backend = options.onnxBackends === undefined ? "python" : "onnxruntime";
+  const backends = options.onnxBackends ?? (await pythonBackend(tools));
+  for (const model of place.models) {
+    const version = join(place.folder, model.name, "1");
+    await mkdir(version, { recursive: true });
+    await writeFile(
+      join(place.folder, model.name, "config.pbtxt"),
+      configuration(model, backend, place.spread),
+    );
+    if (backend === "python") await cp(join(scripts, "triton_model.py"), join(version, "model.py"));
+    else await cp(model.file, join(version, "model.onnx"));
+  }
+  const [http, grpc] = [await freePort(), await freePort()];
+  const started = await startServerProcess({
+    command: join(tools.packages, "pytriton", "tritonserver", "bin", "tritonserver"),
+    args: [
+      `--model-repository=${place.folder}`,
+      `--backend-directory=${backends}`,
+      `--http-port=${http}`,
+      `--grpc-port=${grpc}`,
+      "--http-address=127.0.0.1",
+      "--grpc-address=127.0.0.1",
+      "--allow-metrics=false",
+      "--disable-auto-complete-config",
+    ],
+    // The stub embeds Python: it has to find the environment's packages, and the libraries that the wheel brings along.
+    env: {
+      PYTHONPATH: tools.packages,
+      PATH: `${join(tools.folder, "bin")}:${process.env["PATH"] ?? ""}`,
+      LD_LIBRARY_PATH: join(tools.packages, "nvidia_pytriton.libs"),
+    },
+    cores: place.cores,
+    readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
+  });
+  const { copies, threads } = place.spread;
+  return {
+    name: backend === "python" ? "triton-python" : "triton-ort",
+    http: `127.0.0.1:${http}`,
+    grpc: `127.0.0.1:${grpc}`,
+    settings: `${copies} instance(s) x ${threads} thread(s), batches up to ${place.models.map(({ batch }) => batch).join("/")}`,
+    pid: started.pid,
+    close: () => started.close(),
+  };
+}
