@@ -11,4 +11,5 @@ export * from "./execute/lane.ts";
 export type { IndexEntry, ModelState } from "./execute/model-life.ts";
 export * from "./execute/runtime.ts";
 export * from "./repository/source.ts";
+export type { SealKey } from "./sequence/index.ts";
 export * from "./transform/index.ts";

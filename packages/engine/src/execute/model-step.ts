@@ -3,15 +3,15 @@ import {
   type Clock,
   endCut,
   LongshoreError,
-  numericTensor,
   renamed,
   type SequencePosition,
   startCut,
   type Tensor,
   type Tensors,
 } from "@longshore/core";
-import { type ControlInput, type ModelStep, type Program, valueOfTensor } from "../repository/index.ts";
+import { type ModelStep, type Program, valueOfTensor } from "../repository/index.ts";
 import type { GraphLease, RunOutcome, Ticket } from "../schedule/index.ts";
+import { checkSequenceStep, controlTensor } from "./control-inputs.ts";
 import { fanOut } from "./fan-out.ts";
 import { collected, eachInputs } from "./for-each.ts";
 import type { ModelAction } from "./segment-plan.ts";
@@ -68,6 +68,7 @@ async function runOnce(
     if (!tensor) throw missing(action, name);
     feeds.set(name, fed(action, tensor, name));
   }
+  checkSequenceStep(step, feeds, parts.position);
   const given = new Set(action.gives);
   const { states } = step.graph;
   const fetches = lease.outputs.filter(
@@ -165,74 +166,6 @@ function stateOrControl(step: ModelStep, name: string, parts: ModelStepParts): T
   }
   const control = graph.controls.find(({ input }) => input === name);
   return control && controlTensor(step, control, parts.position);
-}
-
-/**
- * Triton's control inputs from the position in the sequence. Without a sequence a request is its own: start and end.
- * Texts of an id that are no numbers become a hash, because the input holds a number.
- */
-function controlTensor(
-  step: ModelStep,
-  control: ControlInput,
-  position: SequencePosition | undefined,
-): Tensor {
-  const { kind, noYes, input, datatype } = control;
-  const spec = step.graph.signature.inputs.find(({ name }) => name === input);
-  const shape = spec?.shape.map((size) => (size === -1 ? 1 : size)) ?? [1];
-  const holds = {
-    start: position === undefined || position.step === 0,
-    ready: true,
-    end: position?.end ?? true,
-    "correlation-id": true,
-  }[kind];
-  const value =
-    kind === "correlation-id" ? idNumber(position?.id ?? "0") : BigInt(Math.trunc(noYes[holds ? 1 : 0]));
-  const count = shape.reduce((product, size) => product * size, 1);
-  const fill = Array.from({ length: count }, () => Number(BigInt.asIntN(32, value)));
-  switch (datatype) {
-    case "FP32":
-      return numericTensor(
-        input,
-        datatype,
-        shape,
-        Float32Array.from(fill, () => noYes[holds ? 1 : 0]),
-      );
-    case "BOOL":
-      return numericTensor(input, datatype, shape, Uint8Array.from(fill));
-    case "INT32":
-      return numericTensor(input, datatype, shape, Int32Array.from(fill));
-    case "UINT32":
-      return numericTensor(input, datatype, shape, Uint32Array.from(fill));
-    case "INT64":
-      return numericTensor(
-        input,
-        datatype,
-        shape,
-        BigInt64Array.from(fill, () => BigInt.asIntN(64, value)),
-      );
-    case "UINT64":
-      return numericTensor(
-        input,
-        datatype,
-        shape,
-        BigUint64Array.from(fill, () => BigInt.asUintN(64, value)),
-      );
-    default:
-      throw new LongshoreError(
-        "unsupported",
-        "execute",
-        `control input ${input} is ${datatype}; a number is needed`,
-      );
-  }
-}
-
-function idNumber(id: string): bigint {
-  if (/^\d{1,19}$/.test(id)) return BigInt(id);
-  let hash = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode(id)) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
-  }
-  return hash;
 }
 
 function missing(action: ModelAction, name: string): LongshoreError {

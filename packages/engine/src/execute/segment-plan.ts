@@ -42,6 +42,8 @@ export interface SegmentPlan {
   readonly drops: readonly (readonly string[])[];
   readonly results: readonly Crossed[];
   readonly stateful: readonly ModelStep[];
+  /** Steps that are told of the position in a sequence, whether they keep state or not. */
+  readonly sequential: readonly ModelStep[];
 }
 
 /**
@@ -82,6 +84,7 @@ export async function planSegment(
     stateful: actions.flatMap((one) =>
       one.kind === "model" && one.step.graph.states.length > 0 ? [one.step] : [],
     ),
+    sequential: actions.flatMap((one) => (one.kind === "model" && one.step.graph.sequence ? [one.step] : [])),
   };
 }
 

@@ -5,6 +5,7 @@ import {
   float32View,
   housekeepingCall,
   int32View,
+  nextStep,
   numericTensor,
   seededRandom,
   type SequencePosition,
@@ -117,5 +118,73 @@ describe("models of Triton's client examples", () => {
     expect([...float32View(output(await infer("identity_fp32", tensorsOf(number)), "OUTPUT0"))]).toEqual([
       1, 2, 3, 4,
     ]);
+  });
+
+  /** What the examples send: no step numbers, only start and end. */
+  async function send(model: string, id: string, values: readonly number[]): Promise<readonly number[]> {
+    const answers: number[] = [];
+    for (const [index, value] of values.entries()) {
+      const outputs = await infer(
+        model,
+        tensorsOf(numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(value))),
+        {
+          id,
+          step: index === 0 ? 0 : nextStep,
+          end: index === values.length - 1,
+          wantState: false,
+        },
+      );
+      answers.push(int32View(output(outputs, "OUTPUT"))[0] ?? NaN);
+    }
+    return answers;
+  }
+  const values = [11, 7, 5, 3, 2, 0, 1];
+
+  it("simple_sequence counts the start, simple_dyna_sequence adds the id at the end", async () => {
+    expect(await send("simple_sequence", "1000", [0, ...values])).toEqual([1, ...values]);
+    expect(await send("simple_sequence", "5f0c-uuid", [20, ...values])).toEqual([21, ...values]);
+    expect(await send("simple_dyna_sequence", "1001", [100, 2, 1])).toEqual([101, 2, 1002]);
+    expect(await send("simple_string_dyna_sequence", "1002", [20, -11, -1])).toEqual([20, 9, 1010]);
+    expect(await send("accumulate_int32", "1", [1, 2, 3])).toEqual([1, 3, 6]);
+  });
+
+  it("joins sequences in a run, each with its own state, and keeps the order in which requests came", async () => {
+    const one = (id: string, step: number, value: number, end = false) =>
+      infer("accumulate_int32", tensorsOf(numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(value))), {
+        id,
+        step,
+        end,
+        wantState: false,
+      }).then((outputs) => int32View(output(outputs, "OUTPUT"))[0]);
+    const ids = ["a", "b", "c", "d"];
+    // Nobody waits for an answer before the next is sent, as a stream does.
+    const all = ids.flatMap((id, index) => [
+      one(id, 0, index),
+      one(id, nextStep, 10),
+      one(id, nextStep, 100, true),
+    ]);
+    expect(await Promise.all(all)).toEqual(ids.flatMap((_, index) => [index, index + 10, index + 110]));
+  });
+
+  it("refuses what Triton refuses: no id, several rows, and no start", async () => {
+    const two = tensorsOf(numericTensor("INPUT", "INT32", [2, 1], Int32Array.of(1, 2)));
+    const single = tensorsOf(numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(1)));
+    const at = (step: number): SequencePosition => ({ id: "9", step, end: false, wantState: false });
+    await expect(infer("simple_sequence", single)).rejects.toMatchObject({
+      reason: "invalid-input",
+      message: expect.stringContaining("non-zero or non-empty correlation ID") as string,
+    });
+    await expect(infer("simple_sequence", two, at(0))).rejects.toMatchObject({ reason: "invalid-input" });
+    await expect(infer("simple_sequence", single, { ...at(nextStep), id: "new" })).rejects.toMatchObject({
+      reason: "sequence-unknown",
+      code: "INVALID_ARGUMENT",
+    });
+    // A failed request leaves the sequence as it was.
+    await infer("accumulate_int32", single, at(0));
+    await expect(infer("accumulate_int32", two, at(nextStep))).rejects.toMatchObject({
+      reason: "invalid-input",
+    });
+    const outputs = await infer("accumulate_int32", single, { ...at(nextStep), end: true });
+    expect([...int32View(output(outputs, "OUTPUT"))]).toEqual([2]);
   });
 });

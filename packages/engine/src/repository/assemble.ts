@@ -151,10 +151,10 @@ function writtenParameters(config: ModelConfig, variant: VariantConfig, id: stri
 export function programStates(program: Program): readonly SequenceState[] {
   return program.steps.flatMap((step) => {
     if (step.kind !== "model") return [];
-    return step.graph.states.map((state) =>
+    return step.graph.states.map(({ input, output, datatype, shape }) =>
       program.bare
-        ? state
-        : { ...state, input: `${step.id}:${state.input}`, output: `${step.id}:${state.output}` },
+        ? { input, output, datatype, shape }
+        : { input: `${step.id}:${input}`, output: `${step.id}:${output}`, datatype, shape },
     );
   });
 }

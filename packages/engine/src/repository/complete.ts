@@ -1,5 +1,5 @@
 import { type PortSpec, type SequenceState, shapeFits, type TensorSpec } from "@longshore/core";
-import type { DeclaredPort, ModelConfig } from "./config.ts";
+import type { ControlInput, DeclaredPort, ModelConfig, StateConfig } from "./config.ts";
 import { badConfiguration, someNames } from "./names.ts";
 import type { GraphBody } from "./program.ts";
 import type { ModelSignature } from "./source.ts";
@@ -7,8 +7,10 @@ import type { ModelSignature } from "./source.ts";
 /** Inputs and outputs of a graph model: what is declared, checked against the file, and completed from it. */
 export type CompletedPorts = Pick<
   GraphBody,
-  "inputs" | "outputs" | "states" | "controls" | "inputShapes" | "outputShapes"
->;
+  "inputs" | "outputs" | "controls" | "inputShapes" | "outputShapes"
+> & {
+  readonly states: readonly StateConfig[];
+};
 
 /** Completes and checks the configuration of a graph model. Throws `invalid-configuration`. */
 export function completePorts(model: string, config: ModelConfig, signature: ModelSignature): CompletedPorts {
@@ -18,13 +20,7 @@ export function completePorts(model: string, config: ModelConfig, signature: Mod
   const inputs = completed(config.inputs, signature.inputs, "input", bad);
   const outputs = completed(config.outputs, signature.outputs, "output", bad);
   for (const state of states) checkState(state, signature, bad);
-  for (const control of controls) {
-    if (signature.inputs.some(({ name }) => name === control.input)) continue;
-    throw bad(
-      `control input ${control.input}`,
-      `is no input of the graph; its inputs: ${names(signature.inputs)}`,
-    );
-  }
+  for (const control of controls) checkControl(control, signature, bad);
   if (config.batching.maxBatchSize > 1) {
     const hidden = new Set(states.map(({ input }) => input));
     const fixed = signature.inputs.find(({ name, shape }) => !hidden.has(name) && shape[0] !== -1);
@@ -85,6 +81,14 @@ export function plainPort({ name, datatype, shape, media }: DeclaredPort): PortS
 /** Whether two declared shapes can describe one tensor: same rank, and sizes equal where both are known. */
 export function shapesAgree(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, axis) => size === -1 || b[axis] === -1 || size === b[axis]);
+}
+
+function checkControl(control: ControlInput, signature: ModelSignature, bad: Bad): void {
+  const path = `control input ${control.input}`;
+  const input = signature.inputs.find(({ name }) => name === control.input);
+  if (!input) throw bad(path, `is no input of the graph; its inputs: ${names(signature.inputs)}`);
+  if (input.datatype === control.datatype) return;
+  throw bad(path, `is filled with ${control.datatype}; the graph takes ${input.datatype}`);
 }
 
 function checkState(state: SequenceState, signature: ModelSignature, bad: Bad): void {

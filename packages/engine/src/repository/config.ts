@@ -43,8 +43,29 @@ export interface DeclaredPort extends PortSpec {
 /** How requests of one sequence share state. */
 export interface SequenceConfig {
   readonly maxIdleMs: number;
-  readonly states: readonly SequenceState[];
+  readonly states: readonly StateConfig[];
   readonly controls: readonly ControlInput[];
+  /** Whether a request that belongs to no sequence is refused. */
+  readonly required: boolean;
+  /** Undefined: all sequences may run at the same time. */
+  readonly strategy?: SequenceStrategy;
+}
+
+/** A state as declared. */
+export interface StateConfig extends SequenceState {
+  /** File in the model's `initial_state` folder with what it holds at the beginning; zeros otherwise. */
+  readonly initialFile?: string;
+}
+
+/**
+ * Which sequences run: with `direct` each holds a row of an instance's batch, with `oldest` each instance has so many
+ * candidates, of which those that wait longest are joined first. State lies beside the instances, not in them, so that a
+ * sequence is bound to none of them.
+ */
+export interface SequenceStrategy {
+  readonly kind: "direct" | "oldest";
+  /** Sequences for each instance. */
+  readonly candidates: number;
 }
 
 /** An input that the engine fills from the position in the sequence (Triton's control inputs). */
@@ -52,7 +73,7 @@ export interface ControlInput {
   readonly input: string;
   readonly kind: "start" | "ready" | "end" | "correlation-id";
   readonly datatype: Datatype;
-  /** Values for no and yes; unused for the correlation id. */
+  /** Values for no and yes; unused for the correlation id, which may be a text (BYTES). */
   readonly noYes: readonly [number, number];
 }
 

@@ -68,6 +68,7 @@ export function storedArtifact(
 /** Reads files that a configuration names, from the version folder or else the model's own, and notes their digests. */
 export interface NamedFiles {
   text(file: string, path: string): Promise<string>;
+  bytes(file: string, path: string): Promise<Uint8Array>;
   /** Named files read so far, by name. */
   readonly digests: ReadonlyMap<string, string>;
 }
@@ -80,30 +81,33 @@ export function namedFiles(
   hash: Hash,
 ): NamedFiles {
   const digests = new Map<string, string>();
-  const texts = new Map<string, string>();
+  const read = new Map<string, Promise<Uint8Array>>();
+  async function find(file: string, path: string): Promise<Uint8Array> {
+    if (!isFileName(file)) {
+      throw badConfiguration(
+        model,
+        configFile,
+        path,
+        `is ${JSON.stringify(file)}; it must be a file in the model's folder`,
+      );
+    }
+    for (const folder of folders) {
+      const bytes = await store.read(`${folder}/${file}`);
+      if (!bytes) continue;
+      digests.set(file, await hash(bytes));
+      return bytes;
+    }
+    throw badConfiguration(model, configFile, path, `names ${file}, which is not in the model's folder`);
+  }
+  const bytes = (file: string, path: string): Promise<Uint8Array> => {
+    const known = read.get(file) ?? find(file, path);
+    read.set(file, known);
+    return known;
+  };
   return {
     digests,
-    async text(file, path) {
-      const known = texts.get(file);
-      if (known !== undefined) return known;
-      if (!isFileName(file)) {
-        throw badConfiguration(
-          model,
-          configFile,
-          path,
-          `is ${JSON.stringify(file)}; it must be a file in the model's folder`,
-        );
-      }
-      for (const folder of folders) {
-        const bytes = await store.read(`${folder}/${file}`);
-        if (!bytes) continue;
-        const text = new TextDecoder().decode(bytes);
-        digests.set(file, await hash(bytes));
-        texts.set(file, text);
-        return text;
-      }
-      throw badConfiguration(model, configFile, path, `names ${file}, which is not in the model's folder`);
-    },
+    bytes,
+    text: async (file, path) => new TextDecoder().decode(await bytes(file, path)),
   };
 }
 

@@ -68,6 +68,14 @@ const variant = strict({
   memoryBytes: v.optional(count(0, Number.MAX_SAFE_INTEGER)),
 });
 
+/** `values` are what the input holds for no and for yes. */
+const control = strict({
+  input: word,
+  kind: v.picklist(["start", "ready", "end", "correlation-id"]),
+  datatype,
+  values: v.optional(v.tuple([v.number(), v.number()])),
+});
+
 const schema = strict({
   name: v.optional(word),
   dataClass: v.optional(word),
@@ -86,10 +94,23 @@ const schema = strict({
   sequence: v.optional(
     strict({
       maxIdleMs: v.optional(duration),
-      states: v.pipe(
-        v.array(strict({ input: word, output: word, datatype, shape: v.array(count(0, 2 ** 31 - 1)) })),
-        v.minLength(1),
+      states: v.optional(
+        v.pipe(
+          v.array(
+            strict({
+              input: word,
+              output: word,
+              datatype,
+              shape: v.array(count(0, 2 ** 31 - 1)),
+              initial: v.optional(file),
+            }),
+          ),
+          v.maxLength(64),
+        ),
       ),
+      controls: v.optional(v.pipe(v.array(control), v.maxLength(4))),
+      required: v.optional(v.boolean()),
+      candidates: v.optional(count(1, 65_536)),
     }),
   ),
   pipeline: v.optional(
@@ -134,8 +155,17 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
       ? {
           sequence: {
             maxIdleMs: sequence.maxIdleMs ?? defaults.maxIdleMs,
-            states: sequence.states,
-            controls: [],
+            states: (sequence.states ?? []).map(({ initial, ...state }) =>
+              defined({ ...state, initialFile: initial }),
+            ),
+            controls: (sequence.controls ?? []).map(({ values, ...rest }) => ({
+              ...rest,
+              noYes: values ?? [0, 1],
+            })),
+            required: sequence.required ?? false,
+            ...(sequence.candidates === undefined
+              ? {}
+              : { strategy: { kind: "oldest", candidates: sequence.candidates } as const }),
           },
         }
       : {}),

@@ -1,16 +1,17 @@
-import type {
-  Batching,
-  DataClass,
-  InstanceGroup,
-  PortSpec,
-  Reveals,
-  SequenceState,
-  TensorSpec,
-} from "@longshore/core";
+import type { Batching, DataClass, InstanceGroup, PortSpec, Reveals, TensorSpec } from "@longshore/core";
 import type { ChainStep } from "../execute/lane.ts";
 import type { Artifact } from "../execute/runtime.ts";
+import type { HeldState } from "../sequence/index.ts";
 import type { ControlInput } from "./config.ts";
 import type { ModelSignature } from "./source.ts";
+
+/** How sequences of a graph are run. */
+export interface SequenceRules {
+  /** Whether it runs only as part of a sequence. */
+  readonly required: boolean;
+  /** Sequences that may run at a time, over all instances; undefined: any number. */
+  readonly slots?: number;
+}
 
 /** One model file with all that is needed to run it. */
 export interface GraphBody {
@@ -25,8 +26,10 @@ export interface GraphBody {
   /** Inputs and outputs as callers see them, without states and controls. */
   readonly inputs: readonly PortSpec[];
   readonly outputs: readonly PortSpec[];
-  readonly states: readonly SequenceState[];
+  readonly states: readonly HeldState[];
   readonly controls: readonly ControlInput[];
+  /** Undefined: requests are told nothing of each other. */
+  readonly sequence?: SequenceRules;
   /** Input to the shape that the graph has for it, where a caller's differs (`reshape`). */
   readonly inputShapes: Readonly<Record<string, readonly number[]>>;
   /** Output to the shape that callers see, where the graph's differs. */

@@ -1,10 +1,14 @@
 import {
   type Call,
+  elementBytes,
+  elementCount,
+  type InstanceGroup,
   LongshoreError,
   type ModelDescription,
   parseProfile,
   type Profile,
 } from "@longshore/core";
+import type { HeldState } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import {
   describeVariant,
@@ -14,7 +18,7 @@ import {
   programStates,
 } from "./assemble.ts";
 import { completePorts } from "./complete.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig, SequenceConfig, StateConfig } from "./config.ts";
 import { versionDigest } from "./digest.ts";
 import {
   digestFiles,
@@ -27,7 +31,7 @@ import {
   type VersionFiles,
 } from "./files.ts";
 import { badConfiguration, someNames } from "./names.ts";
-import type { GraphBody, Program } from "./program.ts";
+import type { GraphBody, Program, SequenceRules } from "./program.ts";
 import type { ModelSource, ModelStore } from "./source.ts";
 
 /** A version read, completed and checked; nothing of it is in a runtime yet. */
@@ -111,6 +115,7 @@ export async function readVersion(
         config,
         variant.graph ?? config.graph,
         files,
+        named,
         call,
       );
       program = graphProgram(graph, variant.name, parts.transforms);
@@ -141,7 +146,9 @@ export async function readVersion(
     ),
     batching: config.batching,
     instances: instancesOf(config, parts),
-    ...(states.length > 0 ? { sequence: { states, maxIdleMs: idleOf(config, first, inner) } } : {}),
+    ...(states.length > 0 || config.sequence
+      ? { sequence: { states, maxIdleMs: idleOf(config, first, inner) } }
+      : {}),
     ...(config.dataClass === undefined ? {} : { dataClass: config.dataClass }),
     labels,
     trusted: config.trusted,
@@ -185,6 +192,7 @@ async function graphBody(
   config: ModelConfig,
   file: string,
   files: VersionFiles,
+  named: NamedFiles,
   call: Call,
 ): Promise<GraphBody> {
   const facts = files.get(file);
@@ -198,16 +206,51 @@ async function graphBody(
   const artifact = storedArtifact(parts.store, `${model}/${version}/${file}`, facts, parts.sha256);
   const signature = await parts.source.inspect(artifact, call);
   const { batching } = config;
+  const instances = instancesOf(config, parts);
+  const ports = completePorts(model, config, signature);
   return {
     model,
     version,
     file: artifact,
     signature,
     batching: config.joinsRequests ? batching : { maxBatchSize: Math.min(1, batching.maxBatchSize) },
-    instances: instancesOf(config, parts),
+    instances,
     trusted: config.trusted,
-    ...completePorts(model, config, signature),
+    ...ports,
+    states: await Promise.all(ports.states.map((state) => heldState(model, config, state, named))),
+    ...(config.sequence ? { sequence: sequenceRules(config.sequence, instances) } : {}),
   };
+}
+
+function sequenceRules(
+  { required, strategy }: SequenceConfig,
+  instances: readonly InstanceGroup[],
+): SequenceRules {
+  const count = instances.reduce((sum, group) => sum + group.count, 0);
+  return { required, ...(strategy ? { slots: count * strategy.candidates } : {}) };
+}
+
+/** A state with the content of the file that says what it begins as. */
+async function heldState(
+  model: string,
+  config: ModelConfig,
+  { initialFile, ...state }: StateConfig,
+  named: NamedFiles,
+): Promise<HeldState> {
+  if (initialFile === undefined) return state;
+  const path = `state ${JSON.stringify(state.input)} initial_state`;
+  const initial = await named.bytes(`initial_state/${initialFile}`, path);
+  const width = elementBytes(state.datatype);
+  const expected = elementCount(state.shape, state.input) * width;
+  if (width > 0 && initial.byteLength === expected) return { ...state, initial };
+  throw badConfiguration(
+    model,
+    config.file,
+    path,
+    width > 0
+      ? `is ${initial.byteLength} bytes of ${initialFile}; ${state.datatype} [${state.shape.join(", ")}] takes ${expected}`
+      : "is a file, but the state holds texts, which begin empty",
+  );
 }
 
 function instancesOf(config: ModelConfig, parts: RepositoryParts): ModelDescription["instances"] {

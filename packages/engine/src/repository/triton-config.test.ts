@@ -94,6 +94,50 @@ describe("config.pbtxt", () => {
         { input: "START", kind: "start", datatype: "FP32", noYes: [0, 1] },
         { input: "CORRID", kind: "correlation-id", datatype: "UINT64", noYes: [0, 1] },
       ],
+      required: true,
+      strategy: { kind: "direct", candidates: 4 },
+    });
+    // Rows of several sequences may share a run.
+    expect(config.joinsRequests).toBe(true);
+  });
+
+  it("reads the oldest strategy, its knobs and states that begin with a file", () => {
+    const config = parseTritonConfig(
+      "s",
+      `max_batch_size: 8
+       sequence_batching {
+         oldest { max_candidate_sequences: 4 preferred_batch_size: [ 2, 4 ] max_queue_delay_microseconds: 1500 preserve_ordering: true }
+         control_input [
+           { name: "END" control [ { kind: CONTROL_SEQUENCE_END bool_false_true: [ false, true ] } ] },
+           { name: "ID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_STRING } ] } ]
+         state [ { input_name: "in" output_name: "out" data_type: TYPE_FP32 dims: [ -1 ]
+                   initial_state { data_type: TYPE_FP32 dims: [ 3 ] data_file: "begin.raw" name: "b" } } ]
+       }`,
+    );
+    expect(config.sequence).toEqual({
+      maxIdleMs: 1000,
+      states: [{ input: "in", output: "out", datatype: "FP32", shape: [1, 3], initialFile: "begin.raw" }],
+      controls: [
+        { input: "END", kind: "end", datatype: "BOOL", noYes: [0, 1] },
+        { input: "ID", kind: "correlation-id", datatype: "BYTES", noYes: [0, 1] },
+      ],
+      required: true,
+      strategy: { kind: "oldest", candidates: 4 },
+    });
+    expect(config.batching).toMatchObject({
+      maxBatchSize: 8,
+      preferredSizes: [2, 4],
+      maxQueueDelayMs: 1.5,
+      preserveOrdering: true,
+    });
+    const direct = parseTritonConfig(
+      "s",
+      "max_batch_size: 8 sequence_batching { direct { minimum_slot_utilization: 0.3 } }",
+    );
+    expect(direct.batching).toMatchObject({ preferredSizes: [3] });
+    expect(parseTritonConfig("s", "sequence_batching { oldest { } }").sequence?.strategy).toEqual({
+      kind: "oldest",
+      candidates: 1024,
     });
   });
 
@@ -110,9 +154,46 @@ describe("config.pbtxt", () => {
     ["an unknown datatype", 'input { name: "x" data_type: FP32 }', "data_type is FP32; expected TYPE_BOOL"],
     ["another backend", 'backend: "python"', 'is "python"; supported: onnxruntime_onnx, ensemble'],
     [
-      "a state from a file",
-      'sequence_batching { state { input_name: "a" output_name: "b" data_type: TYPE_FP32 initial_state { data_file: "x" } } }',
-      "only zero_data is supported",
+      "a state from a file elsewhere",
+      'sequence_batching { state { input_name: "a" output_name: "b" data_type: TYPE_FP32 initial_state { data_file: "../x" } } }',
+      "must be a file in the model's initial_state folder",
+    ],
+    [
+      "a state with two beginnings",
+      'sequence_batching { state { input_name: "a" output_name: "b" data_type: TYPE_FP32 initial_state { zero_data: true } initial_state { zero_data: true } } }',
+      "is given 2 times",
+    ],
+    ["two strategies", "sequence_batching { direct {} oldest {} }", "has both direct and oldest"],
+    ["two batchers", "dynamic_batching {} sequence_batching {}", "cannot both be given"],
+    [
+      "an id that is no number and no text",
+      'sequence_batching { control_input { name: "c" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_FP32 } } }',
+      "an id is one of UINT64",
+    ],
+    [
+      "a control with one value",
+      'sequence_batching { control_input { name: "c" control { int32_false_true: 1 } } }',
+      "int32_false_true needs two values",
+    ],
+    [
+      "a control that there is not",
+      'sequence_batching { control_input { name: "c" control { kind: constructor } } }',
+      "kind is constructor",
+    ],
+    [
+      "one kind of control twice",
+      'sequence_batching { control_input { name: "a" control {} } control_input { name: "b" control {} } }',
+      "is start, which another one is already",
+    ],
+    [
+      "more slots than full",
+      "max_batch_size: 2 sequence_batching { direct { minimum_slot_utilization: 1.5 } }",
+      "0 to 1 is allowed",
+    ],
+    [
+      "a preferred size beyond the batch",
+      "max_batch_size: 2 sequence_batching { oldest { preferred_batch_size: 4 } }",
+      "1 to max_batch_size (2) is allowed",
     ],
     ["a file outside the folder", 'default_model_filename: "../x.onnx"', "must be a file here"],
     ["text that is no text format", "{", "line 1"],

@@ -1,16 +1,11 @@
-import type { Batching, Datatype, InstanceGroup, Json, SequenceState } from "@longshore/core";
-import {
-  type ControlInput,
-  type DeclaredPort,
-  defaults,
-  type ModelConfig,
-  type SequenceConfig,
-  type VersionPolicy,
-} from "./config.ts";
+import type { Batching, InstanceGroup, Json } from "@longshore/core";
+import { type DeclaredPort, defaults, type ModelConfig, type VersionPolicy } from "./config.ts";
 import { badConfiguration, isFileName } from "./names.ts";
 import { parseTextProto, TextProtoError } from "./text-proto.ts";
+import { type Bad, datatypeOf } from "./triton-datatypes.ts";
 import { decodeTriton } from "./triton-schema.ts";
 import { ensemblePipeline, type TritonEnsembleStep } from "./triton-ensemble.ts";
+import { sequenceBatching, type TritonSequence, tritonSequence } from "./triton-sequence.ts";
 
 interface TritonPort {
   readonly name?: string;
@@ -46,27 +41,6 @@ interface TritonConfig {
   readonly ensemble_scheduling?: { readonly step?: readonly TritonEnsembleStep[] };
 }
 
-interface TritonSequence {
-  readonly max_sequence_idle_microseconds?: number;
-  readonly control_input?: readonly {
-    readonly name?: string;
-    readonly control?: readonly {
-      readonly kind?: string;
-      readonly int32_false_true?: readonly number[];
-      readonly fp32_false_true?: readonly number[];
-      readonly bool_false_true?: readonly boolean[];
-      readonly data_type?: string;
-    }[];
-  }[];
-  readonly state?: readonly {
-    readonly input_name?: string;
-    readonly output_name?: string;
-    readonly data_type?: string;
-    readonly dims?: readonly number[];
-    readonly initial_state?: readonly { readonly zero_data?: boolean; readonly data_file?: string }[];
-  }[];
-}
-
 /** Backends whose models the engine can run: ONNX files, and ensembles of them. */
 const backends = ["onnxruntime", "onnxruntime_onnx", "ensemble", ""];
 const file = "config.pbtxt";
@@ -91,6 +65,9 @@ export function parseTritonConfig(model: string, text: string): ModelConfig {
   if (maxBatchSize < 0 || maxBatchSize > 4096)
     throw bad("max_batch_size", `is ${maxBatchSize}; 0 to 4096 is allowed`);
   const port = (kind: string) => (written: TritonPort) => portOf(written, kind, maxBatchSize > 0, bad);
+  if (config.dynamic_batching && config.sequence_batching) {
+    throw bad("dynamic_batching", "and sequence_batching cannot both be given");
+  }
   const steps = config.ensemble_scheduling?.step;
   const inputs = (config.input ?? []).map(port("input"));
   const graph = config.default_model_filename ?? defaults.graph;
@@ -103,12 +80,14 @@ export function parseTritonConfig(model: string, text: string): ModelConfig {
     inputs,
     outputs: (config.output ?? []).map(port("output")),
     graph,
-    batching: batchingOf(config, maxBatchSize),
+    batching: config.sequence_batching
+      ? sequenceBatching(config.sequence_batching, maxBatchSize, bad)
+      : batchingOf(config, maxBatchSize),
     // Triton joins requests only when it is told to; a batch axis alone lets one request bring several rows.
-    joinsRequests: config.dynamic_batching !== undefined,
+    joinsRequests: config.dynamic_batching !== undefined || config.sequence_batching !== undefined,
     instances: instancesOf(config, bad),
     ...(config.sequence_batching
-      ? { sequence: sequenceOf(config.sequence_batching, maxBatchSize > 0, bad) }
+      ? { sequence: tritonSequence(config.sequence_batching, maxBatchSize, bad) }
       : {}),
     ...(steps ? { pipeline: ensemblePipeline(model, steps, inputs, config.output ?? []) } : {}),
     variants: defaults.variants,
@@ -116,8 +95,6 @@ export function parseTritonConfig(model: string, text: string): ModelConfig {
     aside: asideOf(fields),
   };
 }
-
-type Bad = (path: string, problem: string) => Error;
 
 function portOf(written: TritonPort, kind: string, batched: boolean, bad: Bad): DeclaredPort {
   const name = written.name ?? "";
@@ -137,32 +114,6 @@ function portOf(written: TritonPort, kind: string, batched: boolean, bad: Bad): 
     ...(written.label_filename ? { labelsFile: written.label_filename } : {}),
     ...(written.reshape ? { graphShape: withBatch(written.reshape.shape ?? []) } : {}),
   };
-}
-
-const datatypeNames: Readonly<Record<string, Datatype>> = {
-  TYPE_BOOL: "BOOL",
-  TYPE_UINT8: "UINT8",
-  TYPE_UINT16: "UINT16",
-  TYPE_UINT32: "UINT32",
-  TYPE_UINT64: "UINT64",
-  TYPE_INT8: "INT8",
-  TYPE_INT16: "INT16",
-  TYPE_INT32: "INT32",
-  TYPE_INT64: "INT64",
-  TYPE_FP16: "FP16",
-  TYPE_BF16: "BF16",
-  TYPE_FP32: "FP32",
-  TYPE_FP64: "FP64",
-  TYPE_STRING: "BYTES",
-};
-
-function datatypeOf(written: string | undefined, path: string, bad: Bad): Datatype {
-  const datatype = written === undefined ? undefined : datatypeNames[written];
-  if (datatype) return datatype;
-  throw bad(
-    `${path} data_type`,
-    `is ${written ?? "missing"}; expected ${Object.keys(datatypeNames).join(", ")}`,
-  );
 }
 
 function batchingOf(config: TritonConfig, maxBatchSize: number): Batching {
@@ -188,67 +139,6 @@ function policyOf({ version_policy: policy }: TritonConfig): VersionPolicy {
   if (policy?.all) return { kind: "all" };
   if (policy?.specific) return { kind: "specific", versions: (policy.specific.versions ?? []).map(String) };
   return { kind: "latest", count: Math.max(1, policy?.latest?.num_versions ?? 1) };
-}
-
-const controlKinds: Readonly<Record<string, ControlInput["kind"]>> = {
-  CONTROL_SEQUENCE_START: "start",
-  CONTROL_SEQUENCE_READY: "ready",
-  CONTROL_SEQUENCE_END: "end",
-  CONTROL_SEQUENCE_CORRID: "correlation-id",
-};
-
-function sequenceOf(sequence: TritonSequence, batched: boolean, bad: Bad): SequenceConfig {
-  const idleMicroseconds = sequence.max_sequence_idle_microseconds ?? 0;
-  return {
-    maxIdleMs: idleMicroseconds > 0 ? idleMicroseconds / 1000 : defaults.maxIdleMs,
-    states: (sequence.state ?? []).map((state): SequenceState => {
-      const path = `state ${JSON.stringify(state.input_name ?? "")}`;
-      if (state.initial_state?.some(({ data_file }) => data_file !== undefined)) {
-        throw bad(`${path} initial_state`, "names a data_file; only zero_data is supported");
-      }
-      if (!state.input_name || !state.output_name) throw bad(path, "needs input_name and output_name");
-      // As Triton does: a sequence is one row of the batch, and a size that varies begins as 1.
-      const dims = (state.dims ?? []).map((size) => (size === -1 ? 1 : size));
-      return {
-        input: state.input_name,
-        output: state.output_name,
-        datatype: datatypeOf(state.data_type, path, bad),
-        shape: batched ? [1, ...dims] : dims,
-      };
-    }),
-    controls: (sequence.control_input ?? []).flatMap(({ name = "", control = [] }) =>
-      control.map((one): ControlInput => {
-        const kind = controlKinds[one.kind ?? "CONTROL_SEQUENCE_START"];
-        if (!kind)
-          throw bad(
-            `control_input ${name} kind`,
-            `is ${one.kind}; expected ${Object.keys(controlKinds).join(", ")}`,
-          );
-        return { input: name, kind, ...controlValues(one, kind, `control_input ${name}`, bad) };
-      }),
-    ),
-  };
-}
-
-type TritonControl = NonNullable<NonNullable<TritonSequence["control_input"]>[number]["control"]>[number];
-
-function controlValues(
-  control: TritonControl,
-  kind: ControlInput["kind"],
-  path: string,
-  bad: Bad,
-): Pick<ControlInput, "datatype" | "noYes"> {
-  if (kind === "correlation-id") return { datatype: datatypeOf(control.data_type, path, bad), noYes: [0, 1] };
-  const choices = [
-    ["INT32", control.int32_false_true],
-    ["FP32", control.fp32_false_true],
-    ["BOOL", control.bool_false_true?.map(Number)],
-  ] as const;
-  const [datatype, values] = choices.find(([, one]) => one !== undefined) ?? ["INT32", [0, 1]];
-  const [no, yes] = values ?? [];
-  if (no === undefined || yes === undefined)
-    throw bad(path, `${datatype.toLowerCase()}_false_true needs two values`);
-  return { datatype, noYes: [no, yes] };
 }
 
 const used = [

@@ -87,12 +87,19 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
     priority_queue_policy: list("aside"),
   },
   SequenceBatching: {
-    direct: "aside",
-    oldest: "aside",
+    direct: message("Direct"),
+    oldest: message("Oldest"),
     max_sequence_idle_microseconds: "int",
     control_input: list(message("ControlInput")),
     state: list(message("State")),
     iterative_sequence: "bool",
+  },
+  Direct: { max_queue_delay_microseconds: "int", minimum_slot_utilization: "float" },
+  Oldest: {
+    max_candidate_sequences: "int",
+    preferred_batch_size: list("int"),
+    max_queue_delay_microseconds: "int",
+    preserve_ordering: "bool",
   },
   ControlInput: { name: "string", control: list(message("Control")) },
   Control: {

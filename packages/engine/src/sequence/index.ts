@@ -1,2 +1,10 @@
-export { type SequenceStore, sequenceStore, type Turn } from "./sequence-store.ts";
-export { fingerprint, zeroState } from "./state.ts";
+export { checkSeal, type SealKey, sealState } from "./seal.ts";
+export type { Place } from "./line.ts";
+export {
+  type SequenceLimits,
+  type SequenceRequest,
+  type SequenceStore,
+  sequenceStore,
+  type Turn,
+} from "./sequence-store.ts";
+export { fingerprint, type HeldState, initialState } from "./state.ts";

@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -6,11 +7,13 @@ import {
   float32View,
   housekeepingCall,
   LongshoreError,
+  nextStep,
   type SequencePosition,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
 import { manualClock, settle } from "@longshore/testkit";
+import { checkSeal, type SealKey, sealState } from "./seal.ts";
 import { type SequenceRequest, type SequenceStore, sequenceStore, type Turn } from "./sequence-store.ts";
 import { fingerprint } from "./state.ts";
 
@@ -146,7 +149,7 @@ describe("a sequence", () => {
     first[Symbol.dispose]();
     await Promise.all([second.catch((error: LongshoreError) => order.push(error.reason)), again]);
     // Step 1 came before the retry of step 0 and found that step 0 had not been done.
-    expect(order[0]).toBe("sequence-step");
+    expect(order[0]).toBe("sequence-unknown");
     expect(await add(store, at(1))).toBe(3);
   });
 
@@ -205,6 +208,151 @@ describe("a sequence", () => {
         }
       }),
     );
+  });
+});
+
+describe("a sequence whose sender does not count", () => {
+  it("takes the next step, is told which it is, and is never a retry", async () => {
+    const store = sequenceStore(manualClock());
+    const next = { ...at(nextStep), fingerprint: undefined };
+    await expect(store.enter(next, call)).rejects.toMatchObject({
+      reason: "sequence-unknown",
+      message: expect.stringContaining("must specify the START flag on the first request") as string,
+    });
+    await add(store, at(0));
+    for (const step of [1, 2]) {
+      using turn = await store.enter(next, call);
+      expect(turn.step).toBe(step);
+      expect(turn.remembered).toBeUndefined();
+      turn.commit({ outputs: new Map(), state: stateOf(step) });
+    }
+    // What comes with its state goes on, and is no start.
+    using carried = await store.enter(
+      { ...at(nextStep, { state: stateOf(7) }), key: { ...at(0).key, id: "moved" } },
+      call,
+    );
+    expect([carried.step, valueOf(carried.state)]).toEqual([1, 7]);
+  });
+});
+
+describe("limits", () => {
+  it("keep one tenant from taking all", async () => {
+    const store = sequenceStore(manualClock(), { maxLivePerTenant: 1 });
+    await add(store, at(0));
+    const more = (tenant: string): SequenceRequest => ({
+      ...at(0),
+      key: { ...at(0).key, id: "more", tenant },
+    });
+    await expect(add(store, more("t"))).rejects.toMatchObject({ reason: "rejected" });
+    expect(await add(store, more("u"))).toBe(1);
+    expect([store.live(), store.live("t"), store.live("u")]).toEqual([2, 1, 1]);
+  });
+
+  it("end a sequence whose state grows too large, and begin none while there is no room", async () => {
+    const store = sequenceStore(manualClock(), { maxStateBytes: 8 });
+    await add(store, at(0));
+    const big = (): Tensors => tensorsOf(float32Tensor("s", [3], new Float32Array(3)));
+    {
+      using turn = await store.enter(at(1), call);
+      expect(() => turn.commit({ outputs: new Map(), state: big() })).toThrow(
+        expect.objectContaining({ reason: "memory-limit" }) as Error,
+      );
+    }
+    expect(store.live()).toBe(0);
+    await add(store, at(0));
+    await add(store, { ...at(0), key: { ...at(0).key, id: "two" } });
+    await expect(add(store, { ...at(0), key: { ...at(0).key, id: "three" } })).rejects.toMatchObject({
+      reason: "rejected",
+    });
+  });
+});
+
+describe("slots", () => {
+  const group = { name: "m", most: 1 };
+  const of = (id: string, step: number, end = false): SequenceRequest => ({
+    ...at(step, { end }),
+    key: { ...at(0).key, id },
+    slots: group,
+  });
+
+  it("are held from the first request to the last; others wait in the order in which they began", async () => {
+    const store = sequenceStore(manualClock());
+    await add(store, of("a", 0));
+    const done: string[] = [];
+    const b = add(store, of("b", 0, true)).then(() => done.push("b"));
+    const c = add(store, of("c", 0)).then(() => done.push("c"));
+    await add(store, of("a", 1));
+    await settle();
+    expect(done).toEqual([]);
+    await add(store, of("a", 2, true));
+    await Promise.all([b, c]);
+    expect(done).toEqual(["b", "c"]);
+  });
+
+  it("are freed by idling, by who gives up, and at the end of the store", async () => {
+    const clock = manualClock();
+    const store = sequenceStore(clock);
+    await add(store, of("a", 0));
+    const b = add(store, of("b", 0));
+    await clock.advance(1000);
+    expect(await b).toBe(1);
+    const { call: child, cancel } = childCall(call);
+    const waiting = store.enter(of("c", 0), child);
+    await settle();
+    cancel(new LongshoreError("cancelled", "queue", "gone"));
+    await expect(waiting).rejects.toMatchObject({ reason: "cancelled" });
+    const last = store.enter(of("d", 0), call);
+    await settle();
+    store.close();
+    await expect(last).rejects.toMatchObject({ reason: "shutting-down" });
+  });
+});
+
+describe("seals of exported state", () => {
+  const sealKey = (id: string): SealKey => ({
+    id,
+    mac: (bytes) => Promise.resolve(createHmac("sha256", `secret ${id}`).update(bytes).digest("hex")),
+  });
+  const mine = sealKey("k1");
+  const { key } = at(0);
+  const caller = { ...call, rights: ["infer"] };
+  const back = (state: Tensors, seal?: string): SequencePosition => ({
+    ...at(4, { state }).position,
+    ...(seal === undefined ? {} : { seal }),
+  });
+
+  it("let a caller go on from what was exported here for the same sequence, and from nothing else", async () => {
+    const seal = await sealState(mine, key, 3, stateOf(5));
+    await checkSeal(mine, key, back(stateOf(5), seal), caller);
+    const others = [
+      { ...key, tenant: "other" },
+      { ...key, model: "other" },
+      { ...key, digest: "sha256:2" },
+      { ...key, id: "other" },
+    ];
+    for (const other of others) {
+      await expect(checkSeal(mine, other, back(stateOf(5), seal), caller)).rejects.toMatchObject({
+        reason: "not-permitted",
+      });
+    }
+    const changed = [back(stateOf(6), seal), back(stateOf(5), seal.replace(".3.", ".4."))];
+    for (const position of changed) {
+      // Not even those who may make a state up: a broken seal of ours is no honest mistake.
+      await expect(
+        checkSeal(mine, key, position, { ...call, rights: ["segment:infer"] }),
+      ).rejects.toMatchObject({ reason: "not-permitted" });
+    }
+  });
+
+  it("are needed by who may not run parts of models; one of another place counts as none", async () => {
+    const foreign = await sealState(sealKey("k2"), key, 3, stateOf(5));
+    for (const seal of [undefined, foreign, "nonsense", "1.k1.3.00"]) {
+      await expect(checkSeal(mine, key, back(stateOf(5), seal), caller)).rejects.toMatchObject({
+        reason: "not-permitted",
+      });
+      await checkSeal(mine, key, back(stateOf(5), seal), { ...call, rights: ["infer", "segment:infer"] });
+      await checkSeal(mine, key, back(stateOf(5), seal), call);
+    }
   });
 });
 

@@ -1,14 +1,15 @@
 import {
-  abortError,
   type Call,
   type Clock,
   LongshoreError,
+  nextStep,
   type SequencePosition,
-  type SequenceState,
   type Tensors,
   totalBytes,
 } from "@longshore/core";
-import { checkCarriedState, copied, zeroState } from "./state.ts";
+import { type Place, sequenceLines } from "./line.ts";
+import { type SlotGroup, slots } from "./slots.ts";
+import { checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
 
 /** Whose sequence of what. State is never shared between tenants, models or contents of a version. */
 export interface SequenceKey {
@@ -22,10 +23,13 @@ export interface SequenceKey {
 export interface SequenceRequest {
   readonly key: SequenceKey;
   readonly position: SequencePosition;
-  readonly states: readonly SequenceState[];
+  /** None where a model only wants to be told of the position. */
+  readonly states: readonly HeldState[];
   readonly maxIdleMs: number;
-  /** Equal for a retry of the same request, different for any other. */
-  readonly fingerprint: string;
+  /** Equal for a retry of the same request, different for any other; undefined: its reply is given once. */
+  readonly fingerprint: string | undefined;
+  /** Where only some sequences of a model may run at a time. */
+  readonly slots?: SlotGroup;
 }
 
 /** What a step gave: what callers get again when they retry it. */
@@ -42,103 +46,132 @@ export interface Reply {
 export interface Turn extends Disposable {
   /** State to start from. Borrowed: a run must not take its memory. */
   readonly state: Tensors;
+  /** The step that it is: counted here where the sender does not. */
+  readonly step: number;
   /** The step was done before and this was its reply: nothing must run. The caller owns it. */
   readonly remembered: Reply | undefined;
-  /** The step is done. What is kept is copied. */
+  /** The step is done. What is kept is copied. Throws `memory-limit` when the state has grown too large. */
   commit(reply: Reply): void;
 }
 
 export interface SequenceLimits {
-  /** Live sequences. Default 1024: each holds its state in memory. */
+  /** Live sequences. Default 4096: each holds its state in memory. */
   readonly maxLive: number;
+  /** Live sequences of one tenant, so that none can take all. Default 1024. */
+  readonly maxLivePerTenant: number;
+  /** Bytes of all states. Default 256 MiB. */
+  readonly maxStateBytes: number;
   /** Bytes of outputs that are remembered for a retry. Default 64 KiB; larger replies are not given twice. */
   readonly maxReplyBytes: number;
 }
 
 /** Resident state of sequences, with step numbers. */
 export interface SequenceStore {
+  /** A place behind the requests of the same sequence that came before; give it to `enter`. */
+  join(tenant: string, model: string, id: string): Place;
   /**
-   * Waits for the sequence's earlier requests and checks the step. Throws `sequence-unknown`, `sequence-step`,
-   * `rejected` (too many live sequences) and `invalid-input` (carried state that does not fit).
+   * Waits for the sequence's earlier requests and for a slot, and checks the step. Throws `sequence-unknown`,
+   * `sequence-step`, `rejected` (too many live sequences) and `invalid-input` (carried state that does not fit). The
+   * place, or one that is taken now, is given back with the turn.
    */
-  enter(request: SequenceRequest, call: Call): Promise<Turn>;
-  /** Sequences that hold state. */
-  live(): number;
+  enter(request: SequenceRequest, call: Call, place?: Place): Promise<Turn>;
+  /** Sequences that hold state, of all tenants or of one. */
+  live(tenant?: string): number;
   /** Forgets everything. */
   close(): void;
 }
 
 interface Entry {
-  readonly key: string;
+  readonly name: string;
+  readonly tenant: string;
   maxIdleMs: number;
-  touchedMs: number;
+  /** When it has idled too long, unless somebody uses it. */
+  expiresMs: number;
   /** Requests that are in it or wait for it. */
   users: number;
   last: number;
   state: Tensors | undefined;
   reply: { readonly fingerprint: string; readonly reply: Reply } | undefined;
-  /** Settles when the request before the next one is through. */
-  before: Promise<void>;
+  slot: Disposable | undefined;
 }
 
 const longestId = 256;
 
 export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}): SequenceStore {
-  const { maxLive = 1024, maxReplyBytes = 65_536 } = limits;
+  const { maxLive = 4096, maxLivePerTenant = 1024 } = limits;
+  const { maxStateBytes = 256 * 2 ** 20, maxReplyBytes = 65_536 } = limits;
   const entries = new Map<string, Entry>();
+  const lines = sequenceLines();
+  const places = slots();
+  let stateBytes = 0;
   let sweeping: Disposable | undefined;
+  /** When the timer fires. */
+  let dueMs = Infinity;
 
-  const live = (): number => {
+  const live = (tenant?: string): number => {
     let count = 0;
-    for (const { state, users } of entries.values()) if (state !== undefined || users > 0) count++;
+    for (const { state, users, tenant: own } of entries.values()) {
+      if ((state !== undefined || users > 0) && (tenant === undefined || own === tenant)) count++;
+    }
     return count;
   };
 
-  /** Instant of the next expiry, after everything that has expired is gone. */
-  function sweep(): number {
-    const nowMs = clock.nowMs();
-    let next = Infinity;
-    for (const [key, { users, touchedMs, maxIdleMs }] of entries) {
-      if (users > 0) continue;
-      if (touchedMs + maxIdleMs <= nowMs) entries.delete(key);
-      else next = Math.min(next, touchedMs + maxIdleMs);
-    }
-    return next;
+  function hold(entry: Entry, state: Tensors | undefined): void {
+    stateBytes += totalBytes(state ?? new Map()) - totalBytes(entry.state ?? new Map());
+    entry.state = state;
+    if (state) return;
+    entry.slot?.[Symbol.dispose]();
+    entry.slot = undefined;
   }
 
-  function arm(): void {
-    const next = sweep();
+  function forget(entry: Entry): void {
+    hold(entry, undefined);
+    entries.delete(entry.name);
+  }
+
+  /** Ends what has idled too long, and sets the timer for the next that may. */
+  function sweep(): void {
+    const nowMs = clock.nowMs();
+    dueMs = Infinity;
+    for (const entry of entries.values()) {
+      if (entry.users > 0) continue;
+      const { expiresMs } = entry;
+      if (expiresMs <= nowMs) forget(entry);
+      else dueMs = Math.min(dueMs, expiresMs);
+    }
     sweeping?.[Symbol.dispose]();
-    sweeping = next === Infinity ? undefined : clock.timer(next - clock.nowMs(), arm);
+    sweeping = dueMs === Infinity ? undefined : clock.timer(dueMs - nowMs, sweep);
   }
 
   function find({ key, position, maxIdleMs }: SequenceRequest): Entry {
-    const next = sweep();
+    if (clock.nowMs() >= dueMs) sweep();
     const name = JSON.stringify([key.tenant, key.model, key.digest, key.id]);
     const known = entries.get(name);
     if (known) return known;
-    if (position.step > 0 && !position.state) throw unknown(position);
-    if (live() >= maxLive) {
-      const nowMs = clock.nowMs();
-      throw new LongshoreError(
-        "rejected",
-        "admission",
-        `${maxLive} sequences are live, which is the most this place keeps`,
-        {
-          retryAfterMs: next === Infinity ? 1000 : Math.max(1, Math.ceil(next - nowMs)),
-        },
+    if (position.step > 0 && !position.state) throw unknown(key, position);
+    const retryAfterMs = dueMs === Infinity ? 1000 : Math.max(1, Math.ceil(dueMs - clock.nowMs()));
+    const full = (what: string): LongshoreError =>
+      new LongshoreError("rejected", "admission", what, { retryAfterMs });
+    if (live() >= maxLive) throw full(`${maxLive} sequences are live, which is the most this place keeps`);
+    if (live(key.tenant) >= maxLivePerTenant) {
+      throw full(
+        `${maxLivePerTenant} of your sequences are live, which is the most this place keeps for one`,
       );
+    }
+    if (stateBytes >= maxStateBytes) {
+      throw full(`states of sequences fill the ${maxStateBytes} bytes that this place keeps for them`);
     }
     forgetReplies();
     const entry: Entry = {
-      key: name,
+      name,
+      tenant: key.tenant,
       maxIdleMs,
-      touchedMs: clock.nowMs(),
+      expiresMs: Infinity,
       users: 0,
       last: -1,
       state: undefined,
       reply: undefined,
-      before: Promise.resolve(),
+      slot: undefined,
     };
     entries.set(name, entry);
     return entry;
@@ -146,46 +179,73 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
 
   /** Replies of ended sequences are kept for late retries, but never more of them than sequences. */
   function forgetReplies(): void {
-    for (const [key, { users, state }] of entries) {
+    for (const entry of entries.values()) {
       if (entries.size < 2 * maxLive) return;
-      if (users === 0 && state === undefined) entries.delete(key);
+      if (entry.users === 0 && entry.state === undefined) forget(entry);
     }
   }
 
   function leave(entry: Entry): void {
     entry.users--;
-    entry.touchedMs = clock.nowMs();
-    if (entry.users === 0 && entry.last < 0) entries.delete(entry.key);
-    arm();
+    if (entry.users > 0) return;
+    entry.expiresMs = clock.nowMs() + entry.maxIdleMs;
+    if (entry.last < 0 || (!entry.state && !entry.reply)) forget(entry);
+    // A timer that fires early finds out when it should have; only one that would fire late is set anew.
+    else if (entry.expiresMs < dueMs) sweep();
+  }
+
+  function keep(entry: Entry, step: number, request: SequenceRequest, reply: Reply): void {
+    const { position, fingerprint, maxIdleMs } = request;
+    const bytes = totalBytes(reply.state);
+    if (!position.end && stateBytes - totalBytes(entry.state ?? new Map()) + bytes > maxStateBytes) {
+      forget(entry);
+      throw new LongshoreError(
+        "memory-limit",
+        "execute",
+        `the state of sequence ${position.id} is ${bytes} bytes after step ${step}, and all states together may take ${maxStateBytes}; the sequence is ended`,
+      );
+    }
+    const state = copied(reply.state);
+    entry.last = step;
+    entry.maxIdleMs = maxIdleMs;
+    hold(entry, position.end ? undefined : state);
+    const small = totalBytes(reply.outputs) + bytes <= maxReplyBytes;
+    entry.reply =
+      small && fingerprint !== undefined
+        ? { fingerprint, reply: { outputs: copied(reply.outputs), state } }
+        : undefined;
   }
 
   return {
     live,
+    join: (tenant, model, id) => lines.join(tenant, model, id),
     close() {
       sweeping?.[Symbol.dispose]();
       sweeping = undefined;
+      dueMs = Infinity;
+      places.close();
       entries.clear();
+      stateBytes = 0;
     },
-    async enter(request, call) {
-      checkPosition(request.position);
-      const entry = find(request);
-      entry.users++;
-      const { before } = entry;
-      let through: () => void = () => undefined;
-      // A request that gives up while it waits still lets the next one wait for those before it.
-      entry.before = Promise.all([before, new Promise<void>((resolve) => (through = resolve))]).then(
-        () => undefined,
-      );
+    async enter(request, call, given) {
+      const { key, position } = request;
+      checkPosition(position);
+      const place = given ?? lines.join(key.tenant, key.model, key.id);
+      let entry: Entry | undefined;
       const end = once(() => {
-        through();
-        leave(entry);
+        place[Symbol.dispose]();
+        if (entry) leave(entry);
       });
       try {
-        await untilAborted(before, call);
-        const begun = begin(entry, request);
+        await place.turn(call);
+        const found = find(request);
+        found.users++;
+        entry = found;
+        if (request.slots) found.slot ??= await places.take(request.slots, call);
+        const begun = begin(found, request);
         return {
           ...begun,
-          commit: (reply) => keep(entry, request, reply, maxReplyBytes),
+          commit: (reply) => keep(found, begun.step, request, reply),
           [Symbol.dispose]: end,
         };
       } catch (thrown) {
@@ -212,43 +272,38 @@ function checkPosition({ id, step }: SequencePosition): void {
   );
 }
 
-function unknown({ id, step }: SequencePosition): LongshoreError {
+function unknown({ model }: SequenceKey, { id, step }: SequencePosition): LongshoreError {
   return new LongshoreError(
     "sequence-unknown",
     "admission",
-    `sequence ${id} has no state here (it never began, ended, or idled too long); step ${step} needs it: begin with step 0 or send the state along`,
+    step === nextStep
+      ? `inference request for sequence ${id} to model '${model}' must specify the START flag on the first request of the sequence: it never began here, ended, or idled too long`
+      : `sequence ${id} has no state here (it never began, ended, or idled too long); step ${step} needs it: begin with step 0 or send the state along`,
   );
 }
 
 /** Decides what this request starts from. */
 function begin(
   entry: Entry,
-  { position, states, fingerprint }: SequenceRequest,
-): Pick<Turn, "state" | "remembered"> {
-  const { step, state: carried, id } = position;
-  if (step === entry.last && entry.reply?.fingerprint === fingerprint) {
+  { key, position, states, fingerprint }: SequenceRequest,
+): Pick<Turn, "state" | "step" | "remembered"> {
+  const { state: carried, id } = position;
+  // What goes on from carried state is never a start, also where nothing else is known of the sequence.
+  const next = Math.max(entry.last + 1, carried ? 1 : 0);
+  const step = position.step === nextStep ? next : position.step;
+  if (fingerprint !== undefined && step === entry.last && entry.reply?.fingerprint === fingerprint) {
     const { outputs, state } = entry.reply.reply;
-    return { state: new Map(), remembered: { outputs: copied(outputs), state: copied(state) } };
+    return { step, state: new Map(), remembered: { outputs: copied(outputs), state: copied(state) } };
   }
-  if (carried) return { state: checkCarriedState(states, carried), remembered: undefined };
-  if (step === 0) return { state: zeroState(states), remembered: undefined };
-  if (entry.state && step === entry.last + 1) return { state: entry.state, remembered: undefined };
-  if (!entry.state && entry.last >= 0) throw unknown(position);
+  if (carried) return { step, state: checkCarriedState(states, carried), remembered: undefined };
+  if (position.step === 0) return { step, state: initialState(states), remembered: undefined };
+  if (entry.state && step === entry.last + 1) return { step, state: entry.state, remembered: undefined };
+  if (!entry.state && entry.last >= 0) throw unknown(key, position);
   throw new LongshoreError(
     "sequence-step",
     "admission",
     `sequence ${id} expects step ${entry.last + 1}, and step ${step} came`,
   );
-}
-
-function keep(entry: Entry, request: SequenceRequest, reply: Reply, maxReplyBytes: number): void {
-  const { position, fingerprint } = request;
-  const state = copied(reply.state);
-  entry.last = position.step;
-  entry.maxIdleMs = request.maxIdleMs;
-  entry.state = position.end ? undefined : state;
-  const small = totalBytes(reply.outputs) + totalBytes(state) <= maxReplyBytes;
-  entry.reply = small ? { fingerprint, reply: { outputs: copied(reply.outputs), state } } : undefined;
 }
 
 function once(act: () => void): () => void {
@@ -258,16 +313,4 @@ function once(act: () => void): () => void {
     done = true;
     act();
   };
-}
-
-function untilAborted(work: Promise<void>, { abort }: Call): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (abort.aborted) {
-      reject(abortError(abort, "queue"));
-      return;
-    }
-    const stop = (): void => reject(abortError(abort, "queue"));
-    abort.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => abort.removeEventListener("abort", stop));
-  });
 }

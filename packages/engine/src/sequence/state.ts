@@ -5,13 +5,21 @@ import {
   type SequenceState,
   type Tensor,
   type Tensors,
+  totalBytes,
 } from "@longshore/core";
 
-/** The state at the beginning of a sequence, by input name: zeros, and empty texts for BYTES. */
-export function zeroState(states: readonly SequenceState[]): Tensors {
+/** State of a graph with what it holds at the beginning, where that is not zeros (Triton's `data_file`). */
+export interface HeldState extends SequenceState {
+  /** Little-endian, in the shape of the beginning. Never handed out. */
+  readonly initial?: Uint8Array;
+}
+
+/** The state at the beginning of a sequence, by input name: what its model says, else zeros, and empty texts for BYTES. */
+export function initialState(states: readonly HeldState[]): Tensors {
   return new Map(
-    states.map(({ input, datatype, shape }): [string, Tensor] => {
-      const bytes = new Uint8Array(elementCount(shape, input) * (elementBytes(datatype) || 4));
+    states.map(({ input, datatype, shape, initial }): [string, Tensor] => {
+      const count = elementCount(shape, input) * (elementBytes(datatype) || 4);
+      const bytes = initial ? new Uint8Array(initial) : new Uint8Array(count);
       return [input, { spec: { name: input, datatype, shape }, bytes }];
     }),
   );
@@ -50,11 +58,15 @@ export function copied(tensors: Tensors): Tensors {
   );
 }
 
+/** More bytes of input than this are not read through to tell a retry: it would hold up everybody else. */
+const mostReadBytes = 4 * 2 ** 20;
+
 /**
- * Tells a retry of a request from another request: two 32-bit FNV-1a hashes (G. Fowler, L. C. Noll, K.-P. Vo) over what
+ * Tells a retry of a request from another request; undefined for inputs beyond 4 MiB. Two 32-bit FNV-1a hashes (G. Fowler, L. C. Noll, K.-P. Vo) over what
  * was asked and every input. Not a secret and not proof against malice: a tenant can only fool itself with it.
  */
-export function fingerprint(asked: string, inputs: Tensors): string {
+export function fingerprint(asked: string, inputs: Tensors): string | undefined {
+  if (totalBytes(inputs) > mostReadBytes) return undefined;
   let one = 0x811c9dc5;
   let two = 0x9747b28c;
   const mix = (bytes: Uint8Array): void => {

@@ -1,0 +1,91 @@
+import {
+  type Call,
+  type InferenceRequest,
+  nextStep,
+  type Segment,
+  type SequencePosition,
+  type Tensors,
+} from "@longshore/core";
+import type { LoadedVersion } from "../repository/index.ts";
+import {
+  checkSeal,
+  fingerprint,
+  type HeldState,
+  initialState,
+  type Place,
+  type SealKey,
+  sealState,
+  type SequenceRequest,
+  type SequenceStore,
+} from "../sequence/index.ts";
+import { stateName } from "./model-step.ts";
+import type { SegmentResult } from "./run-segment.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
+
+/** What a request of a sequence runs with. */
+export interface SequenceTurnParts {
+  readonly sequences: SequenceStore;
+  /** Undefined: states are exported without a seal. */
+  readonly stateKey?: SealKey | undefined;
+  readonly loaded: LoadedVersion;
+  readonly plan: SegmentPlan;
+  readonly segment: Segment;
+  readonly inputs: Tensors;
+  readonly call: Call;
+  /** Where it stands among the requests of its sequence. */
+  readonly place: Place | undefined;
+  readonly run: (state: Tensors, position: SequencePosition | undefined) => Promise<SegmentResult>;
+}
+
+/** A result with the seal of its state, when the state was asked for. */
+export type SequenceResult = SegmentResult & { readonly stateSeal?: string };
+
+/** Runs with the state of the sequence, if the segment has any, and keeps what comes of it. */
+export async function runInSequence(
+  { sequence }: InferenceRequest,
+  parts: SequenceTurnParts,
+): Promise<SequenceResult> {
+  const { plan, segment, inputs, call, loaded, stateKey, run } = parts;
+  const states = statesOf(plan);
+  if (plan.sequential.length === 0 || !sequence) return run(initialState(states), sequence);
+  const key = { tenant: call.tenant, model: segment.model, digest: segment.digest, id: sequence.id };
+  await checkSeal(stateKey, key, sequence, call);
+  const asked = `${segment.variant} ${segment.from}..${segment.to}`;
+  using turn = await parts.sequences.enter(
+    {
+      key,
+      position: sequence,
+      states,
+      maxIdleMs: loaded.description.sequence?.maxIdleMs ?? 60_000,
+      // Who does not count steps cannot say which of two equal requests is a retry.
+      fingerprint: sequence.step === nextStep ? undefined : fingerprint(asked, inputs),
+      ...slotsOf(plan),
+    },
+    call,
+    parts.place,
+  );
+  let result: SegmentResult;
+  if (turn.remembered) result = { ...turn.remembered, stages: [], busyMs: 0, serviceMs: 0 };
+  else {
+    result = await run(turn.state, { ...sequence, step: turn.step });
+    turn.commit(result);
+  }
+  if (!sequence.wantState || !stateKey || states.length === 0) return result;
+  return { ...result, stateSeal: await sealState(stateKey, key, turn.step, result.state) };
+}
+
+/** Slots of the first step that has any: a sequence holds one, however many models it passes through. */
+function slotsOf({ sequential }: SegmentPlan): Pick<SequenceRequest, "slots"> {
+  for (const { graph } of sequential) {
+    const most = graph.sequence?.slots;
+    if (most === undefined) continue;
+    return { slots: { name: `${graph.model}/${graph.version}/${graph.file.digest}`, most } };
+  }
+  return {};
+}
+
+function statesOf({ program, stateful }: SegmentPlan): readonly HeldState[] {
+  return stateful.flatMap((step) =>
+    step.graph.states.map((state) => ({ ...state, input: stateName(program, step, state.input) })),
+  );
+}

@@ -1,0 +1,43 @@
+import { abortError, type Call } from "@longshore/core";
+
+/** A request's place behind those of its sequence that came before it. Dispose it when the request ends, however it ends. */
+export interface Place extends Disposable {
+  /** Resolves when all that came before are through; rejects when the call ends first. */
+  turn(call: Call): Promise<void>;
+}
+
+/** Requests of one sequence in the order in which they came. */
+export interface SequenceLines {
+  /** Takes a place at once, so that nothing that happens before the run can change the order. */
+  join(tenant: string, model: string, id: string): Place;
+}
+
+export function sequenceLines(): SequenceLines {
+  const last = new Map<string, Promise<void>>();
+  return {
+    join(tenant, model, id) {
+      const key = JSON.stringify([tenant, model, id]);
+      const before = last.get(key) ?? Promise.resolve();
+      let through: () => void = () => undefined;
+      const own = new Promise<void>((resolve) => (through = resolve));
+      // A request that gives up while it waits still lets the next one wait for those before it.
+      const after = Promise.all([before, own]).then(() => undefined);
+      last.set(key, after);
+      void after.then(() => void (last.get(key) === after && last.delete(key)));
+      return { turn: (call) => untilAborted(before, call), [Symbol.dispose]: () => through() };
+    },
+  };
+}
+
+/** Waits for work that goes on without its caller. */
+export function untilAborted<T>(work: Promise<T>, { abort }: Call): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (abort.aborted) {
+      reject(abortError(abort, "queue"));
+      return;
+    }
+    const stop = (): void => reject(abortError(abort, "queue"));
+    abort.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => abort.removeEventListener("abort", stop));
+  });
+}

@@ -1,0 +1,78 @@
+import { type Call, LongshoreError, type SequencePosition, type Tensors } from "@longshore/core";
+import type { SequenceKey } from "./sequence-store.ts";
+
+/**
+ * Exported state leaves this place and comes back through hands that are not ours. Two kinds of callers bring state: those
+ * who may feed parts of models (`segment:infer`), to whom a state is one more tensor, and all others, who may only go on
+ * from what this place gave them. What it gave is told by a seal: a keyed hash over tenant, model, content, sequence id,
+ * step and the tensors. A seal that was made here and does not fit is refused for everybody; a seal of a key that is not
+ * known here counts as none.
+ */
+
+/** Makes and checks seals. */
+export interface SealKey {
+  /** Tells keys apart: letters and digits, at most 32. */
+  readonly id: string;
+  /** Keyed hash of some bytes (HMAC with SHA-256), as hexadecimal digits. */
+  mac(bytes: Uint8Array): Promise<string>;
+}
+
+/** A seal for the state after a step. */
+export async function sealState(
+  { id, mac }: SealKey,
+  key: SequenceKey,
+  step: number,
+  state: Tensors,
+): Promise<string> {
+  return `1.${id}.${step}.${await mac(sealed(key, step, state))}`;
+}
+
+/**
+ * Refuses carried state of callers who may not make one up and bring no seal for it, and whatever carries a seal of ours
+ * that does not fit. Throws `not-permitted`.
+ */
+export async function checkSeal(
+  own: SealKey | undefined,
+  key: SequenceKey,
+  { state, seal }: SequencePosition,
+  { rights }: Call,
+): Promise<void> {
+  if (!state) return;
+  const [, keyId, step, mac] = /^1\.([A-Za-z0-9]{1,32})\.(\d{1,15})\.([0-9a-f]{64})$/.exec(seal ?? "") ?? [];
+  if (own && keyId === own.id && step !== undefined && mac !== undefined) {
+    if (same(await own.mac(sealed(key, Number(step), state)), mac)) return;
+    throw new LongshoreError(
+      "not-permitted",
+      "admission",
+      "the state was exported for another tenant, model, content, sequence or step, or was changed since",
+    );
+  }
+  if (rights === undefined || rights.includes("segment:infer")) return;
+  throw new LongshoreError(
+    "not-permitted",
+    "admission",
+    "state without this place's seal is taken only from those who may run parts of models ('segment:infer'); send the seal that came with the state",
+  );
+}
+
+/** What a seal says, without two ways to read it: JSON with all names and sizes, then the bytes in that order. */
+function sealed({ tenant, model, digest, id }: SequenceKey, step: number, state: Tensors): Uint8Array {
+  const tensors = [...state.values()].sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
+  const facts = tensors.map(({ spec, bytes }) => [spec.name, spec.datatype, spec.shape, bytes.byteLength]);
+  const head = new TextEncoder().encode(JSON.stringify([tenant, model, digest, id, step, facts]));
+  const all = new Uint8Array(head.byteLength + tensors.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
+  all.set(head);
+  let offset = head.byteLength;
+  for (const { bytes } of tensors) {
+    all.set(bytes, offset);
+    offset += bytes.byteLength;
+  }
+  return all;
+}
+
+/** Whether two texts of one length are equal, in a time that does not tell where they differ. */
+function same(a: string, b: string): boolean {
+  let difference = a.length ^ b.length;
+  for (let index = 0; index < b.length; index++) difference |= a.charCodeAt(index) ^ b.charCodeAt(index);
+  return difference === 0;
+}
