@@ -78,6 +78,7 @@ export type LongshoreEvent =
       readonly atMs: number;
       readonly model: string;
       readonly size: number;
+      /** The very list that the run's end will carry, so that the two can be told to belong together. */
       readonly callIds: readonly string[];
     }
   | {
@@ -88,6 +89,16 @@ export type LongshoreEvent =
       readonly tookMs: number;
       /** Requests that shared the run. */
       readonly callIds?: readonly string[];
+    }
+  | {
+      /** A model that lets tenants share runs was tested for it: a row's answers must not depend on the rows beside it. */
+      readonly kind: "invariance-tested";
+      readonly atMs: number;
+      readonly model: string;
+      readonly passed: boolean;
+      /** Largest difference over what is allowed. */
+      readonly worstRatio: number;
+      readonly problem?: string;
     }
   | {
       /** Something asks a server, whatever it asks. */
@@ -127,6 +138,8 @@ export type LongshoreEvent =
       readonly sentBytes: number;
       readonly millijoules: number;
       readonly energyLabel: "measured" | "estimated";
+      /** Of requests that are traced. */
+      readonly traceId?: string;
     }
   | {
       readonly kind: "exchange-ended";

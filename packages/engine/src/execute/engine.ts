@@ -17,6 +17,7 @@ import {
   type Random,
   type Segment,
   startCut,
+  type TenantId,
 } from "@longshore/core";
 import {
   type LoadedVersion,
@@ -24,10 +25,12 @@ import {
   type ModelSource,
   type ModelStore,
 } from "../repository/index.ts";
-import { sequenceStore } from "../sequence/index.ts";
+import { type SealKey, sequenceStore } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import { cutAt } from "./crossing.ts";
+import { doors } from "./doors.ts";
 import { expectations } from "./expectations.ts";
+import { ownPass } from "./grant-request.ts";
 import { type GraphPool, graphPool } from "../schedule/index.ts";
 import type { Lane } from "./lane.ts";
 import { type IndexEntry, modelLife } from "./model-life.ts";
@@ -36,8 +39,9 @@ import { planCache } from "./plan-cache.ts";
 import { type InnerCuts, innerCuts, positions } from "./positions.ts";
 import { refusePast, untilDeadline } from "./request-call.ts";
 import type { Artifact, Runtime } from "./runtime.ts";
-import { programOf, reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
+import { reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
 import { speeds } from "./speed.ts";
+import { programOf } from "./variants.ts";
 
 /** Bounds of what an engine keeps and takes. */
 export interface EngineLimits {
@@ -49,8 +53,12 @@ export interface EngineLimits {
   readonly maxGraphs: number;
   /** Parts between inner cuts that stay loaded. Default 16: each holds its weights once more. */
   readonly maxParts: number;
-  /** Live sequences. Default 1024. */
+  /** Live sequences. Default 4096. */
   readonly maxSequences: number;
+  /** Live sequences of one tenant. Default 1024. */
+  readonly maxSequencesPerTenant: number;
+  /** Bytes of the states of all sequences. Default 256 MiB. */
+  readonly maxStateBytes: number;
   /** Loaded copies of a model that does not say how many. Default 1. */
   readonly defaultInstances: number;
   /** Threads inside one run. Default 1. */
@@ -75,6 +83,10 @@ export interface EngineParts {
   /** `sha256:<hex>`. */
   readonly sha256: (bytes: Uint8Array) => Promise<string>;
   readonly limits?: Partial<EngineLimits>;
+  /** Share of device time of a tenant against others' when there is not enough for all. Default: all have 1. */
+  readonly weightOf?: (tenant: TenantId) => number;
+  /** Seals exported state of sequences, so that it can come back through hands that may not make one up. */
+  readonly stateKey?: SealKey;
 }
 
 /**
@@ -110,7 +122,9 @@ const defaultLimits: EngineLimits = {
   maxQueued: 128,
   maxGraphs: 64,
   maxParts: 16,
-  maxSequences: 1024,
+  maxSequences: 4096,
+  maxSequencesPerTenant: 1024,
+  maxStateBytes: 256 * 2 ** 20,
   defaultInstances: 1,
   threads: 1,
 };
@@ -140,8 +154,10 @@ class EngineHere implements Engine {
     this.#pool = graphPool({ ...parts, load: { threads: this.#limits.threads }, limits: this.#limits });
     this.#inner = innerCuts(source);
     const repository = modelRepository({ ...parts, defaultInstances: this.#limits.defaultInstances });
+    const admission = { info, expectations: expectations(), clock, random };
     this.#serve = {
-      info,
+      ...admission,
+      doors: doors(admission),
       pool: this.#pool,
       life: modelLife({
         repository,
@@ -152,12 +168,14 @@ class EngineHere implements Engine {
           programs.get(description.variants.find((variant) => servedHere(variant, info))?.name ?? ""),
       }),
       plans: planCache(this.#inner),
-      sequences: sequenceStore(clock, { maxLive: this.#limits.maxSequences }),
+      sequences: sequenceStore(clock, {
+        maxLive: this.#limits.maxSequences,
+        maxLivePerTenant: this.#limits.maxSequencesPerTenant,
+        maxStateBytes: this.#limits.maxStateBytes,
+      }),
+      stateKey: parts.stateKey,
       speeds: speeds(clock),
-      expectations: expectations(),
       lane,
-      clock,
-      random,
       observer,
       inFlight: () => this.#inFlight,
     };
@@ -205,14 +223,24 @@ class EngineHere implements Engine {
     return reportFor(this.#serve, new Set(schedulers)).queueMs;
   }
 
+  admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
+    this.#admit(1);
+    refusePast(call, this.#parts.clock);
+    return ownPass(this.#serve.doors.admit(segment, call, leastAgreementRatio));
+  }
+
   async infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
     const { clock, observer } = this.#parts;
     this.#inFlight++;
+    // Taken before anything waits: requests of a sequence run in the order in which they came.
+    using place =
+      request.sequence &&
+      this.#serve.sequences.join(call.tenant, request.segment.model, request.sequence.id);
     try {
-      this.#admit();
+      this.#admit(0);
       refusePast(call, clock);
       using own = untilDeadline(call, clock);
-      return await serveRequest(this.#serve, request, own.call);
+      return await serveRequest(this.#serve, request, own.call, place);
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", `running model ${request.segment.model}`);
       const { reason, stage, message } = error;
@@ -224,7 +252,8 @@ class EngineHere implements Engine {
     }
   }
 
-  #admit(): void {
+  /** @param more Requests that would come on top of those under way. */
+  #admit(more: number): void {
     if (this.#draining) {
       throw new LongshoreError(
         "shutting-down",
@@ -233,11 +262,12 @@ class EngineHere implements Engine {
       );
     }
     const { maxInFlight } = this.#limits;
-    if (this.#inFlight <= maxInFlight) return;
+    if (this.#inFlight + more <= maxInFlight) return;
     throw new LongshoreError(
       "queue-full",
       "admission",
       `${maxInFlight} requests are under way, which is the most this place takes`,
+      { retryAfterMs: 1000 },
     );
   }
 

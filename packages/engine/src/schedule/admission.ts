@@ -9,38 +9,52 @@ export interface Demand {
   readonly runs: number;
 }
 
+/** What is asked of a place, besides its schedulers. */
+export interface Request {
+  readonly demands: readonly Demand[];
+  /** Time that it will spend outside the schedulers. */
+  readonly otherMs: number;
+  /** How much later than foreseen requests like it are done that had to wait. */
+  readonly slackMs: number;
+}
+
 /** Places granted for one request. Dispose when it ends, however it ends. */
 export interface Admission extends Disposable {
   ticket(scheduler: Scheduler): Ticket | undefined;
+  /** What it was foreseen to take from then on, waiting included. */
+  readonly predictedMs: number;
+  /** Of it, waiting. */
+  readonly waitMs: number;
 }
 
 /**
  * Decides once, at the door, for all that a request will need: a request that would miss its deadline is refused before
- * it costs anything, and one that got in is not refused half-way for want of a place in a queue. `otherMs` is time that it
- * will spend outside the schedulers.
+ * it costs anything, and one that got in is not refused half-way for want of a place in a queue. Nothing is refused by
+ * figures that are few or old while nobody waits: one request has to try.
  *
  * Throws `rejected` (with `retryAfterMs`, spread a little so that the refused do not all return together), `queue-full`
  * or `shutting-down`.
  */
-export function admit(
-  demands: readonly Demand[],
-  otherMs: number,
-  call: Call,
-  nowMs: number,
-  random: Random,
-): Admission {
-  let predictedMs = otherMs;
+export function admit(request: Request, call: Call, nowMs: number, random: Random): Admission {
+  const { demands, otherMs, slackMs } = request;
+  let workMs = otherMs;
+  let waitMs = 0;
+  let known = true;
   for (const { scheduler, runs } of demands) {
-    const { waitMs, runMs } = scheduler.expected(1, call.deadlineMs);
-    predictedMs += waitMs + (runMs ?? 0) * Math.ceil(runs / scheduler.instances);
+    const one = scheduler.expected(1, call);
+    waitMs += one.waitMs;
+    workMs += (one.runMs ?? 0) * Math.ceil(runs / scheduler.instances);
+    known &&= one.known;
   }
   const leftMs = call.deadlineMs - nowMs;
-  if (predictedMs > leftMs) {
+  const predictedMs = waitMs + workMs;
+  const neededMs = predictedMs + (waitMs > 0 ? slackMs : 0);
+  if (neededMs > leftMs && (known || waitMs > 0)) {
     throw new LongshoreError(
       "rejected",
       "admission",
-      `${Math.ceil(leftMs)} ms are left and ${Math.ceil(predictedMs)} ms are needed, waiting included`,
-      { retryAfterMs: Math.max(1, Math.ceil((predictedMs - leftMs) * (1 + random.next() / 4))) },
+      `${Math.ceil(leftMs)} ms are left and ${Math.ceil(neededMs)} ms are needed, waiting included`,
+      { retryAfterMs: Math.max(1, Math.ceil((neededMs - leftMs) * (1 + random.next() / 4))) },
     );
   }
   const tickets = new Map<Scheduler, Ticket>();
@@ -49,13 +63,13 @@ export function admit(
   };
   try {
     for (const { scheduler, runs } of demands) {
-      const known = tickets.get(scheduler);
-      if (known) known.expect(known.rows + runs);
-      else tickets.set(scheduler, scheduler.admit(runs, call.deadlineMs));
+      const granted = tickets.get(scheduler);
+      if (granted) granted.expect(granted.rows + runs);
+      else tickets.set(scheduler, scheduler.admit(runs, call));
     }
   } catch (thrown) {
     giveBack();
     throw thrown;
   }
-  return { ticket: (scheduler) => tickets.get(scheduler), [Symbol.dispose]: giveBack };
+  return { predictedMs, waitMs, ticket: (scheduler) => tickets.get(scheduler), [Symbol.dispose]: giveBack };
 }

@@ -19,15 +19,15 @@ export function rowsOf(feeds: Tensors): number | undefined {
 }
 
 /**
- * What requests must have in common to share a run: the tenant (nobody's data lies beside another's), the outputs asked
- * for, and every input's name, datatype and sizes but the first. Undefined: it cannot share one.
+ * What requests must have in common to share a run: the sharers (a tenant, unless the graph's rows tell nothing of each
+ * other), the outputs asked for, and every input's name, datatype and sizes but the first. Undefined: it cannot share one.
  */
-export function batchKey(feeds: Tensors, fetches: readonly string[], tenant: string): string | undefined {
+export function batchKey(feeds: Tensors, fetches: readonly string[], sharers: string): string | undefined {
   if (rowsOf(feeds) === undefined) return undefined;
   const inputs = [...feeds.values()]
     .map(({ spec }) => `${spec.name} ${spec.datatype} ${spec.shape.slice(1).join("x")}`)
     .sort();
-  return JSON.stringify([tenant, fetches, inputs]);
+  return JSON.stringify([sharers, fetches, inputs]);
 }
 
 /** One tensor with the rows of all, in order (copies). */
@@ -42,6 +42,13 @@ function joinRows(parts: readonly Tensor[]): Tensor {
     offset += part.bytes.byteLength;
   }
   return { spec: { ...first.spec, shape: [rows, ...first.spec.shape.slice(1)] }, bytes };
+}
+
+/** Bytes of one row of all inputs: what tells apart the kinds of work that one graph is given. */
+export function rowBytesOf(feeds: Tensors, rows: number): number {
+  let bytes = 0;
+  for (const tensor of feeds.values()) bytes += tensor.bytes.byteLength;
+  return bytes / rows;
 }
 
 /** The feeds of all members as one. */

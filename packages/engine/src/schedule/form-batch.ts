@@ -1,10 +1,13 @@
 import type { Batching } from "@longshore/core";
-import type { Due } from "./queue.ts";
+import { worthwhileWaitMs } from "./company.ts";
+import type { Due } from "./fair-queue.ts";
 import type { RunTimes } from "./run-times.ts";
 
 /** What matters of a waiting request when runs are shared. */
 export interface Candidate extends Due {
   readonly rows: number;
+  /** Bytes of one row, which tell how long it runs. */
+  readonly rowBytes: number;
   /** Equal keys may share a run; undefined runs alone. */
   readonly batchKey: string | undefined;
   readonly enqueuedMs: number;
@@ -15,42 +18,48 @@ export type Formed<T> =
   | { readonly kind: "run"; readonly members: readonly T[] }
   | { readonly kind: "wait"; readonly untilMs: number };
 
+/** What a batch is formed by, besides who waits. */
+export interface Forming {
+  readonly batching: Batching;
+  readonly times: RunTimes;
+  readonly nowMs: number;
+  /** Expected time until the next request that could join. */
+  readonly gapMs: number;
+  /** Idle instances: while there is another, a newcomer waits for nobody. */
+  readonly idle: number;
+  /** Since when an instance has been idle. */
+  readonly idleSinceMs: number;
+}
+
 /**
- * Chooses who shares a run with the first of the queue. Greedy: whoever waits already and fits. Never more rows than
- * were measured to pay, than the model takes, or than let the most urgent member finish in time. Only a model with
- * `maxQueueDelayMs` waits for company, up to a preferred size, and only while the most urgent can spare the time.
+ * Chooses who shares a run with the first, from all that wait in the order of service. Never more rows than were measured
+ * to pay, than the model takes, or than let the most urgent member finish in time. Waiting for company is learned (see
+ * `worthwhileWaitMs`), or as the model says (`maxQueueDelayMs`, towards a preferred size), and always only while the most
+ * urgent can spare the time.
  */
-export function formBatch<T extends Candidate>(
-  queue: readonly T[],
-  { maxBatchSize, preferredSizes = [], maxQueueDelayMs = 0 }: Batching,
-  times: RunTimes,
-  nowMs: number,
-): Formed<T> {
-  const [head] = queue;
-  if (!head) return { kind: "run", members: [] };
+export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, forming: Forming): Formed<T> {
+  const { batching, times, nowMs } = forming;
+  const { maxBatchSize, preferredSizes = [] } = batching;
   // A request that brings more rows than are joined shares with nobody; it is one run all the same.
-  const full = head.rows >= maxBatchSize;
-  if (maxBatchSize <= 1 || head.batchKey === undefined || full) return { kind: "run", members: [head] };
+  const alone = maxBatchSize <= 1 || head.batchKey === undefined || head.rows >= maxBatchSize;
+  if (alone) return { kind: "run", members: [head] };
   const fitting: T[] = [];
   let rows = 0;
-  for (const item of queue) {
+  for (const item of waiting) {
     if (item.batchKey !== head.batchKey || rows + item.rows > maxBatchSize) continue;
     fitting.push(item);
     rows += item.rows;
+    if (rows === maxBatchSize) break;
   }
-  const spareMs = head.deadlineMs - nowMs;
-  const preferred = preferredSizes.filter((size) => size <= rows);
-  if (rows > head.rows && rows < maxBatchSize && preferred.length > 0) rows = Math.max(...preferred);
-  else if (rows < maxBatchSize && maxQueueDelayMs > 0) {
-    const untilMs = Math.min(...fitting.map(({ enqueuedMs }) => enqueuedMs)) + maxQueueDelayMs;
-    const target = Math.min(maxBatchSize, ...preferredSizes.filter((size) => size > rows));
-    const pays = times.worthwhileRows(target) > rows;
-    if (pays && untilMs > nowMs && untilMs + (times.runMs(target) ?? 0) <= head.deadlineMs) {
-      return { kind: "wait", untilMs };
-    }
+  const reached = preferredSizes.filter((size) => size <= rows);
+  if (rows < maxBatchSize && reached.length > 0 && rows > head.rows) rows = Math.max(head.rows, ...reached);
+  else if (rows < maxBatchSize) {
+    const untilMs = companyUntil(fitting, rows, forming);
+    if (untilMs > nowMs) return { kind: "wait", untilMs };
   }
-  let most = times.worthwhileRows(rows);
-  while (most > head.rows && (times.runMs(most) ?? 0) > spareMs) most = Math.floor(most / 2);
+  let most = rows > head.rows ? Math.max(head.rows, times.worthwhileRows(rows, head.rowBytes)) : rows;
+  const spareMs = earliestDeadline(fitting) - nowMs;
+  while (most > head.rows && (times.runMs(most, head.rowBytes) ?? 0) > spareMs) most = Math.floor(most / 2);
   const members: T[] = [];
   let taken = 0;
   for (const item of fitting) {
@@ -59,4 +68,33 @@ export function formBatch<T extends Candidate>(
     taken += item.rows;
   }
   return { kind: "run", members };
+}
+
+function earliestDeadline(items: readonly Candidate[]): number {
+  let earliest = Infinity;
+  for (const { deadlineMs } of items) if (deadlineMs < earliest) earliest = deadlineMs;
+  return earliest;
+}
+
+/** Until when the present rows wait for company; the past when they do not. */
+function companyUntil(fitting: readonly Candidate[], rows: number, forming: Forming): number {
+  const { batching, times, nowMs } = forming;
+  const { maxBatchSize, preferredSizes = [], maxQueueDelayMs } = batching;
+  const [head] = fitting;
+  if (!head || maxQueueDelayMs === 0) return nowMs;
+  const oldestMs = fitting.reduce((oldest, { enqueuedMs }) => Math.min(oldest, enqueuedMs), Infinity);
+  const runMs = (size: number): number => times.runMs(size, head.rowBytes) ?? 0;
+  let target = rows + 1;
+  let untilMs: number;
+  if (maxQueueDelayMs === undefined) {
+    const waitMs = forming.idle > 1 ? 0 : worthwhileWaitMs(rows, times, head.rowBytes, forming.gapMs);
+    if (waitMs === 0) return nowMs;
+    // However requests trickle in, the first has waited for no longer than a run takes.
+    untilMs = Math.min(nowMs + waitMs, Math.max(oldestMs, forming.idleSinceMs) + runMs(rows));
+  } else {
+    target = Math.min(maxBatchSize, ...preferredSizes.filter((size) => size > rows));
+    if (!times.pays(rows, target, head.rowBytes)) return nowMs;
+    untilMs = oldestMs + maxQueueDelayMs;
+  }
+  return untilMs + runMs(target) <= earliestDeadline(fitting) ? untilMs : nowMs;
 }

@@ -7,12 +7,15 @@ import {
   housekeepingCall,
   LongshoreError,
   type Observer,
+  type Random,
   startCut,
+  type TenantId,
 } from "@longshore/core";
 import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
 import type { Artifact, LoadOptions, Runtime } from "../execute/runtime.ts";
 import type { OpenSession } from "./instance.ts";
-import { openScheduler, type Scheduler } from "./scheduler.ts";
+import { openScheduler } from "./open-scheduler.ts";
+import type { Scheduler } from "./scheduler.ts";
 
 /** A loaded graph, or part of one, for as long as a request needs it. */
 export interface GraphLease extends Disposable {
@@ -36,7 +39,10 @@ export interface GraphPoolParts {
   readonly load: LoadOptions;
   readonly limits: GraphPoolLimits;
   readonly clock: Clock;
+  readonly random: Random;
   readonly observer: Observer;
+  /** Share of a tenant against others'. Default: all have 1. */
+  readonly weightOf?: (tenant: TenantId) => number;
 }
 
 /** Loaded graphs with their schedulers. */
@@ -170,7 +176,9 @@ async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, t
     batching: graph.batching,
     maxQueued: parts.limits.maxQueued,
     clock: parts.clock,
+    random: parts.random,
     observer: parts.observer,
+    ...(parts.weightOf ? { weightOf: parts.weightOf } : {}),
   });
   return {
     scheduler,

@@ -1,4 +1,4 @@
-export { type Admission, admit } from "./admission.ts";
+export { type Admission, admit, type Demand } from "./admission.ts";
 export { type GraphLease, type GraphPool, graphPool, untilAborted } from "./graph-pool.ts";
 export type { Scheduler } from "./scheduler.ts";
 export type { Ticket } from "./tickets.ts";

@@ -1,4 +1,5 @@
 import {
+  type BatchIsolation,
   type Batching,
   type Call,
   checkCall,
@@ -6,27 +7,36 @@ import {
   LongshoreError,
   type LoadReport,
   type Observer,
+  type TenantId,
   type Tensors,
 } from "@longshore/core";
-import { batchKey, joinFeeds, rowsOf, splitOutputs } from "./batch.ts";
-import { formBatch } from "./form-batch.ts";
-import { Instance, type OpenSession } from "./instance.ts";
-import { type DeadlineQueue, deadlineQueue } from "./queue.ts";
+import { batchKey, joinFeeds, rowBytesOf, rowsOf, splitOutputs } from "./batch.ts";
+import { type ArrivalPace, arrivalPace } from "./company.ts";
+import { type Forecast, forecast, filledUntil, type Outlook, workOf } from "./forecast.ts";
+import { formBatch, type Formed } from "./form-batch.ts";
+import type { Instance } from "./instance.ts";
+import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
+import { padAxes, padRows } from "./padding.ts";
+import { waitingRules } from "./queue-policy.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
-import { expectedWaitMs, type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
-import { joinedCall, outcomeOf, type RunOutcome, type Waiting } from "./waiting.ts";
+import { type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
+import { type Arrived, joinedCall, outcomeOf, type RunOutcome, type Waiting } from "./waiting.ts";
+import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
 
 export interface SchedulerParts {
   /** What is scheduled, for events and messages: model and cuts, no file names. */
   readonly name: string;
-  /** One for each instance. */
-  readonly opens: readonly OpenSession[];
   readonly batching: Batching;
   /** Requests that may wait besides those that run. */
   readonly maxQueued: number;
+  /** Share of a tenant against others'. Default: all have 1. */
+  readonly weightOf?: (tenant: TenantId) => number;
   readonly clock: Clock;
   readonly observer: Observer;
 }
+
+/** Whose request it is, and when it is due: what of a call the order depends on. */
+export type Asker = Pick<Call, "tenant" | "deadlineMs" | "priority">;
 
 /** One owner of one loaded graph's instances: admission, queue, batching, running. */
 export interface Scheduler {
@@ -34,14 +44,19 @@ export interface Scheduler {
   /** How many requests of one caller can be under way at the same time to good effect. */
   readonly width: number;
   readonly instances: number;
+  /** Who shares runs: what the model says, or `tenant` where it failed the test that `shared` asks for. */
+  readonly isolation: BatchIsolation;
+  /** False once it is being unloaded. */
+  readonly open: boolean;
   /** Grants a place. Throws `queue-full` or `shutting-down`. */
-  admit(rows: number, deadlineMs: number): Ticket;
-  /** Expected wait of work with this deadline that comes now, and the run of so many rows once runs were seen. */
-  expected(rows: number, deadlineMs: number): { readonly waitMs: number; readonly runMs: number | undefined };
+  admit(rows: number, asker: Asker): Ticket;
+  /** What work of that asker would meet that comes now. */
+  expected(rows: number, asker: Asker): Forecast;
   /**
    * Waits for an instance, runs, and gives the outputs, which are the caller's. Rejects as soon as the call ends; the
-   * instance stays busy until the run does. `evicted` when it was admitted and cannot make its deadline any more. The
-   * call must end at its deadline; the scheduler sets no timers for that.
+   * instance stays busy until the run does. `evicted` when it was admitted and cannot make its deadline any more, has
+   * waited for longer than its queue allows, or holds a place of which another tenant has none. The call must end at its
+   * deadline; the scheduler sets no timers for that.
    */
   run(feeds: Tensors, fetches: readonly string[], call: Call, ticket?: Ticket): Promise<RunOutcome>;
   load(): LoadReport;
@@ -49,28 +64,21 @@ export interface Scheduler {
   drain(): Promise<void>;
 }
 
-/** Loads all instances; when one fails, those that were loaded are released and the failure is thrown. */
-export async function openScheduler(parts: SchedulerParts): Promise<Scheduler> {
-  const all = parts.opens.map((open) => new Instance(open, parts.clock));
-  const opened = await Promise.allSettled(all.map((one) => one.open()));
-  const failure = opened.find((one) => one.status === "rejected");
-  if (failure) {
-    await Promise.all(all.map((one) => one.release()));
-    throw LongshoreError.from(failure.reason, "execute", `loading ${parts.name}`);
-  }
-  return new GraphScheduler(parts, all);
-}
-
-class GraphScheduler implements Scheduler {
+/** A scheduler over loaded instances. */
+export class GraphScheduler implements Scheduler {
   readonly name: string;
   readonly width: number;
+  readonly isolation: BatchIsolation;
   readonly #parts: SchedulerParts;
   readonly #instances: readonly Instance[];
-  readonly #queue: DeadlineQueue<Waiting> = deadlineQueue();
   readonly #times: RunTimes = runTimes();
+  readonly #room: WaitingRoom;
   readonly #desk: TicketDesk;
+  readonly #gate: OrderGate | undefined;
+  readonly #paces = new Map<TenantId, ArrivalPace>();
   #order = 0;
   #running = 0;
+  #idleSinceMs = 0;
   #draining = false;
   #drained: Promise<void> | undefined;
   #whenQuiet: (() => void) | undefined;
@@ -79,70 +87,132 @@ class GraphScheduler implements Scheduler {
   /** Learned: an output does not follow the batch axis, so requests for this graph can never share a run. */
   #unjoinable = false;
 
-  constructor(parts: SchedulerParts, instances: readonly Instance[]) {
+  constructor(parts: SchedulerParts, instances: readonly Instance[], isolation: BatchIsolation) {
+    const { name, clock, maxQueued, batching, weightOf = () => 1 } = parts;
     this.#parts = parts;
     this.#instances = instances;
-    this.name = parts.name;
-    this.width = instances.length * Math.max(1, Math.min(8, parts.batching.maxBatchSize));
-    this.#desk = ticketDesk(parts.name, parts.maxQueued + instances.length, () => this.#checkQuiet());
+    this.name = name;
+    this.isolation = isolation;
+    this.width = instances.length * Math.max(1, Math.min(8, batching.maxBatchSize));
+    this.#room = waitingRoom({ name, clock, times: this.#times, weightOf, changed: () => this.#pump() });
+    this.#desk = ticketDesk({
+      name,
+      most: maxQueued + instances.length,
+      weightOf,
+      evict: (tenant) =>
+        this.#room.evictOf(tenant, `all places of ${name} are taken, and another tenant has fewer of them`),
+      returned: () => this.#checkQuiet(),
+    });
+    this.#gate = batching.preserveOrdering ? orderGate() : undefined;
   }
 
   get instances(): number {
     return this.#instances.length;
   }
 
-  admit(rows: number, deadlineMs: number): Ticket {
-    this.#refuseWhenDraining();
-    return this.#desk.grant(rows, deadlineMs, this.#times.rowMs() ?? 1);
+  get open(): boolean {
+    return !this.#draining;
   }
 
-  expected(rows: number, deadlineMs: number): ReturnType<Scheduler["expected"]> {
+  get #joins(): boolean {
+    return this.#parts.batching.maxBatchSize > 1 && !this.#unjoinable && this.isolation !== "exclusive";
+  }
+
+  admit(rows: number, asker: Asker): Ticket {
+    this.#refuseWhenDraining();
+    const rowMs = this.#rowMs();
+    this.#room.checkPlace(waitingRules(this.#parts.batching, asker.priority, undefined), rowMs);
+    return this.#desk.grant(rows, asker, rowMs);
+  }
+
+  /** Time in which a place becomes free, for those who are told to come back. */
+  #rowMs(): number {
+    return Math.max(1, Math.ceil(workOf(1, this.#times, this.#parts.batching.maxBatchSize)));
+  }
+
+  expected(rows: number, { tenant, deadlineMs, priority }: Asker): Forecast {
+    const { level } = waitingRules(this.#parts.batching, priority, undefined);
+    return forecast({ rows, tenant, deadlineMs, level }, this.#outlook());
+  }
+
+  #outlook(): Outlook {
     const nowMs = this.#parts.clock.nowMs();
-    const rowMs = this.#times.rowMs() ?? 0;
-    const ahead = [...this.#queue.items, ...this.#desk.open].flatMap((work) =>
-      work.deadlineMs <= deadlineMs && work.rows > 0 ? [work.rows * rowMs] : [],
-    );
-    const free = this.#instances.map((one) => one.remainingMs(nowMs));
-    return { waitMs: expectedWaitMs(free, ahead), runMs: this.#times.runMs(rows) };
+    return {
+      queue: this.#room.queue,
+      pending: this.#desk.pending,
+      times: this.#times,
+      freeMs: this.#instances.map((one) => one.remainingMs(nowMs)),
+      maxBatchSize: this.#joins ? this.#parts.batching.maxBatchSize : 1,
+      nowMs,
+    };
   }
 
   async run(feeds: Tensors, fetches: readonly string[], call: Call, ticket?: Ticket): Promise<RunOutcome> {
     const { clock, batching } = this.#parts;
     if (!ticket) this.#refuseWhenDraining();
     checkCall(call, clock, "queue");
+    const rules = waitingRules(batching, call.priority, call.queueTimeoutMs);
+    if (!ticket) this.#room.checkPlace(rules, this.#rowMs());
+    const padded = padAxes(feeds, batching.buckets);
     // Without batching a request is one run, whatever its first axis means.
-    const rows = batching.maxBatchSize > 1 ? Math.max(1, rowsOf(feeds) ?? 1) : 1;
+    const rows = batching.maxBatchSize > 1 ? Math.max(1, rowsOf(padded.feeds) ?? 1) : 1;
     ticket?.expect(ticket.rows - rows);
-    const joins = batching.maxBatchSize > 1 && !this.#unjoinable;
-    return outcomeOf(
-      {
-        deadlineMs: call.deadlineMs,
-        order: this.#order++,
-        rows,
-        batchKey: joins ? batchKey(feeds, fetches, call.tenant) : undefined,
-        enqueuedMs: clock.nowMs(),
-        feeds,
-        fetches,
-        call,
-      },
+    const rowBytes = rowBytesOf(padded.feeds, rows);
+    const sharers = this.isolation === "shared" ? "" : call.tenant;
+    const enqueuedMs = clock.nowMs();
+    this.#paceOf(sharers).seen(enqueuedMs);
+    const together = this.#joins ? this.#room.queue.flow(call.tenant).items.length + rows : rows;
+    const arrived: Arrived = {
+      tenant: call.tenant,
+      level: rules.level,
+      deadlineMs: call.deadlineMs,
+      order: this.#order++,
+      workMs: workOf(rows, this.#times, Math.min(batching.maxBatchSize, together), rowBytes),
+      rows,
+      rowBytes,
+      batchKey: this.#joins ? batchKey(padded.feeds, fetches, sharers) : undefined,
+      enqueuedMs,
+      feeds: padded.feeds,
+      cut: padded.cut,
+      fetches,
+      call,
+      rules,
+    };
+    const outcome = outcomeOf(
+      arrived,
       (item) => {
-        this.#queue.push(item);
+        this.#room.enter(item);
         this.#pump();
       },
       (gone) => {
-        if (!this.#queue.remove(gone)) gone.left?.();
+        if (!this.#room.leave(gone)) gone.left?.();
         this.#pump();
       },
     );
+    return this.#gate ? inOrder(outcome, this.#gate, call) : outcome;
+  }
+
+  #paceOf(sharers: TenantId): ArrivalPace {
+    const known = this.#paces.get(sharers);
+    if (known) return known;
+    const [oldest] = this.#paces.keys();
+    if (this.#paces.size >= 256 && oldest !== undefined) this.#paces.delete(oldest);
+    const made = arrivalPace();
+    this.#paces.set(sharers, made);
+    return made;
   }
 
   load(): LoadReport {
     const busy = this.#instances.filter(({ state }) => state === "busy").length;
+    const { queue, pending, freeMs, maxBatchSize, nowMs } = this.#outlook();
+    let workMs = 0;
+    for (const flow of queue.waiting()) workMs += flow.workMs;
+    for (const { rows } of pending) workMs += workOf(rows, this.#times, Math.min(maxBatchSize, rows));
     return {
-      atMs: this.#parts.clock.nowMs(),
+      atMs: nowMs,
       cpuRatio: busy / this.#instances.length,
-      inFlight: this.#queue.items.length + this.#running,
-      queueMs: this.expected(1, Infinity).waitMs,
+      inFlight: queue.length + this.#running,
+      queueMs: filledUntil(freeMs, workMs),
     };
   }
 
@@ -166,67 +236,76 @@ class GraphScheduler implements Scheduler {
   }
 
   #checkQuiet(): void {
-    if (this.#running === 0 && this.#queue.items.length === 0 && this.#desk.open.size === 0)
-      this.#whenQuiet?.();
+    if (this.#running === 0 && this.#room.queue.length === 0 && this.#desk.count === 0) this.#whenQuiet?.();
   }
 
   /** Gives work to idle instances for as long as there is both. Called whenever either may have changed. */
   #pump(): void {
-    const { clock, batching } = this.#parts;
+    const { clock } = this.#parts;
     this.#company?.[Symbol.dispose]();
     this.#company = undefined;
-    for (let head = this.#queue.items[0]; head; head = this.#queue.items[0]) {
+    while (this.#room.queue.length > 0) {
       const nowMs = clock.nowMs();
-      const problem = this.#hopeless(head, nowMs);
-      if (problem) {
-        this.#queue.remove(head);
-        head.reject(problem);
-        continue;
-      }
-      const idle = this.#instances.find(({ state }) => state === "idle");
-      if (!idle) {
+      this.#room.refuseHopeless(nowMs);
+      const idle = this.#instances.filter(({ state }) => state === "idle");
+      const [on] = idle;
+      if (!on) {
         this.#reopen();
         break;
       }
-      const formed = formBatch(this.#queue.items, batching, this.#times, nowMs);
+      const formed = this.#form(nowMs, idle.length);
+      if (!formed) break;
       if (formed.kind === "wait") {
         this.#company = clock.timer(formed.untilMs - nowMs, () => this.#pump());
         break;
       }
-      for (const member of formed.members) this.#queue.remove(member);
-      void this.#start(idle, formed.members, head);
+      const [first] = formed.members;
+      for (const member of formed.members) this.#room.leave(member);
+      if (first) void this.#start(on, formed.members, first);
     }
     this.#checkQuiet();
   }
 
-  #hopeless({ deadlineMs, rows }: Waiting, nowMs: number): LongshoreError | undefined {
-    if (nowMs > deadlineMs) {
-      return new LongshoreError(
-        "deadline-exceeded",
-        "queue",
-        `the deadline passed while waiting for ${this.name}`,
-      );
+  /** Who runs next. A tenant that waits for company of its own does not keep others from running. */
+  #form(nowMs: number, idle: number): Formed<Waiting> | undefined {
+    const { batching } = this.#parts;
+    const flows = this.#room.queue.waiting();
+    const shared = this.isolation === "shared";
+    const everybody = shared ? flows.flatMap(({ items }) => items) : [];
+    let untilMs = Infinity;
+    for (const { tenant, items } of flows) {
+      const [head] = items;
+      if (!head) continue;
+      const gapMs = this.#paces.get(shared ? "" : tenant)?.gapMs(nowMs) ?? Infinity;
+      const formed = formBatch(head, shared ? everybody : items, {
+        batching,
+        times: this.#times,
+        nowMs,
+        gapMs: flows.length > 1 && !shared ? Infinity : gapMs,
+        idle,
+        idleSinceMs: this.#idleSinceMs,
+      });
+      if (formed.kind === "run") return formed;
+      untilMs = Math.min(untilMs, formed.untilMs);
     }
-    const fastestMs = this.#times.fastestMs(rows);
-    if (fastestMs === undefined || nowMs + fastestMs <= deadlineMs) return undefined;
-    return new LongshoreError(
-      "evicted",
-      "queue",
-      `${this.name}: ${Math.ceil(deadlineMs - nowMs)} ms are left and the fastest run took ${Math.ceil(fastestMs)} ms`,
-    );
+    return untilMs === Infinity ? undefined : { kind: "wait", untilMs };
   }
 
   async #start(on: Instance, members: readonly Waiting[], first: Waiting): Promise<void> {
-    const { clock, observer } = this.#parts;
+    const { clock, observer, batching } = this.#parts;
     const rows = members.reduce((sum, member) => sum + member.rows, 0);
     const startedMs = clock.nowMs();
     const joined = joinedCall(members, first);
     const batch = { model: this.name, size: rows, callIds: members.map(({ call }) => call.id) };
+    const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
     this.#running++;
+    this.#room.queue.begin(first.tenant);
+    this.#charge(members, rows, expectedMs);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch });
-    const { result, ended } = on.run(this.#times.runMs(rows) ?? 0, (session) => {
+    const { result, ended } = on.run(expectedMs, (session) => {
       const feeds = members.length === 1 ? first.feeds : joinFeeds(members.map((member) => member.feeds));
-      return session.run(feeds, first.fetches, joined.call);
+      const padded = batching.maxBatchSize > 1 ? padRows(feeds, rows, batching.buckets?.rows) : feeds;
+      return session.run(padded, first.fetches, joined.call);
     });
     let completed = true;
     try {
@@ -241,25 +320,33 @@ class GraphScheduler implements Scheduler {
     const tookMs = await ended;
     joined[Symbol.dispose]();
     this.#running--;
+    this.#idleSinceMs = clock.nowMs();
+    this.#charge(members, rows, tookMs - expectedMs);
     if (completed) {
-      this.#times.seen(rows, tookMs);
-      observer.record({ kind: "batch-run", atMs: clock.nowMs(), ...batch, tookMs });
+      this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes);
+      observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs });
     }
     this.#pump();
+  }
+
+  #charge(members: readonly Waiting[], rows: number, ms: number): void {
+    for (const member of members) this.#room.queue.charge(member.tenant, (ms * member.rows) / rows);
   }
 
   #answer(members: readonly Waiting[], outputs: Tensors, runMs: number, startedMs: number): void {
     const rows = members.map((member) => member.rows);
     const total = rows.reduce((sum, count) => sum + count, 0);
-    const parts = members.length === 1 ? [outputs] : splitOutputs(outputs, rows);
+    const ran = this.#parts.batching.buckets?.rows?.find((size) => size >= total) ?? total;
+    const parts =
+      members.length === 1 && ran === total ? [outputs] : splitOutputs(outputs, [...rows, ran - total]);
     if (!parts) {
       this.#unjoinable = true;
-      this.#runAlone([...members, ...this.#queue.items]);
+      this.#runAlone([...members, ...this.#room.queue.waiting().flatMap(({ items }) => items)]);
       return;
     }
     for (const [index, member] of members.entries()) {
       member.resolve({
-        outputs: parts[index] ?? new Map(),
+        outputs: member.cut(parts[index] ?? new Map()),
         queueMs: startedMs - member.enqueuedMs,
         runMs,
         busyMs: (runMs * member.rows) / total,
@@ -270,9 +357,9 @@ class GraphScheduler implements Scheduler {
   /** One bad request must not fail its company: each member runs once more, alone. */
   #runAlone(members: readonly Waiting[]): void {
     for (const member of members) {
+      this.#room.leave(member);
       member.batchKey = undefined;
-      this.#queue.remove(member);
-      if (!member.settled) this.#queue.push(member);
+      if (!member.settled) this.#room.enter(member);
     }
   }
 
@@ -284,12 +371,9 @@ class GraphScheduler implements Scheduler {
         () => this.#pump(),
         () => {
           if (this.#instances.some(({ state }) => state !== "dead")) return;
-          const problem =
-            one.problem ?? new LongshoreError("runtime-crashed", "queue", `${this.name} cannot be loaded`);
-          for (let item = this.#queue.items[0]; item; item = this.#queue.items[0]) {
-            this.#queue.remove(item);
-            item.reject(problem);
-          }
+          this.#room.rejectAll(
+            one.problem ?? new LongshoreError("runtime-crashed", "queue", `${this.name} cannot be loaded`),
+          );
           this.#checkQuiet();
         },
       );

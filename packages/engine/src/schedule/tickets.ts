@@ -1,7 +1,8 @@
-import { LongshoreError } from "@longshore/core";
+import { type Call, LongshoreError, type TenantId } from "@longshore/core";
 
 /** A place that admission has granted; work that is still to come counts as waiting. Dispose it when the request ends. */
 export interface Ticket extends Disposable {
+  readonly tenant: TenantId;
   readonly deadlineMs: number;
   /** Rows still to come. */
   readonly rows: number;
@@ -11,18 +12,56 @@ export interface Ticket extends Disposable {
 
 /** All tickets of one scheduler. */
 export interface TicketDesk {
-  readonly open: ReadonlySet<Ticket>;
-  /** Throws `queue-full` with the time that one place takes to become free. */
-  grant(rows: number, deadlineMs: number, rowMs: number): Ticket;
+  readonly count: number;
+  /** Those whose work is still to come. */
+  readonly pending: ReadonlySet<Ticket>;
+  /**
+   * Throws `queue-full` with the time that one place takes to become free. When all places are taken and a tenant has more
+   * than its share, `evict` is asked to make it give one up for a tenant that has less.
+   */
+  grant(rows: number, call: Pick<Call, "tenant" | "deadlineMs">, rowMs: number): Ticket;
 }
 
-/** At most `most` tickets at a time for `name`; `returned` is called when one comes back. */
-export function ticketDesk(name: string, most: number, returned: () => void): TicketDesk {
+/** How a desk decides who has more than their share. */
+export interface DeskParts {
+  readonly name: string;
+  readonly most: number;
+  readonly weightOf: (tenant: TenantId) => number;
+  /** Makes a request of that tenant leave the queue; false when none of it waits there. */
+  readonly evict: (tenant: TenantId) => boolean;
+  /** Called when a ticket comes back. */
+  readonly returned: () => void;
+}
+
+/** At most `most` tickets at a time. */
+export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts): TicketDesk {
   const open = new Set<Ticket>();
+  const pending = new Set<Ticket>();
+  const held = new Map<TenantId, number>();
+
+  /** The tenant with the most places for its weight, when that is more than the newcomer's would be with one more. */
+  function greedier(newcomer: TenantId): TenantId | undefined {
+    const share = (tenant: TenantId, more: number): number =>
+      ((held.get(tenant) ?? 0) + more) / Math.max(1e-6, weightOf(tenant));
+    let most: TenantId | undefined;
+    for (const tenant of held.keys()) if (!most || share(tenant, 0) > share(most, 0)) most = tenant;
+    return most !== undefined && most !== newcomer && share(most, 0) > share(newcomer, 1) ? most : undefined;
+  }
+
+  function makeRoom(newcomer: TenantId): boolean {
+    const tenant = greedier(newcomer);
+    return tenant !== undefined && evict(tenant);
+  }
+
   return {
-    open,
-    grant(rows, deadlineMs, rowMs) {
-      if (open.size >= most) {
+    get count(): number {
+      return open.size;
+    },
+    pending,
+    grant(rows, { tenant, deadlineMs }, rowMs) {
+      // Whoever was made to leave gives its place back a moment later; until then there is one too many, and not more.
+      const full = open.size >= most && !(open.size === most && makeRoom(tenant));
+      if (full) {
         throw new LongshoreError(
           "queue-full",
           "admission",
@@ -32,30 +71,29 @@ export function ticketDesk(name: string, most: number, returned: () => void): Ti
       }
       let left = rows;
       const ticket: Ticket = {
+        tenant,
         deadlineMs,
         get rows() {
           return left;
         },
-        expect: (count) => void (left = Math.max(0, count)),
+        expect(count) {
+          left = Math.max(0, count);
+          if (left > 0 && open.has(ticket)) pending.add(ticket);
+          else pending.delete(ticket);
+        },
         [Symbol.dispose]: () => {
-          if (open.delete(ticket)) returned();
+          if (!open.delete(ticket)) return;
+          pending.delete(ticket);
+          const fewer = (held.get(tenant) ?? 1) - 1;
+          if (fewer > 0) held.set(tenant, fewer);
+          else held.delete(tenant);
+          returned();
         },
       };
       open.add(ticket);
+      if (left > 0) pending.add(ticket);
+      held.set(tenant, (held.get(tenant) ?? 0) + 1);
       return ticket;
     },
   };
-}
-
-/**
- * When a newcomer would begin: the work ahead of it is dealt to whichever instance is free first. `freeMs` is how long
- * each instance stays busy.
- */
-export function expectedWaitMs(freeMs: readonly number[], aheadMs: Iterable<number>): number {
-  const free = [...freeMs];
-  for (const workMs of aheadMs) {
-    const first = free.indexOf(Math.min(...free));
-    free[first] = (free[first] ?? 0) + workMs;
-  }
-  return Math.min(...free);
 }

@@ -1,5 +1,6 @@
 import { abortError, type Call, LongshoreError, type Tensors } from "@longshore/core";
 import type { Candidate } from "./form-batch.ts";
+import type { WaitingRules } from "./queue-policy.ts";
 
 /** What a run gave and took. */
 export interface RunOutcome {
@@ -10,13 +11,26 @@ export interface RunOutcome {
   readonly busyMs: number;
 }
 
-/** A request that waits or runs. */
-export interface Waiting extends Omit<Candidate, "batchKey"> {
-  /** Taken away when it must run alone. */
-  batchKey: string | undefined;
+/** What the scheduler knows of a request when it comes. */
+export interface Arrived extends Omit<Candidate, "delayed" | "batchKey"> {
+  readonly batchKey: string | undefined;
+  /** Padded. */
   readonly feeds: Tensors;
+  /** Cuts the request's outputs back to its own sizes. */
+  readonly cut: (outputs: Tensors) => Tensors;
   readonly fetches: readonly string[];
   readonly call: Call;
+  readonly rules: WaitingRules;
+}
+
+/** A request that waits or runs. */
+export interface Waiting extends Omit<Arrived, "batchKey"> {
+  /** Taken away when it must run alone. */
+  batchKey: string | undefined;
+  /** Set, outside the queue only, when it has waited for too long. */
+  delayed: boolean;
+  /** Ends its wait; armed while it is in the queue. */
+  timeout: Disposable | undefined;
   readonly settled: boolean;
   /** Called when its caller gives up while it runs. */
   left: (() => void) | undefined;
@@ -29,12 +43,12 @@ export interface Waiting extends Omit<Candidate, "batchKey"> {
  * there.
  */
 export function outcomeOf(
-  facts: Omit<Waiting, "settled" | "left" | "resolve" | "reject">,
+  arrived: Arrived,
   begin: (item: Waiting) => void,
   gaveUp: (item: Waiting) => void,
 ): Promise<RunOutcome> {
   return new Promise((resolve, reject) => {
-    const { abort } = facts.call;
+    const { abort } = arrived.call;
     let settled = false;
     const settle = (): boolean => {
       if (settled) return false;
@@ -43,10 +57,12 @@ export function outcomeOf(
       return true;
     };
     const item: Waiting = {
-      ...facts,
+      ...arrived,
       get settled() {
         return settled;
       },
+      delayed: false,
+      timeout: undefined,
       left: undefined,
       resolve: (outcome) => void (settle() && resolve(outcome)),
       reject: (error) => void (settle() && reject(error)),

@@ -1,0 +1,157 @@
+import {
+  type Call,
+  type Clock,
+  type EndpointInfo,
+  LongshoreError,
+  type Random,
+  type Segment,
+} from "@longshore/core";
+import type { LoadedVersion } from "../repository/index.ts";
+import { type Admission, admit, type Demand } from "../schedule/index.ts";
+import type { Expectations } from "./expectations.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
+import { standIns } from "./variants.ts";
+
+/** What a request for a segment will need, as the last one that ran it showed. */
+export interface Door {
+  readonly loaded: LoadedVersion;
+  readonly plan: SegmentPlan;
+  readonly demands: () => readonly Demand[];
+}
+
+/** A place kept for a request whose inputs are still to come. */
+export interface Pass extends Disposable {
+  /** The variant that it was granted for. */
+  readonly variant: string;
+  /** The grant, which whoever takes it disposes; undefined when there was nothing to judge by, or it has lapsed. */
+  take(): Admission | undefined;
+}
+
+/** The doors of an engine: admission before inputs are there. */
+export interface Doors {
+  remember(segment: Segment, door: Door): void;
+  /** See `Endpoint.admit`. */
+  admit(segment: Segment, call: Call, leastAgreementRatio: number | undefined): Pass;
+}
+
+export interface DoorParts {
+  readonly info: EndpointInfo;
+  readonly expectations: Expectations;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Segments that are remembered; the oldest goes. */
+const mostDoors = 512;
+/** For how long a place is kept for inputs that do not come, once others want it. */
+const keptMs = 1000;
+
+/** Grants a request, or throws; see `admit` of the scheduling room. */
+export function admitAt(door: Door, { expectations, clock, random }: DoorParts, call: Call): Admission {
+  const { plan } = door;
+  return admit(
+    {
+      demands: door.demands(),
+      otherMs: expectations.transformMs(plan),
+      slackMs: expectations.slackMs(plan),
+    },
+    call,
+    clock.nowMs(),
+    random,
+  );
+}
+
+/** Whether an error says that there is no time or no place, so that something cheaper may do. */
+export function isShed(thrown: unknown): boolean {
+  return LongshoreError.is(thrown) && (thrown.reason === "rejected" || thrown.reason === "queue-full");
+}
+
+interface KeptPass extends Pass {
+  readonly grantedMs: number;
+}
+
+export function doors(parts: DoorParts): Doors {
+  const known = new Map<string, Door>();
+  /** Passes that nobody has taken yet, the oldest first. */
+  const kept = new Set<KeptPass>();
+  const keyOf = ({ model, version, from, to }: Segment, variant: string): string =>
+    `${model}/${version}/${variant}/${from}..${to}`;
+
+  function find(segment: Segment, variant: string): Door | undefined {
+    const door = known.get(keyOf(segment, variant));
+    if (!door) return undefined;
+    const current =
+      door.demands().every(({ scheduler }) => scheduler.open) &&
+      (segment.digest === "" || segment.digest === door.loaded.description.digest);
+    if (!current) known.delete(keyOf(segment, variant));
+    return current ? door : undefined;
+  }
+
+  function passFor(variant: string, admission: Admission | undefined): KeptPass {
+    let left = admission;
+    const pass: KeptPass = {
+      variant,
+      grantedMs: parts.clock.nowMs(),
+      take() {
+        const taken = left;
+        left = undefined;
+        kept.delete(pass);
+        return taken;
+      },
+      [Symbol.dispose]: () => {
+        pass.take()?.[Symbol.dispose]();
+      },
+    };
+    if (admission) kept.add(pass);
+    return pass;
+  }
+
+  /** Takes places back that were kept for too long; false when there were none. */
+  function lapse(): boolean {
+    const beforeMs = parts.clock.nowMs() - keptMs;
+    const size = kept.size;
+    for (const pass of kept) {
+      if (pass.grantedMs > beforeMs) break;
+      pass[Symbol.dispose]();
+    }
+    return kept.size < size;
+  }
+
+  function grant(door: Door, variant: string, call: Call): KeptPass {
+    try {
+      return passFor(variant, admitAt(door, parts, call));
+    } catch (thrown) {
+      if (!isShed(thrown) || !lapse()) throw thrown;
+      return passFor(variant, admitAt(door, parts, call));
+    }
+  }
+
+  return {
+    remember(segment, door) {
+      const key = keyOf(segment, segment.variant);
+      const [oldest] = known.keys();
+      if (known.size >= mostDoors && oldest !== undefined && !known.has(key)) known.delete(oldest);
+      known.set(key, door);
+    },
+    admit(segment, call, leastAgreementRatio) {
+      const door = find(segment, segment.variant);
+      if (!door) return passFor(segment.variant, undefined);
+      try {
+        return grant(door, segment.variant, call);
+      } catch (thrown) {
+        if (!isShed(thrown)) throw thrown;
+        for (const { name } of standIns(door.loaded, segment.variant, leastAgreementRatio, parts.info)) {
+          const other = find(segment, name);
+          // Nothing is known of it: the request itself will tell.
+          if (!other) return passFor(segment.variant, undefined);
+          try {
+            return grant(other, name, call);
+          } catch (again) {
+            if (!isShed(again)) throw again;
+          }
+        }
+        throw thrown;
+      }
+    },
+  };
+}

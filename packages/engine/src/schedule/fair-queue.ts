@@ -1,0 +1,153 @@
+import type { TenantId } from "@longshore/core";
+
+/** What the order of a queue depends on. */
+export interface Due {
+  readonly tenant: TenantId;
+  /** Class of urgency: 1 comes first. */
+  readonly level: number;
+  /** It has waited longer than its policy allows, and stands behind all of its class that have not. */
+  readonly delayed: boolean;
+  readonly deadlineMs: number;
+  /** Position of arrival: equals are served in it. */
+  readonly order: number;
+  /** Time of the instance that it is expected to take. */
+  readonly workMs: number;
+}
+
+/** The requests of one tenant, and what it has had. */
+export interface Flow<T extends Due> {
+  readonly tenant: TenantId;
+  readonly weight: number;
+  /** In the order of service. */
+  readonly items: readonly T[];
+  /** Work that waits, in milliseconds of an instance. */
+  readonly workMs: number;
+  /** Device time that it has had, over its weight, on the common scale of virtual time. */
+  readonly served: number;
+}
+
+/**
+ * Who is served next: between tenants, whoever has had the least device time for its weight; inside a tenant, the lowest
+ * class, and in it the earliest deadline. Classes are a tenant's own matter, so that nobody gets ahead of others by calling
+ * everything urgent.
+ *
+ * Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, 1996) with measured times in the place of packet lengths, as the
+ * virtual token counter has it (Y. Sheng et al., "Fairness in Serving Large Language Models", 2024): a run is charged as
+ * expected when it begins and corrected when it ends; a tenant that comes back is lifted to where the others are, so that
+ * nobody saves up. Inside a tenant: earliest deadline first (C. L. Liu, J. W. Layland, 1973).
+ */
+export interface FairQueue<T extends Due> {
+  readonly length: number;
+  push(item: T): void;
+  remove(item: T): boolean;
+  head(): T | undefined;
+  /** Tenants with something waiting, the next to be served first. */
+  waiting(): readonly Flow<T>[];
+  flow(tenant: TenantId): Flow<T>;
+  /** A run begins whose first request is of that tenant: virtual time moves on to where it began. */
+  begin(tenant: TenantId): void;
+  /** Adds device time: the expected time when a run begins, the difference to the measured one when it has ended. */
+  charge(tenant: TenantId, ms: number): void;
+  /** Where a tenant that comes now would begin. */
+  startOf(tenant: TenantId): number;
+}
+
+/** Tenants without waiting requests that are remembered. */
+const mostIdle = 256;
+
+interface OwnFlow<T extends Due> extends Flow<T> {
+  readonly items: T[];
+  workMs: number;
+  served: number;
+}
+
+function before(a: Due, b: Due): boolean {
+  if (a.level !== b.level) return a.level < b.level;
+  if (a.delayed !== b.delayed) return b.delayed;
+  if (a.deadlineMs !== b.deadlineMs) return a.deadlineMs < b.deadlineMs;
+  return a.order < b.order;
+}
+
+/** Where an item stands or would stand: the number of items that come before it. */
+export function placeOf(items: readonly Due[], item: Due): number {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const other = items[middle];
+    if (other && before(other, item)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** @param weightOf Share of a tenant against others' (1); more than 0. */
+export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number): FairQueue<T> {
+  const flows = new Map<TenantId, OwnFlow<T>>();
+  let length = 0;
+  /** Where the tenant that was served last began: the virtual time. */
+  let now = 0;
+
+  function flowOf(tenant: TenantId): OwnFlow<T> {
+    const known = flows.get(tenant);
+    if (known) return known;
+    const made: OwnFlow<T> = {
+      tenant,
+      weight: Math.max(1e-6, weightOf(tenant)),
+      items: [],
+      workMs: 0,
+      served: now,
+    };
+    forgetIdle();
+    flows.set(tenant, made);
+    return made;
+  }
+
+  /** A tenant whose counter lies behind the virtual time would be lifted anyway: nothing is lost with it. */
+  function forgetIdle(): void {
+    if (flows.size < mostIdle) return;
+    for (const [tenant, flow] of flows)
+      if (flow.items.length === 0 && flow.served <= now) flows.delete(tenant);
+  }
+
+  function next(): OwnFlow<T> | undefined {
+    let best: OwnFlow<T> | undefined;
+    for (const flow of flows.values()) {
+      if (flow.items.length > 0 && (!best || flow.served < best.served)) best = flow;
+    }
+    return best;
+  }
+
+  return {
+    get length(): number {
+      return length;
+    },
+    push(item) {
+      const flow = flowOf(item.tenant);
+      if (flow.items.length === 0) flow.served = Math.max(flow.served, now);
+      flow.items.splice(placeOf(flow.items, item), 0, item);
+      flow.workMs += item.workMs;
+      length++;
+    },
+    remove(item) {
+      const flow = flows.get(item.tenant);
+      if (!flow) return false;
+      const place = placeOf(flow.items, item);
+      if (flow.items[place] !== item) return false;
+      flow.items.splice(place, 1);
+      flow.workMs = flow.items.length === 0 ? 0 : flow.workMs - item.workMs;
+      length--;
+      return true;
+    },
+    head: () => next()?.items[0],
+    waiting: () =>
+      [...flows.values()].filter(({ items }) => items.length > 0).sort((a, b) => a.served - b.served),
+    flow: flowOf,
+    begin: (tenant) => void (now = Math.max(now, flowOf(tenant).served)),
+    charge(tenant, ms) {
+      const flow = flowOf(tenant);
+      flow.served += ms / flow.weight;
+    },
+    startOf: (tenant) => Math.max(flows.get(tenant)?.served ?? now, now),
+  };
+}

@@ -1,0 +1,110 @@
+import type { TenantId } from "@longshore/core";
+import { type Due, type FairQueue, placeOf } from "./fair-queue.ts";
+import type { RunTimes } from "./run-times.ts";
+import type { Ticket } from "./tickets.ts";
+
+/** A request that might come. */
+export interface Prospect {
+  readonly rows: number;
+  readonly tenant: TenantId;
+  readonly level: number;
+  readonly deadlineMs: number;
+}
+
+/** What it would meet. */
+export interface Forecast {
+  readonly waitMs: number;
+  /** Undefined until runs were seen. */
+  readonly runMs: number | undefined;
+  /** Whether the figures are good enough to refuse a request by. */
+  readonly known: boolean;
+}
+
+/** What a forecast looks at. */
+export interface Outlook {
+  readonly queue: FairQueue<Due & { readonly rows: number }>;
+  readonly pending: Iterable<Ticket>;
+  readonly times: RunTimes;
+  /** How long each instance stays busy. */
+  readonly freeMs: readonly number[];
+  /** 1 without batching. */
+  readonly maxBatchSize: number;
+  readonly nowMs: number;
+}
+
+/**
+ * What a request would meet that came now: the work of its own tenant that is served before it, and of other tenants as
+ * much as fair queueing serves until its turn. Rows that would share its run do not stand before it.
+ */
+export function forecast(prospect: Prospect, outlook: Outlook): Forecast {
+  const { times, maxBatchSize, nowMs, freeMs } = outlook;
+  const own = ahead(prospect, outlook);
+  const cap = Math.min(maxBatchSize, own.rows + prospect.rows);
+  const joined = prospect.rows >= cap ? 1 : times.joinedRows(cap);
+  // The last rows before it run with it.
+  const beside = joined > prospect.rows ? Math.min(joined - prospect.rows, own.rows % joined) : 0;
+  const ownMs = own.rows > 0 ? own.workMs * (1 - beside / own.rows) : 0;
+  return {
+    waitMs: filledUntil(freeMs, ownMs + othersAhead(prospect, own.workMs, outlook)),
+    runMs: times.runMs(prospect.rows + beside),
+    known: times.known(nowMs),
+  };
+}
+
+function ahead(
+  { tenant, level, deadlineMs }: Prospect,
+  { queue, pending, times }: Outlook,
+): { readonly rows: number; readonly workMs: number } {
+  const { items, workMs: all } = queue.flow(tenant);
+  const place = placeOf(items, { tenant, level, deadlineMs, delayed: false, order: Infinity, workMs: 0 });
+  let rows = 0;
+  let workMs = place === items.length ? all : 0;
+  for (let index = 0; index < place; index++) {
+    rows += items[index]?.rows ?? 0;
+    if (place !== items.length) workMs += items[index]?.workMs ?? 0;
+  }
+  for (const ticket of pending) {
+    if (ticket.tenant !== tenant || ticket.deadlineMs > deadlineMs) continue;
+    rows += ticket.rows;
+    workMs += workOf(ticket.rows, times, ticket.rows);
+  }
+  return { rows, workMs };
+}
+
+/** Time of an instance for so many rows when up to `together` of them share a run; 0 while nothing is known. */
+export function workOf(rows: number, times: RunTimes, together: number, rowBytes?: number): number {
+  const joined = times.joinedRows(Math.max(1, together), rowBytes);
+  return ((times.runMs(joined, rowBytes) ?? 0) / joined) * rows;
+}
+
+/** Work of other tenants that is served before a tenant has had so much more. */
+function othersAhead({ tenant }: Prospect, ownMs: number, { queue, pending, times }: Outlook): number {
+  const mine = queue.flow(tenant);
+  const untilServed = queue.startOf(tenant) + ownMs / mine.weight;
+  let workMs = 0;
+  for (const flow of queue.waiting()) {
+    if (flow.tenant === tenant) continue;
+    workMs += Math.min(flow.workMs, Math.max(0, (untilServed - flow.served) * flow.weight));
+  }
+  for (const ticket of pending) {
+    if (ticket.tenant === tenant) continue;
+    const { served, weight } = queue.flow(ticket.tenant);
+    const roomMs = Math.max(0, (untilServed - Math.max(served, queue.startOf(ticket.tenant))) * weight);
+    workMs += Math.min(workOf(ticket.rows, times, ticket.rows), roomMs);
+  }
+  return workMs;
+}
+
+/** When the first instance is free once the work before is done, dealt to whichever is free first. */
+export function filledUntil(freeMs: readonly number[], workMs: number): number {
+  const sorted = [...freeMs].sort((a, b) => a - b);
+  let level = sorted[0] ?? 0;
+  let left = workMs;
+  for (let busy = 1; busy < sorted.length; busy++) {
+    const next = sorted[busy] ?? level;
+    if ((next - level) * busy >= left) return level + left / busy;
+    left -= (next - level) * busy;
+    level = next;
+  }
+  return level + left / Math.max(1, sorted.length);
+}

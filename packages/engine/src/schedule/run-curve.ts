@@ -1,0 +1,162 @@
+/**
+ * The time of a run over the number of rows, for inputs of one kind: medians of the recent runs of 1, 2, up to 4, up to 8,
+ * ... rows, and straight lines between them. Medians, because a run that met a busy moment of the machine says nothing
+ * about batching.
+ */
+export interface RunCurve {
+  seen(rows: number, tookMs: number): void;
+  runMs(rows: number): number | undefined;
+  /** The fastest of the recent runs of that class of sizes, for so many rows; undefined below `enough` runs. */
+  fastestMs(rows: number, enough: number): number | undefined;
+  /** See `RunTimes`. */
+  worthwhileRows(rows: number, enough: number): number;
+  joinedRows(rows: number, enough: number): number;
+  pays(rows: number, more: number, enough: number): boolean;
+}
+
+/** Recent runs that a figure is made of. */
+const remembered = 16;
+/** A larger batch must save at least so much of the time for each row, or it only makes its first requests wait. */
+const leastGainRatio = 0.03;
+/** So much longer for each row is a loss, and no noise. */
+const clearLossRatio = 1.02;
+/** How often a size is passed over before it is tried again: at first, and at most. */
+const firstPatience = 128;
+const mostPatience = 8192;
+
+/** Rows up to 1, 2, 4, 8, ... are classes 0, 1, 2, 3, ... */
+export function rowClass(rows: number): number {
+  return rows <= 1 ? 0 : Math.ceil(Math.log2(rows));
+}
+
+class SizeTimes {
+  count = 0;
+  meanRows = 0;
+  passedOver = 0;
+  patience = firstPatience;
+  readonly #rowMs = new Float64Array(remembered);
+  #median = 0;
+  #fastest = 0;
+  #fresh = false;
+
+  seen(rows: number, tookMs: number): void {
+    this.#rowMs[this.count % remembered] = tookMs / rows;
+    this.count++;
+    this.meanRows += (rows - this.meanRows) / Math.min(this.count, remembered);
+    this.#fresh = false;
+  }
+
+  /** Median time for each row. */
+  get rowMs(): number {
+    this.#refresh();
+    return this.#median;
+  }
+
+  get fastestRowMs(): number {
+    this.#refresh();
+    return this.#fastest;
+  }
+
+  #refresh(): void {
+    if (this.#fresh) return;
+    const sorted = this.#rowMs.slice(0, Math.min(this.count, remembered)).sort();
+    const middle = sorted.length >> 1;
+    const upper = sorted[middle] ?? 0;
+    this.#median = sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
+    this.#fastest = sorted[0] ?? 0;
+    this.#fresh = true;
+  }
+}
+
+export function runCurve(): RunCurve {
+  const sizes: (SizeTimes | undefined)[] = [];
+
+  function runMs(rows: number): number | undefined {
+    let below: SizeTimes | undefined;
+    let before: SizeTimes | undefined;
+    for (const size of sizes) {
+      if (!size) continue;
+      if (size.meanRows >= rows) {
+        const ms = size.rowMs * size.meanRows;
+        if (!below || size.meanRows === rows) return size.meanRows === rows ? ms : size.rowMs * rows;
+        const belowMs = below.rowMs * below.meanRows;
+        return belowMs + ((ms - belowMs) * (rows - below.meanRows)) / (size.meanRows - below.meanRows);
+      }
+      before = below;
+      below = size;
+    }
+    if (!below) return undefined;
+    const lastMs = below.rowMs * below.meanRows;
+    if (!before) return below.rowMs * rows;
+    const slope = (lastMs - before.rowMs * before.meanRows) / (below.meanRows - before.meanRows);
+    return lastMs + Math.max(0, slope) * (rows - below.meanRows);
+  }
+
+  /** The smallest class, up to one, whose time for each row is next to the least that was measured. */
+  function best(upTo: number, enough: number): number {
+    let least = Infinity;
+    for (let index = 0; index <= upTo; index++) {
+      const size = sizes[index];
+      if (size && size.count >= enough) least = Math.min(least, size.rowMs);
+    }
+    for (let index = 0; index < upTo; index++) {
+      const size = sizes[index];
+      if (size && size.count >= enough && size.rowMs * (1 - leastGainRatio) <= least) return index;
+    }
+    return upTo;
+  }
+
+  function measured(index: number, enough: number): boolean {
+    return (sizes[index]?.count ?? 0) >= enough;
+  }
+
+  /** Tells, now and then, that a size which did not pay should be tried once more. */
+  function again(size: SizeTimes): boolean {
+    size.passedOver++;
+    if (size.passedOver < size.patience) return false;
+    size.passedOver = 0;
+    size.patience = Math.min(mostPatience, size.patience * 2);
+    return true;
+  }
+
+  return {
+    seen(rows, tookMs) {
+      const index = rowClass(rows);
+      (sizes[index] ??= new SizeTimes()).seen(rows, tookMs);
+    },
+    runMs,
+    fastestMs(rows, enough) {
+      const size = sizes[rowClass(rows)];
+      return size && size.count >= enough ? size.fastestRowMs * rows : undefined;
+    },
+    joinedRows: (rows, enough) => joined(rows, best(rowClass(rows), enough)),
+    pays(rows, more, enough) {
+      const [few, many] = [sizes[rowClass(rows)], sizes[rowClass(more)]];
+      if (!few || !many || few.count < enough || many.count < enough) return true;
+      return few === many || many.rowMs < few.rowMs * (1 - leastGainRatio);
+    },
+    worthwhileRows(rows, enough) {
+      const wanted = rowClass(rows);
+      let least = sizes[0]?.rowMs ?? Infinity;
+      let last = 1;
+      // A size that clearly loses speaks for the larger ones.
+      for (; last < wanted; last++) {
+        const size = sizes[last];
+        if (!size || size.count < enough) continue;
+        if (size.rowMs > least * clearLossRatio) break;
+        least = Math.min(least, size.rowMs);
+      }
+      // One that was never seen is tried.
+      if (last >= wanted && !measured(wanted, enough)) return rows;
+      const chosen = best(last, enough);
+      if (chosen >= wanted) return rows;
+      const next = sizes[chosen + 1];
+      return joined(rows, next && again(next) ? chosen + 1 : chosen);
+    },
+  };
+}
+
+/** As many rows as the class holds, and no more than there are. */
+function joined(rows: number, index: number): number {
+  return Math.min(rows, 2 ** index);
+}
