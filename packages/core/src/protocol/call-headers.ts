@@ -13,6 +13,7 @@ import {
   rightsHeader,
   rulesHeader,
   traceHeader,
+  traceStateHeader,
 } from "./names.ts";
 
 type Headers = Readonly<Record<string, string>>;
@@ -64,13 +65,27 @@ function rulesFrom(text: string, base: Rules): Rules {
   return { dataClass, leastTrust, ...(zones ? { zones } : {}) };
 }
 
-const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+/** Version 00 ends after the flags; later ones may go on after a dash and are read as far as they are known. */
+const traceparent =
+  /^(?:00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})|(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?)$/;
+/** Key and value pairs with commas between, which nobody here looks into. */
+const tracestate = /^[ -~]{1,512}$/;
 
-function traceFrom(text: string): TraceContext | undefined {
-  const [, traceId, spanId, flags] = traceparent.exec(text) ?? [];
-  // An invalid context is ignored, as the W3C recommendation asks.
+/** The trace context of a request; an invalid one is ignored, as the W3C recommendation asks. */
+export function traceFromHeaders(headers: Headers): TraceContext | undefined {
+  const parent = headers[traceHeader];
+  const found = parent === undefined ? null : traceparent.exec(parent.trim());
+  const traceId = found?.[1] ?? found?.[4];
+  const spanId = found?.[2] ?? found?.[5];
+  const flags = found?.[3] ?? found?.[6];
   if (!traceId || !spanId || !flags || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined;
-  return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 };
+  const state = headers[traceStateHeader];
+  return {
+    traceId,
+    spanId,
+    sampled: (Number.parseInt(flags, 16) & 1) === 1,
+    ...(state !== undefined && tracestate.test(state) ? { state } : {}),
+  };
 }
 
 /** What of a call travels as headers. The deadline travels as remaining milliseconds, since clocks differ. */
@@ -83,8 +98,9 @@ export function callHeaders(call: Call, nowMs: number): Record<string, string> {
   if (call.path.length > 0) headers[pathHeader] = call.path.map(encodeURIComponent).join(",");
   if (call.idempotencyKey !== undefined) headers[idempotencyHeader] = encodeURIComponent(call.idempotencyKey);
   if (call.trace) {
-    const { traceId, spanId, sampled } = call.trace;
+    const { traceId, spanId, sampled, state } = call.trace;
     headers[traceHeader] = `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`;
+    if (state !== undefined) headers[traceStateHeader] = state;
   }
   return headers;
 }
@@ -117,7 +133,8 @@ export function callFromHeaders(headers: Headers, base: Call, nowMs: number): Ca
     if (words.length > maxPath) throw invalid(pathHeader, `a path of at most ${maxPath} endpoints`);
     path = words.map((word) => decoded(word.trim(), pathHeader));
   }
-  const trace = headers[traceHeader] === undefined ? undefined : traceFrom(headers[traceHeader]);
+  // Where the exchange has a span of its own already, that one is the parent of what follows.
+  const trace = base.trace ?? traceFromHeaders(headers);
   const key = headers[idempotencyHeader];
   return {
     ...base,

@@ -33,6 +33,7 @@ export const tenantHeader = "longshore-tenant";
 export const rightsHeader = "longshore-rights";
 /** W3C trace context. */
 export const traceHeader = "traceparent";
+export const traceStateHeader = "tracestate";
 /** ORCA load report, and the request for one. */
 export const orcaHeader = "endpoint-load-metrics";
 export const orcaFormatHeader = "endpoint-load-metrics-format";

@@ -10,16 +10,10 @@ import {
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import {
-  createCounters,
-  createHandler,
-  createLife,
-  type IndexEntry,
-  listen,
-  type ServedRepository,
-} from "@longshore/server";
+import { createHandler, createLife, type IndexEntry, listen, type ServedRepository } from "@longshore/server";
 import { platformCodecs } from "./codecs.ts";
 import { openEngine, type RuntimeName } from "./open-engine.ts";
+import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
 
 /** How models are put on the network. */
 export interface ServeOptions {
@@ -42,7 +36,9 @@ export interface ServeOptions {
   readonly microsPerSecond?: number;
   /** Lets loopback callers load and unload models. Default false. */
   readonly allowManagement?: boolean;
+  /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
+  readonly telemetry?: TelemetryOptions;
   /** Wraps what answers requests: an offloader over further places, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine) => Endpoint;
 }
@@ -94,15 +90,22 @@ function servedRepository(engine: Engine): ServedRepository {
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const clock = systemClock();
   const random = systemRandom();
-  const counters = createCounters();
   const life = createLife();
-  const observer = observers(counters.observer, options.observer ?? silentObserver);
   const tier = options.tier ?? "edge";
+  const id = options.id ?? `${tier}-${options.port ?? 8000}`;
+  const zone = options.zone ?? "local";
+  const { telemetry, close: closeTelemetry } = openTelemetry(options.telemetry ?? {}, {
+    clock,
+    random,
+    load: () => engine.loadReport(),
+    resource: { "service.instance.id": id, "longshore.tier": tier, "longshore.zone": zone },
+  });
+  const observer = observers(telemetry.observer, options.observer ?? silentObserver);
   const { engine, close: closeEngine } = openEngine({
     store: options.store,
-    id: options.id ?? `${tier}-${options.port ?? 8000}`,
+    id,
     tier,
-    zone: options.zone ?? "local",
+    zone,
     observer,
     clock,
     rates: {
@@ -122,7 +125,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     observer,
     repository: servedRepository(engine),
     life,
-    counters,
+    telemetry,
     load: () => engine.loadReport(),
     modelControl: options.allowManagement ?? false,
     limits: { ...defaultWireLimits, maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes },
@@ -141,10 +144,12 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       await listening.close(Math.min(graceMs, 1000));
       if (endpoint !== engine) await endpoint.close();
       await closeEngine();
+      await closeTelemetry();
     };
     return { address: listening.address, engine, close: (graceMs = 30_000) => (closed ??= close(graceMs)) };
   } catch (error) {
     await closeEngine();
+    await closeTelemetry();
     throw error;
   }
 }

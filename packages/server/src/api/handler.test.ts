@@ -16,6 +16,7 @@ import {
   rawCodec,
   readBody,
   readInferReply,
+  seededRandom,
   headerLengthOf,
   tensorsOf,
   textElements,
@@ -26,7 +27,7 @@ import {
 } from "@longshore/core";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { createLife } from "../life/index.ts";
-import { createCounters } from "../telemetry/index.ts";
+import { createTelemetry } from "../telemetry/index.ts";
 import { withCors } from "./cors.ts";
 import { createHandler } from "./handler.ts";
 import type { HandlerParts } from "./parts.ts";
@@ -119,7 +120,7 @@ function server(change: Partial<HandlerParts> = {}) {
     endpoint: double,
     codecs: codecSet(rawCodec, fp16Codec),
     clock,
-    observer: { record: (event) => events.push(event) },
+    observer: { record: (event) => void (event.kind === "failure" && events.push(event)) },
     ...change,
   });
   const send = (request: WireRequest, base = call): Promise<WireResponse> => handler(request, base);
@@ -632,8 +633,10 @@ describe("rights", () => {
 
 describe("statistics and metrics", () => {
   it("have Triton's keys from the start, and grow with what was answered and what failed", async () => {
-    const counters = createCounters();
-    const { text, send } = server({ counters });
+    const clock = manualClock();
+    const telemetry = createTelemetry({ clock, random: seededRandom(1) });
+    const { observer } = telemetry;
+    const { text, send } = server({ clock, telemetry, observer });
     const stats = async () => (await text(ask("GET", "/v2/models/double/stats"))).body.model_stats!.at(0)!;
     const before = await stats();
     expect(Object.keys(before.inference_stats)).toEqual([
@@ -649,7 +652,7 @@ describe("statistics and metrics", () => {
     expect(before.inference_stats["queue"]?.count).toBe(0);
     await send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
     await send(ask("POST", "/v2/models/double/infer", { body: json("{") }));
-    counters.observer.record({ kind: "batch-run", atMs: 0, model: "double", size: 4, tookMs: 2 });
+    observer.record({ kind: "batch-run", atMs: 0, model: "double", size: 4, tookMs: 2 });
     const after = await stats();
     expect(after).toMatchObject({
       version: "1",
@@ -666,7 +669,7 @@ describe("statistics and metrics", () => {
     const metrics = await send(ask("GET", "/metrics"));
     const page = new TextDecoder().decode(await readBody(metrics.body, { maxBytes: 1e6 }));
     expect(page).toContain('nv_inference_request_success{model="double",version="1"} 1');
-    expect(page).toContain('nv_inference_request_failure{model="double",version="1"} 1');
+    expect(page).toContain('nv_inference_request_failure{model="double",version="1",reason="OTHER"} 1');
     expect(page).toContain('longshore_replies_total{status="400"} 1');
   });
 });

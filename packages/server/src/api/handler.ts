@@ -13,7 +13,8 @@ import {
   type WireResponse,
   writeWireError,
 } from "@longshore/core";
-import { metricsText, statisticsOf } from "../telemetry/index.ts";
+import { statisticsOf } from "../telemetry/index.ts";
+import { exchangeEvents } from "./exchange-events.ts";
 import { admit } from "./gate.ts";
 import { findModel } from "./find-model.ts";
 import { infer } from "./infer.ts";
@@ -42,6 +43,12 @@ async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Ask
   const { description } = await findModel(api, route.model, route.version, asked.call);
   const one = api.counters.version(description.name, description.version);
   return jsonReply({ model_stats: [statisticsOf(one, api.counters)] });
+}
+
+/** `GET metrics`: OpenMetrics for who asks for it, Prometheus' older text for others. */
+function metrics({ telemetry }: Api, { request }: Asked): WireResponse {
+  const { text, type } = telemetry.metricsPage(request.headers["accept"]);
+  return textReply(text, type);
 }
 
 function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<WireResponse> {
@@ -73,7 +80,7 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "probe":
       return probed(asked);
     case "metrics":
-      return textReply(metricsText(api.counters, api.load?.()), "text/plain; version=0.0.4");
+      return metrics(api, asked);
   }
 }
 
@@ -115,17 +122,25 @@ export function createHandler(parts: HandlerParts): Handler {
   const api = completeParts(parts);
   return async (request, base, received) => {
     const startedMs = api.clock.nowMs();
+    const events = exchangeEvents(api, request, startedMs);
     let call = base;
     let response: WireResponse;
+    let begun = false;
+    const begin = (route?: Route): void => {
+      call = events.begin(call, route);
+      begun = true;
+    };
     try {
       const identity = await api.identify(request);
       call = { ...base, tenant: identity.tenant, rights: [...identity.rights] };
       const { route, query } = admit(identity, request);
+      begin(route);
       response = await answer(api, route, { request, query, identity, call, received });
     } catch (thrown) {
+      if (!begun) begin();
       response = failure(api, thrown, call);
     }
-    api.counters.replied(response.status);
+    events.end(response.status);
     return told(api, request, response, startedMs);
   };
 }

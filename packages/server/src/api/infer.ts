@@ -20,6 +20,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { checkInputs } from "./check-inputs.ts";
+import { inferenceEvents } from "./exchange-events.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { receive } from "./receive.ts";
@@ -102,27 +103,33 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
   const call = callOf(api, asked);
   const knowledge = await findModel(api, route.model, route.version, call);
   const segment = segmentOf(asked, route, knowledge);
-  const { name, version } = knowledge.description;
-  const least = leastAgreementOf(asked, route);
+  const { description } = knowledge;
+  const events = inferenceEvents(api, asked.request, description, call, startedMs);
   try {
+    const least = leastAgreementOf(asked, route);
     using pass = api.endpoint.admit?.(segment, call, least);
-    using received = await receive(api, asked, knowledge.description);
+    const askedMs = api.clock.nowMs();
+    using received = await receive(api, asked, description);
     const bodyMs = api.clock.nowMs();
+    events.stage("wait", "body", askedMs);
     checkCall(call, api.clock, "admission");
     const tensors = await unpackTensors(received.message.inputs, api.codecs, api.limits, call);
+    events.inputs(tensors);
+    events.stage("decode", "inputs", bodyMs);
     const request = {
       ...toRequest(received.message, segment, knowledge, tensors),
       ...(pass ? { pass } : {}),
       ...(least === undefined ? {} : { leastAgreementRatio: least }),
     };
     const response = await api.endpoint.infer(request, call);
-    const { description } = knowledge;
+    const answeredMs = api.clock.nowMs();
     const reply = await inferReply(api, asked, received.message, description, response, call, bodyMs);
-    const nowMs = api.clock.nowMs();
-    api.counters.answered(name, version, response.account, nowMs - startedMs, api.clock.wallMs());
+    events.stage("encode", "outputs", answeredMs);
+    events.answer(response, reply);
+    events.answered();
     return reply;
   } catch (thrown) {
-    api.counters.failed(name, version, api.clock.nowMs() - startedMs);
+    events.failed(thrown);
     throw thrown;
   }
 }

@@ -6,13 +6,21 @@ import {
   type Endpoint,
   type LoadReport,
   type Observer,
+  observers,
   type Rules,
+  seededRandom,
   type WireLimits,
   type WireRequest,
 } from "@longshore/core";
 import { type Identify, type Identity, loopbackIdentity } from "../identify/index.ts";
 import { createLife, type Life } from "../life/index.ts";
-import { type Counters, createCounters } from "../telemetry/index.ts";
+import {
+  type Counters,
+  createTelemetry,
+  type Log,
+  type Telemetry,
+  type Tracing,
+} from "../telemetry/index.ts";
 import { type Budget, createBudget } from "./budget.ts";
 import type { ServedRepository } from "./repository.ts";
 
@@ -30,7 +38,11 @@ export interface HandlerParts {
   readonly identify?: Identify;
   /** Default: one that is ready at once. */
   readonly life?: Life;
-  readonly counters?: Counters;
+  /**
+   * Metrics, traces and logs. `observer` must reach its observer, as must the engine's; one that is not given is made
+   * here, reached, and traces and logs nothing.
+   */
+  readonly telemetry?: Telemetry;
   /** How busy the server is, for replies that no inference made. Default: not told. */
   readonly load?: () => LoadReport;
   /** Whether models may be loaded and unloaded over the network, by those with the right. Default false. */
@@ -57,7 +69,10 @@ export interface Api {
   readonly repository: ServedRepository | undefined;
   readonly identify: Identify;
   readonly life: Life;
+  readonly telemetry: Telemetry;
   readonly counters: Counters;
+  readonly log: Log;
+  readonly tracing: Tracing;
   readonly load: (() => LoadReport) | undefined;
   readonly modelControl: boolean;
   readonly unstatedRules: Rules;
@@ -86,15 +101,21 @@ function readyLife(): Life {
 
 /** Fills in the defaults. */
 export function completeParts(parts: HandlerParts): Api {
+  const { clock, load } = parts;
+  const own = (): Telemetry => createTelemetry({ clock, random: seededRandom(0), ...(load ? { load } : {}) });
+  const telemetry = parts.telemetry ?? own();
   return {
     endpoint: parts.endpoint,
     codecs: parts.codecs,
     clock: parts.clock,
-    observer: parts.observer,
+    observer: parts.telemetry ? parts.observer : observers(telemetry.observer, parts.observer),
     repository: parts.repository,
     identify: parts.identify ?? loopbackIdentity(),
     life: parts.life ?? readyLife(),
-    counters: parts.counters ?? createCounters(),
+    telemetry,
+    counters: telemetry.counters,
+    log: telemetry.log,
+    tracing: telemetry.tracing,
     load: parts.load,
     modelControl: parts.modelControl ?? false,
     unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },

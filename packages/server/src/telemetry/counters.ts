@@ -1,4 +1,4 @@
-import type { Account, LongshoreEvent, Observer } from "@longshore/core";
+import type { LongshoreEvent, Observer, Reason } from "@longshore/core";
 
 /** How often, and how long in all, as Triton's statistics have it. */
 export interface CountAndTime {
@@ -20,13 +20,23 @@ const kinds = [
 
 type Kind = (typeof kinds)[number];
 
+/** Why requests failed, in the words of Triton's metrics. */
+export type FailureWord = "REJECTED" | "CANCELED" | "BACKEND" | "OTHER";
+
 /** Statistics of one version of one model since the server started. */
 export interface ModelCounters {
   readonly model: string;
   readonly version: string;
+  /** Milliseconds since the Unix epoch; 0 before the first. */
   lastInferenceMs: number;
+  /** Rows: a request with a batch of eight counts eight times. Answers from the cache are none. */
   inferences: number;
+  /** Runs of the model itself; a pipeline runs once for each request. */
+  executions: number;
+  /** Requests that found their model and whose first run has not begun. */
+  pending: number;
   readonly times: Readonly<Record<Kind, CountAndTime>>;
+  readonly failures: Map<FailureWord, number>;
 }
 
 /** Batches that ran, by size; events know the model but not the version. */
@@ -36,13 +46,10 @@ export interface BatchCounters {
   ns: number;
 }
 
-/** Counts what the server does. Pass `observer` to the engine, so that batches are counted too. */
+/** Counts what the server does, from the events that its `observer` is given. */
 export interface Counters {
   readonly observer: Observer;
-  answered(model: string, version: string, account: Account, tookMs: number, wallMs: number): void;
-  failed(model: string, version: string, tookMs: number): void;
   /** Replies by HTTP status. */
-  replied(status: number): void;
   readonly replies: ReadonlyMap<number, number>;
   /** Of one version, or zeros when nothing was asked of it yet. */
   version(model: string, version: string): ModelCounters;
@@ -52,13 +59,24 @@ export interface Counters {
 
 /** The most label values kept: names come from requests, but only of models that exist. */
 const maxModels = 4096;
+/** Requests whose pending state is followed. */
+const maxOpen = 65_536;
 
 function empty(model: string, version: string): ModelCounters {
   const times = Object.fromEntries(kinds.map((kind) => [kind, { count: 0, ns: 0 }])) as Record<
     Kind,
     CountAndTime
   >;
-  return { model, version, lastInferenceMs: 0, inferences: 0, times };
+  return {
+    model,
+    version,
+    lastInferenceMs: 0,
+    inferences: 0,
+    executions: 0,
+    pending: 0,
+    times,
+    failures: new Map(),
+  };
 }
 
 function add(into: CountAndTime, tookMs: number): void {
@@ -74,11 +92,32 @@ const kindOfStage: Readonly<Record<string, Kind>> = {
   encode: "compute_output",
 };
 
-/** Counters from zero. */
-export function createCounters(): Counters {
+const rejected: readonly Reason[] = [
+  "rejected",
+  "queue-full",
+  "evicted",
+  "shutting-down",
+  "deadline-past",
+  "deadline-exceeded",
+];
+const backend: readonly Reason[] = ["run-failed", "run-deadline", "runtime-crashed", "memory-limit"];
+
+/** Triton's word for a reason. */
+export function failureWord(reason: Reason): FailureWord {
+  if (reason === "cancelled") return "CANCELED";
+  if (rejected.includes(reason)) return "REJECTED";
+  return backend.includes(reason) ? "BACKEND" : "OTHER";
+}
+
+type Ended = LongshoreEvent & { readonly kind: "inference-ended" };
+
+/** Counters from zero. `wallMs` tells the time of day, for the time of the last inference. */
+export function createCounters(wallMs: () => number = () => 0): Counters {
   const models = new Map<string, ModelCounters>();
   const batchesOf = new Map<string, Map<number, BatchCounters>>();
   const replies = new Map<number, number>();
+  /** Requests whose first run has not begun. */
+  const waiting = new Map<string, ModelCounters>();
 
   const countersOf = (model: string, version: string): ModelCounters => {
     const key = `${model}/${version}`;
@@ -89,6 +128,21 @@ export function createCounters(): Counters {
     return made;
   };
 
+  const begins = (callId: string, model?: string): void => {
+    const counters = waiting.get(callId);
+    if (!counters) return;
+    waiting.delete(callId);
+    counters.pending -= 1;
+    // A run of the model itself is counted by its batch, which others may share.
+    if (model === undefined || counters.model !== model) counters.executions += 1;
+  };
+
+  const started = (event: LongshoreEvent & { kind: "batch-started" }): void => {
+    const own = event.callIds.map((id) => waiting.get(id)).find((one) => one?.model === event.model);
+    if (own) own.executions += 1;
+    for (const id of event.callIds) begins(id, event.model);
+  };
+
   const batchRan = (event: LongshoreEvent & { kind: "batch-run" }): void => {
     const sizes = batchesOf.get(event.model) ?? new Map<number, BatchCounters>();
     if (batchesOf.size < maxModels) batchesOf.set(event.model, sizes);
@@ -97,30 +151,61 @@ export function createCounters(): Counters {
     add(batch, event.tookMs);
   };
 
+  const ended = (event: Ended): void => {
+    const counters = countersOf(event.model, event.version);
+    const { outcome, stages, tookMs } = event;
+    const unrun = waiting.delete(event.callId);
+    if (unrun) counters.pending -= 1;
+    if (outcome !== "answered") {
+      add(counters.times.fail, tookMs);
+      const word = failureWord(outcome);
+      counters.failures.set(word, (counters.failures.get(word) ?? 0) + 1);
+      return;
+    }
+    counters.lastInferenceMs = Math.round(wallMs());
+    add(counters.times.success, tookMs);
+    const cached = stages.some(({ stage }) => stage === "cache");
+    if (cached) return;
+    // What was forwarded ran elsewhere, where no batch of ours tells of it.
+    if (unrun) counters.executions += 1;
+    counters.inferences += event.rows;
+    const totals: Partial<Record<Kind, number>> = {};
+    for (const { stage, tookMs: took } of stages) {
+      const kind = kindOfStage[stage];
+      if (kind) totals[kind] = (totals[kind] ?? 0) + took;
+    }
+    // Every kind counts each inference once, also when it took no time: perf_analyzer divides by these counts.
+    for (const kind of ["queue", "compute_input", "compute_infer", "compute_output"] as const) {
+      add(counters.times[kind], totals[kind] ?? 0);
+    }
+  };
+
   return {
     replies,
     observer: {
       record(event) {
-        if (event.kind === "batch-run") batchRan(event);
+        switch (event.kind) {
+          case "inference-began":
+            if (waiting.size >= maxOpen) return;
+            waiting.set(event.callId, countersOf(event.model, event.version));
+            countersOf(event.model, event.version).pending += 1;
+            return;
+          case "batch-started":
+            return started(event);
+          case "batch-run":
+            return batchRan(event);
+          case "inference-ended":
+            return ended(event);
+          case "cache-asked": {
+            const { times } = countersOf(event.model, event.version);
+            return add(event.outcome === "miss" ? times.cache_miss : times.cache_hit, event.tookMs);
+          }
+          case "exchange-ended":
+            return void replies.set(event.status, (replies.get(event.status) ?? 0) + 1);
+          default:
+        }
       },
     },
-    answered(model, version, account, tookMs, wallMs) {
-      const counters = countersOf(model, version);
-      counters.lastInferenceMs = Math.round(wallMs);
-      counters.inferences += 1;
-      add(counters.times.success, tookMs);
-      const totals: Partial<Record<Kind, number>> = {};
-      for (const { stage, tookMs: took } of account.stages) {
-        const kind = kindOfStage[stage];
-        if (kind) totals[kind] = (totals[kind] ?? 0) + took;
-      }
-      // Every kind counts each inference once, also when it took no time: perf_analyzer divides by these counts.
-      for (const kind of ["queue", "compute_input", "compute_infer", "compute_output"] as const) {
-        add(counters.times[kind], totals[kind] ?? 0);
-      }
-    },
-    failed: (model, version, tookMs) => add(countersOf(model, version).times.fail, tookMs),
-    replied: (status) => void replies.set(status, (replies.get(status) ?? 0) + 1),
     version: (model, version) => models.get(`${model}/${version}`) ?? empty(model, version),
     all: () => [...models.values()],
     batches: (model) => [...(batchesOf.get(model)?.values() ?? [])].sort((a, b) => a.size - b.size),

@@ -1,5 +1,15 @@
-export { type BatchCounters, type Counters, createCounters, type ModelCounters } from "./counters.ts";
+export {
+  type BatchCounters,
+  type Counters,
+  type CountAndTime,
+  createCounters,
+  type FailureWord,
+  type ModelCounters,
+} from "./counters.ts";
 export { createLog, type Log, type LogFields, type LogLevel, type LogSettings, settingsFor } from "./log.ts";
-export { metricsText } from "./metrics.ts";
+export type { MachineUse } from "./metrics.ts";
+export { otlpExporter, type OtlpParts, type SpanExporter, type SpanOutcome } from "./otlp.ts";
+export type { Span, SpanLink } from "./spans.ts";
 export { statisticsOf } from "./statistics.ts";
+export { createTelemetry, type Telemetry, type TelemetryParts } from "./telemetry.ts";
 export { createTracing, type Traced, type TraceSettings, type Tracing } from "./tracing.ts";

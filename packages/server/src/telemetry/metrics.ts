@@ -1,15 +1,47 @@
-import type { LoadReport } from "@longshore/core";
+import type { LoadReport, LongshoreEvent } from "@longshore/core";
 import type { Counters, ModelCounters } from "./counters.ts";
+import {
+  bounds,
+  counter,
+  type Counter,
+  type Exemplar,
+  type Family,
+  gauge,
+  histogram,
+  type Histogram,
+  type MetricsForm,
+  metricsLines,
+  type Sample,
+} from "./registry.ts";
 
-type Family = readonly [name: string, help: string, value: (one: ModelCounters) => number];
+/** What the machine and the process use, measured by who may look. */
+export interface MachineUse {
+  /** 0..1 of all processors since the last time it was asked. */
+  readonly cpuRatio: number;
+  readonly memoryTotalBytes: number;
+  readonly memoryUsedBytes: number;
+  /** Of this process. */
+  readonly residentBytes: number;
+  /** How late the event loop was since the last time it was asked, as 99th percentile in seconds. */
+  readonly eventLoopDelaySeconds?: number;
+}
+
+/** Where the figures come from that nobody counts. */
+export interface MetricsParts {
+  readonly counters: Counters;
+  readonly load?: () => LoadReport;
+  readonly machine?: () => MachineUse;
+}
+
+type ModelValue = (one: ModelCounters) => number;
 
 const microseconds = (ns: number): number => Math.round(ns / 1000);
 
-/** Triton's names, so that its dashboards and autoscalers read this server as they are. */
-const families: readonly Family[] = [
+/** Triton's names and labels, so that its dashboards and autoscalers read this server as they are. */
+const tritonCounters: readonly (readonly [name: string, help: string, value: ModelValue])[] = [
   ["nv_inference_request_success", "Requests that were answered", (one) => one.times.success.count],
-  ["nv_inference_request_failure", "Requests that failed", (one) => one.times.fail.count],
-  ["nv_inference_count", "Inferences", (one) => one.inferences],
+  ["nv_inference_count", "Inferences, rows of a batch counted", (one) => one.inferences],
+  ["nv_inference_exec_count", "Runs of the model, whatever the batch", (one) => one.executions],
   [
     "nv_inference_request_duration_us",
     "Time from arrival to answer",
@@ -31,33 +63,197 @@ const families: readonly Family[] = [
     "Time to prepare outputs",
     (one) => microseconds(one.times.compute_output.ns),
   ],
+  ["nv_cache_num_hits_per_model", "Answers from the response cache", (one) => one.times.cache_hit.count],
+  ["nv_cache_num_misses_per_model", "Answers that were not in it", (one) => one.times.cache_miss.count],
+  [
+    "nv_cache_hit_duration_per_model",
+    "Time to answer from the cache, in microseconds",
+    (one) => microseconds(one.times.cache_hit.ns),
+  ],
+  [
+    "nv_cache_miss_duration_per_model",
+    "Time to look in vain and to keep the answer, in microseconds",
+    (one) => microseconds(one.times.cache_miss.ns),
+  ],
 ];
 
-function label(value: string): string {
-  return value.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n");
+function labelsOf({ model, version }: ModelCounters): Sample["labels"] {
+  return [
+    ["model", model],
+    ["version", version],
+  ];
 }
 
-/** All counters in Prometheus' text format. */
-export function metricsText(counters: Counters, load: LoadReport | undefined): string {
-  const lines: string[] = [];
+function* tritonFamilies({ counters, machine }: MetricsParts): Iterable<Family> {
   const models = counters.all();
-  for (const [name, help, value] of families) {
-    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} counter`);
-    for (const one of models) {
-      lines.push(`${name}{model="${label(one.model)}",version="${label(one.version)}"} ${value(one)}`);
-    }
+  const each = (value: ModelValue) => () =>
+    models.map((one): Sample => ({ suffix: "", labels: labelsOf(one), value: value(one) }));
+  for (const [name, help, value] of tritonCounters) {
+    yield { name, help, type: "unknown", samples: each(value) };
   }
-  lines.push(
-    "# HELP longshore_replies_total Replies by HTTP status",
-    "# TYPE longshore_replies_total counter",
+  yield {
+    name: "nv_inference_request_failure",
+    help: "Requests that failed, by reason",
+    type: "unknown",
+    samples: () =>
+      models.flatMap((one) =>
+        (["REJECTED", "CANCELED", "BACKEND", "OTHER"] as const).map((reason): Sample => ({
+          suffix: "",
+          labels: [...labelsOf(one), ["reason", reason]],
+          value: one.failures.get(reason) ?? 0,
+        })),
+      ),
+  };
+  yield gauge("nv_inference_pending_request_count", "Requests that wait for their first run", () =>
+    models.map((one) => [labelsOf(one), one.pending] as const),
   );
-  for (const [status, count] of counters.replies)
-    lines.push(`longshore_replies_total{status="${status}"} ${count}`);
-  if (load) {
-    const gauges = { cpu_ratio: load.cpuRatio, in_flight: load.inFlight, queue_ms: load.queueMs };
-    for (const [name, value] of Object.entries(gauges)) {
-      lines.push(`# TYPE longshore_load_${name} gauge`, `longshore_load_${name} ${value}`);
-    }
+  if (!machine) return;
+  const use = machine();
+  const plain = (name: string, help: string, value: number): Family => gauge(name, help, () => [[[], value]]);
+  yield plain("nv_cpu_utilization", "Share of all processors in use, 0 to 1", use.cpuRatio);
+  yield plain("nv_cpu_memory_total_bytes", "Memory of the machine", use.memoryTotalBytes);
+  yield plain("nv_cpu_memory_used_bytes", "Memory in use on the machine", use.memoryUsedBytes);
+  yield plain("longshore_resident_memory_bytes", "Memory of this process", use.residentBytes);
+  if (use.eventLoopDelaySeconds !== undefined) {
+    yield plain(
+      "longshore_event_loop_delay_seconds",
+      "Delay of the event loop since the last scrape, 99th percentile",
+      use.eventLoopDelaySeconds,
+    );
   }
-  return `${lines.join("\n")}\n`;
+}
+
+const seconds = bounds(0.0001, 2, 20);
+const byteBounds = bounds(256, 4, 12);
+
+/** Our own metrics; `table.ts` says which event moves which. */
+export interface Metrics {
+  readonly requestSeconds: Histogram;
+  readonly stageSeconds: Histogram;
+  readonly requestBytes: Histogram;
+  readonly replyBytes: Histogram;
+  readonly batchRows: Histogram;
+  readonly joules: Counter;
+  readonly failures: Counter;
+  readonly replies: Counter;
+  readonly tenantRequests: Counter;
+  readonly modelStates: Counter;
+  readonly cacheEvicted: Counter;
+  readonly cacheJoined: Counter;
+  readonly legs: Counter;
+  readonly sent: Counter;
+  readonly sentSeconds: Histogram;
+  readonly spans: Counter;
+  cache: { readonly entries: number; readonly bytes: number } | undefined;
+  /** All metrics as text. */
+  text(form: MetricsForm): string;
+}
+
+const model = ["model", "version"] as const;
+
+/** Metrics from zero. */
+export function createMetrics(parts: MetricsParts): Metrics {
+  const own = {
+    requestSeconds: histogram(
+      "longshore_request_duration_seconds",
+      "Time from arrival to reply of inferences",
+      [...model, "outcome"],
+      seconds,
+    ),
+    stageSeconds: histogram(
+      "longshore_stage_duration_seconds",
+      "Time of one stage of an inference, all its steps together",
+      [...model, "stage"],
+      seconds,
+    ),
+    requestBytes: histogram("longshore_request_bytes", "Bytes of inference requests", model, byteBounds),
+    replyBytes: histogram("longshore_reply_bytes", "Bytes of inference replies", model, byteBounds),
+    batchRows: histogram("longshore_batch_rows", "Rows of one run", ["model"], bounds(1, 2, 8)),
+    joules: counter("longshore_energy_joules_total", "Energy of inferences, as far as it is known", [
+      ...model,
+      "known",
+    ]),
+    failures: counter("longshore_failures_total", "Failures by reason and stage", ["reason", "stage"]),
+    replies: counter("longshore_replies_total", "Replies by HTTP status", ["status"]),
+    tenantRequests: counter("longshore_tenant_requests_total", "Inferences by tenant and outcome", [
+      "tenant",
+      "outcome",
+    ]),
+    modelStates: counter("longshore_model_states_total", "Changes of the state of a model", [
+      "model",
+      "state",
+    ]),
+    cacheEvicted: counter("longshore_cache_evicted_total", "Answers that made room for newer ones", []),
+    cacheJoined: counter(
+      "longshore_cache_joined_total",
+      "Requests that shared the run of an equal one under way",
+      model,
+    ),
+    legs: counter("longshore_legs_total", "Legs of plans by place and outcome", ["endpoint", "outcome"]),
+    sent: counter("longshore_sent_requests_total", "Requests to other servers", ["endpoint", "outcome"]),
+    sentSeconds: histogram(
+      "longshore_sent_request_duration_seconds",
+      "Time of requests to other servers, network included",
+      ["endpoint"],
+      seconds,
+    ),
+    spans: counter("longshore_trace_spans_total", "Spans by what became of them", ["outcome"]),
+  };
+  const metrics: Metrics = {
+    ...own,
+    cache: undefined,
+    text(form) {
+      return metricsLines(families(), form);
+    },
+  };
+  function* families(): Iterable<Family> {
+    yield* tritonFamilies(parts);
+    yield* Object.values(own);
+    const { cache } = metrics;
+    if (cache) {
+      yield gauge("longshore_cache_bytes", "Memory of the response cache", () => [[[], cache.bytes]]);
+      yield gauge("longshore_cache_entries", "Answers in the response cache", () => [[[], cache.entries]]);
+    }
+    const load = parts.load?.();
+    if (!load) return;
+    yield gauge("longshore_load_cpu_ratio", "Share of instances that run", () => [[[], load.cpuRatio]]);
+    yield gauge("longshore_load_in_flight", "Requests accepted and not finished", () => [
+      [[], load.inFlight],
+    ]);
+    yield gauge("longshore_load_queue_seconds", "Expected wait of a request that comes now", () => [
+      [[], load.queueMs / 1000],
+    ]);
+  }
+  return metrics;
+}
+
+/** The trace of an inference as an exemplar of a value. */
+export function exemplarOf(
+  traceId: string | undefined,
+  value: number,
+  wallMs: () => number,
+): Exemplar | undefined {
+  return traceId === undefined ? undefined : { traceId, value, atSeconds: wallMs() / 1000 };
+}
+
+/** Adds one inference to the histograms and counters that are about inferences. */
+export function inferenceEnded(
+  metrics: Metrics,
+  event: LongshoreEvent & { readonly kind: "inference-ended" },
+  wallMs: () => number,
+): void {
+  const labels = [event.model, event.version];
+  const took = event.tookMs / 1000;
+  const outcome = event.outcome === "answered" ? "answered" : "failed";
+  metrics.requestSeconds.observe([...labels, outcome], took, exemplarOf(event.traceId, took, wallMs));
+  metrics.tenantRequests.add([event.tenant, outcome]);
+  metrics.requestBytes.observe(labels, event.receivedBytes);
+  if (outcome === "failed") return;
+  metrics.replyBytes.observe(labels, event.sentBytes);
+  const stages = new Map<string, number>();
+  for (const { stage, tookMs } of event.stages) stages.set(stage, (stages.get(stage) ?? 0) + tookMs / 1000);
+  for (const [stage, value] of stages) {
+    metrics.stageSeconds.observe([...labels, stage], value, exemplarOf(event.traceId, value, wallMs));
+  }
+  if (event.millijoules > 0) metrics.joules.add([...labels, event.energyLabel], event.millijoules / 1000);
 }

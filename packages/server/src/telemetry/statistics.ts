@@ -3,13 +3,12 @@ import type { Counters, ModelCounters } from "./counters.ts";
 /** One version's entry of `GET v2/models/{m}/stats`, in the shape that Triton's clients read. */
 export function statisticsOf(one: ModelCounters, counters: Counters): object {
   const batches = counters.batches(one.model);
-  const executions = batches.reduce((total, batch) => total + batch.count, 0);
   return {
     name: one.model,
     version: one.version,
     last_inference: one.lastInferenceMs,
     inference_count: one.inferences,
-    execution_count: executions === 0 ? one.inferences : executions,
+    execution_count: one.executions,
     inference_stats: one.times,
     response_stats: {},
     batch_stats: batches.map(({ size, count, ns }) => ({

@@ -1,0 +1,200 @@
+import { type LongshoreEvent, newSpanId, type Random, type TraceContext } from "@longshore/core";
+
+/** Another span that one belongs to without lying in it. */
+export interface SpanLink {
+  readonly traceId: string;
+  readonly spanId: string;
+}
+
+/** A finished span, as exporters take it. Times in milliseconds since the Unix epoch. */
+export interface Span extends SpanLink {
+  readonly parentSpanId?: string;
+  readonly state?: string;
+  readonly name: string;
+  readonly kind: "server" | "client" | "internal";
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly attributes: Readonly<Record<string, string | number | boolean>>;
+  readonly links: readonly SpanLink[];
+  /** Undefined when it went well. */
+  readonly failure?: string;
+}
+
+type EventOf<Kind extends LongshoreEvent["kind"]> = LongshoreEvent & { readonly kind: Kind };
+
+interface Open {
+  readonly trace: TraceContext;
+  readonly parentSpanId: string | undefined;
+  readonly startMs: number;
+  readonly attributes: Record<string, string | number | boolean>;
+  name: string;
+  failure: string | undefined;
+}
+
+interface OpenBatch {
+  readonly startMs: number;
+  readonly members: readonly TraceContext[];
+}
+
+/** Requests that are traced at one time; more are not. */
+const maxOpen = 4096;
+
+/** Makes spans of events and gives them away one by one. Events of requests that are not traced cost a look-up. */
+export interface SpanMaker {
+  exchangeBegan(event: EventOf<"exchange-began">): void;
+  exchangeEnded(event: EventOf<"exchange-ended">): void;
+  inferenceBegan(event: EventOf<"inference-began">): void;
+  stageEnded(event: EventOf<"stage-ended">): void;
+  batchStarted(event: EventOf<"batch-started">): void;
+  batchRan(event: EventOf<"batch-run">): void;
+  requestSent(event: EventOf<"request-sent">): void;
+  planMade(event: EventOf<"plan-made">): void;
+  legEnded(event: EventOf<"leg-ended">): void;
+  failed(event: EventOf<"failure">): void;
+  /** The trace that a request under way belongs to, for log lines. */
+  traceOf(callId: string): TraceContext | undefined;
+}
+
+/**
+ * @param wallOf Turns an instant of the clock into milliseconds since the Unix epoch.
+ * @param give Takes a finished span; must not wait.
+ */
+export function spanMaker(
+  random: Random,
+  wallOf: (atMs: number) => number,
+  give: (span: Span) => void,
+): SpanMaker {
+  const open = new Map<string, Open>();
+  /** Both events of a batch carry the same list of calls. */
+  const batches = new WeakMap<readonly string[], OpenBatch>();
+
+  function inside(
+    callId: string,
+    name: string,
+    atMs: number,
+    tookMs: number,
+    attributes: Span["attributes"],
+  ): void {
+    const request = open.get(callId);
+    if (!request) return;
+    const { trace } = request;
+    give({
+      traceId: trace.traceId,
+      spanId: newSpanId(random),
+      parentSpanId: trace.spanId,
+      name,
+      kind: "internal",
+      startMs: wallOf(atMs - tookMs),
+      endMs: wallOf(atMs),
+      attributes,
+      links: [],
+    });
+  }
+
+  return {
+    traceOf: (callId) => open.get(callId)?.trace,
+    exchangeBegan({ callId, trace, parentSpanId, atMs, route, tenant }) {
+      if (!trace?.sampled || open.size >= maxOpen) return;
+      open.set(callId, {
+        trace,
+        parentSpanId,
+        startMs: atMs,
+        attributes: { "longshore.route": route, "longshore.tenant": tenant, "longshore.request": callId },
+        name: route,
+        failure: undefined,
+      });
+    },
+    inferenceBegan({ callId, model, version }) {
+      const request = open.get(callId);
+      if (!request) return;
+      request.name = `${request.name} ${model}`;
+      request.attributes["longshore.model"] = model;
+      request.attributes["longshore.version"] = version;
+    },
+    exchangeEnded({ callId, atMs, status }) {
+      const request = open.get(callId);
+      if (!request) return;
+      open.delete(callId);
+      const { trace, parentSpanId, startMs, attributes, name, failure } = request;
+      give({
+        traceId: trace.traceId,
+        spanId: trace.spanId,
+        ...(parentSpanId === undefined ? {} : { parentSpanId }),
+        ...(trace.state === undefined ? {} : { state: trace.state }),
+        name,
+        kind: "server",
+        startMs: wallOf(startMs),
+        endMs: wallOf(atMs),
+        attributes: { ...attributes, "http.response.status_code": status },
+        links: [],
+        // By convention what the sender did wrong is no failure of the server's span.
+        ...(status >= 500 ? { failure: failure ?? `status ${status}` } : {}),
+      });
+    },
+    stageEnded({ callId, stage, name, atMs, tookMs }) {
+      inside(callId, name === "" ? stage : `${stage} ${name}`, atMs, tookMs, { "longshore.stage": stage });
+    },
+    batchStarted({ callIds, atMs }) {
+      if (open.size === 0) return;
+      const members = [...new Set(callIds)].flatMap((id) => open.get(id)?.trace ?? []);
+      if (members.length > 0) batches.set(callIds, { startMs: atMs, members });
+    },
+    batchRan({ callIds, model, size, atMs }) {
+      const batch = callIds && batches.get(callIds);
+      const first = batch?.members[0];
+      if (!batch || !first) return;
+      give({
+        traceId: first.traceId,
+        spanId: newSpanId(random),
+        parentSpanId: first.spanId,
+        name: `batch ${model}`,
+        kind: "internal",
+        startMs: wallOf(batch.startMs),
+        endMs: wallOf(atMs),
+        attributes: { "longshore.stage": "batch", "longshore.model": model, "longshore.batch.rows": size },
+        links: batch.members.map(({ traceId, spanId }) => ({ traceId, spanId })),
+      });
+    },
+    requestSent({ trace, parentSpanId, endpoint, model, atMs, tookMs, sentBytes, outcome }) {
+      if (!trace?.sampled) return;
+      give({
+        traceId: trace.traceId,
+        spanId: trace.spanId,
+        ...(parentSpanId === undefined ? {} : { parentSpanId }),
+        name: `infer ${model}`,
+        kind: "client",
+        startMs: wallOf(atMs - tookMs),
+        endMs: wallOf(atMs),
+        attributes: {
+          "longshore.endpoint": endpoint,
+          "longshore.model": model,
+          "longshore.sent_bytes": sentBytes,
+        },
+        links: [],
+        ...(outcome === "answered" ? {} : { failure: outcome }),
+      });
+    },
+    planMade({ callId, atMs, endpoint, cut, candidates, predictedMs }) {
+      inside(callId, "plan", atMs, 0, {
+        "longshore.stage": "plan",
+        "longshore.endpoint": endpoint,
+        "longshore.cut": cut,
+        "longshore.candidates": candidates,
+        "longshore.predicted_ms": predictedMs,
+      });
+    },
+    legEnded({ callId, atMs, tookMs, leg, endpoint, outcome }) {
+      inside(callId, `leg ${leg}`, atMs, tookMs, {
+        "longshore.stage": "leg",
+        "longshore.endpoint": endpoint,
+        "longshore.outcome": outcome,
+      });
+    },
+    failed({ callId, reason }) {
+      const request = open.get(callId);
+      if (!request) return;
+      request.failure = reason;
+      request.attributes["error.type"] = reason;
+    },
+  };
+}

@@ -1,0 +1,125 @@
+import { type LongshoreEvent, type Reason, reasons } from "@longshore/core";
+import type { Log } from "./log.ts";
+import { inferenceEnded, type Metrics } from "./metrics.ts";
+import type { SpanMaker } from "./spans.ts";
+
+/** What events are turned into. */
+export interface Sinks {
+  readonly metrics: Metrics;
+  readonly spans: SpanMaker;
+  readonly log: Log;
+  /** Milliseconds since the Unix epoch. */
+  readonly wallMs: () => number;
+  /** Failures by call, so that each counts once. */
+  readonly told: Map<string, Reason>;
+}
+
+/** Failures that are remembered; the oldest goes. */
+const maxTold = 1024;
+
+type Mapping<Kind extends LongshoreEvent["kind"]> = (
+  event: LongshoreEvent & { readonly kind: Kind },
+  sinks: Sinks,
+) => void;
+
+function traceId({ spans }: Sinks, callId: string): string | undefined {
+  return spans.traceOf(callId)?.traceId;
+}
+
+/**
+ * The one place that says what a metric, a span and a log line are made of: each is an event here. A kind of event that
+ * is added to the union does not compile until it has its line, be it an empty one.
+ */
+const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
+  "exchange-began": (event, { spans }) => spans.exchangeBegan(event),
+  "exchange-ended": (event, sinks) => {
+    const { callId, status, tookMs } = event;
+    sinks.metrics.replies.add([String(status)]);
+    if (sinks.log.writes("verbose")) {
+      sinks.log.line("verbose", "exchange", {
+        request: callId,
+        status,
+        tookMs,
+        traceId: traceId(sinks, callId),
+      });
+    }
+    sinks.spans.exchangeEnded(event);
+    sinks.told.delete(callId);
+  },
+  "inference-began": (event, { spans }) => spans.inferenceBegan(event),
+  "inference-ended": (event, { metrics, log, wallMs }) => {
+    inferenceEnded(metrics, event, wallMs);
+    if (!log.writes("verbose")) return;
+    const { callId: request, tenant, model, version, tookMs, outcome, answers, rows } = event;
+    log.line("verbose", "inference", { request, tenant, model, version, tookMs, outcome, answers, rows });
+  },
+  "stage-ended": (event, { spans, log }) => {
+    spans.stageEnded(event);
+    if (log.writes("verbose")) {
+      log.line("verbose", "stage", {
+        request: event.callId,
+        stage: event.stage,
+        name: event.name,
+        tookMs: event.tookMs,
+      });
+    }
+  },
+  "batch-started": (event, { spans }) => spans.batchStarted(event),
+  "batch-run": (event, { spans, metrics }) => {
+    metrics.batchRows.observe([event.model], event.size);
+    spans.batchRan(event);
+  },
+  failure: (event, sinks) => {
+    const { callId, reason, stage, message } = event;
+    // The engine tells of it, and the server that answers with it, too.
+    if (sinks.told.get(callId) === reason) return;
+    sinks.told.set(callId, reason);
+    for (const oldest of sinks.told.keys()) {
+      if (sinks.told.size <= maxTold) break;
+      sinks.told.delete(oldest);
+    }
+    sinks.metrics.failures.add([reason, stage]);
+    sinks.spans.failed(event);
+    // What a caller did wrong is the caller's to read; what went wrong here is the operator's.
+    const level = reason === "internal" ? "error" : reasons[reason].httpStatus >= 500 ? "warning" : "info";
+    sinks.log.line(level, "failure", {
+      request: callId,
+      reason,
+      stage,
+      message,
+      traceId: traceId(sinks, callId),
+    });
+  },
+  "model-state": ({ model, version, state }, { metrics, log }) => {
+    metrics.modelStates.add([model, state]);
+    log.line(state === "unavailable" ? "error" : "info", "model", { model, version, state });
+  },
+  "cache-asked": ({ model, version, outcome }, { metrics }) => {
+    if (outcome === "joined") metrics.cacheJoined.add([model, version]);
+  },
+  "cache-changed": ({ entries, bytes, evicted }, { metrics }) => {
+    metrics.cache = { entries, bytes };
+    metrics.cacheEvicted.add([], evicted);
+  },
+  "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
+  "plan-made": (event, { spans }) => spans.planMade(event),
+  "leg-started": () => undefined,
+  "leg-ended": (event, { spans, metrics }) => {
+    metrics.legs.add([event.endpoint, event.outcome]);
+    spans.legEnded(event);
+  },
+  "request-sent": (event, { spans, metrics }) => {
+    metrics.sent.add([event.endpoint, event.outcome]);
+    metrics.sentSeconds.observe([event.endpoint], event.tookMs / 1000);
+    spans.requestSent(event);
+  },
+  "request-accepted": () => undefined,
+  "request-ended": () => undefined,
+  "bytes-acknowledged": () => undefined,
+};
+
+/** Turns an event into whatever it means. */
+export function mapped(event: LongshoreEvent, sinks: Sinks): void {
+  // The table has for each kind a mapping of that very kind; the compiler cannot follow the pair through a union.
+  (table[event.kind] as (event: LongshoreEvent, sinks: Sinks) => void)(event, sinks);
+}

@@ -1,0 +1,69 @@
+import type { Clock, LoadReport, Observer, Random } from "@longshore/core";
+import { type Counters, createCounters } from "./counters.ts";
+import { createLog, type Log } from "./log.ts";
+import { createMetrics, type MachineUse, type Metrics } from "./metrics.ts";
+import { metricsForm, metricsTypes } from "./registry.ts";
+import { type Span, spanMaker } from "./spans.ts";
+import { mapped } from "./table.ts";
+import { createTracing, type Tracing } from "./tracing.ts";
+
+/** What telemetry is made of. */
+export interface TelemetryParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Default: one that writes nowhere. */
+  readonly log?: Log;
+  /** Which requests are traced. Default: none. */
+  readonly tracing?: Tracing;
+  /** Takes finished spans and returns at once. Default: they are dropped. */
+  readonly spans?: (span: Span) => void;
+  readonly load?: () => LoadReport;
+  readonly machine?: () => MachineUse;
+}
+
+/** Metrics, traces and logs of one server, all made from the events that `observer` is given. */
+export interface Telemetry {
+  readonly observer: Observer;
+  readonly counters: Counters;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly tracing: Tracing;
+  /** The metrics in the form that an `accept` header asks for. */
+  metricsPage(accept: string | undefined): { readonly text: string; readonly type: string };
+}
+
+/** Telemetry from zero. Give its observer to everything that records events: handler, engine, endpoints. */
+export function createTelemetry(parts: TelemetryParts): Telemetry {
+  const { clock, random } = parts;
+  const wallMs = (): number => clock.wallMs();
+  const counters = createCounters(wallMs);
+  const metrics = createMetrics({
+    counters,
+    ...(parts.load ? { load: parts.load } : {}),
+    ...(parts.machine ? { machine: parts.machine } : {}),
+  });
+  const log = parts.log ?? createLog(clock, () => undefined, "none");
+  const tracing = parts.tracing ?? createTracing(random);
+  const spans = spanMaker(
+    random,
+    (atMs) => clock.wallMs() - (clock.nowMs() - atMs),
+    parts.spans ?? (() => undefined),
+  );
+  const sinks = { metrics, log, spans, wallMs, told: new Map() };
+  return {
+    counters,
+    metrics,
+    log,
+    tracing,
+    observer: {
+      record(event) {
+        counters.observer.record(event);
+        mapped(event, sinks);
+      },
+    },
+    metricsPage(accept) {
+      const form = metricsForm(accept);
+      return { text: metrics.text(form), type: metricsTypes[form] };
+    },
+  };
+}
