@@ -10,18 +10,24 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import type { ListenOptions } from "./options.ts";
+import type { CompleteOptions } from "./options.ts";
 import { requestBody } from "./request-body.ts";
 
 /** Unsent bytes on a connection beyond which no more acknowledgements are written to it. */
 const talkative = 65_536;
 
-function peerOf({ socket }: IncomingMessage): Peer {
-  const address = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
-  return { address, loopback: address === "::1" || address.startsWith("127.") };
+/**
+ * Node.js drops all but the first of some headers that come twice. A proxy may have gone by the last: credentials are
+ * joined instead, which no credential survives.
+ */
+function allAuthorizations({ rawHeaders }: IncomingMessage): string {
+  return rawHeaders
+    .filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === "authorization")
+    .join(", ");
 }
 
 function headersOf(request: IncomingMessage): Readonly<Record<string, string>> {
+  if (request.headers.authorization !== undefined) request.headers.authorization = allAuthorizations(request);
   const entries = Object.entries(request.headers).map(([name, value]) => [
     name,
     Array.isArray(value) ? value.join(", ") : (value ?? ""),
@@ -87,7 +93,8 @@ export async function serveExchange(
   handler: Handler,
   request: IncomingMessage,
   response: ServerResponse,
-  options: Required<ListenOptions>,
+  options: CompleteOptions,
+  peerOf: (request: IncomingMessage) => Peer,
   expectsContinue: boolean,
 ): Promise<void> {
   const abort = new AbortController();
@@ -106,6 +113,7 @@ export async function serveExchange(
       if (expectsContinue && !response.headersSent) response.writeContinue();
     }),
     peer: peerOf(request),
+    ...(options.surfaces ? { surfaces: options.surfaces } : {}),
   };
   const call = housekeepingCall(randomId(options.random), abort.signal);
   try {

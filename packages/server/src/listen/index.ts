@@ -1,2 +1,4 @@
 export { listen, type Listening } from "./listen.ts";
 export type { ListenOptions } from "./options.ts";
+export { createPeerReader } from "./peer.ts";
+export { type ListenTls, nodeTls } from "./tls.ts";

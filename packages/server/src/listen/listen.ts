@@ -1,14 +1,28 @@
-import { createServer, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { type Handler, LongshoreError } from "@longshore/core";
+import { type Handler, LongshoreError, type Peer } from "@longshore/core";
 import { serveExchange } from "./exchange.ts";
-import { completeOptions, type ListenOptions } from "./options.ts";
+import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
+import { createPeerReader } from "./peer.ts";
+import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 
 /** A handler on a port. */
 export interface Listening {
-  /** `http://host:port`. */
+  /** `http://host:port`, or `https`. */
   readonly address: string;
   readonly port: number;
+  /**
+   * Another certificate or other client authorities for connections from now on. Throws `invalid-configuration` when they
+   * cannot be used, or when the listener is not encrypted; then nothing changes.
+   */
+  renew(tls: ListenTls): void;
   /**
    * Stops accepting, lets requests under way finish for `graceMs` (default 10,000), then closes what is left.
    * Idempotent. Drain the server's `Life` first, so that balancers and clients have gone elsewhere.
@@ -26,7 +40,10 @@ function statusOf(code: string | undefined): readonly [number, string] {
 function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   // Node.js keeps the response under way there; writing into the middle of one would be read as part of it.
   const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse | null };
-  if (!socket.writable || error.code === "ECONNRESET" || response?.headersSent) {
+  // Whoever did not get through the handshake could not read an answer.
+  const handshake =
+    error.code?.startsWith("ERR_SSL_") === true || error.code?.startsWith("ERR_TLS_") === true;
+  if (!socket.writable || handshake || error.code === "ECONNRESET" || response?.headersSent) {
     socket.destroy();
     return;
   }
@@ -55,6 +72,29 @@ function listenError(thrown: NodeJS.ErrnoException, host: string, port: number):
   );
 }
 
+function makeServer(options: CompleteOptions): {
+  readonly server: Server;
+  readonly secure: SecureServer | undefined;
+} {
+  const limits: ServerOptions = {
+    maxHeaderSize: options.maxHeaderBytes,
+    headersTimeout: options.headersTimeoutMs,
+    requestTimeout: options.requestTimeoutMs,
+    keepAliveTimeout: options.keepAliveMs,
+    // How often the two timeouts are looked at.
+    connectionsCheckingInterval: Math.min(5000, Math.max(50, options.headersTimeoutMs / 2)),
+    keepAlive: true,
+    noDelay: true,
+  };
+  if (!options.tls) return { server: createServer(limits), secure: undefined };
+  try {
+    const secure = createSecureServer({ ...limits, ...nodeTls(options.tls) });
+    return { server: secure, secure };
+  } catch (thrown) {
+    throw tlsError(thrown);
+  }
+}
+
 function start(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (thrown: Error): void => reject(listenError(thrown, host, port));
@@ -72,21 +112,17 @@ function start(server: Server, host: string, port: number): Promise<void> {
  */
 export async function listen(handler: Handler, given: ListenOptions): Promise<Listening> {
   const options = completeOptions(given);
-  const server = createServer({
-    maxHeaderSize: options.maxHeaderBytes,
-    headersTimeout: options.headersTimeoutMs,
-    requestTimeout: options.requestTimeoutMs,
-    keepAliveTimeout: options.keepAliveMs,
-    // How often the two timeouts are looked at.
-    connectionsCheckingInterval: Math.min(5000, Math.max(50, options.headersTimeoutMs / 2)),
-    keepAlive: true,
-    noDelay: true,
-  });
+  const { server, secure } = makeServer(options);
+  const read = createPeerReader(() => options.clock.wallMs());
+  const peerOf = ({ socket }: IncomingMessage): Peer => read(socket);
   server.maxConnections = options.maxConnections;
-  server.on("request", (request, response) => void serveExchange(handler, request, response, options, false));
+  server.on(
+    "request",
+    (request, response) => void serveExchange(handler, request, response, options, peerOf, false),
+  );
   server.on(
     "checkContinue",
-    (request, response) => void serveExchange(handler, request, response, options, true),
+    (request, response) => void serveExchange(handler, request, response, options, peerOf, true),
   );
   server.on("clientError", onClientError);
   await start(server, options.host, options.port);
@@ -103,8 +139,14 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     timer[Symbol.dispose]();
   };
   return {
-    address: `http://${host}:${port}`,
+    address: `${secure ? "https" : "http"}://${host}:${port}`,
     port,
+    renew(tls) {
+      if (!secure) {
+        throw new LongshoreError("invalid-configuration", "resolve", "this listener is not encrypted");
+      }
+      renewTls(secure, tls);
+    },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   };
 }

@@ -1,4 +1,5 @@
-import type { Clock, Random } from "@longshore/core";
+import type { Clock, Random, Surface } from "@longshore/core";
+import type { ListenTls } from "./tls.ts";
 
 /** Where to listen, and what of a connection is tolerated. */
 export interface ListenOptions {
@@ -9,6 +10,10 @@ export interface ListenOptions {
   readonly host?: string;
   /** 0 takes any free port. */
   readonly port: number;
+  /** Encrypted, with clients' certificates or without. Default: plain. */
+  readonly tls?: ListenTls;
+  /** What is served here; the rest looks as if it were not there. Default: everything. */
+  readonly surfaces?: readonly Surface[];
   /** Bytes of all headers of a request. Default 16,384. */
   readonly maxHeaderBytes?: number;
   /** Connections at one time; more are closed at once. Default 1024. */
@@ -31,8 +36,12 @@ export interface ListenOptions {
   readonly lingerMs?: number;
 }
 
+/** The options with their defaults; what is left out of the last two stays so. */
+export type CompleteOptions = Required<Omit<ListenOptions, "tls" | "surfaces">> &
+  Pick<ListenOptions, "tls" | "surfaces">;
+
 /** The options with their defaults. */
-export function completeOptions(options: ListenOptions): Required<ListenOptions> {
+export function completeOptions(options: ListenOptions): CompleteOptions {
   return {
     host: "127.0.0.1",
     maxHeaderBytes: 16_384,

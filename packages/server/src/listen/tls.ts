@@ -1,0 +1,68 @@
+import { randomBytes } from "node:crypto";
+import type { Server } from "node:https";
+import type { TlsOptions as NodeTlsOptions } from "node:tls";
+import { LongshoreError } from "@longshore/core";
+
+/** The certificate of a listener, and whose clients' certificates it believes. Texts are PEM. */
+export interface ListenTls {
+  /** Its own, followed by what is between it and the authority that clients know. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Authorities that sign clients. Undefined: clients are not asked for certificates. */
+  readonly clientAuthorities?: string;
+  /**
+   * `required`: who has no certificate of the authorities gets no connection. `optional`: clients may come without; one
+   * that is shown and not good is refused by identity. Default `required`.
+   */
+  readonly clientCertificates?: "required" | "optional";
+}
+
+/** What Node.js' TLS servers take, HTTP/2's too. TLS 1.2 and later. */
+export function nodeTls({
+  certificate,
+  key,
+  clientAuthorities,
+  clientCertificates,
+}: ListenTls): NodeTlsOptions {
+  return {
+    cert: certificate,
+    key,
+    minVersion: "TLSv1.2",
+    // Half-open handshakes hold memory.
+    handshakeTimeout: 10_000,
+    ...(clientAuthorities === undefined
+      ? {}
+      : {
+          ca: clientAuthorities,
+          requestCert: true,
+          rejectUnauthorized: clientCertificates !== "optional",
+        }),
+  };
+}
+
+/** What is wrong with a certificate or key that a listener was given. */
+export function tlsError(thrown: unknown): LongshoreError {
+  const why = thrown instanceof Error ? thrown.message : String(thrown);
+  return new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `the certificate or key cannot be used: ${why}`,
+    {
+      cause: thrown,
+    },
+  );
+}
+
+/**
+ * Gives a running server another certificate or other authorities; connections that are there keep theirs. Sessions are
+ * not resumed across the change, so that nobody comes in by an authority that is gone. Throws `invalid-configuration` and
+ * changes nothing when they cannot be used.
+ */
+export function renewTls(server: Server, tls: ListenTls): void {
+  try {
+    server.setSecureContext(nodeTls(tls));
+  } catch (thrown) {
+    throw tlsError(thrown);
+  }
+  server.setTicketKeys(randomBytes(48));
+}
