@@ -5,6 +5,7 @@
  * @module
  */
 export * from "./api/index.ts";
+export * from "./cache/index.ts";
 export * from "./identify/index.ts";
 export * from "./life/index.ts";
 export * from "./listen/index.ts";

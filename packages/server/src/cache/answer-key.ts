@@ -1,0 +1,35 @@
+import type { Call, InferenceRequest, Tensor, Tensors } from "@longshore/core";
+
+/** `sha256:<hex>` of bytes; at once or later, as suits their number. */
+export type Hash = (bytes: Uint8Array) => string | Promise<string>;
+
+/** The bytes of a tensor do not say where one element of a ragged tensor ends, nor what shape a plain one has. */
+async function tensorKey({ spec, bytes, rows }: Tensor, hash: Hash): Promise<readonly unknown[]> {
+  const { name, datatype, shape } = spec;
+  return [name, datatype, shape, rows ?? null, await hash(bytes)];
+}
+
+/**
+ * What two requests must share to have the same answer: who asks and under which rules, the content of the model, the part
+ * of it, the outputs and parameters, and every input. Inputs are told apart by their SHA-256, which nobody can make two of:
+ * a shorter or faster hash would have to be compared with the inputs themselves, and so to keep them. It is JSON, so that
+ * no two lists of parts read the same.
+ */
+export async function answerKey(
+  { segment, codecs, outputs, parameters }: InferenceRequest,
+  inputs: Tensors,
+  { tenant, rules }: Call,
+  hash: Hash,
+): Promise<string> {
+  const tensors = [...inputs.values()].sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
+  const sorted = (object: object | undefined): unknown[] => Object.entries(object ?? {}).sort();
+  return JSON.stringify([
+    tenant,
+    [rules.dataClass, rules.leastTrust, rules.zones ?? null],
+    [segment.model, segment.version, segment.digest, segment.variant, segment.from, segment.to],
+    outputs ? [...outputs].sort() : null,
+    sorted(parameters),
+    sorted(codecs),
+    await Promise.all(tensors.map((tensor) => tensorKey(tensor, hash))),
+  ]);
+}

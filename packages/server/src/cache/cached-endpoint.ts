@@ -1,0 +1,173 @@
+import {
+  type Account,
+  type Call,
+  type Clock,
+  type Endpoint,
+  type InferenceRequest,
+  type InferenceResponse,
+  type LoadReport,
+  type ModelKnowledge,
+  type Observer,
+  type Progress,
+  type Tensor,
+  type Tensors,
+  totalBytes,
+} from "@longshore/core";
+import { answerKey, type Hash } from "./answer-key.ts";
+import { answerStore } from "./answer-store.ts";
+import { singleFlight } from "./single-flight.ts";
+
+/** What a cache in front of an endpoint is made of. */
+export interface CacheParts {
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly hash: Hash;
+  /** Memory for answers, in bytes; 0 keeps none, and equal requests under way still share a run. */
+  readonly maxBytes: number;
+  /** How busy the place is now, for answers that it gives from memory. Default: as it was when the answer was made. */
+  readonly load?: () => LoadReport;
+}
+
+/** Bytes that an answer takes beside its outputs: account, specs and the Map's own. */
+const entryBytes = 1024;
+/** Models that are known to be cached or not; the oldest goes. */
+const maxModels = 4096;
+
+/** A copy, because whoever gets an answer owns it. */
+function copied(tensors: Tensors): Tensors {
+  return new Map(
+    [...tensors].map(([name, tensor]): [string, Tensor] => [
+      name,
+      { ...tensor, bytes: new Uint8Array(tensor.bytes) },
+    ]),
+  );
+}
+
+/** The account of an answer that cost nothing this time. */
+function fromMemory(account: Account, model: string, tookMs: number): Account {
+  return {
+    ...account,
+    stages: [{ stage: "cache", name: model, tookMs }],
+    sentBytes: 0,
+    receivedBytes: 0,
+    energy: { millijoules: 0, label: account.energy.label },
+    costMicros: 0,
+    forwarded: [],
+  };
+}
+
+async function readAll({ inputs }: InferenceRequest, call: Call): Promise<Tensors> {
+  const read = new Map<string, Tensor>();
+  for (const [name, input] of inputs) read.set(name, "read" in input ? await input.read(call) : input);
+  return read;
+}
+
+/**
+ * Keeps answers of an endpoint, of models whose operator says that equal inputs have equal answers
+ * (`ModelDescription.responseCache`), and runs equal requests that are under way at the same time once. Answers are kept
+ * apart by tenant, rules, content of the model and inputs. Requests of a sequence, those that name no content, and those
+ * for several answers pass through; failures are never kept.
+ *
+ * Which models are cached is learned from the descriptions that pass through here.
+ */
+export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
+  const { clock, observer, hash, maxBytes, load } = parts;
+  const answers = answerStore<InferenceResponse>(maxBytes);
+  const flights = singleFlight<InferenceResponse>(clock);
+  const cached = new Map<string, boolean>();
+
+  function learn(found: ModelKnowledge | undefined): void {
+    if (!found) return;
+    const { digest, responseCache = false } = found.description;
+    cached.delete(digest);
+    cached.set(digest, responseCache);
+    for (const oldest of cached.keys()) {
+      if (cached.size <= maxModels) break;
+      cached.delete(oldest);
+    }
+  }
+
+  function again(response: InferenceResponse, model: string, tookMs: number): InferenceResponse {
+    const { account, outputs } = response;
+    return {
+      ...response,
+      outputs: copied(outputs),
+      account: fromMemory(account, model, tookMs),
+      ...(load ? { load: load() } : {}),
+    };
+  }
+
+  function keep(key: string, { segment }: InferenceRequest, response: InferenceResponse): void {
+    // An answer of a lesser variant is better than none now; it is not what the next one asks for.
+    if (response.account.segment.variant !== segment.variant) return;
+    const { outputs } = response;
+    const bytes = totalBytes(outputs) + key.length + entryBytes;
+    const evicted = answers.put(key, { ...response, outputs: copied(outputs) }, bytes);
+    if (evicted < 0) return;
+    observer.record({
+      kind: "cache-changed",
+      atMs: clock.nowMs(),
+      entries: answers.entries,
+      bytes: answers.bytes,
+      evicted,
+    });
+  }
+
+  async function infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    const { segment } = request;
+    const { model, version } = segment;
+    const startedMs = clock.nowMs();
+    const inputs = await readAll(request, call);
+    const key = await answerKey(request, inputs, call, hash);
+    const asked = (outcome: "hit" | "joined" | "miss", tookMs: number): void => {
+      const atMs = clock.nowMs();
+      observer.record({ kind: "cache-asked", atMs, callId: call.id, model, version, outcome, tookMs });
+      observer.record({ kind: "stage-ended", atMs, callId: call.id, stage: "cache", name: outcome, tookMs });
+    };
+    const found = answers.get(key);
+    const lookMs = clock.nowMs() - startedMs;
+    if (found) {
+      asked("hit", lookMs);
+      return again(found, model, lookMs);
+    }
+    // Who takes a lesser variant must not decide for those who do not.
+    const flight = `${key} ${request.leastAgreementRatio ?? ""}`;
+    let keptMs = 0;
+    const { value, joined, shared } = await flights.fly(flight, call, async (own) => {
+      const response = await inner.infer({ ...request, inputs }, own);
+      const answeredMs = clock.nowMs();
+      keep(key, request, response);
+      keptMs = clock.nowMs() - answeredMs;
+      return response;
+    });
+    if (joined) {
+      const tookMs = clock.nowMs() - startedMs;
+      asked("joined", tookMs);
+      return again(value, model, tookMs);
+    }
+    asked("miss", lookMs + keptMs);
+    return shared ? { ...value, outputs: copied(value.outputs) } : value;
+  }
+
+  return {
+    info: inner.info,
+    async describe(model, version, call) {
+      const found = await inner.describe(model, version, call);
+      learn(found);
+      return found;
+    },
+    offers: (query, call) => inner.offers(query, call),
+    infer(request: InferenceRequest, call: Call, progress?: Progress) {
+      const { digest } = request.segment;
+      const takes = digest !== "" && !request.sequence && cached.get(digest) === true;
+      return takes ? infer(request, call) : inner.infer(request, call, progress);
+    },
+    ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
+    ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
+    ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
+    async close() {
+      answers.clear();
+      await inner.close();
+    },
+  };
+}

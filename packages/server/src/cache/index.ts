@@ -1,0 +1,2 @@
+export type { Hash } from "./answer-key.ts";
+export { cachedEndpoint, type CacheParts } from "./cached-endpoint.ts";

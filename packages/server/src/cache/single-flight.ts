@@ -1,0 +1,103 @@
+/**
+ * Equal requests that are under way at the same time are run once.
+ *
+ * The obvious way, to hand the first caller's promise to the others, ties them to the first caller: when that one goes away
+ * or its deadline passes, all fail. So a run has a call of its own, which ends when the last caller has left; and a
+ * caller whose run failed for a reason that was the first caller's alone asks again, where one of those who are left
+ * leads.
+ */
+import { abortError, type Call, type Clock, LongshoreError, type Reason } from "@longshore/core";
+
+/** Who answered a caller. */
+export interface Flown<T> {
+  readonly value: T;
+  /** Another caller's run served this one, too. */
+  readonly joined: boolean;
+  /** Others wait for the same value, so it must stay as it is. */
+  readonly shared: boolean;
+}
+
+/** Runs under way, by key. */
+export interface SingleFlight<T> {
+  /** `run` gets the call of the run: it ends when nobody waits any more. */
+  fly(key: string, call: Call, run: (call: Call) => Promise<T>): Promise<Flown<T>>;
+}
+
+interface Flight<T> {
+  readonly result: Promise<T>;
+  readonly abort: AbortController;
+  waiting: number;
+}
+
+/** Failures that say something of the first caller (its deadline, its place in a queue), not of the request. */
+const leadersOwn: readonly Reason[] = [
+  "cancelled",
+  "deadline-exceeded",
+  "deadline-past",
+  "evicted",
+  "rejected",
+  "queue-full",
+];
+
+/** Settles as `work` does, unless the call ends first. */
+function forCall<T>(work: Promise<T>, { abort, deadlineMs }: Call, clock: Clock): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = (): void =>
+      reject(
+        new LongshoreError("deadline-exceeded", "execute", "the deadline passed before the work was done"),
+      );
+    const timer = deadlineMs === Infinity ? undefined : clock.timer(deadlineMs - clock.nowMs(), late);
+    const stop = (): void => reject(abortError(abort, "execute"));
+    if (abort.aborted) stop();
+    abort.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => {
+      timer?.[Symbol.dispose]();
+      abort.removeEventListener("abort", stop);
+    });
+  });
+}
+
+/** Nothing under way. */
+export function singleFlight<T>(clock: Clock): SingleFlight<T> {
+  const flights = new Map<string, Flight<T>>();
+
+  function begin(key: string, call: Call, run: (call: Call) => Promise<T>): Flight<T> {
+    const abort = new AbortController();
+    const result = run({ ...call, abort: abort.signal });
+    const flight: Flight<T> = { result, abort, waiting: 0 };
+    flights.set(key, flight);
+    const land = (): void => {
+      if (flights.get(key) === flight) flights.delete(key);
+    };
+    result.then(land, land);
+    return flight;
+  }
+
+  return {
+    async fly(key, call, run) {
+      for (;;) {
+        const under = flights.get(key);
+        const flight = under ?? begin(key, call, run);
+        const joined = under !== undefined;
+        flight.waiting += 1;
+        try {
+          const value = await forCall(flight.result, call, clock);
+          return { value, joined, shared: flight.waiting > 1 };
+        } catch (thrown) {
+          const ended = call.abort.aborted || clock.nowMs() >= call.deadlineMs;
+          if (!joined || ended || !LongshoreError.is(thrown) || !leadersOwn.includes(thrown.reason)) {
+            throw thrown;
+          }
+        } finally {
+          flight.waiting -= 1;
+          if (flight.waiting === 0) {
+            if (flights.get(key) === flight) flights.delete(key);
+            flight.abort.abort(
+              new LongshoreError("cancelled", "execute", "nobody waits for the answer any more"),
+            );
+          }
+        }
+      }
+    },
+  };
+}
