@@ -1,0 +1,8 @@
+/**
+ * The Open Inference Protocol v2 over gRPC with Triton's extensions, and gRPC's health checks, in front of any handler:
+ * as a service without sockets (`createService`) and on a port (`listenGrpc`).
+ *
+ * @module
+ */
+export * from "./listen/index.ts";
+export * from "./service/index.ts";

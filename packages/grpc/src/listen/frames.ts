@@ -1,0 +1,270 @@
+import type { ServerHttp2Stream } from "node:http2";
+import { type Clock, LongshoreError } from "@longshore/core";
+import type { Frame } from "../service/index.ts";
+import type { HeldBytes } from "./held.ts";
+import { checkEncoding, inflate } from "./inflate.ts";
+
+/**
+ * Messages as they come off an HTTP/2 stream: a flag, four bytes of length, and the message. A message is buffered when
+ * it is read and not before, apart from what the connection's window lets the client send ahead: who asks for what is
+ * settled by path, metadata and the first bytes.
+ */
+
+/** Bytes of the flag and the length before each message. */
+const prefixBytes = 5;
+/** So much of a message is waited for before anybody looks at it: names and parameters come first. */
+const headBytes = 1024;
+/** Bytes that may wait for a reader before the stream is paused. */
+const waitingBytes = 65_536;
+
+/** How messages are read. */
+export interface FrameOptions {
+  readonly clock: Clock;
+  /** Bytes of one message, inflated. */
+  readonly maxBytes: number;
+  /** The value of `grpc-encoding`. */
+  readonly encoding: string;
+  /** Time for a message to arrive once it has begun. */
+  readonly timeoutMs: number;
+  /** The call is a stream, in which a message may begin whenever the client likes; else it has the same time. */
+  readonly patient: boolean;
+  readonly held: HeldBytes;
+}
+
+/** The messages of one stream. */
+export interface FrameSource extends Disposable {
+  next(): Promise<Frame | undefined>;
+}
+
+function cutShort(): LongshoreError {
+  return new LongshoreError("body-mismatch", "transport", "the call ended in the middle of a message");
+}
+
+/** A buffer in which byte `alignAt` lies at a multiple of 8. */
+function aligned(length: number, alignAt: number): Uint8Array {
+  const shift = (8 - (alignAt % 8)) % 8;
+  return new Uint8Array(shift + length).subarray(shift);
+}
+
+/** Reads the messages of a stream. Dispose it when the call is over: it gives back what it holds. */
+export function frameSource(stream: ServerHttp2Stream, options: FrameOptions): FrameSource {
+  const { clock, maxBytes, encoding, timeoutMs, patient, held } = options;
+  const waiting: Uint8Array[] = [];
+  let waitingLength = 0;
+  let ended = false;
+  let failed: LongshoreError | undefined;
+  let wake = (): void => undefined;
+  /** A message that is being read goes straight to its buffer. */
+  let target: Uint8Array | undefined;
+  let filled = 0;
+  /** Bytes of a message that nobody wants. */
+  let dropping = 0;
+  let heldHere = 0;
+  /** The message that was handed out last, until it was read or dropped. */
+  let current: { skip(): void } | undefined;
+
+  const take = (bytes: number): void => {
+    held.take(bytes);
+    heldHere += bytes;
+  };
+  const giveBack = (bytes: number): void => {
+    held.giveBack(bytes);
+    heldHere -= bytes;
+  };
+
+  const route = (chunk: Uint8Array): void => {
+    let rest = chunk;
+    if (dropping > 0) {
+      const part = Math.min(dropping, rest.byteLength);
+      dropping -= part;
+      rest = rest.subarray(part);
+    } else if (target && filled < target.byteLength) {
+      const part = rest.subarray(0, target.byteLength - filled);
+      target.set(part, filled);
+      filled += part.byteLength;
+      rest = rest.subarray(part.byteLength);
+    }
+    if (rest.byteLength === 0) return;
+    waiting.push(rest);
+    waitingLength += rest.byteLength;
+    if (waitingLength > waitingBytes) stream.pause();
+  };
+  const onData = (chunk: Uint8Array): void => {
+    route(chunk);
+    wake();
+  };
+  const onEnd = (): void => {
+    ended = true;
+    wake();
+  };
+  const onClose = (): void => {
+    if (!ended) failed ??= new LongshoreError("cancelled", "transport", "the client closed the call");
+    wake();
+  };
+  stream.on("data", onData).on("end", onEnd).on("close", onClose).on("aborted", onClose);
+
+  /** Waits until so much has come, or the call has ended. */
+  const until = async (met: () => boolean, timed: boolean): Promise<void> => {
+    if (met()) return;
+    using _timer = timed
+      ? clock.timer(timeoutMs, () => {
+          failed ??= new LongshoreError(
+            "deadline-exceeded",
+            "transport",
+            `the message did not arrive within ${timeoutMs} ms`,
+          );
+          wake();
+        })
+      : undefined;
+    while (!met()) {
+      if (failed) throw failed;
+      if (ended) return;
+      if (stream.isPaused()) stream.resume();
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  };
+
+  /** The first `length` bytes of what waits, without taking them. */
+  const look = (length: number): Uint8Array => {
+    const [first] = waiting;
+    if (first && first.byteLength >= length) return first.subarray(0, length);
+    const joined = new Uint8Array(length);
+    let offset = 0;
+    for (const chunk of waiting) {
+      if (offset === length) break;
+      const part = chunk.subarray(0, length - offset);
+      joined.set(part, offset);
+      offset += part.byteLength;
+    }
+    return joined;
+  };
+
+  /** Moves what waits to where it now belongs. */
+  const replay = (): void => {
+    const chunks = waiting.splice(0);
+    waitingLength = 0;
+    for (const chunk of chunks) route(chunk);
+    if (waitingLength <= waitingBytes && stream.isPaused()) stream.resume();
+  };
+
+  const drop = (length: number): void => {
+    dropping = length;
+    replay();
+  };
+
+  /** All of a message that has begun, within the time for it. */
+  const receive = async (length: number, alignAt: number): Promise<Uint8Array> => {
+    const whole = aligned(length, alignAt);
+    target = whole;
+    filled = 0;
+    replay();
+    await until(() => filled === length, true);
+    target = undefined;
+    if (filled < length) throw cutShort();
+    return whole;
+  };
+
+  const prefixed = async (): Promise<
+    { readonly compressed: boolean; readonly length: number } | undefined
+  > => {
+    await until(() => waitingLength > 0, !patient);
+    if (waitingLength === 0) return undefined;
+    await until(() => waitingLength >= prefixBytes, true);
+    if (waitingLength < prefixBytes) throw cutShort();
+    const prefix = look(prefixBytes);
+    const flag = prefix[0] ?? 0;
+    if (flag > 1) {
+      throw new LongshoreError("invalid-input", "transport", "a message begins with a flag of 0 or 1");
+    }
+    if (flag === 1 && encoding === "identity") {
+      throw new LongshoreError(
+        "invalid-input",
+        "transport",
+        "a message is marked as compressed, but grpc-encoding does not say how",
+      );
+    }
+    const length = new DataView(prefix.buffer, prefix.byteOffset, prefixBytes).getUint32(1);
+    if (length > maxBytes) {
+      throw new LongshoreError(
+        "body-too-large",
+        "transport",
+        `the message has ${length} bytes; at most ${maxBytes} are allowed`,
+      );
+    }
+    drop(prefixBytes);
+    return { compressed: flag === 1, length };
+  };
+
+  const plainFrame = async (length: number): Promise<Frame> => {
+    const wanted = Math.min(length, headBytes);
+    await until(() => waitingLength >= wanted, true);
+    if (waitingLength < wanted) throw cutShort();
+    let over = false;
+    const finish = (): boolean => {
+      const first = !over;
+      over = true;
+      current = undefined;
+      return first;
+    };
+    const frame: Frame = {
+      byteLength: length,
+      head: look(Math.min(length, waitingLength)),
+      read: async (alignAt = 0) => {
+        if (!finish()) throw new Error("the message was read or dropped before");
+        // From here on the handler's own budget counts it, which has been asked before.
+        take(length);
+        try {
+          return await receive(length, alignAt);
+        } finally {
+          giveBack(length);
+        }
+      },
+      skip: () => {
+        if (finish()) drop(length);
+      },
+    };
+    current = frame;
+    return frame;
+  };
+
+  const compressedFrame = async (length: number): Promise<Frame> => {
+    take(length);
+    const packed = await receive(length, 0);
+    const whole = await inflate(packed, encoding, maxBytes, take);
+    giveBack(length);
+    let holding = true;
+    const release = (): void => {
+      if (holding) giveBack(whole.byteLength);
+      holding = false;
+      current = undefined;
+    };
+    const frame: Frame = {
+      byteLength: whole.byteLength,
+      head: whole,
+      read: async () => {
+        release();
+        return whole;
+      },
+      skip: release,
+    };
+    current = frame;
+    return frame;
+  };
+
+  checkEncoding(encoding);
+  return {
+    async next() {
+      current?.skip();
+      const begun = await prefixed();
+      if (!begun) return undefined;
+      return begun.compressed ? compressedFrame(begun.length) : plainFrame(begun.length);
+    },
+    [Symbol.dispose]() {
+      held.giveBack(heldHere);
+      heldHere = 0;
+      stream.off("data", onData).off("end", onEnd).off("close", onClose).off("aborted", onClose);
+    },
+  };
+}

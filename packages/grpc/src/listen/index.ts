@@ -1,0 +1,2 @@
+export { type GrpcListening, listenGrpc } from "./listen.ts";
+export type { GrpcListenOptions, GrpcTlsOptions } from "./options.ts";

@@ -1,0 +1,161 @@
+import {
+  constants,
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+} from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
+import { type Handler, LongshoreError } from "@longshore/core";
+import { createService } from "../service/index.ts";
+import { serveExchange } from "./exchange.ts";
+import { createHeldBytes } from "./held.ts";
+import { type CompleteOptions, completeOptions, type GrpcListenOptions } from "./options.ts";
+
+/** A handler that is served over gRPC. */
+export interface GrpcListening {
+  /** `host:port`, as gRPC's clients take it. */
+  readonly address: string;
+  readonly port: number;
+  /**
+   * Health turns to NOT_SERVING, streams end when what they have asked is answered, and connections are told to go
+   * elsewhere (GOAWAY); the port still listens, and the handler refuses new work. Idempotent.
+   */
+  drain(): void;
+  /** Drains, lets calls under way finish for `graceMs` (default 10,000), then closes what is left. Idempotent. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** The largest frame that clients may send: fewer, larger frames cost less. */
+const maxFrameBytes = 2 ** 20;
+/** Megabytes that HTTP/2 may hold of one connection: replies that clients are slow to read. */
+const sessionMegabytes = 1024;
+
+function settingsOf(options: CompleteOptions): object {
+  return {
+    noDelay: true,
+    // A client that vanished without a word is noticed in the end.
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+    maxSessionMemory: sessionMegabytes,
+    maxHeaderListPairs: 128,
+    settings: {
+      initialWindowSize: options.callWindowBytes,
+      maxConcurrentStreams: options.maxConcurrentCalls,
+      maxHeaderListSize: options.maxHeaderBytes,
+      maxFrameSize: maxFrameBytes,
+      enablePush: false,
+    },
+  };
+}
+
+function createListener(options: CompleteOptions): Http2Server | Http2SecureServer {
+  const { tls } = options;
+  if (!tls) return createServer(settingsOf(options));
+  try {
+    return createSecureServer({
+      ...settingsOf(options),
+      cert: tls.certificate,
+      key: tls.key,
+      minVersion: "TLSv1.2",
+      ...(tls.clientAuthorities === undefined ? {} : { ca: tls.clientAuthorities }),
+      requestCert: tls.clientAuthorities !== undefined,
+      rejectUnauthorized: tls.requireClientCertificate ?? false,
+    });
+  } catch (cause) {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      "the certificate or its key cannot be used",
+      {
+        cause,
+      },
+    );
+  }
+}
+
+function listenError(thrown: NodeJS.ErrnoException, host: string, port: number): LongshoreError {
+  if (thrown.code === "EADDRINUSE") {
+    return new LongshoreError(
+      "port-taken",
+      "resolve",
+      `port ${port} on ${host} is taken by another process; choose another port for gRPC, or 0 for any`,
+      { cause: thrown },
+    );
+  }
+  return new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `cannot listen on ${host} port ${port}: ${thrown.code ?? thrown.message}`,
+    { cause: thrown },
+  );
+}
+
+function start(server: Http2Server | Http2SecureServer, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (thrown: Error): void => reject(listenError(thrown, host, port));
+    server.once("error", failed);
+    server.listen({ host, port }, () => {
+      server.off("error", failed);
+      resolve();
+    });
+  });
+}
+
+/**
+ * Serves a handler over gRPC: `inference.GRPCInferenceService` and `grpc.health.v1.Health`, on HTTP/2 with or without
+ * TLS. Throws `port-taken`, or `invalid-configuration` for what cannot be listened on. Loopback by default.
+ */
+export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Promise<GrpcListening> {
+  const options = completeOptions(given);
+  const { clock, random, limits, maxStreamInFlight, watchIntervalMs } = options;
+  const service = createService({ handler, clock, random, limits, maxStreamInFlight, watchIntervalMs });
+  const drain = new AbortController();
+  const parts = { service, options, held: createHeldBytes(options.maxBufferedBytes), draining: drain.signal };
+  const server = createListener(options);
+  server.maxConnections = options.maxConnections;
+  const sessions = new Set<ServerHttp2Session>();
+  server.on("session", (session: ServerHttp2Session) => {
+    sessions.add(session);
+    session.on("close", () => sessions.delete(session));
+    // Without a listener, a connection that breaks would end the process.
+    session.on("error", () => session.destroy());
+    session.setLocalWindowSize(options.connectionWindowBytes);
+    const peer = options.peerOf(session.socket as Socket);
+    session.on("stream", (stream, headers) => void serveExchange(parts, stream, headers, peer));
+    // A connection that comes while draining learns at once that it had better go; what it asks is refused.
+    if (drain.signal.aborted) session.goaway(constants.NGHTTP2_NO_ERROR);
+  });
+  // TLS handshakes that fail, and connections that speak no HTTP/2.
+  server.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
+  server.on("unknownProtocol", (socket: Socket) => socket.destroy());
+  server.on("sessionError", () => undefined);
+  await start(server, options.host, options.port);
+  // A TCP server's address is never a string.
+  const { port } = server.address() as AddressInfo;
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  const beginDrain = (): void => {
+    if (drain.signal.aborted) return;
+    drain.abort();
+    for (const session of sessions) session.close();
+  };
+  let closing: Promise<void> | undefined;
+  const close = async (graceMs: number): Promise<void> => {
+    beginDrain();
+    for (const session of sessions) session.close();
+    const timer = clock.timer(graceMs, () => {
+      for (const session of sessions) session.destroy();
+    });
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
+    timer[Symbol.dispose]();
+  };
+  return {
+    address: `${host}:${port}`,
+    port,
+    drain: beginDrain,
+    close: (graceMs = 10_000) => (closing ??= close(graceMs)),
+  };
+}

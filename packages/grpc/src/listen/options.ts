@@ -1,0 +1,91 @@
+import type { Clock, Peer, Random, Surface, WireLimits } from "@longshore/core";
+import { defaultWireLimits } from "@longshore/core";
+import type { Socket } from "node:net";
+
+/** Keys and certificates, in PEM. */
+export interface GrpcTlsOptions {
+  readonly certificate: string;
+  readonly key: string;
+  /** Authorities whose client certificates are believed; a client may then show one. */
+  readonly clientAuthorities?: string;
+  /** Refuses clients that show no believed certificate. Default false. */
+  readonly requireClientCertificate?: boolean;
+}
+
+/** Where to listen for gRPC, and what of a connection is tolerated. */
+export interface GrpcListenOptions {
+  readonly clock: Clock;
+  /** For the ids of calls. */
+  readonly random: Random;
+  /** Default 127.0.0.1: a server is reachable from outside only when the operator says so. */
+  readonly host?: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** Default: plain HTTP/2. */
+  readonly tls?: GrpcTlsOptions;
+  /** What is known of a connection's other end. Default: its address, and whether it is this machine. */
+  readonly peerOf?: (socket: Socket) => Peer;
+  /** Default: everything. */
+  readonly surfaces?: readonly Surface[];
+  /** `maxBodyBytes` is the limit of one message, inflated; up to 2 GiB less one byte. Default 64 MiB. */
+  readonly limits?: WireLimits;
+  /** Bytes of all messages that are being received at one time. Default 1 GiB. */
+  readonly maxBufferedBytes?: number;
+  /** Bytes of all metadata of a call. Default 16,384. */
+  readonly maxHeaderBytes?: number;
+  /** Connections at one time; more are closed at once. Default 1024. */
+  readonly maxConnections?: number;
+  /** Calls of one connection at one time. Default 1024. */
+  readonly maxConcurrentCalls?: number;
+  /** Requests of one stream that are worked on at one time; the client is held back beyond. Default 64. */
+  readonly maxStreamInFlight?: number;
+  /**
+   * Bytes that a client may send ahead of the reader, per call and per connection. Default 1 MiB and 4 MiB: enough for
+   * full speed over ten milliseconds at a gigabit.
+   */
+  readonly callWindowBytes?: number;
+  readonly connectionWindowBytes?: number;
+  /** Time for a message to arrive once it has begun, in milliseconds. Default 300,000. */
+  readonly requestTimeoutMs?: number;
+  /** Time without any progress of a reply that the client does not read, in milliseconds. Default 30,000. */
+  readonly replyTimeoutMs?: number;
+  /** Whether replies are compressed for clients that take it. Default none: tensors seldom shrink. */
+  readonly replyCompression?: "none" | "gzip";
+  /** How often those who watch health are looked after, in milliseconds. Default 1,000. */
+  readonly watchIntervalMs?: number;
+}
+
+/** The options with their defaults. */
+export type CompleteOptions = Required<Omit<GrpcListenOptions, "tls" | "surfaces">> &
+  Pick<GrpcListenOptions, "tls" | "surfaces">;
+
+/** The most that the four bytes of gRPC's length, and JavaScript's buffers here, are used for. */
+const mostMessageBytes = 2 ** 31 - 1;
+
+/** What of a connection is known without certificates. */
+export function plainPeer(socket: Socket): Peer {
+  const address = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+  return { address, loopback: address === "::1" || address.startsWith("127.") };
+}
+
+/** Fills in the defaults. */
+export function completeOptions(options: GrpcListenOptions): CompleteOptions {
+  const limits = options.limits ?? defaultWireLimits;
+  return {
+    host: "127.0.0.1",
+    peerOf: plainPeer,
+    maxBufferedBytes: 2 ** 30,
+    maxHeaderBytes: 16_384,
+    maxConnections: 1024,
+    maxConcurrentCalls: 1024,
+    maxStreamInFlight: 64,
+    callWindowBytes: 2 ** 20,
+    connectionWindowBytes: 4 * 2 ** 20,
+    requestTimeoutMs: 300_000,
+    replyTimeoutMs: 30_000,
+    replyCompression: "none",
+    watchIntervalMs: 1000,
+    ...options,
+    limits: { ...limits, maxBodyBytes: Math.min(limits.maxBodyBytes, mostMessageBytes) },
+  };
+}

@@ -1,0 +1,110 @@
+import { LongshoreError, type Parameters, type WireLimits } from "@longshore/core";
+import { Cursor, wireTypes } from "./cursor.ts";
+import type { Writer } from "./writer.ts";
+
+/** The most parameters of one message or tensor; as over HTTP. */
+const maxParameters = 256;
+
+function decimal(low: number, high: number, sign: boolean): string {
+  const value = (BigInt(high) << 32n) | BigInt(low);
+  return String(sign ? BigInt.asIntN(64, value) : value);
+}
+
+/** Whole numbers that JavaScript would round stay exact as text: ids of sequences are unsigned 64-bit numbers. */
+function whole(cursor: Cursor, sign: boolean): number | string {
+  cursor.expect(wireTypes.varint);
+  cursor.varint();
+  const value = sign ? cursor.signed : cursor.unsigned;
+  return Number.isSafeInteger(value) ? value : decimal(cursor.low, cursor.high, sign);
+}
+
+/** One `InferParameter`; undefined when none of its choices is set. */
+function readValue(cursor: Cursor, where: string, limits: WireLimits): string | number | boolean | undefined {
+  let value: string | number | boolean | undefined;
+  while (cursor.field()) {
+    switch (cursor.number) {
+      case 1:
+        value = whole(cursor, false) !== 0;
+        break;
+      case 2:
+        value = whole(cursor, true);
+        break;
+      case 3:
+        value = cursor.text(limits.maxNameLength, where);
+        break;
+      case 4: {
+        const at = cursor.fixed(8);
+        const view = new DataView(cursor.bytes.buffer, cursor.bytes.byteOffset + at, 8);
+        value = view.getFloat64(0, true);
+        if (!Number.isFinite(value)) {
+          throw new LongshoreError("invalid-input", "decode", `${where} must be a finite number`);
+        }
+        break;
+      }
+      case 5:
+        value = whole(cursor, false);
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  return value;
+}
+
+/** Parameters as they are collected from the entries of a map field. */
+export type ParameterList = [string, string | number | boolean][];
+
+/** Reads one entry of a `map<string, InferParameter>`. */
+export function readParameter(cursor: Cursor, where: string, limits: WireLimits, into: ParameterList): void {
+  if (into.length >= maxParameters) {
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${where} must be at most ${maxParameters} parameters`,
+    );
+  }
+  let key = "";
+  let value: string | number | boolean | undefined;
+  while (cursor.field()) {
+    if (cursor.number === 1) key = cursor.text(limits.maxNameLength, `a name in ${where}`);
+    else if (cursor.number === 2) value = readValue(cursor.inner(), where, limits);
+    else cursor.skip();
+  }
+  if (value === undefined) {
+    throw new LongshoreError("invalid-input", "decode", `a parameter in ${where} has no value`);
+  }
+  into.push([key, value]);
+}
+
+/** Parameters of a list. `fromEntries` defines own properties, so that `__proto__` is a name like any other. */
+export function parametersOf(list: ParameterList): Parameters {
+  return Object.fromEntries(list);
+}
+
+/** Writes parameters as a `map<string, InferParameter>`. */
+export function writeParameters(writer: Writer, number: number, parameters: Parameters): void {
+  for (const key of Object.keys(parameters)) {
+    const value = parameters[key];
+    writer.nested(number, () => {
+      writer.text(1, key);
+      writer.nested(2, () => {
+        if (typeof value === "boolean") {
+          writer.tag(1, wireTypes.varint);
+          writer.varint(value ? 1 : 0);
+        } else if (typeof value === "string") {
+          // Written even when empty: a choice that is not there would be no value.
+          writer.tag(3, wireTypes.length);
+          const bytes = new TextEncoder().encode(value);
+          writer.varint(bytes.byteLength);
+          writer.bytes(bytes);
+        } else if (Number.isSafeInteger(value)) {
+          writer.tag(2, wireTypes.varint);
+          writer.signed(value ?? 0);
+        } else {
+          writer.tag(4, wireTypes.eightBytes);
+          writer.double(value ?? 0);
+        }
+      });
+    });
+  }
+}

@@ -1,0 +1,101 @@
+const encoder = new TextEncoder();
+
+/** Writes protobuf's wire format into a buffer that grows. For what is small: tensors travel beside it, uncopied. */
+export class Writer {
+  #bytes: Uint8Array;
+  #view: DataView;
+  at = 0;
+
+  constructor(size = 256) {
+    this.#bytes = new Uint8Array(size);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** What has been written between two positions, as a view that a further write may leave behind: take it last. */
+  slice(from: number, to: number): Uint8Array {
+    return this.#bytes.subarray(from, to);
+  }
+
+  #room(bytes: number): void {
+    if (this.at + bytes <= this.#bytes.byteLength) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.byteLength * 2, this.at + bytes));
+    grown.set(this.#bytes);
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+
+  /** A whole number of 0 or more, exact up to 2^53. */
+  varint(value: number): void {
+    this.#room(10);
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#bytes[this.at++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.at++] = rest;
+  }
+
+  /** A whole number of either sign, as protobuf's int64. */
+  signed(value: number): void {
+    if (value >= 0) {
+      this.varint(value);
+      return;
+    }
+    this.#room(10);
+    let rest = BigInt.asUintN(64, BigInt(value));
+    while (rest >= 0x80n) {
+      this.#bytes[this.at++] = Number(rest & 0x7fn) | 0x80;
+      rest >>= 7n;
+    }
+    this.#bytes[this.at++] = Number(rest);
+  }
+
+  tag(number: number, wireType: number): void {
+    this.varint(number * 8 + wireType);
+  }
+
+  double(value: number): void {
+    this.#room(8);
+    this.#view.setFloat64(this.at, value, true);
+    this.at += 8;
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.#room(bytes.byteLength);
+    this.#bytes.set(bytes, this.at);
+    this.at += bytes.byteLength;
+  }
+
+  /** A field of text; absent when empty, as protobuf has it. */
+  text(number: number, text: string): void {
+    if (text === "") return;
+    this.tag(number, 2);
+    const bytes = encoder.encode(text);
+    this.varint(bytes.byteLength);
+    this.bytes(bytes);
+  }
+
+  /** A field that holds what `write` writes. */
+  nested(number: number, write: () => void): void {
+    this.tag(number, 2);
+    const start = this.at;
+    this.#room(1);
+    this.at += 1;
+    write();
+    const length = this.at - start - 1;
+    if (length < 0x80) {
+      this.#bytes[start] = length;
+      return;
+    }
+    // The length takes more than the byte that was left for it: what follows moves up.
+    const width = length < 0x4000 ? 2 : length < 0x20_0000 ? 3 : 5;
+    this.#room(width);
+    this.#bytes.copyWithin(start + width, start + 1, this.at);
+    let rest = length;
+    for (let index = 0; index < width; index++) {
+      this.#bytes[start + index] = (rest & 0x7f) | (index < width - 1 ? 0x80 : 0);
+      rest >>>= 7;
+    }
+    this.at += width - 1;
+  }
+}

@@ -1,0 +1,71 @@
+import type {
+  Call,
+  Clock,
+  Handler,
+  Peer,
+  Random,
+  Surface,
+  WireLimits,
+  WireRequest,
+  WireResponse,
+} from "@longshore/core";
+import type { Parts } from "../message/index.ts";
+
+/** One message of a call, which may still be arriving. The next one comes only when this one was read or skipped. */
+export interface Frame {
+  /** Bytes of the whole message, as far as is known: compressed ones are told inflated. */
+  readonly byteLength: number;
+  /** The first bytes of it; all of a short message. */
+  readonly head: Uint8Array;
+  /**
+   * All of it, in a new buffer. Can be called once.
+   *
+   * @param alignAt A position in the message that shall lie at a multiple of 8 in memory.
+   */
+  read(alignAt?: number): Promise<Uint8Array>;
+  /** Drops it. Does nothing after `read`. */
+  skip(): void;
+}
+
+/** A call as the listener hands it to the service, without HTTP/2. */
+export interface ServerCall {
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  /** Metadata with lower-case names, `host` among them. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly peer: Peer;
+  /** What the listener serves; undefined for everything. */
+  readonly surfaces?: readonly Surface[];
+  /** Has id, abort and deadline. */
+  readonly call: Call;
+  /** Fires when the server begins to drain. */
+  readonly draining: AbortSignal;
+  /** The next message; undefined when the client has sent its last. */
+  next(): Promise<Frame | undefined>;
+  /** Sends a message; resolves when another may follow. `metadata` goes before the first. */
+  send(message: Parts, metadata?: Readonly<Record<string, string>>): Promise<void>;
+}
+
+/** What the service is made of. */
+export interface ServiceParts {
+  readonly handler: Handler;
+  readonly clock: Clock;
+  /** For the ids of calls inside streams. */
+  readonly random: Random;
+  readonly limits: WireLimits;
+  /** Requests of one stream that are worked on at one time. */
+  readonly maxStreamInFlight: number;
+  /** How often those who watch health are looked after, in milliseconds. */
+  readonly watchIntervalMs: number;
+}
+
+/** Asks the handler on behalf of a call. */
+export function ask(
+  { handler }: ServiceParts,
+  served: ServerCall,
+  request: Pick<WireRequest, "method" | "path" | "body" | "message">,
+  call: Call = served.call,
+): Promise<WireResponse> {
+  const { headers, peer, surfaces } = served;
+  return handler({ ...request, headers, peer, ...(surfaces ? { surfaces } : {}) }, call);
+}

@@ -1,0 +1,82 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { emptyBody, LongshoreError, sleep } from "@longshore/core";
+import { onePart, type Parts } from "../message/index.ts";
+import {
+  HealthCheckRequestSchema,
+  HealthCheckResponse_ServingStatus as Status,
+  HealthCheckResponseSchema,
+} from "../proto/health_pb.ts";
+import { ask, type ServerCall, type ServiceParts } from "./call.ts";
+import { decode, type Method } from "./control.ts";
+import { errorOf, ok, statusOf } from "./status.ts";
+
+/** What can be asked after: the server as a whole, and the service of inference, which are one. */
+const known: readonly string[] = ["", "inference.GRPCInferenceService"];
+
+function reply(status: Status): Parts {
+  return onePart(toBinary(HealthCheckResponseSchema, create(HealthCheckResponseSchema, { status })));
+}
+
+async function askedService(served: ServerCall): Promise<string> {
+  const frame = await served.next();
+  if (!frame) throw new LongshoreError("invalid-input", "decode", "the call ended without a message");
+  return decode(HealthCheckRequestSchema, await frame.read()).service;
+}
+
+async function currentStatus(parts: ServiceParts, served: ServerCall): Promise<Status> {
+  if (served.draining.aborted) return Status.NOT_SERVING;
+  const response = await ask(parts, served, { method: "GET", path: "/v2/health/ready", body: emptyBody });
+  if (response.status === 200) return Status.SERVING;
+  const error = await errorOf(response);
+  if (error.reason !== "rejected" && error.reason !== "shutting-down") throw error;
+  return Status.NOT_SERVING;
+}
+
+const check: Method = async (parts, served) => {
+  const service = await askedService(served);
+  if (!known.includes(service)) {
+    // The protocol of health checks asks for NOT_FOUND.
+    return statusOf(new LongshoreError("unknown-route", "admission", "no such service is served here"));
+  }
+  await served.send(reply(await currentStatus(parts, served)));
+  return ok;
+};
+
+/** Tells the status at once, and each time that it changes, until the client goes or the server drains. */
+const watch: Method = async (parts, served) => {
+  const service = await askedService(served);
+  const { draining, call } = served;
+  using waiting = endOfEither(draining, call.abort);
+  let last: Status | undefined;
+  for (;;) {
+    // An unknown service may become known later, so the protocol keeps the call open.
+    const status = known.includes(service) ? await currentStatus(parts, served) : Status.SERVICE_UNKNOWN;
+    if (status !== last) await served.send(reply(status));
+    last = status;
+    if (call.abort.aborted) return ok;
+    if (draining.aborted) {
+      return statusOf(
+        new LongshoreError("shutting-down", "admission", "the server is shutting down; ask another one"),
+      );
+    }
+    await sleep(parts.clock, parts.watchIntervalMs, waiting.abort).catch(() => undefined);
+  }
+};
+
+function endOfEither(a: AbortSignal, b: AbortSignal): { readonly abort: AbortSignal } & Disposable {
+  const either = new AbortController();
+  const end = (): void => either.abort(new LongshoreError("cancelled", "transport", "the wait is over"));
+  for (const one of [a, b]) {
+    if (one.aborted) end();
+    else one.addEventListener("abort", end, { once: true });
+  }
+  return {
+    abort: either.signal,
+    [Symbol.dispose]() {
+      for (const one of [a, b]) one.removeEventListener("abort", end);
+    },
+  };
+}
+
+/** The methods by name. */
+export const healthMethods: Readonly<Record<string, Method>> = { Check: check, Watch: watch };

@@ -1,0 +1,122 @@
+import {
+  type Call,
+  emptyBody,
+  LongshoreError,
+  modelPath,
+  type InferReplyMessage,
+  type InferRequestMessage,
+  readLoadHeaders,
+  type WireResponse,
+} from "@longshore/core";
+import {
+  type AddressedRequest,
+  decodeInferRequest,
+  encodeInferReply,
+  encodeOrca,
+  peek,
+} from "../message/index.ts";
+import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
+import { errorOf, type GrpcStatus, ok, statusOf } from "./status.ts";
+
+/** How an inference is asked for: as one message for one answer, or within a stream. */
+export interface InferOptions {
+  readonly stream: boolean;
+  readonly call: Call;
+  /** Told the message when it has been read, before the handler sees it; what it returns is awaited. */
+  readonly arrived?: (message: InferRequestMessage) => Promise<void> | void;
+}
+
+/** Which model a message is for, told by its beginning; `decoded` when only the whole of it could tell. */
+interface Addressed {
+  readonly model: string;
+  readonly version: string;
+  readonly rawAt: number | undefined;
+  readonly decoded?: AddressedRequest;
+}
+
+async function addressOf({ limits }: ServiceParts, frame: Frame): Promise<Addressed> {
+  const { texts, rawAt } = peek(frame.head, [1, 2], limits.maxNameLength);
+  const model = texts.get(1);
+  if (model !== undefined) return { model, version: texts.get(2) ?? "", rawAt };
+  const decoded = decodeInferRequest(await frame.read(), limits);
+  return { model: decoded.model, version: decoded.version, rawAt: undefined, decoded };
+}
+
+/** Puts an inference to the handler, which reads the message when path and headers have been checked. */
+export async function askInfer(
+  parts: ServiceParts,
+  served: ServerCall,
+  frame: Frame,
+  { stream, call, arrived }: InferOptions,
+): Promise<WireResponse> {
+  const { model, version, rawAt, decoded } = await addressOf(parts, frame);
+  if (model === "") {
+    throw new LongshoreError("invalid-input", "decode", "model_name must name a model");
+  }
+  const path = `${modelPath({ model, ...(version === "" ? {} : { version }) })}/infer`;
+  const read = async (): Promise<InferRequestMessage> => {
+    const whole = decoded ?? decodeInferRequest(await frame.read(rawAt), parts.limits);
+    if (whole.model !== model || whole.version !== version) {
+      throw new LongshoreError(
+        "invalid-input",
+        "decode",
+        "model_name and model_version must be the first fields of a long message, and come once",
+      );
+    }
+    await arrived?.(whole.message);
+    return whole.message;
+  };
+  try {
+    const message = { byteLength: frame.byteLength, stream, read };
+    return await ask(parts, served, { method: "POST", path, body: emptyBody, message }, call);
+  } finally {
+    frame.skip();
+  }
+}
+
+/** Load in ORCA's form, for balancers inside gRPC clients. */
+export function loadTrailers(response: WireResponse, nowMs: number): Readonly<Record<string, string>> {
+  const load = readLoadHeaders(response.headers, nowMs);
+  if (!load) return {};
+  return { "endpoint-load-metrics-bin": btoa(String.fromCharCode(...encodeOrca(load))) };
+}
+
+/** Headers of a reply that describe its body rather than the answer. */
+const aboutBody: readonly string[] = ["content-type", "content-length", "inference-header-content-length"];
+
+/** What else a reply tells, as metadata. */
+export function metadataOf(response: WireResponse): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(response.headers).filter(([name]) => !aboutBody.includes(name)));
+}
+
+/** The one message of a reply, or the error that it is instead. */
+export async function messageOf(response: WireResponse): Promise<InferReplyMessage> {
+  if (response.message) return response.message;
+  if (response.status !== 200) throw await errorOf(response);
+  throw new LongshoreError(
+    "unsupported",
+    "execute",
+    "the model answers a request any number of times (it is decoupled); use ModelStreamInfer",
+  );
+}
+
+/** `ModelInfer`. */
+export async function modelInfer(parts: ServiceParts, served: ServerCall): Promise<GrpcStatus> {
+  const frame = await served.next();
+  if (!frame) throw new LongshoreError("invalid-input", "decode", "the call ended without a message");
+  const arrived = async (): Promise<void> => {
+    if (await served.next()) {
+      throw new LongshoreError("invalid-input", "decode", "ModelInfer takes one message; more than one came");
+    }
+  };
+  const response = await askInfer(parts, served, frame, { stream: false, call: served.call, arrived });
+  const trailers = loadTrailers(response, parts.clock.nowMs());
+  try {
+    const message = await messageOf(response);
+    await served.send(encodeInferReply(message), metadataOf(response));
+    return { ...ok, trailers };
+  } catch (thrown) {
+    const status = statusOf(LongshoreError.from(thrown, "execute", "answering the request"));
+    return { ...status, trailers: { ...trailers, ...status.trailers } };
+  }
+}

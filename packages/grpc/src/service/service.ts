@@ -1,0 +1,47 @@
+import { LongshoreError } from "@longshore/core";
+import type { ServerCall, ServiceParts } from "./call.ts";
+import { controlMethods, type Method } from "./control.ts";
+import { healthMethods } from "./health.ts";
+import { modelInfer } from "./infer.ts";
+import { type GrpcStatus, statusOf } from "./status.ts";
+import { modelStreamInfer } from "./stream-infer.ts";
+
+const services: Readonly<Record<string, Readonly<Record<string, Method>>>> = {
+  "inference.GRPCInferenceService": {
+    ...controlMethods,
+    ModelInfer: modelInfer,
+    ModelStreamInfer: modelStreamInfer,
+  },
+  "grpc.health.v1.Health": healthMethods,
+};
+
+function methodOf(path: string): Method {
+  const [root, service = "", name = "", ...more] = path.split("/");
+  const methods = root === "" && Object.hasOwn(services, service) ? services[service] : undefined;
+  const method = methods && more.length === 0 && Object.hasOwn(methods, name) ? methods[name] : undefined;
+  if (!method) {
+    throw new LongshoreError("unsupported", "admission", "there is no such method here");
+  }
+  return method;
+}
+
+/** Serves calls. Never rejects: what goes wrong is a status. */
+export type Service = (served: ServerCall) => Promise<GrpcStatus>;
+
+/**
+ * The service `inference.GRPCInferenceService` of the Open Inference Protocol with Triton's extensions, and gRPC's health
+ * checks, over a handler and without sockets.
+ */
+export function createService(parts: ServiceParts): Service {
+  return async (served) => {
+    try {
+      return await methodOf(served.path)(parts, served);
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "execute", "answering the call");
+      // What was thrown by no rule of ours may hold paths or tensors; the call's id leads the operator to it.
+      return error.reason === "internal"
+        ? { ...statusOf(error), message: `the server failed; its log says why under call ${served.call.id}` }
+        : statusOf(error);
+    }
+  };
+}

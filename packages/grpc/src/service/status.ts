@@ -1,0 +1,73 @@
+import {
+  type Code,
+  LongshoreError,
+  read,
+  readBody,
+  readWireError,
+  reasons,
+  type WireResponse,
+} from "@longshore/core";
+
+/** How a call over gRPC ends. */
+export interface GrpcStatus {
+  /** gRPC's number; 0 for success. */
+  readonly code: number;
+  /** Empty for success. */
+  readonly message: string;
+  /** Metadata that comes after the messages. */
+  readonly trailers: Readonly<Record<string, string>>;
+}
+
+const numbers: Readonly<Record<Code, number>> = {
+  CANCELLED: 1,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+};
+
+/** Success. */
+export const ok: GrpcStatus = { code: 0, message: "", trailers: {} };
+
+/** The trailer that tells the reason of our closed list, which is finer than gRPC's codes. */
+const reasonTrailer = "longshore-reason";
+/** gRPC's own trailer for "not before". */
+const pushbackTrailer = "grpc-retry-pushback-ms";
+
+/**
+ * The status of an error: code by the table of reasons, with the reason itself as a trailer and, where the refusing side
+ * said so, when to come back.
+ */
+export function statusOf(error: LongshoreError): GrpcStatus {
+  const { reason, retryAfterMs, message } = error;
+  return {
+    code: numbers[reasons[reason].code],
+    message,
+    trailers: {
+      [reasonTrailer]: reason,
+      ...(retryAfterMs === undefined ? {} : { [pushbackTrailer]: String(Math.ceil(retryAfterMs)) }),
+    },
+  };
+}
+
+/** The error that a reply of the handler stands for, under its own words. */
+export async function errorOf(response: WireResponse): Promise<LongshoreError> {
+  const bytes = await readBody(response.body, { maxBytes: 65_536 });
+  const error = readWireError(response.status, response.headers, bytes, "the server");
+  let said: unknown;
+  try {
+    said = read.own(JSON.parse(new TextDecoder().decode(bytes)) as object, "error");
+  } catch {
+    // Not every refusal has words: readiness answers with a body of its own.
+  }
+  const { reason, stage, message, retryAfterMs } = error;
+  return new LongshoreError(reason, stage, typeof said === "string" ? said : message, {
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}

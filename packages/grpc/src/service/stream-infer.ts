@@ -1,0 +1,193 @@
+import {
+  abortError,
+  type Call,
+  childCall,
+  type InferReplyMessage,
+  type InferRequestMessage,
+  LongshoreError,
+  randomId,
+  type WireResponse,
+} from "@longshore/core";
+import { encodeInferReply, encodeStreamReply, peek } from "../message/index.ts";
+import type { Frame, ServerCall, ServiceParts } from "./call.ts";
+import { askInfer, messageOf } from "./infer.ts";
+import { type GrpcStatus, ok, statusOf } from "./status.ts";
+
+/**
+ * `ModelStreamInfer`: requests of one stream are worked on side by side, up to a limit, beyond which the client is held
+ * back. Answers come in the order of their requests; those of decoupled models come as they are made. An error of a
+ * request is an answer, and the stream goes on. Requests of one sequence run one after another, so that a client may send
+ * the next without waiting for the last.
+ */
+
+/** Asks for the flag `triton_final_response` even where no answer is left that could carry it. */
+const emptyFinalParameter = "triton_enable_empty_final_response";
+const finalParameter = "triton_final_response";
+/** Metadata of a client that wants the first error of a request to end the stream with gRPC's own status. */
+const endOnErrorHeader = "triton_grpc_error";
+
+/** One request of the stream. */
+interface Exchange {
+  /** The reply, or what went wrong. Never rejects. */
+  readonly reply: Promise<WireResponse | LongshoreError>;
+  /** What the request said, as far as it could be read. */
+  readonly said: () => { readonly id: string; readonly model: string; readonly emptyFinal: boolean };
+  /** Settles when the message has been read or dropped, so that the next may come. */
+  readonly consumed: Promise<void>;
+  readonly over: () => void;
+}
+
+/** Lets requests of one sequence through one after another. */
+function createTurns(): { wait(key: string, over: Promise<void>): Promise<void> } {
+  const last = new Map<string, Promise<void>>();
+  return {
+    wait(key, over) {
+      const before = last.get(key) ?? Promise.resolve();
+      last.set(key, over);
+      void over.then(() => {
+        if (last.get(key) === over) last.delete(key);
+      });
+      return before;
+    },
+  };
+}
+
+function sequenceKey(model: string, { parameters }: InferRequestMessage): string | undefined {
+  const id = Object.hasOwn(parameters, "sequence_id") ? parameters["sequence_id"] : undefined;
+  return id === undefined || id === 0 || id === "" ? undefined : `${model}/${typeof id}/${String(id)}`;
+}
+
+function begin(
+  parts: ServiceParts,
+  served: ServerCall,
+  frame: Frame,
+  call: Call,
+  turns: ReturnType<typeof createTurns>,
+): Exchange {
+  const names = peek(frame.head, [1, 3], parts.limits.maxNameLength).texts;
+  let said = { id: names.get(3) ?? "", model: names.get(1) ?? "", emptyFinal: false };
+  let consume = (): void => undefined;
+  const consumed = new Promise<void>((resolve) => {
+    consume = resolve;
+  });
+  let end = (): void => undefined;
+  const over = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const arrived = async (message: InferRequestMessage): Promise<void> => {
+    consume();
+    said = { ...said, id: message.id ?? "", emptyFinal: message.parameters[emptyFinalParameter] === true };
+    const key = sequenceKey(said.model, message);
+    if (key !== undefined) await turns.wait(key, over);
+  };
+  const reply = askInfer(parts, served, frame, { stream: true, call, arrived })
+    .catch((thrown: unknown) => {
+      frame.skip();
+      return LongshoreError.from(thrown, "execute", "answering a request of the stream");
+    })
+    .finally(consume);
+  return { reply, said: () => said, consumed, over: () => end() };
+}
+
+/** Writes what answers one request. */
+async function answer(
+  served: ServerCall,
+  exchange: Exchange,
+  reply: WireResponse | LongshoreError,
+): Promise<void> {
+  const { id, model, emptyFinal } = exchange.said();
+  const final = { [finalParameter]: true };
+  const empty: InferReplyMessage = { modelName: model, id, parameters: {}, outputs: [] };
+  try {
+    if (reply instanceof Error) throw reply;
+    if (!reply.messages) {
+      await served.send(encodeStreamReply(encodeInferReply(await messageOf(reply), final)));
+      return;
+    }
+    let last = empty;
+    for await (const message of reply.messages) {
+      await served.send(encodeStreamReply(encodeInferReply(message, { [finalParameter]: false })));
+      last = { ...message, parameters: {}, outputs: [] };
+    }
+    if (emptyFinal) await served.send(encodeStreamReply(encodeInferReply(last, final)));
+  } catch (thrown) {
+    if (served.call.abort.aborted) throw abortError(served.call.abort, "transport");
+    const error = LongshoreError.from(thrown, "execute", "answering a request of the stream");
+    if (served.headers[endOnErrorHeader] === "true") throw error;
+    await served.send(encodeStreamReply(encodeInferReply(empty, final), error.message));
+  }
+}
+
+/** The next message, or nothing when there is none or one of `ends` fires before it comes. */
+async function nextUnless(served: ServerCall, ends: readonly AbortSignal[]): Promise<Frame | undefined> {
+  if (ends.some((end) => end.aborted)) return undefined;
+  let stop = (): void => undefined;
+  const ended = new Promise<undefined>((resolve) => {
+    stop = () => resolve(undefined);
+  });
+  for (const end of ends) end.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([served.next(), ended]);
+  } finally {
+    for (const end of ends) end.removeEventListener("abort", stop);
+  }
+}
+
+/** `ModelStreamInfer`. */
+export async function modelStreamInfer(parts: ServiceParts, served: ServerCall): Promise<GrpcStatus> {
+  const turns = createTurns();
+  const open = new Set<Promise<void>>();
+  using whole = childCall(served.call);
+  let inOrder: Promise<void> = Promise.resolve();
+  let failed: LongshoreError | undefined;
+  const fail = (thrown: unknown): void => {
+    failed ??= LongshoreError.from(thrown, "transport", "answering the stream");
+    whole.cancel(failed);
+  };
+  const room = async (): Promise<void> => {
+    while (open.size >= parts.maxStreamInFlight) await Promise.race(open);
+  };
+  const serve = async (exchange: Exchange, before: Promise<void>, passed: () => void): Promise<void> => {
+    try {
+      const reply = await exchange.reply;
+      await before;
+      // A decoupled model may take long over its answers: others need not wait for the last of them.
+      if (!(reply instanceof Error) && reply.messages) passed();
+      if (!failed) await answer(served, exchange, reply);
+    } catch (thrown) {
+      fail(thrown);
+    } finally {
+      passed();
+      exchange.over();
+    }
+  };
+  const ends = [served.draining, whole.call.abort];
+  try {
+    for (;;) {
+      const frame = await nextUnless(served, ends);
+      if (!frame) break;
+      const call = { ...whole.call, id: randomId(parts.random) };
+      const exchange = begin(parts, served, frame, call, turns);
+      const before = inOrder;
+      let passed = (): void => undefined;
+      inOrder = new Promise<void>((resolve) => {
+        passed = resolve;
+      });
+      const work = serve(exchange, before, passed);
+      open.add(work);
+      void work.then(() => open.delete(work));
+      await exchange.consumed;
+      await room();
+    }
+  } catch (thrown) {
+    fail(thrown);
+  }
+  await Promise.all(open);
+  if (failed) return statusOf(failed);
+  if (served.draining.aborted) {
+    return statusOf(
+      new LongshoreError("shutting-down", "admission", "the server is shutting down; ask another one"),
+    );
+  }
+  return ok;
+}
