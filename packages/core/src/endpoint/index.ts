@@ -1,4 +1,5 @@
 export * from "./answers.ts";
+export * from "./credentials.ts";
 export * from "./endpoint.ts";
 export * from "./memory-transport.ts";
 export * from "./oip/index.ts";

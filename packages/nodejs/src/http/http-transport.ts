@@ -5,13 +5,16 @@ import {
   request as httpRequest,
 } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { ConnectionOptions } from "node:tls";
+import { type ConnectionOptions, TLSSocket } from "node:tls";
 import {
   abortError,
   acknowledgedHeader,
   bodyLength,
   type Call,
+  checkCredentialTarget,
   type Clock,
+  credentialHeaders,
+  type Credentials,
   LongshoreError,
   type Transport,
   type WireBody,
@@ -40,6 +43,8 @@ export interface HttpTransportOptions {
   readonly keepAliveMs?: number;
   /** Local address to send from: which interface is used. */
   readonly localAddress?: string;
+  /** Shown to this server with every request, and to no other: redirects are never followed. */
+  readonly credentials?: Credentials;
   /** For `https`: authorities, client certificate, server name. */
   readonly tls?: Pick<ConnectionOptions, "ca" | "cert" | "key" | "servername" | "rejectUnauthorized">;
 }
@@ -57,6 +62,13 @@ function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "connection lost";
 }
 
+/** Whether a TLS server said that it does not like this client's certificate (RFC 8446, 6.2); Node.js tells in two ways. */
+function isCertificateAlert(code: string, thrown: unknown): boolean {
+  if (/^ERR_SSL_.*ALERT_(?:NO_|BAD_|UNSUPPORTED_)?(?:CERTIFICATE(?:_[A-Z]+)?|UNKNOWN_CA)$/.test(code))
+    return true;
+  return code === "EPROTO" && /SSL alert number (?:4[1-68]|116)\b/.test((thrown as Error).message);
+}
+
 /** What an error of the connection means, by how far the exchange had come. */
 function meaning(
   thrown: unknown,
@@ -69,6 +81,14 @@ function meaning(
     return new LongshoreError("bad-reply", "transport", `${address} does not speak HTTP (${code})`, {
       cause: thrown,
     });
+  }
+  if (isCertificateAlert(code, thrown)) {
+    return new LongshoreError(
+      "unauthenticated",
+      "transport",
+      `${address} does not accept this client's certificate, or wants one (${code})`,
+      { cause: thrown },
+    );
   }
   if (!state.connected) return unreachable(address, code, thrown);
   // A kept connection that breaks before the first byte of an answer was most likely closed by the server meanwhile.
@@ -182,7 +202,10 @@ function exchange(
         connecting[Symbol.dispose]();
         silence.moved();
       };
-      if (socket.connecting) socket.once("connect", connected);
+      // Over TLS there is no server before it has shown its certificate.
+      const ready = socket instanceof TLSSocket ? "secureConnect" : "connect";
+      if (socket.connecting || (socket instanceof TLSSocket && !outgoing.reusedSocket))
+        socket.once(ready, connected);
       else connected();
     });
     outgoing.on("information", ({ headers }) => {
@@ -234,13 +257,17 @@ function baseOf(address: string): URL {
   try {
     url = new URL(address);
   } catch {
-    throw new LongshoreError("invalid-configuration", "resolve", `'${address}' is not an address`);
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      "that is not an address such as https://host:8000",
+    );
   }
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `'${address}' must begin with http:// or https://`,
+      `an address begins with http:// or https://, not with ${url.protocol}`,
     );
   }
   return url;
@@ -253,6 +280,7 @@ function baseOf(address: string): URL {
  */
 export function httpTransport(options: HttpTransportOptions): Transport {
   const url = baseOf(options.address);
+  checkCredentialTarget(url, options.credentials);
   const secure = url.protocol === "https:";
   const { connectTimeoutMs = 5000, idleTimeoutMs = 60_000, maxReplyBytes = 64 * 2 ** 20 } = options;
   const pool = {
@@ -278,6 +306,8 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       if (closed) throw unreachable(url.origin, "the transport is closed");
       if (call.abort.aborted) throw abortError(call.abort, "transport");
       const length = bodyLength(request.body);
+      const shown = options.credentials ? await credentialHeaders(options.credentials) : {};
+      if (call.abort.aborted) throw abortError(call.abort, "transport");
       const empty = request.method === "GET" || request.method === "HEAD";
       const start = (): ClientRequest =>
         make(url, {
@@ -286,6 +316,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
           path: `${basePath}${request.path}`,
           headers: {
             ...request.headers,
+            ...shown,
             ...(empty || length === undefined ? {} : { "content-length": String(length) }),
           },
         });

@@ -3,6 +3,7 @@ import {
   type CodecId,
   type CodecSet,
   type Clock,
+  type Credentials,
   type Endpoint,
   type EndpointInfo,
   endCut,
@@ -30,7 +31,9 @@ export interface ConnectOptions {
   readonly wire?: "binary" | "json";
   /** Codecs that inputs may be sent in. Default: none but raw. */
   readonly codecs?: CodecSet;
-  /** Sent with every request, such as credentials. */
+  /** Shown to the server with every request. */
+  readonly credentials?: Credentials;
+  /** Sent with every request, such as what a gateway routes by. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -148,7 +151,13 @@ export function connect(address: string, options: ConnectOptions = {}): RemoteCl
   const codecs: CodecSet = options.codecs ?? new Map();
   const endpoint = oipEndpoint({
     info: infoOf(address, options.plain ?? false, codecs),
-    transport: options.transport ?? fetchTransport({ address, clock }),
+    transport:
+      options.transport ??
+      fetchTransport({
+        address,
+        clock,
+        ...(options.credentials ? { credentials: options.credentials } : {}),
+      }),
     codecs,
     clock,
     random,

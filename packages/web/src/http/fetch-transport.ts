@@ -1,7 +1,10 @@
 import {
   abortError,
   type Call,
+  checkCredentialTarget,
   type Clock,
+  credentialHeaders,
+  type Credentials,
   LongshoreError,
   type Transport,
   type WireBody,
@@ -16,6 +19,8 @@ export interface FetchTransportOptions {
   readonly clock: Clock;
   /** Default: the platform's own. */
   readonly fetch?: typeof fetch;
+  /** Shown to this server with every request, and to no other: redirects are never followed. */
+  readonly credentials?: Credentials;
   /** Time in which nothing comes, in milliseconds. Default 60,000. */
   readonly idleTimeoutMs?: number;
   /** Default 64 MiB. */
@@ -158,6 +163,7 @@ function replyBody(response: Response, exchange: Exchange, maxBytes: number, add
 export function fetchTransport(options: FetchTransportOptions): Transport {
   const { clock, idleTimeoutMs = 60_000, maxReplyBytes = 64 * 2 ** 20 } = options;
   const url = new URL(options.address);
+  checkCredentialTarget(url, options.credentials);
   const base = `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
   const send = options.fetch ?? fetch.bind(globalThis);
   let closed = false;
@@ -169,9 +175,10 @@ export function fetchTransport(options: FetchTransportOptions): Transport {
       const exchange = new Exchange(call, clock, idleTimeoutMs, url.origin);
       try {
         const body = await fetchBody(request);
+        const shown = await credentialHeaders(options.credentials);
         const response = await send(`${base}${request.path}`, {
           method: request.method,
-          headers: request.headers,
+          headers: { ...request.headers, ...shown },
           signal: exchange.abort,
           redirect: "manual",
           cache: "no-store",
