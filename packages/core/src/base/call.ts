@@ -1,5 +1,6 @@
 import type { Clock } from "./clock.ts";
 import { abortError, LongshoreError, type Stage } from "./error.ts";
+import { neverAborted, whenAborted } from "./when-aborted.ts";
 
 /** Name of an endpoint, unique among those a place knows. */
 export type EndpointId = string;
@@ -80,7 +81,7 @@ export interface Call {
 }
 
 /** A call for housekeeping that no caller's rules bind: loading, probing, profiling. */
-export function housekeepingCall(id: string, abort: AbortSignal = new AbortController().signal): Call {
+export function housekeepingCall(id: string, abort: AbortSignal = neverAborted): Call {
   return {
     id,
     abort,
@@ -109,11 +110,12 @@ export function childCall(
 ): { readonly call: Call; cancel(reason: LongshoreError): void } & Disposable {
   const controller = new AbortController();
   const follow = (): void => controller.abort(parent.abort.reason);
+  let unfollow: (() => void) | undefined;
   if (parent.abort.aborted) follow();
-  else parent.abort.addEventListener("abort", follow, { once: true });
+  else unfollow = whenAborted(parent.abort, follow);
   return {
     call: { ...parent, ...change, abort: controller.signal },
     cancel: (reason) => controller.abort(reason),
-    [Symbol.dispose]: () => parent.abort.removeEventListener("abort", follow),
+    [Symbol.dispose]: () => unfollow?.(),
   };
 }

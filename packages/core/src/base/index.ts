@@ -5,3 +5,4 @@ export * from "./events.ts";
 export * from "./json.ts";
 export * from "./random.ts";
 export * from "./reasons.ts";
+export * from "./when-aborted.ts";

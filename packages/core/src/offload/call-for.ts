@@ -1,4 +1,4 @@
-import { type Call, type DataClass, randomId } from "../base/index.ts";
+import { type Call, type DataClass, neverAborted, randomId } from "../base/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Limits } from "./offloader.ts";
@@ -13,7 +13,7 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
   const zones = narrower(limits.zones, defaults.zones);
   return {
     id: randomId(loop.parts.random),
-    abort: limits.abort ?? new AbortController().signal,
+    abort: limits.abort ?? neverAborted,
     deadlineMs: deadlineMs === undefined ? Infinity : loop.clock.nowMs() + deadlineMs,
     tenant: defaults.tenant ?? "local",
     rules: {

@@ -1,4 +1,4 @@
-import { abortError, type EndpointId, LongshoreError, type Reason } from "../base/index.ts";
+import { abortError, type EndpointId, LongshoreError, type Reason, whenAborted } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
@@ -204,14 +204,14 @@ function inTime(
     const timer =
       deadlineMs < Infinity
         ? loop.clock.timer(deadlineMs - loop.clock.nowMs(), () => {
-            abort.removeEventListener("abort", aborted);
+            unheard();
             reject(new LongshoreError("deadline-exceeded", "execute", "no answer came before the deadline"));
           })
         : undefined;
-    abort.addEventListener("abort", aborted, { once: true });
+    const unheard = whenAborted(abort, aborted);
     const done = (): void => {
       timer?.[Symbol.dispose]();
-      abort.removeEventListener("abort", aborted);
+      unheard();
     };
     answer.then(
       (response) => {

@@ -11,25 +11,23 @@ export function refusePast({ deadlineMs }: Call, clock: Clock): void {
   );
 }
 
-/** The same call, ended by one timer when its deadline passes. Dispose it when the request is over. */
+/** The same call, ended by one timer when its deadline passes, if it has one. Dispose it when the request is over. */
 export function untilDeadline(
   parent: Call,
   clock: Clock,
   stage: Stage = "execute",
 ): { readonly call: Call } & Disposable {
+  if (parent.deadlineMs === Infinity) return { call: parent, [Symbol.dispose]: () => undefined };
   const child = childCall(parent);
-  const timer =
-    parent.deadlineMs === Infinity
-      ? undefined
-      : clock.timer(parent.deadlineMs - clock.nowMs(), () =>
-          child.cancel(
-            new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done"),
-          ),
-        );
+  const timer = clock.timer(parent.deadlineMs - clock.nowMs(), () =>
+    child.cancel(
+      new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done"),
+    ),
+  );
   return {
     call: child.call,
     [Symbol.dispose]: () => {
-      timer?.[Symbol.dispose]();
+      timer[Symbol.dispose]();
       child[Symbol.dispose]();
     },
   };

@@ -40,6 +40,8 @@ export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
     open: workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard()),
     maxOutputBytes: options.maxOutputBytes ?? 1024 ** 3,
     restarts: false,
-    ...(options.shortRunsHere === true ? { here: { open: thisThreadLink(importOrt), clock: systemClock() } } : {}),
+    ...(options.shortRunsHere === true
+      ? { here: { open: thisThreadLink(importOrt), clock: systemClock() } }
+      : {}),
   });
 }

@@ -123,7 +123,8 @@ function withShortRuns(
 ): ProviderSession {
   const { here } = parts;
   // Other providers hold memory of their own, and wait for a device.
-  if (!here || threads !== 1 || worker.provider !== "cpu" || artifact.byteLength > mostBytesHere) return worker;
+  if (!here || threads !== 1 || worker.provider !== "cpu" || artifact.byteLength > mostBytesHere)
+    return worker;
   return shortRunsHere(worker, {
     clock: here.clock,
     async openHere() {

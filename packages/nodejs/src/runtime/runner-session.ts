@@ -5,6 +5,7 @@ import {
   LongshoreError,
   type Tensors,
   type TensorSpec,
+  whenAborted,
 } from "@longshore/core";
 import type { InferenceSession } from "@longshore/engine";
 import { checkFeeds } from "./check-feeds.ts";
@@ -85,7 +86,7 @@ export class RunnerSession implements ProviderSession {
       const settle = (): boolean => {
         if (entry.settled) return false;
         entry.settled = true;
-        call.abort.removeEventListener("abort", onAbort);
+        unheard();
         return true;
       };
       const entry: Entry = {
@@ -100,7 +101,7 @@ export class RunnerSession implements ProviderSession {
           if (settle()) reject(LongshoreError.from(why, "execute", "the run"));
         },
       };
-      call.abort.addEventListener("abort", onAbort, { once: true });
+      const unheard = whenAborted(call.abort, onAbort);
       if (this.#running) this.#waiting.push(entry);
       else this.#start(entry);
     });

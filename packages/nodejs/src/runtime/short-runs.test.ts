@@ -42,7 +42,7 @@ function double(advance: (ms: number) => Promise<void>, tookMs: () => number) {
   return { session, runs: () => runs, released: () => released };
 }
 
-function scene() {
+function scene(whileOpening?: (run: (times: number) => Promise<void>) => Promise<void>) {
   const clock = manualClock();
   const took = { worker: 0.2, here: 0.1 };
   const worker = double(clock.advance, () => took.worker);
@@ -50,9 +50,10 @@ function scene() {
   let opened = 0;
   const session = shortRunsHere(worker.session, {
     clock,
-    openHere: () => {
+    openHere: async () => {
       opened++;
-      return Promise.resolve(here.session);
+      await whileOpening?.(run);
+      return here.session;
     },
   });
   const run = async (times: number, size = 16): Promise<void> => {
@@ -68,6 +69,17 @@ describe("shortRunsHere", () => {
     expect([worker.runs(), here.runs(), opened()]).toEqual([24, 0, 1]);
     await run(10);
     expect([worker.runs(), here.runs(), opened()]).toEqual([24, 10, 1]);
+  });
+
+  it("is not put off by runs that waited for the loading", async () => {
+    const { took, here, run } = scene(async (during) => {
+      took.worker = 20;
+      await during(1);
+      took.worker = 0.2;
+    });
+    await run(24);
+    await run(10);
+    expect(here.runs()).toBeGreaterThan(5);
   });
 
   it("leaves larger inputs and runs that would wait to the worker", async () => {
@@ -97,10 +109,10 @@ describe("shortRunsHere", () => {
     const { took, worker, here, run, opened } = scene();
     await run(24);
     took.here = 5;
-    await run(20);
+    await run(30);
     expect(here.released()).toBe(1);
     const before = here.runs();
-    expect(before).toBeLessThan(5);
+    expect(before).toBeLessThan(15);
     took.here = 0.1;
     await run(200);
     expect([here.runs(), opened()]).toEqual([before, 1]);
@@ -108,6 +120,20 @@ describe("shortRunsHere", () => {
     expect(opened()).toBe(2);
     expect(here.runs()).toBeGreaterThan(before);
     expect(worker.runs()).toBeGreaterThan(200);
+  });
+
+  it("bears cold first runs and single pauses", async () => {
+    const { took, worker, here, run } = scene();
+    await run(24);
+    took.here = 30;
+    await run(3);
+    took.here = 0.1;
+    await run(20);
+    took.here = 100;
+    await run(1);
+    took.here = 0.1;
+    await run(20);
+    expect([worker.runs(), here.runs()]).toEqual([24, 44]);
   });
 
   it("frees both", async () => {

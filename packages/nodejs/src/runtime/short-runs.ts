@@ -12,13 +12,18 @@ import { pageBytes } from "./shared-page.ts";
 
 /** Runs that take longer with the hop to the worker than this are not short. */
 const shortMs = 0.75;
-/** On the calling thread they may take this long on average; beyond it the worker has them again. */
+/**
+ * On the calling thread a run that takes longer than this is a long one. Each fills a bucket that every other run drains a
+ * little, so that single pauses (the collector, another program) do not matter but one long run in five does.
+ */
 const longMs = 0.75;
+const longFills = 4;
+const bucketHolds = 40;
 /** So many short runs in a row show that they are short; ten times as many, each time that it turned out otherwise. */
 const firstTrial = 24;
 const trialGrowth = 10;
-/** Weight of the newest run in the average. */
-const newest = 0.1;
+/** The first runs of a session prepare its memory and say nothing. */
+const coldRuns = 3;
 
 /** How a twin is made. */
 export interface ShortRunParts {
@@ -40,11 +45,14 @@ class ShortRuns implements ProviderSession {
   readonly #worker: ProviderSession;
   readonly #parts: ShortRunParts;
   #here: ProviderSession | undefined;
-  /** Bytes of the largest inputs of the short runs in a row: larger ones may take longer. */
+  /** Inputs up to so many bytes go there: larger ones may take longer. */
+  #hereBytes = 0;
+  /** Bytes of the largest inputs of the short runs in a row. */
   #shownBytes = 0;
   #shortInARow = 0;
   #trial = firstTrial;
-  #averageMs = 0;
+  #bucket = 0;
+  #ranHereTimes = 0;
   #underWay = 0;
   #change: Promise<void> | undefined;
   #released: Promise<void> | undefined;
@@ -62,7 +70,7 @@ class ShortRuns implements ProviderSession {
     const bytes = bytesOfFeeds(feeds);
     // Only alone: what waits for this thread would wait for the run as well, and a worker could have it meanwhile.
     const alone = this.#underWay === 0;
-    const here = alone && bytes <= this.#shownBytes ? this.#here : undefined;
+    const here = alone && bytes <= this.#hereBytes ? this.#here : undefined;
     this.#underWay++;
     return this.#timed(here ?? this.#worker, { alone, bytes }, feeds, fetches, call);
   }
@@ -114,14 +122,17 @@ class ShortRuns implements ProviderSession {
     }
     this.#shortInARow++;
     if (this.#shortInARow < this.#trial || this.#change || this.#released) return;
-    this.#change = this.#open().finally(() => {
+    // Loading blocks this thread, so runs meanwhile seem long: what was shown before counts.
+    this.#change = this.#open(this.#shownBytes).finally(() => {
       this.#change = undefined;
     });
   }
 
   #ranHere(tookMs: number): void {
-    this.#averageMs += newest * (tookMs - this.#averageMs);
-    if (this.#averageMs <= longMs || !this.#here) return;
+    this.#ranHereTimes++;
+    if (this.#ranHereTimes <= coldRuns) return;
+    this.#bucket = Math.max(0, this.#bucket + (tookMs > longMs ? longFills : -1));
+    if (this.#bucket < bucketHolds || !this.#here) return;
     const here = this.#here;
     this.#here = undefined;
     this.#startOver();
@@ -129,10 +140,12 @@ class ShortRuns implements ProviderSession {
     void here.release().catch(() => undefined);
   }
 
-  async #open(): Promise<void> {
+  async #open(bytes: number): Promise<void> {
     try {
       const here = await this.#parts.openHere();
-      this.#averageMs = 0;
+      this.#bucket = 0;
+      this.#ranHereTimes = 0;
+      this.#hereBytes = bytes;
       this.#here = here;
     } catch (thrown) {
       // Then the worker keeps them: it runs the same file well.

@@ -1,0 +1,35 @@
+/**
+ * A signal that never fires, for calls that nobody can end. One for all: `whenAborted` keeps no listeners on it.
+ */
+export const neverAborted: AbortSignal = new AbortController().signal;
+
+const listeners = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Calls `listener` once when `abort` fires. Returns how to take that back. However many wait for one signal, the signal
+ * itself has one listener: a fan-out over a hundred elements waits a hundred times for the end of its call, and platforms
+ * take many listeners on one signal for a leak. A signal that has fired already calls nobody; look at `aborted` first.
+ */
+export function whenAborted(abort: AbortSignal, listener: () => void): () => void {
+  if (abort === neverAborted) return nothing;
+  let waiting = listeners.get(abort);
+  if (!waiting) {
+    const all = new Set<() => void>();
+    const tell = (): void => {
+      listeners.delete(abort);
+      for (const one of all) one();
+    };
+    abort.addEventListener("abort", tell, { once: true });
+    listeners.set(abort, all);
+    waiting = all;
+  }
+  const all = waiting;
+  // A wrapper of its own: the same function may wait twice.
+  const entry = (): void => listener();
+  all.add(entry);
+  return () => void all.delete(entry);
+}
+
+function nothing(): void {
+  // There was nothing to take back.
+}
