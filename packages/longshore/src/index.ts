@@ -6,6 +6,7 @@
  */
 export {
   type Availability,
+  type Credentials,
   type Infeasible,
   type Inputs,
   isInfeasible,
@@ -27,7 +28,8 @@ export {
   tensorOf,
   textElements,
 } from "@longshore/core";
-export type { ServerOptions } from "./compose/dial.ts";
+export type { ServerOptions, ServerTls } from "./compose/dial.ts";
+export type { ListenersOptions, TlsFiles } from "./compose/listeners.ts";
 export type { RuntimeName } from "./compose/open-engine.ts";
 export { openModel, type OpenedModel } from "./compose/open-model.ts";
 export { openOffloader, type OpenOptions } from "./compose/open-offloader.ts";

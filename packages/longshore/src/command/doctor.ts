@@ -10,14 +10,14 @@ import {
 import type { Runtime } from "@longshore/engine";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";
-import { dial, serverInfo } from "../compose/dial.ts";
+import { dial, serverInfo, type ServerOptions } from "../compose/dial.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { sampleRepository } from "../compose/samples.ts";
+import { type AtOptions, serversOf } from "./at-options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
 
 /** Options of `longshore doctor`. */
-export interface DoctorOptions {
-  readonly at: readonly string[];
+export interface DoctorOptions extends AtOptions {
   readonly json: boolean;
 }
 
@@ -79,9 +79,10 @@ function freePort(): Promise<string> {
   });
 }
 
-async function tryServer(address: string): Promise<string> {
+async function tryServer(server: ServerOptions): Promise<string> {
   const clock = systemClock();
-  const endpoint = dial(serverInfo(address), { clock, random: systemRandom(), observer: silentObserver });
+  const parts = { clock, random: systemRandom(), observer: silentObserver };
+  const endpoint = dial(serverInfo(server), parts, server);
   try {
     const startedMs = clock.nowMs();
     await endpoint.describe("doctor-probe", undefined, {
@@ -123,7 +124,9 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
         "not installed (npm install @longshore/samples); only the demo needs them",
     ),
   ];
-  for (const address of options.at) findings.push(await look(address, () => tryServer(address)));
+  for (const server of await serversOf(options)) {
+    findings.push(await look(server.address, () => tryServer(server)));
+  }
   if (options.json) io.out(JSON.stringify({ findings }));
   else
     io.out(

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command: `longshore serve | infer | plan | profile | split | advise | doctor | demo`. */
+/** The command: `longshore serve | infer | plan | profile | split | advise | doctor | demo | keys`. */
 import { runCommand } from "./run-command.ts";
 
 const stop = new AbortController();

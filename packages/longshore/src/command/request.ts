@@ -12,6 +12,7 @@ import { openModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
+import { serversOf } from "./at-options.ts";
 import type { CommandIo } from "./io.ts";
 import type { RequestOptions } from "./run-command.ts";
 
@@ -76,7 +77,7 @@ export async function prepareRequest(
   const place: OpenedOffloader = openLocal({
     store: opened.store,
     runtime: options.runtime,
-    servers: options.at,
+    servers: await serversOf(options),
   });
   try {
     const knowledge = await place.engine.describe(opened.model, undefined, call);

@@ -1,8 +1,12 @@
+import { allRights } from "@longshore/server";
 import { Command, CommanderError, Option } from "commander";
+import { atOptions, type AtOptions } from "./at-options.ts";
 import { advise } from "./advise.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { identityOptions } from "./identity-options.ts";
 import { infer } from "./infer.ts";
+import { keysAdd, keysList, keysRevoke } from "./keys.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 import { reportFailure } from "./io.ts";
 import { plan } from "./plan.ts";
@@ -11,9 +15,8 @@ import { serve } from "./serve.ts";
 import { split } from "./split.ts";
 
 /** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
-export interface RequestOptions {
+export interface RequestOptions extends AtOptions {
   readonly input: readonly string[];
-  readonly at: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
   readonly deadline?: number;
   readonly objective: "latency" | "energy" | "cost" | "accuracy";
@@ -44,7 +47,7 @@ function number(name: string, least: number): (text: string) => number {
 }
 
 function requestOptions(command: Command): Command {
-  return command
+  return atOptions(command)
     .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
     .option("--at <url>", "a server to consider; repeat for several", collect, [])
     .addOption(
@@ -112,10 +115,15 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     });
 
   help(
-    program
-      .command("serve")
-      .description("put the models of a repository on the network (Open Inference Protocol v2 over HTTP)")
-      .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file")
+    atOptions(
+      identityOptions(
+        program
+          .command("serve")
+          .description("put the models of a repository on the network (Open Inference Protocol v2 over HTTP)")
+          .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file"),
+        (name) => number(name, 0),
+      ),
+    )
       .option("--host <address>", "address to listen on", "127.0.0.1")
       .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
       .addOption(
@@ -130,6 +138,7 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
         collect,
         [],
       )
+      .option("--at-tenants", "tell the servers of --at for which tenant each request is", false)
       .option("--workers <n>", "loaded copies of each model", number("workers", 1))
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
@@ -137,11 +146,12 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
       .option("--drain <ms>", "longest wait for work in flight at SIGTERM", number("drain", 0), 30_000)
-      .option("--allow-management", "let loopback callers load and unload models", false)
+      .option("--allow-management", "let callers with the right to manage load and unload models", false)
       .option("--json", "print JSON lines", false)
       .action(action((repository: string, options) => serve(repository, options, io))),
     "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",
     "longshore serve detector.onnx --port 0",
+    "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );
   help(
     requestOptions(
@@ -249,9 +259,11 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     "longshore advise model.onnx --uplink uplink.trace --round-trip 60",
   );
   help(
-    program
-      .command("doctor")
-      .description("check runtimes, media, memory, ports and servers of this machine")
+    atOptions(
+      program
+        .command("doctor")
+        .description("check runtimes, media, memory, ports and servers of this machine"),
+    )
       .option("--at <url>", "a server to check; repeat for several", collect, [])
       .option("--json", "print JSON", false)
       .action(action((options) => doctor(options, io))),
@@ -271,6 +283,34 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .option("--json", "print JSON", false)
       .action(action((options) => demo(options, io))),
     "longshore demo --scene stalls --trace uplink.trace",
+  );
+
+  const keys = program.command("keys").description("API keys of a server: make, list, revoke");
+  const keysFile = (command: Command): Command =>
+    command
+      .requiredOption("--file <file>", "file of hashed keys, which identity.yaml names")
+      .option("--pepper <file>", "secret that keys are hashed under (default: <file>.pepper)")
+      .option("--json", "print JSON", false);
+  help(
+    keysFile(keys.command("add").description("make a key and show it, this once"))
+      .requiredOption("--tenant <name>", "whose key it is")
+      .option("--right <right>", `${allRights.join(", ")}; repeat for several (default: infer)`, collect, [])
+      .option("--expires <when>", "90d, 12h, or a date (default: never)")
+      .option("--note <text>", "for people: who has it")
+      .action(action((options) => keysAdd(options, io))),
+    "longshore keys add --file keys.json --tenant acme --right infer --expires 90d > till-4.key",
+  );
+  help(
+    keysFile(keys.command("list").description("say what is known of the keys")).action(
+      action((options) => keysList(options, io)),
+    ),
+    "longshore keys list --file keys.json",
+  );
+  help(
+    keysFile(keys.command("revoke").description("make a key invalid, for good"))
+      .argument("<key>", "its 16 digits, as 'list' shows them")
+      .action(action((key: string, options) => keysRevoke(key, options, io))),
+    "longshore keys revoke 0123456789abcdef --file keys.json",
   );
 
   try {

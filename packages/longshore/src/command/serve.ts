@@ -1,17 +1,21 @@
-import { type LongshoreEvent, LongshoreError, type Observer, type Tier } from "@longshore/core";
+import { type LongshoreEvent, type Observer, type Tier } from "@longshore/core";
 import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/open-offloader.ts";
+import { isLoopbackHost } from "../compose/listeners.ts";
 import { serve as startServer } from "../compose/serve.ts";
+import { type AtOptions, serversOf } from "./at-options.ts";
+import { checkPort, type IdentityOptions, identityServeOptions } from "./identity-options.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 
 /** Options of `longshore serve`. */
-export interface ServeCommandOptions {
+export interface ServeCommandOptions extends AtOptions, IdentityOptions {
   readonly host: string;
   readonly port: number;
   readonly tier: Tier;
   readonly zone: string;
-  readonly at: readonly string[];
+  /** Tell the servers behind for which tenant each request is. */
+  readonly atTenants: boolean;
   readonly workers?: number;
   readonly runtime: RuntimeName;
   readonly maxBody: number;
@@ -41,6 +45,19 @@ function printer(json: boolean, io: CommandIo): Observer {
   };
 }
 
+/** What an operator should have meant. */
+function warnings({ host, identity, tlsCert, insecureNoIdentity }: ServeCommandOptions): readonly string[] {
+  if (isLoopbackHost(host)) return [];
+  return [
+    ...(identity === undefined && insecureNoIdentity
+      ? ["warning: no identity: everybody who reaches this server may infer with its models"]
+      : []),
+    ...(identity !== undefined && tlsCert === undefined
+      ? ["warning: no TLS: credentials travel readable unless something before this server encrypts"]
+      : []),
+  ];
+}
+
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
 export async function serve(
   repository: string,
@@ -48,13 +65,8 @@ export async function serve(
   io: CommandIo,
 ): Promise<ExitCode> {
   const opened = await openModel(repository);
-  if (options.port > 65_535 || !Number.isInteger(options.port)) {
-    throw new LongshoreError(
-      "invalid-input",
-      "resolve",
-      `port ${options.port} is not a whole number from 0 to 65535`,
-    );
-  }
+  checkPort(options.port);
+  const behind = (await serversOf(options)).map((one) => ({ ...one, forwardsTenants: options.atTenants }));
   const server = await startServer({
     store: opened.store,
     host: options.host,
@@ -64,10 +76,12 @@ export async function serve(
     runtime: options.runtime,
     maxBodyBytes: options.maxBody,
     maxQueued: options.queue,
-    allowManagement: options.allowManagement,
+    allowManagement: options.allowManagement || options.managePort !== undefined,
+    report: (text) => io.note(text),
+    ...identityServeOptions(options),
     observer: printer(options.json, io),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
-    ...(options.at.length === 0 ? {} : { wrap: forwardingTo(options.at) }),
+    ...(behind.length === 0 ? {} : { wrap: forwardingTo(behind) }),
   });
   const models = await server.engine.index();
   const names = models.map(
@@ -77,11 +91,16 @@ export async function serve(
     io.out(
       JSON.stringify({
         listening: server.address,
+        manage: server.manageAddress,
+        metrics: server.metricsAddress,
         models: models.map(({ name, version, state }) => ({ name, version, state })),
       }),
     );
   else {
     io.out(`listening on ${server.address} as ${options.tier} in zone ${options.zone}`);
+    for (const warning of warnings(options)) io.note(warning);
+    if (server.manageAddress !== undefined) io.out(`management on ${server.manageAddress}`);
+    if (server.metricsAddress !== undefined) io.out(`metrics on ${server.metricsAddress}/metrics`);
     io.out(`models: ${names.join(", ") || "none"}`);
   }
   await new Promise<void>((resolve) => {

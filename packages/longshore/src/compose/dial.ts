@@ -1,5 +1,6 @@
 import {
   type Clock,
+  type Credentials,
   type Endpoint,
   type EndpointInfo,
   type LinkLearner,
@@ -30,6 +31,24 @@ export interface ServerOptions {
   readonly microsPerSecond?: number;
   readonly microsPerMegabyte?: number;
   readonly activeWatts?: number;
+  /** What this place shows the server of itself; shown to no other. Default: nothing. */
+  readonly credentials?: Credentials;
+  /** For `https`: whose servers are believed, and this place's own certificate. Default: the platform's authorities. */
+  readonly tls?: ServerTls;
+  /**
+   * Tell the server for which tenant each request is, where it lets this place speak for its tenants. Default false:
+   * whatever is forwarded is this place's own there.
+   */
+  readonly forwardsTenants?: boolean;
+}
+
+/** Texts in PEM. */
+export interface ServerTls {
+  readonly authorities?: string;
+  readonly certificate?: string;
+  readonly key?: string;
+  /** Name in the server's certificate, where it is not the address's host. */
+  readonly serverName?: string;
 }
 
 /** The endpoint information that follows from what is said of a server. */
@@ -61,17 +80,28 @@ export interface DialParts {
   readonly wire?: "binary" | "json";
 }
 
+/** How a server is dialled, of what is said of it. */
+export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants">;
+
 /** An endpoint that speaks the protocol to a server over HTTP. Closing it closes its connections. */
-export function dial(info: EndpointInfo, parts: DialParts): Endpoint {
-  const address = info.address ?? "";
+export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions = {}): Endpoint {
+  const { credentials, tls, forwardsTenants } = options;
   return oipEndpoint({
     info,
-    transport: httpTransport({ address, clock: parts.clock }),
+    transport: httpTransport({
+      address: info.address ?? "",
+      clock: parts.clock,
+      ...(credentials ? { credentials } : {}),
+      ...(tls
+        ? { tls: { ca: tls.authorities, cert: tls.certificate, key: tls.key, servername: tls.serverName } }
+        : {}),
+    }),
     codecs: platformCodecs(),
     clock: parts.clock,
     random: parts.random,
     observer: parts.observer,
     ...(parts.link ? { link: parts.link } : {}),
     ...(parts.wire ? { wire: parts.wire } : {}),
+    ...(forwardsTenants === undefined ? {} : { forwardsTenants }),
   });
 }

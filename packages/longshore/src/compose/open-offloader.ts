@@ -71,7 +71,8 @@ function dialAll(
     const link = linkBelief(model ? { model } : {});
     links.set(info.id, link);
     const json = typeof server !== "string" && server.kind === "json";
-    return dial(info, { ...parts, link, ...(json ? { wire: "json" as const } : {}) });
+    const dialParts = { ...parts, link, ...(json ? { wire: "json" as const } : {}) };
+    return dial(info, dialParts, typeof server === "string" ? {} : server);
   });
   return { endpoints, links };
 }

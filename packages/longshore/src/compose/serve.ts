@@ -1,5 +1,7 @@
 import {
+  type Clock,
   defaultWireLimits,
+  LongshoreError,
   type Endpoint,
   observers,
   type Observer,
@@ -10,18 +12,25 @@ import {
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { createHandler, createLife, type IndexEntry, listen, type ServedRepository } from "@longshore/server";
+import { createHandler, createLife, type IndexEntry, type ServedRepository } from "@longshore/server";
 import { platformCodecs } from "./codecs.ts";
+import { type OpenedIdentity, openIdentity } from "./identity.ts";
+import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openEngine, type RuntimeName } from "./open-engine.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
 
 /** How models are put on the network. */
-export interface ServeOptions {
+export interface ServeOptions extends ListenersOptions {
   readonly store: ModelStore;
-  /** Default 127.0.0.1. */
-  readonly host?: string;
-  /** Default 8000; 0 takes a free one. */
-  readonly port?: number;
+  /**
+   * File that says who may what: `identity.yaml`. Without it this machine may everything, and listening on other addresses
+   * than loopback is refused.
+   */
+  readonly identity?: string;
+  /** Listen on any address without identity: everybody who reaches it may infer. Default false. */
+  readonly insecureNoIdentity?: boolean;
+  /** Gets a line for what the operator should know of files that changed. Default: nobody. */
+  readonly report?: (text: string) => void;
   /** Default the tier and the port. */
   readonly id?: string;
   /** Default `edge`. */
@@ -34,7 +43,7 @@ export interface ServeOptions {
   readonly maxQueued?: number;
   readonly activeWatts?: number;
   readonly microsPerSecond?: number;
-  /** Lets loopback callers load and unload models. Default false. */
+  /** Lets callers with the right to manage load and unload models. Default: when management has a port of its own. */
   readonly allowManagement?: boolean;
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
@@ -45,8 +54,11 @@ export interface ServeOptions {
 
 /** A server on its port. */
 export interface RunningServer {
-  /** `http://host:port`. */
+  /** `http://host:port`, or `https`. */
   readonly address: string;
+  /** Where management and metrics are, when they have ports of their own. */
+  readonly manageAddress: string | undefined;
+  readonly metricsAddress: string | undefined;
   readonly engine: Engine;
   /**
    * Readiness false at once, new work refused with `shutting-down`, work under way finished for up to `graceMs`; then
@@ -86,10 +98,30 @@ function servedRepository(engine: Engine): ServedRepository {
   };
 }
 
-/** Puts the models of a store on a port. Throws `port-taken`. */
+/** Identity from its file. Refuses to be reachable by others while nobody is told apart. */
+async function identityOf(
+  options: ServeOptions,
+  parts: { readonly clock: Clock; readonly report: (text: string) => void },
+): Promise<OpenedIdentity | undefined> {
+  if (options.identity !== undefined) return openIdentity(options.identity, parts);
+  const exposed = hostsOf(options).find((host) => !isLoopbackHost(host));
+  if (exposed === undefined || options.insecureNoIdentity === true) return undefined;
+  throw new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `listening on ${exposed} without identity would let in everybody who reaches it: give --identity FILE, or say --insecure-no-identity`,
+  );
+}
+
+/**
+ * Puts the models of a store on a port. Throws `port-taken`, and `invalid-configuration` for identity or certificates that
+ * are not good, and for other addresses than loopback without identity.
+ */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const clock = systemClock();
   const random = systemRandom();
+  const report = options.report ?? (() => undefined);
+  const identity = await identityOf(options, { clock, report });
   const life = createLife();
   const tier = options.tier ?? "edge";
   const id = options.id ?? `${tier}-${options.port ?? 8000}`;
@@ -127,27 +159,32 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     life,
     telemetry,
     load: () => engine.loadReport(),
-    modelControl: options.allowManagement ?? false,
+    modelControl: options.allowManagement ?? options.managePort !== undefined,
+    ...(identity ? { identify: identity.identify } : {}),
     limits: { ...defaultWireLimits, maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes },
   });
   let closed: Promise<void> | undefined;
   try {
-    const listening = await listen(handler, {
-      clock,
-      random,
-      host: options.host ?? "127.0.0.1",
-      port: options.port ?? 8000,
-    });
+    const listeners = await openListeners(handler, options, { clock, random, report });
     life.ready();
     const close = async (graceMs: number): Promise<void> => {
       await Promise.race([life.drain(), new Promise<void>((resolve) => clock.timer(graceMs, resolve))]);
-      await listening.close(Math.min(graceMs, 1000));
+      await listeners.close(Math.min(graceMs, 1000));
+      identity?.close();
       if (endpoint !== engine) await endpoint.close();
       await closeEngine();
       await closeTelemetry();
     };
-    return { address: listening.address, engine, close: (graceMs = 30_000) => (closed ??= close(graceMs)) };
+    const { address, manageAddress, metricsAddress } = listeners;
+    return {
+      address,
+      manageAddress,
+      metricsAddress,
+      engine,
+      close: (graceMs = 30_000) => (closed ??= close(graceMs)),
+    };
   } catch (error) {
+    identity?.close();
     await closeEngine();
     await closeTelemetry();
     throw error;

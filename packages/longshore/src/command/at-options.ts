@@ -1,0 +1,50 @@
+import { readFile } from "node:fs/promises";
+import { LongshoreError } from "@longshore/core";
+import type { Command } from "commander";
+import type { ServerOptions } from "../compose/dial.ts";
+
+/** Servers that a command talks to, and what it shows them. Files, since other users of a machine can read arguments. */
+export interface AtOptions {
+  readonly at: readonly string[];
+  readonly atKey?: string;
+  readonly atCa?: string;
+  readonly atCert?: string;
+  readonly atCertKey?: string;
+}
+
+/** Adds the options about credentials for the servers of `--at`. */
+export function atOptions(command: Command): Command {
+  return command
+    .option("--at-key <file>", "file with the API key or token that the servers of --at want")
+    .option("--at-ca <file>", "authorities (PEM) that sign the servers of --at; default: the system's")
+    .option("--at-cert <file>", "client certificate (PEM) for the servers of --at")
+    .option("--at-cert-key <file>", "key (PEM) of the client certificate");
+}
+
+async function text(file: string, option: string): Promise<string> {
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (thrown) {
+    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be read";
+    throw new LongshoreError("invalid-input", "resolve", `${option} '${file}': ${code}`, { cause: thrown });
+  }
+}
+
+/** The servers with what they are shown. */
+export async function serversOf(options: AtOptions): Promise<readonly ServerOptions[]> {
+  const { at, atKey, atCa, atCert, atCertKey } = options;
+  if ((atCert === undefined) !== (atCertKey === undefined)) {
+    throw new LongshoreError("invalid-input", "resolve", "--at-cert and --at-cert-key go together");
+  }
+  const bearer = atKey === undefined ? undefined : await text(atKey, "--at-key");
+  const tls = {
+    ...(atCa === undefined ? {} : { authorities: await text(atCa, "--at-ca") }),
+    ...(atCert === undefined ? {} : { certificate: await text(atCert, "--at-cert") }),
+    ...(atCertKey === undefined ? {} : { key: await text(atCertKey, "--at-cert-key") }),
+  };
+  return at.map((address) => ({
+    address,
+    ...(bearer === undefined ? {} : { credentials: { bearer } }),
+    ...(Object.keys(tls).length === 0 ? {} : { tls }),
+  }));
+}

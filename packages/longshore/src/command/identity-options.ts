@@ -1,0 +1,81 @@
+import { LongshoreError } from "@longshore/core";
+import { type Command, Option } from "commander";
+import type { ServeOptions } from "../compose/serve.ts";
+
+/** Options of `longshore serve` about who may reach what. */
+export interface IdentityOptions {
+  readonly identity?: string;
+  readonly insecureNoIdentity: boolean;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly clientCa?: string;
+  readonly clientCert: "required" | "optional";
+  readonly managePort?: number;
+  readonly manageHost: string;
+  readonly metricsPort?: number;
+  readonly metricsHost?: string;
+}
+
+/** Adds them. `port` reads the number of a port. */
+export function identityOptions(command: Command, port: (name: string) => (text: string) => number): Command {
+  return command
+    .option("--identity <file>", "identity.yaml: who may what (API keys, tokens, client certificates)")
+    .option("--insecure-no-identity", "listen on other addresses than loopback without identity", false)
+    .option("--tls-cert <file>", "certificate (PEM) of this server; read again when it changes")
+    .option("--tls-key <file>", "key (PEM) of the certificate")
+    .option("--client-ca <file>", "authorities (PEM) that sign clients: asks them for certificates")
+    .addOption(
+      new Option("--client-cert <which>", "with --client-ca: whether clients must have one")
+        .choices(["required", "optional"])
+        .default("required"),
+    )
+    .option(
+      "--manage-port <port>",
+      "port of its own for management, which then is not on --port",
+      port("manage-port"),
+    )
+    .option("--manage-host <address>", "address of the management port", "127.0.0.1")
+    .option(
+      "--metrics-port <port>",
+      "port of its own for metrics, which then are not on --port",
+      port("metrics-port"),
+    )
+    .option("--metrics-host <address>", "address of the metrics port; default: --host");
+}
+
+/** A port as a whole number. Throws `invalid-input`. */
+export function checkPort(port: number | undefined): void {
+  if (port === undefined || (Number.isInteger(port) && port <= 65_535)) return;
+  throw new LongshoreError("invalid-input", "resolve", `port ${port} is not a whole number from 0 to 65535`);
+}
+
+/** What they mean for a server. */
+export function identityServeOptions(options: IdentityOptions): Partial<ServeOptions> {
+  const { identity, tlsCert, tlsKey, clientCa, managePort, metricsPort, metricsHost } = options;
+  checkPort(managePort);
+  checkPort(metricsPort);
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw new LongshoreError("invalid-input", "resolve", "--tls-cert and --tls-key go together");
+  }
+  if (clientCa !== undefined && tlsCert === undefined) {
+    throw new LongshoreError("invalid-input", "resolve", "--client-ca needs --tls-cert and --tls-key");
+  }
+  return {
+    insecureNoIdentity: options.insecureNoIdentity,
+    manageHost: options.manageHost,
+    ...(identity === undefined ? {} : { identity }),
+    ...(managePort === undefined ? {} : { managePort }),
+    ...(metricsPort === undefined ? {} : { metricsPort }),
+    ...(metricsHost === undefined ? {} : { metricsHost }),
+    ...(tlsCert === undefined || tlsKey === undefined
+      ? {}
+      : {
+          tls: {
+            certificate: tlsCert,
+            key: tlsKey,
+            clientCertificates: options.clientCert,
+            ...(clientCa === undefined ? {} : { clientAuthorities: clientCa }),
+          },
+        }),
+  };
+}

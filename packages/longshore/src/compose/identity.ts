@@ -1,0 +1,158 @@
+import { readFile, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { type Clock, LongshoreError } from "@longshore/core";
+import {
+  createIdentify,
+  fetchKeySet,
+  type Identification,
+  type Identify,
+  type IdentityConfiguration,
+  keyHasher,
+  keySetAddress,
+  parseIdentity,
+  parseKeyFile,
+} from "@longshore/server";
+import { readPepper } from "./pepper.ts";
+import { watchFiles } from "./watch-files.ts";
+
+/** Identity from files, which are watched. */
+export interface OpenedIdentity {
+  readonly identify: Identify;
+  /** Stops watching. */
+  close(): void;
+}
+
+/** What identity from files needs. */
+export interface IdentityParts {
+  readonly clock: Clock;
+  /** Gets a line when files were read again, and when they could not be. */
+  readonly report: (text: string) => void;
+  /** How often the files are looked at, in milliseconds. Default 2,000. */
+  readonly everyMs?: number;
+}
+
+/** The largest key set from a file, in bytes. */
+const maxKeySetBytes = 262_144;
+
+const isAddress = (from: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(from);
+
+async function text(file: string, what: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (thrown) {
+    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be read";
+    throw new LongshoreError("invalid-configuration", "resolve", `${what} '${file}': ${code}`, {
+      cause: thrown,
+    });
+  }
+}
+
+async function fileBytes(file: string): Promise<Uint8Array> {
+  const { size } = await stat(file);
+  if (size > maxKeySetBytes) throw new RangeError(`it has more than ${maxKeySetBytes} bytes`);
+  return readFile(file);
+}
+
+/** What of a configuration is in which file. */
+interface Files {
+  readonly keys: string | undefined;
+  readonly pepper: string | undefined;
+  readonly loadKeySet: (from: string) => Promise<Uint8Array>;
+}
+
+function filesOf(folder: string, { keys }: IdentityConfiguration, clock: Clock): Files {
+  const file = keys && resolve(folder, keys.file);
+  return {
+    keys: file,
+    pepper: keys && file && (keys.pepper === undefined ? `${file}.pepper` : resolve(folder, keys.pepper)),
+    loadKeySet: (from) =>
+      isAddress(from) ? fetchKeySet(from, { clock, fetch }) : fileBytes(resolve(folder, from)),
+  };
+}
+
+/** Refuses key sets that cannot be: an issuer that is away for a moment is no reason, a misspelt name is. */
+async function checkKeySets(folder: string, { tokens }: IdentityConfiguration): Promise<void> {
+  for (const { keySet } of tokens ?? []) {
+    const from = typeof keySet === "string" ? keySet : keySet.from;
+    if (isAddress(from)) keySetAddress(from);
+    else await text(resolve(folder, from), "the key set");
+  }
+}
+
+class FileIdentity implements OpenedIdentity {
+  readonly #file: string;
+  readonly #parts: IdentityParts;
+  #text = "";
+  #files: Files | undefined;
+  #current: Identification | undefined;
+  #watch: Disposable | undefined;
+
+  constructor(file: string, parts: IdentityParts) {
+    this.#file = file;
+    this.#parts = parts;
+  }
+
+  readonly identify: Identify = (request) => {
+    if (this.#current) return this.#current.identify(request);
+    throw new LongshoreError("rejected", "identify", "identity is not ready yet");
+  };
+
+  async open(): Promise<void> {
+    await this.#load();
+    this.#watch = await watchFiles(
+      () => [this.#file, this.#files?.keys ?? this.#file, this.#files?.pepper ?? this.#file],
+      this.#parts.clock,
+      () => this.#again(),
+      this.#parts.everyMs,
+    );
+  }
+
+  close(): void {
+    this.#watch?.[Symbol.dispose]();
+  }
+
+  /** Reads all anew, and changes nothing unless all of it is good. What did not change keeps what it has learned. */
+  async #load(): Promise<void> {
+    const { clock, report } = this.#parts;
+    const yaml = await text(this.#file, "identity");
+    let files = this.#files;
+    let current = this.#current;
+    if (!files || !current || yaml !== this.#text) {
+      const configuration = parseIdentity(yaml);
+      const folder = dirname(resolve(this.#file));
+      await checkKeySets(folder, configuration);
+      files = filesOf(folder, configuration, clock);
+      current = createIdentify({ configuration, clock, report, loadKeySet: files.loadKeySet });
+    }
+    if (files.keys !== undefined && files.pepper !== undefined) {
+      const records = parseKeyFile(await text(files.keys, "the file of keys"));
+      current.keys.replace(records, await keyHasher(await readPepper(files.pepper)));
+    }
+    this.#text = yaml;
+    this.#files = files;
+    this.#current = current;
+  }
+
+  async #again(): Promise<void> {
+    try {
+      await this.#load();
+      this.#parts.report("identity: the files changed and were read again");
+    } catch (thrown) {
+      const { message } = LongshoreError.from(thrown, "resolve", "reading identity again");
+      this.#parts.report(
+        `identity: the files changed and are not good; what was read before holds on (${message})`,
+      );
+    }
+  }
+}
+
+/**
+ * Identity as `identity.yaml` says, with the files that it names beside it. Files are watched: keys that are added or
+ * revoked count within seconds. A change that is not good is reported and not taken. Throws `invalid-configuration` when
+ * the files are not good to begin with.
+ */
+export async function openIdentity(file: string, parts: IdentityParts): Promise<OpenedIdentity> {
+  const identity = new FileIdentity(file, parts);
+  await identity.open();
+  return identity;
+}

@@ -1,0 +1,102 @@
+import { existsSync } from "node:fs";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { LongshoreError } from "@longshore/core";
+import {
+  keyHasher,
+  type KeyRecord,
+  newApiKey,
+  parseKeyFile,
+  type Right,
+  writeKeyFile,
+} from "@longshore/server";
+import { makePepper, readPepper } from "./pepper.ts";
+
+/** What a new key may. */
+export interface NewKey {
+  readonly tenant: string;
+  readonly rights: readonly Right[];
+  readonly note?: string;
+  /** Milliseconds since the Unix epoch; undefined for never. */
+  readonly expiresMs?: number;
+}
+
+/** The API keys of a server, in a file that a running server watches. */
+export interface KeyStore {
+  list(): Promise<readonly KeyRecord[]>;
+  /** Gives the key, which cannot be had again. Makes file and pepper with the first one. */
+  add(key: NewKey): Promise<{ readonly id: string; readonly text: string }>;
+  /** Throws `invalid-input` when there is no such key. */
+  revoke(id: string): Promise<void>;
+}
+
+async function readRecords(file: string): Promise<readonly KeyRecord[]> {
+  if (!existsSync(file)) return [];
+  return parseKeyFile(await readFile(file, "utf8"));
+}
+
+/** Runs `change` while no other command changes the file, and swaps in the result whole. */
+async function change(
+  file: string,
+  make: (records: readonly KeyRecord[]) => Promise<readonly KeyRecord[]>,
+): Promise<void> {
+  const next = `${file}.next`;
+  try {
+    // The new file is the lock too: who finds one there is not alone.
+    await writeFile(next, "", { flag: "wx", mode: 0o600 });
+  } catch (thrown) {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `'${next}' cannot be made: another command changes the keys, or one was interrupted; if none runs, remove it`,
+      { cause: thrown },
+    );
+  }
+  try {
+    await writeFile(next, writeKeyFile(await make(await readRecords(file))));
+    await rename(next, file);
+  } catch (thrown) {
+    await rm(next, { force: true });
+    throw thrown;
+  }
+}
+
+/** The keys in `file`, hashed under the pepper in `pepperFile` (default `<file>.pepper`). */
+export function keyStore(file: string, wallMs: () => number, pepperFile = `${file}.pepper`): KeyStore {
+  return {
+    list: () => readRecords(file),
+    async add({ tenant, rights, note, expiresMs }) {
+      const key = newApiKey();
+      await change(file, async (records) => {
+        if (!existsSync(pepperFile) && records.length === 0) await makePepper(pepperFile);
+        const hasher = await keyHasher(await readPepper(pepperFile));
+        const record: KeyRecord = {
+          id: key.id,
+          hash: await hasher.hash(key.text),
+          tenant,
+          rights,
+          createdMs: wallMs(),
+          ...(note === undefined ? {} : { note }),
+          ...(expiresMs === undefined ? {} : { expiresMs }),
+        };
+        const added = [...records, record];
+        // What could not be read back must not be written: tenant and rights come from a command line.
+        parseKeyFile(writeKeyFile(added));
+        return added;
+      });
+      return key;
+    },
+    revoke: (id) =>
+      change(file, async (records) => {
+        if (!records.some((record) => record.id === id)) {
+          throw new LongshoreError(
+            "invalid-input",
+            "resolve",
+            `there is no key '${id.slice(0, 40)}' in this file`,
+          );
+        }
+        return records.map((record) =>
+          record.id === id && record.revokedMs === undefined ? { ...record, revokedMs: wallMs() } : record,
+        );
+      }),
+  };
+}

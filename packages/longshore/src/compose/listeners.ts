@@ -1,0 +1,167 @@
+import { readFile } from "node:fs/promises";
+import { type Clock, type Handler, LongshoreError, type Random, type Surface } from "@longshore/core";
+import { listen, type Listening, type ListenTls } from "@longshore/server";
+import { watchFiles } from "./watch-files.ts";
+
+/** Files in PEM, watched: certificates of workloads are renewed every hour. */
+export interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
+  /** Authorities that sign clients; undefined: clients are not asked for certificates. */
+  readonly clientAuthorities?: string;
+  /** Default `required`. */
+  readonly clientCertificates?: "required" | "optional";
+}
+
+/** Where a server listens. */
+export interface ListenersOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 8000; 0 takes a free one. */
+  readonly port?: number;
+  /** A port of its own for management, which then is not on the first one. */
+  readonly managePort?: number;
+  /** Default 127.0.0.1. */
+  readonly manageHost?: string;
+  /** A port of its own for metrics, which then are not on the first one. */
+  readonly metricsPort?: number;
+  /** Default: the first port's. */
+  readonly metricsHost?: string;
+  /** Of all ports. Default: plain. */
+  readonly tls?: TlsFiles;
+}
+
+/** What listeners need besides their options. */
+export interface ListenersParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Gets a line when certificates were read again, and when they could not be. */
+  readonly report: (text: string) => void;
+}
+
+/** The ports of a server. */
+export interface Listeners {
+  readonly address: string;
+  readonly manageAddress: string | undefined;
+  readonly metricsAddress: string | undefined;
+  close(graceMs: number): Promise<void>;
+}
+
+const defaultHost = "127.0.0.1";
+
+/** Whether only programs of this machine reach a host. */
+export function isLoopbackHost(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+/** The hosts that will be listened on. */
+export function hostsOf(options: ListenersOptions): readonly string[] {
+  const { host = defaultHost, manageHost = defaultHost, metricsHost = host } = options;
+  return [
+    host,
+    ...(options.managePort === undefined ? [] : [manageHost]),
+    ...(options.metricsPort === undefined ? [] : [metricsHost]),
+  ];
+}
+
+/** What is served on the first port: all that has none of its own. */
+export function dataSurfaces({ managePort, metricsPort }: ListenersOptions): readonly Surface[] {
+  return [
+    "data",
+    ...(managePort === undefined ? (["manage"] as const) : []),
+    ...(metricsPort === undefined ? (["observe"] as const) : []),
+  ];
+}
+
+async function pem(file: string, what: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (thrown) {
+    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be read";
+    throw new LongshoreError("invalid-configuration", "resolve", `${what} '${file}': ${code}`, {
+      cause: thrown,
+    });
+  }
+}
+
+/** Reads certificate, key and authorities. Throws `invalid-configuration` when a file is not there. */
+export async function readTls(files: TlsFiles): Promise<ListenTls> {
+  const { clientAuthorities, clientCertificates } = files;
+  return {
+    certificate: await pem(files.certificate, "the certificate"),
+    key: await pem(files.key, "the key of the certificate"),
+    ...(clientAuthorities === undefined
+      ? {}
+      : { clientAuthorities: await pem(clientAuthorities, "the authorities of clients") }),
+    ...(clientCertificates === undefined ? {} : { clientCertificates }),
+  };
+}
+
+/** Gives listeners their certificates anew when the files change. */
+async function renewing(
+  files: TlsFiles,
+  listening: readonly Listening[],
+  { clock, report }: ListenersParts,
+): Promise<Disposable> {
+  const { certificate, key, clientAuthorities } = files;
+  return watchFiles(
+    () => [certificate, key, clientAuthorities ?? certificate],
+    clock,
+    async () => {
+      try {
+        const tls = await readTls(files);
+        for (const one of listening) one.renew(tls);
+        report("certificates: the files changed and were read again");
+      } catch (thrown) {
+        const { message } = LongshoreError.from(thrown, "resolve", "reading certificates again");
+        report(`certificates: the files changed and are not good; the ones before hold on (${message})`);
+      }
+    },
+  );
+}
+
+/**
+ * Puts a handler on one port, or on up to three: data, management, metrics. Throws `port-taken`, or
+ * `invalid-configuration` for addresses and certificates that cannot be used; then nothing listens.
+ */
+export async function openListeners(
+  handler: Handler,
+  options: ListenersOptions,
+  parts: ListenersParts,
+): Promise<Listeners> {
+  const { host = defaultHost, port = 8000, manageHost = defaultHost, metricsHost = host } = options;
+  const tls = options.tls && (await readTls(options.tls));
+  const opened: Listening[] = [];
+  const open = async (at: string, on: number, surfaces: readonly Surface[]): Promise<Listening> => {
+    const { clock, random } = parts;
+    const one = await listen(handler, {
+      clock,
+      random,
+      host: at,
+      port: on,
+      surfaces,
+      ...(tls ? { tls } : {}),
+    });
+    opened.push(one);
+    return one;
+  };
+  try {
+    const data = await open(host, port, dataSurfaces(options));
+    const { managePort, metricsPort } = options;
+    const manage = managePort === undefined ? undefined : await open(manageHost, managePort, ["manage"]);
+    const metrics = metricsPort === undefined ? undefined : await open(metricsHost, metricsPort, ["observe"]);
+    const watch = options.tls && (await renewing(options.tls, opened, parts));
+    return {
+      address: data.address,
+      manageAddress: manage?.address,
+      metricsAddress: metrics?.address,
+      async close(graceMs) {
+        watch?.[Symbol.dispose]();
+        await Promise.all(opened.map((one) => one.close(graceMs)));
+      },
+    };
+  } catch (thrown) {
+    await Promise.all(opened.map((one) => one.close(0)));
+    throw thrown;
+  }
+}
