@@ -22,6 +22,7 @@ export type Reason =
   | "unknown-version"
   | "unknown-variant"
   | "unknown-cut"
+  | "unknown-region"
   | "unknown-route"
   | "wrong-method"
   | "deadline-past"
@@ -69,6 +70,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "unknown-version": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
   "unknown-variant": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
   "unknown-cut": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
+  "unknown-region": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
   "unknown-route": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
   "wrong-method": { code: "UNIMPLEMENTED", httpStatus: 405, retryable: false },
   "deadline-past": { code: "DEADLINE_EXCEEDED", httpStatus: 504, retryable: false },

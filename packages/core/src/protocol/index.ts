@@ -10,6 +10,15 @@ export * from "./parameters.ts";
 export { parseJson, type Reader } from "./read-json.ts";
 /** Readers for JSON from elsewhere; a namespace, since their names are short. */
 export * as read from "./read-json.ts";
+export * from "./request-parameters.ts";
 export * from "./route.ts";
+export { probePath, type RouteEntry, wireRoutes } from "./route-table.ts";
 export * from "./wire-error.ts";
-export { type WireTensor } from "./wire-tensor.ts";
+export {
+  checkTensorBytes,
+  plainTensor,
+  type SharedPart,
+  sharedPartOf,
+  sharedPartParameters,
+  type WireTensor,
+} from "./wire-tensor.ts";

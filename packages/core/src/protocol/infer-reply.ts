@@ -2,7 +2,7 @@ import { defaultWireLimits, type WireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart } from "./message.ts";
 import { type Parameters, readParameters } from "./parameters.ts";
 import { own, text } from "./read-json.ts";
-import { readTensors, type WireTensor } from "./wire-tensor.ts";
+import { readTensors, tensorsAtOnce, type WireTensor } from "./wire-tensor.ts";
 
 /** The reply to an inference request as the protocol has it. */
 export interface InferReplyMessage {
@@ -48,6 +48,6 @@ export function readInferReply(
     ...(version === undefined || version === null ? {} : { modelVersion: name(version, "model_version") }),
     ...(id === undefined || id === null ? {} : { id: name(id, "id") }),
     parameters: readParameters(own(json, "parameters"), "parameters", limits, maxReplyParameter),
-    outputs: readTensors(own(json, "outputs"), "outputs", binary, limits),
+    outputs: tensorsAtOnce(readTensors(own(json, "outputs"), "outputs", binary, limits)),
   };
 }

@@ -2,7 +2,14 @@ import { type WireLimits, defaultWireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart } from "./message.ts";
 import { flagParameter, type Parameters, readParameters, wholeParameter } from "./parameters.ts";
 import { arrayAt, objectAt, own, refuse } from "./read-json.ts";
-import { readTensors, type WireTensor } from "./wire-tensor.ts";
+import {
+  readTensors,
+  type SharedPart,
+  sharedPartOf,
+  tensorsAtOnce,
+  type TensorsWork,
+  type WireTensor,
+} from "./wire-tensor.ts";
 
 /** An output that a request asks for. */
 export interface RequestedOutput {
@@ -11,6 +18,8 @@ export interface RequestedOutput {
   readonly binary?: boolean;
   /** The number of best classes wanted instead of the tensor; undefined or 0 for the tensor. */
   readonly classification?: number;
+  /** Where its bytes shall be written instead of into the reply. */
+  readonly shared?: SharedPart;
 }
 
 /** An inference request as the protocol has it. */
@@ -51,28 +60,24 @@ function readRequested(value: unknown, where: string, limits: WireLimits): Reque
     refuse(`${where}.name`, `text of 1 to ${limits.maxNameLength} characters`);
   }
   const parameters = readParameters(own(entry, "parameters"), `${where}.parameters`, limits);
-  if (own(parameters, "shared_memory_region") !== undefined) refuse(where, "without shared memory");
   const binary = flagParameter(parameters, "binary_data", where);
   const classification = wholeParameter(parameters, "classification", where);
+  const shared = sharedPartOf(parameters, where);
   return {
     name,
+    ...(shared === undefined ? {} : { shared }),
     ...(binary === undefined ? {} : { binary }),
     ...(classification === undefined ? {} : { classification }),
   };
 }
 
-/**
- * Reads a request in JSON or binary form. Inputs are views on `body`. Throws `invalid-input`, `body-mismatch` or
- * `body-too-large`, and nothing else, whatever the bytes are.
- *
- * @param headerLength `Inference-Header-Content-Length`; undefined when the whole body is JSON. A raw request (0) is
- *   made into a tensor by who knows the model.
- */
-export function readInferRequest(
-  body: Uint8Array,
-  headerLength: number | undefined,
-  limits: WireLimits = defaultWireLimits,
-): InferRequestMessage {
+/** A request whose JSON tensors have still to be read. */
+interface RequestWork {
+  readonly message: Omit<InferRequestMessage, "inputs">;
+  readonly inputs: TensorsWork;
+}
+
+function beginRequest(body: Uint8Array, headerLength: number | undefined, limits: WireLimits): RequestWork {
   const { json, binary } = takeApart(body, headerLength, limits);
   const id = own(json, "id");
   if (id !== undefined && (typeof id !== "string" || id.length > limits.maxNameLength)) {
@@ -89,12 +94,45 @@ export function readInferRequest(
   if (outputs && new Set(outputs.map((output) => output.name)).size !== outputs.length) {
     refuse("outputs", "a list without a name twice");
   }
-  return {
+  const message = {
     ...(id === undefined ? {} : { id }),
     parameters,
-    inputs: readTensors(own(json, "inputs"), "inputs", binary, limits),
     // An empty list asks for everything, as Triton reads it.
     ...(outputs === undefined || outputs.length === 0 ? {} : { outputs }),
     binaryOutputs: flagParameter(parameters, "binary_data_output", "parameters") ?? false,
   };
+  return { message, inputs: readTensors(own(json, "inputs"), "inputs", binary, limits) };
+}
+
+/**
+ * Reads a request in JSON or binary form. Inputs are views on `body`. Throws `invalid-input`, `body-mismatch` or
+ * `body-too-large`, and nothing else, whatever the bytes are.
+ *
+ * @param headerLength `Inference-Header-Content-Length`; undefined when the whole body is JSON. A raw request (0) is
+ *   made into a tensor by who knows the model.
+ */
+export function readInferRequest(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  limits: WireLimits = defaultWireLimits,
+): InferRequestMessage {
+  const { message, inputs } = beginRequest(body, headerLength, limits);
+  return { ...message, inputs: tensorsAtOnce(inputs) };
+}
+
+/** Values that are read from JSON before something else gets its turn: about two milliseconds. */
+const valuesAtOnce = 65_536;
+
+/** The same as `readInferRequest`, with a `pause` after each two milliseconds or so of reading JSON tensors. */
+export async function readInferRequestInSteps(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  limits: WireLimits,
+  pause: () => Promise<void>,
+): Promise<InferRequestMessage> {
+  const { message, inputs } = beginRequest(body, headerLength, limits);
+  for (const work of inputs.works) {
+    while (!work.step(valuesAtOnce)) await pause();
+  }
+  return { ...message, inputs: inputs.tensors() };
 }

@@ -1,7 +1,8 @@
 import { LongshoreError } from "../base/index.ts";
 import type { WireLimits } from "./limits.ts";
 import { binaryType, headerLengthHeader, jsonType } from "./names.ts";
-import { objectAt, parseJson } from "./read-json.ts";
+import { parseMessage } from "./message-text.ts";
+import { objectAt } from "./read-json.ts";
 import { tensorEntry, type WireTensor } from "./wire-tensor.ts";
 
 /** A message ready to send: headers that describe the body, and its parts, which are sent one after another. */
@@ -29,11 +30,11 @@ export function layOut(
 ): Message {
   const parts: Uint8Array[] = [];
   const entries = tensors.map((tensor) => {
-    const isBinary = binary(tensor);
+    const isBinary = !tensor.shared && binary(tensor);
     if (isBinary && tensor.bytes.byteLength > 0) parts.push(tensor.bytes);
     return tensorEntry(tensor, isBinary);
   });
-  const anyBinary = tensors.some((tensor) => binary(tensor));
+  const anyBinary = tensors.some((tensor) => !tensor.shared && binary(tensor));
   const text = `{${[...fields, `"${list}":[${entries.join(",")}]`].join(",")}}`;
   if (!anyBinary) return { headers: { "content-type": jsonType }, parts: [encoder.encode(text)] };
   const json = encoder.encode(text);
@@ -76,6 +77,6 @@ export function takeApart(
       `the JSON part has ${length} bytes; at most ${limits.maxJsonBytes} are allowed (send tensors as binary data)`,
     );
   }
-  const json = objectAt(parseJson(body.subarray(0, length), "the message"), "the message");
+  const json = objectAt(parseMessage(body.subarray(0, length)), "the message");
   return { json, binary: body.subarray(length) };
 }

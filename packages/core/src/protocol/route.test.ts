@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../base/index.ts";
-import { modelPath, parseRoute, segmentPath } from "./route.ts";
+import { allowedMethods, modelPath, parseRoute, segmentPath } from "./route.ts";
+import { wireRoutes } from "./route-table.ts";
 
 function routeOf(method: string, path: string): unknown {
   try {
@@ -47,6 +48,19 @@ describe("routes", () => {
     ["POST", "/v2/repository/models/m/unload", { kind: "unload", model: "m" }],
     ["GET", "/metrics", { kind: "metrics" }],
     ["POST", "/v2/probe", { kind: "probe" }],
+    ["GET", "/v2/logging", { kind: "log-settings" }],
+    ["POST", "/v2/logging", { kind: "set-log-settings" }],
+    ["POST", "/v2/models/m/trace/setting", { kind: "set-trace-settings", model: "m" }],
+    ["GET", "/v2/systemsharedmemory/status", { kind: "shared-status", memory: "system" }],
+    [
+      "POST",
+      "/v2/cudasharedmemory/region/r/register",
+      { kind: "shared-register", memory: "cuda", region: "r" },
+    ],
+    ["POST", "/v2/models/m/generate", { kind: "generate", model: "m" }],
+    ["OPTIONS", "/v2/logging", { kind: "options", allow: "GET, HEAD, POST, OPTIONS" }],
+    ["OPTIONS", "*", { kind: "options", allow: "GET, HEAD, POST, OPTIONS" }],
+    ["OPTIONS", "/none", "unknown-route"],
     ["GET", "/", "unknown-route"],
     ["GET", "/v3", "unknown-route"],
     ["GET", "/v2/", { kind: "server" }],
@@ -54,7 +68,7 @@ describe("routes", () => {
     ["GET", "/V2/models/m", "unknown-route"],
     ["GET", "/v2/models/", "unknown-model"],
     ["GET", "/v2/models/m/", "unknown-route"],
-    ["GET", "/v2/models/m/versions", "unknown-model"],
+    ["GET", "/v2/models/m/versions", "unknown-route"],
     ["POST", "/v2/models/m/variants/640/infer", "unknown-route"],
     ["POST", "/v2/models/m/versions/2/variants/640/segments/a/infer", "unknown-route"],
     ["POST", "/v2/models/m/versions/2/variants/640/segments/a..b..c/infer", "unknown-route"],
@@ -72,6 +86,16 @@ describe("routes", () => {
   ];
   it.each(cases)("%s %s", (method, path, route) => {
     expect(routeOf(method, path)).toEqual(route);
+  });
+
+  it("the table routes each of its paths to its own kind, with every name in it", () => {
+    for (const { kind, method, path, fixed } of wireRoutes) {
+      const filled = path.replaceAll(/\{([a-z]+)\}/g, "$1-1");
+      const names = [...path.matchAll(/\{([a-z]+)\}/g)].map(([, name]) => [name, `${name}-1`] as const);
+      expect(routeOf(method, filled), path).toEqual({ kind, ...fixed, ...Object.fromEntries(names) });
+      expect(routeOf("DELETE", filled), path).toBe("wrong-method");
+      expect(allowedMethods(`${filled}?x=1`)).toContain(method);
+    }
   });
 
   it("every name that a model can have survives the way through a path", () => {

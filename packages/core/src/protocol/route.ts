@@ -1,4 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
+import { type RouteEntry, wireRoutes } from "./route-table.ts";
 
 /** Which model a path is about. */
 export interface ModelAddress {
@@ -9,9 +10,12 @@ export interface ModelAddress {
 
 /** Everything that the protocol addresses. */
 export type Route =
-  | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" | "probe" }
+  | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" | "probe" | "openapi" }
+  | { readonly kind: "log-settings" | "set-log-settings" }
+  | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
   | ({ readonly kind: "stats" } & Partial<ModelAddress>)
   | ({ readonly kind: "model" | "model-ready" | "config" | "offers" } & ModelAddress)
+  | ({ readonly kind: "generate" | "generate-stream" } & ModelAddress)
   | { readonly kind: "load" | "unload"; readonly model: string }
   | ({ readonly kind: "infer"; readonly from?: string; readonly to?: string } & ModelAddress)
   | {
@@ -20,10 +24,15 @@ export type Route =
       readonly version: string;
       readonly variant: string;
       readonly to: string;
-    };
-
-/** Takes bytes that only measure the link: they are read, dropped and answered with nothing. */
-export const probePath = "/v2/probe";
+    }
+  | {
+      readonly kind: "shared-status" | "shared-register" | "shared-unregister";
+      readonly memory: "system" | "cuda";
+      /** Undefined for all regions. */
+      readonly region?: string;
+    }
+  /** What verbs a path has. */
+  | { readonly kind: "options"; readonly allow: string };
 
 /** The most bytes of one probe. */
 export const maxProbeBytes = 131_072;
@@ -48,10 +57,10 @@ function unknownRoute(): LongshoreError {
 }
 
 /** A name out of a path: no separators, no control characters, no way up. */
-function nameFrom(segment: string | undefined): string {
+function nameFrom(segment: string): string {
   let name: string;
   try {
-    name = decodeURIComponent(segment ?? "");
+    name = decodeURIComponent(segment);
   } catch {
     throw unknownRoute();
   }
@@ -65,8 +74,8 @@ function nameFrom(segment: string | undefined): string {
   return name;
 }
 
-function cutFrom(segment: string | undefined): string {
-  if (segment === undefined || !cutName.test(segment)) {
+function cutFrom(segment: string): string {
+  if (!cutName.test(segment)) {
     throw new LongshoreError(
       "unknown-cut",
       "admission",
@@ -76,58 +85,77 @@ function cutFrom(segment: string | undefined): string {
   return segment;
 }
 
-function onModel(rest: readonly string[]): Route | undefined {
-  const model = nameFrom(rest[0]);
-  const versioned = rest[1] === "versions";
-  const address: ModelAddress = { model, ...(versioned ? { version: nameFrom(rest[2]) } : {}) };
-  const tail = rest.slice(versioned ? 3 : 1);
-  const [what, name, next, , ...more] = tail;
-  if (tail.length === 0) return { kind: "model", ...address };
-  if (tail.length === 1) {
-    if (what === "ready") return { kind: "model-ready", ...address };
-    if (what === "config" || what === "stats" || what === "infer" || what === "offers") {
-      return { kind: what, ...address };
+/** One pattern of the table with the verbs that it has. */
+interface Pattern {
+  readonly segments: readonly string[];
+  readonly entries: readonly RouteEntry[];
+}
+
+/** Patterns by their number of segments: few are left to compare. */
+const patterns: ReadonlyMap<number, readonly Pattern[]> = ((): ReadonlyMap<number, readonly Pattern[]> => {
+  const byPath = new Map<string, RouteEntry[]>();
+  for (const entry of wireRoutes) byPath.set(entry.path, [...(byPath.get(entry.path) ?? []), entry]);
+  const byLength = new Map<number, Pattern[]>();
+  for (const [path, entries] of byPath) {
+    const segments = path.split("/");
+    byLength.set(segments.length, [...(byLength.get(segments.length) ?? []), { segments, entries }]);
+  }
+  return byLength;
+})();
+
+const twoCuts = "{from}..{to}";
+
+function fits(pattern: string, segment: string): boolean {
+  if (pattern === twoCuts) return segment.split("..").length === 2;
+  return pattern.startsWith("{") || pattern === segment;
+}
+
+function patternOf(
+  path: string,
+): { readonly pattern: Pattern; readonly segments: readonly string[] } | undefined {
+  const segments = path.split("/");
+  const pattern = patterns
+    .get(segments.length)
+    ?.find((one) => one.segments.every((word, index) => fits(word, segments[index] ?? "")));
+  return pattern && { pattern, segments };
+}
+
+/** The names that stand in a path, checked. */
+function namesIn(pattern: Pattern, segments: readonly string[]): Readonly<Record<string, string>> {
+  const names: Record<string, string> = {};
+  for (const [index, word] of pattern.segments.entries()) {
+    if (!word.startsWith("{")) continue;
+    const segment = segments[index] ?? "";
+    if (word === twoCuts) {
+      const [from = "", to = ""] = segment.split("..");
+      names["from"] = cutFrom(from);
+      names["to"] = cutFrom(to);
+    } else if (word === "{to}") {
+      names["to"] = cutFrom(segment);
+    } else {
+      names[word.slice(1, -1)] = nameFrom(segment);
     }
-    return undefined;
   }
-  if (what !== "variants" || address.version === undefined) return undefined;
-  const variant = nameFrom(name);
-  const { version } = address;
-  if (tail.length === 3 && next === "infer") return { kind: "infer", ...address, variant };
-  if (tail.length === 4 && next === "head")
-    return { kind: "head", model, version, variant, to: cutFrom(tail[3]) };
-  if (tail.length === 5 && next === "segments" && more[0] === "infer") {
-    const cuts = (tail[3] ?? "").split("..");
-    if (cuts.length !== 2) throw unknownRoute();
-    return { kind: "infer", ...address, variant, from: cutFrom(cuts[0]), to: cutFrom(cuts[1]) };
-  }
-  return undefined;
+  return names;
 }
 
-function onRepository(rest: readonly string[]): Route | undefined {
-  if (rest.length === 1 && rest[0] === "index") return { kind: "index" };
-  if (rest.length === 3 && rest[0] === "models" && (rest[2] === "load" || rest[2] === "unload")) {
-    return { kind: rest[2], model: nameFrom(rest[1]) };
-  }
-  return undefined;
+/** A path without the query behind it. */
+function pathOf(target: string): string {
+  const at = target.indexOf("?");
+  return at < 0 ? target : target.slice(0, at);
 }
 
-function routeOf(path: string): Route | undefined {
-  if (path === "/v2" || path === "/v2/") return { kind: "server" };
-  if (path === "/metrics") return { kind: "metrics" };
-  if (path === probePath) return { kind: "probe" };
-  const [root, version, room, ...rest] = path.split("/");
-  if (root !== "" || version !== "v2") return undefined;
-  if (room === "health" && rest.length === 1 && (rest[0] === "live" || rest[0] === "ready")) {
-    return { kind: rest[0] };
-  }
-  if (room === "repository") return onRepository(rest);
-  if (room !== "models" || rest.length === 0) return undefined;
-  if (rest.length === 1 && rest[0] === "stats") return { kind: "stats" };
-  return onModel(rest);
+function verbsOf(entries: readonly RouteEntry[]): string {
+  const verbs = new Set(entries.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method])));
+  return [...verbs, "OPTIONS"].join(", ");
 }
 
-const posts: readonly Route["kind"][] = ["infer", "index", "load", "unload", "probe"];
+/** The verbs that a path has, as the header `Allow` lists them; undefined where there is nothing at the path. */
+export function allowedMethods(target: string): string | undefined {
+  if (target === "*") return verbsOf(wireRoutes);
+  const found = patternOf(pathOf(target));
+  return found && verbsOf(found.pattern.entries);
+}
 
 /**
  * What a request is about. Throws `unknown-route`, `wrong-method`, `unknown-model` for names that cannot be one, and
@@ -137,13 +165,26 @@ export function parseRoute(
   method: string,
   target: string,
 ): { readonly route: Route; readonly query: URLSearchParams } {
-  const at = target.indexOf("?");
-  const path = at < 0 ? target : target.slice(0, at);
-  const route = routeOf(path);
-  if (!route) throw unknownRoute();
-  const wanted = posts.includes(route.kind) ? method === "POST" : method === "GET" || method === "HEAD";
-  if (!wanted) {
-    throw new LongshoreError("wrong-method", "admission", `${method} does not apply to this path`);
+  const path = pathOf(target);
+  const query = new URLSearchParams(target.slice(path.length + 1));
+  if (method === "OPTIONS") {
+    const allow = allowedMethods(target);
+    if (allow === undefined) throw unknownRoute();
+    return { route: { kind: "options", allow }, query };
   }
-  return { route, query: new URLSearchParams(at < 0 ? "" : target.slice(at + 1)) };
+  const found = patternOf(path);
+  if (!found) throw unknownRoute();
+  const { pattern, segments } = found;
+  const names = namesIn(pattern, segments);
+  const verb = method === "HEAD" ? "GET" : method;
+  const entry = pattern.entries.find((one) => one.method === verb);
+  if (!entry) {
+    throw new LongshoreError(
+      "wrong-method",
+      "admission",
+      `${method.slice(0, 32)} does not apply to this path`,
+    );
+  }
+  // Each entry's pattern names the fields of its kind of route; the test of the table holds them together.
+  return { route: { kind: entry.kind, ...entry.fixed, ...names } as Route, query };
 }

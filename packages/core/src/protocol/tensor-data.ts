@@ -1,5 +1,6 @@
 import { LongshoreError } from "../base/index.ts";
 import { bytesElements, type Datatype, elementBytes, type Tensor } from "../tensor/index.ts";
+import type { ArrayText } from "./array-text.ts";
 
 /**
  * The JSON form of tensor data: a row-major array, nested or flat. FP16 and BF16 have no JSON form.
@@ -9,122 +10,176 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", message);
 }
 
-type Put = (view: DataView, offset: number, value: unknown) => boolean;
+/** Puts the leaf that was just found at an index; false when it is not of the datatype. */
+type Put = (text: ArrayText, index: number) => boolean;
 
-function integer(least: number, most: number, put: (view: DataView, at: number, value: number) => void): Put {
-  return (view, at, value) => {
-    if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) return false;
-    put(view, at, value as number);
+function integer(into: { [index: number]: number }, least: number, most: number): Put {
+  return (text, index) => {
+    const value = text.whole();
+    if (value === undefined || value < least || value > most) return false;
+    into[index] = value;
     return true;
   };
 }
 
-const long = /^-?[0-9]{1,20}$/;
-
-function bigInteger(
-  least: bigint,
-  most: bigint,
-  put: (view: DataView, at: number, value: bigint) => void,
-): Put {
-  return (view, at, value) => {
-    // Beyond 2^53 a JSON number has lost digits before it gets here, so only text is exact there.
-    const exact = Number.isSafeInteger(value) || (typeof value === "string" && long.test(value));
-    if (!exact) return false;
-    const big = BigInt(value as number | string);
-    if (big < least || big > most) return false;
-    put(view, at, big);
+function long(into: BigInt64Array | BigUint64Array, least: bigint, most: bigint): Put {
+  const halves = new Int32Array(into.buffer);
+  return (text, index) => {
+    const value = text.long();
+    if (value === undefined) return false;
+    if (typeof value === "bigint") {
+      if (value < least || value > most) return false;
+      into[index] = value;
+      return true;
+    }
+    if (value < 0 && least === 0n) return false;
+    // Two's complement by halves, since a bigint of every value would cost more than the rest.
+    halves[2 * index] = value | 0;
+    halves[2 * index + 1] = Math.floor(value / 2 ** 32) | 0;
     return true;
   };
 }
 
-const puts: Readonly<Partial<Record<Datatype, Put>>> = {
-  BOOL: (view, at, value) => {
-    if (value !== true && value !== false && value !== 0 && value !== 1) return false;
-    view.setUint8(at, value ? 1 : 0);
-    return true;
-  },
-  UINT8: integer(0, 0xff, (view, at, value) => view.setUint8(at, value)),
-  INT8: integer(-0x80, 0x7f, (view, at, value) => view.setInt8(at, value)),
-  UINT16: integer(0, 0xffff, (view, at, value) => view.setUint16(at, value, true)),
-  INT16: integer(-0x8000, 0x7fff, (view, at, value) => view.setInt16(at, value, true)),
-  UINT32: integer(0, 0xffffffff, (view, at, value) => view.setUint32(at, value, true)),
-  INT32: integer(-0x80000000, 0x7fffffff, (view, at, value) => view.setInt32(at, value, true)),
-  UINT64: bigInteger(0n, 2n ** 64n - 1n, (view, at, value) => view.setBigUint64(at, value, true)),
-  INT64: bigInteger(-(2n ** 63n), 2n ** 63n - 1n, (view, at, value) => view.setBigInt64(at, value, true)),
-  FP32: (view, at, value) => {
-    if (typeof value !== "number" || !Number.isFinite(Math.fround(value))) return false;
-    view.setFloat32(at, value, true);
-    return true;
-  },
-  FP64: (view, at, value) => {
-    if (typeof value !== "number" || !Number.isFinite(value)) return false;
-    view.setFloat64(at, value, true);
-    return true;
-  },
-};
-
-/** Leaves of a nested array. Throws when it is nested deeper than `depth`. */
-function flatten(data: readonly unknown[], depth: number, name: string, into: unknown[]): unknown[] {
-  for (const item of data) {
-    if (!Array.isArray(item)) into.push(item);
-    else if (depth > 1) flatten(item, depth - 1, name, into);
-    else throw invalid(`${name}: data is nested deeper than its shape`);
+/** How a datatype's leaves are read into new bytes; undefined for those without JSON form. */
+function putsInto(datatype: Datatype, buffer: ArrayBuffer): Put | undefined {
+  switch (datatype) {
+    case "BOOL": {
+      const into = new Uint8Array(buffer);
+      return (text, index) => {
+        const value = text.bit();
+        if (value === undefined) return false;
+        into[index] = value;
+        return true;
+      };
+    }
+    case "UINT8":
+      return integer(new Uint8Array(buffer), 0, 0xff);
+    case "INT8":
+      return integer(new Int8Array(buffer), -0x80, 0x7f);
+    case "UINT16":
+      return integer(new Uint16Array(buffer), 0, 0xffff);
+    case "INT16":
+      return integer(new Int16Array(buffer), -0x8000, 0x7fff);
+    case "UINT32":
+      return integer(new Uint32Array(buffer), 0, 0xffffffff);
+    case "INT32":
+      return integer(new Int32Array(buffer), -0x80000000, 0x7fffffff);
+    case "UINT64":
+      return long(new BigUint64Array(buffer), 0n, 2n ** 64n - 1n);
+    case "INT64":
+      return long(new BigInt64Array(buffer), -(2n ** 63n), 2n ** 63n - 1n);
+    case "FP32": {
+      const into = new Float32Array(buffer);
+      return (text, index) => {
+        const value = text.float32();
+        into[index] = value;
+        return Number.isFinite(value);
+      };
+    }
+    case "FP64": {
+      const into = new Float64Array(buffer);
+      return (text, index) => {
+        const value = text.float64();
+        into[index] = value;
+        return Number.isFinite(value);
+      };
+    }
+    default:
+      return undefined;
   }
-  return into;
+}
+
+/** Work that is done bit by bit, so that a large message does not hold up everything else. */
+export interface DataWork {
+  /** What it makes; complete once `step` has returned true. */
+  readonly bytes: () => Uint8Array;
+  /** Reads up to that many further values. True when there are no more. Throws `invalid-input` or `body-mismatch`. */
+  step(most: number): boolean;
+}
+
+function wrongCount(name: string, count: number, came: string): LongshoreError {
+  return new LongshoreError(
+    "body-mismatch",
+    "decode",
+    `${name}: its shape takes ${count} values, but ${came} came`,
+  );
+}
+
+/** Tells of which tensor the text is that was wrong. */
+function naming<T>(name: string, read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    if (LongshoreError.is(thrown))
+      throw new LongshoreError(thrown.reason, thrown.stage, `${name}: ${thrown.message}`);
+    throw thrown;
+  }
+}
+
+/** Reads leaves with `put` until there are `count` of them and no more. */
+function stepper(
+  text: ArrayText,
+  count: number,
+  name: string,
+  put: (index: number) => boolean,
+): DataWork["step"] {
+  let index = 0;
+  return (most) =>
+    naming(name, () => {
+      for (const until = Math.min(count, index + most); index < until; index++) {
+        if (!text.next()) throw wrongCount(name, count, String(index));
+        if (!put(index))
+          throw invalid(`value ${index} is not of its datatype and finite, with all its digits`);
+      }
+      if (index < count) return false;
+      if (text.next()) throw wrongCount(name, count, "more");
+      return true;
+    });
 }
 
 const encoder = new TextEncoder();
 
-function textBytes(leaves: readonly unknown[], name: string): Uint8Array {
-  const elements = leaves.map((leaf) => {
-    if (typeof leaf !== "string") throw invalid(`${name}: BYTES data must be text`);
-    return encoder.encode(leaf);
+function textWork(text: ArrayText, count: number, name: string): DataWork {
+  const elements: Uint8Array[] = [];
+  const step = stepper(text, count, name, () => {
+    elements.push(encoder.encode(text.text()));
+    return true;
   });
-  const bytes = new Uint8Array(elements.reduce((total, element) => total + 4 + element.byteLength, 0));
-  const view = new DataView(bytes.buffer);
-  let offset = 0;
-  for (const element of elements) {
-    view.setUint32(offset, element.byteLength, true);
-    bytes.set(element, offset + 4);
-    offset += 4 + element.byteLength;
-  }
-  return bytes;
+  return {
+    step,
+    bytes() {
+      const bytes = new Uint8Array(elements.reduce((total, element) => total + 4 + element.byteLength, 0));
+      const view = new DataView(bytes.buffer);
+      let offset = 0;
+      for (const element of elements) {
+        view.setUint32(offset, element.byteLength, true);
+        bytes.set(element, offset + 4);
+        offset += 4 + element.byteLength;
+      }
+      return bytes;
+    },
+  };
 }
 
 /**
- * Bytes of a tensor whose data came as JSON. The number of leaves is checked against `count` (the product of the shape)
- * before the bytes are allocated. Throws `invalid-input` for values that are not of the datatype: fractions for
- * integers, numbers out of range, infinite numbers.
+ * The work of reading the bytes of a tensor whose data came as JSON. Whether the text can hold `count` values (the product
+ * of the shape) is checked before their bytes are allocated. Values that are not of the datatype are `invalid-input`:
+ * fractions for integers, numbers out of range, infinite numbers. Integers keep all 64 bits.
  */
-export function bytesFromData(
-  data: unknown,
+export function dataWork(
+  text: ArrayText,
   datatype: Datatype,
-  rank: number,
+  shape: readonly number[],
   count: number,
   name: string,
-): Uint8Array {
-  if (!Array.isArray(data)) throw invalid(`${name}: data must be an array`);
-  const nested = data.some((item) => Array.isArray(item));
-  const leaves: readonly unknown[] = nested ? flatten(data, Math.max(rank, 1), name, []) : data;
-  if (leaves.length !== count) {
-    throw new LongshoreError(
-      "body-mismatch",
-      "decode",
-      `${name}: its shape takes ${count} values, but ${leaves.length} came`,
-    );
-  }
-  if (datatype === "BYTES") return textBytes(leaves, name);
-  const put = puts[datatype];
+): DataWork {
+  if (count > text.mostLeaves) throw wrongCount(name, count, "fewer");
+  text.expect(shape);
+  if (datatype === "BYTES") return textWork(text, count, name);
+  const bytes = new Uint8Array(count * elementBytes(datatype));
+  const put = putsInto(datatype, bytes.buffer);
   if (!put) throw invalid(`${name}: ${datatype} has no JSON form; send it as binary data`);
-  const width = elementBytes(datatype);
-  const bytes = new Uint8Array(count * width);
-  const view = new DataView(bytes.buffer);
-  for (let index = 0; index < count; index++) {
-    if (!put(view, index * width, leaves[index])) {
-      throw invalid(`${name}: value ${index} is not a finite ${datatype} that JSON carries exactly`);
-    }
-  }
-  return bytes;
+  return { bytes: () => bytes, step: stepper(text, count, name, (index) => put(text, index)) };
 }
 
 const gets: Readonly<Partial<Record<Datatype, (view: DataView, at: number) => number | bigint | boolean>>> = {

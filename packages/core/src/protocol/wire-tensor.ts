@@ -10,7 +10,8 @@ import {
 import type { WireLimits } from "./limits.ts";
 import { own, refuse, objectAt, arrayAt } from "./read-json.ts";
 import { type Parameters, readParameters, wholeParameter, withoutParameters } from "./parameters.ts";
-import { bytesFromData, dataText } from "./tensor-data.ts";
+import { ArrayText } from "./array-text.ts";
+import { type DataWork, dataText, dataWork } from "./tensor-data.ts";
 
 /**
  * A tensor as a message carries it: datatype and shape as the receiver shall see them, bytes as they travel. With the
@@ -22,6 +23,36 @@ export interface WireTensor {
   readonly shape: readonly number[];
   readonly parameters: Parameters;
   readonly bytes: Uint8Array;
+  /** Where the bytes lie instead, in memory that sender and receiver share; `bytes` are empty then. */
+  readonly shared?: SharedPart;
+}
+
+/** A part of a region of shared memory that was registered before, in bytes. */
+export interface SharedPart {
+  readonly region: string;
+  readonly offset: number;
+  readonly byteSize: number;
+}
+
+const sharedParameters = ["shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"] as const;
+
+/** The part that parameters of a tensor or a requested output name; undefined when they name none. */
+export function sharedPartOf(parameters: Parameters, name: string): SharedPart | undefined {
+  const region = own(parameters, "shared_memory_region");
+  if (region === undefined) return undefined;
+  if (typeof region !== "string" || region === "") refuse(`${name}: shared_memory_region`, "a name");
+  const byteSize = wholeParameter(parameters, "shared_memory_byte_size", name);
+  if (byteSize === undefined) refuse(`${name}: shared_memory_byte_size`, "a number of bytes");
+  return { region, offset: wholeParameter(parameters, "shared_memory_offset", name) ?? 0, byteSize };
+}
+
+/** The parameters that say where a tensor lies in shared memory. */
+export function sharedPartParameters({ region, offset, byteSize }: SharedPart): Parameters {
+  return {
+    shared_memory_region: region,
+    ...(offset === 0 ? {} : { shared_memory_offset: offset }),
+    shared_memory_byte_size: byteSize,
+  };
 }
 
 function mismatch(message: string): LongshoreError {
@@ -36,21 +67,31 @@ export function codecOf(parameters: Parameters, name: string): string | undefine
   return codec;
 }
 
-function checkSize(tensor: WireTensor, coded: boolean, limits: WireLimits): void {
-  const { name, datatype, shape, bytes } = tensor;
-  const count = elementCount(shape, name);
-  const width = elementBytes(datatype);
+/** The fewest bytes that a tensor of this shape can have. Throws `body-too-large` when they are more than is allowed. */
+function checkLeast(tensor: Omit<WireTensor, "bytes">, { maxTensorBytes }: WireLimits): number {
+  const { name, datatype, shape } = tensor;
   // An element of BYTES takes its length prefix at least.
-  const least = count * (width || 4);
-  if (least > limits.maxTensorBytes) {
+  const least = elementCount(shape, name) * (elementBytes(datatype) || 4);
+  if (least > maxTensorBytes) {
     throw new LongshoreError(
       "body-too-large",
       "decode",
-      `${name} is ${datatype} [${shape.join(", ")}]: at least ${least} bytes, but ${limits.maxTensorBytes} are allowed`,
+      `${name} is ${datatype} [${shape.join(", ")}]: at least ${least} bytes, but ${maxTensorBytes} are allowed`,
     );
   }
+  return least;
+}
+
+/**
+ * Throws `body-mismatch` or `body-too-large` unless the bytes of a tensor are as many as its shape takes. A coded tensor's
+ * are counted when it is decoded.
+ */
+export function checkTensorBytes(tensor: WireTensor, limits: WireLimits): void {
+  const { name, datatype, shape, bytes, parameters } = tensor;
+  const coded = codecOf(parameters, name) !== undefined;
+  const least = checkLeast(tensor, limits);
   if (coded) return;
-  if (width === 0) bytesElements({ spec: { name, datatype, shape }, bytes });
+  if (elementBytes(datatype) === 0) bytesElements({ spec: { name, datatype, shape }, bytes });
   else if (bytes.byteLength !== least) {
     throw mismatch(
       `${name} is ${datatype} [${shape.join(", ")}], which takes ${least} bytes, but ${bytes.byteLength} came`,
@@ -66,13 +107,20 @@ function nameOf(entry: object, where: string, limits: WireLimits): string {
   return name;
 }
 
+/** A tensor whose bytes are here, or that becomes one when the work of reading its JSON is done. */
+interface Entry {
+  readonly name: string;
+  readonly work?: DataWork;
+  tensor(): WireTensor;
+}
+
 /** Reads the entry of one tensor; `take` hands out the next bytes of the binary part. */
-function readTensor(
+function readEntry(
   value: unknown,
   where: string,
   limits: WireLimits,
   take: (bytes: number, name: string) => Uint8Array,
-): WireTensor {
+): Entry {
   const entry = objectAt(value, where);
   const name = nameOf(entry, where, limits);
   const datatype = own(entry, "datatype");
@@ -80,26 +128,33 @@ function readTensor(
   const shape = arrayAt(own(entry, "shape"), `${name}: shape`, 32) as readonly number[];
   const count = elementCount(shape, name);
   const parameters = readParameters(own(entry, "parameters"), `${name}: parameters`, limits);
-  if (own(parameters, "shared_memory_region") !== undefined) {
-    throw new LongshoreError("unsupported", "decode", `${name}: shared memory is not supported`);
-  }
   const data = own(entry, "data");
   const size = wholeParameter(parameters, "binary_data_size", name);
-  if ((data === undefined) === (size === undefined)) {
-    throw mismatch(`${name}: exactly one of data and binary_data_size is needed`);
+  const shared = sharedPartOf(parameters, name);
+  if (Number(data !== undefined) + Number(size !== undefined) + Number(shared !== undefined) !== 1) {
+    throw mismatch(`${name}: exactly one of data, binary_data_size and shared_memory_region is needed`);
   }
+  const rest = withoutParameters(parameters, "binary_data_size", ...sharedParameters);
+  const described = { name, datatype, shape, parameters: rest };
   const coded = codecOf(parameters, name) !== undefined;
-  if (size === undefined) {
-    if (coded) throw mismatch(`${name}: a coded tensor travels as binary data`);
-    const bytes = bytesFromData(data, datatype, shape.length, count, name);
-    const tensor = { name, datatype, shape, parameters, bytes };
-    checkSize(tensor, false, limits);
-    return tensor;
+  if (data === undefined) {
+    const bytes = size === undefined ? new Uint8Array(0) : take(size, name);
+    const tensor = shared ? { ...described, bytes, shared } : { ...described, bytes };
+    if (!shared) checkTensorBytes(tensor, limits);
+    return { name, tensor: () => tensor };
   }
-  const rest = withoutParameters(parameters, "binary_data_size");
-  const tensor = { name, datatype, shape, parameters: rest, bytes: take(size, name) };
-  checkSize(tensor, coded, limits);
-  return tensor;
+  if (coded) throw mismatch(`${name}: a coded tensor travels as binary data`);
+  if (!(data instanceof ArrayText)) refuse(`${name}: data`, "an array");
+  checkLeast(described, limits);
+  const work = dataWork(data, datatype, shape, count, name);
+  return { name, work, tensor: () => ({ ...described, bytes: work.bytes() }) };
+}
+
+/** The tensors of a message, some of them still JSON. */
+export interface TensorsWork {
+  /** What has to be done, in order, before `tensors` is called. */
+  readonly works: readonly DataWork[];
+  tensors(): readonly WireTensor[];
 }
 
 /**
@@ -112,8 +167,8 @@ export function readTensors(
   where: string,
   binary: Uint8Array,
   limits: WireLimits,
-): readonly WireTensor[] {
-  const entries = arrayAt(value, where, limits.maxTensors);
+): TensorsWork {
+  const list = arrayAt(value, where, limits.maxTensors);
   const names = new Set<string>();
   let offset = 0;
   const take = (size: number, name: string): Uint8Array => {
@@ -125,27 +180,38 @@ export function readTensors(
     offset += size;
     return binary.subarray(offset - size, offset);
   };
-  const tensors = entries.map((entry, index) => {
-    const tensor = readTensor(entry, `${where}[${index}]`, limits, take);
-    if (names.has(tensor.name)) refuse(`${where}[${index}].name`, "a name that came only once");
-    names.add(tensor.name);
-    return tensor;
+  const entries = list.map((one, index) => {
+    const entry = readEntry(one, `${where}[${index}]`, limits, take);
+    if (names.has(entry.name)) refuse(`${where}[${index}].name`, "a name that came only once");
+    names.add(entry.name);
+    return entry;
   });
   if (offset !== binary.byteLength) {
     throw mismatch(`${binary.byteLength - offset} bytes are left over after the last binary tensor`);
   }
-  return tensors;
+  return {
+    works: entries.flatMap(({ work }) => (work ? [work] : [])),
+    tensors: () => entries.map((entry) => entry.tensor()),
+  };
+}
+
+/** Does all of the work at once. */
+export function tensorsAtOnce(work: TensorsWork): readonly WireTensor[] {
+  for (const one of work.works) one.step(Infinity);
+  return work.tensors();
 }
 
 /** The JSON entry of a tensor, as text; with `binary` its bytes go into the binary part instead. */
 export function tensorEntry(tensor: WireTensor, binary: boolean): string {
-  const { name, datatype, shape, bytes } = tensor;
-  const parameters = binary
-    ? { ...tensor.parameters, binary_data_size: bytes.byteLength }
-    : tensor.parameters;
+  const { name, datatype, shape, bytes, shared } = tensor;
+  const parameters = shared
+    ? { ...tensor.parameters, ...sharedPartParameters(shared) }
+    : binary
+      ? { ...tensor.parameters, binary_data_size: bytes.byteLength }
+      : tensor.parameters;
   const head = JSON.stringify({ name, datatype, shape });
   const described = Object.keys(parameters).length === 0 ? "" : `,"parameters":${JSON.stringify(parameters)}`;
-  const data = binary ? "" : `,"data":${dataText(plainTensor(tensor))}`;
+  const data = binary || shared ? "" : `,"data":${dataText(plainTensor(tensor))}`;
   return `${head.slice(0, -1)}${described}${data}}`;
 }
 

@@ -30,12 +30,23 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
   stats: { surface: "data", right: "infer" },
   offers: { surface: "data", right: "infer" },
   infer: { surface: "data", right: "infer" },
+  generate: { surface: "data", right: "infer" },
+  "generate-stream": { surface: "data", right: "infer" },
   probe: { surface: "data", right: "infer" },
   head: { surface: "data", right: "head:read" },
   index: { surface: "manage", right: "manage" },
   load: { surface: "manage", right: "manage" },
   unload: { surface: "manage", right: "manage" },
+  "log-settings": { surface: "manage", right: "manage" },
+  "set-log-settings": { surface: "manage", right: "manage" },
+  "trace-settings": { surface: "manage", right: "manage" },
+  "set-trace-settings": { surface: "manage", right: "manage" },
+  "shared-status": { surface: "manage", right: "manage" },
+  "shared-register": { surface: "manage", right: "manage" },
+  "shared-unregister": { surface: "manage", right: "manage" },
   metrics: { surface: "observe", right: "observe" },
+  openapi: { surface: "all", right: "any" },
+  options: { surface: "all", right: "any" },
 };
 
 /** The right that a request needs: a part of a model is another matter than a whole one, and all models than one. */

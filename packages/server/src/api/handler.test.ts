@@ -627,7 +627,7 @@ describe("rights", () => {
     const open = server({ repository, modelControl: true });
     expect((await open.text(load)).status).toBe(200);
     const withFile = { ...load, body: json({ parameters: { "file:1/model.onnx": "AAAA" } }) };
-    expect(await open.text(withFile)).toMatchObject({ status: 501, body: { reason: "unsupported" } });
+    expect(await open.text(withFile)).toMatchObject({ status: 403, body: { reason: "not-permitted" } });
   });
 });
 

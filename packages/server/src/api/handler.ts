@@ -1,6 +1,8 @@
 import {
   abortError,
+  allowedMethods,
   type Call,
+  emptyBody,
   type Handler,
   loadHeaders,
   LongshoreError,
@@ -17,12 +19,16 @@ import { statisticsOf } from "../telemetry/index.ts";
 import { exchangeEvents } from "./exchange-events.ts";
 import { admit } from "./gate.ts";
 import { findModel } from "./find-model.ts";
+import { generate } from "./generate.ts";
 import { infer } from "./infer.ts";
 import { modelConfiguration, modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
 import { modelOffers } from "./offers.ts";
 import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.ts";
 import { jsonReply, textReply } from "./replies.ts";
+import { openApi } from "./openapi.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
+import { logSettings, setLogSettings, setTraceSettings, traceSettings } from "./settings.ts";
+import { sharedMemory } from "./shared-memory.ts";
 
 function health(api: Api, kind: "live" | "ready"): WireResponse {
   const well = kind === "live" || api.life.state === "ready";
@@ -70,6 +76,9 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
       return modelOffers(api, route, asked);
     case "infer":
       return infer(api, route, asked);
+    case "generate":
+    case "generate-stream":
+      return generate(api, route, asked);
     case "head":
       return modelHead(api, route, asked);
     case "index":
@@ -77,6 +86,22 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "load":
     case "unload":
       return repositoryControl(api, route, asked);
+    case "log-settings":
+      return logSettings(api);
+    case "set-log-settings":
+      return setLogSettings(api, asked);
+    case "trace-settings":
+      return traceSettings(api, route, asked);
+    case "set-trace-settings":
+      return setTraceSettings(api, route, asked);
+    case "shared-status":
+    case "shared-register":
+    case "shared-unregister":
+      return sharedMemory(api, route, asked);
+    case "openapi":
+      return openApi(api);
+    case "options":
+      return { status: 204, headers: { allow: route.allow }, body: emptyBody };
     case "probe":
       return probed(asked);
     case "metrics":
@@ -84,7 +109,7 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
   }
 }
 
-function failure(api: Api, thrown: unknown, call: Call): WireResponse {
+function failure(api: Api, thrown: unknown, call: Call, path: string): WireResponse {
   const error = call.abort.aborted
     ? abortError(call.abort, "transport")
     : LongshoreError.from(thrown, "execute", "answering the request");
@@ -98,7 +123,8 @@ function failure(api: Api, thrown: unknown, call: Call): WireResponse {
     message,
   });
   const { status, headers, bytes } = writeWireError(error, call.id);
-  return { status, headers, body: { kind: "parts", parts: [bytes] } };
+  const allow = reason === "wrong-method" ? { allow: allowedMethods(path) ?? "" } : {};
+  return { status, headers: { ...headers, ...allow }, body: { kind: "parts", parts: [bytes] } };
 }
 
 /** Load and time on every reply that does not carry them yet. */
@@ -138,7 +164,7 @@ export function createHandler(parts: HandlerParts): Handler {
       response = await answer(api, route, { request, query, identity, call, received });
     } catch (thrown) {
       if (!begun) begin();
-      response = failure(api, thrown, call);
+      response = failure(api, thrown, call, request.path);
     }
     events.end(response.status);
     return told(api, request, response, startedMs);

@@ -3,12 +3,14 @@ import {
   type Call,
   callFromHeaders,
   checkCall,
+  customParameters,
   digestHeader,
   endCut,
   type InferenceRequest,
   type InferRequestMessage,
   LongshoreError,
   type ModelKnowledge,
+  readSchedule,
   readSequence,
   type Route,
   type Segment,
@@ -25,6 +27,7 @@ import { findModel, findVariant } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { receive } from "./receive.ts";
 import { checkRequested, inferReply } from "./respond.ts";
+import { readShared } from "./shared-memory.ts";
 
 type InferRoute = Route & { kind: "infer" };
 
@@ -93,6 +96,19 @@ function toRequest(
   };
 }
 
+/** What of the request is for the steps of the model: parameters without a meaning here, and headers that are passed on. */
+function parametersOf(
+  { forwardHeaders }: Api,
+  { request }: Asked,
+  message: InferRequestMessage,
+): Pick<InferenceRequest, "parameters"> {
+  const forwarded = forwardHeaders
+    ? Object.entries(request.headers).filter(([name]) => forwardHeaders.test(name))
+    : [];
+  const parameters = { ...Object.fromEntries(forwarded), ...customParameters(message.parameters) };
+  return Object.keys(parameters).length > 0 ? { parameters } : {};
+}
+
 /**
  * `POST .../infer`. Everything that headers and path can tell is checked before the body is read: rights, drain,
  * deadline, rules, model, version, variant, digest, announced length.
@@ -110,20 +126,24 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     using pass = api.endpoint.admit?.(segment, call, least);
     const askedMs = api.clock.nowMs();
     using received = await receive(api, asked, description);
+    using shared = await readShared(api, asked, received.message);
+    const { message } = shared;
     const bodyMs = api.clock.nowMs();
     events.stage("wait", "body", askedMs);
     checkCall(call, api.clock, "admission");
-    const tensors = await unpackTensors(received.message.inputs, api.codecs, api.limits, call);
+    const scheduled = { ...call, ...readSchedule(message.parameters) };
+    const tensors = await unpackTensors(message.inputs, api.codecs, api.limits, call);
     events.inputs(tensors);
     events.stage("decode", "inputs", bodyMs);
     const request = {
-      ...toRequest(received.message, segment, knowledge, tensors),
+      ...toRequest(message, segment, knowledge, tensors),
+      ...parametersOf(api, asked, message),
       ...(pass ? { pass } : {}),
       ...(least === undefined ? {} : { leastAgreementRatio: least }),
     };
-    const response = await api.endpoint.infer(request, call);
+    const response = await api.endpoint.infer(request, scheduled);
     const answeredMs = api.clock.nowMs();
-    const reply = await inferReply(api, asked, received.message, description, response, call, bodyMs);
+    const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);
     events.answered();

@@ -23,6 +23,7 @@ import {
 } from "../telemetry/index.ts";
 import { type Budget, createBudget } from "./budget.ts";
 import type { ServedRepository } from "./repository.ts";
+import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
 
 /** What a server is made of. Only the first five have no default. */
 export interface HandlerParts {
@@ -47,12 +48,18 @@ export interface HandlerParts {
   readonly load?: () => LoadReport;
   /** Whether models may be loaded and unloaded over the network, by those with the right. Default false. */
   readonly modelControl?: boolean;
+  /** Whether a request to load may bring the model's files along. Default false. */
+  readonly modelUploads?: boolean;
   /**
    * Rules for requests that state none. Default: a data class `unknown`, which no policy knows, so such requests never
    * leave this place for another.
    */
   readonly unstatedRules?: Rules;
   readonly limits?: WireLimits;
+  /** What of this machine's shared memory clients on it may use. Default none. */
+  readonly sharedMemory?: SharedMemory;
+  /** Request headers, by lower-case name, that go to the steps of the model as parameters. Default none. */
+  readonly forwardHeaders?: RegExp;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
   readonly maxBufferedBytes?: number;
   /** What `GET v2` says. Default `longshore` and `0.1.0`. */
@@ -75,8 +82,11 @@ export interface Api {
   readonly tracing: Tracing;
   readonly load: (() => LoadReport) | undefined;
   readonly modelControl: boolean;
+  readonly modelUploads: boolean;
   readonly unstatedRules: Rules;
   readonly limits: WireLimits;
+  readonly regions: SharedRegions;
+  readonly forwardHeaders: RegExp | undefined;
   readonly budget: Budget;
   readonly name: string;
   readonly version: string;
@@ -118,8 +128,11 @@ export function completeParts(parts: HandlerParts): Api {
     tracing: telemetry.tracing,
     load: parts.load,
     modelControl: parts.modelControl ?? false,
+    modelUploads: parts.modelUploads ?? false,
     unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
     limits: parts.limits ?? defaultWireLimits,
+    regions: new SharedRegions(parts.sharedMemory),
+    forwardHeaders: parts.forwardHeaders,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
     name: parts.name ?? "longshore",
     version: parts.version ?? "0.1.0",

@@ -1,4 +1,5 @@
-import { jsonType, type WireResponse } from "@longshore/core";
+import { jsonType, parseJson, read, readBody, type WireResponse } from "@longshore/core";
+import type { Asked } from "./parts.ts";
 
 const encoder = new TextEncoder();
 
@@ -19,3 +20,19 @@ export function textReply(text: string, type: string): WireResponse {
     body: { kind: "parts", parts: [encoder.encode(text)] },
   };
 }
+
+/** The most that a request for anything but inference may say. */
+const maxRequestBytes = 65_536;
+
+/** The JSON object in a request's body; an empty body is an empty object, as Triton's clients send it. */
+export async function requestObject({ request }: Asked, maxBytes: number = maxRequestBytes): Promise<object> {
+  const bytes = await readBody(request.body, { maxBytes });
+  return bytes.byteLength === 0 ? {} : read.objectAt(parseJson(bytes, "the request"), "the request");
+}
+
+/** 200 and nothing, as Triton answers what has no result. */
+export const doneReply: WireResponse = {
+  status: 200,
+  headers: { "content-type": jsonType },
+  body: { kind: "parts", parts: [encoder.encode("{}")] },
+};

@@ -1,16 +1,16 @@
 import {
   binaryType,
+  bodyLength,
   type Call,
   digestHeader,
+  type Json,
   LongshoreError,
-  parseJson,
   read,
-  readBody,
   type Route,
   type WireResponse,
 } from "@longshore/core";
 import type { Api, Asked } from "./parts.ts";
-import { jsonReply } from "./replies.ts";
+import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
 /** One line of the repository's index. */
 export interface IndexEntry {
@@ -24,8 +24,16 @@ export interface IndexEntry {
 /** What the API needs of the models behind an endpoint, beyond running them. */
 export interface ServedRepository {
   index(call: Call): Promise<readonly IndexEntry[]>;
-  load(model: string, version: string | undefined, call: Call): Promise<void>;
-  unload(model: string, call: Call): Promise<void>;
+  /** @param override Takes the place of what the repository has of the model, until it is loaded again without one. */
+  load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
+  /** @param dependents Whether the models that it is made of are unloaded, too, as far as nothing else is made of them. */
+  unload(model: string, call: Call, dependents?: boolean): Promise<void>;
+  /** What the operator's configuration says, in the JSON of Triton's `ModelConfig`; undefined when there is none. */
+  configuration?(
+    model: string,
+    version: string,
+    call: Call,
+  ): Promise<Readonly<Record<string, Json>> | undefined>;
   /** The part of a model from `start` to a cut as an ONNX file; undefined where it is not one. */
   head?(
     address: {
@@ -38,16 +46,54 @@ export interface ServedRepository {
   ): Promise<{ readonly digest: string; readonly bytes: Uint8Array } | undefined>;
 }
 
-/** The most that a request to the repository may say. */
-const maxRequestBytes = 65_536;
-
-/** The JSON object in a request's body; an empty body is an empty object, as Triton's clients send it. */
-async function requestObject({ request }: Asked): Promise<object> {
-  const bytes = await readBody(request.body, { maxBytes: maxRequestBytes });
-  return bytes.byteLength === 0 ? {} : read.objectAt(parseJson(bytes, "the request"), "the request");
+/** A configuration, and files beside it, that came in a request to load a model. */
+export interface ModelOverride {
+  /** Triton's `ModelConfig` as JSON text. */
+  readonly config: string;
+  /** By path inside the model's folder: `1/model.onnx`; instead of all files that lie there. */
+  readonly files?: ReadonlyMap<string, Uint8Array>;
 }
 
-/** `POST v2/repository/index`. */
+/** The most that a configuration in a request may say, in bytes. */
+const maxConfigBytes = 2 ** 20;
+
+const filePath = /^[0-9]{1,18}\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
+
+function fromBase64(text: unknown, key: string): Uint8Array {
+  try {
+    if (typeof text === "string") return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  } catch {
+    // Said below: what atob throws names nothing that helps.
+  }
+  read.refuse(key, "the bytes of a file in base64");
+}
+
+/** The configuration and files in the parameters of a load; undefined when there are none. */
+function overrideFrom(api: Api, parameters: object): ModelOverride | undefined {
+  const written = read.own(parameters, "config");
+  const names = Object.keys(parameters).filter((name) => name.startsWith("file:"));
+  if (names.length > 0 && !api.modelUploads) {
+    throw new LongshoreError(
+      "not-permitted",
+      "admission",
+      "models are loaded from this server's repository only, not from files in a request",
+    );
+  }
+  if (written === undefined) {
+    if (names.length > 0) read.refuse("parameters.config", "there when files are");
+    return undefined;
+  }
+  const config = read.text(maxConfigBytes)(written, "config");
+  if (names.length === 0) return { config };
+  const files = names.map((name): [string, Uint8Array] => {
+    const path = name.slice("file:".length);
+    if (!filePath.test(path)) read.refuse("file:", "followed by a version, '/' and the name of a file");
+    return [path, fromBase64(read.own(parameters, name), "a file")];
+  });
+  return { config, files: new Map(files) };
+}
+
+/** `POST v2/repository/index`: every version with its state and, where it cannot be used, why; only the ready ones if asked. */
 export async function repositoryIndex(api: Api, asked: Asked): Promise<WireResponse> {
   const object = await requestObject(asked);
   const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
@@ -56,7 +102,10 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
   return jsonReply(entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY")));
 }
 
-/** `POST v2/repository/models/{m}/load` and `/unload`. Files and configurations from clients are refused. */
+/**
+ * `POST v2/repository/models/{m}/load` and `/unload`. A configuration in the request is for those who may load; files only
+ * where the operator says so, too.
+ */
 export async function repositoryControl(
   api: Api,
   route: Route & { kind: "load" | "unload" },
@@ -69,18 +118,18 @@ export async function repositoryControl(
       "loading and unloading is switched off on this server",
     );
   }
-  const parameters = read.own(await requestObject(asked), "parameters");
-  const names = parameters === undefined ? [] : Object.keys(read.objectAt(parameters, "parameters"));
-  if (names.some((name) => name === "config" || name.startsWith("file:"))) {
-    throw new LongshoreError(
-      "unsupported",
-      "admission",
-      "models are loaded from this server's repository only, not from files or configurations in a request",
-    );
+  const maxBytes = api.modelUploads ? api.limits.maxBodyBytes : maxConfigBytes;
+  using _held = api.budget.reserve(bodyLength(asked.request.body) ?? maxBytes);
+  const object = await requestObject(asked, maxBytes);
+  const parameters = read.objectAt(read.own(object, "parameters") ?? {}, "parameters");
+  if (route.kind === "load") {
+    await api.repository.load(route.model, undefined, asked.call, overrideFrom(api, parameters));
+  } else {
+    const flag = read.own(parameters, "unload_dependents");
+    const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;
+    await api.repository.unload(route.model, asked.call, dependents);
   }
-  if (route.kind === "load") await api.repository.load(route.model, undefined, asked.call);
-  else await api.repository.unload(route.model, asked.call);
-  return jsonReply({});
+  return doneReply;
 }
 
 /** `GET v2/models/{m}/versions/{v}/variants/{variant}/head/{to}`: the head of a split, as an ONNX file. */

@@ -23,6 +23,7 @@ import {
 } from "@longshore/core";
 import { classify } from "./classify.ts";
 import type { Api, Asked } from "./parts.ts";
+import { writeShared } from "./shared-memory.ts";
 
 /** The outputs that the request wants, in its order, classified where it asks for that. */
 function wantedOutputs(
@@ -97,7 +98,7 @@ export async function inferReply(
       ...(stateSeal === undefined ? {} : { [sealParameter]: stateSeal }),
       ...(asksAccount ? { longshore_account: JSON.stringify(response.account) } : {}),
     },
-    outputs: packed,
+    outputs: await writeShared(api, asked, message, packed),
   };
   const tookMs = Math.max(0, api.clock.nowMs() - bodyMs);
   const told = {

@@ -5,4 +5,4 @@ export { fetchKeySet, type FetchKeySetParts, keySetAddress } from "./fetch-key-s
 export { allRights, demandRight, type Identify, type Identity, type Right } from "./identity.ts";
 export { type KeyRecord, parseKeyFile, writeKeyFile } from "./key-file.ts";
 export type { KeyRing } from "./key-ring.ts";
-export { loopbackIdentity } from "./loopback.ts";
+export { fromThisMachine, loopbackIdentity } from "./loopback.ts";

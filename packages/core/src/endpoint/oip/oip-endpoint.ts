@@ -3,6 +3,7 @@ import { segmentKey } from "../../model/index.ts";
 import {
   accountHeader,
   callHeaders,
+  customParameters,
   digestHeader,
   type Message,
   maxProbeBytes,
@@ -14,6 +15,7 @@ import {
   probePath,
   read,
   readWireError,
+  scheduleParameters,
   tenantHeader,
   writeInferRequest,
 } from "../../protocol/index.ts";
@@ -165,9 +167,13 @@ class OipEndpoint implements Endpoint {
     const packed = await packTensors(inputs, request.codecs, codecs, call);
     return writeInferRequest(
       {
-        parameters: sequence
-          ? sequenceParameters({ ...sequence, id: sequenceIdThere(sequence.id, call, this.#parts) })
-          : {},
+        parameters: {
+          ...customParameters(request.parameters ?? {}),
+          ...scheduleParameters(call),
+          ...(sequence
+            ? sequenceParameters({ ...sequence, id: sequenceIdThere(sequence.id, call, this.#parts) })
+            : {}),
+        },
         inputs: packed,
         binaryOutputs: wire === "binary",
         ...(outputs

@@ -1,0 +1,363 @@
+import { LongshoreError } from "../base/index.ts";
+
+/**
+ * The JSON text of an array of scalars, read one leaf after another from the bytes of a message.
+ *
+ * The obvious way, `JSON.parse`, makes a JavaScript number of every value and an array of all of them before the tensor
+ * exists: for an image that costs more than running the model. Here values go from the text into the tensor, and the rest
+ * of this file is about giving the same values: a decimal number is `significand * 10^exponent`; with at most 2^53 and
+ * |exponent| at most 22 both are exact in binary and one division or multiplication rounds once, correctly (W. D.
+ * Clinger, "How to read floating point numbers accurately", 1990). What lies outside goes to `Number`, except that FP32
+ * has bits to spare: an approximation whose error interval rounds to one FP32 value has rounded correctly.
+ *
+ * Invariant: a leaf is handed out only where JSON allows one, at one depth throughout, and `next` returns false only
+ * behind the bracket that closes the array, at `end`.
+ */
+
+const zero = 0x30;
+const minus = 0x2d;
+const comma = 0x2c;
+const blank = 0x20;
+const quote = 0x22;
+const opening = 0x5b;
+const closing = 0x5d;
+
+/** Powers of ten, each correctly rounded; exact up to 10^22. */
+const powers: Float64Array = Float64Array.from({ length: 309 }, (_, power) => Number(`1e${power}`));
+
+/** The largest whole number up to which all are exact, and what a significand in 19 digits stays below. */
+const exactMost = 2 ** 53;
+const nineteenDigits = 1e19;
+
+/**
+ * Bounds of the relative error of a significand below 10^19 that was summed up in FP64 (at most 4 digits beyond the exact
+ * ones, two roundings each), times a rounded power (three more): 11 * 2^-53, taken as 2^-48.
+ */
+const belowIt: number = 1 - 2 ** -48;
+const aboveIt: number = 1 + 2 ** -48;
+
+const toSingle: (value: number) => number = Math.fround;
+
+const afterOpening = 1;
+const afterValue = 2;
+const afterComma = 3;
+
+/** Tells whether a byte is one of the four that JSON allows between tokens. */
+export function isBlank(byte: number | undefined): boolean {
+  return byte === blank || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
+/** Reads the leaves of one array. Every reader throws `invalid-input` for text that is not JSON. */
+export class ArrayText {
+  readonly bytes: Uint8Array;
+  /** Behind the closing bracket. */
+  readonly end: number;
+  /** Leaves that `next` has handed out. */
+  leaves = 0;
+  #at: number;
+  readonly #words: DataView;
+  #state = 0;
+  #depth = 0;
+  #leafDepth = -1;
+  #deepest = 1;
+  #rowLength = 0;
+  /** Of the number that was read last. */
+  #significand = 0;
+  #exponent = 0;
+  #negative = false;
+
+  /** @param start Where the opening bracket stands. */
+  constructor(bytes: Uint8Array, start: number, end: number) {
+    this.bytes = bytes;
+    this.#at = start;
+    this.end = end;
+    this.#words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** States the shape that the array is read for: it may be flat, or nested no deeper than that. */
+  expect(shape: readonly number[]): void {
+    this.#deepest = Math.max(shape.length, 1);
+    this.#rowLength = shape.at(-1) ?? 1;
+  }
+
+  /** The most leaves that this text can hold, by its length. */
+  get mostLeaves(): number {
+    return Math.ceil((this.end - this.#at) / 2);
+  }
+
+  /** Moves to the next leaf. False behind the last one. */
+  next(): boolean {
+    const { bytes } = this;
+    let at = this.#at;
+    if (this.#state === afterValue && bytes[at] === comma && this.#depth === this.#leafDepth) {
+      // What nearly always stands between two numbers.
+      if (bytes[at + 1] === blank) at += 1;
+      const byte = bytes[at + 1] ?? 0;
+      if ((byte >= zero && byte <= 0x39) || byte === minus) {
+        this.#at = at + 1;
+        this.leaves += 1;
+        return true;
+      }
+      at = this.#at;
+    }
+    return this.#search(at);
+  }
+
+  #search(from: number): boolean {
+    const { bytes, end } = this;
+    let state = this.#state;
+    for (let at = from; at < end; at++) {
+      const byte = bytes[at];
+      if (isBlank(byte)) continue;
+      if (byte === comma && state === afterValue && this.#depth > 0) {
+        state = afterComma;
+      } else if (byte === opening && state !== afterValue) {
+        this.#depth += 1;
+        if (this.#depth > this.#deepest) throw bad("is nested deeper than its shape");
+        state = afterOpening;
+      } else if (byte === closing && (state === afterValue || state === afterOpening)) {
+        this.#closeRow();
+        state = afterValue;
+        if (this.#depth > 0) continue;
+        this.#at = at + 1;
+        this.#state = afterValue;
+        if (this.#at !== end) throw bad("is not a JSON array of values");
+        return false;
+      } else {
+        const misplaced = byte === comma || byte === closing || state === afterValue || state === 0;
+        if (misplaced) throw bad("is not a JSON array of values");
+        if (this.#leafDepth < 0) this.#leafDepth = this.#depth;
+        else if (this.#leafDepth !== this.#depth) throw bad("mixes values and rows");
+        this.#at = at;
+        this.#state = afterValue;
+        this.leaves += 1;
+        return true;
+      }
+    }
+    throw bad("is not a JSON array of values");
+  }
+
+  #closeRow(): void {
+    const whole = this.#depth === this.#deepest && this.#depth === this.#leafDepth;
+    if (whole && this.#deepest > 1 && this.leaves % this.#rowLength !== 0) {
+      throw bad("has rows of other lengths than its shape");
+    }
+    this.#depth -= 1;
+  }
+
+  /** The leaf as FP64, exactly rounded; infinite where FP64 ends. */
+  float64(): number {
+    const from = this.#at;
+    this.#number();
+    const significand = this.#significand;
+    const exponent = this.#exponent;
+    if (significand <= exactMost && exponent <= 22 && exponent >= -22) {
+      // Both are exact, so one operation rounds once.
+      const value =
+        exponent < 0 ? significand / (powers[-exponent] ?? 1) : significand * (powers[exponent] ?? 1);
+      return this.#negative ? -value : value;
+    }
+    return Number(this.#slice(from));
+  }
+
+  /** The leaf rounded to FP64 and then to FP32, as from `JSON.parse`; infinite where FP32 ends. */
+  float32(): number {
+    const from = this.#at;
+    this.#number();
+    const significand = this.#significand;
+    const exponent = this.#exponent;
+    if (significand < nineteenDigits && exponent <= 308 && exponent >= -308) {
+      const value =
+        exponent < 0 ? significand / (powers[-exponent] ?? 1) : significand * (powers[exponent] ?? 1);
+      const single = toSingle(value * aboveIt);
+      if (single === toSingle(value * belowIt)) return this.#negative ? -single : single;
+    }
+    return toSingle(Number(this.#slice(from)));
+  }
+
+  /** The leaf as a whole number up to 2^53, or undefined when it is none. */
+  whole(): number | undefined {
+    const value = this.float64();
+    return Number.isSafeInteger(value) ? value : undefined;
+  }
+
+  /**
+   * The leaf as a whole number with all its digits: a JSON number, or decimal text as senders write it whose JSON cannot
+   * hold 64 bits. Undefined when it is none. A `bigint` only beyond 2^53.
+   */
+  long(): number | bigint | undefined {
+    const { bytes } = this;
+    if (bytes[this.#at] === quote) {
+      const text = this.text();
+      return /^-?[0-9]{1,20}$/.test(text) ? BigInt(text) : undefined;
+    }
+    const from = this.#at;
+    const value = this.float64();
+    if (Number.isSafeInteger(value)) return value;
+    const written = this.#slice(from);
+    return /^-?[0-9]{1,20}$/.test(written) ? BigInt(written) : undefined;
+  }
+
+  /** The leaf `true`, `false`, 0 or 1 as 0 or 1; undefined when it is something else. */
+  bit(): number | undefined {
+    for (const [word, value] of bits) {
+      if (!this.#startsWith(word)) continue;
+      this.#at += word.length;
+      return value;
+    }
+    const value = this.float64();
+    return value === 0 || value === 1 ? value : undefined;
+  }
+
+  /** The leaf as text. Throws `invalid-input` when it is none. */
+  text(): string {
+    const { value, at } = readText(this.bytes, this.#at, this.end);
+    this.#at = at;
+    return value;
+  }
+
+  #startsWith(word: string): boolean {
+    for (let index = 0; index < word.length; index++) {
+      if (this.bytes[this.#at + index] !== word.charCodeAt(index)) return false;
+    }
+    return true;
+  }
+
+  /** The text of the number that began at `from` and was read just now: ASCII, since its grammar was checked. */
+  #slice(from: number): string {
+    let text = "";
+    for (let at = from; at < this.#at; at++) text += String.fromCharCode(this.bytes[at] ?? 0);
+    return text;
+  }
+
+  /** Reads one number by JSON's grammar into significand, exponent and sign. */
+  #number(): void {
+    const { bytes } = this;
+    let at = this.#at;
+    const negative = bytes[at] === minus;
+    if (negative) at += 1;
+    const first = (bytes[at] ?? 0) - zero;
+    if (!(first >= 0 && first <= 9)) throw bad("holds something else than JSON numbers");
+    at += 1;
+    let significand = first;
+    let exponent = 0;
+    let digit = (bytes[at] ?? 0) - zero;
+    if (first === 0) {
+      if (digit >= 0 && digit <= 9) throw bad("holds a number with a leading zero");
+    } else {
+      while (digit >= 0 && digit <= 9) {
+        significand = significand * 10 + digit;
+        at += 1;
+        digit = (bytes[at] ?? 0) - zero;
+      }
+    }
+    if (digit === -2) {
+      at += 1;
+      const from = at;
+      // Four digits at a time, by arithmetic on all four bytes at once (after D. Lemire and W. Muła).
+      const last = bytes.length - 4;
+      while (at <= last) {
+        const four = this.#words.getInt32(at, true);
+        if (((four & 0xf0f0f0f0) | (((four + 0x06060606) & 0xf0f0f0f0) >>> 4)) !== 0x33333333) break;
+        const pairs = (Math.imul(four & 0x0f0f0f0f, 2561) >>> 8) & 0x00ff00ff;
+        significand = significand * 10_000 + (Math.imul(pairs, 6_553_601) >>> 16);
+        at += 4;
+      }
+      digit = (bytes[at] ?? 0) - zero;
+      while (digit >= 0 && digit <= 9) {
+        significand = significand * 10 + digit;
+        at += 1;
+        digit = (bytes[at] ?? 0) - zero;
+      }
+      exponent = from - at;
+      if (exponent === 0) throw bad("holds a number that ends in a point");
+    }
+    if (digit === 0x65 - zero || digit === 0x45 - zero) {
+      at += 1;
+      const sign = bytes[at];
+      if (sign === minus || sign === 0x2b) at += 1;
+      const from = at;
+      let power = 0;
+      digit = (bytes[at] ?? 0) - zero;
+      while (digit >= 0 && digit <= 9) {
+        // Large enough to be out of every range; it must not wrap around.
+        if (power < 100_000) power = power * 10 + digit;
+        at += 1;
+        digit = (bytes[at] ?? 0) - zero;
+      }
+      if (at === from) throw bad("holds a number without digits in its exponent");
+      exponent += sign === minus ? -power : power;
+    }
+    this.#at = at;
+    this.#significand = significand;
+    this.#exponent = exponent;
+    this.#negative = negative;
+  }
+}
+
+const bits: readonly (readonly [string, number])[] = [
+  ["true", 1],
+  ["false", 0],
+];
+
+function bad(problem: string): LongshoreError {
+  return new LongshoreError("invalid-input", "decode", `the data ${problem}`);
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+const escapes: Readonly<Record<string, string>> = {
+  '"': '"',
+  "\\": "\\",
+  "/": "/",
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+};
+
+/**
+ * The JSON text that begins with a quote at `from`, and where it ends. Throws `invalid-input` for what is not JSON, not
+ * UTF-8, or half of a surrogate pair, which stands for no character and would come back as another.
+ */
+export function readText(
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+): { readonly value: string; readonly at: number } {
+  if (bytes[from] !== quote) throw bad("holds something else than text");
+  let at = from + 1;
+  let escaped = false;
+  for (; ; at++) {
+    const byte = bytes[at] ?? 0;
+    if (at >= end || byte < blank) throw bad("holds text that does not end or has control characters");
+    if (byte === quote) break;
+    if (byte === 0x5c) {
+      escaped = true;
+      at += 1;
+    }
+  }
+  let value: string;
+  try {
+    value = utf8.decode(bytes.subarray(from + 1, at));
+  } catch {
+    throw bad("holds text that is not UTF-8");
+  }
+  if (escaped) value = unescaped(value);
+  return { value, at: at + 1 };
+}
+
+function unescaped(text: string): string {
+  const whole = text.replace(
+    /\\(?:u([0-9a-fA-F]{4})|(.))/gsu,
+    (_, code: string | undefined, letter: string) => {
+      if (code !== undefined) return String.fromCharCode(Number.parseInt(code, 16));
+      const character = Object.hasOwn(escapes, letter) ? escapes[letter] : undefined;
+      if (character === undefined) throw bad("holds text with an unknown escape");
+      return character;
+    },
+  );
+  if (/\p{Surrogate}/u.test(whole)) throw bad("holds half of a surrogate pair");
+  return whole;
+}

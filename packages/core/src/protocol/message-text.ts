@@ -1,0 +1,189 @@
+import { LongshoreError } from "../base/index.ts";
+import { ArrayText, isBlank, readText } from "./array-text.ts";
+
+/**
+ * Parses the JSON of a message with tensors. What `JSON.parse` gives, with three differences: the `data` of the entries of
+ * `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known; a key that comes
+ * twice is refused, since two readers of one message must not see two messages; and nesting is bounded, so that a message
+ * of brackets cannot exhaust the stack.
+ */
+
+/** Levels of nesting outside of `data`. */
+const maxDepth = 32;
+
+const lists: ReadonlySet<string> = new Set(["inputs", "outputs"]);
+
+/** Where in a message a value stands, as far as it matters. */
+type Place = "message" | "list" | "entry" | "elsewhere";
+
+const number = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+const ascii = new TextDecoder("latin1");
+
+function bad(problem: string): LongshoreError {
+  return new LongshoreError("invalid-input", "decode", `the message ${problem}`);
+}
+
+const broken = "is not valid JSON in UTF-8";
+
+class MessageText {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+  #depth = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  whole(): unknown {
+    const value = this.#value("message");
+    this.#skipBlanks();
+    if (this.#at !== this.#bytes.byteLength) throw bad(broken);
+    return value;
+  }
+
+  #skipBlanks(): number {
+    while (isBlank(this.#bytes[this.#at])) this.#at += 1;
+    return this.#bytes[this.#at] ?? 0;
+  }
+
+  #value(place: Place): unknown {
+    const byte = this.#skipBlanks();
+    if (byte === 0x7b) return this.#nested(() => this.#object(place));
+    if (byte === 0x5b) return this.#nested(() => this.#array(place));
+    if (byte === 0x22) return this.#text();
+    if (byte === 0x74) return this.#word("true", true);
+    if (byte === 0x66) return this.#word("false", false);
+    if (byte === 0x6e) return this.#word("null", null);
+    return this.#number();
+  }
+
+  #nested<T>(read: () => T): T {
+    this.#depth += 1;
+    if (this.#depth > maxDepth) throw bad(`is nested more than ${maxDepth} deep`);
+    this.#at += 1;
+    const value = read();
+    this.#depth -= 1;
+    return value;
+  }
+
+  #object(place: Place): object {
+    // A plain object whose own properties are defined, not assigned: `__proto__` is a key as any other.
+    const entries = new Map<string, unknown>();
+    let byte = this.#skipBlanks();
+    if (byte === 0x7d) {
+      this.#at += 1;
+      return {};
+    }
+    for (;;) {
+      if (byte !== 0x22) throw bad(broken);
+      const key = this.#text();
+      if (entries.has(key)) throw bad("has a key twice in one object");
+      if (this.#skipBlanks() !== 0x3a) throw bad(broken);
+      this.#at += 1;
+      entries.set(key, this.#member(place, key));
+      byte = this.#skipBlanks();
+      this.#at += 1;
+      if (byte === 0x7d) return Object.fromEntries(entries);
+      if (byte !== 0x2c) throw bad(broken);
+      byte = this.#skipBlanks();
+    }
+  }
+
+  #member(place: Place, key: string): unknown {
+    if (place === "message" && lists.has(key)) return this.#value("list");
+    if (place === "entry" && key === "data" && this.#skipBlanks() === 0x5b) return this.#data();
+    return this.#value("elsewhere");
+  }
+
+  #array(place: Place): unknown[] {
+    const inner: Place = place === "list" ? "entry" : "elsewhere";
+    const items: unknown[] = [];
+    if (this.#skipBlanks() === 0x5d) {
+      this.#at += 1;
+      return items;
+    }
+    for (;;) {
+      items.push(this.#value(inner));
+      const byte = this.#skipBlanks();
+      this.#at += 1;
+      if (byte === 0x5d) return items;
+      if (byte !== 0x2c) throw bad(broken);
+    }
+  }
+
+  /**
+   * Skips an array of scalars. From a number on it leaps to the next closing bracket: in an array that JSON allows and a
+   * tensor may have, no bracket and no text can lie between. In any other the end comes out wrong, and then either the
+   * message goes on with nonsense or the array is refused when it is read.
+   */
+  #data(): ArrayText {
+    const bytes = this.#bytes;
+    const start = this.#at;
+    let depth = 0;
+    let at = start;
+    while (at < bytes.byteLength) {
+      const byte = bytes[at];
+      if (byte === 0x5b) {
+        depth += 1;
+        at += 1;
+      } else if (byte === 0x5d) {
+        depth -= 1;
+        at += 1;
+        if (depth === 0) {
+          this.#at = at;
+          return new ArrayText(bytes, start, at);
+        }
+      } else if (byte === 0x22) {
+        at = textEnd(bytes, at);
+      } else if (byte === 0x2c || isBlank(byte)) {
+        at += 1;
+      } else {
+        at = bytes.indexOf(0x5d, at);
+        if (at < 0) break;
+      }
+    }
+    throw bad(broken);
+  }
+
+  #text(): string {
+    try {
+      const { value, at } = readText(this.#bytes, this.#at, this.#bytes.byteLength);
+      this.#at = at;
+      return value;
+    } catch (thrown) {
+      if (LongshoreError.is(thrown)) throw bad(broken);
+      throw thrown;
+    }
+  }
+
+  #word<T>(word: string, value: T): T {
+    const end = this.#at + word.length;
+    if (ascii.decode(this.#bytes.subarray(this.#at, end)) !== word) throw bad(broken);
+    this.#at = end;
+    return value;
+  }
+
+  #number(): number {
+    // No number in a message outside of data is longer than this and still means something.
+    const text = ascii.decode(this.#bytes.subarray(this.#at, this.#at + 400));
+    number.lastIndex = 0;
+    const [found] = number.exec(text) ?? [];
+    if (found === undefined || found.length === 400) throw bad(broken);
+    this.#at += found.length;
+    return Number(found);
+  }
+}
+
+/** Behind the quote that closes the text beginning at `from`. */
+function textEnd(bytes: Uint8Array, from: number): number {
+  for (let at = from + 1; at < bytes.byteLength; at++) {
+    if (bytes[at] === 0x5c) at += 1;
+    else if (bytes[at] === 0x22) return at + 1;
+  }
+  return bytes.byteLength;
+}
+
+/** Parses a message. Throws `invalid-input`; the error holds nothing of the text. */
+export function parseMessage(bytes: Uint8Array): unknown {
+  return new MessageText(bytes).whole();
+}

@@ -1,0 +1,57 @@
+import type { Call } from "../base/index.ts";
+import type { Parameters } from "./parameters.ts";
+import { own, refuse } from "./read-json.ts";
+
+/**
+ * What the parameters of an inference request mean beside its tensors: Triton's schedule policy, and everything that the
+ * protocol gives no meaning to, which goes to the steps of the model (Triton's parameters extension).
+ */
+
+/** Parameters with a meaning, and beginnings of such; what is left is the model's. */
+const reserved: ReadonlySet<string> = new Set([
+  "sequence_id",
+  "sequence_start",
+  "sequence_end",
+  "priority",
+  "timeout",
+  "headers",
+  "binary_data_output",
+]);
+const reservedBeginnings: readonly string[] = ["triton_", "longshore_"];
+
+/** A whole number of 0 or more, also as decimal text: JSON of some languages cannot hold 64 bits. */
+function figure(parameters: Parameters, key: string): number | undefined {
+  const value = own(parameters, key);
+  if (value === undefined) return undefined;
+  const number = typeof value === "string" && /^[0-9]{1,20}$/.test(value) ? Number(value) : value;
+  if (typeof number !== "number" || !(number >= 0) || !Number.isInteger(number)) {
+    refuse(`parameters.${key}`, "a whole number of 0 or more");
+  }
+  return number;
+}
+
+/** The schedule policy: `priority` (0 takes the model's default) and `timeout` in microseconds (0 for none). */
+export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "queueTimeoutMs"> {
+  const priority = figure(parameters, "priority");
+  const timeout = figure(parameters, "timeout");
+  return {
+    ...(priority ? { priority } : {}),
+    ...(timeout ? { queueTimeoutMs: timeout / 1000 } : {}),
+  };
+}
+
+/** The schedule policy of a call as parameters. */
+export function scheduleParameters({ priority, queueTimeoutMs }: Call): Parameters {
+  return {
+    ...(priority ? { priority } : {}),
+    ...(queueTimeoutMs ? { timeout: Math.max(1, Math.round(queueTimeoutMs * 1000)) } : {}),
+  };
+}
+
+/** The parameters that the protocol gives no meaning to. */
+export function customParameters(parameters: Parameters): Parameters {
+  const own = Object.entries(parameters).filter(
+    ([key]) => !reserved.has(key) && !reservedBeginnings.some((beginning) => key.startsWith(beginning)),
+  );
+  return Object.fromEntries(own);
+}

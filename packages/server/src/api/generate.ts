@@ -1,0 +1,133 @@
+import {
+  type InferReplyMessage,
+  LongshoreError,
+  type ModelAddress,
+  type ModelDescription,
+  parseJson,
+  plainTensor,
+  type PortSpec,
+  read,
+  readBody,
+  readInferRequest,
+  textElements,
+  type WireResponse,
+  writeWireError,
+} from "@longshore/core";
+import { findModel } from "./find-model.ts";
+import { infer } from "./infer.ts";
+import type { Api, Asked } from "./parts.ts";
+import { jsonReply } from "./replies.ts";
+
+const encoder = new TextEncoder();
+
+/** The model's one text output. Throws `invalid-input` for models that are not made for this extension. */
+function textOutput({ name, outputs }: ModelDescription): PortSpec {
+  const [output, ...more] = outputs;
+  if (output?.datatype === "BYTES" && more.length === 0) return output;
+  throw new LongshoreError(
+    "invalid-input",
+    "admission",
+    `generate is for models with one text output; model '${name}' is asked with infer`,
+  );
+}
+
+/** One value or a list of them as the data of an input: a batch of one, and at most one size that follows from the values. */
+function inputJson(input: PortSpec, value: unknown, batched: boolean): object {
+  const data = Array.isArray(value) ? (value as readonly unknown[]).flat(Infinity) : [value];
+  const known = input.shape.map((size, axis) => (batched && axis === 0 && size === -1 ? 1 : size));
+  const unknown = known.lastIndexOf(-1);
+  const shape = known.map((size) => (size === -1 ? 1 : size));
+  if (unknown >= 0) shape[unknown] = data.length / shape.reduce((product, size) => product * size, 1);
+  return { name: input.name, datatype: input.datatype, shape, data };
+}
+
+/** The request of the protocol that a body of this extension stands for: its keys are inputs, all others parameters. */
+function toInfer(object: object, { inputs, batching }: ModelDescription): object {
+  const batched = batching.maxBatchSize > 0;
+  const entries = Object.entries(object);
+  const given = inputs.filter(({ name }) => Object.hasOwn(object, name));
+  const nested = read.own(object, "parameters");
+  const parameters = entries.filter(
+    ([key]) => key !== "id" && key !== "parameters" && !given.some(({ name }) => name === key),
+  );
+  const id = read.own(object, "id");
+  return {
+    ...(id === undefined ? {} : { id }),
+    parameters: Object.fromEntries([
+      ...parameters,
+      ...(nested === undefined ? [] : Object.entries(read.objectAt(nested, "parameters"))),
+    ]),
+    inputs: given.map((input) => inputJson(input, read.own(object, input.name), batched)),
+  };
+}
+
+function toReply({ modelName, modelVersion, id, outputs }: InferReplyMessage, output: PortSpec): object {
+  const tensor = outputs.find(({ name }) => name === output.name);
+  const words = tensor ? textElements(plainTensor(tensor)) : [];
+  return {
+    ...(id === undefined ? {} : { id }),
+    model_name: modelName,
+    model_version: modelVersion,
+    // Defined, not assigned, since an output may have any name.
+    ...Object.fromEntries([[output.name, words.length === 1 ? words[0] : words]]),
+  };
+}
+
+/** Server-sent events, one for each answer. A failure after the first answer is an event, too: the status has gone out. */
+async function* events(
+  asked: Asked,
+  answers: AsyncIterable<InferReplyMessage>,
+  output: PortSpec,
+): AsyncIterable<Uint8Array> {
+  try {
+    for await (const answer of answers) {
+      yield encoder.encode(`data: ${JSON.stringify(toReply(answer, output))}\n\n`);
+    }
+  } catch (thrown) {
+    const error = LongshoreError.from(thrown, "execute", "generating");
+    const { bytes } = writeWireError(error, asked.call.id);
+    yield encoder.encode(`data: ${new TextDecoder().decode(bytes)}\n\n`);
+  }
+}
+
+async function* once(answer: InferReplyMessage): AsyncIterable<InferReplyMessage> {
+  yield answer;
+}
+
+/**
+ * Triton's generate extension: `POST v2/models/{m}[/versions/{v}]/generate` and `/generate_stream`. The body's fields are
+ * inputs by their names, what is no input is a parameter. Everything else is an inference like any other.
+ */
+export async function generate(
+  api: Api,
+  route: ModelAddress & { readonly kind: "generate" | "generate-stream" },
+  asked: Asked,
+): Promise<WireResponse> {
+  const { description } = await findModel(api, route.model, route.version, asked.call);
+  const output = textOutput(description);
+  const stream = route.kind === "generate-stream";
+  const { limits } = api;
+  const message = {
+    byteLength: limits.maxJsonBytes,
+    stream,
+    async read() {
+      const bytes = await readBody(asked.request.body, { maxBytes: limits.maxJsonBytes });
+      const object = read.objectAt(parseJson(bytes, "the request"), "the request");
+      const json = JSON.stringify(toInfer(object, description));
+      return readInferRequest(encoder.encode(json), undefined, limits);
+    },
+  };
+  const request = { ...asked.request, message };
+  const response = await infer(api, { ...route, kind: "infer" }, { ...asked, request });
+  const answers = response.messages ?? (response.message && once(response.message));
+  if (!answers) return response;
+  if (stream) {
+    return {
+      status: 200,
+      headers: { ...response.headers, "content-type": "text/event-stream", "cache-control": "no-store" },
+      body: { kind: "stream", byteLength: undefined, read: () => events(asked, answers, output) },
+    };
+  }
+  for await (const answer of answers) return jsonReply(toReply(answer, output), response.headers);
+  return response;
+}

@@ -1,0 +1,175 @@
+import { datatypes, type Json } from "@longshore/core";
+
+/** A JSON schema. */
+export type Schema = Readonly<Record<string, Json>>;
+
+const text: Schema = { type: "string" };
+const flag: Schema = { type: "boolean" };
+const whole: Schema = { type: "integer", minimum: 0 };
+const object = (properties: Readonly<Record<string, Json>>, required: readonly string[] = []): Schema => ({
+  type: "object",
+  properties,
+  ...(required.length > 0 ? { required } : {}),
+});
+const list = (items: Json): Schema => ({ type: "array", items });
+
+/** Points to one of the schemas below. */
+export function ref(name: string): Schema {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+const countAndTime = object({ count: whole, ns: whole }, ["count", "ns"]);
+const kindsOfTime = [
+  "success",
+  "fail",
+  "queue",
+  "compute_input",
+  "compute_infer",
+  "compute_output",
+  "cache_hit",
+  "cache_miss",
+];
+const times = Object.fromEntries(kindsOfTime.map((kind) => [kind, countAndTime]));
+
+const tensor = {
+  name: { type: "string", minLength: 1, maxLength: 512 },
+  datatype: { type: "string", enum: [...datatypes] },
+  shape: { type: "array", items: whole, maxItems: 32 },
+  parameters: ref("Parameters"),
+  data: { type: "array", description: "Row-major, flat or nested no deeper than the shape" },
+};
+
+/** What travels, by name. */
+export const schemas: Readonly<Record<string, Schema>> = {
+  Error: object({ error: text, reason: text, stage: text, retryAfterMs: { type: "number", minimum: 0 } }, [
+    "error",
+  ]),
+  Parameters: {
+    type: "object",
+    maxProperties: 256,
+    additionalProperties: { type: ["string", "number", "boolean"] },
+  },
+  Nothing: { type: "object", maxProperties: 0 },
+  Live: object({ live: flag }, ["live"]),
+  Ready: object({ ready: flag, name: text }, ["ready"]),
+  Server: object({ name: text, version: text, extensions: list(text) }, ["name", "version", "extensions"]),
+  Port: object({ name: text, datatype: tensor.datatype, shape: list({ type: "integer" }) }, [
+    "name",
+    "datatype",
+    "shape",
+  ]),
+  Model: object(
+    {
+      name: text,
+      versions: list(text),
+      platform: text,
+      inputs: list(ref("Port")),
+      outputs: list(ref("Port")),
+    },
+    ["name", "platform", "inputs", "outputs"],
+  ),
+  Configuration: {
+    ...object({ name: text, platform: text, backend: text, max_batch_size: whole }, [
+      "name",
+      "max_batch_size",
+    ]),
+    description: "Triton's ModelConfig as JSON",
+  },
+  Statistics: object(
+    {
+      model_stats: list(
+        object(
+          {
+            name: text,
+            version: text,
+            last_inference: whole,
+            inference_count: whole,
+            execution_count: whole,
+            inference_stats: object(times, kindsOfTime),
+            response_stats: { type: "object" },
+            batch_stats: list({ type: "object" }),
+            memory_usage: list({ type: "object" }),
+          },
+          ["name", "version", "inference_stats"],
+        ),
+      ),
+    },
+    ["model_stats"],
+  ),
+  Tensor: object(tensor, ["name", "datatype", "shape"]),
+  RequestedOutput: object({ name: tensor.name, parameters: ref("Parameters") }, ["name"]),
+  InferRequest: object(
+    {
+      id: { type: "string", maxLength: 512 },
+      parameters: ref("Parameters"),
+      inputs: { type: "array", items: ref("Tensor"), maxItems: 256 },
+      outputs: { type: "array", items: ref("RequestedOutput"), maxItems: 256 },
+    },
+    ["inputs"],
+  ),
+  InferReply: object(
+    {
+      model_name: text,
+      model_version: text,
+      id: text,
+      parameters: { type: "object" },
+      outputs: list(ref("Tensor")),
+    },
+    ["model_name", "outputs"],
+  ),
+  GenerateRequest: {
+    type: "object",
+    description: "Inputs by their names; all other fields are parameters",
+    properties: { id: { type: "string", maxLength: 512 }, parameters: ref("Parameters") },
+  },
+  GenerateReply: object({ model_name: text, model_version: text, id: text }, ["model_name"]),
+  IndexRequest: object({ ready: flag }),
+  Index: list(object({ name: text, version: text, state: text, reason: text }, ["name"])),
+  ControlRequest: object({
+    parameters: {
+      ...object({ config: text, unload_dependents: flag }),
+      description: "Files of the model as `file:<version>/<name>` in base64, where the server takes them",
+      additionalProperties: text,
+    },
+  }),
+  LogSettings: object({
+    log_file: text,
+    log_info: flag,
+    log_warning: flag,
+    log_error: flag,
+    log_verbose_level: { ...whole, maximum: 1000 },
+    log_format: text,
+  }),
+  TraceSettings: object({
+    trace_file: text,
+    trace_level: list(text),
+    trace_rate: text,
+    trace_count: text,
+    log_frequency: text,
+    trace_mode: text,
+  }),
+  TraceChange: object({
+    trace_file: { type: ["string", "null"] },
+    trace_level: {
+      oneOf: [{ type: "null" }, text, list(text)],
+    },
+    trace_rate: { type: ["string", "null"] },
+    trace_count: { type: ["string", "null"] },
+    log_frequency: { type: ["string", "null"] },
+    trace_mode: { type: ["string", "null"] },
+  }),
+  Regions: list(object({ name: text, key: text, offset: whole, byte_size: whole }, ["name", "byte_size"])),
+  Region: object(
+    { key: { type: "string", maxLength: 256 }, offset: whole, byte_size: { ...whole, minimum: 1 } },
+    ["key", "byte_size"],
+  ),
+  Offers: object(
+    {
+      schemaVersion: { const: 1 },
+      description: { type: "object" },
+      profile: { type: "object" },
+      offers: list({ type: "object" }),
+    },
+    ["schemaVersion"],
+  ),
+};

@@ -1,0 +1,228 @@
+import {
+  acknowledgeHeader,
+  binaryType,
+  deadlineHeader,
+  headerLengthHeader,
+  type Json,
+  jsonType,
+  type RouteEntry,
+  wireRoutes,
+  type WireResponse,
+} from "@longshore/core";
+import { ref, type Schema, schemas } from "./openapi-schemas.ts";
+import type { Api } from "./parts.ts";
+import { jsonReply } from "./replies.ts";
+
+/** What an operation takes and gives, beside what its path says. */
+interface Operation {
+  readonly summary: string;
+  readonly extension: string;
+  /** Schema of a JSON body; a body that may be left out is empty otherwise. */
+  readonly body?: { readonly schema: Schema; readonly optional?: boolean; readonly binary?: boolean };
+  /** By media type. */
+  readonly gives: Readonly<Record<string, Schema>>;
+  readonly query?: Readonly<Record<string, Schema>>;
+  /** Statuses besides 200 and the errors that every operation may have. */
+  readonly statuses?: readonly number[];
+}
+
+const json = (schema: Schema): Operation["gives"] => ({ [jsonType]: schema });
+const bytes: Schema = { type: "string", format: "binary" };
+const offers = {
+  bytes: { type: "number", minimum: 0 },
+  size: { type: "number", minimum: 0 },
+  items: { type: "number", minimum: 0 },
+};
+const tensors = { [jsonType]: ref("InferReply"), [binaryType]: bytes };
+
+/** Every kind of route of the table, so that a route without documentation does not compile. */
+const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
+  server: { summary: "What this server is", extension: "core", gives: json(ref("Server")) },
+  live: { summary: "Whether it runs", extension: "core", gives: json(ref("Live")) },
+  ready: {
+    summary: "Whether it takes requests",
+    extension: "core",
+    gives: json(ref("Ready")),
+    statuses: [503],
+  },
+  model: { summary: "A model's inputs and outputs", extension: "core", gives: json(ref("Model")) },
+  "model-ready": { summary: "Whether a model is ready", extension: "core", gives: json(ref("Ready")) },
+  infer: {
+    summary: "Runs a model, or a part of it",
+    extension: "core",
+    body: { schema: ref("InferRequest"), binary: true },
+    gives: tensors,
+  },
+  config: {
+    summary: "A model's configuration",
+    extension: "model_configuration",
+    gives: json(ref("Configuration")),
+  },
+  stats: { summary: "Counts and times", extension: "statistics", gives: json(ref("Statistics")) },
+  generate: {
+    summary: "Runs a model with one text output",
+    extension: "generate",
+    body: { schema: ref("GenerateRequest") },
+    gives: json(ref("GenerateReply")),
+  },
+  "generate-stream": {
+    summary: "The same, each answer as an event",
+    extension: "generate",
+    body: { schema: ref("GenerateRequest") },
+    gives: { "text/event-stream": { type: "string" } },
+  },
+  index: {
+    summary: "All models and their states",
+    extension: "model_repository",
+    body: { schema: ref("IndexRequest"), optional: true },
+    gives: json(ref("Index")),
+  },
+  load: {
+    summary: "Loads a model",
+    extension: "model_repository",
+    body: { schema: ref("ControlRequest"), optional: true },
+    gives: json(ref("Nothing")),
+  },
+  unload: {
+    summary: "Unloads a model",
+    extension: "model_repository(unload_dependents)",
+    body: { schema: ref("ControlRequest"), optional: true },
+    gives: json(ref("Nothing")),
+  },
+  "log-settings": { summary: "What is logged", extension: "logging", gives: json(ref("LogSettings")) },
+  "set-log-settings": {
+    summary: "Changes what is logged",
+    extension: "logging",
+    body: { schema: ref("LogSettings"), optional: true },
+    gives: json(ref("LogSettings")),
+  },
+  "trace-settings": { summary: "What is traced", extension: "trace", gives: json(ref("TraceSettings")) },
+  "set-trace-settings": {
+    summary: "Changes what is traced",
+    extension: "trace",
+    body: { schema: ref("TraceChange"), optional: true },
+    gives: json(ref("TraceSettings")),
+  },
+  "shared-status": { summary: "Registered regions", extension: "shared_memory", gives: json(ref("Regions")) },
+  "shared-register": {
+    summary: "Registers a region of shared memory",
+    extension: "shared_memory",
+    body: { schema: ref("Region") },
+    gives: json(ref("Nothing")),
+  },
+  "shared-unregister": {
+    summary: "Forgets regions of shared memory",
+    extension: "shared_memory",
+    body: { schema: ref("Nothing"), optional: true },
+    gives: json(ref("Nothing")),
+  },
+  offers: {
+    summary: "All that another place needs to plan with this one",
+    extension: "longshore",
+    gives: json(ref("Offers")),
+    query: { ...offers, knowledge: { enum: ["0", "1"] }, offers: { enum: ["0", "1"] } },
+  },
+  head: {
+    summary: "The part of a model up to a cut, as an ONNX file",
+    extension: "longshore",
+    gives: { [binaryType]: bytes },
+  },
+  probe: {
+    summary: "Bytes that measure the link",
+    extension: "longshore",
+    body: { schema: bytes, optional: true, binary: true },
+    gives: { "text/plain": { type: "string" } },
+  },
+  openapi: { summary: "This document", extension: "longshore", gives: json({ type: "object" }) },
+  metrics: {
+    summary: "Prometheus text",
+    extension: "longshore",
+    gives: { "text/plain": { type: "string" }, "application/openmetrics-text": { type: "string" } },
+  },
+};
+
+/** What a name in a path may be. */
+const nameSchema: Schema = { type: "string", minLength: 1, maxLength: 256, pattern: "^[^/\\\\]+$" };
+const cutSchema: Schema = { type: "string", pattern: "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$" };
+
+function pathParameters(path: string): readonly Json[] {
+  return [...path.matchAll(/\{([a-z]+)\}/g)].map(([, name = ""]) => ({
+    name,
+    in: "path",
+    required: true,
+    schema: name === "from" || name === "to" ? cutSchema : nameSchema,
+  }));
+}
+
+function header(name: string, schema: Schema, description: string): Json {
+  return { name, in: "header", required: false, schema, description };
+}
+
+const inferHeaders: readonly Json[] = [
+  header(headerLengthHeader, { type: "integer", minimum: 0 }, "Bytes of JSON before binary tensors"),
+  header(deadlineHeader, { type: "number" }, "Milliseconds that are left"),
+  header(acknowledgeHeader, { type: "integer", minimum: 0 }, "Asks for interim responses"),
+];
+
+const failure: Json = {
+  description: "Refused or failed; `reason` is of a closed list",
+  content: { [jsonType]: { schema: ref("Error") } },
+};
+
+function documented({ kind, method, path }: RouteEntry): Json {
+  const { summary, extension, body, gives, query, statuses = [] } = operations[kind];
+  const content = (types: Readonly<Record<string, Schema>>): Json =>
+    Object.fromEntries(Object.entries(types).map(([type, schema]) => [type, { schema }]));
+  const accepts = body && {
+    ...(body.schema === bytes ? {} : { [jsonType]: body.schema }),
+    ...(body.binary ? { [binaryType]: bytes } : {}),
+  };
+  return {
+    // A path's words tell operations of one kind apart.
+    operationId: `${method.toLowerCase()}${path.replaceAll(/[^A-Za-z0-9]+/g, "_")}`,
+    summary,
+    tags: [extension],
+    parameters: [
+      ...pathParameters(path),
+      ...Object.entries(query ?? {}).map(([name, schema]) => ({
+        name,
+        in: "query",
+        required: false,
+        schema,
+      })),
+      ...(kind === "infer" ? inferHeaders : []),
+    ],
+    ...(accepts ? { requestBody: { required: body?.optional !== true, content: content(accepts) } } : {}),
+    responses: {
+      200: { description: "Done", content: content(gives) },
+      ...Object.fromEntries(
+        statuses.map((status) => [status, { description: "Not now", content: content(gives) }]),
+      ),
+      "4XX": failure,
+      ...(statuses.includes(503) ? {} : { "5XX": failure }),
+    },
+  };
+}
+
+/** The OpenAPI document of a server of this name and version, made from the table that routes. */
+export function openApiDocument(name: string, version: string): Readonly<Record<string, Json>> {
+  const paths: Record<string, Record<string, Json>> = {};
+  for (const entry of wireRoutes) {
+    (paths[entry.path] ??= {})[entry.method.toLowerCase()] = documented(entry);
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: name,
+      version,
+      description: "Open Inference Protocol v2 with the extensions of Triton and of Longshore",
+    },
+    paths,
+    components: { schemas },
+  };
+}
+
+/** `GET v2/openapi.json`. */
+export function openApi(api: Api): WireResponse {
+  return jsonReply(openApiDocument(api.name, api.version));
+}

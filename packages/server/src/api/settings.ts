@@ -1,0 +1,139 @@
+import { LongshoreError, read, type WireResponse } from "@longshore/core";
+import type { Log, Tracing } from "../telemetry/index.ts";
+import { findModel } from "./find-model.ts";
+import type { Api, Asked } from "./parts.ts";
+import { jsonReply, requestObject } from "./replies.ts";
+
+/** What Triton's traces begin with, and what null in a request goes back to. */
+const traceDefaults = { level: "OFF", rate: 1000, count: -1 } as const;
+
+function unsupported(what: string): LongshoreError {
+  return new LongshoreError("unsupported", "admission", `${what} cannot be changed over the network`);
+}
+
+function refuseUnknown(object: object, known: readonly string[]): void {
+  for (const key of Object.keys(object)) {
+    if (!known.includes(key)) read.refuse(key.slice(0, 64), `one of ${known.join(", ")}`);
+  }
+}
+
+function logJson(log: Log): object {
+  const { error, warning, info, verboseLevel } = log.settings();
+  return {
+    log_file: "",
+    log_info: info,
+    log_warning: warning,
+    log_error: error,
+    log_verbose_level: verboseLevel,
+    log_format: "ISO8601",
+  };
+}
+
+/** `GET v2/logging`. */
+export function logSettings({ log }: Api): WireResponse {
+  return jsonReply(logJson(log));
+}
+
+/** `POST v2/logging`: changes what is named, and answers with all. Where the log goes is the operator's business alone. */
+export async function setLogSettings({ log }: Api, asked: Asked): Promise<WireResponse> {
+  const object = await requestObject(asked);
+  refuseUnknown(object, Object.keys(logJson(log)));
+  for (const fixed of ["log_file", "log_format"] as const) {
+    const value = read.own(object, fixed);
+    if (value !== undefined && value !== read.own(logJson(log), fixed)) throw unsupported(fixed);
+  }
+  const flag = (key: string): boolean | undefined => read.optional(read.flag)(read.own(object, key), key);
+  const change = {
+    error: flag("log_error"),
+    warning: flag("log_warning"),
+    info: flag("log_info"),
+    verboseLevel: read.optional(read.whole(0, 1000))(
+      read.own(object, "log_verbose_level"),
+      "log_verbose_level",
+    ),
+  };
+  log.change(Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined)));
+  return jsonReply(logJson(log));
+}
+
+/** Triton writes all values of these settings as text. */
+function traceJson(tracing: Tracing, model: string | undefined): object {
+  const { level, rate, count } = tracing.settings(model);
+  return {
+    trace_file: "",
+    trace_level: [level],
+    trace_rate: String(rate),
+    trace_count: String(count),
+    log_frequency: "0",
+    trace_mode: "opentelemetry",
+  };
+}
+
+async function checkModel(api: Api, model: string | undefined, asked: Asked): Promise<void> {
+  if (model !== undefined) await findModel(api, model, undefined, asked.call);
+}
+
+/** `GET v2[/models/{m}]/trace/setting`. */
+export async function traceSettings(
+  api: Api,
+  { model }: { readonly model?: string },
+  asked: Asked,
+): Promise<WireResponse> {
+  await checkModel(api, model, asked);
+  return jsonReply(traceJson(api.tracing, model));
+}
+
+function levelFrom(value: unknown): "OFF" | "TIMESTAMPS" {
+  const words = Array.isArray(value) ? (value as readonly unknown[]) : [value];
+  if (words.length === 0 || words.every((word) => word === "OFF")) return "OFF";
+  if (words.includes("TENSORS")) {
+    throw new LongshoreError(
+      "unsupported",
+      "admission",
+      "trace_level TENSORS: traces hold times, never what is in tensors",
+    );
+  }
+  if (words.every((word) => word === "TIMESTAMPS")) return "TIMESTAMPS";
+  read.refuse("trace_level", "OFF or TIMESTAMPS");
+}
+
+function figureFrom(value: unknown, key: string, least: number): number {
+  const text = typeof value === "number" ? String(value) : value;
+  const figure = typeof text === "string" && /^-?[0-9]{1,10}$/.test(text) ? Number(text) : NaN;
+  if (!(figure >= least)) read.refuse(key, `a whole number of ${least} or more, as text`);
+  return figure;
+}
+
+/** `POST v2[/models/{m}]/trace/setting`: null takes a setting back to its default, or a model back to all models'. */
+export async function setTraceSettings(
+  api: Api,
+  { model }: { readonly model?: string },
+  asked: Asked,
+): Promise<WireResponse> {
+  await checkModel(api, model, asked);
+  const object = await requestObject(asked);
+  const now = traceJson(api.tracing, model);
+  refuseUnknown(object, Object.keys(now));
+  for (const fixed of ["trace_file", "log_frequency", "trace_mode"] as const) {
+    const value = read.own(object, fixed);
+    if (value !== undefined && value !== null && value !== read.own(now, fixed)) throw unsupported(fixed);
+  }
+  // A model whose settings are all taken back has none of its own any more.
+  const cleared = Object.keys(object).length > 0 && Object.values(object).every((value) => value === null);
+  if (model !== undefined && cleared) {
+    api.tracing.change(model, undefined);
+    return jsonReply(traceJson(api.tracing, model));
+  }
+  const back = model === undefined ? traceDefaults : api.tracing.settings();
+  const level = read.own(object, "trace_level");
+  const rate = read.own(object, "trace_rate");
+  const count = read.own(object, "trace_count");
+  api.tracing.change(model, {
+    ...(level === undefined ? {} : { level: level === null ? back.level : levelFrom(level) }),
+    ...(rate === undefined ? {} : { rate: rate === null ? back.rate : figureFrom(rate, "trace_rate", 0) }),
+    ...(count === undefined
+      ? {}
+      : { count: count === null ? back.count : figureFrom(count, "trace_count", -1) }),
+  });
+  return jsonReply(traceJson(api.tracing, model));
+}

@@ -1,0 +1,240 @@
+import {
+  checkTensorBytes,
+  type InferRequestMessage,
+  LongshoreError,
+  read,
+  type Route,
+  type SharedPart,
+  type WireResponse,
+  type WireTensor,
+} from "@longshore/core";
+import { fromThisMachine } from "../identify/index.ts";
+import type { Api, Asked } from "./parts.ts";
+import { doneReply, jsonReply, requestObject } from "./replies.ts";
+
+/** One object of this machine's shared memory, open. Offsets and lengths in bytes. */
+export interface SharedObject {
+  readonly byteLength: number;
+  /** Fills `into` from `offset` on. Throws `invalid-input` when the object ends before. */
+  read(offset: number, into: Uint8Array): Promise<void>;
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens what the operator lets clients share. Throws `invalid-input` or `not-permitted` for every other key. */
+export interface SharedMemory {
+  open(key: string): Promise<SharedObject>;
+}
+
+interface Region {
+  readonly name: string;
+  readonly key: string;
+  readonly offset: number;
+  readonly byteSize: number;
+  readonly object: SharedObject;
+  users: number;
+  gone: boolean;
+}
+
+/** The most regions that one tenant may have registered: each holds an open file. */
+const maxRegions = 256;
+
+function invalid(message: string): LongshoreError {
+  return new LongshoreError("invalid-input", "admission", message);
+}
+
+/** The regions that clients have registered, by tenant: what one registers, another can neither see nor use. */
+export class SharedRegions {
+  readonly #memory: SharedMemory | undefined;
+  readonly #regions = new Map<string, Map<string, Region>>();
+
+  /** @param memory Undefined: switched off. */
+  constructor(memory: SharedMemory | undefined) {
+    this.#memory = memory;
+  }
+
+  list(tenant: string, name: string | undefined): readonly Region[] {
+    const own = this.#regions.get(tenant);
+    if (name === undefined) return [...(own?.values() ?? [])];
+    return [this.#region(tenant, name)];
+  }
+
+  async register(tenant: string, name: string, key: string, offset: number, byteSize: number): Promise<void> {
+    if (!this.#memory) {
+      throw new LongshoreError("not-permitted", "admission", "shared memory is switched off on this server");
+    }
+    const own = this.#regions.get(tenant) ?? new Map<string, Region>();
+    if (own.has(name)) throw invalid("a region of this name is registered already");
+    if (own.size >= maxRegions) throw invalid(`more than ${maxRegions} regions cannot be registered`);
+    const object = await this.#memory.open(key);
+    // Both are safe integers, and so is a sum that passes: nothing wraps around.
+    const fits = byteSize > 0 && offset + byteSize <= object.byteLength;
+    if (!fits || own.has(name)) {
+      await object.close();
+      throw invalid("the region does not lie inside its object, or is registered already");
+    }
+    own.set(name, { name, key, offset, byteSize, object, users: 0, gone: false });
+    this.#regions.set(tenant, own);
+  }
+
+  /** Regions that are not there are no failure: clients tidy up before they begin. */
+  async unregister(tenant: string, name: string | undefined): Promise<void> {
+    const own = this.#regions.get(tenant);
+    for (const region of own?.values() ?? []) {
+      if (name !== undefined && region.name !== name) continue;
+      own?.delete(region.name);
+      region.gone = true;
+      if (region.users === 0) await region.object.close();
+    }
+    if (own?.size === 0) this.#regions.delete(tenant);
+  }
+
+  /** The bytes of a part, copied: the client may write there at any time. */
+  async read(tenant: string, part: SharedPart): Promise<Uint8Array> {
+    const region = this.#part(tenant, part, part.byteSize);
+    const bytes = new Uint8Array(part.byteSize);
+    await this.#using(region, () => region.object.read(region.offset + part.offset, bytes));
+    return bytes;
+  }
+
+  async write(tenant: string, part: SharedPart, bytes: Uint8Array): Promise<void> {
+    if (bytes.byteLength > part.byteSize) {
+      throw invalid(
+        `the output has ${bytes.byteLength} bytes; the part of shared memory given for it has ${part.byteSize}`,
+      );
+    }
+    const region = this.#part(tenant, part, bytes.byteLength);
+    await this.#using(region, () => region.object.write(region.offset + part.offset, bytes));
+  }
+
+  /** Throws unless the part lies inside its region; before the run, so that no work is done for nothing. */
+  check(tenant: string, part: SharedPart): void {
+    this.#part(tenant, part, part.byteSize);
+  }
+
+  #region(tenant: string, name: string): Region {
+    const region = this.#regions.get(tenant)?.get(name);
+    if (!region)
+      throw new LongshoreError("unknown-region", "admission", "there is no such region of shared memory");
+    return region;
+  }
+
+  #part(tenant: string, { region: name, offset }: SharedPart, byteSize: number): Region {
+    const region = this.#region(tenant, name);
+    if (offset + byteSize > region.byteSize) {
+      throw invalid(`the part of shared memory does not lie inside its region of ${region.byteSize} bytes`);
+    }
+    return region;
+  }
+
+  async #using(region: Region, act: () => Promise<void>): Promise<void> {
+    region.users += 1;
+    try {
+      await act();
+    } finally {
+      region.users -= 1;
+      if (region.gone && region.users === 0) await region.object.close();
+    }
+  }
+}
+
+type SharedRoute = Route & { kind: "shared-status" | "shared-register" | "shared-unregister" };
+
+/** Memory is shared with programs on this machine only; anybody else who names a region means something else by it. */
+function demandThisMachine({ request }: Asked): void {
+  if (fromThisMachine(request)) return;
+  throw new LongshoreError(
+    "not-permitted",
+    "admission",
+    "memory is shared with programs on this machine only",
+  );
+}
+
+/** `v2/{system,cuda}sharedmemory[/region/{region}]/{status,register,unregister}`. */
+export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): Promise<WireResponse> {
+  const { tenant } = asked.identity;
+  const regions = route.memory === "system" ? api.regions : noRegions;
+  if (route.kind === "shared-status") {
+    return jsonReply(
+      regions.list(tenant, route.region).map(({ name, key, offset, byteSize }) => ({
+        name,
+        key,
+        offset,
+        byte_size: byteSize,
+      })),
+    );
+  }
+  const object = await requestObject(asked);
+  if (route.kind === "shared-unregister") {
+    await regions.unregister(tenant, route.region);
+    return doneReply;
+  }
+  if (route.memory === "cuda") {
+    throw new LongshoreError("unsupported", "admission", "this server shares no CUDA memory");
+  }
+  demandThisMachine(asked);
+  const key = read.text(256)(read.own(object, "key"), "key");
+  const offset = read.optional(read.whole())(read.own(object, "offset"), "offset") ?? 0;
+  const byteSize = read.whole(1)(read.own(object, "byte_size"), "byte_size");
+  await regions.register(tenant, route.region ?? "", key, offset, byteSize);
+  return doneReply;
+}
+
+/** CUDA memory: there is never any, and tidying up works. */
+const noRegions: SharedRegions = new SharedRegions(undefined);
+
+/** What the tensors of shared memory take while a request is under way. */
+export interface SharedInputs extends Disposable {
+  readonly message: InferRequestMessage;
+}
+
+/**
+ * The message with the bytes of inputs that lie in shared memory, which count against the server's budget. Parts for
+ * outputs are checked, too.
+ */
+export async function readShared(
+  api: Api,
+  asked: Asked,
+  message: InferRequestMessage,
+): Promise<SharedInputs> {
+  const parts = message.inputs.flatMap(({ shared }) => (shared ? [shared] : []));
+  const wanted = (message.outputs ?? []).flatMap(({ shared }) => (shared ? [shared] : []));
+  if (parts.length + wanted.length === 0) return { message, [Symbol.dispose]: () => undefined };
+  demandThisMachine(asked);
+  const { tenant } = asked.identity;
+  for (const part of [...parts, ...wanted]) api.regions.check(tenant, part);
+  const held = api.budget.reserve(parts.reduce((total, part) => total + part.byteSize, 0));
+  try {
+    const inputs: WireTensor[] = [];
+    for (const { shared, ...tensor } of message.inputs) {
+      const whole = shared ? { ...tensor, bytes: await api.regions.read(tenant, shared) } : tensor;
+      if (shared) checkTensorBytes(whole, api.limits);
+      inputs.push(whole);
+    }
+    return { message: { ...message, inputs }, [Symbol.dispose]: () => held[Symbol.dispose]() };
+  } catch (thrown) {
+    held[Symbol.dispose]();
+    throw thrown;
+  }
+}
+
+/** Writes outputs that shall lie in shared memory there; what goes into the reply says where. */
+export async function writeShared(
+  api: Api,
+  asked: Asked,
+  message: InferRequestMessage,
+  outputs: readonly WireTensor[],
+): Promise<readonly WireTensor[]> {
+  const written: WireTensor[] = [];
+  for (const output of outputs) {
+    const part = message.outputs?.find(({ name }) => name === output.name)?.shared;
+    if (!part) {
+      written.push(output);
+      continue;
+    }
+    await api.regions.write(asked.identity.tenant, part, output.bytes);
+    const shared = { ...part, byteSize: output.bytes.byteLength };
+    written.push({ ...output, bytes: new Uint8Array(0), shared });
+  }
+  return written;
+}
