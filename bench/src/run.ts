@@ -7,6 +7,7 @@ import { type Bench, setUp } from "./harness.ts";
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   decide: async () => (await import("./decide.ts")).bench,
   plan: async () => (await import("./plan.ts")).bench,
+  json: async () => (await import("./json.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,
   scenes: async () => (await import("./scenes.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,

@@ -1,13 +1,14 @@
 import {
   acknowledgeHeader,
   bodyLength,
+  type Clock,
   headerLengthOf,
   type IncomingMessage,
   type InferRequestMessage,
   LongshoreError,
   type ModelDescription,
   readBody,
-  readInferRequest,
+  readInferRequestInSteps,
 } from "@longshore/core";
 import type { Api, Asked } from "./parts.ts";
 import { rawInput, rawLead, rawRequest } from "./raw-request.ts";
@@ -37,6 +38,11 @@ export interface Received extends Disposable {
   readonly message: InferRequestMessage;
   /** The body was raw. */
   readonly raw: boolean;
+}
+
+/** Lets everything else that is due go first. */
+function othersTurn(clock: Clock): Promise<void> {
+  return new Promise((resolve) => void clock.timer(0, resolve));
 }
 
 /** A message that its listener parses; the listener has its own limit on the length. */
@@ -71,7 +77,7 @@ export async function receive(api: Api, asked: Asked, description: ModelDescript
     });
     const message = input
       ? rawRequest(buffer, input, description)
-      : readInferRequest(buffer, headerLength, limits);
+      : await readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock));
     return { message, raw, [Symbol.dispose]: () => held[Symbol.dispose]() };
   } catch (thrown) {
     held[Symbol.dispose]();
