@@ -8,7 +8,7 @@ export { createEngine, type Engine, type EngineLimits, type EngineParts } from "
 export * from "./execute/for-each.ts";
 export * from "./execute/inline-lane.ts";
 export * from "./execute/lane.ts";
-export type { IndexEntry, ModelState } from "./execute/model-life.ts";
+export type { IndexEntry, ModelState } from "./execute/model-index.ts";
 export * from "./execute/runtime.ts";
 export * from "./repository/source.ts";
 export type { SealKey } from "./sequence/index.ts";

@@ -10,22 +10,13 @@ import {
 import {
   checkModelName,
   type LoadedVersion,
+  type ModelOverride,
   type ModelRepository,
   type Program,
+  type Renewal,
 } from "../repository/index.ts";
 import { type GraphPool, untilAborted } from "../schedule/index.ts";
-
-/** `available` is read and loaded when it is first used; `unavailable` says why; `unloaded` waits for a `load`. */
-export type ModelState = "available" | "loading" | "ready" | "unloading" | "unloaded" | "unavailable";
-
-/** One version in the index of a repository. */
-export interface IndexEntry {
-  readonly name: string;
-  readonly version: string;
-  readonly state: ModelState;
-  /** Why it is unavailable, or why a profile in its folder is not used. */
-  readonly reason?: string;
-}
+import { type IndexEntry, indexOf, type ModelState } from "./model-index.ts";
 
 /** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */
 interface VersionLease extends Disposable {
@@ -36,9 +27,15 @@ interface VersionLease extends Disposable {
 
 /** Which versions of which models are served, and their coming and going. */
 export interface ModelLife {
+  /** A version by number or label; the newest that can be served for none. Read when it is first asked for. */
   acquire(model: string, version: string | undefined, call: Call): Promise<VersionLease>;
-  load(model: string, version: string | undefined, call: Call): Promise<void>;
-  unload(model: string, call: Call): Promise<void>;
+  /**
+   * Reads a model anew and loads it beside what is served, then switches. What cannot be loaded leaves its predecessor
+   * in place, and is thrown after the rest has been switched.
+   */
+  load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
+  /** Refuses new requests and waits for those under way; with `dependents` also for the models that it is made of. */
+  unload(model: string, call: Call, dependents?: boolean): Promise<void>;
   index(): Promise<readonly IndexEntry[]>;
   /** What is loaded now. */
   held(): readonly LoadedVersion[];
@@ -57,21 +54,27 @@ export interface ModelLifeParts {
   readonly pool: GraphPool;
   readonly clock: Clock;
   readonly observer: Observer;
+  /** Whether only what was loaded is served (Triton's explicit model control). */
+  readonly explicit: boolean;
   /** The program that `load` warms: the default variant of this place. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
 }
 
 export function modelLife(parts: ModelLifeParts): ModelLife {
-  const { repository, pool, clock, observer } = parts;
-  /** By `<model>/<version>`, and `<model>/` for the latest. */
-  const versions = new Map<string, Promise<Held>>();
+  const { repository, pool, clock, observer, explicit } = parts;
+  /** Reads under way or done, by `<model>/<version or label>`, and `<model>/` for the newest. */
+  const found = new Map<string, Promise<Held>>();
   const ready = new Map<string, Held>();
-  /** The latest version of each model, once somebody asked for it. */
+  /** The newest version of each model, once somebody asked for it. */
   const newest = new Map<string, Held>();
   const problems = new Map<string, string>();
-  const unloaded = new Set<string>();
+  /** In explicit mode what was loaded, else what was unloaded. */
+  const named = new Set<string>();
   const unloading = new Set<string>();
 
+  const isOn = (model: string): boolean => named.has(model) === explicit;
+  const turn = (model: string, on: boolean): void =>
+    void (on === explicit ? named.add(model) : named.delete(model));
   const note = (model: string, version: string, state: ModelState): void =>
     observer.record({ kind: "model-state", atMs: clock.nowMs(), model, version, state });
 
@@ -102,44 +105,70 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     held.retired = true;
     const { name, version } = held.loaded.description;
     if (ready.get(`${name}/${version}`) === held) ready.delete(`${name}/${version}`);
-    versions.delete(`${name}/${version}`);
-    versions.delete(`${name}/`);
-    newest.delete(name);
+    forgetFound(name);
     note(name, version, "unloading");
     void held.gone.then(() => note(name, version, "unloaded"));
     if (held.leases === 0) held.leave();
   }
 
+  function forgetFound(model: string): void {
+    for (const key of found.keys()) if (key.startsWith(`${model}/`)) found.delete(key);
+    newest.delete(model);
+  }
+
   function find(model: string, version: string | undefined): Promise<Held> {
     const key = `${model}/${version ?? ""}`;
-    const known = versions.get(key);
+    const known = found.get(key);
     if (known) return known;
-    const found = read(model, version);
-    versions.set(key, found);
-    found.then(
+    const read = version === undefined ? readNewest(model) : readVersion(model, version);
+    found.set(key, read);
+    read.then(
       (held) => {
-        problems.delete(`${model}/${held.loaded.description.version}`);
-        if (version === undefined && versions.get(key) === found) newest.set(model, held);
+        if (version === undefined && found.get(key) === read) newest.set(model, held);
       },
-      (thrown: unknown) => {
-        if (versions.get(key) === found) versions.delete(key);
-        problems.set(key, thrown instanceof Error ? thrown.message : String(thrown));
+      () => {
+        if (found.get(key) === read) found.delete(key);
       },
     );
-    return found;
+    return read;
+  }
+
+  /** The newest version that can be read: a broken one is passed over, and the index says why. */
+  async function readNewest(model: string): Promise<Held> {
+    // Throws when there is none.
+    const first = await repository.resolve(model, undefined);
+    let problem: unknown;
+    for (const version of (await repository.versions(model)).toReversed()) {
+      try {
+        return await read(model, version);
+      } catch (thrown) {
+        if (version === first) problem = thrown;
+      }
+    }
+    throw problem;
+  }
+
+  async function readVersion(model: string, version: string): Promise<Held> {
+    return read(model, await repository.resolve(model, version));
+  }
+
+  async function read(model: string, version: string): Promise<Held> {
+    try {
+      // Reading serves everyone who asks meanwhile, so it does not end with the request that happened to be first.
+      const loaded = await repository.load(model, version, housekeepingCall("load"));
+      problems.delete(`${model}/${version}`);
+      const known = ready.get(`${model}/${version}`);
+      return known?.loaded === loaded ? known : serve(make(loaded));
+    } catch (thrown) {
+      problems.set(`${model}/${version}`, textOf(thrown));
+      throw thrown;
+    }
   }
 
   /** What `find` would resolve with, when that is known already: most requests wait for nothing here. */
   function latest(model: string, version: string | undefined): Held | undefined {
     const held = version === undefined ? newest.get(model) : ready.get(`${model}/${version}`);
     return held?.retired === false ? held : undefined;
-  }
-
-  async function read(model: string, version: string | undefined): Promise<Held> {
-    // Reading serves everyone who asks meanwhile, so it does not end with the request that happened to be first.
-    const loaded = await repository.load(model, version, housekeepingCall("load"));
-    const known = ready.get(`${model}/${loaded.description.version}`);
-    return known?.loaded === loaded ? known : serve(make(loaded));
   }
 
   async function warm(held: Held, call: Call): Promise<void> {
@@ -150,20 +179,80 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     }
   }
 
+  /** Loads versions of a renewal, the newest first - only one that can be loaded when it is lazy - and says which could not be. */
+  async function loadAll(
+    renewal: Renewal,
+    model: string,
+    versions: readonly string[],
+    call: Call,
+  ): Promise<{ readonly fresh: readonly Held[]; readonly failed: ReadonlyMap<string, unknown> }> {
+    const fresh: Held[] = [];
+    const failed = new Map<string, unknown>();
+    for (const version of versions.toReversed()) {
+      note(model, version, "loading");
+      try {
+        const held = make(await renewal.load(version, call));
+        try {
+          await warm(held, call);
+          fresh.push(held);
+          if (renewal.lazy) break;
+        } catch (thrown) {
+          void pool.disown(held);
+          throw thrown;
+        }
+      } catch (thrown) {
+        failed.set(version, thrown);
+        problems.set(`${model}/${version}`, textOf(thrown));
+        note(model, version, "unavailable");
+      }
+    }
+    return { fresh, failed };
+  }
+
+  /**
+   * The versions that were loaded are served instead of their predecessors; what is not served any more goes, but for
+   * `kept` versions and those whose successor could not be loaded.
+   */
+  function switchTo(
+    renewal: Renewal,
+    model: string,
+    fresh: readonly Held[],
+    failed: ReadonlyMap<string, unknown>,
+    kept: readonly string[],
+  ): void {
+    for (const one of ready.values()) {
+      const { description, uses } = one.loaded;
+      const own = description.name === model;
+      const stays = isOn(model) && (failed.has(description.version) || kept.includes(description.version));
+      if (uses.includes(model) || (own && !stays)) retire(one);
+    }
+    renewal.adopt();
+    turn(model, true);
+    forgetFound(model);
+    for (const key of problems.keys()) {
+      const [name, version = ""] = key.split("/");
+      if (name === model && !failed.has(version)) problems.delete(key);
+    }
+    for (const held of fresh) {
+      serve(held);
+      note(model, held.loaded.description.version, "ready");
+    }
+    // A version that could not be loaded leaves the place to the one before it.
+    const served = renewal.versions.flatMap((version) => ready.get(`${model}/${version}`) ?? []);
+    const last = served.at(-1);
+    if (!last) return;
+    newest.set(model, last);
+    found.set(`${model}/`, Promise.resolve(last));
+  }
+
   return {
     async acquire(model, version, call) {
       checkModelName(model);
+      const wanted = version === "" ? undefined : version;
       let held: Held | undefined;
       // It may be replaced or unloaded while this request waits.
       while (!held || held.retired) {
-        if (unloaded.has(model)) {
-          throw new LongshoreError(
-            "unknown-model",
-            "resolve",
-            `model ${model} was unloaded here; load it first`,
-          );
-        }
-        const wanted = version === "" ? undefined : version;
+        if (!isOn(model)) throw notLoaded(model);
         held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call));
       }
       const owner = held;
@@ -181,68 +270,79 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
         },
       };
     },
-    async load(model, version, call) {
+    async load(model, version, call, override) {
       checkModelName(model);
-      repository.forget(model);
-      note(model, version ?? "", "loading");
-      const loaded = await repository.load(model, version, call);
-      const fresh = loaded.description;
-      const held = make(loaded);
+      let failed: ReadonlyMap<string, unknown>;
       try {
-        await warm(held, call);
+        const renewal = await repository.renew(model, override);
+        const wanted = version === undefined ? renewal.versions : [await renewal.resolve(version)];
+        if (wanted.length === 0) await renewal.resolve(undefined);
+        const loaded = await loadAll(renewal, model, wanted, call);
+        failed = loaded.failed;
+        if (loaded.fresh.length > 0) {
+          const kept = version === undefined ? [] : renewal.versions;
+          switchTo(renewal, model, loaded.fresh, failed, kept);
+        }
       } catch (thrown) {
-        void pool.disown(held);
-        problems.set(`${model}/${fresh.version}`, thrown instanceof Error ? thrown.message : String(thrown));
-        throw thrown;
+        if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-model") {
+          problems.set(`${model}/`, textOf(thrown));
+        }
+        throw failedLoad(model, thrown);
       }
-      // The new one is loaded before the old one goes, so that no request in between waits for a load.
-      for (const one of ready.values()) {
-        const { description, uses } = one.loaded;
-        const replaced =
-          description.name === model && (version === undefined || description.version === fresh.version);
-        if (replaced || uses.includes(model)) retire(one);
-      }
-      unloaded.delete(model);
-      for (const key of problems.keys()) if (key.startsWith(`${model}/`)) problems.delete(key);
-      serve(held);
-      versions.set(`${model}/${fresh.version}`, Promise.resolve(held));
-      if (version === undefined) versions.set(`${model}/`, Promise.resolve(held));
-      note(model, fresh.version, "ready");
+      for (const thrown of failed.values()) throw failedLoad(model, thrown);
     },
-    async unload(model, call) {
+    async unload(model, call, dependents = false) {
       checkModelName(model);
+      const mine = [...ready.values()].filter(({ loaded }) => loaded.description.name === model);
       // A model that nobody knows cannot be unloaded either: throws `unknown-model`.
-      await repository.versions(model);
-      unloaded.add(model);
-      unloading.add(model);
-      const retired = [...ready.values()].filter(({ loaded }) => loaded.description.name === model);
-      for (const held of retired) retire(held);
-      await untilAborted(Promise.all(retired.map((held) => held.gone)), call).finally(() =>
-        unloading.delete(model),
-      );
-    },
-    async index() {
-      const entries: IndexEntry[] = [];
-      for (const name of await repository.names()) {
-        const all = await repository.versions(name).catch((thrown: unknown) => String(thrown));
-        if (typeof all === "string") entries.push({ name, version: "", state: "unavailable", reason: all });
-        else for (const version of all) entries.push(entryOf(name, version));
+      if (mine.length === 0) await repository.versions(model);
+      const inner = dependents ? mine.flatMap(({ loaded }) => loaded.uses) : [];
+      const models = new Set([model, ...inner]);
+      const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));
+      for (const name of models) {
+        turn(name, false);
+        unloading.add(name);
+        forgetFound(name);
+        repository.forget(name);
+        for (const key of problems.keys()) if (key.startsWith(`${name}/`)) problems.delete(key);
       }
-      return entries;
+      for (const held of retired) retire(held);
+      await untilAborted(Promise.all(retired.map((held) => held.gone)), call).finally(() => {
+        for (const name of models) unloading.delete(name);
+      });
     },
+    index: () =>
+      indexOf({
+        repository,
+        isOn,
+        ready: (model) =>
+          [...ready.values()].flatMap(({ loaded }) => (loaded.description.name === model ? [loaded] : [])),
+        models: () => [...new Set([...ready.values()].map(({ loaded }) => loaded.description.name))],
+        problem: (model, version) => problems.get(`${model}/${version}`),
+        loading: (model, version) => found.has(`${model}/${version}`),
+        unloading: (model) => unloading.has(model),
+      }),
     held: () => [...ready.values()].map(({ loaded }) => loaded),
   };
+}
 
-  function entryOf(name: string, version: string): IndexEntry {
-    const held = ready.get(`${name}/${version}`);
-    const problem = problems.get(`${name}/${version}`) ?? problems.get(`${name}/`);
-    if (unloading.has(name)) return { name, version, state: "unloading" };
-    if (unloaded.has(name)) return { name, version, state: "unloaded" };
-    if (held) {
-      const { profileIgnored } = held.loaded;
-      return { name, version, state: "ready", ...(profileIgnored ? { reason: profileIgnored } : {}) };
-    }
-    if (problem !== undefined) return { name, version, state: "unavailable", reason: problem };
-    return { name, version, state: versions.has(`${name}/${version}`) ? "loading" : "available" };
-  }
+function notLoaded(model: string): LongshoreError {
+  return new LongshoreError(
+    "unknown-model",
+    "resolve",
+    `Request for unknown model: '${model}' is not found: it is not loaded here; load it first`,
+  );
+}
+
+/** The same error in the words that Triton's clients look for. */
+function failedLoad(model: string, thrown: unknown): LongshoreError {
+  const error = LongshoreError.from(thrown, "resolve", `loading model ${model}`);
+  return new LongshoreError(error.reason, error.stage, `failed to load '${model}', ${error.message}`, {
+    cause: error,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  });
+}
+
+function textOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }

@@ -59,10 +59,12 @@ export async function pipelineProgram(parts: PipelineParts, variant: VariantConf
     for (const [output, value] of addInner(builder, added, inner, bad))
       aliases.set(`${step.id}.${output}`, value);
   }
-  return builder.build(
+  const program = builder.build(
     variant.name,
     Object.entries(config.pipeline?.outputs ?? {}).map(([name, value]) => ({ name, value: real(value) })),
   );
+  const { maxInFlight } = config.pipeline ?? {};
+  return maxInFlight === undefined ? program : { ...program, maxInFlight };
 }
 
 function newStep(step: StepConfig, real: (value: string) => string): NewStep {

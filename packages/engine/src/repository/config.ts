@@ -22,14 +22,51 @@ export interface ModelConfig {
   readonly batching: Batching;
   /** Whether requests of several callers may share a run. */
   readonly joinsRequests: boolean;
-  readonly instances: readonly InstanceGroup[];
+  readonly instances: readonly InstanceConfig[];
   readonly sequence?: SequenceConfig;
   readonly pipeline?: PipelineConfig;
   /** At least one; the first is the default. */
   readonly variants: readonly VariantConfig[];
   readonly versions: VersionPolicy;
+  /** Word to the version that it stands for in requests. */
+  readonly versionLabels: Readonly<Record<string, string>>;
+  /** Runs before a version is served. */
+  readonly warmUps: readonly WarmUpConfig[];
+  /** Whether it stays in memory whatever else needs room. */
+  readonly keepLoaded: boolean;
+  /** The operator says that equal inputs have equal answers. */
+  readonly responseCache: boolean;
+  /** A request may get any number of answers, also where no step of its own says so. */
+  readonly decoupled: boolean;
   /** What was read and is not used here, kept so that nothing of a real file is lost. */
   readonly aside: Readonly<Record<string, Json>>;
+}
+
+/** Loaded copies, on what, and what each of them needs while it runs. */
+export interface InstanceConfig extends InstanceGroup {
+  readonly kind: "any" | "cpu" | "gpu";
+  /** Of resources that models of this place share (Triton's rate limiter). */
+  readonly resources: readonly { readonly name: string; readonly count: number }[];
+  /** Its turn when resources are short: 1 as often as possible, 2 half as often, ... */
+  readonly priority: number;
+}
+
+/** One run before a version is served, on each loaded copy. */
+export interface WarmUpConfig {
+  readonly name: string;
+  readonly count: number;
+  readonly inputs: readonly WarmUpInput[];
+}
+
+/** What an input holds then. */
+export interface WarmUpInput {
+  readonly input: string;
+  readonly datatype: Datatype;
+  /** Batch axis included. */
+  readonly shape: readonly number[];
+  readonly fill: "zeros" | "random" | "file";
+  /** In the version's folder or the model's. */
+  readonly file?: string;
 }
 
 /** An input or output as declared, batch axis included. */
@@ -79,6 +116,8 @@ export interface ControlInput {
 
 /** Steps as written; parameters whose name ends in `File` still name files. */
 export interface PipelineConfig {
+  /** Requests that may be inside the pipeline at one time; undefined for as many as its memory allows. */
+  readonly maxInFlight?: number;
   readonly steps: readonly StepConfig[];
   readonly outputs: Readonly<Record<string, string>>;
 }
@@ -111,7 +150,8 @@ export interface VariantConfig {
 /** Which version folders are served. */
 export type VersionPolicy =
   | { readonly kind: "latest"; readonly count: number }
-  | { readonly kind: "all" }
+  /** `lazy`, where nothing is written: the newest is loaded at once, the others when they are asked for. */
+  | { readonly kind: "all"; readonly lazy?: boolean }
   | { readonly kind: "specific"; readonly versions: readonly string[] };
 
 /** What holds where nothing is written. */
@@ -138,6 +178,11 @@ export const bareConfig: ModelConfig = {
   joinsRequests: false,
   instances: [],
   variants: defaults.variants,
-  versions: { kind: "all" },
+  versions: { kind: "all", lazy: true },
+  versionLabels: {},
+  warmUps: [],
+  keepLoaded: false,
+  responseCache: false,
+  decoupled: false,
   aside: {},
 };

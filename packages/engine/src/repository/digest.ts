@@ -25,7 +25,7 @@ export async function versionDigest(parts: VersionParts, hash: Hash): Promise<Di
     inputs: parts.inputs,
     outputs: parts.outputs,
     graph: config.pipeline ? undefined : config.graph,
-    pipeline: config.pipeline,
+    pipeline: config.pipeline && { steps: config.pipeline.steps, outputs: config.pipeline.outputs },
     variants: config.variants.map(({ name, parameters, models, graph }) => ({
       name,
       parameters,

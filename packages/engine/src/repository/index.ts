@@ -2,13 +2,16 @@ export type { ControlInput } from "./config.ts";
 export { checkModelName, someNames } from "./names.ts";
 export {
   type GraphBody,
+  type GraphInstances,
   type ModelStep,
   type Program,
   type ProgramStep,
   type TransformStep,
   valueOfTensor,
+  type WarmUp,
 } from "./program.ts";
 export { mostRevealing } from "./program-builder.ts";
 export type { LoadedVersion } from "./read-version.ts";
-export { type ModelRepository, modelRepository } from "./repository.ts";
+export type { ModelOverride } from "./override.ts";
+export { type ModelRepository, modelRepository, type Renewal } from "./repository.ts";
 export * from "./source.ts";

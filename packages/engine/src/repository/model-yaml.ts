@@ -2,24 +2,12 @@ import * as v from "valibot";
 import { parseDocument } from "yaml";
 import { datatypes, type Json } from "@longshore/core";
 import { defaults, type ModelConfig, type StepConfig, type VariantConfig } from "./config.ts";
+import { batching, batchingOf, buckets } from "./batching-yaml.ts";
+import { instances, versionLabels, versions, warmUp } from "./life-yaml.ts";
 import { badConfiguration, isFileName, isVersionName } from "./names.ts";
+import { count, defined, duration, shown, strict, word } from "./yaml-parts.ts";
 
-/** An object that refuses unknown keys and says which it knows. */
-function strict<Entries extends v.ObjectEntries>(
-  entries: Entries,
-): v.StrictObjectSchema<Entries, v.ErrorMessage<v.StrictObjectIssue>> {
-  return v.strictObject(entries, (issue) =>
-    issue.expected === "never"
-      ? `is an unknown key; known here: ${Object.keys(entries).join(", ")}`
-      : `is ${shown(issue.input)}; expected a mapping with ${Object.keys(entries).join(", ")}`,
-  );
-}
-
-const count = (least: number, most: number) =>
-  v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
-const duration = v.pipe(v.number(), v.minValue(0), v.maxValue(86_400_000));
 const ratio = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
-const word = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
 const stepId = v.pipe(
   v.string(),
   v.regex(/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/, "must be [a-z0-9-], 1 to 40"),
@@ -83,14 +71,14 @@ const schema = strict({
   inputs: v.optional(v.pipe(v.array(port), v.maxLength(256))),
   outputs: v.optional(v.pipe(v.array(port), v.maxLength(256))),
   graph: v.optional(file),
-  batching: v.optional(
-    strict({
-      maxBatchSize: count(0, 4096),
-      preferredSizes: v.optional(v.array(count(1, 4096))),
-      maxQueueDelayMs: v.optional(duration),
-    }),
-  ),
-  instances: v.optional(v.array(strict({ count: count(1, 64), runtime: v.optional(word) }))),
+  batching: v.optional(batching),
+  buckets: v.optional(buckets),
+  instances: v.optional(instances),
+  versions: v.optional(versions),
+  versionLabels: v.optional(versionLabels),
+  warmUp: v.optional(warmUp),
+  keepLoaded: v.optional(v.boolean()),
+  responseCache: v.optional(v.boolean()),
   sequence: v.optional(
     strict({
       maxIdleMs: v.optional(duration),
@@ -117,6 +105,7 @@ const schema = strict({
     strict({
       steps: v.pipe(v.array(step), v.minLength(1), v.maxLength(128)),
       outputs: v.record(v.string(), word),
+      maxInFlight: v.optional(count(1, 65_536)),
     }),
   ),
   variants: v.optional(v.pipe(v.array(variant), v.minLength(1), v.maxLength(32))),
@@ -148,9 +137,9 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
     inputs: (output.inputs ?? []).map(portConfig),
     outputs: (output.outputs ?? []).map(portConfig),
     graph: output.graph ?? defaults.graph,
-    batching: defined(output.batching ?? defaults.batching),
+    batching: batchingOf(model, output.batching, output.buckets),
     joinsRequests: output.batching !== undefined,
-    instances: (output.instances ?? []).map(defined),
+    instances: output.instances ?? [],
     ...(sequence
       ? {
           sequence: {
@@ -169,18 +158,16 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
           },
         }
       : {}),
-    ...(pipeline ? { pipeline: { steps: pipeline.steps.map(stepConfig), outputs: pipeline.outputs } } : {}),
+    ...(pipeline ? { pipeline: defined({ ...pipeline, steps: pipeline.steps.map(stepConfig) }) } : {}),
     variants: output.variants?.map(variantConfig) ?? defaults.variants,
-    versions: { kind: "all" },
+    versions: output.versions ?? { kind: "all", lazy: true },
+    versionLabels: output.versionLabels ?? {},
+    warmUps: output.warmUp ?? [],
+    keepLoaded: output.keepLoaded ?? false,
+    responseCache: output.responseCache ?? false,
+    decoupled: false,
     aside: {},
   };
-}
-
-/** The same object without keys that are undefined, as exact optional types want it. */
-function defined<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const entries = Object.entries(object).filter(([, value]) => value !== undefined);
-  // Only undefined values were removed, which is what the mapped type says.
-  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
 function portConfig({ labels, ...rest }: v.InferOutput<typeof port>): ModelConfig["inputs"][number] {
@@ -253,9 +240,4 @@ function issueText(issue: v.BaseIssue<unknown>): string {
   if (issue.type === "min_length") return `is ${value}; at least ${String(issue.requirement)} are needed`;
   if (issue.type === "max_length") return `is too long; at most ${String(issue.requirement)} are allowed`;
   return `is ${value}; it ${issue.message}`;
-}
-
-function shown(value: unknown): string {
-  const text = value === undefined ? "undefined" : (JSON.stringify(value) ?? typeof value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

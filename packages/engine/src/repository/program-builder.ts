@@ -67,6 +67,15 @@ export function programBuilder(
       throw bad(`pipeline step ${step.id}`, `cannot run for each of ${over.name}: it has no axes`);
   }
 
+  /** One place where answers part is enough, and it must lie on the way of the whole request. */
+  function checkAnswers(step: NewStep): void {
+    const path = `pipeline step ${step.id}`;
+    const other = steps.find((one) => one.kind === "transform" && one.answers);
+    if (other)
+      throw bad(path, `gives several answers, as step ${other.id} does; a pipeline has one such step`);
+    if (step.forEach !== undefined) throw bad(path, "gives several answers and cannot run for each element");
+  }
+
   function knownPorts(step: NewStep, ports: readonly string[], what: string): void {
     for (const port of Object.keys(step.inputs)) {
       if (ports.includes(port)) continue;
@@ -118,7 +127,15 @@ export function programBuilder(
       }
       const { declassifiesTo: _, ...link } = step;
       const chain: ChainStep = { ...link, transform: name, parameters };
-      steps.push({ ...step, kind: "transform", outputs: add(step, outputs, made), chain });
+      const several = transform.answers !== undefined;
+      if (several) checkAnswers(step);
+      steps.push({
+        ...step,
+        kind: "transform",
+        outputs: add(step, outputs, made),
+        chain,
+        ...(several ? { answers: true } : {}),
+      });
     },
     addModel(step, graph) {
       checkStep(step);
@@ -136,6 +153,12 @@ export function programBuilder(
         throw bad(
           path,
           `gives model ${graph.model} ${spec.datatype} [${spec.shape.join(", ")}] (${spec.name}) as ${port.name}, which is ${port.datatype} [${port.shape.join(", ")}]`,
+        );
+      }
+      if (graph.states.length > 0 && steps.some((one) => one.kind === "transform" && one.answers)) {
+        throw bad(
+          `pipeline step ${step.id}`,
+          `runs model ${graph.model} after a step that gives several answers, but it keeps state between requests`,
         );
       }
       if (step.forEach !== undefined && graph.states.length > 0) {

@@ -5,6 +5,23 @@ import type { HeldState } from "../sequence/index.ts";
 import type { ControlInput } from "./config.ts";
 import type { ModelSignature } from "./source.ts";
 
+/** Loaded copies, and what each needs of what models of this place share while it runs. */
+export interface GraphInstances extends InstanceGroup {
+  readonly resources: readonly { readonly name: string; readonly count: number }[];
+  readonly priority: number;
+}
+
+/** A run before a graph is served. */
+export interface WarmUp {
+  readonly name: string;
+  readonly count: number;
+  readonly inputs: readonly {
+    readonly spec: TensorSpec;
+    /** Bytes of a file, or what to make up. */
+    readonly content: Uint8Array | "zeros" | "random";
+  }[];
+}
+
 /** How sequences of a graph are run. */
 export interface SequenceRules {
   /** Whether it runs only as part of a sequence. */
@@ -21,7 +38,13 @@ export interface GraphBody {
   readonly signature: ModelSignature;
   /** `maxBatchSize` of at most 1 when requests may not share a run. */
   readonly batching: Batching;
-  readonly instances: readonly InstanceGroup[];
+  readonly instances: readonly GraphInstances[];
+  /** Runs before it is served, on each instance. */
+  readonly warmUps: readonly WarmUp[];
+  /** Stays loaded whatever else needs room. */
+  readonly keepLoaded: boolean;
+  /** Resident memory of a loaded instance, in bytes, where the operator says. */
+  readonly memoryBytes?: number;
   readonly trusted: boolean;
   /** Inputs and outputs as callers see them, without states and controls. */
   readonly inputs: readonly PortSpec[];
@@ -50,6 +73,8 @@ interface StepBase {
 export interface TransformStep extends StepBase {
   readonly kind: "transform";
   readonly chain: ChainStep;
+  /** It gives several answers to one request. */
+  readonly answers?: true;
 }
 
 /** A step that runs one graph. */
@@ -80,6 +105,8 @@ export interface Program {
   readonly outputs: readonly { readonly name: string; readonly value: string }[];
   readonly steps: readonly ProgramStep[];
   readonly values: ReadonlyMap<string, ValueFacts>;
+  /** Requests that may be inside at one time, where the operator says so. */
+  readonly maxInFlight?: number;
 }
 
 /** What a tensor of a step's graph is called outside it. */

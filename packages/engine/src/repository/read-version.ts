@@ -1,14 +1,10 @@
 import {
   type Call,
-  elementBytes,
-  elementCount,
-  type InstanceGroup,
   LongshoreError,
   type ModelDescription,
   parseProfile,
   type Profile,
 } from "@longshore/core";
-import type { HeldState } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import {
   describeVariant,
@@ -17,21 +13,12 @@ import {
   pipelineProgram,
   programStates,
 } from "./assemble.ts";
-import { completePorts } from "./complete.ts";
-import type { ModelConfig, SequenceConfig, StateConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { versionDigest } from "./digest.ts";
-import {
-  digestFiles,
-  type Hash,
-  linesOf,
-  type NamedFiles,
-  namedFiles,
-  profileFile,
-  storedArtifact,
-  type VersionFiles,
-} from "./files.ts";
-import { badConfiguration, someNames } from "./names.ts";
-import type { GraphBody, Program, SequenceRules } from "./program.ts";
+import { digestFiles, type Hash, linesOf, type NamedFiles, namedFiles, profileFile } from "./files.ts";
+import { graphBody, instancesOf } from "./graph-body.ts";
+import { badConfiguration } from "./names.ts";
+import type { Program } from "./program.ts";
 import type { ModelSource, ModelStore } from "./source.ts";
 
 /** A version read, completed and checked; nothing of it is in a runtime yet. */
@@ -53,6 +40,8 @@ export interface RepositoryParts {
   readonly sha256: Hash;
   /** Instances of a model that does not say. Default 1. */
   readonly defaultInstances?: number;
+  /** Whether copies that want a GPU may have a processor instead. Default false. */
+  readonly gpuFallback?: boolean;
 }
 
 /** How one version gets at the models that it is made of. */
@@ -116,6 +105,7 @@ export async function readVersion(
         variant.graph ?? config.graph,
         files,
         named,
+        variant.memoryBytes,
         call,
       );
       program = graphProgram(graph, variant.name, parts.transforms);
@@ -145,16 +135,26 @@ export async function readVersion(
       describeVariant(config, written, programs.get(written.name) ?? first, index === 0),
     ),
     batching: config.batching,
-    instances: instancesOf(config, parts),
+    instances: instancesOf(model, config, parts).map(({ count, runtime }) => ({
+      count,
+      ...(runtime === undefined ? {} : { runtime }),
+    })),
     ...(states.length > 0 || config.sequence
       ? { sequence: { states, maxIdleMs: idleOf(config, first, inner) } }
       : {}),
+    ...(config.decoupled || givesAnswers(first) ? { decoupled: true } : {}),
+    ...(config.responseCache ? { responseCache: true } : {}),
     ...(config.dataClass === undefined ? {} : { dataClass: config.dataClass }),
     labels,
     trusted: config.trusted,
   };
   const uses = [...new Set([...inner.values()].flatMap((one) => [one.description.name, ...one.uses]))];
   return { description, programs, uses, ...(await profileOf(store, folder, description)) };
+}
+
+/** Whether one of its steps gives several answers to a request. */
+function givesAnswers({ steps }: Program): boolean {
+  return steps.some((step) => step.kind === "transform" && step.answers);
 }
 
 async function loadInner(
@@ -183,78 +183,6 @@ function innerProgram(
   // Steps name only models that were loaded just before; a version without programs cannot be loaded.
   if (!program) throw new LongshoreError("internal", "resolve", `model ${model} was not loaded`);
   return program;
-}
-
-async function graphBody(
-  parts: RepositoryParts,
-  model: string,
-  version: string,
-  config: ModelConfig,
-  file: string,
-  files: VersionFiles,
-  named: NamedFiles,
-  call: Call,
-): Promise<GraphBody> {
-  const facts = files.get(file);
-  if (!facts) {
-    throw new LongshoreError(
-      "invalid-model",
-      "resolve",
-      `model ${model} version ${version} has no file ${file}; its files: ${someNames([...files.keys()])}`,
-    );
-  }
-  const artifact = storedArtifact(parts.store, `${model}/${version}/${file}`, facts, parts.sha256);
-  const signature = await parts.source.inspect(artifact, call);
-  const { batching } = config;
-  const instances = instancesOf(config, parts);
-  const ports = completePorts(model, config, signature);
-  return {
-    model,
-    version,
-    file: artifact,
-    signature,
-    batching: config.joinsRequests ? batching : { maxBatchSize: Math.min(1, batching.maxBatchSize) },
-    instances,
-    trusted: config.trusted,
-    ...ports,
-    states: await Promise.all(ports.states.map((state) => heldState(model, config, state, named))),
-    ...(config.sequence ? { sequence: sequenceRules(config.sequence, instances) } : {}),
-  };
-}
-
-function sequenceRules(
-  { required, strategy }: SequenceConfig,
-  instances: readonly InstanceGroup[],
-): SequenceRules {
-  const count = instances.reduce((sum, group) => sum + group.count, 0);
-  return { required, ...(strategy ? { slots: count * strategy.candidates } : {}) };
-}
-
-/** A state with the content of the file that says what it begins as. */
-async function heldState(
-  model: string,
-  config: ModelConfig,
-  { initialFile, ...state }: StateConfig,
-  named: NamedFiles,
-): Promise<HeldState> {
-  if (initialFile === undefined) return state;
-  const path = `state ${JSON.stringify(state.input)} initial_state`;
-  const initial = await named.bytes(`initial_state/${initialFile}`, path);
-  const width = elementBytes(state.datatype);
-  const expected = elementCount(state.shape, state.input) * width;
-  if (width > 0 && initial.byteLength === expected) return { ...state, initial };
-  throw badConfiguration(
-    model,
-    config.file,
-    path,
-    width > 0
-      ? `is ${initial.byteLength} bytes of ${initialFile}; ${state.datatype} [${state.shape.join(", ")}] takes ${expected}`
-      : "is a file, but the state holds texts, which begin empty",
-  );
-}
-
-function instancesOf(config: ModelConfig, parts: RepositoryParts): ModelDescription["instances"] {
-  return config.instances.length > 0 ? config.instances : [{ count: parts.defaultInstances ?? 1 }];
 }
 
 /** A pipeline's sequence idles no longer than the least patient of its models allows. */

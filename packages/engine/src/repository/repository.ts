@@ -1,36 +1,57 @@
 import { type Call, LongshoreError } from "@longshore/core";
-import { bareConfig, type ModelConfig } from "./config.ts";
-import { parseModelYaml } from "./model-yaml.ts";
-import {
-  badConfiguration,
-  checkModelName,
-  compareVersions,
-  isModelName,
-  isVersionName,
-  someNames,
-} from "./names.ts";
+import type { ModelConfig } from "./config.ts";
+import { badConfiguration, checkModelName, isModelName, isVersionName, someNames } from "./names.ts";
+import { type ModelOverride, overridden } from "./override.ts";
 import { modelsNamed } from "./pipeline.ts";
+import { readConfig } from "./read-config.ts";
 import { type LoadedVersion, readVersion, type RepositoryParts } from "./read-version.ts";
-import { parseTritonConfig } from "./triton-config.ts";
+import { servedVersions } from "./versions.ts";
 
-/** Model packages in a store, in Triton's layout. What was read is remembered until `forget`. */
+/** Model packages in a store, in Triton's layout. What was read is remembered until it is renewed. */
 export interface ModelRepository {
   names(): Promise<readonly string[]>;
   /** Versions that are served, from old to new. Throws `unknown-model`. */
   versions(model: string): Promise<readonly string[]>;
-  /** Throws `unknown-model`, `unknown-version`, `invalid-configuration`, `invalid-model`. */
+  /**
+   * The version that a name means: itself, what a label stands for, or the newest of all for none. Throws
+   * `unknown-model`, `unknown-version`.
+   */
+  resolve(model: string, version: string | undefined): Promise<string>;
+  /** What `resolve` says. Throws `unknown-model`, `unknown-version`, `invalid-configuration`, `invalid-model`. */
   load(model: string, version: string | undefined, call: Call): Promise<LoadedVersion>;
+  /**
+   * Reads a model anew beside what is remembered of it, which goes on to be served until the renewal is adopted.
+   * With an override, instead of what lies in the store.
+   */
+  renew(model: string, override?: ModelOverride): Promise<Renewal>;
   /** Reads this model anew next time, and those that use it. */
   forget(model: string): void;
 }
 
-/** Implicit version of a pipeline without a version folder: it has no files of its own. */
-const onlyVersion = "1";
+/** A model read anew. */
+export interface Renewal {
+  /** From old to new. */
+  readonly versions: readonly string[];
+  /** Whether only the newest is to be loaded before it is asked for. */
+  readonly lazy: boolean;
+  /** As that of the repository. */
+  resolve(version: string | undefined): Promise<string>;
+  load(version: string, call: Call): Promise<LoadedVersion>;
+  /** From now on this is the model; those that use it are read anew next time. */
+  adopt(): void;
+}
+
+/** One model as it was read at one time. */
+interface Reading {
+  readonly model: string;
+  readonly parts: RepositoryParts;
+  config: Promise<ModelConfig> | undefined;
+  readonly loaded: Map<string, Promise<LoadedVersion>>;
+}
 
 export function modelRepository(parts: RepositoryParts): ModelRepository {
   const { store } = parts;
-  const configs = new Map<string, Promise<ModelConfig>>();
-  const loaded = new Map<string, Promise<LoadedVersion>>();
+  const readings = new Map<string, Reading>();
 
   const names = async (): Promise<readonly string[]> => {
     const entries = (await store.list("")) ?? [];
@@ -40,125 +61,141 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
       .sort();
   };
 
-  async function readConfig(model: string): Promise<ModelConfig> {
+  function readingOf(model: string): Reading {
     checkModelName(model);
-    const entries = await store.list(model);
-    if (!entries) {
-      throw new LongshoreError(
-        "unknown-model",
-        "resolve",
-        `there is no model ${model} here; there are: ${someNames(await names())}`,
-      );
-    }
-    const has = (file: string): boolean => entries.some(({ name, directory }) => name === file && !directory);
-    for (const [file, parse] of [
-      ["model.yaml", parseModelYaml],
-      ["config.pbtxt", parseTritonConfig],
-    ] as const) {
-      if (!has(file)) continue;
-      const bytes = (await store.read(`${model}/${file}`)) ?? new Uint8Array();
-      const config = parse(model, new TextDecoder().decode(bytes));
-      if (config.name === undefined || config.name === model) return config;
-      throw badConfiguration(
-        model,
-        file,
-        "name",
-        `is ${JSON.stringify(config.name)}; it must equal the folder's name`,
-      );
-    }
-    return bareConfig;
+    const known = readings.get(model) ?? { model, parts, config: undefined, loaded: new Map() };
+    readings.set(model, known);
+    return known;
   }
 
-  const configOf = (model: string): Promise<ModelConfig> =>
-    remembered(configs, model, () => readConfig(model));
-
-  async function versions(model: string): Promise<readonly string[]> {
-    const config = await configOf(model);
-    const entries = (await store.list(model)) ?? [];
-    const folders = entries
-      .filter(({ name, directory }) => directory && isVersionName(name))
-      .map(({ name }) => name)
-      .sort(compareVersions);
-    if (folders.length === 0 && config.pipeline) return [onlyVersion];
-    const policy = config.versions;
-    if (policy.kind === "latest") return folders.slice(-policy.count);
-    return policy.kind === "all" ? folders : folders.filter((name) => policy.versions.includes(name));
+  function configOf(reading: Reading): Promise<ModelConfig> {
+    if (reading.config) return reading.config;
+    const read = readConfig(reading.parts, reading.model, names);
+    reading.config = read;
+    // A failure is not remembered, nor is anything of a model that is not there.
+    read.catch(() => {
+      if (reading.config === read) reading.config = undefined;
+      if (readings.get(reading.model) === reading && reading.loaded.size === 0)
+        readings.delete(reading.model);
+    });
+    return read;
   }
 
-  async function resolveVersion(model: string, version: string | undefined): Promise<string> {
-    const all = await versions(model);
-    const found = version === undefined || version === "" ? all.at(-1) : all.find((name) => name === version);
+  async function versionsOf(reading: Reading): Promise<readonly string[]> {
+    const config = await configOf(reading);
+    const entries = (await reading.parts.store.list(reading.model)) ?? [];
+    const folders = entries.filter(({ name, directory }) => directory && isVersionName(name));
+    return servedVersions(
+      config,
+      folders.map(({ name }) => name),
+    );
+  }
+
+  async function resolveIn(reading: Reading, version: string | undefined): Promise<string> {
+    const { versionLabels } = await configOf(reading);
+    const all = await versionsOf(reading);
+    const wanted =
+      version !== undefined && Object.hasOwn(versionLabels, version) ? versionLabels[version] : version;
+    const found = wanted === undefined || wanted === "" ? all.at(-1) : all.find((name) => name === wanted);
     if (found !== undefined) return found;
+    const labels = Object.keys(versionLabels);
     throw new LongshoreError(
       "unknown-version",
       "resolve",
-      `model ${model} has no version ${version ?? "at all"}; versions served here: ${someNames(all)}`,
+      `model ${reading.model} has no version ${version ?? "at all"}; versions served here: ${someNames(all)}${labels.length > 0 ? `; labels: ${someNames(labels)}` : ""}`,
     );
   }
 
   /** Follows which models use which before anything is loaded, so that loads never wait for each other in a ring. */
-  async function refuseRings(model: string, path: readonly string[]): Promise<void> {
+  async function refuseRings(reading: Reading, path: readonly string[]): Promise<void> {
+    const { model } = reading;
     if (path.includes(model)) {
       throw badConfiguration(model, "model.yaml", "pipeline", `is cyclic: ${[...path, model].join(" > ")}`);
     }
-    const config = await configOf(model);
+    const config = await configOf(reading);
     for (const inner of modelsNamed(config)) {
       try {
-        await refuseRings(inner, [...path, model]);
+        await refuseRings(readingOf(inner), [...path, model]);
       } catch (thrown) {
         if (LongshoreError.is(thrown) && thrown.reason !== "unknown-model") throw thrown;
         throw badConfiguration(
           model,
           config.file,
           "pipeline",
-          `uses model ${inner}: ${detail(thrown)}`,
+          `uses model ${inner}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
           thrown,
         );
       }
     }
   }
 
-  const loadVersion = (model: string, version: string, call: Call): Promise<LoadedVersion> =>
-    remembered(loaded, `${model}/${version}`, async () =>
-      readVersion(parts, model, version, await configOf(model), innerVersion, call),
+  /** One attempt for all who ask at the same time; a failure is not remembered. */
+  function loadVersion(reading: Reading, version: string, call: Call): Promise<LoadedVersion> {
+    const known = reading.loaded.get(version);
+    if (known) return known;
+    const made = configOf(reading).then((config) =>
+      readVersion(reading.parts, reading.model, version, config, innerVersion, call),
     );
+    reading.loaded.set(version, made);
+    made.catch(() => reading.loaded.get(version) === made && reading.loaded.delete(version));
+    return made;
+  }
 
   async function innerVersion(
     model: string,
     version: string | undefined,
     call: Call,
   ): Promise<LoadedVersion> {
-    return loadVersion(model, await resolveVersion(model, version), call);
+    const reading = readingOf(model);
+    return loadVersion(reading, await resolveIn(reading, version), call);
+  }
+
+  /** What was made of a model's earlier content is made anew when it is asked for. */
+  function forgetUsers(model: string): void {
+    for (const { loaded } of readings.values()) {
+      for (const [version, one] of loaded) {
+        // A failed load forgets itself; of a finished one only its users matter.
+        void one
+          .then(({ uses }) => void (uses.includes(model) && loaded.delete(version)))
+          .catch(() => undefined);
+      }
+    }
+  }
+
+  async function load(reading: Reading, version: string | undefined, call: Call): Promise<LoadedVersion> {
+    await refuseRings(reading, []);
+    return loadVersion(reading, await resolveIn(reading, version), call);
   }
 
   return {
     names,
-    versions,
-    async load(model, version, call) {
-      await refuseRings(model, []);
-      return loadVersion(model, await resolveVersion(model, version), call);
+    versions: async (model) => versionsOf(readingOf(model)),
+    resolve: async (model, version) => resolveIn(readingOf(model), version),
+    load: async (model, version, call) => load(readingOf(model), version, call),
+    async renew(model, override) {
+      checkModelName(model);
+      const reading: Reading = {
+        model,
+        parts: override ? { ...parts, store: overridden(store, model, override) } : parts,
+        config: undefined,
+        loaded: new Map(),
+      };
+      const versions = await versionsOf(reading);
+      const { versions: policy } = await configOf(reading);
+      return {
+        versions,
+        lazy: policy.kind === "all" && policy.lazy === true,
+        resolve: (version) => resolveIn(reading, version),
+        load: (version, call) => load(reading, version, call),
+        adopt() {
+          readings.set(model, reading);
+          forgetUsers(model);
+        },
+      };
     },
     forget(model) {
-      configs.delete(model);
-      for (const key of loaded.keys()) if (key.startsWith(`${model}/`)) loaded.delete(key);
-      for (const [key, one] of loaded) {
-        // A failed load forgets itself; of a finished one only its users matter.
-        void one.then(({ uses }) => void (uses.includes(model) && loaded.delete(key))).catch(() => undefined);
-      }
+      readings.delete(model);
+      forgetUsers(model);
     },
   };
-}
-
-/** One attempt for all who ask at the same time; a failure is not remembered. */
-function remembered<T>(cache: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
-  const known = cache.get(key);
-  if (known) return known;
-  const made = make();
-  cache.set(key, made);
-  made.catch(() => cache.get(key) === made && cache.delete(key));
-  return made;
-}
-
-function detail(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }

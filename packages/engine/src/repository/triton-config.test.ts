@@ -58,7 +58,7 @@ describe("config.pbtxt", () => {
       ],
       versions: { kind: "specific", versions: ["1", "3"] },
     });
-    expect(Object.keys(config.aside).sort()).toEqual(["model_warmup", "optimization", "parameters"]);
+    expect(Object.keys(config.aside).sort()).toEqual(["optimization", "parameters"]);
   });
 
   it("takes Triton's defaults: the latest version, no batch axis, requests that do not share runs", () => {

@@ -1,10 +1,22 @@
-import type { Batching, InstanceGroup, Json } from "@longshore/core";
-import { type DeclaredPort, defaults, type ModelConfig, type VersionPolicy } from "./config.ts";
+import type { Json } from "@longshore/core";
+import { type DeclaredPort, defaults, type ModelConfig, type PipelineConfig } from "./config.ts";
 import { badConfiguration, isFileName } from "./names.ts";
 import { parseTextProto, TextProtoError } from "./text-proto.ts";
 import { type Bad, datatypeOf } from "./triton-datatypes.ts";
 import { decodeTriton } from "./triton-schema.ts";
 import { ensemblePipeline, type TritonEnsembleStep } from "./triton-ensemble.ts";
+import { dynamicBatching, type TritonDynamicBatching } from "./triton-queue.ts";
+import {
+  flagOf,
+  instancesOf,
+  policyOf,
+  type TritonInstances,
+  type TritonParameter,
+  type TritonVersionPolicy,
+  type TritonWarmUp,
+  versionLabelsOf,
+  warmUpsOf,
+} from "./triton-life.ts";
 import { sequenceBatching, type TritonSequence, tritonSequence } from "./triton-sequence.ts";
 
 interface TritonPort {
@@ -20,25 +32,21 @@ interface TritonConfig {
   readonly platform?: string;
   readonly backend?: string;
   readonly max_batch_size?: number;
-  readonly version_policy?: {
-    readonly latest?: { readonly num_versions?: number };
-    readonly all?: object;
-    readonly specific?: { readonly versions?: readonly number[] };
-  };
+  readonly version_policy?: TritonVersionPolicy;
   readonly input?: readonly TritonPort[];
   readonly output?: readonly TritonPort[];
-  readonly instance_group?: readonly {
-    readonly count?: number;
-    readonly kind?: string;
-    readonly passive?: boolean;
-  }[];
+  readonly instance_group?: readonly TritonInstances[];
+  readonly model_warmup?: readonly TritonWarmUp[];
+  readonly parameters?: readonly TritonParameter[];
   readonly default_model_filename?: string;
-  readonly dynamic_batching?: {
-    readonly preferred_batch_size?: readonly number[];
-    readonly max_queue_delay_microseconds?: number;
-  };
+  readonly dynamic_batching?: TritonDynamicBatching;
   readonly sequence_batching?: TritonSequence;
-  readonly ensemble_scheduling?: { readonly step?: readonly TritonEnsembleStep[] };
+  readonly ensemble_scheduling?: {
+    readonly step?: readonly TritonEnsembleStep[];
+    readonly max_inflight_requests?: number;
+  };
+  readonly response_cache?: { readonly enable?: boolean };
+  readonly model_transaction_policy?: { readonly decoupled?: boolean };
 }
 
 /** Backends whose models the engine can run: ONNX files, and ensembles of them. */
@@ -47,14 +55,17 @@ const file = "config.pbtxt";
 
 /** Reads Triton's configuration as it is. Throws `invalid-configuration`, or `unsupported` for another backend. */
 export function parseTritonConfig(model: string, text: string): ModelConfig {
-  const bad = (path: string, problem: string): Error => badConfiguration(model, file, path, problem);
-  let fields: { readonly [field: string]: Json };
   try {
-    fields = decodeTriton(parseTextProto(text));
+    return tritonModelConfig(model, decodeTriton(parseTextProto(text)));
   } catch (thrown) {
     if (thrown instanceof TextProtoError) throw badConfiguration(model, file, "", thrown.message, thrown);
     throw thrown;
   }
+}
+
+/** What the decoded fields say. Throws `invalid-configuration`, or `unsupported` for another backend. */
+export function tritonModelConfig(model: string, fields: { readonly [field: string]: Json }): ModelConfig {
+  const bad = (path: string, problem: string): Error => badConfiguration(model, file, path, problem);
   // The table in triton-schema.ts has checked every name and type, and this interface is that table in types.
   const config = fields as unknown as TritonConfig;
   const backend = config.platform ?? config.backend ?? "";
@@ -70,6 +81,14 @@ export function parseTritonConfig(model: string, text: string): ModelConfig {
   }
   const steps = config.ensemble_scheduling?.step;
   const inputs = (config.input ?? []).map(port("input"));
+  const pipelineOf = (written: readonly TritonEnsembleStep[]): PipelineConfig => {
+    const maxInFlight = config.ensemble_scheduling?.max_inflight_requests ?? 0;
+    if (maxInFlight < 0)
+      throw bad("ensemble_scheduling max_inflight_requests", `is ${maxInFlight}; 0 or more is allowed`);
+    const pipeline = ensemblePipeline(model, written, inputs, config.output ?? []);
+    // Triton's 0 means no limit.
+    return maxInFlight === 0 ? pipeline : { ...pipeline, maxInFlight };
+  };
   const graph = config.default_model_filename ?? defaults.graph;
   if (!isFileName(graph))
     throw bad("default_model_filename", `is ${JSON.stringify(graph)}; it must be a file here`);
@@ -82,16 +101,23 @@ export function parseTritonConfig(model: string, text: string): ModelConfig {
     graph,
     batching: config.sequence_batching
       ? sequenceBatching(config.sequence_batching, maxBatchSize, bad)
-      : batchingOf(config, maxBatchSize),
+      : config.dynamic_batching
+        ? dynamicBatching(config.dynamic_batching, maxBatchSize, bad)
+        : { maxBatchSize },
     // Triton joins requests only when it is told to; a batch axis alone lets one request bring several rows.
     joinsRequests: config.dynamic_batching !== undefined || config.sequence_batching !== undefined,
-    instances: instancesOf(config, bad),
+    instances: instancesOf(config.instance_group ?? [], bad),
     ...(config.sequence_batching
       ? { sequence: tritonSequence(config.sequence_batching, maxBatchSize, bad) }
       : {}),
-    ...(steps ? { pipeline: ensemblePipeline(model, steps, inputs, config.output ?? []) } : {}),
+    ...(steps ? { pipeline: pipelineOf(steps) } : {}),
     variants: defaults.variants,
-    versions: policyOf(config),
+    versions: policyOf(config.version_policy, bad),
+    versionLabels: versionLabelsOf(config.parameters ?? [], bad),
+    warmUps: warmUpsOf(config.model_warmup ?? [], maxBatchSize > 0, bad),
+    keepLoaded: flagOf(config.parameters ?? [], "keep_loaded", bad),
+    responseCache: config.response_cache?.enable ?? false,
+    decoupled: config.model_transaction_policy?.decoupled ?? false,
     aside: asideOf(fields),
   };
 }
@@ -116,31 +142,6 @@ function portOf(written: TritonPort, kind: string, batched: boolean, bad: Bad): 
   };
 }
 
-function batchingOf(config: TritonConfig, maxBatchSize: number): Batching {
-  const { dynamic_batching: dynamic } = config;
-  if (!dynamic) return { maxBatchSize };
-  return {
-    maxBatchSize,
-    ...(dynamic.preferred_batch_size ? { preferredSizes: dynamic.preferred_batch_size } : {}),
-    maxQueueDelayMs: (dynamic.max_queue_delay_microseconds ?? 0) / 1000,
-  };
-}
-
-function instancesOf(config: TritonConfig, bad: Bad): readonly InstanceGroup[] {
-  return (config.instance_group ?? [])
-    .filter(({ passive }) => passive !== true)
-    .map(({ count = 1 }) => {
-      if (count < 1 || count > 64) throw bad("instance_group count", `is ${count}; 1 to 64 is allowed`);
-      return { count };
-    });
-}
-
-function policyOf({ version_policy: policy }: TritonConfig): VersionPolicy {
-  if (policy?.all) return { kind: "all" };
-  if (policy?.specific) return { kind: "specific", versions: (policy.specific.versions ?? []).map(String) };
-  return { kind: "latest", count: Math.max(1, policy?.latest?.num_versions ?? 1) };
-}
-
 const used = [
   "name",
   "platform",
@@ -151,7 +152,15 @@ const used = [
   "output",
   "instance_group",
 ];
-const usedToo = ["default_model_filename", "dynamic_batching", "sequence_batching", "ensemble_scheduling"];
+const usedToo = [
+  "default_model_filename",
+  "dynamic_batching",
+  "sequence_batching",
+  "ensemble_scheduling",
+  "model_warmup",
+  "response_cache",
+  "model_transaction_policy",
+];
 
 function asideOf(fields: { readonly [field: string]: Json }): Readonly<Record<string, Json>> {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => ![...used, ...usedToo].includes(name)));

@@ -33,12 +33,12 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
     default_model_filename: "string",
     cc_model_filenames: list("aside"),
     metric_tags: list("aside"),
-    parameters: list("aside"),
-    model_warmup: list("aside"),
+    parameters: list(message("Parameter")),
+    model_warmup: list(message("WarmUp")),
     model_operations: "aside",
     model_transaction_policy: message("TransactionPolicy"),
     model_repository_agents: "aside",
-    response_cache: "aside",
+    response_cache: message("ResponseCache"),
     model_metrics: "aside",
   },
   VersionPolicy: { latest: message("Latest"), all: message("All"), specific: message("Specific") },
@@ -70,12 +70,25 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
     name: "string",
     kind: "enum",
     count: "int",
-    rate_limiter: "aside",
+    rate_limiter: message("RateLimiter"),
     gpus: list("int"),
     secondary_devices: list("aside"),
     profile: list("string"),
     passive: "bool",
     host_policy: "string",
+  },
+  RateLimiter: { resources: list(message("Resource")), priority: "int" },
+  Resource: { name: "string", global: "bool", count: "int" },
+  Parameter: { key: "string", value: message("ParameterValue") },
+  ParameterValue: { string_value: "string" },
+  WarmUp: { name: "string", batch_size: "int", inputs: list(message("WarmUpPair")), count: "int" },
+  WarmUpPair: { key: "string", value: message("WarmUpInput") },
+  WarmUpInput: {
+    data_type: "enum",
+    dims: list("int"),
+    zero_data: "bool",
+    random_data: "bool",
+    input_data_file: "string",
   },
   DynamicBatching: {
     preferred_batch_size: list("int"),
@@ -83,9 +96,16 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
     preserve_ordering: "bool",
     priority_levels: "int",
     default_priority_level: "int",
-    default_queue_policy: "aside",
-    priority_queue_policy: list("aside"),
+    default_queue_policy: message("QueuePolicy"),
+    priority_queue_policy: list(message("LevelPolicy")),
   },
+  QueuePolicy: {
+    timeout_action: "enum",
+    default_timeout_microseconds: "int",
+    allow_timeout_override: "bool",
+    max_queue_size: "int",
+  },
+  LevelPolicy: { key: "int", value: message("QueuePolicy") },
   SequenceBatching: {
     direct: message("Direct"),
     oldest: message("Oldest"),
@@ -135,6 +155,7 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
   },
   Pair: { key: "string", value: "string" },
   TransactionPolicy: { decoupled: "bool" },
+  ResponseCache: { enable: "bool" },
 };
 
 /** A message as plain data: fields by name, repeated ones as arrays. Throws `TextProtoError` for what does not fit. */
@@ -201,6 +222,73 @@ function wholeNumber(text: string): number | undefined {
   const digits = text.replace("-", "");
   const value = /^0\d/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
   return Number.isSafeInteger(value) ? (text.startsWith("-") ? -value : value) : undefined;
+}
+
+/** Messages that Protocol Buffers' JSON writes as an object from key to value. */
+const maps: Readonly<Record<string, true>> = {
+  Parameter: true,
+  WarmUpPair: true,
+  Pair: true,
+  LevelPolicy: true,
+};
+
+/** The same from Protocol Buffers' JSON. Throws `TextProtoError` for what does not fit. */
+export function decodeTritonJson(
+  object: { readonly [field: string]: Json },
+  type = "ModelConfig",
+): { readonly [field: string]: Json } {
+  const known = messages[type] ?? {};
+  const decoded: Record<string, Json> = {};
+  for (const [written, value] of Object.entries(object)) {
+    const name = written.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const field = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (field === undefined) {
+      throw new TextProtoError(
+        1,
+        `${written} is no field of ${type}; known here: ${Object.keys(known).join(", ") || "none"}`,
+      );
+    }
+    if (Object.hasOwn(decoded, name))
+      throw new TextProtoError(1, `${name} is given twice; it holds one value`);
+    if (value === null) continue;
+    decoded[name] =
+      typeof field === "object" && "list" in field
+        ? listOf(value, field.list, name).map((one) => jsonValue(one, field.list, name))
+        : jsonValue(value, field, name);
+  }
+  return decoded;
+}
+
+function listOf(value: Json, type: FieldType, name: string): readonly Json[] {
+  if (Array.isArray(value)) return value;
+  const map = typeof type === "object" && maps[type.message] === true;
+  if (map && isObject(value)) return Object.entries(value).map(([key, one]) => ({ key, value: one }));
+  if (type === "aside" && isObject(value)) return [value];
+  throw new TextProtoError(1, `${name} is a list`);
+}
+
+function isObject(value: Json): value is { readonly [key: string]: Json } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function jsonValue(value: Json, type: FieldType, name: string): Json {
+  if (type === "aside") return value;
+  if (typeof type === "object") {
+    if (isObject(value)) return decodeTritonJson(value, type.message);
+    throw new TextProtoError(1, `${name} is an object`);
+  }
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  const kinds = { string: "string", enum: "word", bool: "word", int: "number", float: "number" } as const;
+  const wanted = typeof value === "boolean" ? "boolean" : typeof value;
+  const fits =
+    type === "bool"
+      ? wanted === "boolean"
+      : type === "int" || type === "float"
+        ? wanted === "number" || wanted === "string"
+        : wanted === "string";
+  if (!fits)
+    throw new TextProtoError(1, `${name} is ${JSON.stringify(value).slice(0, 60)}; expected ${type}`);
+  return decodeValue({ kind: kinds[type], text }, type, name, 1);
 }
 
 function asideValue(value: ProtoMessage | ProtoScalar): Json {

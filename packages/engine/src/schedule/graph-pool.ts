@@ -14,8 +14,10 @@ import {
 import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
 import type { Artifact, LoadOptions, Runtime } from "../execute/runtime.ts";
 import type { OpenSession } from "./instance.ts";
-import { openScheduler } from "./open-scheduler.ts";
+import { type OpenParts, openScheduler } from "./open-scheduler.ts";
+import type { RateLimiter, ResourceClaim } from "./rate-limiter.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { warmUp } from "./warm-up.ts";
 
 /** A loaded graph, or part of one, for as long as a request needs it. */
 export interface GraphLease extends Disposable {
@@ -30,6 +32,8 @@ interface GraphPoolLimits {
   readonly maxGraphs: number;
   readonly maxParts: number;
   readonly maxQueued: number;
+  /** Bytes that loaded graphs may hold by their estimates. */
+  readonly maxModelBytes: number;
 }
 
 export interface GraphPoolParts {
@@ -41,14 +45,26 @@ export interface GraphPoolParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: Observer;
+  /** Shared resources that runs take; undefined: instances need nothing of each other. */
+  readonly limiter?: RateLimiter | undefined;
   /** Share of a tenant against others'. Default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
 }
 
 /** Loaded graphs with their schedulers. */
 export interface GraphPool {
-  /** Loads on first use; all who ask at the same time share the load. `owner` keeps it from being forgotten. */
-  lease(graph: GraphBody, from: CutId, to: CutId, owner: object, call: Call): Promise<GraphLease>;
+  /**
+   * Loads on first use; all who ask at the same time share the load. `owner` keeps it from being forgotten. `sandboxed`
+   * runs it in the sandbox whoever vouches for the model. Throws `memory-limit` when there is no room for it.
+   */
+  lease(
+    graph: GraphBody,
+    from: CutId,
+    to: CutId,
+    owner: object,
+    call: Call,
+    sandboxed?: boolean,
+  ): Promise<GraphLease>;
   /** The scheduler if it is loaded. */
   loaded(graph: GraphBody, from: CutId, to: CutId): Scheduler | undefined;
   schedulers(): readonly Scheduler[];
@@ -60,6 +76,8 @@ export interface GraphPool {
 interface Entry {
   readonly key: string;
   readonly whole: boolean;
+  readonly keep: boolean;
+  readonly bytes: number;
   readonly owners: Set<object>;
   readonly ready: Promise<Loaded>;
   loaded: Loaded | undefined;
@@ -78,16 +96,22 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   const closing = new Set<Promise<void>>();
   let uses = 0;
 
-  function entryFor(graph: GraphBody, from: CutId, to: CutId): Entry {
-    const key = keyOf(graph, from, to);
+  function entryFor(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): Entry {
+    const key = keyOf(graph, from, to, sandboxed);
     const known = entries.get(key);
     if (known) return known;
     const whole = from === startCut && to === endCut;
-    makeRoom(whole);
-    const ready = loadGraph(parts, graph, from, to);
+    const bytes = memoryOf(graph);
+    const evicted = makeRoom(graph.model, whole, bytes);
+    // Memory is free only once what held it is gone.
+    const ready = Promise.all(evicted).then(() =>
+      loadGraph(parts, sandboxed ? { ...graph, trusted: false } : graph, from, to),
+    );
     const entry: Entry = {
       key,
       whole,
+      keep: graph.keepLoaded,
+      bytes,
       owners: new Set(),
       ready,
       loaded: undefined,
@@ -102,14 +126,35 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     return entry;
   }
 
-  /** Evicts the least recently used idle ones; when all are in use there is one too many until one is not. */
-  function makeRoom(whole: boolean): void {
-    const same = [...entries.values()].filter((entry) => entry.whole === whole);
-    const idle = same
-      .filter(({ leases, loaded }) => leases === 0 && loaded)
+  /**
+   * Evicts the least recently used idle ones; when all are in use there is one too many until one is not. Of memory there
+   * is never too much: throws `memory-limit`.
+   */
+  function makeRoom(model: string, whole: boolean, bytes: number): readonly Promise<void>[] {
+    const { maxGraphs, maxParts, maxModelBytes } = parts.limits;
+    const idle = [...entries.values()]
+      .filter(({ leases, loaded, keep }) => leases === 0 && loaded && !keep)
       .sort((a, b) => a.usedAt - b.usedAt);
-    const most = whole ? parts.limits.maxGraphs : parts.limits.maxParts;
-    for (const entry of idle.slice(0, Math.max(0, same.length - most + 1))) void drop(entry);
+    const same = [...entries.values()].filter((entry) => entry.whole === whole).length;
+    const tooMany = Math.max(0, same - (whole ? maxGraphs : maxParts) + 1);
+    const going = new Set(idle.filter((entry) => entry.whole === whole).slice(0, tooMany));
+    let held = [...entries.values()].reduce((sum, entry) => sum + entry.bytes, 0);
+    for (const entry of going) held -= entry.bytes;
+    for (const entry of idle) {
+      if (held + bytes <= maxModelBytes) break;
+      if (going.has(entry)) continue;
+      going.add(entry);
+      held -= entry.bytes;
+    }
+    if (held + bytes > maxModelBytes) {
+      throw new LongshoreError(
+        "memory-limit",
+        "execute",
+        `model ${model} takes about ${bytes} bytes; of the ${maxModelBytes} for models ${held} are held by models that are in use or kept loaded`,
+        { retryAfterMs: 1000 },
+      );
+    }
+    return [...going].map(drop);
   }
 
   function drop(entry: Entry): Promise<void> {
@@ -124,8 +169,8 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   }
 
   return {
-    async lease(graph, from, to, owner, call) {
-      const entry = entryFor(graph, from, to);
+    async lease(graph, from, to, owner, call, sandboxed = false) {
+      const entry = entryFor(graph, from, to, sandboxed);
       entry.owners.add(owner);
       entry.usedAt = ++uses;
       entry.leases++;
@@ -144,7 +189,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
         throw thrown;
       }
     },
-    loaded: (graph, from, to) => entries.get(keyOf(graph, from, to))?.loaded?.scheduler,
+    loaded: (graph, from, to) => entries.get(keyOf(graph, from, to, false))?.loaded?.scheduler,
     schedulers: () => [...entries.values()].flatMap(({ loaded }) => (loaded ? [loaded.scheduler] : [])),
     async disown(owner) {
       const gone: Promise<void>[] = [];
@@ -161,8 +206,28 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   };
 }
 
-function keyOf({ model, version, file }: GraphBody, from: CutId, to: CutId): string {
-  return `${model}/${version}/${file.digest}:${from}..${to}`;
+/** The part of a key that is the same for all segments of a graph: worked out once, because every request asks. */
+const graphKeys = new WeakMap<GraphBody, string>();
+
+/** Equal keys, the same instances: content, what of it, and how it is loaded and scheduled. */
+function keyOf(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): string {
+  let key = graphKeys.get(graph);
+  if (key === undefined) {
+    const { model, version, file, batching, instances, trusted, warmUps } = graph;
+    const how = JSON.stringify([batching, instances, trusted, warmUps.length]);
+    key = `${model}/${version}/${file.digest}:${how}`;
+    graphKeys.set(graph, key);
+  }
+  return `${key}:${from}..${to}${sandboxed ? ":sandbox" : ""}`;
+}
+
+/**
+ * Memory that the instances of a graph hold, by what the operator says of one, else by an estimate: its file twice (the
+ * weights, and what the runtime makes of them) and 24 MiB for the runtime's own.
+ */
+function memoryOf({ file, instances, memoryBytes }: GraphBody): number {
+  const count = instances.reduce((sum, group) => sum + group.count, 0);
+  return count * (memoryBytes ?? 2 * file.byteLength + 24 * 2 ** 20);
 }
 
 async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, to: CutId): Promise<Loaded> {
@@ -172,7 +237,7 @@ async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, t
   const signature = whole ? graph.signature : await parts.source.inspect(artifact, call);
   const scheduler = await openScheduler({
     name: whole ? graph.model : `${graph.model}:${from}..${to}`,
-    opens: opensFor(parts, graph, artifact),
+    ...opensFor(parts, graph, artifact),
     batching: graph.batching,
     maxQueued: parts.limits.maxQueued,
     clock: parts.clock,
@@ -180,6 +245,14 @@ async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, t
     observer: parts.observer,
     ...(parts.weightOf ? { weightOf: parts.weightOf } : {}),
   });
+  if (whole && graph.warmUps.length > 0) {
+    try {
+      await warmUp(graph, scheduler, parts.random);
+    } catch (thrown) {
+      await scheduler.drain();
+      throw thrown;
+    }
+  }
   return {
     scheduler,
     inputs: signature.inputs.map(({ name }) => name),
@@ -187,12 +260,28 @@ async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, t
   };
 }
 
-/** How each instance is loaded: on the runtime that it names, or on the first that can. */
-function opensFor(parts: GraphPoolParts, graph: GraphBody, artifact: Artifact): readonly OpenSession[] {
-  return graph.instances.flatMap(({ count, runtime }) => {
-    const open = openOn(candidates(parts, graph, runtime), artifact, parts.load);
-    return Array.from({ length: count }, () => open);
-  });
+/** How each instance is loaded - on the runtime that it names, or on the first that can - and what its runs take. */
+function opensFor(
+  parts: GraphPoolParts,
+  graph: GraphBody,
+  artifact: Artifact,
+): Pick<OpenParts, "opens" | "claims"> {
+  const opens: OpenSession[] = [];
+  const claims: (ResourceClaim | undefined)[] = [];
+  try {
+    for (const { count, runtime, resources, priority } of graph.instances) {
+      const open = openOn(candidates(parts, graph, runtime), artifact, parts.load);
+      for (let index = 0; index < count; index++) {
+        opens.push(open);
+        const limited = resources.length > 0;
+        claims.push(limited ? parts.limiter?.register(graph.model, resources, priority) : undefined);
+      }
+    }
+  } catch (thrown) {
+    for (const claim of claims) claim?.[Symbol.dispose]();
+    throw thrown;
+  }
+  return { opens, claims };
 }
 
 function candidates(

@@ -1,5 +1,6 @@
 import { type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
 import type { InferenceSession } from "../execute/runtime.ts";
+import type { ResourceClaim } from "./rate-limiter.ts";
 
 /** Loads one session; the call ends when the scheduler does. */
 export type OpenSession = (call: Call) => Promise<InferenceSession>;
@@ -25,11 +26,18 @@ export class Instance {
   #expectedMs = 0;
   readonly #load: OpenSession;
   readonly #clock: Clock;
+  readonly #claim: ResourceClaim | undefined;
   readonly #life = new AbortController();
 
-  constructor(load: OpenSession, clock: Clock) {
+  constructor(load: OpenSession, clock: Clock, claim?: ResourceClaim) {
     this.#load = load;
     this.#clock = clock;
+    this.#claim = claim;
+  }
+
+  /** Takes what a run needs of shared resources, or remembers to call `again` once it can be had. */
+  claim(again: () => void): boolean {
+    return this.#claim?.take(again) ?? true;
   }
 
   /** How much longer its run should take. */
@@ -55,6 +63,8 @@ export class Instance {
       (error: unknown) => error,
     );
     await session.idle().catch(() => undefined);
+    // Whoever is woken by this must find the instance as it will be.
+    queueMicrotask(() => this.#claim?.give());
     if (LongshoreError.is(thrown) && thrown.reason === "runtime-crashed") {
       this.problem = thrown;
       this.#session = undefined;
@@ -93,5 +103,6 @@ export class Instance {
     this.#life.abort(new LongshoreError("shutting-down", "execute", "the model is being unloaded"));
     await this.#opening?.catch(() => undefined);
     await this.#session?.release();
+    this.#claim?.[Symbol.dispose]();
   }
 }

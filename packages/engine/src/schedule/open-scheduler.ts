@@ -1,19 +1,22 @@
 import { type BatchIsolation, housekeepingCall, LongshoreError, type Random } from "@longshore/core";
 import { Instance, type OpenSession } from "./instance.ts";
 import { testInvariance } from "./invariance.ts";
+import type { ResourceClaim } from "./rate-limiter.ts";
 import { GraphScheduler, type Scheduler, type SchedulerParts } from "./scheduler.ts";
 
 /** What a scheduler is opened with. */
 export interface OpenParts extends SchedulerParts {
   /** One for each instance. */
   readonly opens: readonly OpenSession[];
+  /** What each takes of shared resources for a run, in the same order. */
+  readonly claims?: readonly (ResourceClaim | undefined)[];
   /** For the inputs of the test of batch invariance. */
   readonly random: Random;
 }
 
 /** Loads all instances; when one fails, those that were loaded are released and the failure is thrown. */
 export async function openScheduler(parts: OpenParts): Promise<Scheduler> {
-  const all = parts.opens.map((open) => new Instance(open, parts.clock));
+  const all = parts.opens.map((open, index) => new Instance(open, parts.clock, parts.claims?.[index]));
   const opened = await Promise.allSettled(all.map((one) => one.open()));
   const failure = opened.find((one) => one.status === "rejected");
   if (failure) {

@@ -260,8 +260,11 @@ export class GraphScheduler implements Scheduler {
         break;
       }
       const [first] = formed.members;
+      const chosen = idle.find((one) => one.claim(() => this.#pump()));
+      // Something that models share is used up; whoever gives it back calls.
+      if (!chosen) break;
       for (const member of formed.members) this.#room.leave(member);
-      if (first) void this.#start(on, formed.members, first);
+      if (first) void this.#start(chosen, formed.members, first);
     }
     this.#checkQuiet();
   }

@@ -1,0 +1,71 @@
+import type { LoadedVersion, ModelRepository } from "../repository/index.ts";
+
+/** `available` is read and loaded when it is first used; `unavailable` says why; `unloaded` waits for a `load`. */
+export type ModelState = "available" | "loading" | "ready" | "unloading" | "unloaded" | "unavailable";
+
+/** One version in the index of a repository. */
+export interface IndexEntry {
+  readonly name: string;
+  readonly version: string;
+  readonly state: ModelState;
+  /** Why it is unavailable, why newer content is not served, or why a profile in its folder is not used. */
+  readonly reason?: string;
+}
+
+/** What is known of models besides what lies in the repository. */
+export interface IndexFacts {
+  readonly repository: ModelRepository;
+  /** Whether it may be used, or waits for a load. */
+  isOn(model: string): boolean;
+  ready(model: string): readonly LoadedVersion[];
+  /** Models of which versions are ready. */
+  models(): readonly string[];
+  problem(model: string, version: string): string | undefined;
+  loading(model: string, version: string): boolean;
+  unloading(model: string): boolean;
+}
+
+/** Every version of every model, and what became of it. */
+export async function indexOf(facts: IndexFacts): Promise<readonly IndexEntry[]> {
+  const names = [...new Set([...(await facts.repository.names()), ...facts.models()])].sort();
+  const entries: IndexEntry[] = [];
+  for (const name of names) entries.push(...(await entriesOf(facts, name)));
+  return entries;
+}
+
+async function entriesOf(facts: IndexFacts, name: string): Promise<readonly IndexEntry[]> {
+  const ready = facts.ready(name);
+  const served = new Map(ready.map((loaded) => [loaded.description.version, loaded]));
+  let versions: readonly string[] = [];
+  let problem = facts.problem(name, "");
+  try {
+    versions = await facts.repository.versions(name);
+  } catch (thrown) {
+    problem ??= thrown instanceof Error ? thrown.message : String(thrown);
+  }
+  const all = [...new Set([...versions, ...served.keys()])];
+  if (all.length > 0)
+    return all.map((version) => entryOf(facts, name, version, served.get(version), problem));
+  if (facts.unloading(name)) return [{ name, version: "", state: "unloading" }];
+  if (!facts.isOn(name)) return [{ name, version: "", state: "unloaded" }];
+  return [{ name, version: "", state: "unavailable", reason: problem ?? "it has no version folder" }];
+}
+
+function entryOf(
+  facts: IndexFacts,
+  name: string,
+  version: string,
+  loaded: LoadedVersion | undefined,
+  general: string | undefined,
+): IndexEntry {
+  const problem = facts.problem(name, version) ?? general;
+  if (facts.unloading(name)) return { name, version, state: "unloading" };
+  if (!facts.isOn(name)) return { name, version, state: "unloaded" };
+  if (loaded) {
+    const newer = problem === undefined ? undefined : `newer content is not served: ${problem}`;
+    const reason = newer ?? loaded.profileIgnored;
+    return { name, version, state: "ready", ...(reason === undefined ? {} : { reason }) };
+  }
+  if (problem !== undefined) return { name, version, state: "unavailable", reason: problem };
+  return { name, version, state: facts.loading(name, version) ? "loading" : "available" };
+}

@@ -1,0 +1,154 @@
+import { type Call, elementBytes, elementCount, LongshoreError, shapeFits } from "@longshore/core";
+import type { HeldState } from "../sequence/index.ts";
+import { completePorts } from "./complete.ts";
+import type {
+  InstanceConfig,
+  ModelConfig,
+  SequenceConfig,
+  StateConfig,
+  WarmUpConfig,
+  WarmUpInput,
+} from "./config.ts";
+import { type NamedFiles, storedArtifact, type VersionFiles } from "./files.ts";
+import { badConfiguration, someNames } from "./names.ts";
+import type { GraphBody, SequenceRules, WarmUp } from "./program.ts";
+import type { RepositoryParts } from "./read-version.ts";
+import type { ModelSignature } from "./source.ts";
+
+/** One model file of a version, completed from its configuration. */
+export async function graphBody(
+  parts: RepositoryParts,
+  model: string,
+  version: string,
+  config: ModelConfig,
+  file: string,
+  files: VersionFiles,
+  named: NamedFiles,
+  memoryBytes: number | undefined,
+  call: Call,
+): Promise<GraphBody> {
+  const bad = (path: string, problem: string): Error => badConfiguration(model, config.file, path, problem);
+  const facts = files.get(file);
+  if (!facts) {
+    throw new LongshoreError(
+      "invalid-model",
+      "resolve",
+      `model ${model} version ${version} has no file ${file}; its files: ${someNames([...files.keys()])}`,
+    );
+  }
+  const artifact = storedArtifact(parts.store, `${model}/${version}/${file}`, facts, parts.sha256);
+  const signature = await parts.source.inspect(artifact, call);
+  const { batching } = config;
+  const instances = instancesOf(model, config, parts);
+  const ports = completePorts(model, config, signature);
+  return {
+    model,
+    version,
+    file: artifact,
+    signature,
+    batching: config.joinsRequests
+      ? batching
+      : { ...batching, maxBatchSize: Math.min(1, batching.maxBatchSize) },
+    instances,
+    warmUps: await Promise.all(config.warmUps.map((written) => warmUpOf(written, signature, named, bad))),
+    keepLoaded: config.keepLoaded,
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    trusted: config.trusted,
+    ...ports,
+    states: await Promise.all(ports.states.map((state) => heldState(model, config, state, named))),
+    ...(config.sequence ? { sequence: sequenceRules(config.sequence, instances) } : {}),
+  };
+}
+
+function sequenceRules(
+  { required, strategy }: SequenceConfig,
+  instances: readonly InstanceConfig[],
+): SequenceRules {
+  const count = instances.reduce((sum, group) => sum + group.count, 0);
+  return { required, ...(strategy ? { slots: count * strategy.candidates } : {}) };
+}
+
+/** A state with the content of the file that says what it begins as. */
+async function heldState(
+  model: string,
+  config: ModelConfig,
+  { initialFile, ...state }: StateConfig,
+  named: NamedFiles,
+): Promise<HeldState> {
+  if (initialFile === undefined) return state;
+  const path = `state ${JSON.stringify(state.input)} initial_state`;
+  const initial = await named.bytes(`initial_state/${initialFile}`, path);
+  const width = elementBytes(state.datatype);
+  const expected = elementCount(state.shape, state.input) * width;
+  if (width > 0 && initial.byteLength === expected) return { ...state, initial };
+  throw badConfiguration(
+    model,
+    config.file,
+    path,
+    width > 0
+      ? `is ${initial.byteLength} bytes of ${initialFile}; ${state.datatype} [${state.shape.join(", ")}] takes ${expected}`
+      : "is a file, but the state holds texts, which begin empty",
+  );
+}
+
+/** Loaded copies; throws `invalid-configuration` where they want a kind of processor that no runtime here uses. */
+export function instancesOf(
+  model: string,
+  config: ModelConfig,
+  { defaultInstances = 1, gpuFallback = false }: RepositoryParts,
+): readonly InstanceConfig[] {
+  const groups = config.instances;
+  if (groups.some(({ kind }) => kind === "gpu") && !gpuFallback) {
+    throw badConfiguration(
+      model,
+      config.file,
+      "instances",
+      "want a GPU, and no runtime here uses one; write another kind, or allow processors instead (--gpu-fallback)",
+    );
+  }
+  return groups.length > 0 ? groups : [{ count: defaultInstances, kind: "any", resources: [], priority: 1 }];
+}
+
+/** A run before serving with the contents of its files, checked against the graph. */
+async function warmUpOf(
+  { name, count, inputs }: WarmUpConfig,
+  signature: ModelSignature,
+  named: NamedFiles,
+  bad: (path: string, problem: string) => Error,
+): Promise<WarmUp> {
+  const read = async ({
+    input,
+    datatype,
+    shape,
+    fill,
+    file,
+  }: WarmUpInput): Promise<WarmUp["inputs"][number]> => {
+    const path = `warm-up ${JSON.stringify(name)} input ${JSON.stringify(input)}`;
+    const spec = signature.inputs.find((one) => one.name === input);
+    if (!spec) {
+      throw bad(
+        path,
+        `is not in the graph; its inputs: ${someNames(signature.inputs.map((one) => one.name))}`,
+      );
+    }
+    if (spec.datatype !== datatype || !shapeFits(shape, spec.shape)) {
+      throw bad(
+        path,
+        `is ${datatype} [${shape.join(", ")}]; the graph takes ${spec.datatype} [${spec.shape.join(", ")}]`,
+      );
+    }
+    const own = { name: input, datatype, shape };
+    if (fill !== "file" || file === undefined)
+      return { spec: own, content: fill === "random" ? "random" : "zeros" };
+    const content = await named.bytes(file, path);
+    const expected = elementCount(shape, input) * elementBytes(datatype);
+    if (expected > 0 && content.byteLength !== expected) {
+      throw bad(
+        path,
+        `is ${content.byteLength} bytes of ${file}; ${datatype} [${shape.join(", ")}] takes ${expected}`,
+      );
+    }
+    return { spec: own, content };
+  };
+  return { name, count, inputs: await Promise.all(inputs.map(read)) };
+}

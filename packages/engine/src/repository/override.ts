@@ -1,0 +1,67 @@
+import { LongshoreError } from "@longshore/core";
+import { badConfiguration, isFileName } from "./names.ts";
+import type { ModelStore } from "./source.ts";
+
+/** What a load brings along instead of what lies in the repository (Triton's load parameters). */
+export interface ModelOverride {
+  /** Triton's `ModelConfig` as JSON, instead of the configuration file. */
+  readonly config?: string;
+  /** Files by `<version>/<name>`, instead of all files of the model. They need a `config`. */
+  readonly files?: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Name under which a configuration from outside appears in the model's folder. */
+export const overrideFile = "config.json";
+
+/** The most that files from outside may hold: they stay in memory for as long as the model is served. */
+const mostBytes = 2 ** 30;
+const mostFiles = 100;
+
+/** A store in which one model is another one. Throws `invalid-configuration` and `memory-limit`. */
+export function overridden(store: ModelStore, model: string, { config, files }: ModelOverride): ModelStore {
+  const bad = (path: string, problem: string): Error => badConfiguration(model, overrideFile, path, problem);
+  if (files && config === undefined)
+    throw bad("", "must come with the files: a file override needs a config");
+  const own = new Map<string, Uint8Array>();
+  let total = 0;
+  for (const [path, bytes] of files ?? []) {
+    const [version = ""] = path.split("/");
+    if (!isFileName(path) || !path.includes("/") || !/^[1-9][0-9]{0,17}$/.test(version)) {
+      throw bad(`file ${JSON.stringify(path.slice(0, 100))}`, "must be <version>/<file name>");
+    }
+    own.set(`${model}/${path}`, bytes);
+    total += bytes.byteLength;
+  }
+  if (own.size > mostFiles || total > mostBytes) {
+    throw new LongshoreError(
+      "memory-limit",
+      "resolve",
+      `${own.size} files with ${total} bytes came with the load; at most ${mostFiles} with ${mostBytes} are taken`,
+    );
+  }
+  const configPath = `${model}/${overrideFile}`;
+  if (config !== undefined) own.set(configPath, new TextEncoder().encode(config));
+  /** With files, nothing of the folder counts; without, only its configuration does not. */
+  const hidden = (path: string): boolean =>
+    path === model || path.startsWith(`${model}/`) ? files !== undefined || path === configPath : false;
+  return {
+    async list(path) {
+      const below = hidden(path) ? [] : ((await store.list(path)) ?? []);
+      const entries = new Map(below.map((entry) => [entry.name, entry]));
+      const prefix = path === "" ? "" : `${path}/`;
+      for (const [file, bytes] of own) {
+        if (!file.startsWith(prefix)) continue;
+        const [name = "", ...rest] = file.slice(prefix.length).split("/");
+        const directory = rest.length > 0;
+        entries.set(name, { name, directory, bytes: directory ? 0 : bytes.byteLength });
+      }
+      return entries.size > 0 ? [...entries.values()] : hidden(path) ? undefined : store.list(path);
+    },
+    async read(path) {
+      const bytes = own.get(path);
+      // A copy: whoever reads owns what they read.
+      if (bytes) return bytes.slice();
+      return hidden(path) ? undefined : store.read(path);
+    },
+  };
+}
