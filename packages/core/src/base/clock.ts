@@ -1,3 +1,5 @@
+import { whenAborted } from "./when-aborted.ts";
+
 /**
  * Time, injected. Core, engine and server never read a clock or start a timer themselves, so that the seeded simulator
  * runs the real code under virtual time.
@@ -22,10 +24,10 @@ export function sleep(clock: Clock, delayMs: number, abort?: AbortSignal): Promi
       timer[Symbol.dispose]();
       reject(abort?.reason as Error);
     };
+    const unheard = abort && whenAborted(abort, onAbort);
     const timer = clock.timer(delayMs, () => {
-      abort?.removeEventListener("abort", onAbort);
+      unheard?.();
       resolve();
     });
-    abort?.addEventListener("abort", onAbort, { once: true });
   });
 }
