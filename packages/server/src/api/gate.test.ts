@@ -30,6 +30,7 @@ import type { ServedRepository } from "./repository.ts";
 
 const clock = manualClock();
 const key = newApiKey();
+const others = newApiKey();
 let issuer: CryptoKeyPair;
 beforeAll(async () => {
   issuer = await generateKeyPair("ES256", { extractable: true });
@@ -80,7 +81,8 @@ ${tenants}
   });
   const hasher = await keyHasher(new Uint8Array(32));
   const record = { id: key.id, hash: await hasher.hash(key.text), tenant: "acme", rights, createdMs: 0 };
-  made.keys.replace([record], hasher);
+  const ofBeta = { ...record, id: others.id, hash: await hasher.hash(others.text), tenant: "beta" };
+  made.keys.replace([record, ofBeta], hasher);
   const run = () => tensorsOf(float32Tensor("y", [1, 3], new Float32Array(3)));
   return createHandler({
     endpoint: doubleEndpoint([
@@ -134,7 +136,6 @@ const expectations: readonly (readonly [RegExp, Right | "none" | "any", Surface 
   [/\/trace\/setting$/, "manage", "manage"],
   [/sharedmemory\//, "manage", "manage"],
   [/^\/metrics$/, "observe", "observe"],
-  [/^\/v2\/models\/stats$/, "observe", "data"],
   [/^\/v2\/(?:models\/|probe$)/, "infer", "data"],
 ];
 
@@ -272,7 +273,7 @@ describe("the gate", () => {
 });
 
 describe("models of others", () => {
-  const seeing = `tenants: { acme: { models: [double] } }`;
+  const seeing = `tenants: { acme: { models: [double] }, beta: {} }`;
 
   it("look on every path as if they were not there", async () => {
     const handler = await server(allRights, seeing);
@@ -299,5 +300,35 @@ describe("models of others", () => {
     expect((await answer(everything, index)).text).toContain("secret");
     expect((await answer(some, index)).text).not.toContain("secret");
     expect((await answer(some, index)).text).toContain("double");
+  });
+
+  it("are counted for who observes all, and for others as far as they asked themselves", async () => {
+    const handler = await server(["infer"]);
+    const observing = await server(["infer", "observe"]);
+    const body = {
+      kind: "parts",
+      parts: [
+        new TextEncoder().encode('{"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[1,2,3]}]}'),
+      ],
+    } as const;
+    const as = (text: string) => ({ headers: { authorization: `Bearer ${text}` }, peer: away });
+    const counts = async (on: Handler, text: string, path: string): Promise<number | undefined> => {
+      const { text: json } = await answer(on, { method: "GET", path, body: emptyBody, ...as(text) });
+      const { model_stats: stats } = JSON.parse(json) as {
+        model_stats: { name: string; inference_count: number }[];
+      };
+      return stats.find(({ name }) => name === "double")?.inference_count;
+    };
+    for (const on of [handler, observing]) {
+      for (const path of ["/v2/models/double/infer", "/v2/models/double/infer"]) {
+        expect((await answer(on, { method: "POST", path, body, ...as(key.text) })).status).toBe(200);
+      }
+    }
+    expect(await counts(handler, key.text, "/v2/models/double/stats")).toBe(2);
+    expect(await counts(handler, key.text, "/v2/models/stats")).toBe(2);
+    expect(await counts(handler, others.text, "/v2/models/double/stats")).toBe(0);
+    expect(await counts(handler, others.text, "/v2/models/stats")).toBeUndefined();
+    expect(await counts(observing, others.text, "/v2/models/double/stats")).toBe(2);
+    expect(await counts(observing, others.text, "/v2/models/stats")).toBe(2);
   });
 });

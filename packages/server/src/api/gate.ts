@@ -49,12 +49,11 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
   options: { surface: "all", right: "any" },
 };
 
-/** The right that a request needs: a part of a model is another matter than a whole one, and all models than one. */
+/** The right that a request needs: a part of a model is another matter than a whole one. */
 function rightFor(route: Route): RouteFacts["right"] {
   if (route.kind === "infer" && ((route.from ?? startCut) !== startCut || (route.to ?? endCut) !== endCut)) {
     return "segment:infer";
   }
-  if (route.kind === "stats" && route.model === undefined) return "observe";
   return facts[route.kind].right;
 }
 

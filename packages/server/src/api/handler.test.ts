@@ -587,7 +587,6 @@ describe("rights", () => {
       ask("GET", head),
       ask("POST", "/v2/repository/models/double/unload"),
       ask("GET", "/metrics"),
-      ask("GET", "/v2/models/stats"),
     ];
     for (const request of all) {
       expect((await send(request)).status, request.path).toBe(200);

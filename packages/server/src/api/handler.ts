@@ -42,13 +42,17 @@ async function probed({ request }: Asked): Promise<WireResponse> {
   return textReply("", "text/plain");
 }
 
+/** Statistics of all requests for who may observe, of the sender's own tenant's for others; of models that it sees. */
 async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Asked): Promise<WireResponse> {
+  const { rights, tenant, sees } = asked.identity;
+  const counters = rights.has("observe") ? api.counters : api.telemetry.tenantCounters(tenant);
   if (route.model === undefined) {
-    return jsonReply({ model_stats: api.counters.all().map((one) => statisticsOf(one, api.counters)) });
+    const seen = counters.all().filter(({ model }) => sees?.(model) !== false);
+    return jsonReply({ model_stats: seen.map((one) => statisticsOf(one, counters)) });
   }
   const { description } = await findModel(api, route.model, route.version, asked.call);
-  const one = api.counters.version(description.name, description.version);
-  return jsonReply({ model_stats: [statisticsOf(one, api.counters)] });
+  const one = counters.version(description.name, description.version);
+  return jsonReply({ model_stats: [statisticsOf(one, counters)] });
 }
 
 /** `GET metrics`: OpenMetrics for who asks for it, Prometheus' older text for others. */

@@ -5,6 +5,7 @@ import { createMetrics, type MachineUse, type Metrics } from "./metrics.ts";
 import { metricsForm, metricsTypes } from "./registry.ts";
 import { type Span, spanMaker } from "./spans.ts";
 import { mapped } from "./table.ts";
+import { createTenantCounters } from "./tenant-counters.ts";
 import { createTracing, type Tracing } from "./tracing.ts";
 
 /** What telemetry is made of. */
@@ -24,7 +25,10 @@ export interface TelemetryParts {
 /** Metrics, traces and logs of one server, all made from the events that `observer` is given. */
 export interface Telemetry {
   readonly observer: Observer;
+  /** Of all tenants. */
   readonly counters: Counters;
+  /** Of one tenant's own requests. */
+  tenantCounters(tenant: string): Counters;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly tracing: Tracing;
@@ -37,6 +41,7 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
   const { clock, random } = parts;
   const wallMs = (): number => clock.wallMs();
   const counters = createCounters(wallMs);
+  const tenants = createTenantCounters(wallMs);
   const metrics = createMetrics({
     counters,
     ...(parts.load ? { load: parts.load } : {}),
@@ -52,12 +57,14 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
   const sinks = { metrics, log, spans, wallMs, told: new Map() };
   return {
     counters,
+    tenantCounters: (tenant) => tenants.of(tenant),
     metrics,
     log,
     tracing,
     observer: {
       record(event) {
         counters.observer.record(event);
+        tenants.observer.record(event);
         mapped(event, sinks);
       },
     },

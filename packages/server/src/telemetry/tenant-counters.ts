@@ -1,0 +1,54 @@
+import type { Observer } from "@longshore/core";
+import { type Counters, createCounters } from "./counters.ts";
+
+/** Counters of each tenant's own requests: how much others ask is nobody's business. */
+export interface TenantCounters {
+  readonly observer: Observer;
+  /** From zero for a tenant that asked nothing yet. Batches are left out: several tenants may share one. */
+  of(tenant: string): Counters;
+}
+
+/** The most tenants that are counted apart, and the most requests that are followed. */
+const maxTenants = 4096;
+const maxOpen = 65_536;
+
+/** Counters by tenant, from the events of a server: which request is whose, its exchange says first. */
+export function createTenantCounters(wallMs: () => number): TenantCounters {
+  const tenants = new Map<string, Counters>();
+  const openCalls = new Map<string, Counters>();
+  const of = (tenant: string): Counters => tenants.get(tenant) ?? createCounters(wallMs);
+  const kept = (tenant: string): Counters => {
+    const counters = of(tenant);
+    if (tenants.size < maxTenants) tenants.set(tenant, counters);
+    return counters;
+  };
+  return {
+    of,
+    observer: {
+      record(event) {
+        switch (event.kind) {
+          case "exchange-began":
+            if (openCalls.size < maxOpen) openCalls.set(event.callId, kept(event.tenant));
+            return;
+          case "exchange-ended":
+            openCalls.delete(event.callId);
+            return;
+          case "batch-started": {
+            // A tenant is told of its own part of a batch.
+            const whose = new Set(event.callIds.map((id) => openCalls.get(id)));
+            for (const counters of whose) {
+              const callIds = event.callIds.filter((id) => openCalls.get(id) === counters);
+              counters?.observer.record({ ...event, callIds });
+            }
+            return;
+          }
+          case "inference-began":
+          case "inference-ended":
+          case "cache-asked":
+            return openCalls.get(event.callId)?.observer.record(event);
+          default:
+        }
+      },
+    },
+  };
+}
