@@ -24,7 +24,11 @@ export function controlTensor(
   const id = position?.id ?? "0";
   if (kind === "correlation-id") {
     return datatype === "BYTES"
-      ? bytesTensor(input, Array.from({ length: count }, () => id), shape)
+      ? bytesTensor(
+          input,
+          Array.from({ length: count }, () => id),
+          shape,
+        )
       : filled(input, datatype, shape, count, idNumber(id));
   }
   const holds = {

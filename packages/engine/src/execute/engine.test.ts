@@ -279,7 +279,12 @@ describe("a bare graph", () => {
       forwarded: [],
     });
     expect(response.load).toMatchObject({ atMs: 63, inFlight: 0, queueMs: 0 });
-    expect(events.map(({ kind }) => kind)).toEqual(["stage-ended", "stage-ended", "batch-run"]);
+    expect(events.map(({ kind }) => kind)).toEqual([
+      "batch-started",
+      "stage-ended",
+      "stage-ended",
+      "batch-run",
+    ]);
   });
 
   it("has the cuts of its graph, and head then tail gives the same as the whole at each of them", async () => {

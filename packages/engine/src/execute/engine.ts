@@ -21,6 +21,7 @@ import {
 } from "@longshore/core";
 import {
   type LoadedVersion,
+  type ModelOverride,
   modelRepository,
   type ModelSource,
   type ModelStore,
@@ -31,14 +32,18 @@ import { cutAt } from "./crossing.ts";
 import { doors } from "./doors.ts";
 import { expectations } from "./expectations.ts";
 import { ownPass } from "./grant-request.ts";
-import { type GraphPool, graphPool } from "../schedule/index.ts";
+import { type GraphPool, graphPool, rateLimiter } from "../schedule/index.ts";
 import type { Lane } from "./lane.ts";
-import { type IndexEntry, modelLife } from "./model-life.ts";
+import type { IndexEntry } from "./model-index.ts";
+import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
+import { elementBudget } from "./element-budget.ts";
+import { pipelineRoom } from "./pipeline-room.ts";
 import { planCache } from "./plan-cache.ts";
 import { type InnerCuts, innerCuts, positions } from "./positions.ts";
 import { refusePast, untilDeadline } from "./request-call.ts";
 import type { Artifact, Runtime } from "./runtime.ts";
+import { serveAnswers } from "./serve-answers.ts";
 import { reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
 import { speeds } from "./speed.ts";
 import { programOf } from "./variants.ts";
@@ -63,6 +68,15 @@ export interface EngineLimits {
   readonly defaultInstances: number;
   /** Threads inside one run. Default 1. */
   readonly threads: number;
+  /**
+   * Bytes that pipelines may hold between their steps, over all requests, before more of them wait at the beginning.
+   * Default 1 GiB.
+   */
+  readonly maxPipelineBytes: number;
+  /** Elements of fan-outs that are worked on at one time, over all requests. Default 256. */
+  readonly maxElements: number;
+  /** Bytes that loaded models may hold, by estimate; the least recently used idle ones go. Default: no limit. */
+  readonly maxModelBytes: number;
 }
 
 /** What an engine is made from. The parts stay their maker's: `close` does not close runtimes, lane or store. */
@@ -85,6 +99,15 @@ export interface EngineParts {
   readonly limits?: Partial<EngineLimits>;
   /** Share of device time of a tenant against others' when there is not enough for all. Default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
+  /**
+   * Shared resources that runs of models take, and how much there is of each; undefined: what models say they take is
+   * not looked at.
+   */
+  readonly resources?: Readonly<Record<string, number>>;
+  /** Whether models are served only once they were loaded. Default false: each is read when it is first asked for. */
+  readonly explicit?: boolean;
+  /** Whether copies of a model that want a GPU may have a processor instead. Default false. */
+  readonly gpuFallback?: boolean;
   /** Seals exported state of sequences, so that it can come back through hands that may not make one up. */
   readonly stateKey?: SealKey;
 }
@@ -98,11 +121,15 @@ export interface Engine extends Endpoint {
   index(): Promise<readonly IndexEntry[]>;
   /**
    * Reads a model anew and loads the instances of its default variant, then serves it instead of what was served before;
-   * requests under way finish on the old one. Without a version: the latest.
+   * requests under way finish on the old one. Without a version: all that the model's policy serves. A version that cannot
+   * be loaded leaves its predecessor in place and is thrown at the end.
    */
-  load(model: string, version: string | undefined, call: Call): Promise<void>;
-  /** Refuses new requests for a model, waits for those under way, and frees it until the next `load`. */
-  unload(model: string, call: Call): Promise<void>;
+  load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
+  /**
+   * Refuses new requests for a model, waits for those under way, and frees it until the next `load`; with `dependents` also
+   * the models that it is made of.
+   */
+  unload(model: string, call: Call, dependents?: boolean): Promise<void>;
   /** All legal cuts of a variant in order, `start` and `end` included, with what crosses there. */
   cuts(
     model: string,
@@ -127,6 +154,9 @@ const defaultLimits: EngineLimits = {
   maxStateBytes: 256 * 2 ** 20,
   defaultInstances: 1,
   threads: 1,
+  maxPipelineBytes: 2 ** 30,
+  maxElements: 256,
+  maxModelBytes: Infinity,
 };
 
 /** Makes an engine. Nothing is read or loaded before it is asked for. */
@@ -151,7 +181,12 @@ class EngineHere implements Engine {
     this.info = info;
     this.#parts = parts;
     this.#limits = { ...defaultLimits, ...parts.limits };
-    this.#pool = graphPool({ ...parts, load: { threads: this.#limits.threads }, limits: this.#limits });
+    this.#pool = graphPool({
+      ...parts,
+      load: { threads: this.#limits.threads },
+      limits: this.#limits,
+      limiter: parts.resources && rateLimiter(parts.resources),
+    });
     this.#inner = innerCuts(source);
     const repository = modelRepository({ ...parts, defaultInstances: this.#limits.defaultInstances });
     const admission = { info, expectations: expectations(), clock, random };
@@ -164,6 +199,7 @@ class EngineHere implements Engine {
         pool: this.#pool,
         clock,
         observer,
+        explicit: parts.explicit ?? false,
         defaultProgram: ({ description, programs }) =>
           programs.get(description.variants.find((variant) => servedHere(variant, info))?.name ?? ""),
       }),
@@ -176,6 +212,9 @@ class EngineHere implements Engine {
       stateKey: parts.stateKey,
       speeds: speeds(clock),
       lane,
+      transforms: parts.transforms,
+      room: pipelineRoom(this.#limits.maxPipelineBytes),
+      elements: elementBudget(this.#limits.maxElements),
       observer,
       inFlight: () => this.#inFlight,
     };
@@ -217,8 +256,8 @@ class EngineHere implements Engine {
   async #queueMs(loaded: LoadedVersion, variant: string, from: CutId, call: Call): Promise<number> {
     const program = programOf(loaded, variant, this.info);
     const plan = await this.#serve.plans.get(program, from, endCut, undefined, call);
-    const schedulers = plan.actions.flatMap((action) =>
-      action.kind === "model" ? (this.#pool.loaded(action.step.graph, action.from, action.to) ?? []) : [],
+    const schedulers = plan.models.flatMap(
+      ({ step, from, to }) => this.#pool.loaded(step.graph, from, to) ?? [],
     );
     return reportFor(this.#serve, new Set(schedulers)).queueMs;
   }
@@ -229,26 +268,59 @@ class EngineHere implements Engine {
     return ownPass(this.#serve.doors.admit(segment, call, leastAgreementRatio));
   }
 
-  async infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+  async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
+    const { clock } = this.#parts;
+    if (!(await this.#decoupled(request.segment, call))) {
+      yield await this.infer(request, call);
+      return;
+    }
+    this.#inFlight++;
+    try {
+      this.#admit(0);
+      refusePast(call, clock);
+      using own = untilDeadline(call, clock);
+      yield* serveAnswers(this.#serve, request, own.call);
+    } catch (thrown) {
+      throw this.#failed(thrown, request, call);
+    } finally {
+      this.#left();
+    }
+  }
+
+  async #decoupled({ model, version }: Segment, call: Call): Promise<boolean> {
+    using lease = await this.#serve.life.acquire(model, version, call);
+    return lease.loaded.description.decoupled === true;
+  }
+
+  /** Tells of a failure and makes it one of ours. */
+  #failed(thrown: unknown, { segment }: InferenceRequest, call: Call): LongshoreError {
     const { clock, observer } = this.#parts;
+    const error = LongshoreError.from(thrown, "execute", `running model ${segment.model}`);
+    const { reason, stage, message } = error;
+    observer.record({ kind: "failure", atMs: clock.nowMs(), callId: call.id, stage, reason, message });
+    return error;
+  }
+
+  #left(): void {
+    this.#inFlight--;
+    if (this.#inFlight === 0) for (const quiet of this.#quiet.splice(0)) quiet();
+  }
+
+  async infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    const { clock } = this.#parts;
     this.#inFlight++;
     // Taken before anything waits: requests of a sequence run in the order in which they came.
     using place =
-      request.sequence &&
-      this.#serve.sequences.join(call.tenant, request.segment.model, request.sequence.id);
+      request.sequence && this.#serve.sequences.join(call.tenant, request.segment.model, request.sequence.id);
     try {
       this.#admit(0);
       refusePast(call, clock);
       using own = untilDeadline(call, clock);
       return await serveRequest(this.#serve, request, own.call, place);
     } catch (thrown) {
-      const error = LongshoreError.from(thrown, "execute", `running model ${request.segment.model}`);
-      const { reason, stage, message } = error;
-      observer.record({ kind: "failure", atMs: clock.nowMs(), callId: call.id, stage, reason, message });
-      throw error;
+      throw this.#failed(thrown, request, call);
     } finally {
-      this.#inFlight--;
-      if (this.#inFlight === 0) for (const quiet of this.#quiet.splice(0)) quiet();
+      this.#left();
     }
   }
 
@@ -275,12 +347,12 @@ class EngineHere implements Engine {
     return this.#serve.life.index();
   }
 
-  load(model: string, version: string | undefined, call: Call): Promise<void> {
-    return this.#serve.life.load(model, version, call);
+  load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void> {
+    return this.#serve.life.load(model, version, call, override);
   }
 
-  unload(model: string, call: Call): Promise<void> {
-    return this.#serve.life.unload(model, call);
+  unload(model: string, call: Call, dependents?: boolean): Promise<void> {
+    return this.#serve.life.unload(model, call, dependents);
   }
 
   async cuts(

@@ -11,7 +11,8 @@ import type { Admission, Demand, GraphLease, GraphPool, Scheduler } from "../sch
 import { checkInputs } from "./check-inputs.ts";
 import { admitAt, type Door, type DoorParts, type Doors, isShed, type Pass } from "./doors.ts";
 import type { PlanCache } from "./plan-cache.ts";
-import type { ModelAction, SegmentPlan } from "./segment-plan.ts";
+import type { ModelAction } from "./actions.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
 import { programOf, standIns } from "./variants.ts";
 
 /** Everything that a plan runs, loaded. */
@@ -131,9 +132,8 @@ async function leaseAll(pool: GraphPool, plan: SegmentPlan, owner: object, call:
   const giveBack = (): void => {
     for (const lease of all.values()) lease[Symbol.dispose]();
   };
-  const actions = plan.actions.flatMap((action) => (action.kind === "model" ? [action] : []));
   const leased = await Promise.allSettled(
-    actions.map(async (action) => {
+    plan.models.map(async (action) => {
       all.set(action, await pool.lease(action.step.graph, action.from, action.to, owner, call));
     }),
   );

@@ -1,38 +1,12 @@
-import {
-  type Call,
-  checkCall,
-  type Clock,
-  type Observer,
-  renamed,
-  type SequencePosition,
-  type StageTime,
-  type Tensor,
-  type Tensors,
-} from "@longshore/core";
-import { type Admission, type GraphLease, untilAborted } from "../schedule/index.ts";
-import type { Lane } from "./lane.ts";
-import { runModelStep } from "./model-step.ts";
-import type { ChainAction, ModelAction, SegmentPlan } from "./segment-plan.ts";
+import { checkCall, renamed, type StageTime, type Tensor, type Tensors } from "@longshore/core";
+import type { Action } from "./actions.ts";
+import { stepInputs } from "./for-each.ts";
+import { runChain, runModel, type Running, type SegmentRun } from "./run-action.ts";
+import { runEachAction } from "./run-each.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
 import { runValues, type Values } from "./values.ts";
 
-/** What a segment runs with. */
-export interface SegmentRun {
-  readonly plan: SegmentPlan;
-  /** The crossing at its beginning, checked. */
-  readonly inputs: Tensors;
-  readonly leases: ReadonlyMap<ModelAction, GraphLease>;
-  readonly admission: Admission;
-  readonly lane: Lane;
-  readonly state: Tensors;
-  readonly position: SequencePosition | undefined;
-  readonly call: Call;
-  readonly clock: Clock;
-  readonly observer: Observer;
-  /** Told how many elements a fan-out had, for the next admission. */
-  readonly elementsSeen: (action: ModelAction, count: number) => void;
-}
-
-/** What it gave and took. */
+/** What a segment gave and took. */
 export interface SegmentResult {
   readonly outputs: Tensors;
   readonly state: Tensors;
@@ -41,101 +15,127 @@ export interface SegmentResult {
   readonly busyMs: number;
   /** Wall time without waiting: what a profile of this segment says. */
   readonly serviceMs: number;
+  /** The most that was held between its steps at one time. */
+  readonly peakBytes: number;
 }
 
-/** Runs the actions of a plan one after another. */
-export async function runSegment(run: SegmentRun): Promise<SegmentResult> {
-  const { plan, call, clock } = run;
-  const values = runValues(run.inputs);
-  const state = new Map<string, Tensor>();
+interface Recorder extends Running {
+  readonly stages: StageTime[];
+}
+
+function recorder({ clock, call, observer }: SegmentRun, values: Values): Recorder {
   const stages: StageTime[] = [];
-  let busyMs = 0;
-  const note = (stage: StageTime): void => {
-    stages.push(stage);
-    if (stage.stage === "queue" || stage.stage === "transform" || stage.stage === "run") {
+  return {
+    values,
+    state: new Map(),
+    stages,
+    note(stage, agoMs) {
+      stages.push(stage);
       const { stage: kind, name, tookMs } = stage;
-      run.observer.record({
+      if (kind !== "queue" && kind !== "transform" && kind !== "run") return;
+      observer.record({
         kind: "stage-ended",
-        atMs: clock.nowMs(),
+        atMs: clock.nowMs() - agoMs,
         callId: call.id,
         stage: kind,
         name,
         tookMs,
       });
-    }
+    },
   };
-  for (const [index, action] of plan.actions.entries()) {
-    checkCall(call, clock, "execute");
-    const drops = plan.drops[index] ?? [];
-    if (action.kind === "chain") busyMs += await runChain(run, action, values, drops, note);
-    else busyMs += await runModel(run, action, values, drops, state, note);
+}
+
+async function runActions(
+  run: SegmentRun,
+  actions: readonly Action[],
+  firstIndex: number,
+  running: Running,
+): Promise<number> {
+  let busyMs = 0;
+  for (const [index, action] of actions.entries()) {
+    checkCall(run.call, run.clock, "execute");
+    const drops = run.plan.drops[firstIndex + index] ?? [];
+    if (action.kind === "chain") busyMs += await runChain(run, action, drops, running);
+    else if (action.kind === "model") busyMs += await runModel(run, action, drops, running);
+    else if (action.kind === "each") busyMs += await runEachAction(run, action, drops, running);
+    else throw new Error(`step ${action.step.id} gives several answers where one was asked for`);
   }
-  const outputs = new Map<string, Tensor>();
-  const owned = ownedResults(plan, run.inputs, values);
-  for (const [name, tensor] of owned) outputs.set(name, tensor);
+  return busyMs;
+}
+
+function resultOf(
+  { plan }: SegmentRun,
+  { values, state, stages }: Recorder,
+  busyMs: number,
+  others: Tensors,
+): SegmentResult {
   const serviceMs = stages.reduce((sum, { stage, tookMs }) => (stage === "queue" ? sum : sum + tookMs), 0);
-  return { outputs, state, stages, busyMs, serviceMs };
+  const outputs = ownedResults(plan, others, values);
+  return { outputs, state, stages, busyMs, serviceMs, peakBytes: values.peakBytes };
 }
 
-type Note = (stage: StageTime) => void;
-
-async function runChain(
-  run: SegmentRun,
-  action: ChainAction,
-  values: Values,
-  drops: readonly string[],
-  note: Note,
-): Promise<number> {
-  const { lane, call } = run;
-  const taken = values.take(action.takes, drops);
-  const chain = action.steps.map((step) => step.chain);
-  const { values: made, tookMs } = await untilAborted(lane.run(chain, taken, action.gives, call), call);
-  values.put(made);
-  let total = 0;
-  for (const [index, step] of action.steps.entries()) {
-    const took = tookMs[index] ?? 0;
-    total += took;
-    note({ stage: "transform", name: step.id, tookMs: took });
-  }
-  return total;
+/** Runs the actions of a plan one after another. The plan gives one answer. */
+export async function runSegment(run: SegmentRun): Promise<SegmentResult> {
+  const running = recorder(run, runValues(run.inputs));
+  const busyMs = await runActions(run, run.plan.actions, 0, running);
+  return resultOf(run, running, busyMs, run.inputs);
 }
 
-async function runModel(
-  run: SegmentRun,
-  action: ModelAction,
-  values: Values,
-  drops: readonly string[],
-  state: Map<string, Tensor>,
-  note: Note,
-): Promise<number> {
-  const lease = run.leases.get(action);
-  // The engine leases every action of a plan before it runs one.
-  if (!lease) throw new Error(`step ${action.step.id} was not leased`);
-  // Elements of one value share its memory, so a value that is taken apart is never given away.
-  const giving = action.step.forEach === undefined ? drops : [];
-  const taken = values.take(action.takes, giving);
-  if (giving !== drops) values.take([], drops);
-  const result = await runModelStep(action, taken, {
-    program: run.plan.program,
-    lease,
-    ticket: run.admission.ticket(lease.scheduler),
-    call: run.call,
-    clock: run.clock,
-    state: run.state,
-    position: run.position,
+/**
+ * Runs a plan that gives several answers: what comes before they part once, what comes after once for each, when the one
+ * before was taken. What the first part took is told with the first answer.
+ */
+export async function* runAnswers(run: SegmentRun, at: number): AsyncIterable<SegmentResult> {
+  const { plan, clock, call, transforms } = run;
+  const action = plan.actions[at];
+  const transform = action?.kind === "answers" ? transforms.get(action.step.chain.transform) : undefined;
+  if (action?.kind !== "answers" || !transform?.answers)
+    throw new Error("the plan has no step that gives answers");
+  const head = recorder(run, runValues(run.inputs));
+  let busyMs = await runActions(run, plan.actions.slice(0, at), 0, head);
+  const before = [...head.stages];
+  const tail = plan.actions.slice(at + 1);
+  const shared = sharedValues(plan, tail, head.values);
+  const ports = stepInputs(action.step.chain, head.values.take(action.takes, []));
+  const answers = transform.answers(ports, transform.parse(action.step.chain.parameters), {
+    clock,
+    abort: call.abort,
   });
-  values.put(result.values);
-  for (const [name, tensor] of result.state) state.set(name, tensor);
-  const { id } = action.step;
-  note({ stage: "queue", name: id, tookMs: result.queueMs });
-  note({ stage: "run", name: id, tookMs: result.runMs });
-  if (action.step.forEach !== undefined) run.elementsSeen(action, result.runs);
-  return result.busyMs;
+  for await (const made of answers) {
+    checkCall(call, clock, "execute");
+    const values = runValues(shared);
+    values.put(
+      new Map(
+        [...made].map(([port, tensor]) => {
+          const name = `${action.step.id}.${port}`;
+          return [name, renamed(tensor, name)] as const;
+        }),
+      ),
+    );
+    const running = recorder(run, values);
+    running.stages.push(...before.splice(0));
+    busyMs += await runActions(run, tail, at + 1, running);
+    yield resultOf(run, running, busyMs, new Map([...run.inputs, ...shared]));
+    busyMs = 0;
+  }
+}
+
+/** What was made before the answers part and is needed after it. They are lent to each, so that none gives them away. */
+function sharedValues({ results }: SegmentPlan, tail: readonly Action[], values: Values): Tensors {
+  const names = new Set([...tail.flatMap(({ takes }) => takes), ...results.map(({ value }) => value)]);
+  return new Map(
+    [...names].flatMap((name): [string, Tensor][] => {
+      const tensor = values.get(name);
+      if (!tensor) return [];
+      const { given: _, ...lent } = tensor;
+      return [[name, lent]];
+    }),
+  );
 }
 
 /** The results under the names by which they cross, in memory that is the caller's alone. */
-function ownedResults(plan: SegmentPlan, inputs: Tensors, values: Values): Tensors {
-  const taken = new Set<ArrayBufferLike>([...inputs.values()].map(({ bytes }) => bytes.buffer));
+function ownedResults(plan: SegmentPlan, others: Tensors, values: Values): Tensors {
+  const taken = new Set<ArrayBufferLike>([...others.values()].map(({ bytes }) => bytes.buffer));
   const owned = new Map<string, Tensor>();
   for (const { spec, value } of plan.results) {
     const tensor = values.get(value);

@@ -1,33 +1,8 @@
 import { type Call, type CutId, endCut, LongshoreError, startCut, type TensorSpec } from "@longshore/core";
-import {
-  type ModelStep,
-  type Program,
-  someNames,
-  type TransformStep,
-  valueOfTensor,
-} from "../repository/index.ts";
+import { type ModelStep, type Program, someNames, valueOfTensor } from "../repository/index.ts";
+import { type Action, actionsOf, dropsOf, type ModelAction, modelActions, type Part } from "./actions.ts";
 import { type Crossed, crossingAt, takenValues } from "./crossing.ts";
 import { type InnerCuts, type Position, positionOf } from "./positions.ts";
-
-/** Consecutive transforms: one hop into a lane. */
-export interface ChainAction {
-  readonly kind: "chain";
-  readonly steps: readonly TransformStep[];
-  readonly takes: readonly string[];
-  readonly gives: readonly string[];
-}
-
-/** A step's graph, or the part of it between two inner cuts. */
-export interface ModelAction {
-  readonly kind: "model";
-  readonly step: ModelStep;
-  readonly from: CutId;
-  readonly to: CutId;
-  readonly takes: readonly string[];
-  readonly gives: readonly string[];
-}
-
-type Action = ChainAction | ModelAction;
 
 /** How a segment is run: worked out once for each pair of cuts and set of wanted outputs. */
 export interface SegmentPlan {
@@ -38,6 +13,10 @@ export interface SegmentPlan {
   readonly crossing: readonly Crossed[];
   readonly needed: ReadonlySet<string>;
   readonly actions: readonly Action[];
+  /** All models that it runs, wherever. */
+  readonly models: readonly ModelAction[];
+  /** Where among the actions the request's answers part; undefined for the usual one. */
+  readonly answersAt: number | undefined;
   /** For each action, values that nobody needs after it. */
   readonly drops: readonly (readonly string[])[];
   readonly results: readonly Crossed[];
@@ -70,8 +49,10 @@ export async function planSegment(
   const results = wantedOf(crossingAt(program, to), wanted, toCut);
   const crossing = crossingAt(program, from);
   const { kept, needed } = neededParts(partsBetween(program, from, to), results);
-  const actions = actionsOf(kept, results);
   const keep = new Set(results.map(({ value }) => value));
+  const actions = actionsOf(program, kept, [...keep]);
+  const models = modelActions(actions);
+  const answersAt = actions.findIndex(({ kind }) => kind === "answers");
   return {
     program,
     from: fromCut,
@@ -79,12 +60,12 @@ export async function planSegment(
     crossing,
     needed,
     actions,
+    models,
+    answersAt: answersAt < 0 ? undefined : answersAt,
     drops: dropsOf(actions, keep),
     results,
-    stateful: actions.flatMap((one) =>
-      one.kind === "model" && one.step.graph.states.length > 0 ? [one.step] : [],
-    ),
-    sequential: actions.flatMap((one) => (one.kind === "model" && one.step.graph.sequence ? [one.step] : [])),
+    stateful: models.flatMap(({ step }) => (step.graph.states.length > 0 ? [step] : [])),
+    sequential: models.flatMap(({ step }) => (step.graph.sequence ? [step] : [])),
   };
 }
 
@@ -105,15 +86,6 @@ function wantedOf(
       `there is no ${what} called ${JSON.stringify(name)}; there are ${there}`,
     );
   });
-}
-
-/** A step that runs, wholly or between two places inside its graph. */
-interface Part {
-  readonly step: Program["steps"][number];
-  readonly from: CutId;
-  readonly to: CutId;
-  readonly takes: readonly string[];
-  readonly makes: readonly string[];
 }
 
 /** The steps between two places, the first and the last perhaps in part. */
@@ -155,39 +127,4 @@ function neededParts(
     kept.unshift(part);
   }
   return { kept, needed };
-}
-
-/** Joins neighbouring transforms to chains, and works out what each action takes from before and gives to others. */
-function actionsOf(parts: readonly Part[], results: readonly Crossed[]): readonly Action[] {
-  const groups: Part[][] = [];
-  for (const part of parts) {
-    const last = groups.at(-1);
-    if (part.step.kind === "transform" && last?.[0]?.step.kind === "transform") last.push(part);
-    else groups.push([part]);
-  }
-  const wanted = new Set(results.map(({ value }) => value));
-  const actions: Action[] = [];
-  for (const group of groups.toReversed()) {
-    const made = new Set(group.flatMap(({ makes }) => makes));
-    const takes = [...new Set(group.flatMap((part) => part.takes.filter((value) => !made.has(value))))];
-    const gives = [...made].filter((value) => wanted.has(value));
-    for (const value of takes) wanted.add(value);
-    const [first] = group;
-    if (first?.step.kind === "model") {
-      actions.unshift({ kind: "model", step: first.step, from: first.from, to: first.to, takes, gives });
-    } else {
-      const steps = group.flatMap(({ step }) => (step.kind === "transform" ? [step] : []));
-      actions.unshift({ kind: "chain", steps, takes, gives });
-    }
-  }
-  return actions;
-}
-
-/** A value goes after the last action that takes it, unless it is a result. */
-function dropsOf(actions: readonly Action[], keep: ReadonlySet<string>): readonly (readonly string[])[] {
-  const last = new Map<string, number>();
-  for (const [index, { takes }] of actions.entries()) for (const value of takes) last.set(value, index);
-  return actions.map((_, index) =>
-    [...last].flatMap(([value, at]) => (at === index && !keep.has(value) ? [value] : [])),
-  );
 }

@@ -65,7 +65,7 @@ export async function runInSequence(
     parts.place,
   );
   let result: SegmentResult;
-  if (turn.remembered) result = { ...turn.remembered, stages: [], busyMs: 0, serviceMs: 0 };
+  if (turn.remembered) result = { ...turn.remembered, stages: [], busyMs: 0, serviceMs: 0, peakBytes: 0 };
   else {
     result = await run(turn.state, { ...sequence, step: turn.step });
     turn.commit(result);

@@ -13,11 +13,15 @@ import {
 } from "@longshore/core";
 import type { LoadedVersion } from "../repository/index.ts";
 import type { Scheduler } from "../schedule/index.ts";
+import type { TransformSet } from "../transform/index.ts";
 import type { Place, SealKey, SequenceStore } from "../sequence/index.ts";
 import { readInputs } from "./check-inputs.ts";
-import { type GrantParts, grantRequest } from "./grant-request.ts";
+import { type Granted, type GrantParts, grantRequest, type Leases } from "./grant-request.ts";
 import type { Lane } from "./lane.ts";
 import type { ModelLife } from "./model-life.ts";
+import type { PipelineRoom } from "./pipeline-room.ts";
+import type { ElementBudget } from "./element-budget.ts";
+import type { SegmentRun } from "./run-action.ts";
 import { runSegment, type SegmentResult } from "./run-segment.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import { runInSequence, type SequenceResult } from "./sequence-turn.ts";
@@ -30,6 +34,9 @@ export interface ServeParts extends GrantParts {
   readonly stateKey?: SealKey | undefined;
   readonly speeds: Speeds;
   readonly lane: Lane;
+  readonly transforms: TransformSet;
+  readonly room: PipelineRoom;
+  readonly elements: ElementBudget;
   readonly observer: Observer;
   /** Requests under way in the whole engine. */
   readonly inFlight: () => number;
@@ -50,31 +57,23 @@ export async function serveRequest(
   const { loaded } = version;
   checkDigest(segment, loaded);
   using granted = await grantRequest(parts, loaded, version.owner, request, call);
-  const { program, plan, leases, admission } = granted;
+  const { plan, leases, admission } = granted;
+  if (plan.answersAt !== undefined) {
+    throw new LongshoreError(
+      "unsupported",
+      "admission",
+      `model ${segment.model} gives several answers to a request; ask it for a stream`,
+    );
+  }
   const grantedMs = parts.clock.nowMs();
   const inputs = await readInputs(plan, request.inputs, call);
   // Counted now: inputs that were given away are empty afterwards.
   const bytes = totalBytes(inputs);
-  const resolved: Segment = {
-    ...segment,
-    version: loaded.description.version,
-    digest: loaded.description.digest,
-    variant: program.variant,
-  };
+  const resolved = resolvedSegment(segment, loaded, granted);
   const run = async (state: Tensors, position: SequencePosition | undefined): Promise<SegmentResult> => {
-    const result = await runSegment({
-      lane: parts.lane,
-      clock: parts.clock,
-      observer: parts.observer,
-      plan,
-      inputs,
-      leases: leases.all,
-      admission,
-      state,
-      position,
-      call,
-      elementsSeen: ({ step }, count) => parts.expectations.elementsSeen(step, count),
-    });
+    using room = await parts.room.enter(plan, call);
+    const result = await runSegment(segmentRun(parts, granted, inputs, state, position, call));
+    room.held(result.peakBytes);
     learn(parts, plan, resolved, bytes, result, loaded);
     return result;
   };
@@ -100,27 +99,78 @@ export async function serveRequest(
     throw thrown;
   }
   return {
-    outputs: result.outputs,
-    ...confidence(result.outputs),
-    account: {
-      endpoint: parts.info.id,
-      zone: parts.info.zone,
-      segment: resolved,
-      stages: result.stages,
-      // Nothing travelled; who carries it here and back adds what that took.
-      sentBytes: 0,
-      receivedBytes: 0,
-      energy: { millijoules: result.busyMs * parts.info.rates.activeWatts, label: "estimated" },
-      costMicros: (result.busyMs / 1000) * parts.info.rates.microsPerSecond,
-      forwarded: [],
-    },
-    load: reportFor({ clock: parts.clock, inFlight: () => parts.inFlight() - 1 }, leases.schedulers),
+    ...responseOf(parts, resolved, result, leases),
     ...(request.sequence?.wantState ? { state: result.state } : {}),
     ...(result.stateSeal === undefined ? {} : { stateSeal: result.stateSeal }),
   };
 }
 
-function checkDigest({ model, digest }: Segment, { description }: LoadedVersion): void {
+/** The segment as it is run here, every name filled in. */
+export function resolvedSegment(
+  segment: Segment,
+  { description }: LoadedVersion,
+  { program }: Granted,
+): Segment {
+  const { version, digest } = description;
+  return { ...segment, version, digest, variant: program.variant };
+}
+
+/** What a granted request is run with. */
+export function segmentRun(
+  parts: ServeParts,
+  { plan, leases, admission }: Granted,
+  inputs: Tensors,
+  state: Tensors,
+  position: SequencePosition | undefined,
+  call: Call,
+): SegmentRun {
+  const { lane, clock, observer, transforms, elements } = parts;
+  return {
+    lane,
+    clock,
+    observer,
+    transforms,
+    elements,
+    plan,
+    inputs,
+    leases: leases.all,
+    admission,
+    state,
+    position,
+    call,
+    elementsSeen: ({ step }, count) => parts.expectations.elementsSeen(step, count),
+  };
+}
+
+/** One answer, with what it took. */
+export function responseOf(
+  parts: ServeParts,
+  segment: Segment,
+  { outputs, stages, busyMs }: Pick<SegmentResult, "outputs" | "stages" | "busyMs">,
+  { schedulers }: Leases,
+): InferenceResponse {
+  const { id, zone, rates } = parts.info;
+  return {
+    outputs,
+    ...confidence(outputs),
+    account: {
+      endpoint: id,
+      zone,
+      segment,
+      stages,
+      // Nothing travelled; who carries it here and back adds what that took.
+      sentBytes: 0,
+      receivedBytes: 0,
+      energy: { millijoules: busyMs * rates.activeWatts, label: "estimated" },
+      costMicros: (busyMs / 1000) * rates.microsPerSecond,
+      forwarded: [],
+    },
+    load: reportFor({ clock: parts.clock, inFlight: () => parts.inFlight() - 1 }, schedulers),
+  };
+}
+
+/** Throws `unknown-version` where the content here is another than the sender planned with. */
+export function checkDigest({ model, digest }: Segment, { description }: LoadedVersion): void {
   if (digest === "" || digest === description.digest) return;
   throw new LongshoreError(
     "unknown-version",

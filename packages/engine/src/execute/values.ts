@@ -10,11 +10,19 @@ export interface Values {
   take(names: readonly string[], last: readonly string[]): Tensors;
   put(values: Tensors): void;
   get(name: string): Tensor | undefined;
+  /** The most bytes that it held at one time, inputs left out. */
+  readonly peakBytes: number;
 }
 
 export function runValues(inputs: Tensors): Values {
   const values = new Map(inputs);
   const lent = new Set<ArrayBufferLike>();
+  let heldBytes = 0;
+  let peakBytes = 0;
+  const drop = (name: string): void => {
+    if (!inputs.has(name)) heldBytes -= values.get(name)?.bytes.byteLength ?? 0;
+    values.delete(name);
+  };
   for (const { bytes, given } of inputs.values()) if (!given) lent.add(bytes.buffer);
 
   /** Only whole buffers can be moved; a part of one may be part of many things. */
@@ -26,9 +34,17 @@ export function runValues(inputs: Tensors): Values {
   }
 
   return {
+    get peakBytes() {
+      return peakBytes;
+    },
     get: (name) => values.get(name),
     put(made) {
-      for (const [name, tensor] of made) values.set(name, tensor);
+      for (const [name, tensor] of made) {
+        drop(name);
+        values.set(name, tensor);
+        if (!inputs.has(name)) heldBytes += tensor.bytes.byteLength;
+      }
+      peakBytes = Math.max(peakBytes, heldBytes);
     },
     take(names, last) {
       const taken = new Map<string, Tensor>();
@@ -36,7 +52,7 @@ export function runValues(inputs: Tensors): Values {
         const tensor = values.get(name);
         if (tensor) taken.set(name, borrowed(tensor));
       }
-      for (const name of last) values.delete(name);
+      for (const name of last) drop(name);
       const buffers = new Map<ArrayBufferLike, number>();
       for (const { bytes } of taken.values()) buffers.set(bytes.buffer, (buffers.get(bytes.buffer) ?? 0) + 1);
       for (const name of last) {

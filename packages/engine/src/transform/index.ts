@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import { repeat } from "./answers/repeat.ts";
 import { centreCrop } from "./image/centre-crop.ts";
 import { cropImage } from "./image/crop-image.ts";
 import { normaliseImage } from "./image/normalise-image.ts";
@@ -26,7 +27,7 @@ export { defineTransform } from "./define.ts";
 export * as parameters from "./parameters.ts";
 export { blobAt, inputError } from "./ports.ts";
 export { imageSpec, type Pixels, pixelsAt, pixelsTensor } from "./pixels.ts";
-export type { Transform, TransformSet } from "./transform.ts";
+export type { AnswerSurroundings, Transform, TransformSet } from "./transform.ts";
 
 /** All transforms that need nothing but web-platform globals. */
 export function pureTransforms(): readonly Transform<unknown>[] {
@@ -44,6 +45,7 @@ export function pureTransforms(): readonly Transform<unknown>[] {
     layout,
     nonMaximumSuppression,
     normaliseImage,
+    repeat,
     resizeImage,
     scaleBoxes,
     softmax,

@@ -1,4 +1,11 @@
-import type { Tensors, TensorSpec } from "@longshore/core";
+import type { Clock, Tensors, TensorSpec } from "@longshore/core";
+
+/** What a transform that gives several answers may wait by. */
+export interface AnswerSurroundings {
+  readonly clock: Clock;
+  /** Ends with the request: stop waiting. */
+  readonly abort: AbortSignal;
+}
 
 /**
  * A step that is code of ours and not a network: decode, resize, crop, decode text. Pure TypeScript where pixels and
@@ -15,6 +22,12 @@ export interface Transform<P> {
   specs(inputs: ReadonlyMap<string, TensorSpec>, parameters: P): readonly TensorSpec[];
   /** Inputs are read-only. Throws `invalid-input` or `invalid-media`. */
   run(inputs: Tensors, parameters: P): Tensors | Promise<Tensors>;
+  /**
+   * Gives several answers to one request, in the place of `run`: what follows it in a pipeline runs once for each. The next
+   * one is asked for when the one before is through. It runs where requests are served and not in a lane, so it waits but
+   * does not compute. Answers are in memory of their own.
+   */
+  answers?(inputs: Tensors, parameters: P, surroundings: AnswerSurroundings): AsyncIterable<Tensors>;
 }
 
 /** Transforms by name: what a lane can run. */

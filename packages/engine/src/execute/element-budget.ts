@@ -1,0 +1,68 @@
+import { abortError, type Call } from "@longshore/core";
+
+/**
+ * How many elements of fan-outs are being worked on in a place at one time, over all requests: what lies between the steps
+ * of one element takes memory until the slowest step has had it.
+ */
+export interface ElementBudget {
+  readonly taken: number;
+  /**
+   * Waits until there is room, first come first served. More than there is at all is granted when nothing else is under
+   * way. Dispose it to give them back. Rejects when the call ends first.
+   */
+  take(count: number, call: Call): Promise<Disposable>;
+}
+
+interface Waiting {
+  readonly count: number;
+  begin(): void;
+}
+
+/** Room for `most` elements. */
+export function elementBudget(most: number): ElementBudget {
+  const queue: Waiting[] = [];
+  let taken = 0;
+
+  function next(): void {
+    for (let head = queue[0]; head; head = queue[0]) {
+      if (taken > 0 && taken + head.count > most) return;
+      queue.shift();
+      taken += head.count;
+      head.begin();
+    }
+  }
+
+  return {
+    get taken() {
+      return taken;
+    },
+    take: (count, { abort }) =>
+      new Promise((resolve, reject) => {
+        let over = false;
+        const lease: Disposable = {
+          [Symbol.dispose]() {
+            if (over) return;
+            over = true;
+            taken -= count;
+            next();
+          },
+        };
+        const stop = (): void => {
+          queue.splice(queue.indexOf(waiting), 1);
+          reject(abortError(abort, "queue"));
+          next();
+        };
+        const waiting: Waiting = {
+          count,
+          begin() {
+            abort.removeEventListener("abort", stop);
+            resolve(lease);
+          },
+        };
+        if (abort.aborted) return reject(abortError(abort, "queue"));
+        abort.addEventListener("abort", stop, { once: true });
+        queue.push(waiting);
+        next();
+      }),
+  };
+}

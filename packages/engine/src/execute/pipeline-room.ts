@@ -1,0 +1,113 @@
+import { abortError, type Call } from "@longshore/core";
+import type { Program } from "../repository/index.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
+
+/**
+ * Room for the values between the steps of pipelines. Requests that are inside one hold what its steps have made; when a
+ * late step is slow, those behind it pile up with images and tensors in hand. So a pipeline is entered only when what it
+ * is expected to hold fits beside what others hold, and when fewer are inside it than its operator allows. Those who
+ * wait hold nothing but their inputs; those inside never wait here, so all of them get through.
+ */
+export interface PipelineRoom {
+  readonly heldBytes: number;
+  readonly waiting: number;
+  /** First come first served, but that nobody waits for a pipeline that is full of its own. Rejects when the call ends. */
+  enter(plan: SegmentPlan, call: Call): Promise<Entered>;
+}
+
+/** One request inside. Dispose it when the request is over. */
+export interface Entered extends Disposable {
+  /** Told how much the request held at most, which the next one is expected to. */
+  held(peakBytes: number): void;
+}
+
+interface Waiting {
+  readonly plan: SegmentPlan;
+  begin(): void;
+}
+
+/** The share of an earlier request's peak that is still expected when the newest held less. */
+const memory = 0.8;
+
+const outside: Entered = { held: () => undefined, [Symbol.dispose]: () => undefined };
+
+/** Room for `maxBytes` between the steps of all pipelines. */
+export function pipelineRoom(maxBytes: number): PipelineRoom {
+  const expected = new WeakMap<SegmentPlan, number>();
+  const inside = new WeakMap<Program, number>();
+  const queue: Waiting[] = [];
+  let heldBytes = 0;
+  let entered = 0;
+
+  const full = ({ program }: SegmentPlan): boolean =>
+    (inside.get(program) ?? 0) >= (program.maxInFlight ?? Infinity);
+  const fits = (plan: SegmentPlan): boolean =>
+    entered === 0 || heldBytes + (expected.get(plan) ?? 0) <= maxBytes;
+
+  function next(): void {
+    for (let at = 0; at < queue.length;) {
+      const item = queue[at];
+      if (!item) return;
+      if (full(item.plan)) {
+        at++;
+        continue;
+      }
+      if (!fits(item.plan)) return;
+      queue.splice(at, 1);
+      item.begin();
+    }
+  }
+
+  function enter(plan: SegmentPlan): Entered {
+    const { program } = plan;
+    const bytes = expected.get(plan) ?? 0;
+    entered += 1;
+    heldBytes += bytes;
+    inside.set(program, (inside.get(program) ?? 0) + 1);
+    let over = false;
+    return {
+      held(peakBytes) {
+        expected.set(plan, Math.max(peakBytes, (expected.get(plan) ?? 0) * memory));
+      },
+      [Symbol.dispose]() {
+        if (over) return;
+        over = true;
+        entered -= 1;
+        heldBytes -= bytes;
+        inside.set(program, (inside.get(program) ?? 1) - 1);
+        next();
+      },
+    };
+  }
+
+  return {
+    get heldBytes() {
+      return heldBytes;
+    },
+    get waiting() {
+      return queue.length;
+    },
+    enter(plan, { abort }) {
+      // A bare model has nothing between its steps.
+      if (plan.program.bare) return Promise.resolve(outside);
+      return new Promise((resolve, reject) => {
+        if (abort.aborted) return reject(abortError(abort, "queue"));
+        const stop = (): void => {
+          queue.splice(queue.indexOf(item), 1);
+          reject(abortError(abort, "queue"));
+          next();
+        };
+        const item: Waiting = {
+          plan,
+          begin() {
+            abort.removeEventListener("abort", stop);
+            resolve(enter(plan));
+          },
+        };
+        abort.addEventListener("abort", stop, { once: true });
+        queue.push(item);
+        next();
+      });
+    },
+  };
+}

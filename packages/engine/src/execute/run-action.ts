@@ -1,0 +1,101 @@
+import type { Call, Clock, Observer, SequencePosition, StageTime, Tensor, Tensors } from "@longshore/core";
+import { type Admission, type GraphLease, untilAborted } from "../schedule/index.ts";
+import type { TransformSet } from "../transform/index.ts";
+import type { ChainAction, ModelAction } from "./actions.ts";
+import type { ElementBudget } from "./element-budget.ts";
+import type { Lane } from "./lane.ts";
+import { runModelStep } from "./model-step.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
+import type { Values } from "./values.ts";
+
+/** What a segment runs with. */
+export interface SegmentRun {
+  readonly plan: SegmentPlan;
+  /** The crossing at its beginning, checked. */
+  readonly inputs: Tensors;
+  readonly leases: ReadonlyMap<ModelAction, GraphLease>;
+  readonly admission: Admission;
+  readonly lane: Lane;
+  readonly transforms: TransformSet;
+  readonly elements: ElementBudget;
+  readonly state: Tensors;
+  readonly position: SequencePosition | undefined;
+  readonly call: Call;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Told how many elements a fan-out had, for the next admission. */
+  readonly elementsSeen: (action: ModelAction, count: number) => void;
+}
+
+/** What the actions of one run share. */
+export interface Running {
+  readonly values: Values;
+  /** State after the steps that keep some. */
+  readonly state: Map<string, Tensor>;
+  /** Told when a stage is over, and how long before now that was. */
+  readonly note: (stage: StageTime, agoMs: number) => void;
+}
+
+/** Runs a chain of transforms in a lane. @returns time that it is charged for */
+export async function runChain(
+  { lane, call }: SegmentRun,
+  action: ChainAction,
+  drops: readonly string[],
+  { values, note }: Running,
+): Promise<number> {
+  const taken = values.take(action.takes, drops);
+  const chain = action.steps.map((step) => step.chain);
+  const { values: made, tookMs } = await untilAborted(lane.run(chain, taken, action.gives, call), call);
+  values.put(made);
+  const total = tookMs.reduce((sum, took) => sum + took, 0);
+  let agoMs = total;
+  for (const [index, step] of action.steps.entries()) {
+    const took = tookMs[index] ?? 0;
+    agoMs -= took;
+    note({ stage: "transform", name: step.id, tookMs: took }, agoMs);
+  }
+  return total;
+}
+
+/**
+ * Runs a model once, or once for each element. `counted`: whoever calls has told admission how many runs there will be.
+ *
+ * @returns time that it is charged for
+ */
+export async function runModel(
+  run: SegmentRun,
+  action: ModelAction,
+  drops: readonly string[],
+  { values, state, note }: Running,
+  counted = false,
+): Promise<number> {
+  const lease = leaseOf(run, action);
+  // Elements of one value share its memory, so a value that is taken apart is never given away.
+  const giving = action.step.forEach === undefined ? drops : [];
+  const taken = values.take(action.takes, giving);
+  if (giving !== drops) values.take([], drops);
+  const result = await runModelStep(action, taken, {
+    program: run.plan.program,
+    lease,
+    ticket: run.admission.ticket(lease.scheduler),
+    counted,
+    call: run.call,
+    clock: run.clock,
+    state: run.state,
+    position: run.position,
+  });
+  values.put(result.values);
+  for (const [name, tensor] of result.state) state.set(name, tensor);
+  const { id } = action.step;
+  note({ stage: "queue", name: id, tookMs: result.queueMs }, result.runMs);
+  note({ stage: "run", name: id, tookMs: result.runMs }, 0);
+  if (action.step.forEach !== undefined && !counted) run.elementsSeen(action, result.runs);
+  return result.busyMs;
+}
+
+/** The loaded model of an action. The engine leases every action of a plan before it runs one. */
+export function leaseOf({ leases }: SegmentRun, action: ModelAction): GraphLease {
+  const lease = leases.get(action);
+  if (!lease) throw new Error(`step ${action.step.id} was not leased`);
+  return lease;
+}
