@@ -13,6 +13,8 @@ import { plan } from "./plan.ts";
 import { profile } from "./profile.ts";
 import { serve } from "./serve.ts";
 import { split } from "./split.ts";
+import { repositoryOptions } from "./repository-options.ts";
+import { tritonOptions } from "./triton-options.ts";
 
 /** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
 export interface RequestOptions extends AtOptions {
@@ -116,12 +118,22 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
 
   help(
     atOptions(
-      identityOptions(
-        program
-          .command("serve")
-          .description("put the models of a repository on the network (Open Inference Protocol v2 over HTTP)")
-          .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file"),
-        (name) => number(name, 0),
+      repositoryOptions(
+        tritonOptions(
+          identityOptions(
+            program
+              .command("serve")
+              .description(
+                "put the models of a repository on the network (Open Inference Protocol v2 over HTTP)",
+              )
+              .argument(
+                "<repository>",
+                "folder of models (Triton layout), one model folder, or an .onnx file",
+              ),
+            (name) => number(name, 0),
+          ),
+        ),
+        number,
       ),
     )
       .option("--host <address>", "address to listen on", "127.0.0.1")
@@ -151,6 +163,9 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .action(action((repository: string, options) => serve(repository, options, io))),
     "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",
     "longshore serve detector.onnx --port 0",
+    "longshore serve ./models --model-control explicit --load-model ocr --allow-management",
+    "longshore serve ./models --model-control poll --poll-seconds 5 --model-memory 2000000000",
+    "longshore serve ./models --allow-management --shared-memory longshore-",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );
   help(

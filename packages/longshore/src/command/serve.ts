@@ -7,9 +7,11 @@ import { serve as startServer } from "../compose/serve.ts";
 import { type AtOptions, serversOf } from "./at-options.ts";
 import { checkPort, type IdentityOptions, identityServeOptions } from "./identity-options.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
+import { type RepositoryOptions, repositoryServeOptions } from "./repository-options.ts";
+import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
 
 /** Options of `longshore serve`. */
-export interface ServeCommandOptions extends AtOptions, IdentityOptions {
+export interface ServeCommandOptions extends AtOptions, IdentityOptions, TritonOptions, RepositoryOptions {
   readonly host: string;
   readonly port: number;
   readonly tier: Tier;
@@ -79,6 +81,8 @@ export async function serve(
     allowManagement: options.allowManagement || options.managePort !== undefined,
     report: (text) => io.note(text),
     ...identityServeOptions(options),
+    ...tritonServeOptions(options),
+    ...repositoryServeOptions(options),
     observer: printer(options.json, io),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
     ...(behind.length === 0 ? {} : { wrap: forwardingTo(behind) }),

@@ -6,21 +6,22 @@ import {
   observers,
   type Observer,
   silentObserver,
-  startCut,
   type Tier,
   type ZoneId,
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { systemClock, systemRandom } from "@longshore/nodejs";
-import { createHandler, createLife, type IndexEntry, type ServedRepository } from "@longshore/server";
+import { sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
+import { createHandler, createLife } from "@longshore/server";
 import { platformCodecs } from "./codecs.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
-import { openEngine, type RuntimeName } from "./open-engine.ts";
+import { type ControlledModels, controlModels, type ModelControlOptions } from "./model-control.ts";
+import { type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
+import { servedRepository } from "./served-repository.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
 
 /** How models are put on the network. */
-export interface ServeOptions extends ListenersOptions {
+export interface ServeOptions extends ListenersOptions, ModelControlOptions, ModelLimits {
   readonly store: ModelStore;
   /**
    * File that says who may what: `identity.yaml`. Without it this machine may everything, and listening on other addresses
@@ -45,6 +46,12 @@ export interface ServeOptions extends ListenersOptions {
   readonly microsPerSecond?: number;
   /** Lets callers with the right to manage load and unload models. Default: when management has a port of its own. */
   readonly allowManagement?: boolean;
+  /** Lets a load bring the model's files along. Default false. */
+  readonly modelUploads?: boolean;
+  /** What keys of shared memory begin with that programs on this machine may have read and written. Default: none. */
+  readonly sharedMemoryPrefix?: string;
+  /** Request headers, by lower-case name, that go to the steps of models as parameters. Default: none. */
+  readonly forwardHeaders?: RegExp;
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
   readonly telemetry?: TelemetryOptions;
@@ -67,37 +74,6 @@ export interface RunningServer {
   close(graceMs?: number): Promise<void>;
 }
 
-/** Triton's words for the states of the engine's index. */
-const tritonStates: Readonly<Record<string, IndexEntry["state"]>> = {
-  available: "READY",
-  ready: "READY",
-  loading: "LOADING",
-  unloading: "UNLOADING",
-};
-
-function servedRepository(engine: Engine): ServedRepository {
-  return {
-    async index() {
-      const entries = await engine.index();
-      return entries.map(({ name, version, state, reason }) => ({
-        name,
-        version,
-        state: tritonStates[state] ?? "UNAVAILABLE",
-        reason: reason ?? "",
-      }));
-    },
-    load: (model, version, call) => engine.load(model, version, call),
-    unload: (model, call) => engine.unload(model, call),
-    async head({ model, version, variant, to }, call) {
-      const artifact = await engine.artifact(
-        { model, version, digest: "", variant, from: startCut, to },
-        call,
-      );
-      return { digest: artifact.digest, bytes: await artifact.bytes(call) };
-    },
-  };
-}
-
 /** Identity from its file. Refuses to be reachable by others while nobody is told apart. */
 async function identityOf(
   options: ServeOptions,
@@ -111,6 +87,22 @@ async function identityOf(
     "resolve",
     `listening on ${exposed} without identity would let in everybody who reaches it: give --identity FILE, or say --insecure-no-identity`,
   );
+}
+
+/** Bounds for the engine. Without a secret of the operator's, seals hold for as long as this server runs. */
+function limitsOf(options: ServeOptions): ModelLimits {
+  const { maxModelBytes, sandboxMemoryBytes, sandboxDeadlineMs, resources } = options;
+  const { maxSequences, maxTenantSequences, gpuFallback = false, stateSecret } = options;
+  return {
+    gpuFallback,
+    stateSecret: stateSecret ?? crypto.getRandomValues(new Uint8Array(32)),
+    ...(maxModelBytes === undefined ? {} : { maxModelBytes }),
+    ...(sandboxMemoryBytes === undefined ? {} : { sandboxMemoryBytes }),
+    ...(sandboxDeadlineMs === undefined ? {} : { sandboxDeadlineMs }),
+    ...(resources === undefined ? {} : { resources }),
+    ...(maxSequences === undefined ? {} : { maxSequences }),
+    ...(maxTenantSequences === undefined ? {} : { maxTenantSequences }),
+  };
 }
 
 /**
@@ -134,7 +126,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   });
   const observer = observers(telemetry.observer, options.observer ?? silentObserver);
   const { engine, close: closeEngine } = openEngine({
+    ...limitsOf(options),
     store: options.store,
+    explicit: (options.modelControl ?? "none") !== "none",
     id,
     tier,
     zone,
@@ -155,19 +149,28 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     codecs: platformCodecs(),
     clock,
     observer,
-    repository: servedRepository(engine),
+    repository: servedRepository(engine, options.store),
     life,
     telemetry,
     load: () => engine.loadReport(),
     modelControl: options.allowManagement ?? options.managePort !== undefined,
+    modelUploads: options.modelUploads ?? false,
+    ...(options.sharedMemoryPrefix === undefined
+      ? {}
+      : { sharedMemory: sharedFolder(options.sharedMemoryPrefix) }),
+    ...(options.forwardHeaders ? { forwardHeaders: options.forwardHeaders } : {}),
     ...(identity ? { identify: identity.identify } : {}),
     limits: { ...defaultWireLimits, maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes },
   });
   let closed: Promise<void> | undefined;
+  let models: ControlledModels | undefined;
   try {
     const listeners = await openListeners(handler, options, { clock, random, report });
+    // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
+    models = await controlModels(options, { engine, store: options.store, clock, report });
     life.ready();
     const close = async (graceMs: number): Promise<void> => {
+      models?.[Symbol.dispose]();
       await Promise.race([life.drain(), new Promise<void>((resolve) => clock.timer(graceMs, resolve))]);
       await listeners.close(Math.min(graceMs, 1000));
       identity?.close();
@@ -184,6 +187,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       close: (graceMs = 30_000) => (closed ??= close(graceMs)),
     };
   } catch (error) {
+    models?.[Symbol.dispose]();
     identity?.close();
     await closeEngine();
     await closeTelemetry();

@@ -1,4 +1,4 @@
-import type { Datatype, ModelAddress, ModelDescription, PortSpec, WireResponse } from "@longshore/core";
+import type { ModelAddress, ModelDescription, PortSpec, WireResponse } from "@longshore/core";
 import { findModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
@@ -7,25 +7,33 @@ import { jsonReply } from "./replies.ts";
 const extensions: readonly string[] = [
   "binary_tensor_data",
   "classification",
+  "generate",
+  "logging",
   "model_configuration",
   "model_repository",
+  "model_repository(unload_dependents)",
   "parameters",
+  "schedule_policy",
   "sequence",
   "sequence(string_id)",
   "statistics",
+  "trace",
   "longshore",
 ];
 
 /** `GET v2`. */
 export function serverMetadata(api: Api): WireResponse {
-  return jsonReply({ name: api.name, version: api.version, extensions });
+  const shared = api.regions.enabled ? ["system_shared_memory"] : [];
+  return jsonReply({ name: api.name, version: api.version, extensions: [...extensions, ...shared] });
 }
 
-function isPipeline(description: ModelDescription): boolean {
+/** Whether it is made of steps. */
+export function isPipeline(description: ModelDescription): boolean {
   return description.variants[0]?.body.kind === "pipeline";
 }
 
-function platform(description: ModelDescription): string {
+/** What runs it, in the words of the protocol. */
+export function platform(description: ModelDescription): string {
   return isPipeline(description) ? "longshore_pipeline" : "onnxruntime_onnx";
 }
 
@@ -57,47 +65,4 @@ export async function modelMetadata(api: Api, route: ModelAddress, asked: Asked)
 export async function modelReady(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
   const { description } = await findModel(api, route.model, route.version, asked.call);
   return jsonReply({ name: description.name, ready: true });
-}
-
-function configType(datatype: Datatype): string {
-  return datatype === "BYTES" ? "TYPE_STRING" : `TYPE_${datatype}`;
-}
-
-/** `GET v2/models/{m}[/versions/{v}]/config`: the keys of Triton's `ModelConfig` that its clients read. */
-export async function modelConfiguration(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const { description } = await findModel(api, route.model, route.version, asked.call);
-  const { batching, sequence } = description;
-  const batched = batching.maxBatchSize > 0;
-  const ports = (list: readonly PortSpec[]): readonly object[] =>
-    list.map(({ name, datatype, shape }) => ({
-      name,
-      data_type: configType(datatype),
-      dims: batched ? shape.slice(1) : shape,
-    }));
-  return jsonReply({
-    name: description.name,
-    platform: platform(description),
-    backend: isPipeline(description) ? "longshore" : "onnxruntime",
-    version_policy: { latest: { num_versions: 1 } },
-    max_batch_size: batching.maxBatchSize,
-    input: ports(description.inputs),
-    output: ports(description.outputs),
-    instance_group: description.instances.map(({ count }, index) => ({
-      name: `${description.name}_${index}`,
-      kind: "KIND_CPU",
-      count,
-    })),
-    ...(batched
-      ? {
-          dynamic_batching: {
-            preferred_batch_size: batching.preferredSizes ?? [],
-            max_queue_delay_microseconds: Math.round((batching.maxQueueDelayMs ?? 0) * 1000),
-          },
-        }
-      : {}),
-    ...(sequence
-      ? { sequence_batching: { max_sequence_idle_microseconds: Math.round(sequence.maxIdleMs * 1000) } }
-      : {}),
-    parameters: { longshore_digest: { string_value: description.digest } },
-  });
 }

@@ -53,6 +53,10 @@ export class SharedRegions {
     this.#memory = memory;
   }
 
+  get enabled(): boolean {
+    return this.#memory !== undefined;
+  }
+
   list(tenant: string, name: string | undefined): readonly Region[] {
     const own = this.#regions.get(tenant);
     if (name === undefined) return [...(own?.values() ?? [])];
@@ -60,13 +64,11 @@ export class SharedRegions {
   }
 
   async register(tenant: string, name: string, key: string, offset: number, byteSize: number): Promise<void> {
-    if (!this.#memory) {
-      throw new LongshoreError("not-permitted", "admission", "shared memory is switched off on this server");
-    }
     const own = this.#regions.get(tenant) ?? new Map<string, Region>();
     if (own.has(name)) throw invalid("a region of this name is registered already");
     if (own.size >= maxRegions) throw invalid(`more than ${maxRegions} regions cannot be registered`);
-    const object = await this.#memory.open(key);
+    const object = await this.#memory?.open(key);
+    if (!object) throw new LongshoreError("unsupported", "admission", "shared memory is switched off here");
     // Both are safe integers, and so is a sum that passes: nothing wraps around.
     const fits = byteSize > 0 && offset + byteSize <= object.byteLength;
     if (!fits || own.has(name)) {
@@ -171,6 +173,9 @@ export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): 
   }
   if (route.memory === "cuda") {
     throw new LongshoreError("unsupported", "admission", "this server shares no CUDA memory");
+  }
+  if (!regions.enabled) {
+    throw new LongshoreError("unsupported", "admission", "shared memory is switched off on this server");
   }
   demandThisMachine(asked);
   const key = read.text(256)(read.own(object, "key"), "key");

@@ -11,6 +11,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import type { CompleteOptions } from "./options.ts";
+import { codedReply } from "./reply-coding.ts";
 import { requestBody } from "./request-body.ts";
 
 /** Unsent bytes on a connection beyond which no more acknowledgements are written to it. */
@@ -109,7 +110,7 @@ export async function serveExchange(
     method: request.method as WireRequest["method"],
     path: request.url ?? "/",
     headers: headersOf(request),
-    body: requestBody(request, options.maxChunks, () => {
+    body: requestBody(request, options, () => {
       if (expectsContinue && !response.headersSent) response.writeContinue();
     }),
     peer: peerOf(request),
@@ -119,7 +120,11 @@ export async function serveExchange(
   try {
     const reply = await handler(asked, call, acknowledger(request, response));
     if (response.destroyed) return;
-    await write(response, reply, options.replyTimeoutMs);
+    await write(
+      response,
+      await codedReply(reply, request.headers["accept-encoding"]),
+      options.replyTimeoutMs,
+    );
     if (!request.complete) linger(request, options.clock, options.lingerBytes, options.lingerMs);
   } catch {
     // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.

@@ -20,6 +20,12 @@ export interface ListenOptions {
   readonly maxConnections?: number;
   /** Chunks of a chunked body: each costs memory beside its bytes. Default 65,536. */
   readonly maxChunks?: number;
+  /**
+   * How many times its size a compressed body may inflate to, beyond an allowance of bytes that any may. Default 200 and
+   * 8 MiB: a small tensor of zeros shrinks a thousandfold and is no bomb.
+   */
+  readonly maxInflateRatio?: number;
+  readonly inflateAllowance?: number;
   /** Time for the headers of a request to arrive, in milliseconds. Default 10,000. */
   readonly headersTimeoutMs?: number;
   /** Time for a whole request to arrive, in milliseconds. Default 300,000. */
@@ -47,6 +53,8 @@ export function completeOptions(options: ListenOptions): CompleteOptions {
     maxHeaderBytes: 16_384,
     maxConnections: 1024,
     maxChunks: 65_536,
+    maxInflateRatio: 200,
+    inflateAllowance: 8 * 2 ** 20,
     headersTimeoutMs: 10_000,
     requestTimeoutMs: 300_000,
     replyTimeoutMs: 30_000,

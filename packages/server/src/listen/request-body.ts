@@ -2,6 +2,9 @@ import type { IncomingMessage } from "node:http";
 import { pipeline, Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate } from "node:zlib";
 import { emptyBody, LongshoreError, type WireBody } from "@longshore/core";
+import type { ListenOptions } from "./options.ts";
+
+type BodyLimits = Pick<Required<ListenOptions>, "maxChunks" | "maxInflateRatio" | "inflateAllowance">;
 
 /** Bytes that may wait between the socket and the reader before the socket is paused. */
 const waitingBytes = 262_144;
@@ -86,11 +89,37 @@ function inflater(encoding: string): Transform {
   }
 }
 
-async function* inflated(chunks: AsyncIterable<Uint8Array>, encoding: string): AsyncIterable<Uint8Array> {
+/**
+ * Inflates as it comes. What grows too much is refused while it still arrives, so that a few kilobytes of a bomb cost no
+ * more than `inflateAllowance`, whatever the limit of bodies is.
+ */
+async function* inflated(
+  chunks: AsyncIterable<Uint8Array>,
+  encoding: string,
+  { maxInflateRatio, inflateAllowance }: BodyLimits,
+): AsyncIterable<Uint8Array> {
   const transform = inflater(encoding);
-  pipeline(Readable.from(chunks, { objectMode: false }), transform, () => undefined);
+  let came = 0;
+  let grown = 0;
+  async function* counted(): AsyncIterable<Uint8Array> {
+    for await (const chunk of chunks) {
+      came += chunk.byteLength;
+      yield chunk;
+    }
+  }
+  pipeline(Readable.from(counted(), { objectMode: false }), transform, () => undefined);
   try {
-    for await (const chunk of transform) yield chunk as Uint8Array;
+    for await (const chunk of transform as AsyncIterable<Uint8Array>) {
+      grown += chunk.byteLength;
+      if (grown > inflateAllowance + came * maxInflateRatio) {
+        throw new LongshoreError(
+          "body-too-large",
+          "transport",
+          `the body inflates to more than ${maxInflateRatio} times its size`,
+        );
+      }
+      yield chunk;
+    }
   } catch (thrown) {
     if (LongshoreError.is(thrown)) throw thrown;
     throw broken(`the body is not valid ${encoding}`, thrown);
@@ -105,7 +134,7 @@ async function* inflated(chunks: AsyncIterable<Uint8Array>, encoding: string): A
  *
  * @param begin Called before the first byte is read: a client that waits for `100 Continue` gets it then.
  */
-export function requestBody(request: IncomingMessage, maxChunks: number, begin: () => void): WireBody {
+export function requestBody(request: IncomingMessage, limits: BodyLimits, begin: () => void): WireBody {
   const { headers } = request;
   const chunked = headers["transfer-encoding"] !== undefined;
   const length = headers["content-length"];
@@ -117,8 +146,8 @@ export function requestBody(request: IncomingMessage, maxChunks: number, begin: 
     byteLength: chunked || !plain ? undefined : Number(length),
     async *read(): AsyncIterable<Uint8Array> {
       begin();
-      const chunks = chunksOf(request, maxChunks);
-      yield* plain ? chunks : inflated(chunks, encoding);
+      const chunks = chunksOf(request, limits.maxChunks);
+      yield* plain ? chunks : inflated(chunks, encoding, limits);
     },
   };
 }

@@ -1,0 +1,1 @@
+export { type SharedFolder, sharedFolder, type SharedFile } from "./shared-folder.ts";
