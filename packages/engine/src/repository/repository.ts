@@ -46,6 +46,8 @@ interface Reading {
   readonly model: string;
   readonly parts: RepositoryParts;
   config: Promise<ModelConfig> | undefined;
+  /** As it was then: what is put into the folder later is no version yet. */
+  versions: Promise<readonly string[]> | undefined;
   readonly loaded: Map<string, Promise<LoadedVersion>>;
 }
 
@@ -63,7 +65,13 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
 
   function readingOf(model: string): Reading {
     checkModelName(model);
-    const known = readings.get(model) ?? { model, parts, config: undefined, loaded: new Map() };
+    const known = readings.get(model) ?? {
+      model,
+      parts,
+      config: undefined,
+      versions: undefined,
+      loaded: new Map(),
+    };
     readings.set(model, known);
     return known;
   }
@@ -81,14 +89,25 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     return read;
   }
 
-  async function versionsOf(reading: Reading): Promise<readonly string[]> {
-    const config = await configOf(reading);
-    const entries = (await reading.parts.store.list(reading.model)) ?? [];
-    const folders = entries.filter(({ name, directory }) => directory && isVersionName(name));
-    return servedVersions(
-      config,
-      folders.map(({ name }) => name),
-    );
+  function versionsOf(reading: Reading): Promise<readonly string[]> {
+    if (reading.versions) return reading.versions;
+    const list = async (): Promise<readonly string[]> => {
+      const config = await configOf(reading);
+      const entries = (await reading.parts.store.list(reading.model)) ?? [];
+      const folders = entries.filter(({ name, directory }) => directory && isVersionName(name));
+      return servedVersions(
+        config,
+        folders.map(({ name }) => name),
+      );
+    };
+    const listed = list();
+    reading.versions = listed;
+    const again = (): void => {
+      if (reading.versions === listed) reading.versions = undefined;
+    };
+    // Nor is it remembered that there is nothing.
+    listed.then((versions) => void (versions.length === 0 && again()), again);
+    return listed;
   }
 
   async function resolveIn(reading: Reading, version: string | undefined): Promise<string> {
@@ -178,6 +197,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
         model,
         parts: override ? { ...parts, store: overridden(store, model, override) } : parts,
         config: undefined,
+        versions: undefined,
         loaded: new Map(),
       };
       const versions = await versionsOf(reading);

@@ -22,14 +22,19 @@ export interface ModelSource {
   extract(file: Artifact, from: CutId, to: CutId, call: Call): Promise<Artifact>;
 }
 
+/** What lies in a folder of a store. */
+export interface StoredEntry {
+  readonly name: string;
+  readonly directory: boolean;
+  readonly bytes: number;
+  /** When a file was last written, where the store knows: tells a new content of the same size. */
+  readonly modifiedMs?: number;
+}
+
 /** Model files by path inside a repository, and by digest for what has been distributed. */
 export interface ModelStore {
   /** Names of models, versions (digits) and files; undefined where nothing is. */
-  list(
-    path: string,
-  ): Promise<
-    readonly { readonly name: string; readonly directory: boolean; readonly bytes: number }[] | undefined
-  >;
+  list(path: string): Promise<readonly StoredEntry[] | undefined>;
   /** The whole file; undefined when missing. Never follows a path out of the repository. */
   read(path: string): Promise<Uint8Array | undefined>;
 }

@@ -13,6 +13,7 @@ import {
   childRuntime,
   onnxRuntime,
   sha256,
+  stateKey,
   systemClock,
   systemRandom,
   wasmRuntime,
@@ -24,8 +25,28 @@ import { platformTransforms } from "./transforms.ts";
 /** Which of the installed runtimes is tried first. */
 export type RuntimeName = "onnxruntime" | "wasm";
 
+/** Bounds of what models and sequences may take. */
+export interface ModelLimits {
+  /** Bytes that loaded models may hold, by estimate; the least used go. Default: no limit. */
+  readonly maxModelBytes?: number;
+  /** Memory and longest run of a model that is not trusted. Defaults 1 GiB and 30 s. */
+  readonly sandboxMemoryBytes?: number;
+  readonly sandboxDeadlineMs?: number;
+  /** Live sequences, of all and of one tenant. Defaults 4096 and 1024. */
+  readonly maxSequences?: number;
+  readonly maxTenantSequences?: number;
+  /** How much there is of resources that runs of models share; default: they are not looked at. */
+  readonly resources?: Readonly<Record<string, number>>;
+  /** Run models that want a GPU on processors. Default false. */
+  readonly gpuFallback?: boolean;
+  /** Secret that seals exported state of sequences. Default: states are exported without a seal. */
+  readonly stateSecret?: Uint8Array;
+}
+
 /** How models run in this process. */
-export interface EngineOptions {
+export interface EngineOptions extends ModelLimits {
+  /** Whether models are served only once they were loaded. Default false. */
+  readonly explicit?: boolean;
   readonly store: ModelStore;
   /** Default `device`. */
   readonly id?: EndpointId;
@@ -67,7 +88,11 @@ export interface OpenedEngine {
 export function openEngine(options: EngineOptions): OpenedEngine {
   const native = onnxRuntime({ shortRunsHere: options.shortRunsHere ?? false });
   const wasm = wasmRuntime();
-  const sandbox = childRuntime();
+  const { sandboxMemoryBytes, sandboxDeadlineMs, resources, stateSecret } = options;
+  const sandbox = childRuntime({
+    ...(sandboxMemoryBytes === undefined ? {} : { memoryBytes: sandboxMemoryBytes }),
+    ...(sandboxDeadlineMs === undefined ? {} : { runDeadlineMs: sandboxDeadlineMs }),
+  });
   const lane = workerLane({ workers: options.lanes ?? 1 });
   const engine = createEngine({
     info: {
@@ -90,7 +115,16 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     random: systemRandom(),
     observer: options.observer ?? silentObserver,
     sha256,
+    explicit: options.explicit ?? false,
+    gpuFallback: options.gpuFallback ?? false,
+    ...(resources ? { resources } : {}),
+    ...(stateSecret ? { stateKey: stateKey(stateSecret) } : {}),
     limits: {
+      ...(options.maxModelBytes === undefined ? {} : { maxModelBytes: options.maxModelBytes }),
+      ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
+      ...(options.maxTenantSequences === undefined
+        ? {}
+        : { maxSequencesPerTenant: options.maxTenantSequences }),
       ...(options.workers === undefined ? {} : { defaultInstances: options.workers }),
       ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
     },

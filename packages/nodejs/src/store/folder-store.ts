@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import type { ModelStore } from "@longshore/engine";
+import type { ModelStore, StoredEntry } from "@longshore/engine";
 import { constants } from "node:fs";
 import { open, readdir, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
@@ -75,7 +75,7 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
           `'${path}' has ${names.length} entries; at most ${maxEntries} are read`,
         );
       }
-      const entries: { name: string; directory: boolean; bytes: number }[] = [];
+      const entries: StoredEntry[] = [];
       for (const name of names.filter(isPlain).sort()) {
         const entry = await locate(path === "" ? name : `${path}/${name}`).catch((thrown: unknown) => {
           // A link that leads out is not part of the repository: it is not listed, and reading it says why.
@@ -84,7 +84,9 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
         });
         const facts = entry === undefined ? undefined : await stat(entry);
         if (facts?.isDirectory()) entries.push({ name, directory: true, bytes: 0 });
-        else if (facts?.isFile()) entries.push({ name, directory: false, bytes: facts.size });
+        else if (facts?.isFile()) {
+          entries.push({ name, directory: false, bytes: facts.size, modifiedMs: facts.mtimeMs });
+        }
       }
       return entries;
     },

@@ -1,2 +1,3 @@
 export * from "./folder-store.ts";
 export * from "./sha256.ts";
+export { stateKey } from "./state-key.ts";

@@ -1,0 +1,98 @@
+import type { Clock } from "@longshore/core";
+import { isModelName } from "./names.ts";
+import type { ModelStore } from "./source.ts";
+
+/** What a watch looks at and whom it tells. */
+export interface WatchParts {
+  readonly store: ModelStore;
+  readonly clock: Clock;
+  /** Between two looks. A change is told of once two looks in a row have seen the same. */
+  readonly intervalMs: number;
+  /** Content that is new. What it throws is given to `failed`, and the same content is not told of again. */
+  readonly changed: (model: string) => Promise<void>;
+  readonly removed: (model: string) => Promise<void>;
+  readonly failed: (model: string, thrown: unknown) => void;
+}
+
+/** A watch over a repository. Dispose it to end it. */
+export interface RepositoryWatch extends Disposable {
+  /** Looks now, and tells of what has settled. The timer does the same. */
+  look(): Promise<void>;
+}
+
+const maxDepth = 5;
+const mostFiles = 10_000;
+
+/**
+ * Watches the models of a store by looking at the names, sizes and times of their files. A copy that is still being
+ * written looks different at every look, so it is told of only when it has not changed from one look to the next;
+ * hidden files and `.tmp` files count for nothing. What lies there at the first look is taken as known.
+ */
+export async function watchModels(parts: WatchParts): Promise<RepositoryWatch> {
+  const { store, clock, intervalMs } = parts;
+  const known = await lookAt(store);
+  let before = known;
+  let looking: Promise<void> | undefined;
+  let timer: Disposable | undefined;
+  let over = false;
+
+  async function tell(): Promise<void> {
+    const now = await lookAt(store);
+    for (const [model, print] of now) {
+      if (known.get(model) === print || before.get(model) !== print) continue;
+      known.set(model, print);
+      await parts.changed(model).catch((thrown: unknown) => parts.failed(model, thrown));
+    }
+    for (const model of known.keys()) {
+      if (now.has(model) || before.has(model)) continue;
+      known.delete(model);
+      await parts.removed(model).catch((thrown: unknown) => parts.failed(model, thrown));
+    }
+    before = now;
+  }
+
+  const look = (): Promise<void> => {
+    looking ??= tell()
+      .catch((thrown: unknown) => parts.failed("", thrown))
+      .finally(() => (looking = undefined));
+    return looking;
+  };
+  const arm = (): void => {
+    timer = clock.timer(intervalMs, () => {
+      void look().then(() => {
+        if (!over) arm();
+      });
+    });
+  };
+  arm();
+  return {
+    look,
+    [Symbol.dispose]: () => {
+      over = true;
+      timer?.[Symbol.dispose]();
+    },
+  };
+}
+
+/** Every model with a text that changes with its files. */
+async function lookAt(store: ModelStore): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const { name, directory } of (await store.list("")) ?? []) {
+    if (directory && isModelName(name)) found.set(name, await printOf(store, name));
+  }
+  return found;
+}
+
+async function printOf(store: ModelStore, model: string): Promise<string> {
+  const lines: string[] = [];
+  async function visit(path: string, depth: number): Promise<void> {
+    for (const { name, directory, bytes, modifiedMs } of (await store.list(path)) ?? []) {
+      if (name.startsWith(".") || name.endsWith(".tmp") || lines.length >= mostFiles) continue;
+      const inner = `${path}/${name}`;
+      lines.push(`${inner} ${directory ? "folder" : `${bytes} ${modifiedMs ?? 0}`}`);
+      if (directory && depth < maxDepth) await visit(inner, depth + 1);
+    }
+  }
+  await visit(model, 0);
+  return lines.sort().join("\n");
+}
