@@ -130,7 +130,7 @@ function portOf(written: TritonPort, kind: string, batched: boolean, bad: Bad): 
   const dims = written.dims ?? [];
   if (dims.some((size) => size < -1))
     throw bad(`${path} dims`, `are [${dims.join(", ")}]; -1 or more is allowed`);
-  if (written.label_filename !== undefined && !isFileName(written.label_filename)) {
+  if (written.label_filename && !isFileName(written.label_filename)) {
     throw bad(`${path} label_filename`, "must be a file inside the model's folder");
   }
   return {
