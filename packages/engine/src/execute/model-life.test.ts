@@ -1,0 +1,533 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import {
+  type Call,
+  childCall,
+  float32Tensor,
+  float32View,
+  housekeepingCall,
+  type InferenceResponse,
+  LongshoreError,
+  seededRandom,
+  silentObserver,
+  type Tensors,
+  type TensorSpec,
+  tensorsOf,
+} from "@longshore/core";
+import {
+  manualClock,
+  memoryFile,
+  type MemoryModels,
+  memoryRuntime,
+  memorySource,
+  type MemoryStore,
+  memoryStore,
+  oneStage,
+  settle,
+  sha256Of,
+} from "@longshore/testkit";
+import { watchModels } from "../repository/watch.ts";
+import { createEngine, type Engine, type EngineParts } from "./engine.ts";
+import { inlineLane } from "./inline-lane.ts";
+
+/** Models coming and going: policies, labels, overrides, budgets, shared resources, warm-up, watching. */
+const call = housekeepingCall("test");
+const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
+const first = (feeds: Tensors): number => {
+  const [tensor] = feeds.values();
+  return tensor ? (float32View(tensor)[0] ?? 0) : 0;
+};
+/** Gives its input plus a number, which tells the contents apart. */
+const plus = (by: number, runMs = 1) =>
+  oneStage([fp32("x", -1, 1)], [fp32("y", -1, 1)], runMs, (feeds) => {
+    if (first(feeds) === 666) throw new LongshoreError("run-failed", "execute", "planted");
+    const rows = [...feeds.values()][0]?.spec.shape[0] ?? 1;
+    return tensorsOf(float32Tensor("y", [rows, 1], new Float32Array(rows).fill(first(feeds) + by)));
+  });
+const models: MemoryModels = { one: plus(1), two: plus(2), three: plus(3), slow: plus(0, 100) };
+
+let store: MemoryStore;
+let clock: ReturnType<typeof manualClock>;
+let runtime: ReturnType<typeof memoryRuntime>;
+
+beforeEach(() => {
+  clock = manualClock();
+  runtime = memoryRuntime({ models, clock });
+  store = memoryStore({ "m/1/model.onnx": memoryFile("one"), "m/2/model.onnx": memoryFile("two") });
+});
+
+function engineWith(parts: Partial<EngineParts> = {}): Engine {
+  return createEngine({
+    info: {
+      id: "here",
+      tier: "edge",
+      zone: "eu",
+      trust: "operated",
+      codecs: [],
+      state: "movable",
+      offers: true,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+    },
+    store,
+    source: memorySource(models),
+    runtimes: [runtime],
+    transforms: new Map(),
+    lane: inlineLane(new Map(), clock),
+    clock,
+    random: seededRandom(1),
+    observer: silentObserver,
+    sha256: sha256Of,
+    ...parts,
+  });
+}
+
+const start = (engine: Engine, model: string, version = "", own: Call = call): Promise<InferenceResponse> =>
+  engine.infer(
+    {
+      segment: { model, version, digest: "", variant: "", from: "start", to: "end" },
+      inputs: tensorsOf(float32Tensor("x", [1, 1], Float32Array.of(10))),
+      codecs: {},
+    },
+    own,
+  );
+const ask = async (engine: Engine, model: string, version = ""): Promise<number> =>
+  first((await clock.finish(start(engine, model, version))).outputs);
+const load = (engine: Engine, model: string, ...rest: [string?]): Promise<void> =>
+  clock.finish(engine.load(model, rest[0], call));
+const states = async (engine: Engine): Promise<Record<string, string>> =>
+  Object.fromEntries(
+    (await engine.index()).map(({ name, version, state, reason }) => [
+      `${name}/${version}`,
+      reason === undefined ? state : `${state}: ${reason}`,
+    ]),
+  );
+
+describe("versions", () => {
+  it.each([
+    ["latest(2)", "version_policy { latest { num_versions: 2 } }", ["2", "3"]],
+    ["the latest by default", "", ["3"]],
+    ["all", "version_policy { all {} }", ["1", "2", "3"]],
+    ["specific", "version_policy { specific { versions: [ 1, 3, 7 ] } }", ["1", "3"]],
+  ])("are served by their policy: %s, and a load loads them all", async (_what, policy, served) => {
+    store.put("m/3/model.onnx", memoryFile("three"));
+    store.put("m/config.pbtxt", `backend: "onnxruntime" ${policy}`);
+    const engine = engineWith();
+    await load(engine, "m");
+    expect(await states(engine)).toEqual(
+      Object.fromEntries(served.map((version) => [`m/${version}`, "ready"])),
+    );
+    expect(runtime.loads).toHaveLength(served.length);
+    expect(await ask(engine, "m")).toBe(13);
+    const other = ["1", "2", "3"].find((version) => !served.includes(version));
+    if (other) await expect(start(engine, "m", other)).rejects.toMatchObject({ reason: "unknown-version" });
+  });
+
+  it("are found by labels, which follow a load", async () => {
+    store.put("m/model.yaml", "versionLabels: { stable: 1, canary: 2 }");
+    const engine = engineWith();
+    expect([
+      await ask(engine, "m", "stable"),
+      await ask(engine, "m", "canary"),
+      await ask(engine, "m"),
+    ]).toEqual([11, 12, 12]);
+    const labelled = await engine.describe("m", "stable", call);
+    expect(labelled?.description.version).toBe("1");
+    store.put("m/model.yaml", "versionLabels: { stable: 2 }");
+    expect(await ask(engine, "m", "stable")).toBe(11);
+    await load(engine, "m");
+    expect(await ask(engine, "m", "stable")).toBe(12);
+    await expect(start(engine, "m", "canary")).rejects.toMatchObject({
+      reason: "unknown-version",
+      message: expect.stringContaining("labels: stable") as string,
+    });
+    store.put(
+      "t/config.pbtxt",
+      'backend: "onnxruntime" parameters { key: "version_label.old" value { string_value: "1" } } version_policy { all {} }',
+    );
+    store.put("t/1/model.onnx", memoryFile("one"));
+    store.put("t/2/model.onnx", memoryFile("two"));
+    expect([await ask(engine, "t", "old"), await ask(engine, "t")]).toEqual([11, 12]);
+  });
+
+  it("that are broken leave the place to the one before, and the index says why", async () => {
+    store.put("m/2/model.onnx", "no model");
+    const engine = engineWith();
+    expect(await ask(engine, "m")).toBe(11);
+    const broken = await states(engine);
+    expect(broken["m/1"]).toBe("ready");
+    expect(broken["m/2"]).toMatch(/^unavailable: the file is not a memory model/);
+    await expect(start(engine, "m", "2")).rejects.toMatchObject({ reason: "invalid-model" });
+    store.put("m/2/model.onnx", memoryFile("two"));
+    await load(engine, "m");
+    expect(await ask(engine, "m")).toBe(12);
+    expect((await states(engine))["m/2"]).toBe("ready");
+  });
+
+  it("keep their old content when the new one is broken, while the others are switched", async () => {
+    store.put("m/config.pbtxt", 'backend: "onnxruntime" version_policy { all {} }');
+    const engine = engineWith();
+    await load(engine, "m");
+    store.put("m/1/model.onnx", memoryFile("three"));
+    store.put("m/2/model.onnx", "no model");
+    await expect(load(engine, "m")).rejects.toMatchObject({
+      reason: "invalid-model",
+      message: expect.stringContaining("failed to load 'm'") as string,
+    });
+    expect([await ask(engine, "m", "1"), await ask(engine, "m", "2"), await ask(engine, "m")]).toEqual([
+      13, 12, 12,
+    ]);
+    const after = await states(engine);
+    expect(after["m/1"]).toBe("ready");
+    expect(after["m/2"]).toMatch(/^ready: newer content is not served/);
+  });
+
+  it("that came or went after the model was read wait for a load", async () => {
+    const engine = engineWith();
+    expect(await ask(engine, "m")).toBe(12);
+    store.put("m/3/model.onnx", memoryFile("three"));
+    await expect(start(engine, "m", "3")).rejects.toMatchObject({ reason: "unknown-version" });
+    store.remove("m/2/model.onnx");
+    expect(await ask(engine, "m")).toBe(12);
+    await load(engine, "m");
+    expect(await ask(engine, "m")).toBe(13);
+    await expect(start(engine, "m", "2")).rejects.toMatchObject({ reason: "unknown-version" });
+  });
+});
+
+describe("explicit control", () => {
+  it("serves what was loaded and nothing else", async () => {
+    store.put("n/1/model.onnx", memoryFile("three"));
+    const engine = engineWith({ explicit: true });
+    await expect(start(engine, "m")).rejects.toMatchObject({
+      reason: "unknown-model",
+      message: expect.stringContaining("Request for unknown model: 'm' is not found") as string,
+    });
+    await load(engine, "m");
+    expect(await ask(engine, "m")).toBe(12);
+    expect((await states(engine))["n/1"]).toBe("unloaded");
+    await expect(load(engine, "nobody")).rejects.toMatchObject({
+      reason: "unknown-model",
+      message: expect.stringContaining("failed to load 'nobody'") as string,
+    });
+    await clock.finish(engine.unload("m", call));
+    expect(runtime.open()).toBe(0);
+    await expect(start(engine, "m")).rejects.toMatchObject({ reason: "unknown-model" });
+  });
+
+  it("unloads the models of a pipeline with it when it is asked to", async () => {
+    store.put(
+      "p/model.yaml",
+      `inputs: [{ name: x, datatype: FP32, shape: [-1, 1] }]
+pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } }`,
+    );
+    const engine = engineWith();
+    await load(engine, "p");
+    await load(engine, "m");
+    expect(await ask(engine, "p")).toBe(12);
+    await clock.finish(engine.unload("p", call));
+    expect(await ask(engine, "m")).toBe(12);
+    await load(engine, "p");
+    await clock.finish(engine.unload("p", call, true));
+    await expect(start(engine, "m")).rejects.toMatchObject({ reason: "unknown-model" });
+  });
+});
+
+describe("a load with a configuration or files of its own", () => {
+  it("takes Triton's JSON instead of the file, until the next load without", async () => {
+    const engine = engineWith();
+    await clock.finish(engine.load("m", undefined, call, { config: '{"max_batch_size":"16"}' }));
+    const described = async () =>
+      (await engine.describe("m", undefined, call))?.description.batching.maxBatchSize;
+    expect(await described()).toBe(16);
+    expect(await ask(engine, "m")).toBe(12);
+    await load(engine, "m");
+    expect(await described()).toBe(0);
+  });
+
+  it("takes files instead of all that lies in the folder, and serves a model that is not in the repository", async () => {
+    const engine = engineWith({ explicit: true });
+    const files = new Map([["1/model.onnx", memoryFile("three")]]);
+    await clock.finish(engine.load("guest", undefined, call, { config: '{"backend":"onnxruntime"}', files }));
+    expect(await ask(engine, "guest")).toBe(13);
+    expect(await states(engine)).toMatchObject({ "guest/1": "ready" });
+    await clock.finish(engine.unload("guest", call));
+    expect(Object.keys(await states(engine))).not.toContain("guest/1");
+    await clock.finish(engine.load("m", undefined, call, { config: "{}", files }));
+    expect(await ask(engine, "m")).toBe(13);
+    await expect(start(engine, "m", "2")).rejects.toMatchObject({ reason: "unknown-version" });
+  });
+
+  it.each([
+    ["no JSON", { config: '"parameters": {' }, "invalid-configuration"],
+    ["an unknown field", { config: '{"max_batch":"1"}' }, "invalid-configuration"],
+    ["a wrong type", { config: '{"max_batch_size":[1]}' }, "invalid-configuration"],
+    ["a list that is none", { config: '{"input":{"name":"x"}}' }, "invalid-configuration"],
+    ["a prototype", { config: '{"__proto__":{"name":"x"}}' }, "invalid-configuration"],
+    [
+      "files without a configuration",
+      { files: new Map([["1/model.onnx", memoryFile("one")]]) },
+      "invalid-configuration",
+    ],
+    [
+      "a file elsewhere",
+      { config: "{}", files: new Map([["../1/model.onnx", memoryFile("one")]]) },
+      "invalid-configuration",
+    ],
+    [
+      "a file of no version",
+      { config: "{}", files: new Map([["model.onnx", memoryFile("one")]]) },
+      "invalid-configuration",
+    ],
+  ])("is refused: %s", async (_what, override, reason) => {
+    const engine = engineWith();
+    await expect(clock.finish(engine.load("m", undefined, call, override))).rejects.toMatchObject({
+      reason,
+      message: expect.stringContaining("failed to load 'm'") as string,
+    });
+    expect(await ask(engine, "m")).toBe(12);
+  });
+});
+
+describe("memory for models", () => {
+  const limits = { maxModelBytes: 2000 };
+  const yaml = (rest = ""): string => `variants: [{ name: only, memoryBytes: 1000 }]\n${rest}`;
+  beforeEach(() => {
+    for (const [name, file] of [
+      ["a", "one"],
+      ["b", "two"],
+      ["c", "three"],
+      ["busy", "slow"],
+    ] as const) {
+      store.put(`${name}/1/model.onnx`, memoryFile(file));
+      store.put(`${name}/model.yaml`, yaml());
+    }
+  });
+
+  it("makes room by letting the least used go, which comes back when it is asked for", async () => {
+    const engine = engineWith({ limits });
+    expect([
+      await ask(engine, "a"),
+      await ask(engine, "b"),
+      await ask(engine, "a"),
+      await ask(engine, "c"),
+    ]).toEqual([11, 12, 11, 13]);
+    expect(runtime.open()).toBe(2);
+    expect(runtime.loads).toEqual(["one:0..1", "two:0..1", "three:0..1"]);
+    expect(await ask(engine, "b")).toBe(12);
+    expect(runtime.loads.at(-1)).toBe("two:0..1");
+    expect(await ask(engine, "c")).toBe(13);
+    expect(runtime.open()).toBe(2);
+  });
+
+  it("never lets go of one that works or is kept, and says so when there is no room", async () => {
+    store.put("a/model.yaml", yaml("keepLoaded: true"));
+    const engine = engineWith({ limits });
+    expect(await ask(engine, "a")).toBe(11);
+    const busy = start(engine, "busy");
+    await settle();
+    await expect(start(engine, "c")).rejects.toMatchObject({ reason: "memory-limit", retryAfterMs: 1000 });
+    expect(first((await clock.finish(busy)).outputs)).toBe(10);
+    expect(await ask(engine, "c")).toBe(13);
+    expect(await ask(engine, "a")).toBe(11);
+    expect(runtime.loads.filter((one) => one === "one:0..1")).toHaveLength(1);
+    store.put("big/1/model.onnx", memoryFile("one"));
+    store.put("big/model.yaml", "variants: [{ name: only, memoryBytes: 3000 }]");
+    await expect(start(engine, "big")).rejects.toMatchObject({ reason: "memory-limit" });
+  });
+});
+
+describe("shared resources", () => {
+  const limited = (name: string, need: number, extra = ""): void => {
+    store.put(`${name}/1/model.onnx`, memoryFile("slow"));
+    store.put(
+      `${name}/config.pbtxt`,
+      `backend: "onnxruntime" instance_group { count: 2 rate_limiter { resources [ { name: "R" count: ${need} } ] ${extra} } }`,
+    );
+  };
+
+  it("let runs begin only when all that they take is there", async () => {
+    limited("a", 2);
+    limited("b", 2);
+    const engine = engineWith({ resources: { R: 2 } });
+    await load(engine, "a");
+    await load(engine, "b");
+    const began = clock.nowMs();
+    const all = Promise.all([start(engine, "a"), start(engine, "a"), start(engine, "b")]);
+    await clock.finish(all);
+    // One at a time, although there are four instances.
+    expect(clock.nowMs() - began).toBe(300);
+  });
+
+  it("are not looked at unless the operator wants it, and a model that wants more than there is cannot be loaded", async () => {
+    limited("a", 3);
+    const engine = engineWith();
+    await load(engine, "a");
+    const began = clock.nowMs();
+    await clock.finish(Promise.all([start(engine, "a"), start(engine, "a")]));
+    expect(clock.nowMs() - began).toBe(100);
+    await expect(load(engineWith({ resources: { R: 2 } }), "a")).rejects.toMatchObject({
+      reason: "invalid-configuration",
+      message: expect.stringContaining("takes 3 of resource R for a run; there are 2") as string,
+    });
+    // What nobody says how much there is of suffices for the one that wants most.
+    await load(engineWith({ resources: {} }), "a");
+  });
+
+  it("go round by priority, and who gives up keeps nobody waiting", async () => {
+    limited("urgent", 1, "priority: 1");
+    limited("patient", 1, "priority: 3");
+    const engine = engineWith({ resources: { R: 1 } });
+    await load(engine, "urgent");
+    await load(engine, "patient");
+    const order: string[] = [];
+    const gone = childCall(call);
+    const runs = [
+      ...["patient", "patient", "patient"].map((name) => start(engine, name).then(() => order.push(name))),
+      ...["urgent", "urgent", "urgent"].map((name) => start(engine, name).then(() => order.push(name))),
+    ];
+    const left = start(engine, "patient", "", gone.call);
+    await settle();
+    gone.cancel(new LongshoreError("cancelled", "queue", "gone"));
+    await expect(left).rejects.toMatchObject({ reason: "cancelled" });
+    await clock.finish(Promise.all(runs));
+    expect(order).toHaveLength(6);
+    // The first had begun before the urgent ones came.
+    expect(order.slice(0, 4)).toEqual(["patient", "urgent", "urgent", "urgent"]);
+  });
+});
+
+describe("before it is served", () => {
+  it("a model is run as its configuration says, on every instance", async () => {
+    store.put(
+      "w/config.pbtxt",
+      `backend: "onnxruntime" max_batch_size: 4 instance_group { count: 2 }
+       model_warmup [
+         { name: "zeros" batch_size: 2 count: 3 inputs { key: "x" value { data_type: TYPE_FP32 dims: 1 zero_data: true } } },
+         { name: "file" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 1 input_data_file: "x.raw" } } } ]`,
+    );
+    store.put("w/warmup/x.raw", new Uint8Array(Float32Array.of(7).buffer));
+    store.put("w/1/model.onnx", memoryFile("one"));
+    const engine = engineWith();
+    await load(engine, "w");
+    expect(runtime.runs).toHaveLength(8);
+    // Also when nobody loads it beforehand.
+    const lazy = engineWith();
+    expect(await ask(lazy, "w")).toBe(11);
+    expect(runtime.runs).toHaveLength(17);
+  });
+
+  it.each([
+    [
+      "fails",
+      'count: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 1 input_data_file: "bad.raw" } }',
+      "run-failed",
+    ],
+    [
+      "names no input",
+      'inputs { key: "z" value { data_type: TYPE_FP32 dims: 1 zero_data: true } }',
+      "invalid-configuration",
+    ],
+    [
+      "has another shape",
+      'inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 1, 1 ] zero_data: true } }',
+      "invalid-configuration",
+    ],
+    [
+      "has another size",
+      'inputs { key: "x" value { data_type: TYPE_FP32 dims: 1 input_data_file: "short.raw" } }',
+      "invalid-configuration",
+    ],
+    [
+      "lacks its file",
+      'inputs { key: "x" value { data_type: TYPE_FP32 dims: 1 input_data_file: "none.raw" } }',
+      "invalid-configuration",
+    ],
+  ])("a warm-up that %s keeps it from being served", async (_what, sample, reason) => {
+    store.put(
+      "w/config.pbtxt",
+      `backend: "onnxruntime" max_batch_size: 4 model_warmup { name: "s" batch_size: 1 ${sample} }`,
+    );
+    store.put("w/warmup/bad.raw", new Uint8Array(Float32Array.of(666).buffer));
+    store.put("w/warmup/short.raw", new Uint8Array(2));
+    store.put("w/1/model.onnx", memoryFile("one"));
+    const engine = engineWith();
+    await expect(load(engine, "w")).rejects.toMatchObject({ reason });
+    expect(runtime.open()).toBe(0);
+  });
+
+  it("copies on a GPU are refused where there is none, unless processors may take their place", async () => {
+    store.put("g/config.pbtxt", 'backend: "onnxruntime" instance_group { kind: KIND_GPU count: 2 }');
+    store.put("g/1/model.onnx", memoryFile("one"));
+    await expect(start(engineWith(), "g")).rejects.toMatchObject({
+      reason: "invalid-configuration",
+      message: expect.stringContaining("want a GPU") as string,
+    });
+    expect(await ask(engineWith({ gpuFallback: true }), "g")).toBe(11);
+    expect(runtime.loads).toHaveLength(2);
+  });
+});
+
+describe("a watched repository", () => {
+  it("takes what is new once it has settled, keeps what is served when the new is broken, and lets go of what went", async () => {
+    const engine = engineWith({ explicit: true });
+    await load(engine, "m");
+    const failures: string[] = [];
+    using watch = await watchModels({
+      store,
+      clock,
+      intervalMs: 1000,
+      changed: (model) => clock.finish(engine.load(model, undefined, call)),
+      removed: (model) => engine.unload(model, call),
+      failed: (model) => void failures.push(model),
+    });
+    store.put("m/3/model.onnx", "half");
+    await watch.look();
+    // Still being written: another size at every look.
+    store.put("m/3/model.onnx", "half of it");
+    await watch.look();
+    expect([await ask(engine, "m"), failures]).toEqual([12, []]);
+    store.put("m/3/model.onnx", memoryFile("three"));
+    await watch.look();
+    expect(await ask(engine, "m")).toBe(12);
+    await watch.look();
+    expect(await ask(engine, "m")).toBe(13);
+
+    store.put("m/4/model.onnx", "no model");
+    await watch.look();
+    await watch.look();
+    await watch.look();
+    expect([await ask(engine, "m"), failures]).toEqual([13, ["m"]]);
+    expect((await states(engine))["m/4"]).toMatch(/^unavailable/);
+
+    store.put("n/1/model.onnx", memoryFile("one"));
+    store.put("n/1/other.tmp", "x");
+    await watch.look();
+    store.put("n/1/other.tmp", "xx");
+    await watch.look();
+    expect(await ask(engine, "n")).toBe(11);
+    for (const file of ["1/model.onnx", "1/other.tmp"]) store.remove(`n/${file}`);
+    await watch.look();
+    await watch.look();
+    await expect(start(engine, "n")).rejects.toMatchObject({ reason: "unknown-model" });
+  });
+
+  it("is looked at by the clock until the watch ends", async () => {
+    const changed: string[] = [];
+    const watch = await watchModels({
+      store,
+      clock,
+      intervalMs: 1000,
+      changed: (model) => Promise.resolve(void changed.push(model)),
+      removed: () => Promise.resolve(),
+      failed: () => undefined,
+    });
+    store.put("new/1/model.onnx", memoryFile("one"));
+    await clock.advance(1000);
+    await settle();
+    expect(changed).toEqual([]);
+    await clock.advance(1000);
+    await settle();
+    expect(changed).toEqual(["new"]);
+    watch[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+});
