@@ -33,8 +33,10 @@ export interface Flow<T extends Due> {
  *
  * Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, 1996) with measured times in the place of packet lengths, as the
  * virtual token counter has it (Y. Sheng et al., "Fairness in Serving Large Language Models", 2024): a run is charged as
- * expected when it begins and corrected when it ends; a tenant that comes back is lifted to where the others are, so that
- * nobody saves up. Inside a tenant: earliest deadline first (C. L. Liu, J. W. Layland, 1973).
+ * expected when it begins and corrected when it ends. A tenant that comes back is lifted to near where the others are: it
+ * may have saved up a burst of a few runs and no more. Without any, one that uses little of its share would wait twice as
+ * long for a few requests that happen to come together as it does alone. Inside a tenant: earliest deadline first
+ * (C. L. Liu, J. W. Layland, 1973).
  */
 export interface FairQueue<T extends Due> {
   readonly length: number;
@@ -45,13 +47,17 @@ export interface FairQueue<T extends Due> {
   waiting(): readonly Flow<T>[];
   flow(tenant: TenantId): Flow<T>;
   /** A run begins whose first request is of that tenant: virtual time moves on to where it began. */
-  begin(tenant: TenantId): void;
+  begin(tenant: TenantId, expectedMs: number): void;
   /** Adds device time: the expected time when a run begins, the difference to the measured one when it has ended. */
   charge(tenant: TenantId, ms: number): void;
   /** Where a tenant that comes now would begin. */
   startOf(tenant: TenantId): number;
 }
 
+/** Runs that a tenant may have saved up while it used less than its share. */
+const burstRuns = 12;
+/** Weight of the newest run in what is thought to be the length of one. */
+const learning = 0.1;
 /** Tenants without waiting requests that are remembered. */
 const mostIdle = 256;
 
@@ -87,27 +93,27 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
   let length = 0;
   /** Where the tenant that was served last began: the virtual time. */
   let now = 0;
+  let runMs = 0;
+
+  /** Where a tenant of that weight begins that has had nothing for long. */
+  const earliest = (weight: number): number => now - (burstRuns * runMs) / weight;
 
   function flowOf(tenant: TenantId): OwnFlow<T> {
     const known = flows.get(tenant);
     if (known) return known;
-    const made: OwnFlow<T> = {
-      tenant,
-      weight: Math.max(1e-6, weightOf(tenant)),
-      items: [],
-      workMs: 0,
-      served: now,
-    };
+    const weight = Math.max(1e-6, weightOf(tenant));
+    const made: OwnFlow<T> = { tenant, weight, items: [], workMs: 0, served: earliest(weight) };
     forgetIdle();
     flows.set(tenant, made);
     return made;
   }
 
-  /** A tenant whose counter lies behind the virtual time would be lifted anyway: nothing is lost with it. */
+  /** Of a tenant that would be lifted anyway nothing is lost. */
   function forgetIdle(): void {
     if (flows.size < mostIdle) return;
-    for (const [tenant, flow] of flows)
-      if (flow.items.length === 0 && flow.served <= now) flows.delete(tenant);
+    for (const [tenant, flow] of flows) {
+      if (flow.items.length === 0 && flow.served <= earliest(flow.weight)) flows.delete(tenant);
+    }
   }
 
   function next(): OwnFlow<T> | undefined {
@@ -124,7 +130,7 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
     },
     push(item) {
       const flow = flowOf(item.tenant);
-      if (flow.items.length === 0) flow.served = Math.max(flow.served, now);
+      if (flow.items.length === 0) flow.served = Math.max(flow.served, earliest(flow.weight));
       flow.items.splice(placeOf(flow.items, item), 0, item);
       flow.workMs += item.workMs;
       length++;
@@ -143,11 +149,17 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
     waiting: () =>
       [...flows.values()].filter(({ items }) => items.length > 0).sort((a, b) => a.served - b.served),
     flow: flowOf,
-    begin: (tenant) => void (now = Math.max(now, flowOf(tenant).served)),
+    begin(tenant, expectedMs) {
+      now = Math.max(now, flowOf(tenant).served);
+      runMs += (expectedMs - runMs) * learning;
+    },
     charge(tenant, ms) {
       const flow = flowOf(tenant);
       flow.served += ms / flow.weight;
     },
-    startOf: (tenant) => Math.max(flows.get(tenant)?.served ?? now, now),
+    startOf(tenant) {
+      const { served, weight } = flowOf(tenant);
+      return Math.max(served, earliest(weight));
+    },
   };
 }

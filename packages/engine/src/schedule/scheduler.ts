@@ -302,7 +302,7 @@ export class GraphScheduler implements Scheduler {
     const batch = { model: this.name, size: rows, callIds: members.map(({ call }) => call.id) };
     const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
     this.#running++;
-    this.#room.queue.begin(first.tenant);
+    this.#room.queue.begin(first.tenant, expectedMs);
     this.#charge(members, rows, expectedMs);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch });
     const { result, ended } = on.run(expectedMs, (session) => {
