@@ -1,0 +1,426 @@
+import { describe, expect, it } from "vitest";
+import {
+  bytesTensor,
+  type Call,
+  codecSet,
+  emptyBody,
+  float32Tensor,
+  float32View,
+  housekeepingCall,
+  LongshoreError,
+  type Peer,
+  rawCodec,
+  readBody,
+  tensorsOf,
+  textElements,
+  type WireRequest,
+} from "@longshore/core";
+import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { createHandler } from "./handler.ts";
+import type { HandlerParts } from "./parts.ts";
+import type { ModelOverride, ServedRepository } from "./repository.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+
+const here: Peer = { address: "127.0.0.1", loopback: true };
+const elsewhere: Peer = { address: "192.0.2.7", loopback: false };
+
+const doubling: DoubleModel = {
+  description: doubleDescription({
+    name: "double",
+    batching: {
+      maxBatchSize: 8,
+      preferredSizes: [4],
+      maxQueueDelayMs: 2,
+      priorities: { levels: 2, defaultLevel: 2, policies: {} },
+      queue: { timeoutAction: "reject", timeoutMs: 5, mayShorten: true, maxQueued: 9 },
+    },
+    responseCache: true,
+  }),
+  run: (inputs) => {
+    const input = inputs.get("x")!;
+    return tensorsOf(
+      float32Tensor(
+        "y",
+        input.spec.shape,
+        float32View(input).map((value) => value * 2),
+      ),
+    );
+  },
+};
+
+const echo: DoubleModel = {
+  description: doubleDescription({
+    name: "echo",
+    inputs: [{ name: "text_input", datatype: "BYTES", shape: [-1] }],
+    outputs: [{ name: "text_output", datatype: "BYTES", shape: [-1] }],
+    decoupled: true,
+  }),
+  run: (inputs) => tensorsOf(bytesTensor("text_output", textElements(inputs.get("text_input")!))),
+};
+
+/** Shared memory that is an array. */
+function arrayMemory(): SharedMemory & { readonly bytes: Uint8Array; readonly closed: string[] } {
+  const bytes = new Uint8Array(64);
+  const closed: string[] = [];
+  return {
+    bytes,
+    closed,
+    async open(key) {
+      if (!key.startsWith("/ours")) throw new LongshoreError("not-permitted", "admission", "not ours");
+      return {
+        byteLength: bytes.byteLength,
+        async read(offset, into) {
+          into.set(bytes.subarray(offset, offset + into.byteLength));
+        },
+        async write(offset, from) {
+          bytes.set(from, offset);
+        },
+        async close() {
+          closed.push(key);
+        },
+      };
+    },
+  };
+}
+
+function server(change: Partial<HandlerParts> = {}) {
+  const endpoint = doubleEndpoint([doubling, echo], { id: "server" });
+  const handler = createHandler({
+    endpoint,
+    codecs: codecSet(rawCodec),
+    clock: manualClock(),
+    observer: { record: () => undefined },
+    ...change,
+  });
+  const ask = async (
+    method: WireRequest["method"],
+    path: string,
+    json?: unknown,
+    more: Partial<WireRequest> = {},
+  ) => {
+    const body: WireRequest["body"] =
+      json === undefined
+        ? emptyBody
+        : { kind: "parts", parts: [new TextEncoder().encode(JSON.stringify(json))] };
+    const response = await handler(
+      { method, path, headers: {}, body, peer: here, ...more },
+      housekeepingCall("test"),
+    );
+    const text = new TextDecoder().decode(await readBody(response.body, { maxBytes: 1e6 }));
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: text.startsWith("{") || text.startsWith("[") ? (JSON.parse(text) as Record<string, unknown>) : {},
+    };
+  };
+  return { ask, endpoint };
+}
+
+const x = { name: "x", datatype: "FP32", shape: [1, 3], data: [1, 2, 3] };
+
+describe("logging and trace settings", () => {
+  it("are read, changed and taken back, one by one", async () => {
+    const { ask } = server();
+    const before = (await ask("GET", "/v2/logging")).json;
+    expect(before).toMatchObject({ log_file: "", log_verbose_level: 0, log_format: "ISO8601" });
+    const changed = await ask("POST", "/v2/logging", { log_verbose_level: 2, log_info: true });
+    expect(changed.json).toEqual({ ...before, log_verbose_level: 2, log_info: true });
+    expect((await ask("POST", "/v2/trace/setting", { trace_level: ["TIMESTAMPS"], trace_rate: "3" })).json).toMatchObject({ trace_level: ["TIMESTAMPS"], trace_rate: "3", trace_count: "-1" }); // prettier-ignore
+    const own = await ask("POST", "/v2/models/double/trace/setting", { trace_rate: "7", trace_count: 5 });
+    expect(own.json).toMatchObject({ trace_rate: "7", trace_count: "5" });
+    expect((await ask("GET", "/v2/trace/setting")).json).toMatchObject({ trace_rate: "3" });
+    const back = await ask("POST", "/v2/models/double/trace/setting", {
+      trace_rate: null,
+      trace_count: null,
+    });
+    expect(back.json).toMatchObject({ trace_rate: "3", trace_count: "-1" });
+    expect((await ask("POST", "/v2/trace/setting", { trace_rate: null })).json).toMatchObject({
+      trace_rate: "1000",
+    });
+  });
+
+  const refused: readonly [string, unknown, string][] = [
+    ["/v2/logging", { log_file: "/etc/passwd" }, "unsupported"],
+    ["/v2/logging", { log_format: "default" }, "unsupported"],
+    ["/v2/logging", { log_info: "yes" }, "invalid-input"],
+    ["/v2/logging", { log_verbose_level: -1 }, "invalid-input"],
+    ["/v2/logging", { unknown: true }, "invalid-input"],
+    ["/v2/logging", [], "invalid-input"],
+    ["/v2/trace/setting", { trace_file: "/tmp/x" }, "unsupported"],
+    ["/v2/trace/setting", { trace_mode: "triton" }, "unsupported"],
+    ["/v2/trace/setting", { trace_level: ["TENSORS"] }, "unsupported"],
+    ["/v2/trace/setting", { trace_level: ["LOUD"] }, "invalid-input"],
+    ["/v2/trace/setting", { trace_rate: "often" }, "invalid-input"],
+    ["/v2/trace/setting", { trace_count: "-2" }, "invalid-input"],
+  ];
+  it.each(refused)("%s refuses %j", async (path, body, reason) => {
+    expect((await server().ask("POST", path, body)).json).toMatchObject({ reason });
+  });
+});
+
+describe("schedule policy and parameters", () => {
+  it("priority and timeout go with the call, what has no meaning here to the steps", async () => {
+    const { ask, endpoint } = server({ forwardHeaders: /^x-.*$/ });
+    await ask(
+      "POST",
+      "/v2/models/double/infer",
+      {
+        inputs: [x],
+        parameters: {
+          priority: 1,
+          timeout: 2500,
+          lens: "wide",
+          triton_x: 1,
+          sequence_id: 0,
+          headers: "no",
+          __proto__: null,
+        },
+      },
+      { headers: { "x-team": "blue", authorization: "secret" } },
+    );
+    expect(endpoint.asked.at(0)!.call).toMatchObject({ priority: 1, queueTimeoutMs: 2.5 });
+    expect(endpoint.asked.at(0)!.request.parameters).toEqual({ "x-team": "blue", lens: "wide" });
+    await ask("POST", "/v2/models/double/infer", { inputs: [x], parameters: { priority: 0, timeout: "0" } });
+    expect(endpoint.asked.at(1)!.call).not.toHaveProperty("priority");
+    expect(endpoint.asked.at(1)!.request).not.toHaveProperty("parameters");
+    for (const wrong of [-1, 1.5, "soon", true]) {
+      const reply = await ask("POST", "/v2/models/double/infer", {
+        inputs: [x],
+        parameters: { timeout: wrong },
+      });
+      expect(reply).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
+    }
+  });
+});
+
+describe("model configuration", () => {
+  it("says what is served, what the operator wrote, and every field that Triton writes", async () => {
+    const repository: ServedRepository = {
+      index: async () => [],
+      load: async () => undefined,
+      unload: async () => undefined,
+      configuration: async () => ({
+        max_batch_size: 99,
+        input: [{ name: "x", optional: true }],
+        optimization: { eager_batching: true },
+        parameters: [{ key: "k", value: { string_value: "v" } }],
+        instance_group: [{ kind: "KIND_GPU", gpus: [0] }],
+      }),
+    };
+    const { json } = await server({ repository }).ask("GET", "/v2/models/double/config");
+    expect(json).toMatchObject({
+      name: "double",
+      platform: "onnxruntime_onnx",
+      max_batch_size: 8,
+      input: [{ name: "x", data_type: "TYPE_FP32", dims: [3], optional: true, format: "FORMAT_NONE" }],
+      optimization: { priority: "PRIORITY_DEFAULT", eager_batching: true },
+      parameters: { k: { string_value: "v" }, longshore_digest: {} },
+      instance_group: [{ kind: "KIND_GPU", gpus: [0], count: 1, passive: false }],
+      response_cache: { enable: true },
+      version_policy: { latest: { num_versions: 1 } },
+      dynamic_batching: {
+        preferred_batch_size: [4],
+        max_queue_delay_microseconds: 2000,
+        priority_levels: 2,
+        default_priority_level: 2,
+        default_queue_policy: { timeout_action: "REJECT", max_queue_size: 9 },
+      },
+    });
+    expect((await server().ask("GET", "/v2/models/echo/config")).json).toMatchObject({
+      model_transaction_policy: { decoupled: true },
+    });
+  });
+});
+
+describe("loading with a configuration and files", () => {
+  function open(modelUploads: boolean) {
+    const loads: (ModelOverride | undefined)[] = [];
+    const unloads: (boolean | undefined)[] = [];
+    const repository: ServedRepository = {
+      index: async () => [],
+      load: async (_model, _version, _call, override) => void loads.push(override),
+      unload: async (_model, _call, dependents) => void unloads.push(dependents),
+    };
+    return { loads, unloads, ...server({ repository, modelControl: true, modelUploads }) };
+  }
+  const load = "/v2/repository/models/m/load";
+
+  it("hands the configuration on, and files where the operator takes them", async () => {
+    const { ask, loads } = open(true);
+    expect((await ask("POST", load)).status).toBe(200);
+    expect((await ask("POST", load, { parameters: { config: "{}" } })).status).toBe(200);
+    const parameters = { config: "{}", "file:1/model.onnx": btoa("onnx") };
+    expect((await ask("POST", load, { parameters })).status).toBe(200);
+    expect(loads).toEqual([
+      undefined,
+      { config: "{}" },
+      { config: "{}", files: new Map([["1/model.onnx", new TextEncoder().encode("onnx")]]) },
+    ]);
+    const closed = open(false);
+    expect((await closed.ask("POST", load, { parameters })).json).toMatchObject({ reason: "not-permitted" });
+    expect((await closed.ask("POST", load, { parameters: { config: "{}" } })).status).toBe(200);
+  });
+
+  it("refuses files that lie outside, are no base64, or come without a configuration", async () => {
+    const { ask, loads } = open(true);
+    const wrong: readonly object[] = [
+      { "file:1/model.onnx": "AAAA" },
+      { config: 7 },
+      { config: "{}", "file:../model.onnx": "AAAA" },
+      { config: "{}", "file:1/../../model.onnx": "AAAA" },
+      { config: "{}", "file:/etc/passwd": "AAAA" },
+      { config: "{}", "file:1/.hidden": "AAAA" },
+      { config: "{}", "file:": "AAAA" },
+      { config: "{}", "file:1/model.onnx": "%" },
+      { config: "{}", "file:1/model.onnx": 7 },
+    ];
+    for (const parameters of wrong) {
+      expect((await ask("POST", load, { parameters })).json, JSON.stringify(parameters)).toMatchObject({ reason: "invalid-input" }); // prettier-ignore
+    }
+    expect(loads).toEqual([]);
+  });
+
+  it("unloads with or without what the model is made of", async () => {
+    const { ask, unloads } = open(false);
+    const unload = "/v2/repository/models/m/unload";
+    await ask("POST", unload);
+    await ask("POST", unload, { parameters: { unload_dependents: true } });
+    expect(unloads).toEqual([false, true]);
+    expect((await ask("POST", unload, { parameters: { unload_dependents: 1 } })).status).toBe(400);
+  });
+});
+
+describe("system shared memory", () => {
+  const root = "/v2/systemsharedmemory";
+  const register = (name: string, byte_size: number, offset = 0, key = "/ours"): [string, object] => [
+    `${root}/region/${name}/register`,
+    { key, offset, byte_size },
+  ];
+  const shared = (region: string, size: number, offset = 0): object => ({
+    shared_memory_region: region,
+    shared_memory_byte_size: size,
+    shared_memory_offset: offset,
+  });
+  const infer = (input: object, output: object): object => ({
+    inputs: [{ name: "x", datatype: "FP32", shape: [1, 3], parameters: input }],
+    outputs: [{ name: "y", parameters: output }],
+  });
+
+  it("takes inputs from regions and puts outputs into them", async () => {
+    const memory = arrayMemory();
+    new Float32Array(memory.bytes.buffer).set([9, 9, 1, 2, 3]);
+    const { ask } = server({ sharedMemory: memory });
+    expect((await ask("GET", "/v2")).json["extensions"]).toContain("system_shared_memory");
+    expect((await ask("POST", ...register("in", 16, 4))).status).toBe(200);
+    expect((await ask("POST", ...register("out", 32, 32))).status).toBe(200);
+    expect((await ask("GET", `${root}/region/in/status`)).json).toEqual([{ name: "in", key: "/ours", offset: 4, byte_size: 16 }]); // prettier-ignore
+    const reply = await ask(
+      "POST",
+      "/v2/models/double/infer",
+      infer(shared("in", 12, 4), shared("out", 16, 8)),
+    );
+    expect(reply.json).toMatchObject({
+      outputs: [{ name: "y", shape: [1, 3], parameters: shared("out", 12, 8) }],
+    });
+    expect([...new Float32Array(memory.bytes.buffer, 40, 3)]).toEqual([2, 4, 6]);
+    expect((await ask("POST", `${root}/region/in/unregister`)).status).toBe(200);
+    expect((await ask("GET", `${root}/status`)).json).toMatchObject([{ name: "out" }]);
+    await ask("POST", `${root}/unregister`);
+    expect(memory.closed).toEqual(["/ours", "/ours"]);
+  });
+
+  it("refuses what does not lie inside, foreign keys, and names that are taken", async () => {
+    const memory = arrayMemory();
+    const { ask, endpoint } = server({ sharedMemory: memory });
+    await ask("POST", ...register("in", 16));
+    const registrations: readonly [[string, object], string][] = [
+      [register("in", 16), "invalid-input"],
+      [register("a", 65), "invalid-input"],
+      [register("a", 1, 64), "invalid-input"],
+      [register("a", 2, Number.MAX_SAFE_INTEGER), "invalid-input"],
+      [register("a", Number.MAX_SAFE_INTEGER, 2), "invalid-input"],
+      [register("a", 0), "invalid-input"],
+      [register("a", -1), "invalid-input"],
+      [register("a", 1.5), "invalid-input"],
+      [register("a", 1, 0, "/theirs"), "not-permitted"],
+    ];
+    for (const [[path, body], reason] of registrations) {
+      expect((await ask("POST", path, body)).json, JSON.stringify(body)).toMatchObject({ reason });
+    }
+    const runs: readonly [object, object, string][] = [
+      [shared("in", 12, 8), shared("in", 16), "invalid-input"],
+      [shared("in", 12, Number.MAX_SAFE_INTEGER), shared("in", 16), "invalid-input"],
+      [shared("in", 8), shared("in", 16), "body-mismatch"],
+      [shared("none", 12), shared("in", 16), "unknown-region"],
+      [shared("in", 12), shared("none", 16), "unknown-region"],
+      [shared("in", 12), shared("in", 17), "invalid-input"],
+    ];
+    for (const [input, output, reason] of runs) {
+      const reply = await ask("POST", "/v2/models/double/infer", infer(input, output));
+      expect(reply.json, JSON.stringify([input, output])).toMatchObject({ reason });
+    }
+    expect(endpoint.asked).toHaveLength(0);
+    const small = await ask("POST", "/v2/models/double/infer", infer(shared("in", 12), shared("in", 8)));
+    expect(small.json).toMatchObject({ reason: "invalid-input" });
+  });
+
+  it("is for this machine only, each tenant's own, and off unless it is wanted", async () => {
+    const tenants = new Map([
+      ["a", "tenant-a"],
+      ["b", "tenant-b"],
+    ]);
+    const rights = new Set(["infer", "manage"] as const);
+    const { ask } = server({
+      sharedMemory: arrayMemory(),
+      identify: ({ headers }) => ({ tenant: tenants.get(headers["authorization"] ?? "") ?? "none", rights }),
+    });
+    const as = (name: string, peer: Peer = here): Partial<WireRequest> => ({
+      headers: { authorization: name },
+      peer,
+    });
+    await ask("POST", ...register("in", 16), as("a"));
+    expect((await ask("GET", `${root}/status`, undefined, as("b"))).json).toEqual([]);
+    const run = infer(shared("in", 12), {});
+    expect((await ask("POST", "/v2/models/double/infer", run, as("b"))).json).toMatchObject({
+      reason: "unknown-region",
+    });
+    expect((await ask("POST", "/v2/models/double/infer", run, as("a", elsewhere))).json).toMatchObject({ reason: "not-permitted" }); // prettier-ignore
+    expect((await ask("POST", ...register("x", 16), as("a", elsewhere))).json).toMatchObject({
+      reason: "not-permitted",
+    });
+    await ask("POST", `${root}/unregister`, {}, as("b"));
+    expect((await ask("POST", "/v2/models/double/infer", run, as("a"))).status).toBe(200);
+    const off = server();
+    expect((await off.ask("POST", ...register("in", 16))).json).toMatchObject({ reason: "unsupported" });
+    expect((await off.ask("POST", `${root}/unregister`)).status).toBe(200);
+    expect((await off.ask("GET", "/v2")).json["extensions"]).not.toContain("system_shared_memory");
+  });
+});
+
+describe("generate", () => {
+  it("makes inputs of fields, parameters of all others, and text of the answer", async () => {
+    const { ask, endpoint } = server();
+    const body = { id: "7", text_input: "hello", temperature: 0.5, parameters: { top: 3 } };
+    const reply = await ask("POST", "/v2/models/echo/generate", body);
+    expect(reply.json).toEqual({ id: "7", model_name: "echo", model_version: "1", text_output: "hello" });
+    expect(endpoint.asked.at(0)!.request.parameters).toEqual({ temperature: 0.5, top: 3 });
+    const several = await ask("POST", "/v2/models/echo/generate", { text_input: ["a", ["b"]] });
+    expect(several.json).toMatchObject({ text_output: ["a", "b"] });
+    const stream = await ask("POST", "/v2/models/echo/generate_stream", { text_input: "hi" });
+    expect(stream.headers["content-type"]).toBe("text/event-stream");
+    expect(stream.text).toBe('data: {"model_name":"echo","model_version":"1","text_output":"hi"}\n\n');
+    expect((await ask("POST", "/v2/models/echo/generate", { text_input: 7 })).status).toBe(400);
+    expect((await ask("POST", "/v2/models/echo/generate", {})).status).toBe(400);
+  });
+});
+
+describe("the call of a double", () => {
+  it("keeps what the gate settled", async () => {
+    const calls: Call[] = [];
+    const { ask, endpoint } = server();
+    await ask("POST", "/v2/models/double/infer", { inputs: [x] });
+    calls.push(...endpoint.asked.map(({ call }) => call));
+    expect(calls).toMatchObject([{ tenant: "local", path: ["server"] }]);
+  });
+});
