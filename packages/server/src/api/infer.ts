@@ -117,7 +117,9 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
   const startedMs = api.clock.nowMs();
   using _entered = api.life.enter();
   const call = callOf(api, asked);
-  const knowledge = await findModel(api, route.model, route.version, call);
+  // What is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
+  const arrived = { ...call, path: call.path.slice(0, -1) };
+  const knowledge = await findModel(api, route.model, route.version, arrived);
   const segment = segmentOf(asked, route, knowledge);
   const { description } = knowledge;
   const events = inferenceEvents(api, asked.request, description, call, startedMs);
