@@ -10,6 +10,7 @@ import type { LoadedVersion, Program } from "../repository/index.ts";
 import type { Admission, Demand, GraphLease, GraphPool, Scheduler } from "../schedule/index.ts";
 import { checkInputs } from "./check-inputs.ts";
 import { admitAt, type Door, type DoorParts, type Doors, isShed, type Pass } from "./doors.ts";
+import { checkBounds, isForeign } from "./foreign.ts";
 import type { PlanCache } from "./plan-cache.ts";
 import type { ModelAction } from "./actions.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
@@ -97,6 +98,7 @@ async function grantVariant(
   const program = programOf(loaded, variant, parts.info);
   const plan = await parts.plans.get(program, segment.from, segment.to, request.outputs, call);
   checkInputs(plan, request.inputs);
+  checkBounds(loaded, plan, request.inputs, call);
   const leases = await leaseAll(parts.pool, plan, owner, call);
   try {
     const demands = (): readonly Demand[] =>
@@ -132,9 +134,10 @@ async function leaseAll(pool: GraphPool, plan: SegmentPlan, owner: object, call:
   const giveBack = (): void => {
     for (const lease of all.values()) lease[Symbol.dispose]();
   };
+  const foreign = isForeign(plan, call);
   const leased = await Promise.allSettled(
     plan.models.map(async (action) => {
-      all.set(action, await pool.lease(action.step.graph, action.from, action.to, owner, call));
+      all.set(action, await pool.lease(action.step.graph, action.from, action.to, owner, call, foreign));
     }),
   );
   for (const one of leased) {

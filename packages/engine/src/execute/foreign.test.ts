@@ -1,0 +1,159 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import {
+  type Call,
+  float32Tensor,
+  housekeepingCall,
+  type InferenceResponse,
+  type Profile,
+  seededRandom,
+  silentObserver,
+  type Tensors,
+  type TensorSpec,
+  tensorsOf,
+} from "@longshore/core";
+import {
+  manualClock,
+  memoryFile,
+  type MemoryModels,
+  memoryRuntime,
+  memorySource,
+  memoryStore,
+  sha256Of,
+} from "@longshore/testkit";
+import { createEngine, type Engine } from "./engine.ts";
+import { inlineLane } from "./inline-lane.ts";
+
+/** Parts of models that are called from outside, and models that nobody vouches for. */
+const spec = (name: string): TensorSpec => ({ name, datatype: "FP32", shape: [-1, 2] });
+const pass =
+  (from: string, to: string) =>
+  (feeds: Tensors): Tensors => {
+    const tensor = feeds.get(from);
+    if (!tensor) throw new Error(`the model got no ${from}`);
+    return tensorsOf({ ...tensor, spec: { ...tensor.spec, name: to } });
+  };
+const models: MemoryModels = {
+  two: {
+    inputs: [spec("x")],
+    outputs: ["y"],
+    stages: [
+      { takes: ["x"], gives: [spec("h")], runMs: 1, run: pass("x", "h") },
+      { takes: ["h"], gives: [spec("y")], runMs: 1, run: pass("h", "y") },
+    ],
+  },
+};
+const own = housekeepingCall("own");
+const outside: Call = { ...own, rights: ["infer", "segment:infer"] };
+const operator: Call = { ...own, rights: ["infer", "segment:infer", "manage"] };
+
+let clock: ReturnType<typeof manualClock>;
+let runtime: ReturnType<typeof memoryRuntime>;
+let sandbox: ReturnType<typeof memoryRuntime>;
+let store: ReturnType<typeof memoryStore>;
+let engine: Engine;
+
+beforeEach(() => {
+  clock = manualClock();
+  runtime = memoryRuntime({ models, clock });
+  sandbox = memoryRuntime({ models, clock });
+  store = memoryStore({ "m/1/model.onnx": memoryFile("two") });
+  engine = createEngine({
+    info: {
+      id: "here",
+      tier: "edge",
+      zone: "eu",
+      trust: "operated",
+      codecs: [],
+      state: "movable",
+      offers: true,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+    },
+    store,
+    source: memorySource(models),
+    runtimes: [runtime],
+    sandbox,
+    transforms: new Map(),
+    lane: inlineLane(new Map(), clock),
+    clock,
+    random: seededRandom(1),
+    observer: silentObserver,
+    sha256: sha256Of,
+  });
+});
+
+async function run(from: string, to: string, rows: number, call: Call): Promise<InferenceResponse> {
+  const name = from === "start" ? "x" : "h";
+  const inputs = tensorsOf(float32Tensor(name, [rows, 2], new Float32Array(rows * 2)));
+  const segment = { model: "m", version: "", digest: "", variant: "", from, to };
+  return clock.finish(engine.infer({ segment, inputs, codecs: {} }, call));
+}
+
+/** A profile that was measured with up to four rows: 32 bytes at either place. */
+async function profiled(): Promise<void> {
+  const digest = (await engine.describe("m", undefined, own))?.description.digest ?? "";
+  const cut = (id: string, name: string) => ({
+    cut: { id, crossing: [{ ...spec(name), shape: [4, 2] }], reveals: "features" as const },
+    headMs: [1],
+    tailMs: [1],
+    headMemoryBytes: 0,
+    codings: [],
+  });
+  const profile: Profile = {
+    schemaVersion: 1,
+    model: "m",
+    version: "1",
+    digest,
+    measuredOn: { runtime: "memory", threads: 1, description: "a test" },
+    variants: [
+      {
+        variant: "default",
+        agreementRatio: 1,
+        buckets: [
+          {
+            upTo: { bytes: Infinity },
+            typical: { bytes: 32 },
+            runs: 1,
+            cuts: [cut("start", "x"), cut("c1", "h")],
+            legalCuts: 1,
+          },
+        ],
+      },
+    ],
+  };
+  store.put("m/1/profile.json", JSON.stringify(profile));
+  await clock.finish(engine.load("m", undefined, own));
+}
+
+describe("parts of models", () => {
+  it("run in the sandbox when they are called from outside, whole models and the operator's calls do not", async () => {
+    await run("c1", "end", 1, outside);
+    expect([runtime.runs.length, sandbox.runs.length]).toEqual([0, 1]);
+    await run("start", "c1", 1, outside);
+    expect([runtime.runs.length, sandbox.runs.length]).toEqual([0, 2]);
+    await run("start", "end", 1, outside);
+    await run("c1", "end", 1, operator);
+    await run("c1", "end", 1, own);
+    expect([runtime.runs.length, sandbox.runs.length]).toEqual([3, 2]);
+  });
+
+  it("take no more from outside than twice what the profile was measured with", async () => {
+    await profiled();
+    await run("c1", "end", 8, outside);
+    await expect(run("c1", "end", 9, outside)).rejects.toMatchObject({
+      reason: "invalid-input",
+      message: expect.stringContaining("72 bytes of inputs; its profile was measured up to 32") as string,
+    });
+    await run("c1", "end", 9, operator);
+    await run("start", "end", 9, outside);
+  });
+});
+
+describe("a model that is not trusted", () => {
+  it("runs in the sandbox whoever calls, and takes no more than twice what its profile was measured with", async () => {
+    store.put("m/model.yaml", "trusted: false");
+    await profiled();
+    await run("start", "end", 8, own);
+    expect([runtime.runs.length, sandbox.runs.length]).toEqual([0, 1]);
+    await expect(run("start", "end", 9, own)).rejects.toMatchObject({ reason: "invalid-input" });
+  });
+});

@@ -1,0 +1,71 @@
+import {
+  type Call,
+  elementBytes,
+  endCut,
+  type InferenceRequest,
+  LongshoreError,
+  type Profile,
+  startCut,
+  type TensorSpec,
+} from "@longshore/core";
+import type { LoadedVersion } from "../repository/index.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
+
+/**
+ * What runs here that nobody here vouches for: models that are not trusted, and parts of models fed by callers from
+ * outside, whose tensors at an inner cut can be anything. Both run in the sandbox, with a cap on memory and on time, and
+ * may bring no larger inputs than the model was profiled with. Who may manage models could load any model, so calls of
+ * theirs, and calls inside this program, are not from outside.
+ */
+
+/** Whether a plan has to run in the sandbox although its models are trusted. */
+export function isForeign({ from, to }: SegmentPlan, { rights }: Call): boolean {
+  const part = from !== startCut || to !== endCut;
+  return part && rights !== undefined && !rights.includes("manage");
+}
+
+/** Room above the largest measured size: buckets end where the profile's samples did. */
+const headroom = 2;
+
+/** Refuses inputs of what nobody vouches for that are larger than the profile knows. Throws `invalid-input`. */
+export function checkBounds(
+  { description, profile }: LoadedVersion,
+  plan: SegmentPlan,
+  inputs: InferenceRequest["inputs"],
+  call: Call,
+): void {
+  if (!profile || (description.trusted && !isForeign(plan, call))) return;
+  const most = mostBytes(profile, plan);
+  let bytes = 0;
+  for (const input of inputs.values()) bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
+  if (most === undefined || bytes <= most) return;
+  throw new LongshoreError(
+    "invalid-input",
+    "admission",
+    `segment ${plan.from}..${plan.to} of model ${description.name}: ${bytes} bytes of inputs; its profile was measured up to ${Math.floor(most / headroom)}, and at most ${most} are taken from outside`,
+  );
+}
+
+/** The most bytes that may cross at the beginning of a segment; undefined where the profile does not tell. */
+function mostBytes({ variants }: Profile, { program, from }: SegmentPlan): number | undefined {
+  const buckets = variants.find(({ variant }) => variant === program.variant)?.buckets ?? [];
+  const inputs = buckets.flatMap(({ upTo, typical }) =>
+    Number.isFinite(upTo.bytes) ? [upTo.bytes] : [typical.bytes],
+  );
+  const all = buckets.flatMap(({ cuts }) => cuts);
+  const own = all.filter(({ cut }) => cut.id === from);
+  // A cut that was pruned from the profile is bounded by the largest that was not.
+  const crossings = (own.length > 0 ? own : all).flatMap(({ cut }) => sizeOf(cut.crossing) ?? []);
+  const measured = from === startCut ? inputs : crossings;
+  return measured.length > 0 ? headroom * Math.max(...measured) : undefined;
+}
+
+function sizeOf(specs: readonly TensorSpec[]): number | undefined {
+  let bytes = 0;
+  for (const { datatype, shape } of specs) {
+    const width = elementBytes(datatype);
+    if (width === 0 || shape.includes(-1)) return undefined;
+    bytes += width * shape.reduce((count, size) => count * size, 1);
+  }
+  return bytes;
+}
