@@ -7,11 +7,13 @@ import {
   type Peer,
   randomId,
 } from "@longshore/core";
+import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
 import { frameSource, type FrameSource } from "./frames.ts";
 import type { HeldBytes } from "./held.ts";
 import { acceptedEncodings, compress } from "./inflate.ts";
 import type { CompleteOptions } from "./options.ts";
+import type { Patience } from "./patience.ts";
 
 /** What all calls of a listener share. */
 export interface ExchangeParts {
@@ -19,10 +21,18 @@ export interface ExchangeParts {
   readonly options: CompleteOptions;
   readonly held: HeldBytes;
   readonly draining: AbortSignal;
+  /** For messages to arrive, and for replies to be read. */
+  readonly arrival: Patience;
+  readonly reading: Patience;
 }
 
 /** Replies up to this size go out as one write. */
 const joinedBytes = 16_384;
+
+/** Methods that answer with any number of messages. */
+const streaming: readonly string[] = ["/ModelStreamInfer", "/Watch"];
+
+const prefixBytes = 5;
 
 const units: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
@@ -81,7 +91,7 @@ function trailersOf({ code, message, trailers }: GrpcStatus): Readonly<Record<st
 }
 
 function prefix(byteLength: number, compressed: boolean): Uint8Array {
-  const bytes = new Uint8Array(5);
+  const bytes = new Uint8Array(prefixBytes);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, compressed ? 1 : 0);
   view.setUint32(1, byteLength);
@@ -91,12 +101,22 @@ function prefix(byteLength: number, compressed: boolean): Uint8Array {
 /** The writing half of a call. */
 interface Sender {
   send: ServerCall["send"];
-  /** Ends the call; its trailers tell how it went. */
+  /** Ends the call; its trailers tell how it went. Does nothing when it has ended. */
   end(status: GrpcStatus): void;
 }
 
-function createSender(stream: ServerHttp2Stream, options: CompleteOptions, compresses: boolean): Sender {
+/** How a call is answered. */
+interface SenderOptions {
+  readonly reading: Patience;
+  readonly compresses: boolean;
+  /** The call has one message at most: it waits for the status, and both go out together. */
+  readonly unary: boolean;
+}
+
+function createSender(stream: ServerHttp2Stream, { reading, compresses, unary }: SenderOptions): Sender {
   let status: GrpcStatus | undefined;
+  let kept: { readonly message: Parts; readonly metadata: Readonly<Record<string, string>> } | undefined;
+  const gone = (): boolean => stream.destroyed || stream.closed;
   const begin = (metadata: Readonly<Record<string, string>>): void => {
     stream.respond(
       {
@@ -113,7 +133,12 @@ function createSender(stream: ServerHttp2Stream, options: CompleteOptions, compr
       else stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     });
   };
-  /** Waits until the client has read enough, and gives up on one that does not read at all. */
+  /** Gives up on a client that does not read what is written to it; dispose when it has. */
+  const impatience = (failed: () => void): Disposable =>
+    reading.wait(() => {
+      stream.close(constants.NGHTTP2_CANCEL);
+      failed();
+    });
   const drained = (): Promise<void> =>
     new Promise((resolve, reject) => {
       const over = (): void => {
@@ -121,42 +146,49 @@ function createSender(stream: ServerHttp2Stream, options: CompleteOptions, compr
         stream.off("drain", over).off("close", over);
         resolve();
       };
-      const timer = options.clock.timer(options.replyTimeoutMs, () => {
+      const timer = impatience(() => {
         stream.off("drain", over).off("close", over);
-        stream.close(constants.NGHTTP2_CANCEL);
         reject(new LongshoreError("cancelled", "transport", "the client does not read its reply"));
       });
       stream.once("drain", over).once("close", over);
     });
+  /** Writes a message; tells whether the next may follow at once. With `last` the writing half ends with it. */
+  const write = ({ parts, byteLength }: Parts, last: boolean): boolean => {
+    const head = prefix(byteLength, compresses);
+    if (byteLength <= joinedBytes) {
+      const whole = Buffer.concat([head, ...parts], prefixBytes + byteLength);
+      if (last) stream.end(whole);
+      return last || stream.write(whole);
+    }
+    stream.cork();
+    let room = stream.write(head);
+    for (const part of parts) room = stream.write(part) && room;
+    if (last) stream.end();
+    stream.uncork();
+    return room;
+  };
+  const packed = async (message: Parts): Promise<Parts> =>
+    compresses ? onePart(await compress(message.parts)) : message;
   return {
-    async send({ parts, byteLength }, metadata = {}) {
-      if (stream.destroyed || stream.closed) return;
-      let body = parts;
-      let length = byteLength;
-      if (compresses) {
-        const packed = await compress(parts);
-        body = [packed];
-        length = packed.byteLength;
-        if (stream.destroyed || stream.closed) return;
+    async send(message, metadata = {}) {
+      const body = compresses ? await packed(message) : message;
+      if (gone()) return;
+      if (unary) {
+        kept = { message: body, metadata };
+        return;
       }
       if (!stream.headersSent) begin(metadata);
-      const head = prefix(length, compresses);
-      if (length <= joinedBytes) {
-        if (stream.write(Buffer.concat([head, ...body]))) return;
-      } else {
-        stream.cork();
-        let full = !stream.write(head);
-        for (const part of body) full = !stream.write(part) || full;
-        stream.uncork();
-        if (!full) return;
-      }
-      await drained();
+      if (!write(body, false)) await drained();
     },
     end(given) {
-      if (stream.destroyed || stream.closed) return;
+      if (status || gone()) return;
       status = given;
-      if (stream.headersSent) stream.end();
-      else {
+      if (given.code === 0 && kept) {
+        begin(kept.metadata);
+        write(kept.message, true);
+      } else if (stream.headersSent) {
+        stream.end();
+      } else {
         stream.respond(
           {
             ":status": 200,
@@ -168,10 +200,16 @@ function createSender(stream: ServerHttp2Stream, options: CompleteOptions, compr
         );
       }
       // What the client may still be sending is not waited for; gRPC's clients take the status and stop.
-      stream.once("finish", () => {
-        if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-      });
-      stream.setTimeout(options.replyTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL));
+      if (!stream.readableEnded) {
+        stream.once("finish", () => {
+          if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+        });
+      }
+      // A short reply waits in the kernel's buffers, which cost nobody anything.
+      if (stream.writableLength > joinedBytes) {
+        const timer = impatience(() => undefined);
+        stream.once("close", () => timer[Symbol.dispose]());
+      }
     },
   };
 }
@@ -183,7 +221,7 @@ function refuseHttp(stream: ServerHttp2Stream, status: number): void {
 
 /** Serves one call. Never rejects. */
 export async function serveExchange(
-  { service, options, held, draining }: ExchangeParts,
+  { service, options, held, draining, arrival, reading }: ExchangeParts,
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   peer: Peer,
@@ -199,17 +237,27 @@ export async function serveExchange(
   const type = headers["content-type"] ?? "";
   if (headers[":method"] !== "POST") return refuseHttp(stream, 405);
   if (!/^application\/grpc(\+proto)?($|;)/.test(type)) return refuseHttp(stream, 415);
+  const path = headers[":path"] ?? "";
   const accepts = String(headers["grpc-accept-encoding"] ?? "").split(/\s*,\s*/);
-  const sender = createSender(
-    stream,
-    options,
-    options.replyCompression === "gzip" && accepts.includes("gzip"),
-  );
+  const sender = createSender(stream, {
+    reading,
+    compresses: options.replyCompression === "gzip" && accepts.includes("gzip"),
+    unary: !streaming.some((name) => path.endsWith(name)),
+  });
   let frames: FrameSource | undefined;
   let deadline: Disposable | undefined;
-  let status: GrpcStatus;
+  const end = (status: GrpcStatus): void => {
+    deadline?.[Symbol.dispose]();
+    frames?.[Symbol.dispose]();
+    try {
+      sender.end(status);
+    } catch {
+      // Metadata that HTTP/2 cannot carry, or a stream that broke meanwhile: only a reset can tell.
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  };
+  abort.signal.addEventListener("abort", () => end(statusOf(abortError(abort.signal, "transport"))));
   try {
-    const path = headers[":path"] ?? "";
     const remainingMs = timeoutMs(headers["grpc-timeout"] as string | undefined);
     const base = housekeepingCall(randomId(options.random), abort.signal);
     const call: Call =
@@ -226,50 +274,25 @@ export async function serveExchange(
       );
     }
     const source = frameSource(stream, {
-      clock: options.clock,
       maxBytes: options.limits.maxBodyBytes,
       encoding: String(headers["grpc-encoding"] ?? "identity").toLowerCase(),
-      timeoutMs: options.requestTimeoutMs,
+      arrival,
       patient: path.endsWith("/ModelStreamInfer"),
       held,
     });
     frames = source;
-    status = await unlessAborted(
-      service({
-        path,
-        headers: metadataOf(headers),
-        peer,
-        ...(options.surfaces ? { surfaces: options.surfaces } : {}),
-        call,
-        draining,
-        next: () => source.next(),
-        send: sender.send,
-      }),
-      abort.signal,
-    );
+    const status = await service({
+      path,
+      headers: metadataOf(headers),
+      peer,
+      ...(options.surfaces ? { surfaces: options.surfaces } : {}),
+      call,
+      draining,
+      next: () => source.next(),
+      send: sender.send,
+    });
+    end(status);
   } catch (thrown) {
-    status = statusOf(LongshoreError.from(thrown, "transport", "taking the call"));
-  }
-  deadline?.[Symbol.dispose]();
-  frames?.[Symbol.dispose]();
-  try {
-    sender.end(status);
-  } catch {
-    // Metadata that HTTP/2 cannot carry, or a stream that broke meanwhile: only a reset can tell.
-    stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-  }
-}
-
-/** Settles as `work` does, or rejects as soon as the call is over. */
-async function unlessAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
-  let stop = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(abortError(abort, "transport"));
-    abort.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    abort.removeEventListener("abort", stop);
+    end(statusOf(LongshoreError.from(thrown, "transport", "taking the call")));
   }
 }

@@ -1,7 +1,8 @@
 import type { ServerHttp2Stream } from "node:http2";
-import { type Clock, LongshoreError } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
 import type { Frame } from "../service/index.ts";
 import type { HeldBytes } from "./held.ts";
+import type { Patience } from "./patience.ts";
 import { checkEncoding, inflate } from "./inflate.ts";
 
 /**
@@ -19,13 +20,12 @@ const waitingBytes = 65_536;
 
 /** How messages are read. */
 export interface FrameOptions {
-  readonly clock: Clock;
   /** Bytes of one message, inflated. */
   readonly maxBytes: number;
   /** The value of `grpc-encoding`. */
   readonly encoding: string;
   /** Time for a message to arrive once it has begun. */
-  readonly timeoutMs: number;
+  readonly arrival: Patience;
   /** The call is a stream, in which a message may begin whenever the client likes; else it has the same time. */
   readonly patient: boolean;
   readonly held: HeldBytes;
@@ -43,12 +43,13 @@ function cutShort(): LongshoreError {
 /** A buffer in which byte `alignAt` lies at a multiple of 8. */
 function aligned(length: number, alignAt: number): Uint8Array {
   const shift = (8 - (alignAt % 8)) % 8;
+  if (shift === 0) return new Uint8Array(length);
   return new Uint8Array(shift + length).subarray(shift);
 }
 
 /** Reads the messages of a stream. Dispose it when the call is over: it gives back what it holds. */
 export function frameSource(stream: ServerHttp2Stream, options: FrameOptions): FrameSource {
-  const { clock, maxBytes, encoding, timeoutMs, patient, held } = options;
+  const { maxBytes, encoding, arrival, patient, held } = options;
   const waiting: Uint8Array[] = [];
   let waitingLength = 0;
   let ended = false;
@@ -106,12 +107,12 @@ export function frameSource(stream: ServerHttp2Stream, options: FrameOptions): F
   /** Waits until so much has come, or the call has ended. */
   const until = async (met: () => boolean, timed: boolean): Promise<void> => {
     if (met()) return;
-    using _timer = timed
-      ? clock.timer(timeoutMs, () => {
+    using _limit = timed
+      ? arrival.wait(() => {
           failed ??= new LongshoreError(
             "deadline-exceeded",
             "transport",
-            `the message did not arrive within ${timeoutMs} ms`,
+            "the message did not arrive in time",
           );
           wake();
         })

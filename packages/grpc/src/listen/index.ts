@@ -1,2 +1,2 @@
 export { type GrpcListening, listenGrpc } from "./listen.ts";
-export type { GrpcListenOptions, GrpcTlsOptions } from "./options.ts";
+export type { GrpcListenOptions } from "./options.ts";

@@ -35,9 +35,9 @@ export function inflate(
     const transform = inflater(encoding);
     const chunks: Uint8Array[] = [];
     let length = 0;
-    const fail = (error: unknown): void => {
+    const fail = (error: Error): void => {
       transform.destroy();
-      reject(error as Error);
+      reject(error);
     };
     transform.on("data", (chunk: Uint8Array) => {
       length += chunk.byteLength;
@@ -51,7 +51,7 @@ export function inflate(
         }
         grew(chunk.byteLength);
       } catch (thrown) {
-        fail(thrown);
+        fail(LongshoreError.from(thrown, "transport", "inflating a message"));
         return;
       }
       chunks.push(chunk);

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import {
   constants,
   createSecureServer,
@@ -7,10 +8,12 @@ import {
   type ServerHttp2Session,
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
+import type { TlsOptions } from "node:tls";
 import { type Handler, LongshoreError } from "@longshore/core";
 import { createService } from "../service/index.ts";
 import { serveExchange } from "./exchange.ts";
 import { createHeldBytes } from "./held.ts";
+import { createPatience } from "./patience.ts";
 import { type CompleteOptions, completeOptions, type GrpcListenOptions } from "./options.ts";
 
 /** A handler that is served over gRPC. */
@@ -23,6 +26,11 @@ export interface GrpcListening {
    * elsewhere (GOAWAY); the port still listens, and the handler refuses new work. Idempotent.
    */
   drain(): void;
+  /**
+   * Gives connections to come another certificate or other authorities. Throws `invalid-configuration` and changes nothing
+   * when they cannot be used, or where there is no TLS.
+   */
+  renew(tls: TlsOptions): void;
   /** Drains, lets calls under way finish for `graceMs` (default 10,000), then closes what is left. Idempotent. */
   close(graceMs?: number): Promise<void>;
 }
@@ -54,25 +62,22 @@ function createListener(options: CompleteOptions): Http2Server | Http2SecureServ
   const { tls } = options;
   if (!tls) return createServer(settingsOf(options));
   try {
-    return createSecureServer({
-      ...settingsOf(options),
-      cert: tls.certificate,
-      key: tls.key,
-      minVersion: "TLSv1.2",
-      ...(tls.clientAuthorities === undefined ? {} : { ca: tls.clientAuthorities }),
-      requestCert: tls.clientAuthorities !== undefined,
-      rejectUnauthorized: tls.requireClientCertificate ?? false,
-    });
-  } catch (cause) {
-    throw new LongshoreError(
-      "invalid-configuration",
-      "resolve",
-      "the certificate or its key cannot be used",
-      {
-        cause,
-      },
-    );
+    return createSecureServer({ ...settingsOf(options), ...tls });
+  } catch (thrown) {
+    throw tlsError(thrown);
   }
+}
+
+function tlsError(cause: unknown): LongshoreError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `the certificate or key cannot be used: ${why}`,
+    {
+      cause,
+    },
+  );
 }
 
 function listenError(thrown: NodeJS.ErrnoException, host: string, port: number): LongshoreError {
@@ -112,7 +117,14 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
   const { clock, random, limits, maxStreamInFlight, watchIntervalMs } = options;
   const service = createService({ handler, clock, random, limits, maxStreamInFlight, watchIntervalMs });
   const drain = new AbortController();
-  const parts = { service, options, held: createHeldBytes(options.maxBufferedBytes), draining: drain.signal };
+  const parts = {
+    service,
+    options,
+    held: createHeldBytes(options.maxBufferedBytes),
+    draining: drain.signal,
+    arrival: createPatience(clock, options.requestTimeoutMs),
+    reading: createPatience(clock, options.replyTimeoutMs),
+  };
   const server = createListener(options);
   server.maxConnections = options.maxConnections;
   const sessions = new Set<ServerHttp2Session>();
@@ -122,8 +134,11 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     // Without a listener, a connection that breaks would end the process.
     session.on("error", () => session.destroy());
     session.setLocalWindowSize(options.connectionWindowBytes);
-    const peer = options.peerOf(session.socket as Socket);
-    session.on("stream", (stream, headers) => void serveExchange(parts, stream, headers, peer));
+    const { socket } = session;
+    session.on(
+      "stream",
+      (stream, headers) => void serveExchange(parts, stream, headers, options.peerOf(socket)),
+    );
     // A connection that comes while draining learns at once that it had better go; what it asks is refused.
     if (drain.signal.aborted) session.goaway(constants.NGHTTP2_NO_ERROR);
   });
@@ -156,6 +171,16 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     address: `${host}:${port}`,
     port,
     drain: beginDrain,
+    renew(tls) {
+      try {
+        if (!("setSecureContext" in server)) throw new Error("this listener has no TLS");
+        server.setSecureContext(tls);
+        // Nobody resumes a session that an authority which is gone had let in.
+        server.setTicketKeys(randomBytes(48));
+      } catch (thrown) {
+        throw tlsError(thrown);
+      }
+    },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   };
 }

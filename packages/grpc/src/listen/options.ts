@@ -1,16 +1,7 @@
 import type { Clock, Peer, Random, Surface, WireLimits } from "@longshore/core";
 import { defaultWireLimits } from "@longshore/core";
 import type { Socket } from "node:net";
-
-/** Keys and certificates, in PEM. */
-export interface GrpcTlsOptions {
-  readonly certificate: string;
-  readonly key: string;
-  /** Authorities whose client certificates are believed; a client may then show one. */
-  readonly clientAuthorities?: string;
-  /** Refuses clients that show no believed certificate. Default false. */
-  readonly requireClientCertificate?: boolean;
-}
+import type { TlsOptions } from "node:tls";
 
 /** Where to listen for gRPC, and what of a connection is tolerated. */
 export interface GrpcListenOptions {
@@ -21,8 +12,8 @@ export interface GrpcListenOptions {
   readonly host?: string;
   /** 0 takes any free port. */
   readonly port: number;
-  /** Default: plain HTTP/2. */
-  readonly tls?: GrpcTlsOptions;
+  /** Certificates and whose certificates are believed, as Node.js takes them. Default: plain HTTP/2. */
+  readonly tls?: TlsOptions;
   /** What is known of a connection's other end. Default: its address, and whether it is this machine. */
   readonly peerOf?: (socket: Socket) => Peer;
   /** Default: everything. */

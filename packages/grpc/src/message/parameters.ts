@@ -1,5 +1,5 @@
 import { LongshoreError, type Parameters, type WireLimits } from "@longshore/core";
-import { Cursor, wireTypes } from "./cursor.ts";
+import { type Cursor, wireTypes } from "./cursor.ts";
 import type { Writer } from "./writer.ts";
 
 /** The most parameters of one message or tensor; as over HTTP. */

@@ -1,5 +1,4 @@
-import { LongshoreError } from "@longshore/core";
-import { Cursor, wireTypes } from "./cursor.ts";
+import { wireTypes } from "./cursor.ts";
 
 /** What the beginning of a message tells of it. */
 export interface Peeked {
@@ -12,6 +11,12 @@ export interface Peeked {
 /** Field of `raw_input_contents` in `ModelInferRequest`. */
 const rawField = 7;
 
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+function textOf(bytes: Uint8Array): string {
+  return utf8.decode(bytes);
+}
+
 /**
  * Looks into the beginning of a message that may still be arriving: protobuf's encoders write fields in the order of
  * their numbers, so the names come first. What comes later is not looked for.
@@ -22,21 +27,31 @@ const rawField = 7;
  */
 export function peek(head: Uint8Array, wanted: readonly number[], mostText: number): Peeked {
   const texts = new Map<number, string>();
-  const cursor = new Cursor(head);
-  try {
-    while (cursor.field()) {
-      if (wanted.includes(cursor.number) && cursor.wireType === wireTypes.length) {
-        texts.set(cursor.number, cursor.text(mostText, `field ${cursor.number}`));
-      } else if (cursor.number === rawField && cursor.wireType === wireTypes.length) {
-        cursor.varint();
-        return { texts, rawAt: cursor.at };
-      } else {
-        cursor.skip();
-      }
+  let at = 0;
+  /** The next varint, or -1 when it has not come whole or is no length that anything has. */
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 28; scale *= 128) {
+      const byte = head[at++];
+      if (byte === undefined) return -1;
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
     }
-  } catch (thrown) {
-    // The head ends inside a field, or the message is broken, which reading the whole of it will say.
-    if (!LongshoreError.is(thrown)) throw thrown;
+    return -1;
+  };
+  for (;;) {
+    const tag = varint();
+    // Before the tensors all fields are length-delimited. What is none, or broken, shows when the whole is read.
+    if (tag < 0 || tag % 8 !== wireTypes.length) return { texts };
+    const length = varint();
+    if (length < 0) return { texts };
+    const number = Math.floor(tag / 8);
+    if (number === rawField) return { texts, rawAt: at };
+    if (at + length > head.byteLength) return { texts };
+    if (wanted.includes(number)) {
+      if (length > mostText) return { texts };
+      texts.set(number, textOf(head.subarray(at, at + length)));
+    }
+    at += length;
   }
-  return { texts };
 }

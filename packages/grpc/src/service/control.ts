@@ -71,9 +71,9 @@ async function jsonOf(response: WireResponse): Promise<JsonValue> {
   return bytes.byteLength === 0 ? {} : (JSON.parse(decoder.decode(bytes)) as JsonValue);
 }
 
-async function sendJson<D extends DescMessage>(
+async function sendJson(
   served: ServerCall,
-  schema: D,
+  schema: DescMessage,
   json: JsonValue,
   response: WireResponse,
 ): Promise<GrpcStatus> {
@@ -83,9 +83,9 @@ async function sendJson<D extends DescMessage>(
 }
 
 /** A method whose request and reply are plain data. */
-function control<Q extends DescMessage, R extends DescMessage>(
+function control<Q extends DescMessage>(
   request: Q,
-  reply: R,
+  reply: DescMessage,
   toAsk: (message: MessageShape<Q>) => Asked,
   toReply: (json: JsonValue) => JsonValue = (json) => json,
 ): Method {
@@ -106,9 +106,9 @@ function control<Q extends DescMessage, R extends DescMessage>(
 }
 
 /** A method that tells whether something is so; some refusals mean that it is not. */
-function question<Q extends DescMessage, R extends DescMessage>(
+function question<Q extends DescMessage>(
   request: Q,
-  reply: R,
+  reply: DescMessage,
   field: string,
   toPath: (message: MessageShape<Q>) => string,
   no: readonly Reason[],

@@ -50,12 +50,16 @@ export function logBody(settings: Settings<LogSettingsRequest_SettingValue>): Js
   );
 }
 
+function textOf(value: JsonValue): string {
+  if (value === null) return "";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
 function settingValue(value: JsonValue, form: "list" | "typed"): JsonValue {
-  if (form === "list")
-    return { value: (Array.isArray(value) ? value : [value]).map((one) => String(one ?? "")) };
+  if (form === "list") return { value: (Array.isArray(value) ? value : [value]).map(textOf) };
   if (typeof value === "boolean") return { boolParam: value };
   if (typeof value === "number") return { uint32Param: value };
-  return { stringParam: typeof value === "string" ? value : JSON.stringify(value) };
+  return { stringParam: textOf(value) };
 }
 
 /** Settings as gRPC has them: each a list of texts, or a choice of types. */

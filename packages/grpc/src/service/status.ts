@@ -67,7 +67,6 @@ export async function errorOf(response: WireResponse): Promise<LongshoreError> {
     // Not every refusal has words: readiness answers with a body of its own.
   }
   const { reason, stage, message, retryAfterMs } = error;
-  return new LongshoreError(reason, stage, typeof said === "string" ? said : message, {
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
+  const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return new LongshoreError(reason, stage, typeof said === "string" ? said : message, wait);
 }
