@@ -17,8 +17,17 @@ import type { Api } from "./parts.ts";
 export interface ExchangeEvents {
   /** Who asks and for what is known, and the gate took so long. Gives the call the span of this exchange. */
   begin(call: Call, route: Route | undefined): Call;
-  /** Once, whatever happened. */
-  end(status: number): void;
+  /** The reply is there, and it ends the exchange: at once, or with the last of what it streams. */
+  end(response: WireResponse): WireResponse;
+}
+
+/** The same, and `end` when all was read or nobody reads any more. */
+async function* untilOver<T>(all: AsyncIterable<T>, end: () => void): AsyncIterable<T> {
+  try {
+    yield* all;
+  } finally {
+    end();
+  }
 }
 
 /** Events of one exchange that began at `startedMs`. */
@@ -29,7 +38,8 @@ export function exchangeEvents(api: Api, request: WireRequest, startedMs: number
     begin(call, route) {
       callId = call.id;
       const model = route && "model" in route ? route.model : undefined;
-      const { trace, parentSpanId } = telemetry.tracing.begin(traceFromHeaders(request.headers), model);
+      const traced = telemetry.tracing.begin(traceFromHeaders(request.headers), model);
+      const { trace, recorded, parentSpanId } = traced;
       const nowMs = clock.nowMs();
       observer.record({
         kind: "exchange-began",
@@ -37,18 +47,27 @@ export function exchangeEvents(api: Api, request: WireRequest, startedMs: number
         callId,
         route: route?.kind ?? "unknown",
         tenant: call.tenant,
-        ...(trace ? { trace } : {}),
+        ...(recorded && trace ? { trace } : {}),
         ...(parentSpanId === undefined ? {} : { parentSpanId }),
       });
-      if (trace?.sampled) {
+      if (recorded) {
         const tookMs = nowMs - startedMs;
         observer.record({ kind: "stage-ended", atMs: nowMs, callId, stage: "identify", name: "", tookMs });
       }
       return trace ? { ...call, trace } : call;
     },
-    end(status) {
-      const atMs = clock.nowMs();
-      observer.record({ kind: "exchange-ended", atMs, callId, tookMs: atMs - startedMs, status });
+    end(response) {
+      const { status, messages, body } = response;
+      const ended = (): void => {
+        const atMs = clock.nowMs();
+        observer.record({ kind: "exchange-ended", atMs, callId, tookMs: atMs - startedMs, status });
+      };
+      if (messages) return { ...response, messages: untilOver(messages, ended) };
+      if (body.kind === "stream") {
+        return { ...response, body: { ...body, read: () => untilOver(body.read(), ended) } };
+      }
+      ended();
+      return response;
     },
   };
 }

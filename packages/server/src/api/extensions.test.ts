@@ -141,15 +141,15 @@ describe("logging and trace settings", () => {
   });
 
   const refused: readonly [string, unknown, string][] = [
-    ["/v2/logging", { log_file: "/etc/passwd" }, "unsupported"],
-    ["/v2/logging", { log_format: "default" }, "unsupported"],
+    ["/v2/logging", { log_file: "/etc/passwd" }, "not-permitted"],
+    ["/v2/logging", { log_format: "default" }, "not-permitted"],
     ["/v2/logging", { log_info: "yes" }, "invalid-input"],
     ["/v2/logging", { log_verbose_level: -1 }, "invalid-input"],
     ["/v2/logging", { unknown: true }, "invalid-input"],
     ["/v2/logging", [], "invalid-input"],
-    ["/v2/trace/setting", { trace_file: "/tmp/x" }, "unsupported"],
-    ["/v2/trace/setting", { trace_mode: "triton" }, "unsupported"],
-    ["/v2/trace/setting", { trace_level: ["TENSORS"] }, "unsupported"],
+    ["/v2/trace/setting", { trace_file: "/tmp/x" }, "not-permitted"],
+    ["/v2/trace/setting", { trace_mode: "triton" }, "not-permitted"],
+    ["/v2/trace/setting", { trace_level: ["TENSORS"] }, "not-permitted"],
     ["/v2/trace/setting", { trace_level: ["LOUD"] }, "invalid-input"],
     ["/v2/trace/setting", { trace_rate: "often" }, "invalid-input"],
     ["/v2/trace/setting", { trace_count: "-2" }, "invalid-input"],
@@ -392,7 +392,7 @@ describe("system shared memory", () => {
     await ask("POST", `${root}/unregister`, {}, as("b"));
     expect((await ask("POST", "/v2/models/double/infer", run, as("a"))).status).toBe(200);
     const off = server();
-    expect((await off.ask("POST", ...register("in", 16))).json).toMatchObject({ reason: "unsupported" });
+    expect((await off.ask("POST", ...register("in", 16))).json).toMatchObject({ reason: "invalid-input" });
     expect((await off.ask("POST", `${root}/unregister`)).status).toBe(200);
     expect((await off.ask("GET", "/v2")).json["extensions"]).not.toContain("system_shared_memory");
   });

@@ -171,7 +171,6 @@ export function createHandler(parts: HandlerParts): Handler {
       if (!begun) begin();
       response = failure(api, thrown, call, request.path);
     }
-    events.end(response.status);
-    return told(api, request, response, startedMs);
+    return told(api, request, events.end(response), startedMs);
   };
 }

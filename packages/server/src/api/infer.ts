@@ -24,6 +24,8 @@ import {
 import { checkInputs } from "./check-inputs.ts";
 import { inferenceEvents } from "./exchange-events.ts";
 import { findModel, findVariant } from "./find-model.ts";
+import { holding } from "./holding.ts";
+import { inferAnswers } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
 import { receive } from "./receive.ts";
 import { checkRequested, inferReply } from "./respond.ts";
@@ -115,7 +117,8 @@ function parametersOf(
  */
 export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<WireResponse> {
   const startedMs = api.clock.nowMs();
-  using _entered = api.life.enter();
+  using held = holding();
+  held.keep(api.life.enter());
   const call = callOf(api, asked);
   // What is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
   const arrived = { ...call, path: call.path.slice(0, -1) };
@@ -123,12 +126,14 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
   const segment = segmentOf(asked, route, knowledge);
   const { description } = knowledge;
   const events = inferenceEvents(api, asked.request, description, call, startedMs);
+  // Answers that go on after this tell of their own end.
+  let streams = false;
   try {
     const least = leastAgreementOf(asked, route);
-    using pass = api.endpoint.admit?.(segment, call, least);
+    const pass = held.keep(api.endpoint.admit?.(segment, call, least));
     const askedMs = api.clock.nowMs();
-    using received = await receive(api, asked, description);
-    using shared = await readShared(api, asked, received.message);
+    const received = held.keep(await receive(api, asked, description));
+    const shared = held.keep(await readShared(api, asked, received.message));
     const { message } = shared;
     const bodyMs = api.clock.nowMs();
     events.stage("wait", "body", askedMs);
@@ -143,6 +148,11 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
       ...(pass ? { pass } : {}),
       ...(least === undefined ? {} : { leastAgreementRatio: least }),
     };
+    if (asked.request.message?.stream === true && description.decoupled === true) {
+      streams = true;
+      const several = { message, description, request, call: scheduled, bodyMs, events };
+      return await inferAnswers(api, asked, { ...several, held: held.handOver() });
+    }
     const response = await api.endpoint.infer(request, scheduled);
     const answeredMs = api.clock.nowMs();
     const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
@@ -151,7 +161,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     events.answered();
     return reply;
   } catch (thrown) {
-    events.failed(thrown);
+    if (!streams) events.failed(thrown);
     throw thrown;
   }
 }

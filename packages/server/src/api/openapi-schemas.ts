@@ -11,6 +11,13 @@ const object = (properties: Readonly<Record<string, Json>>, required: readonly s
   properties,
   ...(required.length > 0 ? { required } : {}),
 });
+/** An object whose other fields are refused. */
+const closed = (properties: Readonly<Record<string, Json>>): Schema => ({
+  ...object(properties),
+  additionalProperties: false,
+});
+/** A number as text, or null for its default. */
+const figure = (pattern: string): Schema => ({ anyOf: [{ type: "string", pattern }, { type: "null" }] });
 const list = (items: Json): Schema => ({ type: "array", items });
 
 /** Points to one of the schemas below. */
@@ -132,13 +139,14 @@ export const schemas: Readonly<Record<string, Schema>> = {
       additionalProperties: text,
     },
   }),
-  LogSettings: object({
-    log_file: text,
+  Anything: { type: "object" },
+  LogSettings: closed({
+    log_file: { const: "" },
     log_info: flag,
     log_warning: flag,
     log_error: flag,
     log_verbose_level: { ...whole, maximum: 1000 },
-    log_format: text,
+    log_format: { const: "ISO8601" },
   }),
   TraceSettings: object({
     trace_file: text,
@@ -148,19 +156,23 @@ export const schemas: Readonly<Record<string, Schema>> = {
     log_frequency: text,
     trace_mode: text,
   }),
-  TraceChange: object({
-    trace_file: { type: ["string", "null"] },
+  TraceChange: closed({
+    trace_file: { enum: ["", null] },
     trace_level: {
-      oneOf: [{ type: "null" }, text, list(text)],
+      anyOf: [{ enum: ["OFF", "TIMESTAMPS", null] }, list({ const: "OFF" }), list({ const: "TIMESTAMPS" })],
     },
-    trace_rate: { type: ["string", "null"] },
-    trace_count: { type: ["string", "null"] },
-    log_frequency: { type: ["string", "null"] },
-    trace_mode: { type: ["string", "null"] },
+    trace_rate: figure("^[0-9]{1,10}$"),
+    trace_count: figure("^(-1|[0-9]{1,10})$"),
+    log_frequency: { enum: ["0", null] },
+    trace_mode: { enum: ["opentelemetry", null] },
   }),
   Regions: list(object({ name: text, key: text, offset: whole, byte_size: whole }, ["name", "byte_size"])),
   Region: object(
-    { key: { type: "string", maxLength: 256 }, offset: whole, byte_size: { ...whole, minimum: 1 } },
+    {
+      key: { type: "string", pattern: "^/?[^/\\u0000]{1,255}$" },
+      offset: whole,
+      byte_size: { ...whole, minimum: 1 },
+    },
     ["key", "byte_size"],
   ),
   Offers: object(

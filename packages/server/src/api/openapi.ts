@@ -1,7 +1,6 @@
 import {
   acknowledgeHeader,
   binaryType,
-  deadlineHeader,
   headerLengthHeader,
   type Json,
   jsonType,
@@ -113,7 +112,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
   "shared-unregister": {
     summary: "Forgets regions of shared memory",
     extension: "shared_memory",
-    body: { schema: ref("Nothing"), optional: true },
+    body: { schema: ref("Anything"), optional: true },
     gives: json(ref("Nothing")),
   },
   offers: {
@@ -160,7 +159,6 @@ function header(name: string, schema: Schema, description: string): Json {
 
 const inferHeaders: readonly Json[] = [
   header(headerLengthHeader, { type: "integer", minimum: 0 }, "Bytes of JSON before binary tensors"),
-  header(deadlineHeader, { type: "number" }, "Milliseconds that are left"),
   header(acknowledgeHeader, { type: "integer", minimum: 0 }, "Asks for interim responses"),
 ];
 

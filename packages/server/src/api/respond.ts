@@ -23,6 +23,7 @@ import {
 } from "@longshore/core";
 import { classify } from "./classify.ts";
 import type { Api, Asked } from "./parts.ts";
+import { serverTiming, serverTimingHeader } from "./server-timing.ts";
 import { writeShared } from "./shared-memory.ts";
 
 /** The outputs that the request wants, in its order, classified where it asks for that. */
@@ -104,6 +105,7 @@ export async function inferReply(
   const told = {
     ...loadHeaders(response.load, asked.request.headers),
     [tookHeader]: tookMs.toFixed(3),
+    ...(asksAccount ? { [serverTimingHeader]: serverTiming(response.account.stages) } : {}),
   };
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
   const { headers, parts } = writeInferReply(reply, binaryChoice(message));

@@ -7,8 +7,9 @@ import { jsonReply, requestObject } from "./replies.ts";
 /** What Triton's traces begin with, and what null in a request goes back to. */
 const traceDefaults = { level: "OFF", rate: 1000, count: -1 } as const;
 
-function unsupported(what: string): LongshoreError {
-  return new LongshoreError("unsupported", "admission", `${what} cannot be changed over the network`);
+/** Where logs and traces go is the operator's business alone. */
+function fixedSetting(what: string): LongshoreError {
+  return new LongshoreError("not-permitted", "admission", `${what} cannot be changed over the network`);
 }
 
 function refuseUnknown(object: object, known: readonly string[]): void {
@@ -34,13 +35,13 @@ export function logSettings({ log }: Api): WireResponse {
   return jsonReply(logJson(log));
 }
 
-/** `POST v2/logging`: changes what is named, and answers with all. Where the log goes is the operator's business alone. */
+/** `POST v2/logging`: changes what is named, and answers with all. */
 export async function setLogSettings({ log }: Api, asked: Asked): Promise<WireResponse> {
   const object = await requestObject(asked);
   refuseUnknown(object, Object.keys(logJson(log)));
   for (const fixed of ["log_file", "log_format"] as const) {
     const value = read.own(object, fixed);
-    if (value !== undefined && value !== read.own(logJson(log), fixed)) throw unsupported(fixed);
+    if (value !== undefined && value !== read.own(logJson(log), fixed)) throw fixedSetting(fixed);
   }
   const flag = (key: string): boolean | undefined => read.optional(read.flag)(read.own(object, key), key);
   const change = {
@@ -88,7 +89,7 @@ function levelFrom(value: unknown): "OFF" | "TIMESTAMPS" {
   if (words.length === 0 || words.every((word) => word === "OFF")) return "OFF";
   if (words.includes("TENSORS")) {
     throw new LongshoreError(
-      "unsupported",
+      "not-permitted",
       "admission",
       "trace_level TENSORS: traces hold times, never what is in tensors",
     );
@@ -116,7 +117,7 @@ export async function setTraceSettings(
   refuseUnknown(object, Object.keys(now));
   for (const fixed of ["trace_file", "log_frequency", "trace_mode"] as const) {
     const value = read.own(object, fixed);
-    if (value !== undefined && value !== null && value !== read.own(now, fixed)) throw unsupported(fixed);
+    if (value !== undefined && value !== null && value !== read.own(now, fixed)) throw fixedSetting(fixed);
   }
   // A model whose settings are all taken back has none of its own any more.
   const cleared = Object.keys(object).length > 0 && Object.values(object).every((value) => value === null);

@@ -68,7 +68,7 @@ export class SharedRegions {
     if (own.has(name)) throw invalid("a region of this name is registered already");
     if (own.size >= maxRegions) throw invalid(`more than ${maxRegions} regions cannot be registered`);
     const object = await this.#memory?.open(key);
-    if (!object) throw new LongshoreError("unsupported", "admission", "shared memory is switched off here");
+    if (!object) throw invalid("shared memory is switched off on this server");
     // Both are safe integers, and so is a sum that passes: nothing wraps around.
     const fits = byteSize > 0 && offset + byteSize <= object.byteLength;
     if (!fits || own.has(name)) {
@@ -172,10 +172,10 @@ export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): 
     return doneReply;
   }
   if (route.memory === "cuda") {
-    throw new LongshoreError("unsupported", "admission", "this server shares no CUDA memory");
+    throw invalid("CUDA shared memory is not supported by this server");
   }
   if (!regions.enabled) {
-    throw new LongshoreError("unsupported", "admission", "shared memory is switched off on this server");
+    throw invalid("shared memory is switched off on this server");
   }
   demandThisMachine(asked);
   const key = read.text(256)(read.own(object, "key"), "key");

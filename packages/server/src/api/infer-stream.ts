@@ -1,0 +1,91 @@
+import {
+  answersOf,
+  type Call,
+  emptyBody,
+  type InferenceRequest,
+  type InferenceResponse,
+  type InferReplyMessage,
+  type InferRequestMessage,
+  LongshoreError,
+  type ModelDescription,
+  type WireResponse,
+} from "@longshore/core";
+import type { InferenceEvents } from "./exchange-events.ts";
+import type { Api, Asked } from "./parts.ts";
+import { inferReply } from "./respond.ts";
+
+/** An inference that was let in and read, of a model that gives several answers. */
+export interface StreamedInference {
+  readonly message: InferRequestMessage;
+  readonly description: ModelDescription;
+  readonly request: InferenceRequest;
+  readonly call: Call;
+  readonly bodyMs: number;
+  readonly events: InferenceEvents;
+  /** Disposed of when the last answer is through, or nobody waits for one any more. */
+  readonly held: Disposable;
+}
+
+/**
+ * The reply with the answers as they come. It begins with the first of them, so that what fails before it has a status of
+ * its own; the next is worked on when the one before was taken.
+ */
+export async function inferAnswers(
+  api: Api,
+  asked: Asked,
+  inference: StreamedInference,
+): Promise<WireResponse> {
+  const { request, call, events, held } = inference;
+  const answers = answersOf(api.endpoint, request, call)[Symbol.asyncIterator]();
+  let over = false;
+  const finish = (thrown?: unknown): void => {
+    if (over) return;
+    over = true;
+    call.abort.removeEventListener("abort", left);
+    if (thrown === undefined) events.answered();
+    else events.failed(thrown);
+    held[Symbol.dispose]();
+  };
+  // A reply that nobody reads any more is never asked for its next answer, so leaving has to be noticed here.
+  const left = (): void => {
+    finish(call.abort.reason);
+    void answers.return?.().catch(() => undefined);
+  };
+  call.abort.addEventListener("abort", left, { once: true });
+
+  const next = async (): Promise<InferenceResponse | undefined> => {
+    try {
+      const { done, value } = await answers.next();
+      if (done !== true) return value;
+      finish();
+    } catch (thrown) {
+      finish(thrown);
+      throw thrown;
+    }
+    return undefined;
+  };
+
+  const written = async (response: InferenceResponse): Promise<InferReplyMessage> => {
+    const { message, description, bodyMs } = inference;
+    const answeredMs = api.clock.nowMs();
+    const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
+    events.stage("encode", "outputs", answeredMs);
+    events.answer(response, reply);
+    if (reply.message) return reply.message;
+    throw new LongshoreError("unsupported", "admission", "this sender takes one answer to a request");
+  };
+
+  const first = await next();
+  async function* messages(): AsyncIterable<InferReplyMessage> {
+    try {
+      for (let response = first; response; response = await next()) yield await written(response);
+    } finally {
+      // The reader has left early, or a reply could not be written.
+      if (!over) {
+        finish(new LongshoreError("cancelled", "transport", "the reader of the answers left"));
+        await answers.return?.().catch(() => undefined);
+      }
+    }
+  }
+  return { status: 200, headers: {}, body: emptyBody, messages: messages() };
+}
