@@ -124,7 +124,7 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
             program
               .command("serve")
               .description(
-                "put the models of a repository on the network (Open Inference Protocol v2 over HTTP)",
+                "put the models of a repository on the network (Open Inference Protocol v2 over HTTP and gRPC)",
               )
               .argument(
                 "<repository>",
@@ -138,6 +138,12 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     )
       .option("--host <address>", "address to listen on", "127.0.0.1")
       .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
+      .option(
+        "--grpc-port <port>",
+        "port for gRPC; default: the one after --port, as Triton's 8001; 0 picks a free one",
+        number("grpc-port", 0),
+      )
+      .option("--no-grpc-port", "no gRPC")
       .addOption(
         new Option("--tier <tier>", "what this place is")
           .choices(["device", "edge", "cloud"])
@@ -162,7 +168,7 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       .option("--json", "print JSON lines", false)
       .action(action((repository: string, options) => serve(repository, options, io))),
     "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",
-    "longshore serve detector.onnx --port 0",
+    "longshore serve detector.onnx --port 0 --no-grpc-port",
     "longshore serve ./models --model-control explicit --load-model ocr --allow-management",
     "longshore serve ./models --model-control poll --poll-seconds 5 --model-memory 2000000000",
     "longshore serve ./models --allow-management --shared-memory longshore-",

@@ -14,6 +14,8 @@ import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
 export interface ServeCommandOptions extends AtOptions, IdentityOptions, TritonOptions, RepositoryOptions {
   readonly host: string;
   readonly port: number;
+  /** Undefined: the port after the first; false: no gRPC. */
+  readonly grpcPort?: number | false;
   readonly tier: Tier;
   readonly zone: string;
   /** Tell the servers behind for which tenant each request is. */
@@ -60,6 +62,12 @@ function warnings({ host, identity, tlsCert, insecureNoIdentity }: ServeCommandO
   ];
 }
 
+/** Where gRPC is served: Triton's clients look for it on the port after that of HTTP. */
+function grpcPortOf({ port, grpcPort }: ServeCommandOptions): number | undefined {
+  if (grpcPort === false) return undefined;
+  return grpcPort ?? (port === 0 ? 0 : port + 1);
+}
+
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
 export async function serve(
   repository: string,
@@ -68,11 +76,14 @@ export async function serve(
 ): Promise<ExitCode> {
   const opened = await openModel(repository);
   checkPort(options.port);
+  const grpcPort = grpcPortOf(options);
+  checkPort(grpcPort);
   const behind = (await serversOf(options)).map((one) => ({ ...one, forwardsTenants: options.atTenants }));
   const server = await startServer({
     store: opened.store,
     host: options.host,
     port: options.port,
+    ...(grpcPort === undefined ? {} : { grpcPort }),
     tier: options.tier,
     zone: options.zone,
     runtime: options.runtime,
@@ -95,6 +106,7 @@ export async function serve(
     io.out(
       JSON.stringify({
         listening: server.address,
+        grpc: server.grpcAddress,
         manage: server.manageAddress,
         metrics: server.metricsAddress,
         models: models.map(({ name, version, state }) => ({ name, version, state })),
@@ -103,6 +115,7 @@ export async function serve(
   else {
     io.out(`listening on ${server.address} as ${options.tier} in zone ${options.zone}`);
     for (const warning of warnings(options)) io.note(warning);
+    if (server.grpcAddress !== undefined) io.out(`gRPC on ${server.grpcAddress}`);
     if (server.manageAddress !== undefined) io.out(`management on ${server.manageAddress}`);
     if (server.metricsAddress !== undefined) io.out(`metrics on ${server.metricsAddress}/metrics`);
     io.out(`models: ${names.join(", ") || "none"}`);

@@ -1,6 +1,14 @@
 import { readFile } from "node:fs/promises";
-import { type Clock, type Handler, LongshoreError, type Random, type Surface } from "@longshore/core";
-import { listen, type Listening, type ListenTls } from "@longshore/server";
+import {
+  type Clock,
+  type Handler,
+  LongshoreError,
+  type Random,
+  type Surface,
+  type WireLimits,
+} from "@longshore/core";
+import { type GrpcListening, listenGrpc } from "@longshore/grpc";
+import { createPeerReader, listen, type Listening, type ListenTls, nodeTls } from "@longshore/server";
 import { watchFiles } from "./watch-files.ts";
 
 /** Files in PEM, watched: certificates of workloads are renewed every hour. */
@@ -19,6 +27,8 @@ export interface ListenersOptions {
   readonly host?: string;
   /** Default 8000; 0 takes a free one. */
   readonly port?: number;
+  /** The port for gRPC, on the same host; 0 takes a free one. Default: no gRPC. */
+  readonly grpcPort?: number;
   /** A port of its own for management, which then is not on the first one. */
   readonly managePort?: number;
   /** Default 127.0.0.1. */
@@ -35,6 +45,8 @@ export interface ListenersOptions {
 export interface ListenersParts {
   readonly clock: Clock;
   readonly random: Random;
+  /** Of the messages of gRPC; over HTTP the handler reads bodies itself. */
+  readonly limits: WireLimits;
   /** Gets a line when certificates were read again, and when they could not be. */
   readonly report: (text: string) => void;
 }
@@ -42,8 +54,12 @@ export interface ListenersParts {
 /** The ports of a server. */
 export interface Listeners {
   readonly address: string;
+  /** `host:port`, as clients of gRPC take it. */
+  readonly grpcAddress: string | undefined;
   readonly manageAddress: string | undefined;
   readonly metricsAddress: string | undefined;
+  /** Tells the clients of gRPC to go elsewhere; ports still listen. */
+  drain(): void;
   close(graceMs: number): Promise<void>;
 }
 
@@ -101,6 +117,7 @@ export async function readTls(files: TlsFiles): Promise<ListenTls> {
 async function renewing(
   files: TlsFiles,
   listening: readonly Listening[],
+  grpc: GrpcListening | undefined,
   { clock, report }: ListenersParts,
 ): Promise<Disposable> {
   const { certificate, key, clientAuthorities } = files;
@@ -111,6 +128,7 @@ async function renewing(
       try {
         const tls = await readTls(files);
         for (const one of listening) one.renew(tls);
+        grpc?.renew(nodeTls(tls));
         report("certificates: the files changed and were read again");
       } catch (thrown) {
         const { message } = LongshoreError.from(thrown, "resolve", "reading certificates again");
@@ -121,7 +139,7 @@ async function renewing(
 }
 
 /**
- * Puts a handler on one port, or on up to three: data, management, metrics. Throws `port-taken`, or
+ * Puts a handler on one port, or on up to four: data, the same over gRPC, management, metrics. Throws `port-taken`, or
  * `invalid-configuration` for addresses and certificates that cannot be used; then nothing listens.
  */
 export async function openListeners(
@@ -132,8 +150,11 @@ export async function openListeners(
   const { host = defaultHost, port = 8000, manageHost = defaultHost, metricsHost = host } = options;
   const tls = options.tls && (await readTls(options.tls));
   const opened: Listening[] = [];
+  let grpc: GrpcListening | undefined;
+  const closeAll = async (graceMs: number): Promise<void> => {
+    await Promise.all([...opened, ...(grpc ? [grpc] : [])].map((one) => one.close(graceMs)));
+  };
   const open = async (at: string, on: number, surfaces: readonly Surface[]): Promise<Listening> => {
-    const { clock, random } = parts;
     const one = await listen(handler, {
       clock,
       random,
@@ -145,23 +166,38 @@ export async function openListeners(
     opened.push(one);
     return one;
   };
+  const { clock, random, limits } = parts;
   try {
     const data = await open(host, port, dataSurfaces(options));
     const { managePort, metricsPort } = options;
     const manage = managePort === undefined ? undefined : await open(manageHost, managePort, ["manage"]);
     const metrics = metricsPort === undefined ? undefined : await open(metricsHost, metricsPort, ["observe"]);
-    const watch = options.tls && (await renewing(options.tls, opened, parts));
+    if (options.grpcPort !== undefined) {
+      grpc = await listenGrpc(handler, {
+        clock,
+        random,
+        limits,
+        host,
+        port: options.grpcPort,
+        surfaces: dataSurfaces(options),
+        peerOf: createPeerReader(() => clock.wallMs()),
+        ...(tls ? { tls: nodeTls(tls) } : {}),
+      });
+    }
+    const watch = options.tls && (await renewing(options.tls, opened, grpc, parts));
     return {
       address: data.address,
+      grpcAddress: grpc?.address,
+      drain: () => grpc?.drain(),
       manageAddress: manage?.address,
       metricsAddress: metrics?.address,
       async close(graceMs) {
         watch?.[Symbol.dispose]();
-        await Promise.all(opened.map((one) => one.close(graceMs)));
+        await closeAll(graceMs);
       },
     };
   } catch (thrown) {
-    await Promise.all(opened.map((one) => one.close(0)));
+    await closeAll(0);
     throw thrown;
   }
 }

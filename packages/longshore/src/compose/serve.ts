@@ -63,6 +63,8 @@ export interface ServeOptions extends ListenersOptions, ModelControlOptions, Mod
 export interface RunningServer {
   /** `http://host:port`, or `https`. */
   readonly address: string;
+  /** `host:port` of gRPC, when it is served. */
+  readonly grpcAddress: string | undefined;
   /** Where management and metrics are, when they have ports of their own. */
   readonly manageAddress: string | undefined;
   readonly metricsAddress: string | undefined;
@@ -144,6 +146,10 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
   });
   const endpoint = options.wrap?.(engine) ?? engine;
+  const limits = {
+    ...defaultWireLimits,
+    maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes,
+  };
   const handler = createHandler({
     endpoint,
     codecs: platformCodecs(),
@@ -160,17 +166,18 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       : { sharedMemory: sharedFolder(options.sharedMemoryPrefix) }),
     ...(options.forwardHeaders ? { forwardHeaders: options.forwardHeaders } : {}),
     ...(identity ? { identify: identity.identify } : {}),
-    limits: { ...defaultWireLimits, maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes },
+    limits,
   });
   let closed: Promise<void> | undefined;
   let models: ControlledModels | undefined;
   try {
-    const listeners = await openListeners(handler, options, { clock, random, report });
+    const listeners = await openListeners(handler, options, { clock, random, limits, report });
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
     models = await controlModels(options, { engine, store: options.store, clock, report });
     life.ready();
     const close = async (graceMs: number): Promise<void> => {
       models?.[Symbol.dispose]();
+      listeners.drain();
       await Promise.race([life.drain(), new Promise<void>((resolve) => clock.timer(graceMs, resolve))]);
       await listeners.close(Math.min(graceMs, 1000));
       identity?.close();
@@ -178,9 +185,10 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       await closeEngine();
       await closeTelemetry();
     };
-    const { address, manageAddress, metricsAddress } = listeners;
+    const { address, grpcAddress, manageAddress, metricsAddress } = listeners;
     return {
       address,
+      grpcAddress,
       manageAddress,
       metricsAddress,
       engine,
