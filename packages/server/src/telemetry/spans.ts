@@ -36,7 +36,7 @@ interface OpenBatch {
   readonly members: readonly TraceContext[];
 }
 
-/** Requests that are traced at one time; more are not. */
+/** Requests that are traced at one time; the oldest goes. */
 const maxOpen = 4096;
 
 /** Makes spans of events and gives them away one by one. Events of requests that are not traced cost a look-up. */
@@ -94,7 +94,12 @@ export function spanMaker(
   return {
     traceOf: (callId) => open.get(callId)?.trace,
     exchangeBegan({ callId, trace, parentSpanId, atMs, route, tenant }) {
-      if (!trace?.sampled || open.size >= maxOpen) return;
+      if (!trace?.sampled) return;
+      // One whose reply nobody reads never ends.
+      for (const oldest of open.keys()) {
+        if (open.size < maxOpen) break;
+        open.delete(oldest);
+      }
       open.set(callId, {
         trace,
         parentSpanId,

@@ -12,7 +12,10 @@ export interface TraceSettings {
 
 /** The span of an exchange, and the sender's. */
 export interface Traced {
+  /** What goes on with the request. */
   readonly trace?: TraceContext;
+  /** Whether `trace` is a span of this place, which it has to tell of. */
+  readonly recorded: boolean;
   readonly parentSpanId?: string;
 }
 
@@ -52,11 +55,13 @@ export function createTracing(random: Random, initial: Partial<TraceSettings> = 
     change,
     begin(incoming, model) {
       const found = settings(model);
-      if (found.level === "OFF") return incoming ? { trace: incoming } : {};
+      const passedOn = { recorded: false, ...(incoming ? { trace: incoming } : {}) };
+      if (found.level === "OFF") return passedOn;
       const sampled = incoming ? incoming.sampled : chosen(model, found);
       // Nobody looks at the spans of a request that is not sampled: what came in goes on as it is.
-      if (!sampled) return incoming ? { trace: incoming } : {};
+      if (!sampled) return passedOn;
       return {
+        recorded: true,
         trace: {
           traceId: incoming?.traceId ?? newTraceId(random),
           spanId: newSpanId(random),

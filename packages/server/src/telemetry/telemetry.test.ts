@@ -1,0 +1,460 @@
+import { describe, expect, it } from "vitest";
+import {
+  codecSet,
+  emptyBody,
+  float32Tensor,
+  housekeepingCall,
+  rawCodec,
+  readBody,
+  seededRandom,
+  tensorsOf,
+  type TensorSpec,
+  type Transport,
+  type WireBody,
+  type WireRequest,
+} from "@longshore/core";
+import { createEngine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
+import {
+  doubleInfo,
+  manualClock,
+  memoryFile,
+  memoryRuntime,
+  memorySource,
+  memoryStore,
+  oneStage,
+  sha256Of,
+} from "@longshore/testkit";
+import { createHandler } from "../api/index.ts";
+import { createLog } from "./log.ts";
+import { otlpExporter, otlpTraces } from "./otlp.ts";
+import type { Span } from "./spans.ts";
+import { createTelemetry } from "./telemetry.ts";
+import { createTracing, type TraceSettings } from "./tracing.ts";
+
+const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
+const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+
+/** A server over an engine with one batched model, and everything that it tells. */
+function world(settings: Partial<TraceSettings> = { level: "TIMESTAMPS", rate: 1 }) {
+  const clock = manualClock();
+  const random = seededRandom(7);
+  const lines: Record<string, unknown>[] = [];
+  const spans: Span[] = [];
+  const telemetry = createTelemetry({
+    clock,
+    random,
+    log: createLog(clock, (line) => void lines.push(JSON.parse(line) as Record<string, unknown>)),
+    tracing: createTracing(random, settings),
+    spans: (span) => void spans.push(span),
+    machine: () => ({ cpuRatio: 0.5, memoryTotalBytes: 100, memoryUsedBytes: 40, residentBytes: 10 }),
+  });
+  const models = {
+    dense: oneStage([fp32("x", -1, 2)], [fp32("y", -1, 2)], 10, (feeds) =>
+      tensorsOf({ ...feeds.get("x")!, spec: fp32("y", feeds.get("x")!.spec.shape[0]!, 2) }),
+    ),
+  };
+  const transforms = transformSet(...pureTransforms());
+  const engine = createEngine({
+    info: doubleInfo,
+    store: memoryStore({
+      "dense/1/model.onnx": memoryFile("dense"),
+      "dense/model.yaml": "batching: { maxBatchSize: 8 }",
+      "frames/model.yaml": `
+inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }]
+pipeline:
+  steps: [{ id: each, transform: repeat, inputs: { values: x } }]
+  outputs: { y: each.value }
+`,
+    }),
+    source: memorySource(models),
+    runtimes: [memoryRuntime({ models, clock })],
+    transforms,
+    lane: inlineLane(transforms, clock),
+    clock,
+    random,
+    observer: telemetry.observer,
+    sha256: sha256Of,
+  });
+  const handler = createHandler({
+    endpoint: engine,
+    codecs: codecSet(rawCodec),
+    clock,
+    observer: telemetry.observer,
+    telemetry,
+    load: () => engine.loadReport(),
+  });
+  let count = 0;
+  const send = (
+    path: string,
+    values: readonly number[] | undefined,
+    headers: WireRequest["headers"] = {},
+  ) => {
+    const json = {
+      inputs: [{ name: "x", datatype: "FP32", shape: [(values?.length ?? 0) / 2, 2], data: values }],
+    };
+    const body: WireBody =
+      values === undefined
+        ? emptyBody
+        : { kind: "parts", parts: [new TextEncoder().encode(JSON.stringify(json))] };
+    const method = values === undefined ? "GET" : "POST";
+    const peer = { address: "127.0.0.1", loopback: true };
+    return handler({ method, path, headers, body, peer }, housekeepingCall(`call-${++count}`));
+  };
+  const page = async (accept?: string): Promise<string> => {
+    const reply = await send("/metrics", undefined, accept === undefined ? {} : { accept });
+    return new TextDecoder().decode(await readBody(reply.body, { maxBytes: 1e6 }));
+  };
+  return { clock, handler, engine, telemetry, spans, lines, send, page };
+}
+
+describe("traces", () => {
+  it("have a span for the exchange and each stage, under the sender's span", async () => {
+    const { clock, send, spans } = world();
+    const state = "vendor=opaque";
+    await clock.finish(send("/v2/models/dense/infer", [1, 2], { traceparent, tracestate: state }));
+    const server = spans.find(({ kind }) => kind === "server")!;
+    expect(server).toMatchObject({
+      traceId: "a".repeat(32),
+      parentSpanId: "b".repeat(16),
+      state,
+      name: "infer dense",
+      attributes: {
+        "longshore.model": "dense",
+        "longshore.tenant": "local",
+        "http.response.status_code": 200,
+      },
+    });
+    const inside = spans.filter((span) => span !== server);
+    expect(inside.map(({ name }) => name)).toEqual([
+      "identify",
+      "wait body",
+      "decode inputs",
+      "queue dense",
+      "run dense",
+      "batch dense",
+      "encode outputs",
+    ]);
+    for (const span of inside) {
+      expect(span).toMatchObject({ traceId: server.traceId, parentSpanId: server.spanId });
+      expect(span.startMs).toBeGreaterThanOrEqual(server.startMs);
+      expect(span.endMs).toBeLessThanOrEqual(server.endMs);
+    }
+    const run = spans.find(({ name }) => name === "run dense")!;
+    expect(run.endMs - run.startMs).toBe(10);
+    expect(new Set(spans.map(({ spanId }) => spanId)).size).toBe(spans.length);
+  });
+
+  it("link a batch to all requests that shared it", async () => {
+    const { clock, send, spans } = world();
+    await clock.finish(
+      Promise.all([1, 2, 3, 4].map((value) => send("/v2/models/dense/infer", [value, value]))),
+    );
+    const servers = spans.filter(({ kind }) => kind === "server");
+    const shared = spans.filter(({ name }) => name === "batch dense").find(({ links }) => links.length > 1)!;
+    expect(shared.attributes["longshore.batch.rows"]).toBe(shared.links.length);
+    for (const link of shared.links) {
+      expect(servers).toContainEqual(expect.objectContaining({ traceId: link.traceId, spanId: link.spanId }));
+    }
+  });
+
+  it("are as the sender decided; without a decision one in so many, until so many", async () => {
+    const unsampled = `${traceparent.slice(0, -2)}00`;
+    const decided = world();
+    await decided.clock.finish(decided.send("/v2/models/dense/infer", [1, 2], { traceparent: unsampled }));
+    expect(decided.spans).toEqual([]);
+    const off = world({ level: "OFF" });
+    await off.clock.finish(off.send("/v2/models/dense/infer", [1, 2], { traceparent }));
+    expect(off.spans).toEqual([]);
+    const some = world({ level: "TIMESTAMPS", rate: 3, count: 5 });
+    for (let index = 0; index < 60; index++) await some.send("/v2/health/live", undefined);
+    expect(some.spans.filter(({ kind }) => kind === "server")).toHaveLength(5);
+    expect(some.telemetry.tracing.settings().count).toBe(0);
+  });
+
+  it("of a model follow the model's own settings", async () => {
+    const { clock, send, spans, telemetry } = world({ level: "OFF" });
+    telemetry.tracing.change("dense", { level: "TIMESTAMPS", rate: 1 });
+    await clock.finish(send("/v2/models/dense/infer", [1, 2]));
+    await send("/v2", undefined);
+    expect(spans.filter(({ kind }) => kind === "server").map(({ name }) => name)).toEqual(["infer dense"]);
+  });
+
+  it("mark what failed here, not what the sender did wrong", async () => {
+    const { clock, send, spans, engine } = world();
+    await send("/v2/models/nothing/infer", [1, 2]);
+    void engine.drain();
+    await clock.finish(send("/v2/models/dense/infer", [1, 2]));
+    const [wrong, failed] = spans.filter(({ kind }) => kind === "server");
+    expect(wrong).toMatchObject({ attributes: { "error.type": "unknown-model" } });
+    expect(wrong).not.toHaveProperty("failure");
+    expect(failed).toMatchObject({ failure: "shutting-down" });
+  });
+});
+
+describe("metrics", () => {
+  it("have Triton's names, labels and units, and our own in seconds and bytes", async () => {
+    const { clock, send, page } = world();
+    await clock.finish(Promise.all([1, 2].map((value) => send("/v2/models/dense/infer", [value, 1, 1, 1]))));
+    await send("/v2/models/dense/infer", [1]);
+    const text = await page();
+    const one = 'model="dense",version="1"';
+    for (const line of [
+      `nv_inference_request_success{${one}} 2`,
+      `nv_inference_request_failure{${one},reason="OTHER"} 1`,
+      `nv_inference_request_failure{${one},reason="REJECTED"} 0`,
+      `nv_inference_count{${one}} 4`,
+      `nv_inference_exec_count{${one}} 2`,
+      `nv_inference_compute_infer_duration_us{${one}} 20000`,
+      `nv_inference_pending_request_count{${one}} 0`,
+      `nv_cache_num_hits_per_model{${one}} 0`,
+      "nv_cpu_utilization 0.5",
+      "nv_cpu_memory_total_bytes 100",
+      "nv_cpu_memory_used_bytes 40",
+      "longshore_resident_memory_bytes 10",
+      `longshore_request_duration_seconds_count{${one},outcome="answered"} 2`,
+      `longshore_stage_duration_seconds_sum{${one},stage="run"} 0.02`,
+      'longshore_failures_total{reason="invalid-input",stage="decode"} 1',
+      'longshore_tenant_requests_total{tenant="local",outcome="answered"} 2',
+      'longshore_replies_total{status="200"} 2',
+    ]) {
+      expect(text.split("\n")).toContain(line);
+    }
+    expect(text).not.toContain("# EOF");
+  });
+
+  it("count who waits while it waits", async () => {
+    const { clock, send, page } = world();
+    await clock.finish(send("/v2/models/dense/infer", [1, 2]));
+    const both = Promise.all([
+      send("/v2/models/dense/infer", [1, 2]),
+      send("/v2/models/dense/infer", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]),
+    ]);
+    await clock.advance(1);
+    expect(await page()).toContain('nv_inference_pending_request_count{model="dense",version="1"} 1');
+    await clock.finish(both);
+    expect(await page()).toContain('nv_inference_pending_request_count{model="dense",version="1"} 0');
+  });
+
+  it("come as OpenMetrics with the traces of values for who asks for that, and keep their names", async () => {
+    const { clock, send, page } = world();
+    await clock.finish(send("/v2/models/dense/infer", [1, 2], { traceparent }));
+    const text = await page("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    expect(text.endsWith("# EOF\n")).toBe(true);
+    expect(text).toContain("# TYPE nv_inference_request_success unknown");
+    expect(text).toContain('nv_inference_request_success{model="dense",version="1"} 1');
+    expect(text).toContain("# TYPE longshore_replies counter");
+    expect(text).toMatch(
+      /longshore_request_duration_seconds_bucket\{model="dense",version="1",outcome="answered",le="[\d.]+"\} 1 # \{trace_id="a{32}"\} 0\.01 \d+\.\d{3}/,
+    );
+    const kinds = text.split("\n").filter((line) => line.startsWith("# TYPE"));
+    expect(new Set(kinds).size).toBe(kinds.length);
+  });
+
+  it("do not grow without end when labels do", async () => {
+    const { telemetry, page } = world();
+    for (let index = 0; index < 5000; index++) {
+      telemetry.metrics.tenantRequests.add([`tenant-${index}`, "answered"]);
+    }
+    const lines = (await page()).split("\n").filter((line) => line.startsWith("longshore_tenant_requests"));
+    expect(lines.length).toBeLessThan(2100);
+    expect(lines).toContain('longshore_tenant_requests_total{tenant="_other",outcome="_other"} 2952');
+  });
+});
+
+describe("logs", () => {
+  it("say of each failure once which request, why and where, and nothing of inputs", async () => {
+    const { clock, send, lines, engine } = world();
+    await clock.finish(send("/v2/models/dense/infer", [31_337, 2]));
+    void engine.drain();
+    await clock.finish(send("/v2/models/dense/infer", [31_337, 2], { traceparent }));
+    expect(lines.filter(({ event }) => event === "failure")).toEqual([
+      {
+        time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+        level: "warning",
+        event: "failure",
+        request: "call-2",
+        reason: "shutting-down",
+        stage: "admission",
+        message: expect.stringContaining("shutting down"),
+        traceId: "a".repeat(32),
+      },
+    ]);
+    expect(JSON.stringify(lines)).not.toContain("31337");
+  });
+
+  it("are as detailed as they are told to be, while the server runs", async () => {
+    const { clock, send, lines, telemetry } = world();
+    telemetry.log.change({ verboseLevel: 1 });
+    await clock.finish(send("/v2/models/dense/infer", [1, 2]));
+    expect(lines).toContainEqual(
+      expect.objectContaining({
+        level: "verbose",
+        event: "inference",
+        tenant: "local",
+        model: "dense",
+        rows: 1,
+      }),
+    );
+    telemetry.log.change({ error: false, warning: false, info: false, verboseLevel: 0 });
+    lines.length = 0;
+    await send("/v2/models/nothing/infer", [1, 2]);
+    expect(lines).toEqual([]);
+  });
+});
+
+describe("answers in a stream", () => {
+  it("are one exchange, and one inference with several answers", async () => {
+    const { clock, handler, spans, page } = world();
+    const message = {
+      byteLength: 100,
+      stream: true,
+      read: async () => ({
+        id: "7",
+        parameters: {},
+        binaryOutputs: true,
+        inputs: [
+          {
+            ...float32Tensor("x", [3, 2], new Float32Array(6)).spec,
+            parameters: {},
+            bytes: new Uint8Array(24),
+          },
+        ],
+      }),
+    };
+    const reply = await clock.finish(
+      handler(
+        {
+          method: "POST",
+          path: "/v2/models/frames/infer",
+          headers: {},
+          body: emptyBody,
+          message,
+          peer: { address: "127.0.0.1", loopback: true },
+        },
+        housekeepingCall("stream"),
+      ),
+    );
+    expect(spans.filter(({ kind }) => kind === "server")).toEqual([]);
+    const ids: unknown[] = [];
+    for await (const { id, outputs } of reply.messages!) ids.push([id, outputs[0]!.shape]);
+    expect(ids).toEqual([
+      ["7", [1, 2]],
+      ["7", [1, 2]],
+      ["7", [1, 2]],
+    ]);
+    expect(spans.filter(({ kind }) => kind === "server")).toMatchObject([{ name: "infer frames" }]);
+    expect(await page()).toContain('nv_inference_request_success{model="frames",version="1"} 1');
+  });
+});
+
+describe("the exporter", () => {
+  const span: Span = {
+    traceId: "a".repeat(32),
+    spanId: "b".repeat(16),
+    name: "run",
+    kind: "internal",
+    startMs: 1_700_000_000_000.25,
+    endMs: 1_700_000_000_001,
+    attributes: { ratio: 0.5, count: 3, ok: true, word: "x" },
+    links: [{ traceId: "c".repeat(32), spanId: "d".repeat(16) }],
+    failure: "run-failed",
+  };
+
+  function exporter(answer: (attempt: number) => number | Promise<number>, more: object = {}) {
+    const clock = manualClock();
+    const bodies: { resourceSpans: { scopeSpans: { spans: object[] }[] }[] }[] = [];
+    const outcomes: Record<string, number> = {};
+    const transport: Transport = {
+      progress: "none",
+      async send({ body, path, headers }) {
+        expect([path, headers["content-type"]]).toEqual(["/v1/traces", "application/json"]);
+        bodies.push(JSON.parse(new TextDecoder().decode(await readBody(body, { maxBytes: 1e7 }))));
+        return { status: await answer(bodies.length), headers: {}, body: emptyBody };
+      },
+      close: async () => undefined,
+    };
+    const made = otlpExporter({
+      transport,
+      clock,
+      counted: (outcome, spans) => {
+        outcomes[outcome] = (outcomes[outcome] ?? 0) + spans;
+      },
+      ...more,
+    });
+    const sent = () => bodies.map((one) => one.resourceSpans[0]!.scopeSpans[0]!.spans.length);
+    return { clock, made, bodies, sent, outcomes };
+  }
+
+  it("writes OTLP in JSON: hexadecimal ids, nanoseconds as text, kinds and states by number", () => {
+    const json = JSON.parse(otlpTraces([span], { "service.name": "edge" })) as object;
+    expect(json).toEqual({
+      resourceSpans: [
+        {
+          resource: { attributes: [{ key: "service.name", value: { stringValue: "edge" } }] },
+          scopeSpans: [
+            {
+              scope: { name: "longshore" },
+              spans: [
+                {
+                  traceId: "a".repeat(32),
+                  spanId: "b".repeat(16),
+                  name: "run",
+                  kind: 1,
+                  startTimeUnixNano: "1700000000000250000",
+                  endTimeUnixNano: "1700000000001000000",
+                  attributes: [
+                    { key: "ratio", value: { doubleValue: 0.5 } },
+                    { key: "count", value: { intValue: "3" } },
+                    { key: "ok", value: { boolValue: true } },
+                    { key: "word", value: { stringValue: "x" } },
+                  ],
+                  links: [{ traceId: "c".repeat(32), spanId: "d".repeat(16) }],
+                  status: { code: 2, message: "run-failed" },
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    });
+  });
+
+  it("sends in batches, and what waits when it is closed", async () => {
+    const { clock, made, sent, outcomes } = exporter(() => 200, { maxBatch: 4 });
+    for (let index = 0; index < 6; index++) made.give(span);
+    await clock.advance(1);
+    expect(sent()).toEqual([4, 2]);
+    made.give(span);
+    await clock.advance(1999);
+    expect(sent()).toEqual([4, 2]);
+    await clock.finish(made.close());
+    made.give(span);
+    expect(sent()).toEqual([4, 2, 1]);
+    expect(outcomes).toEqual({ exported: 7, dropped: 1 });
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("drops what finds the queue full, and never waits", async () => {
+    const { made, outcomes } = exporter(() => new Promise<number>(() => undefined), {
+      maxQueued: 3,
+      maxBatch: 2,
+    });
+    for (let index = 0; index < 10; index++) made.give(span);
+    expect(outcomes).toEqual({ dropped: 5 });
+  });
+
+  it("tries again when the collector is busy, and gives up after three times or at once", async () => {
+    const busy = exporter((attempt) => (attempt < 3 ? 503 : 200));
+    busy.made.give(span);
+    await busy.clock.advance(60_000);
+    expect(busy.outcomes).toEqual({ exported: 1 });
+    const down = exporter(() => Promise.reject(new Error("refused")));
+    down.made.give(span);
+    await down.clock.advance(60_000);
+    expect([down.outcomes, down.sent()]).toEqual([{ failed: 1 }, [1, 1, 1]]);
+    const refused = exporter(() => 400);
+    refused.made.give(span);
+    await refused.clock.advance(60_000);
+    expect([refused.outcomes, refused.sent()]).toEqual([{ failed: 1 }, [1]]);
+  });
+});
