@@ -1,0 +1,51 @@
+/**
+ * The checks that take longer than `npm run check` may: each part in a process of its own, bounded in time. A part ends with
+ * a line `<n> passed, <m> failed`; so does this file, with the sums. `node tools/check-all.mjs [PART...]` runs some of them.
+ */
+import { spawnSync } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** What there is to check, and how many seconds each part may take at most. */
+const parts = [
+  {
+    name: "fuzz",
+    about: "seeded fuzzing of everything that reads what others wrote",
+    args: ["--expose-gc", "tools/fuzz/run.mjs", "--seconds", "8"],
+    mostSeconds: 120,
+  },
+];
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !parts.some((part) => part.name === name));
+if (unknown.length > 0) {
+  console.error(`unknown: ${unknown.join(", ")}; known: ${parts.map(({ name }) => name).join(", ")}`);
+  process.exit(2);
+}
+
+let passed = 0;
+let failed = 0;
+for (const { name, about, args, mostSeconds } of parts) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  console.log(`== ${name}: ${about}`);
+  const { stdout, status, signal } = spawnSync(process.execPath, args, {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    timeout: mostSeconds * 1000,
+    killSignal: "SIGKILL",
+    maxBuffer: 2 ** 26,
+  });
+  process.stdout.write(stdout);
+  const counts = /(\d+) passed, (\d+) failed\s*$/.exec(stdout);
+  const ok = Number(counts?.[1] ?? 0);
+  // A part that broke off, or says nothing, has failed once at least.
+  const wrong = Math.max(Number(counts?.[2] ?? 0), status === 0 && counts ? 0 : 1);
+  if (status !== 0) console.log(`${name} ended with ${signal ?? status}`);
+  passed += ok;
+  failed += wrong;
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,93 @@
+/**
+ * Seeded fuzzing: `node tools/fuzz/run.mjs [TARGET...] [--seconds N] [--seed N] [--at N]`. Every input is either taken or
+ * refused with a reason of the closed list; anything else (another error, `internal`, a run that takes too long) is a
+ * failure and is printed with what repeats it. `--at` runs one input alone.
+ */
+import { draws, mutated } from "./mutate.mjs";
+import { targets } from "./targets.mjs";
+
+/** The longest that one input may take, in milliseconds; noise of a shared machine included. */
+const mostMs = 2000;
+/** How much the heap may hold more after a target than before it, in MiB, once garbage is collected. */
+const mostGrowthMib = 64;
+const mostFailures = 5;
+
+const args = process.argv.slice(2);
+function option(name, fallback) {
+  const at = args.indexOf(`--${name}`);
+  if (at < 0) return fallback;
+  return Number(args.splice(at, 2)[1]);
+}
+const seconds = option("seconds", 8);
+const seed = option("seed", Math.floor(Date.now() % 2 ** 31));
+const only = option("at", undefined);
+const chosen = args.length > 0 ? args : Object.keys(targets);
+
+let stray;
+process.on("unhandledRejection", (thrown) => (stray = thrown));
+process.on("uncaughtException", (thrown) => (stray = thrown));
+
+const heapMib = () => {
+  globalThis.gc?.();
+  return process.memoryUsage().heapUsed / 2 ** 20;
+};
+
+async function fuzz(name) {
+  const { open, seeds, dictionary } = targets[name];
+  const target = await open();
+  const draw = draws(seed);
+  const outcomes = new Map();
+  let failures = 0;
+  let inputs = 0;
+  let slowest = 0;
+  const fail = (index, bytes, why) => {
+    failures += 1;
+    console.log(`${name}: ${why}\n  repeat: node tools/fuzz/run.mjs ${name} --seed ${seed} --at ${index}`);
+    console.log(`  input: ${Buffer.from(bytes).toString("base64").slice(0, 2000)}`);
+  };
+  const before = heapMib();
+  const until = performance.now() + seconds * 1000;
+  for (
+    let index = 0;
+    (only === undefined ? performance.now() < until : index <= only) && failures < mostFailures;
+    index++
+  ) {
+    const bytes = mutated(draw, seeds, dictionary);
+    if (only !== undefined && index !== only) continue;
+    inputs += 1;
+    const started = performance.now();
+    try {
+      const outcome = await target.run(bytes);
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    } catch (thrown) {
+      fail(index, bytes, thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+    }
+    const took = performance.now() - started;
+    slowest = Math.max(slowest, took);
+    if (took > mostMs) fail(index, bytes, `took ${Math.round(took)} ms`);
+    if (stray !== undefined) {
+      fail(index, bytes, `something threw where nobody listens: ${stray?.stack ?? stray}`);
+      stray = undefined;
+    }
+  }
+  await target.close?.();
+  const growth = heapMib() - before;
+  if (globalThis.gc && growth > mostGrowthMib) fail(-1, [], `the heap grew by ${growth.toFixed(0)} MiB`);
+  const most = [...outcomes].sort((a, b) => b[1] - a[1]).slice(0, 6);
+  console.log(
+    `${name}: ${inputs} inputs, slowest ${slowest.toFixed(1)} ms, heap ${growth >= 0 ? "+" : ""}${growth.toFixed(1)} MiB; ${most.map(([outcome, count]) => `${outcome} ${count}`).join(", ")}`,
+  );
+  return failures;
+}
+
+console.log(`seed ${seed}, ${seconds} s for each of ${chosen.join(", ")}`);
+let passed = 0;
+let failed = 0;
+for (const name of chosen) {
+  if (!targets[name]) throw new Error(`no target ${name}; there are: ${Object.keys(targets).join(", ")}`);
+  const failures = await fuzz(name);
+  if (failures === 0) passed += 1;
+  else failed += 1;
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
