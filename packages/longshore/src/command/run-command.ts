@@ -13,6 +13,7 @@ import { plan } from "./plan.ts";
 import { profile } from "./profile.ts";
 import { serve } from "./serve.ts";
 import { split } from "./split.ts";
+import { observeOptions } from "./observe-options.ts";
 import { repositoryOptions } from "./repository-options.ts";
 import { tritonOptions } from "./triton-options.ts";
 
@@ -116,26 +117,15 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       writeErr: (text) => io.note(text.trimEnd()),
     });
 
-  help(
-    atOptions(
-      repositoryOptions(
-        tritonOptions(
-          identityOptions(
-            program
-              .command("serve")
-              .description(
-                "put the models of a repository on the network (Open Inference Protocol v2 over HTTP and gRPC)",
-              )
-              .argument(
-                "<repository>",
-                "folder of models (Triton layout), one model folder, or an .onnx file",
-              ),
-            (name) => number(name, 0),
-          ),
-        ),
-        number,
-      ),
+  const served = program
+    .command("serve")
+    .description(
+      "put the models of a repository on the network (Open Inference Protocol v2 over HTTP and gRPC)",
     )
+    .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
+  identityOptions(served, (name) => number(name, 0));
+  help(
+    atOptions(repositoryOptions(tritonOptions(observeOptions(served, number)), number))
       .option("--host <address>", "address to listen on", "127.0.0.1")
       .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
       .option(
@@ -163,7 +153,6 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       )
       .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
-      .option("--drain <ms>", "longest wait for work in flight at SIGTERM", number("drain", 0), 30_000)
       .option("--allow-management", "let callers with the right to manage load and unload models", false)
       .option("--json", "print JSON lines", false)
       .action(action((repository: string, options) => serve(repository, options, io))),
@@ -172,6 +161,7 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     "longshore serve ./models --model-control explicit --load-model ocr --allow-management",
     "longshore serve ./models --model-control poll --poll-seconds 5 --model-memory 2000000000",
     "longshore serve ./models --allow-management --shared-memory longshore-",
+    "longshore serve ./models --otlp http://127.0.0.1:4318 --trace-rate 100 --log-level warning",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );
   help(

@@ -1,4 +1,4 @@
-import { type LongshoreEvent, type Observer, type Tier } from "@longshore/core";
+import type { Observer, Tier } from "@longshore/core";
 import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/open-offloader.ts";
@@ -7,11 +7,13 @@ import { serve as startServer } from "../compose/serve.ts";
 import { type AtOptions, serversOf } from "./at-options.ts";
 import { checkPort, type IdentityOptions, identityServeOptions } from "./identity-options.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
+import { type ObserveOptions, observeServeOptions } from "./observe-options.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "./repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
 
 /** Options of `longshore serve`. */
-export interface ServeCommandOptions extends AtOptions, IdentityOptions, TritonOptions, RepositoryOptions {
+export interface ServeCommandOptions
+  extends AtOptions, IdentityOptions, TritonOptions, RepositoryOptions, ObserveOptions {
   readonly host: string;
   readonly port: number;
   /** Undefined: the port after the first; false: no gRPC. */
@@ -24,27 +26,15 @@ export interface ServeCommandOptions extends AtOptions, IdentityOptions, TritonO
   readonly runtime: RuntimeName;
   readonly maxBody: number;
   readonly queue: number;
-  readonly drain: number;
   readonly allowManagement: boolean;
   readonly json: boolean;
 }
 
-/** One line for each request that ended and each failure that nobody asked for. */
-function printer(json: boolean, io: CommandIo): Observer {
-  const words = (event: LongshoreEvent): string | undefined => {
-    if (event.kind === "failure") return `failed (${event.reason}, ${event.stage}): ${event.message}`;
-    if (event.kind === "model-state") return `${event.model} ${event.version}: ${event.state}`;
-    return undefined;
-  };
+/** What happens, as JSON for a program that started the server. */
+function printer(io: CommandIo): Observer {
   return {
     record(event) {
-      if (json) {
-        if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged")
-          io.out(JSON.stringify(event));
-        return;
-      }
-      const line = words(event);
-      if (line !== undefined) io.note(line);
+      if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged") io.out(JSON.stringify(event));
     },
   };
 }
@@ -94,7 +84,8 @@ export async function serve(
     ...identityServeOptions(options),
     ...tritonServeOptions(options),
     ...repositoryServeOptions(options),
-    observer: printer(options.json, io),
+    ...observeServeOptions(options, io),
+    ...(options.json ? { observer: printer(io) } : {}),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
     ...(behind.length === 0 ? {} : { wrap: forwardingTo(behind) }),
   });
@@ -125,6 +116,6 @@ export async function serve(
     else io.stop.addEventListener("abort", () => resolve(), { once: true });
   });
   io.note("draining: new work is refused, work under way is finished");
-  await server.close(options.drain);
+  await server.close(options.drainSeconds * 1000, options.lingerSeconds * 1000);
   return 0;
 }

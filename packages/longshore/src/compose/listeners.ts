@@ -58,7 +58,7 @@ export interface Listeners {
   readonly grpcAddress: string | undefined;
   readonly manageAddress: string | undefined;
   readonly metricsAddress: string | undefined;
-  /** Tells the clients of gRPC to go elsewhere; ports still listen. */
+  /** Tells clients to go elsewhere; ports still listen. */
   drain(): void;
   close(graceMs: number): Promise<void>;
 }
@@ -188,7 +188,10 @@ export async function openListeners(
     return {
       address: data.address,
       grpcAddress: grpc?.address,
-      drain: () => grpc?.drain(),
+      drain() {
+        for (const one of opened) one.drain();
+        grpc?.drain();
+      },
       manageAddress: manage?.address,
       metricsAddress: metrics?.address,
       async close(graceMs) {

@@ -10,8 +10,8 @@ import {
   type ZoneId,
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
-import { createHandler, createLife } from "@longshore/server";
+import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
+import { cachedEndpoint, createHandler, createLife } from "@longshore/server";
 import { platformCodecs } from "./codecs.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
@@ -55,6 +55,11 @@ export interface ServeOptions extends ListenersOptions, ModelControlOptions, Mod
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
   readonly telemetry?: TelemetryOptions;
+  /**
+   * Memory for answers of models whose operator lets them be kept, in bytes. Default 64 MiB; 0 keeps none, and equal
+   * requests at the same time still share a run.
+   */
+  readonly cacheBytes?: number;
   /** Wraps what answers requests: an offloader over further places, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine) => Endpoint;
 }
@@ -71,9 +76,10 @@ export interface RunningServer {
   readonly engine: Engine;
   /**
    * Readiness false at once, new work refused with `shutting-down`, work under way finished for up to `graceMs`; then
-   * the port is closed. Idempotent.
+   * the port is closed, but not before `lingerMs` (default 0), so that balancers see readiness go before connections do.
+   * Idempotent.
    */
-  close(graceMs?: number): Promise<void>;
+  close(graceMs?: number, lingerMs?: number): Promise<void>;
 }
 
 /** Identity from its file. Refuses to be reachable by others while nobody is told apart. */
@@ -145,7 +151,13 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
   });
-  const endpoint = options.wrap?.(engine) ?? engine;
+  const endpoint = cachedEndpoint(options.wrap?.(engine) ?? engine, {
+    clock,
+    observer,
+    hash: quickSha256,
+    maxBytes: options.cacheBytes ?? 64 * 2 ** 20,
+    load: () => engine.loadReport(),
+  });
   const limits = {
     ...defaultWireLimits,
     maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes,
@@ -175,13 +187,14 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
     models = await controlModels(options, { engine, store: options.store, clock, report });
     life.ready();
-    const close = async (graceMs: number): Promise<void> => {
+    const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
+    const close = async (graceMs: number, lingerMs: number): Promise<void> => {
       models?.[Symbol.dispose]();
       listeners.drain();
-      await Promise.race([life.drain(), new Promise<void>((resolve) => clock.timer(graceMs, resolve))]);
+      await Promise.race([Promise.all([life.drain(), after(lingerMs)]), after(graceMs)]);
       await listeners.close(Math.min(graceMs, 1000));
       identity?.close();
-      if (endpoint !== engine) await endpoint.close();
+      await endpoint.close();
       await closeEngine();
       await closeTelemetry();
     };
@@ -192,7 +205,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       manageAddress,
       metricsAddress,
       engine,
-      close: (graceMs = 30_000) => (closed ??= close(graceMs)),
+      close: (graceMs = 30_000, lingerMs = 0) => (closed ??= close(graceMs, lingerMs)),
     };
   } catch (error) {
     models?.[Symbol.dispose]();

@@ -48,8 +48,15 @@ function acknowledger(request: IncomingMessage, response: ServerResponse): (byte
   };
 }
 
-async function write(response: ServerResponse, reply: WireResponse, replyTimeoutMs: number): Promise<void> {
+async function write(
+  response: ServerResponse,
+  reply: WireResponse,
+  replyTimeoutMs: number,
+  leaving: boolean,
+): Promise<void> {
   const { status, headers, body } = reply;
+  // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
+  if (leaving) response.shouldKeepAlive = false;
   response.setTimeout(replyTimeoutMs);
   if (body.kind === "parts") {
     const length = body.parts.reduce((total, part) => total + part.byteLength, 0);
@@ -97,6 +104,7 @@ export async function serveExchange(
   options: CompleteOptions,
   peerOf: (request: IncomingMessage) => Peer,
   expectsContinue: boolean,
+  leaving: () => boolean,
 ): Promise<void> {
   const abort = new AbortController();
   response.on("close", () => {
@@ -124,6 +132,7 @@ export async function serveExchange(
       response,
       await codedReply(reply, request.headers["accept-encoding"]),
       options.replyTimeoutMs,
+      leaving(),
     );
     if (!request.complete) linger(request, options.clock, options.lingerBytes, options.lingerMs);
   } catch {

@@ -23,6 +23,8 @@ export interface Listening {
    * cannot be used, or when the listener is not encrypted; then nothing changes.
    */
   renew(tls: ListenTls): void;
+  /** Asks clients to leave: every reply from now on is the last on its connection. The port still listens. */
+  drain(): void;
   /**
    * Stops accepting, lets requests under way finish for `graceMs` (default 10,000), then closes what is left.
    * Idempotent. Drain the server's `Life` first, so that balancers and clients have gone elsewhere.
@@ -116,14 +118,13 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   const read = createPeerReader(() => options.clock.wallMs());
   const peerOf = ({ socket }: IncomingMessage): Peer => read(socket);
   server.maxConnections = options.maxConnections;
-  server.on(
-    "request",
-    (request, response) => void serveExchange(handler, request, response, options, peerOf, false),
-  );
-  server.on(
-    "checkContinue",
-    (request, response) => void serveExchange(handler, request, response, options, peerOf, true),
-  );
+  let leaving = false;
+  const serve =
+    (expectsContinue: boolean) =>
+    (request: IncomingMessage, response: ServerResponse): void =>
+      void serveExchange(handler, request, response, options, peerOf, expectsContinue, () => leaving);
+  server.on("request", serve(false));
+  server.on("checkContinue", serve(true));
   server.on("clientError", onClientError);
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.
@@ -146,6 +147,9 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
         throw new LongshoreError("invalid-configuration", "resolve", "this listener is not encrypted");
       }
       renewTls(secure, tls);
+    },
+    drain() {
+      leaving = true;
     },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   };

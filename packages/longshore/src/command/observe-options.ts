@@ -1,0 +1,90 @@
+import type { Command } from "commander";
+import { Option } from "commander";
+import type { ServeOptions } from "../compose/serve.ts";
+import type { TelemetryOptions } from "../compose/telemetry.ts";
+import type { CommandIo } from "./io.ts";
+
+/** Options of `longshore serve` about what it tells, what it remembers, and how it ends. */
+export interface ObserveOptions {
+  readonly logLevel: NonNullable<TelemetryOptions["logLevel"]>;
+  readonly otlp?: string;
+  readonly traceRate: number;
+  readonly cacheSize: number;
+  readonly drainSeconds: number;
+  readonly lingerSeconds: number;
+}
+
+/** Adds them. */
+export function observeOptions(
+  command: Command,
+  number: (name: string, least: number) => (text: string) => number,
+): Command {
+  return command
+    .addOption(
+      new Option("--log-level <level>", "JSON lines on stderr: which are written")
+        .choices(["none", "error", "warning", "info", "verbose"])
+        .default("info"),
+    )
+    .option(
+      "--otlp <url>",
+      "send traces to this OpenTelemetry collector (OTLP over HTTP); credentials come from OTEL_EXPORTER_OTLP_HEADERS",
+    )
+    .option(
+      "--trace-rate <n>",
+      "trace one in so many requests, of those whose sender has not decided",
+      number("trace-rate", 1),
+      1,
+    )
+    .option(
+      "--cache-size <bytes>",
+      "memory for answers of models with a response cache; 0 for none",
+      number("cache-size", 0),
+      64 * 2 ** 20,
+    )
+    .option(
+      "--drain-seconds <s>",
+      "longest wait for work under way at SIGTERM",
+      number("drain-seconds", 0),
+      30,
+    )
+    .option(
+      "--linger-seconds <s>",
+      "how long ports listen at least after SIGTERM, so that balancers see readiness go first",
+      number("linger-seconds", 0),
+      1,
+    );
+}
+
+/** `name=value,name=value` with percent-encoded values, as OpenTelemetry has it. */
+function headersOf(text: string | undefined): Readonly<Record<string, string>> {
+  const pairs = (text ?? "").split(",").flatMap((pair): [string, string][] => {
+    const at = pair.indexOf("=");
+    if (at <= 0) return [];
+    return [[pair.slice(0, at).trim().toLowerCase(), decoded(pair.slice(at + 1).trim())]];
+  });
+  return Object.fromEntries(pairs);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** What they mean for a server. */
+export function observeServeOptions(options: ObserveOptions, io: CommandIo): Partial<ServeOptions> {
+  const { logLevel, otlp, traceRate, cacheSize } = options;
+  return {
+    cacheBytes: cacheSize,
+    telemetry: {
+      writeLog: (line) => io.note(line),
+      logLevel,
+      traceRate,
+      ...(otlp === undefined
+        ? {}
+        : { otlp, otlpHeaders: headersOf(io.environment["OTEL_EXPORTER_OTLP_HEADERS"]) }),
+    },
+  };
+}
