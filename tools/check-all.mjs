@@ -3,7 +3,7 @@
  * a line `<n> passed, <m> failed`; so does this file, with the sums. `node tools/check-all.mjs [PART...]` runs some of them.
  */
 import { spawnSync } from "node:child_process";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));

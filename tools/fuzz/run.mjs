@@ -37,11 +37,11 @@ async function fuzz(name) {
   const target = await open();
   const draw = draws(seed);
   const outcomes = new Map();
-  let failures = 0;
+  const failures = [];
   let inputs = 0;
   let slowest = 0;
   const fail = (index, bytes, why) => {
-    failures += 1;
+    failures.push(why);
     console.log(`${name}: ${why}\n  repeat: node tools/fuzz/run.mjs ${name} --seed ${seed} --at ${index}`);
     console.log(`  input: ${Buffer.from(bytes).toString("base64").slice(0, 2000)}`);
   };
@@ -49,7 +49,7 @@ async function fuzz(name) {
   const until = performance.now() + seconds * 1000;
   for (
     let index = 0;
-    (only === undefined ? performance.now() < until : index <= only) && failures < mostFailures;
+    (only === undefined ? performance.now() < until : index <= only) && failures.length < mostFailures;
     index++
   ) {
     const bytes = mutated(draw, seeds, dictionary);
@@ -77,7 +77,7 @@ async function fuzz(name) {
   console.log(
     `${name}: ${inputs} inputs, slowest ${slowest.toFixed(1)} ms, heap ${growth >= 0 ? "+" : ""}${growth.toFixed(1)} MiB; ${most.map(([outcome, count]) => `${outcome} ${count}`).join(", ")}`,
   );
-  return failures;
+  return failures.length;
 }
 
 console.log(`seed ${seed}, ${seconds} s for each of ${chosen.join(", ")}`);

@@ -36,7 +36,9 @@ function listOf(value: Json | undefined): readonly Fields[] {
 /** Protobuf's text writes a map as entries of key and value; its JSON as an object. */
 function mapOf(value: Json | undefined): Fields {
   if (isFields(value)) return value;
-  return Object.fromEntries(listOf(value).map(({ key, value: held }) => [String(key), held ?? null]));
+  return Object.fromEntries(
+    listOf(value).flatMap(({ key, value: held }) => (typeof key === "string" ? [[key, held ?? null]] : [])),
+  );
 }
 
 const plainInput: Fields = {

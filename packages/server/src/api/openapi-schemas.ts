@@ -16,8 +16,14 @@ const closed = (properties: Readonly<Record<string, Json>>): Schema => ({
   ...object(properties),
   additionalProperties: false,
 });
-/** A number as text, or null for its default. */
-const figure = (pattern: string): Schema => ({ anyOf: [{ type: "string", pattern }, { type: "null" }] });
+/** A number, better as text, or null for its default. */
+const figure = (pattern: string, minimum: number): Schema => ({
+  anyOf: [
+    { type: "string", pattern },
+    { type: "integer", minimum, maximum: 9_999_999_999 },
+    { type: "null" },
+  ],
+});
 const list = (items: Json): Schema => ({ type: "array", items });
 
 /** Points to one of the schemas below. */
@@ -161,8 +167,8 @@ export const schemas: Readonly<Record<string, Schema>> = {
     trace_level: {
       anyOf: [{ enum: ["OFF", "TIMESTAMPS", null] }, list({ const: "OFF" }), list({ const: "TIMESTAMPS" })],
     },
-    trace_rate: figure("^[0-9]{1,10}$"),
-    trace_count: figure("^(-1|[0-9]{1,10})$"),
+    trace_rate: figure("^[0-9]{1,10}$", 0),
+    trace_count: figure("^(-1|[0-9]{1,10})$", -1),
     log_frequency: { enum: ["0", null] },
     trace_mode: { enum: ["opentelemetry", null] },
   }),

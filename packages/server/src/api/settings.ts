@@ -86,7 +86,7 @@ export async function traceSettings(
 
 function levelFrom(value: unknown): "OFF" | "TIMESTAMPS" {
   const words = Array.isArray(value) ? (value as readonly unknown[]) : [value];
-  if (words.length === 0 || words.every((word) => word === "OFF")) return "OFF";
+  if (words.every((word) => word === "OFF")) return "OFF";
   if (words.includes("TENSORS")) {
     throw new LongshoreError(
       "not-permitted",
