@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../base/index.ts";
 import type { Datatype } from "../tensor/index.ts";
 import { ArrayText } from "./array-text.ts";
+import { readInferReply, writeInferReply, writeInferReplyInSteps } from "./infer-reply.ts";
 import { readInferRequest, readInferRequestInSteps } from "./infer-request.ts";
 import { defaultWireLimits } from "./limits.ts";
 import { parseMessage } from "./message-text.ts";
@@ -301,6 +302,32 @@ describe("messages", () => {
       }),
       { seed, numRuns: 1000 },
     );
+  });
+
+  it("lets others have their turn while it writes a large array, and writes the same", async () => {
+    const bytes = new Uint8Array(Float32Array.from({ length: 100_000 }, (_, index) => index / 7).buffer);
+    const tensor = { datatype: "FP32", shape: [100_000], parameters: {}, bytes } as const;
+    const outputs = [
+      { ...tensor, name: "y" },
+      { ...tensor, name: "z" },
+    ];
+    const reply = { modelName: "m", parameters: {}, outputs };
+    for (const binary of [() => false, (output: { readonly name: string }) => output.name === "z"]) {
+      let pauses = 0;
+      const inSteps = await writeInferReplyInSteps(reply, binary, async () => {
+        pauses += 1;
+      });
+      const atOnce = writeInferReply(reply, binary);
+      expect(pauses).toBeGreaterThan(3);
+      expect(inSteps.headers).toEqual(atOnce.headers);
+      expect(Buffer.compare(Buffer.concat(inSteps.parts), Buffer.concat(atOnce.parts))).toBe(0);
+      const length = inSteps.headers["inference-header-content-length"];
+      const read = readInferReply(
+        Buffer.concat(inSteps.parts),
+        length === undefined ? undefined : Number(length),
+      );
+      expect(read.outputs.map((output) => Buffer.compare(output.bytes, bytes))).toEqual([0, 0]);
+    }
   });
 
   it("lets others have their turn while it reads a large array, and reads the same", async () => {

@@ -1,5 +1,5 @@
 import { defaultWireLimits, type WireLimits } from "./limits.ts";
-import { layOut, type Message, takeApart } from "./message.ts";
+import { layOut, layOutInSteps, type Message, type MessageContent, takeApart } from "./message.ts";
 import { type Parameters, readParameters } from "./parameters.ts";
 import { own, text } from "./read-json.ts";
 import { readTensors, tensorsAtOnce, type WireTensor } from "./wire-tensor.ts";
@@ -16,11 +16,7 @@ export interface InferReplyMessage {
 /** Text parameters of a reply may be long: an account travels in one. */
 const maxReplyParameter = 262_144;
 
-/** Writes a reply. `binary` tells which outputs come as binary data. */
-export function writeInferReply(
-  message: InferReplyMessage,
-  binary: (output: WireTensor) => boolean,
-): Message {
+function contentOf(message: InferReplyMessage, binary: (output: WireTensor) => boolean): MessageContent {
   const fields = [`"model_name":${JSON.stringify(message.modelName)}`];
   if (message.modelVersion !== undefined) {
     fields.push(`"model_version":${JSON.stringify(message.modelVersion)}`);
@@ -29,7 +25,24 @@ export function writeInferReply(
   if (Object.keys(message.parameters).length > 0) {
     fields.push(`"parameters":${JSON.stringify(message.parameters)}`);
   }
-  return layOut(fields, "outputs", message.outputs, binary);
+  return { fields, list: "outputs", tensors: message.outputs, binary };
+}
+
+/** Writes a reply. `binary` tells which outputs come as binary data. */
+export function writeInferReply(
+  message: InferReplyMessage,
+  binary: (output: WireTensor) => boolean,
+): Message {
+  return layOut(contentOf(message, binary));
+}
+
+/** The same, with a `pause` after each two milliseconds or so of writing JSON tensors. */
+export function writeInferReplyInSteps(
+  message: InferReplyMessage,
+  binary: (output: WireTensor) => boolean,
+  pause: () => Promise<void>,
+): Promise<Message> {
+  return layOutInSteps(contentOf(message, binary), pause);
 }
 
 /** Reads a reply. Outputs are views on `body`. Throws like `readInferRequest`; the caller makes that a bad reply. */

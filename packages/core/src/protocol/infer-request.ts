@@ -50,7 +50,7 @@ export function writeInferRequest(message: InferRequestMessage, form: "binary" |
     });
     fields.push(`"outputs":${JSON.stringify(outputs)}`);
   }
-  return layOut(fields, "inputs", message.inputs, () => form === "binary");
+  return layOut({ fields, list: "inputs", tensors: message.inputs, binary: () => form === "binary" });
 }
 
 function readRequested(value: unknown, where: string, limits: WireLimits): RequestedOutput {

@@ -16,34 +16,69 @@ const encoder = new TextEncoder();
 /** Binary tensors begin at a multiple of this, so that receivers can look at them in place. */
 const alignment = 8;
 
+/** What a message consists of, before it is laid out. */
+export interface MessageContent {
+  /** JSON fields besides the tensors, as text without braces. */
+  readonly fields: readonly string[];
+  readonly list: "inputs" | "outputs";
+  readonly tensors: readonly WireTensor[];
+  /** Tells whether a tensor goes into the binary part. */
+  readonly binary: (tensor: WireTensor) => boolean;
+}
+
+function* jsonPieces({ fields, list, tensors, binary }: MessageContent): Generator<string> {
+  yield `{${[...fields, `"${list}":[`].join(",")}`;
+  for (const [index, tensor] of tensors.entries()) {
+    if (index > 0) yield ",";
+    yield* tensorEntry(tensor, !tensor.shared && binary(tensor));
+  }
+  yield "]}";
+}
+
+function laidOut({ tensors, binary }: MessageContent, json: readonly Uint8Array[]): Message {
+  const apart = tensors.filter((tensor) => !tensor.shared && binary(tensor));
+  if (apart.length === 0) return { headers: { "content-type": jsonType }, parts: json };
+  const length = json.reduce((total, piece) => total + piece.byteLength, 0);
+  const padding = (alignment - (length % alignment)) % alignment;
+  const [first = new Uint8Array(0), ...more] = json;
+  const padded = new Uint8Array(first.byteLength + (more.length === 0 ? padding : 0)).fill(0x20);
+  padded.set(first);
+  const blanks = more.length === 0 || padding === 0 ? [] : [new Uint8Array(padding).fill(0x20)];
+  return {
+    headers: { "content-type": binaryType, [headerLengthHeader]: String(length + padding) },
+    parts: [
+      padded,
+      ...more,
+      ...blanks,
+      ...apart.map(({ bytes }) => bytes).filter((bytes) => bytes.byteLength > 0),
+    ],
+  };
+}
+
 /**
  * Lays out a message: JSON, then the binary tensors. The JSON is padded with blanks (which JSON allows) to a multiple of
  * 8 bytes. Tensor bytes are not copied.
- *
- * @param fields JSON fields besides the tensors, as text without braces.
  */
-export function layOut(
-  fields: readonly string[],
-  list: "inputs" | "outputs",
-  tensors: readonly WireTensor[],
-  binary: (tensor: WireTensor) => boolean,
-): Message {
-  const parts: Uint8Array[] = [];
-  const entries = tensors.map((tensor) => {
-    const isBinary = !tensor.shared && binary(tensor);
-    if (isBinary && tensor.bytes.byteLength > 0) parts.push(tensor.bytes);
-    return tensorEntry(tensor, isBinary);
-  });
-  const anyBinary = tensors.some((tensor) => !tensor.shared && binary(tensor));
-  const text = `{${[...fields, `"${list}":[${entries.join(",")}]`].join(",")}}`;
-  if (!anyBinary) return { headers: { "content-type": jsonType }, parts: [encoder.encode(text)] };
-  const json = encoder.encode(text);
-  const padded = new Uint8Array(Math.ceil(json.byteLength / alignment) * alignment).fill(0x20);
-  padded.set(json);
-  return {
-    headers: { "content-type": binaryType, [headerLengthHeader]: String(padded.byteLength) },
-    parts: [padded, ...parts],
-  };
+export function layOut(content: MessageContent): Message {
+  return laidOut(content, [encoder.encode([...jsonPieces(content)].join(""))]);
+}
+
+/** Characters of JSON that are written before something else gets its turn: about two milliseconds. */
+const charactersAtOnce = 262_144;
+
+/** The same as `layOut`, with a `pause` after each two milliseconds or so of writing JSON tensors. */
+export async function layOutInSteps(content: MessageContent, pause: () => Promise<void>): Promise<Message> {
+  const json: Uint8Array[] = [];
+  let text = "";
+  for (const piece of jsonPieces(content)) {
+    text += piece;
+    if (text.length < charactersAtOnce) continue;
+    json.push(encoder.encode(text));
+    text = "";
+    await pause();
+  }
+  json.push(encoder.encode(text));
+  return laidOut(content, json);
 }
 
 /** The JSON length that a header states; undefined when there is none. Throws `body-mismatch` when it is no length. */

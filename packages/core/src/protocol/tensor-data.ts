@@ -152,7 +152,8 @@ function textWork(text: ArrayText, count: number, name: string): DataWork {
     return true;
   });
   return {
-    step,
+    // A text takes as long as some dozens of numbers.
+    step: (most) => step(Math.ceil(most / 32)),
     bytes() {
       const bytes = new Uint8Array(elements.reduce((total, element) => total + 4 + element.byteLength, 0));
       const view = new DataView(bytes.buffer);
@@ -202,11 +203,14 @@ const gets: Readonly<Partial<Record<Datatype, (view: DataView, at: number) => nu
   FP64: (view, at) => view.getFloat64(at, true),
 };
 
+/** Values that one piece of text has: about two milliseconds of writing. */
+const valuesInPiece = 16_384;
+
 /**
- * The flat JSON array of a tensor, as text: 64-bit integers keep all their digits. Throws `unsupported` for what JSON
- * cannot carry: FP16, BF16, NaN and infinities, BYTES that are not UTF-8.
+ * The flat JSON array of a tensor, as text in pieces: 64-bit integers keep all their digits. Throws `unsupported` for what
+ * JSON cannot carry: FP16, BF16, NaN and infinities, BYTES that are not UTF-8.
  */
-export function dataText(tensor: Tensor): string {
+export function* dataPieces(tensor: Tensor): Generator<string> {
   const { name, datatype } = tensor.spec;
   const refuse = (why: string): LongshoreError =>
     new LongshoreError(
@@ -214,25 +218,39 @@ export function dataText(tensor: Tensor): string {
       "encode",
       `${name}: ${why}, which JSON cannot carry; ask for binary data`,
     );
+  yield "[";
   if (datatype === "BYTES") {
-    const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-    try {
-      return JSON.stringify(bytesElements(tensor).map((element) => utf8.decode(element)));
-    } catch (thrown) {
-      if (LongshoreError.is(thrown)) throw thrown;
-      throw refuse("holds bytes that are not UTF-8 text");
+    yield* textPieces(tensor, refuse);
+  } else {
+    const get = gets[datatype];
+    if (!get) throw refuse(`is ${datatype}`);
+    const { bytes } = tensor;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const width = elementBytes(datatype);
+    for (let from = 0; from < bytes.byteLength; from += valuesInPiece * width) {
+      const words: string[] = [];
+      const to = Math.min(bytes.byteLength, from + valuesInPiece * width);
+      for (let at = from; at < to; at += width) {
+        const value = get(view, at);
+        if (typeof value === "number" && !Number.isFinite(value)) throw refuse("holds NaN or infinity");
+        words.push(Object.is(value, -0) ? "-0" : String(value));
+      }
+      yield `${from === 0 ? "" : ","}${words.join(",")}`;
     }
   }
-  const get = gets[datatype];
-  if (!get) throw refuse(`is ${datatype}`);
-  const { bytes } = tensor;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const width = elementBytes(datatype);
-  const words: string[] = [];
-  for (let at = 0; at < bytes.byteLength; at += width) {
-    const value = get(view, at);
-    if (typeof value === "number" && !Number.isFinite(value)) throw refuse("holds NaN or infinity");
-    words.push(Object.is(value, -0) ? "-0" : String(value));
+  yield "]";
+}
+
+function* textPieces(tensor: Tensor, refuse: (why: string) => LongshoreError): Generator<string> {
+  const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const elements = bytesElements(tensor);
+  for (const [index, element] of elements.entries()) {
+    let text: string;
+    try {
+      text = utf8.decode(element);
+    } catch {
+      throw refuse("holds bytes that are not UTF-8 text");
+    }
+    yield `${index === 0 ? "" : ","}${JSON.stringify(text)}`;
   }
-  return `[${words.join(",")}]`;
 }

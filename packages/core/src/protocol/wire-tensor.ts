@@ -11,7 +11,7 @@ import type { WireLimits } from "./limits.ts";
 import { own, refuse, objectAt, arrayAt } from "./read-json.ts";
 import { type Parameters, readParameters, wholeParameter, withoutParameters } from "./parameters.ts";
 import { ArrayText } from "./array-text.ts";
-import { type DataWork, dataText, dataWork } from "./tensor-data.ts";
+import { type DataWork, dataPieces, dataWork } from "./tensor-data.ts";
 
 /**
  * A tensor as a message carries it: datatype and shape as the receiver shall see them, bytes as they travel. With the
@@ -201,18 +201,21 @@ export function tensorsAtOnce(work: TensorsWork): readonly WireTensor[] {
   return work.tensors();
 }
 
-/** The JSON entry of a tensor, as text; with `binary` its bytes go into the binary part instead. */
-export function tensorEntry(tensor: WireTensor, binary: boolean): string {
+/** The JSON entry of a tensor, as text in pieces; with `binary` its bytes go into the binary part instead. */
+export function* tensorEntry(tensor: WireTensor, binary: boolean): Generator<string> {
   const { name, datatype, shape, bytes, shared } = tensor;
   const parameters = shared
     ? { ...tensor.parameters, ...sharedPartParameters(shared) }
     : binary
       ? { ...tensor.parameters, binary_data_size: bytes.byteLength }
       : tensor.parameters;
-  const head = JSON.stringify({ name, datatype, shape });
   const described = Object.keys(parameters).length === 0 ? "" : `,"parameters":${JSON.stringify(parameters)}`;
-  const data = binary || shared ? "" : `,"data":${dataText(plainTensor(tensor))}`;
-  return `${head.slice(0, -1)}${described}${data}}`;
+  yield `${JSON.stringify({ name, datatype, shape }).slice(0, -1)}${described}`;
+  if (!binary && !shared) {
+    yield ',"data":';
+    yield* dataPieces(plainTensor(tensor));
+  }
+  yield "}";
 }
 
 /** A wire tensor without codec as a tensor; shares the bytes. */

@@ -1,7 +1,6 @@
 import {
   acknowledgeHeader,
   bodyLength,
-  type Clock,
   headerLengthOf,
   type IncomingMessage,
   type InferRequestMessage,
@@ -10,6 +9,7 @@ import {
   readBody,
   readInferRequestInSteps,
 } from "@longshore/core";
+import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
 import { rawInput, rawLead, rawRequest } from "./raw-request.ts";
 
@@ -38,11 +38,6 @@ export interface Received extends Disposable {
   readonly message: InferRequestMessage;
   /** The body was raw. */
   readonly raw: boolean;
-}
-
-/** Lets everything else that is due go first. */
-function othersTurn(clock: Clock): Promise<void> {
-  return new Promise((resolve) => void clock.timer(0, resolve));
 }
 
 /** A message that its listener parses; the listener has its own limit on the length. */

@@ -19,9 +19,10 @@ import {
   type Tensor,
   type WireResponse,
   type WireTensor,
-  writeInferReply,
+  writeInferReplyInSteps,
 } from "@longshore/core";
 import { classify } from "./classify.ts";
+import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
 import { serverTiming, serverTimingHeader } from "./server-timing.ts";
 import { writeShared } from "./shared-memory.ts";
@@ -108,6 +109,8 @@ export async function inferReply(
     ...(asksAccount ? { [serverTimingHeader]: serverTiming(response.account.stages) } : {}),
   };
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
-  const { headers, parts } = writeInferReply(reply, binaryChoice(message));
+  const { headers, parts } = await writeInferReplyInSteps(reply, binaryChoice(message), () =>
+    othersTurn(api.clock),
+  );
   return { status: 200, headers: { ...headers, ...told }, body: { kind: "parts", parts } };
 }
