@@ -60,6 +60,10 @@ const tasks = {
     build();
     run(process.execPath, [join(root, "bench", "dist", "run.js"), ...rest], { cwd: process.cwd() });
   },
+  conformance: () => {
+    build();
+    run(process.execPath, [join(root, "conformance", "dist", "run.js"), ...rest]);
+  },
   fix: () => {
     run(bin("oxfmt"), ["--write", "."]);
     run(bin("oxlint"), ["--fix", "."]);

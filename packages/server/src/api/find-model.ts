@@ -3,7 +3,12 @@ import type { Api } from "./parts.ts";
 
 /** What is said of a model that is not there, and of one that the sender does not see: the two must not differ. */
 export function unknownModel(model: string): LongshoreError {
-  return new LongshoreError("unknown-model", "resolve", `there is no model '${model}' here`);
+  // Clients of Triton look for its first words.
+  return new LongshoreError(
+    "unknown-model",
+    "resolve",
+    `Request for unknown model: there is no model '${model}' here`,
+  );
 }
 
 /** What the endpoint knows of a model. Throws `unknown-model` or `unknown-version`. */

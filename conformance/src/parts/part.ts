@@ -1,0 +1,40 @@
+import type { RunningPeer } from "../servers/index.ts";
+
+/** How one check ended. */
+export interface Outcome {
+  readonly name: string;
+  readonly outcome: "passed" | "failed" | "skipped";
+  /** Why it failed or was skipped; of a passed one what is worth telling. */
+  readonly detail: string;
+}
+
+/** What a part is given. */
+export interface PartContext {
+  /** Our server with the models of `writeRepository`. */
+  readonly server: RunningPeer;
+  /** Only checks whose name contains one of these; empty for all. */
+  readonly only: readonly string[];
+  /** Told as each check ends. */
+  told(outcome: Outcome): void;
+}
+
+/** One real client and its checks. */
+export interface Part {
+  readonly name: string;
+  run(context: PartContext): Promise<void>;
+}
+
+/** Whether a check is asked for. */
+export function asked(context: PartContext, name: string): boolean {
+  return context.only.length === 0 || context.only.some((word) => name.includes(word));
+}
+
+/** The last words of a program, for a line of a report. */
+export function lastWords(...texts: readonly string[]): string {
+  const lines = texts
+    .join("\n")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  return (lines.at(-1) ?? "it printed nothing").slice(0, 300);
+}

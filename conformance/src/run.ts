@@ -1,0 +1,105 @@
+/**
+ * `npm run conformance -- [PART...] [--only WORD] [--server HTTP,GRPC]`: real clients against our server, or another's.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Unavailable } from "./install/index.ts";
+import { writeRepository } from "./models.ts";
+import { examplesPart } from "./parts/examples.ts";
+import type { Outcome, Part } from "./parts/part.ts";
+import { type RunningPeer, startOwn } from "./servers/index.ts";
+
+const parts: readonly Part[] = [examplesPart];
+
+function options(args: readonly string[]): {
+  readonly chosen: readonly Part[];
+  readonly only: readonly string[];
+  readonly address: string | undefined;
+} {
+  const only: string[] = [];
+  const names: string[] = [];
+  let address: string | undefined;
+  for (let at = 0; at < args.length; at++) {
+    const word = args[at] ?? "";
+    if (word === "--only") only.push(args[++at] ?? "");
+    else if (word === "--server") address = args[++at];
+    else names.push(word);
+  }
+  const unknown = names.find((name) => !parts.some((part) => part.name === name));
+  if (unknown !== undefined) {
+    throw new Error(
+      `unknown part '${unknown}'; usage: npm run conformance -- [${parts.map(({ name }) => name).join("|")}] [--only WORD] [--server HTTP,GRPC]`,
+    );
+  }
+  return { chosen: parts.filter(({ name }) => names.length === 0 || names.includes(name)), only, address };
+}
+
+function given(address: string): RunningPeer {
+  const [http = "", grpc] = address.split(",");
+  return {
+    name: "the given server",
+    http,
+    ...(grpc === undefined ? {} : { grpc }),
+    settings: "",
+    pid: 0,
+    close: () => Promise.resolve(),
+  };
+}
+
+async function main(): Promise<number> {
+  const { chosen, only, address } = options(process.argv.slice(2));
+  const folder = await mkdtemp(join(tmpdir(), "longshore-conformance-"));
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const told = (part: string) => (one: Outcome) => {
+    counts[one.outcome]++;
+    console.log(
+      `  ${one.outcome.padEnd(7)} ${part}: ${one.name}${one.detail === "" ? "" : `: ${one.detail}`}`,
+    );
+  };
+  const start = async (): Promise<RunningPeer> => {
+    if (address !== undefined) return given(address);
+    await writeRepository(folder);
+    return startOwn({
+      repository: folder,
+      args: [
+        "--model-control",
+        "explicit",
+        "--load-model",
+        "*",
+        "--model-uploads",
+        "--allow-management",
+        "--shared-memory",
+        "/",
+      ],
+    });
+  };
+  const server = await start();
+  try {
+    for (const part of chosen) {
+      try {
+        await part.run({ server, only, told: told(part.name) });
+      } catch (thrown) {
+        const missing = thrown instanceof Unavailable;
+        told(part.name)({
+          name: "all of it",
+          outcome: missing ? "skipped" : "failed",
+          detail: thrown instanceof Error ? thrown.message : String(thrown),
+        });
+      }
+    }
+  } finally {
+    await server.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+  console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+  return counts.failed === 0 ? 0 : 1;
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  },
+);
