@@ -1,0 +1,199 @@
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { Agent, request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { graphBuilder, writeModel } from "@longshore/graph";
+
+/** The built command: servers of this test are processes of their own. */
+const command = fileURLToPath(new URL("../../dist/command/main.js", import.meta.url));
+
+let folder: string;
+const running = new Set<ChildProcessWithoutNullStreams>();
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-restart-"));
+  await mkdir(join(folder, "double", "1"), { recursive: true });
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", [1, 4]);
+  build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 4]);
+  await writeFile(join(folder, "double", "1", "model.onnx"), writeModel(build.model({ name: "double" })));
+  // A pipeline whose answer takes a while, to be under way when the signal comes.
+  await mkdir(join(folder, "late"));
+  await writeFile(
+    join(folder, "late", "model.yaml"),
+    `
+inputs: [{ name: TEXT, datatype: BYTES, shape: [-1] }, { name: DELAY, datatype: UINT32, shape: [-1] }]
+outputs: [{ name: OUT, datatype: BYTES, shape: [1] }]
+pipeline:
+  steps: [{ id: repeat, transform: repeat, inputs: { values: TEXT, delays: DELAY } }]
+  outputs: { OUT: repeat.value }
+`,
+  );
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+interface Server {
+  readonly address: string;
+  readonly notes: string[];
+  /** Sends SIGTERM. */
+  stop(): void;
+  readonly exited: Promise<number | null>;
+}
+
+/** A server in a process of its own, once it listens. */
+async function start(...more: readonly string[]): Promise<Server> {
+  const child = spawn(process.execPath, [
+    command,
+    "serve",
+    folder,
+    "--port",
+    "0",
+    "--no-grpc-port",
+    "--json",
+    ...more,
+  ]);
+  running.add(child);
+  const notes: string[] = [];
+  createInterface({ input: child.stderr }).on("line", (line) => notes.push(line));
+  const exited = new Promise<number | null>((resolve) => {
+    child.once("exit", (code) => {
+      running.delete(child);
+      resolve(code);
+    });
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const event = JSON.parse(line) as { readonly listening?: string };
+    if (event.listening === undefined) continue;
+    child.stdout.resume();
+    return { address: event.listening, notes, stop: () => void child.kill("SIGTERM"), exited };
+  }
+  throw new Error(`the server did not start: ${notes.join("\n")}`);
+}
+
+interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+}
+
+function send(agent: Agent, address: string, path: string, body?: object): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const sent = request(`${address}${path}`, { method: body ? "POST" : "GET", agent }, (response) => {
+      let text = "";
+      response
+        .setEncoding("utf8")
+        .on("data", (chunk: string) => (text += chunk))
+        .on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }))
+        .on("error", reject);
+    });
+    sent.on("error", reject);
+    sent.end(body && JSON.stringify(body));
+  });
+}
+
+const double = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data: [1, 2, 3, 4] }] };
+
+describe("a server that is told to stop", () => {
+  it(
+    "is not ready at once, refuses new work while it listens, finishes what is under way, and exits with 0",
+    { timeout: 60_000 },
+    async () => {
+      const server = await start("--drain-seconds", "20", "--linger-seconds", "0");
+      const agent = new Agent({ keepAlive: true });
+      expect((await send(agent, server.address, "/v2/health/ready")).status).toBe(200);
+      const late = send(agent, server.address, "/v2/models/late/generate_stream", {
+        TEXT: ["first", "second"],
+        DELAY: [0, 1500],
+      });
+      // The first answer is out: the request is under way.
+      const metrics = async (): Promise<string> => (await send(agent, server.address, "/metrics")).text;
+      while (!(await metrics()).includes("longshore_load_in_flight 1"));
+      server.stop();
+      let ready: Reply;
+      do ready = await send(agent, server.address, "/v2/health/ready");
+      while (ready.status === 200);
+      expect(ready).toMatchObject({ status: 503, headers: { connection: "close" } });
+      expect((await send(agent, server.address, "/v2/health/live")).status).toBe(200);
+      const refused = await send(agent, server.address, "/v2/models/double/infer", double);
+      expect(refused).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
+      expect(JSON.parse(refused.text)).toMatchObject({ reason: "shutting-down" });
+      const { status, text } = await late;
+      expect(status).toBe(200);
+      expect(text.match(/data: .*"OUT":"(\w+)"/g)).toHaveLength(2);
+      expect(await server.exited).toBe(0);
+      agent.destroy();
+    },
+  );
+
+  it("exits with 0 when its time is over, whatever is under way", { timeout: 60_000 }, async () => {
+    const server = await start("--drain-seconds", "0.2");
+    const agent = new Agent({ keepAlive: true });
+    const stuck = send(agent, server.address, "/v2/models/late/generate_stream", {
+      TEXT: ["first", "second"],
+      DELAY: [0, 50_000],
+    }).catch((thrown: unknown) => thrown);
+    while (!(await send(agent, server.address, "/metrics")).text.includes("longshore_load_in_flight 1"));
+    server.stop();
+    expect(await server.exited).toBe(0);
+    await stuck;
+    agent.destroy();
+  });
+});
+
+describe("a rolling restart", () => {
+  it("fails no request of a client that tries again elsewhere", { timeout: 120_000 }, async () => {
+    let servers = [await start(), await start()];
+    const agent = new Agent({ keepAlive: true });
+    let answered = 0;
+    let refused = 0;
+    let failed = 0;
+    let over = false;
+
+    /** As a balancer with retries does: the same request to the next server, for whatever did not answer it. */
+    async function ask(turn: number): Promise<void> {
+      for (let attempt = 0; attempt < 4; attempt++) {
+        const server = servers[(turn + attempt) % servers.length]!;
+        const reply = await send(agent, server.address, "/v2/models/double/infer", double).catch(
+          () => undefined,
+        );
+        if (reply?.status === 200) {
+          expect(JSON.parse(reply.text)).toMatchObject({ outputs: [{ data: [2, 4, 6, 8] }] });
+          answered++;
+          return;
+        }
+        refused++;
+      }
+      failed++;
+    }
+    async function client(turn: number): Promise<void> {
+      while (!over) await ask(turn++);
+    }
+    const clients = [0, 1, 2, 3].map(client);
+    for (const index of [0, 1]) {
+      const before = servers[index]!;
+      const more = answered + 50;
+      while (answered < more) await new Promise((resolve) => setImmediate(resolve));
+      before.stop();
+      expect(await before.exited).toBe(0);
+      const after = await start();
+      servers = servers.map((server) => (server === before ? after : server));
+    }
+    const more = answered + 50;
+    while (answered < more) await new Promise((resolve) => setImmediate(resolve));
+    over = true;
+    await Promise.all(clients);
+    agent.destroy();
+    expect(failed).toBe(0);
+    // It did meet servers that were leaving.
+    expect(refused).toBeGreaterThan(0);
+    for (const server of servers) server.stop();
+    expect(await Promise.all(servers.map(({ exited }) => exited))).toEqual([0, 0]);
+  });
+});
