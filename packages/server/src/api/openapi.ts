@@ -1,5 +1,4 @@
 import {
-  acknowledgeHeader,
   binaryType,
   headerLengthHeader,
   type Json,
@@ -157,9 +156,9 @@ function header(name: string, schema: Schema, description: string): Json {
   return { name, in: "header", required: false, schema, description };
 }
 
+/** Headers that any client may send. Those of our own extension are in docs/protocol.md: generic clients cannot read what they ask for. */
 const inferHeaders: readonly Json[] = [
   header(headerLengthHeader, { type: "integer", minimum: 0 }, "Bytes of JSON before binary tensors"),
-  header(acknowledgeHeader, { type: "integer", minimum: 0 }, "Asks for interim responses"),
 ];
 
 const failure: Json = {
