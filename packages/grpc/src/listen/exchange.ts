@@ -55,13 +55,25 @@ const transportHeaders: readonly string[] = [
   "grpc-accept-encoding",
 ];
 
-function metadataOf(headers: IncomingHttpHeaders): Readonly<Record<string, string>> {
+/**
+ * Node.js drops all but the first of some headers that come twice. A proxy may have gone by the last: credentials are
+ * joined instead, which no credential survives.
+ */
+function allAuthorizations(rawHeaders: readonly string[]): string {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1] === "authorization").join(", ");
+}
+
+function metadataOf(
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
+): Readonly<Record<string, string>> {
   const entries: [string, string][] = [];
   for (const name of Object.keys(headers)) {
     if (name.startsWith(":") || transportHeaders.includes(name)) continue;
     const value = headers[name];
     if (value !== undefined) entries.push([name, Array.isArray(value) ? value.join(", ") : value]);
   }
+  if (headers.authorization !== undefined) entries.push(["authorization", allAuthorizations(rawHeaders)]);
   const authority = headers[":authority"];
   // What HTTP/1.1 calls the host; identity looks at it.
   if (typeof authority === "string") entries.push(["host", authority]);
@@ -224,6 +236,7 @@ export async function serveExchange(
   { service, options, held, draining, arrival, reading }: ExchangeParts,
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
   peer: Peer,
 ): Promise<void> {
   const abort = new AbortController();
@@ -283,7 +296,7 @@ export async function serveExchange(
     frames = source;
     const status = await service({
       path,
-      headers: metadataOf(headers),
+      headers: metadataOf(headers, rawHeaders),
       peer,
       ...(options.surfaces ? { surfaces: options.surfaces } : {}),
       call,

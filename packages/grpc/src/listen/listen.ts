@@ -5,7 +5,9 @@ import {
   createServer,
   type Http2SecureServer,
   type Http2Server,
+  type IncomingHttpHeaders,
   type ServerHttp2Session,
+  type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
@@ -137,7 +139,12 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     const { socket } = session;
     session.on(
       "stream",
-      (stream, headers) => void serveExchange(parts, stream, headers, options.peerOf(socket)),
+      (
+        stream: ServerHttp2Stream,
+        headers: IncomingHttpHeaders,
+        _flags: number,
+        rawHeaders: readonly string[],
+      ) => void serveExchange(parts, stream, headers, rawHeaders, options.peerOf(socket)),
     );
     // A connection that comes while draining learns at once that it had better go; what it asks is refused.
     if (drain.signal.aborted) session.goaway(constants.NGHTTP2_NO_ERROR);

@@ -125,7 +125,9 @@ class FileIdentity implements OpenedIdentity {
       current = createIdentify({ configuration, clock, report, loadKeySet: files.loadKeySet });
     }
     if (files.keys !== undefined && files.pepper !== undefined) {
-      const records = parseKeyFile(await text(files.keys, "the file of keys"));
+      const records = parseKeyFile(
+        await text(files.keys, "the file of keys, which 'longshore keys add' makes,"),
+      );
       current.keys.replace(records, await keyHasher(await readPepper(files.pepper)));
     }
     this.#text = yaml;

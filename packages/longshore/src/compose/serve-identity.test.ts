@@ -1,4 +1,5 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -65,6 +66,7 @@ async function secured(more: Partial<ServeOptions> = {}): Promise<RunningServer>
   return serve({
     store: (await openModel(file("models"))).store,
     port: 0,
+    grpcPort: 0,
     managePort: 0,
     metricsPort: 0,
     identity: file("identity.yaml"),
@@ -205,6 +207,65 @@ describe("a server with identity", () => {
     ).toBe(200);
   });
 
+  it("asks the same of gRPC: who, with which rights, on which surface", async () => {
+    const model = (name: string): Uint8Array =>
+      Uint8Array.of(0x0a, name.length, ...new TextEncoder().encode(name));
+    const call = (method: string, message: Uint8Array, { key, certificate, headers = {} }: Shown) =>
+      new Promise<number>((resolve, reject) => {
+        const session = connect(`https://${server.grpcAddress}`, {
+          ca: authority.certificatePem,
+          ...(certificate ? { cert: certificate.certificatePem, key: certificate.keyPem } : {}),
+        });
+        session.on("error", reject);
+        const stream = session.request({
+          ":method": "POST",
+          ":path": `/inference.GRPCInferenceService/${method}`,
+          "content-type": "application/grpc",
+          te: "trailers",
+          ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+          ...headers,
+        });
+        stream.on("error", reject);
+        const told = (seen: { readonly [name: string]: unknown }): void => {
+          if (seen["grpc-status"] === undefined) return;
+          resolve(Number(seen["grpc-status"]));
+          session.destroy();
+        };
+        stream.on("response", told);
+        stream.on("trailers", told);
+        stream.resume();
+        const frame = new Uint8Array(5 + message.byteLength);
+        new DataView(frame.buffer).setUint32(1, message.byteLength);
+        frame.set(message, 5);
+        stream.end(frame);
+      });
+    const [ok, notFound, denied, unimplemented, unauthenticated] = [0, 5, 7, 12, 16];
+    const key = keyOf.acme;
+    expect(await call("ServerReady", new Uint8Array(0), {})).toBe(ok);
+    expect(await call("ModelMetadata", model("double"), {})).toBe(unauthenticated);
+    expect(await call("ModelMetadata", model("double"), { key: `${key.slice(0, -1)}_` })).toBe(
+      unauthenticated,
+    );
+    expect(await call("ModelMetadata", model("double"), { key })).toBe(ok);
+    expect(await call("ModelMetadata", model("secret"), { key })).toBe(notFound);
+    expect(await call("ModelMetadata", model("secret"), { certificate: gateway })).toBe(ok);
+    const acme = { "longshore-tenant": "acme" };
+    expect(await call("ModelMetadata", model("secret"), { certificate: gateway, headers: acme })).toBe(
+      notFound,
+    );
+    const others = { "longshore-tenant": "operations" };
+    expect(await call("ModelMetadata", model("secret"), { certificate: gateway, headers: others })).toBe(
+      denied,
+    );
+    expect([notFound, unimplemented]).toContain(
+      await call("RepositoryIndex", new Uint8Array(0), { key: keyOf.operations }),
+    );
+    const stranger = await (
+      await testAuthority()
+    ).issue({ name: "x", uris: ["spiffe://store.example/gateway"] });
+    expect(await call("ModelMetadata", model("secret"), { certificate: stranger })).toBe(unauthenticated);
+  });
+
   it("lets a gateway speak for its tenants, with what both may", async () => {
     const speaking = (tenant: string, rights?: string): Shown => ({
       certificate: gateway,
@@ -253,7 +314,7 @@ describe("a server with identity", () => {
       { tls: { ...tls, certificate: gateway.certificatePem, key: gateway.keyPem } },
     ];
     for (const way of ways) {
-      await using offloader = await openOffloader({
+      const offloader = await openOffloader({
         servers: [{ address: server.address, ...way }],
         policy: standardPolicy(),
       });
@@ -261,7 +322,7 @@ describe("a server with identity", () => {
       const result = await offloader.infer("double", { x }, { dataClass: "public" });
       expect([...float32View(result.outputs.get("y") ?? x)]).toEqual([2, 0, 6, 8]);
     }
-    await using nobody = await openOffloader({ servers: [{ address: server.address, tls }] });
+    const nobody = await openOffloader({ servers: [{ address: server.address, tls }] });
     const x = float32Tensor("x", [1, 4], new Float32Array(4));
     await expect(nobody.infer("double", { x }, { dataClass: "public" })).rejects.toMatchObject({
       reason: expect.stringMatching(/^(?:unauthenticated|unknown-model|no-place)$/),

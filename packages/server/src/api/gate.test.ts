@@ -104,7 +104,7 @@ async function answer(
 ): Promise<{ status: number; reason: string; text: string; challenge: string | undefined }> {
   const { status, headers, body } = await handler(request, housekeepingCall("test"));
   const text = new TextDecoder().decode(await readBody(body, { maxBytes: 2 ** 20 }));
-  const reason = status === 200 ? "" : String((JSON.parse(text || "{}") as { reason?: string }).reason ?? "");
+  const reason = status === 200 ? "" : ((JSON.parse(text || "{}") as { reason?: string }).reason ?? "");
   return { status, reason, text, challenge: headers["www-authenticate"] };
 }
 
