@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Call, housekeepingCall, LongshoreError } from "../base/index.ts";
-import { callFromHeaders, callHeaders } from "./call-headers.ts";
+import { callFromHeaders, callHeaders, traceFromHeaders } from "./call-headers.ts";
 
 const base: Call = housekeepingCall("test");
 
@@ -69,6 +69,24 @@ describe("call headers", () => {
     for (const traceparent of ["x", `00-${"0".repeat(32)}-00f067aa0ba902b7-01`, "01-aa-bb-00"]) {
       expect(callFromHeaders({ traceparent }, base, 0).trace).toBeUndefined();
     }
+  });
+
+  it("a trace context of a later version is read as far as it is known, and its state goes along unread", () => {
+    const [trace, span] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"];
+    const read = (traceparent: string, tracestate?: string): unknown =>
+      traceFromHeaders({ traceparent, ...(tracestate === undefined ? {} : { tracestate }) });
+    expect(read(`00-${trace}-${span}-03`)).toEqual({ traceId: trace, spanId: span, sampled: true });
+    expect(read(`01-${trace}-${span}-00-more`)).toEqual({ traceId: trace, spanId: span, sampled: false });
+    expect(read(`00-${trace}-${span}-01-more`)).toBeUndefined();
+    expect(read(`ff-${trace}-${span}-01`)).toBeUndefined();
+    const state = "vendor=opaque,other=1";
+    const carried = callFromHeaders({ traceparent: `00-${trace}-${span}-01`, tracestate: state }, base, 0);
+    expect(callHeaders(carried, 0)).toMatchObject({
+      traceparent: `00-${trace}-${span}-01`,
+      tracestate: state,
+    });
+    expect(read(`00-${trace}-${span}-01`, "x".repeat(513))).not.toHaveProperty("state");
+    expect(read(`00-${trace}-${span}-01`, "a\r\nb")).not.toHaveProperty("state");
   });
 
   it("whatever the headers hold, the result is a call or a LongshoreError", () => {

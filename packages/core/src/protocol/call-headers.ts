@@ -97,12 +97,17 @@ export function callHeaders(call: Call, nowMs: number): Record<string, string> {
   if (call.rights) headers[rightsHeader] = call.rights.join(",");
   if (call.path.length > 0) headers[pathHeader] = call.path.map(encodeURIComponent).join(",");
   if (call.idempotencyKey !== undefined) headers[idempotencyHeader] = encodeURIComponent(call.idempotencyKey);
-  if (call.trace) {
-    const { traceId, spanId, sampled, state } = call.trace;
-    headers[traceHeader] = `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`;
-    if (state !== undefined) headers[traceStateHeader] = state;
-  }
-  return headers;
+  return { ...headers, ...traceHeaders(call) };
+}
+
+/** The trace context of a call as headers; none when it has none. */
+export function traceHeaders({ trace }: Call): Record<string, string> {
+  if (!trace) return {};
+  const { traceId, spanId, sampled, state } = trace;
+  return {
+    [traceHeader]: `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`,
+    ...(state === undefined ? {} : { [traceStateHeader]: state }),
+  };
 }
 
 /**

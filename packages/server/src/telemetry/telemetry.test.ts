@@ -3,6 +3,8 @@ import {
   codecSet,
   emptyBody,
   float32Tensor,
+  memoryTransport,
+  oipEndpoint,
   housekeepingCall,
   rawCodec,
   readBody,
@@ -104,7 +106,7 @@ pipeline:
     const reply = await send("/metrics", undefined, accept === undefined ? {} : { accept });
     return new TextDecoder().decode(await readBody(reply.body, { maxBytes: 1e6 }));
   };
-  return { clock, handler, engine, telemetry, spans, lines, send, page };
+  return { clock, random, handler, engine, telemetry, spans, lines, send, page };
 }
 
 describe("traces", () => {
@@ -188,6 +190,61 @@ describe("traces", () => {
     expect(wrong).toMatchObject({ attributes: { "error.type": "unknown-model" } });
     expect(wrong).not.toHaveProperty("failure");
     expect(failed).toMatchObject({ failure: "shutting-down" });
+  });
+});
+
+describe("a request that is forwarded", () => {
+  it("is one trace: the server behind lies inside the asking here, which lies inside the exchange", async () => {
+    const behind = world();
+    const { clock, spans, random, telemetry } = behind;
+    const endpoint = oipEndpoint({
+      info: { ...doubleInfo, id: "cloud" },
+      transport: memoryTransport(behind.handler, { clock }),
+      codecs: codecSet(rawCodec),
+      clock,
+      random,
+      observer: telemetry.observer,
+    });
+    const front = createHandler({
+      endpoint: {
+        ...endpoint,
+        info: { ...doubleInfo, id: "gateway" },
+        describe: endpoint.describe.bind(endpoint),
+        offers: endpoint.offers.bind(endpoint),
+        infer: endpoint.infer.bind(endpoint),
+        close: endpoint.close.bind(endpoint),
+      },
+      codecs: codecSet(rawCodec),
+      clock,
+      observer: telemetry.observer,
+      telemetry,
+    });
+    const json = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 2], data: [1, 2] }] };
+    const body: WireBody = { kind: "parts", parts: [new TextEncoder().encode(JSON.stringify(json))] };
+    const reply = await clock.finish(
+      front(
+        {
+          method: "POST",
+          path: "/v2/models/dense/infer",
+          headers: { traceparent },
+          body,
+          peer: { address: "127.0.0.1", loopback: true },
+        },
+        housekeepingCall("front"),
+      ),
+    );
+    expect(reply.status).toBe(200);
+    const client = spans.find(({ kind }) => kind === "client")!;
+    const servers = spans.filter(({ kind, name }) => kind === "server" && name === "infer dense");
+    const [inner, outer] = servers;
+    expect(new Set([client, inner!, outer!].map(({ traceId }) => traceId))).toEqual(
+      new Set(["a".repeat(32)]),
+    );
+    expect([outer!.parentSpanId, client.parentSpanId, inner!.parentSpanId]).toEqual([
+      "b".repeat(16),
+      outer!.spanId,
+      client.spanId,
+    ]);
   });
 });
 

@@ -123,7 +123,9 @@ describe("endpoint over the protocol", () => {
     expect(seen.rules).toEqual(travelling.rules);
     expect(seen.deadlineMs).toBe(500);
     expect(seen.path).toEqual(["till", "server"]);
-    expect(seen.trace).toEqual(travelling.trace);
+    // The same trace, inside a span of this place's own.
+    expect(seen.trace).toMatchObject({ traceId: travelling.trace!.traceId, sampled: true });
+    expect(seen.trace!.spanId).not.toBe(travelling.trace!.spanId);
   });
 
   it("runs a segment and a variant at their own addresses", async () => {

@@ -17,6 +17,7 @@ import {
   readWireError,
   scheduleParameters,
   tenantHeader,
+  traceHeaders,
   writeInferRequest,
 } from "../../protocol/index.ts";
 import type { Tensor } from "../../tensor/index.ts";
@@ -33,6 +34,7 @@ import type {
 } from "../endpoint.ts";
 import { emptyBody } from "../transport.ts";
 import { inferPath, nameThere } from "./address.ts";
+import { asClient } from "./client-span.ts";
 import { badReply, exchange } from "./exchange.ts";
 import { foreignDescription } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
@@ -93,7 +95,8 @@ class OipEndpoint implements Endpoint {
   }
 
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
-    return this.#track(this.#infer(request, call, progress));
+    const { model } = request.segment;
+    return this.#track(asClient(this.#parts, model, call, (own) => this.#infer(request, own, progress)));
   }
 
   async probe(bytes: number, call: Call): Promise<void> {
@@ -184,9 +187,9 @@ class OipEndpoint implements Endpoint {
     );
   }
 
-  /** What travels beside the body: only the extension's servers understand it, so only they get it. */
+  /** What travels beside the body. Every server may understand the trace; the rest only those of the extension. */
   #headers(request: InferenceRequest, call: Call): Record<string, string> {
-    if (!this.info.offers) return {};
+    if (!this.info.offers) return traceHeaders(call);
     const { digest } = request.segment;
     return {
       ...callHeaders(call, this.#parts.clock.nowMs()),
