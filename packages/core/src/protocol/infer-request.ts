@@ -63,17 +63,20 @@ function readRequested(value: unknown, where: string, limits: WireLimits): Reque
   const binary = flagParameter(parameters, "binary_data", where);
   const classification = wholeParameter(parameters, "classification", where);
   const shared = sharedPartOf(parameters, where);
-  return {
-    name,
-    ...(shared === undefined ? {} : { shared }),
-    ...(binary === undefined ? {} : { binary }),
-    ...(classification === undefined ? {} : { classification }),
-  };
+  // Assigned one by one, since this is done for every small request, and spreading costs more than all the rest.
+  const output: Writable<RequestedOutput> = { name };
+  if (shared !== undefined) output.shared = shared;
+  if (binary !== undefined) output.binary = binary;
+  if (classification !== undefined) output.classification = classification;
+  return output;
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A request whose JSON tensors have still to be read. */
 interface RequestWork {
-  readonly message: Omit<InferRequestMessage, "inputs">;
+  /** Without its inputs. */
+  readonly message: Writable<InferRequestMessage>;
   readonly inputs: TensorsWork;
 }
 
@@ -91,16 +94,17 @@ function beginRequest(body: Uint8Array, headerLength: number | undefined, limits
       : arrayAt(asked, "outputs", limits.maxTensors).map((entry, index) =>
           readRequested(entry, `outputs[${index}]`, limits),
         );
-  if (outputs && new Set(outputs.map((output) => output.name)).size !== outputs.length) {
+  if (outputs && outputs.length > 1 && new Set(outputs.map(({ name }) => name)).size !== outputs.length) {
     refuse("outputs", "a list without a name twice");
   }
-  const message = {
-    ...(id === undefined ? {} : { id }),
+  const message: Writable<InferRequestMessage> = {
     parameters,
-    // An empty list asks for everything, as Triton reads it.
-    ...(outputs === undefined || outputs.length === 0 ? {} : { outputs }),
+    inputs: [],
     binaryOutputs: flagParameter(parameters, "binary_data_output", "parameters") ?? false,
   };
+  if (id !== undefined) message.id = id;
+  // An empty list asks for everything, as Triton reads it.
+  if (outputs !== undefined && outputs.length > 0) message.outputs = outputs;
   return { message, inputs: readTensors(own(json, "inputs"), "inputs", binary, limits) };
 }
 
@@ -117,7 +121,8 @@ export function readInferRequest(
   limits: WireLimits = defaultWireLimits,
 ): InferRequestMessage {
   const { message, inputs } = beginRequest(body, headerLength, limits);
-  return { ...message, inputs: tensorsAtOnce(inputs) };
+  message.inputs = tensorsAtOnce(inputs);
+  return message;
 }
 
 /** Values that are read from JSON before something else gets its turn: about two milliseconds. */
@@ -134,5 +139,6 @@ export async function readInferRequestInSteps(
   for (const work of inputs.works) {
     while (!work.step(valuesAtOnce)) await pause();
   }
-  return { ...message, inputs: inputs.tensors() };
+  message.inputs = inputs.tensors();
+  return message;
 }

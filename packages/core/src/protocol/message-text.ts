@@ -16,8 +16,20 @@ const lists: ReadonlySet<string> = new Set(["inputs", "outputs"]);
 /** Where in a message a value stands, as far as it matters. */
 type Place = "message" | "list" | "entry" | "elsewhere";
 
+/** Messages up to this are made text in one go; in ASCII, which most are, names are then slices of it. */
+const wholeBytes = 16_384;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 const number = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const ascii = new TextDecoder("latin1");
+const longestNumber = 400;
+
+/** What a slice of a message must not hold to be the text that it stands for. */
+// eslint-disable-next-line no-control-regex -- JSON refuses control characters in text
+const unplain = /[\\\u0000-\u001f]/;
+
+const ownProperty = { writable: true, enumerable: true, configurable: true } as const;
 
 function bad(problem: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", `the message ${problem}`);
@@ -25,13 +37,26 @@ function bad(problem: string): LongshoreError {
 
 const broken = "is not valid JSON in UTF-8";
 
+function asciiOf(bytes: Uint8Array): string | undefined {
+  if (bytes.byteLength > wholeBytes) return undefined;
+  try {
+    const text = utf8.decode(bytes);
+    return text.length === bytes.byteLength ? text : undefined;
+  } catch {
+    throw bad(broken);
+  }
+}
+
 class MessageText {
   readonly #bytes: Uint8Array;
+  /** The same as text, one character for each byte; undefined for what is long or not ASCII. */
+  readonly #ascii: string | undefined;
   #at = 0;
   #depth = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
+    this.#ascii = asciiOf(bytes);
   }
 
   whole(): unknown {
@@ -48,8 +73,14 @@ class MessageText {
 
   #value(place: Place): unknown {
     const byte = this.#skipBlanks();
-    if (byte === 0x7b) return this.#nested(() => this.#object(place));
-    if (byte === 0x5b) return this.#nested(() => this.#array(place));
+    if (byte === 0x7b || byte === 0x5b) {
+      this.#depth += 1;
+      if (this.#depth > maxDepth) throw bad(`is nested more than ${maxDepth} deep`);
+      this.#at += 1;
+      const value = byte === 0x7b ? this.#object(place) : this.#array(place);
+      this.#depth -= 1;
+      return value;
+    }
     if (byte === 0x22) return this.#text();
     if (byte === 0x74) return this.#word("true", true);
     if (byte === 0x66) return this.#word("false", false);
@@ -57,33 +88,26 @@ class MessageText {
     return this.#number();
   }
 
-  #nested<T>(read: () => T): T {
-    this.#depth += 1;
-    if (this.#depth > maxDepth) throw bad(`is nested more than ${maxDepth} deep`);
-    this.#at += 1;
-    const value = read();
-    this.#depth -= 1;
-    return value;
-  }
-
   #object(place: Place): object {
-    // A plain object whose own properties are defined, not assigned: `__proto__` is a key as any other.
-    const entries = new Map<string, unknown>();
+    const object: Record<string, unknown> = {};
     let byte = this.#skipBlanks();
     if (byte === 0x7d) {
       this.#at += 1;
-      return {};
+      return object;
     }
     for (;;) {
       if (byte !== 0x22) throw bad(broken);
       const key = this.#text();
-      if (entries.has(key)) throw bad("has a key twice in one object");
+      if (Object.hasOwn(object, key)) throw bad("has a key twice in one object");
       if (this.#skipBlanks() !== 0x3a) throw bad(broken);
       this.#at += 1;
-      entries.set(key, this.#member(place, key));
+      const value = this.#member(place, key);
+      // Assigned, `__proto__` would be no key as any other.
+      if (key === "__proto__") Object.defineProperty(object, key, { ...ownProperty, value });
+      else object[key] = value;
       byte = this.#skipBlanks();
       this.#at += 1;
-      if (byte === 0x7d) return Object.fromEntries(entries);
+      if (byte === 0x7d) return object;
       if (byte !== 0x2c) throw bad(broken);
       byte = this.#skipBlanks();
     }
@@ -146,6 +170,15 @@ class MessageText {
   }
 
   #text(): string {
+    if (this.#ascii !== undefined) {
+      const from = this.#at + 1;
+      const end = this.#ascii.indexOf('"', from);
+      const text = end < 0 ? "" : this.#ascii.slice(from, end);
+      if (end >= 0 && !unplain.test(text)) {
+        this.#at = end + 1;
+        return text;
+      }
+    }
     try {
       const { value, at } = readText(this.#bytes, this.#at, this.#bytes.byteLength);
       this.#at = at;
@@ -165,10 +198,10 @@ class MessageText {
 
   #number(): number {
     // No number in a message outside of data is longer than this and still means something.
-    const text = ascii.decode(this.#bytes.subarray(this.#at, this.#at + 400));
-    number.lastIndex = 0;
+    const text = this.#ascii ?? ascii.decode(this.#bytes.subarray(this.#at, this.#at + longestNumber));
+    number.lastIndex = this.#ascii === undefined ? 0 : this.#at;
     const [found] = number.exec(text) ?? [];
-    if (found === undefined || found.length === 400) throw bad(broken);
+    if (found === undefined || found.length >= longestNumber) throw bad(broken);
     this.#at += found.length;
     return Number(found);
   }

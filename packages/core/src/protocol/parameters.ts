@@ -16,9 +16,11 @@ export function readParameters(
 ): Parameters {
   // Some servers send null for nothing.
   if (value === undefined || value === null) return noParameters;
-  const entries = Object.entries(objectAt(value, where));
-  if (entries.length > 256) refuse(where, "an object of at most 256 parameters");
-  for (const [key, item] of entries) {
+  const object = objectAt(value, where);
+  const keys = Object.keys(object);
+  if (keys.length > 256) refuse(where, "an object of at most 256 parameters");
+  for (const key of keys) {
+    const item = (object as Readonly<Record<string, unknown>>)[key];
     const fits =
       typeof item === "boolean" ||
       (typeof item === "number" && Number.isFinite(item)) ||
@@ -27,8 +29,8 @@ export function readParameters(
       refuse(`${where}.${key.slice(0, 64)}`, `short text, a finite number, true or false`);
     }
   }
-  // `fromEntries` defines own properties, so a parameter called `__proto__` is one like any other.
-  return Object.fromEntries(entries) as Parameters;
+  // The parser defines own properties, so a parameter called `__proto__` is one like any other.
+  return object as Parameters;
 }
 
 /** A parameter that must be a boolean when it is there. */
@@ -50,5 +52,8 @@ export function wholeParameter(parameters: Parameters, key: string, where: strin
 
 /** The parameters without some keys. */
 export function withoutParameters(parameters: Parameters, ...keys: readonly string[]): Parameters {
-  return Object.fromEntries(Object.entries(parameters).filter(([key]) => !keys.includes(key)));
+  const entries = Object.entries(parameters);
+  const rest = entries.filter(([key]) => !keys.includes(key));
+  if (rest.length === 0) return noParameters;
+  return rest.length === entries.length ? parameters : Object.fromEntries(rest);
 }

@@ -136,14 +136,16 @@ function readEntry(
   }
   const rest = withoutParameters(parameters, "binary_data_size", ...sharedParameters);
   const described = { name, datatype, shape, parameters: rest };
-  const coded = codecOf(parameters, name) !== undefined;
   if (data === undefined) {
     const bytes = size === undefined ? new Uint8Array(0) : take(size, name);
-    const tensor = shared ? { ...described, bytes, shared } : { ...described, bytes };
+    const tensor: WireTensor = shared
+      ? { name, datatype, shape, parameters: rest, bytes, shared }
+      : { name, datatype, shape, parameters: rest, bytes };
     if (!shared) checkTensorBytes(tensor, limits);
     return { name, tensor: () => tensor };
   }
-  if (coded) throw mismatch(`${name}: a coded tensor travels as binary data`);
+  if (codecOf(parameters, name) !== undefined)
+    throw mismatch(`${name}: a coded tensor travels as binary data`);
   if (!(data instanceof ArrayText)) refuse(`${name}: data`, "an array");
   checkLeast(described, limits);
   const work = dataWork(data, datatype, shape, count, name);
