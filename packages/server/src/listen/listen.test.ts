@@ -204,6 +204,27 @@ describe("a server on a port", () => {
     ).toContain(result);
   });
 
+  it("answers what HTTP does not allow in the protocol's form: hosts, expectations, proxies", async () => {
+    const server = await on(api());
+    const head = async (text: string): Promise<string> =>
+      (await say(server, [text], (heard) => heard.includes("}"))).replace(
+        /^HTTP\/1.1 (\d+)[^]*"error":"([^"]*)[^]*$/,
+        "$1 $2",
+      );
+    expect(await head("GET /v2 HTTP/1.1\r\n\r\n")).toBe("400 a request says exactly one host");
+    expect(await head("GET /v2 HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n")).toBe(
+      "400 a request says exactly one host",
+    );
+    expect(await head("GET /v2 HTTP/1.1\r\nHost: a\r\nExpect: cake\r\n\r\n")).toBe(
+      "417 nothing but 100-continue can be expected here",
+    );
+    expect(await head("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("405 this server is no proxy");
+    expect(await head(`GET /v2/${"x".repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`)).toBe(
+      "431 the headers are larger than is allowed",
+    );
+    expect(await say(server, ["GET /v2 HTTP/1.0\r\n\r\n"])).toMatch(/^HTTP\/1.1 200 /);
+  });
+
   it("gives up on headers that never end", async () => {
     const listening = await on(api(), { headersTimeoutMs: 100 });
     const heard = await say(listening, ["POST /v2/models/double/infer HTTP/1.1\r\nhost: x\r\n"]);

@@ -6,9 +6,10 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { type Handler, LongshoreError, type Peer } from "@longshore/core";
 import { serveExchange } from "./exchange.ts";
+import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
@@ -30,31 +31,6 @@ export interface Listening {
    * Idempotent. Drain the server's `Life` first, so that balancers and clients have gone elsewhere.
    */
   close(graceMs?: number): Promise<void>;
-}
-
-function statusOf(code: string | undefined): readonly [number, string] {
-  if (code === "HPE_HEADER_OVERFLOW") return [431, "the headers are larger than is allowed"];
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return [408, "the request took too long to arrive"];
-  return [400, "the request is not valid HTTP"];
-}
-
-/** Answers what is not even a request, in the protocol's own form, and closes the connection. */
-function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  // Node.js keeps the response under way there; writing into the middle of one would be read as part of it.
-  const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse | null };
-  // Whoever did not get through the handshake could not read an answer.
-  const handshake =
-    error.code?.startsWith("ERR_SSL_") === true || error.code?.startsWith("ERR_TLS_") === true;
-  if (!socket.writable || handshake || error.code === "ECONNRESET" || response?.headersSent) {
-    socket.destroy();
-    return;
-  }
-  const [status, message] = statusOf(error.code);
-  const body = JSON.stringify({ error: message, reason: "invalid-input", stage: "transport" });
-  socket.end(
-    `HTTP/1.1 ${status} ${status === 431 ? "Request Header Fields Too Large" : status === 408 ? "Request Timeout" : "Bad Request"}\r\n` +
-      `content-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-  );
 }
 
 function listenError(thrown: NodeJS.ErrnoException, host: string, port: number): LongshoreError {
@@ -87,6 +63,8 @@ function makeServer(options: CompleteOptions): {
     connectionsCheckingInterval: Math.min(5000, Math.max(50, options.headersTimeoutMs / 2)),
     keepAlive: true,
     noDelay: true,
+    // Looked at here, so that the refusal has the protocol's form.
+    requireHostHeader: false,
   };
   if (!options.tls) return { server: createServer(limits), secure: undefined };
   try {
@@ -122,9 +100,14 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   const serve =
     (expectsContinue: boolean) =>
     (request: IncomingMessage, response: ServerResponse): void =>
-      void serveExchange(handler, request, response, options, peerOf, expectsContinue, () => leaving);
+      void (
+        refuseHost(request, response) ??
+        serveExchange(handler, request, response, options, peerOf, expectsContinue, () => leaving)
+      );
   server.on("request", serve(false));
   server.on("checkContinue", serve(true));
+  server.on("checkExpectation", onExpectation);
+  server.on("connect", onConnect);
   server.on("clientError", onClientError);
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.

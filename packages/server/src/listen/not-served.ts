@@ -1,0 +1,80 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+
+/** What never reaches the handler, since it is no request that HTTP allows: answered in the protocol's own form. */
+
+const phrases: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  417: "Expectation Failed",
+  431: "Request Header Fields Too Large",
+};
+
+function bodyOf(message: string, reason = "invalid-input"): string {
+  return JSON.stringify({ error: message, reason, stage: "transport" });
+}
+
+function endPlainly(socket: Duplex, status: number, message: string, reason?: string): void {
+  const body = bodyOf(message, reason);
+  socket.end(
+    `HTTP/1.1 ${status} ${phrases[status] ?? ""}\r\n` +
+      `content-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+function refuse(response: ServerResponse, status: number, message: string): void {
+  // What follows on the connection may not mean what its sender thinks.
+  response.shouldKeepAlive = false;
+  const body = bodyOf(message);
+  response.writeHead(status, { "content-type": "application/json", "content-length": body.length });
+  response.end(body);
+}
+
+function statusOf(code: string | undefined): readonly [number, string] {
+  if (code === "HPE_HEADER_OVERFLOW") return [431, "the headers are larger than is allowed"];
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return [408, "the request took too long to arrive"];
+  return [400, "the request is not valid HTTP"];
+}
+
+/** Answers what is not even a request, and closes the connection. */
+export function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  // Node.js keeps the response under way there; writing into the middle of one would be read as part of it.
+  const { _httpMessage: response } = socket as Duplex & { _httpMessage?: ServerResponse | null };
+  // Whoever did not get through the handshake could not read an answer.
+  const handshake =
+    error.code?.startsWith("ERR_SSL_") === true || error.code?.startsWith("ERR_TLS_") === true;
+  if (!socket.writable || handshake || error.code === "ECONNRESET" || response?.headersSent) {
+    socket.destroy();
+    return;
+  }
+  endPlainly(socket, ...statusOf(error.code));
+}
+
+/** Answers an `Expect` other than for `100-continue`. */
+export function onExpectation(_request: IncomingMessage, response: ServerResponse): void {
+  refuse(response, 417, "nothing but 100-continue can be expected here");
+}
+
+/** Answers who takes this server for a proxy. */
+export function onConnect(_request: IncomingMessage, socket: Duplex): void {
+  socket.on("error", () => undefined);
+  endPlainly(socket, 405, "this server is no proxy", "wrong-method");
+}
+
+/**
+ * Refuses a request that does not say exactly one `Host`, as RFC 9112 asks: two would be two opinions of what is asked, of
+ * which a proxy may have taken the other. Undefined when it says one.
+ */
+export function refuseHost(request: IncomingMessage, response: ServerResponse): true | undefined {
+  const { rawHeaders, httpVersion } = request;
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? "";
+    if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
+  }
+  if (hosts === 1 || (hosts === 0 && httpVersion === "1.0")) return undefined;
+  request.resume();
+  refuse(response, 400, "a request says exactly one host");
+  return true;
+}
