@@ -1,4 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
+import { isBlank, readText } from "./json-characters.ts";
 
 /**
  * The JSON text of an array of scalars, read one leaf after another from the bytes of a message.
@@ -55,11 +56,6 @@ function fourDigits(four: number): number {
 const afterOpening = 1;
 const afterValue = 2;
 const afterComma = 3;
-
-/** Tells whether a byte is one of the four that JSON allows between tokens. */
-export function isBlank(byte: number | undefined): boolean {
-  return byte === blank || byte === 0x0a || byte === 0x0d || byte === 0x09;
-}
 
 /** Reads the leaves of one array. Every reader throws `invalid-input` for text that is not JSON. */
 export class ArrayText {
@@ -378,40 +374,4 @@ const bits: readonly (readonly [string, number])[] = [
 
 function bad(problem: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", `the data ${problem}`);
-}
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/**
- * The JSON text that begins with a quote at `from`, and where it ends. Throws `invalid-input` for what is not JSON, not
- * UTF-8, or half of a surrogate pair, which stands for no character and would come back as another.
- */
-export function readText(
-  bytes: Uint8Array,
-  from: number,
-  end: number,
-): { readonly value: string; readonly at: number } {
-  if (bytes[from] !== quote) throw bad("holds something else than text");
-  let at = from + 1;
-  let escaped = false;
-  for (; ; at++) {
-    const byte = bytes[at] ?? 0;
-    if (at >= end || byte < blank) throw bad("holds text that does not end or has control characters");
-    if (byte === quote) break;
-    if (byte === 0x5c) {
-      escaped = true;
-      at += 1;
-    }
-  }
-  let value: string;
-  try {
-    // Only escapes need JSON's own reader, which here is the fast one: it makes one text.
-    value = escaped
-      ? (JSON.parse(utf8.decode(bytes.subarray(from, at + 1))) as string)
-      : utf8.decode(bytes.subarray(from + 1, at));
-  } catch {
-    throw bad("holds text that is not UTF-8, or an unknown escape");
-  }
-  if (escaped && /\p{Surrogate}/u.test(value)) throw bad("holds half of a surrogate pair");
-  return { value, at: at + 1 };
 }

@@ -1,5 +1,6 @@
 import { LongshoreError } from "../base/index.ts";
-import { ArrayText, isBlank, readText } from "./array-text.ts";
+import { ArrayText } from "./array-text.ts";
+import { isBlank, readText } from "./json-characters.ts";
 
 /**
  * Parses the JSON of a message with tensors. What `JSON.parse` gives, with three differences: the `data` of the entries of

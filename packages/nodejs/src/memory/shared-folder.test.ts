@@ -46,7 +46,8 @@ describe("a folder of shared memory", () => {
     await writeFile(join(folder, "theirs"), "other");
     await link(join(folder, "theirs"), join(folder, "ours-hard"));
     await mkdir(join(folder, "ours-folder"));
-    execFileSync("mkfifo", [join(folder, "ours-pipe")]);
+    const makePipe = "mkfifo";
+    execFileSync(makePipe, [join(folder, "ours-pipe")]);
     const shared = sharedFolder("ours-", folder);
     const reasonFor = (key: string): Promise<unknown> =>
       shared.open(key).then(
