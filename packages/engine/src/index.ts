@@ -4,7 +4,8 @@
  * @module
  */
 export * from "./execute/chain.ts";
-export { createEngine, type Engine, type EngineLimits, type EngineParts } from "./execute/engine.ts";
+export { createEngine, type Engine } from "./execute/engine.ts";
+export type { EngineLimits, EngineParts } from "./execute/engine-parts.ts";
 export * from "./execute/for-each.ts";
 export * from "./execute/inline-lane.ts";
 export * from "./execute/lane.ts";

@@ -36,7 +36,8 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { defineTransform, pureTransforms, transformSet } from "../transform/index.ts";
-import { createEngine, type Engine, type EngineParts } from "./engine.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import type { EngineParts } from "./engine-parts.ts";
 import { inlineLane } from "./inline-lane.ts";
 
 const base = housekeepingCall("test");

@@ -12,7 +12,7 @@ import { checkInputs } from "./check-inputs.ts";
 import { admitAt, type Door, type DoorParts, type Doors, isShed, type Pass } from "./doors.ts";
 import { checkBounds, isForeign } from "./foreign.ts";
 import type { PlanCache } from "./plan-cache.ts";
-import type { ModelAction } from "./actions.ts";
+import type { ModelAction } from "../run/index.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import { programOf, standIns } from "./variants.ts";
 

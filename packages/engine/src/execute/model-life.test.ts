@@ -26,7 +26,8 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { watchModels } from "../repository/watch.ts";
-import { createEngine, type Engine, type EngineParts } from "./engine.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import type { EngineParts } from "./engine-parts.ts";
 import { inlineLane } from "./inline-lane.ts";
 
 /** Models coming and going: policies, labels, overrides, budgets, shared resources, warm-up, watching. */

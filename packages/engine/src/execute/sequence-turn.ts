@@ -18,8 +18,7 @@ import {
   type SequenceRequest,
   type SequenceStore,
 } from "../sequence/index.ts";
-import { stateName } from "./model-step.ts";
-import type { SegmentResult } from "./run-segment.ts";
+import { stateName, type SegmentResult } from "../run/index.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 
 /** What a request of a sequence runs with. */

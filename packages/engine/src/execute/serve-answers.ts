@@ -1,7 +1,7 @@
 import { type Call, type InferenceRequest, type InferenceResponse, LongshoreError } from "@longshore/core";
 import { grantRequest } from "./grant-request.ts";
 import { readInputs } from "./check-inputs.ts";
-import { runAnswers, runSegment } from "./run-segment.ts";
+import { runAnswers, runSegment } from "../run/index.ts";
 import { checkDigest, resolvedSegment, responseOf, segmentRun, type ServeParts } from "./serve-request.ts";
 
 /** Resolves, admits and runs one request for a model that gives several answers. The call ends at its deadline. */

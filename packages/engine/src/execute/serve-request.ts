@@ -19,10 +19,13 @@ import { readInputs } from "./check-inputs.ts";
 import { type Granted, type GrantParts, grantRequest, type Leases } from "./grant-request.ts";
 import type { Lane } from "./lane.ts";
 import type { ModelLife } from "./model-life.ts";
-import type { PipelineRoom } from "./pipeline-room.ts";
-import type { ElementBudget } from "./element-budget.ts";
-import type { SegmentRun } from "./run-action.ts";
-import { runSegment, type SegmentResult } from "./run-segment.ts";
+import {
+  type PipelineRoom,
+  type ElementBudget,
+  type SegmentRun,
+  runSegment,
+  type SegmentResult,
+} from "../run/index.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import { runInSequence, type SequenceResult } from "./sequence-turn.ts";
 import type { Speeds } from "./speed.ts";

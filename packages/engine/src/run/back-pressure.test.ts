@@ -23,8 +23,9 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { defineTransform, pureTransforms, transformSet } from "../transform/index.ts";
-import { createEngine, type EngineLimits } from "./engine.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { createEngine } from "../execute/engine.ts";
+import type { EngineLimits } from "../execute/engine-parts.ts";
+import { inlineLane } from "../execute/inline-lane.ts";
 
 const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
 const valuesOf = (tensors: Tensors, name: string): number[] => [...float32View(tensors.get(name)!)];

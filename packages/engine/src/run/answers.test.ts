@@ -28,8 +28,8 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { pureTransforms, transformSet } from "../transform/index.ts";
-import { createEngine } from "./engine.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { createEngine } from "../execute/engine.ts";
+import { inlineLane } from "../execute/inline-lane.ts";
 
 const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
 const base = housekeepingCall("test");

@@ -1,0 +1,86 @@
+import type { Clock, EndpointInfo, Observer, Random, TenantId } from "@longshore/core";
+import type { ModelSource, ModelStore } from "../repository/index.ts";
+import type { SealKey } from "../sequence/index.ts";
+import type { TransformSet } from "../transform/index.ts";
+import type { Lane } from "./lane.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** Bounds of what an engine keeps and takes. */
+export interface EngineLimits {
+  /** Requests under way in all; more are refused with `queue-full`. Default 1024. */
+  readonly maxInFlight: number;
+  /** Requests that may wait for one graph. Default 128: more would wait longer than callers do. */
+  readonly maxQueued: number;
+  /** Whole graphs that stay loaded. Default 64. */
+  readonly maxGraphs: number;
+  /** Parts between inner cuts that stay loaded. Default 16: each holds its weights once more. */
+  readonly maxParts: number;
+  /** Live sequences. Default 4096. */
+  readonly maxSequences: number;
+  /** Live sequences of one tenant. Default 1024. */
+  readonly maxSequencesPerTenant: number;
+  /** Bytes of the states of all sequences. Default 256 MiB. */
+  readonly maxStateBytes: number;
+  /** Loaded copies of a model that does not say how many. Default 1. */
+  readonly defaultInstances: number;
+  /** Threads inside one run. Default 1. */
+  readonly threads: number;
+  /**
+   * Bytes that pipelines may hold between their steps, over all requests, before more of them wait at the beginning.
+   * Default 1 GiB.
+   */
+  readonly maxPipelineBytes: number;
+  /** Elements of fan-outs that are worked on at one time, over all requests. Default 256. */
+  readonly maxElements: number;
+  /** Bytes that loaded models may hold, by estimate; the least recently used idle ones go. Default: no limit. */
+  readonly maxModelBytes: number;
+}
+
+/** What an engine is made from. The parts stay their maker's: `close` does not close runtimes, lane or store. */
+export interface EngineParts {
+  readonly info: EndpointInfo;
+  readonly store: ModelStore;
+  readonly source: ModelSource;
+  /** The first is the default; the next one is tried for what one cannot run (`unsupported`). */
+  readonly runtimes: readonly Runtime[];
+  /** Runs models that are not trusted. */
+  readonly sandbox?: Runtime;
+  /** What `lane` can run, to check pipelines before a request meets them. */
+  readonly transforms: TransformSet;
+  readonly lane: Lane;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  /** `sha256:<hex>`. */
+  readonly sha256: (bytes: Uint8Array) => Promise<string>;
+  readonly limits?: Partial<EngineLimits>;
+  /** Share of device time of a tenant against others' when there is not enough for all. Default: all have 1. */
+  readonly weightOf?: (tenant: TenantId) => number;
+  /**
+   * Shared resources that runs of models take, and how much there is of each; undefined: what models say they take is
+   * not looked at.
+   */
+  readonly resources?: Readonly<Record<string, number>>;
+  /** Whether models are served only once they were loaded. Default false: each is read when it is first asked for. */
+  readonly explicit?: boolean;
+  /** Whether copies of a model that want a GPU may have a processor instead. Default false. */
+  readonly gpuFallback?: boolean;
+  /** Seals exported state of sequences, so that it can come back through hands that may not make one up. */
+  readonly stateKey?: SealKey;
+}
+
+/** What holds where nothing is said. */
+export const defaultLimits: EngineLimits = {
+  maxInFlight: 1024,
+  maxQueued: 128,
+  maxGraphs: 64,
+  maxParts: 16,
+  maxSequences: 4096,
+  maxSequencesPerTenant: 1024,
+  maxStateBytes: 256 * 2 ** 20,
+  defaultInstances: 1,
+  threads: 1,
+  maxPipelineBytes: 2 ** 30,
+  maxElements: 256,
+  maxModelBytes: Infinity,
+};
