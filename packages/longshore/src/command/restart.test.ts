@@ -151,10 +151,11 @@ describe("a rolling restart", () => {
   it("fails no request of a client that tries again elsewhere", { timeout: 120_000 }, async () => {
     let servers = [await start(), await start()];
     const agent = new Agent({ keepAlive: true });
-    let answered = 0;
-    let refused = 0;
-    let failed = 0;
-    let over = false;
+    const counts = { answered: 0, refused: 0, failed: 0, over: false };
+    const answersMore = async (by: number): Promise<void> => {
+      const wanted = counts.answered + by;
+      while (counts.answered < wanted) await new Promise((resolve) => setImmediate(resolve));
+    };
 
     /** As a balancer with retries does: the same request to the next server, for whatever did not answer it. */
     async function ask(turn: number): Promise<void> {
@@ -165,34 +166,32 @@ describe("a rolling restart", () => {
         );
         if (reply?.status === 200) {
           expect(JSON.parse(reply.text)).toMatchObject({ outputs: [{ data: [2, 4, 6, 8] }] });
-          answered++;
+          counts.answered++;
           return;
         }
-        refused++;
+        counts.refused++;
       }
-      failed++;
+      counts.failed++;
     }
     async function client(turn: number): Promise<void> {
-      while (!over) await ask(turn++);
+      while (!counts.over) await ask(turn++);
     }
     const clients = [0, 1, 2, 3].map(client);
     for (const index of [0, 1]) {
       const before = servers[index]!;
-      const more = answered + 50;
-      while (answered < more) await new Promise((resolve) => setImmediate(resolve));
+      await answersMore(50);
       before.stop();
       expect(await before.exited).toBe(0);
       const after = await start();
       servers = servers.map((server) => (server === before ? after : server));
     }
-    const more = answered + 50;
-    while (answered < more) await new Promise((resolve) => setImmediate(resolve));
-    over = true;
+    await answersMore(50);
+    counts.over = true;
     await Promise.all(clients);
     agent.destroy();
-    expect(failed).toBe(0);
+    expect(counts.failed).toBe(0);
     // It did meet servers that were leaving.
-    expect(refused).toBeGreaterThan(0);
+    expect(counts.refused).toBeGreaterThan(0);
     for (const server of servers) server.stop();
     expect(await Promise.all(servers.map(({ exited }) => exited))).toEqual([0, 0]);
   });

@@ -22,7 +22,8 @@ export async function answerKey(
   hash: Hash,
 ): Promise<string> {
   const tensors = [...inputs.values()].sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
-  const sorted = (object: object | undefined): unknown[] => Object.entries(object ?? {}).sort();
+  const sorted = (object: object | undefined): unknown[] =>
+    Object.entries(object ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([
     tenant,
     [rules.dataClass, rules.leastTrust, rules.zones ?? null],
