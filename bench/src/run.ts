@@ -12,6 +12,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   scenes: async () => (await import("./scenes.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
+  soak: async () => (await import("./soak.ts")).bench,
   split: async () => (await import("./split.ts")).bench,
 };
 

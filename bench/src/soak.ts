@@ -1,0 +1,178 @@
+import { rm } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
+import { median, quantile } from "./harness.ts";
+import { type SoakModel, soakRepository } from "./soak/models.ts";
+import type { ProbeSample } from "./soak/probe.ts";
+import { type SoakServer, startServer } from "./soak/server.ts";
+
+/** Cycles before the growth is counted: until then caches fill, code is compiled, and allocators take their arenas. */
+const settlingCycles = 20;
+/** Cycles whose median is compared: one reading depends on when garbage was last collected, by more than the bar allows. */
+const window = 15;
+/** After a cycle, so that threads and processes that were ended are gone when memory is read. */
+const restMs = 100;
+const megabyte = 1e6;
+
+function option(context: BenchContext, name: string, usual: number): number {
+  const at = context.args.indexOf(`--${name}`);
+  const value = at < 0 ? usual : Number(context.args[at + 1]);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new Error(`--${name} wants a positive number`);
+}
+
+async function ask(server: SoakServer, path: string, body: string): Promise<void> {
+  const reply = await fetch(`${server.address}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+  });
+  const text = await reply.text();
+  if (reply.status !== 200) throw new Error(`${path} was answered ${reply.status}: ${text.slice(0, 300)}`);
+}
+
+const load = (server: SoakServer, { name }: SoakModel): Promise<void> =>
+  ask(server, `/v2/repository/models/${name}/load`, "{}");
+const unload = (server: SoakServer, { name }: SoakModel): Promise<void> =>
+  ask(server, `/v2/repository/models/${name}/unload`, "{}");
+const infer = (server: SoakServer, { name, body }: SoakModel): Promise<void> =>
+  ask(server, `/v2/models/${name}/infer`, body);
+
+function rowOf(phase: string, index: number, sample: ProbeSample): Row {
+  return {
+    phase,
+    index,
+    rssMb: sample.rssBytes / megabyte,
+    heapMb: sample.heapBytes / megabyte,
+    externalMb: sample.externalBytes / megabyte,
+    loopP99Ms: sample.loopP99Ms,
+    loopMaxMs: sample.loopMaxMs,
+    handles: sample.handles,
+  };
+}
+
+/** Megabytes an hour by least squares, from samples at seconds. */
+function slopePerHour(points: readonly { readonly seconds: number; readonly bytes: number }[]): number {
+  const meanX = points.reduce((sum, { seconds }) => sum + seconds, 0) / points.length;
+  const meanY = points.reduce((sum, { bytes }) => sum + bytes, 0) / points.length;
+  let across = 0;
+  let along = 0;
+  for (const { seconds, bytes } of points) {
+    across += (seconds - meanX) * (bytes - meanY);
+    along += (seconds - meanX) ** 2;
+  }
+  return along === 0 ? 0 : ((across / along) * 3600) / megabyte;
+}
+
+async function cycle(server: SoakServer, models: readonly SoakModel[]): Promise<ProbeSample> {
+  for (const model of models) {
+    await load(server, model);
+    await infer(server, model);
+    await infer(server, model);
+    await unload(server, model);
+  }
+  await pause(restMs);
+  return server.sample();
+}
+
+/** Loads and unloads every model again and again. */
+async function cycles(
+  server: SoakServer,
+  models: readonly SoakModel[],
+  count: number,
+  context: BenchContext,
+  rows: Row[],
+): Promise<Record<string, number>> {
+  const all: ProbeSample[] = [];
+  for (let index = 0; index < settlingCycles + count; index++) {
+    const sample = await cycle(server, models);
+    all.push(sample);
+    rows.push(rowOf("cycles", index, sample));
+    if (index % 10 === 9) context.say(`${index + 1} cycles: ${(sample.rssBytes / megabyte).toFixed(1)} MB`);
+  }
+  const settled = all.slice(settlingCycles);
+  const middle = (some: readonly ProbeSample[], of: (sample: ProbeSample) => number): number =>
+    median(some.map(of));
+  const before = middle(settled.slice(0, window), ({ rssBytes }) => rssBytes);
+  const after = middle(settled.slice(-window), ({ rssBytes }) => rssBytes);
+  const least = (some: readonly ProbeSample[]): number => Math.min(...some.map(({ heapBytes }) => heapBytes));
+  return {
+    rssGrowthRatio: after / before - 1,
+    rssFirstMb: (all[0]?.rssBytes ?? NaN) / megabyte,
+    rssBeforeMb: before / megabyte,
+    rssAfterMb: after / megabyte,
+    // What is left of the heap just after a collection tells of objects that are kept.
+    leastHeapBeforeMb: least(settled.slice(0, Math.ceil(settled.length / 2))) / megabyte,
+    leastHeapAfterMb: least(settled.slice(-Math.ceil(settled.length / 2))) / megabyte,
+    handlesGrowth: (all.at(-1)?.handles ?? 0) - (settled[0]?.handles ?? 0),
+  };
+}
+
+/** Keeps the server busy with all models for some minutes. */
+async function steady(
+  server: SoakServer,
+  models: readonly SoakModel[],
+  minutes: number,
+  rows: Row[],
+): Promise<Record<string, number>> {
+  for (const model of models) await load(server, model);
+  const endMs = performance.now() + minutes * 60_000;
+  let requests = 0;
+  const worker = async (own: number): Promise<void> => {
+    for (let turn = own; performance.now() < endMs; turn++) {
+      const model = models[turn % models.length];
+      if (model) await infer(server, model);
+      requests++;
+    }
+  };
+  const samples: { readonly seconds: number; readonly sample: ProbeSample }[] = [];
+  const watch = async (): Promise<void> => {
+    await server.sample();
+    while (performance.now() < endMs) {
+      await pause(Math.min(1000, minutes * 600));
+      const sample = await server.sample();
+      samples.push({ seconds: performance.now() / 1000, sample });
+      rows.push(rowOf("steady", samples.length, sample));
+    }
+  };
+  await Promise.all([worker(0), worker(1), worker(2), worker(3), watch()]);
+  for (const model of models) await unload(server, model);
+  // The first quarter is where a busy server finds its size.
+  const settled = samples.slice(Math.floor(samples.length / 4));
+  return {
+    requestsPerSecond: requests / (minutes * 60),
+    rssSlopeMbPerHour: slopePerHour(
+      settled.map(({ seconds, sample }) => ({ seconds, bytes: sample.rssBytes })),
+    ),
+    eventLoopP99Ms: quantile(
+      settled.map(({ sample }) => sample.loopP99Ms),
+      0.5,
+    ),
+    eventLoopMaxMs: Math.max(...settled.map(({ sample }) => sample.loopMaxMs)),
+    handles: Math.max(...settled.map(({ sample }) => sample.handles)),
+  };
+}
+
+/** `npm run bench -- soak [--minutes N] [--cycles N]`. */
+export const bench: Bench = {
+  name: "soak",
+  about:
+    "a real longshore serve: models loaded, used and unloaded over HTTP 100 times, then minutes under load; its memory, event loop and handles",
+  bars: { rssGrowthRatio: { atMost: 0.05 }, handlesGrowth: { atMost: 0 }, eventLoopP99Ms: { atMost: 20 } },
+  async run(context): Promise<Measured> {
+    const minutes = option(context, "minutes", 1);
+    const count = option(context, "cycles", 100);
+    const { folder, models } = await soakRepository();
+    const rows: Row[] = [];
+    try {
+      const server = await startServer(folder);
+      const cycled = await cycles(server, models, count, context, rows);
+      const steadied = await steady(server, models, minutes, rows);
+      const exitCode = await server.stop();
+      context.say(`ended by SIGTERM with exit code ${exitCode}`);
+      return { figures: { ...cycled, ...steadied, exitCode: exitCode ?? -1 }, rows };
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+};

@@ -1,0 +1,70 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { ProbeSample } from "./probe.ts";
+
+/** A real `longshore serve` in a process of its own, with a probe inside. */
+export interface SoakServer {
+  /** `http://host:port`. */
+  readonly address: string;
+  sample(): Promise<ProbeSample>;
+  /** Ends it by SIGTERM and gives its exit code. */
+  stop(): Promise<number | null>;
+}
+
+/** Starts it on a folder of models, none of which is loaded yet. */
+export async function startServer(repository: string): Promise<SoakServer> {
+  const main = fileURLToPath(import.meta.resolve("longshore")).replace(/index\.js$/, "command/main.js");
+  const probe = new URL("./probe.js", import.meta.url).href;
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [
+      "--import",
+      probe,
+      main,
+      "serve",
+      repository,
+      "--port",
+      "0",
+      "--model-control",
+      "explicit",
+      "--allow-management",
+      "--json",
+    ],
+    { stdio: ["ignore", "pipe", "pipe", "ipc"] },
+  );
+  const { stdout, stderr } = child;
+  if (!stdout || !stderr) throw new Error("the server has no output to read its address from");
+  // Its log is of interest only when it ends before it should.
+  const log: string[] = [];
+  createInterface({ input: stderr }).on("line", (line) => {
+    log.push(line);
+    if (log.length > 20) log.shift();
+  });
+  const exited = once(child, "exit");
+  const address = new Promise<string>((resolve, reject) => {
+    // The lines go on for as long as it runs; only the first with an address matters.
+    createInterface({ input: stdout }).on("line", (line) => {
+      const { listening } = JSON.parse(line) as { listening?: string };
+      if (listening !== undefined) resolve(listening);
+    });
+    void exited.then(([code]) =>
+      reject(new Error(`the server ended with ${String(code)}:\n${log.join("\n")}`)),
+    );
+  });
+  return {
+    address: await address,
+    async sample() {
+      const answer = once(child, "message");
+      child.send("sample");
+      const [message] = (await answer) as [ProbeSample];
+      return message;
+    },
+    async stop() {
+      child.kill("SIGTERM");
+      const [code] = (await exited) as [number | null];
+      return code;
+    },
+  };
+}
