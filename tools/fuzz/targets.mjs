@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { codecSet, fp16Codec, housekeepingCall, int8Codec, LongshoreError, rawCodec, readBody, readInferReply, readInferRequest, reasons, wireRoutes } from "@longshore/core"; // prettier-ignore
+import { codecSet, defaultWireLimits, fp16Codec, housekeepingCall, int8Codec, LongshoreError, rawCodec, readBody, readInferReply, readInferRequest, reasons, wireRoutes } from "@longshore/core"; // prettier-ignore
 import { onnxSource } from "@longshore/graph";
 import { sha256, systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, listen } from "@longshore/server";
+import { identityTargets } from "./identity-targets.mjs";
 import { doubleDescription, doubleEndpoint, onnxFile, tritonModels } from "@longshore/testkit";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -172,6 +173,24 @@ const onnx = [
   ...models.flatMap(([path, content]) => (path.endsWith(".onnx") ? [content] : [])),
 ];
 
+/** Fields of protobuf, for seeds. */
+const varint = (value) => (value < 128 ? [value] : [(value & 127) | 128, ...varint(value >> 7)]);
+const piece = (number, ...bytes) => [number * 8 + 2, ...varint(bytes.length), ...bytes];
+const word = (number, text_) => piece(number, ...encoder.encode(text_));
+const input = (...more) => [...word(1, "x"), ...word(2, "FP32"), ...piece(3, 1, 3), ...more];
+const floats = [0, 0, 128, 63, 0, 0, 0, 64, 0, 0, 64, 64];
+const entry = (key, ...value) => piece(4, ...word(1, key), ...piece(2, ...value));
+const grpcSeeds = [
+  [...word(1, "m"), ...word(3, "7"), ...piece(5, ...input()), ...piece(7, ...floats)],
+  [
+    ...word(1, "m"),
+    ...word(2, "1"),
+    ...piece(5, ...input(...piece(5, ...piece(6, ...floats)))),
+    ...piece(6, ...word(1, "y")),
+  ],
+  [...word(1, "m"), ...entry("sequence_id", 16, 5), ...entry("sequence_start", 8, 1), ...entry("k", ...word(3, "v")), ...piece(5, ...word(1, "t"), ...word(2, "BYTES"), ...piece(3, 2), ...piece(5, ...word(8, "a"), ...word(8, "bc")))], // prettier-ignore
+].map((bytes) => Uint8Array.from(bytes));
+
 /** The targets by name; run in this order. */
 export const targets = {
   message: {
@@ -227,11 +246,20 @@ export const targets = {
       return { run: (bytes) => outcomeOf(() => parseTritonConfig("m", new TextDecoder().decode(bytes))) };
     },
   },
+  grpc: {
+    seeds: grpcSeeds,
+    dictionary: ["\x0a\x01m", "\x2a\x02", "\x3a\x04", "\x12\x04FP32", "\x12\x05BYTES", "\x18\x03", "\x1a\x02\x01\x03", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"], // prettier-ignore
+    async open() {
+      const { decodeInferRequest } = await built("grpc/dist/message/infer-request.js");
+      return { run: (bytes) => outcomeOf(() => decodeInferRequest(bytes, defaultWireLimits)) };
+    },
+  },
   onnx: {
     seeds: onnx,
     dictionary: ["x", "y", "Add", "If", "Loop", "\x08\x01", "\x12\x02", "\x80\x80\x80\x80\x80\x01", "\xff\xff\xff\xff\x0f"], // prettier-ignore
     async open() {
-      const source = onnxSource();
+      // Small graphs take many times their bytes when they are analysed; few are kept.
+      const source = onnxSource({ cacheBytes: 2 ** 18 });
       const call = housekeepingCall("fuzz");
       return {
         run: (bytes) =>
@@ -247,4 +275,5 @@ export const targets = {
       };
     },
   },
+  ...identityTargets,
 };

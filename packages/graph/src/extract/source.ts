@@ -221,6 +221,7 @@ class GraphCache {
     } catch (error) {
       // A failed reading is not remembered: the file may be there next time.
       this.#entries.delete(file.digest);
+      this.#sizes.delete(file.digest);
       throw error;
     }
   }
