@@ -1,0 +1,288 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type Batching,
+  endCut,
+  exponential,
+  float32Tensor,
+  housekeepingCall,
+  seededRandom,
+  silentObserver,
+  startCut,
+  type Tensors,
+  tensorsOf,
+} from "@longshore/core";
+import { createEngine, type Engine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
+import { onnxSource } from "@longshore/graph";
+import { poissonArrivals, readArrivals, stretched } from "@longshore/lab";
+import { onnxRuntime, sha256, systemClock, systemRandom } from "@longshore/nodejs";
+import { memoryStore } from "@longshore/testkit";
+import { type Bench, type BenchContext, type Measured, medianInterval, quantile, type Row } from "./harness.ts";
+import { dense, smallConvolution } from "./load/models.ts";
+
+/** A model, and what is asked of it. */
+interface Subject {
+  readonly name: string;
+  readonly figure: string;
+  readonly model: Uint8Array;
+  readonly row: readonly number[];
+  /** 99 of 100 answers must be there within this, in milliseconds. */
+  readonly boundMs: number;
+  /** Where the search for the highest rate begins, a second. */
+  readonly startPerSecond: number;
+}
+
+/** A way to batch, by hand or learned. */
+interface Setting {
+  readonly name: string;
+  readonly batching: Partial<Batching>;
+}
+
+interface Place {
+  readonly setting: Setting;
+  readonly subject: Subject;
+  readonly engine: Engine;
+  readonly inputs: Tensors;
+  close(): Promise<void>;
+}
+
+const maxBatchSize = 32;
+const adaptive: Setting = { name: "adaptive", batching: { maxBatchSize } };
+
+/** What somebody would try by hand: the largest batch, and how long to wait for it. */
+const grid: readonly Setting[] = [
+  { name: "size 1", batching: { maxBatchSize: 1 } },
+  ...[4, 8, 16, 32].flatMap((size) =>
+    [0, 1, 3].map((delayMs): Setting => ({
+      name: `size ${size}, delay ${delayMs} ms`,
+      batching: { maxBatchSize: size, preferredSizes: [size], maxQueueDelayMs: delayMs },
+    })),
+  ),
+];
+
+const subjects = (seed: number): readonly Subject[] => [
+  {
+    name: "dense",
+    figure: "vsBestGridWherePays",
+    model: dense(seed, 1024, 4),
+    row: [1024],
+    boundMs: 15,
+    startPerSecond: 3000,
+  },
+  {
+    name: "convolution",
+    figure: "vsBestGridWhereNot",
+    model: smallConvolution(seed, 48),
+    row: [3, 48, 48],
+    boundMs: 15,
+    startPerSecond: 300,
+  },
+];
+
+async function open(subject: Subject, setting: Setting): Promise<Place> {
+  const clock = systemClock();
+  const runtime = onnxRuntime();
+  const transforms = transformSet(...pureTransforms());
+  const yaml = `batching: ${JSON.stringify(setting.batching)}\n`;
+  const engine = createEngine({
+    info: {
+      id: "here",
+      tier: "edge",
+      zone: "here",
+      trust: "operated",
+      codecs: [],
+      state: "movable",
+      offers: true,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 },
+    },
+    store: memoryStore({ "m/model.yaml": yaml, "m/1/model.onnx": subject.model }),
+    source: onnxSource({ sha256 }),
+    runtimes: [runtime],
+    transforms,
+    lane: inlineLane(transforms, clock),
+    clock,
+    random: systemRandom(),
+    observer: silentObserver,
+    sha256,
+    limits: { maxQueued: 4096, maxInFlight: 8192 },
+  });
+  const count = subject.row.reduce((product, size) => product * size, 1);
+  const inputs = tensorsOf(float32Tensor("x", [1, ...subject.row], new Float32Array(count).fill(0.1)));
+  const place: Place = {
+    setting,
+    subject,
+    engine,
+    inputs,
+    async close() {
+      await engine.close();
+      await runtime.close();
+    },
+  };
+  // Compilers warm up, and what is learned is learned.
+  for (const [index, factor] of [0.2, 0.5, 1, 1.5].entries()) {
+    await trial(place, poissonArrivals(factor * subject.startPerSecond, Math.ceil(0.3 * subject.startPerSecond), index));
+  }
+  return place;
+}
+
+const segment = { model: "m", version: "", digest: "", variant: "", from: startCut, to: endCut };
+
+/** Sends requests at those instants, whatever became of those before; gives the times to their answers. */
+async function trial({ engine, inputs }: Place, arrivals: readonly number[]): Promise<readonly number[]> {
+  const startMs = performance.now();
+  const times: number[] = [];
+  const under: Promise<void>[] = [];
+  const ask = async (atMs: number): Promise<void> => {
+    await engine.infer({ segment, inputs, codecs: {} }, housekeepingCall("bench"));
+    times.push(performance.now() - startMs - atMs);
+  };
+  let next = 0;
+  while (next < arrivals.length) {
+    const nowMs = performance.now() - startMs;
+    for (let atMs = arrivals[next]; atMs !== undefined && atMs <= nowMs; atMs = arrivals[++next]) under.push(ask(atMs));
+    const waitMs = (arrivals[next] ?? 0) - (performance.now() - startMs);
+    await new Promise((resolve) => (waitMs > 1.5 ? setTimeout(resolve, waitMs - 1) : setImmediate(resolve)));
+  }
+  await Promise.all(under);
+  return times;
+}
+
+/** Instants of arrival at a mean rate for some seconds. */
+type Arrivals = (perSecond: number, seconds: number, seed: number) => readonly number[];
+
+const poisson: Arrivals = (perSecond, seconds, seed) => poissonArrivals(perSecond, Math.ceil(perSecond * seconds), seed);
+
+/** Bursts: a process that is four times as fast for a fifth of the time (MMPP of two states), 50 ms on average. */
+const switching: Arrivals = (perSecond, seconds, seed) => {
+  const random = seededRandom(seed);
+  const arrivals: number[] = [];
+  let atMs = 0;
+  let fast = false;
+  let untilMs = exponential(random, 200);
+  while (atMs < seconds * 1000) {
+    atMs += exponential(random, 1000 / (perSecond * (fast ? 3.25 : 0.44)));
+    if (atMs > untilMs) {
+      fast = !fast;
+      untilMs = atMs + exponential(random, fast ? 50 : 200);
+    }
+    arrivals.push(atMs);
+  }
+  return arrivals;
+};
+
+/** A recorded trace of requests, sped up to the rate; another part of it for every seed. */
+function recorded(data: string): Arrivals | undefined {
+  const path = join(data, "traces/requests/AzureLLMInferenceTrace_code.csv");
+  if (!existsSync(path)) return undefined;
+  const all = readArrivals("AzureLLMInferenceTrace_code", readFileSync(path, "utf8"));
+  return (perSecond, seconds, seed) => {
+    const count = Math.min(all.length - 1, Math.ceil(perSecond * seconds));
+    const first = Math.floor(seededRandom(seed).next() * (all.length - count));
+    const part = all.slice(first, first + count);
+    const startMs = part[0] ?? 0;
+    const spanMs = (part.at(-1) ?? 1) - startMs;
+    return stretched(part.map((atMs) => atMs - startMs), (count / perSecond / spanMs) * 1000);
+  };
+}
+
+/** The highest rate at which 99 of 100 answers are in time: doubled while it holds, then halved in on. */
+async function highest(place: Place, arrivals: Arrivals, seconds: number, steps: number, from: number, seed: number): Promise<number> {
+  const { boundMs } = place.subject;
+  const holds = async (perSecond: number): Promise<boolean> =>
+    quantile(await trial(place, arrivals(perSecond, seconds, seed)), 0.99) <= boundMs;
+  let low = from / 1.5;
+  let high = from;
+  if (await holds(high)) {
+    do {
+      low = high;
+      high *= 1.5;
+    } while (await holds(high));
+  } else {
+    while (!(await holds(low))) {
+      high = low;
+      low /= 1.5;
+    }
+  }
+  for (let step = 0; step < steps; step++) {
+    const middle = Math.sqrt(low * high);
+    if (await holds(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** `--rounds N`; default 7. */
+function roundsOf(args: readonly string[]): number {
+  const at = args.indexOf("--rounds");
+  return at < 0 ? 7 : Math.max(1, Number(args[at + 1]));
+}
+
+async function compare(
+  subject: Subject,
+  patterns: readonly (readonly [string, Arrivals])[],
+  context: BenchContext,
+): Promise<{ readonly rows: readonly Row[]; readonly ratios: readonly number[] }> {
+  const { say, seed } = context;
+  const rows: Row[] = [];
+  const all: Place[] = [];
+  for (const setting of [adaptive, ...grid]) all.push(await open(subject, setting));
+  const ratios: number[] = [];
+  const ours = all[0];
+  for (const [pattern, arrivals] of patterns) {
+    const found: { readonly place: Place; readonly perSecond: number }[] = [];
+    let from = subject.startPerSecond;
+    for (const place of all.slice(1)) {
+      from = await highest(place, arrivals, 0.5, 2, from, seed);
+      found.push({ place, perSecond: from });
+      rows.push({ subject: subject.name, pattern, setting: place.setting.name, round: -1, perSecond: from });
+    }
+    found.sort((a, b) => b.perSecond - a.perSecond);
+    // The two best of the sweep are measured again beside ours, in turn.
+    const rivals = found.slice(0, 2);
+    say(
+      `  ${subject.name}, ${pattern}: swept ${found.map((one) => `${one.place.setting.name} ${one.perSecond.toFixed(0)}/s`).join("; ")}`,
+    );
+    const start = rivals[0]?.perSecond ?? from;
+    for (let round = 0; round < roundsOf(context.args); round++) {
+      const contenders = [ours, ...rivals.map(({ place }) => place)].flatMap((place) => (place ? [place] : []));
+      const rates = new Map<Place, number>();
+      for (const place of round % 2 === 0 ? contenders : contenders.toReversed()) {
+        const perSecond = await highest(place, arrivals, 0.6, 3, start, seed + 17 * round);
+        rates.set(place, perSecond);
+        rows.push({ subject: subject.name, pattern, setting: place.setting.name, round, perSecond });
+      }
+      const best = Math.max(...rivals.map(({ place }) => rates.get(place) ?? 0));
+      ratios.push((ours ? (rates.get(ours) ?? NaN) : NaN) / best);
+      say(
+        `  ${subject.name}, ${pattern}, round ${round}: ${contenders.map((place) => `${place.setting.name} ${(rates.get(place) ?? NaN).toFixed(0)}/s`).join(", ")}`,
+      );
+    }
+  }
+  for (const place of all) await place.close();
+  return { rows, ratios };
+}
+
+/** Batching that nobody tunes against the best that a sweep finds, where batching pays and where it does not. */
+export const bench: Bench = {
+  name: "batch",
+  about: "highest rates with 99 of 100 answers in time, learned batching against a swept grid of sizes and delays, one instance of one thread",
+  bars: { vsBestGridWherePays: { atLeast: 0.95 }, vsBestGridWhereNot: { atLeast: 0.95 } },
+  async run(context): Promise<Measured> {
+    const real = context.data === undefined ? undefined : recorded(context.data);
+    const patterns: readonly (readonly [string, Arrivals])[] = [
+      ["Poisson", poisson],
+      real ? ["recorded bursts", real] : ["bursts", switching],
+    ];
+    const figures: Record<string, number> = {};
+    const rows: Row[] = [];
+    const draw = seededRandom(context.seed);
+    for (const subject of subjects(context.seed)) {
+      const { rows: own, ratios } = await compare(subject, patterns, context);
+      rows.push(...own);
+      const { median: middle, low, high } = medianInterval(ratios, () => draw.next());
+      figures[subject.figure] = middle;
+      context.say(`  ${subject.figure} ${middle.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})`);
+    }
+    return { figures, rows };
+  },
+};

@@ -1,0 +1,81 @@
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { createInterface } from "node:readline";
+import type { FromGenerator, PhaseResult, Stream, ToGenerator } from "./messages.ts";
+
+/** A generator process. */
+export interface Generator {
+  run(port: number, streams: readonly Stream[]): Promise<PhaseResult>;
+  close(): void;
+}
+
+/** Starts a generator; the file must have been built. */
+export async function startGenerator(): Promise<Generator> {
+  const child = fork(fileURLToPath(new URL("./generator.js", import.meta.url)), { serialization: "advanced" });
+  let answered: (message: FromGenerator) => void = () => undefined;
+  const answer = (): Promise<FromGenerator> => new Promise((resolve) => (answered = resolve));
+  const ready = answer();
+  child.on("message", (message: FromGenerator) => answered(message));
+  await ready;
+  return {
+    async run(port, streams) {
+      const result = answer();
+      child.send({ kind: "phase", port, streams } satisfies ToGenerator);
+      const message = await result;
+      if (message.kind !== "result") throw new Error(`the generator said ${message.kind}`);
+      return message.result;
+    },
+    close: () => void child.send({ kind: "end" } satisfies ToGenerator),
+  };
+}
+
+/** How long an event loop was kept from turning. The probe itself looks every millisecond, which is in the figures. */
+export interface LoopDelay {
+  readonly maxMs: number;
+  readonly p99Ms: number;
+}
+
+/** A `longshore serve` process. */
+export interface ServeProcess {
+  readonly port: number;
+  readonly pid: number;
+  /** Since it was asked last. */
+  loopDelay(): Promise<LoopDelay>;
+  close(): Promise<void>;
+}
+
+/** Starts `longshore serve` as people do, and waits until it listens. */
+export async function startServe(repository: string, ...options: readonly string[]): Promise<ServeProcess> {
+  const main = fileURLToPath(new URL("../../../packages/longshore/dist/command/main.js", import.meta.url));
+  const probe = ["--import", new URL("./loop-delay.js", import.meta.url).href];
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [...probe, main, "serve", repository, "--port", "0", ...options],
+    // Its log has a line for each refusal, which nobody reads here.
+    { stdio: ["ignore", "pipe", "ignore", "ipc"] },
+  );
+  const { stdout } = child;
+  if (!stdout) throw new Error("longshore serve has no output");
+  const port = await new Promise<number>((resolve, reject) => {
+    child.once("exit", (code) => reject(new Error(`longshore serve ended with ${code}`)));
+    createInterface({ input: stdout }).on("line", (line) => {
+      const found = /http:\/\/[^:]+:(\d+)/.exec(line)?.[1];
+      if (found !== undefined) resolve(Number(found));
+    });
+  });
+  return {
+    port,
+    pid: child.pid ?? 0,
+    loopDelay: () =>
+      new Promise((resolve) => {
+        child.once("message", (message) => resolve(message as LoopDelay));
+        child.send("loop-delay");
+      }),
+    close: () =>
+      new Promise((resolve) => {
+        child.removeAllListeners("exit");
+        child.once("exit", () => resolve());
+        child.kill("SIGTERM");
+      }),
+  };
+}

@@ -1,0 +1,260 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { seededRandom } from "@longshore/core";
+import { poissonArrivals } from "@longshore/lab";
+import ort from "onnxruntime-node";
+import { type Bench, type BenchContext, type Measured, median, medianInterval, quantile, type Row } from "./harness.ts";
+import { type Generator, type LoopDelay, type ServeProcess, startGenerator, startServe } from "./load/drive.ts";
+import type { PhaseResult, Stream, StreamResult } from "./load/messages.ts";
+import { smallConvolution } from "./load/models.ts";
+
+const rowShape = [1, 3, 112, 112];
+const tensorBytes = rowShape.reduce((product, size) => product * size, 4);
+/** What a client allows for an answer, and of it what it keeps for the way back. */
+const deadlineMs = 120;
+const wayBackMs = 5;
+
+/** A senders' tenant, with the default identity: one that a proxy passed on counts as a stranger. */
+const strangers = { via: "1.1 proxy" };
+
+interface Place {
+  readonly server: ServeProcess;
+  readonly generator: Generator;
+  readonly expected: string;
+}
+
+function stream(
+  place: Place,
+  name: string,
+  perSecond: number,
+  seconds: number,
+  seed: number,
+  headers: Readonly<Record<string, string>> = {},
+): Stream {
+  const input = { name: "x", datatype: "FP32", shape: rowShape, parameters: { binary_data_size: tensorBytes } };
+  const all = poissonArrivals(perSecond, Math.ceil(perSecond * seconds * 1.3) + 10, seed);
+  return {
+    name,
+    path: "/v2/models/small/infer",
+    headers: { "longshore-deadline": String(deadlineMs - wayBackMs), ...headers },
+    json: JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }),
+    tensorBytes,
+    arrivals: all.filter((atMs) => atMs < seconds * 1000),
+    deadlineMs,
+    expected: place.expected,
+  };
+}
+
+/** Right answers inside their deadline, counted from the planned arrival. */
+function good({ statuses, latencyMs }: StreamResult): number {
+  return statuses.filter((status, index) => status === 200 && (latencyMs[index] ?? Infinity) <= deadlineMs).length;
+}
+
+function refusals({ statuses, serverMs }: StreamResult): readonly number[] {
+  return serverMs.filter((_, index) => (statuses[index] ?? 0) >= 400);
+}
+
+function answered({ statuses, latencyMs }: StreamResult): readonly number[] {
+  return latencyMs.filter((_, index) => statuses[index] === 200);
+}
+
+/** What a right answer holds: the outputs of the network for the input that all send, as the runtime gives them. */
+async function rightAnswer(model: Uint8Array): Promise<string> {
+  const session = await ort.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 });
+  const { y } = await session.run({ x: new ort.Tensor("float32", new Float32Array(tensorBytes / 4), rowShape) });
+  const data = y?.data as Float32Array;
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
+}
+
+/** The most right answers a second in a ramp of loads: what the others are measured against. */
+async function capacity(place: Place): Promise<number> {
+  let most = 0;
+  for (const [round, perSecond] of [40, 60, 80, 120, 180, 270].entries()) {
+    const { goodPerSecond } = await open(place, "ramp", perSecond, 2, round);
+    if (perSecond > 2 * most && round > 1) break;
+    most = Math.max(most, goodPerSecond);
+  }
+  return most;
+}
+
+interface Phase {
+  readonly name: string;
+  readonly loop: LoopDelay;
+  readonly result: PhaseResult;
+  readonly goodPerSecond: number;
+}
+
+async function open(place: Place, name: string, perSecond: number, seconds: number, seed: number): Promise<Phase> {
+  const result = await place.generator.run(place.server.port, [stream(place, name, perSecond, seconds, seed)]);
+  const [one] = result.streams;
+  return { name, result, loop: await place.server.loopDelay(), goodPerSecond: one ? good(one) / seconds : 0 };
+}
+
+function rowOf(phase: Phase, round: number): Row {
+  const [one] = phase.result.streams;
+  const refused = one ? refusals(one) : [];
+  const times = one ? answered(one) : [];
+  return {
+    phase: phase.name,
+    round,
+    sent: one?.statuses.length ?? 0,
+    goodPerSecond: phase.goodPerSecond,
+    late: one ? times.length - good(one) : 0,
+    wrong: one?.statuses.filter((status) => status === -1).length ?? 0,
+    broken: one?.statuses.filter((status) => status === 0).length ?? 0,
+    dropped: one?.statuses.filter((status) => status === 1).length ?? 0,
+    refused: refused.length,
+    refusalP99Ms: refused.length > 0 ? quantile(refused, 0.99) : null,
+    p50Ms: times.length > 0 ? quantile(times, 0.5) : null,
+    p99Ms: times.length > 0 ? quantile(times, 0.99) : null,
+    generatorCpu: phase.result.cpuRatio,
+    generatorLagMs: phase.result.lagMs,
+    connections: phase.result.connections,
+    loopMaxMs: phase.loop.maxMs,
+    loopP99Ms: phase.loop.p99Ms,
+  };
+}
+
+function told(row: Row): string {
+  const number = (value: Row[string] | undefined): string => (typeof value === "number" ? value.toFixed(1) : "-");
+  return `  ${String(row["phase"]).padEnd(10)} good ${number(row["goodPerSecond"])}/s of ${row["sent"]} sent, late ${row["late"]}, dropped ${row["dropped"]}, wrong ${row["wrong"]}, broken ${row["broken"]}, refused ${row["refused"]} (p99 ${number(row["refusalP99Ms"])} ms), p50 ${number(row["p50Ms"])} p99 ${number(row["p99Ms"])} ms; generator ${number(Number(row["generatorCpu"]) * 100)} % of a core, ${number(row["generatorLagMs"])} ms late; server's loop late by ${number(row["loopMaxMs"])} ms at most, p99 ${number(row["loopP99Ms"])} ms`;
+}
+
+/** Seconds after a burst until a second's goodput is again what it was before. */
+async function recovery(place: Place, perSecond: number, seed: number, say: (row: Row) => void): Promise<number> {
+  const calm = 0.7 * perSecond;
+  const before = poissonArrivals(calm, Math.ceil(calm * 4), seed).filter((atMs) => atMs < 2000);
+  const burst = poissonArrivals(5 * perSecond, Math.ceil(60 * perSecond), seed + 1)
+    .map((atMs) => 2000 + atMs)
+    .filter((atMs) => atMs < 12_000);
+  const after = poissonArrivals(calm, Math.ceil(calm * 12), seed + 2)
+    .map((atMs) => 12_000 + atMs)
+    .filter((atMs) => atMs < 22_000);
+  const base = stream(place, "burst", 1, 1, seed);
+  const result = await place.generator.run(place.server.port, [{ ...base, arrivals: [...before, ...burst, ...after] }]);
+  const [one] = result.streams;
+  if (!one) return Infinity;
+  say(rowOf({ name: "burst 5x", result, loop: await place.server.loopDelay(), goodPerSecond: good(one) / 22 }, 0));
+  const first = before.length + burst.length;
+  for (let second = 0; second < 10; second++) {
+    const inside = after.flatMap((atMs, index) =>
+      atMs >= 12_000 + second * 1000 && atMs < 13_000 + second * 1000 ? [first + index] : [],
+    );
+    const kept = inside.filter(
+      (index) => one.statuses[index] === 200 && (one.latencyMs[index] ?? Infinity) <= deadlineMs,
+    );
+    if (kept.length >= 0.95 * inside.length) return second + 1;
+  }
+  return Infinity;
+}
+
+/** 99th percentiles of a light tenant alone, and beside one that sends ten times as much. */
+async function tenants(
+  place: Place,
+  perSecond: number,
+  seconds: number,
+  seed: number,
+): Promise<{ readonly soloMs: number; readonly besideMs: number; readonly answeredRatio: number; readonly beside: PhaseResult }> {
+  const light = 0.4 * perSecond;
+  const own = stream(place, "light", light, seconds, seed);
+  const heavy = stream(place, "heavy", 10 * light, seconds, seed + 1, strangers);
+  const alone = await place.generator.run(place.server.port, [own]);
+  const beside = await place.generator.run(place.server.port, [own, heavy]);
+  const times = (result: PhaseResult): readonly number[] => (result.streams[0] ? answered(result.streams[0]) : []);
+  return {
+    soloMs: quantile(times(alone), 0.99),
+    besideMs: quantile(times(beside), 0.99),
+    answeredRatio: times(beside).length / own.arrivals.length,
+    beside,
+  };
+}
+
+/** `--rounds N`; default 7. */
+function roundsOf(args: readonly string[]): number {
+  const at = args.indexOf("--rounds");
+  return at < 0 ? 7 : Math.max(1, Number(args[at + 1]));
+}
+
+async function measure(place: Place, context: BenchContext): Promise<Measured> {
+  const { say, seed } = context;
+  const rows: Row[] = [];
+  const note = (row: Row): void => {
+    rows.push(row);
+    say(told(row));
+  };
+  const most = await capacity(place);
+  say(`  at most about ${most.toFixed(0)} right answers a second in a ramp of loads`);
+  await place.server.loopDelay();
+  const rounds = roundsOf(context.args);
+  const seconds = 4;
+  const loads: readonly (readonly [string, number])[] = [
+    ["0.9x", 0.9],
+    ["1x", 1],
+    ["1.1x", 1.1],
+    ["2x", 2],
+    ["10x", 10],
+  ];
+  const goods = new Map<string, number[]>();
+  const refused: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, factor] of round % 2 === 0 ? loads : loads.toReversed()) {
+      const phase = await open(place, name, factor * most, seconds, seed + 100 * round + Math.round(factor * 10));
+      note(rowOf(phase, round));
+      goods.set(name, [...(goods.get(name) ?? []), phase.goodPerSecond]);
+      const [one] = phase.result.streams;
+      if (one && factor >= 2) refused.push(...refusals(one));
+    }
+  }
+  const of = (name: string, round: number): number => goods.get(name)?.[round] ?? NaN;
+  const ratios = (name: string): readonly number[] =>
+    Array.from({ length: rounds }, (_, round) => of(name, round) / Math.max(of("0.9x", round), of("1x", round), of("1.1x", round)));
+  const draw = seededRandom(seed);
+  const figures: Record<string, number> = {};
+  for (const [figure, name] of [["goodput2x", "2x"], ["goodput10x", "10x"]] as const) {
+    const { median: middle, low, high } = medianInterval(ratios(name), () => draw.next());
+    figures[figure] = middle;
+    say(`  ${figure} ${middle.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})`);
+  }
+  figures["refusalMs"] = quantile(refused, 0.99);
+  figures["recoverySeconds"] = await recovery(place, most, seed, note);
+  const light: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const one = await tenants(place, most, 8, seed + 7000 + round);
+    light.push(one.besideMs / one.soloMs);
+    rows.push({ phase: "tenants", round, soloP99Ms: one.soloMs, besideP99Ms: one.besideMs, answeredRatio: one.answeredRatio });
+    say(
+      `  light tenant p99 ${one.soloMs.toFixed(1)} ms alone, ${one.besideMs.toFixed(1)} ms beside ten times its load (${(one.answeredRatio * 100).toFixed(1)} % answered); generator ${(one.beside.cpuRatio * 100).toFixed(0)} % of a core`,
+    );
+  }
+  figures["lightTenantP99Ratio"] = median(light);
+  return { figures, rows };
+}
+
+/** A server that is asked for more than it can do. */
+export const bench: Bench = {
+  name: "overload",
+  about: `longshore serve and a load generator, two processes over loopback; bodies of ${tensorBytes} bytes, answers within ${deadlineMs} ms`,
+  bars: {
+    goodput2x: { atLeast: 0.95 },
+    goodput10x: { atLeast: 0.9 },
+    refusalMs: { atMost: 5 },
+    recoverySeconds: { atMost: 30 },
+    lightTenantP99Ratio: { atMost: 1.3 },
+  },
+  async run(context): Promise<Measured> {
+    const repository = mkdtempSync(join(tmpdir(), "longshore-overload-"));
+    const model = smallConvolution(context.seed);
+    mkdirSync(join(repository, "small", "1"), { recursive: true });
+    writeFileSync(join(repository, "small", "1", "model.onnx"), model);
+    const generator = await startGenerator();
+    const server = await startServe(repository);
+    try {
+      return await measure({ server, generator, expected: await rightAnswer(model) }, context);
+    } finally {
+      generator.close();
+      await server.close();
+      rmSync(repository, { recursive: true });
+    }
+  },
+};
