@@ -133,6 +133,8 @@ export type LongshoreEvent =
       /** Answers and rows, more than one of which a batched or decoupled request has; 0 when it failed. */
       readonly answers: number;
       readonly rows: number;
+      /** Of models that give several: from the answer before, or the beginning, to each of the first 64 answers. */
+      readonly answersTookMs?: readonly number[];
       readonly stages: readonly { readonly stage: string; readonly name: string; readonly tookMs: number }[];
       readonly receivedBytes: number;
       readonly sentBytes: number;

@@ -90,11 +90,14 @@ function replyBytes({ body, message }: Pick<WireResponse, "body" | "message">): 
   return tensors + (bodyLength(body) ?? 0);
 }
 
+/** Answers to one request whose times are told apart. */
+const maxTimedAnswers = 64;
+
 /** Events of one inference, which has found its model now. `startedMs` is when its request came. */
 export function inferenceEvents(
   api: Api,
   request: WireRequest,
-  { name: model, version, batching }: ModelDescription,
+  { name: model, version, batching, decoupled = false }: ModelDescription,
   call: Call,
   startedMs: number,
 ): InferenceEvents {
@@ -106,6 +109,8 @@ export function inferenceEvents(
   let sentBytes = 0;
   let rows = 1;
   let answers = 0;
+  let answeredMs = startedMs;
+  const answersTookMs: number[] = [];
   let millijoules = 0;
   let energyLabel: "measured" | "estimated" = "measured";
 
@@ -122,6 +127,7 @@ export function inferenceEvents(
       tookMs: atMs - startedMs,
       outcome,
       answers,
+      ...(decoupled ? { answersTookMs } : {}),
       rows: outcome === "answered" ? rows : 0,
       stages: [...told, ...own],
       receivedBytes,
@@ -146,6 +152,9 @@ export function inferenceEvents(
     },
     answer({ account }, reply) {
       answers += 1;
+      const atMs = clock.nowMs();
+      if (answersTookMs.length < maxTimedAnswers) answersTookMs.push(atMs - answeredMs);
+      answeredMs = atMs;
       sentBytes += replyBytes(reply);
       told.push(...account.stages);
       millijoules += account.energy.millijoules;

@@ -7,6 +7,7 @@ import {
   float32Tensor,
   float32View,
   housekeepingCall,
+  type InferenceRequest,
   LongshoreError,
   type Peer,
   rawCodec,
@@ -412,6 +413,49 @@ describe("generate", () => {
     expect(stream.text).toBe('data: {"model_name":"echo","model_version":"1","text_output":"hi"}\n\n');
     expect((await ask("POST", "/v2/models/echo/generate", { text_input: 7 })).status).toBe(400);
     expect((await ask("POST", "/v2/models/echo/generate", {})).status).toBe(400);
+  });
+});
+
+describe("statistics of models that give several answers", () => {
+  it("tell answers apart by their place, and where it failed", async () => {
+    const double = doubleEndpoint([echo], { id: "server" });
+    const clock = manualClock();
+    let answers = 2;
+    const endpoint = {
+      ...double,
+      async *inferStream(request: InferenceRequest, call: Call) {
+        for (let answer = 0; answer < answers; answer++) {
+          await clock.advance(10);
+          yield await double.infer(request, call);
+        }
+        if (answers < 2) throw new LongshoreError("run-failed", "execute", "no more");
+      },
+    };
+    const { ask } = server({ endpoint, clock });
+    const stream = await ask("POST", "/v2/models/echo/generate_stream", { text_input: "hi" });
+    expect(stream.text.match(/data: /g)).toHaveLength(2);
+    answers = 1;
+    const broken = await ask("POST", "/v2/models/echo/generate_stream", { text_input: "hi" });
+    expect(broken.text).toContain('"reason":"run-failed"');
+    const { json } = await ask("GET", "/v2/models/echo/stats");
+    const one = { count: 1, ns: 10e6 };
+    expect(json).toMatchObject({
+      model_stats: [
+        {
+          inference_stats: { success: { count: 1 }, fail: { count: 1 } },
+          response_stats: {
+            "0": { success: { count: 2, ns: 20e6 }, fail: { count: 0 } },
+            "1": {
+              success: one,
+              compute_infer: one,
+              fail: { count: 1 },
+              cancel: { count: 0 },
+              empty_response: { count: 0 },
+            },
+          },
+        },
+      ],
+    });
   });
 });
 

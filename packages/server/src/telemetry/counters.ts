@@ -37,6 +37,15 @@ export interface ModelCounters {
   pending: number;
   readonly times: Readonly<Record<Kind, CountAndTime>>;
   readonly failures: Map<FailureWord, number>;
+  /** Of models that give several answers: by the place of the answer. */
+  readonly answers: Map<number, AnswerCounters>;
+}
+
+/** Answers in one place of the order; a request that failed or was left counts where its next answer would have been. */
+export interface AnswerCounters {
+  readonly success: CountAndTime;
+  readonly fail: CountAndTime;
+  readonly cancel: CountAndTime;
 }
 
 /** Batches that ran, by size; events know the model but not the version. */
@@ -76,6 +85,7 @@ function empty(model: string, version: string): ModelCounters {
     pending: 0,
     times,
     failures: new Map(),
+    answers: new Map(),
   };
 }
 
@@ -107,6 +117,16 @@ export function failureWord(reason: Reason): FailureWord {
   if (reason === "cancelled") return "CANCELED";
   if (rejected.includes(reason)) return "REJECTED";
   return backend.includes(reason) ? "BACKEND" : "OTHER";
+}
+
+/** Places in the order of answers that are told apart. */
+const maxPlaces = 64;
+
+function answersIn({ answers }: ModelCounters, place: number): AnswerCounters {
+  const zero = (): CountAndTime => ({ count: 0, ns: 0 });
+  const found = answers.get(place) ?? { success: zero(), fail: zero(), cancel: zero() };
+  if (place < maxPlaces) answers.set(place, found);
+  return found;
 }
 
 type Ended = LongshoreEvent & { readonly kind: "inference-ended" };
@@ -153,7 +173,13 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
 
   const ended = (event: Ended): void => {
     const counters = countersOf(event.model, event.version);
-    const { outcome, stages, tookMs } = event;
+    const { outcome, stages, tookMs, answersTookMs } = event;
+    answersTookMs?.forEach((ms, place) => add(answersIn(counters, place).success, ms));
+    if (answersTookMs && outcome !== "answered") {
+      const passedMs = tookMs - answersTookMs.reduce((sum, ms) => sum + ms, 0);
+      const place = answersIn(counters, event.answers);
+      add(outcome === "cancelled" ? place.cancel : place.fail, Math.max(0, passedMs));
+    }
     const unrun = waiting.delete(event.callId);
     if (unrun) counters.pending -= 1;
     if (outcome !== "answered") {

@@ -236,24 +236,60 @@ export function exemplarOf(
   return traceId === undefined ? undefined : { traceId, value, atSeconds: wallMs() / 1000 };
 }
 
+/** The series of one version of one model, looked up once. */
+interface Series {
+  readonly answered: ReturnType<Histogram["at"]>;
+  readonly failed: ReturnType<Histogram["at"]>;
+  readonly received: ReturnType<Histogram["at"]>;
+  readonly sent: ReturnType<Histogram["at"]>;
+  readonly stages: Map<string, ReturnType<Histogram["at"]>>;
+}
+
+const known = new WeakMap<Metrics, Map<string, Series>>();
+/** Versions of models whose series are kept at hand; more are looked up each time. */
+const maxKnown = 1024;
+
+function seriesFor(metrics: Metrics, labels: readonly [string, string]): Series {
+  const own = known.get(metrics) ?? new Map<string, Series>();
+  known.set(metrics, own);
+  const key = `${labels[0]}\n${labels[1]}`;
+  const found = own.get(key);
+  if (found) return found;
+  const made: Series = {
+    answered: metrics.requestSeconds.at([...labels, "answered"]),
+    failed: metrics.requestSeconds.at([...labels, "failed"]),
+    received: metrics.requestBytes.at(labels),
+    sent: metrics.replyBytes.at(labels),
+    stages: new Map(),
+  };
+  if (own.size < maxKnown) own.set(key, made);
+  return made;
+}
+
 /** Adds one inference to the histograms and counters that are about inferences. */
 export function inferenceEnded(
   metrics: Metrics,
   event: LongshoreEvent & { readonly kind: "inference-ended" },
   wallMs: () => number,
 ): void {
-  const labels = [event.model, event.version];
+  const labels = [event.model, event.version] as const;
+  const series = seriesFor(metrics, labels);
   const took = event.tookMs / 1000;
-  const outcome = event.outcome === "answered" ? "answered" : "failed";
-  metrics.requestSeconds.observe([...labels, outcome], took, exemplarOf(event.traceId, took, wallMs));
-  metrics.tenantRequests.add([event.tenant, outcome]);
-  metrics.requestBytes.observe(labels, event.receivedBytes);
-  if (outcome === "failed") return;
-  metrics.replyBytes.observe(labels, event.sentBytes);
+  const answered = event.outcome === "answered";
+  series[answered ? "answered" : "failed"](took, exemplarOf(event.traceId, took, wallMs));
+  metrics.tenantRequests.add([event.tenant, answered ? "answered" : "failed"]);
+  series.received(event.receivedBytes);
+  if (!answered) return;
+  series.sent(event.sentBytes);
   const stages = new Map<string, number>();
   for (const { stage, tookMs } of event.stages) stages.set(stage, (stages.get(stage) ?? 0) + tookMs / 1000);
   for (const [stage, value] of stages) {
-    metrics.stageSeconds.observe([...labels, stage], value, exemplarOf(event.traceId, value, wallMs));
+    let observe = series.stages.get(stage);
+    if (!observe) {
+      observe = metrics.stageSeconds.at([...labels, stage]);
+      series.stages.set(stage, observe);
+    }
+    observe(value, exemplarOf(event.traceId, value, wallMs));
   }
   if (event.millijoules > 0) metrics.joules.add([...labels, event.energyLabel], event.millijoules / 1000);
 }

@@ -32,11 +32,15 @@ export interface Family {
 /** Counts up. */
 export interface Counter extends Family {
   add(labels: readonly string[], by?: number): void;
+  /** One series, for who adds to it again and again: looking it up costs more than adding. */
+  at(labels: readonly string[]): (by: number) => void;
 }
 
 /** Counts values into buckets. */
 export interface Histogram extends Family {
   observe(labels: readonly string[], value: number, exemplar?: Exemplar): void;
+  /** One series, for who observes it again and again. */
+  at(labels: readonly string[]): (value: number, exemplar?: Exemplar) => void;
 }
 
 const overflow = "_other";
@@ -74,6 +78,10 @@ export function counter(name: string, help: string, labelNames: readonly string[
     add(labels, by = 1) {
       series.find(labels).value += by;
     },
+    at(labels) {
+      const state = series.find(labels);
+      return (by) => void (state.value += by);
+    },
     *samples() {
       for (const [labels, { value }] of series.each()) yield { suffix: "", labels, value };
     },
@@ -96,6 +104,25 @@ export function gauge(
   };
 }
 
+interface Buckets {
+  readonly counts: Float64Array;
+  readonly exemplars: (Exemplar | undefined)[];
+  sum: number;
+}
+
+function observeIn(
+  state: Buckets,
+  bounds: readonly number[],
+  value: number,
+  exemplar: Exemplar | undefined,
+): void {
+  let bucket = 0;
+  while (bucket < bounds.length && value > (bounds[bucket] ?? Infinity)) bucket++;
+  state.counts[bucket] = (state.counts[bucket] ?? 0) + 1;
+  state.sum += value;
+  if (exemplar) state.exemplars[bucket] = exemplar;
+}
+
 /** A histogram with the given upper bounds, ascending; the last bucket, without bound, is added. */
 export function histogram(
   name: string,
@@ -103,22 +130,19 @@ export function histogram(
   labelNames: readonly string[],
   bounds: readonly number[],
 ): Histogram {
-  const series = seriesOf(labelNames, () => ({
+  const series = seriesOf(labelNames, (): Buckets => ({
     counts: new Float64Array(bounds.length + 1),
-    exemplars: [] as (Exemplar | undefined)[],
+    exemplars: [],
     sum: 0,
   }));
   return {
     name,
     help,
     type: "histogram",
-    observe(labels, value, exemplar) {
+    observe: (labels, value, exemplar) => observeIn(series.find(labels), bounds, value, exemplar),
+    at(labels) {
       const state = series.find(labels);
-      let bucket = 0;
-      while (bucket < bounds.length && value > (bounds[bucket] ?? Infinity)) bucket++;
-      state.counts[bucket] = (state.counts[bucket] ?? 0) + 1;
-      state.sum += value;
-      if (exemplar) state.exemplars[bucket] = exemplar;
+      return (value, exemplar) => observeIn(state, bounds, value, exemplar);
     },
     *samples() {
       for (const [labels, { counts, exemplars, sum }] of series.each()) {
