@@ -93,6 +93,49 @@ function serve(models: readonly DoubleModel[] = [doubling]) {
   return { double, handler, clock };
 }
 
+describe("what is forwarded for tenants", () => {
+  const sequence = { id: "7", step: 0, end: false, wantState: false };
+  const forward = async (
+    tenant: string,
+    change: Partial<OipEndpointParts> = {},
+    info: Partial<EndpointInfo> = {},
+  ) => {
+    const { double, handler } = serve();
+    const headers: Readonly<Record<string, string>>[] = [];
+    const watched: Handler = (asked, ...rest) => {
+      headers.push(asked.headers);
+      return handler(asked, ...rest);
+    };
+    const edge = connect(watched, change, info);
+    await edge.infer(request({ sequence }), { ...call, tenant, rights: ["infer", "segment:infer"] });
+    return { id: double.asked.at(-1)?.request.sequence?.id, headers: headers.at(-1) };
+  };
+
+  it("carries the rights of its sender, and the tenant only where this place speaks for it", async () => {
+    const own = await forward("acme");
+    expect(own.headers).toMatchObject({ "longshore-rights": "infer,segment:infer" });
+    expect(own.headers).not.toHaveProperty("longshore-tenant");
+    const told = await forward("acme", { forwardsTenants: true });
+    expect(told.headers).toMatchObject({
+      "longshore-rights": "infer,segment:infer",
+      "longshore-tenant": "acme",
+    });
+    const foreign = await forward("acme", { forwardsTenants: true }, { offers: false });
+    expect(foreign.headers).not.toHaveProperty("longshore-tenant");
+  });
+
+  it("never brings sequences of two tenants together under one id", async () => {
+    expect((await forward("acme")).id).toBe("acme/7");
+    expect((await forward("beta")).id).toBe("beta/7");
+    expect((await forward("acme", { forwardsTenants: true })).id).toBe("7");
+    expect((await forward("local")).id).toBe("7");
+  });
+
+  it("never brings them together at a plain server, whatever it is said to speak for", async () => {
+    expect((await forward("acme", { forwardsTenants: true }, { offers: false })).id).toBe("acme/7");
+  });
+});
+
 describe("endpoint over the protocol", () => {
   it("runs a whole model and tells where, what was sent and how busy the server is", async () => {
     const { double, handler } = serve();

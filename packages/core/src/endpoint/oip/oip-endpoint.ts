@@ -262,8 +262,9 @@ class OipEndpoint implements Endpoint {
  * A sequence's id as the server gets it. Where the server cannot tell the tenants of this place apart, their ids must not
  * meet there; `/` is in no tenant's name.
  */
-function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants }: OipEndpointParts): string {
-  return tenant === "local" || forwardsTenants === true ? id : `${tenant}/${id}`;
+function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants, info }: OipEndpointParts): string {
+  const told = forwardsTenants === true && info.offers;
+  return tenant === "local" || told ? id : `${tenant}/${id}`;
 }
 
 const is404 = (status: number): boolean => status === 404;
