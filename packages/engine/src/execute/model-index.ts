@@ -60,12 +60,12 @@ function entryOf(
 ): IndexEntry {
   const problem = facts.problem(name, version) ?? general;
   if (facts.unloading(name)) return { name, version, state: "unloading" };
-  if (!facts.isOn(name)) return { name, version, state: "unloaded" };
   if (loaded) {
     const newer = problem === undefined ? undefined : `newer content is not served: ${problem}`;
     const reason = newer ?? loaded.profileIgnored;
     return { name, version, state: "ready", ...(reason === undefined ? {} : { reason }) };
   }
   if (problem !== undefined) return { name, version, state: "unavailable", reason: problem };
+  if (!facts.isOn(name)) return { name, version, state: "unloaded" };
   return { name, version, state: facts.loading(name, version) ? "loading" : "available" };
 }

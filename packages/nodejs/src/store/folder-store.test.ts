@@ -37,9 +37,9 @@ describe("folderStore", () => {
     expect(await store.list("")).toEqual([{ name: "vad", directory: true, bytes: 0 }]);
     expect(await store.list("vad")).toEqual([
       { name: "1", directory: true, bytes: 0 },
-      { name: "hard", directory: false, bytes: 6 },
+      { name: "hard", directory: false, bytes: 6, modifiedMs: expect.any(Number) as number },
       { name: "latest", directory: true, bytes: 0 },
-      { name: "model.yaml", directory: false, bytes: 10 },
+      { name: "model.yaml", directory: false, bytes: 10, modifiedMs: expect.any(Number) as number },
     ]);
   });
 

@@ -1,0 +1,154 @@
+import { folderStore } from "@longshore/nodejs";
+import { tritonModels, writeModels } from "@longshore/testkit";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
+
+/** Models coming and going on a real server, and sequences over HTTP as Triton's clients send them. */
+let folder: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-control-"));
+  await writeModels(folder, {
+    ...tritonModels(),
+    "guest/model.yaml": "trusted: false\n",
+    "guest/1/model.onnx": tritonModels()["identity_fp32/1/model.onnx"] ?? "",
+    "broken/1/model.onnx": "no model",
+  });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function running(
+  options: Partial<ServeOptions>,
+  work: (ask: Ask, server: RunningServer) => Promise<void>,
+): Promise<void> {
+  const server = await serve({ store: folderStore(folder), port: 0, allowManagement: true, ...options });
+  try {
+    await work(asker(server.address), server);
+  } finally {
+    await server.close(1000);
+  }
+}
+
+type Answer = { readonly status: number; readonly body: any };
+type Ask = (path: string, body?: object, headers?: Record<string, string>) => Promise<Answer>;
+
+function asker(address: string): Ask {
+  return async (path, body, headers = {}) => {
+    const reply = await fetch(`${address}${path}`, {
+      ...(body ? { method: "POST", body: JSON.stringify(body) } : {}),
+      headers,
+    });
+    // State comes as binary data after the JSON.
+    const json = Number(reply.headers.get("inference-header-content-length") ?? Infinity);
+    const text = (await reply.text()).slice(0, json);
+    return { status: reply.status, body: text === "" ? undefined : JSON.parse(text) };
+  };
+}
+
+const tensor = (name: string, datatype: string, shape: readonly number[], data: readonly unknown[]) => ({
+  name,
+  datatype,
+  shape,
+  data,
+});
+const step = (value: number, parameters: object, ...state: readonly object[]): object => ({
+  inputs: [tensor("INPUT", "INT32", [1, 1], [value]), ...state],
+  parameters,
+});
+
+describe("a server under explicit control", () => {
+  it("loads at the start, over the network, and says what could not be", async () => {
+    const reported: string[] = [];
+    const options: Partial<ServeOptions> = {
+      modelControl: "explicit",
+      loadModels: ["simple", "broken"],
+      report: (text) => void reported.push(text),
+    };
+    await running(options, async (ask) => {
+      expect((await ask("/v2/models/simple/ready")).status).toBe(200);
+      expect((await ask("/v2/models/guest/ready")).status).toBe(404);
+      expect(reported).toEqual([expect.stringMatching(/^failed to load 'broken'/)]);
+      const index = await ask("/v2/repository/index", {});
+      const entry = (name: string) => index.body.find((one: { name: string }) => one.name === name);
+      expect(entry("simple")).toMatchObject({ state: "READY", reason: "" });
+      expect(entry("broken")).toMatchObject({ state: "UNAVAILABLE" });
+      expect((await ask("/v2/repository/models/guest/load", {})).status).toBe(200);
+      const guest = { inputs: [tensor("INPUT0", "FP32", [1, 2], [1, 2])] };
+      expect((await ask("/v2/models/guest/infer", guest)).body.outputs[0].data).toEqual([1, 2]);
+      expect((await ask("/v2/repository/models/guest/unload", {})).status).toBe(200);
+      expect((await ask("/v2/models/guest/infer", guest)).status).toBe(404);
+      const wrong = await ask("/v2/repository/models/wrong/load", {});
+      expect(wrong.body.error).toMatch(/^failed to load 'wrong'/);
+      const override = { parameters: { config: '{"max_batch_size":"16"}' } };
+      expect((await ask("/v2/repository/models/simple/load", override)).status).toBe(200);
+      expect((await ask("/v2/models/simple/config")).body.max_batch_size).toBe(16);
+    });
+  });
+});
+
+describe("sequences over HTTP", () => {
+  it("need no step numbers, and their state is taken back only sealed from who may not run parts of models", async () => {
+    await running({}, async (ask) => {
+      const model = "/v2/models/accumulate_int32/infer";
+      expect(
+        (await ask(model, step(1, { sequence_id: 5, sequence_start: true }))).body.outputs[0].data,
+      ).toEqual([1]);
+      const failed = await ask(model, {
+        inputs: [tensor("INPUT", "INT32", [2, 1], [1, 2])],
+        parameters: { sequence_id: 5 },
+      });
+      expect(failed).toMatchObject({ status: 400, body: { reason: "invalid-input" } });
+      const second = await ask(model, step(2, { sequence_id: 5, longshore_want_state: true }));
+      expect(second.body.outputs[0].data).toEqual([3]);
+      expect(await ask(model, step(1, { sequence_id: "nobody" }))).toMatchObject({
+        status: 400,
+        body: { reason: "sequence-unknown" },
+      });
+
+      // A page of this machine's browser counts as a stranger, who may infer and no more.
+      const stranger = { origin: "http://localhost" };
+      const first = step(1, { sequence_id: 5, sequence_start: true, longshore_want_state: true });
+      const own = await ask(model, first, stranger);
+      const seal = own.body.parameters.longshore_state_seal;
+      const back = (from: string | undefined): object =>
+        step(
+          10,
+          { sequence_id: 5, ...(from === undefined ? {} : { longshore_state_seal: from }) },
+          tensor("longshore-state:STATE", "INT32", [1, 1], [1]),
+        );
+      expect(own.body.outputs.map(({ name }: { name: string }) => name)).toEqual([
+        "OUTPUT",
+        "longshore-state:STATE",
+      ]);
+      expect((await ask(model, back(seal), stranger)).body.outputs[0].data).toEqual([11]);
+      expect(await ask(model, back(undefined), stranger)).toMatchObject({
+        status: 403,
+        body: { reason: "not-permitted" },
+      });
+      // The other tenant's export is of no use, also where its value is the same.
+      const theirs = second.body.parameters.longshore_state_seal;
+      expect(await ask(model, back(theirs), stranger)).toMatchObject({ status: 403 });
+      expect((await ask(model, back(seal))).status).toBe(403);
+      expect((await ask(model, back(undefined))).body.outputs[0].data).toEqual([11]);
+    });
+  });
+});
+
+describe("a server that polls", () => {
+  it("has loaded all when it is ready, and takes what is new without being asked", async () => {
+    await running({ modelControl: "poll", pollMs: 20, report: () => undefined }, async (ask, { engine }) => {
+      expect((await ask("/v2/models/simple_string/ready")).status).toBe(200);
+      expect((await engine.index()).find(({ name }) => name === "broken")?.state).toBe("unavailable");
+      await writeModels(folder, { "later/1/model.onnx": tritonModels()["identity_fp32/1/model.onnx"] ?? "" });
+      writeFileSync(join(folder, "later", "model.yaml"), "{}");
+      let status = 404;
+      while (status !== 200) status = (await ask("/v2/models/later/ready")).status;
+      expect(status).toBe(200);
+      rmSync(join(folder, "later"), { recursive: true });
+      while (status !== 404) status = (await ask("/v2/models/later/ready")).status;
+      expect(status).toBe(404);
+    });
+  });
+});
