@@ -92,7 +92,10 @@ interface Pattern {
 }
 
 /** Patterns by their number of segments: few are left to compare. */
-const patterns: ReadonlyMap<number, readonly Pattern[]> = ((): ReadonlyMap<number, readonly Pattern[]> => {
+const patterns: ReadonlyMap<number, readonly Pattern[]> = /* @__PURE__ */ ((): ReadonlyMap<
+  number,
+  readonly Pattern[]
+> => {
   const byPath = new Map<string, RouteEntry[]>();
   for (const entry of wireRoutes) byPath.set(entry.path, [...(byPath.get(entry.path) ?? []), entry]);
   const byLength = new Map<number, Pattern[]>();
