@@ -36,6 +36,19 @@ export interface Telemetry {
   metricsPage(accept: string | undefined): { readonly text: string; readonly type: string };
 }
 
+/** The time of day comes in whole milliseconds, which is coarser than a span: beyond this the clock was set anew. */
+const jumpMs = 5;
+
+/** Turns instants of the clock into times of day that keep their distances. */
+function wallOf(clock: Clock): (atMs: number) => number {
+  let offsetMs = clock.wallMs() - clock.nowMs();
+  return (atMs) => {
+    const now = clock.wallMs() - clock.nowMs();
+    if (Math.abs(now - offsetMs) > jumpMs) offsetMs = now;
+    return atMs + offsetMs;
+  };
+}
+
 /** Telemetry from zero. Give its observer to everything that records events: handler, engine, endpoints. */
 export function createTelemetry(parts: TelemetryParts): Telemetry {
   const { clock, random } = parts;
@@ -49,11 +62,7 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
   });
   const log = parts.log ?? createLog(clock, () => undefined, "none");
   const tracing = parts.tracing ?? createTracing(random);
-  const spans = spanMaker(
-    random,
-    (atMs) => clock.wallMs() - (clock.nowMs() - atMs),
-    parts.spans ?? (() => undefined),
-  );
+  const spans = spanMaker(random, wallOf(clock), parts.spans ?? (() => undefined));
   const sinks = { metrics, log, spans, wallMs, told: new Map() };
   return {
     counters,
