@@ -147,7 +147,7 @@ export class Cursor {
   /** Skips a field that nobody here knows. Groups, which protobuf gave up, are refused. */
   skip(): void {
     if (this.wireType === wireTypes.varint) this.varint();
-    else if (this.wireType === wireTypes.length) this.at += this.length();
+    else if (this.wireType === wireTypes.length) this.view();
     else if (this.wireType === wireTypes.fourBytes) this.fixed(4);
     else if (this.wireType === wireTypes.eightBytes) this.fixed(8);
     else throw broken(`field ${this.number} has the unknown wire type ${this.wireType}`);
