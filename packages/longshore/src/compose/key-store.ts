@@ -66,22 +66,20 @@ export function keyStore(file: string, wallMs: () => number, pepperFile = `${fil
     list: () => readRecords(file),
     async add({ tenant, rights, note, expiresMs }) {
       const key = newApiKey();
+      const told = {
+        id: key.id,
+        tenant,
+        rights,
+        createdMs: wallMs(),
+        ...(note === undefined ? {} : { note }),
+        ...(expiresMs === undefined ? {} : { expiresMs }),
+      };
+      // What could not be read back must not be written: tenant and note come from a command line.
+      parseKeyFile(writeKeyFile([{ ...told, hash: new Uint8Array(32) }]));
       await change(file, async (records) => {
         if (!existsSync(pepperFile) && records.length === 0) await makePepper(pepperFile);
         const hasher = await keyHasher(await readPepper(pepperFile));
-        const record: KeyRecord = {
-          id: key.id,
-          hash: await hasher.hash(key.text),
-          tenant,
-          rights,
-          createdMs: wallMs(),
-          ...(note === undefined ? {} : { note }),
-          ...(expiresMs === undefined ? {} : { expiresMs }),
-        };
-        const added = [...records, record];
-        // What could not be read back must not be written: tenant and rights come from a command line.
-        parseKeyFile(writeKeyFile(added));
-        return added;
+        return [...records, { ...told, hash: await hasher.hash(key.text) }];
       });
       return key;
     },

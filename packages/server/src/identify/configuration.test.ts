@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parseIdentity } from "./configuration.ts";
 
@@ -19,6 +20,23 @@ tenants: { acme: { models: [ocr, "team-*"] }, "*": { models: [] } }
         "order: [anonymous, loopback]\nloopback: {rights: [manage]}\nanonymous: {rights: [infer]}",
       ).order,
     ).toEqual(["anonymous", "loopback"]);
+  });
+
+  it("is what the guide shows", () => {
+    const guide = readFileSync(new URL("../../../../docs/guides/identity.md", import.meta.url), "utf8");
+    const blocks = [...guide.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
+    expect(blocks.length).toBeGreaterThan(4);
+    const whole: Readonly<Record<string, string>> = {
+      certificates: "certificates: [{ uri: 'spiffe://a/b', tenant: acme, rights: [infer] }]",
+      tokens: `tokens: [${issuer}]`,
+      keys: "keys: { file: keys.json }",
+    };
+    for (const block of blocks) {
+      // A block that shows a part is read with the rest that it speaks of.
+      const missing = block.includes("order:") ? Object.values(whole) : [];
+      const alone = /^(?:keys|tokens|certificates|anonymous):/m.test(block) ? [] : [whole["keys"] ?? ""];
+      expect(() => parseIdentity([block, ...missing, ...alone].join("\n")), block).not.toThrow();
+    }
   });
 
   const wrong: readonly [string, string, string][] = [
