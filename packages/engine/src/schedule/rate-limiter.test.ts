@@ -1,0 +1,106 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type RateLimiter, rateLimiter, type ResourceClaim } from "./rate-limiter.ts";
+
+/** An instance that runs whenever it may. */
+function instance(limiter: RateLimiter, name: string, count: number, log: string[], priority = 1) {
+  const claim: ResourceClaim = limiter.register(name, [{ name: "R", count }], priority);
+  return {
+    claim,
+    start: () => {
+      const again = (): void => {
+        if (claim.take(again)) log.push(name);
+      };
+      again();
+    },
+  };
+}
+
+describe("shared resources", () => {
+  it("are kept for who waits for much, so that small takers do not pass it for ever", () => {
+    const log: string[] = [];
+    const limiter = rateLimiter({ R: 2 });
+    const small = instance(limiter, "small", 1, log);
+    const other = instance(limiter, "other", 1, log);
+    const large = instance(limiter, "large", 2, log);
+    small.start();
+    large.start();
+    other.start();
+    expect(log).toEqual(["small", "other"]);
+    other.claim.give();
+    // `other` has had a turn and `large` none: what is free is kept for it.
+    other.start();
+    expect(log).toEqual(["small", "other"]);
+    small.claim.give();
+    expect(log).toEqual(["small", "other", "large"]);
+    large.claim.give();
+    expect(log).toEqual(["small", "other", "large", "other"]);
+  });
+
+  it("that do not overlap do not wait for each other, and one that goes gives back what it holds", () => {
+    const limiter = rateLimiter({ A: 1, B: 1 });
+    const a = limiter.register("a", [{ name: "A", count: 1 }], 1);
+    const b = limiter.register("b", [{ name: "B", count: 1 }], 1);
+    const second = limiter.register("second", [{ name: "A", count: 1 }], 1);
+    let called = 0;
+    expect([a.take(() => undefined), b.take(() => undefined), second.take(() => void called++)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    a[Symbol.dispose]();
+    expect(called).toBe(1);
+    expect(second.take(() => undefined)).toBe(true);
+    expect(() => limiter.register("greedy", [{ name: "A", count: 2 }], 1)).toThrow(
+      expect.objectContaining({ reason: "invalid-configuration" }) as Error,
+    );
+  });
+
+  it("are never taken beyond what there is, and everybody who asks gets a turn", () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({ count: fc.integer({ min: 0, max: 3 }), priority: fc.integer({ min: 1, max: 4 }) }),
+          {
+            minLength: 1,
+            maxLength: 6,
+          },
+        ),
+        fc.array(fc.nat(), { maxLength: 200 }),
+        (needs, picks) => {
+          const limiter = rateLimiter({ R: 3 });
+          const running = new Set<number>();
+          const turns = needs.map(() => 0);
+          const claims = needs.map(({ count, priority }) =>
+            limiter.register("m", [{ name: "R", count }], priority),
+          );
+          const start = (index: number): void => {
+            if (running.has(index)) return;
+            const again = (): void => {
+              if (running.has(index) || !claims[index]?.take(again)) return;
+              running.add(index);
+              turns[index] = (turns[index] ?? 0) + 1;
+              const taken = [...running].reduce((sum, one) => sum + (needs[one]?.count ?? 0), 0);
+              expect(taken).toBeLessThanOrEqual(3);
+            };
+            again();
+          };
+          needs.forEach((_, index) => start(index));
+          for (const pick of picks) {
+            const index = pick % needs.length;
+            if (running.delete(index)) claims[index]?.give();
+            start(index);
+          }
+          // When all that runs ends, again and again, nobody is left waiting.
+          for (let round = 0; round < 4 * needs.length; round++) {
+            for (const index of [...running]) {
+              running.delete(index);
+              claims[index]?.give();
+            }
+          }
+          expect(Math.min(...turns)).toBeGreaterThan(0);
+        },
+      ),
+    );
+  });
+});
