@@ -17,7 +17,14 @@ import { onnxSource } from "@longshore/graph";
 import { poissonArrivals, readArrivals, stretched } from "@longshore/lab";
 import { onnxRuntime, sha256, systemClock, systemRandom } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
-import { type Bench, type BenchContext, type Measured, medianInterval, quantile, type Row } from "./harness.ts";
+import {
+  type Bench,
+  type BenchContext,
+  type Measured,
+  medianInterval,
+  quantile,
+  type Row,
+} from "./harness.ts";
 import { dense, smallConvolution } from "./load/models.ts";
 
 /** A model, and what is asked of it. */
@@ -120,7 +127,10 @@ async function open(subject: Subject, setting: Setting): Promise<Place> {
   };
   // Compilers warm up, and what is learned is learned.
   for (const [index, factor] of [0.2, 0.5, 1, 1.5].entries()) {
-    await trial(place, poissonArrivals(factor * subject.startPerSecond, Math.ceil(0.3 * subject.startPerSecond), index));
+    await trial(
+      place,
+      poissonArrivals(factor * subject.startPerSecond, Math.ceil(0.3 * subject.startPerSecond), index),
+    );
   }
   return place;
 }
@@ -139,7 +149,8 @@ async function trial({ engine, inputs }: Place, arrivals: readonly number[]): Pr
   let next = 0;
   while (next < arrivals.length) {
     const nowMs = performance.now() - startMs;
-    for (let atMs = arrivals[next]; atMs !== undefined && atMs <= nowMs; atMs = arrivals[++next]) under.push(ask(atMs));
+    for (let atMs = arrivals[next]; atMs !== undefined && atMs <= nowMs; atMs = arrivals[++next])
+      under.push(ask(atMs));
     const waitMs = (arrivals[next] ?? 0) - (performance.now() - startMs);
     await new Promise((resolve) => (waitMs > 1.5 ? setTimeout(resolve, waitMs - 1) : setImmediate(resolve)));
   }
@@ -150,7 +161,8 @@ async function trial({ engine, inputs }: Place, arrivals: readonly number[]): Pr
 /** Instants of arrival at a mean rate for some seconds. */
 type Arrivals = (perSecond: number, seconds: number, seed: number) => readonly number[];
 
-const poisson: Arrivals = (perSecond, seconds, seed) => poissonArrivals(perSecond, Math.ceil(perSecond * seconds), seed);
+const poisson: Arrivals = (perSecond, seconds, seed) =>
+  poissonArrivals(perSecond, Math.ceil(perSecond * seconds), seed);
 
 /** Bursts: a process that is four times as fast for a fifth of the time (MMPP of two states), 50 ms on average. */
 const switching: Arrivals = (perSecond, seconds, seed) => {
@@ -181,12 +193,22 @@ function recorded(data: string): Arrivals | undefined {
     const part = all.slice(first, first + count);
     const startMs = part[0] ?? 0;
     const spanMs = (part.at(-1) ?? 1) - startMs;
-    return stretched(part.map((atMs) => atMs - startMs), (count / perSecond / spanMs) * 1000);
+    return stretched(
+      part.map((atMs) => atMs - startMs),
+      (count / perSecond / spanMs) * 1000,
+    );
   };
 }
 
 /** The highest rate at which 99 of 100 answers are in time: doubled while it holds, then halved in on. */
-async function highest(place: Place, arrivals: Arrivals, seconds: number, steps: number, from: number, seed: number): Promise<number> {
+async function highest(
+  place: Place,
+  arrivals: Arrivals,
+  seconds: number,
+  steps: number,
+  from: number,
+  seed: number,
+): Promise<number> {
   const { boundMs } = place.subject;
   const holds = async (perSecond: number): Promise<boolean> =>
     quantile(await trial(place, arrivals(perSecond, seconds, seed)), 0.99) <= boundMs;
@@ -244,7 +266,9 @@ async function compare(
     );
     const start = rivals[0]?.perSecond ?? from;
     for (let round = 0; round < roundsOf(context.args); round++) {
-      const contenders = [ours, ...rivals.map(({ place }) => place)].flatMap((place) => (place ? [place] : []));
+      const contenders = [ours, ...rivals.map(({ place }) => place)].flatMap((place) =>
+        place ? [place] : [],
+      );
       const rates = new Map<Place, number>();
       for (const place of round % 2 === 0 ? contenders : contenders.toReversed()) {
         const perSecond = await highest(place, arrivals, 0.6, 3, start, seed + 17 * round);
@@ -265,7 +289,8 @@ async function compare(
 /** Batching that nobody tunes against the best that a sweep finds, where batching pays and where it does not. */
 export const bench: Bench = {
   name: "batch",
-  about: "highest rates with 99 of 100 answers in time, learned batching against a swept grid of sizes and delays, one instance of one thread",
+  about:
+    "highest rates with 99 of 100 answers in time, learned batching against a swept grid of sizes and delays, one instance of one thread",
   bars: { vsBestGridWherePays: { atLeast: 0.95 }, vsBestGridWhereNot: { atLeast: 0.95 } },
   async run(context): Promise<Measured> {
     const real = context.data === undefined ? undefined : recorded(context.data);

@@ -4,8 +4,22 @@ import { join } from "node:path";
 import { seededRandom } from "@longshore/core";
 import { poissonArrivals } from "@longshore/lab";
 import ort from "onnxruntime-node";
-import { type Bench, type BenchContext, type Measured, median, medianInterval, quantile, type Row } from "./harness.ts";
-import { type Generator, type LoopDelay, type ServeProcess, startGenerator, startServe } from "./load/drive.ts";
+import {
+  type Bench,
+  type BenchContext,
+  type Measured,
+  median,
+  medianInterval,
+  quantile,
+  type Row,
+} from "./harness.ts";
+import {
+  type Generator,
+  type LoopDelay,
+  type ServeProcess,
+  startGenerator,
+  startServe,
+} from "./load/drive.ts";
 import type { PhaseResult, Stream, StreamResult } from "./load/messages.ts";
 import { smallConvolution } from "./load/models.ts";
 
@@ -32,7 +46,12 @@ function stream(
   seed: number,
   headers: Readonly<Record<string, string>> = {},
 ): Stream {
-  const input = { name: "x", datatype: "FP32", shape: rowShape, parameters: { binary_data_size: tensorBytes } };
+  const input = {
+    name: "x",
+    datatype: "FP32",
+    shape: rowShape,
+    parameters: { binary_data_size: tensorBytes },
+  };
   const all = poissonArrivals(perSecond, Math.ceil(perSecond * seconds * 1.3) + 10, seed);
   return {
     name,
@@ -48,7 +67,8 @@ function stream(
 
 /** Right answers inside their deadline, counted from the planned arrival. */
 function good({ statuses, latencyMs }: StreamResult): number {
-  return statuses.filter((status, index) => status === 200 && (latencyMs[index] ?? Infinity) <= deadlineMs).length;
+  return statuses.filter((status, index) => status === 200 && (latencyMs[index] ?? Infinity) <= deadlineMs)
+    .length;
 }
 
 function refusals({ statuses, serverMs }: StreamResult): readonly number[] {
@@ -62,7 +82,9 @@ function answered({ statuses, latencyMs }: StreamResult): readonly number[] {
 /** What a right answer holds: the outputs of the network for the input that all send, as the runtime gives them. */
 async function rightAnswer(model: Uint8Array): Promise<string> {
   const session = await ort.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 });
-  const { y } = await session.run({ x: new ort.Tensor("float32", new Float32Array(tensorBytes / 4), rowShape) });
+  const { y } = await session.run({
+    x: new ort.Tensor("float32", new Float32Array(tensorBytes / 4), rowShape),
+  });
   const data = y?.data as Float32Array;
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
 }
@@ -85,8 +107,16 @@ interface Phase {
   readonly goodPerSecond: number;
 }
 
-async function open(place: Place, name: string, perSecond: number, seconds: number, seed: number): Promise<Phase> {
-  const result = await place.generator.run(place.server.port, [stream(place, name, perSecond, seconds, seed)]);
+async function open(
+  place: Place,
+  name: string,
+  perSecond: number,
+  seconds: number,
+  seed: number,
+): Promise<Phase> {
+  const result = await place.generator.run(place.server.port, [
+    stream(place, name, perSecond, seconds, seed),
+  ]);
   const [one] = result.streams;
   return { name, result, loop: await place.server.loopDelay(), goodPerSecond: one ? good(one) / seconds : 0 };
 }
@@ -117,12 +147,18 @@ function rowOf(phase: Phase, round: number): Row {
 }
 
 function told(row: Row): string {
-  const number = (value: Row[string] | undefined): string => (typeof value === "number" ? value.toFixed(1) : "-");
+  const number = (value: Row[string] | undefined): string =>
+    typeof value === "number" ? value.toFixed(1) : "-";
   return `  ${String(row["phase"]).padEnd(10)} good ${number(row["goodPerSecond"])}/s of ${row["sent"]} sent, late ${row["late"]}, dropped ${row["dropped"]}, wrong ${row["wrong"]}, broken ${row["broken"]}, refused ${row["refused"]} (p99 ${number(row["refusalP99Ms"])} ms), p50 ${number(row["p50Ms"])} p99 ${number(row["p99Ms"])} ms; generator ${number(Number(row["generatorCpu"]) * 100)} % of a core, ${number(row["generatorLagMs"])} ms late; server's loop late by ${number(row["loopMaxMs"])} ms at most, p99 ${number(row["loopP99Ms"])} ms`;
 }
 
 /** Seconds after a burst until a second's goodput is again what it was before. */
-async function recovery(place: Place, perSecond: number, seed: number, say: (row: Row) => void): Promise<number> {
+async function recovery(
+  place: Place,
+  perSecond: number,
+  seed: number,
+  say: (row: Row) => void,
+): Promise<number> {
   const calm = 0.7 * perSecond;
   const before = poissonArrivals(calm, Math.ceil(calm * 4), seed).filter((atMs) => atMs < 2000);
   const burst = poissonArrivals(5 * perSecond, Math.ceil(60 * perSecond), seed + 1)
@@ -132,10 +168,17 @@ async function recovery(place: Place, perSecond: number, seed: number, say: (row
     .map((atMs) => 12_000 + atMs)
     .filter((atMs) => atMs < 22_000);
   const base = stream(place, "burst", 1, 1, seed);
-  const result = await place.generator.run(place.server.port, [{ ...base, arrivals: [...before, ...burst, ...after] }]);
+  const result = await place.generator.run(place.server.port, [
+    { ...base, arrivals: [...before, ...burst, ...after] },
+  ]);
   const [one] = result.streams;
   if (!one) return Infinity;
-  say(rowOf({ name: "burst 5x", result, loop: await place.server.loopDelay(), goodPerSecond: good(one) / 22 }, 0));
+  say(
+    rowOf(
+      { name: "burst 5x", result, loop: await place.server.loopDelay(), goodPerSecond: good(one) / 22 },
+      0,
+    ),
+  );
   const first = before.length + burst.length;
   for (let second = 0; second < 10; second++) {
     const inside = after.flatMap((atMs, index) =>
@@ -155,13 +198,19 @@ async function tenants(
   perSecond: number,
   seconds: number,
   seed: number,
-): Promise<{ readonly soloMs: number; readonly besideMs: number; readonly answeredRatio: number; readonly beside: PhaseResult }> {
+): Promise<{
+  readonly soloMs: number;
+  readonly besideMs: number;
+  readonly answeredRatio: number;
+  readonly beside: PhaseResult;
+}> {
   const light = 0.4 * perSecond;
   const own = stream(place, "light", light, seconds, seed);
   const heavy = stream(place, "heavy", 10 * light, seconds, seed + 1, strangers);
   const alone = await place.generator.run(place.server.port, [own]);
   const beside = await place.generator.run(place.server.port, [own, heavy]);
-  const times = (result: PhaseResult): readonly number[] => (result.streams[0] ? answered(result.streams[0]) : []);
+  const times = (result: PhaseResult): readonly number[] =>
+    result.streams[0] ? answered(result.streams[0]) : [];
   return {
     soloMs: quantile(times(alone), 0.99),
     besideMs: quantile(times(beside), 0.99),
@@ -199,7 +248,13 @@ async function measure(place: Place, context: BenchContext): Promise<Measured> {
   const refused: number[] = [];
   for (let round = 0; round < rounds; round++) {
     for (const [name, factor] of round % 2 === 0 ? loads : loads.toReversed()) {
-      const phase = await open(place, name, factor * most, seconds, seed + 100 * round + Math.round(factor * 10));
+      const phase = await open(
+        place,
+        name,
+        factor * most,
+        seconds,
+        seed + 100 * round + Math.round(factor * 10),
+      );
       note(rowOf(phase, round));
       goods.set(name, [...(goods.get(name) ?? []), phase.goodPerSecond]);
       const [one] = phase.result.streams;
@@ -208,10 +263,16 @@ async function measure(place: Place, context: BenchContext): Promise<Measured> {
   }
   const of = (name: string, round: number): number => goods.get(name)?.[round] ?? NaN;
   const ratios = (name: string): readonly number[] =>
-    Array.from({ length: rounds }, (_, round) => of(name, round) / Math.max(of("0.9x", round), of("1x", round), of("1.1x", round)));
+    Array.from(
+      { length: rounds },
+      (_, round) => of(name, round) / Math.max(of("0.9x", round), of("1x", round), of("1.1x", round)),
+    );
   const draw = seededRandom(seed);
   const figures: Record<string, number> = {};
-  for (const [figure, name] of [["goodput2x", "2x"], ["goodput10x", "10x"]] as const) {
+  for (const [figure, name] of [
+    ["goodput2x", "2x"],
+    ["goodput10x", "10x"],
+  ] as const) {
     const { median: middle, low, high } = medianInterval(ratios(name), () => draw.next());
     figures[figure] = middle;
     say(`  ${figure} ${middle.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})`);
@@ -222,7 +283,13 @@ async function measure(place: Place, context: BenchContext): Promise<Measured> {
   for (let round = 0; round < rounds; round++) {
     const one = await tenants(place, most, 8, seed + 7000 + round);
     light.push(one.besideMs / one.soloMs);
-    rows.push({ phase: "tenants", round, soloP99Ms: one.soloMs, besideP99Ms: one.besideMs, answeredRatio: one.answeredRatio });
+    rows.push({
+      phase: "tenants",
+      round,
+      soloP99Ms: one.soloMs,
+      besideP99Ms: one.besideMs,
+      answeredRatio: one.answeredRatio,
+    });
     say(
       `  light tenant p99 ${one.soloMs.toFixed(1)} ms alone, ${one.besideMs.toFixed(1)} ms beside ten times its load (${(one.answeredRatio * 100).toFixed(1)} % answered); generator ${(one.beside.cpuRatio * 100).toFixed(0)} % of a core`,
     );

@@ -80,7 +80,8 @@ export class Connection {
   }
 
   #readHead(): void {
-    const all = this.#chunks.length === 1 ? (this.#chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#chunks);
+    const all =
+      this.#chunks.length === 1 ? (this.#chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#chunks);
     this.#chunks = [all];
     const end = all.indexOf("\r\n\r\n");
     if (end < 0) return;

@@ -11,7 +11,9 @@ export interface Generator {
 
 /** Starts a generator; the file must have been built. */
 export async function startGenerator(): Promise<Generator> {
-  const child = fork(fileURLToPath(new URL("./generator.js", import.meta.url)), { serialization: "advanced" });
+  const child = fork(fileURLToPath(new URL("./generator.js", import.meta.url)), {
+    serialization: "advanced",
+  });
   let answered: (message: FromGenerator) => void = () => undefined;
   const answer = (): Promise<FromGenerator> => new Promise((resolve) => (answered = resolve));
   const ready = answer();

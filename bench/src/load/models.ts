@@ -15,7 +15,15 @@ export function smallConvolution(seed: number, side = 112): Uint8Array {
   const build = graphBuilder();
   let value = build.input("x", "FP32", ["batch", 3, side, side]);
   let channels = 3;
-  for (const [index, [width, stride]] of ([[48, 1], [96, 2], [144, 1], [192, 2], [192, 1]] as const).entries()) {
+  for (const [index, [width, stride]] of (
+    [
+      [48, 1],
+      [96, 2],
+      [144, 1],
+      [192, 2],
+      [192, 1],
+    ] as const
+  ).entries()) {
     const weights = build.weights(
       `w${index}`,
       "FP32",
@@ -23,13 +31,22 @@ export function smallConvolution(seed: number, side = 112): Uint8Array {
       noise(width * channels * 9, channels * 9, () => random.next()),
     );
     const convolved = build.node("Conv", [value, weights], {
-      attributes: { kernel_shape: { ints: [3, 3] }, pads: { ints: [1, 1, 1, 1] }, strides: { ints: [stride, stride] } },
+      attributes: {
+        kernel_shape: { ints: [3, 3] },
+        pads: { ints: [1, 1, 1, 1] },
+        strides: { ints: [stride, stride] },
+      },
     });
     value = build.node("Relu", [convolved]);
     channels = width;
   }
   const pooled = build.node("Flatten", [build.node("GlobalAveragePool", [value])]);
-  const head = build.weights("head", "FP32", [channels, 10], noise(channels * 10, channels, () => random.next()));
+  const head = build.weights(
+    "head",
+    "FP32",
+    [channels, 10],
+    noise(channels * 10, channels, () => random.next()),
+  );
   build.node("Softmax", [build.node("MatMul", [pooled, head])], { outputs: ["y"] });
   build.output("y", "FP32", ["batch", 10]);
   return writeModel(build.model({ name: "small-convolution" }));
@@ -44,10 +61,20 @@ export function dense(seed: number, width: number, layers: number): Uint8Array {
   const build = graphBuilder();
   let value = build.input("x", "FP32", ["batch", width]);
   for (let layer = 0; layer < layers; layer++) {
-    const weights = build.weights(`w${layer}`, "FP32", [width, width], noise(width * width, width, () => random.next()));
+    const weights = build.weights(
+      `w${layer}`,
+      "FP32",
+      [width, width],
+      noise(width * width, width, () => random.next()),
+    );
     value = build.node("Relu", [build.node("MatMul", [value, weights])]);
   }
-  const head = build.weights("head", "FP32", [width, 16], noise(width * 16, width, () => random.next()));
+  const head = build.weights(
+    "head",
+    "FP32",
+    [width, 16],
+    noise(width * 16, width, () => random.next()),
+  );
   build.node("MatMul", [value, head], { outputs: ["y"] });
   build.output("y", "FP32", ["batch", 16]);
   return writeModel(build.model({ name: "dense" }));

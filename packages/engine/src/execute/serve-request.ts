@@ -80,8 +80,9 @@ export async function serveRequest(
     learn(parts, plan, resolved, bytes, result, loaded);
     return result;
   };
-  const keeping = (): void =>
-    parts.expectations.promiseSeen(plan, admission, parts.clock.nowMs() - grantedMs);
+  /** @param leftMs What the request would still have taken. */
+  const keeping = (leftMs: number): void =>
+    parts.expectations.promiseSeen(plan, admission, parts.clock.nowMs() - grantedMs + leftMs);
   let result: SequenceResult;
   try {
     result = await runInSequence(request, {
@@ -95,10 +96,10 @@ export async function serveRequest(
       place,
       run,
     });
-    keeping();
+    keeping(0);
   } catch (thrown) {
     if (LongshoreError.is(thrown) && (thrown.reason === "evicted" || thrown.reason === "deadline-exceeded"))
-      keeping();
+      keeping(admission.predictedMs - admission.waitMs);
     throw thrown;
   }
   return {

@@ -1,7 +1,7 @@
 /**
- * The time of a run over the number of rows, for inputs of one kind: medians of the recent runs of 1, 2, up to 4, up to 8,
- * ... rows, and straight lines between them. Medians, because a run that met a busy moment of the machine says nothing
- * about batching.
+ * The time of a run over the number of rows, for inputs of one kind, from the recent runs of 1, 2, up to 4, up to 8, ... rows.
+ * Whether batching pays is judged by medians, because a run that met a busy moment of the machine says nothing about that;
+ * what is foreseen are means, with straight lines between them, because busy moments do come.
  */
 export interface RunCurve {
   seen(rows: number, tookMs: number): void;
@@ -36,6 +36,7 @@ class SizeTimes {
   patience = firstPatience;
   readonly #rowMs = new Float64Array(remembered);
   #median = 0;
+  #mean = 0;
   #fastest = 0;
   #fresh = false;
 
@@ -52,6 +53,12 @@ class SizeTimes {
     return this.#median;
   }
 
+  /** Mean time of a run of `meanRows`. */
+  get meanMs(): number {
+    this.#refresh();
+    return this.#mean * this.meanRows;
+  }
+
   get fastestRowMs(): number {
     this.#refresh();
     return this.#fastest;
@@ -64,6 +71,7 @@ class SizeTimes {
     const upper = sorted[middle] ?? 0;
     this.#median = sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
     this.#fastest = sorted[0] ?? 0;
+    this.#mean = sorted.reduce((sum, ms) => sum + ms, 0) / sorted.length;
     this.#fresh = true;
   }
 }
@@ -77,19 +85,19 @@ export function runCurve(): RunCurve {
     for (const size of sizes) {
       if (!size) continue;
       if (size.meanRows >= rows) {
-        const ms = size.rowMs * size.meanRows;
-        if (!below || size.meanRows === rows) return size.meanRows === rows ? ms : size.rowMs * rows;
-        const belowMs = below.rowMs * below.meanRows;
+        const ms = size.meanMs;
+        if (size.meanRows === rows) return ms;
+        if (!below) return (ms / size.meanRows) * rows;
+        const belowMs = below.meanMs;
         return belowMs + ((ms - belowMs) * (rows - below.meanRows)) / (size.meanRows - below.meanRows);
       }
       before = below;
       below = size;
     }
     if (!below) return undefined;
-    const lastMs = below.rowMs * below.meanRows;
-    if (!before) return below.rowMs * rows;
-    const slope = (lastMs - before.rowMs * before.meanRows) / (below.meanRows - before.meanRows);
-    return lastMs + Math.max(0, slope) * (rows - below.meanRows);
+    if (!before) return (below.meanMs / below.meanRows) * rows;
+    const slope = (below.meanMs - before.meanMs) / (below.meanRows - before.meanRows);
+    return below.meanMs + Math.max(0, slope) * (rows - below.meanRows);
   }
 
   /** The smallest class, up to one, whose time for each row is next to the least that was measured. */
