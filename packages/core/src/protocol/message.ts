@@ -64,7 +64,7 @@ export function layOut(content: MessageContent): Message {
 }
 
 /** Characters of JSON that are written before something else gets its turn: about two milliseconds. */
-const charactersAtOnce = 262_144;
+const charactersAtOnce = 131_072;
 
 /** The same as `layOut`, with a `pause` after each two milliseconds or so of writing JSON tensors. */
 export async function layOutInSteps(content: MessageContent, pause: () => Promise<void>): Promise<Message> {

@@ -203,8 +203,8 @@ const gets: Readonly<Partial<Record<Datatype, (view: DataView, at: number) => nu
   FP64: (view, at) => view.getFloat64(at, true),
 };
 
-/** Values that one piece of text has: about two milliseconds of writing. */
-const valuesInPiece = 16_384;
+/** Values that one piece of text has: so few that what it takes is young when it goes. */
+const valuesInPiece = 2048;
 
 /**
  * The flat JSON array of a tensor, as text in pieces: 64-bit integers keep all their digits. Throws `unsupported` for what
