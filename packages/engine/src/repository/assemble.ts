@@ -1,10 +1,14 @@
 import type { Json, PortSpec, SequenceState, Step, Variant } from "@longshore/core";
 import type { TransformSet } from "../transform/index.ts";
 import { plainPort, shapesAgree } from "./complete.ts";
-import type { ModelConfig, StepConfig, VariantConfig } from "./config.ts";
+import {
+  badConfiguration,
+  type ModelConfig,
+  type StepConfig,
+  type VariantConfig,
+} from "../configuration/index.ts";
 import { type NamedFiles, resolveFileParameters } from "./files.ts";
 import { inlineProgram } from "./inline.ts";
-import { badConfiguration } from "./names.ts";
 import { orderedSteps } from "./pipeline.ts";
 import type { GraphBody, Program } from "./program.ts";
 import { type NewStep, type ProgramBuilder, programBuilder } from "./program-builder.ts";

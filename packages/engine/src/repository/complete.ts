@@ -1,6 +1,12 @@
 import { type PortSpec, type SequenceState, shapeFits, type TensorSpec } from "@longshore/core";
-import type { ControlInput, DeclaredPort, ModelConfig, StateConfig } from "./config.ts";
-import { badConfiguration, someNames } from "./names.ts";
+import {
+  badConfiguration,
+  type ControlInput,
+  type DeclaredPort,
+  type ModelConfig,
+  someNames,
+  type StateConfig,
+} from "../configuration/index.ts";
 import type { GraphBody } from "./program.ts";
 import type { ModelSignature } from "./source.ts";
 

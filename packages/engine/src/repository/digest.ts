@@ -1,5 +1,5 @@
 import type { Digest, PortSpec } from "@longshore/core";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "../configuration/index.ts";
 import type { Hash, VersionFiles } from "./files.ts";
 
 /** What a version consists of. */

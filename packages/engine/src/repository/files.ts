@@ -1,7 +1,7 @@
 import type { Call, Json } from "@longshore/core";
 import { LongshoreError } from "@longshore/core";
 import type { Artifact } from "../execute/runtime.ts";
-import { badConfiguration, isFileName } from "./names.ts";
+import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 
 /** Digest of some bytes as `sha256:<hex>`. */

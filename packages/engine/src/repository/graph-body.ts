@@ -1,16 +1,17 @@
 import { type Call, elementBytes, elementCount, LongshoreError, shapeFits } from "@longshore/core";
 import type { HeldState } from "../sequence/index.ts";
 import { completePorts } from "./complete.ts";
-import type {
-  InstanceConfig,
-  ModelConfig,
-  SequenceConfig,
-  StateConfig,
-  WarmUpConfig,
-  WarmUpInput,
-} from "./config.ts";
+import {
+  badConfiguration,
+  type InstanceConfig,
+  type ModelConfig,
+  type SequenceConfig,
+  someNames,
+  type StateConfig,
+  type WarmUpConfig,
+  type WarmUpInput,
+} from "../configuration/index.ts";
 import { type NamedFiles, storedArtifact, type VersionFiles } from "./files.ts";
-import { badConfiguration, someNames } from "./names.ts";
 import type { GraphBody, SequenceRules, WarmUp } from "./program.ts";
 import type { RepositoryParts } from "./read-version.ts";
 import type { ModelSignature } from "./source.ts";

@@ -1,5 +1,5 @@
-export type { ControlInput } from "./config.ts";
-export { checkModelName, someNames } from "./names.ts";
+export type { ControlInput } from "../configuration/index.ts";
+export { checkModelName, someNames } from "../configuration/index.ts";
 export {
   type GraphBody,
   type GraphInstances,

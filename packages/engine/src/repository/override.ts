@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import { badConfiguration, isFileName } from "./names.ts";
+import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 
 /** What a load brings along instead of what lies in the repository (Triton's load parameters). */

@@ -1,5 +1,10 @@
-import type { ModelConfig, StepConfig, VariantConfig } from "./config.ts";
-import { badConfiguration, someNames } from "./names.ts";
+import {
+  badConfiguration,
+  type ModelConfig,
+  someNames,
+  type StepConfig,
+  type VariantConfig,
+} from "../configuration/index.ts";
 
 /** Steps of a pipeline variant, overrides applied, in topological order. Throws `invalid-configuration`. */
 export function orderedSteps(

@@ -4,7 +4,7 @@ import type { ChainStep } from "../execute/lane.ts";
 import { portSpecs } from "../execute/for-each.ts";
 import type { TransformSet } from "../transform/index.ts";
 import { shapesAgree } from "./complete.ts";
-import { someNames } from "./names.ts";
+import { someNames } from "../configuration/index.ts";
 import type { GraphBody, Program, ProgramStep, ValueFacts } from "./program.ts";
 
 /** A step to add, its values already called as they are in this program. */

@@ -2,7 +2,7 @@ import type { Batching, DataClass, InstanceGroup, PortSpec, Reveals, TensorSpec 
 import type { ChainStep } from "../execute/lane.ts";
 import type { Artifact } from "../execute/runtime.ts";
 import type { HeldState } from "../sequence/index.ts";
-import type { ControlInput } from "./config.ts";
+import type { ControlInput } from "../configuration/index.ts";
 import type { ModelSignature } from "./source.ts";
 
 /** Loaded copies, and what each needs of what models of this place share while it runs. */

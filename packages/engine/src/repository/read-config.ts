@@ -1,11 +1,15 @@
 import { LongshoreError } from "@longshore/core";
-import { bareConfig, type ModelConfig } from "./config.ts";
-import { parseModelYaml } from "./model-yaml.ts";
-import { badConfiguration, someNames } from "./names.ts";
+import {
+  badConfiguration,
+  bareConfig,
+  type ModelConfig,
+  parseModelYaml,
+  parseTritonConfig,
+  parseTritonJson,
+  someNames,
+} from "../configuration/index.ts";
 import { overrideFile } from "./override.ts";
 import type { RepositoryParts } from "./read-version.ts";
-import { parseTritonConfig } from "./triton-config.ts";
-import { parseTritonJson } from "./triton-json.ts";
 
 /** The files that may hold a model's configuration, the first that is there wins. */
 const parsers: readonly [string, (model: string, text: string) => ModelConfig][] = [

@@ -13,11 +13,10 @@ import {
   pipelineProgram,
   programStates,
 } from "./assemble.ts";
-import type { ModelConfig } from "./config.ts";
+import { badConfiguration, type ModelConfig } from "../configuration/index.ts";
 import { versionDigest } from "./digest.ts";
 import { digestFiles, type Hash, linesOf, type NamedFiles, namedFiles, profileFile } from "./files.ts";
 import { graphBody, instancesOf } from "./graph-body.ts";
-import { badConfiguration } from "./names.ts";
 import type { Program } from "./program.ts";
 import type { ModelSource, ModelStore } from "./source.ts";
 

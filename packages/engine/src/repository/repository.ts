@@ -1,6 +1,12 @@
 import { type Call, LongshoreError } from "@longshore/core";
-import type { ModelConfig } from "./config.ts";
-import { badConfiguration, checkModelName, isModelName, isVersionName, someNames } from "./names.ts";
+import {
+  badConfiguration,
+  checkModelName,
+  isModelName,
+  isVersionName,
+  type ModelConfig,
+  someNames,
+} from "../configuration/index.ts";
 import { type ModelOverride, overridden } from "./override.ts";
 import { modelsNamed } from "./pipeline.ts";
 import { readConfig } from "./read-config.ts";

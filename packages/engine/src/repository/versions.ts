@@ -1,5 +1,4 @@
-import type { ModelConfig } from "./config.ts";
-import { compareVersions } from "./names.ts";
+import { compareVersions, type ModelConfig } from "../configuration/index.ts";
 
 /** Implicit version of a pipeline without a version folder: it has no files of its own. */
 const onlyVersion = "1";

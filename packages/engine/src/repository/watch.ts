@@ -1,5 +1,5 @@
 import type { Clock } from "@longshore/core";
-import { isModelName } from "./names.ts";
+import { isModelName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 
 /** What a watch looks at and whom it tells. */

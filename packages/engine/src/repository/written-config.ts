@@ -1,8 +1,6 @@
 import type { Json } from "@longshore/core";
-import { badConfiguration } from "./names.ts";
+import { badConfiguration, decodeTriton, parseTextProto, TextProtoError } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
-import { parseTextProto, TextProtoError } from "./text-proto.ts";
-import { decodeTriton } from "./triton-schema.ts";
 
 /**
  * What a model's `config.pbtxt` says, in the names of Triton's `ModelConfig`, for those who show it; undefined when there is

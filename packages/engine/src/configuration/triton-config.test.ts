@@ -8,7 +8,7 @@ import {
   oneStage,
   sha256Of,
 } from "@longshore/testkit";
-import { modelRepository } from "./repository.ts";
+import { modelRepository } from "../repository/repository.ts";
 import { parseTritonConfig } from "./triton-config.ts";
 
 const classifier = `

@@ -1,0 +1,15 @@
+export * from "./config.ts";
+export { parseModelYaml } from "./model-yaml.ts";
+export {
+  badConfiguration,
+  checkModelName,
+  compareVersions,
+  isFileName,
+  isModelName,
+  isVersionName,
+  someNames,
+} from "./names.ts";
+export { parseTextProto, TextProtoError } from "./text-proto.ts";
+export { parseTritonConfig } from "./triton-config.ts";
+export { parseTritonJson } from "./triton-json.ts";
+export { decodeTriton } from "./triton-schema.ts";
