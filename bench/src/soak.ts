@@ -4,7 +4,7 @@ import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
 import { median, quantile } from "./harness.ts";
 import { type SoakModel, soakRepository } from "./soak/models.ts";
 import type { ProbeSample } from "./soak/probe.ts";
-import { type SoakServer, startServer } from "./soak/server.ts";
+import { type SoakServer, startServer, steadyMalloc } from "./soak/server.ts";
 
 /** Cycles before the growth is counted: until then caches fill, code is compiled, and allocators take their arenas. */
 const settlingCycles = 20;
@@ -153,7 +153,7 @@ async function steady(
   };
 }
 
-/** `npm run bench -- soak [--minutes N] [--cycles N]`. */
+/** `npm run bench -- soak [--minutes N] [--cycles N] [--default-malloc]`. */
 export const bench: Bench = {
   name: "soak",
   about:
@@ -165,7 +165,9 @@ export const bench: Bench = {
     const { folder, models } = await soakRepository();
     const rows: Row[] = [];
     try {
-      const server = await startServer(folder);
+      const environment = context.args.includes("--default-malloc") ? {} : steadyMalloc;
+      context.say(`environment of the server: ${JSON.stringify(environment)}`);
+      const server = await startServer(folder, environment);
       const cycled = await cycles(server, models, count, context, rows);
       const steadied = await steady(server, models, minutes, rows);
       const exitCode = await server.stop();

@@ -31,7 +31,17 @@ async function running(
   }
 }
 
-type Answer = { readonly status: number; readonly body: any };
+/** What the replies hold that are looked at here; which of it is there depends on what was asked. */
+interface Told {
+  readonly error: string;
+  readonly max_batch_size: number;
+  readonly outputs: readonly { readonly name: string; readonly data: readonly number[] }[];
+  readonly parameters: Readonly<Record<string, string>>;
+}
+interface Answer {
+  readonly status: number;
+  readonly body: Told;
+}
 type Ask = (path: string, body?: object, headers?: Record<string, string>) => Promise<Answer>;
 
 function asker(address: string): Ask {
@@ -43,7 +53,7 @@ function asker(address: string): Ask {
     // State comes as binary data after the JSON.
     const json = Number(reply.headers.get("inference-header-content-length") ?? Infinity);
     const text = (await reply.text()).slice(0, json);
-    return { status: reply.status, body: text === "" ? undefined : JSON.parse(text) };
+    return { status: reply.status, body: JSON.parse(text === "" ? "{}" : text) as Told };
   };
 }
 
@@ -66,17 +76,23 @@ describe("a server under explicit control", () => {
       loadModels: ["simple", "broken"],
       report: (text) => void reported.push(text),
     };
-    await running(options, async (ask) => {
+    await running(options, async (ask, { engine }) => {
       expect((await ask("/v2/models/simple/ready")).status).toBe(200);
       expect((await ask("/v2/models/guest/ready")).status).toBe(404);
       expect(reported).toEqual([expect.stringMatching(/^failed to load 'broken'/)]);
-      const index = await ask("/v2/repository/index", {});
-      const entry = (name: string) => index.body.find((one: { name: string }) => one.name === name);
-      expect(entry("simple")).toMatchObject({ state: "READY", reason: "" });
-      expect(entry("broken")).toMatchObject({ state: "UNAVAILABLE" });
+      const entry = async (name: string) => (await engine.index()).find((one) => one.name === name);
+      expect(await entry("simple")).toEqual({ name: "simple", version: "1", state: "ready" });
+      expect(await entry("broken")).toMatchObject({ state: "unavailable" });
+      expect(await ask("/v2/repository/index", {})).toMatchObject({
+        status: 200,
+        body: expect.arrayContaining([
+          { name: "simple", version: "1", state: "READY", reason: "" },
+          expect.objectContaining({ name: "broken", state: "UNAVAILABLE" }),
+        ]) as unknown,
+      });
       expect((await ask("/v2/repository/models/guest/load", {})).status).toBe(200);
       const guest = { inputs: [tensor("INPUT0", "FP32", [1, 2], [1, 2])] };
-      expect((await ask("/v2/models/guest/infer", guest)).body.outputs[0].data).toEqual([1, 2]);
+      expect((await ask("/v2/models/guest/infer", guest)).body.outputs[0]?.data).toEqual([1, 2]);
       expect((await ask("/v2/repository/models/guest/unload", {})).status).toBe(200);
       expect((await ask("/v2/models/guest/infer", guest)).status).toBe(404);
       const wrong = await ask("/v2/repository/models/wrong/load", {});
@@ -93,7 +109,7 @@ describe("sequences over HTTP", () => {
     await running({}, async (ask) => {
       const model = "/v2/models/accumulate_int32/infer";
       expect(
-        (await ask(model, step(1, { sequence_id: 5, sequence_start: true }))).body.outputs[0].data,
+        (await ask(model, step(1, { sequence_id: 5, sequence_start: true }))).body.outputs[0]?.data,
       ).toEqual([1]);
       const failed = await ask(model, {
         inputs: [tensor("INPUT", "INT32", [2, 1], [1, 2])],
@@ -101,7 +117,7 @@ describe("sequences over HTTP", () => {
       });
       expect(failed).toMatchObject({ status: 400, body: { reason: "invalid-input" } });
       const second = await ask(model, step(2, { sequence_id: 5, longshore_want_state: true }));
-      expect(second.body.outputs[0].data).toEqual([3]);
+      expect(second.body.outputs[0]?.data).toEqual([3]);
       expect(await ask(model, step(1, { sequence_id: "nobody" }))).toMatchObject({
         status: 400,
         body: { reason: "sequence-unknown" },
@@ -111,27 +127,24 @@ describe("sequences over HTTP", () => {
       const stranger = { origin: "http://localhost" };
       const first = step(1, { sequence_id: 5, sequence_start: true, longshore_want_state: true });
       const own = await ask(model, first, stranger);
-      const seal = own.body.parameters.longshore_state_seal;
+      const seal = own.body.parameters["longshore_state_seal"];
       const back = (from: string | undefined): object =>
         step(
           10,
           { sequence_id: 5, ...(from === undefined ? {} : { longshore_state_seal: from }) },
           tensor("longshore-state:STATE", "INT32", [1, 1], [1]),
         );
-      expect(own.body.outputs.map(({ name }: { name: string }) => name)).toEqual([
-        "OUTPUT",
-        "longshore-state:STATE",
-      ]);
-      expect((await ask(model, back(seal), stranger)).body.outputs[0].data).toEqual([11]);
+      expect(own.body.outputs.map(({ name }) => name)).toEqual(["OUTPUT", "longshore-state:STATE"]);
+      expect((await ask(model, back(seal), stranger)).body.outputs[0]?.data).toEqual([11]);
       expect(await ask(model, back(undefined), stranger)).toMatchObject({
         status: 403,
         body: { reason: "not-permitted" },
       });
       // The other tenant's export is of no use, also where its value is the same.
-      const theirs = second.body.parameters.longshore_state_seal;
+      const theirs = second.body.parameters["longshore_state_seal"];
       expect(await ask(model, back(theirs), stranger)).toMatchObject({ status: 403 });
       expect((await ask(model, back(seal))).status).toBe(403);
-      expect((await ask(model, back(undefined))).body.outputs[0].data).toEqual([11]);
+      expect((await ask(model, back(undefined))).body.outputs[0]?.data).toEqual([11]);
     });
   });
 });
