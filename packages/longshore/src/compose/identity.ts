@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Clock, LongshoreError } from "@longshore/core";
@@ -7,12 +8,11 @@ import {
   type Identification,
   type Identify,
   type IdentityConfiguration,
-  keyHasher,
   keySetAddress,
   parseIdentity,
   parseKeyFile,
 } from "@longshore/server";
-import { readPepper } from "./pepper.ts";
+import { keyHasher, readPepper } from "./pepper.ts";
 import { watchFiles } from "./watch-files.ts";
 
 /** Identity from files, which are watched. */
@@ -122,13 +122,19 @@ class FileIdentity implements OpenedIdentity {
       const folder = dirname(resolve(this.#file));
       await checkKeySets(folder, configuration);
       files = filesOf(folder, configuration, clock);
-      current = createIdentify({ configuration, clock, report, loadKeySet: files.loadKeySet });
+      current = createIdentify({
+        configuration,
+        clock,
+        report,
+        loadKeySet: files.loadKeySet,
+        digest: (token) => createHash("sha256").update(token).digest("hex"),
+      });
     }
     if (files.keys !== undefined && files.pepper !== undefined) {
       const records = parseKeyFile(
         await text(files.keys, "the file of keys, which 'longshore keys add' makes,"),
       );
-      current.keys.replace(records, await keyHasher(await readPepper(files.pepper)));
+      current.keys.replace(records, keyHasher(await readPepper(files.pepper)));
     }
     this.#text = yaml;
     this.#files = files;

@@ -1,15 +1,8 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
-import {
-  keyHasher,
-  type KeyRecord,
-  newApiKey,
-  parseKeyFile,
-  type Right,
-  writeKeyFile,
-} from "@longshore/server";
-import { makePepper, readPepper } from "./pepper.ts";
+import { type KeyRecord, newApiKey, parseKeyFile, type Right, writeKeyFile } from "@longshore/server";
+import { keyHasher, makePepper, readPepper } from "./pepper.ts";
 
 /** What a new key may. */
 export interface NewKey {
@@ -78,7 +71,7 @@ export function keyStore(file: string, wallMs: () => number, pepperFile = `${fil
       parseKeyFile(writeKeyFile([{ ...told, hash: new Uint8Array(32) }]));
       await change(file, async (records) => {
         if (!existsSync(pepperFile) && records.length === 0) await makePepper(pepperFile);
-        const hasher = await keyHasher(await readPepper(pepperFile));
+        const hasher = keyHasher(await readPepper(pepperFile));
         return [...records, { ...told, hash: await hasher.hash(key.text) }];
       });
       return key;

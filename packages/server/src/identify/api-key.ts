@@ -44,10 +44,14 @@ export function newApiKey(): ApiKey {
  * against nor to make entries for. Keys are random, so that no slow password hash is needed.
  */
 export interface KeyHasher {
-  hash(text: string): Promise<Uint8Array>;
+  hash(text: string): Uint8Array | Promise<Uint8Array>;
 }
 
-/** @param pepper At least 32 random bytes, kept apart from the file of hashes. */
+/**
+ * A hasher on the platform's WebCrypto. Every request with a key waits for it; a platform that hashes at once can bring its
+ * own.
+ *
+ * @param pepper At least 32 random bytes, kept apart from the file of hashes. */
 export async function keyHasher(pepper: Uint8Array<ArrayBuffer>): Promise<KeyHasher> {
   const key = await crypto.subtle.importKey("raw", pepper, { name: "HMAC", hash: "SHA-256" }, false, [
     "sign",

@@ -21,6 +21,8 @@ export interface IdentifyParts {
   readonly loadKeySet: (from: string) => Promise<Uint8Array>;
   /** Gets a line for what the operator should know. Never a credential. */
   readonly report: (text: string) => void;
+  /** SHA-256 of a text, as any text. Default: WebCrypto's. */
+  readonly digest?: (text: string) => string | Promise<string>;
 }
 
 /** Identity, and the keys that change while it runs. */
@@ -37,12 +39,12 @@ const defaultFailures = 30;
 const nobody: Grant = { name: "nobody", tenant: "anonymous", rights: new Set(), known: false };
 
 function mechanisms(
-  { configuration, clock, loadKeySet, report }: IdentifyParts,
+  { configuration, clock, loadKeySet, report, digest }: IdentifyParts,
   keys: KeyRing,
   before: (request: WireRequest) => void,
 ): Readonly<Record<MechanismName, Mechanism>> {
   const { certificates, tokens, loopback, anonymous } = configuration;
-  const tokenGrant = tokenMechanism(tokens ?? [], { clock, loadKeySet, report });
+  const tokenGrant = tokenMechanism(tokens ?? [], { clock, loadKeySet, report, digest });
   const local: Grant | undefined = loopback && {
     name: "this machine",
     tenant: loopback.tenant ?? "local",

@@ -94,6 +94,8 @@ export interface TokenParts {
   readonly loadKeySet: (from: string) => Promise<Uint8Array>;
   /** Gets a line for what the operator should know. */
   readonly report: (text: string) => void;
+  /** SHA-256 of a text, as any text. Default: WebCrypto's; a platform that hashes at once can bring its own. */
+  readonly digest?: ((text: string) => string | Promise<string>) | undefined;
 }
 
 interface Issuer {
@@ -151,6 +153,11 @@ interface Remembered {
   readonly generation: number;
 }
 
+async function webDigest(text: string): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Tokens by their SHA-256: what lies in memory is worth nothing to who reads it. */
 class TokenMemory {
   readonly #clock: Clock;
@@ -158,11 +165,6 @@ class TokenMemory {
 
   constructor(clock: Clock) {
     this.#clock = clock;
-  }
-
-  static async nameOf(token: string): Promise<string> {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token)));
-    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
   /** Forgotten when it expires, and when the issuer's keys changed. */
@@ -199,10 +201,11 @@ export function tokenMechanism(
     rules.map((one) => [one.issuer, { rules: one, keys: keySetOf(one.keySet, parts) }]),
   );
   const memory = new TokenMemory(parts.clock);
+  const digest = parts.digest ?? webDigest;
   return async (token, before) => {
     const issuer = issuers.get(unverifiedIssuer(token) ?? "");
     if (!issuer) throw refusal("token", "it is no token of an issuer that is known here");
-    const name = await TokenMemory.nameOf(token);
+    const name = await digest(token);
     const known = memory.find(name, issuer.keys.generation);
     if (known) return known;
     before();
