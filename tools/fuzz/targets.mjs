@@ -234,7 +234,7 @@ export const targets = {
     seeds: yaml,
     dictionary: ["name: ", "inputs:", "pipeline:", "steps:", "- ", "{ ", "} ", "&a ", "*a", "<<: ", "!!js/function ", "|\n", "datatype: FP32", "shape: [-1]", "forEach: ", "with: "], // prettier-ignore
     async open() {
-      const { parseModelYaml } = await built("engine/dist/repository/model-yaml.js");
+      const { parseModelYaml } = await built("engine/dist/configuration/model-yaml.js");
       return { run: (bytes) => outcomeOf(() => parseModelYaml("m", new TextDecoder().decode(bytes))) };
     },
   },
@@ -242,7 +242,7 @@ export const targets = {
     seeds: pbtxt,
     dictionary: ["{ ", "} ", "[ ", "] ", "< ", ": ", "TYPE_FP32", "dims: ", "max_batch_size: ", "ensemble_scheduling", "sequence_batching", "'", '"', "#", ";", "0x7fffffff", "1e30"], // prettier-ignore
     async open() {
-      const { parseTritonConfig } = await built("engine/dist/repository/triton-config.js");
+      const { parseTritonConfig } = await built("engine/dist/configuration/triton-config.js");
       return { run: (bytes) => outcomeOf(() => parseTritonConfig("m", new TextDecoder().decode(bytes))) };
     },
   },

@@ -11,6 +11,8 @@ const remembered = "600";
 
 /** Headers of replies that pages may read, beyond those that browsers always show. */
 const exposed = [
+  // Without it a page would take the length of what came compressed for that of what it reads.
+  "content-encoding",
   "inference-header-content-length",
   "longshore-load",
   "longshore-took",
