@@ -1,10 +1,6 @@
 #!/usr/bin/env node
 /** The command: `longshore serve | infer | plan | profile | split | advise | doctor | demo | keys`. */
-import { freeBodiesEarly } from "./free-early.ts";
-
-if (process.argv[2] === "serve") freeBodiesEarly();
-// Only now: loading everything makes the young generation grow.
-const { runCommand } = await import("./run-command.ts");
+import { runCommand } from "./run-command.ts";
 
 const stop = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
