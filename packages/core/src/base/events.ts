@@ -76,7 +76,12 @@ export type LongshoreEvent =
       /** A run begins; from now on its requests do not wait any more. */
       readonly kind: "batch-started";
       readonly atMs: number;
+      /** Of parts between inner cuts, with the cuts. */
       readonly model: string;
+      /** Of whole models. */
+      readonly version?: string;
+      /** What its requests waited, all together. */
+      readonly queueMs?: number;
       readonly size: number;
       /** The very list that the run's end will carry, so that the two can be told to belong together. */
       readonly callIds: readonly string[];
@@ -85,6 +90,7 @@ export type LongshoreEvent =
       readonly kind: "batch-run";
       readonly atMs: number;
       readonly model: string;
+      readonly version?: string;
       readonly size: number;
       readonly tookMs: number;
       /** Requests that shared the run. */

@@ -237,6 +237,7 @@ async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, t
   const signature = whole ? graph.signature : await parts.source.inspect(artifact, call);
   const scheduler = await openScheduler({
     name: whole ? graph.model : `${graph.model}:${from}..${to}`,
+    ...(whole ? { version: graph.version } : {}),
     ...opensFor(parts, graph, artifact),
     batching: graph.batching,
     maxQueued: parts.limits.maxQueued,

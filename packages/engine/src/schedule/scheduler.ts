@@ -26,6 +26,8 @@ import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
 export interface SchedulerParts {
   /** What is scheduled, for events and messages: model and cuts, no file names. */
   readonly name: string;
+  /** Of a whole model, for events. */
+  readonly version?: string;
   readonly batching: Batching;
   /** Requests that may wait besides those that run. */
   readonly maxQueued: number;
@@ -299,12 +301,19 @@ export class GraphScheduler implements Scheduler {
     const rows = members.reduce((sum, member) => sum + member.rows, 0);
     const startedMs = clock.nowMs();
     const joined = joinedCall(members, first);
-    const batch = { model: this.name, size: rows, callIds: members.map(({ call }) => call.id) };
+    const { version } = this.#parts;
+    const batch = {
+      model: this.name,
+      ...(version === undefined ? {} : { version }),
+      size: rows,
+      callIds: members.map(({ call }) => call.id),
+    };
     const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
     this.#running++;
     this.#room.queue.begin(first.tenant, expectedMs);
     this.#charge(members, rows, expectedMs);
-    observer.record({ kind: "batch-started", atMs: startedMs, ...batch });
+    const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
+    observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });
     const { result, ended } = on.run(expectedMs, (session) => {
       const feeds = members.length === 1 ? first.feeds : joinFeeds(members.map((member) => member.feeds));
       const padded = batching.maxBatchSize > 1 ? padRows(feeds, rows, batching.buckets?.rows) : feeds;

@@ -68,7 +68,7 @@ export interface Counters {
 
 /** The most label values kept: names come from requests, but only of models that exist. */
 const maxModels = 4096;
-/** Requests whose pending state is followed. */
+/** Requests that are followed. */
 const maxOpen = 65_536;
 
 function empty(model: string, version: string): ModelCounters {
@@ -136,8 +136,10 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   const models = new Map<string, ModelCounters>();
   const batchesOf = new Map<string, Map<number, BatchCounters>>();
   const replies = new Map<number, number>();
-  /** Requests whose first run has not begun. */
-  const waiting = new Map<string, ModelCounters>();
+  /** Requests under way, and whether their first run has yet to begin. */
+  const open = new Map<string, { readonly counters: ModelCounters; waits: boolean }>();
+  /** Batches of models inside pipelines, which nobody asked for themselves, with what their members waited in all. */
+  const inner = new WeakMap<readonly string[], number>();
 
   const countersOf = (model: string, version: string): ModelCounters => {
     const key = `${model}/${version}`;
@@ -149,17 +151,26 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   };
 
   const begins = (callId: string, model?: string): void => {
-    const counters = waiting.get(callId);
-    if (!counters) return;
-    waiting.delete(callId);
+    const request = open.get(callId);
+    if (!request?.waits) return;
+    const { counters } = request;
+    request.waits = false;
     counters.pending -= 1;
     // A run of the model itself is counted by its batch, which others may share.
     if (model === undefined || counters.model !== model) counters.executions += 1;
   };
 
   const started = (event: LongshoreEvent & { kind: "batch-started" }): void => {
-    const own = event.callIds.map((id) => waiting.get(id)).find((one) => one?.model === event.model);
+    let own: ModelCounters | undefined;
+    let asked = false;
+    for (const id of event.callIds) {
+      const counters = open.get(id)?.counters;
+      asked ||= counters !== undefined;
+      if (counters?.model === event.model) own = counters;
+    }
     if (own) own.executions += 1;
+    // Runs that nobody asked for, to warm a model up, are no requests at all.
+    else if (asked) inner.set(event.callIds, event.queueMs ?? 0);
     for (const id of event.callIds) begins(id, event.model);
   };
 
@@ -169,6 +180,33 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     const batch = sizes.get(event.size) ?? { size: event.size, count: 0, ns: 0 };
     sizes.set(event.size, batch);
     add(batch, event.tookMs);
+    innerRan(event);
+  };
+
+  /** Triton counts what a model does inside an ensemble as its own requests; its tools look for that. */
+  const innerRan = ({
+    callIds,
+    model,
+    version,
+    size,
+    tookMs,
+  }: LongshoreEvent & { kind: "batch-run" }): void => {
+    const queueMs = callIds && inner.get(callIds);
+    if (!callIds || queueMs === undefined || version === undefined) return;
+    const counters = countersOf(model, version);
+    const members = callIds.length;
+    const many = (kind: Kind, ms: number): void => {
+      counters.times[kind].count += members;
+      counters.times[kind].ns += Math.round(ms * 1e6);
+    };
+    counters.lastInferenceMs = Math.round(wallMs());
+    counters.inferences += size;
+    counters.executions += 1;
+    many("success", queueMs + members * tookMs);
+    many("queue", queueMs);
+    many("compute_input", 0);
+    many("compute_infer", members * tookMs);
+    many("compute_output", 0);
   };
 
   const ended = (event: Ended): void => {
@@ -180,7 +218,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
       const place = answersIn(counters, event.answers);
       add(outcome === "cancelled" ? place.cancel : place.fail, Math.max(0, passedMs));
     }
-    const unrun = waiting.delete(event.callId);
+    const unrun = open.get(event.callId)?.waits === true;
+    open.delete(event.callId);
     if (unrun) counters.pending -= 1;
     if (outcome !== "answered") {
       add(counters.times.fail, tookMs);
@@ -211,11 +250,13 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     observer: {
       record(event) {
         switch (event.kind) {
-          case "inference-began":
-            if (waiting.size >= maxOpen) return;
-            waiting.set(event.callId, countersOf(event.model, event.version));
-            countersOf(event.model, event.version).pending += 1;
+          case "inference-began": {
+            if (open.size >= maxOpen) return;
+            const counters = countersOf(event.model, event.version);
+            open.set(event.callId, { counters, waits: true });
+            counters.pending += 1;
             return;
+          }
           case "batch-started":
             return started(event);
           case "batch-run":

@@ -61,6 +61,14 @@ function world(settings: Partial<TraceSettings> = { level: "TIMESTAMPS", rate: 1
     store: memoryStore({
       "dense/1/model.onnx": memoryFile("dense"),
       "dense/model.yaml": "batching: { maxBatchSize: 8 }",
+      "twice/model.yaml": `
+inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }]
+pipeline:
+  steps:
+    - { id: first, model: dense, inputs: { x: x } }
+    - { id: second, model: dense, inputs: { x: first.y } }
+  outputs: { y: second.y }
+`,
       "frames/model.yaml": `
 inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }]
 pipeline:
@@ -277,6 +285,22 @@ describe("metrics", () => {
       expect(text.split("\n")).toContain(line);
     }
     expect(text).not.toContain("# EOF");
+  });
+
+  it("count what a model does inside a pipeline as its own requests, as Triton does", async () => {
+    const { clock, send, page } = world();
+    await clock.finish(send("/v2/models/twice/infer", [1, 2, 3, 4]));
+    const text = await page();
+    for (const line of [
+      'nv_inference_count{model="twice",version="1"} 1',
+      'nv_inference_exec_count{model="twice",version="1"} 1',
+      'nv_inference_request_success{model="dense",version="1"} 2',
+      'nv_inference_count{model="dense",version="1"} 4',
+      'nv_inference_exec_count{model="dense",version="1"} 2',
+      'nv_inference_compute_infer_duration_us{model="dense",version="1"} 20000',
+    ]) {
+      expect(text.split("\n")).toContain(line);
+    }
   });
 
   it("count who waits while it waits", async () => {
