@@ -1,34 +1,51 @@
 import { LongshoreError } from "@longshore/core";
 
+/** A part of a budget. Dispose it to give it back. */
+export interface Held extends Disposable {
+  /** Holds that many bytes in all from now on, never fewer than before. Throws `rejected` when they do not fit. */
+  grow(toBytes: number): void;
+}
+
 /** Bytes that may be held at one time, shared by all requests: many small bodies fill memory as one large one does. */
 export interface Budget {
   readonly usedBytes: number;
-  /** Throws `rejected` when they do not fit beside what is held now. Dispose to give them back. */
-  reserve(bytes: number): Disposable;
+  /** Throws `rejected` when they do not fit beside what is held now. */
+  check(bytes: number): void;
+  /** Throws as `check`. */
+  reserve(bytes: number): Held;
 }
 
 /** A budget of `maxBytes`. */
 export function createBudget(maxBytes: number): Budget {
   let usedBytes = 0;
+  const check = (bytes: number): void => {
+    if (usedBytes + bytes <= maxBytes) return;
+    throw new LongshoreError(
+      "rejected",
+      "admission",
+      `bodies of ${usedBytes} bytes are being worked on; ${bytes} more exceed the ${maxBytes} that fit`,
+      { retryAfterMs: 1000 },
+    );
+  };
   return {
     get usedBytes(): number {
       return usedBytes;
     },
+    check,
     reserve(bytes) {
-      if (usedBytes + bytes > maxBytes) {
-        throw new LongshoreError(
-          "rejected",
-          "admission",
-          `bodies of ${usedBytes} bytes are being worked on; ${bytes} more exceed the ${maxBytes} that fit`,
-          { retryAfterMs: 1000 },
-        );
-      }
+      check(bytes);
       usedBytes += bytes;
-      let over = false;
+      let own = bytes;
       return {
+        grow(toBytes) {
+          if (toBytes <= own) return;
+          check(toBytes - own);
+          usedBytes += toBytes - own;
+          own = toBytes;
+        },
         [Symbol.dispose]() {
-          if (!over) usedBytes -= bytes;
-          over = true;
+          usedBytes -= own;
+          own = 0;
         },
       };
     },

@@ -183,6 +183,15 @@ describe("schedule policy and parameters", () => {
     expect(endpoint.asked.at(0)!.call).toMatchObject({ priority: 1, queueTimeoutMs: 2.5 });
     expect(endpoint.asked.at(0)!.request.parameters).toEqual({ "x-team": "blue", lens: "wide" });
     await ask("POST", "/v2/models/double/infer", { inputs: [x], parameters: { priority: 0, timeout: "0" } });
+    const everything = server({ forwardHeaders: /./ });
+    const secrets = {
+      authorization: "secret",
+      "x-api-key": "secret",
+      cookie: "secret",
+      "proxy-authorization": "secret",
+    };
+    await everything.ask("POST", "/v2/models/double/infer", { inputs: [x] }, { headers: secrets });
+    expect(JSON.stringify(everything.endpoint.asked.at(0)!.request.parameters ?? {})).not.toContain("secret");
     expect(endpoint.asked.at(1)!.call).not.toHaveProperty("priority");
     expect(endpoint.asked.at(1)!.request).not.toHaveProperty("parameters");
     for (const wrong of [-1, 1.5, "soon", true]) {

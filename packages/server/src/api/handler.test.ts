@@ -545,6 +545,31 @@ describe("inference", () => {
     expect((await text(ask("POST", "/v2/models/double/infer", { body }))).status).toBe(200);
   });
 
+  it("is not kept from others by senders that announce much and send little", async () => {
+    const { text, send } = server({ maxBufferedBytes: 2 ** 25 });
+    const releases: (() => void)[] = [];
+    const slow = (byteLength: number | undefined): WireBody => ({
+      kind: "stream",
+      byteLength,
+      async *read() {
+        yield new Uint8Array(1);
+        await new Promise<void>((resolve) => releases.push(resolve));
+      },
+    });
+    const slowOnes = [2 ** 25, undefined, 2 ** 24, undefined].map((byteLength) =>
+      send(ask("POST", "/v2/models/double/infer", { body: slow(byteLength) })),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(releases).toHaveLength(4);
+    expect((await text(ask("POST", "/v2/models/double/infer", { body: json(xJson) }))).status).toBe(200);
+    const large: WireBody = { kind: "parts", parts: [new Uint8Array(2 ** 25)] };
+    expect(await text(ask("POST", "/v2/models/double/infer", { body: large }))).toMatchObject({
+      body: { reason: "rejected" },
+    });
+    for (const release of releases) release();
+    expect((await Promise.all(slowOnes)).map(({ status }) => status)).toEqual([400, 400, 400, 400]);
+  });
+
   it("tells the caller's end from other failures", async () => {
     const abort = new AbortController();
     const { handler } = server({

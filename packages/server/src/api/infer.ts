@@ -21,6 +21,7 @@ import {
   unpackTensors,
   type WireResponse,
 } from "@longshore/core";
+import { holdsCredential } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";
 import { inferenceEvents } from "./exchange-events.ts";
 import { findModel, findVariant } from "./find-model.ts";
@@ -105,7 +106,7 @@ function parametersOf(
   message: InferRequestMessage,
 ): Pick<InferenceRequest, "parameters"> {
   const forwarded = forwardHeaders
-    ? Object.entries(request.headers).filter(([name]) => forwardHeaders.test(name))
+    ? Object.entries(request.headers).filter(([name]) => forwardHeaders.test(name) && !holdsCredential(name))
     : [];
   const parameters = { ...Object.fromEntries(forwarded), ...customParameters(message.parameters) };
   return Object.keys(parameters).length > 0 ? { parameters } : {};

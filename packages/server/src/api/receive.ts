@@ -16,6 +16,9 @@ import { rawInput, rawLead, rawRequest } from "./raw-request.ts";
 /** The smallest step in which bodies are acknowledged, so that a sender cannot make the server talk more than listen. */
 const leastStep = 4096;
 
+/** Bytes that are held for a body beyond those that have come. */
+const ahead = 262_144;
+
 /** Acknowledges each further `step` bytes, and the last byte. */
 function acknowledging(asked: Asked, length: number | undefined): ((bytes: number) => void) | undefined {
   const { received, request } = asked;
@@ -60,15 +63,22 @@ export async function receive(api: Api, asked: Asked, description: ModelDescript
   const headerLength = headerLengthOf(request.headers);
   const raw = headerLength === 0;
   const input = raw ? rawInput(description) : undefined;
-  // Without an announced length the body may turn out to be as long as is allowed.
-  const held = budget.reserve(Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes));
+  // Nobody begins what does not fit now; but what is held grows with what has come, or a few senders that announce much
+  // and send little would keep all others out.
+  const most = Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes);
+  budget.check(length === undefined ? 0 : most);
+  const held = budget.reserve(Math.min(most, ahead));
   try {
-    const arrived = acknowledging(asked, length);
+    const acknowledge = acknowledging(asked, length);
+    const arrived = (bytes: number): void => {
+      held.grow(Math.min(most, bytes + ahead));
+      acknowledge?.(bytes);
+    };
     const buffer = await readBody(request.body, {
       maxBytes: limits.maxBodyBytes,
       headerLength: headerLength ?? 0,
       lead: input ? rawLead(input) : 0,
-      ...(arrived ? { arrived } : {}),
+      arrived,
     });
     const message = input
       ? rawRequest(buffer, input, description)
