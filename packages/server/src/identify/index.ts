@@ -6,3 +6,4 @@ export { allRights, demandRight, type Identify, type Identity, type Right } from
 export { type KeyRecord, parseKeyFile, writeKeyFile } from "./key-file.ts";
 export type { KeyRing } from "./key-ring.ts";
 export { fromThisMachine, loopbackIdentity } from "./loopback.ts";
+export { holdsCredential } from "./shown.ts";

@@ -12,6 +12,13 @@ const bearer = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 /** Header that carries an API key, beside `Authorization: Bearer`. */
 const keyHeader = "x-api-key";
 
+const secretHeaders: readonly string[] = ["authorization", "proxy-authorization", "cookie", keyHeader];
+
+/** Whether a header may hold a credential: such headers end here, and are passed on to nobody. */
+export function holdsCredential(name: string): boolean {
+  return secretHeaders.includes(name);
+}
+
 /**
  * The credentials in the headers of a request. One of each kind at most: what came twice, or in a scheme that is not
  * understood, is not good, so that no two places on the way can read one request as two senders'.
