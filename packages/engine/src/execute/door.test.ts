@@ -1,0 +1,212 @@
+import { setMaxListeners } from "node:events";
+import { describe, expect, it } from "vitest";
+import {
+  type Call,
+  endCut,
+  float32Tensor,
+  housekeepingCall,
+  type InferenceResponse,
+  LongshoreError,
+  seededRandom,
+  type Segment,
+  silentObserver,
+  startCut,
+  tensorsOf,
+} from "@longshore/core";
+import {
+  manualClock,
+  type ManualClock,
+  memoryFile,
+  type MemoryModels,
+  memoryRuntime,
+  type MemoryRuntime,
+  memorySource,
+  memoryStore,
+  oneStage,
+  sha256Of,
+} from "@longshore/testkit";
+import { transformSet } from "../transform/index.ts";
+import { createEngine, type Engine, type EngineLimits } from "./engine.ts";
+import { inlineLane } from "./inline-lane.ts";
+
+const base = housekeepingCall("test");
+setMaxListeners(0, base.abort);
+const x = { name: "x", datatype: "FP32", shape: [-1, 2] } as const;
+const timed = (runMs: number): MemoryModels[string] =>
+  oneStage([x], [{ ...x, name: "y" }], runMs, (feeds) => new Map([["y", { ...feeds.get("x")! }]]));
+const models: MemoryModels = { slow: timed(100), fast: timed(10), rough: timed(1) };
+
+interface Place {
+  readonly clock: ManualClock;
+  readonly engine: Engine;
+  readonly runtime: MemoryRuntime;
+}
+
+function place(limits: Partial<EngineLimits> = {}): Place {
+  const clock = manualClock();
+  const runtime = memoryRuntime({ models, clock });
+  const transforms = transformSet();
+  const engine = createEngine({
+    info: {
+      id: "here",
+      tier: "edge",
+      zone: "here",
+      trust: "operated",
+      codecs: [],
+      state: "movable",
+      offers: true,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 },
+    },
+    store: memoryStore({
+      "m/model.yaml": `variants:
+  - { name: exact, graph: model.onnx }
+  - { name: rough, graph: rough.onnx, agreement: 0.9 }
+  - { name: near, graph: near.onnx, agreement: 0.99 }
+`,
+      "m/1/model.onnx": memoryFile("slow"),
+      "m/1/near.onnx": memoryFile("fast"),
+      "m/1/rough.onnx": memoryFile("rough"),
+    }),
+    source: memorySource(models),
+    runtimes: [runtime],
+    transforms,
+    lane: inlineLane(transforms, clock),
+    clock,
+    random: seededRandom(1),
+    observer: silentObserver,
+    sha256: sha256Of,
+    limits,
+  });
+  return { clock, engine, runtime };
+}
+
+const segment: Segment = {
+  model: "m",
+  version: "1",
+  digest: "",
+  variant: "exact",
+  from: startCut,
+  to: endCut,
+};
+const within = ({ clock }: Place, ms: number, change: Partial<Call> = {}): Call => ({
+  ...base,
+  deadlineMs: clock.nowMs() + ms,
+  ...change,
+});
+const ask = (
+  { engine }: Place,
+  call: Call,
+  change: {
+    readonly leastAgreementRatio?: number;
+    readonly pass?: Disposable;
+    readonly variant?: string;
+  } = {},
+): Promise<InferenceResponse> => {
+  const { variant = "exact", ...rest } = change;
+  const inputs = tensorsOf(float32Tensor("x", [1, 2], Float32Array.of(1, 2)));
+  return engine.infer({ segment: { ...segment, variant }, inputs, codecs: {}, ...rest }, call);
+};
+const knock = ({ engine }: Place, call: Call, least?: number): Disposable | string => {
+  try {
+    return engine.admit?.(segment, call, least) ?? "no door";
+  } catch (error) {
+    return (error as LongshoreError).reason;
+  }
+};
+
+/** A place that knows how long each variant takes. */
+async function learned(): Promise<Place> {
+  const here = place();
+  for (const variant of ["exact", "near", "rough"]) {
+    for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base, { variant }));
+  }
+  return here;
+}
+
+describe("admission at the door", () => {
+  it("lets requests in while nothing is known, and refuses by what was learned before any input is there", async () => {
+    expect(knock(place(), base)).toMatchObject({});
+    const here = await learned();
+    expect(knock(here, within(here, 50))).toBe("rejected");
+    expect(knock(here, within(here, 150))).not.toBe("rejected");
+  });
+
+  it("keeps a place for what it let in, so that the next one is refused for it", async () => {
+    const here = await learned();
+    const kept = knock(here, within(here, 150));
+    expect(knock(here, within(here, 150))).toBe("rejected");
+    (kept as Disposable)[Symbol.dispose]();
+    expect(knock(here, within(here, 150))).not.toBe("rejected");
+  });
+
+  it("takes the pass for the request's admission, once", async () => {
+    const here = await learned();
+    using pass = knock(here, within(here, 150)) as Disposable;
+    const { account } = await here.clock.finish(ask(here, within(here, 150), { pass }));
+    expect(account.segment.variant).toBe("exact");
+    expect(knock(here, within(here, 150))).not.toBe("rejected");
+  });
+
+  it("counts for nothing here what another place granted", async () => {
+    const [here, other] = [await learned(), await learned()];
+    using pass = knock(other, within(other, 150)) as Disposable;
+    const refused = ask(here, within(here, 50), { pass });
+    await expect(here.clock.finish(refused)).rejects.toMatchObject({ reason: "rejected" });
+  });
+
+  it("takes places back that were kept for inputs that do not come, when others want them", async () => {
+    const here = place({ maxQueued: 1 });
+    for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base));
+    const kept = [knock(here, base), knock(here, base)];
+    expect(kept).not.toContain("queue-full");
+    expect(knock(here, base)).toBe("queue-full");
+    await here.clock.advance(1001);
+    expect(knock(here, base)).not.toBe("queue-full");
+  });
+
+  it("is closed while the engine drains, and for deadlines that have passed", async () => {
+    const here = await learned();
+    expect(knock(here, within(here, -1))).toBe("deadline-past");
+    await here.engine.drain();
+    expect(knock(here, base)).toBe("shutting-down");
+  });
+});
+
+describe("a cheaper variant before shedding", () => {
+  it("runs the most alike that makes the deadline, when the caller takes another", async () => {
+    const here = await learned();
+    const ran = async (ms: number, leastAgreementRatio: number): Promise<string> => {
+      const outcome = ask(here, within(here, ms), { leastAgreementRatio });
+      const response = await here.clock.finish(outcome);
+      return response.account.segment.variant;
+    };
+    expect(await ran(150, 0.5)).toBe("exact");
+    expect(await ran(50, 0.5)).toBe("near");
+    expect(await ran(5, 0.5)).toBe("rough");
+    await expect(ran(5, 0.95)).rejects.toMatchObject({ reason: "rejected" });
+  });
+
+  it("keeps to the variant that was asked for otherwise", async () => {
+    const here = await learned();
+    await expect(here.clock.finish(ask(here, within(here, 50)))).rejects.toMatchObject({
+      reason: "rejected",
+    });
+  });
+
+  it("decides at the door, too, and hands the choice on with the pass", async () => {
+    const here = await learned();
+    using pass = knock(here, within(here, 50), 0.9) as Disposable;
+    const outcome = ask(here, within(here, 50), { pass, leastAgreementRatio: 0.9 });
+    expect((await here.clock.finish(outcome)).account.segment.variant).toBe("near");
+  });
+
+  it("loads what might have helped for the next request", async () => {
+    const here = place();
+    for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base));
+    const first = ask(here, within(here, 50), { leastAgreementRatio: 0.95 });
+    await expect(here.clock.finish(first)).rejects.toMatchObject({ reason: "rejected" });
+    await here.clock.advance(1);
+    const second = ask(here, within(here, 50), { leastAgreementRatio: 0.95 });
+    expect((await here.clock.finish(second)).account.segment.variant).toBe("near");
+  });
+});
