@@ -6,6 +6,7 @@ import { type Bench, setUp } from "./harness.ts";
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   decide: async () => (await import("./decide.ts")).bench,
+  frontier: async () => (await import("./frontier.ts")).bench,
   plan: async () => (await import("./plan.ts")).bench,
   json: async () => (await import("./json.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,

@@ -1,6 +1,3 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   type Call,
   type Codec,
@@ -24,10 +21,10 @@ import {
   segmentOf,
   sketchCuts,
   splitGraph,
-  withSeededWeights,
   worstDifference,
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
+import { graphFiles, type NamedFile } from "./graph-files.ts";
 import { type Bench, type BenchContext, type Measured, median, type Row } from "./harness.ts";
 
 /** The most cuts that are measured in one model. */
@@ -36,34 +33,6 @@ const maxCuts = 16;
 const inputCount = 5;
 
 const codecs: readonly Codec[] = [uint8Codec, fp16Codec, int8Codec];
-
-interface NamedFile {
-  readonly name: string;
-  read(): Uint8Array;
-}
-
-function onnxFiles(folder: string, prefix = ""): readonly NamedFile[] {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    const name = prefix === "" ? entry.name : `${prefix}/${entry.name}`;
-    if (entry.isDirectory()) return onnxFiles(path, name);
-    return entry.name.endsWith(".onnx") ? [{ name, read: () => new Uint8Array(readFileSync(path)) }] : [];
-  });
-}
-
-/** The graphs of the sample repository, as the build assembled it. */
-function sampleFiles(): readonly NamedFile[] {
-  return onnxFiles(fileURLToPath(new URL("../../samples/repository", import.meta.url)));
-}
-
-/** Published architectures whose weights were taken out; seeded ones take their place, or every answer would be equal. */
-function lightFiles({ data, seed }: BenchContext): readonly NamedFile[] {
-  if (data === undefined) return [];
-  return onnxFiles(join(data, "models/light")).map((file) => ({
-    name: file.name,
-    read: () => withSeededWeights(file.read(), seed),
-  }));
-}
 
 /**
  * Cuts every model in two at each cut of its frontier and compares: answers of head then tail with those of the whole,
@@ -76,9 +45,7 @@ export const bench: Bench = {
   bars: { worstSplitError: { atMost: 1 }, modelsWithEqualAnswers: { atMost: 0 } },
   async run(context): Promise<Measured> {
     const [only] = context.args;
-    const files = [...sampleFiles(), ...lightFiles(context)].filter(
-      ({ name }) => only === undefined || name.includes(only),
-    );
+    const files = graphFiles(context).filter(({ name }) => only === undefined || name.includes(only));
     const call = housekeepingCall("bench-split");
     const runtime = onnxRuntime();
     const rows: Row[] = [];

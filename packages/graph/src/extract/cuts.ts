@@ -1,6 +1,5 @@
 import { type Cut, LongshoreError, type Reveals, type TensorSpec } from "@longshore/core";
 import {
-  cheapestSet,
   countLegalSets,
   crossingTensors,
   type Dag,
@@ -9,6 +8,7 @@ import {
   nodeCount,
   type NodeSet,
   prefixSets,
+  priceFrontier,
 } from "../partition/index.ts";
 import { bytes as nominalBytes, nodeWork } from "../shape/index.ts";
 import { carried, describeType, type SplitGraph } from "./split-graph.ts";
@@ -32,8 +32,8 @@ export interface CutTable extends ListedSets {
 export const defaultListLimit = 4096;
 
 /**
- * Lists the legal sets of a graph. Beyond `limit` only candidates: the prefixes of two orders, and the cheapest sets for
- * a range of prices. They are still counted, up to 200,000.
+ * Lists the legal sets of a graph. Beyond `limit` only candidates: the prefixes of two orders, and the sets that win at
+ * some prices of work and bytes. They are still counted, up to 200,000.
  */
 export function listSets(split: SplitGraph, limit: number = defaultListLimit): ListedSets {
   const legal = countLegalSets(split.dag);
@@ -113,24 +113,11 @@ export function unusableCut(split: SplitGraph, table: CutTable, id: string): Lon
   );
 }
 
-/** Cheapest sets over a range of prices, for graphs with too many sets to list. Sizes that vary count as 64. */
+/** The sets that some prices make the cheapest, for graphs with too many sets to list. Sizes that vary count as 64. */
 function cheapSets(split: SplitGraph): readonly NodeSet[] {
   const vary = 64;
   const bytes = split.names.map((name) => nominalBytes(split.types.get(name), vary));
   const work = split.nodes.map((node) => nodeWork(node, split.types, vary));
-  const total = work.reduce((sum, one) => sum + one, 0);
-  const most = Math.max(1, ...bytes);
-  const sets: NodeSet[] = [];
-  // A byte is priced so that the largest tensor costs from a hundred-thousandth of the whole run to a hundred times it.
-  for (let exponent = -5; exponent <= 2; exponent += 0.5) {
-    const transfer = bytes.map((one) => (one / most) * total * 10 ** exponent);
-    for (const speed of [0.03, 0.1, 0.3, 0.7, 0.95]) {
-      const slower = work;
-      const faster = work.map((one) => one * speed);
-      // Both directions: a head that is slower than the tail, and one that is faster.
-      sets.push(cheapestSet(split.dag, { head: slower, tail: faster, transfer }));
-      sets.push(cheapestSet(split.dag, { head: faster, tail: slower, transfer }));
-    }
-  }
-  return sets;
+  const winners = priceFrontier(split.dag, { head: work, tail: work, transfer: bytes }) ?? [];
+  return winners.map(({ set }) => set);
 }

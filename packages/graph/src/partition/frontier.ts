@@ -1,3 +1,5 @@
+import { allPrices, area, clip, price, rounding, triangleArea, type Triple } from "./prices.ts";
+
 /*
  * Which of many ways to split can be the best one for somebody?
  *
@@ -18,8 +20,6 @@ export interface SplitPoint {
   readonly tail: number;
   readonly transfer: number;
 }
-
-type Triple = readonly [number, number, number];
 
 /**
  * Indices of the points that are the cheapest for some prices, ascending. Points that agree exactly are all kept.
@@ -93,10 +93,6 @@ function witnesses(points: readonly Triple[]): readonly number[] {
   return [...found];
 }
 
-function price(point: Triple, prices: Triple): number {
-  return point[0] * prices[0] + point[1] * prices[1] + point[2] * prices[2];
-}
-
 /** Area of the prices at which a point beats its rivals; not followed further once it is no more than `least`. */
 function winningArea(
   own: Triple,
@@ -106,11 +102,7 @@ function winningArea(
   slackRatio: number,
   least: number,
 ): number {
-  let region: readonly Triple[] = [
-    [1, 0, 0],
-    [0, 1, 0],
-    [0, 0, 1],
-  ];
+  let region = allPrices;
   let left = triangleArea;
   for (const rival of rivals) {
     const point = points[rival];
@@ -124,43 +116,6 @@ function winningArea(
     if (left <= least) return left;
   }
   return left;
-}
-
-/** Areas below this are lines and corners blurred by rounding. */
-const rounding = 1e-9;
-const triangleArea = 0.5;
-
-/** Area of a polygon of prices, seen along the third of them. */
-function area(polygon: readonly Triple[]): number {
-  let twice = 0;
-  for (const [index, corner] of polygon.entries()) {
-    const next = polygon[(index + 1) % polygon.length] ?? corner;
-    twice += corner[0] * next[1] - next[0] * corner[1];
-  }
-  return Math.abs(twice) / 2;
-}
-
-/** The part of a convex polygon where `normal . corner` is at most 0 (Sutherland and Hodgman, 1974). */
-function clip(polygon: readonly Triple[], normal: Triple): readonly Triple[] {
-  const nothing = 1e-12;
-  const heights = polygon.map((corner) => price(corner, normal));
-  if (heights.every((height) => height <= nothing)) return polygon;
-  const kept: Triple[] = [];
-  for (const [index, corner] of polygon.entries()) {
-    const following = (index + 1) % polygon.length;
-    const [here = 0, there = 0] = [heights[index], heights[following]];
-    const next = polygon[following] ?? corner;
-    if (here <= nothing) kept.push(corner);
-    if ((here <= nothing && there > nothing) || (here > nothing && there <= nothing)) {
-      const share = here / (here - there);
-      kept.push([
-        corner[0] + (next[0] - corner[0]) * share,
-        corner[1] + (next[1] - corner[1]) * share,
-        corner[2] + (next[2] - corner[2]) * share,
-      ]);
-    }
-  }
-  return kept;
 }
 
 /**

@@ -17,120 +17,185 @@ export function splitCost(dag: Dag, set: NodeSet, costs: SplitCosts): number {
   return cost;
 }
 
+/** The cheapest legal set for costs that add up; see `cutSolver`, which is quicker for several costs of one graph. */
+export function cheapestSet(dag: Dag, costs: SplitCosts): NodeSet {
+  return cutSolver(dag)(costs);
+}
+
 /**
- * The cheapest legal set for costs that add up, as a minimum cut (Hu et al., "Dynamic adaptive DNN surgery", 2019, with
- * two repairs): every tensor has a node of its own, so that it is paid once however many users it has, and every
- * dependency has an edge back of infinite capacity, so that nothing returns to the head.
+ * Finds the cheapest legal set for any costs that add up, as a minimum cut (Hu et al., "Dynamic adaptive DNN surgery",
+ * 2019, with two repairs): every tensor has a node of its own, so that it is paid once however many users it has, and
+ * every dependency has an edge back of infinite capacity, so that nothing returns to the head.
  *
  * Source side = head. Edges: source > node (its tail cost), node > sink (its head cost), producer > tensor (its transfer
  * cost), tensor > users (infinite), user > producer (infinite). A tensor wanted at the end counts as used at the tail,
  * so keeping everything at the head still pays for carrying the answer; compare with the all-local plan separately.
+ *
+ * The network is built once; what comes back is one's own.
  */
-export function cheapestSet(dag: Dag, costs: SplitCosts): NodeSet {
+export function cutSolver(dag: Dag): (costs: SplitCosts) => NodeSet {
   const source = dag.nodes + dag.tensors.length;
   const sink = source + 1;
-  const network = new FlowNetwork(sink + 1);
+  const edges = edgeList();
   for (let node = 0; node < dag.nodes; node++) {
-    network.connect(source, node, costs.tail[node] ?? 0);
-    network.connect(node, sink, costs.head[node] ?? 0);
+    edges.add(source, node);
+    edges.add(node, sink);
   }
+  for (const [index, { producer }] of dag.tensors.entries()) {
+    edges.add(producer < 0 ? source : producer, dag.nodes + index);
+  }
+  const bounded = edges.count();
   for (const [index, { producer, consumers, kept }] of dag.tensors.entries()) {
     const tensor = dag.nodes + index;
-    network.connect(producer < 0 ? source : producer, tensor, costs.transfer[index] ?? 0);
-    if (kept) network.connect(tensor, sink, Infinity);
+    if (kept) edges.add(tensor, sink);
     for (const node of consumers) {
-      network.connect(tensor, node, Infinity);
-      if (producer >= 0) network.connect(node, producer, Infinity);
+      edges.add(tensor, node);
+      if (producer >= 0) edges.add(node, producer);
     }
   }
-  const reached = network.sourceSide(source, sink);
-  const set = emptySet(dag);
-  for (let node = 0; node < dag.nodes; node++) if (reached[node]) addNode(set, node);
-  return set;
+  const network = new FlowNetwork(sink + 1, edges.from, edges.to);
+  const capacities = new Float64Array(edges.count()).fill(Infinity, bounded);
+  return ({ head, tail, transfer }) => {
+    for (let node = 0; node < dag.nodes; node++) {
+      capacities[2 * node] = tail[node] ?? 0;
+      capacities[2 * node + 1] = head[node] ?? 0;
+    }
+    for (let index = 0; index < dag.tensors.length; index++) {
+      capacities[2 * dag.nodes + index] = transfer[index] ?? 0;
+    }
+    const reached = network.sourceSide(source, sink, capacities);
+    const set = emptySet(dag);
+    for (let node = 0; node < dag.nodes; node++) if ((reached[node] ?? -1) >= 0) addNode(set, node);
+    return set;
+  };
 }
 
-/** Maximum flow by Dinic's algorithm (1970): breadth-first levels, then blocking flows along them. */
+function edgeList() {
+  const from: number[] = [];
+  const to: number[] = [];
+  return {
+    from,
+    to,
+    count: () => from.length,
+    add(one: number, other: number): void {
+      from.push(one);
+      to.push(other);
+    },
+  };
+}
+
+/**
+ * Maximum flow by Dinic's algorithm (1970): breadth-first levels, then blocking flows along them. Edge `2e` is the e-th,
+ * edge `2e + 1` takes its flow back.
+ */
 class FlowNetwork {
   readonly #first: Int32Array;
-  readonly #to: number[] = [];
-  readonly #next: number[] = [];
-  readonly #capacity: number[] = [];
-  #finite = 0;
+  readonly #next: Int32Array;
+  readonly #to: Int32Array;
+  readonly #left: Float64Array;
+  readonly #levels: Int32Array;
+  readonly #cursor: Int32Array;
+  readonly #queue: Int32Array;
+  readonly #path: Int32Array;
 
-  constructor(nodes: number) {
+  constructor(nodes: number, from: readonly number[], to: readonly number[]) {
     this.#first = new Int32Array(nodes).fill(-1);
+    this.#next = new Int32Array(2 * from.length);
+    this.#to = new Int32Array(2 * from.length);
+    this.#left = new Float64Array(2 * from.length);
+    this.#levels = new Int32Array(nodes);
+    this.#cursor = new Int32Array(nodes);
+    this.#queue = new Int32Array(nodes);
+    this.#path = new Int32Array(nodes);
+    for (const [edge, one] of from.entries()) {
+      this.#link(2 * edge, one, to[edge] ?? 0);
+      this.#link(2 * edge + 1, to[edge] ?? 0, one);
+    }
   }
 
-  connect(from: number, to: number, capacity: number): void {
-    if (capacity !== Infinity) this.#finite += capacity;
-    this.#edge(from, to, capacity);
-    this.#edge(to, from, 0);
+  #link(edge: number, from: number, to: number): void {
+    this.#to[edge] = to;
+    this.#next[edge] = this.#first[from] ?? -1;
+    this.#first[from] = edge;
   }
 
-  #edge(from: number, to: number, capacity: number): void {
-    this.#to.push(to);
-    this.#capacity.push(capacity);
-    this.#next.push(this.#first[from] ?? -1);
-    this.#first[from] = this.#to.length - 1;
-  }
-
-  /** Nodes that the source still reaches once the flow is at its maximum. */
-  sourceSide(source: number, sink: number): Uint8Array {
+  /** Nodes that the source still reaches once the flow is at its maximum have a level of 0 or more. Reused. */
+  sourceSide(source: number, sink: number, capacities: Float64Array): Int32Array {
+    let finite = 0;
+    for (const capacity of capacities) if (capacity !== Infinity) finite += capacity;
     // Capacities are sums of measured figures: what is left below this is rounding.
-    const least = this.#finite * 1e-13;
+    const least = finite * 1e-13;
     // More than all finite edges together is as good as infinite, and stays finite in subtractions.
-    const most = 2 * this.#finite + 1;
-    for (const [edge, capacity] of this.#capacity.entries()) {
-      if (capacity === Infinity) this.#capacity[edge] = most;
+    const most = 2 * finite + 1;
+    for (let edge = 0; edge < capacities.length; edge++) {
+      this.#left[2 * edge] = Math.min(most, capacities[edge] ?? 0);
+      this.#left[2 * edge + 1] = 0;
     }
-    for (;;) {
-      const levels = this.#levels(source, least);
-      if ((levels[sink] ?? -1) < 0) return Uint8Array.from(levels, (level) => (level >= 0 ? 1 : 0));
-      const cursor = this.#first.slice();
-      while (this.#push(source, sink, levels, cursor, least));
+    while (this.#reaches(source, sink, least)) {
+      this.#cursor.set(this.#first);
+      while (this.#push(source, sink, least));
     }
+    return this.#levels;
   }
 
-  #levels(source: number, least: number): Int32Array {
-    const levels = new Int32Array(this.#first.length).fill(-1);
+  #reaches(source: number, sink: number, least: number): boolean {
+    const [levels, queue, first, next, to, left] = [
+      this.#levels,
+      this.#queue,
+      this.#first,
+      this.#next,
+      this.#to,
+      this.#left,
+    ];
+    levels.fill(-1);
     levels[source] = 0;
-    const queue = [source];
-    for (let head = 0; head < queue.length; head++) {
-      const node = queue[head] ?? 0;
-      for (let edge = this.#first[node] ?? -1; edge >= 0; edge = this.#next[edge] ?? -1) {
-        const to = this.#to[edge] ?? 0;
-        if ((levels[to] ?? 0) >= 0 || (this.#capacity[edge] ?? 0) <= least) continue;
-        levels[to] = (levels[node] ?? 0) + 1;
-        queue.push(to);
+    queue[0] = source;
+    let waiting = 1;
+    for (let at = 0; at < waiting; at++) {
+      const node = queue[at] as number;
+      const level = (levels[node] as number) + 1;
+      for (let edge = first[node] as number; edge >= 0; edge = next[edge] as number) {
+        const target = to[edge] as number;
+        if ((levels[target] as number) >= 0 || (left[edge] as number) <= least) continue;
+        levels[target] = level;
+        queue[waiting++] = target;
       }
     }
-    return levels;
+    return (levels[sink] as number) >= 0;
   }
 
   /** Sends flow along one path of ascending levels; false when there is none left. */
-  #push(source: number, sink: number, levels: Int32Array, cursor: Int32Array, least: number): boolean {
-    const path: number[] = [];
+  #push(source: number, sink: number, least: number): boolean {
+    const [levels, cursor, path, next, to, left] = [
+      this.#levels,
+      this.#cursor,
+      this.#path,
+      this.#next,
+      this.#to,
+      this.#left,
+    ];
+    let length = 0;
     let node = source;
     while (node !== sink) {
-      const edge = cursor[node] ?? -1;
+      const edge = cursor[node] as number;
       if (edge < 0) {
-        const back = path.pop();
-        if (back === undefined) return false;
-        node = this.#to[back ^ 1] ?? source;
-        cursor[node] = this.#next[cursor[node] ?? 0] ?? -1;
+        if (length === 0) return false;
+        node = to[(path[--length] as number) ^ 1] as number;
+        cursor[node] = next[cursor[node] as number] as number;
         continue;
       }
-      const to = this.#to[edge] ?? 0;
-      if ((this.#capacity[edge] ?? 0) > least && levels[to] === (levels[node] ?? 0) + 1) {
-        path.push(edge);
-        node = to;
-      } else cursor[node] = this.#next[edge] ?? -1;
+      const target = to[edge] as number;
+      if ((left[edge] as number) > least && levels[target] === (levels[node] as number) + 1) {
+        path[length++] = edge;
+        node = target;
+      } else cursor[node] = next[edge] as number;
     }
     let amount = Infinity;
-    for (const edge of path) amount = Math.min(amount, this.#capacity[edge] ?? 0);
-    for (const edge of path) {
-      this.#capacity[edge] = (this.#capacity[edge] ?? 0) - amount;
-      this.#capacity[edge ^ 1] = (this.#capacity[edge ^ 1] ?? 0) + amount;
+    for (let at = 0; at < length; at++) amount = Math.min(amount, left[path[at] as number] as number);
+    for (let at = 0; at < length; at++) {
+      const edge = path[at] as number;
+      left[edge] = (left[edge] as number) - amount;
+      left[edge ^ 1] = (left[edge ^ 1] as number) + amount;
     }
     return amount > 0;
   }

@@ -194,19 +194,34 @@ async function measureCodings(
       raw.map(() => 1),
     ),
   ];
-  for (const codec of measuring.codecs) {
-    const coded: CodedCrossing[] = [];
+  for (const coded of await smallestFirst(measuring, crossings, call)) {
     const agreements: number[] = [];
-    for (const [index, crossing] of crossings.entries()) {
-      const one = await codeCrossing(crossing, codec, 3, measuring.clock, call);
-      if (!one) continue;
-      coded.push(one);
+    for (const [index, one] of coded.entries())
       agreements.push(await agreementAfter(measuring, cut.id, one, expected[index] ?? new Map(), call));
-    }
-    // A coding that helps only some inputs is no coding of the bucket.
-    if (coded.length === crossings.length) codings.push(meanCoding(coded, agreements));
+    codings.push(meanCoding(coded, agreements));
+    // Larger ones have nothing to offer then, and each takes a run of the tail for every sample.
+    if (agreements.every((one) => one === 1)) break;
   }
   return codings;
+}
+
+/** What each codec makes of the crossings, if it helps all of them: a coding for some inputs is no coding of the bucket. */
+async function smallestFirst(
+  { codecs, clock }: Measuring,
+  crossings: readonly Tensors[],
+  call: Call,
+): Promise<readonly (readonly CodedCrossing[])[]> {
+  const all: (readonly CodedCrossing[])[] = [];
+  for (const codec of codecs) {
+    const coded: CodedCrossing[] = [];
+    for (const crossing of crossings) {
+      const one = await codeCrossing(crossing, codec, 3, clock, call);
+      if (one) coded.push(one);
+    }
+    if (coded.length === crossings.length) all.push(coded);
+  }
+  const bytes = (coded: readonly CodedCrossing[]): number => coded.reduce((sum, one) => sum + one.bytes, 0);
+  return all.sort((a, b) => bytes(a) - bytes(b));
 }
 
 async function agreementAfter(

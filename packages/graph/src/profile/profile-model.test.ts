@@ -126,7 +126,7 @@ describe("profileModel", () => {
       }
     }
     const start = present(cuts[0]);
-    expect(start.codings.map((coding) => coding.bytes)).toEqual([110_592, 55_296, expect.any(Number)]);
+    expect(start.codings.map((coding) => coding.bytes)).toEqual([110_592, expect.any(Number), 55_296]);
     expect(present(cuts.at(-1)).headMemoryBytes).toBeGreaterThan(400_000);
   });
 

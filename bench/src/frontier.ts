@@ -1,0 +1,134 @@
+import { seededRandom } from "@longshore/core";
+import {
+  bytes as nominalBytes,
+  crossingTensors,
+  frontier,
+  hasNode,
+  nodeWork,
+  priceFrontier,
+  readModel,
+  splitGraph,
+  type SplitCosts,
+  type SplitGraph,
+  type SplitPoint,
+  visitLegalSets,
+} from "@longshore/graph";
+import { graphFiles, type NamedFile } from "./graph-files.ts";
+import { type Bench, type BenchContext, type Measured, median, type Row } from "./harness.ts";
+
+/** Graphs with up to so many legal sets are compared with the list of all of them. */
+const mostListed = 200_000;
+/** Each graph is planned so often; the median counts. The first finds the code cold and is left out. */
+const repeats = 5;
+/** Sizes that the file leaves open. */
+const vary = 16;
+
+/** Cost of a node by what it does: a device is slow at some operators and less so at others. Seeded, so not flattering. */
+function slowness(seed: number): (op: string) => number {
+  const random = seededRandom(seed);
+  const known = new Map<string, number>();
+  return (op) => {
+    const factor = known.get(op) ?? 1 + 7 * random.next();
+    known.set(op, factor);
+    return factor;
+  };
+}
+
+/** Everything from the parsed file to the frontier: types, legal structure, costs of nodes and tensors, minimum cuts. */
+function plan(file: ReturnType<typeof readModel>, seed: number) {
+  const split = splitGraph(file);
+  const slow = slowness(seed);
+  const tail = split.nodes.map((node) => nodeWork(node, split.types, vary));
+  const head = split.nodes.map((node, index) => (tail[index] ?? 0) * slow(node.opType));
+  const transfer = split.names.map((name) => nominalBytes(split.types.get(name), vary));
+  const costs: SplitCosts = { head, tail, transfer };
+  return { split, costs, found: priceFrontier(split.dag, costs) };
+}
+
+/** The winners among all legal sets, listed one by one; undefined when there are too many. */
+function byForce({ dag }: SplitGraph, costs: SplitCosts): readonly SplitPoint[] | undefined {
+  const points: SplitPoint[] = [];
+  const whole = visitLegalSets(
+    dag,
+    (set) => {
+      let [head, tail, transfer] = [0, 0, 0];
+      for (let node = 0; node < dag.nodes; node++) {
+        if (hasNode(set, node)) head += costs.head[node] ?? 0;
+        else tail += costs.tail[node] ?? 0;
+      }
+      for (const tensor of crossingTensors(dag, set)) transfer += costs.transfer[tensor] ?? 0;
+      points.push({ head, tail, transfer });
+    },
+    mostListed,
+  );
+  return whole ? frontier(points).flatMap((index) => points[index] ?? []) : undefined;
+}
+
+/** How many points of one list the other lacks, to a millionth. */
+function missing(list: readonly SplitPoint[], other: readonly SplitPoint[]): number {
+  const near = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-6 * Math.max(1, Math.abs(a));
+  return list.filter(
+    (one) =>
+      !other.some(
+        (two) => near(one.head, two.head) && near(one.tail, two.tail) && near(one.transfer, two.transfer),
+      ),
+  ).length;
+}
+
+function measure(file: NamedFile, { seed, say }: BenchContext): Row {
+  const model = readModel(file.read());
+  const times: number[] = [];
+  let last = plan(model, seed);
+  const coldStartMs = performance.now();
+  last = plan(readModel(file.read()), seed);
+  const withReadingMs = performance.now() - coldStartMs;
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    const startedMs = performance.now();
+    last = plan(model, seed);
+    times.push(performance.now() - startedMs);
+  }
+  const { split, costs, found } = last;
+  const startedMs = performance.now();
+  const listed = byForce(split, costs);
+  const listedMs = performance.now() - startedMs;
+  const mismatches =
+    found && listed ? missing(found, listed) + missing(listed, found) : found ? undefined : Infinity;
+  const planMs = median(times);
+  say(
+    `  ${file.name.padEnd(34)} ${String(split.dag.nodes).padStart(5)} nodes, ${String(found?.length ?? 0).padStart(3)} winners in ${planMs.toFixed(1).padStart(6)} ms; ` +
+      (listed
+        ? `listing all takes ${listedMs.toFixed(0)} ms, differs in ${mismatches}`
+        : "too many sets to list"),
+  );
+  return {
+    graph: file.name,
+    nodes: split.dag.nodes,
+    winners: found?.length ?? 0,
+    planMs,
+    withReadingMs,
+    ...(listed ? { listedMs, mismatches: mismatches ?? 0 } : {}),
+  };
+}
+
+/** From a graph and what its nodes and tensors cost to all ways to split it that some prices make the best. */
+export const bench: Bench = {
+  name: "frontier",
+  about: "from a graph and its costs to every split that can be the best, against listing all legal splits",
+  bars: { worstPlanMs: { atMost: 300 }, frontierMismatches: { atMost: 0 } },
+  run(context): Promise<Measured> {
+    const [only] = context.args;
+    const rows = graphFiles(context)
+      .filter(({ name }) => only === undefined || name.includes(only))
+      .map((file) => measure(file, context));
+    const compared = rows.filter((row) => row["mismatches"] !== undefined);
+    const figures = {
+      worstPlanMs: Math.max(...rows.map((row) => Number(row["planMs"]))),
+      medianPlanMs: median(rows.map((row) => Number(row["planMs"]))),
+      frontierMismatches: compared.reduce((sum, row) => sum + Number(row["mismatches"]), 0),
+      graphsCompared: compared.length,
+      graphs: rows.length,
+    };
+    const notRun = context.data === undefined ? ["light models: no --data folder"] : [];
+    return Promise.resolve({ figures, rows, notRun });
+  },
+};
