@@ -31,8 +31,10 @@ const maxRoomLines = 3450;
 function filesUnder(folder: string): string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    if (["node_modules", "dist", ".cache", "repository", ".git"].includes(entry.name)) return [];
     const path = join(folder, entry.name);
+    if (["node_modules", "dist", ".cache", ".git"].includes(entry.name)) return [];
+    // Models that were prepared, not sources.
+    if (path === join(root, "samples", "repository")) return [];
     return entry.isDirectory() ? filesUnder(path) : [path];
   });
 }

@@ -2,7 +2,6 @@ export type { ControlInput } from "../configuration/index.ts";
 export { checkModelName, someNames } from "../configuration/index.ts";
 export {
   type GraphBody,
-  type GraphInstances,
   type ModelStep,
   type Program,
   type ProgramStep,

@@ -3,4 +3,4 @@ export { type GraphLease, type GraphPool, graphPool, untilAborted } from "./grap
 export type { Scheduler } from "./scheduler.ts";
 export type { Ticket } from "./tickets.ts";
 export type { RunOutcome } from "./waiting.ts";
-export { type RateLimiter, rateLimiter } from "./rate-limiter.ts";
+export { rateLimiter } from "./rate-limiter.ts";

@@ -1,10 +1,4 @@
 export { checkSeal, type SealKey, sealState } from "./seal.ts";
 export type { Place } from "./line.ts";
-export {
-  type SequenceLimits,
-  type SequenceRequest,
-  type SequenceStore,
-  sequenceStore,
-  type Turn,
-} from "./sequence-store.ts";
+export { type SequenceRequest, type SequenceStore, sequenceStore } from "./sequence-store.ts";
 export { fingerprint, type HeldState, initialState } from "./state.ts";
