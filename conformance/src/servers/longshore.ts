@@ -1,7 +1,6 @@
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { must } from "../install/index.ts";
 import { freePort, startServerProcess } from "./process.ts";
 import type { RunningPeer, ServerPlace } from "./served-model.ts";
 
@@ -23,25 +22,16 @@ export interface OwnServerOptions {
 export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> {
   const [http, grpc] = [await freePort(), await freePort()];
   const args = options.args ?? [];
-  const withGrpc = (await must(process.execPath, [command, "serve", "--help"])).includes("--grpc-port");
   const started = await startServerProcess({
     command: process.execPath,
-    args: [
-      command,
-      "serve",
-      options.repository,
-      "--port",
-      `${http}`,
-      ...(withGrpc ? ["--grpc-port", `${grpc}`] : []),
-      ...args,
-    ],
+    args: [command, "serve", options.repository, "--port", `${http}`, "--grpc-port", `${grpc}`, ...args],
     ...(options.cores ? { cores: options.cores } : {}),
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
   });
   return {
     name: "longshore",
     http: `127.0.0.1:${http}`,
-    ...(withGrpc ? { grpc: `127.0.0.1:${grpc}` } : {}),
+    grpc: `127.0.0.1:${grpc}`,
     settings: args.join(" ") || "defaults",
     pid: started.pid,
     close: () => started.close(),
