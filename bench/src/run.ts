@@ -5,8 +5,10 @@ import { type Bench, setUp } from "./harness.ts";
 
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  batch: async () => (await import("./batch.ts")).bench,
   decide: async () => (await import("./decide.ts")).bench,
   frontier: async () => (await import("./frontier.ts")).bench,
+  overload: async () => (await import("./overload.ts")).bench,
   plan: async () => (await import("./plan.ts")).bench,
   json: async () => (await import("./json.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,
