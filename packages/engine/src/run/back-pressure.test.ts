@@ -130,20 +130,24 @@ function world(limits: Partial<EngineLimits> = {}, more = "", runMs = 10) {
     sha256: sha256Of,
     limits,
   });
-  const ask = (count: number, from = 0, call = housekeepingCall("test")): Promise<InferenceResponse> => {
-    const rows = Float32Array.from({ length: 2 * count }, (_, index) => from + index);
-    return engine.infer(
-      {
-        segment: { model: "page", version: "", digest: "", variant: "", from: "start", to: "end" },
-        inputs: tensorsOf(float32Tensor("rows", [count, 2], rows)),
-        codecs: {},
-      },
-      call,
-    );
+  const run = (
+    inputs: Tensors,
+    from = "start",
+    to = "end",
+    call = housekeepingCall("test"),
+  ): Promise<InferenceResponse> => {
+    const segment = { model: "page", version: "", digest: "", variant: "", from, to };
+    return engine.infer({ segment, inputs, codecs: {} }, call);
   };
+  const rowsOf = (count: number, from = 0): Tensors => {
+    const rows = Float32Array.from({ length: 2 * count }, (_, index) => from + index);
+    return tensorsOf(float32Tensor("rows", [count, 2], rows));
+  };
+  const ask = (count: number, from = 0, call = housekeepingCall("test")): Promise<InferenceResponse> =>
+    run(rowsOf(count, from), "start", "end", call);
   const expected = (count: number, from = 0): number[] =>
     Array.from({ length: count }, (_, index) => 3 * (from + 2 * index));
-  return { clock, engine, ask, expected, most: () => most, made: () => made };
+  return { clock, engine, ask, run, rowsOf, expected, most: () => most, made: () => made };
 }
 
 describe("a fan-out", () => {
@@ -175,6 +179,17 @@ describe("a fan-out", () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  it("may be cut between any of its steps, with few elements and with many", async () => {
+    for (const count of [0, 3, 40]) {
+      for (const cut of ["crops", "widen", "read", "tidy"]) {
+        const { clock, run, rowsOf, expected } = world({}, "", 1);
+        const head = await clock.finish(run(rowsOf(count), "start", cut));
+        const tail = await clock.finish(run(head.outputs, cut, "end"));
+        expect(valuesOf(tail.outputs, "sums"), `${count} elements cut after ${cut}`).toEqual(expected(count));
+      }
+    }
   });
 
   it("shares the place's budget of elements with other requests, and all get through", async () => {
