@@ -14,6 +14,8 @@ export interface RouteEntry {
   readonly path: string;
   /** What the path says by itself. */
   readonly fixed?: Readonly<Record<string, string>>;
+  /** What clients ask for and no server here can do: it is answered, but not offered in the OpenAPI document. */
+  readonly refused?: true;
 }
 
 /** Takes bytes that only measure the link: they are read, dropped and answered with nothing. */
@@ -33,10 +35,11 @@ function onBoth(kind: RouteEntry["kind"], method: RouteEntry["method"], tail: st
 function sharedMemory(memory: "system" | "cuda"): readonly RouteEntry[] {
   const root = `/v2/${memory}sharedmemory`;
   const fixed = { memory };
+  const refused = memory === "cuda" ? ({ refused: true } as const) : {};
   return [
     { kind: "shared-status", method: "GET", path: `${root}/status`, fixed },
     { kind: "shared-status", method: "GET", path: `${root}/region/{region}/status`, fixed },
-    { kind: "shared-register", method: "POST", path: `${root}/region/{region}/register`, fixed },
+    { kind: "shared-register", method: "POST", path: `${root}/region/{region}/register`, fixed, ...refused },
     { kind: "shared-unregister", method: "POST", path: `${root}/unregister`, fixed },
     { kind: "shared-unregister", method: "POST", path: `${root}/region/{region}/unregister`, fixed },
   ];

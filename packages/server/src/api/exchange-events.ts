@@ -34,9 +34,11 @@ async function* untilOver<T>(all: AsyncIterable<T>, end: () => void): AsyncItera
 export function exchangeEvents(api: Api, request: WireRequest, startedMs: number): ExchangeEvents {
   const { clock, observer, telemetry } = api;
   let callId = "";
+  let abort: AbortSignal | undefined;
   return {
     begin(call, route) {
       callId = call.id;
+      abort = call.abort;
       const model = route && "model" in route ? route.model : undefined;
       const traced = telemetry.tracing.begin(traceFromHeaders(request.headers), model);
       const { trace, recorded, parentSpanId } = traced;
@@ -58,10 +60,18 @@ export function exchangeEvents(api: Api, request: WireRequest, startedMs: number
     },
     end(response) {
       const { status, messages, body } = response;
+      let over = false;
       const ended = (): void => {
+        if (over) return;
+        over = true;
+        abort?.removeEventListener("abort", ended);
         const atMs = clock.nowMs();
         observer.record({ kind: "exchange-ended", atMs, callId, tookMs: atMs - startedMs, status });
       };
+      // A sender that has left may never read what is streamed to it.
+      if ((messages || body.kind === "stream") && abort?.aborted !== true) {
+        abort?.addEventListener("abort", ended, { once: true });
+      }
       if (messages) return { ...response, messages: untilOver(messages, ended) };
       if (body.kind === "stream") {
         return { ...response, body: { ...body, read: () => untilOver(body.read(), ended) } };

@@ -205,6 +205,7 @@ function documented({ kind, method, path }: RouteEntry): Json {
 export function openApiDocument(name: string, version: string): Readonly<Record<string, Json>> {
   const paths: Record<string, Record<string, Json>> = {};
   for (const entry of wireRoutes) {
+    if (entry.refused) continue;
     (paths[entry.path] ??= {})[entry.method.toLowerCase()] = documented(entry);
   }
   return {

@@ -172,7 +172,7 @@ export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): 
     return doneReply;
   }
   if (route.memory === "cuda") {
-    throw invalid("CUDA shared memory is not supported by this server");
+    throw new LongshoreError("unsupported", "admission", "this server shares no CUDA memory");
   }
   if (!regions.enabled) {
     throw invalid("shared memory is switched off on this server");
