@@ -1,4 +1,5 @@
 import {
+  abortError,
   bodyLength,
   type Call,
   traceFromHeaders,
@@ -172,9 +173,8 @@ export function inferenceEvents(
     },
     answered: () => end("answered"),
     failed(thrown) {
-      const aborted: unknown = call.abort.aborted ? call.abort.reason : undefined;
-      const error = LongshoreError.is(aborted)
-        ? aborted
+      const error = call.abort.aborted
+        ? abortError(call.abort, "transport")
         : LongshoreError.from(thrown, "execute", "answering the request");
       end(error.reason);
     },

@@ -428,6 +428,44 @@ describe("answers in a stream", () => {
   });
 });
 
+describe("a reader that leaves", () => {
+  it("before it read a streamed reply ends the exchange and the inference all the same", async () => {
+    const { clock, handler, engine, spans, page } = world();
+    const abort = new AbortController();
+    const message = {
+      byteLength: 100,
+      stream: true,
+      read: async () => ({
+        parameters: {},
+        binaryOutputs: true,
+        inputs: [
+          { name: "x", datatype: "FP32" as const, shape: [3, 2], parameters: {}, bytes: new Uint8Array(24) },
+        ],
+      }),
+    };
+    await clock.finish(
+      handler(
+        {
+          method: "POST",
+          path: "/v2/models/frames/infer",
+          headers: {},
+          body: emptyBody,
+          message,
+          peer: { address: "127.0.0.1", loopback: true },
+        },
+        housekeepingCall("left", abort.signal),
+      ),
+    );
+    expect(spans.filter(({ kind }) => kind === "server")).toEqual([]);
+    abort.abort();
+    await clock.finish(engine.drain());
+    expect(spans.filter(({ kind }) => kind === "server")).toMatchObject([{ name: "infer frames" }]);
+    expect(await page()).toContain(
+      'nv_inference_request_failure{model="frames",version="1",reason="CANCELED"} 1',
+    );
+  });
+});
+
 describe("the exporter", () => {
   const span: Span = {
     traceId: "a".repeat(32),
