@@ -59,7 +59,7 @@ const adaptive: Setting = { name: "adaptive", batching: { maxBatchSize } };
 /** What somebody would try by hand: the largest batch, and how long to wait for it. */
 const grid: readonly Setting[] = [
   { name: "size 1", batching: { maxBatchSize: 1 } },
-  ...[4, 8, 16, 32].flatMap((size) =>
+  ...[4, 8, 32].flatMap((size) =>
     [0, 1, 3].map((delayMs): Setting => ({
       name: `size ${size}, delay ${delayMs} ms`,
       batching: { maxBatchSize: size, preferredSizes: [size], maxQueueDelayMs: delayMs },
@@ -73,7 +73,7 @@ const subjects = (seed: number): readonly Subject[] => [
     figure: "vsBestGridWherePays",
     model: dense(seed, 1024, 4),
     row: [1024],
-    boundMs: 15,
+    boundMs: 40,
     startPerSecond: 3000,
   },
   {
@@ -81,7 +81,7 @@ const subjects = (seed: number): readonly Subject[] => [
     figure: "vsBestGridWhereNot",
     model: smallConvolution(seed, 48),
     row: [3, 48, 48],
-    boundMs: 15,
+    boundMs: 40,
     startPerSecond: 300,
   },
 ];
@@ -152,7 +152,7 @@ async function trial({ engine, inputs }: Place, arrivals: readonly number[]): Pr
     for (let atMs = arrivals[next]; atMs !== undefined && atMs <= nowMs; atMs = arrivals[++next])
       under.push(ask(atMs));
     const waitMs = (arrivals[next] ?? 0) - (performance.now() - startMs);
-    await new Promise((resolve) => (waitMs > 1.5 ? setTimeout(resolve, waitMs - 1) : setImmediate(resolve)));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, waitMs)));
   }
   await Promise.all(under);
   return times;
@@ -210,8 +210,11 @@ async function highest(
   seed: number,
 ): Promise<number> {
   const { boundMs } = place.subject;
-  const holds = async (perSecond: number): Promise<boolean> =>
+  const inTime = async (perSecond: number): Promise<boolean> =>
     quantile(await trial(place, arrivals(perSecond, seconds, seed)), 0.99) <= boundMs;
+  // A hiccup of the machine is not the setting's fault, so a rate fails when it fails twice.
+  const holds = async (perSecond: number): Promise<boolean> =>
+    (await inTime(perSecond)) || (await inTime(perSecond));
   let low = from / 1.5;
   let high = from;
   if (await holds(high)) {

@@ -6,7 +6,7 @@ import {
   float32Tensor,
   housekeepingCall,
   type InferenceResponse,
-  LongshoreError,
+  type LongshoreError,
   seededRandom,
   type Segment,
   silentObserver,
@@ -26,7 +26,8 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { transformSet } from "../transform/index.ts";
-import { createEngine, type Engine, type EngineLimits } from "./engine.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import type { EngineLimits } from "./engine-parts.ts";
 import { inlineLane } from "./inline-lane.ts";
 
 const base = housekeepingCall("test");

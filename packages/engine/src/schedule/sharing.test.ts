@@ -7,7 +7,7 @@ import {
   float32Tensor,
   float32View,
   housekeepingCall,
-  LongshoreError,
+  type LongshoreError,
   type LongshoreEvent,
   seededRandom,
   type Tensors,
@@ -103,9 +103,9 @@ describe("fairness between tenants", () => {
     untilMs: number,
   ): Promise<Record<string, number>> {
     const served: Record<string, number> = {};
-    let over = false;
+    const state = { over: false };
     const keep = async (tenant: string, rows: number): Promise<void> => {
-      while (!over) {
+      while (!state.over) {
         const outcome = await scheduler.run(feeds(1, rows), ["y"], of(tenant));
         if (clock.nowMs() <= untilMs) served[tenant] = (served[tenant] ?? 0) + outcome.busyMs;
       }
@@ -115,7 +115,7 @@ describe("fairness between tenants", () => {
       Array.from({ length: index === 0 ? 40 : 12 }, () => keep(tenant, rowsOf())),
     );
     await clock.advance(untilMs);
-    over = true;
+    state.over = true;
     await clock.finish(Promise.all(loops));
     return served;
   }

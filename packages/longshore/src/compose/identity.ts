@@ -11,6 +11,7 @@ import {
   keySetAddress,
   parseIdentity,
   parseKeyFile,
+  weightOf,
 } from "@longshore/server";
 import { keyHasher, readPepper } from "./pepper.ts";
 import { watchFiles } from "./watch-files.ts";
@@ -18,6 +19,8 @@ import { watchFiles } from "./watch-files.ts";
 /** Identity from files, which are watched. */
 export interface OpenedIdentity {
   readonly identify: Identify;
+  /** Share of a tenant in device time, as the file says now. */
+  readonly weightOf: (tenant: string) => number;
   /** Stops watching. */
   close(): void;
 }
@@ -83,6 +86,7 @@ class FileIdentity implements OpenedIdentity {
   readonly #file: string;
   readonly #parts: IdentityParts;
   #text = "";
+  #tenants: IdentityConfiguration["tenants"];
   #files: Files | undefined;
   #current: Identification | undefined;
   #watch: Disposable | undefined;
@@ -96,6 +100,8 @@ class FileIdentity implements OpenedIdentity {
     if (this.#current) return this.#current.identify(request);
     throw new LongshoreError("rejected", "identify", "identity is not ready yet");
   };
+
+  readonly weightOf = (tenant: string): number => weightOf(this.#tenants, tenant);
 
   async open(): Promise<void> {
     await this.#load();
@@ -117,8 +123,10 @@ class FileIdentity implements OpenedIdentity {
     const yaml = await text(this.#file, "identity");
     let files = this.#files;
     let current = this.#current;
+    let tenants = this.#tenants;
     if (!files || !current || yaml !== this.#text) {
       const configuration = parseIdentity(yaml);
+      tenants = configuration.tenants;
       const folder = dirname(resolve(this.#file));
       await checkKeySets(folder, configuration);
       files = filesOf(folder, configuration, clock);
@@ -137,6 +145,7 @@ class FileIdentity implements OpenedIdentity {
       current.keys.replace(records, keyHasher(await readPepper(files.pepper)));
     }
     this.#text = yaml;
+    this.#tenants = tenants;
     this.#files = files;
     this.#current = current;
   }

@@ -4,6 +4,7 @@ import {
   type CostRates,
   type Observer,
   silentObserver,
+  type TenantId,
   type Tier,
   type ZoneId,
 } from "@longshore/core";
@@ -67,6 +68,8 @@ export interface EngineOptions extends ModelLimits {
   readonly shortRunsHere?: boolean;
   /** Requests that may wait for one graph; default 128. */
   readonly maxQueued?: number;
+  /** Share of a tenant in device time against others'; default: all have 1. */
+  readonly weightOf?: (tenant: TenantId) => number;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
@@ -106,6 +109,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
       rates: options.rates ?? defaultRates,
     },
     store: options.store,
+    ...(options.weightOf ? { weightOf: options.weightOf } : {}),
     source: onnxSource({ sha256 }),
     runtimes: options.runtime === "wasm" ? [wasm] : [native, wasm],
     sandbox,

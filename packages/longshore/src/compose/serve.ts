@@ -135,6 +135,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const observer = observers(telemetry.observer, options.observer ?? silentObserver);
   const { engine, close: closeEngine } = openEngine({
     ...limitsOf(options),
+    ...(identity ? { weightOf: identity.weightOf } : {}),
     store: options.store,
     explicit: (options.modelControl ?? "none") !== "none",
     id,

@@ -7,3 +7,4 @@ export { type KeyRecord, parseKeyFile, writeKeyFile } from "./key-file.ts";
 export type { KeyRing } from "./key-ring.ts";
 export { fromThisMachine, loopbackIdentity } from "./loopback.ts";
 export { holdsCredential } from "./shown.ts";
+export { weightOf } from "./tenants.ts";

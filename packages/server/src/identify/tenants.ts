@@ -13,16 +13,25 @@ export interface TenantRule {
   readonly models?: readonly string[] | undefined;
   /** The most that its members may; undefined for whatever their credentials say. */
   readonly rights?: readonly Right[] | undefined;
+  /** Share of device time against others' when there is not enough for all. Default 1. */
+  readonly weight?: number | undefined;
 }
 
 /** An entry of `tenants:` in `identity.yaml`. */
 export const tenantSchema: v.GenericSchema<TenantRule> = strict({
   models: v.optional(v.array(modelPattern)),
   rights: v.optional(rightList),
+  weight: v.optional(v.pipe(v.number(), v.minValue(0.001), v.maxValue(1000))),
 });
 
 /** Tenants by name; `*` for those that are not named. */
 export type TenantRules = Readonly<Record<string, TenantRule>>;
+
+/** Share of a tenant, or of those that are not named; 1 where nothing is said. */
+export function weightOf(rules: TenantRules | undefined, tenant: string): number {
+  const named = rules !== undefined && Object.hasOwn(rules, tenant) ? rules[tenant] : rules?.["*"];
+  return named?.weight ?? 1;
+}
 
 /** What a tenant may see and do at most; undefined for no limit. */
 interface Bounds {
