@@ -33,6 +33,8 @@ const joinedBytes = 16_384;
 const streaming: readonly string[] = ["/ModelStreamInfer", "/Watch"];
 
 const prefixBytes = 5;
+/** How long a client may go on sending into a call that is over. */
+const lingerMs = 2000;
 
 const units: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
@@ -120,12 +122,17 @@ interface Sender {
 /** How a call is answered. */
 interface SenderOptions {
   readonly reading: Patience;
+  /** Calls back when a client has had time to notice that its call is over. */
+  readonly lingering: (over: () => void) => Disposable;
   readonly compresses: boolean;
   /** The call has one message at most: it waits for the status, and both go out together. */
   readonly unary: boolean;
 }
 
-function createSender(stream: ServerHttp2Stream, { reading, compresses, unary }: SenderOptions): Sender {
+function createSender(
+  stream: ServerHttp2Stream,
+  { reading, lingering, compresses, unary }: SenderOptions,
+): Sender {
   let status: GrpcStatus | undefined;
   let kept: { readonly message: Parts; readonly metadata: Readonly<Record<string, string>> } | undefined;
   const gone = (): boolean => stream.destroyed || stream.closed;
@@ -211,11 +218,11 @@ function createSender(stream: ServerHttp2Stream, { reading, compresses, unary }:
           { endStream: true },
         );
       }
-      // What the client may still be sending is not waited for; gRPC's clients take the status and stop.
+      // What the client may still be sending is thrown away for a while: a reset could overtake the trailers.
       if (!stream.readableEnded) {
-        stream.once("finish", () => {
-          if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-        });
+        stream.resume();
+        const over = lingering(() => stream.close(constants.NGHTTP2_NO_ERROR));
+        stream.once("close", () => over[Symbol.dispose]());
       }
       // A short reply waits in the kernel's buffers, which cost nobody anything.
       if (stream.writableLength > joinedBytes) {
@@ -242,11 +249,12 @@ export async function serveExchange(
   const abort = new AbortController();
   // Without a listener, a stream that breaks would end the process.
   stream.on("error", () => undefined);
-  stream.on("close", () => {
-    if (!stream.writableFinished) {
-      abort.abort(new LongshoreError("cancelled", "transport", "the client gave up the call"));
-    }
-  });
+  // A reset ends the writing half as if all had been written, so its state tells nothing.
+  let answered = false;
+  const left = (): void => {
+    if (!answered) abort.abort(new LongshoreError("cancelled", "transport", "the client gave up the call"));
+  };
+  stream.on("aborted", left).on("close", left);
   const type = headers["content-type"] ?? "";
   if (headers[":method"] !== "POST") return refuseHttp(stream, 405);
   if (!/^application\/grpc(\+proto)?($|;)/.test(type)) return refuseHttp(stream, 415);
@@ -254,12 +262,14 @@ export async function serveExchange(
   const accepts = String(headers["grpc-accept-encoding"] ?? "").split(/\s*,\s*/);
   const sender = createSender(stream, {
     reading,
+    lingering: (over) => options.clock.timer(lingerMs, over),
     compresses: options.replyCompression === "gzip" && accepts.includes("gzip"),
     unary: !streaming.some((name) => path.endsWith(name)),
   });
   let frames: FrameSource | undefined;
   let deadline: Disposable | undefined;
   const end = (status: GrpcStatus): void => {
+    answered = true;
     deadline?.[Symbol.dispose]();
     frames?.[Symbol.dispose]();
     try {

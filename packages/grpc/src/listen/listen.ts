@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import {
-  constants,
   createSecureServer,
   createServer,
   type Http2SecureServer,
@@ -146,8 +145,6 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
         rawHeaders: readonly string[],
       ) => void serveExchange(parts, stream, headers, rawHeaders, options.peerOf(socket)),
     );
-    // A connection that comes while draining learns at once that it had better go; what it asks is refused.
-    if (drain.signal.aborted) session.goaway(constants.NGHTTP2_NO_ERROR);
   });
   // TLS handshakes that fail, and connections that speak no HTTP/2.
   server.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());

@@ -1,0 +1,325 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { defaultWireLimits, type InferReplyMessage, LongshoreError, type WireTensor } from "@longshore/core";
+import {
+  ModelInferRequestSchema,
+  ModelInferResponseSchema,
+  ModelStreamInferResponseSchema,
+} from "../proto/inference_pb.ts";
+import type { InferInit } from "../../test/client.ts";
+import { decodeInferRequest, encodeInferReply, encodeStreamReply, type Parts, peek } from "./index.ts";
+
+const encoded = (init: InferInit): Uint8Array =>
+  toBinary(ModelInferRequestSchema, create(ModelInferRequestSchema, init));
+const decoded = (init: InferInit) => decodeInferRequest(encoded(init), defaultWireLimits);
+const joined = ({ parts }: Parts): Uint8Array => new Uint8Array(Buffer.concat(parts));
+
+function reasonOf(act: () => unknown): unknown {
+  try {
+    act();
+  } catch (thrown) {
+    return LongshoreError.is(thrown) ? thrown.reason : thrown;
+  }
+  return "accepted";
+}
+
+const input = (datatype: string, shape: readonly (number | bigint)[], contents?: object): InferInit => ({
+  modelName: "m",
+  inputs: [{ name: "x", datatype, shape: shape.map(BigInt), ...(contents ? { contents } : {}) }],
+});
+
+describe("requests", () => {
+  it("are read as another encoder writes them, whatever they say", () => {
+    const text = fc.string({ maxLength: 60, unit: "grapheme" });
+    const parameter = fc.oneof(
+      fc.boolean().map((value) => [{ case: "boolParam" as const, value }, value] as const),
+      fc.maxSafeInteger().map((n) => [{ case: "int64Param" as const, value: BigInt(n) }, n] as const),
+      text.map((value) => [{ case: "stringParam" as const, value }, value] as const),
+      fc
+        .double({ noNaN: true, noDefaultInfinity: true })
+        .map((value) => [{ case: "doubleParam" as const, value }, value] as const),
+    );
+    fc.assert(
+      fc.property(
+        text.filter((name) => name !== ""),
+        text,
+        text,
+        fc.dictionary(text, parameter, { maxKeys: 4 }),
+        fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 4 }),
+        (model, version, id, parameters, raws) => {
+          const request = decoded({
+            modelName: model,
+            modelVersion: version,
+            id,
+            parameters: Object.fromEntries(
+              Object.entries(parameters).map(([key, [parameterChoice]]) => [key, { parameterChoice }]),
+            ),
+            inputs: raws.map((bytes, index) => ({
+              name: `x${index}`,
+              datatype: "UINT8",
+              shape: [BigInt(bytes.byteLength)],
+            })),
+            rawInputContents: raws,
+          });
+          expect(request).toMatchObject({ model, version });
+          expect(request.message.id ?? "").toBe(id);
+          for (const [key, [, value]] of Object.entries(parameters)) {
+            expect(Object.getOwnPropertyDescriptor(request.message.parameters, key)?.value).toBe(value);
+          }
+          expect(request.message.inputs.map(({ bytes }) => [...bytes])).toEqual(
+            raws.map((bytes) => [...bytes]),
+          );
+        },
+      ),
+    );
+  });
+
+  it("make raw contents views, not copies", () => {
+    const bytes = encoded({ ...input("UINT8", [4]), rawInputContents: [Uint8Array.of(1, 2, 3, 4)] });
+    const [tensor] = decodeInferRequest(bytes, defaultWireLimits).message.inputs;
+    expect(tensor?.bytes.buffer).toBe(bytes.buffer);
+  });
+
+  const typed: readonly [string, object, number[] | string][] = [
+    ["BOOL", { boolContents: [true, false, true] }, [1, 0, 1]],
+    ["INT8", { intContents: [-128, 0, 127] }, [128, 0, 127]],
+    ["INT16", { intContents: [-2, 0, 258] }, [254, 255, 0, 0, 2, 1]],
+    ["INT32", { intContents: [-1, 0, 65_536] }, [255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 1, 0]],
+    ["UINT8", { uintContents: [0, 1, 255] }, [0, 1, 255]],
+    ["UINT16", { uintContents: [0, 1, 65_535] }, [0, 0, 1, 0, 255, 255]],
+    ["UINT32", { uintContents: [0, 1, 4_294_967_295] }, [0, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255]],
+    ["FP32", { fp32Contents: [0, 1, -2] }, [...new Uint8Array(Float32Array.of(0, 1, -2).buffer)]],
+    ["FP64", { fp64Contents: [0, 1, -2] }, [...new Uint8Array(Float64Array.of(0, 1, -2).buffer)]],
+    [
+      "INT64",
+      { int64Contents: [0n, -1n, 2n ** 62n] },
+      [...new Uint8Array(BigInt64Array.of(0n, -1n, 2n ** 62n).buffer)],
+    ],
+    [
+      "UINT64",
+      { uint64Contents: [0n, 1n, 2n ** 64n - 1n] },
+      [...new Uint8Array(BigUint64Array.of(0n, 1n, 2n ** 64n - 1n).buffer)],
+    ],
+    [
+      "BYTES",
+      { bytesContents: [Uint8Array.of(7), new Uint8Array(0), Uint8Array.of(8, 9)] },
+      [1, 0, 0, 0, 7, 0, 0, 0, 0, 2, 0, 0, 0, 8, 9],
+    ],
+    ["INT8", { intContents: [1, 2, 128] }, "invalid-input"],
+    ["UINT16", { uintContents: [1, 2, 65_536] }, "invalid-input"],
+    ["INT32", { uintContents: [1, 2, 3] }, "invalid-input"],
+    ["FP16", { fp32Contents: [1, 2, 3] }, "invalid-input"],
+    ["FP32", { fp32Contents: [1, 2] }, "body-mismatch"],
+    ["FP32", { fp32Contents: [1, 2, 3], fp64Contents: [1] }, "invalid-input"],
+    ["BYTES", { bytesContents: [] }, "body-mismatch"],
+    ["FLOAT", { fp32Contents: [1, 2, 3] }, "invalid-input"],
+  ];
+  it.each(typed)("typed contents of %s are read or refused", (datatype, contents, expected) => {
+    const act = (): number[] => [...(decoded(input(datatype, [3], contents)).message.inputs[0]?.bytes ?? [])];
+    if (typeof expected === "string") expect(reasonOf(act)).toBe(expected);
+    else expect(act()).toEqual(expected);
+  });
+
+  it("typed contents may be merged and unpacked, as protobuf allows", () => {
+    const model = Uint8Array.of(0x0a, 1, 0x6d);
+    // x, INT32, [3]: two contents, the first with unpacked elements 5 and 6, the second packed with 7
+    const body = [
+      0x0a, 1, 0x78, 0x12, 5, 0x49, 0x4e, 0x54, 0x33, 0x32, 0x1a, 1, 3, 0x2a, 4, 0x10, 5, 0x10, 6, 0x2a, 3,
+      0x12, 1, 7,
+    ];
+    const bytes = Uint8Array.of(...model, 0x2a, body.length, ...body);
+    const [tensor] = decodeInferRequest(bytes, defaultWireLimits).message.inputs;
+    expect([...new Int32Array(tensor?.bytes.slice().buffer ?? new ArrayBuffer(0))]).toEqual([5, 6, 7]);
+  });
+
+  const hostile: readonly [string, InferInit, string][] = [
+    [
+      "raw and typed contents",
+      { ...input("UINT8", [1], { uintContents: [1] }), rawInputContents: [Uint8Array.of(1)] },
+      "invalid-input",
+    ],
+    [
+      "more raw contents than inputs",
+      { ...input("UINT8", [1]), rawInputContents: [Uint8Array.of(1), Uint8Array.of(1)] },
+      "body-mismatch",
+    ],
+    [
+      "raw contents of another length",
+      { ...input("FP32", [2]), rawInputContents: [new Uint8Array(7)] },
+      "body-mismatch",
+    ],
+    ["no contents at all", input("FP32", [2]), "body-mismatch"],
+    ["a negative size", { ...input("UINT8", [-1]), rawInputContents: [new Uint8Array(1)] }, "invalid-input"],
+    [
+      "a size beyond 2^53",
+      { ...input("UINT8", [2n ** 60n]), rawInputContents: [new Uint8Array(1)] },
+      "invalid-input",
+    ],
+    [
+      "a product beyond 2^53",
+      { ...input("UINT8", [2n ** 30n, 2n ** 30n]), rawInputContents: [new Uint8Array(1)] },
+      "invalid-input",
+    ],
+    [
+      "rank 33",
+      {
+        ...input(
+          "UINT8",
+          Array.from({ length: 33 }, () => 1),
+        ),
+        rawInputContents: [new Uint8Array(1)],
+      },
+      "invalid-input",
+    ],
+    [
+      "a tensor larger than is allowed",
+      { ...input("UINT8", [2 ** 30]), rawInputContents: [new Uint8Array(1)] },
+      "body-too-large",
+    ],
+    [
+      "a BYTES length past the end",
+      { ...input("BYTES", [1]), rawInputContents: [Uint8Array.of(9, 0, 0, 0, 1)] },
+      "body-mismatch",
+    ],
+    [
+      "a BYTES length of 4 GiB",
+      { ...input("BYTES", [1]), rawInputContents: [Uint8Array.of(255, 255, 255, 255)] },
+      "body-mismatch",
+    ],
+    [
+      "an input without a name",
+      { modelName: "m", inputs: [{ datatype: "UINT8", shape: [0n] }] },
+      "invalid-input",
+    ],
+    [
+      "an input twice",
+      {
+        modelName: "m",
+        inputs: [
+          { name: "x", datatype: "UINT8", shape: [0n] },
+          { name: "x", datatype: "UINT8", shape: [0n] },
+        ],
+      },
+      "invalid-input",
+    ],
+    ["an output twice", { ...input("UINT8", [0]), outputs: [{ name: "y" }, { name: "y" }] }, "invalid-input"],
+    ["a parameter without a value", { ...input("UINT8", [0]), parameters: { a: {} } }, "invalid-input"],
+    [
+      "a parameter that is no number",
+      { ...input("UINT8", [0]), parameters: { a: { parameterChoice: { case: "doubleParam", value: NaN } } } },
+      "invalid-input",
+    ],
+    [
+      "257 inputs",
+      { modelName: "m", inputs: Array.from({ length: 257 }, (_, index) => ({ name: `${index}` })) },
+      "invalid-input",
+    ],
+  ];
+  it.each(hostile)("with %s are refused", (_what, init, reason) => {
+    expect(reasonOf(() => decoded(init))).toBe(reason);
+  });
+
+  it("ids of sequences keep all their digits", () => {
+    const id = (value: bigint): unknown =>
+      decoded({
+        ...input("UINT8", [0]),
+        parameters: { sequence_id: { parameterChoice: { case: "uint64Param", value } } },
+      }).message.parameters["sequence_id"];
+    expect(id(7n)).toBe(7);
+    expect(id(2n ** 64n - 1n)).toBe("18446744073709551615");
+  });
+
+  it("random and cut bytes are refused with a reason, and never otherwise", () => {
+    const seed = encoded({
+      ...input("FP32", [2], { fp32Contents: [1, 2] }),
+      parameters: { p: { parameterChoice: { case: "int64Param", value: 5n } } },
+    });
+    const mutated = fc
+      .tuple(fc.nat(seed.length), fc.array(fc.tuple(fc.nat(seed.length - 1), fc.nat(255)), { maxLength: 4 }))
+      .map(([length, changes]) => {
+        const bytes = seed.slice(0, length);
+        for (const [at, value] of changes) if (at < length) bytes[at] = value;
+        return bytes;
+      });
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), mutated), (bytes) => {
+        expect(["accepted", "invalid-input", "body-mismatch", "body-too-large"]).toContain(
+          reasonOf(() => decodeInferRequest(bytes, defaultWireLimits)),
+        );
+        expect(() => peek(bytes, [1, 2], 512)).not.toThrow();
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+describe("replies", () => {
+  const tensor = (name: string, bytes: Uint8Array): WireTensor => ({
+    name,
+    datatype: "UINT8",
+    shape: [bytes.byteLength],
+    parameters: {},
+    bytes,
+  });
+
+  it("are read by another decoder as they were written", () => {
+    const value = fc.oneof(
+      fc.string(),
+      fc.boolean(),
+      fc.maxSafeInteger(),
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map((one) => (Object.is(one, -0) ? 0 : one)),
+    );
+    fc.assert(
+      fc.property(
+        fc.string({ unit: "grapheme" }),
+        fc.dictionary(fc.string(), value, { maxKeys: 4 }),
+        fc.array(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.constant(new Uint8Array(20_000).fill(7))), {
+          maxLength: 4,
+        }),
+        (id, parameters, outputs) => {
+          const reply: InferReplyMessage = {
+            modelName: "m",
+            modelVersion: "1",
+            id,
+            parameters,
+            outputs: outputs.map((bytes, index) => tensor(`y${index}`, bytes)),
+          };
+          const parts = encodeInferReply(reply, { triton_final_response: true });
+          const whole = joined(parts);
+          expect(whole.byteLength).toBe(parts.byteLength);
+          const read = fromBinary(ModelInferResponseSchema, whole);
+          expect(read).toMatchObject({ modelName: "m", modelVersion: "1", id });
+          expect(read.rawOutputContents.map((bytes) => [...bytes])).toEqual(
+            outputs.map((bytes) => [...bytes]),
+          );
+          expect(read.outputs.map(({ shape }) => shape.map(Number))).toEqual(
+            outputs.map((bytes) => [bytes.byteLength]),
+          );
+          for (const [key, wanted] of Object.entries(parameters)) {
+            const choice = Object.getOwnPropertyDescriptor(read.parameters, key)?.value as
+              | { parameterChoice: { value: unknown } }
+              | undefined;
+            const got = choice?.parameterChoice.value;
+            expect(typeof got === "bigint" ? Number(got) : got).toBe(wanted);
+          }
+          const streamed = encodeStreamReply(parts, "no");
+          const inner = fromBinary(ModelStreamInferResponseSchema, joined(streamed));
+          expect(streamed.byteLength).toBe(joined(streamed).byteLength);
+          expect(inner.errorMessage).toBe("no");
+          expect(inner.inferResponse?.outputs.length).toBe(outputs.length);
+        },
+      ),
+    );
+  });
+
+  it("say where a tensor lies in shared memory, beside an empty entry", () => {
+    const shared = { ...tensor("y", new Uint8Array(0)), shared: { region: "r", offset: 8, byteSize: 16 } };
+    const read = fromBinary(
+      ModelInferResponseSchema,
+      joined(encodeInferReply({ modelName: "m", parameters: {}, outputs: [shared] })),
+    );
+    expect(read.outputs[0]?.parameters["shared_memory_region"]?.parameterChoice.value).toBe("r");
+    expect(read.rawOutputContents).toHaveLength(1);
+  });
+});
