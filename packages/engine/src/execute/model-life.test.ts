@@ -455,6 +455,18 @@ describe("before it is served", () => {
     expect(runtime.open()).toBe(0);
   });
 
+  it("copies are loaded on the runtimes that they name, and requests run on all of them", async () => {
+    const other = { ...memoryRuntime({ models, clock }), name: "other" };
+    store.put("both/model.yaml", "instances: [{ count: 1, runtime: memory }, { count: 2, runtime: other }]");
+    store.put("both/1/model.onnx", memoryFile("slow"));
+    const engine = engineWith({ runtimes: [runtime, other] });
+    await load(engine, "both");
+    expect([runtime.loads.length, other.loads.length]).toEqual([1, 2]);
+    const began = clock.nowMs();
+    await clock.finish(Promise.all([1, 2, 3].map(() => start(engine, "both"))));
+    expect([clock.nowMs() - began, runtime.runs.length, other.runs.length]).toEqual([100, 1, 2]);
+  });
+
   it("copies on a GPU are refused where there is none, unless processors may take their place", async () => {
     store.put("g/config.pbtxt", 'backend: "onnxruntime" instance_group { kind: KIND_GPU count: 2 }');
     store.put("g/1/model.onnx", memoryFile("one"));
