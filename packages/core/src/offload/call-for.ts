@@ -23,6 +23,7 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
     },
     path: [],
     ...(limits.idempotencyKey === undefined ? {} : { idempotencyKey: limits.idempotencyKey }),
+    ...(limits.trace ? { trace: limits.trace } : {}),
   };
 }
 

@@ -154,7 +154,7 @@ class LoopEndpoint implements Endpoint {
     }
     const job = this.#job(known, request, call, await this.#held(known, request, call));
     const outcome = await runJob(this.#loop, job);
-    if (request.sequence) this.#remember(request.sequence.id, call, outcome);
+    if (request.sequence) this.#remember(segment.model, request.sequence.id, call, outcome);
     return this.#respond(request, outcome);
   }
 
@@ -209,20 +209,20 @@ class LoopEndpoint implements Endpoint {
     };
   }
 
-  #sequence({ sequence }: InferenceRequest, call: Call): JobSequence | undefined {
+  #sequence({ segment, sequence }: InferenceRequest, call: Call): JobSequence | undefined {
     if (!sequence) return undefined;
     return {
       id: sequence.id,
       step: sequence.step,
       end: sequence.end,
-      resident: this.#sequences.get(sequenceKey(call, sequence.id)),
+      resident: this.#sequences.get(sequenceKey(segment.model, sequence.id, call)),
       state: sequence.state,
       wantState: sequence.wantState,
     };
   }
 
-  #remember(id: string, call: Call, { leg }: Outcome): void {
-    const key = sequenceKey(call, id);
+  #remember(model: string, id: string, call: Call, { leg }: Outcome): void {
+    const key = sequenceKey(model, id, call);
     this.#sequences.delete(key);
     this.#sequences.set(key, leg.endpoint);
     if (this.#sequences.size <= maxSequences) return;
@@ -262,6 +262,7 @@ class LoopEndpoint implements Endpoint {
 
 const noTensors: Tensors = new Map<string, Tensor>();
 
-function sequenceKey(call: Call, id: string): string {
-  return `${call.tenant} ${id}`;
+/** The same id of another tenant, or for another model, is another sequence. */
+function sequenceKey(model: string, id: string, { tenant }: Call): string {
+  return JSON.stringify([tenant, model, id]);
 }

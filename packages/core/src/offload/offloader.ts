@@ -1,4 +1,4 @@
-import type { DataClass, TrustLevel, ZoneId } from "../base/index.ts";
+import type { DataClass, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
 import type { Infeasible, Objective, Plan } from "../plan/index.ts";
 import type { Tensor, Tensors } from "../tensor/index.ts";
@@ -29,6 +29,8 @@ export interface Limits {
   readonly leastTrust?: TrustLevel;
   readonly abort?: AbortSignal;
   readonly idempotencyKey?: string;
+  /** The trace that this call belongs to; what servers do for it joins that trace. */
+  readonly trace?: TraceContext;
   readonly progress?: (note: ProgressNote) => void;
 }
 
