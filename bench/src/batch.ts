@@ -240,10 +240,14 @@ async function highest(
   return low;
 }
 
-/** `--rounds N`; default 7. */
+/** The value of an option of this bench: `--rounds N` (default 7), `--only dense` or `--only convolution`. */
+function optionOf(args: readonly string[], name: string): string | undefined {
+  const at = args.indexOf(`--${name}`);
+  return at < 0 ? undefined : args[at + 1];
+}
+
 function roundsOf(args: readonly string[]): number {
-  const at = args.indexOf("--rounds");
-  return at < 0 ? 7 : Math.max(1, Number(args[at + 1]));
+  return Math.max(1, Number(optionOf(args, "rounds") ?? 7));
 }
 
 async function compare(
@@ -308,7 +312,8 @@ export const bench: Bench = {
     const figures: Record<string, number> = {};
     const rows: Row[] = [];
     const draw = seededRandom(context.seed);
-    for (const subject of subjects(context.seed)) {
+    const only = optionOf(context.args, "only");
+    for (const subject of subjects(context.seed).filter(({ name }) => only === undefined || name === only)) {
       const { rows: own, ratios } = await compare(subject, patterns, context);
       rows.push(...own);
       const { median: middle, low, high } = medianInterval(ratios, () => draw.next());

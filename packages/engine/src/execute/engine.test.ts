@@ -282,9 +282,9 @@ describe("a bare graph", () => {
     expect(response.load).toMatchObject({ atMs: 63, inFlight: 0, queueMs: 0 });
     expect(events.map(({ kind }) => kind)).toEqual([
       "batch-started",
-      "stage-ended",
-      "stage-ended",
       "batch-run",
+      "stage-ended",
+      "stage-ended",
     ]);
   });
 

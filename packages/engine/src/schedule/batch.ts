@@ -62,6 +62,11 @@ export function joinFeeds(members: readonly Tensors[]): Tensors {
   );
 }
 
+/** Whether all outputs have so many rows. */
+export function followRows(outputs: Tensors, rows: number): boolean {
+  return [...outputs.values()].every((tensor) => tensor.spec.shape[0] === rows && !tensor.rows);
+}
+
 /** Each member's rows of the outputs, in memory of their own; undefined when an output does not follow the batch axis. */
 export function splitOutputs(outputs: Tensors, rows: readonly number[]): readonly Tensors[] | undefined {
   const total = rows.reduce((sum, count) => sum + count, 0);

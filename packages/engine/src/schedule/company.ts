@@ -1,7 +1,7 @@
 import type { RunTimes } from "./run-times.ts";
 
 /** How fast requests that could share a run follow each other. */
-export interface ArrivalPace {
+interface ArrivalPace {
   seen(nowMs: number): void;
   /** Expected time until the next one; Infinity until two were seen. */
   gapMs(nowMs: number): number;
@@ -10,7 +10,7 @@ export interface ArrivalPace {
 /** Weight of the newest gap: bursts begin and end within a few requests. */
 const learning = 0.2;
 
-export function arrivalPace(): ArrivalPace {
+function arrivalPace(): ArrivalPace {
   let lastMs: number | undefined;
   let meanMs: number | undefined;
   return {
@@ -24,6 +24,29 @@ export function arrivalPace(): ArrivalPace {
     // A pause that is longer than the gaps before it is a sign that the burst is over.
     gapMs: (nowMs) =>
       meanMs === undefined || lastMs === undefined ? Infinity : Math.max(meanMs, nowMs - lastMs),
+  };
+}
+
+/** The pace of each group whose requests may share runs. */
+export interface ArrivalPaces {
+  of(sharers: string): ArrivalPace;
+}
+
+/** Groups that are remembered; the oldest goes. */
+const mostGroups = 256;
+
+export function arrivalPaces(): ArrivalPaces {
+  const paces = new Map<string, ArrivalPace>();
+  return {
+    of(sharers) {
+      const known = paces.get(sharers);
+      if (known) return known;
+      const [oldest] = paces.keys();
+      if (paces.size >= mostGroups && oldest !== undefined) paces.delete(oldest);
+      const made = arrivalPace();
+      paces.set(sharers, made);
+      return made;
+    },
   };
 }
 

@@ -10,8 +10,8 @@ import {
   type TenantId,
   type Tensors,
 } from "@longshore/core";
-import { batchKey, joinFeeds, rowBytesOf, rowsOf, splitOutputs } from "./batch.ts";
-import { type ArrivalPace, arrivalPace } from "./company.ts";
+import { batchKey, followRows, joinFeeds, rowBytesOf, rowsOf, splitOutputs } from "./batch.ts";
+import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import { type Forecast, forecast, filledUntil, type Outlook, workOf } from "./forecast.ts";
 import { formBatch, type Formed } from "./form-batch.ts";
 import type { Instance } from "./instance.ts";
@@ -77,7 +77,7 @@ export class GraphScheduler implements Scheduler {
   readonly #room: WaitingRoom;
   readonly #desk: TicketDesk;
   readonly #gate: OrderGate | undefined;
-  readonly #paces = new Map<TenantId, ArrivalPace>();
+  readonly #paces: ArrivalPaces = arrivalPaces();
   #order = 0;
   #running = 0;
   #idleSinceMs = 0;
@@ -162,7 +162,7 @@ export class GraphScheduler implements Scheduler {
     const rowBytes = rowBytesOf(padded.feeds, rows);
     const sharers = this.isolation === "shared" ? "" : call.tenant;
     const enqueuedMs = clock.nowMs();
-    this.#paceOf(sharers).seen(enqueuedMs);
+    this.#paces.of(sharers).seen(enqueuedMs);
     const together = this.#joins ? this.#room.queue.flow(call.tenant).items.length + rows : rows;
     const arrived: Arrived = {
       tenant: call.tenant,
@@ -192,16 +192,6 @@ export class GraphScheduler implements Scheduler {
       },
     );
     return this.#gate ? inOrder(outcome, this.#gate, call) : outcome;
-  }
-
-  #paceOf(sharers: TenantId): ArrivalPace {
-    const known = this.#paces.get(sharers);
-    if (known) return known;
-    const [oldest] = this.#paces.keys();
-    if (this.#paces.size >= 256 && oldest !== undefined) this.#paces.delete(oldest);
-    const made = arrivalPace();
-    this.#paces.set(sharers, made);
-    return made;
   }
 
   load(): LoadReport {
@@ -281,7 +271,7 @@ export class GraphScheduler implements Scheduler {
     for (const { tenant, items } of flows) {
       const [head] = items;
       if (!head) continue;
-      const gapMs = this.#paces.get(shared ? "" : tenant)?.gapMs(nowMs) ?? Infinity;
+      const gapMs = this.#paces.of(shared ? "" : tenant).gapMs(nowMs);
       const formed = formBatch(head, shared ? everybody : items, {
         batching,
         times: this.#times,
@@ -320,8 +310,9 @@ export class GraphScheduler implements Scheduler {
       return session.run(padded, first.fetches, joined.call);
     });
     let completed = true;
+    let answer = (): void => undefined;
     try {
-      this.#answer(members, await result, clock.nowMs() - startedMs, startedMs);
+      answer = this.#answerFor(members, await result, startedMs);
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", `running ${this.name}`);
       // A run that nobody waits for any more ends as it would have: its time still teaches.
@@ -338,32 +329,38 @@ export class GraphScheduler implements Scheduler {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes);
       observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs });
     }
+    // The next run begins before the answers of this one are worked on, which would leave the instance idle.
     this.#pump();
+    answer();
   }
 
   #charge(members: readonly Waiting[], rows: number, ms: number): void {
     for (const member of members) this.#room.queue.charge(member.tenant, (ms * member.rows) / rows);
   }
 
-  #answer(members: readonly Waiting[], outputs: Tensors, runMs: number, startedMs: number): void {
+  /** What hands each member its part of the outputs; when they cannot be taken apart, the members run once more, alone. */
+  #answerFor(members: readonly Waiting[], outputs: Tensors, startedMs: number): () => void {
+    const runMs = this.#parts.clock.nowMs() - startedMs;
     const rows = members.map((member) => member.rows);
     const total = rows.reduce((sum, count) => sum + count, 0);
     const ran = this.#parts.batching.buckets?.rows?.find((size) => size >= total) ?? total;
-    const parts =
-      members.length === 1 && ran === total ? [outputs] : splitOutputs(outputs, [...rows, ran - total]);
-    if (!parts) {
+    const alone = members.length === 1 && ran === total;
+    if (!alone && !followRows(outputs, ran)) {
       this.#unjoinable = true;
       this.#runAlone([...members, ...this.#room.queue.waiting().flatMap(({ items }) => items)]);
-      return;
+      return () => undefined;
     }
-    for (const [index, member] of members.entries()) {
-      member.resolve({
-        outputs: member.cut(parts[index] ?? new Map()),
-        queueMs: startedMs - member.enqueuedMs,
-        runMs,
-        busyMs: (runMs * member.rows) / total,
-      });
-    }
+    return () => {
+      const parts = alone ? [outputs] : splitOutputs(outputs, [...rows, ran - total]);
+      for (const [index, member] of members.entries()) {
+        member.resolve({
+          outputs: member.cut(parts?.[index] ?? new Map()),
+          queueMs: startedMs - member.enqueuedMs,
+          runMs,
+          busyMs: (runMs * member.rows) / total,
+        });
+      }
+    };
   }
 
   /** One bad request must not fail its company: each member runs once more, alone. */

@@ -139,9 +139,9 @@ describe("traces", () => {
       "identify",
       "wait body",
       "decode inputs",
+      "batch dense",
       "queue dense",
       "run dense",
-      "batch dense",
       "encode outputs",
     ]);
     for (const span of inside) {
