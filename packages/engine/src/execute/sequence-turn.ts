@@ -39,6 +39,27 @@ export interface SequenceTurnParts {
 /** A result with the seal of its state, when the state was asked for. */
 export type SequenceResult = SegmentResult & { readonly stateSeal?: string };
 
+/**
+ * Waits until a request is the first of its sequence, and the sequence may run. Undefined for requests that are told of no
+ * sequence.
+ */
+export async function reachTurn(
+  { segment, sequence }: InferenceRequest,
+  {
+    sequences,
+    loaded,
+    plan,
+    call,
+    place,
+  }: Pick<SequenceTurnParts, "sequences" | "loaded" | "plan" | "call" | "place">,
+): Promise<Disposable | undefined> {
+  if (!sequence || !place || plan.sequential.length === 0) return undefined;
+  const { digest, sequence: rules } = loaded.description;
+  const key = { tenant: call.tenant, model: segment.model, digest, id: sequence.id };
+  const maxIdleMs = rules?.maxIdleMs ?? 60_000;
+  return sequences.reach({ key, position: sequence, maxIdleMs, ...slotsOf(plan) }, call, place);
+}
+
 /** Runs with the state of the sequence, if the segment has any, and keeps what comes of it. */
 export async function runInSequence(
   { sequence }: InferenceRequest,

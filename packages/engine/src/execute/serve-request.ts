@@ -27,7 +27,8 @@ import {
   type SegmentResult,
 } from "../run/index.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
-import { runInSequence, type SequenceResult } from "./sequence-turn.ts";
+import { reachTurn, runInSequence, type SequenceResult } from "./sequence-turn.ts";
+import { programOf } from "./variants.ts";
 import type { Speeds } from "./speed.ts";
 
 /** The parts of an engine that a request passes through. */
@@ -59,6 +60,7 @@ export async function serveRequest(
   using version = await parts.life.acquire(segment.model, segment.version, call);
   const { loaded } = version;
   checkDigest(segment, loaded);
+  using _turn = request.sequence && (await turnOf(parts, loaded, request, call, place));
   using granted = await grantRequest(parts, loaded, version.owner, request, call);
   const { plan, leases, admission } = granted;
   if (plan.answersAt !== undefined) {
@@ -222,4 +224,18 @@ export function reportFor(
     count++;
   }
   return { atMs: clock.nowMs(), cpuRatio: count > 0 ? busy / count : 0, inFlight: inFlight(), queueMs };
+}
+
+/** The turn of a request in its sequence, waited for before it takes a place in any queue. */
+async function turnOf(
+  parts: ServeParts,
+  loaded: LoadedVersion,
+  request: InferenceRequest,
+  call: Call,
+  place: Place | undefined,
+): Promise<Disposable | undefined> {
+  const { variant, from, to } = request.segment;
+  const program = programOf(loaded, variant, parts.info);
+  const plan = await parts.plans.get(program, from, to, request.outputs, call);
+  return reachTurn(request, { sequences: parts.sequences, loaded, plan, call, place });
 }

@@ -21,9 +21,10 @@ import {
   memorySource,
   memoryStore,
   oneStage,
+  settle,
   sha256Of,
 } from "@longshore/testkit";
-import { createEngine } from "./engine.ts";
+import { createEngine, type EngineParts } from "./engine.ts";
 import { inlineLane } from "./inline-lane.ts";
 
 /** What Triton's configuration asks of an engine beyond running a graph: other shapes outside, and control inputs. */
@@ -89,7 +90,7 @@ const store = memoryStore({
 });
 
 const clock = manualClock();
-const engine = createEngine({
+const engineParts: EngineParts = {
   info: {
     id: "here",
     tier: "edge",
@@ -109,7 +110,8 @@ const engine = createEngine({
   random: seededRandom(1),
   observer: silentObserver,
   sha256: sha256Of,
-});
+};
+const engine = createEngine(engineParts);
 const infer = (model: string, inputs: Tensors, more: Partial<InferenceRequest> = {}) =>
   clock.finish(
     engine.infer(
@@ -159,5 +161,38 @@ describe("a model with Triton's configuration", () => {
     expect(
       (await engine.describe("accumulate", undefined, call))?.description.inputs.map(({ name }) => name),
     ).toEqual(["INPUT"]);
+  });
+
+  it("lets sequences wait for a slot without taking places in the queue of those that have one", async () => {
+    store.put(
+      "slots/config.pbtxt",
+      `backend: "onnxruntime" max_batch_size: 1
+       sequence_batching { direct { } max_sequence_idle_microseconds: 60000000
+         control_input [
+           { name: "START" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
+           { name: "END" control [ { kind: CONTROL_SEQUENCE_END int32_false_true: [ 0, 1 ] } ] },
+           { name: "ID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } ] } ]
+         state [ { input_name: "state" output_name: "next" data_type: TYPE_INT32 dims: [ 1 ] } ] }`,
+    );
+    store.put("slots/1/model.onnx", memoryFile("accumulate"));
+    // Two requests may wait in the queue of the graph; five sequences want its one slot.
+    const small = createEngine({ ...engineParts, limits: { maxQueued: 1 } });
+    const ask = (id: string, step: number, end = false) =>
+      small.infer(
+        {
+          segment: { model: "slots", version: "", digest: "", variant: "", from: "start", to: "end" },
+          inputs: tensorsOf(numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(1))),
+          codecs: {},
+          sequence: { id, step, end, wantState: false },
+        },
+        call,
+      );
+    const sum = async (id: string, step: number, end = false): Promise<number | undefined> =>
+      int32View(need((await clock.finish(ask(id, step, end))).outputs, "OUTPUT"))[0];
+    expect(await sum("first", 0)).toBe(1);
+    const others = ["a", "b", "c", "d"].map((id) => ask(id, 0, true));
+    await settle();
+    expect([await sum("first", 1), await sum("first", 2, true)]).toEqual([2, 3]);
+    await clock.finish(Promise.all(others));
   });
 });

@@ -32,6 +32,9 @@ export interface SequenceRequest {
   readonly slots?: SlotGroup;
 }
 
+/** What is known of a request before it is admitted. */
+export type SequenceDoor = Pick<SequenceRequest, "key" | "position" | "maxIdleMs" | "slots">;
+
 /** What a step gave: what callers get again when they retry it. */
 export interface Reply {
   readonly outputs: Tensors;
@@ -69,6 +72,11 @@ export interface SequenceLimits {
 export interface SequenceStore {
   /** A place behind the requests of the same sequence that came before; give it to `enter`. */
   join(tenant: string, model: string, id: string): Place;
+  /**
+   * Waits for the sequence's earlier requests and for a slot, before anything else is taken for the request: who waits for
+   * a slot must not hold what those who have one need. Throws as `enter` does. Dispose it when the request ends.
+   */
+  reach(request: SequenceDoor, call: Call, place: Place): Promise<Disposable>;
   /**
    * Waits for the sequence's earlier requests and for a slot, and checks the step. Throws `sequence-unknown`,
    * `sequence-step`, `rejected` (too many live sequences) and `invalid-input` (carried state that does not fit). The
@@ -143,7 +151,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     sweeping = dueMs === Infinity ? undefined : clock.timer(dueMs - nowMs, sweep);
   }
 
-  function find({ key, position, maxIdleMs }: SequenceRequest): Entry {
+  function find({ key, position, maxIdleMs }: SequenceDoor): Entry {
     if (clock.nowMs() >= dueMs) sweep();
     const name = JSON.stringify([key.tenant, key.model, key.digest, key.id]);
     const known = entries.get(name);
@@ -226,6 +234,20 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
       places.close();
       entries.clear();
       stateBytes = 0;
+    },
+    async reach(request, call, place) {
+      checkPosition(request.position);
+      await place.turn(call);
+      const entry = find(request);
+      entry.users++;
+      const end = once(() => leave(entry));
+      try {
+        if (request.slots) entry.slot ??= await places.take(request.slots, call);
+        return { [Symbol.dispose]: end };
+      } catch (thrown) {
+        end();
+        throw thrown;
+      }
     },
     async enter(request, call, given) {
       const { key, position } = request;
