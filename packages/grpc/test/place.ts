@@ -10,6 +10,7 @@ import {
   numericTensor,
   rawCodec,
   seededRandom,
+  type Tensor,
   type Tensors,
   tensorsOf,
   textElements,
@@ -20,6 +21,12 @@ import { doubleDescription, type DoubleModel, doubleEndpoint } from "@longshore/
 import { type GrpcListening, listenGrpc } from "../src/listen/index.ts";
 import type { GrpcListenOptions } from "../src/listen/index.ts";
 
+function input(inputs: Tensors, name: string): Tensor {
+  const found = inputs.get(name);
+  if (!found) throw new Error(`the input ${name} is missing`);
+  return found;
+}
+
 /** Doubles FP32 values. */
 export const doubleModel: DoubleModel = {
   description: doubleDescription({
@@ -29,7 +36,7 @@ export const doubleModel: DoubleModel = {
     labels: { y: ["cat", "dog", "owl"] },
   }),
   run: (inputs: Tensors) => {
-    const x = inputs.get("x")!;
+    const x = input(inputs, "x");
     return tensorsOf(
       float32Tensor(
         "y",
@@ -55,7 +62,7 @@ export const mixedModel: DoubleModel = {
     ],
   }),
   run: (inputs: Tensors) => {
-    const n = inputs.get("n")!;
+    const n = input(inputs, "n");
     return tensorsOf(
       numericTensor(
         "n",
@@ -65,7 +72,7 @@ export const mixedModel: DoubleModel = {
       ),
       bytesTensor(
         "words",
-        textElements(inputs.get("words")!).map((word) => word.toUpperCase()),
+        textElements(input(inputs, "words")).map((word) => word.toUpperCase()),
       ),
     );
   },

@@ -42,11 +42,12 @@ function send(
       ...headers,
     });
     let told: string | undefined;
-    const note = (given: Record<string, unknown>): void => {
-      if (given["grpc-status"] !== undefined)
-        told = `${String(given["grpc-status"])} ${String(given["longshore-reason"] ?? "")}`;
-      else if (given[":status"] !== 200 && given[":status"] !== undefined)
-        told = `HTTP ${String(given[":status"])}`;
+    const note = (given: Record<string, string | string[] | number | undefined>): void => {
+      if (given["grpc-status"] !== undefined) {
+        told = [given["grpc-status"], given["longshore-reason"] ?? ""].join(" ");
+      } else if (given[":status"] !== 200 && given[":status"] !== undefined) {
+        told = ["HTTP", given[":status"]].join(" ");
+      }
     };
     stream.on("response", note).on("trailers", note);
     stream.on("error", () => undefined);

@@ -345,7 +345,7 @@ describe("streams", () => {
     open.end();
     const { messages, code } = await all;
     expect(code).toBe(codes.OK);
-    expect(messages.map(({ errorMessage }) => errorMessage).sort()).toEqual([
+    expect(messages.map(({ errorMessage }) => errorMessage).toSorted((a, b) => a.localeCompare(b))).toEqual([
       "",
       "",
       "it broke midway",
