@@ -30,7 +30,7 @@ function* jsonPieces({ fields, list, tensors, binary }: MessageContent): Generat
   yield `{${[...fields, `"${list}":[`].join(",")}`;
   for (const [index, tensor] of tensors.entries()) {
     if (index > 0) yield ",";
-    yield* tensorEntry(tensor, !tensor.shared && binary(tensor));
+    yield* tensorEntry(tensor, !tensor.shared && binary(tensor), list === "inputs");
   }
   yield "]}";
 }

@@ -203,11 +203,15 @@ export function tensorsAtOnce(work: TensorsWork): readonly WireTensor[] {
   return work.tensors();
 }
 
-/** The JSON entry of a tensor, as text in pieces; with `binary` its bytes go into the binary part instead. */
-export function* tensorEntry(tensor: WireTensor, binary: boolean): Generator<string> {
+/**
+ * The JSON entry of a tensor, as text in pieces; with `binary` its bytes go into the binary part instead. Who asked for an
+ * output in shared memory knows where it lies: as in Triton's replies, whose C++ clients take any parameters of an output for
+ * those of binary data, that is said of inputs only (`placed`).
+ */
+export function* tensorEntry(tensor: WireTensor, binary: boolean, placed: boolean): Generator<string> {
   const { name, datatype, shape, bytes, shared } = tensor;
   const parameters = shared
-    ? { ...tensor.parameters, ...sharedPartParameters(shared) }
+    ? { ...tensor.parameters, ...(placed ? sharedPartParameters(shared) : {}) }
     : binary
       ? { ...tensor.parameters, binary_data_size: bytes.byteLength }
       : tensor.parameters;

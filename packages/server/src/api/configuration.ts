@@ -94,7 +94,8 @@ function scheduling({ batching, sequence, variants }: ModelDescription, written:
   if (sequence || isFields(own)) {
     return {
       sequence_batching: {
-        direct: {},
+        // One of two in Triton's message: gRPC cannot carry both.
+        ...(isFields(own) && isFields(own["oldest"]) ? {} : { direct: {} }),
         control_input: [],
         state: (sequence?.states ?? []).map(({ input, output, datatype, shape }) => ({
           input_name: input,
