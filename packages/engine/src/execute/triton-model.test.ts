@@ -24,7 +24,8 @@ import {
   settle,
   sha256Of,
 } from "@longshore/testkit";
-import { createEngine, type EngineParts } from "./engine.ts";
+import { createEngine } from "./engine.ts";
+import type { EngineParts } from "./engine-parts.ts";
 import { inlineLane } from "./inline-lane.ts";
 
 /** What Triton's configuration asks of an engine beyond running a graph: other shapes outside, and control inputs. */
