@@ -40,7 +40,7 @@ export interface Answered<M> {
   readonly trailers: Metadata;
 }
 
-export type InferInit = MessageInitShape<typeof ModelInferRequestSchema>;
+export type InferInit = Exclude<MessageInitShape<typeof ModelInferRequestSchema>, ModelInferRequest>;
 
 /** FP32 values as raw contents. */
 export function raw(values: readonly number[]): Uint8Array {

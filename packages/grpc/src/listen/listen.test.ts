@@ -5,6 +5,7 @@ import {
   type Handler,
   type InferReplyMessage,
   LongshoreError,
+  type Tensors,
   type WireRequest,
 } from "@longshore/core";
 import { doubleDescription, type DoubleModel } from "@longshore/testkit";
@@ -36,12 +37,9 @@ function slowModel(name = "slow") {
     ...doubleModel,
     description: doubleDescription({ ...doubleModel.description, name }),
     run: (inputs, request, call) =>
-      new Promise((resolve, reject) => {
-        waiting.push(() =>
-          resolve(
-            doubleModel.run(inputs, request, call) as ReturnType<typeof doubleModel.run> & Map<string, never>,
-          ),
-        );
+      new Promise<Tensors>((resolve, reject) => {
+        // The double's own model answers at once, with tensors.
+        waiting.push(() => resolve(doubleModel.run(inputs, request, call) as Tensors));
         call.abort.addEventListener("abort", () => {
           aborted.push(call.abort.reason);
           reject(call.abort.reason as Error);
