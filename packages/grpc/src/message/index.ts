@@ -1,4 +1,4 @@
 export { encodeInferReply, encodeStreamReply, onePart, type Parts } from "./infer-reply.ts";
 export { type AddressedRequest, decodeInferRequest } from "./infer-request.ts";
 export { encodeOrca } from "./orca.ts";
-export { peek, type Peeked } from "./peek.ts";
+export { peek } from "./peek.ts";
