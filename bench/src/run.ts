@@ -6,6 +6,7 @@ import { type Bench, setUp } from "./harness.ts";
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   batch: async () => (await import("./batch.ts")).bench,
+  codec: async () => (await import("./codec.ts")).bench,
   decide: async () => (await import("./decide.ts")).bench,
   frontier: async () => (await import("./frontier.ts")).bench,
   overload: async () => (await import("./overload.ts")).bench,

@@ -13,21 +13,20 @@ import {
   type Codec,
   codecSet,
   decodeCrossing,
-  type Deflater,
   type Encoded,
   encodeCrossing,
   fp16Codec,
-  inflateError,
   int8Codec,
-  int8DeflateCodec,
+  int8ChannelCodec,
+  int8ChannelEntropyCodec,
+  int8EntropyCodec,
   rawCodec,
-  streamDeflater,
   uint8Codec,
 } from "./index.ts";
 
 const call = housekeepingCall("codec");
-const deflated = int8DeflateCodec(streamDeflater());
-const lossy = [uint8Codec, int8Codec, fp16Codec, deflated];
+const entropy = int8EntropyCodec();
+const lossy = [uint8Codec, int8Codec, fp16Codec, entropy];
 const all = [rawCodec, ...lossy];
 
 const vector = (...values: readonly number[]): Tensor =>
@@ -51,7 +50,7 @@ const ragged = (): Tensor =>
 const floats = fc.float32Array({ noNaN: true, noDefaultInfinity: true, maxLength: 200 });
 
 describe("8-bit codecs", () => {
-  it.each([uint8Codec, int8Codec, deflated])("$id errs by at most half of its scale", async (codec) => {
+  it.each([uint8Codec, int8Codec, entropy])("$id errs by at most half of its scale", async (codec) => {
     await fc.assert(
       fc.asyncProperty(floats, async (values) => {
         const encoded = await codec.encode(float32Tensor("x", [values.length], values), call);
@@ -96,7 +95,7 @@ describe("8-bit codecs", () => {
     expect(await roundTrip(uint8Codec, float32Tensor("x", [256], values))).toEqual(values);
   });
 
-  it.each([uint8Codec, int8Codec, deflated])("$id sends NaN and infinities unharmed", async (codec) => {
+  it.each([uint8Codec, int8Codec, entropy])("$id sends NaN and infinities unharmed", async (codec) => {
     const values = Float32Array.of(1, -Infinity, NaN, Infinity, 0);
     const encoded = await codec.encode(float32Tensor("x", [5], values), call);
     expect(encoded.parameters).toEqual({ plain: true });
@@ -266,38 +265,6 @@ describe("raw", () => {
     await expect(rawCodec.decode({ ...encoded, bytes }, call)).rejects.toMatchObject({
       reason: "body-mismatch",
     });
-  });
-});
-
-describe("int8-deflate", () => {
-  it("makes sparse activations smaller than their levels", async () => {
-    const random = seededRandom(7);
-    const values = Float32Array.from({ length: 10_000 }, () => Math.max(0, random.next() - 0.7));
-    const encoded = await deflated.encode(float32Tensor("x", [10_000], values), call);
-    expect(encoded.bytes.byteLength).toBeLessThan(5000);
-  });
-
-  it("refuses what would inflate beyond its limit, before inflating", async () => {
-    const deflater: Deflater = {
-      deflate: (bytes) => Promise.resolve(bytes),
-      inflate: () => Promise.reject(new Error("it inflated")),
-    };
-    const small = int8DeflateCodec(deflater, { maxInflatedBytes: 3 });
-    const encoded = await small.encode(vector(1, 2, 3, 4), call);
-    await expect(small.decode(encoded, call)).rejects.toMatchObject({ reason: "body-too-large" });
-  });
-
-  it("stops a bomb at what the spec says", async () => {
-    const bomb = await streamDeflater().deflate(new Uint8Array(10_000_000));
-    const encoded = await deflated.encode(vector(1, 2, 3, 4), call);
-    await expect(deflated.decode({ ...encoded, bytes: bomb }, call)).rejects.toMatchObject({
-      reason: "body-mismatch",
-      message: expect.stringContaining("more than 4 bytes") as string,
-    });
-  });
-
-  it("keeps the cause when a stream is broken", () => {
-    expect(inflateError("cut", new Error("end of file"))).toMatchObject({ reason: "body-mismatch" });
   });
 });
 

@@ -12,37 +12,75 @@ export interface Range {
   readonly most: number;
 }
 
-/** Least and most of the values, or undefined when one is not finite. No values have the range 0 to 0. */
-export function finiteRange(values: Float32Array): Range | undefined {
-  let least = values[0] ?? 0;
-  let most = least;
-  // v - v is 0 for finite values and NaN for all others, and NaN stays in the sum
-  let nothing = least - least;
-  for (let index = 1; index < values.length; index++) {
-    const value = values[index] as number;
-    if (value < least) least = value;
-    if (value > most) most = value;
-    nothing += value - value;
-  }
-  return nothing === 0 ? { least, most } : undefined;
+/** Keys of the largest finite value and of its negative; see `finiteRange`. */
+const mostKey = 0x7f7fffff;
+const leastKey = -0x7f800000;
+
+function valueOfKey(key: number): number {
+  return new Float32Array(Int32Array.of(key ^ ((key >> 31) & 0x7fffffff)).buffer)[0] as number;
 }
 
 /**
- * Bytes of values * factor + shift, rounded; both chosen so that results lie in 0..255 but for rounding, which is cut. `flip`
+ * Least and most of the values, or undefined when one is not finite. No values have the range 0 to 0. The bits of an FP32, all but
+ * the sign turned over where that is set, are a whole number that orders like the value; infinities and NaN lie outside the
+ * finite ones, so nothing else has to be looked at.
+ */
+export function finiteRange(values: Float32Array): Range | undefined {
+  if (values.length === 0) return { least: 0, most: 0 };
+  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+  const last = bits[bits.length - 1] as number;
+  // two at a time, so that comparisons need not wait for each other
+  let least = last ^ ((last >> 31) & 0x7fffffff);
+  let most = least;
+  let otherLeast = least;
+  let otherMost = least;
+  const pairs = bits.length & ~1;
+  for (let index = 0; index < pairs; index += 2) {
+    const word = bits[index] as number;
+    const other = bits[index + 1] as number;
+    const key = word ^ ((word >> 31) & 0x7fffffff);
+    const otherKey = other ^ ((other >> 31) & 0x7fffffff);
+    if (key < least) least = key;
+    if (key > most) most = key;
+    if (otherKey < otherLeast) otherLeast = otherKey;
+    if (otherKey > otherMost) otherMost = otherKey;
+  }
+  least = Math.min(least, otherLeast);
+  most = Math.max(most, otherMost);
+  if (least < leastKey || most > mostKey) return undefined;
+  return { least: valueOfKey(least), most: valueOfKey(most) };
+}
+
+/**
+ * Bytes of values * factor + shift, rounded; both chosen so that results lie in 0..255 but for rounding at the upper end, which is cut. `flip`
  * turns over bits of every byte: 0x80 makes levels counted from -128 two's complement.
  */
 export function quantised(values: Float32Array, factor: number, shift: number, flip: number): Uint8Array {
   const out = new Uint8Array(values.length);
   const up = shift + 0.5;
-  for (let index = 0; index < out.length; index++) {
+  for (let index = 0; index < values.length; index++) {
     const level = ((values[index] as number) * factor + up) | 0;
-    out[index] = (level > 255 ? 255 : level < 0 ? 0 : level) ^ flip;
+    out[index] = (level > 255 ? 255 : level) ^ flip;
   }
   return out;
 }
 
+/** Affine levels from 0 for a range: value = (level - `zero`) * `scale`. The range is widened to hold 0, so `zero` is a level. */
+export interface Affine {
+  readonly scale: number;
+  readonly zero: number;
+}
+
+/** The levels that cover a range in 255 steps. */
+export function affineOf({ least, most }: Range): Affine {
+  const low = Math.min(least, 0);
+  const span = (Math.max(most, 0) - low) / 255;
+  const scale = span > 0 ? span : 1;
+  return { scale, zero: Math.round(-low / scale) };
+}
+
 /** The largest FP32 value: rounding up to a level must not turn what was finite into an infinity. */
-const largest = 3.4028234663852886e38;
+export const largest = 3.4028234663852886e38;
 
 /** The values that bytes stand for, by a table. */
 export function tabled(levels: Uint8Array, valueOf: (level: number) => number): Uint8Array {

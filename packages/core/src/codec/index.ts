@@ -1,8 +1,9 @@
 export * from "./codec-set.ts";
 export * from "./codec.ts";
-export * from "./deflater.ts";
+export type { Breathe } from "./entropy.ts";
 export { fp16Codec } from "./fp16.ts";
-export { int8DeflateCodec } from "./int8-deflate.ts";
+export { int8ChannelCodec, int8ChannelEntropyCodec } from "./int8-channel.ts";
+export { type EntropyOptions, int8EntropyCodec } from "./int8-entropy.ts";
 export { int8Codec } from "./int8.ts";
 export { rawCodec } from "./raw.ts";
 export { uint8Codec } from "./uint8.ts";

@@ -1,7 +1,17 @@
 import { float32View } from "../tensor/index.ts";
 import type { Codec } from "./codec.ts";
 import { checkedCount, decodedTensor, encodedAs, figure, mismatch } from "./counts.ts";
-import { decodedPlain, finiteRange, plainly, quantised, scaleLimits, tabled } from "./eight-bits.ts";
+import type { Encoded } from "./codec.ts";
+import {
+  type Affine,
+  affineOf,
+  decodedPlain,
+  finiteRange,
+  plainly,
+  quantised,
+  scaleLimits,
+  tabled,
+} from "./eight-bits.ts";
 
 /**
  * Affine quantisation per tensor, value = (level - `zeroPoint`) * `scale` with levels -128..127 (Jacob et al., "Quantization
@@ -17,24 +27,27 @@ export const int8Codec: Codec = {
     const values = float32View(tensor);
     const range = finiteRange(values);
     if (!range) return plainly("int8", tensor);
-    const least = Math.min(range.least, 0);
-    const span = (Math.max(range.most, 0) - least) / 255;
-    const scale = span > 0 ? span : 1;
-    const zeroPoint = Math.round(-128 - least / scale);
-    const levels = quantised(values, 1 / scale, zeroPoint + 128, 0x80);
-    return encodedAs("int8", tensor, levels, { scale, zeroPoint });
+    const { scale, zero } = affineOf(range);
+    const levels = quantised(values, 1 / scale, zero, 0x80);
+    return encodedAs("int8", tensor, levels, { scale, zeroPoint: zero - 128 });
   },
   async decode(encoded) {
     const plain = decodedPlain(encoded);
     if (plain) return plain;
     checkedCount(encoded, 1);
-    const scale = figure(encoded, "scale", ...scaleLimits);
-    const zeroPoint = figure(encoded, "zeroPoint", -128, 127);
-    if (!Number.isInteger(zeroPoint))
-      throw mismatch(encoded, `its zeroPoint is ${zeroPoint}; it must be whole`);
+    const { scale, zero } = statedAffine(encoded);
     return decodedTensor(
       encoded,
-      tabled(encoded.bytes, (level) => (((level << 24) >> 24) - zeroPoint) * scale),
+      tabled(encoded.bytes, (level) => ((level ^ 0x80) - zero) * scale),
     );
   },
 };
+
+/** Scale and zero point that travelled, levels counted from 0. Throws `body-mismatch` for figures that cannot be. */
+export function statedAffine(encoded: Encoded): Affine {
+  const scale = figure(encoded, "scale", ...scaleLimits);
+  const zeroPoint = figure(encoded, "zeroPoint", -128, 127);
+  if (!Number.isInteger(zeroPoint))
+    throw mismatch(encoded, `its zeroPoint is ${zeroPoint}; it must be whole`);
+  return { scale, zero: zeroPoint + 128 };
+}

@@ -4,7 +4,6 @@ import { encodeImage } from "./encode-image.ts";
 import { prepareSharp } from "./sharp-image.ts";
 
 export { jpegCodec, webpCodec } from "./image-codec.ts";
-export { zlibDeflater } from "./zlib-deflater.ts";
 
 /** The transforms that need a platform's media decoders: `decode-image` and `encode-image`, by sharp. */
 export function mediaTransforms(): readonly Transform<unknown>[] {

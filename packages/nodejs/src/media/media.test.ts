@@ -5,12 +5,9 @@ import {
   encodeCrossing,
   float32Tensor,
   housekeepingCall,
-  int8DeflateCodec,
   joinElements,
   numericTensor,
   rawCodec,
-  seededRandom,
-  streamDeflater,
   type Tensor,
   tensorsOf,
 } from "@longshore/core";
@@ -18,7 +15,7 @@ import { type Transform, transformSet } from "@longshore/engine";
 import fc from "fast-check";
 import sharp, { type Sharp } from "sharp";
 import { describe, expect, it } from "vitest";
-import { jpegCodec, mediaTransforms, webpCodec, zlibDeflater } from "./index.ts";
+import { jpegCodec, mediaTransforms, webpCodec } from "./index.ts";
 
 const call = housekeepingCall("media");
 const transforms = transformSet(...mediaTransforms());
@@ -276,32 +273,5 @@ describe("image codecs", () => {
     const decoded = await decodeCrossing(encoded, set, call);
     expect(decoded.get("scale")).toEqual(scale);
     expect(decoded.get("image")?.bytes.byteLength).toBe(768);
-  });
-});
-
-describe("zlib deflater", () => {
-  const random = seededRandom(3);
-  const values = Float32Array.from({ length: 4096 }, () => Math.max(0, random.next() - 0.6));
-  const tensor = float32Tensor("x", [4096], values);
-  const ours = int8DeflateCodec(zlibDeflater());
-
-  it("speaks with the platform's streams", async () => {
-    const theirs = int8DeflateCodec(streamDeflater());
-    const there = await theirs.decode(await ours.encode(tensor, call), call);
-    const back = await ours.decode(await theirs.encode(tensor, call), call);
-    expect(there).toEqual(back);
-  });
-
-  it("refuses what is cut, broken or longer than stated", async () => {
-    const encoded = await ours.encode(tensor, call);
-    for (const bytes of [
-      encoded.bytes.subarray(0, 40),
-      new Uint8Array(40),
-      await zlibDeflater().deflate(new Uint8Array(1_000_000)),
-    ]) {
-      await expect(ours.decode({ ...encoded, bytes }, call)).rejects.toMatchObject({
-        reason: "body-mismatch",
-      });
-    }
   });
 });
