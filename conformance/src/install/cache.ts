@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -59,9 +59,4 @@ async function make(folder: string, recipe: Recipe): Promise<string> {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     throw new Unavailable(`${recipe.name} cannot be installed: ${why}`);
   }
-}
-
-/** What was asked for when a folder was made, for tables of versions. */
-export async function contentsOf(folder: string): Promise<string> {
-  return (await readFile(join(folder, "installed.txt"), "utf8")).trim();
 }

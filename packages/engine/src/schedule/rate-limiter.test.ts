@@ -93,7 +93,8 @@ describe("shared resources", () => {
           }
           // When all that runs ends, again and again, nobody is left waiting.
           for (let round = 0; round < 4 * needs.length; round++) {
-            for (const index of [...running]) {
+            const ended = [...running];
+            for (const index of ended) {
               running.delete(index);
               claims[index]?.give();
             }
