@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, seededRandom } from "../base/index.ts";
+import { housekeepingCall } from "../base/index.ts";
 import {
   bytesTensor,
   float32Tensor,
@@ -17,8 +17,6 @@ import {
   encodeCrossing,
   fp16Codec,
   int8Codec,
-  int8ChannelCodec,
-  int8ChannelEntropyCodec,
   int8EntropyCodec,
   rawCodec,
   uint8Codec,
