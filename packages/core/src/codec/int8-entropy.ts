@@ -41,7 +41,7 @@ export function decodableCount(encoded: Encoded, before: number, maxBytes: numbe
 
 /**
  * The levels of `int8`, each from the one before, and entropy coded (see entropy.ts): on the activations of the sample
- * networks 4.3 to 9 times smaller than FP32 with the error of `int8`, as `bench codec` prints. What does not get smaller
+ * networks 4 to 9.8 times smaller than FP32 with the error of `int8`, as `bench codec` prints. What does not get smaller
  * travels as `int8` does.
  */
 export function int8EntropyCodec({ maxBytes, breathe }: EntropyOptions = {}): Codec {

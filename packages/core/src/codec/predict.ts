@@ -3,7 +3,7 @@ import { alphabet } from "./tans-table.ts";
 /*
  * Neighbours in an activation are alike, so the difference from the level before says the same in fewer bits. It travels as
  * (level - before + 128) mod 256, the first from the zero level. The median of left, above and left + above - corner
- * (Weinberger, Seroussi, Sapiro, LOCO-I, 2000) saves another 3 to 11 % on some maps and takes a third longer each way.
+ * (Weinberger, Seroussi, Sapiro, LOCO-I, 2000) saves another 3 to 11 % on some maps and takes half as long again to code, more to decode.
  */
 
 /** How levels are expected; the numbers are those on the wire. */
