@@ -10,6 +10,7 @@ import {
   type Random,
   startCut,
   type TenantId,
+  whenAborted,
 } from "@longshore/core";
 import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
 import type { Artifact, LoadOptions, Runtime } from "../execute/runtime.ts";
@@ -331,7 +332,7 @@ export function untilAborted<T>(work: Promise<T>, { abort }: Call): Promise<T> {
       return;
     }
     const stop = (): void => reject(abortError(abort, "execute"));
-    abort.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => abort.removeEventListener("abort", stop));
+    const unheard = whenAborted(abort, stop);
+    work.then(resolve, reject).finally(unheard);
   });
 }

@@ -1,4 +1,4 @@
-import { abortError, type Call, LongshoreError, type Tensors } from "@longshore/core";
+import { abortError, type Call, LongshoreError, type Tensors, whenAborted } from "@longshore/core";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
@@ -53,7 +53,7 @@ export function outcomeOf(
     const settle = (): boolean => {
       if (settled) return false;
       settled = true;
-      abort.removeEventListener("abort", onAbort);
+      unheard();
       return true;
     };
     const item: Waiting = {
@@ -71,7 +71,7 @@ export function outcomeOf(
       item.reject(abortError(abort, "queue"));
       gaveUp(item);
     };
-    abort.addEventListener("abort", onAbort, { once: true });
+    const unheard = whenAborted(abort, onAbort);
     begin(item);
   });
 }

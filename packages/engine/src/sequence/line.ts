@@ -1,4 +1,4 @@
-import { abortError, type Call } from "@longshore/core";
+import { abortError, type Call, whenAborted } from "@longshore/core";
 
 /** A request's place behind those of its sequence that came before it. Dispose it when the request ends, however it ends. */
 export interface Place extends Disposable {
@@ -17,17 +17,27 @@ export function sequenceLines(): SequenceLines {
   return {
     join(tenant, model, id) {
       const key = JSON.stringify([tenant, model, id]);
-      const before = last.get(key) ?? Promise.resolve();
+      const before = last.get(key);
       let through: () => void = () => undefined;
       const own = new Promise<void>((resolve) => (through = resolve));
       // A request that gives up while it waits still lets the next one wait for those before it.
-      const after = Promise.all([before, own]).then(() => undefined);
+      const after = before ? before.then(() => own) : own;
       last.set(key, after);
-      void after.then(() => void (last.get(key) === after && last.delete(key)));
-      return { turn: (call) => untilAborted(before, call), [Symbol.dispose]: () => through() };
+      const forget = (): void => void (last.get(key) === after && last.delete(key));
+      if (before) void after.then(forget);
+      return {
+        turn: (call) => untilAborted(before ?? done, call),
+        [Symbol.dispose]: () => {
+          through();
+          // The first in line is through when it ends: who comes next need not wait for a turn of the loop.
+          if (!before) forget();
+        },
+      };
     },
   };
 }
+
+const done: Promise<void> = Promise.resolve();
 
 /** Waits for work that goes on without its caller. */
 export function untilAborted<T>(work: Promise<T>, { abort }: Call): Promise<T> {
@@ -37,7 +47,7 @@ export function untilAborted<T>(work: Promise<T>, { abort }: Call): Promise<T> {
       return;
     }
     const stop = (): void => reject(abortError(abort, "queue"));
-    abort.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => abort.removeEventListener("abort", stop));
+    const unheard = whenAborted(abort, stop);
+    work.then(resolve, reject).finally(unheard);
   });
 }
