@@ -9,7 +9,7 @@ import {
 } from "@longshore/core";
 import { type Place, sequenceLines } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
-import { checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
+import { apart, checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
 
 /** Whose sequence of what. State is never shared between tenants, models or contents of a version. */
 export interface SequenceKey {
@@ -213,7 +213,8 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
         `the state of sequence ${position.id} is ${bytes} bytes after step ${step}, and all states together may take ${maxStateBytes}; the sequence is ended`,
       );
     }
-    const state = copied(reply.state);
+    // The caller gets the outputs, and the state where it asked for it; what nobody else has is kept as it is.
+    const state = position.wantState ? copied(reply.state) : apart(reply.state, reply.outputs);
     entry.last = step;
     entry.maxIdleMs = maxIdleMs;
     hold(entry, position.end ? undefined : state);

@@ -58,10 +58,19 @@ export function copied(tensors: Tensors): Tensors {
   );
 }
 
+/** The same tensors, copied where they share memory with `others`. */
+export function apart(tensors: Tensors, others: Tensors): Tensors {
+  const taken = new Set(Array.from(others.values(), ({ bytes }) => bytes.buffer));
+  return new Map(
+    Array.from(tensors, ([name, tensor]) => [
+      name,
+      taken.has(tensor.bytes.buffer) ? { ...tensor, bytes: new Uint8Array(tensor.bytes) } : tensor,
+    ]),
+  );
+}
+
 /** More bytes of input than this are not read through to tell a retry: it would hold up everybody else. */
 const mostReadBytes = 4 * 2 ** 20;
-
-const encoder = new TextEncoder();
 
 /**
  * Tells a retry of a request from another request; undefined for inputs beyond 4 MiB. Two 32-bit hashes over what was
@@ -90,9 +99,18 @@ export function fingerprint(asked: string, inputs: Tensors): string | undefined 
     }
     one ^= bytes.byteLength;
   };
-  mix(encoder.encode(asked));
+  const mixText = (text: string): void => {
+    for (let index = 0; index < text.length; index++) {
+      one = Math.imul(one ^ text.charCodeAt(index), 0x01000193);
+      two = Math.imul(two + text.charCodeAt(index), 0x85ebca6b);
+    }
+    one ^= text.length;
+  };
+  mixText(asked);
   for (const [name, { spec, bytes }] of [...inputs].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    mix(encoder.encode(`${name} ${spec.datatype} ${spec.shape.join("x")};`));
+    mixText(name);
+    mixText(spec.datatype);
+    for (const size of spec.shape) one = Math.imul(one ^ size, 0x01000193);
     mix(bytes);
   }
   return `${(one >>> 0).toString(16)}-${(two >>> 0).toString(16)}`;
