@@ -49,18 +49,15 @@ export function outcomeOf(
 ): Promise<RunOutcome> {
   return new Promise((resolve, reject) => {
     const { abort } = arrived.call;
-    let settled = false;
     const settle = (): boolean => {
-      if (settled) return false;
-      settled = true;
+      if (item.settled) return false;
+      item.settled = true;
       unheard();
       return true;
     };
-    const item: Waiting = {
+    const item: Waiting & { settled: boolean } = {
       ...arrived,
-      get settled() {
-        return settled;
-      },
+      settled: false,
       delayed: false,
       timeout: undefined,
       left: undefined,
