@@ -34,45 +34,52 @@ class SizeTimes {
   meanRows = 0;
   passedOver = 0;
   patience = firstPatience;
-  readonly #rowMs = new Float64Array(remembered);
-  #median = 0;
-  #mean = 0;
-  #fastest = 0;
-  #fresh = false;
+  /** The recent times for each row in the order in which they came, and sorted. */
+  readonly #recent = new Float64Array(remembered);
+  readonly #sorted = new Float64Array(remembered);
+  #kept = 0;
+  #sum = 0;
 
   seen(rows: number, tookMs: number): void {
-    this.#rowMs[this.count % remembered] = tookMs / rows;
+    const rowMs = tookMs / rows;
+    const slot = this.count % remembered;
+    if (this.#kept === remembered) this.#remove(this.#recent[slot] as number);
+    this.#insert(rowMs);
+    this.#recent[slot] = rowMs;
     this.count++;
     this.meanRows += (rows - this.meanRows) / Math.min(this.count, remembered);
-    this.#fresh = false;
+  }
+
+  #remove(value: number): void {
+    const sorted = this.#sorted;
+    sorted.copyWithin(sorted.indexOf(value), sorted.indexOf(value) + 1, this.#kept);
+    this.#kept--;
+    this.#sum -= value;
+  }
+
+  #insert(value: number): void {
+    const sorted = this.#sorted;
+    let at = this.#kept;
+    for (; at > 0 && (sorted[at - 1] as number) > value; at--) sorted[at] = sorted[at - 1] as number;
+    sorted[at] = value;
+    this.#kept++;
+    this.#sum += value;
   }
 
   /** Median time for each row. */
   get rowMs(): number {
-    this.#refresh();
-    return this.#median;
+    const middle = this.#kept >> 1;
+    const upper = this.#sorted[middle] ?? 0;
+    return this.#kept % 2 === 1 ? upper : (upper + (this.#sorted[middle - 1] ?? upper)) / 2;
   }
 
   /** Mean time of a run of `meanRows`. */
   get meanMs(): number {
-    this.#refresh();
-    return this.#mean * this.meanRows;
+    return (this.#sum / this.#kept) * this.meanRows;
   }
 
   get fastestRowMs(): number {
-    this.#refresh();
-    return this.#fastest;
-  }
-
-  #refresh(): void {
-    if (this.#fresh) return;
-    const sorted = this.#rowMs.slice(0, Math.min(this.count, remembered)).sort();
-    const middle = sorted.length >> 1;
-    const upper = sorted[middle] ?? 0;
-    this.#median = sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
-    this.#fastest = sorted[0] ?? 0;
-    this.#mean = sorted.reduce((sum, ms) => sum + ms, 0) / sorted.length;
-    this.#fresh = true;
+    return this.#sorted[0] ?? 0;
   }
 }
 

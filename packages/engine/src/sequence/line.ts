@@ -16,7 +16,7 @@ export function sequenceLines(): SequenceLines {
   const last = new Map<string, Promise<void>>();
   return {
     join(tenant, model, id) {
-      const key = JSON.stringify([tenant, model, id]);
+      const key = keyOf(tenant, model, id);
       const before = last.get(key);
       let through: () => void = () => undefined;
       const own = new Promise<void>((resolve) => (through = resolve));
@@ -35,6 +35,13 @@ export function sequenceLines(): SequenceLines {
       };
     },
   };
+}
+
+/** One text of several, which no other texts give: each begins with its length. */
+export function keyOf(...parts: readonly string[]): string {
+  let key = "";
+  for (const part of parts) key += `${part.length}:${part}`;
+  return key;
 }
 
 const done: Promise<void> = Promise.resolve();

@@ -7,7 +7,7 @@ import {
   type Tensors,
   totalBytes,
 } from "@longshore/core";
-import { type Place, sequenceLines } from "./line.ts";
+import { keyOf, type Place, sequenceLines } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
 import { apart, checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
 
@@ -153,7 +153,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
 
   function find({ key, position, maxIdleMs }: SequenceDoor): Entry {
     if (clock.nowMs() >= dueMs) sweep();
-    const name = JSON.stringify([key.tenant, key.model, key.digest, key.id]);
+    const name = keyOf(key.tenant, key.model, key.digest, key.id);
     const known = entries.get(name);
     if (known) return known;
     if (position.step > 0 && !position.state) throw unknown(key, position);
