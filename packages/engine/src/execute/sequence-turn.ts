@@ -57,7 +57,11 @@ export async function reachTurn(
   const { digest, sequence: rules } = loaded.description;
   const key = { tenant: call.tenant, model: segment.model, digest, id: sequence.id };
   const maxIdleMs = rules?.maxIdleMs ?? 60_000;
-  return sequences.reach({ key, position: sequence, maxIdleMs, ...slotsOf(plan) }, call, place);
+  const slots = slotsOf(plan);
+  if (slots.slots) return sequences.reach({ key, position: sequence, maxIdleMs, ...slots }, call, place);
+  // Without slots its turn is all that it waits for.
+  await place.turn(call);
+  return undefined;
 }
 
 /** Runs with the state of the sequence, if the segment has any, and keeps what comes of it. */
