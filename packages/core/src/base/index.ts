@@ -5,4 +5,5 @@ export * from "./events.ts";
 export * from "./json.ts";
 export * from "./random.ts";
 export * from "./reasons.ts";
+export * from "./until-ended.ts";
 export * from "./when-aborted.ts";

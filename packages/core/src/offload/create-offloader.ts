@@ -108,7 +108,7 @@ class LoopOffloader implements Offloader {
     const known = knowledge.known(model, limits.version);
     if (known) return { job: this.#job(known, model, inputs, limits, sequence) };
     const call = callFor(this.#loop, limits, undefined);
-    checkFresh({ call, unstoppable: false }, clock.nowMs());
+    checkFresh(call, clock.nowMs());
     return knowledge
       .learn(model, limits.version, call)
       .then((learned) => ({ job: this.#job(learned, model, inputs, limits, sequence, call.deadlineMs) }));
@@ -139,7 +139,6 @@ class LoopOffloader implements Offloader {
       to: endCut,
       limits: planLimits(this.#loop, limits),
       call: deadlineMs === undefined ? call : { ...call, deadlineMs },
-      unstoppable: limits.abort === undefined,
       sequence,
       note: limits.progress,
     };

@@ -35,8 +35,6 @@ export interface Job {
   readonly to: CutId;
   readonly limits: PlanLimits & { readonly objective: Objective };
   readonly call: Call;
-  /** Nobody holds the other end of the call's abort: it need not be listened to. */
-  readonly unstoppable: boolean;
   readonly sequence?: JobSequence | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
 }

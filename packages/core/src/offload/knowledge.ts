@@ -1,4 +1,4 @@
-import { abortError, type Call, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
+import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAborted } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Heard, type KnownModel, knowModel } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -55,13 +55,13 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
 
   /** Waits for a promise, but no longer than `waitMs` and never after the call ended. */
   async function within(promise: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> {
-    if (waitMs === Infinity) return inTime(promise, abort);
+    if (waitMs === Infinity) return untilAborted(promise, abort, "resolve");
     let timer: Disposable | undefined;
     const moment = new Promise<void>((resolve) => {
       timer = later(Math.max(0, waitMs), resolve);
     });
     try {
-      await inTime(Promise.race([promise, moment]), abort);
+      await untilAborted(Promise.race([promise, moment]), abort, "resolve");
     } finally {
       timer?.[Symbol.dispose]();
       if (timer) timers.delete(timer);
@@ -125,7 +125,7 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
         const offers = knowledge ? await endpoint.offers(query, call) : [];
         return { endpoint, knowledge, offers };
       };
-      return await inTime(ask(), control.signal);
+      return await untilAborted(ask(), control.signal, "resolve");
     } finally {
       asking.delete(control);
       timer[Symbol.dispose]();
@@ -298,18 +298,4 @@ function unknown(model: string, version: string | undefined, places: Places): Lo
     "resolve",
     `no place knows ${named}: neither this one nor ${ids.join(", ") || "any other (none is configured)"}`,
   );
-}
-
-/** The promise, unless the call ends first. */
-function inTime<T>(promise: Promise<T>, abort: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const ended = (): void => reject(abortError(abort, "resolve"));
-    if (abort.aborted) {
-      ended();
-      promise.catch(() => undefined);
-      return;
-    }
-    abort.addEventListener("abort", ended, { once: true });
-    promise.then(resolve, reject).finally(() => abort.removeEventListener("abort", ended));
-  });
 }

@@ -141,7 +141,7 @@ class LoopEndpoint implements Endpoint {
   async #infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
     if (this.#closed) throw new LongshoreError("shutting-down", "admission", `${this.info.id} is closing`);
     const { segment } = request;
-    checkFresh({ call, unstoppable: false }, this.#loop.clock.nowMs());
+    checkFresh(call, this.#loop.clock.nowMs());
     const version = segment.version === "" ? undefined : segment.version;
     const known = await this.#known(segment.model, version, call);
     const { digest } = known.description;
@@ -204,7 +204,6 @@ class LoopEndpoint implements Endpoint {
         ...(segment.variant === "" ? {} : { variant: segment.variant }),
       },
       call,
-      unstoppable: false,
       sequence,
     };
   }

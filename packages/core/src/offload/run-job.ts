@@ -1,4 +1,11 @@
-import { abortError, type EndpointId, LongshoreError, type Reason, whenAborted } from "../base/index.ts";
+import {
+  abortError,
+  type Call,
+  type EndpointId,
+  LongshoreError,
+  type Reason,
+  untilEnded,
+} from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
@@ -29,8 +36,8 @@ export function noPlace(infeasible: Infeasible): LongshoreError {
 }
 
 /** Throws for calls that ended before they began. */
-export function checkFresh({ call, unstoppable }: Pick<Job, "call" | "unstoppable">, nowMs: number): void {
-  if (!unstoppable && call.abort.aborted) throw abortError(call.abort, "plan");
+export function checkFresh(call: Call, nowMs: number): void {
+  if (call.abort.aborted) throw abortError(call.abort, "plan");
   if (call.deadlineMs <= nowMs) {
     throw new LongshoreError(
       "deadline-past",
@@ -48,7 +55,7 @@ export function checkFresh({ call, unstoppable }: Pick<Job, "call" | "unstoppabl
 export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
   const tally = newTally();
   const { maxPlans = 6 } = loop.parts;
-  checkFresh(job, loop.clock.nowMs());
+  checkFresh(job.call, loop.clock.nowMs());
   let { held } = job;
   let exclude: ReadonlySet<EndpointId> = nobody;
   let broke: LongshoreError | undefined;
@@ -146,6 +153,7 @@ async function runHere(
   tally: Tally,
 ): Promise<RaceEnd> {
   const { local, clock, work, parts } = loop;
+  if (!local) throw new LongshoreError("no-place", "plan", "nothing runs models here");
   const { call, sequence, note, known } = job;
   const startedMs = clock.nowMs();
   const run = work.begin(meanOf(leg.predicted.completionMs), startedMs);
@@ -153,19 +161,16 @@ async function runHere(
   parts.observer.record({ kind: "leg-started", atMs: startedMs, trigger: "begin", ...about });
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
   try {
-    const response = await inTime(
-      loop,
-      job,
-      local?.infer(
-        {
-          segment: leg.segment,
-          inputs: held.tensors,
-          codecs: leg.codecs,
-          ...sequencePosition(sequence, leg, local.info.state),
-        },
-        call,
-      ),
+    const answer = local.infer(
+      {
+        segment: leg.segment,
+        inputs: held.tensors,
+        codecs: leg.codecs,
+        ...sequencePosition(sequence, leg, local.info.state),
+      },
+      call,
     );
+    const response = await untilEnded(answer, call, clock, "execute");
     run.ended();
     const nowMs = clock.nowMs();
     tally.accounts.push(response.account);
@@ -185,45 +190,6 @@ async function runHere(
     if (error.reason === "invalid-input" || error.reason === "invalid-media") throw error;
     return { kind: "failed", error, failed: [{ endpoint: leg.endpoint, error }], held };
   }
-}
-
-/** The answer, unless the call ends first. */
-function inTime(
-  loop: Loop,
-  { call, unstoppable }: Job,
-  answer: Promise<InferenceResponse> | undefined,
-): Promise<InferenceResponse> {
-  if (!answer) return Promise.reject(new LongshoreError("no-place", "plan", "nothing runs models here"));
-  const { abort, deadlineMs } = call;
-  if (unstoppable && deadlineMs === Infinity) return answer;
-  return new Promise((resolve, reject) => {
-    const aborted = (): void => {
-      timer?.[Symbol.dispose]();
-      reject(abortError(abort, "execute"));
-    };
-    const timer =
-      deadlineMs < Infinity
-        ? loop.clock.timer(deadlineMs - loop.clock.nowMs(), () => {
-            unheard();
-            reject(new LongshoreError("deadline-exceeded", "execute", "no answer came before the deadline"));
-          })
-        : undefined;
-    const unheard = whenAborted(abort, aborted);
-    const done = (): void => {
-      timer?.[Symbol.dispose]();
-      unheard();
-    };
-    answer.then(
-      (response) => {
-        done();
-        resolve(response);
-      },
-      (thrown: unknown) => {
-        done();
-        reject(LongshoreError.from(thrown, "execute", "running the model here"));
-      },
-    );
-  });
 }
 
 /** The hedge budget of a place learns from every request that could have run twice. */

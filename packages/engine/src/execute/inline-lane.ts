@@ -1,10 +1,10 @@
 import {
-  abortError,
   checkCall,
   type Clock,
   LongshoreError,
   type Tensor,
   type Tensors,
+  untilAborted,
 } from "@longshore/core";
 import type { TransformSet } from "../transform/index.ts";
 import { chainRunner } from "./chain.ts";
@@ -19,20 +19,6 @@ function owned(results: Tensors, lent: Tensors): Tensors {
       buffers.has(tensor.bytes.buffer) ? { ...tensor, bytes: new Uint8Array(tensor.bytes) } : tensor,
     ]),
   );
-}
-
-/** Settles like `work`, or rejects as soon as the call is cancelled; what `work` does afterwards is dropped. */
-async function untilAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
-  let stop: (() => void) | undefined;
-  const stopped = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(abortError(abort, "execute"));
-    abort.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, stopped]);
-  } finally {
-    if (stop) abort.removeEventListener("abort", stop);
-  }
 }
 
 /**
@@ -54,7 +40,7 @@ export function inlineLane(transforms: TransformSet, clock: Clock): Lane {
       });
       running.add(work);
       try {
-        const { values: results, tookMs } = await untilAborted(work, call.abort);
+        const { values: results, tookMs } = await untilAborted(work, call.abort, "execute");
         return { values: owned(results, values), tookMs };
       } finally {
         // the set only serves close(), which does not care how a chain ended

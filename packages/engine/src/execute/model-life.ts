@@ -6,6 +6,7 @@ import {
   LongshoreError,
   type Observer,
   startCut,
+  untilAborted,
 } from "@longshore/core";
 import {
   checkModelName,
@@ -15,7 +16,7 @@ import {
   type Program,
   type Renewal,
 } from "../repository/index.ts";
-import { type GraphPool, untilAborted } from "../schedule/index.ts";
+import type { GraphPool } from "../schedule/index.ts";
 import { type IndexEntry, indexOf, type ModelState } from "./model-index.ts";
 
 /** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */
@@ -253,7 +254,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       // It may be replaced or unloaded while this request waits.
       while (!held || held.retired) {
         if (!isOn(model)) throw notLoaded(model);
-        held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call));
+        held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call.abort, "execute"));
       }
       const owner = held;
       const { loaded } = owner;
@@ -307,7 +308,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
         for (const key of problems.keys()) if (key.startsWith(`${name}/`)) problems.delete(key);
       }
       for (const held of retired) retire(held);
-      await untilAborted(Promise.all(retired.map((held) => held.gone)), call).finally(() => {
+      await untilAborted(Promise.all(retired.map((held) => held.gone)), call.abort, "execute").finally(() => {
         for (const name of models) unloading.delete(name);
       });
     },

@@ -1,4 +1,4 @@
-import { abortError, type Call } from "@longshore/core";
+import { abortError, type Call, whenAborted } from "@longshore/core";
 
 /**
  * How many elements of fan-outs are being worked on in a place at one time, over all requests: what lies between the steps
@@ -55,12 +55,12 @@ export function elementBudget(most: number): ElementBudget {
         const waiting: Waiting = {
           count,
           begin() {
-            abort.removeEventListener("abort", stop);
+            unheard();
             resolve(lease);
           },
         };
         if (abort.aborted) return reject(abortError(abort, "queue"));
-        abort.addEventListener("abort", stop, { once: true });
+        const unheard = whenAborted(abort, stop);
         queue.push(waiting);
         next();
       }),

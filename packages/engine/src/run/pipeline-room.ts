@@ -1,4 +1,4 @@
-import { abortError, type Call } from "@longshore/core";
+import { abortError, type Call, whenAborted } from "@longshore/core";
 import type { Program } from "../repository/index.ts";
 import type { SegmentPlan } from "../execute/segment-plan.ts";
 
@@ -100,11 +100,11 @@ export function pipelineRoom(maxBytes: number): PipelineRoom {
         const item: Waiting = {
           plan,
           begin() {
-            abort.removeEventListener("abort", stop);
+            unheard();
             resolve(enter(plan));
           },
         };
-        abort.addEventListener("abort", stop, { once: true });
+        const unheard = whenAborted(abort, stop);
         queue.push(item);
         next();
       });

@@ -1,5 +1,14 @@
-import type { Call, Clock, Observer, SequencePosition, StageTime, Tensor, Tensors } from "@longshore/core";
-import { type Admission, type GraphLease, untilAborted } from "../schedule/index.ts";
+import {
+  type Call,
+  type Clock,
+  type Observer,
+  type SequencePosition,
+  type StageTime,
+  type Tensor,
+  type Tensors,
+  untilAborted,
+} from "@longshore/core";
+import type { Admission, GraphLease } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { ChainAction, ModelAction } from "./actions.ts";
 import type { ElementBudget } from "./element-budget.ts";
@@ -45,7 +54,11 @@ export async function runChain(
 ): Promise<number> {
   const taken = values.take(action.takes, drops);
   const chain = action.steps.map((step) => step.chain);
-  const { values: made, tookMs } = await untilAborted(lane.run(chain, taken, action.gives, call), call);
+  const { values: made, tookMs } = await untilAborted(
+    lane.run(chain, taken, action.gives, call),
+    call.abort,
+    "execute",
+  );
   values.put(made);
   const total = tookMs.reduce((sum, took) => sum + took, 0);
   let agoMs = total;

@@ -1,5 +1,4 @@
 import {
-  abortError,
   type Call,
   type Clock,
   type CutId,
@@ -10,7 +9,7 @@ import {
   type Random,
   startCut,
   type TenantId,
-  whenAborted,
+  untilAborted,
 } from "@longshore/core";
 import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
 import type { Artifact, LoadOptions, Runtime } from "../execute/runtime.ts";
@@ -183,7 +182,8 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
         if (entry.leases === 0 && entry.owners.size === 0) void drop(entry);
       };
       try {
-        const { scheduler, inputs, outputs } = entry.loaded ?? (await untilAborted(entry.ready, call));
+        const { scheduler, inputs, outputs } =
+          entry.loaded ?? (await untilAborted(entry.ready, call.abort, "execute"));
         return { scheduler, inputs, outputs, [Symbol.dispose]: end };
       } catch (thrown) {
         end();
@@ -322,17 +322,4 @@ function openOn(runtimes: readonly Runtime[], artifact: Artifact, options: LoadO
     }
     throw problem;
   };
-}
-
-/** Waits for a load that others may be waiting for too: leaving does not stop it. */
-export function untilAborted<T>(work: Promise<T>, { abort }: Call): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (abort.aborted) {
-      reject(abortError(abort, "execute"));
-      return;
-    }
-    const stop = (): void => reject(abortError(abort, "execute"));
-    const unheard = whenAborted(abort, stop);
-    work.then(resolve, reject).finally(unheard);
-  });
 }

@@ -1,5 +1,5 @@
 export { type Admission, admit, type Demand } from "./admission.ts";
-export { type GraphLease, type GraphPool, graphPool, untilAborted } from "./graph-pool.ts";
+export { type GraphLease, type GraphPool, graphPool } from "./graph-pool.ts";
 export type { Scheduler } from "./scheduler.ts";
 export type { Ticket } from "./tickets.ts";
 export type { RunOutcome } from "./waiting.ts";

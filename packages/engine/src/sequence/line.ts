@@ -1,4 +1,4 @@
-import { abortError, type Call, whenAborted } from "@longshore/core";
+import { type Call, untilAborted } from "@longshore/core";
 
 /** A request's place behind those of its sequence that came before it. Dispose it when the request ends, however it ends. */
 export interface Place extends Disposable {
@@ -26,7 +26,7 @@ export function sequenceLines(): SequenceLines {
       const forget = (): void => void (last.get(key) === after && last.delete(key));
       if (before) void after.then(forget);
       return {
-        turn: (call) => untilAborted(before ?? done, call),
+        turn: (call) => untilAborted(before ?? done, call.abort, "queue"),
         [Symbol.dispose]: () => {
           through();
           // The first in line is through when it ends: who comes next need not wait for a turn of the loop.
@@ -45,16 +45,3 @@ export function keyOf(...parts: readonly string[]): string {
 }
 
 const done: Promise<void> = Promise.resolve();
-
-/** Waits for work that goes on without its caller. */
-export function untilAborted<T>(work: Promise<T>, { abort }: Call): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (abort.aborted) {
-      reject(abortError(abort, "queue"));
-      return;
-    }
-    const stop = (): void => reject(abortError(abort, "queue"));
-    const unheard = whenAborted(abort, stop);
-    work.then(resolve, reject).finally(unheard);
-  });
-}

@@ -1,4 +1,4 @@
-import { abortError, type Call, LongshoreError } from "@longshore/core";
+import { abortError, type Call, LongshoreError, whenAborted } from "@longshore/core";
 
 /** Which sequences of a model may run, and how many at a time (Triton's batch slots and candidate sequences). */
 export interface SlotGroup {
@@ -56,11 +56,11 @@ export function slots(): Slots {
         };
         const waiting: Waiting = {
           give: () => {
-            abort.removeEventListener("abort", stop);
+            unheard();
             resolve(slot(name, group));
           },
           refuse: (error) => {
-            abort.removeEventListener("abort", stop);
+            unheard();
             reject(error);
           },
         };
@@ -68,7 +68,7 @@ export function slots(): Slots {
           reject(abortError(abort, "queue"));
           return;
         }
-        abort.addEventListener("abort", stop, { once: true });
+        const unheard = whenAborted(abort, stop);
         group.waiting.push(waiting);
       });
     },

@@ -6,7 +6,7 @@
  * caller whose run failed for a reason that was the first caller's alone asks again, where one of those who are left
  * leads.
  */
-import { abortError, type Call, type Clock, LongshoreError, type Reason } from "@longshore/core";
+import { type Call, type Clock, LongshoreError, type Reason, untilEnded } from "@longshore/core";
 
 /** Who answered a caller. */
 export interface Flown<T> {
@@ -39,24 +39,6 @@ const leadersOwn: readonly Reason[] = [
   "queue-full",
 ];
 
-/** Settles as `work` does, unless the call ends first. */
-function forCall<T>(work: Promise<T>, { abort, deadlineMs }: Call, clock: Clock): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = (): void =>
-      reject(
-        new LongshoreError("deadline-exceeded", "execute", "the deadline passed before the work was done"),
-      );
-    const timer = deadlineMs === Infinity ? undefined : clock.timer(deadlineMs - clock.nowMs(), late);
-    const stop = (): void => reject(abortError(abort, "execute"));
-    if (abort.aborted) stop();
-    abort.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => {
-      timer?.[Symbol.dispose]();
-      abort.removeEventListener("abort", stop);
-    });
-  });
-}
-
 /** Nothing under way. */
 export function singleFlight<T>(clock: Clock): SingleFlight<T> {
   const flights = new Map<string, Flight<T>>();
@@ -81,7 +63,7 @@ export function singleFlight<T>(clock: Clock): SingleFlight<T> {
         const joined = under !== undefined;
         flight.waiting += 1;
         try {
-          const value = await forCall(flight.result, call, clock);
+          const value = await untilEnded(flight.result, call, clock, "execute");
           return { value, joined, shared: flight.waiting > 1 };
         } catch (thrown) {
           const ended = call.abort.aborted || clock.nowMs() >= call.deadlineMs;

@@ -1,0 +1,31 @@
+import type { Call } from "./call.ts";
+import type { Clock } from "./clock.ts";
+import { abortError, LongshoreError, type Stage } from "./error.ts";
+import { neverAborted, whenAborted } from "./when-aborted.ts";
+
+/**
+ * Settles as `work` does, or rejects as soon as `abort` fires; the work goes on, and what becomes of it then is dropped.
+ */
+export function untilAborted<T>(work: Promise<T>, abort: AbortSignal, stage: Stage): Promise<T> {
+  if (abort === neverAborted) return work;
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(abortError(abort, stage));
+    if (abort.aborted) stop();
+    const unheard = whenAborted(abort, stop);
+    work.then(resolve, reject).finally(unheard);
+  });
+}
+
+/** `untilAborted` that rejects with `deadline-exceeded` when the call's deadline passes, too. */
+export function untilEnded<T>(work: Promise<T>, call: Call, clock: Clock, stage: Stage): Promise<T> {
+  const { abort, deadlineMs } = call;
+  if (deadlineMs === Infinity) return untilAborted(work, abort, stage);
+  return new Promise((resolve, reject) => {
+    const timer = clock.timer(deadlineMs - clock.nowMs(), () =>
+      reject(new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done")),
+    );
+    untilAborted(work, abort, stage)
+      .then(resolve, reject)
+      .finally(() => timer[Symbol.dispose]());
+  });
+}
