@@ -10,19 +10,22 @@ import { reasons } from "@longshore/core";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Rooms of core, in the order in which they may import: only to the left. */
-const coreRooms = [
-  "base",
-  "tensor",
-  "estimate",
-  "model",
-  "codec",
-  "protocol",
-  "endpoint",
-  "plan",
-  "places",
-  "offload",
-];
+/** Rooms of core and engine, in the order in which they may import: only to the left. */
+const roomsOf: Readonly<Record<string, readonly string[]>> = {
+  core: ["base", "tensor", "estimate", "model", "codec", "protocol", "endpoint", "plan", "places", "offload"],
+  engine: [
+    "geometry",
+    "transform",
+    "lane",
+    "runtime",
+    "sequence",
+    "configuration",
+    "repository",
+    "schedule",
+    "run",
+    "execute",
+  ],
+};
 
 /** Longest file and longest room, in lines; the listed exceptions carry their reason. */
 const maxFileLines = 400;
@@ -57,15 +60,16 @@ const imports = (text: string): string[] =>
   );
 
 describe("rooms", () => {
-  it("core's rooms import to the left only", () => {
+  it("the rooms of core and engine import to the left only", () => {
     const wrong: string[] = [];
     for (const { path, text, test } of sources) {
-      const room = /^packages\/core\/src\/([^/]+)\//.exec(path)?.[1];
-      if (!room || test) continue;
+      const [, name = "", room = ""] = /^packages\/([^/]+)\/src\/([^/]+)\//.exec(path) ?? [];
+      const rooms = roomsOf[name];
+      if (!rooms || test) continue;
+      if (!rooms.includes(room)) wrong.push(`${path} is in a room that has no place in the order`);
       for (const target of imports(text)) {
-        const other = /^\.\.\/([^/]+)\//.exec(target)?.[1];
-        if (other && coreRooms.indexOf(other) > coreRooms.indexOf(room))
-          wrong.push(`${path} imports ${target}`);
+        const other = /^(?:\.\.\/)+([^/.]+)\//.exec(target)?.[1];
+        if (other && rooms.indexOf(other) > rooms.indexOf(room)) wrong.push(`${path} imports ${target}`);
       }
     }
     expect(wrong).toEqual([]);
@@ -73,14 +77,14 @@ describe("rooms", () => {
 
   it("rooms are entered by their door", () => {
     const wrong = sources.flatMap(({ path, text, test }) => {
-      const room = /^packages\/core\/src\/([^/]+)\//.exec(path)?.[1];
-      if (!room || test) return [];
+      const [, name = "", room] = /^packages\/([^/]+)\/src\/([^/]+)\//.exec(path) ?? [];
+      const rooms = roomsOf[name];
+      if (!rooms || test) return [];
       return imports(text)
-        .filter(
-          (target) =>
-            coreRooms.includes(/^(?:\.\.\/)+([^/]+)\//.exec(target)?.[1] ?? "") &&
-            !target.endsWith("/index.ts"),
-        )
+        .filter((target) => {
+          const other = /^(?:\.\.\/)+([^/]+)\//.exec(target)?.[1] ?? "";
+          return other !== room && rooms.includes(other) && !target.endsWith("/index.ts");
+        })
         .map((target) => `${path} imports ${target}`);
     });
     expect(wrong).toEqual([]);

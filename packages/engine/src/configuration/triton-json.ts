@@ -1,5 +1,4 @@
-import type { Json } from "@longshore/core";
-import { parseJson, read } from "@longshore/core";
+import { type Json, parseJson, read } from "@longshore/core";
 import type { ModelConfig } from "./config.ts";
 import { badConfiguration } from "./names.ts";
 import { tritonModelConfig } from "./triton-config.ts";

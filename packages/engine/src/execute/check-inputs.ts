@@ -8,7 +8,7 @@ import {
   type TensorSpec,
 } from "@longshore/core";
 import { someNames } from "../repository/index.ts";
-import type { SegmentPlan } from "./segment-plan.ts";
+import type { SegmentPlan } from "../run/index.ts";
 
 type Inputs = InferenceRequest["inputs"];
 

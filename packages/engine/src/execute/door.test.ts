@@ -28,7 +28,7 @@ import {
 import { transformSet } from "../transform/index.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import type { EngineLimits } from "./engine-parts.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 const base = housekeepingCall("test");
 setMaxListeners(0, base.abort);

@@ -9,7 +9,7 @@ import {
 import type { LoadedVersion } from "../repository/index.ts";
 import { type Admission, admit, type Demand } from "../schedule/index.ts";
 import type { Expectations } from "./expectations.ts";
-import type { SegmentPlan } from "./segment-plan.ts";
+import type { SegmentPlan } from "../run/index.ts";
 import { standIns } from "./variants.ts";
 
 /** What a request for a segment will need, as the last one that ran it showed. */

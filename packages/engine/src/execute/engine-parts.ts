@@ -2,8 +2,8 @@ import type { Clock, EndpointInfo, Observer, Random, TenantId } from "@longshore
 import type { ModelSource, ModelStore } from "../repository/index.ts";
 import type { SealKey } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
-import type { Lane } from "./lane.ts";
-import type { Runtime } from "./runtime.ts";
+import type { Lane } from "../lane/index.ts";
+import type { Runtime } from "../runtime/index.ts";
 
 /** Bounds of what an engine keeps and takes. */
 export interface EngineLimits {

@@ -38,7 +38,7 @@ import {
 import { defineTransform, pureTransforms, transformSet } from "../transform/index.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 const base = housekeepingCall("test");
 setMaxListeners(0, base.abort);

@@ -17,7 +17,15 @@ import {
 } from "@longshore/core";
 import { type LoadedVersion, type ModelOverride, modelRepository } from "../repository/index.ts";
 import { sequenceStore } from "../sequence/index.ts";
-import { cutAt } from "./crossing.ts";
+import {
+  cutAt,
+  elementBudget,
+  type InnerCuts,
+  innerCuts,
+  pipelineRoom,
+  planCache,
+  positions,
+} from "../run/index.ts";
 import { doors } from "./doors.ts";
 import { defaultLimits, type EngineLimits, type EngineParts } from "./engine-parts.ts";
 import { expectations } from "./expectations.ts";
@@ -26,11 +34,8 @@ import { type GraphPool, graphPool, rateLimiter } from "../schedule/index.ts";
 import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
-import { elementBudget, pipelineRoom } from "../run/index.ts";
-import { planCache } from "./plan-cache.ts";
-import { type InnerCuts, innerCuts, positions } from "./positions.ts";
 import { refusePast, untilDeadline } from "./request-call.ts";
-import type { Artifact } from "./runtime.ts";
+import type { Artifact } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
 import { reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
 import { speeds } from "./speed.ts";

@@ -1,5 +1,5 @@
 import type { ModelStep } from "../repository/index.ts";
-import type { SegmentPlan } from "./segment-plan.ts";
+import type { SegmentPlan } from "../run/index.ts";
 
 /** What requests have turned out to need, for the admission of the next one. */
 export interface Expectations {

@@ -21,7 +21,7 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { createEngine, type Engine } from "./engine.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 /** Parts of models that are called from outside, and models that nobody vouches for. */
 const spec = (name: string): TensorSpec => ({ name, datatype: "FP32", shape: [-1, 2] });

@@ -9,7 +9,7 @@ import {
   type TensorSpec,
 } from "@longshore/core";
 import type { LoadedVersion } from "../repository/index.ts";
-import type { SegmentPlan } from "./segment-plan.ts";
+import type { SegmentPlan } from "../run/index.ts";
 
 /**
  * What runs here that nobody here vouches for: models that are not trusted, and parts of models fed by callers from

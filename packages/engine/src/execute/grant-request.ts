@@ -11,9 +11,7 @@ import type { Admission, Demand, GraphLease, GraphPool, Scheduler } from "../sch
 import { checkInputs } from "./check-inputs.ts";
 import { admitAt, type Door, type DoorParts, type Doors, isShed, type Pass } from "./doors.ts";
 import { checkBounds, isForeign } from "./foreign.ts";
-import type { PlanCache } from "./plan-cache.ts";
-import type { ModelAction } from "../run/index.ts";
-import type { SegmentPlan } from "./segment-plan.ts";
+import type { ModelAction, PlanCache, SegmentPlan } from "../run/index.ts";
 import { programOf, standIns } from "./variants.ts";
 
 /** Everything that a plan runs, loaded. */

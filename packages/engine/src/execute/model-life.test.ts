@@ -28,7 +28,7 @@ import {
 import { watchModels } from "../repository/watch.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 /** Models coming and going: policies, labels, overrides, budgets, shared resources, warm-up, watching. */
 const call = housekeepingCall("test");

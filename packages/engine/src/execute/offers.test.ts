@@ -26,7 +26,7 @@ import {
   type MemoryModels,
 } from "@longshore/testkit";
 import { createEngine, type Engine } from "./engine.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 const call = housekeepingCall("test");
 const fp32 = (name: string): TensorSpec => ({ name, datatype: "FP32", shape: [-1, 2] });

@@ -18,7 +18,7 @@ import { onnxRuntime, sha256, systemClock } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
 import { pureTransforms, transformSet } from "../transform/index.ts";
 import { createEngine, type Engine } from "./engine.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 /** Real files in a real runtime: the engine knows neither ONNX nor ONNX Runtime, and this shows that it need not. */
 const call = housekeepingCall("real");

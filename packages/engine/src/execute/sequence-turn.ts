@@ -18,8 +18,7 @@ import {
   type SequenceRequest,
   type SequenceStore,
 } from "../sequence/index.ts";
-import { stateName, type SegmentResult } from "../run/index.ts";
-import type { SegmentPlan } from "./segment-plan.ts";
+import { type SegmentPlan, type SegmentResult, stateName } from "../run/index.ts";
 
 /** What a request of a sequence runs with. */
 export interface SequenceTurnParts {

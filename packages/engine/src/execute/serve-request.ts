@@ -17,16 +17,16 @@ import type { TransformSet } from "../transform/index.ts";
 import type { Place, SealKey, SequenceStore } from "../sequence/index.ts";
 import { readInputs } from "./check-inputs.ts";
 import { type Granted, type GrantParts, grantRequest, type Leases } from "./grant-request.ts";
-import type { Lane } from "./lane.ts";
+import type { Lane } from "../lane/index.ts";
 import type { ModelLife } from "./model-life.ts";
 import {
-  type PipelineRoom,
   type ElementBudget,
-  type SegmentRun,
+  type PipelineRoom,
   runSegment,
+  type SegmentPlan,
   type SegmentResult,
+  type SegmentRun,
 } from "../run/index.ts";
-import type { SegmentPlan } from "./segment-plan.ts";
 import { reachTurn, runInSequence, type SequenceResult } from "./sequence-turn.ts";
 import { programOf } from "./variants.ts";
 import type { Speeds } from "./speed.ts";

@@ -19,7 +19,7 @@ import { onnxSource } from "@longshore/graph";
 import { onnxRuntime, sha256, systemClock } from "@longshore/nodejs";
 import { memoryStore, tritonModels } from "@longshore/testkit";
 import { createEngine, type Engine } from "./engine.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 /** The models of Triton's client examples, in the real runtime. */
 const call = housekeepingCall("triton");

@@ -26,7 +26,7 @@ import {
 } from "@longshore/testkit";
 import { createEngine } from "./engine.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { inlineLane } from "./inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 /** What Triton's configuration asks of an engine beyond running a graph: other shapes outside, and control inputs. */
 const call = housekeepingCall("test");

@@ -1,6 +1,5 @@
-import type { Call, Json } from "@longshore/core";
-import { LongshoreError } from "@longshore/core";
-import type { Artifact } from "../execute/runtime.ts";
+import { type Call, type Json, LongshoreError } from "@longshore/core";
+import type { Artifact } from "../runtime/index.ts";
 import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 

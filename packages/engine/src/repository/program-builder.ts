@@ -1,7 +1,5 @@
-import type { PortSpec, Reveals, TensorSpec } from "@longshore/core";
-import { LongshoreError } from "@longshore/core";
-import type { ChainStep } from "../execute/lane.ts";
-import { portSpecs } from "../execute/for-each.ts";
+import { LongshoreError, type PortSpec, type Reveals, type TensorSpec } from "@longshore/core";
+import { type ChainStep, portSpecs } from "../lane/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import { shapesAgree } from "./complete.ts";
 import { someNames } from "../configuration/index.ts";

@@ -1,6 +1,6 @@
 import type { Batching, DataClass, InstanceGroup, PortSpec, Reveals, TensorSpec } from "@longshore/core";
-import type { ChainStep } from "../execute/lane.ts";
-import type { Artifact } from "../execute/runtime.ts";
+import type { ChainStep } from "../lane/index.ts";
+import type { Artifact } from "../runtime/index.ts";
 import type { HeldState } from "../sequence/index.ts";
 import type { ControlInput } from "../configuration/index.ts";
 import type { ModelSignature } from "./source.ts";

@@ -1,5 +1,5 @@
 import type { Call, Cut, CutId, Digest, TensorSpec } from "@longshore/core";
-import type { Artifact } from "../execute/runtime.ts";
+import type { Artifact } from "../runtime/index.ts";
 
 /** Inputs and outputs of a model file, as it declares them. */
 export interface ModelSignature {

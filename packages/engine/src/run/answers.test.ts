@@ -29,7 +29,7 @@ import {
 } from "@longshore/testkit";
 import { pureTransforms, transformSet } from "../transform/index.ts";
 import { createEngine } from "../execute/engine.ts";
-import { inlineLane } from "../execute/inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
 const base = housekeepingCall("test");

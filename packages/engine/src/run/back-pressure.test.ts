@@ -25,7 +25,7 @@ import {
 import { defineTransform, pureTransforms, transformSet } from "../transform/index.ts";
 import { createEngine } from "../execute/engine.ts";
 import type { EngineLimits } from "../execute/engine-parts.ts";
-import { inlineLane } from "../execute/inline-lane.ts";
+import { inlineLane } from "../lane/inline-lane.ts";
 
 const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
 const valuesOf = (tensors: Tensors, name: string): number[] => [...float32View(tensors.get(name)!)];

@@ -1,6 +1,10 @@
-export { type Action, actionsOf, dropsOf, type ModelAction, modelActions, type Part } from "./actions.ts";
+export type { ModelAction } from "./actions.ts";
 export { type ElementBudget, elementBudget } from "./element-budget.ts";
 export { stateName } from "./model-step.ts";
 export { type PipelineRoom, pipelineRoom } from "./pipeline-room.ts";
 export type { SegmentRun } from "./run-action.ts";
 export { runAnswers, runSegment, type SegmentResult } from "./run-segment.ts";
+export { cutAt } from "./crossing.ts";
+export { type PlanCache, planCache } from "./plan-cache.ts";
+export { type InnerCuts, innerCuts, positions } from "./positions.ts";
+export type { SegmentPlan } from "./segment-plan.ts";

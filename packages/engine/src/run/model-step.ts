@@ -13,7 +13,7 @@ import { type ModelStep, type Program, valueOfTensor } from "../repository/index
 import type { GraphLease, RunOutcome, Ticket } from "../schedule/index.ts";
 import { checkSequenceStep, controlTensor } from "./control-inputs.ts";
 import { fanOut } from "./fan-out.ts";
-import { collected, eachInputs } from "../execute/for-each.ts";
+import { collected, eachInputs } from "../lane/index.ts";
 import type { ModelAction } from "./actions.ts";
 import { reshaped } from "./values.ts";
 

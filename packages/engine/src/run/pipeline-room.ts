@@ -1,6 +1,6 @@
 import { abortError, type Call, whenAborted } from "@longshore/core";
 import type { Program } from "../repository/index.ts";
-import type { SegmentPlan } from "../execute/segment-plan.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
 
 /**
  * Room for the values between the steps of pipelines. Requests that are inside one hold what its steps have made; when a

@@ -12,9 +12,9 @@ import type { Admission, GraphLease } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { ChainAction, ModelAction } from "./actions.ts";
 import type { ElementBudget } from "./element-budget.ts";
-import type { Lane } from "../execute/lane.ts";
+import type { Lane } from "../lane/index.ts";
 import { runModelStep } from "./model-step.ts";
-import type { SegmentPlan } from "../execute/segment-plan.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
 import type { Values } from "./values.ts";
 
 /** What a segment runs with. */

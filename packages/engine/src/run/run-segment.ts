@@ -1,9 +1,9 @@
 import { checkCall, renamed, type StageTime, type Tensor, type Tensors } from "@longshore/core";
 import type { Action } from "./actions.ts";
-import { stepInputs } from "../execute/for-each.ts";
+import { stepInputs } from "../lane/index.ts";
 import { runChain, runModel, type Running, type SegmentRun } from "./run-action.ts";
 import { runEachAction } from "./run-each.ts";
-import type { SegmentPlan } from "../execute/segment-plan.ts";
+import type { SegmentPlan } from "./segment-plan.ts";
 import { runValues, type Values } from "./values.ts";
 
 /** What a segment gave and took. */

@@ -12,7 +12,7 @@ import {
   untilAborted,
 } from "@longshore/core";
 import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
-import type { Artifact, LoadOptions, Runtime } from "../execute/runtime.ts";
+import type { Artifact, LoadOptions, Runtime } from "../runtime/index.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
 import type { RateLimiter, ResourceClaim } from "./rate-limiter.ts";

@@ -1,5 +1,5 @@
 import { type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
-import type { InferenceSession } from "../execute/runtime.ts";
+import type { InferenceSession } from "../runtime/index.ts";
 import type { ResourceClaim } from "./rate-limiter.ts";
 
 /** Loads one session; the call ends when the scheduler does. */

@@ -14,7 +14,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
-import type { InferenceSession } from "../execute/runtime.ts";
+import type { InferenceSession } from "../runtime/index.ts";
 import { joinFeeds, splitOutputs } from "./batch.ts";
 
 /** What came of the test of a graph. */

@@ -1,6 +1,6 @@
 import { type Call, type CutId, endCut, LongshoreError, startCut, type TensorSpec } from "@longshore/core";
 import { type ModelStep, type Program, someNames, valueOfTensor } from "../repository/index.ts";
-import { type Action, actionsOf, dropsOf, type ModelAction, modelActions, type Part } from "../run/index.ts";
+import { type Action, actionsOf, dropsOf, type ModelAction, modelActions, type Part } from "./actions.ts";
 import { type Crossed, crossingAt, takenValues } from "./crossing.ts";
 import { type InnerCuts, type Position, positionOf } from "./positions.ts";
 
