@@ -7,16 +7,15 @@ import {
   float32Tensor,
   housekeepingCall,
   seededRandom,
-  silentObserver,
   startCut,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
-import { createEngine, type Engine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
-import { onnxSource } from "@longshore/graph";
+import type { Engine } from "@longshore/engine";
 import { poissonArrivals, readArrivals, stretched } from "@longshore/lab";
-import { onnxRuntime, sha256, systemClock, systemRandom } from "@longshore/nodejs";
+import { onnxRuntime } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
+import { benchEngine } from "./bench-engine.ts";
 import {
   type Bench,
   type BenchContext,
@@ -88,32 +87,16 @@ const subjects = (seed: number): readonly Subject[] => [
 ];
 
 async function open(subject: Subject, setting: Setting): Promise<Place> {
-  const clock = systemClock();
   const runtime = onnxRuntime();
-  const transforms = transformSet(...pureTransforms());
   const yaml = `batching: ${JSON.stringify(setting.batching)}\n`;
-  const engine = createEngine({
-    info: {
-      id: "here",
-      tier: "edge",
-      zone: "here",
-      trust: "operated",
-      codecs: [],
-      state: "movable",
-      offers: true,
-      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 },
+  const engine = benchEngine(
+    memoryStore({ "m/model.yaml": yaml, "m/1/model.onnx": subject.model }),
+    runtime,
+    {
+      maxQueued: 4096,
+      maxInFlight: 8192,
     },
-    store: memoryStore({ "m/model.yaml": yaml, "m/1/model.onnx": subject.model }),
-    source: onnxSource({ sha256 }),
-    runtimes: [runtime],
-    transforms,
-    lane: inlineLane(transforms, clock),
-    clock,
-    random: systemRandom(),
-    observer: silentObserver,
-    sha256,
-    limits: { maxQueued: 4096, maxInFlight: 8192 },
-  });
+  );
   const count = subject.row.reduce((product, size) => product * size, 1);
   const inputs = tensorsOf(float32Tensor("x", [1, ...subject.row], new Float32Array(count).fill(0.1)));
   const place: Place = {

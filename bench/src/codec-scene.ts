@@ -2,20 +2,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   bytesTensor,
-  type Call,
   float32Tensor,
   float32View,
   numericTensor,
   numericView,
-  silentObserver,
   type Tensor,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
-import { createEngine, inlineLane, pureTransforms, type Runtime, transformSet } from "@longshore/engine";
-import { onnxSource, tensorAgreement } from "@longshore/graph";
-import { folderStore, mediaTransforms, sha256, systemClock, systemRandom } from "@longshore/nodejs";
-import { sampleInputs, sampleRepository } from "@longshore/samples";
+import type { Runtime } from "@longshore/engine";
+import { tensorAgreement } from "@longshore/graph";
+import { sha256 } from "@longshore/nodejs";
+import { sampleEngine, sampleInputs, sampleRepository } from "@longshore/samples";
 
 /** Networks of the samples whose weights were trained. */
 export const networks: readonly string[] = [
@@ -36,7 +34,6 @@ export function networkBytes(name: string): Uint8Array {
 export async function realInputs(
   runtime: Runtime,
   most: number,
-  call: Call,
 ): Promise<ReadonlyMap<string, readonly Tensors[]>> {
   const byDigest = new Map<string, Tensors[]>();
   const recording: Runtime = {
@@ -60,7 +57,7 @@ export async function realInputs(
       };
     },
   };
-  await runSamples(recording, call);
+  await runSamples(recording);
   const found = new Map<string, readonly Tensors[]>();
   for (const name of networks) {
     const all = byDigest.get(await sha256(networkBytes(name))) ?? [];
@@ -70,35 +67,11 @@ export async function realInputs(
   return found;
 }
 
-async function runSamples(runtime: Runtime, call: Call): Promise<void> {
-  const transforms = transformSet(...pureTransforms(), ...mediaTransforms());
-  const clock = systemClock();
-  const engine = createEngine({
-    info: {
-      id: "bench",
-      tier: "cloud",
-      zone: "device",
-      trust: "attested",
-      codecs: [],
-      state: "resident",
-      offers: false,
-      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-    },
-    store: folderStore(sampleRepository()),
-    source: onnxSource({ sha256 }),
-    runtimes: [runtime],
-    transforms,
-    lane: inlineLane(transforms, clock),
-    clock,
-    random: systemRandom(),
-    observer: silentObserver,
-    sha256,
-  });
+async function runSamples(runtime: Runtime): Promise<void> {
+  const samples = sampleEngine(runtime);
   const run = async (model: string, inputs: Tensors, step?: number): Promise<void> => {
-    const segment = { model, version: "", digest: "", variant: "", from: "start", to: "end" };
-    const sequence =
-      step === undefined ? {} : { sequence: { id: "bench", step, end: false, wantState: false } };
-    await engine.infer({ segment, inputs, codecs: {}, ...sequence }, call);
+    const sequence = step === undefined ? undefined : { id: "bench", step, end: false, wantState: false };
+    await samples.run(model, "", inputs, sequence);
   };
   const inputs = sampleInputs();
   const files = (kind: string): readonly Buffer[] =>
@@ -125,7 +98,7 @@ async function runSamples(runtime: Runtime, call: Call): Promise<void> {
       await run("vad", tensorsOf(frame, numericTensor("sr", "INT64", [], BigInt64Array.of(16_000n))), step);
     }
   }
-  await engine.close();
+  await samples.close();
 }
 
 /**

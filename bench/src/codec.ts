@@ -65,7 +65,7 @@ export const bench: Bench = {
     const runtime = onnxRuntime();
     const rows: Row[] = [];
     try {
-      const inputs = await realInputs(runtime, inputsEach, call);
+      const inputs = await realInputs(runtime, inputsEach);
       for (const name of networks) {
         rows.push(...(await measureNetwork(name, networkBytes(name), inputs.get(name) ?? [], runtime, call)));
         report(name, rows, context);

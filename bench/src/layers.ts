@@ -1,20 +1,12 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import {
-  endCut,
-  housekeepingCall,
-  numericView,
-  silentObserver,
-  startCut,
-  type Tensor,
-  type Tensors,
-} from "@longshore/core";
-import { createEngine, inlineLane, pureTransforms, type Runtime, transformSet } from "@longshore/engine";
-import { onnxSource } from "@longshore/graph";
-import { folderStore, onnxRuntime, sha256, systemClock, systemRandom } from "@longshore/nodejs";
+import { endCut, housekeepingCall, numericView, startCut, type Tensor, type Tensors } from "@longshore/core";
+import type { Runtime } from "@longshore/engine";
+import { folderStore, onnxRuntime, sha256 } from "@longshore/nodejs";
 import { openOffloader } from "longshore";
 import ort from "onnxruntime-node";
+import { benchEngine } from "./bench-engine.ts";
 
 /** A model of the sample repository with one input for it, and the state that goes from request to request, if any. */
 export interface Subject {
@@ -95,29 +87,7 @@ async function sessionLayer(name: string, subject: Subject, runtime: Runtime): P
 /** The engine as an endpoint: model lookup, admission, queue and batching before the runtime, sequence state kept. */
 export function engineLayer(subject: Subject): Promise<Layer> {
   const runtime = onnxRuntime({ shortRunsHere: true });
-  const clock = systemClock();
-  const transforms = transformSet(...pureTransforms());
-  const engine = createEngine({
-    info: {
-      id: "here",
-      tier: "device",
-      zone: "device",
-      trust: "operated",
-      codecs: [],
-      state: "movable",
-      offers: true,
-      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 },
-    },
-    store: folderStore(repository),
-    source: onnxSource(),
-    runtimes: [runtime],
-    transforms,
-    lane: inlineLane(transforms, clock),
-    clock,
-    random: systemRandom(),
-    observer: silentObserver,
-    sha256,
-  });
+  const engine = benchEngine(folderStore(repository), runtime);
   const segment = {
     model: subject.model,
     version: "",

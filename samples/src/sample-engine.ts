@@ -5,7 +5,14 @@ import {
   silentObserver,
   type Tensors,
 } from "@longshore/core";
-import { createEngine, type Engine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
+import {
+  createEngine,
+  type Engine,
+  inlineLane,
+  pureTransforms,
+  type Runtime,
+  transformSet,
+} from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import {
   folderStore,
@@ -25,10 +32,10 @@ export interface SampleEngine {
   close(): Promise<void>;
 }
 
-export function sampleEngine(): SampleEngine {
+/** `runtime` is closed with the engine. */
+export function sampleEngine(runtime: Runtime = onnxRuntime()): SampleEngine {
   const transforms = transformSet(...pureTransforms(), ...mediaTransforms());
   const clock = systemClock();
-  const runtime = onnxRuntime();
   const lane = inlineLane(transforms, clock);
   const call: Call = housekeepingCall("samples");
   const engine = createEngine({

@@ -15,6 +15,7 @@ import {
 } from "@longshore/server";
 import { keyHasher, readPepper } from "./pepper.ts";
 import { watchFiles } from "./watch-files.ts";
+import { readText } from "./read-text.ts";
 
 /** Identity from files, which are watched. */
 export interface OpenedIdentity {
@@ -38,17 +39,6 @@ export interface IdentityParts {
 const maxKeySetBytes = 262_144;
 
 const isAddress = (from: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(from);
-
-async function text(file: string, what: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (thrown) {
-    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be read";
-    throw new LongshoreError("invalid-configuration", "resolve", `${what} '${file}': ${code}`, {
-      cause: thrown,
-    });
-  }
-}
 
 async function fileBytes(file: string): Promise<Uint8Array> {
   const { size } = await stat(file);
@@ -78,7 +68,7 @@ async function checkKeySets(folder: string, { tokens }: IdentityConfiguration): 
   for (const { keySet } of tokens ?? []) {
     const from = typeof keySet === "string" ? keySet : keySet.from;
     if (isAddress(from)) keySetAddress(from);
-    else await text(resolve(folder, from), "the key set");
+    else await readText(resolve(folder, from), "the key set");
   }
 }
 
@@ -120,7 +110,7 @@ class FileIdentity implements OpenedIdentity {
   /** Reads all anew, and changes nothing unless all of it is good. What did not change keeps what it has learned. */
   async #load(): Promise<void> {
     const { clock, report } = this.#parts;
-    const yaml = await text(this.#file, "identity");
+    const yaml = await readText(this.#file, "identity");
     let files = this.#files;
     let current = this.#current;
     let tenants = this.#tenants;
@@ -140,7 +130,7 @@ class FileIdentity implements OpenedIdentity {
     }
     if (files.keys !== undefined && files.pepper !== undefined) {
       const records = parseKeyFile(
-        await text(files.keys, "the file of keys, which 'longshore keys add' makes,"),
+        await readText(files.keys, "the file of keys, which 'longshore keys add' makes,"),
       );
       current.keys.replace(records, keyHasher(await readPepper(files.pepper)));
     }

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import {
   type Clock,
   type Handler,
@@ -10,6 +9,7 @@ import {
 import { type GrpcListening, listenGrpc } from "@longshore/grpc";
 import { createPeerReader, listen, type Listening, type ListenTls, nodeTls } from "@longshore/server";
 import { watchFiles } from "./watch-files.ts";
+import { readText } from "./read-text.ts";
 
 /** Files in PEM, watched: certificates of workloads are renewed every hour. */
 export interface TlsFiles {
@@ -89,26 +89,15 @@ export function dataSurfaces({ managePort, metricsPort }: ListenersOptions): rea
   ];
 }
 
-async function pem(file: string, what: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (thrown) {
-    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be read";
-    throw new LongshoreError("invalid-configuration", "resolve", `${what} '${file}': ${code}`, {
-      cause: thrown,
-    });
-  }
-}
-
 /** Reads certificate, key and authorities. Throws `invalid-configuration` when a file is not there. */
 export async function readTls(files: TlsFiles): Promise<ListenTls> {
   const { clientAuthorities, clientCertificates } = files;
   return {
-    certificate: await pem(files.certificate, "the certificate"),
-    key: await pem(files.key, "the key of the certificate"),
+    certificate: await readText(files.certificate, "the certificate"),
+    key: await readText(files.key, "the key of the certificate"),
     ...(clientAuthorities === undefined
       ? {}
-      : { clientAuthorities: await pem(clientAuthorities, "the authorities of clients") }),
+      : { clientAuthorities: await readText(clientAuthorities, "the authorities of clients") }),
     ...(clientCertificates === undefined ? {} : { clientCertificates }),
   };
 }
