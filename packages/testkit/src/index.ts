@@ -6,6 +6,7 @@
 export * from "./double-endpoint.ts";
 export * from "./lane-contract.ts";
 export * from "./manual-clock.ts";
+export * from "./memory-engine.ts";
 export * from "./memory-model.ts";
 export * from "./memory-runtime.ts";
 export * from "./memory-store.ts";

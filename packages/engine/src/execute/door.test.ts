@@ -7,9 +7,7 @@ import {
   housekeepingCall,
   type InferenceResponse,
   type LongshoreError,
-  seededRandom,
   type Segment,
-  silentObserver,
   startCut,
   tensorsOf,
 } from "@longshore/core";
@@ -20,15 +18,12 @@ import {
   type MemoryModels,
   memoryRuntime,
   type MemoryRuntime,
-  memorySource,
   memoryStore,
   oneStage,
-  sha256Of,
+  memoryEngineParts,
 } from "@longshore/testkit";
-import { transformSet } from "../transform/index.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import type { EngineLimits } from "./engine-parts.ts";
-import { inlineLane } from "../lane/inline-lane.ts";
 
 const base = housekeepingCall("test");
 setMaxListeners(0, base.abort);
@@ -46,38 +41,17 @@ interface Place {
 function place(limits: Partial<EngineLimits> = {}): Place {
   const clock = manualClock();
   const runtime = memoryRuntime({ models, clock });
-  const transforms = transformSet();
-  const engine = createEngine({
-    info: {
-      id: "here",
-      tier: "edge",
-      zone: "here",
-      trust: "operated",
-      codecs: [],
-      state: "movable",
-      offers: true,
-      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 },
-    },
-    store: memoryStore({
-      "m/model.yaml": `variants:
+  const store = memoryStore({
+    "m/model.yaml": `variants:
   - { name: exact, graph: model.onnx }
   - { name: rough, graph: rough.onnx, agreement: 0.9 }
   - { name: near, graph: near.onnx, agreement: 0.99 }
 `,
-      "m/1/model.onnx": memoryFile("slow"),
-      "m/1/near.onnx": memoryFile("fast"),
-      "m/1/rough.onnx": memoryFile("rough"),
-    }),
-    source: memorySource(models),
-    runtimes: [runtime],
-    transforms,
-    lane: inlineLane(transforms, clock),
-    clock,
-    random: seededRandom(1),
-    observer: silentObserver,
-    sha256: sha256Of,
-    limits,
+    "m/1/model.onnx": memoryFile("slow"),
+    "m/1/near.onnx": memoryFile("fast"),
+    "m/1/rough.onnx": memoryFile("rough"),
   });
+  const engine = createEngine({ ...memoryEngineParts({ clock, models, store, runtime }), limits });
   return { clock, engine, runtime };
 }
 

@@ -12,7 +12,6 @@ import {
   joinElements,
   LongshoreError,
   type LongshoreEvent,
-  seededRandom,
   type Segment,
   splitElements,
   type Tensor,
@@ -33,7 +32,7 @@ import {
   memoryStore,
   oneStage,
   settle,
-  sha256Of,
+  memoryEngineParts,
 } from "@longshore/testkit";
 import { defineTransform, pureTransforms, transformSet } from "../transform/index.ts";
 import { createEngine, type Engine } from "./engine.ts";
@@ -211,16 +210,12 @@ let source: ReturnType<typeof memorySource>;
 function engineWith(change: Partial<EngineParts> = {}): Engine {
   const transforms = transformSet(...pureTransforms(), takeApart, total, plus);
   return createEngine({
+    ...memoryEngineParts({ clock, models, store, runtime }),
     info: device,
-    store,
     source,
-    runtimes: [runtime],
     transforms,
     lane: inlineLane(transforms, clock),
-    clock,
-    random: seededRandom(1),
     observer: { record: (event) => void events.push(event) },
-    sha256: sha256Of,
     ...change,
   });
 }

@@ -5,8 +5,6 @@ import {
   housekeepingCall,
   type InferenceResponse,
   type Profile,
-  seededRandom,
-  silentObserver,
   type Tensors,
   type TensorSpec,
   tensorsOf,
@@ -16,12 +14,10 @@ import {
   memoryFile,
   type MemoryModels,
   memoryRuntime,
-  memorySource,
   memoryStore,
-  sha256Of,
+  memoryEngineParts,
 } from "@longshore/testkit";
 import { createEngine, type Engine } from "./engine.ts";
-import { inlineLane } from "../lane/inline-lane.ts";
 
 /** Parts of models that are called from outside, and models that nobody vouches for. */
 const spec = (name: string): TensorSpec => ({ name, datatype: "FP32", shape: [-1, 2] });
@@ -57,28 +53,7 @@ beforeEach(() => {
   runtime = memoryRuntime({ models, clock });
   sandbox = memoryRuntime({ models, clock });
   store = memoryStore({ "m/1/model.onnx": memoryFile("two") });
-  engine = createEngine({
-    info: {
-      id: "here",
-      tier: "edge",
-      zone: "eu",
-      trust: "operated",
-      codecs: [],
-      state: "movable",
-      offers: true,
-      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-    },
-    store,
-    source: memorySource(models),
-    runtimes: [runtime],
-    sandbox,
-    transforms: new Map(),
-    lane: inlineLane(new Map(), clock),
-    clock,
-    random: seededRandom(1),
-    observer: silentObserver,
-    sha256: sha256Of,
-  });
+  engine = createEngine({ ...memoryEngineParts({ clock, models, store, runtime }), sandbox });
 });
 
 async function run(from: string, to: string, rows: number, call: Call): Promise<InferenceResponse> {

@@ -7,8 +7,6 @@ import {
   housekeepingCall,
   type InferenceResponse,
   LongshoreError,
-  seededRandom,
-  silentObserver,
   type Tensors,
   type TensorSpec,
   tensorsOf,
@@ -18,17 +16,15 @@ import {
   memoryFile,
   type MemoryModels,
   memoryRuntime,
-  memorySource,
   type MemoryStore,
   memoryStore,
   oneStage,
   settle,
-  sha256Of,
+  memoryEngineParts,
 } from "@longshore/testkit";
 import { watchModels } from "../repository/watch.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { inlineLane } from "../lane/inline-lane.ts";
 
 /** Models coming and going: policies, labels, overrides, budgets, shared resources, warm-up, watching. */
 const call = housekeepingCall("test");
@@ -57,28 +53,7 @@ beforeEach(() => {
 });
 
 function engineWith(parts: Partial<EngineParts> = {}): Engine {
-  return createEngine({
-    info: {
-      id: "here",
-      tier: "edge",
-      zone: "eu",
-      trust: "operated",
-      codecs: [],
-      state: "movable",
-      offers: true,
-      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-    },
-    store,
-    source: memorySource(models),
-    runtimes: [runtime],
-    transforms: new Map(),
-    lane: inlineLane(new Map(), clock),
-    clock,
-    random: seededRandom(1),
-    observer: silentObserver,
-    sha256: sha256Of,
-    ...parts,
-  });
+  return createEngine({ ...memoryEngineParts({ clock, models, store, runtime }), ...parts });
 }
 
 const start = (engine: Engine, model: string, version = "", own: Call = call): Promise<InferenceResponse> =>

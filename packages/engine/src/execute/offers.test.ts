@@ -8,8 +8,6 @@ import {
   meanOf,
   type Offer,
   type Profile,
-  seededRandom,
-  silentObserver,
   type TensorSpec,
   tensorsOf,
 } from "@longshore/core";
@@ -18,15 +16,13 @@ import {
   type ManualClock,
   memoryFile,
   memoryRuntime,
-  memorySource,
   type MemoryStore,
   memoryStore,
   settle,
-  sha256Of,
   type MemoryModels,
+  memoryEngineParts,
 } from "@longshore/testkit";
 import { createEngine, type Engine } from "./engine.ts";
-import { inlineLane } from "../lane/inline-lane.ts";
 
 const call = housekeepingCall("test");
 const fp32 = (name: string): TensorSpec => ({ name, datatype: "FP32", shape: [-1, 2] });
@@ -60,18 +56,8 @@ interface World {
 function world(slowness: () => number = () => 1): World {
   const clock = manualClock(1000);
   const store = memoryStore({ "m/1/model.onnx": memoryFile("m") });
-  const engine = createEngine({
-    info,
-    store,
-    source: memorySource(models),
-    runtimes: [memoryRuntime({ models, clock, slowness })],
-    transforms: new Map(),
-    lane: inlineLane(new Map(), clock),
-    clock,
-    random: seededRandom(1),
-    observer: silentObserver,
-    sha256: sha256Of,
-  });
+  const runtime = memoryRuntime({ models, clock, slowness });
+  const engine = createEngine({ ...memoryEngineParts({ clock, models, store, runtime }), info });
   return { clock, store, engine };
 }
 

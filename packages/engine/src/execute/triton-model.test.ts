@@ -6,8 +6,6 @@ import {
   type InferenceRequest,
   int32View,
   numericTensor,
-  seededRandom,
-  silentObserver,
   type Tensor,
   type Tensors,
   type TensorSpec,
@@ -17,16 +15,13 @@ import {
   manualClock,
   memoryFile,
   type MemoryModels,
-  memoryRuntime,
-  memorySource,
   memoryStore,
   oneStage,
   settle,
-  sha256Of,
+  memoryEngineParts,
 } from "@longshore/testkit";
 import { createEngine } from "./engine.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { inlineLane } from "../lane/inline-lane.ts";
 
 /** What Triton's configuration asks of an engine beyond running a graph: other shapes outside, and control inputs. */
 const call = housekeepingCall("test");
@@ -91,27 +86,7 @@ const store = memoryStore({
 });
 
 const clock = manualClock();
-const engineParts: EngineParts = {
-  info: {
-    id: "here",
-    tier: "edge",
-    zone: "eu",
-    trust: "operated",
-    codecs: [],
-    state: "movable",
-    offers: true,
-    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-  },
-  store,
-  source: memorySource(models),
-  runtimes: [memoryRuntime({ models, clock })],
-  transforms: new Map(),
-  lane: inlineLane(new Map(), clock),
-  clock,
-  random: seededRandom(1),
-  observer: silentObserver,
-  sha256: sha256Of,
-};
+const engineParts: EngineParts = memoryEngineParts({ clock, models, store });
 const engine = createEngine(engineParts);
 const infer = (model: string, inputs: Tensors, more: Partial<InferenceRequest> = {}) =>
   clock.finish(
