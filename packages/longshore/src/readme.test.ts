@@ -22,6 +22,11 @@ it("the first program of the README prints what it says", async () => {
   }
 });
 
+it("npx finds the command after the installation, which comes before the build", async () => {
+  const { stdout } = await promisify(execFile)(join(root, "node_modules/.bin/longshore"), ["--help"]);
+  expect(stdout).toMatch(/^Usage: longshore /);
+});
+
 it("the README names commands and scripts that exist", async () => {
   const text = await readFile(join(root, "README.md"), "utf8");
   const command = await readFile(join(root, "packages/longshore/src/command/run-command.ts"), "utf8");
