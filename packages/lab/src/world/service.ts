@@ -1,4 +1,4 @@
-import { abortError, type Call, type Clock, LongshoreError } from "@longshore/core";
+import { abortError, type Call, type Clock, LongshoreError, whenAborted } from "@longshore/core";
 
 /** Slots that work one request each, in the order of arrival. */
 export interface Slots {
@@ -77,7 +77,7 @@ export function fifoSlots(options: {
           call,
           begin(queueMs, tookMs) {
             clock.timer(tookMs, () => {
-              call.abort.removeEventListener("abort", waiting.leave);
+              unheard();
               resolve({ queueMs, serviceMs: tookMs });
             });
           },
@@ -87,7 +87,7 @@ export function fifoSlots(options: {
             reject(abortError(call.abort, at >= 0 ? "queue" : "execute"));
           },
         };
-        call.abort.addEventListener("abort", waiting.leave, { once: true });
+        const unheard = whenAborted(call.abort, waiting.leave);
         queue.push(waiting);
         fill();
       });

@@ -1,4 +1,12 @@
-import { abortError, type Call, checkCall, type Clock, LongshoreError, type Tensors } from "@longshore/core";
+import {
+  abortError,
+  type Call,
+  checkCall,
+  type Clock,
+  LongshoreError,
+  type Tensors,
+  whenAborted,
+} from "@longshore/core";
 import type { ChainResult, ChainStep, Lane } from "@longshore/engine";
 import { builtFile } from "../runtime/built-file.ts";
 import { laneThread, type LaneThread } from "./lane-thread.ts";
@@ -124,11 +132,11 @@ export function workerLane(options: WorkerLaneOptions): Lane {
           keep,
           call,
           resolve(result) {
-            call.abort.removeEventListener("abort", cancelled);
+            unheard();
             resolve(result);
           },
           reject(error) {
-            call.abort.removeEventListener("abort", cancelled);
+            unheard();
             reject(error);
           },
         };
@@ -136,7 +144,7 @@ export function workerLane(options: WorkerLaneOptions): Lane {
           waiting.delete(one);
           reject(abortError(call.abort, "execute"));
         };
-        call.abort.addEventListener("abort", cancelled, { once: true });
+        const unheard = whenAborted(call.abort, cancelled);
         waiting.add(one);
         pump();
       });
