@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
-import type { ServeOptions } from "../compose/serve.ts";
+import type { OnlineOptions } from "../compose/put-online.ts";
 
 /** Options of `longshore serve` about who may reach what. */
 export interface IdentityOptions {
@@ -50,7 +50,7 @@ export function checkPort(port: number | undefined): void {
 }
 
 /** What they mean for a server. */
-export function identityServeOptions(options: IdentityOptions): Partial<ServeOptions> {
+export function identityServeOptions(options: IdentityOptions): Partial<OnlineOptions> {
   const { identity, tlsCert, tlsKey, clientCa, managePort, metricsPort, metricsHost } = options;
   checkPort(managePort);
   checkPort(metricsPort);

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { Option } from "commander";
-import type { ServeOptions } from "../compose/serve.ts";
+import type { OnlineOptions } from "../compose/put-online.ts";
 import type { TelemetryOptions } from "../compose/telemetry.ts";
 import type { CommandIo } from "./io.ts";
 
@@ -74,7 +74,7 @@ function decoded(text: string): string {
 }
 
 /** What they mean for a server. */
-export function observeServeOptions(options: ObserveOptions, io: CommandIo): Partial<ServeOptions> {
+export function observeServeOptions(options: ObserveOptions, io: CommandIo): Partial<OnlineOptions> {
   const { logLevel, otlp, traceRate, cacheSize } = options;
   return {
     cacheBytes: cacheSize,

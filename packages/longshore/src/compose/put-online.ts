@@ -1,0 +1,207 @@
+import {
+  type Clock,
+  defaultWireLimits,
+  type Endpoint,
+  type LoadReport,
+  LongshoreError,
+  type Observer,
+  observers,
+  type Random,
+  type Rules,
+  silentObserver,
+  type Tier,
+  type ZoneId,
+} from "@longshore/core";
+import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
+import { cachedEndpoint, createHandler, createLife, type ServedRepository } from "@longshore/server";
+import { platformCodecs } from "./codecs.ts";
+import { type OpenedIdentity, openIdentity } from "./identity.ts";
+import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
+import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
+
+/** What every server is told, whatever answers behind it. */
+export interface OnlineOptions extends ListenersOptions {
+  /**
+   * File that says who may what: `identity.yaml`. Without it this machine may everything, and listening on other addresses
+   * than loopback is refused.
+   */
+  readonly identity?: string;
+  /** Listen on any address without identity: everybody who reaches it may infer. Default false. */
+  readonly insecureNoIdentity?: boolean;
+  /** Gets a line for what the operator should know of files that changed. Default: nobody. */
+  readonly report?: (text: string) => void;
+  /** Default the tier and the port. */
+  readonly id?: string;
+  /** Default `edge`. */
+  readonly tier?: Tier;
+  /** Default `local`. */
+  readonly zone?: ZoneId;
+  readonly maxBodyBytes?: number;
+  /** Lets callers with the right to manage load and unload models. Default: when management has a port of its own. */
+  readonly allowManagement?: boolean;
+  /** Lets a load bring the model's files along. Default false. */
+  readonly modelUploads?: boolean;
+  /** What keys of shared memory begin with that programs on this machine may have read and written. Default: none. */
+  readonly sharedMemoryPrefix?: string;
+  /** Request headers, by lower-case name, that go to the steps of models as parameters. Default: none. */
+  readonly forwardHeaders?: RegExp;
+  /** Told of everything, besides the telemetry. */
+  readonly observer?: Observer;
+  readonly telemetry?: TelemetryOptions;
+  /**
+   * Memory for answers of models whose operator lets them be kept, in bytes. Default 64 MiB; 0 keeps none, and equal
+   * requests at the same time still share a run.
+   */
+  readonly cacheBytes?: number;
+  /** Rules of requests that state none. Default: a data class that no policy knows, so they never leave this place. */
+  readonly unstatedRules?: Rules;
+}
+
+/** A server on its port. */
+export interface Online {
+  /** `http://host:port`, or `https`. */
+  readonly address: string;
+  /** `host:port` of gRPC, when it is served. */
+  readonly grpcAddress: string | undefined;
+  /** Where management and metrics are, when they have ports of their own. */
+  readonly manageAddress: string | undefined;
+  readonly metricsAddress: string | undefined;
+  /**
+   * Readiness false at once, new work refused with `shutting-down`, work under way finished for up to `graceMs`; then
+   * the port is closed, but not before `lingerMs` (default 0), so that balancers see readiness go before connections do.
+   * Idempotent.
+   */
+  close(graceMs?: number, lingerMs?: number): Promise<void>;
+}
+
+/** What is there before there is anything to serve. */
+export interface OnlineParts {
+  readonly id: string;
+  readonly tier: Tier;
+  readonly zone: ZoneId;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Reaches the telemetry. */
+  readonly observer: Observer;
+  readonly identity: OpenedIdentity | undefined;
+  readonly report: (text: string) => void;
+}
+
+/** What is put on the network. */
+export interface Served {
+  /** Closed with the server. */
+  readonly endpoint: Endpoint;
+  readonly repository?: ServedRepository;
+  load(): LoadReport;
+  /** Once the ports listen, and before readiness: what is wanted at the start. */
+  begin?(): Promise<void>;
+  /** No new work comes any more; what is under way goes on. */
+  stop?(): void;
+  /** After the endpoint was closed. */
+  close(): Promise<void>;
+}
+
+/** Identity from its file. Refuses to be reachable by others while nobody is told apart. */
+async function identityOf(
+  options: OnlineOptions,
+  parts: { readonly clock: Clock; readonly report: (text: string) => void },
+): Promise<OpenedIdentity | undefined> {
+  if (options.identity !== undefined) return openIdentity(options.identity, parts);
+  const exposed = hostsOf(options).find((host) => !isLoopbackHost(host));
+  if (exposed === undefined || options.insecureNoIdentity === true) return undefined;
+  throw new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `listening on ${exposed} without identity would let in everybody who reaches it: give --identity FILE, or say --insecure-no-identity`,
+  );
+}
+
+/**
+ * Puts what `open` makes on its ports, with identity, telemetry, a response cache and an orderly end. Throws `port-taken`,
+ * and `invalid-configuration` for identity or certificates that are not good, and for other addresses than loopback
+ * without identity.
+ */
+export async function putOnline<T extends Served>(
+  options: OnlineOptions,
+  open: (parts: OnlineParts) => T,
+): Promise<Online & { readonly served: T }> {
+  const clock = systemClock();
+  const random = systemRandom();
+  const report = options.report ?? (() => undefined);
+  const identity = await identityOf(options, { clock, report });
+  const life = createLife();
+  const { tier = "edge", zone = "local" } = options;
+  const id = options.id ?? `${tier}-${options.port ?? 8000}`;
+  const load = (): LoadReport => served.load();
+  const { telemetry, close: closeTelemetry } = openTelemetry(options.telemetry ?? {}, {
+    clock,
+    random,
+    load,
+    resource: { "service.instance.id": id, "longshore.tier": tier, "longshore.zone": zone },
+  });
+  const observer = observers(telemetry.observer, options.observer ?? silentObserver);
+  const served = open({ id, tier, zone, clock, random, observer, identity, report });
+  const endpoint = cachedEndpoint(served.endpoint, {
+    clock,
+    observer,
+    hash: quickSha256,
+    maxBytes: options.cacheBytes ?? 64 * 2 ** 20,
+    load,
+  });
+  const limits = {
+    ...defaultWireLimits,
+    maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes,
+  };
+  const handler = createHandler({
+    endpoint,
+    codecs: platformCodecs(),
+    clock,
+    observer,
+    life,
+    telemetry,
+    load,
+    modelControl: options.allowManagement ?? options.managePort !== undefined,
+    modelUploads: options.modelUploads ?? false,
+    ...(served.repository ? { repository: served.repository } : {}),
+    ...(options.sharedMemoryPrefix === undefined
+      ? {}
+      : { sharedMemory: sharedFolder(options.sharedMemoryPrefix) }),
+    ...(options.forwardHeaders ? { forwardHeaders: options.forwardHeaders } : {}),
+    ...(options.unstatedRules ? { unstatedRules: options.unstatedRules } : {}),
+    ...(identity ? { identify: identity.identify } : {}),
+    limits,
+  });
+  const closeServed = async (): Promise<void> => {
+    identity?.close();
+    await endpoint.close();
+    await served.close();
+    await closeTelemetry();
+  };
+  try {
+    const listeners = await openListeners(handler, options, { clock, random, limits, report });
+    await served.begin?.();
+    life.ready();
+    const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
+    const close = async (graceMs: number, lingerMs: number): Promise<void> => {
+      served.stop?.();
+      listeners.drain();
+      await Promise.race([Promise.all([life.drain(), after(lingerMs)]), after(graceMs)]);
+      await listeners.close(Math.min(graceMs, 1000));
+      await closeServed();
+    };
+    const { address, grpcAddress, manageAddress, metricsAddress } = listeners;
+    let closed: Promise<void> | undefined;
+    return {
+      served,
+      address,
+      grpcAddress,
+      manageAddress,
+      metricsAddress,
+      close: (graceMs = 30_000, lingerMs = 0) => (closed ??= close(graceMs, lingerMs)),
+    };
+  } catch (error) {
+    served.stop?.();
+    await closeServed();
+    throw error;
+  }
+}
