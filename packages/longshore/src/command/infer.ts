@@ -5,7 +5,7 @@ import { writeNpy } from "../inputs/npy.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 import { accountText, tensorJson, tensorLine } from "./print-result.ts";
 import { prepareRequest } from "./request.ts";
-import type { RequestOptions } from "./run-command.ts";
+import type { RequestOptions } from "./request-options.ts";
 
 /** Options of `longshore infer`. */
 export interface InferOptions extends RequestOptions {

@@ -2,7 +2,7 @@ import { isInfeasible, meanOf } from "@longshore/core";
 import type { CommandIo, ExitCode } from "./io.ts";
 import { lostTable, planText } from "./print-result.ts";
 import { prepareRequest } from "./request.ts";
-import type { RequestOptions } from "./run-command.ts";
+import type { RequestOptions } from "./request-options.ts";
 
 /** Options of `longshore plan`. */
 export interface PlanOptions extends RequestOptions {

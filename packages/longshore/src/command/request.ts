@@ -14,7 +14,7 @@ import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.
 import { readInputs } from "../inputs/read-inputs.ts";
 import { serversOf } from "./at-options.ts";
 import type { CommandIo } from "./io.ts";
-import type { RequestOptions } from "./run-command.ts";
+import type { RequestOptions } from "./request-options.ts";
 
 /** An opened model with inputs and limits, ready to be inferred or planned. */
 export interface PreparedRequest {

@@ -1,0 +1,34 @@
+import { atOptions } from "./at-options.ts";
+import { collect, type Defining, help, number } from "./define.ts";
+import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
+
+/** What shows how things are: `doctor`, `demo`. */
+export function defineLab({ program, action, io }: Defining): void {
+  help(
+    atOptions(
+      program
+        .command("doctor")
+        .description("check runtimes, media, memory, ports and servers of this machine"),
+    )
+      .option("--at <url>", "a server to check; repeat for several", collect, [])
+      .option("--json", "print JSON", false)
+      .action(action((options) => doctor(options, io))),
+    "longshore doctor --at http://127.0.0.1:8000",
+  );
+  help(
+    program
+      .command("demo")
+      .description(
+        "one store: cameras, a till, an edge box and a cloud behind emulated links, in a dozen scenes",
+      )
+      .option("--scene <name>", "only this scene; repeat for several; 'list' names them", collect, [])
+      .option("--trace <file>", "replay this uplink trace in the stalling scene")
+      .option("--requests <n>", "requests in each scene", number("requests", 1), 6)
+      .option("--seed <n>", "seed of the synthetic links", number("seed", 0), 7)
+      .option("--html <file>", "where to write the report", "longshore-demo.html")
+      .option("--json", "print JSON", false)
+      .action(action((options) => demo(options, io))),
+    "longshore demo --scene stalls --trace uplink.trace",
+  );
+}

@@ -1,0 +1,79 @@
+import { Option } from "commander";
+import { advise } from "./advise.ts";
+import { collect, type Defining, help, number } from "./define.ts";
+import { profile } from "./profile.ts";
+import { split } from "./split.ts";
+
+/** What is done with one model: `profile`, `split`, `advise`. */
+export function defineModels({ program, action, io }: Defining): void {
+  help(
+    program
+      .command("profile")
+      .description("measure segments, codecs and memory of a model on this machine")
+      .argument("<model>", "as for infer")
+      .option("--samples <folder>", "inputs to measure with; default: seeded random inputs")
+      .option(
+        "--runs <n>",
+        "counted runs of each segment with each input; default: up to 5, fewer where a run is slow",
+        number("runs", 1),
+      )
+      .option("--variant <name...>", "only these variants; default: all")
+      .option("--write", "save profile.json beside the model", false)
+      .addOption(
+        new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
+      )
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => profile(model, options, io))),
+    "longshore profile ocr --samples ./receipts --write",
+  );
+  help(
+    program
+      .command("split")
+      .description(
+        "list the legal cuts of an ONNX model, write head and tail, or verify that they equal the whole",
+      )
+      .argument("<model>", "an .onnx file, or as for infer")
+      .option("--cut <id>", "cut to write or verify; default: all of the frontier")
+      .option("--out <folder>", "write head.onnx and tail.onnx there")
+      .option("--verify", "run head then tail against the whole on seeded inputs", false)
+      .option("--inputs <n>", "how many inputs to verify with", number("inputs", 1), 5)
+      .option("-i, --input <name=file>", "an input to verify with instead; repeat for several", collect, [])
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => split(model, options, io))),
+    "longshore split model.onnx --verify",
+    "longshore split model.onnx --cut c12 --out ./parts",
+  );
+  help(
+    program
+      .command("advise")
+      .description("should this model be offloaded, where, when, and what would it gain?")
+      .argument("<model>", "as for infer")
+      .option("--samples <folder>", "real inputs to measure with")
+      .option("--uplink <rate|trace>", "uplink: 5mbit, 600kbit, or a trace file", "10mbit")
+      .option("--downlink <rate|trace>", "downlink; default: four times the uplink's rate, or the same trace")
+      .option("--round-trip <ms>", "round trip to the server", number("round-trip", 0), 40)
+      .option(
+        "--device-speed <ratio>",
+        "speed of the device relative to this machine",
+        number("device-speed", 0.001),
+        0.2,
+      )
+      .option(
+        "--server-speed <ratio>",
+        "speed of the server relative to this machine",
+        number("server-speed", 0.001),
+        1,
+      )
+      .option(
+        "--every <ms>",
+        "a request every so many milliseconds; default: when the last has been answered",
+        number("every", 1),
+      )
+      .option("--deadline <ms>", "count answers after this as missed", number("deadline", 1))
+      .option("--seed <n>", "seed of the simulation", number("seed", 0), 1)
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => advise(model, options, io))),
+    "longshore advise ocr --samples ./receipts --uplink 5mbit --device-speed 0.2",
+    "longshore advise model.onnx --uplink uplink.trace --round-trip 60",
+  );
+}

@@ -1,0 +1,43 @@
+import { type Defining, help } from "./define.ts";
+import { infer } from "./infer.ts";
+import { plan } from "./plan.ts";
+import { requestOptions } from "./request-options.ts";
+
+/** `infer` and `plan`. */
+export function defineRequests({ program, action, io }: Defining): void {
+  help(
+    requestOptions(
+      program
+        .command("infer")
+        .description("run one inference where it is best")
+        .argument("<model>", "an .onnx file, a model folder, REPOSITORY/MODEL, or a sample's name"),
+    )
+      .argument("[files...]", "inputs: images, .wav, .txt, .json, .npy or raw bytes")
+      .option("--random", "seeded random inputs for what is not given", false)
+      .option("--save <folder>", "write outputs as .npy or .txt there")
+      .action(
+        action((model: string, files: string[], options) =>
+          infer(model, { ...options, input: [...options.input, ...files] }, io),
+        ),
+      ),
+    "longshore infer ocr receipt.jpg --at http://127.0.0.1:8000 --deadline 500",
+    "longshore infer classifier.onnx cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --json",
+  );
+  help(
+    requestOptions(
+      program
+        .command("plan")
+        .description("say where an inference would run, and why")
+        .argument("<model>", "as for infer"),
+    )
+      .argument("[files...]", "inputs, as for infer")
+      .option("--explain", "list what lost and why", false)
+      .option("--random", "seeded random inputs for what is not given", false)
+      .action(
+        action((model: string, files: string[], options) =>
+          plan(model, { ...options, input: [...options.input, ...files] }, io),
+        ),
+      ),
+    "longshore plan ocr receipt.jpg --at http://127.0.0.1:8000 --explain",
+  );
+}

@@ -1,0 +1,88 @@
+import { allRights } from "@longshore/server";
+import { type Command, Option } from "commander";
+import { atOptions } from "./at-options.ts";
+import { collect, type Defining, help, number } from "./define.ts";
+import { identityOptions } from "./identity-options.ts";
+import { keysAdd, keysList, keysRevoke } from "./keys.ts";
+import { observeOptions } from "./observe-options.ts";
+import { repositoryOptions } from "./repository-options.ts";
+import { serve } from "./serve.ts";
+import { tritonOptions } from "./triton-options.ts";
+
+/** `serve` and what belongs to it. */
+export function defineServing({ program, action, io }: Defining): void {
+  const served = program
+    .command("serve")
+    .description(
+      "put the models of a repository on the network (Open Inference Protocol v2 over HTTP and gRPC)",
+    )
+    .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
+  identityOptions(served, (name) => number(name, 0));
+  help(
+    atOptions(repositoryOptions(tritonOptions(observeOptions(served, number)), number))
+      .option("--host <address>", "address to listen on", "127.0.0.1")
+      .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
+      .option(
+        "--grpc-port <port>",
+        "port for gRPC; default: the one after --port, as Triton's 8001; 0 picks a free one",
+        number("grpc-port", 0),
+      )
+      .option("--no-grpc-port", "no gRPC")
+      .addOption(
+        new Option("--tier <tier>", "what this place is")
+          .choices(["device", "edge", "cloud"])
+          .default("edge"),
+      )
+      .option("--zone <zone>", "where it processes, such as eu/de/store-7", "local")
+      .option(
+        "--at <url>",
+        "a server behind this one that requests may be forwarded to; repeat for several",
+        collect,
+        [],
+      )
+      .option("--at-tenants", "tell the servers of --at for which tenant each request is", false)
+      .option("--workers <n>", "loaded copies of each model", number("workers", 1))
+      .addOption(
+        new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
+      )
+      .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
+      .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
+      .option("--allow-management", "let callers with the right to manage load and unload models", false)
+      .option("--json", "print JSON lines", false)
+      .action(action((repository: string, options) => serve(repository, options, io))),
+    "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",
+    "longshore serve detector.onnx --port 0 --no-grpc-port",
+    "longshore serve ./models --model-control explicit --load-model ocr --allow-management",
+    "longshore serve ./models --model-control poll --poll-seconds 5 --model-memory 2000000000",
+    "longshore serve ./models --allow-management --shared-memory longshore-",
+    "longshore serve ./models --otlp http://127.0.0.1:4318 --trace-rate 100 --log-level warning",
+    "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
+  );
+  const keys = program.command("keys").description("API keys of a server: make, list, revoke");
+  const keysFile = (command: Command): Command =>
+    command
+      .requiredOption("--file <file>", "file of hashed keys, which identity.yaml names")
+      .option("--pepper <file>", "secret that keys are hashed under (default: <file>.pepper)")
+      .option("--json", "print JSON", false);
+  help(
+    keysFile(keys.command("add").description("make a key and show it, this once"))
+      .requiredOption("--tenant <name>", "whose key it is")
+      .option("--right <right>", `${allRights.join(", ")}; repeat for several (default: infer)`, collect, [])
+      .option("--expires <when>", "90d, 12h, or a date (default: never)")
+      .option("--note <text>", "for people: who has it")
+      .action(action((options) => keysAdd(options, io))),
+    "longshore keys add --file keys.json --tenant acme --right infer --expires 90d > till-4.key",
+  );
+  help(
+    keysFile(keys.command("list").description("say what is known of the keys")).action(
+      action((options) => keysList(options, io)),
+    ),
+    "longshore keys list --file keys.json",
+  );
+  help(
+    keysFile(keys.command("revoke").description("make a key invalid, for good"))
+      .argument("<key>", "its 16 digits, as 'list' shows them")
+      .action(action((key: string, options) => keysRevoke(key, options, io))),
+    "longshore keys revoke 0123456789abcdef --file keys.json",
+  );
+}

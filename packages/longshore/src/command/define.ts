@@ -1,0 +1,38 @@
+import { type Command, CommanderError } from "commander";
+import type { CommandIo, ExitCode } from "./io.ts";
+
+/** What a group of commands is defined with. */
+export interface Defining {
+  readonly program: Command;
+  readonly io: CommandIo;
+  /** Runs one command and turns what it throws into words and a code. */
+  readonly action: <A extends unknown[]>(
+    run: (...given: A) => Promise<ExitCode>,
+  ) => (...given: A) => Promise<void>;
+}
+
+/** For options that may be given several times. */
+export const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+/** Reads the number of an option, `least` or more. */
+export function number(name: string, least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isFinite(value) || value < least) {
+      throw new CommanderError(
+        2,
+        "longshore.number",
+        `error: --${name} wants a number of ${least} or more, not '${text}'`,
+      );
+    }
+    return value;
+  };
+}
+
+/** Adds examples to the help of a command. */
+export function help(command: Command, ...examples: readonly string[]): Command {
+  return command.addHelpText(
+    "after",
+    `\nExamples:\n${examples.map((example) => `  $ ${example}`).join("\n")}\n`,
+  );
+}

@@ -1,0 +1,53 @@
+import { type Command, Option } from "commander";
+import { type AtOptions, atOptions } from "./at-options.ts";
+import { collect, number } from "./define.ts";
+
+/** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
+export interface RequestOptions extends AtOptions {
+  readonly input: readonly string[];
+  readonly runtime: "onnxruntime" | "wasm";
+  readonly deadline?: number;
+  readonly objective: "latency" | "energy" | "cost" | "accuracy";
+  readonly dataClass?: string;
+  readonly zone: readonly string[];
+  readonly variant?: string;
+  readonly agreement?: number;
+  readonly mean?: string;
+  readonly std?: string;
+  readonly side?: number;
+  readonly json: boolean;
+}
+
+/** Adds them. */
+export function requestOptions(command: Command): Command {
+  return atOptions(command)
+    .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
+    .option("--at <url>", "a server to consider; repeat for several", collect, [])
+    .addOption(
+      new Option("--runtime <name>", "runtime of this device")
+        .choices(["onnxruntime", "wasm"])
+        .default("onnxruntime"),
+    )
+    .option("--deadline <ms>", "answer within, in milliseconds", number("deadline", 0))
+    .addOption(
+      new Option("--objective <what>", "what to make small")
+        .choices(["latency", "energy", "cost", "accuracy"])
+        .default("latency"),
+    )
+    .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
+    .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
+    .option("--variant <name>", "variant of the model to use")
+    .option(
+      "--agreement <ratio>",
+      "least agreement with the exact answer, 0..1 (default 0.995)",
+      number("agreement", 0),
+    )
+    .option("--mean <r,g,b>", "for images into tensors: mean to subtract, after scaling to 0..1")
+    .option("--std <r,g,b>", "for images into tensors: deviation to divide by")
+    .option(
+      "--side <pixels>",
+      "for images into tensors: side where the model leaves it free (default 224)",
+      number("side", 1),
+    )
+    .option("--json", "print JSON", false);
+}
