@@ -24,7 +24,7 @@ export function defineServing({ program, action, io }: Defining): void {
       .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
       .option(
         "--grpc-port <port>",
-        "port for gRPC; default: the one after --port, as Triton's 8001; 0 picks a free one",
+        "port for gRPC; default: the one after --port, as Triton's 8001, if it is free; 0 picks a free one",
         number("grpc-port", 0),
       )
       .option("--no-grpc-port", "no gRPC")

@@ -16,7 +16,7 @@ export interface ServeCommandOptions
   extends AtOptions, IdentityOptions, TritonOptions, RepositoryOptions, ObserveOptions {
   readonly host: string;
   readonly port: number;
-  /** Undefined: the port after the first; false: no gRPC. */
+  /** Undefined: the port after the first, when it is free; false: no gRPC. */
   readonly grpcPort?: number | false;
   readonly tier: Tier;
   readonly zone: string;
@@ -52,12 +52,6 @@ function warnings({ host, identity, tlsCert, insecureNoIdentity }: ServeCommandO
   ];
 }
 
-/** Where gRPC is served: Triton's clients look for it on the port after that of HTTP. */
-function grpcPortOf({ port, grpcPort }: ServeCommandOptions): number | undefined {
-  if (grpcPort === false) return undefined;
-  return grpcPort ?? (port === 0 ? 0 : port + 1);
-}
-
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
 export async function serve(
   repository: string,
@@ -66,14 +60,14 @@ export async function serve(
 ): Promise<ExitCode> {
   const opened = await openModel(repository);
   checkPort(options.port);
-  const grpcPort = grpcPortOf(options);
-  checkPort(grpcPort);
+  const { grpcPort = "next" } = options;
+  if (typeof grpcPort === "number") checkPort(grpcPort);
   const behind = (await serversOf(options)).map((one) => ({ ...one, forwardsTenants: options.atTenants }));
   const server = await startServer({
     store: opened.store,
     host: options.host,
     port: options.port,
-    ...(grpcPort === undefined ? {} : { grpcPort }),
+    ...(grpcPort === false ? {} : { grpcPort }),
     tier: options.tier,
     zone: options.zone,
     runtime: options.runtime,

@@ -27,8 +27,11 @@ export interface ListenersOptions {
   readonly host?: string;
   /** Default 8000; 0 takes a free one. */
   readonly port?: number;
-  /** The port for gRPC, on the same host; 0 takes a free one. Default: no gRPC. */
-  readonly grpcPort?: number;
+  /**
+   * The port for gRPC, on the same host; 0 takes a free one. `next` is the one after `port`, as Triton's clients look for
+   * it, and no gRPC (and a line that says so) when another program has it. Default: no gRPC.
+   */
+  readonly grpcPort?: number | "next";
   /** A port of its own for management, which then is not on the first one. */
   readonly managePort?: number;
   /** Default 127.0.0.1. */
@@ -102,6 +105,18 @@ export async function readTls(files: TlsFiles): Promise<ListenTls> {
   };
 }
 
+/** Whether somebody else has the port. */
+function isTaken(thrown: unknown): thrown is LongshoreError {
+  return LongshoreError.is(thrown) && thrown.reason === "port-taken";
+}
+
+/** The likeliest reason for a taken port, besides what it is. */
+function besideGrpc(thrown: unknown, port: number): unknown {
+  if (!isTaken(thrown)) return thrown;
+  const hint = `a longshore server on port ${port - 1} has it for gRPC, unless that was started with --no-grpc-port or another --grpc-port`;
+  return new LongshoreError("port-taken", "resolve", `${thrown.message} (${hint})`, { cause: thrown });
+}
+
 /** Gives listeners their certificates anew when the files change. */
 async function renewing(
   files: TlsFiles,
@@ -156,23 +171,38 @@ export async function openListeners(
     return one;
   };
   const { clock, random, limits } = parts;
+  const openGrpc = (on: number): Promise<GrpcListening> =>
+    listenGrpc(handler, {
+      clock,
+      random,
+      limits,
+      host,
+      port: on,
+      surfaces: dataSurfaces(options),
+      peerOf: createPeerReader(() => clock.wallMs()),
+      ...(tls ? { tls: nodeTls(tls) } : {}),
+    });
+  const openNext = async (): Promise<GrpcListening | undefined> => {
+    try {
+      return await openGrpc(port === 0 ? 0 : port + 1);
+    } catch (thrown) {
+      if (!isTaken(thrown)) throw thrown;
+      parts.report(
+        `gRPC is not served: port ${port + 1} on ${host} is taken by another process; --grpc-port names another one, --no-grpc-port leaves gRPC out`,
+      );
+      return undefined;
+    }
+  };
   try {
-    const data = await open(host, port, dataSurfaces(options));
+    const data = await open(host, port, dataSurfaces(options)).catch((thrown: unknown) => {
+      throw besideGrpc(thrown, port);
+    });
     const { managePort, metricsPort } = options;
     const manage = managePort === undefined ? undefined : await open(manageHost, managePort, ["manage"]);
     const metrics = metricsPort === undefined ? undefined : await open(metricsHost, metricsPort, ["observe"]);
-    if (options.grpcPort !== undefined) {
-      grpc = await listenGrpc(handler, {
-        clock,
-        random,
-        limits,
-        host,
-        port: options.grpcPort,
-        surfaces: dataSurfaces(options),
-        peerOf: createPeerReader(() => clock.wallMs()),
-        ...(tls ? { tls: nodeTls(tls) } : {}),
-      });
-    }
+    const { grpcPort } = options;
+    if (grpcPort === "next") grpc = port < 65_535 ? await openNext() : undefined;
+    else if (grpcPort !== undefined) grpc = await openGrpc(grpcPort);
     const watch = options.tls && (await renewing(options.tls, opened, grpc, parts));
     return {
       address: data.address,
