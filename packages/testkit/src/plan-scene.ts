@@ -225,6 +225,7 @@ export function randomRequest(random: Random, variety = true): PlanRequest {
     deadlineMs: chance(0.5) ? 20 + random.next() * 900 : Infinity,
     path: chance(0.2) ? ["far"] : [],
     exclude: chance(0.2) ? new Set(["place-0"]) : new Set(),
+    ...(chance(0.2) ? { rights: pick(random, [["infer"], ["segment:infer", "observe"], []]) } : {}),
     tieRatio: 0,
   };
 }

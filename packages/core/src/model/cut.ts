@@ -1,5 +1,5 @@
 import type { TensorSpec } from "../tensor/index.ts";
-import type { CutId, Digest } from "./model.ts";
+import { type CutId, type Digest, endCut, startCut } from "./model.ts";
 
 /** What the crossing tensors of a cut give away. Features can be inverted: for rules they count like the input. */
 export type Reveals = "input" | "features" | "answer";
@@ -23,6 +23,11 @@ export interface Segment {
   readonly variant: string;
   readonly from: CutId;
   readonly to: CutId;
+}
+
+/** The right that whoever sends a segment must have: a part of a model is another matter than the whole. */
+export function rightToRun(from: CutId, to: CutId): "infer" | "segment:infer" {
+  return from === startCut && to === endCut ? "infer" : "segment:infer";
 }
 
 /** A text for a segment, stable enough for keys and messages: `ocr/1/640:start..end`. */

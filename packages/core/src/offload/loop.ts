@@ -129,6 +129,7 @@ export function createLoop(parts: OffloadParts): Loop {
         rules: call.rules,
         modelClass: dataClass === call.rules.dataClass ? undefined : dataClass,
         tenant: call.tenant,
+        rights: call.rights,
         deadlineMs: call.deadlineMs,
         path: call.path,
         exclude,

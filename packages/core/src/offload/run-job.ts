@@ -31,7 +31,9 @@ const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);
 
 /** The error that a decision without a place becomes. */
 export function noPlace(infeasible: Infeasible): LongshoreError {
-  const reason: Reason = ruled.has(infeasible.filter) ? "policy-denied" : "no-place";
+  const { filter } = infeasible;
+  const reason: Reason =
+    filter === "rights" ? "not-permitted" : ruled.has(filter) ? "policy-denied" : "no-place";
   return new LongshoreError(reason, "plan", infeasible.because);
 }
 

@@ -7,6 +7,7 @@ import { energyDetail } from "./filter/energy.ts";
 import { loopDetail } from "./filter/loop.ts";
 import { memoryDetail } from "./filter/memory.ts";
 import { filterIndex } from "./filter/order.ts";
+import { rightsDetail } from "./filter/rights.ts";
 import { stateDetail } from "./filter/state.ts";
 import { tierDetail } from "./filter/tier.ts";
 import { trustDetail } from "./filter/trust.ts";
@@ -105,6 +106,7 @@ const general: Readonly<Partial<Record<FilterName, string>>> = {
   codec: "it does not understand the codec",
   zone: "its zone is not allowed",
   trust: "it is trusted too little",
+  rights: "the sender may not run that elsewhere",
   "data-class": "the policy keeps this data away",
   memory: "the part that runs here needs too much memory",
   agreement: "its answers agree too little with the exact ones",
@@ -136,6 +138,10 @@ function sentence(explained: Explained, removed: Removed): string {
       return zoneDetail(model.routes.zones[route] ?? [], request.rules.zones);
     case "trust":
       return trustDetail(model.routes.trust[route] ?? "none", request.rules.leastTrust);
+    case "rights": {
+      const cuts = group?.choice.bucket.cuts;
+      return rightsDetail(cuts?.[group?.from ?? 0]?.id ?? "", cuts?.[group?.to ?? 0]?.id ?? "");
+    }
     case "data-class":
       return removed.rule ?? general[filter] ?? "";
     case "memory":

@@ -163,6 +163,8 @@ function referenceScore(
       if (offer.zones.some((zone) => zone === "device" || (rules.zones && !zoneWithin(zone, rules.zones))))
         continue;
       if (trustRank(trust) < trustRank(rules.leastTrust)) continue;
+      const part = offer.segment.from !== "start" || offer.segment.to !== "end";
+      if (request.rights && !request.rights.includes(part ? "segment:infer" : "infer")) continue;
       if (!policyAllows(info.id, offer.zones, trust)) continue;
       const from = bucket.cuts.find((one) => one.cut.id === offer.segment.from)!;
       const to = bucket.cuts.find((one) => one.cut.id === offer.segment.to)!;

@@ -73,6 +73,7 @@ export interface Lost {
 export type FilterName =
   | "zone"
   | "trust"
+  | "rights"
   | "data-class"
   | "deadline"
   | "memory"

@@ -43,6 +43,8 @@ export interface PlanRequest {
   /** The model's own class, when the caller named another: a place must be allowed both. */
   readonly modelClass?: DataClass | undefined;
   readonly tenant: TenantId;
+  /** What the sender may have other places do; undefined: anything. */
+  readonly rights?: readonly string[] | undefined;
   /** Instant on the Clock; Infinity for none. */
   readonly deadlineMs: number;
   /** Endpoints that it has been through. */

@@ -23,7 +23,7 @@ import {
 const seed = 77_001;
 
 describe("every leg of every plan", () => {
-  it("keeps zones, trust, data class, path, exclusions and codecs, back-ups included", () => {
+  it("keeps zones, trust, rights, data class, path, exclusions and codecs, back-ups included", () => {
     let legs = 0;
     let backUps = 0;
     fc.assert(
@@ -62,6 +62,10 @@ describe("every leg of every plan", () => {
               const trust =
                 trustRank(way.trust) < trustRank(place!.view.info.trust) ? way.trust : place!.view.info.trust;
               return (
+                (request.rights?.includes(
+                  way.segment.from === "start" && way.segment.to === "end" ? "infer" : "segment:infer",
+                ) ??
+                  true) &&
                 !way.path.some((one) => one === "self" || request.path.includes(one)) &&
                 way.zones.every(
                   (zone) => zone !== "device" && (!rules.zones || zoneWithin(zone, rules.zones)),
@@ -288,6 +292,40 @@ describe("makePlan", () => {
       { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, extraRunPrice: Infinity },
     ]);
     expect(planned({ ...stalls.view, endpoints: unguarded }).legs[0]?.endpoint).toBe("device");
+  });
+
+  it("sends nothing that the sender may not have other places do, but to those that know no rights", () => {
+    const offers = [
+      ["start", "end", 2000],
+      ["lines", "end", 5],
+    ] as const;
+    const { view } = handView({ local: 3, offers, upMs: (bytes) => bytes / 1e4 });
+    const remote = (at: View, ...rights: readonly string[]): string | undefined =>
+      planned(at, { rights }).legs.find((leg) => leg.id === "remote")?.segment.from;
+    expect(remote(view, "infer", "segment:infer")).toBe("lines");
+    const plan = planned(view, { rights: ["infer"] });
+    expect(plan.legs.map((leg) => leg.segment.from)).not.toContain("lines");
+    expect(plan.lost).toContainEqual(
+      expect.objectContaining({
+        cut: "lines",
+        why: {
+          kind: "filter",
+          filter: "rights",
+          detail: "the sender may not run lines..end elsewhere: that takes the right segment:infer",
+        },
+      }),
+    );
+    const triton = endpointTable(
+      view.endpoints.infos.map((info) => ({
+        info: { ...info, offers: false },
+        link: linkTableOf((bytes, side) => (side === "up" ? bytes / 1e4 : 5)),
+        queueMs: 0,
+        serviceRatio: 1,
+        penaltyMs: 0,
+        extraRunPrice: 0.1,
+      })),
+    );
+    expect(remote({ ...view, endpoints: triton }, "infer")).toBe("lines");
   });
 
   it("draws among places that are alike, and always finds one of the best", () => {

@@ -1,9 +1,11 @@
+import type { EndpointInfo } from "../endpoint/index.ts";
 import { codecRemoves } from "./filter/codec.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
 import { tierRemoves } from "./filter/tier.ts";
+import { rightsRemove } from "./filter/rights.ts";
 import type { Group, Options } from "./options.ts";
 import { type PlaceRules, placeRules } from "./place-rules.ts";
 import type { FilterName } from "./plan.ts";
@@ -54,6 +56,7 @@ export interface Removed {
 const tier = filterIndex("tier");
 const codec = filterIndex("codec");
 const agreement = filterIndex("agreement");
+const rightsFilter = filterIndex("rights");
 const dataClass = filterIndex("data-class");
 const cost = filterIndex("cost");
 const energy = filterIndex("energy");
@@ -155,6 +158,7 @@ function collectLost(state: Scan, findings: Findings, route: number): void {
 
 function scanRoute(state: Scan, findings: Findings, route: number): void {
   const { view, options, rules, model } = state;
+  const { rights } = state.request;
   const { endpoints } = view;
   const { routes } = model;
   const place = routes.endpoint[route] ?? 0;
@@ -177,6 +181,7 @@ function scanRoute(state: Scan, findings: Findings, route: number): void {
     let whole = out;
     if (whole < 0) {
       if (tierRemoves(group.choice.variant.tierMask, tierBit)) whole = tier;
+      else if (rights && lacksRight(rights, group, endpoints.infos[place])) whole = rightsFilter;
       else {
         const rule = rules.forbids(route, place, group.classSet);
         if (rule !== "") {
@@ -203,6 +208,11 @@ function scanRoute(state: Scan, findings: Findings, route: number): void {
   findings.bestOption.push(bestOption);
   findings.bestGroup.push(bestGroup);
   findings.kept.push(kept);
+}
+
+function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo | undefined): boolean {
+  const { cuts } = group.choice.bucket;
+  return rightsRemove(rights, cuts[group.from]?.id ?? "", cuts[group.to]?.id ?? "", info?.offers !== false);
 }
 
 /**

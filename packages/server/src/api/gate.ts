@@ -2,6 +2,7 @@ import {
   endCut,
   LongshoreError,
   parseRoute,
+  rightToRun,
   startCut,
   type Route,
   type Surface,
@@ -51,9 +52,7 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
 
 /** The right that a request needs: a part of a model is another matter than a whole one. */
 function rightFor(route: Route): RouteFacts["right"] {
-  if (route.kind === "infer" && ((route.from ?? startCut) !== startCut || (route.to ?? endCut) !== endCut)) {
-    return "segment:infer";
-  }
+  if (route.kind === "infer") return rightToRun(route.from ?? startCut, route.to ?? endCut);
   return facts[route.kind].right;
 }
 

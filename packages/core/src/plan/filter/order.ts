@@ -12,6 +12,7 @@ export const filterOrder: readonly FilterName[] = [
   "codec",
   "zone",
   "trust",
+  "rights",
   "data-class",
   "memory",
   "agreement",
