@@ -12,7 +12,19 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
 /** Rooms of core and engine, in the order in which they may import: only to the left. */
 const roomsOf: Readonly<Record<string, readonly string[]>> = {
-  core: ["base", "tensor", "estimate", "model", "codec", "protocol", "endpoint", "plan", "places", "offload"],
+  core: [
+    "base",
+    "tensor",
+    "estimate",
+    "model",
+    "codec",
+    "protocol",
+    "endpoint",
+    "table",
+    "plan",
+    "places",
+    "offload",
+  ],
   engine: [
     "geometry",
     "transform",

@@ -13,4 +13,23 @@ export * from "./offload/index.ts";
 export { type Battery, type DeviceParts, type RadioState, radioState } from "./places/index.ts";
 export * from "./plan/index.ts";
 export * from "./protocol/index.ts";
+export {
+  bucketFor,
+  type BucketTable,
+  type CellTable,
+  type EndpointTable,
+  endpointTable,
+  type EndpointView,
+  type LinkTable,
+  linkTable,
+  linkTableOf,
+  type ModelTable,
+  modelTable,
+  type RouteBlock,
+  routeBlocks,
+  type RouteTable,
+  routeTable,
+  type VariantTable,
+  withLoads,
+} from "./table/index.ts";
 export * from "./tensor/index.ts";

@@ -1,7 +1,7 @@
 import { type EndpointId, leastTrust, trustRank } from "../base/index.ts";
 import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { meanOf, shift, sum } from "../estimate/index.ts";
-import type { BucketTable } from "../plan/index.ts";
+import type { BucketTable } from "../table/index.ts";
 import { envelopeBytes } from "../plan/index.ts";
 import type { KnownModel } from "../places/index.ts";
 import type { Place } from "../places/index.ts";

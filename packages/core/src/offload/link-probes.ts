@@ -7,7 +7,7 @@
 import { housekeepingCall, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { endCut, type Features, startCut } from "../model/index.ts";
-import { bucketFor } from "../plan/index.ts";
+import { bucketFor } from "../table/index.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Place } from "../places/index.ts";

@@ -8,9 +8,9 @@ import {
   type Plan,
   type PlanRequest,
   radios,
-  routeTable,
   type View,
 } from "../plan/index.ts";
+import { routeTable } from "../table/index.ts";
 import { radioState, type RadioState } from "../places/index.ts";
 import type { Held, Job } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";

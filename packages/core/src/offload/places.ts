@@ -1,6 +1,6 @@
 import type { EndpointId } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
-import { type EndpointTable, endpointTable, withLoads } from "../plan/index.ts";
+import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import { followPlace, type Place } from "../places/index.ts";
 

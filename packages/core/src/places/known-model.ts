@@ -2,7 +2,7 @@ import type { EndpointId } from "../base/index.ts";
 import type { Endpoint, ModelKnowledge, Offer } from "../endpoint/index.ts";
 import { meanOf, type SpeedBelief, speedBelief } from "../estimate/index.ts";
 import { endCut, type ModelDescription, type Profile, startCut } from "../model/index.ts";
-import { bucketFor, type ModelTable, modelTable, type RouteBlock, routeBlocks } from "../plan/index.ts";
+import { bucketFor, modelTable, type ModelTable, type RouteBlock, routeBlocks } from "../table/index.ts";
 import { guessedProfile, inferredOffers } from "./inferred.ts";
 
 /** What one place said of a model. */

@@ -1,7 +1,7 @@
 import type { Clock, LongshoreError, Random } from "../base/index.ts";
 import type { Endpoint, LoadReport } from "../endpoint/index.ts";
 import { type HedgeBudget, hedgeBudget, type HedgeBudgetOptions, type Link } from "../estimate/index.ts";
-import { type EndpointView, linkTable, linkTableOf, type LinkTable } from "../plan/index.ts";
+import { type EndpointView, linkTable, type LinkTable, linkTableOf } from "../table/index.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
 import { type ServiceRatio, serviceRatio } from "./service-ratio.ts";
 

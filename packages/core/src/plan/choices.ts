@@ -2,13 +2,7 @@ import { endCut, startCut } from "../model/index.ts";
 import { agreementOfVariant } from "./filter/agreement.ts";
 import { tierRemoves } from "./filter/tier.ts";
 import type { PlanRequest } from "./request.ts";
-import {
-  type BucketTable,
-  bucketFor,
-  bucketWithCut,
-  tierBit,
-  type VariantTable,
-} from "./table/model-table.ts";
+import { bucketFor, type BucketTable, bucketWithCut, tierBit, type VariantTable } from "../table/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** One variant as it can be used for this request: the bucket of the input, and which of its cuts still lie ahead. */

@@ -15,8 +15,7 @@ import type { FilterName } from "./plan.ts";
 import { leastMs, localValues, meanValue, priceLocal, type Priced, priceRemote } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
-import { tierBit } from "./table/model-table.ts";
-import { judge, type Reading } from "./table/planes.ts";
+import { judge, type Reading, tierBit } from "../table/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** Remote routes that are priced as whole distributions. */

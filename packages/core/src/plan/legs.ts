@@ -5,8 +5,7 @@ import type { Choice } from "./choices.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
 import { estimateAt, localValues, meanValue, type Priced, spansOf } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
-import { segmentMs } from "./table/model-table.ts";
-import { addValues, judge, meanReading, readingOf } from "./table/planes.ts";
+import { addValues, judge, meanReading, readingOf, segmentMs } from "../table/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** What the builders of legs read. */

@@ -7,7 +7,7 @@ import { type Estimate, estimateSize, guardPlan, meanOf, quantileOf, sum } from 
 import { type BucketProfile, type CutProfile, featuresWithin } from "../model/index.ts";
 import { isInfeasible, makePlan, type PlanRequest } from "./index.ts";
 import { finalistCount } from "./finalists.ts";
-import { transferSizes } from "./table/link-table.ts";
+import { transferSizes } from "../table/index.ts";
 
 /**
  * The planner as one would write it first: every candidate is an object with whole distributions, everything is looked up

@@ -9,7 +9,7 @@ import type { Infeasible, Leg, Plan } from "./plan.ts";
 import { type Priced, predictedOf } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
 import { scan } from "./scan.ts";
-import { type Reading, readingOf } from "./table/planes.ts";
+import { type Reading, readingOf } from "../table/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /**

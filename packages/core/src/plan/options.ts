@@ -6,10 +6,15 @@ import { agreementRemoves } from "./filter/agreement.ts";
 import { memoryRemoves } from "./filter/memory.ts";
 import { filterIndex } from "./filter/order.ts";
 import type { PlanRequest } from "./request.ts";
-import { type SizePosition, sizePosition } from "./table/link-table.ts";
-import { type BucketTable, segmentMs } from "./table/model-table.ts";
-import { meanReading, type Reading } from "./table/planes.ts";
-import type { CellTable } from "./table/route-table.ts";
+import {
+  type BucketTable,
+  type CellTable,
+  meanReading,
+  type Reading,
+  segmentMs,
+  sizePosition,
+  type SizePosition,
+} from "../table/index.ts";
 import type { ModelView, Radio, View } from "./view.ts";
 
 /** Bytes of headers and tensor descriptions around a request and around a reply. */

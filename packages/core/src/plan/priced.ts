@@ -4,9 +4,16 @@ import type { ModelView, View } from "./view.ts";
 import type { Choice } from "./choices.ts";
 import type { Group, Options } from "./options.ts";
 import { scoreOf } from "./score/score.ts";
-import { sizeCount, type SizePosition } from "./table/link-table.ts";
-import { type BucketTable, segmentMs } from "./table/model-table.ts";
-import { judge, meanReading, type Reading, rowValues } from "./table/planes.ts";
+import {
+  type BucketTable,
+  judge,
+  meanReading,
+  type Reading,
+  rowValues,
+  segmentMs,
+  sizeCount,
+  type SizePosition,
+} from "../table/index.ts";
 import { type Estimate, estimateSize, meanOf } from "../estimate/index.ts";
 
 /** Mean time of each part of a candidate, in milliseconds: what the explanation quotes. */

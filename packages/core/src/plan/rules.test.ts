@@ -4,21 +4,17 @@ import { describe, expect, it } from "vitest";
 import { seededRandom, trustRank, zoneWithin } from "../base/index.ts";
 import { estimateSize, meanOf } from "../estimate/index.ts";
 import {
-  type EndpointView,
-  endpointTable,
   isInfeasible,
-  linkTableOf,
   makePlan,
   type ModelView,
   type Plan,
   type PlanRequest,
   type Policy,
   radios,
-  routeBlocks,
-  routeTable,
   tablePolicy,
   type View,
 } from "./index.ts";
+import { endpointTable, type EndpointView, linkTableOf, routeBlocks, routeTable } from "../table/index.ts";
 
 const seed = 77_001;
 

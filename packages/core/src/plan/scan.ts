@@ -11,8 +11,7 @@ import { type PlaceRules, placeRules } from "./place-rules.ts";
 import type { FilterName } from "./plan.ts";
 import type { PlanRequest } from "./request.ts";
 import { scoreOf } from "./score/score.ts";
-import { sizeCount } from "./table/link-table.ts";
-import { meanPlane, type Reading } from "./table/planes.ts";
+import { meanPlane, type Reading, sizeCount } from "../table/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /**

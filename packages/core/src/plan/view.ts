@@ -1,9 +1,7 @@
 import type { EndpointId } from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import type { Policy } from "./policy.ts";
-import type { EndpointTable } from "./table/endpoint-table.ts";
-import type { ModelTable } from "./table/model-table.ts";
-import type { RouteTable } from "./table/route-table.ts";
+import type { EndpointTable, ModelTable, RouteTable } from "../table/index.ts";
 
 /**
  * What a radio draws, after J. Huang, F. Qian, A. Gerber, Z. M. Mao, S. Sen, O. Spatscheck, "A Close Examination of

@@ -1,5 +1,5 @@
 import type { PlanLimits } from "../request.ts";
-import type { VariantTable } from "../table/model-table.ts";
+import type { VariantTable } from "../../table/index.ts";
 
 /**
  * How far a variant's answers count as agreeing. Someone who asks for accuracy, or for this very variant, wants its

@@ -1,4 +1,4 @@
-import { estimateSize, type Estimate, type Link } from "../../estimate/index.ts";
+import { estimateSize, type Estimate, type Link } from "../estimate/index.ts";
 import { planeCount, writePlanes } from "./planes.ts";
 
 /** Sizes in bytes at which the belief about a link is written down; between them it is interpolated. */

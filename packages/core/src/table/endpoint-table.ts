@@ -1,5 +1,5 @@
-import { type EndpointId, trustRank } from "../../base/index.ts";
-import type { EndpointInfo } from "../../endpoint/index.ts";
+import { type EndpointId, trustRank } from "../base/index.ts";
+import type { EndpointInfo } from "../endpoint/index.ts";
 import { type LinkTable, sizeCount } from "./link-table.ts";
 import { tierBit } from "./model-table.ts";
 import { planeCount } from "./planes.ts";

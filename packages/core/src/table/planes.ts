@@ -1,4 +1,4 @@
-import { type Estimate, estimateSize, meanOf } from "../../estimate/index.ts";
+import { type Estimate, estimateSize, meanOf } from "../estimate/index.ts";
 
 /**
  * Beliefs side by side in one flat array, so that a decision reads numbers instead of chasing objects. An array of

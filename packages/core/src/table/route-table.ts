@@ -1,6 +1,6 @@
-import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } from "../../base/index.ts";
-import type { EndpointInfo, Offer } from "../../endpoint/index.ts";
-import { type Features, featuresWithin } from "../../model/index.ts";
+import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } from "../base/index.ts";
+import type { EndpointInfo, Offer } from "../endpoint/index.ts";
+import { type Features, featuresWithin } from "../model/index.ts";
 import { maskOf, type ModelTable, segmentMs } from "./model-table.ts";
 import { meanReading, planeCount, writePlanes } from "./planes.ts";
 

@@ -1,4 +1,4 @@
-import type { DataClass } from "../../base/index.ts";
+import type { DataClass } from "../base/index.ts";
 import {
   type BucketProfile,
   type CodingProfile,
@@ -12,9 +12,9 @@ import {
   startCut,
   type Step,
   type VariantProfile,
-} from "../../model/index.ts";
-import type { Tier } from "../../endpoint/index.ts";
-import { elementBytes } from "../../tensor/index.ts";
+} from "../model/index.ts";
+import type { Tier } from "../endpoint/index.ts";
+import { elementBytes } from "../tensor/index.ts";
 import { planeCount, readPlane, type Reading, sixteen, writePlanes } from "./planes.ts";
 
 /** A frontier as flat arrays. Cut 0 is `start`, the last is `end`. */
