@@ -205,6 +205,8 @@ export interface Endpoint {
    * dispose it when the request is over. Absent where nobody can tell beforehand.
    */
   admit?(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable;
+  /** What it has, by name; off the path of requests. Absent where nobody can tell. */
+  models?(call: Call): Promise<readonly ModelListing[]>;
   /**
    * Sends that many bytes that mean nothing, so that the belief about the link learns from them. Absent where there is no
    * link, and where the peer would not understand.
@@ -218,6 +220,16 @@ export interface Endpoint {
 export interface ModelKnowledge {
   readonly description: ModelDescription;
   readonly profile?: Profile;
+}
+
+/** One version of a model that a place has. */
+export interface ModelListing {
+  readonly name: string;
+  readonly version: string;
+  /** As Triton says it. */
+  readonly state: "READY" | "LOADING" | "UNLOADING" | "UNAVAILABLE";
+  /** Why it cannot be used; empty when it can. */
+  readonly reason: string;
 }
 
 /** Which endpoints there are. */

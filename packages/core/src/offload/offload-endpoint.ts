@@ -7,6 +7,7 @@ import type {
   InferenceResponse,
   LoadReport,
   ModelKnowledge,
+  ModelListing,
   Offer,
   OfferQuery,
 } from "../endpoint/index.ts";
@@ -26,6 +27,12 @@ export interface OffloadEndpointParts extends OffloadParts {
   readonly info?: EndpointInfo;
 }
 
+/** An endpoint over others. */
+export interface OffloadEndpoint extends Endpoint {
+  /** How busy this place is by itself: requests under way, and the queue of what runs here. */
+  loadReport(): LoadReport;
+}
+
 /** Sequences whose place is remembered; the one that was used least recently is forgotten. */
 const maxSequences = 10_000;
 
@@ -34,7 +41,7 @@ const maxSequences = 10_000;
  * server(offloadEndpoint([remotes])) a gateway. It decides for each request with the rules, deadline and path that came
  * with it, appends itself to the path, and offers what it can do here as well as what others can do through it.
  */
-export function offloadEndpoint(parts: OffloadEndpointParts): Endpoint {
+export function offloadEndpoint(parts: OffloadEndpointParts): OffloadEndpoint {
   const info = parts.info ?? parts.local?.info;
   if (!info) {
     throw new LongshoreError(
@@ -46,7 +53,7 @@ export function offloadEndpoint(parts: OffloadEndpointParts): Endpoint {
   return new LoopEndpoint(info, createLoop({ ...parts, id: info.id }));
 }
 
-class LoopEndpoint implements Endpoint {
+class LoopEndpoint implements OffloadEndpoint {
   readonly info: EndpointInfo;
   readonly #loop: Loop;
   readonly #sequences = new Map<string, EndpointId>();
@@ -107,6 +114,22 @@ class LoopEndpoint implements Endpoint {
       ),
     );
     return undominated([...own, ...through.flat()]);
+  }
+
+  /** What the places have between them; the best state of each version. Places that do not answer are left out. */
+  async models(call: Call): Promise<readonly ModelListing[]> {
+    const { local, places, clock } = this.#loop;
+    const others = [...places.all.values()].filter(
+      (place) => place.health.unavailable(clock.nowMs()) === undefined,
+    );
+    const endpoints = [...(local ? [local] : []), ...others.map((place) => place.endpoint)];
+    const told = await Promise.allSettled(endpoints.map(async (one) => (await one.models?.(call)) ?? []));
+    const best = new Map<string, ModelListing>();
+    for (const listing of told.flatMap((one) => (one.status === "fulfilled" ? one.value : []))) {
+      const key = JSON.stringify([listing.name, listing.version]);
+      if (best.get(key)?.state !== "READY") best.set(key, listing);
+    }
+    return [...best.values()];
   }
 
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
@@ -253,6 +276,10 @@ class LoopEndpoint implements Endpoint {
   /** Its own load; the answering place's report speaks for this one only when that place is here. */
   #load({ load }: InferenceResponse, forwarded: boolean): LoadReport {
     if (!forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#inFlight) };
+    return this.loadReport();
+  }
+
+  loadReport(): LoadReport {
     const { work, clock } = this.#loop;
     const nowMs = clock.nowMs();
     return { atMs: nowMs, cpuRatio: 0, inFlight: this.#inFlight, queueMs: work.queueMs(nowMs) };

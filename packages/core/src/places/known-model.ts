@@ -1,5 +1,12 @@
 import type { EndpointId } from "../base/index.ts";
-import type { Endpoint, ModelKnowledge, Offer } from "../endpoint/index.ts";
+import {
+  type Endpoint,
+  isForeignDigest,
+  type ModelKnowledge,
+  type Offer,
+  sameSignature,
+  type SegmentPattern,
+} from "../endpoint/index.ts";
 import { meanOf, type SpeedBelief, speedBelief } from "../estimate/index.ts";
 import { endCut, type ModelDescription, type Profile, startCut } from "../model/index.ts";
 import { bucketFor, modelTable, type ModelTable, type RouteBlock, routeBlocks } from "../table/index.ts";
@@ -55,8 +62,7 @@ export function knowModel(
   const same = (one: Heard): boolean => {
     const theirs = one.knowledge?.description;
     if (!theirs) return one.offers.some(({ segment }) => segment.digest === description.digest);
-    // A foreign server tells no digest; what the operator listed for it is believed.
-    return theirs.digest === "" || theirs.digest === description.digest;
+    return theirs.digest === description.digest || standsIn(one.endpoint, theirs, description);
   };
   const alike = all.filter(same);
   const profile = profileFor(description, alike, before);
@@ -85,6 +91,18 @@ export function knowModel(
     usual: kept?.usual ?? { usualItems: undefined, counted: 0 },
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
+}
+
+/**
+ * A foreign server tells no digest; what the operator listed for it is believed: a part of the model under a name of its
+ * own, or the whole, as long as that takes and gives the same.
+ */
+function standsIn({ info }: Endpoint, theirs: ModelDescription, meant: ModelDescription): boolean {
+  if (!isForeignDigest(theirs.digest)) return false;
+  const listed = info.serves?.filter(({ segment }) => segment.model === meant.name) ?? [];
+  const part = ({ from = startCut, to = endCut }: SegmentPattern): boolean =>
+    from !== startCut || to !== endCut;
+  return listed.some(({ segment }) => part(segment) || sameSignature(theirs, meant));
 }
 
 /**

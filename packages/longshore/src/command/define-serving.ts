@@ -1,10 +1,9 @@
 import { allRights } from "@longshore/server";
 import { type Command, Option } from "commander";
-import { atOptions } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
-import { identityOptions } from "./identity-options.ts";
+import { gateway } from "./gateway.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
-import { observeOptions } from "./observe-options.ts";
+import { onlineOptions } from "./online-options.ts";
 import { repositoryOptions } from "./repository-options.ts";
 import { serve } from "./serve.ts";
 import { tritonOptions } from "./triton-options.ts";
@@ -17,38 +16,15 @@ export function defineServing({ program, action, io }: Defining): void {
       "put the models of a repository on the network (Open Inference Protocol v2 over HTTP and gRPC)",
     )
     .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
-  identityOptions(served, (name) => number(name, 0));
+  onlineOptions(served, "a server behind this one that requests may be forwarded to; repeat for several");
   help(
-    atOptions(repositoryOptions(tritonOptions(observeOptions(served, number)), number))
-      .option("--host <address>", "address to listen on", "127.0.0.1")
-      .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
-      .option(
-        "--grpc-port <port>",
-        "port for gRPC; default: the one after --port, as Triton's 8001, if it is free; 0 picks a free one",
-        number("grpc-port", 0),
-      )
-      .option("--no-grpc-port", "no gRPC")
-      .addOption(
-        new Option("--tier <tier>", "what this place is")
-          .choices(["device", "edge", "cloud"])
-          .default("edge"),
-      )
-      .option("--zone <zone>", "where it processes, such as eu/de/store-7", "local")
-      .option(
-        "--at <url>",
-        "a server behind this one that requests may be forwarded to; repeat for several",
-        collect,
-        [],
-      )
-      .option("--at-tenants", "tell the servers of --at for which tenant each request is", false)
+    repositoryOptions(tritonOptions(served), number)
       .option("--workers <n>", "loaded copies of each model", number("workers", 1))
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
       )
-      .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
       .option("--allow-management", "let callers with the right to manage load and unload models", false)
-      .option("--json", "print JSON lines", false)
       .action(action((repository: string, options) => serve(repository, options, io))),
     "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",
     "longshore serve detector.onnx --port 0 --no-grpc-port",
@@ -58,6 +34,32 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore serve ./models --otlp http://127.0.0.1:4318 --trace-rate 100 --log-level warning",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );
+  const gated = program
+    .command("gateway")
+    .description("put a choice among servers on the network: each request goes where it is answered best");
+  help(
+    onlineOptions(gated, "a server that requests may go to; repeat for several")
+      .addOption(
+        new Option("--at-kind <kind>", "what the servers of --at are: oip for Triton, KServe and others")
+          .choices(["longshore", "oip", "json"])
+          .default("longshore"),
+      )
+      .addOption(
+        new Option("--at-trust <trust>", "how far the servers of --at are trusted")
+          .choices(["listed", "operated", "attested"])
+          .default("listed"),
+      )
+      .option("--at-zone <zone>", "where the servers of --at process", "unknown")
+      .option(
+        "--data-class <class>",
+        "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
+        "unknown",
+      )
+      .action(action((options) => gateway(options, io))),
+    "longshore gateway --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
+    "longshore gateway --port 9000 --at http://127.0.0.1:8000 --at-kind oip --data-class internal",
+  );
+
   const keys = program.command("keys").description("API keys of a server: make, list, revoke");
   const keysFile = (command: Command): Command =>
     command

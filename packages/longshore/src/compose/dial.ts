@@ -28,6 +28,11 @@ export interface ServerOptions {
   readonly trust?: TrustLevel;
   /** Default `longshore`; `oip` for Triton, KServe and other servers of the plain protocol, `json` without binary tensors. */
   readonly kind?: "longshore" | "oip" | "json";
+  /**
+   * What it serves, and under which names. Default: whatever it offers. A server of the plain protocol stands in for a model
+   * that is elsewhere, too, only where that is listed here.
+   */
+  readonly serves?: EndpointInfo["serves"];
   readonly microsPerSecond?: number;
   readonly microsPerMegabyte?: number;
   readonly activeWatts?: number;
@@ -60,6 +65,7 @@ export function serverInfo(server: string | ServerOptions): EndpointInfo {
     zone: options.zone ?? "unknown",
     trust: options.trust ?? "listed",
     address: options.address,
+    ...(options.serves ? { serves: options.serves } : {}),
     codecs: (options.kind ?? "longshore") === "longshore" ? [...platformCodecs().keys()] : [],
     state: (options.kind ?? "longshore") === "longshore" ? "movable" : "resident",
     offers: (options.kind ?? "longshore") === "longshore",

@@ -1,24 +1,17 @@
 import {
-  type Clock,
   createOffloader,
   type DeviceParts,
-  type Endpoint,
-  type EndpointInfo,
-  linkBelief,
-  type LinkLearner,
-  linkModel,
   type Observer,
-  offloadEndpoint,
   type OffloadDefaults,
   type Offloader,
   type Policy,
-  type Random,
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, serverInfo, type ServerOptions } from "./dial.ts";
+import type { ServerOptions } from "./dial.ts";
+import { dialAll } from "./dial-all.ts";
 import { openEngine, type RuntimeName } from "./open-engine.ts";
 import { openModel } from "./open-model.ts";
 
@@ -52,29 +45,6 @@ export interface OpenedOffloader {
   readonly offloader: Offloader;
   readonly engine: Engine;
   close(): Promise<void>;
-}
-
-interface Dialled {
-  readonly endpoints: readonly Endpoint[];
-  readonly links: ReadonlyMap<string, LinkLearner>;
-}
-
-/** Dials servers, each with a belief about the link to it. The tables of the belief are shared. */
-function dialAll(
-  servers: readonly (string | ServerOptions)[],
-  parts: { readonly clock: Clock; readonly random: Random; readonly observer: Observer },
-): Dialled {
-  const model = servers.length > 0 ? linkModel() : undefined;
-  const links = new Map<string, LinkLearner>();
-  const endpoints = servers.map((server) => {
-    const info: EndpointInfo = serverInfo(server);
-    const link = linkBelief(model ? { model } : {});
-    links.set(info.id, link);
-    const json = typeof server !== "string" && server.kind === "json";
-    const dialParts = { ...parts, link, ...(json ? { wire: "json" as const } : {}) };
-    return dial(info, dialParts, typeof server === "string" ? {} : server);
-  });
-  return { endpoints, links };
 }
 
 /** Opens the engine of this device and an offloader over it and the servers. */
@@ -130,20 +100,5 @@ export async function openOffloader(options: OpenOptions): Promise<Offloader> {
     refresh: () => offloader.refresh(),
     close,
     [Symbol.asyncDispose]: close,
-  };
-}
-
-/** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
-export function forwardingTo(servers: readonly (string | ServerOptions)[]): (engine: Engine) => Endpoint {
-  return (engine) => {
-    const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
-    const { endpoints, links } = dialAll(servers, parts);
-    return offloadEndpoint({
-      ...parts,
-      local: engine,
-      endpoints,
-      policy: standardPolicy(),
-      links: (id) => links.get(id),
-    });
   };
 }

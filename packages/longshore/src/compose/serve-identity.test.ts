@@ -16,7 +16,8 @@ import { httpTransport, systemClock } from "@longshore/nodejs";
 import { type TestAuthority, testAuthority, type TestCertificate } from "@longshore/testkit/certificates";
 import { keyStore } from "./key-store.ts";
 import { openModel } from "./open-model.ts";
-import { forwardingTo, openOffloader } from "./open-offloader.ts";
+import { forwardingTo } from "./forwarding.ts";
+import { openOffloader } from "./open-offloader.ts";
 import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
 
 /** y = relu(x + x), with a cut between the two. */

@@ -1,9 +1,9 @@
-import { type Json, startCut } from "@longshore/core";
+import { type Json, type ModelListing, startCut } from "@longshore/core";
 import { type Engine, type ModelStore, writtenConfig } from "@longshore/engine";
-import type { IndexEntry, ServedRepository } from "@longshore/server";
+import type { ServedRepository } from "@longshore/server";
 
 /** Triton's words for the states of the engine's index. */
-const tritonStates: Readonly<Record<string, IndexEntry["state"]>> = {
+const tritonStates: Readonly<Record<string, ModelListing["state"]>> = {
   available: "READY",
   ready: "READY",
   loading: "LOADING",

@@ -5,6 +5,7 @@ import {
   digestHeader,
   type Json,
   LongshoreError,
+  type ModelListing,
   read,
   type Route,
   type WireResponse,
@@ -12,18 +13,9 @@ import {
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
-/** One line of the repository's index. */
-export interface IndexEntry {
-  readonly name: string;
-  readonly version: string;
-  /** As Triton says it: `READY`, `LOADING`, `UNLOADING`, `UNAVAILABLE`. */
-  readonly state: string;
-  readonly reason: string;
-}
-
 /** What the API needs of the models behind an endpoint, beyond running them. */
 export interface ServedRepository {
-  index(call: Call): Promise<readonly IndexEntry[]>;
+  index(call: Call): Promise<readonly ModelListing[]>;
   /** @param override Takes the place of what the repository has of the model, until it is loaded again without one. */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /** @param dependents Whether the models that it is made of are unloaded, too, as far as nothing else is made of them. */
@@ -97,7 +89,8 @@ function overrideFrom(api: Api, parameters: object): ModelOverride | undefined {
 export async function repositoryIndex(api: Api, asked: Asked): Promise<WireResponse> {
   const object = await requestObject(asked);
   const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
-  const entries = (await api.repository?.index(asked.call)) ?? [];
+  const { repository, endpoint } = api;
+  const entries = (await (repository ? repository.index(asked.call) : endpoint.models?.(asked.call))) ?? [];
   const sees = asked.identity.sees ?? (() => true);
   return jsonReply(entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY")));
 }

@@ -164,6 +164,7 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
     },
     ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
     ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
+    ...(inner.models ? { models: inner.models.bind(inner) } : {}),
     ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
     async close() {
       answers.clear();

@@ -1,6 +1,6 @@
 import type { ModelDescription } from "../../model/index.ts";
 import { read } from "../../protocol/index.ts";
-import { datatypes } from "../../tensor/index.ts";
+import { datatypes, type TensorSpec } from "../../tensor/index.ts";
 
 const { fields, list, optional, text, whole, word } = read;
 
@@ -16,12 +16,44 @@ const metadata = fields({
 
 const configuration = fields({ max_batch_size: optional(whole(0, 65_536)) });
 
+type Ports = readonly TensorSpec[];
+
+/** FNV-1a (Fowler, Noll, Vo) of 64 bits over UTF-8: tells signatures apart, and proves nothing. */
+function fnv(text: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(text)) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  }
+  return hash.toString(16).padStart(16, "0");
+}
+
+/** What can be told apart of bodies that nobody sees: name, version, and what goes in and out, in any order. */
+function signature(inputs: Ports, outputs: Ports): string {
+  const side = (ports: Ports): string =>
+    JSON.stringify(ports.map(({ name, datatype, shape }) => [name, datatype, shape.length]).sort());
+  return fnv(`${side(inputs)}>${side(outputs)}`);
+}
+
+/** The beginning of digests that only name a body. */
+const foreignPrefix = "foreign:";
+
+/** Whether a server tells no digest of its bodies. */
+export function isForeignDigest(digest: string): boolean {
+  return digest.startsWith(foreignPrefix);
+}
+
+/** Whether two descriptions take and give the same tensors, as far as names, datatypes and ranks say. */
+export function sameSignature(one: ModelDescription, other: ModelDescription): boolean {
+  return signature(one.inputs, one.outputs) === signature(other.inputs, other.outputs);
+}
+
 /**
  * A description of a model on a server that speaks only the Open Inference Protocol, from its metadata and, where the
- * server has it, its configuration. Its digest names the server's model, so it equals no other.
+ * server has it, its configuration. Such a server tells no digest: what stands for it is name, version and signature, so
+ * that servers which an operator names side by side count as copies of one model, as behind any other gateway, and no
+ * body with a real digest is taken for theirs.
  */
 export function foreignDescription(
-  server: string,
   version: string | undefined,
   told: { readonly metadata: unknown; readonly configuration: unknown },
 ): ModelDescription {
@@ -32,7 +64,7 @@ export function foreignDescription(
   return {
     name,
     version: own,
-    digest: `foreign:${server}/${name}/${own}`,
+    digest: `${foreignPrefix}${name}/${own}/${signature(inputs, outputs)}`,
     inputs,
     outputs,
     variants: [{ name: "default", body: { kind: "graph", file: "" }, agreementRatio: 1 }],

@@ -1,4 +1,5 @@
 export { parseAccount } from "./account-json.ts";
+export { isForeignDigest, sameSignature } from "./foreign.ts";
 export { loadHeaders, readLoadHeaders } from "./load-headers.ts";
 export { offerJson, parseOffers } from "./offer-json.ts";
 export { oipEndpoint } from "./oip-endpoint.ts";

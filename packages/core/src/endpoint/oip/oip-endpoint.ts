@@ -27,6 +27,7 @@ import type {
   InferenceRequest,
   InferenceResponse,
   ModelKnowledge,
+  ModelListing,
   Offer,
   OfferQuery,
   Progress,
@@ -34,6 +35,7 @@ import type {
 } from "../endpoint.ts";
 import { emptyBody } from "../transport.ts";
 import { inferPath, nameThere } from "./address.ts";
+import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
 import { badReply, exchange } from "./exchange.ts";
 import { foreignDescription } from "./foreign.ts";
@@ -97,6 +99,15 @@ class OipEndpoint implements Endpoint {
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
     const { model } = request.segment;
     return this.#track(asClient(this.#parts, model, call, (own) => this.#infer(request, own, progress)));
+  }
+
+  async models(call: Call): Promise<readonly ModelListing[]> {
+    const request = { method: "POST", path: indexPath, headers: {}, body: emptyBody } as const;
+    const { status, headers, bytes } = await this.#track(exchange(this.#parts, request, call));
+    // A server of the plain protocol need not have an index.
+    if (status === 404 || status === 405) return [];
+    if (status !== 200) throw readWireError(status, headers, bytes, this.info.id);
+    return this.#checked(() => modelListings(parseJson(bytes, "the reply")));
   }
 
   async probe(bytes: number, call: Call): Promise<void> {
@@ -228,7 +239,7 @@ class OipEndpoint implements Endpoint {
     // Servers other than Triton have no configuration to show, and say so in various ways.
     const configuration = await this.#get(`${path}/config`, call, (status) => status !== 200);
     return this.#checked(() => ({
-      description: foreignDescription(this.info.id, version, { metadata, configuration }),
+      description: foreignDescription(version, { metadata, configuration }),
     }));
   }
 

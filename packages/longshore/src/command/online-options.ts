@@ -1,0 +1,129 @@
+import type { Observer, Tier } from "@longshore/core";
+import { type Command, Option } from "commander";
+import { isLoopbackHost } from "../compose/listeners.ts";
+import type { Online, OnlineOptions } from "../compose/put-online.ts";
+import { type AtOptions, atOptions } from "./at-options.ts";
+import { collect, number } from "./define.ts";
+import {
+  checkPort,
+  type IdentityOptions,
+  identityOptions,
+  identityServeOptions,
+} from "./identity-options.ts";
+import type { CommandIo } from "./io.ts";
+import { type ObserveOptions, observeOptions, observeServeOptions } from "./observe-options.ts";
+
+/** Options of every command that puts something on the network. */
+export interface OnlineCommandOptions extends AtOptions, IdentityOptions, ObserveOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Undefined: the port after the first, when it is free; false: no gRPC. */
+  readonly grpcPort?: number | false;
+  readonly tier: Tier;
+  readonly zone: string;
+  /** Tell the servers behind for which tenant each request is. */
+  readonly atTenants: boolean;
+  readonly maxBody: number;
+  readonly json: boolean;
+}
+
+/** Adds them. `at` says what the servers of `--at` are for. */
+export function onlineOptions(command: Command, at: string): Command {
+  identityOptions(command, (name) => number(name, 0));
+  return atOptions(observeOptions(command, number))
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
+    .option(
+      "--grpc-port <port>",
+      "port for gRPC; default: the one after --port, as Triton's 8001, if it is free; 0 picks a free one",
+      number("grpc-port", 0),
+    )
+    .option("--no-grpc-port", "no gRPC")
+    .addOption(
+      new Option("--tier <tier>", "what this place is").choices(["device", "edge", "cloud"]).default("edge"),
+    )
+    .option("--zone <zone>", "where it processes, such as eu/de/store-7", "local")
+    .option("--at <url>", at, collect, [])
+    .option("--at-tenants", "tell the servers of --at for which tenant each request is", false)
+    .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
+    .option("--json", "print JSON lines", false);
+}
+
+/** What happens, as JSON for a program that started the server. */
+function printer(io: CommandIo): Observer {
+  return {
+    record(event) {
+      if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged") io.out(JSON.stringify(event));
+    },
+  };
+}
+
+/** What they mean for a server. */
+export function onlineServeOptions(options: OnlineCommandOptions, io: CommandIo): OnlineOptions {
+  checkPort(options.port);
+  const { grpcPort = "next" } = options;
+  if (typeof grpcPort === "number") checkPort(grpcPort);
+  return {
+    host: options.host,
+    port: options.port,
+    ...(grpcPort === false ? {} : { grpcPort }),
+    tier: options.tier,
+    zone: options.zone,
+    maxBodyBytes: options.maxBody,
+    report: (text) => io.note(text),
+    ...identityServeOptions(options),
+    ...observeServeOptions(options, io),
+    ...(options.json ? { observer: printer(io) } : {}),
+  };
+}
+
+/** What an operator should have meant. */
+function warnings(options: OnlineCommandOptions): readonly string[] {
+  const { host, identity, tlsCert, insecureNoIdentity } = options;
+  if (isLoopbackHost(host)) return [];
+  return [
+    ...(identity === undefined && insecureNoIdentity
+      ? ["warning: no identity: everybody who reaches this server may infer with its models"]
+      : []),
+    ...(identity !== undefined && tlsCert === undefined
+      ? ["warning: no TLS: credentials travel readable unless something before this server encrypts"]
+      : []),
+  ];
+}
+
+/**
+ * Says where a server listens and what it serves (`detail`, as JSON under `key`), serves until SIGINT or SIGTERM, then
+ * drains.
+ */
+export async function serveUntilStopped(
+  server: Online,
+  options: OnlineCommandOptions,
+  about: { readonly key: string; readonly json: readonly unknown[]; readonly text: string },
+  io: CommandIo,
+): Promise<void> {
+  const { address, grpcAddress, manageAddress, metricsAddress } = server;
+  if (options.json)
+    io.out(
+      JSON.stringify({
+        listening: address,
+        grpc: grpcAddress,
+        manage: manageAddress,
+        metrics: metricsAddress,
+        [about.key]: about.json,
+      }),
+    );
+  else {
+    io.out(`listening on ${address} as ${options.tier} in zone ${options.zone}`);
+    for (const warning of warnings(options)) io.note(warning);
+    if (grpcAddress !== undefined) io.out(`gRPC on ${grpcAddress}`);
+    if (manageAddress !== undefined) io.out(`management on ${manageAddress}`);
+    if (metricsAddress !== undefined) io.out(`metrics on ${metricsAddress}/metrics`);
+    io.out(`${about.key}: ${about.text}`);
+  }
+  await new Promise<void>((resolve) => {
+    if (io.stop.aborted) resolve();
+    else io.stop.addEventListener("abort", () => resolve(), { once: true });
+  });
+  io.note("draining: new work is refused, work under way is finished");
+  await server.close(options.drainSeconds * 1000, options.lingerSeconds * 1000);
+}

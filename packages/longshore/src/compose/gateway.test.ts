@@ -1,0 +1,117 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { writeModels } from "@longshore/testkit";
+import { gateway, type GatewayOptions } from "./forwarding.ts";
+import { openModel } from "./open-model.ts";
+import { type RunningServer, serve } from "./serve.ts";
+
+let folder: string;
+const open: { close(graceMs?: number): Promise<void> }[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-gateway-"));
+  await writeModels(folder);
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((one) => one.close(0)));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function server(id: string): Promise<RunningServer> {
+  const running = await serve({ store: (await openModel(folder)).store, port: 0, id });
+  open.push(running);
+  return running;
+}
+
+async function before(
+  servers: readonly RunningServer[],
+  options: Partial<GatewayOptions> = {},
+  kind: "longshore" | "oip" = "longshore",
+) {
+  const running = await gateway({
+    port: 0,
+    id: "gateway",
+    dataClass: "internal",
+    servers: servers.map(({ address }) => ({ address, kind })),
+    ...options,
+  });
+  open.push(running);
+  return running;
+}
+
+const rows = Array.from({ length: 16 }, (_, index) => index);
+const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
+
+function infer(address: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+  const body = JSON.stringify({ inputs });
+  return fetch(`${address}/v2/models/simple/infer`, { method: "POST", headers, body });
+}
+
+async function executions({ address }: RunningServer): Promise<number> {
+  const reply = await fetch(`${address}/v2/models/simple/stats`);
+  const { model_stats: stats } = (await reply.json()) as { model_stats: { execution_count: number }[] };
+  return stats[0]?.execution_count ?? 0;
+}
+
+it("answers through any of its servers, and names their models", async () => {
+  const gate = await before([await server("one"), await server("two")]);
+  const reply = await infer(gate.address);
+  expect(reply.status).toBe(200);
+  expect(await reply.json()).toMatchObject({
+    model_name: "simple",
+    outputs: [
+      { name: "OUTPUT0", data: rows.map((row) => 2 * row) },
+      { name: "OUTPUT1", data: rows.map(() => 0) },
+    ],
+  });
+  const index = await fetch(`${gate.address}/v2/repository/index`, { method: "POST" });
+  expect(await index.json()).toContainEqual({ name: "simple", version: "1", state: "READY", reason: "" });
+  const metadata = await fetch(`${gate.address}/v2/models/simple`);
+  expect(await metadata.json()).toMatchObject({ name: "simple", versions: ["1"] });
+});
+
+it("takes servers of the plain protocol for copies of one model", async () => {
+  const servers = [await server("one"), await server("two")];
+  const gate = await before(servers, {}, "oip");
+  for (let round = 0; round < 12; round++) {
+    const replies = await Promise.all(Array.from({ length: 4 }, () => infer(gate.address)));
+    for (const reply of replies) expect(reply.status).toBe(200);
+  }
+  for (const one of servers) expect(await executions(one)).toBeGreaterThan(4);
+});
+
+it("answers every request although a server goes away while they are under way", async () => {
+  const [first, second] = [await server("one"), await server("two")];
+  const gate = await before([first, second]);
+  expect((await infer(gate.address)).status).toBe(200);
+  const statuses: number[] = [];
+  const client = async (): Promise<void> => {
+    for (let count = 0; count < 40; count++) statuses.push((await infer(gate.address)).status);
+  };
+  const clients = [client(), client(), client(), client()];
+  while (statuses.length < 40) await new Promise((resolve) => setImmediate(resolve));
+  await first.close(0);
+  await Promise.all(clients);
+  expect(statuses).toHaveLength(160);
+  expect(statuses.every((status) => status === 200)).toBe(true);
+});
+
+it("refuses requests whose data class nobody stated, unless the operator did", async () => {
+  const one = await server("one");
+  const strict = await before([one], { dataClass: "unknown" });
+  const refused = await infer(strict.address);
+  expect(refused.status).toBe(403);
+  expect(await refused.json()).toMatchObject({ reason: "policy-denied" });
+  expect((await infer(strict.address, { "longshore-rules": "class=public" })).status).toBe(200);
+});
+
+it("says so when no server answers", async () => {
+  const gone = await server("gone");
+  const gate = await before([gone]);
+  await gone.close(0);
+  const reply = await infer(gate.address);
+  expect(reply.status).toBe(502);
+  expect(await reply.json()).toMatchObject({ reason: "unreachable" });
+});
