@@ -30,7 +30,10 @@ function fnv(text: string): string {
 /** What can be told apart of bodies that nobody sees: name, version, and what goes in and out, in any order. */
 function signature(inputs: Ports, outputs: Ports): string {
   const side = (ports: Ports): string =>
-    JSON.stringify(ports.map(({ name, datatype, shape }) => [name, datatype, shape.length]).sort());
+    ports
+      .map(({ name, datatype, shape }) => JSON.stringify([name, datatype, shape.length]))
+      .sort()
+      .join();
   return fnv(`${side(inputs)}>${side(outputs)}`);
 }
 
