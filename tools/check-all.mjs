@@ -17,6 +17,12 @@ const parts = [
     mostSeconds: 120,
   },
   {
+    name: "planner",
+    about: "the planner of splits against trying everything, on 2,000 random graphs",
+    args: ["tools/check-planner.mjs"],
+    mostSeconds: 240,
+  },
+  {
     name: "conformance",
     about: "real clients against a real server; what cannot be installed is skipped",
     args: ["conformance/dist/run.js"],

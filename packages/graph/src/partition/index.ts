@@ -3,3 +3,8 @@ export * from "./enumerate.ts";
 export * from "./frontier.ts";
 export * from "./min-cut.ts";
 export * from "./price-frontier.ts";
+export * from "./measure.ts";
+export * from "./plan-split.ts";
+export type { Limit } from "./relax.ts";
+export { tierSolver } from "./tier-cut.ts";
+export * from "./tier-facts.ts";

@@ -1,0 +1,30 @@
+/** Runs the property test of the planner of splits on many more graphs than `npm test` does, and counts like the other parts. */
+import { spawnSync } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const { stdout, status } = spawnSync(
+  process.execPath,
+  [
+    join(root, "node_modules", "vitest", "vitest.mjs"),
+    "run",
+    "--reporter=json",
+    "packages/graph/src/partition/plan-split.test.ts",
+  ],
+  {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, LONGSHORE_RANDOM_GRAPHS: "2000" },
+    maxBuffer: 2 ** 26,
+  },
+);
+const report = JSON.parse(stdout.slice(stdout.indexOf("{")));
+for (const { assertionResults } of report.testResults) {
+  for (const { fullName, failureMessages } of assertionResults) {
+    for (const message of failureMessages) console.log(`${fullName}: ${message}`);
+  }
+}
+console.log(`${report.numPassedTests} passed, ${report.numFailedTests} failed`);
+process.exit(status ?? 1);
