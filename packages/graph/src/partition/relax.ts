@@ -45,7 +45,8 @@ export function relaxation(dag: Dag, reach: number): Relaxer {
         ),
       );
       // A cut of infinite cost takes whichever infinite edge it likes, those that forbid returning included.
-      if (!isLegal(dag, placement, reach) || measured(dag, placement, reach, pins) === Infinity) return Infinity;
+      if (!isLegal(dag, placement, reach) || measured(dag, placement, reach, pins) === Infinity)
+        return Infinity;
       consider(placement);
       const sums = terms.map((measure) => measured(dag, placement, reach, measure));
       const over = limits.map(({ of, atMost }) => measured(dag, placement, reach, of) - atMost);

@@ -43,7 +43,8 @@ export function tierSolver(dag: Dag, tiers: number): (costs: Measure) => Placeme
         if (producer >= 0) edges.add(base + node, base + producer);
       }
     }
-    for (let node = 0; hop > 0 && node < dag.nodes; node++) edges.add(base - layer + node, base + node);
+    if (hop === 0) continue;
+    for (let node = 0; node < dag.nodes; node++) edges.add(base - layer + node, base + node);
   }
   const network = new FlowNetwork(sink + 1, edges.from, edges.to);
   const capacities = new Float64Array(edges.from.length).fill(Infinity, bounded);
