@@ -212,6 +212,11 @@ export interface Endpoint {
    * link, and where the peer would not understand.
    */
   probe?(bytes: number, call: Call): Promise<void>;
+  /**
+   * Nothing looks at the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
+   * used again. Absent where something may (a back-up that is still being sent); of failures it says nothing.
+   */
+  readonly forgetsInputs?: true;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }

@@ -11,6 +11,11 @@ export interface BodyOptions {
   readonly lead?: number;
   /** Told the bytes that have arrived, in all, after each chunk. */
   readonly arrived?: (bytes: number) => void;
+  /**
+   * Gives memory of exactly so many bytes for a body of known length. It may hold anything: all of it is written before
+   * anybody sees it. Default: fresh memory.
+   */
+  readonly memory?: (byteLength: number) => ArrayBuffer;
 }
 
 function tooLarge(maxBytes: number): LongshoreError {
@@ -31,9 +36,13 @@ function mismatch(announced: number, came: number): LongshoreError {
 }
 
 /** A buffer in which byte `lead + headerLength` lies at a multiple of 8. */
-function aligned(length: number, { headerLength = 0, lead = 0 }: BodyOptions): Uint8Array {
+function aligned(length: number, { headerLength = 0, lead = 0, memory }: BodyOptions): Uint8Array {
   const shift = (8 - ((lead + headerLength) % 8)) % 8;
-  return new Uint8Array(shift + lead + length).subarray(shift);
+  if (!memory) return new Uint8Array(shift + lead + length).subarray(shift);
+  const all = new Uint8Array(memory(shift + lead + length));
+  // What no byte of the body will fill.
+  all.fill(0, 0, shift + lead);
+  return all.subarray(shift);
 }
 
 async function* chunksOf(body: WireBody): AsyncIterable<Uint8Array> {
@@ -63,8 +72,9 @@ async function readUnknown(body: WireBody, options: BodyOptions): Promise<Uint8A
     chunks.push(chunk);
     options.arrived?.(length);
   }
-  const buffer = aligned(length, options);
-  let offset = options.lead ?? 0;
+  const { headerLength = 0, lead = 0 } = options;
+  const buffer = aligned(length, { maxBytes: options.maxBytes, headerLength, lead });
+  let offset = lead;
   for (const chunk of chunks) {
     buffer.set(chunk, offset);
     offset += chunk.byteLength;

@@ -80,6 +80,8 @@ export function createEngine(parts: EngineParts): Engine {
 
 class EngineHere implements Engine {
   readonly info: EndpointInfo;
+  /** Runs have copied or moved their inputs when they begin, and results never share memory with them. */
+  readonly forgetsInputs = true;
   readonly #parts: EngineParts;
   readonly #limits: EngineLimits;
   readonly #pool: GraphPool;

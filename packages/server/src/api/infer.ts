@@ -156,6 +156,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     }
     const response = await api.endpoint.infer(request, scheduled);
     const answeredMs = api.clock.nowMs();
+    if (api.endpoint.forgetsInputs && !request.sequence) received.recycle();
     const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);

@@ -21,6 +21,7 @@ import {
   type Telemetry,
   type Tracing,
 } from "../telemetry/index.ts";
+import { type BodyPool, createBodyPool } from "./body-pool.ts";
 import { type Budget, createBudget } from "./budget.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
@@ -62,6 +63,8 @@ export interface HandlerParts {
   readonly forwardHeaders?: RegExp;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
   readonly maxBufferedBytes?: number;
+  /** Memory of large bodies that is kept for the next ones, in bytes. Default 64 MiB. */
+  readonly maxSpareBytes?: number;
   /** What `GET v2` says. Default `longshore` and `0.1.0`. */
   readonly name?: string;
   readonly version?: string;
@@ -88,6 +91,7 @@ export interface Api {
   readonly regions: SharedRegions;
   readonly forwardHeaders: RegExp | undefined;
   readonly budget: Budget;
+  readonly bodies: BodyPool;
   readonly name: string;
   readonly version: string;
 }
@@ -134,6 +138,7 @@ export function completeParts(parts: HandlerParts): Api {
     regions: new SharedRegions(parts.sharedMemory),
     forwardHeaders: parts.forwardHeaders,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
+    bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
     name: parts.name ?? "longshore",
     version: parts.version ?? "0.1.0",
   };

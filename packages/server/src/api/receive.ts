@@ -9,6 +9,7 @@ import {
   readBody,
   readInferRequestInSteps,
 } from "@longshore/core";
+import { worthKeepingBytes } from "./body-pool.ts";
 import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
 import { rawInput, rawLead, rawRequest } from "./raw-request.ts";
@@ -41,13 +42,20 @@ export interface Received extends Disposable {
   readonly message: InferRequestMessage;
   /** The body was raw. */
   readonly raw: boolean;
+  /** Nobody looks at the inputs any more: their memory is used again, and what views there are on it become empty. */
+  recycle(): void;
 }
 
 /** A message that its listener parses; the listener has its own limit on the length. */
 async function receiveMessage({ budget }: Api, message: IncomingMessage): Promise<Received> {
   const held = budget.reserve(message.byteLength);
   try {
-    return { message: await message.read(), raw: false, [Symbol.dispose]: () => held[Symbol.dispose]() };
+    return {
+      message: await message.read(),
+      raw: false,
+      recycle: () => undefined,
+      [Symbol.dispose]: () => held[Symbol.dispose](),
+    };
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;
@@ -57,7 +65,7 @@ async function receiveMessage({ budget }: Api, message: IncomingMessage): Promis
 /** Reads and parses the body of an inference request, within the limits and the server's budget. */
 export async function receive(api: Api, asked: Asked, description: ModelDescription): Promise<Received> {
   const { request } = asked;
-  const { limits, budget } = api;
+  const { limits, budget, bodies } = api;
   if (request.message) return receiveMessage(api, request.message);
   const length = bodyLength(request.body);
   const headerLength = headerLengthOf(request.headers);
@@ -79,11 +87,15 @@ export async function receive(api: Api, asked: Asked, description: ModelDescript
       headerLength: headerLength ?? 0,
       lead: input ? rawLead(input) : 0,
       arrived,
+      ...(length === undefined || length < worthKeepingBytes ? {} : { memory: bodies.take }),
     });
     const message = input
       ? rawRequest(buffer, input, description)
       : await readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock));
-    return { message, raw, [Symbol.dispose]: () => held[Symbol.dispose]() };
+    const recycle = (): void => {
+      if (length !== undefined && length >= worthKeepingBytes) bodies.give(buffer.buffer);
+    };
+    return { message, raw, recycle, [Symbol.dispose]: () => held[Symbol.dispose]() };
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;

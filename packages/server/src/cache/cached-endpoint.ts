@@ -166,6 +166,8 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
     ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
     ...(inner.models ? { models: inner.models.bind(inner) } : {}),
     ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
+    // Answers are kept as copies, and who shares a run waits for it before the first of them is answered.
+    ...(inner.forgetsInputs ? { forgetsInputs: inner.forgetsInputs } : {}),
     async close() {
       answers.clear();
       await inner.close();
