@@ -1,25 +1,17 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  type EndpointInfo,
-  housekeepingCall,
-  type Limits,
-  radios,
-  seededRandom,
-  type Tier,
-} from "@longshore/core";
+import { type EndpointInfo, type Limits, radios, seededRandom, type Tier } from "@longshore/core";
 import {
   constantTrace,
+  crowd,
   linkShapes,
   type OffloadWorld,
   type OffloadWorldParts,
   readMahimahi,
   type ScenarioEvent,
   type SimulatedModel,
-  simulatedEndpoint,
   syntheticTrace,
   type Trace,
-  wholeSegment,
   type WorldPlace,
 } from "@longshore/lab";
 import { platformCodecs } from "longshore/measure";
@@ -221,30 +213,7 @@ function down(places: OffloadWorld["places"], id: string, value: boolean): void 
 }
 
 /** Forty cameras that come over links of their own and keep the edge box's instances at 95 %, as a Poisson process. */
-function fortyCameras(world: OffloadWorld, model: SimulatedModel, seed: number, spanMs: number): void {
-  const place = world.places.get("edge");
-  if (!place) return;
-  const { clock } = world;
+function fortyCameras(world: OffloadWorld, model: SimulatedModel, seed: number, untilMs: number): void {
   const random = seededRandom(seed + 40);
-  const { info: about } = place.endpoint;
-  const theirs = simulatedEndpoint({
-    info: about,
-    models: [model],
-    clock,
-    random,
-    slots: place.slots,
-    speed: edgeSpeed,
-  });
-  const segment = wholeSegment(model.description);
-  const times = model.profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? [];
-  const serviceMs = times.reduce((sum, ms) => sum + ms, 0) / Math.max(1, times.length);
-  const gapMs = serviceMs / edgeSpeed / 4 / 0.95;
-  const next = (): void => {
-    if (clock.nowMs() > spanMs) return;
-    theirs
-      .infer({ segment, inputs: new Map(), codecs: {} }, housekeepingCall("other camera"))
-      .catch(() => undefined);
-    clock.timer(-gapMs * Math.log(1 - random.next()), next);
-  };
-  next();
+  crowd(world, model, { place: "edge", speed: edgeSpeed, instances: 4, busyRatio: 0.95, untilMs, random });
 }

@@ -8,5 +8,6 @@ export * from "./link/index.ts";
 export * from "./policy/index.ts";
 export * from "./proxy/index.ts";
 export * from "./report/index.ts";
+export * from "./simulate/index.ts";
 export * from "./trace/index.ts";
 export * from "./world/index.ts";

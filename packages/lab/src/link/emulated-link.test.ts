@@ -83,6 +83,30 @@ describe("emulatedLink", () => {
     expect(acknowledged[acknowledged.length - 1]).toBe(20_000);
   });
 
+  it("says beforehand when bytes will arrive that are handed over later, behind what is under way", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 200_000 }),
+        fc.integer({ min: 1, max: 200_000 }),
+        fc.integer({ min: 0, max: 3000 }),
+        fc.integer({ min: 1, max: 50 }),
+        async (ahead, bytes, laterMs, seed) => {
+          const clock = virtualClock();
+          const link = linkOn(clock, syntheticTrace(linkShapes.stalling, seed, 20_000));
+          await clock.advance(500);
+          const first = link.carry(ahead, "up");
+          await clock.advance(100);
+          const promisedMs = link.arrivesMs(bytes, "up", clock.nowMs() + laterMs);
+          await clock.advance(laterMs);
+          await clock.runUntil(link.carry(bytes, "up"));
+          await first;
+          expect(clock.nowMs()).toBeCloseTo(promisedMs, 6);
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
   it("rejects a cancelled body at once and still carries 64 kB of it", async () => {
     const clock = virtualClock();
     const link = linkOn(clock, steady);

@@ -41,6 +41,11 @@ export interface EmulatedLink {
   cut(): void;
   restore(): void;
   readonly isCut: boolean;
+  /**
+   * When the last of `bytes` would arrive that are handed over at `fromMs`, behind all that is under way now, with the mean
+   * of the jitter: what only an oracle can know. Infinity on a link that never carries them, or is cut.
+   */
+  arrivesMs(bytes: number, direction: Direction, fromMs: number): number;
   /** Bytes carried so far, in each direction. */
   readonly carriedBytes: Readonly<Record<Direction, number>>;
 }
@@ -126,6 +131,17 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
       },
       settle,
       pump,
+      arrivesMs(bytes: number, fromMs: number): number {
+        if (isCut) return Infinity;
+        let before = position;
+        for (const { due, passed } of queue) before += due - passed;
+        const start = Math.max(
+          queue.length > 0 ? before : 0,
+          trace.positionAt(fromMs - beganMs + traceOffsetMs),
+        );
+        const passedMs = trace.instantOf(start + packetsOf(bytes)) + beganMs - traceOffsetMs;
+        return passedMs + delayMs + jitterMs / 2;
+      },
       carried: () => carried,
     };
   }
@@ -192,6 +208,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
     get isCut() {
       return isCut;
     },
+    arrivesMs: (bytes, direction, fromMs) => sides[direction].arrivesMs(bytes, fromMs),
     get carriedBytes() {
       return { up: sides.up.carried(), down: sides.down.carried() };
     },

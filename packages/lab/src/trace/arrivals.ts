@@ -1,6 +1,6 @@
 /** When requests come. All arrivals are instants in milliseconds from 0, in order. */
 import { exponential, LongshoreError, seededRandom } from "@longshore/core";
-import { secondsOf } from "./read.ts";
+import { csvRows, linesOf, secondsOf } from "./read.ts";
 
 /** One request every `gapMs`. */
 export function steadyArrivals(gapMs: number, count: number): readonly number[] {
@@ -15,25 +15,12 @@ export function poissonArrivals(perSecond: number, count: number, seed: number):
 }
 
 /**
- * Instants from the first column of a CSV with a header: seconds or time stamps. Throws `invalid-input` with the line on
- * anything else and on time that goes back.
+ * Instants (seconds, or time stamps) of a CSV with a header, or of a list without one. The column is the first whose name
+ * speaks of time, else the first; where there is an end and a duration, the request came that much before its end, and
+ * the rows are put in order. Throws `invalid-input` with the line on anything else and on time that goes back.
  */
 export function readArrivals(name: string, text: string): readonly number[] {
-  const lines = text.split("\n");
-  const instants: number[] = [];
-  for (let index = 1; index < lines.length; index++) {
-    const line = lines[index]?.trim() ?? "";
-    if (line === "") continue;
-    const atMs = secondsOf(name, index + 1, line.split(",", 1)[0]) * 1000;
-    if (atMs < (instants[instants.length - 1] ?? -Infinity)) {
-      throw new LongshoreError(
-        "invalid-input",
-        "decode",
-        `trace ${name}, line ${index + 1}: goes back in time`,
-      );
-    }
-    instants.push(atMs);
-  }
+  const instants = hasHeader(name, text) ? instantsOfCsv(name, text) : instantsOfList(name, text);
   const first = instants[0];
   if (first === undefined) {
     throw new LongshoreError("invalid-input", "decode", `trace ${name}: there is no arrival in it`);
@@ -44,4 +31,45 @@ export function readArrivals(name: string, text: string): readonly number[] {
 /** The same arrivals with every gap times `factor`: another load, the same burstiness. */
 export function stretched(arrivals: readonly number[], factor: number): readonly number[] {
   return arrivals.map((at) => at * factor);
+}
+
+/** A header is a first line that begins with neither a number nor a time stamp. */
+function hasHeader(name: string, text: string): boolean {
+  const [first] = linesOf(name, text);
+  return first !== undefined && !/^-?[\d.]/.test(first[0]);
+}
+
+function instantsOfList(name: string, text: string): readonly number[] {
+  const instants = sortedInstants(name);
+  for (const [line, number] of linesOf(name, text)) {
+    instants.add(number, secondsOf(name, number, line.split(",", 1)[0]));
+  }
+  return instants.values;
+}
+
+function instantsOfCsv(name: string, text: string): readonly number[] {
+  const instants = sortedInstants(name);
+  const began: number[] = [];
+  for (const [row, number] of csvRows(name, text)) {
+    const columns = [...row.keys()];
+    const column = columns.find((one) => /time|arriv/i.test(one)) ?? columns[0] ?? "";
+    const seconds = secondsOf(name, number, row.get(column));
+    if (!/^end/i.test(column) || !row.has("duration")) instants.add(number, seconds);
+    else began.push((seconds - secondsOf(name, number, row.get("duration"))) * 1000);
+  }
+  return began.length > 0 ? began.sort((a, b) => a - b) : instants.values;
+}
+
+function sortedInstants(name: string): { add(line: number, seconds: number): void; values: number[] } {
+  const values: number[] = [];
+  return {
+    values,
+    add(line, seconds) {
+      const atMs = seconds * 1000;
+      if (atMs < (values[values.length - 1] ?? -Infinity)) {
+        throw new LongshoreError("invalid-input", "decode", `trace ${name}, line ${line}: goes back in time`);
+      }
+      values.push(atMs);
+    },
+  };
 }

@@ -1,3 +1,4 @@
+export * from "./arrival-pattern.ts";
 export * from "./arrivals.ts";
 export * from "./generate.ts";
 export {
@@ -9,4 +10,5 @@ export {
   readNumbers,
   readTwoColumns,
 } from "./read.ts";
+export * from "./recognise.ts";
 export * from "./trace.ts";

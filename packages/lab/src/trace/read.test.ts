@@ -92,6 +92,8 @@ it("reads arrivals from time stamps of fractions of a second", () => {
   expect(first).toBe(0);
   expect(second).toBeCloseTo(52, 3);
   expect(() => readArrivals("t", "a\n2\n1\n")).toThrow(/line 3/);
+  expect(readArrivals("t", "0.5\n0.75\n")).toEqual([0, 250]);
+  expect(readArrivals("t", "app,end_timestamp,duration\na,5,1\nb,6,4\n")).toEqual([0, 2000]);
   expect(() => readArrivals("t", "a\n")).toThrow(expect.objectContaining({ reason: "invalid-input" }));
 });
 

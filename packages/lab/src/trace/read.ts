@@ -13,7 +13,7 @@ function refuse(name: string, line: number, what: string): LongshoreError {
 }
 
 /** Lines that hold something, with their numbers from 1. Comments begin with `#`. */
-function* linesOf(name: string, text: string): Generator<readonly [line: string, number: number]> {
+export function* linesOf(name: string, text: string): Generator<readonly [line: string, number: number]> {
   let number = 0;
   let start = 0;
   while (start <= text.length) {
@@ -119,7 +119,11 @@ export function readNumbers(name: string, text: string): readonly number[] {
   return values;
 }
 
-function* csvRows(name: string, text: string): Generator<readonly [ReadonlyMap<string, string>, number]> {
+/** Rows of a CSV with a header as maps from column to cell, with the number of the line. */
+export function* csvRows(
+  name: string,
+  text: string,
+): Generator<readonly [ReadonlyMap<string, string>, number]> {
   let header: readonly string[] | undefined;
   for (const [line, number] of linesOf(name, text)) {
     const cells = line.split(",");

@@ -30,14 +30,15 @@ export interface FixedPlan {
   readonly codecs: Readonly<Record<string, string>>;
 }
 
-/** What follows a fixed plan. */
+/** What follows fixed plans. */
 export interface FixedPlanParts {
   readonly clock: Clock;
   readonly device: Endpoint;
-  readonly place?: Endpoint;
-  /** The whole of the model in the plan's variant. */
+  readonly place: (id: string) => Endpoint | undefined;
+  /** The whole of the model; the plan says in which variant. */
   readonly segment: Segment;
-  readonly plan: FixedPlan;
+  /** The plan of the request that comes now. */
+  readonly choose: () => FixedPlan;
   /** What the device draws while it runs, in watts, and its radio: energy is estimated as the offloader estimates it. */
   readonly activeWatts: number;
   readonly radio: Radio;
@@ -53,14 +54,20 @@ export function planName({ variant, cut, place, back = endCut, codecs }: FixedPl
 }
 
 /**
- * Runs every request by one plan, without beliefs, guards or second tries. Answers like an offloader; a leg that fails, or
+ * Runs every request by the plan that is chosen for it, without beliefs, guards or second tries. Answers like an offloader; a leg that fails, or
  * a deadline that passes, rejects.
  */
 export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
-  const { clock, device, place, segment, plan } = parts;
+  const { clock, device } = parts;
   const state = radioState(parts.radio);
 
-  async function run(tensors: Tensors, call: ReturnType<typeof housekeepingCall>): Promise<Result> {
+  async function run(
+    plan: FixedPlan,
+    tensors: Tensors,
+    call: ReturnType<typeof housekeepingCall>,
+  ): Promise<Result> {
+    const place = plan.place === undefined ? undefined : parts.place(plan.place);
+    const segment = { ...parts.segment, variant: plan.variant };
     const startedMs = clock.nowMs();
     const accounts: Account[] = [];
     let outputs = tensors;
@@ -131,7 +138,11 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
         child.cancel(new LongshoreError("deadline-exceeded", "execute", "the deadline passed")),
       );
       void timer;
-      return await run(new Map(Object.entries(inputs as Readonly<Record<string, Tensor>>)), child.call);
+      return await run(
+        parts.choose(),
+        new Map(Object.entries(inputs as Readonly<Record<string, Tensor>>)),
+        child.call,
+      );
     },
   };
 }

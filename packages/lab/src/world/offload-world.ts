@@ -42,6 +42,8 @@ export interface WorldPlace {
   readonly speed?: number;
   /** Requests that run at once; default 1. */
   readonly instances?: number;
+  /** Requests that may wait for an instance; default 1000. */
+  readonly maxQueue?: number;
   readonly up: Trace;
   readonly down: Trace;
   /** One way, in milliseconds. */
@@ -81,6 +83,8 @@ export interface OffloadWorld {
   readonly offloader: Offloader;
   /** The same world under a plan that never changes. Drive either this or the offloader. */
   fixed(model: SimulatedModel, plan: FixedPlan): Pick<Offloader, "infer">;
+  /** The same under plans that are chosen for each request when it comes. */
+  follow(model: SimulatedModel, choose: () => FixedPlan): Pick<Offloader, "infer">;
 }
 
 /** Makes a world. Same parts and seed: the same links, services and chances, so that plans can be compared in equal worlds. */
@@ -88,29 +92,39 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   const clock = virtualClock();
   const { models, seed } = parts;
   const { speed, info, radio = radios.wired } = parts.device;
-  const model = linkModel();
+  const model = parts.learns === false ? undefined : linkModel();
   const links = new Map<string, LinkLearner>();
   const device = simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed });
   const places = new Map<string, WorldPlaceInside>();
   for (const [index, place] of parts.places.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
-    const learner = linkBelief({ model });
-    if (parts.learns !== false) links.set(place.info.id, learner);
+    const learner = model && linkBelief({ model });
+    if (learner) links.set(place.info.id, learner);
     const link = emulatedLink({ ...place, clock, random });
-    const slots = fifoSlots({ clock, count: place.instances ?? 1 });
+    const slots = fifoSlots({ clock, count: place.instances ?? 1, maxQueue: place.maxQueue ?? 1000 });
     const endpoint = simulatedEndpoint({
       info: place.info,
       models,
       clock,
       random,
       link,
-      ...(parts.learns === false ? {} : { learner }),
+      ...(learner ? { learner } : {}),
       slots,
       callerSpeed: speed,
       speed: place.speed ?? 1,
     });
     places.set(place.info.id, { endpoint, link, slots });
   }
+  const follow: OffloadWorld["follow"] = (simulated, choose) =>
+    followPlan({
+      clock,
+      device,
+      place: (id) => places.get(id)?.endpoint,
+      segment: wholeSegment(simulated.description),
+      choose,
+      activeWatts: info.rates.activeWatts,
+      radio,
+    });
   const random = seededRandom(seed + 1);
   const offloader = createOffloader({
     local: device,
@@ -129,17 +143,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     device,
     places,
     offloader,
-    fixed(simulated, plan) {
-      const place = plan.place === undefined ? undefined : places.get(plan.place)?.endpoint;
-      return followPlan({
-        clock,
-        device,
-        segment: wholeSegment(simulated.description, plan.variant),
-        plan,
-        activeWatts: info.rates.activeWatts,
-        radio,
-        ...(place ? { place } : {}),
-      });
-    },
+    fixed: (simulated, plan) => follow(simulated, () => plan),
+    follow,
   };
 }

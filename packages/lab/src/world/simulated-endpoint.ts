@@ -83,8 +83,8 @@ export interface SimulatedEndpoint extends Endpoint {
   readonly counts: { readonly accepted: number; readonly answered: number; readonly failed: number };
 }
 
-/** Bytes of a request or reply besides its tensors. */
-const envelopeBytes = 400;
+/** Bytes of a request or reply besides its tensors, in the simulation. */
+export const envelopeBytes = 400;
 const tinyBytes = 8192;
 
 /** Makes a place. Same parts, seed and calls: same answers at the same instants. */

@@ -1,8 +1,8 @@
 import { housekeepingCall, LongshoreError } from "@longshore/core";
-import { constantTrace, meanBitsPerSecond, planName, scaled, type Trace } from "@longshore/lab";
+import { constantTrace, meanBitsPerSecond, planName, rateOf, scaled, type Trace } from "@longshore/lab";
 import { systemClock } from "@longshore/nodejs";
 import { compare, type Comparison } from "../advise/compare.ts";
-import { linkOf, rateOf } from "../advise/link-of.ts";
+import { linkOf } from "../advise/link-of.ts";
 import { measuredModel } from "../advise/measured-model.ts";
 import type { Score } from "../advise/replay.ts";
 import { type Advice, adviceOf, adviceText, rateText } from "../advise/words.ts";

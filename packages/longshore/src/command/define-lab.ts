@@ -2,8 +2,10 @@ import { atOptions } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { simulateOptions } from "./simulate-options.ts";
+import { simulateCommand, type SimulateOptions } from "./simulate.ts";
 
-/** What shows how things are: `doctor`, `demo`. */
+/** What shows how things are, or would be: `doctor`, `simulate`, `demo`. */
 export function defineLab({ program, action, io }: Defining): void {
   help(
     atOptions(
@@ -15,6 +17,20 @@ export function defineLab({ program, action, io }: Defining): void {
       .option("--json", "print JSON", false)
       .action(action((options) => doctor(options, io))),
     "longshore doctor --at http://127.0.0.1:8000",
+  );
+  help(
+    simulateOptions(
+      program
+        .command("simulate")
+        .description(
+          "replay requests over recorded networks on a virtual clock, beside an oracle and plans that never change",
+        ),
+    ).action(
+      action((file: string | undefined, options: SimulateOptions) => simulateCommand(file, options, io)),
+    ),
+    "longshore simulate --model ocr-frame --device speed=0.2 --trace uplink.up --arrivals every:2000 --html report.html",
+    "longshore simulate --model bytes=20000,localMs=400,serverMs=15 --trace ./traces --arrivals poisson:2 --json rows.json",
+    "longshore simulate store.yaml --endpoint edge,speed=2,rtt=4,up=80mbit --endpoint cloud,tier=cloud --seed 7",
   );
   help(
     program

@@ -1,9 +1,8 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { setMaxListeners } from "node:events";
 import { cpus } from "node:os";
-import { basename } from "node:path";
 import { LongshoreError } from "@longshore/core";
-import { readMahimahi, readTwoColumns, type Trace } from "@longshore/lab";
+import { traceFile } from "../advise/link-of.ts";
 import { demoHtml } from "../demo/html.ts";
 import { demoJson } from "../demo/json.ts";
 import { openStore } from "../demo/open-store.ts";
@@ -37,16 +36,6 @@ export function chosenScenes(names: readonly string[]): readonly Scene[] {
   return scenes.filter(({ name }) => names.includes(name));
 }
 
-/** A trace file: instants of packets in milliseconds (mahimahi), or seconds and Mbit/s in two columns. */
-async function readTrace(path: string): Promise<Trace> {
-  const name = basename(path);
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw new LongshoreError("invalid-input", "decode", `the trace ${path} cannot be read`, { cause: error });
-  });
-  const first = text.split("\n").find((line) => line.trim() !== "" && !line.startsWith("#")) ?? "";
-  return /[\s,]/.test(first.trim()) ? readTwoColumns(name, text) : readMahimahi(name, text);
-}
-
 /** Plays the store's scenes on this machine, prints what happened and writes the report. */
 export async function demo(options: DemoOptions, io: CommandIo): Promise<ExitCode> {
   if (options.scene.includes("list")) {
@@ -61,7 +50,7 @@ export async function demo(options: DemoOptions, io: CommandIo): Promise<ExitCod
   setMaxListeners(0, io.stop);
   const startedMs = performance.now();
   const chosen = chosenScenes(options.scene);
-  const trace = options.trace === undefined ? undefined : await readTrace(options.trace);
+  const trace = options.trace === undefined ? undefined : await traceFile(options.trace);
   const progress = (words: string): void => io.progress(words);
   if (!options.json)
     io.note(

@@ -1,0 +1,38 @@
+import { estimateOf, housekeepingCall, meanOf } from "@longshore/core";
+import {
+  bucketOf,
+  type OffloadWorld,
+  segmentMs,
+  type SimulatedModel,
+  simulatedEndpoint,
+  wholeSegment,
+} from "../world/index.ts";
+import type { CrowdOptions } from "./simulation.ts";
+
+/** Requests of others, as a Poisson process over links of their own, that keep a share of a place's instances busy. */
+export function crowd(world: OffloadWorld, model: SimulatedModel, options: CrowdOptions): void {
+  const { speed, instances, busyRatio, untilMs, random } = options;
+  const place = world.places.get(options.place);
+  if (!place || busyRatio <= 0) return;
+  const { clock } = world;
+  const theirs = simulatedEndpoint({
+    info: place.endpoint.info,
+    models: [model],
+    clock,
+    random,
+    slots: place.slots,
+    speed,
+  });
+  const segment = wholeSegment(model.description);
+  const times = segmentMs(bucketOf(model.profile, segment.variant, { bytes: 0 }), segment);
+  const serviceMs = meanOf(estimateOf(times, { observedAtMs: 0, origin: "told" })) / speed;
+  const gapMs = serviceMs / instances / busyRatio;
+  const next = (): void => {
+    if (clock.nowMs() > untilMs) return;
+    theirs
+      .infer({ segment, inputs: new Map(), codecs: {} }, housekeepingCall("another caller"))
+      .catch(() => undefined);
+    clock.timer(-gapMs * Math.log(1 - random.next()), next);
+  };
+  next();
+}

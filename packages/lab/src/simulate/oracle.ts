@@ -1,0 +1,92 @@
+/**
+ * The oracle: for each request, when it comes, the plan that will do best, because it knows what the links will carry. It
+ * obeys the same queues as everybody, decides greedily for one request after the other, and takes services to last as long
+ * as they do on average: a yardstick that no client can be, and no bound (a sequence of plans may beat the greedy one).
+ */
+import { endCut, LongshoreError, radios, radioState, startCut } from "@longshore/core";
+import { envelopeBytes, type FixedPlan, type OffloadWorld, type PlanCandidate } from "../world/index.ts";
+import type { Simulation } from "./simulation.ts";
+
+interface Outlook {
+  readonly doneMs: number;
+  readonly millijoules: number;
+  readonly costMicros: number;
+  readonly wrongRatio: number;
+}
+
+/** Chooses among the candidates for the request that comes now. */
+export function oracle(
+  world: OffloadWorld,
+  simulation: Simulation,
+  candidates: readonly PlanCandidate[],
+): () => FixedPlan {
+  const { clock } = world;
+  const { device, places, limits, model } = simulation;
+  const { radio = radios.wired } = device;
+  const watts = device.info.rates.activeWatts;
+  const state = radioState(radio);
+  const about = new Map(places.map((place) => [place.info.id, place]));
+  const accuracy = new Map(
+    model.description.variants.map(({ name, accuracyRatio }) => [name, accuracyRatio]),
+  );
+
+  function outlook({ plan, ...parts }: PlanCandidate): Outlook {
+    const nowMs = clock.nowMs();
+    const wrongRatio = 1 - (accuracy.get(plan.variant) ?? parts.agreementRatio);
+    // What runs here waits for the device; what only leaves it does not.
+    const headMs = plan.cut === startCut ? 0 : world.device.load().queueMs + parts.headMs / device.speed;
+    const here = (parts.headMs / device.speed) * watts;
+    if (plan.cut === endCut) return { doneMs: nowMs + headMs, millijoules: here, costMicros: 0, wrongRatio };
+    const place = about.get(plan.place ?? "");
+    const there = world.places.get(plan.place ?? "");
+    if (!place || !there)
+      return { doneMs: Infinity, millijoules: Infinity, costMicros: Infinity, wrongRatio };
+    const encodeMs = parts.encodeMs / device.speed;
+    const sentMs = nowMs + headMs + encodeMs;
+    const upBytes = parts.upBytes + envelopeBytes;
+    const downBytes = parts.downBytes + envelopeBytes;
+    const landedMs = there.link.arrivesMs(upBytes, "up", sentMs);
+    const waitMs = Math.max(0, there.slots.waitMs() - (landedMs - nowMs));
+    const runMs = parts.tailMs / (place.speed ?? 1);
+    const servedMs = landedMs + parts.decodeMs / (place.speed ?? 1) + waitMs + runMs;
+    const doneMs = there.link.arrivesMs(downBytes, "down", servedMs);
+    const { rates } = place.info;
+    return {
+      doneMs,
+      millijoules:
+        here +
+        encodeMs * watts +
+        state.wakeMillijoules(sentMs) +
+        (radio.upMillijoulesPerMegabit * upBytes + radio.downMillijoulesPerMegabit * downBytes) * 8e-6 +
+        (landedMs - sentMs + doneMs - servedMs) * radio.baseWatts +
+        (servedMs - landedMs) * radio.tailWatts,
+      costMicros:
+        (rates.microsPerSecond * runMs) / 1000 + (rates.microsPerMegabyte * (upBytes + downBytes)) / 1e6,
+      wrongRatio,
+    };
+  }
+
+  function score(one: Outlook): number {
+    const tookMs = one.doneMs - clock.nowMs();
+    // Too late is worse than anything in time, and the less late the better.
+    const late = Math.max(0, tookMs - (limits.deadlineMs ?? Infinity)) * 1e9;
+    if (limits.objective === "energy") return late + one.millijoules + tookMs * 1e-6;
+    if (limits.objective === "cost") return late + one.costMicros + tookMs * 1e-6;
+    if (limits.objective === "accuracy") return late + one.wrongRatio * 1e8 + tookMs;
+    return late + tookMs;
+  }
+
+  return () => {
+    let best: PlanCandidate | undefined;
+    let found: Outlook | undefined;
+    for (const candidate of candidates) {
+      const one = outlook(candidate);
+      if (found && score(one) >= score(found)) continue;
+      best = candidate;
+      found = one;
+    }
+    if (!best || !found) throw new LongshoreError("no-place", "plan", "no plan is allowed");
+    if (best.plan.place !== undefined && Number.isFinite(found.doneMs)) state.used(found.doneMs);
+    return best.plan;
+  };
+}

@@ -1,0 +1,163 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { startCut } from "@longshore/core";
+import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { constantTrace, linkShapes, steadyArrivals, syntheticTrace } from "../trace/index.ts";
+import {
+  allowedPlans,
+  checkScenario,
+  plainModel,
+  profiledModel,
+  type SimulatedWay,
+  simulate,
+  simulationOf,
+  simulationReport,
+  type ScenarioFile,
+  scenarioYaml,
+  type Simulation,
+  typicalInputs,
+} from "./index.ts";
+
+const { model, deviceSpeed } = plainModel({ bytes: 20_000, localMs: 400, serverMs: 15 });
+
+function simulationWith(more: Partial<ScenarioFile> = {}, count = 60): Simulation {
+  const up = syntheticTrace(linkShapes.stalling, 4, 60_000);
+  return simulationOf(
+    { model: "m", seed: 3, ...more },
+    {
+      model,
+      deviceSpeed,
+      links: () => ({ up, down: constantTrace(20e6) }),
+      arrivalsMs: steadyArrivals(500, count),
+    },
+  );
+}
+
+const wayOf = (ways: readonly SimulatedWay[], kind: SimulatedWay["kind"]): SimulatedWay =>
+  ways.find((way) => way.kind === kind)!;
+
+describe("simulate", () => {
+  it("replays to the byte, beside the oracle and plans that never change", async () => {
+    const ways = await simulate(simulationWith());
+    expect(ways.map(({ kind }) => kind)).toEqual(["longshore", "oracle", "device", "place", "fixed"]);
+    expect(JSON.stringify(await simulate(simulationWith()))).toBe(JSON.stringify(ways));
+    const [ours, oracle] = ways;
+    expect(ours?.rows.every(({ outcome }) => outcome === "answered")).toBe(true);
+    expect(oracle?.figures.vsOracle).toBe(1);
+    // The oracle knows the link: it is never worse than what never changes, but for the spread of services.
+    for (const way of ways) expect(way.figures.vsOracle).toBeGreaterThan(0.98);
+    expect(ours?.figures.meanMs).toBeLessThan(wayOf(ways, "device").figures.meanMs);
+    expect(ours?.figures.awayRatio).toBeGreaterThan(0.5);
+    const run = { name: "stalling", ways, limits: { deadlineMs: 600 }, notCounted: 5, links: [] };
+    const page = simulationReport([run], "seed 3");
+    for (const words of ["Regret", "oracle", "always cloud", "seed 3"]) expect(page).toContain(words);
+    expect(page.match(/<svg/g)?.length).toBeGreaterThanOrEqual(10);
+  });
+
+  it("charges a missed deadline, and lets a crowd make a place slow", async () => {
+    const late = await simulate(simulationWith({ deadlineMs: 300 }, 20));
+    const here = wayOf(late, "device");
+    expect(here.figures.missed).toBe(here.figures.counted);
+    expect(here.figures.meanMs).toBeCloseTo(300, 0);
+    const endpoints = [{ id: "edge", rtt: 4, instances: 1, crowd: 0.95 }];
+    const crowded = wayOf(await simulate(simulationWith({ endpoints })), "place");
+    const alone = wayOf(await simulate(simulationWith({ endpoints: [{ id: "edge", rtt: 4 }] })), "place");
+    expect(crowded.figures.meanMs).toBeGreaterThan(alone.figures.meanMs + 5);
+  });
+
+  it("counts energy where that is made small", async () => {
+    const ways = await simulate(simulationWith({ device: { watts: 2, radio: "wifi" }, objective: "energy" }));
+    const fixed = wayOf(ways, "fixed");
+    expect(fixed.figures.objective).toBe(fixed.figures.meanMillijoules);
+    expect(fixed.figures.meanMillijoules).toBeLessThan(0.5 * wayOf(ways, "device").figures.meanMillijoules);
+    expect(wayOf(ways, "longshore").figures.objective).toBeLessThan(1.5 * fixed.figures.objective);
+  });
+});
+
+it("keeps plans to places that the rules allow", () => {
+  const toy = toyModel();
+  const simulation = {
+    ...simulationWith(),
+    model: toy,
+    inputs: {},
+    places: [placeInfo("edge", "edge"), placeInfo("cloud", "cloud")].map((info) => ({
+      info,
+      up: constantTrace(1e6),
+      down: constantTrace(1e6),
+      delayMs: 5,
+    })),
+  };
+  const placesOf = (limits: Simulation["limits"]): readonly string[] => [
+    ...new Set(allowedPlans({ ...simulation, limits }).map(({ plan }) => plan.place ?? "here")),
+  ];
+  expect(placesOf({ dataClass: "public" })).toEqual(["edge", "cloud", "here"]);
+  expect(placesOf({ dataClass: "public", zones: ["eu/edge"] })).toEqual(["edge", "here"]);
+  expect(placesOf({ dataClass: "restricted" })).toEqual(["here"]);
+  // The larger variant agrees less, and may be held by the cloud alone.
+  const lax = allowedPlans({ ...simulation, limits: { dataClass: "public", minAgreementRatio: 0.98 } });
+  expect(lax.filter(({ plan }) => plan.variant === "large").every(({ plan }) => plan.place === "cloud")).toBe(
+    true,
+  );
+});
+
+it("makes blank inputs and crossings of the profiled sizes where shapes vary", async () => {
+  const toy = toyModel();
+  const bytes = [1, 5_000, 123_456];
+  for (const size of bytes) {
+    const profile = structuredClone(toy.profile) as { variants: { buckets: { cuts: unknown[] }[] }[] };
+    const [start] = profile.variants[0]!.buckets[0]!.cuts as {
+      cut: { id: string; crossing: object[] };
+      codings: { bytes: number }[];
+    }[];
+    start!.cut.crossing = [{ name: "x", datatype: "UINT8", shape: [-1, -1, 1] }];
+    start!.codings[0]!.bytes = size;
+    const made = profiledModel(profile as unknown as typeof toy.profile);
+    expect(typicalInputs(made).get("x")?.bytes.byteLength).toBe(size);
+    expect(made.description.inputs[0]?.name).toBe("x");
+    expect(made.profile.variants[0]?.buckets[0]?.cuts[0]?.cut.id).toBe(startCut);
+  }
+});
+
+describe("scenarios", () => {
+  it("reads YAML and says path, value and what is allowed of what is wrong", () => {
+    const text = "model: { bytes: 1, localMs: 2, serverMs: 3 }\nendpoints:\n  - { id: edge, speed: 2 }\n";
+    expect(checkScenario(scenarioYaml(text, "s"), "s").endpoints?.[0]?.speed).toBe(2);
+    const wrong: readonly (readonly [string, RegExp])[] = [
+      ["model: [", /^s: not valid YAML/],
+      ["- a", /^s: must be a mapping/],
+      ["seed: 1", /^s: model is missing/],
+      [
+        "model: m\nendpoints: [{ id: e, speed: 0 }]",
+        /endpoints\.0\.speed must be a number from 0\.001 to 1000, not 0/,
+      ],
+      [
+        "model: m\nendpoints: [{ id: e, tier: moon }]",
+        /endpoints\.0\.tier must be one of edge, cloud, not "moon"/,
+      ],
+      ["model: m\nendpoints: [{ id: e }, { id: e }]", /two places are called e/],
+      ["model: m\nsed: 1", /sed is an unknown key; known here: model, device/],
+      ["model: m\nrequests: 1.5", /requests must be a whole number from 1 to 100000, not 1\.5/],
+      ["model: { bytes: 1 }", /must be a model that has a profile, or a mapping with bytes/],
+    ];
+    for (const [yaml, message] of wrong) {
+      expect(() => checkScenario(scenarioYaml(yaml, "s"), "s")).toThrow(
+        expect.objectContaining({
+          reason: "invalid-configuration",
+          message: expect.stringMatching(message) as string,
+        }),
+      );
+    }
+  });
+
+  it("refuses whatever else is written with a reason", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+        try {
+          checkScenario(scenarioYaml(text, "s"), "s");
+        } catch (error) {
+          expect(error).toMatchObject({ reason: "invalid-configuration" });
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,45 @@
+import { describe, expect, it } from "vitest";
+import { meanBitsPerSecond, rateOf, traceOf } from "./index.ts";
+
+describe("rates", () => {
+  it.each([
+    ["5mbit", 5e6],
+    ["600kbit", 600e3],
+    ["1.5Mbit/s", 1.5e6],
+    ["20 Mbps", 20e6],
+    ["1gbit", 1e9],
+    ["9600bps", 9600],
+    [".5mbits", 0.5e6],
+  ])("reads %s", (text, rate) => {
+    expect(rateOf(text)).toBe(rate);
+  });
+
+  it.each(["0mbit", "-1mbit", "mbit", "5", "5MB/s", "5 parsec", "1e3mbit", ""])(
+    "does not read '%s'",
+    (text) => {
+      expect(rateOf(text)).toBeUndefined();
+    },
+  );
+});
+
+describe("traces", () => {
+  it("recognises the format of a trace by what is in it", () => {
+    // Ten packets of 1,460 bytes in 10 ms.
+    expect(meanBitsPerSecond(traceOf("m", "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n"))).toBeCloseTo(
+      1460 * 8 * 1000,
+      0,
+    );
+    expect(meanBitsPerSecond(traceOf("t", "# seconds, Mbit/s\n0.0\t1.5\n1.0\t1.5\n"))).toBeCloseTo(1.5e6, -2);
+    expect(meanBitsPerSecond(traceOf("c", "second,up_kbps\n0,100\n1,300\n"))).toBeCloseTo(200e3, -2);
+    expect(meanBitsPerSecond(traceOf("g", "radio,throughput_mbps\n4G,10\n5G,30\n"))).toBeCloseTo(20e6, -2);
+  });
+
+  it.each(["", "hello", "a,b\n1,2\n", "1 2 3\n"])("refuses a file that begins with '%s'", (text) => {
+    expect(() => traceOf("x", text)).toThrow(expect.objectContaining({ reason: "invalid-input" }) as Error);
+  });
+
+  it("reads the column that is named where the header does not tell", () => {
+    const columns = { rate: "UL_bitrate", bitsPerSecondPerUnit: 1000, time: "at" };
+    expect(meanBitsPerSecond(traceOf("u", "at,UL_bitrate\n0,100\n1,300\n", columns))).toBeCloseTo(200e3, -2);
+  });
+});

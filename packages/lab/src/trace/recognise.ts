@@ -1,0 +1,50 @@
+/** Traces and rates in the forms that people have them in, recognised by what is in them. */
+import { LongshoreError } from "@longshore/core";
+import { type CsvColumns, csvDialects, readCsv, readMahimahi, readTwoColumns } from "./read.ts";
+import type { Trace } from "./trace.ts";
+
+const units: Readonly<Record<string, number>> = { "": 1, k: 1e3, m: 1e6, g: 1e9 };
+
+/** Bits per second of `5mbit`, `600kbit`, `1.5Mbit/s` or `20Mbps`; undefined for anything else. */
+export function rateOf(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?|\.\d+)\s*([kmg]?)(?:bit(?:\/s|s)?|bps)$/i.exec(text.trim());
+  if (!match) return undefined;
+  const rate = Number(match[1]) * (units[(match[2] ?? "").toLowerCase()] ?? 1);
+  return rate > 0 && Number.isFinite(rate) ? rate : undefined;
+}
+
+/** Endings of the names of columns that hold a rate, and how many bits per second one unit is. */
+const endings = [
+  ["mbps", 1e6],
+  ["kbps", 1e3],
+  ["bps", 1],
+] as const;
+
+/**
+ * Reads a trace whose format is recognised by its first line: one whole number (mahimahi), two columns (seconds and Mbit/s),
+ * or a CSV with a header that names a rate; `columns` names it where the header does not tell. Throws `invalid-input`.
+ */
+export function traceOf(name: string, text: string, columns?: CsvColumns): Trace {
+  if (columns) return readCsv(name, text, columns);
+  const first =
+    text
+      .split("\n", 200)
+      .find((line) => line.trim() !== "" && !line.startsWith("#"))
+      ?.trim() ?? "";
+  if (/^\d+$/.test(first)) return readMahimahi(name, text);
+  if (/^-?[\d.]+(?:e[-+]?\d+)?[\s,]+-?[\d.]+(?:e[-+]?\d+)?$/i.test(first)) return readTwoColumns(name, text);
+  const header = first.split(",").map((column) => column.trim());
+  const dialect = Object.values(csvDialects).find(
+    ({ rate, time }) => header.includes(rate) && (time === undefined || header.includes(time)),
+  );
+  if (dialect) return readCsv(name, text, dialect);
+  for (const [ending, bitsPerSecondPerUnit] of endings) {
+    const rate = header.find((column) => column.toLowerCase().endsWith(ending));
+    if (rate !== undefined) return readCsv(name, text, { rate, bitsPerSecondPerUnit });
+  }
+  throw new LongshoreError(
+    "invalid-input",
+    "decode",
+    `trace ${name} begins with "${first.slice(0, 60)}"; a trace is one millisecond of a packet a line (mahimahi), two columns of seconds and Mbit/s, or a CSV with a column that ends in mbps, kbps or bps`,
+  );
+}

@@ -1,0 +1,64 @@
+import { readFile } from "node:fs/promises";
+import { housekeepingCall, LongshoreError, parseProfile } from "@longshore/core";
+import { plainModel, profiledModel, type ScenarioFile, type SimulatedModel } from "@longshore/lab";
+import { openEngine } from "../compose/open-engine.ts";
+import { openModel } from "../compose/open-model.ts";
+
+/** The model of a scenario, and how fast the device runs it beside the machine that its times are of. */
+export interface OpenedSimulatedModel {
+  readonly model: SimulatedModel;
+  readonly deviceSpeed: number;
+}
+
+/**
+ * Opens what a scenario says of its model: plain numbers, a `profile.json`, or a model whose package holds a profile.
+ * Throws `unknown-model`, and `invalid-input` where there is no profile.
+ */
+export async function openSimulatedModel(model: ScenarioFile["model"]): Promise<OpenedSimulatedModel> {
+  if (typeof model !== "string") {
+    const { replyBytes, ...rest } = model;
+    return plainModel({ ...rest, ...(replyBytes === undefined ? {} : { replyBytes }) });
+  }
+  if (model.endsWith(".json")) return { model: await readProfile(model), deviceSpeed: 1 };
+  const opened = await openModel(model);
+  if (opened.model === undefined) {
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      `${model} is a repository; name one of its models: ${model}/MODEL`,
+    );
+  }
+  const { engine, close } = openEngine({ store: opened.store });
+  try {
+    const known = await engine.describe(opened.model, undefined, housekeepingCall("simulate"));
+    if (!known) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
+    if (!known.profile) {
+      throw new LongshoreError(
+        "invalid-input",
+        "resolve",
+        `${model} has no profile to simulate with; measure one with 'longshore profile ${model} --write', or state plain numbers: --model bytes=150000,localMs=400,serverMs=15`,
+      );
+    }
+    return { model: profiledModel(known.profile, known.description), deviceSpeed: 1 };
+  } finally {
+    await close();
+  }
+}
+
+async function readProfile(file: string): Promise<SimulatedModel> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw new LongshoreError("invalid-input", "decode", `the profile ${file} cannot be read`, {
+      cause: error,
+    });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new LongshoreError("invalid-input", "decode", `the profile ${file} is not JSON`, { cause: error });
+  }
+  return profiledModel(parseProfile(value));
+}
