@@ -9,13 +9,14 @@ export function arrivalPattern(text: string, count: number, seed: number): reado
   const match = /^(every|poisson):(.*)$/.exec(text);
   if (!match) return undefined;
   const value = Number(match[2]);
-  const [unit, least, most] = match[1] === "every" ? ["milliseconds", 0.1, 3.6e6] : ["a second", 1e-4, 1e4];
-  if (match[2] === "" || !(value >= Number(least) && value <= Number(most))) {
+  const every = match[1] === "every";
+  const [least, most] = every ? [0.1, 3.6e6] : [1e-4, 1e4];
+  if (match[2] === "" || !(value >= least && value <= most)) {
     throw new LongshoreError(
       "invalid-input",
       "decode",
-      `arrivals ${text}: ${match[1]}: wants a number from ${least} to ${most} (${unit}), such as every:500 or poisson:2`,
+      `arrivals ${text}: ${match[1]}: wants a number from ${least} to ${most} (${every ? "milliseconds" : "a second"}), such as every:500 or poisson:2`,
     );
   }
-  return match[1] === "every" ? steadyArrivals(value, count) : poissonArrivals(value, count, seed);
+  return every ? steadyArrivals(value, count) : poissonArrivals(value, count, seed);
 }

@@ -39,7 +39,7 @@ export async function runScenarioFile(scenario: ScenarioFile, notes: RunNotes): 
   const { model, deviceSpeed } = await openSimulatedModel(scenario.model);
   const replayed = await linksFrom(scenario.traces ?? [], notes.note);
   const own = await Promise.all(
-    endpoints.map(({ up, down }) => (up === undefined ? undefined : linkFrom(up, down))),
+    endpoints.map(async ({ up, down }) => (up === undefined ? undefined : linkFrom(up, down))),
   );
   const lacking = endpoints.find((_, index) => !own[index]);
   if (lacking && replayed.length === 0) {
