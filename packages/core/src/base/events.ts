@@ -189,6 +189,14 @@ export type LongshoreEvent =
       readonly evicted: number;
     }
   | {
+      /** A request with the idempotency key of one that is under way or answered: it got the same answer without a run. */
+      readonly kind: "request-repeated";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly version: string;
+    }
+  | {
       readonly kind: "model-state";
       readonly atMs: number;
       readonly model: string;

@@ -7,6 +7,7 @@ import { checkOutputs, gather, heldAt, rulesFor, wantedBack } from "./crossing.t
 import { type GuardWatch, guardWatch } from "./guard-watch.ts";
 import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
+import { legKey } from "./leg-key.ts";
 import type { Loop } from "./loop.ts";
 import type { Place } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
@@ -162,7 +163,7 @@ class Race {
     return {
       path: [...call.path, this.#loop.self],
       rules: rulesFor(call.rules, known, leg.segment),
-      idempotencyKey: call.idempotencyKey ?? call.id,
+      idempotencyKey: legKey(call, leg),
     };
   }
 

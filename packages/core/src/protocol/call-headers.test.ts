@@ -89,6 +89,11 @@ describe("call headers", () => {
     expect(read(`00-${trace}-${span}-01`, "a\r\nb")).not.toHaveProperty("state");
   });
 
+  it("keys that are too long are refused, since two of them cut short could be one", () => {
+    expect(reasonOf({ "idempotency-key": "k".repeat(512) })).toBe("accepted");
+    expect(reasonOf({ "idempotency-key": "k".repeat(513) })).toBe("invalid-input");
+  });
+
   it("whatever the headers hold, the result is a call or a LongshoreError", () => {
     const value = fc.oneof(fc.string(), fc.stringMatching(/^[a-z=;,%0-9]{0,30}$/));
     fc.assert(

@@ -20,6 +20,8 @@ type Headers = Readonly<Record<string, string>>;
 
 /** The most endpoints that a call may have been through, and the most zones that its rules may name. */
 const maxPath = 16;
+/** Characters of an idempotency key, encoded. */
+const maxKeyLength = 512;
 const maxZones = 64;
 
 function invalid(header: string, wanted: string): LongshoreError {
@@ -141,12 +143,16 @@ export function callFromHeaders(headers: Headers, base: Call, nowMs: number): Ca
   // Where the exchange has a span of its own already, that one is the parent of what follows.
   const trace = base.trace ?? traceFromHeaders(headers);
   const key = headers[idempotencyHeader];
+  // Cut short, two keys could become one.
+  if (key !== undefined && key.length > maxKeyLength) {
+    throw invalid(idempotencyHeader, `a key of at most ${maxKeyLength} characters`);
+  }
   return {
     ...base,
     deadlineMs,
     rules,
     path,
     ...(trace ? { trace } : {}),
-    ...(key === undefined ? {} : { idempotencyKey: decoded(key.slice(0, 512), idempotencyHeader) }),
+    ...(key === undefined ? {} : { idempotencyKey: decoded(key, idempotencyHeader) }),
   };
 }

@@ -1,4 +1,5 @@
 export * from "./datatype.ts";
+export * from "./fingerprint.ts";
 export * from "./give.ts";
 export * from "./half.ts";
 export * from "./ragged.ts";

@@ -1,5 +1,6 @@
 import {
   type Call,
+  fingerprint,
   type InferenceRequest,
   nextStep,
   type Segment,
@@ -9,7 +10,6 @@ import {
 import type { LoadedVersion } from "../repository/index.ts";
 import {
   checkSeal,
-  fingerprint,
   type HeldState,
   initialState,
   type Place,

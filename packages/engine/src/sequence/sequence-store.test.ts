@@ -15,7 +15,6 @@ import {
 import { manualClock, settle } from "@longshore/testkit";
 import { checkSeal, type SealKey, sealState } from "./seal.ts";
 import { type SequenceRequest, type SequenceStore, sequenceStore, type Turn } from "./sequence-store.ts";
-import { fingerprint } from "./state.ts";
 
 const call = housekeepingCall("test");
 const states = [{ input: "s", output: "t", datatype: "FP32", shape: [1] }] as const;
@@ -353,21 +352,5 @@ describe("seals of exported state", () => {
       await checkSeal(mine, key, back(stateOf(5), seal), { ...call, rights: ["infer", "segment:infer"] });
       await checkSeal(mine, key, back(stateOf(5), seal), call);
     }
-  });
-});
-
-describe("fingerprints", () => {
-  it("tell inputs, shapes, names and questions apart, and not their order", () => {
-    const a = float32Tensor("a", [2], Float32Array.of(1, 2));
-    const b = float32Tensor("b", [1, 2], Float32Array.of(1, 2));
-    const prints = [
-      fingerprint("start..end", tensorsOf(a)),
-      fingerprint("start..c1", tensorsOf(a)),
-      fingerprint("start..end", tensorsOf(b)),
-      fingerprint("start..end", tensorsOf(a, b)),
-      fingerprint("start..end", tensorsOf(float32Tensor("a", [2], Float32Array.of(1, 3)))),
-    ];
-    expect(new Set(prints).size).toBe(prints.length);
-    expect(fingerprint("x", tensorsOf(a, b))).toBe(fingerprint("x", tensorsOf(b, a)));
   });
 });

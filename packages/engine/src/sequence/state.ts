@@ -5,7 +5,6 @@ import {
   type SequenceState,
   type Tensor,
   type Tensors,
-  totalBytes,
 } from "@longshore/core";
 
 /** State of a graph with what it holds at the beginning, where that is not zeros (Triton's `data_file`). */
@@ -67,51 +66,4 @@ export function apart(tensors: Tensors, others: Tensors): Tensors {
       taken.has(tensor.bytes.buffer) ? { ...tensor, bytes: new Uint8Array(tensor.bytes) } : tensor,
     ]),
   );
-}
-
-/** More bytes of input than this are not read through to tell a retry: it would hold up everybody else. */
-const mostReadBytes = 4 * 2 ** 20;
-
-/**
- * Tells a retry of a request from another request; undefined for inputs beyond 4 MiB. Two 32-bit hashes over what was
- * asked and every input, four bytes at a time (multiply and rotate, after A. Appleby's MurmurHash3). Not a secret and not
- * proof against malice: a tenant can only fool itself with it.
- */
-export function fingerprint(asked: string, inputs: Tensors): string | undefined {
-  if (totalBytes(inputs) > mostReadBytes) return undefined;
-  let one = 0x811c9dc5;
-  let two = 0x9747b28c;
-  const mix = (bytes: Uint8Array): void => {
-    const words = bytes.byteLength >> 2;
-    // A view of words needs an even start; what lies oddly is copied.
-    const even = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-    const view = new Int32Array(even.buffer, even.byteOffset, words);
-    for (let index = 0; index < words; index++) {
-      const word = view[index] as number;
-      one = Math.imul(one ^ word, 0xcc9e2d51);
-      one = (one << 13) | (one >>> 19);
-      two = Math.imul(two + word, 0x1b873593);
-      two = (two << 15) | (two >>> 17);
-    }
-    for (let index = words << 2; index < bytes.byteLength; index++) {
-      one = Math.imul(one ^ (bytes[index] as number), 0x01000193);
-      two = Math.imul(two + (bytes[index] as number), 0x85ebca6b);
-    }
-    one ^= bytes.byteLength;
-  };
-  const mixText = (text: string): void => {
-    for (let index = 0; index < text.length; index++) {
-      one = Math.imul(one ^ text.charCodeAt(index), 0x01000193);
-      two = Math.imul(two + text.charCodeAt(index), 0x85ebca6b);
-    }
-    one ^= text.length;
-  };
-  mixText(asked);
-  for (const [name, { spec, bytes }] of [...inputs].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    mixText(name);
-    mixText(spec.datatype);
-    for (const size of spec.shape) one = Math.imul(one ^ size, 0x01000193);
-    mix(bytes);
-  }
-  return `${(one >>> 0).toString(16)}-${(two >>> 0).toString(16)}`;
 }

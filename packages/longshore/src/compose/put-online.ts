@@ -13,7 +13,13 @@ import {
   type ZoneId,
 } from "@longshore/core";
 import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
-import { cachedEndpoint, createHandler, createLife, type ServedRepository } from "@longshore/server";
+import {
+  cachedEndpoint,
+  createHandler,
+  createLife,
+  onceEndpoint,
+  type ServedRepository,
+} from "@longshore/server";
 import { platformCodecs } from "./codecs.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
@@ -141,13 +147,14 @@ export async function putOnline<T extends Served>(
   });
   const observer = observers(telemetry.observer, options.observer ?? silentObserver);
   const served = open({ id, tier, zone, clock, random, observer, identity, report });
-  const endpoint = cachedEndpoint(served.endpoint, {
+  const cached = cachedEndpoint(served.endpoint, {
     clock,
     observer,
     hash: quickSha256,
     maxBytes: options.cacheBytes ?? 64 * 2 ** 20,
     load,
   });
+  const endpoint = onceEndpoint(cached, { clock, observer });
   const limits = {
     ...defaultWireLimits,
     maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes,

@@ -308,6 +308,22 @@ describe("a server with identity", () => {
     expect(await step(speaking, false)).toBe("4");
   });
 
+  it("makes a step once that is sent again with its idempotency key", async () => {
+    const step = async (key: string, x: number): Promise<string> => {
+      const parameters = `{"sequence_id":"retried","sequence_start":${key === "first"}}`;
+      const body = `{"parameters":${parameters},"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[${x}]}]}`;
+      const shown = { key: keyOf.acme, headers: { "idempotency-key": key } };
+      const { text } = await ask(server.address, "POST", "/v2/models/counting/infer", shown, body);
+      const reply = JSON.parse(text) as { reason?: string; outputs?: { data: number[] }[] };
+      return reply.reason ?? `${reply.outputs?.[0]?.data[0]}`;
+    };
+    expect(await step("first", 1)).toBe("1");
+    expect(await step("second", 1)).toBe("2");
+    expect(await step("second", 1)).toBe("2");
+    expect(await step("second", 5)).toBe("invalid-input");
+    expect(await step("third", 1)).toBe("3");
+  });
+
   it("serves an offloader that shows a key, and one that shows a certificate", async () => {
     const tls = { authorities: authority.certificatePem };
     const ways = [

@@ -1,5 +1,4 @@
 import {
-  type Account,
   type Call,
   type Clock,
   type Endpoint,
@@ -14,6 +13,7 @@ import {
   totalBytes,
 } from "@longshore/core";
 import { answerKey, type Hash } from "./answer-key.ts";
+import { copied, entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
 import { singleFlight } from "./single-flight.ts";
 
@@ -28,33 +28,8 @@ export interface CacheParts {
   readonly load?: () => LoadReport;
 }
 
-/** Bytes that an answer takes beside its outputs: account, specs and the Map's own. */
-const entryBytes = 1024;
 /** Models that are known to be cached or not; the oldest goes. */
 const maxModels = 4096;
-
-/** A copy, because whoever gets an answer owns it. */
-function copied(tensors: Tensors): Tensors {
-  return new Map(
-    [...tensors].map(([name, tensor]): [string, Tensor] => [
-      name,
-      { ...tensor, bytes: new Uint8Array(tensor.bytes) },
-    ]),
-  );
-}
-
-/** The account of an answer that cost nothing this time. */
-function fromMemory(account: Account, model: string, tookMs: number): Account {
-  return {
-    ...account,
-    stages: [{ stage: "cache", name: model, tookMs }],
-    sentBytes: 0,
-    receivedBytes: 0,
-    energy: { millijoules: 0, label: account.energy.label },
-    costMicros: 0,
-    forwarded: [],
-  };
-}
 
 async function readAll({ inputs }: InferenceRequest, call: Call): Promise<Tensors> {
   const read = new Map<string, Tensor>();

@@ -140,6 +140,7 @@ export interface Metrics {
   readonly modelStates: Counter;
   readonly cacheEvicted: Counter;
   readonly cacheJoined: Counter;
+  readonly repeated: Counter;
   readonly legs: Counter;
   readonly sent: Counter;
   readonly sentSeconds: Histogram;
@@ -187,6 +188,11 @@ export function createMetrics(parts: MetricsParts): Metrics {
     cacheJoined: counter(
       "longshore_cache_joined_total",
       "Requests that shared the run of an equal one under way",
+      model,
+    ),
+    repeated: counter(
+      "longshore_requests_repeated_total",
+      "Requests that came again with their idempotency key and got their answer without a run",
       model,
     ),
     legs: counter("longshore_legs_total", "Legs of plans by place and outcome", ["endpoint", "outcome"]),

@@ -101,6 +101,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     metrics.cache = { entries, bytes };
     metrics.cacheEvicted.add([], evicted);
   },
+  "request-repeated": ({ model, version }, { metrics }) => metrics.repeated.add([model, version]),
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "plan-made": (event, { spans }) => spans.planMade(event),
   "leg-started": () => undefined,

@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { housekeepingCall } from "../base/index.ts";
+import type { Leg } from "../plan/index.ts";
+import { legKey } from "./leg-key.ts";
+
+const leg = (from: string, codecs: Leg["codecs"] = {}): Leg => ({
+  id: "remote",
+  segment: { model: "m", version: "1", digest: "", variant: "base", from, to: "end" },
+  endpoint: "edge",
+  takes: "request",
+  codecs,
+  state: "none",
+  starts: [{ on: "begin" }],
+  spends: "nothing",
+  predicted: {} as Leg["predicted"],
+});
+const call = (key: string) => ({ ...housekeepingCall("id"), idempotencyKey: key });
+
+describe("keys of legs", () => {
+  it("tell parts and codings of one request apart, and are the same for the same leg", () => {
+    const keys = [leg("start"), leg("c1"), leg("start", { x: "jpeg-75" }), leg("start", { x: "raw" })].map(
+      (one) => legKey(call("k"), one),
+    );
+    expect(new Set(keys).size).toBe(keys.length);
+    expect(legKey(call("k"), leg("start"))).toBe(keys[0]);
+    expect(legKey(housekeepingCall("k"), leg("start"))).toBe(keys[0]);
+  });
+
+  it("stay short over many places, and stay apart when they are shortened", () => {
+    const place = (key: string): string => legKey(call(key), leg("start"));
+    let [one, other] = [`a${"x".repeat(400)}`, `b${"x".repeat(400)}`];
+    for (let hop = 0; hop < 16; hop++) [one, other] = [place(one), place(other)];
+    expect(one.length).toBeLessThan(300);
+    expect(one).not.toBe(other);
+  });
+});

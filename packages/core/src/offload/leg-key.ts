@@ -1,0 +1,19 @@
+import type { Call } from "../base/index.ts";
+import type { Leg } from "../plan/index.ts";
+import { fingerprint } from "../tensor/index.ts";
+
+/** As long as a key may be before the mark of a leg; places on the way add one each. */
+const longest = 256;
+
+/**
+ * The idempotency key of a leg. Legs of one request are requests of their own, with other parts and codings, and each
+ * must run; the same leg that is sent to the same place again must not.
+ */
+export function legKey(call: Call, { segment, codecs, state }: Leg): string {
+  const { id, idempotencyKey = id } = call;
+  const { variant, from, to } = segment;
+  const base = idempotencyKey.length <= longest ? idempotencyKey : idempotencyKey.slice(-longest);
+  // The whole key is in the mark, so that shortening makes no two keys the same.
+  const what = JSON.stringify([idempotencyKey, variant, from, to, state, Object.entries(codecs)]);
+  return `${base}.${fingerprint(what, new Map()) ?? ""}`;
+}

@@ -1,0 +1,164 @@
+/**
+ * A request that is sent again with its idempotency key is not done again.
+ *
+ * Who got no answer cannot know whether the request was lost on its way or the answer on its way back, so it asks again.
+ * Running it again costs device time at best; a step of a sequence that is counted here (as Triton's clients leave it to
+ * the server) would be made twice, and the state be wrong from then on. So the answer of each request that came with a key
+ * is kept for a while, and a request that comes with a key of one under way waits for that one.
+ *
+ * Invariant: for one key of one tenant at most one run is under way, and after it was answered, as long as the answer is
+ * kept, none begins. What failed may be tried again: no answer was given.
+ */
+import {
+  type Call,
+  type Clock,
+  type Endpoint,
+  fingerprint,
+  type InferenceRequest,
+  type InferenceResponse,
+  LongshoreError,
+  type Observer,
+  type Progress,
+  type Tensor,
+  totalBytes,
+} from "@longshore/core";
+import { copied, entryBytes, fromMemory } from "./answer-copy.ts";
+import { answerStore } from "./answer-store.ts";
+import { singleFlight } from "./single-flight.ts";
+
+/** What keeping answers for a second asking is made of. */
+export interface OnceParts {
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Memory for answers, in bytes; the one that was used least recently goes. Default 16 MiB. */
+  readonly maxBytes?: number;
+  /** A larger answer is not kept: to run a large request again costs less than to hold many of them. Default 1 MiB. */
+  readonly maxAnswerBytes?: number;
+  /** For how long an answer is kept, in milliseconds. Default 120,000: clients that try again have given up by then. */
+  readonly keptMs?: number;
+}
+
+/** Inputs beyond so many bytes are told apart by their names, datatypes and shapes only: reading them takes time. */
+const mostReadBytes = 256 * 1024;
+
+interface Answered {
+  /** What was asked, to notice a key that comes with another question. */
+  readonly asked: string;
+  readonly response: InferenceResponse;
+  readonly atMs: number;
+}
+
+/** What a request asks, its deadline and place in queues apart. */
+function questionOf(
+  { segment, outputs, sequence, parameters, inputs }: InferenceRequest,
+  call: Call,
+): string {
+  const specs = [...inputs.values()].map((input) => [
+    input.spec.name,
+    input.spec.datatype,
+    input.spec.shape,
+    "read" in input ? input.byteLength : input.bytes.byteLength,
+  ]);
+  const { dataClass, leastTrust, zones } = call.rules;
+  const question = JSON.stringify([
+    [segment.version, segment.digest, segment.variant, segment.from, segment.to],
+    outputs ?? null,
+    sequence ? [sequence.id, sequence.step, sequence.end, sequence.wantState] : null,
+    parameters ?? null,
+    [dataClass, leastTrust, zones ?? null],
+    specs,
+  ]);
+  const read = new Map<string, Tensor>();
+  for (const [name, input] of inputs) if (!("read" in input)) read.set(name, input);
+  return fingerprint(question, read, mostReadBytes) ?? question;
+}
+
+function otherQuestion({ model }: InferenceRequest["segment"]): LongshoreError {
+  return new LongshoreError(
+    "invalid-input",
+    "admission",
+    `the idempotency key came before with another request to model ${model}: a key stands for one request`,
+  );
+}
+
+/**
+ * Keeps answers of requests with an idempotency key, by tenant, model and key, so that one that is sent again gets the
+ * same answer without a run. A key that comes with another request is `invalid-input`. Requests without a key, and those
+ * for several answers, pass through; failures are not kept.
+ */
+export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
+  const { clock, observer, maxBytes = 16 * 2 ** 20, maxAnswerBytes = 2 ** 20, keptMs = 120_000 } = parts;
+  const answers = answerStore<Answered>(maxBytes);
+  const flights = singleFlight<InferenceResponse>(clock);
+  /** What is asked of those under way, by key. */
+  const under = new Map<string, string>();
+
+  function keep(key: string, asked: string, response: InferenceResponse): void {
+    const { outputs, state } = response;
+    const bytes = totalBytes(outputs) + (state ? totalBytes(state) : 0);
+    if (bytes > maxAnswerBytes) return;
+    answers.put(
+      key,
+      { asked, response: own(response), atMs: clock.nowMs() },
+      bytes + key.length + entryBytes,
+    );
+  }
+
+  function again(response: InferenceResponse, request: InferenceRequest, call: Call): InferenceResponse {
+    const { model, version } = request.segment;
+    observer.record({ kind: "request-repeated", atMs: clock.nowMs(), callId: call.id, model, version });
+    return { ...own(response), account: fromMemory(response.account, model, 0) };
+  }
+
+  async function infer(
+    request: InferenceRequest,
+    call: Call,
+    idempotencyKey: string,
+    progress: Progress | undefined,
+  ): Promise<InferenceResponse> {
+    const key = JSON.stringify([call.tenant, request.segment.model, idempotencyKey]);
+    const asked = questionOf(request, call);
+    const found = answers.get(key);
+    if (found && clock.nowMs() - found.atMs <= keptMs) {
+      if (found.asked !== asked) throw otherQuestion(request.segment);
+      return again(found.response, request, call);
+    }
+    if ((under.get(key) ?? asked) !== asked) throw otherQuestion(request.segment);
+    const { value, joined, shared } = await flights.fly(key, call, async (flight) => {
+      under.set(key, asked);
+      try {
+        const response = await inner.infer(request, flight, progress);
+        keep(key, asked, response);
+        return response;
+      } finally {
+        under.delete(key);
+      }
+    });
+    if (joined) return again(value, request, call);
+    return shared ? own(value) : value;
+  }
+
+  return {
+    info: inner.info,
+    describe: (model, version, call) => inner.describe(model, version, call),
+    offers: (query, call) => inner.offers(query, call),
+    infer(request, call, progress) {
+      const { idempotencyKey } = call;
+      if (idempotencyKey === undefined) return inner.infer(request, call, progress);
+      return infer(request, call, idempotencyKey, progress);
+    },
+    ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
+    ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
+    ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
+    async close() {
+      answers.clear();
+      await inner.close();
+    },
+  };
+}
+
+/** The same answer in memory of its own: whoever gets an answer owns it. */
+function own(response: InferenceResponse): InferenceResponse {
+  const { outputs, state } = response;
+  return { ...response, outputs: copied(outputs), ...(state ? { state: copied(state) } : {}) };
+}
