@@ -1,4 +1,5 @@
 import type { Call } from "../base/index.ts";
+import type { InferenceRequest } from "../endpoint/index.ts";
 import type { CutId, Features } from "../model/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
@@ -28,6 +29,9 @@ export interface JobSequence {
   readonly wantState: boolean;
 }
 
+/** Parts of a request that the loop itself does not read. */
+export type AskedFor = Pick<InferenceRequest, "outputs" | "parameters" | "leastAgreementRatio" | "pass">;
+
 /** One request on its way through the loop, with everything converted and defaults filled in. */
 export interface Job {
   readonly known: KnownModel;
@@ -37,4 +41,8 @@ export interface Job {
   readonly call: Call;
   readonly sequence?: JobSequence | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
+  /** It has one place from begin to end: several answers come of it, or nothing is to be split. */
+  readonly whole?: boolean;
+  /** What of the request its legs carry on. */
+  readonly asked?: AskedFor;
 }

@@ -133,6 +133,7 @@ export function createLoop(parts: OffloadParts): Loop {
         deadlineMs: call.deadlineMs,
         path: call.path,
         exclude,
+        whole: job.whole,
         sequence: sequence && {
           step: sequence.step,
           resident: sequence.resident,

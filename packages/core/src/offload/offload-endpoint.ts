@@ -11,15 +11,18 @@ import type {
   Offer,
   OfferQuery,
 } from "../endpoint/index.ts";
-import { segmentKey, startCut } from "../model/index.ts";
+import { type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible } from "../plan/index.ts";
 import { type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
 import { forwardedOffers, undominated } from "./compose-offers.ts";
+import { admitAtDoor } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
 import { checkFresh, noPlace, type Outcome, runJob } from "./run-job.ts";
+import { streamJob } from "./stream-job.ts";
+import { newTally } from "./tally.ts";
 
 /** What an offloading endpoint is made of besides an offloader's parts. */
 export interface OffloadEndpointParts extends OffloadParts {
@@ -144,6 +147,41 @@ class LoopEndpoint implements OffloadEndpoint {
     return work;
   }
 
+  /** See `Endpoint.admit`: refuses at once what no place is left for, and holds a place of the engine here where that is to run it. */
+  admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
+    this.#refuseClosed();
+    const { knowledge, clock } = this.#loop;
+    checkFresh(call, clock.nowMs());
+    const known = knowledge.known(segment.model, segment.version === "" ? undefined : segment.version);
+    if (!known) return { [Symbol.dispose]: () => undefined };
+    const job = this.#job(known, { segment }, call);
+    return admitAtDoor(this.#loop, job, segment, call, leastAgreementRatio);
+  }
+
+  async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
+    let resolve = (): void => undefined;
+    const promise = new Promise<void>((over) => {
+      resolve = over;
+    });
+    this.#underWay.add(promise);
+    this.#inFlight++;
+    try {
+      const { known, job } = await this.#take(request, call);
+      if (known.description.decoupled !== true) {
+        yield this.#respond(request, await runJob(this.#loop, job));
+        return;
+      }
+      for await (const response of streamJob(this.#loop, job)) {
+        const tally = { ...newTally(), accounts: [response.account] };
+        yield this.#respond(request, { response, tally });
+      }
+    } finally {
+      this.#underWay.delete(promise);
+      this.#inFlight--;
+      resolve();
+    }
+  }
+
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await Promise.allSettled(this.#underWay);
@@ -161,8 +199,30 @@ class LoopEndpoint implements OffloadEndpoint {
     return known;
   }
 
-  async #infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+  #refuseClosed(): void {
     if (this.#closed) throw new LongshoreError("shutting-down", "admission", `${this.info.id} is closing`);
+  }
+
+  async #infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    const { known, job } = await this.#take(request, call);
+    if (known.description.decoupled === true) {
+      throw new LongshoreError(
+        "unsupported",
+        "admission",
+        `model ${request.segment.model} gives any number of answers to a request; ask for a stream`,
+      );
+    }
+    const outcome = await runJob(this.#loop, job);
+    if (request.sequence) this.#remember(request.segment.model, request.sequence.id, call, outcome);
+    return this.#respond(request, outcome);
+  }
+
+  /** Resolves a request and reads what came with it, unless no place may have it. */
+  async #take(
+    request: InferenceRequest,
+    call: Call,
+  ): Promise<{ readonly known: KnownModel; readonly job: Job }> {
+    this.#refuseClosed();
     const { segment } = request;
     checkFresh(call, this.#loop.clock.nowMs());
     const version = segment.version === "" ? undefined : segment.version;
@@ -175,10 +235,8 @@ class LoopEndpoint implements OffloadEndpoint {
         `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`,
       );
     }
-    const job = this.#job(known, request, call, await this.#held(known, request, call));
-    const outcome = await runJob(this.#loop, job);
-    if (request.sequence) this.#remember(segment.model, request.sequence.id, call, outcome);
-    return this.#respond(request, outcome);
+    const held = await this.#held(known, request, call);
+    return { known, job: { ...this.#job(known, request, call), held } };
   }
 
   /** The crossing that came with the request. Bodies are read only when some place is left that may take them. */
@@ -198,7 +256,7 @@ class LoopEndpoint implements OffloadEndpoint {
     if (arriving) {
       const early = { ...about, tensors: noTensors, bytes };
       const plan = this.#loop.plan(
-        this.#job(known, request, call, early),
+        { ...this.#job(known, request, call), held: early },
         early,
         new Set(),
         this.#loop.clock.nowMs(),
@@ -212,14 +270,18 @@ class LoopEndpoint implements OffloadEndpoint {
     return { ...about, tensors, bytes: totalBytes(tensors) };
   }
 
-  #job(known: KnownModel, request: InferenceRequest, call: Call, held: Held): Job {
+  #job(
+    known: KnownModel,
+    request: Omit<InferenceRequest, "inputs" | "codecs">,
+    call: Call,
+  ): Omit<Job, "held"> {
     const { segment } = request;
     const { defaults = {} } = this.#loop.parts;
     const sequence = this.#sequence(request, call);
     return {
       known,
-      held,
       to: segment.to,
+      asked: request,
       limits: {
         objective: defaults.objective ?? "latency",
         minAgreementRatio: defaults.minAgreementRatio ?? 0.995,
@@ -228,10 +290,14 @@ class LoopEndpoint implements OffloadEndpoint {
       },
       call,
       sequence,
+      ...(known.description.decoupled === true ? { whole: true } : {}),
     };
   }
 
-  #sequence({ segment, sequence }: InferenceRequest, call: Call): JobSequence | undefined {
+  #sequence(
+    { segment, sequence }: Pick<InferenceRequest, "segment" | "sequence">,
+    call: Call,
+  ): JobSequence | undefined {
     if (!sequence) return undefined;
     return {
       id: sequence.id,
@@ -255,7 +321,10 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   /** One account for all that happened behind this place; what ran elsewhere is listed in `forwarded`. */
-  #respond(request: InferenceRequest, { response, tally }: Outcome): InferenceResponse {
+  #respond(
+    request: InferenceRequest,
+    { response, tally }: Pick<Outcome, "response" | "tally">,
+  ): InferenceResponse {
     const here = this.#loop.local?.info.id;
     const own = tally.accounts.filter((account) => account.endpoint === here);
     const others = tally.accounts.filter((account) => account.endpoint !== here);

@@ -1,18 +1,17 @@
-import { abortError, type Call, childCall, type EndpointId, LongshoreError } from "../base/index.ts";
-import type { InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
+import { abortError, childCall, type EndpointId, LongshoreError } from "../base/index.ts";
+import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
-import { checkOutputs, gather, heldAt, rulesFor, wantedBack } from "./crossing.ts";
+import { checkOutputs, gather, heldAt } from "./crossing.ts";
 import { type GuardWatch, guardWatch } from "./guard-watch.ts";
 import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
-import { legKey } from "./leg-key.ts";
+import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import type { Place } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
-import { sequencePosition } from "./sequence-position.ts";
 import type { Tally } from "./tally.ts";
 
 /** How a plan ended. */
@@ -105,7 +104,7 @@ class Race {
     if (this.#settled || this.#started.has(leg.id)) return;
     this.#started.add(leg.id);
     const { clock, local, places, parts } = this.#loop;
-    const { call, known } = this.#job;
+    const { call } = this.#job;
     const here = local !== undefined && leg.endpoint === local.info.id;
     const place = here ? undefined : places.all.get(leg.endpoint);
     const endpoint = here ? local : place?.endpoint;
@@ -114,7 +113,7 @@ class Race {
       this.#fail(leg, error);
       return;
     }
-    const child = childCall(call, this.#changes(leg, here));
+    const child = childCall(call, here ? {} : legCall(this.#loop.self, this.#job, leg));
     const running = beginLeg(this.#loop, leg, place, child.cancel);
     this.#running.set(leg.id, running);
     parts.observer.record({
@@ -129,15 +128,8 @@ class Race {
     let run: Promise<InferenceResponse>;
     let wanted: readonly string[] | undefined;
     try {
-      const inputs = this.#inputs(leg);
-      wanted = here ? undefined : wantedBack(known, leg.segment);
-      const request: InferenceRequest = {
-        segment: leg.segment,
-        inputs,
-        codecs: leg.codecs,
-        ...(wanted ? { outputs: wanted } : {}),
-        ...sequencePosition(this.#job.sequence, leg, endpoint.info.state),
-      };
+      const request = legRequest(this.#job, leg, this.#inputs(leg), endpoint, here);
+      wanted = request.outputs;
       const progress = here ? undefined : { acknowledged: (bytes: number) => this.#heard(running, bytes) };
       run = endpoint.infer(request, child.call, progress);
     } catch (thrown) {
@@ -154,17 +146,6 @@ class Race {
       },
     );
     this.#watch(leg, place);
-  }
-
-  /** What of the call is different for one leg. */
-  #changes(leg: Leg, here: boolean): Partial<Omit<Call, "abort">> {
-    const { call, known } = this.#job;
-    if (here) return {};
-    return {
-      path: [...call.path, this.#loop.self],
-      rules: rulesFor(call.rules, known, leg.segment),
-      idempotencyKey: legKey(call, leg),
-    };
   }
 
   #inputs(leg: Leg): Tensors {
@@ -357,6 +338,6 @@ class Race {
 }
 
 /** Errors that another place would only repeat: the caller's input is at fault. */
-function final(error: LongshoreError): boolean {
+export function final(error: LongshoreError): boolean {
   return error.reason === "invalid-input" || error.reason === "invalid-media";
 }

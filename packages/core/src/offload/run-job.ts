@@ -11,11 +11,11 @@ import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
 import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
+import { legRequest } from "./leg-request.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
 import { recordEnd } from "./running.ts";
-import { sequencePosition } from "./sequence-position.ts";
 import { newTally, type Tally } from "./tally.ts";
 
 /** How one request was answered. */
@@ -101,7 +101,7 @@ function lostState(error: LongshoreError): boolean {
 }
 
 /** A plan, made and written down; from the start again when nothing can go on from a later crossing. */
-function decide(
+export function decide(
   loop: Loop,
   job: Job,
   held: Held,
@@ -156,22 +156,14 @@ async function runHere(
 ): Promise<RaceEnd> {
   const { local, clock, work, parts } = loop;
   if (!local) throw new LongshoreError("no-place", "plan", "nothing runs models here");
-  const { call, sequence, note, known } = job;
+  const { call, note, known } = job;
   const startedMs = clock.nowMs();
   const run = work.begin(meanOf(leg.predicted.completionMs), startedMs);
   const about = { callId: call.id, leg: leg.id, endpoint: leg.endpoint };
   parts.observer.record({ kind: "leg-started", atMs: startedMs, trigger: "begin", ...about });
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
   try {
-    const answer = local.infer(
-      {
-        segment: leg.segment,
-        inputs: held.tensors,
-        codecs: leg.codecs,
-        ...sequencePosition(sequence, leg, local.info.state),
-      },
-      call,
-    );
+    const answer = local.infer(legRequest(job, leg, held.tensors, local, true), call);
     const response = await untilEnded(answer, call, clock, "execute");
     run.ended();
     const nowMs = clock.nowMs();

@@ -109,7 +109,8 @@ function planOf(
 function pauseFor(explained: Explained, local: Priced): string | undefined {
   const { model, request, findings, options } = explained;
   const { itemsCut } = model.table;
-  if (itemsCut === undefined || request.features.items !== undefined || request.sequence) return undefined;
+  if (itemsCut === undefined || request.features.items !== undefined) return undefined;
+  if (request.sequence || request.whole === true) return undefined;
   const at = local.choice.bucket.index.get(itemsCut);
   if (at === undefined || at <= local.choice.from || !findings.kept.some((count) => count > 0))
     return undefined;

@@ -119,7 +119,8 @@ export function optionsOf(
       if (from < choice.from || to > choice.to) continue;
       if (from > choice.from || to < choice.to) {
         // A step of a sequence runs whole in one place: its state is nowhere else.
-        if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence) continue;
+        if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence || request.whole === true)
+          continue;
         if (to < choice.to && choice.bucket.returns[to] !== 1) continue;
       }
       addGroup(options, request, view, choice, cells, cell, from, to, stateBytes, reading);

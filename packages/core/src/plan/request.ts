@@ -52,6 +52,8 @@ export interface PlanRequest {
   /** Endpoints that failed for this very request. */
   readonly exclude: ReadonlySet<EndpointId>;
   readonly sequence?: SequencePlace | undefined;
+  /** One place runs all of it. Default false. */
+  readonly whole?: boolean | undefined;
   /**
    * Places whose scores lie within this share of the best are drawn at random, so that many clients with the same view
    * do not all run to one place. Default 0.01.

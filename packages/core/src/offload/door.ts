@@ -1,0 +1,49 @@
+import { type Call, LongshoreError } from "../base/index.ts";
+import { type Segment, startCut } from "../model/index.ts";
+import { isInfeasible } from "../plan/index.ts";
+import type { Held, Job } from "./job.ts";
+import type { Loop } from "./loop.ts";
+import { noPlace } from "./run-job.ts";
+
+/** Grants without keeping anything. */
+const open: Disposable = { [Symbol.dispose]: () => undefined };
+const nobody: ReadonlySet<string> = new Set();
+
+/**
+ * Judges a request by what its headers tell. It is refused when no place would be left for it even if it had no bytes to
+ * send: by rules, rights, health, or time. Where the plan is to run it here, this place's own door is asked, and what it
+ * grants is kept; where that refuses, another place may still be open. Nothing is known of a model that nobody asked for
+ * yet, so such a request is let in.
+ *
+ * Throws `rejected` with `retryAfterMs` when only the time is short, else what the plan or this place's door says.
+ */
+export function admitAtDoor(
+  loop: Loop,
+  job: Omit<Job, "held">,
+  segment: Segment,
+  call: Call,
+  leastAgreementRatio: number | undefined,
+): Disposable {
+  const { local, clock, work } = loop;
+  const variant = segment.from === startCut || segment.variant === "" ? undefined : segment.variant;
+  const held: Held = { cut: segment.from, variant, features: { bytes: 0 }, bytes: 0, tensors: new Map() };
+  const nowMs = clock.nowMs();
+  const plan = loop.plan({ ...job, held }, held, nobody, nowMs);
+  if (isInfeasible(plan)) {
+    if (plan.filter !== "deadline") throw noPlace(plan);
+    const retryAfterMs = Math.max(1, Math.ceil(work.queueMs(nowMs)));
+    throw new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
+  }
+  const [leg] = plan.legs;
+  // A variant that the plan chose is nothing that a door here could know of the request.
+  const here =
+    leg?.endpoint === local?.info.id && leg?.segment.to === job.to && leg.segment.variant === segment.variant;
+  if (!local?.admit || !here) return open;
+  try {
+    return local.admit(segment, call, leastAgreementRatio);
+  } catch (thrown) {
+    const elsewhere = loop.plan({ ...job, held }, held, new Set([local.info.id]), nowMs);
+    if (isInfeasible(elsewhere)) throw thrown;
+    return open;
+  }
+}

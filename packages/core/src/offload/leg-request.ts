@@ -1,0 +1,44 @@
+import type { Call, EndpointId } from "../base/index.ts";
+import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
+import type { Leg } from "../plan/index.ts";
+import type { Tensors } from "../tensor/index.ts";
+import { rulesFor, wantedBack } from "./crossing.ts";
+import type { Job } from "./job.ts";
+import { legKey } from "./leg-key.ts";
+import { sequencePosition } from "./sequence-position.ts";
+
+/**
+ * What a leg asks of its place: its part with its inputs, and what of the request is for that part. Outputs are chosen
+ * where the answer is made, and a pass counts for the very part that it was granted for, here.
+ */
+export function legRequest(
+  { known, to, asked, sequence, held }: Job,
+  leg: Leg,
+  inputs: Tensors,
+  { info }: Endpoint,
+  here: boolean,
+): InferenceRequest {
+  const { segment, codecs } = leg;
+  const outputs = segment.to === to ? asked?.outputs : here ? undefined : wantedBack(known, segment);
+  const { parameters, leastAgreementRatio, pass } = asked ?? {};
+  const granted = here && pass && segment.from === held.cut && segment.to === to;
+  return {
+    segment,
+    inputs,
+    codecs,
+    ...(outputs ? { outputs } : {}),
+    ...(parameters ? { parameters } : {}),
+    ...(leastAgreementRatio === undefined ? {} : { leastAgreementRatio }),
+    ...(granted ? { pass } : {}),
+    ...sequencePosition(sequence, leg, info.state),
+  };
+}
+
+/** What of the call is different for a leg elsewhere: it has been here, too, and carries what clings to its crossing. */
+export function legCall(self: EndpointId, { call, known }: Job, leg: Leg): Partial<Omit<Call, "abort">> {
+  return {
+    path: [...call.path, self],
+    rules: rulesFor(call.rules, known, leg.segment),
+    idempotencyKey: legKey(call, leg),
+  };
+}

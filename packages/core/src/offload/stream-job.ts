@@ -1,0 +1,97 @@
+import { abortError, childCall, type EndpointId, LongshoreError } from "../base/index.ts";
+import type { Endpoint, InferenceResponse } from "../endpoint/index.ts";
+import type { Leg } from "../plan/index.ts";
+import { checkOutputs } from "./crossing.ts";
+import type { Job } from "./job.ts";
+import { legCall, legRequest } from "./leg-request.ts";
+import type { Loop } from "./loop.ts";
+import { final } from "./race.ts";
+import { decide } from "./run-job.ts";
+import { beginLeg, recordEnd } from "./running.ts";
+import { newTally } from "./tally.ts";
+
+/**
+ * Answers one request (`Job.whole`) any number of times, at one place from begin to end. Until the first answer is there, a place that
+ * fails is left for another one; after it nothing can be begun anew, since nobody could tell which answers were given.
+ * Throws what the last place threw, or why there is none.
+ */
+export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceResponse> {
+  const { maxPlans = 6 } = loop.parts;
+  const tally = newTally();
+  let exclude: ReadonlySet<EndpointId> = singleAnswerPlaces(loop);
+  let broke: LongshoreError | undefined;
+  for (;;) {
+    const plan = decide(loop, job, job.held, exclude, broke, tally);
+    const leg = plan.legs.find((one) => one.starts.some((trigger) => trigger.on === "begin"));
+    if (!leg) throw new LongshoreError("internal", "plan", "a plan begins with nothing");
+    let answered = false;
+    try {
+      for await (const response of answersAt(loop, job, leg)) {
+        answered = true;
+        yield response;
+      }
+      return;
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "execute", `running ${plan.model} at ${leg.endpoint}`);
+      const { call } = job;
+      if (call.abort.aborted) throw abortError(call.abort, "execute");
+      if (answered || final(error) || tally.plans.length >= maxPlans) throw error;
+      broke = error;
+      exclude = new Set([...exclude, leg.endpoint]);
+    }
+  }
+}
+
+/** Places that give one answer to a request only. */
+function singleAnswerPlaces({ local, places }: Loop): ReadonlySet<EndpointId> {
+  const all = [...(local ? [local] : []), ...Array.from(places.all.values(), ({ endpoint }) => endpoint)];
+  if (!all.some(({ inferStream }) => inferStream)) {
+    throw new LongshoreError(
+      "unsupported",
+      "plan",
+      "no place that is known here gives several answers to a request",
+    );
+  }
+  return new Set(all.filter(({ inferStream }) => !inferStream).map(({ info }) => info.id));
+}
+
+/** The answers of one leg, which holds its slot until the last one was taken. */
+async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<InferenceResponse> {
+  const { local, places, clock, parts, self } = loop;
+  const { call, known, held, note } = job;
+  const here = leg.endpoint === local?.info.id;
+  const place = here ? undefined : places.all.get(leg.endpoint);
+  const endpoint: Endpoint | undefined = here ? local : place?.endpoint;
+  if (!endpoint?.inferStream) {
+    throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
+  }
+  const child = childCall(call, here ? {} : legCall(self, job, leg));
+  const running = beginLeg(loop, leg, place, child.cancel);
+  const about = { callId: call.id, leg: leg.id, endpoint: leg.endpoint };
+  parts.observer.record({ kind: "leg-started", atMs: clock.nowMs(), trigger: "begin", ...about });
+  note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: clock.nowMs() });
+  let outcome: Parameters<typeof recordEnd>[3] = "lost";
+  try {
+    const request = legRequest(job, leg, held.tensors, endpoint, here);
+    for await (const response of endpoint.inferStream(request, child.call)) {
+      checkOutputs(known, leg.segment, response.outputs, request.outputs, leg.endpoint);
+      yield response;
+    }
+    outcome = "won";
+    place?.health.succeeded(clock.nowMs());
+  } catch (thrown) {
+    const error = LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`);
+    outcome = error.reason;
+    if (!call.abort.aborted) place?.failed(error, clock.nowMs());
+    throw error;
+  } finally {
+    // A reader that left early holds nothing up any more.
+    if (outcome === "lost")
+      child.cancel(new LongshoreError("cancelled", "execute", "the reader of the answers left"));
+    child[Symbol.dispose]();
+    running.work?.ended();
+    place?.legEnded(running.expectedMs);
+    recordEnd(loop, call.id, running, outcome, clock.nowMs());
+    places.touched();
+  }
+}
