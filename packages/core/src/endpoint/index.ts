@@ -4,4 +4,5 @@ export * from "./endpoint.ts";
 export * from "./memory-transport.ts";
 export * from "./oip/index.ts";
 export * from "./read-body.ts";
+export * from "./through.ts";
 export * from "./transport.ts";

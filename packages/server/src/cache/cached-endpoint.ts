@@ -10,6 +10,7 @@ import {
   type Progress,
   type Tensor,
   type Tensors,
+  through,
   totalBytes,
 } from "@longshore/core";
 import { answerKey, type Hash } from "./answer-key.ts";
@@ -125,24 +126,18 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
   }
 
   return {
-    info: inner.info,
+    // Of `forgetsInputs`: answers are kept as copies, and who shares a run waits for it before the first of them is answered.
+    ...through(inner),
     async describe(model, version, call) {
       const found = await inner.describe(model, version, call);
       learn(found);
       return found;
     },
-    offers: (query, call) => inner.offers(query, call),
     infer(request: InferenceRequest, call: Call, progress?: Progress) {
       const { digest } = request.segment;
       const takes = digest !== "" && !request.sequence && cached.get(digest) === true;
       return takes ? infer(request, call) : inner.infer(request, call, progress);
     },
-    ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
-    ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
-    ...(inner.models ? { models: inner.models.bind(inner) } : {}),
-    ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
-    // Answers are kept as copies, and who shares a run waits for it before the first of them is answered.
-    ...(inner.forgetsInputs ? { forgetsInputs: inner.forgetsInputs } : {}),
     async close() {
       answers.clear();
       await inner.close();

@@ -20,6 +20,7 @@ import {
   type Observer,
   type Progress,
   type Tensor,
+  through,
   totalBytes,
 } from "@longshore/core";
 import { copied, entryBytes, fromMemory } from "./answer-copy.ts";
@@ -139,17 +140,12 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   }
 
   return {
-    info: inner.info,
-    describe: (model, version, call) => inner.describe(model, version, call),
-    offers: (query, call) => inner.offers(query, call),
+    ...through(inner),
     infer(request, call, progress) {
       const { idempotencyKey } = call;
       if (idempotencyKey === undefined) return inner.infer(request, call, progress);
       return infer(request, call, idempotencyKey, progress);
     },
-    ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
-    ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
-    ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
     async close() {
       answers.clear();
       await inner.close();
