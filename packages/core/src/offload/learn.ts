@@ -1,9 +1,9 @@
 import { LongshoreError } from "../base/index.ts";
 import type { Account, InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { endCut, type Features, startCut } from "../model/index.ts";
+import type { Features } from "../model/index.ts";
 import type { Leg, Radio } from "../plan/index.ts";
-import { bucketFor } from "../table/index.ts";
+import { bucketFor, segmentMeanMs } from "../table/index.ts";
 import type { KnownModel } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Place } from "../places/index.ts";
@@ -40,21 +40,9 @@ export function learnLocal(
   const { counted } = known.usual;
   known.usual.counted = counted + 1;
   if (counted > 64 && counted % 4 !== 0) return;
-  const profileMs = profiledMs(bucket, from, to);
+  const profileMs = segmentMeanMs(bucket, from, to);
   const tookMs = stageMs(account, "run", "transform");
   speed.seen(tookMs, profileMs, nowMs);
-}
-
-function profiledMs(
-  bucket: KnownModel["table"]["variants"][number]["buckets"][number],
-  from: number,
-  to: number,
-): number {
-  const count = bucket.cuts.length;
-  const means = 16 * count;
-  if (bucket.cuts[from]?.id === startCut) return bucket.head[means + to] ?? 0;
-  if (bucket.cuts[to]?.id === endCut) return bucket.tail[means + from] ?? 0;
-  return (bucket.head[means + to] ?? 0) - (bucket.head[means + from] ?? 0);
 }
 
 /** The number of items that a crossing turned out to hold, for planning before it is known. */

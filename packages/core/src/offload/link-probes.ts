@@ -6,8 +6,8 @@
  */
 import { housekeepingCall, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { endCut, type Features, startCut } from "../model/index.ts";
-import { bucketFor } from "../table/index.ts";
+import { endCut, type Features } from "../model/index.ts";
+import { bucketFor, segmentMeanMs } from "../table/index.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Place } from "../places/index.ts";
@@ -101,12 +101,11 @@ function couldPay(known: KnownModel, place: string, features: Features, roundTri
     const bucket = variant?.buckets[bucketFor(variant, features)];
     const from = bucket?.index.get(offer.segment.from);
     if (!bucket || from === undefined) continue;
-    const count = bucket.cuts.length;
     const slow = slowness[at] ?? NaN;
     // A variant that cannot run here has nothing here to be compared with.
     if (Number.isNaN(slow)) return true;
-    const hereMs = (bucket.head[16 * count + count - 1] ?? 0) * slow;
-    const headMs = offer.segment.from === startCut ? 0 : (bucket.head[16 * count + from] ?? 0) * slow;
+    const hereMs = segmentMeanMs(bucket, 0, bucket.cuts.length - 1) * slow;
+    const headMs = segmentMeanMs(bucket, 0, from) * slow;
     if (headMs + meanOf(offer.completionMs) + roundTripMs < worthRatio * hereMs) return true;
   }
   return false;

@@ -9,7 +9,14 @@ import {
 } from "../endpoint/index.ts";
 import { meanOf, type SpeedBelief, speedBelief } from "../estimate/index.ts";
 import { endCut, type ModelDescription, type Profile, startCut } from "../model/index.ts";
-import { bucketFor, modelTable, type ModelTable, type RouteBlock, routeBlocks } from "../table/index.ts";
+import {
+  bucketFor,
+  modelTable,
+  type ModelTable,
+  type RouteBlock,
+  routeBlocks,
+  segmentMeanMs,
+} from "../table/index.ts";
 import { guessedProfile, inferredOffers } from "./inferred.ts";
 
 /** What one place said of a model. */
@@ -130,7 +137,7 @@ function speedHere(variant: string, local: Heard | undefined, table: ModelTable,
   );
   if (!own || !offer) return speed;
   const bucket = own.buckets[bucketFor(own, offer.upTo)];
-  const measured = bucket ? (bucket.head[16 * bucket.cuts.length + bucket.cuts.length - 1] ?? 0) : 0;
+  const measured = bucket ? segmentMeanMs(bucket, 0, bucket.cuts.length - 1) : 0;
   speed.seen(meanOf(offer.completionMs) - offer.queueMs, measured, nowMs);
   return speed;
 }

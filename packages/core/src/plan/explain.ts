@@ -16,8 +16,9 @@ import { zoneDetail } from "./filter/zone.ts";
 import type { Finalist, LocalCandidate } from "./finalists.ts";
 import type { Group, Options } from "./options.ts";
 import type { FilterName, Lost } from "./plan.ts";
-import { meanValue, type Priced } from "./priced.ts";
-import type { PlanRequest } from "./request.ts";
+import type { Priced } from "./priced.ts";
+import type { Question } from "./question.ts";
+import { meanValue } from "../table/index.ts";
 import type { Findings, Removed } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
 
@@ -26,14 +27,11 @@ const detailedLines = 24;
 
 /** What an explanation reads. */
 export interface Explained {
-  readonly request: PlanRequest;
-  readonly view: View;
-  readonly model: ModelView;
+  readonly question: Question;
   readonly options: Options;
   readonly findings: Findings;
   readonly locals: readonly LocalCandidate[];
   readonly finalists: readonly Finalist[];
-  readonly remainingMs: number;
 }
 
 /** What was not chosen: one line for each place and reason, with the number of candidates that it stands for. */
@@ -42,7 +40,8 @@ export function lostLines(
   chosen: Priced | undefined,
   bestScore: number,
 ): readonly Lost[] {
-  const { view, model, options, findings, locals, finalists } = explained;
+  const { options, findings, locals, finalists } = explained;
+  const { view, model } = explained.question;
   const lost: Lost[] = [];
   const self = view.device.info?.id ?? view.self;
   for (const one of locals) {
@@ -117,7 +116,8 @@ const general: Readonly<Partial<Record<FilterName, string>>> = {
 };
 
 function sentence(explained: Explained, removed: Removed): string {
-  const { request, view, model, options, remainingMs } = explained;
+  const { options } = explained;
+  const { request, view, model, remainingMs } = explained.question;
   const { route, filter } = removed;
   const place = model.routes.endpoint[route] ?? -1;
   const info = view.endpoints.infos[place];
@@ -161,7 +161,8 @@ function sentence(explained: Explained, removed: Removed): string {
 
 /** Why the chosen place, in one sentence. */
 export function because(explained: Explained, chosen: Priced, values: Float64Array): string {
-  const { request, view, model, locals, finalists, findings } = explained;
+  const { locals, finalists, findings } = explained;
+  const { request, view, model } = explained.question;
   const best = bestLocal(locals);
   const { objective } = request.limits;
   if (chosen.route < 0) {
@@ -255,7 +256,8 @@ function reasonsOf(findings: Findings): string {
 
 /** The constraint that the last survivors fell to, and a sentence that says so. */
 export function whyNone(explained: Explained): { readonly filter: FilterName; readonly because: string } {
-  const { findings, locals, request, view, model } = explained;
+  const { findings, locals } = explained;
+  const { request, view, model } = explained.question;
   const count = findings.candidates + locals.length;
   if (count === 0) {
     return {

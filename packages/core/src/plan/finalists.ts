@@ -12,11 +12,11 @@ import type { Choice } from "./choices.ts";
 import type { Options } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
-import { leastMs, localValues, meanValue, priceLocal, type Priced, priceRemote } from "./priced.ts";
+import { leastMs, localValues, priceLocal, type Priced, type PricedRemote, priceRemote } from "./priced.ts";
+import type { Question } from "./question.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
-import { judge, type Reading, tierBit } from "../table/index.ts";
-import type { ModelView, View } from "./view.ts";
+import { extraRunPriceAt, judge, meanValue, tierBit } from "../table/index.ts";
 
 /** Remote routes that are priced as whole distributions. */
 export const finalistCount = 5;
@@ -35,7 +35,7 @@ export interface LocalCandidate {
 
 /** A remote finalist with the back-up that guards it. */
 export interface Finalist {
-  readonly priced: Priced;
+  readonly priced: PricedRemote;
   readonly backUp: BackUp | undefined;
   readonly guarded: Guarded;
   readonly score: number;
@@ -56,15 +56,13 @@ export interface BackUp {
 
 /** Every variant, whole and here. */
 export function localCandidates(
-  request: PlanRequest,
-  view: View,
+  question: Question,
   choices: readonly Choice[],
   obstacle: LocalObstacle | undefined,
-  reading: Reading,
-  remainingMs: number,
 ): readonly LocalCandidate[] {
-  const { limits } = request;
-  const { info, memoryBytes } = view.device;
+  const { reading, remainingMs } = question;
+  const { limits } = question.request;
+  const { info, memoryBytes } = question.view.device;
   return choices.map((choice) => {
     const removed = (filter: FilterName, detail: string): LocalCandidate => ({
       choice,
@@ -85,7 +83,7 @@ export function localCandidates(
     if (agreementRemoves(choice.agreementRatio, limits)) return removed("agreement", agreementDetail(limits));
     if (accuracyRemoves(choice.variant.accuracyRatio, limits))
       return removed("accuracy", accuracyDetail(limits));
-    const priced = priceLocal(request, view, choice, choice.from, reading);
+    const priced = priceLocal(question, choice);
     if (costRemoves(priced.costMicros, limits.maxCostMicros)) {
       return removed("cost", costDetail(limits.maxCostMicros));
     }
@@ -105,13 +103,13 @@ export function localCandidates(
  * them are, so that many clients with the same view do not all know the same few.
  */
 export function bestRoutes(
-  scores: readonly number[],
+  scores: ArrayLike<number>,
   count: number,
   tieRatio: number,
   random: Random,
 ): readonly number[] {
   let least = Infinity;
-  for (const score of scores) if (score < least) least = score;
+  for (let route = 0; route < scores.length; route++) least = Math.min(least, scores[route] ?? Infinity);
   if (least === Infinity) return [];
   const tie = least + Math.abs(least) * tieRatio;
   const alike: number[] = [];
@@ -143,15 +141,13 @@ export function bestRoutes(
  * left after that.
  */
 export function remoteFinalists(
-  request: PlanRequest,
-  view: View,
-  model: ModelView,
+  question: Question,
   options: Options,
   findings: Findings,
   locals: readonly LocalCandidate[],
-  reading: Reading,
   random: Random,
 ): readonly Finalist[] {
+  const { request, view, model, reading } = question;
   const finalists: Finalist[] = [];
   const tieRatio = request.tieRatio ?? defaultTieRatio;
   const { objective } = request.limits;
@@ -162,14 +158,14 @@ export function remoteFinalists(
     const option = findings.bestOption[route] ?? 0;
     // Its best case is worse than what the best already promises: it can be a second place to turn to, no more.
     const hopeless =
-      objective !== "latency" || leastMs(view, model, options, group, option, route) > best * (1 + tieRatio);
+      objective !== "latency" || leastMs(question, options, group, option, route) > best * (1 + tieRatio);
     if (hopeless && finalists.length > 1) continue;
-    const priced = priceRemote(request, view, model, options, group, option, route, reading);
-    const backUp = backUpFor(view, priced, locals);
-    const price = view.endpoints.extraRunPrice[model.routes.endpoint[route] ?? 0] ?? Infinity;
+    const priced = priceRemote(question, options, group, option, route);
+    const backUp = backUpFor(question, priced, locals, finalists);
+    const price = extraRunPriceAt(view.endpoints, model.routes.endpoint[route] ?? -1);
     const guarded =
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
-        ? guardedValues(priced.values, backUp.head, backUp.values, price, view.atMs)
+        ? guardedValues(question, priced.values, backUp, price)
         : { afterMs: Infinity, values: priced.values };
     const score = objective === "latency" ? judge(guarded.values, reading) : priced.score;
     if (score < best) best = score;
@@ -189,16 +185,23 @@ export function backUpAffordable(request: PlanRequest, priced: Priced, backUp: B
 
 /**
  * The rest of the same variant, from the crossing that is here anyway; else another variant that may run here, whole. It
- * keeps the same rules as everything else.
+ * keeps the same rules as everything else. What guards another finalist that leaves from the same cut guards this one.
  */
-function backUpFor(view: View, priced: Priced, locals: readonly LocalCandidate[]): BackUp | undefined {
-  const group = priced.group;
-  if (!group) return undefined;
+function backUpFor(
+  question: Question,
+  priced: PricedRemote,
+  locals: readonly LocalCandidate[],
+  finalists: readonly Finalist[],
+): BackUp | undefined {
+  const { group } = priced;
+  for (const one of finalists) {
+    if (one.priced.choice === priced.choice && one.priced.group.from === group.from) return one.backUp;
+  }
   const same = locals.find((one) => one.choice === priced.choice && one.backUp);
-  const { device } = view;
+  const { device } = question.view;
   if (same) {
     const { choice } = same;
-    const values = localValues(choice.bucket, group.from, choice.to, choice.slowness, device.queueMs);
+    const values = localValues(question, choice, group.from, choice.to);
     const runMs = meanValue(values) - device.queueMs;
     const hasHead = group.from > choice.from;
     return {
@@ -206,9 +209,7 @@ function backUpFor(view: View, priced: Priced, locals: readonly LocalCandidate[]
       from: group.from,
       takes: hasHead ? "head" : "request",
       values,
-      head: hasHead
-        ? localValues(choice.bucket, choice.from, group.from, choice.slowness, device.queueMs)
-        : undefined,
+      head: hasHead ? localValues(question, choice, choice.from, group.from) : undefined,
       deviceMillijoules: runMs * device.activeWatts,
       costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
     };

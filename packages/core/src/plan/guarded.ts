@@ -1,5 +1,7 @@
 import { estimateSize, guardPlan } from "../estimate/index.ts";
-import { meanValue } from "./priced.ts";
+import type { BackUp } from "./finalists.ts";
+import type { Question } from "./question.ts";
+import { meanValue } from "../table/index.ts";
 
 /** What a back-up makes of a remote candidate. */
 export interface Guarded {
@@ -10,26 +12,30 @@ export interface Guarded {
 }
 
 /**
- * What a back-up that runs in `backUp` makes of a completion: the remote answer when it comes before the guard, else the
- * first of the two. Neither can start before the head here is done, so `head` (what of the completion is before that) is
+ * What a back-up that runs in the values of `backUp` makes of a completion: the remote answer when it comes before the guard, else the
+ * first of the two. Neither can start before the head here is done, so its `head` (what of the completion is before that) is
  * taken off first and added again. Slow is taken to come with slow, as everywhere in beliefs.
  */
 export function guardedValues(
+  { scratch, view }: Question,
   remote: Float64Array,
-  head: Float64Array | undefined,
-  backUp: Float64Array,
+  { values: backUp, head }: BackUp,
   extraRunPrice: number,
-  atMs: number,
 ): Guarded {
   if (!Number.isFinite(extraRunPrice)) return { afterMs: Infinity, values: remote };
-  const values = head ? remote.map((value, index) => value - (head[index] ?? 0)) : remote;
+  const values = head ? scratch.take() : remote;
+  if (head) {
+    for (let index = 0; index < estimateSize; index++) {
+      values[index] = (remote[index] ?? 0) - (head[index] ?? 0);
+    }
+  }
   const { waitMs } = guardPlan({
-    remoteMs: { values, observedAtMs: atMs, origin: "measured" },
+    remoteMs: { values, observedAtMs: view.atMs, origin: "measured" },
     localMs: meanValue(backUp),
     extraRunPrice,
   });
   if (waitMs === Infinity) return { afterMs: Infinity, values: remote };
-  const guarded = new Float64Array(estimateSize);
+  const guarded = scratch.take();
   for (let index = 0; index < estimateSize; index++) {
     const finish = values[index] ?? 0;
     const first = finish <= waitMs ? finish : Math.min(finish, waitMs + (backUp[index] ?? 0));

@@ -147,8 +147,9 @@ function referenceScore(
       while (at < transferSizes.length - 2 && bytes > the(transferSizes[at + 1])) at++;
       const share = (bytes - the(transferSizes[at])) / (the(transferSizes[at + 1]) - the(transferSizes[at]));
       const values = Float64Array.from({ length: estimateSize }, (_, plane) => {
-        const row = plane * transferSizes.length + at;
-        return the(link[side][row]) + share * (the(link[side][row + 1]) - the(link[side][row]));
+        const value = transferSizes.length + at * estimateSize + plane;
+        const [low, high] = [the(link[side][value]), the(link[side][value + estimateSize])];
+        return low + share * (high - low);
       });
       return { values, ...about };
     };

@@ -9,8 +9,10 @@ import type { Infeasible, Leg, Plan } from "./plan.ts";
 import { type Priced, predictedOf } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
 import { scan } from "./scan.ts";
-import { type Reading, readingOf } from "../table/index.ts";
-import type { ModelView, View } from "./view.ts";
+import { estimateSize } from "../estimate/index.ts";
+import type { Question } from "./question.ts";
+import { numberRoom, type Reading, readingOf } from "../table/index.ts";
+import type { View } from "./view.ts";
 
 /**
  * Decides where one request runs: resolve > filter > score > pick, explained. Synchronous and pure: the same request,
@@ -27,21 +29,29 @@ export function makePlan(request: PlanRequest, view: View, nowMs: number, random
     const named = version === undefined ? request.model : `${request.model} version ${version}`;
     return { infeasible: true, filter: "unavailable", because: `no place offers ${named}`, lost: [] };
   }
-  const careful = decide(request, view, model, nowMs, random, readingOf(request.limits.latencyQuantile));
+  const room = { scratch: numberRoom(scratchNumbers), kept: numberRoom(keptNumbers) };
+  const question = (reading: Reading): Question => ({
+    request,
+    view,
+    model,
+    reading,
+    remainingMs: request.deadlineMs - nowMs,
+    ...room,
+  });
+  const careful = decide(question(readingOf(request.limits.latencyQuantile)), random);
   if (!("infeasible" in careful) || careful.filter !== "deadline") return careful;
-  const hopeful = decide(request, view, model, nowMs, random, readingOf(0));
+  const hopeful = decide(question(readingOf(0)), random);
   return "infeasible" in hopeful ? careful : hopeful;
 }
 
-function decide(
-  request: PlanRequest,
-  view: View,
-  model: ModelView,
-  nowMs: number,
-  random: Random,
-  reading: Reading,
-): Plan | Infeasible {
-  const remainingMs = request.deadlineMs - nowMs;
+/** What a decision over a model of few cuts takes at once: beliefs of some finalists, and a few hundred options. */
+const scratchNumbers = 1024;
+
+/** The beliefs in a plan of three legs, two of them elsewhere. */
+const keptNumbers = 10 * estimateSize;
+
+function decide(question: Question, random: Random): Plan | Infeasible {
+  const { request, view, model } = question;
   const choices = choicesOf(request, view, model);
   const [first] = choices;
   const held = {
@@ -49,33 +59,23 @@ function decide(
     reveals: first?.bucket.cuts[first.from]?.reveals ?? "input",
   } as const;
   const obstacle = localObstacle(request, view, held);
-  const locals = localCandidates(request, view, choices, obstacle, reading, remainingMs);
-  const options = optionsOf(request, view, model, choices, obstacle === undefined, reading);
-  const findings = scan(request, view, model, options, reading, remainingMs);
-  const finalists = remoteFinalists(request, view, model, options, findings, locals, reading, random);
-  const explained: Explained = {
-    request,
-    view,
-    model,
-    options,
-    findings,
-    locals,
-    finalists,
-    remainingMs,
-  };
+  const locals = localCandidates(question, choices, obstacle);
+  const options = optionsOf(question, choices, obstacle === undefined);
+  const findings = scan(question, options);
+  const finalists = remoteFinalists(question, options, findings, locals, random);
+  const explained: Explained = { question, options, findings, locals, finalists };
   const chosen = choose(request, locals, finalists, random);
   if (!chosen) {
     return { infeasible: true, ...whyNone(explained), lost: lostLines(explained, undefined, Infinity) };
   }
-  const context = { request, view, model, remainingMs };
   if ("local" in chosen) {
     const { local } = chosen;
-    const legs = localLegs(context, local, finalists, pauseFor(explained, local));
+    const legs = localLegs(question, local, finalists, pauseFor(explained, local));
     return planOf(explained, local, local.values, local.score, legs);
   }
   const { remote } = chosen;
   const others = finalists.filter((one) => one !== remote);
-  const legs = remoteLegs(context, remote, others);
+  const legs = remoteLegs(question, remote, others);
   return planOf(explained, remote.priced, remote.guarded.values, remote.score, legs);
 }
 
@@ -86,7 +86,8 @@ function planOf(
   score: number,
   legs: readonly Leg[],
 ): Plan {
-  const { request, view, findings, locals } = explained;
+  const { question, findings, locals } = explained;
+  const { request, view } = question;
   return {
     schemaVersion: 1,
     view: view.number,
@@ -95,7 +96,7 @@ function planOf(
     from: request.from,
     objective: request.limits.objective,
     legs,
-    predicted: predictedOf(priced, view.atMs, values),
+    predicted: predictedOf(question, priced, values),
     because: because(explained, priced, values),
     candidates: findings.candidates + locals.length,
     lost: lostLines(explained, priced, score),
@@ -107,13 +108,13 @@ function planOf(
  * the part behind it: then the run pauses there and the plan is made anew with what was found.
  */
 function pauseFor(explained: Explained, local: Priced): string | undefined {
-  const { model, request, findings, options } = explained;
+  const { findings, options } = explained;
+  const { model, request } = explained.question;
   const { itemsCut } = model.table;
   if (itemsCut === undefined || request.features.items !== undefined) return undefined;
   if (request.sequence || request.whole === true) return undefined;
   const at = local.choice.bucket.index.get(itemsCut);
-  if (at === undefined || at <= local.choice.from || !findings.kept.some((count) => count > 0))
-    return undefined;
+  if (at === undefined || at <= local.choice.from || findings.keptCount === 0) return undefined;
   const reachable = options.groups.some((group) => group.choice === local.choice && group.from >= at);
   return reachable ? itemsCut : undefined;
 }

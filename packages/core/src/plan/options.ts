@@ -15,7 +15,8 @@ import {
   sizePosition,
   type SizePosition,
 } from "../table/index.ts";
-import type { ModelView, Radio, View } from "./view.ts";
+import type { Question } from "./question.ts";
+import type { ModelView, Radio } from "./view.ts";
 
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
 export const envelopeBytes = { up: 900, down: 500 } as const;
@@ -27,9 +28,9 @@ export interface ClassSet {
 }
 
 /** Codings of one group that one filter removed whatever the place. */
-export interface RemovedCodings {
+interface RemovedCodings {
   readonly filter: number;
-  readonly count: number;
+  count: number;
   /** One of them, among the codings of the bucket. */
   readonly coding: number;
 }
@@ -62,21 +63,22 @@ export interface Group {
 export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
+  count: number;
   /** Local head, encoding, local tail, and the queue here before each local part; judged, and by the mean. */
-  readonly fixedMs: number[];
-  readonly fixedMeanMs: number[];
-  readonly upIndex: number[];
-  readonly upFraction: number[];
-  readonly sentBytes: number[];
-  readonly codecMask: number[];
-  readonly decodeMs: number[];
-  readonly agreementRatio: number[];
-  readonly accuracyRatio: number[];
+  readonly fixedMs: Float64Array;
+  readonly fixedMeanMs: Float64Array;
+  readonly upIndex: Float64Array;
+  readonly upFraction: Float64Array;
+  readonly sentBytes: Float64Array;
+  readonly codecMask: Float64Array;
+  readonly decodeMs: Float64Array;
+  readonly agreementRatio: Float64Array;
+  readonly accuracyRatio: Float64Array;
   /** Energy of the local parts and of moving the bytes, without the time on air. */
-  readonly deviceMillijoules: number[];
-  readonly costMicros: number[];
+  readonly deviceMillijoules: Float64Array;
+  readonly costMicros: Float64Array;
   /** Position among the codings of the bucket. */
-  readonly coding: number[];
+  readonly coding: Float64Array;
 }
 
 /** Energy of moving bytes over the air, without the time it takes, in millijoules. */
@@ -85,31 +87,26 @@ export function bytesMillijoules(radio: Radio, up: number, down: number): number
 }
 
 /** Prices what does not depend on the place. `localAllowed` is false where rules keep this place from taking part. */
-export function optionsOf(
-  request: PlanRequest,
-  view: View,
-  model: ModelView,
-  choices: readonly Choice[],
-  localAllowed: boolean,
-  reading: Reading,
-): Options {
+export function optionsOf(question: Question, choices: readonly Choice[], localAllowed: boolean): Options {
+  const { request, model, scratch } = question;
+  const most = mostOptions(model, choices);
   const options: Options = {
     groups: [],
     classSets: [],
-    fixedMs: [],
-    fixedMeanMs: [],
-    upIndex: [],
-    upFraction: [],
-    sentBytes: [],
-    codecMask: [],
-    decodeMs: [],
-    agreementRatio: [],
-    accuracyRatio: [],
-    deviceMillijoules: [],
-    costMicros: [],
-    coding: [],
+    count: 0,
+    fixedMs: scratch.take(most),
+    fixedMeanMs: scratch.take(most),
+    upIndex: scratch.take(most),
+    upFraction: scratch.take(most),
+    sentBytes: scratch.take(most),
+    codecMask: scratch.take(most),
+    decodeMs: scratch.take(most),
+    agreementRatio: scratch.take(most),
+    accuracyRatio: scratch.take(most),
+    deviceMillijoules: scratch.take(most),
+    costMicros: scratch.take(most),
+    coding: scratch.take(most),
   };
-  const stateBytes = request.sequence?.carried === true ? model.table.stateBytes : 0;
   for (const choice of choices) {
     const cells = model.routes.cells[choice.position]?.[choice.bucketPosition];
     if (!cells) continue;
@@ -123,24 +120,36 @@ export function optionsOf(
           continue;
         if (to < choice.to && choice.bucket.returns[to] !== 1) continue;
       }
-      addGroup(options, request, view, choice, cells, cell, from, to, stateBytes, reading);
+      addGroup(options, question, choice, cells, cell, from, to);
     }
   }
   return options;
 }
 
+/** Codings of all segments that someone offers, whatever else is against them. */
+function mostOptions(model: ModelView, choices: readonly Choice[]): number {
+  let most = 0;
+  for (const { position, bucketPosition, bucket } of choices) {
+    const cells = model.routes.cells[position]?.[bucketPosition];
+    if (!cells) continue;
+    for (let cell = 0; cell < cells.count; cell++) {
+      const from = cells.from[cell] ?? 0;
+      most += (bucket.firstCoding[from + 1] ?? 0) - (bucket.firstCoding[from] ?? 0);
+    }
+  }
+  return most;
+}
+
 function addGroup(
   options: Options,
-  request: PlanRequest,
-  view: View,
+  question: Question,
   choice: Choice,
   cells: CellTable,
   cell: number,
   from: number,
   to: number,
-  stateBytes: number,
-  reading: Reading,
 ): void {
+  const { request, view, model, reading } = question;
   const { device } = view;
   const { bucket, variant } = choice;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
@@ -152,15 +161,16 @@ function addGroup(
   const waitMs = ((hasHead ? 1 : 0) + (hasTail ? 1 : 0)) * device.queueMs;
   const meanMs = localMs(meanReading);
   const judgedMs = reading === meanReading ? meanMs : localMs(reading);
+  const stateBytes = request.sequence?.carried === true ? model.table.stateBytes : 0;
   const replyBytes = (bucket.rawBytes[to] ?? 0) + envelopeBytes.down + stateBytes;
   const scale = hasHead ? 1 : inputScale(request, bucket, from);
   const memory =
     (hasHead || hasTail) &&
     memoryRemoves(bucket.headMemoryBytes[hasTail ? choice.to : from] ?? 0, device.memoryBytes);
-  const first = options.coding.length;
+  const first = options.count;
   const begin = bucket.firstCoding[from] ?? 0;
   const end = bucket.firstCoding[from + 1] ?? 0;
-  const removed: { filter: number; count: number; coding: number }[] = [];
+  let removed: RemovedCodings[] | undefined;
   const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
   for (let coding = begin; coding < end; coding++) {
     const profile = bucket.codings[coding];
@@ -169,30 +179,30 @@ function addGroup(
     const accuracy = (variant.accuracyRatio ?? NaN) - (1 - profile.agreementRatio);
     const filter = removedBy(memory, agreement, accuracy, request);
     if (filter >= 0) {
-      const same = removed.find((one) => one.filter === filter);
+      const same = removed?.find((one) => one.filter === filter);
       if (same) same.count++;
-      else removed.push({ filter, count: 1, coding });
+      else (removed ??= []).push({ filter, count: 1, coding });
       continue;
     }
     const sentBytes = profile.bytes * scale + envelopeBytes.up + stateBytes;
     const encodeMs = profile.encodeMs * scale * slowness;
     const position = sizePosition(sentBytes);
-    options.fixedMs.push(judgedMs + encodeMs + waitMs);
-    options.fixedMeanMs.push(meanMs + encodeMs + waitMs);
-    options.upIndex.push(position.index);
-    options.upFraction.push(position.fraction);
-    options.sentBytes.push(sentBytes);
-    options.codecMask.push(bucket.codingMask[coding] ?? 0);
-    options.decodeMs.push(profile.decodeMs * scale);
-    options.agreementRatio.push(agreement);
-    options.accuracyRatio.push(accuracy);
-    options.deviceMillijoules.push(
+    const option = options.count++;
+    options.fixedMs[option] = judgedMs + encodeMs + waitMs;
+    options.fixedMeanMs[option] = meanMs + encodeMs + waitMs;
+    options.upIndex[option] = position.index;
+    options.upFraction[option] = position.fraction;
+    options.sentBytes[option] = sentBytes;
+    options.codecMask[option] = bucket.codingMask[coding] ?? 0;
+    options.decodeMs[option] = profile.decodeMs * scale;
+    options.agreementRatio[option] = agreement;
+    options.accuracyRatio[option] = accuracy;
+    options.deviceMillijoules[option] =
       (meanMs + encodeMs) * device.activeWatts +
-        bytesMillijoules(device.radio, sentBytes, replyBytes) +
-        device.radioWakeMillijoules,
-    );
-    options.costMicros.push(meanMs * microsPerMs);
-    options.coding.push(coding);
+      bytesMillijoules(device.radio, sentBytes, replyBytes) +
+      device.radioWakeMillijoules;
+    options.costMicros[option] = meanMs * microsPerMs;
+    options.coding[option] = coding;
   }
   if (begin === end) return;
   options.groups.push({
@@ -205,11 +215,13 @@ function addGroup(
     replyBytes,
     classSet: classSetOf(options.classSets, bucket, from),
     first,
-    end: options.coding.length,
-    removed,
+    end: options.count,
+    removed: removed ?? none,
     size: end - begin,
   });
 }
+
+const none: readonly RemovedCodings[] = [];
 
 /** The filter that removes a coding whatever the place, or -1. */
 function removedBy(memory: boolean, agreement: number, accuracy: number, request: PlanRequest): number {

@@ -9,10 +9,17 @@ import { rightsRemove } from "./filter/rights.ts";
 import type { Group, Options } from "./options.ts";
 import { type PlaceRules, placeRules } from "./place-rules.ts";
 import type { FilterName } from "./plan.ts";
-import type { PlanRequest } from "./request.ts";
 import { scoreOf } from "./score/score.ts";
-import { meanPlane, type Reading, sizeCount } from "../table/index.ts";
-import type { ModelView, View } from "./view.ts";
+import type { Question } from "./question.ts";
+import {
+  meanReading,
+  positionOf,
+  readBelief,
+  readBetween,
+  serviceRatioAt,
+  sizeCount,
+  waitMsAt,
+} from "../table/index.ts";
 
 /**
  * Prices every remote candidate: each route with each option that it offers.
@@ -29,11 +36,12 @@ import type { ModelView, View } from "./view.ts";
  */
 export interface Findings {
   /** For each route: the score of its best candidate (Infinity when none is left) and the option that it is. */
-  readonly bestScore: number[];
-  readonly bestOption: number[];
-  readonly bestGroup: number[];
-  /** Candidates of each route that no filter removed. */
-  readonly kept: number[];
+  readonly bestScore: Float64Array;
+  readonly bestOption: Float64Array;
+  readonly bestGroup: Float64Array;
+  /** Candidates of each route that no filter removed, and in all. */
+  readonly kept: Float64Array;
+  keptCount: number;
   /** What filters removed, route by route. */
   readonly removed: Removed[];
   /** All candidates looked at. */
@@ -63,19 +71,15 @@ const deadline = filterIndex("deadline");
 
 /** What a scan carries from route to route. */
 interface Scan {
-  readonly request: PlanRequest;
-  readonly view: View;
-  readonly model: ModelView;
+  readonly question: Question;
   readonly options: Options;
-  readonly reading: Reading;
-  readonly remainingMs: number;
   readonly rules: PlaceRules;
-  readonly needsEnergy: boolean;
-  readonly needsCost: boolean;
+  /** Energy or money matters. */
+  readonly priced: boolean;
   /** Removed candidates of the current route by filter, and one of them. */
-  readonly counts: number[];
-  readonly sampleGroup: number[];
-  readonly sampleCoding: number[];
+  readonly counts: Float64Array;
+  readonly sampleGroup: Float64Array;
+  readonly sampleCoding: Float64Array;
   /** The policy's rule that was met last. */
   rule: string;
   /** Removed candidates of the current route. */
@@ -85,41 +89,36 @@ interface Scan {
 }
 
 /** Runs over all routes and options once. */
-export function scan(
-  request: PlanRequest,
-  view: View,
-  model: ModelView,
-  options: Options,
-  reading: Reading,
-  remainingMs: number,
-): Findings {
-  const { limits } = request;
+export function scan(question: Question, options: Options): Findings {
+  const { request, model, scratch } = question;
+  const { objective, maxDeviceMillijoules, maxCostMicros } = request.limits;
   const state: Scan = {
-    request,
-    view,
-    model,
+    question,
     options,
-    reading,
-    remainingMs,
-    rules: placeRules(request, view, model, options),
-    needsEnergy: limits.objective === "energy" || limits.maxDeviceMillijoules !== undefined,
-    needsCost: limits.objective === "cost" || limits.maxCostMicros !== undefined,
-    counts: filterOrder.map(() => 0),
-    sampleGroup: filterOrder.map(() => 0),
-    sampleCoding: filterOrder.map(() => 0),
+    rules: placeRules(request, question.view, model, options),
+    priced:
+      objective === "energy" ||
+      objective === "cost" ||
+      maxDeviceMillijoules !== undefined ||
+      maxCostMicros !== undefined,
+    counts: scratch.take(filterOrder.length),
+    sampleGroup: scratch.take(filterOrder.length),
+    sampleCoding: scratch.take(filterOrder.length),
     rule: "",
     lost: 0,
     best: Infinity,
   };
+  const { count } = model.routes;
   const findings: Findings = {
-    bestScore: [],
-    bestOption: [],
-    bestGroup: [],
-    kept: [],
+    bestScore: scratch.take(count),
+    bestOption: scratch.take(count),
+    bestGroup: scratch.take(count),
+    kept: scratch.take(count),
+    keptCount: 0,
     removed: [],
     candidates: 0,
   };
-  for (let route = 0; route < model.routes.count; route++) {
+  for (let route = 0; route < count; route++) {
     scanRoute(state, findings, route);
     if (state.lost > 0) collectLost(state, findings, route);
   }
@@ -156,14 +155,14 @@ function collectLost(state: Scan, findings: Findings, route: number): void {
 }
 
 function scanRoute(state: Scan, findings: Findings, route: number): void {
-  const { view, options, rules, model } = state;
-  const { rights } = state.request;
-  const { endpoints } = view;
-  const { routes } = model;
+  const { options, rules, question } = state;
+  const { reading } = question;
+  const { rights } = question.request;
+  const { endpoints } = question.view;
+  const { routes } = question.model;
   const place = routes.endpoint[route] ?? 0;
   const out = rules.removes(route, place);
   const tierBit = endpoints.tierBit[place] ?? 0;
-  const low = state.reading.low;
   let bestScore = Infinity;
   let bestOption = -1;
   let bestGroup = -1;
@@ -174,7 +173,8 @@ function scanRoute(state: Scan, findings: Findings, route: number): void {
     if (!group) continue;
     const { cells } = group;
     const row = route * cells.count + group.cell;
-    const service = cells.service[low * routes.count * cells.count + row] ?? NaN;
+    // Where it is not offered, each number of the row says so.
+    const service = cells.service[positionOf(reading, routes.count * cells.count, row)] ?? NaN;
     if (Number.isNaN(service)) continue;
     findings.candidates += group.size;
     let whole = out;
@@ -196,17 +196,18 @@ function scanRoute(state: Scan, findings: Findings, route: number): void {
     for (const { filter, count, coding } of group.removed) lose(state, filter, count, index, coding);
     if (group.first === group.end) continue;
     const lostBefore = state.lost;
-    const found = scanGroup(state, route, place, group, index, row, service, bestScore);
+    const found = scanGroup(state, route, place, group, index, row, bestScore);
     kept += group.end - group.first - (state.lost - lostBefore);
     if (found < 0) continue;
     bestScore = state.best;
     bestOption = found;
     bestGroup = index;
   }
-  findings.bestScore.push(bestScore);
-  findings.bestOption.push(bestOption);
-  findings.bestGroup.push(bestGroup);
-  findings.kept.push(kept);
+  findings.bestScore[route] = bestScore;
+  findings.bestOption[route] = bestOption;
+  findings.bestGroup[route] = bestGroup;
+  findings.kept[route] = kept;
+  findings.keptCount += kept;
 }
 
 function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo | undefined): boolean {
@@ -225,41 +226,35 @@ function scanGroup(
   group: Group,
   index: number,
   row: number,
-  serviceLow: number,
   bestSoFar: number,
 ): number {
-  const { options, reading, remainingMs } = state;
-  const { endpoints } = state.view;
-  const { limits } = state.request;
-  const { routes } = state.model;
-  const { low, high, weight } = reading;
+  const { options, priced } = state;
+  const { request, view, model, reading, remainingMs } = state.question;
+  const { endpoints } = view;
+  const { routes } = model;
+  const { objective, minAgreementRatio, maxCostMicros, maxDeviceMillijoules } = request.limits;
   const { cells } = group;
-  const service =
-    weight === 0
-      ? serviceLow
-      : serviceLow + weight * ((cells.service[high * routes.count * cells.count + row] ?? NaN) - serviceLow);
+  const service = readBelief(cells.service, routes.count * cells.count, row, reading);
   const linkRows = endpoints.count * sizeCount;
   const linkRow = place * sizeCount;
   const { up } = endpoints;
   const { fixedMs, upIndex, upFraction, decodeMs, codecMask, agreementRatio, accuracyRatio } = options;
-  const waitMs = (endpoints.queueMs[place] ?? 0) + (endpoints.penaltyMs[place] ?? 0);
+  const { index: downIndex, fraction: downFraction } = group.reply;
   const thereMs =
-    waitMs +
-    service * (endpoints.serviceRatio[place] ?? 1) +
-    between(endpoints.down, linkRows, linkRow + group.reply.index, group.reply.fraction, low, high, weight);
+    waitMsAt(endpoints, place) +
+    service * serviceRatioAt(endpoints, place) +
+    readBetween(endpoints.down, linkRows, linkRow + downIndex, downFraction, reading);
   const slowness = routes.slowness[route] ?? 1;
   const understood = routes.codecMask[route] ?? 0;
   // An offer may promise less agreement than the variant states; never more.
   const offered = Math.min(1, (cells.agreementRatio[row] ?? 0) / group.choice.variant.agreementRatio);
-  const leastAgreement = offered < 1 ? (limits.minAgreementRatio ?? 0) : 0;
-  const priced = state.needsCost || state.needsEnergy;
-  const { objective } = limits;
+  const leastAgreement = offered < 1 ? (minAgreementRatio ?? 0) : 0;
   let best = bestSoFar;
   let found = -1;
   for (let option = group.first; option < group.end; option++) {
     const latencyMs =
       (fixedMs[option] ?? NaN) +
-      between(up, linkRows, linkRow + (upIndex[option] ?? 0), upFraction[option] ?? 0, low, high, weight) +
+      readBetween(up, linkRows, linkRow + (upIndex[option] ?? 0), upFraction[option] ?? 0, reading) +
       thereMs +
       (decodeMs[option] ?? 0) * slowness;
     const agreed = (agreementRatio[option] ?? 0) * offered;
@@ -267,10 +262,10 @@ function scanGroup(
     if (codecRemoves(codecMask[option] ?? 0, understood)) filter = codec;
     else if (agreed < leastAgreement) filter = agreement;
     const micros = priced ? costOf(state, group, row, place, option) : 0;
-    const millijoules = priced ? energyOf(state, group, route, row, place, option, waitMs) : 0;
+    const millijoules = priced ? energyOf(state, group, route, row, place, option) : 0;
     if (filter < 0) {
-      if (costRemoves(micros, limits.maxCostMicros)) filter = cost;
-      else if (energyRemoves(millijoules, limits.maxDeviceMillijoules)) filter = energy;
+      if (costRemoves(micros, maxCostMicros)) filter = cost;
+      else if (energyRemoves(millijoules, maxDeviceMillijoules)) filter = energy;
       else if (deadlineRemoves(latencyMs, remainingMs)) filter = deadline;
     }
     if (filter >= 0) {
@@ -289,11 +284,11 @@ function scanGroup(
 /** Money for the run there, the local parts and the bytes both ways. */
 function costOf(state: Scan, group: Group, row: number, place: number, option: number): number {
   const { options } = state;
+  const { microsPerMegabyte } = state.question.view.endpoints;
   return (
     (group.cells.costMicros[row] ?? 0) +
     (options.costMicros[option] ?? 0) +
-    ((state.view.endpoints.microsPerMegabyte[place] ?? 0) / 1e6) *
-      ((options.sentBytes[option] ?? 0) + group.replyBytes)
+    ((microsPerMegabyte[place] ?? 0) / 1e6) * ((options.sentBytes[option] ?? 0) + group.replyBytes)
   );
 }
 
@@ -305,22 +300,22 @@ function energyOf(
   row: number,
   place: number,
   option: number,
-  waitMs: number,
 ): number {
-  const { options, view } = state;
+  const { options } = state;
+  const { view, model } = state.question;
   const { endpoints, device } = view;
-  const { routes } = state.model;
+  const { routes } = model;
+  const { cells, reply } = group;
   const rows = endpoints.count * sizeCount;
   const at = place * sizeCount;
   const upAt = at + (options.upIndex[option] ?? 0);
-  const fraction = options.upFraction[option] ?? 0;
   const onAirMs =
-    between(endpoints.up, rows, upAt, fraction, meanPlane, meanPlane, 0) +
-    between(endpoints.down, rows, at + group.reply.index, group.reply.fraction, meanPlane, meanPlane, 0);
-  const service = group.cells.service[meanPlane * routes.count * group.cells.count + row] ?? NaN;
+    readBetween(endpoints.up, rows, upAt, options.upFraction[option] ?? 0, meanReading) +
+    readBetween(endpoints.down, rows, at + reply.index, reply.fraction, meanReading);
   const awaitedMs =
-    waitMs +
-    service * (endpoints.serviceRatio[place] ?? 1) +
+    waitMsAt(endpoints, place) +
+    readBelief(cells.service, routes.count * cells.count, row, meanReading) *
+      serviceRatioAt(endpoints, place) +
     (options.decodeMs[option] ?? 0) * (routes.slowness[route] ?? 1);
   return (
     (options.deviceMillijoules[option] ?? 0) +
@@ -328,23 +323,4 @@ function energyOf(
     awaitedMs * device.radio.tailWatts +
     (onAirMs + awaitedMs + (options.fixedMeanMs[option] ?? 0)) * device.idleWatts
   );
-}
-
-/** A number of a table of links between two sizes, at the reading. */
-function between(
-  planes: Float64Array,
-  rows: number,
-  row: number,
-  fraction: number,
-  low: number,
-  high: number,
-  weight: number,
-): number {
-  const at = low * rows + row;
-  const below = planes[at] ?? NaN;
-  const value = below + fraction * ((planes[at + 1] ?? NaN) - below);
-  if (weight === 0) return value;
-  const other = high * rows + row;
-  const above = planes[other] ?? NaN;
-  return value + weight * (above + fraction * ((planes[other + 1] ?? NaN) - above) - value);
 }

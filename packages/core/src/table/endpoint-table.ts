@@ -1,8 +1,9 @@
-import { type EndpointId, trustRank } from "../base/index.ts";
+import type { EndpointId } from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import { type LinkTable, sizeCount } from "./link-table.ts";
 import { tierBit } from "./model-table.ts";
-import { planeCount } from "./planes.ts";
+import { beliefSize } from "./beliefs.ts";
+import { estimateSize } from "../estimate/index.ts";
 
 /** What is believed of one other place at the moment of a view. */
 export interface EndpointView {
@@ -21,8 +22,8 @@ export interface EndpointView {
 }
 
 /**
- * All other places as flat arrays. The rows of links are laid out plane by plane (see `planes.ts`), place by place in a
- * plane, size by size in a place, so that a scan over a thousand places reads memory in order.
+ * All other places as flat arrays. The beliefs in links (see `beliefs.ts`) stand place by place, size by size in a place,
+ * so that a scan over a thousand places reads memory in order.
  */
 export interface EndpointTable {
   readonly count: number;
@@ -32,63 +33,72 @@ export interface EndpointTable {
   readonly tierBit: Uint8Array;
   readonly index: ReadonlyMap<EndpointId, number>;
   readonly unavailable: readonly (string | undefined)[];
-  readonly queueMs: Float64Array;
-  readonly serviceRatio: Float64Array;
-  readonly penaltyMs: Float64Array;
-  readonly extraRunPrice: Float64Array;
-  readonly trustRank: Uint8Array;
+  /** `[place][load]`: read with `waitMsAt` and its like. */
+  readonly loads: Float64Array;
   readonly up: Float64Array;
   readonly down: Float64Array;
   readonly microsPerMegabyte: Float64Array;
-  readonly linkAtMs: Float64Array;
+}
+
+/** Numbers of one place among `EndpointTable.loads`: wait, service ratio, price of an extra run. */
+const loadSize = 3;
+
+/** Expected wait there before a request runs, with what is charged for recent failures, in milliseconds. */
+export function waitMsAt(table: EndpointTable, place: number): number {
+  return table.loads[place * loadSize] ?? 0;
+}
+
+/** What its runs took over what it promised. */
+export function serviceRatioAt(table: EndpointTable, place: number): number {
+  return table.loads[place * loadSize + 1] ?? 1;
+}
+
+/** Price of a second run beside one sent there, in units of that run; Infinity for none. */
+export function extraRunPriceAt(table: EndpointTable, place: number): number {
+  return table.loads[place * loadSize + 2] ?? Infinity;
 }
 
 /** Lays out the views of some places. */
 export function endpointTable(views: readonly EndpointView[]): EndpointTable {
-  const count = views.length;
-  const numbers = (of: (view: EndpointView) => number): Float64Array => Float64Array.from(views, of);
   return {
-    count,
+    count: views.length,
     infos: views.map((view) => view.info),
     ids: views.map((view) => view.info.id),
     tierBit: Uint8Array.from(views, (view) => tierBit(view.info.tier)),
     index: new Map(views.map((view, index) => [view.info.id, index])),
     unavailable: views.map((view) => view.unavailable),
-    queueMs: numbers((view) => view.queueMs),
-    serviceRatio: numbers((view) => view.serviceRatio),
-    penaltyMs: numbers((view) => view.penaltyMs),
-    extraRunPrice: numbers((view) => view.extraRunPrice),
-    trustRank: Uint8Array.from(views, (view) => trustRank(view.info.trust)),
+    loads: layOutLoads(views),
     up: layOut(views, (view) => view.link.up),
     down: layOut(views, (view) => view.link.down),
-    microsPerMegabyte: numbers((view) => view.info.rates.microsPerMegabyte),
-    linkAtMs: numbers((view) => view.link.atMs),
+    microsPerMegabyte: Float64Array.from(views, (view) => view.info.rates.microsPerMegabyte),
   };
 }
 
-/** The same places and links under new loads: what changes with every reply is a few short arrays. */
+/** The same places and links under new loads: what changes with every reply is short. */
 export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
-  const numbers = (of: (view: EndpointView) => number): Float64Array => Float64Array.from(views, of);
-  return {
-    ...table,
-    unavailable: views.map((view) => view.unavailable),
-    queueMs: numbers((view) => view.queueMs),
-    serviceRatio: numbers((view) => view.serviceRatio),
-    penaltyMs: numbers((view) => view.penaltyMs),
-    extraRunPrice: numbers((view) => view.extraRunPrice),
-  };
+  return { ...table, unavailable: views.map((view) => view.unavailable), loads: layOutLoads(views) };
 }
 
-/** One array for the links of all places, `[plane][place][size]`. */
+/** One array for the loads of all places: side by side, because a decision reads all of a place's at once. */
+function layOutLoads(views: readonly EndpointView[]): Float64Array {
+  const loads = new Float64Array(views.length * loadSize);
+  let at = 0;
+  for (const view of views) {
+    loads[at++] = view.queueMs + view.penaltyMs;
+    loads[at++] = view.serviceRatio;
+    loads[at++] = view.extraRunPrice;
+  }
+  return loads;
+}
+
+/** One array of beliefs for the links of all places, `[place][size]`. */
 function layOut(views: readonly EndpointView[], of: (view: EndpointView) => Float64Array): Float64Array {
   const rows = views.length * sizeCount;
-  const all = new Float64Array(planeCount * rows);
+  const all = new Float64Array(beliefSize * rows);
   for (const [place, view] of views.entries()) {
     const one = of(view);
-    for (let plane = 0; plane < planeCount; plane++) {
-      const from = plane * sizeCount;
-      all.set(one.subarray(from, from + sizeCount), plane * rows + place * sizeCount);
-    }
+    all.set(one.subarray(0, sizeCount), place * sizeCount);
+    all.set(one.subarray(sizeCount), rows + place * sizeCount * estimateSize);
   }
   return all;
 }

@@ -1,4 +1,26 @@
-export { type EndpointTable, endpointTable, type EndpointView, withLoads } from "./endpoint-table.ts";
+export {
+  addBelief,
+  addBetween,
+  judge,
+  meanReading,
+  meanValue,
+  type NumberRoom,
+  numberRoom,
+  positionOf,
+  readBelief,
+  readBetween,
+  type Reading,
+  readingOf,
+} from "./beliefs.ts";
+export {
+  type EndpointTable,
+  endpointTable,
+  type EndpointView,
+  extraRunPriceAt,
+  serviceRatioAt,
+  waitMsAt,
+  withLoads,
+} from "./endpoint-table.ts";
 export {
   type LinkTable,
   linkTable,
@@ -14,9 +36,10 @@ export {
   bucketWithCut,
   type ModelTable,
   modelTable,
+  addSegment,
+  segmentMeanMs,
   segmentMs,
   tierBit,
   type VariantTable,
 } from "./model-table.ts";
-export { addValues, judge, meanPlane, meanReading, type Reading, readingOf, rowValues } from "./planes.ts";
 export { type CellTable, type RouteBlock, routeBlocks, type RouteTable, routeTable } from "./route-table.ts";

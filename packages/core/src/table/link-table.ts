@@ -1,5 +1,5 @@
 import { estimateSize, type Estimate, type Link } from "../estimate/index.ts";
-import { planeCount, writePlanes } from "./planes.ts";
+import { beliefSize, writeBelief } from "./beliefs.ts";
 
 /** Sizes in bytes at which the belief about a link is written down; between them it is interpolated. */
 export const transferSizes: readonly number[] = [
@@ -10,7 +10,7 @@ export const transferSizes: readonly number[] = [
 export const sizeCount: number = transferSizes.length;
 
 /**
- * What is believed of one link at one moment, as planes of `sizeCount` rows for each direction. Made off the hot path
+ * What is believed of one link at one moment, as `sizeCount` beliefs for each direction. Made off the hot path
  * from a `Link`, which may think for a while.
  */
 export interface LinkTable {
@@ -23,13 +23,13 @@ export interface LinkTable {
 
 /** Asks the link for its belief at each size. */
 export function linkTable(link: Link, nowMs: number): LinkTable {
-  const up = new Float64Array(planeCount * sizeCount);
-  const down = new Float64Array(planeCount * sizeCount);
+  const up = new Float64Array(beliefSize * sizeCount);
+  const down = new Float64Array(beliefSize * sizeCount);
   let origin: Estimate["origin"] = "prior";
   for (const [row, bytes] of transferSizes.entries()) {
     const there = link.transferMs(bytes, "up", nowMs);
-    writePlanes(up, sizeCount, row, there.values);
-    writePlanes(down, sizeCount, row, link.transferMs(bytes, "down", nowMs).values);
+    writeBelief(up, sizeCount, row, there.values);
+    writeBelief(down, sizeCount, row, link.transferMs(bytes, "down", nowMs).values);
     origin = there.origin;
   }
   return { up, down, atMs: nowMs, origin };

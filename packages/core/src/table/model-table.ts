@@ -15,7 +15,16 @@ import {
 } from "../model/index.ts";
 import type { Tier } from "../endpoint/index.ts";
 import { elementBytes } from "../tensor/index.ts";
-import { planeCount, readPlane, type Reading, sixteen, writePlanes } from "./planes.ts";
+import {
+  beliefSize,
+  meanReading,
+  readBelief,
+  type Reading,
+  sixteen,
+  valuesOf,
+  writeBelief,
+} from "./beliefs.ts";
+import { estimateSize } from "../estimate/index.ts";
 
 /** A frontier as flat arrays. Cut 0 is `start`, the last is `end`. */
 export interface BucketTable {
@@ -23,7 +32,7 @@ export interface BucketTable {
   readonly typical: Features;
   readonly cuts: readonly Cut[];
   readonly index: ReadonlyMap<CutId, number>;
-  /** Planes with one row for each cut, in milliseconds on the profile's machine. */
+  /** Beliefs with one row for each cut, in milliseconds on the profile's machine. */
   readonly head: Float64Array;
   readonly tail: Float64Array;
   readonly headMemoryBytes: Float64Array;
@@ -120,14 +129,14 @@ function bucketTable(
 ): BucketTable {
   const { cuts } = bucket;
   const count = cuts.length;
-  const head = new Float64Array(planeCount * count);
-  const tail = new Float64Array(planeCount * count);
+  const head = new Float64Array(beliefSize * count);
+  const tail = new Float64Array(beliefSize * count);
   const firstCoding = new Int32Array(count + 1);
   const codings: CodingProfile[] = [];
   const rawBytes = new Float64Array(count);
   for (const [row, cut] of cuts.entries()) {
-    writePlanes(head, count, row, sixteen(cut.headMs));
-    writePlanes(tail, count, row, sixteen(cut.tailMs));
+    writeBelief(head, count, row, sixteen(cut.headMs));
+    writeBelief(tail, count, row, sixteen(cut.tailMs));
     firstCoding[row] = codings.length;
     codings.push(...cut.codings);
     const raw = cut.codings.find((coding) => Object.values(coding.codecs).every((codec) => codec === "raw"));
@@ -235,10 +244,36 @@ export function bucketWithCut(variant: VariantTable, features: Features, cut: Cu
 export function segmentMs(bucket: BucketTable, from: number, to: number, reading: Reading): number {
   const count = bucket.cuts.length;
   if (from >= to) return 0;
-  if (from === 0) return readPlane(bucket.head, count, to, reading);
-  if (to === count - 1) return readPlane(bucket.tail, count, from, reading);
+  if (from === 0) return readBelief(bucket.head, count, to, reading);
+  if (to === count - 1) return readBelief(bucket.tail, count, from, reading);
   return Math.max(
     0,
-    readPlane(bucket.head, count, to, reading) - readPlane(bucket.head, count, from, reading),
+    readBelief(bucket.head, count, to, reading) - readBelief(bucket.head, count, from, reading),
   );
+}
+
+/** Mean of `segmentMs`. */
+export function segmentMeanMs(bucket: BucketTable, from: number, to: number): number {
+  return segmentMs(bucket, from, to, meanReading);
+}
+
+/** Adds what runs between two cuts, times `factor`, to 16 values: `segmentMs` of each value. */
+export function addSegment(
+  values: Float64Array,
+  bucket: BucketTable,
+  from: number,
+  to: number,
+  factor: number,
+): void {
+  if (from >= to) return;
+  const count = bucket.cuts.length;
+  const isTail = from > 0 && to === count - 1;
+  const beliefs = isTail ? bucket.tail : bucket.head;
+  const at = valuesOf(count, isTail ? from : to);
+  const before = from > 0 && !isTail ? valuesOf(count, from) : -1;
+  for (let index = 0; index < estimateSize; index++) {
+    const whole = beliefs[at + index] ?? NaN;
+    const own = before < 0 ? whole : Math.max(0, whole - (beliefs[before + index] ?? NaN));
+    values[index] = (values[index] ?? 0) + own * factor;
+  }
 }

@@ -1,8 +1,8 @@
 import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } from "../base/index.ts";
 import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { type Features, featuresWithin } from "../model/index.ts";
-import { maskOf, type ModelTable, segmentMs } from "./model-table.ts";
-import { meanReading, planeCount, writePlanes } from "./planes.ts";
+import { maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
+import { beliefSize, writeBelief } from "./beliefs.ts";
 
 /** What one place offers for one model along one path, sorted into the buckets of the model's frontier. */
 export interface RouteBlock {
@@ -27,7 +27,7 @@ export interface CellTable {
   readonly count: number;
   readonly from: Int32Array;
   readonly to: Int32Array;
-  /** Planes of run (and forward) time without the queue, `[plane][route][cell]`; NaN where it is not offered. */
+  /** Beliefs of run (and forward) time without the queue, `[route][cell]`; NaN where it is not offered. */
   readonly service: Float64Array;
   /** `[route][cell]` */
   readonly costMicros: Float64Array;
@@ -126,7 +126,7 @@ function slownessOf(offers: readonly Offer[], model: ModelTable): number {
     const from = bucket?.index.get(offer.segment.from);
     const to = bucket?.index.get(offer.segment.to);
     if (!bucket || from === undefined || to === undefined) continue;
-    const measured = segmentMs(bucket, from, to, meanReading);
+    const measured = segmentMeanMs(bucket, from, to);
     if (measured <= longest) continue;
     longest = measured;
     const promised =
@@ -173,7 +173,7 @@ function cellTable(routes: readonly RouteBlock[], variant: number, bucket: numbe
   const sorted = [...keys].sort((a, b) => a - b);
   const count = sorted.length;
   const rows = routes.length * count;
-  const service = new Float64Array(planeCount * rows).fill(NaN);
+  const service = new Float64Array(beliefSize * rows).fill(NaN);
   const costMicros = new Float64Array(rows);
   const agreementRatio = new Float64Array(rows);
   for (const [position, route] of routes.entries()) {
@@ -183,7 +183,7 @@ function cellTable(routes: readonly RouteBlock[], variant: number, bucket: numbe
       const offer = offered.get(key);
       if (!offer) continue;
       const row = position * count + column;
-      writePlanes(service, rows, row, offer.completionMs.values, offer.queueMs);
+      writeBelief(service, rows, row, offer.completionMs.values, offer.queueMs);
       costMicros[row] = offer.costMicros;
       agreementRatio[row] = offer.agreementRatio;
     }

@@ -1,0 +1,175 @@
+import { estimateSize } from "../estimate/index.ts";
+
+/**
+ * Beliefs side by side in one flat array, so that a decision reads numbers instead of chasing objects. An array of
+ * `rows` beliefs starts with their `rows` means and goes on with the 16 values of each, row after row. Judging by the
+ * mean then touches one contiguous run and nothing else, and pricing one candidate whole touches 128 bytes in a row: with
+ * value `k` of all rows side by side instead, it would fetch 16 places of memory far apart, which took longer than
+ * everything else in a decision.
+ */
+export const beliefSize: number = estimateSize + 1;
+
+/** Which numbers of each belief a decision reads: its mean, or one or two values around a quantile. */
+export interface Reading {
+  /** Distance between the numbers of two rows: 1 among the means, 16 among the values. */
+  readonly stride: number;
+  /** Position of the lower value in a belief. */
+  readonly low: number;
+  /** From the lower value to the higher one. */
+  readonly step: number;
+  /** Share of the higher value, 0..1. */
+  readonly weight: number;
+}
+
+/** Reads the means. */
+export const meanReading: Reading = { stride: 1, low: 0, step: 0, weight: 0 };
+
+/** Reads the quantile `ratio` (0..1) exactly as `quantileOf` does, or the mean when undefined. */
+export function readingOf(ratio: number | undefined): Reading {
+  if (ratio === undefined) return meanReading;
+  const position = Math.min(estimateSize - 1, Math.max(0, ratio * estimateSize - 0.5));
+  const low = Math.floor(position);
+  return { stride: estimateSize, low, step: low < estimateSize - 1 ? 1 : 0, weight: position - low };
+}
+
+/** Where the number that a reading reads of row `row` stands among `rows` beliefs. */
+export function positionOf(reading: Reading, rows: number, row: number): number {
+  return reading.stride === 1 ? row : valuesOf(rows, row) + reading.low;
+}
+
+/** Where the 16 values of row `row` start among `rows` beliefs. */
+export function valuesOf(rows: number, row: number): number {
+  return rows + row * estimateSize;
+}
+
+/** One number of an array of `rows` beliefs. */
+export function readBelief(beliefs: Float64Array, rows: number, row: number, reading: Reading): number {
+  const at = positionOf(reading, rows, row);
+  const low = beliefs[at] ?? NaN;
+  if (reading.weight === 0) return low;
+  return low + reading.weight * ((beliefs[at + reading.step] ?? NaN) - low);
+}
+
+/** A number between two rows, `fraction` of the way from `row` to the next. */
+export function readBetween(
+  beliefs: Float64Array,
+  rows: number,
+  row: number,
+  fraction: number,
+  reading: Reading,
+): number {
+  const { stride, step, weight } = reading;
+  const at = positionOf(reading, rows, row);
+  const low = beliefs[at] ?? NaN;
+  const value = low + fraction * ((beliefs[at + stride] ?? NaN) - low);
+  if (weight === 0) return value;
+  const high = beliefs[at + step] ?? NaN;
+  return value + weight * (high + fraction * ((beliefs[at + step + stride] ?? NaN) - high) - value);
+}
+
+/** Adds the belief of row `row`, times `factor`, plus `amount`, to 16 values: the comonotone sum of `estimate`. */
+export function addBelief(
+  values: Float64Array,
+  beliefs: Float64Array,
+  rows: number,
+  row: number,
+  factor: number,
+  amount: number,
+): void {
+  const at = valuesOf(rows, row);
+  for (let index = 0; index < estimateSize; index++) {
+    values[index] = (values[index] ?? 0) + (beliefs[at + index] ?? NaN) * factor + amount;
+  }
+}
+
+/** Adds what lies `fraction` of the way from row `row` to the next to 16 values. */
+export function addBetween(
+  values: Float64Array,
+  beliefs: Float64Array,
+  rows: number,
+  row: number,
+  fraction: number,
+): void {
+  const at = valuesOf(rows, row);
+  for (let index = 0; index < estimateSize; index++) {
+    const low = beliefs[at + index] ?? NaN;
+    const high = beliefs[at + estimateSize + index] ?? NaN;
+    values[index] = (values[index] ?? 0) + low + fraction * (high - low);
+  }
+}
+
+/** Writes a belief into row `row`, each value less `less` and at least 0. */
+export function writeBelief(
+  beliefs: Float64Array,
+  rows: number,
+  row: number,
+  values: ArrayLike<number>,
+  less = 0,
+): void {
+  const at = valuesOf(rows, row);
+  let total = 0;
+  for (let index = 0; index < estimateSize; index++) {
+    const value = Math.max(0, (values[index] ?? 0) - less);
+    beliefs[at + index] = value;
+    total += value;
+  }
+  beliefs[row] = total / estimateSize;
+}
+
+/** 16 sorted values from what a profile states: 16 quantile values, a mean, or samples in any number. */
+export function sixteen(stated: readonly number[]): Float64Array {
+  const values = new Float64Array(estimateSize);
+  if (stated.length === estimateSize) return values.map((_, index) => stated[index] ?? 0);
+  const sorted = stated.toSorted((a, b) => a - b);
+  if (sorted.length === 0) return values;
+  for (let index = 0; index < estimateSize; index++) {
+    const position = Math.max(
+      0,
+      Math.min(sorted.length - 1, ((index + 0.5) / estimateSize) * sorted.length - 0.5),
+    );
+    const below = Math.floor(position);
+    const low = sorted[below] ?? 0;
+    values[index] =
+      low + ((sorted[Math.min(sorted.length - 1, below + 1)] ?? low) - low) * (position - below);
+  }
+  return values;
+}
+
+/** Mean of 16 values. */
+export function meanValue(values: Float64Array): number {
+  let total = 0;
+  for (let index = 0; index < estimateSize; index++) total += values[index] ?? 0;
+  return total / estimateSize;
+}
+
+/** Mean, or the quantile that `reading` stands for, of 16 values. */
+export function judge(values: Float64Array, reading: Reading): number {
+  if (reading.stride === 1) return meanValue(values);
+  const low = values[reading.low] ?? NaN;
+  return low + reading.weight * ((values[reading.low + reading.step] ?? NaN) - low);
+}
+
+/**
+ * Hands out room for numbers, a few at a time out of common blocks: an array of its own for each belief takes ten times as
+ * long, and gives the garbage collector as much more to do.
+ */
+export interface NumberRoom {
+  /** That many numbers (16 for a belief, the default), all 0. Whoever keeps them keeps their block. */
+  take(count?: number): Float64Array;
+}
+
+/** Room that grows by blocks of `blockSize` numbers. */
+export function numberRoom(blockSize: number): NumberRoom {
+  let block = new Float64Array(blockSize);
+  let taken = 0;
+  return {
+    take(count = estimateSize) {
+      if (taken + count > block.length) {
+        block = new Float64Array(Math.max(blockSize, count));
+        taken = 0;
+      }
+      taken += count;
+      return block.subarray(taken - count, taken);
+    },
+  };
+}
