@@ -36,8 +36,8 @@ export interface DirectionBelief {
   backlogBytes(): number;
   /** When the last transfer ended; now while one is under way. */
   idleSinceMs(nowMs: number): number;
-  /** Believed packets in a millisecond while the link is on. */
-  packetsPerMs(nowMs: number): number;
+  /** Packets in a millisecond that the link, while on, is believed not to exceed with chance `ratio`. */
+  packetsPerMs(ratio: number, nowMs: number): number;
 }
 
 const cachedSizes = 64;
@@ -211,9 +211,9 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs),
     backlogBytes: () => unacknowledged(),
     idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : usedMs),
-    packetsPerMs(nowMs) {
+    packetsPerMs(ratio, nowMs) {
       look(nowMs);
-      return filter.medianPacketsPerMs();
+      return filter.packetsPerMs(ratio);
     },
   };
 }

@@ -14,13 +14,17 @@ export interface LinkBeliefOptions {
   readonly clogBytes?: number;
   /** Idle time after which a probe train is worth its bytes; default 250 ms. */
   readonly probeEveryMs?: number;
-  /** A train is sized to pass in this time at the believed rate; default 22 ms. */
+  /** A train is sized to pass in this time at a rate that the link may well have; default 22 ms. */
   readonly probeTrainMs?: number;
   /** Share of the link that probes may take; default 0.04. */
   readonly probeShareRatio?: number;
 }
 
 const maxProbePackets = 64;
+/** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
+const quickRatio = 0.85;
+/** Packets below which a train says little; a slow link saves up for so many. */
+const leastTrain = 3;
 
 /**
  * The belief about one link: a Bayes filter for each direction (`rate-filter.ts` says how) and a distribution of round
@@ -119,11 +123,16 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       const now = at(nowMs);
       const side = sides[direction];
       if (side.backlogBytes() > 0) return 0;
-      const perMs = side.packetsPerMs(now);
-      const packets = Math.max(1, Math.min(maxProbePackets, Math.round(perMs * probeTrainMs)));
-      // A slow link is probed less often: probes may take only their share of it.
-      const waitMs = Math.max(probeEveryMs, Math.min(5000, packets / (perMs * probeShareRatio)));
-      return now - side.idleSinceMs(now) < waitMs ? 0 : packets * packetBytes;
+      const perMs = side.packetsPerMs(0.5, now);
+      const quickPerMs = side.packetsPerMs(quickRatio, now);
+      const wanted = Math.max(1, Math.min(maxProbePackets, Math.round(quickPerMs * probeTrainMs)));
+      // What probes may take of the link has gathered since the last one; a slow link waits for it.
+      const idleMs = now - side.idleSinceMs(now);
+      const most = Math.min(5000, Math.max(probeEveryMs, wanted / (perMs * probeShareRatio)));
+      if (idleMs < probeEveryMs) return 0;
+      const affordable = Math.floor(idleMs * perMs * probeShareRatio);
+      if (affordable < Math.min(wanted, leastTrain) && idleMs < most) return 0;
+      return Math.max(1, Math.min(wanted, affordable)) * packetBytes;
     },
   };
 }

@@ -1,6 +1,11 @@
 /**
- * The Bayes filter of one direction of one link: weights over (mode, rate), moved on by the model's transitions and
+ * The Bayes filter of one direction of one link: weights over (regime, mode, rate), moved on by the model's transitions and
  * multiplied by the likelihood of what was acknowledged while the link was known to be busy.
+ *
+ * Two things are learned of each link besides its state. Its **home**, the rates it was seen to have: a belief that only
+ * knows a prior takes a link that stalled for a second to be slow for minutes. And its **regime**, how soon it goes home:
+ * a cellular link does within a second or two, a line that changed its speed keeps the new one. Regimes are weighed by how
+ * well each foretells what is seen.
  */
 import { estimateSize } from "./estimate.ts";
 import { type LinkModel, normalise } from "./rate-model.ts";
@@ -24,10 +29,15 @@ export interface RateFilter {
   completionMs(packets: number, dispersion: number, ahead: PacketsAhead): Float64Array;
   /** Chance that the link is on, given each rate; used to let unseen packets drain. */
   onChance(rate: number): number;
-  /** Believed packets per millisecond while on: the median. */
-  medianPacketsPerMs(): number;
+  /** Packets per millisecond while on that the link is believed not to exceed with chance `ratio`; 0.5 is the median. */
+  packetsPerMs(ratio: number): number;
 }
 
+/** Observations that the model's own home counts for, and how many are remembered in all. */
+/** How often a link's way of changing changes itself. */
+const regimeChangesPerSecond = 0.01;
+/** Idle time after which half of what was seen of a link is forgotten. */
+const homeHalfLifeMs = 600_000;
 /** Log-likelihood floor: nothing seen is ever quite impossible. */
 const floor = -30;
 /** Log-likelihood of a packet that passed in an outage mode: it can only have been at its edge. */
@@ -40,15 +50,29 @@ const negligible = 5e-4;
 /** A filter that begins at the model's prior. */
 export function rateFilter(model: LinkModel): RateFilter {
   const { rates, modes, table } = model;
-  let weights: Float64Array = new Float64Array(modes * rates);
-  let moved: Float64Array = new Float64Array(modes * rates);
+  const { priorSightings, rememberedSightings, resetsPerSecond, tickMs } = model.parameters;
+  const states = modes * rates;
+  const regimes = resetsPerSecond.length;
+  /** Joint weights `[regime, mode, rate]`. */
+  let weights: Float64Array = new Float64Array(regimes * states);
+  let moved: Float64Array = new Float64Array(regimes * states);
   for (let mode = 0; mode < modes; mode++) {
     for (let rate = 0; rate < rates; rate++) {
-      weights[mode * rates + rate] = (model.modePrior[mode] ?? 0) * (model.home[rate] ?? 0);
+      const weight = ((model.modePrior[mode] ?? 0) * (model.home[rate] ?? 0)) / regimes;
+      for (let regime = 0; regime < regimes; regime++)
+        weights[regime * states + mode * rates + rate] = weight;
     }
   }
   let version = 0;
-  const logLikelihood = new Float64Array(modes * rates);
+  /** Weights `[mode, rate]` over all regimes, as of `flatVersion`. */
+  const flat = new Float64Array(states);
+  let flatVersion = -1;
+  /** The rates that this link was seen to have: where it is believed to return to, the less known of it the more like the prior. */
+  const seen = new Float64Array(rates);
+  let seenTotal = 0;
+  const stayPerTick = resetsPerSecond.map((perSecond) => Math.exp((-perSecond * tickMs) / 1000));
+  const keepPerTick = Math.exp((-regimeChangesPerSecond * tickMs) / 1000);
+  const logLikelihood = new Float64Array(states);
   const rowStep = Math.log((model.packetsPerMs[1] ?? 1) / (model.packetsPerMs[0] ?? 1)) / table.rowsPerRate;
   const rowOffset = -Math.log((model.packetsPerMs[0] ?? 1) * table.shortestMs) / rowStep;
   const cells = table.times.length;
@@ -59,8 +83,7 @@ export function rateFilter(model: LinkModel): RateFilter {
     const modeMatrix = model.modePowers[power];
     if (!rateMatrix || !modeMatrix) return;
     moved.fill(0);
-    for (let mode = 0; mode < modes; mode++) {
-      const base = mode * rates;
+    for (let base = 0; base < weights.length; base += rates) {
       for (let from = 0; from < rates; from++) {
         const weight = weights[base + from] ?? 0;
         if (weight < forgotten) continue;
@@ -70,21 +93,72 @@ export function rateFilter(model: LinkModel): RateFilter {
         }
       }
     }
-    for (let rate = 0; rate < rates; rate++) {
-      for (let to = 0; to < modes; to++) {
-        let total = 0;
-        for (let from = 0; from < modes; from++) {
-          total += (moved[from * rates + rate] ?? 0) * (modeMatrix[from * modes + to] ?? 0);
+    for (let first = 0; first < weights.length; first += states) {
+      for (let rate = first; rate < first + rates; rate++) {
+        for (let to = 0; to < modes; to++) {
+          let total = 0;
+          for (let from = 0; from < modes; from++) {
+            total += (moved[from * rates + rate] ?? 0) * (modeMatrix[from * modes + to] ?? 0);
+          }
+          weights[to * rates + rate] = total;
         }
-        weights[to * rates + rate] = total;
       }
     }
   }
 
+  /** Some of each mode's weight starts afresh from home, in each regime as often as that says; regimes change now and then. */
+  function goHome(ticks: number): void {
+    // A device that was idle for long may be somewhere else now.
+    if (ticks > 1) forget(0.5 ** ((ticks * tickMs) / homeHalfLifeMs));
+    const homeTotal = priorSightings + seenTotal;
+    for (let base = 0, layer = 0; base < weights.length; base += rates, layer++) {
+      const stay = (stayPerTick[Math.floor(layer / modes)] ?? 1) ** ticks;
+      let total = 0;
+      for (let rate = base; rate < base + rates; rate++) total += weights[rate] ?? 0;
+      const share = ((1 - stay) * total) / homeTotal;
+      for (let rate = 0; rate < rates; rate++) {
+        const home = priorSightings * (model.home[rate] ?? 0) + (seen[rate] ?? 0);
+        weights[base + rate] = stay * (weights[base + rate] ?? 0) + share * home;
+      }
+    }
+    const keep = keepPerTick ** ticks;
+    for (let state = 0; state < states; state++) {
+      let total = 0;
+      for (let at = state; at < weights.length; at += states) total += weights[at] ?? 0;
+      const share = ((1 - keep) * total) / regimes;
+      for (let at = state; at < weights.length; at += states) weights[at] = keep * (weights[at] ?? 0) + share;
+    }
+  }
+
+  /** The weights whatever the regime. */
+  function marginal(): Float64Array {
+    if (flatVersion === version) return flat;
+    flat.fill(0);
+    for (let first = 0; first < weights.length; first += states)
+      for (let state = 0; state < states; state++)
+        flat[state] = (flat[state] ?? 0) + (weights[first + state] ?? 0);
+    flatVersion = version;
+    return flat;
+  }
+
+  function forget(kept: number): void {
+    for (let rate = 0; rate < rates; rate++) seen[rate] = (seen[rate] ?? 0) * kept;
+    seenTotal *= kept;
+  }
+
+  /** What is believed now is how this link can be. */
+  function remember(): void {
+    if (seenTotal > rememberedSightings) forget(1 - 1 / rememberedSightings);
+    for (let base = 0; base < weights.length; base += rates)
+      for (let rate = 0; rate < rates; rate++) seen[rate] = (seen[rate] ?? 0) + (weights[base + rate] ?? 0);
+    seenTotal += 1;
+  }
+
   function onChance(rate: number): number {
+    const now = marginal();
     let total = 0;
-    for (let mode = 0; mode < modes; mode++) total += weights[mode * rates + rate] ?? 0;
-    return total > 0 ? (weights[rate] ?? 0) / total : (model.modePrior[0] ?? 0);
+    for (let mode = 0; mode < modes; mode++) total += now[mode * rates + rate] ?? 0;
+    return total > 0 ? (now[rate] ?? 0) / total : (model.modePrior[0] ?? 0);
   }
 
   /** Adds weight times the row of the table for one nominal duration, between two rows linearly. */
@@ -131,6 +205,7 @@ export function rateFilter(model: LinkModel): RateFilter {
       for (let power = 0; left > 0; power++, left = Math.floor(left / 2)) {
         if (left % 2 === 1) applyPower(power);
       }
+      goHome(ticks);
       version += 1;
     },
     observe(busyMs, packets, dispersion, ahead) {
@@ -153,20 +228,23 @@ export function rateFilter(model: LinkModel): RateFilter {
         if (ahead) ahead[rate] = packets > 0 ? 0 : Math.max(0, hidden - expected * onChance(rate));
       }
       for (const value of logLikelihood) best = Math.max(best, value);
-      for (let state = 0; state < weights.length; state++) {
-        weights[state] = (weights[state] ?? 0) * Math.exp((logLikelihood[state] ?? 0) - best);
+      for (let state = 0; state < states; state++) {
+        const likelihood = Math.exp((logLikelihood[state] ?? 0) - best);
+        for (let at = state; at < weights.length; at += states) weights[at] = (weights[at] ?? 0) * likelihood;
       }
       normalise(weights);
+      if (packets > 0) remember();
       version += 1;
     },
     completionMs(packets, dispersion, ahead) {
       density.fill(0);
+      const now = marginal();
       // The count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
       const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
       const side = spread > 0.12 ? spread / rowStep : 0;
       for (let mode = 0; mode < modes; mode++) {
         for (let rate = 0; rate < rates; rate++) {
-          const weight = weights[mode * rates + rate] ?? 0;
+          const weight = now[mode * rates + rate] ?? 0;
           if (weight < negligible) continue;
           const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
           const row = Math.log(work) / rowStep + rowOffset - rate * table.rowsPerRate;
@@ -180,10 +258,11 @@ export function rateFilter(model: LinkModel): RateFilter {
       return quantiles();
     },
     onChance,
-    medianPacketsPerMs() {
-      let left = 0.5;
+    packetsPerMs(ratio) {
+      const now = marginal();
+      let left = ratio;
       for (let rate = 0; rate < rates; rate++) {
-        for (let mode = 0; mode < modes; mode++) left -= weights[mode * rates + rate] ?? 0;
+        for (let mode = 0; mode < modes; mode++) left -= now[mode * rates + rate] ?? 0;
         if (left <= 0) return model.packetsPerMs[rate] ?? 0;
       }
       return model.packetsPerMs[rates - 1] ?? 0;

@@ -3,9 +3,10 @@
  *
  * A state is a rate (log-spaced) and a mode: on, or one of several outages in which nothing passes and the rate is
  * remembered. The logarithm of the rate walks randomly, sometimes jumps (two-sided exponential, so that far jumps stay
- * possible), and very rarely starts afresh from the home distribution, which is how a belief ages into the prior. Rate and
- * mode move independently of each other, so each has its own transition matrix, and their powers of two cover any span
- * of idle time in a few products.
+ * possible), and now and then starts afresh from the link's home: the prior at first, then the rates that this link was
+ * seen to have (`rate-filter.ts`). That is how a belief ages: a link that stalled is soon taken to be its usual self again,
+ * not to have stalled for good. Rate and mode move independently of each other, so each has its own transition matrix, and
+ * their powers of two cover any span of idle time in a few products.
  *
  * The time for n packets is a table over the **nominal duration** n / rate: rates are relative, so one set of simulated
  * futures of a unit rate serves all states. A decision is then a sum over states of weight times a row of that table.
@@ -37,14 +38,17 @@ export interface LinkModelParameters {
   readonly jumpsPerSecond: number;
   /** Mean size of a jump, in units of the log-rate. */
   readonly jumpSize: number;
-  /** How often the rate starts afresh from home. */
-  readonly resetsPerSecond: number;
+  /** How often the rate starts afresh from home (the prior at first, then what the link was seen to do), for each regime. */
+  readonly resetsPerSecond: readonly number[];
   readonly outages: readonly OutageKind[];
   /** Variance of packet counts over their mean: above 1 because packets and acknowledgements come in bursts. */
   readonly dispersion: number;
   /** Before any evidence: median of the rate and spread of its logarithm. */
   readonly priorMedianBitsPerSecond: number;
   readonly priorLogSpread: number;
+  /** How many sightings of the rate the prior counts for in a link's home, and how many of its own are remembered. */
+  readonly priorSightings: number;
+  readonly rememberedSightings: number;
 }
 
 /** Chosen on recorded cellular uplinks; the bench of decisions prints what they reach. */
@@ -56,7 +60,7 @@ export const linkModelDefaults: LinkModelParameters = {
   walkPerSqrtSecond: 0.2,
   jumpsPerSecond: 0.08,
   jumpSize: 0.5,
-  resetsPerSecond: 0.01,
+  resetsPerSecond: [0.03, 0.6],
   outages: [
     { perSecond: 1.2, meanMs: 45 },
     { perSecond: 0.03, meanMs: 900 },
@@ -65,6 +69,8 @@ export const linkModelDefaults: LinkModelParameters = {
   dispersion: 1.6,
   priorMedianBitsPerSecond: 8e6,
   priorLogSpread: 1.8,
+  priorSightings: 30,
+  rememberedSightings: 2000,
 };
 
 /** Transition powers and completion tables of a parameter set. Immutable; one serves any number of links. */
@@ -116,7 +122,7 @@ export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel 
     packetsPerMs,
     home,
     modePrior: modePriorOf(parameters),
-    ratePowers: powersOf(rateStep(parameters, step, home), rates),
+    ratePowers: powersOf(rateStep(parameters, step), rates),
     modePowers: powersOf(modeStep(parameters, tickMs), modes),
     table: completionTable(parameters, step, modes),
   };
@@ -138,13 +144,12 @@ function modePriorOf(parameters: LinkModelParameters): Float64Array {
   );
 }
 
-/** One tick of the rate: walk to neighbours, jump, or start afresh. */
-function rateStep(parameters: LinkModelParameters, step: number, home: Float64Array): Float64Array {
+/** One tick of the rate: walk to neighbours, or jump. */
+function rateStep(parameters: LinkModelParameters, step: number): Float64Array {
   const { rates } = parameters;
   const seconds = parameters.tickMs / 1000;
   const move = (0.5 * parameters.walkPerSqrtSecond ** 2 * seconds) / step ** 2;
   const jump = 1 - Math.exp(-parameters.jumpsPerSecond * seconds);
-  const reset = 1 - Math.exp(-parameters.resetsPerSecond * seconds);
   const matrix = new Float64Array(rates * rates);
   for (let from = 0; from < rates; from++) {
     const far = normalise(
@@ -156,8 +161,7 @@ function rateStep(parameters: LinkModelParameters, step: number, home: Float64Ar
       const distance = Math.abs(to - from);
       const edge = from === 0 || from === rates - 1 ? 1 : 2;
       const near = distance === 0 ? 1 - edge * move : distance === 1 ? move : 0;
-      const stay = (1 - jump) * near + jump * (far[to] ?? 0);
-      matrix[from * rates + to] = (1 - reset) * stay + reset * (home[to] ?? 0);
+      matrix[from * rates + to] = (1 - jump) * near + jump * (far[to] ?? 0);
     }
   }
   return matrix;

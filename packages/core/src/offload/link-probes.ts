@@ -29,8 +29,12 @@ const leastBytes = 1460;
 /** Links are not considered more often than this, in milliseconds. */
 const restMs = 200;
 
-/** Starts with nothing under way. */
-export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places: Places): LinkProbes {
+/** Starts with nothing under way. `news` is told when a probe is over, whatever it showed. */
+export function linkProbes(
+  parts: Pick<OffloadParts, "clock" | "links">,
+  places: Places,
+  news: () => void,
+): LinkProbes {
   const { clock } = parts;
   const underWay = new Map<string, AbortController>();
   const consideredMs = new Map<string, number>();
@@ -67,6 +71,7 @@ export function linkProbes(parts: Pick<OffloadParts, "clock" | "links">, places:
       underWay.delete(id);
       place.linkTouched();
       places.touched();
+      news();
     }
   }
 

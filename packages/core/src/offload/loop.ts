@@ -43,6 +43,11 @@ export interface Loop {
 
 /** Pause between two links that are asked for their belief, which keeps the event loop for a few milliseconds. */
 const upkeepDelayMs = 1;
+/**
+ * A belief ages while nothing happens: it is written down again so long after the last news, in milliseconds, so that the
+ * next request does not decide by what was believed in the middle of a stall. Afterwards it hardly changes any more.
+ */
+const agingMs: readonly number[] = [1_200, 4_000, 12_000];
 
 /** Makes the loop of an offloader. */
 export function createLoop(parts: OffloadParts): Loop {
@@ -56,9 +61,11 @@ export function createLoop(parts: OffloadParts): Loop {
   const radioNow = radioState(radio);
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
-  const probes = linkProbes(parts, places);
+  const probes = linkProbes(parts, places, () => news());
   let views = 0;
   let upkeep: Disposable | undefined;
+  /** How often beliefs were written down since the last news; infinite before any. */
+  let aged = Infinity;
   let stopped = false;
   const routes = new WeakMap<KnownModel, { readonly changes: number; readonly view: ModelView }>();
 
@@ -90,7 +97,16 @@ export function createLoop(parts: OffloadParts): Loop {
   function tend(): void {
     upkeep = undefined;
     if (stopped) return;
-    if (places.refreshOneLink(clock.nowMs())) upkeep = clock.timer(upkeepDelayMs, tend);
+    const more = places.refreshOneLink(clock.nowMs());
+    const restMs = more ? upkeepDelayMs : agingMs[aged++];
+    if (restMs !== undefined) upkeep = clock.timer(restMs, tend);
+  }
+
+  function news(): void {
+    if (places.all.size === 0 || stopped || aged === 0) return;
+    upkeep?.[Symbol.dispose]();
+    aged = 0;
+    upkeep = clock.timer(upkeepDelayMs, tend);
   }
 
   return {
@@ -142,10 +158,7 @@ export function createLoop(parts: OffloadParts): Loop {
       };
       return makePlan(request, view, nowMs, random);
     },
-    upkeep() {
-      if (places.all.size === 0 || upkeep || stopped) return;
-      upkeep = clock.timer(upkeepDelayMs, tend);
-    },
+    upkeep: news,
     tryLinks(job, plan) {
       if (stopped || places.all.size === 0 || plan.objective === "energy") return;
       probes.consider(job.known, job.held.features, clock.nowMs());

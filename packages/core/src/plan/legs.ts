@@ -47,11 +47,13 @@ export function remoteLegs(
   );
   const failed = (leg: LegId): Trigger => ({ on: "failed", leg });
   const place = question.model.routes.endpoint[priced.route] ?? -1;
-  const mayHedge = Number.isFinite(extraRunPriceAt(view.endpoints, place));
+  // Without means for a second run, one that only the deadline calls for is still worth going into debt.
+  const broke = !Number.isFinite(extraRunPriceAt(view.endpoints, place));
+  const mayHedge = !broke || question.remainingMs < Infinity;
   const otherFirst =
     other !== undefined && (!backUp || meanValue(other.priced.values) < meanValue(backUp.values));
   if (backUp) {
-    const late: Trigger = { on: "late", leg: "remote", latestMs: latestMs(question, priced, backUp) };
+    const late: Trigger = { on: "late", leg: "remote", latestMs: latestMs(question, priced, backUp, broke) };
     const hedges = mayHedge && backUpAffordable(request, priced, backUp);
     const triggers = [...(hedges ? [late] : []), failed(otherFirst ? "other" : "remote")];
     legs.push({
@@ -69,7 +71,7 @@ export function remoteLegs(
   }
   if (other) {
     const takes = startsFrom(other.priced, priced) === "head" ? first : "request";
-    const hedges = !backUp && mayHedge;
+    const hedges = !backUp && !broke;
     const late: Trigger = { on: "late", leg: "remote", latestMs: 2 * meanValue(priced.values) };
     const triggers = [...(hedges ? [late] : []), failed(backUp && !otherFirst ? "local" : "remote")];
     legs.push(
@@ -126,10 +128,10 @@ function startsFrom(other: PricedRemote, chosen: PricedRemote | undefined): "req
 }
 
 /** The moment at which the back-up starts whatever the guard thinks: in time for the deadline, and before it gets absurd. */
-function latestMs(question: Question, priced: PricedRemote, backUp: BackUp): number {
+function latestMs(question: Question, priced: PricedRemote, backUp: BackUp, broke: boolean): number {
   const headMs = headMean(priced);
   const remoteMs = meanValue(priced.values) - headMs;
-  const patienceMs = Math.max(1.5 * remoteMs, meanValue(backUp.values));
+  const patienceMs = broke ? Infinity : Math.max(1.5 * remoteMs, meanValue(backUp.values));
   const careful = judge(backUp.values, carefulReading);
   return Math.max(0, Math.min(patienceMs, question.remainingMs - headMs - careful));
 }

@@ -81,6 +81,12 @@ export interface Options {
   readonly coding: Float64Array;
 }
 
+/**
+ * What comes back to this place may find it at work on the back-up that started meanwhile, or on another request: so much
+ * of a run of the same part here is charged for it.
+ */
+const returnRatio = 0.02;
+
 /** Energy of moving bytes over the air, without the time it takes, in millijoules. */
 export function bytesMillijoules(radio: Radio, up: number, down: number): number {
   return (radio.upMillijoulesPerMegabit * up + radio.downMillijoulesPerMegabit * down) * 8e-6;
@@ -158,7 +164,8 @@ function addGroup(
   const localMs = (at: Reading): number =>
     (hasHead ? segmentMs(bucket, choice.from, from, at) * slowness : 0) +
     (hasTail ? segmentMs(bucket, to, choice.to, at) * slowness : 0);
-  const waitMs = ((hasHead ? 1 : 0) + (hasTail ? 1 : 0)) * device.queueMs;
+  const returnMs = hasTail ? returnRatio * segmentMs(bucket, from, choice.to, meanReading) * slowness : 0;
+  const waitMs = ((hasHead ? 1 : 0) + (hasTail ? 1 : 0)) * device.queueMs + returnMs;
   const meanMs = localMs(meanReading);
   const judgedMs = reading === meanReading ? meanMs : localMs(reading);
   const stateBytes = request.sequence?.carried === true ? model.table.stateBytes : 0;

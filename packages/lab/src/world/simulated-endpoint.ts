@@ -23,6 +23,7 @@ import {
   segmentKey,
   sleep,
   type Tensors,
+  type TransferNote,
 } from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
 import { fifoSlots, type Slots } from "./service.ts";
@@ -85,6 +86,7 @@ export interface SimulatedEndpoint extends Endpoint {
 
 /** Bytes of a request or reply besides its tensors, in the simulation. */
 export const envelopeBytes = 400;
+/** Bodies below this say nothing about a rate. */
 const tinyBytes = 8192;
 
 /** Makes a place. Same parts, seed and calls: same answers at the same instants. */
@@ -141,7 +143,10 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     };
   }
 
-  /** Carries bytes and tells the learner, or does nothing where there is no link. */
+  /**
+   * Carries bytes and tells the learner, or does nothing where there is no link. A bare envelope tells of the delay, not of
+   * the rate; of a reply only what happens once its first bytes are here says something, if it is long enough.
+   */
   async function cross(
     bytes: number,
     direction: "up" | "down",
@@ -149,8 +154,10 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     progress?: Progress,
   ): Promise<void> {
     if (!link) return;
-    // A bare envelope tells of the delay, not of the rate.
-    const note = bytes <= envelopeBytes ? undefined : learner?.sendStarted(bytes, direction, clock.nowMs());
+    const noted = bytes > (direction === "up" ? envelopeBytes : tinyBytes);
+    const begin = (): TransferNote | undefined =>
+      noted ? learner?.sendStarted(bytes, direction, clock.nowMs()) : undefined;
+    let note = direction === "up" ? begin() : undefined;
     let complete = false;
     try {
       await link.carry(bytes, direction, {
@@ -164,7 +171,12 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
                 if (total >= bytes) note?.ended(clock.nowMs(), true);
               },
             }
-          : { arrived: (total) => note?.progressed(total, clock.nowMs()) }),
+          : {
+              arrived(total) {
+                note ??= begin();
+                note?.progressed(total, clock.nowMs());
+              },
+            }),
       });
       complete = true;
     } finally {
