@@ -6,6 +6,7 @@
  */
 export * from "./base/index.ts";
 export * from "./codec/index.ts";
+export * from "./directory/index.ts";
 export * from "./endpoint/index.ts";
 export * from "./estimate/index.ts";
 export * from "./model/index.ts";
@@ -32,4 +33,5 @@ export {
   type VariantTable,
   withLoads,
 } from "./table/index.ts";
+export * from "./signed/index.ts";
 export * from "./tensor/index.ts";

@@ -28,6 +28,15 @@ export {
   tensorOf,
   textElements,
 } from "@longshore/core";
+export {
+  type DirectoryOptions,
+  type DirectoryParts,
+  openDirectory,
+  type OpenedRegistry,
+  openRegistry,
+  type RegistryOptions,
+} from "./compose/directory.ts";
+export type { JoinOptions } from "./compose/join.ts";
 export type { ServerOptions, ServerTls } from "./compose/dial.ts";
 export { gateway, type GatewayOptions } from "./compose/forwarding.ts";
 export type { ListenersOptions, TlsFiles } from "./compose/listeners.ts";

@@ -5,3 +5,5 @@ export * from "./store/index.ts";
 export * from "./http/index.ts";
 export * from "./lane/index.ts";
 export * from "./media/index.ts";
+export * from "./directory/index.ts";
+export * from "./file/index.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export * from "./directory-contract.ts";
 export * from "./double-endpoint.ts";
 export * from "./lane-contract.ts";
 export * from "./manual-clock.ts";

@@ -204,6 +204,30 @@ export type LongshoreEvent =
       readonly state: string;
     }
   | {
+      /** A directory took in, changed or lost a place, or did not believe what was said of one. */
+      readonly kind: "directory-changed";
+      readonly atMs: number;
+      readonly directory: string;
+      readonly endpoint: EndpointId;
+      readonly change: "added" | "changed" | "removed" | "refused";
+      /** Of the operator's entry; 0 where there is none. */
+      readonly serial: number;
+      /** How long the directory was out of touch when it learned of this: what happened meanwhile is caught up. */
+      readonly behindMs: number;
+      /** Why, for people. */
+      readonly because: string;
+    }
+  | {
+      /** A directory lost touch with its source, found it again, or went on without it for too long. */
+      readonly kind: "directory-state";
+      readonly atMs: number;
+      readonly directory: string;
+      readonly state: "in touch" | "out of touch" | "too old" | "not kept";
+      readonly ageMs: number;
+      readonly entries: number;
+      readonly because: string;
+    }
+  | {
       readonly kind: "failure";
       readonly atMs: number;
       readonly callId: string;

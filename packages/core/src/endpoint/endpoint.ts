@@ -16,6 +16,19 @@ export interface CostRates {
   readonly activeWatts: number;
 }
 
+/** How to talk to a place: our protocol, the plain Open Inference Protocol, or that without binary tensors. */
+export type EndpointKind = "longshore" | "oip" | "json";
+
+/** What a place computes with, as its operator lists it. */
+export interface Accelerator {
+  /** Such as `cpu`, `cuda` or `coreml`. */
+  readonly kind: string;
+  /** Such as `L4`. */
+  readonly name?: string;
+  readonly count?: number;
+  readonly memoryBytes?: number;
+}
+
 /** A segment that a place serves; undefined parts match anything. */
 export interface SegmentPattern {
   readonly model: string;
@@ -40,6 +53,9 @@ export interface EndpointInfo {
   /** Whether it answers `offers`; for others offers are inferred from profile and load. */
   readonly offers: boolean;
   readonly rates: CostRates;
+  /** Default `longshore` where it answers `offers`, else `oip`. */
+  readonly kind?: EndpointKind;
+  readonly accelerator?: Accelerator;
 }
 
 /** How busy a place is, told on every reply (ORCA `endpoint-load-metrics`). */
@@ -237,8 +253,19 @@ export interface ModelListing {
   readonly reason: string;
 }
 
+/** What a directory knows. */
+export interface DirectorySnapshot {
+  /** A place that did not change is the same object in every snapshot. */
+  readonly entries: readonly EndpointInfo[];
+  /** Time since it was last known to be so; Infinity before anything is known. */
+  readonly ageMs: number;
+  /** Why it is not newer, for people. */
+  readonly problem?: string;
+}
+
 /** Which endpoints there are. */
 export interface Directory {
-  snapshot(): { readonly entries: readonly EndpointInfo[]; readonly ageMs: number };
+  snapshot(): DirectorySnapshot;
+  /** Calls `changed` after the entries changed. */
   watch(changed: () => void): Disposable;
 }

@@ -95,7 +95,11 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
   }
 
   function digestOf(entry: Entry): void {
-    const others = [...entry.heard].filter(([id]) => places.all.has(id)).map(([, heard]) => heard);
+    for (const [id, { endpoint }] of entry.heard) {
+      // It is gone, or was dialled anew and may be another.
+      if (places.all.get(id)?.endpoint !== endpoint) entry.heard.delete(id);
+    }
+    const others = [...entry.heard.values()];
     entry.known = knowModel(entry.local, others, entry.known, clock.nowMs());
   }
 
@@ -141,7 +145,11 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
       return;
     }
     try {
-      const heard = await askPlace(place.endpoint, entry, entry.heard.get(id), path);
+      const before = entry.heard.get(id);
+      const known = before?.endpoint === place.endpoint ? before : undefined;
+      const heard = await askPlace(place.endpoint, entry, known, path);
+      // It may have gone meanwhile.
+      if (places.all.get(id) !== place) return;
       entry.heard.set(id, heard);
       place.health.reached();
       const [offer] = heard.offers;
@@ -217,8 +225,28 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
     });
   }
 
+  /** What is known, unless every place that it was learned from is gone: then it is learned anew. */
+  function current(entry: Entry | undefined): KnownModel | undefined {
+    if (!entry?.known || entry.known.here) return entry?.known;
+    for (const [id, { endpoint, knowledge, offers }] of entry.heard) {
+      const holds = knowledge !== undefined || offers.length > 0;
+      if (holds && places.all.get(id)?.endpoint === endpoint) return entry.known;
+    }
+    return places.all.size > 0 ? undefined : entry.known;
+  }
+
+  /** A place that comes is asked about what is in use, so that it is used before the next round of questions. */
+  places.onAdded = (id) => {
+    if (closed) return;
+    const nowMs = clock.nowMs();
+    for (const entry of entries.values()) {
+      if (nowMs - entry.usedAtMs <= idleMs) void askOther(id, entry, []);
+    }
+    keepFresh();
+  };
+
   return {
-    known: (model, version) => entries.get(keyOf(model, version))?.known,
+    known: (model, version) => current(entries.get(keyOf(model, version))),
     used(model, version, nowMs) {
       const entry = entries.get(keyOf(model, version));
       if (!entry) return;
@@ -229,7 +257,8 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
     async learn(model, version, call) {
       const entry = entryOf(model, version);
       entry.usedAtMs = clock.nowMs();
-      if (entry.known) return entry.known;
+      const now = current(entry);
+      if (now) return now;
       // A question of another offloader may be part of a circle of questions: it does not wait for answers that may wait
       // for it, and gets what is known after a moment.
       const circular = entry.asking !== undefined && call.path.length > 0;

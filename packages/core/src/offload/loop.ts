@@ -156,7 +156,10 @@ export function createLoop(parts: OffloadParts): Loop {
           carried: sequence.state !== undefined,
         },
       };
-      return makePlan(request, view, nowMs, random);
+      const made = makePlan(request, view, nowMs, random);
+      if (!parts.directory) return made;
+      const { ageMs, problem } = parts.directory.snapshot();
+      return { ...made, directory: problem === undefined ? { ageMs } : { ageMs, problem } };
     },
     upkeep: news,
     tryLinks(job, plan) {

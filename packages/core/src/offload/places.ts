@@ -1,5 +1,5 @@
-import type { EndpointId } from "../base/index.ts";
-import type { Endpoint } from "../endpoint/index.ts";
+import { type EndpointId, LongshoreError } from "../base/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import { followPlace, type Place } from "../places/index.ts";
@@ -14,6 +14,8 @@ export interface Places extends Disposable {
   readonly changes: number;
   /** The places as decisions read them. Loads are as of now, links as they were last written down. */
   table(nowMs: number): EndpointTable;
+  /** Who wants to know of places that come later. */
+  onAdded: (id: EndpointId) => void;
   /** Loads changed: the next table reads them anew. */
   touched(): void;
   /**
@@ -29,8 +31,9 @@ export interface Places extends Disposable {
 export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
   const { clock, random, links, hedges, directory, dial } = parts;
   const all = new Map<EndpointId, Place>();
-  const listed = new Set<EndpointId>();
-  const closing: Promise<void>[] = [];
+  /** What the directory said of each place when it was dialled, or could not be. */
+  const listed = new Map<EndpointId, EndpointInfo>();
+  const closing = new Set<Promise<void>>();
   let changes = 0;
   let table: EndpointTable = endpointTable([]);
   let laidOutFor = -1;
@@ -43,28 +46,51 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
     changes++;
   };
   for (const endpoint of parts.endpoints ?? []) add(endpoint);
+  /** Requests under way there go on; new ones find another place, or the place anew. */
+  const forget = (id: EndpointId): void => {
+    const gone = all.get(id);
+    listed.delete(id);
+    all.delete(id);
+    changes++;
+    if (!gone) return;
+    const closed = gone.endpoint.close().catch(() => undefined);
+    closing.add(closed);
+    void closed.then(() => closing.delete(closed));
+  };
+  const dialled = (entry: EndpointInfo): Endpoint | undefined => {
+    try {
+      return dial?.(entry);
+    } catch (thrown) {
+      // One entry that cannot be used is no reason to lose the others.
+      const { reason, stage, message } = LongshoreError.from(thrown, "resolve", `dialling ${entry.id}`);
+      parts.observer.record({
+        kind: "failure",
+        atMs: clock.nowMs(),
+        callId: `dial-${entry.id}`,
+        stage,
+        reason,
+        message,
+      });
+      return undefined;
+    }
+  };
   const readDirectory = (): void => {
     if (!directory || !dial) return;
     const { entries } = directory.snapshot();
-    const named = new Set(entries.map((entry) => entry.id));
-    for (const id of listed) {
-      if (named.has(id)) continue;
-      const gone = all.get(id);
-      listed.delete(id);
-      all.delete(id);
-      changes++;
-      if (gone) closing.push(gone.endpoint.close().catch(() => undefined));
-    }
-    for (const entry of entries) {
-      if (all.has(entry.id) || entry.id === self) continue;
-      listed.add(entry.id);
-      add(dial(entry));
+    const now = new Map(entries.map((entry) => [entry.id, entry]));
+    for (const [id, before] of listed) if (now.get(id) !== before) forget(id);
+    for (const entry of now.values()) {
+      if (listed.has(entry.id) || all.has(entry.id) || entry.id === self) continue;
+      listed.set(entry.id, entry);
+      const endpoint = dialled(entry);
+      if (!endpoint) continue;
+      add(endpoint);
+      places.onAdded(entry.id);
     }
   };
-  readDirectory();
-  const watching = directory?.watch(readDirectory);
-  return {
+  const places: Omit<Places, typeof Symbol.dispose> = {
     all,
+    onAdded: () => undefined,
     get changes() {
       return changes;
     },
@@ -99,8 +125,8 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
       await Promise.all([...all.values()].map((place) => place.endpoint.close()));
       await Promise.all(closing);
     },
-    [Symbol.dispose]() {
-      watching?.[Symbol.dispose]();
-    },
   };
+  readDirectory();
+  const watching = directory?.watch(readDirectory);
+  return Object.assign(places, { [Symbol.dispose]: () => watching?.[Symbol.dispose]() });
 }

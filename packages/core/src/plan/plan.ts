@@ -87,6 +87,13 @@ export type FilterName =
   | "loop"
   | "codec";
 
+/** How old the knowledge of which places there are is, where a directory says so. */
+export interface DirectoryAge {
+  readonly ageMs: number;
+  /** Why it is not newer, for people. */
+  readonly problem?: string;
+}
+
 /** An immutable, explainable choice. */
 export interface Plan {
   readonly schemaVersion: 1;
@@ -104,6 +111,7 @@ export interface Plan {
   readonly because: string;
   readonly candidates: number;
   readonly lost: readonly Lost[];
+  readonly directory?: DirectoryAge;
 }
 
 /** What to make small: milliseconds, device energy, money, or the chance of a wrong answer. */
@@ -116,6 +124,7 @@ export interface Infeasible {
   readonly filter: FilterName;
   readonly because: string;
   readonly lost: readonly Lost[];
+  readonly directory?: DirectoryAge;
 }
 
 /** Tells the two outcomes of planning apart. */

@@ -12,6 +12,7 @@ export interface ModelAddress {
 export type Route =
   | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" | "probe" | "openapi" }
   | { readonly kind: "log-settings" | "set-log-settings" }
+  | { readonly kind: "directory" | "directory-join" | "directory-leave" }
   | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
   | ({ readonly kind: "stats" } & Partial<ModelAddress>)
   | ({ readonly kind: "model" | "model-ready" | "config" | "offers" } & ModelAddress)

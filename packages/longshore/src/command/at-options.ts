@@ -30,9 +30,11 @@ async function text(file: string, option: string): Promise<string> {
   }
 }
 
-/** The servers with what they are shown. */
-export async function serversOf(options: AtOptions): Promise<readonly ServerOptions[]> {
-  const { at, atKey, atCa, atCert, atCertKey } = options;
+/** What servers are shown and believed by. */
+export async function shownOf(
+  options: Omit<AtOptions, "at">,
+): Promise<Pick<ServerOptions, "credentials" | "tls">> {
+  const { atKey, atCa, atCert, atCertKey } = options;
   if ((atCert === undefined) !== (atCertKey === undefined)) {
     throw new LongshoreError("invalid-input", "resolve", "--at-cert and --at-cert-key go together");
   }
@@ -42,9 +44,14 @@ export async function serversOf(options: AtOptions): Promise<readonly ServerOpti
     ...(atCert === undefined ? {} : { certificate: await text(atCert, "--at-cert") }),
     ...(atCertKey === undefined ? {} : { key: await text(atCertKey, "--at-cert-key") }),
   };
-  return at.map((address) => ({
-    address,
+  return {
     ...(bearer === undefined ? {} : { credentials: { bearer } }),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
-  }));
+  };
+}
+
+/** The servers with what they are shown. */
+export async function serversOf(options: AtOptions): Promise<readonly ServerOptions[]> {
+  const shown = await shownOf(options);
+  return options.at.map((address) => ({ address, ...shown }));
 }

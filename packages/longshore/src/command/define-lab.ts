@@ -1,5 +1,6 @@
 import { atOptions } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
+import { directoryOptions } from "./directory-options.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { simulateOptions } from "./simulate-options.ts";
@@ -8,10 +9,12 @@ import { simulateCommand, type SimulateOptions } from "./simulate.ts";
 /** What shows how things are, or would be: `doctor`, `simulate`, `demo`. */
 export function defineLab({ program, action, io }: Defining): void {
   help(
-    atOptions(
-      program
-        .command("doctor")
-        .description("check runtimes, media, memory, ports and servers of this machine"),
+    directoryOptions(
+      atOptions(
+        program
+          .command("doctor")
+          .description("check runtimes, media, memory, ports and servers of this machine"),
+      ),
     )
       .option("--at <url>", "a server to check; repeat for several", collect, [])
       .option("--json", "print JSON", false)

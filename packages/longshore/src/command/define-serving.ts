@@ -32,6 +32,8 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore serve ./models --model-control poll --poll-seconds 5 --model-memory 2000000000",
     "longshore serve ./models --allow-management --shared-memory longshore-",
     "longshore serve ./models --otlp http://127.0.0.1:4318 --trace-rate 100 --log-level warning",
+    "longshore serve ./models --join http://10.0.0.2:8000 --advertise http://10.0.0.7:8000 --zone eu/de/store-7",
+    "longshore serve ./models --directory places.yaml --operator-keys operator.pub",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );
   const gated = program
@@ -55,7 +57,15 @@ export function defineServing({ program, action, io }: Defining): void {
         "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
         "unknown",
       )
+      .option("--no-joins", "let no server join (serve --join)")
+      .addOption(
+        new Option("--joins-trust <trust>", "how far servers that join without a signed entry are trusted")
+          .choices(["listed", "operated", "attested"])
+          .default("listed"),
+      )
+      .option("--joins-keep <file>", "keep the servers that joined there, for after a restart")
       .action(action((options) => gateway(options, io))),
+    "longshore gateway --zone eu/de --data-class internal",
     "longshore gateway --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
     "longshore gateway --port 9000 --at http://127.0.0.1:8000 --at-kind oip --data-class internal",
   );

@@ -1,5 +1,6 @@
 import { createServer } from "node:net";
 import {
+  type EndpointInfo,
   housekeepingCall,
   LongshoreError,
   silentObserver,
@@ -10,14 +11,15 @@ import {
 import type { Runtime } from "@longshore/engine";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";
-import { dial, serverInfo, type ServerOptions } from "../compose/dial.ts";
+import { dial, type DialOptions, serverInfo } from "../compose/dial.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { sampleRepository } from "../compose/samples.ts";
-import { type AtOptions, serversOf } from "./at-options.ts";
+import { serversOf } from "./at-options.ts";
+import { type DirectoryCommandOptions, directoryOf } from "./directory-options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
 
 /** Options of `longshore doctor`. */
-export interface DoctorOptions extends AtOptions {
+export interface DoctorOptions extends DirectoryCommandOptions {
   readonly json: boolean;
 }
 
@@ -79,10 +81,10 @@ function freePort(): Promise<string> {
   });
 }
 
-async function tryServer(server: ServerOptions): Promise<string> {
+async function tryPlace(info: EndpointInfo, options: DialOptions): Promise<string> {
   const clock = systemClock();
   const parts = { clock, random: systemRandom(), observer: silentObserver };
-  const endpoint = dial(serverInfo(server), parts, server);
+  const endpoint = dial(info, parts, options);
   try {
     const startedMs = clock.nowMs();
     await endpoint.describe("doctor-probe", undefined, {
@@ -93,6 +95,18 @@ async function tryServer(server: ServerOptions): Promise<string> {
   } finally {
     await endpoint.close();
   }
+}
+
+/** How many places a directory has, how old that is, and each of them. */
+async function tryDirectory(options: DirectoryCommandOptions): Promise<readonly Finding[]> {
+  const found = await directoryOf(options);
+  if (!found) return [];
+  await using directory = found.directory;
+  const { entries, ageMs, problem } = directory.snapshot();
+  const age = Number.isFinite(ageMs) ? `, as of ${(ageMs / 1000).toFixed(0)} s ago` : "";
+  const detail = `${entries.length} places${age}${problem === undefined ? "" : `; ${problem}`}`;
+  const places = entries.map((info) => look(info.id, () => tryPlace(info, found.dialling(info))));
+  return [{ what: "directory", ok: problem === undefined, detail }, ...(await Promise.all(places))];
 }
 
 /** Examines what an inference here stands on, and says what to do about what is missing. */
@@ -125,8 +139,9 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
     ),
   ];
   for (const server of await serversOf(options)) {
-    findings.push(await look(server.address, () => tryServer(server)));
+    findings.push(await look(server.address, () => tryPlace(serverInfo(server), server)));
   }
+  findings.push(...(await tryDirectory(options)));
   if (options.json) io.out(JSON.stringify({ findings }));
   else
     io.out(

@@ -1,9 +1,17 @@
 import { LongshoreError } from "@longshore/core";
 import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
+import type { RegistryOptions } from "../compose/directory.ts";
+import { readText } from "../compose/read-text.ts";
 import { serversOf } from "./at-options.ts";
+import { type CommandDirectory, directoryOf } from "./directory-options.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
-import { type OnlineCommandOptions, onlineServeOptions, serveUntilStopped } from "./online-options.ts";
+import {
+  type OnlineCommandOptions,
+  onlineServeOptions,
+  printer,
+  serveUntilStopped,
+} from "./online-options.ts";
 
 /** Options of `longshore gateway`. */
 export interface GatewayCommandOptions extends OnlineCommandOptions {
@@ -11,22 +19,56 @@ export interface GatewayCommandOptions extends OnlineCommandOptions {
   readonly atTrust: NonNullable<ServerOptions["trust"]>;
   readonly atZone: string;
   readonly dataClass: string;
+  /** False: no server may join. */
+  readonly joins: boolean;
+  readonly joinsTrust: NonNullable<ServerOptions["trust"]>;
+  readonly joinsKeep?: string;
+}
+
+/** What servers that join without an entry of the operator's can be at most: in this gateway's zone, and as far trusted as said. */
+async function joinsOf(
+  { zone, joinsTrust: trust, joinsKeep, operatorKeys, directoryHours }: GatewayCommandOptions,
+  found: CommandDirectory | undefined,
+): Promise<RegistryOptions> {
+  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  return {
+    // With keys of the operator, places are what the operator signed and nothing else.
+    ...(keys === undefined ? { admits: { zone, trust } } : { operatorKeys: keys }),
+    ...(found ? { entries: found.directory } : {}),
+    ...(joinsKeep === undefined ? {} : { keptIn: joinsKeep }),
+    ...(directoryHours === undefined ? {} : { maxAgeMs: directoryHours * 3_600_000 }),
+  };
 }
 
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
   const { atKind: kind, atTrust: trust, atZone: zone, atTenants: forwardsTenants, dataClass } = options;
   const servers = (await serversOf(options)).map((one) => ({ ...one, kind, trust, zone, forwardsTenants }));
-  if (servers.length === 0) {
-    throw new LongshoreError("invalid-input", "resolve", "a gateway needs servers: give --at URL, repeated");
+  const found =
+    options.directory === undefined
+      ? undefined
+      : await directoryOf(options, options.json ? printer(io) : undefined);
+  if (servers.length === 0 && !found && !options.joins) {
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      "a gateway without --joins needs servers: give --at URL, repeated, or --directory",
+    );
   }
-  const server = await startGateway({ servers, dataClass, ...onlineServeOptions(options, io) });
+  const server = await startGateway({
+    servers,
+    dataClass,
+    ...found,
+    ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
+    ...(await onlineServeOptions(options, io)),
+  });
   const addresses = servers.map(({ address }) => address);
   await serveUntilStopped(
     server,
     options,
-    { key: "servers", json: addresses, text: addresses.join(", ") },
+    { key: "servers", json: addresses, text: addresses.join(", ") || "those that join" },
     io,
   );
+  await found?.directory[Symbol.asyncDispose]();
   return 0;
 }

@@ -2,19 +2,22 @@ import type { Observer, Tier } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import type { Online, OnlineOptions } from "../compose/put-online.ts";
-import { type AtOptions, atOptions } from "./at-options.ts";
+import { atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
+import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 import {
   checkPort,
   type IdentityOptions,
   identityOptions,
   identityServeOptions,
 } from "./identity-options.ts";
+import { type JoinCommandOptions, joinOptions, joinServeOptions } from "./join-options.ts";
 import type { CommandIo } from "./io.ts";
 import { type ObserveOptions, observeOptions, observeServeOptions } from "./observe-options.ts";
 
 /** Options of every command that puts something on the network. */
-export interface OnlineCommandOptions extends AtOptions, IdentityOptions, ObserveOptions {
+export interface OnlineCommandOptions
+  extends DirectoryCommandOptions, JoinCommandOptions, IdentityOptions, ObserveOptions {
   readonly host: string;
   readonly port: number;
   /** Undefined: the port after the first, when it is free; false: no gRPC. */
@@ -30,7 +33,7 @@ export interface OnlineCommandOptions extends AtOptions, IdentityOptions, Observ
 /** Adds them. `at` says what the servers of `--at` are for. */
 export function onlineOptions(command: Command, at: string): Command {
   identityOptions(command, (name) => number(name, 0));
-  return atOptions(observeOptions(command, number))
+  return joinOptions(directoryOptions(atOptions(observeOptions(command, number))))
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
     .option(
@@ -50,7 +53,7 @@ export function onlineOptions(command: Command, at: string): Command {
 }
 
 /** What happens, as JSON for a program that started the server. */
-function printer(io: CommandIo): Observer {
+export function printer(io: CommandIo): Observer {
   return {
     record(event) {
       if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged") io.out(JSON.stringify(event));
@@ -59,7 +62,10 @@ function printer(io: CommandIo): Observer {
 }
 
 /** What they mean for a server. */
-export function onlineServeOptions(options: OnlineCommandOptions, io: CommandIo): OnlineOptions {
+export async function onlineServeOptions(
+  options: OnlineCommandOptions,
+  io: CommandIo,
+): Promise<OnlineOptions> {
   checkPort(options.port);
   const { grpcPort = "next" } = options;
   if (typeof grpcPort === "number") checkPort(grpcPort);
@@ -71,6 +77,7 @@ export function onlineServeOptions(options: OnlineCommandOptions, io: CommandIo)
     zone: options.zone,
     maxBodyBytes: options.maxBody,
     report: (text) => io.note(text),
+    ...(await joinServeOptions(options)),
     ...identityServeOptions(options),
     ...observeServeOptions(options, io),
     ...(options.json ? { observer: printer(io) } : {}),

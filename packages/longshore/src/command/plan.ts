@@ -1,6 +1,6 @@
 import { isInfeasible, meanOf } from "@longshore/core";
 import type { CommandIo, ExitCode } from "./io.ts";
-import { lostTable, planText } from "./print-result.ts";
+import { directoryLine, lostTable, planText } from "./print-result.ts";
 import { prepareRequest } from "./request.ts";
 import type { RequestOptions } from "./request-options.ts";
 
@@ -29,6 +29,7 @@ export async function plan(model: string, options: PlanOptions, io: CommandIo): 
       );
     } else if (isInfeasible(outcome)) {
       io.out(`no place: ${outcome.because}`);
+      if (outcome.directory) io.out(`directory: ${directoryLine(outcome.directory)}`);
       if (options.explain) io.out(lostTable(outcome.lost));
     } else io.out(planText(outcome, options.explain));
     return isInfeasible(outcome) ? 1 : 0;

@@ -1,5 +1,6 @@
 import {
   bytesElements,
+  type DirectoryAge,
   type Json,
   type Lost,
   meanOf,
@@ -67,6 +68,13 @@ export function legsLine(plan: Plan): string {
     .join(", then ");
 }
 
+/** How old the knowledge of places is: `in touch`, or `as of 95 s ago: file places.yaml cannot be read`. */
+export function directoryLine({ ageMs, problem }: DirectoryAge): string {
+  if (problem === undefined) return "in touch";
+  const age = Number.isFinite(ageMs) ? `as of ${milliseconds(ageMs)} ago` : "never read";
+  return `${age}: ${problem}`;
+}
+
 /** What a plan says, for people. */
 export function planText(plan: Plan, explain: boolean): string {
   const { predicted } = plan;
@@ -75,6 +83,7 @@ export function planText(plan: Plan, explain: boolean): string {
     `because   ${plan.because}`,
     `predicted ${milliseconds(meanOf(predicted.completionMs))} (half by ${milliseconds(quantileOf(predicted.completionMs, 0.5))}, 95 % by ${milliseconds(quantileOf(predicted.completionMs, 0.95))}), ${byteCount(predicted.sentBytes)} sent, ${(predicted.deviceMillijoules / 1000).toFixed(3)} J here (estimated), agreement ${predicted.agreementRatio.toFixed(4)}`,
   ];
+  if (plan.directory) lines.push(`directory ${directoryLine(plan.directory)}`);
   if (explain) lines.push("", `${plan.candidates} candidates; what lost, and why:`, lostTable(plan.lost));
   return lines.join("\n");
 }

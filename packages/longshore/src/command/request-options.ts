@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
-import { type AtOptions, atOptions } from "./at-options.ts";
+import { atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
+import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 
 /** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
-export interface RequestOptions extends AtOptions {
+export interface RequestOptions extends DirectoryCommandOptions {
   readonly input: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
   readonly deadline?: number;
@@ -20,7 +21,7 @@ export interface RequestOptions extends AtOptions {
 
 /** Adds them. */
 export function requestOptions(command: Command): Command {
-  return atOptions(command)
+  return directoryOptions(atOptions(command))
     .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
     .option("--at <url>", "a server to consider; repeat for several", collect, [])
     .addOption(

@@ -13,6 +13,7 @@ import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
 import { serversOf } from "./at-options.ts";
+import { directoryOf } from "./directory-options.ts";
 import type { CommandIo } from "./io.ts";
 import type { RequestOptions } from "./request-options.ts";
 
@@ -74,11 +75,18 @@ export async function prepareRequest(
       "a repository was named; name one of its models: REPOSITORY/MODEL",
     );
   }
+  const servers = await serversOf(options);
+  const found = await directoryOf(options);
   const place: OpenedOffloader = openLocal({
     store: opened.store,
     runtime: options.runtime,
-    servers: await serversOf(options),
+    servers,
+    ...found,
   });
+  const close = async (): Promise<void> => {
+    await place.close();
+    await found?.directory[Symbol.asyncDispose]();
+  };
   try {
     const knowledge = await place.engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
@@ -95,10 +103,10 @@ export async function prepareRequest(
       model: opened.model,
       inputs,
       limits: limitsOf(options, io),
-      close: () => place.close(),
+      close,
     };
   } catch (error) {
-    await place.close();
+    await close();
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import type { Defining } from "./define.ts";
+import { defineDirectory } from "./define-directory.ts";
 import { defineLab } from "./define-lab.ts";
 import { defineModels } from "./define-models.ts";
 import { defineRequests } from "./define-requests.ts";
@@ -10,6 +11,7 @@ import { reportFailure } from "./io.ts";
 /** The groups of commands, in the order in which help lists them. */
 const groups: readonly ((defining: Defining) => void)[] = [
   defineServing,
+  defineDirectory,
   defineRequests,
   defineModels,
   defineLab,

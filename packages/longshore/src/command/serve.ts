@@ -3,8 +3,14 @@ import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { serve as startServer } from "../compose/serve.ts";
 import { serversOf } from "./at-options.ts";
+import { directoryOf } from "./directory-options.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
-import { type OnlineCommandOptions, onlineServeOptions, serveUntilStopped } from "./online-options.ts";
+import {
+  type OnlineCommandOptions,
+  onlineServeOptions,
+  printer,
+  serveUntilStopped,
+} from "./online-options.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "./repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
 
@@ -24,16 +30,18 @@ export async function serve(
 ): Promise<ExitCode> {
   const opened = await openModel(repository);
   const behind = (await serversOf(options)).map((one) => ({ ...one, forwardsTenants: options.atTenants }));
+  const found = await directoryOf(options, options.json ? printer(io) : undefined);
   const server = await startServer({
+    ...(found ? { directory: found.directory } : {}),
     store: opened.store,
     runtime: options.runtime,
     maxQueued: options.queue,
     allowManagement: options.allowManagement || options.managePort !== undefined,
-    ...onlineServeOptions(options, io),
+    ...(await onlineServeOptions(options, io)),
     ...tritonServeOptions(options),
     ...repositoryServeOptions(options),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
-    ...(behind.length === 0 ? {} : { wrap: forwardingTo(behind) }),
+    ...(behind.length === 0 && !found ? {} : { wrap: forwardingTo({ servers: behind, ...found }) }),
   });
   const models = await server.engine.index();
   const names = models.map(
@@ -41,5 +49,6 @@ export async function serve(
   );
   const json = models.map(({ name, version, state }) => ({ name, version, state }));
   await serveUntilStopped(server, options, { key: "models", json, text: names.join(", ") || "none" }, io);
+  await found?.directory[Symbol.asyncDispose]();
   return 0;
 }

@@ -1,35 +1,43 @@
 import {
-  type Clock,
-  type Endpoint,
+  type Directory,
   type EndpointInfo,
   linkBelief,
   type LinkLearner,
   linkModel,
-  type Observer,
-  type Random,
+  type OffloadParts,
 } from "@longshore/core";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
+import { type Dialling, type DirectoryParts, placeDialler } from "./directory.ts";
 
-/** Servers within reach, and what is believed of the ways to them. */
-export interface Dialled {
-  readonly endpoints: readonly Endpoint[];
-  readonly links: ReadonlyMap<string, LinkLearner>;
+/** Where requests may go besides here. */
+export interface Reachable {
+  readonly servers?: readonly (string | ServerOptions)[];
+  readonly directory?: Directory;
+  readonly dialling?: Dialling;
 }
 
-/** Dials servers, each with a belief about the link to it. The tables of the belief are shared. */
+/**
+ * Dials servers that are named, and those of a directory as they come, each with a belief about the link to it. The tables
+ * of the belief are shared.
+ */
 export function dialAll(
-  servers: readonly (string | ServerOptions)[],
-  parts: { readonly clock: Clock; readonly random: Random; readonly observer: Observer },
-): Dialled {
+  { servers = [], directory, dialling }: Reachable,
+  parts: DirectoryParts,
+): Pick<OffloadParts, "endpoints" | "links" | "directory" | "dial"> {
   const model = servers.length > 0 ? linkModel() : undefined;
   const links = new Map<string, LinkLearner>();
   const endpoints = servers.map((server) => {
     const info: EndpointInfo = serverInfo(server);
     const link = linkBelief(model ? { model } : {});
     links.set(info.id, link);
-    const json = typeof server !== "string" && server.kind === "json";
-    const dialParts = { ...parts, link, ...(json ? { wire: "json" as const } : {}) };
-    return dial(info, dialParts, typeof server === "string" ? {} : server);
+    return dial(info, { ...parts, link }, typeof server === "string" ? {} : server);
   });
-  return { endpoints, links };
+  if (!directory) return { endpoints, links: (id) => links.get(id) };
+  const places = placeDialler(parts, dialling);
+  return {
+    endpoints,
+    directory,
+    dial: (info) => places.dial(info),
+    links: (id) => links.get(id) ?? places.link(id),
+  };
 }

@@ -11,7 +11,7 @@ import {
   type TrustLevel,
   type ZoneId,
 } from "@longshore/core";
-import { httpTransport } from "@longshore/nodejs";
+import { httpTransport, type HttpTransportOptions } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 
 /** A server that an app or an operator names. What the operator says of a place is the widest it can be. */
@@ -56,6 +56,11 @@ export interface ServerTls {
   readonly serverName?: string;
 }
 
+/** The same in the words of Node.js. */
+export function transportTls(tls: ServerTls): NonNullable<HttpTransportOptions["tls"]> {
+  return { ca: tls.authorities, cert: tls.certificate, key: tls.key, servername: tls.serverName };
+}
+
 /** The endpoint information that follows from what is said of a server. */
 export function serverInfo(server: string | ServerOptions): EndpointInfo {
   const options = typeof server === "string" ? { address: server } : server;
@@ -69,6 +74,7 @@ export function serverInfo(server: string | ServerOptions): EndpointInfo {
     codecs: (options.kind ?? "longshore") === "longshore" ? [...platformCodecs().keys()] : [],
     state: (options.kind ?? "longshore") === "longshore" ? "movable" : "resident",
     offers: (options.kind ?? "longshore") === "longshore",
+    kind: options.kind ?? "longshore",
     rates: {
       microsPerSecond: options.microsPerSecond ?? 0,
       microsPerMegabyte: options.microsPerMegabyte ?? 0,
@@ -83,7 +89,6 @@ export interface DialParts {
   readonly random: Random;
   readonly observer: Observer;
   readonly link?: LinkLearner;
-  readonly wire?: "binary" | "json";
 }
 
 /** How a server is dialled, of what is said of it. */
@@ -98,16 +103,14 @@ export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions 
       address: info.address ?? "",
       clock: parts.clock,
       ...(credentials ? { credentials } : {}),
-      ...(tls
-        ? { tls: { ca: tls.authorities, cert: tls.certificate, key: tls.key, servername: tls.serverName } }
-        : {}),
+      ...(tls ? { tls: transportTls(tls) } : {}),
     }),
     codecs: platformCodecs(),
     clock: parts.clock,
     random: parts.random,
     observer: parts.observer,
     ...(parts.link ? { link: parts.link } : {}),
-    ...(parts.wire ? { wire: parts.wire } : {}),
+    ...(info.kind === "json" ? { wire: "json" as const } : {}),
     ...(forwardsTenants === undefined ? {} : { forwardsTenants }),
   });
 }

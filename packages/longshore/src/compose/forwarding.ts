@@ -1,27 +1,22 @@
 import {
-  type Clock,
   type DataClass,
   type EndpointInfo,
   offloadEndpoint,
   type OffloadDefaults,
   type OffloadEndpoint,
-  type Observer,
   type Policy,
-  type Random,
-  silentObserver,
   standardPolicy,
 } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
-import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dialAll } from "./dial-all.ts";
+import { dialAll, type Reachable } from "./dial-all.ts";
 import { platformCodecs } from "./codecs.ts";
-import type { ServerOptions } from "./dial.ts";
+import { type DirectoryParts, openRegistry, type RegistryOptions, unionOf } from "./directory.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
 
 /** An offloader over servers, and an engine if there is one, as one endpoint. */
 function over(
-  servers: readonly (string | ServerOptions)[],
-  parts: { readonly clock: Clock; readonly random: Random; readonly observer: Observer },
+  reachable: Reachable,
+  parts: DirectoryParts,
   rest: {
     readonly local?: Engine;
     readonly info?: EndpointInfo;
@@ -29,11 +24,9 @@ function over(
     readonly defaults?: OffloadDefaults;
   },
 ): OffloadEndpoint {
-  const { endpoints, links } = dialAll(servers, parts);
   return offloadEndpoint({
     ...parts,
-    endpoints,
-    links: (id) => links.get(id),
+    ...dialAll(reachable, parts),
     policy: standardPolicy(),
     ...rest,
   });
@@ -41,18 +34,15 @@ function over(
 
 /** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
 export function forwardingTo(
-  servers: readonly (string | ServerOptions)[],
-): (engine: Engine) => OffloadEndpoint {
-  return (local) => {
-    const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
-    return over(servers, parts, { local });
-  };
+  reachable: Reachable,
+): (engine: Engine, parts: DirectoryParts) => OffloadEndpoint {
+  return (local, { clock, random, observer }) => over(reachable, { clock, random, observer }, { local });
 }
 
 /** What a gateway is made of. */
-export interface GatewayOptions extends OnlineOptions {
-  /** Where requests may go; at least one. */
-  readonly servers: readonly (string | ServerOptions)[];
+export interface GatewayOptions extends OnlineOptions, Reachable {
+  /** Servers that may join it over the network. Default: none. */
+  readonly joins?: RegistryOptions;
   /**
    * The data class of requests that state none, as those of Triton's clients. Default `unknown`, which no policy lets go
    * anywhere: such requests are refused.
@@ -65,26 +55,31 @@ export interface GatewayOptions extends OnlineOptions {
 
 function servedGateway(options: GatewayOptions, online: OnlineParts): Served & { endpoint: OffloadEndpoint } {
   const { id, tier, zone, clock, random, observer } = online;
-  const { policy, defaults } = options;
-  const endpoint = over(
-    options.servers,
-    { clock, random, observer },
-    {
-      info: {
-        id,
-        tier,
-        zone,
-        trust: "attested",
-        codecs: [...platformCodecs().keys()],
-        state: "movable",
-        offers: true,
-        rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-      },
-      ...(policy ? { policy } : {}),
-      ...(defaults ? { defaults } : {}),
+  const { policy, defaults, joins } = options;
+  const parts = { clock, random, observer };
+  const registry = joins && openRegistry(joins, parts);
+  const directory = unionOf(options.directory, registry?.directory);
+  const endpoint = over({ ...options, ...(directory ? { directory } : {}) }, parts, {
+    info: {
+      id,
+      tier,
+      zone,
+      trust: "attested",
+      codecs: [...platformCodecs().keys()],
+      state: "movable",
+      offers: true,
+      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
     },
-  );
-  return { endpoint, load: () => endpoint.loadReport(), close: () => Promise.resolve() };
+    ...(policy ? { policy } : {}),
+    ...(defaults ? { defaults } : {}),
+  });
+  return {
+    endpoint,
+    load: () => endpoint.loadReport(),
+    ...(directory ? { directory } : {}),
+    ...(registry ? { desk: registry.desk } : {}),
+    close: async () => registry?.close(),
+  };
 }
 
 /**

@@ -14,7 +14,7 @@ import {
   weightOf,
 } from "@longshore/server";
 import { keyHasher, readPepper } from "./pepper.ts";
-import { watchFiles } from "./watch-files.ts";
+import { watchFiles } from "@longshore/nodejs";
 import { readText } from "./read-text.ts";
 
 /** Identity from files, which are watched. */

@@ -8,7 +8,7 @@ import {
 } from "@longshore/core";
 import { type GrpcListening, listenGrpc } from "@longshore/grpc";
 import { createPeerReader, listen, type Listening, type ListenTls, nodeTls } from "@longshore/server";
-import { watchFiles } from "./watch-files.ts";
+import { watchFiles } from "@longshore/nodejs";
 import { readText } from "./read-text.ts";
 
 /** Files in PEM, watched: certificates of workloads are renewed every hour. */

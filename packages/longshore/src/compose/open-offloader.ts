@@ -1,6 +1,7 @@
 import {
   createOffloader,
   type DeviceParts,
+  type Directory,
   type Observer,
   type OffloadDefaults,
   type Offloader,
@@ -12,6 +13,7 @@ import type { Engine, ModelStore } from "@longshore/engine";
 import { memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
 import { dialAll } from "./dial-all.ts";
+import { type Dialling, type DirectoryOptions, isDirectory, openDirectory } from "./directory.ts";
 import { openEngine, type RuntimeName } from "./open-engine.ts";
 import { openModel } from "./open-model.ts";
 
@@ -21,6 +23,13 @@ export interface OpenOptions {
   readonly repository?: string;
   /** Servers to consider. */
   readonly servers?: readonly (string | ServerOptions)[];
+  /**
+   * Where more servers are found, which may come and go: a file, the address of a server that keeps a directory, the same
+   * with options, or a directory that is open already and stays the caller's.
+   */
+  readonly directory?: string | DirectoryOptions | Directory;
+  /** What servers of the directory are shown. Default: nothing. Addresses that nobody signed lead anywhere. */
+  readonly dialling?: Dialling;
   /** Runtime of this device. Default `onnxruntime`. */
   readonly runtime?: RuntimeName;
   /** Rules and limits of calls that name none. */
@@ -33,7 +42,8 @@ export interface OpenOptions {
 }
 
 /** The same with a store that is already open, for the command, the demonstration and tests. */
-export interface LocalOptions extends Omit<OpenOptions, "repository"> {
+export interface LocalOptions extends Omit<OpenOptions, "repository" | "directory"> {
+  readonly directory?: Directory;
   readonly store?: ModelStore;
   /** Loaded copies of each model here; default 1. */
   readonly workers?: number;
@@ -63,16 +73,14 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
   });
-  const { endpoints, links } = dialAll(options.servers ?? [], { clock, random, observer });
   const memory = memoryMeter(clock);
   const offloader = createOffloader({
     local: engine,
-    endpoints,
+    ...dialAll(options, { clock, random, observer }),
     policy: options.policy ?? standardPolicy(),
     clock,
     random,
     observer,
-    links: (id) => links.get(id),
     device: { memoryBytes: () => memory().free, ...options.device },
     ...(options.defaults ? { defaults: options.defaults } : {}),
   });
@@ -90,8 +98,25 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
  */
 export async function openOffloader(options: OpenOptions): Promise<Offloader> {
   const store = options.repository === undefined ? undefined : (await openModel(options.repository)).store;
-  const { repository: _repository, ...rest } = options;
-  const { offloader, close } = openLocal({ ...rest, ...(store ? { store } : {}) });
+  const { repository: _repository, directory: named, ...rest } = options;
+  const parts = {
+    clock: systemClock(),
+    random: systemRandom(),
+    observer: options.observer ?? silentObserver,
+  };
+  const given = named !== undefined && isDirectory(named) ? named : undefined;
+  const own = named === undefined || isDirectory(named) ? undefined : openDirectory(named, parts);
+  await own?.ready;
+  const directory = own ?? given;
+  const { offloader, close: closeLocal } = openLocal({
+    ...rest,
+    ...(store ? { store } : {}),
+    ...(directory ? { directory } : {}),
+  });
+  const close = async (): Promise<void> => {
+    await closeLocal();
+    await own?.[Symbol.asyncDispose]();
+  };
   return {
     infer: (model, inputs, limits) => offloader.infer(model, inputs, limits),
     sequence: (model, limits) => offloader.sequence(model, limits),

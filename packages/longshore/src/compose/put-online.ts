@@ -1,6 +1,8 @@
 import {
   type Clock,
   defaultWireLimits,
+  type Directory,
+  type DirectoryDesk,
   type Endpoint,
   type LoadReport,
   LongshoreError,
@@ -21,6 +23,7 @@ import {
   type ServedRepository,
 } from "@longshore/server";
 import { platformCodecs } from "./codecs.ts";
+import { joinAs, type JoinOptions, placeName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
@@ -61,6 +64,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly cacheBytes?: number;
   /** Rules of requests that state none. Default: a data class that no policy knows, so they never leave this place. */
   readonly unstatedRules?: Rules;
+  /** A directory that this server joins when it is ready, and leaves before it drains. */
+  readonly join?: JoinOptions;
 }
 
 /** A server on its port. */
@@ -98,6 +103,10 @@ export interface Served {
   /** Closed with the server. */
   readonly endpoint: Endpoint;
   readonly repository?: ServedRepository;
+  /** Places that join this server, for others to read. */
+  readonly desk?: DirectoryDesk;
+  /** What the metrics tell of which places there are. */
+  readonly directory?: Directory;
   load(): LoadReport;
   /** Once the ports listen, and before readiness: what is wanted at the start. */
   begin?(): Promise<void>;
@@ -106,6 +115,9 @@ export interface Served {
   /** After the endpoint was closed. */
   close(): Promise<void>;
 }
+
+/** How long places that read a directory may take to hear that one left, in milliseconds. */
+const leaveNoticeMs = 2500;
 
 /** Identity from its file. Refuses to be reachable by others while nobody is told apart. */
 async function identityOf(
@@ -137,12 +149,13 @@ export async function putOnline<T extends Served>(
   const identity = await identityOf(options, { clock, report });
   const life = createLife();
   const { tier = "edge", zone = "local" } = options;
-  const id = options.id ?? `${tier}-${options.port ?? 8000}`;
+  const id = options.id ?? (options.join ? placeName(options.port) : `${tier}-${options.port ?? 8000}`);
   const load = (): LoadReport => served.load();
   const { telemetry, close: closeTelemetry } = openTelemetry(options.telemetry ?? {}, {
     clock,
     random,
     load,
+    directory: () => served.directory?.snapshot(),
     resource: { "service.instance.id": id, "longshore.tier": tier, "longshore.zone": zone },
   });
   const observer = observers(telemetry.observer, options.observer ?? silentObserver);
@@ -176,6 +189,7 @@ export async function putOnline<T extends Served>(
     ...(options.forwardHeaders ? { forwardHeaders: options.forwardHeaders } : {}),
     ...(options.unstatedRules ? { unstatedRules: options.unstatedRules } : {}),
     ...(identity ? { identify: identity.identify } : {}),
+    ...(served.desk ? { directory: served.desk } : {}),
     limits,
   });
   const closeServed = async (): Promise<void> => {
@@ -188,9 +202,16 @@ export async function putOnline<T extends Served>(
     const listeners = await openListeners(handler, options, { clock, random, limits, report });
     await served.begin?.();
     life.ready();
+    const joining = { id, tier, zone, served, address: listeners.address };
+    const membership = options.join && joinAs(options.join, joining, { clock, random, observer });
     const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {
       served.stop?.();
+      if (membership) {
+        // Whoever was told of this place gets the time to hear that it goes, and is served meanwhile.
+        await membership[Symbol.asyncDispose]();
+        await after(Math.min(leaveNoticeMs, graceMs));
+      }
       listeners.drain();
       await Promise.race([Promise.all([life.drain(), after(lingerMs)]), after(graceMs)]);
       await listeners.close(Math.min(graceMs, 1000));

@@ -358,17 +358,19 @@ describe("a server with identity", () => {
     const front = await secured({
       id: "front",
       store: { list: async () => [], read: async () => undefined },
-      wrap: forwardingTo([
-        {
-          address: server.address,
-          forwardsTenants: true,
-          tls: {
-            authorities: authority.certificatePem,
-            certificate: gateway.certificatePem,
-            key: gateway.keyPem,
+      wrap: forwardingTo({
+        servers: [
+          {
+            address: server.address,
+            forwardsTenants: true,
+            tls: {
+              authorities: authority.certificatePem,
+              certificate: gateway.certificatePem,
+              key: gateway.keyPem,
+            },
           },
-        },
-      ]),
+        ],
+      }),
     });
     try {
       const shown = { key: keyOf.acme, headers: { "longshore-rules": "class=public;trust=none" } };

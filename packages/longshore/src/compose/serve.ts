@@ -1,5 +1,6 @@
-import type { Endpoint } from "@longshore/core";
+import type { Directory, DirectoryDesk, Endpoint } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
+import type { DirectoryParts } from "./directory.ts";
 import { controlModels, type ControlledModels, type ModelControlOptions } from "./model-control.ts";
 import { type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
@@ -14,7 +15,11 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly activeWatts?: number;
   readonly microsPerSecond?: number;
   /** Wraps what answers requests: an offloader over further places, a delay of a demonstration. Default: the engine alone. */
-  readonly wrap?: (engine: Engine) => Endpoint;
+  readonly wrap?: (engine: Engine, parts: DirectoryParts) => Endpoint;
+  /** Places that join this server over the network, for others to read. Default: none can. */
+  readonly desk?: DirectoryDesk;
+  /** What the metrics tell of which places there are. */
+  readonly directory?: Directory;
 }
 
 /** A server of models on its port. */
@@ -63,7 +68,9 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
   let models: ControlledModels | undefined;
   return {
     engine,
-    endpoint: options.wrap?.(engine) ?? engine,
+    endpoint: options.wrap?.(engine, parts) ?? engine,
+    ...(options.desk ? { desk: options.desk } : {}),
+    ...(options.directory ? { directory: options.directory } : {}),
     repository: servedRepository(engine, options.store),
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.

@@ -1,4 +1,10 @@
-import { type Clock, LongshoreError, type LoadReport, type Random } from "@longshore/core";
+import {
+  type Clock,
+  type DirectorySnapshot,
+  LongshoreError,
+  type LoadReport,
+  type Random,
+} from "@longshore/core";
 import { httpTransport, loadMeter, memoryMeter } from "@longshore/nodejs";
 import {
   createLog,
@@ -77,6 +83,7 @@ export function openTelemetry(
     readonly clock: Clock;
     readonly random: Random;
     readonly load: () => LoadReport;
+    readonly directory?: () => DirectorySnapshot | undefined;
     /** What the traces are of. */
     readonly resource: Readonly<Record<string, string>>;
   },
@@ -92,6 +99,7 @@ export function openTelemetry(
     random,
     load,
     machine: () => use.read(),
+    ...(parts.directory ? { directory: parts.directory } : {}),
     ...(writeLog ? { log: createLog(clock, writeLog, options.logLevel ?? "info") } : {}),
     tracing: createTracing(random, {
       level: collector ? "TIMESTAMPS" : "OFF",

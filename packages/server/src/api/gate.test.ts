@@ -2,6 +2,7 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   codecSet,
+  createRegistry,
   emptyBody,
   float32Tensor,
   type Handler,
@@ -94,6 +95,12 @@ ${tenants}
     observer: silentObserver,
     repository,
     modelControl: true,
+    directory: createRegistry({
+      clock: manualClock(),
+      instance: "i",
+      codecs: ["raw"],
+      admits: { zone: "eu", trust: "listed" },
+    }),
     identify: made.identify,
   });
 }
@@ -135,6 +142,8 @@ const expectations: readonly (readonly [RegExp, Right | "none" | "any", Surface 
   [/^\/v2\/logging$/, "manage", "manage"],
   [/\/trace\/setting$/, "manage", "manage"],
   [/sharedmemory\//, "manage", "manage"],
+  [/^\/v2\/directory$/, "directory:read", "data"],
+  [/^\/v2\/directory\//, "directory:join", "data"],
   [/^\/metrics$/, "observe", "observe"],
   [/^\/v2\/(?:models\/|probe$)/, "infer", "data"],
 ];

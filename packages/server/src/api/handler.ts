@@ -16,6 +16,7 @@ import {
   writeWireError,
 } from "@longshore/core";
 import { statisticsOf } from "../telemetry/index.ts";
+import { directory } from "./directory.ts";
 import { exchangeEvents } from "./exchange-events.ts";
 import { admit } from "./gate.ts";
 import { findModel } from "./find-model.ts";
@@ -107,6 +108,10 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
       return openApi(api);
     case "options":
       return { status: 204, headers: { allow: route.allow }, body: emptyBody };
+    case "directory":
+    case "directory-join":
+    case "directory-leave":
+      return directory(api, route.kind, asked);
     case "probe":
       return probed(asked);
     case "metrics":

@@ -181,6 +181,35 @@ export const schemas: Readonly<Record<string, Schema>> = {
     },
     ["key", "byte_size"],
   ),
+  DirectoryPage: object(
+    {
+      schemaVersion: { const: 1 },
+      at: text,
+      full: flag,
+      records: list({ type: "object" }),
+      gone: list(text),
+    },
+    ["schemaVersion", "at", "full", "records", "gone"],
+  ),
+  JoinRequest: object(
+    {
+      schemaVersion: { const: 1 },
+      id: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" },
+      tier: { enum: ["device", "edge", "cloud"] },
+      statement: {
+        type: "object",
+        description: "What the place says of itself: address, zone, trust, serves",
+      },
+      signed: { type: "object", description: "The operator's entry with its signature" },
+    },
+    ["schemaVersion", "id", "statement"],
+  ),
+  JoinReply: object({ schemaVersion: { const: 1 }, leaseMs: whole, packages: list(text) }, [
+    "schemaVersion",
+    "leaseMs",
+    "packages",
+  ]),
+  LeaveRequest: object({ id: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" } }, ["id"]),
   Offers: object(
     {
       schemaVersion: { const: 1 },

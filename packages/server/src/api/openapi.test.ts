@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   bytesTensor,
   codecSet,
+  createRegistry,
   emptyBody,
   float32Tensor,
   housekeepingCall,
@@ -40,6 +41,12 @@ function server() {
     clock: manualClock(),
     observer: { record: () => undefined },
     modelControl: true,
+    directory: createRegistry({
+      clock: manualClock(),
+      instance: "i",
+      codecs: ["raw"],
+      admits: { zone: "eu", trust: "listed" },
+    }),
     modelUploads: true,
     repository: {
       index: async () => [{ name: "echo", version: "1", state: "READY", reason: "" }],
@@ -111,6 +118,8 @@ const bodies: Readonly<Record<string, unknown>> = {
   unload: { parameters: { unload_dependents: true } },
   "set-log-settings": { log_verbose_level: 1 },
   "set-trace-settings": { trace_level: ["OFF"], trace_rate: "10", trace_count: null },
+  "directory-join": { schemaVersion: 1, id: "till-4", statement: { address: "http://127.0.0.1:1" } },
+  "directory-leave": { id: "till-4" },
   "shared-register": { key: "/k", byte_size: 64 },
 };
 

@@ -125,6 +125,24 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     extension: "longshore",
     gives: { [binaryType]: bytes },
   },
+  directory: {
+    summary: "Which places there are, or what changed of them",
+    extension: "longshore",
+    gives: json(ref("DirectoryPage")),
+    query: { since: { type: "string", maxLength: 128 } },
+  },
+  "directory-join": {
+    summary: "Joins the directory, and stays in it",
+    extension: "longshore",
+    body: { schema: ref("JoinRequest") },
+    gives: json(ref("JoinReply")),
+  },
+  "directory-leave": {
+    summary: "Leaves the directory",
+    extension: "longshore",
+    body: { schema: ref("LeaveRequest") },
+    gives: json(ref("Nothing")),
+  },
   probe: {
     summary: "Bytes that measure the link",
     extension: "longshore",

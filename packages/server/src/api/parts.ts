@@ -3,6 +3,7 @@ import {
   type Clock,
   type CodecSet,
   defaultWireLimits,
+  type DirectoryDesk,
   type Endpoint,
   type LoadReport,
   type Observer,
@@ -61,6 +62,8 @@ export interface HandlerParts {
   readonly sharedMemory?: SharedMemory;
   /** Request headers, by lower-case name, that go to the steps of the model as parameters. Default none. */
   readonly forwardHeaders?: RegExp;
+  /** Places that join this server, for others to read. Default: none can. */
+  readonly directory?: DirectoryDesk;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
   readonly maxBufferedBytes?: number;
   /** Memory of large bodies that is kept for the next ones, in bytes. Default 64 MiB. */
@@ -90,6 +93,7 @@ export interface Api {
   readonly limits: WireLimits;
   readonly regions: SharedRegions;
   readonly forwardHeaders: RegExp | undefined;
+  readonly directory: DirectoryDesk | undefined;
   readonly budget: Budget;
   readonly bodies: BodyPool;
   readonly name: string;
@@ -137,6 +141,7 @@ export function completeParts(parts: HandlerParts): Api {
     limits: parts.limits ?? defaultWireLimits,
     regions: new SharedRegions(parts.sharedMemory),
     forwardHeaders: parts.forwardHeaders,
+    directory: parts.directory,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
     bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
     name: parts.name ?? "longshore",

@@ -8,13 +8,25 @@ export type Right =
   | "segment:infer"
   /** The heads of models as files. */
   | "head:read"
+  /** Which places there are. */
+  | "directory:read"
+  /** Being one of them. */
+  | "directory:join"
   /** Loading, unloading, the repository's index, settings of logs and traces, shared memory. */
   | "manage"
   /** Counters of all models and tenants. */
   | "observe";
 
 /** All rights, in the order in which they are listed. */
-export const allRights: readonly Right[] = ["infer", "segment:infer", "head:read", "manage", "observe"];
+export const allRights: readonly Right[] = [
+  "infer",
+  "segment:infer",
+  "head:read",
+  "directory:read",
+  "directory:join",
+  "manage",
+  "observe",
+];
 
 /** Who asks, and what they may. */
 export interface Identity {

@@ -1,4 +1,4 @@
-import type { LoadReport, LongshoreEvent } from "@longshore/core";
+import type { DirectorySnapshot, LoadReport, LongshoreEvent } from "@longshore/core";
 import type { Counters, ModelCounters } from "./counters.ts";
 import {
   bounds,
@@ -31,6 +31,8 @@ export interface MetricsParts {
   readonly counters: Counters;
   readonly load?: () => LoadReport;
   readonly machine?: () => MachineUse;
+  /** What is known of which places there are. */
+  readonly directory?: () => DirectorySnapshot | undefined;
 }
 
 type ModelValue = (one: ModelCounters) => number;
@@ -145,6 +147,7 @@ export interface Metrics {
   readonly sent: Counter;
   readonly sentSeconds: Histogram;
   readonly spans: Counter;
+  readonly directoryChanges: Counter;
   cache: { readonly entries: number; readonly bytes: number } | undefined;
   /** All metrics as text. */
   text(form: MetricsForm): string;
@@ -204,6 +207,11 @@ export function createMetrics(parts: MetricsParts): Metrics {
       seconds,
     ),
     spans: counter("longshore_trace_spans_total", "Spans by what became of them", ["outcome"]),
+    directoryChanges: counter(
+      "longshore_directory_changes_total",
+      "Places that came, changed, went or were not believed",
+      ["change"],
+    ),
   };
   const metrics: Metrics = {
     ...own,
@@ -219,6 +227,15 @@ export function createMetrics(parts: MetricsParts): Metrics {
     if (cache) {
       yield gauge("longshore_cache_bytes", "Memory of the response cache", () => [[[], cache.bytes]]);
       yield gauge("longshore_cache_entries", "Answers in the response cache", () => [[[], cache.entries]]);
+    }
+    const directory = parts.directory?.();
+    if (directory) {
+      yield gauge("longshore_directory_age_seconds", "Time since the directory was last in touch", () => [
+        [[], Math.min(directory.ageMs, 1e12) / 1000],
+      ]);
+      yield gauge("longshore_directory_entries", "Places in the directory", () => [
+        [[], directory.entries.length],
+      ]);
     }
     const load = parts.load?.();
     if (!load) return;

@@ -102,6 +102,15 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     metrics.cacheEvicted.add([], evicted);
   },
   "request-repeated": ({ model, version }, { metrics }) => metrics.repeated.add([model, version]),
+  "directory-changed": ({ directory, endpoint, change, serial, behindMs, because }, { metrics, log }) => {
+    metrics.directoryChanges.add([change]);
+    const level = change === "refused" ? "warning" : "info";
+    log.line(level, "directory", { directory, endpoint, change, serial, behindMs, because });
+  },
+  "directory-state": ({ directory, state, ageMs, entries, because }, { log }) => {
+    const level = state === "in touch" ? "info" : state === "too old" ? "error" : "warning";
+    log.line(level, "directory", { directory, state, ageMs: Math.min(ageMs, 1e12), entries, because });
+  },
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "plan-made": (event, { spans }) => spans.planMade(event),
   "leg-started": () => undefined,

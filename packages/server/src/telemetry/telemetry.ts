@@ -1,4 +1,4 @@
-import type { Clock, LoadReport, Observer, Random } from "@longshore/core";
+import type { Clock, DirectorySnapshot, LoadReport, Observer, Random } from "@longshore/core";
 import { type Counters, createCounters } from "./counters.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type MachineUse, type Metrics } from "./metrics.ts";
@@ -20,6 +20,7 @@ export interface TelemetryParts {
   readonly spans?: (span: Span) => void;
   readonly load?: () => LoadReport;
   readonly machine?: () => MachineUse;
+  readonly directory?: () => DirectorySnapshot | undefined;
 }
 
 /** Metrics, traces and logs of one server, all made from the events that `observer` is given. */
@@ -59,6 +60,7 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
     counters,
     ...(parts.load ? { load: parts.load } : {}),
     ...(parts.machine ? { machine: parts.machine } : {}),
+    ...(parts.directory ? { directory: parts.directory } : {}),
   });
   const log = parts.log ?? createLog(clock, () => undefined, "none");
   const tracing = parts.tracing ?? createTracing(random);

@@ -20,12 +20,14 @@ async function mark(path: string): Promise<string> {
  * to stop.
  *
  * @param paths Asked each time: which files matter may change with what is in them.
+ * @param unchanged Called when all of them are as they were.
  */
 export async function watchFiles(
   paths: () => readonly string[],
   clock: Clock,
   changed: () => Promise<void>,
   everyMs: number = defaultEveryMs,
+  unchanged: () => void = () => undefined,
 ): Promise<Disposable> {
   const marks = async (): Promise<string> => (await Promise.all(paths().map(mark))).join("\n");
   let last = await marks();
@@ -36,7 +38,7 @@ export async function watchFiles(
     if (!stopped && now !== last) {
       last = now;
       await changed();
-    }
+    } else if (!stopped) unchanged();
     if (!stopped) arm();
   };
   const arm = (): void => {

@@ -1,0 +1,402 @@
+import { directoryContract, manualClock, testEntry, testMemory } from "@longshore/testkit";
+import { newOperatorKey, operatorRing, operatorSigner } from "@longshore/nodejs";
+import { describe, expect, it } from "vitest";
+import { type Json, LongshoreError, type LongshoreEvent, seededRandom } from "../base/index.ts";
+import { memoryTransport, type Handler } from "../endpoint/index.ts";
+import { sign, type Signed } from "../signed/index.ts";
+import { createDirectory } from "./directory.ts";
+import { type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";
+import { joinDirectory } from "./join.ts";
+import { memorySource } from "./memory-source.ts";
+import { createRegistry, type Registry, type RegistryParts } from "./registry.ts";
+import { remoteSource } from "./remote-source.ts";
+
+const key = newOperatorKey();
+const operator = operatorSigner(key.privatePem);
+const ring = operatorRing(key.publicLine);
+const stranger = operatorSigner(newOperatorKey().privatePem);
+const codecs = ["raw"];
+const farMs = 253_402_300_799_999;
+
+async function signed(
+  change: Partial<DirectoryEntry> & Pick<DirectoryEntry, "id">,
+): Promise<Signed<DirectoryEntry>> {
+  const body = testEntry(change);
+  return { ...(await sign("directory entry", entryJson(body), operator)), body };
+}
+
+/** The HTTP face of a registry, without a server: what `server/api` does with a desk. */
+function deskHandler(desk: Registry, tenant = "acme"): Handler {
+  return async (request) => {
+    const reply = (status: number, value: unknown) => ({
+      status,
+      headers: {},
+      body: { kind: "parts" as const, parts: [new TextEncoder().encode(JSON.stringify(value))] },
+    });
+    const chunks: Uint8Array[] = [];
+    if (request.body.kind === "stream") for await (const chunk of request.body.read()) chunks.push(chunk);
+    const body = chunks.length === 0 ? {} : (JSON.parse(Buffer.concat(chunks).toString()) as unknown);
+    try {
+      if (request.path.endsWith("/join")) return reply(200, await desk.join(body, tenant));
+      if (request.path.endsWith("/leave")) return reply(200, desk.leave(body, tenant) ?? {});
+      return reply(200, desk.list(new URLSearchParams(request.path.split("?")[1]).get("since") ?? undefined));
+    } catch (thrown) {
+      const { reason, message } = thrown as LongshoreError;
+      return reply(403, { reason, error: message });
+    }
+  };
+}
+
+function registryWith(change: Partial<RegistryParts> = {}): {
+  clock: ReturnType<typeof manualClock>;
+  registry: Registry;
+} {
+  const clock = manualClock();
+  return { clock, registry: createRegistry({ clock, instance: "i1", codecs, ring, ...change }) };
+}
+
+directoryContract("embedded, read over the protocol", { operator, stranger, ring }, async (rules) => {
+  const clock = manualClock(1000);
+  const desk = createRegistry({ clock, instance: "i1", codecs, ring, leaseMs: 86_400_000 });
+  let away = rules.away === true;
+  const handler: Handler = async (...given) => {
+    if (away) throw new Error("the keeper of the directory is away");
+    return deskHandler(desk)(...given);
+  };
+  const transport = memoryTransport(handler, { clock });
+  return {
+    directory: createDirectory({
+      ...rules,
+      source: remoteSource({ transport, clock, random: seededRandom(1), name: "http://keeper" }),
+      clock,
+      codecs,
+    }),
+    put: ({ signed, statement }) =>
+      desk.join({ schemaVersion: 1, id: signed.body.id, signed, statement: statement ?? {} }, "acme"),
+    drop: async (id) => desk.leave({ id }, "acme"),
+    fail: async () => void (away = true),
+    mend: async () => void (away = false),
+    pass: () => clock.advance(3000),
+    close: async () => desk[Symbol.dispose](),
+  };
+});
+
+describe("entries", () => {
+  it("are refused with unknown fields, at every depth: what is not understood must not have been signed over", () => {
+    const entry = testEntry({ id: "a" });
+    expect(entryFrom(entry, "entry")).toEqual(entry);
+    for (const wrong of [
+      { ...entry, colour: "red" },
+      { ...entry, rates: { microsPerSecond: 1, microsPerMegabyte: 1, activeWatts: 1, discount: 1 } },
+      { ...entry, serves: [{ segment: { model: "m", region: "eu" } }] },
+      { ...entry, schemaVersion: 2 },
+      { ...entry, serial: 0 },
+      { ...entry, notAfterMs: 0 },
+      { ...entry, zone: "device" },
+      { ...entry, zone: "eu//de" },
+      { ...entry, zone: "../eu" },
+      { ...entry, id: "a/b" },
+      { ...entry, id: "a,b" },
+      { ...entry, address: "file:///etc/passwd" },
+      { ...entry, address: "http://user:word@host" },
+      { ...entry, packages: ["sha256:short"] },
+    ]) {
+      expect(() => entryFrom(wrong, "entry")).toThrow(
+        expect.objectContaining({ reason: "invalid-input" }) as Error,
+      );
+    }
+    expect(() => recordFrom({ signed: { body: entry }, more: 1 }, "record")).toThrow(/unknown field 'more'/);
+  });
+});
+
+describe("a directory in time", () => {
+  const opened = async (change: object = {}) => {
+    const clock = manualClock();
+    const events: LongshoreEvent[] = [];
+    const source = memorySource("memory");
+    const observer = { record: (event: LongshoreEvent) => void events.push(event) };
+    // Real signatures are checked off the event loop, which this clock does not wait for.
+    const trusting = { keys: ring.keys, verify: () => Promise.resolve(true) };
+    const directory = createDirectory({ source, clock, observer, codecs, ring: trusting, ...change });
+    await directory.ready;
+    return { clock, events, source, directory };
+  };
+  const away = new LongshoreError("unreachable", "transport", "the source is away");
+
+  it("lets entries begin and end by themselves", async () => {
+    const { clock, source, directory } = await opened();
+    const startMs = clock.wallMs();
+    source.put({
+      signed: await signed({ id: "a", notBeforeMs: startMs + 10_000, notAfterMs: startMs + 30_000 }),
+    });
+    await clock.advance(5000);
+    source.confirm();
+    expect(directory.snapshot().entries).toHaveLength(0);
+    await clock.advance(6000);
+    expect(directory.snapshot().entries).toHaveLength(1);
+    await clock.advance(20_000);
+    expect(directory.snapshot().entries).toHaveLength(0);
+    await directory[Symbol.asyncDispose]();
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("serves the last known state for as long as it may without its source, and then nothing", async () => {
+    const { clock, events, source, directory } = await opened({ maxAgeMs: 3_600_000 });
+    source.put({ signed: await signed({ id: "a" }) });
+    await clock.advance(10);
+    source.fail(away);
+    await clock.advance(3_500_000);
+    expect(directory.snapshot()).toMatchObject({ entries: [{ id: "a" }], problem: "the source is away" });
+    expect(directory.snapshot().ageMs).toBeGreaterThanOrEqual(3_500_000);
+    await clock.advance(200_000);
+    expect(directory.snapshot().entries).toEqual([]);
+    source.confirm();
+    await clock.advance(10);
+    expect(directory.snapshot().entries).toHaveLength(1);
+    const states = events.flatMap((event) => (event.kind === "directory-state" ? [event.state] : []));
+    expect(states).toEqual(["out of touch", "too old", "in touch"]);
+    const back = events.filter((event) => event.kind === "directory-changed").at(-1);
+    expect(back).toMatchObject({ change: "added", endpoint: "a", behindMs: 3_700_010 });
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("is as old after a restart as its source was away, and takes no older entry then either", async () => {
+    const memory = testMemory();
+    const first = await opened({ memory });
+    first.source.put({ signed: await signed({ id: "a", serial: 9, zone: "eu/new" }) });
+    await first.clock.advance(100);
+    first.source.drop("a");
+    first.source.put({ signed: await signed({ id: "b" }) });
+    await first.clock.advance(100);
+    await first.directory[Symbol.asyncDispose]();
+    const clock = manualClock(7_200_000);
+    const source = memorySource("memory");
+    const silent = { ...source, follow: () => ({ [Symbol.asyncDispose]: () => Promise.resolve() }) };
+    const observer = { record: () => undefined };
+    const restarted = createDirectory({ source: silent, clock, observer, codecs, ring, memory });
+    await restarted.ready;
+    expect(restarted.snapshot().entries.map(({ id }) => id)).toEqual(["b"]);
+    expect(restarted.snapshot().ageMs).toBeGreaterThan(7_100_000);
+    await restarted[Symbol.asyncDispose]();
+    const again = createDirectory({ source, clock, observer, codecs, ring, memory });
+    await again.ready;
+    source.put({ signed: await signed({ id: "a", serial: 8, zone: "eu/old" }) });
+    await clock.advance(100);
+    expect(again.snapshot().entries.map(({ id }) => id)).not.toContain("a");
+    await again[Symbol.asyncDispose]();
+  });
+
+  it("goes on when its memory cannot be read or written, and says so", async () => {
+    const memory = {
+      load: () => Promise.resolve({ schemaVersion: 1, confirmedWallMs: 1, records: "no list" }),
+      save: () => Promise.reject(new LongshoreError("invalid-configuration", "resolve", "ENOSPC")),
+    };
+    const { clock, events, source, directory } = await opened({ memory });
+    source.put({ signed: await signed({ id: "a" }) });
+    await clock.advance(2000);
+    expect(directory.snapshot().entries).toHaveLength(1);
+    const words = events.flatMap((event) =>
+      event.kind === "directory-state" && event.state === "not kept" ? [event.because] : [],
+    );
+    expect(words).toEqual([expect.stringContaining("records"), "ENOSPC"]);
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("keeps the record before when its successor is not believed, tells it once, and keeps no more than it may", async () => {
+    const { clock, events, source, directory } = await opened({ maxRecords: 2 });
+    source.put({ signed: await signed({ id: "a" }) });
+    const bad = { signed: { body: testEntry({ id: "a", serial: 2, zone: "us" }) } };
+    source.put(bad);
+    source.put(bad);
+    source.put({ signed: await signed({ id: "b" }) });
+    source.put({ signed: await signed({ id: "c" }) });
+    await clock.advance(10);
+    expect(directory.snapshot().entries.map(({ id, zone }) => [id, zone])).toEqual([
+      ["a", "eu/de"],
+      ["b", "eu/de"],
+    ]);
+    const refused = events.flatMap((event) =>
+      event.kind === "directory-changed" && event.change === "refused" ? [event.because] : [],
+    );
+    expect(refused).toEqual([expect.stringContaining("not signed"), expect.stringContaining("2 places")]);
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("believes unsigned entries as listed at most where there are no keys", async () => {
+    const { clock, source, directory } = await opened({ ring: undefined });
+    source.put({ signed: { body: testEntry({ id: "a", trust: "attested" }) } });
+    await clock.advance(10);
+    expect(directory.snapshot().entries[0]?.trust).toBe("listed");
+    await directory[Symbol.asyncDispose]();
+  });
+});
+
+describe("a registry", () => {
+  const request = (id: string, more: object = {}) => ({
+    schemaVersion: 1,
+    id,
+    statement: { address: "http://127.0.0.1:9" },
+    ...more,
+  });
+
+  it("lets in who brings the operator's entry, and others only as far as its own operator says", async () => {
+    const { registry } = registryWith({ admits: { zone: "eu/de", trust: "listed" } });
+    await registry.join(request("a", { signed: await signed({ id: "a", trust: "operated" }) }), "acme");
+    await registry.join(
+      request("b", { tier: "cloud", statement: { address: "http://h:1", zone: "eu/de/x" } }),
+      "acme",
+    );
+    const wide = request("c", { statement: { address: "http://h:1", zone: "eu" } });
+    await expect(registry.join(wide, "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    const forged = { ...(await signed({ id: "d" })), body: testEntry({ id: "d", trust: "attested" }) };
+    await expect(registry.join(request("d", { signed: forged }), "acme")).rejects.toMatchObject({
+      reason: "not-permitted",
+    });
+    const unsigned = request("e", { signed: { body: testEntry({ id: "e" }) } });
+    await expect(registry.join(unsigned, "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    await expect(registry.join({ id: "f" }, "acme")).rejects.toMatchObject({ reason: "invalid-input" });
+    const strict = registryWith().registry;
+    await expect(strict.join(request("g"), "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect(
+      registry.list(undefined).records.map(({ signed: { body } }) => [body.id, body.tier, body.trust]),
+    ).toEqual([
+      ["a", "edge", "operated"],
+      ["b", "cloud", "listed"],
+    ]);
+    registry[Symbol.dispose]();
+  });
+
+  it("lets nobody take over or send away another's place, nor one that the entry gives to somebody else", async () => {
+    const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
+    await registry.join(request("a"), "acme");
+    await expect(registry.join(request("a"), "other")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect(() => registry.leave({ id: "a" }, "other")).toThrow(/somebody else/);
+    const owned = request("b", { signed: await signed({ id: "b", member: "acme" }) });
+    await expect(registry.join(owned, "other")).rejects.toMatchObject({ reason: "not-permitted" });
+    await registry.join(owned, "acme");
+    registry.leave({ id: "a" }, "acme");
+    expect(registry.list(undefined).records).toHaveLength(1);
+    registry[Symbol.dispose]();
+  });
+
+  it("forgets who is silent for a lease, and tells those who ask only what changed", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 1000 });
+    await registry.join(request("a"), "acme");
+    await registry.join(request("b"), "acme");
+    const first = registry.list(undefined);
+    expect([first.full, first.records.length]).toEqual([true, 2]);
+    await clock.advance(900);
+    await registry.join(request("b"), "acme");
+    expect(registry.list(first.at)).toMatchObject({ full: false, records: [], gone: [] });
+    await clock.advance(900);
+    expect(registry.list(first.at)).toMatchObject({ full: false, records: [], gone: ["a"] });
+    expect(registry.list("another:1").full).toBe(true);
+    expect(registry.list("i1:999").full).toBe(true);
+    expect(registry.list("i1:-1").full).toBe(true);
+    registry[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("gives those who were there before its restart the time of a lease to come back", async () => {
+    const memory = testMemory();
+    const open = (clock: ReturnType<typeof manualClock>, instance: string) => {
+      const registry = createRegistry({
+        clock,
+        instance,
+        codecs,
+        admits: { zone: "eu", trust: "listed" },
+        graceMs: 15_000,
+      });
+      const observer = { record: () => undefined };
+      return {
+        registry,
+        directory: createDirectory({
+          source: registry,
+          clock,
+          observer,
+          codecs,
+          unsignedTrust: "attested",
+          memory,
+        }),
+      };
+    };
+    const clock = manualClock();
+    const before = open(clock, "i1");
+    await before.registry.join(request("a"), "acme");
+    await before.registry.join(request("b"), "acme");
+    await clock.advance(2000);
+    await before.directory[Symbol.asyncDispose]();
+    before.registry[Symbol.dispose]();
+    const after = open(clock, "i2");
+    await after.directory.ready;
+    await after.registry.join(request("b"), "acme");
+    await clock.advance(10_000);
+    const ids = () =>
+      after.directory
+        .snapshot()
+        .entries.map(({ id }) => id)
+        .sort();
+    expect(ids()).toEqual(["a", "b"]);
+    await after.registry.join(request("b"), "acme");
+    await clock.advance(6000);
+    expect(ids()).toEqual(["b"]);
+    await after.directory[Symbol.asyncDispose]();
+    after.registry[Symbol.dispose]();
+  });
+});
+
+describe("joinDirectory", () => {
+  it("joins, stays, comes back after the keeper was away, and leaves", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 3000 });
+    let away = true;
+    const handler: Handler = async (...given) => {
+      if (away) throw new Error("away");
+      return deskHandler(registry)(...given);
+    };
+    const events: LongshoreEvent[] = [];
+    const replies: unknown[] = [];
+    const membership = joinDirectory({
+      transport: memoryTransport(handler, { clock }),
+      clock,
+      random: seededRandom(3),
+      observer: { record: (event) => void events.push(event) },
+      name: "http://keeper",
+      id: "a",
+      request: async () => ({ tier: "edge", statement: { address: "http://127.0.0.1:9" } }),
+      answered: (reply) => replies.push(reply),
+    });
+    const there = (): number => registry.list(undefined).records.length;
+    await clock.advance(4000);
+    expect(there()).toBe(0);
+    away = false;
+    await clock.advance(8000);
+    expect(there()).toBe(1);
+    for (let turn = 0; turn < 10; turn++) {
+      await clock.advance(1000);
+      expect(there()).toBe(1);
+    }
+    away = true;
+    await clock.advance(4000);
+    expect(there()).toBe(0);
+    away = false;
+    await clock.advance(30_000);
+    expect(there()).toBe(1);
+    await membership[Symbol.asyncDispose]();
+    expect(there()).toBe(0);
+    const states = events.flatMap((event) => (event.kind === "directory-state" ? [event.state] : []));
+    expect(states).toEqual(["out of touch", "in touch", "out of touch", "in touch"]);
+    expect(replies).toEqual([{ schemaVersion: 1, leaseMs: 3000, packages: [] }]);
+    registry[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+});
+
+it("an entry's signature does not depend on the order of its fields, and does on everything else", async () => {
+  const one = await signed({ id: "a" });
+  const turned = Object.fromEntries(Object.entries(one.body).reverse()) as unknown as Json;
+  const other = await sign("directory entry", turned, operator);
+  expect(other.signature).toEqual(one.signature);
+  const manifest = await sign("package manifest", entryJson(one.body), operator);
+  expect(manifest.signature).not.toEqual(one.signature);
+  expect(one.body.notAfterMs).toBe(farMs);
+});

@@ -1,0 +1,306 @@
+import { type Clock, type EndpointId, type Json, LongshoreError, type Observer } from "../base/index.ts";
+import type { Directory, DirectorySnapshot, EndpointInfo } from "../endpoint/index.ts";
+import { read } from "../protocol/index.ts";
+import { claimedId, type DirectoryRecord } from "./entry.ts";
+import { type Kept, type RecordRules, recordsOf } from "./records.ts";
+import type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";
+
+/*
+ * A directory must not be a thing that everything stops for. The obvious answer, asking it for each request, makes it one.
+ * So places are read ahead of time, what was read is kept here (and on disk, if the caller gives a memory), and a source
+ * that is gone changes nothing but the age. Invariants: the entries are always those of some state that the source once
+ * told and that was believed record by record; one bad record changes nothing of the others; a place is never listed
+ * outside of its entry's time; nothing is listed that was not confirmed for `maxAgeMs`.
+ */
+
+/** What a directory is made of. */
+export interface DirectoryParts extends RecordRules {
+  readonly source: RecordSource;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Default: a restart begins with nothing. */
+  readonly memory?: DirectoryMemory;
+  /** For how long the last known state serves without its source, in milliseconds. Default a day. */
+  readonly maxAgeMs?: number;
+}
+
+/** A directory that goes on with what it knew last. */
+export interface KeptDirectory extends Directory, AsyncDisposable {
+  /** Resolves when the source was read once, or could not be and what was kept is there. Never rejects. */
+  readonly ready: Promise<void>;
+  /** What is believed, with signatures, to pass it on. */
+  records(): readonly DirectoryRecord[];
+}
+
+/** A day: longer than any outage that nobody looks at. */
+const dayMs = 86_400_000;
+/** Changes are written down together, in milliseconds. */
+const saveDelayMs = 1000;
+/** Without changes the age is written down this often, in milliseconds. */
+const saveEveryMs = 60_000;
+/** The longest time between two looks at what time alone changes, in milliseconds: the wall clock may jump. */
+const lookEveryMs = 60_000;
+
+const savedState = read.fields({
+  schemaVersion: read.word(1),
+  confirmedWallMs: read.number(0),
+  records: read.list((value) => value, 100_000),
+  serials: read.dictionary(read.whole(1), 500_000),
+});
+
+/** What is shown: everything that is believed and in its time. */
+type Shown = ReadonlyMap<EndpointId, Kept>;
+
+/** Opens a directory over a source. Dispose to stop. */
+export function createDirectory(parts: DirectoryParts): KeptDirectory {
+  const { source, clock, observer, memory, maxAgeMs = dayMs } = parts;
+  const records = recordsOf(parts);
+  const watchers = new Set<() => void>();
+  const refusals = new Map<EndpointId, string>();
+  let confirmedAtMs = -Infinity;
+  let problem: string | undefined;
+  let tooOld = false;
+  let shown: Shown = new Map();
+  let entries: readonly EndpointInfo[] = [];
+  let looking: Disposable | undefined;
+  let saving: Disposable | undefined;
+  let savedAtMs = -Infinity;
+  let saved: Promise<void> = Promise.resolve();
+  let closed = false;
+  let open: () => void = () => undefined;
+  const ready = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+
+  const ageMs = (): number => Math.max(0, clock.nowMs() - confirmedAtMs);
+
+  function changed(
+    id: EndpointId,
+    change: "added" | "changed" | "removed" | "refused",
+    serial: number,
+    behindMs: number,
+    because: string,
+  ): void {
+    const atMs = clock.nowMs();
+    observer.record({
+      kind: "directory-changed",
+      atMs,
+      directory: source.name,
+      endpoint: id,
+      change,
+      serial,
+      behindMs,
+      because,
+    });
+  }
+
+  function state(word: "in touch" | "out of touch" | "too old" | "not kept", because: string): void {
+    observer.record({
+      kind: "directory-state",
+      atMs: clock.nowMs(),
+      directory: source.name,
+      state: word,
+      ageMs: ageMs(),
+      entries: entries.length,
+      because,
+    });
+  }
+
+  /** When time alone changes what is shown next, and what is shown now. */
+  function inTime(): { readonly now: Shown; readonly nextMs: number } {
+    const wallMs = clock.wallMs();
+    const now = new Map<EndpointId, Kept>();
+    const leftMs = maxAgeMs - ageMs();
+    tooOld = records.kept.size > 0 && leftMs <= 0;
+    let nextMs = Math.min(lookEveryMs, leftMs > 0 ? leftMs : Infinity);
+    for (const [id, one] of records.kept) {
+      const { notBeforeMs, notAfterMs } = one.entry;
+      const edgeMs = wallMs < notBeforeMs ? notBeforeMs - wallMs : notAfterMs - wallMs;
+      if (edgeMs > 0) nextMs = Math.min(nextMs, edgeMs);
+      if (!tooOld && wallMs >= notBeforeMs && wallMs < notAfterMs) now.set(id, one);
+    }
+    return { now, nextMs };
+  }
+
+  /** Shows what holds now, and tells who watches if that is something else than before. */
+  function show(behindMs: number): void {
+    if (closed) return;
+    const wasTooOld = tooOld;
+    const { now, nextMs } = inTime();
+    let differs = false;
+    for (const [id, { entry, info }] of now) {
+      const before = shown.get(id);
+      if (before?.info === info) continue;
+      differs = true;
+      changed(
+        id,
+        before ? "changed" : "added",
+        entry.serial,
+        behindMs,
+        before ? "its entry or its own word changed" : "its entry holds",
+      );
+    }
+    for (const [id, { entry }] of shown) {
+      if (now.has(id)) continue;
+      differs = true;
+      const because = tooOld
+        ? "nothing was heard of it for too long"
+        : records.kept.has(id)
+          ? "its entry is out of its time"
+          : "it is not listed any more";
+      changed(id, "removed", entry.serial, behindMs, because);
+    }
+    shown = now;
+    if (differs) entries = Array.from(now.values(), ({ info }) => info);
+    if (tooOld && !wasTooOld)
+      state("too old", `${source.name} was not in touch for ${Math.round(ageMs() / 1000)} s`);
+    looking?.[Symbol.dispose]();
+    looking = clock.timer(Math.max(1, nextMs), () => show(0));
+    if (!differs) return;
+    saveSoon();
+    for (const watcher of watchers) watcher();
+  }
+
+  function saveSoon(): void {
+    if (!memory || closed) return;
+    saving ??= clock.timer(saveDelayMs, () => {
+      saving = undefined;
+      saved = saved.then(save);
+    });
+  }
+
+  async function save(): Promise<void> {
+    if (!memory || confirmedAtMs === -Infinity) return;
+    savedAtMs = clock.nowMs();
+    try {
+      await memory.save({
+        schemaVersion: 1,
+        confirmedWallMs: Math.max(0, clock.wallMs() - ageMs()),
+        // Records are plain data that came from JSON.
+        records: Array.from(records.kept.values(), ({ record }) => record as unknown as Json),
+        serials: Object.fromEntries(records.serials),
+      });
+    } catch (thrown) {
+      // A full disk costs the state after a restart and nothing now.
+      state("not kept", LongshoreError.from(thrown, "resolve", "keeping the directory").message);
+    }
+  }
+
+  async function take(raw: unknown, behindMs: number): Promise<EndpointId | undefined> {
+    const id = claimedId(raw);
+    try {
+      const { info } = await records.take(raw);
+      refusals.delete(info.id);
+      return info.id;
+    } catch (thrown) {
+      const { message } = LongshoreError.from(thrown, "identify", "reading a record");
+      // Once for each wrong word, not each time that it is read.
+      if (refusals.get(id) !== message) changed(id, "refused", 0, behindMs, message);
+      refusals.delete(id);
+      refusals.set(id, message);
+      for (const oldest of refusals.keys()) {
+        if (refusals.size <= 1024) break;
+        refusals.delete(oldest);
+      }
+      return undefined;
+    }
+  }
+
+  function touched(behindMs: number): void {
+    confirmedAtMs = clock.nowMs();
+    const gone = problem;
+    problem = undefined;
+    show(behindMs);
+    if (gone !== undefined) state("in touch", `after ${Math.round(behindMs / 1000)} s: ${gone}`);
+    if (clock.nowMs() - savedAtMs >= saveEveryMs) saveSoon();
+    open();
+  }
+
+  /** How far behind the news are: nothing while in touch. */
+  const behind = (): number => (problem === undefined || confirmedAtMs === -Infinity ? 0 : ageMs());
+
+  /** What the source says, in its order: signatures are checked off the event loop. */
+  let last: Promise<void> = restore();
+  const then = (work: () => void | Promise<void>): void => {
+    last = last.then(async () => {
+      if (!closed) await work();
+    });
+  };
+
+  const sink: RecordSink = {
+    all: (raws) =>
+      then(async () => {
+        const behindMs = behind();
+        const named = new Set<EndpointId>();
+        for (const raw of raws) {
+          // A record that is not believed does not take away the one before, which was.
+          named.add((await take(raw, behindMs)) ?? claimedId(raw));
+        }
+        for (const id of records.kept.keys()) if (!named.has(id)) records.drop(id);
+        touched(behindMs);
+      }),
+    put: (raw) =>
+      then(async () => {
+        const behindMs = behind();
+        await take(raw, behindMs);
+        touched(behindMs);
+      }),
+    drop: (id) =>
+      then(() => {
+        records.drop(id);
+        touched(behind());
+      }),
+    confirmed: () => then(() => touched(behind())),
+    failed: (error) =>
+      then(() => {
+        const first = problem === undefined;
+        problem = error.message;
+        if (first) state("out of touch", error.message);
+        open();
+      }),
+  };
+
+  async function restore(): Promise<void> {
+    if (!memory) return;
+    try {
+      const found = await memory.load();
+      if (found === undefined) return;
+      const state = savedState(found, "the kept state");
+      for (const [id, serial] of Object.entries(state.serials)) records.remember(id, serial);
+      for (const raw of state.records) await take(raw, 0);
+      confirmedAtMs = clock.nowMs() - Math.max(0, clock.wallMs() - state.confirmedWallMs);
+      problem = `${source.name} was not read yet`;
+      show(behind());
+      open();
+    } catch (thrown) {
+      state("not kept", LongshoreError.from(thrown, "resolve", "reading the kept directory").message);
+    }
+  }
+
+  const following = source.follow(sink);
+  return {
+    ready,
+    snapshot(): DirectorySnapshot {
+      return { entries, ageMs: ageMs(), ...(problem === undefined ? {} : { problem }) };
+    },
+    records: () => Array.from(shown.values(), ({ record }) => record),
+    watch(changed) {
+      const one = (): void => changed();
+      watchers.add(one);
+      return { [Symbol.dispose]: () => void watchers.delete(one) };
+    },
+    async [Symbol.asyncDispose]() {
+      if (closed) return;
+      await following[Symbol.asyncDispose]();
+      await last;
+      closed = true;
+      open();
+      looking?.[Symbol.dispose]();
+      saving?.[Symbol.dispose]();
+      await saved;
+      // What was confirmed since the last time is worth one write.
+      await save();
+      watchers.clear();
+    },
+  };
+}

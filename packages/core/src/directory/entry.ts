@@ -1,0 +1,200 @@
+import type { EndpointId, Json, TenantId, TrustLevel, ZoneId } from "../base/index.ts";
+import type { Accelerator, CostRates, EndpointInfo, EndpointKind, Tier } from "../endpoint/index.ts";
+import { read, type Reader } from "../protocol/index.ts";
+import { type Signed, signatureFrom } from "../signed/index.ts";
+
+const { list, number, objectAt, optional, own, text, whole, word } = read;
+
+/**
+ * What the operator says of a place: the widest that it can be. The serial counts up with every change, so that an old
+ * entry cannot be replayed over a newer one.
+ */
+export interface DirectoryEntry {
+  readonly schemaVersion: 1;
+  readonly id: EndpointId;
+  /** 1 or more. */
+  readonly serial: number;
+  /** Milliseconds since the Unix epoch; it counts from the first until just before the second. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly tier: Tier;
+  readonly zone: ZoneId;
+  readonly trust: TrustLevel;
+  /** Default `longshore`. */
+  readonly kind?: EndpointKind;
+  /** Undefined: the place says where it is when it joins. */
+  readonly address?: string;
+  /** Undefined: whatever it offers. */
+  readonly serves?: EndpointInfo["serves"];
+  /** Default `movable`; foreign servers `resident`. */
+  readonly state?: EndpointInfo["state"];
+  readonly accelerator?: Accelerator;
+  readonly rates?: CostRates;
+  /** Who may join as this place; undefined for whoever may join. */
+  readonly member?: TenantId;
+  /** Digests of the package manifests that the place is to serve. */
+  readonly packages?: readonly string[];
+}
+
+/** What a place says of itself. It only narrows what the operator said. */
+export interface Statement {
+  /** Where it is, for entries that do not say. */
+  readonly address?: string;
+  readonly zone?: ZoneId;
+  readonly trust?: TrustLevel;
+  readonly serves?: EndpointInfo["serves"];
+  readonly state?: EndpointInfo["state"];
+}
+
+/** One place of a directory, as it is kept and travels. */
+export interface DirectoryRecord {
+  readonly signed: Signed<DirectoryEntry>;
+  readonly statement?: Statement;
+}
+
+/** An object of exactly these fields: what a reader leaves out would have been signed without being understood. */
+function exactly<S extends Readonly<Record<string, Reader<unknown>>>>(readers: S): Reader<read.Fields<S>> {
+  const inner = read.fields(readers);
+  return (value, where) => {
+    const stray = Object.keys(objectAt(value, where)).find((key) => !Object.hasOwn(readers, key));
+    if (stray !== undefined) read.refuse(where, `without the unknown field '${printable(stray)}'`);
+    return inner(value, where);
+  };
+}
+
+/** Text from elsewhere in a message: short, and nothing that a terminal would act on. */
+export function printable(value: string): string {
+  return value.slice(0, 60).replaceAll(/[^\x20-\x7e]/g, "?");
+}
+
+const idShape = /^[^\p{Cc}\s,/\\]{1,128}$/u;
+const zoneShape = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,15}$/;
+const digestShape = /^sha256:[0-9a-f]{64}$/;
+
+function shaped(shape: RegExp, most: number, wanted: string): Reader<string> {
+  return (value, where) => {
+    const found = text(most)(value, where);
+    if (!shape.test(found)) read.refuse(where, wanted);
+    return found;
+  };
+}
+
+/** The id of a place, as paths and headers can carry it. */
+export const endpointIdFrom: Reader<EndpointId> = shaped(
+  idShape,
+  128,
+  "an id of 1 to 128 characters without blanks, commas and slashes",
+);
+/** `device` is the asker's own machine, which lies inside of every zone: no other place is there. */
+const zone: Reader<ZoneId> = (value, where) => {
+  const found = shaped(zoneShape, 256, "a zone such as eu/de/store-7")(value, where);
+  if (found === "device") read.refuse(where, "a zone other than the asker's own device");
+  return found;
+};
+const trust = word("none", "listed", "operated", "attested");
+const state = word("none", "resident", "movable");
+const digest = shaped(digestShape, 71, "sha256: and 64 hexadecimal digits");
+/** Until the year 9999. */
+const instant = whole(0, 253_402_300_799_999);
+const name = text(256);
+
+/** A base address without credentials, query or fragment, so that it can be shown and extended. */
+const address: Reader<string> = (value, where) => {
+  const found = text(1024)(value, where);
+  const url = URL.canParse(found) ? new URL(found) : undefined;
+  if (
+    !url ||
+    !/^https?:$/.test(url.protocol) ||
+    url.username !== "" ||
+    url.password !== "" ||
+    url.search !== "" ||
+    url.hash !== ""
+  ) {
+    read.refuse(where, "an address such as http://host:port");
+  }
+  return found;
+};
+
+const serves = list(
+  exactly({
+    segment: exactly({
+      model: name,
+      version: optional(name),
+      variant: optional(name),
+      from: optional(name),
+      to: optional(name),
+    }),
+    as: optional(name),
+  }),
+  1024,
+);
+
+const entryFields = exactly({
+  schemaVersion: word(1),
+  id: endpointIdFrom,
+  serial: whole(1),
+  notBeforeMs: instant,
+  notAfterMs: instant,
+  tier: word("device", "edge", "cloud"),
+  zone,
+  trust,
+  kind: optional(word("longshore", "oip", "json")),
+  address: optional(address),
+  serves: optional(serves),
+  state: optional(state),
+  accelerator: optional(
+    exactly({
+      kind: name,
+      name: optional(name),
+      count: optional(whole(1, 65_536)),
+      memoryBytes: optional(whole(0)),
+    }),
+  ),
+  rates: optional(
+    exactly({ microsPerSecond: number(0), microsPerMegabyte: number(0), activeWatts: number(0) }),
+  ),
+  member: optional(name),
+  packages: optional(list(digest, 256)),
+});
+
+/** Reads an entry. Throws `invalid-input`, with the field that is wrong; unknown fields are. */
+export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
+  const found = entryFields(value, where);
+  if (found.notAfterMs <= found.notBeforeMs) read.refuse(`${where}.notAfterMs`, "after notBeforeMs");
+  return found;
+};
+
+/** Reads what a place says of itself. Newer places may say more; what is known is checked. */
+export const statementFrom: Reader<Statement> = read.fields({
+  address: optional(address),
+  zone: optional(zone),
+  trust: optional(trust),
+  serves: optional(serves),
+  state: optional(state),
+});
+
+/** Reads an entry with its signature, which is not checked here. */
+export const signedEntryFrom: Reader<Signed<DirectoryEntry>> = exactly({
+  body: entryFrom,
+  signature: optional(signatureFrom),
+});
+
+/** Reads a record. */
+export const recordFrom: Reader<DirectoryRecord> = exactly({
+  signed: signedEntryFrom,
+  statement: optional(statementFrom),
+});
+
+/** The id that a record claims, as far as it can be told: to name what is refused. */
+export function claimedId(record: unknown): string {
+  const signed = typeof record === "object" && record !== null ? own(record, "signed") : undefined;
+  const body = typeof signed === "object" && signed !== null ? own(signed, "body") : undefined;
+  const id = typeof body === "object" && body !== null ? own(body, "id") : undefined;
+  return typeof id === "string" ? printable(id) : "?";
+}
+
+/** An entry as the JSON that is signed. */
+export function entryJson(entry: DirectoryEntry): Json {
+  // Entries are plain data: every field is JSON or undefined, and canonical JSON leaves out the latter.
+  return entry as unknown as Json;
+}

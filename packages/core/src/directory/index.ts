@@ -1,0 +1,17 @@
+export * from "./directory.ts";
+export {
+  type DirectoryEntry,
+  type DirectoryRecord,
+  entryFrom,
+  entryJson,
+  recordFrom,
+  signedEntryFrom,
+  type Statement,
+  statementFrom,
+} from "./entry.ts";
+export * from "./memory-source.ts";
+export * from "./source.ts";
+export { type Membership, type JoinParts, joinDirectory } from "./join.ts";
+export type { DirectoryPage, JoinReply, JoinRequest } from "./join-json.ts";
+export { type DirectoryDesk, createRegistry, type Registry, type RegistryParts } from "./registry.ts";
+export { remoteSource, type RemoteSourceParts } from "./remote-source.ts";

@@ -1,0 +1,98 @@
+import { type EndpointId, type Json, LongshoreError, type Observer, type Random } from "../base/index.ts";
+import { type AskParts, askJson } from "./exchange.ts";
+import { type JoinReply, type JoinRequest, joinReplyFrom } from "./join-json.ts";
+
+/** What a place needs to join a directory. */
+export interface JoinParts extends AskParts {
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly id: EndpointId;
+  /** Asked each time, so that what changed is told. */
+  readonly request: () => Promise<Omit<JoinRequest, "schemaVersion" | "id">>;
+  /** Told what the directory answered, each time that it was something else. */
+  readonly answered?: (reply: JoinReply) => void;
+}
+
+/** A place's membership of a directory. */
+export interface Membership extends AsyncDisposable {
+  /** Tells the directory now, not at the next turn, since something changed. */
+  renew(): void;
+}
+
+/** The first and the longest pause after a failure, in milliseconds. */
+const firstPauseMs = 500;
+const longestPauseMs = 30_000;
+
+/**
+ * Joins a directory over the network and stays: three times within each lease, at random moments so that places do not come
+ * in step. While the directory is away it tries again after 0.5 s, then twice as long up to 30 s. Disposing leaves.
+ */
+export function joinDirectory(parts: JoinParts): Membership {
+  const { clock, random, observer, id, name } = parts;
+  const control = new AbortController();
+  let timer: Disposable | undefined;
+  let pauseMs = firstPauseMs;
+  let joinedAtMs = -Infinity;
+  let state: "in touch" | "out of touch" | undefined;
+  let asking: Promise<void> = Promise.resolve();
+  let answer = "";
+
+  function noted(now: "in touch" | "out of touch", because: string): void {
+    if (state === now) return;
+    state = now;
+    const ageMs = Math.max(0, clock.nowMs() - joinedAtMs);
+    observer.record({
+      kind: "directory-state",
+      atMs: clock.nowMs(),
+      directory: name,
+      state: now,
+      ageMs,
+      entries: 0,
+      because,
+    });
+  }
+
+  async function ask(): Promise<void> {
+    timer?.[Symbol.dispose]();
+    timer = undefined;
+    let nextMs: number;
+    try {
+      const request: JoinRequest = { schemaVersion: 1, id, ...(await parts.request()) };
+      // A request is plain data.
+      const json = await askJson(parts, "/v2/directory/join", request as unknown as Json, control.signal);
+      const reply = joinReplyFrom(json, "the reply");
+      noted("in touch", `${id} joined`);
+      joinedAtMs = clock.nowMs();
+      pauseMs = firstPauseMs;
+      const text = JSON.stringify(reply);
+      if (text !== answer) parts.answered?.(reply);
+      answer = text;
+      nextMs = (reply.leaseMs / 3) * (0.8 + 0.2 * random.next());
+    } catch (thrown) {
+      if (control.signal.aborted) return;
+      noted("out of touch", LongshoreError.from(thrown, "transport", `joining ${name}`).message);
+      nextMs = pauseMs * (0.5 + 0.5 * random.next());
+      pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
+    }
+    if (!control.signal.aborted) timer = clock.timer(nextMs, turn);
+  }
+
+  const turn = (): void => {
+    asking = asking.then(ask);
+  };
+  turn();
+
+  return {
+    renew: turn,
+    async [Symbol.asyncDispose]() {
+      if (control.signal.aborted) return;
+      timer?.[Symbol.dispose]();
+      const left = new AbortController();
+      control.abort(new LongshoreError("shutting-down", "transport", `${id} leaves`));
+      await asking;
+      if (joinedAtMs === -Infinity) return;
+      // Whoever does not hear it sees the lease end.
+      await askJson(parts, "/v2/directory/leave", { id }, left.signal).catch(() => undefined);
+    },
+  };
+}

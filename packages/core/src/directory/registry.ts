@@ -1,0 +1,193 @@
+import { type Clock, type EndpointId, LongshoreError, type TenantId } from "../base/index.ts";
+import type { Signed } from "../signed/index.ts";
+import type { DirectoryEntry, DirectoryRecord } from "./entry.ts";
+import {
+  type DirectoryPage,
+  type JoinReply,
+  joinRequestFrom,
+  type JoinRequest,
+  leaveRequestFrom,
+} from "./join-json.ts";
+import { type RecordRules, recordsOf } from "./records.ts";
+import type { RecordSink, RecordSource } from "./source.ts";
+
+/** What a registry is made of. */
+export interface RegistryParts extends RecordRules {
+  readonly clock: Clock;
+  /** Tells this registry from the one before a restart. */
+  readonly instance: string;
+  /** A place that is silent for this long is gone, in milliseconds. Default 15,000. */
+  readonly leaseMs?: number;
+  /**
+   * The operator's word about places that bring no entry: at most this they can be. Undefined: none may join without one.
+   * Their tier is what they say unless it is stated.
+   */
+  readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
+  /** The operator's entry of a place that brings none, from elsewhere. Default: none. */
+  readonly known?: (id: EndpointId) => Signed<DirectoryEntry> | undefined;
+  /**
+   * After a start nobody counts as gone for this long, in milliseconds: who was there before gets the time to join again.
+   * Default 0; a lease's time where places are remembered across restarts.
+   */
+  readonly graceMs?: number;
+}
+
+/** What a server offers of a directory over the network. */
+export interface DirectoryDesk {
+  /** Renews when the place is there already. Throws what the reader of records throws, and `not-permitted` for others' places. */
+  join(request: unknown, tenant: TenantId): Promise<JoinReply>;
+  leave(request: unknown, tenant: TenantId): void;
+  /** What changed since a page before; everything when that cannot be told. */
+  list(since: string | undefined): DirectoryPage;
+}
+
+/** Places that join this process over the network, and a source of a directory. */
+export interface Registry extends RecordSource, DirectoryDesk, Disposable {}
+
+interface Member {
+  readonly record: DirectoryRecord;
+  readonly tenant: TenantId;
+  readonly revision: number;
+  lease: Disposable;
+}
+
+/** Places that are gone and still told to those who ask what changed. */
+const maxGone = 4096;
+/** How often a registry says that it is in touch with itself, in milliseconds. */
+const confirmMs = 2000;
+const forever = { notBeforeMs: 0, notAfterMs: 253_402_300_799_999 };
+
+/** Starts without members. Their leases keep time by `clock`. */
+export function createRegistry(parts: RegistryParts): Registry {
+  const { clock, instance, leaseMs = 15_000, graceMs = 0, admits, ring, codecs, maxRecords } = parts;
+  const records = recordsOf({
+    codecs,
+    ...(ring ? { ring } : {}),
+    ...(maxRecords === undefined ? {} : { maxRecords }),
+    // An entry without signature is one that was made here.
+    unsignedTrust: "attested",
+  });
+  const members = new Map<EndpointId, Member>();
+  const gone = new Map<EndpointId, number>();
+  let revision = 0;
+  /** Changes up to this one are not all remembered. */
+  let floor = 0;
+  let sink: RecordSink | undefined;
+  let confirming: Disposable | undefined;
+
+  function refuse(message: string): never {
+    throw new LongshoreError("not-permitted", "identify", message);
+  }
+
+  /** The operator's word about a place: what it brings, what is known here, or the general one. */
+  function wordOn({ id, signed, tier }: JoinRequest): Signed<DirectoryEntry> {
+    const word = signed ?? parts.known?.(id);
+    if (word) {
+      if (word.body.id !== id) refuse(`the entry that ${id} brings is of another place`);
+      if (signed && (!ring || !signed.signature)) refuse(`the entry that ${id} brings is not proved here`);
+      return word;
+    }
+    if (!admits) refuse(`${id} brings no entry of the operator, and none is known here`);
+    const { zone, trust } = admits;
+    return {
+      body: { schemaVersion: 1, id, serial: 1, ...forever, tier: admits.tier ?? tier ?? "edge", zone, trust },
+    };
+  }
+
+  function remove(id: EndpointId): void {
+    const member = members.get(id);
+    if (!member) return;
+    member.lease[Symbol.dispose]();
+    members.delete(id);
+    records.drop(id);
+    gone.delete(id);
+    gone.set(id, ++revision);
+    for (const [oldest, at] of gone) {
+      if (gone.size <= maxGone) break;
+      gone.delete(oldest);
+      floor = at;
+    }
+    sink?.drop(id);
+  }
+
+  function own(id: EndpointId, tenant: TenantId): Member | undefined {
+    const member = members.get(id);
+    if (member && member.tenant !== tenant) refuse(`${id} joined as somebody else`);
+    return member;
+  }
+
+  const lease = (id: EndpointId): Disposable => clock.timer(leaseMs, () => remove(id));
+
+  return {
+    name: "embedded",
+    async join(raw, tenant) {
+      const request = joinRequestFrom(raw, "the request");
+      const { id, statement } = request;
+      own(id, tenant);
+      const signed = wordOn(request);
+      const { member: named, packages } = signed.body;
+      if (named !== undefined && named !== tenant)
+        refuse(`${id} may be joined by ${named}, and this is somebody else`);
+      const record: DirectoryRecord = { signed, statement };
+      const before = records.kept.get(id);
+      const kept = await records.take(record);
+      // Another request may have come meanwhile.
+      const member = own(id, tenant);
+      member?.lease[Symbol.dispose]();
+      if (member && before === kept) member.lease = lease(id);
+      else {
+        members.set(id, { record, tenant, revision: ++revision, lease: lease(id) });
+        gone.delete(id);
+        sink?.put(record);
+      }
+      return { schemaVersion: 1, leaseMs, packages: packages ?? [] };
+    },
+    leave(raw, tenant) {
+      const { id } = leaveRequestFrom(raw, "the request");
+      if (own(id, tenant)) remove(id);
+    },
+    list(since) {
+      const [, mark = ""] = since?.startsWith(`${instance}:`) === true ? since.split(":") : [];
+      const from = /^[0-9]{1,15}$/.test(mark) ? Number(mark) : -1;
+      const full = from < floor || from > revision;
+      const changed = [...members.values()].filter((member) => full || member.revision > from);
+      return {
+        schemaVersion: 1,
+        at: `${instance}:${revision}`,
+        full,
+        records: changed.map(({ record }) => record),
+        gone: full ? [] : [...gone].filter(([, at]) => at > from).map(([id]) => id),
+      };
+    },
+    follow(told) {
+      sink = told;
+      const begin = (): void => {
+        told.all(Array.from(members.values(), ({ record }) => record));
+        const confirm = (): void => {
+          told.confirmed();
+          confirming = clock.timer(confirmMs, confirm);
+        };
+        confirming = clock.timer(confirmMs, confirm);
+      };
+      if (graceMs === 0) begin();
+      else {
+        told.failed(
+          new LongshoreError("no-answer", "resolve", "places that were here before have time to join again"),
+        );
+        confirming = clock.timer(graceMs, begin);
+      }
+      return {
+        [Symbol.asyncDispose]: () => {
+          sink = undefined;
+          confirming?.[Symbol.dispose]();
+          return Promise.resolve();
+        },
+      };
+    },
+    [Symbol.dispose]() {
+      confirming?.[Symbol.dispose]();
+      for (const { lease } of members.values()) lease[Symbol.dispose]();
+      members.clear();
+    },
+  };
+}

@@ -1,0 +1,190 @@
+import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
+import { expect, it } from "vitest";
+import { type LongshoreEvent, seededRandom } from "../base/index.ts";
+import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import { isInfeasible, tablePolicy } from "../plan/index.ts";
+import { tensorOf } from "../tensor/index.ts";
+import { createOffloader } from "./create-offloader.ts";
+
+const model: SimulatedModel = {
+  description: {
+    name: "toy",
+    version: "1",
+    digest: `sha256:${"3".repeat(64)}`,
+    inputs: [{ name: "x", datatype: "UINT8", shape: [1000] }],
+    outputs: [{ name: "y", datatype: "UINT8", shape: [10] }],
+    variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+    batching: { maxBatchSize: 0 },
+    instances: [],
+    labels: {},
+    trusted: true,
+    dataClass: "internal",
+  },
+  profile: {
+    schemaVersion: 1,
+    model: "toy",
+    version: "1",
+    digest: `sha256:${"3".repeat(64)}`,
+    measuredOn: { runtime: "made up", threads: 1, description: "made up" },
+    variants: [
+      {
+        variant: "base",
+        agreementRatio: 1,
+        buckets: [
+          {
+            upTo: { bytes: 1e9 },
+            typical: { bytes: 1000 },
+            runs: 3,
+            legalCuts: 2,
+            cuts: [
+              { id: "start", headMs: 0, tailMs: 100, bytes: 1000, reveals: "input" as const },
+              { id: "end", headMs: 100, tailMs: 0, bytes: 10, reveals: "answer" as const },
+            ].map(({ id, headMs, tailMs, bytes, reveals }) => ({
+              cut: {
+                id,
+                crossing: [{ name: id === "end" ? "y" : "x", datatype: "UINT8", shape: [-1] }],
+                reveals,
+              },
+              headMs: [headMs],
+              tailMs: [tailMs],
+              headMemoryBytes: 0,
+              codings: [{ codecs: {}, bytes, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
+            })),
+          },
+        ],
+      },
+    ],
+  },
+  compute: () => new Map([["y", tensorOf("y", "UINT8", [10], new Uint8Array(10).fill(7))]]),
+};
+
+const info = (id: string, change: Partial<EndpointInfo> = {}): EndpointInfo => ({
+  id,
+  tier: "edge",
+  zone: "eu",
+  trust: "operated",
+  codecs: ["raw"],
+  state: "none",
+  offers: true,
+  rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
+  ...change,
+});
+
+/** A directory that a test changes, and what was dialled of it. */
+function fleet(clock: VirtualClock, ...first: readonly EndpointInfo[]) {
+  let entries = first;
+  let changed = (): void => undefined;
+  const events: LongshoreEvent[] = [];
+  const dialled: { readonly id: string; readonly endpoint: Endpoint; closed: boolean }[] = [];
+  const directory: Directory = {
+    snapshot: () => ({ entries, ageMs: 90_000, problem: "the source is away" }),
+    watch(told) {
+      changed = told;
+      return { [Symbol.dispose]: () => (changed = () => undefined) };
+    },
+  };
+  const offloader = createOffloader({
+    directory,
+    dial(entry) {
+      if (entry.id === "broken") throw new TypeError("not an address");
+      const endpoint = simulatedEndpoint({
+        info: entry,
+        models: [model],
+        clock,
+        random: seededRandom(2),
+        speed: entry.tier === "cloud" ? 4 : 1,
+        logSpread: 0,
+      });
+      const one = { id: entry.id, endpoint, closed: false };
+      const close = endpoint.close.bind(endpoint);
+      endpoint.close = async () => {
+        one.closed = true;
+        await close();
+      };
+      dialled.push(one);
+      return endpoint;
+    },
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(5),
+    observer: { record: (event) => events.push(event) },
+    links: () => undefined,
+  });
+  return {
+    offloader,
+    dialled,
+    events,
+    list(...now: readonly EndpointInfo[]) {
+      entries = now;
+      changed();
+    },
+  };
+}
+
+const x = tensorOf("x", "UINT8", [1000], new Uint8Array(1000));
+
+it("a request that is under way at a place that leaves the directory is answered, and the next goes elsewhere", async () => {
+  const clock = virtualClock();
+  const [a, b] = [info("a"), info("b")];
+  const { offloader, list, dialled } = fleet(clock, a);
+  expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("a");
+  const underWay = offloader.infer("toy", { x });
+  await clock.advance(50);
+  list(b);
+  expect((await clock.runUntil(underWay)).where).toBe("a");
+  expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("b");
+  expect(dialled.map(({ id, closed }) => [id, closed])).toEqual([
+    ["a", true],
+    ["b", false],
+  ]);
+  await clock.runUntil(offloader.close());
+  expect(dialled.every(({ closed }) => closed)).toBe(true);
+});
+
+it("a place that comes is asked about the models in use at once, and used when it is better", async () => {
+  const clock = virtualClock();
+  const a = info("a");
+  const { offloader, list } = fleet(clock, a);
+  await clock.runUntil(offloader.infer("toy", { x }));
+  list(a, info("faster", { tier: "cloud" }));
+  await clock.advance(20);
+  const result = await clock.runUntil(offloader.infer("toy", { x }));
+  expect(result.where).toBe("faster");
+  expect(result.tookMs).toBeLessThan(50);
+});
+
+it("a place whose entry changed is dialled anew, one that did not is left alone", async () => {
+  const clock = virtualClock();
+  const [a, b] = [info("a"), info("b")];
+  const { offloader, list, dialled } = fleet(clock, a, b);
+  await clock.runUntil(offloader.infer("toy", { x }));
+  list(info("a", { zone: "eu/de" }), b);
+  expect(dialled.map(({ id, closed }) => [id, closed])).toEqual([
+    ["a", true],
+    ["b", false],
+    ["a", false],
+  ]);
+  await clock.advance(20);
+  const inside = await clock.runUntil(offloader.infer("toy", { x }, { zones: ["eu/de"] }));
+  expect(inside.where).toBe("a");
+});
+
+it("an entry that cannot be dialled costs the others nothing, and is told", async () => {
+  const clock = virtualClock();
+  const { offloader, events, list } = fleet(clock, info("broken"), info("a"));
+  expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("a");
+  list(info("broken", { zone: "eu/fr" }), info("b"));
+  expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("b");
+  const failures = events.filter((event) => event.kind === "failure" && event.callId === "dial-broken");
+  expect(failures).toHaveLength(2);
+});
+
+it("a plan tells how old the knowledge of places is that it was made with", async () => {
+  const clock = virtualClock();
+  const { offloader } = fleet(clock, info("a"));
+  const plan = await clock.runUntil(offloader.explain("toy", { x }));
+  expect(plan.directory).toEqual({ ageMs: 90_000, problem: "the source is away" });
+  const none = await clock.runUntil(offloader.explain("toy", { x }, { zones: ["us"] }));
+  expect(isInfeasible(none)).toBe(true);
+  expect(none.directory?.ageMs).toBe(90_000);
+});

@@ -1,0 +1,52 @@
+import { directoryCheck, directoryKey, directoryList, directorySign } from "./directory.ts";
+import { directoryOptions } from "./directory-options.ts";
+import { atOptions } from "./at-options.ts";
+import { type Defining, help, number } from "./define.ts";
+
+/** `longshore directory key|sign|check|list`. */
+export function defineDirectory({ program, action, io }: Defining): void {
+  const directory = program
+    .command("directory")
+    .description("the operator's list of places: make a key, sign, check, list");
+  help(
+    directory
+      .command("key")
+      .description("make a key of an operator; prints the public one")
+      .argument("<file>", "where the private key goes, which nobody else may have")
+      .option("--json", "print JSON", false)
+      .action(action((file: string, options) => directoryKey(file, options, io))),
+    "longshore directory key operator.pem > operator.pub",
+  );
+  help(
+    directory
+      .command("sign")
+      .description("sign the entries of a file")
+      .argument("<file>", "directory file (YAML or JSON)")
+      .requiredOption("--key <file>", "the operator's private key")
+      .option("--out <file>", "where to write the signed file; default: the file itself")
+      .option("--days <n>", "entries that state no end hold for so long", number("days", 0.001), 90)
+      .option("--json", "print JSON", false)
+      .action(action((file: string, options) => directorySign(file, options, io))),
+    "longshore directory sign places.yaml --key operator.pem --out places.json",
+  );
+  help(
+    directory
+      .command("check")
+      .description("say of each entry of a file whether it holds now")
+      .argument("<file>", "directory file")
+      .requiredOption("--operator-keys <file>", "public keys of the operator")
+      .option("--json", "print JSON", false)
+      .action(action((file: string, options) => directoryCheck(file, options, io))),
+    "longshore directory check places.json --operator-keys operator.pub",
+  );
+  const list = directory
+    .command("list")
+    .description("list places as they would be used now")
+    .argument("<where>", "a file, or the address of a server that keeps a directory");
+  help(
+    directoryOptions(atOptions(list), false)
+      .option("--json", "print JSON", false)
+      .action(action((from: string, options) => directoryList(from, options, io))),
+    "longshore directory list http://127.0.0.1:8000 --operator-keys operator.pub",
+  );
+}

@@ -1,0 +1,193 @@
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import {
+  checkSignature,
+  type DirectoryEntry,
+  type EndpointInfo,
+  entryJson,
+  LongshoreError,
+  type LongshoreEvent,
+  type Signed,
+  sign,
+} from "@longshore/core";
+import {
+  endOfTimeMs,
+  newOperatorKey,
+  operatorRing,
+  operatorSigner,
+  replaceFile,
+  systemClock,
+} from "@longshore/nodejs";
+import { readEntries } from "../compose/entry-file.ts";
+import { readText } from "../compose/read-text.ts";
+import { type DirectoryCommandOptions, directoryOf } from "./directory-options.ts";
+import { type CommandIo, type ExitCode, table } from "./io.ts";
+
+/** Makes a key pair of an operator: the private key into a file that only its owner reads, the public one to be given away. */
+export async function directoryKey(
+  file: string,
+  options: { readonly json: boolean },
+  io: CommandIo,
+): Promise<ExitCode> {
+  const { id, privatePem, publicLine } = newOperatorKey();
+  try {
+    await writeFile(file, privatePem, { flag: "wx", mode: 0o600 });
+  } catch (thrown) {
+    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be written";
+    throw new LongshoreError("invalid-configuration", "resolve", `the key '${file}': ${code}`, {
+      cause: thrown,
+    });
+  }
+  if (options.json) io.out(JSON.stringify({ id, publicKey: publicLine }));
+  else {
+    io.out(publicLine);
+    io.note(`key ${id}: the line above is public; '${file}' is not, and whoever has it is the operator`);
+  }
+  return 0;
+}
+
+/** Options of `longshore directory sign`. */
+export interface SignOptions {
+  readonly key: string;
+  readonly out?: string;
+  readonly days: number;
+  readonly json: boolean;
+}
+
+const dayMs = 86_400_000;
+
+/**
+ * Signs the entries of a file. One without an end holds for `--days` from now; each gets a serial after the one that is
+ * signed in the file to write.
+ */
+export async function directorySign(file: string, options: SignOptions, io: CommandIo): Promise<ExitCode> {
+  const signer = operatorSigner(await readText(options.key, "the operator's key"));
+  const wallMs = systemClock().wallMs();
+  const out = options.out ?? file;
+  const before = existsSync(out) ? await readEntries(out) : [];
+  const signedBefore = before.filter(({ signature }) => signature !== undefined);
+  const serials = new Map(signedBefore.map(({ body }) => [body.id, body.serial]));
+  const entries: Signed<DirectoryEntry>[] = [];
+  for (const { body } of await readEntries(file)) {
+    const notAfterMs =
+      body.notAfterMs === endOfTimeMs ? Math.round(wallMs + options.days * dayMs) : body.notAfterMs;
+    const serial = Math.max(body.serial, (serials.get(body.id) ?? 0) + 1);
+    const entry: DirectoryEntry = { ...body, serial, notAfterMs };
+    entries.push({ ...(await sign("directory entry", entryJson(entry), signer)), body: entry });
+  }
+  await replaceFile(out, `${JSON.stringify({ schemaVersion: 1, entries }, undefined, 1)}\n`);
+  if (options.json)
+    io.out(
+      JSON.stringify({
+        key: signer.key,
+        entries: entries.map(({ body: { id, serial } }) => ({ id, serial })),
+      }),
+    );
+  else io.note(`${entries.length} entries signed with key ${signer.key} into '${out}'`);
+  return 0;
+}
+
+/** Says of each entry of a file whether it holds now, and why not. Exit code 1 when one does not. */
+export async function directoryCheck(
+  file: string,
+  options: { readonly operatorKeys: string; readonly json: boolean },
+  io: CommandIo,
+): Promise<ExitCode> {
+  const ring = operatorRing(await readText(options.operatorKeys, "the operator's keys"));
+  const wallMs = systemClock().wallMs();
+  const rows: {
+    readonly id: string;
+    readonly serial: number;
+    readonly until: string;
+    readonly problem: string;
+  }[] = [];
+  for (const { body, signature } of await readEntries(file)) {
+    let problem = "";
+    try {
+      await checkSignature(
+        "directory entry",
+        { body: entryJson(body), ...(signature ? { signature } : {}) },
+        ring,
+      );
+      if (wallMs < body.notBeforeMs) problem = "its time is to come";
+      if (wallMs >= body.notAfterMs) problem = "its time is over";
+    } catch (thrown) {
+      problem = LongshoreError.from(thrown, "identify", "checking").message;
+    }
+    rows.push({ id: body.id, serial: body.serial, until: new Date(body.notAfterMs).toISOString(), problem });
+  }
+  if (options.json) io.out(JSON.stringify({ entries: rows }));
+  else
+    io.out(
+      table(
+        ["", "place", "serial", "until", "problem"],
+        rows.map(({ id, serial, until, problem }) => [
+          problem === "" ? "ok" : "NO",
+          id,
+          String(serial),
+          until,
+          problem || "-",
+        ]),
+      ),
+    );
+  return rows.every(({ problem }) => problem === "") ? 0 : 1;
+}
+
+function row({
+  id,
+  tier,
+  zone,
+  trust,
+  address,
+  serves,
+  accelerator,
+  rates,
+}: EndpointInfo): readonly string[] {
+  return [
+    id,
+    tier,
+    zone,
+    trust,
+    address ?? "-",
+    serves?.map(({ segment }) => segment.model).join(",") ?? "whatever it offers",
+    accelerator ? [accelerator.count, accelerator.name ?? accelerator.kind].filter(Boolean).join(" x ") : "-",
+    `${rates.microsPerSecond}`,
+    `${rates.activeWatts}`,
+  ];
+}
+
+/** Lists the places of a directory as they would be used now, and what was not believed. */
+export async function directoryList(
+  from: string,
+  options: Omit<DirectoryCommandOptions, "directory"> & { readonly json: boolean },
+  io: CommandIo,
+): Promise<ExitCode> {
+  const refused: (LongshoreEvent & { readonly kind: "directory-changed" })[] = [];
+  const opened = await directoryOf(
+    { ...options, directory: from },
+    {
+      record(event) {
+        if (event.kind === "directory-changed" && event.change === "refused") refused.push(event);
+      },
+    },
+  );
+  if (!opened) return 2;
+  await using directory = opened.directory;
+  const { entries, ageMs, problem } = directory.snapshot();
+  if (options.json) {
+    const refusals = refused.map(({ endpoint, because }) => ({ id: endpoint, because }));
+    io.out(
+      JSON.stringify({ entries, refused: refusals, ageMs: Number.isFinite(ageMs) ? ageMs : null, problem }),
+    );
+  } else {
+    io.out(
+      table(
+        ["place", "tier", "zone", "trust", "address", "serves", "accelerator", "micros/s", "watts"],
+        entries.map(row),
+      ),
+    );
+    for (const { endpoint, because } of refused) io.note(`not believed: ${endpoint}: ${because}`);
+    if (problem !== undefined) io.note(`not in touch: ${problem}`);
+  }
+  return problem === undefined ? 0 : 1;
+}

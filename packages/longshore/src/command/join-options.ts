@@ -1,0 +1,62 @@
+import { LongshoreError } from "@longshore/core";
+import type { Command } from "commander";
+import { readEntry } from "../compose/entry-file.ts";
+import type { JoinOptions } from "../compose/join.ts";
+import { shownOf } from "./at-options.ts";
+
+/** Options of `longshore serve` about the directory that it joins. */
+export interface JoinCommandOptions {
+  readonly join?: string;
+  readonly joinKey?: string;
+  readonly joinCa?: string;
+  readonly advertise?: string;
+  readonly entry?: string;
+  readonly id?: string;
+}
+
+/** Adds them. */
+export function joinOptions(command: Command): Command {
+  return command
+    .option("--join <url>", "join the directory that this server keeps, so that others find this one")
+    .option("--join-key <file>", "file with the API key or token that the keeper of the directory wants")
+    .option("--join-ca <file>", "authorities (PEM) that sign the keeper of the directory")
+    .option("--advertise <url>", "how others reach this server; default: where it listens")
+    .option("--entry <file>", "the operator's signed entry of this server (longshore directory sign)")
+    .option("--id <name>", "name of this server among others; default: of the machine, and the port");
+}
+
+/** What they mean for a server. Throws `invalid-input` and `invalid-configuration`. */
+export async function joinServeOptions(
+  options: JoinCommandOptions & { readonly host: string },
+): Promise<{ readonly join?: JoinOptions; readonly id?: string }> {
+  const { join, joinKey, joinCa, advertise, entry, id, host } = options;
+  const named = id === undefined ? {} : { id };
+  if (join === undefined) {
+    if (advertise === undefined && entry === undefined && joinKey === undefined) return named;
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      "--advertise, --entry and --join-key go with --join",
+    );
+  }
+  if (advertise === undefined && (host === "0.0.0.0" || host === "::")) {
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      `others cannot reach ${host}: say with --advertise how they do`,
+    );
+  }
+  const signed = entry === undefined ? undefined : await readEntry(entry);
+  return {
+    ...(id === undefined && signed ? { id: signed.body.id } : named),
+    join: {
+      address: join,
+      ...(await shownOf({
+        ...(joinKey === undefined ? {} : { atKey: joinKey }),
+        ...(joinCa === undefined ? {} : { atCa: joinCa }),
+      })),
+      ...(advertise === undefined ? {} : { advertise }),
+      ...(signed ? { entry: signed } : {}),
+    },
+  };
+}

@@ -1,0 +1,234 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import {
+  entryJson,
+  float32Tensor,
+  float32View,
+  type LongshoreEvent,
+  sign,
+  type Tensor,
+} from "@longshore/core";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import { newOperatorKey, operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
+import { testEntry } from "@longshore/testkit";
+import { runCommand } from "../command/run-command.ts";
+import { openRegistry } from "./directory.ts";
+import { gateway } from "./forwarding.ts";
+import { openModel } from "./open-model.ts";
+import { openOffloader } from "./open-offloader.ts";
+import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
+
+let folder: string;
+const key = newOperatorKey();
+const operator = operatorSigner(key.privatePem);
+const file = (name: string): string => join(folder, name);
+const empty = { list: async () => [], read: async () => undefined };
+const x: Tensor = float32Tensor("x", [1, 4], Float32Array.of(1, -2, 3, 4));
+const limits = { dataClass: "public" };
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-places-"));
+  await mkdir(file("models/double/1"), { recursive: true });
+  const build = graphBuilder();
+  const input = build.input("x", "FP32", [1, 4]);
+  build.output(build.node("Add", [input, input], { outputs: ["y"] }), "FP32", [1, 4]);
+  await writeFile(file("models/double/1/model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeFile(file("operator.pub"), `# who runs the store\n${key.publicLine}\n`);
+  await writeFile(file("operator.pem"), key.privatePem);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function served(change: Partial<ServeOptions> = {}): Promise<RunningServer> {
+  const { store } = await openModel(file("models"));
+  return serve({ store, port: 0, zone: "eu/de", ...change });
+}
+
+async function command(...args: readonly string[]) {
+  const out: string[] = [];
+  const notes: string[] = [];
+  const code = await runCommand(args, {
+    out: (text) => void out.push(text),
+    note: (text) => void notes.push(text),
+    progress: () => undefined,
+    environment: {},
+    stop: new AbortController().signal,
+  });
+  return { code, out: out.join("\n"), notes: notes.join("\n") };
+}
+
+it("servers join a keeper over HTTP; an app that knows only the keeper uses them while they come and go", async () => {
+  const events: LongshoreEvent[] = [];
+  const parts = {
+    clock: systemClock(),
+    random: systemRandom(),
+    observer: { record: (event: LongshoreEvent) => void events.push(event) },
+  };
+  const registry = openRegistry({ admits: { zone: "eu", trust: "operated" } }, parts);
+  const keeper = await serve({ store: empty, port: 0, desk: registry.desk, directory: registry.directory });
+  const join = { address: keeper.address };
+  const first = await served({ id: "first", join });
+  const ids = (): readonly string[] => registry.directory.snapshot().entries.map(({ id }) => id);
+  await vi.waitFor(() => expect(ids()).toEqual(["first"]), 10_000);
+  expect(registry.directory.snapshot().entries[0]).toMatchObject({
+    zone: "eu/de",
+    trust: "operated",
+    address: first.address,
+    serves: [{ segment: { model: "double" } }],
+  });
+
+  const app = await openOffloader({ directory: { from: keeper.address } });
+  const answered = await app.infer("double", { x }, limits);
+  expect([answered.where, ...float32View(answered.outputs.get("y") as Tensor)]).toEqual([
+    "first",
+    2,
+    -4,
+    6,
+    8,
+  ]);
+  const second = await served({ id: "second", join });
+  await vi.waitFor(() => expect(ids()).toEqual(["first", "second"]), 10_000);
+
+  // The first drains and goes while requests come: none is lost.
+  const load = { stop: false };
+  const where = new Set<string>();
+  const loaded = (async () => {
+    while (!load.stop || !where.has("second")) where.add((await app.infer("double", { x }, limits)).where);
+  })();
+  await vi.waitFor(() => expect(where.size).toBeGreaterThan(0));
+  await first.close(5000, 3000);
+  expect(ids()).toEqual(["second"]);
+  load.stop = true;
+  await loaded;
+  expect(where).toContain("second");
+
+  const page = await (await fetch(`${keeper.address}/metrics`)).text();
+  expect(page).toMatch(/longshore_directory_entries 1\b/);
+  const { code, out } = await command("directory", "list", keeper.address);
+  expect([code, out.includes("second"), out.includes("first")]).toEqual([0, true, false]);
+  await app.close();
+  await second.close(0);
+  await keeper.close(0);
+  await registry.close();
+});
+
+it("a gateway that knows no server answers as soon as one joins it, and says so when it is gone", async () => {
+  const gate = await gateway({
+    port: 0,
+    id: "gate",
+    dataClass: "public",
+    joins: { admits: { zone: "eu", trust: "operated" } },
+  });
+  const body = JSON.stringify({
+    inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data: [1, 2, 3, 4] }],
+  });
+  const infer = () => fetch(`${gate.address}/v2/models/double/infer`, { method: "POST", body });
+  expect((await infer()).status).toBe(404);
+  const member = await served({ id: "member", join: { address: gate.address } });
+  await vi.waitFor(async () => expect((await infer()).status).toBe(200), 10_000);
+  await member.close(0);
+  expect([404, 502, 503]).toContain((await infer()).status);
+  await gate.close(0);
+});
+
+it("an app with a signed file uses the places in it, picks up changes, and outlives the file", async () => {
+  const [a, b] = await Promise.all([served({ id: "a" }), served({ id: "b" })]);
+  const path = file("places.json");
+  const write = async (...entries: readonly Parameters<typeof testEntry>[0][]): Promise<void> => {
+    const signed = await Promise.all(
+      entries.map(async (change) => sign("directory entry", entryJson(testEntry(change)), operator)),
+    );
+    await replaceFile(path, JSON.stringify({ schemaVersion: 1, entries: signed }));
+  };
+  await write({ id: "a", address: a.address });
+  const events: LongshoreEvent[] = [];
+  const options = { from: path, operatorKeys: key.publicLine, keptIn: file("kept.json") };
+  const observer = { record: (event: LongshoreEvent) => void events.push(event) };
+  const app = await openOffloader({ directory: options, observer });
+  const where = async (): Promise<string> => (await app.infer("double", { x }, limits)).where;
+  expect(await where()).toBe("a");
+  await write({ id: "b", address: b.address, serial: 2 });
+  await vi.waitFor(async () => expect(await where()).toBe("b"), 10_000);
+  writeFileSync(path, "{ broken");
+  await vi.waitFor(() => expect(events.some((event) => event.kind === "directory-state")).toBe(true), 10_000);
+  expect(await where()).toBe("b");
+  const plan = await app.explain("double", { x }, limits);
+  expect(plan.directory?.problem).toBe("file places.json is not valid JSON");
+  await app.close();
+  expect(JSON.parse(await readFile(file("kept.json"), "utf8"))).toMatchObject({ serials: { a: 1, b: 2 } });
+
+  // A restart while the file is broken begins with what was kept.
+  const again = await openOffloader({ directory: options });
+  expect((await again.infer("double", { x }, limits)).where).toBe("b");
+  await again.close();
+  await Promise.all([a.close(0), b.close(0)]);
+});
+
+it("the command makes a key, signs, checks and lists, and counts serials up", async () => {
+  const entries = `
+schemaVersion: 1
+entries:
+  - id: till-4
+    address: http://127.0.0.1:8000
+    zone: eu/de/store-7
+    trust: operated
+    accelerator: { kind: cpu, count: 4 }
+    notAfter: 2999-12-31
+  - { id: cloud, tier: cloud, zone: us, address: "https://cloud.example" }
+`;
+  await writeFile(file("list.yaml"), entries);
+  const made = await command("directory", "key", file("new.pem"));
+  expect([made.code, /^ed25519:[\w-]{43}$/.test(made.out)]).toEqual([0, true]);
+  expect((await command("directory", "key", file("new.pem"))).code).toBe(2);
+  await writeFile(file("new.pub"), made.out);
+  const sign = ["directory", "sign", file("list.yaml"), "--key", file("new.pem"), "--out", file("list.json")];
+  expect((await command(...sign)).code).toBe(0);
+  const again = await command(...sign, "--json");
+  expect(JSON.parse(again.out)).toMatchObject({
+    entries: [
+      { id: "till-4", serial: 2 },
+      { id: "cloud", serial: 2 },
+    ],
+  });
+  const checked = (keys: string) =>
+    command("directory", "check", file("list.json"), "--operator-keys", file(keys));
+  expect((await checked("new.pub")).code).toBe(0);
+  const foreign = await checked("operator.pub");
+  expect([foreign.code, foreign.out.includes("not one of the operator's")]).toEqual([1, true]);
+  const listed = await command(
+    "directory",
+    "list",
+    file("list.json"),
+    "--operator-keys",
+    file("new.pub"),
+    "--json",
+  );
+  expect(JSON.parse(listed.out)).toMatchObject({
+    entries: [
+      { id: "till-4", zone: "eu/de/store-7", trust: "operated", accelerator: { kind: "cpu", count: 4 } },
+      { id: "cloud", tier: "cloud", trust: "listed" },
+    ],
+  });
+  const unbelieved = await command(
+    "directory",
+    "list",
+    file("list.json"),
+    "--operator-keys",
+    file("operator.pub"),
+  );
+  expect(unbelieved.notes).toContain("not believed: till-4");
+});
+
+it("wrong uses of the options are refused with what to do", async () => {
+  for (const [args, words] of [
+    [["infer", file("models/double"), "--operator-keys", "k"], "go with --directory"],
+    [["serve", file("models"), "--entry", "e"], "go with --join"],
+    [["serve", file("models"), "--host", "0.0.0.0", "--join", "http://h:1"], "--advertise"],
+    [["directory", "list", "ftp://h"], "a directory is"],
+  ] as const) {
+    const { code, notes } = await command(...args);
+    expect([code, notes.includes(words) ? words : notes]).toEqual([2, words]);
+  }
+});

@@ -1,0 +1,208 @@
+import { randomBytes } from "node:crypto";
+import {
+  type Clock,
+  createDirectory,
+  createRegistry,
+  type Directory,
+  type DirectoryEntry,
+  type Endpoint,
+  type EndpointId,
+  type EndpointInfo,
+  type KeptDirectory,
+  linkBelief,
+  type LinkLearner,
+  linkModel,
+  LongshoreError,
+  type Observer,
+  type Random,
+  type RecordSource,
+  type Registry,
+  remoteSource,
+} from "@longshore/core";
+import { fileMemory, fileSource, httpTransport, operatorRing } from "@longshore/nodejs";
+import { platformCodecs } from "./codecs.ts";
+import { dial, type DialOptions, type ServerOptions, transportTls } from "./dial.ts";
+
+/** How places of a directory are found and believed. */
+export interface DirectoryOptions {
+  /** A file (YAML or JSON), or `http://host:port` of a server that keeps a directory. */
+  readonly from: string;
+  /**
+   * Public keys of the operator, a line each. With them only entries that one of them signed are believed; without, what
+   * somebody wrote down is `listed` at most.
+   */
+  readonly operatorKeys?: string;
+  /** File in which the last known state outlives a restart. Default: none does. */
+  readonly keptIn?: string;
+  /** For how long the last known state serves without its source, in milliseconds. Default a day. */
+  readonly maxAgeMs?: number;
+  /** What a server that keeps the directory is shown. */
+  readonly credentials?: ServerOptions["credentials"];
+  readonly tls?: ServerOptions["tls"];
+}
+
+/** What opening a directory needs. */
+export interface DirectoryParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+}
+
+function sourceOf(
+  { from, credentials, tls }: DirectoryOptions,
+  { clock, random }: DirectoryParts,
+): RecordSource {
+  if (!/^[a-z]+:/.test(from)) return fileSource(from, { clock });
+  if (!/^https?:/.test(from)) {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `a directory is a file or an http address, not '${from.slice(0, 60)}'`,
+    );
+  }
+  const transport = httpTransport({
+    address: from,
+    clock,
+    ...(credentials ? { credentials } : {}),
+    ...(tls ? { tls: transportTls(tls) } : {}),
+  });
+  const source = remoteSource({ transport, clock, random, name: from });
+  return {
+    name: source.name,
+    follow(sink) {
+      const following = source.follow(sink);
+      return {
+        async [Symbol.asyncDispose]() {
+          await following[Symbol.asyncDispose]();
+          await transport.close();
+        },
+      };
+    },
+  };
+}
+
+function keptOver(
+  source: RecordSource,
+  options: Omit<DirectoryOptions, "from">,
+  parts: DirectoryParts,
+  unsignedTrust?: DirectoryEntry["trust"],
+): KeptDirectory {
+  const { operatorKeys, keptIn, maxAgeMs } = options;
+  return createDirectory({
+    source,
+    clock: parts.clock,
+    observer: parts.observer,
+    codecs: [...platformCodecs().keys()],
+    ...(operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) }),
+    ...(unsignedTrust === undefined ? {} : { unsignedTrust }),
+    ...(keptIn === undefined ? {} : { memory: fileMemory(keptIn) }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
+  });
+}
+
+/** Opens the directory that options name. Throws `invalid-configuration`. Await `ready` before the first request. */
+export function openDirectory(options: string | DirectoryOptions, parts: DirectoryParts): KeptDirectory {
+  const said = typeof options === "string" ? { from: options } : options;
+  return keptOver(sourceOf(said, parts), said, parts);
+}
+
+/** How places join this process. */
+export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "credentials" | "tls"> {
+  /** What places that bring no entry of the operator's can be at most. Default: none may join without one. */
+  readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
+  /** Entries of places that bring none are looked up here. */
+  readonly entries?: KeptDirectory;
+  /** Default 15,000. */
+  readonly leaseMs?: number;
+}
+
+/** A directory that servers join over the network: `desk` answers them, `directory` is what is known. */
+export interface OpenedRegistry {
+  readonly desk: Registry;
+  readonly directory: KeptDirectory;
+  close(): Promise<void>;
+}
+
+/** Opens the directory that lives in this process: that of a gateway. */
+export function openRegistry(options: RegistryOptions, parts: DirectoryParts): OpenedRegistry {
+  const { admits, entries, operatorKeys, leaseMs = 15_000 } = options;
+  const known = (id: EndpointId) => entries?.records().find(({ signed }) => signed.body.id === id)?.signed;
+  const desk = createRegistry({
+    clock: parts.clock,
+    instance: randomBytes(8).toString("hex"),
+    codecs: [...platformCodecs().keys()],
+    leaseMs,
+    graceMs: options.keptIn === undefined ? 0 : leaseMs,
+    ...(admits ? { admits } : {}),
+    ...(operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) }),
+    ...(entries ? { known } : {}),
+  });
+  // What is not signed was admitted here, under the operator's word.
+  const directory = keptOver(desk, options, parts, "attested");
+  return {
+    desk,
+    directory,
+    async close() {
+      await directory[Symbol.asyncDispose]();
+      desk[Symbol.dispose]();
+    },
+  };
+}
+
+/** The places of both, those of the first where both have one; as old as the older. */
+export function unionOf(first: Directory | undefined, second: Directory | undefined): Directory | undefined {
+  if (!first || !second) return first ?? second;
+  return {
+    snapshot() {
+      const [a, b] = [first.snapshot(), second.snapshot()];
+      const ids = new Set(a.entries.map(({ id }) => id));
+      const problem = a.problem ?? b.problem;
+      return {
+        entries: [...a.entries, ...b.entries.filter(({ id }) => !ids.has(id))],
+        ageMs: Math.max(a.ageMs, b.ageMs),
+        ...(problem === undefined ? {} : { problem }),
+      };
+    },
+    watch(changed) {
+      const watches = [first.watch(changed), second.watch(changed)];
+      return { [Symbol.dispose]: () => watches.forEach((one) => one[Symbol.dispose]()) };
+    },
+  };
+}
+
+/** Beliefs about links that are kept for places that are gone and may come back. */
+const maxLinks = 20_000;
+
+/** Dials places as a directory names them, each with a belief about the link to it. */
+export interface PlaceDialler {
+  dial(info: EndpointInfo): Endpoint;
+  link(id: EndpointId): LinkLearner | undefined;
+}
+
+/** What is shown to a place and what it is believed by. Default: nothing, and the platform's authorities. */
+export type Dialling = (info: EndpointInfo) => DialOptions;
+
+/** Makes a dialler. The tables of the beliefs are shared. */
+export function placeDialler(parts: DirectoryParts, dialling: Dialling = () => ({})): PlaceDialler {
+  let model: ReturnType<typeof linkModel> | undefined;
+  const links = new Map<EndpointId, LinkLearner>();
+  return {
+    dial(info) {
+      model ??= linkModel();
+      const link = links.get(info.id) ?? linkBelief({ model });
+      links.delete(info.id);
+      links.set(info.id, link);
+      for (const oldest of links.keys()) {
+        if (links.size <= maxLinks) break;
+        links.delete(oldest);
+      }
+      return dial(info, { ...parts, link }, dialling(info));
+    },
+    link: (id) => links.get(id),
+  };
+}
+
+/** Tells options of a directory from one that is open. */
+export function isDirectory(value: Directory | DirectoryOptions | string): value is Directory {
+  return typeof value === "object" && "snapshot" in value;
+}

@@ -1,0 +1,100 @@
+import { hostname } from "node:os";
+import {
+  type DirectoryEntry,
+  housekeepingCall,
+  joinDirectory,
+  type JoinReply,
+  LongshoreError,
+  type Membership,
+  type Signed,
+  type Statement,
+  type Tier,
+} from "@longshore/core";
+import { httpTransport } from "@longshore/nodejs";
+import type { ServerOptions } from "./dial.ts";
+import { transportTls } from "./dial.ts";
+import type { DirectoryParts } from "./directory.ts";
+import type { Served } from "./put-online.ts";
+
+/** A directory that a server joins. */
+export interface JoinOptions {
+  /** `http://host:port` of the server that keeps it. */
+  readonly address: string;
+  /** How others reach this server. Default: where it listens, unless that is every address. */
+  readonly advertise?: string;
+  /** The operator's entry, for a directory that does not have it. */
+  readonly entry?: Signed<DirectoryEntry>;
+  /** What the keeper of the directory is shown. */
+  readonly credentials?: ServerOptions["credentials"];
+  readonly tls?: ServerOptions["tls"];
+  /** Told what the directory answered. */
+  readonly answered?: (reply: JoinReply) => void;
+}
+
+/** What joins. */
+interface Joining {
+  readonly id: string;
+  readonly tier: Tier;
+  readonly zone: string;
+  readonly served: Pick<Served, "endpoint" | "repository">;
+  /** Where it listens. */
+  readonly address: string;
+}
+
+/** The name of a server among others, where the operator gives none: that of the machine, and the port. */
+export function placeName(port = 8000): string {
+  return `${hostname().replaceAll(/[^A-Za-z0-9._-]/g, "-")}-${port}`;
+}
+
+function reachable({ advertise }: JoinOptions, address: string): string {
+  if (advertise !== undefined) return advertise;
+  if (!/\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(address)) return address;
+  throw new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `others cannot reach ${address}: say with --advertise how they do`,
+  );
+}
+
+/** The models that can be asked for now; undefined where nobody can tell. */
+async function served({ endpoint, repository }: Joining["served"]): Promise<Statement["serves"]> {
+  const call = housekeepingCall("join");
+  const listed = repository ? await repository.index(call) : await endpoint.models?.(call);
+  const names = listed?.filter(({ state }) => state === "READY").map(({ name }) => name);
+  return names && [...new Set(names)].map((model) => ({ segment: { model } }));
+}
+
+/** Joins a directory and stays until it is disposed. Throws `invalid-configuration` when nobody could reach the server. */
+export function joinAs(options: JoinOptions, joining: Joining, parts: DirectoryParts): Membership {
+  const { id, tier, zone } = joining;
+  const { credentials, tls, entry, answered } = options;
+  const address = reachable(options, joining.address);
+  const transport = httpTransport({
+    address: options.address,
+    clock: parts.clock,
+    ...(credentials ? { credentials } : {}),
+    ...(tls ? { tls: transportTls(tls) } : {}),
+  });
+  const membership = joinDirectory({
+    ...parts,
+    transport,
+    name: options.address,
+    id,
+    request: async () => {
+      const serves = await served(joining.served);
+      return {
+        tier,
+        statement: { address, zone, ...(serves ? { serves } : {}) },
+        ...(entry ? { signed: entry } : {}),
+      };
+    },
+    ...(answered ? { answered } : {}),
+  });
+  return {
+    renew: () => membership.renew(),
+    async [Symbol.asyncDispose]() {
+      await membership[Symbol.asyncDispose]();
+      await transport.close();
+    },
+  };
+}

@@ -1,0 +1,89 @@
+import { type Json, LongshoreError } from "@longshore/core";
+import { parseDocument } from "yaml";
+
+/** The largest file that is read, in characters. */
+const maxFileLength = 64 * 2 ** 20;
+
+/** The end of an entry that states none: that of the year 9999. */
+export const endOfTimeMs: number = 253_402_300_799_999;
+
+/** What an entry need not say where an operator writes it by hand. */
+const defaults = {
+  schemaVersion: 1,
+  serial: 1,
+  notBeforeMs: 0,
+  notAfterMs: endOfTimeMs,
+  tier: "edge",
+  zone: "unknown",
+  trust: "listed",
+} as const;
+
+function bad(message: string, cause?: unknown): LongshoreError {
+  return new LongshoreError("invalid-configuration", "resolve", message, { cause });
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function plain(text: string, what: string): unknown {
+  if (text.length > maxFileLength) throw bad(`${what} has more than ${maxFileLength} characters`);
+  // JSON is YAML, but its own parser is a hundred times as fast, and large files are JSON.
+  if (/^\s*[[{]/.test(text)) {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch (thrown) {
+      throw bad(`${what} is not valid JSON`, thrown);
+    }
+  }
+  const document = parseDocument(text, { version: "1.2", schema: "core", uniqueKeys: true, merge: false });
+  const [error] = document.errors;
+  if (error) throw bad(`${what} is not valid YAML: ${error.message.split("\n")[0] ?? ""}`);
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch (thrown) {
+    throw bad(`${what} cannot be read: aliases are not allowed`, thrown);
+  }
+}
+
+/** An instant that an operator wrote: milliseconds stay, `2030-01-31` and the like become them. */
+function instants(entry: Readonly<Record<string, unknown>>, what: string): Record<string, unknown> {
+  const { notBefore, notAfter, ...rest } = entry;
+  const read = (value: unknown, field: string): Record<string, number> => {
+    if (value === undefined) return {};
+    const atMs = typeof value === "string" ? Date.parse(value) : NaN;
+    if (!Number.isFinite(atMs)) throw bad(`${what}: ${field} is not a time such as 2030-01-31T12:00:00Z`);
+    return { [`${field}Ms`]: atMs };
+  };
+  return { ...rest, ...read(notBefore, "notBefore"), ...read(notAfter, "notAfter") };
+}
+
+/** An entry as an operator writes it, with what it leaves out. Not checked further. */
+function writtenEntry(entry: unknown, what: string): object {
+  if (!isObject(entry)) throw bad(`${what} must be an object`);
+  return { ...defaults, ...instants(entry, what) };
+}
+
+/**
+ * Records in the text of a directory file, YAML or JSON: `{schemaVersion: 1, entries: [...]}`, where each is either
+ * `{body, signature}` as `longshore directory sign` writes it, or the fields of an entry, in which those that have an
+ * obvious default may be missing. Throws `invalid-configuration` when the text as a whole cannot be read; single entries
+ * are checked by the directory.
+ */
+export function parseDirectoryFile(text: string, what: string): readonly Json[] {
+  const value = plain(text, what);
+  if (!isObject(value) || value["schemaVersion"] !== 1 || !Array.isArray(value["entries"])) {
+    throw bad(`${what} must have schemaVersion: 1 and a list called entries`);
+  }
+  const seen = new Set<unknown>();
+  return value["entries"].map((entry: unknown, index): Json => {
+    const where = `${what}: entries[${index}]`;
+    const body = isObject(entry) && "body" in entry ? entry["body"] : entry;
+    const id = isObject(body) ? body["id"] : undefined;
+    if (seen.has(id)) throw bad(`${where} has the id of another one`);
+    seen.add(id);
+    const signed = isObject(entry) && "body" in entry ? entry : { body: writtenEntry(entry, where) };
+    // What YAML and JSON give is JSON; readers of records refuse anything that they do not know.
+    return { signed } as unknown as Json;
+  });
+}

@@ -1,0 +1,38 @@
+import { readFile, stat } from "node:fs/promises";
+import { type DirectoryMemory, LongshoreError } from "@longshore/core";
+import { replaceFile } from "../file/index.ts";
+
+/** A larger file was not written here. */
+const maxBytes = 256 * 2 ** 20;
+
+function codeOf(thrown: unknown): string {
+  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be used";
+}
+
+/** Keeps the last known state of a directory in a file, which is replaced whole. */
+export function fileMemory(path: string): DirectoryMemory {
+  const failed = (what: string, thrown: unknown): LongshoreError =>
+    new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `the state of the directory cannot be ${what} '${path}': ${codeOf(thrown)}`,
+      { cause: thrown },
+    );
+  return {
+    async load() {
+      try {
+        const { size } = await stat(path);
+        if (size > maxBytes) throw new Error(`it has ${size} bytes`);
+        return JSON.parse(await readFile(path, "utf8")) as unknown;
+      } catch (thrown) {
+        if (codeOf(thrown) === "ENOENT") return undefined;
+        throw failed("read from", thrown);
+      }
+    },
+    async save(state) {
+      await replaceFile(path, JSON.stringify(state)).catch((thrown: unknown) => {
+        throw failed("kept in", thrown);
+      });
+    },
+  };
+}

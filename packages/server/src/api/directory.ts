@@ -1,0 +1,22 @@
+import { LongshoreError, type WireResponse } from "@longshore/core";
+import type { Api, Asked } from "./parts.ts";
+import { doneReply, jsonReply, requestObject } from "./replies.ts";
+
+/** The most that a place may say of itself, with its operator's entry. */
+const maxJoinBytes = 2 ** 20;
+
+/** `GET v2/directory`, `POST v2/directory/join` and `/leave`, where this server keeps a directory. */
+export async function directory(
+  api: Api,
+  kind: "directory" | "directory-join" | "directory-leave",
+  asked: Asked,
+): Promise<WireResponse> {
+  const desk = api.directory;
+  if (!desk) throw new LongshoreError("unknown-route", "admission", "this server keeps no directory");
+  if (kind === "directory") return jsonReply(desk.list(asked.query.get("since") ?? undefined));
+  const { tenant } = asked.identity;
+  const request = await requestObject(asked, maxJoinBytes);
+  if (kind === "directory-join") return jsonReply(await desk.join(request, tenant));
+  desk.leave(request, tenant);
+  return doneReply;
+}
