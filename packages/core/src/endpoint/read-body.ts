@@ -53,12 +53,15 @@ async function* chunksOf(body: WireBody): AsyncIterable<Uint8Array> {
 async function readKnown(body: WireBody, length: number, options: BodyOptions): Promise<Uint8Array> {
   const buffer = aligned(length, options);
   let offset = 0;
-  for await (const chunk of chunksOf(body)) {
+  const take = (chunk: Uint8Array): void => {
     if (offset + chunk.byteLength > length) throw mismatch(length, offset + chunk.byteLength);
     buffer.set(chunk, (options.lead ?? 0) + offset);
     offset += chunk.byteLength;
     options.arrived?.(offset);
-  }
+  };
+  if (body.kind === "parts") body.parts.forEach(take);
+  else if (body.each) await body.each(take);
+  else for await (const chunk of body.read()) take(chunk);
   if (offset !== length) throw mismatch(length, offset);
   return buffer;
 }

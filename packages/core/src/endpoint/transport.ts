@@ -74,7 +74,17 @@ export interface IncomingMessage {
  */
 export type WireBody =
   | { readonly kind: "parts"; readonly parts: readonly Uint8Array[] }
-  | { readonly kind: "stream"; readonly byteLength: number | undefined; read(): AsyncIterable<Uint8Array> };
+  | {
+      readonly kind: "stream";
+      readonly byteLength: number | undefined;
+      read(): AsyncIterable<Uint8Array>;
+      /**
+       * Instead of `read`, for who has room for all of it: hands over each chunk as it comes, without waiting in between.
+       * Resolves after the last one; rejects with what `read` throws, or with what `take` throws. Absent where `read` is as
+       * good.
+       */
+      each?(take: (chunk: Uint8Array) => void): Promise<void>;
+    };
 
 /** No body. */
 export const emptyBody: WireBody = { kind: "parts", parts: [] };

@@ -113,13 +113,20 @@ export function traceHeaders({ trace }: Call): Record<string, string> {
 }
 
 /**
- * The call that headers state, on top of `base` (which has the id, the abort and the rules for those who state none).
+ * The call that headers state, on top of `base`. `unstated` are the rules for those who state none: default, those of
+ * `base`.
  * Throws `deadline-past` when no time is left, `policy-denied` for rules that are not known here, `invalid-input` for
  * what is malformed. The tenant is never taken from headers.
  */
-export function callFromHeaders(headers: Headers, base: Call, nowMs: number): Call {
+export function callFromHeaders(
+  headers: Headers,
+  base: Call,
+  nowMs: number,
+  unstated: Rules = base.rules,
+): Call {
   const remaining = headers[deadlineHeader];
-  let { deadlineMs, rules, path } = base;
+  let { deadlineMs, path } = base;
+  let rules = unstated;
   if (remaining !== undefined) {
     if (!/^-?[0-9]{1,15}(\.[0-9]{1,9})?$/.test(remaining)) {
       throw invalid(deadlineHeader, "remaining time in milliseconds");
@@ -133,7 +140,7 @@ export function callFromHeaders(headers: Headers, base: Call, nowMs: number): Ca
     }
     deadlineMs = Math.min(deadlineMs, nowMs + Number(remaining));
   }
-  if (headers[rulesHeader] !== undefined) rules = rulesFrom(headers[rulesHeader], base.rules);
+  if (headers[rulesHeader] !== undefined) rules = rulesFrom(headers[rulesHeader], unstated);
   const through = headers[pathHeader];
   if (through !== undefined) {
     const words = through.split(",");

@@ -41,7 +41,7 @@ export function writeInferReplyInSteps(
   message: InferReplyMessage,
   binary: (output: WireTensor) => boolean,
   pause: () => Promise<void>,
-): Promise<Message> {
+): Message | Promise<Message> {
   return layOutInSteps(contentOf(message, binary), pause);
 }
 

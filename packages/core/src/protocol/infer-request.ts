@@ -1,3 +1,4 @@
+import type { KnownHeads } from "./known-heads.ts";
 import { type WireLimits, defaultWireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart } from "./message.ts";
 import { flagParameter, type Parameters, readParameters, wholeParameter } from "./parameters.ts";
@@ -128,14 +129,31 @@ export function readInferRequest(
 /** Values that are read from JSON before something else gets its turn: about two milliseconds. */
 const valuesAtOnce = 65_536;
 
-/** The same as `readInferRequest`, with a `pause` after each two milliseconds or so of reading JSON tensors. */
-export async function readInferRequestInSteps(
+/**
+ * The same as `readInferRequest`, with a `pause` after each two milliseconds or so of reading JSON tensors. With nothing to
+ * pause for the message is there at once.
+ */
+export function readInferRequestInSteps(
   body: Uint8Array,
   headerLength: number | undefined,
   limits: WireLimits,
   pause: () => Promise<void>,
+  heads?: KnownHeads,
+): InferRequestMessage | Promise<InferRequestMessage> {
+  const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
+  if (known) return known;
+  const work = beginRequest(body, headerLength, limits);
+  if (work.inputs.works.length > 0) return inSteps(work, pause);
+  const { message, inputs } = work;
+  message.inputs = inputs.tensors();
+  if (headerLength !== undefined) heads?.learn(body, headerLength, message);
+  return message;
+}
+
+async function inSteps(
+  { message, inputs }: RequestWork,
+  pause: () => Promise<void>,
 ): Promise<InferRequestMessage> {
-  const { message, inputs } = beginRequest(body, headerLength, limits);
   for (const work of inputs.works) {
     while (!work.step(valuesAtOnce)) await pause();
   }

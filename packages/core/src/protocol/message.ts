@@ -41,18 +41,19 @@ function laidOut({ tensors, binary }: MessageContent, json: readonly Uint8Array[
   const length = json.reduce((total, piece) => total + piece.byteLength, 0);
   const padding = (alignment - (length % alignment)) % alignment;
   const [first = new Uint8Array(0), ...more] = json;
-  const padded = new Uint8Array(first.byteLength + (more.length === 0 ? padding : 0)).fill(0x20);
-  padded.set(first);
-  const blanks = more.length === 0 || padding === 0 ? [] : [new Uint8Array(padding).fill(0x20)];
-  return {
-    headers: { "content-type": binaryType, [headerLengthHeader]: String(length + padding) },
-    parts: [
-      padded,
-      ...more,
-      ...blanks,
-      ...apart.map(({ bytes }) => bytes).filter((bytes) => bytes.byteLength > 0),
-    ],
-  };
+  const parts = more.length > 0 ? [first, ...more] : [padded(first, padding)];
+  if (more.length > 0 && padding > 0) parts.push(padded(new Uint8Array(0), padding));
+  for (const { bytes } of apart) if (bytes.byteLength > 0) parts.push(bytes);
+  const headers: Record<string, string> = { "content-type": binaryType };
+  headers[headerLengthHeader] = String(length + padding);
+  return { headers, parts };
+}
+
+function padded(bytes: Uint8Array, padding: number): Uint8Array {
+  const whole = new Uint8Array(bytes.byteLength + padding);
+  whole.set(bytes);
+  whole.fill(0x20, bytes.byteLength);
+  return whole;
 }
 
 /**
@@ -67,7 +68,16 @@ export function layOut(content: MessageContent): Message {
 const charactersAtOnce = 131_072;
 
 /** The same as `layOut`, with a `pause` after each two milliseconds or so of writing JSON tensors. */
-export async function layOutInSteps(content: MessageContent, pause: () => Promise<void>): Promise<Message> {
+export function layOutInSteps(
+  content: MessageContent,
+  pause: () => Promise<void>,
+): Message | Promise<Message> {
+  const { tensors, binary } = content;
+  const short = tensors.every((tensor) => tensor.shared !== undefined || binary(tensor));
+  return short ? layOut(content) : longLayOut(content, pause);
+}
+
+async function longLayOut(content: MessageContent, pause: () => Promise<void>): Promise<Message> {
   const json: Uint8Array[] = [];
   let text = "";
   for (const piece of jsonPieces(content)) {

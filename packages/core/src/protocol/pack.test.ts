@@ -10,6 +10,7 @@ import {
   numericTensor,
   splitElements,
   type Tensor,
+  type Tensors,
   tensorsOf,
 } from "../tensor/index.ts";
 import { defaultWireLimits } from "./limits.ts";
@@ -18,7 +19,7 @@ import type { WireTensor } from "./wire-tensor.ts";
 
 const call = housekeepingCall("test");
 const codecs = codecSet(rawCodec, fp16Codec, int8Codec, uint8Codec);
-const unpack = (wire: readonly WireTensor[]): ReturnType<typeof unpackTensors> =>
+const unpack = async (wire: readonly WireTensor[]): Promise<Tensors> =>
   unpackTensors(wire, codecs, defaultWireLimits, call);
 
 function crops(...sizes: readonly (readonly [number, number])[]): Tensor {

@@ -37,9 +37,26 @@ function codecNamed(id: CodecId, codecs: CodecSet, name: string, stage: "encode"
 
 /**
  * Tensors as they travel: each in the chosen codec (raw where none is named), ragged ones with their companion. Raw
- * tensors are not copied.
+ * tensors are not copied. At once where no codec has work to do.
  */
-export async function packTensors(
+export function packTensors(
+  tensors: Tensors,
+  choice: Readonly<Record<string, CodecId>>,
+  codecs: CodecSet,
+  call: Call,
+): readonly WireTensor[] | Promise<readonly WireTensor[]> {
+  const packed: WireTensor[] = [];
+  for (const [name, { spec, bytes, rows }] of tensors) {
+    if (Object.hasOwn(choice, name)) return packEach(tensors, choice, codecs, call);
+    const { datatype, shape } = spec;
+    const wire: WireTensor = { name, datatype, shape, parameters: noParameters, bytes };
+    if (rows) packed.push(...ragged(wire, rows, shape.length));
+    else packed.push(wire);
+  }
+  return packed;
+}
+
+async function packEach(
   tensors: Tensors,
   choice: Readonly<Record<string, CodecId>>,
   codecs: CodecSet,
@@ -135,8 +152,27 @@ async function unpack(
   return tensor;
 }
 
-/** The tensors of a message by name: companions joined to their ragged tensors, codecs undone. */
-export async function unpackTensors(
+/**
+ * The tensors of a message by name: companions joined to their ragged tensors, codecs undone. At once where there is nothing
+ * to join and to undo.
+ */
+export function unpackTensors(
+  wire: readonly WireTensor[],
+  codecs: CodecSet,
+  limits: WireLimits,
+  call: Call,
+): Tensors | Promise<Tensors> {
+  const tensors = new Map<string, Tensor>();
+  for (const { name, datatype, shape, bytes, parameters } of wire) {
+    if (name.endsWith(rowsSuffix) || codecOf(parameters, name) !== undefined) {
+      return unpackEach(wire, codecs, limits, call);
+    }
+    tensors.set(name, { spec: { name, datatype, shape }, bytes });
+  }
+  return tensors;
+}
+
+async function unpackEach(
   wire: readonly WireTensor[],
   codecs: CodecSet,
   limits: WireLimits,

@@ -29,7 +29,7 @@ export interface Pass extends Disposable {
 
 /** The doors of an engine: admission before inputs are there. */
 export interface Doors {
-  remember(segment: Segment, door: Door): void;
+  remember(segment: Segment, variant: string, door: Door): void;
   /** See `Endpoint.admit`. */
   admit(segment: Segment, call: Call, leastAgreementRatio: number | undefined): Pass;
 }
@@ -66,8 +66,39 @@ export function isShed(thrown: unknown): boolean {
   return LongshoreError.is(thrown) && (thrown.reason === "rejected" || thrown.reason === "queue-full");
 }
 
-interface KeptPass extends Pass {
+class KeptPass implements Pass {
+  readonly variant: string;
   readonly grantedMs: number;
+  readonly #taken: (pass: KeptPass) => void;
+  #left: Admission | undefined;
+
+  constructor(
+    variant: string,
+    admission: Admission | undefined,
+    grantedMs: number,
+    taken: (pass: KeptPass) => void,
+  ) {
+    this.variant = variant;
+    this.grantedMs = grantedMs;
+    this.#taken = taken;
+    this.#left = admission;
+  }
+
+  take(): Admission | undefined {
+    const left = this.#left;
+    this.#left = undefined;
+    this.#taken(this);
+    return left;
+  }
+
+  [Symbol.dispose](): void {
+    this.take()?.[Symbol.dispose]();
+  }
+}
+
+/** A pass that was granted here; what another place granted counts for nothing. */
+export function ownPass(pass: Disposable | undefined): Pass | undefined {
+  return pass instanceof KeptPass ? pass : undefined;
 }
 
 export function doors(parts: DoorParts): Doors {
@@ -88,20 +119,7 @@ export function doors(parts: DoorParts): Doors {
   }
 
   function passFor(variant: string, admission: Admission | undefined): KeptPass {
-    let left = admission;
-    const pass: KeptPass = {
-      variant,
-      grantedMs: parts.clock.nowMs(),
-      take() {
-        const taken = left;
-        left = undefined;
-        kept.delete(pass);
-        return taken;
-      },
-      [Symbol.dispose]: () => {
-        pass.take()?.[Symbol.dispose]();
-      },
-    };
+    const pass = new KeptPass(variant, admission, parts.clock.nowMs(), (one) => kept.delete(one));
     if (admission) kept.add(pass);
     return pass;
   }
@@ -127,8 +145,8 @@ export function doors(parts: DoorParts): Doors {
   }
 
   return {
-    remember(segment, door) {
-      const key = keyOf(segment, segment.variant);
+    remember(segment, variant, door) {
+      const key = keyOf(segment, variant);
       const [oldest] = known.keys();
       if (known.size >= mostDoors && oldest !== undefined && !known.has(key)) known.delete(oldest);
       known.set(key, door);

@@ -29,7 +29,6 @@ import {
 import { doors } from "./doors.ts";
 import { defaultLimits, type EngineLimits, type EngineParts } from "./engine-parts.ts";
 import { expectations } from "./expectations.ts";
-import { ownPass } from "./grant-request.ts";
 import { type GraphPool, graphPool, rateLimiter } from "../schedule/index.ts";
 import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
@@ -87,6 +86,7 @@ class EngineHere implements Engine {
   readonly #pool: GraphPool;
   readonly #inner: InnerCuts;
   readonly #serve: ServeParts;
+  readonly #knowledge = new WeakMap<LoadedVersion, ModelKnowledge>();
   #inFlight = 0;
   #draining = false;
   #quiet: (() => void)[] = [];
@@ -142,9 +142,10 @@ class EngineHere implements Engine {
     call: Call,
   ): Promise<ModelKnowledge | undefined> {
     try {
-      using lease = await this.#serve.life.acquire(model, version, call);
-      const { description, profile } = lease.loaded;
-      return { description, ...(profile ? { profile } : {}) };
+      const lease = await this.#serve.life.acquire(model, version, call);
+      const { loaded } = lease;
+      lease[Symbol.dispose]();
+      return this.#knowledgeOf(loaded);
     } catch (thrown) {
       if (
         LongshoreError.is(thrown) &&
@@ -154,6 +155,14 @@ class EngineHere implements Engine {
       }
       throw thrown;
     }
+  }
+
+  /** One object for a version, so that whoever knows it can tell that it is the same. */
+  #knowledgeOf(loaded: LoadedVersion): ModelKnowledge {
+    const { description, profile } = loaded;
+    const known = this.#knowledge.get(loaded) ?? { description, ...(profile ? { profile } : {}) };
+    this.#knowledge.set(loaded, known);
+    return known;
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
@@ -181,7 +190,7 @@ class EngineHere implements Engine {
   admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
     this.#admit(1);
     refusePast(call, this.#parts.clock);
-    return ownPass(this.#serve.doors.admit(segment, call, leastAgreementRatio));
+    return this.#serve.doors.admit(segment, call, leastAgreementRatio);
   }
 
   async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
@@ -226,16 +235,19 @@ class EngineHere implements Engine {
     const { clock } = this.#parts;
     this.#inFlight++;
     // Taken before anything waits: requests of a sequence run in the order in which they came.
-    using place =
+    const place =
       request.sequence && this.#serve.sequences.join(call.tenant, request.segment.model, request.sequence.id);
+    let own: ReturnType<typeof untilDeadline> | undefined;
     try {
       this.#admit(0);
       refusePast(call, clock);
-      using own = untilDeadline(call, clock);
+      own = untilDeadline(call, clock);
       return await serveRequest(this.#serve, request, own.call, place);
     } catch (thrown) {
       throw this.#failed(thrown, request, call);
     } finally {
+      own?.[Symbol.dispose]();
+      place?.[Symbol.dispose]();
       this.#left();
     }
   }

@@ -6,10 +6,10 @@ import {
   LongshoreError,
   startCut,
 } from "@longshore/core";
-import type { LoadedVersion, Program } from "../repository/index.ts";
+import type { GraphBody, LoadedVersion, Program } from "../repository/index.ts";
 import type { Admission, Demand, GraphLease, GraphPool, Scheduler } from "../schedule/index.ts";
 import { checkInputs } from "./check-inputs.ts";
-import { admitAt, type Door, type DoorParts, type Doors, isShed, type Pass } from "./doors.ts";
+import { admitAt, type Door, type DoorParts, type Doors, isShed, ownPass, type Pass } from "./doors.ts";
 import { checkBounds, isForeign } from "./foreign.ts";
 import type { ModelAction, PlanCache, SegmentPlan } from "../run/index.ts";
 import { programOf, standIns } from "./variants.ts";
@@ -28,6 +28,41 @@ export interface Granted extends Disposable {
   readonly admission: Admission;
 }
 
+class AllLeases implements Leases {
+  readonly all: ReadonlyMap<ModelAction, GraphLease>;
+  readonly schedulers: ReadonlySet<Scheduler>;
+
+  constructor(all: ReadonlyMap<ModelAction, GraphLease>) {
+    const schedulers = new Set<Scheduler>();
+    for (const { scheduler } of all.values()) schedulers.add(scheduler);
+    this.all = all;
+    this.schedulers = schedulers;
+  }
+
+  [Symbol.dispose](): void {
+    for (const lease of this.all.values()) lease[Symbol.dispose]();
+  }
+}
+
+class GrantedHere implements Granted {
+  readonly program: Program;
+  readonly plan: SegmentPlan;
+  readonly leases: Leases;
+  readonly admission: Admission;
+
+  constructor(plan: SegmentPlan, leases: Leases, admission: Admission) {
+    this.program = plan.program;
+    this.plan = plan;
+    this.leases = leases;
+    this.admission = admission;
+  }
+
+  [Symbol.dispose](): void {
+    this.admission[Symbol.dispose]();
+    this.leases[Symbol.dispose]();
+  }
+}
+
 export interface GrantParts extends DoorParts {
   readonly pool: GraphPool;
   readonly plans: PlanCache;
@@ -35,55 +70,55 @@ export interface GrantParts extends DoorParts {
 }
 
 /**
- * Resolves a request and grants it. When the segment's variant cannot make the deadline and the caller takes another, the
- * most alike that can. Throws as `admit` does.
+ * Resolves a request and grants it: at once, where all that it needs is loaded. When the segment's variant cannot make the
+ * deadline and the caller takes another, the most alike that can. Throws and rejects as `admit` throws.
  */
-export async function grantRequest(
+export function grantRequest(
   parts: GrantParts,
   loaded: LoadedVersion,
   owner: object,
   request: InferenceRequest,
   call: Call,
-): Promise<Granted> {
-  const pass = passOf(request);
-  const asked = request.segment.variant;
+): Granted | Promise<Granted> {
+  const pass = ownPass(request.pass);
+  const variant = pass?.variant ?? request.segment.variant;
+  const others = (thrown: unknown): Promise<Granted> =>
+    grantOther(parts, loaded, owner, request, call, thrown);
   try {
-    return await grantVariant(parts, loaded, owner, request, pass?.variant ?? asked, pass, call);
+    const granted = grantVariant(parts, loaded, owner, request, variant, pass, call);
+    return granted instanceof Promise ? granted.catch(others) : granted;
   } catch (thrown) {
-    if (!isShed(thrown)) throw thrown;
-    const { variant } = programOf(loaded, asked, parts.info);
-    for (const { name } of standIns(loaded, variant, request.leastAgreementRatio, parts.info)) {
-      const program = programOf(loaded, name, parts.info);
-      if (!allLoaded(parts.pool, program)) {
-        // It cannot help this request, but it should be there for the next one.
-        warm(parts.pool, program, owner);
-        continue;
-      }
-      try {
-        return await grantVariant(parts, loaded, owner, request, name, undefined, call);
-      } catch (again) {
-        if (!isShed(again)) throw again;
-      }
-    }
-    throw thrown;
+    return others(thrown);
   }
 }
 
-/** Passes are this engine's own: what another place granted counts for nothing here. */
-const passes = new WeakSet<Disposable>();
-
-/** Marks a pass as ours. */
-export function ownPass(pass: Pass): Pass {
-  passes.add(pass);
-  return pass;
+async function grantOther(
+  parts: GrantParts,
+  loaded: LoadedVersion,
+  owner: object,
+  request: InferenceRequest,
+  call: Call,
+  thrown: unknown,
+): Promise<Granted> {
+  if (!isShed(thrown)) throw thrown;
+  const { variant } = programOf(loaded, request.segment.variant, parts.info);
+  for (const { name } of standIns(loaded, variant, request.leastAgreementRatio, parts.info)) {
+    const program = programOf(loaded, name, parts.info);
+    if (!allLoaded(parts.pool, program)) {
+      // It cannot help this request, but it should be there for the next one.
+      warm(parts.pool, program, owner);
+      continue;
+    }
+    try {
+      return await grantVariant(parts, loaded, owner, request, name, undefined, call);
+    } catch (again) {
+      if (!isShed(again)) throw again;
+    }
+  }
+  throw thrown;
 }
 
-function passOf({ pass }: InferenceRequest): Pass | undefined {
-  // Only passes of `ownPass` are in the set.
-  return pass && passes.has(pass) ? (pass as Pass) : undefined;
-}
-
-async function grantVariant(
+function grantVariant(
   parts: GrantParts,
   loaded: LoadedVersion,
   owner: object,
@@ -91,13 +126,30 @@ async function grantVariant(
   variant: string,
   pass: Pass | undefined,
   call: Call,
-): Promise<Granted> {
-  const { segment } = request;
+): Granted | Promise<Granted> {
+  const { from, to } = request.segment;
   const program = programOf(loaded, variant, parts.info);
-  const plan = await parts.plans.get(program, segment.from, segment.to, request.outputs, call);
-  checkInputs(plan, request.inputs);
-  checkBounds(loaded, plan, request.inputs, call);
-  const leases = await leaseAll(parts.pool, plan, owner, call);
+  const plan = parts.plans.get(program, from, to, request.outputs, call);
+  const grant = (plan: SegmentPlan): Granted | Promise<Granted> => {
+    checkInputs(plan, request.inputs);
+    checkBounds(loaded, plan, request.inputs, call);
+    const leases = leaseAll(parts.pool, plan, owner, call);
+    const onto = (leases: Leases): Granted =>
+      grantOn(parts, { loaded, plan, leases }, request, variant, pass, call);
+    return leases instanceof Promise ? leases.then(onto) : onto(leases);
+  };
+  return plan instanceof Promise ? plan.then(grant) : grant(plan);
+}
+
+/** Grants on what is leased, which is given back when that fails. */
+function grantOn(
+  parts: GrantParts,
+  { loaded, plan, leases }: { loaded: LoadedVersion; plan: SegmentPlan; leases: Leases },
+  request: InferenceRequest,
+  variant: string,
+  pass: Pass | undefined,
+  call: Call,
+): Granted {
   try {
     const demands = (): readonly Demand[] =>
       [...leases.all].map(([action, { scheduler }]) => ({
@@ -105,46 +157,41 @@ async function grantVariant(
         runs: action.step.forEach === undefined ? 1 : parts.expectations.elements(action.step),
       }));
     const door: Door = { loaded, plan, demands };
-    parts.doors.remember({ ...segment, variant }, door);
+    parts.doors.remember(request.segment, variant, door);
     const kept = pass?.take();
     const fits = kept && demands().every(({ scheduler }) => kept.ticket(scheduler));
     if (!fits) kept?.[Symbol.dispose]();
     const admission = fits ? kept : admitAt(door, parts, call);
-    return {
-      program,
-      plan,
-      leases,
-      admission,
-      [Symbol.dispose]: () => {
-        admission[Symbol.dispose]();
-        leases[Symbol.dispose]();
-      },
-    };
+    return new GrantedHere(plan, leases, admission);
   } catch (thrown) {
     leases[Symbol.dispose]();
     throw thrown;
   }
 }
 
-/** Leases all that a plan runs; given back when one of them cannot be loaded. */
-async function leaseAll(pool: GraphPool, plan: SegmentPlan, owner: object, call: Call): Promise<Leases> {
+/** Leases all that a plan runs, at once where it is loaded; given back when one of them cannot be loaded. */
+function leaseAll(pool: GraphPool, plan: SegmentPlan, owner: object, call: Call): Leases | Promise<Leases> {
   const all = new Map<ModelAction, GraphLease>();
-  const giveBack = (): void => {
-    for (const lease of all.values()) lease[Symbol.dispose]();
+  const failed = (thrown: unknown): LongshoreError => {
+    new AllLeases(all)[Symbol.dispose]();
+    return LongshoreError.from(thrown, "execute", "loading a model");
   };
   const foreign = isForeign(plan, call);
-  const leased = await Promise.allSettled(
-    plan.models.map(async (action) => {
-      all.set(action, await pool.lease(action.step.graph, action.from, action.to, owner, call, foreign));
-    }),
-  );
-  for (const one of leased) {
-    if (one.status === "fulfilled") continue;
-    giveBack();
-    throw LongshoreError.from(one.reason, "execute", "loading a model");
+  const loading: Promise<unknown>[] = [];
+  try {
+    for (const action of plan.models) {
+      const lease = pool.lease(action.step.graph, action.from, action.to, owner, call, foreign);
+      if (lease instanceof Promise) loading.push(lease.then((one) => all.set(action, one)));
+      else all.set(action, lease);
+    }
+  } catch (thrown) {
+    loading.push(Promise.reject(thrown));
   }
-  const schedulers = new Set([...all.values()].map(({ scheduler }) => scheduler));
-  return { all, schedulers, [Symbol.dispose]: giveBack };
+  if (loading.length === 0) return new AllLeases(all);
+  return Promise.allSettled(loading).then((leased) => {
+    for (const one of leased) if (one.status === "rejected") throw failed(one.reason);
+    return new AllLeases(all);
+  });
 }
 
 function allLoaded(pool: GraphPool, { steps }: Program): boolean {
@@ -156,10 +203,12 @@ function allLoaded(pool: GraphPool, { steps }: Program): boolean {
 function warm(pool: GraphPool, { steps }: Program, owner: object): void {
   for (const step of steps) {
     if (step.kind !== "model") continue;
-    pool.lease(step.graph, startCut, endCut, owner, housekeepingCall("load")).then(
-      (lease) => lease[Symbol.dispose](),
-      // Whoever asks for the variant itself is told why it cannot be loaded.
-      () => undefined,
-    );
+    // Whoever asks for the variant itself is told why it cannot be loaded.
+    warmGraph(pool, step.graph, owner).catch(() => undefined);
   }
+}
+
+async function warmGraph(pool: GraphPool, graph: GraphBody, owner: object): Promise<void> {
+  const lease = await pool.lease(graph, startCut, endCut, owner, housekeepingCall("load"));
+  lease[Symbol.dispose]();
 }

@@ -5,6 +5,7 @@ import {
   housekeepingCall,
   LongshoreError,
   type Observer,
+  Once,
   startCut,
   untilAborted,
 } from "@longshore/core";
@@ -28,8 +29,8 @@ interface VersionLease extends Disposable {
 
 /** Which versions of which models are served, and their coming and going. */
 export interface ModelLife {
-  /** A version by number or label; the newest that can be served for none. Read when it is first asked for. */
-  acquire(model: string, version: string | undefined, call: Call): Promise<VersionLease>;
+  /** A version by number or label; the newest that can be served for none. At once, but for one that has to be read first. */
+  acquire(model: string, version: string | undefined, call: Call): VersionLease | Promise<VersionLease>;
   /**
    * Reads a model anew and loads it beside what is served, then switches. What cannot be loaded leaves its predecessor
    * in place, and is thrown after the rest has been switched.
@@ -59,6 +60,21 @@ export interface ModelLifeParts {
   readonly explicit: boolean;
   /** The program that `load` warms: the default variant of this place. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
+}
+
+class LeaseOfHeld extends Once implements VersionLease {
+  readonly loaded: LoadedVersion;
+  readonly owner: object;
+
+  constructor(held: Held) {
+    super(() => {
+      held.leases--;
+      if (held.retired && held.leases === 0) held.leave();
+    });
+    held.leases++;
+    this.loaded = held.loaded;
+    this.owner = held;
+  }
 }
 
 export function modelLife(parts: ModelLifeParts): ModelLife {
@@ -172,6 +188,17 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     return held?.retired === false ? held : undefined;
   }
 
+  async function acquireLater(model: string, wanted: string | undefined, call: Call): Promise<VersionLease> {
+    checkModelName(model);
+    let held: Held | undefined;
+    // It may be replaced or unloaded while this request waits.
+    while (!held || held.retired) {
+      if (!isOn(model)) throw notLoaded(model);
+      held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call.abort, "execute"));
+    }
+    return new LeaseOfHeld(held);
+  }
+
   async function warm(held: Held, call: Call): Promise<void> {
     const program = parts.defaultProgram(held.loaded);
     for (const step of program?.steps ?? []) {
@@ -247,29 +274,10 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   return {
-    async acquire(model, version, call) {
-      checkModelName(model);
+    acquire(model, version, call) {
       const wanted = version === "" ? undefined : version;
-      let held: Held | undefined;
-      // It may be replaced or unloaded while this request waits.
-      while (!held || held.retired) {
-        if (!isOn(model)) throw notLoaded(model);
-        held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call.abort, "execute"));
-      }
-      const owner = held;
-      const { loaded } = owner;
-      owner.leases++;
-      let open = true;
-      return {
-        loaded,
-        owner,
-        [Symbol.dispose]: () => {
-          if (!open) return;
-          open = false;
-          owner.leases--;
-          if (owner.retired && owner.leases === 0) owner.leave();
-        },
-      };
+      const held = isOn(model) ? latest(model, wanted) : undefined;
+      return held ? new LeaseOfHeld(held) : acquireLater(model, wanted, call);
     },
     async load(model, version, call, override) {
       checkModelName(model);

@@ -17,7 +17,7 @@ export function untilDeadline(
   clock: Clock,
   stage: Stage = "execute",
 ): { readonly call: Call } & Disposable {
-  if (parent.deadlineMs === Infinity) return { call: parent, [Symbol.dispose]: () => undefined };
+  if (parent.deadlineMs === Infinity) return new Endless(parent);
   const child = childCall(parent);
   const timer = clock.timer(parent.deadlineMs - clock.nowMs(), () =>
     child.cancel(
@@ -31,4 +31,16 @@ export function untilDeadline(
       child[Symbol.dispose]();
     },
   };
+}
+
+class Endless implements Disposable {
+  readonly call: Call;
+
+  constructor(call: Call) {
+    this.call = call;
+  }
+
+  [Symbol.dispose](): void {
+    // No timer was set.
+  }
 }

@@ -56,12 +56,33 @@ export async function serveRequest(
   call: Call,
   place?: Place,
 ): Promise<InferenceResponse> {
-  const { segment } = request;
-  using version = await parts.life.acquire(segment.model, segment.version, call);
-  const { loaded } = version;
-  checkDigest(segment, loaded);
-  using _turn = request.sequence && (await turnOf(parts, loaded, request, call, place));
-  using granted = await grantRequest(parts, loaded, version.owner, request, call);
+  const { segment, sequence } = request;
+  const leased = parts.life.acquire(segment.model, segment.version, call);
+  const version = leased instanceof Promise ? await leased : leased;
+  const { loaded, owner } = version;
+  let turn: Disposable | undefined;
+  let granted: Granted | undefined;
+  try {
+    checkDigest(segment, loaded);
+    if (sequence) turn = await turnOf(parts, loaded, request, call, place);
+    const grants = grantRequest(parts, loaded, owner, request, call);
+    granted = grants instanceof Promise ? await grants : grants;
+    return await runGranted(parts, request, { loaded, granted, place }, call);
+  } finally {
+    granted?.[Symbol.dispose]();
+    turn?.[Symbol.dispose]();
+    version[Symbol.dispose]();
+  }
+}
+
+/** Runs a request in the places that were granted to it. */
+async function runGranted(
+  parts: ServeParts,
+  request: InferenceRequest,
+  { loaded, granted, place }: { loaded: LoadedVersion; granted: Granted; place: Place | undefined },
+  call: Call,
+): Promise<InferenceResponse> {
+  const { segment, sequence } = request;
   const { plan, leases, admission } = granted;
   if (plan.answersAt !== undefined) {
     throw new LongshoreError(
@@ -71,45 +92,59 @@ export async function serveRequest(
     );
   }
   const grantedMs = parts.clock.nowMs();
-  const inputs = await readInputs(plan, request.inputs, call);
+  const reading = readInputs(plan, request.inputs, call);
+  const inputs = reading instanceof Promise ? await reading : reading;
   // Counted now: inputs that were given away are empty afterwards.
   const bytes = totalBytes(inputs);
   const resolved = resolvedSegment(segment, loaded, granted);
   const run = async (state: Tensors, position: SequencePosition | undefined): Promise<SegmentResult> => {
-    using room = await parts.room.enter(plan, call);
-    const result = await runSegment(segmentRun(parts, granted, inputs, state, position, call));
-    room.held(result.peakBytes);
-    learn(parts, plan, resolved, bytes, result, loaded);
-    return result;
+    // A bare model has nothing between its steps.
+    const room = plan.program.bare ? undefined : await parts.room.enter(plan, call);
+    try {
+      const result = await runSegment(segmentRun(parts, granted, inputs, state, position, call));
+      room?.held(result.peakBytes);
+      learn(parts, plan, resolved, bytes, result, loaded);
+      return result;
+    } finally {
+      room?.[Symbol.dispose]();
+    }
   };
   /** @param leftMs What the request would still have taken. */
   const keeping = (leftMs: number): void =>
     parts.expectations.promiseSeen(plan, admission, parts.clock.nowMs() - grantedMs + leftMs);
   let result: SequenceResult;
   try {
-    result = await runInSequence(request, {
-      sequences: parts.sequences,
-      stateKey: parts.stateKey,
-      loaded,
-      plan,
-      segment: resolved,
-      inputs,
-      call,
-      place,
-      run,
-    });
+    const { sequences, stateKey } = parts;
+    result =
+      plan.sequential.length === 0 && plan.stateful.length === 0
+        ? await run(noTensors, sequence)
+        : await runInSequence(request, {
+            sequences,
+            stateKey,
+            loaded,
+            plan,
+            segment: resolved,
+            inputs,
+            call,
+            place,
+            run,
+          });
     keeping(0);
   } catch (thrown) {
     if (LongshoreError.is(thrown) && (thrown.reason === "evicted" || thrown.reason === "deadline-exceeded"))
       keeping(admission.predictedMs - admission.waitMs);
     throw thrown;
   }
+  const response = responseOf(parts, resolved, result, leases);
+  if (!sequence) return response;
   return {
-    ...responseOf(parts, resolved, result, leases),
-    ...(request.sequence?.wantState ? { state: result.state } : {}),
+    ...response,
+    ...(sequence.wantState ? { state: result.state } : {}),
     ...(result.stateSeal === undefined ? {} : { stateSeal: result.stateSeal }),
   };
 }
+
+const noTensors: Tensors = new Map();
 
 /** The segment as it is run here, every name filled in. */
 export function resolvedSegment(

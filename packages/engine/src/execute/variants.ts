@@ -5,10 +5,10 @@ import { servedHere } from "./offers.ts";
 /** The program of a variant; an empty name means the first that this place serves. Throws `unknown-variant`. */
 export function programOf(loaded: LoadedVersion, variant: string, info: EndpointInfo): Program {
   const { name, version, variants } = loaded.description;
-  const here = variants.filter((one) => servedHere(one, info));
-  const wanted = variant === "" ? here[0]?.name : here.find((one) => one.name === variant)?.name;
-  const program = wanted === undefined ? undefined : loaded.programs.get(wanted);
+  const wanted = variants.find((one) => (variant === "" || one.name === variant) && servedHere(one, info));
+  const program = wanted && loaded.programs.get(wanted.name);
   if (program) return program;
+  const here = variants.filter((one) => servedHere(one, info));
   throw new LongshoreError(
     "unknown-variant",
     "resolve",

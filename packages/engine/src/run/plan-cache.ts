@@ -3,7 +3,7 @@ import type { Program } from "../repository/index.ts";
 import type { InnerCuts } from "./positions.ts";
 import { planSegment, type SegmentPlan } from "./segment-plan.ts";
 
-/** Plans of segments, worked out once. A plan is one object for as long as it is remembered. */
+/** Plans of segments, worked out once; from then on they are there at once. A plan is one object for as long as it is remembered. */
 export interface PlanCache {
   get(
     program: Program,
@@ -11,26 +11,40 @@ export interface PlanCache {
     to: CutId,
     wanted: readonly string[] | undefined,
     call: Call,
-  ): Promise<SegmentPlan>;
+  ): SegmentPlan | Promise<SegmentPlan>;
 }
 
 /** Segments remembered for one program; asking for ever new ones costs time, not memory. */
 const most = 128;
 
+/** One wanted output is by far the most frequent. Cuts have no quotes in their names, so no two requests have one key. */
+function keyOf(from: CutId, to: CutId, wanted: readonly string[] | undefined): string {
+  if (!wanted) return `${from}..${to}`;
+  return `${from}..${to}"${wanted.length === 1 ? (wanted[0] ?? "") : JSON.stringify(wanted)}"${wanted.length}`;
+}
+
 export function planCache(inner: InnerCuts): PlanCache {
   const programs = new WeakMap<Program, Map<string, SegmentPlan>>();
+
+  async function make(
+    plans: Map<string, SegmentPlan>,
+    key: string,
+    ...asked: Parameters<PlanCache["get"]>
+  ): Promise<SegmentPlan> {
+    const [program, from, to, wanted, call] = asked;
+    const plan = await planSegment(program, from, to, wanted, inner, call);
+    plans.set(key, plan);
+    const [oldest] = plans.keys();
+    if (plans.size > most && oldest !== undefined) plans.delete(oldest);
+    return plan;
+  }
+
   return {
-    async get(program, from, to, wanted, call) {
+    get(program, from, to, wanted, call) {
       const plans = programs.get(program) ?? new Map<string, SegmentPlan>();
       programs.set(program, plans);
-      const key = JSON.stringify([from, to, wanted]);
-      const known = plans.get(key);
-      if (known) return known;
-      const plan = await planSegment(program, from, to, wanted, inner, call);
-      plans.set(key, plan);
-      const [oldest] = plans.keys();
-      if (plans.size > most && oldest !== undefined) plans.delete(oldest);
-      return plan;
+      const key = keyOf(from, to, wanted);
+      return plans.get(key) ?? make(plans, key, program, from, to, wanted, call);
     },
   };
 }

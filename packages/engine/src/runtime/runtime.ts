@@ -38,6 +38,11 @@ export interface InferenceSession {
    * datatype and shape before the runtime sees them: `invalid-input`. With no `fetches`, all outputs.
    */
   run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors>;
+  /**
+   * What the run that ended last took where it ran, in milliseconds, without the way there and back. Absent where nobody
+   * measures it.
+   */
+  readonly ranMs?: number | undefined;
   /** Resolves when no run is under way. */
   idle(): Promise<void>;
   /** Idempotent; waits for a run under way. */

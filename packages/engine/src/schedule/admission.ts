@@ -21,7 +21,7 @@ export interface Request {
 /** Places granted for one request. Dispose when it ends, however it ends. */
 export interface Admission extends Disposable {
   ticket(scheduler: Scheduler): Ticket | undefined;
-  /** What it was foreseen to take from then on, waiting included. */
+  /** What it was foreseen to take from then on, waiting included; what nobody asked for without a deadline. */
   readonly predictedMs: number;
   /** Of it, waiting. */
   readonly waitMs: number;
@@ -40,7 +40,9 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
   let workMs = otherMs;
   let waitMs = 0;
   let known = true;
-  for (const { scheduler, runs } of demands) {
+  // Nothing is too late for a request without a deadline, so nobody asks what it will meet.
+  const bounded = call.deadlineMs !== Infinity;
+  for (const { scheduler, runs } of bounded ? demands : []) {
     const one = scheduler.expected(1, call);
     waitMs += one.waitMs;
     workMs += (one.runMs ?? 0) * Math.ceil(runs / scheduler.instances);
@@ -58,9 +60,7 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
     );
   }
   const tickets = new Map<Scheduler, Ticket>();
-  const giveBack = (): void => {
-    for (const ticket of tickets.values()) ticket[Symbol.dispose]();
-  };
+  const admission = new Places(tickets, predictedMs, waitMs);
   try {
     for (const { scheduler, runs } of demands) {
       const granted = tickets.get(scheduler);
@@ -68,8 +68,28 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
       else tickets.set(scheduler, scheduler.admit(runs, call));
     }
   } catch (thrown) {
-    giveBack();
+    admission[Symbol.dispose]();
     throw thrown;
   }
-  return { predictedMs, waitMs, ticket: (scheduler) => tickets.get(scheduler), [Symbol.dispose]: giveBack };
+  return admission;
+}
+
+class Places implements Admission {
+  readonly predictedMs: number;
+  readonly waitMs: number;
+  readonly #tickets: ReadonlyMap<Scheduler, Ticket>;
+
+  constructor(tickets: ReadonlyMap<Scheduler, Ticket>, predictedMs: number, waitMs: number) {
+    this.#tickets = tickets;
+    this.predictedMs = predictedMs;
+    this.waitMs = waitMs;
+  }
+
+  ticket(scheduler: Scheduler): Ticket | undefined {
+    return this.#tickets.get(scheduler);
+  }
+
+  [Symbol.dispose](): void {
+    for (const ticket of this.#tickets.values()) ticket[Symbol.dispose]();
+  }
 }

@@ -68,9 +68,9 @@ const leastWaitMs = 1;
  * not come by the instant at which waiting stops paying, the present ones run.
  */
 export function worthwhileWaitMs(rows: number, times: RunTimes, rowBytes: number, gapMs: number): number {
-  const oneMs = times.runMs(1, rowBytes);
-  const nowMs = times.runMs(rows, rowBytes);
-  const moreMs = times.runMs(rows + 1, rowBytes);
+  const oneMs = times.ranMs(1, rowBytes);
+  const nowMs = times.ranMs(rows, rowBytes);
+  const moreMs = times.ranMs(rows + 1, rowBytes);
   if (oneMs === undefined || nowMs === undefined || moreMs === undefined) return 0;
   const breakEvenMs = (nowMs + oneMs - moreMs - rows * (moreMs - nowMs)) / (rows + 1);
   return breakEvenMs >= leastWaitMs && gapMs < breakEvenMs ? breakEvenMs : 0;

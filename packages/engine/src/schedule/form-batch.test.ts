@@ -71,6 +71,17 @@ describe("who shares a run", () => {
     expect(sizeOf(form(several(8), { times }))).toBe(4);
   });
 
+  it("judges by what runs took where they ran, whatever kept this thread from noticing their end", () => {
+    const times = runTimes();
+    for (let run = 0; run < 3; run++) {
+      times.seen(1, 1, 0, 8, 0.03);
+      // Eight answers were worked on meanwhile.
+      times.seen(8, 9, 0, 8, 0.05);
+    }
+    expect(sizeOf(form(several(8), { times }))).toBe(8);
+    expect(times.runMs(8, 8)).toBe(9);
+  });
+
   it("tries a size that lost again, now and then, and less often each time", () => {
     const times = measured(0, 5);
     let tried = 0;

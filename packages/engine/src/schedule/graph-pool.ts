@@ -5,6 +5,7 @@ import {
   endCut,
   housekeepingCall,
   LongshoreError,
+  Once,
   type Observer,
   type Random,
   startCut,
@@ -64,7 +65,7 @@ export interface GraphPool {
     owner: object,
     call: Call,
     sandboxed?: boolean,
-  ): Promise<GraphLease>;
+  ): GraphLease | Promise<GraphLease>;
   /** The scheduler if it is loaded. */
   loaded(graph: GraphBody, from: CutId, to: CutId): Scheduler | undefined;
   schedulers(): readonly Scheduler[];
@@ -89,6 +90,19 @@ interface Loaded {
   readonly scheduler: Scheduler;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+}
+
+class LeaseOfLoaded extends Once implements GraphLease {
+  readonly scheduler: Scheduler;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+
+  constructor({ scheduler, inputs, outputs }: Loaded, end: () => void) {
+    super(end);
+    this.scheduler = scheduler;
+    this.inputs = inputs;
+    this.outputs = outputs;
+  }
 }
 
 export function graphPool(parts: GraphPoolParts): GraphPool {
@@ -169,26 +183,23 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   }
 
   return {
-    async lease(graph, from, to, owner, call, sandboxed = false) {
+    lease(graph, from, to, owner, call, sandboxed = false) {
       const entry = entryFor(graph, from, to, sandboxed);
       entry.owners.add(owner);
       entry.usedAt = ++uses;
       entry.leases++;
-      let open = true;
       const end = (): void => {
-        if (!open) return;
-        open = false;
         entry.leases--;
         if (entry.leases === 0 && entry.owners.size === 0) void drop(entry);
       };
-      try {
-        const { scheduler, inputs, outputs } =
-          entry.loaded ?? (await untilAborted(entry.ready, call.abort, "execute"));
-        return { scheduler, inputs, outputs, [Symbol.dispose]: end };
-      } catch (thrown) {
-        end();
-        throw thrown;
-      }
+      if (entry.loaded) return new LeaseOfLoaded(entry.loaded, end);
+      return untilAborted(entry.ready, call.abort, "execute").then(
+        (loaded) => new LeaseOfLoaded(loaded, end),
+        (thrown: unknown) => {
+          end();
+          throw thrown;
+        },
+      );
     },
     loaded: (graph, from, to) => entries.get(keyOf(graph, from, to, false))?.loaded?.scheduler,
     schedulers: () => [...entries.values()].flatMap(({ loaded }) => (loaded ? [loaded.scheduler] : [])),

@@ -5,11 +5,17 @@ import type { ResourceClaim } from "./rate-limiter.ts";
 /** Loads one session; the call ends when the scheduler does. */
 export type OpenSession = (call: Call) => Promise<InferenceSession>;
 
+/** What a run took: seen from here, and inside the runtime where that measures it. In milliseconds. */
+export interface Took {
+  readonly tookMs: number;
+  readonly ranMs: number;
+}
+
 /** A run under way. */
 export interface Running<T> {
   readonly result: Promise<T>;
-  /** Resolves with the time it took once the instance is free again, which may be long after `result` was rejected. */
-  readonly ended: Promise<number>;
+  /** Resolves with the times it took once the instance is free again, which may be long after `result` was rejected. */
+  readonly ended: Promise<Took>;
 }
 
 /**
@@ -57,12 +63,13 @@ export class Instance {
     return { result, ended: this.#ended(session, result) };
   }
 
-  async #ended(session: InferenceSession, result: Promise<unknown>): Promise<number> {
+  async #ended(session: InferenceSession, result: Promise<unknown>): Promise<Took> {
     const thrown = await result.then(
       () => undefined,
       (error: unknown) => error,
     );
     await session.idle().catch(() => undefined);
+    const { ranMs } = session;
     // Whoever is woken by this must find the instance as it will be.
     queueMicrotask(() => this.#claim?.give());
     if (LongshoreError.is(thrown) && thrown.reason === "runtime-crashed") {
@@ -71,7 +78,8 @@ export class Instance {
       if (this.state === "busy") this.state = "dead";
       await session.release().catch(() => undefined);
     } else if (this.state === "busy") this.state = "idle";
-    return this.#clock.nowMs() - this.#startedMs;
+    const tookMs = this.#clock.nowMs() - this.#startedMs;
+    return { tookMs, ranMs: thrown === undefined && ranMs !== undefined ? Math.min(ranMs, tookMs) : tookMs };
   }
 
   /** Loads it, at first or again after a crash. Does nothing while it is alive or loading. */

@@ -1,16 +1,23 @@
 import { runCurve, type RunCurve } from "./run-curve.ts";
 
 /**
- * What one loaded graph's runs have taken, by the size of a row and by the number of rows that shared a run. Batching is
+ * What one loaded graph's runs have taken, as the scheduler sees it and where they ran, by the size of a row and by the number of rows that shared a run. Batching is
  * decided from these figures and never from the belief that it helps: on a processor a convolutional network is slower per
  * row in a batch, while a small perceptron gains several times.
  *
  * `rowBytes` tells shapes apart: bytes of one row's inputs. Undefined: the kind that was seen last.
  */
 export interface RunTimes {
-  seen(rows: number, tookMs: number, nowMs: number, rowBytes?: number): void;
+  /**
+   * `tookMs` from sending a run off until its end was noticed, `ranMs` of it inside the runtime. The first grows with
+   * whatever else the sending thread has to do, the answers of a large batch included: forecasts need it, but whether
+   * batching pays can only be told by the second. Default: the same.
+   */
+  seen(rows: number, tookMs: number, nowMs: number, rowBytes?: number, ranMs?: number): void;
   /** Expected time of a run of so many rows; undefined until a run was seen. */
   runMs(rows: number, rowBytes?: number): number | undefined;
+  /** The same, of the part inside the runtime. */
+  ranMs(rows: number, rowBytes?: number): number | undefined;
   /**
    * The fastest of the recent runs of so many rows, once there are several and one was a moment ago: what even this cannot
    * make is hopeless. Older figures are no proof, because machines change.
@@ -41,64 +48,71 @@ function kindOf(rowBytes: number): number {
   return Math.round(2 * Math.log2(Math.max(1, rowBytes)));
 }
 
+/** Runs of one kind, as they were seen from here and inside the runtime. */
+interface Curves {
+  readonly took: RunCurve;
+  readonly ran: RunCurve;
+}
+
 /** Times of one graph; nothing is known at first. */
 export function runTimes(): RunTimes {
-  const curves = new Map<number, RunCurve>();
+  const all = new Map<number, Curves>();
   let lastKind = 0;
   let lastSeenMs = -Infinity;
   let runs = 0;
 
-  function curveFor(kind: number): RunCurve {
-    const known = curves.get(kind);
+  function curvesFor(kind: number): Curves {
+    const known = all.get(kind);
     if (known) return known;
-    const [oldest] = curves.keys();
-    if (curves.size >= mostKinds && oldest !== undefined) curves.delete(oldest);
-    const made = runCurve();
-    curves.set(kind, made);
+    const [oldest] = all.keys();
+    if (all.size >= mostKinds && oldest !== undefined) all.delete(oldest);
+    const made = { took: runCurve(), ran: runCurve() };
+    all.set(kind, made);
     return made;
   }
 
-  /** The curve of a kind, or of the nearest one with the factor by which it is larger. */
+  const own = (rowBytes: number | undefined): Curves | undefined =>
+    all.get(rowBytes === undefined ? lastKind : kindOf(rowBytes));
+
+  /** The curves of a kind, or of the nearest one with the factor by which it is larger. */
   function nearest(
     rowBytes: number | undefined,
-  ): { readonly curve: RunCurve; readonly factor: number } | undefined {
+  ): { readonly curves: Curves; readonly factor: number } | undefined {
     const kind = rowBytes === undefined ? lastKind : kindOf(rowBytes);
-    const own = curves.get(kind);
-    if (own) return { curve: own, factor: 1 };
+    const same = all.get(kind);
+    if (same) return { curves: same, factor: 1 };
     let best: number | undefined;
-    for (const other of curves.keys()) {
+    for (const other of all.keys()) {
       if (best === undefined || Math.abs(other - kind) < Math.abs(best - kind)) best = other;
     }
-    const curve = best === undefined ? undefined : curves.get(best);
-    return curve && { curve, factor: 2 ** ((kind - (best ?? kind)) / 2) };
+    const curves = best === undefined ? undefined : all.get(best);
+    return curves && { curves, factor: 2 ** ((kind - (best ?? kind)) / 2) };
+  }
+
+  function expected(of: keyof Curves, rows: number, rowBytes: number | undefined): number | undefined {
+    const found = nearest(rowBytes);
+    const ms = found?.curves[of].runMs(rows);
+    return ms === undefined ? undefined : ms * (found?.factor ?? 1);
   }
 
   return {
-    seen(rows, tookMs, nowMs, rowBytes = 0) {
+    seen(rows, tookMs, nowMs, rowBytes = 0, ranMs = tookMs) {
       lastKind = kindOf(rowBytes);
       lastSeenMs = nowMs;
       runs++;
-      curveFor(lastKind).seen(rows, tookMs);
+      const { took, ran } = curvesFor(lastKind);
+      took.seen(rows, tookMs);
+      ran.seen(rows, ranMs);
     },
-    runMs(rows, rowBytes) {
-      const found = nearest(rowBytes);
-      const ms = found?.curve.runMs(rows);
-      return ms === undefined ? undefined : ms * (found?.factor ?? 1);
-    },
-    fastestMs(rows, nowMs, rowBytes) {
-      if (nowMs - lastSeenMs > staleMs) return undefined;
-      const curve = curves.get(rowBytes === undefined ? lastKind : kindOf(rowBytes));
-      return curve?.fastestMs(rows, enough);
-    },
-    worthwhileRows(rows, rowBytes) {
-      if (rows <= 1) return 1;
-      const curve = curves.get(rowBytes === undefined ? lastKind : kindOf(rowBytes));
-      return curve?.worthwhileRows(rows, enough) ?? rows;
-    },
-    joinedRows(rows, rowBytes) {
-      return rows <= 1 ? 1 : (nearest(rowBytes)?.curve.joinedRows(rows, enough) ?? 1);
-    },
-    pays: (rows, more, rowBytes) => nearest(rowBytes)?.curve.pays(rows, more, enough) ?? true,
+    runMs: (rows, rowBytes) => expected("took", rows, rowBytes),
+    ranMs: (rows, rowBytes) => expected("ran", rows, rowBytes),
+    fastestMs: (rows, nowMs, rowBytes) =>
+      nowMs - lastSeenMs > staleMs ? undefined : own(rowBytes)?.took.fastestMs(rows, enough),
+    worthwhileRows: (rows, rowBytes) =>
+      rows <= 1 ? 1 : (own(rowBytes)?.ran.worthwhileRows(rows, enough) ?? rows),
+    joinedRows: (rows, rowBytes) =>
+      rows <= 1 ? 1 : (nearest(rowBytes)?.curves.ran.joinedRows(rows, enough) ?? 1),
+    pays: (rows, more, rowBytes) => nearest(rowBytes)?.curves.ran.pays(rows, more, enough) ?? true,
     known: (nowMs) => runs >= enough && nowMs - lastSeenMs <= staleMs,
   };
 }

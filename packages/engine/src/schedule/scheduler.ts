@@ -320,13 +320,13 @@ export class GraphScheduler implements Scheduler {
       if (members.length > 1 && error.reason !== "runtime-crashed") this.#runAlone(members);
       else for (const member of members) member.reject(error);
     }
-    const tookMs = await ended;
-    joined[Symbol.dispose]();
+    const { tookMs, ranMs } = await ended;
+    joined.over();
     this.#running--;
     this.#idleSinceMs = clock.nowMs();
     this.#charge(members, rows, tookMs - expectedMs);
     if (completed) {
-      this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes);
+      this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
       observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs });
     }
     // The next run begins before the answers of this one are worked on, which would leave the instance idle.

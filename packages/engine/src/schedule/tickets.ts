@@ -53,6 +53,23 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
     return tenant !== undefined && evict(tenant);
   }
 
+  const desk: Desk = {
+    holds: (ticket) => open.has(ticket),
+    waits(ticket, still) {
+      if (still) pending.add(ticket);
+      else pending.delete(ticket);
+    },
+    giveBack(ticket) {
+      if (!open.delete(ticket)) return;
+      pending.delete(ticket);
+      const { tenant } = ticket;
+      const fewer = (held.get(tenant) ?? 1) - 1;
+      if (fewer > 0) held.set(tenant, fewer);
+      else held.delete(tenant);
+      returned();
+    },
+  };
+
   return {
     get count(): number {
       return open.size;
@@ -69,31 +86,42 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
           { retryAfterMs: Math.max(1, Math.ceil(rowMs)) },
         );
       }
-      let left = rows;
-      const ticket: Ticket = {
-        tenant,
-        deadlineMs,
-        get rows() {
-          return left;
-        },
-        expect(count) {
-          left = Math.max(0, count);
-          if (left > 0 && open.has(ticket)) pending.add(ticket);
-          else pending.delete(ticket);
-        },
-        [Symbol.dispose]: () => {
-          if (!open.delete(ticket)) return;
-          pending.delete(ticket);
-          const fewer = (held.get(tenant) ?? 1) - 1;
-          if (fewer > 0) held.set(tenant, fewer);
-          else held.delete(tenant);
-          returned();
-        },
-      };
+      const ticket = new Place(tenant, deadlineMs, rows, desk);
       open.add(ticket);
-      if (left > 0) pending.add(ticket);
+      if (rows > 0) pending.add(ticket);
       held.set(tenant, (held.get(tenant) ?? 0) + 1);
       return ticket;
     },
   };
+}
+
+/** What a ticket asks of the desk that granted it. */
+interface Desk {
+  holds(ticket: Ticket): boolean;
+  /** Work of that ticket is still to come, or all of it is here. */
+  waits(ticket: Ticket, still: boolean): void;
+  giveBack(ticket: Ticket): void;
+}
+
+class Place implements Ticket {
+  readonly tenant: TenantId;
+  readonly deadlineMs: number;
+  rows: number;
+  readonly #desk: Desk;
+
+  constructor(tenant: TenantId, deadlineMs: number, rows: number, desk: Desk) {
+    this.tenant = tenant;
+    this.deadlineMs = deadlineMs;
+    this.rows = rows;
+    this.#desk = desk;
+  }
+
+  expect(count: number): void {
+    this.rows = Math.max(0, count);
+    this.#desk.waits(this, this.rows > 0 && this.#desk.holds(this));
+  }
+
+  [Symbol.dispose](): void {
+    this.#desk.giveBack(this);
+  }
 }

@@ -73,12 +73,12 @@ export function outcomeOf(
   });
 }
 
-/** The call of a shared run: it ends when every member's caller has given up. Dispose it after the run. */
+/** The call of a shared run: it ends when every member's caller has given up. Call `over` after the run. */
 export function joinedCall(
   members: readonly Waiting[],
   first: Waiting,
-): { readonly call: Call } & Disposable {
-  if (members.length === 1) return { call: first.call, [Symbol.dispose]: () => undefined };
+): { readonly call: Call; readonly over: () => void } {
+  if (members.length === 1) return { call: first.call, over: nothing };
   const controller = new AbortController();
   let interested = members.length;
   for (const member of members) {
@@ -94,8 +94,12 @@ export function joinedCall(
       abort: controller.signal,
       deadlineMs: Math.max(...members.map(({ deadlineMs }) => deadlineMs)),
     },
-    [Symbol.dispose]: () => {
+    over() {
       for (const member of members) member.left = undefined;
     },
   };
+}
+
+function nothing(): void {
+  // A request alone hears of its own end.
 }

@@ -92,6 +92,8 @@ export interface OutputMessage {
 /** A run is done. */
 interface OutputsMessage {
   readonly kind: "outputs";
+  /** Time inside the runtime, in milliseconds. */
+  readonly ranMs: number;
   readonly outputs: readonly OutputMessage[];
   readonly buffer?: ArrayBuffer;
 }
@@ -99,6 +101,7 @@ interface OutputsMessage {
 /** A run is done, and its outputs lie in the page where those of the run before lay, with the same types and shapes. */
 interface SameOutputsMessage {
   readonly kind: "same-outputs";
+  readonly ranMs: number;
 }
 
 /** Loading or a run failed; the runner can go on. `detail` is the runtime's own text without paths. */

@@ -53,6 +53,7 @@ export class RunnerSession implements ProviderSession {
   readonly outputs: readonly TensorSpec[];
   readonly provider: string;
   readonly passedOver: readonly PassedOver[];
+  ranMs: number | undefined;
   readonly #parts: RunnerSessionParts;
   readonly #outputNames: readonly string[];
   readonly #waiting: Entry[] = [];
@@ -190,6 +191,9 @@ export class RunnerSession implements ProviderSession {
   }
 
   #outputsOf(message: FromRunner, client: RunnerClient): readonly OutputMessage[] {
+    // A process that runs somebody's model may say anything.
+    const ranMs: unknown = "ranMs" in message ? message.ranMs : undefined;
+    this.ranMs = typeof ranMs === "number" && ranMs >= 0 ? ranMs : undefined;
     if (message.kind === "same-outputs") return this.#lastOutputs;
     if ((message.kind === "outputs" || message.kind === "failed") && message.buffer) {
       client.packer.returned(message.buffer);

@@ -176,11 +176,13 @@ function prepare({ ort, mirror }: Loaded, message: RunMessage): PreparedRun {
 async function runOnce(
   { session, maxOutputBytes, page, mirror }: Loaded,
   { feeds, fetches, pageBytes }: PreparedRun,
-): Promise<readonly OutputMessage[]> {
+): Promise<{ readonly outputs: readonly OutputMessage[]; readonly ranMs: number }> {
   if (page && pageBytes > 0) new Uint8Array(mirror, 0, pageBytes).set(page.inputs.subarray(0, pageBytes));
+  const startedMs = performance.now();
   const results = await session.run(feeds, fetches);
+  const ranMs = performance.now() - startedMs;
   let bytes = 0;
-  return fetches.map((name) => {
+  const outputs = fetches.map((name) => {
     const tensor = results[name];
     if (!tensor) throw new Error(`it gave no tensor '${name}'`);
     const data = tensor.data as ArrayBufferView | readonly string[];
@@ -190,6 +192,7 @@ async function runOnce(
     }
     return { name, type: tensor.type, dims: tensor.dims, data };
   });
+  return { outputs, ranMs };
 }
 
 /** Buffers of outputs, which go along with the answer. */
@@ -241,17 +244,17 @@ export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRu
     if (!loaded) throw new Error("no model is loaded");
     if (message.kind === "run") prepared = prepare(loaded, message);
     if (!prepared) throw new Error("there is no run to repeat");
-    const outputs = await runOnce(loaded, prepared);
+    const { outputs, ranMs } = await runOnce(loaded, prepared);
     const buffer = message.kind === "run" ? message.buffer : undefined;
     const placed = loaded.outputPage?.place(outputs);
     if (placed?.same && !buffer) {
-      answer({ kind: "same-outputs" }, []);
+      answer({ kind: "same-outputs", ranMs }, []);
       return;
     }
     const back = buffer ? { buffer } : {};
     const buffers = placed ? [] : buffersOf(outputs);
     answer(
-      { kind: "outputs", outputs: placed?.outputs ?? outputs, ...back },
+      { kind: "outputs", outputs: placed?.outputs ?? outputs, ranMs, ...back },
       buffer ? [...buffers, buffer] : buffers,
     );
   };

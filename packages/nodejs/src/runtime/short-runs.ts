@@ -42,6 +42,7 @@ class ShortRuns implements ProviderSession {
   readonly outputs: readonly TensorSpec[];
   readonly provider: string;
   readonly passedOver: readonly PassedOver[];
+  ranMs: number | undefined;
   readonly #worker: ProviderSession;
   readonly #parts: ShortRunParts;
   #here: ProviderSession | undefined;
@@ -102,6 +103,7 @@ class ShortRuns implements ProviderSession {
     try {
       const outputs = await session.run(feeds, fetches, call);
       const tookMs = clock.nowMs() - startedMs;
+      this.ranMs = session.ranMs;
       if (session !== this.#worker) this.#ranHere(tookMs);
       else if (!this.#here && alone) this.#ranThere(tookMs, bytes);
       return outputs;

@@ -27,27 +27,37 @@ export function createBudget(maxBytes: number): Budget {
       { retryAfterMs: 1000 },
     );
   };
+  /** Negative to give back, which always fits. */
+  const take = (bytes: number): void => {
+    if (bytes > 0) check(bytes);
+    usedBytes += bytes;
+  };
   return {
     get usedBytes(): number {
       return usedBytes;
     },
     check,
-    reserve(bytes) {
-      check(bytes);
-      usedBytes += bytes;
-      let own = bytes;
-      return {
-        grow(toBytes) {
-          if (toBytes <= own) return;
-          check(toBytes - own);
-          usedBytes += toBytes - own;
-          own = toBytes;
-        },
-        [Symbol.dispose]() {
-          usedBytes -= own;
-          own = 0;
-        },
-      };
-    },
+    reserve: (bytes) => new Part(take, bytes),
   };
+}
+
+class Part implements Held {
+  readonly #take: (bytes: number) => void;
+  #own = 0;
+
+  constructor(take: (bytes: number) => void, bytes: number) {
+    this.#take = take;
+    this.grow(bytes);
+  }
+
+  grow(toBytes: number): void {
+    if (toBytes <= this.#own) return;
+    this.#take(toBytes - this.#own);
+    this.#own = toBytes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#take(-this.#own);
+    this.#own = 0;
+  }
 }

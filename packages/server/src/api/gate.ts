@@ -74,10 +74,36 @@ function demandSomebody(identity: Identity): void {
  * the request came in. A model that the sender does not see is refused in the words for one that is not there. Throws
  * what `parseRoute` throws, `unauthenticated`, `not-permitted`, `unknown-route` and `unknown-model`.
  */
-export function admit(identity: Identity, request: WireRequest): ReturnType<typeof parseRoute> {
-  let parsed: ReturnType<typeof parseRoute>;
+export function createGate(): (identity: Identity, request: WireRequest) => Parsed {
+  const parse = knownRoutes();
+  return (identity, request) => admit(identity, request, parse);
+}
+
+type Parsed = ReturnType<typeof parseRoute>;
+
+/** Paths that are remembered, and the longest of them: clients ask for few, again and again. */
+const mostPaths = 256;
+const longestPath = 256;
+
+/** `parseRoute` that remembers what inferences were asked for by. */
+function knownRoutes(): typeof parseRoute {
+  const known = new Map<string, Parsed>();
+  return (method, target) => {
+    const found = method === "POST" ? known.get(target) : undefined;
+    if (found) return found;
+    const parsed = parseRoute(method, target);
+    if (parsed.route.kind !== "infer" || target.length > longestPath) return parsed;
+    const [oldest] = known.keys();
+    if (known.size >= mostPaths && oldest !== undefined) known.delete(oldest);
+    known.set(target, parsed);
+    return parsed;
+  };
+}
+
+function admit(identity: Identity, request: WireRequest, parse: typeof parseRoute): Parsed {
+  let parsed: Parsed;
   try {
-    parsed = parseRoute(request.method, request.path);
+    parsed = parse(request.method, request.path);
   } catch (thrown) {
     demandSomebody(identity);
     throw thrown;

@@ -4,6 +4,7 @@ import {
   type Call,
   emptyBody,
   type Handler,
+  loadHeader,
   loadHeaders,
   LongshoreError,
   maxProbeBytes,
@@ -18,7 +19,8 @@ import {
 import { statisticsOf } from "../telemetry/index.ts";
 import { directory } from "./directory.ts";
 import { exchangeEvents } from "./exchange-events.ts";
-import { admit } from "./gate.ts";
+import type { Right } from "../identify/index.ts";
+import { createGate } from "./gate.ts";
 import { findModel } from "./find-model.ts";
 import { generate } from "./generate.ts";
 import { infer } from "./infer.ts";
@@ -139,16 +141,28 @@ function failure(api: Api, thrown: unknown, call: Call, path: string): WireRespo
 
 /** Load and time on every reply that does not carry them yet. */
 function told(api: Api, request: WireRequest, response: WireResponse, startedMs: number): WireResponse {
+  const { headers } = response;
+  if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;
   const load = api.load?.();
   return {
     ...response,
     headers: {
       ...(load ? loadHeaders(load, request.headers) : {}),
       [tookHeader]: Math.max(0, api.clock.nowMs() - startedMs).toFixed(3),
-      ...response.headers,
+      ...headers,
     },
   };
 }
+
+/** The rights of identities as calls carry them; an identity's set is made once for many requests. */
+const rightsOf = (): ((rights: ReadonlySet<Right>) => readonly Right[]) => {
+  const known = new WeakMap<ReadonlySet<Right>, readonly Right[]>();
+  return (rights) => {
+    const found = known.get(rights) ?? [...rights];
+    known.set(rights, found);
+    return found;
+  };
+};
 
 /**
  * The server of the Open Inference Protocol v2 with Longshore's extension, over any endpoint and without sockets. It
@@ -156,6 +170,8 @@ function told(api: Api, request: WireRequest, response: WireResponse, startedMs:
  */
 export function createHandler(parts: HandlerParts): Handler {
   const api = completeParts(parts);
+  const listed = rightsOf();
+  const gate = createGate();
   return async (request, base, received) => {
     const startedMs = api.clock.nowMs();
     const events = exchangeEvents(api, request, startedMs);
@@ -167,9 +183,10 @@ export function createHandler(parts: HandlerParts): Handler {
       begun = true;
     };
     try {
-      const identity = await api.identify(request);
-      call = { ...base, tenant: identity.tenant, rights: [...identity.rights] };
-      const { route, query } = admit(identity, request);
+      const known = api.identify(request);
+      const identity = known instanceof Promise ? await known : known;
+      call = { ...base, tenant: identity.tenant, rights: listed(identity.rights) };
+      const { route, query } = gate(identity, request);
       begin(route);
       response = await answer(api, route, { request, query, identity, call, received });
     } catch (thrown) {

@@ -23,9 +23,9 @@ import {
 } from "@longshore/core";
 import { holdsCredential } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";
-import { inferenceEvents } from "./exchange-events.ts";
+import { type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
 import { findModel, findVariant } from "./find-model.ts";
-import { holding } from "./holding.ts";
+import { Holding } from "./holding.ts";
 import { inferAnswers } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
 import { receive } from "./receive.ts";
@@ -34,10 +34,9 @@ import { readShared } from "./shared-memory.ts";
 
 type InferRoute = Route & { kind: "infer" };
 
-/** The call as its headers state it, with this place added to the path that it has been through. */
-function callOf(api: Api, asked: Asked): Call {
-  const base: Call = { ...asked.call, rules: api.unstatedRules };
-  const call = callFromHeaders(asked.request.headers, base, api.clock.nowMs());
+/** The call as its headers state it. Refuses one that has been here before. */
+function arrivedCall(api: Api, asked: Asked): Call {
+  const call = callFromHeaders(asked.request.headers, asked.call, api.clock.nowMs(), api.unstatedRules);
   const own = api.endpoint.info.id;
   if (call.path.includes(own)) {
     throw new LongshoreError(
@@ -46,7 +45,7 @@ function callOf(api: Api, asked: Asked): Call {
       "the request has been here before; it must not go in circles",
     );
   }
-  return { ...call, path: [...call.path, own] };
+  return call;
 }
 
 function segmentOf(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
@@ -105,6 +104,7 @@ function parametersOf(
   { request }: Asked,
   message: InferRequestMessage,
 ): Pick<InferenceRequest, "parameters"> {
+  if (!forwardHeaders && Object.keys(message.parameters).length === 0) return {};
   const forwarded = forwardHeaders
     ? Object.entries(request.headers).filter(([name]) => forwardHeaders.test(name) && !holdsCredential(name))
     : [];
@@ -118,29 +118,31 @@ function parametersOf(
  */
 export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<WireResponse> {
   const startedMs = api.clock.nowMs();
-  using held = holding();
-  held.keep(api.life.enter());
-  const call = callOf(api, asked);
-  // What is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
-  const arrived = { ...call, path: call.path.slice(0, -1) };
-  const knowledge = await findModel(api, route.model, route.version, arrived);
-  const segment = segmentOf(asked, route, knowledge);
-  const { description } = knowledge;
-  const events = inferenceEvents(api, asked.request, description, call, startedMs);
+  const held = new Holding();
+  let events: InferenceEvents | undefined;
   // Answers that go on after this tell of their own end.
   let streams = false;
   try {
+    held.keep(api.life.enter());
+    // What is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
+    const arrived = arrivedCall(api, asked);
+    const knowledge = await findModel(api, route.model, route.version, arrived);
+    const call = { ...arrived, path: [...arrived.path, api.endpoint.info.id] };
+    const segment = segmentOf(asked, route, knowledge);
+    const { description } = knowledge;
+    events = inferenceEvents(api, asked.request, description, call, startedMs);
     const least = leastAgreementOf(asked, route);
     const pass = held.keep(api.endpoint.admit?.(segment, call, least));
     const askedMs = api.clock.nowMs();
     const received = held.keep(await receive(api, asked, description));
-    const shared = held.keep(await readShared(api, asked, received.message));
-    const { message } = shared;
+    const sharing = readShared(api, asked, received.message);
+    const { message, held: shared } = sharing instanceof Promise ? await sharing : sharing;
+    held.keep(shared);
     const bodyMs = api.clock.nowMs();
     events.stage("wait", "body", askedMs);
     checkCall(call, api.clock, "admission");
-    const scheduled = { ...call, ...readSchedule(message.parameters) };
-    const tensors = await unpackTensors(message.inputs, api.codecs, api.limits, call);
+    const unpacked = unpackTensors(message.inputs, api.codecs, api.limits, call);
+    const tensors = unpacked instanceof Promise ? await unpacked : unpacked;
     events.inputs(tensors);
     events.stage("decode", "inputs", bodyMs);
     const request = {
@@ -149,6 +151,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
       ...(pass ? { pass } : {}),
       ...(least === undefined ? {} : { leastAgreementRatio: least }),
     };
+    const scheduled = { ...call, ...readSchedule(message.parameters) };
     if (asked.request.message?.stream === true && description.decoupled === true) {
       streams = true;
       const several = { message, description, request, call: scheduled, bodyMs, events };
@@ -163,7 +166,9 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     events.answered();
     return reply;
   } catch (thrown) {
-    if (!streams) events.failed(thrown);
+    if (!streams) events?.failed(thrown);
     throw thrown;
+  } finally {
+    held[Symbol.dispose]();
   }
 }

@@ -5,6 +5,8 @@ import {
   defaultWireLimits,
   type DirectoryDesk,
   type Endpoint,
+  type KnownHeads,
+  knownHeads,
   type LoadReport,
   type Observer,
   observers,
@@ -96,6 +98,7 @@ export interface Api {
   readonly directory: DirectoryDesk | undefined;
   readonly budget: Budget;
   readonly bodies: BodyPool;
+  readonly heads: KnownHeads;
   readonly name: string;
   readonly version: string;
 }
@@ -144,6 +147,7 @@ export function completeParts(parts: HandlerParts): Api {
     directory: parts.directory,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
     bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
+    heads: knownHeads(),
     name: parts.name ?? "longshore",
     version: parts.version ?? "0.1.0",
   };

@@ -10,6 +10,7 @@ import {
   readInferRequestInSteps,
 } from "@longshore/core";
 import { worthKeepingBytes } from "./body-pool.ts";
+import type { Held } from "./budget.ts";
 import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
 import { rawInput, rawLead, rawRequest } from "./raw-request.ts";
@@ -46,16 +47,33 @@ export interface Received extends Disposable {
   recycle(): void;
 }
 
+class Arrived implements Received {
+  readonly message: InferRequestMessage;
+  readonly raw: boolean;
+  readonly #held: Held;
+  readonly #recycle: (() => void) | undefined;
+
+  constructor(held: Held, message: InferRequestMessage, raw: boolean, recycle: (() => void) | undefined) {
+    this.#held = held;
+    this.message = message;
+    this.raw = raw;
+    this.#recycle = recycle;
+  }
+
+  recycle(): void {
+    this.#recycle?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.#held[Symbol.dispose]();
+  }
+}
+
 /** A message that its listener parses; the listener has its own limit on the length. */
 async function receiveMessage({ budget }: Api, message: IncomingMessage): Promise<Received> {
   const held = budget.reserve(message.byteLength);
   try {
-    return {
-      message: await message.read(),
-      raw: false,
-      recycle: () => undefined,
-      [Symbol.dispose]: () => held[Symbol.dispose](),
-    };
+    return new Arrived(held, await message.read(), false, undefined);
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;
@@ -65,7 +83,7 @@ async function receiveMessage({ budget }: Api, message: IncomingMessage): Promis
 /** Reads and parses the body of an inference request, within the limits and the server's budget. */
 export async function receive(api: Api, asked: Asked, description: ModelDescription): Promise<Received> {
   const { request } = asked;
-  const { limits, budget, bodies } = api;
+  const { limits, budget, bodies, heads } = api;
   if (request.message) return receiveMessage(api, request.message);
   const length = bodyLength(request.body);
   const headerLength = headerLengthOf(request.headers);
@@ -89,13 +107,12 @@ export async function receive(api: Api, asked: Asked, description: ModelDescript
       arrived,
       ...(length === undefined || length < worthKeepingBytes ? {} : { memory: bodies.take }),
     });
-    const message = input
+    const reading = input
       ? rawRequest(buffer, input, description)
-      : await readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock));
-    const recycle = (): void => {
-      if (length !== undefined && length >= worthKeepingBytes) bodies.give(buffer.buffer);
-    };
-    return { message, raw, recycle, [Symbol.dispose]: () => held[Symbol.dispose]() };
+      : readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock), heads);
+    const message = reading instanceof Promise ? await reading : reading;
+    const kept = length === undefined || length < worthKeepingBytes ? undefined : buffer.buffer;
+    return new Arrived(held, message, raw, kept && (() => bodies.give(kept)));
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;

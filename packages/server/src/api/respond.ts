@@ -69,6 +69,8 @@ export function checkRequested(
   }
 }
 
+const noCodecs: Parameters<typeof packTensors>[1] = {};
+
 /** The reply to an inference. `tookMs` is the time since the last byte of the body came. */
 export async function inferReply(
   api: Api,
@@ -80,37 +82,30 @@ export async function inferReply(
   bodyMs: number,
 ): Promise<WireResponse> {
   const outputs = wantedOutputs(response, message, description);
-  const packed = await packTensors(
-    new Map([
-      ...outputs,
-      ...stateTensors(response.state).map((tensor) => [tensor.spec.name, tensor] as const),
-    ]),
-    {},
-    api.codecs,
-    call,
-  );
+  const state = stateTensors(response.state).map((tensor) => [tensor.spec.name, tensor] as const);
+  const all = state.length === 0 ? outputs : new Map([...outputs, ...state]);
+  const packing = packTensors(all, noCodecs, api.codecs, call);
+  const packed = packing instanceof Promise ? await packing : packing;
   const asksAccount = asked.request.headers[accountHeader] === "1";
   const { confidenceRatio, stateSeal } = response;
+  // Assigned one by one, here and below, since this is done for every small request.
+  const parameters: Record<string, number | string> = {};
+  if (confidenceRatio !== undefined) parameters["longshore_confidence"] = confidenceRatio;
+  if (stateSeal !== undefined) parameters[sealParameter] = stateSeal;
+  if (asksAccount) parameters["longshore_account"] = JSON.stringify(response.account);
+  const written = writeShared(api, asked, message, packed);
   const reply: InferReplyMessage = {
     modelName: description.name,
     modelVersion: description.version,
     ...(message.id === undefined ? {} : { id: message.id }),
-    parameters: {
-      ...(confidenceRatio === undefined ? {} : { longshore_confidence: confidenceRatio }),
-      ...(stateSeal === undefined ? {} : { [sealParameter]: stateSeal }),
-      ...(asksAccount ? { longshore_account: JSON.stringify(response.account) } : {}),
-    },
-    outputs: await writeShared(api, asked, message, packed),
+    parameters,
+    outputs: written instanceof Promise ? await written : written,
   };
-  const tookMs = Math.max(0, api.clock.nowMs() - bodyMs);
-  const told = {
-    ...loadHeaders(response.load, asked.request.headers),
-    [tookHeader]: tookMs.toFixed(3),
-    ...(asksAccount ? { [serverTimingHeader]: serverTiming(response.account.stages) } : {}),
-  };
+  const told = loadHeaders(response.load, asked.request.headers);
+  told[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
+  if (asksAccount) told[serverTimingHeader] = serverTiming(response.account.stages);
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
-  const { headers, parts } = await writeInferReplyInSteps(reply, binaryChoice(message), () =>
-    othersTurn(api.clock),
-  );
-  return { status: 200, headers: { ...headers, ...told }, body: { kind: "parts", parts } };
+  const writing = writeInferReplyInSteps(reply, binaryChoice(message), () => othersTurn(api.clock));
+  const { headers, parts } = writing instanceof Promise ? await writing : writing;
+  return { status: 200, headers: Object.assign(told, headers), body: { kind: "parts", parts } };
 }

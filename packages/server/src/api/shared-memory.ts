@@ -188,23 +188,35 @@ export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): 
 /** CUDA memory: there is never any, and tidying up works. */
 const noRegions: SharedRegions = new SharedRegions(undefined);
 
-/** What the tensors of shared memory take while a request is under way. */
-export interface SharedInputs extends Disposable {
+/** A message with the tensors of shared memory, and what they take while the request is under way. */
+export interface SharedInputs {
   readonly message: InferRequestMessage;
+  /** Whoever has the message disposes it. */
+  readonly held?: Disposable;
 }
 
 /**
  * The message with the bytes of inputs that lie in shared memory, which count against the server's budget. Parts for
  * outputs are checked, too.
  */
-export async function readShared(
+export function readShared(
   api: Api,
   asked: Asked,
   message: InferRequestMessage,
-): Promise<SharedInputs> {
+): SharedInputs | Promise<SharedInputs> {
   const parts = message.inputs.flatMap(({ shared }) => (shared ? [shared] : []));
   const wanted = (message.outputs ?? []).flatMap(({ shared }) => (shared ? [shared] : []));
-  if (parts.length + wanted.length === 0) return { message, [Symbol.dispose]: () => undefined };
+  if (parts.length + wanted.length === 0) return { message };
+  return readParts(api, asked, message, parts, wanted);
+}
+
+async function readParts(
+  api: Api,
+  asked: Asked,
+  message: InferRequestMessage,
+  parts: readonly SharedPart[],
+  wanted: readonly SharedPart[],
+): Promise<SharedInputs> {
   demandThisMachine(asked);
   const { tenant } = asked.identity;
   for (const part of [...parts, ...wanted]) api.regions.check(tenant, part);
@@ -216,7 +228,7 @@ export async function readShared(
       if (shared) checkTensorBytes(whole, api.limits);
       inputs.push(whole);
     }
-    return { message: { ...message, inputs }, [Symbol.dispose]: () => held[Symbol.dispose]() };
+    return { message: { ...message, inputs }, held };
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;
@@ -224,7 +236,17 @@ export async function readShared(
 }
 
 /** Writes outputs that shall lie in shared memory there; what goes into the reply says where. */
-export async function writeShared(
+export function writeShared(
+  api: Api,
+  asked: Asked,
+  message: InferRequestMessage,
+  outputs: readonly WireTensor[],
+): readonly WireTensor[] | Promise<readonly WireTensor[]> {
+  if (message.outputs?.some(({ shared }) => shared) !== true) return outputs;
+  return writeParts(api, asked, message, outputs);
+}
+
+async function writeParts(
   api: Api,
   asked: Asked,
   message: InferRequestMessage,

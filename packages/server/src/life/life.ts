@@ -1,4 +1,4 @@
-import { LongshoreError } from "@longshore/core";
+import { LongshoreError, Once } from "@longshore/core";
 
 /** Where a server is in its life. */
 export type LifeState = "starting" | "ready" | "draining";
@@ -57,14 +57,7 @@ export function createLife(retryAfterMs = 1000): Life {
         );
       }
       inFlight += 1;
-      let over = false;
-      return {
-        [Symbol.dispose]() {
-          if (over) return;
-          over = true;
-          leave();
-        },
-      };
+      return new Once(leave);
     },
   };
 }

@@ -10,6 +10,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import type { Socket } from "node:net";
 import type { CompleteOptions } from "./options.ts";
 import { codedReply } from "./reply-coding.ts";
 import { requestBody } from "./request-body.ts";
@@ -28,12 +29,30 @@ function allAuthorizations({ rawHeaders }: IncomingMessage): string {
 }
 
 function headersOf(request: IncomingMessage): Readonly<Record<string, string>> {
-  if (request.headers.authorization !== undefined) request.headers.authorization = allAuthorizations(request);
-  const entries = Object.entries(request.headers).map(([name, value]) => [
-    name,
-    Array.isArray(value) ? value.join(", ") : (value ?? ""),
-  ]);
-  return Object.fromEntries(entries) as Record<string, string>;
+  const { headers } = request;
+  if (headers.authorization !== undefined) headers.authorization = allAuthorizations(request);
+  // The only header that Node.js gives as a list, and one that no request needs.
+  delete headers["set-cookie"];
+  return headers as Record<string, string>;
+}
+
+/**
+ * The end of a connection as a signal that all requests on it share: one signal for each request would cost more than
+ * reading its headers. Whoever waits for it stops waiting when the request is over.
+ */
+export function connectionEnds(): (socket: Socket) => AbortSignal {
+  const known = new WeakMap<Socket, AbortSignal>();
+  return (socket) => {
+    const found = known.get(socket);
+    if (found) return found;
+    const ends = new AbortController();
+    const gone = (): void =>
+      ends.abort(new LongshoreError("cancelled", "transport", "the client closed the connection"));
+    if (socket.destroyed) gone();
+    else socket.once("close", gone);
+    known.set(socket, ends.signal);
+    return ends.signal;
+  };
 }
 
 /** Writes interim responses that tell how much of the body is here, until the reply itself begins. */
@@ -48,6 +67,21 @@ function acknowledger(request: IncomingMessage, response: ServerResponse): (byte
   };
 }
 
+/** Replies up to so many bytes are copied together: one write costs less than several. */
+const joinedBytes = 65_536;
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const [first] = parts;
+  if (parts.length === 1 && first) return first;
+  const whole = Buffer.allocUnsafe(length);
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.byteLength;
+  }
+  return whole;
+}
+
 async function write(
   response: ServerResponse,
   reply: WireResponse,
@@ -57,16 +91,21 @@ async function write(
   const { status, headers, body } = reply;
   // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
   if (leaving) response.shouldKeepAlive = false;
-  response.setTimeout(replyTimeoutMs);
   if (body.kind === "parts") {
     const length = body.parts.reduce((total, part) => total + part.byteLength, 0);
     response.writeHead(status, status === 204 ? headers : { ...headers, "content-length": length });
-    response.cork();
-    for (const part of body.parts) response.write(part);
-    response.end();
-    response.uncork();
+    if (length <= joinedBytes) response.end(joined(body.parts, length));
+    else {
+      response.cork();
+      for (const part of body.parts) response.write(part);
+      response.end();
+      response.uncork();
+    }
+    // What the system took at once needs no patience.
+    if ((response.socket?.writableLength ?? 0) > 0) response.setTimeout(replyTimeoutMs);
     return;
   }
+  response.setTimeout(replyTimeoutMs);
   const length = body.byteLength === undefined ? {} : { "content-length": body.byteLength };
   response.writeHead(status, { ...headers, ...length });
   for await (const chunk of body.read()) {
@@ -96,24 +135,27 @@ function linger(request: IncomingMessage, clock: Clock, maxBytes: number, forMs:
   request.resume();
 }
 
+/** What all exchanges of a listener have in common. */
+export interface ExchangeParts {
+  readonly handler: Handler;
+  readonly options: CompleteOptions;
+  readonly peerOf: (socket: Socket) => Peer;
+  readonly endOf: (socket: Socket) => AbortSignal;
+  readonly leaving: () => boolean;
+}
+
+const ignored = (): void => undefined;
+
 /** Serves one request of a connection. Never rejects. */
 export async function serveExchange(
-  handler: Handler,
+  { handler, options, peerOf, endOf, leaving }: ExchangeParts,
   request: IncomingMessage,
   response: ServerResponse,
-  options: CompleteOptions,
-  peerOf: (request: IncomingMessage) => Peer,
   expectsContinue: boolean,
-  leaving: () => boolean,
 ): Promise<void> {
-  const abort = new AbortController();
-  response.on("close", () => {
-    if (response.writableFinished) return;
-    abort.abort(new LongshoreError("cancelled", "transport", "the client closed the connection"));
-  });
   // Without a listener, a connection that breaks would end the process.
-  request.on("error", () => undefined);
-  response.on("error", () => undefined);
+  request.on("error", ignored);
+  response.on("error", ignored);
   const asked: WireRequest = {
     method: request.method as WireRequest["method"],
     path: request.url ?? "/",
@@ -121,19 +163,16 @@ export async function serveExchange(
     body: requestBody(request, options, () => {
       if (expectsContinue && !response.headersSent) response.writeContinue();
     }),
-    peer: peerOf(request),
+    peer: peerOf(request.socket),
     ...(options.surfaces ? { surfaces: options.surfaces } : {}),
   };
-  const call = housekeepingCall(randomId(options.random), abort.signal);
+  const call = housekeepingCall(randomId(options.random), endOf(request.socket));
   try {
     const reply = await handler(asked, call, acknowledger(request, response));
     if (response.destroyed) return;
-    await write(
-      response,
-      await codedReply(reply, request.headers["accept-encoding"]),
-      options.replyTimeoutMs,
-      leaving(),
-    );
+    const accepted = asked.headers["accept-encoding"];
+    const coded = accepted === undefined ? reply : await codedReply(reply, accepted);
+    await write(response, coded, options.replyTimeoutMs, leaving());
     if (!request.complete) linger(request, options.clock, options.lingerBytes, options.lingerMs);
   } catch {
     // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.

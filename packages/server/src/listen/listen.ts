@@ -7,8 +7,8 @@ import {
 } from "node:http";
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { type Handler, LongshoreError, type Peer } from "@longshore/core";
-import { serveExchange } from "./exchange.ts";
+import { type Handler, LongshoreError } from "@longshore/core";
+import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts";
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
@@ -93,17 +93,19 @@ function start(server: Server, host: string, port: number): Promise<void> {
 export async function listen(handler: Handler, given: ListenOptions): Promise<Listening> {
   const options = completeOptions(given);
   const { server, secure } = makeServer(options);
-  const read = createPeerReader(() => options.clock.wallMs());
-  const peerOf = ({ socket }: IncomingMessage): Peer => read(socket);
-  server.maxConnections = options.maxConnections;
   let leaving = false;
+  const parts: ExchangeParts = {
+    handler,
+    options,
+    peerOf: createPeerReader(() => options.clock.wallMs()),
+    endOf: connectionEnds(),
+    leaving: () => leaving,
+  };
+  server.maxConnections = options.maxConnections;
   const serve =
     (expectsContinue: boolean) =>
     (request: IncomingMessage, response: ServerResponse): void =>
-      void (
-        refuseHost(request, response) ??
-        serveExchange(handler, request, response, options, peerOf, expectsContinue, () => leaving)
-      );
+      void (refuseHost(request, response) ?? serveExchange(parts, request, response, expectsContinue));
   server.on("request", serve(false));
   server.on("checkContinue", serve(true));
   server.on("checkExpectation", onExpectation);

@@ -73,6 +73,34 @@ async function* chunksOf(request: IncomingMessage, maxChunks: number): AsyncIter
   }
 }
 
+/** The same for a body of announced length, handed over at once: who takes it has room for all of it. */
+function eachChunk(request: IncomingMessage, take: (chunk: Uint8Array) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const over = (): void => {
+      request.off("data", onData).off("end", onEnd).off("close", onClose);
+    };
+    const onData = (chunk: Uint8Array): void => {
+      try {
+        take(chunk);
+      } catch (thrown) {
+        over();
+        request.pause();
+        reject(thrown);
+      }
+    };
+    const onEnd = (): void => {
+      over();
+      resolve();
+    };
+    const onClose = (): void => {
+      over();
+      reject(broken("the connection closed before the whole body had come"));
+    };
+    if (request.destroyed) onClose();
+    else request.on("data", onData).on("end", onEnd).on("close", onClose);
+  });
+}
+
 function inflater(encoding: string): Transform {
   switch (encoding) {
     case "gzip":
@@ -141,13 +169,19 @@ export function requestBody(request: IncomingMessage, limits: BodyLimits, begin:
   if (!chunked && (length === undefined || length === "0")) return emptyBody;
   const encoding = (headers["content-encoding"] ?? "identity").toLowerCase();
   const plain = encoding === "identity";
+  async function* read(): AsyncIterable<Uint8Array> {
+    begin();
+    const chunks = chunksOf(request, limits.maxChunks);
+    yield* plain ? chunks : inflated(chunks, encoding, limits);
+  }
+  if (chunked || !plain) return { kind: "stream", byteLength: undefined, read };
   return {
     kind: "stream",
-    byteLength: chunked || !plain ? undefined : Number(length),
-    async *read(): AsyncIterable<Uint8Array> {
+    byteLength: Number(length),
+    read,
+    each(take) {
       begin();
-      const chunks = chunksOf(request, limits.maxChunks);
-      yield* plain ? chunks : inflated(chunks, encoding, limits);
+      return eachChunk(request, take);
     },
   };
 }

@@ -14,9 +14,8 @@ function round(value: number): number {
 export function loadHeaders(load: LoadReport, request: Headers): Record<string, string> {
   const cpu = round(load.cpuRatio);
   const queueMs = round(load.queueMs);
-  const headers: Record<string, string> = {
-    [loadHeader]: `cpu=${cpu};in-flight=${load.inFlight};queue-ms=${queueMs}`,
-  };
+  const headers: Record<string, string> = {};
+  headers[loadHeader] = `cpu=${cpu};in-flight=${load.inFlight};queue-ms=${queueMs}`;
   const format = request[orcaFormatHeader]?.toLowerCase();
   if (format === "json") {
     const report = { cpu_utilization: cpu, named_metrics: { in_flight: load.inFlight, queue_ms: queueMs } };

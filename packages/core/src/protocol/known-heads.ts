@@ -1,0 +1,89 @@
+import { type Datatype, elementBytes } from "../tensor/index.ts";
+import type { InferRequestMessage } from "./infer-request.ts";
+import type { Parameters } from "./parameters.ts";
+import { codecOf, type WireTensor } from "./wire-tensor.ts";
+
+/**
+ * The JSON before binary tensors is the same text in request after request of one client, and reading it costs more than
+ * anything else that is done for a small tensor. So what was read is remembered by its text: equal bytes mean equal
+ * messages. Only what the text alone decides is remembered; the tensors' bytes are taken from each body anew, and a body of
+ * another length is read as if nothing was known.
+ */
+export interface KnownHeads {
+  /** The message of a body whose head is known; its inputs are views on `body`. */
+  find(body: Uint8Array, headerLength: number): InferRequestMessage | undefined;
+  /** Remembers the message that was read from a body, where the head decides all but the tensors' bytes. */
+  learn(body: Uint8Array, headerLength: number, message: InferRequestMessage): void;
+}
+
+/** Longer heads are rare, and reading them costs less than what they describe. */
+const longestHead = 2048;
+/** Heads that are remembered; the one that was learned first goes. */
+const mostHeads = 256;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+interface KnownInput {
+  readonly name: string;
+  readonly datatype: Datatype;
+  readonly shape: readonly number[];
+  readonly parameters: Parameters;
+  readonly byteLength: number;
+}
+
+interface Known {
+  readonly inputs: readonly KnownInput[];
+  readonly rest: Omit<InferRequestMessage, "inputs">;
+  readonly binaryBytes: number;
+}
+
+function textOf(body: Uint8Array, headerLength: number): string | undefined {
+  if (headerLength === 0 || headerLength > longestHead || headerLength > body.byteLength) return undefined;
+  try {
+    return utf8.decode(body.subarray(0, headerLength));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the head decides all of a tensor but its bytes; texts and coded tensors are looked into. */
+function decided({ name, datatype, parameters, shared }: WireTensor): boolean {
+  return !shared && elementBytes(datatype) > 0 && codecOf(parameters, name) === undefined;
+}
+
+/** For messages that are read within the same limits; nothing is known at first. */
+export function knownHeads(): KnownHeads {
+  const known = new Map<string, Known>();
+  return {
+    find(body, headerLength) {
+      const text = textOf(body, headerLength);
+      const found = text === undefined ? undefined : known.get(text);
+      if (!found || body.byteLength - headerLength !== found.binaryBytes) return undefined;
+      const inputs: WireTensor[] = [];
+      let offset = headerLength;
+      for (const { name, datatype, shape, parameters, byteLength } of found.inputs) {
+        const bytes = body.subarray(offset, offset + byteLength);
+        inputs.push({ name, datatype, shape, parameters, bytes });
+        offset += byteLength;
+      }
+      return { ...found.rest, inputs };
+    },
+    learn(body, headerLength, { inputs, ...rest }) {
+      const binaryBytes = inputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+      // Where these differ, tensors came as JSON.
+      if (binaryBytes !== body.byteLength - headerLength || !inputs.every(decided)) return;
+      const text = textOf(body, headerLength);
+      if (text === undefined) return;
+      const [oldest] = known.keys();
+      if (known.size >= mostHeads && oldest !== undefined) known.delete(oldest);
+      const lengths = inputs.map(({ name, datatype, shape, parameters, bytes }) => ({
+        name,
+        datatype,
+        shape,
+        parameters,
+        byteLength: bytes.byteLength,
+      }));
+      known.set(text, { inputs: lengths, rest, binaryBytes });
+    },
+  };
+}
