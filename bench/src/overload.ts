@@ -21,6 +21,7 @@ import {
   startServe,
 } from "./load/drive.ts";
 import type { PhaseResult, Stream, StreamResult } from "./load/messages.ts";
+import { binaryRequest, overloadPeers, type OverloadRequest } from "./load/overload-peers.ts";
 import { smallConvolution } from "./load/models.ts";
 
 const rowShape = [1, 3, 112, 112];
@@ -35,9 +36,11 @@ const patientMs = 600;
 const strangers = { via: "1.1 proxy" };
 
 interface Place {
-  readonly server: ServeProcess;
+  readonly server: Pick<ServeProcess, "port" | "loopDelay">;
   readonly generator: Generator;
   readonly expected: string;
+  /** How a request says until when it is of use. */
+  readonly asks: OverloadRequest;
 }
 
 function stream(
@@ -49,24 +52,23 @@ function stream(
   headers: Readonly<Record<string, string>> = {},
   withinMs = deadlineMs,
 ): Stream {
-  const input = {
-    name: "x",
-    datatype: "FP32",
-    shape: rowShape,
-    parameters: { binary_data_size: tensorBytes },
-  };
   const all = poissonArrivals(perSecond, Math.ceil(perSecond * seconds * 1.3) + 10, seed);
   return {
     name,
     path: "/v2/models/small/infer",
-    headers: { "longshore-deadline": String(withinMs - wayBackMs), ...headers },
-    json: JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }),
-    tensorBytes,
+    ...place.asks(withinMs - wayBackMs, headers),
     arrivals: all.filter((atMs) => atMs < seconds * 1000),
     deadlineMs: withinMs,
     expected: place.expected,
   };
 }
+
+/** How ours asks. */
+const asksUs: OverloadRequest = (withinMs, headers) => ({
+  headers: { "longshore-deadline": String(withinMs), ...headers },
+  json: binaryRequest(rowShape),
+  tensorBytes,
+});
 
 /** Right answers inside their deadline, counted from the planned arrival. */
 function good({ statuses, latencyMs }: StreamResult): number {
@@ -95,9 +97,9 @@ async function rightAnswer(model: Uint8Array): Promise<string> {
 /** The most right answers a second in a ramp of loads: what the others are measured against. */
 async function capacity(place: Place): Promise<number> {
   let most = 0;
-  for (const [round, perSecond] of [40, 60, 80, 120, 180, 270].entries()) {
+  for (const [round, perSecond] of [10, 20, 40, 60, 80, 120, 180, 270].entries()) {
     const { goodPerSecond } = await open(place, "ramp", perSecond, 2, round);
-    if (perSecond > 2 * most && round > 1) break;
+    if (perSecond > 2 * most && round > 3) break;
     most = Math.max(most, goodPerSecond);
   }
   return most;
@@ -225,6 +227,34 @@ async function tenants(
   };
 }
 
+/**
+ * Under a load that keeps it just busy, requests that cannot be answered in the 2 ms that they have left: how long they wait
+ * to hear so, as the 99th percentile. What was answered all the same took its time.
+ */
+async function expired(
+  place: Place,
+  perSecond: number,
+  seed: number,
+  note: (row: Row) => void,
+): Promise<number> {
+  const busy = stream(place, "busy", perSecond, 6, seed);
+  const hopeless = stream(place, "hopeless", 40, 6, seed + 1, {}, 2 + wayBackMs);
+  const result = await place.generator.run(place.server.port, [busy, hopeless]);
+  const [, one] = result.streams;
+  if (!one) return NaN;
+  const p99Ms = quantile(one.serverMs, 0.99);
+  note({
+    phase: "expired",
+    sent: one.statuses.length,
+    answeredAllTheSame: answered(one).length,
+    refusedRatio: refusals(one).length / one.statuses.length,
+    p50Ms: quantile(one.serverMs, 0.5),
+    p99Ms,
+    generatorCpu: result.cpuRatio,
+  });
+  return p99Ms;
+}
+
 /** `--rounds N`; default 7. */
 function roundsOf(args: readonly string[]): number {
   const at = args.indexOf("--rounds");
@@ -284,6 +314,14 @@ async function measure(place: Place, context: BenchContext): Promise<Measured> {
     say(`  ${figure} ${middle.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})`);
   }
   figures["refusalMs"] = quantile(refused, 0.99);
+  const late: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    late.push(await expired(place, most, seed + 5000 + round, (row) => rows.push(row)));
+  }
+  figures["expiredRefusalMs"] = median(late);
+  say(
+    `  requests with 2 ms left were told so after ${late.map((ms) => ms.toFixed(1)).join(", ")} ms (p99 of each round)`,
+  );
   figures["recoverySeconds"] = await recovery(place, most, seed, note);
   const light: number[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -304,6 +342,69 @@ async function measure(place: Place, context: BenchContext): Promise<Measured> {
   return { figures, rows };
 }
 
+/** The same loads for other people's servers, in fewer rounds: what they do with requests that nobody waits for any more. */
+async function measurePeers(
+  generator: Generator,
+  file: string,
+  { say, seed }: BenchContext,
+): Promise<Measured & { readonly notRun: readonly string[] }> {
+  const figures: Record<string, number> = {};
+  const rows: Row[] = [];
+  const notRun: string[] = [];
+  for (const start of overloadPeers({ file, rowShape, deadlineMs: deadlineMs - wayBackMs })) {
+    const peer = await start();
+    if ("why" in peer) {
+      notRun.push(`${peer.name}: ${peer.why}`);
+      say(`  ${peer.name} is left out: ${peer.why}`);
+      continue;
+    }
+    try {
+      const { name, settings, port, asks } = peer;
+      say(`  ${name}: ${settings}`);
+      const server = { port, loopDelay: () => Promise.resolve({ maxMs: NaN, p99Ms: NaN }) };
+      const place: Place = { server, generator, expected: "", asks };
+      const most = await capacity(place);
+      if (most === 0) {
+        notRun.push(`${name}: it gave no right answer in time at any load`);
+        continue;
+      }
+      const note = (row: Row): void => {
+        rows.push({ server: name, ...row });
+        if (row["goodPerSecond"] !== undefined) say(told(row));
+      };
+      const good: Record<string, number[]> = {};
+      for (let round = 0; round < 3; round++) {
+        for (const [load, factor] of [
+          ["1x", 1],
+          ["2x", 2],
+          ["10x", 10],
+        ] as const) {
+          const phase = await open(place, load, factor * most, 4, seed + 100 * round + factor);
+          note(rowOf(phase, round));
+          (good[load] ??= []).push(phase.goodPerSecond);
+        }
+      }
+      const peak = Math.max(most, median(good["1x"] ?? []));
+      const key = name.replace(/-./g, (letter) => letter.slice(1).toUpperCase());
+      figures[`${key}PeakPerSecond`] = peak;
+      figures[`${key}Goodput2x`] = median(good["2x"] ?? []) / peak;
+      figures[`${key}Goodput10x`] = median(good["10x"] ?? []) / peak;
+      figures[`${key}ExpiredRefusalMs`] = await expired(place, most, seed + 9000, note);
+    } finally {
+      await peer.close();
+    }
+  }
+  return { figures, rows, notRun };
+}
+
+function withPeers(ours: Measured, peers: Measured): Measured {
+  return {
+    figures: { ...ours.figures, ...peers.figures },
+    rows: [...ours.rows, ...peers.rows],
+    ...(peers.notRun ? { notRun: peers.notRun } : {}),
+  };
+}
+
 /** A server that is asked for more than it can do. */
 export const bench: Bench = {
   name: "overload",
@@ -312,6 +413,7 @@ export const bench: Bench = {
     goodput2x: { atLeast: 0.95 },
     goodput10x: { atLeast: 0.9 },
     refusalMs: { atMost: 5 },
+    expiredRefusalMs: { atMost: 10 },
     recoverySeconds: { atMost: 30 },
     lightTenantP99Ratio: { atMost: 1.3 },
   },
@@ -323,7 +425,15 @@ export const bench: Bench = {
     const generator = await startGenerator();
     const server = await startServe(repository);
     try {
-      return await measure({ server, generator, expected: await rightAnswer(model) }, context);
+      const expected = await rightAnswer(model);
+      const ours = await measure({ server, generator, expected, asks: asksUs }, context);
+      if (context.args.includes("--no-peers")) return ours;
+      // Ours would take a core from them.
+      await server.close();
+      return withPeers(
+        ours,
+        await measurePeers(generator, join(repository, "small", "1", "model.onnx"), context),
+      );
     } finally {
       generator.close();
       await server.close();

@@ -153,7 +153,7 @@ async function steady(
   };
 }
 
-/** `npm run bench -- soak [--minutes N] [--cycles N] [--default-malloc]`. */
+/** `npm run bench -- soak [--minutes N] [--cycles N] [--steady-malloc]`. */
 export const bench: Bench = {
   name: "soak",
   about:
@@ -165,7 +165,7 @@ export const bench: Bench = {
     const { folder, models } = await soakRepository();
     const rows: Row[] = [];
     try {
-      const environment = context.args.includes("--default-malloc") ? {} : steadyMalloc;
+      const environment = context.args.includes("--steady-malloc") ? steadyMalloc : {};
       context.say(`environment of the server: ${JSON.stringify(environment)}`);
       const server = await startServer(folder, environment);
       const cycled = await cycles(server, models, count, context, rows);

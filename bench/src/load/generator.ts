@@ -42,7 +42,7 @@ function prepared(stream: Stream): Sending {
     host: "127.0.0.1",
     "content-type": "application/octet-stream",
     "content-length": String(body.byteLength),
-    "inference-header-content-length": String(json.byteLength),
+    ...(stream.tensorBytes > 0 ? { "inference-header-content-length": String(json.byteLength) } : {}),
     ...stream.headers,
   });
   return {

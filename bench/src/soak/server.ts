@@ -14,7 +14,7 @@ export interface SoakServer {
 }
 
 /**
- * What the guide advises for servers that load and unload: glibc would otherwise raise the size from which on it gives
+ * Settings of glibc that save some memory of servers that load and unload: it would otherwise raise the size from which on it gives
  * memory back at once, and keep what models and tensors held in the arenas of threads that have ended.
  */
 export const steadyMalloc: Readonly<Record<string, string>> = {

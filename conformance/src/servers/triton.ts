@@ -9,25 +9,32 @@ import type { RunningPeer, ServedModel, ServerPlace, Spread } from "./served-mod
 /** Where scripts for other people's servers lie. */
 export const scripts: string = fileURLToPath(new URL("../../python/servers", import.meta.url));
 
-const dims = (model: ServedModel, shape: readonly number[]): string =>
-  (model.batch > 1 ? shape.slice(1) : shape).join(", ");
+const dims = (batched: boolean, shape: readonly number[]): string =>
+  (batched ? shape.slice(1) : shape).join(", ");
+
+/** Requests that have waited for so long, or for as long as they say themselves, are refused. */
+const queuePolicy = (timeoutMs: number): string =>
+  `dynamic_batching { default_queue_policy { timeout_action: REJECT default_timeout_microseconds: ${Math.round(timeoutMs * 1000)} allow_timeout_override: true } }`;
 
 function configuration(
   model: ServedModel,
   backend: "python" | "onnxruntime",
   { copies, threads }: Spread,
+  queueTimeoutMs: number | undefined,
 ): string {
   const { input, output, batch } = model;
+  const batched = batch > 1 || queueTimeoutMs !== undefined;
   const text = (key: string, value: string): string =>
     `parameters { key: "${key}" value: { string_value: "${value}" } }`;
   return [
     `name: "${model.name}"`,
     `backend: "${backend}"`,
-    `max_batch_size: ${batch > 1 ? batch : 0}`,
-    `input [ { name: "${input.name}" data_type: TYPE_${input.datatype} dims: [ ${dims(model, input.shape)} ] } ]`,
-    `output [ { name: "${output.name}" data_type: TYPE_${output.datatype} dims: [ ${dims(model, output.shape)} ] } ]`,
+    `max_batch_size: ${batched ? batch : 0}`,
+    `input [ { name: "${input.name}" data_type: TYPE_${input.datatype} dims: [ ${dims(batched, input.shape)} ] } ]`,
+    `output [ { name: "${output.name}" data_type: TYPE_${output.datatype} dims: [ ${dims(batched, output.shape)} ] } ]`,
     `instance_group [ { count: ${copies} kind: KIND_CPU } ]`,
-    ...(batch > 1 ? ["dynamic_batching { }"] : []),
+    ...(batch > 1 && queueTimeoutMs === undefined ? ["dynamic_batching { }"] : []),
+    ...(queueTimeoutMs === undefined ? [] : [queuePolicy(queueTimeoutMs)]),
     ...(backend === "python"
       ? [text("file", model.file), text("threads", `${threads}`), text("spinning", threads > 1 ? "1" : "0")]
       : [text("intra_op_thread_count", `${threads}`)]),
@@ -53,6 +60,8 @@ async function pythonBackend(tools: PythonTools): Promise<string> {
 export interface TritonOptions {
   /** Folder that holds `onnxruntime/libtriton_onnxruntime.so`. */
   readonly onnxBackends?: string;
+  /** How long a request may wait in the queue. Default: for ever. */
+  readonly queueTimeoutMs?: number;
 }
 
 /** Starts Triton 2.51. */
@@ -65,7 +74,7 @@ export async function startTriton(place: ServerPlace, options: TritonOptions = {
     await mkdir(version, { recursive: true });
     await writeFile(
       join(place.folder, model.name, "config.pbtxt"),
-      configuration(model, backend, place.spread),
+      configuration(model, backend, place.spread, options.queueTimeoutMs),
     );
     if (backend === "python") await cp(join(scripts, "triton_model.py"), join(version, "model.py"));
     else await cp(model.file, join(version, "model.onnx"));

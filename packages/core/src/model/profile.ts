@@ -51,8 +51,28 @@ export interface CutProfile {
   readonly tailMs: readonly number[];
   /** Resident memory that the head needs, in bytes. */
   readonly headMemoryBytes: number;
+  /** What the side tensors of the crossing held, by name. */
+  readonly sides?: Readonly<Record<string, ValueRange>>;
   /** Ways to carry the crossing, best first by nothing: the planner chooses. */
   readonly codings: readonly CodingProfile[];
+}
+
+/** Whole numbers that were seen, both ends included. */
+export interface ValueRange {
+  readonly least: number;
+  readonly most: number;
+}
+
+/** Elements of a side tensor at most. */
+const mostSideElements = 32;
+
+/**
+ * Whether a crossing tensor stands beside the data: a few whole numbers along at most one axis, such as a shape or a count.
+ * Their values become sizes, and sizes become memory; longer ones, and those of more axes, are data (words of a text).
+ */
+export function isSideTensor({ datatype, shape }: TensorSpec): boolean {
+  if (datatype !== "INT64" && datatype !== "INT32") return false;
+  return shape.length <= 1 && (shape[0] ?? 1) <= mostSideElements;
 }
 
 /** The crossing of a cut under one choice of codecs. */

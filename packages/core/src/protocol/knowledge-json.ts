@@ -112,6 +112,9 @@ const cut = fields({
   headMs: list(positive, 64),
   tailMs: list(positive, 64),
   headMemoryBytes: positive,
+  sides: optional(
+    dictionary(fields({ least: whole(Number.MIN_SAFE_INTEGER), most: whole(Number.MIN_SAFE_INTEGER) }), 1024),
+  ),
   codings: list(
     fields({
       codecs: dictionary(name, 256),

@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import {
   type Call,
+  type CutProfile,
   float32Tensor,
   housekeepingCall,
   type InferenceResponse,
+  numericTensor,
   type Profile,
   type Tensors,
   type TensorSpec,
@@ -38,6 +40,26 @@ const models: MemoryModels = {
     ],
   },
 };
+const side: TensorSpec = { name: "rows", datatype: "INT64", shape: [1] };
+const sided: MemoryModels = {
+  two: {
+    inputs: [spec("x")],
+    outputs: ["y"],
+    stages: [
+      {
+        takes: ["x"],
+        gives: [spec("h"), side],
+        runMs: 1,
+        run: (feeds) =>
+          new Map([
+            ...pass("x", "h")(feeds),
+            ["rows", numericTensor("rows", "INT64", [1], BigInt64Array.of(4n))],
+          ]),
+      },
+      { takes: ["h", "rows"], gives: [spec("y")], runMs: 1, run: pass("h", "y") },
+    ],
+  },
+};
 const own = housekeepingCall("own");
 const outside: Call = { ...own, rights: ["infer", "segment:infer"] };
 const operator: Call = { ...own, rights: ["infer", "segment:infer", "manage"] };
@@ -48,13 +70,15 @@ let sandbox: ReturnType<typeof memoryRuntime>;
 let store: ReturnType<typeof memoryStore>;
 let engine: Engine;
 
-beforeEach(() => {
+beforeEach(() => open(models));
+
+function open(models: MemoryModels): void {
   clock = manualClock();
   runtime = memoryRuntime({ models, clock });
   sandbox = memoryRuntime({ models, clock });
   store = memoryStore({ "m/1/model.onnx": memoryFile("two") });
   engine = createEngine({ ...memoryEngineParts({ clock, models, store, runtime }), sandbox });
-});
+}
 
 async function run(from: string, to: string, rows: number, call: Call): Promise<InferenceResponse> {
   const name = from === "start" ? "x" : "h";
@@ -64,13 +88,14 @@ async function run(from: string, to: string, rows: number, call: Call): Promise<
 }
 
 /** A profile that was measured with up to four rows: 32 bytes at either place. */
-async function profiled(): Promise<void> {
+async function profiled(sides: CutProfile["sides"] = {}): Promise<void> {
   const digest = (await engine.describe("m", undefined, own))?.description.digest ?? "";
   const cut = (id: string, name: string) => ({
     cut: { id, crossing: [{ ...spec(name), shape: [4, 2] }], reveals: "features" as const },
     headMs: [1],
     tailMs: [1],
     headMemoryBytes: 0,
+    ...(name === "h" ? { sides } : {}),
     codings: [],
   });
   const profile: Profile = {
@@ -120,6 +145,27 @@ describe("parts of models", () => {
     });
     await run("c1", "end", 9, operator);
     await run("start", "end", 9, outside);
+  });
+});
+
+describe("tensors beside the data of a part", () => {
+  it("hold no values from outside that are far beyond those that were measured", async () => {
+    open(sided);
+    await profiled({ rows: { least: 2, most: 4 } });
+    const ask = (rows: bigint, call: Call): Promise<InferenceResponse> => {
+      const h = float32Tensor("h", [1, 2], new Float32Array(2));
+      const inputs = tensorsOf(h, numericTensor("rows", "INT64", [1], BigInt64Array.of(rows)));
+      const segment = { model: "m", version: "", digest: "", variant: "", from: "c1", to: "end" };
+      return clock.finish(engine.infer({ segment, inputs, codecs: {} }, call));
+    };
+    for (const rows of [-2n, 0n, 8n]) await ask(rows, outside);
+    for (const rows of [-3n, 9n, 2n ** 62n]) {
+      await expect(ask(rows, outside)).rejects.toMatchObject({
+        reason: "invalid-input",
+        message: expect.stringContaining("rows holds a value beyond -2 to 8") as string,
+      });
+    }
+    await ask(9n, operator);
   });
 });
 

@@ -3,7 +3,9 @@ import {
   elementBytes,
   endCut,
   type InferenceRequest,
+  isSideTensor,
   LongshoreError,
+  numericView,
   type Profile,
   startCut,
   type TensorSpec,
@@ -35,6 +37,7 @@ export function checkBounds(
   call: Call,
 ): void {
   if (!profile || (description.trusted && !isForeign(plan, call))) return;
+  checkSides(description.name, profile, plan, inputs);
   const most = mostBytes(profile, plan);
   let bytes = 0;
   for (const input of inputs.values()) bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
@@ -44,6 +47,40 @@ export function checkBounds(
     "admission",
     `segment ${plan.from}..${plan.to} of model ${description.name}: ${bytes} bytes of inputs; its profile was measured up to ${Math.floor(most / headroom)}, and at most ${most} are taken from outside`,
   );
+}
+
+/**
+ * Side tensors hold sizes: a value far from all that were measured would make the graph take memory for it. They may be as
+ * far beyond the measured ones as those are large.
+ */
+function checkSides(
+  model: string,
+  { variants }: Profile,
+  plan: SegmentPlan,
+  inputs: InferenceRequest["inputs"],
+): void {
+  const { program, from } = plan;
+  if (from === startCut) return;
+  const buckets = variants.find(({ variant }) => variant === program.variant)?.buckets ?? [];
+  const cuts = buckets.flatMap(({ cuts }) => cuts.filter(({ cut }) => cut.id === from));
+  for (const [name, input] of inputs) {
+    if ("read" in input || !isSideTensor(input.spec)) continue;
+    const ranges = cuts.flatMap(({ sides }) =>
+      sides && Object.hasOwn(sides, name) ? (sides[name] ?? []) : [],
+    );
+    if (ranges.length === 0) continue;
+    const least = Math.min(...ranges.map((range) => range.least));
+    const most = Math.max(...ranges.map((range) => range.most));
+    const room = Math.max(Math.abs(least), Math.abs(most));
+    for (const value of numericView(input)) {
+      if (Number(value) >= least - room && Number(value) <= most + room) continue;
+      throw new LongshoreError(
+        "invalid-input",
+        "admission",
+        `segment ${from}..${plan.to} of model ${model}: ${name} holds a value beyond ${least - room} to ${most + room}; its profile was measured from ${least} to ${most}`,
+      );
+    }
+  }
 }
 
 /** The most bytes that may cross at the beginning of a segment; undefined where the profile does not tell. */

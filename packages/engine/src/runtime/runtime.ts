@@ -4,7 +4,10 @@ import type { Call, Digest, Tensors, TensorSpec } from "@longshore/core";
 export interface Artifact {
   /** Digest of these bytes; equal digests may share a loaded instance. */
   readonly digest: Digest;
-  /** Read when an instance is loaded; may be called several times (one worker each). The caller owns the bytes. */
+  /**
+   * Read when an instance is loaded; may be called several times (one worker each). The caller owns the bytes, and may move
+   * them to another thread.
+   */
   bytes(call: Call): Promise<Uint8Array>;
   /** Declared bytes, for memory budgets, before reading. */
   readonly byteLength: number;

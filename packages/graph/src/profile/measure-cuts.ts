@@ -12,6 +12,7 @@ import {
 import type { Agreement } from "./agreement.ts";
 import type { ChosenCut } from "./choose-cuts.ts";
 import { codeCrossing, type CodedCrossing, meanCoding, rawCrossing } from "./code-crossing.ts";
+import { sideRanges } from "./side-ranges.ts";
 import type { ProfiledVariant, ProfileTarget } from "./target.ts";
 
 /** How measurements are taken. */
@@ -90,14 +91,22 @@ export async function measureCuts(
     const group = await measureGroup(measuring, cuts, runs, call);
     groups.push(group);
     for (const { cut, headMemoryBytes } of cuts) {
-      const codings = await measureCodings(measuring, cut, expected, call);
-      profiles.push({ cut, headMemoryBytes: Math.round(headMemoryBytes), codings, group });
+      const crossings = await crossingsAt(measuring, cut, call);
+      const codings = await measureCodings(measuring, cut, crossings, expected, call);
+      const sides = cut.id === startCut || cut.id === endCut ? undefined : sideRanges(crossings);
+      profiles.push({
+        cut,
+        headMemoryBytes: Math.round(headMemoryBytes),
+        ...(sides ? { sides } : {}),
+        codings,
+        group,
+      });
       progress(profiles.length);
     }
   }
   const wholeMs = groups.flatMap((group) => group.wholeMs);
   const usualMs = median(wholeMs);
-  const scaledCuts = profiles.map(({ cut, headMemoryBytes, codings, group }) => {
+  const scaledCuts = profiles.map(({ cut, headMemoryBytes, sides, codings, group }) => {
     const ratio = usualMs > 0 ? usualMs / Math.max(1e-6, median(group.wholeMs)) : 1;
     const times = group.times.get(cut.id);
     const scaled = (values: readonly number[] = []): readonly number[] =>
@@ -107,6 +116,7 @@ export async function measureCuts(
       headMs: cut.id === endCut ? quantiles(wholeMs) : scaled(times?.headMs),
       tailMs: cut.id === startCut ? quantiles(wholeMs) : scaled(times?.tailMs),
       headMemoryBytes,
+      ...(sides ? { sides } : {}),
       codings,
     };
   });
@@ -177,16 +187,26 @@ async function run(
   return { outputs, tookMs: clock.nowMs() - began };
 }
 
+/** What crosses for each sample. */
+async function crossingsAt(
+  measuring: Measuring,
+  { id }: ChosenCut["cut"],
+  call: Call,
+): Promise<readonly Tensors[]> {
+  const crossings: Tensors[] = [];
+  for (const sample of measuring.samples) {
+    crossings.push((await run(measuring, startCut, id, sample, call)).outputs);
+  }
+  return crossings;
+}
+
 async function measureCodings(
   measuring: Measuring,
   cut: ChosenCut["cut"],
+  crossings: readonly Tensors[],
   expected: readonly Tensors[],
   call: Call,
 ): Promise<readonly CodingProfile[]> {
-  const crossings: Tensors[] = [];
-  for (const sample of measuring.samples) {
-    crossings.push((await run(measuring, startCut, cut.id, sample, call)).outputs);
-  }
   const raw = crossings.map(rawCrossing);
   const codings = [
     meanCoding(

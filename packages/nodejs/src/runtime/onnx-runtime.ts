@@ -2,6 +2,7 @@ import { systemClock } from "../device/index.ts";
 import { builtFile } from "./built-file.ts";
 import { exitGuard } from "./exit-guard.ts";
 import { importOrt } from "./import-ort.ts";
+import { reusedLinks } from "./reused-links.ts";
 import { type ProviderRuntime, runnerRuntime } from "./runner-runtime.ts";
 import { thisThreadLink } from "./this-thread-link.ts";
 import { workerLink } from "./worker-link.ts";
@@ -23,6 +24,9 @@ export interface OnnxRuntimeOptions {
   readonly shortRunsHere?: boolean;
 }
 
+/** Threads that wait for the next session when theirs was released: as many as models are mostly replaced at a time. */
+const keptWorkers = 2;
+
 /**
  * ONNX Runtime's native build, one session per worker thread, because a run blocks the thread that calls it; only runs
  * too short to be worth the way to a worker stay on the calling thread, if `shortRunsHere` says so. Threads do not spin
@@ -33,11 +37,16 @@ export interface OnnxRuntimeOptions {
  * Weights outside the file are never opened.
  */
 export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
+  const { open, close } = reusedLinks(
+    workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard()),
+    keptWorkers,
+  );
   return runnerRuntime({
     name: options.name ?? "onnxruntime",
     backend: "native",
     providers: options.providers ?? ["cpu"],
-    open: workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard()),
+    open,
+    closeIdle: close,
     maxOutputBytes: options.maxOutputBytes ?? 1024 ** 3,
     restarts: false,
     ...(options.shortRunsHere === true

@@ -39,6 +39,11 @@ export class RunnerClient {
     this.outputPage = page?.outputs;
   }
 
+  /** Whether memory that is sent is gone from here. */
+  get moves(): boolean {
+    return this.#link.moves;
+  }
+
   get shared(): SharedArrayBuffer | undefined {
     return this.#link.shared;
   }

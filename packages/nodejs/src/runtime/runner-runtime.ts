@@ -17,6 +17,8 @@ export interface RunnerRuntimeParts {
   readonly backend: Backend;
   readonly providers: readonly string[];
   readonly open: OpenLink;
+  /** Ends what `open` keeps for later. */
+  readonly closeIdle?: () => Promise<void>;
   readonly maxOutputBytes: number;
   /** Whether a session whose runner died starts another for the next run. */
   readonly restarts: boolean;
@@ -39,9 +41,15 @@ function checkThreads(threads: number): number {
   return threads;
 }
 
-/** The file's bytes with no other memory around them: views are sent with everything that they look at. */
-function exact(bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
+/**
+ * The file's bytes in memory that nobody else looks at, to be moved. They are the caller's, but `slice` of a Buffer is a
+ * view of the same memory, so a Buffer is nothing to move.
+ */
+function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer } = bytes;
+  const own =
+    !Buffer.isBuffer(bytes) && buffer instanceof ArrayBuffer && bytes.byteLength === buffer.byteLength;
+  return own ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
 /** Starts a runner and loads the file into it. Nothing is left behind when that fails. */
@@ -82,7 +90,7 @@ async function startRunner(
         maxOutputBytes: parts.maxOutputBytes,
         ...(client.shared ? { shared: client.shared } : {}),
       },
-      [],
+      client.moves ? [bytes.buffer] : [],
     );
     if (message.kind !== "loaded") throw failure(message, "the model could not be loaded");
     return { client, loaded: message };
@@ -176,6 +184,7 @@ export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
       closed ??= (async () => {
         await Promise.all(loading);
         await Promise.all([...sessions].map((session) => session.release()));
+        await parts.closeIdle?.();
       })();
       return closed;
     },

@@ -266,6 +266,7 @@ export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRu
       else {
         await loaded?.session.release();
         loaded = undefined;
+        prepared = undefined;
         answer({ kind: "released" }, []);
       }
     } catch (thrown) {

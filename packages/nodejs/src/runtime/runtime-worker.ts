@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { parentPort } from "node:worker_threads";
 import { importOrt } from "./import-ort.ts";
 import type { ToRunner } from "./runner-message.ts";
@@ -11,4 +13,12 @@ import { createRunner } from "./runner.ts";
 if (!parentPort) throw new Error("this file runs as a worker thread");
 const port = parentPort;
 const handle = createRunner(importOrt, (message, transfer) => port.postMessage(message, [...transfer]));
-port.on("message", (message: ToRunner) => void handle(message));
+
+// A thread that hardly makes objects hardly ever collects them: a model's file would be held for as long as it is loaded.
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+port.on("message", (message: ToRunner) => {
+  const handled = handle(message);
+  if (message.kind === "load" || message.kind === "release") void handled.then(() => setImmediate(collect));
+});
