@@ -8,7 +8,17 @@ import { takeInputs } from "./inputs.ts";
 import type { Job, JobSequence } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
-import type { Availability, Inputs, Limits, Offloader, Result, Sequence } from "./offloader.ts";
+import { frameLine } from "./frame-line.ts";
+import type {
+  Availability,
+  FrameResult,
+  Inputs,
+  Limits,
+  Offloader,
+  Result,
+  Sequence,
+  StreamLimits,
+} from "./offloader.ts";
 import type { OffloadParts } from "./parts.ts";
 import { checkFresh, type Outcome, runJob } from "./run-job.ts";
 
@@ -38,6 +48,26 @@ class LoopOffloader implements Offloader {
     return new LoopSequence(id, limits, (inputs, merged, sequence) =>
       this.#track(this.#infer(model, inputs, merged, { ...sequence, wantState: this.#couldMove() })),
     );
+  }
+
+  stream(
+    model: string,
+    frames: AsyncIterable<Inputs> | Iterable<Inputs>,
+    limits: StreamLimits = {},
+  ): AsyncIterable<FrameResult> {
+    return frameLine({
+      frames,
+      limits,
+      clock: this.#loop.clock,
+      run: (inputs, { abort, deadlineMs }) => {
+        const { deadlineMs: _whole, ...rest } = limits;
+        return this.infer(model, inputs, {
+          ...rest,
+          abort,
+          ...(deadlineMs === undefined ? {} : { deadlineMs }),
+        });
+      },
+    });
   }
 
   async explain(model: string, inputs: Inputs, limits: Limits = {}): Promise<Plan | Infeasible> {

@@ -1,4 +1,4 @@
-import type { DataClass, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
+import type { DataClass, LongshoreError, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
 import type { Infeasible, Objective, Plan } from "../plan/index.ts";
 import type { Tensor, Tensors } from "../tensor/index.ts";
@@ -63,6 +63,30 @@ export interface Result {
   readonly costMicros: number;
 }
 
+/** What is demanded of each frame of a stream, and of the stream. `deadlineMs` counts from when the source gave the frame. */
+export interface StreamLimits extends Limits {
+  /**
+   * `every` (default): each frame is run, and the source waits while too many are under way. `latest`: the source is read
+   * as it comes, and a newer frame replaces the one that waits.
+   */
+  readonly keep?: "every" | "latest";
+  /** Frames under way at once; default 4. Each holds its inputs and answer in memory. */
+  readonly maxInFlight?: number;
+}
+
+/** What became of a frame, numbered from 0 as the source gave them; `count` frames dropped in a row are one line. */
+export type FrameResult =
+  | { readonly kind: "answered"; readonly frame: number; readonly result: Result }
+  | { readonly kind: "failed"; readonly frame: number; readonly error: LongshoreError }
+  | {
+      readonly kind: "dropped";
+      /** The first of them. */
+      readonly frame: number;
+      readonly count: number;
+      /** A newer one came before there was room, or its deadline passed. */
+      readonly why: "newer" | "late";
+    };
+
 /** Whether a model can be used now. */
 export type Availability = "unavailable" | "downloadable" | "downloading" | "available";
 
@@ -77,6 +101,16 @@ export interface Offloader extends AsyncDisposable {
   /** Throws LongshoreError; `no-place` and `policy-denied` name the constraint that failed. */
   infer(model: string, inputs: Inputs, limits?: Limits): Promise<Result>;
   sequence(model: string, limits?: Limits): Sequence;
+  /**
+   * Answers frames in their order, several under way at once over all places, planning each anew. A frame that fails is
+   * told and the stream goes on; throws when the source does, when it is aborted, and when the model is unknown. Leaving
+   * it ends what is under way.
+   */
+  stream(
+    model: string,
+    frames: AsyncIterable<Inputs> | Iterable<Inputs>,
+    limits?: StreamLimits,
+  ): AsyncIterable<FrameResult>;
   explain(model: string, inputs: Inputs, limits?: Limits): Promise<Plan | Infeasible>;
   availability(model: string): Availability;
   /** Refreshes offers and descriptions now, instead of waiting for the next round. */

@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import { type FrameResult, type Inputs, type StreamLimits, tensorOf } from "@longshore/core";
+import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { constantTrace } from "../trace/index.ts";
+import { type OffloadWorld, offloadWorld } from "./index.ts";
+
+const model = toyModel();
+const x = tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000));
+
+/** A device of 100 ms a frame and an edge box behind a link. */
+function store(edgeSpeed: number, bitsPerSecond: number): OffloadWorld {
+  const trace = constantTrace(bitsPerSecond);
+  return offloadWorld({
+    models: [model],
+    seed: 5,
+    device: { speed: 1, info: placeInfo("device", "device") },
+    places: [{ info: placeInfo("edge", "edge"), speed: edgeSpeed, up: trace, down: trace, delayMs: 5 }],
+    defaults: { dataClass: "public" },
+  });
+}
+
+async function drain(
+  { clock, offloader }: OffloadWorld,
+  frames: Iterable<Inputs> | AsyncIterable<Inputs>,
+  limits: StreamLimits,
+): Promise<readonly FrameResult[]> {
+  const results: FrameResult[] = [];
+  const work = (async () => {
+    for await (const one of offloader.stream("toy", frames, limits)) results.push(one);
+  })();
+  await clock.runUntil(work);
+  return results;
+}
+
+const framesOf = (count: number): readonly Inputs[] => Array.from({ length: count }, () => ({ x }));
+
+/** Frames a second once it runs: the first frames teach it the place and the link. */
+async function rate(world: OffloadWorld, limits: StreamLimits = {}): Promise<number> {
+  await drain(world, framesOf(40), limits);
+  const startedMs = world.clock.nowMs();
+  const results = await drain(world, framesOf(60), limits);
+  expect(results.map(({ frame }) => frame)).toEqual(Array.from({ length: 60 }).map((_none, at) => at));
+  expect(results.every(({ kind }) => kind === "answered")).toBe(true);
+  return (60 * 1000) / (world.clock.nowMs() - startedMs);
+}
+
+describe("a stream over two places", () => {
+  it("keeps both busy where they are alike: far more frames a second than either alone", async () => {
+    // 10 frames a second here; 10 there, behind a link that carries a frame in 16 ms.
+    const both = await rate(store(1, 50e6));
+    const alone = await rate(store(1, 50e6), { zones: ["device"] });
+    expect(alone).toBeLessThan(10.1);
+    expect(both / alone).toBeGreaterThan(1.6);
+  });
+
+  it("follows when the place dies and when it comes back, without losing a frame", async () => {
+    const world = store(4, 50e6);
+    await drain(world, framesOf(30), {});
+    const edge = world.places.get("edge")!.endpoint;
+    edge.faults.down = true;
+    const without = await drain(world, framesOf(30), {});
+    expect(without.every(({ kind }) => kind === "answered")).toBe(true);
+    edge.faults.down = false;
+    await world.clock.advance(30_000);
+    const again = await drain(world, framesOf(60), {});
+    expect(again.every(({ kind }) => kind === "answered")).toBe(true);
+    expect(again.some((one) => one.kind === "answered" && one.result.where === "edge")).toBe(true);
+  });
+
+  it("refuses frames once the offloader is closed", async () => {
+    const world = store(1, 50e6);
+    await world.clock.runUntil(world.offloader.close());
+    await expect(drain(world, framesOf(3), {})).rejects.toMatchObject({ reason: "shutting-down" });
+  });
+});
