@@ -10,6 +10,12 @@ import type { Place } from "../places/index.ts";
 const leastAgreement = 0.995;
 
 /**
+ * An offer that was not renewed is passed on for this long after it expired: one round of asking, so that two rounds at
+ * different beats leave no gap. After that the place may be anything, and nobody is promised it.
+ */
+const graceMs = 5000;
+
+/**
  * What this place promises by passing a request on: another place's offer, plus the way there and back and what is believed
  * of the place. The path gets longer at the front and the zones and trust of both hold, so that whoever asked can tell the
  * ways apart; a way that comes back to the asker, or through here, is none.
@@ -26,7 +32,7 @@ export function forwardedOffers(
   const view = place.view(nowMs);
   const composed: Offer[] = [];
   for (const offer of offers) {
-    if (offer.segment.digest !== known.description.digest) continue;
+    if (offer.segment.digest !== known.description.digest || offer.expiresAtMs + graceMs < nowMs) continue;
     if (offer.path.some((one) => one === self.id || been.includes(one))) continue;
     const bytes = crossingBytes(known, offer);
     const travel = place.link
@@ -58,14 +64,72 @@ export function forwardedOffers(
   return composed;
 }
 
-/** Bytes of what an offer's segment takes and gives, in the smallest coding that keeps the answers. */
-function crossingBytes(
+/**
+ * What this place and another promise together: the part up to a cut here, the rest as the other place offers it by the way
+ * that `forwarded` describes. For each way and segment the cut is the one that makes it quickest. The part here takes what
+ * its tail takes less the tail that is left, as this place promises both.
+ */
+export function splitOffers(
+  own: readonly Offer[],
+  forwarded: readonly Offer[],
   known: KnownModel,
-  { segment, upTo }: Offer,
-): { readonly up: number; readonly down: number } {
-  const variant = known.table.variants.find((one) => one.name === segment.variant);
-  const bucket: BucketTable | undefined =
-    variant?.buckets.find((one) => one.upTo === upTo || sameFeatures(one, upTo)) ?? variant?.buckets[0];
+): readonly Offer[] {
+  const best = new Map<string, Offer>();
+  for (const rest of forwarded) {
+    const after = own.find((offer) => offersSame(offer, rest, rest.segment.from));
+    const bucket = bucketOf(known, rest);
+    const at = bucket?.index.get(rest.segment.from);
+    if (!after || !bucket || at === undefined || at === 0) continue;
+    for (const before of own) {
+      if (!offersSame(before, rest, before.segment.from)) continue;
+      if ((bucket.index.get(before.segment.from) ?? at) >= at) continue;
+      const offer = joined(before, after, rest);
+      const key = [...rest.path, rest.segment.variant, before.segment.from, featuresKey(rest)].join(" ");
+      const rival = best.get(key);
+      if (!rival || meanOf(offer.completionMs) < meanOf(rival.completionMs)) best.set(key, offer);
+    }
+  }
+  return [...best.values()];
+}
+
+/** Whether an offer is for the tail that begins at `from`, of the same variant and inputs as another. */
+function offersSame(offer: Offer, other: Offer, from: string): boolean {
+  const { segment } = offer;
+  return (
+    segment.from === from &&
+    segment.to === other.segment.to &&
+    segment.variant === other.segment.variant &&
+    featuresKey(offer) === featuresKey(other)
+  );
+}
+
+function featuresKey({ upTo: { bytes, size, items } }: Offer): string {
+  return `${bytes} ${size ?? ""} ${items ?? ""}`;
+}
+
+function joined(before: Offer, after: Offer, rest: Offer): Offer {
+  const here = shift(before.completionMs, -before.queueMs);
+  const left = shift(after.completionMs, -after.queueMs);
+  const part = {
+    ...here,
+    values: here.values.map((value, at) => Math.max(0, value - (left.values[at] ?? 0)) + before.queueMs),
+  };
+  return {
+    ...rest,
+    segment: { ...rest.segment, from: before.segment.from },
+    completionMs: sum(part, rest.completionMs),
+    queueMs: before.queueMs + rest.queueMs,
+    energyMillijoules:
+      Math.max(0, before.energyMillijoules - after.energyMillijoules) + rest.energyMillijoules,
+    costMicros: Math.max(0, before.costMicros - after.costMicros) + rest.costMicros,
+    expiresAtMs: Math.min(before.expiresAtMs, rest.expiresAtMs),
+  };
+}
+
+/** Bytes of what an offer's segment takes and gives, in the smallest coding that keeps the answers. */
+function crossingBytes(known: KnownModel, offer: Offer): { readonly up: number; readonly down: number } {
+  const { segment } = offer;
+  const bucket = bucketOf(known, offer);
   const from = bucket?.index.get(segment.from);
   const to = bucket?.index.get(segment.to);
   if (!bucket || from === undefined || to === undefined) return { up: 0, down: 0 };
@@ -75,6 +139,11 @@ function crossingBytes(
     if (one && one.agreementRatio >= leastAgreement && one.bytes < up) up = one.bytes;
   }
   return { up, down: bucket.rawBytes[to] ?? 0 };
+}
+
+function bucketOf(known: KnownModel, { segment, upTo }: Offer): BucketTable | undefined {
+  const variant = known.table.variants.find((one) => one.name === segment.variant);
+  return variant?.buckets.find((one) => one.upTo === upTo || sameFeatures(one, upTo)) ?? variant?.buckets[0];
 }
 
 function sameFeatures(bucket: BucketTable, upTo: Offer["upTo"]): boolean {
@@ -90,8 +159,7 @@ export function undominated(offers: readonly Offer[]): readonly Offer[] {
   const groups = new Map<string, Offer[]>();
   for (const offer of offers) {
     const { variant, from, to } = offer.segment;
-    const { bytes, size, items } = offer.upTo;
-    const key = `${variant} ${from} ${to} ${bytes} ${size ?? ""} ${items ?? ""}`;
+    const key = `${variant} ${from} ${to} ${featuresKey(offer)}`;
     const group = groups.get(key);
     if (group) group.push(offer);
     else groups.set(key, [offer]);

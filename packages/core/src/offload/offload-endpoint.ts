@@ -11,10 +11,11 @@ import type {
   Offer,
   OfferQuery,
 } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
 import { type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible } from "../plan/index.ts";
 import { type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
-import { forwardedOffers, undominated } from "./compose-offers.ts";
+import { forwardedOffers, splitOffers, undominated } from "./compose-offers.ts";
 import { admitAtDoor } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
@@ -116,7 +117,12 @@ class LoopEndpoint implements OffloadEndpoint {
         nowMs,
       ),
     );
-    return undominated([...own, ...through.flat()]);
+    const forwarded = through.flat();
+    // Of two by the same way, whoever asked keeps the first.
+    const quickestFirst = [...splitOffers(own, forwarded, known), ...forwarded].sort(
+      (one, other) => meanOf(one.completionMs) - meanOf(other.completionMs),
+    );
+    return undominated([...own, ...quickestFirst]);
   }
 
   /** What the places have between them; the best state of each version. Places that do not answer are left out. */
