@@ -25,6 +25,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "table",
     "plan",
     "places",
+    "stream",
     "offload",
   ],
   engine: [

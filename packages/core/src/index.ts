@@ -34,4 +34,5 @@ export {
   withLoads,
 } from "./table/index.ts";
 export * from "./signed/index.ts";
+export type { FrameLimits, FrameOutcome } from "./stream/index.ts";
 export * from "./tensor/index.ts";

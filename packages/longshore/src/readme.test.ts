@@ -22,6 +22,19 @@ it("the first program of the README prints what it says", async () => {
   }
 });
 
+it("the program of the guide to streams prints what it says", async () => {
+  const text = await readFile(join(root, "docs/guides/streams.md"), "utf8");
+  const [, program, printed] = /```ts\n([\s\S]*?)```[\s\S]*?```\n([\s\S]*?)```/.exec(text) ?? [];
+  const file = join(root, "packages/longshore/dist/streams-program.mjs");
+  await writeFile(file, program ?? "");
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, [file], { cwd: root });
+    expect(stdout).toBe(printed);
+  } finally {
+    await rm(file, { force: true });
+  }
+});
+
 it("npx finds the command after the installation, which comes before the build", async () => {
   const { stdout } = await promisify(execFile)(join(root, "node_modules/.bin/longshore"), ["--help"]);
   expect(stdout).toMatch(/^Usage: longshore /);

@@ -8,7 +8,7 @@ import { takeInputs } from "./inputs.ts";
 import type { Job, JobSequence } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
-import { frameLine } from "./frame-line.ts";
+import { frameLine } from "../stream/index.ts";
 import type {
   Availability,
   FrameResult,
@@ -59,13 +59,15 @@ class LoopOffloader implements Offloader {
       frames,
       limits,
       clock: this.#loop.clock,
-      run: (inputs, { abort, deadlineMs }) => {
-        const { deadlineMs: _whole, ...rest } = limits;
-        return this.infer(model, inputs, {
-          ...rest,
-          abort,
-          ...(deadlineMs === undefined ? {} : { deadlineMs }),
-        });
+      run: (inputs, { abort, deadlineMs, besideOthers }) => {
+        const { deadlineMs: _fromTheSource, ...rest } = limits;
+        const own = { ...rest, abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+        // A frame that is through before the next one comes is to be quick; once they overlap, all are to get on.
+        const pace =
+          besideOthers &&
+          limits.objective === undefined &&
+          planLimits(this.#loop, limits).objective === "latency";
+        return this.infer(model, inputs, pace ? { ...own, objective: "throughput" } : own);
       },
     });
   }
@@ -156,6 +158,7 @@ class LoopOffloader implements Offloader {
     checkVariant(description, limits.variant);
     const call = callFor(this.#loop, limits, description.dataClass);
     const taken = takeInputs(model, description.inputs, inputs);
+    const planned = planLimits(this.#loop, limits);
     this.#loop.knowledge.used(model, limits.version, this.#loop.clock.nowMs());
     return {
       known,
@@ -167,7 +170,8 @@ class LoopOffloader implements Offloader {
         features: taken.features,
       },
       to: endCut,
-      limits: planLimits(this.#loop, limits),
+      limits: planned,
+      ...(planned.objective === "throughput" ? { traffic: this.#loop.backlog } : {}),
       call: deadlineMs === undefined ? call : { ...call, deadlineMs },
       sequence,
       note: limits.progress,

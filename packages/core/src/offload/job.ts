@@ -3,6 +3,7 @@ import type { InferenceRequest } from "../endpoint/index.ts";
 import type { CutId, Features } from "../model/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
+import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 
@@ -45,4 +46,6 @@ export interface Job {
   readonly whole?: boolean;
   /** What of the request its legs carry on. */
   readonly asked?: AskedFor;
+  /** Where its plan sees what others keep busy, and is seen: where throughput is the objective. */
+  readonly traffic?: Backlog | undefined;
 }

@@ -37,7 +37,8 @@ export function legRequest(
 /** What of the call is different for a leg elsewhere: it has been here, too, and carries what clings to its crossing. */
 export function legCall(self: EndpointId, { call, known }: Job, leg: Leg): Partial<Omit<Call, "abort">> {
   return {
-    path: [...call.path, self],
+    // A server that this loop is the endpoint of has written it down already.
+    path: call.path.at(-1) === self ? call.path : [...call.path, self],
     rules: rulesFor(call.rules, known, leg.segment),
     idempotencyKey: legKey(call, leg),
   };

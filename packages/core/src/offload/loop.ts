@@ -12,6 +12,7 @@ import {
 } from "../plan/index.ts";
 import { routeTable } from "../table/index.ts";
 import { radioState, type RadioState } from "../places/index.ts";
+import { type Backlog, backlogOf } from "../stream/index.ts";
 import type { Held, Job } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
@@ -29,6 +30,8 @@ export interface Loop {
   readonly places: Places;
   readonly knowledge: Knowledge;
   readonly work: LocalWork;
+  /** What plans for throughput have put on device, links and places. */
+  readonly backlog: Backlog;
   readonly radio: RadioState;
   readonly activeWatts: number;
   /** Decides where `job` goes on from `held`. */
@@ -57,6 +60,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const knowledge = knowledgeOf(parts, places, self);
   const { device = {} } = parts;
   const work = localWork(device.slots ?? 1);
+  const backlog = backlogOf(device.slots ?? 1);
   const radio = device.radio ?? radios.wired;
   const radioNow = radioState(radio);
   const rated = local?.info.rates.activeWatts ?? 0;
@@ -117,6 +121,7 @@ export function createLoop(parts: OffloadParts): Loop {
     places,
     knowledge,
     work,
+    backlog,
     radio: radioNow,
     activeWatts,
     plan(job, held, exclude, nowMs) {
@@ -133,6 +138,7 @@ export function createLoop(parts: OffloadParts): Loop {
         policy: parts.policy,
       };
       const { usualItems } = known.usual;
+      const { traffic } = job;
       const request: PlanRequest = {
         model: name,
         from: held.cut,
@@ -148,6 +154,9 @@ export function createLoop(parts: OffloadParts): Loop {
         rights: call.rights,
         deadlineMs: call.deadlineMs,
         path: call.path,
+        ...(traffic
+          ? { traffic: { ahead: (id) => traffic.ahead(id, nowMs), width: (id) => traffic.width(id) } }
+          : {}),
         exclude,
         whole: job.whole,
         sequence: sequence && {

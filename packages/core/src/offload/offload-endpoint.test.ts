@@ -6,7 +6,7 @@ import { meanOf } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
 import { tablePolicy } from "../plan/index.ts";
 import { tensorOf } from "../tensor/index.ts";
-import { undominated } from "./compose-offers.ts";
+import { undominated } from "../places/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint, type OffloadEndpointParts } from "./offload-endpoint.ts";
 

@@ -1,6 +1,7 @@
-import type { DataClass, LongshoreError, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
+import type { DataClass, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
 import type { Infeasible, Objective, Plan } from "../plan/index.ts";
+import type { FrameLimits, FrameOutcome } from "../stream/index.ts";
 import type { Tensor, Tensors } from "../tensor/index.ts";
 
 /** One input: a tensor, or what an app holds (image bytes, samples, text, numbers). */
@@ -13,7 +14,7 @@ export type Inputs = Readonly<Record<string, Input>>;
 export interface Limits {
   /** From now, in milliseconds. */
   readonly deadlineMs?: number;
-  /** Default `latency`. */
+  /** Default `latency`; `throughput` once frames of a stream overlap. */
   readonly objective?: Objective;
   /** The quantile of the completion time that latency is judged by; default: the mean. */
   readonly latencyQuantile?: number;
@@ -64,28 +65,10 @@ export interface Result {
 }
 
 /** What is demanded of each frame of a stream, and of the stream. `deadlineMs` counts from when the source gave the frame. */
-export interface StreamLimits extends Limits {
-  /**
-   * `every` (default): each frame is run, and the source waits while too many are under way. `latest`: the source is read
-   * as it comes, and a newer frame replaces the one that waits.
-   */
-  readonly keep?: "every" | "latest";
-  /** Frames under way at once; default 4. Each holds its inputs and answer in memory. */
-  readonly maxInFlight?: number;
-}
+export interface StreamLimits extends Limits, Pick<FrameLimits, "keep" | "maxInFlight"> {}
 
-/** What became of a frame, numbered from 0 as the source gave them; `count` frames dropped in a row are one line. */
-export type FrameResult =
-  | { readonly kind: "answered"; readonly frame: number; readonly result: Result }
-  | { readonly kind: "failed"; readonly frame: number; readonly error: LongshoreError }
-  | {
-      readonly kind: "dropped";
-      /** The first of them. */
-      readonly frame: number;
-      readonly count: number;
-      /** A newer one came before there was room, or its deadline passed. */
-      readonly why: "newer" | "late";
-    };
+/** What became of a frame. */
+export type FrameResult = FrameOutcome<Result>;
 
 /** Whether a model can be used now. */
 export type Availability = "unavailable" | "downloadable" | "downloading" | "available";

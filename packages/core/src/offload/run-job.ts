@@ -71,6 +71,7 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
       : await race(loop, now, held, plan, tally);
     noteExtraRuns(loop, plan, tally);
     if (end.kind === "answered") {
+      if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       loop.upkeep();
       loop.tryLinks(job, plan);
       return { response: end.response, leg: end.leg, plan, tally };
@@ -110,6 +111,8 @@ export function decide(
   tally: Tally,
 ): Plan {
   const nowMs = loop.clock.nowMs();
+  // What is planned anew does not stand in its own way.
+  if (tally.charged) job.traffic?.release(tally.charged);
   let outcome = loop.plan(job, held, exclude, nowMs);
   if (isInfeasible(outcome) && held.cut !== job.held.cut) {
     outcome = loop.plan(job, job.held, exclude, nowMs);
@@ -119,6 +122,7 @@ export function decide(
     throw broke ?? noPlace(outcome);
   }
   tally.plans.push(outcome);
+  tally.charged = job.traffic?.charge(outcome, nowMs);
   const { call, note } = job;
   const first = outcome.legs.find((leg) => leg.id === "remote") ?? outcome.legs[0];
   loop.parts.observer.record({

@@ -1,4 +1,5 @@
 import type { Account } from "../endpoint/index.ts";
+import type { Charged } from "../stream/index.ts";
 import type { Plan } from "../plan/index.ts";
 
 /** A leg that ran, or began to, in vain. */
@@ -22,6 +23,8 @@ export interface Tally {
   costMicros: number;
   /** A second run was started because the first was late, or raced. */
   extraRun: boolean;
+  /** Its share of the backlog, where throughput is the objective. */
+  charged: Charged | undefined;
 }
 
 /** Nothing used yet. */
@@ -36,5 +39,6 @@ export function newTally(): Tally {
     measured: true,
     costMicros: 0,
     extraRun: false,
+    charged: undefined,
   };
 }

@@ -3,4 +3,5 @@ export { makePlan } from "./make-plan.ts";
 export * from "./plan.ts";
 export * from "./policy.ts";
 export * from "./request.ts";
+export type { Stages } from "./score/pace.ts";
 export * from "./view.ts";

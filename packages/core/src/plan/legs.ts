@@ -49,7 +49,9 @@ export function remoteLegs(
   const place = question.model.routes.endpoint[priced.route] ?? -1;
   // Without means for a second run, one that only the deadline calls for is still worth going into debt.
   const broke = !Number.isFinite(extraRunPriceAt(view.endpoints, place));
-  const mayHedge = !broke || question.remainingMs < Infinity;
+  // Where all places are to be kept busy, a second run takes what another request could use.
+  const spare = !broke && request.limits.objective !== "throughput";
+  const mayHedge = spare || question.remainingMs < Infinity;
   const otherFirst =
     other !== undefined && (!backUp || meanValue(other.priced.values) < meanValue(backUp.values));
   if (backUp) {

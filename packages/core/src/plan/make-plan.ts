@@ -97,6 +97,7 @@ function planOf(
     objective: request.limits.objective,
     legs,
     predicted: predictedOf(question, priced, values),
+    ...(priced.stages ? { stages: priced.stages } : undefined),
     because: because(explained, priced, values),
     candidates: findings.candidates + locals.length,
     lost: lostLines(explained, priced, score),

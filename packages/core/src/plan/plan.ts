@@ -2,6 +2,7 @@ import type { EndpointId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { Estimate } from "../estimate/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
+import type { Stages } from "./score/pace.ts";
 
 export type LegId = string;
 
@@ -107,6 +108,8 @@ export interface Plan {
   /** In the order in which they would start. Together they produce the answer. */
   readonly legs: readonly Leg[];
   readonly predicted: Predicted;
+  /** What it keeps busy, where throughput is the objective. */
+  readonly stages?: Stages;
   /** One sentence for people. */
   readonly because: string;
   readonly candidates: number;
@@ -114,8 +117,11 @@ export interface Plan {
   readonly directory?: DirectoryAge;
 }
 
-/** What to make small: milliseconds, device energy, money, or the chance of a wrong answer. */
-export type Objective = "latency" | "energy" | "cost" | "accuracy";
+/**
+ * What to make small: milliseconds, device energy, money, or the chance of a wrong answer; or (`throughput`) what it adds to
+ * the busiest of device, links and places, so that one request after another goes through as fast as all of them allow.
+ */
+export type Objective = "latency" | "energy" | "cost" | "accuracy" | "throughput";
 
 /** No place is allowed or able: a value inside, thrown as `no-place` or `policy-denied` at the face. */
 export interface Infeasible {

@@ -2,7 +2,9 @@ import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
 import type { Group, Options } from "./options.ts";
 import type { Question } from "./question.ts";
+import type { Stages } from "./score/pace.ts";
 import { scoreOf } from "./score/score.ts";
+import { paceOf, stagesHere, stagesThere } from "./stages.ts";
 import {
   addBelief,
   addBetween,
@@ -50,6 +52,8 @@ export interface Priced {
   readonly accuracyRatio: number | undefined;
   readonly sentBytes: number;
   readonly parts: Parts;
+  /** Where throughput is the objective. */
+  readonly stages: Stages | undefined;
 }
 
 /** One that runs something elsewhere. */
@@ -121,6 +125,8 @@ export function priceRemote(
     ((endpoints.microsPerMegabyte[place] ?? 0) / 1e6) * (sentBytes + group.replyBytes);
   const accuracy = options.accuracyRatio[option] ?? NaN;
   const agreementRatio = options.agreementRatio[option] ?? 0;
+  const paced = request.limits.objective === "throughput";
+  const stages = paced ? stagesThere(question, options, group, option, route) : undefined;
   return {
     route,
     choice,
@@ -137,7 +143,9 @@ export function priceRemote(
       costMicros,
       accuracy,
       agreementRatio,
+      stages ? paceOf(question, stages, place) : 0,
     ),
+    stages,
     deviceMillijoules,
     costMicros,
     agreementRatio,
@@ -195,6 +203,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
   const deviceMillijoules = runMs * device.activeWatts + (runMs + device.queueMs) * device.idleWatts;
   const costMicros = ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs;
   const accuracy = choice.variant.accuracyRatio;
+  const stages = request.limits.objective === "throughput" ? stagesHere(choice) : undefined;
   return {
     route: -1,
     choice,
@@ -207,7 +216,9 @@ export function priceLocal(question: Question, choice: Choice): Priced {
       costMicros,
       accuracy ?? NaN,
       choice.agreementRatio,
+      stages ? paceOf(question, stages, undefined) : 0,
     ),
+    stages,
     deviceMillijoules,
     costMicros,
     agreementRatio: choice.agreementRatio,

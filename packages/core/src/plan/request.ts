@@ -1,6 +1,7 @@
 import type { DataClass, EndpointId, Rules, TenantId } from "../base/index.ts";
 import type { CutId, Features } from "../model/index.ts";
 import type { Objective } from "./plan.ts";
+import type { Stages } from "./score/pace.ts";
 
 /** What a decision must keep and what it should make small. Undefined limits nothing. */
 export interface PlanLimits {
@@ -22,6 +23,14 @@ export interface SequencePlace {
   readonly resident: EndpointId | undefined;
   /** A copy of the state after the previous step is held here and can travel. */
   readonly carried: boolean;
+}
+
+/** What is under way already, for the objective `throughput`. */
+export interface Traffic {
+  /** Work ahead of a request by way of an endpoint (undefined: that stays here), in milliseconds. */
+  ahead(endpoint: EndpointId | undefined): Stages;
+  /** Requests that an endpoint runs at once, 1 or more. */
+  width(endpoint: EndpointId): number;
 }
 
 /** One question to the planner. */
@@ -52,6 +61,7 @@ export interface PlanRequest {
   /** Endpoints that failed for this very request. */
   readonly exclude: ReadonlySet<EndpointId>;
   readonly sequence?: SequencePlace | undefined;
+  readonly traffic?: Traffic | undefined;
   /** One place runs all of it. Default false. */
   readonly whole?: boolean | undefined;
   /**

@@ -10,6 +10,7 @@ import type { Group, Options } from "./options.ts";
 import { type PlaceRules, placeRules } from "./place-rules.ts";
 import type { FilterName } from "./plan.ts";
 import { scoreOf } from "./score/score.ts";
+import { paceOf, stagesThere } from "./stages.ts";
 import type { Question } from "./question.ts";
 import {
   meanReading,
@@ -233,6 +234,7 @@ function scanGroup(
   const { endpoints } = view;
   const { routes } = model;
   const { objective, minAgreementRatio, maxCostMicros, maxDeviceMillijoules } = request.limits;
+  const paced = objective === "throughput";
   const { cells } = group;
   const service = readBelief(cells.service, routes.count * cells.count, row, reading);
   const linkRows = endpoints.count * sizeCount;
@@ -272,7 +274,11 @@ function scanGroup(
       lose(state, filter, 1, index, options.coding[option] ?? 0);
       continue;
     }
-    const score = scoreOf(objective, latencyMs, millijoules, micros, accuracyRatio[option] ?? NaN, agreed);
+    const pace = paced
+      ? paceOf(state.question, stagesThere(state.question, options, group, option, route), place)
+      : 0;
+    const accuracy = accuracyRatio[option] ?? NaN;
+    const score = scoreOf(objective, latencyMs, millijoules, micros, accuracy, agreed, pace);
     if (score >= best) continue;
     best = score;
     found = option;

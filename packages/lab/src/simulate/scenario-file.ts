@@ -70,7 +70,7 @@ export interface ScenarioFile {
   readonly requests?: number | undefined;
   readonly notCounted?: number | undefined;
   readonly deadlineMs?: number | undefined;
-  readonly objective?: "latency" | "energy" | "cost" | "accuracy" | undefined;
+  readonly objective?: "latency" | "energy" | "cost" | "accuracy" | "throughput" | undefined;
   readonly dataClass?: string | undefined;
   readonly zones?: readonly string[] | undefined;
   readonly minAgreementRatio?: number | undefined;
@@ -185,7 +185,7 @@ const schema: v.GenericSchema<ScenarioFile> = strict({
   requests: optional(figure(1, simulationLimits.requests, true)),
   notCounted: optional(figure(0, 1000, true)),
   deadlineMs: optional(figure(1, 1e7)),
-  objective: optional(one("latency", "energy", "cost", "accuracy")),
+  objective: optional(one("latency", "energy", "cost", "accuracy", "throughput")),
   dataClass: optional(one("public", "internal", "personal", "restricted")),
   zones: optional(v.array(word)),
   minAgreementRatio: optional(figure(0, 1)),

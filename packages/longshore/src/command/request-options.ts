@@ -8,7 +8,7 @@ export interface RequestOptions extends DirectoryCommandOptions {
   readonly input: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
   readonly deadline?: number;
-  readonly objective: "latency" | "energy" | "cost" | "accuracy";
+  readonly objective: "latency" | "energy" | "cost" | "accuracy" | "throughput";
   readonly dataClass?: string;
   readonly zone: readonly string[];
   readonly variant?: string;
@@ -32,7 +32,7 @@ export function requestOptions(command: Command): Command {
     .option("--deadline <ms>", "answer within, in milliseconds", number("deadline", 0))
     .addOption(
       new Option("--objective <what>", "what to make small")
-        .choices(["latency", "energy", "cost", "accuracy"])
+        .choices(["latency", "energy", "cost", "accuracy", "throughput"])
         .default("latency"),
     )
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")

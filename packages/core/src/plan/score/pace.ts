@@ -23,5 +23,7 @@ export function paceScore(stages: Stages, backlog: Stages): number {
 }
 
 function added(stageMs: number, backlogMs: number): number {
-  return (backlogMs + stageMs) ** 4 - backlogMs ** 4;
+  // The difference of the fourth powers, without losing small stages behind large backlogs.
+  const both = backlogMs + stageMs;
+  return stageMs * (both + backlogMs) * (both ** 2 + backlogMs ** 2);
 }

@@ -11,8 +11,10 @@ export function scoreOf(
   costMicros: number,
   accuracyRatio: number,
   agreementRatio: number,
+  paceMs: number,
 ): number {
   if (objective === "latency") return latencyMs;
+  if (objective === "throughput") return paceMs + latencyMs * 1e-6;
   if (objective === "energy") return energyScore(deviceMillijoules, latencyMs);
   if (objective === "cost") return costScore(costMicros, latencyMs);
   return accuracyScore(accuracyRatio, agreementRatio, latencyMs);

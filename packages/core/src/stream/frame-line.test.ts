@@ -2,11 +2,11 @@ import { virtualClock, type VirtualClock } from "@longshore/lab";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LongshoreError, sleep } from "../base/index.ts";
-import { frameLine, type FrameLineParts } from "./frame-line.ts";
-import type { FrameResult, Result, StreamLimits } from "./offloader.ts";
+import { type FrameLimits, frameLine, type FrameLineParts, type FrameOutcome } from "./frame-line.ts";
 
 /** The frame as its own answer; only the stream is under test here. */
-const answer = (frame: number): Result => ({ because: String(frame) }) as unknown as Result;
+const answer = (frame: number): string => String(frame);
+type FrameResult = FrameOutcome<string>;
 
 /** Frames that come `everyMs`, the first at once. */
 async function* camera(clock: VirtualClock, count: number, everyMs: number): AsyncGenerator<number> {
@@ -19,8 +19,8 @@ async function* camera(clock: VirtualClock, count: number, everyMs: number): Asy
 async function collect(
   clock: VirtualClock,
   frames: AsyncIterable<number> | Iterable<number>,
-  limits: StreamLimits,
-  run: FrameLineParts<number>["run"],
+  limits: FrameLimits,
+  run: FrameLineParts<number, string>["run"],
 ): Promise<readonly FrameResult[]> {
   const results: FrameResult[] = [];
   const work = (async () => {
@@ -32,7 +32,7 @@ async function collect(
 
 const told = (result: FrameResult): string =>
   result.kind === "answered"
-    ? `${result.frame}=${result.result.because}`
+    ? `${result.frame}=${result.result}`
     : result.kind === "failed"
       ? `${result.frame} ${result.error.reason}`
       : `${result.frame}+${result.count} ${result.why}`;
@@ -160,7 +160,7 @@ describe("frameLine", () => {
         }
       },
     });
-    const run: FrameLineParts<number>["run"] = async (frame, { abort }) => {
+    const run: FrameLineParts<number, string>["run"] = async (frame, { abort }) => {
       await sleep(clock, 100, abort).catch((thrown: unknown) => {
         ended.push(`${frame}`);
         throw thrown;

@@ -8,17 +8,43 @@
  * after another are one entry.
  */
 import { abortError, type Clock, LongshoreError, type Reason, whenAborted } from "../base/index.ts";
-import type { FrameResult, Result, StreamLimits } from "./offloader.ts";
+
+/** How frames of a stream are taken. */
+export interface FrameLimits {
+  /**
+   * `every` (default): each frame is run, and the source waits while too many are under way. `latest`: the source is read
+   * as it comes, and a newer frame replaces the one that waits.
+   */
+  readonly keep?: "every" | "latest";
+  /** Frames under way at once; default 4. Each holds its inputs and answer in memory. */
+  readonly maxInFlight?: number;
+  /** For each frame, from when the source gave it, in milliseconds. */
+  readonly deadlineMs?: number;
+  readonly abort?: AbortSignal;
+}
+
+/** What became of a frame, numbered from 0 as the source gave them; `count` frames dropped in a row are one line. */
+export type FrameOutcome<R> =
+  | { readonly kind: "answered"; readonly frame: number; readonly result: R }
+  | { readonly kind: "failed"; readonly frame: number; readonly error: LongshoreError }
+  | {
+      readonly kind: "dropped";
+      /** The first of them. */
+      readonly frame: number;
+      readonly count: number;
+      /** A newer one came before there was room, or its deadline passed. */
+      readonly why: "newer" | "late";
+    };
 
 /** What frames go through. */
-export interface FrameLineParts<F> {
+export interface FrameLineParts<F, R> {
   readonly frames: AsyncIterable<F> | Iterable<F>;
-  readonly limits: StreamLimits;
+  readonly limits: FrameLimits;
   readonly clock: Clock;
   /**
    * Runs one frame. `besideOthers` says that others are under way; `deadlineMs` counts from now.
    */
-  run(frame: F, how: FrameRun): Promise<Result>;
+  run(frame: F, how: FrameRun): Promise<R>;
 }
 
 /** How one frame is run. */
@@ -43,8 +69,8 @@ const lasting: ReadonlySet<Reason> = new Set([
 ]);
 
 /** What became of frames, in order; a frame under way has no result yet. */
-interface Entry {
-  result: FrameResult | undefined;
+interface Entry<R> {
+  result: FrameOutcome<R> | undefined;
 }
 
 interface Waiting<F> {
@@ -54,7 +80,9 @@ interface Waiting<F> {
 }
 
 /** Results of frames in their order. Ends with the source; ends at once, with everything under way, when it is left. */
-export async function* frameLine<F>(parts: FrameLineParts<F>): AsyncGenerator<FrameResult, void, undefined> {
+export async function* frameLine<F, R>(
+  parts: FrameLineParts<F, R>,
+): AsyncGenerator<FrameOutcome<R>, void, undefined> {
   const line = new FrameLine(parts);
   try {
     line.begin();
@@ -68,12 +96,12 @@ export async function* frameLine<F>(parts: FrameLineParts<F>): AsyncGenerator<Fr
   }
 }
 
-class FrameLine<F> {
-  readonly #parts: FrameLineParts<F>;
+class FrameLine<F, R> {
+  readonly #parts: FrameLineParts<F, R>;
   readonly #source: AsyncIterator<F> | Iterator<F>;
   readonly #mostRunning: number;
   readonly #controller = new AbortController();
-  readonly #entries: Entry[] = [];
+  readonly #entries: Entry<R>[] = [];
   readonly #unheard: () => void;
   #waiting: Waiting<F> | undefined;
   #frames = 0;
@@ -84,7 +112,7 @@ class FrameLine<F> {
   #changed: Promise<void>;
   #tell: () => void = () => undefined;
 
-  constructor(parts: FrameLineParts<F>) {
+  constructor(parts: FrameLineParts<F, R>) {
     const { frames, limits } = parts;
     this.#parts = parts;
     this.#source =
@@ -103,7 +131,7 @@ class FrameLine<F> {
   }
 
   /** The next result in order; undefined after the last one. */
-  async next(): Promise<FrameResult | undefined> {
+  async next(): Promise<FrameOutcome<R> | undefined> {
     for (;;) {
       if (this.#controller.signal.aborted) throw abortError(this.#controller.signal, "plan");
       const [first] = this.#entries;
@@ -186,7 +214,7 @@ class FrameLine<F> {
       this.#drop(frame, "late");
       return;
     }
-    const entry: Entry = { result: undefined };
+    const entry: Entry<R> = { result: undefined };
     this.#entries.push(entry);
     const besideOthers = this.#running > 0;
     this.#running++;
@@ -200,7 +228,7 @@ class FrameLine<F> {
     );
   }
 
-  #settled(entry: Entry, result: FrameResult): void {
+  #settled(entry: Entry<R>, result: FrameOutcome<R>): void {
     entry.result = result;
     this.#running--;
     this.#change();

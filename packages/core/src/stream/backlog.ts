@@ -18,12 +18,12 @@ interface Lanes {
   width: number;
 }
 
-/** One request's share of the backlog, for when its answer is there. */
+/** One request's share of the backlog, for when its answer is there, or another plan. */
 export interface Charged {
   readonly endpoint: EndpointId | undefined;
-  /** What it was expected to wait at the place, and to run there. */
+  /** What it was expected to wait at the place. */
   readonly waitMs: number;
-  readonly runMs: number;
+  readonly stages: Stages;
 }
 
 /**
@@ -38,8 +38,12 @@ export interface Backlog {
   /** How many requests a place runs at once. */
   width(endpoint: EndpointId): number;
   charge(plan: Plan, nowMs: number): Charged;
+  /** It goes another way from here: what it would have used of links and places is free again. */
+  release(charged: Charged): void;
   answered(charged: Charged, accounts: readonly Account[]): void;
 }
+
+const nothing: Stages = { deviceMs: 0, upMs: 0, thereMs: 0, downMs: 0 };
 
 /** An empty backlog for a device that runs `slots` at once. */
 export function backlogOf(slots: number): Backlog {
@@ -69,19 +73,27 @@ export function backlogOf(slots: number): Backlog {
     charge(plan, nowMs) {
       const { stages, legs } = plan;
       const endpoint = legs.find((leg) => leg.id === "remote")?.endpoint;
-      if (!stages) return { endpoint: undefined, waitMs: 0, runMs: 0 };
+      if (!stages) return { endpoint: undefined, waitMs: 0, stages: nothing };
       const deviceMs = left(deviceFreeMs, nowMs) + stages.deviceMs / slots;
       deviceFreeMs = nowMs + deviceMs;
-      if (endpoint === undefined) return { endpoint, waitMs: 0, runMs: 0 };
+      if (endpoint === undefined) return { endpoint, waitMs: 0, stages };
       const lanes = lanesOf(endpoint);
       const upMs = left(lanes.upMs, nowMs) + stages.upMs;
       const waitMs = left(lanes.thereMs, nowMs) - (deviceMs + upMs);
       lanes.upMs = nowMs + upMs;
       lanes.thereMs = nowMs + left(lanes.thereMs, nowMs) + stages.thereMs;
       lanes.downMs = nowMs + left(lanes.downMs, nowMs) + stages.downMs;
-      return { endpoint, waitMs: Math.max(0, waitMs), runMs: stages.thereMs };
+      return { endpoint, waitMs: Math.max(0, waitMs), stages };
     },
-    answered({ endpoint, waitMs, runMs }, accounts) {
+    release({ endpoint, stages }) {
+      const lanes = endpoint === undefined ? undefined : places.get(endpoint);
+      if (!lanes) return;
+      lanes.upMs -= stages.upMs;
+      lanes.thereMs -= stages.thereMs;
+      lanes.downMs -= stages.downMs;
+    },
+    answered({ endpoint, waitMs, stages }, accounts) {
+      const runMs = stages.thereMs;
       const account = accounts.find((one) => one.endpoint === endpoint);
       if (endpoint === undefined || !account || runMs <= 0) return;
       const queuedMs = account.stages.reduce((sum, one) => sum + (one.stage === "queue" ? one.tookMs : 0), 0);

@@ -3,8 +3,8 @@ import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { meanOf, shift, sum } from "../estimate/index.ts";
 import type { BucketTable } from "../table/index.ts";
 import { envelopeBytes } from "../plan/index.ts";
-import type { KnownModel } from "../places/index.ts";
-import type { Place } from "../places/index.ts";
+import type { KnownModel } from "./known-model.ts";
+import type { Place } from "./place.ts";
 
 /** Agreement that a codec chosen on the way must keep. */
 const leastAgreement = 0.995;
