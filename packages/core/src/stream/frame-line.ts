@@ -169,7 +169,7 @@ class FrameLine<F, R> {
         }
         const { done, value } = await this.#source.next();
         if (done || this.#controller.signal.aborted) break;
-        this.#came(value as F);
+        this.#came(value);
         // A source that always has a newer frame must not keep the event loop.
         if (this.#waiting && latest) await this.#turn(clock);
       }
