@@ -68,6 +68,8 @@ export interface SubjectsPlan {
   /** Names of servers or of server and wire; undefined for all. */
   readonly only: readonly string[] | undefined;
   readonly tritonBackend: string | undefined;
+  /** Told behind the names of servers, where they are started for several files of a model. */
+  readonly suffix?: string;
   say(line: string): void;
 }
 
@@ -172,13 +174,14 @@ export async function startSubjects(plan: SubjectsPlan, generator: Generator): P
   const raw = asked("raw") ? rawLoop(plan.model, plan.cores) : undefined;
   if (raw) subjects.push(raw);
   for (const contender of contenders(plan.tritonBackend)) {
-    const wires = contender.wires.filter((wire) => asked(contender.name, wire));
+    const name = `${contender.name}${plan.suffix ?? ""}`;
+    const wires = contender.wires.filter((wire) => asked(name, wire));
     if (wires.length === 0) continue;
     let peer: RunningPeer;
     try {
       peer = await startBest(contender, plan, generator, folders);
     } catch (thrown) {
-      missing.push(`${contender.name}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      missing.push(`${name}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
       continue;
     }
     peers.push(peer);
@@ -190,17 +193,15 @@ export async function startSubjects(plan: SubjectsPlan, generator: Generator): P
         const trial = await measure(1, 0.5);
         if (trial.requests === 0 || trial.failed > 0) {
           missing.push(
-            `${contender.name}/${wire}: ${trial.failed} of ${trial.requests + trial.failed} trial requests failed`,
+            `${name}/${wire}: ${trial.failed} of ${trial.requests + trial.failed} trial requests failed`,
           );
           continue;
         }
       } catch (thrown) {
-        missing.push(
-          `${contender.name}/${wire}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-        );
+        missing.push(`${name}/${wire}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
         continue;
       }
-      subjects.push({ name: `${contender.name}/${wire}`, settings: peer.settings, measure });
+      subjects.push({ name: `${name}/${wire}`, settings: peer.settings, measure });
     }
   }
   return {

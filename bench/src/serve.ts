@@ -1,9 +1,11 @@
 import { cpus } from "node:os";
 import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
-import { openGenerator } from "./serve-load.ts";
-import { benchModels, type ModelName } from "./serve-models.ts";
+import { Unavailable } from "@longshore/conformance";
+import { int8Detector } from "./serve-int8.ts";
+import { type Generator, openGenerator } from "./serve-load.ts";
+import { type BenchModels, benchModels, type ModelName } from "./serve-models.ts";
 import { medianOf, type Pair, type Rounds, runRounds } from "./serve-rounds.ts";
-import { startSubjects } from "./serve-subjects.ts";
+import { startSubjects, type Subjects } from "./serve-subjects.ts";
 
 /** Options of this bench, so that a part of the table can be measured alone. */
 interface Options {
@@ -53,6 +55,8 @@ const bars: Bench["bars"] = {
   cnnVsRaw: { atLeast: 0.85 },
   cnnVsTritonPython: { atLeast: 1 },
   denseVsTritonPython: { atLeast: 2 },
+  cnnInt8VsTriton: { atLeast: 1.4 },
+  cnnInt8VsTritonInt8: { atLeast: 1 },
   cnnVsTritonOrt: { atLeast: 1 },
   denseVsTritonOrt: { atLeast: 1 },
   dense32VsTritonOrt: { atLeast: 1 },
@@ -81,6 +85,8 @@ function pairsOf(model: ModelName, concurrency: number, cores: number): readonly
         pair("cnnVsRaw", http, "raw"),
         pair("cnnVsTritonPython", http, "triton-python/http"),
         pair("p99VsTritonPython", http, "triton-python/http", "p99Ms"),
+        pair("cnnInt8VsTriton", "longshore-int8/http", "triton-python/http"),
+        pair("cnnInt8VsTritonInt8", "longshore-int8/http", "triton-python-int8/http"),
         pair("cnnVsTritonOrt", http, "triton-ort/http"),
         pair("vsMlserverHttp", http, "mlserver/json"),
         pair("vsMlserverGrpc", grpc, "mlserver/grpc"),
@@ -136,6 +142,45 @@ function print(context: BenchContext, rounds: Rounds, settings: ReadonlyMap<stri
   }
 }
 
+/** Servers of the detector in 8 bits, and how far that agrees with the original. */
+interface Int8Subjects extends Subjects {
+  readonly agreementRatio?: number;
+}
+
+const nobody: Int8Subjects = { subjects: [], missing: [], [Symbol.asyncDispose]: () => Promise.resolve() };
+
+/** Who serves the detector in 8 bits: ours, and Triton with the same file. */
+const int8Servers: readonly string[] = ["longshore-int8/http", "triton-python-int8/http"];
+
+async function startInt8(
+  options: Options,
+  { models }: BenchModels,
+  cores: readonly number[],
+  generatorCores: readonly number[],
+  generator: Generator,
+  { say }: BenchContext,
+): Promise<Int8Subjects> {
+  const only = int8Servers.filter(
+    (name) => !options.only || options.only.includes(name) || options.only.includes(name.split("/")[0] ?? ""),
+  );
+  if (only.length === 0) return nobody;
+  try {
+    const { file, agreementRatio } = await int8Detector(models.detect);
+    say(
+      `  detect-int8 finds ${agreementRatio.toFixed(3)} of the same pixels on pictures that it was not made from`,
+    );
+    const model = { ...models.detect, name: "detect-int8", file };
+    const started = await startSubjects(
+      { model, cores, generatorCores, only, tritonBackend: undefined, suffix: "-int8", say },
+      generator,
+    );
+    return { ...started, agreementRatio };
+  } catch (thrown) {
+    if (!(thrown instanceof Unavailable)) throw thrown;
+    return { ...nobody, missing: [`detect-int8: ${thrown.message}`] };
+  }
+}
+
 async function measure(context: BenchContext): Promise<Measured> {
   const options = readOptions(context.args);
   using models = benchModels();
@@ -168,10 +213,16 @@ async function measure(context: BenchContext): Promise<Measured> {
         },
         generator,
       );
-      for (const line of started.missing) notRun.add(line);
-      const settings = new Map(started.subjects.map(({ name, settings: words }) => [name, words]));
+      await using small =
+        model === "detect" && cores === 1
+          ? await startInt8(options, models, own, generatorCores, generator, context)
+          : nobody;
+      for (const line of [...started.missing, ...small.missing]) notRun.add(line);
+      if (small.agreementRatio !== undefined) figures["int8AgreementRatio"] = small.agreementRatio;
+      const subjects = [...started.subjects, ...small.subjects];
+      const settings = new Map(subjects.map(({ name, settings: words }) => [name, words]));
       for (const concurrency of options.concurrencies) {
-        const rounds = await runRounds(started.subjects, {
+        const rounds = await runRounds(subjects, {
           concurrency,
           seconds: options.seconds,
           rounds: options.rounds,

@@ -1,6 +1,7 @@
 export { cacheFolder, Unavailable } from "./cache.ts";
 export { must, run, type Ended, type RunOptions } from "./run.ts";
 export type { DebianTools } from "./debian.ts";
+export { quantise, type Quantised, type QuantiseInput, type QuantiseRequest } from "./quantise.ts";
 export type { PythonTools } from "./python.ts";
 export {
   kserve,

@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { installed } from "./cache.ts";
+import { must } from "./run.ts";
+import { quantiser } from "./tools.ts";
+
+const script = fileURLToPath(new URL("../../python/quantise.py", import.meta.url));
+
+/** An input of a network: FP32, as raw bytes in a file. */
+export interface QuantiseInput {
+  readonly file: string;
+  readonly shape: readonly number[];
+}
+
+/** What is made smaller, and what it is judged by. */
+export interface QuantiseRequest {
+  /** Path of the ONNX file, and the name of its one input. */
+  readonly model: string;
+  readonly input: string;
+  /** Values of the first output above it are what the network finds. */
+  readonly threshold: number;
+  /** Writes inputs into a folder: every second one calibrates, the others judge. */
+  inputs(folder: string): Promise<readonly QuantiseInput[]>;
+}
+
+/** A network in 8 bits. */
+export interface Quantised {
+  readonly file: string;
+  /** What both find over what either finds, on average over inputs that it was not calibrated on. */
+  readonly agreementRatio: number;
+}
+
+/**
+ * A static int8 version of a network by Python's `onnxruntime.quantization`, made once and kept in the cache. Throws
+ * `Unavailable`.
+ */
+export async function quantise(request: QuantiseRequest): Promise<Quantised> {
+  const tools = await quantiser();
+  const { model, input, threshold } = request;
+  const digest = async (path: string): Promise<string> =>
+    createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex");
+  const folder = await installed({
+    name: "int8",
+    contents: [tools.folder, await digest(model), await digest(script), input, `${threshold}`],
+    async make(place) {
+      const inputs = await request.inputs(place);
+      const plan = {
+        model,
+        input,
+        threshold,
+        prepared: join(place, "prepared.onnx"),
+        int8: join(place, "model.onnx"),
+        calibration: inputs.filter((_, index) => index % 2 === 0),
+        heldOut: inputs.filter((_, index) => index % 2 === 1),
+      };
+      await writeFile(join(place, "plan.json"), JSON.stringify(plan));
+      const printed = await must(tools.python, [script, join(place, "plan.json")]);
+      await writeFile(join(place, "agreement.json"), printed.trim().split("\n").at(-1) ?? "");
+    },
+  });
+  const { agreement } = JSON.parse(await readFile(join(folder, "agreement.json"), "utf8")) as {
+    agreement: readonly number[];
+  };
+  return {
+    file: join(folder, "model.onnx"),
+    agreementRatio: agreement.reduce((sum, one) => sum + one, 0) / agreement.length,
+  };
+}
