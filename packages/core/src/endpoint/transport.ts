@@ -73,13 +73,19 @@ export interface IncomingMessage {
  * A body: parts that are already here (sent one after another, never joined first), or a stream that is still arriving.
  */
 export type WireBody =
-  | { readonly kind: "parts"; readonly parts: readonly Uint8Array[] }
+  | {
+      readonly kind: "parts";
+      readonly parts: readonly Uint8Array[];
+      /** Nobody looks at the parts once they were sent, so that their memory may be freed at once. Default: somebody may. */
+      readonly given?: true;
+    }
   | {
       readonly kind: "stream";
       readonly byteLength: number | undefined;
       read(): AsyncIterable<Uint8Array>;
       /**
-       * Instead of `read`, for who has room for all of it: hands over each chunk as it comes, without waiting in between.
+       * Instead of `read`, for who has room for all of it: hands over each chunk as it comes, without waiting in between. A
+       * chunk is the taker's only until it returns: its memory may be freed then.
        * Resolves after the last one; rejects with what `read` throws, or with what `take` throws. Absent where `read` is as
        * good.
        */

@@ -107,5 +107,5 @@ export async function inferReply(
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
   const writing = writeInferReplyInSteps(reply, binaryChoice(message), () => othersTurn(api.clock));
   const { headers, parts } = writing instanceof Promise ? await writing : writing;
-  return { status: 200, headers: Object.assign(told, headers), body: { kind: "parts", parts } };
+  return { status: 200, headers: Object.assign(told, headers), body: { kind: "parts", parts, given: true } };
 }

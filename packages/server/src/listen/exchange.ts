@@ -85,12 +85,11 @@ function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
 async function write(
   response: ServerResponse,
   reply: WireResponse,
-  replyTimeoutMs: number,
-  leaving: boolean,
+  { options: { replyTimeoutMs }, leaving, release }: ExchangeParts,
 ): Promise<void> {
   const { status, headers, body } = reply;
   // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
-  if (leaving) response.shouldKeepAlive = false;
+  if (leaving()) response.shouldKeepAlive = false;
   if (body.kind === "parts") {
     const length = body.parts.reduce((total, part) => total + part.byteLength, 0);
     response.writeHead(status, status === 204 ? headers : { ...headers, "content-length": length });
@@ -100,6 +99,7 @@ async function write(
       for (const part of body.parts) response.write(part);
       response.end();
       response.uncork();
+      if (body.given) response.once("finish", () => body.parts.forEach(release));
     }
     // What the system took at once needs no patience.
     if ((response.socket?.writableLength ?? 0) > 0) response.setTimeout(replyTimeoutMs);
@@ -142,17 +142,20 @@ export interface ExchangeParts {
   readonly peerOf: (socket: Socket) => Peer;
   readonly endOf: (socket: Socket) => AbortSignal;
   readonly leaving: () => boolean;
+  /** Frees memory that nobody looks at any more. */
+  readonly release: (bytes: Uint8Array) => void;
 }
 
 const ignored = (): void => undefined;
 
 /** Serves one request of a connection. Never rejects. */
 export async function serveExchange(
-  { handler, options, peerOf, endOf, leaving }: ExchangeParts,
+  parts: ExchangeParts,
   request: IncomingMessage,
   response: ServerResponse,
   expectsContinue: boolean,
 ): Promise<void> {
+  const { handler, options, peerOf, endOf, release } = parts;
   // Without a listener, a connection that breaks would end the process.
   request.on("error", ignored);
   response.on("error", ignored);
@@ -160,7 +163,7 @@ export async function serveExchange(
     method: request.method as WireRequest["method"],
     path: request.url ?? "/",
     headers: headersOf(request),
-    body: requestBody(request, options, () => {
+    body: requestBody(request, options, release, () => {
       if (expectsContinue && !response.headersSent) response.writeContinue();
     }),
     peer: peerOf(request.socket),
@@ -172,7 +175,7 @@ export async function serveExchange(
     if (response.destroyed) return;
     const accepted = asked.headers["accept-encoding"];
     const coded = accepted === undefined ? reply : await codedReply(reply, accepted);
-    await write(response, coded, options.replyTimeoutMs, leaving());
+    await write(response, coded, parts);
     if (!request.complete) linger(request, options.clock, options.lingerBytes, options.lingerMs);
   } catch {
     // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.

@@ -12,6 +12,7 @@ import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
+import { releaser } from "./release.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 
 /** A handler on a port. */
@@ -100,6 +101,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     peerOf: createPeerReader(() => options.clock.wallMs()),
     endOf: connectionEnds(),
     leaving: () => leaving,
+    release: releaser(),
   };
   server.maxConnections = options.maxConnections;
   const serve =

@@ -73,8 +73,12 @@ async function* chunksOf(request: IncomingMessage, maxChunks: number): AsyncIter
   }
 }
 
-/** The same for a body of announced length, handed over at once: who takes it has room for all of it. */
-function eachChunk(request: IncomingMessage, take: (chunk: Uint8Array) => void): Promise<void> {
+/** The same for a body of announced length, handed over at once and freed: who takes it has room for a copy of all of it. */
+function eachChunk(
+  request: IncomingMessage,
+  release: (chunk: Uint8Array) => void,
+  take: (chunk: Uint8Array) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const over = (): void => {
       request.off("data", onData).off("end", onEnd).off("close", onClose);
@@ -82,6 +86,7 @@ function eachChunk(request: IncomingMessage, take: (chunk: Uint8Array) => void):
     const onData = (chunk: Uint8Array): void => {
       try {
         take(chunk);
+        release(chunk);
       } catch (thrown) {
         over();
         request.pause();
@@ -160,9 +165,15 @@ async function* inflated(
  * The body of a request, read when the handler asks for it and never before. Compressed bodies come out inflated; how
  * far they may grow is up to the reader, which knows the limits of bodies.
  *
+ * @param release Frees a chunk that was copied.
  * @param begin Called before the first byte is read: a client that waits for `100 Continue` gets it then.
  */
-export function requestBody(request: IncomingMessage, limits: BodyLimits, begin: () => void): WireBody {
+export function requestBody(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  release: (chunk: Uint8Array) => void,
+  begin: () => void,
+): WireBody {
   const { headers } = request;
   const chunked = headers["transfer-encoding"] !== undefined;
   const length = headers["content-length"];
@@ -181,7 +192,7 @@ export function requestBody(request: IncomingMessage, limits: BodyLimits, begin:
     read,
     each(take) {
       begin();
-      return eachChunk(request, take);
+      return eachChunk(request, release, take);
     },
   };
 }
