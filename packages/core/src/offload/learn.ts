@@ -61,10 +61,10 @@ export function learnRemote(
   nowMs: number,
 ): void {
   place.health.succeeded(nowMs);
-  place.reported(response.load, nowMs);
   const { account } = response;
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");
+  place.reported(response.load, nowMs, network);
   const others = network + stageMs(account, "encode", "decode", "queue");
   const servedMs = account.forwarded.length === 0 && own > 0 ? own : network > 0 ? tookMs - others : 0;
   place.service.seen(servedMs, leg.travels?.promisedMs ?? 0, nowMs);
@@ -88,7 +88,8 @@ export function learnLost(
   const slowest = expected.values[expected.values.length - 1] ?? Infinity;
   const promisedMs = leg.travels?.promisedMs ?? 0;
   if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
-    place.service.seen(servedMs, promisedMs, nowMs);
+    // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
+    place.service.seen(2 * servedMs, promisedMs, nowMs);
   }
   if (tookMs > Math.max(4 * meanOf(expected), 2 * slowest)) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;

@@ -176,6 +176,7 @@ class Race {
           leg,
           call: this.#job.call,
           latestMs: late.latestMs,
+          ...(here ? {} : { earliestMs: farOut * (leg.predicted.completionMs.values.at(-1) ?? 0) }),
           backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
           afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
           fire: () => {
@@ -293,11 +294,11 @@ class Race {
 
   /** Bookkeeping for a leg that is over, however it ended. */
   #over(running: Running, outcome: "won" | LongshoreError["reason"], nowMs: number): void {
-    const { leg, place, expectedMs } = running;
+    const { leg, place } = running;
     this.#running.delete(leg.id);
     this.#watches.get(leg.id)?.[Symbol.dispose]();
     this.#watches.delete(leg.id);
-    place?.legEnded(expectedMs);
+    place?.legEnded();
     recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
   }
 
@@ -336,6 +337,12 @@ class Race {
     });
   }
 }
+
+/**
+ * A back-up at another place starts when an answer takes this many times what hardly any takes: requests that wait where
+ * others wait, too, are not helped by asking twice.
+ */
+const farOut = 2;
 
 /** Errors that another place would only repeat: the caller's input is at fault. */
 export function final(error: LongshoreError): boolean {

@@ -99,7 +99,7 @@ export function bookAnswer(
  * energy all the same. An exchange cost what was heard of it.
  */
 export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally, nowMs: number): void {
-  const { leg, place, startedMs, expectedMs, heardBytes, heardAtMs, wakeMillijoules } = running;
+  const { leg, place, startedMs, heardBytes, heardAtMs, wakeMillijoules } = running;
   const tookMs = nowMs - startedMs;
   tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
   tally.measured = false;
@@ -108,7 +108,7 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
     tally.costMicros += leg.predicted.costMicros;
     return;
   }
-  place.legEnded(expectedMs);
+  place.legEnded();
   learnLost(loop, place, leg, tookMs, bodyArrived(running) ? nowMs - heardAtMs : undefined, nowMs);
   loop.radio.used(nowMs);
   const radio = loop.parts.device?.radio ?? radios.wired;

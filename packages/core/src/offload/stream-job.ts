@@ -90,7 +90,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
       child.cancel(new LongshoreError("cancelled", "execute", "the reader of the answers left"));
     child[Symbol.dispose]();
     running.work?.ended();
-    place?.legEnded(running.expectedMs);
+    place?.legEnded();
     recordEnd(loop, call.id, running, outcome, clock.nowMs());
     places.touched();
   }

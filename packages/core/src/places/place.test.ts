@@ -27,7 +27,7 @@ const report = (queueMs: number): LoadReport => ({ atMs: 0, cpuRatio: 1, inFligh
 it("believes a fresh report of the queue, then what is usual for the place, then that it has become idle", () => {
   const place = followPlace(endpoint, undefined, clock, seededRandom(1), undefined);
   expect(place.queueMs(0)).toBe(0);
-  for (let at = 0; at <= 60_000; at += 2000) place.reported(report(at % 4000 === 0 ? 900 : 300), at);
+  for (let at = 0; at <= 60_000; at += 2000) place.reported(report(at % 4000 === 0 ? 900 : 300), at, 0);
   expect(place.queueMs(60_000)).toBeCloseTo(900, -1);
   // Ten half-lives of the report later only what is usual is left, a little aged.
   expect(place.queueMs(70_000)).toBeGreaterThan(350);

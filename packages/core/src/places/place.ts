@@ -3,6 +3,7 @@ import type { Endpoint, LoadReport } from "../endpoint/index.ts";
 import { type HedgeBudget, hedgeBudget, type HedgeBudgetOptions, type Link } from "../estimate/index.ts";
 import { type EndpointView, linkTable, type LinkTable, linkTableOf } from "../table/index.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
+import { queueBelief } from "./queue-belief.ts";
 import { type ServiceRatio, serviceRatio } from "./service-ratio.ts";
 
 /** Links of places in this process cost nothing. */
@@ -12,13 +13,6 @@ const noLink: LinkTable = linkTableOf(() => 0);
 const linkAgeMs = 1000;
 /** Asking a link costs milliseconds of thought: not more often than this, whatever happens on it. */
 const linkRestMs = 100;
-/** What a place said of its queue counts half after this time; then it is taken to be as busy as usual. */
-const loadHalfLifeMs = 1000;
-/** What is usual for a place counts half after this time without news: it may have become idle. */
-const usualHalfLifeMs = 30_000;
-/** Weight of one report in what is usual. */
-const usualWeight = 0.2;
-
 /** One other place, as this one experiences it: the mutable record behind an `EndpointView`. */
 export interface Place {
   readonly endpoint: Endpoint;
@@ -28,10 +22,11 @@ export interface Place {
   readonly budget: HedgeBudget;
   /** The written-down belief about its link; another object whenever it was asked for again. */
   readonly table: LinkTable;
-  /** A leg was sent there; the expected run time counts as load until a report includes it. */
-  legBegan(expectedMs: number, nowMs: number): void;
-  legEnded(expectedMs: number): void;
-  reported(load: LoadReport, nowMs: number): void;
+  /** A leg was sent there, which it promised to run in that time. */
+  legBegan(promisedMs: number, nowMs: number): void;
+  legEnded(): void;
+  /** It said how busy it is, in a message that was under way for `delayMs`. */
+  reported(load: LoadReport, nowMs: number, delayMs: number): void;
   /** It said how long its queue is with an offer. */
   offered(queueMs: number, nowMs: number): void;
   failed(error: LongshoreError, nowMs: number): void;
@@ -57,27 +52,7 @@ export function followPlace(
   const budget = hedgeBudget(hedges);
   let table = link ? linkTable(link, clock.nowMs()) : noLink;
   let touched = false;
-  let load: LoadReport | undefined;
-  let loadAtMs = -Infinity;
-  let usualMs = 0;
-  let usualAtMs = -Infinity;
-  /** Runs sent since the last report, in expected milliseconds. */
-  let sentMs = 0;
-  const usual = (nowMs: number): number =>
-    usualAtMs === -Infinity ? 0 : usualMs * 0.5 ** (Math.max(0, nowMs - usualAtMs) / usualHalfLifeMs);
-  const learnUsual = (saidMs: number, nowMs: number): void => {
-    const before = usual(nowMs);
-    usualMs = before + usualWeight * (saidMs - before);
-    usualAtMs = nowMs;
-  };
-  const queueMs = (nowMs: number): number => {
-    const fallback = usual(nowMs);
-    const fresh = load ? 0.5 ** ((nowMs - loadAtMs) / loadHalfLifeMs) : 0;
-    const told = fallback + fresh * ((load?.queueMs ?? 0) - fallback);
-    // A place that works on something without a queue has free instances: what we sent may not wait at all.
-    const weight = load && load.inFlight > 0 && load.queueMs < 1 ? 0.5 : 1;
-    return told + weight * sentMs;
-  };
+  const queue = queueBelief();
   return {
     endpoint,
     link,
@@ -87,27 +62,21 @@ export function followPlace(
     get table() {
       return table;
     },
-    legBegan(expectedMs) {
-      sentMs += expectedMs;
+    legBegan(promisedMs, nowMs) {
+      queue.sent(promisedMs * service.ratio(nowMs), nowMs);
       touched = true;
     },
-    legEnded(expectedMs) {
-      sentMs = Math.max(0, sentMs - expectedMs);
+    legEnded() {
+      queue.ended();
       touched = true;
     },
-    reported(report, nowMs) {
-      load = report;
-      loadAtMs = nowMs;
-      learnUsual(report.queueMs, nowMs);
-    },
-    offered(queueMs, nowMs) {
-      learnUsual(queueMs, nowMs);
-    },
+    reported: (load, nowMs, delayMs) => queue.reported(load, nowMs, delayMs),
+    offered: (queueMs, nowMs) => queue.offered(queueMs, nowMs),
     failed(error, nowMs) {
       health.failed(error, nowMs);
       touched = true;
     },
-    queueMs,
+    queueMs: (nowMs) => queue.waitMs(nowMs),
     linkTouched() {
       touched = true;
     },
@@ -125,7 +94,7 @@ export function followPlace(
       return {
         info: endpoint.info,
         link: table,
-        queueMs: queueMs(nowMs),
+        queueMs: queue.waitMs(nowMs),
         serviceRatio: service.ratio(nowMs),
         penaltyMs: health.penaltyMs(nowMs),
         extraRunPrice: budget.allows ? budget.price : Infinity,

@@ -9,21 +9,63 @@ export interface ServiceRatio {
   ratio(nowMs: number): number;
 }
 
-/** A mean of logarithms: each observation weighs 0.3, up to a factor of 1,000; half of it is forgotten in `halfLifeMs`. */
+/** How far promises are off, as a standard deviation of the logarithm: most are honest. */
+const promiseVariance = 0.25 ** 2;
+/** How much runs of one place differ: what is taken before it is known, and the least that is believed in. */
+const firstVariance = 0.25 ** 2;
+const leastVariance = 0.1 ** 2;
+/** Runs that both are learned over in the long run. */
+const longRuns = 100;
+/** A deviation by more standard deviations than this says that something changed, not that inputs differ. */
+const outlying = 4;
+/** Page's test: how many standard deviations of drift in one direction are a change, beyond half of one for each run. */
+const drift = 8;
+/** What so many runs said is remembered for the whole half-life; what fewer said is forgotten sooner, and tried again. */
+const provenRuns = 20;
+
+/**
+ * A Kalman filter of one number, the logarithm of the factor, up to a factor of 1,000; half of it is forgotten in
+ * `halfLifeMs`. It begins with trust in the promise, learns how much runs differ, and begins anew after one that lies far
+ * out or after a drift (E. S. Page 1954, "Continuous inspection schemes"). A plain moving average is either quick, and each
+ * large input sends the next requests elsewhere, or slow, and a place that became slow is believed for long.
+ */
 export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let log = 0;
   let noted = 0;
-  const faded = (nowMs: number): number =>
-    log === 0 ? 0 : log * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
+  let runs = 0;
+  let doubt = promiseVariance;
+  let variance = firstVariance;
+  let up = 0;
+  let down = 0;
+  const faded = (nowMs: number): number => {
+    if (log === 0) return 0;
+    const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
+    return log * 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
+  };
   return {
     seen(tookMs, promisedMs, nowMs) {
       if (!(tookMs > 0) || !(promisedMs > 0)) return;
-      // Differences below a millisecond say nothing about a place.
-      const said = Math.log((tookMs + 1) / (promisedMs + 1));
       const before = faded(nowMs);
-      // A promise that was missed by far is believed at once; small differences are averaged.
-      const weight = said - before > 1 ? 0.7 : 0.3;
-      log = Math.max(-3, Math.min(6.9, before + weight * (said - before)));
+      // Differences below a millisecond say nothing about a place.
+      const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
+      const deviation = away / Math.sqrt(variance);
+      up = Math.max(0, up + deviation - 0.5);
+      down = Math.max(0, down - deviation - 0.5);
+      const changed = Math.abs(deviation) > outlying || up > drift || down > drift;
+      if (changed) {
+        runs = 0;
+        doubt = promiseVariance;
+        up = 0;
+        down = 0;
+      } else {
+        variance = Math.max(leastVariance, variance + (away ** 2 - variance) / Math.min(longRuns, runs + 4));
+      }
+      const gain = doubt / (doubt + variance);
+      doubt = (1 - gain) * doubt + variance / longRuns ** 2;
+      runs++;
+      // What is far slower than promised is believed at the first sight; what is faster has to show it.
+      const weight = changed && away > 1 ? 0.7 : gain;
+      log = Math.max(-3, Math.min(6.9, before + weight * away));
       noted = nowMs;
     },
     ratio: (nowMs) => Math.exp(faded(nowMs)),

@@ -1,0 +1,209 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type RunningPeer, startEnvoy, startGateway, startOwn, Unavailable } from "@longshore/conformance";
+import { seededRandom } from "@longshore/core";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import {
+  type Bench,
+  type BenchContext,
+  type Measured,
+  medianInterval,
+  quantile,
+  type Row,
+} from "./harness.ts";
+import { Connection } from "./load/connection.ts";
+
+/** The bodies that are told apart: what a proxy costs is headers for the small one, and copying for the large one. */
+const bodies = { "1k": { floats: 230, each: 250 }, "600k": { floats: 150_000, each: 60 } } as const;
+type BodyName = keyof typeof bodies;
+
+const rounds = 8;
+const warmUp = 100;
+/** Connections of the runs that measure throughput. */
+const together = 8;
+
+/** The mean of a row of any length: almost nothing to compute, an answer of four bytes. */
+function meanOfRow(): Uint8Array {
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", ["batch", "length"]);
+  const axes = { axes: { ints: [1] }, keepdims: { int: 1 } };
+  build.output(build.node("ReduceMean", [x], { attributes: axes, outputs: ["y"] }), "FP32", ["batch", 1]);
+  return writeModel(build.model({ name: "mean", opset: 17 }));
+}
+
+interface Prepared {
+  readonly head: string;
+  readonly body: Buffer;
+}
+
+function prepare(floats: number): Prepared {
+  const tensorBytes = floats * 4;
+  const input = {
+    name: "x",
+    datatype: "FP32",
+    shape: [1, floats],
+    parameters: { binary_data_size: tensorBytes },
+  };
+  const json = Buffer.from(JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }));
+  const body = Buffer.concat([json, Buffer.from(new Float32Array(floats).fill(3).buffer)]);
+  const head = [
+    "POST /v2/models/mean/infer HTTP/1.1",
+    "host: 127.0.0.1",
+    "content-type: application/octet-stream",
+    `content-length: ${body.byteLength}`,
+    `inference-header-content-length: ${json.byteLength}`,
+  ];
+  return { head: `${head.join("\r\n")}\r\n\r\n`, body };
+}
+
+/** Sends `count` requests one after another and gives their times in milliseconds. Throws when an answer is wrong. */
+async function send(connection: Connection, { head, body }: Prepared, count: number): Promise<number[]> {
+  const tookMs: number[] = [];
+  for (let index = 0; index < count; index++) {
+    const startedMs = performance.now();
+    const reply = await connection.send(head, body);
+    tookMs.push(performance.now() - startedMs);
+    const answer = reply.body.readFloatLE(reply.body.byteLength - 4);
+    if (reply.status !== 200 || Math.abs(answer - 3) > 1e-4) {
+      throw new Error(`status ${reply.status}: ${reply.body.toString("latin1").slice(0, 300)}`);
+    }
+  }
+  return tookMs;
+}
+
+interface Subject {
+  readonly name: "direct" | "gateway" | "envoy";
+  readonly port: number;
+  readonly times: Record<BodyName, number[][]>;
+  readonly perSecond: Record<BodyName, number[]>;
+}
+
+async function measure(subject: Subject, name: BodyName, connections: readonly Connection[]): Promise<void> {
+  const { floats, each } = bodies[name];
+  const prepared = prepare(floats);
+  const [first] = connections;
+  if (!first) throw new Error("no connection");
+  subject.times[name].push(await send(first, prepared, each));
+  const startedMs = performance.now();
+  await Promise.all(connections.map((one) => send(one, prepared, Math.ceil(each / 4))));
+  const tookMs = performance.now() - startedMs;
+  subject.perSecond[name].push((connections.length * Math.ceil(each / 4) * 1000) / tookMs);
+}
+
+async function run({ say, seed }: BenchContext): Promise<Measured> {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-bench-gateway-"));
+  const opened: RunningPeer[] = [];
+  const notRun: string[] = [];
+  const random = seededRandom(seed);
+  try {
+    const repository = join(folder, "models");
+    mkdirSync(join(repository, "mean", "1"), { recursive: true });
+    writeFileSync(join(repository, "mean", "1", "model.onnx"), meanOfRow());
+    for (let index = 0; index < 2; index++) {
+      opened.push(await startOwn({ repository, args: ["--log-level", "none"] }));
+    }
+    const servers = opened.map(({ http }) => http);
+    const gateway = await startGateway({ servers });
+    opened.push(gateway);
+    const proxy = await startEnvoy({ upstreams: servers, folder }).catch((thrown: unknown) => {
+      if (!(thrown instanceof Unavailable)) throw thrown;
+      notRun.push(`Envoy beside: ${thrown.message}`);
+      return undefined;
+    });
+    if (proxy) opened.push(proxy);
+    const port = ({ http }: RunningPeer): number => Number(http.split(":")[1]);
+    const subject = (name: Subject["name"], peer: RunningPeer): Subject => ({
+      name,
+      port: port(peer),
+      times: { "1k": [], "600k": [] },
+      perSecond: { "1k": [], "600k": [] },
+    });
+    const [server] = opened;
+    if (!server) throw new Error("no server");
+    const subjects = [
+      subject("direct", server),
+      subject("gateway", gateway),
+      ...(proxy ? [subject("envoy", proxy)] : []),
+    ];
+    const connections = new Map(
+      subjects.map((one) => [one, Array.from({ length: together }, () => new Connection(one.port))]),
+    );
+    for (const [one, its] of connections) {
+      for (const name of ["1k", "600k"] as const) {
+        await Promise.all(its.map((connection) => send(connection, prepare(bodies[name].floats), warmUp)));
+        say(`${one.name} is warm with ${name}`);
+      }
+    }
+    for (let round = 0; round < rounds; round++) {
+      const order = round % 2 === 0 ? subjects : [...subjects].reverse();
+      for (const name of ["1k", "600k"] as const) {
+        for (const one of order) await measure(one, name, connections.get(one) ?? []);
+      }
+    }
+    for (const its of connections.values()) for (const one of its) one.close();
+    return summarise(subjects, say, () => random.next(), notRun);
+  } finally {
+    await Promise.all(opened.map((one) => one.close()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function summarise(
+  subjects: readonly Subject[],
+  say: BenchContext["say"],
+  draw: () => number,
+  notRun: readonly string[],
+): Measured {
+  const figures: Record<string, number> = {};
+  const rows: Row[] = [];
+  const [direct] = subjects;
+  for (const name of ["1k", "600k"] as const) {
+    for (const one of subjects) {
+      const all = one.times[name].flat();
+      const perSecond = medianInterval(one.perSecond[name], draw);
+      rows.push(
+        ...one.times[name].map((times, round) => ({
+          subject: one.name,
+          body: name,
+          round,
+          p50Ms: quantile(times, 0.5),
+          p99Ms: quantile(times, 0.99),
+          perSecond: one.perSecond[name][round] ?? null,
+        })),
+      );
+      say(
+        `${name.padEnd(5)} ${one.name.padEnd(8)} p50 ${quantile(all, 0.5).toFixed(2)} ms  p99 ${quantile(all, 0.99).toFixed(2)} ms  ${perSecond.median.toFixed(0)}/s (${perSecond.low.toFixed(0)}..${perSecond.high.toFixed(0)}) at ${together} connections`,
+      );
+      if (one === direct) continue;
+      const added = (ratio: number): ReturnType<typeof medianInterval> =>
+        medianInterval(
+          one.times[name].map(
+            (times, round) => quantile(times, ratio) - quantile(direct?.times[name][round] ?? [], ratio),
+          ),
+          draw,
+        );
+      const [p50, p99] = [added(0.5), added(0.99)];
+      say(
+        `      added p50 ${p50.median.toFixed(2)} ms (95 %: ${p50.low.toFixed(2)}..${p50.high.toFixed(2)}), p99 ${p99.median.toFixed(2)} ms`,
+      );
+      const prefix = one.name === "envoy" ? "envoyAdded" : "added";
+      figures[`${prefix}P50Ms${name}`] = p50.median;
+      figures[`${prefix}P99Ms${name}`] = p99.median;
+      const share = one.perSecond[name].map(
+        (value, round) => value / (direct?.perSecond[name][round] ?? NaN),
+      );
+      figures[`${one.name}ThroughputRatio${name}`] = medianInterval(share, draw).median;
+    }
+  }
+  return { figures, rows, notRun };
+}
+
+/** What a gateway costs on the way, beside Envoy as a plain proxy before the same servers. */
+export const bench: Bench = {
+  name: "gateway",
+  about:
+    "what a gateway before two servers adds, beside Envoy; one request at a time, and 8 for the throughput",
+  bars: { addedP50Ms1k: { atMost: 0.5 }, addedP50Ms600k: { atMost: 1 } },
+  run,
+};

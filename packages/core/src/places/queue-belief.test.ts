@@ -1,0 +1,52 @@
+import { expect, it } from "vitest";
+import type { LoadReport } from "../endpoint/index.ts";
+import { queueBelief } from "./queue-belief.ts";
+
+const report = (queueMs: number, inFlight: number): LoadReport => ({
+  atMs: 0,
+  cpuRatio: 1,
+  inFlight,
+  queueMs,
+});
+
+it("lets a queue that only this place filled run dry in its own time", () => {
+  const queue = queueBelief();
+  for (let count = 0; count < 4; count++) queue.sent(50, 0);
+  queue.reported(report(150, 4), 50, 0);
+  expect(queue.waitMs(50)).toBeCloseTo(150, 5);
+  expect(queue.waitMs(100)).toBeCloseTo(100, 5);
+  expect(queue.waitMs(250)).toBe(0);
+});
+
+it("adds what was sent since the report, and what the report cannot know of yet", () => {
+  const queue = queueBelief();
+  queue.sent(50, 0);
+  queue.sent(50, 95);
+  // Under way for 10 ms: what left at 95 was not there when it was written.
+  queue.reported(report(20, 1), 100, 10);
+  expect(queue.waitMs(100)).toBeCloseTo(70, 5);
+  queue.sent(50, 100);
+  expect(queue.waitMs(100)).toBeCloseTo(120, 5);
+});
+
+it("expects what others cause to come back, and to stop when nothing is heard of it", () => {
+  const queue = queueBelief();
+  for (let at = 0; at < 10_000; at += 100) queue.reported(report(200, 8), at, 0);
+  expect(queue.waitMs(15_000)).toBeGreaterThan(120);
+  expect(queue.waitMs(600_000)).toBeLessThan(1);
+});
+
+it("adds nothing to the queue of a place with free slots", () => {
+  const queue = queueBelief();
+  queue.sent(50, 0);
+  for (let inFlight = 1; inFlight <= 8; inFlight++) queue.reported(report(0, inFlight), inFlight, 0);
+  queue.reported(report(0, 2), 10, 0);
+  for (let count = 0; count < 6; count++) queue.sent(50, 20);
+  expect(queue.waitMs(20)).toBe(0);
+  queue.sent(50, 20);
+  expect(queue.waitMs(20)).toBeCloseTo(50 / 8, 5);
+  // It has fewer slots now: with four in flight there is a wait.
+  queue.reported(report(40, 4), 30, 0);
+  queue.sent(50, 30);
+  expect(queue.waitMs(30)).toBeGreaterThan(50);
+});

@@ -1,0 +1,108 @@
+import type { LoadReport } from "../endpoint/index.ts";
+
+/**
+ * How long a request that is sent to a place now would wait there, between two things that the place says.
+ *
+ * A report is exact when it is written and wrong a moment later. Letting it fade into what is usual is the obvious answer,
+ * and a poor one: a queue of a hundred milliseconds that nobody adds to is gone after a hundred milliseconds, and what this
+ * place sends meanwhile waits behind what it sent before. So the queue is followed as a fluid. It drains by a millisecond
+ * each millisecond, own requests add what they are expected to run, and the part that others cause comes back as time
+ * passes: at each report the requests that are not ours tell how much that is. A place that runs several requests at once
+ * adds nothing to its queue until all of its slots are taken; how many there are shows in reports of many requests in flight
+ * and no wait.
+ *
+ * Invariant: right after a report the belief is the report, plus what was sent since it was written.
+ */
+export interface QueueBelief {
+  /** A request of ours left, which is expected to run for that long. */
+  sent(serviceMs: number, nowMs: number): void;
+  /** One of ours is over, however it ended. */
+  ended(): void;
+  /** A place said how busy it is, in a message that was under way for `delayMs`. */
+  reported(load: LoadReport, nowMs: number, delayMs: number): void;
+  /** It said how long its queue is, and nothing of whose it is. */
+  offered(queueMs: number, nowMs: number): void;
+  waitMs(nowMs: number): number;
+}
+
+/** What others cause counts half after this time without news: they may have gone. */
+const usualHalfLifeMs = 30_000;
+/** Weight of one report in what others usually cause. */
+const usualWeight = 0.2;
+/** In about so many service times a queue has forgotten how it was; at least and at most that many milliseconds. */
+const memoryServices = 10;
+const leastMemoryMs = 50;
+const mostMemoryMs = 1500;
+/** A wait below this share of a service is none. */
+const noWaitRatio = 0.05;
+
+/** Starts with an empty queue. */
+export function queueBelief(): QueueBelief {
+  /** The queue as far as it is accounted for, at `atMs`. */
+  let baseMs = 0;
+  let atMs = -Infinity;
+  let reportedAtMs = -Infinity;
+  /** What others cause on the whole. */
+  let othersMs = 0;
+  let othersAtMs = -Infinity;
+  let serviceMs = 0;
+  let slots = 1;
+  /** At the last report, and how that changed through us since. */
+  let inFlight = 0;
+  let ours = 0;
+  /** Own requests that reports written just before their arrival do not count; the newest last. */
+  const recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
+
+  const base = (nowMs: number): number => (baseMs === 0 ? 0 : Math.max(0, baseMs - (nowMs - atMs)));
+  const others = (nowMs: number): number =>
+    othersMs === 0 ? 0 : othersMs * 0.5 ** (Math.max(0, nowMs - othersAtMs) / usualHalfLifeMs);
+  const learnOthers = (causedMs: number, nowMs: number): void => {
+    const before = others(nowMs);
+    othersMs = before + usualWeight * (causedMs - before);
+    othersAtMs = nowMs;
+  };
+  const add = (runMs: number, nowMs: number): void => {
+    inFlight += 1;
+    const before = base(nowMs);
+    baseMs = inFlight > slots ? before + runMs / slots : before;
+    atMs = nowMs;
+  };
+  return {
+    sent(runMs, nowMs) {
+      serviceMs = serviceMs === 0 ? runMs : serviceMs + 0.1 * (runMs - serviceMs);
+      ours += 1;
+      recent.push({ atMs: nowMs, serviceMs: runMs });
+      if (recent.length > 64) recent.shift();
+      add(runMs, nowMs);
+    },
+    ended() {
+      ours = Math.max(0, ours - 1);
+      inFlight = Math.max(0, inFlight - 1);
+    },
+    reported(load, nowMs, delayMs) {
+      while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
+      const counted = Math.max(0, ours - recent.length);
+      const foreign = Math.max(0, load.inFlight - counted);
+      learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
+      if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight);
+      else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
+      baseMs = load.queueMs;
+      atMs = nowMs;
+      reportedAtMs = nowMs;
+      inFlight = load.inFlight;
+      for (const one of recent) add(one.serviceMs, nowMs);
+    },
+    offered(queueMs, nowMs) {
+      learnOthers(queueMs, nowMs);
+    },
+    waitMs(nowMs) {
+      const usualMs = others(nowMs);
+      if (usualMs === 0) return base(nowMs);
+      const memoryMs =
+        serviceMs === 0
+          ? mostMemoryMs
+          : Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * serviceMs));
+      return base(nowMs) + usualMs * (1 - Math.exp(-(nowMs - reportedAtMs) / memoryMs));
+    },
+  };
+}

@@ -1,0 +1,201 @@
+/**
+ * A farm of servers on a clock, of which everything is known: what each is at work on, and how long a request that comes now
+ * would take there. Policies that only see what servers say of themselves, and an oracle that sees all, are compared on it.
+ */
+import {
+  type Account,
+  type Call,
+  type Clock,
+  type Endpoint,
+  type EndpointInfo,
+  estimateSize,
+  type InferenceRequest,
+  type LoadReport,
+  LongshoreError,
+  type ModelDescription,
+  type Profile,
+  tensorOf,
+  type Tensors,
+} from "@longshore/core";
+import { blankTensors } from "../world/profile-times.ts";
+import { fifoSlots } from "../world/service.ts";
+import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
+
+/** One kind of server. */
+export interface FarmServer {
+  /** How many times faster than the profile's machine. */
+  readonly speed: number;
+  /** Requests that run at once: 1 where the processor is what is short, many where servers mostly wait. */
+  readonly slots: number;
+  /** Promised time over true time; 1 is honest, 0.01 a black hole. Default 1. */
+  readonly promiseFactor?: number;
+}
+
+/** A server with its insides. */
+export interface FarmPlace {
+  readonly endpoint: Endpoint;
+  readonly server: FarmServer;
+  readonly inFlight: number;
+  load(): LoadReport;
+  /** When a request of that much work would be done if it came now, in milliseconds from now. */
+  finishMs(workMs: number): number;
+}
+
+/** The model of the farm, whole or not at all: runs on the profile's machine take what `workMs` are a sample of. */
+export function farmModel(workMs: readonly number[]): SimulatedModel {
+  const sorted = [...workMs].sort((a, b) => a - b);
+  const runMs = Array.from(
+    { length: estimateSize },
+    (_, index) => sorted[Math.floor(((index + 0.5) / estimateSize) * sorted.length)] ?? 0,
+  );
+  const tensors = (name: string) => [{ name, datatype: "FP64" as const, shape: [1] }];
+  const description: ModelDescription = {
+    name: "work",
+    version: "1",
+    digest: `sha256:${"f".repeat(64)}`,
+    inputs: tensors("x"),
+    outputs: tensors("y"),
+    variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+    batching: { maxBatchSize: 0 },
+    instances: [],
+    labels: {},
+    trusted: true,
+    dataClass: "public",
+  };
+  const codings = [
+    { codecs: {}, bytes: 8, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true },
+  ] as const;
+  const cut = (id: "start" | "end", headMs: readonly number[], tailMs: readonly number[]) => ({
+    cut: {
+      id,
+      crossing: id === "start" ? description.inputs : description.outputs,
+      reveals: id === "start" ? ("input" as const) : ("answer" as const),
+    },
+    headMs,
+    tailMs,
+    headMemoryBytes: 0,
+    codings,
+  });
+  const profile: Profile = {
+    schemaVersion: 1,
+    model: description.name,
+    version: description.version,
+    digest: description.digest,
+    measuredOn: { runtime: "none", threads: 1, description: "made up" },
+    variants: [
+      {
+        variant: "base",
+        agreementRatio: 1,
+        buckets: [
+          {
+            upTo: { bytes: 1_000_000 },
+            typical: { bytes: 8 },
+            runs: 5,
+            legalCuts: 2,
+            cuts: [cut("start", [0], runMs), cut("end", runMs, [0])],
+          },
+        ],
+      },
+    ],
+  };
+  return { description, profile };
+}
+
+/** A request of that much work, in milliseconds on the profile's machine. */
+export function farmRequest(model: SimulatedModel, workMs: number): InferenceRequest {
+  const bytes = new Uint8Array(Float64Array.of(workMs).buffer);
+  return {
+    segment: wholeSegment(model.description),
+    inputs: new Map([["x", tensorOf("x", "FP64", [1], bytes)]]),
+    codecs: {},
+  };
+}
+
+function workOf(request: InferenceRequest): number {
+  const input = request.inputs.get("x");
+  if (!input || "read" in input) {
+    throw new LongshoreError("invalid-input", "execute", "a farm takes its work as a tensor x");
+  }
+  return new DataView(input.bytes.buffer, input.bytes.byteOffset, 8).getFloat64(0, true);
+}
+
+function farmInfo(index: number): EndpointInfo {
+  return {
+    id: `server-${index}`,
+    tier: "edge",
+    zone: "farm",
+    trust: "operated",
+    codecs: [],
+    state: "none",
+    offers: true,
+    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 1 },
+  };
+}
+
+/** Puts a server on the farm. */
+export function farmPlace(server: FarmServer, index: number, model: SimulatedModel, clock: Clock): FarmPlace {
+  const { speed, promiseFactor = 1 } = server;
+  const info = farmInfo(index);
+  const slots = fifoSlots({ clock, count: server.slots, maxQueue: Infinity });
+  /** Instants at which each slot will have done what it was given. */
+  const freeMs = Array.from({ length: server.slots }, () => 0);
+  const soonest = (): number => {
+    let best = 0;
+    for (let slot = 1; slot < freeMs.length; slot++) {
+      if ((freeMs[slot] ?? 0) < (freeMs[best] ?? 0)) best = slot;
+    }
+    return best;
+  };
+  const load = (): LoadReport => ({
+    atMs: clock.nowMs(),
+    cpuRatio: slots.busyRatio,
+    inFlight: slots.inFlight,
+    queueMs: slots.waitMs() * promiseFactor,
+  });
+  const account = (queueMs: number, runMs: number): Account => ({
+    endpoint: info.id,
+    zone: info.zone,
+    segment: wholeSegment(model.description),
+    stages: [
+      { stage: "queue", name: "work", tookMs: queueMs },
+      { stage: "run", name: "work", tookMs: runMs },
+    ],
+    sentBytes: 8,
+    receivedBytes: 8,
+    energy: { millijoules: runMs, label: "estimated" },
+    costMicros: 0,
+    forwarded: [],
+  });
+  const endpoint: Endpoint = {
+    info,
+    describe: () => Promise.resolve(model),
+    offers: () =>
+      Promise.resolve(
+        offersOf(model, undefined, {
+          info,
+          nowMs: clock.nowMs(),
+          queueMs: slots.waitMs() * promiseFactor,
+          slowness: promiseFactor / speed,
+          lastMs: 5000,
+        }),
+      ),
+    async infer(request: InferenceRequest, call: Call) {
+      const serviceMs = workOf(request) / speed;
+      const slot = soonest();
+      freeMs[slot] = Math.max(freeMs[slot] ?? 0, clock.nowMs()) + serviceMs;
+      const { queueMs } = await slots.work(() => serviceMs, call);
+      const outputs: Tensors = blankTensors(model.description.outputs);
+      return { outputs, account: account(queueMs, serviceMs), load: load() };
+    },
+    close: () => Promise.resolve(),
+  };
+  return {
+    endpoint,
+    server,
+    get inFlight() {
+      return slots.inFlight;
+    },
+    load,
+    finishMs: (workMs) => Math.max(0, (freeMs[soonest()] ?? 0) - clock.nowMs()) + workMs / speed,
+  };
+}

@@ -1,0 +1,67 @@
+import { seededRandom } from "@longshore/core";
+import { describe, expect, it } from "vitest";
+import { poissonArrivals } from "../trace/index.ts";
+import { clientWeighted } from "./client-weighted.ts";
+import { peakEwma } from "./peak-ewma.ts";
+import { fleetOracle, leastRequest, type PickerKind, roundRobin, weightedRoundRobin } from "./picker.ts";
+import { prequal } from "./prequal.ts";
+import { type FleetScene, runFleet } from "./run-fleet.ts";
+
+function scene(change: Partial<FleetScene> = {}): FleetScene {
+  const arrivals = poissonArrivals(250, 1500, 3);
+  const random = seededRandom(9);
+  return {
+    servers: [1, 2, 4, 8].map((speed) => ({ speed, slots: 1 })),
+    gateways: 1,
+    arrivals,
+    workMs: arrivals.map(() => 20 + 20 * random.next()),
+    seed: 4,
+    deadlineMs: 500,
+    ...change,
+  };
+}
+
+function tail(tookMs: readonly number[]): number {
+  const sorted = tookMs.slice(150).sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
+}
+
+describe("balancers on a farm of unequal servers", () => {
+  const kinds: readonly (readonly [string, PickerKind])[] = [
+    ["weighted round robin", weightedRoundRobin],
+    ["least request", leastRequest],
+    ["peak EWMA", peakEwma],
+    ["client-side weighted", clientWeighted],
+    ["Prequal", prequal],
+  ];
+  it.each(kinds)("%s answers all, and not faster than who sees all queues", async (_name, kind) => {
+    const run = await runFleet(scene(), kind);
+    expect(run.tookMs.every((took) => took < Infinity)).toBe(true);
+    expect(run.runs.reduce((total, runs) => total + runs, 0)).toBe(1500);
+    const best = await runFleet(scene(), fleetOracle);
+    expect(tail(run.tookMs)).toBeGreaterThanOrEqual(tail(best.tookMs));
+  });
+
+  it("the offloader keeps close to who sees all queues, and far from round robin", async () => {
+    const ours = await runFleet(scene(), undefined);
+    const best = await runFleet(scene(), fleetOracle);
+    const blind = await runFleet(scene(), roundRobin);
+    expect(ours.tookMs.every((took) => took < Infinity)).toBe(true);
+    expect(tail(ours.tookMs)).toBeLessThan(1.6 * tail(best.tookMs));
+    expect(tail(ours.tookMs)).toBeLessThan(tail(blind.tookMs) / 3);
+  });
+
+  it("the offloader leaves a server alone that promises a hundredth of what it takes", async () => {
+    const hole = { speed: 0.1, slots: 1, promiseFactor: 0.01 };
+    const servers = [hole, ...[4, 4, 4].map((speed) => ({ speed, slots: 1 }))];
+    const { runs, tookMs } = await runFleet(scene({ servers }), undefined);
+    expect(tookMs.every((took) => took < Infinity)).toBe(true);
+    expect(runs[0]).toBeLessThan(0.02 * tookMs.length);
+  });
+
+  it("goes the same way again with the same seed", async () => {
+    expect((await runFleet(scene({ gateways: 2 }), undefined)).tookMs).toEqual(
+      (await runFleet(scene({ gateways: 2 }), undefined)).tookMs,
+    );
+  });
+});

@@ -1,0 +1,15 @@
+export { clientWeighted } from "./client-weighted.ts";
+export { farmModel, farmPlace, type FarmPlace, farmRequest, type FarmServer } from "./farm.ts";
+export { peakEwma } from "./peak-ewma.ts";
+export {
+  leastRequest,
+  fleetOracle,
+  freshReports,
+  type Picker,
+  type PickerKind,
+  type PickerParts,
+  roundRobin,
+  weightedRoundRobin,
+} from "./picker.ts";
+export { prequal } from "./prequal.ts";
+export { type FleetRun, type FleetScene, runFleet } from "./run-fleet.ts";

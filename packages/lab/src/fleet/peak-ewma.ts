@@ -1,0 +1,31 @@
+import { inFlightCounts, type PickerKind, twoOf } from "./picker.ts";
+
+/** Linkerd's defaults: the first guess and the decay, in milliseconds. */
+const defaultRttMs = 30;
+const decayMs = 10_000;
+
+/**
+ * Peak EWMA (Finagle, linkerd): of two drawn servers the one with the smaller moving time times requests under way. A slower
+ * answer counts at once, a faster one in the course of ten seconds.
+ */
+export const peakEwma: PickerKind = ({ places, random, nowMs }) => {
+  const counts = inFlightCounts(places.length);
+  const times = places.map(() => ({ ms: defaultRttMs, atMs: nowMs() }));
+  const cost = (index: number): number => (times[index]?.ms ?? 0) * ((counts.of[index] ?? 0) + 1);
+  return {
+    name: "peak EWMA (P2C)",
+    pick() {
+      const [one, other] = twoOf(places.length, random);
+      return cost(other) < cost(one) ? other : one;
+    },
+    sent: counts.sent,
+    answered(index, tookMs) {
+      counts.answered(index);
+      const time = times[index];
+      if (!time) return;
+      const kept = Math.exp(-(nowMs() - time.atMs) / decayMs);
+      time.ms = tookMs > time.ms ? tookMs : tookMs + kept * (time.ms - tookMs);
+      time.atMs = nowMs();
+    },
+  };
+};

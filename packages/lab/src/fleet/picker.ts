@@ -1,0 +1,135 @@
+import type { LoadReport, Random } from "@longshore/core";
+import type { FarmPlace } from "./farm.ts";
+
+/** What a balancer is given. It sees what its requests went through, and what servers say; only the oracle looks inside. */
+export interface PickerParts {
+  readonly places: readonly FarmPlace[];
+  readonly random: Random;
+  readonly nowMs: () => number;
+}
+
+/** A way to balance: one of these for each gateway. */
+export interface Picker {
+  readonly name: string;
+  /** The index of the server that the next request goes to. `workMs` is for the oracle alone. */
+  pick(workMs: number): number;
+  sent(index: number): void;
+  answered(index: number, tookMs: number, load: LoadReport): void;
+}
+
+/** Makes a picker. */
+export type PickerKind = (parts: PickerParts) => Picker;
+
+const nothing = (): void => undefined;
+
+/** Requests that this gateway has sent and not seen answered. */
+export function inFlightCounts(count: number): {
+  readonly of: readonly number[];
+  sent(index: number): void;
+  answered(index: number): void;
+} {
+  const of = Array.from({ length: count }, () => 0);
+  return {
+    of,
+    sent: (index) => void (of[index] = (of[index] ?? 0) + 1),
+    answered: (index) => void (of[index] = (of[index] ?? 0) - 1),
+  };
+}
+
+/** Two different servers, drawn. */
+export function twoOf(count: number, random: Random): readonly [number, number] {
+  const first = Math.floor(random.next() * count);
+  if (count === 1) return [first, first];
+  const second = (first + 1 + Math.floor(random.next() * (count - 1))) % count;
+  return [first, second];
+}
+
+/** One after another, from a drawn start. */
+export const roundRobin: PickerKind = ({ places, random }) => {
+  let next = Math.floor(random.next() * places.length);
+  return { name: "round robin", pick: () => next++ % places.length, sent: nothing, answered: nothing };
+};
+
+/** Smooth weighted round robin over weights that change: the largest credit goes, and pays what all gained. */
+export function smoothRobin(count: number, weight: (index: number) => number): () => number {
+  const credits = Array.from({ length: count }, () => 0);
+  return () => {
+    let total = 0;
+    let best = 0;
+    for (let index = 0; index < count; index++) {
+      const own = weight(index);
+      total += own;
+      credits[index] = (credits[index] ?? 0) + own;
+      if ((credits[index] ?? 0) > (credits[best] ?? 0)) best = index;
+    }
+    credits[best] = (credits[best] ?? 0) - total;
+    return best;
+  };
+}
+
+/** Smooth weighted round robin with weights that somebody set right: each server's true capacity. */
+export const weightedRoundRobin: PickerKind = ({ places, random }) => {
+  const pick = smoothRobin(places.length, (index) => {
+    const { speed = 1, slots = 1 } = places[index]?.server ?? {};
+    return speed * slots;
+  });
+  for (let skip = Math.floor(random.next() * places.length); skip > 0; skip--) pick();
+  return { name: "weighted round robin", pick, sent: nothing, answered: nothing };
+};
+
+/** Envoy's least request: of two drawn servers the one with fewer requests of this gateway under way. */
+export const leastRequest: PickerKind = ({ places, random }) => {
+  const counts = inFlightCounts(places.length);
+  return {
+    name: "least request (P2C)",
+    pick() {
+      const [one, other] = twoOf(places.length, random);
+      return (counts.of[other] ?? 0) < (counts.of[one] ?? 0) ? other : one;
+    },
+    sent: counts.sent,
+    answered: (index) => counts.answered(index),
+  };
+};
+
+/** Reads the reports of all servers at the moment of choice, which no network allows; does not know how long the request runs. */
+export const freshReports: PickerKind = ({ places, random }) => {
+  const meanMs = 20;
+  return {
+    name: "fresh reports",
+    pick() {
+      let best = 0;
+      let bestMs = Infinity;
+      let alike = 0;
+      for (const [index, place] of places.entries()) {
+        const finishMs = place.load().queueMs + meanMs / place.server.speed;
+        if (finishMs > bestMs) continue;
+        alike = finishMs < bestMs ? 1 : alike + 1;
+        if (finishMs < bestMs || random.next() * alike < 1) best = index;
+        bestMs = finishMs;
+      }
+      return best;
+    },
+    sent: nothing,
+    answered: nothing,
+  };
+};
+
+/** Sees the queues of all servers and how long this request will run; not what comes next. */
+export const fleetOracle: PickerKind = ({ places, random }) => ({
+  name: "oracle",
+  pick(workMs) {
+    let best = 0;
+    let bestMs = Infinity;
+    let alike = 0;
+    for (const [index, place] of places.entries()) {
+      const finishMs = place.finishMs(workMs);
+      if (finishMs > bestMs) continue;
+      alike = finishMs < bestMs ? 1 : alike + 1;
+      if (finishMs < bestMs || random.next() * alike < 1) best = index;
+      bestMs = finishMs;
+    }
+    return best;
+  },
+  sent: nothing,
+  answered: nothing,
+});

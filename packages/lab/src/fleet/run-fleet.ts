@@ -1,0 +1,131 @@
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  offloadEndpoint,
+  seededRandom,
+  silentObserver,
+  tablePolicy,
+} from "@longshore/core";
+import { virtualClock } from "../world/virtual-clock.ts";
+import { farmModel, farmPlace, type FarmPlace, farmRequest, type FarmServer } from "./farm.ts";
+import type { PickerKind } from "./picker.ts";
+
+/** Requests before gateways and servers. */
+export interface FleetScene {
+  readonly servers: readonly FarmServer[];
+  /** Gateways that know nothing of each other; requests are dealt to them in turns. */
+  readonly gateways: number;
+  /** Instants in milliseconds, in order. */
+  readonly arrivals: readonly number[];
+  /** Work of each request, in milliseconds on a server of speed 1. */
+  readonly workMs: readonly number[];
+  readonly seed: number;
+  /** An answer after this is worthless, in milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/** What became of the requests. */
+export interface FleetRun {
+  /** By request; Infinity where none came. */
+  readonly tookMs: readonly number[];
+  /** Runs of each server. */
+  readonly runs: readonly number[];
+  /** Processor time of the run for each request, in milliseconds: decisions, and the simulation around them. */
+  readonly realMsPerRequest: number;
+}
+
+type Send = (index: number, workMs: number) => Promise<void>;
+
+function pickerGateway(
+  kind: PickerKind,
+  places: readonly FarmPlace[],
+  seed: number,
+  nowMs: () => number,
+): Send {
+  const picker = kind({ places, random: seededRandom(seed), nowMs });
+  const model = farmModel([1]);
+  return async (_index, workMs) => {
+    const at = picker.pick(workMs);
+    const place = places[at];
+    if (!place) throw new LongshoreError("internal", "plan", `${picker.name} picked no server`);
+    const startedMs = nowMs();
+    const answer = place.endpoint.infer(farmRequest(model, workMs), housekeepingCall("fleet"));
+    picker.sent(at);
+    const { load } = await answer;
+    picker.answered(at, nowMs() - startedMs, load);
+  };
+}
+
+/**
+ * Runs a scene on a virtual clock: with a picker, or (`undefined`) with the offloader itself as each gateway, which is what
+ * is measured.
+ */
+export async function runFleet(scene: FleetScene, kind: PickerKind | undefined): Promise<FleetRun> {
+  const clock = virtualClock();
+  const model = farmModel(scene.workMs);
+  const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock));
+  const runs = places.map(() => 0);
+  const counted = places.map((place, index) => ({
+    ...place.endpoint,
+    infer: (...given: Parameters<typeof place.endpoint.infer>) => {
+      runs[index] = (runs[index] ?? 0) + 1;
+      return place.endpoint.infer(...given);
+    },
+  }));
+  const watched = places.map((place, index) => ({
+    ...place,
+    endpoint: counted[index] ?? place.endpoint,
+    get inFlight() {
+      return place.inFlight;
+    },
+  }));
+  const closing: (() => Promise<void>)[] = [];
+  const gateways = Array.from({ length: scene.gateways }, (_, number): Send => {
+    const seed = scene.seed * 1000 + number;
+    if (kind) return pickerGateway(kind, watched, seed, clock.nowMs);
+    const gateway = offloadEndpoint({
+      endpoints: counted,
+      info: {
+        id: `gateway-${number}`,
+        tier: "edge",
+        zone: "farm",
+        trust: "operated",
+        codecs: [],
+        state: "none",
+        offers: true,
+        rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+      },
+      policy: tablePolicy({ public: { leastTrust: "none" } }),
+      clock,
+      random: seededRandom(seed),
+      observer: silentObserver,
+      links: () => undefined,
+    });
+    closing.push(() => gateway.close());
+    return async (index, workMs) => {
+      const call: Call = housekeepingCall(`request-${index}`);
+      await gateway.infer(farmRequest(model, workMs), call);
+    };
+  });
+  const tookMs = scene.arrivals.map(() => Infinity);
+  const startMs = 100;
+  const cpu = process.cpuUsage();
+  const all = scene.arrivals.map(
+    (atMs, index) =>
+      new Promise<void>((resolve) => {
+        clock.timer(startMs + atMs, () => {
+          const send = gateways[index % gateways.length];
+          const beganMs = clock.nowMs();
+          send?.(index, scene.workMs[index] ?? 0)
+            .then(() => void (tookMs[index] = clock.nowMs() - beganMs))
+            .catch(() => undefined)
+            .finally(resolve);
+        });
+      }),
+  );
+  await clock.runUntil(Promise.all(all));
+  const { user, system } = process.cpuUsage(cpu);
+  await Promise.all(closing.map((close) => close()));
+  return { tookMs, runs, realMsPerRequest: (user + system) / 1000 / scene.arrivals.length };
+}
