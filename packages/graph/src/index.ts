@@ -9,3 +9,4 @@ export * from "./onnx/index.ts";
 export * from "./partition/index.ts";
 export * from "./profile/index.ts";
 export * from "./shape/index.ts";
+export * from "./quantize/index.ts";

@@ -1,4 +1,5 @@
 export * from "./config.ts";
+export { usedModels, withVariant, type WrittenVariant } from "./edit-yaml.ts";
 export { parseModelYaml } from "./model-yaml.ts";
 export {
   badConfiguration,

@@ -190,7 +190,8 @@ function dimension(
 
 const encoder = new TextEncoder();
 
-function attribute(name: string, value: Attribute): AttributeProto {
+/** An attribute of a node. */
+export function attribute(name: string, value: Attribute): AttributeProto {
   if ("int" in value) return create(AttributeProtoSchema, { name, type: Kind.INT, i: BigInt(value.int) });
   if ("ints" in value)
     return create(AttributeProtoSchema, { name, type: Kind.INTS, ints: value.ints.map(BigInt) });

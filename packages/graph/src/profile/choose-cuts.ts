@@ -22,7 +22,7 @@ export type GraphFinder = (variant: string, step: string | undefined) => Promise
 
 /**
  * Chooses the cuts to measure: those between steps all, those inside graphs by what can be said without running them,
- * at most `limit` in all but at least two a graph. A graph whose file is not at hand gives evenly spaced ones.
+ * at most `limit` in all but at least two a graph; of a `limit` of 0 the ends alone come. A graph whose file is not at hand gives evenly spaced ones.
  */
 export async function chooseCuts(
   target: ProfileTarget,
@@ -34,7 +34,8 @@ export async function chooseCuts(
 ): Promise<readonly ChosenCut[]> {
   const legal = await target.cuts(profiled.model, profiled.version, profiled.variant, call);
   // What one tier alone may hold is never split between two.
-  const cuts = variant?.tiers?.length === 1 ? legal.filter(({ id }) => isEnd(id)) : legal;
+  const whole = variant?.tiers?.length === 1 || options.limit === 0;
+  const cuts = whole ? legal.filter(({ id }) => isEnd(id)) : legal;
   const groups = new Map<string, Cut[]>();
   for (const cut of cuts) {
     const step = stepOf(cut.id);

@@ -34,7 +34,7 @@ export interface ProfileOptions {
   readonly clock: Clock;
   /** Files of the graphs, so that their inner cuts can be chosen well; without it they are evenly spaced. */
   readonly graphs?: GraphFinder;
-  /** Most cuts measured in a bucket. Default 24: each takes two sessions and some seconds. */
+  /** Most cuts measured in a bucket. Default 24: each takes two sessions and some seconds. 0: the ends alone. */
   readonly maxCuts?: number;
   /** Counted runs of each sample on each side of a cut. Default: up to 5, fewer where a run is slow (2 s for each cut). */
   readonly rounds?: number;

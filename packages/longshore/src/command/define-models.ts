@@ -2,9 +2,10 @@ import { Option } from "commander";
 import { advise } from "./advise.ts";
 import { collect, type Defining, help, number } from "./define.ts";
 import { profile } from "./profile.ts";
+import { quantize } from "./quantize.ts";
 import { split } from "./split.ts";
 
-/** What is done with one model: `profile`, `split`, `advise`. */
+/** What is done with one model: `profile`, `quantize`, `split`, `advise`. */
 export function defineModels({ program, action, io }: Defining): void {
   help(
     program
@@ -25,6 +26,29 @@ export function defineModels({ program, action, io }: Defining): void {
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => profile(model, options, io))),
     "longshore profile ocr --samples ./receipts --write",
+  );
+  help(
+    program
+      .command("quantize")
+      .description("make a smaller variant of a model (8 bits, or weights of 16 bits), measured on real inputs")
+      .argument("<model>", "as for infer")
+      .option("--samples <folder>", "real inputs; half show ranges, half judge (default: seeded random inputs)")
+      .addOption(
+        new Option("--format <format>", "what numbers become").choices(["int8", "fp16"]).default("int8"),
+      )
+      .option("--name <name>", "name of the variant (default: the format)")
+      .option(
+        "--agreement <ratio>",
+        "least agreement of the answers with the exact ones; layers are left out until it holds",
+        number("agreement", 0),
+        0.995,
+      )
+      .option("--output <file>", "write the network there and nothing else")
+      .option("--cuts <n>", "cuts to measure for the profile; 0 measures the whole model", number("cuts", 0), 0)
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => quantize(model, options, io))),
+    "longshore quantize ./models/ocr --samples ./receipts",
+    "longshore quantize detector.onnx --samples ./tensors --output detector.int8.onnx",
   );
   help(
     program

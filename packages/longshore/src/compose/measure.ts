@@ -139,7 +139,7 @@ export const answerAgreement: Agreement = (actual, expected) => {
   return shares.reduce((total, share) => total + share, 0) / shares.length;
 };
 
-/** The most samples that are read from a folder: each is run many times. */
+/** The most samples that are read from a folder where nobody says otherwise: each is run many times. */
 const maxSamples = 8;
 
 /** `count` evenly spaced ones of a sorted list first, then the others: names that begin alike are often of one kind. */
@@ -158,6 +158,7 @@ export async function sampleTensors(
   description: ModelDescription,
   folder: string | undefined,
   call: Call,
+  most: number = maxSamples,
 ): Promise<readonly Tensors[]> {
   if (folder !== undefined) {
     const files = (await readdir(folder))
@@ -165,8 +166,8 @@ export async function sampleTensors(
       .sort();
     const samples: Tensors[] = [];
     let refusal: unknown;
-    for (const file of spread(files, maxSamples)) {
-      if (samples.length === maxSamples) break;
+    for (const file of spread(files, most)) {
+      if (samples.length === most) break;
       try {
         const inputs = await readInputs([join(folder, file)], description.inputs, platformTransforms());
         samples.push(new Map(Object.entries(inputs)));

@@ -8,7 +8,7 @@ import {
   type Tier,
   type ZoneId,
 } from "@longshore/core";
-import { createEngine, type Engine, type ModelStore } from "@longshore/engine";
+import { createEngine, type Engine, type ModelStore, type Runtime } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import {
   childRuntime,
@@ -57,6 +57,8 @@ export interface EngineOptions extends ModelLimits {
   readonly zone?: ZoneId;
   /** Default `onnxruntime`. */
   readonly runtime?: RuntimeName;
+  /** Used instead of this machine's, in this order, and closed with the engine. */
+  readonly runtimes?: readonly Runtime[];
   /** Worker threads for transforms; default 1. */
   readonly lanes?: number;
   /** What a second of work costs and draws here; default: free, 6 W, the middle of a server core's estimate. */
@@ -84,13 +86,17 @@ export interface OpenedEngine {
   close(): Promise<void>;
 }
 
+function ownRuntimes({ runtime, shortRunsHere = false }: EngineOptions): readonly Runtime[] {
+  const wasm = wasmRuntime();
+  return runtime === "wasm" ? [wasm] : [onnxRuntime({ shortRunsHere }), wasm];
+}
+
 /**
  * An engine on this machine: ONNX Runtime in worker threads (native first or WebAssembly first), a child process for
  * models that are not trusted, transforms in lanes.
  */
 export function openEngine(options: EngineOptions): OpenedEngine {
-  const native = onnxRuntime({ shortRunsHere: options.shortRunsHere ?? false });
-  const wasm = wasmRuntime();
+  const runtimes = options.runtimes ?? ownRuntimes(options);
   const { sandboxMemoryBytes, sandboxDeadlineMs, resources, stateSecret } = options;
   const sandbox = childRuntime({
     ...(sandboxMemoryBytes === undefined ? {} : { memoryBytes: sandboxMemoryBytes }),
@@ -111,7 +117,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     store: options.store,
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
     source: onnxSource({ sha256 }),
-    runtimes: options.runtime === "wasm" ? [wasm] : [native, wasm],
+    runtimes,
     sandbox,
     transforms: platformTransforms(),
     lane,
@@ -137,7 +143,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
   const close = async (): Promise<void> => {
     await engine.close();
     await lane.close();
-    await Promise.all([native.close(), wasm.close(), sandbox.close()]);
+    await Promise.all([...runtimes, sandbox].map((runtime) => runtime.close()));
   };
   return { engine, close: () => (closed ??= close()) };
 }

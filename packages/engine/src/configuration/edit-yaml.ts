@@ -1,0 +1,55 @@
+import { Document, isSeq, parseDocument } from "yaml";
+import { parseModelYaml } from "./model-yaml.ts";
+import { defaults } from "./config.ts";
+
+/** A variant to be written into a model.yaml. */
+export interface WrittenVariant {
+  readonly name: string;
+  /** Another model file in the version folders. */
+  readonly graph?: string;
+  /** 0..1, measured; written with four digits, rounded down. */
+  readonly agreement?: number;
+}
+
+/** Digits that an agreement is written with. */
+const digits = 1e4;
+
+/**
+ * The text of a model.yaml with a variant added to it, or put in the place of one of the same name; what else is written
+ * stays, comments included. A configuration without variants gets its default one first. Throws `invalid-configuration`
+ * where the text is none.
+ */
+export function withVariant(model: string, text: string | undefined, variant: WrittenVariant): string {
+  const document = text === undefined ? new Document({ name: model }) : parseDocument(text);
+  const { variants } = parseModelYaml(model, document.toString());
+  const written = {
+    name: variant.name,
+    ...(variant.graph === undefined ? {} : { graph: variant.graph }),
+    ...(variant.agreement === undefined
+      ? {}
+      : { agreement: Math.floor(variant.agreement * digits) / digits }),
+  };
+  if (!isSeq(document.get("variants"))) {
+    document.set(
+      "variants",
+      document.createNode(defaults.variants.map(({ name }) => flow(document, { name }))),
+    );
+  }
+  const at = variants.findIndex(({ name }) => name === variant.name);
+  document.setIn(["variants", at < 0 ? Math.max(1, variants.length) : at], flow(document, written));
+  const result = document.toString({ lineWidth: 0 });
+  parseModelYaml(model, result);
+  return result;
+}
+
+/** A map on one line, as variants are written. */
+function flow(document: Document, value: object): unknown {
+  return document.createNode(value, { flow: true });
+}
+
+/** Names of the models that the steps of a model.yaml run, and its variants put in their place. */
+export function usedModels(model: string, text: string): readonly string[] {
+  const { pipeline, variants } = parseModelYaml(model, text);
+  const steps = pipeline?.steps.flatMap((step) => step.model ?? []) ?? [];
+  return [...new Set([...steps, ...variants.flatMap(({ models }) => Object.values(models))])];
+}

@@ -1,0 +1,139 @@
+import { float32Tensor, float32View, tensorsOf } from "@longshore/core";
+import { describe, expect, it } from "vitest";
+import { realFiles } from "../../test/files.ts";
+import { drawn, mobileNetwork, pictures } from "../../test/networks.ts";
+import { opened } from "../../test/models.ts";
+import { call, ortRuntime } from "../../test/ort.ts";
+import { present } from "../../test/present.ts";
+import { graphBuilder, readModel, writeModel } from "../onnx/index.ts";
+import {
+  findInputs,
+  guessInputs,
+  halfTolerance,
+  tensorAgreement,
+  worstDifference,
+} from "../profile/index.ts";
+import { graphAnswers, meanAgreement, quantizeModel, withHalfWeights } from "./index.ts";
+
+const runtime = ortRuntime();
+
+async function agreementOn(before: Uint8Array, after: Uint8Array, seed: number): Promise<number> {
+  const held = pictures(4, seed);
+  const [expected, actual] = [
+    await graphAnswers(readModel(before), held, runtime, call),
+    await graphAnswers(readModel(after), held, runtime, call),
+  ];
+  return meanAgreement(actual, expected, tensorAgreement);
+}
+
+describe("quantizeModel", () => {
+  it("makes a network of 8 bits that agrees on inputs that it has not seen", async () => {
+    const file = mobileNetwork(12);
+    const made = await quantizeModel({ file, inputs: pictures(8), runtime, agreementRatio: 0.97 }, call);
+    expect(made.leftOut).toEqual([]);
+    // The convolution behind the mean of each channel is too small to gain.
+    expect(made.layers).toHaveLength(5);
+    expect(made.agreementRatio).toBeGreaterThanOrEqual(0.97);
+    expect(await agreementOn(file, made.file, 2)).toBeGreaterThan(0.95);
+    const operators = present(readModel(made.file).graph).node.map((node) => node.opType);
+    // A swish costs no more than a clip of codes and a product; factors and shifts cost nothing.
+    expect(operators.filter((one) => one === "HardSigmoid")).toHaveLength(1);
+    expect(operators.filter((one) => one === "Div")).toEqual([]);
+  });
+
+  it("keeps a row's answer whatever lies beside it in the batch", async () => {
+    const made = await quantizeModel(
+      { file: mobileNetwork(12), inputs: pictures(4), runtime, agreementRatio: 0.9 },
+      call,
+    );
+    const [row] = pictures(1, 3);
+    const values = float32View(present(present(row).get("x")));
+    const hostile = Float32Array.from({ length: 3 * values.length }, (_, at) =>
+      at < values.length ? (values[at] ?? 0) : (values[at % values.length] ?? 0) * 100,
+    );
+    const model = readModel(made.file);
+    const [alone] = await graphAnswers(model, [present(row)], runtime, call);
+    const [beside] = await graphAnswers(
+      model,
+      [tensorsOf(float32Tensor("x", [3, 4, 16, 16], hostile))],
+      runtime,
+      call,
+    );
+    const one = float32View(present(present(alone).get("y")));
+    expect(float32View(present(present(beside).get("y"))).subarray(0, one.length)).toEqual(one);
+  });
+
+  it("leaves out the layers that hurt most until the agreement holds, and says which", async () => {
+    const options = { file: mobileNetwork(12, 6), inputs: pictures(4), runtime };
+    const all = await quantizeModel({ ...options, agreementRatio: 0 }, call);
+    const wanted = 1 - (1 - all.agreementRatio) / 1.5;
+    const made = await quantizeModel({ ...options, agreementRatio: wanted }, call);
+    expect(made.agreementRatio).toBeGreaterThanOrEqual(wanted);
+    expect(made.leftOut.length).toBeGreaterThan(0);
+    expect(made.layers.length + made.leftOut.length).toBe(all.layers.length);
+  });
+
+  it("asks a judge instead, and refuses when nothing may have 8 bits", async () => {
+    const options = { file: mobileNetwork(12), inputs: pictures(2), runtime };
+    const judged: number[] = [];
+    const judge = (file: Uint8Array) => Promise.resolve(judged.push(file.byteLength) > 1 ? 1 : 0.5);
+    const made = await quantizeModel({ ...options, judge }, call);
+    expect(made.agreementRatio).toBe(1);
+    await expect(quantizeModel({ ...options, judge: () => Promise.resolve(0) }, call)).rejects.toMatchObject({
+      reason: "unsupported",
+    });
+  });
+
+  it("quantises products of matrices with stored weights", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", ["n", 32]);
+    const w = build.weights("w", "FP32", [32, 64], drawn(2048, 1, 0.2));
+    const b = build.weights("b", "FP32", [64], drawn(64, 2));
+    const v = build.weights("v", "FP32", [8, 64], drawn(512, 3, 0.2));
+    const hidden = build.node("Relu", [build.node("Add", [build.node("MatMul", [x, w]), b])]);
+    build.output(
+      build.node("Gemm", [hidden, v], { outputs: ["y"], attributes: { transB: { int: 1 } } }),
+      "FP32",
+      ["n", 8],
+    );
+    const inputs = [4, 5].map((seed) => tensorsOf(float32Tensor("x", [16, 32], drawn(512, seed))));
+    const file = writeModel(build.model({ name: "dense" }));
+    const made = await quantizeModel({ file, inputs, runtime, agreementRatio: 0.97 }, call);
+    expect(made.layers).toHaveLength(2);
+    expect(made.file.byteLength).toBeLessThan(0.5 * file.byteLength);
+  });
+
+  it("refuses a network without such weights, and no inputs", async () => {
+    const build = graphBuilder();
+    build.output(build.node("Relu", [build.input("x", "FP32", [4])], { outputs: ["y"] }), "FP32", [4]);
+    const file = writeModel(build.model({ name: "plain" }));
+    const inputs = [guessInputs(opened(file).split, 1)];
+    await expect(quantizeModel({ file, inputs, runtime }, call)).rejects.toMatchObject({
+      reason: "unsupported",
+    });
+    await expect(quantizeModel({ file, inputs: [], runtime }, call)).rejects.toMatchObject({
+      reason: "invalid-input",
+    });
+  });
+});
+
+describe("withHalfWeights", () => {
+  it.each(["ocr orient", "silero without if"])(
+    "halves %s, weights in nodes and bodies included",
+    async (name) => {
+      const file = present(realFiles[name])();
+      const small = writeModel(withHalfWeights(readModel(file)));
+      expect(small.byteLength).toBeLessThan(0.65 * file.byteLength);
+      const inputs = await findInputs(opened(file), runtime, [1, 2], call);
+      const [expected, actual] = [
+        await graphAnswers(readModel(file), inputs, runtime, call),
+        await graphAnswers(readModel(small), inputs, runtime, call),
+      ];
+      for (const [at, one] of expected.entries()) {
+        expect(
+          worstDifference(present(actual[at]), one, { ...halfTolerance, ofLargest: 0.01 }),
+        ).toBeLessThanOrEqual(1);
+      }
+    },
+  );
+});
