@@ -21,7 +21,7 @@ export function foldAffine(editor: GraphEditor): void {
   let again = true;
   while (again) {
     again = false;
-    for (const node of [...editor.graph.node]) {
+    for (const node of editor.graph.node.slice()) {
       const affine = affineOf(editor, node);
       if (!affine) continue;
       if (foldBack(editor, node, affine) || foldForward(editor, node, affine)) again = true;

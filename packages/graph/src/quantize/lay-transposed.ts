@@ -7,7 +7,8 @@ import { floatTensor } from "./floats.ts";
  * side, exactly: runtimes have no 8-bit kernel for the former.
  */
 export function layTransposed(editor: GraphEditor): void {
-  for (const node of [...editor.graph.node]) if (isPlain(node, "ConvTranspose")) laySideBySide(editor, node);
+  for (const node of editor.graph.node.slice())
+    if (isPlain(node, "ConvTranspose")) laySideBySide(editor, node);
   editor.sweep();
 }
 

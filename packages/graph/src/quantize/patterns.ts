@@ -6,11 +6,11 @@ import { type GraphEditor, isPlain, newNode } from "./editor.ts";
  * of four steps becomes `HardSigmoid`.
  */
 export function simplifyPatterns(editor: GraphEditor): void {
-  for (const node of [...editor.graph.node]) {
+  for (const node of editor.graph.node.slice()) {
     if (isPlain(node, "Identity", "Dropout", "Mul", "Div")) dropIdle(editor, node);
   }
-  for (const node of [...editor.graph.node]) if (isPlain(node, "Clip")) hardGate(editor, node);
-  for (const node of [...editor.graph.node]) if (isPlain(node, "HardSwish")) spellSwish(editor, node);
+  for (const node of editor.graph.node.slice()) if (isPlain(node, "Clip")) hardGate(editor, node);
+  for (const node of editor.graph.node.slice()) if (isPlain(node, "HardSwish")) spellSwish(editor, node);
   editor.sweep();
 }
 

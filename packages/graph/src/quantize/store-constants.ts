@@ -15,7 +15,7 @@ const mostComputedBytes = 2 ** 29;
  * weights in nodes, and a quantiser that looks at stored tensors alone does nothing to such files.
  */
 export async function storeConstants(editor: GraphEditor, runtime: Runtime, call: Call): Promise<void> {
-  for (const node of [...editor.graph.node]) {
+  for (const node of editor.graph.node.slice()) {
     const tensor = node.opType === "Constant" && node.attribute.find((one) => one.name === "value")?.t;
     const [name] = node.output;
     if (!tensor || name === undefined) continue;

@@ -30,9 +30,14 @@ export function defineModels({ program, action, io }: Defining): void {
   help(
     program
       .command("quantize")
-      .description("make a smaller variant of a model (8 bits, or weights of 16 bits), measured on real inputs")
+      .description(
+        "make a smaller variant of a model (8 bits, or weights of 16 bits), measured on real inputs",
+      )
       .argument("<model>", "as for infer")
-      .option("--samples <folder>", "real inputs; half show ranges, half judge (default: seeded random inputs)")
+      .option(
+        "--samples <folder>",
+        "real inputs; half show ranges, half judge (default: seeded random inputs)",
+      )
       .addOption(
         new Option("--format <format>", "what numbers become").choices(["int8", "fp16"]).default("int8"),
       )
@@ -44,7 +49,12 @@ export function defineModels({ program, action, io }: Defining): void {
         0.995,
       )
       .option("--output <file>", "write the network there and nothing else")
-      .option("--cuts <n>", "cuts to measure for the profile; 0 measures the whole model", number("cuts", 0), 0)
+      .option(
+        "--cuts <n>",
+        "cuts to measure for the profile; 0 measures the whole model",
+        number("cuts", 0),
+        0,
+      )
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => quantize(model, options, io))),
     "longshore quantize ./models/ocr --samples ./receipts",
