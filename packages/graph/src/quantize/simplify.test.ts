@@ -1,3 +1,4 @@
+import type { Tensors } from "@longshore/core";
 import { describe, expect, it } from "vitest";
 import { hasLight, light, realFiles } from "../../test/files.ts";
 import { mobileNetwork, pictures } from "../../test/networks.ts";
@@ -13,7 +14,7 @@ const runtime = ortRuntime();
 
 async function same(
   file: Uint8Array,
-  inputs = [guessInputs(opened(file).split, 1)],
+  inputs: readonly Tensors[] = [guessInputs(opened(file).split, 1)],
 ): Promise<readonly string[]> {
   const model = readModel(file);
   const simple = await simplified(model, runtime, call);
