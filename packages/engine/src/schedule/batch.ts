@@ -24,10 +24,19 @@ export function rowsOf(feeds: Tensors): number | undefined {
  */
 export function batchKey(feeds: Tensors, fetches: readonly string[], sharers: string): string | undefined {
   if (rowsOf(feeds) === undefined) return undefined;
-  const inputs = [...feeds.values()]
-    .map(({ spec }) => `${spec.name} ${spec.datatype} ${spec.shape.slice(1).join("x")}`)
-    .sort();
-  return JSON.stringify([sharers, fetches, inputs]);
+  const inputs: string[] = [];
+  for (const { spec } of feeds.values()) {
+    inputs.push(`${spec.name} ${spec.datatype} ${spec.shape.slice(1).join("x")}`);
+  }
+  if (inputs.length > 1) inputs.sort();
+  return sized([sharers]) + sized(fetches) + sized(inputs);
+}
+
+/** Texts in one, with how many and how long they are before them, so that no other list gives the same text. */
+function sized(texts: readonly string[]): string {
+  let all = `${texts.length};`;
+  for (const text of texts) all += `${text.length}:${text}`;
+  return all;
 }
 
 /** One tensor with the rows of all, in order (copies). */

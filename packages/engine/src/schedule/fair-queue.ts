@@ -146,8 +146,12 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       return true;
     },
     head: () => next()?.items[0],
-    waiting: () =>
-      [...flows.values()].filter(({ items }) => items.length > 0).sort((a, b) => a.served - b.served),
+    waiting() {
+      const some: OwnFlow<T>[] = [];
+      if (length === 0) return some;
+      for (const flow of flows.values()) if (flow.items.length > 0) some.push(flow);
+      return some.length > 1 ? some.sort((a, b) => a.served - b.served) : some;
+    },
     flow: flowOf,
     begin(tenant, expectedMs) {
       now = Math.max(now, flowOf(tenant).served);

@@ -97,6 +97,7 @@ function othersAhead({ tenant }: Prospect, ownMs: number, { queue, pending, time
 
 /** When the first instance is free once the work before is done, dealt to whichever is free first. */
 export function filledUntil(freeMs: readonly number[], workMs: number): number {
+  if (freeMs.length === 1) return (freeMs[0] ?? 0) + workMs;
   const sorted = [...freeMs].sort((a, b) => a - b);
   let level = sorted[0] ?? 0;
   let left = workMs;

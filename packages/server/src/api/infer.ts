@@ -79,23 +79,23 @@ function sequenceOf(message: InferRequestMessage, state: Tensors | undefined): S
   return { ...told, ...(state ? { state } : {}) };
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Parts that a request may have are assigned one by one: spreading them costs every small request more than they do. */
 function toRequest(
   message: InferRequestMessage,
   segment: Segment,
   knowledge: ModelKnowledge,
   tensors: Tensors,
-): InferenceRequest {
+): Writable<InferenceRequest> {
   const { plain, state } = splitState(tensors);
   checkInputs(segment, knowledge, plain);
   checkRequested(message, segment, knowledge.description);
+  const request: Writable<InferenceRequest> = { segment, inputs: plain, codecs: {} };
   const sequence = sequenceOf(message, state);
-  return {
-    segment,
-    inputs: plain,
-    codecs: {},
-    ...(sequence ? { sequence } : {}),
-    ...(message.outputs ? { outputs: message.outputs.map((output) => output.name) } : {}),
-  };
+  if (sequence) request.sequence = sequence;
+  if (message.outputs) request.outputs = message.outputs.map((output) => output.name);
+  return request;
 }
 
 /** What of the request is for the steps of the model: parameters without a meaning here, and headers that are passed on. */
@@ -103,13 +103,17 @@ function parametersOf(
   { forwardHeaders }: Api,
   { request }: Asked,
   message: InferRequestMessage,
-): Pick<InferenceRequest, "parameters"> {
-  if (!forwardHeaders && Object.keys(message.parameters).length === 0) return {};
+): InferenceRequest["parameters"] {
+  if (!forwardHeaders && isEmpty(message.parameters)) return undefined;
   const forwarded = forwardHeaders
     ? Object.entries(request.headers).filter(([name]) => forwardHeaders.test(name) && !holdsCredential(name))
     : [];
   const parameters = { ...Object.fromEntries(forwarded), ...customParameters(message.parameters) };
-  return Object.keys(parameters).length > 0 ? { parameters } : {};
+  return isEmpty(parameters) ? undefined : parameters;
+}
+
+function isEmpty(object: object): boolean {
+  return Object.keys(object).length === 0;
 }
 
 /**
@@ -145,13 +149,12 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     const tensors = unpacked instanceof Promise ? await unpacked : unpacked;
     events.inputs(tensors);
     events.stage("decode", "inputs", bodyMs);
-    const request = {
-      ...toRequest(message, segment, knowledge, tensors),
-      ...parametersOf(api, asked, message),
-      ...(pass ? { pass } : {}),
-      ...(least === undefined ? {} : { leastAgreementRatio: least }),
-    };
-    const scheduled = { ...call, ...readSchedule(message.parameters) };
+    const request = toRequest(message, segment, knowledge, tensors);
+    const parameters = parametersOf(api, asked, message);
+    if (parameters) request.parameters = parameters;
+    if (pass) request.pass = pass;
+    if (least !== undefined) request.leastAgreementRatio = least;
+    const scheduled = isEmpty(message.parameters) ? call : { ...call, ...readSchedule(message.parameters) };
     if (asked.request.message?.stream === true && description.decoupled === true) {
       streams = true;
       const several = { message, description, request, call: scheduled, bodyMs, events };

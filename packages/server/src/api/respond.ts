@@ -94,13 +94,13 @@ export async function inferReply(
   if (stateSeal !== undefined) parameters[sealParameter] = stateSeal;
   if (asksAccount) parameters["longshore_account"] = JSON.stringify(response.account);
   const written = writeShared(api, asked, message, packed);
-  const reply: InferReplyMessage = {
+  const described = {
     modelName: description.name,
     modelVersion: description.version,
-    ...(message.id === undefined ? {} : { id: message.id }),
     parameters,
     outputs: written instanceof Promise ? await written : written,
   };
+  const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
   const told = loadHeaders(response.load, asked.request.headers);
   told[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
   if (asksAccount) told[serverTimingHeader] = serverTiming(response.account.stages);

@@ -33,6 +33,9 @@ export function splitState(tensors: Tensors): {
   readonly plain: Tensors;
   readonly state: Tensors | undefined;
 } {
+  let some = false;
+  for (const name of tensors.keys()) some ||= name.startsWith(statePrefix);
+  if (!some) return { plain: tensors, state: undefined };
   const plain = new Map<string, Tensor>();
   const state = new Map<string, Tensor>();
   for (const [name, tensor] of tensors) {
@@ -43,7 +46,7 @@ export function splitState(tensors: Tensors): {
       plain.set(name, tensor);
     }
   }
-  return { plain, state: state.size > 0 ? state : undefined };
+  return { plain, state };
 }
 
 /** What a request says of its sequence; carried state comes apart, as tensors. */
