@@ -19,7 +19,7 @@ import { type Bench, type BenchContext, type Measured, quantile, type Row } from
 import { burstyArrivals } from "./route-arrivals.ts";
 
 /** Mean work of a request, in milliseconds on a server of speed 1. */
-const meanWorkMs = 20;
+const meanWorkMs = 200;
 /** Spread of the work, as a standard deviation of the logarithm: some inputs are larger. */
 const workLogSpread = 0.4;
 const deadlineFactor = 5;

@@ -30,8 +30,8 @@ const usualHalfLifeMs = 30_000;
 /** Weight of one report in what others usually cause. */
 const usualWeight = 0.2;
 /** In about so many service times a queue has forgotten how it was; at least and at most that many milliseconds. */
-const memoryServices = 10;
-const leastMemoryMs = 50;
+const memoryServices = 3;
+const leastMemoryMs = 5;
 const mostMemoryMs = 1500;
 /** A wait below this share of a service is none. */
 const noWaitRatio = 0.05;

@@ -11,7 +11,7 @@ export interface PickerParts {
 /** A way to balance: one of these for each gateway. */
 export interface Picker {
   readonly name: string;
-  /** The index of the server that the next request goes to. `workMs` is for the oracle alone. */
+  /** The index of the server that the next request goes to. `workMs` is for the oracle; others may learn from it afterwards. */
   pick(workMs: number): number;
   sent(index: number): void;
   answered(index: number, tookMs: number, load: LoadReport): void;
@@ -93,15 +93,19 @@ export const leastRequest: PickerKind = ({ places, random }) => {
 
 /** Reads the reports of all servers at the moment of choice, which no network allows; does not know how long the request runs. */
 export const freshReports: PickerKind = ({ places, random }) => {
-  const meanMs = 20;
+  let meanMs = 0;
+  let seen = 0;
   return {
     name: "fresh reports",
-    pick() {
+    pick(workMs) {
+      // Only of those before: what this one takes shows when it is done.
+      const expectedMs = seen === 0 ? workMs : meanMs;
+      meanMs += (workMs - meanMs) / ++seen;
       let best = 0;
       let bestMs = Infinity;
       let alike = 0;
       for (const [index, place] of places.entries()) {
-        const finishMs = place.load().queueMs + meanMs / place.server.speed;
+        const finishMs = place.load().queueMs + expectedMs / place.server.speed;
         if (finishMs > bestMs) continue;
         alike = finishMs < bestMs ? 1 : alike + 1;
         if (finishMs < bestMs || random.next() * alike < 1) best = index;
