@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunningPeer, startEnvoy, startGateway, startOwn, Unavailable } from "@longshore/conformance";
 import { seededRandom } from "@longshore/core";
-import { graphBuilder, writeModel } from "@longshore/graph";
 import {
   type Bench,
   type BenchContext,
@@ -13,6 +12,7 @@ import {
   type Row,
 } from "./harness.ts";
 import { Connection } from "./load/connection.ts";
+import { meanOfRow } from "./load/models.ts";
 
 /** The bodies that are told apart: what a proxy costs is headers for the small one, and copying for the large one. */
 const bodies = { "1k": { floats: 230, each: 250 }, "600k": { floats: 150_000, each: 60 } } as const;
@@ -22,15 +22,6 @@ const rounds = 8;
 const warmUp = 100;
 /** Connections of the runs that measure throughput. */
 const together = 8;
-
-/** The mean of a row of any length: almost nothing to compute, an answer of four bytes. */
-function meanOfRow(): Uint8Array {
-  const build = graphBuilder();
-  const x = build.input("x", "FP32", ["batch", "length"]);
-  const axes = { axes: { ints: [1] }, keepdims: { int: 1 } };
-  build.output(build.node("ReduceMean", [x], { attributes: axes, outputs: ["y"] }), "FP32", ["batch", 1]);
-  return writeModel(build.model({ name: "mean", opset: 17 }));
-}
 
 interface Prepared {
   readonly head: string;

@@ -8,6 +8,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   batch: async () => (await import("./batch.ts")).bench,
   codec: async () => (await import("./codec.ts")).bench,
   decide: async () => (await import("./decide.ts")).bench,
+  failover: async () => (await import("./failover.ts")).bench,
   frontier: async () => (await import("./frontier.ts")).bench,
   gateway: async () => (await import("./gateway.ts")).bench,
   overload: async () => (await import("./overload.ts")).bench,

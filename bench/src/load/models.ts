@@ -79,3 +79,12 @@ export function dense(seed: number, width: number, layers: number): Uint8Array {
   build.output("y", "FP32", ["batch", 16]);
   return writeModel(build.model({ name: "dense" }));
 }
+
+/** The mean of a row of any length: almost nothing to compute, an answer of four bytes. */
+export function meanOfRow(): Uint8Array {
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", ["batch", "length"]);
+  const axes = { axes: { ints: [1] }, keepdims: { int: 1 } };
+  build.output(build.node("ReduceMean", [x], { attributes: axes, outputs: ["y"] }), "FP32", ["batch", 1]);
+  return writeModel(build.model({ name: "mean", opset: 17 }));
+}

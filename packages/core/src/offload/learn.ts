@@ -91,9 +91,11 @@ export function learnLost(
     // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
     place.service.seen(2 * servedMs, promisedMs, nowMs);
   }
-  if (tookMs > Math.max(4 * meanOf(expected), 2 * slowest)) {
+  if (tookMs > 2 * slowest) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
-    place.failed(new LongshoreError("no-answer", "execute", message), nowMs);
+    const error = new LongshoreError("no-answer", "execute", message);
+    if (tookMs > 4 * meanOf(expected)) place.failed(error, nowMs);
+    else place.health.abandoned(error, nowMs);
   }
   loop.places.touched();
 }

@@ -19,6 +19,11 @@ export interface PlaceHealth {
   /** It answered a question about itself: it is there, but whether it still runs anything is another matter. */
   reached(): void;
   failed(error: LongshoreError, nowMs: number): void;
+  /**
+   * Nobody waited for a run any longer, far beyond its time. Once that is a slow run; twice, without an answer between, the
+   * place is silent.
+   */
+  abandoned(error: LongshoreError, nowMs: number): void;
   /** Why nothing should be sent now; undefined when it may be tried. */
   unavailable(nowMs: number): string | undefined;
   /** Charged in plans for recent failures, so that a place that refuses fast does not look fast. */
@@ -51,13 +56,31 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let absent = false;
   let failures = 0;
   let noted = 0;
+  let abandoned = 0;
   const decayed = (nowMs: number): number =>
     failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
+  const failed = (error: LongshoreError, nowMs: number): void => {
+    if (busy.has(error.reason)) {
+      const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
+      pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
+      why = `it refused for load (${error.reason})`;
+      return;
+    }
+    if (!down.has(error.reason)) return;
+    row++;
+    absent = error.reason === "unreachable" || error.reason === "shutting-down";
+    const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
+    pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
+    why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
+    failures = decayed(nowMs) + (1 - decayed(nowMs)) * 0.5;
+    noted = nowMs;
+  };
   return {
     get pausedUntilMs() {
       return pausedUntilMs;
     },
     succeeded(nowMs) {
+      abandoned = 0;
       if (row === 0 && failures === 0) return;
       row = 0;
       pausedUntilMs = -Infinity;
@@ -71,21 +94,10 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       absent = false;
       pausedUntilMs = -Infinity;
     },
-    failed(error, nowMs) {
-      if (busy.has(error.reason)) {
-        const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
-        pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
-        why = `it refused for load (${error.reason})`;
-        return;
-      }
-      if (!down.has(error.reason)) return;
-      row++;
-      absent = error.reason === "unreachable" || error.reason === "shutting-down";
-      const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
-      pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
-      why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
-      failures = decayed(nowMs) + (1 - decayed(nowMs)) * 0.5;
-      noted = nowMs;
+    failed,
+    abandoned(error, nowMs) {
+      abandoned++;
+      if (abandoned > 1) failed(error, nowMs);
     },
     unavailable: (nowMs) => (nowMs < pausedUntilMs ? why : undefined),
     penaltyMs: (nowMs) => penaltyMs * decayed(nowMs),

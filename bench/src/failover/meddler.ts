@@ -1,0 +1,68 @@
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+
+/** What stands between gateways and a server does. */
+export type Mode = "pass" | "silent" | "reset" | "wrong shape";
+
+/** A relay that can misbehave. */
+export interface Meddler extends AsyncDisposable {
+  readonly address: string;
+  mode: Mode;
+}
+
+/** A reply that no model of the bench gives. */
+const nonsense = JSON.stringify({
+  model_name: "mean",
+  model_version: "1",
+  outputs: [{ name: "y", datatype: "FP32", shape: [1, 7], data: [1, 2, 3, 4, 5, 6, 7] }],
+});
+
+/** Opens one before a server (`host:port`). */
+export async function meddler(target: string): Promise<Meddler> {
+  const [host = "", port = ""] = target.split(":");
+  const sockets = new Set<Socket>();
+  let mode: Mode = "pass";
+  const server = createServer((asked, reply) => {
+    if (mode === "silent") return;
+    if (mode === "wrong shape" && asked.url?.endsWith("/infer") === true) {
+      asked
+        .resume()
+        .on("end", () => reply.writeHead(200, { "content-type": "application/json" }).end(nonsense));
+      return;
+    }
+    const onward = request(
+      { host, port: Number(port), method: asked.method, path: asked.url, headers: asked.headers },
+      (answer) => {
+        reply.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(reply);
+      },
+    );
+    onward.on("error", () => reply.destroy());
+    onward.on("information", () => reply.writeProcessing());
+    reply.on("close", () => onward.destroy());
+    asked.pipe(onward);
+  });
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket)).on("error", () => socket.destroy());
+    if (mode === "reset") socket.destroy();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get mode() {
+      return mode;
+    },
+    set mode(next) {
+      mode = next;
+      if (next === "reset") for (const socket of sockets) socket.destroy();
+    },
+    async [Symbol.asyncDispose]() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, "close");
+    },
+  };
+}
