@@ -1,6 +1,7 @@
 import {
   isInfeasible,
   makePlan,
+  planScratch,
   type PlanRequest,
   type Random,
   seededRandom,
@@ -54,6 +55,7 @@ export const bench: Bench = {
   bars: { p50Us10: { atMost: 50 }, p99Us10: { atMost: 250 }, p50Us1000: { atMost: 1000 } },
   async run(context): Promise<Measured> {
     const random = seededRandom(context.seed);
+    const scratch = planScratch();
     const rows: Row[] = [];
     const figures: Record<string, number> = {};
     const cases = (count: number, endpoints: number): Case[] => {
@@ -67,7 +69,7 @@ export const bench: Bench = {
     const decide = ({ view, request }: Case): Decision => {
       const before = switches();
       const started = performance.now();
-      const plan = makePlan(request, view, 0, random);
+      const plan = makePlan(request, view, 0, random, scratch);
       const us = (performance.now() - started) * 1000;
       const preempted = switches() > before;
       const made = isInfeasible(plan) ? undefined : plan;

@@ -9,6 +9,7 @@ import {
   type PlanRequest,
   radios,
   type View,
+  planScratch,
 } from "../plan/index.ts";
 import { routeTable } from "../table/index.ts";
 import { radioState, type RadioState } from "../places/index.ts";
@@ -67,6 +68,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
   const probes = linkProbes(parts, places, () => news());
   let views = 0;
+  const scratch = planScratch();
   let upkeep: Disposable | undefined;
   /** How often beliefs were written down since the last news; infinite before any. */
   let aged = Infinity;
@@ -165,7 +167,7 @@ export function createLoop(parts: OffloadParts): Loop {
           carried: sequence.state !== undefined,
         },
       };
-      const made = makePlan(request, view, nowMs, random);
+      const made = makePlan(request, view, nowMs, random, scratch);
       if (!parts.directory) return made;
       const { ageMs, problem } = parts.directory.snapshot();
       return { ...made, directory: problem === undefined ? { ageMs } : { ageMs, problem } };

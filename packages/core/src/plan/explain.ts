@@ -19,7 +19,8 @@ import type { FilterName, Lost } from "./plan.ts";
 import type { Priced } from "./priced.ts";
 import type { Question } from "./question.ts";
 import { meanValue } from "../table/index.ts";
-import type { Findings, Removed } from "./scan.ts";
+import type { Removed } from "./lost-tally.ts";
+import type { Findings } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** Lines of `lost` that get a sentence of their own; the rest are counted under the filter's general one. */

@@ -1,5 +1,5 @@
 export { envelopeBytes } from "./options.ts";
-export { makePlan } from "./make-plan.ts";
+export { makePlan, planScratch } from "./make-plan.ts";
 export * from "./plan.ts";
 export * from "./policy.ts";
 export * from "./request.ts";

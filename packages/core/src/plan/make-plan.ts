@@ -11,7 +11,7 @@ import type { PlanRequest } from "./request.ts";
 import { scan } from "./scan.ts";
 import { estimateSize } from "../estimate/index.ts";
 import type { Question } from "./question.ts";
-import { numberRoom, type Reading, readingOf } from "../table/index.ts";
+import { type NumberRoom, numberRoom, type Reading, readingOf } from "../table/index.ts";
 import type { View } from "./view.ts";
 
 /**
@@ -21,22 +21,32 @@ import type { View } from "./view.ts";
  * The deadline is judged like latency, by the mean or by the quantile that the request names. When nothing is expected
  * to make it, the best case of each candidate decides whether trying is worth it; only when not even that is in time is
  * the answer Infeasible.
+ *
+ * Whoever decides often hands over the same `scratch` each time: room for what is gone when the decision is made.
  */
-export function makePlan(request: PlanRequest, view: View, nowMs: number, random: Random): Plan | Infeasible {
+export function makePlan(
+  request: PlanRequest,
+  view: View,
+  nowMs: number,
+  random: Random,
+  scratch: NumberRoom = planScratch(),
+): Plan | Infeasible {
   const model = view.models.get(request.model);
   const { version } = request;
   if (!model || (version !== undefined && model.table.description.version !== version)) {
     const named = version === undefined ? request.model : `${request.model} version ${version}`;
     return { infeasible: true, filter: "unavailable", because: `no place offers ${named}`, lost: [] };
   }
-  const room = { scratch: numberRoom(scratchNumbers), kept: numberRoom(keptNumbers) };
+  scratch.clear();
+  const kept = numberRoom(keptNumbers);
   const question = (reading: Reading): Question => ({
     request,
     view,
     model,
     reading,
     remainingMs: request.deadlineMs - nowMs,
-    ...room,
+    scratch,
+    kept,
   });
   const careful = decide(question(readingOf(request.limits.latencyQuantile)), random);
   if (!("infeasible" in careful) || careful.filter !== "deadline") return careful;
@@ -44,8 +54,10 @@ export function makePlan(request: PlanRequest, view: View, nowMs: number, random
   return "infeasible" in hopeful ? careful : hopeful;
 }
 
-/** What a decision over a model of few cuts takes at once: beliefs of some finalists, and a few hundred options. */
-const scratchNumbers = 1024;
+/** Room for decisions, one at a time: it starts with what one over a model of few cuts and ten places takes. */
+export function planScratch(): NumberRoom {
+  return numberRoom(2048);
+}
 
 /** The beliefs in a plan of three legs, two of them elsewhere. */
 const keptNumbers = 10 * estimateSize;

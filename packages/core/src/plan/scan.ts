@@ -3,24 +3,16 @@ import { codecRemoves } from "./filter/codec.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
-import { filterIndex, filterOrder } from "./filter/order.ts";
+import { filterIndex } from "./filter/order.ts";
 import { tierRemoves } from "./filter/tier.ts";
 import { rightsRemove } from "./filter/rights.ts";
 import type { Group, Options } from "./options.ts";
 import { type PlaceRules, placeRules } from "./place-rules.ts";
-import type { FilterName } from "./plan.ts";
+import { collectLost, lose, type LostTally, lostTally, type Removed } from "./lost-tally.ts";
 import { scoreOf } from "./score/score.ts";
 import { paceOf, stagesThere } from "./stages.ts";
 import type { Question } from "./question.ts";
-import {
-  meanReading,
-  positionOf,
-  readBelief,
-  readBetween,
-  serviceRatioAt,
-  sizeCount,
-  waitMsAt,
-} from "../table/index.ts";
+import { meanReading, readBelief, readBetween, serviceRatioAt, sizeCount, waitMsAt } from "../table/index.ts";
 
 /**
  * Prices every remote candidate: each route with each option that it offers.
@@ -42,23 +34,11 @@ export interface Findings {
   readonly bestGroup: Float64Array;
   /** Candidates of each route that no filter removed, and in all. */
   readonly kept: Float64Array;
-  keptCount: number;
+  readonly keptCount: number;
   /** What filters removed, route by route. */
-  readonly removed: Removed[];
+  readonly removed: readonly Removed[];
   /** All candidates looked at. */
-  candidates: number;
-}
-
-/** Candidates of one route that one filter removed. */
-export interface Removed {
-  readonly route: number;
-  readonly filter: FilterName;
-  readonly count: number;
-  /** One of them: its group, and its coding in the bucket. */
-  readonly group: number;
-  readonly coding: number;
-  /** The rule, where the filter names one. */
-  readonly rule?: string;
+  readonly candidates: number;
 }
 
 const tier = filterIndex("tier");
@@ -70,145 +50,149 @@ const cost = filterIndex("cost");
 const energy = filterIndex("energy");
 const deadline = filterIndex("deadline");
 
-/** What a scan carries from route to route. */
+/** What a scan carries from group to group. */
 interface Scan {
   readonly question: Question;
   readonly options: Options;
   readonly rules: PlaceRules;
+  readonly lost: LostTally;
   /** Energy or money matters. */
   readonly priced: boolean;
-  /** Removed candidates of the current route by filter, and one of them. */
-  readonly counts: Float64Array;
-  readonly sampleGroup: Float64Array;
-  readonly sampleCoding: Float64Array;
-  /** The policy's rule that was met last. */
-  rule: string;
-  /** Removed candidates of the current route. */
-  lost: number;
-  /** Score of the option that `scanGroup` found. */
-  best: number;
+  /** For each route: the filter that keeps its place out, or -1. */
+  readonly out: Float64Array;
+  /** The same for what a variant's crossings of one set of classes are kept out by, and the rule. */
+  readonly verdicts: Map<number, Float64Array>;
+  readonly ruleOf: string[];
+  /** For each route, about the group at hand: time there and back (NaN where it takes no part), and its agreement. */
+  readonly thereMs: Float64Array;
+  readonly offered: Float64Array;
 }
 
-/** Runs over all routes and options once. */
+/**
+ * Runs over all routes and options once: group by group and option by option, so that what an option or a group says is
+ * read once and the routes pass by in the order of memory.
+ */
 export function scan(question: Question, options: Options): Findings {
-  const { request, model, scratch } = question;
+  const { request, view, model, scratch } = question;
   const { objective, maxDeviceMillijoules, maxCostMicros } = request.limits;
+  const { count, endpoint } = model.routes;
   const state: Scan = {
     question,
     options,
-    rules: placeRules(request, question.view, model, options),
+    rules: placeRules(request, view, model, options),
+    lost: lostTally(count, scratch),
     priced:
       objective === "energy" ||
       objective === "cost" ||
       maxDeviceMillijoules !== undefined ||
       maxCostMicros !== undefined,
-    counts: scratch.take(filterOrder.length),
-    sampleGroup: scratch.take(filterOrder.length),
-    sampleCoding: scratch.take(filterOrder.length),
-    rule: "",
-    lost: 0,
-    best: Infinity,
+    out: scratch.take(count),
+    verdicts: new Map(),
+    ruleOf: [],
+    thereMs: scratch.take(count),
+    offered: scratch.take(count),
   };
-  const { count } = model.routes;
-  const findings: Findings = {
-    bestScore: scratch.take(count),
-    bestOption: scratch.take(count),
-    bestGroup: scratch.take(count),
+  const findings = {
+    bestScore: scratch.take(count).fill(Infinity),
+    bestOption: scratch.take(count).fill(-1),
+    bestGroup: scratch.take(count).fill(-1),
     kept: scratch.take(count),
     keptCount: 0,
-    removed: [],
     candidates: 0,
   };
   for (let route = 0; route < count; route++) {
-    scanRoute(state, findings, route);
-    if (state.lost > 0) collectLost(state, findings, route);
+    state.out[route] = state.rules.removes(route, endpoint[route] ?? -1);
   }
-  return findings;
-}
-
-/** Notes candidates that a filter removed. */
-function lose(state: Scan, filter: number, count: number, group: number, coding: number): void {
-  if (state.counts[filter] === 0) {
-    state.sampleGroup[filter] = group;
-    state.sampleCoding[filter] = coding;
-  }
-  state.counts[filter] = (state.counts[filter] ?? 0) + count;
-  state.lost += count;
-}
-
-/** Moves the counts of one route to the findings. */
-function collectLost(state: Scan, findings: Findings, route: number): void {
-  const { counts } = state;
-  for (let filter = 0; filter < counts.length; filter++) {
-    const count = counts[filter] ?? 0;
-    if (count === 0) continue;
-    counts[filter] = 0;
-    findings.removed.push({
-      route,
-      filter: filterOrder[filter] ?? "unavailable",
-      count,
-      group: state.sampleGroup[filter] ?? 0,
-      coding: state.sampleCoding[filter] ?? 0,
-      ...(filter === dataClass ? { rule: state.rule } : undefined),
-    });
-  }
-  state.lost = 0;
-}
-
-function scanRoute(state: Scan, findings: Findings, route: number): void {
-  const { options, rules, question } = state;
-  const { reading } = question;
-  const { rights } = question.request;
-  const { endpoints } = question.view;
-  const { routes } = question.model;
-  const place = routes.endpoint[route] ?? 0;
-  const out = rules.removes(route, place);
-  const tierBit = endpoints.tierBit[place] ?? 0;
-  let bestScore = Infinity;
-  let bestOption = -1;
-  let bestGroup = -1;
-  let kept = 0;
   const { groups } = options;
   for (let index = 0; index < groups.length; index++) {
     const group = groups[index];
     if (!group) continue;
-    const { cells } = group;
-    const row = route * cells.count + group.cell;
+    findings.candidates += group.size * reachGroup(state, group, index);
+    for (let option = group.first; option < group.end; option++) {
+      findings.keptCount += priceOption(state, findings, group, index, option);
+    }
+  }
+  return {
+    ...findings,
+    removed: collectLost(state.lost, (filter, route) =>
+      filter === dataClass ? state.ruleOf[route] : undefined,
+    ),
+  };
+}
+
+/**
+ * Finds the routes that may take a group and what it takes there whatever the option. Returns the number of routes that
+ * offer it at all.
+ */
+function reachGroup(state: Scan, group: Group, index: number): number {
+  const { question, lost, thereMs, offered } = state;
+  const { reading } = question;
+  const { endpoints } = question.view;
+  const { count, endpoint } = question.model.routes;
+  const { cells, cell, removed, reply, size } = group;
+  const { agreementRatio } = group.choice.variant;
+  const coding = group.choice.bucket.firstCoding[group.from] ?? 0;
+  const rows = count * cells.count;
+  const linkRows = endpoints.count * sizeCount;
+  const verdicts = verdictsOn(state, group);
+  const removedAll = group.first === group.end;
+  let offers = 0;
+  for (let route = 0; route < count; route++) {
+    thereMs[route] = NaN;
+    const row = route * cells.count + cell;
     // Where it is not offered, each number of the row says so.
-    const service = cells.service[positionOf(reading, routes.count * cells.count, row)] ?? NaN;
+    const service = readBelief(cells.service, rows, row, reading);
     if (Number.isNaN(service)) continue;
-    findings.candidates += group.size;
-    let whole = out;
-    if (whole < 0) {
-      if (tierRemoves(group.choice.variant.tierMask, tierBit)) whole = tier;
-      else if (rights && lacksRight(rights, group, endpoints.infos[place])) whole = rightsFilter;
+    offers++;
+    const filter = verdicts[route] ?? -1;
+    if (filter >= 0) {
+      lose(lost, filter, route, size, index, coding);
+      continue;
+    }
+    for (let at = 0; at < removed.length; at++) {
+      const one = removed[at];
+      if (one) lose(lost, one.filter, route, one.count, index, one.coding);
+    }
+    if (removedAll) continue;
+    // An offer may promise less agreement than the variant states; never more.
+    offered[route] = Math.min(1, (cells.agreementRatio[row] ?? 0) / agreementRatio);
+    const place = endpoint[route] ?? -1;
+    thereMs[route] =
+      waitMsAt(endpoints, place) +
+      service * serviceRatioAt(endpoints, place) +
+      readBetween(endpoints.down, linkRows, place * sizeCount + reply.index, reply.fraction, reading);
+  }
+  return offers;
+}
+
+/** For each route the filter that keeps a group out of it whatever it promises, or -1: asked once for groups alike. */
+function verdictsOn(state: Scan, group: Group): Float64Array {
+  const { rights } = state.question.request;
+  const key = group.choice.position * 1024 + group.classSet;
+  const known = rights ? undefined : state.verdicts.get(key);
+  if (known) return known;
+  const { scratch, view, model } = state.question;
+  const { tierBit, infos } = view.endpoints;
+  const { count, endpoint } = model.routes;
+  const verdicts = scratch.take(count);
+  for (let route = 0; route < count; route++) {
+    const place = endpoint[route] ?? -1;
+    let filter = state.out[route] ?? -1;
+    if (filter < 0) {
+      if (tierRemoves(group.choice.variant.tierMask, tierBit[place] ?? 0)) filter = tier;
+      else if (rights && lacksRight(rights, group, infos[place])) filter = rightsFilter;
       else {
-        const rule = rules.forbids(route, place, group.classSet);
+        const rule = state.rules.forbids(route, place, group.classSet);
         if (rule !== "") {
-          state.rule = rule;
-          whole = dataClass;
+          filter = dataClass;
+          state.ruleOf[route] = rule;
         }
       }
     }
-    if (whole >= 0) {
-      lose(state, whole, group.size, index, group.choice.bucket.firstCoding[group.from] ?? 0);
-      continue;
-    }
-    for (const { filter, count, coding } of group.removed) lose(state, filter, count, index, coding);
-    if (group.first === group.end) continue;
-    const lostBefore = state.lost;
-    const found = scanGroup(state, route, place, group, index, row, bestScore);
-    kept += group.end - group.first - (state.lost - lostBefore);
-    if (found < 0) continue;
-    bestScore = state.best;
-    bestOption = found;
-    bestGroup = index;
+    verdicts[route] = filter;
   }
-  findings.bestScore[route] = bestScore;
-  findings.bestOption[route] = bestOption;
-  findings.bestGroup[route] = bestGroup;
-  findings.kept[route] = kept;
-  findings.keptCount += kept;
+  state.verdicts.set(key, verdicts);
+  return verdicts;
 }
 
 function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo | undefined): boolean {
@@ -216,75 +200,65 @@ function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo 
   return rightsRemove(rights, cuts[group.from]?.id ?? "", cuts[group.to]?.id ?? "", info?.offers !== false);
 }
 
-/**
- * Prices the options of one group at one route. Returns the option that beats `bestSoFar`, or -1; its score is left in
- * `state.best`.
- */
-function scanGroup(
+/** Prices one option at every route that may take its group. Returns at how many no filter removed it. */
+function priceOption(
   state: Scan,
-  route: number,
-  place: number,
+  findings: Pick<Findings, "bestScore" | "bestOption" | "bestGroup" | "kept">,
   group: Group,
   index: number,
-  row: number,
-  bestSoFar: number,
+  option: number,
 ): number {
-  const { options, priced } = state;
+  const { options, priced, thereMs, offered } = state;
   const { request, view, model, reading, remainingMs } = state.question;
-  const { endpoints } = view;
-  const { routes } = model;
-  const { objective, minAgreementRatio, maxCostMicros, maxDeviceMillijoules } = request.limits;
+  const { up, count: places } = view.endpoints;
+  const { count, endpoint, slowness, codecMask } = model.routes;
+  const { objective, minAgreementRatio = 0, maxCostMicros, maxDeviceMillijoules } = request.limits;
+  const { bestScore, bestOption, bestGroup, kept } = findings;
   const paced = objective === "throughput";
-  const { cells } = group;
-  const service = readBelief(cells.service, routes.count * cells.count, row, reading);
-  const linkRows = endpoints.count * sizeCount;
-  const linkRow = place * sizeCount;
-  const { up } = endpoints;
-  const { fixedMs, upIndex, upFraction, decodeMs, codecMask, agreementRatio, accuracyRatio } = options;
-  const { index: downIndex, fraction: downFraction } = group.reply;
-  const thereMs =
-    waitMsAt(endpoints, place) +
-    service * serviceRatioAt(endpoints, place) +
-    readBetween(endpoints.down, linkRows, linkRow + downIndex, downFraction, reading);
-  const slowness = routes.slowness[route] ?? 1;
-  const understood = routes.codecMask[route] ?? 0;
-  // An offer may promise less agreement than the variant states; never more.
-  const offered = Math.min(1, (cells.agreementRatio[row] ?? 0) / group.choice.variant.agreementRatio);
-  const leastAgreement = offered < 1 ? (minAgreementRatio ?? 0) : 0;
-  let best = bestSoFar;
-  let found = -1;
-  for (let option = group.first; option < group.end; option++) {
+  const fixedMs = options.fixedMs[option] ?? NaN;
+  const upIndex = options.upIndex[option] ?? 0;
+  const upFraction = options.upFraction[option] ?? 0;
+  const decodeMs = options.decodeMs[option] ?? 0;
+  const needed = options.codecMask[option] ?? 0;
+  const agreementRatio = options.agreementRatio[option] ?? 0;
+  const accuracyRatio = options.accuracyRatio[option] ?? NaN;
+  let survivors = 0;
+  for (let route = 0; route < count; route++) {
+    const there = thereMs[route] ?? NaN;
+    if (Number.isNaN(there)) continue;
+    const place = endpoint[route] ?? -1;
     const latencyMs =
-      (fixedMs[option] ?? NaN) +
-      readBetween(up, linkRows, linkRow + (upIndex[option] ?? 0), upFraction[option] ?? 0, reading) +
-      thereMs +
-      (decodeMs[option] ?? 0) * slowness;
-    const agreed = (agreementRatio[option] ?? 0) * offered;
-    let filter = -1;
-    if (codecRemoves(codecMask[option] ?? 0, understood)) filter = codec;
-    else if (agreed < leastAgreement) filter = agreement;
+      fixedMs +
+      readBetween(up, places * sizeCount, place * sizeCount + upIndex, upFraction, reading) +
+      there +
+      decodeMs * (slowness[route] ?? 1);
+    const promised = offered[route] ?? 0;
+    const agreed = agreementRatio * promised;
+    const row = route * group.cells.count + group.cell;
     const micros = priced ? costOf(state, group, row, place, option) : 0;
     const millijoules = priced ? energyOf(state, group, route, row, place, option) : 0;
-    if (filter < 0) {
-      if (costRemoves(micros, maxCostMicros)) filter = cost;
-      else if (energyRemoves(millijoules, maxDeviceMillijoules)) filter = energy;
-      else if (deadlineRemoves(latencyMs, remainingMs)) filter = deadline;
-    }
+    let filter = -1;
+    if (codecRemoves(needed, codecMask[route] ?? 0)) filter = codec;
+    else if (promised < 1 && agreed < minAgreementRatio) filter = agreement;
+    else if (costRemoves(micros, maxCostMicros)) filter = cost;
+    else if (energyRemoves(millijoules, maxDeviceMillijoules)) filter = energy;
+    else if (deadlineRemoves(latencyMs, remainingMs)) filter = deadline;
     if (filter >= 0) {
-      lose(state, filter, 1, index, options.coding[option] ?? 0);
+      lose(state.lost, filter, route, 1, index, options.coding[option] ?? 0);
       continue;
     }
+    survivors++;
+    kept[route] = (kept[route] ?? 0) + 1;
     const pace = paced
       ? paceOf(state.question, stagesThere(state.question, options, group, option, route), place)
       : 0;
-    const accuracy = accuracyRatio[option] ?? NaN;
-    const score = scoreOf(objective, latencyMs, millijoules, micros, accuracy, agreed, pace);
-    if (score >= best) continue;
-    best = score;
-    found = option;
+    const score = scoreOf(objective, latencyMs, millijoules, micros, accuracyRatio, agreed, pace);
+    if (score >= (bestScore[route] ?? Infinity)) continue;
+    bestScore[route] = score;
+    bestOption[route] = option;
+    bestGroup[route] = index;
   }
-  state.best = best;
-  return found;
+  return survivors;
 }
 
 /** Money for the run there, the local parts and the bytes both ways. */

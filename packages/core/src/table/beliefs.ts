@@ -33,7 +33,7 @@ export function readingOf(ratio: number | undefined): Reading {
 }
 
 /** Where the number that a reading reads of row `row` stands among `rows` beliefs. */
-export function positionOf(reading: Reading, rows: number, row: number): number {
+function positionOf(reading: Reading, rows: number, row: number): number {
   return reading.stride === 1 ? row : valuesOf(rows, row) + reading.low;
 }
 
@@ -156,20 +156,29 @@ export function judge(values: Float64Array, reading: Reading): number {
 export interface NumberRoom {
   /** That many numbers (16 for a belief, the default), all 0. Whoever keeps them keeps their block. */
   take(count?: number): Float64Array;
+  /** Everything that was taken may be handed out again. */
+  clear(): void;
 }
 
-/** Room that grows by blocks of `blockSize` numbers. */
+/** Room that starts with a block of `blockSize` numbers; a block that is too small is followed by one twice as large. */
 export function numberRoom(blockSize: number): NumberRoom {
   let block = new Float64Array(blockSize);
   let taken = 0;
+  let used = false;
   return {
     take(count = estimateSize) {
       if (taken + count > block.length) {
-        block = new Float64Array(Math.max(blockSize, count));
+        block = new Float64Array(Math.max(2 * block.length, count));
         taken = 0;
+        used = false;
       }
       taken += count;
-      return block.subarray(taken - count, taken);
+      const own = block.subarray(taken - count, taken);
+      return used ? own.fill(0) : own;
+    },
+    clear() {
+      taken = 0;
+      used = true;
     },
   };
 }

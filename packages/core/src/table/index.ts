@@ -6,7 +6,6 @@ export {
   meanValue,
   type NumberRoom,
   numberRoom,
-  positionOf,
   readBelief,
   readBetween,
   type Reading,
