@@ -22,6 +22,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "signed",
     "endpoint",
     "directory",
+    "package",
     "table",
     "plan",
     "places",

@@ -12,6 +12,7 @@ export * from "./estimate/index.ts";
 export * from "./model/index.ts";
 export * from "./offload/index.ts";
 export { type Battery, type DeviceParts, type RadioState, radioState } from "./places/index.ts";
+export * from "./package/index.ts";
 export * from "./plan/index.ts";
 export * from "./protocol/index.ts";
 export {

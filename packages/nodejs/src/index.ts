@@ -7,3 +7,4 @@ export * from "./lane/index.ts";
 export * from "./media/index.ts";
 export * from "./directory/index.ts";
 export * from "./file/index.ts";
+export * from "./package/index.ts";

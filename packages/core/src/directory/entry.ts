@@ -1,9 +1,9 @@
 import type { EndpointId, Json, TenantId, TrustLevel, ZoneId } from "../base/index.ts";
 import type { Accelerator, CostRates, EndpointInfo, EndpointKind, Tier } from "../endpoint/index.ts";
-import { read, type Reader } from "../protocol/index.ts";
+import { digestFrom, exactly, printable, read, type Reader, shaped } from "../protocol/index.ts";
 import { type Signed, signatureFrom } from "../signed/index.ts";
 
-const { list, number, objectAt, optional, own, text, whole, word } = read;
+const { list, number, optional, own, text, whole, word } = read;
 
 /**
  * What the operator says of a place: the widest that it can be. The serial counts up with every change, so that an old
@@ -52,33 +52,8 @@ export interface DirectoryRecord {
   readonly statement?: Statement;
 }
 
-/** An object of exactly these fields: what a reader leaves out would have been signed without being understood. */
-function exactly<S extends Readonly<Record<string, Reader<unknown>>>>(readers: S): Reader<read.Fields<S>> {
-  const inner = read.fields(readers);
-  return (value, where) => {
-    const stray = Object.keys(objectAt(value, where)).find((key) => !Object.hasOwn(readers, key));
-    if (stray !== undefined) read.refuse(where, `without the unknown field '${printable(stray)}'`);
-    return inner(value, where);
-  };
-}
-
-/** Text from elsewhere in a message: short, and nothing that a terminal would act on. */
-export function printable(value: string): string {
-  return value.slice(0, 60).replaceAll(/[^\x20-\x7e]/g, "?");
-}
-
 const idShape = /^[^\p{Cc}\s,/\\]{1,128}$/u;
 const zoneShape = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,15}$/;
-const digestShape = /^sha256:[0-9a-f]{64}$/;
-
-function shaped(shape: RegExp, most: number, wanted: string): Reader<string> {
-  return (value, where) => {
-    const found = text(most)(value, where);
-    if (!shape.test(found)) read.refuse(where, wanted);
-    return found;
-  };
-}
-
 /** The id of a place, as paths and headers can carry it. */
 export const endpointIdFrom: Reader<EndpointId> = shaped(
   idShape,
@@ -93,7 +68,6 @@ const zone: Reader<ZoneId> = (value, where) => {
 };
 const trust = word("none", "listed", "operated", "attested");
 const state = word("none", "resident", "movable");
-const digest = shaped(digestShape, 71, "sha256: and 64 hexadecimal digits");
 /** Until the year 9999. */
 const instant = whole(0, 253_402_300_799_999);
 const name = text(256);
@@ -154,7 +128,7 @@ const entryFields = exactly({
     exactly({ microsPerSecond: number(0), microsPerMegabyte: number(0), activeWatts: number(0) }),
   ),
   member: optional(name),
-  packages: optional(list(digest, 256)),
+  packages: optional(list(digestFrom, 256)),
 });
 
 /** Reads an entry. Throws `invalid-input`, with the field that is wrong; unknown fields are. */

@@ -1,4 +1,5 @@
 export * from "./call-headers.ts";
+export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
 export * from "./infer-reply.ts";
 export * from "./infer-request.ts";
 export * from "./knowledge-json.ts";

@@ -12,6 +12,9 @@ export interface ModelAddress {
 export type Route =
   | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" | "probe" | "openapi" }
   | { readonly kind: "log-settings" | "set-log-settings" }
+  /** The package of a model, or of a digest. */
+  | { readonly kind: "package"; readonly model?: string; readonly package?: string }
+  | { readonly kind: "package-file"; readonly package: string; readonly file: string }
   | { readonly kind: "directory" | "directory-join" | "directory-leave" }
   | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
   | ({ readonly kind: "stats" } & Partial<ModelAddress>)

@@ -37,6 +37,11 @@ export interface ModelStore {
   list(path: string): Promise<readonly StoredEntry[] | undefined>;
   /** The whole file; undefined when missing. Never follows a path out of the repository. */
   read(path: string): Promise<Uint8Array | undefined>;
+  /** The file from some byte on, without holding all of it; absent where a store can only read whole files. */
+  open?(
+    path: string,
+    fromByte: number,
+  ): Promise<{ readonly bytes: number; read(): AsyncIterable<Uint8Array> } | undefined>;
 }
 
 export type { Digest };

@@ -5,6 +5,7 @@ import { gateway } from "./gateway.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
 import { onlineOptions } from "./online-options.ts";
 import { repositoryOptions } from "./repository-options.ts";
+import { pullOptions } from "./define-package.ts";
 import { serve } from "./serve.ts";
 import { tritonOptions } from "./triton-options.ts";
 
@@ -18,7 +19,7 @@ export function defineServing({ program, action, io }: Defining): void {
     .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
   onlineOptions(served, "a server behind this one that requests may be forwarded to; repeat for several");
   help(
-    repositoryOptions(tritonOptions(served), number)
+    pullOptions(repositoryOptions(tritonOptions(served), number))
       .option("--workers <n>", "loaded copies of each model", number("workers", 1))
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
@@ -33,6 +34,7 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore serve ./models --allow-management --shared-memory longshore-",
     "longshore serve ./models --otlp http://127.0.0.1:4318 --trace-rate 100 --log-level warning",
     "longshore serve ./models --join http://10.0.0.2:8000 --advertise http://10.0.0.7:8000 --zone eu/de/store-7",
+    "longshore serve ./models --join http://10.0.0.2:8000 --packages-into ./packages --operator-keys operator.pub",
     "longshore serve ./models --directory places.yaml --operator-keys operator.pub",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );

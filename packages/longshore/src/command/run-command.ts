@@ -3,6 +3,7 @@ import type { Defining } from "./define.ts";
 import { defineDirectory } from "./define-directory.ts";
 import { defineLab } from "./define-lab.ts";
 import { defineModels } from "./define-models.ts";
+import { definePackage } from "./define-package.ts";
 import { defineRequests } from "./define-requests.ts";
 import { defineServing } from "./define-serving.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
@@ -12,6 +13,7 @@ import { reportFailure } from "./io.ts";
 const groups: readonly ((defining: Defining) => void)[] = [
   defineServing,
   defineDirectory,
+  definePackage,
   defineRequests,
   defineModels,
   defineLab,

@@ -11,11 +11,13 @@ import {
   printer,
   serveUntilStopped,
 } from "./online-options.ts";
+import { type PullCommandOptions, pullOptionsOf } from "./package.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "./repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
 
 /** Options of `longshore serve`. */
-export interface ServeCommandOptions extends OnlineCommandOptions, TritonOptions, RepositoryOptions {
+export interface ServeCommandOptions
+  extends OnlineCommandOptions, PullCommandOptions, TritonOptions, RepositoryOptions {
   readonly workers?: number;
   readonly runtime: RuntimeName;
   readonly queue: number;
@@ -30,8 +32,14 @@ export async function serve(
 ): Promise<ExitCode> {
   const opened = await openModel(repository);
   const behind = (await serversOf(options)).map((one) => ({ ...one, forwardsTenants: options.atTenants }));
-  const found = await directoryOf(options, options.json ? printer(io) : undefined);
+  // The operator's keys may be for packages alone.
+  const found =
+    options.directory === undefined && options.packagesInto !== undefined
+      ? undefined
+      : await directoryOf(options, options.json ? printer(io) : undefined);
+  const pull = await pullOptionsOf(options);
   const server = await startServer({
+    ...(pull ? { pull } : {}),
     ...(found ? { directory: found.directory } : {}),
     store: opened.store,
     runtime: options.runtime,

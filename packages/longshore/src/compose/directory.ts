@@ -19,13 +19,21 @@ import {
   type Registry,
   remoteSource,
 } from "@longshore/core";
-import { fileMemory, fileSource, httpTransport, operatorRing } from "@longshore/nodejs";
+import {
+  type DnsResolver,
+  dnsSource,
+  fileMemory,
+  fileSource,
+  systemResolver,
+  httpTransport,
+  operatorRing,
+} from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 import { dial, type DialOptions, type ServerOptions, transportTls } from "./dial.ts";
 
 /** How places of a directory are found and believed. */
 export interface DirectoryOptions {
-  /** A file (YAML or JSON), or `http://host:port` of a server that keeps a directory. */
+  /** A file (YAML or JSON), `http://host:port` of a server that keeps a directory, or `dns:DOMAIN` (SRV and TXT records). */
   readonly from: string;
   /**
    * Public keys of the operator, a line each. With them only entries that one of them signed are believed; without, what
@@ -36,6 +44,8 @@ export interface DirectoryOptions {
   readonly keptIn?: string;
   /** For how long the last known state serves without its source, in milliseconds. Default a day. */
   readonly maxAgeMs?: number;
+  /** Who is asked for `dns:`. Default: the name servers of this machine. */
+  readonly resolver?: DnsResolver;
   /** What a server that keeps the directory is shown. */
   readonly credentials?: ServerOptions["credentials"];
   readonly tls?: ServerOptions["tls"];
@@ -49,15 +59,18 @@ export interface DirectoryParts {
 }
 
 function sourceOf(
-  { from, credentials, tls }: DirectoryOptions,
+  { from, credentials, tls, resolver }: DirectoryOptions,
   { clock, random }: DirectoryParts,
 ): RecordSource {
   if (!/^[a-z]+:/.test(from)) return fileSource(from, { clock });
+  if (from.startsWith("dns:")) {
+    return dnsSource(from.slice(4), { clock, random, resolver: resolver ?? systemResolver() });
+  }
   if (!/^https?:/.test(from)) {
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `a directory is a file or an http address, not '${from.slice(0, 60)}'`,
+      `a directory is a file, an http address or dns:DOMAIN, not '${from.slice(0, 60)}'`,
     );
   }
   const transport = httpTransport({
@@ -83,7 +96,7 @@ function sourceOf(
 
 function keptOver(
   source: RecordSource,
-  options: Omit<DirectoryOptions, "from">,
+  options: Pick<DirectoryOptions, "operatorKeys" | "keptIn" | "maxAgeMs">,
   parts: DirectoryParts,
   unsignedTrust?: DirectoryEntry["trust"],
 ): KeptDirectory {
@@ -107,7 +120,7 @@ export function openDirectory(options: string | DirectoryOptions, parts: Directo
 }
 
 /** How places join this process. */
-export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "credentials" | "tls"> {
+export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolver" | "credentials" | "tls"> {
   /** What places that bring no entry of the operator's can be at most. Default: none may join without one. */
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
   /** Entries of places that bring none are looked up here. */

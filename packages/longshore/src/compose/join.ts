@@ -36,7 +36,7 @@ interface Joining {
   readonly id: string;
   readonly tier: Tier;
   readonly zone: string;
-  readonly served: Pick<Served, "endpoint" | "repository">;
+  readonly served: Pick<Served, "endpoint" | "repository" | "pending" | "answered">;
   /** Where it listens. */
   readonly address: string;
 }
@@ -57,11 +57,16 @@ function reachable({ advertise }: JoinOptions, address: string): string {
 }
 
 /** The models that can be asked for now; undefined where nobody can tell. */
-async function served({ endpoint, repository }: Joining["served"]): Promise<Statement["serves"]> {
+async function served({ endpoint, repository, pending }: Joining["served"]): Promise<Statement["serves"]> {
   const call = housekeepingCall("join");
   const listed = repository ? await repository.index(call) : await endpoint.models?.(call);
   const names = listed?.filter(({ state }) => state === "READY").map(({ name }) => name);
-  return names && [...new Set(names)].map((model) => ({ segment: { model } }));
+  return (
+    names &&
+    [...new Set(names)]
+      .filter((model) => pending?.has(model) !== true)
+      .map((model) => ({ segment: { model } }))
+  );
 }
 
 /** Joins a directory and stays until it is disposed. Throws `invalid-configuration` when nobody could reach the server. */
@@ -88,7 +93,10 @@ export function joinAs(options: JoinOptions, joining: Joining, parts: DirectoryP
         ...(entry ? { signed: entry } : {}),
       };
     },
-    ...(answered ? { answered } : {}),
+    answered(reply) {
+      joining.served.answered?.(reply);
+      answered?.(reply);
+    },
   });
   return {
     renew: () => membership.renew(),

@@ -4,8 +4,10 @@ import {
   type Directory,
   type DirectoryDesk,
   type Endpoint,
+  type JoinReply,
   type LoadReport,
   LongshoreError,
+  type Membership,
   type Observer,
   observers,
   type Random,
@@ -20,6 +22,7 @@ import {
   createHandler,
   createLife,
   onceEndpoint,
+  type PackageShelf,
   type ServedRepository,
 } from "@longshore/server";
 import { platformCodecs } from "./codecs.ts";
@@ -103,6 +106,13 @@ export interface Served {
   /** Closed with the server. */
   readonly endpoint: Endpoint;
   readonly repository?: ServedRepository;
+  /** Packages of models, for those who fetch them. */
+  readonly packages?: PackageShelf;
+  /** Models that are not to be offered yet. */
+  readonly pending?: ReadonlySet<string>;
+  /** Told of the membership of a directory, and of each other answer of its keeper. */
+  joined?(membership: Membership): void;
+  answered?(reply: JoinReply): void;
   /** Places that join this server, for others to read. */
   readonly desk?: DirectoryDesk;
   /** What the metrics tell of which places there are. */
@@ -189,6 +199,7 @@ export async function putOnline<T extends Served>(
     ...(options.forwardHeaders ? { forwardHeaders: options.forwardHeaders } : {}),
     ...(options.unstatedRules ? { unstatedRules: options.unstatedRules } : {}),
     ...(identity ? { identify: identity.identify } : {}),
+    ...(served.packages ? { packages: served.packages } : {}),
     ...(served.desk ? { directory: served.desk } : {}),
     limits,
   });
@@ -204,6 +215,7 @@ export async function putOnline<T extends Served>(
     life.ready();
     const joining = { id, tier, zone, served, address: listeners.address };
     const membership = options.join && joinAs(options.join, joining, { clock, random, observer });
+    if (membership) served.joined?.(membership);
     const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {
       served.stop?.();

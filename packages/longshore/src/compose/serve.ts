@@ -1,10 +1,13 @@
-import type { Directory, DirectoryDesk, Endpoint } from "@longshore/core";
+import type { Directory, DirectoryDesk, Endpoint, JoinReply, Membership } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
+import { layeredStore } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";
 import { controlModels, type ControlledModels, type ModelControlOptions } from "./model-control.ts";
 import { type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
+import { openPull, type PullOptions } from "./pull.ts";
 import { servedRepository } from "./served-repository.ts";
+import { repositoryShelf } from "./shelf.ts";
 
 /** How models are put on the network. */
 export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelLimits {
@@ -20,6 +23,8 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly desk?: DirectoryDesk;
   /** What the metrics tell of which places there are. */
   readonly directory?: Directory;
+  /** Where models come from that are not in the store: what is wanted, and what the directory that it joins says. */
+  readonly pull?: PullOptions;
 }
 
 /** A server of models on its port. */
@@ -46,10 +51,15 @@ function limitsOf(options: ServeOptions): ModelLimits {
 /** The engine over the store, with the models that are wanted at the start. */
 function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { readonly engine: Engine } {
   const { id, tier, zone, clock, observer, identity, report } = parts;
+  let membership: Membership | undefined;
+  const pull =
+    options.pull && openPull(options.pull, { ...parts, report, changed: () => membership?.renew() });
+  const store = pull ? layeredStore(options.store, pull.store) : options.store;
+  const always = options.pull?.wanted ?? [];
   const { engine, close } = openEngine({
     ...limitsOf(options),
     ...(identity ? { weightOf: identity.weightOf } : {}),
-    store: options.store,
+    store,
     explicit: (options.modelControl ?? "none") !== "none",
     id,
     tier,
@@ -71,14 +81,28 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     endpoint: options.wrap?.(engine, parts) ?? engine,
     ...(options.desk ? { desk: options.desk } : {}),
     ...(options.directory ? { directory: options.directory } : {}),
-    repository: servedRepository(engine, options.store),
+    repository: servedRepository(engine, store),
+    packages: repositoryShelf(store),
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
     async begin() {
       models = await controlModels(options, { engine, store: options.store, clock, report });
+      await pull?.want(always, engine);
     },
+    ...(pull
+      ? {
+          pending: pull.pending,
+          joined: (one: Membership) => void (membership = one),
+          // What the operator's entry says it is to serve, besides what it was started with.
+          answered: ({ packages }: JoinReply) =>
+            void pull.want([...always, ...packages.map((digest) => ({ digest }))], engine),
+        }
+      : {}),
     stop: () => models?.[Symbol.dispose](),
-    close,
+    async close() {
+      await pull?.close();
+      await close();
+    },
   };
 }
 

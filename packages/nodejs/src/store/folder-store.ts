@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import type { ModelStore, StoredEntry } from "@longshore/engine";
 import { constants } from "node:fs";
-import { open, readdir, realpath, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 
 /** Options of a store on a folder. */
@@ -11,6 +11,9 @@ export interface FolderStoreOptions {
   /** A folder with more entries is refused with `invalid-configuration`. Default 10,000. */
   readonly maxEntries?: number;
 }
+
+/** Bytes that are read at a time where a file is not held whole. */
+const chunkBytes = 262_144;
 
 /** A name is one path segment of ordinary characters; what a platform reads as more than a name is refused. */
 function isPlain(segment: string): boolean {
@@ -23,6 +26,28 @@ function isPlain(segment: string): boolean {
 function isAbsent(thrown: unknown): boolean {
   const { code } = thrown as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
+}
+
+/** Bytes of a file up to the size that it had. Opened when they are wanted, so that nothing is left open by who never reads. */
+async function* streamed(
+  openFile: () => Promise<{ readonly file: FileHandle } | undefined>,
+  fromByte: number,
+  size: number,
+): AsyncIterable<Uint8Array> {
+  const opened = await openFile();
+  if (!opened) return;
+  const { file } = opened;
+  try {
+    for (let at = fromByte; at < size;) {
+      const chunk = new Uint8Array(Math.min(chunkBytes, size - at));
+      const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, at);
+      if (bytesRead === 0) return;
+      yield chunk.subarray(0, bytesRead);
+      at += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 /**
@@ -59,7 +84,36 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
     }
   };
 
+  /** A file of the folder, open; undefined when there is none. */
+  const openFile = async (
+    path: string,
+  ): Promise<{ readonly file: FileHandle; readonly size: number } | undefined> => {
+    const real = await locate(path);
+    if (real === undefined) return undefined;
+    // The real path has no links left, so one that appears between the check and this is not followed.
+    const file = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+      (thrown: unknown) => {
+        // Sockets cannot even be opened.
+        if (isAbsent(thrown) || (thrown as NodeJS.ErrnoException).code === "ENXIO") return undefined;
+        throw thrown;
+      },
+    );
+    if (!file) return undefined;
+    const facts = await file.stat();
+    // Folders, pipes, sockets and devices are not files of a model, and some of them never end.
+    if (facts.isFile()) return { file, size: facts.size };
+    await file.close();
+    return undefined;
+  };
+
   return {
+    async open(path, fromByte) {
+      const opened = await openFile(path);
+      if (!opened) return undefined;
+      const { file, size } = opened;
+      await file.close();
+      return { bytes: size, read: () => streamed(() => openFile(path), fromByte, size) };
+    },
     async list(path) {
       const real = await locate(path);
       if (real === undefined) return undefined;
@@ -91,29 +145,18 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
       return entries;
     },
     async read(path) {
-      const real = await locate(path);
-      if (real === undefined) return undefined;
-      // The real path has no links left, so one that appears between the check and this is not followed.
-      const file = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-        (thrown: unknown) => {
-          // Sockets cannot even be opened.
-          if (isAbsent(thrown) || (thrown as NodeJS.ErrnoException).code === "ENXIO") return undefined;
-          throw thrown;
-        },
-      );
-      if (!file) return undefined;
+      const opened = await openFile(path);
+      if (!opened) return undefined;
+      const { file, size } = opened;
       try {
-        const facts = await file.stat();
-        // Folders, pipes, sockets and devices are not files of a model, and some of them never end.
-        if (!facts.isFile()) return undefined;
-        if (facts.size > maxFileBytes) {
+        if (size > maxFileBytes) {
           throw new LongshoreError(
             "memory-limit",
             "resolve",
-            `'${path}' has ${facts.size} bytes; at most ${maxFileBytes} are read`,
+            `'${path}' has ${size} bytes; at most ${maxFileBytes} are read`,
           );
         }
-        const bytes = new Uint8Array(facts.size);
+        const bytes = new Uint8Array(size);
         let filled = 0;
         while (filled < bytes.byteLength) {
           const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, filled);

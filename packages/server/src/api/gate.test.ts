@@ -142,6 +142,7 @@ const expectations: readonly (readonly [RegExp, Right | "none" | "any", Surface 
   [/^\/v2\/logging$/, "manage", "manage"],
   [/\/trace\/setting$/, "manage", "manage"],
   [/sharedmemory\//, "manage", "manage"],
+  [/\/package$|^\/v2\/packages\//, "model:read", "data"],
   [/^\/v2\/directory$/, "directory:read", "data"],
   [/^\/v2\/directory\//, "directory:join", "data"],
   [/^\/metrics$/, "observe", "observe"],
@@ -162,7 +163,9 @@ function filled(template: string, model: string): string {
     .replace("{variant}", "default")
     .replace("{from}", "c1")
     .replace("{to}", "end")
-    .replace("{region}", "r");
+    .replace("{region}", "r")
+    .replace("{package}", "sha256:0")
+    .replace("{file}", "sha256:1");
 }
 
 const paths: readonly Path[] = wireRoutes.map(({ method, path: template }) => {

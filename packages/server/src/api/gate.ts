@@ -35,6 +35,8 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
   "generate-stream": { surface: "data", right: "infer" },
   probe: { surface: "data", right: "infer" },
   head: { surface: "data", right: "head:read" },
+  package: { surface: "data", right: "model:read" },
+  "package-file": { surface: "data", right: "model:read" },
   directory: { surface: "data", right: "directory:read" },
   "directory-join": { surface: "data", right: "directory:join" },
   "directory-leave": { surface: "data", right: "directory:join" },

@@ -28,6 +28,7 @@ import { modelConfiguration } from "./configuration.ts";
 import { modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
 import { modelOffers } from "./offers.ts";
 import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.ts";
+import { packageFile, packageManifest } from "./package.ts";
 import { jsonReply, textReply } from "./replies.ts";
 import { openApi } from "./openapi.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
@@ -110,6 +111,10 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
       return openApi(api);
     case "options":
       return { status: 204, headers: { allow: route.allow }, body: emptyBody };
+    case "package":
+      return packageManifest(api, route, asked);
+    case "package-file":
+      return packageFile(api, route, asked);
     case "directory":
     case "directory-join":
     case "directory-leave":

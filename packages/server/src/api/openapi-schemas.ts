@@ -181,6 +181,20 @@ export const schemas: Readonly<Record<string, Schema>> = {
     },
     ["key", "byte_size"],
   ),
+  SignedManifest: object(
+    {
+      body: object(
+        {
+          schemaVersion: { const: 1 },
+          model: text,
+          files: list(object({ path: text, bytes: whole, digest: text }, ["path", "bytes", "digest"])),
+        },
+        ["schemaVersion", "model", "files"],
+      ),
+      signature: object({ key: text, value: text }, ["key", "value"]),
+    },
+    ["body"],
+  ),
   DirectoryPage: object(
     {
       schemaVersion: { const: 1 },

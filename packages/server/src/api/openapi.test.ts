@@ -33,6 +33,12 @@ const plain: DoubleModel = {
   run: () => tensorsOf(float32Tensor("y", [1, 3], new Float32Array(3))),
 };
 
+const shelved = {
+  model: "echo",
+  digest: "sha256:0",
+  manifest: new TextEncoder().encode('{"body": {"schemaVersion": 1, "model": "echo", "files": []}}'),
+};
+
 function server() {
   const endpoint = doubleEndpoint([echo, plain], { id: "server" });
   const handler = createHandler({
@@ -48,6 +54,18 @@ function server() {
       admits: { zone: "eu", trust: "listed" },
     }),
     modelUploads: true,
+    packages: {
+      ofModel: async () => shelved,
+      ofDigest: async () => shelved,
+      async open() {
+        return {
+          bytes: 1,
+          async *read() {
+            yield Uint8Array.of(1);
+          },
+        };
+      },
+    },
     repository: {
       index: async () => [{ name: "echo", version: "1", state: "READY", reason: "" }],
       load: async () => undefined,

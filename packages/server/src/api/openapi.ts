@@ -125,6 +125,17 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     extension: "longshore",
     gives: { [binaryType]: bytes },
   },
+  package: {
+    summary: "What a model consists of, signed by its operator",
+    extension: "longshore",
+    gives: json(ref("SignedManifest")),
+  },
+  "package-file": {
+    summary: "A file of a package, whole or from some byte on",
+    extension: "longshore",
+    gives: { [binaryType]: bytes },
+    statuses: [206],
+  },
   directory: {
     summary: "Which places there are, or what changed of them",
     extension: "longshore",
@@ -211,7 +222,10 @@ function documented({ kind, method, path }: RouteEntry): Json {
     responses: {
       200: { description: "Done", content: content(gives) },
       ...Object.fromEntries(
-        statuses.map((status) => [status, { description: "Not now", content: content(gives) }]),
+        statuses.map((status) => [
+          status,
+          { description: status === 206 ? "A part" : "Not now", content: content(gives) },
+        ]),
       ),
       "4XX": failure,
       ...(statuses.includes(503) ? {} : { "5XX": failure }),

@@ -26,6 +26,7 @@ import {
 } from "../telemetry/index.ts";
 import { type BodyPool, createBodyPool } from "./body-pool.ts";
 import { type Budget, createBudget } from "./budget.ts";
+import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
 
@@ -64,6 +65,8 @@ export interface HandlerParts {
   readonly sharedMemory?: SharedMemory;
   /** Request headers, by lower-case name, that go to the steps of the model as parameters. Default none. */
   readonly forwardHeaders?: RegExp;
+  /** Packages of models, for those who fetch them. Default: none. */
+  readonly packages?: PackageShelf;
   /** Places that join this server, for others to read. Default: none can. */
   readonly directory?: DirectoryDesk;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
@@ -95,6 +98,7 @@ export interface Api {
   readonly limits: WireLimits;
   readonly regions: SharedRegions;
   readonly forwardHeaders: RegExp | undefined;
+  readonly packages: PackageShelf | undefined;
   readonly directory: DirectoryDesk | undefined;
   readonly budget: Budget;
   readonly bodies: BodyPool;
@@ -144,6 +148,7 @@ export function completeParts(parts: HandlerParts): Api {
     limits: parts.limits ?? defaultWireLimits,
     regions: new SharedRegions(parts.sharedMemory),
     forwardHeaders: parts.forwardHeaders,
+    packages: parts.packages,
     directory: parts.directory,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
     bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),

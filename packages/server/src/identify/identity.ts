@@ -8,6 +8,8 @@ export type Right =
   | "segment:infer"
   /** The heads of models as files. */
   | "head:read"
+  /** Whole models as files. */
+  | "model:read"
   /** Which places there are. */
   | "directory:read"
   /** Being one of them. */
@@ -22,6 +24,7 @@ export const allRights: readonly Right[] = [
   "infer",
   "segment:infer",
   "head:read",
+  "model:read",
   "directory:read",
   "directory:join",
   "manage",

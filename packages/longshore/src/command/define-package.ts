@@ -1,0 +1,54 @@
+import type { Command } from "commander";
+import { atOptions } from "./at-options.ts";
+import { collect, type Defining, help, number } from "./define.ts";
+import { packageCheck, packageFetch, packageSign } from "./package.ts";
+
+/** Adds the options of `serve` about models that come from elsewhere. */
+export function pullOptions(command: Command): Command {
+  return command
+    .option("--packages-into <folder>", "get models that this server is told to serve, and keep them there")
+    .option("--packages-from <url>", "the server that gives them away; default: the one of --join")
+    .option(
+      "--package <name>",
+      "a package to get at the start: a model, or a digest; repeat for several",
+      collect,
+      [],
+    )
+    .option("--packages-max <bytes>", "most that they may take on disk", number("packages-max", 1));
+}
+
+/** `longshore package sign|check|fetch`. */
+export function definePackage({ program, action, io }: Defining): void {
+  const group = program.command("package").description("models that move: sign, check, fetch");
+  help(
+    group
+      .command("sign")
+      .description("sign what a model consists of; prints the digest that names the package")
+      .argument("<model>", "folder of a model")
+      .requiredOption("--key <file>", "the operator's private key (longshore directory key)")
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => packageSign(model, options, io))),
+    "longshore package sign ./models/ocr --key operator.pem",
+  );
+  help(
+    group
+      .command("check")
+      .description("say whether the files of a model are those that the operator signed")
+      .argument("<model>", "folder of a model")
+      .requiredOption("--operator-keys <file>", "public keys of the operator")
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => packageCheck(model, options, io))),
+    "longshore package check ./models/ocr --operator-keys operator.pub",
+  );
+  help(
+    atOptions(group.command("fetch"))
+      .description("fetch a package into a cache, or the rest of it")
+      .argument("<name>", "a model, or a digest")
+      .requiredOption("--from <url>", "a server that gives it away")
+      .requiredOption("--into <folder>", "the cache")
+      .option("--operator-keys <file>", "public keys of the operator; without them only a digest will do")
+      .option("--json", "print JSON", false)
+      .action(action((name: string, options) => packageFetch(name, options, io))),
+    "longshore package fetch ocr --from http://10.0.0.2:8000 --into ./packages --operator-keys operator.pub",
+  );
+}

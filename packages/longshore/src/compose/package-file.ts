@@ -1,0 +1,70 @@
+import { basename } from "node:path";
+import {
+  believeManifest,
+  type BelievedManifest,
+  type KeyRing,
+  LongshoreError,
+  manifestFrom,
+  manifestName,
+  type PackageFile,
+  type PackageManifest,
+} from "@longshore/core";
+import type { ModelStore } from "@longshore/engine";
+import { sha256 } from "@longshore/nodejs";
+
+/** All files of a model, in the order of their paths; names that begin with a dot are not part of it. */
+async function* filesOf(store: ModelStore, model: string, inner = ""): AsyncIterable<PackageFile> {
+  const entries = (await store.list(`${model}${inner === "" ? "" : `/${inner}`}`)) ?? [];
+  for (const { name, directory } of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = inner === "" ? name : `${inner}/${name}`;
+    if (name.startsWith(".") || path === manifestName) continue;
+    if (directory) {
+      yield* filesOf(store, model, path);
+      continue;
+    }
+    const bytes = await store.read(`${model}/${path}`);
+    if (bytes) yield { path, bytes: bytes.byteLength, digest: await sha256(bytes) };
+  }
+}
+
+/** What a model in a repository consists of now. Throws `unknown-model`, and `invalid-model` for names that cannot travel. */
+export async function manifestOf(store: ModelStore, model: string): Promise<PackageManifest> {
+  const files: PackageFile[] = [];
+  for await (const file of filesOf(store, model)) files.push(file);
+  if (files.length === 0) {
+    throw new LongshoreError(
+      "unknown-model",
+      "resolve",
+      `there are no files of a model '${basename(model)}' here`,
+    );
+  }
+  try {
+    return manifestFrom({ schemaVersion: 1, model, files }, "the package");
+  } catch (thrown) {
+    const { message } = LongshoreError.from(thrown, "resolve", "listing a package");
+    throw new LongshoreError("invalid-model", "resolve", message, { cause: thrown });
+  }
+}
+
+/** The signed manifest of a model, and which of its files are not as it says. */
+export async function checkPackage(
+  store: ModelStore,
+  model: string,
+  ring: KeyRing,
+): Promise<{ readonly believed: BelievedManifest; readonly wrong: readonly string[] }> {
+  const bytes = await store.read(`${model}/${manifestName}`);
+  if (!bytes) {
+    throw new LongshoreError("invalid-model", "resolve", `${model} has no ${manifestName}: sign it first`);
+  }
+  const believed = await believeManifest(bytes, { ring, hash: sha256 });
+  const now = new Map<string, string>();
+  for await (const { path, digest } of filesOf(store, model)) now.set(path, digest);
+  const named = new Set(believed.manifest.files.map(({ path }) => path));
+  const wrong = [
+    ...believed.manifest.files
+      .filter(({ path, digest }) => now.get(path) !== digest)
+      .map(({ path }) => (now.has(path) ? `${path} has another content` : `${path} is missing`)),
+    ...[...now.keys()].filter((path) => !named.has(path)).map((path) => `${path} is not in the manifest`),
+  ];
+  return { believed, wrong };
+}

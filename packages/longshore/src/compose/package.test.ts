@@ -1,0 +1,138 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { entryJson, float32Tensor, float32View, sign, type Tensor } from "@longshore/core";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
+import { testEntry } from "@longshore/testkit";
+import { runCommand } from "../command/run-command.ts";
+import { gateway } from "./forwarding.ts";
+import { openModel } from "./open-model.ts";
+import { openOffloader } from "./open-offloader.ts";
+import { serve } from "./serve.ts";
+
+const key = newOperatorKey();
+const operator = operatorSigner(key.privatePem);
+const empty = { list: async () => [], read: async () => undefined };
+const x: Tensor = float32Tensor("x", [1, 4], Float32Array.of(1, 2, 3, 4));
+let folder: string;
+const file = (name: string): string => join(folder, name);
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-packages-"));
+  await mkdir(file("models/double/1"), { recursive: true });
+  const build = graphBuilder();
+  const input = build.input("x", "FP32", [1, 4]);
+  build.output(build.node("Add", [input, input], { outputs: ["y"] }), "FP32", [1, 4]);
+  await writeFile(file("models/double/1/model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeFile(file("models/double/labels.txt"), "one\ntwo\n");
+  await writeFile(file("operator.pem"), key.privatePem);
+  await writeFile(file("operator.pub"), key.publicLine);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function command(...args: readonly string[]) {
+  const out: string[] = [];
+  const notes: string[] = [];
+  const code = await runCommand(args, {
+    out: (text) => void out.push(text),
+    note: (text) => void notes.push(text),
+    progress: () => undefined,
+    environment: {},
+    stop: new AbortController().signal,
+  });
+  return { code, out: out.join("\n"), notes: notes.join("\n") };
+}
+
+it("a model is signed, fetched over HTTP from where it broke off, checked, and served by who is told to", async () => {
+  const signed = await command("package", "sign", file("models/double"), "--key", file("operator.pem"));
+  expect(signed.out).toMatch(/^sha256:[0-9a-f]{64}$/);
+  const digest = signed.out;
+  const keys = ["--operator-keys", file("operator.pub")];
+  expect((await command("package", "check", file("models/double"), ...keys)).code).toBe(0);
+  const origin = await serve({ store: (await openModel(file("models"))).store, port: 0 });
+
+  const into = ["--from", origin.address, "--into", file("cache")];
+  const cached = await command("package", "fetch", "double", ...into, ...keys);
+  expect([cached.code, cached.out]).toEqual([0, digest]);
+  expect(readdirSync(file("cache/blobs"))).toHaveLength(2);
+  const again = await command("package", "fetch", digest, ...into);
+  expect(again.out).toBe(digest);
+  expect((await command("package", "fetch", "double", ...into)).notes).toContain("not-permitted");
+  const part = await fetch(`${origin.address}/v2/models/double/package`);
+  const { body } = (await part.json()) as {
+    body: { files: { path: string; digest: string; bytes: number }[] };
+  };
+  const labels = body.files.find(({ path }) => path === "labels.txt")!;
+  const files = `${origin.address}/v2/packages/${digest}/files`;
+  const ranged = await fetch(`${files}/${labels.digest}`, { headers: { range: "bytes=4-" } });
+  expect([ranged.status, ranged.headers.get("content-range"), await ranged.text()]).toEqual([
+    206,
+    "bytes 4-7/8",
+    "two\n",
+  ]);
+  expect((await fetch(`${files}/sha256:${"0".repeat(64)}`)).status).toBe(404);
+  expect((await fetch(`${origin.address}/v2/packages/${"x".repeat(20)}`)).status).toBe(404);
+
+  // A gateway knows the operator's entry; a server that joins as that place is told what to serve, and gets it.
+  const gate = await gateway({
+    port: 0,
+    id: "gate",
+    dataClass: "public",
+    joins: { operatorKeys: key.publicLine },
+  });
+  const { address: _joins, ...unplaced } = testEntry({ id: "till", packages: [digest] });
+  const entry = { ...(await sign("directory entry", entryJson(unplaced), operator)), body: unplaced };
+  const reports: string[] = [];
+  const till = await serve({
+    store: empty,
+    port: 0,
+    id: "till",
+    zone: "eu/de",
+    join: { address: gate.address, entry },
+    pull: { from: origin.address, into: file("till"), operatorKeys: key.publicLine },
+    report: (text) => reports.push(text),
+  });
+  const app = await openOffloader({ directory: gate.address });
+  await vi.waitFor(
+    async () => {
+      const { outputs, where } = await app.infer("double", { x }, { dataClass: "public" });
+      expect([where, ...float32View(outputs.get("y") as Tensor)]).toEqual(["till", 2, 4, 6, 8]);
+    },
+    { timeout: 15_000, interval: 100 },
+  );
+  expect(reports).toEqual([`package ${digest}: double is here and loaded`]);
+  // What it fetched it gives on.
+  const passed = await command("package", "fetch", digest, "--from", till.address, "--into", file("third"));
+  expect(passed.out).toBe(digest);
+  await app.close();
+  await Promise.all([till.close(0), gate.close(0), origin.close(0)]);
+
+  writeFileSync(file("models/double/labels.txt"), "changed");
+  const checked = await command("package", "check", file("models/double"), ...keys);
+  expect([checked.code, checked.notes]).toEqual([1, "labels.txt has another content"]);
+});
+
+it("a package that is not the operator's is not served, and said so", async () => {
+  const stranger = newOperatorKey();
+  await writeFile(file("stranger.pem"), stranger.privatePem);
+  await command("package", "sign", file("models/double"), "--key", file("stranger.pem"));
+  const origin = await serve({ store: (await openModel(file("models"))).store, port: 0 });
+  const reports: string[] = [];
+  const till = await serve({
+    store: empty,
+    port: 0,
+    pull: {
+      from: origin.address,
+      into: file("refused"),
+      operatorKeys: key.publicLine,
+      wanted: [{ model: "double" }],
+    },
+    report: (text) => reports.push(text),
+  });
+  expect(reports).toEqual([expect.stringContaining("not one of the operator's")]);
+  expect((await fetch(`${till.address}/v2/models/double`)).status).toBe(404);
+  await Promise.all([till.close(0), origin.close(0)]);
+});

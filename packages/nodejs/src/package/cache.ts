@@ -1,0 +1,266 @@
+import { createHash, type Hash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  abortError,
+  type Call,
+  type Clock,
+  type Digest,
+  type FileBytes,
+  LongshoreError,
+} from "@longshore/core";
+import { sha256 } from "../store/index.ts";
+
+/** A file that is wanted, as a manifest that is believed names it. */
+export interface WantedFile {
+  readonly digest: Digest;
+  readonly bytes: number;
+}
+
+/** Files by content, in a folder with a limit. */
+export interface PackageCache {
+  /** The most that all files take together, in bytes. */
+  readonly maxBytes: number;
+  has(digest: Digest): Promise<boolean>;
+  /** The file, checked again; undefined when it is not here. One that has changed on disk is thrown away. */
+  read(digest: Digest): Promise<Uint8Array | undefined>;
+  /** The file from some byte on; undefined when it is not here. */
+  open(
+    digest: Digest,
+    fromByte: number,
+  ): Promise<{ readonly bytes: number; read(): AsyncIterable<Uint8Array> } | undefined>;
+  /**
+   * Gets a file that is not here, or the rest of it: `open` is asked for what is missing. It is here when this resolves,
+   * and only with exactly its content. Throws `bad-reply` for other content, `no-answer` for less of it, which is kept,
+   * `memory-limit` when there is no room, and what `open` throws.
+   */
+  fill(wanted: WantedFile, open: (fromByte: number) => Promise<FileBytes>, call: Call): Promise<void>;
+  /** These files are not evicted until it is disposed. */
+  pin(digests: readonly Digest[]): Disposable;
+}
+
+function hexOf(digest: Digest): string {
+  const [, hex] = /^sha256:([0-9a-f]{64})$/.exec(digest) ?? [];
+  if (hex !== undefined) return hex;
+  throw new LongshoreError(
+    "invalid-input",
+    "resolve",
+    "a file is known by sha256: and 64 hexadecimal digits",
+  );
+}
+
+function codeOf(thrown: unknown): string {
+  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (thrown) {
+    if (codeOf(thrown) === "ENOENT") return undefined;
+    throw thrown;
+  }
+}
+
+function noRoom(message: string, cause?: unknown): LongshoreError {
+  return new LongshoreError("memory-limit", "resolve", message, { cause });
+}
+
+/** What a full or broken disk means: it is this machine's trouble, and another may have room. */
+function fromDisk(thrown: unknown): unknown {
+  if (LongshoreError.is(thrown)) return thrown;
+  const code = codeOf(thrown);
+  return /^(ENOSPC|EDQUOT|EROFS|EACCES|EIO|EFBIG)$/.test(code)
+    ? noRoom(`the cache of packages cannot be written: ${code}`, thrown)
+    : thrown;
+}
+
+/** A file under way, with what is here of it hashed. */
+interface Part {
+  readonly file: FileHandle;
+  hash: Hash;
+  bytes: number;
+}
+
+async function openPart(path: string, most: number): Promise<Part> {
+  const here = (await sizeOf(path)) ?? 0;
+  const file = await open(path, here > 0 && here <= most ? "r+" : "w", 0o600);
+  const part: Part = { file, hash: createHash("sha256"), bytes: 0 };
+  if (here === 0 || here > most) return part;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) part.hash.update(chunk);
+  part.bytes = here;
+  return part;
+}
+
+/**
+ * Opens the cache in a folder, which is made. What is used least recently makes room for what is new, but never what is
+ * pinned; which that is comes from the times of the files, so that it outlives restarts.
+ *
+ * @param options `maxBytes` defaults to 10 GiB.
+ */
+export function packageCache(
+  folder: string,
+  options: { readonly clock: Clock; readonly maxBytes?: number },
+): PackageCache {
+  const { clock, maxBytes = 10 * 2 ** 30 } = options;
+  const blobs = join(folder, "blobs");
+  const parts = join(folder, "parts");
+  const pins = new Map<string, number>();
+  const filling = new Map<string, Promise<void>>();
+  /** Bytes that files under way will take. */
+  let promised = 0;
+  let making: Promise<void> = Promise.resolve();
+  const place = (digest: Digest): string => join(blobs, hexOf(digest));
+
+  /** Makes room for a file, and promises it. One at a time, so that two do not count on the same bytes. */
+  function reserve(bytes: number): Promise<void> {
+    const turn = making.then(async () => {
+      const kept: { readonly name: string; readonly bytes: number; readonly atMs: number }[] = [];
+      for (const name of await readdir(blobs)) {
+        const { size, mtimeMs } = await stat(join(blobs, name));
+        kept.push({ name, bytes: size, atMs: mtimeMs });
+      }
+      let used = promised + kept.reduce((sum, one) => sum + one.bytes, 0);
+      for (const one of kept.toSorted((a, b) => a.atMs - b.atMs)) {
+        if (used + bytes <= maxBytes) break;
+        if (pins.has(one.name)) continue;
+        await rm(join(blobs, one.name), { force: true });
+        used -= one.bytes;
+      }
+      if (used + bytes > maxBytes) {
+        throw noRoom(
+          `a file of ${bytes} bytes has no room in a cache of ${maxBytes}: the rest of it is in use`,
+        );
+      }
+      promised += bytes;
+    });
+    making = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async function touch(digest: Digest): Promise<void> {
+    const now = new Date(clock.wallMs());
+    // Somebody else may just have thrown it away.
+    await utimes(place(digest), now, now).catch(() => undefined);
+  }
+
+  async function take(part: Part, wanted: WantedFile, content: FileBytes, call: Call): Promise<void> {
+    if (content.fromByte !== part.bytes) {
+      await part.file.truncate(0);
+      part.hash = createHash("sha256");
+      part.bytes = 0;
+      if (content.fromByte !== 0)
+        throw new LongshoreError("bad-reply", "decode", "another range came than was asked for");
+    }
+    for await (const chunk of content.read()) {
+      if (call.abort.aborted) throw abortError(call.abort, "transport");
+      if (part.bytes + chunk.byteLength > wanted.bytes) {
+        throw new LongshoreError(
+          "bad-reply",
+          "decode",
+          `${wanted.digest} has ${wanted.bytes} bytes, and more came`,
+        );
+      }
+      await part.file.write(chunk, 0, chunk.byteLength, part.bytes);
+      part.hash.update(chunk);
+      part.bytes += chunk.byteLength;
+    }
+    if (part.bytes < wanted.bytes) {
+      const message = `${wanted.digest} has ${wanted.bytes} bytes, and it ended after ${part.bytes}`;
+      throw new LongshoreError("no-answer", "transport", message);
+    }
+  }
+
+  async function fill(
+    wanted: WantedFile,
+    from: (fromByte: number) => Promise<FileBytes>,
+    call: Call,
+  ): Promise<void> {
+    const path = join(parts, hexOf(wanted.digest));
+    await mkdir(blobs, { recursive: true });
+    await mkdir(parts, { recursive: true });
+    await reserve(wanted.bytes);
+    let part: Part | undefined;
+    try {
+      part = await openPart(path, wanted.bytes);
+      if (part.bytes < wanted.bytes) await take(part, wanted, await from(part.bytes), call);
+      const found = `sha256:${part.hash.digest("hex")}`;
+      if (found !== wanted.digest) {
+        throw new LongshoreError("bad-reply", "decode", `${wanted.digest} was asked for, and ${found} came`);
+      }
+      await part.file.sync();
+      await part.file.close();
+      part = undefined;
+      await rename(path, place(wanted.digest));
+      await touch(wanted.digest);
+    } catch (thrown) {
+      await part?.file.close();
+      const error = fromDisk(thrown);
+      // What broke off is gone on with; what is wrong, or fills the disk, is not worth keeping.
+      const wrong =
+        LongshoreError.is(error) && (error.reason === "bad-reply" || error.reason === "memory-limit");
+      if (wrong) await rm(path, { force: true });
+      throw error;
+    } finally {
+      promised -= wanted.bytes;
+    }
+  }
+
+  const cache: PackageCache = {
+    maxBytes,
+    async has(digest) {
+      return (await sizeOf(place(digest))) !== undefined;
+    },
+    async read(digest) {
+      let bytes: Uint8Array;
+      try {
+        const read = await readFile(place(digest));
+        // Its memory may be handed on to a thread: it must not be shared with other buffers.
+        bytes =
+          read.byteLength === read.buffer.byteLength ? new Uint8Array(read.buffer) : Uint8Array.from(read);
+      } catch (thrown) {
+        if (codeOf(thrown) === "ENOENT") return undefined;
+        throw thrown;
+      }
+      if ((await sha256(bytes)) !== digest) {
+        await rm(place(digest), { force: true });
+        return undefined;
+      }
+      await touch(digest);
+      return bytes;
+    },
+    async open(digest, fromByte) {
+      const bytes = await sizeOf(place(digest));
+      if (bytes === undefined) return undefined;
+      await touch(digest);
+      const path = place(digest);
+      return { bytes, read: () => createReadStream(path, { start: fromByte }) as AsyncIterable<Uint8Array> };
+    },
+    async fill(wanted, from, call) {
+      if (await cache.has(wanted.digest)) return touch(wanted.digest);
+      const under = filling.get(wanted.digest);
+      if (under) return under;
+      const work = fill(wanted, from, call).finally(() => filling.delete(wanted.digest));
+      filling.set(wanted.digest, work);
+      return work;
+    },
+    pin(digests) {
+      const names = digests.map(hexOf);
+      for (const name of names) pins.set(name, (pins.get(name) ?? 0) + 1);
+      let held = true;
+      return {
+        [Symbol.dispose]() {
+          if (!held) return;
+          held = false;
+          for (const name of names) {
+            const left = (pins.get(name) ?? 1) - 1;
+            if (left > 0) pins.set(name, left);
+            else pins.delete(name);
+          }
+        },
+      };
+    },
+  };
+  return cache;
+}

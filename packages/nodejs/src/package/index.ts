@@ -1,0 +1,3 @@
+export * from "./cache.ts";
+export * from "./fetch-package.ts";
+export * from "./package-store.ts";

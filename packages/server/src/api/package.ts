@@ -1,0 +1,94 @@
+import {
+  binaryType,
+  type Call,
+  jsonType,
+  LongshoreError,
+  type Route,
+  type WireResponse,
+} from "@longshore/core";
+import { unknownModel } from "./find-model.ts";
+import type { Api, Asked } from "./parts.ts";
+
+/** One package that a server gives away. */
+export interface ShelvedPackage {
+  readonly model: string;
+  readonly digest: string;
+  /** The signed manifest as JSON. */
+  readonly manifest: Uint8Array;
+}
+
+/** The packages that a server gives away. */
+export interface PackageShelf {
+  ofModel(model: string, call: Call): Promise<ShelvedPackage | undefined>;
+  ofDigest(digest: string, call: Call): Promise<ShelvedPackage | undefined>;
+  /** A file of a package from some byte on, with its whole length; undefined when it is not one of the package's. */
+  open(
+    one: ShelvedPackage,
+    file: string,
+    fromByte: number,
+    call: Call,
+  ): Promise<{ readonly bytes: number; read(): AsyncIterable<Uint8Array> } | undefined>;
+}
+
+function unknownPackage(): LongshoreError {
+  return new LongshoreError("unknown-model", "resolve", "there is no such package here");
+}
+
+/** The package of a digest, if the sender may see its model. */
+async function seen(api: Api, digest: string, { identity, call }: Asked): Promise<ShelvedPackage> {
+  const found = await api.packages?.ofDigest(digest, call);
+  if (!found || identity.sees?.(found.model) === false) throw unknownPackage();
+  return found;
+}
+
+/** `GET v2/models/{m}/package` and `GET v2/packages/{package}`: the signed manifest. */
+export async function packageManifest(
+  api: Api,
+  route: Route & { kind: "package" },
+  asked: Asked,
+): Promise<WireResponse> {
+  const { model, package: digest } = route;
+  const found =
+    model === undefined
+      ? await seen(api, digest ?? "", asked)
+      : await api.packages?.ofModel(model, asked.call);
+  if (!found) throw unknownModel(model ?? "");
+  return {
+    status: 200,
+    headers: { "content-type": jsonType, etag: `"${found.digest}"` },
+    body: { kind: "parts", parts: [found.manifest] },
+  };
+}
+
+/** The byte from which a range asks; undefined for ranges of other kinds, which are answered whole (RFC 9110, 14.2). */
+function rangeStart(range: string | undefined): number | undefined {
+  const [, from] = /^bytes=([0-9]{1,15})-$/.exec(range ?? "") ?? [];
+  return from === undefined ? undefined : Number(from);
+}
+
+/** `GET v2/packages/{package}/files/{file}`: a file by its digest, from `Range: bytes=N-` on. */
+export async function packageFile(
+  api: Api,
+  route: Route & { kind: "package-file" },
+  asked: Asked,
+): Promise<WireResponse> {
+  const found = await seen(api, route.package, asked);
+  const from = rangeStart(asked.request.headers["range"]) ?? 0;
+  const file = await api.packages?.open(found, route.file, from, asked.call);
+  if (!file) throw unknownPackage();
+  const headers = { "content-type": binaryType, etag: `"${route.file}"`, "accept-ranges": "bytes" };
+  if (from > 0 && from >= file.bytes) {
+    throw new LongshoreError(
+      "invalid-input",
+      "admission",
+      `the file has ${file.bytes} bytes, and ${from} were left out`,
+    );
+  }
+  const body = { kind: "stream", byteLength: file.bytes - from, read: () => file.read() } as const;
+  if (from === 0) return { status: 200, headers, body };
+  return {
+    status: 206,
+    headers: { ...headers, "content-range": `bytes ${from}-${file.bytes - 1}/${file.bytes}` },
+    body,
+  };
+}
