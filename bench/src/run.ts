@@ -11,6 +11,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   failover: async () => (await import("./failover.ts")).bench,
   frontier: async () => (await import("./frontier.ts")).bench,
   gateway: async () => (await import("./gateway.ts")).bench,
+  profiles: async () => (await import("./profiles.ts")).bench,
   overload: async () => (await import("./overload.ts")).bench,
   plan: async () => (await import("./plan.ts")).bench,
   json: async () => (await import("./json.ts")).bench,
@@ -20,6 +21,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   soak: async () => (await import("./soak.ts")).bench,
+  stream: async () => (await import("./stream.ts")).bench,
   split: async () => (await import("./split.ts")).bench,
 };
 

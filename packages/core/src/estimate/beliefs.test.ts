@@ -62,6 +62,14 @@ describe("speedBelief", () => {
     expect(meanOf(belief.ratio()) / factor).toBeLessThan(1.15);
   });
 
+  it("forgets the first run of all, which loads and warms, as soon as there is a quicker one", () => {
+    const belief = speedBelief();
+    belief.seen(40, 10, 0);
+    expect(meanOf(belief.ratio())).toBeCloseTo(4, 9);
+    for (let index = 1; index < 5; index++) belief.seen(11, 10, index);
+    expect(meanOf(belief.ratio())).toBeCloseTo(1.1, 9);
+  });
+
   it("takes single outliers for outliers", () => {
     const belief = speedBelief();
     for (let index = 0; index < 60; index++) belief.seen(index % 12 === 11 ? 200 : 10, 10, index);

@@ -37,6 +37,7 @@ export function speedBelief(options: SpeedBeliefOptions = {}): SpeedBelief {
   let above = 0;
   let below = 0;
   let drifts = 0;
+  let runs = 0;
   let cached: Estimate = estimateOf(
     [
       priorRatio / priorFactor,
@@ -72,6 +73,8 @@ export function speedBelief(options: SpeedBeliefOptions = {}): SpeedBelief {
           ratios = ratios.slice(-3);
         }
       }
+      // The first run of all loads pages and fills caches; it is believed until there is a quicker one.
+      if (runs++ === 1 && ratio < (ratios[0] ?? 0)) ratios = [];
       ratios.push(ratio);
       if (ratios.length > capacity) ratios.shift();
       cached = estimateOf(ratios, { observedAtMs: nowMs, origin: "measured" });

@@ -16,6 +16,9 @@ export function stageMs(account: Account, ...stages: readonly string[]): number 
   return total;
 }
 
+/** Runs within this share of what was expected are taken to be as usual. */
+const usualShare = 0.15;
+
 /** What a run here took compared with the profile says how fast this device is. */
 export function learnLocal(
   known: KnownModel,
@@ -36,12 +39,16 @@ export function learnLocal(
   const fanOut = itemsCut === undefined ? undefined : bucket.index.get(itemsCut);
   // How many items there were sets the time of what lies behind the fan-out: unknown, it says nothing about speed.
   if (fanOut !== undefined && features.items === undefined && to > fanOut) return;
-  // Learning sorts what it remembers; once it knows enough, every fourth run still shows a lasting change soon.
-  const { counted } = known.usual;
-  known.usual.counted = counted + 1;
-  if (counted > 64 && counted % 4 !== 0) return;
   const profileMs = segmentMeanMs(bucket, from, to);
   const tookMs = stageMs(account, "run", "transform");
+  // Learning sorts what it remembers. Once it knows enough, every fourth run will do, unless one takes a time that was not
+  // expected: a change is to be known within a few runs, not within four times as many.
+  const { counted } = known.usual;
+  known.usual.counted = counted + 1;
+  if (counted > 64 && counted % 4 !== 0) {
+    const expectedMs = profileMs * meanOf(speed.ratio());
+    if (Math.abs(tookMs - expectedMs) <= usualShare * expectedMs) return;
+  }
   speed.seen(tookMs, profileMs, nowMs);
 }
 

@@ -1,3 +1,4 @@
+export { balanced } from "./balanced.ts";
 export * from "./dag.ts";
 export * from "./enumerate.ts";
 export * from "./frontier.ts";

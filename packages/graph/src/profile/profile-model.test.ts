@@ -177,15 +177,16 @@ describe("worthKeeping", () => {
     codings: [{ codecs: {}, bytes, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
   });
 
-  it("keeps ends, waists, and what saves memory, and drops what no prices favour", () => {
+  it("keeps ends, waists, what saves memory and what balances, and drops what is never the best", () => {
     const kept = worthKeeping([
       cut("start", 0, 100, 600, 0),
-      cut("wide", 20, 80, 3000, 500),
+      cut("balance", 20, 80, 3000, 500),
+      cut("wide", 30, 78, 9000, 500),
       cut("waist", 60, 40, 20, 600),
       cut("light", 75, 25, 30, 10),
       cut("end", 100, 0, 4, 1000),
     ]);
-    expect(kept.map((one) => one.cut.id)).toEqual(["start", "waist", "light", "end"]);
+    expect(kept.map((one) => one.cut.id)).toEqual(["start", "balance", "waist", "light", "end"]);
   });
 });
 

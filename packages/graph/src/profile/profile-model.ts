@@ -13,7 +13,7 @@ import {
   type Variant,
   type VariantProfile,
 } from "@longshore/core";
-import { frontier, type SplitPoint } from "../partition/index.ts";
+import { balanced, frontier, type SplitPoint } from "../partition/index.ts";
 import { type Agreement, tensorAgreement } from "./agreement.ts";
 import { chooseCuts, type GraphFinder, stepOf } from "./choose-cuts.ts";
 import { measureCuts, type Measuring } from "./measure-cuts.ts";
@@ -169,7 +169,7 @@ async function legalCuts(options: ProfileOptions, profiled: ProfiledVariant, cal
 
 /**
  * The cuts that some prices make the best, under any codec, or that are the best for a place that pays for memory instead
- * of time at the head; `start` and `end` always.
+ * of time at the head, or balance head and tail; `start` and `end` always.
  */
 export function worthKeeping(measured: readonly CutProfile[]): readonly CutProfile[] {
   const kept = new Set<string>([startCut, endCut]);
@@ -186,7 +186,7 @@ export function worthKeeping(measured: readonly CutProfile[]): readonly CutProfi
       memoryPoints.push({ head: profile.headMemoryBytes, tail, transfer: coding.bytes });
       ids.push(profile.cut.id);
     }
-    const winners = [...frontier(points, noiseRatio), ...frontier(memoryPoints)];
+    const winners = [...frontier(points, noiseRatio), ...frontier(memoryPoints), ...balanced(points)];
     for (const index of winners) kept.add(ids[index] ?? startCut);
   }
   return measured.filter((profile) => kept.has(profile.cut.id));

@@ -1,7 +1,7 @@
 import type { Cut, TensorSpec } from "@longshore/core";
 import type { CutTable, SplitGraph } from "../extract/index.ts";
 import { elementTypeOf } from "../onnx/index.ts";
-import { candidates, crossingTensors, hasNode, type NodeSet } from "../partition/index.ts";
+import { balanced, candidates, crossingTensors, hasNode, type NodeSet } from "../partition/index.ts";
 import {
   bytes,
   inferTypes,
@@ -180,12 +180,16 @@ export function promising(all: readonly CutSketch[], limit: number): readonly Cu
     head: sketch.headMemoryBytes,
   }));
   const share = Math.ceil(limit / 3);
-  const chosen = new Set([
+  const best = [
     ...candidates(raw, share),
     ...candidates(small, share),
+    // Frames one after another want stages that balance.
+    ...balanced(small),
     ...candidates(memory, limit - 2 * share),
-  ]);
-  // What both choose leaves room for more of either.
-  for (const index of candidates(small, limit)) if (chosen.size < limit) chosen.add(index);
+    // What several choose leaves room for more.
+    ...candidates(small, limit),
+  ];
+  const chosen = new Set<number>();
+  for (const index of best) if (chosen.size < limit) chosen.add(index);
   return sketches.filter((_sketch, index) => chosen.has(index));
 }

@@ -1,0 +1,234 @@
+/** `bench stream`: frames a second over this process and a server in another, against the better of the two alone. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type FrameResult,
+  housekeepingCall,
+  type Inputs,
+  type Offloader,
+  type Policy,
+  type StreamLimits,
+  tablePolicy,
+} from "@longshore/core";
+import { withSeededWeights } from "@longshore/graph";
+import { folderStore, systemClock } from "@longshore/nodejs";
+import { sampleInputs, sampleRepository } from "@longshore/samples";
+import { openOffloader } from "longshore";
+import { measuredModel, openEngine, sampleTensors } from "longshore/measure";
+import { type Bench, type BenchContext, type Measured, median, quantile, type Row } from "./harness.ts";
+import { startServer } from "./soak/server.ts";
+
+/** A model that is streamed, and what its frames are. */
+interface Subject {
+  readonly name: string;
+  readonly repository: string;
+  readonly frames: readonly Inputs[];
+  readonly policy: Policy;
+}
+
+type Way = "device" | "server" | "both";
+
+const rounds = 3;
+/** Loads whole models and the parts of those splits that are tried, and learns link, places and speeds; not counted. */
+const warmFrames = 40;
+const countedMs = 5000;
+const fewestFrames = 12;
+
+/** Anything may go anywhere. */
+const open = tablePolicy({ public: { leastTrust: "none" } });
+/** What was read from the input may go anywhere, the input itself stays on the device: every plan is here first. */
+const inputStays: Policy = {
+  ignoresEndpoint: true,
+  decide: ({ zone, reveals }) =>
+    zone === "device" || reveals !== "input"
+      ? { allow: true }
+      : { allow: false, rule: "the input stays on the device" },
+};
+
+function* repeated(frames: readonly Inputs[], most: () => boolean): Generator<Inputs> {
+  for (let at = 0; most(); at++) {
+    const frame = frames[at % frames.length];
+    if (frame) yield frame;
+  }
+}
+
+/** Frames a second, and what became of the frames. */
+async function play(
+  offloader: Offloader,
+  { name, frames }: Subject,
+  limits: StreamLimits,
+): Promise<{ readonly fps: number; readonly results: readonly FrameResult[] }> {
+  let given = 0;
+  for await (const one of offloader.stream(
+    name,
+    repeated(frames, () => given++ < warmFrames),
+    limits,
+  )) {
+    if (one.kind === "failed") throw one.error;
+  }
+  const results: FrameResult[] = [];
+  const startedMs = performance.now();
+  let counted = 0;
+  const going = (): boolean => performance.now() - startedMs < countedMs || counted++ < fewestFrames;
+  for await (const one of offloader.stream(name, repeated(frames, going), limits)) results.push(one);
+  return { fps: (1000 * results.length) / (performance.now() - startedMs), results };
+}
+
+/** How often each kind of plan answered. */
+function plansOf(results: readonly FrameResult[]): Record<"here" | "there" | "split", number> {
+  const counts = { here: 0, there: 0, split: 0 };
+  for (const one of results) {
+    if (one.kind !== "answered") continue;
+    const accounts = one.result.accounts;
+    const remote = one.result.plans.at(0)?.legs.find((leg) => leg.id === "remote");
+    if (accounts.length > 1) counts.split++;
+    else if (remote && accounts[0]?.endpoint === remote.endpoint) counts.there++;
+    else counts.here++;
+  }
+  return counts;
+}
+
+async function measure(subject: Subject, { say }: BenchContext): Promise<readonly Row[]> {
+  const server = await startServer(subject.repository, {}, []);
+  const defaults = { dataClass: "public", minAgreementRatio: 0.99 };
+  const about = {
+    address: server.address,
+    id: "server",
+    tier: "edge",
+    zone: "eu/edge",
+    trust: "operated",
+  } as const;
+  const rows: Row[] = [];
+  try {
+    for (let round = 0; round < rounds; round++) {
+      const ways: readonly Way[] = ["device", "server", "both"];
+      for (const way of round % 2 === 0 ? ways : ways.toReversed()) {
+        const offloader = await openOffloader({
+          ...(way === "server" ? {} : { repository: subject.repository }),
+          servers: way === "device" ? [] : [about],
+          policy: way === "server" ? open : subject.policy,
+          defaults,
+        });
+        try {
+          const { fps, results } = await play(offloader, subject, {});
+          const unanswered = results.filter(({ kind }) => kind !== "answered").length;
+          const plans = plansOf(results);
+          const tookMs = results.flatMap((one) => (one.kind === "answered" ? [one.result.tookMs] : []));
+          rows.push({
+            model: subject.name,
+            way,
+            round,
+            fps,
+            frames: results.length,
+            unanswered,
+            ...plans,
+            p50Ms: median(tookMs),
+            p95Ms: quantile(tookMs, 0.95),
+          });
+          say(
+            `  ${subject.name.padEnd(10)} ${way.padEnd(7)} ${fps.toFixed(2).padStart(6)} frames/s; whole here ${plans.here}, whole there ${plans.there}, split ${plans.split}; a frame takes ${median(tookMs).toFixed(0)} ms`,
+          );
+        } finally {
+          await offloader.close();
+        }
+      }
+    }
+  } finally {
+    await server.stop();
+  }
+  return rows;
+}
+
+/** The published network with seeded weights, measured here and now: its profile says where its stages balance. */
+async function network({ data, seed, say }: BenchContext, folder: string): Promise<Subject | undefined> {
+  if (data === undefined) return undefined;
+  const version = join(folder, "resnet50", "1");
+  mkdirSync(version, { recursive: true });
+  const file = readFileSync(join(data, "models/light/light_resnet50.onnx"));
+  writeFileSync(join(version, "model.onnx"), withSeededWeights(new Uint8Array(file), seed));
+  const call = housekeepingCall("stream");
+  const { engine, close } = openEngine({ store: folderStore(folder), tier: "cloud" });
+  try {
+    const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
+    const effort = { samples: 1, rounds: 3, maxCuts: 8, everyCodec: false };
+    const options = {
+      engine,
+      clock: systemClock(),
+      model: "resnet50",
+      samples: undefined,
+      io,
+      effort,
+      fresh: true,
+    };
+    const { simulated, inputs } = await measuredModel(options, call);
+    writeFileSync(join(version, "profile.json"), JSON.stringify(simulated.profile));
+    for (const { cut, headMs, tailMs } of simulated.profile.variants[0]?.buckets[0]?.cuts ?? []) {
+      say(`    ${cut.id}: ${mean(headMs).toFixed(0)} ms before, ${mean(tailMs).toFixed(0)} ms after`);
+    }
+    const frames = inputs.map((one) => Object.fromEntries(one));
+    return { name: "resnet50", repository: folder, frames, policy: inputStays };
+  } finally {
+    await close();
+  }
+}
+
+/** Real images through the OCR pipeline, free to go anywhere. */
+async function ocr(): Promise<Subject> {
+  const repository = sampleRepository();
+  const { engine, close } = openEngine({ store: folderStore(repository), tier: "cloud" });
+  try {
+    const call = housekeepingCall("stream");
+    const knowledge = await engine.describe("ocr-frame", undefined, call);
+    const path = sampleInputs().find(({ file }) => file === "images/receipt-1.jpg")?.path;
+    if (!knowledge || path === undefined) throw new Error("the sample ocr-frame is not there");
+    const samples = await sampleTensors(engine, knowledge.description, path, call);
+    const frames = samples.map((one) => Object.fromEntries(one));
+    return { name: "ocr-frame", repository, frames, policy: open };
+  } finally {
+    await close();
+  }
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}
+
+function speedUp(rows: readonly Row[], model: string): number {
+  const fps = (way: Way): number =>
+    median(
+      rows.filter((row) => row["model"] === model && row["way"] === way).map((row) => Number(row["fps"])),
+    );
+  return fps("both") / Math.max(fps("device"), fps("server"));
+}
+
+/** Two places, each with one thread: this process and a server in another, over sockets on this machine. */
+export const bench: Bench = {
+  name: "stream",
+  about: "frames a second over two places against the better single one, split by rule and free",
+  bars: { streamSpeedUp: { atLeast: 1.4 } },
+  async run(context): Promise<Measured> {
+    const folder = mkdtempSync(join(tmpdir(), "longshore-stream-"));
+    const [only] = context.args;
+    try {
+      const subjects = [
+        only === "ocr" ? undefined : await network(context, folder),
+        only === "cnn" ? undefined : await ocr(),
+      ];
+      const rows: Row[] = [];
+      for (const subject of subjects) if (subject) rows.push(...(await measure(subject, context)));
+      const has = (name: string): boolean => rows.some((row) => row["model"] === name);
+      return {
+        figures: {
+          ...(has("resnet50") ? { streamSpeedUp: speedUp(rows, "resnet50") } : {}),
+          ...(has("ocr-frame") ? { freeStreamSpeedUp: speedUp(rows, "ocr-frame") } : {}),
+          unansweredFrames: rows.reduce((sum, row) => sum + Number(row["unanswered"]), 0),
+        },
+        rows,
+        notRun: context.data === undefined ? ["split by rule: no --data folder"] : [],
+      };
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+};
