@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     include: [
       "packages/*/src/**/*.test.ts",
+      "adapters/*/src/**/*.test.ts",
       "samples/src/**/*.test.ts",
       "bench/src/**/*.test.ts",
       "tools/**/*.test.ts",

@@ -9,12 +9,20 @@ import { writeRepository } from "./models.ts";
 import { curlPart } from "./parts/curl.ts";
 import { examplesPart } from "./parts/examples.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
+import { natsPart } from "./parts/nats.ts";
 import { openapiPart } from "./parts/openapi.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
 import { type RunningPeer, startOwn } from "./servers/index.ts";
 
-const parts: readonly Part[] = [curlPart, examplesPart, kserveClientPart, perfAnalyzerPart, openapiPart];
+const parts: readonly Part[] = [
+  curlPart,
+  examplesPart,
+  kserveClientPart,
+  perfAnalyzerPart,
+  openapiPart,
+  natsPart,
+];
 
 function options(args: readonly string[]): {
   readonly chosen: readonly Part[];

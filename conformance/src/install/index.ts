@@ -9,6 +9,7 @@ export {
   litserve,
   loadGenerators,
   mlserver,
+  natsServer,
   perfAnalyzer,
   quantiser,
   schemathesis,

@@ -60,6 +60,12 @@ export function loadGenerators(): Promise<DebianTools> {
   ]);
 }
 
+/** NATS with JetStream, for the adapter's tests. */
+export async function natsServer(): Promise<string> {
+  const { folder } = await debianTools("nats", ["nats-server"]);
+  return join(folder, "usr", "sbin", "nats-server");
+}
+
 /** A program with the variables that it needs. */
 export interface Program {
   readonly path: string;

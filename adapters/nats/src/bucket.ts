@@ -1,0 +1,47 @@
+import type { DirectoryRecord } from "@longshore/core";
+import { Kvm, type KV } from "@nats-io/kv";
+import type { NatsConnection } from "@nats-io/transport-node";
+
+/** The bucket of places, where nobody names another. */
+export const placesBucket = "longshore-places";
+
+/** A bucket that copies another, over a leaf connection: an edge site goes on reading when its uplink is cut. */
+export interface MirrorOf {
+  /** Default: the bucket's own name. */
+  readonly bucket?: string;
+  /** The JetStream domain that the other is in. */
+  readonly domain: string;
+}
+
+/** Keys of a bucket may hold few characters, ids many. */
+export function keyOf(id: string): string {
+  return Buffer.from(id).toString("base64url");
+}
+
+/** The id that a key stands for. */
+export function idOf(key: string): string {
+  return Buffer.from(key, "base64url").toString();
+}
+
+/** Makes the bucket of places where it is missing, as a copy of another where `mirror` says so. Only the newest record of a place is kept. */
+export async function makePlaces(
+  connection: NatsConnection,
+  options: { readonly bucket?: string; readonly mirror?: MirrorOf; readonly replicas?: number } = {},
+): Promise<KV> {
+  const { bucket = placesBucket, mirror, replicas = 1 } = options;
+  return new Kvm(connection).create(bucket, {
+    history: 1,
+    replicas,
+    ...(mirror ? { mirror: { name: mirror.bucket ?? bucket, domain: mirror.domain } } : {}),
+  });
+}
+
+/** Writes a place, or a newer word about it. */
+export async function publishPlace(places: KV, record: DirectoryRecord): Promise<void> {
+  await places.put(keyOf(record.signed.body.id), JSON.stringify(record));
+}
+
+/** Takes a place out. */
+export async function withdrawPlace(places: KV, id: string): Promise<void> {
+  await places.delete(keyOf(id));
+}

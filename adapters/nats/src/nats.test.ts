@@ -1,0 +1,238 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { jetstream } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import {
+  createDirectory,
+  housekeepingCall,
+  type KeptDirectory,
+  manifestDigest,
+  manifestJson,
+  type PackageManifest,
+  seededRandom,
+  sign,
+} from "@longshore/core";
+import {
+  fetchPackage,
+  newOperatorKey,
+  operatorRing,
+  operatorSigner,
+  packageCache,
+  sha256,
+  systemClock,
+} from "@longshore/nodejs";
+import { directoryContract, testEntry, type TestOperators } from "@longshore/testkit";
+import { makePlaces, placesBucket, publishPlace, withdrawPlace } from "./bucket.ts";
+import { makePackages, natsPackages, publishPackage } from "./nats-packages.ts";
+import { natsSource } from "./nats-source.ts";
+
+/** A real nats-server; `npm run conformance -- nats` installs one and says where. */
+const program = process.env["LONGSHORE_NATS_SERVER"] ?? "";
+const there = existsSync(program);
+
+const key = newOperatorKey();
+const operators: TestOperators = {
+  operator: operatorSigner(key.privatePem),
+  stranger: operatorSigner(newOperatorKey().privatePem),
+  ring: operatorRing(key.publicLine),
+};
+const clock = systemClock();
+
+interface Server {
+  readonly port: string;
+  readonly leafPort: string;
+  /** Kills it; what it stored stays. */
+  kill(): Promise<void>;
+}
+
+const running = new Set<ChildProcess>();
+const folders: string[] = [];
+afterEach(() => {
+  for (const one of running) one.kill("SIGKILL");
+  running.clear();
+  for (const one of folders.splice(0)) rmSync(one, { recursive: true, force: true });
+});
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-nats-"));
+  folders.push(folder);
+  return folder;
+}
+
+async function start(folder: string, name: string, more = "", port = "-1"): Promise<Server> {
+  const file = join(folder, "nats.conf");
+  const lines = [
+    `server_name: ${name}`,
+    `listen: "127.0.0.1:${port}"`,
+    `jetstream { store_dir: "${folder}", domain: ${name} }`,
+    more,
+  ];
+  writeFileSync(file, lines.join("\n"));
+  const child = spawn(program, ["-c", file]);
+  running.add(child);
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  let said = "";
+  await new Promise<void>((resolve, reject) => {
+    child.stderr.on("data", (chunk: Buffer) => {
+      said += chunk.toString();
+      if (said.includes("Server is ready")) resolve();
+    });
+    child.once("exit", () => reject(new Error(`nats-server ended: ${said}`)));
+  });
+  const portOf = (kind: string): string =>
+    new RegExp(`${kind} connections on 127.0.0.1:(\\d+)`).exec(said)?.[1] ?? "";
+  return {
+    port: portOf("client"),
+    leafPort: portOf("leafnode"),
+    async kill() {
+      child.kill("SIGKILL");
+      await gone;
+    },
+  };
+}
+
+const servers = (port: string): { readonly servers: string } => ({ servers: `127.0.0.1:${port}` });
+
+function directoryAt(port: string, change: object = {}): KeptDirectory {
+  const source = natsSource({
+    connection: servers(port),
+    clock,
+    random: seededRandom(1),
+    everyMs: 50,
+    mirrorSilentMs: 3000,
+  });
+  return createDirectory({
+    source,
+    clock,
+    observer: { record: () => undefined },
+    codecs: ["raw"],
+    ring: operators.ring,
+    ...change,
+  });
+}
+
+it("a server that is not there is said to be so, and tried again until the directory is closed", async () => {
+  const directory = directoryAt("1");
+  await directory.ready;
+  expect(directory.snapshot().problem).toContain(placesBucket);
+  await directory[Symbol.asyncDispose]();
+});
+
+describe.runIf(there)("with a real nats-server", () => {
+  directoryContract("NATS JetStream KV", operators, async (rules) => {
+    const folder = newFolder();
+    let server = await start(folder, "hub");
+    const { port } = server;
+    let connection: NatsConnection = await connect(servers(port));
+    let places = await makePlaces(connection);
+    if (rules.away) await server.kill();
+    return {
+      directory: directoryAt(port, rules),
+      put: (record) => publishPlace(places, record),
+      drop: (id) => withdrawPlace(places, id),
+      fail: () => server.kill(),
+      async mend() {
+        server = await start(folder, "hub", "", port);
+        connection = await connect(servers(port));
+        places = await makePlaces(connection);
+      },
+      close: async () => {
+        await connection.close().catch(() => undefined);
+        await server.kill();
+      },
+    };
+  });
+
+  it("packages go into the object store and come out checked, also from the middle", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    const packages = await makePackages(connection);
+    const content = Uint8Array.from({ length: 400_000 }, (_, index) => (index * 7) & 255);
+    const manifest: PackageManifest = {
+      schemaVersion: 1,
+      model: "vad",
+      files: [{ path: "1/model.onnx", bytes: content.byteLength, digest: await sha256(content) }],
+    };
+    const signed = await sign("package manifest", manifestJson(manifest), operators.operator);
+    const digest = await manifestDigest(manifest, sha256);
+    const bytes = new TextEncoder().encode(JSON.stringify(signed));
+    await publishPackage(packages, digest, bytes, async () => content);
+    const source = natsPackages(packages);
+    const call = housekeepingCall("test");
+    const cache = packageCache(newFolder(), { clock });
+    const [file] = manifest.files;
+    const broken = async () => ({
+      fromByte: 0,
+      async *read() {
+        yield content.subarray(0, 150_000);
+      },
+    });
+    await expect(cache.fill(file!, broken, call)).rejects.toMatchObject({ reason: "no-answer" });
+    const parts = { source, cache, clock, random: seededRandom(1), ring: operators.ring };
+    for (const wanted of [{ model: "vad" }, { digest }]) {
+      expect((await fetchPackage(parts, wanted, call)).digest).toBe(digest);
+    }
+    expect(await cache.read(file!.digest)).toEqual(content);
+    await expect(fetchPackage(parts, { model: "ocr" }, call)).rejects.toMatchObject({
+      reason: "unknown-model",
+    });
+    await packages.putBlob(
+      { name: `file/${file!.digest}` },
+      content.map((byte) => byte ^ 1),
+    );
+    const other = { ...parts, cache: packageCache(newFolder(), { clock }) };
+    await expect(fetchPackage(other, { digest }, call)).rejects.toMatchObject({ reason: "bad-reply" });
+    await connection.close();
+  });
+
+  it("an edge site with a leaf node reads its own copy, goes on when the uplink is cut, and says how it is", async () => {
+    const folder = newFolder();
+    const hub = await start(folder, "hub", 'leafnodes { listen: "127.0.0.1:-1" }');
+    const remote = `leafnodes { remotes: [{ url: "nats-leaf://127.0.0.1:${hub.leafPort}" }] }`;
+    const edge = await start(newFolder(), "edge", remote);
+    const connection = await connect(servers(hub.port));
+    const places = await makePlaces(connection);
+    const record = async (id: string) => {
+      const body = testEntry({ id });
+      return {
+        signed: {
+          ...(await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator)),
+          body,
+        },
+      };
+    };
+    await publishPlace(places, await record("cloud"));
+    const local = await connect(servers(edge.port));
+    await vi.waitFor(() => makePlaces(local, { mirror: { domain: "hub" } }), {
+      timeout: 10_000,
+      interval: 50,
+    });
+    const directory = directoryAt(edge.port);
+    const ids = (): readonly string[] =>
+      directory
+        .snapshot()
+        .entries.map(({ id }) => id)
+        .sort();
+    const soon = { timeout: 20_000, interval: 20 };
+    await vi.waitFor(() => expect(ids()).toEqual(["cloud"]), soon);
+    await publishPlace(places, await record("till"));
+    await vi.waitFor(() => expect(ids()).toEqual(["cloud", "till"]), soon);
+    // An app at the edge may also ask the hub itself, through the leaf node.
+    const through = await new Kvm(jetstream(local, { domain: "hub" })).open(placesBucket);
+    expect((await through.status()).values).toBe(2);
+    await connection.close();
+    await hub.kill();
+    await vi.waitFor(() => expect(directory.snapshot().problem).toContain("uplink"), soon);
+    expect(ids()).toEqual(["cloud", "till"]);
+    // A restart of the app meanwhile finds the copy.
+    const restarted = directoryAt(edge.port);
+    await vi.waitFor(() => expect(restarted.snapshot().entries).toHaveLength(2), soon);
+    await restarted[Symbol.asyncDispose]();
+    await directory[Symbol.asyncDispose]();
+    await local.close();
+  });
+});
