@@ -18,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   overhead: async () => (await import("./overhead.ts")).bench,
   route: async () => (await import("./route.ts")).bench,
   scenes: async () => (await import("./scenes.ts")).bench,
+  quantize: async () => (await import("./quantize.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   soak: async () => (await import("./soak.ts")).bench,

@@ -7,3 +7,4 @@ export { type Effort, measuredModel, type MeasuredModel } from "./advise/measure
 export { platformCodecs } from "./compose/codecs.ts";
 export { answerAgreement, sampleTensors } from "./compose/measure.ts";
 export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
+export { recordingRuntime } from "./compose/recording-runtime.ts";

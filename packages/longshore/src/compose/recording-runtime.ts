@@ -41,7 +41,8 @@ class Sparse {
 }
 
 function copied(feeds: Tensors): Tensors {
-  return new Map([...feeds].map(([name, tensor]) => [name, { ...tensor, bytes: tensor.bytes.slice() }]));
+  // Not the tensor with other bytes: one that was given away would be given away again by whoever runs on it.
+  return new Map([...feeds].map(([name, { spec, bytes }]) => [name, { spec, bytes: bytes.slice() }]));
 }
 
 /** Wraps a runtime. */
