@@ -77,7 +77,8 @@ async function sessionLayer(name: string, subject: Subject, runtime: Runtime): P
   const artifact = {
     digest: await sha256(bytes),
     byteLength: bytes.byteLength,
-    bytes: () => Promise.resolve(bytes),
+    // Each session may move what it is given to its worker.
+    bytes: () => Promise.resolve(new Uint8Array(bytes)),
   };
   const session = await runtime.load(artifact, {}, call);
   const feeds = feedsOf(subject);
