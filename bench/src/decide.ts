@@ -1,244 +1,226 @@
-/** `bench decide`: guarded decisions on recorded uplinks, beside what others do and the oracle. Rules in `replay.ts` of lab. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+/**
+ * `bench decide`: guarded decisions on recorded uplinks, beside what others do and the oracle. The rules are frozen:
+ * docs/benchmarks/decide.md states them, `replay.ts` of lab holds them.
+ */
+import { writeFileSync } from "node:fs";
+import { linkModel } from "@longshore/core";
 import {
-  allLocal,
-  barsPlot,
-  cdfPlot,
   comparePolicies,
+  coverageInterval,
+  coverageOf,
+  deadlineRow,
+  type DeadlineRow,
   hedgeAt,
-  htmlReport,
   lastRate,
-  linkShapes,
-  oracle,
+  linUcb,
+  meanCut,
   orderedFallback,
   ours,
+  pinballLoss,
   type PolicyRow,
-  readMahimahi,
-  replay,
+  type ReplayPolicy,
   type ReplaySetting,
-  type ReportTable,
   scorePolicies,
+  type Send,
+  sends,
   smoothedRate,
-  syntheticTrace,
   type Trace,
 } from "@longshore/lab";
-import type { Bench } from "./harness.ts";
+import { decidePage, ownTable, print, scoreTable } from "./decide-report.ts";
+import { type DecideTraces, decideTraces, scaledBursts } from "./decide-traces.ts";
+import type { Bench, Row } from "./harness.ts";
 
-const policies = [
-  orderedFallback,
-  lastRate,
-  smoothedRate,
-  () => smoothedRate(1.2),
-  () => hedgeAt(0),
-  () => hedgeAt(0.5),
-  () => hedgeAt(1),
-  ours,
-];
-
-/** Uplinks, and downlinks replayed as uplinks (named so): on the latter nothing was tuned. */
-function tracesOf(
-  data: string | undefined,
-  seed: number,
-): { readonly traces: readonly Trace[]; readonly notRun: readonly string[] } {
-  const folder = data && join(data, "traces/lte-mahimahi");
-  if (!folder || !existsSync(folder)) {
-    const traces = [0, 1].map((more) =>
-      syntheticTrace(linkShapes.stalling, seed + more, 180_000, "stalling uplink"),
-    );
-    return { traces, notRun: ["recorded uplinks: no data folder (--data DIR); synthetic ones stand in"] };
-  }
-  const traces = readdirSync(folder)
-    .filter((name) => /\.(?:up|down)$/.test(name))
-    .sort()
-    .map((name) =>
-      readMahimahi(
-        name.endsWith(".down") ? `${name} as uplink` : name,
-        readFileSync(join(folder, name), "utf8"),
-      ),
-    );
-  return { traces, notRun: [] };
-}
+const serverMs = 15;
+/** One model of links for all sensors: its tables take a few milliseconds each. */
+const link = { model: linkModel() };
+const hedges = [0, 0.3, 0.5, 0.75, 1].map((ratio) => (): ReplayPolicy => hedgeAt(ratio, { link }));
+const own = (): ReplayPolicy => ours({ link });
+const policies = [orderedFallback, lastRate, smoothedRate, meanCut, linUcb, ...hedges, own];
 
 function settingsOf(trace: Trace): readonly ReplaySetting[] {
   return [20_000, 150_000, 600_000].flatMap((requestBytes) =>
     [100, 400].flatMap((localMs) =>
-      [20, 50].map((roundTripMs) => ({
-        trace,
-        requestBytes,
-        localMs,
-        serverMs: 15,
-        roundTripMs,
-        arrivals: 500,
-      })),
+      [20, 50].map((roundTripMs) => ({ trace, requestBytes, localMs, serverMs, roundTripMs, arrivals: 500 })),
     ),
   );
 }
 
-const three = (value: number): string => value.toFixed(3);
-
-function scoreTable(rows: readonly PolicyRow[]): ReportTable {
-  const scores = scorePolicies(rows);
-  return {
-    kind: "table",
-    columns: [
-      "policy",
-      "worst mean/oracle",
-      "average",
-      "worst p99/local",
-      "worst extra runs",
-      "worst mean/local",
-      "harm elsewhere",
-    ],
-    rows: scores.map((score) => [
-      score.policy,
-      three(score.worstMeanVsOracle),
-      three(score.averageMeanVsOracle),
-      score.worstP99VsLocal.toFixed(2),
-      three(score.worstExtraRatio),
-      three(score.worstMeanVsLocal),
-      three(score.worstHarmRatio),
-    ]),
-    highlight: [scores.findIndex(({ policy }) => policy === "ours")],
-  };
-}
-
-function print(table: ReportTable, say: (line: string) => void): void {
-  const lines = [table.columns, ...table.rows].map((row) => row.map(String));
-  const widths = table.columns.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)));
-  for (const line of lines)
-    say(
-      `  ${line.map((cell, index) => (index === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[index] ?? 0))).join("  ")}`,
-    );
-}
-
-/** The report as one page: scores, a row for each setting of ours, and the tail on one telling uplink. */
-function page(rows: readonly PolicyRow[], traces: readonly Trace[], footer: string): string {
-  const own = rows.filter(({ policy, scored }) => policy === "ours" && scored);
-  const trace = traces.find(({ name }) => name.startsWith("TMobile-UMTS-driving.up")) ?? traces[0];
-  const shown = trace && {
-    trace,
-    requestBytes: 20_000,
-    localMs: 400,
-    serverMs: 15,
-    roundTripMs: 50,
-    arrivals: 500,
-  };
-  const samples = shown
-    ? [allLocal(), smoothedRate(), hedgeAt(0.5), ours(), oracle()].map((policy) => ({
-        name: policy.name,
-        values: replay(shown, policy).tookMs,
-      }))
-    : [];
-  const names = scorePolicies(rows).filter(
-    ({ policy }) => policy !== "all remote" && policy !== "ordered fallback",
-  );
-  return htmlReport({
-    title: "Where to run: decisions on real uplinks",
-    lead: "Mean time over the oracle's, tail over the device's own, and how often both sides ran. Rows count where offloading can pay.",
-    summary: scoreTable(rows),
-    sections: [
-      {
-        title: "Mean over the oracle's",
-        content: [
-          barsPlot(
-            names.map(({ policy, worstMeanVsOracle, averageMeanVsOracle }) => ({
-              name: policy,
-              values: [averageMeanVsOracle, worstMeanVsOracle],
-            })),
-            ["average row", "worst row"],
-            { x: "mean / oracle" },
-          ),
-        ],
-      },
-      {
-        title: shown ? `Times on ${shown.trace.name}, 20 kB, 400 ms here` : "Times",
-        content: [
-          cdfPlot(samples, { x: "milliseconds", logarithmicX: true, mark: { at: 400, name: "local" } }),
-        ],
-      },
-      {
-        title: "Ours, row by row",
-        content: [
-          {
-            kind: "table",
-            columns: [
-              "trace",
-              "kB",
-              "local ms",
-              "round trip ms",
-              "mean ms",
-              "mean/oracle",
-              "p99/local",
-              "extra",
-              "sent",
-              "probes",
-            ],
-            rows: own.map((row) => [
-              row.trace,
-              row.requestBytes / 1000,
-              row.localMs,
-              row.roundTripMs,
-              Math.round(row.meanMs),
-              row.meanVsOracle,
-              row.p99VsLocal,
-              row.extraRatio,
-              row.remoteRatio,
-              row.probeRatio,
-            ]),
-          },
-        ],
-      },
-    ],
-    footer,
+/** Bursty requests on an uplink, 20 kB and 50 ms round trip, for both local times. */
+function burstSettings(
+  trace: Trace,
+  bursts: readonly number[],
+  say: (line: string) => void,
+): ReplaySetting[] {
+  return [100, 400].map((localMs) => {
+    const { arrivals, factor } = scaledBursts(bursts, localMs);
+    say(`  bursts on ${trace.name}, ${localMs} ms here: gaps times ${factor.toFixed(2)}`);
+    const lengthMs = Math.min(trace.lengthMs, arrivals[arrivals.length - 1] ?? 0);
+    return { trace, requestBytes: 20_000, localMs, serverMs, roundTripMs: 50, arrivals, lengthMs };
   });
+}
+
+/** Sends of 20 kB every second on each uplink: whether the promised quantiles hold. */
+function promises(traces: readonly Trace[], say: (line: string) => void) {
+  const all: Send[] = [];
+  const rows: Row[] = [];
+  for (const trace of traces) {
+    const list = sends(trace, 20_000, 1000, link);
+    const loss = pinballLoss(list);
+    all.push(...list);
+    rows.push({
+      kind: "promises",
+      trace: trace.name,
+      sends: list.length,
+      p50Coverage: coverageOf(list, 0.5),
+      p95Coverage: coverageOf(list, 0.95),
+      pinballMs: loss.ours,
+      smoothedPinballMs: loss.smoothed,
+    });
+    say(
+      `  ${trace.name}: ${list.length} sends, p50 kept ${coverageOf(list, 0.5).toFixed(3)}, p95 kept ${coverageOf(list, 0.95).toFixed(3)}, pinball ${loss.ours.toFixed(0)} ms (smoothed rate ${loss.smoothed.toFixed(0)} ms)`,
+    );
+  }
+  const [low, high] = coverageInterval(all, 0.95);
+  say(
+    `  all ${all.length} sends: p95 kept ${coverageOf(all, 0.95).toFixed(3)} (95 % of blocks: ${low.toFixed(3)}..${high.toFixed(3)}), p50 kept ${coverageOf(all, 0.5).toFixed(3)}`,
+  );
+  const ratios = rows.map((row) => Number(row["pinballMs"]) / Number(row["smoothedPinballMs"]));
+  return {
+    rows,
+    figures: {
+      p95Coverage: coverageOf(all, 0.95),
+      p50Coverage: coverageOf(all, 0.5),
+      worstPinballVsSmoothed: Math.max(...ratios),
+    },
+  };
+}
+
+/** Our policy under deadlines: the worst scored row. */
+function deadlines(traces: readonly Trace[]): {
+  readonly rows: readonly DeadlineRow[];
+  readonly figures: Readonly<Record<string, number>>;
+} {
+  const settings = traces.flatMap(settingsOf);
+  const rows = settings.flatMap((setting) => [1.5, 0.75].map((ratio) => deadlineRow(setting, ratio, link)));
+  const worst = (ratio: number, pick: (row: DeadlineRow) => number): number =>
+    rows
+      .filter(({ deadlineRatio, scored }) => scored && deadlineRatio === ratio)
+      .reduce((most, row) => Math.max(most, pick(row)), 0);
+  return {
+    rows,
+    figures: {
+      deadlineMissRatio: worst(1.5, (row) => row.missRatio),
+      deadlineMeanVsOracle: worst(1.5, (row) => row.meanVsOracle),
+      shortDeadlineMissesAboveOracle: worst(0.75, (row) => row.missRatio - row.oracleMissRatio),
+    },
+  };
+}
+
+function replayAll(
+  settings: readonly ReplaySetting[],
+  names: ReadonlySet<string> | undefined,
+): readonly PolicyRow[] {
+  const wanted = names ? policies.filter((make) => names.has(make().name)) : policies;
+  return settings.flatMap((setting) => comparePolicies(setting, wanted));
+}
+
+/** The groups of traces that were asked for: `--quick` leaves out all but the uplinks and our policy. */
+function groupsOf(
+  { tuned, held, extra }: DecideTraces,
+  quick: boolean,
+): readonly (readonly [string, readonly Trace[]])[] {
+  const groups = [
+    ["uplinks that parameters were chosen on", tuned],
+    ["other uplinks", held],
+    ["downlinks replayed as uplinks", quick ? [] : extra],
+  ] as const;
+  return groups.filter(([, traces]) => traces.length > 0);
 }
 
 export const bench: Bench = {
   name: "decide",
   about:
-    "guarded decisions on uplinks: link and device are FIFO, honest sensors for ours, a request every 500 ms",
+    "guarded decisions on uplinks: link and device are FIFO, honest sensors for ours and the hedges, a request every 500 ms",
   bars: {
-    worstMeanVsOracle: { atMost: 1.2 },
-    averageMeanVsOracle: { atMost: 1.08 },
-    worstP99VsLocal: { atMost: 1.4 },
+    worstMeanVsOracle: { atMost: 1.1 },
+    averageMeanVsOracle: { atMost: 1.04 },
+    worstP99VsLocal: { atMost: 1.3 },
     worstExtraLocalRatio: { atMost: 0.15 },
+    worstMeanVsLocal: { atMost: 1 },
+    worstHarmRatio: { atMost: 1.01 },
     worstProbeRatio: { atMost: 0.05 },
+    heldWorstMeanVsOracle: { atMost: 1.1 },
+    heldAverageMeanVsOracle: { atMost: 1.04 },
+    heldWorstP99VsLocal: { atMost: 1.3 },
+    deadlineMissRatio: { atMost: 0.005 },
+    deadlineMeanVsOracle: { atMost: 1.2 },
+    shortDeadlineMissesAboveOracle: { atMost: 0.05 },
+    p95Coverage: { atLeast: 0.92, atMost: 0.98 },
+    p50Coverage: { atLeast: 0.47, atMost: 0.53 },
+    worstPinballVsSmoothed: { atMost: 1 },
   },
   async run({ data, seed, args, say }) {
-    const { traces, notRun } = tracesOf(data, seed);
-    const rows: PolicyRow[] = [];
-    for (const trace of traces) {
-      say(`  replaying ${trace.name} (${trace.origin}, ${Math.round(trace.lengthMs / 1000)} s)`);
-      for (const setting of settingsOf(trace)) rows.push(...comparePolicies(setting, policies));
+    const quick = args.includes("--quick");
+    const found = decideTraces(data, seed);
+    const names = quick ? new Set(["ours"]) : undefined;
+    const uplinks: PolicyRow[] = [];
+    const kept: Row[] = [];
+    for (const [group, traces] of groupsOf(found, quick)) {
+      const rows: PolicyRow[] = [];
+      for (const trace of traces) {
+        say(`  replaying ${trace.name} (${trace.origin}, ${Math.round(trace.lengthMs / 1000)} s)`);
+        rows.push(...replayAll(settingsOf(trace), names));
+      }
+      say(`\n  ${group}:`);
+      print(scoreTable(rows), say);
+      print(ownTable(rows), say);
+      if (traces !== found.extra) uplinks.push(...rows);
+      kept.push(...rows.map((row) => ({ kind: "row", group, ...row })));
     }
-    const tuned = rows.filter(({ trace }) => !trace.endsWith("as uplink"));
-    say("");
-    print(scoreTable(tuned), say);
-    if (tuned.length < rows.length) {
-      say("\n  downlinks replayed as uplinks, on which nothing was tuned:");
-      print(scoreTable(rows.filter(({ trace }) => trace.endsWith("as uplink"))), say);
+    const ups = [...found.tuned, ...found.held];
+    const { bursts } = found;
+    if (bursts && !quick) {
+      const settings = ups.flatMap((trace) => burstSettings(trace, bursts, say));
+      const rows = replayAll(settings, new Set(["smoothed rate", "hedge at 0.5", "ours"]));
+      say("\n  bursty requests, scored apart:");
+      print(scoreTable(rows), say);
+      kept.push(...rows.map((row) => ({ kind: "row", group: "bursts", ...row })));
     }
+    say("\n  promises:");
+    const promised = promises(ups, say);
+    const late = deadlines(ups);
+    kept.push(...promised.rows, ...late.rows.map((row) => ({ kind: "deadline", ...row })));
     const html = args[args.indexOf("--html") + 1];
     if (args.includes("--html") && html)
       writeFileSync(
         html,
-        page(tuned, traces, `seed ${seed}; times are simulated from recorded packet opportunities`),
+        decidePage(uplinks, ups, `seed ${seed}; times are simulated from recorded packet opportunities`),
       );
-    const own = scorePolicies(tuned).find(({ policy }) => policy === "ours");
-    if (!own) throw new Error("no row was replayed");
+    const score = (rows: readonly PolicyRow[]) => scorePolicies(rows).find(({ policy }) => policy === "ours");
+    const all = score(uplinks);
+    const held = score(uplinks.filter(({ trace }) => found.held.some(({ name }) => name === trace)));
+    if (!all) throw new Error("no row was replayed");
     return Promise.resolve({
       figures: {
-        worstMeanVsOracle: own.worstMeanVsOracle,
-        averageMeanVsOracle: own.averageMeanVsOracle,
-        worstP99VsLocal: own.worstP99VsLocal,
-        worstExtraLocalRatio: own.worstExtraRatio,
-        worstMeanVsLocal: own.worstMeanVsLocal,
-        worstHarmRatio: own.worstHarmRatio,
-        worstProbeRatio: own.worstProbeRatio,
+        worstMeanVsOracle: all.worstMeanVsOracle,
+        averageMeanVsOracle: all.averageMeanVsOracle,
+        worstP99VsLocal: all.worstP99VsLocal,
+        worstExtraLocalRatio: all.worstExtraRatio,
+        worstMeanVsLocal: all.worstMeanVsLocal,
+        worstHarmRatio: all.worstHarmRatio,
+        worstProbeRatio: all.worstProbeRatio,
+        ...(held && found.tuned.length > 0
+          ? {
+              heldWorstMeanVsOracle: held.worstMeanVsOracle,
+              heldAverageMeanVsOracle: held.averageMeanVsOracle,
+              heldWorstP99VsLocal: held.worstP99VsLocal,
+            }
+          : {}),
+        ...promised.figures,
+        ...late.figures,
       },
-      rows: rows.map((row) => ({ ...row })),
-      notRun,
+      rows: kept,
+      notRun: found.notRun,
     });
   },
 };

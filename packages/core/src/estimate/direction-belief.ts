@@ -7,7 +7,7 @@
  * that was given up leaves bytes behind that no acknowledgement will ever tell of: they pass first, at whatever rate
  * each state believes in.
  */
-import type { Estimate } from "./estimate.ts";
+import { type Estimate, estimateSize } from "./estimate.ts";
 import { dispersionMeter } from "./dispersion.ts";
 import { rateFilter } from "./rate-filter.ts";
 import { type LinkModel, packetBytes } from "./rate-model.ts";
@@ -18,6 +18,8 @@ export interface OpenTransfer {
   /** From when on silence is evidence; Infinity where no acknowledgements will come. */
   readonly busyFromMs: number;
   acknowledged: number;
+  /** Instant by which it was as likely done as not; NaN where nothing can be learned from that. */
+  readonly promisedAtMs: number;
 }
 
 /** What `linkBelief` keeps for each direction. */
@@ -28,8 +30,11 @@ export interface DirectionBelief {
   acknowledge(transfer: OpenTransfer, totalBytes: number, nowMs: number): void;
   /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
   end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
-  /** 16 quantiles of the time for what is under way and `bytes` more, in acknowledgement time from now. Read-only. */
-  drainMs(bytes: number, nowMs: number): Float64Array;
+  /**
+   * 16 quantiles of the time for `bytes`, in acknowledgement time from now; behind what is under way, or as if nothing
+   * were. Read-only.
+   */
+  drainMs(bytes: number, nowMs: number, queued: boolean): Float64Array;
   /** The same until the last byte of `transfer`. */
   remainingMs(transfer: OpenTransfer, nowMs: number): Float64Array;
   /** Bytes under way that will be acknowledged. */
@@ -41,6 +46,11 @@ export interface DirectionBelief {
 }
 
 const cachedSizes = 64;
+/** By how much one kept or broken promise moves the calibration, as a logarithm; and how far it may go. */
+const calibrationStep = 0.02;
+const calibrationLimits = { least: 0.6, most: 1.6 };
+/** Packets below which a body's time says little about promises. */
+const leastPromised = 8;
 
 /** A belief at the model's prior. `clogBytes` is what a cancelled transfer may leave in buffers. */
 export function directionBelief(model: LinkModel, clogBytes: number): DirectionBelief {
@@ -56,6 +66,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   let burst = 1;
   const meter = dispersionMeter(model.parameters.dispersion);
   const dispersion = (): number => Math.max(meter.dispersion, burst);
+  /** Times are what the model says times this: medians are kept half of the time on the link as it is. */
+  let calibration = 0.9;
   let quietSinceMs = -Infinity;
   let usedMs = 0;
   let origin: Estimate["origin"] = "prior";
@@ -139,10 +151,29 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     let values = cache.get(key);
     if (!values) {
       values = filter.completionMs(Math.exp(key / 50), dispersion(), clogged ? ahead : undefined);
+      for (let index = 0; index < values.length; index++) values[index] = (values[index] ?? 0) * calibration;
       if (cache.size >= cachedSizes) cache.clear();
       cache.set(key, values);
     }
     return values;
+  }
+
+  /** A promise was kept or broken: the next ones are a little shorter or longer. */
+  function judge({ promisedAtMs }: OpenTransfer, nowMs: number, complete: boolean): void {
+    const broken = nowMs > promisedAtMs;
+    if (Number.isNaN(promisedAtMs) || (!complete && !broken)) return;
+    const moved = calibration * Math.exp(broken ? calibrationStep : -calibrationStep);
+    calibration = Math.min(calibrationLimits.most, Math.max(calibrationLimits.least, moved));
+  }
+
+  /** What is promised now for a body that begins: behind what is under way, whose acknowledgements are on their way already. */
+  function promise(bytes: number, from: number, nowMs: number): number {
+    const least = leastPromised * packetBytes;
+    const before = unacknowledged();
+    // A little that is under way may have passed already: neither behind it nor alone.
+    if (clogged || from === Infinity || bytes < least || (before > 0 && before < least)) return NaN;
+    const median = completion(before + bytes, nowMs)[estimateSize / 2] ?? NaN;
+    return (before > 0 ? nowMs : from) + median;
   }
 
   function unacknowledged(until?: OpenTransfer): number {
@@ -169,7 +200,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     begin(bytes, from, nowMs) {
       advance(nowMs);
       mark(nowMs);
-      const transfer = { bytes, busyFromMs: from, acknowledged: 0 };
+      const promisedAtMs = promise(bytes, from, nowMs);
+      const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs };
       open.push(transfer);
       return transfer;
     },
@@ -185,13 +217,16 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       transfer.acknowledged = total;
       origin = "measured";
       observedAtMs = Math.max(observedAtMs, nowMs);
-      if (total >= transfer.bytes) close(transfer);
+      if (total < transfer.bytes) return;
+      judge(transfer, nowMs, true);
+      close(transfer);
     },
     end(transfer, nowMs, complete, tookMs) {
       if (!open.includes(transfer)) return;
       advance(nowMs);
       mark(nowMs);
       const left = transfer.bytes - transfer.acknowledged;
+      judge(transfer, nowMs, false);
       close(transfer);
       if (complete && tookMs !== undefined) {
         // One figure for the whole body: as good as one acknowledgement, whatever its size.
@@ -207,7 +242,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       clogged = true;
       cache.clear();
     },
-    drainMs: (bytes, nowMs) => completion(unacknowledged() + bytes, nowMs),
+    drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs),
     remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs),
     backlogBytes: () => unacknowledged(),
     idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : usedMs),

@@ -12,12 +12,30 @@ export interface GuardQuestion {
   readonly latePrice?: number;
   /** From now; default Infinity: nothing is late. */
   readonly lateAfterMs?: number;
+  /** What a run here would keep waiting; default nothing. */
+  readonly next?: NextRequest;
   /**
    * Credit in milliseconds for waiting over starting now. A fixed moment undervalues waiting, because acknowledgements
    * to come will improve the moment.
    */
   readonly biasMs?: number;
 }
+
+/**
+ * The request that may come while a second run still occupies this place. A run that starts late is not only dear for its
+ * own request: the next one finds the place busy, misses its time too, and leaves less room for the one after it.
+ */
+export interface NextRequest {
+  /** Times until it comes, from now, equally likely; of any length. */
+  readonly inMs: Float64Array;
+  /** Chance that it will want to run here; `nextHereRatio` unless more is known. */
+  readonly hereRatio: number;
+  /** How long it may wait without being late, in milliseconds. */
+  readonly slackMs: number;
+}
+
+/** Chance that the next request runs here while a second run of this one does: the link is bad then, or seems so. */
+export const nextHereRatio = 0.8;
 
 /** The moment, and what it is expected to cost. */
 export interface GuardAnswer {
@@ -35,16 +53,35 @@ export interface GuardAnswer {
  * best: exact in 17 tries. A guard at the last value never fires.
  */
 export function guardPlan(question: GuardQuestion): GuardAnswer {
-  const { remoteMs, localMs, extraRunPrice, latePrice = 0, lateAfterMs = Infinity, biasMs = 0 } = question;
+  const {
+    remoteMs,
+    localMs,
+    extraRunPrice,
+    latePrice = 0,
+    lateAfterMs = Infinity,
+    biasMs = 0,
+    next,
+  } = question;
   const { values } = remoteMs;
   const extra = extraRunPrice * localMs;
   const late = latePrice * localMs;
+  /** What a run here that ends `endMs` from now costs the next request. */
+  const delayOf = (endMs: number): number => {
+    if (!next || next.inMs.length === 0) return 0;
+    let total = 0;
+    for (const inMs of next.inMs) {
+      const waits = endMs - inMs;
+      if (waits > 0) total += waits + (waits > next.slackMs ? late : 0);
+    }
+    return (next.hereRatio * total) / next.inMs.length;
+  };
   const costOf = (waitMs: number): number => {
+    const second = extra + delayOf(waitMs + localMs);
     let total = 0;
     for (let index = 0; index < estimateSize; index++) {
       const remote = values[index] ?? 0;
       const finish = remote <= waitMs ? remote : Math.min(remote, waitMs + localMs);
-      total += finish + (remote <= waitMs ? 0 : extra) + (finish > lateAfterMs ? late : 0);
+      total += finish + (remote <= waitMs ? 0 : second) + (finish > lateAfterMs ? late : 0);
     }
     return total / estimateSize;
   };

@@ -20,7 +20,7 @@ it("drives the share of extra runs to its target when each gain is drawn at rand
 });
 
 it("refuses what goes beyond the limit and its burst, whatever the price says", () => {
-  const budget = hedgeBudget({ maxPrice: 0, burst: 5, limitRatio: 0.15 });
+  const budget = hedgeBudget({ maxPrice: 0, burst: 5, limitRatio: 0.15, debt: 2, debtPrice: 0 });
   let extras = 0;
   for (let index = 0; index < 1000; index++) {
     const extraRun = budget.allows;
@@ -32,6 +32,15 @@ it("refuses what goes beyond the limit and its burst, whatever the price says", 
   }
   expect(extras).toBeLessThanOrEqual(155);
   expect(extras).toBeGreaterThanOrEqual(150);
+});
+
+it("lends a few runs at a price when nothing is left", () => {
+  const budget = hedgeBudget({ burst: 2, limitRatio: 0.01, initialPrice: 0.1, debt: 3, debtPrice: 1.5 });
+  budget.spend();
+  expect(budget.allows).toBe(true);
+  expect(budget.price).toBe(1.5);
+  for (let run = 0; run < 3; run++) budget.spend();
+  expect(budget.allows).toBe(false);
 });
 
 it("makes late answers dearer when they come too often, and cheaper when they do not", () => {

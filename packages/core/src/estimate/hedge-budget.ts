@@ -2,30 +2,35 @@
 export interface HedgeBudgetOptions {
   /** Share of requests that may run twice, on average; default 0.13. */
   readonly targetRatio?: number;
-  /** Share that is never exceeded beyond a burst; default 0.15. */
+  /** Share that is never exceeded beyond a burst and the debt; default 0.135. */
   readonly limitRatio?: number;
-  /** Extra runs that may come in a row after a quiet time; default 10, of which a new budget has half. */
+  /** Extra runs that may come in a row after a quiet time; default 12. A new budget has 2 of them, so that short lives keep the limit, too. */
   readonly burst?: number;
-  /** Change of the price for one whole extra run above target, in units of a local run; default 0.1. */
+  /** Extra runs that may be borrowed when much depends on them, at `debtPrice` at least; default 3. */
+  readonly debt?: number;
+  /** Least price of a borrowed run, in units of a local run; default 1.5. */
+  readonly debtPrice?: number;
+  /** Change of the price for one whole extra run above target, in units of a local run; default 0.2. */
   readonly step?: number;
   /** Price before anything was seen, in units of a local run; default 0.3. */
   readonly initialPrice?: number;
   /** The price never goes above this; default 3. */
   readonly maxPrice?: number;
-  /** Share of answers that may be late; default 0.002. */
+  /** Share of answers that may be late; default 0.008. */
   readonly lateTargetRatio?: number;
   /** Late price before anything was seen, in units of a local run; default 5. */
   readonly initialLatePrice?: number;
-  /** Change of the late price for one late answer, in units of a local run; default 2. */
+  /** Change of the late price for one late answer, in units of a local run; default 1. */
   readonly lateStep?: number;
-  /** The late price never goes above this, in units of a local run; default 11. */
+  /** The late price never goes above this, in units of a local run; default 20. */
   readonly maxLatePrice?: number;
 }
 
 /**
  * A budget that prices extra runs, so that the guard spends them where they gain most. The price goes up with each extra
  * run and down with each request without one, which drives the share to the target; a token bucket at the limit refuses
- * what the price did not prevent. The price of late answers is driven in the same way.
+ * what the price did not prevent. A little debt is allowed at a price: the one run that keeps an answer from being seconds
+ * late is worth more than the rule. The price of late answers is driven in the same way.
  */
 export interface HedgeBudget {
   /** Price of an extra run, in units of a local run. */
@@ -44,29 +49,30 @@ export interface HedgeBudget {
 export function hedgeBudget(options: HedgeBudgetOptions = {}): HedgeBudget {
   const {
     targetRatio = 0.13,
-    limitRatio = 0.15,
-    burst = 10,
-    step = 0.1,
+    limitRatio = 0.135,
+    burst = 12,
+    debt = 3,
+    debtPrice = 1.5,
+    step = 0.2,
     initialPrice = 0.3,
     maxPrice = 3,
-    lateTargetRatio = 0.002,
+    lateTargetRatio = 0.008,
     initialLatePrice = 5,
-    lateStep = 2,
-    maxLatePrice = 11,
+    lateStep = 1,
+    maxLatePrice = 20,
   } = options;
   let price = initialPrice;
   let latePrice = initialLatePrice;
-  // A new budget begins with half a burst, so that short lives keep the limit, too, within a few runs.
-  let tokens = burst / 2;
+  let tokens = Math.min(2, burst / 2);
   return {
     get price() {
-      return price;
+      return tokens >= 1 ? price : Math.max(price, debtPrice);
     },
     get latePrice() {
       return latePrice;
     },
     get allows() {
-      return tokens >= 1;
+      return tokens >= 1 - debt;
     },
     spend() {
       tokens -= 1;

@@ -1,3 +1,4 @@
+export { type Arrivals, arrivals } from "./arrivals.ts";
 export * from "./duration-belief.ts";
 export * from "./estimate.ts";
 export * from "./guard.ts";

@@ -66,14 +66,18 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       const size = whole(bytes);
       const side = sides[direction];
       const trips = roundTrips.estimate(now).values;
-      const alone = side.drainMs(size, now);
+      const alone = side.drainMs(size, now, false);
       const idle = side.backlogBytes() === 0;
+      const queued = idle ? alone : side.drainMs(size, now, true);
       const values = new Float64Array(estimateSize);
       for (let index = 0; index < estimateSize; index++) {
         const oneWay = (trips[index] ?? 0) / 2;
-        const drained = alone[index] ?? 0;
-        // With a backlog the acknowledgements of what already passed are still coming in: half a trip is done.
-        values[index] = idle ? drained + oneWay : Math.max(drained - base() / 2, oneWay);
+        // With a backlog the acknowledgements of what already passed are still coming in: half a trip is done. But nothing
+        // is there sooner than on an idle link.
+        values[index] = Math.max(
+          (queued[index] ?? 0) - (idle ? -oneWay : base() / 2),
+          (alone[index] ?? 0) + oneWay,
+        );
       }
       return { values: values.sort(), ...about(direction) };
     },

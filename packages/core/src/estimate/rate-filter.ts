@@ -40,8 +40,10 @@ const regimeChangesPerSecond = 0.01;
 const homeHalfLifeMs = 600_000;
 /** Log-likelihood floor: nothing seen is ever quite impossible. */
 const floor = -30;
-/** Log-likelihood of a packet that passed in an outage mode: it can only have been at its edge. */
-const passedInOutage = -6;
+/** Likelihood of a packet that passed in an outage mode: it can only have been at its edge. */
+const passedInOutage = Math.exp(-6);
+/** Up to so many ticks are taken one by one; beyond, in powers of two. */
+const fewTicks = 24;
 /** States with less weight than this pass none of it on; the heavy ones give them new weight in every step. */
 const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
@@ -72,16 +74,34 @@ export function rateFilter(model: LinkModel): RateFilter {
   let seenTotal = 0;
   const stayPerTick = resetsPerSecond.map((perSecond) => Math.exp((-perSecond * tickMs) / 1000));
   const keepPerTick = Math.exp((-regimeChangesPerSecond * tickMs) / 1000);
-  const logLikelihood = new Float64Array(states);
+  const logOn = new Float64Array(rates);
   const rowStep = Math.log((model.packetsPerMs[1] ?? 1) / (model.packetsPerMs[0] ?? 1)) / table.rowsPerRate;
-  const rowOffset = -Math.log((model.packetsPerMs[0] ?? 1) * table.shortestMs) / rowStep;
   const cells = table.times.length;
   const density = new Float64Array(cells);
 
-  function applyPower(power: number): void {
-    const rateMatrix = model.ratePowers[power];
-    const modeMatrix = model.modePowers[power];
-    if (!rateMatrix || !modeMatrix) return;
+  /** A tick of all rates, in two sweeps instead of a matrix: jumps fall off by the same factor with each rate. */
+  function tickRates(): void {
+    const { move, jump, decay, spread } = model.tick;
+    const stay = 1 - jump;
+    for (let base = 0; base < weights.length; base += rates) {
+      const last = base + rates - 1;
+      let jumped = 0;
+      for (let at = base; at <= last; at++) {
+        const here = weights[at] ?? 0;
+        const before = at > base ? (weights[at - 1] ?? 0) : here;
+        const after = at < last ? (weights[at + 1] ?? 0) : here;
+        moved[at] = stay * (here + move * (before - 2 * here + after)) + jump * jumped;
+        jumped = decay * (jumped + here * (spread[at - base] ?? 0));
+      }
+      jumped = 0;
+      for (let at = last; at >= base; at--) {
+        moved[at] = (moved[at] ?? 0) + jump * jumped;
+        jumped = decay * (jumped + (weights[at] ?? 0) * (spread[at - base] ?? 0));
+      }
+    }
+  }
+
+  function multiplyRates(matrix: Float64Array): void {
     moved.fill(0);
     for (let base = 0; base < weights.length; base += rates) {
       for (let from = 0; from < rates; from++) {
@@ -89,21 +109,28 @@ export function rateFilter(model: LinkModel): RateFilter {
         if (weight < forgotten) continue;
         const row = from * rates;
         for (let to = 0; to < rates; to++) {
-          moved[base + to] = (moved[base + to] ?? 0) + weight * (rateMatrix[row + to] ?? 0);
+          moved[base + to] = (moved[base + to] ?? 0) + weight * (matrix[row + to] ?? 0);
         }
       }
     }
+  }
+
+  function swap(): void {
+    [weights, moved] = [moved, weights];
+  }
+
+  function moveModes(matrix: Float64Array): void {
     for (let first = 0; first < weights.length; first += states) {
       for (let rate = first; rate < first + rates; rate++) {
         for (let to = 0; to < modes; to++) {
           let total = 0;
-          for (let from = 0; from < modes; from++) {
-            total += (moved[from * rates + rate] ?? 0) * (modeMatrix[from * modes + to] ?? 0);
-          }
-          weights[to * rates + rate] = total;
+          for (let from = 0; from < modes; from++)
+            total += (weights[from * rates + rate] ?? 0) * (matrix[from * modes + to] ?? 0);
+          moved[to * rates + rate] = total;
         }
       }
     }
+    swap();
   }
 
   /** Some of each mode's weight starts afresh from home, in each regime as often as that says; regimes change now and then. */
@@ -154,6 +181,28 @@ export function rateFilter(model: LinkModel): RateFilter {
     seenTotal += 1;
   }
 
+  /** How often the rate is believed to go home, in a second. */
+  function resetsNow(): number {
+    let mean = 0;
+    let all = 0;
+    for (let at = 0; at < weights.length; at++) {
+      const weight = weights[at] ?? 0;
+      mean += weight * (resetsPerSecond[Math.floor(at / states)] ?? 0);
+      all += weight;
+    }
+    return mean / all;
+  }
+
+  /** Packets per millisecond at home, on average. */
+  function homeRate(): number {
+    let sum = 0;
+    for (let rate = 0; rate < rates; rate++) {
+      const home = priorSightings * (model.home[rate] ?? 0) + (seen[rate] ?? 0);
+      sum += home * (model.packetsPerMs[rate] ?? 0);
+    }
+    return sum / (priorSightings + seenTotal);
+  }
+
   function onChance(rate: number): number {
     const now = marginal();
     let total = 0;
@@ -200,17 +249,29 @@ export function rateFilter(model: LinkModel): RateFilter {
       return version;
     },
     pass(ticks) {
-      let left = Math.min(ticks, 2 ** model.ratePowers.length - 1);
+      const left = Math.min(ticks, 2 ** model.ratePowers.length - 1);
       if (left <= 0) return;
-      for (let power = 0; left > 0; power++, left = Math.floor(left / 2)) {
-        if (left % 2 === 1) applyPower(power);
+      const singles = left <= fewTicks ? left : 0;
+      for (let tick = 0; tick < singles; tick++) {
+        tickRates();
+        swap();
+      }
+      for (let power = 0, rest = left; rest > 0; power++, rest = Math.floor(rest / 2)) {
+        const rateMatrix = model.ratePowers[power];
+        const modeMatrix = model.modePowers[power];
+        if (rest % 2 === 0 || !rateMatrix || !modeMatrix) continue;
+        if (left > fewTicks) {
+          multiplyRates(rateMatrix);
+          swap();
+        }
+        moveModes(modeMatrix);
       }
       goHome(ticks);
       version += 1;
     },
     observe(busyMs, packets, dispersion, ahead) {
       if (busyMs <= 0 && packets <= 0) return;
-      let best = -Infinity;
+      let best = packets > 0 ? -Infinity : 0;
       for (let rate = 0; rate < rates; rate++) {
         const expected = (model.packetsPerMs[rate] ?? 0) * Math.max(busyMs, 0.1);
         const hidden = ahead?.[rate] ?? 0;
@@ -221,16 +282,19 @@ export function rateFilter(model: LinkModel): RateFilter {
           seen > 0
             ? (seen * Math.log(expected / seen) + seen - expected) / dispersion
             : -visible / dispersion;
-        logLikelihood[rate] = Math.max(floor, on);
-        for (let mode = 1; mode < modes; mode++) {
-          logLikelihood[mode * rates + rate] = packets > 0 ? passedInOutage + Math.max(floor, on) : 0;
-        }
+        logOn[rate] = Math.max(floor, on);
+        best = Math.max(best, logOn[rate] ?? floor);
         if (ahead) ahead[rate] = packets > 0 ? 0 : Math.max(0, hidden - expected * onChance(rate));
       }
-      for (const value of logLikelihood) best = Math.max(best, value);
-      for (let state = 0; state < states; state++) {
-        const likelihood = Math.exp((logLikelihood[state] ?? 0) - best);
-        for (let at = state; at < weights.length; at += states) weights[at] = (weights[at] ?? 0) * likelihood;
+      const silent = Math.exp(-best);
+      for (let rate = 0; rate < rates; rate++) {
+        const on = Math.exp((logOn[rate] ?? floor) - best);
+        const out = packets > 0 ? on * passedInOutage : silent;
+        for (let first = rate; first < weights.length; first += states) {
+          weights[first] = (weights[first] ?? 0) * on;
+          for (let at = first + rates; at < first + states; at += rates)
+            weights[at] = (weights[at] ?? 0) * out;
+        }
       }
       normalise(weights);
       if (packets > 0) remember();
@@ -239,6 +303,8 @@ export function rateFilter(model: LinkModel): RateFilter {
     completionMs(packets, dispersion, ahead) {
       density.fill(0);
       const now = marginal();
+      const lastsMs = 1000 / resetsNow();
+      const homePerMs = homeRate();
       // The count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
       const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
       const side = spread > 0.12 ? spread / rowStep : 0;
@@ -247,7 +313,11 @@ export function rateFilter(model: LinkModel): RateFilter {
           const weight = now[mode * rates + rate] ?? 0;
           if (weight < negligible) continue;
           const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
-          const row = Math.log(work) / rowStep + rowOffset - rate * table.rowsPerRate;
+          const perMs = model.packetsPerMs[rate] ?? 1;
+          const stays = work / perMs;
+          // What takes longer than the rate usually lasts goes on at home.
+          const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
+          const row = Math.log(nominalMs / table.shortestMs) / rowStep;
           if (side === 0) addRow(weight, mode, row);
           else {
             addRow(weight / 2, mode, row - side);

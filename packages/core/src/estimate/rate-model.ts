@@ -60,7 +60,7 @@ export const linkModelDefaults: LinkModelParameters = {
   walkPerSqrtSecond: 0.2,
   jumpsPerSecond: 0.08,
   jumpSize: 0.5,
-  resetsPerSecond: [0.03, 0.6],
+  resetsPerSecond: [0.1, 0.6, 2.5],
   outages: [
     { perSecond: 1.2, meanMs: 45 },
     { perSecond: 0.03, meanMs: 900 },
@@ -83,10 +83,23 @@ export interface LinkModel {
   /** Prior weight of each rate, and of each mode. */
   readonly home: Float64Array;
   readonly modePrior: Float64Array;
+  /** One tick of the rate in as many steps as there are rates; the first of `ratePowers` says the same. */
+  readonly tick: RateTick;
   /** Matrices for 2^j ticks, row-major `[from, to]`. */
   readonly ratePowers: readonly Float64Array[];
   readonly modePowers: readonly Float64Array[];
   readonly table: CompletionTable;
+}
+
+/**
+ * One tick of the rate: to each neighbour with chance `move`, a jump with chance `jump`, whose length falls off by `decay`
+ * for each rate; `spread` is one over the sum of all jumps from a rate.
+ */
+export interface RateTick {
+  readonly move: number;
+  readonly jump: number;
+  readonly decay: number;
+  readonly spread: Float64Array;
 }
 
 /** P(done within a time | nominal duration, mode), cumulative over `times`. */
@@ -114,6 +127,7 @@ export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel 
     (_, index) => (parameters.slowestBitsPerSecond * Math.exp(index * step)) / 8 / packetBytes / 1000,
   );
   const home = homeOf(parameters, step);
+  const tick = rateTick(parameters, step);
   const modes = 1 + parameters.outages.length;
   return {
     parameters,
@@ -122,7 +136,8 @@ export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel 
     packetsPerMs,
     home,
     modePrior: modePriorOf(parameters),
-    ratePowers: powersOf(rateStep(parameters, step), rates),
+    tick,
+    ratePowers: powersOf(rateStep(tick, rates), rates),
     modePowers: powersOf(modeStep(parameters, tickMs), modes),
     table: completionTable(parameters, step, modes),
   };
@@ -144,24 +159,34 @@ function modePriorOf(parameters: LinkModelParameters): Float64Array {
   );
 }
 
-/** One tick of the rate: walk to neighbours, or jump. */
-function rateStep(parameters: LinkModelParameters, step: number): Float64Array {
+function rateTick(parameters: LinkModelParameters, step: number): RateTick {
   const { rates } = parameters;
   const seconds = parameters.tickMs / 1000;
-  const move = (0.5 * parameters.walkPerSqrtSecond ** 2 * seconds) / step ** 2;
-  const jump = 1 - Math.exp(-parameters.jumpsPerSecond * seconds);
+  const decay = Math.exp(-step / parameters.jumpSize);
+  const spread = new Float64Array(rates);
+  for (let from = 0; from < rates; from++) {
+    let total = 0;
+    for (let to = 0; to < rates; to++) if (to !== from) total += decay ** Math.abs(to - from);
+    spread[from] = 1 / total;
+  }
+  return {
+    move: (0.5 * parameters.walkPerSqrtSecond ** 2 * seconds) / step ** 2,
+    jump: 1 - Math.exp(-parameters.jumpsPerSecond * seconds),
+    decay,
+    spread,
+  };
+}
+
+/** The tick as a matrix, to be raised to powers. */
+function rateStep({ move, jump, decay, spread }: RateTick, rates: number): Float64Array {
   const matrix = new Float64Array(rates * rates);
   for (let from = 0; from < rates; from++) {
-    const far = normalise(
-      Float64Array.from({ length: rates }, (_, to) =>
-        to === from ? 0 : Math.exp((-Math.abs(to - from) * step) / parameters.jumpSize),
-      ),
-    );
+    const edge = from === 0 || from === rates - 1 ? 1 : 2;
     for (let to = 0; to < rates; to++) {
       const distance = Math.abs(to - from);
-      const edge = from === 0 || from === rates - 1 ? 1 : 2;
       const near = distance === 0 ? 1 - edge * move : distance === 1 ? move : 0;
-      matrix[from * rates + to] = (1 - jump) * near + jump * (far[to] ?? 0);
+      const far = distance === 0 ? 0 : (spread[from] ?? 0) * decay ** distance;
+      matrix[from * rates + to] = (1 - jump) * near + jump * far;
     }
   }
   return matrix;

@@ -65,11 +65,12 @@ function watched(change: {
     link,
     clock,
     seededRandom(1),
-    { burst: change.tokens ?? 10 },
+    { burst: change.tokens ?? 10, debt: 0 },
   );
   let firedAtMs: number | undefined;
   const watch = guardWatch({
     clock,
+    untilNextMs: () => new Float64Array(0),
     place,
     leg,
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },

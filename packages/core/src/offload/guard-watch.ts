@@ -1,5 +1,13 @@
 import type { Call, Clock } from "../base/index.ts";
-import { type Estimate, estimateOf, estimateSize, guardMoment, meanOf, sum } from "../estimate/index.ts";
+import {
+  type Estimate,
+  estimateOf,
+  estimateSize,
+  guardMoment,
+  meanOf,
+  nextHereRatio,
+  sum,
+} from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
 import type { Place } from "../places/index.ts";
 
@@ -27,6 +35,8 @@ export interface GuardParts {
   readonly backUpMs: () => number;
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
   readonly afterMs: number;
+  /** Times from now until the next request, which would find this place occupied by the back-up; see `Arrivals`. */
+  readonly untilNextMs: (nowMs: number) => Float64Array;
   /** Starts the back-up. Called at most once. */
   readonly fire: () => void;
 }
@@ -45,7 +55,7 @@ const restMs = 5;
  * only the back-up can keep is worth going into debt for.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
-  const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, fire } = parts;
+  const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
   const bodyBytes = leg.predicted.sentBytes;
@@ -87,6 +97,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
             extraRunPrice: budget.price,
             latePrice: leftMs < Infinity ? budget.latePrice : 0,
             lateAfterMs: leftMs,
+            next: { inMs: untilNextMs(nowMs), hereRatio: nextHereRatio, slackMs: Infinity },
             biasMs: 0.1 * localMs,
           })
         : Infinity;

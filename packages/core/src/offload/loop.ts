@@ -1,5 +1,6 @@
 import type { Clock, EndpointId } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
+import { type Arrivals, arrivals } from "../estimate/index.ts";
 import {
   type DeviceView,
   type Infeasible,
@@ -33,6 +34,8 @@ export interface Loop {
   readonly work: LocalWork;
   /** What plans for throughput have put on device, links and places. */
   readonly backlog: Backlog;
+  /** When requests come to this offloader. */
+  readonly arrivals: Arrivals;
   readonly radio: RadioState;
   readonly activeWatts: number;
   /** Decides where `job` goes on from `held`. */
@@ -124,6 +127,7 @@ export function createLoop(parts: OffloadParts): Loop {
     knowledge,
     work,
     backlog,
+    arrivals: arrivals(),
     radio: radioNow,
     activeWatts,
     plan(job, held, exclude, nowMs) {

@@ -163,7 +163,7 @@ class Race {
     for (const backUp of this.#plan.legs) {
       const late = backUp.starts.find((one) => one.on === "late" && one.leg === leg.id);
       if (late?.on !== "late" || this.#started.has(backUp.id)) continue;
-      const { clock, work, local } = this.#loop;
+      const { clock, work, local, arrivals } = this.#loop;
       const here = backUp.endpoint === local?.info.id;
       const atPlanMs = meanOf(backUp.predicted.completionMs);
       const queuedMs = here ? work.queueMs(clock.nowMs()) : 0;
@@ -178,6 +178,7 @@ class Race {
           latestMs: late.latestMs,
           ...(here ? {} : { earliestMs: farOut * (leg.predicted.completionMs.values.at(-1) ?? 0) }),
           backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
+          untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
           afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
           fire: () => {
             this.#tally.extraRun = true;
@@ -343,6 +344,8 @@ class Race {
  * others wait, too, are not helped by asking twice.
  */
 const farOut = 2;
+
+const nobody = new Float64Array(0);
 
 /** Errors that another place would only repeat: the caller's input is at fault. */
 export function final(error: LongshoreError): boolean {

@@ -57,7 +57,9 @@ export function checkFresh(call: Call, nowMs: number): void {
 export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
   const tally = newTally();
   const { maxPlans = 6 } = loop.parts;
-  checkFresh(job.call, loop.clock.nowMs());
+  const beganMs = loop.clock.nowMs();
+  checkFresh(job.call, beganMs);
+  loop.arrivals.seen(beganMs);
   let { held } = job;
   let exclude: ReadonlySet<EndpointId> = nobody;
   let broke: LongshoreError | undefined;

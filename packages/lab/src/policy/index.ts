@@ -1,5 +1,13 @@
 export * from "./compare.ts";
+export * from "./coverage.ts";
+export * from "./deadlines.ts";
+export * from "./fixed-places.ts";
+export * from "./hedge-at.ts";
+export * from "./honest-sensor.ts";
+export * from "./lin-ucb.ts";
+export * from "./oracle.ts";
+export * from "./ordered-fallback.ts";
 export * from "./ours.ts";
 export * from "./policy.ts";
-export * from "./references.ts";
+export { lastRate, meanCut, smoothedRate } from "./rate-plugs.ts";
 export * from "./replay.ts";

@@ -1,72 +1,60 @@
 import {
+  arrivals,
+  type Estimate,
   guardedChoice,
   guardMoment,
   hedgeBudget,
   type GuardQuestion,
   type HedgeBudgetOptions,
-  linkBelief,
-  type LinkBeliefOptions,
-  shift,
-  type TransferNote,
+  nextHereRatio,
 } from "@longshore/core";
+import { honestSensor, type HonestSensorOptions } from "./honest-sensor.ts";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 
 /** Settings of our policy. One set serves every link. */
-export interface OursOptions {
-  readonly link?: LinkBeliefOptions;
+export interface OursOptions extends HonestSensorOptions {
   readonly budget?: HedgeBudgetOptions;
-  /** Credit of the remote side when it is chosen (default 0.3), and while it is waited for (0), in local runs. */
+  /** Credit of the remote side when it is chosen (default 0.3), and while it is waited for (-0.05), in local runs. */
   readonly startCreditRatio?: number;
   readonly waitCreditRatio?: number;
   /** Share of the late price that counts when the place is chosen; all of it counts once under way. Default 0.7. */
   readonly startLateRatio?: number;
   /** An answer later than this multiple of the local run pays the late price; default 1.3. */
   readonly lateRatio?: number;
-  /** Whether probes are sent when the link is idle; default true. */
-  readonly probes?: boolean;
 }
+
+/** Price of a run that the budget does not allow, in local runs. */
+const forbidden = 1e6;
 
 /** The belief, guard and budget of core, used the way the offloader uses them: honest sensors only. */
 export function ours(options: OursOptions = {}): ReplayPolicy {
-  const {
-    startCreditRatio = 0.3,
-    startLateRatio = 0.7,
-    waitCreditRatio = 0,
-    lateRatio = 1.3,
-    probes = true,
-  } = options;
-  const link = linkBelief(options.link);
+  const { startCreditRatio = 0.3, startLateRatio = 0.7, waitCreditRatio = -0.05, lateRatio = 1.3 } = options;
+  const sensor = honestSensor(options);
   const budget = hedgeBudget(options.budget);
-  const notes = new Map<number, TransferNote>();
-  let knowsRoundTrip = false;
+  const rhythm = arrivals();
   let localMs = Infinity;
 
-  function question(
-    request: RequestFacts,
-    sight: Sight,
-    note: TransferNote | undefined,
-    creditRatio: number,
-  ): GuardQuestion {
-    const upload = note ? note.remainingMs(sight.nowMs) : link.transferMs(request.bytes, "up", sight.nowMs);
+  function question(request: RequestFacts, sight: Sight, remoteMs: Estimate): GuardQuestion {
     return {
-      remoteMs: shift(upload, sight.serverMs + sight.roundTripMs / 2),
+      remoteMs,
       localMs: sight.localMs + sight.localWaitMs,
-      extraRunPrice: budget.allows ? budget.price : 1e6,
+      extraRunPrice: budget.allows ? budget.price : forbidden,
       latePrice: budget.latePrice,
       lateAfterMs: lateRatio * sight.localMs - (sight.nowMs - request.arrivedMs),
-      biasMs: creditRatio * sight.localMs,
+      next: {
+        inMs: rhythm.untilNextMs(sight.nowMs),
+        hereRatio: nextHereRatio,
+        slackMs: Math.max(0, lateRatio - 1) * sight.localMs,
+      },
     };
   }
 
   return {
     name: "ours",
     arrived(request, sight) {
-      localMs = sight.localMs;
-      if (!knowsRoundTrip) {
-        knowsRoundTrip = true;
-        link.roundTripSeen(sight.roundTripMs, sight.nowMs);
-      }
-      const asked = question(request, sight, undefined, 0);
+      ({ localMs } = sight);
+      rhythm.seen(request.arrivedMs);
+      const asked = question(request, sight, sensor.replyMs(request.bytes, sight));
       const choice = guardedChoice(
         { ...asked, latePrice: startLateRatio * budget.latePrice },
         startCreditRatio,
@@ -74,22 +62,17 @@ export function ours(options: OursOptions = {}): ReplayPolicy {
       return choice.where === "local" ? choice : { where: "remote", backupMs: choice.waitMs };
     },
     review(request, sight) {
-      const note = notes.get(request.id);
-      if (!note) return Infinity;
-      return guardMoment(question(request, sight, note, waitCreditRatio));
+      const remoteMs = sensor.remainingMs(request, sight);
+      if (!remoteMs) return Infinity;
+      return guardMoment({
+        ...question(request, sight, remoteMs),
+        biasMs: waitCreditRatio * sight.localMs,
+      });
     },
-    sent(id, bytes, nowMs) {
-      notes.set(id, link.sendStarted(bytes, "up", nowMs));
-    },
-    acknowledged: (id, totalBytes, nowMs) => notes.get(id)?.progressed(totalBytes, nowMs),
-    sendEnded(id, complete, nowMs) {
-      notes.get(id)?.ended(nowMs, complete);
-      notes.delete(id);
-    },
+    ...sensor.notes,
     backupStarted: () => budget.spend(),
     ended({ tookMs, ranRemote, ranLocal }) {
       budget.note({ extraRun: ranRemote && ranLocal, late: tookMs > lateRatio * localMs });
     },
-    probe: (sight) => (probes ? link.probeBytes("up", sight.nowMs) : 0),
   };
 }

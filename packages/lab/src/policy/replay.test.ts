@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
+import { linkModel } from "@longshore/core";
 import {
   constantTrace,
   linkShapes,
@@ -13,15 +14,22 @@ import {
   allLocal,
   allRemote,
   comparePolicies,
+  coverageInterval,
+  coverageOf,
+  deadlineRow,
   hedgeAt,
   lastRate,
+  linUcb,
+  meanCut,
   oracle,
   orderedFallback,
   ours,
+  pinballLoss,
   replay,
   type ReplayPolicy,
   type ReplaySetting,
   scorePolicies,
+  sends,
   smoothedRate,
 } from "./index.ts";
 
@@ -105,6 +113,48 @@ describe("replay", () => {
   });
 });
 
+describe("policies of others", () => {
+  it("a bandit finds the better place from rewards, and tries the other now and then", () => {
+    const sent = (requestBytes: number): number => replay({ ...steady, requestBytes }, linUcb()).remoteRatio;
+    expect(sent(100_000)).toBeGreaterThan(0.9);
+    expect(sent(600_000)).toBeLessThan(0.3);
+    expect(sent(600_000)).toBeGreaterThan(0);
+  });
+
+  it("a minimum cut on the mean decides by all that was seen, not by the last second", () => {
+    const fallen = rateTrace(
+      "fallen",
+      [
+        { fromMs: 0, bitsPerSecond: 8e6 },
+        { fromMs: 25_000, bitsPerSecond: 0.5e6 },
+      ],
+      30_000,
+    );
+    expect(replay({ ...steady, trace: fallen }, meanCut()).remoteRatio).toBe(1);
+    expect(replay({ ...steady, trace: fallen }, lastRate()).remoteRatio).toBeLessThan(0.9);
+  });
+});
+
+describe("deadlines and promises", () => {
+  it("counts what misses a deadline, ours beside the oracle's", () => {
+    const model = linkModel();
+    const kept = deadlineRow(steady, 1.5, { model });
+    expect(kept).toMatchObject({ deadlineRatio: 1.5, missRatio: 0, oracleMissRatio: 0 });
+    const short = deadlineRow(steady, 0.3, { model });
+    expect(short.oracleMissRatio).toBe(1);
+  });
+
+  it("covers what it promised on a link of one rate, and loses less than one figure does on one that varies", () => {
+    const model = linkModel();
+    const varying = sends(syntheticTrace(linkShapes.stalling, 3, 120_000), 20_000, 1000, { model });
+    const loss = pinballLoss(varying);
+    expect(loss.ours).toBeLessThan(loss.smoothed);
+    const [low, high] = coverageInterval(varying, 0.95);
+    expect(low).toBeLessThanOrEqual(coverageOf(varying, 0.95));
+    expect(high).toBeGreaterThanOrEqual(coverageOf(varying, 0.95));
+  });
+});
+
 describe("our policy on synthetic links", () => {
   it("stays within its extra runs and near the oracle, and beats the plug-in rate's tail", () => {
     const rows = [31, 32, 33].flatMap((seed) =>
@@ -147,11 +197,11 @@ describe("our policy on synthetic links", () => {
 
 describe.skipIf(!hasData)(`on recorded uplinks${skipped}`, () => {
   const traceOf = (name: string) => readMahimahi(name, readFileSync(join(data, name), "utf8"));
-  // Published head-room figures: mean in milliseconds for all local, all remote, smoothed rate, with back-up, oracle.
+  // Published head-room figures: mean in milliseconds for all local, all remote, smoothed rate, oracle.
   it.each([
-    ["Verizon-LTE-short.up", 20_000, [400, 126, 127, 119, 115]],
-    ["Verizon-LTE-short.up", 150_000, [400, 398, 348, 323, 292]],
-    ["TMobile-UMTS-driving.up", 20_000, [400, 541, 324, 277, 257]],
+    ["Verizon-LTE-short.up", 20_000, [400, 126, 127, 115]],
+    ["Verizon-LTE-short.up", 150_000, [400, 398, 348, 292]],
+    ["TMobile-UMTS-driving.up", 20_000, [400, 541, 324, 257]],
   ] as const)("%s with %d bytes has the head-room that was published", (name, requestBytes, published) => {
     const setting: ReplaySetting = {
       trace: traceOf(name),
@@ -163,7 +213,7 @@ describe.skipIf(!hasData)(`on recorded uplinks${skipped}`, () => {
       link: "alone",
       device: "parallel",
     };
-    const policies = [allLocal(), allRemote(), smoothedRate(), smoothedRate(1.2), oracle()];
+    const policies = [allLocal(), allRemote(), smoothedRate(), oracle()];
     policies.forEach((policy, index) => {
       const ratio = replay(setting, policy).meanMs / (published[index] ?? NaN);
       expect(ratio, policy.name).toBeGreaterThan(0.97);
@@ -182,8 +232,8 @@ describe.skipIf(!hasData)(`on recorded uplinks${skipped}`, () => {
       ),
     );
     const own = scorePolicies(rows).find(({ policy }) => policy === "ours");
-    expect(own?.worstMeanVsOracle).toBeLessThanOrEqual(1.2);
-    expect(own?.worstP99VsLocal).toBeLessThanOrEqual(1.4);
+    expect(own?.worstMeanVsOracle).toBeLessThanOrEqual(1.12);
+    expect(own?.worstP99VsLocal).toBeLessThanOrEqual(1.35);
     expect(own?.worstExtraRatio).toBeLessThanOrEqual(0.15);
   });
 });

@@ -66,7 +66,7 @@ interface Request extends RequestFacts {
 export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResult {
   const { trace, localMs, serverMs, roundTripMs, tickMs = 10, clogBytes = 65_536 } = setting;
   const lengthMs = setting.lengthMs ?? trace.lengthMs;
-  const arrivals = arrivalsOf(setting.arrivals, lengthMs);
+  const arrivals = arrivalsOf(setting);
   const alone = setting.link === "alone";
   const parallel = setting.device === "parallel";
   const uploads: Upload[] = [];
@@ -264,23 +264,36 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
     tellAcknowledgements(endMs);
     endRequests(endMs);
   }
+  return resultOf(policy.name, tookMs, {
+    extraRatio: extra / arrivals.length,
+    remoteRatio: remote / arrivals.length,
+    probeRatio: probePackets / Math.max(1, (trace.packets * lengthMs) / trace.lengthMs),
+  });
+}
+
+/** The figures of a replay from its times. */
+export function resultOf(
+  policy: string,
+  tookMs: Float64Array,
+  shares: Pick<ReplayResult, "extraRatio" | "remoteRatio" | "probeRatio">,
+): ReplayResult {
   const sorted = tookMs.toSorted();
   const at = (ratio: number): number =>
     sorted[Math.min(sorted.length - 1, Math.floor(ratio * sorted.length))] ?? NaN;
   return {
-    policy: policy.name,
+    policy,
     tookMs,
     meanMs: tookMs.reduce((sum, one) => sum + one, 0) / tookMs.length,
     p50Ms: at(0.5),
     p95Ms: at(0.95),
     p99Ms: at(0.99),
-    extraRatio: extra / arrivals.length,
-    remoteRatio: remote / arrivals.length,
-    probeRatio: probePackets / Math.max(1, (trace.packets * lengthMs) / trace.lengthMs),
+    ...shares,
   };
 }
 
-function arrivalsOf(arrivals: number | readonly number[], lengthMs: number): readonly number[] {
+/** The instants of a setting's requests. */
+export function arrivalsOf(setting: ReplaySetting): readonly number[] {
+  const { arrivals, trace, lengthMs = trace.lengthMs } = setting;
   if (typeof arrivals !== "number") return arrivals.filter((at) => at < lengthMs);
   return Array.from({ length: Math.floor(lengthMs / arrivals) }, (_, index) => index * arrivals);
 }

@@ -50,11 +50,14 @@ describe("offloadWorld", () => {
       where.push({ atMs, id: (await clock.runUntil(offloader.infer("toy", { x }))).where });
       await clock.advance(400);
     }
-    const between = (fromMs: number, toMs: number): Set<string> =>
-      new Set(where.filter(({ atMs }) => atMs >= fromMs && atMs < toMs).map(({ id }) => id));
-    expect(between(5000, 19_000)).toEqual(new Set(["edge"]));
-    expect(between(30_000, 59_000)).toEqual(new Set(["device"]));
-    expect(between(70_000, 90_000)).toEqual(new Set(["edge"]));
+    const edgeRatio = (fromMs: number, toMs: number): number => {
+      const inside = where.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+      return inside.filter(({ id }) => id === "edge").length / inside.length;
+    };
+    expect(edgeRatio(5000, 19_000)).toBe(1);
+    // The link might be its old self again: that is tried now and then.
+    expect(edgeRatio(30_000, 59_000)).toBeLessThan(0.05);
+    expect(edgeRatio(70_000, 90_000)).toBe(1);
   });
 
   it("stays here where no rate could pay, without trying the link", async () => {

@@ -1,0 +1,136 @@
+import {
+  allLocal,
+  barsPlot,
+  cdfPlot,
+  hedgeAt,
+  htmlReport,
+  oracle,
+  ours,
+  type PolicyRow,
+  replay,
+  type ReportTable,
+  scorePolicies,
+  smoothedRate,
+  type Trace,
+} from "@longshore/lab";
+
+const three = (value: number): string => value.toFixed(3);
+
+/** Every policy with its figures over the rows. */
+export function scoreTable(rows: readonly PolicyRow[]): ReportTable {
+  const scores = scorePolicies(rows);
+  return {
+    kind: "table",
+    columns: [
+      "policy",
+      "worst mean/oracle",
+      "average",
+      "worst p99/local",
+      "worst extra runs",
+      "worst mean/local",
+      "harm elsewhere",
+    ],
+    rows: scores.map((score) => [
+      score.policy,
+      three(score.worstMeanVsOracle),
+      three(score.averageMeanVsOracle),
+      score.worstP99VsLocal.toFixed(2),
+      three(score.worstExtraRatio),
+      three(score.worstMeanVsLocal),
+      three(score.worstHarmRatio),
+    ]),
+    highlight: [scores.findIndex(({ policy }) => policy === "ours")],
+  };
+}
+
+const rowColumns = [
+  "trace",
+  "kB",
+  "local ms",
+  "round trip ms",
+  "mean ms",
+  "mean/oracle",
+  "p99/local",
+  "extra",
+  "sent",
+  "probes",
+];
+
+/** Our policy, row by row; those where offloading cannot pay are left out. */
+export function ownTable(rows: readonly PolicyRow[]): ReportTable {
+  const own = rows.filter(({ policy, scored }) => policy === "ours" && scored);
+  return {
+    kind: "table",
+    columns: rowColumns,
+    rows: own.map((row) => [
+      row.trace,
+      row.requestBytes / 1000,
+      row.localMs,
+      row.roundTripMs,
+      Math.round(row.meanMs),
+      three(row.meanVsOracle),
+      row.p99VsLocal.toFixed(2),
+      three(row.extraRatio),
+      row.remoteRatio.toFixed(2),
+      three(row.probeRatio),
+    ]),
+  };
+}
+
+/** Prints a table for people. */
+export function print(table: ReportTable, say: (line: string) => void): void {
+  const lines = [table.columns, ...table.rows].map((row) => row.map(String));
+  const widths = table.columns.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)));
+  const pad = (cell: string, index: number): string =>
+    index === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[index] ?? 0);
+  for (const line of lines) say(`  ${line.map(pad).join("  ")}`);
+}
+
+/** The report as one page: scores, a row for each setting of ours, and the tail on one telling uplink. */
+export function decidePage(rows: readonly PolicyRow[], traces: readonly Trace[], footer: string): string {
+  const trace = traces.find(({ name }) => name.startsWith("TMobile-UMTS-driving.up")) ?? traces[0];
+  const shown = trace && {
+    trace,
+    requestBytes: 20_000,
+    localMs: 400,
+    serverMs: 15,
+    roundTripMs: 50,
+    arrivals: 500,
+  };
+  const samples = shown
+    ? [allLocal(), smoothedRate(), hedgeAt(0.5), ours(), oracle()].map((policy) => ({
+        name: policy.name,
+        values: replay(shown, policy).tookMs,
+      }))
+    : [];
+  const names = scorePolicies(rows).filter(
+    ({ policy }) => policy !== "all remote" && policy !== "ordered fallback",
+  );
+  const means = barsPlot(
+    names.map(({ policy, worstMeanVsOracle, averageMeanVsOracle }) => ({
+      name: policy,
+      values: [averageMeanVsOracle, worstMeanVsOracle],
+    })),
+    ["average row", "worst row"],
+    { x: "mean / oracle" },
+  );
+  const times = cdfPlot(samples, {
+    x: "milliseconds",
+    logarithmicX: true,
+    mark: { at: 400, name: "local" },
+  });
+  return htmlReport({
+    title: "Where to run: decisions on real uplinks",
+    lead: "Mean time over the oracle's, tail over the device's own, and how often both sides ran. Rows count where offloading can pay.",
+    summary: scoreTable(rows),
+    sections: [
+      { title: "Mean over the oracle's", content: [means] },
+      {
+        title: shown ? `Times on ${shown.trace.name}, 20 kB, 400 ms here` : "Times",
+        content: [times],
+      },
+      { title: "Ours, row by row", content: [ownTable(rows)] },
+    ],
+    footer,
+  });
+}

@@ -1,0 +1,112 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { LongshoreError } from "@longshore/core";
+import {
+  linkShapes,
+  readArrivals,
+  readTwoColumns,
+  readMahimahi,
+  scaled,
+  stretched,
+  syntheticTrace,
+  type Trace,
+  traceOf,
+} from "@longshore/lab";
+
+/** Traces in groups: bars are held on uplinks; the others are printed beside them. */
+export interface DecideTraces {
+  /** Uplinks that parameters were chosen on, and the others. */
+  readonly tuned: readonly Trace[];
+  readonly held: readonly Trace[];
+  /** Downlinks replayed as uplinks, named so. */
+  readonly extra: readonly Trace[];
+  /** Instants of bursty requests, in milliseconds; undefined without data. */
+  readonly bursts: readonly number[] | undefined;
+  readonly notRun: readonly string[];
+}
+
+/** The two uplinks that the parameters of core were last chosen on. */
+const tunedOn = ["Verizon-EVDO-driving.up", "Verizon-LTE-short.up"];
+/** Files larger than this are no traces that a bench should read. */
+const mostBytes = 64e6;
+
+/**
+ * The traces of the data folder; those of any other folder, each file a trace in a format that is recognised; synthetic
+ * ones when there is no folder.
+ */
+export function decideTraces(data: string | undefined, seed: number): DecideTraces {
+  if (data && existsSync(join(data, "traces/lte-mahimahi"))) return ofDataFolder(join(data, "traces"));
+  if (data) {
+    const found = ofAnyFolder(data);
+    if (found.held.length + found.extra.length > 0) return found;
+  }
+  const held = [0, 1].map((more) =>
+    syntheticTrace(linkShapes.stalling, seed + more, 180_000, "stalling uplink"),
+  );
+  const notRun = ["recorded uplinks: no traces found (--data DIR); synthetic ones stand in"];
+  return { tuned: [], held, extra: [], bursts: undefined, notRun };
+}
+
+function ofDataFolder(folder: string): DecideTraces {
+  const cellular = join(folder, "lte-mahimahi");
+  const read = (name: string): Trace =>
+    readMahimahi(asUplink(name), readFileSync(join(cellular, name), "utf8"));
+  const names = readdirSync(cellular).sort();
+  const ups = names.filter((name) => name.endsWith(".up"));
+  const verizon = ups.find((name) => name === "Verizon-LTE-short.up");
+  const held = ups.filter((name) => !tunedOn.includes(name)).map(read);
+  if (verizon) held.push(scaled(read(verizon), 5));
+  const slow = ["3g-hsdpa-norway", "broadband"].flatMap((group) =>
+    existsSync(join(folder, group))
+      ? readdirSync(join(folder, group))
+          .sort()
+          .map((name) =>
+            readTwoColumns(`${name.slice(0, 24)} as uplink`, readFileSync(join(folder, group, name), "utf8")),
+          )
+      : [],
+  );
+  const requests = join(folder, "requests/AzureLLMInferenceTrace_code.csv");
+  return {
+    tuned: ups.filter((name) => tunedOn.includes(name)).map(read),
+    held,
+    extra: [...names.filter((name) => name.endsWith(".down")).map(read), ...slow],
+    bursts: existsSync(requests)
+      ? readArrivals(basename(requests), readFileSync(requests, "utf8"))
+      : undefined,
+    notRun: [],
+  };
+}
+
+function ofAnyFolder(folder: string): DecideTraces {
+  const held: Trace[] = [];
+  const extra: Trace[] = [];
+  const notRun: string[] = [];
+  for (const entry of readdirSync(folder, { withFileTypes: true }).sort((a, b) =>
+    a.name < b.name ? -1 : 1,
+  )) {
+    if (!entry.isFile()) continue;
+    try {
+      const text = readFileSync(join(folder, entry.name), "utf8");
+      if (text.length > mostBytes) throw new LongshoreError("invalid-input", "decode", "it is too large");
+      const trace = traceOf(asUplink(entry.name), text);
+      (entry.name.endsWith(".down") ? extra : held).push(trace);
+    } catch (thrown) {
+      notRun.push(`${entry.name}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    }
+  }
+  return { tuned: [], held, extra, bursts: undefined, notRun };
+}
+
+function asUplink(name: string): string {
+  return name.endsWith(".down") ? `${name} as uplink` : name;
+}
+
+/** Bursty arrivals stretched until they use the device at most 0.3 of the time on average, with the factor. */
+export function scaledBursts(
+  bursts: readonly number[],
+  localMs: number,
+): { readonly arrivals: readonly number[]; readonly factor: number } {
+  const spanMs = bursts[bursts.length - 1] ?? 0;
+  const factor = Math.max(1, (bursts.length * localMs) / 0.3 / Math.max(1, spanMs));
+  return { arrivals: stretched(bursts, factor), factor };
+}

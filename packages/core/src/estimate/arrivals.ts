@@ -1,0 +1,27 @@
+/** When the next request is expected, from the gaps between the latest ones: a guess at rhythm, not a model of it. */
+export interface Arrivals {
+  /** A request came. */
+  seen(nowMs: number): void;
+  /** Times from now until the next one, equally likely; those gaps that are over are left out. Empty: nothing is known. */
+  untilNextMs(nowMs: number): Float64Array;
+}
+
+/** Gaps remembered. */
+const remembered = 16;
+
+/** Before any request. */
+export function arrivals(): Arrivals {
+  const gapsMs: number[] = [];
+  let lastMs: number | undefined;
+  return {
+    seen(nowMs) {
+      if (lastMs !== undefined && nowMs >= lastMs) gapsMs.push(nowMs - lastMs);
+      if (gapsMs.length > remembered) gapsMs.shift();
+      lastMs = nowMs;
+    },
+    untilNextMs(nowMs) {
+      const passedMs = nowMs - (lastMs ?? nowMs);
+      return Float64Array.from(gapsMs, (gap) => gap - passedMs).filter((left) => left > 0);
+    },
+  };
+}
