@@ -26,6 +26,10 @@ export interface SpeedBelief {
 const largestDeviation = 0.4;
 const allowance = 0.08;
 
+/** Runs in which code may still be warming up, and how far above the quickest of them one counts. */
+const warmingRuns = 8;
+const warmRatio = 1.3;
+
 /**
  * The latest ratios as a belief, with a two-sided cumulative sum on their logarithm (E. S. Page, "Continuous Inspection
  * Schemes", 1954): small steady deviations add up and, past the threshold, everything but the newest runs is dropped, so
@@ -73,9 +77,12 @@ export function speedBelief(options: SpeedBeliefOptions = {}): SpeedBelief {
           ratios = ratios.slice(-3);
         }
       }
-      // The first run of all loads pages and fills caches; it is believed until there is a quicker one.
-      if (runs++ === 1 && ratio < (ratios[0] ?? 0)) ratios = [];
       ratios.push(ratio);
+      // The first runs load pages and compile: one of them is believed only until there is a much quicker one.
+      if (runs++ < warmingRuns) {
+        const quickest = Math.min(...ratios);
+        ratios = ratios.filter((one) => one <= warmRatio * quickest);
+      }
       if (ratios.length > capacity) ratios.shift();
       cached = estimateOf(ratios, { observedAtMs: nowMs, origin: "measured" });
     },
