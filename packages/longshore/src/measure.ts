@@ -8,3 +8,6 @@ export { platformCodecs } from "./compose/codecs.ts";
 export { answerAgreement, sampleTensors } from "./compose/measure.ts";
 export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
 export { recordingRuntime } from "./compose/recording-runtime.ts";
+export { dial, serverInfo } from "./compose/dial.ts";
+export { type Place, startPlace } from "./demo/place.ts";
+export { profiledStore } from "./demo/profiled-store.ts";

@@ -23,6 +23,8 @@ export interface GuardParts {
   readonly place: Place;
   readonly leg: Leg;
   readonly call: Call;
+  /** Whether an extra run may be paid to be quicker; false: only to keep the deadline. Default true. */
+  readonly hurries?: boolean;
   /** At the latest so many milliseconds after now. */
   readonly latestMs: number;
   /**
@@ -55,7 +57,22 @@ const restMs = 5;
  * only the back-up can keep is worth going into debt for.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
+<<<<<<< HEAD
   const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
+=======
+  const {
+    clock,
+    place,
+    leg,
+    call,
+    latestMs,
+    earliestMs = 0,
+    backUpMs,
+    afterMs,
+    fire,
+    hurries = true,
+  } = parts;
+>>>>>>> 37a7af5 (Compare the simulation with real sockets, and energy with the oracle)
   const { travels } = leg;
   const startedMs = clock.nowMs();
   const bodyBytes = leg.predicted.sentBytes;
@@ -90,6 +107,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     let waitMs = 0;
     if (earlyMs > 0 && !needed) waitMs = earlyMs;
     else if (!tooLate) {
+<<<<<<< HEAD
       waitMs = budget.allows
         ? guardMoment({
             remoteMs: remaining(nowMs),
@@ -101,8 +119,21 @@ export function guardWatch(parts: GuardParts): GuardWatch {
             biasMs: 0.1 * localMs,
           })
         : Infinity;
+=======
+      waitMs =
+        budget.allows && hurries
+          ? guardMoment({
+              remoteMs: remaining(nowMs),
+              localMs,
+              extraRunPrice: budget.price,
+              latePrice: leftMs < Infinity ? budget.latePrice : 0,
+              lateAfterMs: leftMs,
+              biasMs: 0.1 * localMs,
+            })
+          : Infinity;
+>>>>>>> 37a7af5 (Compare the simulation with real sockets, and energy with the oracle)
     }
-    if (waitMs <= 0 && (budget.allows || needed)) {
+    if (waitMs <= 0 && ((budget.allows && hurries) || needed)) {
       over = true;
       budget.spend();
       fire();

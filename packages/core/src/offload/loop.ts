@@ -71,6 +71,8 @@ export function createLoop(parts: OffloadParts): Loop {
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
   const probes = linkProbes(parts, places, () => news());
   let views = 0;
+  /** One request is asked for once, however often it is planned. */
+  let lastJob: Job | undefined;
   const scratch = planScratch();
   let upkeep: Disposable | undefined;
   /** How often beliefs were written down since the last news; infinite before any. */
@@ -98,7 +100,7 @@ export function createLoop(parts: OffloadParts): Loop {
       activeWatts,
       idleWatts: device.idleWatts ?? 0,
       radio,
-      radioWakeMillijoules: radioNow.wakeMillijoules(nowMs),
+      radioWakeMillijoules: radioNow.wakePrice(nowMs),
       battery: device.battery?.(),
     };
   }
@@ -131,6 +133,8 @@ export function createLoop(parts: OffloadParts): Loop {
     radio: radioNow,
     activeWatts,
     plan(job, held, exclude, nowMs) {
+      if (job !== lastJob) radioNow.asked(nowMs);
+      lastJob = job;
       const { known, call, sequence } = job;
       const endpoints = places.table(nowMs);
       const { name, dataClass } = known.description;

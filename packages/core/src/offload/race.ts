@@ -168,6 +168,7 @@ class Race {
       const atPlanMs = meanOf(backUp.predicted.completionMs);
       const queuedMs = here ? work.queueMs(clock.nowMs()) : 0;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
+      const { objective } = this.#job.limits;
       this.#watches.set(
         leg.id,
         guardWatch({
@@ -175,6 +176,7 @@ class Race {
           place,
           leg,
           call: this.#job.call,
+          hurries: objective !== "energy" && objective !== "cost",
           latestMs: late.latestMs,
           ...(here ? {} : { earliestMs: farOut * (leg.predicted.completionMs.values.at(-1) ?? 0) }),
           backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),

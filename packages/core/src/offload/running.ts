@@ -40,7 +40,7 @@ export function beginLeg(
     cancel,
     place,
     expectedMs: leg.travels?.promisedMs ?? expectedMs,
-    work: place ? undefined : loop.work.begin(expectedMs, nowMs),
+    work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
     wakeMillijoules: place ? loop.radio.wakeMillijoules(nowMs) : 0,
     heardAtMs: nowMs,
     heardBytes: 0,

@@ -27,18 +27,65 @@ export interface DeviceParts {
 export interface RadioState {
   /** Energy that an exchange adds beside its bytes: waking up, and the part of the tail that it prolongs. */
   wakeMillijoules(nowMs: number): number;
+  /** The same as a decision should weigh it, see `radioState`. */
+  wakePrice(nowMs: number): number;
+  /** A request came that might be an exchange. */
+  asked(nowMs: number): void;
   used(nowMs: number): void;
 }
 
-/** Follows the tail of a radio. */
+/** Requests that are expected to go the way of the one that is decided on, so that they share the waking. */
+const sharers = 50;
+/** Gaps between requests that count. */
+const gapsRemembered = 30;
+
+/**
+ * Follows the tail of a radio.
+ *
+ * What an exchange adds depends on what comes after it: a cellular radio stays up for ten seconds at a watt, so the first
+ * exchange costs as much as a dozen that follow closely. Weighed by itself it always loses, and a device whose every
+ * exchange is weighed so never learns how cheap the next ones were. So while requests come more often than the tail is long, a
+ * decision assumes that the next ones will go the same way: each pays the radio for the mean gap, and what waking costs on
+ * top is shared. If they stop coming, one tail was spent in vain.
+ */
 export function radioState(radio: Radio = radios.wired): RadioState {
   let lastMs = -Infinity;
+  let lastAskedMs = -Infinity;
+  let gapMs = Infinity;
+  let gaps = 0;
+  /** Variance of the gaps, in square milliseconds. */
+  let spread = 0;
+  const wakeMillijoules = (nowMs: number): number => {
+    const sinceMs = nowMs - lastMs;
+    const asleep = sinceMs >= radio.tailMs;
+    const prolongedMs = Math.min(radio.tailMs, Math.max(0, sinceMs));
+    return (asleep ? radio.promotionMillijoules : 0) + prolongedMs * radio.tailWatts;
+  };
   return {
-    wakeMillijoules(nowMs) {
-      const sinceMs = nowMs - lastMs;
-      const asleep = sinceMs >= radio.tailMs;
-      const prolongedMs = Math.min(radio.tailMs, Math.max(0, sinceMs));
-      return (asleep ? radio.promotionMillijoules : 0) + prolongedMs * radio.tailWatts;
+    wakeMillijoules,
+    wakePrice(nowMs) {
+      const wake = wakeMillijoules(nowMs);
+      // Waking is a bet on a mean of few gaps, so it is made with two deviations of that mean to spare.
+      const asleep = nowMs - lastMs >= radio.tailMs;
+      const likelyMs = asleep ? gapMs + 2 * Math.sqrt(spread / gaps) : gapMs;
+      if (!(likelyMs < radio.tailMs)) return wake;
+      const steady = likelyMs * radio.tailWatts;
+      return steady + Math.max(0, wake - steady) / sharers;
+    },
+    asked(nowMs) {
+      const seenMs = nowMs - lastAskedMs;
+      lastAskedMs = nowMs;
+      if (seenMs === Infinity) return;
+      gaps = Math.min(gapsRemembered, gaps + 1);
+      if (gaps === 1) {
+        gapMs = seenMs;
+        // One gap tells nothing of the next: as wide as independent requests would be.
+        spread = seenMs ** 2;
+        return;
+      }
+      const off = seenMs - gapMs;
+      gapMs += off / gaps;
+      spread += (off ** 2 - spread) / gaps;
     },
     used(nowMs) {
       lastMs = Math.max(lastMs, nowMs);

@@ -49,13 +49,20 @@ export function remoteLegs(
   const place = question.model.routes.endpoint[priced.route] ?? -1;
   // Without means for a second run, one that only the deadline calls for is still worth going into debt.
   const broke = !Number.isFinite(extraRunPriceAt(view.endpoints, place));
-  // Where all places are to be kept busy, a second run takes what another request could use.
-  const spare = !broke && request.limits.objective !== "throughput";
+  // Where all places are to be kept busy, a second run takes what another request could use; who saves energy or money runs
+  // twice only where nothing else keeps the deadline.
+  const { objective } = request.limits;
+  const thrifty = objective === "energy" || objective === "cost";
+  const spare = !broke && !thrifty && objective !== "throughput";
   const mayHedge = spare || question.remainingMs < Infinity;
   const otherFirst =
     other !== undefined && (!backUp || meanValue(other.priced.values) < meanValue(backUp.values));
   if (backUp) {
-    const late: Trigger = { on: "late", leg: "remote", latestMs: latestMs(question, priced, backUp, broke) };
+    const late: Trigger = {
+      on: "late",
+      leg: "remote",
+      latestMs: latestMs(question, priced, backUp, broke || thrifty),
+    };
     const hedges = mayHedge && backUpAffordable(request, priced, backUp);
     const triggers = [...(hedges ? [late] : []), failed(otherFirst ? "other" : "remote")];
     legs.push({
@@ -73,7 +80,7 @@ export function remoteLegs(
   }
   if (other) {
     const takes = startsFrom(other.priced, priced) === "head" ? first : "request";
-    const hedges = !backUp && !broke;
+    const hedges = !backUp && !broke && !thrifty;
     const late: Trigger = { on: "late", leg: "remote", latestMs: 2 * meanValue(priced.values) };
     const triggers = [...(hedges ? [late] : []), failed(backUp && !otherFirst ? "local" : "remote")];
     legs.push(
@@ -204,6 +211,7 @@ function localLeg(
     state: stateAt(question, endpoint),
     starts,
     spends: "nothing",
+    holdsMs: Math.max(0, runMs),
     predicted,
   };
 }

@@ -43,6 +43,8 @@ export interface Leg {
   readonly spends: "nothing" | "hedge token";
   /** Of this leg alone, from its start. */
   readonly predicted: Predicted;
+  /** Of a leg here: how long it keeps the device, without the wait for it, in milliseconds. */
+  readonly holdsMs?: number;
   /** Of a leg elsewhere: the way there, the wait and run there, the way back. What the guard watches. */
   readonly travels?: Travels;
 }

@@ -71,7 +71,7 @@ export interface DeviceView {
   readonly activeWatts: number;
   readonly idleWatts: number;
   readonly radio: Radio;
-  /** Promotion and the part of the tail that this exchange adds, in millijoules; less when the radio is still up. */
+  /** What an exchange is weighed with for promotion and tail, in millijoules; less when the radio is up anyway. */
   readonly radioWakeMillijoules: number;
   readonly battery?: { readonly ratio: number; readonly charging: boolean } | undefined;
 }

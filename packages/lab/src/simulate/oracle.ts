@@ -43,9 +43,9 @@ export function oracle(
       return { doneMs: Infinity, millijoules: Infinity, costMicros: Infinity, wrongRatio };
     const encodeMs = parts.encodeMs / device.speed;
     const sentMs = nowMs + headMs + encodeMs;
-    const upBytes = parts.upBytes + envelopeBytes;
-    const downBytes = parts.downBytes + envelopeBytes;
-    const landedMs = there.link.arrivesMs(upBytes, "up", sentMs);
+    const upBytes = parts.upBytes + envelopeBytes.up;
+    const downBytes = parts.downBytes + envelopeBytes.down;
+    const landedMs = there.link.arrivesMs(upBytes, "up", sentMs) + (place.handlingMs ?? 0);
     const waitMs = Math.max(0, there.slots.waitMs() - (landedMs - nowMs));
     const runMs = parts.tailMs / (place.speed ?? 1);
     const servedMs = landedMs + parts.decodeMs / (place.speed ?? 1) + waitMs + runMs;

@@ -36,6 +36,8 @@ export interface WrittenEndpoint {
   /** Milliseconds; default 50 and 0. */
   readonly rtt?: number | undefined;
   readonly jitter?: number | undefined;
+  /** What the software of both sides adds to an exchange, in milliseconds; default 3 (`bench reality`). */
+  readonly overhead?: number | undefined;
   /** Default: the trace that is replayed. */
   readonly up?: TraceSource | undefined;
   readonly down?: TraceSource | undefined;
@@ -148,6 +150,7 @@ const endpoint: v.GenericSchema<WrittenEndpoint> = strict({
   crowd: optional(figure(0, 0.99)),
   rtt: optional(figure(0, 10_000)),
   jitter: optional(figure(0, 10_000)),
+  overhead: optional(figure(0, 10_000)),
   up: optional(source),
   down: optional(source),
   watts: optional(figure(0, 100_000)),

@@ -46,7 +46,7 @@ export async function simulate(
     rows,
   });
   progress("replaying longshore");
-  const ours = way("longshore", "longshore", await play(simulation, true, ourWay));
+  const ours = way("longshore", "longshore", await simulateOurs(simulation));
   progress("replaying the oracle");
   const candidates = allowedPlans(simulation);
   const rows = await play(simulation, false, (world) => {
@@ -65,16 +65,26 @@ export async function simulate(
   const tried = fixedPlans(simulation);
   for (const { plan } of tried) {
     progress(`replaying plan ${fixed.length + 1} of ${tried.length}`);
-    const played = await play(simulation, false, (world) => ({
-      face: world.fixed(model, plan),
-      planOf: () => plan,
-    }));
+    const played = await simulatePlan(simulation, plan);
     fixed.push({ plan, way: way(planName(plan), "fixed", played, plan) });
   }
   return [ours, best, ...baselines(fixed, limits)].map((one) => ({
     ...one,
     figures: { ...one.figures, vsOracle: one.figures.objective / best.figures.objective },
   }));
+}
+
+/** Replays a simulation under one plan that never changes. */
+export function simulatePlan(simulation: Simulation, plan: FixedPlan): Promise<readonly SimulatedRow[]> {
+  return play(simulation, false, (world) => ({
+    face: world.fixed(simulation.model, plan),
+    planOf: () => plan,
+  }));
+}
+
+/** Replays a simulation under the real offloader. */
+export function simulateOurs(simulation: Simulation): Promise<readonly SimulatedRow[]> {
+  return play(simulation, true, ourWay);
 }
 
 function ourWay({ offloader, device }: OffloadWorld): Decided {

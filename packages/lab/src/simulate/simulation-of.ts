@@ -19,7 +19,7 @@ export interface ScenarioParts {
 /** The one place of a scenario that names none. */
 export const usualEndpoint: WrittenEndpoint = { id: "cloud", tier: "cloud" };
 
-const defaults = { speed: 1, instances: 4, queue: 1000, crowd: 0, rtt: 50, jitter: 0 } as const;
+const defaults = { speed: 1, instances: 4, queue: 1000, crowd: 0, rtt: 50, jitter: 0, overhead: 3 } as const;
 /** Estimated draw of a phone's core and of a server while they run, in watts. */
 const watts = { device: 2, place: 20 } as const;
 
@@ -51,6 +51,7 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
       crowdRatio: written.crowd ?? defaults.crowd,
       delayMs: (written.rtt ?? defaults.rtt) / 2,
       jitterMs: written.jitter ?? defaults.jitter,
+      handlingMs: written.overhead ?? defaults.overhead,
     };
   });
   return {

@@ -44,6 +44,8 @@ export interface WorldPlace {
   readonly instances?: number;
   /** Requests that may wait for an instance; default 1000. */
   readonly maxQueue?: number;
+  /** What the software of both sides adds to an exchange, in milliseconds; default 0. */
+  readonly handlingMs?: number;
   readonly up: Trace;
   readonly down: Trace;
   /** One way, in milliseconds. */
@@ -111,6 +113,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       ...(learner ? { learner } : {}),
       slots,
       callerSpeed: speed,
+      handlingMs: place.handlingMs ?? 0,
       speed: place.speed ?? 1,
     });
     places.set(place.info.id, { endpoint, link, slots });

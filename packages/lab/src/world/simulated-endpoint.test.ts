@@ -13,6 +13,7 @@ import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink } from "../link/index.ts";
 import { constantTrace } from "../trace/index.ts";
 import {
+  envelopeBytes,
   simulatedEndpoint,
   type SimulatedEndpointParts,
   virtualClock,
@@ -122,7 +123,10 @@ describe("simulatedEndpoint", () => {
     );
     // 69 packets up, one down, two delays, and the run.
     expect(clock.nowMs()).toBeCloseTo(690 + 20 + 100 + 10 + 20, 0);
-    expect(response.account).toMatchObject({ sentBytes: 100_400, receivedBytes: 410 });
+    expect(response.account).toMatchObject({
+      sentBytes: 100_000 + envelopeBytes.up,
+      receivedBytes: 10 + envelopeBytes.down,
+    });
     expect(response.account.costMicros).toBeGreaterThan(100);
     expect(response.account.energy).toEqual({ millijoules: 200, label: "estimated" });
     expect(acknowledged[acknowledged.length - 1]).toBe(100_000);
@@ -137,7 +141,7 @@ describe("simulatedEndpoint", () => {
     const edge = place(clock, { link: linkTo(clock) });
     const coded = { ...request("c1", "end", 20_000), codecs: { x: "half" } };
     const { account } = await clock.runUntil(edge.infer(coded, call));
-    expect(account.sentBytes).toBe(10_400);
+    expect(account.sentBytes).toBe(10_000 + envelopeBytes.up);
   });
 
   it("offers whole, head and tail in each variant its tier may hold, and lies when told to", async () => {

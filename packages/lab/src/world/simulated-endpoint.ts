@@ -69,6 +69,8 @@ export interface SimulatedEndpointParts {
   readonly logSpread?: number;
   /** What lies between the caller and it; undefined for a place in the caller's own process. */
   readonly link?: EmulatedLink;
+  /** What the software of both sides adds to an exchange, in milliseconds, beside coding and the run; default 0. */
+  readonly handlingMs?: number;
   /** Told of transfers and round trips, as `oipEndpoint` tells it. */
   readonly learner?: LinkLearner;
   /** How long an offer holds; default 5 s. */
@@ -84,15 +86,19 @@ export interface SimulatedEndpoint extends Endpoint {
   readonly counts: { readonly accepted: number; readonly answered: number; readonly failed: number };
 }
 
-/** Bytes of a request or reply besides its tensors, in the simulation. */
-export const envelopeBytes = 400;
+/**
+ * Bytes of a request and of a reply besides their tensors: heads and JSON. On the wire the samples have 400 to 1,000 one way
+ * and 1,200 to 3,000 the other, where each step that ran has its line.
+ */
+export const envelopeBytes: { readonly up: number; readonly down: number } = { up: 400, down: 1300 };
+const questionBytes = 400;
 /** Bodies below this say nothing about a rate. */
 const tinyBytes = 8192;
 
 /** Makes a place. Same parts, seed and calls: same answers at the same instants. */
 export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
   const { info, clock, random, speed = 1, instances = 1, logSpread = 0.05, link, learner } = parts;
-  const { callerSpeed = Infinity } = parts;
+  const { callerSpeed = Infinity, handlingMs = 0 } = parts;
   let down = parts.faults?.down ?? false;
   /** Breaks what is under way when the place goes down. */
   const underWay = new Set<(error: LongshoreError) => void>();
@@ -154,7 +160,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     progress?: Progress,
   ): Promise<void> {
     if (!link) return;
-    const noted = bytes > (direction === "up" ? envelopeBytes : tinyBytes);
+    const noted = bytes > (direction === "up" ? questionBytes : tinyBytes);
     const begin = (): TransferNote | undefined =>
       noted ? learner?.sendStarted(bytes, direction, clock.nowMs()) : undefined;
     let note = direction === "up" ? begin() : undefined;
@@ -166,7 +172,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
           ? {
               acknowledged(total) {
                 note?.progressed(total, clock.nowMs());
-                if (total > envelopeBytes) progress?.acknowledged(total - envelopeBytes);
+                if (total > envelopeBytes.up) progress?.acknowledged(total - envelopeBytes.up);
                 // The last acknowledgement comes after the bytes have arrived, while the peer is at work already.
                 if (total >= bytes) note?.ended(clock.nowMs(), true);
               },
@@ -186,10 +192,12 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
 
   /** A question and its answer, both tiny: their time tells of the delay. */
   async function roundTrip(call: Call): Promise<void> {
+    if (!link) return;
     const startedMs = clock.nowMs();
-    await cross(envelopeBytes, "up", call);
-    await cross(envelopeBytes, "down", call);
-    if (link) learner?.roundTripSeen(clock.nowMs() - startedMs, clock.nowMs());
+    await cross(questionBytes, "up", call);
+    await sleep(clock, handlingMs, call.abort);
+    await cross(questionBytes, "down", call);
+    learner?.roundTripSeen(clock.nowMs() - startedMs, clock.nowMs());
   }
 
   function refuseWhenDown(): void {
@@ -212,8 +220,9 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     const decodeMs = (coding?.decodeMs ?? 0) / speed;
     if (encodeMs > 0) await sleep(clock, encodeMs, call.abort);
     const startedMs = clock.nowMs();
-    const sentBytes = envelopeBytes + crossingWireBytes(from, codecs, inputBytes(request));
+    const sentBytes = envelopeBytes.up + crossingWireBytes(from, codecs, inputBytes(request));
     await cross(sentBytes, "up", call, progress);
+    if (link && handlingMs > 0) await sleep(clock, handlingMs, call.abort);
     const arrivedMs = clock.nowMs();
     if (faults.hang) await sleep(clock, Infinity, call.abort);
     checkCall(call, clock, "admission");
@@ -233,7 +242,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       : blankTensors(cutOf(bucket, segment.to).cut.crossing);
     const outputs: Tensors = faults.garbage ? new Map() : right;
     const report = load();
-    let receivedBytes = envelopeBytes;
+    let receivedBytes = envelopeBytes.down;
     for (const tensor of outputs.values()) receivedBytes += tensor.bytes.byteLength;
     const doneMs = clock.nowMs();
     await cross(receivedBytes, "down", call);
@@ -314,7 +323,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       if (!link) return;
       refuseWhenDown();
       await cross(bytes, "up", call);
-      await cross(envelopeBytes, "down", call);
+      await cross(questionBytes, "down", call);
     },
     close() {
       closed = true;

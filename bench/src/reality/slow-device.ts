@@ -1,0 +1,63 @@
+import {
+  abortError,
+  type Call,
+  type Clock,
+  type Endpoint,
+  type InferenceRequest,
+  type InferenceResponse,
+  type Profile,
+  type Random,
+  scale,
+  sleep,
+  whenAborted,
+} from "@longshore/core";
+import { bucketOf, segmentMs } from "@longshore/lab";
+
+/**
+ * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. Each run is
+ * real; the device is then held until its profiled time on such a device is over, so that what else this machine does at
+ * the time is not multiplied. A run that nobody waits for any more holds the device to its end, as a real one does.
+ */
+export function slowDevice(
+  engine: Endpoint,
+  profile: Profile,
+  parts: { readonly speed: number; readonly clock: Clock; readonly random: Random },
+): Endpoint {
+  const { speed, clock, random } = parts;
+  let last: Promise<unknown> = Promise.resolve();
+
+  async function run(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    const { segment } = request;
+    const times = segmentMs(bucketOf(profile, segment.variant, { bytes: 0 }), segment);
+    const heldMs = (times[Math.floor(random.next() * times.length)] ?? 0) / speed;
+    const startedMs = clock.nowMs();
+    // The engine is never told that nobody waits: its run goes on.
+    const response = await engine.infer(request, { ...call, abort: new AbortController().signal });
+    const leftMs = heldMs - (clock.nowMs() - startedMs);
+    if (leftMs > 0) await sleep(clock, leftMs);
+    const tookMs = clock.nowMs() - startedMs;
+    const stages = [{ stage: "run" as const, name: segment.model, tookMs }];
+    return { ...response, account: { ...response.account, stages } };
+  }
+
+  return {
+    info: engine.info,
+    describe: (model, version, call) => engine.describe(model, version, call),
+    async offers(query, call) {
+      const offers = await engine.offers(query, call);
+      return offers.map((offer) => ({ ...offer, completionMs: scale(offer.completionMs, 1 / speed) }));
+    },
+    infer(request, call) {
+      const turn = last.then(() => {
+        if (call.abort.aborted) throw abortError(call.abort, "queue");
+        return run(request, call);
+      });
+      last = turn.catch(() => undefined);
+      return new Promise((resolve, reject) => {
+        const unheard = whenAborted(call.abort, () => reject(abortError(call.abort, "execute")));
+        turn.then(resolve, reject).finally(unheard);
+      });
+    },
+    close: async () => undefined,
+  };
+}
