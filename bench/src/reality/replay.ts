@@ -157,8 +157,8 @@ export async function warmUp(
       }
     }
     const took: number[] = [];
-    for (let round = 0; least && round < exchanges; round++)
-      took.push((await exchange(least.plan)).networkMs);
+    if (!least) throw new Error("no plan leaves this device");
+    for (let round = 0; round < exchanges; round++) took.push((await exchange(least.plan)).networkMs);
     return median(took);
   } finally {
     await endpoint.close();
