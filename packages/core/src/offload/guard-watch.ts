@@ -57,22 +57,8 @@ const restMs = 5;
  * only the back-up can keep is worth going into debt for.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
-<<<<<<< HEAD
   const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
-=======
-  const {
-    clock,
-    place,
-    leg,
-    call,
-    latestMs,
-    earliestMs = 0,
-    backUpMs,
-    afterMs,
-    fire,
-    hurries = true,
-  } = parts;
->>>>>>> 37a7af5 (Compare the simulation with real sockets, and energy with the oracle)
+  const { hurries = true } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
   const bodyBytes = leg.predicted.sentBytes;
@@ -107,19 +93,6 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     let waitMs = 0;
     if (earlyMs > 0 && !needed) waitMs = earlyMs;
     else if (!tooLate) {
-<<<<<<< HEAD
-      waitMs = budget.allows
-        ? guardMoment({
-            remoteMs: remaining(nowMs),
-            localMs,
-            extraRunPrice: budget.price,
-            latePrice: leftMs < Infinity ? budget.latePrice : 0,
-            lateAfterMs: leftMs,
-            next: { inMs: untilNextMs(nowMs), hereRatio: nextHereRatio, slackMs: Infinity },
-            biasMs: 0.1 * localMs,
-          })
-        : Infinity;
-=======
       waitMs =
         budget.allows && hurries
           ? guardMoment({
@@ -128,10 +101,10 @@ export function guardWatch(parts: GuardParts): GuardWatch {
               extraRunPrice: budget.price,
               latePrice: leftMs < Infinity ? budget.latePrice : 0,
               lateAfterMs: leftMs,
+              next: { inMs: untilNextMs(nowMs), hereRatio: nextHereRatio, slackMs: Infinity },
               biasMs: 0.1 * localMs,
             })
           : Infinity;
->>>>>>> 37a7af5 (Compare the simulation with real sockets, and energy with the oracle)
     }
     if (waitMs <= 0 && ((budget.allows && hurries) || needed)) {
       over = true;
