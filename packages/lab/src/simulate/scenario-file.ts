@@ -213,13 +213,25 @@ export function checkScenario(value: unknown, what: string): ScenarioFile {
   throw refuse(what, `${path === null ? "" : `${path} `}${issue.message}`);
 }
 
+/** What YAML says, without aliases: they make a lot of little text. */
+function plain(text: string, what: string): unknown {
+  try {
+    const options = { version: "1.2", schema: "core", uniqueKeys: true, merge: false } as const;
+    const document = parseDocument(text, options);
+    const [error] = document.errors;
+    if (error) throw error;
+    return document.toJS({ maxAliasCount: 0 });
+  } catch (thrown) {
+    // Also of aliases, and of nesting so deep that the parser runs out of stack.
+    const detail = thrown instanceof Error ? thrown.message.split("\n")[0] : "";
+    throw refuse(what, `not valid YAML: ${detail ?? ""}`);
+  }
+}
+
 /** The plain data of a YAML file. Throws `invalid-configuration`. */
 export function scenarioYaml(text: string, what: string): Readonly<Record<string, unknown>> {
   if (text.length > maxLength) throw refuse(what, `more than ${maxLength} characters`);
-  const document = parseDocument(text, { version: "1.2", schema: "core", uniqueKeys: true, merge: false });
-  const [error] = document.errors;
-  if (error) throw refuse(what, `not valid YAML: ${error.message.split("\n")[0] ?? ""}`);
-  const value: unknown = document.toJS({ maxAliasCount: 0 });
+  const value = plain(text, what);
   if (value === null || typeof value !== "object" || Array.isArray(value))
     throw refuse(what, "must be a mapping, such as 'model: ocr'");
   return value as Readonly<Record<string, unknown>>;

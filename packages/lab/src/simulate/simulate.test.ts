@@ -121,6 +121,7 @@ describe("scenarios", () => {
     expect(checkScenario(scenarioYaml(text, "s"), "s").endpoints?.[0]?.speed).toBe(2);
     const wrong: readonly (readonly [string, RegExp])[] = [
       ["model: [", /^s: not valid YAML/],
+      ["*-", /^s: not valid YAML/],
       ["- a", /^s: must be a mapping/],
       ["seed: 1", /^s: model is missing/],
       [
