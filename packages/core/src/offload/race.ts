@@ -1,4 +1,4 @@
-import { abortError, childCall, type EndpointId, LongshoreError } from "../base/index.ts";
+import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
@@ -54,6 +54,7 @@ class Race {
   readonly #started = new Set<LegId>();
   readonly #watches = new Map<LegId, GuardWatch>();
   #deadline: Disposable | undefined;
+  #unheard: (() => void) | undefined;
   #settled = false;
 
   constructor(
@@ -81,7 +82,7 @@ class Race {
       this.#stop(abortError(call.abort, "plan"));
       return;
     }
-    call.abort.addEventListener("abort", this.#aborted, { once: true });
+    this.#unheard = whenAborted(call.abort, this.#aborted);
     if (call.deadlineMs < Infinity) {
       this.#deadline = clock.timer(call.deadlineMs - clock.nowMs(), () => {
         this.#stop(
@@ -316,7 +317,7 @@ class Race {
     this.#settled = true;
     const { clock } = this.#loop;
     const nowMs = clock.nowMs();
-    this.#job.call.abort.removeEventListener("abort", this.#aborted);
+    this.#unheard?.();
     this.#deadline?.[Symbol.dispose]();
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
     const lost = new LongshoreError("cancelled", "execute", why);
