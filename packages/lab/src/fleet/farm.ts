@@ -36,6 +36,8 @@ export interface FarmPlace {
   readonly endpoint: Endpoint;
   readonly server: FarmServer;
   readonly inFlight: number;
+  /** Requests that were sent there, those given up included. */
+  readonly runs: number;
   load(): LoadReport;
   /** When a request of that much work would be done if it came now, in milliseconds from now. */
   finishMs(workMs: number): number;
@@ -139,6 +141,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
   const slots = fifoSlots({ clock, count: server.slots, maxQueue: Infinity });
   /** Instants at which each slot will have done what it was given. */
   const freeMs = Array.from({ length: server.slots }, () => 0);
+  let runs = 0;
   const soonest = (): number => {
     let best = 0;
     for (let slot = 1; slot < freeMs.length; slot++) {
@@ -180,6 +183,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
         }),
       ),
     async infer(request: InferenceRequest, call: Call) {
+      runs++;
       const serviceMs = workOf(request) / speed;
       const slot = soonest();
       freeMs[slot] = Math.max(freeMs[slot] ?? 0, clock.nowMs()) + serviceMs;
@@ -194,6 +198,9 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
     server,
     get inFlight() {
       return slots.inFlight;
+    },
+    get runs() {
+      return runs;
     },
     load,
     finishMs: (workMs) => Math.max(0, (freeMs[soonest()] ?? 0) - clock.nowMs()) + workMs / speed,

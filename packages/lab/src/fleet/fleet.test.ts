@@ -16,7 +16,6 @@ function scene(change: Partial<FleetScene> = {}): FleetScene {
     arrivals,
     workMs: arrivals.map(() => 20 + 20 * random.next()),
     seed: 4,
-    deadlineMs: 500,
     ...change,
   };
 }

@@ -21,8 +21,6 @@ export interface FleetScene {
   /** Work of each request, in milliseconds on a server of speed 1. */
   readonly workMs: readonly number[];
   readonly seed: number;
-  /** An answer after this is worthless, in milliseconds. */
-  readonly deadlineMs: number;
 }
 
 /** What became of the requests. */
@@ -65,27 +63,12 @@ export async function runFleet(scene: FleetScene, kind: PickerKind | undefined):
   const clock = virtualClock();
   const model = farmModel(scene.workMs);
   const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock));
-  const runs = places.map(() => 0);
-  const counted = places.map((place, index) => ({
-    ...place.endpoint,
-    infer: (...given: Parameters<typeof place.endpoint.infer>) => {
-      runs[index] = (runs[index] ?? 0) + 1;
-      return place.endpoint.infer(...given);
-    },
-  }));
-  const watched = places.map((place, index) => ({
-    ...place,
-    endpoint: counted[index] ?? place.endpoint,
-    get inFlight() {
-      return place.inFlight;
-    },
-  }));
   const closing: (() => Promise<void>)[] = [];
   const gateways = Array.from({ length: scene.gateways }, (_, number): Send => {
     const seed = scene.seed * 1000 + number;
-    if (kind) return pickerGateway(kind, watched, seed, clock.nowMs);
+    if (kind) return pickerGateway(kind, places, seed, clock.nowMs);
     const gateway = offloadEndpoint({
-      endpoints: counted,
+      endpoints: places.map(({ endpoint }) => endpoint),
       info: {
         id: `gateway-${number}`,
         tier: "edge",
@@ -127,5 +110,9 @@ export async function runFleet(scene: FleetScene, kind: PickerKind | undefined):
   await clock.runUntil(Promise.all(all));
   const { user, system } = process.cpuUsage(cpu);
   await Promise.all(closing.map((close) => close()));
-  return { tookMs, runs, realMsPerRequest: (user + system) / 1000 / scene.arrivals.length };
+  return {
+    tookMs,
+    runs: places.map(({ runs }) => runs),
+    realMsPerRequest: (user + system) / 1000 / scene.arrivals.length,
+  };
 }
