@@ -8,6 +8,7 @@ import {
   type ValueInfoProto,
 } from "../onnx/index.ts";
 import type { Dag, DagTensor } from "../partition/index.ts";
+import { plainOutputs } from "./plain-outputs.ts";
 import {
   constantNodes,
   inferTypes,
@@ -25,6 +26,10 @@ export interface SplitGraph {
   readonly inputs: readonly ValueInfoProto[];
   /** Outputs that can travel. Sequences and maps are left out, because no wire and no runtime of ours carries them. */
   readonly outputs: readonly ValueInfoProto[];
+  /** Outputs that were left out, in words: `"boxes" (a sequence)`. */
+  readonly leftOut: readonly string[];
+  /** Whether the file itself gives these outputs: nothing was left out or made plain. */
+  readonly asFiled: boolean;
   /** Nodes that the outputs depend on and that depend on the inputs (or on chance), in topological order. */
   readonly nodes: readonly NodeProto[];
   readonly dag: Dag;
@@ -45,7 +50,8 @@ function invalid(message: string): LongshoreError {
  * Sees a model as something to split. `known` adds types that a run has shown. Throws `invalid-model` for cycles and for
  * nodes that read what nothing makes, `unsupported` when no output is a tensor or an input is not.
  */
-export function splitGraph(model: ModelProto, known: Types = new Map()): SplitGraph {
+export function splitGraph(file: ModelProto, known: Types = new Map()): SplitGraph {
+  const model = plainOutputs(file);
   const { graph } = model;
   if (!graph) throw invalid("the file holds no ONNX graph");
   const stored = storedNames(graph);
@@ -62,7 +68,11 @@ export function splitGraph(model: ModelProto, known: Types = new Map()): SplitGr
   );
   const nodes = neededNodes(sorted, constant, outputs);
   const { dag, names } = dagOf(nodes, inputs, outputs);
-  return { model, graph, inputs, outputs, nodes, dag, names, constants, order, types };
+  const leftOut = graph.output
+    .filter((output) => !outputs.includes(output))
+    .map(({ name }) => inWords(name, types));
+  const asFiled = model === file && leftOut.length === 0;
+  return { model, graph, inputs, outputs, leftOut, asFiled, nodes, dag, names, constants, order, types };
 }
 
 /** The nodes in topological order: the file's own when it is one, as the format demands. */
@@ -126,7 +136,7 @@ function tensorOutputs(graph: GraphProto, types: Types): readonly ValueInfoProto
     return type === undefined || (type.kind === "tensor" && carried(type) !== undefined);
   });
   if (outputs.length === 0) {
-    const all = graph.output.map((output) => `"${output.name}" (${describeType(types.get(output.name))})`);
+    const all = graph.output.map(({ name }) => inWords(name, types));
     throw new LongshoreError(
       "unsupported",
       "resolve",
@@ -134,6 +144,10 @@ function tensorOutputs(graph: GraphProto, types: Types): readonly ValueInfoProto
     );
   }
   return outputs;
+}
+
+function inWords(name: string, types: Types): string {
+  return `"${name}" (${describeType(types.get(name))})`;
 }
 
 function needTensor(name: string, type: ValueType | undefined): void {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { present } from "../../test/present.ts";
 import { realFiles } from "../../test/files.ts";
-import { graphBuilder, readModel, tensorProto, writeModel } from "./index.ts";
+import { graphBuilder, outsideFiles, readModel, tensorProto, writeModel } from "./index.ts";
 import {
   AttributeProtoSchema,
   GraphProtoSchema,
@@ -126,6 +126,8 @@ describe("readModel", () => {
       reason: "invalid-model",
       message: expect.stringContaining("weights.bin"),
     });
+    expect(outsideFiles(bytes)).toEqual(["weights.bin"]);
+    expect(outsideFiles(tiny())).toEqual([]);
     const file = new Uint8Array(Float32Array.of(9, 1, 2).buffer);
     const whole = readModel(bytes, { externalData: new Map([["weights.bin", file]]) });
     expect(writeModel(whole)).toEqual(tiny());

@@ -40,6 +40,24 @@ function invalid(message: string, cause?: unknown): LongshoreError {
  * Throws `invalid-model` for what is not a complete ONNX file, with what it seems to be instead.
  */
 export function readModel(bytes: Uint8Array, options: ReadOptions = {}): ModelProto {
+  return readChecked(bytes, options);
+}
+
+/**
+ * Locations of the files in which a model keeps weights outside itself, relative to its folder; none for most models.
+ * They are what `externalData` is to hold. Throws as `readModel`.
+ */
+export function outsideFiles(
+  bytes: Uint8Array,
+  options: Omit<ReadOptions, "externalData"> = {},
+): readonly string[] {
+  const outside = new Set<string>();
+  readChecked(bytes, options, outside);
+  return [...outside];
+}
+
+/** Reads and checks. With `outside`, files of weights that are not there are noted in it instead of refused. */
+function readChecked(bytes: Uint8Array, options: ReadOptions, outside?: Set<string>): ModelProto {
   if (bytes.byteLength === 0) throw invalid("the model file is empty");
   const model = decode(bytes, options.maxDepth ?? defaultMaxDepth);
   if (!model.graph) {
@@ -56,6 +74,7 @@ export function readModel(bytes: Uint8Array, options: ReadOptions = {}): ModelPr
     nodes: options.maxNodes ?? defaultMaxNodes,
     depth: options.maxDepth ?? defaultMaxDepth,
     externalData: options.externalData,
+    outside,
   };
   checkGraph(model.graph, budget, 0);
   for (const body of model.functions) checkNodes(body.node, budget, 1);
@@ -97,6 +116,7 @@ interface Budget {
   nodes: number;
   readonly depth: number;
   readonly externalData: ReadonlyMap<string, Uint8Array> | undefined;
+  readonly outside: Set<string> | undefined;
 }
 
 function checkGraph(graph: GraphProto, budget: Budget, depth: number): void {
@@ -129,7 +149,7 @@ function checkTensor(tensor: TensorProto, budget: Budget): void {
   if (count === undefined) {
     throw invalid(`tensor "${tensor.name}" has sizes [${tensor.dims.join(", ")}], which no tensor can have`);
   }
-  if (tensor.dataLocation === Location.EXTERNAL) takeInside(tensor, budget);
+  if (tensor.dataLocation === Location.EXTERNAL && !takeInside(tensor, budget)) return;
   const bits = elementBits(tensor.dataType);
   if (tensor.rawData.byteLength > 0 && bits !== undefined) {
     const expected = Math.ceil((count * bits) / 8);
@@ -168,12 +188,14 @@ function storedElements(tensor: TensorProto): number {
   return entries * perEntry;
 }
 
-/** Replaces a reference to an external file by a view on the file that was handed in. */
-function takeInside(tensor: TensorProto, budget: Budget): void {
+/** Replaces a reference to an external file by a view on the file that was handed in. False when it was only noted. */
+function takeInside(tensor: TensorProto, budget: Budget): boolean {
   const entries = new Map(tensor.externalData.map(({ key, value }) => [key, value]));
   const location = entries.get("location") ?? "";
   const file = budget.externalData?.get(location);
   if (!file) {
+    budget.outside?.add(location);
+    if (budget.outside) return false;
     throw invalid(
       `the weights "${tensor.name}" lie outside the model, in "${location}": hand that file in as well, or save the ` +
         "model with its weights inside",
@@ -189,4 +211,5 @@ function takeInside(tensor: TensorProto, budget: Budget): void {
   tensor.rawData = file.subarray(offset, offset + length);
   tensor.externalData = [];
   clearField(tensor, TensorProtoSchema.field.dataLocation);
+  return true;
 }

@@ -49,33 +49,45 @@ function guessShape(input: ValueInfoProto, guess: number, sizes: Map<string, num
   const type = input.type?.value;
   const dims = type?.case === "tensorType" ? (type.value.shape?.dim ?? []) : [];
   const fixed = dims.map(({ value }) => value.case === "dimValue" && value.value > 0n);
+  const last = dims[3]?.value;
+  const channelsLast = dims.length === 4 && last?.case === "dimValue" && last.value <= 4n && !fixed[1];
+  const at = (axis: number): Standing => ({ axis, rank: dims.length, channelsLast });
   return dims.map(({ value }, axis) => {
+    // A size of 0 means "none yet" in one file and "it varies" in another.
+    const none = value.case === "dimValue" && value.value === 0n;
+    if (none && guess % 2 === 1) return 0;
     // A size that varies between fixed ones (states of recurrent layers) is the batch.
     if (!fixed[axis] && axis > 0 && fixed[axis - 1] && fixed[axis + 1] && value.case !== "dimParam") return 1;
     if (value.case === "dimValue" && value.value > 0n) return Number(value.value);
-    if (value.case === "dimValue" && value.value === 0n && dims.length > 1) return 0;
+    if (none && dims.length > 1) return 0;
     const name = value.case === "dimParam" ? value.value : "";
     // A size written as a sum of others is that sum.
     const parts = name.split(/\s*\+\s*/);
     if (parts.length > 1) {
       return parts.reduce((total, part) => {
-        const size = /^\d+$/.test(part) ? Number(part) : named(part, axis, dims.length, guess, sizes);
-        return total + size;
+        return total + (/^\d+$/.test(part) ? Number(part) : named(part, at(axis), guess, sizes));
       }, 0);
     }
-    return named(name, axis, dims.length, guess, sizes);
+    return named(name, at(axis), guess, sizes);
   });
 }
 
-function named(name: string, axis: number, rank: number, guess: number, sizes: Map<string, number>): number {
+/** Where a size stands: its axis, among how many, and whether the image's channels come last. */
+interface Standing {
+  readonly axis: number;
+  readonly rank: number;
+  readonly channelsLast: boolean;
+}
+
+function named(name: string, standing: Standing, guess: number, sizes: Map<string, number>): number {
   const known = name === "" ? undefined : sizes.get(name);
   if (known !== undefined) return known;
-  const size = guessSize(name.toLowerCase(), axis, rank, guess);
+  const size = guessSize(name.toLowerCase(), standing, guess);
   if (name !== "") sizes.set(name, size);
   return size;
 }
 
-function guessSize(name: string, axis: number, rank: number, guess: number): number {
+function guessSize(name: string, { axis, rank, channelsLast }: Standing, guess: number): number {
   const from = (list: readonly number[]): number => list[guess % list.length] ?? 1;
   if (/past|cache/.test(name)) return from(pasts);
   if (/batch|^n$|^b$|^bs$/.test(name)) return 1;
@@ -83,7 +95,7 @@ function guessSize(name: string, axis: number, rank: number, guess: number): num
   if (/chan|^c$/.test(name)) return guess % 2 === 0 ? 3 : 1;
   if (/height|width|^h$|^w$/.test(name)) return from(spatial);
   if (axis === 0 && rank > 1) return 1;
-  if (rank === 4) return axis === 1 ? (guess % 2 === 0 ? 3 : 1) : from(spatial);
+  if (rank === 4) return axis === 1 && !channelsLast ? (guess % 2 === 0 ? 3 : 1) : from(spatial);
   if (rank === 1) return axis === 0 && guess % 3 !== 2 ? 1 : from(others);
   return axis === 1 ? from(lengths) : from(others);
 }

@@ -100,6 +100,24 @@ describe("head then tail equals the whole", () => {
 });
 
 describe("verifySplit", () => {
+  it("tells a model that draws numbers of its own from a split that is wrong", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", [1, 64]);
+    const noise = build.node("RandomNormalLike", [build.node("Relu", [x])]);
+    build.output(build.node("Add", [x, noise], { outputs: ["y"] }), "FP32", [1, 64]);
+    const graph = opened(writeModel(build.model({ name: "drawing" })));
+    const runtime = ortRuntime();
+    const cuts = graph.table.cuts.map((cut) => cut.id);
+    const check = await verifySplit({ graph, runtime, cuts, inputs: [guessInputs(graph.split, 1)] }, call);
+    expect(check.ownDifference).toBeGreaterThan(1);
+    const plain = opened(present(smallModels["LSTM with state"])());
+    const none = await verifySplit(
+      { graph: plain, runtime, cuts: [], inputs: [guessInputs(plain.split, 1)] },
+      call,
+    );
+    expect(none.ownDifference).toBe(0);
+  });
+
   it("reports a cut that does not give the whole's answers", async () => {
     const graph = opened(present(smallModels["loop that captures"])());
     const honest = ortRuntime();

@@ -22,6 +22,11 @@ export interface SplitCheck {
   readonly cuts: readonly CutCheck[];
   /** Largest over all cuts; Infinity when one would not run. */
   readonly worst: number;
+  /**
+   * Largest difference between two runs of the whole on the same input, in the same units: above 1 the model draws
+   * numbers of its own, and no split can be told right or wrong by its answers.
+   */
+  readonly ownDifference: number;
 }
 
 /**
@@ -54,8 +59,14 @@ export async function verifySplit(
   const { graph, runtime, inputs } = options;
   const whole = await runtime.load(segmentArtifact(graph, startCut, endCut), {}, call);
   const expected: Tensors[] = [];
+  let ownDifference = 0;
   try {
     for (const input of inputs) expected.push(await whole.run(input, names(graph), call));
+    const [input, first] = [inputs[0], expected[0]];
+    if (input && first) {
+      const again = await whole.run(input, names(graph), call);
+      ownDifference = worstDifference(again, first, toleranceOf(graph.split));
+    }
   } finally {
     await whole.release();
   }
@@ -70,6 +81,7 @@ export async function verifySplit(
     tolerance: toleranceOf(graph.split),
     cuts: checks,
     worst: Math.max(0, ...checks.map((check) => check.worst)),
+    ownDifference,
   };
 }
 

@@ -15,6 +15,7 @@ import { readInputs } from "../inputs/read-inputs.ts";
 import { serversOf } from "./at-options.ts";
 import { directoryOf } from "./directory-options.ts";
 import type { CommandIo } from "./io.ts";
+import { noteLeftOutOf } from "./note-left-out.ts";
 import type { RequestOptions } from "./request-options.ts";
 
 /** An opened model with inputs and limits, ready to be inferred or planned. */
@@ -91,6 +92,7 @@ export async function prepareRequest(
     const knowledge = await place.engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description } = knowledge;
+    await noteLeftOutOf(opened, io);
     const guessed = options.random && options.input.length === 0;
     const inputs = guessed
       ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])

@@ -24,6 +24,7 @@ import { type OpenedFile, openFile } from "../compose/open-file.ts";
 import { openModel } from "../compose/open-model.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
+import { noteLeftOut } from "./note-left-out.ts";
 
 /** Options of `longshore split`. */
 export interface SplitOptions {
@@ -44,6 +45,7 @@ export async function split(model: string, options: SplitOptions, io: CommandIo)
   const opened = await openModel(model);
   const file = await openFile(opened, call);
   const { graph } = file;
+  noteLeftOut(graph.split.leftOut, io);
   const ports: readonly PortSpec[] = signatureOf(graph.split).inputs;
   const given =
     options.input.length > 0 ? await readInputs(options.input, ports, platformTransforms()) : undefined;
@@ -190,6 +192,7 @@ async function verify(
       call,
     );
     const equal = check.cuts.length > 0 && check.worst <= 1;
+    const drawn = check.ownDifference > 1;
     if (options.json) {
       io.out(
         JSON.stringify({
@@ -197,6 +200,8 @@ async function verify(
           inputs: check.inputs,
           worst: Number.isFinite(check.worst) ? check.worst : null,
           equal,
+          repeatable: !drawn,
+          leftOut: graph.split.leftOut,
           cuts: check.cuts,
         }),
       );
@@ -209,6 +214,12 @@ async function verify(
           check.cuts.map((one) => [one.cut, one.worst.toPrecision(3), one.failure ?? ""]),
         ),
       );
+      if (drawn && !equal) {
+        io.out(
+          `two runs of the whole on one input differ too (${check.ownDifference.toPrecision(3)}, allowed 1): the model draws random numbers, so its answers cannot tell whether a split is right`,
+        );
+        return 1;
+      }
       io.out(
         `${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole (worst ${check.worst.toPrecision(3)}, allowed 1)`,
       );

@@ -22,6 +22,7 @@ import {
 } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 import { platformTransforms } from "./transforms.ts";
+import { wholeModels } from "./whole-models.ts";
 
 /** Which of the installed runtimes is tried first. */
 export type RuntimeName = "onnxruntime" | "wasm";
@@ -114,7 +115,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
       offers: true,
       rates: options.rates ?? defaultRates,
     },
-    store: options.store,
+    store: wholeModels(options.store),
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
     source: onnxSource({ sha256 }),
     runtimes,

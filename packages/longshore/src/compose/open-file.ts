@@ -3,6 +3,7 @@ import type { Artifact } from "@longshore/engine";
 import { type OnnxSource, onnxSource, type OpenGraph } from "@longshore/graph";
 import { sha256 } from "@longshore/nodejs";
 import type { OpenedModel } from "./open-model.ts";
+import { wholeModels } from "./whole-models.ts";
 
 /** One graph file of an opened model, read and analysed. */
 export interface OpenedFile {
@@ -30,7 +31,7 @@ export async function openFile(opened: OpenedModel, call: Call, version?: string
     .map((entry) => entry.name);
   const chosen = version ?? versions.sort((a, b) => Number(b) - Number(a))[0];
   const path = `${opened.model}/${chosen ?? ""}/model.onnx`;
-  const bytes = chosen === undefined ? undefined : await opened.store.read(path);
+  const bytes = chosen === undefined ? undefined : await wholeModels(opened.store).read(path);
   if (!bytes) {
     throw new LongshoreError(
       "unsupported",

@@ -1,8 +1,12 @@
 import { readFile, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { ModelStore } from "@longshore/engine";
+import { folderStore } from "@longshore/nodejs";
+import { wholeModel } from "./whole-models.ts";
 
-/** A repository of one model with one version: a single .onnx file. */
+/** A repository of one model with one version: a single .onnx file, with the weights that it may keep beside it. */
 export function singleFileStore(model: string, path: string): ModelStore {
+  const beside = folderStore(dirname(path));
   return {
     async list(at) {
       if (at === "" || at === ".") return [{ name: model, directory: true, bytes: 0 }];
@@ -12,7 +16,8 @@ export function singleFileStore(model: string, path: string): ModelStore {
       return undefined;
     },
     async read(at) {
-      return at === `${model}/1/model.onnx` ? new Uint8Array(await readFile(path)) : undefined;
+      if (at !== `${model}/1/model.onnx`) return undefined;
+      return wholeModel(new Uint8Array(await readFile(path)), (file) => beside.read(file));
     },
   };
 }
