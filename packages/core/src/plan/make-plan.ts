@@ -4,11 +4,11 @@ import { localObstacle } from "./filter/local-place.ts";
 import { choose, localCandidates, remoteFinalists } from "./finalists.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";
-import { optionsOf } from "./options.ts";
+import { noOptions, optionsOf } from "./options.ts";
 import type { Infeasible, Leg, Plan } from "./plan.ts";
 import { type Priced, predictedOf } from "./priced.ts";
 import type { PlanRequest } from "./request.ts";
-import { scan } from "./scan.ts";
+import { noFindings, scan } from "./scan.ts";
 import { estimateSize } from "../estimate/index.ts";
 import type { Question } from "./question.ts";
 import { type NumberRoom, numberRoom, type Reading, readingOf } from "../table/index.ts";
@@ -72,9 +72,11 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   } as const;
   const obstacle = localObstacle(request, view, held);
   const locals = localCandidates(question, choices, obstacle);
-  const options = optionsOf(question, choices, obstacle === undefined);
-  const findings = scan(question, options);
-  const finalists = remoteFinalists(question, options, findings, locals, random);
+  // Where no other place serves the model, nothing is laid out for them.
+  const served = model.routes.count > 0;
+  const options = served ? optionsOf(question, choices, obstacle === undefined) : noOptions;
+  const findings = served ? scan(question, options) : noFindings;
+  const finalists = served ? remoteFinalists(question, options, findings, locals, random) : [];
   const explained: Explained = { question, options, findings, locals, finalists };
   const chosen = choose(request, locals, finalists, random);
   if (!chosen) {

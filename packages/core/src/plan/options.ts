@@ -81,6 +81,27 @@ export interface Options {
   readonly coding: Float64Array;
 }
 
+const noNumbers = new Float64Array(0);
+
+/** Where no place takes part. */
+export const noOptions: Options = {
+  groups: [],
+  classSets: [],
+  count: 0,
+  fixedMs: noNumbers,
+  fixedMeanMs: noNumbers,
+  upIndex: noNumbers,
+  upFraction: noNumbers,
+  sentBytes: noNumbers,
+  codecMask: noNumbers,
+  decodeMs: noNumbers,
+  agreementRatio: noNumbers,
+  accuracyRatio: noNumbers,
+  deviceMillijoules: noNumbers,
+  costMicros: noNumbers,
+  coding: noNumbers,
+};
+
 /**
  * What comes back to this place may find it at work on the back-up that started meanwhile, or on another request: so much
  * of a run of the same part here is charged for it.

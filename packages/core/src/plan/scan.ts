@@ -41,6 +41,19 @@ export interface Findings {
   readonly candidates: number;
 }
 
+const none = new Float64Array(0);
+
+/** Where no place takes part. */
+export const noFindings: Findings = {
+  bestScore: none,
+  bestOption: none,
+  bestGroup: none,
+  kept: none,
+  keptCount: 0,
+  removed: [],
+  candidates: 0,
+};
+
 const tier = filterIndex("tier");
 const codec = filterIndex("codec");
 const agreement = filterIndex("agreement");

@@ -22,13 +22,18 @@ export function fingerprint(
     // A view of words needs an even start; what lies oddly is copied.
     const even = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
     const view = new Int32Array(even.buffer, even.byteOffset, words);
+    // Whole numbers of the loop's own stay in registers; variables that functions share do not.
+    let first = one | 0;
+    let second = two | 0;
     for (let index = 0; index < words; index++) {
       const word = view[index] as number;
-      one = Math.imul(one ^ word, 0xcc9e2d51);
-      one = (one << 13) | (one >>> 19);
-      two = Math.imul(two + word, 0x1b873593);
-      two = (two << 15) | (two >>> 17);
+      first = Math.imul(first ^ word, 0xcc9e2d51);
+      first = (first << 13) | (first >>> 19);
+      second = Math.imul((second + word) | 0, 0x1b873593);
+      second = (second << 15) | (second >>> 17);
     }
+    one = first;
+    two = second;
     for (let index = words << 2; index < bytes.byteLength; index++) {
       one = Math.imul(one ^ (bytes[index] as number), 0x01000193);
       two = Math.imul(two + (bytes[index] as number), 0x85ebca6b);
@@ -36,11 +41,15 @@ export function fingerprint(
     one ^= bytes.byteLength;
   };
   const mixText = (text: string): void => {
+    let first = one | 0;
+    let second = two | 0;
     for (let index = 0; index < text.length; index++) {
-      one = Math.imul(one ^ text.charCodeAt(index), 0x01000193);
-      two = Math.imul(two + text.charCodeAt(index), 0x85ebca6b);
+      const code = text.charCodeAt(index);
+      first = Math.imul(first ^ code, 0x01000193);
+      second = Math.imul((second + code) | 0, 0x85ebca6b);
     }
-    one ^= text.length;
+    one = first ^ text.length;
+    two = second;
   };
   mixText(asked);
   for (const [name, { spec, bytes }] of [...inputs].sort(([a], [b]) => (a < b ? -1 : 1))) {

@@ -39,10 +39,10 @@ export interface SequenceTurnParts {
 export type SequenceResult = SegmentResult & { readonly stateSeal?: string };
 
 /**
- * Waits until a request is the first of its sequence, and the sequence may run. Undefined for requests that are told of no
- * sequence.
+ * Waits until a request is the first of its sequence, and the sequence may run: undefined where there is nothing to wait
+ * for, and for requests that are told of no sequence.
  */
-export async function reachTurn(
+export function reachTurn(
   { segment, sequence }: InferenceRequest,
   {
     sequences,
@@ -51,16 +51,17 @@ export async function reachTurn(
     call,
     place,
   }: Pick<SequenceTurnParts, "sequences" | "loaded" | "plan" | "call" | "place">,
-): Promise<Disposable | undefined> {
+): Promise<Disposable | undefined> | undefined {
   if (!sequence || !place || plan.sequential.length === 0) return undefined;
-  const { digest, sequence: rules } = loaded.description;
-  const key = { tenant: call.tenant, model: segment.model, digest, id: sequence.id };
-  const maxIdleMs = rules?.maxIdleMs ?? 60_000;
   const slots = slotsOf(plan);
-  if (slots.slots) return sequences.reach({ key, position: sequence, maxIdleMs, ...slots }, call, place);
+  if (slots.slots) {
+    const { digest, sequence: rules } = loaded.description;
+    const key = { tenant: call.tenant, model: segment.model, digest, id: sequence.id };
+    const maxIdleMs = rules?.maxIdleMs ?? 60_000;
+    return sequences.reach({ key, position: sequence, maxIdleMs, ...slots }, call, place);
+  }
   // Without slots its turn is all that it waits for.
-  await place.turn(call);
-  return undefined;
+  return place.turn(call)?.then(() => undefined);
 }
 
 /** Runs with the state of the sequence, if the segment has any, and keeps what comes of it. */
@@ -72,29 +73,38 @@ export async function runInSequence(
   const states = statesOf(plan);
   if (plan.sequential.length === 0 || !sequence) return run(initialState(states), sequence);
   const key = { tenant: call.tenant, model: segment.model, digest: segment.digest, id: sequence.id };
-  await checkSeal(stateKey, key, sequence, call);
-  const asked = `${segment.variant} ${segment.from}..${segment.to}`;
-  using turn = await parts.sequences.enter(
+  const checked = checkSeal(stateKey, key, sequence, call);
+  if (checked) await checked;
+  const entered = parts.sequences.enter(
     {
       key,
       position: sequence,
       states,
       maxIdleMs: loaded.description.sequence?.maxIdleMs ?? 60_000,
       // Who does not count steps cannot say which of two equal requests is a retry.
-      fingerprint: sequence.step === nextStep ? undefined : fingerprint(asked, inputs),
+      fingerprint:
+        sequence.step === nextStep
+          ? undefined
+          : fingerprint(`${segment.variant} ${segment.from}..${segment.to}`, inputs),
       ...slotsOf(plan),
     },
     call,
     parts.place,
   );
+  const turn = entered instanceof Promise ? await entered : entered;
   let result: SegmentResult;
-  if (turn.remembered) result = { ...turn.remembered, stages: [], busyMs: 0, serviceMs: 0, peakBytes: 0 };
-  else {
-    result = await run(turn.state, { ...sequence, step: turn.step });
-    turn.commit(result);
+  // Not `using`: what it compiles to is slow, and every step of every sequence comes by here.
+  try {
+    if (turn.remembered) result = { ...turn.remembered, stages: [], busyMs: 0, serviceMs: 0, peakBytes: 0 };
+    else {
+      result = await run(turn.state, { ...sequence, step: turn.step });
+      turn.commit(result);
+    }
+    if (!sequence.wantState || !stateKey || states.length === 0) return result;
+    return { ...result, stateSeal: await sealState(stateKey, key, turn.step, result.state) };
+  } finally {
+    turn[Symbol.dispose]();
   }
-  if (!sequence.wantState || !stateKey || states.length === 0) return result;
-  return { ...result, stateSeal: await sealState(stateKey, key, turn.step, result.state) };
 }
 
 /** Slots of the first step that has any: a sequence holds one, however many models it passes through. */
@@ -107,8 +117,16 @@ function slotsOf({ sequential }: SegmentPlan): Pick<SequenceRequest, "slots"> {
   return {};
 }
 
-function statesOf({ program, stateful }: SegmentPlan): readonly HeldState[] {
-  return stateful.flatMap((step) =>
+/** Worked out once for each plan. */
+const statesOfPlans = new WeakMap<SegmentPlan, readonly HeldState[]>();
+
+function statesOf(plan: SegmentPlan): readonly HeldState[] {
+  const known = statesOfPlans.get(plan);
+  if (known) return known;
+  const { program, stateful } = plan;
+  const states = stateful.flatMap((step) =>
     step.graph.states.map((state) => ({ ...state, input: stateName(program, step, state.input) })),
   );
+  statesOfPlans.set(plan, states);
+  return states;
 }

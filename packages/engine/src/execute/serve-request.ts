@@ -64,7 +64,8 @@ export async function serveRequest(
   let granted: Granted | undefined;
   try {
     checkDigest(segment, loaded);
-    if (sequence) turn = await turnOf(parts, loaded, request, call, place);
+    const reached = sequence && turnOf(parts, loaded, request, call, place);
+    if (reached) turn = await reached;
     const grants = grantRequest(parts, loaded, owner, request, call);
     granted = grants instanceof Promise ? await grants : grants;
     return await runGranted(parts, request, { loaded, granted, place }, call);
@@ -150,11 +151,18 @@ const noTensors: Tensors = new Map();
 export function resolvedSegment(
   segment: Segment,
   { description }: LoadedVersion,
-  { program }: Granted,
+  { program, plan }: Granted,
 ): Segment {
+  const known = resolvedSegments.get(plan);
+  if (known) return known;
   const { version, digest } = description;
-  return { ...segment, version, digest, variant: program.variant };
+  const resolved = { ...segment, version, digest, variant: program.variant };
+  resolvedSegments.set(plan, resolved);
+  return resolved;
 }
+
+/** All that a segment says follows from its plan. */
+const resolvedSegments = new WeakMap<SegmentPlan, Segment>();
 
 /** What a granted request is run with. */
 export function segmentRun(
@@ -261,16 +269,19 @@ export function reportFor(
   return { atMs: clock.nowMs(), cpuRatio: count > 0 ? busy / count : 0, inFlight: inFlight(), queueMs };
 }
 
-/** The turn of a request in its sequence, waited for before it takes a place in any queue. */
-async function turnOf(
+/** The turn of a request in its sequence, before it takes a place in any queue; undefined where it has not to wait. */
+function turnOf(
   parts: ServeParts,
   loaded: LoadedVersion,
   request: InferenceRequest,
   call: Call,
   place: Place | undefined,
-): Promise<Disposable | undefined> {
+): Promise<Disposable | undefined> | undefined {
   const { variant, from, to } = request.segment;
   const program = programOf(loaded, variant, parts.info);
-  const plan = await parts.plans.get(program, from, to, request.outputs, call);
-  return reachTurn(request, { sequences: parts.sequences, loaded, plan, call, place });
+  const { sequences } = parts;
+  const reach = (plan: SegmentPlan): Promise<Disposable | undefined> | undefined =>
+    reachTurn(request, { sequences, loaded, plan, call, place });
+  const plan = parts.plans.get(program, from, to, request.outputs, call);
+  return plan instanceof Promise ? plan.then(reach) : reach(plan);
 }

@@ -70,22 +70,32 @@ export function speeds(clock: Clock): Speeds {
   const durations = new Map<string, Seen>();
   const unknown = speedBelief().ratio();
   const keyOf = ({ digest, variant }: Pick<Segment, "digest" | "variant">): string => `${digest} ${variant}`;
+  /** Of segments that come by again: texts as long as these take longer to make than to look up. */
+  const keys = new WeakMap<Segment, { readonly key: string; readonly variantKey: string }>();
 
-  const segmentKey = (segment: Segment): string => `${keyOf(segment)} ${segment.from}..${segment.to}`;
+  function keysOf(segment: Segment): { readonly key: string; readonly variantKey: string } {
+    const known = keys.get(segment);
+    if (known) return known;
+    const variantKey = keyOf(segment);
+    const made = { key: `${variantKey} ${segment.from}..${segment.to}`, variantKey };
+    keys.set(segment, made);
+    return made;
+  }
+
   /** Times of first runs, until a second one tells whether they were warm; then 0. */
   const firstMs = new Map<string, number>();
 
   /** The first run of a segment loads and compiles: what it took is forgotten when the second takes less than half. */
   function firstWasCold(key: string, serviceMs: number): boolean {
     const before = firstMs.get(key);
+    if (before === 0) return false;
     const [oldest] = firstMs.keys();
     if (firstMs.size >= mostSegments && oldest !== undefined && before === undefined) firstMs.delete(oldest);
-    if (before !== 0) firstMs.set(key, before === undefined ? serviceMs : 0);
-    return before !== undefined && before > 0 && serviceMs < before / 2;
+    firstMs.set(key, before === undefined ? serviceMs : 0);
+    return before !== undefined && serviceMs < before / 2;
   }
 
-  function durationOf(segment: Segment, serviceMs: number): Seen {
-    const key = segmentKey(segment);
+  function durationOf(segment: Segment, key: string, serviceMs: number): Seen {
     const known = durations.get(key);
     if (known) return known;
     const belief = durationBelief({ priorMs: Math.max(0.001, serviceMs) });
@@ -100,8 +110,7 @@ export function speeds(clock: Clock): Speeds {
     return made;
   }
 
-  function ratioOf(segment: Segment): { readonly later: Later } {
-    const key = keyOf(segment);
+  function ratioOf(key: string): { readonly later: Later } {
     const known = ratios.get(key);
     if (known) return known;
     const belief = speedBelief();
@@ -120,14 +129,14 @@ export function speeds(clock: Clock): Speeds {
   return {
     seen(segment, bytes, serviceMs, profile) {
       const nowMs = clock.nowMs();
-      const key = segmentKey(segment);
+      const { key, variantKey } = keysOf(segment);
       if (firstWasCold(key, serviceMs)) {
         durations.delete(key);
-        ratios.delete(keyOf(segment));
+        ratios.delete(variantKey);
       }
-      durationOf(segment, serviceMs).later.add([serviceMs, nowMs]);
+      durationOf(segment, key, serviceMs).later.add([serviceMs, nowMs]);
       const profiledMs = profile && profiledTime(profile, segment, bytes);
-      if (profiledMs !== undefined) ratioOf(segment).later.add([serviceMs, profiledMs, nowMs]);
+      if (profiledMs !== undefined) ratioOf(variantKey).later.add([serviceMs, profiledMs, nowMs]);
     },
     ratio(segment) {
       const known = ratios.get(keyOf(segment));
@@ -157,8 +166,14 @@ function profiledTime(profile: Profile, segment: Segment, bytes: number): number
 
 function meanTime(bucket: BucketProfile, cut: CutId, part: "headMs" | "tailMs"): number | undefined {
   const measured = bucket.cuts.find((one) => one.cut.id === cut)?.[part];
-  return measured && measured.length > 0 ? meanOf(profiledEstimate(measured)) : undefined;
+  if (!measured || measured.length === 0) return undefined;
+  let mean = meansOfTimes.get(measured);
+  if (mean === undefined) meansOfTimes.set(measured, (mean = meanOf(profiledEstimate(measured))));
+  return mean;
 }
+
+/** Means of lists in profiles, which never change. */
+const meansOfTimes = new WeakMap<readonly number[], number>();
 
 /** Times in a profile as a belief. */
 export function profiledEstimate(measuredMs: readonly number[]): Estimate {

@@ -9,13 +9,14 @@ import {
   type Tensor,
   type Tensors,
 } from "@longshore/core";
-import { type ModelStep, type Program, valueOfTensor } from "../repository/index.ts";
+import type { Program } from "../repository/index.ts";
 import type { GraphLease, RunOutcome, Ticket } from "../schedule/index.ts";
 import { checkSequenceStep, controlTensor } from "./control-inputs.ts";
 import { fanOut } from "./fan-out.ts";
 import { collected, eachInputs } from "../lane/index.ts";
 import type { ModelAction } from "./actions.ts";
 import { reshaped } from "./values.ts";
+import { wiringOf } from "./wiring.ts";
 
 /** What a model step runs with. */
 export interface ModelStepParts {
@@ -43,13 +44,8 @@ export interface ModelStepResult {
   readonly runs: number;
 }
 
-/** What a state of a step's graph is called outside it. */
-export function stateName(program: Program, step: ModelStep, input: string): string {
-  return program.bare ? input : `${step.id}:${input}`;
-}
-
 /** Runs a step's graph (or the part of it that the action names) once, or once for each element. */
-export async function runModelStep(
+export function runModelStep(
   action: ModelAction,
   values: Tensors,
   parts: ModelStepParts,
@@ -62,33 +58,33 @@ async function runOnce(
   values: Tensors,
   parts: ModelStepParts,
 ): Promise<ModelStepResult> {
-  const { program, lease, call, ticket } = parts;
+  const { program, lease, call, ticket, position } = parts;
   const { step } = action;
+  const wiring = wiringOf(program, action, lease);
   const feeds = new Map<string, Tensor>();
-  for (const name of lease.inputs) {
-    const tensor = stateOrControl(step, name, parts) ?? values.get(valueOfTensor(program, step, name));
+  for (const { name, from, shape } of wiring.feeds) {
+    let tensor: Tensor | undefined;
+    if ("value" in from) tensor = values.get(from.value);
+    else if ("state" in from) tensor = parts.state.get(from.state);
+    else {
+      const control = step.graph.controls[from.control];
+      tensor = control && controlTensor(step, control, position);
+    }
     if (!tensor) throw missing(action, name);
-    feeds.set(name, fed(action, tensor, name));
+    feeds.set(name, renamed(shape ? reshaped(tensor, shape) : tensor, name));
   }
-  checkSequenceStep(step, feeds, parts.position);
-  const given = new Set(action.gives);
-  const { states } = step.graph;
-  const fetches = lease.outputs.filter(
-    (name) => given.has(valueOfTensor(program, step, name)) || states.some(({ output }) => output === name),
-  );
-  const outcome = await lease.scheduler.run(feeds, fetches, call, ticket);
+  checkSequenceStep(step, feeds, position);
+  const outcome = await lease.scheduler.run(feeds, wiring.fetches, call, ticket);
   const made = new Map<string, Tensor>();
-  for (const value of action.gives) {
-    const name = fetches.find((one) => valueOfTensor(program, step, one) === value);
-    const tensor = name === undefined ? undefined : outcome.outputs.get(name);
-    if (!tensor || name === undefined) throw missing(action, value);
-    made.set(value, renamed(seen(action, tensor, name), value));
+  for (const { value, output, shape } of wiring.gives) {
+    const tensor = output === undefined ? undefined : outcome.outputs.get(output);
+    if (!tensor) throw missing(action, value);
+    made.set(value, renamed(shape ? reshaped(tensor, shape) : tensor, value));
   }
   const state = new Map<string, Tensor>();
-  for (const { input, output } of states) {
+  for (const { output, name } of wiring.states) {
     const tensor = outcome.outputs.get(output);
     if (!tensor) throw missing(action, output);
-    const name = stateName(program, step, input);
     state.set(name, renamed(tensor, name));
   }
   return {
@@ -115,9 +111,8 @@ async function runEach(
   const outcomes = await fanOut(elements.length, lease.scheduler.width, call, async (index, own) => {
     const feeds = new Map<string, Tensor>();
     for (const [name, tensor] of elements[index] ?? []) feeds.set(name, fed(action, tensor, name));
-    for (const { input } of step.graph.controls) {
-      const control = stateOrControl(step, input, parts);
-      if (control) feeds.set(input, control);
+    for (const control of step.graph.controls) {
+      feeds.set(control.input, controlTensor(step, control, parts.position));
     }
     return lease.scheduler.run(feeds, ports, own, ticket);
   });
@@ -158,16 +153,6 @@ function fed(action: ModelAction, tensor: Tensor, name: string): Tensor {
 function seen(action: ModelAction, tensor: Tensor, name: string): Tensor {
   const shape = action.to === endCut ? action.step.graph.outputShapes[name] : undefined;
   return shape ? reshaped(tensor, shape) : tensor;
-}
-
-function stateOrControl(step: ModelStep, name: string, parts: ModelStepParts): Tensor | undefined {
-  const { graph } = step;
-  if (graph.states.some(({ input }) => input === name)) {
-    const state = parts.state.get(stateName(parts.program, step, name));
-    return state && renamed(state, name);
-  }
-  const control = graph.controls.find(({ input }) => input === name);
-  return control && controlTensor(step, control, parts.position);
 }
 
 function missing(action: ModelAction, name: string): LongshoreError {

@@ -1,4 +1,4 @@
-import type { Call, CutId } from "@longshore/core";
+import { type Call, type CutId, endCut, startCut } from "@longshore/core";
 import type { Program } from "../repository/index.ts";
 import type { InnerCuts } from "./positions.ts";
 import { planSegment, type SegmentPlan } from "./segment-plan.ts";
@@ -19,9 +19,11 @@ const most = 128;
 
 /** One wanted output is by far the most frequent. Cuts have no quotes in their names, so no two requests have one key. */
 function keyOf(from: CutId, to: CutId, wanted: readonly string[] | undefined): string {
-  if (!wanted) return `${from}..${to}`;
+  if (!wanted) return from === startCut && to === endCut ? wholeKey : `${from}..${to}`;
   return `${from}..${to}"${wanted.length === 1 ? (wanted[0] ?? "") : JSON.stringify(wanted)}"${wanted.length}`;
 }
+
+const wholeKey = `${startCut}..${endCut}`;
 
 export function planCache(inner: InnerCuts): PlanCache {
   const programs = new WeakMap<Program, Map<string, SegmentPlan>>();
@@ -41,8 +43,8 @@ export function planCache(inner: InnerCuts): PlanCache {
 
   return {
     get(program, from, to, wanted, call) {
-      const plans = programs.get(program) ?? new Map<string, SegmentPlan>();
-      programs.set(program, plans);
+      let plans = programs.get(program);
+      if (!plans) programs.set(program, (plans = new Map<string, SegmentPlan>()));
       const key = keyOf(from, to, wanted);
       return plans.get(key) ?? make(plans, key, program, from, to, wanted, call);
     },

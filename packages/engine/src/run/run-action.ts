@@ -13,7 +13,7 @@ import type { TransformSet } from "../transform/index.ts";
 import type { ChainAction, ModelAction } from "./actions.ts";
 import type { ElementBudget } from "./element-budget.ts";
 import type { Lane } from "../lane/index.ts";
-import { runModelStep } from "./model-step.ts";
+import { type ModelStepResult, runModelStep } from "./model-step.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import type { Values } from "./values.ts";
 
@@ -82,11 +82,25 @@ export async function runModel(
   { values, state, note }: Running,
   counted = false,
 ): Promise<number> {
-  const lease = leaseOf(run, action);
   // Elements of one value share its memory, so a value that is taken apart is never given away.
   const giving = action.step.forEach === undefined ? drops : [];
   const taken = values.take(action.takes, giving);
   if (giving !== drops) values.take([], drops);
+  const result = await runOneModel(run, action, taken, note, counted);
+  values.put(result.values);
+  for (const [name, tensor] of result.state) state.set(name, tensor);
+  return result.busyMs;
+}
+
+/** Runs a model on the values that it takes, and tells of its stages. */
+export async function runOneModel(
+  run: SegmentRun,
+  action: ModelAction,
+  taken: Tensors,
+  note: Running["note"],
+  counted = false,
+): Promise<ModelStepResult> {
+  const lease = leaseOf(run, action);
   const result = await runModelStep(action, taken, {
     program: run.plan.program,
     lease,
@@ -97,13 +111,11 @@ export async function runModel(
     state: run.state,
     position: run.position,
   });
-  values.put(result.values);
-  for (const [name, tensor] of result.state) state.set(name, tensor);
   const { id } = action.step;
   note({ stage: "queue", name: id, tookMs: result.queueMs }, result.runMs);
   note({ stage: "run", name: id, tookMs: result.runMs }, 0);
   if (action.step.forEach !== undefined && !counted) run.elementsSeen(action, result.runs);
-  return result.busyMs;
+  return result;
 }
 
 /** The loaded model of an action. The engine leases every action of a plan before it runs one. */

@@ -1,7 +1,7 @@
-import { checkCall, renamed, type StageTime, type Tensor, type Tensors } from "@longshore/core";
-import type { Action } from "./actions.ts";
+import { checkCall, renamed, type StageTime, type Tensor, type Tensors, totalBytes } from "@longshore/core";
+import type { Action, ModelAction } from "./actions.ts";
 import { stepInputs } from "../lane/index.ts";
-import { runChain, runModel, type Running, type SegmentRun } from "./run-action.ts";
+import { runChain, runModel, runOneModel, type Running, type SegmentRun } from "./run-action.ts";
 import { runEachAction } from "./run-each.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import { runValues, type Values } from "./values.ts";
@@ -23,25 +23,25 @@ interface Recorder extends Running {
   readonly stages: StageTime[];
 }
 
-function recorder({ clock, call, observer }: SegmentRun, values: Values): Recorder {
+function recorder(run: SegmentRun, values: Values): Recorder {
   const stages: StageTime[] = [];
-  return {
-    values,
-    state: new Map(),
-    stages,
-    note(stage, agoMs) {
-      stages.push(stage);
-      const { stage: kind, name, tookMs } = stage;
-      if (kind !== "queue" && kind !== "transform" && kind !== "run") return;
-      observer.record({
-        kind: "stage-ended",
-        atMs: clock.nowMs() - agoMs,
-        callId: call.id,
-        stage: kind,
-        name,
-        tookMs,
-      });
-    },
+  return { values, state: new Map(), stages, note: noteInto(run, stages) };
+}
+
+/** Writes a stage down and tells of it. */
+function noteInto({ clock, call, observer }: SegmentRun, stages: StageTime[]): Running["note"] {
+  return (stage, agoMs) => {
+    stages.push(stage);
+    const { stage: kind, name, tookMs } = stage;
+    if (kind !== "queue" && kind !== "transform" && kind !== "run") return;
+    observer.record({
+      kind: "stage-ended",
+      atMs: clock.nowMs() - agoMs,
+      callId: call.id,
+      stage: kind,
+      name,
+      tookMs,
+    });
   };
 }
 
@@ -75,7 +75,38 @@ function resultOf(
 }
 
 /** Runs the actions of a plan one after another. The plan gives one answer. */
-export async function runSegment(run: SegmentRun): Promise<SegmentResult> {
+export function runSegment(run: SegmentRun): Promise<SegmentResult> {
+  const { actions, program } = run.plan;
+  const [only] = actions;
+  const graph = program.bare && actions.length === 1 && only?.kind === "model" ? only : undefined;
+  return graph && !anyGiven(run.inputs) ? runGraph(run, graph) : runSteps(run);
+}
+
+/** A model that is one graph, with borrowed inputs: nothing lies between steps, and nothing changes hands. */
+async function runGraph(run: SegmentRun, action: ModelAction): Promise<SegmentResult> {
+  const { call, clock, plan, inputs } = run;
+  checkCall(call, clock, "execute");
+  const stages: StageTime[] = [];
+  const { values, state, busyMs } = await runOneModel(run, action, inputs, noteInto(run, stages));
+  const results = { get: (name: string) => values.get(name) ?? inputs.get(name) };
+  let serviceMs = 0;
+  for (const { stage, tookMs } of stages) if (stage !== "queue") serviceMs += tookMs;
+  return {
+    outputs: ownedResults(plan, inputs, results),
+    state,
+    stages,
+    busyMs,
+    serviceMs,
+    peakBytes: totalBytes(values),
+  };
+}
+
+function anyGiven(inputs: Tensors): boolean {
+  for (const { given } of inputs.values()) if (given) return true;
+  return false;
+}
+
+async function runSteps(run: SegmentRun): Promise<SegmentResult> {
   const running = recorder(run, runValues(run.inputs));
   const busyMs = await runActions(run, run.plan.actions, 0, running);
   return resultOf(run, running, busyMs, run.inputs);
@@ -134,17 +165,20 @@ function sharedValues({ results }: SegmentPlan, tail: readonly Action[], values:
 }
 
 /** The results under the names by which they cross, in memory that is the caller's alone. */
-function ownedResults(plan: SegmentPlan, others: Tensors, values: Values): Tensors {
-  const taken = new Set<ArrayBufferLike>([...others.values()].map(({ bytes }) => bytes.buffer));
+function ownedResults(plan: SegmentPlan, others: Tensors, values: Pick<Values, "get">): Tensors {
   const owned = new Map<string, Tensor>();
   for (const { spec, value } of plan.results) {
     const tensor = values.get(value);
     if (!tensor) throw new Error(`${value} was not made`);
     const { given: _, ...rest } = renamed(tensor, spec.name);
     // What passes through unchanged, or is wanted under two names, must not share memory with what others own.
-    const shared = taken.has(tensor.bytes.buffer);
-    taken.add(tensor.bytes.buffer);
+    const shared = sharesMemory(tensor, others) || sharesMemory(tensor, owned);
     owned.set(spec.name, shared ? { ...rest, bytes: new Uint8Array(tensor.bytes) } : rest);
   }
   return owned;
+}
+
+function sharesMemory({ bytes }: Tensor, others: Tensors): boolean {
+  for (const other of others.values()) if (other.bytes.buffer === bytes.buffer) return true;
+  return false;
 }

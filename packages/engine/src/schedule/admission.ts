@@ -1,5 +1,5 @@
 import { type Call, LongshoreError, type Random } from "@longshore/core";
-import type { Scheduler } from "./scheduler.ts";
+import type { Scheduler } from "./seam.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** What one request will ask of one scheduler. */

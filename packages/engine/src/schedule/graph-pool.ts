@@ -17,7 +17,7 @@ import type { Artifact, LoadOptions, Runtime } from "../runtime/index.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
 import type { RateLimiter, ResourceClaim } from "./rate-limiter.ts";
-import type { Scheduler } from "./scheduler.ts";
+import type { Scheduler } from "./seam.ts";
 import { warmUp } from "./warm-up.ts";
 
 /** A loaded graph, or part of one, for as long as a request needs it. */
@@ -218,19 +218,20 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   };
 }
 
-/** The part of a key that is the same for all segments of a graph: worked out once, because every request asks. */
-const graphKeys = new WeakMap<GraphBody, string>();
+/** Keys of whole graphs: worked out once, because every request asks. */
+const wholeKeys = new WeakMap<GraphBody, string>();
 
 /** Equal keys, the same instances: content, what of it, and how it is loaded and scheduled. */
 function keyOf(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): string {
-  let key = graphKeys.get(graph);
-  if (key === undefined) {
+  let whole = wholeKeys.get(graph);
+  if (whole === undefined) {
     const { model, version, file, batching, instances, trusted, warmUps } = graph;
     const how = JSON.stringify([batching, instances, trusted, warmUps.length]);
-    key = `${model}/${version}/${file.digest}:${how}`;
-    graphKeys.set(graph, key);
+    whole = `${model}/${version}/${file.digest}:${how}`;
+    wholeKeys.set(graph, whole);
   }
-  return `${key}:${from}..${to}${sandboxed ? ":sandbox" : ""}`;
+  const part = from === startCut && to === endCut ? "" : `:${from}..${to}`;
+  return part === "" && !sandboxed ? whole : `${whole}${part}${sandboxed ? ":sandbox" : ""}`;
 }
 
 /**

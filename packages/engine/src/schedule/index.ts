@@ -1,6 +1,6 @@
 export { type Admission, admit, type Demand } from "./admission.ts";
 export { type GraphLease, type GraphPool, graphPool } from "./graph-pool.ts";
-export type { Scheduler } from "./scheduler.ts";
+export type { Scheduler } from "./seam.ts";
 export type { Ticket } from "./tickets.ts";
 export type { RunOutcome } from "./waiting.ts";
 export { rateLimiter } from "./rate-limiter.ts";

@@ -64,14 +64,21 @@ export class Instance {
   }
 
   async #ended(session: InferenceSession, result: Promise<unknown>): Promise<Took> {
-    const thrown = await result.then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    await session.idle().catch(() => undefined);
+    let thrown: unknown;
+    try {
+      await result;
+    } catch (error) {
+      thrown = error;
+    }
+    try {
+      await session.idle();
+    } catch {
+      // What went wrong is told to whoever waits for the result.
+    }
     const { ranMs } = session;
+    const claim = this.#claim;
     // Whoever is woken by this must find the instance as it will be.
-    queueMicrotask(() => this.#claim?.give());
+    if (claim) queueMicrotask(() => claim.give());
     if (LongshoreError.is(thrown) && thrown.reason === "runtime-crashed") {
       this.problem = thrown;
       this.#session = undefined;

@@ -2,7 +2,8 @@ import { type BatchIsolation, housekeepingCall, LongshoreError, type Random } fr
 import { Instance, type OpenSession } from "./instance.ts";
 import { testInvariance } from "./invariance.ts";
 import type { ResourceClaim } from "./rate-limiter.ts";
-import { GraphScheduler, type Scheduler, type SchedulerParts } from "./scheduler.ts";
+import { GraphScheduler, type SchedulerParts } from "./scheduler.ts";
+import type { Scheduler } from "./seam.ts";
 
 /** What a scheduler is opened with. */
 export interface OpenParts extends SchedulerParts {

@@ -26,7 +26,7 @@ import {
 } from "@longshore/testkit";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
-import type { Asker, Scheduler } from "./scheduler.ts";
+import type { Asker, Scheduler } from "./seam.ts";
 
 const base = housekeepingCall("test");
 /** The calls of a test share one signal, which many requests listen to. */

@@ -25,7 +25,7 @@ import {
 } from "@longshore/testkit";
 import { admit } from "./admission.ts";
 import { openScheduler } from "./open-scheduler.ts";
-import type { Scheduler } from "./scheduler.ts";
+import type { Scheduler } from "./seam.ts";
 
 const base = housekeepingCall("test");
 setMaxListeners(0, base.abort);

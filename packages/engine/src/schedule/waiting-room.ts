@@ -13,6 +13,8 @@ export interface WaitingRoom {
   leave(item: Waiting): boolean;
   /** Makes the last in the order of a tenant leave, with `evicted`; false when none waits. */
   evictOf(tenant: TenantId, why: string): boolean;
+  /** Whether it cannot be done in time, so that it is refused instead of served. */
+  isHopeless(item: Waiting, nowMs: number): boolean;
   /** Refuses the next to be served for as long as it cannot be done in time. */
   refuseHopeless(nowMs: number): void;
   rejectAll(problem: LongshoreError): void;
@@ -105,6 +107,7 @@ export function waitingRoom({ name, clock, times, weightOf, changed }: RoomParts
       last.reject(new LongshoreError("evicted", "queue", why, { retryAfterMs: Math.max(1, flow.workMs) }));
       return true;
     },
+    isHopeless: (item, nowMs) => hopeless(item, nowMs) !== undefined,
     refuseHopeless(nowMs) {
       for (let head = queue.head(); head; head = queue.head()) {
         const problem = hopeless(head, nowMs);

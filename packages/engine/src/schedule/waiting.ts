@@ -1,4 +1,11 @@
-import { abortError, type Call, LongshoreError, type Tensors, whenAborted } from "@longshore/core";
+import {
+  abortError,
+  type Call,
+  LongshoreError,
+  neverAborted,
+  type Tensors,
+  whenAborted,
+} from "@longshore/core";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
@@ -39,8 +46,8 @@ export interface Waiting extends Omit<Arrived, "batchKey"> {
 }
 
 /**
- * The outcome of a request that `begin` puts into a queue. `gaveUp` is called when the call ends before the outcome is
- * there.
+ * The outcome of a request that `begin` runs or puts into a queue. `gaveUp` is called when the call ends before the outcome
+ * is there.
  */
 export function outcomeOf(
   arrived: Arrived,
@@ -48,29 +55,82 @@ export function outcomeOf(
   gaveUp: (item: Waiting) => void,
 ): Promise<RunOutcome> {
   return new Promise((resolve, reject) => {
-    const { abort } = arrived.call;
-    const settle = (): boolean => {
-      if (item.settled) return false;
-      item.settled = true;
-      unheard();
-      return true;
-    };
-    const item: Waiting & { settled: boolean } = {
-      ...arrived,
-      settled: false,
-      delayed: false,
-      timeout: undefined,
-      left: undefined,
-      resolve: (outcome) => void (settle() && resolve(outcome)),
-      reject: (error) => void (settle() && reject(error)),
-    };
-    const onAbort = (): void => {
-      item.reject(abortError(abort, "queue"));
-      gaveUp(item);
-    };
-    const unheard = whenAborted(abort, onAbort);
+    const item = new WaitingHere(arrived, resolve, reject);
+    item.giveUpWith(gaveUp);
     begin(item);
   });
+}
+
+/** A class, because every request makes one: copying so many fields out of another object is slow. */
+class WaitingHere implements Waiting {
+  readonly tenant: string;
+  readonly level: number;
+  readonly deadlineMs: number;
+  readonly order: number;
+  readonly workMs: number;
+  readonly rows: number;
+  readonly rowBytes: number;
+  readonly enqueuedMs: number;
+  readonly feeds: Tensors;
+  readonly cut: (outputs: Tensors) => Tensors;
+  readonly fetches: readonly string[];
+  readonly call: Call;
+  readonly rules: WaitingRules;
+  batchKey: string | undefined;
+  delayed = false;
+  timeout: Disposable | undefined = undefined;
+  settled = false;
+  left: (() => void) | undefined = undefined;
+  readonly #resolve: (outcome: RunOutcome) => void;
+  readonly #reject: (error: LongshoreError) => void;
+  #unheard: (() => void) | undefined;
+
+  constructor(
+    arrived: Arrived,
+    resolve: (outcome: RunOutcome) => void,
+    reject: (error: LongshoreError) => void,
+  ) {
+    this.tenant = arrived.tenant;
+    this.level = arrived.level;
+    this.deadlineMs = arrived.deadlineMs;
+    this.order = arrived.order;
+    this.workMs = arrived.workMs;
+    this.rows = arrived.rows;
+    this.rowBytes = arrived.rowBytes;
+    this.enqueuedMs = arrived.enqueuedMs;
+    this.feeds = arrived.feeds;
+    this.cut = arrived.cut;
+    this.fetches = arrived.fetches;
+    this.call = arrived.call;
+    this.rules = arrived.rules;
+    this.batchKey = arrived.batchKey;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  giveUpWith(gaveUp: (item: Waiting) => void): void {
+    const { abort } = this.call;
+    if (abort === neverAborted) return;
+    this.#unheard = whenAborted(abort, () => {
+      this.reject(abortError(abort, "queue"));
+      gaveUp(this);
+    });
+  }
+
+  resolve(outcome: RunOutcome): void {
+    if (this.#settle()) this.#resolve(outcome);
+  }
+
+  reject(error: LongshoreError): void {
+    if (this.#settle()) this.#reject(error);
+  }
+
+  #settle(): boolean {
+    if (this.settled) return false;
+    this.settled = true;
+    this.#unheard?.();
+    return true;
+  }
 }
 
 /** The call of a shared run: it ends when every member's caller has given up. Call `over` after the run. */

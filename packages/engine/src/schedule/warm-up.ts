@@ -8,7 +8,7 @@ import {
   type Tensor,
 } from "@longshore/core";
 import type { GraphBody, WarmUp } from "../repository/index.ts";
-import type { Scheduler } from "./scheduler.ts";
+import type { Scheduler } from "./seam.ts";
 
 /**
  * Runs a graph's warm-ups before it is served: the first runs of a session allocate, tune and compile, and no request

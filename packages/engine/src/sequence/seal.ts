@@ -29,15 +29,24 @@ export async function sealState(
 
 /**
  * Refuses carried state of callers who may not make one up and bring no seal for it, and whatever carries a seal of ours
- * that does not fit. Throws `not-permitted`.
+ * that does not fit: rejects with `not-permitted`. Nothing has to be waited for where no state was brought.
  */
-export async function checkSeal(
+export function checkSeal(
   own: SealKey | undefined,
   key: SequenceKey,
-  { state, seal }: SequencePosition,
+  position: SequencePosition,
+  call: Call,
+): Promise<void> | undefined {
+  return position.state && checkCarried(own, key, position.state, position.seal, call);
+}
+
+async function checkCarried(
+  own: SealKey | undefined,
+  key: SequenceKey,
+  state: Tensors,
+  seal: string | undefined,
   { rights }: Call,
 ): Promise<void> {
-  if (!state) return;
   const [, keyId, step, mac] = /^1\.([A-Za-z0-9]{1,32})\.(\d{1,15})\.([0-9a-f]{64})$/.exec(seal ?? "") ?? [];
   if (own && keyId === own.id && step !== undefined && mac !== undefined) {
     if (same(await own.mac(sealed(key, Number(step), state)), mac)) return;

@@ -3,6 +3,7 @@ import {
   type Clock,
   LongshoreError,
   nextStep,
+  Once,
   type SequencePosition,
   type Tensors,
   totalBytes,
@@ -78,11 +79,11 @@ export interface SequenceStore {
    */
   reach(request: SequenceDoor, call: Call, place: Place): Promise<Disposable>;
   /**
-   * Waits for the sequence's earlier requests and for a slot, and checks the step. Throws `sequence-unknown`,
-   * `sequence-step`, `rejected` (too many live sequences) and `invalid-input` (carried state that does not fit). The
-   * place, or one that is taken now, is given back with the turn.
+   * Waits for the sequence's earlier requests and for a slot, and checks the step: at once where there is nothing to wait
+   * for. Throws and rejects with `sequence-unknown`, `sequence-step`, `rejected` (too many live sequences) and
+   * `invalid-input` (carried state that does not fit). The place, or one that is taken now, is given back with the turn.
    */
-  enter(request: SequenceRequest, call: Call, place?: Place): Promise<Turn>;
+  enter(request: SequenceRequest, call: Call, place?: Place): Turn | Promise<Turn>;
   /** Sequences that hold state, of all tenants or of one. */
   live(tenant?: string): number;
   /** Forgets everything. */
@@ -125,7 +126,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
   };
 
   function hold(entry: Entry, state: Tensors | undefined): void {
-    stateBytes += totalBytes(state ?? new Map()) - totalBytes(entry.state ?? new Map());
+    stateBytes += (state ? totalBytes(state) : 0) - (entry.state ? totalBytes(entry.state) : 0);
     entry.state = state;
     if (state) return;
     entry.slot?.[Symbol.dispose]();
@@ -205,7 +206,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
   function keep(entry: Entry, step: number, request: SequenceRequest, reply: Reply): void {
     const { position, fingerprint, maxIdleMs } = request;
     const bytes = totalBytes(reply.state);
-    if (!position.end && stateBytes - totalBytes(entry.state ?? new Map()) + bytes > maxStateBytes) {
+    if (!position.end && stateBytes - (entry.state ? totalBytes(entry.state) : 0) + bytes > maxStateBytes) {
       forget(entry);
       throw new LongshoreError(
         "memory-limit",
@@ -241,42 +242,86 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
       await place.turn(call);
       const entry = find(request);
       entry.users++;
-      const end = once(() => leave(entry));
       try {
         if (request.slots) entry.slot ??= await places.take(request.slots, call);
-        return { [Symbol.dispose]: end };
+        return new Once(() => leave(entry));
       } catch (thrown) {
-        end();
+        leave(entry);
         throw thrown;
       }
     },
-    async enter(request, call, given) {
+    enter(request, call, given) {
       const { key, position } = request;
       checkPosition(position);
       const place = given ?? lines.join(key.tenant, key.model, key.id);
-      let entry: Entry | undefined;
-      const end = once(() => {
-        place[Symbol.dispose]();
-        if (entry) leave(entry);
-      });
-      try {
-        await place.turn(call);
-        const found = find(request);
-        found.users++;
-        entry = found;
-        if (request.slots) found.slot ??= await places.take(request.slots, call);
-        const begun = begin(found, request);
-        return {
-          ...begun,
-          commit: (reply) => keep(found, begun.step, request, reply),
-          [Symbol.dispose]: end,
-        };
-      } catch (thrown) {
-        end();
-        throw thrown;
-      }
+      const before = place.turn(call);
+      return before || request.slots ? enterLater(request, call, place, before) : enterNow(request, place);
     },
   };
+
+  function enterNow(request: SequenceRequest, place: Place): Turn {
+    let entry: Entry | undefined;
+    try {
+      entry = find(request);
+      entry.users++;
+      return turnOf(entry, request, place);
+    } catch (thrown) {
+      place[Symbol.dispose]();
+      if (entry) leave(entry);
+      throw thrown;
+    }
+  }
+
+  async function enterLater(
+    request: SequenceRequest,
+    call: Call,
+    place: Place,
+    before: Promise<void> | undefined,
+  ): Promise<Turn> {
+    let entry: Entry | undefined;
+    try {
+      await before;
+      entry = find(request);
+      entry.users++;
+      if (request.slots) entry.slot ??= await places.take(request.slots, call);
+      return turnOf(entry, request, place);
+    } catch (thrown) {
+      place[Symbol.dispose]();
+      if (entry) leave(entry);
+      throw thrown;
+    }
+  }
+
+  function turnOf(entry: Entry, request: SequenceRequest, place: Place): Turn {
+    const begun = begin(entry, request);
+    return new TurnHere(
+      begun,
+      (reply) => keep(entry, begun.step, request, reply),
+      () => {
+        place[Symbol.dispose]();
+        leave(entry);
+      },
+    );
+  }
+}
+
+class TurnHere extends Once implements Turn {
+  readonly state: Tensors;
+  readonly step: number;
+  readonly remembered: Reply | undefined;
+  readonly commit: (reply: Reply) => void;
+
+  constructor(
+    { state, step, remembered }: Pick<Turn, "state" | "step" | "remembered">,
+    commit: (reply: Reply) => void,
+    end: () => void,
+  ) {
+    super(end);
+    this.state = state;
+    this.step = step;
+    this.remembered = remembered;
+    this.commit = commit;
+  }
 }
 
 function checkPosition({ id, step }: SequencePosition): void {
@@ -327,13 +372,4 @@ function begin(
     "admission",
     `sequence ${id} expects step ${entry.last + 1}, and step ${step} came`,
   );
-}
-
-function once(act: () => void): () => void {
-  let done = false;
-  return () => {
-    if (done) return;
-    done = true;
-    act();
-  };
 }

@@ -52,18 +52,23 @@ export function checkCarriedState(states: readonly SequenceState[], carried: Ten
 
 /** Copies, so that what one side keeps and what the other owns never share memory. */
 export function copied(tensors: Tensors): Tensors {
-  return new Map(
-    [...tensors].map(([name, tensor]) => [name, { ...tensor, bytes: new Uint8Array(tensor.bytes) }]),
-  );
+  const copies = new Map<string, Tensor>();
+  for (const [name, tensor] of tensors) copies.set(name, copyOf(tensor));
+  return copies;
 }
 
 /** The same tensors, copied where they share memory with `others`. */
 export function apart(tensors: Tensors, others: Tensors): Tensors {
-  const taken = new Set(Array.from(others.values(), ({ bytes }) => bytes.buffer));
-  return new Map(
-    Array.from(tensors, ([name, tensor]) => [
-      name,
-      taken.has(tensor.bytes.buffer) ? { ...tensor, bytes: new Uint8Array(tensor.bytes) } : tensor,
-    ]),
-  );
+  const own = new Map<string, Tensor>();
+  for (const [name, tensor] of tensors) own.set(name, shares(tensor, others) ? copyOf(tensor) : tensor);
+  return own;
+}
+
+function copyOf(tensor: Tensor): Tensor {
+  return { ...tensor, bytes: new Uint8Array(tensor.bytes) };
+}
+
+function shares({ bytes }: Tensor, others: Tensors): boolean {
+  for (const other of others.values()) if (other.bytes.buffer === bytes.buffer) return true;
+  return false;
 }

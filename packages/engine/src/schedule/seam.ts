@@ -1,0 +1,33 @@
+import type { BatchIsolation, Call, LoadReport, Tensors } from "@longshore/core";
+import type { Forecast } from "./forecast.ts";
+import type { Ticket } from "./tickets.ts";
+import type { RunOutcome } from "./waiting.ts";
+
+/** Whose request it is, and when it is due: what of a call the order depends on. */
+export type Asker = Pick<Call, "tenant" | "deadlineMs" | "priority">;
+
+/** One owner of one loaded graph's instances: admission, queue, batching, running. */
+export interface Scheduler {
+  readonly name: string;
+  /** How many requests of one caller can be under way at the same time to good effect. */
+  readonly width: number;
+  readonly instances: number;
+  /** Who shares runs: what the model says, or `tenant` where it failed the test that `shared` asks for. */
+  readonly isolation: BatchIsolation;
+  /** False once it is being unloaded. */
+  readonly open: boolean;
+  /** Grants a place. Throws `queue-full` or `shutting-down`. */
+  admit(rows: number, asker: Asker): Ticket;
+  /** What work of that asker would meet that comes now. */
+  expected(rows: number, asker: Asker): Forecast;
+  /**
+   * Waits for an instance, runs, and gives the outputs, which are the caller's. Rejects as soon as the call ends; the
+   * instance stays busy until the run does. `evicted` when it was admitted and cannot make its deadline any more, has
+   * waited for longer than its queue allows, or holds a place of which another tenant has none. The call must end at its
+   * deadline; the scheduler sets no timers for that.
+   */
+  run(feeds: Tensors, fetches: readonly string[], call: Call, ticket?: Ticket): Promise<RunOutcome>;
+  load(): LoadReport;
+  /** Refuses new work, finishes what was accepted, and releases the instances. Idempotent. */
+  drain(): Promise<void>;
+}
