@@ -1,6 +1,7 @@
 import { exponential, type Random, seededRandom } from "@longshore/core";
 import {
   clientWeighted,
+  type FarmRequest,
   fleetOracle,
   freshReports,
   type FleetRun,
@@ -22,6 +23,10 @@ import { burstyArrivals } from "./route-arrivals.ts";
 const meanWorkMs = 200;
 /** Spread of the work, as a standard deviation of the logarithm: some inputs are larger. */
 const workLogSpread = 0.4;
+/** What of that spread nothing of the input shows, where sizes show: runs of the same input differ by so much. */
+const jitterLogSpread = 0.1;
+/** Buckets of size that a profile distinguishes where sizes show. */
+const sizeCount = 8;
 /** An answer after this is worthless, in milliseconds; the slowest server has speed 1. */
 const deadlineMs = 5 * meanWorkMs;
 
@@ -49,9 +54,17 @@ interface Case {
   readonly arrivals: "poisson" | "bursty";
   /** Gateways that do not know of each other's requests. */
   readonly gateways: number;
+  /** Whether an input shows by its size what it will cost, as that of a convolution does, or all look alike. */
+  readonly sizes: "shown" | "hidden";
 }
 
-const base = { bound: "processor", loadRatio: 0.7, arrivals: "poisson", gateways: 1 } as const;
+const base = {
+  bound: "processor",
+  loadRatio: 0.7,
+  arrivals: "poisson",
+  gateways: 1,
+  sizes: "shown",
+} as const;
 
 const cases: readonly Case[] = [
   { ...base, name: "small and equal", servers: 4, skew: 1 },
@@ -61,6 +74,7 @@ const cases: readonly Case[] = [
   { ...base, name: "16x", servers: 16, skew: 16 },
   { ...base, name: "16x, waiting", servers: 16, skew: 16, bound: "waiting" },
   { ...base, name: "16x, bursty", servers: 16, skew: 16, loadRatio: 0.5, arrivals: "bursty" },
+  { ...base, name: "16x, sizes hidden", servers: 16, skew: 16, sizes: "hidden" },
   { ...base, name: "16x, 4 gateways", servers: 16, skew: 16, gateways: 4 },
   { ...base, name: "equal, 4 gateways", servers: 16, skew: 1, gateways: 4 },
   { ...base, name: "100, 16x", servers: 100, skew: 16 },
@@ -91,16 +105,21 @@ function sceneOf(context: BenchContext, one: Case, count: number, seed: number):
       : burstyArrivals(context.data, perSecond, count, seed);
   if (!arrivals) return undefined;
   const random = seededRandom(seed + 1);
-  const workMs = arrivals.map(
-    () => meanWorkMs * Math.exp(workLogSpread * normal(random) - workLogSpread ** 2 / 2),
-  );
-  return {
-    servers,
-    gateways: one.gateways,
-    arrivals,
-    workMs,
-    seed,
-  };
+  const requests = arrivals.map(() => requestOf(one, random));
+  return { servers, gateways: one.gateways, arrivals, requests, seed };
+}
+
+function requestOf({ sizes }: Case, random: Random): FarmRequest {
+  const visible = normal(random);
+  const jitter = sizes === "shown" ? jitterLogSpread : 0;
+  const spread = Math.sqrt(workLogSpread ** 2 - jitter ** 2);
+  const workMs = meanWorkMs * Math.exp(spread * visible + jitter * normal(random) - workLogSpread ** 2 / 2);
+  return { workMs, size: sizes === "shown" ? sizeOf(visible) : 1 };
+}
+
+/** The bucket of a standard normal number, 1 to `sizeCount`: as wide as each other but for the outer ones. */
+function sizeOf(visible: number): number {
+  return 1 + Math.min(sizeCount - 1, Math.max(0, Math.floor(visible / 0.6 + sizeCount / 2)));
 }
 
 interface Summary {
@@ -140,7 +159,15 @@ async function run(context: BenchContext): Promise<Measured> {
       const result = await runFleet(scene, kind);
       const { p50Ms, p99Ms, goodRatio } = summarise(result);
       p99.set(`${one.name}/${name}`, p99Ms);
-      rows.push({ case: one.name, policy: name, p50Ms, p99Ms, goodRatio, realMs: result.realMsPerRequest });
+      rows.push({
+        case: one.name,
+        policy: name,
+        p50Ms,
+        p99Ms,
+        goodRatio,
+        realMs: result.realMsPerRequest,
+        probesPerRequest: result.probesPerRequest,
+      });
       say(
         `  ${name.padEnd(21)} p50 ${p50Ms.toFixed(1).padStart(7)}  p99 ${p99Ms.toFixed(1).padStart(9)} ms  goodput ${(100 * goodRatio).toFixed(2)} %`,
       );
@@ -148,11 +175,17 @@ async function run(context: BenchContext): Promise<Measured> {
   }
   const ratio = (of: string, a: string, b: string): number =>
     (p99.get(`${of}/${a}`) ?? NaN) / (p99.get(`${of}/${b}`) ?? NaN);
-  const skewed = (gateways: boolean): readonly Case[] =>
-    cases.filter((one) => one.skew > 1 && one.gateways > 1 === gateways && p99.has(`${one.name}/ours`));
+  const skewed = (gateways: boolean, sizes: Case["sizes"] = "shown"): readonly Case[] =>
+    cases.filter(
+      (one) =>
+        one.skew > 1 && one.gateways > 1 === gateways && one.sizes === sizes && p99.has(`${one.name}/ours`),
+    );
   return {
     figures: {
       p99VsOracleSkewed: Math.max(...skewed(false).map(({ name }) => ratio(name, "ours", "oracle"))),
+      p99VsOracleSizesHidden: Math.max(
+        ...skewed(false, "hidden").map(({ name }) => ratio(name, "ours", "oracle")),
+      ),
       p99VsOracleSeveralGateways: Math.max(...skewed(true).map(({ name }) => ratio(name, "ours", "oracle"))),
       roundRobinVsOursSkewed: Math.min(
         ...[...skewed(false), ...skewed(true)]

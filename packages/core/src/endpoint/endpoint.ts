@@ -224,10 +224,10 @@ export interface Endpoint {
   /** What it has, by name; off the path of requests. Absent where nobody can tell. */
   models?(call: Call): Promise<readonly ModelListing[]>;
   /**
-   * Sends that many bytes that mean nothing, so that the belief about the link learns from them. Absent where there is no
-   * link, and where the peer would not understand.
+   * Sends that many bytes that mean nothing, so that the belief about the link learns from them, and tells what the reply
+   * says of the peer's load; none are sent to ask for that alone. Absent where the peer would not understand.
    */
-  probe?(bytes: number, call: Call): Promise<void>;
+  probe?(bytes: number, call: Call): Promise<LoadReport | undefined>;
   /**
    * Nothing looks at the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
    * used again. Absent where something may (a back-up that is still being sent); of failures it says nothing.

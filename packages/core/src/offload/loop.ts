@@ -13,7 +13,7 @@ import {
   planScratch,
 } from "../plan/index.ts";
 import { routeTable } from "../table/index.ts";
-import { radioState, type RadioState } from "../places/index.ts";
+import { radioState, type RadioState, type RetryBudget, retryBudget } from "../places/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
 import type { Held, Job } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
@@ -21,6 +21,7 @@ import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import { linkProbes } from "./link-probes.ts";
+import { loadProbes } from "./load-probes.ts";
 import { followPlaces, type Places } from "./places.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */
@@ -37,6 +38,8 @@ export interface Loop {
   /** When requests come to this offloader. */
   readonly arrivals: Arrivals;
   readonly radio: RadioState;
+  /** What may run elsewhere beyond the first run of each request. */
+  readonly retries: RetryBudget;
   readonly activeWatts: number;
   /** Decides where `job` goes on from `held`. */
   plan(job: Job, held: Held, exclude: ReadonlySet<EndpointId>, nowMs: number): Plan | Infeasible;
@@ -44,6 +47,8 @@ export interface Loop {
   upkeep(): void;
   /** Tries links that nobody tried for a while and that could pay, after a request that stayed here. */
   tryLinks(job: Job, plan: Plan): void;
+  /** Asks who is next in line after a decision how busy it is. */
+  askLoads(plan: Plan): void;
   /** Ends asking and watching; does not close endpoints. */
   stop(): void;
 }
@@ -70,6 +75,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
   const probes = linkProbes(parts, places, () => news());
+  const loads = loadProbes(parts, places, parts.upkeep?.loadProbesPerRequest ?? 1);
   let views = 0;
   /** One request is asked for once, however often it is planned. */
   let lastJob: Job | undefined;
@@ -131,6 +137,7 @@ export function createLoop(parts: OffloadParts): Loop {
     backlog,
     arrivals: arrivals(),
     radio: radioNow,
+    retries: retryBudget(),
     activeWatts,
     plan(job, held, exclude, nowMs) {
       if (job !== lastJob) radioNow.asked(nowMs);
@@ -185,9 +192,13 @@ export function createLoop(parts: OffloadParts): Loop {
       if (stopped || places.all.size === 0 || plan.objective === "energy") return;
       probes.consider(job.known, job.held.features, clock.nowMs());
     },
+    askLoads(plan) {
+      if (!stopped && plan.objective !== "energy") loads.consider(plan, clock.nowMs());
+    },
     stop() {
       stopped = true;
       probes[Symbol.dispose]();
+      loads[Symbol.dispose]();
       upkeep?.[Symbol.dispose]();
       places[Symbol.dispose]();
       knowledge[Symbol.dispose]();

@@ -2,10 +2,13 @@ import { type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import { followPlace, type Place } from "../places/index.ts";
+import { followPlace, letBack, type Place } from "../places/index.ts";
 
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;
+
+/** Share of the decisions in which a place that is avoided is taken at its word. */
+const exploredRatio = 0.01;
 
 /** All other places: those that were given, and those of the directory. */
 export interface Places extends Disposable {
@@ -39,11 +42,22 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
   let laidOutFor = -1;
   let loadsAtMs = -Infinity;
   let linksChanged = false;
+  /** The first places are there: those that come later come to where others are. */
+  let begun = false;
   const add = (endpoint: Endpoint): void => {
     const { id } = endpoint.info;
     if (id === self) return;
-    all.set(id, followPlace(endpoint, links(id), clock, random, hedges));
+    const place = followPlace(endpoint, links(id), clock, random, hedges);
+    if (begun && all.size > 0) place.startSlowly(clock.nowMs());
+    all.set(id, place);
     changes++;
+  };
+  /** Now and then a place that is avoided gets a chance to show that it is well again, at the cost of one request. */
+  const toTry = (nowMs: number): Place | undefined => {
+    const avoided = [...all.values()].filter((place) => place.untried(nowMs));
+    if (avoided.length === 0 || avoided.length === all.size || random.next() >= exploredRatio)
+      return undefined;
+    return avoided[Math.floor(random.next() * avoided.length)];
   };
   for (const endpoint of parts.endpoints ?? []) add(endpoint);
   /** Requests under way there go on; new ones find another place, or the place anew. */
@@ -98,7 +112,11 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
       if (all.size === 0 && laidOutFor === changes) return table;
       const stale = laidOutFor !== changes || linksChanged;
       if (!stale && nowMs - loadsAtMs < loadsHoldMs) return table;
-      const views = Array.from(all.values(), (place) => place.view(nowMs));
+      const back = letBack(all.values(), nowMs);
+      const tried = toTry(nowMs);
+      const views = Array.from(all.values(), (place) =>
+        place.view(nowMs, { anyway: back.has(place), afresh: place === tried }),
+      );
       table = stale ? endpointTable(views) : withLoads(table, views);
       laidOutFor = changes;
       linksChanged = false;
@@ -127,6 +145,7 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
     },
   };
   readDirectory();
+  begun = true;
   const watching = directory?.watch(readDirectory);
   return Object.assign(places, { [Symbol.dispose]: () => watching?.[Symbol.dispose]() });
 }

@@ -184,6 +184,7 @@ class Race {
           untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
           afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
           fire: () => {
+            if (!this.#affords(backUp)) return;
             this.#tally.extraRun = true;
             this.#note("late", leg);
             this.#start(backUp, "late");
@@ -289,11 +290,18 @@ class Race {
       if (this.#started.has(next.id)) continue;
       if (!next.starts.some((one) => one.on === "failed" && this.#failed.has(one.leg))) continue;
       if (next.takes !== "request" && !this.#outputs.has(next.takes)) continue;
+      if (!this.#affords(next)) continue;
       this.#start(next, "failed");
       return;
     }
     this.#settle("");
     this.#resolve({ kind: "failed", error, failed: [...this.#failed.values()], held: this.#held });
+  }
+
+  /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */
+  #affords({ endpoint }: Leg): boolean {
+    const { local, retries, clock } = this.#loop;
+    return endpoint === local?.info.id || retries.take(clock.nowMs());
   }
 
   /** Bookkeeping for a leg that is over, however it ended. */

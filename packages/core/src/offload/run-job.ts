@@ -60,6 +60,7 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
   const beganMs = loop.clock.nowMs();
   checkFresh(job.call, beganMs);
   loop.arrivals.seen(beganMs);
+  loop.retries.asked();
   let { held } = job;
   let exclude: ReadonlySet<EndpointId> = nobody;
   let broke: LongshoreError | undefined;
@@ -86,7 +87,12 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
     ({ held } = end);
     if (end.kind === "crossing") continue;
     broke = end.error;
-    exclude = new Set([...exclude, ...end.failed.map((one) => one.endpoint)]);
+    const spent = !loop.retries.take(loop.clock.nowMs());
+    // Without means for another run elsewhere, what is left is this place.
+    exclude = new Set([
+      ...exclude,
+      ...(spent ? loop.places.all.keys() : end.failed.map((one) => one.endpoint)),
+    ]);
     forgetRefused(loop, now, end.failed);
     if (sequence && lostState(broke)) {
       // The place is well, but has not this state any more: with a copy it can go on, there or elsewhere.
@@ -137,6 +143,7 @@ export function decide(
     cut: first?.segment.from ?? startCut,
     predictedMs: meanOf(outcome.predicted.completionMs),
   });
+  loop.askLoads(outcome);
   note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;
 }

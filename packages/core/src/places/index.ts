@@ -1,5 +1,7 @@
 export * from "./place.ts";
 export * from "./place-health.ts";
+export { letBack } from "./ejection-cap.ts";
+export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
 export * from "./local-work.ts";
 export * from "./compose-offers.ts";

@@ -30,6 +30,10 @@ export interface PlaceHealth {
   penaltyMs(nowMs: number): number;
   /** Instant from which it may be tried again; -Infinity when it may be now. */
   readonly pausedUntilMs: number;
+  /** It failed, and has answered no request since. */
+  readonly failing: boolean;
+  /** As far as is known nobody is there. */
+  readonly absent: boolean;
 }
 
 const down: ReadonlySet<Reason> = new Set<Reason>([
@@ -79,10 +83,17 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     get pausedUntilMs() {
       return pausedUntilMs;
     },
+    get failing() {
+      return row > 0;
+    },
+    get absent() {
+      return absent;
+    },
     succeeded(nowMs) {
       abandoned = 0;
       if (row === 0 && failures === 0) return;
       row = 0;
+      absent = false;
       pausedUntilMs = -Infinity;
       failures = decayed(nowMs) * 0.8;
       if (failures < 0.01) failures = 0;

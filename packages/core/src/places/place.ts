@@ -4,6 +4,7 @@ import { type HedgeBudget, hedgeBudget, type HedgeBudgetOptions, type Link } fro
 import { type EndpointView, linkTable, type LinkTable, linkTableOf } from "../table/index.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
 import { queueBelief } from "./queue-belief.ts";
+import { slowStart } from "./slow-start.ts";
 import { type ServiceRatio, serviceRatio } from "./service-ratio.ts";
 
 /** Links of places in this process cost nothing. */
@@ -13,6 +14,11 @@ const noLink: LinkTable = linkTableOf(() => 0);
 const linkAgeMs = 1000;
 /** Asking a link costs milliseconds of thought: not more often than this, whatever happens on it. */
 const linkRestMs = 100;
+/** A place that is avoided and was left alone for this long may be tried, in milliseconds. */
+const untriedMs = 10_000;
+/** Charged so many times what it promises, a place is avoided. */
+const avoidedRatio = 1.5;
+
 /** One other place, as this one experiences it: the mutable record behind an `EndpointView`. */
 export interface Place {
   readonly endpoint: Endpoint;
@@ -31,12 +37,26 @@ export interface Place {
   offered(queueMs: number, nowMs: number): void;
   failed(error: LongshoreError, nowMs: number): void;
   queueMs(nowMs: number): number;
+  /** Others send there, too, as far as was seen. */
+  shared(nowMs: number): boolean;
+  /** When it last said how busy it is. */
+  readonly heardAtMs: number;
+  /** What a request from here usually runs there; 0 before the first. */
+  readonly serviceMs: number;
   /** Something happened on the link, or time passed: the belief is to be written down anew. */
   linkTouched(): void;
   /** Whether `refreshLink` would change anything now. */
   linkStale(nowMs: number): boolean;
   refreshLink(nowMs: number): void;
-  view(nowMs: number): EndpointView;
+  /** It has just come to where others are. */
+  startSlowly(nowMs: number): void;
+  /** Promises are off, or it failed, and nothing was sent there for so long that it may have changed. */
+  untried(nowMs: number): boolean;
+  /**
+   * As decisions see it. `anyway`: too many pause at once, so this one does not. `afresh`: for once its promise is taken at
+   * its word, to see whether it holds now.
+   */
+  view(nowMs: number, as?: { readonly anyway?: boolean; readonly afresh?: boolean }): EndpointView;
 }
 
 /** Starts to follow a place. */
@@ -53,6 +73,9 @@ export function followPlace(
   let table = link ? linkTable(link, clock.nowMs()) : noLink;
   let touched = false;
   const queue = queueBelief();
+  const slow = slowStart();
+  let returning = false;
+  let sentAtMs = clock.nowMs();
   return {
     endpoint,
     link,
@@ -63,6 +86,7 @@ export function followPlace(
       return table;
     },
     legBegan(promisedMs, nowMs) {
+      sentAtMs = nowMs;
       queue.sent(promisedMs * service.ratio(nowMs), nowMs);
       touched = true;
     },
@@ -74,9 +98,17 @@ export function followPlace(
     offered: (queueMs, nowMs) => queue.offered(queueMs, nowMs),
     failed(error, nowMs) {
       health.failed(error, nowMs);
+      returning ||= health.failing;
       touched = true;
     },
     queueMs: (nowMs) => queue.waitMs(nowMs),
+    shared: (nowMs) => queue.shared(nowMs),
+    get heardAtMs() {
+      return queue.reportedAtMs;
+    },
+    get serviceMs() {
+      return queue.serviceMs;
+    },
     linkTouched() {
       touched = true;
     },
@@ -89,14 +121,23 @@ export function followPlace(
       table = linkTable(link, nowMs);
       touched = false;
     },
-    view(nowMs) {
-      const unavailable = health.unavailable(nowMs);
+    startSlowly: slow.begin,
+    untried: (nowMs) =>
+      nowMs - sentAtMs > untriedMs && (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1),
+    view(nowMs, { anyway = false, afresh = false } = {}) {
+      const unavailable = anyway ? undefined : health.unavailable(nowMs);
+      if (returning && unavailable === undefined) {
+        returning = false;
+        slow.begin(nowMs);
+      }
+      const { underWay, serviceMs } = queue;
+      const waitMs = queue.waitMs(nowMs) + slow.chargeMs(underWay, serviceMs, nowMs);
       return {
         info: endpoint.info,
         link: table,
-        queueMs: queue.waitMs(nowMs),
-        serviceRatio: service.ratio(nowMs),
-        penaltyMs: health.penaltyMs(nowMs),
+        queueMs: waitMs,
+        serviceRatio: afresh ? Math.min(1, service.ratio(nowMs)) : service.ratio(nowMs),
+        penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
         extraRunPrice: budget.allows ? budget.price : Infinity,
         ...(unavailable === undefined ? {} : { unavailable }),
       };

@@ -15,7 +15,26 @@ it("lets a queue that only this place filled run dry in its own time", () => {
   queue.reported(report(150, 4), 50, 0);
   expect(queue.waitMs(50)).toBeCloseTo(150, 5);
   expect(queue.waitMs(100)).toBeCloseTo(100, 5);
+  for (let count = 0; count < 4; count++) queue.ended();
   expect(queue.waitMs(250)).toBe(0);
+});
+
+it("does not take a run for over because it has lasted as long as expected", () => {
+  const queue = queueBelief();
+  queue.sent(50, 0);
+  expect(queue.waitMs(80)).toBeCloseTo(0.4 * 50, 5);
+  queue.ended();
+  expect(queue.waitMs(80)).toBe(0);
+});
+
+it("knows that others send there from requests in flight that are not ours", () => {
+  const queue = queueBelief();
+  queue.sent(50, 0);
+  queue.reported(report(10, 1), 10, 0);
+  expect(queue.shared(10)).toBe(false);
+  queue.reported(report(60, 2), 20, 0);
+  expect(queue.shared(20)).toBe(true);
+  expect(queue.shared(600_000)).toBe(false);
 });
 
 it("adds what was sent since the report, and what the report cannot know of yet", () => {
@@ -41,8 +60,9 @@ it("adds nothing to the queue of a place with free slots", () => {
   queue.sent(50, 0);
   for (let inFlight = 1; inFlight <= 8; inFlight++) queue.reported(report(0, inFlight), inFlight, 0);
   queue.reported(report(0, 2), 10, 0);
-  for (let count = 0; count < 6; count++) queue.sent(50, 20);
+  for (let count = 0; count < 5; count++) queue.sent(50, 20);
   expect(queue.waitMs(20)).toBe(0);
+  queue.sent(50, 20);
   queue.sent(50, 20);
   expect(queue.waitMs(20)).toBeCloseTo(50 / 8, 5);
   // It has fewer slots now: with four in flight there is a wait.

@@ -23,16 +23,28 @@ export interface QueueBelief {
   /** It said how long its queue is, and nothing of whose it is. */
   offered(queueMs: number, nowMs: number): void;
   waitMs(nowMs: number): number;
+  /** Others send there, too, as far as was seen in the last minutes: what is believed goes wrong without our doing. */
+  shared(nowMs: number): boolean;
+  /** When it last said how busy it is. */
+  readonly reportedAtMs: number;
+  /** Requests of ours under way. */
+  readonly underWay: number;
+  /** What a request of ours usually runs there; 0 before the first. */
+  readonly serviceMs: number;
 }
 
 /** What others cause counts half after this time without news: they may have gone. */
 const usualHalfLifeMs = 30_000;
+/** A place that had requests of others has them for so long, in milliseconds. */
+const sharedForMs = 120_000;
 /** Weight of one report in what others usually cause. */
 const usualWeight = 0.2;
 /** In about so many service times a queue has forgotten how it was; at least and at most that many milliseconds. */
-const memoryServices = 3;
+const memoryServices = 0.5;
 const leastMemoryMs = 5;
 const mostMemoryMs = 1500;
+/** What is left of a run that has lasted longer than expected, as a share of a run. */
+const residualRatio = 0.4;
 /** A wait below this share of a service is none. */
 const noWaitRatio = 0.05;
 
@@ -42,6 +54,7 @@ export function queueBelief(): QueueBelief {
   let baseMs = 0;
   let atMs = -Infinity;
   let reportedAtMs = -Infinity;
+  let foreignAtMs = -Infinity;
   /** What others cause on the whole. */
   let othersMs = 0;
   let othersAtMs = -Infinity;
@@ -53,6 +66,8 @@ export function queueBelief(): QueueBelief {
   /** Own requests that reports written just before their arrival do not count; the newest last. */
   const recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
 
+  /** What is still under way has not ended yet, however little of it was expected to be left. */
+  const least = (): number => (ours > 0 && inFlight >= slots ? (residualRatio * serviceMs) / slots : 0);
   const base = (nowMs: number): number => (baseMs === 0 ? 0 : Math.max(0, baseMs - (nowMs - atMs)));
   const others = (nowMs: number): number =>
     othersMs === 0 ? 0 : othersMs * 0.5 ** (Math.max(0, nowMs - othersAtMs) / usualHalfLifeMs);
@@ -68,6 +83,16 @@ export function queueBelief(): QueueBelief {
     atMs = nowMs;
   };
   return {
+    get reportedAtMs() {
+      return reportedAtMs;
+    },
+    get underWay() {
+      return ours;
+    },
+    get serviceMs() {
+      return serviceMs;
+    },
+    shared: (nowMs) => nowMs - foreignAtMs < sharedForMs,
     sent(runMs, nowMs) {
       serviceMs = serviceMs === 0 ? runMs : serviceMs + 0.1 * (runMs - serviceMs);
       ours += 1;
@@ -83,6 +108,7 @@ export function queueBelief(): QueueBelief {
       while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
       const counted = Math.max(0, ours - recent.length);
       const foreign = Math.max(0, load.inFlight - counted);
+      if (load.inFlight > ours) foreignAtMs = nowMs;
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
       if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight);
       else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
@@ -97,12 +123,13 @@ export function queueBelief(): QueueBelief {
     },
     waitMs(nowMs) {
       const usualMs = others(nowMs);
-      if (usualMs === 0) return base(nowMs);
+      const ownMs = Math.max(least(), base(nowMs));
+      if (usualMs === 0) return ownMs;
       const memoryMs =
         serviceMs === 0
           ? mostMemoryMs
           : Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * serviceMs));
-      return base(nowMs) + usualMs * (1 - Math.exp(-(nowMs - reportedAtMs) / memoryMs));
+      return ownMs + usualMs * (1 - Math.exp(-(nowMs - reportedAtMs) / memoryMs));
     },
   };
 }

@@ -18,7 +18,7 @@ import type { Group, Options } from "./options.ts";
 import type { FilterName, Lost } from "./plan.ts";
 import type { Priced } from "./priced.ts";
 import type { Question } from "./question.ts";
-import { meanValue } from "../table/index.ts";
+import { meanValue, serviceRatioAt, waitMsAt } from "../table/index.ts";
 import type { Removed } from "./lost-tally.ts";
 import type { Findings } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
@@ -181,7 +181,31 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
     best?.priced && best.priced !== chosen
       ? `here it would take ${ms(meanValue(best.priced.values))}${best.obstacle ? ", too long" : ""}${aimOther(objective, best.priced)}`
       : `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this place"}`;
-  return `${there}${aim(objective, chosen)}; ${instead}`;
+  return `${there}${aim(objective, chosen)}; ${instead}${amongOthers(explained, chosen)}`;
+}
+
+/** Why this one of several places: what it is charged for, and who came next. */
+function amongOthers({ question, finalists, findings }: Explained, chosen: Priced): string {
+  const { view, model } = question;
+  let others = -1;
+  for (const kept of findings.kept) if (kept > 0) others++;
+  if (others < 1) return "";
+  let next: Finalist | undefined;
+  for (const one of finalists) {
+    if (one.priced !== chosen && (!next || one.score < next.score)) next = one;
+  }
+  const place = model.routes.endpoint[chosen.route] ?? -1;
+  const waitMs = waitMsAt(view.endpoints, place);
+  const ratio = serviceRatioAt(view.endpoints, place);
+  const said = [
+    ...(waitMs >= 0.5 ? [`${ms(waitMs)} waiting`] : []),
+    ...(Math.abs(ratio - 1) >= 0.1 ? [`${ratio.toFixed(1)} times what it promised`] : []),
+  ];
+  const charged = said.length > 0 ? `, charged with ${said.join(" and ")}` : "";
+  const rival = next
+    ? ` before ${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}`
+    : "";
+  return `; best of ${others + 1} places${charged}${rival}`;
 }
 
 function bestLocal(locals: readonly LocalCandidate[]): LocalCandidate | undefined {

@@ -14,10 +14,10 @@ import {
   LongshoreError,
   type ModelDescription,
   type Profile,
+  sleep,
   tensorOf,
   type Tensors,
 } from "@longshore/core";
-import { blankTensors } from "../world/profile-times.ts";
 import { fifoSlots } from "../world/service.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
 
@@ -29,6 +29,8 @@ export interface FarmServer {
   readonly slots: number;
   /** Promised time over true time; 1 is honest, 0.01 a black hole. Default 1. */
   readonly promiseFactor?: number;
+  /** What happens to requests instead of a run: refused at once, or never answered. */
+  readonly fault?: "fails" | "silent";
 }
 
 /** A server with its insides. */
@@ -38,19 +40,44 @@ export interface FarmPlace {
   readonly inFlight: number;
   /** Requests that were sent there, those given up included. */
   readonly runs: number;
+  /** How often it was asked for its load. */
+  readonly probes: number;
   load(): LoadReport;
   /** When a request of that much work would be done if it came now, in milliseconds from now. */
   finishMs(workMs: number): number;
 }
 
-/** The model of the farm, whole or not at all: runs on the profile's machine take what `workMs` are a sample of. */
-export function farmModel(workMs: readonly number[]): SimulatedModel {
-  const sorted = [...workMs].sort((a, b) => a - b);
-  const runMs = Array.from(
-    { length: estimateSize },
-    (_, index) => sorted[Math.floor(((index + 0.5) / estimateSize) * sorted.length)] ?? 0,
-  );
-  const tensors = (name: string) => [{ name, datatype: "FP64" as const, shape: [1] }];
+/** What asking for a load takes, there and back, in milliseconds: requests travel in no time. */
+const probeMs = 1;
+
+/** One request to a farm. */
+export interface FarmRequest {
+  /** In milliseconds on a server of speed 1. */
+  readonly workMs: number;
+  /** What can be seen of it beforehand: the number of elements of its input, 1 or more. */
+  readonly size: number;
+}
+
+/**
+ * The model of the farm, whole or not at all: runs on the profile's machine take what the requests are a sample of, for each
+ * size by itself.
+ */
+export function farmModel(requests: readonly FarmRequest[]): SimulatedModel {
+  const bySize = new Map<number, number[]>();
+  for (const { size, workMs } of requests) {
+    const same = bySize.get(size);
+    if (same) same.push(workMs);
+    else bySize.set(size, [workMs]);
+  }
+  const sizes = [...bySize.keys()].sort((a, b) => a - b);
+  const runMsOf = (size: number): readonly number[] => {
+    const sorted = (bySize.get(size) ?? []).sort((a, b) => a - b);
+    return Array.from(
+      { length: estimateSize },
+      (_, index) => sorted[Math.floor(((index + 0.5) / estimateSize) * sorted.length)] ?? 0,
+    );
+  };
+  const tensors = (name: string) => [{ name, datatype: "FP64" as const, shape: [-1] }];
   const description: ModelDescription = {
     name: "work",
     version: "1",
@@ -88,37 +115,37 @@ export function farmModel(workMs: readonly number[]): SimulatedModel {
       {
         variant: "base",
         agreementRatio: 1,
-        buckets: [
-          {
-            upTo: { bytes: 1_000_000 },
-            typical: { bytes: 8 },
-            runs: 5,
-            legalCuts: 2,
-            cuts: [cut("start", [0], runMs), cut("end", runMs, [0])],
-          },
-        ],
+        buckets: sizes.map((size) => ({
+          upTo: { bytes: 8 * size },
+          typical: { bytes: 8 * size },
+          runs: 5,
+          legalCuts: 2,
+          cuts: [cut("start", [0], runMsOf(size)), cut("end", runMsOf(size), [0])],
+        })),
       },
     ],
   };
   return { description, profile };
 }
 
-/** A request of that much work, in milliseconds on the profile's machine. */
-export function farmRequest(model: SimulatedModel, workMs: number): InferenceRequest {
-  const bytes = new Uint8Array(Float64Array.of(workMs).buffer);
+/** A request as it is sent: its work is the first element of an input of its size, which only the server reads. */
+export function farmRequest(model: SimulatedModel, { workMs, size }: FarmRequest): InferenceRequest {
+  const elements = new Float64Array(size);
+  elements[0] = workMs;
   return {
     segment: wholeSegment(model.description),
-    inputs: new Map([["x", tensorOf("x", "FP64", [1], bytes)]]),
+    inputs: new Map([["x", tensorOf("x", "FP64", [size], new Uint8Array(elements.buffer))]]),
     codecs: {},
   };
 }
 
-function workOf(request: InferenceRequest): number {
+function workOf(request: InferenceRequest): FarmRequest {
   const input = request.inputs.get("x");
   if (!input || "read" in input) {
     throw new LongshoreError("invalid-input", "execute", "a farm takes its work as a tensor x");
   }
-  return new DataView(input.bytes.buffer, input.bytes.byteOffset, 8).getFloat64(0, true);
+  const workMs = new DataView(input.bytes.buffer, input.bytes.byteOffset, 8).getFloat64(0, true);
+  return { workMs, size: input.bytes.byteLength / 8 };
 }
 
 function farmInfo(index: number): EndpointInfo {
@@ -142,6 +169,18 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
   /** Instants at which each slot will have done what it was given. */
   const freeMs = Array.from({ length: server.slots }, () => 0);
   let runs = 0;
+  let probes = 0;
+  /** Mean work of a size, by the profile. */
+  const means = new Map<number, number>();
+  for (const bucket of model.profile.variants[0]?.buckets ?? []) {
+    const runMs = bucket.cuts[0]?.tailMs ?? [];
+    means.set(
+      bucket.upTo.bytes / 8,
+      runMs.reduce((total, one) => total + one, 0) / Math.max(1, runMs.length),
+    );
+  }
+  const expectedMs = (size: number): number => means.get(size) ?? 0;
+  const answer: Tensors = new Map([["y", tensorOf("y", "FP64", [1], new Uint8Array(8))]]);
   const soonest = (): number => {
     let best = 0;
     for (let slot = 1; slot < freeMs.length; slot++) {
@@ -184,12 +223,22 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
       ),
     async infer(request: InferenceRequest, call: Call) {
       runs++;
-      const serviceMs = workOf(request) / speed;
+      if (server.fault === "fails") throw new LongshoreError("run-failed", "execute", "nothing runs here");
+      if (server.fault === "silent") await sleep(clock, Infinity, call.abort);
+      const { workMs, size } = workOf(request);
+      const serviceMs = workMs / speed;
       const slot = soonest();
       freeMs[slot] = Math.max(freeMs[slot] ?? 0, clock.nowMs()) + serviceMs;
-      const { queueMs } = await slots.work(() => serviceMs, call);
-      const outputs: Tensors = blankTensors(model.description.outputs);
+      const { queueMs } = await slots.work(() => serviceMs, call, expectedMs(size) / speed);
+      const outputs = answer;
       return { outputs, account: account(queueMs, serviceMs), load: load() };
+    },
+    async probe(_bytes, call) {
+      probes++;
+      await sleep(clock, probeMs / 2, call.abort);
+      const told = load();
+      await sleep(clock, probeMs / 2, call.abort);
+      return told;
     },
     close: () => Promise.resolve(),
   };
@@ -201,6 +250,9 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
     },
     get runs() {
       return runs;
+    },
+    get probes() {
+      return probes;
     },
     load,
     finishMs: (workMs) => Math.max(0, (freeMs[soonest()] ?? 0) - clock.nowMs()) + workMs / speed,

@@ -1,5 +1,12 @@
 export { clientWeighted } from "./client-weighted.ts";
-export { farmModel, farmPlace, type FarmPlace, farmRequest, type FarmServer } from "./farm.ts";
+export {
+  farmModel,
+  farmPlace,
+  type FarmPlace,
+  type FarmRequest,
+  farmRequest,
+  type FarmServer,
+} from "./farm.ts";
 export { peakEwma } from "./peak-ewma.ts";
 export {
   leastRequest,

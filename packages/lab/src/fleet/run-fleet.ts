@@ -8,7 +8,15 @@ import {
   tablePolicy,
 } from "@longshore/core";
 import { virtualClock } from "../world/virtual-clock.ts";
-import { farmModel, farmPlace, type FarmPlace, farmRequest, type FarmServer } from "./farm.ts";
+import {
+  farmModel,
+  farmPlace,
+  type FarmPlace,
+  farmRequest,
+  type FarmRequest,
+  type FarmServer,
+} from "./farm.ts";
+import type { SimulatedModel } from "../world/simulated-offers.ts";
 import type { PickerKind } from "./picker.ts";
 
 /** Requests before gateways and servers. */
@@ -18,8 +26,8 @@ export interface FleetScene {
   readonly gateways: number;
   /** Instants in milliseconds, in order. */
   readonly arrivals: readonly number[];
-  /** Work of each request, in milliseconds on a server of speed 1. */
-  readonly workMs: readonly number[];
+  /** Work and size of each request. */
+  readonly requests: readonly FarmRequest[];
   readonly seed: number;
 }
 
@@ -29,26 +37,28 @@ export interface FleetRun {
   readonly tookMs: readonly number[];
   /** Runs of each server. */
   readonly runs: readonly number[];
+  /** How often servers were asked for their load, for each request. */
+  readonly probesPerRequest: number;
   /** Processor time of the run for each request, in milliseconds: decisions, and the simulation around them. */
   readonly realMsPerRequest: number;
 }
 
-type Send = (index: number, workMs: number) => Promise<void>;
+type Send = (index: number, request: FarmRequest) => Promise<void>;
 
 function pickerGateway(
   kind: PickerKind,
   places: readonly FarmPlace[],
   seed: number,
+  model: SimulatedModel,
   nowMs: () => number,
 ): Send {
   const picker = kind({ places, random: seededRandom(seed), nowMs });
-  const model = farmModel([1]);
-  return async (_index, workMs) => {
-    const at = picker.pick(workMs);
+  return async (_index, request) => {
+    const at = picker.pick(request.workMs);
     const place = places[at];
     if (!place) throw new LongshoreError("internal", "plan", `${picker.name} picked no server`);
     const startedMs = nowMs();
-    const answer = place.endpoint.infer(farmRequest(model, workMs), housekeepingCall("fleet"));
+    const answer = place.endpoint.infer(farmRequest(model, request), housekeepingCall("fleet"));
     picker.sent(at);
     const { load } = await answer;
     picker.answered(at, nowMs() - startedMs, load);
@@ -61,12 +71,12 @@ function pickerGateway(
  */
 export async function runFleet(scene: FleetScene, kind: PickerKind | undefined): Promise<FleetRun> {
   const clock = virtualClock();
-  const model = farmModel(scene.workMs);
+  const model = farmModel(scene.requests);
   const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock));
   const closing: (() => Promise<void>)[] = [];
   const gateways = Array.from({ length: scene.gateways }, (_, number): Send => {
     const seed = scene.seed * 1000 + number;
-    if (kind) return pickerGateway(kind, places, seed, clock.nowMs);
+    if (kind) return pickerGateway(kind, places, seed, model, clock.nowMs);
     const gateway = offloadEndpoint({
       endpoints: places.map(({ endpoint }) => endpoint),
       info: {
@@ -86,9 +96,9 @@ export async function runFleet(scene: FleetScene, kind: PickerKind | undefined):
       links: () => undefined,
     });
     closing.push(() => gateway.close());
-    return async (index, workMs) => {
+    return async (index, request) => {
       const call: Call = housekeepingCall(`request-${index}`);
-      await gateway.infer(farmRequest(model, workMs), call);
+      await gateway.infer(farmRequest(model, request), call);
     };
   });
   const tookMs = scene.arrivals.map(() => Infinity);
@@ -99,8 +109,10 @@ export async function runFleet(scene: FleetScene, kind: PickerKind | undefined):
       new Promise<void>((resolve) => {
         clock.timer(startMs + atMs, () => {
           const send = gateways[index % gateways.length];
+          const request = scene.requests[index];
           const beganMs = clock.nowMs();
-          send?.(index, scene.workMs[index] ?? 0)
+          if (!send || !request) return resolve();
+          send(index, request)
             .then(() => void (tookMs[index] = clock.nowMs() - beganMs))
             .catch(() => undefined)
             .finally(resolve);
@@ -113,6 +125,7 @@ export async function runFleet(scene: FleetScene, kind: PickerKind | undefined):
   return {
     tookMs,
     runs: places.map(({ runs }) => runs),
+    probesPerRequest: places.reduce((total, { probes }) => total + probes, 0) / scene.arrivals.length,
     realMsPerRequest: (user + system) / 1000 / scene.arrivals.length,
   };
 }

@@ -10,6 +10,8 @@ export interface Slots {
   work(
     serviceMs: () => number,
     call: Call,
+    /** What it is expected to take, for those who ask how long they would wait; default: the mean of past services. */
+    expectedMs?: number,
   ): Promise<{ readonly queueMs: number; readonly serviceMs: number }>;
   /** Expected wait of a request that comes now. */
   waitMs(): number;
@@ -23,11 +25,12 @@ interface Waiting {
   readonly sinceMs: number;
   readonly serviceMs: () => number;
   readonly call: Call;
+  readonly expectedMs: number | undefined;
   readonly begin: (queueMs: number, serviceMs: number) => void;
   readonly leave: () => void;
 }
 
-/** `count` slots with a bounded queue. The mean of past services stands for what waits. */
+/** `count` slots with a bounded queue. */
 export function fifoSlots(options: {
   readonly clock: Clock;
   readonly count: number;
@@ -47,16 +50,17 @@ export function fifoSlots(options: {
       meanServiceMs = meanServiceMs === 0 ? serviceMs : meanServiceMs + 0.1 * (serviceMs - meanServiceMs);
       const held = { untilMs: nowMs + serviceMs };
       busyUntilMs.add(held);
-      next.begin(nowMs - next.sinceMs, serviceMs);
+      // The slot is free before the answer leaves: what that says of the load does not count itself.
       clock.timer(serviceMs, () => {
         busyUntilMs.delete(held);
         fill();
       });
+      next.begin(nowMs - next.sinceMs, serviceMs);
     }
   }
 
   return {
-    work(serviceMs, call) {
+    work(serviceMs, call, expectedMs) {
       if (queue.length >= maxQueue) {
         return Promise.reject(
           new LongshoreError(
@@ -75,6 +79,7 @@ export function fifoSlots(options: {
           sinceMs: clock.nowMs(),
           serviceMs,
           call,
+          expectedMs,
           begin(queueMs, tookMs) {
             clock.timer(tookMs, () => {
               unheard();
@@ -97,7 +102,9 @@ export function fifoSlots(options: {
       const nowMs = clock.nowMs();
       let first = Infinity;
       for (const { untilMs } of busyUntilMs) first = Math.min(first, untilMs - nowMs);
-      return Math.max(0, first) + (queue.length * meanServiceMs) / count;
+      let workMs = 0;
+      for (const { expectedMs } of queue) workMs += expectedMs ?? meanServiceMs;
+      return Math.max(0, first) + workMs / count;
     },
     get inFlight() {
       return queue.length + busyUntilMs.size;

@@ -160,7 +160,7 @@ export async function exchange(
     );
   const startedMs = clock.nowMs();
   using _timer = call.deadlineMs === Infinity ? undefined : clock.timer(call.deadlineMs - startedMs, late);
-  const probes = request.path === probePath;
+  const probes = request.path === probePath && sentBytes > 0;
   const sending = upload(parts, call, sentBytes, acknowledges, probes, progress);
   try {
     const response = await transport.send({ ...request, headers }, child.call, sending.acknowledged);

@@ -93,6 +93,17 @@ function serve(models: readonly DoubleModel[] = [doubling]) {
   return { double, handler, clock };
 }
 
+describe("asking a server how busy it is", () => {
+  it("takes an empty probe, and tells what its reply says of the load", async () => {
+    const { double, clock } = serve();
+    const load = () => ({ atMs: 0, cpuRatio: 0.5, inFlight: 3, queueMs: 41 });
+    const handler = createHandler({ endpoint: double, codecs, clock, observer: silentObserver, load });
+    expect(await connect(handler, { clock }).probe?.(0, call)).toMatchObject({ inFlight: 3, queueMs: 41 });
+    const silent = createHandler({ endpoint: double, codecs, clock, observer: silentObserver });
+    expect(await connect(silent, { clock }).probe?.(0, call)).toBeUndefined();
+  });
+});
+
 describe("what is forwarded for tenants", () => {
   const sequence = { id: "7", step: 0, end: false, wantState: false };
   const forward = async (

@@ -26,6 +26,7 @@ import type {
   EndpointInfo,
   InferenceRequest,
   InferenceResponse,
+  LoadReport,
   ModelKnowledge,
   ModelListing,
   Offer,
@@ -41,6 +42,7 @@ import { badReply, exchange } from "./exchange.ts";
 import { foreignDescription } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
+import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
 
@@ -110,12 +112,13 @@ class OipEndpoint implements Endpoint {
     return this.#checked(() => modelListings(parseJson(bytes, "the reply")));
   }
 
-  async probe(bytes: number, call: Call): Promise<void> {
-    if (this.#closed || !this.info.offers) return;
+  async probe(bytes: number, call: Call): Promise<LoadReport | undefined> {
+    if (this.#closed || !this.info.offers) return undefined;
     const body = { kind: "parts", parts: [new Uint8Array(Math.min(bytes, maxProbeBytes))] } as const;
     const request = { method: "POST", path: probePath, headers: {}, body } as const;
     const reply = await this.#track(exchange(this.#parts, request, call));
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
+    return readLoadHeaders(reply.headers, this.#parts.clock.nowMs());
   }
 
   async close(): Promise<void> {

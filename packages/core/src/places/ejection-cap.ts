@@ -1,0 +1,27 @@
+import type { Place } from "./place.ts";
+
+/** Of so many places or more that answer, at most this share is left alone for its failures. */
+const fewest = 3;
+const mostRatio = 0.5;
+
+/**
+ * The places that failed, answer all the same, and are to be used before their pause is over because too many pause at once.
+ * Where most places fail, what is wrong is more likely with the requests or with something that all of them share; leaving
+ * all alone then turns some failures into nothing but failures. Places that cannot be reached stay out.
+ */
+export function letBack(places: Iterable<Place>, nowMs: number): ReadonlySet<Place> {
+  const paused: Place[] = [];
+  let answering = 0;
+  for (const place of places) {
+    const { health } = place;
+    if (health.absent) continue;
+    answering++;
+    if (health.failing && nowMs < health.pausedUntilMs) paused.push(place);
+  }
+  const most = Math.floor(answering * mostRatio);
+  if (answering < fewest || paused.length <= most) return nobody;
+  paused.sort((one, other) => one.health.pausedUntilMs - other.health.pausedUntilMs);
+  return new Set(paused.slice(0, paused.length - most));
+}
+
+const nobody: ReadonlySet<Place> = new Set();
