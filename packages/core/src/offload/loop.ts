@@ -13,7 +13,7 @@ import {
   planScratch,
 } from "../plan/index.ts";
 import { routeTable } from "../table/index.ts";
-import { radioState, type RadioState, type RetryBudget, retryBudget } from "../places/index.ts";
+import { loadProbes, radioState, type RadioState, type RetryBudget, retryBudget } from "../places/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
 import type { Held, Job } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
@@ -21,7 +21,6 @@ import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import { linkProbes } from "./link-probes.ts";
-import { loadProbes } from "./load-probes.ts";
 import { followPlaces, type Places } from "./places.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */

@@ -9,16 +9,20 @@
  * pool of replies, here the replies go into what is believed of each place anyway, which ages by itself; so those are asked
  * whose answer may change the next choice.
  */
-import { housekeepingCall, LongshoreError } from "../base/index.ts";
+import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
 import type { Plan } from "../plan/index.ts";
-import type { Place } from "../places/index.ts";
-import type { OffloadParts } from "./parts.ts";
-import type { Places } from "./places.ts";
+import type { Place } from "./place.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LoadProbes extends Disposable {
   /** After a decision: asks those that lost by little. */
   consider(plan: Plan, nowMs: number): void;
+}
+
+/** Who may be asked, and who is told that loads changed. */
+export interface Asked {
+  readonly all: ReadonlyMap<EndpointId, Place>;
+  touched(): void;
 }
 
 /** A place is asked again no sooner than this share of a run there, and this many milliseconds, after it said something. */
@@ -33,8 +37,8 @@ const probeDeadlineMs = 1000;
 
 /** Starts with nothing under way. `perRequest` probes are sent for each request on the whole. */
 export function loadProbes(
-  { clock }: Pick<OffloadParts, "clock">,
-  places: Places,
+  { clock }: { readonly clock: Clock },
+  places: Asked,
   perRequest: number,
 ): LoadProbes {
   const underWay = new Map<string, AbortController>();
