@@ -1,6 +1,6 @@
 export * from "./place.ts";
 export * from "./place-health.ts";
-export { type Asked, type LoadProbes, loadProbes } from "./load-probes.ts";
+export { loadProbes } from "./load-probes.ts";
 export { letBack } from "./ejection-cap.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
