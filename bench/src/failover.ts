@@ -2,13 +2,16 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunningPeer, startGateway, startOwn } from "@longshore/conformance";
-import { seededRandom } from "@longshore/core";
+import { float32Tensor, goldenFile, goldenText, seededRandom, tensorsOf } from "@longshore/core";
 import { poissonArrivals } from "@longshore/lab";
 import { openOffloader } from "longshore";
 import { type Answered, type Ask, follow, ownClient, rawClient } from "./failover/clients.ts";
-import { meddler, type Meddler } from "./failover/meddler.ts";
+import { type Fault, faults, jumpingClock, lie, type Victim } from "./failover/faults.ts";
+import { meddler } from "./failover/meddler.ts";
+import { added, type Steps, totals } from "./failover/sequences.ts";
+import { smallDisk } from "./failover/small-disk.ts";
 import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
-import { meanOfRow } from "./load/models.ts";
+import { meanOfRow, runningTotal, runningTotalConfig } from "./load/models.ts";
 
 /** Requests a second of each client, and the times of a run in milliseconds. */
 const perSecond = 40;
@@ -18,54 +21,10 @@ const afterMs = 2000;
 /** Requests that come so soon after a fault find out about it. */
 const recoveryMs = 1000;
 
-/** The server that something happens to, and what stands before it. */
-interface Victim {
-  readonly pid: number;
-  readonly before: Meddler;
-}
-
-/** Makes something go wrong; what it gives back makes it right again. */
-type Fault = (victim: Victim) => () => void;
-
-function stopped(pid: number): () => void {
-  process.kill(pid, "SIGSTOP");
-  return () => process.kill(pid, "SIGCONT");
-}
-
-/** Runs a tenth of the time. */
-function slowed(pid: number): () => void {
-  let on = true;
-  const turn = (): void => {
-    on = !on;
-    process.kill(pid, on ? "SIGCONT" : "SIGSTOP");
-    timer = setTimeout(turn, on ? 5 : 45);
-  };
-  let timer = setTimeout(turn, 0);
-  return () => {
-    clearTimeout(timer);
-    process.kill(pid, "SIGCONT");
-  };
-}
-
-function meddled(mode: Meddler["mode"]): Fault {
-  return ({ before }) => {
-    before.mode = mode;
-    return () => void (before.mode = "pass");
-  };
-}
-
-const faults: Readonly<Record<string, Fault>> = {
-  hang: ({ pid }) => stopped(pid),
-  "slow (10x)": ({ pid }) => slowed(pid),
-  "half-open": meddled("silent"),
-  "link cut": meddled("reset"),
-  "wrong shape": meddled("wrong shape"),
-  // The last one: nobody starts the server again.
-  "kill -9, then refused": ({ pid }) => {
-    process.kill(pid, "SIGKILL");
-    return () => undefined;
-  },
-};
+/** Share of requests that gateways and client library also run at a second server. */
+const checkRatio = 0.05;
+/** Sequences of the client library that go on through each fault. */
+const sequencesAtOnce = 4;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -92,15 +51,34 @@ async function through(ask: Ask, fault: Fault, victim: Victim, seed: number): Pr
 interface Counts {
   lost: number;
   wrong: number;
+  /** Wrong values of the place that lies, until it was found out. */
+  believed: number;
   errors: number;
+}
+
+/** One golden input of the model, as the command writes it. */
+function golden(repository: string): void {
+  const x = float32Tensor("x", [1, 4], Float32Array.of(1, 2, 3, 6));
+  const pair = {
+    name: "1",
+    inputs: tensorsOf(x),
+    outputs: tensorsOf(float32Tensor("y", [1, 1], Float32Array.of(3))),
+  };
+  writeFileSync(
+    join(repository, "mean", "1", goldenFile),
+    goldenText({ dataClass: "public", pairs: [pair] }),
+  );
 }
 
 async function run(context: BenchContext): Promise<Measured> {
   const { say, seed } = context;
+  const disk = smallDisk();
+  const quarantinesMs: number[] = [];
+  const steps: Steps[] = [];
   const folder = mkdtempSync(join(tmpdir(), "longshore-bench-failover-"));
   const opened: RunningPeer[] = [];
   const rows: Row[] = [];
-  const counts: Counts = { lost: 0, wrong: 0, errors: 0 };
+  const counts: Counts = { lost: 0, wrong: 0, believed: 0, errors: 0 };
   const random = seededRandom(seed);
   const late: number[] = [];
   const recover: number[] = [];
@@ -108,21 +86,38 @@ async function run(context: BenchContext): Promise<Measured> {
     const repository = join(folder, "models");
     mkdirSync(join(repository, "mean", "1"), { recursive: true });
     writeFileSync(join(repository, "mean", "1", "model.onnx"), meanOfRow());
-    for (let index = 0; index < 3; index++)
+    mkdirSync(join(repository, "total", "1"), { recursive: true });
+    writeFileSync(join(repository, "total", "1", "model.onnx"), runningTotal());
+    writeFileSync(join(repository, "total", "model.yaml"), runningTotalConfig);
+    golden(repository);
+    // The victim's log is on a disk of its own, and its clock can be moved.
+    const env = { NODE_OPTIONS: `--import=${jumpingClock}` };
+    const logged = disk ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, "log") } : {};
+    opened.push(await startOwn({ repository, env, args: ["--log-level", "none"], ...logged }));
+    for (let index = 0; index < 2; index++)
       opened.push(await startOwn({ repository, args: ["--log-level", "none"] }));
     const [first, ...others] = opened;
     if (!first?.pid) throw new Error("the first server has no process");
     await using before = await meddler(first.http);
-    const servers = [before.address, ...others.map(({ http }) => http)];
+    // The one that lies is another, so that it is not kept out while the next fault happens.
+    await using beforeLiar = await meddler(others[0]?.http ?? "");
+    const servers = [before.address, beforeLiar.address, ...others.slice(1).map(({ http }) => http)];
     for (let index = 0; index < 2; index++) {
-      const gateway = await startGateway({ servers });
+      const args = ["--golden", repository, "--check-ratio", String(checkRatio)];
+      const gateway = await startGateway({ servers, args });
       others.push(gateway);
       opened.push(gateway);
     }
     const gateways = others.slice(-2).map(({ http }) => http);
-    const victim: Victim = { pid: first.pid, before };
+    const victim: Victim = { pid: first.pid, before, beforeLiar, disk: disk?.folder };
     using raw = rawClient(gateways);
-    const offloader = await openOffloader({ servers: servers.map((one) => `http://${one}`) });
+    const offloader = await openOffloader({
+      servers: servers.map((one) => `http://${one}`),
+      checks: { sampleRatio: checkRatio },
+      observer: {
+        record: (event) => void (event.kind === "place-quarantined" && quarantinesMs.push(performance.now())),
+      },
+    });
     const clients: readonly (readonly [string, Ask])[] = [
       ["raw, two gateways", raw],
       ["offloader", ownClient(offloader)],
@@ -131,6 +126,11 @@ async function run(context: BenchContext): Promise<Measured> {
     for (const [name, fault] of Object.entries(faults)) {
       // Both clients live through the same fault.
       const startSeed = Math.floor(random.next() * 1e6);
+      const beganMs = performance.now();
+      let over = false;
+      const sequences = Array.from({ length: sequencesAtOnce }, (_, index) =>
+        totals(offloader, startSeed + index, () => over),
+      );
       let undo: (() => void) | undefined;
       let began = false;
       const once: Fault = (one) => {
@@ -144,6 +144,14 @@ async function run(context: BenchContext): Promise<Measured> {
       const results = await Promise.all(
         clients.map(([, ask], index) => through(ask, once, victim, startSeed + 7919 * index)),
       );
+      over = true;
+      const stepped = (await Promise.all(sequences)).reduce(added);
+      steps.push(stepped);
+      rows.push({ fault: name, client: "sequences", ...stepped });
+      const foundMs = quarantinesMs.find((atMs) => atMs > beganMs);
+      say(
+        `${name.padEnd(22)} ${"sequences".padEnd(18)} ${String(stepped.right).padStart(4)} right steps: ${stepped.lost} lost, ${stepped.wrong} wrong, ${stepped.doubled} doubled, ${stepped.errors} errors${stepped.why ? ` (${stepped.why.slice(0, 140)})` : ""}${foundMs === undefined ? "" : `; found out after ${Math.round(foundMs - beganMs - beforeMs)} ms`}`,
+      );
       for (const [index, [client]] of clients.entries()) {
         const all = results[index] ?? [];
         const calm = all.filter(({ atMs }) => atMs < 0).map(({ tookMs }) => tookMs);
@@ -152,7 +160,8 @@ async function run(context: BenchContext): Promise<Measured> {
         const count = (outcome: Answered["outcome"]): number =>
           all.filter((one) => one.outcome === outcome).length;
         counts.lost += count("lost");
-        counts.wrong += count("wrong");
+        if (name === lie) counts.believed += count("wrong");
+        else counts.wrong += count("wrong");
         counts.errors += count("error");
         const worst = Math.max(...during.map(({ tookMs }) => tookMs));
         late.push(worst - quantile(calm, 0.5));
@@ -178,19 +187,20 @@ async function run(context: BenchContext): Promise<Measured> {
   } finally {
     await Promise.all(opened.map((one) => one.close()));
     rmSync(folder, { recursive: true, force: true });
+    disk?.[Symbol.dispose]();
   }
+  const sequences = steps.reduce(added);
   return {
     figures: {
-      lost: counts.lost + counts.errors,
-      wrong: counts.wrong,
+      lost: counts.lost + counts.errors + sequences.lost + sequences.errors,
+      wrong: counts.wrong + counts.believed + sequences.wrong,
+      wrongBesidesLies: counts.wrong,
+      doubled: sequences.doubled,
       recoverP99Ms: Math.max(...recover),
       worstLatenessMs: Math.max(...late),
     },
     rows,
-    notRun: [
-      "answers that are wrong and plausible, clock jumps, full disks: nothing looks for them yet",
-      "doubled: steps of sequences are not among the requests",
-    ],
+    notRun: disk ? [] : ["full disk: this user may not mount a small one"],
   };
 }
 
@@ -198,10 +208,11 @@ async function run(context: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "failover",
   about:
-    "one of three servers fails in six ways under load: raw clients behind two gateways, and the client library",
+    "one of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences",
   bars: {
     lost: { atMost: 0 },
     wrong: { atMost: 0 },
+    doubled: { atMost: 0 },
     recoverP99Ms: { atMost: 1000 },
     worstLatenessMs: { atMost: 200 },
   },

@@ -26,6 +26,8 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "table",
     "plan",
     "places",
+    "check",
+    "sequence",
     "stream",
     "offload",
   ],

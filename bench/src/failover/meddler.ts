@@ -1,9 +1,9 @@
 import { once } from "node:events";
-import { createServer, request } from "node:http";
+import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
 /** What stands between gateways and a server does. */
-export type Mode = "pass" | "silent" | "reset" | "wrong shape";
+export type Mode = "pass" | "silent" | "reset" | "wrong shape" | "wrong values";
 
 /** A relay that can misbehave. */
 export interface Meddler extends AsyncDisposable {
@@ -17,6 +17,19 @@ const nonsense = JSON.stringify({
   model_version: "1",
   outputs: [{ name: "y", datatype: "FP32", shape: [1, 7], data: [1, 2, 3, 4, 5, 6, 7] }],
 });
+
+/** Passes a reply on with its last number, the mean, a tenth too large. */
+function distort(answer: IncomingMessage, reply: ServerResponse): void {
+  const chunks: Buffer[] = [];
+  answer
+    .on("data", (chunk: Buffer) => chunks.push(chunk))
+    .on("end", () => {
+      const body = Buffer.concat(chunks);
+      const at = body.length - 4;
+      if (answer.statusCode === 200 && at >= 0) body.writeFloatLE(body.readFloatLE(at) * 1.1, at);
+      reply.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
+    });
+}
 
 /** Opens one before a server (`host:port`). */
 export async function meddler(target: string): Promise<Meddler> {
@@ -34,6 +47,10 @@ export async function meddler(target: string): Promise<Meddler> {
     const onward = request(
       { host, port: Number(port), method: asked.method, path: asked.url, headers: asked.headers },
       (answer) => {
+        if (mode === "wrong values" && asked.url?.endsWith("/infer") === true) {
+          distort(answer, reply);
+          return;
+        }
         reply.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(reply);
       },

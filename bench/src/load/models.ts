@@ -88,3 +88,21 @@ export function meanOfRow(): Uint8Array {
   build.output(build.node("ReduceMean", [x], { attributes: axes, outputs: ["y"] }), "FP32", ["batch", 1]);
   return writeModel(build.model({ name: "mean", opset: 17 }));
 }
+
+/** A running total: [1, 1] added to the state [1, 1], which is the answer and the next state. */
+export function runningTotal(): Uint8Array {
+  const build = graphBuilder();
+  const sum = build.node("Add", [build.input("x", "FP32", [1, 1]), build.input("s", "FP32", [1, 1])], {
+    outputs: ["total"],
+  });
+  build.output(sum, "FP32", [1, 1]);
+  build.output(build.node("Identity", [sum], { outputs: ["next"] }), "FP32", [1, 1]);
+  return writeModel(build.model({ name: "total", opset: 17 }));
+}
+
+/** Its `model.yaml`. */
+export const runningTotalConfig = `name: total
+sequence:
+  maxIdleMs: 60000
+  states: [{ input: s, output: next, datatype: FP32, shape: [1, 1] }]
+`;

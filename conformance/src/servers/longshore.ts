@@ -16,6 +16,8 @@ export interface OwnServerOptions {
   readonly repository: string;
   readonly cores?: readonly number[];
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly errorsTo?: string;
 }
 
 /** Starts `longshore serve` on free ports for HTTP and gRPC, as an operator would. */
@@ -26,6 +28,8 @@ export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> 
     command: process.execPath,
     args: [command, "serve", options.repository, "--port", `${http}`, "--grpc-port", `${grpc}`, ...args],
     ...(options.cores ? { cores: options.cores } : {}),
+    ...(options.env ? { env: options.env } : {}),
+    ...(options.errorsTo === undefined ? {} : { errorsTo: options.errorsTo }),
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
   });
   return {

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { Unavailable } from "../install/index.ts";
 
 /** A port that was free a moment ago. */
@@ -21,6 +21,8 @@ export interface ServerProcessOptions {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** A file that gets what it prints to its error output. Default: kept for `output`. */
+  readonly errorsTo?: string;
   /** Undefined leaves it on all cores. */
   readonly cores?: readonly number[];
   /** Answers 200 when the server is ready. */
@@ -53,22 +55,24 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   if (cores && !existsSync("/usr/bin/taskset")) {
     throw new Unavailable("holding servers to cores needs taskset of util-linux");
   }
+  const errors = options.errorsTo === undefined ? undefined : openSync(options.errorsTo, "a");
   const child = spawn(
     cores ? "/usr/bin/taskset" : command,
     cores ? ["-c", cores.join(","), command, ...args] : args,
     {
       env: { ...process.env, ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", errors ?? "pipe"],
       detached: true,
     },
   );
+  if (errors !== undefined) closeSync(errors);
   let output = "";
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString()).slice(-65_536);
   };
-  child.stdout.on("data", keep);
-  child.stderr.on("data", keep);
+  child.stdout?.on("data", keep);
+  child.stderr?.on("data", keep);
   let ended: string | undefined;
   const gone = new Promise<void>((resolve) => {
     child.once("exit", (code, signal) => {

@@ -5,6 +5,17 @@
  * @module
  */
 export * from "./base/index.ts";
+export {
+  type CheckOptions,
+  difference,
+  type GoldenInputs,
+  type GoldenPair,
+  goldenFile,
+  goldenText,
+  parseGolden,
+  sameBody,
+  type Tolerance,
+} from "./check/index.ts";
 export * from "./codec/index.ts";
 export * from "./directory/index.ts";
 export * from "./endpoint/index.ts";

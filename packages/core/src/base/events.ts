@@ -228,6 +228,34 @@ export type LongshoreEvent =
       readonly because: string;
     }
   | {
+      /** An answer of a place was compared with what is known or what another place says. */
+      readonly kind: "answer-checked";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly endpoint: EndpointId;
+      /** The other place, or `golden input`. */
+      readonly against: string;
+      readonly outcome: "agreed" | "wrong" | "undecided";
+    }
+  | {
+      /** Answers of a place are not believed any more: nothing is sent there but questions whose answer is known. */
+      readonly kind: "place-quarantined";
+      readonly atMs: number;
+      readonly endpoint: EndpointId;
+      readonly model: string;
+      readonly by: "golden input" | "agreement";
+      /** For people, without any of the answer. */
+      readonly because: string;
+    }
+  | {
+      /** It answered rightly often enough to be believed again. */
+      readonly kind: "place-readmitted";
+      readonly atMs: number;
+      readonly endpoint: EndpointId;
+      readonly afterMs: number;
+    }
+  | {
       readonly kind: "failure";
       readonly atMs: number;
       readonly callId: string;

@@ -255,6 +255,7 @@ class LoopSequence implements Sequence {
   #step = 0;
   #resident: string | undefined;
   #state: Tensors | undefined;
+  #seal: string | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #ended = false;
 
@@ -285,10 +286,12 @@ class LoopSequence implements Sequence {
       end: false,
       resident: this.#resident,
       state: this.#state,
+      seal: this.#seal,
       wantState: false,
     });
     this.#resident = outcome.leg.endpoint;
     this.#state = outcome.response.state;
+    this.#seal = outcome.response.stateSeal;
     this.#step++;
     return result;
   }

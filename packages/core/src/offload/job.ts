@@ -1,4 +1,4 @@
-import type { Call } from "../base/index.ts";
+import type { Call, EndpointId } from "../base/index.ts";
 import type { InferenceRequest } from "../endpoint/index.ts";
 import type { CutId, Features } from "../model/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
@@ -26,6 +26,8 @@ export interface JobSequence {
   readonly resident: string | undefined;
   /** A copy of that state. */
   readonly state: Tensors | undefined;
+  /** What came with the copy when it was exported. */
+  readonly seal?: string | undefined;
   /** Whether the answer should bring the state, even if it will not be needed for moving. */
   readonly wantState: boolean;
 }
@@ -44,6 +46,8 @@ export interface Job {
   readonly note?: ((note: ProgressNote) => void) | undefined;
   /** It has one place from begin to end: several answers come of it, or nothing is to be split. */
   readonly whole?: boolean;
+  /** A place that the plan may use although nothing is sent there now: its answer is only looked at. */
+  readonly proving?: EndpointId | undefined;
   /** What of the request its legs carry on. */
   readonly asked?: AskedFor;
   /** Where its plan sees what others keep busy, and is seen: where throughput is the objective. */

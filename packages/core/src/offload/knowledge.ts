@@ -1,5 +1,6 @@
 import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAborted } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
+import type { Checks } from "../check/index.ts";
 import { type Heard, type KnownModel, knowModel } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Places } from "./places.ts";
@@ -35,7 +36,12 @@ interface Entry {
 const maxModels = 256;
 
 /** Starts with nothing known. */
-export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointId): Knowledge {
+export function knowledgeOf(
+  parts: OffloadParts,
+  places: Places,
+  self: EndpointId,
+  checks: Checks | undefined,
+): Knowledge {
   const { clock, local } = parts;
   const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
   const entries = new Map<string, Entry>();
@@ -140,7 +146,7 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
   async function askOther(id: EndpointId, entry: Entry, path: readonly EndpointId[]): Promise<void> {
     const place = places.all.get(id);
     if (!place || closed) return;
-    if (place.health.unavailable(clock.nowMs()) !== undefined) {
+    if (clock.nowMs() < place.health.pausedUntilMs) {
       askWhenBack(id, entry);
       return;
     }
@@ -148,8 +154,11 @@ export function knowledgeOf(parts: OffloadParts, places: Places, self: EndpointI
       const before = entry.heard.get(id);
       const known = before?.endpoint === place.endpoint ? before : undefined;
       const heard = await askPlace(place.endpoint, entry, known, path);
+      const description = heard.knowledge?.description ?? entry.known?.description;
+      // What it offers counts once it has shown that its answers are right.
+      if (description) await checks?.prove(place, description, heard.offers);
       // It may have gone meanwhile.
-      if (places.all.get(id) !== place) return;
+      if (places.all.get(id) !== place || closed) return;
       entry.heard.set(id, heard);
       place.health.reached();
       const [offer] = heard.offers;

@@ -1,5 +1,6 @@
 import type { Clock, EndpointId } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
+import { type Checks, createChecks } from "../check/index.ts";
 import { type Arrivals, arrivals } from "../estimate/index.ts";
 import {
   type DeviceView,
@@ -12,15 +13,21 @@ import {
   type View,
   planScratch,
 } from "../plan/index.ts";
-import { routeTable } from "../table/index.ts";
-import { loadProbes, radioState, type RadioState, type RetryBudget, retryBudget } from "../places/index.ts";
+import { routeTable, withAvailable } from "../table/index.ts";
+import {
+  linkProbes,
+  loadProbes,
+  radioState,
+  type RadioState,
+  type RetryBudget,
+  retryBudget,
+} from "../places/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
 import type { Held, Job } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import { linkProbes } from "./link-probes.ts";
 import { followPlaces, type Places } from "./places.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */
@@ -31,6 +38,8 @@ export interface Loop {
   readonly local: Endpoint | undefined;
   readonly places: Places;
   readonly knowledge: Knowledge;
+  /** Of answers; undefined where nobody asked for them. */
+  readonly checks: Checks | undefined;
   readonly work: LocalWork;
   /** What plans for throughput have put on device, links and places. */
   readonly backlog: Backlog;
@@ -65,7 +74,17 @@ export function createLoop(parts: OffloadParts): Loop {
   const { clock, local, random } = parts;
   const self = parts.id ?? local?.info.id ?? "offloader";
   const places = followPlaces(parts, self);
-  const knowledge = knowledgeOf(parts, places, self);
+  const checks =
+    parts.checks &&
+    createChecks({
+      clock,
+      random,
+      observer: parts.observer,
+      options: parts.checks,
+      places: places.all,
+      changed: () => places.touched(),
+    });
+  const knowledge = knowledgeOf(parts, places, self, checks);
   const { device = {} } = parts;
   const work = localWork(device.slots ?? 1);
   const backlog = backlogOf(device.slots ?? 1);
@@ -132,6 +151,7 @@ export function createLoop(parts: OffloadParts): Loop {
     local,
     places,
     knowledge,
+    checks,
     work,
     backlog,
     arrivals: arrivals(),
@@ -142,7 +162,8 @@ export function createLoop(parts: OffloadParts): Loop {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;
       const { known, call, sequence } = job;
-      const endpoints = places.table(nowMs);
+      const table = places.table(nowMs);
+      const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
       const { name, dataClass } = known.description;
       const view: View = {
         number: ++views,
@@ -201,6 +222,7 @@ export function createLoop(parts: OffloadParts): Loop {
       upkeep?.[Symbol.dispose]();
       places[Symbol.dispose]();
       knowledge[Symbol.dispose]();
+      checks?.[Symbol.dispose]();
     },
   };
 }

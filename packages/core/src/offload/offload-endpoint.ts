@@ -1,20 +1,23 @@
-import { type Call, type EndpointId, LongshoreError } from "../base/index.ts";
-import type {
-  Account,
-  Endpoint,
-  EndpointInfo,
-  InferenceRequest,
-  InferenceResponse,
-  LoadReport,
-  ModelKnowledge,
-  ModelListing,
-  Offer,
-  OfferQuery,
+import { type Call, LongshoreError } from "../base/index.ts";
+import {
+  type Account,
+  type Endpoint,
+  type EndpointInfo,
+  type InferenceRequest,
+  type InferenceResponse,
+  type LoadReport,
+  type ModelKnowledge,
+  type ModelListing,
+  nextStep,
+  type Offer,
+  type OfferQuery,
+  type SequencePosition,
 } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible } from "../plan/index.ts";
-import { type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
+import { type HeldSequences, heldSequences, type HeldStep } from "../sequence/index.ts";
+import { copied, type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
 import { admitAtDoor } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
@@ -36,9 +39,6 @@ export interface OffloadEndpoint extends Endpoint {
   loadReport(): LoadReport;
 }
 
-/** Sequences whose place is remembered; the one that was used least recently is forgotten. */
-const maxSequences = 10_000;
-
 /**
  * Plans over several endpoints and is one: server(offloadEndpoint([local, cloud])) is an edge server,
  * server(offloadEndpoint([remotes])) a gateway. It decides for each request with the rules, deadline and path that came
@@ -59,7 +59,7 @@ export function offloadEndpoint(parts: OffloadEndpointParts): OffloadEndpoint {
 class LoopEndpoint implements OffloadEndpoint {
   readonly info: EndpointInfo;
   readonly #loop: Loop;
-  readonly #sequences = new Map<string, EndpointId>();
+  readonly #sequences: HeldSequences = heldSequences();
   readonly #underWay = new Set<Promise<unknown>>();
   #inFlight = 0;
   #closed: Promise<void> | undefined;
@@ -173,10 +173,12 @@ class LoopEndpoint implements OffloadEndpoint {
     try {
       const { known, job } = await this.#take(request, call);
       if (known.description.decoupled !== true) {
-        yield this.#respond(request, await runJob(this.#loop, job));
+        yield await this.#answer(request, job);
         return;
       }
-      for await (const response of streamJob(this.#loop, job)) {
+      const { sequence } = request;
+      const stepped = sequence ? { ...job, sequence: stepFrom(undefined, sequence, false) } : job;
+      for await (const response of streamJob(this.#loop, stepped)) {
         const tally = { ...newTally(), accounts: [response.account] };
         yield this.#respond(request, { response, tally });
       }
@@ -217,9 +219,7 @@ class LoopEndpoint implements OffloadEndpoint {
         `model ${request.segment.model} gives any number of answers to a request; ask for a stream`,
       );
     }
-    const outcome = await runJob(this.#loop, job);
-    if (request.sequence) this.#remember(request.segment.model, request.sequence.id, call, outcome);
-    return this.#respond(request, outcome);
+    return this.#answer(request, job);
   }
 
   /** Resolves a request and reads what came with it, unless no place may have it. */
@@ -282,7 +282,6 @@ class LoopEndpoint implements OffloadEndpoint {
   ): Omit<Job, "held"> {
     const { segment } = request;
     const { defaults = {} } = this.#loop.parts;
-    const sequence = this.#sequence(request, call);
     return {
       known,
       to: segment.to,
@@ -294,35 +293,37 @@ class LoopEndpoint implements OffloadEndpoint {
         ...(segment.variant === "" ? {} : { variant: segment.variant }),
       },
       call,
-      sequence,
       ...(known.description.decoupled === true ? { whole: true } : {}),
     };
   }
 
-  #sequence(
-    { segment, sequence }: Pick<InferenceRequest, "segment" | "sequence">,
-    call: Call,
-  ): JobSequence | undefined {
-    if (!sequence) return undefined;
-    return {
-      id: sequence.id,
-      step: sequence.step,
-      end: sequence.end,
-      resident: this.#sequences.get(sequenceKey(segment.model, sequence.id, call)),
-      state: sequence.state,
-      wantState: sequence.wantState,
-    };
+  async #answer(request: InferenceRequest, job: Job): Promise<InferenceResponse> {
+    if (request.sequence) return this.#step(request, request.sequence, job);
+    return this.#respond(request, await runJob(this.#loop, job));
   }
 
-  #remember(model: string, id: string, call: Call, { leg }: Outcome): void {
-    const key = sequenceKey(model, id, call);
-    this.#sequences.delete(key);
-    this.#sequences.set(key, leg.endpoint);
-    if (this.#sequences.size <= maxSequences) return;
-    for (const oldest of this.#sequences.keys()) {
-      this.#sequences.delete(oldest);
-      break;
+  /** One step of a sequence: counted here, and done from the last state that was answered if its place has lost it. */
+  async #step(request: InferenceRequest, position: SequencePosition, job: Job): Promise<InferenceResponse> {
+    const { model } = request.segment;
+    const key = JSON.stringify([job.call.tenant, model, job.known.description.digest, position.id]);
+    using turn = await this.#sequences.enter(key, job.call);
+    const sequence = stepFrom(
+      turn.held,
+      position,
+      this.#loop.places.all.size + (this.#loop.local ? 1 : 0) > 1,
+    );
+    const outcome = await runJob(this.#loop, { ...job, sequence });
+    const { state, stateSeal, ...rest } = outcome.response;
+    if (position.end) turn.forget();
+    else if (sequence.step !== nextStep) {
+      turn.keep({
+        step: sequence.step,
+        endpoint: outcome.leg.endpoint,
+        state: state && position.wantState ? copied(state) : state,
+        seal: stateSeal,
+      });
     }
+    return this.#respond(request, position.wantState ? outcome : { ...outcome, response: rest });
   }
 
   /** One account for all that happened behind this place; what ran elsewhere is listed in `forwarded`. */
@@ -362,7 +363,17 @@ class LoopEndpoint implements OffloadEndpoint {
 
 const noTensors: Tensors = new Map<string, Tensor>();
 
-/** The same id of another tenant, or for another model, is another sequence. */
-function sequenceKey(model: string, id: string, { tenant }: Call): string {
-  return JSON.stringify([tenant, model, id]);
+/** Where a step goes on from: what the sender brought along, else the last step that was answered here. */
+function stepFrom(held: HeldStep | undefined, position: SequencePosition, couldMove: boolean): JobSequence {
+  const follows = position.step === nextStep || position.step === (held?.step ?? -1) + 1;
+  const own = position.state === undefined && position.step !== 0 && follows ? held : undefined;
+  return {
+    id: position.id,
+    step: position.step === nextStep && held ? held.step + 1 : position.step,
+    end: position.end,
+    resident: position.step === 0 ? undefined : held?.endpoint,
+    state: position.state ?? own?.state,
+    seal: position.state ? position.seal : own?.seal,
+    wantState: position.wantState || couldMove,
+  };
 }

@@ -1,4 +1,5 @@
 import type { Clock, DataClass, EndpointId, Observer, Random, TrustLevel, ZoneId } from "../base/index.ts";
+import type { CheckOptions } from "../check/index.ts";
 import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import type { Objective, Policy } from "../plan/index.ts";
@@ -63,6 +64,8 @@ export interface OffloadParts {
   /** How extra runs are rationed, for each place. */
   readonly hedges?: HedgeBudgetOptions;
   readonly upkeep?: UpkeepOptions;
+  /** How answers of other places are checked. Default: not at all. */
+  readonly checks?: CheckOptions;
   /** Plans that one request may make, the first included; default 6. */
   readonly maxPlans?: number;
 }

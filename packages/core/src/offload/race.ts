@@ -209,6 +209,7 @@ class Race {
     const { known } = this.#job;
     try {
       checkOutputs(known, leg.segment, response.outputs, wanted, leg.endpoint);
+      checkBelieved(running);
     } catch (thrown) {
       this.#broke(running, LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`));
       return;
@@ -357,6 +358,12 @@ class Race {
 const farOut = 2;
 
 const nobody = new Float64Array(0);
+
+/** An answer that comes from a place that is not believed any more counts for nothing. */
+function checkBelieved({ leg, place }: Running): void {
+  const why = place?.health.distrusted;
+  if (why !== undefined) throw new LongshoreError("bad-reply", "decode", `${leg.endpoint}: ${why}`);
+}
 
 /** Errors that another place would only repeat: the caller's input is at fault. */
 export function final(error: LongshoreError): boolean {

@@ -17,6 +17,7 @@ import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
 import { recordEnd } from "./running.ts";
 import { newTally, type Tally } from "./tally.ts";
+import { witness } from "./witness.ts";
 
 /** How one request was answered. */
 export interface Outcome {
@@ -77,6 +78,7 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       loop.upkeep();
       loop.tryLinks(job, plan);
+      witness(loop, now, held, end);
       return { response: end.response, leg: end.leg, plan, tally };
     }
     if (tally.plans.length >= maxPlans) {

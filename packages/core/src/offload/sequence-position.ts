@@ -12,14 +12,14 @@ export function sequencePosition(
   keeps: EndpointInfo["state"],
 ): { readonly sequence?: SequencePosition } {
   if (!sequence) return {};
-  const { id, step, end, state, wantState } = sequence;
+  const { id, step, end, state, seal, wantState } = sequence;
   return {
     sequence: {
       id,
       step,
       end,
       wantState: wantState && keeps === "movable",
-      ...(leg.state === "carried" && state ? { state } : {}),
+      ...(leg.state === "carried" && state ? { state, ...(seal === undefined ? {} : { seal }) } : {}),
     },
   };
 }

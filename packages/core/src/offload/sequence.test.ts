@@ -1,7 +1,13 @@
 import { type ManualClock, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { type Call, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
-import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
+import { type Call, housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import {
+  type Endpoint,
+  type EndpointInfo,
+  type InferenceRequest,
+  nextStep,
+  type Offer,
+} from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { ModelDescription } from "../model/index.ts";
 import { tablePolicy } from "../plan/index.ts";
@@ -128,7 +134,7 @@ const info = (id: string, state: EndpointInfo["state"], zone = "eu"): EndpointIn
   rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
 });
 
-const policy = tablePolicy({ internal: { leastTrust: "none" } });
+const policy = tablePolicy({ internal: { leastTrust: "none" }, public: { leastTrust: "none" } });
 
 function parts(clock: ManualClock) {
   return { policy, clock, random: seededRandom(3), observer: silentObserver, links: () => undefined };
@@ -233,6 +239,75 @@ describe("sequences", () => {
       }
     }
     expect(a.steps.length + b.steps.length).toBe(16);
+  });
+});
+
+describe("sequences of clients that keep no state, behind a gateway", () => {
+  const segment = {
+    model: "total",
+    version: "1",
+    digest: description.digest,
+    variant: "base",
+    from: "start",
+    to: "end",
+  };
+  const faults = ["down", "answer-lost", "forgets"] as const;
+
+  it.each(faults.flatMap((fault) => [0, 1, 2, 5].map((at) => [fault, at] as const)))(
+    "go on when their place is %s at step %i, and no step is done twice",
+    async (fault, at) => {
+      const clock = manualClock();
+      const places = [counter(info("a", "movable"), 1), counter(info("b", "movable"), 1)];
+      const gateway = offloadEndpoint({
+        ...parts(clock),
+        info: info("gateway", "movable"),
+        endpoints: places,
+      });
+      const asked = (step: number): InferenceRequest => ({
+        segment,
+        inputs: tensorsOf(float32Tensor("x", [1], Float32Array.of(1))),
+        codecs: {},
+        sequence: { id: "7", step: step === 0 ? 0 : nextStep, end: step === 7, wantState: false },
+      });
+      for (let step = 0; step < 8; step++) {
+        const there = places.find(({ steps }) => steps.at(-1) === step - 1) ?? places[0];
+        if (there) there.fault = step === at ? fault : "none";
+        const response = await clock.finish(gateway.infer(asked(step), housekeepingCall("test")));
+        expect(total(response.outputs)).toBe(step + 1);
+        expect(response.state).toBeUndefined();
+        if (there) there.fault = "none";
+      }
+      await expect(clock.finish(gateway.infer(asked(3), housekeepingCall("test")))).rejects.toMatchObject({
+        reason: "no-place",
+      });
+    },
+  );
+
+  it("are done one at a time in the order in which they came, and wait no longer than their call", async () => {
+    const clock = manualClock();
+    const place = counter(info("a", "movable"), 1);
+    const gateway = offloadEndpoint({
+      ...parts(clock),
+      info: info("gateway", "movable"),
+      endpoints: [place],
+    });
+    const step = (first: boolean, abort = new AbortController().signal) =>
+      gateway.infer(
+        {
+          segment,
+          inputs: tensorsOf(float32Tensor("x", [1], Float32Array.of(1))),
+          codecs: {},
+          sequence: { id: "7", step: first ? 0 : nextStep, end: false, wantState: false },
+        },
+        housekeepingCall("test", abort),
+      );
+    const gone = new AbortController();
+    const all = [step(true), step(false), step(false, gone.signal), step(false)];
+    gone.abort(new LongshoreError("cancelled", "execute", "gone"));
+    const ended = await clock.finish(Promise.allSettled(all));
+    expect(ended.map((one) => (one.status === "fulfilled" ? total(one.value.outputs) : 0))).toEqual([
+      1, 2, 0, 3,
+    ]);
   });
 });
 

@@ -4,6 +4,7 @@ export { loadProbes } from "./load-probes.ts";
 export { letBack } from "./ejection-cap.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
+export { linkProbes } from "./link-probes.ts";
 export * from "./local-work.ts";
 export * from "./compose-offers.ts";
 export * from "./device.ts";

@@ -34,6 +34,13 @@ export interface PlaceHealth {
   readonly failing: boolean;
   /** As far as is known nobody is there. */
   readonly absent: boolean;
+  /** When it last failed; -Infinity for never. */
+  readonly downAtMs: number;
+  /** Its answers are not believed: nothing is sent there, however well it is, until it is trusted again. */
+  distrust(why: string): void;
+  trust(): void;
+  /** Why its answers are not believed; undefined when they are. */
+  readonly distrusted: string | undefined;
 }
 
 const down: ReadonlySet<Reason> = new Set<Reason>([
@@ -61,6 +68,8 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let failures = 0;
   let noted = 0;
   let abandoned = 0;
+  let downAtMs = -Infinity;
+  let distrusted: string | undefined;
   const decayed = (nowMs: number): number =>
     failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
   const failed = (error: LongshoreError, nowMs: number): void => {
@@ -72,6 +81,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     }
     if (!down.has(error.reason)) return;
     row++;
+    downAtMs = nowMs;
     absent = error.reason === "unreachable" || error.reason === "shutting-down";
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
     pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
@@ -88,6 +98,18 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     },
     get absent() {
       return absent;
+    },
+    get downAtMs() {
+      return downAtMs;
+    },
+    get distrusted() {
+      return distrusted;
+    },
+    distrust(reason) {
+      distrusted = reason;
+    },
+    trust() {
+      distrusted = undefined;
     },
     succeeded(nowMs) {
       abandoned = 0;
@@ -110,7 +132,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       abandoned++;
       if (abandoned > 1) failed(error, nowMs);
     },
-    unavailable: (nowMs) => (nowMs < pausedUntilMs ? why : undefined),
+    unavailable: (nowMs) => distrusted ?? (nowMs < pausedUntilMs ? why : undefined),
     penaltyMs: (nowMs) => penaltyMs * decayed(nowMs),
   };
 }

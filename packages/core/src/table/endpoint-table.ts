@@ -79,6 +79,13 @@ export function withLoads(table: EndpointTable, views: readonly EndpointView[]):
   return { ...table, unavailable: views.map((view) => view.unavailable), loads: layOutLoads(views) };
 }
 
+/** The same with one place that may be tried, whatever speaks against it now. */
+export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
+  const at = table.index.get(id);
+  const unavailable = table.unavailable.map((why, place) => (place === at ? undefined : why));
+  return { ...table, unavailable };
+}
+
 /** One array for the loads of all places: side by side, because a decision reads all of a place's at once. */
 function layOutLoads(views: readonly EndpointView[]): Float64Array {
   const loads = new Float64Array(views.length * loadSize);

@@ -18,6 +18,7 @@ export {
   extraRunPriceAt,
   serviceRatioAt,
   waitMsAt,
+  withAvailable,
   withLoads,
 } from "./endpoint-table.ts";
 export {

@@ -99,6 +99,12 @@ export function tensorsOf(...tensors: readonly Tensor[]): Tensors {
   return new Map(tensors.map((tensor) => [tensor.spec.name, tensor]));
 }
 
+/** The same tensors in memory of their own. */
+export function copied(tensors: Tensors): Tensors {
+  const own = (tensor: Tensor): Tensor => ({ ...tensor, bytes: new Uint8Array(tensor.bytes) });
+  return new Map(Array.from(tensors, ([name, tensor]): [string, Tensor] => [name, own(tensor)]));
+}
+
 /** Total bytes of some tensors. */
 export function totalBytes(tensors: Tensors): number {
   let bytes = 0;

@@ -1,4 +1,4 @@
-import { type Call, type Json, LongshoreError } from "@longshore/core";
+import { type Call, goldenFile, type Json, LongshoreError } from "@longshore/core";
 import type { Artifact } from "../runtime/index.ts";
 import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
@@ -14,7 +14,7 @@ const maxDepth = 4;
 /** Measured facts about a version are no part of it. */
 export const profileFile = "profile.json";
 
-/** Reads and digests every file of a version folder but its profile. */
+/** Reads and digests every file of a version folder but its profile and its golden inputs. */
 export async function digestFiles(
   store: ModelStore,
   model: string,
@@ -31,7 +31,13 @@ export async function digestFiles(
         continue;
       }
       // Hidden files and those that somebody is still writing are no part of a version.
-      if (name === profileFile || entry.name.startsWith(".") || entry.name.endsWith(".tmp")) continue;
+      if (
+        name === profileFile ||
+        name === goldenFile ||
+        entry.name.startsWith(".") ||
+        entry.name.endsWith(".tmp")
+      )
+        continue;
       if (found.size === maxFiles) {
         throw badConfiguration(model, "version folder", "", `holds more than ${maxFiles} files`);
       }

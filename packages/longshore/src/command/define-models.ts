@@ -1,11 +1,12 @@
 import { Option } from "commander";
+import { golden } from "../check/golden.ts";
 import { advise } from "./advise.ts";
 import { collect, type Defining, help, number } from "./define.ts";
 import { profile } from "./profile.ts";
 import { quantize } from "./quantize.ts";
 import { split } from "./split.ts";
 
-/** What is done with one model: `profile`, `quantize`, `split`, `advise`. */
+/** What is done with one model: `profile`, `golden`, `quantize`, `split`, `advise`. */
 export function defineModels({ program, action, io }: Defining): void {
   help(
     program
@@ -26,6 +27,24 @@ export function defineModels({ program, action, io }: Defining): void {
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => profile(model, options, io))),
     "longshore profile ocr --samples ./receipts --write",
+  );
+  help(
+    program
+      .command("golden")
+      .description(
+        "keep a few inputs with their right answers beside a model, for other places to be judged by",
+      )
+      .argument("<model>", "as for infer")
+      .option("--samples <folder>", "inputs to take; default: seeded random inputs")
+      .option("--pairs <n>", "how many at most", number("pairs", 1), 4)
+      .option(
+        "--data-class <class>",
+        "class of these inputs: they go to every place that may have it",
+        "public",
+      )
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => golden(model, options, io))),
+    "longshore golden ./models/ocr --samples ./receipts --pairs 3",
   );
   help(
     program

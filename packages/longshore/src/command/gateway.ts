@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import { checksOf } from "../check/check-options.ts";
 import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
@@ -58,6 +59,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
   const server = await startGateway({
     servers,
     dataClass,
+    checks: await checksOf(options),
     ...found,
     ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
     ...(await onlineServeOptions(options, io)),

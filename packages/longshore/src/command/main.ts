@@ -5,6 +5,9 @@ import { runCommand } from "./run-command.ts";
 const stop = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
 
+// A log on a disk that is full, or a reader that has left, is no reason to stop serving.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+
 let open = false;
 const clear = (): void => {
   if (open) process.stderr.write("\r\u001b[K");

@@ -2,6 +2,7 @@ import type { Observer, Tier } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import type { Online, OnlineOptions } from "../compose/put-online.ts";
+import { type CheckCommandOptions, checkOptions } from "../check/check-options.ts";
 import { atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
@@ -17,7 +18,7 @@ import { type ObserveOptions, observeOptions, observeServeOptions } from "./obse
 
 /** Options of every command that puts something on the network. */
 export interface OnlineCommandOptions
-  extends DirectoryCommandOptions, JoinCommandOptions, IdentityOptions, ObserveOptions {
+  extends DirectoryCommandOptions, JoinCommandOptions, IdentityOptions, ObserveOptions, CheckCommandOptions {
   readonly host: string;
   readonly port: number;
   /** Undefined: the port after the first, when it is free; false: no gRPC. */
@@ -33,7 +34,7 @@ export interface OnlineCommandOptions
 /** Adds them. `at` says what the servers of `--at` are for. */
 export function onlineOptions(command: Command, at: string): Command {
   identityOptions(command, (name) => number(name, 0));
-  return joinOptions(directoryOptions(atOptions(observeOptions(command, number))))
+  return checkOptions(joinOptions(directoryOptions(atOptions(observeOptions(command, number)))), number)
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
     .option(

@@ -1,3 +1,5 @@
+import { checksOf } from "../check/check-options.ts";
+import { goldenFrom } from "../check/golden-source.ts";
 import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
@@ -37,6 +39,7 @@ export async function serve(
     options.directory === undefined && options.packagesInto !== undefined
       ? undefined
       : await directoryOf(options, options.json ? printer(io) : undefined);
+  const checks = { golden: goldenFrom(opened.store), ...(await checksOf(options)) };
   const pull = await pullOptionsOf(options);
   const server = await startServer({
     ...(pull ? { pull } : {}),
@@ -49,7 +52,7 @@ export async function serve(
     ...tritonServeOptions(options),
     ...repositoryServeOptions(options),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
-    ...(behind.length === 0 && !found ? {} : { wrap: forwardingTo({ servers: behind, ...found }) }),
+    ...(behind.length === 0 && !found ? {} : { wrap: forwardingTo({ servers: behind, ...found }, checks) }),
   });
   const models = await server.engine.index();
   const names = models.map(

@@ -1,4 +1,5 @@
 import {
+  type CheckOptions,
   type DataClass,
   type EndpointInfo,
   offloadEndpoint,
@@ -22,6 +23,7 @@ function over(
     readonly info?: EndpointInfo;
     readonly policy?: Policy;
     readonly defaults?: OffloadDefaults;
+    readonly checks?: CheckOptions;
   },
 ): OffloadEndpoint {
   return offloadEndpoint({
@@ -35,8 +37,10 @@ function over(
 /** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
 export function forwardingTo(
   reachable: Reachable,
+  checks?: CheckOptions,
 ): (engine: Engine, parts: DirectoryParts) => OffloadEndpoint {
-  return (local, { clock, random, observer }) => over(reachable, { clock, random, observer }, { local });
+  return (local, { clock, random, observer }) =>
+    over(reachable, { clock, random, observer }, { local, ...(checks ? { checks } : {}) });
 }
 
 /** What a gateway is made of. */
@@ -51,11 +55,13 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   /** Where each data class may go. Default `standardPolicy()`. */
   readonly policy?: Policy;
   readonly defaults?: OffloadDefaults;
+  /** How answers of the servers are checked. Default: one request in a hundred is also run at a second server. */
+  readonly checks?: CheckOptions;
 }
 
 function servedGateway(options: GatewayOptions, online: OnlineParts): Served & { endpoint: OffloadEndpoint } {
   const { id, tier, zone, clock, random, observer } = online;
-  const { policy, defaults, joins } = options;
+  const { policy, defaults, joins, checks = {} } = options;
   const parts = { clock, random, observer };
   const registry = joins && openRegistry(joins, parts);
   const directory = unionOf(options.directory, registry?.directory);
@@ -70,6 +76,7 @@ function servedGateway(options: GatewayOptions, online: OnlineParts): Served & {
       offers: true,
       rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
     },
+    checks,
     ...(policy ? { policy } : {}),
     ...(defaults ? { defaults } : {}),
   });

@@ -1,4 +1,5 @@
 import {
+  type CheckOptions,
   createOffloader,
   type DeviceParts,
   type Directory,
@@ -11,6 +12,7 @@ import {
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
+import { goldenFrom } from "../check/golden-source.ts";
 import type { ServerOptions } from "./dial.ts";
 import { dialAll } from "./dial-all.ts";
 import { type Dialling, type DirectoryOptions, isDirectory, openDirectory } from "./directory.ts";
@@ -39,6 +41,11 @@ export interface OpenOptions {
   /** What this device draws and holds. */
   readonly device?: DeviceParts;
   readonly observer?: Observer;
+  /**
+   * How answers of servers are checked. Default: golden inputs that lie beside the models here are asked of servers that
+   * offer them, and no request is run twice, since the second run may be this device's.
+   */
+  readonly checks?: CheckOptions;
 }
 
 /** The same with a store that is already open, for the command, the demonstration and tests. */
@@ -82,6 +89,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     random,
     observer,
     device: { memoryBytes: () => memory().free, ...options.device },
+    checks: { golden: goldenFrom(store), sampleRatio: 0, ...options.checks },
     ...(options.defaults ? { defaults: options.defaults } : {}),
   });
   let closed: Promise<void> | undefined;

@@ -1,17 +1,7 @@
-import type { Account, Tensor, Tensors } from "@longshore/core";
+import type { Account } from "@longshore/core";
 
 /** Bytes that an answer takes beside its outputs: account, specs and the Map's own. */
 export const entryBytes = 1024;
-
-/** A copy, because whoever gets an answer owns it. */
-export function copied(tensors: Tensors): Tensors {
-  return new Map(
-    [...tensors].map(([name, tensor]): [string, Tensor] => [
-      name,
-      { ...tensor, bytes: new Uint8Array(tensor.bytes) },
-    ]),
-  );
-}
 
 /** The account of an answer that cost nothing this time. */
 export function fromMemory(account: Account, model: string, tookMs: number): Account {

@@ -1,6 +1,7 @@
 import {
   type Call,
   type Clock,
+  copied,
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
@@ -14,7 +15,7 @@ import {
   totalBytes,
 } from "@longshore/core";
 import { answerKey, type Hash } from "./answer-key.ts";
-import { copied, entryBytes, fromMemory } from "./answer-copy.ts";
+import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
 import { singleFlight } from "./single-flight.ts";
 

@@ -12,6 +12,7 @@
 import {
   type Call,
   type Clock,
+  copied,
   type Endpoint,
   fingerprint,
   type InferenceRequest,
@@ -23,7 +24,7 @@ import {
   through,
   totalBytes,
 } from "@longshore/core";
-import { copied, entryBytes, fromMemory } from "./answer-copy.ts";
+import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
 import { singleFlight } from "./single-flight.ts";
 

@@ -148,6 +148,8 @@ export interface Metrics {
   readonly sentSeconds: Histogram;
   readonly spans: Counter;
   readonly directoryChanges: Counter;
+  readonly answerChecks: Counter;
+  readonly quarantines: Counter;
   cache: { readonly entries: number; readonly bytes: number } | undefined;
   /** All metrics as text. */
   text(form: MetricsForm): string;
@@ -212,6 +214,14 @@ export function createMetrics(parts: MetricsParts): Metrics {
       "Places that came, changed, went or were not believed",
       ["change"],
     ),
+    answerChecks: counter("longshore_answer_checks_total", "Answers of places that were checked", [
+      "endpoint",
+      "outcome",
+    ]),
+    quarantines: counter("longshore_quarantines_total", "Places whose answers were no longer believed", [
+      "endpoint",
+      "by",
+    ]),
   };
   const metrics: Metrics = {
     ...own,

@@ -111,6 +111,13 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     const level = state === "in touch" ? "info" : state === "too old" ? "error" : "warning";
     log.line(level, "directory", { directory, state, ageMs: Math.min(ageMs, 1e12), entries, because });
   },
+  "answer-checked": ({ endpoint, outcome }, { metrics }) => metrics.answerChecks.add([endpoint, outcome]),
+  "place-quarantined": ({ endpoint, model, by, because }, { metrics, log }) => {
+    metrics.quarantines.add([endpoint, by]);
+    log.line("error", "quarantine", { endpoint, model, by, because });
+  },
+  "place-readmitted": ({ endpoint, afterMs }, { log }) =>
+    log.line("warning", "readmission", { endpoint, afterMs }),
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "plan-made": (event, { spans }) => spans.planMade(event),
   "leg-started": () => undefined,

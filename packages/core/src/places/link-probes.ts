@@ -4,14 +4,12 @@
  * link could make it the quicker one at some rate is sent a short train of bytes that mean nothing. Place and link say
  * how many and how often (`probeBytes`): a small share of the link, none while it is in use.
  */
-import { housekeepingCall, LongshoreError } from "../base/index.ts";
-import { meanOf } from "../estimate/index.ts";
+import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
+import { type Link, meanOf } from "../estimate/index.ts";
 import { endCut, type Features } from "../model/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
-import { type KnownModel, slownessHere } from "../places/index.ts";
-import type { OffloadParts } from "./parts.ts";
-import type { Place } from "../places/index.ts";
-import type { Places } from "./places.ts";
+import { type KnownModel, slownessHere } from "./known-model.ts";
+import type { Place } from "./place.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {
@@ -31,8 +29,8 @@ const restMs = 200;
 
 /** Starts with nothing under way. `news` is told when a probe is over, whatever it showed. */
 export function linkProbes(
-  parts: Pick<OffloadParts, "clock" | "links">,
-  places: Places,
+  parts: { readonly clock: Clock; readonly links: (endpoint: EndpointId) => Link | undefined },
+  places: { readonly all: ReadonlyMap<EndpointId, Place>; touched(): void },
   news: () => void,
 ): LinkProbes {
   const { clock } = parts;

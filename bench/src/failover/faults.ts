@@ -1,0 +1,110 @@
+import { existsSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Meddler } from "./meddler.ts";
+
+/** The server that something happens to, what stands before it, and the disk that it writes its log to. */
+export interface Victim {
+  readonly pid: number;
+  readonly before: Meddler;
+  /** What stands before the server that lies, which is another. */
+  readonly beforeLiar: Meddler;
+  /** Folder of a small disk of its own; undefined where none could be had. */
+  readonly disk: string | undefined;
+}
+
+/** Makes something go wrong; what it gives back makes it right again. */
+export type Fault = (victim: Victim) => () => void;
+
+function stopped(pid: number): () => void {
+  process.kill(pid, "SIGSTOP");
+  return () => process.kill(pid, "SIGCONT");
+}
+
+/** Runs a tenth of the time. */
+function slowed(pid: number): () => void {
+  let on = true;
+  const turn = (): void => {
+    on = !on;
+    process.kill(pid, on ? "SIGCONT" : "SIGSTOP");
+    timer = setTimeout(turn, on ? 5 : 45);
+  };
+  let timer = setTimeout(turn, 0);
+  return () => {
+    clearTimeout(timer);
+    process.kill(pid, "SIGCONT");
+  };
+}
+
+function meddled(mode: Meddler["mode"]): Fault {
+  return ({ before }) => {
+    before.mode = mode;
+    return () => void (before.mode = "pass");
+  };
+}
+
+const threeDaysMs = 3 * 86_400_000;
+
+/**
+ * A module for `--import` that lets the process's wall clock jump ahead by three days, and back, at each SIGUSR2. Timers
+ * and the monotonic clock go on, as they do when a machine's clock is set.
+ */
+export const jumpingClock: string = `data:text/javascript,${encodeURIComponent(`
+let ahead = 0;
+const real = Date;
+globalThis.Date = class extends real {
+  constructor(...given) { if (given.length > 0) super(...given); else super(real.now() + ahead); }
+  static now() { return real.now() + ahead; }
+};
+process.on("SIGUSR2", () => { ahead = ahead === 0 ? ${threeDaysMs} : 0; });
+`)}`;
+
+/** The clocks of the server and of the client here jump, in opposite directions. */
+function jumped(pid: number): () => void {
+  const { now } = Date;
+  process.kill(pid, "SIGUSR2");
+  Date.now = () => now() - threeDaysMs;
+  return () => {
+    process.kill(pid, "SIGUSR2");
+    Date.now = now;
+  };
+}
+
+/** Writes until nothing more fits. */
+function filled(disk: string): () => void {
+  const path = join(disk, "fill");
+  for (let part = 0; statfsSync(disk).bavail > 0 && part < 1024; part++) {
+    try {
+      writeFileSync(`${path}-${part}`, new Uint8Array(2 ** 20));
+    } catch {
+      // The last one does not fit whole, which is the point.
+    }
+  }
+  return () => {
+    for (let part = 0; existsSync(`${path}-${part}`); part++) rmSync(`${path}-${part}`);
+  };
+}
+
+/** The fault whose answers look right. */
+export const lie = "wrong values";
+
+const noFault = (): (() => void) => () => undefined;
+
+/** What happens to the victim, in this order. */
+export const faults: Readonly<Record<string, Fault>> = {
+  hang: ({ pid }) => stopped(pid),
+  "slow (10x)": ({ pid }) => slowed(pid),
+  "half-open": meddled("silent"),
+  "link cut": meddled("reset"),
+  "wrong shape": meddled("wrong shape"),
+  [lie]: ({ beforeLiar }) => {
+    beforeLiar.mode = "wrong values";
+    return () => void (beforeLiar.mode = "pass");
+  },
+  "clock jump": ({ pid }) => jumped(pid),
+  "full disk": ({ disk }) => (disk === undefined ? noFault() : filled(disk)),
+  // The last one: nobody starts the server again.
+  "kill -9, then refused": ({ pid }) => {
+    process.kill(pid, "SIGKILL");
+    return () => undefined;
+  },
+};

@@ -1,0 +1,341 @@
+/**
+ * Finding places whose answers are wrong although they look right. Whoever believes every reply of the right shape is
+ * served by a place with a broken accelerator, another body under the same name, or a lie, for as long as it is quick.
+ *
+ * Two things are known of an answer beforehand: what golden inputs give, and that places which run the same body agree.
+ * So a place is asked a golden input when it is first heard of, when it is back, and now and then; and a small share of
+ * requests is run at a second place that may have them. Where two differ, a third opinion (the device here before any
+ * other) says who is wrong, or golden inputs do. Who is wrong is quarantined: nothing is sent there any more but golden
+ * inputs and, where there are none, requests that another place answers; right answers in a row end it.
+ *
+ * Invariant: a check sees no place that the request itself could not have gone to.
+ */
+import {
+  type Clock,
+  type EndpointId,
+  housekeepingCall,
+  LongshoreError,
+  type Observer,
+  type Random,
+} from "../base/index.ts";
+import { type Endpoint, isForeignDigest, type Offer } from "../endpoint/index.ts";
+import { endCut, type ModelDescription, type Segment, startCut } from "../model/index.ts";
+import type { Place } from "../places/index.ts";
+import type { Tensors } from "../tensor/index.ts";
+import type { GoldenInputs, GoldenPair } from "./golden.ts";
+import type { CheckOptions } from "./options.ts";
+import { difference, toleranceFor } from "./same-answer.ts";
+import { type Standing, standingOf } from "./standing.ts";
+
+/** What a place said to a question. */
+export interface Opinion {
+  readonly endpoint: EndpointId;
+  /** This very place, which is believed. */
+  readonly here: boolean;
+  readonly outputs: Tensors;
+  /** How far its variant and codecs agree with the exact answer, by the profile. */
+  readonly agreementRatio: number;
+}
+
+/** A request that was answered, and the way to ask others. */
+export interface Question {
+  readonly callId: string;
+  readonly model: string;
+  readonly answer: Opinion;
+  /**
+   * Asks one more place that may have the request: the place here, the one named although nothing is sent there now, or
+   * the best that is not among `without`. Undefined when there is none. Rejects when it does not answer.
+   */
+  ask(from: {
+    readonly without?: ReadonlySet<EndpointId>;
+    readonly only?: EndpointId | "here";
+  }): Promise<Opinion | undefined>;
+}
+
+/** Checks of one offloader. */
+export interface Checks extends Disposable {
+  /**
+   * Whether a request that this place answered is to be checked, which spends a token; undefined: no. The caller then keeps
+   * a copy of the request for `examine`.
+   */
+  wants(answeredBy: EndpointId, bytes: number): boolean;
+  /** Compares an answer with other opinions and draws the consequences. Never rejects. */
+  examine(question: Question): Promise<void>;
+  /**
+   * Asks a place a golden input when that is due; one that answers it wrongly is quarantined. Throws what the place throws.
+   */
+  prove(place: Place, description: ModelDescription, offers: readonly Offer[]): Promise<void>;
+}
+
+/** What checks are made of. */
+export interface CheckParts {
+  readonly options: CheckOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly places: ReadonlyMap<EndpointId, Place>;
+  /** The set of usable places changed. */
+  changed(): void;
+}
+
+/** Checks under way at once. */
+const maxUnderWay = 2;
+
+/** Starts with everybody in good standing. */
+export function createChecks(parts: CheckParts): Checks {
+  const { clock, random, observer, places, options } = parts;
+  const { sampleRatio = 0.01, burst = 8, maxBytes = 8 * 2 ** 20 } = options;
+  const { goldenEveryMs = 600_000, patienceMs = 10_000 } = options;
+  const standings = new Map<EndpointId, Standing>();
+  const goldens = new Map<string, Promise<GoldenInputs | undefined>>();
+  let tokens = Math.min(1, burst);
+  let underWay = 0;
+  let closed = false;
+  const controls = new Set<AbortController>();
+
+  function standing(place: Place): Standing {
+    const { id } = place.endpoint.info;
+    const known = standings.get(id);
+    if (known?.place === place) return known;
+    known?.[Symbol.dispose]();
+    const made = standingOf(place, { ...parts, retry: (one) => retry(one) });
+    standings.set(id, made);
+    for (const [other, { place: gone }] of standings) if (places.get(other) !== gone) forget(other);
+    return made;
+  }
+
+  function forget(id: EndpointId): void {
+    standings.get(id)?.[Symbol.dispose]();
+    standings.delete(id);
+  }
+
+  function goldenOf({ name, version, digest }: ModelDescription): Promise<GoldenInputs | undefined> {
+    const key = JSON.stringify([name, version, digest]);
+    const known = goldens.get(key);
+    if (known) return known;
+    const found = (async () => {
+      const golden = await options.golden?.(name, version);
+      if (!golden || golden.pairs.length === 0) return undefined;
+      // A foreign server does not say what it has under the name: that its answers are those of the name is the point.
+      return isForeignDigest(digest) || (golden.digest ?? digest) === digest ? golden : undefined;
+    })();
+    goldens.set(key, found);
+    // As many as models in use; the oldest goes.
+    for (const oldest of goldens.keys()) {
+      if (goldens.size <= 256) break;
+      goldens.delete(oldest);
+    }
+    found.catch((thrown: unknown) => {
+      goldens.delete(key);
+      const { reason, stage, message } = LongshoreError.from(thrown, "resolve", `golden inputs of ${name}`);
+      observer.record({
+        kind: "failure",
+        atMs: clock.nowMs(),
+        callId: `golden-${name}`,
+        stage,
+        reason,
+        message,
+      });
+    });
+    return found.catch(() => undefined);
+  }
+
+  /** One golden input, in turn. Throws when it is not answered, or not rightly. */
+  async function askGolden(
+    endpoint: Endpoint,
+    segment: Segment,
+    { dataClass }: GoldenInputs,
+    pair: GoldenPair,
+    agreementRatio: number,
+  ): Promise<string | undefined> {
+    const { id } = endpoint.info;
+    const control = new AbortController();
+    const timer = clock.timer(patienceMs, () =>
+      control.abort(new LongshoreError("no-answer", "execute", `${id} did not answer a golden input`)),
+    );
+    controls.add(control);
+    try {
+      const base = housekeepingCall(`golden-${id}`, control.signal);
+      const call = { ...base, deadlineMs: clock.nowMs() + patienceMs, rules: { ...base.rules, dataClass } };
+      const { outputs } = await endpoint.infer({ segment, inputs: pair.inputs, codecs: {} }, call);
+      return difference(pair.outputs, outputs, pair.tolerance ?? toleranceFor(agreementRatio));
+    } finally {
+      timer[Symbol.dispose]();
+      controls.delete(control);
+    }
+  }
+
+  /** True when a golden input was asked and answered rightly; undefined when there is none. */
+  async function prove(one: Standing): Promise<boolean | undefined> {
+    const { proof, place } = one;
+    if (!proof) return undefined;
+    const golden = await goldenOf(proof.description);
+    const pair = golden?.pairs[one.asked++ % golden.pairs.length];
+    if (!golden || !pair) return undefined;
+    const variant = proof.description.variants.find(({ name }) => name === proof.segment.variant);
+    const because = await askGolden(
+      place.endpoint,
+      proof.segment,
+      golden,
+      pair,
+      variant?.agreementRatio ?? 1,
+    );
+    const { id } = place.endpoint.info;
+    const outcome = because === undefined ? "agreed" : "wrong";
+    told(`golden-${id}`, proof.description.name, id, "golden input", outcome);
+    if (because === undefined) return true;
+    const { name } = proof.description;
+    one.quarantine("golden input", name, `its answer to golden input ${pair.name} of ${name} ${because}`);
+    return false;
+  }
+
+  async function retry(one: Standing): Promise<void> {
+    if (closed) return;
+    try {
+      const right = await prove(one);
+      // Without golden inputs, requests that others answer are what it is judged by.
+      if (right !== undefined) one.judged(right);
+      else one.wait();
+    } catch {
+      // It does not answer at all: that is no sign of being right.
+      one.judged(false);
+    }
+  }
+
+  function told(
+    callId: string,
+    model: string,
+    endpoint: EndpointId,
+    against: string,
+    outcome: "agreed" | "wrong" | "undecided",
+  ): void {
+    observer.record({
+      kind: "answer-checked",
+      atMs: clock.nowMs(),
+      callId,
+      model,
+      endpoint,
+      against,
+      outcome,
+    });
+  }
+
+  /** Books what an opinion turned out to be. */
+  function judge(
+    { callId, model }: Question,
+    one: Opinion,
+    right: boolean,
+    against: Opinion,
+    why = "",
+  ): void {
+    told(callId, model, one.endpoint, against.endpoint, right ? "agreed" : "wrong");
+    const place = one.here ? undefined : places.get(one.endpoint);
+    if (!place) return;
+    const known = standing(place);
+    if (known.quarantined) {
+      known.judged(right);
+      return;
+    }
+    if (known.evidence.seen(right, one.agreementRatio * against.agreementRatio)) {
+      known.quarantine(
+        "agreement",
+        model,
+        `its answer of ${model} ${why} (${against.endpoint} says otherwise)`,
+      );
+    }
+  }
+
+  const apart = (one: Opinion, other: Opinion): string | undefined =>
+    difference(one.outputs, other.outputs, toleranceFor(one.agreementRatio * other.agreementRatio));
+
+  async function settle(question: Question, first: Opinion, second: Opinion, why: string): Promise<void> {
+    if (second.here || first.here) {
+      const [believed, other] = second.here ? [second, first] : [first, second];
+      judge(question, other, false, believed, why);
+      return;
+    }
+    const without = new Set([first.endpoint, second.endpoint]);
+    const third = (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
+    const firstWrong = third && apart(third, first);
+    const secondWrong = third && apart(third, second);
+    if (third && (firstWrong === undefined) !== (secondWrong === undefined)) {
+      judge(question, first, firstWrong === undefined, third, firstWrong);
+      judge(question, second, secondWrong === undefined, third, secondWrong);
+      return;
+    }
+    told(question.callId, question.model, first.endpoint, second.endpoint, "undecided");
+    for (const { endpoint } of [first, second]) {
+      const place = places.get(endpoint);
+      if (place) await prove(standing(place)).catch(() => undefined);
+    }
+  }
+
+  async function examine(question: Question): Promise<void> {
+    const { answer } = question;
+    const waiting = [...standings.values()].find((one) => one.quarantined && one.awaitsRequests);
+    const only = waiting?.place.endpoint.info.id;
+    const second = await question.ask(
+      only === undefined ? { without: new Set([answer.endpoint]) } : { only },
+    );
+    if (!second || closed) return;
+    const why = apart(second, answer);
+    if (why === undefined) {
+      judge(question, answer, true, second);
+      judge(question, second, true, answer);
+    } else if (only === undefined) await settle(question, answer, second, why);
+    else judge(question, second, false, answer, why);
+  }
+
+  return {
+    wants(answeredBy, bytes) {
+      tokens = Math.min(burst, tokens + 2 * sampleRatio);
+      if (closed || sampleRatio <= 0 || bytes > maxBytes || tokens < 1 || underWay >= maxUnderWay)
+        return false;
+      if (places.size === 0) return false;
+      const suspect = standings.get(answeredBy)?.evidence.suspect === true;
+      if (!suspect && random.next() >= sampleRatio) return false;
+      tokens -= 1;
+      return true;
+    },
+    async examine(question) {
+      underWay++;
+      try {
+        await examine(question);
+      } catch {
+        // Somebody did not answer, which its place was told: nothing is known of who is right.
+      } finally {
+        underWay--;
+      }
+    },
+    async prove(place, description, offers) {
+      const one = standing(place);
+      const segment = wholeOf(description, offers);
+      const key = JSON.stringify([description.name, description.version, description.digest]);
+      const nowMs = clock.nowMs();
+      const provenMs = one.provenMs.get(key) ?? -Infinity;
+      if (!segment || one.quarantined) return;
+      if (nowMs - provenMs < goldenEveryMs && place.health.downAtMs <= provenMs) return;
+      one.proof = { description, segment };
+      if ((await prove(one)) === false) return;
+      one.provenMs.set(key, clock.nowMs());
+    },
+    [Symbol.dispose]() {
+      closed = true;
+      for (const id of standings.keys()) forget(id);
+      for (const control of controls)
+        control.abort(new LongshoreError("shutting-down", "execute", "the offloader was closed"));
+    },
+  };
+}
+
+/** The whole model as a place serves it; places that make no offers of their own serve what they describe. */
+function wholeOf(
+  { name, version, digest, variants }: ModelDescription,
+  offers: readonly Offer[],
+): Segment | undefined {
+  const [first] = variants;
+  if (offers.length > 0) {
+    return offers.find(({ segment }) => segment.from === startCut && segment.to === endCut)?.segment;
+  }
+  return first && { model: name, version, digest, variant: first.name, from: startCut, to: endCut };
+}

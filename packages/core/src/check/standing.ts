@@ -1,0 +1,108 @@
+import type { Clock, EndpointId, Observer } from "../base/index.ts";
+import type { ModelDescription, Segment } from "../model/index.ts";
+import type { Place } from "../places/index.ts";
+import { type Evidence, evidence } from "./evidence.ts";
+import type { CheckOptions } from "./options.ts";
+
+/** How far the answers of one place are believed. */
+export interface Standing extends Disposable {
+  readonly place: Place;
+  readonly evidence: Evidence;
+  readonly quarantined: boolean;
+  /** It has no golden inputs, and its pause is over: requests that another place answers are shown to it, too. */
+  readonly awaitsRequests: boolean;
+  /** The model that golden inputs are asked of. */
+  proof: { readonly description: ModelDescription; readonly segment: Segment } | undefined;
+  /** When it last answered one rightly, by model. */
+  readonly provenMs: Map<string, number>;
+  /** Golden inputs that it was asked. */
+  asked: number;
+  /** Nothing is sent there any more but questions whose answer is known. */
+  quarantine(by: "golden input" | "agreement", model: string, because: string): void;
+  /** One such question was answered. */
+  judged(right: boolean): void;
+  /** There was none to ask. */
+  wait(): void;
+}
+
+/** What a standing needs. */
+export interface StandingParts {
+  readonly options: CheckOptions;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  changed(): void;
+  /** A pause is over: ask a golden input, if there is one. */
+  retry(standing: Standing): void;
+}
+
+/** Good, until something else is seen. */
+export function standingOf(place: Place, parts: StandingParts): Standing {
+  const { clock, observer, options, changed, retry } = parts;
+  const { firstPauseMs = 5000, longestPauseMs = 300_000 } = options;
+  const endpoint: EndpointId = place.endpoint.info.id;
+  const seen = evidence();
+  let sinceMs: number | undefined;
+  let pauseMs = firstPauseMs;
+  let row = 0;
+  let waits = false;
+  let timer: Disposable | undefined;
+
+  const later = (): void => {
+    timer?.[Symbol.dispose]();
+    timer = clock.timer(pauseMs, () => retry(standing));
+  };
+
+  const readmit = (): void => {
+    const nowMs = clock.nowMs();
+    timer?.[Symbol.dispose]();
+    place.health.trust();
+    seen.clear();
+    observer.record({ kind: "place-readmitted", atMs: nowMs, endpoint, afterMs: nowMs - (sinceMs ?? nowMs) });
+    sinceMs = undefined;
+    waits = false;
+    changed();
+  };
+
+  const standing: Standing = {
+    place,
+    evidence: seen,
+    get quarantined() {
+      return sinceMs !== undefined;
+    },
+    get awaitsRequests() {
+      return waits;
+    },
+    proof: undefined,
+    provenMs: new Map(),
+    asked: 0,
+    quarantine(by, model, because) {
+      if (sinceMs !== undefined) return;
+      sinceMs = clock.nowMs();
+      row = 0;
+      pauseMs = firstPauseMs;
+      place.health.distrust(`it is quarantined: ${because}`);
+      observer.record({ kind: "place-quarantined", atMs: sinceMs, endpoint, model, by, because });
+      changed();
+      later();
+    },
+    judged(right) {
+      if (sinceMs === undefined) return;
+      if (right) {
+        row++;
+        // Right answers to requests come as requests do; golden inputs are known and fewer prove more.
+        if (row >= (options.readmitAfter ?? (waits ? 10 : 3))) readmit();
+        else if (!waits) later();
+        return;
+      }
+      row = 0;
+      pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
+      waits = false;
+      later();
+    },
+    wait() {
+      waits = sinceMs !== undefined;
+    },
+    [Symbol.dispose]: () => timer?.[Symbol.dispose](),
+  };
+  return standing;
+}

@@ -1,0 +1,230 @@
+import { doubleEndpoint, doubleInfo, type ManualClock, manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { type LongshoreEvent, seededRandom } from "../base/index.ts";
+import type { CheckOptions, GoldenInputs } from "../check/index.ts";
+import type { EndpointInfo, Offer } from "../endpoint/index.ts";
+import { certain } from "../estimate/index.ts";
+import type { ModelDescription } from "../model/index.ts";
+import { tablePolicy } from "../plan/index.ts";
+import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
+import { createOffloader } from "./create-offloader.ts";
+
+const description: ModelDescription = {
+  name: "twice",
+  version: "1",
+  digest: `sha256:${"4".repeat(64)}`,
+  inputs: [{ name: "x", datatype: "FP32", shape: [1] }],
+  outputs: [{ name: "y", datatype: "FP32", shape: [1] }],
+  variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+  batching: { maxBatchSize: 0 },
+  instances: [],
+  labels: {},
+  trusted: true,
+  dataClass: "internal",
+};
+const segment = {
+  model: "twice",
+  version: "1",
+  digest: description.digest,
+  variant: "base",
+  from: "start",
+  to: "end",
+};
+
+const one = (name: string, value: number): Tensors =>
+  tensorsOf(float32Tensor(name, [1], Float32Array.of(value)));
+const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.get(name)!)[0]!;
+
+/** A place that doubles, or while it lies gives a tenth more. */
+function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1) {
+  const info = { ...doubleInfo, id, zone: "eu", ...change };
+  const offer: Offer = {
+    segment,
+    path: [id],
+    zones: [info.zone],
+    trust: info.trust,
+    completionMs: certain(runMs),
+    queueMs: 0,
+    energyMillijoules: 0,
+    costMicros: 0,
+    agreementRatio: 1,
+    upTo: { bytes: Infinity },
+    codecs: [],
+    expiresAtMs: Infinity,
+    origin: "promised",
+  };
+  const state = { lies: false };
+  const load = { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 };
+  const run = async (inputs: Tensors) => ({
+    outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)),
+    load,
+  });
+  return Object.assign(doubleEndpoint([{ description, offers: [offer], run }], info), { state });
+}
+
+type TestPlace = ReturnType<typeof place>;
+
+function offloader(
+  clock: ManualClock,
+  endpoints: readonly TestPlace[],
+  checks: CheckOptions,
+  local?: TestPlace,
+) {
+  const events: LongshoreEvent[] = [];
+  const made = createOffloader({
+    policy: tablePolicy({
+      internal: { leastTrust: "none" },
+      public: { leastTrust: "none" },
+      secret: { leastTrust: "attested" },
+    }),
+    clock,
+    random: seededRandom(7),
+    observer: { record: (event) => void events.push(event) },
+    links: () => undefined,
+    endpoints,
+    ...(local ? { local } : {}),
+    checks,
+  });
+  const ask = async (value: number, limits = {}): Promise<{ readonly y: number; readonly where: string }> => {
+    const { outputs, where } = await clock.finish(made.infer("twice", { x: Float32Array.of(value) }, limits));
+    return { y: valueOf(outputs, "y"), where };
+  };
+  const quarantines = () =>
+    events.flatMap((event) =>
+      event.kind === "place-quarantined" ? [`${event.endpoint} by ${event.by}`] : [],
+    );
+  return { offloader: made, ask, events, quarantines };
+}
+
+const golden = async (): Promise<GoldenInputs> => ({
+  dataClass: "public",
+  pairs: [{ name: "three", inputs: one("x", 3), outputs: one("y", 6) }],
+});
+const always: CheckOptions = { sampleRatio: 0.5, burst: 50 };
+
+describe("answers that are wrong and plausible", () => {
+  it("keep a place out that answers a golden input wrongly when it is first heard of", async () => {
+    const clock = manualClock();
+    const [liar, good] = [place("liar"), place("good", {}, 5)];
+    liar.state.lies = true;
+    const { ask, quarantines, offloader: made } = offloader(clock, [liar, good], { golden, sampleRatio: 0 });
+    for (let count = 0; count < 20; count++)
+      expect(await ask(count)).toEqual({ y: 2 * count, where: "good" });
+    expect(quarantines()).toEqual(["liar by golden input"]);
+    const plan = await clock.finish(made.explain("twice", { x: Float32Array.of(1) }));
+    expect(JSON.stringify(plan)).toContain(
+      "quarantined: its answer to golden input three of twice y differs",
+    );
+  });
+
+  it("are found by golden inputs at intervals and after a return, and golden inputs in a row end the quarantine", async () => {
+    const clock = manualClock();
+    const [bad, good] = [place("bad"), place("good", {}, 5)];
+    const checks = { golden, sampleRatio: 0, goldenEveryMs: 20_000 };
+    const { ask, quarantines, events } = offloader(clock, [bad, good], checks);
+    expect(await ask(1)).toEqual({ y: 2, where: "bad" });
+    bad.state.lies = true;
+    for (let count = 0; count < 10 && quarantines().length === 0; count++) {
+      await clock.advance(5000);
+      await ask(1);
+    }
+    expect(quarantines()).toEqual(["bad by golden input"]);
+    expect((await ask(4)).where).toBe("good");
+    bad.state.lies = false;
+    // A second right answer in a row is not enough.
+    await clock.advance(11_000);
+    expect((await ask(4)).where).toBe("good");
+    await clock.advance(10_000);
+    expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
+    expect(await ask(4)).toEqual({ y: 8, where: "bad" });
+  });
+
+  it("are found by a second place, and the third says who is wrong", async () => {
+    const clock = manualClock();
+    const [liar, ...others] = [place("liar"), place("b", {}, 500), place("c", {}, 600)];
+    const { ask, quarantines, events } = offloader(clock, [liar!, ...others], always);
+    for (let count = 0; count < 12; count++) expect((await ask(count)).where).toBe("liar");
+    await clock.advance(1);
+    expect(events.some((event) => event.kind === "answer-checked" && event.outcome === "agreed")).toBe(true);
+    liar!.state.lies = true;
+    for (let count = 0; count < 12; count++) {
+      await ask(count + 1);
+      await clock.advance(1);
+    }
+    expect(quarantines()).toEqual(["liar by agreement"]);
+    expect((await ask(4)).y).toBe(8);
+    // Right answers to what others are asked bring it back, and none of them reached a caller.
+    liar!.state.lies = false;
+    await clock.advance(6000);
+    for (let count = 0; count < 60; count++) {
+      expect((await ask(count)).y).toBe(2 * count);
+      await clock.advance(1);
+    }
+    expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
+    expect((await ask(4)).where).toBe("liar");
+  });
+
+  it("are told from right ones by the device", async () => {
+    const clock = manualClock();
+    const liar = place("liar");
+    const device = place("device", { tier: "device", zone: "device" }, 50);
+    const { ask, quarantines } = offloader(clock, [liar], always, device);
+    expect((await ask(1)).where).toBe("liar");
+    liar.state.lies = true;
+    for (let count = 0; count < 12 && quarantines().length === 0; count++) {
+      await ask(1);
+      await clock.advance(100);
+    }
+    expect(quarantines()).toEqual(["liar by agreement"]);
+    expect(await ask(2)).toEqual({ y: 4, where: "device" });
+  });
+
+  it("of two places that nothing else can judge are told and nobody is blamed", async () => {
+    const clock = manualClock();
+    const [liar, good] = [place("liar"), place("good", {}, 5)];
+    const { ask, quarantines, events } = offloader(clock, [liar, good], always);
+    liar.state.lies = true;
+    for (let count = 0; count < 12; count++) {
+      await ask(1);
+      await clock.advance(1);
+    }
+    expect(events.some((event) => event.kind === "answer-checked" && event.outcome === "undecided")).toBe(
+      true,
+    );
+    expect(quarantines()).toEqual([]);
+  });
+});
+
+describe("checks", () => {
+  it("never take a request where it must not go", async () => {
+    const clock = manualClock();
+    const first = place("first", { trust: "attested" });
+    const elsewhere = place("elsewhere", { zone: "us", trust: "attested" }, 5);
+    const listed = place("listed", { trust: "listed" }, 5);
+    const { ask } = offloader(clock, [first, elsewhere, listed], always);
+    for (let count = 0; count < 30; count++) {
+      await ask(count, { zones: ["eu"], dataClass: "secret" });
+      await clock.advance(1);
+    }
+    expect(first.asked.length).toBe(30);
+    expect(elsewhere.asked).toEqual([]);
+    expect(listed.asked).toEqual([]);
+  });
+
+  it("take the share of requests that was said, and none of a caller who saves energy", async () => {
+    const clock = manualClock();
+    const [first, second] = [place("first"), place("second", {}, 5)];
+    const { ask } = offloader(clock, [first, second], { sampleRatio: 0.05 });
+    for (let count = 0; count < 400; count++) {
+      await ask(count);
+      await clock.advance(1);
+    }
+    const checked = (): number =>
+      [...first.asked, ...second.asked].filter(({ call }) => call.id.endsWith("-check")).length;
+    const before = checked();
+    expect(before).toBeGreaterThan(8);
+    expect(before).toBeLessThan(40);
+    for (let count = 0; count < 100; count++) await ask(count, { objective: "cost" });
+    expect(checked()).toBe(before);
+  });
+});

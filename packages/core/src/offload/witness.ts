@@ -1,0 +1,111 @@
+import { type EndpointId, LongshoreError } from "../base/index.ts";
+import type { Opinion, Question } from "../check/index.ts";
+import type { InferenceResponse } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
+import { isInfeasible, type Leg } from "../plan/index.ts";
+import { copied } from "../tensor/index.ts";
+import type { Held, Job } from "./job.ts";
+import { legCall, legRequest } from "./leg-request.ts";
+import type { Loop } from "./loop.ts";
+
+/** How long a check may take, in milliseconds. */
+const patienceMs = 30_000;
+
+/**
+ * Lets a share of answers be checked: runs the same part of the model once more, at a place that the planner would have
+ * been allowed to choose, after the caller has its answer. Copies are made here and now, since inputs and answer are the
+ * caller's afterwards. Steps of sequences are not repeated, nor is anything whose sender counts energy or money.
+ */
+export function witness(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  { leg, response }: { readonly leg: Leg; readonly response: InferenceResponse },
+): void {
+  const { checks, local } = loop;
+  const { objective } = job.limits;
+  if (!checks || leg.endpoint === local?.info.id || leg.takes !== "request") return;
+  if (job.sequence || job.known.description.decoupled === true) return;
+  if (objective === "energy" || objective === "cost" || held.cut !== leg.segment.from) return;
+  if (!checks.wants(leg.endpoint, held.bytes)) return;
+  const { pass: _pass, ...asked } = job.asked ?? {};
+  const again: Job = {
+    known: job.known,
+    held: { ...held, tensors: copied(held.tensors) },
+    to: job.to,
+    limits: { ...job.limits, variant: leg.segment.variant },
+    call: job.call,
+    whole: true,
+    asked,
+  };
+  void checks.examine({
+    callId: job.call.id,
+    model: job.known.description.name,
+    answer: {
+      endpoint: leg.endpoint,
+      here: false,
+      outputs: copied(response.outputs),
+      agreementRatio: leg.predicted.agreementRatio,
+    },
+    ask: (from) => ask(loop, again, from),
+  });
+}
+
+/** One more opinion, under the rules of the request. */
+async function ask(
+  loop: Loop,
+  job: Job,
+  { without, only }: Parameters<Question["ask"]>[0],
+): Promise<Opinion | undefined> {
+  const { clock, local, places } = loop;
+  const here = local?.info.id;
+  if (only === "here" && (here === undefined || !job.known.here)) return undefined;
+  const wanted = only === "here" ? here : only;
+  const others = (wanted: EndpointId): ReadonlySet<EndpointId> =>
+    new Set([...places.all.keys(), ...(here === undefined ? [] : [here])].filter((id) => id !== wanted));
+  const exclude = wanted === undefined ? (without ?? nobody) : others(wanted);
+  const nowMs = clock.nowMs();
+  const control = new AbortController();
+  const { idempotencyKey: _done, priority: _urgency, ...call } = job.call;
+  const now: Job = {
+    ...job,
+    call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + patienceMs },
+    ...(only === undefined || only === "here" ? {} : { proving: only }),
+  };
+  const plan = loop.plan(now, now.held, exclude, nowMs);
+  const leg = isInfeasible(plan) ? undefined : plan.legs[0];
+  if (!leg || leg.segment.to !== job.to) return undefined;
+  const timer = clock.timer(patienceMs, () =>
+    control.abort(new LongshoreError("no-answer", "execute", `${leg.endpoint} did not answer a check`)),
+  );
+  try {
+    return await opinion(loop, now, leg);
+  } finally {
+    timer[Symbol.dispose]();
+  }
+}
+
+const nobody: ReadonlySet<EndpointId> = new Set();
+
+async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefined> {
+  const { clock, local, places, work, self } = loop;
+  const here = leg.endpoint === local?.info.id;
+  const place = here ? undefined : places.all.get(leg.endpoint);
+  const endpoint = here ? local : place?.endpoint;
+  if (!endpoint) return undefined;
+  const nowMs = clock.nowMs();
+  const run = here ? work.begin(meanOf(leg.predicted.completionMs), nowMs) : undefined;
+  place?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
+  try {
+    const call = here ? job.call : { ...job.call, ...legCall(self, job, leg) };
+    const { outputs } = await endpoint.infer(legRequest(job, leg, job.held.tensors, endpoint, here), call);
+    return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
+  } catch (thrown) {
+    place?.failed(LongshoreError.from(thrown, "execute", "running a check"), clock.nowMs());
+    throw thrown;
+  } finally {
+    run?.ended();
+    place?.legEnded();
+    places.touched();
+  }
+}

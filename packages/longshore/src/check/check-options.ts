@@ -1,0 +1,36 @@
+import type { CheckOptions } from "@longshore/core";
+import type { Command } from "commander";
+import { openModel } from "../compose/open-model.ts";
+import { goldenFrom } from "./golden-source.ts";
+
+/** Options about checking the answers of other servers. */
+export interface CheckCommandOptions {
+  readonly checkRatio: number;
+  readonly golden?: string;
+}
+
+/** Adds them. */
+export function checkOptions(
+  command: Command,
+  number: (name: string, least: number) => (text: string) => number,
+): Command {
+  return command
+    .option(
+      "--check-ratio <ratio>",
+      "share of requests that are also run at a second server that may have them; 0 for none",
+      number("check-ratio", 0),
+      0.01,
+    )
+    .option(
+      "--golden <folder>",
+      "repository whose models have golden.json (longshore golden): servers are asked, and those that answer wrongly kept out",
+    );
+}
+
+/** What they mean for an offloader. */
+export async function checksOf({ checkRatio, golden }: CheckCommandOptions): Promise<CheckOptions> {
+  return {
+    sampleRatio: Math.min(1, checkRatio),
+    ...(golden === undefined ? {} : { golden: goldenFrom((await openModel(golden)).store) }),
+  };
+}

@@ -1,0 +1,130 @@
+import { once } from "node:events";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { createServer, request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import type { CheckOptions, LongshoreEvent } from "@longshore/core";
+import { writeModels } from "@longshore/testkit";
+import { runCommand } from "../command/run-command.ts";
+import { gateway } from "../compose/forwarding.ts";
+import { openModel } from "../compose/open-model.ts";
+import { serve } from "../compose/serve.ts";
+import { goldenFrom } from "./golden-source.ts";
+
+let folder: string;
+const open: { close(graceMs?: number): Promise<void> | Server }[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-lying-"));
+  await writeModels(folder);
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((one) => one.close(0)));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function server(id: string): Promise<string> {
+  const running = await serve({ store: (await openModel(folder)).store, port: 0, id });
+  open.push(running);
+  return running.address;
+}
+
+/** Stands before a server and, while it lies, makes the last number of each answer one more. */
+async function liar(target: string): Promise<{ readonly address: string; lies: boolean }> {
+  const state = { address: "", lies: true };
+  const relay = createServer((asked, reply) => {
+    const onward = request(
+      new URL(asked.url ?? "/", target),
+      { method: asked.method, headers: asked.headers },
+      (answer) => {
+        const chunks: Buffer[] = [];
+        answer
+          .on("data", (chunk: Buffer) => chunks.push(chunk))
+          .on("end", () => {
+            const body = Buffer.concat(chunks);
+            const changes = state.lies && asked.url?.endsWith("/infer") === true && body.length > 4;
+            if (changes) body.writeInt32LE(body.readInt32LE(body.length - 4) + 1, body.length - 4);
+            reply.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
+          });
+      },
+    );
+    onward.on("error", () => reply.destroy());
+    asked.pipe(onward);
+  });
+  relay.listen(0, "127.0.0.1");
+  await once(relay, "listening");
+  open.push({
+    close: () => {
+      relay.closeAllConnections();
+      return relay.close();
+    },
+  });
+  state.address = `http://127.0.0.1:${(relay.address() as AddressInfo).port}`;
+  return state;
+}
+
+const rows = Array.from({ length: 16 }, (_, index) => index);
+const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
+
+/** Asks once; the last number of the second output, which is 0 when it is right. */
+async function last(address: string): Promise<number | undefined> {
+  const reply = await fetch(`${address}/v2/models/simple/infer`, {
+    method: "POST",
+    body: JSON.stringify({ inputs }),
+  });
+  const { outputs } = (await reply.json()) as { outputs: { name: string; data: number[] }[] };
+  return outputs.find(({ name }) => name === "OUTPUT1")?.data.at(-1);
+}
+
+async function before(addresses: readonly string[], checks: CheckOptions) {
+  const events: LongshoreEvent[] = [];
+  const running = await gateway({
+    port: 0,
+    id: "gateway",
+    dataClass: "internal",
+    servers: addresses.map((address) => ({ address })),
+    observer: { record: (event) => void events.push(event) },
+    checks,
+  });
+  open.push(running);
+  const quarantined = (): readonly string[] =>
+    events.flatMap((event) => (event.kind === "place-quarantined" ? [`${event.endpoint} ${event.by}`] : []));
+  return { address: running.address, quarantined };
+}
+
+it("is never asked by a gateway that has golden inputs, which a command makes", async () => {
+  const repository = join(folder, "with-golden");
+  await cp(join(folder, "simple"), join(repository, "simple"), { recursive: true });
+  const said: string[] = [];
+  const io = {
+    out: (text: string) => void said.push(text),
+    note: () => undefined,
+    progress: () => undefined,
+    stop: new AbortController().signal,
+    environment: {},
+  };
+  expect(await runCommand(["golden", join(repository, "simple"), "--pairs", "2"], io)).toBe(0);
+  expect(said.join("\n")).toMatch(/2 golden inputs of simple 1/);
+  const lying = await liar(await server("one"));
+  const golden = goldenFrom((await openModel(repository)).store);
+  const gate = await before([lying.address, await server("two")], { golden, sampleRatio: 0 });
+  for (let count = 0; count < 30; count++) expect(await last(gate.address)).toBe(0);
+  expect(gate.quarantined()).toEqual([`${new URL(lying.address).host} golden input`]);
+});
+
+it("is found by comparing answers of a share of the requests", async () => {
+  const lying = await liar(await server("one"));
+  const gate = await before([lying.address, await server("two"), await server("three")], {
+    sampleRatio: 0.5,
+    burst: 50,
+  });
+  let wrong = 0;
+  for (let count = 0; count < 200 && gate.quarantined().length === 0; count++) {
+    wrong += (await last(gate.address)) === 0 ? 0 : 1;
+  }
+  expect(gate.quarantined()).toEqual([`${new URL(lying.address).host} agreement`]);
+  expect(wrong).toBeLessThan(60);
+  for (let count = 0; count < 30; count++) expect(await last(gate.address)).toBe(0);
+});
