@@ -98,7 +98,7 @@ export function createChecks(parts: CheckParts): Checks {
     const known = standings.get(id);
     if (known?.place === place) return known;
     known?.[Symbol.dispose]();
-    const made = standingOf(place, { ...parts, retry: (one) => retry(one) });
+    const made = standingOf(place, { ...parts, retry: (one) => void retry(one) });
     standings.set(id, made);
     for (const [other, { place: gone }] of standings) if (places.get(other) !== gone) forget(other);
     return made;

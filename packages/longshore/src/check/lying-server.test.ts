@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { cp, mkdtemp, rm } from "node:fs/promises";
-import { createServer, request, type Server } from "node:http";
+import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import { serve } from "../compose/serve.ts";
 import { goldenFrom } from "./golden-source.ts";
 
 let folder: string;
-const open: { close(graceMs?: number): Promise<void> | Server }[] = [];
+const open: { close(graceMs?: number): Promise<void> }[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-lying-"));
@@ -56,9 +56,10 @@ async function liar(target: string): Promise<{ readonly address: string; lies: b
   relay.listen(0, "127.0.0.1");
   await once(relay, "listening");
   open.push({
-    close: () => {
+    close: async () => {
       relay.closeAllConnections();
-      return relay.close();
+      relay.close();
+      await once(relay, "close");
     },
   });
   state.address = `http://127.0.0.1:${(relay.address() as AddressInfo).port}`;

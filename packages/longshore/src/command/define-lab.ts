@@ -3,8 +3,8 @@ import { collect, type Defining, help, number } from "./define.ts";
 import { directoryOptions } from "./directory-options.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
-import { simulateOptions } from "./simulate-options.ts";
-import { simulateCommand, type SimulateOptions } from "./simulate.ts";
+import { simulateOptions } from "../simulate/options.ts";
+import { simulateCommand, type SimulateOptions } from "../simulate/command.ts";
 
 /** What shows how things are, or would be: `doctor`, `simulate`, `demo`. */
 export function defineLab({ program, action, io }: Defining): void {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCommand } from "./run-command.ts";
+import { runCommand } from "../command/run-command.ts";
 
 const guide = join(dirname(fileURLToPath(import.meta.url)), "../../../../docs/guides/simulate.md");
 let folder: string;

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { collect, number } from "./define.ts";
+import { collect, number } from "../command/define.ts";
 
 /** The flags of `longshore simulate`; what they may hold is checked with the scenario. */
 export function simulateOptions(command: Command): Command {

@@ -1,9 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
 import { meanBitsPerSecond, simulationReport, waysTable } from "@longshore/lab";
-import { readScenario, type ScenarioFlags } from "../simulate/read-scenario.ts";
-import { linkText, runScenarioFile, type ScenarioResult } from "../simulate/run-scenario.ts";
-import { type CommandIo, type ExitCode, table } from "./io.ts";
+import { readScenario, type ScenarioFlags } from "./read-scenario.ts";
+import { linkText, runScenarioFile, type ScenarioResult } from "./run-scenario.ts";
+import { type CommandIo, type ExitCode, table } from "../command/io.ts";
 
 /** Options of `longshore simulate`. */
 export interface SimulateOptions extends ScenarioFlags {
