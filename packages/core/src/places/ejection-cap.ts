@@ -7,14 +7,15 @@ const mostRatio = 0.5;
 /**
  * The places that failed, answer all the same, and are to be used before their pause is over because too many pause at once.
  * Where most places fail, what is wrong is more likely with the requests or with something that all of them share; leaving
- * all alone then turns some failures into nothing but failures. Places that cannot be reached stay out.
+ * all alone then turns some failures into nothing but failures. Places that cannot be reached, and those whose
+ * answers are not believed, stay out.
  */
 export function letBack(places: Iterable<Place>, nowMs: number): ReadonlySet<Place> {
   const paused: Place[] = [];
   let answering = 0;
   for (const place of places) {
     const { health } = place;
-    if (health.absent) continue;
+    if (health.absent || health.distrusted !== undefined) continue;
     answering++;
     if (health.failing && nowMs < health.pausedUntilMs) paused.push(place);
   }
