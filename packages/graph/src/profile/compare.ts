@@ -17,10 +17,10 @@ export const singleTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, ofLa
 /** For models that calculate in 16-bit fractions, whose steps are a thousandth: a few steps. */
 export const halfTolerance: Tolerance = { absolute: 5e-3, relative: 1e-2, ofLargest: 0 };
 /**
- * For models that choose the ranges of 8-bit values while they run: the last bit of a fraction may move a value to the
- * next of 255 steps, and what follows carries that on. Five steps of the range.
+ * For models that round to 8 bits while they run: the last bit of a fraction may move a value to the next of 255 steps, and
+ * what follows carries that on. Five steps of the range.
  */
-export const dynamicTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 5 / 255 };
+export const roundingTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 5 / 255 };
 
 /**
  * The largest |a - b| in units of what is allowed, over all tensors of `expected`: at most 1 means equal within the
@@ -44,7 +44,8 @@ export function worstDifference(
  * where they round; models that round coarsely show it.
  */
 export function toleranceOf(split: SplitGraph): Tolerance {
-  if (split.nodes.some((node) => node.opType.startsWith("DynamicQuantize"))) return dynamicTolerance;
+  if (split.nodes.some((node) => /^DynamicQuantize|^QuantizeLinear$/.test(node.opType)))
+    return roundingTolerance;
   const half = elementTypeOf("FP16");
   for (const type of split.types.values()) {
     if (type.kind === "tensor" && (type.element === half || type.element === elementTypeOf("BF16"))) {
@@ -52,6 +53,12 @@ export function toleranceOf(split: SplitGraph): Tolerance {
     }
   }
   return singleTolerance;
+}
+
+/** A tolerance in words: `1e-5 + 1e-4 |b|`. */
+export function toleranceText({ absolute, relative, ofLargest }: Tolerance): string {
+  const plain = `${absolute.toExponential()} + ${relative.toExponential()} |b|`;
+  return ofLargest === 0 ? plain : `${plain} + ${(100 * ofLargest).toFixed(0)} % of the largest`;
 }
 
 function difference(actual: Tensor, expected: Tensor, tolerance: Tolerance): number {

@@ -1,11 +1,12 @@
 export { type Agreement, bestClassAgreement, tensorAgreement } from "./agreement.ts";
 export type { GraphFinder } from "./choose-cuts.ts";
 export {
-  dynamicTolerance,
   halfTolerance,
+  roundingTolerance,
   singleTolerance,
   type Tolerance,
   toleranceOf,
+  toleranceText,
   worstDifference,
 } from "./compare.ts";
 export { guesses, guessInputs } from "./guess-inputs.ts";

@@ -15,6 +15,7 @@ import {
   singleTolerance,
   sketchCuts,
   toleranceOf,
+  toleranceText,
   verifySplit,
   withSeededWeights,
   worstDifference,
@@ -213,15 +214,19 @@ describe("worstDifference", () => {
     expect(worstDifference(new Map(), of(1))).toBe(Infinity);
   });
 
-  it("allows more where a model rounds to 16 bits, or to 8 at run time", () => {
+  it("allows more where a model rounds to 16 bits, or to 8 at run time, and says so", () => {
     const graph = (operator: string, attributes = {}) => {
       const build = graphBuilder();
       const x = build.input("x", "FP32", [4]);
-      build.node(operator, [x], { attributes, outputs: operator === "Cast" ? ["q"] : ["q", "s", "z"] });
+      const scale = operator === "QuantizeLinear" ? [build.weights("f", "FP32", [], Float32Array.of(1))] : [];
+      const outputs = operator.startsWith("Dynamic") ? ["q", "s", "z"] : ["q"];
+      build.node(operator, [x, ...scale], { attributes, outputs });
       build.output("q");
       return opened(writeModel(build.model({ name: operator }))).split;
     };
     expect(toleranceOf(graph("Cast", { to: { int: 10 } }))).toMatchObject({ relative: 1e-2 });
     expect(toleranceOf(graph("DynamicQuantizeLinear"))).toMatchObject({ ofLargest: 5 / 255 });
+    expect(toleranceText(toleranceOf(graph("QuantizeLinear")))).toBe("1e-5 + 1e-4 |b| + 2 % of the largest");
+    expect(toleranceText(singleTolerance)).toBe("1e-5 + 1e-4 |b|");
   });
 });

@@ -41,6 +41,11 @@ export interface AtRate {
   readonly score: Score;
 }
 
+/** Share of the answers to which another place contributed. */
+export function awayRatioOf(score: Score): number {
+  return score.plans.reduce((sum, { plan, ratio }) => sum + (plan.place === undefined ? 0 : ratio), 0);
+}
+
 /** Everything that the advice rests on. */
 export interface Comparison {
   readonly ways: readonly Compared[];
@@ -170,8 +175,7 @@ async function scan(
       down: constantTrace(bitsPerSecond * ratio),
     });
     const score = await replay(world, { ...demand, requests: Math.min(60, demand.requests) });
-    const awayRatio = score.plans.reduce((sum, { plan, ratio: share }) => sum + (plan.place ? share : 0), 0);
-    rates.push({ bitsPerSecond, meanMs: score.meanMs, awayRatio, score });
+    rates.push({ bitsPerSecond, meanMs: score.meanMs, awayRatio: awayRatioOf(score), score });
   }
   return rates;
 }

@@ -105,6 +105,16 @@ describe("advice", () => {
     expect(Math.abs(advice.savedRatio)).toBeLessThan(0.05);
   });
 
+  it("does not call it a gain of offloading when everything ran here and happened to be quicker", async () => {
+    const comparison = await advise({ deviceSpeed: 2, serverSpeed: 1 });
+    const ways = comparison.ways.map((way) =>
+      way.name === "device" ? { ...way, score: { ...way.score, meanMs: 2 * way.score.meanMs } } : way,
+    );
+    const advice = adviceOf({ ...comparison, ways });
+    expect(advice.offload).toBe("no");
+    expect(advice.sentence).toContain("offloading would gain nothing here");
+  });
+
   it("writes rates as people say them", () => {
     expect([rateText(310_000), rateText(2.44e6), rateText(Infinity)]).toEqual([
       "310 kbit/s",

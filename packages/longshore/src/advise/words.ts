@@ -1,16 +1,22 @@
 import { planName } from "@longshore/lab";
 import { byteCount, milliseconds, table } from "../command/io.ts";
-import type { Compared, Comparison } from "./compare.ts";
+import { awayRatioOf, type Compared, type Comparison } from "./compare.ts";
 
 /** What is recommended, with the figures behind it. */
 export interface Advice {
-  /** `yes` when Longshore's mean is at least 5 % below the device's own, `sometimes` from 2 %, else `no`. */
+  /**
+   * `yes` when Longshore's mean is at least 5 % below the device's own, `sometimes` from 2 %, else `no`; `no` too when
+   * hardly an answer came from elsewhere, because then two runs of the same thing differ by chance.
+   */
   readonly offload: "yes" | "sometimes" | "no";
   /** Share of the device's own mean time that is saved; below 0 when it is lost. */
   readonly savedRatio: number;
   readonly savedEnergyRatio: number;
   readonly sentence: string;
 }
+
+/** Share of answers from elsewhere below which offloading is not what made a difference. */
+const leastAway = 0.05;
 
 /** `2.4 Mbit/s`, `310 kbit/s`. */
 export function rateText(bitsPerSecond: number): string {
@@ -33,7 +39,8 @@ export function adviceOf(comparison: Comparison): Advice {
   if (!ours || !device) throw new Error("a comparison always holds Longshore and the device");
   const savedRatio = 1 - ours.meanMs / device.meanMs;
   const savedEnergyRatio = 1 - ours.millijoules / Math.max(1e-9, device.millijoules);
-  const offload = savedRatio >= 0.05 ? "yes" : savedRatio >= 0.02 ? "sometimes" : "no";
+  const away = awayRatioOf(ours) >= leastAway;
+  const offload = !away || savedRatio < 0.02 ? "no" : savedRatio >= 0.05 ? "yes" : "sometimes";
   const main = ours.plans[0];
   const where = main ? `${planName(main.plan)} for ${percent(main.ratio)} of the requests` : "nowhere";
   const energy = `${percent(Math.abs(savedEnergyRatio))} ${savedEnergyRatio >= 0 ? "less" : "more"} device energy (estimated)`;
@@ -44,7 +51,7 @@ export function adviceOf(comparison: Comparison): Advice {
     : "No uplink is fast enough to beat this device: the round trip and the server's own time already take longer.";
   const sentence =
     offload === "no"
-      ? `no: keep it on the device (${milliseconds(device.meanMs)}); offloading would gain ${savedRatio > 0 ? percent(savedRatio) : "nothing"} here. ${when}`
+      ? `no: keep it on the device (${milliseconds(device.meanMs)}); offloading would gain ${away && savedRatio > 0 ? percent(savedRatio) : "nothing"} here. ${when}`
       : `${offload === "yes" ? "yes" : "sometimes"}: offloading saves ${percent(savedRatio)} of the time (${times}) with ${energy}; mostly ${where}. ${when}`;
   return { offload, savedRatio, savedEnergyRatio, sentence };
 }

@@ -43,7 +43,11 @@ export function defineLab({ program, action, io }: Defining): void {
       )
       .option("--scene <name>", "only this scene; repeat for several; 'list' names them", collect, [])
       .option("--trace <file>", "replay this uplink trace in the stalling scene")
-      .option("--requests <n>", "requests in each scene", number("requests", 1), 6)
+      .option(
+        "--requests <n>",
+        "requests in each scene; default: 6, or fewer where more show nothing new",
+        number("requests", 1),
+      )
       .option("--seed <n>", "seed of the synthetic links", number("seed", 0), 7)
       .option("--html <file>", "where to write the report", "longshore-demo.html")
       .option("--json", "print JSON", false)

@@ -20,6 +20,11 @@ export function defineModels({ program, action, io }: Defining): void {
         number("runs", 1),
       )
       .option("--variant <name...>", "only these variants; default: all")
+      .option(
+        "--processor-time",
+        "count the processor's time instead of the clock's, where other work runs beside",
+        false,
+      )
       .option("--write", "save profile.json beside the model", false)
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),

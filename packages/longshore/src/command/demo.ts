@@ -8,7 +8,7 @@ import { demoJson } from "../demo/json.ts";
 import { openStore } from "../demo/open-store.ts";
 import type { Row } from "../demo/play.ts";
 import { runScene, type SceneOutcome } from "../demo/run-scenes.ts";
-import { type Scene, scenes } from "../demo/scenes.ts";
+import { requestsOf, type Scene, scenes } from "../demo/scenes.ts";
 import { comparisonTable, sceneList, sceneText } from "../demo/words.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 
@@ -16,7 +16,7 @@ import type { CommandIo, ExitCode } from "./io.ts";
 export interface DemoOptions {
   readonly scene: readonly string[];
   readonly trace?: string;
-  readonly requests: number;
+  readonly requests?: number;
   readonly seed: number;
   readonly html: string;
   readonly json: boolean;
@@ -65,7 +65,7 @@ export async function demo(options: DemoOptions, io: CommandIo): Promise<ExitCod
     const outcome = await runScene(
       scene,
       store,
-      { requests: options.requests, stop: io.stop, progress },
+      { requests: requestsOf(scene, options.requests), stop: io.stop, progress },
       alone,
     );
     outcomes.push(outcome);
@@ -78,7 +78,7 @@ export async function demo(options: DemoOptions, io: CommandIo): Promise<ExitCod
   if (options.json) {
     const setup = {
       seed: options.seed,
-      requests: options.requests,
+      requests: options.requests ?? null,
       node: process.version,
       platform: process.platform,
       processor,

@@ -5,6 +5,7 @@ import { systemClock } from "@longshore/nodejs";
 import { measureModel, sampleTensors } from "../compose/measure.ts";
 import { openEngine, type RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
+import { processorClock } from "../compose/processor-clock.ts";
 import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "./io.ts";
 
 /** Options of `longshore profile`. */
@@ -12,6 +13,7 @@ export interface ProfileCommandOptions {
   readonly samples?: string;
   readonly runs?: number;
   readonly variant?: readonly string[];
+  readonly processorTime: boolean;
   readonly write: boolean;
   readonly runtime: RuntimeName;
   readonly json: boolean;
@@ -24,7 +26,7 @@ export async function profile(
   io: CommandIo,
 ): Promise<ExitCode> {
   const call = housekeepingCall("profile", io.stop);
-  const clock = systemClock();
+  const clock = options.processorTime ? processorClock() : systemClock();
   const opened = await openModel(model);
   if (opened.model === undefined) {
     throw new LongshoreError(

@@ -16,6 +16,7 @@ import {
   promising,
   signatureOf,
   sketchCuts,
+  toleranceText,
   verifySplit,
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
@@ -201,6 +202,7 @@ async function verify(
           worst: Number.isFinite(check.worst) ? check.worst : null,
           equal,
           repeatable: !drawn,
+          tolerance: check.tolerance,
           leftOut: graph.split.leftOut,
           cuts: check.cuts,
         }),
@@ -221,7 +223,7 @@ async function verify(
         return 1;
       }
       io.out(
-        `${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole (worst ${check.worst.toPrecision(3)}, allowed 1)`,
+        `${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole (worst ${check.worst.toPrecision(3)} of the allowed ${toleranceText(check.tolerance)})`,
       );
     }
     return equal || check.cuts.length === 0 ? 0 : 1;

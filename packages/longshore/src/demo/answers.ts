@@ -26,11 +26,8 @@ export function judge(model: string, outputs: Tensors, sample: SampleFile, sampl
     const likely = [...float32View(value(outputs, "kinds"))];
     const kind = healthy ? "healthy" : (kinds[likely.indexOf(Math.max(...likely))] ?? "unknown");
     const truth = sample.truth.fault?.kind ?? "healthy";
-    // The detector answers whether something is wrong; the kind is its guess, which a person would look at.
-    return {
-      words: kind === truth ? kind : `${kind} (is ${truth})`,
-      rightRatio: healthy === (sample.truth.fault === null) ? 1 : 0,
-    };
+    // A fault that is found but called by another's name is a wrong answer, as it would be to whoever mends the machine.
+    return { words: kind === truth ? kind : `${kind} (is ${truth})`, rightRatio: kind === truth ? 1 : 0 };
   }
   const sure = float32View(value(outputs, "confidence"));
   const read = textElements(value(outputs, "text")).filter((_line, at) => (sure[at] ?? 0) >= leastConfidence);

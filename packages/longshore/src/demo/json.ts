@@ -4,7 +4,8 @@ import type { SceneOutcome } from "./run-scenes.ts";
 /** How the demonstration was set up, for its JSON. */
 export interface DemoSetup {
   readonly seed: number;
-  readonly requests: number;
+  /** Asked for in each scene; null when each had what it is worth. */
+  readonly requests: number | null;
   readonly node: string;
   readonly platform: string;
   readonly processor: string;

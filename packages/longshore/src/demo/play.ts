@@ -54,8 +54,8 @@ export interface PlayOptions {
   readonly progress: (words: string) => void;
 }
 
-/** A single place that does not answer in this time has failed: it has nowhere else to go. */
-const fixedDeadlineMs = 8_000;
+/** A single server that does not answer in this time has failed: it has nowhere else to go. A device always answers. */
+const fixedDeadlineMs = 6_000;
 /** After so long a request is surely on its way, and its answer not yet back. */
 const onItsWayMs = 40;
 /** A frame of the voice detector: 512 samples at 16 kHz. */
@@ -71,7 +71,7 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
   const limits: Limits = {
     ...scene.limits,
     abort: stop,
-    ...(choice === "any" ? {} : { deadlineMs: fixedDeadlineMs }),
+    ...(choice === "any" || choice === "device" ? {} : { deadlineMs: fixedDeadlineMs }),
   };
   if (world.places.length === 0) {
     return [failedRow(0, "", "", 0, new LongshoreError("no-place", "plan", "this scene has no such place"))];
@@ -99,13 +99,18 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
  * Lets the offloader ask every place what it offers and run once, unrecorded, so that a scene begins with places that
  * know each other. A device alone has nobody to meet.
  */
-async function meet({ scene, world, stop }: PlayOptions, ready: Ready, limits: Limits): Promise<void> {
+async function meet(
+  { scene, choice, world, stop }: PlayOptions,
+  ready: Ready,
+  limits: Limits,
+): Promise<void> {
   const { offloader, places } = world;
   if (places.length === 1 && places[0] === "device") return;
   try {
     await offloader.explain(scene.model, ready.inputs, limits);
     await offloader.refresh();
-    await offloader.infer(scene.model, ready.inputs, limits);
+    // A place alone has been greeted, and there is nothing to choose.
+    if (choice === "any") await offloader.infer(scene.model, ready.inputs, limits);
   } catch (error) {
     // A place that cannot be reached shows in the requests that are recorded.
     if (stop.aborted || !LongshoreError.is(error)) throw error;
