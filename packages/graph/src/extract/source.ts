@@ -62,7 +62,7 @@ export function onnxSource(options: OnnxSourceOptions = {}): OnnxSource {
     },
     async extract(file, from, to, call) {
       const opened = await cache.open(file, call);
-      if (from === startCut && to === endCut && opened.split.asFiled) return file;
+      if (from === startCut && to === endCut && opened.split.leftOut.length === 0) return file;
       return extracted(opened, from, to, hash, () => cache.open(file, call));
     },
     async learn(file, types, call) {

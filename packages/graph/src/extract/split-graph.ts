@@ -8,7 +8,6 @@ import {
   type ValueInfoProto,
 } from "../onnx/index.ts";
 import type { Dag, DagTensor } from "../partition/index.ts";
-import { plainOutputs } from "./plain-outputs.ts";
 import {
   constantNodes,
   inferTypes,
@@ -28,8 +27,6 @@ export interface SplitGraph {
   readonly outputs: readonly ValueInfoProto[];
   /** Outputs that were left out, in words: `"boxes" (a sequence)`. */
   readonly leftOut: readonly string[];
-  /** Whether the file itself gives these outputs: nothing was left out or made plain. */
-  readonly asFiled: boolean;
   /** Nodes that the outputs depend on and that depend on the inputs (or on chance), in topological order. */
   readonly nodes: readonly NodeProto[];
   readonly dag: Dag;
@@ -50,8 +47,7 @@ function invalid(message: string): LongshoreError {
  * Sees a model as something to split. `known` adds types that a run has shown. Throws `invalid-model` for cycles and for
  * nodes that read what nothing makes, `unsupported` when no output is a tensor or an input is not.
  */
-export function splitGraph(file: ModelProto, known: Types = new Map()): SplitGraph {
-  const model = plainOutputs(file);
+export function splitGraph(model: ModelProto, known: Types = new Map()): SplitGraph {
   const { graph } = model;
   if (!graph) throw invalid("the file holds no ONNX graph");
   const stored = storedNames(graph);
@@ -71,8 +67,7 @@ export function splitGraph(file: ModelProto, known: Types = new Map()): SplitGra
   const leftOut = graph.output
     .filter((output) => !outputs.includes(output))
     .map(({ name }) => inWords(name, types));
-  const asFiled = model === file && leftOut.length === 0;
-  return { model, graph, inputs, outputs, leftOut, asFiled, nodes, dag, names, constants, order, types };
+  return { model, graph, inputs, outputs, leftOut, nodes, dag, names, constants, order, types };
 }
 
 /** The nodes in topological order: the file's own when it is one, as the format demands. */

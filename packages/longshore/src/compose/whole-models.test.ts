@@ -58,6 +58,37 @@ it("a model with weights beside it runs and splits like one with them inside, as
   }
 });
 
+it("a classifier that ends in a list of maps answers with the table of its scores", async () => {
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", ["batch", 2]);
+  build.node("LinearClassifier", [x], {
+    domain: "ai.onnx.ml",
+    attributes: {
+      classlabels_strings: { texts: ["cat", "dog"] },
+      coefficients: { floats: [1, 0, 0, 1] },
+      intercepts: { floats: [0, 0] },
+      post_transform: { text: "SOFTMAX" },
+    },
+    outputs: ["label", "scores"],
+  });
+  build.node("ZipMap", ["scores"], {
+    domain: "ai.onnx.ml",
+    attributes: { classlabels_strings: { texts: ["cat", "dog"] } },
+    outputs: ["maps"],
+  });
+  build.output("label", "BYTES", ["batch"]);
+  build.output("maps");
+  const file = join(folder, "classifier.onnx");
+  await writeFile(file, writeModel(build.model({ name: "classifier", domains: { "ai.onnx.ml": 1 } })));
+  await writeFile(join(folder, "x.json"), "[[0, 3]]");
+  const { code, text } = await command("infer", file, join(folder, "x.json"), "--json");
+  expect(code, text).toBe(0);
+  const { outputs } = JSON.parse(text) as { outputs: Record<string, { shape: number[]; data: unknown[] }> };
+  expect(outputs["label"]?.data).toEqual(["dog"]);
+  expect(outputs["maps"]?.shape).toEqual([1, 2]);
+  expect(outputs["maps"]?.data[1]).toBeCloseTo(Math.exp(3) / (1 + Math.exp(3)), 5);
+});
+
 it("weights that are missing or lie elsewhere are refused, and nothing outside the folder is read", async () => {
   const missing = join(folder, "missing.onnx");
   await writeFile(missing, outside("nowhere.bin").model);
