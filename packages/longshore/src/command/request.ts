@@ -11,11 +11,11 @@ import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
 import { openModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
+import { noteLeftOutOf } from "../inputs/note-left-out.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
 import { serversOf } from "./at-options.ts";
 import { directoryOf } from "./directory-options.ts";
 import type { CommandIo } from "./io.ts";
-import { noteLeftOutOf } from "./note-left-out.ts";
 import type { RequestOptions } from "./request-options.ts";
 
 /** An opened model with inputs and limits, ready to be inferred or planned. */

@@ -23,9 +23,9 @@ import { onnxRuntime } from "@longshore/nodejs";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type OpenedFile, openFile } from "../compose/open-file.ts";
 import { openModel } from "../compose/open-model.ts";
+import { noteLeftOut } from "../inputs/note-left-out.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
-import { noteLeftOut } from "./note-left-out.ts";
 
 /** Options of `longshore split`. */
 export interface SplitOptions {
