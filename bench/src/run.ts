@@ -82,6 +82,9 @@ async function main(): Promise<number> {
   return missed === 0 ? 0 : 1;
 }
 
+// What a bench has started ends with it, also when a limit of time cuts it off.
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(name, () => process.exit(1));
+
 main().then(
   (code) => process.exit(code),
   (error: unknown) => {

@@ -92,6 +92,10 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
       // The group is gone already, which is what was wanted.
     }
   };
+  // A group of its own does not hear what ends this program, so it would live on.
+  const left = (): void => signal("SIGKILL");
+  process.once("exit", left);
+  void gone.then(() => process.off("exit", left));
   const close = async (): Promise<void> => {
     signal("SIGTERM");
     await Promise.race([gone, pause(10_000)]);
