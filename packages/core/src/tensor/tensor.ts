@@ -24,6 +24,8 @@ export interface Tensor {
   readonly rows?: Int32Array;
   /** Set by `give`: the receiver owns the bytes. */
   readonly given?: true;
+  /** Set by `give`, see there. */
+  readonly back?: (memory: ArrayBuffer) => void;
 }
 
 /** Tensors by name. */

@@ -25,10 +25,10 @@ export function runValues(inputs: Tensors): Values {
   };
   for (const { bytes, given } of inputs.values()) if (!given) lent.add(bytes.buffer);
 
-  /** Only whole buffers can be moved; a part of one may be part of many things. */
-  function movable({ bytes }: Tensor): boolean {
-    if (lent.has(bytes.buffer) || bytes.byteOffset !== 0 || bytes.byteLength !== bytes.buffer.byteLength)
-      return false;
+  /** Only whole buffers can be moved; a part of one may be part of many things, unless its giver says otherwise. */
+  function movable({ bytes, back }: Tensor): boolean {
+    const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
+    if (lent.has(bytes.buffer) || !(whole || back)) return false;
     for (const other of values.values()) if (other.bytes.buffer === bytes.buffer) return false;
     return true;
   }

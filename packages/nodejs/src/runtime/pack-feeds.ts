@@ -5,8 +5,9 @@ import { aligned } from "./shared-page.ts";
 /*
  * How inputs travel to a runner. Borrowed tensors are copied, once: small ones into the page that both sides share, larger
  * ones into one buffer that comes back with the answer and is used again. The second run into the same memory costs no page faults, which are most of the price of a fresh copy of
- * some megabytes. A tensor that was given, that fills its buffer and that is large is moved instead. Tensors on shared
- * memory would save the copies, but ONNX Runtime refuses them.
+ * some megabytes. A tensor that was given, that fills its buffer and that is large is moved instead, and so is the whole
+ * buffer of one whose giver wants it back: it takes the place of the buffer that comes back. Tensors on shared memory would
+ * save the copies, but ONNX Runtime refuses them.
  */
 
 /** Below this a copy is cheaper than moving one more buffer. */
@@ -45,6 +46,35 @@ function movable(tensor: Tensor): boolean {
     bytes.byteLength === bytes.buffer.byteLength &&
     bytes.buffer instanceof ArrayBuffer
   );
+}
+
+/** The one input of a run, when it lies in memory that its giver wants back. */
+function onLoan(tensors: Tensors): readonly [string, Tensor] | undefined {
+  const [first] = tensors;
+  const only = first?.[1];
+  if (!only?.back || tensors.size !== 1 || !isGiven(only) || only.spec.datatype === "BYTES") return undefined;
+  const { buffer, byteOffset, byteLength } = only.bytes;
+  // Views of 8-byte elements begin at multiples of 8.
+  const fits = buffer instanceof ArrayBuffer && byteOffset % 8 === 0 && byteLength >= worthMovingBytes;
+  return fits ? first : undefined;
+}
+
+/** A run on memory that the other side moves back when it is over. */
+function packLoan(
+  [name, { spec, bytes }]: readonly [string, Tensor],
+  fetches: readonly string[],
+): { readonly message: RunMessage; readonly transfer: readonly ArrayBuffer[] } {
+  // `onLoan` has seen that it is an ArrayBuffer.
+  const buffer = bytes.buffer as ArrayBuffer;
+  const { datatype, shape } = spec;
+  const feed: FeedMessage = {
+    name,
+    datatype,
+    shape,
+    offset: bytes.byteOffset,
+    byteLength: bytes.byteLength,
+  };
+  return { message: { kind: "run", feeds: [feed], fetches, buffer, pageBytes: 0 }, transfer: [buffer] };
 }
 
 /** Inputs ready to send. */
@@ -93,9 +123,17 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
   let spare: ArrayBuffer | undefined;
   /** The run before, when it lay in the page as a whole. */
   let last: RunMessage | undefined;
+  /** Who wants the buffer of the run under way back. */
+  let back: Tensor["back"];
 
   return {
     pack(tensors, fetches) {
+      const loan = moves ? onLoan(tensors) : undefined;
+      back = loan?.[1].back;
+      if (loan) {
+        last = undefined;
+        return packLoan(loan, fetches);
+      }
       if (page && last && repeats(last, tensors, fetches)) {
         copyInto(page, tensors, last.feeds);
         return { message: { kind: "again" }, transfer: [] };
@@ -133,7 +171,8 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
       return { message: { kind: "run", feeds, fetches, buffer, pageBytes: 0 }, transfer };
     },
     returned(buffer) {
-      if (moves && buffer.byteLength <= keptBytes) spare = buffer;
+      if (back) back(buffer);
+      else if (moves && buffer.byteLength <= keptBytes) spare = buffer;
     },
   };
 }

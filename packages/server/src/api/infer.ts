@@ -160,9 +160,11 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
       const several = { message, description, request, call: scheduled, bodyMs, events };
       return await inferAnswers(api, asked, { ...several, held: held.handOver() });
     }
+    const forgets = api.endpoint.forgetsInputs === true && !request.sequence;
+    if (forgets) request.inputs = received.give(tensors);
     const response = await api.endpoint.infer(request, scheduled);
     const answeredMs = api.clock.nowMs();
-    if (api.endpoint.forgetsInputs && !request.sequence) received.recycle();
+    if (forgets) received.recycle();
     const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);

@@ -1,6 +1,7 @@
 import {
   acknowledgeHeader,
   bodyLength,
+  give,
   headerLengthOf,
   type IncomingMessage,
   type InferRequestMessage,
@@ -8,8 +9,9 @@ import {
   type ModelDescription,
   readBody,
   readInferRequestInSteps,
+  type Tensors,
 } from "@longshore/core";
-import { worthKeepingBytes } from "./body-pool.ts";
+import { type BodyPool, worthKeepingBytes } from "./body-pool.ts";
 import type { Held } from "./budget.ts";
 import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -43,6 +45,8 @@ export interface Received extends Disposable {
   readonly message: InferRequestMessage;
   /** The body was raw. */
   readonly raw: boolean;
+  /** The inputs to hand over to an endpoint that forgets them: where they lie in memory that is used again, with all of it. */
+  give(inputs: Tensors): Tensors;
   /** Nobody looks at the inputs any more: their memory is used again, and what views there are on it become empty. */
   recycle(): void;
 }
@@ -51,17 +55,33 @@ class Arrived implements Received {
   readonly message: InferRequestMessage;
   readonly raw: boolean;
   readonly #held: Held;
-  readonly #recycle: (() => void) | undefined;
+  readonly #memory: ArrayBufferLike | undefined;
+  readonly #bodies: BodyPool;
 
-  constructor(held: Held, message: InferRequestMessage, raw: boolean, recycle: (() => void) | undefined) {
+  /** @param memory Taken from the pool, to come back there. */
+  constructor(
+    held: Held,
+    message: InferRequestMessage,
+    raw: boolean,
+    bodies: BodyPool,
+    memory?: ArrayBufferLike,
+  ) {
     this.#held = held;
     this.message = message;
     this.raw = raw;
-    this.#recycle = recycle;
+    this.#bodies = bodies;
+    this.#memory = memory;
+  }
+
+  give(inputs: Tensors): Tensors {
+    const [only] = inputs;
+    // Of several inputs in one buffer none can be moved by itself.
+    if (!only || inputs.size > 1 || only[1].bytes.buffer !== this.#memory) return inputs;
+    return new Map([[only[0], give(only[1], this.#bodies.give)]]);
   }
 
   recycle(): void {
-    this.#recycle?.();
+    if (this.#memory) this.#bodies.give(this.#memory);
   }
 
   [Symbol.dispose](): void {
@@ -70,10 +90,10 @@ class Arrived implements Received {
 }
 
 /** A message that its listener parses; the listener has its own limit on the length. */
-async function receiveMessage({ budget }: Api, message: IncomingMessage): Promise<Received> {
+async function receiveMessage({ budget, bodies }: Api, message: IncomingMessage): Promise<Received> {
   const held = budget.reserve(message.byteLength);
   try {
-    return new Arrived(held, await message.read(), false, undefined);
+    return new Arrived(held, await message.read(), false, bodies);
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;
@@ -112,7 +132,7 @@ export async function receive(api: Api, asked: Asked, description: ModelDescript
       : readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock), heads);
     const message = reading instanceof Promise ? await reading : reading;
     const kept = length === undefined || length < worthKeepingBytes ? undefined : buffer.buffer;
-    return new Arrived(held, message, raw, kept && (() => bodies.give(kept)));
+    return new Arrived(held, message, raw, bodies, kept);
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;

@@ -4,6 +4,7 @@ import {
   float32Tensor,
   float32View,
   housekeepingCall,
+  type InferenceRequest,
   rawCodec,
   silentObserver,
   type Tensor,
@@ -34,13 +35,31 @@ const model = {
   },
 };
 
+/** The inputs as an endpoint has them that moved their memory away, where that was given, and gave it back at once. */
+function moved(inputs: InferenceRequest["inputs"]): InferenceRequest["inputs"] {
+  const all = new Map(inputs);
+  for (const [name, tensor] of inputs) {
+    if ("read" in tensor || !tensor.given || !tensor.back) continue;
+    const { buffer } = tensor.bytes;
+    all.set(name, { ...tensor, bytes: tensor.bytes.slice() });
+    // Pooled memory is no shared memory.
+    tensor.back(structuredClone(buffer as ArrayBuffer, { transfer: [buffer as ArrayBuffer] }));
+  }
+  return all;
+}
+
 /** A server over a double that keeps every tensor that it was lent, and what it gives for a value. */
-function server(forgets: boolean): {
+function server(
+  forgets: boolean,
+  moves = false,
+): {
   readonly double: DoubleEndpoint;
   ask(value: number, parameters?: Readonly<Record<string, string | number | boolean>>): Promise<number>;
 } {
   const double = doubleEndpoint([model]);
-  const endpoint: Endpoint = forgets ? { ...double, forgetsInputs: true } : double;
+  const infer: Endpoint["infer"] = (request, call) =>
+    double.infer(moves ? { ...request, inputs: moved(request.inputs) } : request, call);
+  const endpoint: Endpoint = forgets ? { ...double, infer, forgetsInputs: true } : double;
   const handler = createHandler({
     endpoint,
     codecs: codecSet(rawCodec),
@@ -94,6 +113,13 @@ describe("memory of large bodies", () => {
     const { double, ask } = server(true);
     for (const value of [1, 2, 3]) expect(await ask(value)).toBe(200);
     expect(seen(double)).toEqual([undefined, undefined, undefined]);
+  });
+
+  it("may be moved by an endpoint that forgets, which gives it back before it answers", async () => {
+    const { double, ask } = server(true, true);
+    for (const value of [1, 2, 3]) expect(await ask(value)).toBe(200);
+    // The endpoint's own copies: what it was lent is right although the memory had gone elsewhere by then.
+    expect(seen(double)).toEqual([1, 2, 3]);
   });
 
   it("is left to an endpoint that says nothing", async () => {
