@@ -55,7 +55,7 @@ export interface FairQueue<T extends Due> {
 }
 
 /** Runs that a tenant may have saved up while it used less than its share. */
-const burstRuns = 12;
+const burstRuns = 24;
 /** Weight of the newest run in what is thought to be the length of one. */
 const learning = 0.1;
 /** Tenants without waiting requests that are remembered. */

@@ -169,14 +169,14 @@ describe("fairness between tenants", () => {
     for (let run = 0; run < 100; run++) await clock.finish(scheduler.run(feeds(1), ["y"], of("busy")));
     const served: string[] = [];
     const all = ["busy", "late"].flatMap((tenant) =>
-      Array.from({ length: 40 }, () =>
+      Array.from({ length: 60 }, () =>
         scheduler.run(feeds(1), ["y"], of(tenant)).then(() => served.push(tenant)),
       ),
     );
     await clock.finish(Promise.all(all));
     const ahead = served.findIndex((tenant, index) => index > 0 && tenant === "busy");
-    expect(ahead).toBeGreaterThan(8);
-    expect(ahead).toBeLessThan(15);
+    expect(ahead).toBeGreaterThan(20);
+    expect(ahead).toBeLessThan(27);
     expect(served.slice(ahead, ahead + 20).filter((tenant) => tenant === "busy")).toHaveLength(10);
   });
 

@@ -25,6 +25,12 @@ export function defineServing({ program, action, io }: Defining): void {
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
       )
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
+      .option(
+        "--worker-niceness <n>",
+        "by how much workers let others have the cores before them (Linux)",
+        number("worker-niceness", 0),
+        5,
+      )
       .option("--allow-management", "let callers with the right to manage load and unload models", false)
       .action(action((repository: string, options) => serve(repository, options, io))),
     "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",

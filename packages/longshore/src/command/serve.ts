@@ -23,6 +23,7 @@ export interface ServeCommandOptions
   readonly workers?: number;
   readonly runtime: RuntimeName;
   readonly queue: number;
+  readonly workerNiceness: number;
   readonly allowManagement: boolean;
 }
 
@@ -47,6 +48,7 @@ export async function serve(
     store: opened.store,
     runtime: options.runtime,
     maxQueued: options.queue,
+    workerNiceness: options.workerNiceness,
     allowManagement: options.allowManagement || options.managePort !== undefined,
     ...(await onlineServeOptions(options, io)),
     ...tritonServeOptions(options),

@@ -69,6 +69,8 @@ export interface EngineOptions extends ModelLimits {
   readonly workers?: number;
   /** Graphs that run shorter than a message to another thread takes run on this one; default false (see onnxRuntime). */
   readonly shortRunsHere?: boolean;
+  /** By how much more than this thread the workers let others have the cores; default 0 (see onnxRuntime). */
+  readonly workerNiceness?: number;
   /** Requests that may wait for one graph; default 128. */
   readonly maxQueued?: number;
   /** Share of a tenant in device time against others'; default: all have 1. */
@@ -87,9 +89,13 @@ export interface OpenedEngine {
   close(): Promise<void>;
 }
 
-function ownRuntimes({ runtime, shortRunsHere = false }: EngineOptions): readonly Runtime[] {
+function ownRuntimes({
+  runtime,
+  shortRunsHere = false,
+  workerNiceness = 0,
+}: EngineOptions): readonly Runtime[] {
   const wasm = wasmRuntime();
-  return runtime === "wasm" ? [wasm] : [onnxRuntime({ shortRunsHere }), wasm];
+  return runtime === "wasm" ? [wasm] : [onnxRuntime({ shortRunsHere, niceness: workerNiceness }), wasm];
 }
 
 /**
@@ -103,7 +109,10 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     ...(sandboxMemoryBytes === undefined ? {} : { memoryBytes: sandboxMemoryBytes }),
     ...(sandboxDeadlineMs === undefined ? {} : { runDeadlineMs: sandboxDeadlineMs }),
   });
-  const lane = workerLane({ workers: options.lanes ?? 1 });
+  const lane = workerLane({
+    workers: options.lanes ?? 1,
+    ...(options.workerNiceness === undefined ? {} : { niceness: options.workerNiceness }),
+  });
   const engine = createEngine({
     info: {
       id: options.id ?? "device",

@@ -15,6 +15,11 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly runtime?: RuntimeName;
   readonly workers?: number;
   readonly maxQueued?: number;
+  /**
+   * By how much more than the thread that answers, the workers let others have the cores, 0 to 19, on Linux. Default 5;
+   * 0 on a machine that other programs keep busy and of which this server is to get its full share (ADR 17).
+   */
+  readonly workerNiceness?: number;
   readonly activeWatts?: number;
   readonly microsPerSecond?: number;
   /** Wraps what answers requests: an offloader over further places, a delay of a demonstration. Default: the engine alone. */
@@ -73,6 +78,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     },
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
     ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
+    workerNiceness: options.workerNiceness ?? 5,
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
   });
   let models: ControlledModels | undefined;

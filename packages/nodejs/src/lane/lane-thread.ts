@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { type Json, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
 import type { ChainResult, ChainStep } from "@longshore/engine";
+import type { ThreadData } from "../runtime/yield-cores.ts";
 import { builtOptions } from "./built-options.ts";
 import {
   type EndMessage,
@@ -36,8 +37,13 @@ interface UnderWay {
 }
 
 /** Starts a thread. `died` is called when it ends without having been closed. */
-export function laneThread(url: URL, numberOf: ParameterNumbers, died: () => void): LaneThread {
-  const worker = new Worker(url, { execArgv: builtOptions(process.execArgv) });
+export function laneThread(
+  url: URL,
+  workerData: ThreadData,
+  numberOf: ParameterNumbers,
+  died: () => void,
+): LaneThread {
+  const worker = new Worker(url, { execArgv: builtOptions(process.execArgv), workerData });
   const stopped = new SharedArrayBuffer(4);
   const stoppedRun = new Int32Array(stopped);
   const remembered = new Set<number>();

@@ -9,6 +9,7 @@ import {
 } from "@longshore/core";
 import type { ChainResult, ChainStep, Lane } from "@longshore/engine";
 import { builtFile } from "../runtime/built-file.ts";
+import { checkNiceness } from "../runtime/check-niceness.ts";
 import { laneThread, type LaneThread } from "./lane-thread.ts";
 
 /** How a lane of worker threads is set up. */
@@ -19,6 +20,8 @@ export interface WorkerLaneOptions {
   readonly workerUrl?: URL;
   /** Chains that may wait for a thread, default 64 for each: more would only grow old. The next is refused, `queue-full`. */
   readonly maxWaiting?: number;
+  /** By how much more than this thread they let others have the cores, 0 to 19; see `OnnxRuntimeOptions`. Default 0. */
+  readonly niceness?: number;
   /** For deadlines of calls; without it they are left to whoever cancels the call. */
   readonly clock?: Clock;
 }
@@ -54,6 +57,7 @@ function checked({ workers, maxWaiting = 64 * workers }: WorkerLaneOptions): num
 export function workerLane(options: WorkerLaneOptions): Lane {
   const maxWaiting = checked(options);
   const url = options.workerUrl ?? builtFile("lane-worker.js", import.meta.url);
+  const niceness = checkNiceness(options.niceness ?? 0);
   const threads = new Set<LaneThread>();
   const waiting = new Set<Waiting>();
   const numbers = new WeakMap<object, number>();
@@ -67,7 +71,7 @@ export function workerLane(options: WorkerLaneOptions): Lane {
   }
 
   function start(): LaneThread {
-    const thread = laneThread(url, numberOf, () => {
+    const thread = laneThread(url, { niceness }, numberOf, () => {
       threads.delete(thread);
       pump();
     });

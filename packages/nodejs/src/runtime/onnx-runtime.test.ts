@@ -1,8 +1,15 @@
-import { float32Tensor, float32View, housekeepingCall, numericTensor, tensorsOf } from "@longshore/core";
+import {
+  float32Tensor,
+  float32View,
+  give,
+  housekeepingCall,
+  numericTensor,
+  tensorsOf,
+} from "@longshore/core";
 import { artifactOf, identityModel, loopModel, onnxFile, onnxRuntimeContract } from "@longshore/testkit";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { builtFile } from "./built-file.ts";
@@ -49,6 +56,45 @@ describe("onnxRuntime", () => {
     await expect(runtime.load(await artifactOf(Uint8Array.of(1, 2, 3)), {}, call)).rejects.toMatchObject({
       reason: "invalid-model",
     });
+    await runtime.close();
+  });
+
+  it.runIf(process.platform === "linux")(
+    "lets others have the cores before its workers, this thread first",
+    async () => {
+      const own = getPriority();
+      const nicest = (): number =>
+        Math.max(...readdirSync("/proc/self/task").map((thread) => getPriority(Number(thread))));
+      const before = nicest();
+      const runtime = onnxRuntime({ niceness: 3 });
+      const session = await runtime.load(await artifactOf(identityModel("FP32")), { threads: 2 }, call);
+      expect(nicest()).toBe(Math.max(before, own + 3));
+      expect(getPriority()).toBe(own);
+      await session.release();
+      await runtime.close();
+      expect(() => onnxRuntime({ niceness: 20 })).toThrow(
+        expect.objectContaining({ reason: "invalid-configuration" }),
+      );
+    },
+  );
+
+  it("moves all of the memory of an input whose giver wants it back, and gives it back", async () => {
+    const runtime = onnxRuntime();
+    const session = await runtime.load(await artifactOf(identityModel("FP32", ["n", 8])), {}, call);
+    const came: ArrayBuffer[] = [];
+    const run = (shape: readonly number[], memory: ArrayBuffer): Promise<Uint8Array | undefined> => {
+      const values = new Float32Array(memory, 64, 8192).fill(came.length + 1);
+      const x = give(float32Tensor("x", shape, values), (back) => void came.push(back));
+      return session.run(tensorsOf(x), [], call).then((outputs) => outputs.get("y")?.bytes);
+    };
+    const first = new ArrayBuffer(64 + 32_768 + 8);
+    const y = await run([1024, 8], first);
+    expect(first.byteLength).toBe(0);
+    expect(new Set(new Float32Array(y?.buffer ?? first, y?.byteOffset, 8192))).toEqual(new Set([1]));
+    expect(came.map(({ byteLength }) => byteLength)).toEqual([32_840]);
+    const second = came[0] ?? first;
+    expect((await run([1024, 8], second))?.byteLength).toBe(32_768);
+    expect(came.map(({ byteLength }) => byteLength)).toEqual([0, 32_840]);
     await runtime.close();
   });
 

@@ -22,6 +22,11 @@ export interface OnnxRuntimeOptions {
    * the 0.1 ms of the way to a worker and back. For devices that answer one request at a time. Default false.
    */
   readonly shortRunsHere?: boolean;
+  /**
+   * By how much more than this thread its workers let others have the cores, 0 to 19, on Linux: a server answers, refuses
+   * and reads more evenly while they calculate (ADR 17). Default 0.
+   */
+  readonly niceness?: number;
 }
 
 /** Threads that wait for the next session when theirs was released: as many as models are mostly replaced at a time. */
@@ -38,7 +43,7 @@ const keptWorkers = 2;
  */
 export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
   const { open, close } = reusedLinks(
-    workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard()),
+    workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard(), options.niceness),
     keptWorkers,
   );
   return runnerRuntime({

@@ -5,13 +5,16 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { importOrt } from "./import-ort.ts";
 import type { ToRunner } from "./runner-message.ts";
 import { createRunner } from "./runner.ts";
+import { yieldAsTold } from "./yield-cores.ts";
 
 if (!parentPort) throw new Error("this file runs as a worker thread");
 const port = parentPort;
+// First: threads of the runtime inherit it.
+yieldAsTold(workerData);
 const handle = createRunner(importOrt, (message, transfer) => port.postMessage(message, [...transfer]));
 
 // A thread that hardly makes objects hardly ever collects them: a model's file would be held for as long as it is loaded.

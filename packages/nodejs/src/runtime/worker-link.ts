@@ -3,6 +3,8 @@ import { Worker } from "node:worker_threads";
 import type { ExitGuard } from "./exit-guard.ts";
 import type { OpenLink } from "./runner-link.ts";
 import type { FromRunner } from "./runner-message.ts";
+import { checkNiceness } from "./check-niceness.ts";
+import type { ThreadData } from "./yield-cores.ts";
 import { newSharedMemory, sharedPage } from "./shared-page.ts";
 
 function crash(thrown: unknown): LongshoreError {
@@ -21,10 +23,13 @@ function crash(thrown: unknown): LongshoreError {
 /**
  * Runners as worker threads. They are never terminated while they work: with native code inside, that would abort the
  * whole program. `guard` is for those.
+ *
+ * @param niceness By how much more than this thread they let others have the cores.
  */
-export function workerLink(url: URL, guard?: ExitGuard): OpenLink {
+export function workerLink(url: URL, guard?: ExitGuard, niceness = 0): OpenLink {
+  const workerData: ThreadData = { niceness: checkNiceness(niceness) };
   return (events) => {
-    const worker = new Worker(url);
+    const worker = new Worker(url, { workerData });
     const shared = newSharedMemory();
     const { busy } = sharedPage(shared);
     const watch = guard?.watch(busy);

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   acknowledgedHeader,
-  type Clock,
   type Handler,
   housekeepingCall,
   LongshoreError,
@@ -123,13 +122,15 @@ function drained(response: ServerResponse, resolve: () => void): void {
  * Reads on for a while after a reply that came before the whole request, and throws away what comes. A connection that
  * is closed with unread bytes is reset, and the reset can overtake the reply.
  */
-function linger(request: IncomingMessage, clock: Clock, maxBytes: number, forMs: number): void {
+function linger(request: IncomingMessage, { options, release }: ExchangeParts): void {
+  const { clock, lingerBytes, lingerMs } = options;
   let bytes = 0;
-  const timer = clock.timer(forMs, () => request.socket.destroy());
+  const timer = clock.timer(lingerMs, () => request.socket.destroy());
   const over = (): void => timer[Symbol.dispose]();
   request.on("data", (chunk: Uint8Array) => {
     bytes += chunk.byteLength;
-    if (bytes > maxBytes) request.socket.destroy();
+    release(chunk);
+    if (bytes > lingerBytes) request.socket.destroy();
   });
   request.once("end", over).once("close", over);
   request.resume();
@@ -176,7 +177,7 @@ export async function serveExchange(
     const accepted = asked.headers["accept-encoding"];
     const coded = accepted === undefined ? reply : await codedReply(reply, accepted);
     await write(response, coded, parts);
-    if (!request.complete) linger(request, options.clock, options.lingerBytes, options.lingerMs);
+    if (!request.complete) linger(request, parts);
   } catch {
     // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.
     response.destroy();

@@ -1,0 +1,35 @@
+import { readlinkSync } from "node:fs";
+import { getPriority, setPriority } from "node:os";
+
+/** The highest niceness there is: the smallest share of a contended core. */
+export const nicest = 19;
+
+/** What a thread is told when it starts. */
+export interface ThreadData {
+  readonly niceness: number;
+}
+
+/**
+ * Lets others have the cores before the calling thread, and before threads that it starts from now on: more by `niceness`
+ * than until now. Only Linux keeps that for each thread; elsewhere, and where `/proc` names no thread, nothing happens
+ * (ADR 17 tells what it is for).
+ */
+export function yieldCores({ niceness }: ThreadData): void {
+  if (niceness === 0 || process.platform !== "linux") return;
+  try {
+    // <process>/task/<thread>
+    const thread = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
+    // 0 would be the whole process.
+    if (Number.isSafeInteger(thread) && thread > 0) {
+      setPriority(thread, Math.min(nicest, getPriority(thread) + niceness));
+    }
+  } catch {
+    // Requests are answered all the same, only less evenly under load.
+  }
+}
+
+/** The same for what the calling thread was started with; a thread that somebody else started is left as it is. */
+export function yieldAsTold(data: unknown): void {
+  const niceness: unknown = (data as Partial<ThreadData> | null | undefined)?.niceness;
+  if (typeof niceness === "number") yieldCores({ niceness });
+}
