@@ -1,30 +1,14 @@
-import { accuracyDetail } from "./filter/accuracy.ts";
-import { agreementDetail } from "./filter/agreement.ts";
-import { codecDetail } from "./filter/codec.ts";
-import { costDetail } from "./filter/cost.ts";
-import { deadlineDetail } from "./filter/deadline.ts";
-import { energyDetail } from "./filter/energy.ts";
-import { loopDetail } from "./filter/loop.ts";
-import { memoryDetail } from "./filter/memory.ts";
-import { filterIndex } from "./filter/order.ts";
-import { rightsDetail } from "./filter/rights.ts";
-import { stateDetail } from "./filter/state.ts";
-import { tierDetail } from "./filter/tier.ts";
-import { trustDetail } from "./filter/trust.ts";
-import { unavailableDetail } from "./filter/unavailable.ts";
-import { zoneDetail } from "./filter/zone.ts";
+import { filterIndex, filterOrder } from "./filter/order.ts";
 import type { Finalist, LocalCandidate } from "./finalists.ts";
-import type { Group, Options } from "./options.ts";
-import type { FilterName, Lost } from "./plan.ts";
+import { noCodecs, removedDetail } from "./lost-lines.ts";
+import { countLost, firstLost } from "./lost-tally.ts";
+import type { Options } from "./options.ts";
+import type { FilterName } from "./plan.ts";
 import type { Priced } from "./priced.ts";
 import type { Question } from "./question.ts";
 import { meanValue, serviceRatioAt, waitMsAt } from "../table/index.ts";
-import type { Removed } from "./lost-tally.ts";
 import type { Findings } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
-
-/** Lines of `lost` that get a sentence of their own; the rest are counted under the filter's general one. */
-const detailedLines = 24;
 
 /** What an explanation reads. */
 export interface Explained {
@@ -33,131 +17,6 @@ export interface Explained {
   readonly findings: Findings;
   readonly locals: readonly LocalCandidate[];
   readonly finalists: readonly Finalist[];
-}
-
-/** What was not chosen: one line for each place and reason, with the number of candidates that it stands for. */
-export function lostLines(
-  explained: Explained,
-  chosen: Priced | undefined,
-  bestScore: number,
-): readonly Lost[] {
-  const { options, findings, locals, finalists } = explained;
-  const { view, model } = explained.question;
-  const lost: Lost[] = [];
-  const self = view.device.info?.id ?? view.self;
-  for (const one of locals) {
-    if (one.priced !== undefined && one.priced === chosen) continue;
-    const why = one.obstacle
-      ? ({ kind: "filter", filter: one.obstacle.filter, detail: one.obstacle.detail } as const)
-      : ({ kind: "score", score: one.priced?.score ?? Infinity, bestScore } as const);
-    const cut = one.choice.bucket.cuts[one.choice.to]?.id ?? "end";
-    lost.push({ endpoint: self, variant: one.choice.variant.name, cut, codecs: {}, why, count: 1 });
-  }
-  let detailed = 0;
-  const endpointId = (route: number): string => view.endpoints.ids[model.routes.endpoint[route] ?? -1] ?? "";
-  const line = (
-    route: number,
-    group: Group | undefined,
-    coding: number,
-    why: Lost["why"],
-    count: number,
-  ): Lost => ({
-    endpoint: endpointId(route),
-    variant: group?.choice.variant.name ?? "",
-    cut: group?.choice.bucket.cuts[group.from]?.id ?? "",
-    codecs: group?.choice.bucket.codings[coding]?.codecs ?? noCodecs,
-    why,
-    count,
-  });
-  for (let route = 0; route < findings.kept.length; route++) {
-    const mine = chosen?.route === route ? 1 : 0;
-    const count = (findings.kept[route] ?? 0) - mine;
-    if (count <= 0) continue;
-    // A finalist's own score counts its back-up; the others are known by the plain one.
-    const finalist = mine === 0 ? finalists.find((one) => one.priced.route === route) : undefined;
-    const score = finalist?.score ?? findings.bestScore[route] ?? Infinity;
-    const group = options.groups[findings.bestGroup[route] ?? -1];
-    lost.push(
-      line(
-        route,
-        group,
-        options.coding[findings.bestOption[route] ?? -1] ?? -1,
-        { kind: "score", score, bestScore },
-        count,
-      ),
-    );
-  }
-  for (const removed of findings.removed) {
-    const detail =
-      detailed++ < detailedLines ? sentence(explained, removed) : (general[removed.filter] ?? "");
-    const why = { kind: "filter", filter: removed.filter, detail } as const;
-    lost.push(line(removed.route, options.groups[removed.group], removed.coding, why, removed.count));
-  }
-  return lost;
-}
-
-const noCodecs: Readonly<Record<string, string>> = {};
-
-const general: Readonly<Partial<Record<FilterName, string>>> = {
-  unavailable: "it does not answer, or failed for this request",
-  loop: "its way leads back to where the request has been",
-  tier: "the variant is not for its tier",
-  state: "the sequence cannot go on there",
-  codec: "it does not understand the codec",
-  zone: "its zone is not allowed",
-  trust: "it is trusted too little",
-  rights: "the sender may not run that elsewhere",
-  "data-class": "the policy keeps this data away",
-  memory: "the part that runs here needs too much memory",
-  agreement: "its answers agree too little with the exact ones",
-  accuracy: "its accuracy is too low or unknown",
-  cost: "it would cost too much",
-  energy: "it would draw too much from this device",
-  deadline: "it would end after the deadline",
-};
-
-function sentence(explained: Explained, removed: Removed): string {
-  const { options } = explained;
-  const { request, view, model, remainingMs } = explained.question;
-  const { route, filter } = removed;
-  const place = model.routes.endpoint[route] ?? -1;
-  const info = view.endpoints.infos[place];
-  const group = options.groups[removed.group];
-  const codecs = group?.choice.bucket.codings[removed.coding]?.codecs ?? noCodecs;
-  switch (filter) {
-    case "unavailable":
-      return unavailableDetail(view.endpoints.unavailable[place]);
-    case "loop":
-      return loopDetail(model.routes.paths[route] ?? []);
-    case "tier":
-      return tierDetail(group?.choice.variant.name ?? "", info?.tier ?? "");
-    case "state":
-      return stateDetail(request.sequence, info?.state ?? "none");
-    case "codec":
-      return codecDetail(codecs);
-    case "zone":
-      return zoneDetail(model.routes.zones[route] ?? [], request.rules.zones);
-    case "trust":
-      return trustDetail(model.routes.trust[route] ?? "none", request.rules.leastTrust);
-    case "rights": {
-      const cuts = group?.choice.bucket.cuts;
-      return rightsDetail(cuts?.[group?.from ?? 0]?.id ?? "", cuts?.[group?.to ?? 0]?.id ?? "");
-    }
-    case "data-class":
-      return removed.rule ?? general[filter] ?? "";
-    case "memory":
-      return memoryDetail(view.device.memoryBytes);
-    case "agreement":
-      return agreementDetail(request.limits);
-    case "accuracy":
-      return accuracyDetail(request.limits);
-    case "cost":
-      return costDetail(request.limits.maxCostMicros);
-    case "energy":
-      return energyDetail(request.limits.maxDeviceMillijoules);
-    case "deadline":
-      return deadlineDetail(remainingMs);
-  }
 }
 
 /** Why the chosen place, in one sentence. */
@@ -188,7 +47,7 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
 function amongOthers({ question, finalists, findings }: Explained, chosen: Priced): string {
   const { view, model } = question;
   let others = -1;
-  for (const kept of findings.kept) if (kept > 0) others++;
+  for (let route = 0; route < model.routes.count; route++) if ((findings.kept[route] ?? 0) > 0) others++;
   if (others < 1) return "";
   let next: Finalist | undefined;
   for (const one of finalists) {
@@ -274,9 +133,8 @@ function bytes(count: number): string {
 }
 
 function reasonsOf(findings: Findings): string {
-  const counts = new Map<FilterName, number>();
-  for (const one of findings.removed) counts.set(one.filter, (counts.get(one.filter) ?? 0) + one.count);
-  return [...counts].map(([filter, count]) => `${filter}: ${count}`).join(", ");
+  const { lost } = findings;
+  return lost.used.map((filter) => `${filterOrder[filter] ?? ""}: ${countLost(lost, filter)}`).join(", ");
 }
 
 /** The constraint that the last survivors fell to, and a sentence that says so. */
@@ -290,21 +148,22 @@ export function whyNone(explained: Explained): { readonly filter: FilterName; re
       because: `no place that is known offers ${request.model} from ${request.from} to ${request.to}`,
     };
   }
-  let last: { filter: FilterName; endpoint: string; detail: () => string } | undefined;
-  const later = (filter: FilterName): boolean => !last || filterIndex(filter) > filterIndex(last.filter);
+  let last: { filter: FilterName; endpoint: string; detail: string } | undefined;
   for (const { obstacle } of locals) {
-    if (!obstacle || !later(obstacle.filter)) continue;
+    if (!obstacle || (last && filterIndex(obstacle.filter) <= filterIndex(last.filter))) continue;
     const endpoint = view.device.info?.id ?? view.self;
-    last = { filter: obstacle.filter, endpoint, detail: () => obstacle.detail };
+    last = { filter: obstacle.filter, endpoint, detail: obstacle.detail };
   }
-  for (const removed of findings.removed) {
-    if (!later(removed.filter)) continue;
-    const endpoint = view.endpoints.infos[model.routes.endpoint[removed.route] ?? -1]?.id ?? "";
-    last = { filter: removed.filter, endpoint, detail: () => sentence(explained, removed) };
+  const latest = Math.max(-1, ...findings.lost.used);
+  if (latest > (last ? filterIndex(last.filter) : -1)) {
+    const filter = filterOrder[latest] ?? "unavailable";
+    const route = firstLost(findings.lost, latest);
+    const endpoint = view.endpoints.infos[model.routes.endpoint[route] ?? -1]?.id ?? "";
+    last = { filter, endpoint, detail: removedDetail(explained, filter, route) };
   }
   const filter = last?.filter ?? "unavailable";
   return {
     filter,
-    because: `none of ${count} ways to run ${request.model} is left; the last fell to the ${filter} filter (${last?.endpoint ?? ""}: ${last?.detail() ?? ""})`,
+    because: `none of ${count} ways to run ${request.model} is left; the last fell to the ${filter} filter (${last?.endpoint ?? ""}: ${last?.detail ?? ""})`,
   };
 }

@@ -104,16 +104,17 @@ export function localCandidates(
  */
 export function bestRoutes(
   scores: ArrayLike<number>,
+  routes: number,
   count: number,
   tieRatio: number,
   random: Random,
 ): readonly number[] {
   let least = Infinity;
-  for (let route = 0; route < scores.length; route++) least = Math.min(least, scores[route] ?? Infinity);
+  for (let route = 0; route < routes; route++) least = Math.min(least, scores[route] ?? Infinity);
   if (least === Infinity) return [];
   const tie = least + Math.abs(least) * tieRatio;
   const alike: number[] = [];
-  for (let route = 0; route < scores.length; route++)
+  for (let route = 0; route < routes; route++)
     if ((scores[route] ?? Infinity) <= tie) alike.push(route);
   if (alike.length > count) {
     for (let index = 0; index < count; index++) {
@@ -124,7 +125,7 @@ export function bestRoutes(
   }
   const best: number[] = [];
   const scoreAt = (position: number): number => scores[best[position] ?? -1] ?? Infinity;
-  for (let route = 0; route < scores.length; route++) {
+  for (let route = 0; route < routes; route++) {
     const score = scores[route] ?? Infinity;
     if (score === Infinity || (best.length === count && score >= scoreAt(count - 1))) continue;
     let at = best.length;
@@ -152,7 +153,7 @@ export function remoteFinalists(
   const tieRatio = request.tieRatio ?? defaultTieRatio;
   const { objective } = request.limits;
   let best = Infinity;
-  for (const route of bestRoutes(findings.bestScore, finalistCount, tieRatio, random)) {
+  for (const route of bestRoutes(findings.bestScore, model.routes.count, finalistCount, tieRatio, random)) {
     const group = options.groups[findings.bestGroup[route] ?? -1];
     if (!group) continue;
     const option = findings.bestOption[route] ?? 0;

@@ -23,7 +23,7 @@ export function guardedValues(
   extraRunPrice: number,
 ): Guarded {
   if (!Number.isFinite(extraRunPrice)) return { afterMs: Infinity, values: remote };
-  const values = head ? scratch.take() : remote;
+  const values = head ? scratch.beliefs.take() : remote;
   if (head) {
     for (let index = 0; index < estimateSize; index++) {
       values[index] = (remote[index] ?? 0) - (head[index] ?? 0);
@@ -35,7 +35,7 @@ export function guardedValues(
     extraRunPrice,
   });
   if (waitMs === Infinity) return { afterMs: Infinity, values: remote };
-  const guarded = scratch.take();
+  const guarded = scratch.beliefs.take();
   for (let index = 0; index < estimateSize; index++) {
     const finish = values[index] ?? 0;
     const first = finish <= waitMs ? finish : Math.min(finish, waitMs + (backUp[index] ?? 0));

@@ -228,7 +228,7 @@ function remoteLeg(
   const { choice, group, up, there, down } = priced;
   const endpoint = endpointOf(question, priced);
   const coding = choice.bucket.codings[priced.coding];
-  const values = question.scratch.take();
+  const values = question.scratch.beliefs.take();
   for (let index = 0; index < values.length; index++) {
     const moving = (up[index] ?? 0) + (down[index] ?? 0);
     values[index] = moving + (there[index] ?? 0) + priced.parts.encodeMs;

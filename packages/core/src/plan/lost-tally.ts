@@ -1,52 +1,46 @@
 import { filterOrder } from "./filter/order.ts";
-import type { FilterName } from "./plan.ts";
-import type { NumberRoom } from "../table/index.ts";
-
-/** Candidates of one route that one filter removed. */
-export interface Removed {
-  readonly route: number;
-  readonly filter: FilterName;
-  readonly count: number;
-  /** One of them: its group, and its coding in the bucket. */
-  readonly group: number;
-  readonly coding: number;
-  /** The rule, where the filter names one. */
-  readonly rule: string | undefined;
-}
+import type { PlanScratch } from "./plan-scratch.ts";
 
 /** What filters removed, by route: in columns, and only of filters that removed something. */
 export interface LostTally {
   readonly routes: number;
-  readonly scratch: NumberRoom;
+  readonly scratch: PlanScratch;
   /** By the position of the filter. */
-  readonly columns: (Column | undefined)[];
+  readonly columns: (LostColumn | undefined)[];
+  /** Positions of the filters that have one. */
+  readonly used: number[];
+  /** By route: the rule, where the data class keeps something out. */
+  readonly rules: string[];
 }
 
-interface Column {
+/** What one filter removed, by route: the number of candidates, and of one of them its group and its coding in the bucket. */
+export interface LostColumn {
   readonly count: Float64Array;
   readonly group: Float64Array;
   readonly coding: Float64Array;
 }
 
 /** A tally for some routes. */
-export function lostTally(routes: number, scratch: NumberRoom): LostTally {
-  return { routes, scratch, columns: filterOrder.map(() => undefined) };
+export function lostTally(routes: number, scratch: PlanScratch): LostTally {
+  return { routes, scratch, columns: filterOrder.map(() => undefined), used: [], rules: [] };
 }
 
-/** Notes candidates that a filter removed. */
-export function lose(
-  { columns, routes, scratch }: LostTally,
-  filter: number,
-  route: number,
-  count: number,
-  group: number,
-  coding: number,
-): void {
-  const column = (columns[filter] ??= {
-    count: scratch.take(routes),
-    group: scratch.take(routes),
-    coding: scratch.take(routes),
-  });
+/** The column of a filter. */
+export function lostColumn({ columns, used, routes, scratch }: LostTally, filter: number): LostColumn {
+  const known = columns[filter];
+  if (known) return known;
+  const column = {
+    count: scratch.columns.take(routes),
+    group: scratch.columns.take(routes),
+    coding: scratch.columns.take(routes),
+  };
+  columns[filter] = column;
+  used.push(filter);
+  return column;
+}
+
+/** Notes candidates of a route that a filter removed. */
+export function lose(column: LostColumn, route: number, count: number, group: number, coding: number): void {
   const before = column.count[route] ?? 0;
   column.count[route] = before + count;
   if (before > 0) return;
@@ -54,26 +48,17 @@ export function lose(
   column.coding[route] = coding;
 }
 
-/** One entry for each route and filter, route by route. */
-export function collectLost(
-  { columns, routes }: LostTally,
-  ruleOf: (filter: number, route: number) => string | undefined,
-): Removed[] {
-  const removed: Removed[] = [];
-  const used = columns.flatMap((column, filter) => (column ? [{ column, filter }] : []));
-  for (let route = 0; route < routes; route++) {
-    for (const { column, filter } of used) {
-      const count = column.count[route] ?? 0;
-      if (count === 0) continue;
-      removed.push({
-        route,
-        filter: filterOrder[filter] ?? "unavailable",
-        count,
-        group: column.group[route] ?? 0,
-        coding: column.coding[route] ?? 0,
-        rule: ruleOf(filter, route),
-      });
-    }
-  }
-  return removed;
+/** How many candidates a filter removed. */
+export function countLost({ columns, routes }: LostTally, filter: number): number {
+  const column = columns[filter];
+  let total = 0;
+  for (let route = 0; route < routes; route++) total += column?.count[route] ?? 0;
+  return total;
+}
+
+/** The first route of which a filter removed something, or -1. */
+export function firstLost({ columns, routes }: LostTally, filter: number): number {
+  const column = columns[filter];
+  for (let route = 0; route < routes; route++) if ((column?.count[route] ?? 0) > 0) return route;
+  return -1;
 }

@@ -1,17 +1,18 @@
 import type { Random } from "../base/index.ts";
-import { because, type Explained, lostLines, whyNone } from "./explain.ts";
+import { because, type Explained, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-place.ts";
 import { choose, localCandidates, remoteFinalists } from "./finalists.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";
 import { noOptions, optionsOf } from "./options.ts";
+import { lostLines } from "./lost-lines.ts";
 import type { Infeasible, Leg, Plan } from "./plan.ts";
 import { type Priced, predictedOf } from "./priced.ts";
+import { type PlanScratch, planScratch } from "./plan-scratch.ts";
 import type { PlanRequest } from "./request.ts";
 import { noFindings, scan } from "./scan.ts";
-import { estimateSize } from "../estimate/index.ts";
 import type { Question } from "./question.ts";
-import { type NumberRoom, numberRoom, type Reading, readingOf } from "../table/index.ts";
+import { type Reading, readingOf } from "../table/index.ts";
 import type { View } from "./view.ts";
 
 /**
@@ -29,7 +30,7 @@ export function makePlan(
   view: View,
   nowMs: number,
   random: Random,
-  scratch: NumberRoom = planScratch(),
+  scratch: PlanScratch = planScratch(),
 ): Plan | Infeasible {
   const model = view.models.get(request.model);
   const { version } = request;
@@ -37,8 +38,6 @@ export function makePlan(
     const named = version === undefined ? request.model : `${request.model} version ${version}`;
     return { infeasible: true, filter: "unavailable", because: `no place offers ${named}`, lost: [] };
   }
-  scratch.clear();
-  const kept = numberRoom(keptNumbers);
   const question = (reading: Reading): Question => ({
     request,
     view,
@@ -46,7 +45,6 @@ export function makePlan(
     reading,
     remainingMs: request.deadlineMs - nowMs,
     scratch,
-    kept,
   });
   const careful = decide(question(readingOf(request.limits.latencyQuantile)), random);
   if (!("infeasible" in careful) || careful.filter !== "deadline") return careful;
@@ -54,16 +52,10 @@ export function makePlan(
   return "infeasible" in hopeful ? careful : hopeful;
 }
 
-/** Room for decisions, one at a time: it starts with what one over a model of few cuts and ten places takes. */
-export function planScratch(): NumberRoom {
-  return numberRoom(2048);
-}
-
-/** The beliefs in a plan of three legs, two of them elsewhere. */
-const keptNumbers = 10 * estimateSize;
-
 function decide(question: Question, random: Random): Plan | Infeasible {
-  const { request, view, model } = question;
+  const { request, view, model, scratch } = question;
+  scratch.beliefs.clear();
+  scratch.columns.clear();
   const choices = choicesOf(request, view, model);
   const [first] = choices;
   const held = {

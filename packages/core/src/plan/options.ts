@@ -16,7 +16,7 @@ import {
   type SizePosition,
 } from "../table/index.ts";
 import type { Question } from "./question.ts";
-import type { ModelView, Radio } from "./view.ts";
+import type { Radio } from "./view.ts";
 
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
 export const envelopeBytes = { up: 900, down: 500 } as const;
@@ -51,8 +51,9 @@ export interface Group {
   readonly first: number;
   readonly end: number;
   readonly removed: readonly RemovedCodings[];
-  /** Codings in all. */
+  /** Codings in all, and the first of them in the bucket. */
   readonly size: number;
+  readonly firstCoding: number;
 }
 
 /**
@@ -116,23 +117,26 @@ export function bytesMillijoules(radio: Radio, up: number, down: number): number
 /** Prices what does not depend on the place. `localAllowed` is false where rules keep this place from taking part. */
 export function optionsOf(question: Question, choices: readonly Choice[], localAllowed: boolean): Options {
   const { request, model, scratch } = question;
-  const most = mostOptions(model, choices);
+  let most = 0;
+  for (const { position, bucketPosition } of choices) {
+    most += model.routes.cells[position]?.[bucketPosition]?.codingCount ?? 0;
+  }
   const options: Options = {
     groups: [],
     classSets: [],
     count: 0,
-    fixedMs: scratch.take(most),
-    fixedMeanMs: scratch.take(most),
-    upIndex: scratch.take(most),
-    upFraction: scratch.take(most),
-    sentBytes: scratch.take(most),
-    codecMask: scratch.take(most),
-    decodeMs: scratch.take(most),
-    agreementRatio: scratch.take(most),
-    accuracyRatio: scratch.take(most),
-    deviceMillijoules: scratch.take(most),
-    costMicros: scratch.take(most),
-    coding: scratch.take(most),
+    fixedMs: scratch.columns.take(most),
+    fixedMeanMs: scratch.columns.take(most),
+    upIndex: scratch.columns.take(most),
+    upFraction: scratch.columns.take(most),
+    sentBytes: scratch.columns.take(most),
+    codecMask: scratch.columns.take(most),
+    decodeMs: scratch.columns.take(most),
+    agreementRatio: scratch.columns.take(most),
+    accuracyRatio: scratch.columns.take(most),
+    deviceMillijoules: scratch.columns.take(most),
+    costMicros: scratch.columns.take(most),
+    coding: scratch.columns.take(most),
   };
   for (const choice of choices) {
     const cells = model.routes.cells[choice.position]?.[choice.bucketPosition];
@@ -151,20 +155,6 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
     }
   }
   return options;
-}
-
-/** Codings of all segments that someone offers, whatever else is against them. */
-function mostOptions(model: ModelView, choices: readonly Choice[]): number {
-  let most = 0;
-  for (const { position, bucketPosition, bucket } of choices) {
-    const cells = model.routes.cells[position]?.[bucketPosition];
-    if (!cells) continue;
-    for (let cell = 0; cell < cells.count; cell++) {
-      const from = cells.from[cell] ?? 0;
-      most += (bucket.firstCoding[from + 1] ?? 0) - (bucket.firstCoding[from] ?? 0);
-    }
-  }
-  return most;
 }
 
 function addGroup(
@@ -200,11 +190,11 @@ function addGroup(
   const end = bucket.firstCoding[from + 1] ?? 0;
   let removed: RemovedCodings[] | undefined;
   const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
+  const { bytes, encodeMs: encode, decodeMs: decode, agreementRatio, codecMask } = bucket.coding;
   for (let coding = begin; coding < end; coding++) {
-    const profile = bucket.codings[coding];
-    if (!profile) continue;
-    const agreement = choice.agreementRatio * profile.agreementRatio;
-    const accuracy = (variant.accuracyRatio ?? NaN) - (1 - profile.agreementRatio);
+    const agrees = agreementRatio[coding] ?? 0;
+    const agreement = choice.agreementRatio * agrees;
+    const accuracy = (variant.accuracyRatio ?? NaN) - (1 - agrees);
     const filter = removedBy(memory, agreement, accuracy, request);
     if (filter >= 0) {
       const same = removed?.find((one) => one.filter === filter);
@@ -212,8 +202,8 @@ function addGroup(
       else (removed ??= []).push({ filter, count: 1, coding });
       continue;
     }
-    const sentBytes = profile.bytes * scale + envelopeBytes.up + stateBytes;
-    const encodeMs = profile.encodeMs * scale * slowness;
+    const sentBytes = (bytes[coding] ?? 0) * scale + envelopeBytes.up + stateBytes;
+    const encodeMs = (encode[coding] ?? 0) * scale * slowness;
     const position = sizePosition(sentBytes);
     const option = options.count++;
     options.fixedMs[option] = judgedMs + encodeMs + waitMs;
@@ -221,8 +211,8 @@ function addGroup(
     options.upIndex[option] = position.index;
     options.upFraction[option] = position.fraction;
     options.sentBytes[option] = sentBytes;
-    options.codecMask[option] = bucket.codingMask[coding] ?? 0;
-    options.decodeMs[option] = profile.decodeMs * scale;
+    options.codecMask[option] = codecMask[coding] ?? 0;
+    options.decodeMs[option] = (decode[coding] ?? 0) * scale;
     options.agreementRatio[option] = agreement;
     options.accuracyRatio[option] = accuracy;
     options.deviceMillijoules[option] =
@@ -246,16 +236,20 @@ function addGroup(
     end: options.count,
     removed: removed ?? none,
     size: end - begin,
+    firstCoding: begin,
   });
 }
 
 const none: readonly RemovedCodings[] = [];
+const memoryFilter = filterIndex("memory");
+const agreementFilter = filterIndex("agreement");
+const accuracyFilter = filterIndex("accuracy");
 
 /** The filter that removes a coding whatever the place, or -1. */
 function removedBy(memory: boolean, agreement: number, accuracy: number, request: PlanRequest): number {
-  if (memory) return filterIndex("memory");
-  if (agreementRemoves(agreement, request.limits)) return filterIndex("agreement");
-  return accuracyRemoves(accuracy, request.limits) ? filterIndex("accuracy") : -1;
+  if (memory) return memoryFilter;
+  if (agreementRemoves(agreement, request.limits)) return agreementFilter;
+  return accuracyRemoves(accuracy, request.limits) ? accuracyFilter : -1;
 }
 
 /** The crossing that is held has a known size: what the profile says of its codings is scaled to it. */

@@ -67,7 +67,7 @@ export interface PricedRemote extends Priced {
 
 /** 16 values of what runs here between two cuts, after the wait that a run here has before it. */
 export function localValues(question: Question, choice: Choice, from: number, to: number): Float64Array {
-  const values = question.scratch.take().fill(question.view.device.queueMs);
+  const values = question.scratch.beliefs.take().fill(question.view.device.queueMs);
   addSegment(values, choice.bucket, from, to, choice.slowness);
   return values;
 }
@@ -93,9 +93,9 @@ export function priceRemote(
   const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tail - localQueueMs;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
   const serviceRow = route * cells.count + group.cell;
-  const up = scratch.take();
-  const there = scratch.take();
-  const down = scratch.take();
+  const up = scratch.beliefs.take();
+  const there = scratch.beliefs.take();
+  const down = scratch.beliefs.take();
   const linkRows = endpoints.count * sizeCount;
   const at = place * sizeCount;
   const upAt = at + (options.upIndex[option] ?? 0);
@@ -103,7 +103,7 @@ export function priceRemote(
   addBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
   const serviceRows = model.routes.count * cells.count;
   addBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, place), waitMs);
-  const values = scratch.take();
+  const values = scratch.beliefs.take();
   for (let index = 0; index < estimateSize; index++) {
     const elsewhere = (up[index] ?? 0) + (there[index] ?? 0) + (down[index] ?? 0);
     values[index] = localQueueMs + encodeMs + elsewhere;
@@ -249,8 +249,8 @@ export function predictedOf(question: Question, priced: Priced, values: Float64A
 }
 
 /** 16 values as an Estimate made when the view was. */
-export function keptEstimate({ kept, view }: Question, values: Float64Array): Estimate {
-  const own = kept.take();
+export function keptEstimate({ scratch, view }: Question, values: Float64Array): Estimate {
+  const own = scratch.kept.take();
   own.set(values);
   return { values: own, observedAtMs: view.atMs, origin: "measured" };
 }

@@ -1,5 +1,6 @@
 import type { PlanRequest } from "./request.ts";
-import type { NumberRoom, Reading } from "../table/index.ts";
+import type { PlanScratch } from "./plan-scratch.ts";
+import type { Reading } from "../table/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** What one decision reads from its first step to its last, and where it works. */
@@ -11,7 +12,5 @@ export interface Question {
   readonly reading: Reading;
   /** Until the deadline. */
   readonly remainingMs: number;
-  /** Room for what is gone when the decision is made, and for the beliefs that its plan keeps. */
-  readonly scratch: NumberRoom;
-  readonly kept: NumberRoom;
+  readonly scratch: PlanScratch;
 }

@@ -8,7 +8,7 @@ import { tierRemoves } from "./filter/tier.ts";
 import { rightsRemove } from "./filter/rights.ts";
 import type { Group, Options } from "./options.ts";
 import { type PlaceRules, placeRules } from "./place-rules.ts";
-import { collectLost, lose, type LostTally, lostTally, type Removed } from "./lost-tally.ts";
+import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
 import { scoreOf } from "./score/score.ts";
 import { paceOf, stagesThere } from "./stages.ts";
 import type { Question } from "./question.ts";
@@ -35,8 +35,8 @@ export interface Findings {
   /** Candidates of each route that no filter removed, and in all. */
   readonly kept: Float64Array;
   readonly keptCount: number;
-  /** What filters removed, route by route. */
-  readonly removed: readonly Removed[];
+  /** What filters removed. */
+  readonly lost: LostTally;
   /** All candidates looked at. */
   readonly candidates: number;
 }
@@ -73,12 +73,17 @@ interface Scan {
   readonly priced: boolean;
   /** For each route: the filter that keeps its place out, or -1. */
   readonly out: Float64Array;
-  /** The same for what a variant's crossings of one set of classes are kept out by, and the rule. */
+  /** The same for what a variant's crossings of one set of classes are kept out by. */
   readonly verdicts: Map<number, Float64Array>;
-  readonly ruleOf: string[];
-  /** For each route, about the group at hand: time there and back (NaN where it takes no part), and its agreement. */
+  /** For each route, whatever runs there: the wait before it and the way back of a reply, by the size of the reply. */
+  readonly aroundMs: Map<number, Float64Array>;
+  /** For each route, about the group at hand: time there and back, or NaN where it takes no part; and its agreement. */
   readonly thereMs: Float64Array;
   readonly offered: Float64Array;
+  /** For each route, about the option at hand: completion (or NaN), money and energy; the latter where they matter. */
+  readonly latencyMs: Float64Array;
+  readonly micros: Float64Array;
+  readonly millijoules: Float64Array;
 }
 
 /**
@@ -99,18 +104,22 @@ export function scan(question: Question, options: Options): Findings {
       objective === "cost" ||
       maxDeviceMillijoules !== undefined ||
       maxCostMicros !== undefined,
-    out: scratch.take(count),
+    out: scratch.columns.take(count),
     verdicts: new Map(),
-    ruleOf: [],
-    thereMs: scratch.take(count),
-    offered: scratch.take(count),
+    aroundMs: new Map(),
+    thereMs: scratch.columns.take(count),
+    offered: scratch.columns.take(count),
+    latencyMs: scratch.columns.take(count),
+    micros: scratch.columns.take(count),
+    millijoules: scratch.columns.take(count),
   };
   const findings = {
-    bestScore: scratch.take(count).fill(Infinity),
-    bestOption: scratch.take(count).fill(-1),
-    bestGroup: scratch.take(count).fill(-1),
-    kept: scratch.take(count),
+    bestScore: scratch.columns.take(count).fill(Infinity),
+    bestOption: scratch.columns.take(count).fill(-1),
+    bestGroup: scratch.columns.take(count).fill(-1),
+    kept: scratch.columns.take(count),
     keptCount: 0,
+    lost: state.lost,
     candidates: 0,
   };
   for (let route = 0; route < count; route++) {
@@ -125,12 +134,7 @@ export function scan(question: Question, options: Options): Findings {
       findings.keptCount += priceOption(state, findings, group, index, option);
     }
   }
-  return {
-    ...findings,
-    removed: collectLost(state.lost, (filter, route) =>
-      filter === dataClass ? state.ruleOf[route] : undefined,
-    ),
-  };
+  return findings;
 }
 
 /**
@@ -138,44 +142,60 @@ export function scan(question: Question, options: Options): Findings {
  * offer it at all.
  */
 function reachGroup(state: Scan, group: Group, index: number): number {
-  const { question, lost, thereMs, offered } = state;
+  const { question, lost, thereMs } = state;
   const { reading } = question;
   const { endpoints } = question.view;
   const { count, endpoint } = question.model.routes;
-  const { cells, cell, removed, reply, size } = group;
-  const { agreementRatio } = group.choice.variant;
-  const coding = group.choice.bucket.firstCoding[group.from] ?? 0;
+  const { cells, cell, size } = group;
+  const { service } = cells;
   const rows = count * cells.count;
-  const linkRows = endpoints.count * sizeCount;
   const verdicts = verdictsOn(state, group);
-  const removedAll = group.first === group.end;
+  const aroundMs = aroundOf(state, group);
   let offers = 0;
   for (let route = 0; route < count; route++) {
-    thereMs[route] = NaN;
-    const row = route * cells.count + cell;
     // Where it is not offered, each number of the row says so.
-    const service = readBelief(cells.service, rows, row, reading);
-    if (Number.isNaN(service)) continue;
-    offers++;
-    const filter = verdicts[route] ?? -1;
-    if (filter >= 0) {
-      lose(lost, filter, route, size, index, coding);
+    const serviceMs = readBelief(service, rows, route * cells.count + cell, reading);
+    if (Number.isNaN(serviceMs)) {
+      thereMs[route] = NaN;
       continue;
     }
-    for (let at = 0; at < removed.length; at++) {
-      const one = removed[at];
-      if (one) lose(lost, one.filter, route, one.count, index, one.coding);
+    offers++;
+    const filter = verdicts[route] ?? -1;
+    if (filter < 0) {
+      const ratio = serviceRatioAt(endpoints, endpoint[route] ?? -1);
+      thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
+    } else {
+      thereMs[route] = NaN;
+      lose(lostColumn(lost, filter), route, size, index, group.firstCoding);
     }
-    if (removedAll) continue;
-    // An offer may promise less agreement than the variant states; never more.
-    offered[route] = Math.min(1, (cells.agreementRatio[row] ?? 0) / agreementRatio);
-    const place = endpoint[route] ?? -1;
-    thereMs[route] =
-      waitMsAt(endpoints, place) +
-      service * serviceRatioAt(endpoints, place) +
-      readBetween(endpoints.down, linkRows, place * sizeCount + reply.index, reply.fraction, reading);
+  }
+  if (promisesLess(group)) readOffered(state, group);
+  for (const one of group.removed) {
+    const column = lostColumn(lost, one.filter);
+    for (let route = 0; route < count; route++) {
+      if (!Number.isNaN(thereMs[route] ?? NaN)) lose(column, route, one.count, index, one.coding);
+    }
   }
   return offers;
+}
+
+/** For each route the wait there and the way back: read once for groups whose replies are alike. */
+function aroundOf({ question, aroundMs }: Scan, { reply, replyBytes }: Group): Float64Array {
+  const known = aroundMs.get(replyBytes);
+  if (known) return known;
+  const { view, model, reading, scratch } = question;
+  const { endpoints } = view;
+  const { count, endpoint } = model.routes;
+  const linkRows = endpoints.count * sizeCount;
+  const around = scratch.columns.take(count);
+  for (let route = 0; route < count; route++) {
+    const place = endpoint[route] ?? -1;
+    const row = place * sizeCount + reply.index;
+    around[route] =
+      waitMsAt(endpoints, place) + readBetween(endpoints.down, linkRows, row, reply.fraction, reading);
+  }
+  aroundMs.set(replyBytes, around);
+  return around;
 }
 
 /** For each route the filter that keeps a group out of it whatever it promises, or -1: asked once for groups alike. */
@@ -187,7 +207,7 @@ function verdictsOn(state: Scan, group: Group): Float64Array {
   const { scratch, view, model } = state.question;
   const { tierBit, infos } = view.endpoints;
   const { count, endpoint } = model.routes;
-  const verdicts = scratch.take(count);
+  const verdicts = scratch.columns.take(count);
   for (let route = 0; route < count; route++) {
     const place = endpoint[route] ?? -1;
     let filter = state.out[route] ?? -1;
@@ -198,7 +218,7 @@ function verdictsOn(state: Scan, group: Group): Float64Array {
         const rule = state.rules.forbids(route, place, group.classSet);
         if (rule !== "") {
           filter = dataClass;
-          state.ruleOf[route] = rule;
+          state.lost.rules[route] = rule;
         }
       }
     }
@@ -213,7 +233,23 @@ function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo 
   return rightsRemove(rights, cuts[group.from]?.id ?? "", cuts[group.to]?.id ?? "", info?.offers !== false);
 }
 
-/** Prices one option at every route that may take its group. Returns at how many no filter removed it. */
+/** An offer may promise less agreement than the variant states; never more. Mostly none does. */
+function promisesLess({ cells, choice }: Group): boolean {
+  return cells.leastAgreementRatio < choice.variant.agreementRatio;
+}
+
+function readOffered({ question, offered }: Scan, { cells, cell, choice }: Group): void {
+  const { count } = question.model.routes;
+  for (let route = 0; route < count; route++) {
+    const promised = cells.agreementRatio[route * cells.count + cell] ?? 0;
+    offered[route] = Math.min(1, promised / choice.variant.agreementRatio);
+  }
+}
+
+/**
+ * Prices one option at every route that may take its group: column by column, because a short loop over numbers is what
+ * the compiler makes the most of. Returns at how many routes no filter removed it.
+ */
 function priceOption(
   state: Scan,
   findings: Pick<Findings, "bestScore" | "bestOption" | "bestGroup" | "kept">,
@@ -221,51 +257,30 @@ function priceOption(
   index: number,
   option: number,
 ): number {
-  const { options, priced, thereMs, offered } = state;
-  const { request, view, model, reading, remainingMs } = state.question;
-  const { up, count: places } = view.endpoints;
-  const { count, endpoint, slowness, codecMask } = model.routes;
-  const { objective, minAgreementRatio = 0, maxCostMicros, maxDeviceMillijoules } = request.limits;
+  const { options, lost, latencyMs } = state;
+  const { request, model, remainingMs } = state.question;
   const { bestScore, bestOption, bestGroup, kept } = findings;
-  const paced = objective === "throughput";
-  const fixedMs = options.fixedMs[option] ?? NaN;
-  const upIndex = options.upIndex[option] ?? 0;
-  const upFraction = options.upFraction[option] ?? 0;
-  const decodeMs = options.decodeMs[option] ?? 0;
+  const { count, codecMask } = model.routes;
   const needed = options.codecMask[option] ?? 0;
-  const agreementRatio = options.agreementRatio[option] ?? 0;
-  const accuracyRatio = options.accuracyRatio[option] ?? NaN;
+  const byLatency = request.limits.objective === "latency";
+  const limited = state.priced || promisesLess(group);
+  readLatency(state, option);
+  if (state.priced) readCosts(state, group, option);
   let survivors = 0;
   for (let route = 0; route < count; route++) {
-    const there = thereMs[route] ?? NaN;
-    if (Number.isNaN(there)) continue;
-    const place = endpoint[route] ?? -1;
-    const latencyMs =
-      fixedMs +
-      readBetween(up, places * sizeCount, place * sizeCount + upIndex, upFraction, reading) +
-      there +
-      decodeMs * (slowness[route] ?? 1);
-    const promised = offered[route] ?? 0;
-    const agreed = agreementRatio * promised;
-    const row = route * group.cells.count + group.cell;
-    const micros = priced ? costOf(state, group, row, place, option) : 0;
-    const millijoules = priced ? energyOf(state, group, route, row, place, option) : 0;
+    const latency = latencyMs[route] ?? NaN;
+    if (Number.isNaN(latency)) continue;
     let filter = -1;
     if (codecRemoves(needed, codecMask[route] ?? 0)) filter = codec;
-    else if (promised < 1 && agreed < minAgreementRatio) filter = agreement;
-    else if (costRemoves(micros, maxCostMicros)) filter = cost;
-    else if (energyRemoves(millijoules, maxDeviceMillijoules)) filter = energy;
-    else if (deadlineRemoves(latencyMs, remainingMs)) filter = deadline;
+    else if (limited) filter = limitRemoving(state, group, option, route);
+    if (filter < 0 && deadlineRemoves(latency, remainingMs)) filter = deadline;
     if (filter >= 0) {
-      lose(state.lost, filter, route, 1, index, options.coding[option] ?? 0);
+      lose(lostColumn(lost, filter), route, 1, index, options.coding[option] ?? 0);
       continue;
     }
     survivors++;
     kept[route] = (kept[route] ?? 0) + 1;
-    const pace = paced
-      ? paceOf(state.question, stagesThere(state.question, options, group, option, route), place)
-      : 0;
-    const score = scoreOf(objective, latencyMs, millijoules, micros, accuracyRatio, agreed, pace);
+    const score = byLatency ? latency : scoreAt(state, group, option, route);
     if (score >= (bestScore[route] ?? Infinity)) continue;
     bestScore[route] = score;
     bestOption[route] = option;
@@ -274,31 +289,91 @@ function priceOption(
   return survivors;
 }
 
+function readLatency({ question, options, thereMs, latencyMs }: Scan, option: number): void {
+  const { view, model, reading } = question;
+  const { up, count: places } = view.endpoints;
+  const { count, endpoint, slowness } = model.routes;
+  const rows = places * sizeCount;
+  const fixedMs = options.fixedMs[option] ?? NaN;
+  const upIndex = options.upIndex[option] ?? 0;
+  const upFraction = options.upFraction[option] ?? 0;
+  const decodeMs = options.decodeMs[option] ?? 0;
+  for (let route = 0; route < count; route++) {
+    const row = (endpoint[route] ?? -1) * sizeCount + upIndex;
+    const upMs = readBetween(up, rows, row, upFraction, reading);
+    latencyMs[route] = fixedMs + upMs + (thereMs[route] ?? NaN) + decodeMs * (slowness[route] ?? 1);
+  }
+}
+
+function readCosts({ question, options, micros, millijoules }: Scan, group: Group, option: number): void {
+  const { count, endpoint } = question.model.routes;
+  for (let route = 0; route < count; route++) {
+    const place = endpoint[route] ?? -1;
+    micros[route] = costOf(question, options, group, route, place, option);
+    millijoules[route] = energyOf(question, options, group, route, place, option);
+  }
+}
+
+/** The filter that removes a candidate by a limit of the request other than the deadline, or -1. */
+function limitRemoving(state: Scan, group: Group, option: number, route: number): number {
+  const { minAgreementRatio = 0, maxCostMicros, maxDeviceMillijoules } = state.question.request.limits;
+  if (promisesLess(group) && agreedAt(state, group, option, route) < minAgreementRatio) return agreement;
+  if (!state.priced) return -1;
+  if (costRemoves(state.micros[route] ?? 0, maxCostMicros)) return cost;
+  return energyRemoves(state.millijoules[route] ?? 0, maxDeviceMillijoules) ? energy : -1;
+}
+
+function agreedAt({ options, offered }: Scan, group: Group, option: number, route: number): number {
+  return (options.agreementRatio[option] ?? 0) * (promisesLess(group) ? (offered[route] ?? 0) : 1);
+}
+
+function scoreAt(state: Scan, group: Group, option: number, route: number): number {
+  const { question, options, priced } = state;
+  const { objective } = question.request.limits;
+  const place = question.model.routes.endpoint[route] ?? -1;
+  return scoreOf(
+    objective,
+    state.latencyMs[route] ?? NaN,
+    priced ? (state.millijoules[route] ?? 0) : 0,
+    priced ? (state.micros[route] ?? 0) : 0,
+    options.accuracyRatio[option] ?? NaN,
+    agreedAt(state, group, option, route),
+    objective === "throughput"
+      ? paceOf(question, stagesThere(question, options, group, option, route), place)
+      : 0,
+  );
+}
+
 /** Money for the run there, the local parts and the bytes both ways. */
-function costOf(state: Scan, group: Group, row: number, place: number, option: number): number {
-  const { options } = state;
-  const { microsPerMegabyte } = state.question.view.endpoints;
+function costOf(
+  { view }: Question,
+  options: Options,
+  group: Group,
+  route: number,
+  place: number,
+  option: number,
+): number {
+  const bytes = (options.sentBytes[option] ?? 0) + group.replyBytes;
   return (
-    (group.cells.costMicros[row] ?? 0) +
+    (group.cells.costMicros[route * group.cells.count + group.cell] ?? 0) +
     (options.costMicros[option] ?? 0) +
-    ((microsPerMegabyte[place] ?? 0) / 1e6) * ((options.sentBytes[option] ?? 0) + group.replyBytes)
+    ((view.endpoints.microsPerMegabyte[place] ?? 0) / 1e6) * bytes
   );
 }
 
 /** Energy of this device, always by means: local parts, bytes, radio while it sends, waits and receives, idling. */
 function energyOf(
-  state: Scan,
+  { view, model }: Question,
+  options: Options,
   group: Group,
   route: number,
-  row: number,
   place: number,
   option: number,
 ): number {
-  const { options } = state;
-  const { view, model } = state.question;
   const { endpoints, device } = view;
   const { routes } = model;
   const { cells, reply } = group;
+  const row = route * cells.count + group.cell;
   const rows = endpoints.count * sizeCount;
   const at = place * sizeCount;
   const upAt = at + (options.upIndex[option] ?? 0);

@@ -148,37 +148,3 @@ export function judge(values: Float64Array, reading: Reading): number {
   const low = values[reading.low] ?? NaN;
   return low + reading.weight * ((values[reading.low + reading.step] ?? NaN) - low);
 }
-
-/**
- * Hands out room for numbers, a few at a time out of common blocks: an array of its own for each belief takes ten times as
- * long, and gives the garbage collector as much more to do.
- */
-export interface NumberRoom {
-  /** That many numbers (16 for a belief, the default), all 0. Whoever keeps them keeps their block. */
-  take(count?: number): Float64Array;
-  /** Everything that was taken may be handed out again. */
-  clear(): void;
-}
-
-/** Room that starts with a block of `blockSize` numbers; a block that is too small is followed by one twice as large. */
-export function numberRoom(blockSize: number): NumberRoom {
-  let block = new Float64Array(blockSize);
-  let taken = 0;
-  let used = false;
-  return {
-    take(count = estimateSize) {
-      if (taken + count > block.length) {
-        block = new Float64Array(Math.max(2 * block.length, count));
-        taken = 0;
-        used = false;
-      }
-      taken += count;
-      const own = block.subarray(taken - count, taken);
-      return used ? own.fill(0) : own;
-    },
-    clear() {
-      taken = 0;
-      used = true;
-    },
-  };
-}

@@ -4,8 +4,6 @@ export {
   judge,
   meanReading,
   meanValue,
-  type NumberRoom,
-  numberRoom,
   readBelief,
   readBetween,
   type Reading,
@@ -42,4 +40,5 @@ export {
   tierBit,
   type VariantTable,
 } from "./model-table.ts";
+export { type BeliefRoom, beliefRoom, type NumberRoom, numberRoom } from "./number-room.ts";
 export { type CellTable, type RouteBlock, routeBlocks, type RouteTable, routeTable } from "./route-table.ts";

@@ -39,14 +39,25 @@ export interface BucketTable {
   /** Codings of cut `c` are `codings[firstCoding[c]..firstCoding[c + 1]]`. */
   readonly firstCoding: Int32Array;
   readonly codings: readonly CodingProfile[];
-  /** Bit `n` is set where the coding needs `codecNames[n]` of the model table. */
-  readonly codingMask: Int32Array;
+  /** The same, a column for each figure. */
+  readonly coding: CodingColumns;
   /** Bytes of each crossing sent raw. */
   readonly rawBytes: Float64Array;
   /** 1 where what runs elsewhere may end and come back: between the steps of a pipeline, never inside a graph. */
   readonly returns: Uint8Array;
   /** Classes that the tensors of each crossing carry; undefined stands for the input's own. */
   readonly classes: readonly (readonly (DataClass | undefined)[])[];
+}
+
+/** What decisions read of codings. */
+export interface CodingColumns {
+  readonly bytes: Float64Array;
+  /** On the profile's machine. */
+  readonly encodeMs: Float64Array;
+  readonly decodeMs: Float64Array;
+  readonly agreementRatio: Float64Array;
+  /** Bit `n` is set where the coding needs `codecNames[n]` of the model table. */
+  readonly codecMask: Int32Array;
 }
 
 /** One variant: its frontier for each bucket, from small inputs to large. */
@@ -153,7 +164,13 @@ function bucketTable(
     headMemoryBytes: Float64Array.from(cuts, (one) => one.headMemoryBytes),
     firstCoding,
     codings,
-    codingMask: Int32Array.from(codings, (coding) => maskOf(Object.values(coding.codecs), codecNames)),
+    coding: {
+      bytes: Float64Array.from(codings, (one) => one.bytes),
+      encodeMs: Float64Array.from(codings, (one) => one.encodeMs),
+      decodeMs: Float64Array.from(codings, (one) => one.decodeMs),
+      agreementRatio: Float64Array.from(codings, (one) => one.agreementRatio),
+      codecMask: Int32Array.from(codings, (one) => maskOf(Object.values(one.codecs), codecNames)),
+    },
     rawBytes,
     returns: Uint8Array.from(cuts, ({ cut }) => (steps.some((step) => step.id === cut.id) ? 1 : 0)),
     classes: cuts.map((one) => crossingClasses(one.cut, steps)),

@@ -1,7 +1,7 @@
 import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } from "../base/index.ts";
 import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { type Features, featuresWithin } from "../model/index.ts";
-import { maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
+import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
 import { beliefSize, writeBelief } from "./beliefs.ts";
 
 /** What one place offers for one model along one path, sorted into the buckets of the model's frontier. */
@@ -32,6 +32,10 @@ export interface CellTable {
   /** `[route][cell]` */
   readonly costMicros: Float64Array;
   readonly agreementRatio: Float64Array;
+  /** The least of them that is offered: mostly what the variant states, and no decision has to look further. */
+  readonly leastAgreementRatio: number;
+  /** Codings of all its segments together. */
+  readonly codingCount: number;
 }
 
 /** All routes for one model. */
@@ -163,11 +167,18 @@ export function routeTable(
     trustRank: Uint8Array.from(routes, (block) => trustRank(block.trust)),
     codecMask: Int32Array.from(routes, (block) => block.codecMask),
     slowness: Float64Array.from(routes, (block) => block.slowness),
-    cells: model.variants.map((variant, v) => variant.buckets.map((_, b) => cellTable(routes, v, b))),
+    cells: model.variants.map((variant, v) =>
+      variant.buckets.map((frontier, b) => cellTable(routes, frontier, v, b)),
+    ),
   };
 }
 
-function cellTable(routes: readonly RouteBlock[], variant: number, bucket: number): CellTable {
+function cellTable(
+  routes: readonly RouteBlock[],
+  { firstCoding }: BucketTable,
+  variant: number,
+  bucket: number,
+): CellTable {
   const keys = new Set<number>();
   for (const route of routes) for (const key of route.cells[variant]?.[bucket]?.keys() ?? []) keys.add(key);
   const sorted = [...keys].sort((a, b) => a - b);
@@ -176,6 +187,7 @@ function cellTable(routes: readonly RouteBlock[], variant: number, bucket: numbe
   const service = new Float64Array(beliefSize * rows).fill(NaN);
   const costMicros = new Float64Array(rows);
   const agreementRatio = new Float64Array(rows);
+  let leastAgreementRatio = 1;
   for (const [position, route] of routes.entries()) {
     const offered = route.cells[variant]?.[bucket];
     if (!offered) continue;
@@ -186,14 +198,18 @@ function cellTable(routes: readonly RouteBlock[], variant: number, bucket: numbe
       writeBelief(service, rows, row, offer.completionMs.values, offer.queueMs);
       costMicros[row] = offer.costMicros;
       agreementRatio[row] = offer.agreementRatio;
+      leastAgreementRatio = Math.min(leastAgreementRatio, offer.agreementRatio);
     }
   }
+  const from = Int32Array.from(sorted, (key) => Math.floor(key / 4096));
   return {
     count,
-    from: Int32Array.from(sorted, (key) => Math.floor(key / 4096)),
+    from,
     to: Int32Array.from(sorted, (key) => key % 4096),
     service,
     costMicros,
     agreementRatio,
+    leastAgreementRatio,
+    codingCount: from.reduce((sum, cut) => sum + (firstCoding[cut + 1] ?? 0) - (firstCoding[cut] ?? 0), 0),
   };
 }
