@@ -50,7 +50,7 @@ export interface GuardAnswer {
  * the guard g, else min(r, g + local) and the price of the extra run; later than allowed costs the late price on top.
  *
  * Between two of the 16 values of the belief a smaller g is never worse, so only g = 0 and the values themselves can be
- * best: exact in 17 tries. A guard at the last value never fires.
+ * best: exact in 17 tries, each a step on from the one before. A guard at the last value never fires.
  */
 export function guardPlan(question: GuardQuestion): GuardAnswer {
   const {
@@ -75,21 +75,29 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
     }
     return (next.hereRatio * total) / next.inMs.length;
   };
+  /** Remote answers not after the guard; not after the end of a run that starts then, and their sum; not late. */
+  let before = 0;
+  let first = 0;
+  let firstMs = 0;
+  let inTime = 0;
+  while (inTime < estimateSize && (values[inTime] ?? 0) <= lateAfterMs) inTime++;
+  /** For one guard after another, each later than the one before: the values are sorted, so nothing is looked at twice. */
   const costOf = (waitMs: number): number => {
-    const second = extra + delayOf(waitMs + localMs);
-    let total = 0;
-    for (let index = 0; index < estimateSize; index++) {
-      const remote = values[index] ?? 0;
-      const finish = remote <= waitMs ? remote : Math.min(remote, waitMs + localMs);
-      total += finish + (remote <= waitMs ? 0 : second) + (finish > lateAfterMs ? late : 0);
-    }
-    return total / estimateSize;
+    const endMs = waitMs + localMs;
+    while (before < estimateSize && (values[before] ?? 0) <= waitMs) before++;
+    while (first < estimateSize && (values[first] ?? 0) <= endMs) firstMs += values[first++] ?? 0;
+    const runs = estimateSize - before;
+    const rescued = estimateSize - first;
+    const tooLate = Math.max(0, first - inTime) + (endMs > lateAfterMs ? rescued : 0);
+    return (firstMs + rescued * endMs + runs * (extra + delayOf(endMs)) + tooLate * late) / estimateSize;
   };
   let best: GuardAnswer = { waitMs: 0, cost: costOf(0) };
   let bestScore = best.cost + biasMs;
+  let latestMs = 0;
   for (let index = 0; index < estimateSize; index++) {
     const waitMs = values[index] ?? 0;
-    if (waitMs <= 0) continue;
+    if (waitMs <= latestMs) continue;
+    latestMs = waitMs;
     const cost = costOf(waitMs);
     if (cost < bestScore) {
       bestScore = cost;

@@ -109,31 +109,26 @@ export function bestRoutes(
   tieRatio: number,
   random: Random,
 ): readonly number[] {
-  let least = Infinity;
-  for (let route = 0; route < routes; route++) least = Math.min(least, scores[route] ?? Infinity);
-  if (least === Infinity) return [];
-  const tie = least + Math.abs(least) * tieRatio;
-  const alike: number[] = [];
-  for (let route = 0; route < routes; route++)
-    if ((scores[route] ?? Infinity) <= tie) alike.push(route);
-  if (alike.length > count) {
-    for (let index = 0; index < count; index++) {
-      const other = index + Math.floor(random.next() * (alike.length - index));
-      [alike[index], alike[other]] = [alike[other] ?? 0, alike[index] ?? 0];
-    }
-    return alike.slice(0, count);
-  }
   const best: number[] = [];
-  const scoreAt = (position: number): number => scores[best[position] ?? -1] ?? Infinity;
   for (let route = 0; route < routes; route++) {
     const score = scores[route] ?? Infinity;
-    if (score === Infinity || (best.length === count && score >= scoreAt(count - 1))) continue;
-    let at = best.length;
-    while (at > 0 && score < scoreAt(at - 1)) at--;
-    best.splice(at, 0, route);
-    if (best.length > count) best.pop();
+    if (score === Infinity) continue;
+    let at = best.length < count ? best.push(route) - 1 : count - 1;
+    if (best[at] !== route && score >= (scores[best[at] ?? -1] ?? Infinity)) continue;
+    for (; at > 0 && score < (scores[best[at - 1] ?? -1] ?? Infinity); at--) best[at] = best[at - 1] ?? -1;
+    best[at] = route;
   }
-  return best;
+  const least = scores[best[0] ?? -1] ?? Infinity;
+  const tie = least + Math.abs(least) * tieRatio;
+  if (best.length < count || (scores[best[count - 1] ?? -1] ?? Infinity) > tie) return best;
+  const alike: number[] = [];
+  for (let route = 0; route < routes; route++) if ((scores[route] ?? Infinity) <= tie) alike.push(route);
+  if (alike.length === count) return best;
+  for (let index = 0; index < count; index++) {
+    const other = index + Math.floor(random.next() * (alike.length - index));
+    [alike[index], alike[other]] = [alike[other] ?? 0, alike[index] ?? 0];
+  }
+  return alike.slice(0, count);
 }
 
 /**

@@ -30,7 +30,7 @@ export function lostColumn({ columns, used, routes, scratch }: LostTally, filter
   const known = columns[filter];
   if (known) return known;
   const column = {
-    count: scratch.columns.take(routes),
+    count: scratch.columns.filled(routes, 0),
     group: scratch.columns.take(routes),
     coding: scratch.columns.take(routes),
   };

@@ -6,8 +6,8 @@ import type { Stages } from "./score/pace.ts";
 import { scoreOf } from "./score/score.ts";
 import { paceOf, stagesHere, stagesThere } from "./stages.ts";
 import {
-  addBelief,
-  addBetween,
+  copyBelief,
+  copyBetween,
   addSegment,
   judge,
   meanValue,
@@ -99,10 +99,10 @@ export function priceRemote(
   const linkRows = endpoints.count * sizeCount;
   const at = place * sizeCount;
   const upAt = at + (options.upIndex[option] ?? 0);
-  addBetween(up, endpoints.up, linkRows, upAt, options.upFraction[option] ?? 0);
-  addBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
+  copyBetween(up, endpoints.up, linkRows, upAt, options.upFraction[option] ?? 0);
+  copyBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
   const serviceRows = model.routes.count * cells.count;
-  addBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, place), waitMs);
+  copyBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, place), waitMs);
   const values = scratch.beliefs.take();
   for (let index = 0; index < estimateSize; index++) {
     const elsewhere = (up[index] ?? 0) + (there[index] ?? 0) + (down[index] ?? 0);

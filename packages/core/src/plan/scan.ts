@@ -114,10 +114,10 @@ export function scan(question: Question, options: Options): Findings {
     millijoules: scratch.columns.take(count),
   };
   const findings = {
-    bestScore: scratch.columns.take(count).fill(Infinity),
-    bestOption: scratch.columns.take(count).fill(-1),
-    bestGroup: scratch.columns.take(count).fill(-1),
-    kept: scratch.columns.take(count),
+    bestScore: scratch.columns.filled(count, Infinity),
+    bestOption: scratch.columns.filled(count, -1),
+    bestGroup: scratch.columns.filled(count, -1),
+    kept: scratch.columns.filled(count, 0),
     keptCount: 0,
     lost: state.lost,
     candidates: 0,

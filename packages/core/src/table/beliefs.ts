@@ -67,8 +67,8 @@ export function readBetween(
   return value + weight * (high + fraction * ((beliefs[at + step + stride] ?? NaN) - high) - value);
 }
 
-/** Adds the belief of row `row`, times `factor`, plus `amount`, to 16 values: the comonotone sum of `estimate`. */
-export function addBelief(
+/** Makes 16 values the belief of row `row`, times `factor`, plus `amount`: the comonotone sum of `estimate`. */
+export function copyBelief(
   values: Float64Array,
   beliefs: Float64Array,
   rows: number,
@@ -78,12 +78,12 @@ export function addBelief(
 ): void {
   const at = valuesOf(rows, row);
   for (let index = 0; index < estimateSize; index++) {
-    values[index] = (values[index] ?? 0) + (beliefs[at + index] ?? NaN) * factor + amount;
+    values[index] = (beliefs[at + index] ?? NaN) * factor + amount;
   }
 }
 
-/** Adds what lies `fraction` of the way from row `row` to the next to 16 values. */
-export function addBetween(
+/** Makes 16 values what lies `fraction` of the way from row `row` to the next. */
+export function copyBetween(
   values: Float64Array,
   beliefs: Float64Array,
   rows: number,
@@ -94,7 +94,7 @@ export function addBetween(
   for (let index = 0; index < estimateSize; index++) {
     const low = beliefs[at + index] ?? NaN;
     const high = beliefs[at + estimateSize + index] ?? NaN;
-    values[index] = (values[index] ?? 0) + low + fraction * (high - low);
+    values[index] = low + fraction * (high - low);
   }
 }
 

@@ -1,6 +1,6 @@
 export {
-  addBelief,
-  addBetween,
+  copyBelief,
+  copyBetween,
   judge,
   meanReading,
   meanValue,

@@ -5,8 +5,10 @@ import { estimateSize } from "../estimate/index.ts";
  * made anew each time, took a fifth of it and most of what the garbage collector had to do.
  */
 export interface NumberRoom {
-  /** An array of at least that many numbers, the first `count` of them 0. */
+  /** An array of at least that many numbers, with whatever was left in it. */
   take(count?: number): Float64Array;
+  /** The same with `value` in the first `count` of them. */
+  filled(count: number, value: number): Float64Array;
   /** Everything that was taken may be handed out again. */
   clear(): void;
 }
@@ -15,19 +17,17 @@ export interface NumberRoom {
 export function numberRoom(length: number): NumberRoom {
   let arrays: Float64Array[] = [];
   let taken = 0;
+  const take = (count: number = length): Float64Array => {
+    if (count > length) {
+      length = Math.max(2 * length, count);
+      arrays = [];
+      taken = 0;
+    }
+    return (arrays[taken++] ??= new Float64Array(length));
+  };
   return {
-    take(count = length) {
-      if (count > length) {
-        length = Math.max(2 * length, count);
-        arrays = [];
-        taken = 0;
-      }
-      const known = arrays[taken++];
-      if (known) return known.fill(0, 0, count);
-      const own = new Float64Array(length);
-      arrays.push(own);
-      return own;
-    },
+    take,
+    filled: (count, value) => take(count).fill(value, 0, count),
     clear() {
       taken = 0;
     },
