@@ -50,7 +50,7 @@ export interface GuardAnswer {
  * the guard g, else min(r, g + local) and the price of the extra run; later than allowed costs the late price on top.
  *
  * Between two of the 16 values of the belief a smaller g is never worse, so only g = 0 and the values themselves can be
- * best: exact in 17 tries, each a step on from the one before. A guard at the last value never fires.
+ * best: exact in 17 tries. The values are sorted, so each try goes on from the one before. A guard at the last value never fires.
  */
 export function guardPlan(question: GuardQuestion): GuardAnswer {
   const {
@@ -65,47 +65,48 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
   const { values } = remoteMs;
   const extra = extraRunPrice * localMs;
   const late = latePrice * localMs;
-  /** What a run here that ends `endMs` from now costs the next request. */
-  const delayOf = (endMs: number): number => {
-    if (!next || next.inMs.length === 0) return 0;
-    let total = 0;
-    for (const inMs of next.inMs) {
-      const waits = endMs - inMs;
-      if (waits > 0) total += waits + (waits > next.slackMs ? late : 0);
-    }
-    return (next.hereRatio * total) / next.inMs.length;
-  };
-  /** Remote answers not after the guard; not after the end of a run that starts then, and their sum; not late. */
+  let inTime = 0;
+  while (inTime < estimateSize && (values[inTime] ?? 0) <= lateAfterMs) inTime++;
+  // Remote answers not after the guard; those not after the end of a run that starts then, and their sum.
   let before = 0;
   let first = 0;
   let firstMs = 0;
-  let inTime = 0;
-  while (inTime < estimateSize && (values[inTime] ?? 0) <= lateAfterMs) inTime++;
-  /** For one guard after another, each later than the one before: the values are sorted, so nothing is looked at twice. */
-  const costOf = (waitMs: number): number => {
+  let bestMs = 0;
+  let bestCost = Infinity;
+  let bestScore = Infinity;
+  let latestMs = -1;
+  for (let index = -1; index < estimateSize; index++) {
+    const waitMs = Math.max(0, index < 0 ? 0 : (values[index] ?? 0));
+    if (waitMs <= latestMs) continue;
+    latestMs = waitMs;
     const endMs = waitMs + localMs;
     while (before < estimateSize && (values[before] ?? 0) <= waitMs) before++;
     while (first < estimateSize && (values[first] ?? 0) <= endMs) firstMs += values[first++] ?? 0;
     const runs = estimateSize - before;
     const rescued = estimateSize - first;
     const tooLate = Math.max(0, first - inTime) + (endMs > lateAfterMs ? rescued : 0);
-    return (firstMs + rescued * endMs + runs * (extra + delayOf(endMs)) + tooLate * late) / estimateSize;
-  };
-  let best: GuardAnswer = { waitMs: 0, cost: costOf(0) };
-  let bestScore = best.cost + biasMs;
-  let latestMs = 0;
-  for (let index = 0; index < estimateSize; index++) {
-    const waitMs = values[index] ?? 0;
-    if (waitMs <= latestMs) continue;
-    latestMs = waitMs;
-    const cost = costOf(waitMs);
-    if (cost < bestScore) {
-      bestScore = cost;
-      best = { waitMs, cost };
-    }
+    const second = next ? extra + delayMs(next, endMs, late) : extra;
+    const cost = (firstMs + rescued * endMs + runs * second + tooLate * late) / estimateSize;
+    const score = index < 0 ? cost + biasMs : cost;
+    if (score >= bestScore) continue;
+    bestScore = score;
+    bestMs = waitMs;
+    bestCost = cost;
   }
   // Nothing of the belief lies behind the last value: a guard there never fires.
-  return best.waitMs >= (values[estimateSize - 1] ?? 0) ? { ...best, waitMs: Infinity } : best;
+  const never = bestMs >= (values[estimateSize - 1] ?? 0);
+  return { waitMs: never ? Infinity : bestMs, cost: bestCost };
+}
+
+/** What a run here that ends `endMs` from now costs the next request. */
+function delayMs({ inMs, hereRatio, slackMs }: NextRequest, endMs: number, late: number): number {
+  if (inMs.length === 0) return 0;
+  let total = 0;
+  for (const from of inMs) {
+    const waits = endMs - from;
+    if (waits > 0) total += waits + (waits > slackMs ? late : 0);
+  }
+  return (hereRatio * total) / inMs.length;
 }
 
 /** The moment of `guardPlan` alone: wait in milliseconds before the back-up starts, 0 now, Infinity never. */

@@ -172,13 +172,10 @@ function addGroup(
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
   const hasHead = from > choice.from;
   const hasTail = to < choice.to;
-  const localMs = (at: Reading): number =>
-    (hasHead ? segmentMs(bucket, choice.from, from, at) * slowness : 0) +
-    (hasTail ? segmentMs(bucket, to, choice.to, at) * slowness : 0);
   const returnMs = hasTail ? returnRatio * segmentMs(bucket, from, choice.to, meanReading) * slowness : 0;
   const waitMs = ((hasHead ? 1 : 0) + (hasTail ? 1 : 0)) * device.queueMs + returnMs;
-  const meanMs = localMs(meanReading);
-  const judgedMs = reading === meanReading ? meanMs : localMs(reading);
+  const meanMs = aroundMs(bucket, choice, from, to, meanReading) * slowness;
+  const judgedMs = reading === meanReading ? meanMs : aroundMs(bucket, choice, from, to, reading) * slowness;
   const stateBytes = request.sequence?.carried === true ? model.table.stateBytes : 0;
   const replyBytes = (bucket.rawBytes[to] ?? 0) + envelopeBytes.down + stateBytes;
   const scale = hasHead ? 1 : inputScale(request, bucket, from);
@@ -188,7 +185,7 @@ function addGroup(
   const first = options.count;
   const begin = bucket.firstCoding[from] ?? 0;
   const end = bucket.firstCoding[from + 1] ?? 0;
-  let removed: RemovedCodings[] | undefined;
+  let removed: readonly RemovedCodings[] = none;
   const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
   const { bytes, encodeMs: encode, decodeMs: decode, agreementRatio, codecMask } = bucket.coding;
   for (let coding = begin; coding < end; coding++) {
@@ -197,9 +194,7 @@ function addGroup(
     const accuracy = (variant.accuracyRatio ?? NaN) - (1 - agrees);
     const filter = removedBy(memory, agreement, accuracy, request);
     if (filter >= 0) {
-      const same = removed?.find((one) => one.filter === filter);
-      if (same) same.count++;
-      else (removed ??= []).push({ filter, count: 1, coding });
+      removed = countRemoved(removed, filter, coding);
       continue;
     }
     const sentBytes = (bytes[coding] ?? 0) * scale + envelopeBytes.up + stateBytes;
@@ -234,16 +229,35 @@ function addGroup(
     classSet: classSetOf(options.classSets, bucket, from),
     first,
     end: options.count,
-    removed: removed ?? none,
+    removed,
     size: end - begin,
     firstCoding: begin,
   });
+}
+
+/** What runs before and behind a segment, before scaling to this place's speed. */
+function aroundMs(bucket: BucketTable, choice: Choice, from: number, to: number, reading: Reading): number {
+  return segmentMs(bucket, choice.from, from, reading) + segmentMs(bucket, to, choice.to, reading);
 }
 
 const none: readonly RemovedCodings[] = [];
 const memoryFilter = filterIndex("memory");
 const agreementFilter = filterIndex("agreement");
 const accuracyFilter = filterIndex("accuracy");
+
+function countRemoved(
+  removed: readonly RemovedCodings[],
+  filter: number,
+  coding: number,
+): readonly RemovedCodings[] {
+  for (const one of removed) {
+    if (one.filter !== filter) continue;
+    one.count++;
+    return removed;
+  }
+  const one = { filter, count: 1, coding };
+  return removed === none ? [one] : [...removed, one];
+}
 
 /** The filter that removes a coding whatever the place, or -1. */
 function removedBy(memory: boolean, agreement: number, accuracy: number, request: PlanRequest): number {
