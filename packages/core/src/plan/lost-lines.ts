@@ -106,8 +106,11 @@ function addRemoved(lost: Lost[], explained: Explained): void {
       if (told !== undefined && own++ < detailedLines) {
         why = { kind: "filter", filter: name, detail: removedDetail(explained, name, route) };
       } else {
-        const detail = told ?? removedDetail(explained, name, route);
-        why = shared[filter] ??= { kind: "filter", filter: name, detail };
+        why = shared[filter] ??= {
+          kind: "filter",
+          filter: name,
+          detail: told ?? removedDetail(explained, name, route),
+        };
       }
       const group = options.groups[column.group[route] ?? 0];
       lost.push({

@@ -1,4 +1,3 @@
-import { filterOrder } from "./filter/order.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
 
 /** What filters removed, by route: in columns, and only of filters that removed something. */
@@ -22,7 +21,7 @@ export interface LostColumn {
 
 /** A tally for some routes. */
 export function lostTally(routes: number, scratch: PlanScratch): LostTally {
-  return { routes, scratch, columns: filterOrder.map(() => undefined), used: [], rules: [] };
+  return { routes, scratch, columns: [], used: [], rules: [] };
 }
 
 /** The column of a filter. */

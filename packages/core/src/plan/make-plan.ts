@@ -67,7 +67,7 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   // Where no other place serves the model, nothing is laid out for them.
   const served = model.routes.count > 0;
   const options = served ? optionsOf(question, choices, obstacle === undefined) : noOptions;
-  const findings = served ? scan(question, options) : noFindings;
+  const findings = served ? scan(question, options) : noFindings(scratch);
   const finalists = served ? remoteFinalists(question, options, findings, locals, random) : [];
   const explained: Explained = { question, options, findings, locals, finalists };
   const chosen = choose(request, locals, finalists, random);

@@ -1,17 +1,15 @@
-import type { EndpointInfo } from "../endpoint/index.ts";
 import { codecRemoves } from "./filter/codec.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
 import { filterIndex } from "./filter/order.ts";
-import { tierRemoves } from "./filter/tier.ts";
-import { rightsRemove } from "./filter/rights.ts";
 import type { Group, Options } from "./options.ts";
-import { type PlaceRules, placeRules } from "./place-rules.ts";
 import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
+import type { PlanScratch } from "./plan-scratch.ts";
 import { scoreOf } from "./score/score.ts";
 import { paceOf, stagesThere } from "./stages.ts";
 import type { Question } from "./question.ts";
+import { loseOf, settleLosses, type Verdict, verdictOn, verdictsOf } from "./verdicts.ts";
 import { meanReading, readBelief, readBetween, serviceRatioAt, sizeCount, waitMsAt } from "../table/index.ts";
 
 /**
@@ -44,21 +42,20 @@ export interface Findings {
 const none = new Float64Array(0);
 
 /** Where no place takes part. */
-export const noFindings: Findings = {
-  bestScore: none,
-  bestOption: none,
-  bestGroup: none,
-  kept: none,
-  keptCount: 0,
-  removed: [],
-  candidates: 0,
-};
+export function noFindings(scratch: PlanScratch): Findings {
+  return {
+    bestScore: none,
+    bestOption: none,
+    bestGroup: none,
+    kept: none,
+    keptCount: 0,
+    lost: lostTally(0, scratch),
+    candidates: 0,
+  };
+}
 
-const tier = filterIndex("tier");
 const codec = filterIndex("codec");
 const agreement = filterIndex("agreement");
-const rightsFilter = filterIndex("rights");
-const dataClass = filterIndex("data-class");
 const cost = filterIndex("cost");
 const energy = filterIndex("energy");
 const deadline = filterIndex("deadline");
@@ -67,14 +64,9 @@ const deadline = filterIndex("deadline");
 interface Scan {
   readonly question: Question;
   readonly options: Options;
-  readonly rules: PlaceRules;
   readonly lost: LostTally;
   /** Energy or money matters. */
   readonly priced: boolean;
-  /** For each route: the filter that keeps its place out, or -1. */
-  readonly out: Float64Array;
-  /** The same for what a variant's crossings of one set of classes are kept out by. */
-  readonly verdicts: Map<number, Float64Array>;
   /** For each route, whatever runs there: the wait before it and the way back of a reply, by the size of the reply. */
   readonly aroundMs: Map<number, Float64Array>;
   /** For each route, about the group at hand: time there and back, or NaN where it takes no part; and its agreement. */
@@ -91,21 +83,20 @@ interface Scan {
  * read once and the routes pass by in the order of memory.
  */
 export function scan(question: Question, options: Options): Findings {
-  const { request, view, model, scratch } = question;
+  const { request, model, scratch } = question;
   const { objective, maxDeviceMillijoules, maxCostMicros } = request.limits;
-  const { count, endpoint } = model.routes;
+  const { count } = model.routes;
+  const lost = lostTally(count, scratch);
+  const verdicts = verdictsOf(question, options, lost);
   const state: Scan = {
     question,
     options,
-    rules: placeRules(request, view, model, options),
-    lost: lostTally(count, scratch),
+    lost,
     priced:
       objective === "energy" ||
       objective === "cost" ||
       maxDeviceMillijoules !== undefined ||
       maxCostMicros !== undefined,
-    out: scratch.columns.take(count),
-    verdicts: new Map(),
     aroundMs: new Map(),
     thereMs: scratch.columns.take(count),
     offered: scratch.columns.take(count),
@@ -119,64 +110,42 @@ export function scan(question: Question, options: Options): Findings {
     bestGroup: scratch.columns.filled(count, -1),
     kept: scratch.columns.filled(count, 0),
     keptCount: 0,
-    lost: state.lost,
+    lost,
     candidates: 0,
   };
-  for (let route = 0; route < count; route++) {
-    state.out[route] = state.rules.removes(route, endpoint[route] ?? -1);
-  }
   const { groups } = options;
   for (let index = 0; index < groups.length; index++) {
     const group = groups[index];
     if (!group) continue;
-    findings.candidates += group.size * reachGroup(state, group, index);
+    const verdict = verdictOn(verdicts, group);
+    findings.candidates += group.size * loseOf(verdicts, verdict, group, index);
+    if (group.first === group.end) continue;
+    reachGroup(state, group, verdict);
     for (let option = group.first; option < group.end; option++) {
       findings.keptCount += priceOption(state, findings, group, index, option);
     }
   }
+  settleLosses(verdicts);
   return findings;
 }
 
-/**
- * Finds the routes that may take a group and what it takes there whatever the option. Returns the number of routes that
- * offer it at all.
- */
-function reachGroup(state: Scan, group: Group, index: number): number {
-  const { question, lost, thereMs } = state;
+/** What a group takes at each route there and back, whatever the option: NaN where it is not offered or is kept out. */
+function reachGroup(state: Scan, group: Group, { filters }: Verdict): void {
+  const { question, thereMs } = state;
   const { reading } = question;
   const { endpoints } = question.view;
   const { count, endpoint } = question.model.routes;
-  const { cells, cell, size } = group;
+  const { cells, cell } = group;
   const { service } = cells;
   const rows = count * cells.count;
-  const verdicts = verdictsOn(state, group);
   const aroundMs = aroundOf(state, group);
-  let offers = 0;
   for (let route = 0; route < count; route++) {
     // Where it is not offered, each number of the row says so.
     const serviceMs = readBelief(service, rows, route * cells.count + cell, reading);
-    if (Number.isNaN(serviceMs)) {
-      thereMs[route] = NaN;
-      continue;
-    }
-    offers++;
-    const filter = verdicts[route] ?? -1;
-    if (filter < 0) {
-      const ratio = serviceRatioAt(endpoints, endpoint[route] ?? -1);
-      thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
-    } else {
-      thereMs[route] = NaN;
-      lose(lostColumn(lost, filter), route, size, index, group.firstCoding);
-    }
+    const ratio = (filters[route] ?? -1) < 0 ? serviceRatioAt(endpoints, endpoint[route] ?? -1) : NaN;
+    thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
   }
   if (promisesLess(group)) readOffered(state, group);
-  for (const one of group.removed) {
-    const column = lostColumn(lost, one.filter);
-    for (let route = 0; route < count; route++) {
-      if (!Number.isNaN(thereMs[route] ?? NaN)) lose(column, route, one.count, index, one.coding);
-    }
-  }
-  return offers;
 }
 
 /** For each route the wait there and the way back: read once for groups whose replies are alike. */
@@ -196,41 +165,6 @@ function aroundOf({ question, aroundMs }: Scan, { reply, replyBytes }: Group): F
   }
   aroundMs.set(replyBytes, around);
   return around;
-}
-
-/** For each route the filter that keeps a group out of it whatever it promises, or -1: asked once for groups alike. */
-function verdictsOn(state: Scan, group: Group): Float64Array {
-  const { rights } = state.question.request;
-  const key = group.choice.position * 1024 + group.classSet;
-  const known = rights ? undefined : state.verdicts.get(key);
-  if (known) return known;
-  const { scratch, view, model } = state.question;
-  const { tierBit, infos } = view.endpoints;
-  const { count, endpoint } = model.routes;
-  const verdicts = scratch.columns.take(count);
-  for (let route = 0; route < count; route++) {
-    const place = endpoint[route] ?? -1;
-    let filter = state.out[route] ?? -1;
-    if (filter < 0) {
-      if (tierRemoves(group.choice.variant.tierMask, tierBit[place] ?? 0)) filter = tier;
-      else if (rights && lacksRight(rights, group, infos[place])) filter = rightsFilter;
-      else {
-        const rule = state.rules.forbids(route, place, group.classSet);
-        if (rule !== "") {
-          filter = dataClass;
-          state.lost.rules[route] = rule;
-        }
-      }
-    }
-    verdicts[route] = filter;
-  }
-  state.verdicts.set(key, verdicts);
-  return verdicts;
-}
-
-function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo | undefined): boolean {
-  const { cuts } = group.choice.bucket;
-  return rightsRemove(rights, cuts[group.from]?.id ?? "", cuts[group.to]?.id ?? "", info?.offers !== false);
 }
 
 /** An offer may promise less agreement than the variant states; never more. Mostly none does. */

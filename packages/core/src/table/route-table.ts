@@ -34,6 +34,8 @@ export interface CellTable {
   readonly agreementRatio: Float64Array;
   /** The least of them that is offered: mostly what the variant states, and no decision has to look further. */
   readonly leastAgreementRatio: number;
+  /** Every route offers every segment, as alike places do: who takes one takes all, and need not be looked up. */
+  readonly complete: boolean;
   /** Codings of all its segments together. */
   readonly codingCount: number;
 }
@@ -210,6 +212,7 @@ function cellTable(
     costMicros,
     agreementRatio,
     leastAgreementRatio,
+    complete: service.subarray(0, rows).every((meanMs) => !Number.isNaN(meanMs)),
     codingCount: from.reduce((sum, cut) => sum + (firstCoding[cut + 1] ?? 0) - (firstCoding[cut] ?? 0), 0),
   };
 }
