@@ -1,7 +1,7 @@
-import { bitsOf, choosePredictor, differences, predictors, restore } from "./predict.ts";
+import { histogramOf, symbolCounts } from "./level-counts.ts";
+import { bitsOf, choosePredictor, type LevelSource, predictors, restore } from "./predict.ts";
 import { decodePrefix, encodePrefix, lengthsFor } from "./huffman.ts";
 import { decodeSymbols, encodeSymbols, slack } from "./tans.ts";
-import { alphabet } from "./tans-table.ts";
 
 /*
  * Levels of a quantised tensor in fewer bytes: each predicted from the one before (see predict.ts), the differences in
@@ -30,28 +30,31 @@ export const breathValues = 262_144;
 /** Lets others have their turn before a large tensor goes on; the platform knows how. */
 export type Breathe = () => Promise<void>;
 
-/** The levels coded. `zero` is the level of 0. They stay the caller's, and may be the result. */
-export async function encodeLevels(levels: Uint8Array, zero: number, breathe?: Breathe): Promise<Uint8Array> {
-  const count = levels.length;
+/** The levels coded. `zero` is the level of 0. */
+export async function encodeLevels(
+  source: LevelSource,
+  zero: number,
+  breathe?: Breathe,
+): Promise<Uint8Array> {
+  const { count } = source;
   // below this a table costs more than it saves
-  if (count < leastCoded) return levels;
-  const predictor = choosePredictor(levels);
+  if (count < leastCoded) return source.all();
+  const predictor = choosePredictor(source);
   const out = new Uint8Array(count + Math.ceil(count / chunkValues) + slack);
-  const histogram = new Uint32Array(alphabet);
+  const counts = symbolCounts();
   const scratch = new Uint8Array(Math.min(count, chunkValues));
   out[0] = predictor;
   let at = 1;
+  let before = zero;
   for (let from = 0; from < count; from += chunkValues) {
     const to = Math.min(count, from + chunkValues);
-    histogram.fill(0);
-    const symbols = scratch.subarray(0, to - from);
-    const before = from > 0 ? (levels[from - 1] as number) : zero;
-    differences(levels.subarray(from, to), predictor, before, symbols, histogram);
-    at = encodeChunk(symbols, histogram, out, at);
+    counts.fill(0);
+    before = source.read(from, to, predictor, before, scratch, counts);
+    at = encodeChunk(scratch.subarray(0, to - from), histogramOf(counts), out, at);
     if (breathe && to % breathValues === 0) await breathe();
   }
   // not a view: what travels should not hold on to the room that was set aside
-  return at < count ? out.slice(0, at) : levels;
+  return at < count ? out.slice(0, at) : source.all();
 }
 
 function encodeChunk(symbols: Uint8Array, histogram: Uint32Array, out: Uint8Array, at: number): number {

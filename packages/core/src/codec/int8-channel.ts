@@ -3,6 +3,7 @@ import type { Codec, Encoded } from "./codec.ts";
 import { decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";
 import { type Affine, affineOf, decodedPlain, finiteRange, largest, plainly } from "./eight-bits.ts";
 import { decodeLevels, encodeLevels } from "./entropy.ts";
+import { levelSource } from "./predict.ts";
 import { decodableCount, type EntropyOptions } from "./int8-entropy.ts";
 
 /*
@@ -168,7 +169,7 @@ export function int8ChannelEntropyCodec({ maxBytes, breathe }: EntropyOptions = 
       const quantised = quantisedChannels(float32View(tensor), channelsOf(tensor.spec));
       if (!quantised) return plainly(id, tensor);
       const { head, levels, zero } = quantised;
-      const body = await encodeLevels(levels, zero, breathe);
+      const body = await encodeLevels(levelSource(levels), zero, breathe);
       return encodedAs(id, tensor, withHead(head, body), {});
     },
     async decode(encoded) {

@@ -2,9 +2,10 @@ import { LongshoreError } from "../base/index.ts";
 import { float32View } from "../tensor/index.ts";
 import type { Codec, Encoded } from "./codec.ts";
 import { decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";
-import { affineOf, decodedPlain, finiteRange, plainly, quantised, tabled } from "./eight-bits.ts";
+import { affineOf, decodedPlain, finiteRange, plainly, tabled } from "./eight-bits.ts";
 import { type Breathe, decodeLevels, encodeLevels, leastBody } from "./entropy.ts";
 import { int8Codec, statedAffine } from "./int8.ts";
+import { quantisedSource } from "./quantised-source.ts";
 
 /** How far an entropy codec may go, and how it shares its thread. */
 export interface EntropyOptions {
@@ -54,9 +55,9 @@ export function int8EntropyCodec({ maxBytes, breathe }: EntropyOptions = {}): Co
       const values = float32View(tensor);
       const range = finiteRange(values);
       if (!range) return plainly(id, tensor);
-      const { scale, zero } = affineOf(range);
-      const levels = quantised(values, 1 / scale, zero, 0);
-      const bytes = await encodeLevels(levels, zero, breathe);
+      const affine = affineOf(range);
+      const { scale, zero } = affine;
+      const bytes = await encodeLevels(quantisedSource(values, range, affine), zero, breathe);
       return encodedAs(id, tensor, bytes, { scale, zeroPoint: zero - 128 });
     },
     async decode(encoded) {

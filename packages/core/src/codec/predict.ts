@@ -1,3 +1,4 @@
+import { histogramOf, symbolCounts, type SymbolCounts } from "./level-counts.ts";
 import { alphabet } from "./tans-table.ts";
 
 /*
@@ -10,65 +11,56 @@ import { alphabet } from "./tans-table.ts";
 export const predictors = { none: 0, left: 1 } as const;
 export type Predictor = (typeof predictors)[keyof typeof predictors];
 
-/**
- * Writes the levels (by predictor `none`) or their differences to `out` and counts them in `histogram`; `before` is the level
- * before the first. Counts go to two tables in turn: of equal neighbours, which are frequent, the second would wait for
- * the first.
- */
-export function differences(
-  levels: Uint8Array,
-  predictor: Predictor,
-  before: number,
-  out: Uint8Array,
-  histogram: Uint32Array,
-): void {
-  const odd = new Uint32Array(alphabet);
-  if (predictor === predictors.none) countLevels(levels, out, histogram, odd);
-  else leftDifferences(levels, before, out, histogram, odd);
-  for (let symbol = 0; symbol < alphabet; symbol++) {
-    histogram[symbol] = (histogram[symbol] as number) + (odd[symbol] as number);
-  }
+/** Where levels come from: a part at a time, so that what is coded need not be written down first. */
+export interface LevelSource {
+  readonly count: number;
+  /**
+   * Writes the levels `from..to` (by predictor `none`) or their differences to `out` and counts them; `before` is the level
+   * before the first. Gives the last level.
+   */
+  read(
+    from: number,
+    to: number,
+    predictor: Predictor,
+    before: number,
+    out: Uint8Array,
+    counts: SymbolCounts,
+  ): number;
+  /** All levels. */
+  all(): Uint8Array;
 }
 
-function countLevels(levels: Uint8Array, out: Uint8Array, even: Uint32Array, odd: Uint32Array): void {
+/** Levels that are there already; they stay the caller's, and may be the result. */
+export function levelSource(levels: Uint8Array): LevelSource {
+  return {
+    count: levels.length,
+    read(from, to, predictor, before, out, counts) {
+      const part = levels.subarray(from, to);
+      if (predictor === predictors.none) countLevels(part, out, counts);
+      else leftDifferences(part, before, out, counts);
+      return levels[to - 1] as number;
+    },
+    all: () => levels,
+  };
+}
+
+function countLevels(levels: Uint8Array, out: Uint8Array, counts: SymbolCounts): void {
   out.set(levels);
-  const pairs = levels.length & ~1;
-  for (let index = 0; index < pairs; index += 2) {
-    const first = levels[index] as number;
-    const second = levels[index + 1] as number;
-    even[first] = (even[first] as number) + 1;
-    odd[second] = (odd[second] as number) + 1;
-  }
-  if (levels.length > pairs) {
-    const last = levels[pairs] as number;
-    even[last] = (even[last] as number) + 1;
+  for (let index = 0; index < levels.length; index++) {
+    const place = ((index & 3) << 8) | (levels[index] as number);
+    counts[place] = (counts[place] as number) + 1;
   }
 }
 
-function leftDifferences(
-  levels: Uint8Array,
-  before: number,
-  out: Uint8Array,
-  even: Uint32Array,
-  odd: Uint32Array,
-): void {
+function leftDifferences(levels: Uint8Array, before: number, out: Uint8Array, counts: SymbolCounts): void {
   let left = before;
-  const pairs = levels.length & ~1;
-  for (let index = 0; index < pairs; index += 2) {
+  for (let index = 0; index < levels.length; index++) {
     const level = levels[index] as number;
-    const next = levels[index + 1] as number;
-    const first = (level - left + 128) & 255;
-    const second = (next - level + 128) & 255;
-    out[index] = first;
-    out[index + 1] = second;
-    even[first] = (even[first] as number) + 1;
-    odd[second] = (odd[second] as number) + 1;
-    left = next;
-  }
-  if (levels.length > pairs) {
-    const last = ((levels[pairs] as number) - left + 128) & 255;
-    out[pairs] = last;
-    even[last] = (even[last] as number) + 1;
+    const symbol = (level - left + 128) & 255;
+    const place = ((index & 3) << 8) | symbol;
+    out[index] = symbol;
+    counts[place] = (counts[place] as number) + 1;
+    left = level;
   }
 }
 
@@ -81,9 +73,10 @@ export function restore(levels: Uint8Array, before: number): void {
   }
 }
 
-/** Values looked at to choose a predictor, in windows spread over the tensor. */
+/** Values looked at to choose a predictor, in windows spread over the tensor: one of so many values, and not more than these. */
 const windowSize = 512;
 const mostWindows = 8;
+const valuesForWindow = 8192;
 /** What differences must save of the bits of the levels. */
 const worthRatio = 0.97;
 
@@ -100,16 +93,18 @@ export function bitsOf(histogram: Uint32Array): number {
 }
 
 /** The predictor that leaves fewer bits in a sample of the levels. */
-export function choosePredictor(levels: Uint8Array): Predictor {
-  const windows = Math.min(mostWindows, Math.ceil(levels.length / windowSize));
+export function choosePredictor(source: LevelSource): Predictor {
+  const { count } = source;
+  const windows = Math.min(mostWindows, Math.ceil(count / valuesForWindow));
   const out = new Uint8Array(windowSize);
-  const plain = new Uint32Array(alphabet);
-  const apart = new Uint32Array(alphabet);
+  const plain = symbolCounts();
+  const apart = symbolCounts();
   for (let window = 0; window < windows; window++) {
-    const from = Math.floor((window * levels.length) / windows);
-    const part = levels.subarray(from, Math.min(from + windowSize, levels.length));
-    differences(part, predictors.none, 0, out, plain);
-    differences(part, predictors.left, part[0] ?? 0, out, apart);
+    const from = Math.floor((window * count) / windows);
+    const to = Math.min(from + windowSize, count);
+    source.read(from, to, predictors.none, 0, out, plain);
+    source.read(from, to, predictors.left, out[0] as number, out, apart);
   }
-  return bitsOf(apart) < bitsOf(plain) * worthRatio ? predictors.left : predictors.none;
+  const saved = bitsOf(histogramOf(plain)) * worthRatio;
+  return bitsOf(histogramOf(apart)) < saved ? predictors.left : predictors.none;
 }

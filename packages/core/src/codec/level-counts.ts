@@ -1,0 +1,25 @@
+import { alphabet } from "./tans-table.ts";
+
+/**
+ * Counts of symbols in four tables side by side, used in turn: equal symbols in a row are frequent, and in one table each
+ * count would wait for the one before to be written.
+ */
+export type SymbolCounts = Uint32Array;
+
+const tables = 4;
+
+/** Nothing counted yet. */
+export function symbolCounts(): SymbolCounts {
+  return new Uint32Array(tables * alphabet);
+}
+
+/** The tables together, in the first of them. */
+export function histogramOf(counts: SymbolCounts): Uint32Array {
+  const histogram = counts.subarray(0, alphabet);
+  for (let symbol = 0; symbol < alphabet; symbol++) {
+    let total = 0;
+    for (let table = 0; table < tables; table++) total += counts[table * alphabet + symbol] as number;
+    histogram[symbol] = total;
+  }
+  return histogram;
+}
