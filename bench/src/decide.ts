@@ -124,15 +124,15 @@ function replayAll(
   return settings.flatMap((setting) => comparePolicies(setting, wanted));
 }
 
-/** The groups of traces that were asked for: `--quick` leaves out all but the uplinks and our policy. */
+/** The groups of traces that were asked for: `--quick` and `--uplinks` leave out all but the uplinks. */
 function groupsOf(
   { tuned, held, extra }: DecideTraces,
-  quick: boolean,
+  uplinksOnly: boolean,
 ): readonly (readonly [string, readonly Trace[]])[] {
   const groups = [
     ["uplinks that parameters were chosen on", tuned],
     ["other uplinks", held],
-    ["downlinks replayed as uplinks", quick ? [] : extra],
+    ["downlinks replayed as uplinks", uplinksOnly ? [] : extra],
   ] as const;
   return groups.filter(([, traces]) => traces.length > 0);
 }
@@ -165,7 +165,7 @@ export const bench: Bench = {
     const names = quick ? new Set(["ours"]) : undefined;
     const uplinks: PolicyRow[] = [];
     const kept: Row[] = [];
-    for (const [group, traces] of groupsOf(found, quick)) {
+    for (const [group, traces] of groupsOf(found, quick || args.includes("--uplinks"))) {
       const rows: PolicyRow[] = [];
       for (const trace of traces) {
         say(`  replaying ${trace.name} (${trace.origin}, ${Math.round(trace.lengthMs / 1000)} s)`);

@@ -4,6 +4,8 @@ export interface Arrivals {
   seen(nowMs: number): void;
   /** Times from now until the next one, equally likely; those gaps that are over are left out. Empty: nothing is known. */
   untilNextMs(nowMs: number): Float64Array;
+  /** The least of them; Infinity when nothing is known. */
+  soonestMs(nowMs: number): number;
 }
 
 /** Gaps remembered. */
@@ -22,6 +24,12 @@ export function arrivals(): Arrivals {
     untilNextMs(nowMs) {
       const passedMs = nowMs - (lastMs ?? nowMs);
       return Float64Array.from(gapsMs, (gap) => gap - passedMs).filter((left) => left > 0);
+    },
+    soonestMs(nowMs) {
+      const passedMs = nowMs - (lastMs ?? nowMs);
+      let least = Infinity;
+      for (const gap of gapsMs) if (gap > passedMs) least = Math.min(least, gap - passedMs);
+      return least;
     },
   };
 }

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { certain, type Estimate, estimateOf } from "./estimate.ts";
-import { guardedChoice, guardMoment, guardPlan, type GuardQuestion } from "./guard.ts";
+import { doubtOf, guardedChoice, guardMoment, guardPlan, type GuardQuestion } from "./guard.ts";
+import { tryLedger } from "./try-ledger.ts";
 
 const about = { observedAtMs: 0, origin: "measured" as const };
 const remote = fc
@@ -84,22 +85,45 @@ describe("guardMoment", () => {
 });
 
 describe("guardedChoice", () => {
+  const told = { toldMs: 20 };
+
   it("stays when remote is surely slower, goes when it is surely faster", () => {
-    expect(guardedChoice({ remoteMs: certain(150), localMs: 100, extraRunPrice: 0.3 })).toEqual({
-      where: "local",
-    });
-    expect(guardedChoice({ remoteMs: certain(50), localMs: 100, extraRunPrice: 0.3 })).toEqual({
-      where: "remote",
-      waitMs: Infinity,
-      cost: 50,
-    });
+    const slow = { remoteMs: certain(150), localMs: 100, extraRunPrice: 0.3 };
+    expect(guardedChoice(slow, told)).toEqual({ where: "local" });
+    const quick = { remoteMs: certain(50), localMs: 100, extraRunPrice: 0.3 };
+    const sure = { where: "remote", waitMs: Infinity, cost: 50, doubt: 0, expected: 50 };
+    expect(guardedChoice(quick, told)).toEqual(sure);
   });
 
-  it("bets on a link that is somewhat slower on average but often faster, and not on a hopeless one", () => {
-    const open = estimateOf([50, 60, 80, 95, 110, 300], about);
-    expect(guardedChoice({ remoteMs: open, localMs: 100, extraRunPrice: 0.4 }).where).toBe("remote");
-    expect(guardedChoice({ remoteMs: open, localMs: 100, extraRunPrice: 0.4 }, 0).where).toBe("local");
-    const hopeless = estimateOf([300, 400, 900], about);
-    expect(guardedChoice({ remoteMs: hopeless, localMs: 100, extraRunPrice: 0 }).where).toBe("local");
+  it("bets on a link that is often faster when it is told soon how it goes, and not on a hopeless one", () => {
+    const open = { remoteMs: estimateOf([40, 45, 50, 60, 95, 900], about), localMs: 100, extraRunPrice: 0.6 };
+    expect(guardedChoice(open, told).where).toBe("remote");
+    const hopeless = { remoteMs: estimateOf([300, 400, 900], about), localMs: 100, extraRunPrice: 0 };
+    expect(guardedChoice(hopeless, told).where).toBe("local");
+  });
+
+  it("gains nothing by being told where no second run may be started", () => {
+    const remoteMs = estimateOf([50, 60, 80, 95, 110, 900], about);
+    expect(guardedChoice({ remoteMs, localMs: 100, extraRunPrice: 1e6 }, told).where).toBe("local");
+  });
+
+  it("stops trying in doubt where tries cost more than expected, and goes on where the belief is sure", () => {
+    const ledger = tryLedger();
+    const open = { remoteMs: estimateOf([40, 45, 50, 60, 95, 900], about), localMs: 100, extraRunPrice: 0.6 };
+    for (let count = 0; count < 50; count++) {
+      const choice = guardedChoice(open, { ...told, surcharge: ledger.surcharge });
+      if (choice.where === "local") break;
+      ledger.note(choice.doubt, choice.expected / 100, 1.6);
+    }
+    const { surcharge } = ledger;
+    expect(guardedChoice(open, { ...told, surcharge }).where).toBe("local");
+    const sure = { remoteMs: certain(60), localMs: 100, extraRunPrice: 0.6 };
+    expect(guardedChoice(sure, { ...told, surcharge }).where).toBe("remote");
+  });
+
+  it("doubts most where both places are as likely to be quicker, and not at all where one surely is", () => {
+    expect(doubtOf(certain(50), 100)).toBe(0);
+    expect(doubtOf(certain(500), 100)).toBe(0);
+    expect(doubtOf(estimateOf([50, 150], about), 100)).toBeGreaterThan(0.15);
   });
 });

@@ -1,4 +1,4 @@
-import { chanceBelow, type Estimate, estimateSize } from "./estimate.ts";
+import { type Estimate, estimateSize } from "./estimate.ts";
 
 /** What the guard weighs: finish remotely, or start a second run here. */
 export interface GuardQuestion {
@@ -114,19 +114,71 @@ export function guardMoment(question: GuardQuestion): number {
   return guardPlan(question).waitMs;
 }
 
+/** What is known of a remote try besides the question of its guard. */
+export interface TryFacts {
+  /** Milliseconds from now until acknowledgements will have told how the transfer goes: a round trip and a little more. */
+  readonly toldMs: number;
+  /** What tries cost beyond what was expected of them, from `tryLedger`; default 0. */
+  readonly surcharge?: number;
+}
+
+/** A place to begin. */
+export type GuardedChoice =
+  | { readonly where: "local" }
+  | (GuardAnswer & {
+      readonly where: "remote";
+      /** See `doubtOf`. */
+      readonly doubt: number;
+      /** What the try is expected to cost in milliseconds, prices and the use of acknowledgements included. */
+      readonly expected: number;
+    });
+
+/** Share of the gain of knowing, once acknowledgements have told, that a guard is taken to reach. */
+const toldRatio = 0.7;
+/** In doubt, what takes longer than so many local runs counts as that: a back-up would end it. */
+const doubtLimit = 2;
+
 /**
- * Whether to begin remotely at all, against running here at once. The remote side gets a credit, because the cost of a fixed
- * guard undervalues it: acknowledgements to come will improve the moment. The credit is `creditRatio` (default 0.3) of a
- * local run, times the chance that the remote side answers first, so that a hopeless link gets none. Its size was found on
- * recorded uplinks.
+ * Whether to begin remotely at all, against running here at once. The cost of a fixed guard undervalues trying, because
+ * acknowledgements will improve the moment; what they could gain at most follows from the belief itself: the cost if the
+ * truth came out after `toldMs` and the better of waiting and running here were taken then. A guard reaches a fixed share
+ * of that. Where nothing could be done about a bad surprise, because no second run is allowed or it would come too late,
+ * nothing is gained by being told.
  */
-export function guardedChoice(
-  question: GuardQuestion,
-  creditRatio: number = 0.3,
-): { readonly where: "local" } | ({ readonly where: "remote" } & GuardAnswer) {
+export function guardedChoice(question: GuardQuestion, { toldMs, surcharge = 0 }: TryFacts): GuardedChoice {
   const { remoteMs, localMs, latePrice = 0, lateAfterMs = Infinity } = question;
   const plan = guardPlan(question);
   const stay = localMs + (localMs > lateAfterMs ? latePrice * localMs : 0);
-  const credit = creditRatio * localMs * chanceBelow(remoteMs, localMs);
-  return plan.cost - credit < stay ? { where: "remote", ...plan } : { where: "local" };
+  const gain = Math.max(0, plan.cost - costWhenTold(question, toldMs));
+  const doubt = doubtOf(remoteMs, localMs);
+  const expected = plan.cost - toldRatio * gain + surcharge * doubt * localMs;
+  return expected < stay ? { where: "remote", ...plan, doubt, expected } : { where: "local" };
+}
+
+/** Expected cost of a try whose outcome is known after `toldMs`, and which is then waited for or run here as is better. */
+function costWhenTold(question: GuardQuestion, toldMs: number): number {
+  const { remoteMs, localMs, extraRunPrice, latePrice = 0, lateAfterMs = Infinity } = question;
+  const late = latePrice * localMs;
+  const priced = (ms: number): number => ms + (ms > lateAfterMs ? late : 0);
+  let total = 0;
+  for (const remote of remoteMs.values) {
+    const alone = priced(remote);
+    const both = priced(Math.min(remote, toldMs + localMs)) + extraRunPrice * localMs;
+    total += remote <= toldMs ? alone : Math.min(alone, both);
+  }
+  return total / estimateSize;
+}
+
+/**
+ * What it would be worth to know now how a try ends, in local runs: 0 where the belief says clearly which place is quicker.
+ * It scales what is learned from tries, and says whether a probe can change anything.
+ */
+export function doubtOf(remoteMs: Estimate, localMs: number): number {
+  let told = 0;
+  let blind = 0;
+  for (const remote of remoteMs.values) {
+    told += Math.min(remote, localMs);
+    blind += Math.min(remote, doubtLimit * localMs);
+  }
+  return (Math.min(blind / estimateSize, localMs) - told / estimateSize) / localMs;
 }

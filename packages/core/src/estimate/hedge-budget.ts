@@ -16,7 +16,7 @@ export interface HedgeBudgetOptions {
   readonly initialPrice?: number;
   /** The price never goes above this; default 3. */
   readonly maxPrice?: number;
-  /** Share of answers that may be late; default 0.008. */
+  /** Share of answers that may be late; default 0.0065. */
   readonly lateTargetRatio?: number;
   /** Late price before anything was seen, in units of a local run; default 5. */
   readonly initialLatePrice?: number;
@@ -56,7 +56,7 @@ export function hedgeBudget(options: HedgeBudgetOptions = {}): HedgeBudget {
     step = 0.2,
     initialPrice = 0.3,
     maxPrice = 3,
-    lateTargetRatio = 0.008,
+    lateTargetRatio = 0.0065,
     initialLatePrice = 5,
     lateStep = 1,
     maxLatePrice = 20,

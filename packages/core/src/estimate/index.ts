@@ -14,3 +14,4 @@ export {
   type OutageKind,
 } from "./rate-model.ts";
 export * from "./speed-belief.ts";
+export { type TryLedger, tryLedger } from "./try-ledger.ts";

@@ -161,6 +161,20 @@ describe("linkBelief", () => {
     expect(fast.probeBytes("up", fastMs + 5000)).toBe(0);
   });
 
+  it("times a probe to be back just before it is wanted, and saves up for it", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    const nowMs = sendSteadily(link, 200_000, 5e6, 0);
+    expect(link.probeBytes("up", nowMs + 100, 400)).toBe(0);
+    expect(link.probeBytes("up", nowMs + 2000, 20)).toBe(0);
+    const dueBytes = link.probeBytes("up", nowMs + 2000, 70);
+    expect(dueBytes).toBeGreaterThan(2 * packetBytes);
+    let sentBytes = dueBytes;
+    for (let at = 1; at <= 100; at++) sentBytes += link.probeBytes("up", nowMs + 2000 + at * 100, 70);
+    // 4 % of 5 Mbit/s over 12 s, give or take what is believed of the rate.
+    expect(sentBytes).toBeLessThan(2 * 0.04 * (5e6 / 8) * 12);
+  });
+
   it("stays sorted, finite and above 0 whatever it is told, in whatever order", () => {
     const instants = fc.oneof(
       fc.integer({ min: -1000, max: 200_000 }),

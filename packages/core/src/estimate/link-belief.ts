@@ -2,6 +2,7 @@ import { type Estimate, estimateSize, shift } from "./estimate.ts";
 import { type Direction, type LinkLearner, type TransferNote } from "./link.ts";
 import { directionBelief } from "./direction-belief.ts";
 import { durationBelief } from "./duration-belief.ts";
+import { probeBudget } from "./probe-budget.ts";
 import { type LinkModel, linkModel, packetBytes } from "./rate-model.ts";
 
 /** How a link is believed in before and while it is used. Everything has a default; one set serves all links. */
@@ -25,6 +26,9 @@ const maxProbePackets = 64;
 const quickRatio = 0.85;
 /** Packets below which a train says little; a slow link saves up for so many. */
 const leastTrain = 3;
+/** A train for a request to come is sent so long before it would have to be, and not when the link was in use so lately. */
+const probeSlackMs = 15;
+const freshMs = 60;
 
 /**
  * The belief about one link: a Bayes filter for each direction (`rate-filter.ts` says how) and a distribution of round
@@ -44,6 +48,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
     up: directionBelief(model, clogBytes),
     down: directionBelief(model, clogBytes),
   };
+  const budgets = { up: probeBudget(probeShareRatio), down: probeBudget(probeShareRatio) };
   const roundTrips = durationBelief({ priorMs: priorRoundTripMs, priorFactor: 3 });
   let latestMs = -Infinity;
   /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
@@ -123,20 +128,28 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       baseMs = Math.min(baseMs, tookMs);
       roundTrips.seen(tookMs, now);
     },
-    probeBytes(direction, nowMs) {
+    probeBytes(direction, nowMs, dueInMs = Infinity) {
       const now = at(nowMs);
       const side = sides[direction];
-      if (side.backlogBytes() > 0) return 0;
       const perMs = side.packetsPerMs(0.5, now);
+      const budget = budgets[direction];
+      const affordable = budget.affordable(now, perMs);
+      if (affordable < 1 || side.backlogBytes() > 0) return 0;
       const quickPerMs = side.packetsPerMs(quickRatio, now);
       const wanted = Math.max(1, Math.min(maxProbePackets, Math.round(quickPerMs * probeTrainMs)));
-      // What probes may take of the link has gathered since the last one; a slow link waits for it.
       const idleMs = now - side.idleSinceMs(now);
-      const most = Math.min(5000, Math.max(probeEveryMs, wanted / (perMs * probeShareRatio)));
-      if (idleMs < probeEveryMs) return 0;
-      const affordable = Math.floor(idleMs * perMs * probeShareRatio);
-      if (affordable < Math.min(wanted, leastTrain) && idleMs < most) return 0;
-      return Math.max(1, Math.min(wanted, affordable)) * packetBytes;
+      if (dueInMs < Infinity) {
+        const early = dueInMs > base() + probeTrainMs + probeSlackMs;
+        if (early || dueInMs < base() || idleMs < freshMs) return 0;
+      } else {
+        if (idleMs < probeEveryMs) return 0;
+        // A slow link saves up for a train that says something.
+        const most = Math.min(5000, Math.max(probeEveryMs, wanted / (perMs * probeShareRatio)));
+        if (affordable < Math.min(wanted, leastTrain) && idleMs < most) return 0;
+      }
+      const packets = Math.min(wanted, affordable);
+      budget.spend(packets);
+      return packets * packetBytes;
     },
   };
 }

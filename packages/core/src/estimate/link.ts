@@ -15,11 +15,12 @@ export interface Link {
   /** Time for the smallest request and reply there and back. */
   roundTripMs(nowMs: number): Estimate;
   /**
-   * Size in bytes of the probe train that would be worth sending now because nobody has tried the link for a while, or 0.
-   * Asking costs nothing; whoever sends it tells `sendStarted` like for any other body.
+   * Size in bytes of the probe train that would be worth sending now, or 0. With `dueInMs`, the time until somebody will
+   * want to know, a train is worth its bytes when it is back just before; without it, when nobody has tried the link for a
+   * while. Whoever asks sends what it is told, which counts as sent, and tells `sendStarted` like for any other body.
    * Absent where probing makes no sense.
    */
-  probeBytes?(direction: Direction, nowMs: number): number;
+  probeBytes?(direction: Direction, nowMs: number, dueInMs?: number): number;
 }
 
 /** What is told to a Link so that it can learn. All instants are on the local Clock. */
@@ -36,7 +37,7 @@ export interface LinkLearner extends Link {
   ): TransferNote;
   /** The whole exchange of a tiny request took this long, server time subtracted. */
   roundTripSeen(tookMs: number, nowMs: number): void;
-  probeBytes(direction: Direction, nowMs: number): number;
+  probeBytes(direction: Direction, nowMs: number, dueInMs?: number): number;
 }
 
 /** Notes on one transfer under way. */

@@ -120,13 +120,17 @@ export function rateFilter(model: LinkModel): RateFilter {
   }
 
   function moveModes(matrix: Float64Array): void {
+    moved.fill(0);
     for (let first = 0; first < weights.length; first += states) {
-      for (let rate = first; rate < first + rates; rate++) {
-        for (let to = 0; to < modes; to++) {
-          let total = 0;
-          for (let from = 0; from < modes; from++)
-            total += (weights[from * rates + rate] ?? 0) * (matrix[from * modes + to] ?? 0);
-          moved[to * rates + rate] = total;
+      for (let to = 0; to < modes; to++) {
+        const there = first + to * rates;
+        for (let from = 0; from < modes; from++) {
+          const chance = matrix[from * modes + to] ?? 0;
+          // No outage turns into another within a tick.
+          if (chance === 0) continue;
+          const here = first + from * rates;
+          for (let rate = 0; rate < rates; rate++)
+            moved[there + rate] = (moved[there + rate] ?? 0) + (weights[here + rate] ?? 0) * chance;
         }
       }
     }

@@ -26,8 +26,8 @@ export function missRatio(result: ReplayResult, deadlineMs: number): number {
   return missed / Math.max(1, result.tookMs.length);
 }
 
-/** Share of answers that may be late under a deadline; the guard's price of lateness is driven to it. */
-const lateTargetRatio = 0.003;
+/** A promised deadline is dear from the first request on: few answers may be late, so little is learned from late ones. */
+const budget = { lateTargetRatio: 0.002, initialLatePrice: 20, maxLatePrice: 40 };
 
 /** Our policy with the deadline as what is late, in one setting. */
 export function deadlineRow(
@@ -37,7 +37,7 @@ export function deadlineRow(
 ): DeadlineRow {
   const { trace, requestBytes, localMs, roundTripMs } = setting;
   const best = replay(setting, oracle());
-  const own = replay(setting, ours({ link, lateRatio: deadlineRatio, budget: { lateTargetRatio } }));
+  const own = replay(setting, ours({ link, lateRatio: deadlineRatio, budget }));
   const deadlineMs = deadlineRatio * localMs;
   return {
     trace: trace.name,

@@ -9,6 +9,8 @@ export interface HonestSensor {
   remainingMs(request: RequestFacts, sight: Sight): Estimate | undefined;
   /** The notes that a replay gives; a policy that senses hands them on. */
   readonly notes: Required<Pick<ReplayPolicy, "sent" | "acknowledged" | "sendEnded" | "probe">>;
+  /** Bytes of a probe to send now, for a request that is due in that time. */
+  probeFor(sight: Sight, dueInMs: number): number;
 }
 
 /** How a sensor senses. */
@@ -35,7 +37,13 @@ export function honestSensor(options: HonestSensorOptions = {}): HonestSensor {
     for (let seen = 0; seen < exchanges; seen++) link.roundTripSeen(sight.roundTripMs, sight.nowMs);
   }
 
+  function probeFor(sight: Sight, dueInMs?: number): number {
+    meet(sight);
+    return probes ? link.probeBytes("up", sight.nowMs, dueInMs) : 0;
+  }
+
   return {
+    probeFor,
     replyMs(bytes, sight) {
       meet(sight);
       const upload = link.transferMs(bytes, "up", sight.nowMs);
@@ -54,10 +62,7 @@ export function honestSensor(options: HonestSensorOptions = {}): HonestSensor {
         underWay.get(id)?.ended(nowMs, complete);
         underWay.delete(id);
       },
-      probe(sight) {
-        meet(sight);
-        return probes ? link.probeBytes("up", sight.nowMs) : 0;
-      },
+      probe: (sight) => probeFor(sight),
     },
   };
 }

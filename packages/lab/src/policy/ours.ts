@@ -1,5 +1,6 @@
 import {
   arrivals,
+  doubtOf,
   type Estimate,
   guardedChoice,
   guardMoment,
@@ -7,6 +8,7 @@ import {
   type GuardQuestion,
   type HedgeBudgetOptions,
   nextHereRatio,
+  tryLedger,
 } from "@longshore/core";
 import { honestSensor, type HonestSensorOptions } from "./honest-sensor.ts";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
@@ -14,8 +16,7 @@ import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 /** Settings of our policy. One set serves every link. */
 export interface OursOptions extends HonestSensorOptions {
   readonly budget?: HedgeBudgetOptions;
-  /** Credit of the remote side when it is chosen (default 0.3), and while it is waited for (-0.05), in local runs. */
-  readonly startCreditRatio?: number;
+  /** Credit of the remote side while it is waited for, in local runs; default 0. */
   readonly waitCreditRatio?: number;
   /** Share of the late price that counts when the place is chosen; all of it counts once under way. Default 0.7. */
   readonly startLateRatio?: number;
@@ -25,14 +26,32 @@ export interface OursOptions extends HonestSensorOptions {
 
 /** Price of a run that the budget does not allow, in local runs. */
 const forbidden = 1e6;
+/** After a round trip, acknowledgements of so long tell how a transfer goes. */
+const ackMs = 30;
+/** Doubt below which a probe is not worth its bytes. */
+const worthDoubt = 0.01;
+/** Local runs that a try counts for at most, however long it took. */
+const mostRuns = 3;
+
+/** What is remembered of a remote try until it is over; prices in local runs. */
+interface Try {
+  readonly doubt: number;
+  /** In milliseconds. */
+  readonly expected: number;
+  readonly extraRunPrice: number;
+  readonly latePrice: number;
+}
 
 /** The belief, guard and budget of core, used the way the offloader uses them: honest sensors only. */
 export function ours(options: OursOptions = {}): ReplayPolicy {
-  const { startCreditRatio = 0.3, startLateRatio = 0.7, waitCreditRatio = -0.05, lateRatio = 1.3 } = options;
+  const { startLateRatio = 0.7, waitCreditRatio = 0, lateRatio = 1.3 } = options;
   const sensor = honestSensor(options);
   const budget = hedgeBudget(options.budget);
   const rhythm = arrivals();
+  const ledger = tryLedger();
+  const tries = new Map<number, Try>();
   let localMs = Infinity;
+  let lastBytes: number | undefined;
 
   function question(request: RequestFacts, sight: Sight, remoteMs: Estimate): GuardQuestion {
     return {
@@ -54,12 +73,17 @@ export function ours(options: OursOptions = {}): ReplayPolicy {
     arrived(request, sight) {
       ({ localMs } = sight);
       rhythm.seen(request.arrivedMs);
+      lastBytes = request.bytes;
       const asked = question(request, sight, sensor.replyMs(request.bytes, sight));
+      const latePrice = startLateRatio * budget.latePrice;
       const choice = guardedChoice(
-        { ...asked, latePrice: startLateRatio * budget.latePrice },
-        startCreditRatio,
+        { ...asked, latePrice },
+        { toldMs: sight.roundTripMs + ackMs, surcharge: ledger.surcharge },
       );
-      return choice.where === "local" ? choice : { where: "remote", backupMs: choice.waitMs };
+      if (choice.where === "local") return choice;
+      const { doubt, expected } = choice;
+      tries.set(request.id, { doubt, expected, extraRunPrice: asked.extraRunPrice, latePrice });
+      return { where: "remote", backupMs: choice.waitMs };
     },
     review(request, sight) {
       const remoteMs = sensor.remainingMs(request, sight);
@@ -70,9 +94,22 @@ export function ours(options: OursOptions = {}): ReplayPolicy {
       });
     },
     ...sensor.notes,
+    probe(sight) {
+      // A probe is for the next request: where that is decided already it would tell nothing.
+      if (lastBytes === undefined || doubtOf(sensor.replyMs(lastBytes, sight), sight.localMs) < worthDoubt)
+        return 0;
+      return sensor.probeFor(sight, rhythm.soonestMs(sight.nowMs));
+    },
     backupStarted: () => budget.spend(),
-    ended({ tookMs, ranRemote, ranLocal }) {
-      budget.note({ extraRun: ranRemote && ranLocal, late: tookMs > lateRatio * localMs });
+    ended({ id, tookMs, ranRemote, ranLocal }) {
+      const took = tookMs / localMs;
+      budget.note({ extraRun: ranRemote && ranLocal, late: took > lateRatio });
+      const tried = tries.get(id);
+      if (!tried) return;
+      tries.delete(id);
+      const late = took > lateRatio ? tried.latePrice : 0;
+      const paid = Math.min(mostRuns, took) + (ranLocal ? tried.extraRunPrice : 0) + late;
+      ledger.note(tried.doubt, tried.expected / localMs, paid);
     },
   };
 }
