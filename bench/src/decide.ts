@@ -101,10 +101,12 @@ function deadlines(traces: readonly Trace[]): {
   readonly figures: Readonly<Record<string, number>>;
 } {
   const settings = traces.flatMap(settingsOf);
-  const rows = settings.flatMap((setting) => [1.5, 0.75].map((ratio) => deadlineRow(setting, ratio, link)));
+  const rows = settings.flatMap((setting) =>
+    [1.5, 0.75].flatMap((ratio) => deadlineRow(setting, ratio, link) ?? []),
+  );
   const worst = (ratio: number, pick: (row: DeadlineRow) => number): number =>
     rows
-      .filter(({ deadlineRatio, scored }) => scored && deadlineRatio === ratio)
+      .filter(({ deadlineRatio }) => deadlineRatio === ratio)
       .reduce((most, row) => Math.max(most, pick(row)), 0);
   return {
     rows,

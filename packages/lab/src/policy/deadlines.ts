@@ -16,7 +16,6 @@ export interface DeadlineRow {
   readonly missRatio: number;
   readonly oracleMissRatio: number;
   readonly meanVsOracle: number;
-  readonly scored: boolean;
 }
 
 /** Share of answers that took longer than `deadlineMs`. */
@@ -29,14 +28,15 @@ export function missRatio(result: ReplayResult, deadlineMs: number): number {
 /** A promised deadline is dear from the first request on: few answers may be late, so little is learned from late ones. */
 const budget = { lateTargetRatio: 0.002, initialLatePrice: 20, maxLatePrice: 40 };
 
-/** Our policy with the deadline as what is late, in one setting. */
+/** Our policy with the deadline as what is late, in one setting; undefined where offloading cannot pay. */
 export function deadlineRow(
   setting: ReplaySetting,
   deadlineRatio: number,
   link: LinkBeliefOptions,
-): DeadlineRow {
+): DeadlineRow | undefined {
   const { trace, requestBytes, localMs, roundTripMs } = setting;
   const best = replay(setting, oracle());
+  if (best.meanMs >= 0.997 * replay(setting, allLocal()).meanMs) return undefined;
   const own = replay(setting, ours({ link, lateRatio: deadlineRatio, budget }));
   const deadlineMs = deadlineRatio * localMs;
   return {
@@ -48,6 +48,5 @@ export function deadlineRow(
     missRatio: missRatio(own, deadlineMs),
     oracleMissRatio: missRatio(best, deadlineMs),
     meanVsOracle: own.meanMs / best.meanMs,
-    scored: best.meanMs < 0.997 * replay(setting, allLocal()).meanMs,
   };
 }

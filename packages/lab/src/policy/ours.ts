@@ -28,6 +28,8 @@ export interface OursOptions extends HonestSensorOptions {
 const forbidden = 1e6;
 /** After a round trip, acknowledgements of so long tell how a transfer goes. */
 const ackMs = 30;
+/** A probe is thought of a round trip and so long before the next request is due. */
+const probeAheadMs = 60;
 /** Doubt below which a probe is not worth its bytes. */
 const worthDoubt = 0.01;
 /** Local runs that a try counts for at most, however long it took. */
@@ -95,10 +97,11 @@ export function ours(options: OursOptions = {}): ReplayPolicy {
     },
     ...sensor.notes,
     probe(sight) {
+      const dueMs = rhythm.soonestMs(sight.nowMs);
+      if (lastBytes === undefined || (dueMs < Infinity && dueMs > sight.roundTripMs + probeAheadMs)) return 0;
       // A probe is for the next request: where that is decided already it would tell nothing.
-      if (lastBytes === undefined || doubtOf(sensor.replyMs(lastBytes, sight), sight.localMs) < worthDoubt)
-        return 0;
-      return sensor.probeFor(sight, rhythm.soonestMs(sight.nowMs));
+      const doubt = doubtOf(sensor.replyMs(lastBytes, sight), sight.localMs);
+      return doubt < worthDoubt ? 0 : sensor.probeFor(sight, dueMs);
     },
     backupStarted: () => budget.spend(),
     ended({ id, tookMs, ranRemote, ranLocal }) {
