@@ -10,11 +10,19 @@ import { openOffloader } from "longshore";
 import { measuredModel, openEngine } from "longshore/measure";
 import { type Bench, type BenchContext, type Measured, median, type Row } from "./harness.ts";
 
-/** Runs after which a prediction is to be near, and runs that tell what is true. */
+/** Runs of the new model after which a prediction is to be near. */
 const coldRuns = 5;
-const truthRuns = 15;
-/** So many more runs go by before the change, as on a device that has been on for a while. */
-const steadyRuns = 60;
+/** More of its runs, beside which those of a place that knows the model go on telling what is true. */
+const laterRuns = 5;
+/** Runs that tell what is true beside each of them. */
+const besides = 2;
+/** What a place has run before: others' runs to know its speed, own ones to know a model. */
+const knownRuns = 16;
+const rounds = 3;
+/** So many runs go by before the processor gets busy, while it is, and after. */
+const steadyRuns = 24;
+const busyRuns = 20;
+const truthRuns = 10;
 /** A prediction this near to what runs take has noticed. */
 const nearRatio = 0.2;
 
@@ -46,10 +54,14 @@ interface Seen {
   readonly tookMs: number;
 }
 
+interface Subject {
+  readonly model: string;
+  readonly inputs: Inputs;
+}
+
 async function runs(
   offloader: Offloader,
-  model: string,
-  inputs: Inputs,
+  { model, inputs }: Subject,
   count: number,
 ): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
@@ -70,44 +82,91 @@ function noticed(seen: readonly Seen[]): number {
   return at < 0 ? seen.length : at;
 }
 
-async function measure(
-  repository: string,
-  model: string,
-  inputs: Inputs,
-  { say }: BenchContext,
-): Promise<Row> {
-  const offloader = await openOffloader({
+function openDevice(repository: string): Promise<Offloader> {
+  return openOffloader({
     repository,
     runtime: "wasm",
     defaults: { dataClass: "public", minAgreementRatio: 0 },
   });
+}
+
+/**
+ * A device that ran other models, and then a new one: in turns with one that knows the model for long, so that both meet
+ * the same moods of the machine. How far two halves of what the latter says are apart is the least error to be had.
+ */
+async function cold(
+  repository: string,
+  knows: Offloader,
+  subject: Subject,
+  others: readonly Subject[],
+): Promise<Row> {
+  const device = await openDevice(repository);
   try {
-    const first = await runs(offloader, model, inputs, coldRuns);
-    const known = await runs(offloader, model, inputs, truthRuns);
-    const truth = tookMs(known);
-    const coldError = Math.abs((known[0]?.predictedMs ?? NaN) / truth - 1);
-    await runs(offloader, model, inputs, steadyRuns);
-    const busy = hogs();
-    const slowed = await runs(offloader, model, inputs, 2 * truthRuns);
-    await busy.stop();
-    const rested = await runs(offloader, model, inputs, 2 * truthRuns);
-    const row = {
-      model,
-      profileMs: first[0]?.predictedMs ?? NaN,
-      firstMs: first[0]?.tookMs ?? NaN,
-      truthMs: truth,
-      coldError,
-      slowedRatio: tookMs(slowed.slice(-truthRuns)) / truth,
-      driftRuns: noticed(slowed),
-      recoveryRuns: noticed(rested),
+    for (const other of others) await runs(device, other, knownRuns);
+    const seen: Seen[] = [];
+    const truth: Seen[] = [];
+    for (let run = 0; run < coldRuns + laterRuns; run++) {
+      seen.push(...(await runs(device, subject, 1)));
+      truth.push(...(await runs(knows, subject, besides)));
+    }
+    const truthMs = tookMs(truth);
+    const off = (at: number): number => Math.abs((seen[at]?.predictedMs ?? NaN) / truthMs - 1);
+    const half = (odd: number): number => tookMs(truth.filter((_, index) => index % 2 === odd));
+    return {
+      part: "cold",
+      model: subject.model,
+      truthMs,
+      startMs: seen[0]?.predictedMs ?? NaN,
+      startError: off(0),
+      firstMs: seen[0]?.tookMs ?? NaN,
+      coldError: off(coldRuns),
+      noise: Math.abs(half(0) / half(1) - 1),
     };
-    say(
-      `  ${model.padEnd(12)} from the profile ${row.profileMs.toFixed(1)} ms, runs take ${truth.toFixed(1)}; after ${coldRuns} runs off by ${(100 * coldError).toFixed(1)} %; ` +
-        `with a busy processor ${row.slowedRatio.toFixed(2)} times as long, known after ${row.driftRuns} runs, and after ${row.recoveryRuns} when it rests`,
-    );
-    return row;
   } finally {
-    await offloader.close();
+    await device.close();
+  }
+}
+
+/** A device that has been on for a while, whose processor gets busy and rests again. */
+async function drift(device: Offloader, subject: Subject): Promise<Row> {
+  const steady = await runs(device, subject, steadyRuns);
+  const busy = hogs();
+  const slowed = await runs(device, subject, busyRuns);
+  await busy.stop();
+  const rested = await runs(device, subject, busyRuns);
+  return {
+    part: "drift",
+    model: subject.model,
+    slowedRatio: tookMs(slowed.slice(-truthRuns)) / tookMs(steady.slice(-truthRuns)),
+    driftRuns: noticed(slowed),
+    recoveryRuns: noticed(rested),
+  };
+}
+
+const percent = (ratio: unknown): string => `${(100 * Number(ratio)).toFixed(1)} %`;
+
+async function measure(
+  repository: string,
+  subject: Subject,
+  others: readonly Subject[],
+  { say }: BenchContext,
+): Promise<readonly Row[]> {
+  const rows: Row[] = [];
+  const knows = await openDevice(repository);
+  try {
+    await runs(knows, subject, knownRuns);
+    for (let round = 0; round < rounds; round++) {
+      const one = await cold(repository, knows, subject, others);
+      const other = await drift(knows, subject);
+      rows.push(one, other);
+      say(
+        `  ${subject.model.padEnd(12)} runs take ${Number(one["truthMs"]).toFixed(1)} ms (halves ${percent(one["noise"])} apart), expected at first ${Number(one["startMs"]).toFixed(1)} (off by ${percent(one["startError"])}), ` +
+          `after ${coldRuns} runs off by ${percent(one["coldError"])}; with a busy processor ${Number(other["slowedRatio"]).toFixed(2)} times as long, known after ${String(other["driftRuns"])} runs, and after ${String(other["recoveryRuns"])} when it rests`,
+      );
+    }
+    return rows;
+  } finally {
+    await knows.close();
   }
 }
 
@@ -137,6 +196,17 @@ async function profiled(
   }
 }
 
+/** The worst of the models, each by the median of its rounds. */
+function worst(rows: readonly Row[], figure: string): number {
+  const own = rows.filter((row) => row[figure] !== undefined);
+  const models = new Set(own.map((row) => row["model"]));
+  return Math.max(
+    ...Array.from(models, (model) =>
+      median(own.filter((row) => row["model"] === model).map((row) => Number(row[figure]))),
+    ),
+  );
+}
+
 /** The device runs WebAssembly, the profile was measured on the native runtime: another device to all that is known. */
 export const bench: Bench = {
   name: "profiles",
@@ -146,22 +216,28 @@ export const bench: Bench = {
     const folder = mkdtempSync(join(tmpdir(), "longshore-profiles-"));
     const rows: Row[] = [];
     try {
-      for (const name of ["squeezenet", "shufflenet", "bvlc_alexnet"]) {
-        const inputs = await profiled(context, folder, name);
-        if (inputs) rows.push(await measure(folder, name, inputs, context));
+      const subjects: Subject[] = [];
+      for (const model of ["squeezenet", "shufflenet", "bvlc_alexnet"]) {
+        const inputs = await profiled(context, folder, model);
+        if (inputs) subjects.push({ model, inputs });
+      }
+      for (const subject of subjects) {
+        const others = subjects.filter((one) => one !== subject);
+        rows.push(...(await measure(folder, subject, others, context)));
       }
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
-    const worst = (figure: string): number => Math.max(...rows.map((row) => Number(row[figure])));
     return {
       figures:
         rows.length === 0
           ? {}
           : {
-              coldProfileError: worst("coldError"),
-              driftRuns: worst("driftRuns"),
-              recoveryRuns: worst("recoveryRuns"),
+              coldProfileError: worst(rows, "coldError"),
+              startError: worst(rows, "startError"),
+              noiseFloor: worst(rows, "noise"),
+              driftRuns: worst(rows, "driftRuns"),
+              recoveryRuns: worst(rows, "recoveryRuns"),
             },
       rows,
       notRun: context.data === undefined ? ["published networks: no --data folder"] : [],

@@ -160,10 +160,13 @@ export function randomScene(random: Random, world: PlanWorld, options: RandomVie
     ...routeBlocks(one.view.info, one.offers, world.table),
   ]);
   const slow = 0.5 + random.next() * 5;
+  const slowness = options.local === false ? [NaN, NaN] : [slow, random.next() < 0.3 ? NaN : slow];
   const model: ModelView = {
     table: world.table,
     routes: routeTable(blocks, world.table, endpoints.index),
-    localSlowness: options.local === false ? [NaN, NaN] : [slow, random.next() < 0.3 ? NaN : slow],
+    localSlowness: slowness.map(
+      (one, position) => world.table.variants[position]?.buckets.map(() => one) ?? [],
+    ),
   };
   const here: EndpointInfo = {
     id: "self",

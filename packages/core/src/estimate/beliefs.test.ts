@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { gaussian, seededRandom } from "../base/index.ts";
+import { deviceSpeed } from "./device-speed.ts";
 import { durationBelief } from "./duration-belief.ts";
 import { meanOf, quantileOf } from "./estimate.ts";
 import { speedBelief } from "./speed-belief.ts";
@@ -68,6 +69,36 @@ describe("speedBelief", () => {
     expect(meanOf(belief.ratio())).toBeCloseTo(4, 9);
     for (let index = 1; index < 5; index++) belief.seen(11, 10, index);
     expect(meanOf(belief.ratio())).toBeCloseTo(1.1, 9);
+  });
+
+  it("knows a device after five runs, of which the first ones were cold, also when it warms up late", () => {
+    const after = (...ratios: readonly number[]): number => {
+      const belief = speedBelief();
+      for (const [index, ratio] of ratios.entries()) belief.seen(10 * ratio, 10, index);
+      return meanOf(belief.ratio());
+    };
+    expect(after(12, 7, 3.1, 2.9, 3)).toBeCloseTo(3, 1);
+    expect(after(6, 6.2, 5.9, 6, 6.1, 6, 3, 3.1, 2.9)).toBeCloseTo(3, 1);
+    // Runs that are only a little quicker drop nothing.
+    expect(after(3.3, 3, 3.2, 2.8, 3)).toBeCloseTo(3.06, 3);
+  });
+
+  it("starts where others of the device are, and asks them until it has runs of its own", () => {
+    const device = deviceSpeed();
+    const one = device.follow("reference", "a", 1.5);
+    const other = device.follow("reference", "b");
+    expect(one.mean() / 1.5).toBeCloseTo(other.mean(), 9);
+    for (let run = 0; run < 5; run++) one.seen(30, 10, run);
+    expect(other.mean()).toBeCloseTo(3, 9);
+    expect(other.ratio().origin).toBe("prior");
+    expect(device.follow("another machine", "c").mean()).toBeCloseTo(1, 9);
+    // Another input of the same variant is more alike than another model.
+    const larger = device.follow("reference", "a");
+    for (let run = 0; run < 5; run++) other.seen(50, 10, run);
+    expect(larger.mean()).toBeCloseTo(3, 9);
+    other.seen(50, 10, 5);
+    expect(other.mean()).toBeCloseTo(5, 9);
+    expect(other.runs).toBe(6);
   });
 
   it("takes single outliers for outliers", () => {

@@ -1,4 +1,5 @@
 export { type Arrivals, arrivals } from "./arrivals.ts";
+export { type DeviceSpeed, deviceSpeed } from "./device-speed.ts";
 export * from "./duration-belief.ts";
 export * from "./estimate.ts";
 export * from "./guard.ts";

@@ -1,14 +1,14 @@
-import { type Estimate, estimateOf } from "./estimate.ts";
+import { type Estimate, estimateOf, estimateSize, meanOf, scale } from "./estimate.ts";
 
 /** How a place's speed is followed. */
 export interface SpeedBeliefOptions {
   /** Runs remembered; default 32. */
   readonly capacity?: number;
-  /** Ratio believed in before anything was seen; default 1: as fast as the profile's machine. */
-  readonly priorRatio?: number;
-  /** Spread of the prior: outermost values lie this factor away; default 2. */
+  /** Ratio believed in before anything was seen, asked for anew until then; default 1: as fast as the profile's machine. */
+  readonly prior?: () => number;
+  /** Spread of the prior: outermost values lie about this factor away; default 1.5. */
   readonly priorFactor?: number;
-  /** Sum of log-deviations at which drift is called; default 1.2. */
+  /** Sum of log-deviations at which drift is called; default 1. A noisy place has a larger one. */
   readonly driftThreshold?: number;
 }
 
@@ -18,74 +18,144 @@ export interface SpeedBelief {
   seen(observedMs: number, profileMs: number, nowMs: number): void;
   /** Factor to multiply profiled times with, as a belief. Read-only, shared between calls. */
   ratio(): Estimate;
+  /** Its mean. */
+  mean(): number;
+  /** Runs that were seen. */
+  readonly runs: number;
   /** How often a lasting change of speed was noticed (heat, a busy processor): runs from before it are forgotten. */
   readonly drifts: number;
 }
 
 /** A run is never believed to say more than this against the median: one page fault is no drift. */
 const largestDeviation = 0.4;
+/** Deviations up to this add nothing up, nor do those up to half of the usual spread. */
 const allowance = 0.08;
+/** The threshold is at least so many times the usual spread. */
+const thresholdSpreads = 4;
 
-/** Runs in which code may still be warming up, and how far above the quickest of them one counts. */
-const warmingRuns = 8;
+/** Runs in which a model may still be warming up, and how far above those after it a run lies that was not warm. */
+const warmingRuns = 12;
 const warmRatio = 1.3;
 
 /**
  * The latest ratios as a belief, with a two-sided cumulative sum on their logarithm (E. S. Page, "Continuous Inspection
- * Schemes", 1954): small steady deviations add up and, past the threshold, everything but the newest runs is dropped, so
- * that a lasting change is followed within a few runs while single outliers only widen the belief.
+ * Schemes", 1954): small steady deviations add up, and past the threshold everything before the sum began to grow is
+ * dropped, so that a lasting change is followed within a few runs while single outliers only widen the belief. How much is
+ * small follows from the spread of the runs before.
  */
 export function speedBelief(options: SpeedBeliefOptions = {}): SpeedBelief {
-  const { capacity = 32, priorRatio = 1, priorFactor = 2, driftThreshold = 1.2 } = options;
-  let ratios: number[] = [];
-  let above = 0;
-  let below = 0;
-  let drifts = 0;
-  let runs = 0;
-  let cached: Estimate = estimateOf(
-    [
-      priorRatio / priorFactor,
-      priorRatio / Math.sqrt(priorFactor),
-      priorRatio,
-      priorRatio * Math.sqrt(priorFactor),
-      priorRatio * priorFactor,
-    ],
-    { observedAtMs: -Infinity, origin: "prior" },
-  );
+  return new SpeedSeen(options);
+}
 
-  function median(): number {
-    const sorted = ratios.toSorted((a, b) => a - b);
-    return sorted[Math.floor(sorted.length / 2)] ?? priorRatio;
+/** The median of an estimate is the mean of these two of its values, its quartiles are near those. */
+const middle = estimateSize / 2;
+const lowQuartile = estimateSize / 4 - 1;
+const highQuartile = estimateSize - estimateSize / 4;
+/** Distance of the quartiles of a normal distribution, in standard deviations. */
+const quartilesApart = 1.35;
+
+class SpeedSeen implements SpeedBelief {
+  runs = 0;
+  drifts = 0;
+  readonly #capacity: number;
+  readonly #prior: () => number;
+  readonly #priorFactor: number;
+  readonly #driftThreshold: number;
+  #ratios: number[] = [];
+  /** Sums of deviations to either side, and how many runs ago each began to grow. */
+  #above = 0;
+  #aboveRuns = 0;
+  #below = 0;
+  #belowRuns = 0;
+  #atMs = -Infinity;
+  /** Worked out when somebody asks; undefined when there is something new. */
+  #belief: Estimate | undefined;
+  #believedPrior = NaN;
+  #mean: number | undefined;
+
+  constructor({ capacity = 32, prior = () => 1, priorFactor = 1.5, driftThreshold = 1 }: SpeedBeliefOptions) {
+    this.#capacity = capacity;
+    this.#prior = prior;
+    this.#priorFactor = priorFactor;
+    this.#driftThreshold = driftThreshold;
   }
 
-  return {
-    get drifts() {
-      return drifts;
-    },
-    seen(observedMs, profileMs, nowMs) {
-      const ratio = observedMs / profileMs;
-      if (!(ratio > 0) || ratio === Infinity || !(observedMs > 0)) return;
-      if (ratios.length >= 4) {
-        const raw = Math.log(ratio / median());
-        const deviation = Math.max(-largestDeviation, Math.min(largestDeviation, raw));
-        above = Math.max(0, above + deviation - allowance);
-        below = Math.max(0, below - deviation - allowance);
-        if (above > driftThreshold || below > driftThreshold) {
-          drifts += 1;
-          above = 0;
-          below = 0;
-          ratios = ratios.slice(-3);
-        }
-      }
-      ratios.push(ratio);
-      // The first runs load pages and compile: one of them is believed only until there is a much quicker one.
-      if (runs++ < warmingRuns) {
-        const quickest = Math.min(...ratios);
-        ratios = ratios.filter((one) => one <= warmRatio * quickest);
-      }
-      if (ratios.length > capacity) ratios.shift();
-      cached = estimateOf(ratios, { observedAtMs: nowMs, origin: "measured" });
-    },
-    ratio: () => cached,
-  };
+  seen(observedMs: number, profileMs: number, nowMs: number): void {
+    const ratio = observedMs / profileMs;
+    if (!(ratio > 0) || ratio === Infinity || !(observedMs > 0)) return;
+    if (this.#ratios.length >= 4) this.#watch(ratio);
+    this.#ratios.push(ratio);
+    this.runs++;
+    if (this.runs <= warmingRuns) this.#ratios.splice(0, coldRuns(this.#ratios));
+    if (this.#ratios.length > this.#capacity) this.#ratios.shift();
+    this.#atMs = nowMs;
+    this.#belief = undefined;
+    this.#mean = undefined;
+  }
+
+  ratio(): Estimate {
+    if (this.#ratios.length > 0) {
+      this.#belief ??= estimateOf(this.#ratios, { observedAtMs: this.#atMs, origin: "measured" });
+      return this.#belief;
+    }
+    const prior = this.#prior();
+    if (!this.#belief || prior !== this.#believedPrior) {
+      this.#believedPrior = prior;
+      this.#mean = undefined;
+      this.#belief = around(prior, this.#priorFactor);
+    }
+    return this.#belief;
+  }
+
+  mean(): number {
+    const belief = this.ratio();
+    this.#mean ??= meanOf(belief);
+    return this.#mean;
+  }
+
+  /** Adds up what the newest run deviates by, and forgets what was before a change. */
+  #watch(ratio: number): void {
+    const { values } = this.ratio();
+    const median = ((values[middle - 1] ?? NaN) + (values[middle] ?? NaN)) / 2;
+    const spread = Math.log((values[highQuartile] ?? NaN) / (values[lowQuartile] ?? NaN)) / quartilesApart;
+    const raw = Math.log(ratio / median);
+    const deviation = Math.max(-largestDeviation, Math.min(largestDeviation, raw));
+    const allowed = Math.min(largestDeviation / 2, Math.max(allowance, spread / 2));
+    this.#above = Math.max(0, this.#above + deviation - allowed);
+    this.#below = Math.max(0, this.#below - deviation - allowed);
+    this.#aboveRuns = this.#above > 0 ? this.#aboveRuns + 1 : 0;
+    this.#belowRuns = this.#below > 0 ? this.#belowRuns + 1 : 0;
+    const threshold = Math.max(this.#driftThreshold, Math.min(2, thresholdSpreads * spread));
+    const since = this.#above > threshold ? this.#aboveRuns : this.#below > threshold ? this.#belowRuns : 0;
+    if (since === 0) return;
+    this.drifts += 1;
+    this.#above = this.#below = 0;
+    this.#aboveRuns = this.#belowRuns = 0;
+    // The newest run itself is added afterwards.
+    this.#ratios = since > 1 ? this.#ratios.slice(1 - since) : [];
+  }
+}
+
+/** A belief of which nothing was seen yet, with that mean. */
+function around(ratio: number, factor: number): Estimate {
+  const near = Math.sqrt(factor);
+  const wide = estimateOf([1 / factor, 1 / near, 1, near, factor], {
+    observedAtMs: -Infinity,
+    origin: "prior",
+  });
+  return scale(wide, ratio / meanOf(wide));
+}
+
+/**
+ * How many of the first runs were not warm yet: pages were loaded and code compiled, and all of them took much longer than
+ * what came after. One run is enough to tell that of the very first, two of more.
+ */
+function coldRuns(ratios: readonly number[]): number {
+  for (let cold = 1; cold < ratios.length; cold++) {
+    const after = ratios.slice(cold).sort((a, b) => a - b);
+    if (cold > 1 && after.length < 2) return 0;
+    const warm = warmRatio * (after[Math.floor((after.length - 1) / 2)] ?? NaN);
+    if (ratios.every((ratio, index) => index >= cold || ratio > warm)) return cold;
+  }
+  return 0;
 }

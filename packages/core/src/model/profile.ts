@@ -23,6 +23,11 @@ export interface ProfileMachine {
   readonly description: string;
 }
 
+/** What profiles of one machine have in common: a place that is slower than one of them is slower than all, about as much. */
+export function referenceOf({ runtime, threads, description }: ProfileMachine): string {
+  return `${runtime} ${threads} ${description}`;
+}
+
 /** A profile of one variant: one frontier for each bucket of input features, from small to large. */
 export interface VariantProfile {
   readonly variant: string;

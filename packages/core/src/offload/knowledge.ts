@@ -1,6 +1,7 @@
 import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAborted } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
+import { deviceSpeed } from "../estimate/index.ts";
 import { type Heard, type KnownModel, knowModel } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Places } from "./places.ts";
@@ -45,6 +46,7 @@ export function knowledgeOf(
   const { clock, local } = parts;
   const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
   const entries = new Map<string, Entry>();
+  const device = deviceSpeed();
   const asking = new Set<AbortController>();
   let closed = false;
   const timers = new Set<Disposable>();
@@ -106,26 +108,27 @@ export function knowledgeOf(
       if (places.all.get(id)?.endpoint !== endpoint) entry.heard.delete(id);
     }
     const others = [...entry.heard.values()];
-    entry.known = knowModel(entry.local, others, entry.known, clock.nowMs());
+    entry.known = knowModel(entry.local, others, entry.known, device, clock.nowMs());
   }
 
-  /** What one place says; rejects when it does not answer in time. */
+  /** What one place says; rejects when it does not answer within `patienceMs`. */
   async function askPlace(
     endpoint: Endpoint,
     entry: Entry,
     known: Heard | undefined,
     path: readonly EndpointId[],
+    patienceMs: number,
   ): Promise<Heard> {
     const { id } = endpoint.info;
     const control = new AbortController();
     const call: Call = {
       ...housekeepingCall(`ask-${id}`, control.signal),
-      deadlineMs: clock.nowMs() + askMs,
+      deadlineMs: clock.nowMs() + patienceMs,
       path: [...path, self],
     };
-    const timer = later(askMs, () =>
-      control.abort(new LongshoreError("no-answer", "resolve", `${id} did not say what it offers`)),
-    );
+    const late = (): void =>
+      control.abort(new LongshoreError("no-answer", "resolve", `${id} did not say what it offers`));
+    const timer = patienceMs < Infinity ? later(patienceMs, late) : undefined;
     asking.add(control);
     try {
       const { model, version } = entry;
@@ -138,8 +141,8 @@ export function knowledgeOf(
       return await untilAborted(ask(), control.signal, "resolve");
     } finally {
       asking.delete(control);
-      timer[Symbol.dispose]();
-      timers.delete(timer);
+      timer?.[Symbol.dispose]();
+      if (timer) timers.delete(timer);
     }
   }
 
@@ -153,7 +156,7 @@ export function knowledgeOf(
     try {
       const before = entry.heard.get(id);
       const known = before?.endpoint === place.endpoint ? before : undefined;
-      const heard = await askPlace(place.endpoint, entry, known, path);
+      const heard = await askPlace(place.endpoint, entry, known, path, askMs);
       const description = heard.knowledge?.description ?? entry.known?.description;
       // What it offers counts once it has shown that its answers are right.
       if (description) await checks?.prove(place, description, heard.offers);
@@ -194,7 +197,8 @@ export function knowledgeOf(
   async function askLocal(entry: Entry, path: readonly EndpointId[]): Promise<void> {
     // What runs here is known for good, and how fast is learned from every run.
     if (!local || entry.local?.knowledge) return;
-    entry.local = await askPlace(local, entry, undefined, path);
+    // A large model takes long to read, and nobody else can say what is here.
+    entry.local = await askPlace(local, entry, undefined, path, Infinity);
     digestOf(entry);
   }
 

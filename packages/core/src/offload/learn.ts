@@ -29,13 +29,14 @@ export function learnLocal(
 ): void {
   const position = known.table.variants.findIndex((one) => one.name === leg.segment.variant);
   const variant = known.table.variants[position];
-  const speed = known.speeds[position];
   const { itemsCut } = known.table;
-  if (!variant || !speed) return;
-  const bucket = variant.buckets[bucketFor(variant, features)];
+  if (!variant) return;
+  const bucketPosition = bucketFor(variant, features);
+  const bucket = variant.buckets[bucketPosition];
+  const speed = known.speeds[position]?.[bucketPosition];
   const from = bucket?.index.get(leg.segment.from);
   const to = bucket?.index.get(leg.segment.to);
-  if (!bucket || from === undefined || to === undefined) return;
+  if (!bucket || !speed || from === undefined || to === undefined) return;
   const fanOut = itemsCut === undefined ? undefined : bucket.index.get(itemsCut);
   // How many items there were sets the time of what lies behind the fan-out: unknown, it says nothing about speed.
   if (fanOut !== undefined && features.items === undefined && to > fanOut) return;
@@ -46,7 +47,7 @@ export function learnLocal(
   const { counted } = known.usual;
   known.usual.counted = counted + 1;
   if (counted > 64 && counted % 4 !== 0) {
-    const expectedMs = profileMs * meanOf(speed.ratio());
+    const expectedMs = profileMs * speed.mean();
     if (Math.abs(tookMs - expectedMs) <= usualShare * expectedMs) return;
   }
   speed.seen(tookMs, profileMs, nowMs);

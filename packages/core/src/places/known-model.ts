@@ -7,8 +7,8 @@ import {
   sameSignature,
   type SegmentPattern,
 } from "../endpoint/index.ts";
-import { meanOf, type SpeedBelief, speedBelief } from "../estimate/index.ts";
-import { endCut, type ModelDescription, type Profile, startCut } from "../model/index.ts";
+import { type DeviceSpeed, meanOf, type SpeedBelief } from "../estimate/index.ts";
+import { endCut, type ModelDescription, type Profile, referenceOf, startCut } from "../model/index.ts";
 import {
   bucketFor,
   modelTable,
@@ -36,8 +36,8 @@ export interface KnownModel {
   readonly blocks: readonly RouteBlock[];
   /** What each other place offers, inferred where it makes no offers itself. */
   readonly offersBy: ReadonlyMap<EndpointId, readonly Offer[]>;
-  /** How fast each variant of the table is here; kept when knowledge is refreshed. */
-  readonly speeds: readonly SpeedBelief[];
+  /** How fast each bucket of each variant of the table is here; kept when knowledge is refreshed. */
+  readonly speeds: readonly (readonly SpeedBelief[])[];
   /** What its inputs usually turn out to be; kept like the speeds. */
   readonly usual: Usual;
   /** Places that serve it. */
@@ -61,6 +61,7 @@ export function knowModel(
   local: Heard | undefined,
   others: readonly Heard[],
   before: KnownModel | undefined,
+  device: DeviceSpeed,
   nowMs: number,
 ): KnownModel | undefined {
   const all = local ? [local, ...others] : others;
@@ -94,7 +95,7 @@ export function knowModel(
     here,
     blocks,
     offersBy,
-    speeds: kept?.speeds ?? table.variants.map((variant) => speedHere(variant.name, local, table, nowMs)),
+    speeds: kept?.speeds ?? speedsHere(local, table, profile, device),
     usual: kept?.usual ?? { usualItems: undefined, counted: 0 },
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
@@ -128,21 +129,32 @@ function profileFor(
   return measured?.knowledge?.profile ?? kept ?? guessedProfile(description, offers);
 }
 
-/** Starts from what the place here promises for the whole, when it does. */
-function speedHere(variant: string, local: Heard | undefined, table: ModelTable, nowMs: number): SpeedBelief {
-  const speed = speedBelief();
-  const own = table.variants.find((one) => one.name === variant);
-  const offer = local?.offers.find(
-    ({ segment }) => segment.variant === variant && segment.from === startCut && segment.to === endCut,
-  );
-  if (!own || !offer) return speed;
-  const bucket = own.buckets[bucketFor(own, offer.upTo)];
-  const measured = bucket ? segmentMeanMs(bucket, 0, bucket.cuts.length - 1) : 0;
-  speed.seen(meanOf(offer.completionMs) - offer.queueMs, measured, nowMs);
-  return speed;
+/**
+ * Starts from what this device has shown elsewhere; before it has shown anything, from what the place here promises for the
+ * whole, when it does. A promise is no run: the first run says more.
+ */
+function speedsHere(
+  local: Heard | undefined,
+  table: ModelTable,
+  { measuredOn, digest }: Profile,
+  device: DeviceSpeed,
+): readonly (readonly SpeedBelief[])[] {
+  const reference = referenceOf(measuredOn);
+  return table.variants.map((variant) => {
+    const offer = local?.offers.find(
+      ({ segment }) => segment.variant === variant.name && segment.from === startCut && segment.to === endCut,
+    );
+    const offered = offer && variant.buckets[bucketFor(variant, offer.upTo)];
+    const measuredMs = offered ? segmentMeanMs(offered, 0, offered.cuts.length - 1) : 0;
+    const promised = offer ? (meanOf(offer.completionMs) - offer.queueMs) / measuredMs : 1;
+    const start = promised > 0 && promised < Infinity ? promised : 1;
+    // A guess was measured nowhere: each model has its own.
+    const of = measuredOn.threads > 0 ? reference : `${reference} ${digest}`;
+    return variant.buckets.map(() => device.follow(of, `${digest} ${variant.name}`, start));
+  });
 }
 
-/** How fast each variant is here: time over the profile's, NaN where it cannot run. */
-export function slownessHere(known: KnownModel): readonly number[] {
-  return known.speeds.map((speed) => (known.here ? meanOf(speed.ratio()) : NaN));
+/** How fast each bucket of each variant is here: time over the profile's, NaN where it cannot run. */
+export function slownessHere(known: KnownModel): readonly (readonly number[])[] {
+  return known.speeds.map((buckets) => buckets.map((speed) => (known.here ? speed.mean() : NaN)));
 }

@@ -101,10 +101,11 @@ function couldPay(known: KnownModel, place: string, features: Features, roundTri
     if (offer.segment.to !== endCut) continue;
     const at = known.table.variants.findIndex(({ name }) => name === offer.segment.variant);
     const variant = known.table.variants[at];
-    const bucket = variant?.buckets[bucketFor(variant, features)];
+    const position = variant ? bucketFor(variant, features) : -1;
+    const bucket = variant?.buckets[position];
     const from = bucket?.index.get(offer.segment.from);
     if (!bucket || from === undefined) continue;
-    const slow = slowness[at] ?? NaN;
+    const slow = slowness[at]?.[position] ?? NaN;
     // A variant that cannot run here has nothing here to be compared with.
     if (Number.isNaN(slow)) return true;
     const hereMs = segmentMeanMs(bucket, 0, bucket.cuts.length - 1) * slow;

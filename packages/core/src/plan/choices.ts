@@ -45,7 +45,7 @@ export function choicesOf(request: PlanRequest, view: View, model: ModelView): r
       bucketPosition,
       from,
       to,
-      slowness: holds(view, variant) ? (model.localSlowness[position] ?? NaN) : NaN,
+      slowness: holds(view, variant) ? (model.localSlowness[position]?.[bucketPosition] ?? NaN) : NaN,
       agreementRatio: agreementOfVariant(variant, standard, limits),
     });
   }

@@ -101,7 +101,7 @@ function referenceScore(
     const bucket =
       profile.buckets.find((one) => featuresWithin(request.features, one.upTo)) ?? profile.buckets.at(-1)!;
     chosenBuckets.set(variant.name, bucket);
-    const slow = here ? the(model.localSlowness[position]) : NaN;
+    const slow = here ? the(model.localSlowness[position]?.[0]) : NaN;
     const [start] = bucket.cuts;
     const end = bucket.cuts.at(-1)!;
     if (!localAllowed || Number.isNaN(slow)) continue;
@@ -177,7 +177,7 @@ function referenceScore(
       const [start] = bucket.cuts;
       const end = bucket.cuts.at(-1)!;
       const holds = here !== undefined && (variant.tiers?.includes("device") ?? true);
-      const slow = holds ? the(model.localSlowness[world.description.variants.indexOf(variant)]) : NaN;
+      const slow = holds ? the(model.localSlowness[world.description.variants.indexOf(variant)]?.[0]) : NaN;
       const needsLocal = from !== start || to !== end;
       if (needsLocal && (!localAllowed || Number.isNaN(slow))) continue;
       if (needsLocal && (to === end ? from : end).headMemoryBytes > device.memoryBytes) continue;

@@ -177,7 +177,7 @@ function handView(change: {
   const model: ModelView = {
     table: world.table,
     routes: routeTable(blocks, world.table, endpoints.index),
-    localSlowness: world.table.variants.map(() => change.local ?? 1),
+    localSlowness: world.table.variants.map(({ buckets }) => buckets.map(() => change.local ?? 1)),
   };
   const view: View = {
     number: 1,

@@ -80,8 +80,8 @@ export interface DeviceView {
 export interface ModelView {
   readonly table: ModelTable;
   readonly routes: RouteTable;
-  /** Time here over time in the profile, for each variant of the table; NaN where it cannot run here. */
-  readonly localSlowness: readonly number[];
+  /** Time here over time in the profile, for each bucket of each variant of the table; NaN where it cannot run here. */
+  readonly localSlowness: readonly (readonly number[])[];
 }
 
 /** The immutable snapshot that a decision reads. */

@@ -57,9 +57,9 @@ export async function makeOffers(
       to: endCut,
     });
     const profiled = profile?.variants.find((one) => one.variant === variant.name);
-    if (profiled) {
+    if (profile && profiled) {
       const accuracy = variant.accuracyRatio ?? profiled.accuracyRatio;
-      const ratio = parts.speeds.ratio({ digest, variant: variant.name });
+      const ratio = parts.speeds.ratio({ digest, variant: variant.name }, profile);
       for (const bucket of bucketsFor(profiled, query.features)) {
         for (const { from, serviceMs } of tails(bucket, ratio)) {
           offers.push(await offerOf(tail(from), serviceMs, bucket.upTo, variant, accuracy, parts));

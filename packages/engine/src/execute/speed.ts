@@ -10,8 +10,9 @@ import {
   meanOf,
   type Profile,
   type Segment,
+  deviceSpeed,
+  referenceOf,
   type SpeedBelief,
-  speedBelief,
   startCut,
   type VariantProfile,
   estimateOf,
@@ -28,8 +29,8 @@ interface Observed {
 export interface Speeds {
   /** A segment whose input crossing had so many bytes was served in that time, waiting left out. */
   seen(segment: Segment, bytes: number, serviceMs: number, profile: Profile | undefined): void;
-  /** Time here over time in the profile. */
-  ratio(segment: Pick<Segment, "digest" | "variant">): Estimate;
+  /** Time here over time in the profile; of what was not run yet, as of other models that were. */
+  ratio(segment: Pick<Segment, "digest" | "variant">, profile: Profile): Estimate;
   /** Tails of a variant that were run here. */
   observed(segment: Pick<Segment, "digest" | "variant">): readonly Observed[];
 }
@@ -40,6 +41,11 @@ const mostSegments = 512;
 interface Seen {
   readonly segment: Segment;
   readonly belief: DurationBelief;
+  readonly later: Later;
+}
+
+interface Ratio {
+  readonly belief: SpeedBelief;
   readonly later: Later;
 }
 
@@ -66,9 +72,9 @@ function later(most: number, into: (values: readonly number[]) => void): Later {
 const mostWaiting = 64;
 
 export function speeds(clock: Clock): Speeds {
-  const ratios = new Map<string, { readonly belief: SpeedBelief; readonly later: Later }>();
+  const ratios = new Map<string, Ratio>();
   const durations = new Map<string, Seen>();
-  const unknown = speedBelief().ratio();
+  const device = deviceSpeed();
   const keyOf = ({ digest, variant }: Pick<Segment, "digest" | "variant">): string => `${digest} ${variant}`;
   /** Of segments that come by again: texts as long as these take longer to make than to look up. */
   const keys = new WeakMap<Segment, { readonly key: string; readonly variantKey: string }>();
@@ -110,10 +116,10 @@ export function speeds(clock: Clock): Speeds {
     return made;
   }
 
-  function ratioOf(key: string): { readonly later: Later } {
+  function ratioOf(key: string, { measuredOn }: Profile): Ratio {
     const known = ratios.get(key);
     if (known) return known;
-    const belief = speedBelief();
+    const belief = device.follow(referenceOf(measuredOn), key);
     const made = {
       belief,
       later: later(mostWaiting, ([tookMs = NaN, profiledMs = NaN, atMs = NaN]) =>
@@ -136,12 +142,14 @@ export function speeds(clock: Clock): Speeds {
       }
       durationOf(segment, key, serviceMs).later.add([serviceMs, nowMs]);
       const profiledMs = profile && profiledTime(profile, segment, bytes);
-      if (profiledMs !== undefined) ratioOf(variantKey).later.add([serviceMs, profiledMs, nowMs]);
+      if (profile && profiledMs !== undefined) {
+        ratioOf(variantKey, profile).later.add([serviceMs, profiledMs, nowMs]);
+      }
     },
-    ratio(segment) {
-      const known = ratios.get(keyOf(segment));
-      known?.later.flush();
-      return known?.belief.ratio() ?? unknown;
+    ratio(segment, profile) {
+      // Others may be what this one starts from.
+      for (const { later } of ratios.values()) later.flush();
+      return ratioOf(keyOf(segment), profile).belief.ratio();
     },
     observed(wanted) {
       const key = keyOf(wanted);
