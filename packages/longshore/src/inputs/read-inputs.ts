@@ -41,6 +41,9 @@ export async function readInputs(
   const inputs: Record<string, Tensor> = Object.create(null) as Record<string, Tensor>;
   for (const argument of given) {
     const [port, path] = portAndPath(argument, ports, inputs);
+    if (port && port.name in inputs) {
+      throw new LongshoreError("invalid-input", "decode", `${path} would be a second ${describePort(port)}`);
+    }
     const bytes = await readBytes(path);
     if (port === undefined) Object.assign(inputs, allFromJson(path, bytes, ports));
     else inputs[port.name] = await tensorFromFile(port, path, bytes, transforms, preparation);
@@ -160,6 +163,6 @@ function checked(port: PortSpec, tensor: Tensor): Tensor {
   throw new LongshoreError(
     "invalid-input",
     "decode",
-    `${describePort(port)} was wanted, but the file holds ${datatype} [${shape.join(", ")}]`,
+    `${describePort(port)} was wanted, but the file holds ${datatype} [${shape.join(", ")}]${datatype === "FP64" && port.datatype === "FP32" ? "; save array.astype(np.float32)" : ""}`,
   );
 }

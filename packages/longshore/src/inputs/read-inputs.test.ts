@@ -1,0 +1,42 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { numericTensor, type PortSpec } from "@longshore/core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeNpy } from "./npy.ts";
+import { readInputs } from "./read-inputs.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-inputs-"));
+  await writeFile(
+    join(folder, "double.npy"),
+    writeNpy(numericTensor("x", "FP64", [2], Float64Array.of(1, 2))),
+  );
+  await writeFile(join(folder, "x.json"), "[1, 2]");
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const ports: readonly PortSpec[] = [{ name: "x", datatype: "FP32", shape: [2] }];
+
+describe("inputs from files", () => {
+  it("are refused when one is given twice, by name or without", async () => {
+    const file = join(folder, "x.json");
+    expect((await readInputs([file], ports, new Map()))["x"]?.spec.shape).toEqual([2]);
+    for (const given of [
+      [file, file],
+      [`x=${file}`, file],
+    ]) {
+      await expect(readInputs(given, ports, new Map())).rejects.toMatchObject({
+        reason: "invalid-input",
+        message: expect.stringContaining("would be a second x: FP32 [2]") as string,
+      });
+    }
+  });
+
+  it("say how to save what NumPy makes by default", async () => {
+    await expect(readInputs([join(folder, "double.npy")], ports, new Map())).rejects.toThrow(
+      "x: FP32 [2] was wanted, but the file holds FP64 [2]; save array.astype(np.float32)",
+    );
+  });
+});
