@@ -14,8 +14,22 @@ import {
 
 type Leaf = string | number | boolean | null;
 
-/** Shape and flat leaves of nested arrays; throws `invalid-input` when rows differ in length. */
-function flatten(name: string, value: Json): { readonly shape: number[]; readonly leaves: Leaf[] } {
+/** More axes than any tensor has. */
+const maxDepth = 64;
+
+/** Shape and flat leaves of nested arrays; throws `invalid-input` when rows differ in length or nest without end. */
+function flatten(
+  name: string,
+  value: Json,
+  depth = 0,
+): { readonly shape: number[]; readonly leaves: Leaf[] } {
+  if (depth > maxDepth) {
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${name}: its arrays nest deeper than ${maxDepth} levels`,
+    );
+  }
   if (!Array.isArray(value)) {
     if (typeof value === "object" && value !== null) {
       throw new LongshoreError(
@@ -26,7 +40,7 @@ function flatten(name: string, value: Json): { readonly shape: number[]; readonl
     }
     return { shape: [], leaves: [value] };
   }
-  const parts = value.map((item: Json) => flatten(name, item));
+  const parts = value.map((item: Json) => flatten(name, item, depth + 1));
   const inner = parts[0]?.shape ?? [];
   if (parts.some((part) => part.shape.join() !== inner.join())) {
     throw new LongshoreError(

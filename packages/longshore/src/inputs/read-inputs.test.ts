@@ -34,6 +34,12 @@ describe("inputs from files", () => {
     }
   });
 
+  it("are refused when arrays nest without end", async () => {
+    const file = join(folder, "deep.json");
+    await writeFile(file, "[".repeat(20_000) + "]".repeat(20_000));
+    await expect(readInputs([file], ports, new Map())).rejects.toThrow("nest deeper than 64 levels");
+  });
+
   it("say how to save what NumPy makes by default", async () => {
     await expect(readInputs([join(folder, "double.npy")], ports, new Map())).rejects.toThrow(
       "x: FP32 [2] was wanted, but the file holds FP64 [2]; save array.astype(np.float32)",

@@ -88,7 +88,7 @@ function portAndPath(
     );
   }
   const open = ports.filter((port) => !(port.name in taken));
-  if (open.length === 1 || extname(argument) !== ".json") return [open[0] ?? ports[0], argument];
+  if (open.length <= 1 || extname(argument) !== ".json") return [open[0] ?? ports[0], argument];
   return [undefined, argument];
 }
 
