@@ -72,7 +72,7 @@ async function cycle(server: SoakServer, models: readonly SoakModel[]): Promise<
     await unload(server, model);
   }
   await pause(restMs);
-  return server.sample();
+  return server.sample("kept");
 }
 
 /** Loads and unloads every model again and again. */
@@ -101,7 +101,6 @@ async function cycles(
     rssFirstMb: (all[0]?.rssBytes ?? NaN) / megabyte,
     rssBeforeMb: before / megabyte,
     rssAfterMb: after / megabyte,
-    // What is left of the heap just after a collection tells of objects that are kept.
     leastHeapBeforeMb: least(settled.slice(0, Math.ceil(settled.length / 2))) / megabyte,
     leastHeapAfterMb: least(settled.slice(-Math.ceil(settled.length / 2))) / megabyte,
     handlesGrowth: (all.at(-1)?.handles ?? 0) - (settled[0]?.handles ?? 0),

@@ -1,9 +1,15 @@
 /**
  * Loaded into a server before anything of its own (`node --import`): tells whoever started it, over the channel between
- * the two processes, how much memory it holds and how long its event loop was held up. It neither keeps the process
- * alive nor collects garbage: what is measured is the server as it runs.
+ * the two processes, how much memory it holds and how long its event loop was held up. It does not keep the process alive,
+ * and collects garbage only when it is asked what is kept: of a server as it runs, what was not collected yet comes and goes
+ * by tens of megabytes.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
+/** What the probe is asked: how the server runs, or what it keeps when its main thread has collected. */
+export type ProbeQuestion = "running" | "kept";
 
 /** What the server says of itself. */
 export interface ProbeSample {
@@ -21,16 +27,21 @@ if (process.send) {
   // Every 10 ms; what a timer is late by beyond that is what the loop was held up by.
   const resolution = 10;
   const delay = monitorEventLoopDelay({ resolution });
+  const lateMs = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - resolution);
   delay.enable();
-  process.on("message", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  process.on("message", (question: ProbeQuestion) => {
+    // The pause of this collection is not the server's.
+    const late = { p99Ms: lateMs(delay.percentile(99)), maxMs: lateMs(delay.max) };
+    if (question === "kept") collect();
     const { rss, heapUsed, external } = process.memoryUsage();
-    const lateMs = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - resolution);
     const sample: ProbeSample = {
       rssBytes: rss,
       heapBytes: heapUsed,
       externalBytes: external,
-      loopP99Ms: lateMs(delay.percentile(99)),
-      loopMaxMs: lateMs(delay.max),
+      loopP99Ms: late.p99Ms,
+      loopMaxMs: late.maxMs,
       handles: process.getActiveResourcesInfo().length,
     };
     delay.reset();

@@ -2,13 +2,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { ProbeSample } from "./probe.ts";
+import type { ProbeQuestion, ProbeSample } from "./probe.ts";
 
 /** A real `longshore serve` in a process of its own, with a probe inside. */
 export interface SoakServer {
   /** `http://host:port`. */
   readonly address: string;
-  sample(): Promise<ProbeSample>;
+  sample(question?: ProbeQuestion): Promise<ProbeSample>;
   /** Ends it by SIGTERM and gives its exit code. */
   stop(): Promise<number | null>;
 }
@@ -56,9 +56,9 @@ export async function startServer(
   });
   return {
     address: await address,
-    async sample() {
+    async sample(question = "running") {
       const answer = once(child, "message");
-      child.send("sample");
+      child.send(question);
       const [message] = (await answer) as [ProbeSample];
       return message;
     },
