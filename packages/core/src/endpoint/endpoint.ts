@@ -155,7 +155,17 @@ export interface InferenceRequest {
 
 /** What happened, in plain figures. Times in milliseconds. */
 export interface StageTime {
-  readonly stage: "queue" | "transform" | "run" | "encode" | "decode" | "send" | "wait" | "network" | "cache";
+  readonly stage:
+    | "load"
+    | "queue"
+    | "transform"
+    | "run"
+    | "encode"
+    | "decode"
+    | "send"
+    | "wait"
+    | "network"
+    | "cache";
   /** Step, model or codec. */
   readonly name: string;
   readonly tookMs: number;

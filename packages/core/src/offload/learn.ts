@@ -73,7 +73,7 @@ export function learnRemote(
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");
   place.reported(response.load, nowMs, network);
-  const others = network + stageMs(account, "encode", "decode", "queue");
+  const others = network + stageMs(account, "load", "encode", "decode", "queue");
   const servedMs = account.forwarded.length === 0 && own > 0 ? own : network > 0 ? tookMs - others : 0;
   place.service.seen(servedMs, leg.travels?.promisedMs ?? 0, nowMs);
   loop.places.touched();

@@ -265,6 +265,7 @@ describe("a bare graph", () => {
       zone: "device",
       segment: { model: "layered", version: "1", digest, variant: "default", from: "start", to: "end" },
       stages: [
+        { stage: "load", name: "layered", tookMs: 3 },
         { stage: "queue", name: "layered", tookMs: 0 },
         { stage: "run", name: "layered", tookMs: 60 },
       ],
@@ -350,6 +351,7 @@ describe("a pipeline", () => {
     expect(numbers(outputs, "y")).toEqual([111, 112, 113, 114].map((x) => x + 1 + (x + 1) * 3 - x));
     expect(chains).toEqual([["up", "more"], ["apart"], ["all"]]);
     expect(account.stages.map(({ stage, name, tookMs }) => `${stage} ${name} ${tookMs}`)).toEqual([
+      "load pipe 3",
       "transform up 0",
       "transform more 0",
       "queue net 0",

@@ -66,15 +66,28 @@ export async function serveRequest(
     checkDigest(segment, loaded);
     const reached = sequence && turnOf(parts, loaded, request, call, place);
     if (reached) turn = await reached;
+    const askedMs = parts.clock.nowMs();
     const grants = grantRequest(parts, loaded, owner, request, call);
-    granted = grants instanceof Promise ? await grants : grants;
-    return await runGranted(parts, request, { loaded, granted, place }, call);
+    if (!(grants instanceof Promise)) {
+      granted = grants;
+      return await runGranted(parts, request, { loaded, granted, place }, call);
+    }
+    granted = await grants;
+    // A grant that has to be waited for waits for what it needs to be loaded.
+    const load = { stage: "load", name: segment.model, tookMs: parts.clock.nowMs() - askedMs } as const;
+    const response = await runGranted(parts, request, { loaded, granted, place }, call);
+    if (load.tookMs < worthTellingMs) return response;
+    const { account } = response;
+    return { ...response, account: { ...account, stages: [load, ...account.stages] } };
   } finally {
     granted?.[Symbol.dispose]();
     turn?.[Symbol.dispose]();
     version[Symbol.dispose]();
   }
 }
+
+/** Loads that took less are not told of: only a plan was made. */
+const worthTellingMs = 1;
 
 /** Runs a request in the places that were granted to it. */
 async function runGranted(

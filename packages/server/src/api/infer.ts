@@ -165,7 +165,9 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     const response = await api.endpoint.infer(request, scheduled);
     const answeredMs = api.clock.nowMs();
     if (forgets) received.recycle();
-    const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
+    // What was done before the body was asked for, reading a model not least, is no time of the link either.
+    const ownMs = askedMs - startedMs;
+    const reply = await inferReply(api, asked, message, description, response, call, bodyMs - ownMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);
     events.answered();

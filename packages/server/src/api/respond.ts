@@ -71,7 +71,7 @@ export function checkRequested(
 
 const noCodecs: Parameters<typeof packTensors>[1] = {};
 
-/** The reply to an inference. `tookMs` is the time since the last byte of the body came. */
+/** The reply to an inference. `sinceMs`: when it would have begun, had nothing of its time been spent on reading the body. */
 export async function inferReply(
   api: Api,
   asked: Asked,
@@ -79,7 +79,7 @@ export async function inferReply(
   description: ModelDescription,
   response: InferenceResponse,
   call: Call,
-  bodyMs: number,
+  sinceMs: number,
 ): Promise<WireResponse> {
   const outputs = wantedOutputs(response, message, description);
   const state = stateTensors(response.state).map((tensor) => [tensor.spec.name, tensor] as const);
@@ -102,7 +102,7 @@ export async function inferReply(
   };
   const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
   const told = loadHeaders(response.load, asked.request.headers);
-  told[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
+  told[tookHeader] = Math.max(0, api.clock.nowMs() - sinceMs).toFixed(3);
   if (asksAccount) told[serverTimingHeader] = serverTiming(response.account.stages);
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
   const writing = writeInferReplyInSteps(reply, binaryChoice(message), () => othersTurn(api.clock));

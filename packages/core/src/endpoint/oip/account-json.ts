@@ -9,7 +9,7 @@ const name = text(512);
 const segment = fields({ model: name, version: name, digest: name, variant: name, from: name, to: name });
 
 const stage: Reader<StageTime> = fields({
-  stage: word("queue", "transform", "run", "encode", "decode", "send", "wait", "network", "cache"),
+  stage: word("load", "queue", "transform", "run", "encode", "decode", "send", "wait", "network", "cache"),
   name,
   tookMs: positive,
 });
