@@ -65,8 +65,12 @@ export interface IncomingMessage {
   readonly byteLength: number;
   /** The sender takes any number of replies to it. */
   readonly stream: boolean;
-  /** Can be read once. The tensors may be views on one buffer, which nobody writes to afterwards. */
-  read(): Promise<InferRequestMessage>;
+  /**
+   * Can be read once. The tensors may be views on one buffer, which nobody writes to afterwards. `memory` gives it: exactly
+   * so many bytes that may hold anything, since all of it is written before anybody sees it. Default: fresh memory, as also
+   * where the message comes compressed.
+   */
+  read(memory?: (byteLength: number) => ArrayBuffer): Promise<InferRequestMessage>;
 }
 
 /**

@@ -18,6 +18,9 @@ const headBytes = 1024;
 /** Bytes that may wait for a reader before the stream is paused. */
 const waitingBytes = 65_536;
 
+/** Gives memory of exactly so many bytes. */
+type Memory = (byteLength: number) => ArrayBuffer;
+
 /** How messages are read. */
 export interface FrameOptions {
   /** Bytes of one message, inflated. */
@@ -41,10 +44,12 @@ function cutShort(): LongshoreError {
 }
 
 /** A buffer in which byte `alignAt` lies at a multiple of 8. */
-function aligned(length: number, alignAt: number): Uint8Array {
+function aligned(length: number, alignAt: number, memory: Memory | undefined): Uint8Array {
   const shift = (8 - (alignAt % 8)) % 8;
-  if (shift === 0) return new Uint8Array(length);
-  return new Uint8Array(shift + length).subarray(shift);
+  const all = new Uint8Array(memory ? memory(shift + length) : new ArrayBuffer(shift + length));
+  // What no byte of the message will fill.
+  all.fill(0, 0, shift);
+  return shift === 0 ? all : all.subarray(shift);
 }
 
 /** Reads the messages of a stream. Dispose it when the call is over: it gives back what it holds. */
@@ -156,8 +161,8 @@ export function frameSource(stream: ServerHttp2Stream, options: FrameOptions): F
   };
 
   /** All of a message that has begun, within the time for it. */
-  const receive = async (length: number, alignAt: number): Promise<Uint8Array> => {
-    const whole = aligned(length, alignAt);
+  const receive = async (length: number, alignAt: number, memory?: Memory): Promise<Uint8Array> => {
+    const whole = aligned(length, alignAt, memory);
     target = whole;
     filled = 0;
     replay();
@@ -212,12 +217,12 @@ export function frameSource(stream: ServerHttp2Stream, options: FrameOptions): F
     const frame: Frame = {
       byteLength: length,
       head: look(Math.min(length, waitingLength)),
-      read: async (alignAt = 0) => {
+      read: async (alignAt = 0, memory) => {
         if (!finish()) throw new Error("the message was read or dropped before");
         // From here on the handler's own budget counts it, which has been asked before.
         take(length);
         try {
-          return await receive(length, alignAt);
+          return await receive(length, alignAt, memory);
         } finally {
           giveBack(length);
         }

@@ -97,6 +97,40 @@ describe("inference", () => {
     expect(valuesOf(message).every((value, index) => value === (index % 1000) * 2)).toBe(true);
   });
 
+  it("reads a message into memory that the handler gives, which may hold anything", async () => {
+    const asked: number[] = [];
+    const seen: (readonly [buffer: boolean, offset: number, values: readonly number[]])[] = [];
+    const memory = new ArrayBuffer(100_000);
+    const { address } = await listenOn(async ({ message }) => {
+      const given = (byteLength: number): ArrayBuffer => {
+        asked.push(byteLength);
+        return new Uint8Array(memory).fill(0xff).buffer.slice(0, byteLength);
+      };
+      const [input] = (await message?.read(given))?.inputs ?? [];
+      if (!input) throw new LongshoreError("internal", "decode", "no input came");
+      const { buffer, byteOffset } = input.bytes;
+      const values = [...new Float32Array(buffer as ArrayBuffer, byteOffset, 4)];
+      seen.push([buffer.byteLength === asked.at(-1), byteOffset % 8, values]);
+      return {
+        status: 200,
+        headers: {},
+        body: emptyBody,
+        message: { modelName: "double", parameters: {}, outputs: [] },
+      };
+    });
+    const client = connect(address);
+    clients.push(client);
+    for (const first of [1, 2]) {
+      await client.infer(doubling(Array.from({ length: 20_000 }, (_, index) => first + index)));
+    }
+    expect(asked[0]).toBeGreaterThan(80_000);
+    expect(asked[1]).toBe(asked[0]);
+    expect(seen).toEqual([
+      [true, 0, [1, 2, 3, 4]],
+      [true, 0, [2, 3, 4, 5]],
+    ]);
+  });
+
   const refused: readonly [string, proto.ModelInferRequest["modelName"], object, number, string][] = [
     ["an unknown model", "none", {}, codes.NOT_FOUND, "unknown-model"],
     ["an unknown version", "double", { modelVersion: "9" }, codes.NOT_FOUND, "unknown-version"],

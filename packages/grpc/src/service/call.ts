@@ -18,11 +18,12 @@ export interface Frame {
   /** The first bytes of it; all of a short message. */
   readonly head: Uint8Array;
   /**
-   * All of it, in a new buffer. Can be called once.
+   * All of it, in a buffer of its own. Can be called once.
    *
    * @param alignAt A position in the message that shall lie at a multiple of 8 in memory.
+   * @param memory See `IncomingMessage.read`.
    */
-  read(alignAt?: number): Promise<Uint8Array>;
+  read(alignAt?: number, memory?: (byteLength: number) => ArrayBuffer): Promise<Uint8Array>;
   /** Drops it. Does nothing after `read`. */
   skip(): void;
 }

@@ -1,6 +1,7 @@
 import {
   type Call,
   emptyBody,
+  type IncomingMessage,
   LongshoreError,
   modelPath,
   type InferReplyMessage,
@@ -54,8 +55,8 @@ export async function askInfer(
     throw new LongshoreError("invalid-input", "decode", "model_name must name a model");
   }
   const path = `${modelPath({ model, ...(version === "" ? {} : { version }) })}/infer`;
-  const read = async (): Promise<InferRequestMessage> => {
-    const whole = decoded ?? decodeInferRequest(await frame.read(rawAt), parts.limits);
+  const read: IncomingMessage["read"] = async (memory) => {
+    const whole = decoded ?? decodeInferRequest(await frame.read(rawAt, memory), parts.limits);
     if (whole.model !== model || whole.version !== version) {
       throw new LongshoreError(
         "invalid-input",

@@ -93,7 +93,10 @@ class Arrived implements Received {
 async function receiveMessage({ budget, bodies }: Api, message: IncomingMessage): Promise<Received> {
   const held = budget.reserve(message.byteLength);
   try {
-    return new Arrived(held, await message.read(), false, bodies);
+    let memory: ArrayBuffer | undefined;
+    const take = (byteLength: number): ArrayBuffer => (memory = bodies.take(byteLength));
+    const read = await message.read(message.byteLength < worthKeepingBytes ? undefined : take);
+    return new Arrived(held, read, false, bodies, memory);
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;
