@@ -18,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   json: async () => (await import("./json.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,
   route: async () => (await import("./route.ts")).bench,
+  fleet: async () => (await import("./fleet.ts")).bench,
   reality: async () => (await import("./reality.ts")).bench,
   scenes: async () => (await import("./scenes.ts")).bench,
   quantize: async () => (await import("./quantize.ts")).bench,

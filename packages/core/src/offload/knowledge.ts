@@ -2,7 +2,7 @@ import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAbor
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
-import { type Heard, type KnownModel, knowModel } from "../places/index.ts";
+import { type Heard, type KnownModel, knowModel, manyPlaces } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Places } from "./places.ts";
 
@@ -29,9 +29,19 @@ interface Entry {
   usedAtMs: number;
   askedAtMs: number;
   asking: Promise<void> | undefined;
+  /** What places said lately will be put together. */
+  digesting: Disposable | undefined;
   /** The place here answered the round of questions under way. */
   localDone: Promise<void> | undefined;
 }
+
+/** Places that are asked at once about a model that nothing is known of yet. */
+const mostAtOnce = 1024;
+/** Very many places are asked so much more seldom that no more than this many are asked in a second. */
+const askedPerSecond = 200;
+/** What very many places say is put together no more often than this, in milliseconds; seldomer the more they are. */
+const leastDigestMs = 50;
+const placesPerMs = 20;
 
 /** At most so many models are kept in mind; the one that was used least recently is forgotten. */
 const maxModels = 256;
@@ -47,6 +57,7 @@ export function knowledgeOf(
   const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
   const entries = new Map<string, Entry>();
   const device = deviceSpeed();
+  const roundMs = (): number => Math.max(refreshMs, (places.all.size * 1000) / askedPerSecond);
   const asking = new Set<AbortController>();
   let closed = false;
   const timers = new Set<Disposable>();
@@ -92,6 +103,7 @@ export function knowledgeOf(
       usedAtMs: clock.nowMs(),
       askedAtMs: -Infinity,
       asking: undefined,
+      digesting: undefined,
       localDone: undefined,
     };
     entries.set(key, made);
@@ -183,7 +195,19 @@ export function knowledgeOf(
       place.linkTouched();
       places.touched();
     }
-    digestOf(entry);
+    digestSoon(entry);
+  }
+
+  /** What few places say is put together at once, what many say when several have spoken. */
+  function digestSoon(entry: Entry): void {
+    if (places.all.size <= manyPlaces) {
+      digestOf(entry);
+      return;
+    }
+    entry.digesting ??= later(Math.max(leastDigestMs, places.all.size / placesPerMs), () => {
+      entry.digesting = undefined;
+      digestOf(entry);
+    });
   }
 
   /** A place that failed is asked again when its pause is over, so that it comes back without a request as its probe. */
@@ -209,12 +233,15 @@ export function knowledgeOf(
   function ask(entry: Entry, path: readonly EndpointId[]): Promise<void> {
     entry.askedAtMs = clock.nowMs();
     entry.localDone = askLocal(entry, path);
-    const others = Array.from(places.all.keys(), (id) => {
-      if (!path.includes(id)) return askOther(id, entry, path);
-      later(1, () => void askOther(id, entry, []));
-      return undefined;
-    });
-    const all = Promise.allSettled([entry.localDone, ...others]).then(() => {
+    const ids = places.all.keys();
+    const askThem = async (): Promise<void> => {
+      for (const id of ids) {
+        if (!path.includes(id)) await askOther(id, entry, path);
+        else later(1, () => void askOther(id, entry, []));
+      }
+    };
+    const at = Math.min(places.all.size, entry.known ? manyPlaces : mostAtOnce);
+    const all = Promise.allSettled([entry.localDone, ...Array.from({ length: at }, askThem)]).then(() => {
       entry.asking = undefined;
       digestOf(entry);
     });
@@ -225,14 +252,14 @@ export function knowledgeOf(
   /** Keeps offers of models in use fresh; stops by itself when none is in use. */
   function keepFresh(): void {
     if (freshening || closed || places.all.size === 0) return;
-    freshening = later(refreshMs, () => {
+    freshening = later(roundMs(), () => {
       freshening = undefined;
       const nowMs = clock.nowMs();
       let inUse = false;
       for (const entry of entries.values()) {
         if (nowMs - entry.usedAtMs > idleMs) continue;
         inUse = true;
-        if (!entry.asking && nowMs - entry.askedAtMs >= refreshMs) void ask(entry, []);
+        if (!entry.asking && nowMs - entry.askedAtMs >= roundMs()) void ask(entry, []);
       }
       if (inUse) keepFresh();
     });
@@ -264,7 +291,7 @@ export function knowledgeOf(
       const entry = entries.get(keyOf(model, version));
       if (!entry) return;
       entry.usedAtMs = nowMs;
-      if (nowMs - entry.askedAtMs > refreshMs && !entry.asking && places.all.size > 0) void ask(entry, []);
+      if (nowMs - entry.askedAtMs > roundMs() && !entry.asking && places.all.size > 0) void ask(entry, []);
       if (!freshening) keepFresh();
     },
     async learn(model, version, call) {

@@ -5,6 +5,7 @@ import { type Arrivals, arrivals } from "../estimate/index.ts";
 import {
   type DeviceView,
   type Infeasible,
+  isInfeasible,
   makePlan,
   type ModelView,
   type Plan,
@@ -13,7 +14,7 @@ import {
   type View,
   planScratch,
 } from "../plan/index.ts";
-import { routeTable, withAvailable } from "../table/index.ts";
+import { type EndpointTable, routeTable, withAvailable } from "../table/index.ts";
 import {
   linkProbes,
   loadProbes,
@@ -102,17 +103,26 @@ export function createLoop(parts: OffloadParts): Loop {
   /** How often beliefs were written down since the last news; infinite before any. */
   let aged = Infinity;
   let stopped = false;
-  const routes = new WeakMap<KnownModel, { readonly changes: number; readonly view: ModelView }>();
+  /** What was laid out for the places of one table; the same places stand under the same index. */
+  const routes = new WeakMap<
+    KnownModel,
+    { readonly index: EndpointTable["index"]; readonly view: ModelView }
+  >();
 
-  function modelView(known: KnownModel, changes: number, endpoints: View["endpoints"]): ModelView {
+  function modelView(known: KnownModel, endpoints: EndpointTable): ModelView {
+    const { index, ids } = endpoints;
     const kept = routes.get(known);
-    if (kept?.changes === changes) return { ...kept.view, localSlowness: slownessHere(known) };
+    if (kept?.index === index) return { ...kept.view, localSlowness: slownessHere(known) };
     const view: ModelView = {
       table: known.table,
-      routes: routeTable(known.blocks, known.table, endpoints.index),
+      routes: routeTable(
+        ids.length < places.all.size ? ids.flatMap((id) => known.blocksBy.get(id) ?? []) : known.blocks,
+        known.table,
+        index,
+      ),
       localSlowness: slownessHere(known),
     };
-    routes.set(known, { changes, view });
+    routes.set(known, { index, view });
     return view;
   }
 
@@ -162,18 +172,16 @@ export function createLoop(parts: OffloadParts): Loop {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;
       const { known, call, sequence } = job;
-      const table = places.table(nowMs);
-      const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
       const { name, dataClass } = known.description;
-      const view: View = {
+      const viewOf = (endpoints: EndpointTable): View => ({
         number: ++views,
         atMs: nowMs,
         self,
         device: deviceView(nowMs),
         endpoints,
-        models: new Map([[name, modelView(known, places.changes, endpoints)]]),
+        models: new Map([[name, modelView(known, endpoints)]]),
         policy: parts.policy,
-      };
+      });
       const { usualItems } = known.usual;
       const { traffic } = job;
       const request: PlanRequest = {
@@ -202,7 +210,14 @@ export function createLoop(parts: OffloadParts): Loop {
           carried: sequence.state !== undefined,
         },
       };
-      const made = makePlan(request, view, nowMs, random, scratch);
+      const also = job.proving ?? sequence?.resident;
+      const table = places.tableFor(known, call.rules, also, nowMs);
+      const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
+      let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
+      if (isInfeasible(made) && endpoints.count < places.all.size) {
+        // Nothing on the shortlist will do: something else might.
+        made = makePlan(request, viewOf(places.table(nowMs)), nowMs, random, scratch);
+      }
       if (!parts.directory) return made;
       const { ageMs, problem } = parts.directory.snapshot();
       return { ...made, directory: problem === undefined ? { ageMs } : { ageMs, problem } };

@@ -1,8 +1,16 @@
-import { type EndpointId, LongshoreError } from "../base/index.ts";
+import { type EndpointId, LongshoreError, type Rules } from "../base/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import { followPlace, letBack, type Place } from "../places/index.ts";
+import {
+  followPlace,
+  type KnownModel,
+  letBack,
+  manyPlaces,
+  type Place,
+  type Shortlist,
+  shortlist,
+} from "../places/index.ts";
 
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;
@@ -17,6 +25,12 @@ export interface Places extends Disposable {
   readonly changes: number;
   /** The places as decisions read them. Loads are as of now, links as they were last written down. */
   table(nowMs: number): EndpointTable;
+  /**
+   * The places that a decision about the model looks at: all, or a few where they are very many. `also` is among them.
+   */
+  tableFor(known: KnownModel, rules: Rules, also: EndpointId | undefined, nowMs: number): EndpointTable;
+  /** Places that decisions look at these days: all, or those of the last shortlist. */
+  readonly looked: Iterable<Place>;
   /** Who wants to know of places that come later. */
   onAdded: (id: EndpointId) => void;
   /** Loads changed: the next table reads them anew. */
@@ -42,6 +56,9 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
   let laidOutFor = -1;
   let loadsAtMs = -Infinity;
   let linksChanged = false;
+  const lists = new WeakMap<KnownModel, { readonly changes: number; readonly list: Shortlist }>();
+  /** Of the model that was decided on last. */
+  let list: Shortlist | undefined;
   /** The first places are there: those that come later come to where others are. */
   let begun = false;
   const add = (endpoint: Endpoint): void => {
@@ -123,13 +140,23 @@ export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
       loadsAtMs = nowMs;
       return table;
     },
+    tableFor(known, rules, also, nowMs) {
+      if (all.size <= manyPlaces) return places.table(nowMs);
+      const kept = lists.get(known);
+      list = kept?.changes === changes ? kept.list : shortlist(known, all, random);
+      if (list !== kept?.list) lists.set(known, { changes, list });
+      return list.table(rules, also, nowMs);
+    },
+    get looked() {
+      return all.size > manyPlaces && list ? list.looked : all.values();
+    },
     touched() {
       loadsAtMs = -Infinity;
     },
     refreshOneLink(nowMs) {
       let stalest: Place | undefined;
       let stale = 0;
-      for (const place of all.values()) {
+      for (const place of places.looked) {
         if (!place.linkStale(nowMs)) continue;
         stale++;
         if (!stalest || place.table.atMs < stalest.table.atMs) stalest = place;

@@ -33,7 +33,10 @@ export interface KnownModel {
   readonly table: ModelTable;
   /** Whether the place here has it. */
   readonly here: boolean;
+  /** The ways to run it elsewhere, and those of each place; laid out again only when the place said something new. */
   readonly blocks: readonly RouteBlock[];
+  readonly blocksBy: ReadonlyMap<EndpointId, readonly RouteBlock[]>;
+  readonly laidOut: WeakMap<Heard, readonly RouteBlock[]>;
   /** What each other place offers, inferred where it makes no offers itself. */
   readonly offersBy: ReadonlyMap<EndpointId, readonly Offer[]>;
   /** How fast each bucket of each variant of the table is here; kept when knowledge is refreshed. */
@@ -78,6 +81,8 @@ export function knowModel(
   const table = kept?.table ?? modelTable(description, profile);
   const offersBy = new Map<EndpointId, readonly Offer[]>();
   const blocks: RouteBlock[] = [];
+  const blocksBy = new Map<EndpointId, readonly RouteBlock[]>();
+  const laidOut = kept?.laidOut ?? new WeakMap<Heard, readonly RouteBlock[]>();
   for (const one of alike) {
     if (one === local) continue;
     const offers =
@@ -85,7 +90,10 @@ export function knowModel(
         ? one.offers
         : inferredOffers(one.endpoint, { description, profile }, profile, nowMs);
     offersBy.set(one.endpoint.info.id, offers);
-    blocks.push(...routeBlocks(one.endpoint.info, offers, table));
+    const own = laidOut.get(one) ?? routeBlocks(one.endpoint.info, offers, table);
+    laidOut.set(one, own);
+    blocksBy.set(one.endpoint.info.id, own);
+    blocks.push(...own);
   }
   const here = local?.knowledge !== undefined && same(local);
   return {
@@ -94,6 +102,8 @@ export function knowModel(
     table,
     here,
     blocks,
+    blocksBy,
+    laidOut,
     offersBy,
     speeds: kept?.speeds ?? speedsHere(local, table, profile, device),
     usual: kept?.usual ?? { usualItems: undefined, counted: 0 },

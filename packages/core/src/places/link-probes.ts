@@ -75,7 +75,8 @@ export function linkProbes(
 
   return {
     consider(known, features, nowMs) {
-      for (const [id, place] of places.all) {
+      for (const place of places.looked) {
+        const { id } = place.endpoint.info;
         const link = parts.links(id);
         if (!link?.probeBytes || !place.endpoint.probe || underWay.has(id)) continue;
         if (nowMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;

@@ -1,3 +1,4 @@
+export { zoneRemoves } from "./filter/zone.ts";
 export { envelopeBytes } from "./options.ts";
 export { makePlan } from "./make-plan.ts";
 export * from "./plan.ts";

@@ -40,7 +40,8 @@ export interface FarmPlace {
   readonly inFlight: number;
   /** Requests that were sent there, those given up included. */
   readonly runs: number;
-  /** How often it was asked for its load. */
+  /** How often it was asked what it offers, and for its load. */
+  readonly asked: number;
   readonly probes: number;
   load(): LoadReport;
   /** When a request of that much work would be done if it came now, in milliseconds from now. */
@@ -170,6 +171,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
   const freeMs = Array.from({ length: server.slots }, () => 0);
   let runs = 0;
   let probes = 0;
+  let asked = 0;
   /** Mean work of a size, by the profile. */
   const means = new Map<number, number>();
   for (const bucket of model.profile.variants[0]?.buckets ?? []) {
@@ -211,8 +213,9 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
   const endpoint: Endpoint = {
     info,
     describe: () => Promise.resolve(model),
-    offers: () =>
-      Promise.resolve(
+    offers() {
+      asked++;
+      return Promise.resolve(
         offersOf(model, undefined, {
           info,
           nowMs: clock.nowMs(),
@@ -220,7 +223,8 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
           slowness: promiseFactor / speed,
           lastMs: 5000,
         }),
-      ),
+      );
+    },
     async infer(request: InferenceRequest, call: Call) {
       runs++;
       if (server.fault === "fails") throw new LongshoreError("run-failed", "execute", "nothing runs here");
@@ -250,6 +254,9 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
     },
     get runs() {
       return runs;
+    },
+    get asked() {
+      return asked;
     },
     get probes() {
       return probes;

@@ -2,6 +2,7 @@ import { seededRandom } from "@longshore/core";
 import { describe, expect, it } from "vitest";
 import { poissonArrivals } from "../trace/index.ts";
 import { clientWeighted } from "./client-weighted.ts";
+import { joinAndLeave } from "./join-and-leave.ts";
 import { peakEwma } from "./peak-ewma.ts";
 import { fleetOracle, leastRequest, type PickerKind, roundRobin, weightedRoundRobin } from "./picker.ts";
 import { prequal } from "./prequal.ts";
@@ -85,6 +86,22 @@ describe("balancers on a farm of unequal servers", () => {
     const ours = await runFleet(many, undefined);
     const best = await runFleet(many, fleetOracle);
     expect(tail(ours.tookMs)).toBeLessThan(2 * tail(best.tookMs));
+  });
+
+  it("a decision among hundreds of servers looks at some, and is hardly worse for it", async () => {
+    const servers = Array.from({ length: 300 }, (_, index) => ({ speed: 8 ** (index / 299), slots: 1 }));
+    const capacity = servers.reduce((total, { speed }) => total + speed, 0);
+    const arrivals = poissonArrivals(0.6 * capacity, 1500, 3);
+    const requests = arrivals.map((_, index) => ({ workMs: 900 + (index % 10) * 20, size: 1 }));
+    const many = scene({ servers, arrivals, requests });
+    const ours = await runFleet(many, undefined);
+    const best = await runFleet(many, fleetOracle);
+    expect(ours.tookMs.every((took) => took < Infinity)).toBe(true);
+    expect(tail(ours.tookMs)).toBeLessThan(1.8 * tail(best.tookMs));
+  });
+
+  it("a router of hundreds of servers goes on while they come and go", async () => {
+    expect(await joinAndLeave(200, 3)).toBeGreaterThan(0);
   });
 
   it("goes the same way again with the same seed", async () => {

@@ -7,6 +7,7 @@ export {
   farmRequest,
   type FarmServer,
 } from "./farm.ts";
+export { joinAndLeave } from "./join-and-leave.ts";
 export { peakEwma } from "./peak-ewma.ts";
 export {
   leastRequest,

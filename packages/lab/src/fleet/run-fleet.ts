@@ -1,5 +1,6 @@
 import {
   type Call,
+  type EndpointInfo,
   housekeepingCall,
   LongshoreError,
   offloadEndpoint,
@@ -37,6 +38,10 @@ export interface FleetRun {
   readonly tookMs: readonly number[];
   /** Runs of each server. */
   readonly runs: readonly number[];
+  /** What the gateways hold at the end of all they know, in bytes; where it was asked for. */
+  readonly heapBytes?: number;
+  /** How often servers were asked what they offer. */
+  readonly asked: number;
   /** How often servers were asked for their load, for each request. */
   readonly probesPerRequest: number;
   /** Processor time of the run for each request, in milliseconds: decisions, and the simulation around them. */
@@ -65,30 +70,41 @@ function pickerGateway(
   };
 }
 
+/** What a gateway before a farm says of itself. */
+export function gatewayInfo(number: number): EndpointInfo {
+  return {
+    id: `gateway-${number}`,
+    tier: "edge",
+    zone: "farm",
+    trust: "operated",
+    codecs: [],
+    state: "none",
+    offers: true,
+    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+  };
+}
+
 /**
  * Runs a scene on a virtual clock: with a picker, or (`undefined`) with the offloader itself as each gateway, which is what
  * is measured.
  */
-export async function runFleet(scene: FleetScene, kind: PickerKind | undefined): Promise<FleetRun> {
+export async function runFleet(
+  scene: FleetScene,
+  kind: PickerKind | undefined,
+  /** Says how much of the heap is in use, where that is to be known. */
+  heapBytes?: () => number,
+): Promise<FleetRun> {
   const clock = virtualClock();
   const model = farmModel(scene.requests);
   const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock));
+  const heapBefore = heapBytes?.() ?? 0;
   const closing: (() => Promise<void>)[] = [];
   const gateways = Array.from({ length: scene.gateways }, (_, number): Send => {
     const seed = scene.seed * 1000 + number;
     if (kind) return pickerGateway(kind, places, seed, model, clock.nowMs);
     const gateway = offloadEndpoint({
       endpoints: places.map(({ endpoint }) => endpoint),
-      info: {
-        id: `gateway-${number}`,
-        tier: "edge",
-        zone: "farm",
-        trust: "operated",
-        codecs: [],
-        state: "none",
-        offers: true,
-        rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-      },
+      info: gatewayInfo(number),
       policy: tablePolicy({ public: { leastTrust: "none" } }),
       clock,
       random: seededRandom(seed),
@@ -121,8 +137,11 @@ export async function runFleet(scene: FleetScene, kind: PickerKind | undefined):
   );
   await clock.runUntil(Promise.all(all));
   const { user, system } = process.cpuUsage(cpu);
+  const heldBytes = heapBytes && heapBytes() - heapBefore;
   await Promise.all(closing.map((close) => close()));
   return {
+    ...(heldBytes === undefined ? {} : { heapBytes: heldBytes }),
+    asked: places.reduce((total, { asked }) => total + asked, 0),
     tookMs,
     runs: places.map(({ runs }) => runs),
     probesPerRequest: places.reduce((total, { probes }) => total + probes, 0) / scene.arrivals.length,
