@@ -2,9 +2,8 @@ import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAbor
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
-import { type Heard, type KnownModel, knowModel, manyPlaces } from "../places/index.ts";
+import { type Heard, type KnownModel, knowModel, manyPlaces, type Places } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import type { Places } from "./places.ts";
 
 /** What this place knows of models: asked for off the path of requests, but for the first use of a model. */
 export interface Knowledge extends Disposable {

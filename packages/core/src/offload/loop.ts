@@ -16,8 +16,10 @@ import {
 } from "../plan/index.ts";
 import { type EndpointTable, routeTable, withAvailable } from "../table/index.ts";
 import {
+  followPlaces,
   linkProbes,
   loadProbes,
+  type Places,
   radioState,
   type RadioState,
   type RetryBudget,
@@ -29,7 +31,6 @@ import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import { followPlaces, type Places } from "./places.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */
 export interface Loop {

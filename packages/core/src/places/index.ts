@@ -1,8 +1,8 @@
 export * from "./place.ts";
 export * from "./place-health.ts";
 export { loadProbes } from "./load-probes.ts";
-export { letBack } from "./ejection-cap.ts";
-export { manyPlaces, type Shortlist, shortlist } from "./shortlist.ts";
+export { followPlaces, type Places } from "./places.ts";
+export { manyPlaces } from "./shortlist.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
 export { linkProbes } from "./link-probes.ts";

@@ -30,7 +30,7 @@ const restMs = 200;
 /** Starts with nothing under way. `news` is told when a probe is over, whatever it showed. */
 export function linkProbes(
   parts: { readonly clock: Clock; readonly links: (endpoint: EndpointId) => Link | undefined },
-  places: { readonly all: ReadonlyMap<EndpointId, Place>; touched(): void },
+  places: { readonly looked: Iterable<Place>; touched(): void },
   news: () => void,
 ): LinkProbes {
   const { clock } = parts;

@@ -1,16 +1,30 @@
-import { type EndpointId, LongshoreError, type Rules } from "../base/index.ts";
-import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
-import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
-import type { OffloadParts } from "./parts.ts";
 import {
-  followPlace,
-  type KnownModel,
-  letBack,
-  manyPlaces,
-  type Place,
-  type Shortlist,
-  shortlist,
-} from "../places/index.ts";
+  type Clock,
+  type EndpointId,
+  LongshoreError,
+  type Observer,
+  type Random,
+  type Rules,
+} from "../base/index.ts";
+import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
+import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
+import { letBack } from "./ejection-cap.ts";
+import type { KnownModel } from "./known-model.ts";
+import { followPlace, type Place } from "./place.ts";
+import { manyPlaces, type Shortlist, shortlist } from "./shortlist.ts";
+
+/** Where places come from, and what following them takes. */
+export interface PlacesParts {
+  readonly endpoints?: readonly Endpoint[];
+  readonly directory?: Directory;
+  readonly dial?: (info: EndpointInfo) => Endpoint;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly links: (endpoint: EndpointId) => Link | undefined;
+  readonly hedges?: HedgeBudgetOptions;
+}
 
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;
@@ -45,7 +59,7 @@ export interface Places extends Disposable {
 }
 
 /** Follows all places. */
-export function followPlaces(parts: OffloadParts, self: EndpointId): Places {
+export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   const { clock, random, links, hedges, directory, dial } = parts;
   const all = new Map<EndpointId, Place>();
   /** What the directory said of each place when it was dialled, or could not be. */
