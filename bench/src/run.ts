@@ -22,6 +22,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   reality: async () => (await import("./reality.ts")).bench,
   scenes: async () => (await import("./scenes.ts")).bench,
   quantize: async () => (await import("./quantize.ts")).bench,
+  sequences: async () => (await import("./sequences.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   soak: async () => (await import("./soak.ts")).bench,

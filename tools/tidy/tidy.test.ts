@@ -28,6 +28,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "places",
     "check",
     "sequence",
+    "rollout",
     "stream",
     "offload",
   ],

@@ -25,6 +25,7 @@ export * from "./offload/index.ts";
 export { type Battery, type DeviceParts, type RadioState, radioState } from "./places/index.ts";
 export * from "./package/index.ts";
 export * from "./plan/index.ts";
+export * from "./rollout/index.ts";
 export * from "./protocol/index.ts";
 export {
   bucketFor,

@@ -228,6 +228,29 @@ export type LongshoreEvent =
       readonly because: string;
     }
   | {
+      /** An alias leads elsewhere, or a candidate was put on trial or given up: who did it and why. */
+      readonly kind: "rollout-changed";
+      readonly atMs: number;
+      readonly alias: string;
+      readonly revision: number;
+      readonly model: string;
+      readonly stable: string;
+      /** Version on trial; empty for none. */
+      readonly candidate: string;
+      readonly change: "set" | "start" | "promote" | "abort" | "remove" | "rolled back";
+      /** Empty for what was done by itself. */
+      readonly by: TenantId;
+      readonly because: string;
+    }
+  | {
+      /** A shadow's answer was compared with the one that the caller got. */
+      readonly kind: "rollout-compared";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly alias: string;
+      readonly agreed: boolean;
+    }
+  | {
       /** An answer of a place was compared with what is known or what another place says. */
       readonly kind: "answer-checked";
       readonly atMs: number;

@@ -29,6 +29,7 @@ export type Reason =
   | "invalid-model"
   | "invalid-configuration"
   | "port-taken"
+  | "conflict"
   | "unsupported"
   | "policy-denied"
   | "unauthenticated"
@@ -78,6 +79,8 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "invalid-model": { code: "FAILED_PRECONDITION", httpStatus: 422, retryable: false },
   "invalid-configuration": { code: "FAILED_PRECONDITION", httpStatus: 422, retryable: false },
   "port-taken": { code: "FAILED_PRECONDITION", httpStatus: 500, retryable: false },
+  // somebody else was quicker
+  conflict: { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
   unsupported: { code: "UNIMPLEMENTED", httpStatus: 501, retryable: false },
   // rules
   "policy-denied": { code: "PERMISSION_DENIED", httpStatus: 403, retryable: false },

@@ -1,4 +1,4 @@
 export { type Checks, createChecks, type Opinion, type Question } from "./checks.ts";
 export * from "./golden.ts";
 export type { CheckOptions } from "./options.ts";
-export { difference, sameBody, type Tolerance } from "./same-answer.ts";
+export { difference, sameBody, type Tolerance, toleranceFor } from "./same-answer.ts";

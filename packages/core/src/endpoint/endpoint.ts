@@ -251,6 +251,8 @@ export interface Endpoint {
 export interface ModelKnowledge {
   readonly description: ModelDescription;
   readonly profile?: Profile;
+  /** The name is an alias: a request that states neither version nor digest may be led to another than the one described. */
+  readonly alias?: true;
 }
 
 /** One version of a model that a place has. */

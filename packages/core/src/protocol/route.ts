@@ -16,6 +16,9 @@ export type Route =
   | { readonly kind: "package"; readonly model?: string; readonly package?: string }
   | { readonly kind: "package-file"; readonly package: string; readonly file: string }
   | { readonly kind: "directory" | "directory-join" | "directory-leave" }
+  | { readonly kind: "rollouts" }
+  /** `model` is the alias, which stands where a model's name does. */
+  | { readonly kind: "rollout" | "rollout-change"; readonly model: string }
   | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
   | ({ readonly kind: "stats" } & Partial<ModelAddress>)
   | ({ readonly kind: "model" | "model-ready" | "config" | "offers" } & ModelAddress)

@@ -65,6 +65,7 @@ export function defineServing({ program, action, io }: Defining): void {
         "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
         "unknown",
       )
+      .option("--allow-management", "let callers with the right to manage change aliases", false)
       .option("--no-joins", "let no server join (serve --join)")
       .addOption(
         new Option("--joins-trust <trust>", "how far servers that join without a signed entry are trusted")

@@ -20,6 +20,7 @@ export interface GatewayCommandOptions extends OnlineCommandOptions {
   readonly atTrust: NonNullable<ServerOptions["trust"]>;
   readonly atZone: string;
   readonly dataClass: string;
+  readonly allowManagement: boolean;
   /** False: no server may join. */
   readonly joins: boolean;
   readonly joinsTrust: NonNullable<ServerOptions["trust"]>;
@@ -63,6 +64,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
     ...found,
     ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
     ...(await onlineServeOptions(options, io)),
+    allowManagement: options.allowManagement || options.managePort !== undefined,
   });
   const addresses = servers.map(({ address }) => address);
   await serveUntilStopped(

@@ -28,6 +28,7 @@ export interface OnlineCommandOptions
   /** Tell the servers behind for which tenant each request is. */
   readonly atTenants: boolean;
   readonly maxBody: number;
+  readonly aliases?: string;
   readonly json: boolean;
 }
 
@@ -49,6 +50,7 @@ export function onlineOptions(command: Command, at: string): Command {
     .option("--zone <zone>", "where it processes, such as eu/de/store-7", "local")
     .option("--at <url>", at, collect, [])
     .option("--at-tenants", "tell the servers of --at for which tenant each request is", false)
+    .option("--aliases <file>", "where aliases are kept (longshore rollout)")
     .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
     .option("--json", "print JSON lines", false);
 }
@@ -77,6 +79,7 @@ export async function onlineServeOptions(
     tier: options.tier,
     zone: options.zone,
     maxBodyBytes: options.maxBody,
+    ...(options.aliases === undefined ? {} : { aliases: options.aliases }),
     report: (text) => io.note(text),
     ...(await joinServeOptions(options)),
     ...identityServeOptions(options),

@@ -4,6 +4,7 @@ import { defineDirectory } from "./define-directory.ts";
 import { defineLab } from "./define-lab.ts";
 import { defineModels } from "./define-models.ts";
 import { definePackage } from "./define-package.ts";
+import { defineRollout } from "../rollout/define-rollout.ts";
 import { defineRequests } from "./define-requests.ts";
 import { defineServing } from "./define-serving.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
@@ -14,6 +15,7 @@ const groups: readonly ((defining: Defining) => void)[] = [
   defineServing,
   defineDirectory,
   definePackage,
+  defineRollout,
   defineRequests,
   defineModels,
   defineLab,

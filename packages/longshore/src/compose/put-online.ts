@@ -10,7 +10,9 @@ import {
   type Membership,
   type Observer,
   observers,
+  openRollouts,
   type Random,
+  rolloutEndpoint,
   type Rules,
   silentObserver,
   type Tier,
@@ -25,6 +27,8 @@ import {
   type PackageShelf,
   type ServedRepository,
 } from "@longshore/server";
+import { aliasFile } from "../rollout/alias-file.ts";
+import { targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
 import { joinAs, type JoinOptions, placeName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
@@ -69,6 +73,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly unstatedRules?: Rules;
   /** A directory that this server joins when it is ready, and leaves before it drains. */
   readonly join?: JoinOptions;
+  /** The file where aliases are kept. Default: nowhere, so that they end with the server. */
+  readonly aliases?: string;
 }
 
 /** A server on its port. */
@@ -177,7 +183,14 @@ export async function putOnline<T extends Served>(
     maxBytes: options.cacheBytes ?? 64 * 2 ** 20,
     load,
   });
-  const endpoint = onceEndpoint(cached, { clock, observer });
+  const once = onceEndpoint(cached, { clock, observer });
+  const rollouts = await openRollouts({
+    clock,
+    observer,
+    resolve: (model, version) => targetOf(once, model, version),
+    ...(options.aliases === undefined ? {} : { shelf: aliasFile(options.aliases) }),
+  });
+  const endpoint = rolloutEndpoint(once, { rollouts, clock, draw: () => random.next() });
   const limits = {
     ...defaultWireLimits,
     maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes,
@@ -201,6 +214,7 @@ export async function putOnline<T extends Served>(
     ...(identity ? { identify: identity.identify } : {}),
     ...(served.packages ? { packages: served.packages } : {}),
     ...(served.desk ? { directory: served.desk } : {}),
+    rollouts,
     limits,
   });
   const closeServed = async (): Promise<void> => {

@@ -101,6 +101,13 @@ ${tenants}
       codecs: ["raw"],
       admits: { zone: "eu", trust: "listed" },
     }),
+    rollouts: {
+      find: () => undefined,
+      list: () => [],
+      change: async () => undefined,
+      ended: () => undefined,
+      compared: () => undefined,
+    },
     identify: made.identify,
   });
 }
@@ -145,6 +152,7 @@ const expectations: readonly (readonly [RegExp, Right | "none" | "any", Surface 
   [/\/package$|^\/v2\/packages\//, "model:read", "data"],
   [/^\/v2\/directory$/, "directory:read", "data"],
   [/^\/v2\/directory\//, "directory:join", "data"],
+  [/^\/v2\/rollouts/, "manage", "manage"],
   [/^\/metrics$/, "observe", "observe"],
   [/^\/v2\/(?:models\/|probe$)/, "infer", "data"],
 ];

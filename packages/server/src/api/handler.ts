@@ -31,6 +31,7 @@ import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.
 import { packageFile, packageManifest } from "./package.ts";
 import { jsonReply, textReply } from "./replies.ts";
 import { openApi } from "./openapi.ts";
+import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
 import { logSettings, setLogSettings, setTraceSettings, traceSettings } from "./settings.ts";
 import { sharedMemory } from "./shared-memory.ts";
@@ -119,6 +120,10 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "directory-join":
     case "directory-leave":
       return directory(api, route.kind, asked);
+    case "rollouts":
+    case "rollout":
+    case "rollout-change":
+      return rollouts(api, route, asked);
     case "probe":
       return probed(asked);
     case "metrics":

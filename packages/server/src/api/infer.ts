@@ -59,7 +59,10 @@ function segmentOf(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): 
     );
   }
   const variant = findVariant(knowledge, route.variant).name;
-  return { model: name, version, digest, variant, from: route.from ?? startCut, to: route.to ?? endCut };
+  const [from, to] = [route.from ?? startCut, route.to ?? endCut];
+  // Where an alias leads this request is decided once all of it is known.
+  const open = knowledge.alias === true && route.version === undefined && planned === undefined;
+  return { model: name, version: open ? "" : version, digest: open ? "" : digest, variant, from, to };
 }
 
 /** How far another variant may stand in for the one of the segment; a variant that was asked for by name is kept to. */
@@ -165,9 +168,11 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     const response = await api.endpoint.infer(request, scheduled);
     const answeredMs = api.clock.nowMs();
     if (forgets) received.recycle();
+    const { version } = response.account.segment;
+    const answered = knowledge.alias === true && version !== "" ? { ...description, version } : description;
     // What was done before the body was asked for, reading a model not least, is no time of the link either.
     const ownMs = askedMs - startedMs;
-    const reply = await inferReply(api, asked, message, description, response, call, bodyMs - ownMs);
+    const reply = await inferReply(api, asked, message, answered, response, call, bodyMs - ownMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);
     events.answered();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  type Alias,
   bytesTensor,
   codecSet,
   createRegistry,
@@ -39,6 +40,15 @@ const shelved = {
   manifest: new TextEncoder().encode('{"body": {"schemaVersion": 1, "model": "echo", "files": []}}'),
 };
 
+const alias: Alias = {
+  schemaVersion: 1,
+  name: "echo",
+  revision: 1,
+  model: "plain",
+  stable: { version: "1", digest: "sha256:0" },
+  because: "",
+};
+
 function server() {
   const endpoint = doubleEndpoint([echo, plain], { id: "server" });
   const handler = createHandler({
@@ -54,6 +64,13 @@ function server() {
       admits: { zone: "eu", trust: "listed" },
     }),
     modelUploads: true,
+    rollouts: {
+      find: () => alias,
+      list: () => [{ alias, figures: undefined }],
+      change: async () => alias,
+      ended: () => undefined,
+      compared: () => undefined,
+    },
     packages: {
       ofModel: async () => shelved,
       ofDigest: async () => shelved,
@@ -138,6 +155,7 @@ const bodies: Readonly<Record<string, unknown>> = {
   "set-trace-settings": { trace_level: ["OFF"], trace_rate: "10", trace_count: null },
   "directory-join": { schemaVersion: 1, id: "till-4", statement: { address: "http://127.0.0.1:1" } },
   "directory-leave": { id: "till-4" },
+  "rollout-change": { revision: 1, change: { do: "promote" } },
   "shared-register": { key: "/k", byte_size: 64 },
 };
 

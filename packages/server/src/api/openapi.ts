@@ -142,6 +142,23 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: json(ref("DirectoryPage")),
     query: { since: { type: "string", maxLength: 128 } },
   },
+  rollouts: {
+    summary: "Aliases and how their candidates do",
+    extension: "longshore",
+    gives: json({ type: "object" }),
+  },
+  rollout: {
+    summary: "An alias and how its candidate does",
+    extension: "longshore",
+    gives: json({ type: "object" }),
+  },
+  "rollout-change": {
+    summary: "Changes an alias by comparing and setting its revision",
+    extension: "longshore",
+    body: { schema: { type: "object" } },
+    gives: json({ type: "object" }),
+    statuses: [409],
+  },
   "directory-join": {
     summary: "Joins the directory, and stays in it",
     extension: "longshore",

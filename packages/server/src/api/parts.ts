@@ -10,6 +10,7 @@ import {
   type LoadReport,
   type Observer,
   observers,
+  type Rollouts,
   type Rules,
   seededRandom,
   type WireLimits,
@@ -69,6 +70,8 @@ export interface HandlerParts {
   readonly packages?: PackageShelf;
   /** Places that join this server, for others to read. Default: none can. */
   readonly directory?: DirectoryDesk;
+  /** Aliases of models. Default: none. `endpoint` must know them, too. */
+  readonly rollouts?: Rollouts;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
   readonly maxBufferedBytes?: number;
   /** Memory of large bodies that is kept for the next ones, in bytes. Default 64 MiB. */
@@ -100,6 +103,7 @@ export interface Api {
   readonly forwardHeaders: RegExp | undefined;
   readonly packages: PackageShelf | undefined;
   readonly directory: DirectoryDesk | undefined;
+  readonly rollouts: Rollouts | undefined;
   readonly budget: Budget;
   readonly bodies: BodyPool;
   readonly heads: KnownHeads;
@@ -150,6 +154,7 @@ export function completeParts(parts: HandlerParts): Api {
     forwardHeaders: parts.forwardHeaders,
     packages: parts.packages,
     directory: parts.directory,
+    rollouts: parts.rollouts,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
     bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
     heads: knownHeads(),

@@ -149,6 +149,8 @@ export interface Metrics {
   readonly spans: Counter;
   readonly directoryChanges: Counter;
   readonly answerChecks: Counter;
+  readonly rolloutChanges: Counter;
+  readonly rolloutCompared: Counter;
   readonly quarantines: Counter;
   cache: { readonly entries: number; readonly bytes: number } | undefined;
   /** All metrics as text. */
@@ -214,6 +216,11 @@ export function createMetrics(parts: MetricsParts): Metrics {
       "Places that came, changed, went or were not believed",
       ["change"],
     ),
+    rolloutChanges: counter("longshore_rollout_changes_total", "Changes of aliases", ["alias", "change"]),
+    rolloutCompared: counter("longshore_rollout_compared_total", "Answers of shadows that were compared", [
+      "alias",
+      "outcome",
+    ]),
     answerChecks: counter("longshore_answer_checks_total", "Answers of places that were checked", [
       "endpoint",
       "outcome",

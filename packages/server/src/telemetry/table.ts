@@ -111,6 +111,12 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     const level = state === "in touch" ? "info" : state === "too old" ? "error" : "warning";
     log.line(level, "directory", { directory, state, ageMs: Math.min(ageMs, 1e12), entries, because });
   },
+  "rollout-changed": ({ kind: _kind, atMs: _atMs, ...facts }, { metrics, log }) => {
+    metrics.rolloutChanges.add([facts.alias, facts.change]);
+    log.line(facts.change === "rolled back" ? "error" : "info", "rollout", facts);
+  },
+  "rollout-compared": ({ alias, agreed }, { metrics }) =>
+    metrics.rolloutCompared.add([alias, agreed ? "agreed" : "differed"]),
   "answer-checked": ({ endpoint, outcome }, { metrics }) => metrics.answerChecks.add([endpoint, outcome]),
   "place-quarantined": ({ endpoint, model, by, because }, { metrics, log }) => {
     metrics.quarantines.add([endpoint, by]);

@@ -1,0 +1,24 @@
+export {
+  type Alias,
+  type AliasChange,
+  aliasFrom,
+  aliasJson,
+  aliasName,
+  type AskedChange,
+  askedChangeFrom,
+  defaultTrialLimits,
+  type StickyBy,
+  type Target,
+  type Trial,
+  type TrialLimits,
+  type TrialMode,
+} from "./alias.ts";
+export { rolloutEndpoint, type RolloutEndpointParts, userParameter } from "./rollout-endpoint.ts";
+export {
+  type AliasReport,
+  type AliasShelf,
+  openRollouts,
+  type RolloutParts,
+  type Rollouts,
+} from "./rollouts.ts";
+export type { SideFigures, TrialFigures } from "./trial-watch.ts";

@@ -1,0 +1,275 @@
+import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  type LongshoreEvent,
+  seededRandom,
+} from "../base/index.ts";
+import type { InferenceRequest } from "../endpoint/index.ts";
+import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
+import { alarm } from "./alarm.ts";
+import { type Alias, type AliasChange, defaultTrialLimits } from "./alias.ts";
+import { rolloutEndpoint } from "./rollout-endpoint.ts";
+import { type AliasShelf, openRollouts } from "./rollouts.ts";
+import { sideOf } from "./side.ts";
+
+const digestOf = (version: string): string => `sha256:${version.repeat(64)}`;
+const limits = defaultTrialLimits;
+
+/** An endpoint with two versions, the second of which may fail, answer otherwise, or take its time. */
+async function place(shelf?: AliasShelf) {
+  const clock = manualClock();
+  const random = seededRandom(5);
+  const events: LongshoreEvent[] = [];
+  const second = { fails: false, factor: 1, tookMs: 0 };
+  const asked: { version: string; call: Call }[] = [];
+  const model = (version: string) => ({
+    description: doubleDescription({ name: "ocr", version, digest: digestOf(version) }),
+    run: async (
+      inputs: ReadonlyMap<string, { bytes: Uint8Array }>,
+      _request: InferenceRequest,
+      call: Call,
+    ) => {
+      asked.push({ version, call });
+      const x = inputs.get("x");
+      if (!x) throw new Error("x was expected");
+      if (version === "2" && second.fails) throw new LongshoreError("run-failed", "execute", "broken");
+      if (version === "2" && second.tookMs > 0) {
+        await new Promise<void>((resolve) => void clock.timer(second.tookMs, resolve));
+      } else {
+        await new Promise<void>((resolve) => void clock.timer(10, resolve));
+      }
+      const value =
+        (float32View(float32Tensor("x", [1], new Float32Array(x.bytes.slice().buffer)))[0] ?? 0) *
+        (version === "2" ? second.factor : 1);
+      return { outputs: tensorsOf(float32Tensor("y", [1], Float32Array.of(value))) };
+    },
+  });
+  const inner = doubleEndpoint([model("1"), model("2")]);
+  const observer = { record: (event: LongshoreEvent) => void events.push(event) };
+  const resolve = async (name: string, version: string) => {
+    const found = await inner.describe(name, version, housekeepingCall("resolve"));
+    if (!found) throw new LongshoreError("unknown-version", "resolve", `no version ${version}`);
+    return { version, digest: found.description.digest };
+  };
+  const rollouts = await openRollouts({ clock, observer, resolve, ...(shelf ? { shelf } : {}) });
+  const endpoint = rolloutEndpoint(inner, { rollouts, clock, draw: () => random.next() });
+  let count = 0;
+  const ask = async (
+    change: Partial<InferenceRequest> = {},
+    call: Partial<Call> = {},
+  ): Promise<{ version: string; y: number }> => {
+    const request: InferenceRequest = {
+      segment: { model: "reader", version: "", digest: "", variant: "default", from: "start", to: "end" },
+      inputs: tensorsOf(float32Tensor("x", [1], Float32Array.of(3))),
+      codecs: {},
+      ...change,
+    };
+    const response = await clock.finish(
+      endpoint.infer(request, { ...housekeepingCall(`call-${++count}`), ...call }),
+    );
+    const y = response.outputs.get("y");
+    return { version: response.account.segment.version, y: y ? (float32View(y)[0] ?? NaN) : NaN };
+  };
+  const change = async (revision: number, what: AliasChange): Promise<Alias | undefined> =>
+    rollouts.change("reader", { revision, change: what }, "admin");
+  const start = (
+    mode: "canary" | "ab" | "shadow",
+    weightRatio: number,
+    by: "request" | "tenant" | "user" = "request",
+  ) => change(1, { do: "start", version: "2", mode, weightRatio, by, limits });
+  await change(0, { do: "set", model: "ocr", version: "1" });
+  return { clock, rollouts, endpoint, ask, change, start, second, asked, events };
+}
+
+describe("an alias", () => {
+  it("is changed only by who knows its revision, and every change is told", async () => {
+    const { change, start, rollouts, events } = await place();
+    await expect(change(0, { do: "set", model: "ocr", version: "2" })).rejects.toMatchObject({
+      reason: "conflict",
+    });
+    await start("canary", 0.1);
+    await expect(change(1, { do: "promote" })).rejects.toMatchObject({ reason: "conflict" });
+    const settled = await Promise.allSettled([change(2, { do: "promote" }), change(2, { do: "abort" })]);
+    expect(settled.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    expect(rollouts.find("reader")).toMatchObject({
+      revision: 3,
+      stable: { version: "2", digest: digestOf("2") },
+    });
+    await expect(change(3, { do: "abort" })).rejects.toMatchObject({ reason: "invalid-input" });
+    await expect(change(3, { do: "set", model: "ocr", version: "9" })).rejects.toMatchObject({
+      reason: "unknown-version",
+    });
+    expect(await change(3, { do: "remove" })).toBeUndefined();
+    expect(rollouts.find("reader")).toBeUndefined();
+    expect(
+      events.flatMap((event) =>
+        event.kind === "rollout-changed" ? [`${event.revision} ${event.change} ${event.by}`] : [],
+      ),
+    ).toEqual(["1 set admin", "2 start admin", "3 promote admin", "4 remove admin"]);
+  });
+
+  it("is what it was after a restart, and is not changed where that cannot be kept", async () => {
+    let kept: readonly Alias[] = [];
+    let full = false;
+    const shelf: AliasShelf = {
+      read: async () => kept,
+      async write(aliases) {
+        if (full) throw new LongshoreError("internal", "admission", "the disk is full");
+        kept = aliases;
+      },
+    };
+    const { start, rollouts } = await place(shelf);
+    full = true;
+    await expect(start("canary", 0.1)).rejects.toMatchObject({ reason: "internal" });
+    expect(rollouts.find("reader")?.revision).toBe(1);
+    full = false;
+    await start("canary", 0.1);
+    const parts = {
+      clock: manualClock(),
+      observer: { record: () => undefined },
+      resolve: async () => ({ version: "1", digest: "" }),
+    };
+    expect((await openRollouts({ ...parts, shelf })).find("reader")).toEqual(rollouts.find("reader"));
+  });
+
+  it("gives who holds a part of a version that very version, and nothing else under its name", async () => {
+    const { start, ask } = await place();
+    await start("canary", 0.5);
+    const segment = {
+      model: "reader",
+      version: "",
+      digest: digestOf("2"),
+      variant: "default",
+      from: "start",
+      to: "end",
+    };
+    for (let count = 0; count < 8; count++) expect((await ask({ segment })).version).toBe("2");
+    await expect(ask({ segment: { ...segment, digest: digestOf("7") } })).rejects.toMatchObject({
+      reason: "unknown-version",
+    });
+    await expect(ask({ segment: { ...segment, digest: "", version: "3" } })).rejects.toMatchObject({
+      reason: "unknown-version",
+    });
+  });
+});
+
+describe("a candidate", () => {
+  it("gets its share, and the same tenant, user or sequence always the same side", async () => {
+    const { start, ask, rollouts } = await place();
+    await start("ab", 0.3, "user");
+    const sides = new Map<string, string>();
+    for (let round = 0; round < 2; round++) {
+      for (let user = 0; user < 100; user++) {
+        const { version } = await ask({ parameters: { longshore_user: `u${user}` } });
+        expect(sides.get(`u${user}`) ?? version).toBe(version);
+        sides.set(`u${user}`, version);
+      }
+    }
+    const share = [...sides.values()].filter((version) => version === "2").length;
+    expect(share).toBeGreaterThan(15);
+    expect(share).toBeLessThan(45);
+    const sequence = { id: "7", step: 0, end: false, wantState: false };
+    const first = await ask({ sequence });
+    for (let step = 1; step < 6; step++)
+      expect((await ask({ sequence: { ...sequence, step } })).version).toBe(first.version);
+    expect(rollouts.find("reader")?.revision).toBe(2);
+  });
+
+  it("keeps who has it when its share grows", () => {
+    const alias = (weightRatio: number): Alias => ({
+      schemaVersion: 1,
+      name: "reader",
+      revision: 1,
+      model: "ocr",
+      stable: { version: "1", digest: "a" },
+      trial: { candidate: { version: "2", digest: "b" }, mode: "canary", weightRatio, by: "tenant", limits },
+      because: "",
+    });
+    for (let tenant = 0; tenant < 300; tenant++) {
+      const about = {
+        call: { ...housekeepingCall("x"), tenant: `t${tenant}` },
+        user: undefined,
+        sequence: undefined,
+      };
+      if (sideOf(alias(0.1), about) === "candidate") expect(sideOf(alias(0.2), about)).toBe("candidate");
+      expect(sideOf(alias(0), about)).toBe("stable");
+      expect(sideOf(alias(1), about)).toBe("candidate");
+    }
+  });
+
+  it("that fails is covered by the stable version and rolled back", async () => {
+    const { start, ask, second, rollouts, events } = await place();
+    await start("canary", 0.2);
+    second.fails = true;
+    for (let count = 0; count < 300; count++) expect((await ask()).version).toBe("1");
+    expect(rollouts.find("reader")).toMatchObject({ revision: 3, stable: { version: "1" } });
+    expect(rollouts.find("reader")?.trial).toBeUndefined();
+    expect(rollouts.find("reader")?.because).toMatch(
+      /rolled back: \d+ of \d+ requests failed, of the stable version 0 of/,
+    );
+    expect(
+      events.filter((event) => event.kind === "rollout-changed" && event.change === "rolled back"),
+    ).toHaveLength(1);
+  });
+
+  it("that is slower than allowed is rolled back, and one that is not is kept", async () => {
+    const slow = await place();
+    await slow.start("canary", 0.5);
+    slow.second.tookMs = 17;
+    for (let count = 0; count < 300; count++) await slow.ask();
+    expect(slow.rollouts.find("reader")?.because).toMatch(
+      /rolled back: it takes 17\.?0? ms, the stable version 10/,
+    );
+    const well = await place();
+    await well.start("canary", 0.5);
+    well.second.tookMs = 14;
+    for (let count = 0; count < 500; count++) await well.ask();
+    expect(well.rollouts.find("reader")?.trial).toBeDefined();
+  });
+});
+
+describe("a shadow", () => {
+  it("answers nobody, under the rules of the caller, and is rolled back when its answers differ", async () => {
+    const { start, ask, second, asked, rollouts, clock } = await place();
+    await start("shadow", 1);
+    const rules = { dataClass: "secret", leastTrust: "attested", zones: ["eu"] } as const;
+    for (let count = 0; count < 40; count++) {
+      expect(await ask({}, { rules })).toEqual({ version: "1", y: 3 });
+      await clock.advance(20);
+    }
+    const [report] = rollouts.list();
+    expect(report?.figures).toMatchObject({ compared: 40, agreed: 40 });
+    for (const { call } of asked) expect(call.rules).toEqual(rules);
+    second.factor = 1.2;
+    for (let count = 0; count < 60; count++) {
+      expect(await ask()).toEqual({ version: "1", y: 3 });
+      await clock.advance(20);
+    }
+    expect(rollouts.find("reader")?.because).toMatch(/answers differ from the stable version's/);
+  });
+});
+
+describe("an alarm that is looked at after every observation", () => {
+  const raisedRatio = (badRatio: number, allowed: number, length: number): number => {
+    const random = seededRandom(11);
+    let raised = 0;
+    for (let run = 0; run < 400; run++) {
+      const one = alarm(0.05);
+      for (let at = 0; at < length && !one.raised; at++) one.seen(random.next() < badRatio, allowed);
+      if (one.raised) raised++;
+    }
+    return raised / 400;
+  };
+
+  it("is seldom raised while the limit holds, however often one looks", () => {
+    expect(raisedRatio(0.1, 0.1, 3000)).toBeLessThan(0.05);
+    expect(raisedRatio(0.01, 0.01, 3000)).toBeLessThan(0.05);
+  });
+
+  it("is raised soon when it does not", () => {
+    expect(raisedRatio(0.3, 0.1, 200)).toBeGreaterThan(0.95);
+  });
+});

@@ -1,0 +1,181 @@
+import {
+  type Clock,
+  LongshoreError,
+  type Observer,
+  type Reason,
+  reasons,
+  type TenantId,
+} from "../base/index.ts";
+import { type Alias, type AskedChange, changed, conflict, rolledBack, type Target } from "./alias.ts";
+import type { Side } from "./side.ts";
+import { type TrialFigures, type TrialWatch, trialWatch } from "./trial-watch.ts";
+
+/** Where aliases are kept for after a restart. */
+export interface AliasShelf {
+  read(): Promise<readonly Alias[]>;
+  /** All of them; whole or not at all. */
+  write(aliases: readonly Alias[]): Promise<void>;
+}
+
+/** What is said of an alias. */
+export interface AliasReport {
+  readonly alias: Alias;
+  /** Since this place began with this revision. */
+  readonly figures: TrialFigures | undefined;
+}
+
+/** The aliases of one place. */
+export interface Rollouts {
+  /** At once; undefined for what is no alias. */
+  find(name: string): Alias | undefined;
+  list(): readonly AliasReport[];
+  /** Changes one by comparing and setting. Throws `conflict`, `invalid-input`, and what resolving the version throws. */
+  change(name: string, asked: AskedChange, by: TenantId): Promise<Alias | undefined>;
+  /** A request of a side was answered (`undefined`) or failed. May roll back. */
+  ended(alias: Alias, side: Side, tookMs: number, failed: Reason | undefined): void;
+  /** The answers of a shadow were compared. May roll back. */
+  compared(alias: Alias, callId: string, difference: string | undefined): void;
+}
+
+/** What they are made of. */
+export interface RolloutParts {
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** What a version of a model consists of. Throws where there is no such version. */
+  readonly resolve: (model: string, version: string) => Promise<Target>;
+  /** Default: nowhere. */
+  readonly shelf?: AliasShelf;
+}
+
+/** Aliases of one place; each is a name in front of every request. */
+const maxAliases = 1024;
+
+/** Failures that say nothing of a version: the caller's, and those of load. */
+const blameless: ReadonlySet<Reason> = new Set<Reason>([
+  "cancelled",
+  "queue-full",
+  "rejected",
+  "evicted",
+  "shutting-down",
+  "no-place",
+]);
+
+/** Whether a failure speaks against the version that was asked. */
+export function speaksAgainst(reason: Reason): boolean {
+  if (reason === "unknown-version" || reason === "unknown-model") return true;
+  return reasons[reason].httpStatus >= 500 && !blameless.has(reason);
+}
+
+/** Reads what is kept. */
+export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
+  const { clock, observer, resolve, shelf } = parts;
+  const aliases = new Map<string, Alias>();
+  const watches = new Map<string, TrialWatch>();
+  for (const alias of (await shelf?.read()) ?? []) take(alias);
+  /** One change after another, so that what is compared is still so when it is set. */
+  let last: Promise<unknown> = Promise.resolve();
+
+  function take(alias: Alias): void {
+    aliases.set(alias.name, alias);
+    if (alias.trial) watches.set(alias.name, trialWatch(alias.trial));
+    else watches.delete(alias.name);
+  }
+
+  /** Written first: a change that cannot be kept is none. */
+  async function put(name: string, alias: Alias | undefined): Promise<void> {
+    const next = new Map(aliases);
+    next.delete(name);
+    if (alias) next.set(name, alias);
+    if (next.size > maxAliases) {
+      throw new LongshoreError("rejected", "admission", `this place keeps ${maxAliases} aliases at most`);
+    }
+    await shelf?.write([...next.values()]);
+    if (alias) take(alias);
+    else {
+      aliases.delete(name);
+      watches.delete(name);
+    }
+  }
+
+  function told(
+    alias: Alias | undefined,
+    name: string,
+    revision: number,
+    what: AskedChange["change"]["do"] | "rolled back",
+    by: TenantId,
+  ): void {
+    observer.record({
+      kind: "rollout-changed",
+      atMs: clock.nowMs(),
+      alias: name,
+      revision: alias?.revision ?? revision,
+      model: alias?.model ?? "",
+      stable: alias?.stable.version ?? "",
+      candidate: alias?.trial?.candidate.version ?? "",
+      change: what,
+      by,
+      because: alias?.because ?? "it was removed",
+    });
+  }
+
+  function inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const turn = last.then(act);
+    last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  function giveUp(alias: Alias, why: string): void {
+    if (aliases.get(alias.name)?.revision !== alias.revision) return;
+    const next = rolledBack(alias, why);
+    // In force at once; whether it could be written down is another matter.
+    take(next);
+    told(next, next.name, next.revision, "rolled back", "");
+    void inTurn(() => shelf?.write([...aliases.values()]) ?? Promise.resolve()).catch((thrown: unknown) => {
+      const { reason, stage, message } = LongshoreError.from(thrown, "admission", "writing aliases down");
+      observer.record({
+        kind: "failure",
+        atMs: clock.nowMs(),
+        callId: `rollout-${alias.name}`,
+        stage,
+        reason,
+        message,
+      });
+    });
+  }
+
+  const watchOf = ({ name, revision }: Alias): TrialWatch | undefined =>
+    aliases.get(name)?.revision === revision ? watches.get(name) : undefined;
+
+  return {
+    find: (name) => aliases.get(name),
+    list: () =>
+      Array.from(aliases.values(), (alias) => ({ alias, figures: watches.get(alias.name)?.figures() })),
+    change: (name, asked, by) =>
+      inTurn(async () => {
+        const before = aliases.get(name);
+        const next = await changed(name, before, asked, resolve);
+        // Resolving took its time, in which a candidate may have been given up.
+        if (aliases.get(name) !== before)
+          throw conflict(name, asked.revision, aliases.get(name)?.revision ?? 0);
+        await put(name, next);
+        told(next, name, asked.revision + 1, asked.change.do, by);
+        return next;
+      }),
+    ended(alias, side, tookMs, failed) {
+      if (failed !== undefined && !speaksAgainst(failed)) return;
+      const why = watchOf(alias)?.ended(side, tookMs, failed !== undefined);
+      if (why !== undefined) giveUp(alias, why);
+    },
+    compared(alias, callId, different) {
+      const why = watchOf(alias)?.compared(different === undefined);
+      observer.record({
+        kind: "rollout-compared",
+        atMs: clock.nowMs(),
+        callId,
+        alias: alias.name,
+        agreed: different === undefined,
+      });
+      if (why !== undefined) giveUp(alias, why);
+    },
+  };
+}

@@ -1,0 +1,45 @@
+import { readFile } from "node:fs/promises";
+import { aliasFrom, aliasJson, type AliasShelf, LongshoreError, parseJson, read } from "@longshore/core";
+import { replaceFile } from "@longshore/nodejs";
+
+const fileFrom = read.fields({ schemaVersion: read.word(1), aliases: read.list(aliasFrom, 1024) });
+
+/** Aliases in a file, which is replaced whole. One that is not there is empty. Throws `invalid-configuration`. */
+export function aliasFile(path: string): AliasShelf {
+  return {
+    async read() {
+      let bytes: Uint8Array;
+      try {
+        bytes = await readFile(path);
+      } catch (thrown) {
+        if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return [];
+        throw new LongshoreError("invalid-configuration", "resolve", "the file of aliases cannot be read", {
+          cause: thrown,
+        });
+      }
+      try {
+        return fileFrom(parseJson(bytes, "the file of aliases"), "aliases").aliases;
+      } catch (thrown) {
+        const { message } = LongshoreError.from(thrown, "resolve", "reading aliases");
+        throw new LongshoreError("invalid-configuration", "resolve", message, { cause: thrown });
+      }
+    },
+    async write(aliases) {
+      try {
+        await replaceFile(
+          path,
+          `${JSON.stringify({ schemaVersion: 1, aliases: aliases.map(aliasJson) }, null, 1)}\n`,
+        );
+      } catch (thrown) {
+        const code =
+          thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be written";
+        throw new LongshoreError(
+          "internal",
+          "admission",
+          `the file of aliases: ${code}; nothing was changed`,
+          { cause: thrown },
+        );
+      }
+    },
+  };
+}

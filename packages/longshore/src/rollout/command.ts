@@ -1,0 +1,152 @@
+import {
+  type Alias,
+  aliasFrom,
+  type AliasChange,
+  isReason,
+  type Json,
+  LongshoreError,
+  read,
+  type StickyBy,
+  type TrialLimits,
+  type TrialMode,
+  defaultTrialLimits,
+} from "@longshore/core";
+import { type AtOptions, serversOf } from "../command/at-options.ts";
+import type { CommandIo, ExitCode } from "../command/io.ts";
+import { table } from "../command/io.ts";
+
+/** Where the aliases are. */
+export interface RolloutOptions extends AtOptions {
+  readonly revision?: number;
+  readonly json: boolean;
+}
+
+/** Options of `longshore rollout start`. */
+export interface StartOptions extends RolloutOptions {
+  /** The candidate. */
+  readonly to: string;
+  readonly mode: TrialMode;
+  readonly weight: number;
+  readonly by: StickyBy;
+  readonly errorFactor: number;
+  readonly latencyFactor: number;
+  readonly agreement: number;
+  readonly minSamples: number;
+}
+
+interface Report {
+  readonly alias: Alias;
+  readonly figures: Json;
+}
+
+/** Asks the management of a server. Throws what it answers as an error. */
+async function ask(options: AtOptions, path: string, body?: unknown): Promise<object> {
+  const [server] = await serversOf(options);
+  if (!server) throw new LongshoreError("invalid-input", "resolve", "name the server with --at URL");
+  const bearer = server.credentials && "bearer" in server.credentials ? server.credentials.bearer : undefined;
+  let reply: Response;
+  try {
+    reply = await fetch(new URL(path, server.address), {
+      method: body === undefined ? "GET" : "POST",
+      headers: typeof bearer === "string" ? { authorization: `Bearer ${bearer}` } : {},
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch (thrown) {
+    throw new LongshoreError("unreachable", "transport", `${server.address} does not answer`, {
+      cause: thrown,
+    });
+  }
+  const answer = read.objectAt((await reply.json().catch(() => ({}))) as unknown, "the reply");
+  if (reply.ok) return answer;
+  const reason = read.own(answer, "reason");
+  const said = read.own(answer, "error");
+  throw new LongshoreError(
+    isReason(reason) ? reason : "bad-reply",
+    "admission",
+    typeof said === "string" ? said : `${server.address} answered with status ${reply.status}`,
+  );
+}
+
+const pathOf = (name: string): string => `/v2/rollouts/${encodeURIComponent(name)}`;
+
+function reportFrom(value: unknown): Report {
+  const object = read.objectAt(value, "report");
+  return {
+    alias: aliasFrom(read.own(object, "alias"), "alias"),
+    figures: read.anyJson()(read.own(object, "figures") ?? null, "figures"),
+  };
+}
+
+/** Says where aliases lead, and how candidates do. */
+export async function rolloutStatus(
+  name: string | undefined,
+  options: RolloutOptions,
+  io: CommandIo,
+): Promise<ExitCode> {
+  const answer = await ask(options, name === undefined ? "/v2/rollouts" : pathOf(name));
+  const reports =
+    name === undefined
+      ? read.list(reportFrom, 1024)(read.own(answer, "aliases"), "aliases")
+      : [reportFrom(answer)];
+  if (options.json) {
+    io.out(JSON.stringify(reports));
+    return 0;
+  }
+  const rows = reports.map(({ alias, figures }) => {
+    const { trial } = alias;
+    const trying = trial
+      ? `${trial.mode} ${trial.candidate.version} ${+(trial.weightRatio * 100).toFixed(3)} % by ${trial.by}`
+      : "";
+    return [
+      alias.name,
+      String(alias.revision),
+      `${alias.model} ${alias.stable.version}`,
+      trying,
+      figures === null ? "" : JSON.stringify(figures),
+      alias.because,
+    ];
+  });
+  io.out(table(["alias", "revision", "stable", "on trial", "seen", "because"], rows));
+  return 0;
+}
+
+/** Changes an alias. Without `--revision` it is meant for the alias as it is now. */
+export async function changeAlias(
+  name: string,
+  change: AliasChange,
+  options: RolloutOptions,
+  io: CommandIo,
+): Promise<ExitCode> {
+  const revision = options.revision ?? (await revisionOf(name, options));
+  const answer = await ask(options, pathOf(name), { revision, change });
+  const alias = read.own(answer, "alias");
+  if (options.json) io.out(JSON.stringify(alias));
+  else if (alias === null) io.out(`${name} is no alias any more`);
+  else {
+    const { because, revision: now, model, stable } = aliasFrom(alias, "alias");
+    io.out(`${name} (revision ${now}) leads to ${model} ${stable.version}: ${because}`);
+  }
+  return 0;
+}
+
+async function revisionOf(name: string, options: RolloutOptions): Promise<number> {
+  try {
+    return reportFrom(await ask(options, pathOf(name))).alias.revision;
+  } catch (thrown) {
+    if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return 0;
+    throw thrown;
+  }
+}
+
+/** Puts a candidate on trial. */
+export function startTrial(name: string, options: StartOptions, io: CommandIo): Promise<ExitCode> {
+  const { to: version, mode, weight: weightRatio, by, errorFactor, latencyFactor, minSamples } = options;
+  const limits: TrialLimits = {
+    ...defaultTrialLimits,
+    errorFactor,
+    latencyFactor,
+    agreementRatio: options.agreement,
+    minSamples,
+  };
+  return changeAlias(name, { do: "start", version, mode, weightRatio, by, limits }, options, io);
+}

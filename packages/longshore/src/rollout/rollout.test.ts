@@ -1,0 +1,170 @@
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { onnxFile, writeModels } from "@longshore/testkit";
+import type { CommandIo } from "../command/io.ts";
+import { runCommand } from "../command/run-command.ts";
+import { gateway } from "../compose/forwarding.ts";
+import { openModel } from "../compose/open-model.ts";
+import { serve, type ServeOptions } from "../compose/serve.ts";
+
+let folder: string;
+const open: { close(graceMs?: number): Promise<void> }[] = [];
+
+/** `simple` in two versions: the second adds where the first takes away. */
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-rollout-"));
+  const all = await mkdtemp(join(tmpdir(), "longshore-models-"));
+  await writeModels(all);
+  await cp(join(all, "simple"), join(folder, "simple"), { recursive: true });
+  await rm(all, { recursive: true, force: true });
+  const value = (name: string) => ({ name, datatype: "INT32" as const, shape: ["batch", 16] });
+  await mkdir(join(folder, "simple", "2"));
+  await writeFile(
+    join(folder, "simple", "2", "model.onnx"),
+    onnxFile({
+      inputs: [value("INPUT0"), value("INPUT1")],
+      outputs: [value("OUTPUT0"), value("OUTPUT1")],
+      nodes: [
+        { op: "Add", inputs: ["INPUT0", "INPUT1"], outputs: ["OUTPUT0"] },
+        { op: "Add", inputs: ["INPUT0", "INPUT1"], outputs: ["OUTPUT1"] },
+      ],
+    }),
+  );
+  const file = join(folder, "simple", "config.pbtxt");
+  await writeFile(file, `${await readFile(file, "utf8")}\nversion_policy { all { } }\n`);
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((one) => one.close(0)));
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function server(options: Partial<ServeOptions> = {}): Promise<string> {
+  const running = await serve({
+    store: (await openModel(folder)).store,
+    port: 0,
+    allowManagement: true,
+    aliases: join(folder, "aliases.json"),
+    ...options,
+  });
+  open.push(running);
+  return running.address;
+}
+
+async function command(
+  ...args: readonly string[]
+): Promise<{ readonly code: number; readonly said: string }> {
+  const said: string[] = [];
+  const io: CommandIo = {
+    out: (text) => void said.push(text),
+    note: (text) => void said.push(text),
+    progress: () => undefined,
+    environment: {},
+    stop: new AbortController().signal,
+  };
+  return { code: await runCommand(["rollout", ...args], io), said: said.join("\n") };
+}
+
+const rows = Array.from({ length: 16 }, (_, index) => index);
+const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
+
+async function infer(
+  address: string,
+  parameters: object = {},
+  path = "reader",
+): Promise<{ status: number; name: string; version: string; last: number }> {
+  const body = JSON.stringify({ inputs, parameters });
+  const reply = await fetch(`${address}/v2/models/${path}/infer`, { method: "POST", body });
+  const answer = (await reply.json()) as {
+    model_name: string;
+    model_version: string;
+    outputs?: { data: number[] }[];
+  };
+  return {
+    status: reply.status,
+    name: answer.model_name,
+    version: answer.model_version,
+    last: answer.outputs?.[1]?.data.at(-1) ?? NaN,
+  };
+}
+
+it("leads requests by an alias, moves when its revision is known, and says who answered", async () => {
+  const address = await server();
+  const at = ["--at", address];
+  expect((await command("set", "reader", "--model", "simple", "--to", "1", ...at)).said).toContain(
+    "reader (revision 1) leads to simple 1",
+  );
+  expect(await infer(address)).toEqual({ status: 200, name: "reader", version: "1", last: 0 });
+  expect((await command("start", "reader", "--to", "2", "--weight", "1", "--mode", "ab", ...at)).code).toBe(
+    0,
+  );
+  expect(await infer(address)).toEqual({ status: 200, name: "reader", version: "2", last: 30 });
+  // Who names a version gets that one.
+  expect(await infer(address, {}, "reader/versions/1")).toMatchObject({ version: "1", last: 0 });
+  const stale = await command("promote", "reader", "--revision", "1", ...at);
+  expect(stale).toMatchObject({ code: 1, said: expect.stringContaining("revision 2") as string });
+  expect((await command("promote", "reader", "--revision", "2", ...at)).code).toBe(0);
+  expect(await infer(address)).toMatchObject({ version: "2", last: 30 });
+  expect((await command("status", ...at)).said).toMatch(/reader +3 +simple 2/);
+  const listed = await fetch(`${address}/v2/repository/index`, { method: "POST", body: "{}" });
+  expect(await listed.text()).toContain("simple");
+  // Kept for the next start.
+  const again = await server({ id: "again" });
+  expect(await infer(again)).toMatchObject({ version: "2", last: 30 });
+  expect((await command("remove", "reader", ...at)).said).toContain("is no alias any more");
+  expect((await infer(address)).status).toBe(404);
+});
+
+it("keeps users to one side, through a gateway, too", async () => {
+  const behind = await server();
+  const gate = await gateway({
+    port: 0,
+    id: "gateway",
+    dataClass: "internal",
+    allowManagement: true,
+    servers: [{ address: behind }],
+  });
+  open.push(gate);
+  const at = ["--at", gate.address];
+  await command("set", "reader", "--model", "simple", "--to", "1", ...at);
+  await command("start", "reader", "--to", "2", "--weight", "0.4", "--mode", "ab", "--by", "user", ...at);
+  const versions = new Map<string, string>();
+  for (let round = 0; round < 2; round++) {
+    for (let user = 0; user < 24; user++) {
+      const { version, last } = await infer(gate.address, { longshore_user: `u${user}` });
+      expect(last).toBe(version === "2" ? 30 : 0);
+      expect(versions.get(`u${user}`) ?? version).toBe(version);
+      versions.set(`u${user}`, version);
+    }
+  }
+  expect(new Set(versions.values()).size).toBe(2);
+});
+
+it("gives no caller a shadow's answer, and rolls back a shadow that answers otherwise", async () => {
+  const address = await server();
+  const at = ["--at", address];
+  await command("set", "reader", "--model", "simple", "--to", "1", ...at);
+  await command("start", "reader", "--to", "2", "--weight", "1", "--mode", "shadow", ...at);
+  let status = "";
+  for (let count = 0; count < 200 && !status.includes("rolled back"); count++) {
+    expect(await infer(address)).toMatchObject({ version: "1", last: 0 });
+    if (count % 10 === 9) status = (await command("status", "reader", ...at)).said;
+  }
+  expect(status).toMatch(/rolled back: \d+ of \d+ answers differ from the stable version's/);
+  const metrics = await (await fetch(`${address}/metrics`)).text();
+  expect(metrics).toContain('longshore_rollout_changes_total{alias="reader",change="rolled back"} 1');
+});
+
+it("is managed by those who may, where management is on, and takes no model's name", async () => {
+  const address = await server({ allowManagement: false });
+  const set = ["--model", "simple", "--to", "1", "--at", address];
+  expect((await command("set", "reader", ...set)).said).toContain("switched off");
+  const managed = await server({ id: "managed" });
+  const taken = await command("set", "simple", "--model", "simple", "--to", "1", "--at", managed);
+  expect(taken.said).toContain("is the name of a model here");
+  expect((await command("set", "reader", "--model", "simple", "--to", "9", "--at", managed)).said).toContain(
+    "no version 9",
+  );
+  expect((await command("promote", "reader", "--at", managed)).code).not.toBe(0);
+});

@@ -1,0 +1,61 @@
+import {
+  type AliasReport,
+  aliasJson,
+  aliasName,
+  askedChangeFrom,
+  type Json,
+  LongshoreError,
+  type Rollouts,
+  type Route,
+  type WireResponse,
+} from "@longshore/core";
+import { unknownModel } from "./find-model.ts";
+import type { Api, Asked } from "./parts.ts";
+import { jsonReply, requestObject } from "./replies.ts";
+
+/** The most that a change may say, in bytes. */
+const maxChangeBytes = 65_536;
+
+function reportJson({ alias, figures }: AliasReport): Json {
+  // Figures are plain data.
+  return { alias: aliasJson(alias), figures: (figures ?? null) as unknown as Json };
+}
+
+/** `GET v2/rollouts`, `GET v2/rollouts/{alias}` and `POST v2/rollouts/{alias}`, where this server has aliases. */
+export async function rollouts(
+  api: Api,
+  route: Route & { kind: "rollouts" | "rollout" | "rollout-change" },
+  asked: Asked,
+): Promise<WireResponse> {
+  const own = api.rollouts;
+  if (!own) throw new LongshoreError("unknown-route", "admission", "this server has no aliases");
+  if (route.kind === "rollouts") return jsonReply({ aliases: seen(own, asked).map(reportJson) });
+  if (route.kind === "rollout-change") {
+    if (!api.modelControl) {
+      throw new LongshoreError(
+        "not-permitted",
+        "admission",
+        "changing aliases is switched off on this server",
+      );
+    }
+    const name = aliasName(route.model);
+    const change = askedChangeFrom(await requestObject(asked, maxChangeBytes), "change");
+    const known = await api.endpoint.describe(name, undefined, asked.call);
+    if (known && !own.find(name)) {
+      throw new LongshoreError(
+        "invalid-input",
+        "admission",
+        `${name} is the name of a model here, and cannot lead to another`,
+      );
+    }
+    const alias = await own.change(name, change, asked.identity.tenant);
+    return jsonReply({ alias: alias ? aliasJson(alias) : null });
+  }
+  const report = seen(own, asked).find(({ alias }) => alias.name === route.model);
+  if (!report) throw unknownModel(route.model);
+  return jsonReply(reportJson(report));
+}
+
+function seen(own: Rollouts, { identity }: Asked): readonly AliasReport[] {
+  return own.list().filter(({ alias }) => identity.sees?.(alias.name) !== false);
+}
