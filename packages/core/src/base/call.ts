@@ -78,6 +78,8 @@ export interface Call {
    * Unlike `deadlineMs` it is over when the run begins.
    */
   readonly queueTimeoutMs?: number;
+  /** Which of the tenant's users asks, for rollouts that keep a user to one side. Nobody checks it. */
+  readonly user?: string;
 }
 
 /** A call for housekeeping that no caller's rules bind: loading, probing, profiling. */

@@ -30,21 +30,30 @@ function figure(parameters: Parameters, key: string): number | undefined {
   return number;
 }
 
-/** The schedule policy: `priority` (0 takes the model's default) and `timeout` in microseconds (0 for none). */
-export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "queueTimeoutMs"> {
+/**
+ * The schedule policy: `priority` (0 takes the model's default) and `timeout` in microseconds (0 for none); and whose request it
+ * is, `longshore_user`.
+ */
+export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "queueTimeoutMs" | "user"> {
+  const user = own(parameters, "longshore_user");
+  if (user !== undefined && (typeof user !== "string" || user.length > 256)) {
+    refuse("parameters.longshore_user", "text of at most 256 characters");
+  }
   const priority = figure(parameters, "priority");
   const timeout = figure(parameters, "timeout");
   return {
     ...(priority ? { priority } : {}),
     ...(timeout ? { queueTimeoutMs: timeout / 1000 } : {}),
+    ...(typeof user === "string" && user !== "" ? { user } : {}),
   };
 }
 
 /** The schedule policy of a call as parameters. */
-export function scheduleParameters({ priority, queueTimeoutMs }: Call): Parameters {
+export function scheduleParameters({ priority, queueTimeoutMs, user }: Call): Parameters {
   return {
     ...(priority ? { priority } : {}),
     ...(queueTimeoutMs ? { timeout: Math.max(1, Math.round(queueTimeoutMs * 1000)) } : {}),
+    ...(user === undefined ? {} : { longshore_user: user }),
   };
 }
 

@@ -13,7 +13,7 @@ export {
   type TrialLimits,
   type TrialMode,
 } from "./alias.ts";
-export { rolloutEndpoint, type RolloutEndpointParts, userParameter } from "./rollout-endpoint.ts";
+export { rolloutEndpoint, type RolloutEndpointParts } from "./rollout-endpoint.ts";
 export {
   type AliasReport,
   type AliasShelf,

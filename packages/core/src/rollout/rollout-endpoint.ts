@@ -15,9 +15,6 @@ import type { Rollouts } from "./rollouts.ts";
 import { speaksAgainst } from "./rollouts.ts";
 import { type Side, sideOf } from "./side.ts";
 
-/** Parameter of a request that names its user, for rollouts that keep users to one side. */
-export const userParameter = "longshore_user";
-
 /** What an endpoint with aliases is made of. */
 export interface RolloutEndpointParts {
   readonly rollouts: Rollouts;
@@ -49,9 +46,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     const { digest, version } = request.segment;
     const { stable, trial } = alias;
     if (digest === "" && version === "") {
-      const named = request.parameters && Object.hasOwn(request.parameters, userParameter);
-      const user = named ? String(request.parameters?.[userParameter]) : undefined;
-      return sideOf(alias, { call, user, sequence: request.sequence?.id });
+      return sideOf(alias, call, request.sequence?.id);
     }
     const fits = (one: Target | undefined): boolean =>
       one !== undefined &&

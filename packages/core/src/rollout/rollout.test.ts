@@ -163,7 +163,7 @@ describe("a candidate", () => {
     const sides = new Map<string, string>();
     for (let round = 0; round < 2; round++) {
       for (let user = 0; user < 100; user++) {
-        const { version } = await ask({ parameters: { longshore_user: `u${user}` } });
+        const { version } = await ask({}, { user: `u${user}` });
         expect(sides.get(`u${user}`) ?? version).toBe(version);
         sides.set(`u${user}`, version);
       }
@@ -189,14 +189,11 @@ describe("a candidate", () => {
       because: "",
     });
     for (let tenant = 0; tenant < 300; tenant++) {
-      const about = {
-        call: { ...housekeepingCall("x"), tenant: `t${tenant}` },
-        user: undefined,
-        sequence: undefined,
-      };
-      if (sideOf(alias(0.1), about) === "candidate") expect(sideOf(alias(0.2), about)).toBe("candidate");
-      expect(sideOf(alias(0), about)).toBe("stable");
-      expect(sideOf(alias(1), about)).toBe("candidate");
+      const call = { ...housekeepingCall("x"), tenant: `t${tenant}` };
+      if (sideOf(alias(0.1), call, undefined) === "candidate")
+        expect(sideOf(alias(0.2), call, undefined)).toBe("candidate");
+      expect(sideOf(alias(0), call, undefined)).toBe("stable");
+      expect(sideOf(alias(1), call, undefined)).toBe("candidate");
     }
   });
 

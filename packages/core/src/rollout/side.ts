@@ -20,19 +20,16 @@ export function shareOf(text: string): number {
  * The side of a request. The same sequence, and by the rollout's choice the same tenant or user, always gets the same side,
  * at every server that has the alias; who has the candidate at a weight keeps it at a larger one.
  */
-export function sideOf(
-  { name, trial }: Alias,
-  about: { readonly call: Call; readonly user: string | undefined; readonly sequence: string | undefined },
-): Side {
+export function sideOf({ name, trial }: Alias, call: Call, sequence: string | undefined): Side {
   if (!trial || trial.mode === "shadow") return "stable";
-  return shareOf(`${name} ${trial.candidate.digest} ${keyOf(trial, about)}`) < trial.weightRatio
+  return shareOf(`${name} ${trial.candidate.digest} ${keyOf(trial, call, sequence)}`) < trial.weightRatio
     ? "candidate"
     : "stable";
 }
 
-function keyOf({ by }: Trial, { call, user, sequence }: Parameters<typeof sideOf>[1]): string {
+function keyOf({ by }: Trial, call: Call, sequence: string | undefined): string {
   if (by === "tenant") return `tenant ${call.tenant}`;
-  if (by === "user" && user !== undefined) return `user ${call.tenant} ${user}`;
+  if (by === "user" && call.user !== undefined) return `user ${call.tenant} ${call.user}`;
   if (sequence !== undefined) return `sequence ${call.tenant} ${sequence}`;
   return `request ${call.idempotencyKey ?? call.id}`;
 }
