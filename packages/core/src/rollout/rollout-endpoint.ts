@@ -9,7 +9,7 @@ import {
   through,
 } from "../endpoint/index.ts";
 import { endCut, startCut } from "../model/index.ts";
-import { copied, type Tensor } from "../tensor/index.ts";
+import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import type { Alias, Target } from "./alias.ts";
 import type { Rollouts } from "./rollouts.ts";
 import { speaksAgainst } from "./rollouts.ts";
@@ -94,10 +94,11 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     const side = choose(alias, request, call);
     const shadowed = side === "stable" && wantsShadow(alias, request);
     const coverable = side === "candidate" && request.segment.digest === "" && !request.sequence;
-    // What is still arriving can be read once, and two runs need it.
-    const held = shadowed || coverable ? await readAll(request, call) : request;
-    // Inputs are the caller's again once it has its answer.
-    const kept = shadowed ? { ...held, inputs: copied(held.inputs as ReadonlyMap<string, Tensor>) } : held;
+    // What is still arriving can be read once, and two runs need it. Inputs are the caller's again once it has its answer,
+    // and may be gone with the first run.
+    const read = shadowed || coverable ? await readAll(request, call) : undefined;
+    const held = read ? { ...request, inputs: read } : request;
+    const kept = read ? { ...request, inputs: copied(read) } : request;
     try {
       const response = await run(alias, side, held, call, progress);
       if (shadowed) shadow(alias, kept, call, response);
@@ -111,7 +112,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
         clock.nowMs() >= call.deadlineMs
       )
         throw thrown;
-      return inner.infer(targeted(held, alias, alias.stable), call);
+      return inner.infer(targeted(kept, alias, alias.stable), call);
     }
   }
 
@@ -204,9 +205,8 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   };
 }
 
-async function readAll(request: InferenceRequest, call: Call): Promise<InferenceRequest> {
-  const inputs = new Map<string, Tensor>();
-  for (const [name, input] of request.inputs)
-    inputs.set(name, "read" in input ? await input.read(call) : input);
-  return { ...request, inputs };
+async function readAll({ inputs }: InferenceRequest, call: Call): Promise<Tensors> {
+  const tensors = new Map<string, Tensor>();
+  for (const [name, input] of inputs) tensors.set(name, "read" in input ? await input.read(call) : input);
+  return tensors;
 }

@@ -101,9 +101,13 @@ export function tensorsOf(...tensors: readonly Tensor[]): Tensors {
   return new Map(tensors.map((tensor) => [tensor.spec.name, tensor]));
 }
 
-/** The same tensors in memory of their own. */
+/** The same tensors in memory of their own, which is lent like any other: what was handed over stays so. */
 export function copied(tensors: Tensors): Tensors {
-  const own = (tensor: Tensor): Tensor => ({ ...tensor, bytes: new Uint8Array(tensor.bytes) });
+  const own = ({ spec, bytes, rows }: Tensor): Tensor => ({
+    spec,
+    bytes: new Uint8Array(bytes),
+    ...(rows ? { rows } : {}),
+  });
   return new Map(Array.from(tensors, ([name, tensor]): [string, Tensor] => [name, own(tensor)]));
 }
 
