@@ -147,10 +147,10 @@ async function run(context: BenchContext): Promise<Measured> {
       over = true;
       const stepped = (await Promise.all(sequences)).reduce(added);
       steps.push(stepped);
-      rows.push({ fault: name, client: "sequences", ...stepped });
+      rows.push({ fault: name, client: "sequences", ...stepped, distorted: beforeLiar.distorted });
       const foundMs = quarantinesMs.find((atMs) => atMs > beganMs);
       say(
-        `${name.padEnd(22)} ${"sequences".padEnd(18)} ${String(stepped.right).padStart(4)} right steps: ${stepped.lost} lost, ${stepped.wrong} wrong, ${stepped.doubled} doubled, ${stepped.errors} errors${stepped.why ? ` (${stepped.why.slice(0, 140)})` : ""}${foundMs === undefined ? "" : `; found out after ${Math.round(foundMs - beganMs - beforeMs)} ms`}`,
+        `${name.padEnd(22)} ${"sequences".padEnd(18)} ${String(stepped.right).padStart(4)} right steps: ${stepped.lost} lost, ${stepped.wrong} wrong, ${stepped.doubled} doubled, ${stepped.errors} errors${stepped.why ? ` (${stepped.why.slice(0, 140)})` : ""}${foundMs === undefined ? "" : `; found out after ${Math.round(foundMs - beganMs - beforeMs)} ms, ${beforeLiar.distorted} of its answers were wrong (to checks and golden inputs, too)`}`,
       );
       for (const [index, [client]] of clients.entries()) {
         const all = results[index] ?? [];

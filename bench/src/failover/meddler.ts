@@ -9,6 +9,8 @@ export type Mode = "pass" | "silent" | "reset" | "wrong shape" | "wrong values";
 export interface Meddler extends AsyncDisposable {
   readonly address: string;
   mode: Mode;
+  /** Answers whose values were changed. */
+  readonly distorted: number;
 }
 
 /** A reply that no model of the bench gives. */
@@ -36,6 +38,7 @@ export async function meddler(target: string): Promise<Meddler> {
   const [host = "", port = ""] = target.split(":");
   const sockets = new Set<Socket>();
   let mode: Mode = "pass";
+  let distorted = 0;
   const server = createServer((asked, reply) => {
     if (mode === "silent") return;
     if (mode === "wrong shape" && asked.url?.endsWith("/infer") === true) {
@@ -48,6 +51,7 @@ export async function meddler(target: string): Promise<Meddler> {
       { host, port: Number(port), method: asked.method, path: asked.url, headers: asked.headers },
       (answer) => {
         if (mode === "wrong values" && asked.url?.endsWith("/infer") === true) {
+          distorted++;
           distort(answer, reply);
           return;
         }
@@ -69,6 +73,9 @@ export async function meddler(target: string): Promise<Meddler> {
   await once(server, "listening");
   return {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get distorted() {
+      return distorted;
+    },
     get mode() {
       return mode;
     },

@@ -11,7 +11,7 @@ export type Aftermath = "gone" | "started anew" | "back";
 export interface CrashRelay extends AsyncDisposable {
   readonly address: string;
   /** Crashes at this moment of the next inference. */
-  arm(moment: "after it left" | "after it ran", aftermath: Aftermath, crashed: () => void): void;
+  arm(moment: "after it left" | "after it ran", aftermath: Aftermath, crashes: () => void): void;
   disarm(): void;
   /** Crashes now. */
   crash(aftermath: Aftermath): void;
@@ -22,7 +22,7 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
   const sockets = new Set<Socket>();
   let to: string | undefined = target;
   let armed:
-    | { readonly moment: Moment; readonly aftermath: Aftermath; readonly crashed: () => void }
+    | { readonly moment: Moment; readonly aftermath: Aftermath; readonly crashes: () => void }
     | undefined;
   const crash = (aftermath: Aftermath): void => {
     to = aftermath === "gone" ? undefined : aftermath === "started anew" ? fresh : to;
@@ -31,10 +31,12 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
   const server = createServer((asked, reply) => {
     const [host = "", port = ""] = (to ?? "").split(":");
     const plan = asked.url?.endsWith("/infer") === true ? armed : undefined;
-    if (plan) armed = undefined;
+    // One place crashes, whoever else was asked meanwhile.
+    plan?.crashes();
+    let fell = false;
     const fall = (): void => {
-      if (!plan) return;
-      plan.crashed();
+      if (!plan || fell) return;
+      fell = true;
       crash(plan.aftermath);
     };
     const onward = request(
@@ -70,8 +72,8 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
   await once(server, "listening");
   return {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    arm(moment, aftermath, crashed) {
-      armed = { moment, aftermath, crashed };
+    arm(moment, aftermath, crashes) {
+      armed = { moment, aftermath, crashes };
     },
     disarm() {
       armed = undefined;

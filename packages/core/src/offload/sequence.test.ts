@@ -39,6 +39,8 @@ interface Counter extends Endpoint {
   readonly steps: number[];
   fault: "none" | "down" | "answer-lost" | "forgets";
   readonly carried: number[];
+  /** What it says of its queue. */
+  queueMs: number;
 }
 
 function counter(info: EndpointInfo, runMs: number): Counter {
@@ -48,6 +50,7 @@ function counter(info: EndpointInfo, runMs: number): Counter {
     steps: [],
     carried: [],
     fault: "none",
+    queueMs: 0,
     describe: () => Promise.resolve({ description }),
     offers: () =>
       Promise.resolve<readonly Offer[]>([
@@ -115,7 +118,7 @@ function counter(info: EndpointInfo, runMs: number): Counter {
           costMicros: 0,
           forwarded: [],
         },
-        load: { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 },
+        load: { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: made.queueMs },
       };
     },
     close: () => Promise.resolve(),
@@ -164,6 +167,23 @@ describe("sequences", () => {
     expect(edge.carried).toEqual([]);
     await sequence[Symbol.asyncDispose]();
     await expect(sequence.next(one)).rejects.toMatchObject({ reason: "sequence-unknown" });
+  });
+
+  it("move to a better place by plan, with their state", async () => {
+    const clock = manualClock();
+    const edge = counter(info("edge", "movable"), 1);
+    const device = counter(info("device", "movable", "device"), 20);
+    const offloader = createOffloader({ ...parts(clock), local: device, endpoints: [edge] });
+    const sequence = offloader.sequence("total");
+    const places: string[] = [];
+    for (let step = 0; step < 8; step++) {
+      edge.queueMs = step >= 3 ? 900 : 0;
+      const result = await clock.finish(sequence.next(one));
+      places.push(result.where);
+      expect(total(result.outputs)).toBe(step + 1);
+    }
+    expect(places).toEqual(["edge", "edge", "edge", "edge", "device", "device", "device", "device"]);
+    expect(device.carried).toEqual([4]);
   });
 
   it("never step twice: a step whose answer was lost is repeated elsewhere from the state before it", async () => {
