@@ -44,8 +44,8 @@ const alike = (one: readonly number[], other: readonly number[] | undefined): bo
 
 /** Waits until both places are known, however busy this machine is: what is not known is nowhere to go to. */
 async function bothKnown(offloader: Offloader, judge: Judge, relays: readonly CrashRelay[]): Promise<void> {
-  const [frame] = judge.frames;
-  for (let tries = 0; frame && tries < 200; tries++) {
+  const frame = judge.frames[0] ?? {};
+  for (let tries = 0; tries < 200; tries++) {
     const plan = await offloader
       .explain(judge.model, frame, { dataClass: "internal" })
       .catch(() => undefined);
