@@ -3,6 +3,7 @@ import type { CodecId } from "../codec/index.ts";
 import type { Estimate } from "../estimate/index.ts";
 import type { Features, ModelDescription, Profile, Segment } from "../model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
+import type { WireBody } from "./transport.ts";
 
 /** Which kind of place. */
 export type Tier = "device" | "edge" | "cloud";
@@ -106,8 +107,25 @@ export interface Offer {
 export interface IncomingTensor {
   readonly spec: TensorSpec;
   readonly byteLength: number;
-  /** Can be read once. */
+  /** May be read more than once; every time the same tensor. */
   read(call: Call): Promise<Tensor>;
+}
+
+/**
+ * A message as it travels over HTTP, its tensors as binary data and uncoded: what is given along with the tensors to who can
+ * send it on as it is.
+ */
+export interface WireForm {
+  /** Bytes of JSON before the binary data. */
+  readonly headerLength: number;
+  /** Of a request it can be read more than once while `again` says so; of a reply once. */
+  readonly body: WireBody;
+  /** Of a request: whether reading its body can begin (again) now. Default: yes. */
+  again?(): boolean;
+  /** Of a request: whether all of its body is here. Default: yes. */
+  complete?(): boolean;
+  /** Of a request: its sender takes an answer that is still arriving. Default false. */
+  readonly takesArriving?: true;
 }
 
 /**
@@ -151,6 +169,11 @@ export interface InferenceRequest {
    * outside: read them as own properties.
    */
   readonly parameters?: Readonly<Record<string, string | number | boolean>>;
+  /**
+   * The same request as it came: its JSON names these inputs, in their order, and asks for all outputs as binary data.
+   * Given only to who `sendsOn`.
+   */
+  readonly wire?: WireForm;
 }
 
 /** What happened, in plain figures. Times in milliseconds. */
@@ -198,6 +221,11 @@ export interface InferenceResponse {
    * models brings it along to go on from the state.
    */
   readonly stateSeal?: string;
+  /**
+   * The same answer as it came from elsewhere, where the request had a wire form. Of one that is still arriving `outputs` is
+   * empty, and its body must be read or left early: until then it holds a connection.
+   */
+  readonly wire?: WireForm;
 }
 
 /** Notes while a request is under way. */
@@ -238,6 +266,11 @@ export interface Endpoint {
    * says of the peer's load; none are sent to ask for that alone. Absent where the peer would not understand.
    */
   probe?(bytes: number, call: Call): Promise<LoadReport | undefined>;
+  /**
+   * It may send a request on in its wire form while it is still arriving: `infer` judges it, as `admit` does, before it reads
+   * anything of it.
+   */
+  readonly sendsOn?: true;
   /**
    * Nothing looks at the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
    * used again. Absent where something may (a back-up that is still being sent); of failures it says nothing.

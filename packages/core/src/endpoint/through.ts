@@ -14,6 +14,7 @@ export function through(inner: Endpoint): Endpoint {
     ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
     ...(inner.models ? { models: inner.models.bind(inner) } : {}),
     ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
+    ...(inner.sendsOn ? { sendsOn: inner.sendsOn } : {}),
     ...(inner.forgetsInputs ? { forgetsInputs: inner.forgetsInputs } : {}),
     close: inner.close.bind(inner),
   };

@@ -86,7 +86,13 @@ export type WireBody =
   | {
       readonly kind: "stream";
       readonly byteLength: number | undefined;
+      /** Who takes a chunk has done with it when the next one is asked for. */
       read(): AsyncIterable<Uint8Array>;
+      /**
+       * Chunks of `read` are given away: who takes them may keep them, and frees the memory of each with this once nobody looks
+       * at it any more, or leaves it to the collector. Absent: they are lent.
+       */
+      free?(chunk: Uint8Array): void;
       /**
        * Instead of `read`, for who has room for all of it: hands over each chunk as it comes, without waiting in between. A
        * chunk is the taker's only until it returns: its memory may be freed then.

@@ -13,6 +13,8 @@ export interface Held {
   /** The variant it belongs to; undefined at `start`, where all variants are open. */
   readonly variant: string | undefined;
   readonly tensors: Tensors;
+  /** What is still on its way, and then not among the tensors. */
+  readonly arriving?: InferenceRequest["inputs"];
   readonly bytes: number;
   readonly features: Features;
 }
@@ -33,7 +35,10 @@ export interface JobSequence {
 }
 
 /** Parts of a request that the loop itself does not read. */
-export type AskedFor = Pick<InferenceRequest, "outputs" | "parameters" | "leastAgreementRatio" | "pass">;
+export type AskedFor = Pick<
+  InferenceRequest,
+  "outputs" | "parameters" | "leastAgreementRatio" | "pass" | "wire"
+>;
 
 /** One request on its way through the loop, with everything converted and defaults filled in. */
 export interface Job {

@@ -1,9 +1,9 @@
 import type { Call, EndpointId } from "../base/index.ts";
 import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
 import type { Leg } from "../plan/index.ts";
-import type { Tensors } from "../tensor/index.ts";
 import { rulesFor, wantedBack } from "./crossing.ts";
-import type { Job } from "./job.ts";
+import type { CutId } from "../model/index.ts";
+import type { Held, Job } from "./job.ts";
 import { legKey } from "./leg-key.ts";
 import { sequencePosition } from "./sequence-position.ts";
 
@@ -14,13 +14,13 @@ import { sequencePosition } from "./sequence-position.ts";
 export function legRequest(
   { known, to, asked, sequence, held }: Job,
   leg: Leg,
-  inputs: Tensors,
+  inputs: InferenceRequest["inputs"],
   { info }: Endpoint,
   here: boolean,
 ): InferenceRequest {
   const { segment, codecs } = leg;
   const outputs = segment.to === to ? asked?.outputs : here ? undefined : wantedBack(known, segment);
-  const { parameters, leastAgreementRatio, pass } = asked ?? {};
+  const { parameters, leastAgreementRatio, pass, wire } = asked ?? {};
   const granted = here && pass && segment.from === held.cut && segment.to === to;
   return {
     segment,
@@ -30,8 +30,14 @@ export function legRequest(
     ...(parameters ? { parameters } : {}),
     ...(leastAgreementRatio === undefined ? {} : { leastAgreementRatio }),
     ...(granted ? { pass } : {}),
+    ...(wire && !here && sentOn(held, to, leg) ? { wire } : {}),
     ...sequencePosition(sequence, leg, info.state),
   };
+}
+
+/** Whether a leg is all of the request, with what came with it. */
+export function sentOn({ cut }: Held, to: CutId, { takes, segment }: Leg): boolean {
+  return takes === "request" && segment.from === cut && segment.to === to;
 }
 
 /** What of the call is different for a leg elsewhere: it has been here, too, and carries what clings to its crossing. */

@@ -17,7 +17,8 @@ import { meanOf } from "../estimate/index.ts";
 import { type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, type HeldStep } from "../sequence/index.ts";
-import { copied, type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
+import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
+import { arrived } from "./arrived.ts";
 import { admitAtDoor } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
@@ -58,6 +59,7 @@ export function offloadEndpoint(parts: OffloadEndpointParts): OffloadEndpoint {
 
 class LoopEndpoint implements OffloadEndpoint {
   readonly info: EndpointInfo;
+  readonly sendsOn = true;
   readonly #loop: Loop;
   readonly #sequences: HeldSequences = heldSequences();
   readonly #underWay = new Set<Promise<unknown>>();
@@ -210,7 +212,9 @@ class LoopEndpoint implements OffloadEndpoint {
     if (this.#closed) throw new LongshoreError("shutting-down", "admission", `${this.info.id} is closing`);
   }
 
-  async #infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+  async #infer(given: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    using pass = given.wire ? this.#pass(given, call) : undefined;
+    const request = pass ? { ...given, pass } : given;
     const { known, job } = await this.#take(request, call);
     if (known.description.decoupled === true) {
       throw new LongshoreError(
@@ -220,6 +224,15 @@ class LoopEndpoint implements OffloadEndpoint {
       );
     }
     return this.#answer(request, job);
+  }
+
+  /**
+   * Judges a request that was let in unjudged because it can be sent on. Where nothing runs here and time is no matter, its
+   * plan tells all that could be told.
+   */
+  #pass({ segment, leastAgreementRatio }: InferenceRequest, call: Call): Disposable | undefined {
+    if (!this.#loop.local && call.deadlineMs === Infinity) return undefined;
+    return this.admit(segment, call, leastAgreementRatio);
   }
 
   /** Resolves a request and reads what came with it, unless no place may have it. */
@@ -240,12 +253,16 @@ class LoopEndpoint implements OffloadEndpoint {
         `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`,
       );
     }
-    const held = await this.#held(known, request, call);
+    const holding = this.#held(known, request, call);
+    const held = holding instanceof Promise ? await holding : holding;
     return { known, job: { ...this.#job(known, request, call), held } };
   }
 
-  /** The crossing that came with the request. Bodies are read only when some place is left that may take them. */
-  async #held(known: KnownModel, request: InferenceRequest, call: Call): Promise<Held> {
+  /**
+   * The crossing that came with the request. Bodies are read only when some place is left that may take them, and not here
+   * where they may be sent on as they come.
+   */
+  #held(known: KnownModel, request: InferenceRequest, call: Call): Held | Promise<Held> {
     const { segment, inputs } = request;
     let bytes = 0;
     let items: number | undefined;
@@ -257,22 +274,23 @@ class LoopEndpoint implements OffloadEndpoint {
     }
     const variant = segment.from === startCut ? undefined : segment.variant;
     const features = items === undefined ? { bytes } : { bytes, items };
-    const about = { cut: segment.from, variant, features };
-    if (arriving) {
-      const early = { ...about, tensors: noTensors, bytes };
-      const plan = this.#loop.plan(
-        { ...this.#job(known, request, call), held: early },
-        early,
-        new Set(),
-        this.#loop.clock.nowMs(),
-      );
-      if (isInfeasible(plan)) throw noPlace(plan);
+    const about = { cut: segment.from, variant, features, bytes };
+    if (!arriving) {
+      const tensors = new Map<string, Tensor>();
+      for (const [name, input] of inputs) if (!("read" in input)) tensors.set(name, input);
+      return { ...about, tensors };
     }
-    const tensors = new Map<string, Tensor>();
-    for (const [name, input] of inputs) {
-      tensors.set(name, "read" in input ? await input.read(call) : input);
-    }
-    return { ...about, tensors, bytes: totalBytes(tensors) };
+    const early = { ...about, tensors: noTensors, arriving: inputs };
+    if (request.wire && known.description.decoupled !== true) return early;
+    const nowMs = this.#loop.clock.nowMs();
+    const plan = this.#loop.plan(
+      { ...this.#job(known, request, call), held: early },
+      early,
+      new Set(),
+      nowMs,
+    );
+    if (isInfeasible(plan)) throw noPlace(plan);
+    return arrived(early, inputs, call);
   }
 
   #job(

@@ -1,5 +1,5 @@
 import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } from "../base/index.ts";
-import type { InferenceResponse } from "../endpoint/index.ts";
+import type { InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
@@ -107,6 +107,11 @@ class Race {
     const { clock, local, places, parts } = this.#loop;
     const { call } = this.#job;
     const here = local !== undefined && leg.endpoint === local.info.id;
+    if (this.#held.arriving && this.#job.asked?.wire?.again?.() === false) {
+      // No fault of the place: what was sent on is not here any more.
+      this.#fail(leg, this.#lastError() ?? goneError(leg));
+      return;
+    }
     const place = here ? undefined : places.all.get(leg.endpoint);
     const endpoint = here ? local : place?.endpoint;
     if (!endpoint) {
@@ -115,7 +120,7 @@ class Race {
       return;
     }
     const child = childCall(call, here ? {} : legCall(this.#loop.self, this.#job, leg));
-    const running = beginLeg(this.#loop, leg, place, child.cancel);
+    const running = beginLeg(this.#loop, leg, place, child.cancel, this.#isWaiting());
     this.#running.set(leg.id, running);
     parts.observer.record({
       kind: "leg-started",
@@ -138,8 +143,8 @@ class Race {
     }
     run.then(
       (response) => {
-        child[Symbol.dispose]();
-        this.#ended(running, response, wanted);
+        const given = untilRead(response, () => child[Symbol.dispose]());
+        this.#ended(running, given, wanted);
       },
       (thrown: unknown) => {
         child[Symbol.dispose]();
@@ -149,8 +154,17 @@ class Race {
     this.#watch(leg, place);
   }
 
-  #inputs(leg: Leg): Tensors {
-    if (leg.takes === "request") return this.#held.tensors;
+  /** Whether what was sent to this place is still on its way here. */
+  #isWaiting(): boolean {
+    return this.#held.arriving !== undefined && this.#job.asked?.wire?.complete?.() === false;
+  }
+
+  #lastError(): LongshoreError | undefined {
+    return [...this.#failed.values()].at(-1)?.error;
+  }
+
+  #inputs(leg: Leg): InferenceRequest["inputs"] {
+    if (leg.takes === "request") return this.#held.arriving ?? this.#held.tensors;
     const own = this.#outputs.get(leg.takes);
     const source = this.#plan.legs.find((one) => one.id === leg.takes);
     const before = source && source.takes !== "request" ? this.#outputs.get(source.takes) : undefined;
@@ -184,6 +198,8 @@ class Race {
           untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
           afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
           fire: () => {
+            // A second run would wait for the same bytes.
+            if (this.#isWaiting()) return;
             if (!this.#affords(backUp)) return;
             this.#tally.extraRun = true;
             this.#note("late", leg);
@@ -208,7 +224,8 @@ class Race {
     if (this.#settled) return;
     const { known } = this.#job;
     try {
-      checkOutputs(known, leg.segment, response.outputs, wanted, leg.endpoint);
+      // Of an answer that is still arriving, its endpoint has looked at what there will be.
+      if (!isArriving(response)) checkOutputs(known, leg.segment, response.outputs, wanted, leg.endpoint);
       checkBelieved(running);
     } catch (thrown) {
       this.#broke(running, LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`));
@@ -329,8 +346,8 @@ class Race {
     this.#unheard?.();
     this.#deadline?.[Symbol.dispose]();
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
-    const lost = new LongshoreError("cancelled", "execute", why);
     for (const running of this.#running.values()) {
+      const lost = new LongshoreError("cancelled", "execute", why);
       bookLoss(this.#loop, running, why, this.#tally, nowMs);
       recordEnd(this.#loop, this.#job.call.id, running, "lost", nowMs);
       running.cancel(lost);
@@ -349,6 +366,33 @@ class Race {
       ...(bytes === undefined ? {} : { bytes }),
     });
   }
+}
+
+function goneError({ endpoint }: Leg): LongshoreError {
+  const what = `a second run at ${endpoint} is not possible: the request was sent on once and is not kept here`;
+  return new LongshoreError("no-place", "execute", what);
+}
+
+function isArriving({ wire }: InferenceResponse): boolean {
+  return wire?.body.kind === "stream";
+}
+
+/** Calls `end` when nothing of a response is on its way any more: at once, or when all of its body was read or left. */
+function untilRead(response: InferenceResponse, end: () => void): InferenceResponse {
+  const { wire } = response;
+  if (wire?.body.kind !== "stream") {
+    end();
+    return response;
+  }
+  const { body } = wire;
+  async function* read(): AsyncIterable<Uint8Array> {
+    try {
+      yield* body.read();
+    } finally {
+      end();
+    }
+  }
+  return { ...response, wire: { ...wire, body: { ...body, read } } };
 }
 
 /**

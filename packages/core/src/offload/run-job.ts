@@ -11,7 +11,8 @@ import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
 import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
-import { legRequest } from "./leg-request.ts";
+import { arrived } from "./arrived.ts";
+import { legRequest, sentOn } from "./leg-request.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
@@ -69,6 +70,9 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
   for (;;) {
     const now: Job = sequence === job.sequence ? job : { ...job, sequence };
     const plan = decide(loop, now, held, exclude, broke, tally);
+    if (held.arriving && !plan.legs.every((leg) => sendsOn(loop, held, job, leg))) {
+      held = await arrived(held, held.arriving, job.call);
+    }
     const single = onlyHere(loop, plan, job);
     const end = single
       ? await runHere(loop, now, held, plan, single, tally)
@@ -106,6 +110,11 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
 }
 
 const nobody: ReadonlySet<EndpointId> = new Set();
+
+/** Whether a leg takes the request while it is still on its way. */
+function sendsOn({ local }: Loop, held: Held, { to }: Job, leg: Leg): boolean {
+  return leg.endpoint !== local?.info.id && sentOn(held, to, leg);
+}
 
 function lostState(error: LongshoreError): boolean {
   return error.reason === "sequence-unknown" || error.reason === "sequence-step";

@@ -21,6 +21,8 @@ export interface Running {
   /** Its slot at this place. */
   readonly work: LocalRun | undefined;
   readonly wakeMillijoules: number;
+  /** It began while its body was still on its way here: how long it takes is its sender's doing, too. */
+  readonly waits: boolean;
   heardAtMs: number;
   heardBytes: number;
 }
@@ -31,6 +33,7 @@ export function beginLeg(
   leg: Leg,
   place: Place | undefined,
   cancel: (reason: LongshoreError) => void,
+  waits = false,
 ): Running {
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
@@ -42,6 +45,7 @@ export function beginLeg(
     expectedMs: leg.travels?.promisedMs ?? expectedMs,
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
     wakeMillijoules: place ? loop.radio.wakeMillijoules(nowMs) : 0,
+    waits,
     heardAtMs: nowMs,
     heardBytes: 0,
   };
@@ -76,13 +80,14 @@ export function bookAnswer(
   loop: Loop,
   job: Job,
   held: Held,
-  { leg, place, startedMs, wakeMillijoules }: Running,
+  { leg, place, startedMs, wakeMillijoules, waits }: Running,
   response: InferenceResponse,
   tally: Tally,
   nowMs: number,
 ): void {
-  const tookMs = nowMs - startedMs;
-  tally.accounts.push(response.account);
+  const { account } = response;
+  const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
+  tally.accounts.push(account);
   if (place) {
     learnRemote(loop, place, leg, response, tookMs, nowMs);
     loop.radio.used(nowMs);
@@ -109,7 +114,8 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
     return;
   }
   place.legEnded();
-  learnLost(loop, place, leg, tookMs, bodyArrived(running) ? nowMs - heardAtMs : undefined, nowMs);
+  if (!running.waits)
+    learnLost(loop, place, leg, tookMs, bodyArrived(running) ? nowMs - heardAtMs : undefined, nowMs);
   loop.radio.used(nowMs);
   const radio = loop.parts.device?.radio ?? radios.wired;
   tally.sentBytes += heardBytes;

@@ -5,6 +5,7 @@ import { meanOf } from "../estimate/index.ts";
 import { isInfeasible, type Leg } from "../plan/index.ts";
 import { copied } from "../tensor/index.ts";
 import type { Held, Job } from "./job.ts";
+import { arrived } from "./arrived.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
@@ -28,16 +29,23 @@ export function witness(
   if (job.sequence || job.known.description.decoupled === true) return;
   if (objective === "energy" || objective === "cost" || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;
-  const { pass: _pass, ...asked } = job.asked ?? {};
-  const again: Job = {
+  // What is passed on while it arrives is not here to be compared.
+  if (response.wire?.body.kind === "stream") return;
+  const { pass: _pass, wire: _wire, ...asked } = job.asked ?? {};
+  const again = async (): Promise<Job> => ({
     known: job.known,
-    held: { ...held, tensors: copied(held.tensors) },
+    held: await own,
     to: job.to,
     limits: { ...job.limits, variant: leg.segment.variant },
     call: job.call,
     whole: true,
     asked,
-  };
+  });
+  const own = held.arriving
+    ? arrived(held, held.arriving, job.call)
+    : Promise.resolve({ ...held, tensors: copied(held.tensors) });
+  // Who asks hears of it.
+  own.catch(() => undefined);
   void checks.examine({
     callId: job.call.id,
     model: job.known.description.name,
@@ -47,7 +55,7 @@ export function witness(
       outputs: copied(response.outputs),
       agreementRatio: leg.predicted.agreementRatio,
     },
-    ask: (from) => ask(loop, again, from),
+    ask: async (from) => ask(loop, await again(), from),
   });
 }
 

@@ -1,5 +1,5 @@
 import { defaultWireLimits, type WireLimits } from "./limits.ts";
-import { layOut, layOutInSteps, type Message, type MessageContent, takeApart } from "./message.ts";
+import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
 import { type Parameters, readParameters } from "./parameters.ts";
 import { own, text } from "./read-json.ts";
 import { readTensors, tensorsAtOnce, type WireTensor } from "./wire-tensor.ts";
@@ -52,6 +52,23 @@ export function readInferReply(
   limits: WireLimits = defaultWireLimits,
 ): InferReplyMessage {
   const { json, binary } = takeApart(body, headerLength, limits);
+  return replyOf(json, binary, limits);
+}
+
+/** The same for a reply of which only the JSON is here and `binaryBytes` are on their way. */
+export function readInferReplyHead(
+  head: Uint8Array,
+  binaryBytes: number,
+  limits: WireLimits,
+): InferReplyMessage {
+  return replyOf(takeHead(head, limits), { byteLength: binaryBytes }, limits);
+}
+
+function replyOf(
+  json: object,
+  binary: Uint8Array | { readonly byteLength: number },
+  limits: WireLimits,
+): InferReplyMessage {
   const name = text(limits.maxNameLength);
   const version = own(json, "model_version");
   const id = own(json, "id");

@@ -1,6 +1,6 @@
 import type { KnownHeads } from "./known-heads.ts";
 import { type WireLimits, defaultWireLimits } from "./limits.ts";
-import { layOut, type Message, takeApart } from "./message.ts";
+import { layOut, type Message, takeApart, takeHead } from "./message.ts";
 import { flagParameter, type Parameters, readParameters, wholeParameter } from "./parameters.ts";
 import { arrayAt, objectAt, own, refuse } from "./read-json.ts";
 import {
@@ -83,6 +83,14 @@ interface RequestWork {
 
 function beginRequest(body: Uint8Array, headerLength: number | undefined, limits: WireLimits): RequestWork {
   const { json, binary } = takeApart(body, headerLength, limits);
+  return workOf(json, binary, limits);
+}
+
+function workOf(
+  json: object,
+  binary: Uint8Array | { readonly byteLength: number },
+  limits: WireLimits,
+): RequestWork {
   const id = own(json, "id");
   if (id !== undefined && (typeof id !== "string" || id.length > limits.maxNameLength)) {
     refuse("id", `text of at most ${limits.maxNameLength} characters`);
@@ -122,6 +130,20 @@ export function readInferRequest(
   limits: WireLimits = defaultWireLimits,
 ): InferRequestMessage {
   const { message, inputs } = beginRequest(body, headerLength, limits);
+  message.inputs = tensorsAtOnce(inputs);
+  return message;
+}
+
+/**
+ * Reads a request in binary form of which only the JSON is here and `binaryBytes` are on their way: inputs have
+ * `awaitedBytes` for what is. Throws as `readInferRequest`.
+ */
+export function readInferHead(
+  head: Uint8Array,
+  binaryBytes: number,
+  limits: WireLimits,
+): InferRequestMessage {
+  const { message, inputs } = workOf(takeHead(head, limits), { byteLength: binaryBytes }, limits);
   message.inputs = tensorsAtOnce(inputs);
   return message;
 }

@@ -101,6 +101,21 @@ export function headerLengthOf(headers: Readonly<Record<string, string>>): numbe
   return Number(value);
 }
 
+function checkJsonLength(length: number, limits: WireLimits): void {
+  if (length <= limits.maxJsonBytes) return;
+  throw new LongshoreError(
+    "body-too-large",
+    "decode",
+    `the JSON part has ${length} bytes; at most ${limits.maxJsonBytes} are allowed (send tensors as binary data)`,
+  );
+}
+
+/** The JSON object of a message of which only that is here. */
+export function takeHead(head: Uint8Array, limits: WireLimits): object {
+  checkJsonLength(head.byteLength, limits);
+  return objectAt(parseMessage(head), "the message");
+}
+
 /** Splits a body into its JSON object and its binary part. */
 export function takeApart(
   body: Uint8Array,
@@ -115,13 +130,5 @@ export function takeApart(
       `${headerLengthHeader} is ${length}, but the body has ${body.byteLength} bytes`,
     );
   }
-  if (length > limits.maxJsonBytes) {
-    throw new LongshoreError(
-      "body-too-large",
-      "decode",
-      `the JSON part has ${length} bytes; at most ${limits.maxJsonBytes} are allowed (send tensors as binary data)`,
-    );
-  }
-  const json = objectAt(parseMessage(body.subarray(0, length)), "the message");
-  return { json, binary: body.subarray(length) };
+  return { json: takeHead(body.subarray(0, length), limits), binary: body.subarray(length) };
 }

@@ -25,6 +25,8 @@ export interface WireTensor {
   readonly bytes: Uint8Array;
   /** Where the bytes lie instead, in memory that sender and receiver share; `bytes` are empty then. */
   readonly shared?: SharedPart;
+  /** How many bytes are still on their way; `bytes` are empty then. */
+  readonly awaitedBytes?: number;
 }
 
 /** A part of a region of shared memory that was registered before, in bytes. */
@@ -114,12 +116,25 @@ interface Entry {
   tensor(): WireTensor;
 }
 
-/** Reads the entry of one tensor; `take` hands out the next bytes of the binary part. */
+const nothing = new Uint8Array(0);
+
+/** The same of a tensor whose bytes are still on their way: texts are counted by who reads them. */
+function checkAwaited(tensor: WireTensor, awaitedBytes: number, limits: WireLimits): void {
+  const { name, datatype, shape, parameters } = tensor;
+  const least = checkLeast(tensor, limits);
+  if (codecOf(parameters, name) !== undefined) return;
+  if (elementBytes(datatype) === 0 ? awaitedBytes >= least : awaitedBytes === least) return;
+  throw mismatch(
+    `${name} is ${datatype} [${shape.join(", ")}], which takes ${least} bytes, but ${awaitedBytes} are announced`,
+  );
+}
+
+/** Reads the entry of one tensor; `take` hands out the next bytes of the binary part, or nothing when they are not here. */
 function readEntry(
   value: unknown,
   where: string,
   limits: WireLimits,
-  take: (bytes: number, name: string) => Uint8Array,
+  take: (bytes: number, name: string) => Uint8Array | undefined,
 ): Entry {
   const entry = objectAt(value, where);
   const name = nameOf(entry, where, limits);
@@ -137,11 +152,18 @@ function readEntry(
   const rest = withoutParameters(parameters, "binary_data_size", ...sharedParameters);
   const described = { name, datatype, shape, parameters: rest };
   if (data === undefined) {
-    const bytes = size === undefined ? new Uint8Array(0) : take(size, name);
-    const tensor: WireTensor = shared
-      ? { name, datatype, shape, parameters: rest, bytes, shared }
-      : { name, datatype, shape, parameters: rest, bytes };
-    if (!shared) checkTensorBytes(tensor, limits);
+    if (size === undefined) {
+      const tensor: WireTensor = { ...described, bytes: nothing, ...(shared ? { shared } : {}) };
+      return { name, tensor: () => tensor };
+    }
+    const bytes = take(size, name);
+    if (bytes) {
+      const tensor: WireTensor = { name, datatype, shape, parameters: rest, bytes };
+      checkTensorBytes(tensor, limits);
+      return { name, tensor: () => tensor };
+    }
+    const tensor: WireTensor = { ...described, bytes: nothing, awaitedBytes: size };
+    checkAwaited(tensor, size, limits);
     return { name, tensor: () => tensor };
   }
   if (codecOf(parameters, name) !== undefined)
@@ -161,26 +183,26 @@ export interface TensorsWork {
 
 /**
  * Reads the tensors of a message. Binary tensors lie end to end in `binary`, in the listed order, and must fill it
- * exactly; their bytes are views on it. Throws `invalid-input` for entries that are wrong in themselves and
+ * exactly; their bytes are views on it. Of a binary part that is still on its way only the length is given. Throws `invalid-input` for entries that are wrong in themselves and
  * `body-mismatch` for sizes that do not agree.
  */
 export function readTensors(
   value: unknown,
   where: string,
-  binary: Uint8Array,
+  binary: Uint8Array | { readonly byteLength: number },
   limits: WireLimits,
 ): TensorsWork {
   const list = arrayAt(value, where, limits.maxTensors);
   const names = new Set<string>();
   let offset = 0;
-  const take = (size: number, name: string): Uint8Array => {
+  const take = (size: number, name: string): Uint8Array | undefined => {
     if (size > binary.byteLength - offset) {
       throw mismatch(
         `${name}: binary_data_size is ${size}, but ${binary.byteLength - offset} bytes are left of the body`,
       );
     }
     offset += size;
-    return binary.subarray(offset - size, offset);
+    return binary instanceof Uint8Array ? binary.subarray(offset - size, offset) : undefined;
   };
   const entries = list.map((one, index) => {
     const entry = readEntry(one, `${where}[${index}]`, limits, take);

@@ -105,13 +105,16 @@ async function writeBody(request: ClientRequest, body: WireBody): Promise<void> 
     request.uncork();
     return;
   }
+  let goOn = (): void => undefined;
+  request.on("close", () => goOn());
   for await (const chunk of body.read()) {
     if (request.destroyed) return;
-    if (!request.write(chunk)) {
-      await new Promise<void>((resolve) => {
-        request.once("drain", resolve).once("close", resolve);
-      });
-    }
+    // When the next chunk is asked for, nobody looks at this one any more: that is what its giver may rely on.
+    await new Promise<void>((resolve) => {
+      goOn = resolve;
+      request.write(chunk, () => resolve());
+    });
+    if (request.destroyed) return;
   }
   request.end();
 }

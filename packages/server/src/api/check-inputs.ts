@@ -1,10 +1,10 @@
 import {
+  type InferenceRequest,
   LongshoreError,
   type ModelKnowledge,
   type Segment,
   shapeFits,
   startCut,
-  type Tensors,
   type TensorSpec,
 } from "@longshore/core";
 
@@ -28,7 +28,11 @@ function expectedInputs(
 }
 
 /** Refuses inputs that the segment does not take, before they wait in a queue. Throws `invalid-input`. */
-export function checkInputs(segment: Segment, knowledge: ModelKnowledge, inputs: Tensors): void {
+export function checkInputs(
+  segment: Segment,
+  knowledge: ModelKnowledge,
+  inputs: InferenceRequest["inputs"],
+): void {
   const expected = expectedInputs(segment, knowledge);
   if (!expected) return;
   for (const spec of expected) {

@@ -3,12 +3,14 @@ import {
   bodyLength,
   type Call,
   traceFromHeaders,
+  type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
   type ModelDescription,
   type Route,
   type StageTime,
   type Tensors,
+  totalBytes,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
@@ -87,8 +89,8 @@ export function exchangeEvents(api: Api, request: WireRequest, startedMs: number
 export interface InferenceEvents {
   /** A stage of the server's own, which began at `fromMs`, is over. */
   stage(stage: "wait" | "decode" | "encode", name: string, fromMs: number): void;
-  /** The request's tensors are here. */
-  inputs(tensors: Tensors): void;
+  /** The request's tensors are here, or it is known what they will be. */
+  inputs(plain: InferenceRequest["inputs"], state: Tensors | undefined): void;
   /** One of the answers, of which there may be several, was made into a reply. */
   answer(response: InferenceResponse, reply: Pick<WireResponse, "body" | "message">): void;
   answered(): void;
@@ -154,9 +156,11 @@ export function inferenceEvents(
       own.push({ stage, name, tookMs: atMs - fromMs });
       observer.record({ kind: "stage-ended", atMs, callId, stage, name, tookMs: atMs - fromMs });
     },
-    inputs(tensors) {
-      let bytes = 0;
-      for (const tensor of tensors.values()) bytes += tensor.bytes.byteLength;
+    inputs(tensors, state) {
+      let bytes = state ? totalBytes(state) : 0;
+      for (const tensor of tensors.values()) {
+        bytes += "read" in tensor ? tensor.byteLength : tensor.bytes.byteLength;
+      }
       receivedBytes = Math.max(receivedBytes, bytes);
       const [first] = tensors.values();
       if (batching.maxBatchSize > 0) rows = first?.spec.shape[0] ?? 1;

@@ -1,4 +1,5 @@
 import {
+  accountHeader,
   agreementHeader,
   type Call,
   callFromHeaders,
@@ -19,6 +20,7 @@ import {
   startCut,
   type Tensors,
   unpackTensors,
+  type WireBody,
   type WireResponse,
 } from "@longshore/core";
 import { holdsCredential } from "../identify/index.ts";
@@ -28,8 +30,9 @@ import { findModel, findVariant } from "./find-model.ts";
 import { Holding } from "./holding.ts";
 import { inferAnswers } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
-import { receive } from "./receive.ts";
+import { type Received, receive } from "./receive.ts";
 import { checkRequested, inferReply } from "./respond.ts";
+import { arrivingInputs, formToSendOn, mayBeSentOn, replyAsItCame } from "./sending-on.ts";
 import { readShared } from "./shared-memory.ts";
 
 type InferRoute = Route & { kind: "infer" };
@@ -89,9 +92,9 @@ function toRequest(
   message: InferRequestMessage,
   segment: Segment,
   knowledge: ModelKnowledge,
-  tensors: Tensors,
+  plain: InferenceRequest["inputs"],
+  state: Tensors | undefined,
 ): Writable<InferenceRequest> {
-  const { plain, state } = splitState(tensors);
   checkInputs(segment, knowledge, plain);
   checkRequested(message, segment, knowledge.description);
   const request: Writable<InferenceRequest> = { segment, inputs: plain, codecs: {} };
@@ -119,6 +122,37 @@ function isEmpty(object: object): boolean {
   return Object.keys(object).length === 0;
 }
 
+const noTensors: Tensors = new Map();
+
+function wholeMessage(received: Received): InferRequestMessage | Promise<InferRequestMessage> {
+  return received.rest?.() ?? received.message;
+}
+
+/** The tensors of a message whose rest is read now. */
+async function tensorsOf(api: Api, received: Received, call: Call): Promise<Tensors> {
+  const { inputs } = await wholeMessage(received);
+  return unpackTensors(inputs, api.codecs, api.limits, call);
+}
+
+/** The same reply; what is held is given back when all of it was sent, or nobody reads it any more. */
+function untilSent(reply: WireResponse, { abort }: Call, held: Disposable): WireResponse {
+  const { body } = reply;
+  if (body.kind !== "stream") return reply;
+  const over = (): void => {
+    abort.removeEventListener("abort", over);
+    held[Symbol.dispose]();
+  };
+  abort.addEventListener("abort", over, { once: true });
+  async function* read(): AsyncIterable<Uint8Array> {
+    try {
+      yield* (body as WireBody & { readonly kind: "stream" }).read();
+    } finally {
+      over();
+    }
+  }
+  return { ...reply, body: { ...body, read } };
+}
+
 /**
  * `POST .../infer`. Everything that headers and path can tell is checked before the body is read: rights, drain,
  * deadline, rules, model, version, variant, digest, announced length.
@@ -139,20 +173,31 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     const { description } = knowledge;
     events = inferenceEvents(api, asked.request, description, call, startedMs);
     const least = leastAgreementOf(asked, route);
-    const pass = held.keep(api.endpoint.admit?.(segment, call, least));
+    const sentOn = knowledge.alias !== true && mayBeSentOn(api, asked, description);
+    // What may be sent on is judged by who does it, when more of it is known.
+    const admitted = sentOn ? undefined : held.keep(api.endpoint.admit?.(segment, call, least));
     const askedMs = api.clock.nowMs();
-    const received = held.keep(await receive(api, asked, description));
-    const sharing = readShared(api, asked, received.message);
+    const received = held.keep(await receive(api, asked, description, sentOn));
+    const wire = sentOn ? formToSendOn(asked, received, call) : undefined;
+    const pass = sentOn && !wire ? held.keep(api.endpoint.admit?.(segment, call, least)) : admitted;
+    const reading = wire ? received.message : wholeMessage(received);
+    const whole = reading instanceof Promise ? await reading : reading;
+    const sharing = readShared(api, asked, whole);
     const { message, held: shared } = sharing instanceof Promise ? await sharing : sharing;
     held.keep(shared);
     const bodyMs = api.clock.nowMs();
     events.stage("wait", "body", askedMs);
     checkCall(call, api.clock, "admission");
-    const unpacked = unpackTensors(message.inputs, api.codecs, api.limits, call);
+    const arriving = wire && received.rest ? () => tensorsOf(api, received, call) : undefined;
+    const unpacked = arriving ? noTensors : unpackTensors(message.inputs, api.codecs, api.limits, call);
     const tensors = unpacked instanceof Promise ? await unpacked : unpacked;
-    events.inputs(tensors);
+    const { plain, state } = arriving
+      ? { plain: arrivingInputs(message, arriving), state: undefined }
+      : splitState(tensors);
+    events.inputs(plain, state);
     events.stage("decode", "inputs", bodyMs);
-    const request = toRequest(message, segment, knowledge, tensors);
+    const request = toRequest(message, segment, knowledge, plain, state);
+    if (wire) request.wire = wire;
     const parameters = parametersOf(api, asked, message);
     if (parameters) request.parameters = parameters;
     if (pass) request.pass = pass;
@@ -172,11 +217,17 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     const answered = knowledge.alias === true && version !== "" ? { ...description, version } : description;
     // What was done before the body was asked for, reading a model not least, is no time of the link either.
     const ownMs = askedMs - startedMs;
-    const reply = await inferReply(api, asked, message, answered, response, call, bodyMs - ownMs);
+    const hereMs = (received.completeMs ?? bodyMs) - ownMs;
+    const came = wire && asked.request.headers[accountHeader] !== "1" ? response.wire : undefined;
+    const reply = came
+      ? replyAsItCame(api, asked, response, came, hereMs)
+      : await inferReply(api, asked, message, answered, response, call, hereMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);
     events.answered();
-    return reply;
+    if (reply.body.kind !== "stream") return reply;
+    streams = true;
+    return untilSent(reply, call, held.handOver());
   } catch (thrown) {
     if (!streams) events?.failed(thrown);
     throw thrown;

@@ -74,6 +74,11 @@ export interface HandlerParts {
   readonly rollouts?: Rollouts;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
   readonly maxBufferedBytes?: number;
+  /**
+   * Bytes that are kept of a body which is sent on while it arrives, so that it can be sent to another place. Of a longer one,
+   * what was sent on is gone, and there is no second try. Default 16 MiB.
+   */
+  readonly maxKeptBytes?: number;
   /** Memory of large bodies that is kept for the next ones, in bytes. Default 64 MiB. */
   readonly maxSpareBytes?: number;
   /** What `GET v2` says. Default `longshore` and `0.1.0`. */
@@ -105,6 +110,7 @@ export interface Api {
   readonly directory: DirectoryDesk | undefined;
   readonly rollouts: Rollouts | undefined;
   readonly budget: Budget;
+  readonly maxKeptBytes: number;
   readonly bodies: BodyPool;
   readonly heads: KnownHeads;
   readonly name: string;
@@ -156,6 +162,7 @@ export function completeParts(parts: HandlerParts): Api {
     directory: parts.directory,
     rollouts: parts.rollouts,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
+    maxKeptBytes: parts.maxKeptBytes ?? 16 * 2 ** 20,
     bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
     heads: knownHeads(),
     name: parts.name ?? "longshore",

@@ -5,11 +5,16 @@ import {
   headerLengthOf,
   type IncomingMessage,
   type InferRequestMessage,
+  type KeptBody,
+  keptBody,
   LongshoreError,
   type ModelDescription,
   readBody,
+  readInferHead,
   readInferRequestInSteps,
   type Tensors,
+  type WireBody,
+  type WireForm,
 } from "@longshore/core";
 import { type BodyPool, worthKeepingBytes } from "./body-pool.ts";
 import type { Held } from "./budget.ts";
@@ -22,6 +27,16 @@ const leastStep = 4096;
 
 /** Bytes that are held for a body beyond those that have come. */
 const ahead = 262_144;
+
+/** Shorter bodies are read before anything is done with them: as a rule they are here already. */
+const atOnceBytes = 65_536;
+
+const partsOf = (bytes: Uint8Array): WireBody => ({ kind: "parts", parts: [bytes] });
+
+function tooLarge(maxBytes: number): LongshoreError {
+  const message = `the body has more than the ${maxBytes} bytes that are allowed`;
+  return new LongshoreError("body-too-large", "transport", message);
+}
 
 /** Acknowledges each further `step` bytes, and the last byte. */
 function acknowledging(asked: Asked, length: number | undefined): ((bytes: number) => void) | undefined {
@@ -47,6 +62,12 @@ export interface Received extends Disposable {
   readonly raw: boolean;
   /** The inputs to hand over to an endpoint that forgets them: where they lie in memory that is used again, with all of it. */
   give(inputs: Tensors): Tensors;
+  /** The body as it came, where it has binary data and came over HTTP. */
+  readonly form?: WireForm;
+  /** Reads the rest, where inputs are still on their way: the message with all of them. */
+  rest?(): Promise<InferRequestMessage>;
+  /** When the last byte came; undefined before, and where the body was read before the message was. */
+  readonly completeMs?: number | undefined;
   /** Nobody looks at the inputs any more: their memory is used again, and what views there are on it become empty. */
   recycle(): void;
 }
@@ -54,6 +75,7 @@ export interface Received extends Disposable {
 class Arrived implements Received {
   readonly message: InferRequestMessage;
   readonly raw: boolean;
+  readonly form?: WireForm;
   readonly #held: Held;
   readonly #memory: ArrayBufferLike | undefined;
   readonly #bodies: BodyPool;
@@ -65,7 +87,9 @@ class Arrived implements Received {
     raw: boolean,
     bodies: BodyPool,
     memory?: ArrayBufferLike,
+    form?: WireForm,
   ) {
+    if (form) this.form = form;
     this.#held = held;
     this.message = message;
     this.raw = raw;
@@ -89,6 +113,56 @@ class Arrived implements Received {
   }
 }
 
+/** A message of which only the JSON is here. */
+class Arriving implements Received {
+  readonly message: InferRequestMessage;
+  readonly raw = false;
+  readonly form: WireForm;
+  completeMs: number | undefined;
+  readonly #held: Held;
+  readonly #kept: KeptBody;
+  readonly #read: (buffer: Uint8Array) => InferRequestMessage | Promise<InferRequestMessage>;
+  readonly #headerLength: number;
+
+  constructor(
+    held: Held,
+    kept: KeptBody,
+    message: InferRequestMessage,
+    headerLength: number,
+    read: (buffer: Uint8Array) => InferRequestMessage | Promise<InferRequestMessage>,
+  ) {
+    this.#held = held;
+    this.#kept = kept;
+    this.#read = read;
+    this.#headerLength = headerLength;
+    this.message = message;
+    this.form = {
+      headerLength,
+      body: { kind: "stream", byteLength: kept.byteLength, read: () => kept.read() },
+      again: () => kept.again,
+      complete: () => kept.complete,
+    };
+  }
+
+  async rest(): Promise<InferRequestMessage> {
+    const { byteLength: maxBytes } = this.#kept;
+    return this.#read(await this.#kept.whole({ maxBytes, headerLength: this.#headerLength }));
+  }
+
+  give(inputs: Tensors): Tensors {
+    return inputs;
+  }
+
+  recycle(): void {
+    // Its memory is the listener's.
+  }
+
+  [Symbol.dispose](): void {
+    this.#kept[Symbol.dispose]();
+    this.#held[Symbol.dispose]();
+  }
+}
+
 /** A message that its listener parses; the listener has its own limit on the length. */
 async function receiveMessage({ budget, bodies }: Api, message: IncomingMessage): Promise<Received> {
   const held = budget.reserve(message.byteLength);
@@ -103,13 +177,59 @@ async function receiveMessage({ budget, bodies }: Api, message: IncomingMessage)
   }
 }
 
-/** Reads and parses the body of an inference request, within the limits and the server's budget. */
-export async function receive(api: Api, asked: Asked, description: ModelDescription): Promise<Received> {
+/** Reads the JSON of a message that may be sent on; the rest is kept as it comes. */
+async function receiveHead(
+  api: Api,
+  asked: Asked,
+  body: WireBody & { readonly kind: "stream" },
+  length: number,
+  headerLength: number,
+): Promise<Received> {
+  const { limits, budget, heads, maxKeptBytes } = api;
+  if (length > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
+  budget.check(Math.min(length, maxKeptBytes + ahead));
+  const held = budget.reserve(Math.min(length, ahead));
+  const acknowledge = acknowledging(asked, length);
+  let arriving: Arriving | undefined;
+  const kept = keptBody(body, length, {
+    maxKeptBytes,
+    arrived(bytes) {
+      held.grow(Math.min(length, maxKeptBytes + ahead, bytes + ahead));
+      if (bytes === length && arriving) arriving.completeMs = api.clock.nowMs();
+      acknowledge?.(bytes);
+    },
+  });
+  try {
+    const message = readInferHead(await kept.first(headerLength), length - headerLength, limits);
+    const read = (buffer: Uint8Array): InferRequestMessage | Promise<InferRequestMessage> =>
+      readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock), heads);
+    arriving = new Arriving(held, kept, message, headerLength, read);
+    return arriving;
+  } catch (thrown) {
+    kept[Symbol.dispose]();
+    held[Symbol.dispose]();
+    throw thrown;
+  }
+}
+
+/**
+ * Reads and parses the body of an inference request, within the limits and the server's budget. Of a long one that may be
+ * sent on, only its JSON.
+ */
+export async function receive(
+  api: Api,
+  asked: Asked,
+  description: ModelDescription,
+  sentOn: boolean,
+): Promise<Received> {
   const { request } = asked;
   const { limits, budget, bodies, heads } = api;
   if (request.message) return receiveMessage(api, request.message);
   const length = bodyLength(request.body);
   const headerLength = headerLengthOf(request.headers);
+  if (sentOn && headerLength && length && length > atOnceBytes && request.body.kind === "stream") {
+    return receiveHead(api, asked, request.body, length, headerLength);
+  }
   const raw = headerLength === 0;
   const input = raw ? rawInput(description) : undefined;
   // Nobody begins what does not fit now; but what is held grows with what has come, or a few senders that announce much
@@ -135,7 +255,8 @@ export async function receive(api: Api, asked: Asked, description: ModelDescript
       : readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock), heads);
     const message = reading instanceof Promise ? await reading : reading;
     const kept = length === undefined || length < worthKeepingBytes ? undefined : buffer.buffer;
-    return new Arrived(held, message, raw, bodies, kept);
+    const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer) } : undefined;
+    return new Arrived(held, message, raw, bodies, kept, form);
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;

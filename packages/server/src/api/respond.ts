@@ -103,7 +103,8 @@ export async function inferReply(
   const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
   const told = loadHeaders(response.load, asked.request.headers);
   told[tookHeader] = Math.max(0, api.clock.nowMs() - sinceMs).toFixed(3);
-  if (asksAccount) told[serverTimingHeader] = serverTiming(response.account.stages);
+  const asksTimes = asksAccount || asked.request.headers[accountHeader] === "timing";
+  if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
   const writing = writeInferReplyInSteps(reply, binaryChoice(message), () => othersTurn(api.clock));
   const { headers, parts } = writing instanceof Promise ? await writing : writing;

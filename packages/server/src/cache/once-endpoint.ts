@@ -154,8 +154,8 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   };
 }
 
-/** The same answer in memory of its own: whoever gets an answer owns it. */
-function own(response: InferenceResponse): InferenceResponse {
+/** The same answer in memory of its own: whoever gets an answer owns it. The form in which it came is the first one's. */
+function own({ wire: _wire, ...response }: InferenceResponse): InferenceResponse {
   const { outputs, state } = response;
   return { ...response, outputs: copied(outputs), ...(state ? { state: copied(state) } : {}) };
 }

@@ -81,6 +81,8 @@ function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
   return whole;
 }
 
+const ignored = (): void => undefined;
+
 async function write(
   response: ServerResponse,
   reply: WireResponse,
@@ -107,15 +109,18 @@ async function write(
   response.setTimeout(replyTimeoutMs);
   const length = body.byteLength === undefined ? {} : { "content-length": body.byteLength };
   response.writeHead(status, { ...headers, ...length });
+  let goOn = ignored;
+  const moved = (): void => goOn();
+  response.on("drain", moved).on("close", moved);
   for await (const chunk of body.read()) {
     if (response.destroyed) return;
-    if (!response.write(chunk)) await new Promise<void>((resolve) => drained(response, resolve));
+    if (!response.write(chunk)) {
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+    }
   }
   response.end();
-}
-
-function drained(response: ServerResponse, resolve: () => void): void {
-  response.once("drain", resolve).once("close", resolve);
 }
 
 /**
@@ -146,8 +151,6 @@ export interface ExchangeParts {
   /** Frees memory that nobody looks at any more. */
   readonly release: (bytes: Uint8Array) => void;
 }
-
-const ignored = (): void => undefined;
 
 /** Serves one request of a connection. Never rejects. */
 export async function serveExchange(

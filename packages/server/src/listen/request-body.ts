@@ -190,6 +190,7 @@ export function requestBody(
     kind: "stream",
     byteLength: Number(length),
     read,
+    free: release,
     each(take) {
       begin();
       return eachChunk(request, release, take);

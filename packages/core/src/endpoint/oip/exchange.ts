@@ -1,5 +1,5 @@
 import { abortError, type Call, childCall, LongshoreError } from "../../base/index.ts";
-import type { TransferNote } from "../../estimate/index.ts";
+import type { LinkLearner, TransferNote } from "../../estimate/index.ts";
 import {
   acknowledgeHeader,
   defaultWireLimits,
@@ -8,9 +8,9 @@ import {
   probePath,
   tookHeader,
 } from "../../protocol/index.ts";
-import type { Progress } from "../endpoint.ts";
+import type { Progress, WireForm } from "../endpoint.ts";
 import { bodyLength, readBody } from "../read-body.ts";
-import type { WireRequest, WireResponse } from "../transport.ts";
+import type { WireBody, WireRequest, WireResponse } from "../transport.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
 /** A body below this is tiny: its time tells of the delay, not of the rate. One congestion window, about. */
@@ -28,7 +28,13 @@ function acknowledgeStep(bodyBytes: number): number {
 export interface Exchange {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  /** The body, or what of it is here when `rest` is still arriving. */
   readonly bytes: Uint8Array;
+  readonly rest?: AsyncIterable<Uint8Array>;
+  /** Where there is a rest: ends the exchange without it. */
+  leave?(): void;
+  /** Bytes of the body, all in all. */
+  readonly receivedBytes: number;
   readonly sentBytes: number;
   /** From handing over the request until the reply was here. */
   readonly tookMs: number;
@@ -45,7 +51,7 @@ function serverTime(headers: Readonly<Record<string, string>>, tookMs: number): 
 
 /** Follows the upload of one body for the caller and for the belief about the link. */
 function upload(
-  parts: OipEndpointParts,
+  parts: Pick<OipEndpointParts, "clock" | "observer" | "info"> & { readonly link?: LinkLearner | undefined },
   call: Call,
   bytes: number,
   acknowledges: boolean,
@@ -113,6 +119,71 @@ async function receive(parts: OipEndpointParts, response: WireResponse): Promise
   }
 }
 
+/** Longer replies are worth passing on before all of them is here. */
+const longBytes = 262_144;
+/** The JSON of a reply that is passed on has at most so many bytes. */
+const maxHeadBytes = 65_536;
+
+/** The beginning of a reply that is read on later: all of its JSON, and what came with it. */
+async function beginning(
+  parts: OipEndpointParts,
+  body: AsyncIterable<Uint8Array>,
+  headBytes: number,
+): Promise<{ readonly bytes: Uint8Array; readonly rest: AsyncIterable<Uint8Array> }> {
+  const chunks = body[Symbol.asyncIterator]();
+  const rest: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => chunks };
+  let bytes: Uint8Array = new Uint8Array(0);
+  while (bytes.byteLength < headBytes) {
+    const { done, value } = await chunks.next();
+    if (done === true) throw badReply(parts.info.id, new Error("it ended within its JSON"));
+    if (bytes.byteLength === 0) bytes = value;
+    else {
+      const joined = new Uint8Array(bytes.byteLength + value.byteLength);
+      joined.set(bytes);
+      joined.set(value, bytes.byteLength);
+      bytes = joined;
+    }
+  }
+  return { bytes, rest };
+}
+
+/** Tells when the last chunk was taken, or nobody takes any more; the chunks must be as many bytes as announced. */
+async function* counted(
+  parts: OipEndpointParts,
+  chunks: AsyncIterable<Uint8Array>,
+  bytes: number,
+  note: TransferNote | undefined,
+  over: () => void,
+  cameBefore: number,
+): AsyncIterable<Uint8Array> {
+  let came = cameBefore;
+  let complete = false;
+  try {
+    for await (const chunk of chunks) {
+      came += chunk.byteLength;
+      note?.progressed(came, parts.clock.nowMs());
+      yield chunk;
+    }
+    complete = came === bytes;
+    if (!complete) throw badReply(parts.info.id, new Error(`${came} bytes came of ${bytes}`));
+  } finally {
+    note?.ended(parts.clock.nowMs(), complete);
+    over();
+  }
+}
+
+/** A body that tells of each chunk when it is handed over. */
+function passing(body: WireBody, handed: () => void): WireBody {
+  if (body.kind !== "stream") return body;
+  async function* read(): AsyncIterable<Uint8Array> {
+    for await (const chunk of (body as WireBody & { readonly kind: "stream" }).read()) {
+      handed();
+      yield chunk;
+    }
+  }
+  return { kind: "stream", byteLength: body.byteLength, read };
+}
+
 /** Whatever is wrong with a reply is the server's fault: its reason becomes `bad-reply`, unless the call itself ended. */
 export function badReply(from: string, thrown: unknown): LongshoreError {
   const error = LongshoreError.from(thrown, "transport", "reading the reply");
@@ -132,12 +203,17 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
  * Sends a request and reads the whole reply, within the call's deadline. Tells the link what was seen on the way, and
  * the caller which bytes the server has. Rejects with `unreachable`, `no-answer`, `bad-reply`, `deadline-exceeded` or
  * the call's own error; any HTTP status is a result.
+ *
+ * @param form What the body is taken from. While it is still on its way here, nothing is learned from its pace, and time counts
+ *   from its last bytes. Where its sender takes it, the rest of a long reply is given while it is still arriving: to be read,
+ *   or left.
  */
 export async function exchange(
   parts: OipEndpointParts,
   request: WireRequest,
   call: Call,
   progress?: Progress,
+  form?: WireForm,
 ): Promise<Exchange> {
   const { clock, link, transport, info } = parts;
   const sentBytes = bodyLength(request.body) ?? 0;
@@ -149,7 +225,7 @@ export async function exchange(
     ...(acknowledges ? { [acknowledgeHeader]: String(step) } : {}),
     ...parts.headers,
   };
-  using child = childCall(call);
+  const child = childCall(call);
   const late = (): void =>
     child.cancel(
       new LongshoreError(
@@ -158,27 +234,66 @@ export async function exchange(
         `the deadline passed while waiting for ${info.id}`,
       ),
     );
-  const startedMs = clock.nowMs();
-  using _timer = call.deadlineMs === Infinity ? undefined : clock.timer(call.deadlineMs - startedMs, late);
+  let startedMs = clock.nowMs();
+  const waits = form?.complete?.() === false;
+  const body = waits ? passing(request.body, () => void (startedMs = clock.nowMs())) : request.body;
+  const timer = call.deadlineMs === Infinity ? undefined : clock.timer(call.deadlineMs - startedMs, late);
   const probes = request.path === probePath && sentBytes > 0;
-  const sending = upload(parts, call, sentBytes, acknowledges, probes, progress);
+  const sending = upload(
+    waits ? { ...parts, link: undefined } : parts,
+    call,
+    sentBytes,
+    acknowledges,
+    probes,
+    progress,
+  );
+  const over = (): void => {
+    timer?.[Symbol.dispose]();
+    child[Symbol.dispose]();
+  };
+  let goesOn = false;
   try {
-    const response = await transport.send({ ...request, headers }, child.call, sending.acknowledged);
+    const response = await transport.send({ ...request, headers, body }, child.call, sending.acknowledged);
+    const { status, headers: told } = response;
     const headMs = clock.nowMs();
-    const own = serverTime(response.headers, headMs - startedMs);
+    const own = serverTime(told, headMs - startedMs);
     // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
-    if (response.status === 200) sending.arrived(headMs, own ?? 0);
+    if (status === 200) sending.arrived(headMs, own ?? 0);
+    const length = bodyLength(response.body) ?? 0;
+    const headBytes = headerLengthOf(told) ?? 0;
+    if (
+      form?.takesArriving &&
+      status === 200 &&
+      response.body.kind === "stream" &&
+      length > longBytes &&
+      headBytes > 0 &&
+      headBytes <= maxHeadBytes
+    ) {
+      const note = link?.sendStarted(length, "down", headMs);
+      const begun = await beginning(parts, response.body.read(), headBytes);
+      goesOn = true;
+      const rest = counted(parts, begun.rest, length, note, over, begun.bytes.byteLength);
+      const tookMs = clock.nowMs() - startedMs;
+      const leave = (): void => {
+        child.cancel(new LongshoreError("cancelled", "transport", "nobody waits for the rest of the reply"));
+        over();
+      };
+      const figures = { receivedBytes: length, sentBytes, tookMs, serverMs: own };
+      return { status, headers: told, bytes: begun.bytes, rest, leave, ...figures };
+    }
     const bytes = await receive(parts, response);
     const endMs = clock.nowMs();
     const tookMs = endMs - startedMs;
-    if (own !== undefined && !probes && sentBytes < tinyBytes && bytes.byteLength < tinyBytes) {
+    const receivedBytes = bytes.byteLength;
+    if (own !== undefined && !probes && sentBytes < tinyBytes && receivedBytes < tinyBytes) {
       link?.roundTripSeen(tookMs - own, endMs);
     }
-    return { status: response.status, headers: response.headers, bytes, sentBytes, tookMs, serverMs: own };
+    return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own };
   } catch (thrown) {
     if (child.call.abort.aborted) throw abortError(child.call.abort, "transport");
     throw LongshoreError.from(thrown, "transport", `asking ${info.id}`);
   } finally {
     sending.failed();
+    if (!goesOn) over();
   }
 }

@@ -5,7 +5,6 @@ import {
   callHeaders,
   customParameters,
   digestHeader,
-  type Message,
   maxProbeBytes,
   modelPath,
   packTensors,
@@ -34,7 +33,7 @@ import type {
   Progress,
   StageTime,
 } from "../endpoint.ts";
-import { emptyBody } from "../transport.ts";
+import { emptyBody, type WireBody } from "../transport.ts";
 import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
@@ -45,6 +44,7 @@ import type { OipEndpointParts } from "./parts.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
+import { sendableWire, wireMessage } from "./wire.ts";
 
 /** The most models whose knowledge is kept to check replies by; the oldest goes first. */
 const maxKnown = 256;
@@ -137,7 +137,8 @@ class OipEndpoint implements Endpoint {
     checkCall(call, clock, "transport");
     const path = inferPath(info, request.segment);
     const startedMs = clock.nowMs();
-    const message = await this.#message(request, call);
+    const form = sendableWire(this.#parts, request);
+    const message = form ? wireMessage(form) : await this.#message(request, call);
     const encodedMs = clock.nowMs();
     const stages: StageTime[] =
       Object.keys(request.codecs).length > 0
@@ -148,11 +149,12 @@ class OipEndpoint implements Endpoint {
       {
         method: "POST",
         path,
-        headers: { ...message.headers, ...this.#headers(request, call) },
-        body: { kind: "parts", parts: message.parts },
+        headers: { ...message.headers, ...this.#headers(request, call, form !== undefined) },
+        body: message.body,
       },
       call,
       progress,
+      form,
     );
     const { status, headers, bytes } = exchanged;
     if (status !== 200) throw readWireError(status, headers, bytes, info.id);
@@ -161,11 +163,12 @@ class OipEndpoint implements Endpoint {
     try {
       return await readResponse(this.#parts, request, exchanged, expected, stages, call);
     } catch (thrown) {
+      exchanged.leave?.();
       throw badReply(info.id, thrown);
     }
   }
 
-  async #message(request: InferenceRequest, call: Call): Promise<Message> {
+  async #message(request: InferenceRequest, call: Call): Promise<Encoded> {
     const { codecs, wire = "binary" } = this.#parts;
     const inputs = new Map<string, Tensor>();
     for (const [name, input] of request.inputs) {
@@ -182,7 +185,7 @@ class OipEndpoint implements Endpoint {
     const { sequence, outputs } = request;
     for (const tensor of stateTensors(sequence?.state)) inputs.set(tensor.spec.name, tensor);
     const packed = await packTensors(inputs, request.codecs, codecs, call);
-    return writeInferRequest(
+    const { headers, parts } = writeInferRequest(
       {
         parameters: {
           ...customParameters(request.parameters ?? {}),
@@ -199,17 +202,18 @@ class OipEndpoint implements Endpoint {
       },
       wire,
     );
+    return { headers, body: { kind: "parts", parts } };
   }
 
   /** What travels beside the body. Every server may understand the trace; the rest only those of the extension. */
-  #headers(request: InferenceRequest, call: Call): Record<string, string> {
+  #headers(request: InferenceRequest, call: Call, asItCame: boolean): Record<string, string> {
     if (!this.info.offers) return traceHeaders(call);
     const { digest } = request.segment;
     return {
       ...callHeaders(call, this.#parts.clock.nowMs()),
       ...(this.#parts.forwardsTenants === true ? { [tenantHeader]: call.tenant } : {}),
       ...(digest === "" ? {} : { [digestHeader]: digest }),
-      ...(this.#parts.account === false ? {} : { [accountHeader]: "1" }),
+      ...(this.#parts.account === false ? {} : { [accountHeader]: asItCame ? "timing" : "1" }),
     };
   }
 
@@ -279,6 +283,12 @@ class OipEndpoint implements Endpoint {
 function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants, info }: OipEndpointParts): string {
   const told = forwardsTenants === true && info.offers;
   return tenant === "local" || told ? id : `${tenant}/${id}`;
+}
+
+/** A body with the headers that describe it. */
+interface Encoded {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: WireBody;
 }
 
 const is404 = (status: number): boolean => status === 404;

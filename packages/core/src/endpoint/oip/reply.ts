@@ -6,6 +6,7 @@ import {
   parseJson,
   read,
   readInferReply,
+  readInferReplyHead,
   unpackTensors,
 } from "../../protocol/index.ts";
 import { shapeFits, type Tensor, type Tensors, type TensorSpec } from "../../tensor/index.ts";
@@ -20,6 +21,7 @@ import type {
 import { parseAccount } from "./account-json.ts";
 import type { Exchange } from "./exchange.ts";
 import { readLoadHeaders } from "./load-headers.ts";
+import { readServerTiming, wireReply } from "./wire.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { sealParameter, splitState } from "./sequence-parameters.ts";
 
@@ -40,6 +42,8 @@ export function expectedOutputs(
   }
   return undefined;
 }
+
+const noTensors: Tensors = new Map<string, Tensor>();
 
 function wrong(message: string): LongshoreError {
   return new LongshoreError("bad-reply", "decode", message);
@@ -81,7 +85,7 @@ function accountOf(
   codingStages: readonly StageTime[],
 ): Account {
   const { info } = parts;
-  const { tookMs, serverMs, sentBytes, bytes } = exchanged;
+  const { tookMs, serverMs, sentBytes, receivedBytes, headers } = exchanged;
   const away: StageTime =
     serverMs === undefined
       ? { stage: "wait", name: info.id, tookMs }
@@ -90,9 +94,9 @@ function accountOf(
     endpoint: info.id,
     zone: info.zone,
     segment: request.segment,
-    stages: [...codingStages, ...(told?.stages ?? []), away],
+    stages: [...codingStages, ...(told?.stages ?? readServerTiming(headers)), away],
     sentBytes,
-    receivedBytes: bytes.byteLength,
+    receivedBytes,
     energy: told?.energy ?? { millijoules: 0, label: "estimated" },
     costMicros: told?.costMicros ?? 0,
     forwarded: told?.forwarded ?? [],
@@ -113,7 +117,14 @@ export async function readResponse(
 ): Promise<InferenceResponse> {
   const limits = parts.limits ?? defaultWireLimits;
   const nowMs = parts.clock.nowMs();
-  const message = readInferReply(exchanged.bytes, headerLengthOf(exchanged.headers), limits);
+  const headerLength = headerLengthOf(exchanged.headers);
+  const message = exchanged.rest
+    ? readInferReplyHead(
+        exchanged.bytes.subarray(0, headerLength),
+        exchanged.receivedBytes - (headerLength ?? 0),
+        limits,
+      )
+    : readInferReply(exchanged.bytes, headerLength, limits);
   const { plain, state } = splitState(await unpackTensors(message.outputs, parts.codecs, limits, call));
   const confidence = read.own(message.parameters, "longshore_confidence");
   const seal = read.own(message.parameters, sealParameter);
@@ -127,8 +138,10 @@ export async function readResponse(
   }
   if (request.sequence?.wantState && !state) throw wrong("the reply lacks the state that was asked for");
   const idle: LoadReport = { atMs: nowMs, cpuRatio: 0, inFlight: 0, queueMs: 0 };
+  const outputs = checkOutputs(plain, request.outputs, expected);
   return {
-    outputs: checkOutputs(plain, request.outputs, expected),
+    ...(exchanged.rest ? { outputs: noTensors } : { outputs }),
+    ...(request.wire && headerLength ? { wire: wireReply(exchanged, headerLength) } : {}),
     ...(typeof confidence === "number" ? { confidenceRatio: Math.min(1, Math.max(0, confidence)) } : {}),
     account: accountOf(parts, request, told, exchanged, codingStages),
     load: readLoadHeaders(exchanged.headers, nowMs) ?? idle,

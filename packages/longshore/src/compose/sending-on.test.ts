@@ -1,0 +1,239 @@
+import { once } from "node:events";
+import {
+  createServer,
+  type IncomingMessage,
+  request as httpRequest,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, expect, it } from "vitest";
+import { gateway } from "./forwarding.ts";
+
+const metadata = {
+  name: "sum",
+  versions: ["1"],
+  platform: "planted",
+  inputs: [{ name: "x", datatype: "FP32", shape: [-1] }],
+  outputs: [{ name: "y", datatype: "FP32", shape: [-1] }],
+};
+
+const open: { close(graceMs?: number): unknown }[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((one) => one.close(0)));
+});
+
+type Infer = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** A server of the plain protocol whose inference the test writes. */
+async function upstream(infer: Infer): Promise<string> {
+  const server: Server = createServer((request, response) => {
+    if (request.method === "POST" && request.url?.endsWith("/infer")) return infer(request, response);
+    const known = request.url === "/v2/models/sum" || request.url === "/v2/models/sum/versions/1";
+    response.writeHead(known ? 200 : 404, { "content-type": "application/json" });
+    response.end(JSON.stringify(known ? metadata : { error: "not here" }));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  open.push({ close: () => (server.closeAllConnections(), server.close()) });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function before(addresses: readonly string[]): Promise<string> {
+  const servers = addresses.map((address) => ({ address, kind: "oip" as const }));
+  const running = await gateway({ port: 0, id: "gateway", dataClass: "internal", servers });
+  open.push(running);
+  return running.address;
+}
+
+const count = 100_000;
+
+function body(extra: object = {}): { readonly head: Buffer; readonly tensor: Buffer } {
+  const input = { name: "x", datatype: "FP32", shape: [count], parameters: { binary_data_size: 4 * count } };
+  const json = { id: "seven", inputs: [input], parameters: { binary_data_output: true, own: 3 }, ...extra };
+  const values = Float32Array.from({ length: count }, (_, index) => index);
+  return { head: Buffer.from(JSON.stringify(json)), tensor: Buffer.from(values.buffer) };
+}
+
+/** A reply of so many floats, in the form that the protocol gives it. */
+function answer(response: ServerResponse, floats: number): Buffer {
+  const output = {
+    name: "y",
+    datatype: "FP32",
+    shape: [floats],
+    parameters: { binary_data_size: 4 * floats },
+  };
+  const json = Buffer.from(
+    JSON.stringify({ model_name: "sum", model_version: "1", id: "seven", outputs: [output] }),
+  );
+  response.writeHead(200, {
+    "content-type": "application/octet-stream",
+    "inference-header-content-length": json.byteLength,
+    "content-length": json.byteLength + 4 * floats,
+  });
+  return json;
+}
+
+function post(
+  address: string,
+  { head, tensor }: ReturnType<typeof body>,
+  headers: Record<string, string> = {},
+) {
+  const asked = httpRequest(`${address}/v2/models/sum/infer`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/octet-stream",
+      "inference-header-content-length": head.byteLength,
+      "content-length": head.byteLength + tensor.byteLength,
+      ...headers,
+    },
+  });
+  asked.on("error", () => undefined);
+  const reply = once(asked, "response").then(async ([response]: IncomingMessage[]) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of response as IncomingMessage) chunks.push(chunk as Buffer);
+    return { status: response!.statusCode, headers: response!.headers, bytes: Buffer.concat(chunks) };
+  });
+  return { asked, reply };
+}
+
+async function readAll(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+it("sends a body on, byte for byte, while the rest of it is still on its way", async () => {
+  let begun = (): void => undefined;
+  const beginning = new Promise<void>((resolve) => (begun = resolve));
+  let came: Buffer | undefined;
+  const address = await before([
+    await upstream(async (request, response) => {
+      request.once("data", begun);
+      came = await readAll(request);
+      response.end(Buffer.concat([answer(response, 1), Buffer.from(new Float32Array([42]).buffer)]));
+    }),
+  ]);
+  const sent = body();
+  const { asked, reply } = post(address, sent);
+  asked.write(sent.head);
+  asked.write(sent.tensor.subarray(0, 150_001));
+  await beginning;
+  asked.end(sent.tensor.subarray(150_001));
+  const { status, headers, bytes } = await reply;
+  expect(status).toBe(200);
+  expect(came).toEqual(Buffer.concat([sent.head, sent.tensor]));
+  expect(bytes.readFloatLE(bytes.byteLength - 4)).toBe(42);
+  expect(JSON.parse(bytes.toString("utf8", 0, bytes.byteLength - 4))).toMatchObject({ id: "seven" });
+  expect(headers).toHaveProperty("longshore-load");
+});
+
+it("sends all of it to another server when the first breaks off in the middle", async () => {
+  const bodies: Buffer[] = [];
+  let broken = 0;
+  const infer: Infer = (request, response) => {
+    if (broken === 0) {
+      broken += 1;
+      request.once("data", () => request.socket.destroy());
+      return;
+    }
+    void readAll(request).then((bytes) => {
+      bodies.push(bytes);
+      response.end(Buffer.concat([answer(response, 1), Buffer.alloc(4)]));
+    });
+  };
+  const address = await before([await upstream(infer), await upstream(infer)]);
+  const sent = body();
+  const { asked, reply } = post(address, sent);
+  asked.write(sent.head);
+  for (let at = 0; at < sent.tensor.byteLength; at += 40_001) {
+    asked.write(sent.tensor.subarray(at, at + 40_001));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  asked.end();
+  expect((await reply).status).toBe(200);
+  expect(broken).toBe(1);
+  expect(bodies).toEqual([Buffer.concat([sent.head, sent.tensor])]);
+});
+
+it("leaves the server when the client leaves", async () => {
+  let begun = (): void => undefined;
+  const beginning = new Promise<void>((resolve) => (begun = resolve));
+  let ended = (): void => undefined;
+  const end = new Promise<void>((resolve) => (ended = resolve));
+  const address = await before([
+    await upstream((request) => {
+      request.once("data", begun);
+      request.on("error", () => undefined).once("close", ended);
+    }),
+  ]);
+  const sent = body();
+  const { asked, reply } = post(address, sent);
+  reply.catch(() => undefined);
+  asked.write(sent.head);
+  asked.write(sent.tensor.subarray(0, 100_000));
+  await beginning;
+  asked.destroy();
+  await end;
+});
+
+it("passes a long answer on while it is arriving, and breaks off where that does", async () => {
+  const floats = 200_000;
+  let finish = (): void => undefined;
+  let breakOff = false;
+  const address = await before([
+    await upstream(async (request, response) => {
+      await readAll(request);
+      response.write(answer(response, floats));
+      response.write(Buffer.alloc(2 * floats));
+      finish = () => void (breakOff ? response.destroy() : response.end(Buffer.alloc(2 * floats)));
+    }),
+  ]);
+  for (const broken of [false, true]) {
+    breakOff = broken;
+    const sent = body();
+    const { asked, reply } = post(address, sent);
+    const early = once(asked, "response");
+    asked.end(Buffer.concat([sent.head, sent.tensor]));
+    await early;
+    finish();
+    if (broken) await expect(reply).rejects.toThrow("aborted");
+    else expect((await reply).bytes.byteLength).toBeGreaterThan(4 * floats);
+  }
+});
+
+it("sends nothing of what its rules keep here, and says so before all of it has come", async () => {
+  let asked = 0;
+  const address = await before([await upstream(() => void (asked += 1))]);
+  const sent = body();
+  const { asked: denied, reply } = post(address, sent, { "longshore-rules": "class=secret" });
+  denied.write(sent.head);
+  denied.write(sent.tensor.subarray(0, 100_000));
+  const { status, bytes } = await reply;
+  expect(status).toBe(403);
+  expect(JSON.parse(bytes.toString())).toMatchObject({ reason: "policy-denied" });
+  expect(asked).toBe(0);
+  denied.destroy();
+});
+
+it("answers in the server's stead what does not fit the model", async () => {
+  const wrong: Infer = (request, response) => {
+    void readAll(request).then(() => {
+      const json = Buffer.from(
+        JSON.stringify({
+          model_name: "sum",
+          outputs: [{ name: "z", datatype: "FP32", shape: [1], parameters: { binary_data_size: 4 } }],
+        }),
+      );
+      response.writeHead(200, { "inference-header-content-length": json.byteLength });
+      response.end(Buffer.concat([json, Buffer.alloc(4)]));
+    });
+  };
+  const address = await before([await upstream(wrong)]);
+  const sent = body();
+  const { asked, reply } = post(address, sent);
+  asked.end(Buffer.concat([sent.head, sent.tensor]));
+  const { status, bytes } = await reply;
+  expect(status).toBe(502);
+  expect(JSON.parse(bytes.toString())).toMatchObject({ reason: "bad-reply" });
+});

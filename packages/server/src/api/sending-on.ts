@@ -1,0 +1,111 @@
+import {
+  accountHeader,
+  binaryType,
+  bodyLength,
+  type Call,
+  customParameters,
+  headerLengthHeader,
+  headerLengthOf,
+  type InferenceRequest,
+  type InferenceResponse,
+  type InferRequestMessage,
+  type IncomingTensor,
+  loadHeaders,
+  type ModelDescription,
+  rowsSuffix,
+  statePrefix,
+  type Tensors,
+  tookHeader,
+  type WireForm,
+  type WireResponse,
+} from "@longshore/core";
+import type { Api, Asked } from "./parts.ts";
+import type { Received } from "./receive.ts";
+
+/**
+ * Requests that an endpoint may send on as they came, without a look at their tensors, and answers that come back the same
+ * way. What such a request says in its JSON must be what this place would say to the next one, since nobody writes it anew.
+ */
+
+/** The most JSON before binary data for which a body is looked at while it arrives. */
+export const mostHeadBytes = 65_536;
+
+/** Whether the request may be sent on, as far as its headers and its model tell. */
+export function mayBeSentOn(
+  { endpoint, forwardHeaders }: Api,
+  { request }: Asked,
+  model: ModelDescription,
+): boolean {
+  const { headers, body, message } = request;
+  if (endpoint.sendsOn !== true || message || forwardHeaders) return false;
+  if (model.decoupled === true || model.responseCache === true) return false;
+  const headBytes = headerLengthOf(headers) ?? 0;
+  return headBytes > 0 && headBytes <= mostHeadBytes && bodyLength(body) !== undefined;
+}
+
+/** Parameters that travel on unchanged are those without a meaning here. */
+function plainParameters({ parameters }: InferRequestMessage): boolean {
+  const custom = customParameters(parameters);
+  for (const name in parameters) {
+    if (name !== "binary_data_output" && !Object.hasOwn(custom, name)) return false;
+  }
+  return true;
+}
+
+/** Whether a message, besides what `mayBeSentOn` looks at, means for the next place what it means here. */
+function meansTheSame(message: InferRequestMessage): boolean {
+  const { inputs, outputs, binaryOutputs } = message;
+  for (const { name, parameters, shared } of inputs) {
+    if (shared || name.endsWith(rowsSuffix) || name.startsWith(statePrefix)) return false;
+    for (const _ in parameters) return false;
+  }
+  if (!outputs && !binaryOutputs) return false;
+  for (const { binary, classification, shared } of outputs ?? []) {
+    if (shared || classification || !(binary ?? binaryOutputs)) return false;
+  }
+  return plainParameters(message);
+}
+
+/** The form in which a request came, where it can be sent on in it. */
+export function formToSendOn(
+  { request }: Asked,
+  { message, form }: Received,
+  call: Call,
+): WireForm | undefined {
+  if (!form || !meansTheSame(message)) return undefined;
+  // An answer that is kept for who asks again, and one that tells what happened, are made here from all of it.
+  const takes = call.idempotencyKey === undefined && request.headers[accountHeader] !== "1";
+  return takes ? { ...form, takesArriving: true } : form;
+}
+
+/** Inputs that are still on their way; all are read when the first of them is. */
+export function arrivingInputs(
+  { inputs }: InferRequestMessage,
+  tensors: () => Promise<Tensors>,
+): InferenceRequest["inputs"] {
+  const arriving = new Map<string, IncomingTensor>();
+  for (const { name, datatype, shape, bytes, awaitedBytes } of inputs) {
+    arriving.set(name, {
+      spec: { name, datatype, shape },
+      byteLength: awaitedBytes ?? bytes.byteLength,
+      // Every input of the message was made into a tensor under its own name.
+      read: async () => (await tensors()).get(name) as Awaited<ReturnType<IncomingTensor["read"]>>,
+    });
+  }
+  return arriving;
+}
+
+/** The reply in the form in which the answer came. `tookMs` is the time since the last byte of the request came. */
+export function replyAsItCame(
+  api: Api,
+  { request }: Asked,
+  { load }: InferenceResponse,
+  { headerLength, body }: WireForm,
+  bodyMs: number,
+): WireResponse {
+  const headers = loadHeaders(load, request.headers);
+  headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
+  headers["content-type"] = binaryType;
+  headers[headerLengthHeader] = String(headerLength);
+  return { status: 200, headers, body };
+}
