@@ -1,4 +1,5 @@
 export * from "./answers.ts";
+export { isArriving, untilRead } from "./arriving-answer.ts";
 export * from "./credentials.ts";
 export * from "./endpoint.ts";
 export { type KeptBody, keptBody } from "./kept-body.ts";

@@ -3,7 +3,7 @@ import { LongshoreError, seededRandom } from "../base/index.ts";
 import { estimateSize, meanOf } from "../estimate/index.ts";
 import { radios } from "../plan/index.ts";
 import { radioState } from "../places/index.ts";
-import { left } from "./guard-watch.ts";
+import { left } from "../places/index.ts";
 import { localWork } from "../places/index.ts";
 import { placeHealth } from "../places/index.ts";
 import { serviceRatio } from "../places/index.ts";

@@ -1,15 +1,14 @@
 import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } from "../base/index.ts";
-import type { InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
+import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { checkOutputs, gather, heldAt } from "./crossing.ts";
-import { type GuardWatch, guardWatch } from "./guard-watch.ts";
 import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
-import type { Place } from "../places/index.ts";
+import { type GuardWatch, guardWatch, type Place } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
 import type { Tally } from "./tally.ts";
@@ -371,28 +370,6 @@ class Race {
 function goneError({ endpoint }: Leg): LongshoreError {
   const what = `a second run at ${endpoint} is not possible: the request was sent on once and is not kept here`;
   return new LongshoreError("no-place", "execute", what);
-}
-
-function isArriving({ wire }: InferenceResponse): boolean {
-  return wire?.body.kind === "stream";
-}
-
-/** Calls `end` when nothing of a response is on its way any more: at once, or when all of its body was read or left. */
-function untilRead(response: InferenceResponse, end: () => void): InferenceResponse {
-  const { wire } = response;
-  if (wire?.body.kind !== "stream") {
-    end();
-    return response;
-  }
-  const { body } = wire;
-  async function* read(): AsyncIterable<Uint8Array> {
-    try {
-      yield* body.read();
-    } finally {
-      end();
-    }
-  }
-  return { ...response, wire: { ...wire, body: { ...body, read } } };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Opinion, Question } from "../check/index.ts";
-import type { InferenceResponse } from "../endpoint/index.ts";
+import { type InferenceResponse, isArriving } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { isInfeasible, type Leg } from "../plan/index.ts";
 import { copied } from "../tensor/index.ts";
@@ -30,7 +30,7 @@ export function witness(
   if (objective === "energy" || objective === "cost" || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;
   // What is passed on while it arrives is not here to be compared.
-  if (response.wire?.body.kind === "stream") return;
+  if (isArriving(response)) return;
   const { pass: _pass, wire: _wire, ...asked } = job.asked ?? {};
   const again = async (): Promise<Job> => ({
     known: job.known,

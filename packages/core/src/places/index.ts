@@ -1,5 +1,6 @@
 export * from "./place.ts";
 export * from "./place-health.ts";
+export * from "./guard-watch.ts";
 export { loadProbes } from "./load-probes.ts";
 export { followPlaces, type Places } from "./places.ts";
 export { manyPlaces } from "./shortlist.ts";

@@ -23,11 +23,11 @@ import {
   type WireBody,
   type WireResponse,
 } from "@longshore/core";
+import { Holding } from "../body/index.ts";
 import { holdsCredential } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";
 import { type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
 import { findModel, findVariant } from "./find-model.ts";
-import { Holding } from "./holding.ts";
 import { inferAnswers } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
 import { type Received, receive } from "./receive.ts";

@@ -25,8 +25,7 @@ import {
   type Telemetry,
   type Tracing,
 } from "../telemetry/index.ts";
-import { type BodyPool, createBodyPool } from "./body-pool.ts";
-import { type Budget, createBudget } from "./budget.ts";
+import { type BodyPool, type Budget, createBodyPool, createBudget } from "../body/index.ts";
 import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";

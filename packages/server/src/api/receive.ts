@@ -16,11 +16,9 @@ import {
   type WireBody,
   type WireForm,
 } from "@longshore/core";
-import { type BodyPool, worthKeepingBytes } from "./body-pool.ts";
-import type { Held } from "./budget.ts";
+import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBytes } from "../body/index.ts";
 import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
-import { rawInput, rawLead, rawRequest } from "./raw-request.ts";
 
 /** The smallest step in which bodies are acknowledged, so that a sender cannot make the server talk more than listen. */
 const leastStep = 4096;

@@ -9,7 +9,7 @@ import {
   sum,
 } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import type { Place } from "../places/index.ts";
+import type { Place } from "./place.ts";
 
 /** Watches one remote leg and says when its back-up must start. Dispose it when the leg is over. */
 export interface GuardWatch extends Disposable {

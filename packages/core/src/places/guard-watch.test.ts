@@ -4,7 +4,7 @@ import { housekeepingCall, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
 import { guardWatch } from "./guard-watch.ts";
-import { followPlace } from "../places/index.ts";
+import { followPlace } from "./place.ts";
 
 const spread = (low: number, high: number): Estimate => ({
   values: Float64Array.from({ length: estimateSize }, (_, index) => low + ((high - low) * index) / 15),
