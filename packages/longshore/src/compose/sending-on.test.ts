@@ -23,12 +23,15 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((one) => one.close(0)));
 });
 
-type Infer = (request: IncomingMessage, response: ServerResponse) => void;
+type Infer = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 /** A server of the plain protocol whose inference the test writes. */
 async function upstream(infer: Infer): Promise<string> {
   const server: Server = createServer((request, response) => {
-    if (request.method === "POST" && request.url?.endsWith("/infer")) return infer(request, response);
+    if (request.method === "POST" && request.url?.endsWith("/infer")) {
+      void infer(request, response);
+      return;
+    }
     const known = request.url === "/v2/models/sum" || request.url === "/v2/models/sum/versions/1";
     response.writeHead(known ? 200 : 404, { "content-type": "application/json" });
     response.end(JSON.stringify(known ? metadata : { error: "not here" }));
