@@ -21,7 +21,7 @@ import {
   type WireTensor,
   writeInferReplyInSteps,
 } from "@longshore/core";
-import { classify } from "./classify.ts";
+import { classify } from "../body/index.ts";
 import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
 import { serverTiming, serverTimingHeader } from "./server-timing.ts";

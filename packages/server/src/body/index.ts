@@ -1,4 +1,5 @@
 export { type BodyPool, createBodyPool, worthKeepingBytes } from "./body-pool.ts";
 export { type Budget, createBudget, type Held } from "./budget.ts";
 export { Holding } from "./holding.ts";
+export { classify } from "./classify.ts";
 export { rawInput, rawLead, rawRequest } from "./raw-request.ts";
