@@ -24,6 +24,7 @@ const forming = (change: Partial<Forming> = {}): Forming => ({
   gapMs: Infinity,
   idle: 1,
   idleSinceMs: 0,
+  turnOver: true,
   ...change,
 });
 
@@ -112,6 +113,18 @@ describe("who shares a run", () => {
 });
 
 describe("waiting for company", () => {
+  it("looks at what is here already before a short run is sent off, once, while requests come close together", () => {
+    const short = { times: measured(0.3, 0.01), gapMs: 0.1, turnOver: false };
+    expect(form(several(1), short)).toEqual({ kind: "wait", untilMs: 0 });
+    expect(sizeOf(form(several(3), { ...short, turnOver: true }))).toBe(3);
+    expect(sizeOf(form(several(1), { ...short, gapMs: 1 }))).toBe(1);
+    expect(sizeOf(form(several(1), { ...short, times: measured(0, 0.3) }))).toBe(1);
+    expect(sizeOf(form(several(1), { ...short, times: measured(3, 0.01), gapMs: 2.9 }))).toBe(1);
+    expect(sizeOf(form(several(1), { ...short, batching: { maxBatchSize: 32, maxQueueDelayMs: 0 } }))).toBe(
+      1,
+    );
+  });
+
   const times = measured(20, 1);
 
   it("pays while the fixed cost of a run is large against the gap between requests", () => {

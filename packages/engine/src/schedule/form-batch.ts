@@ -29,6 +29,8 @@ export interface Forming {
   readonly idle: number;
   /** Since when an instance has been idle. */
   readonly idleSinceMs: number;
+  /** What had arrived when the first of them came has been looked at since. */
+  readonly turnOver: boolean;
 }
 
 /**
@@ -56,6 +58,7 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
   else if (rows < maxBatchSize) {
     const untilMs = companyUntil(fitting, rows, forming);
     if (untilMs > nowMs) return { kind: "wait", untilMs };
+    if (worthTurn(rows, head.rowBytes, forming)) return { kind: "wait", untilMs: nowMs };
   }
   let most = rows > head.rows ? Math.max(head.rows, times.worthwhileRows(rows, head.rowBytes)) : rows;
   const spareMs = earliestDeadline(fitting) - nowMs;
@@ -68,6 +71,20 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
     taken += item.rows;
   }
   return { kind: "run", members };
+}
+
+/** A run below this costs the processor hardly more than sending it off and hearing of its end. */
+const shortRunMs = 1;
+
+/**
+ * Whether requests that are here already, and were only not looked at yet, should be waited for: a short run is then sent off
+ * once for all of them and not first for one. Nobody waits for anything that is still to come.
+ */
+function worthTurn(rows: number, rowBytes: number, { times, gapMs, turnOver, batching }: Forming): boolean {
+  if (turnOver || batching.maxQueueDelayMs === 0) return false;
+  const runMs = times.runMs(rows, rowBytes);
+  const soon = runMs !== undefined && runMs < shortRunMs && gapMs < runMs;
+  return soon && times.pays(rows, rows + 1, rowBytes);
 }
 
 function earliestDeadline(items: readonly Candidate[]): number {

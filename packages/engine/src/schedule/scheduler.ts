@@ -171,7 +171,7 @@ export class GraphScheduler implements Scheduler {
       (item) => {
         if (this.#startsAtOnce(item)) return;
         this.#room.enter(item);
-        this.#pump();
+        this.#pump(false);
       },
       (gone) => {
         if (!this.#room.leave(gone)) gone.left?.();
@@ -212,7 +212,7 @@ export class GraphScheduler implements Scheduler {
   }
 
   /** Gives work to idle instances for as long as there is both. Called whenever either may have changed. */
-  #pump(): void {
+  #pump(turnOver = true): void {
     const { clock } = this.#parts;
     this.#company?.[Symbol.dispose]();
     this.#company = undefined;
@@ -225,7 +225,7 @@ export class GraphScheduler implements Scheduler {
         this.#reopen();
         break;
       }
-      const formed = this.#form(nowMs, idle.length);
+      const formed = this.#form(nowMs, idle.length, turnOver);
       if (!formed) break;
       if (formed.kind === "wait") {
         this.#company = clock.timer(formed.untilMs - nowMs, () => this.#pump());
@@ -260,7 +260,7 @@ export class GraphScheduler implements Scheduler {
   readonly #again = (): void => this.#pump();
 
   /** Who runs next. A tenant that waits for company of its own does not keep others from running. */
-  #form(nowMs: number, idle: number): Formed<Waiting> | undefined {
+  #form(nowMs: number, idle: number, turnOver: boolean): Formed<Waiting> | undefined {
     const { batching } = this.#parts;
     const flows = this.#room.queue.waiting();
     const shared = this.isolation === "shared";
@@ -277,6 +277,7 @@ export class GraphScheduler implements Scheduler {
         gapMs: flows.length > 1 && !shared ? Infinity : gapMs,
         idle,
         idleSinceMs: this.#idleSinceMs,
+        turnOver,
       });
       if (formed.kind === "run") return formed;
       untilMs = Math.min(untilMs, formed.untilMs);

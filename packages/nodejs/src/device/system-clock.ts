@@ -12,6 +12,11 @@ export function systemClock(): Clock {
     nowMs: () => performance.now(),
     wallMs: () => Date.now(),
     timer(delayMs, fire) {
+      if (delayMs <= 0) {
+        // A timer of the platform takes a millisecond at least; this comes when what has arrived by now was looked at.
+        const next = setImmediate(fire);
+        return { [Symbol.dispose]: () => clearImmediate(next) };
+      }
       let rest = Math.max(0, delayMs);
       let handle: NodeJS.Timeout | undefined;
       const arm = (): void => {
