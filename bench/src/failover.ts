@@ -10,6 +10,7 @@ import { type Fault, faults, jumpingClock, lie, type Victim } from "./failover/f
 import { meddler } from "./failover/meddler.ts";
 import { added, type Steps, totals } from "./failover/sequences.ts";
 import { smallDisk } from "./failover/small-disk.ts";
+import { shareOf } from "./failover/share.ts";
 import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
 import { meanOfRow, runningTotal, runningTotalConfig } from "./load/models.ts";
 
@@ -141,12 +142,16 @@ async function run(context: BenchContext): Promise<Measured> {
           undo = undefined;
         };
       };
+      const servedBy = opened.slice(0, 3).map(({ http }) => http);
+      const share = shareOf(servedBy, name === lie ? 1 : 0, beforeMs - 300);
       const results = await Promise.all(
         clients.map(([, ask], index) => through(ask, once, victim, startSeed + 7919 * index)),
       );
       over = true;
       const stepped = (await Promise.all(sequences)).reduce(added);
       steps.push(stepped);
+      const victimRatio = await share;
+      say(`${name.padEnd(22)} before it the victim ran ${(100 * victimRatio).toFixed(0)} % of the requests`);
       rows.push({ fault: name, client: "sequences", ...stepped, distorted: beforeLiar.distorted });
       const foundMs = quarantinesMs.find((atMs) => atMs > beganMs);
       say(
@@ -171,6 +176,7 @@ async function run(context: BenchContext): Promise<Measured> {
           fault: name,
           client,
           requests: all.length,
+          victimRatio,
           lost: count("lost"),
           wrong: count("wrong"),
           errors: count("error"),

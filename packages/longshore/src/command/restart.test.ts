@@ -42,23 +42,21 @@ afterEach(() => {
 interface Server {
   readonly address: string;
   readonly notes: string[];
+  /** What it printed since. */
+  readonly told: readonly string[];
   /** Sends SIGTERM. */
   stop(): void;
   readonly exited: Promise<number | null>;
 }
 
-/** A server in a process of its own, once it listens. */
-async function start(...more: readonly string[]): Promise<Server> {
-  const child = spawn(process.execPath, [
-    command,
-    "serve",
-    folder,
-    "--port",
-    "0",
-    "--no-grpc-port",
-    "--json",
-    ...more,
-  ]);
+/** A server in a process of its own, once it listens; on a port that is free, unless `more` names one. */
+function start(...more: readonly string[]): Promise<Server> {
+  return listening("serve", folder, "--port", "0", ...more);
+}
+
+/** A command in a process of its own, once it listens. */
+async function listening(...args: readonly string[]): Promise<Server> {
+  const child = spawn(process.execPath, [command, ...args, "--no-grpc-port", "--json"]);
   running.add(child);
   const notes: string[] = [];
   createInterface({ input: child.stderr }).on("line", (line) => notes.push(line));
@@ -71,8 +69,9 @@ async function start(...more: readonly string[]): Promise<Server> {
   for await (const line of createInterface({ input: child.stdout })) {
     const event = JSON.parse(line) as { readonly listening?: string };
     if (event.listening === undefined) continue;
-    child.stdout.resume();
-    return { address: event.listening, notes, stop: () => void child.kill("SIGTERM"), exited };
+    const told: string[] = [];
+    createInterface({ input: child.stdout }).on("line", (one) => told.push(one));
+    return { address: event.listening, notes, told, stop: () => void child.kill("SIGTERM"), exited };
   }
   throw new Error(`the server did not start: ${notes.join("\n")}`);
 }
@@ -195,4 +194,58 @@ describe("a rolling restart", () => {
     for (const server of servers) server.stop();
     expect(await Promise.all(servers.map(({ exited }) => exited))).toEqual([0, 0]);
   });
+
+  it(
+    "of every server behind a gateway fails no request of clients that never try again",
+    { timeout: 180_000 },
+    async () => {
+      const servers = await Promise.all([start(), start(), start()]);
+      const addresses = servers.map(({ address }) => address);
+      const gateway = await listening(
+        "gateway",
+        "--port",
+        "0",
+        "--id",
+        "gateway",
+        "--data-class",
+        "internal",
+        ...addresses.flatMap((address) => ["--at", address]),
+      );
+      const agent = new Agent({ keepAlive: true });
+      const counts = { answered: 0, over: false };
+      const wrong: string[] = [];
+      async function client(): Promise<void> {
+        while (!counts.over) {
+          const reply = await send(agent, gateway.address, "/v2/models/double/infer", double).catch(
+            (thrown: unknown): Reply => ({ status: 0, headers: {}, text: String(thrown) }),
+          );
+          if (reply.status === 200 && reply.text.includes("[2,4,6,8]")) counts.answered++;
+          else wrong.push(`${reply.status} ${reply.text}`);
+        }
+      }
+      const answersMore = async (by: number): Promise<void> => {
+        const wanted = counts.answered + by;
+        while (counts.answered < wanted && wrong.length === 0)
+          await new Promise((resolve) => setImmediate(resolve));
+      };
+      const clients = [0, 1, 2, 3].map(client);
+      for (const [index, before] of servers.entries()) {
+        await answersMore(100);
+        before.stop();
+        expect(await before.exited).toBe(0);
+        await answersMore(20);
+        servers[index] = await start("--port", new URL(before.address).port);
+        // The gateway has found it again, so that the next one may leave.
+        while (!servers[index].told.some((line) => line.includes("offers")) && wrong.length === 0) {
+          await answersMore(5);
+        }
+      }
+      counts.over = true;
+      await Promise.all(clients);
+      agent.destroy();
+      expect(wrong).toEqual([]);
+      for (const server of [gateway, ...servers]) server.stop();
+      expect(await Promise.all([gateway, ...servers].map(({ exited }) => exited))).toEqual([0, 0, 0, 0]);
+    },
+  );
 });
