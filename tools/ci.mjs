@@ -3,7 +3,7 @@
  * A step that is not made of tests counts as one.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,6 +38,7 @@ if (existsSync(report)) {
   passed += totals.numPassedTests;
   failed += totals.numFailedTests;
   if (!testsOk && totals.numFailedTests === 0) failed++;
+  rmSync(dirname(report), { recursive: true });
 } else {
   count(testsOk);
 }

@@ -97,7 +97,7 @@ function checkReply(status, body) {
   ) {
     throw new Error(`status ${status}: ${body.slice(0, 300)}`);
   }
-  if (/node_modules|\bat .*:\d+:\d+|\/packages\//.test(error))
+  if (/node_modules|\bat .*:\d+:\d+|\/packages\/\w+\/(src|dist)\//.test(error))
     throw new Error(`tells of its inside: ${error}`);
   return reason;
 }

@@ -57,7 +57,7 @@ describe("offloadWorld", () => {
     expect(edgeRatio(5000, 19_000)).toBe(1);
     // The link might be its old self again: that is tried now and then.
     expect(edgeRatio(30_000, 59_000)).toBeLessThan(0.05);
-    expect(edgeRatio(70_000, 90_000)).toBe(1);
+    expect(edgeRatio(70_000, 90_000)).toBeGreaterThan(0.95);
   });
 
   it("stays here where no rate could pay, without trying the link", async () => {
