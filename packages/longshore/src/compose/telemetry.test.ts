@@ -70,7 +70,9 @@ describe("a server that tells what it does", () => {
         body: JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data }] }),
       });
     const first = await ask([1, 2, 3, 4]);
-    expect(first.headers.get("server-timing")).toMatch(/^(load;dur=[\d.]+, )?queue;dur=[\d.]+, run;dur=[\d.]+$/);
+    expect(first.headers.get("server-timing")).toMatch(
+      /^(load;dur=[\d.]+, )?queue;dur=[\d.]+, run;dur=[\d.]+$/,
+    );
     const second = await ask([1, 2, 3, 4]);
     expect(second.headers.get("server-timing")).toMatch(/^cache;dur=[\d.]+$/);
     expect(await second.json()).toMatchObject({ outputs: [{ data: [2, 4, 6, 8] }] });
