@@ -35,8 +35,10 @@ export interface Flow<T extends Due> {
  * virtual token counter has it (Y. Sheng et al., "Fairness in Serving Large Language Models", 2024): a run is charged as
  * expected when it begins and corrected when it ends. A tenant that comes back is lifted to near where the others are: it
  * may have saved up a burst of a few runs and no more. Without any, one that uses little of its share would wait twice as
- * long for a few requests that happen to come together as it does alone. Inside a tenant: earliest deadline first
- * (C. L. Liu, J. W. Layland, 1973).
+ * long for a few requests that happen to come together as it does alone. Time in which an instance rests moves virtual time
+ * on as well: otherwise a tenant that was alone for long would have saved nothing, however little it used, and whoever comes
+ * then would be served first with all that newcomers are given. Inside a tenant: earliest deadline first (C. L. Liu,
+ * J. W. Layland, 1973).
  */
 export interface FairQueue<T extends Due> {
   readonly length: number;
@@ -46,8 +48,11 @@ export interface FairQueue<T extends Due> {
   /** Tenants with something waiting, the next to be served first. */
   waiting(): readonly Flow<T>[];
   flow(tenant: TenantId): Flow<T>;
-  /** A run begins whose first request is of that tenant: virtual time moves on to where it began. */
-  begin(tenant: TenantId, expectedMs: number): void;
+  /**
+   * A run begins whose first request is of that tenant: virtual time moves on to where it began, and by what its instance
+   * has rested before.
+   */
+  begin(tenant: TenantId, expectedMs: number, restedMs: number): void;
   /** Adds device time: the expected time when a run begins, the difference to the measured one when it has ended. */
   charge(tenant: TenantId, ms: number): void;
   /** Where a tenant that comes now would begin. */
@@ -153,9 +158,14 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       return some.length > 1 ? some.sort((a, b) => a.served - b.served) : some;
     },
     flow: flowOf,
-    begin(tenant, expectedMs) {
-      now = Math.max(now, flowOf(tenant).served);
+    begin(tenant, expectedMs, restedMs) {
+      const { served, weight } = flowOf(tenant);
+      now = Math.max(now, served);
       runMs += (expectedMs - runMs) * learning;
+      if (restedMs <= 0) return;
+      // More than anybody may save up makes no difference.
+      now += Math.min(restedMs, burstRuns * runMs) / weight;
+      for (const flow of flows.values()) flow.served = Math.max(flow.served, earliest(flow.weight));
     },
     charge(tenant, ms) {
       const flow = flowOf(tenant);

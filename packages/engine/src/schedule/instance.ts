@@ -30,6 +30,8 @@ export class Instance {
   #opening: Promise<void> | undefined;
   #startedMs = 0;
   #expectedMs = 0;
+  /** When it was loaded or its last run ended. */
+  #freeSinceMs: number;
   readonly #load: OpenSession;
   readonly #clock: Clock;
   readonly #claim: ResourceClaim | undefined;
@@ -39,6 +41,7 @@ export class Instance {
     this.#load = load;
     this.#clock = clock;
     this.#claim = claim;
+    this.#freeSinceMs = clock.nowMs();
   }
 
   /** Takes what a run needs of shared resources, or remembers to call `again` once it can be had. */
@@ -49,6 +52,11 @@ export class Instance {
   /** How much longer its run should take. */
   remainingMs(nowMs: number): number {
     return this.state === "busy" ? Math.max(0, this.#startedMs + this.#expectedMs - nowMs) : 0;
+  }
+
+  /** For how long it has had nothing to do. */
+  restedMs(nowMs: number): number {
+    return this.state === "idle" ? nowMs - this.#freeSinceMs : 0;
   }
 
   run<T>(expectedMs: number, work: (session: InferenceSession) => Promise<T>): Running<T> {
@@ -85,7 +93,8 @@ export class Instance {
       if (this.state === "busy") this.state = "dead";
       await session.release().catch(() => undefined);
     } else if (this.state === "busy") this.state = "idle";
-    const tookMs = this.#clock.nowMs() - this.#startedMs;
+    this.#freeSinceMs = this.#clock.nowMs();
+    const tookMs = this.#freeSinceMs - this.#startedMs;
     return { tookMs, ranMs: thrown === undefined && ranMs !== undefined ? Math.min(ranMs, tookMs) : tookMs };
   }
 
@@ -101,6 +110,7 @@ export class Instance {
     try {
       this.#session = await this.#load(housekeepingCall("load", this.#life.signal));
       this.problem = undefined;
+      this.#freeSinceMs = this.#clock.nowMs();
       if (this.state === "opening") this.state = "idle";
     } catch (thrown) {
       this.problem = LongshoreError.from(thrown, "execute", "loading a model");

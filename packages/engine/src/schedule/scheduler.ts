@@ -299,7 +299,7 @@ export class GraphScheduler implements Scheduler {
     };
     const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
     this.#running++;
-    this.#room.queue.begin(first.tenant, expectedMs);
+    this.#room.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
     this.#charge(members, rows, expectedMs);
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });

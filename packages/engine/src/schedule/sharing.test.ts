@@ -180,6 +180,22 @@ describe("fairness between tenants", () => {
     expect(served.slice(ahead, ahead + 20).filter((tenant) => tenant === "busy")).toHaveLength(10);
   });
 
+  it("counts what a tenant that was alone left unused as saved, against whoever comes then", async () => {
+    const { clock, scheduler } = await place(() => 10);
+    for (let run = 0; run < 100; run++) {
+      await clock.finish(scheduler.run(feeds(1), ["y"], of("light")));
+      await clock.advance(20);
+    }
+    const flood = Array.from({ length: 60 }, () => scheduler.run(feeds(1), ["y"], of("newcomer")));
+    for (let run = 0; run < 15; run++) {
+      const { queueMs } = await clock.finish(scheduler.run(feeds(1), ["y"], of("light")));
+      // The run under way, and perhaps one more.
+      expect(queueMs).toBeLessThanOrEqual(20);
+      await clock.advance(20);
+    }
+    await clock.finish(Promise.all(flood));
+  });
+
   it("makes a tenant that holds all places give one up to a tenant that has none", async () => {
     const { clock, scheduler } = await place(() => 10, { maxBatchSize: 0 }, { maxQueued: 3 });
     const request = async (tenant: string): Promise<string> => {
