@@ -212,6 +212,7 @@ async function highest(
     } while (await holds(high));
   } else {
     while (!(await holds(low))) {
+      if (low < 1) throw new Error(`${place.setting.name} answers not even one request a second in time`);
       high = low;
       low /= 1.5;
     }

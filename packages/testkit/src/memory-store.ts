@@ -37,7 +37,9 @@ export function memoryStore(initial: Readonly<Record<string, Uint8Array | string
     },
     read(path) {
       reads.push(path);
-      return Promise.resolve(files.get(path));
+      const content = files.get(path);
+      // The reader's own, as from a disk: whoever loads a model may move its bytes elsewhere.
+      return Promise.resolve(content && new Uint8Array(content));
     },
   };
   for (const [path, content] of Object.entries(initial)) store.put(path, content);
