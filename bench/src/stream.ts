@@ -1,4 +1,5 @@
 /** `bench stream`: frames a second over this process and a server in another, against the better of the two alone. */
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,7 +18,7 @@ import { sampleInputs, sampleRepository } from "@longshore/samples";
 import { openOffloader } from "longshore";
 import { measuredModel, openEngine, sampleTensors } from "longshore/measure";
 import { type Bench, type BenchContext, type Measured, median, quantile, type Row } from "./harness.ts";
-import { startServer } from "./soak/server.ts";
+import { type SoakServer, startServer } from "./soak/server.ts";
 
 /** A model that is streamed, and what its frames are. */
 interface Subject {
@@ -31,7 +32,7 @@ type Way = "device" | "server" | "both";
 
 const rounds = 3;
 /** Loads whole models and the parts of those splits that are tried, and learns link, places and speeds; not counted. */
-const warmFrames = 40;
+const warmFrames = 80;
 const countedMs = 5000;
 const fewestFrames = 12;
 
@@ -89,8 +90,22 @@ function plansOf(results: readonly FrameResult[]): Record<"here" | "there" | "sp
   return counts;
 }
 
+/** Whether each place has a core of its own: this process the first, the server the second. */
+function pinned(server: SoakServer): boolean {
+  try {
+    for (const [core, process_] of [process.pid, server.pid].entries()) {
+      execFileSync("taskset", ["-acp", String(core), String(process_)], { stdio: "ignore" });
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function measure(subject: Subject, { say }: BenchContext): Promise<readonly Row[]> {
   const server = await startServer(subject.repository, {}, []);
+  const ownCores = pinned(server);
+  if (!ownCores) say("  taskset is not here: the two places share the cores of this machine");
   const defaults = { dataClass: "public", minAgreementRatio: 0.99 };
   const about = {
     address: server.address,
@@ -119,6 +134,7 @@ async function measure(subject: Subject, { say }: BenchContext): Promise<readonl
             model: subject.name,
             way,
             round,
+            ownCores,
             fps,
             frames: results.length,
             unanswered,
@@ -202,7 +218,7 @@ function speedUp(rows: readonly Row[], model: string): number {
   return fps("both") / Math.max(fps("device"), fps("server"));
 }
 
-/** Two places, each with one thread: this process and a server in another, over sockets on this machine. */
+/** Two places, each with one core: this process and a server in another, over sockets on this machine. */
 export const bench: Bench = {
   name: "stream",
   about: "frames a second over two places against the better single one, split by rule and free",

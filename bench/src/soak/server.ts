@@ -8,6 +8,7 @@ import type { ProbeQuestion, ProbeSample } from "./probe.ts";
 export interface SoakServer {
   /** `http://host:port`. */
   readonly address: string;
+  readonly pid: number;
   sample(question?: ProbeQuestion): Promise<ProbeSample>;
   /** Ends it by SIGTERM and gives its exit code. */
   stop(): Promise<number | null>;
@@ -56,6 +57,7 @@ export async function startServer(
   });
   return {
     address: await address,
+    pid: child.pid ?? 0,
     async sample(question = "running") {
       const answer = once(child, "message");
       child.send(question);

@@ -259,6 +259,11 @@ export interface Endpoint {
    * dispose it when the request is over. Absent where nobody can tell beforehand.
    */
   admit?(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable;
+  /**
+   * Loads what a segment runs on, so that no request has to wait for that, and returns when it is there. A place that has
+   * it already does nothing. Throws as `infer` does for what it does not serve. Absent where nobody can tell.
+   */
+  prepare?(segment: Segment, call: Call): Promise<void>;
   /** What it has, by name; off the path of requests. Absent where nobody can tell. */
   models?(call: Call): Promise<readonly ModelListing[]>;
   /**

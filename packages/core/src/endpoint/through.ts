@@ -12,6 +12,7 @@ export function through(inner: Endpoint): Endpoint {
     infer: inner.infer.bind(inner),
     ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
     ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
+    ...(inner.prepare ? { prepare: inner.prepare.bind(inner) } : {}),
     ...(inner.models ? { models: inner.models.bind(inner) } : {}),
     ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
     ...(inner.sendsOn ? { sendsOn: inner.sendsOn } : {}),

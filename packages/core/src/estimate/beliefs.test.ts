@@ -63,6 +63,17 @@ describe("speedBelief", () => {
     expect(meanOf(belief.ratio()) / factor).toBeLessThan(1.15);
   });
 
+  it("notices within seven runs that a busy place rests, however much its runs varied", () => {
+    const random = seededRandom(5);
+    for (let round = 0; round < 20; round++) {
+      const belief = speedBelief();
+      for (let index = 0; index < 32; index++) belief.seen(30 * Math.exp(0.4 * gaussian(random)), 10, index);
+      for (let index = 0; index < 7; index++)
+        belief.seen(10 * Math.exp(0.05 * gaussian(random)), 10, 32 + index);
+      expect(meanOf(belief.ratio())).toBeCloseTo(1, 0);
+    }
+  });
+
   it("forgets the first run of all, which loads and warms, as soon as there is a quicker one", () => {
     const belief = speedBelief();
     belief.seen(40, 10, 0);

@@ -33,6 +33,12 @@ const allowance = 0.08;
 /** The threshold is at least so many times the usual spread. */
 const thresholdSpreads = 4;
 
+/**
+ * So many runs in a row beyond the same quartile of those before are a change, whatever the spread: where nothing changed that
+ * happens once in 4,000 runs.
+ */
+const apartRuns = 6;
+
 /** Runs in which a model may still be warming up, and how far above those after it a run lies that was not warm. */
 const warmingRuns = 12;
 const warmRatio = 1.3;
@@ -41,7 +47,8 @@ const warmRatio = 1.3;
  * The latest ratios as a belief, with a two-sided cumulative sum on their logarithm (E. S. Page, "Continuous Inspection
  * Schemes", 1954): small steady deviations add up, and past the threshold everything before the sum began to grow is
  * dropped, so that a lasting change is followed within a few runs while single outliers only widen the belief. How much is
- * small follows from the spread of the runs before.
+ * small follows from the spread of the runs before. That of a busy place is so wide that its rest would hardly add up: the
+ * order of runs tells where their sizes do not.
  */
 export function speedBelief(options: SpeedBeliefOptions = {}): SpeedBelief {
   return new SpeedSeen(options);
@@ -88,6 +95,7 @@ class SpeedSeen implements SpeedBelief {
     this.runs++;
     if (this.runs <= warmingRuns) this.#ratios.splice(0, coldRuns(this.#ratios));
     if (this.#ratios.length > this.#capacity) this.#ratios.shift();
+    this.#compareLast();
     this.#atMs = nowMs;
     this.#belief = undefined;
     this.#mean = undefined;
@@ -133,6 +141,20 @@ class SpeedSeen implements SpeedBelief {
     this.#aboveRuns = this.#belowRuns = 0;
     // The newest run itself is added afterwards.
     this.#ratios = since > 1 ? this.#ratios.slice(1 - since) : [];
+  }
+
+  /** Forgets what was before the last runs when all of them lie to one side. */
+  #compareLast(): void {
+    if (this.#ratios.length < 2 * apartRuns) return;
+    const last = this.#ratios.slice(-apartRuns);
+    const before = this.#ratios.slice(0, -apartRuns).sort((a, b) => a - b);
+    const quarter = Math.floor(before.length / 4);
+    const [low = NaN, high = NaN] = [before[quarter], before[before.length - 1 - quarter]];
+    if (!last.every((ratio) => ratio < low) && !last.every((ratio) => ratio > high)) return;
+    this.drifts += 1;
+    this.#above = this.#below = 0;
+    this.#aboveRuns = this.#belowRuns = 0;
+    this.#ratios = last;
   }
 }
 

@@ -67,7 +67,8 @@ class LoopOffloader implements Offloader {
           besideOthers &&
           limits.objective === undefined &&
           planLimits(this.#loop, limits).objective === "latency";
-        return this.infer(model, inputs, pace ? { ...own, objective: "throughput" } : own);
+        const asked: Limits = pace ? { ...own, objective: "throughput" } : own;
+        return this.#track(this.#infer(model, inputs, asked, undefined, true).then(({ result }) => result));
       },
     });
   }
@@ -183,13 +184,15 @@ class LoopOffloader implements Offloader {
     inputs: Inputs,
     limits: Limits,
     sequence: JobSequence | undefined,
+    frame = false,
   ): Promise<{ readonly result: Result; readonly outcome: Outcome }> {
     const { clock, parts } = this.#loop;
     const startedMs = clock.nowMs();
     let callId = "";
     try {
       const prepared = this.#prepare(model, inputs, limits, sequence);
-      const { job } = prepared instanceof Promise ? await prepared : prepared;
+      const { job: asked } = prepared instanceof Promise ? await prepared : prepared;
+      const job = frame ? { ...asked, frame } : asked;
       callId = job.call.id;
       parts.observer.record({ kind: "request-accepted", atMs: startedMs, callId, model });
       const outcome = await runJob(this.#loop, job);

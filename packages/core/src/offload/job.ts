@@ -49,6 +49,8 @@ export interface Job {
   readonly call: Call;
   readonly sequence?: JobSequence | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
+  /** One of many, each of which waits for those before it: it goes another way while what its plan needs is being loaded. */
+  readonly frame?: boolean;
   /** It has one place from begin to end: several answers come of it, or nothing is to be split. */
   readonly whole?: boolean;
   /** A place that the plan may use although nothing is sent there now: its answer is only looked at. */

@@ -31,6 +31,7 @@ import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
+import { type Warmth, warmth } from "./warmth.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */
 export interface Loop {
@@ -45,14 +46,22 @@ export interface Loop {
   readonly work: LocalWork;
   /** What plans for throughput have put on device, links and places. */
   readonly backlog: Backlog;
+  /** Which parts are loaded where; frames of streams do not wait for what is not. */
+  readonly warmth: Warmth;
   /** When requests come to this offloader. */
   readonly arrivals: Arrivals;
   readonly radio: RadioState;
   /** What may run elsewhere beyond the first run of each request. */
   readonly retries: RetryBudget;
   readonly activeWatts: number;
-  /** Decides where `job` goes on from `held`. */
-  plan(job: Job, held: Held, exclude: ReadonlySet<EndpointId>, nowMs: number): Plan | Infeasible;
+  /** Decides where `job` goes on from `held`; with `loaded` only among what could begin at once. */
+  plan(
+    job: Job,
+    held: Held,
+    exclude: ReadonlySet<EndpointId>,
+    nowMs: number,
+    loaded?: boolean,
+  ): Plan | Infeasible;
   /** What was experienced is taken into the beliefs, soon and off the path of requests. */
   upkeep(): void;
   /** Tries links that nobody tried for a while and that could pay, after a request that stayed here. */
@@ -90,6 +99,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const { device = {} } = parts;
   const work = localWork(device.slots ?? 1);
   const backlog = backlogOf(device.slots ?? 1);
+  const warm = warmth(local, places, self);
   const radio = device.radio ?? radios.wired;
   const radioNow = radioState(radio);
   const rated = local?.info.rates.activeWatts ?? 0;
@@ -165,15 +175,16 @@ export function createLoop(parts: OffloadParts): Loop {
     checks,
     work,
     backlog,
+    warmth: warm,
     arrivals: arrivals(),
     radio: radioNow,
     retries: retryBudget(),
     activeWatts,
-    plan(job, held, exclude, nowMs) {
+    plan(job, held, exclude, nowMs, loaded = false) {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;
       const { known, call, sequence } = job;
-      const { name, dataClass } = known.description;
+      const { name, version, digest, dataClass } = known.description;
       const viewOf = (endpoints: EndpointTable): View => ({
         number: ++views,
         atMs: nowMs,
@@ -204,6 +215,12 @@ export function createLoop(parts: OffloadParts): Loop {
           ? { traffic: { ahead: (id) => traffic.ahead(id, nowMs), width: (id) => traffic.width(id) } }
           : {}),
         exclude,
+        ...(loaded
+          ? {
+              ready: (id = local?.info.id ?? self, part) =>
+                warm.ready(id, { model: name, version, digest, ...part }),
+            }
+          : {}),
         whole: job.whole,
         sequence: sequence && {
           step: sequence.step,
@@ -235,6 +252,7 @@ export function createLoop(parts: OffloadParts): Loop {
       stopped = true;
       probes[Symbol.dispose]();
       loads[Symbol.dispose]();
+      warm[Symbol.dispose]();
       upkeep?.[Symbol.dispose]();
       places[Symbol.dispose]();
       knowledge[Symbol.dispose]();

@@ -126,6 +126,11 @@ class LoopEndpoint implements OffloadEndpoint {
     return undominated([...own, ...quickestFirst]);
   }
 
+  /** Loads what runs here; whoever plans with the places behind asks them. */
+  async prepare(segment: Segment, call: Call): Promise<void> {
+    await this.#loop.local?.prepare?.(segment, call);
+  }
+
   /** What the places have between them; the best state of each version. Places that do not answer are left out. */
   async models(call: Call): Promise<readonly ModelListing[]> {
     const { local, places, clock } = this.#loop;
@@ -282,13 +287,8 @@ class LoopEndpoint implements OffloadEndpoint {
     }
     const early = { ...about, tensors: noTensors, arriving: inputs };
     if (request.wire && known.description.decoupled !== true) return early;
-    const nowMs = this.#loop.clock.nowMs();
-    const plan = this.#loop.plan(
-      { ...this.#job(known, request, call), held: early },
-      early,
-      new Set(),
-      nowMs,
-    );
+    const job = { ...this.#job(known, request, call), held: early };
+    const plan = this.#loop.plan(job, early, new Set(), this.#loop.clock.nowMs());
     if (isInfeasible(plan)) throw noPlace(plan);
     return arrived(early, inputs, call);
   }

@@ -132,9 +132,9 @@ export function decide(
   const nowMs = loop.clock.nowMs();
   // What is planned anew does not stand in its own way.
   if (tally.charged) job.traffic?.release(tally.charged);
-  let outcome = loop.plan(job, held, exclude, nowMs);
+  let outcome = planned(loop, job, held, exclude, nowMs);
   if (isInfeasible(outcome) && held.cut !== job.held.cut) {
-    outcome = loop.plan(job, job.held, exclude, nowMs);
+    outcome = planned(loop, job, job.held, exclude, nowMs);
   }
   if (isInfeasible(outcome)) {
     // What the last place said is more use than that no other one is left.
@@ -157,6 +157,34 @@ export function decide(
   loop.askLoads(outcome);
   note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;
+}
+
+/**
+ * The best plan; of a frame whose best plan would have to load something, the best of those that need not, while what the
+ * best one needs is being loaded. From a crossing that is on its way, nothing new is loaded: a frame that comes later may
+ * begin with it. When nothing is loaded yet, there is nothing to go on with but the best.
+ */
+function planned(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  exclude: ReadonlySet<EndpointId>,
+  nowMs: number,
+): Plan | Infeasible {
+  const best = loop.plan(job, held, exclude, nowMs);
+  if (!job.frame || isInfeasible(best)) return best;
+  const { warmth } = loop;
+  const cold = best.legs.filter(
+    (leg) =>
+      leg.starts.some(({ on }) => on === "begin" || on === "done") &&
+      !warmth.ready(leg.endpoint, leg.segment),
+  );
+  if (cold.length === 0) return best;
+  if (held.cut === job.held.cut) {
+    for (const { endpoint, segment } of cold) warmth.prepare(endpoint, segment, job.call.tenant);
+  }
+  const loaded = loop.plan(job, held, exclude, nowMs, true);
+  return isInfeasible(loaded) ? best : loaded;
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */
@@ -194,6 +222,7 @@ async function runHere(
     tally.accounts.push(response.account);
     tallyLocal(loop, tally, response.account);
     learnLocal(known, leg, response.account, held.features, nowMs);
+    if (job.frame) loop.warmth.ran(leg.endpoint, leg.segment);
     recordEnd(loop, call.id, { leg, startedMs }, "won", nowMs);
     note?.({ kind: "answered", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
     return { kind: "answered", leg, response };

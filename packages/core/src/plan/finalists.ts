@@ -9,7 +9,7 @@ import { memoryDetail, memoryRemoves } from "./filter/memory.ts";
 import { tierDetail, tierRemoves } from "./filter/tier.ts";
 import { type Guarded, guardedValues } from "./guarded.ts";
 import type { Choice } from "./choices.ts";
-import type { Options } from "./options.ts";
+import { type Options, partOf } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
 import { leastMs, localValues, priceLocal, type Priced, type PricedRemote, priceRemote } from "./priced.ts";
@@ -61,7 +61,7 @@ export function localCandidates(
   obstacle: LocalObstacle | undefined,
 ): readonly LocalCandidate[] {
   const { reading, remainingMs } = question;
-  const { limits } = question.request;
+  const { limits, ready } = question.request;
   const { info, memoryBytes } = question.view.device;
   return choices.map((choice) => {
     const removed = (filter: FilterName, detail: string): LocalCandidate => ({
@@ -79,6 +79,9 @@ export function localCandidates(
     }
     if (memoryRemoves(choice.bucket.headMemoryBytes[choice.to] ?? 0, memoryBytes)) {
       return removed("memory", memoryDetail(memoryBytes));
+    }
+    if (ready?.(undefined, partOf(choice, choice.from, choice.to)) === false) {
+      return removed("unavailable", `variant ${choice.variant.name} is not loaded here`);
     }
     if (agreementRemoves(choice.agreementRatio, limits)) return removed("agreement", agreementDetail(limits));
     if (accuracyRemoves(choice.variant.accuracyRatio, limits))

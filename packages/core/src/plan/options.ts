@@ -5,7 +5,7 @@ import { accuracyRemoves } from "./filter/accuracy.ts";
 import { agreementRemoves } from "./filter/agreement.ts";
 import { memoryRemoves } from "./filter/memory.ts";
 import { filterIndex } from "./filter/order.ts";
-import type { PlanRequest } from "./request.ts";
+import type { Part, PlanRequest } from "./request.ts";
 import {
   type BucketTable,
   type CellTable,
@@ -150,11 +150,27 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
         if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence || request.whole === true)
           continue;
         if (to < choice.to && choice.bucket.returns[to] !== 1) continue;
+        if (!readyHere(request, choice, from, to)) continue;
       }
       addGroup(options, question, choice, cells, cell, from, to);
     }
   }
   return options;
+}
+
+/** Whether what this place would run before and behind a segment is loaded. */
+function readyHere({ ready }: PlanRequest, choice: Choice, from: number, to: number): boolean {
+  if (!ready) return true;
+  return (
+    (from === choice.from || ready(undefined, partOf(choice, choice.from, from))) &&
+    (to === choice.to || ready(undefined, partOf(choice, to, choice.to)))
+  );
+}
+
+/** What of a choice lies between two positions. */
+export function partOf({ bucket, variant }: Choice, from: number, to: number): Part {
+  const { cuts } = bucket;
+  return { variant: variant.name, from: cuts[from]?.id ?? "", to: cuts[to]?.id ?? "" };
 }
 
 function addGroup(

@@ -33,6 +33,13 @@ export interface Traffic {
   width(endpoint: EndpointId): number;
 }
 
+/** What runs between two cuts of a variant. */
+export interface Part {
+  readonly variant: string;
+  readonly from: CutId;
+  readonly to: CutId;
+}
+
 /** One question to the planner. */
 export interface PlanRequest {
   readonly model: string;
@@ -62,6 +69,11 @@ export interface PlanRequest {
   readonly exclude: ReadonlySet<EndpointId>;
   readonly sequence?: SequencePlace | undefined;
   readonly traffic?: Traffic | undefined;
+  /**
+   * Whether a place (undefined: this one) could begin with a part at once; what would have to be loaded first is left out.
+   * Undefined: whatever is loaded.
+   */
+  readonly ready?: ((place: EndpointId | undefined, part: Part) => boolean) | undefined;
   /** One place runs all of it. Default false. */
   readonly whole?: boolean | undefined;
   /**

@@ -3,7 +3,7 @@ import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
 import { filterIndex } from "./filter/order.ts";
-import type { Group, Options } from "./options.ts";
+import { type Group, type Options, partOf } from "./options.ts";
 import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
 import { scoreOf } from "./score/score.ts";
@@ -145,7 +145,21 @@ function reachGroup(state: Scan, group: Group, { filters }: Verdict): void {
     const ratio = (filters[route] ?? -1) < 0 ? serviceRatioAt(endpoints, endpoint[route] ?? -1) : NaN;
     thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
   }
+  leaveOutUnready(state, group);
   if (promisesLess(group)) readOffered(state, group);
+}
+
+/** Routes whose place would have to load the group first take no part, where that matters. */
+function leaveOutUnready({ question, thereMs }: Scan, { choice, from, to }: Group): void {
+  const { request, view, model } = question;
+  const { ready } = request;
+  if (!ready) return;
+  const part = partOf(choice, from, to);
+  const { count, endpoint } = model.routes;
+  for (let route = 0; route < count; route++) {
+    const id = view.endpoints.ids[endpoint[route] ?? -1];
+    if (id === undefined || !ready(id, part)) thereMs[route] = NaN;
+  }
 }
 
 /** For each route the wait there and the way back: read once for groups whose replies are alike. */

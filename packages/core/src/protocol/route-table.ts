@@ -62,6 +62,7 @@ export const wireRoutes: readonly RouteEntry[] = /* @__PURE__ */ ((): readonly R
   ...onBoth("offers", "GET", "/offers"),
   { kind: "infer", method: "POST", path: `${variant}/infer` },
   { kind: "infer", method: "POST", path: `${variant}/segments/{from}..{to}/infer` },
+  { kind: "prepare", method: "POST", path: `${variant}/segments/{from}..{to}/prepare` },
   { kind: "head", method: "GET", path: `${variant}/head/{to}` },
   { kind: "index", method: "POST", path: "/v2/repository/index" },
   { kind: "load", method: "POST", path: "/v2/repository/models/{model}/load" },

@@ -25,6 +25,7 @@ export type Route =
   | ({ readonly kind: "generate" | "generate-stream" } & ModelAddress)
   | { readonly kind: "load" | "unload"; readonly model: string }
   | ({ readonly kind: "infer"; readonly from?: string; readonly to?: string } & ModelAddress)
+  | ({ readonly kind: "prepare"; readonly from: string; readonly to: string } & Required<ModelAddress>)
   | {
       readonly kind: "head";
       readonly model: string;
@@ -51,9 +52,14 @@ export function modelPath({ model, version, variant }: ModelAddress): string {
   return `/v2/models/${encodeURIComponent(model)}${versions}${variants}`;
 }
 
-/** The path on which a segment of a model runs. */
-export function segmentPath(address: Required<ModelAddress>, from: string, to: string): string {
-  return `${modelPath(address)}/segments/${from}..${to}/infer`;
+/** The path on which a segment of a model runs, or is loaded. */
+export function segmentPath(
+  address: Required<ModelAddress>,
+  from: string,
+  to: string,
+  verb: "infer" | "prepare" = "infer",
+): string {
+  return `${modelPath(address)}/segments/${from}..${to}/${verb}`;
 }
 
 const safeName = /^[^\p{Cc}/\\]{1,256}$/u;

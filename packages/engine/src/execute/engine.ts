@@ -36,7 +36,8 @@ import { makeOffers, servedHere } from "./offers.ts";
 import { refusePast, untilDeadline } from "./request-call.ts";
 import type { Artifact } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
-import { reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
+import { leaseAll } from "./grant-request.ts";
+import { checkDigest, reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
 import { speeds } from "./speed.ts";
 import { programOf } from "./variants.ts";
 
@@ -191,6 +192,17 @@ class EngineHere implements Engine {
     this.#admit(1);
     refusePast(call, this.#parts.clock);
     return this.#serve.doors.admit(segment, call, leastAgreementRatio);
+  }
+
+  async prepare(segment: Segment, call: Call): Promise<void> {
+    const { life, plans, pool } = this.#serve;
+    this.#admit(0);
+    using lease = await life.acquire(segment.model, segment.version, call);
+    const { loaded, owner } = lease;
+    checkDigest(segment, loaded);
+    const program = programOf(loaded, segment.variant, this.info);
+    const plan = await plans.get(program, segment.from, segment.to, undefined, call);
+    (await leaseAll(pool, plan, owner, call))[Symbol.dispose]();
   }
 
   async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {

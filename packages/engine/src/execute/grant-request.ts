@@ -170,7 +170,12 @@ function grantOn(
 }
 
 /** Leases all that a plan runs, at once where it is loaded; given back when one of them cannot be loaded. */
-function leaseAll(pool: GraphPool, plan: SegmentPlan, owner: object, call: Call): Leases | Promise<Leases> {
+export function leaseAll(
+  pool: GraphPool,
+  plan: SegmentPlan,
+  owner: object,
+  call: Call,
+): Leases | Promise<Leases> {
   const all = new Map<ModelAction, GraphLease>();
   const failed = (thrown: unknown): LongshoreError => {
     new AllLeases(all)[Symbol.dispose]();

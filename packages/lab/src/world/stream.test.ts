@@ -1,5 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { type FrameResult, type Inputs, type StreamLimits, tensorOf } from "@longshore/core";
+import {
+  type Call,
+  type FrameResult,
+  type InferenceRequest,
+  type Inputs,
+  type Progress,
+  type Segment,
+  sleep,
+  type StreamLimits,
+  tensorOf,
+} from "@longshore/core";
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { type OffloadWorld, offloadWorld } from "./index.ts";
@@ -88,6 +98,38 @@ describe("a stream over two places", () => {
     const again = await drain(world, framesOf(60), {});
     expect(again.every(({ kind }) => kind === "answered")).toBe(true);
     expect(again.some((one) => one.kind === "answered" && one.result.where === "edge")).toBe(true);
+  });
+
+  it("lets no frame wait while what its best plan needs is being loaded", async () => {
+    const loadMs = 3000;
+    const world = store(4, 50e6);
+    const loads: string[] = [];
+    for (const endpoint of [world.device, world.places.get("edge")!.endpoint]) {
+      const { infer, info } = endpoint;
+      const loaded = new Map<string, Promise<void>>();
+      const load = ({ from, to }: Segment): Promise<void> => {
+        const key = `${info.id} ${from}..${to}`;
+        const known = loaded.get(key) ?? sleep(world.clock, loadMs);
+        if (!loaded.has(key)) loads.push(key);
+        loaded.set(key, known);
+        return known;
+      };
+      Object.assign(endpoint, {
+        prepare: load,
+        infer: async (request: InferenceRequest, call: Call, progress?: Progress) => {
+          await load(request.segment);
+          return infer.call(endpoint, request, call, progress);
+        },
+      });
+    }
+    const results = await drain(world, framesOf(120), {});
+    const tookMs = results.map((one) => (one.kind === "answered" ? one.result.tookMs : Infinity));
+    // Nothing is loaded when the first window begins; from then on only the whole model here is, until more is.
+    expect(Math.min(...tookMs.slice(0, 4))).toBeGreaterThan(loadMs);
+    expect(Math.max(...tookMs.slice(8))).toBeLessThan(loadMs / 2);
+    const where = results.map((one) => (one.kind === "answered" ? one.result.where : ""));
+    expect(where.slice(-20)).toContain("edge");
+    expect(loads.length).toBeGreaterThan(1);
   });
 
   it("refuses frames once the offloader is closed", async () => {

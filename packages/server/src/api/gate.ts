@@ -31,6 +31,7 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
   stats: { surface: "data", right: "infer" },
   offers: { surface: "data", right: "infer" },
   infer: { surface: "data", right: "infer" },
+  prepare: { surface: "data", right: "infer" },
   generate: { surface: "data", right: "infer" },
   "generate-stream": { surface: "data", right: "infer" },
   probe: { surface: "data", right: "infer" },
@@ -60,7 +61,8 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
 
 /** The right that a request needs: a part of a model is another matter than a whole one. */
 function rightFor(route: Route): RouteFacts["right"] {
-  if (route.kind === "infer") return rightToRun(route.from ?? startCut, route.to ?? endCut);
+  if (route.kind === "infer" || route.kind === "prepare")
+    return rightToRun(route.from ?? startCut, route.to ?? endCut);
   return facts[route.kind].right;
 }
 

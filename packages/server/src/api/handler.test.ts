@@ -28,7 +28,7 @@ import {
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { createLife } from "../life/index.ts";
 import { createTelemetry } from "../telemetry/index.ts";
-import { withCors } from "./cors.ts";
+import { withCors } from "../listen/cors.ts";
 import { createHandler } from "./handler.ts";
 import type { HandlerParts } from "./parts.ts";
 import type { ServedRepository } from "./repository.ts";
@@ -609,6 +609,7 @@ describe("rights", () => {
     const body = json(xJson);
     const all = [
       ask("POST", segment, { body }),
+      ask("POST", segment.replace("/infer", "/prepare")),
       ask("GET", head),
       ask("POST", "/v2/repository/models/double/unload"),
       ask("GET", "/metrics"),

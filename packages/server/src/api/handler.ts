@@ -28,6 +28,7 @@ import { modelConfiguration } from "./configuration.ts";
 import { modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
 import { modelOffers } from "./offers.ts";
 import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.ts";
+import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
 import { jsonReply, textReply } from "./replies.ts";
 import { openApi } from "./openapi.ts";
@@ -86,6 +87,8 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
       return modelOffers(api, route, asked);
     case "infer":
       return infer(api, route, asked);
+    case "prepare":
+      return prepare(api, route, asked);
     case "generate":
     case "generate-stream":
       return generate(api, route, asked);

@@ -1,4 +1,3 @@
-export { type CorsOptions, withCors } from "./cors.ts";
 export { createHandler } from "./handler.ts";
 export type { HandlerParts } from "./parts.ts";
 export type { PackageShelf, ShelvedPackage } from "./package.ts";

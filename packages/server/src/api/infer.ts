@@ -51,16 +51,23 @@ function arrivedCall(api: Api, asked: Asked): Call {
   return call;
 }
 
+/** The digest that the sender planned with, if any. Throws `unknown-version` when there is another content here. */
+export function checkPlannedDigest(
+  { request }: Asked,
+  { description: { name, version, digest } }: ModelKnowledge,
+): string | undefined {
+  const planned = request.headers[digestHeader];
+  if (planned === undefined || planned === digest) return planned;
+  throw new LongshoreError(
+    "unknown-version",
+    "admission",
+    `version ${version} of model '${name}' has another digest here than the sender planned with`,
+  );
+}
+
 function segmentOf(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
   const { name, version, digest } = knowledge.description;
-  const planned = asked.request.headers[digestHeader];
-  if (planned !== undefined && planned !== digest) {
-    throw new LongshoreError(
-      "unknown-version",
-      "admission",
-      `version ${version} of model '${name}' has another digest here than the sender planned with`,
-    );
-  }
+  const planned = checkPlannedDigest(asked, knowledge);
   const variant = findVariant(knowledge, route.variant).name;
   const [from, to] = [route.from ?? startCut, route.to ?? endCut];
   // Where an alias leads this request is decided once all of it is known.

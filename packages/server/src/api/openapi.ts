@@ -120,6 +120,11 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: json(ref("Offers")),
     query: { ...offers, knowledge: { enum: ["0", "1"] }, offers: { enum: ["0", "1"] } },
   },
+  prepare: {
+    summary: "Loads what a part of a model runs on",
+    extension: "longshore",
+    gives: json(ref("Nothing")),
+  },
   head: {
     summary: "The part of a model up to a cut, as an ONNX file",
     extension: "longshore",

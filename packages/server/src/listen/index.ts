@@ -1,3 +1,4 @@
+export { type CorsOptions, withCors } from "./cors.ts";
 export { listen, type Listening } from "./listen.ts";
 export type { ListenOptions } from "./options.ts";
 export { createPeerReader } from "./peer.ts";

@@ -29,6 +29,7 @@ import {
 import type { EndpointInfo, InferenceRequest, Offer } from "../endpoint.ts";
 import { memoryTransport } from "../memory-transport.ts";
 import { readBody } from "../read-body.ts";
+import { through } from "../through.ts";
 import type { Handler, WireRequest, WireResponse } from "../transport.ts";
 import { oipEndpoint } from "./oip-endpoint.ts";
 import type { OipEndpointParts } from "./parts.ts";
@@ -101,6 +102,40 @@ describe("asking a server how busy it is", () => {
     expect(await connect(handler, { clock }).probe?.(0, call)).toMatchObject({ inFlight: 3, queueMs: 41 });
     const silent = createHandler({ endpoint: double, codecs, clock, observer: silentObserver });
     expect(await connect(silent, { clock }).probe?.(0, call)).toBeUndefined();
+  });
+});
+
+describe("having a part loaded beforehand", () => {
+  const part: Segment = { ...whole, from: "c1" };
+
+  it("asks for the very part, and passes on why it cannot be", async () => {
+    const { double, clock } = serve();
+    const asked: Segment[] = [];
+    const prepare = async (segment: Segment): Promise<void> => {
+      asked.push(segment);
+      if (segment.from === "c2") throw new LongshoreError("unknown-cut", "resolve", "there is no c2");
+    };
+    const endpoint = { ...through(double), prepare };
+    const handler = createHandler({ endpoint, codecs, clock, observer: silentObserver });
+    const edge = connect(handler, { clock });
+    await edge.prepare?.(part, call);
+    expect(asked).toEqual([part]);
+    await expect(edge.prepare?.({ ...part, from: "c2" }, call)).rejects.toMatchObject({
+      reason: "unknown-cut",
+    });
+    await expect(edge.prepare?.({ ...part, digest: `sha256:${"9".repeat(64)}` }, call)).rejects.toMatchObject(
+      {
+        reason: "unknown-version",
+      },
+    );
+    expect(asked).toHaveLength(2);
+  });
+
+  it("is nothing to a place that cannot tell, and never asked of a foreign one", async () => {
+    const { handler, clock } = serve();
+    await connect(handler, { clock }).prepare?.(part, call);
+    const untouched: Handler = () => Promise.reject(new Error("the foreign server was asked"));
+    await connect(untouched, { clock }, { offers: false }).prepare?.(part, call);
   });
 });
 

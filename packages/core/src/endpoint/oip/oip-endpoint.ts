@@ -1,5 +1,5 @@
 import { type Call, checkCall, LongshoreError } from "../../base/index.ts";
-import { segmentKey } from "../../model/index.ts";
+import { type Segment, segmentKey } from "../../model/index.ts";
 import {
   accountHeader,
   callHeaders,
@@ -15,6 +15,7 @@ import {
   read,
   readWireError,
   scheduleParameters,
+  segmentPath,
   tenantHeader,
   traceHeaders,
   writeInferRequest,
@@ -101,6 +102,17 @@ class OipEndpoint implements Endpoint {
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
     const { model } = request.segment;
     return this.#track(asClient(this.#parts, model, call, (own) => this.#infer(request, own, progress)));
+  }
+
+  async prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
+    const name = nameThere(this.info, model);
+    if (this.#closed || !this.info.offers || name === undefined) return;
+    const path = segmentPath({ model: name, version, variant }, from, to, "prepare");
+    const headers = digest === "" ? {} : { [digestHeader]: digest };
+    const reply = await this.#track(
+      exchange(this.#parts, { method: "POST", path, headers, body: emptyBody }, call),
+    );
+    if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
   }
 
   async models(call: Call): Promise<readonly ModelListing[]> {

@@ -1,0 +1,22 @@
+import type { Route, WireResponse } from "@longshore/core";
+import { findModel, findVariant } from "./find-model.ts";
+import { checkPlannedDigest } from "./infer.ts";
+import type { Api, Asked } from "./parts.ts";
+import { doneReply } from "./replies.ts";
+
+/** `POST .../segments/{from}..{to}/prepare`: answers when what runs the segment is loaded; at once where nobody can tell. */
+export async function prepare(
+  api: Api,
+  route: Route & { kind: "prepare" },
+  asked: Asked,
+): Promise<WireResponse> {
+  using _entered = api.life.enter();
+  const { call } = asked;
+  const knowledge = await findModel(api, route.model, route.version, call);
+  checkPlannedDigest(asked, knowledge);
+  const { name, version, digest } = knowledge.description;
+  const variant = findVariant(knowledge, route.variant).name;
+  const { from, to } = route;
+  await api.endpoint.prepare?.({ model: name, version, digest, variant, from, to }, call);
+  return doneReply;
+}
