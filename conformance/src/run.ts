@@ -11,6 +11,7 @@ import { examplesPart } from "./parts/examples.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
 import { openapiPart } from "./parts/openapi.ts";
+import { otherServersPart } from "./parts/other-servers.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
 import { type RunningPeer, startOwn } from "./servers/index.ts";
@@ -22,6 +23,7 @@ const parts: readonly Part[] = [
   perfAnalyzerPart,
   openapiPart,
   natsPart,
+  otherServersPart,
 ];
 
 function options(args: readonly string[]): {

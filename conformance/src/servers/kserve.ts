@@ -27,6 +27,7 @@ export async function startKserve(place: ServerPlace): Promise<RunningPeer> {
     name: "kserve",
     http: `127.0.0.1:${http}`,
     grpc: `127.0.0.1:${grpc}`,
+    metrics: `127.0.0.1:${http}`,
     settings: `${copies} worker(s) x ${threads} thread(s)`,
     pid: started.pid,
     close: () => started.close(),

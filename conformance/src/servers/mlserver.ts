@@ -46,6 +46,7 @@ export async function startMlserver(place: ServerPlace): Promise<RunningPeer> {
     name: "mlserver",
     http: `127.0.0.1:${http}`,
     grpc: `127.0.0.1:${grpc}`,
+    metrics: `127.0.0.1:${metrics}`,
     settings: `${copies > 1 ? `${copies} workers` : "in its own process"} x ${threads} thread(s)`,
     pid: started.pid,
     close: () => started.close(),

@@ -36,6 +36,8 @@ export interface RunningPeer {
   readonly http: string;
   /** `host:port` of gRPC without TLS. */
   readonly grpc?: string;
+  /** `host:port` that tells metrics under `/metrics`, where it does. */
+  readonly metrics?: string;
   /** What it was started with, in words, for the table. */
   readonly settings: string;
   /** The process whose time and memory, with its children's, are the server's. */

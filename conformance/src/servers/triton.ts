@@ -62,6 +62,8 @@ export interface TritonOptions {
   readonly onnxBackends?: string;
   /** How long a request may wait in the queue. Default: for ever. */
   readonly queueTimeoutMs?: number;
+  /** Have it tell its metrics, on a port of their own. Default false. */
+  readonly metrics?: boolean;
 }
 
 /** Starts Triton 2.51. */
@@ -79,7 +81,7 @@ export async function startTriton(place: ServerPlace, options: TritonOptions = {
     if (backend === "python") await cp(join(scripts, "triton_model.py"), join(version, "model.py"));
     else await cp(model.file, join(version, "model.onnx"));
   }
-  const [http, grpc] = [await freePort(), await freePort()];
+  const [http, grpc, metrics] = [await freePort(), await freePort(), await freePort()];
   const started = await startServerProcess({
     command: join(tools.packages, "pytriton", "tritonserver", "bin", "tritonserver"),
     args: [
@@ -89,7 +91,9 @@ export async function startTriton(place: ServerPlace, options: TritonOptions = {
       `--grpc-port=${grpc}`,
       "--http-address=127.0.0.1",
       "--grpc-address=127.0.0.1",
-      "--allow-metrics=false",
+      ...(options.metrics === true
+        ? [`--metrics-port=${metrics}`, "--metrics-address=127.0.0.1"]
+        : ["--allow-metrics=false"]),
       "--disable-auto-complete-config",
     ],
     // The stub embeds Python: it has to find the environment's packages, and the libraries that the wheel brings along.
@@ -106,6 +110,7 @@ export async function startTriton(place: ServerPlace, options: TritonOptions = {
     name: backend === "python" ? "triton-python" : "triton-ort",
     http: `127.0.0.1:${http}`,
     grpc: `127.0.0.1:${grpc}`,
+    ...(options.metrics === true ? { metrics: `127.0.0.1:${metrics}` } : {}),
     settings: `${copies} instance(s) x ${threads} thread(s), batches up to ${place.models.map(({ batch }) => batch).join("/")}`,
     pid: started.pid,
     close: () => started.close(),

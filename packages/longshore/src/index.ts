@@ -37,7 +37,8 @@ export {
   type RegistryOptions,
 } from "./compose/directory.ts";
 export type { JoinOptions } from "./compose/join.ts";
-export type { ServerOptions, ServerTls } from "./compose/dial.ts";
+export type { ServerOptions } from "./compose/dial.ts";
+export type { ServerTls } from "./compose/server-tls.ts";
 export { gateway, type GatewayOptions } from "./compose/forwarding.ts";
 export type { ListenersOptions, TlsFiles } from "./compose/listeners.ts";
 export type { RuntimeName } from "./compose/open-engine.ts";

@@ -213,7 +213,8 @@ export interface InferenceResponse {
   readonly outputs: Tensors;
   readonly confidenceRatio?: number;
   readonly account: Account;
-  readonly load: LoadReport;
+  /** Absent where the place says nothing of it. */
+  readonly load?: LoadReport;
   /** State after the step, when it was asked for. */
   readonly state?: Tensors;
   /**
@@ -271,6 +272,11 @@ export interface Endpoint {
    * says of the peer's load; none are sent to ask for that alone. Absent where the peer would not understand.
    */
   probe?(bytes: number, call: Call): Promise<LoadReport | undefined>;
+  /**
+   * Its replies say nothing of its load, and `probe(0)` reads it elsewhere: worth asking no sooner than so many milliseconds
+   * after the last time, while the place is used. Absent where replies tell, or nobody can.
+   */
+  readonly loadEveryMs?: number | undefined;
   /**
    * It may send a request on in its wire form while it is still arriving: `infer` judges it, as `admit` does, before it reads
    * anything of it.

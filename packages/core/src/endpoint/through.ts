@@ -15,6 +15,7 @@ export function through(inner: Endpoint): Endpoint {
     ...(inner.prepare ? { prepare: inner.prepare.bind(inner) } : {}),
     ...(inner.models ? { models: inner.models.bind(inner) } : {}),
     ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
+    loadEveryMs: inner.loadEveryMs,
     ...(inner.sendsOn ? { sendsOn: inner.sendsOn } : {}),
     ...(inner.forgetsInputs ? { forgetsInputs: inner.forgetsInputs } : {}),
     close: inner.close.bind(inner),

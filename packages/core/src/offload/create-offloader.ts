@@ -1,10 +1,11 @@
 import { LongshoreError, randomId } from "../base/index.ts";
+import { declaredInputs } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { endCut, type ModelDescription, startCut } from "../model/index.ts";
 import type { Infeasible, Plan } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { callFor, planLimits } from "./call-for.ts";
-import { takeInputs } from "./inputs.ts";
+import { takeInputs, takeTensors } from "./inputs.ts";
 import type { Job, JobSequence } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
@@ -158,7 +159,8 @@ class LoopOffloader implements Offloader {
     const { description } = known;
     checkVariant(description, limits.variant);
     const call = callFor(this.#loop, limits, description.dataClass);
-    const taken = takeInputs(model, description.inputs, inputs);
+    const declared = declaredInputs(description);
+    const taken = declared ? takeInputs(model, declared, inputs) : takeTensors(model, inputs);
     const planned = planLimits(this.#loop, limits);
     this.#loop.knowledge.used(model, limits.version, this.#loop.clock.nowMs());
     return {

@@ -41,6 +41,20 @@ export function takeInputs(model: string, ports: readonly PortSpec[], inputs: In
   return { tensors, bytes, features: size === undefined ? { bytes } : { bytes, size } };
 }
 
+/** Tensors as they are, for a model of which nobody says what it takes. Throws `invalid-input` for anything else. */
+export function takeTensors(model: string, inputs: Inputs): TakenInputs {
+  const tensors = new Map<string, Tensor>();
+  let bytes = 0;
+  for (const [name, input] of Object.entries(inputs)) {
+    if (typeof input === "string" || !("spec" in input)) {
+      throw invalid(`no server says what ${model} takes: give ${name} as a tensor, with datatype and shape`);
+    }
+    tensors.set(name, renamed(input, name));
+    bytes += input.bytes.byteLength;
+  }
+  return { tensors, bytes, features: { bytes } };
+}
+
 /** Elements of a numeric input, characters of a text; an image's pixels are not known before it is decoded. */
 function sizeOf(port: PortSpec, tensor: Tensor): number | undefined {
   if (tensor.spec.datatype !== "BYTES") {

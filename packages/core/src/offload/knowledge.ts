@@ -176,7 +176,8 @@ export function knowledgeOf(
       entry.heard.set(id, heard);
       place.health.reached();
       const [offer] = heard.offers;
-      if (offer?.path.length === 1) place.offered(offer.queueMs, clock.nowMs());
+      if (offer?.path.length === 1 && offer.origin === "promised")
+        place.offered(offer.queueMs, clock.nowMs());
     } catch (thrown) {
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);

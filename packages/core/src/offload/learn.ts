@@ -72,11 +72,27 @@ export function learnRemote(
   const { account } = response;
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");
-  place.reported(response.load, nowMs, network);
+  if (response.load) place.reported(response.load, nowMs, network);
   const others = network + stageMs(account, "load", "encode", "decode", "queue");
-  const servedMs = account.forwarded.length === 0 && own > 0 ? own : network > 0 ? tookMs - others : 0;
-  place.service.seen(servedMs, leg.travels?.promisedMs ?? 0, nowMs);
+  const promisedMs = leg.travels?.promisedMs ?? 0;
+  const servedMs =
+    account.forwarded.length === 0 && own > 0
+      ? own
+      : network > 0
+        ? tookMs - others
+        : untoldMs(leg, promisedMs * place.service.ratio(nowMs), tookMs);
+  place.service.seen(servedMs, promisedMs, nowMs);
   loop.places.touched();
+}
+
+/**
+ * What a place that says nothing of its time took for a run: what was expected of it, and all by which the answer came later
+ * or sooner than was expected of way, wait and run together.
+ */
+function untoldMs({ travels }: Leg, expectedMs: number, tookMs: number): number {
+  if (!travels) return 0;
+  const { upMs, thereMs, downMs } = travels;
+  return Math.max(0, expectedMs + tookMs - meanOf(upMs) - meanOf(thereMs) - meanOf(downMs));
 }
 
 /**

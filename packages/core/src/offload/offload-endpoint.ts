@@ -368,7 +368,7 @@ class LoopEndpoint implements OffloadEndpoint {
 
   /** Its own load; the answering place's report speaks for this one only when that place is here. */
   #load({ load }: InferenceResponse, forwarded: boolean): LoadReport {
-    if (!forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#inFlight) };
+    if (load && !forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#inFlight) };
     return this.loadReport();
   }
 

@@ -1,5 +1,5 @@
 import type { Endpoint, ModelKnowledge, Offer, SegmentPattern } from "../endpoint/index.ts";
-import { certain, estimateOf, estimateSize } from "../estimate/index.ts";
+import { certain, estimateOf, estimateSize, meanOf } from "../estimate/index.ts";
 import {
   type BucketProfile,
   endCut,
@@ -76,12 +76,15 @@ export function guessedProfile(description: ModelDescription, offers: readonly O
  * Offers for a place that makes none itself: a Triton, or a server that never ran the model yet. What it serves is
  * inferred from the directory's patterns (else the whole model), what it takes from the profile; its own replies correct
  * that.
+ *
+ * @param told What the server itself says that it takes, where it serves this model in one way.
  */
 export function inferredOffers(
   endpoint: Endpoint,
   knowledge: ModelKnowledge,
   profile: Profile,
   nowMs: number,
+  told?: Offer,
 ): readonly Offer[] {
   const { info } = endpoint;
   const { description } = knowledge;
@@ -98,8 +101,10 @@ export function inferredOffers(
       if (pattern.variant !== undefined && pattern.variant !== variant.variant) continue;
       const stated = description.variants.find((one) => one.name === variant.variant);
       for (const bucket of variant.buckets) {
-        const values = between(bucket, from, to);
-        if (!values) continue;
+        const profiled = between(bucket, from, to);
+        if (!profiled) continue;
+        const values =
+          told && patterns.length === 1 ? scaledTo(profiled, meanOf(told.completionMs)) : profiled;
         const segment: Segment = {
           model: description.name,
           version: description.version,
@@ -128,6 +133,12 @@ export function inferredOffers(
     }
   }
   return offers;
+}
+
+/** The same spread around another mean. */
+function scaledTo(values: Float64Array, mean: number): Float64Array {
+  const before = values.reduce((total, value) => total + value, 0) / estimateSize;
+  return values.map((value) => (before > 0 ? (value * mean) / before : mean));
 }
 
 /** 16 values of a segment on the profile's machine; undefined where a cut is on no frontier. */

@@ -85,15 +85,17 @@ export function knowModel(
   const laidOut = kept?.laidOut ?? new WeakMap<Heard, readonly RouteBlock[]>();
   for (const one of alike) {
     if (one === local) continue;
+    // What a server counted under another digest tells how long it takes, and not what it is.
+    const own = one.offers.filter(({ segment }) => segment.digest === description.digest);
     const offers =
-      one.offers.length > 0
+      own.length > 0 || (one.offers.length > 0 && one.endpoint.info.offers)
         ? one.offers
-        : inferredOffers(one.endpoint, { description, profile }, profile, nowMs);
+        : inferredOffers(one.endpoint, { description, profile }, profile, nowMs, one.offers[0]);
     offersBy.set(one.endpoint.info.id, offers);
-    const own = laidOut.get(one) ?? routeBlocks(one.endpoint.info, offers, table);
-    laidOut.set(one, own);
-    blocksBy.set(one.endpoint.info.id, own);
-    blocks.push(...own);
+    const laid = laidOut.get(one) ?? routeBlocks(one.endpoint.info, offers, table);
+    laidOut.set(one, laid);
+    blocksBy.set(one.endpoint.info.id, laid);
+    blocks.push(...laid);
   }
   const here = local?.knowledge !== undefined && same(local);
   return {

@@ -8,9 +8,12 @@
  * is never on the path of a request, and bounded by the number of requests. Where the paper asks drawn servers and keeps a
  * pool of replies, here the replies go into what is believed of each place anyway, which ages by itself; so those are asked
  * whose answer may change the next choice.
+ *
+ * Other people's servers say nothing in their replies. Those that are used, or might be next, are asked beside them, about
+ * once a second whatever the number of requests.
  */
 import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
-import type { Plan } from "../plan/index.ts";
+import type { Lost, Plan } from "../plan/index.ts";
 import type { Place } from "./place.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
@@ -35,6 +38,10 @@ const contendingRatio = 3;
 /** A place that takes longer to say how busy it is than this does not say it. */
 const probeDeadlineMs = 1000;
 
+function isNear(why: Lost["why"]): boolean {
+  return why.kind === "score" && why.score <= contendingRatio * Math.abs(why.bestScore);
+}
+
 /** Starts with nothing under way. `perRequest` probes are sent for each request on the whole. */
 export function loadProbes(
   { clock }: { readonly clock: Clock },
@@ -42,6 +49,8 @@ export function loadProbes(
   perRequest: number,
 ): LoadProbes {
   const underWay = new Map<string, AbortController>();
+  /** Of places that say nothing by themselves. */
+  const askedAtMs = new WeakMap<Place, number>();
   let saved = 0;
 
   async function ask(place: Place): Promise<void> {
@@ -76,10 +85,11 @@ export function loadProbes(
   function contenders(plan: Plan, nowMs: number, count: number): readonly Place[] {
     const best: { readonly place: Place; readonly score: number }[] = [];
     for (const { endpoint, why } of plan.lost) {
-      if (why.kind !== "score" || why.score > contendingRatio * Math.abs(why.bestScore)) continue;
+      if (why.kind !== "score" || !isNear(why)) continue;
       if (best.length === count && why.score >= (best.at(-1)?.score ?? 0)) continue;
       const place = places.all.get(endpoint);
-      if (!place?.endpoint.probe || underWay.has(endpoint)) continue;
+      if (!place?.endpoint.probe || place.endpoint.loadEveryMs !== undefined) continue;
+      if (underWay.has(endpoint)) continue;
       const restMs = Math.max(leastRestMs, restRatio * place.serviceMs);
       if (!place.shared(nowMs) || nowMs - place.heardAtMs < restMs) continue;
       const at = best.findIndex(({ score }) => score > why.score);
@@ -89,8 +99,20 @@ export function loadProbes(
     return best.map(({ place }) => place);
   }
 
+  /** Asks one that says nothing by itself, if its time has come. */
+  function askSilent(id: EndpointId, nowMs: number): void {
+    const place = places.all.get(id);
+    const everyMs = place?.endpoint.loadEveryMs;
+    if (!place || everyMs === undefined || underWay.has(id)) return;
+    if (nowMs - (askedAtMs.get(place) ?? -Infinity) < everyMs) return;
+    askedAtMs.set(place, nowMs);
+    void ask(place);
+  }
+
   return {
     consider(plan, nowMs) {
+      for (const { endpoint } of plan.legs) askSilent(endpoint, nowMs);
+      for (const { endpoint, why } of plan.lost) if (isNear(why)) askSilent(endpoint, nowMs);
       saved = Math.min(mostSaved, saved + perRequest);
       if (saved < 1 || places.all.size < 2) return;
       for (const place of contenders(plan, nowMs, Math.floor(saved))) {

@@ -73,6 +73,12 @@ function parsed(bytes: Uint8Array): object | undefined {
   }
 }
 
+/** What Python's web servers say in the place of `error`: a text, or what was wrong with each field. */
+function detailOf(detail: unknown): unknown {
+  const first: unknown = Array.isArray(detail) ? detail[0] : detail;
+  return typeof first === "object" && first !== null ? own(first, "msg") : first;
+}
+
 /** The error that a reply other than 200 stands for. Never throws. */
 export function readWireError(
   status: number,
@@ -83,7 +89,7 @@ export function readWireError(
   const json = parsed(bytes);
   const reason = json && own(json, "reason");
   const stage = json && own(json, "stage");
-  const said = json && own(json, "error");
+  const said = json && (own(json, "error") ?? detailOf(own(json, "detail")));
   const message = typeof said === "string" ? said.slice(0, 500) : `HTTP status ${status}`;
   const exact = json && own(json, "retryAfterMs");
   const seconds = headers["retry-after"];

@@ -65,7 +65,7 @@ function pickerGateway(
     const startedMs = nowMs();
     const answer = place.endpoint.infer(farmRequest(model, request), housekeepingCall("fleet"));
     picker.sent(at);
-    const { load } = await answer;
+    const { load = place.load() } = await answer;
     picker.answered(at, nowMs() - startedMs, load);
   };
 }

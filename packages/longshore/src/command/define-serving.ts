@@ -59,6 +59,10 @@ export function defineServing({ program, action, io }: Defining): void {
           .choices(["listed", "operated", "attested"])
           .default("listed"),
       )
+      .option(
+        "--at-metrics <where>",
+        "where servers of kind oip or json show metrics: :8002, a URL, or none (default: /metrics there and two ports on)",
+      )
       .option("--at-zone <zone>", "where the servers of --at process", "unknown")
       .option(
         "--data-class <class>",
@@ -77,6 +81,7 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore gateway --zone eu/de --data-class internal",
     "longshore gateway --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
     "longshore gateway --port 9000 --at http://127.0.0.1:8000 --at-kind oip --data-class internal",
+    "longshore gateway --port 9000 --at http://10.0.0.3:80 --at-kind oip --at-metrics :8002 --data-class internal",
   );
 
   const keys = program.command("keys").description("API keys of a server: make, list, revoke");

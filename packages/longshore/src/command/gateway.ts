@@ -19,6 +19,7 @@ export interface GatewayCommandOptions extends OnlineCommandOptions {
   readonly atKind: NonNullable<ServerOptions["kind"]>;
   readonly atTrust: NonNullable<ServerOptions["trust"]>;
   readonly atZone: string;
+  readonly atMetrics?: string;
   readonly dataClass: string;
   readonly allowManagement: boolean;
   /** False: no server may join. */
@@ -45,7 +46,15 @@ async function joinsOf(
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
   const { atKind: kind, atTrust: trust, atZone: zone, atTenants: forwardsTenants, dataClass } = options;
-  const servers = (await serversOf(options)).map((one) => ({ ...one, kind, trust, zone, forwardsTenants }));
+  const { atMetrics: metrics } = options;
+  const servers = (await serversOf(options)).map((one) => ({
+    ...one,
+    kind,
+    trust,
+    zone,
+    forwardsTenants,
+    ...(metrics === undefined ? {} : { metrics }),
+  }));
   const found =
     options.directory === undefined
       ? undefined

@@ -20,7 +20,7 @@ import {
   systemClock,
   systemRandom,
 } from "@longshore/nodejs";
-import { transportTls } from "../compose/dial.ts";
+import { transportTls } from "../compose/server-tls.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { checkPackage, manifestOf } from "../compose/package-file.ts";
 import type { PullOptions } from "../compose/pull.ts";

@@ -11,8 +11,10 @@ import {
   type TrustLevel,
   type ZoneId,
 } from "@longshore/core";
-import { httpTransport, type HttpTransportOptions } from "@longshore/nodejs";
+import { httpTransport } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
+import { loadOf } from "./foreign-load.ts";
+import { type ServerTls, transportTls } from "./server-tls.ts";
 
 /** A server that an app or an operator names. What the operator says of a place is the widest it can be. */
 export interface ServerOptions {
@@ -41,24 +43,16 @@ export interface ServerOptions {
   /** For `https`: whose servers are believed, and this place's own certificate. Default: the platform's authorities. */
   readonly tls?: ServerTls;
   /**
+   * Where a server of the plain protocol shows metrics, from which its load is read about once a second while it is used: an
+   * address such as `http://host:8002/metrics`, `:8002` for a port of its host, or `none`. Default: `/metrics` of its own address and, where that names a
+   * port, of the port after the next, as Triton and MLServer have it.
+   */
+  readonly metrics?: string;
+  /**
    * Tell the server for which tenant each request is, where it lets this place speak for its tenants. Default false:
    * whatever is forwarded is this place's own there.
    */
   readonly forwardsTenants?: boolean;
-}
-
-/** Texts in PEM. */
-export interface ServerTls {
-  readonly authorities?: string;
-  readonly certificate?: string;
-  readonly key?: string;
-  /** Name in the server's certificate, where it is not the address's host. */
-  readonly serverName?: string;
-}
-
-/** The same in the words of Node.js. */
-export function transportTls(tls: ServerTls): NonNullable<HttpTransportOptions["tls"]> {
-  return { ca: tls.authorities, cert: tls.certificate, key: tls.key, servername: tls.serverName };
 }
 
 /** The endpoint information that follows from what is said of a server. */
@@ -92,11 +86,12 @@ export interface DialParts {
 }
 
 /** How a server is dialled, of what is said of it. */
-export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants">;
+export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants" | "metrics">;
 
 /** An endpoint that speaks the protocol to a server over HTTP. Closing it closes its connections. */
 export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions = {}): Endpoint {
   const { credentials, tls, forwardsTenants } = options;
+  const load = info.offers ? undefined : loadOf(info.address ?? "", parts.clock, options);
   return oipEndpoint({
     info,
     transport: httpTransport({
@@ -110,6 +105,7 @@ export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions 
     random: parts.random,
     observer: parts.observer,
     ...(parts.link ? { link: parts.link } : {}),
+    ...(load ? { load } : {}),
     ...(info.kind === "json" ? { wire: "json" as const } : {}),
     ...(forwardsTenants === undefined ? {} : { forwardsTenants }),
   });

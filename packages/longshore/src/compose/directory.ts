@@ -29,7 +29,8 @@ import {
   operatorRing,
 } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
-import { dial, type DialOptions, type ServerOptions, transportTls } from "./dial.ts";
+import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
+import { transportTls } from "./server-tls.ts";
 
 /** How places of a directory are found and believed. */
 export interface DirectoryOptions {

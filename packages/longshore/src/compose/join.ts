@@ -12,7 +12,7 @@ import {
 } from "@longshore/core";
 import { httpTransport } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
-import { transportTls } from "./dial.ts";
+import { transportTls } from "./server-tls.ts";
 import type { DirectoryParts } from "./directory.ts";
 import type { Served } from "./put-online.ts";
 

@@ -17,7 +17,8 @@ import {
   packageStore,
   type PackageStore,
 } from "@longshore/nodejs";
-import { type ServerOptions, transportTls } from "./dial.ts";
+import type { ServerOptions } from "./dial.ts";
+import { transportTls } from "./server-tls.ts";
 
 /** How a server gets models that it is told to serve. */
 export interface PullOptions {

@@ -87,7 +87,7 @@ export function crowdedPlace(inner: Endpoint, clock: Clock): CrowdedPlace {
       const wait = queued ? [{ stage: "queue" as const, name: "crowd", tookMs: queued.queueMs }] : [];
       return {
         ...response,
-        load: loaded(response.load),
+        ...(response.load ? { load: loaded(response.load) } : {}),
         account: { ...account, stages: [...wait, ...account.stages] },
       };
     },

@@ -1,4 +1,5 @@
 import {
+  declaredInputs,
   type InferenceRequest,
   LongshoreError,
   type ModelKnowledge,
@@ -17,7 +18,7 @@ function expectedInputs(
   segment: Segment,
   { description, profile }: ModelKnowledge,
 ): readonly TensorSpec[] | undefined {
-  if (segment.from === startCut) return description.inputs;
+  if (segment.from === startCut) return declaredInputs(description);
   const variant = profile?.variants.find((one) => one.variant === segment.variant);
   for (const bucket of variant?.buckets ?? []) {
     const found = bucket.cuts.find(({ cut }) => cut.id === segment.from);

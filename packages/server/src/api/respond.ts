@@ -101,7 +101,7 @@ export async function inferReply(
     outputs: written instanceof Promise ? await written : written,
   };
   const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
-  const told = loadHeaders(response.load, asked.request.headers);
+  const told = response.load ? loadHeaders(response.load, asked.request.headers) : {};
   told[tookHeader] = Math.max(0, api.clock.nowMs() - sinceMs).toFixed(3);
   const asksTimes = asksAccount || asked.request.headers[accountHeader] === "timing";
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);

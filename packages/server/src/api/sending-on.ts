@@ -103,7 +103,7 @@ export function replyAsItCame(
   { headerLength, body }: WireForm,
   bodyMs: number,
 ): WireResponse {
-  const headers = loadHeaders(load, request.headers);
+  const headers = load ? loadHeaders(load, request.headers) : {};
   headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
   headers["content-type"] = binaryType;
   headers[headerLengthHeader] = String(headerLength);

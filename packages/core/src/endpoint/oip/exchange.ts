@@ -207,6 +207,8 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
  * @param form What the body is taken from. While it is still on its way here, nothing is learned from its pace, and time counts
  *   from its last bytes. Where its sender takes it, the rest of a long reply is given while it is still arriving: to be read,
  *   or left.
+ * @param usualMs What such a request usually takes the server itself, for those that do not say what it took: the rest is the
+ *   way's.
  */
 export async function exchange(
   parts: OipEndpointParts,
@@ -214,6 +216,7 @@ export async function exchange(
   call: Call,
   progress?: Progress,
   form?: WireForm,
+  usualMs = 0,
 ): Promise<Exchange> {
   const { clock, link, transport, info } = parts;
   const sentBytes = bodyLength(request.body) ?? 0;
@@ -258,7 +261,7 @@ export async function exchange(
     const headMs = clock.nowMs();
     const own = serverTime(told, headMs - startedMs);
     // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
-    if (status === 200) sending.arrived(headMs, own ?? 0);
+    if (status === 200) sending.arrived(headMs, own ?? Math.min(usualMs, headMs - startedMs));
     const length = bodyLength(response.body) ?? 0;
     const headBytes = headerLengthOf(told) ?? 0;
     if (

@@ -1,5 +1,5 @@
 import type { ModelDescription } from "../../model/index.ts";
-import { read } from "../../protocol/index.ts";
+import { read, type Reader } from "../../protocol/index.ts";
 import { datatypes, type TensorSpec } from "../../tensor/index.ts";
 
 const { fields, list, optional, text, whole, word } = read;
@@ -7,12 +7,11 @@ const { fields, list, optional, text, whole, word } = read;
 const name = text(512);
 const port = fields({ name, datatype: word(...datatypes), shape: list(whole(-1), 32) });
 
-const metadata = fields({
-  name,
-  versions: optional(list(name, 4096)),
-  inputs: list(port, 256),
-  outputs: list(port, 256),
-});
+/** KServe says `null` of a model without versions. */
+const versions: Reader<readonly string[] | undefined> = (value, where) =>
+  value === null || value === undefined ? undefined : list(name, 4096)(value, where);
+
+const metadata = fields({ name, versions, inputs: list(port, 256), outputs: list(port, 256) });
 
 const configuration = fields({ max_batch_size: optional(whole(0, 65_536)) });
 
@@ -43,6 +42,11 @@ const foreignPrefix = "foreign:";
 /** Whether a server tells no digest of its bodies. */
 export function isForeignDigest(digest: string): boolean {
   return digest.startsWith(foreignPrefix);
+}
+
+/** What a model takes; undefined where its server does not say, as those that run any code in Python need not. */
+export function declaredInputs({ digest, inputs }: ModelDescription): ModelDescription["inputs"] | undefined {
+  return inputs.length === 0 && isForeignDigest(digest) ? undefined : inputs;
 }
 
 /** Whether two descriptions take and give the same tensors, as far as names, datatypes and ranks say. */

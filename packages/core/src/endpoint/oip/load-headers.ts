@@ -55,6 +55,13 @@ function orcaFigures(text: string): ReadonlyMap<string, number> {
   return found;
 }
 
+/** Requests at a server as vLLM counts them: those that run and those that wait. */
+function requestsOf(figures: ReadonlyMap<string, number>): number | undefined {
+  const running = figures.get("named_metrics.num_requests_running");
+  const waiting = figures.get("named_metrics.num_requests_waiting");
+  return running === undefined && waiting === undefined ? undefined : (running ?? 0) + (waiting ?? 0);
+}
+
 /** What a reply tells of its server's load; undefined when it tells nothing that can be read. Never throws. */
 export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | undefined {
   const compact = headers[loadHeader];
@@ -72,11 +79,15 @@ export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | u
   const figures = orca.startsWith("JSON ")
     ? orcaFigures(orca.slice(5))
     : pairs(orca.replace(/^TEXT /, ""), ",");
-  if (figures.size === 0) return undefined;
+  const used = figures.get("application_utilization") ?? figures.get("cpu_utilization");
+  const inFlight = figures.get("named_metrics.in_flight") ?? requestsOf(figures);
+  const queueMs = figures.get("named_metrics.queue_ms");
+  // Triton reports only how full the memory of language models is: of other models it says nothing.
+  if (used === undefined && inFlight === undefined && queueMs === undefined) return undefined;
   return {
     atMs: nowMs,
-    cpuRatio: Math.min(1, figures.get("application_utilization") ?? figures.get("cpu_utilization") ?? 0),
-    inFlight: figures.get("named_metrics.in_flight") ?? 0,
-    queueMs: figures.get("named_metrics.queue_ms") ?? 0,
+    cpuRatio: Math.min(1, used ?? 0),
+    inFlight: inFlight ?? 0,
+    queueMs: queueMs ?? 0,
   };
 }

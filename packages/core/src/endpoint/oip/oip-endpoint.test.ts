@@ -620,7 +620,7 @@ describe("endpoint before a plain server", () => {
     expect(knowledge?.description).toMatchObject({ name: "double", version: "2", digest: expect.stringMatching(/^foreign:tail-of-double\/2\/[0-9a-f]{16}$/) as string }); // prettier-ignore
     const response = await triton.infer(request({ segment }), call);
     expect([...float32View(response.outputs.get("y")!)]).toEqual([0, 2, 4]);
-    expect(response.load.cpuRatio).toBe(0.5);
+    expect(response.load?.cpuRatio).toBe(0.5);
     expect(seen).toEqual([
       {
         path: "/v2/models/tail-of-double/infer",

@@ -45,6 +45,8 @@ import type { OipEndpointParts } from "./parts.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
+import { statisticsFigures } from "./statistics.ts";
+import { toldOffer } from "./told-offer.ts";
 import { sendableWire, wireMessage } from "./wire.ts";
 
 /** The most models whose knowledge is kept to check replies by; the oldest goes first. */
@@ -55,6 +57,11 @@ class OipEndpoint implements Endpoint {
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
   readonly #under = new Set<Promise<unknown>>();
+  readonly #own = { underWay: 0, finished: 0 };
+  /** What was read of the load on another occasion than being asked for it. */
+  #loadSeen: LoadReport | undefined;
+  /** Its replies say how busy it is. */
+  #tells = false;
   #closed = false;
 
   constructor(parts: OipEndpointParts) {
@@ -79,9 +86,14 @@ class OipEndpoint implements Endpoint {
     return renamed;
   }
 
+  get loadEveryMs(): number | undefined {
+    return this.#tells ? undefined : this.#parts.load?.everyMs;
+  }
+
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
     const name = nameThere(this.info, query.model);
-    if (!this.info.offers || name === undefined) return [];
+    if (name === undefined) return [];
+    if (!this.info.offers) return this.#toldOffers(query, name, call);
     const { version, features } = query;
     const path = modelPath(version === undefined ? { model: name } : { model: name, version });
     const search = new URLSearchParams({ knowledge: "0" });
@@ -101,7 +113,14 @@ class OipEndpoint implements Endpoint {
 
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
     const { model } = request.segment;
-    return this.#track(asClient(this.#parts, model, call, (own) => this.#infer(request, own, progress)));
+    this.#own.underWay++;
+    const over = (): void => {
+      this.#own.underWay--;
+      this.#own.finished++;
+    };
+    const work = asClient(this.#parts, model, call, (own) => this.#infer(request, own, progress));
+    work.then(over, over);
+    return this.#track(work);
   }
 
   async prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
@@ -125,7 +144,9 @@ class OipEndpoint implements Endpoint {
   }
 
   async probe(bytes: number, call: Call): Promise<LoadReport | undefined> {
-    if (this.#closed || !this.info.offers) return undefined;
+    if (this.#closed) return undefined;
+    // A server without the extension would take bytes that mean nothing for a fault.
+    if (!this.info.offers) return bytes > 0 ? undefined : this.#track(this.#readLoad(call));
     const body = { kind: "parts", parts: [new Uint8Array(Math.min(bytes, maxProbeBytes))] } as const;
     const request = { method: "POST", path: probePath, headers: {}, body } as const;
     const reply = await this.#track(exchange(this.#parts, request, call));
@@ -137,6 +158,31 @@ class OipEndpoint implements Endpoint {
     this.#closed = true;
     await Promise.allSettled(this.#under);
     await this.#parts.transport.close();
+    await this.#parts.load?.close();
+  }
+
+  async #readLoad(call: Call): Promise<LoadReport | undefined> {
+    const seen = this.#loadSeen;
+    this.#loadSeen = undefined;
+    return (await this.#parts.load?.read({ ...this.#own }, call)) ?? seen;
+  }
+
+  /** What a server that promises nothing says of its runs so far, in its metrics or else in Triton's statistics. */
+  async #toldOffers({ model, version }: OfferQuery, name: string, call: Call): Promise<readonly Offer[]> {
+    const { load, clock } = this.#parts;
+    const known = [...this.#known.values()].findLast(
+      ({ description: one }) => one.name === model && (version === undefined || one.version === version),
+    );
+    if (!load || !known) return [];
+    const there = known.description.version;
+    if (load.runMs(name, there) === undefined) this.#loadSeen = await this.#readLoad(call);
+    if (load.runMs(name, there) === undefined) {
+      const path = modelPath(version === undefined ? { model: name } : { model: name, version });
+      const json = await this.#get(`${path}/stats`, call, (status) => status !== 200);
+      if (json !== undefined) load.counted(this.#checked(() => statisticsFigures(json)));
+    }
+    const runMs = load.runMs(name, there);
+    return runMs === undefined ? [] : [toldOffer(this.info, known.description, runMs, clock.nowMs())];
   }
 
   async #infer(
@@ -167,13 +213,19 @@ class OipEndpoint implements Endpoint {
       call,
       progress,
       form,
+      this.#parts.load?.runMs(
+        nameThere(info, request.segment.model) ?? request.segment.model,
+        request.segment.version,
+      ),
     );
     const { status, headers, bytes } = exchanged;
     if (status !== 200) throw readWireError(status, headers, bytes, info.id);
     const { model, version } = request.segment;
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
-      return await readResponse(this.#parts, request, exchanged, expected, stages, call);
+      const response = await readResponse(this.#parts, request, exchanged, expected, stages, call);
+      this.#tells = response.load !== undefined;
+      return response;
     } catch (thrown) {
       exchanged.leave?.();
       throw badReply(info.id, thrown);

@@ -4,6 +4,7 @@ import type { LinkLearner } from "../../estimate/index.ts";
 import type { WireLimits } from "../../protocol/index.ts";
 import type { EndpointInfo } from "../endpoint.ts";
 import type { Transport } from "../transport.ts";
+import type { LoadSource } from "./load-source.ts";
 
 /** What an endpoint that speaks the Open Inference Protocol is made of. */
 export interface OipEndpointParts {
@@ -24,6 +25,8 @@ export interface OipEndpointParts {
   readonly acknowledgeBytes?: number;
   /** Whether to ask for the account of what happened. Default true. */
   readonly account?: boolean;
+  /** Tells the load of a server without the extension. Owned. Default: nobody does, unless its replies say it. */
+  readonly load?: LoadSource;
   /** For replies. */
   readonly limits?: WireLimits;
   /**

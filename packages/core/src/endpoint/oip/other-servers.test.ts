@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { doubleInfo, manualClock, tritonMetrics } from "@longshore/testkit";
+import { housekeepingCall, seededRandom, silentObserver } from "../../base/index.ts";
+import { codecSet, rawCodec } from "../../codec/index.ts";
+import { meanOf } from "../../estimate/index.ts";
+import { float32Tensor, float32View, tensorsOf } from "../../tensor/index.ts";
+import type { Endpoint, InferenceRequest } from "../endpoint.ts";
+import { memoryTransport } from "../memory-transport.ts";
+import { emptyBody, type Handler, type WireResponse } from "../transport.ts";
+import { declaredInputs } from "./foreign.ts";
+import { metricsLoad } from "./load-source.ts";
+import { oipEndpoint } from "./oip-endpoint.ts";
+import type { OipEndpointParts } from "./parts.ts";
+
+const call = housekeepingCall("test");
+
+function connect(handler: Handler, change: Partial<OipEndpointParts> = {}): Endpoint {
+  const clock = change.clock ?? manualClock();
+  return oipEndpoint({
+    info: { ...doubleInfo, id: "triton", offers: false },
+    transport: memoryTransport(handler, { clock }),
+    codecs: codecSet(rawCodec),
+    clock,
+    random: seededRandom(1),
+    observer: silentObserver,
+    ...change,
+  });
+}
+
+const reply = (value: unknown, status = 200): Promise<WireResponse> =>
+  Promise.resolve({
+    status,
+    headers: { "content-type": "application/json" },
+    body: { kind: "parts", parts: [new TextEncoder().encode(JSON.stringify(value))] },
+  });
+
+const port = (name: string) => ({ name, datatype: "FP32", shape: [-1, 3] });
+
+const asked: InferenceRequest = {
+  segment: { model: "any", version: "", digest: "", variant: "default", from: "start", to: "end" },
+  inputs: tensorsOf(float32Tensor("x", [1, 3], new Float32Array(3))),
+  codecs: {},
+};
+
+describe("endpoint before other people's servers", () => {
+  it("learns what runs take from Triton's statistics, where no metrics say it, and promises that", async () => {
+    const part = (ns: number) => ({ count: 4, ns });
+    const inference_stats = { success: part(9e8), compute_input: part(0), compute_infer: part(8e7) };
+    const handler: Handler = ({ path }) => {
+      if (path === "/v2/models/double")
+        return reply({ name: "double", versions: ["1", "2"], inputs: [port("x")], outputs: [port("y")] });
+      if (path === "/v2/models/double/stats")
+        return reply({ model_stats: [{ name: "double", version: "2", inference_stats }] });
+      return Promise.resolve({ status: 404, headers: {}, body: emptyBody });
+    };
+    const load = metricsLoad({ clock: manualClock(), pages: [] });
+    const triton = connect(handler, { load });
+    expect(triton.loadEveryMs).toBe(1000);
+    expect(await triton.offers({ model: "double" }, call)).toEqual([]);
+    await triton.describe("double", undefined, call);
+    const [offer, ...more] = await triton.offers({ model: "double" }, call);
+    expect(more).toEqual([]);
+    expect(offer).toMatchObject({ segment: { model: "double", version: "2" }, origin: "inferred" });
+    expect(meanOf(offer!.completionMs)).toBe(20);
+  });
+
+  it("reads the load beside the replies of a server that says nothing in them", async () => {
+    const text = tritonMetrics({ finished: 10, runSeconds: 0.5, waiting: 2 });
+    const metrics: Handler = () =>
+      Promise.resolve({
+        status: 200,
+        headers: {},
+        body: { kind: "parts", parts: [new TextEncoder().encode(text)] },
+      });
+    const clock = manualClock();
+    const pages = [{ path: "/metrics", transport: memoryTransport(metrics, { clock }) }];
+    const triton = connect(() => reply({}), { clock, load: metricsLoad({ clock, pages }) });
+    expect(await triton.probe?.(0, call)).toMatchObject({ queueMs: 125, inFlight: 3 });
+    expect(await triton.probe?.(1000, call)).toBeUndefined();
+    await triton.close();
+  });
+
+  it("takes what comes of a server that does not say what its models take and give", async () => {
+    const data = [1, 2, 3];
+    const handler: Handler = ({ path, method }) => {
+      if (method === "POST") {
+        return reply({ model_name: "any", outputs: [{ name: "z", datatype: "FP32", shape: [1, 3], data }] });
+      }
+      if (path === "/v2/models/any") return reply({ name: "any", versions: null, inputs: [], outputs: [] });
+      return reply({ detail: [{ msg: "Field required", loc: ["path"] }] }, 422);
+    };
+    const server = connect(handler, { wire: "json" });
+    const knowledge = await server.describe("any", undefined, call);
+    expect(declaredInputs(knowledge!.description)).toBeUndefined();
+    const response = await server.infer(asked, call);
+    expect([...float32View(response.outputs.get("z")!)]).toEqual(data);
+    expect(response.load).toBeUndefined();
+    await expect(server.describe("other", undefined, call)).rejects.toMatchObject({
+      reason: "invalid-input",
+      message: expect.stringContaining("Field required") as string,
+    });
+  });
+});

@@ -1,0 +1,73 @@
+import {
+  type Clock,
+  type Credentials,
+  type LoadSource,
+  LongshoreError,
+  metricsLoad,
+  type MetricsPage,
+} from "@longshore/core";
+import { httpTransport } from "@longshore/nodejs";
+import { type ServerTls, transportTls } from "./server-tls.ts";
+
+/** Where the metrics of a server are, and what it is shown. */
+export interface ForeignLoadOptions {
+  /** An address, `:port` or `:port/path` of the server's host, or `none`. */
+  readonly metrics?: string;
+  readonly credentials?: Credentials;
+  readonly tls?: ServerTls;
+}
+
+/** Servers that keep metrics on a port of their own have them there, counted from the port of inference over HTTP. */
+const portsAfter = 2;
+const metricsPath = "/metrics";
+
+/** Addresses where a server's metrics may be, the likeliest first. */
+function addressesOf(address: string, metrics: string | undefined): readonly URL[] {
+  if (metrics !== undefined) {
+    const [, port, path] = /^:(\d{1,5})(\/.*)?$/.exec(metrics) ?? [];
+    const host = URL.canParse(address) ? new URL(address) : undefined;
+    const full =
+      port === undefined || !host ? metrics : `${host.protocol}//${host.hostname}:${port}${path ?? ""}`;
+    if (!URL.canParse(full) || !/^https?:$/.test(new URL(full).protocol)) {
+      throw new LongshoreError(
+        "invalid-configuration",
+        "resolve",
+        `'${metrics}' is not where a server shows metrics: give none, :8002 or http://host:8002/metrics`,
+      );
+    }
+    const url = new URL(full);
+    if (url.pathname === "/") url.pathname = metricsPath;
+    return [url];
+  }
+  if (!URL.canParse(address)) return [];
+  const own = new URL(metricsPath, address);
+  const after = new URL(own);
+  after.port = String(Number(own.port) + portsAfter);
+  return own.port === "" || Number(own.port) + portsAfter > 65_535 ? [own] : [own, after];
+}
+
+/** Reads the load of a server of the plain protocol from its metrics; undefined where that is not wanted. */
+export function loadOf(
+  address: string,
+  clock: Clock,
+  { credentials, tls, metrics }: ForeignLoadOptions,
+): LoadSource | undefined {
+  if (metrics === "none") return undefined;
+  const origin = URL.canParse(address) ? new URL(address).origin : "";
+  const pages = addressesOf(address, metrics).map((url): MetricsPage => {
+    const own = url.origin === origin;
+    return {
+      path: `${url.pathname}${url.search}`,
+      transport: httpTransport({
+        address: url.origin,
+        clock,
+        connectTimeoutMs: 1000,
+        maxConnections: 1,
+        // What the server is shown is shown to no other port.
+        ...(own && credentials ? { credentials } : {}),
+        ...(tls ? { tls: transportTls(tls) } : {}),
+      }),
+    };
+  });
+  return pages.length === 0 ? undefined : metricsLoad({ clock, pages });
+}

@@ -1,0 +1,133 @@
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { afterEach, expect, it } from "vitest";
+import { float32Tensor, float32View, type Inputs, isInfeasible } from "@longshore/core";
+import { kserveMetrics, mlserverMetrics, tritonMetrics } from "@longshore/testkit";
+import { openOffloader } from "./open-offloader.ts";
+
+const open: { close(): unknown }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+});
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+interface Plain {
+  readonly address: string;
+  readonly port: number;
+  asked: number;
+  /** Settles when its metrics were read. */
+  readonly read: Promise<void>;
+}
+
+async function listening(server: Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  open.push({ close: () => server.closeAllConnections() });
+  open.push(server);
+  return (server.address() as AddressInfo).port;
+}
+
+/** A server of the plain protocol that doubles numbers, and says how busy it is in its metrics only. */
+async function plain(metrics: (() => string) | undefined): Promise<Plain> {
+  let told = (): void => undefined;
+  const read = new Promise<void>((resolve) => {
+    told = resolve;
+  });
+  const json = (value: object): string => JSON.stringify(value);
+  const ports = (name: string): object[] => [{ name, datatype: "FP32", shape: [-1, 3] }];
+  const server = createServer((request, response) => {
+    const answer = (status: number, text: string): void => void response.writeHead(status).end(text);
+    if (request.url === "/metrics" && metrics) {
+      answer(200, metrics());
+      told();
+    } else if (request.url === "/v2/models/m") {
+      answer(200, json({ name: "m", versions: ["1"], inputs: ports("x"), outputs: ports("y") }));
+    } else if (request.method === "POST" && request.url === "/v2/models/m/versions/1/infer") {
+      place.asked++;
+      void bodyOf(request).then((text) => {
+        const { inputs } = JSON.parse(text) as { inputs: { data: number[] }[] };
+        const data = inputs[0]?.data.map((value) => 2 * value);
+        answer(
+          200,
+          json({ model_name: "m", outputs: [{ name: "y", datatype: "FP32", shape: [1, 3], data }] }),
+        );
+      });
+    } else answer(404, json({ error: `nothing at ${request.url}` }));
+  });
+  const port = await listening(server);
+  const place = { address: `http://127.0.0.1:${port}`, port, asked: 0, read };
+  return place;
+}
+
+const x: Inputs = { x: float32Tensor("x", [1, 3], Float32Array.of(1, 2, 3)) };
+
+async function over(places: readonly Plain[], metrics?: string) {
+  const servers = places.map(({ address }) => ({
+    address,
+    kind: "json" as const,
+    trust: "operated" as const,
+    ...(metrics === undefined ? {} : { metrics }),
+  }));
+  const offloader = await openOffloader({ servers, defaults: { dataClass: "public" } });
+  open.push(offloader);
+  const ask = async (): Promise<void> => {
+    const { outputs } = await offloader.infer("m", x);
+    expect([...float32View(outputs.get("y")!)]).toEqual([2, 4, 6]);
+  };
+  return { ask, offloader };
+}
+
+const counts = { finished: 100, runSeconds: 2 };
+
+it.each([
+  ["Triton", () => tritonMetrics({ ...counts, waiting: 200 }), () => tritonMetrics(counts)],
+  ["MLServer", () => mlserverMetrics({ ...counts, inFlight: 200 }), () => mlserverMetrics(counts)],
+])("sends past a %s whose metrics say that many wait there", async (_name, busy, idle) => {
+  const places = [await plain(busy), await plain(idle)];
+  const { ask, offloader } = await over(places);
+  await ask();
+  await Promise.all(places.map(({ read }) => read));
+  await offloader.refresh();
+  const before = places.map(({ asked }) => asked);
+  for (let round = 0; round < 20; round++) await ask();
+  expect(places.map(({ asked }, at) => asked - (before[at] ?? 0))).toEqual([0, 20]);
+});
+
+it("says what a run takes there of what a server has counted, before any was sent", async () => {
+  const { offloader } = await over([await plain(() => kserveMetrics({ finished: 10, runSeconds: 7 }))]);
+  const plan = await offloader.explain("m", x);
+  expect(isInfeasible(plan) ? plan : plan.legs[0]?.travels?.promisedMs).toBe(700);
+});
+
+it("answers all the same where a server shows no metrics, or they are not wanted", async () => {
+  const silent = await plain(undefined);
+  await (await over([silent])).ask();
+  const place = await plain(() => {
+    throw new Error("nobody is to read this");
+  });
+  await (await over([place], "none")).ask();
+  await expect(over([place], "8002")).rejects.toMatchObject({ reason: "invalid-configuration" });
+});
+
+it("reads metrics from the port that is named", async () => {
+  const place = await plain(undefined);
+  let told = (): void => undefined;
+  const read = new Promise<void>((resolve) => {
+    told = resolve;
+  });
+  const port = await listening(
+    createServer((request, response) => {
+      response.end(request.url === "/stats/metrics" ? tritonMetrics(counts) : "");
+      told();
+    }),
+  );
+  const { ask } = await over([place], `:${port}/stats/metrics`);
+  await ask();
+  await read;
+});

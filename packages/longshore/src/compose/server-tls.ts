@@ -1,0 +1,15 @@
+import type { HttpTransportOptions } from "@longshore/nodejs";
+
+/** Texts in PEM. */
+export interface ServerTls {
+  readonly authorities?: string;
+  readonly certificate?: string;
+  readonly key?: string;
+  /** Name in the server's certificate, where it is not the address's host. */
+  readonly serverName?: string;
+}
+
+/** The same in the words of Node.js. */
+export function transportTls(tls: ServerTls): NonNullable<HttpTransportOptions["tls"]> {
+  return { ca: tls.authorities, cert: tls.certificate, key: tls.key, servername: tls.serverName };
+}
