@@ -3,10 +3,11 @@ import { collect, type Defining, help, number } from "./define.ts";
 import { directoryOptions } from "./directory-options.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { defineObserve } from "../observe/define-observe.ts";
 import { simulateOptions } from "../simulate/options.ts";
 import { simulateCommand, type SimulateOptions } from "../simulate/command.ts";
 
-/** What shows how things are, or would be: `doctor`, `simulate`, `demo`. */
+/** What shows how things are, or would be: `doctor`, `simulate`, `observe`, `demo`. */
 export function defineLab({ program, action, io }: Defining): void {
   help(
     directoryOptions(
@@ -35,6 +36,7 @@ export function defineLab({ program, action, io }: Defining): void {
     "longshore simulate --model bytes=20000,localMs=400,serverMs=15 --trace ./traces --arrivals poisson:2 --json rows.json",
     "longshore simulate store.yaml --endpoint edge,speed=2,rtt=4,up=80mbit --endpoint cloud,tier=cloud --seed 7",
   );
+  defineObserve({ program, action, io });
   help(
     program
       .command("demo")

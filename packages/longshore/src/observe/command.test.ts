@@ -1,0 +1,183 @@
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect as dialHttp2 } from "node:http2";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { writeModels } from "@longshore/testkit";
+import { openModel } from "../compose/open-model.ts";
+import { serve } from "../compose/serve.ts";
+import { relay } from "./relay.ts";
+import { runCommand } from "../command/run-command.ts";
+
+let folder: string;
+const open: { close(graceMs?: number): unknown }[] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-observe-"));
+  await writeModels(folder);
+});
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close(0);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function read(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  // Reading by iteration would close the other half, too.
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, "end");
+  return Buffer.concat(chunks);
+}
+
+interface Observing {
+  readonly lines: Record<string, unknown>[];
+  readonly address: string;
+  end(): Promise<number>;
+}
+
+/** Starts the command, with its JSON lines. */
+async function observing(...args: readonly string[]): Promise<Observing> {
+  const stop = new AbortController();
+  const lines: Record<string, unknown>[] = [];
+  let listens = (): void => undefined;
+  const listening = new Promise<void>((resolve) => {
+    listens = resolve;
+  });
+  const done = runCommand(["observe", "--port", "0", "--json", ...args], {
+    out: (text) => {
+      lines.push(JSON.parse(text) as Record<string, unknown>);
+      listens();
+    },
+    note: () => undefined,
+    progress: () => undefined,
+    environment: {},
+    stop: stop.signal,
+  });
+  await Promise.race([listening, done]);
+  const end = async (): Promise<number> => {
+    stop.abort();
+    return done;
+  };
+  open.push({ close: end });
+  return { lines, address: String(lines[0]?.["listening"]), end };
+}
+
+it("passes every byte on as it came, whatever it is, both ways", async () => {
+  const asked = Buffer.concat([
+    Buffer.from(
+      "POST /v2/models/m/infer HTTP/1.1\r\nhOST:  weird \r\nX-Twice: 1\r\nX-Twice: 2\r\nContent-Length: 70000\r\n\r\n",
+    ),
+    Buffer.alloc(70_000, 0xfe),
+    Buffer.from([0, 1, 2, 255, 13, 10, 13, 10]),
+  ]);
+  const answer = Buffer.concat([
+    Buffer.from("HTTP/1.1 200 fine\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"),
+    Buffer.alloc(300_000, 7),
+  ]);
+  let came: Buffer | undefined;
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    void read(socket).then((all) => {
+      came = all;
+      socket.end(answer);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  open.push({ close: () => server.close() });
+  const { address, end } = await observing(
+    "--in-front-of",
+    `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+  );
+  const client = connect({ host: "127.0.0.1", port: Number(new URL(address).port), allowHalfOpen: true });
+  client.end(asked);
+  expect((await read(client)).equals(answer)).toBe(true);
+  expect(came?.equals(asked)).toBe(true);
+  await end();
+});
+
+it("says what passed of a real server, and what offloading would have saved", async () => {
+  const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0 });
+  open.push(server);
+  const observer = await observing(
+    "--in-front-of",
+    server.address,
+    "--models",
+    folder,
+    "--device-speed",
+    "0.5",
+  );
+  const rows = Array.from({ length: 16 }, (_, index) => index);
+  const inputs = ["INPUT0", "INPUT1"].map((name) => ({
+    name,
+    datatype: "INT32",
+    shape: [1, 16],
+    data: rows,
+  }));
+  const body = JSON.stringify({ inputs });
+  for (let round = 0; round < 8; round++) {
+    const reply = await fetch(`${observer.address}/v2/models/simple/infer`, { method: "POST", body });
+    expect(reply.status).toBe(200);
+    await reply.arrayBuffer();
+  }
+  expect((await fetch(`${observer.address}/v2/health/ready`)).status).toBe(200);
+  expect(await observer.end()).toBe(0);
+  const [, seen, whatIf] = observer.lines;
+  expect(seen).toMatchObject({
+    observed: [{ model: "simple", requests: 8, failed: 0, clients: 1, requestBytes: body.length }],
+    others: 1,
+    unreadConnections: 0,
+  });
+  expect(whatIf).toMatchObject({ model: "simple", replayed: 8, profiled: false });
+  const { ways } = whatIf as unknown as { readonly ways: readonly { readonly way: string }[] };
+  const names = ways.map(({ way }) => way);
+  expect(names).toEqual(expect.arrayContaining(["longshore", "device", "edge", "server, as now"]));
+});
+
+it("passes gRPC on, counts its bytes, and does not look inside", async () => {
+  const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0 });
+  open.push(server);
+  const { lines, end } = await observing(
+    "--in-front-of",
+    server.address,
+    "--grpc-in-front-of",
+    `http://${server.grpcAddress}`,
+    "--grpc-port",
+    "0",
+  );
+  const session = dialHttp2(`http://127.0.0.1:${String(lines[0]?.["grpc"])}`);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/inference.GRPCInferenceService/ServerLive",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.end(Buffer.alloc(5));
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
+  // One message of two bytes: field 1, true.
+  expect(Buffer.concat(chunks).toString("hex")).toBe("00000000020801");
+  session.close();
+  await end();
+  expect(Number(lines.at(-1)?.["grpcBytes"])).toBeGreaterThan(50);
+});
+
+it("ends a client's connection when the server is not there, and refuses what it cannot observe", async () => {
+  const gone = createServer().listen(0, "127.0.0.1");
+  await once(gone, "listening");
+  const { port } = gone.address() as AddressInfo;
+  gone.close();
+  const { address } = await observing("--in-front-of", `http://127.0.0.1:${port}`);
+  await expect(fetch(address)).rejects.toThrow();
+  const refused = await observing("--in-front-of", "https://127.0.0.1:8443");
+  expect(refused.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
+  expect(await refused.end()).toBe(2);
+  const target = { host: "127.0.0.1", port };
+  const none = (): never => {
+    throw new Error("nobody connects");
+  };
+  const first = await relay({ host: "127.0.0.1", port: 0, target, watch: none });
+  open.push({ close: () => first[Symbol.asyncDispose]() });
+  await expect(relay({ host: "127.0.0.1", port: first.port, target, watch: none })).rejects.toMatchObject({
+    reason: "port-taken",
+  });
+});

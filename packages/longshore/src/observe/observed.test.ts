@@ -1,0 +1,107 @@
+import { describe, expect, it } from "vitest";
+import { constantTrace } from "@longshore/lab";
+import type { WatchedExchange } from "./exchange-watch.ts";
+import { figuresOf, observed } from "./observed.ts";
+import { whatIfText } from "./report.ts";
+import { whatIf } from "./what-if.ts";
+
+const path = "/v2/models/m/versions/1/infer?x=1";
+
+function exchange(change: Partial<WatchedExchange> & { readonly atMs: number }): WatchedExchange {
+  const { atMs } = change;
+  return {
+    client: "10.0.0.1",
+    method: "POST",
+    path,
+    status: 200,
+    sentMs: atMs + 2,
+    answeredMs: atMs + 22,
+    endedMs: atMs + 23,
+    requestBytes: 60_000,
+    replyBytes: 100,
+    ...change,
+  };
+}
+
+/** One request after the other, a second apart. */
+function calm(count: number): ReturnType<typeof observed> {
+  const seen = observed();
+  for (let index = 0; index < count; index++) {
+    seen.began(path);
+    seen.ended(exchange({ atMs: 1000 * index }));
+  }
+  return seen;
+}
+
+describe("what passes a server", () => {
+  it("is told by model, with what a run takes of requests that met no other", () => {
+    const seen = calm(6);
+    // Two that meet, one that fails, one that is never answered, and something else.
+    seen.began(path);
+    seen.began(path);
+    seen.ended(exchange({ atMs: 6000, answeredMs: 6100, endedMs: 6100, client: "10.0.0.2" }));
+    seen.ended(exchange({ atMs: 6010, answeredMs: 6150, endedMs: 6150 }));
+    seen.began(path);
+    seen.ended(exchange({ atMs: 7000, status: 503 }));
+    seen.began(path);
+    seen.broke(path, 9000);
+    seen.began("/v2/health/ready");
+    seen.ended(exchange({ atMs: 9000, path: "/v2/health/ready", method: "GET" }));
+    const [model] = seen.models();
+    expect(figuresOf(model!)).toMatchObject({
+      model: "m",
+      requests: 10,
+      failed: 2,
+      clients: 2,
+      requestBytes: 60_000,
+      replyBytes: 100,
+      runMs: 20,
+      runFrom: "requests that met no other",
+    });
+    expect(seen.others).toBe(1);
+  });
+
+  it("takes the quickest quarter where requests always meet", () => {
+    const seen = observed();
+    seen.began(path);
+    for (let index = 0; index < 8; index++) {
+      seen.began(path);
+      seen.ended(exchange({ atMs: 10 * index, answeredMs: 10 * index + 12 + index }));
+    }
+    const figures = figuresOf(seen.models()[0]!);
+    expect(figures).toMatchObject({ runMs: 11.75, runFrom: "the quickest quarter" });
+    expect(figuresOf({ model: "none", requests: 1, failed: 1, rows: [] })).toBeUndefined();
+  });
+});
+
+describe("what offloading would have saved", () => {
+  const supposed = {
+    edgeSpeed: 0,
+    up: constantTrace(1e6),
+    down: constantTrace(4e6),
+    roundTripMs: 40,
+    seed: 1,
+  };
+
+  it("is much where the link is thin and the device quick, and says by what it is reckoned", async () => {
+    // 60 kB take half a second at 1 Mbit/s; the device needs 40 ms for itself.
+    const [model] = calm(40).models();
+    const found = await whatIf(model!, undefined, { ...supposed, deviceSpeed: 0.5 }, [], () => undefined);
+    const ways = new Map(found?.ways.map(({ name, figures }) => [name, figures]));
+    expect(ways.get("always the device")?.meanMs).toBeCloseTo(40, 0);
+    expect(ways.get("always server")?.meanMs).toBeGreaterThan(500);
+    expect(ways.get("longshore")?.meanMs).toBeLessThan(60);
+    const text = whatIfText(found!, "had its clients been devices");
+    expect(text).toMatch(/Offloading would have saved 9\d % of the time/);
+    expect(text).toContain("No profile: the model runs whole");
+    expect(text).toContain("Replayed: 40 requests of the busiest client");
+  });
+
+  it("is nothing where the device is too slow, which leaves all as it is", async () => {
+    const [model] = calm(40).models();
+    const found = await whatIf(model!, undefined, { ...supposed, deviceSpeed: 0.01 }, [], () => undefined);
+    const ours = found?.ways.find(({ name }) => name === "longshore")?.figures;
+    expect(ours?.awayRatio).toBe(1);
+    expect(whatIfText(found!, "")).toContain("would have saved nothing to speak of");
+  });
+});

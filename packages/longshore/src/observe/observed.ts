@@ -1,0 +1,185 @@
+import { sortedQuantile } from "@longshore/lab";
+import type { WatchedExchange } from "./exchange-watch.ts";
+
+/** One inference that passed. Times in milliseconds. */
+export interface ObservedRow {
+  readonly atMs: number;
+  readonly client: string;
+  /** From the last byte of the request to the first of the answer: the server's wait and run. */
+  readonly serverMs: number;
+  /** From the first byte of the request to the last of the answer. */
+  readonly tookMs: number;
+  readonly requestBytes: number;
+  readonly replyBytes: number;
+  /** No other inference was at the server meanwhile. */
+  readonly alone: boolean;
+}
+
+/** What passed of one model. */
+export interface ObservedModel {
+  readonly model: string;
+  readonly requests: number;
+  readonly failed: number;
+  /** The latest that were answered, in the order of their ends. */
+  readonly rows: readonly ObservedRow[];
+}
+
+/** Figures of a model, for people and scripts. Times in milliseconds. */
+export interface ModelFigures {
+  readonly model: string;
+  readonly requests: number;
+  readonly failed: number;
+  readonly clients: number;
+  readonly requestsPerSecond: number;
+  readonly requestBytes: number;
+  readonly replyBytes: number;
+  readonly tookP50Ms: number;
+  readonly tookP95Ms: number;
+  /** Mean number at the server at once: the time that all of them spent there, over the time that passed. */
+  readonly meanInFlight: number;
+  /** What the server needs for one, and what that is taken from. */
+  readonly runMs: number;
+  readonly runFrom: "requests that met no other" | "the quickest quarter";
+}
+
+/** Takes exchanges in. */
+export interface Observed {
+  /** An inference is on its way. */
+  began(path: string): void;
+  ended(exchange: WatchedExchange): void;
+  /** No answer came. */
+  broke(path: string, nowMs: number): void;
+  models(): readonly ObservedModel[];
+  /** Everything else that passed: health, metadata, what could not be read. */
+  readonly others: number;
+}
+
+/** Rows beyond this push out the oldest; models beyond this are counted among the others. */
+const maxRows = 10_000;
+const maxModels = 256;
+/** So many requests that met no other tell what a run takes. */
+const leastAlone = 5;
+
+/** The model that a path runs; undefined of other paths. */
+function modelOf(path: string): string | undefined {
+  const found = /\/v2\/models\/([^/?]{1,512})(?:\/versions\/[^/?]+)?\/(?:infer|generate)(?:\?|$)/.exec(
+    path,
+  )?.[1];
+  if (found === undefined) return undefined;
+  try {
+    return decodeURIComponent(found);
+  } catch {
+    // A name that nobody can have.
+    return undefined;
+  }
+}
+
+interface Kept {
+  requests: number;
+  failed: number;
+  rows: ObservedRow[];
+}
+
+/** Starts with nothing seen. */
+export function observed(): Observed {
+  const kept = new Map<string, Kept>();
+  let others = 0;
+  let inFlight = 0;
+  /** When two inferences were last at the server at once; Infinity while they are. */
+  let metAtMs = -Infinity;
+  const left = (nowMs: number): void => {
+    inFlight = Math.max(0, inFlight - 1);
+    if (inFlight <= 1 && metAtMs === Infinity) metAtMs = nowMs;
+  };
+
+  const of = (path: string): Kept | undefined => {
+    const model = modelOf(path);
+    if (model === undefined) return undefined;
+    const found = kept.get(model);
+    if (found || kept.size >= maxModels) return found;
+    const made: Kept = { requests: 0, failed: 0, rows: [] };
+    kept.set(model, made);
+    return made;
+  };
+
+  return {
+    get others() {
+      return others;
+    },
+    models: () => Array.from(kept, ([model, one]) => ({ model, ...one })),
+    began(path) {
+      if (modelOf(path) === undefined) return;
+      inFlight++;
+      if (inFlight > 1) metAtMs = Infinity;
+    },
+    ended(exchange) {
+      const { path, status, atMs, sentMs, answeredMs, endedMs, client, requestBytes, replyBytes } = exchange;
+      const one = of(path);
+      if (modelOf(path) !== undefined) left(endedMs);
+      if (!one) {
+        others++;
+        return;
+      }
+      one.requests++;
+      if (status !== 200) {
+        one.failed++;
+        return;
+      }
+      const alone = inFlight === 0 && metAtMs < atMs;
+      const serverMs = answeredMs - sentMs;
+      one.rows.push({ atMs, client, serverMs, tookMs: endedMs - atMs, requestBytes, replyBytes, alone });
+      if (one.rows.length > maxRows) one.rows.shift();
+    },
+    broke(path, nowMs) {
+      const one = of(path);
+      if (modelOf(path) !== undefined) left(nowMs);
+      if (!one) return;
+      one.requests++;
+      one.failed++;
+    },
+  };
+}
+
+function sorted(rows: readonly ObservedRow[], of: (row: ObservedRow) => number): readonly number[] {
+  return rows.map(of).sort((a, b) => a - b);
+}
+
+/** The figures of a model of which something was answered; undefined of others. */
+export function figuresOf({ model, requests, failed, rows }: ObservedModel): ModelFigures | undefined {
+  const [first] = rows;
+  if (!first) return undefined;
+  const fromMs = Math.min(...rows.slice(0, 100).map(({ atMs }) => atMs));
+  const untilMs = rows.reduce((latest, { atMs, tookMs }) => Math.max(latest, atMs + tookMs), fromMs);
+  const lastedMs = Math.max(1, untilMs - fromMs);
+  const alone = rows.filter((row) => row.alone);
+  const quiet = alone.length >= leastAlone;
+  const took = sorted(rows, ({ tookMs }) => tookMs);
+  return {
+    model,
+    requests,
+    failed,
+    clients: new Set(rows.map(({ client }) => client)).size,
+    requestsPerSecond: (rows.length * 1000) / lastedMs,
+    requestBytes: sortedQuantile(
+      sorted(rows, (row) => row.requestBytes),
+      0.5,
+    ),
+    replyBytes: sortedQuantile(
+      sorted(rows, (row) => row.replyBytes),
+      0.5,
+    ),
+    tookP50Ms: sortedQuantile(took, 0.5),
+    tookP95Ms: sortedQuantile(took, 0.95),
+    meanInFlight: rows.reduce((sum, { serverMs }) => sum + serverMs, 0) / lastedMs,
+    runMs: quiet
+      ? sortedQuantile(
+          sorted(alone, ({ serverMs }) => serverMs),
+          0.5,
+        )
+      : sortedQuantile(
+          sorted(rows, ({ serverMs }) => serverMs),
+          0.25,
+        ),
+    runFrom: quiet ? "requests that met no other" : "the quickest quarter",
+  };
+}

@@ -1,0 +1,149 @@
+import { type EndpointInfo, radios, type Tensor, type Tier } from "@longshore/core";
+import {
+  constantTrace,
+  mean,
+  plainModel,
+  profiledModel,
+  simulate,
+  type SimulatedModel,
+  type SimulatedWay,
+  type Simulation,
+  type SimulationPlace,
+  type Trace,
+  typicalInputs,
+} from "@longshore/lab";
+import type { ModelKnowledge } from "@longshore/core";
+import { figuresOf, type ModelFigures, type ObservedModel, type ObservedRow } from "./observed.ts";
+
+/** The devices that are asked about. Speeds are relative to the server that was observed. */
+export interface Supposed {
+  readonly deviceSpeed: number;
+  /** Of an edge box beside the devices; 0 for none. */
+  readonly edgeSpeed: number;
+  readonly up: Trace;
+  readonly down: Trace;
+  readonly roundTripMs: number;
+  readonly seed: number;
+}
+
+/** What would have been, of one model. */
+export interface WhatIf {
+  readonly figures: ModelFigures;
+  /** Whether the package's profile was used, so that parts of the model could run apart. */
+  readonly profiled: boolean;
+  /** Requests of the busiest client, which were replayed, and the share of the server that the others kept busy. */
+  readonly replayed: number;
+  readonly crowdRatio: number;
+  /** Longshore, the device alone, the edge alone, the server alone, and others of `simulate`. */
+  readonly ways: readonly SimulatedWay[];
+}
+
+/** More are not replayed: what the last ones say does not change any more. */
+const mostReplayed = 300;
+/** A replay is not told a server busier than that. */
+const mostCrowdRatio = 0.9;
+const watts = { device: 2, edge: 10, server: 20 } as const;
+const edgeRoundTripMs = 2;
+const edgeLink = 100e6;
+
+/** Rows of the client that asked most. */
+function busiest(rows: readonly ObservedRow[]): readonly ObservedRow[] {
+  const by = new Map<string, ObservedRow[]>();
+  for (const row of rows) {
+    const own = by.get(row.client);
+    if (own) own.push(row);
+    else by.set(row.client, [row]);
+  }
+  return [...by.values()].reduce<readonly ObservedRow[]>(
+    (most, one) => (one.length > most.length ? one : most),
+    [],
+  );
+}
+
+function modelFor(
+  figures: ModelFigures,
+  knowledge: ModelKnowledge | undefined,
+): { readonly model: SimulatedModel; readonly serverSpeed: number; readonly profiled: boolean } {
+  const whole = knowledge?.profile?.variants[0]?.buckets[0]?.cuts.find(({ tailMs }) => tailMs.length > 0);
+  if (knowledge?.profile && whole) {
+    const model = profiledModel(knowledge.profile, knowledge.description);
+    return { model, serverSpeed: mean(whole.tailMs) / figures.runMs, profiled: true };
+  }
+  const { model } = plainModel({
+    name: figures.model,
+    bytes: Math.max(1, Math.round(figures.requestBytes)),
+    replyBytes: Math.max(1, Math.round(figures.replyBytes)),
+    localMs: figures.runMs,
+    serverMs: figures.runMs,
+  });
+  return { model, serverSpeed: 1, profiled: false };
+}
+
+function place(id: string, tier: Tier, codecs: readonly string[], activeWatts: number): EndpointInfo {
+  return {
+    id,
+    tier,
+    zone: tier === "device" ? "device" : `remote/${id}`,
+    trust: "operated",
+    codecs,
+    state: "movable",
+    offers: true,
+    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts },
+  };
+}
+
+/**
+ * Replays the requests of the busiest client as those of one device, under the real offloader and under plans that never
+ * change. Undefined where nothing was answered.
+ */
+export async function whatIf(
+  seen: ObservedModel,
+  knowledge: ModelKnowledge | undefined,
+  supposed: Supposed,
+  codecs: readonly string[],
+  progress: (text: string) => void,
+): Promise<WhatIf | undefined> {
+  const figures = figuresOf(seen);
+  if (!figures) return undefined;
+  const { model, serverSpeed, profiled } = modelFor(figures, knowledge);
+  const rows = busiest(seen.rows)
+    .slice(-mostReplayed)
+    .toSorted((a, b) => a.atMs - b.atMs);
+  const firstMs = rows[0]?.atMs ?? 0;
+  const othersPerMs = (figures.requestsPerSecond / 1000) * (1 - rows.length / seen.rows.length);
+  const crowdRatio = Math.min(mostCrowdRatio, othersPerMs * figures.runMs);
+  const { deviceSpeed, edgeSpeed, up, down, roundTripMs, seed } = supposed;
+  const server: SimulationPlace = {
+    info: place("server", "cloud", codecs, watts.server),
+    speed: serverSpeed,
+    crowdRatio,
+    up,
+    down,
+    delayMs: roundTripMs / 2,
+    jitterMs: roundTripMs / 20,
+  };
+  const edge: SimulationPlace = {
+    info: place("edge", "edge", codecs, watts.edge),
+    speed: serverSpeed * edgeSpeed,
+    up: constantTrace(edgeLink),
+    down: constantTrace(edgeLink),
+    delayMs: edgeRoundTripMs / 2,
+  };
+  const simulation: Simulation = {
+    model,
+    inputs: Object.fromEntries(typicalInputs(model)) as Readonly<Record<string, Tensor>>,
+    device: {
+      speed: serverSpeed * deviceSpeed,
+      info: place("device", "device", codecs, watts.device),
+      radio: radios["wifi"],
+    },
+    places: edgeSpeed > 0 ? [server, edge] : [server],
+    arrivalsMs: rows.map(({ atMs }) => atMs - firstMs),
+    // The question is what is quickest, not what is allowed.
+    limits: { dataClass: "public" },
+    seed,
+    notCounted: Math.min(5, rows.length - 1),
+  };
+  const ways = await simulate(simulation, (text) => progress(`${figures.model}: ${text}`));
+  return { figures, profiled, replayed: rows.length, crowdRatio, ways };
+}
