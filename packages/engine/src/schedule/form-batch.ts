@@ -58,7 +58,7 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
   else if (rows < maxBatchSize) {
     const untilMs = companyUntil(fitting, rows, forming);
     if (untilMs > nowMs) return { kind: "wait", untilMs };
-    if (worthTurn(rows, head.rowBytes, forming)) return { kind: "wait", untilMs: nowMs };
+    if (worthFirstTurn(rows, head.rowBytes, forming)) return { kind: "wait", untilMs: nowMs };
   }
   let most = rows > head.rows ? Math.max(head.rows, times.worthwhileRows(rows, head.rowBytes)) : rows;
   const spareMs = earliestDeadline(fitting) - nowMs;
@@ -77,14 +77,41 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
 const shortRunMs = 1;
 
 /**
- * Whether requests that are here already, and were only not looked at yet, should be waited for: a short run is then sent off
- * once for all of them and not first for one. Nobody waits for anything that is still to come.
+ * Whether requests that are here already, or on their way from clients that were answered just now, should be waited for
+ * until what came has been looked at: a short run is then sent off once for all of them and not first for some.
  */
-function worthTurn(rows: number, rowBytes: number, { times, gapMs, turnOver, batching }: Forming): boolean {
-  if (turnOver || batching.maxQueueDelayMs === 0) return false;
-  const runMs = times.runMs(rows, rowBytes);
-  const soon = runMs !== undefined && runMs < shortRunMs && gapMs < runMs;
-  return soon && times.pays(rows, rows + 1, rowBytes);
+function worthTurn(
+  rows: number,
+  more: number,
+  rowBytes: number,
+  times: RunTimes,
+  { maxQueueDelayMs }: Batching,
+): boolean {
+  if (maxQueueDelayMs === 0) return false;
+  const ranMs = times.ranMs(rows, rowBytes);
+  return ranMs !== undefined && ranMs < shortRunMs && times.pays(rows, more, rowBytes);
+}
+
+/**
+ * Whether those that wait should let the `answered` of a run ask again first. A short run is worth so little of an instance's
+ * time that two groups of requests, each of which runs while the other is answered, cost more than one of all.
+ */
+export function worthAnswering(
+  waiting: number,
+  answered: number,
+  rowBytes: number,
+  times: RunTimes,
+  batching: Batching,
+): boolean {
+  if (waiting === 0 || waiting >= batching.maxBatchSize) return false;
+  return worthTurn(waiting, waiting + answered, rowBytes, times, batching);
+}
+
+/** The same when one came: others are hardly here when requests follow each other more slowly than runs. */
+function worthFirstTurn(rows: number, rowBytes: number, forming: Forming): boolean {
+  const { times, gapMs, turnOver, batching } = forming;
+  if (turnOver || !worthTurn(rows, rows + 1, rowBytes, times, batching)) return false;
+  return gapMs < (times.runMs(rows, rowBytes) ?? 0);
 }
 
 function earliestDeadline(items: readonly Candidate[]): number {

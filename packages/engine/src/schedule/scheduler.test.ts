@@ -88,6 +88,28 @@ const until = (deadlineMs: number, tenant = "t"): Call => ({ ...base, deadlineMs
 const due = (deadlineMs: number, tenant = base.tenant): Asker => ({ deadlineMs, tenant });
 const firstOf = (outputs: Tensors): number => float32View(outputs.get("y")!)[0] ?? NaN;
 
+/** Rows of the last runs when so many clients each ask again as soon as they were answered. */
+async function rowsOfRuns(clients: number, runMs: (rows: number) => number): Promise<readonly string[]> {
+  const { clock, scheduler, runtime } = await bench(runMs, { batching: { maxBatchSize: 16 } });
+  const client = async (): Promise<void> => {
+    for (let asked = 0; asked < 40; asked++) await scheduler.run(feeds(asked), ["y"], base);
+  };
+  await clock.finish(Promise.all(Array.from({ length: clients }, client)));
+  return runtime.runs.slice(-12);
+}
+
+describe("clients that ask again when they are answered", () => {
+  it("share one short run, instead of two groups taking turns", async () => {
+    const runs = await rowsOfRuns(8, (rows) => 0.3 + rows * 0.01);
+    expect(runs.filter((run) => run === "m 8").length).toBeGreaterThan(9);
+  });
+
+  it("are not waited for where a run is worth more than that", async () => {
+    const runs = await rowsOfRuns(8, (rows) => 30 + rows);
+    expect(runs.filter((run) => run === "m 8").length).toBeLessThan(3);
+  });
+});
+
 describe("queue", () => {
   it("serves the earliest deadline first, and equal ones in the order of arrival", async () => {
     const { clock, scheduler } = await bench(() => 10);

@@ -13,7 +13,7 @@ import {
 import { batchKey, followRows, joinFeeds, rowBytesOf, rowsOf, splitOutputs } from "./batch.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
-import { formBatch, type Formed } from "./form-batch.ts";
+import { formBatch, type Formed, worthAnswering } from "./form-batch.ts";
 import type { Instance } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
@@ -327,6 +327,13 @@ export class GraphScheduler implements Scheduler {
     if (completed) {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
       observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs });
+    }
+    const waiting = this.#draining || !this.#joins ? 0 : this.#room.queue.length;
+    if (worthAnswering(waiting, rows, first.rowBytes, this.#times, batching)) {
+      answer();
+      this.#company?.[Symbol.dispose]();
+      this.#company = clock.timer(0, () => this.#pump());
+      return;
     }
     // The next run begins before the answers of this one are worked on, which would leave the instance idle.
     this.#pump();

@@ -79,6 +79,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
     ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
     workerNiceness: options.workerNiceness ?? 5,
+    shortRunsHere: true,
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
   });
   let models: ControlledModels | undefined;

@@ -19,7 +19,7 @@ export interface OnnxRuntimeOptions {
   readonly maxOutputBytes?: number;
   /**
    * Whether graphs whose runs have shown to take less than about half a millisecond run on the calling thread, which saves
-   * the 0.1 ms of the way to a worker and back. For devices that answer one request at a time. Default false.
+   * the 0.1 ms of the way to a worker and back (ADR 6). Default false.
    */
   readonly shortRunsHere?: boolean;
   /**

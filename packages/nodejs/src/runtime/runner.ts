@@ -18,7 +18,7 @@ import { pageBytes, sharedPage, type SharedPage } from "./shared-page.ts";
 
 /*
  * The inside of a worker: one session of ONNX Runtime behind messages. Both builds, native and WebAssembly, share the
- * interface of onnxruntime-common, so this is the whole of it for both, in Node.js and in a browser.
+ * interface of onnxruntime-common, so this is the whole of it for both.
  */
 
 /** What both builds export. */
@@ -178,8 +178,11 @@ async function runOnce(
   { feeds, fetches, pageBytes }: PreparedRun,
 ): Promise<{ readonly outputs: readonly OutputMessage[]; readonly ranMs: number }> {
   if (page && pageBytes > 0) new Uint8Array(mirror, 0, pageBytes).set(page.inputs.subarray(0, pageBytes));
-  const startedMs = performance.now();
+  let startedMs = performance.now();
+  // The native build runs in the next turn of the event loop. What else is done before it is no time of the run.
+  const begins = setImmediate(() => (startedMs = performance.now()));
   const results = await session.run(feeds, fetches);
+  clearImmediate(begins);
   const ranMs = performance.now() - startedMs;
   let bytes = 0;
   const outputs = fetches.map((name) => {

@@ -23,10 +23,12 @@ onnxRuntimeContract("a runner on the calling thread", () =>
 
 const inputs = (size: number): Tensors => tensorsOf(float32Tensor("x", [size], new Float32Array(size)));
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** A session whose runs take as long as `tookMs` says, on a clock that only they move. */
 function double(advance: (ms: number) => Promise<void>, tookMs: () => number) {
   let [runs, released] = [0, 0];
-  const session: ProviderSession = {
+  const session: Writable<ProviderSession> = {
     inputs: [],
     outputs: [],
     provider: "cpu",
@@ -103,6 +105,36 @@ describe("shortRunsHere", () => {
     );
     for (let index = 0; index < 50; index++) await session.run(bytes, [], call);
     expect([worker.runs(), here.runs()]).toEqual([250, 0]);
+  });
+
+  it("bears a worker that is made to wait in the middle of every fifth run", async () => {
+    const { took, here, run } = scene();
+    for (let round = 0; round < 30; round++) {
+      took.worker = 5;
+      await run(1);
+      took.worker = 0.2;
+      await run(4);
+    }
+    expect(here.runs()).toBeGreaterThan(20);
+  });
+
+  it("goes by the time inside the runtime, where that is told", async () => {
+    const { worker, took, here, run } = scene();
+    took.worker = 5;
+    worker.session.ranMs = 0.2;
+    took.here = 5;
+    here.session.ranMs = 0.2;
+    await run(100);
+    expect(here.runs()).toBeGreaterThan(70);
+  });
+
+  it("takes larger inputs here, too, once they have shown to be short in the worker", async () => {
+    const { here, run } = scene();
+    await run(24);
+    await run(8, 64);
+    expect(here.runs()).toBe(0);
+    await run(5, 64);
+    expect(here.runs()).toBe(5);
   });
 
   it("goes back to the worker when they are short no more, and tries again much later", async () => {

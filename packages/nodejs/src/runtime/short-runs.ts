@@ -10,7 +10,7 @@ import { pageBytes } from "./shared-page.ts";
  * as soon as they are short no more.
  */
 
-/** Runs that take longer with the hop to the worker than this are not short. */
+/** Runs that take longer inside the runtime than this are not short. */
 const shortMs = 0.75;
 /**
  * On the calling thread a run that takes longer than this is a long one. Each fills a bucket that every other run drains a
@@ -19,9 +19,15 @@ const shortMs = 0.75;
 const longMs = 0.75;
 const longFills = 4;
 const bucketHolds = 40;
-/** So many short runs in a row show that they are short; ten times as many, each time that it turned out otherwise. */
+/**
+ * So many more short runs than long ones, which count threefold, show that they are short; ten times as many, each time that
+ * it turned out otherwise. A worker that shares its core is now and then made to wait in the middle of a short run.
+ */
 const firstTrial = 24;
+const longCounts = 3;
 const trialGrowth = 10;
+/** So many runs on inputs that are larger than those here, and short all the same, bring them here, too. */
+const largerTrial = 8;
 /** The first runs of a session prepare its memory and say nothing. */
 const coldRuns = 3;
 
@@ -48,9 +54,9 @@ class ShortRuns implements ProviderSession {
   #here: ProviderSession | undefined;
   /** Inputs up to so many bytes go there: larger ones may take longer. */
   #hereBytes = 0;
-  /** Bytes of the largest inputs of the short runs in a row. */
+  /** Bytes of the largest inputs that were run short. */
   #shownBytes = 0;
-  #shortInARow = 0;
+  #short = 0;
   #trial = firstTrial;
   #bucket = 0;
   #ranHereTimes = 0;
@@ -102,38 +108,43 @@ class ShortRuns implements ProviderSession {
     const startedMs = clock.nowMs();
     try {
       const outputs = await session.run(feeds, fetches, call);
-      const tookMs = clock.nowMs() - startedMs;
       this.ranMs = session.ranMs;
-      if (session !== this.#worker) this.#ranHere(tookMs);
-      else if (!this.#here && alone) this.#ranThere(tookMs, bytes);
+      // What other work of this thread, or of the worker's core, was done meanwhile is no time of the run.
+      const ranMs = session.ranMs ?? clock.nowMs() - startedMs;
+      if (session !== this.#worker) this.#ranHere(ranMs);
+      else if (alone) this.#ranThere(ranMs, bytes);
       return outputs;
     } finally {
       this.#underWay--;
     }
   }
 
-  #ranThere(tookMs: number, bytes: number): void {
-    if (tookMs > shortMs || bytes > pageBytes) {
-      this.#shortInARow = 0;
-      this.#shownBytes = 0;
+  #ranThere(ranMs: number, bytes: number): void {
+    if (ranMs > shortMs || bytes > pageBytes) {
+      this.#short = bytes > pageBytes ? 0 : Math.max(0, this.#short - longCounts);
+      if (this.#short === 0) this.#shownBytes = 0;
       return;
     }
     if (bytes > this.#shownBytes) {
-      this.#shortInARow = 0;
+      this.#short = 0;
       this.#shownBytes = bytes;
     }
-    this.#shortInARow++;
-    if (this.#shortInARow < this.#trial || this.#change || this.#released) return;
+    this.#short++;
+    if (this.#here) {
+      if (this.#short >= largerTrial) this.#hereBytes = Math.max(this.#hereBytes, this.#shownBytes);
+      return;
+    }
+    if (this.#short < this.#trial || this.#change || this.#released) return;
     // Loading blocks this thread, so runs meanwhile seem long: what was shown before counts.
     this.#change = this.#open(this.#shownBytes).finally(() => {
       this.#change = undefined;
     });
   }
 
-  #ranHere(tookMs: number): void {
+  #ranHere(ranMs: number): void {
     this.#ranHereTimes++;
     if (this.#ranHereTimes <= coldRuns) return;
-    this.#bucket = Math.max(0, this.#bucket + (tookMs > longMs ? longFills : -1));
+    this.#bucket = Math.max(0, this.#bucket + (ranMs > longMs ? longFills : -1));
     if (this.#bucket < bucketHolds || !this.#here) return;
     const here = this.#here;
     this.#here = undefined;
@@ -148,6 +159,8 @@ class ShortRuns implements ProviderSession {
       this.#bucket = 0;
       this.#ranHereTimes = 0;
       this.#hereBytes = bytes;
+      this.#short = 0;
+      this.#shownBytes = 0;
       this.#here = here;
     } catch (thrown) {
       // Then the worker keeps them: it runs the same file well.
@@ -158,7 +171,7 @@ class ShortRuns implements ProviderSession {
 
   #startOver(): void {
     this.#trial *= trialGrowth;
-    this.#shortInARow = 0;
+    this.#short = 0;
     this.#shownBytes = 0;
   }
 }
