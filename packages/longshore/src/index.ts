@@ -20,6 +20,7 @@ export {
   type Result,
   type Sequence,
   standardPolicy,
+  type StepLimits,
   tablePolicy,
   type Tensor,
   type Tensors,

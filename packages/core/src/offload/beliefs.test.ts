@@ -76,6 +76,17 @@ describe("placeHealth", () => {
     silent.failed(error("no-answer"), 0);
     silent.reached();
     expect(silent.unavailable(1)).toBeDefined();
+    // A question that it did not answer says nothing of runs, and answering the next one is enough.
+    const busy = placeHealth(seededRandom(1));
+    busy.failed(error("no-answer"), 0, true);
+    expect(busy.unavailable(1)).toBeDefined();
+    busy.reached();
+    expect(busy.unavailable(1)).toBeUndefined();
+    // What never failed, but refused for load, is not there sooner for having been asked.
+    const full = placeHealth(seededRandom(1));
+    full.failed(error("queue-full", 70), 0);
+    full.reached();
+    expect(full.unavailable(1)).toBeDefined();
   });
 });
 

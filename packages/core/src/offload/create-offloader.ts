@@ -18,6 +18,7 @@ import type {
   Offloader,
   Result,
   Sequence,
+  StepLimits,
   StreamLimits,
 } from "./offloader.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -47,7 +48,12 @@ class LoopOffloader implements Offloader {
   sequence(model: string, limits: Limits = {}): Sequence {
     const id = randomId(this.#loop.parts.random);
     return new LoopSequence(id, limits, (inputs, merged, sequence) =>
-      this.#track(this.#infer(model, inputs, merged, { ...sequence, wantState: this.#couldMove() })),
+      this.#track(
+        this.#infer(model, inputs, merged, {
+          ...sequence,
+          wantState: this.#couldMove() && !sequence.end,
+        }),
+      ),
     );
   }
 
@@ -270,7 +276,7 @@ class LoopSequence implements Sequence {
     this.#run = run;
   }
 
-  next(inputs: Inputs, limits: Limits = {}): Promise<Result> {
+  next(inputs: Inputs, limits: StepLimits = {}): Promise<Result> {
     const turn = this.#last.then(() => this.#next(inputs, { ...this.#limits, ...limits }));
     this.#last = turn.catch(() => undefined);
     return turn;
@@ -281,14 +287,14 @@ class LoopSequence implements Sequence {
     await this.#last;
   }
 
-  async #next(inputs: Inputs, limits: Limits): Promise<Result> {
+  async #next(inputs: Inputs, { end = false, ...limits }: StepLimits): Promise<Result> {
     if (this.#ended) {
       throw new LongshoreError("sequence-unknown", "resolve", `sequence ${this.id} was ended`);
     }
     const { result, outcome } = await this.#run(inputs, limits, {
       id: this.id,
       step: this.#step,
-      end: false,
+      end,
       resident: this.#resident,
       state: this.#state,
       seal: this.#seal,
@@ -298,6 +304,7 @@ class LoopSequence implements Sequence {
     this.#state = outcome.response.state;
     this.#seal = outcome.response.stateSeal;
     this.#step++;
+    this.#ended = end;
     return result;
   }
 }

@@ -11,8 +11,11 @@ export interface Knowledge extends Disposable {
   known(model: string, version: string | undefined): KnownModel | undefined;
   /** Notes the use of a model: its offers are kept fresh for a while. */
   used(model: string, version: string | undefined, nowMs: number): void;
-  /** What is known, after asking when nothing is. Throws `unknown-model` or `unreachable`. */
-  learn(model: string, version: string | undefined, call: Call): Promise<KnownModel>;
+  /**
+   * What is known, after asking when nothing is. Throws `unknown-model` when all places said that they do not have it, and
+   * `unreachable` when one did not say. `question`: another place asks what there is here, and nothing is to be run.
+   */
+  learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
   /** Asks every place again about every model in use. */
   refresh(): Promise<void>;
   /** A place refused the model: what it offered is forgotten until it is asked again. */
@@ -23,6 +26,8 @@ interface Entry {
   readonly model: string;
   readonly version: string | undefined;
   readonly heard: Map<EndpointId, Heard>;
+  /** Places that were asked and took too long to answer. */
+  readonly slow: Set<EndpointId>;
   local: Heard | undefined;
   known: KnownModel | undefined;
   usedAtMs: number;
@@ -97,6 +102,7 @@ export function knowledgeOf(
       model,
       version,
       heard: new Map(),
+      slow: new Set(),
       local: undefined,
       known: undefined,
       usedAtMs: clock.nowMs(),
@@ -160,7 +166,8 @@ export function knowledgeOf(
   async function askOther(id: EndpointId, entry: Entry, path: readonly EndpointId[]): Promise<void> {
     const place = places.all.get(id);
     if (!place || closed) return;
-    if (clock.nowMs() < place.health.pausedUntilMs) {
+    const again = entry.slow.delete(id) && !entry.known;
+    if (clock.nowMs() < place.health.pausedUntilMs && !again) {
       askWhenBack(id, entry);
       return;
     }
@@ -181,7 +188,8 @@ export function knowledgeOf(
     } catch (thrown) {
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
-      place.failed(error, clock.nowMs());
+      if (error.reason === "no-answer" || error.reason === "deadline-exceeded") entry.slow.add(id);
+      place.failed(error, clock.nowMs(), true);
       parts.observer.record({
         kind: "failure",
         atMs: clock.nowMs(),
@@ -294,14 +302,14 @@ export function knowledgeOf(
       if (nowMs - entry.askedAtMs > roundMs() && !entry.asking && places.all.size > 0) void ask(entry, []);
       if (!freshening) keepFresh();
     },
-    async learn(model, version, call) {
+    async learn(model, version, call, question = false) {
       const entry = entryOf(model, version);
       entry.usedAtMs = clock.nowMs();
       const now = current(entry);
       if (now) return now;
       // A question of another offloader may be part of a circle of questions: it does not wait for answers that may wait
       // for it, and gets what is known after a moment.
-      const circular = entry.asking !== undefined && call.path.length > 0;
+      const circular = question && entry.asking !== undefined && call.path.length > 0;
       const round = entry.asking ?? ask(entry, call.path);
       const leftMs = (): number => call.deadlineMs - clock.nowMs();
       let failure: unknown;
@@ -314,6 +322,10 @@ export function knowledgeOf(
       if (places.all.size > 0) {
         const patienceMs = entry.known || circular ? firstWaitMs : Infinity;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
+        // A place that is very busy when it is first asked is given a second time: nobody else has the model.
+        if (!entry.known && entry.slow.size > 0 && !circular && leftMs() > 0) {
+          await within(entry.asking ?? ask(entry, call.path), leftMs(), call.abort);
+        }
       }
       if (!entry.known && leftMs() <= 0) {
         throw new LongshoreError(
@@ -324,9 +336,13 @@ export function knowledgeOf(
       }
       keepFresh();
       if (entry.known) return entry.known;
+      if (circular && entry.asking) {
+        const why = `what there is of ${model} was not known ${firstWaitMs} ms after the question`;
+        throw new LongshoreError("deadline-exceeded", "resolve", why);
+      }
       entries.delete(keyOf(model, version));
       if (failure !== undefined) throw failure;
-      throw unknown(model, version, places);
+      throw unknown(entry, places, call.path);
     },
     async refresh() {
       await Promise.all(
@@ -351,15 +367,22 @@ export function knowledgeOf(
   };
 }
 
-function unknown(model: string, version: string | undefined, places: Places): LongshoreError {
+function unknown(
+  { model, version, heard }: Entry,
+  places: Places,
+  path: readonly EndpointId[],
+): LongshoreError {
   const named = version === undefined ? model : `${model} version ${version}`;
   const ids = [...places.all.keys()];
-  const silent = ids.filter((id) => places.all.get(id)?.health.pausedUntilMs !== -Infinity);
-  if (silent.length > 0 && silent.length === ids.length) {
+  // Those that ask are not asked back, and do not ask for what they have.
+  const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
+  if (silent.length > 0) {
+    const whose =
+      silent.length === ids.length ? "no other place answers" : "not every place says what it has";
     return new LongshoreError(
       "unreachable",
       "resolve",
-      `${named} is not here, and no other place answers (${ids.join(", ")})`,
+      `${named} is not here, and ${whose} (no answer of ${silent.join(", ")})`,
     );
   }
   return new LongshoreError(

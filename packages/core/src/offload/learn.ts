@@ -68,7 +68,7 @@ export function learnRemote(
   tookMs: number,
   nowMs: number,
 ): void {
-  place.health.succeeded(nowMs);
+  place.answered(nowMs);
   const { account } = response;
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");
@@ -109,8 +109,10 @@ export function learnLost(
   nowMs: number,
 ): void {
   const expected = leg.predicted.completionMs;
-  const slowest = expected.values[expected.values.length - 1] ?? Infinity;
   const promisedMs = leg.travels?.promisedMs ?? 0;
+  // An unproven place may have been tried as if it were quicker than it promises: it is no more silent than it said.
+  const leastMs = place.proven ? 0 : promisedMs;
+  const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
   if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
     // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
     place.service.seen(2 * servedMs, promisedMs, nowMs);
@@ -118,7 +120,7 @@ export function learnLost(
   if (tookMs > 2 * slowest) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);
-    if (tookMs > 4 * meanOf(expected)) place.failed(error, nowMs);
+    if (tookMs > 4 * Math.max(leastMs, meanOf(expected))) place.failed(error, nowMs);
     else place.health.abandoned(error, nowMs);
   }
   loop.places.touched();

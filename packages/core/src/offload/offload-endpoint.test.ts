@@ -1,6 +1,6 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
 import { describe, expect, it } from "vitest";
-import { type Call, housekeepingCall, seededRandom, silentObserver } from "../base/index.ts";
+import { type Call, housekeepingCall, seededRandom, silentObserver, sleep } from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
@@ -232,6 +232,55 @@ describe("offloadEndpoint", () => {
     );
     await edge.close();
     await expect(edge.infer(request, call())).rejects.toMatchObject({ reason: "shutting-down" });
+  });
+});
+
+describe("the first use of a model", () => {
+  /** A place that is so busy that the first `count` questions are not answered in time. */
+  function busy(clock: VirtualClock, id: string, count: number, answersMs = 3500): Endpoint {
+    const one = place(clock, id, "eu", 1);
+    let asked = 0;
+    return {
+      ...one,
+      info: one.info,
+      async describe(...given) {
+        if (asked++ < count) await sleep(clock, answersMs, given[2].abort);
+        return one.describe(...given);
+      },
+    };
+  }
+  const gatewayOver = (clock: VirtualClock, ...endpoints: Endpoint[]) =>
+    offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });
+
+  it("is answered although the only place is too busy to say what it has at once", async () => {
+    const clock = virtualClock();
+    const gateway = gatewayOver(clock, busy(clock, "a", 1));
+    const answer = await clock.runUntil(gateway.infer(request, call()));
+    expect(answer.account.forwarded.map((one) => one.endpoint)).toEqual(["a"]);
+  });
+
+  it("does not say that nobody has it while a place has not answered", async () => {
+    const clock = virtualClock();
+    const other = place(clock, "b", "eu", 1);
+    const without = { ...other, info: other.info, describe: () => Promise.resolve(undefined) };
+    const gateway = gatewayOver(clock, busy(clock, "a", 5), without);
+    await expect(clock.runUntil(gateway.infer(request, call()))).rejects.toMatchObject({
+      reason: "unreachable",
+      message: expect.stringContaining("(no answer of a)") as string,
+    });
+    const nobody = gatewayOver(clock, without);
+    await expect(clock.runUntil(nobody.infer(request, call()))).rejects.toMatchObject({
+      reason: "unknown-model",
+    });
+  });
+
+  it("by several who come through other places waits for the same answer", async () => {
+    const clock = virtualClock();
+    const gateway = gatewayOver(clock, busy(clock, "a", 1, 2000));
+    const all = [1, 2, 3].map(() => gateway.infer(request, call({ path: ["camera"] })));
+    const question = gateway.describe("toy", "1", call({ path: ["camera"] }));
+    await expect(clock.runUntil(question)).rejects.toMatchObject({ reason: "deadline-exceeded" });
+    expect(await clock.runUntil(Promise.all(all))).toHaveLength(3);
   });
 });
 

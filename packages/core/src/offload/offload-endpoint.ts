@@ -22,6 +22,7 @@ import { arrived } from "./arrived.ts";
 import { admitAtDoor } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
+import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
 import { checkFresh, noPlace, type Outcome, runJob } from "./run-job.ts";
@@ -79,7 +80,7 @@ class LoopEndpoint implements OffloadEndpoint {
     // A question that comes back to here is answered where it began.
     if (call.path.includes(this.info.id)) return undefined;
     try {
-      const { description, profile } = await this.#known(model, version, call);
+      const { description, profile } = await this.#known(model, version, call, true);
       return profile.measuredOn.threads > 0 ? { description, profile } : { description };
     } catch (thrown) {
       if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
@@ -89,7 +90,7 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
     if (call.path.includes(this.info.id)) return [];
-    const known = await this.#known(query.model, query.version, call).catch(() => undefined);
+    const known = await this.#known(query.model, query.version, call, true).catch(() => undefined);
     if (!known) return [];
     const { local, places, clock, work } = this.#loop;
     const nowMs = clock.nowMs();
@@ -206,9 +207,10 @@ class LoopEndpoint implements OffloadEndpoint {
     return this.#closed;
   }
 
-  async #known(model: string, version: string | undefined, call: Call): Promise<KnownModel> {
+  async #known(...asked: Parameters<Knowledge["learn"]>): Promise<KnownModel> {
     const { knowledge, clock } = this.#loop;
-    const known = knowledge.known(model, version) ?? (await knowledge.learn(model, version, call));
+    const [model, version] = asked;
+    const known = knowledge.known(model, version) ?? (await knowledge.learn(...asked));
     knowledge.used(model, version, clock.nowMs());
     return known;
   }

@@ -73,10 +73,23 @@ export type FrameResult = FrameOutcome<Result>;
 /** Whether a model can be used now. */
 export type Availability = "unavailable" | "downloadable" | "downloading" | "available";
 
-/** Correlated calls with state; the state survives a change of place. */
+/** What is demanded of one step of a sequence. */
+export interface StepLimits extends Limits {
+  /**
+   * The last step: with it the place that holds the state lets it go, instead of keeping it until it has idled for too long.
+   * Default false.
+   */
+  readonly end?: boolean;
+}
+
+/**
+ * Correlated calls with state; the state survives a change of place. Steps after the one that is said to be the last, and
+ * after it was disposed, are refused with `sequence-unknown`. Disposing alone tells nobody: models are told of the end with a
+ * step.
+ */
 export interface Sequence extends AsyncDisposable {
   readonly id: string;
-  next(inputs: Inputs, limits?: Limits): Promise<Result>;
+  next(inputs: Inputs, limits?: StepLimits): Promise<Result>;
 }
 
 /** What an app holds: a thin face on any endpoint. */

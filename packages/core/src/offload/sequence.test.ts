@@ -186,6 +186,31 @@ describe("sequences", () => {
     expect(device.carried).toEqual([4]);
   });
 
+  it("tell their place which step is the last, ask for no copy of what it leaves, and take no step after it", async () => {
+    const clock = manualClock();
+    const edge = counter(info("edge", "movable"), 1);
+    const device = counter(info("device", "movable", "device"), 20);
+    const told: (readonly [step: number, end: boolean, wantState: boolean])[] = [];
+    const watched: Endpoint = {
+      ...edge,
+      infer(request, call) {
+        const { step = -1, end = false, wantState = false } = request.sequence ?? {};
+        told.push([step, end, wantState]);
+        return edge.infer(request, call);
+      },
+    };
+    const offloader = createOffloader({ ...parts(clock), local: device, endpoints: [watched] });
+    const sequence = offloader.sequence("total");
+    for (let step = 0; step < 2; step++) await clock.finish(sequence.next(one));
+    expect(total((await clock.finish(sequence.next(one, { end: true }))).outputs)).toBe(3);
+    expect(told).toEqual([
+      [0, false, true],
+      [1, false, true],
+      [2, true, false],
+    ]);
+    await expect(sequence.next(one)).rejects.toMatchObject({ reason: "sequence-unknown" });
+  });
+
   it("never step twice: a step whose answer was lost is repeated elsewhere from the state before it", async () => {
     const clock = manualClock();
     const edge = counter(info("edge", "movable"), 1);

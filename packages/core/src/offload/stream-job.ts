@@ -78,7 +78,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
       yield response;
     }
     outcome = "won";
-    place?.health.succeeded(clock.nowMs());
+    place?.answered(clock.nowMs());
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`);
     outcome = error.reason;

@@ -16,9 +16,13 @@ export interface HealthOptions {
 export interface PlaceHealth {
   /** It answered a request. */
   succeeded(nowMs: number): void;
-  /** It answered a question about itself: it is there, but whether it still runs anything is another matter. */
+  /**
+   * It answered a question about itself: it is there, and answers questions. Whether it still runs anything is another matter,
+   * where it was a run that failed.
+   */
   reached(): void;
-  failed(error: LongshoreError, nowMs: number): void;
+  /** `asked`: it was only a question about itself that it did not answer. */
+  failed(error: LongshoreError, nowMs: number, asked?: boolean): void;
   /**
    * Nobody waited for a run any longer, far beyond its time. Once that is a slow run; twice, without an answer between, the
    * place is silent.
@@ -65,6 +69,8 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let pausedUntilMs = -Infinity;
   let why = "";
   let absent = false;
+  /** Of the failures in a row, one was of a run. */
+  let ranBadly = false;
   let failures = 0;
   let noted = 0;
   let abandoned = 0;
@@ -72,7 +78,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let distrusted: string | undefined;
   const decayed = (nowMs: number): number =>
     failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
-  const failed = (error: LongshoreError, nowMs: number): void => {
+  const failed = (error: LongshoreError, nowMs: number, asked = false): void => {
     if (busy.has(error.reason)) {
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
       pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
@@ -81,6 +87,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     }
     if (!down.has(error.reason)) return;
     row++;
+    ranBadly ||= !asked;
     downAtMs = nowMs;
     absent = error.reason === "unreachable" || error.reason === "shutting-down";
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
@@ -115,6 +122,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       abandoned = 0;
       if (row === 0 && failures === 0) return;
       row = 0;
+      ranBadly = false;
       absent = false;
       pausedUntilMs = -Infinity;
       failures = decayed(nowMs) * 0.8;
@@ -122,8 +130,9 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       noted = nowMs;
     },
     reached() {
-      if (!absent) return;
+      if (!absent && (ranBadly || row === 0)) return;
       row = 0;
+      ranBadly = false;
       absent = false;
       pausedUntilMs = -Infinity;
     },

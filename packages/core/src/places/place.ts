@@ -18,6 +18,15 @@ const linkRestMs = 100;
 const untriedMs = 10_000;
 /** Charged so many times what it promises, a place is avoided. */
 const avoidedRatio = 1.5;
+/**
+ * A place that has not answered so many requests since it came, or came back, is unproven: what it promises may be what its
+ * first, cold run took, or a guess where it promises nothing. Left alone it would never run warm and promise less.
+ */
+const provenAnswers = 5;
+/** An unproven place that was left alone for this long may be tried, in milliseconds. */
+const unprovenMs = 1000;
+/** For a try an unproven place is taken to need this share of what it promises. */
+const unprovenRatio = 0.02;
 
 /** One other place, as this one experiences it: the mutable record behind an `EndpointView`. */
 export interface Place {
@@ -35,7 +44,8 @@ export interface Place {
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
   /** It said how long its queue is with an offer. */
   offered(queueMs: number, nowMs: number): void;
-  failed(error: LongshoreError, nowMs: number): void;
+  /** See `PlaceHealth.failed`. */
+  failed(error: LongshoreError, nowMs: number, asked?: boolean): void;
   queueMs(nowMs: number): number;
   /** Others send there, too, as far as was seen. */
   shared(nowMs: number): boolean;
@@ -50,11 +60,18 @@ export interface Place {
   refreshLink(nowMs: number): void;
   /** It has just come to where others are. */
   startSlowly(nowMs: number): void;
-  /** Promises are off, or it failed, and nothing was sent there for so long that it may have changed. */
+  /** It answered a request. */
+  answered(nowMs: number): void;
+  /**
+   * Promises are off, or it failed, and nothing was sent there for so long that it may have changed; or it has shown too
+   * little so far.
+   */
   untried(nowMs: number): boolean;
+  /** Requests have shown what its promises are worth. */
+  readonly proven: boolean;
   /**
    * As decisions see it. `anyway`: too many pause at once, so this one does not. `afresh`: for once its promise is taken at
-   * its word, to see whether it holds now.
+   * its word, to see whether it holds now, or for less as long as it is unproven.
    */
   view(nowMs: number, as?: { readonly anyway?: boolean; readonly afresh?: boolean }): EndpointView;
 }
@@ -75,7 +92,11 @@ export function followPlace(
   const queue = queueBelief();
   const slow = slowStart();
   let returning = false;
+  /** Answers since it came or came back. */
+  let answers = 0;
   let sentAtMs = clock.nowMs();
+  const tried = (nowMs: number): number =>
+    answers < provenAnswers ? unprovenRatio : Math.min(1, service.ratio(nowMs));
   return {
     endpoint,
     link,
@@ -96,9 +117,10 @@ export function followPlace(
     },
     reported: (load, nowMs, delayMs) => queue.reported(load, nowMs, delayMs),
     offered: (queueMs, nowMs) => queue.offered(queueMs, nowMs),
-    failed(error, nowMs) {
-      health.failed(error, nowMs);
+    failed(error, nowMs, asked) {
+      health.failed(error, nowMs, asked);
       returning ||= health.failing;
+      if (health.absent) answers = 0;
       touched = true;
     },
     queueMs: (nowMs) => queue.waitMs(nowMs),
@@ -122,8 +144,18 @@ export function followPlace(
       touched = false;
     },
     startSlowly: slow.begin,
-    untried: (nowMs) =>
-      nowMs - sentAtMs > untriedMs && (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1),
+    answered(nowMs) {
+      health.succeeded(nowMs);
+      answers++;
+    },
+    get proven() {
+      return answers >= provenAnswers;
+    },
+    untried(nowMs) {
+      const leftMs = nowMs - sentAtMs;
+      if (answers < provenAnswers && leftMs > unprovenMs) return true;
+      return leftMs > untriedMs && (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1);
+    },
     view(nowMs, { anyway = false, afresh = false } = {}) {
       const unavailable = anyway ? undefined : health.unavailable(nowMs);
       if (returning && unavailable === undefined) {
@@ -136,7 +168,7 @@ export function followPlace(
         info: endpoint.info,
         link: table,
         queueMs: waitMs,
-        serviceRatio: afresh ? Math.min(1, service.ratio(nowMs)) : service.ratio(nowMs),
+        serviceRatio: afresh ? tried(nowMs) : service.ratio(nowMs),
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
         extraRunPrice: budget.allows ? budget.price : Infinity,
         ...(unavailable === undefined ? {} : { unavailable }),

@@ -29,7 +29,7 @@ export interface PlacesParts {
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;
 
-/** Share of the decisions in which a place that is avoided is taken at its word. */
+/** Share of the decisions in which a place that is avoided, or unproven, gets a chance. */
 const exploredRatio = 0.01;
 
 /** All other places: those that were given, and those of the directory. */
@@ -83,9 +83,11 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     all.set(id, place);
     changes++;
   };
-  /** Now and then a place that is avoided gets a chance to show that it is well again, at the cost of one request. */
+  /** Now and then a place that is avoided gets a chance to show what it takes now, at the cost of one request. */
   const toTry = (nowMs: number): Place | undefined => {
-    const avoided = [...all.values()].filter((place) => place.untried(nowMs));
+    const avoided = [...all.values()].filter(
+      (place) => place.untried(nowMs) && place.health.unavailable(nowMs) === undefined,
+    );
     if (avoided.length === 0 || avoided.length === all.size || random.next() >= exploredRatio)
       return undefined;
     return avoided[Math.floor(random.next() * avoided.length)];

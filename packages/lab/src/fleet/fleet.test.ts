@@ -59,6 +59,16 @@ describe("balancers on a farm of unequal servers", () => {
     expect(runs[0]).toBeLessThan(0.02 * tookMs.length);
   });
 
+  it("the offloader finds out that a server takes a tenth of what it promises, as one that only ran cold so far", async () => {
+    const cold = { speed: 4, slots: 1, promiseFactor: 10 };
+    const servers = [cold, ...[4, 4, 4].map((speed) => ({ speed, slots: 1 }))];
+    const arrivals = poissonArrivals(250, 4000, 3);
+    const requests = arrivals.map((_, index) => ({ workMs: 20 + (index % 20), size: 1 }));
+    const { runs, tookMs } = await runFleet(scene({ servers, arrivals, requests }), undefined);
+    expect(tookMs.every((took) => took < Infinity)).toBe(true);
+    expect(runs[0]).toBeGreaterThan(0.05 * tookMs.length);
+  });
+
   it.each(["fails", "silent"] as const)(
     "a server that promises nothing but speed and %s gets hardly anything, and no request is lost to it",
     async (fault) => {

@@ -22,7 +22,10 @@ export function joinOptions(command: Command): Command {
     .option("--join-ca <file>", "authorities (PEM) that sign the keeper of the directory")
     .option("--advertise <url>", "how others reach this server; default: where it listens")
     .option("--entry <file>", "the operator's signed entry of this server (longshore directory sign)")
-    .option("--id <name>", "name of this server among others; default: of the machine, and the port");
+    .option(
+      "--id <name>",
+      "name of this server among others; default: with --join of the machine, and the port; else one of chance",
+    );
 }
 
 /** What they mean for a server. Throws `invalid-input` and `invalid-configuration`. */

@@ -205,8 +205,6 @@ describe("a rolling restart", () => {
         "gateway",
         "--port",
         "0",
-        "--id",
-        "gateway",
         "--data-class",
         "internal",
         ...addresses.flatMap((address) => ["--at", address]),

@@ -19,8 +19,9 @@ afterEach(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function server(id: string): Promise<RunningServer> {
-  const running = await serve({ store: (await openModel(folder)).store, port: 0, id });
+async function server(id?: string): Promise<RunningServer> {
+  const named = id === undefined ? {} : { id };
+  const running = await serve({ store: (await openModel(folder)).store, port: 0, ...named });
   open.push(running);
   return running;
 }
@@ -70,6 +71,13 @@ it("answers through any of its servers, and names their models", async () => {
   expect(await index.json()).toContainEqual({ name: "simple", version: "1", state: "READY", reason: "" });
   const metadata = await fetch(`${gate.address}/v2/models/simple`);
   expect(await metadata.json()).toMatchObject({ name: "simple", versions: ["1"] });
+});
+
+it("is told apart from its servers when nobody gave any of them a name", async () => {
+  const servers = [{ address: (await server()).address }, { address: (await server()).address }];
+  const gate = await gateway({ port: 0, dataClass: "internal", servers });
+  open.push(gate);
+  expect((await infer(gate.address)).status).toBe(200);
 });
 
 it("takes servers of the plain protocol for copies of one model", async () => {

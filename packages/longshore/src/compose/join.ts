@@ -6,6 +6,8 @@ import {
   type JoinReply,
   LongshoreError,
   type Membership,
+  type Random,
+  randomId,
   type Signed,
   type Statement,
   type Tier,
@@ -41,10 +43,21 @@ interface Joining {
   readonly address: string;
 }
 
-/** The name of a server among others, where the operator gives none: that of the machine, and the port. */
-export function placeName(port = 8000): string {
-  return `${hostname().replaceAll(/[^A-Za-z0-9._-]/g, "-")}-${port}`;
+/**
+ * The name of a server in a directory, where the operator gives none: that of the machine, and the port, so that it is the
+ * same after a restart. A port that is picked when it listens is not known yet, and chance stands for it.
+ */
+export function placeName(random: Random, port = 8000): string {
+  const last = port === 0 ? letters(random) : String(port);
+  return `${hostname().replaceAll(/[^A-Za-z0-9._-]/g, "-")}-${last}`;
 }
+
+/** The name of a server that joins nothing. Machines are alike, and so are ports: chance tells them apart. */
+export function serverName(tier: Tier, random: Random, port = 8000): string {
+  return `${tier}-${port === 0 ? "" : `${port}-`}${letters(random)}`;
+}
+
+const letters = (random: Random): string => randomId(random).slice(0, 8);
 
 function reachable({ advertise }: JoinOptions, address: string): string {
   if (advertise !== undefined) return advertise;

@@ -30,7 +30,7 @@ import {
 import { aliasFile } from "../rollout/alias-file.ts";
 import { targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
-import { joinAs, type JoinOptions, placeName } from "./join.ts";
+import { joinAs, type JoinOptions, placeName, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
@@ -46,7 +46,7 @@ export interface OnlineOptions extends ListenersOptions {
   readonly insecureNoIdentity?: boolean;
   /** Gets a line for what the operator should know of files that changed. Default: nobody. */
   readonly report?: (text: string) => void;
-  /** Default the tier and the port. */
+  /** Default the tier, the port and letters of chance: two servers of one name take each other for a loop. */
   readonly id?: string;
   /** Default `edge`. */
   readonly tier?: Tier;
@@ -165,7 +165,8 @@ export async function putOnline<T extends Served>(
   const identity = await identityOf(options, { clock, report });
   const life = createLife();
   const { tier = "edge", zone = "local" } = options;
-  const id = options.id ?? (options.join ? placeName(options.port) : `${tier}-${options.port ?? 8000}`);
+  const id =
+    options.id ?? (options.join ? placeName(random, options.port) : serverName(tier, random, options.port));
   const load = (): LoadReport => served.load();
   const { telemetry, close: closeTelemetry } = openTelemetry(options.telemetry ?? {}, {
     clock,

@@ -45,7 +45,7 @@ function arrivedCall(api: Api, asked: Asked): Call {
     throw new LongshoreError(
       "rejected",
       "admission",
-      "the request has been here before; it must not go in circles",
+      `the request has been at ${own} before; it must not go in circles (of two servers of that name, one needs another: --id)`,
     );
   }
   return call;
