@@ -26,8 +26,8 @@ interface Entry {
   readonly model: string;
   readonly version: string | undefined;
   readonly heard: Map<EndpointId, Heard>;
-  /** Places that were asked and took too long to answer. */
-  readonly slow: Set<EndpointId>;
+  /** Why places did not say what they have when they were asked last. */
+  readonly unsaid: Map<EndpointId, LongshoreError>;
   local: Heard | undefined;
   known: KnownModel | undefined;
   usedAtMs: number;
@@ -102,7 +102,7 @@ export function knowledgeOf(
       model,
       version,
       heard: new Map(),
-      slow: new Set(),
+      unsaid: new Map(),
       local: undefined,
       known: undefined,
       usedAtMs: clock.nowMs(),
@@ -166,7 +166,7 @@ export function knowledgeOf(
   async function askOther(id: EndpointId, entry: Entry, path: readonly EndpointId[]): Promise<void> {
     const place = places.all.get(id);
     if (!place || closed) return;
-    const again = entry.slow.delete(id) && !entry.known;
+    const again = !entry.known && tooSlow(entry.unsaid.get(id));
     if (clock.nowMs() < place.health.pausedUntilMs && !again) {
       askWhenBack(id, entry);
       return;
@@ -181,6 +181,7 @@ export function knowledgeOf(
       // It may have gone meanwhile.
       if (places.all.get(id) !== place || closed) return;
       entry.heard.set(id, heard);
+      entry.unsaid.delete(id);
       place.health.reached();
       const [offer] = heard.offers;
       if (offer?.path.length === 1 && offer.origin === "promised")
@@ -188,7 +189,7 @@ export function knowledgeOf(
     } catch (thrown) {
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
-      if (error.reason === "no-answer" || error.reason === "deadline-exceeded") entry.slow.add(id);
+      entry.unsaid.set(id, error);
       place.failed(error, clock.nowMs(), true);
       parts.observer.record({
         kind: "failure",
@@ -323,7 +324,7 @@ export function knowledgeOf(
         const patienceMs = entry.known || circular ? firstWaitMs : Infinity;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
-        if (!entry.known && entry.slow.size > 0 && !circular && leftMs() > 0) {
+        if (!entry.known && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
           await within(entry.asking ?? ask(entry, call.path), leftMs(), call.abort);
         }
       }
@@ -367,8 +368,12 @@ export function knowledgeOf(
   };
 }
 
+const tooSlow = (error: LongshoreError | undefined): boolean =>
+  error?.reason === "no-answer" || error?.reason === "deadline-exceeded";
+
+/** Nothing is known: because nobody has it, or because somebody did not say, or would not. */
 function unknown(
-  { model, version, heard }: Entry,
+  { model, version, heard, unsaid }: Entry,
   places: Places,
   path: readonly EndpointId[],
 ): LongshoreError {
@@ -376,14 +381,17 @@ function unknown(
   const ids = [...places.all.keys()];
   // Those that ask are not asked back, and do not ask for what they have.
   const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
+  for (const id of silent) {
+    const error = unsaid.get(id);
+    if (error?.reason !== "unauthenticated" && error?.reason !== "not-permitted") continue;
+    const why = `${named} is not here, and ${id} does not say what it has: ${error.message}`;
+    return new LongshoreError(error.reason, "resolve", why, { cause: error });
+  }
   if (silent.length > 0) {
     const whose =
       silent.length === ids.length ? "no other place answers" : "not every place says what it has";
-    return new LongshoreError(
-      "unreachable",
-      "resolve",
-      `${named} is not here, and ${whose} (no answer of ${silent.join(", ")})`,
-    );
+    const why = `${named} is not here, and ${whose} (no answer of ${silent.join(", ")})`;
+    return new LongshoreError("unreachable", "resolve", why);
   }
   return new LongshoreError(
     "unknown-model",
