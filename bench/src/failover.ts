@@ -6,11 +6,11 @@ import { float32Tensor, goldenFile, goldenText, seededRandom, tensorsOf } from "
 import { poissonArrivals } from "@longshore/lab";
 import { openOffloader } from "longshore";
 import { type Answered, type Ask, follow, ownClient, rawClient } from "./failover/clients.ts";
-import { type Fault, faults, jumpingClock, lie, type Victim } from "./failover/faults.ts";
+import { faults, jumpingClock, lie, type Victim } from "./failover/faults.ts";
 import { meddler } from "./failover/meddler.ts";
 import { added, type Steps, totals } from "./failover/sequences.ts";
 import { smallDisk } from "./failover/small-disk.ts";
-import { shareOf } from "./failover/share.ts";
+import { sharesOf } from "./failover/share.ts";
 import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
 import { meanOfRow, runningTotal, runningTotalConfig } from "./load/models.ts";
 
@@ -26,17 +26,18 @@ const recoveryMs = 1000;
 const checkRatio = 0.05;
 /** Sequences of the client library that go on through each fault. */
 const sequencesAtOnce = 4;
+const serverCount = 3;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** One client through one fault. */
-async function through(ask: Ask, fault: Fault, victim: Victim, seed: number): Promise<readonly Answered[]> {
+async function through(ask: Ask, fault: () => () => void, seed: number): Promise<readonly Answered[]> {
   const lengthMs = beforeMs + faultMs + afterMs;
   const arrivals = poissonArrivals(perSecond, Math.ceil((perSecond * lengthMs) / 500), seed);
   const startedMs = performance.now();
   const under: Promise<Answered>[] = [];
   let undo: (() => void) | undefined;
-  const faulty = setTimeout(() => (undo = fault(victim)), beforeMs);
+  const faulty = setTimeout(() => (undo = fault()), beforeMs);
   const mended = setTimeout(() => undo?.(), beforeMs + faultMs);
   for (const [index, atMs] of arrivals.entries()) {
     if (atMs > lengthMs) break;
@@ -78,6 +79,7 @@ async function run(context: BenchContext): Promise<Measured> {
   const steps: Steps[] = [];
   const folder = mkdtempSync(join(tmpdir(), "longshore-bench-failover-"));
   const opened: RunningPeer[] = [];
+  const victims: Victim[] = [];
   const rows: Row[] = [];
   const counts: Counts = { lost: 0, wrong: 0, believed: 0, errors: 0 };
   const random = seededRandom(seed);
@@ -91,26 +93,26 @@ async function run(context: BenchContext): Promise<Measured> {
     writeFileSync(join(repository, "total", "1", "model.onnx"), runningTotal());
     writeFileSync(join(repository, "total", "model.yaml"), runningTotalConfig);
     golden(repository);
-    // The victim's log is on a disk of its own, and its clock can be moved.
+    // Logs are on a small disk, and clocks can be moved: whatever happens, happens to the server that is used most just then.
     const env = { NODE_OPTIONS: `--import=${jumpingClock}` };
-    const logged = disk ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, "log") } : {};
-    opened.push(await startOwn({ repository, env, args: ["--log-level", "none"], ...logged }));
-    for (let index = 0; index < 2; index++)
-      opened.push(await startOwn({ repository, args: ["--log-level", "none"] }));
-    const [first, ...others] = opened;
-    if (!first?.pid) throw new Error("the first server has no process");
-    await using before = await meddler(first.http);
-    // The one that lies is another, so that it is not kept out while the next fault happens.
-    await using beforeLiar = await meddler(others[0]?.http ?? "");
-    const servers = [before.address, beforeLiar.address, ...others.slice(1).map(({ http }) => http)];
+    for (let index = 0; index < serverCount; index++) {
+      const logged = disk
+        ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, `log-${index}`) }
+        : { args: ["--log-level", "none"] };
+      const server = await startOwn({ repository, env, ...logged });
+      opened.push(server);
+      if (!server.pid) throw new Error("a server has no process");
+      victims.push({ pid: server.pid, before: await meddler(server.http), disk: disk?.folder });
+    }
+    const servedBy = opened.map(({ http }) => http);
+    const servers = victims.map(({ before }) => before.address);
+    const gateways: string[] = [];
     for (let index = 0; index < 2; index++) {
       const args = ["--golden", repository, "--check-ratio", String(checkRatio)];
       const gateway = await startGateway({ servers, args });
-      others.push(gateway);
+      gateways.push(gateway.http);
       opened.push(gateway);
     }
-    const gateways = others.slice(-2).map(({ http }) => http);
-    const victim: Victim = { pid: first.pid, before, beforeLiar, disk: disk?.folder };
     using raw = rawClient(gateways);
     const offloader = await openOffloader({
       servers: servers.map((one) => `http://${one}`),
@@ -134,28 +136,35 @@ async function run(context: BenchContext): Promise<Measured> {
       );
       let undo: (() => void) | undefined;
       let began = false;
-      const once: Fault = (one) => {
-        if (!began) undo = fault(one);
+      /** As measured just before. */
+      let shares: readonly number[] = [];
+      let victimRatio = 0;
+      const once = (): (() => void) => {
+        if (!began) {
+          victimRatio = Math.max(0, ...shares);
+          const victim = victims[shares.indexOf(victimRatio)] ?? victims[0];
+          undo = victim && fault(victim);
+        }
         began = true;
         return () => {
           undo?.();
           undo = undefined;
         };
       };
-      const servedBy = opened.slice(0, 3).map(({ http }) => http);
-      const share = shareOf(servedBy, name === lie ? 1 : 0, beforeMs - 300);
+      const measured = sharesOf(servedBy, beforeMs - 300).then((told) => void (shares = told));
       const results = await Promise.all(
-        clients.map(([, ask], index) => through(ask, once, victim, startSeed + 7919 * index)),
+        clients.map(([, ask], index) => through(ask, once, startSeed + 7919 * index)),
       );
+      await measured;
       over = true;
       const stepped = (await Promise.all(sequences)).reduce(added);
       steps.push(stepped);
-      const victimRatio = await share;
+      const distorted = victims.reduce((total, { before }) => total + before.distorted, 0);
       say(`${name.padEnd(22)} before it the victim ran ${(100 * victimRatio).toFixed(0)} % of the requests`);
-      rows.push({ fault: name, client: "sequences", ...stepped, distorted: beforeLiar.distorted });
+      rows.push({ fault: name, client: "sequences", ...stepped, distorted });
       const foundMs = quarantinesMs.find((atMs) => atMs > beganMs);
       say(
-        `${name.padEnd(22)} ${"sequences".padEnd(18)} ${String(stepped.right).padStart(4)} right steps: ${stepped.lost} lost, ${stepped.wrong} wrong, ${stepped.doubled} doubled, ${stepped.errors} errors${stepped.why ? ` (${stepped.why.slice(0, 140)})` : ""}${foundMs === undefined ? "" : `; found out after ${Math.round(foundMs - beganMs - beforeMs)} ms, ${beforeLiar.distorted} of its answers were wrong (to checks and golden inputs, too)`}`,
+        `${name.padEnd(22)} ${"sequences".padEnd(18)} ${String(stepped.right).padStart(4)} right steps: ${stepped.lost} lost, ${stepped.wrong} wrong, ${stepped.doubled} doubled, ${stepped.errors} errors${stepped.why ? ` (${stepped.why.slice(0, 140)})` : ""}${foundMs === undefined ? "" : `; found out after ${Math.round(foundMs - beganMs - beforeMs)} ms, ${distorted} of its answers were wrong (to checks and golden inputs, too)`}`,
       );
       for (const [index, [client]] of clients.entries()) {
         const all = results[index] ?? [];
@@ -192,6 +201,7 @@ async function run(context: BenchContext): Promise<Measured> {
     await offloader.close();
   } finally {
     await Promise.all(opened.map((one) => one.close()));
+    await Promise.all(victims.map(({ before }) => before[Symbol.asyncDispose]()));
     rmSync(folder, { recursive: true, force: true });
     disk?.[Symbol.dispose]();
   }
@@ -214,7 +224,7 @@ async function run(context: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "failover",
   about:
-    "one of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences",
+    "the most used of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences",
   bars: {
     lost: { atMost: 0 },
     wrong: { atMost: 0 },

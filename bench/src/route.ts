@@ -1,34 +1,19 @@
-import { exponential, type Random, seededRandom } from "@longshore/core";
 import {
   clientWeighted,
-  type FarmRequest,
+  type FleetRun,
   fleetOracle,
   freshReports,
-  type FleetRun,
-  type FleetScene,
-  type FarmServer,
   leastRequest,
   peakEwma,
   type PickerKind,
-  poissonArrivals,
   prequal,
   roundRobin,
   runFleet,
   weightedRoundRobin,
 } from "@longshore/lab";
 import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
-import { burstyArrivals } from "./route-arrivals.ts";
-
-/** Mean work of a request, in milliseconds on a server of speed 1. */
-const meanWorkMs = 200;
-/** Spread of the work, as a standard deviation of the logarithm: some inputs are larger. */
-const workLogSpread = 0.4;
-/** What of that spread nothing of the input shows, where sizes show: runs of the same input differ by so much. */
-const jitterLogSpread = 0.1;
-/** Buckets of size that a profile distinguishes where sizes show. */
-const sizeCount = 8;
-/** An answer after this is worthless, in milliseconds; the slowest server has speed 1. */
-const deadlineMs = 5 * meanWorkMs;
+import { type Case, onSockets, type PreparedScene, sceneOf, simulated } from "./route/cases.ts";
+import { runOnSockets } from "./route/on-sockets.ts";
 
 /** `undefined` is the offloader. */
 const policies: readonly (readonly [string, PickerKind | undefined])[] = [
@@ -43,166 +28,127 @@ const policies: readonly (readonly [string, PickerKind | undefined])[] = [
   ["oracle", fleetOracle],
 ];
 
-/** One kind of fleet under one kind of load. */
-interface Case {
-  readonly name: string;
-  readonly servers: number;
-  /** The fastest server's speed over the slowest's; speeds between lie evenly on a logarithmic scale. */
-  readonly skew: number;
-  readonly bound: "processor" | "waiting";
-  readonly loadRatio: number;
-  readonly arrivals: "poisson" | "bursty";
-  /** Gateways that do not know of each other's requests. */
-  readonly gateways: number;
-  /** Whether an input shows by its size what it will cost, as that of a convolution does, or all look alike. */
-  readonly sizes: "shown" | "hidden";
-}
+/** For so long each policy is measured over sockets, in seconds. */
+const socketSeconds = { whole: 6, quick: 3 } as const;
 
-const base = {
-  bound: "processor",
-  loadRatio: 0.7,
-  arrivals: "poisson",
-  gateways: 1,
-  sizes: "shown",
-} as const;
-
-const cases: readonly Case[] = [
-  { ...base, name: "small and equal", servers: 4, skew: 1 },
-  { ...base, name: "equal", servers: 16, skew: 1 },
-  { ...base, name: "small, 4x", servers: 4, skew: 4 },
-  { ...base, name: "4x", servers: 16, skew: 4 },
-  { ...base, name: "16x", servers: 16, skew: 16 },
-  { ...base, name: "16x, waiting", servers: 16, skew: 16, bound: "waiting" },
-  { ...base, name: "16x, bursty", servers: 16, skew: 16, loadRatio: 0.5, arrivals: "bursty" },
-  { ...base, name: "16x, sizes hidden", servers: 16, skew: 16, sizes: "hidden" },
-  { ...base, name: "16x, 4 gateways", servers: 16, skew: 16, gateways: 4 },
-  { ...base, name: "equal, 4 gateways", servers: 16, skew: 1, gateways: 4 },
-  { ...base, name: "100, 16x", servers: 100, skew: 16 },
-  { ...base, name: "100, 16x, 4 gateways", servers: 100, skew: 16, gateways: 4 },
-  { ...base, name: "1000, 16x", servers: 1000, skew: 16 },
-];
-
-function serversOf({ servers, skew, bound }: Case): readonly FarmServer[] {
-  const slots = bound === "processor" ? 1 : 32;
-  return Array.from({ length: servers }, (_, index) => ({
-    speed: servers === 1 ? 1 : skew ** (index / (servers - 1)),
-    slots,
-  }));
-}
-
-/** A standard normal number (Box and Muller). */
-function normal(random: Random): number {
-  return Math.sqrt(2 * exponential(random, 1)) * Math.cos(2 * Math.PI * random.next());
-}
-
-function sceneOf(context: BenchContext, one: Case, count: number, seed: number): FleetScene | undefined {
-  const servers = serversOf(one);
-  const capacityPerMs = servers.reduce((total, { speed, slots }) => total + speed * slots, 0) / meanWorkMs;
-  const perSecond = capacityPerMs * 1000 * one.loadRatio;
-  const arrivals =
-    one.arrivals === "poisson"
-      ? poissonArrivals(perSecond, count, seed)
-      : burstyArrivals(context.data, perSecond, count, seed);
-  if (!arrivals) return undefined;
-  const random = seededRandom(seed + 1);
-  const requests = arrivals.map(() => requestOf(one, random));
-  return { servers, gateways: one.gateways, arrivals, requests, seed };
-}
-
-function requestOf({ sizes }: Case, random: Random): FarmRequest {
-  const visible = normal(random);
-  const jitter = sizes === "shown" ? jitterLogSpread : 0;
-  const spread = Math.sqrt(workLogSpread ** 2 - jitter ** 2);
-  const workMs = meanWorkMs * Math.exp(spread * visible + jitter * normal(random) - workLogSpread ** 2 / 2);
-  return { workMs, size: sizes === "shown" ? sizeOf(visible) : 1 };
-}
-
-/** The bucket of a standard normal number, 1 to `sizeCount`: as wide as each other but for the outer ones. */
-function sizeOf(visible: number): number {
-  return 1 + Math.min(sizeCount - 1, Math.max(0, Math.floor(visible / 0.6 + sizeCount / 2)));
-}
+/** What was left of the fleet for the run of a policy. */
+type Played = Pick<FleetRun, "tookMs"> & Partial<FleetRun> & { readonly givenUp?: number };
 
 interface Summary {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly goodRatio: number;
+  /** Requests that failed. */
+  readonly failed: number;
+  /** Requests that waited when the run was over; their times are what they had waited. */
+  readonly givenUp: number;
 }
 
 /** The first tenth fills queues and teaches those who learn; it does not count. */
-function summarise({ tookMs }: FleetRun): Summary {
+function summarise({ tookMs, givenUp = 0 }: Played, deadlineMs: number): Summary {
   const counted = tookMs.slice(Math.floor(tookMs.length / 10));
   return {
     p50Ms: quantile(counted, 0.5),
     p99Ms: quantile(counted, 0.99),
     goodRatio: counted.filter((took) => took <= deadlineMs).length / counted.length,
+    failed: tookMs.filter((took) => took === Infinity).length,
+    givenUp,
   };
 }
 
+/** How many requests a case has. */
+function countOf({ perSecond, servers }: Case, quick: boolean): number {
+  if (perSecond !== undefined) return Math.round(perSecond * socketSeconds[quick ? "quick" : "whole"]);
+  return quick ? 6000 : servers > 100 ? 60_000 : 30_000;
+}
+
+/** Which cases are run: all, those of one kind (`--simulated`, `--sockets`), or by name (`--case NAME`, repeated). */
+function chosen(args: readonly string[]): readonly Case[] {
+  const all = [...simulated, ...onSockets].filter(
+    ({ perSecond }) => !args.includes(perSecond === undefined ? "--sockets" : "--simulated"),
+  );
+  const names = args.flatMap((arg, at) => (arg === "--case" ? [args[at + 1] ?? ""] : []));
+  if (names.length === 0) return args.includes("--quick") ? all.filter(({ servers }) => servers <= 16) : all;
+  const unknown = names.find((name) => !all.some((one) => one.name === name));
+  if (unknown !== undefined) {
+    throw new Error(`--case ${unknown}: there is none; there are ${all.map(({ name }) => name).join("; ")}`);
+  }
+  return all.filter(({ name }) => names.includes(name));
+}
+
 async function run(context: BenchContext): Promise<Measured> {
-  const { say, seed, args } = context;
-  const quick = args.includes("--quick");
+  const { say, seed, args, data } = context;
   const rows: Row[] = [];
   const notRun: string[] = [];
   const p99 = new Map<string, number>();
+  const cases = chosen(args);
   for (const one of cases) {
-    if (quick && one.servers > 16) continue;
-    const count = quick ? 6000 : one.servers > 100 ? 60_000 : 30_000;
-    const scene = sceneOf(context, one, count, seed);
-    if (!scene) {
+    const count = countOf(one, args.includes("--quick"));
+    const prepared: PreparedScene | undefined = sceneOf(data, one, count, seed);
+    if (!prepared) {
       notRun.push(`${one.name}: the arrival trace is in the data folder`);
       continue;
     }
+    const { scene, deadlineMs } = prepared;
     say(
-      `${one.name}: ${one.servers} servers, ${one.skew}x skew, ${one.bound}, ${one.loadRatio} load, ${one.gateways} gateway(s), ${count} requests`,
+      `${one.name}: ${one.servers} servers, ${one.skew}x skew, ${one.bound}, ${one.loadRatio} load, ${one.gateways} gateway(s), ${count} requests${one.perSecond === undefined ? "" : " over HTTP, runs sleep"}`,
     );
     for (const [name, kind] of policies) {
-      const result = await runFleet(scene, kind);
-      const { p50Ms, p99Ms, goodRatio } = summarise(result);
-      p99.set(`${one.name}/${name}`, p99Ms);
+      // What servers say at the moment of choice is no more to be had over sockets than what the oracle knows.
+      if (one.perSecond !== undefined && kind === freshReports) continue;
+      const played: Played = await (one.perSecond === undefined ? runFleet : runOnSockets)(scene, kind);
+      const summary = summarise(played, deadlineMs);
+      p99.set(`${one.name}/${name}`, summary.p99Ms);
       rows.push({
         case: one.name,
         policy: name,
-        p50Ms,
-        p99Ms,
-        goodRatio,
-        realMs: result.realMsPerRequest,
-        probesPerRequest: result.probesPerRequest,
+        sockets: one.perSecond !== undefined,
+        ...summary,
+        realMs: played.realMsPerRequest ?? null,
+        probesPerRequest: played.probesPerRequest ?? null,
       });
       say(
-        `  ${name.padEnd(21)} p50 ${p50Ms.toFixed(1).padStart(7)}  p99 ${p99Ms.toFixed(1).padStart(9)} ms  goodput ${(100 * goodRatio).toFixed(2)} %`,
+        `  ${name.padEnd(21)} p50 ${summary.p50Ms.toFixed(1).padStart(7)}  p99 ${summary.p99Ms.toFixed(1).padStart(9)} ms  goodput ${(100 * summary.goodRatio).toFixed(2)} %${summary.failed > 0 ? `  ${summary.failed} failed` : ""}${summary.givenUp > 0 ? `  ${summary.givenUp} still waited` : ""}`,
       );
     }
   }
+  return { figures: figuresOf(cases, p99), rows, notRun };
+}
+
+/** Figures of the cases that were run. */
+function figuresOf(cases: readonly Case[], p99: ReadonlyMap<string, number>): Record<string, number> {
   const ratio = (of: string, a: string, b: string): number =>
     (p99.get(`${of}/${a}`) ?? NaN) / (p99.get(`${of}/${b}`) ?? NaN);
-  const skewed = (gateways: boolean, sizes: Case["sizes"] = "shown"): readonly Case[] =>
-    cases.filter(
-      (one) =>
-        one.skew > 1 && one.gateways > 1 === gateways && one.sizes === sizes && p99.has(`${one.name}/ours`),
-    );
-  return {
-    figures: {
-      p99VsOracleSkewed: Math.max(...skewed(false).map(({ name }) => ratio(name, "ours", "oracle"))),
-      p99VsOracleSizesHidden: Math.max(
-        ...skewed(false, "hidden").map(({ name }) => ratio(name, "ours", "oracle")),
-      ),
-      p99VsOracleSeveralGateways: Math.max(...skewed(true).map(({ name }) => ratio(name, "ours", "oracle"))),
-      roundRobinVsOursSkewed: Math.min(
-        ...[...skewed(false), ...skewed(true)]
-          .filter(({ skew, loadRatio }) => skew === 16 && loadRatio === 0.7)
-          .map(({ name }) => ratio(name, "round robin", "ours")),
-      ),
-      oursVsRoundRobinEqual: ratio("small and equal", "ours", "round robin"),
-    },
-    rows,
-    notRun,
+  const worst = (among: readonly Case[]): number =>
+    Math.max(...among.map(({ name }) => ratio(name, "ours", "oracle")));
+  const ran = cases.filter(({ name }) => p99.has(`${name}/ours`));
+  const skewed = ran.filter(({ skew }) => skew > 1);
+  const inside = skewed.filter(({ perSecond }) => perSecond === undefined);
+  const outside = skewed.filter(({ perSecond }) => perSecond !== undefined);
+  const alone = ({ gateways, sizes }: Case): boolean => gateways === 1 && sizes === "shown";
+  const figures: Record<string, number> = {
+    p99VsOracleSkewed: worst(inside.filter(alone)),
+    p99VsOracleSizesHidden: worst(inside.filter(({ sizes }) => sizes === "hidden")),
+    p99VsOracleSeveralGateways: worst(inside.filter(({ gateways }) => gateways > 1)),
+    p99VsOracleSockets: worst(outside.filter(alone)),
+    p99VsOracleSocketsSeveralGateways: worst(outside.filter(({ gateways }) => gateways > 1)),
+    roundRobinVsOursSkewed: Math.min(
+      ...skewed
+        .filter(({ skew, loadRatio }) => skew === 16 && loadRatio === 0.7)
+        .map(({ name }) => ratio(name, "round robin", "ours")),
+    ),
+    oursVsRoundRobinEqual: ratio("small and equal", "ours", "round robin"),
+    oursVsRoundRobinEqualSockets: ratio("sockets: small and equal", "ours", "round robin"),
   };
+  // What no case of this run tells is left out.
+  return Object.fromEntries(Object.entries(figures).filter(([, value]) => Number.isFinite(value)));
 }
 
 /** Ways to balance between servers, on the same requests. */
 export const bench: Bench = {
   name: "route",
-  about: "which of many servers: ours beside six balancers and an oracle that sees all queues, simulated",
+  about:
+    "which of many servers: ours beside six balancers and an oracle that sees all queues, simulated and over sockets",
   bars: {
     p99VsOracleSkewed: { atMost: 1.15 },
     roundRobinVsOursSkewed: { atLeast: 3 },

@@ -2,12 +2,10 @@ import { existsSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Meddler } from "./meddler.ts";
 
-/** The server that something happens to, what stands before it, and the disk that it writes its log to. */
+/** A server that something may happen to, what stands before it, and the disk that it writes its log to. */
 export interface Victim {
   readonly pid: number;
   readonly before: Meddler;
-  /** What stands before the server that lies, which is another. */
-  readonly beforeLiar: Meddler;
   /** Folder of a small disk of its own; undefined where none could be had. */
   readonly disk: string | undefined;
 }
@@ -96,10 +94,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   "half-open": meddled("silent"),
   "link cut": meddled("reset"),
   "wrong shape": meddled("wrong shape"),
-  [lie]: ({ beforeLiar }) => {
-    beforeLiar.mode = "wrong values";
-    return () => void (beforeLiar.mode = "pass");
-  },
+  [lie]: meddled("wrong values"),
   "clock jump": ({ pid }) => jumped(pid),
   "full disk": ({ disk }) => (disk === undefined ? noFault() : filled(disk)),
   // The last one: nobody starts the server again.

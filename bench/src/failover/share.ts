@@ -16,12 +16,12 @@ async function runsAt(servers: readonly string[]): Promise<readonly number[]> {
   );
 }
 
-/** Share of the runs of the next `forMs` milliseconds that one of the servers gets: whether a fault there is met at all. */
-export async function shareOf(servers: readonly string[], victim: number, forMs: number): Promise<number> {
+/** Shares of the servers in the runs of the next `forMs` milliseconds: whether a fault of one is met at all. */
+export async function sharesOf(servers: readonly string[], forMs: number): Promise<readonly number[]> {
   const before = await runsAt(servers);
   await pause(forMs);
   const after = await runsAt(servers);
   const runs = after.map((count, index) => count - (before[index] ?? 0));
   const all = runs.reduce((total, count) => total + count, 0);
-  return all > 0 ? (runs[victim] ?? 0) / all : NaN;
+  return runs.map((count) => (all > 0 ? count / all : 0));
 }

@@ -2,7 +2,15 @@ import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAbor
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
-import { type Heard, type KnownModel, knowModel, manyPlaces, type Places } from "../places/index.ts";
+import {
+  type Heard,
+  type KnownModel,
+  knowModel,
+  manyPlaces,
+  nothingKnown,
+  type Places,
+  tooSlow,
+} from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
 
 /** What this place knows of models: asked for off the path of requests, but for the first use of a model. */
@@ -343,7 +351,7 @@ export function knowledgeOf(
       }
       entries.delete(keyOf(model, version));
       if (failure !== undefined) throw failure;
-      throw unknown(entry, places, call.path);
+      throw nothingKnown(entry, places, call.path);
     },
     async refresh() {
       await Promise.all(
@@ -366,36 +374,4 @@ export function knowledgeOf(
       timers.clear();
     },
   };
-}
-
-const tooSlow = (error: LongshoreError | undefined): boolean =>
-  error?.reason === "no-answer" || error?.reason === "deadline-exceeded";
-
-/** Nothing is known: because nobody has it, or because somebody did not say, or would not. */
-function unknown(
-  { model, version, heard, unsaid }: Entry,
-  places: Places,
-  path: readonly EndpointId[],
-): LongshoreError {
-  const named = version === undefined ? model : `${model} version ${version}`;
-  const ids = [...places.all.keys()];
-  // Those that ask are not asked back, and do not ask for what they have.
-  const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
-  for (const id of silent) {
-    const error = unsaid.get(id);
-    if (error?.reason !== "unauthenticated" && error?.reason !== "not-permitted") continue;
-    const why = `${named} is not here, and ${id} does not say what it has: ${error.message}`;
-    return new LongshoreError(error.reason, "resolve", why, { cause: error });
-  }
-  if (silent.length > 0) {
-    const whose =
-      silent.length === ids.length ? "no other place answers" : "not every place says what it has";
-    const why = `${named} is not here, and ${whose} (no answer of ${silent.join(", ")})`;
-    return new LongshoreError("unreachable", "resolve", why);
-  }
-  return new LongshoreError(
-    "unknown-model",
-    "resolve",
-    `no place knows ${named}: neither this one nor ${ids.join(", ") || "any other (none is configured)"}`,
-  );
 }

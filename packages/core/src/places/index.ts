@@ -12,3 +12,4 @@ export * from "./compose-offers.ts";
 export * from "./device.ts";
 export * from "./known-model.ts";
 export * from "./inferred.ts";
+export { nothingKnown, tooSlow } from "./nothing-known.ts";

@@ -149,6 +149,79 @@ function workOf(request: InferenceRequest): FarmRequest {
   return { workMs, size: input.bytes.byteLength / 8 };
 }
 
+/** What a server was given to do, kept by somebody who knows everything. */
+interface SlotBook {
+  give(workMs: number): void;
+  /** See `FarmPlace`. */
+  finishMs(workMs: number): number;
+}
+
+function slotBook({ speed, slots }: FarmServer, clock: Clock): SlotBook {
+  /** Instants at which each slot will have done what it was given. */
+  const freeMs = Array.from({ length: slots }, () => 0);
+  const soonest = (): number => {
+    let best = 0;
+    for (let slot = 1; slot < slots; slot++) if ((freeMs[slot] ?? 0) < (freeMs[best] ?? 0)) best = slot;
+    return best;
+  };
+  return {
+    give(workMs) {
+      const slot = soonest();
+      freeMs[slot] = Math.max(freeMs[slot] ?? 0, clock.nowMs()) + workMs / speed;
+    },
+    finishMs: (workMs) => Math.max(0, (freeMs[soonest()] ?? 0) - clock.nowMs()) + workMs / speed,
+  };
+}
+
+/**
+ * A server of a farm that is elsewhere, as those see it that send everything it gets: its insides are reckoned from that.
+ * Each of them reaches it through an endpoint of its own.
+ */
+export function watchedServer(
+  server: FarmServer,
+  clock: Clock,
+): { readonly through: (endpoint: Endpoint) => FarmPlace } {
+  const book = slotBook(server, clock);
+  let inFlight = 0;
+  let runs = 0;
+  const load = (): LoadReport => ({
+    atMs: clock.nowMs(),
+    cpuRatio: Math.min(1, inFlight / server.slots),
+    inFlight,
+    queueMs: book.finishMs(0),
+  });
+  const through = (endpoint: Endpoint): FarmPlace => ({
+    endpoint: {
+      info: endpoint.info,
+      describe: (...asked) => endpoint.describe(...asked),
+      offers: (...asked) => endpoint.offers(...asked),
+      async infer(request, ...rest) {
+        runs++;
+        inFlight++;
+        book.give(workOf(request).workMs);
+        try {
+          return await endpoint.infer(request, ...rest);
+        } finally {
+          inFlight--;
+        }
+      },
+      close: () => endpoint.close(),
+    },
+    server,
+    get inFlight() {
+      return inFlight;
+    },
+    get runs() {
+      return runs;
+    },
+    asked: 0,
+    probes: 0,
+    load,
+    finishMs: (workMs) => book.finishMs(workMs),
+  });
+  return { through };
+}
+
 function farmInfo(index: number): EndpointInfo {
   return {
     id: `server-${index}`,
@@ -167,8 +240,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
   const { speed, promiseFactor = 1 } = server;
   const info = farmInfo(index);
   const slots = fifoSlots({ clock, count: server.slots, maxQueue: Infinity });
-  /** Instants at which each slot will have done what it was given. */
-  const freeMs = Array.from({ length: server.slots }, () => 0);
+  const book = slotBook(server, clock);
   let runs = 0;
   let probes = 0;
   let asked = 0;
@@ -183,13 +255,6 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
   }
   const expectedMs = (size: number): number => means.get(size) ?? 0;
   const answer: Tensors = new Map([["y", tensorOf("y", "FP64", [1], new Uint8Array(8))]]);
-  const soonest = (): number => {
-    let best = 0;
-    for (let slot = 1; slot < freeMs.length; slot++) {
-      if ((freeMs[slot] ?? 0) < (freeMs[best] ?? 0)) best = slot;
-    }
-    return best;
-  };
   const load = (): LoadReport => ({
     atMs: clock.nowMs(),
     cpuRatio: slots.busyRatio,
@@ -231,8 +296,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
       if (server.fault === "silent") await sleep(clock, Infinity, call.abort);
       const { workMs, size } = workOf(request);
       const serviceMs = workMs / speed;
-      const slot = soonest();
-      freeMs[slot] = Math.max(freeMs[slot] ?? 0, clock.nowMs()) + serviceMs;
+      book.give(workMs);
       const { queueMs } = await slots.work(() => serviceMs, call, expectedMs(size) / speed);
       const outputs = answer;
       return { outputs, account: account(queueMs, serviceMs), load: load() };
@@ -262,6 +326,6 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
       return probes;
     },
     load,
-    finishMs: (workMs) => Math.max(0, (freeMs[soonest()] ?? 0) - clock.nowMs()) + workMs / speed,
+    finishMs: (workMs) => book.finishMs(workMs),
   };
 }

@@ -1,12 +1,14 @@
-import { seededRandom } from "@longshore/core";
+import { housekeepingCall, seededRandom, sleep } from "@longshore/core";
 import { describe, expect, it } from "vitest";
 import { poissonArrivals } from "../trace/index.ts";
+import { virtualClock } from "../world/index.ts";
 import { clientWeighted } from "./client-weighted.ts";
+import { farmModel, farmPlace, farmRequest, watchedServer } from "./farm.ts";
 import { joinAndLeave } from "./join-and-leave.ts";
 import { peakEwma } from "./peak-ewma.ts";
 import { fleetOracle, leastRequest, type PickerKind, roundRobin, weightedRoundRobin } from "./picker.ts";
 import { prequal } from "./prequal.ts";
-import { type FleetScene, runFleet } from "./run-fleet.ts";
+import { type FleetScene, runFleet, sendAll } from "./run-fleet.ts";
 
 function scene(change: Partial<FleetScene> = {}): FleetScene {
   const arrivals = poissonArrivals(250, 1500, 3);
@@ -118,5 +120,33 @@ describe("balancers on a farm of unequal servers", () => {
     expect((await runFleet(scene({ gateways: 2 }), undefined)).tookMs).toEqual(
       (await runFleet(scene({ gateways: 2 }), undefined)).tookMs,
     );
+  });
+});
+
+describe("a farm that is elsewhere", () => {
+  it("is reckoned to be as busy as it is by who sends all that it gets", async () => {
+    const clock = virtualClock();
+    const work = { workMs: 30, size: 1 };
+    const model = farmModel([work]);
+    const server = { speed: 2, slots: 2 };
+    const place = farmPlace(server, 0, model, clock);
+    const watched = watchedServer(server, clock).through(place.endpoint);
+    const all = [1, 2, 3].map(() =>
+      watched.endpoint.infer(farmRequest(model, work), housekeepingCall("test")),
+    );
+    await clock.advance(5);
+    expect([watched.inFlight, watched.runs, watched.finishMs(30)]).toEqual([3, 3, place.finishMs(30)]);
+    expect(place.finishMs(30)).toBe(25);
+    await clock.runUntil(Promise.all(all));
+    expect([watched.inFlight, watched.finishMs(30)]).toEqual([0, 15]);
+  });
+
+  it("is not waited for longer than somebody has patience, and what still waits has taken that long", async () => {
+    const clock = virtualClock();
+    const requests = [1, 2].map(() => ({ workMs: 1, size: 1 }));
+    const never = new Promise<void>(() => undefined);
+    const send = (index: number): Promise<void> => (index === 0 ? sleep(clock, 7) : never);
+    const sent = sendAll({ arrivals: [0, 50], requests }, [send], clock, 400);
+    expect(await clock.runUntil(sent)).toEqual({ tookMs: [7, 400], givenUp: 1 });
   });
 });

@@ -6,6 +6,7 @@ export {
   type FarmRequest,
   farmRequest,
   type FarmServer,
+  watchedServer,
 } from "./farm.ts";
 export { joinAndLeave } from "./join-and-leave.ts";
 export { peakEwma } from "./peak-ewma.ts";
@@ -20,4 +21,11 @@ export {
   weightedRoundRobin,
 } from "./picker.ts";
 export { prequal } from "./prequal.ts";
-export { type FleetRun, type FleetScene, runFleet } from "./run-fleet.ts";
+export {
+  type FleetRun,
+  type FleetScene,
+  pickerGateway,
+  runFleet,
+  type FleetSend,
+  sendAll,
+} from "./run-fleet.ts";

@@ -1,5 +1,6 @@
 import {
   type Call,
+  type Clock,
   type EndpointInfo,
   housekeepingCall,
   LongshoreError,
@@ -48,15 +49,17 @@ export interface FleetRun {
   readonly realMsPerRequest: number;
 }
 
-type Send = (index: number, request: FarmRequest) => Promise<void>;
+/** What a gateway does with the request of an index; settles when it is answered. */
+export type FleetSend = (index: number, request: FarmRequest) => Promise<void>;
 
-function pickerGateway(
+/** A gateway that balances with a picker. */
+export function pickerGateway(
   kind: PickerKind,
   places: readonly FarmPlace[],
   seed: number,
   model: SimulatedModel,
   nowMs: () => number,
-): Send {
+): FleetSend {
   const picker = kind({ places, random: seededRandom(seed), nowMs });
   return async (_index, request) => {
     const at = picker.pick(request.workMs);
@@ -68,6 +71,57 @@ function pickerGateway(
     const { load = place.load() } = await answer;
     picker.answered(at, nowMs() - startedMs, load);
   };
+}
+
+/** What became of requests that were sent when they were due. */
+interface Sent {
+  /** What each took from when it was due, in milliseconds; Infinity where it failed. */
+  readonly tookMs: readonly number[];
+  /** Requests that had no answer when nobody waited any longer: what they took is what they had waited until then. */
+  readonly givenUp: number;
+}
+
+/**
+ * Sends each request to its gateway when it is due, whatever became of those before, and waits for answers for up to
+ * `patienceMs` after the last was due.
+ */
+export async function sendAll(
+  { arrivals, requests }: Pick<FleetScene, "arrivals" | "requests">,
+  gateways: readonly FleetSend[],
+  clock: Clock,
+  patienceMs: number = Infinity,
+): Promise<Sent> {
+  const startMs = clock.nowMs() + 100;
+  const tookMs = arrivals.map(() => Infinity);
+  const waiting = new Set(arrivals.keys());
+  const all = arrivals.map(
+    (atMs, index) =>
+      new Promise<void>((resolve) => {
+        const dueMs = startMs + atMs;
+        clock.timer(dueMs - clock.nowMs(), () => {
+          const send = gateways[index % gateways.length];
+          const request = requests[index];
+          if (!send || !request) return resolve();
+          send(index, request)
+            .then(() => void (tookMs[index] = clock.nowMs() - dueMs))
+            .catch(() => undefined)
+            .finally(() => {
+              waiting.delete(index);
+              resolve();
+            });
+        });
+      }),
+  );
+  const untilMs = (arrivals.at(-1) ?? 0) + 100 + patienceMs;
+  let patience: Disposable | undefined;
+  const over =
+    patienceMs === Infinity
+      ? []
+      : [new Promise<void>((resolve) => void (patience = clock.timer(untilMs, resolve)))];
+  await Promise.race([Promise.all(all), ...over]);
+  patience?.[Symbol.dispose]();
+  for (const index of waiting) tookMs[index] = clock.nowMs() - startMs - (arrivals[index] ?? 0);
+  return { tookMs: [...tookMs], givenUp: waiting.size };
 }
 
 /** What a gateway before a farm says of itself. */
@@ -99,7 +153,7 @@ export async function runFleet(
   const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock));
   const heapBefore = heapBytes?.() ?? 0;
   const closing: (() => Promise<void>)[] = [];
-  const gateways = Array.from({ length: scene.gateways }, (_, number): Send => {
+  const gateways = Array.from({ length: scene.gateways }, (_, number): FleetSend => {
     const seed = scene.seed * 1000 + number;
     if (kind) return pickerGateway(kind, places, seed, model, clock.nowMs);
     const gateway = offloadEndpoint({
@@ -117,25 +171,8 @@ export async function runFleet(
       await gateway.infer(farmRequest(model, request), call);
     };
   });
-  const tookMs = scene.arrivals.map(() => Infinity);
-  const startMs = 100;
   const cpu = process.cpuUsage();
-  const all = scene.arrivals.map(
-    (atMs, index) =>
-      new Promise<void>((resolve) => {
-        clock.timer(startMs + atMs, () => {
-          const send = gateways[index % gateways.length];
-          const request = scene.requests[index];
-          const beganMs = clock.nowMs();
-          if (!send || !request) return resolve();
-          send(index, request)
-            .then(() => void (tookMs[index] = clock.nowMs() - beganMs))
-            .catch(() => undefined)
-            .finally(resolve);
-        });
-      }),
-  );
-  await clock.runUntil(Promise.all(all));
+  const { tookMs } = await clock.runUntil(sendAll(scene, gateways, clock));
   const { user, system } = process.cpuUsage(cpu);
   const heldBytes = heapBytes && heapBytes() - heapBefore;
   await Promise.all(closing.map((close) => close()));

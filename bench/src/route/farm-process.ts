@@ -1,0 +1,53 @@
+/**
+ * Servers of a farm in a process of their own, each on a port: the protocol and the sockets are real, and a run holds a slot
+ * for the time that the request states, without using the processor. Told which servers and what requests there will be in one
+ * message, it says where they listen.
+ */
+import { codecSet, rawCodec, silentObserver } from "@longshore/core";
+import { farmModel, farmPlace, type FarmRequest, type FarmServer } from "@longshore/lab";
+import { systemClock, systemRandom } from "@longshore/nodejs";
+import { createHandler, createLife, listen } from "@longshore/server";
+
+/** What it is told. */
+export interface FarmOrder {
+  readonly servers: readonly FarmServer[];
+  /** All that will come: what the model's profile was measured on. */
+  readonly requests: readonly FarmRequest[];
+}
+
+const clock = systemClock();
+const random = systemRandom();
+
+async function open({ servers, requests }: FarmOrder): Promise<readonly string[]> {
+  const model = farmModel(requests);
+  return Promise.all(
+    servers.map(async (server, index) => {
+      const place = farmPlace(server, index, model, clock);
+      const life = createLife();
+      life.ready();
+      const handler = createHandler({
+        endpoint: place.endpoint,
+        life,
+        codecs: codecSet(rawCodec),
+        clock,
+        observer: silentObserver,
+        load: () => place.load(),
+      });
+      const { address } = await listen(handler, { clock, random, port: 0 });
+      return address;
+    }),
+  );
+}
+
+process.once("message", (order) => {
+  // Only the bench that forked this process writes to it.
+  open(order as FarmOrder).then(
+    (addresses) => process.send?.(addresses),
+    (error: unknown) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
+});
+// Whoever started it is gone.
+process.once("disconnect", () => process.exit(0));

@@ -1,0 +1,47 @@
+import { type EndpointId, LongshoreError } from "../base/index.ts";
+
+/** What was asked about a model, and who said what. */
+interface Questioned {
+  readonly model: string;
+  readonly version: string | undefined;
+  readonly heard: ReadonlyMap<EndpointId, unknown>;
+  /** Why places did not say what they have. */
+  readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
+}
+
+/** Whether it was only time that a place wanted. */
+export function tooSlow(error: LongshoreError | undefined): boolean {
+  return error?.reason === "no-answer" || error?.reason === "deadline-exceeded";
+}
+
+/**
+ * The error where nothing is known of a model: because nobody has it, or because somebody did not say, or would not. `path` is
+ * where the question has been.
+ */
+export function nothingKnown(
+  { model, version, heard, unsaid }: Questioned,
+  places: { readonly all: ReadonlyMap<EndpointId, unknown> },
+  path: readonly EndpointId[],
+): LongshoreError {
+  const named = version === undefined ? model : `${model} version ${version}`;
+  const ids = [...places.all.keys()];
+  // Those that ask are not asked back, and do not ask for what they have.
+  const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
+  for (const id of silent) {
+    const error = unsaid.get(id);
+    if (error?.reason !== "unauthenticated" && error?.reason !== "not-permitted") continue;
+    const why = `${named} is not here, and ${id} does not say what it has: ${error.message}`;
+    return new LongshoreError(error.reason, "resolve", why, { cause: error });
+  }
+  if (silent.length > 0) {
+    const whose =
+      silent.length === ids.length ? "no other place answers" : "not every place says what it has";
+    const why = `${named} is not here, and ${whose} (no answer of ${silent.join(", ")})`;
+    return new LongshoreError("unreachable", "resolve", why);
+  }
+  return new LongshoreError(
+    "unknown-model",
+    "resolve",
+    `no place knows ${named}: neither this one nor ${ids.join(", ") || "any other (none is configured)"}`,
+  );
+}
