@@ -37,7 +37,7 @@ export interface LoopDelay {
   readonly p99Ms: number;
 }
 
-/** A `longshore serve` process. */
+/** A server process. */
 export interface ServeProcess {
   readonly port: number;
   readonly pid: number;
@@ -47,19 +47,28 @@ export interface ServeProcess {
 }
 
 /** Starts `longshore serve` as people do, and waits until it listens. */
-export async function startServe(repository: string, ...options: readonly string[]): Promise<ServeProcess> {
-  const main = fileURLToPath(new URL("../../../packages/longshore/dist/command/main.js", import.meta.url));
+export function startServe(repository: string, ...options: readonly string[]): Promise<ServeProcess> {
+  const main = new URL("../../../packages/longshore/dist/command/main.js", import.meta.url);
+  return startServer("longshore serve", main, "serve", repository, "--port", "0", ...options);
+}
+
+/** Starts a server that does nothing but refuse: what is held beside refusals. */
+export function startBare(): Promise<ServeProcess> {
+  return startServer("the bare server", new URL("./bare-server.js", import.meta.url));
+}
+
+async function startServer(name: string, file: URL, ...args: readonly string[]): Promise<ServeProcess> {
   const probe = ["--import", new URL("./loop-delay.js", import.meta.url).href];
   const child: ChildProcess = spawn(
     process.execPath,
-    [...probe, main, "serve", repository, "--port", "0", ...options],
+    [...probe, fileURLToPath(file), ...args],
     // Its log has a line for each refusal, which nobody reads here.
     { stdio: ["ignore", "pipe", "ignore", "ipc"] },
   );
   const { stdout } = child;
-  if (!stdout) throw new Error("longshore serve has no output");
+  if (!stdout) throw new Error(`${name} has no output`);
   const port = await new Promise<number>((resolve, reject) => {
-    child.once("exit", (code) => reject(new Error(`longshore serve ended with ${code}`)));
+    child.once("exit", (code) => reject(new Error(`${name} ended with ${code}`)));
     createInterface({ input: stdout }).on("line", (line) => {
       const found = /http:\/\/[^:]+:(\d+)/.exec(line)?.[1];
       if (found !== undefined) resolve(Number(found));
