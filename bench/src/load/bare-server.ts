@@ -25,7 +25,8 @@ function serve(): void {
   const shared = new SharedArrayBuffer(16);
   const untilMs = new Float64Array(shared, 0, 1);
   const asked = new Int32Array(shared, 8, 1);
-  new Worker(new URL(import.meta.url), { workerData: shared });
+  const worker = new Worker(new URL(import.meta.url), { workerData: shared });
+  worker.unref();
   const body = JSON.stringify({
     error: "1 ms are left and 2 ms are needed, waiting included",
     reason: "rejected",
