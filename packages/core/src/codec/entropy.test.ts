@@ -12,7 +12,8 @@ import {
   int8Codec,
   int8EntropyCodec,
 } from "./index.ts";
-import { bitsOf, levelSource } from "./predict.ts";
+import { bitsOf } from "./predict.ts";
+import { quantisedSource } from "./quantised-source.ts";
 import { decodeSymbols, encodeSymbols, slack } from "./tans.ts";
 
 const call = housekeepingCall("entropy");
@@ -21,7 +22,8 @@ const channelEntropy = int8ChannelEntropyCodec();
 const codecs: readonly Codec[] = [entropy, int8ChannelCodec, channelEntropy];
 
 async function back(levels: Uint8Array, zero: number): Promise<{ body: Uint8Array; out: Uint8Array }> {
-  const body = await encodeLevels(levelSource(levels), zero);
+  const source = quantisedSource(Float32Array.from(levels), { least: 0, most: 255 }, { scale: 1, zero: 0 });
+  const body = await encodeLevels(source, zero);
   const out = new Uint8Array(levels.length);
   expect(await decodeLevels(body, out, zero)).toBeUndefined();
   return { body, out };

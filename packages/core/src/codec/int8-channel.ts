@@ -3,7 +3,8 @@ import type { Codec, Encoded } from "./codec.ts";
 import { decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";
 import { type Affine, affineOf, decodedPlain, finiteRange, largest, plainly } from "./eight-bits.ts";
 import { decodeLevels, encodeLevels } from "./entropy.ts";
-import { levelSource } from "./predict.ts";
+import type { LevelSource } from "./predict.ts";
+import { quantisedRunsSource } from "./quantised-source.ts";
 import { decodableCount, type EntropyOptions } from "./int8-entropy.ts";
 
 /*
@@ -49,13 +50,14 @@ function upperHalf(scale: number): number {
   return (new Uint32Array(Float32Array.of(scale).buffer)[0] as number) >>> 16;
 }
 
-/** Levels of a tensor with what they stand for; undefined when a value is not finite. */
+/** What levels stand for, as it travels, and the levels to be made; undefined when a value is not finite. */
 function quantisedChannels(
   values: Float32Array,
   { batch, channels, run }: Channels,
-): { readonly head: Uint8Array; readonly levels: Uint8Array; readonly zero: number } | undefined {
+): { readonly head: Uint8Array; readonly levels: LevelSource; readonly zero: number } | undefined {
   const head = new Uint8Array(channels * bytesPerChannel);
-  const levels = new Uint8Array(values.length);
+  const affines: Affine[] = [];
+  const largestOf = new Float64Array(channels);
   for (let channel = 0; channel < channels; channel++) {
     let [least, most] = [0, 0];
     for (let element = 0; element < batch; element++) {
@@ -71,27 +73,11 @@ function quantisedChannels(
     head[2 * channel] = half;
     head[2 * channel + 1] = half >> 8;
     head[2 * channels + channel] = zero;
-    for (let element = 0; element < batch; element++) {
-      const from = (element * channels + channel) * run;
-      quantiseRun(values, from, from + run, { scale, zero }, levels);
-    }
+    affines.push({ scale, zero });
+    largestOf[channel] = most;
   }
+  const levels = quantisedRunsSource(values, { run, affines, most: largestOf });
   return { head, levels, zero: head[2 * channels] ?? 0 };
-}
-
-function quantiseRun(
-  values: Float32Array,
-  from: number,
-  to: number,
-  { scale, zero }: Affine,
-  out: Uint8Array,
-): void {
-  const factor = 1 / scale;
-  const up = zero + 0.5;
-  for (let index = from; index < to; index++) {
-    const level = ((values[index] as number) * factor + up) | 0;
-    out[index] = level > 255 ? 255 : level;
-  }
 }
 
 function valuesOf(encoded: Encoded, levels: Uint8Array): Tensor {
@@ -144,7 +130,7 @@ export const int8ChannelCodec: Codec = {
   async encode(tensor) {
     const quantised = quantisedChannels(float32View(tensor), channelsOf(tensor.spec));
     if (!quantised) return plainly("int8-channel", tensor);
-    return encodedAs("int8-channel", tensor, withHead(quantised.head, quantised.levels), {});
+    return encodedAs("int8-channel", tensor, withHead(quantised.head, quantised.levels.all()), {});
   },
   async decode(encoded) {
     const plain = decodedPlain(encoded);
@@ -169,7 +155,7 @@ export function int8ChannelEntropyCodec({ maxBytes, breathe }: EntropyOptions = 
       const quantised = quantisedChannels(float32View(tensor), channelsOf(tensor.spec));
       if (!quantised) return plainly(id, tensor);
       const { head, levels, zero } = quantised;
-      const body = await encodeLevels(levelSource(levels), zero, breathe);
+      const body = await encodeLevels(levels, zero, breathe);
       return encodedAs(id, tensor, withHead(head, body), {});
     },
     async decode(encoded) {

@@ -30,40 +30,6 @@ export interface LevelSource {
   all(): Uint8Array;
 }
 
-/** Levels that are there already; they stay the caller's, and may be the result. */
-export function levelSource(levels: Uint8Array): LevelSource {
-  return {
-    count: levels.length,
-    read(from, to, predictor, before, out, counts) {
-      const part = levels.subarray(from, to);
-      if (predictor === predictors.none) countLevels(part, out, counts);
-      else leftDifferences(part, before, out, counts);
-      return levels[to - 1] as number;
-    },
-    all: () => levels,
-  };
-}
-
-function countLevels(levels: Uint8Array, out: Uint8Array, counts: SymbolCounts): void {
-  out.set(levels);
-  for (let index = 0; index < levels.length; index++) {
-    const place = ((index & 3) << 8) | (levels[index] as number);
-    counts[place] = (counts[place] as number) + 1;
-  }
-}
-
-function leftDifferences(levels: Uint8Array, before: number, out: Uint8Array, counts: SymbolCounts): void {
-  let left = before;
-  for (let index = 0; index < levels.length; index++) {
-    const level = levels[index] as number;
-    const symbol = (level - left + 128) & 255;
-    const place = ((index & 3) << 8) | symbol;
-    out[index] = symbol;
-    counts[place] = (counts[place] as number) + 1;
-    left = level;
-  }
-}
-
 /** The way back from differences to levels, in place. */
 export function restore(levels: Uint8Array, before: number): void {
   let left = before;
