@@ -13,5 +13,6 @@ export { guesses, guessInputs } from "./guess-inputs.ts";
 export { profileModel, type ProfileNote, type ProfileOptions } from "./profile-model.ts";
 export { withSeededWeights } from "./seeded-weights.ts";
 export { type CutSketch, promising, sketchCuts, typesFor } from "./sketch.ts";
+export type { QualityLadder } from "./quality.ts";
 export type { ProfileBucket, ProfileTarget } from "./target.ts";
 export { artifactOfModel, type CutCheck, findInputs, type SplitCheck, verifySplit } from "./verify-split.ts";

@@ -12,6 +12,7 @@ import {
 import type { Agreement } from "./agreement.ts";
 import type { ChosenCut } from "./choose-cuts.ts";
 import { codeCrossing, type CodedCrossing, meanCoding, rawCrossing } from "./code-crossing.ts";
+import { type QualityLadder, searchQuality } from "./quality.ts";
 import { sideRanges } from "./side-ranges.ts";
 import type { ProfiledVariant, ProfileTarget } from "./target.ts";
 
@@ -21,6 +22,9 @@ export interface Measuring {
   readonly profiled: ProfiledVariant;
   readonly samples: readonly Tensors[];
   readonly codecs: readonly Codec[];
+  /** Codecs of pictures, of whose qualities one is searched for each of `agreements`. */
+  readonly ladders: readonly QualityLadder[];
+  readonly agreements: readonly number[];
   /** Counted runs of each sample on each side of a cut; undefined: as many as a slow model bears. */
   readonly rounds: number | undefined;
   readonly clock: Clock;
@@ -221,6 +225,65 @@ async function measureCodings(
     codings.push(meanCoding(coded, agreements));
     // Larger ones have nothing to offer then, and each takes a run of the tail for every sample.
     if (agreements.every((one) => one === 1)) break;
+  }
+  for (const ladder of measuring.ladders) {
+    codings.push(...(await searchedCodings(measuring, cut, ladder, crossings, expected, call)));
+  }
+  return codings;
+}
+
+/** For each agreement that may be asked for, the coarsest quality that keeps it on these samples, coded with what it takes. */
+async function searchedCodings(
+  measuring: Measuring,
+  cut: ChosenCut["cut"],
+  { codecs }: QualityLadder,
+  crossings: readonly Tensors[],
+  expected: readonly Tensors[],
+  call: Call,
+): Promise<readonly CodingProfile[]> {
+  const [first] = codecs;
+  if (
+    !first ||
+    !crossings.every((crossing) => [...crossing.values()].some(({ spec }) => first.accepts(spec)))
+  ) {
+    return [];
+  }
+  const coded = new Map<string, CodedCrossing | undefined>();
+  const known = new Map<string, number>();
+  const codedAt = async (quality: number, sample: number): Promise<CodedCrossing | undefined> => {
+    const key = `${quality} ${sample}`;
+    const [codec, crossing] = [codecs[quality], crossings[sample]];
+    if (!coded.has(key) && codec && crossing) {
+      coded.set(key, await codeCrossing(crossing, codec, 2, measuring.clock, call));
+    }
+    return coded.get(key);
+  };
+  const agreementAt = async (quality: number, sample: number): Promise<number> => {
+    const key = `${quality} ${sample}`;
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const one = await codedAt(quality, sample);
+    // What saves nothing is not worth a coding.
+    const agreed = one
+      ? await agreementAfter(measuring, cut.id, one, expected[sample] ?? new Map(), call)
+      : 0;
+    known.set(key, agreed);
+    return agreed;
+  };
+  const found = new Map<number, number>();
+  for (const wanted of measuring.agreements) {
+    const samples = crossings.length;
+    const one = await searchQuality({ qualities: codecs.length, wanted, samples, agreementAt });
+    if (one) found.set(one.quality, one.agreementRatio);
+  }
+  const codings: CodingProfile[] = [];
+  for (const [quality, agreementRatio] of found) {
+    const all: CodedCrossing[] = [];
+    for (const sample of crossings.keys()) {
+      const one = await codedAt(quality, sample);
+      if (one) all.push(one);
+    }
+    codings.push({ ...meanCoding(all, []), agreementRatio });
   }
   return codings;
 }

@@ -17,6 +17,7 @@ import { balanced, frontier, type SplitPoint } from "../partition/index.ts";
 import { type Agreement, tensorAgreement } from "./agreement.ts";
 import { chooseCuts, type GraphFinder, stepOf } from "./choose-cuts.ts";
 import { measureCuts, type Measuring } from "./measure-cuts.ts";
+import type { QualityLadder } from "./quality.ts";
 import type { ProfileBucket, ProfiledVariant, ProfileTarget } from "./target.ts";
 
 /** What `profileModel` needs and may be told. */
@@ -30,6 +31,13 @@ export interface ProfileOptions {
   readonly buckets: readonly ProfileBucket[];
   /** Codecs to try beside raw; each is applied to all tensors of a crossing that it accepts. */
   readonly codecs: readonly Codec[];
+  /**
+   * Codecs of pictures in several qualities: instead of all of them, the coarsest that keeps each of `agreements` on these
+   * samples is measured, chosen on half of the samples and confirmed by the others. Default: none.
+   */
+  readonly ladders?: readonly QualityLadder[];
+  /** Agreements that requests may ask for; default 0.95, 0.98, 0.99 and 0.995. */
+  readonly agreements?: readonly number[];
   readonly machine: ProfileMachine;
   readonly clock: Clock;
   /** Files of the graphs, so that their inner cuts can be chosen well; without it they are evenly spaced. */
@@ -53,6 +61,7 @@ export interface ProfileNote {
 }
 
 const defaultMaxCuts = 24;
+const usualAgreements: readonly number[] = [0.95, 0.98, 0.99, 0.995];
 /** Measured times wobble by about this much, so a cut within it of the best may be the best. */
 const noiseRatio = 0.03;
 
@@ -143,6 +152,8 @@ async function profileBucket(
     profiled,
     samples: bucket.samples,
     codecs: options.codecs,
+    ladders: options.ladders ?? [],
+    agreements: options.agreements ?? usualAgreements,
     rounds: options.rounds,
     clock: options.clock,
     agreement: options.agreement ?? tensorAgreement,

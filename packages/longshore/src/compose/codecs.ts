@@ -10,12 +10,22 @@ import {
   rawCodec,
   uint8Codec,
 } from "@longshore/core";
+import type { QualityLadder } from "@longshore/graph";
 import { jpegCodec, webpCodec } from "@longshore/nodejs";
 
-/** JPEG qualities that are offered and measured; the planner picks among them by measured agreement. */
-export const jpegQualities: readonly number[] = [75, 85, 95];
-/** WebP qualities likewise: smaller at equal agreement and slower to make, which pays on thin uplinks. */
-export const webpQualities: readonly number[] = [75, 90];
+/**
+ * Qualities of JPEG and WebP that are offered, from the coarsest. Which of them a model bears is searched when it is profiled;
+ * WebP is smaller at equal agreement and slower to make, which pays on thin uplinks.
+ */
+const imageQualities: readonly number[] = [20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95];
+
+/** The codecs of pictures, each in all of its qualities. */
+export function imageLadders(): readonly QualityLadder[] {
+  return [
+    { name: "jpeg", codecs: imageQualities.map((quality) => jpegCodec(quality)) },
+    { name: "webp", codecs: imageQualities.map((quality) => webpCodec(quality)) },
+  ];
+}
 
 /** Every codec of this platform, by id. Large tensors let others have their turn while they are coded. */
 export function platformCodecs(): CodecSet {
@@ -28,7 +38,6 @@ export function platformCodecs(): CodecSet {
     int8EntropyCodec({ breathe }),
     int8ChannelCodec,
     int8ChannelEntropyCodec({ breathe }),
-    ...jpegQualities.map((quality) => jpegCodec(quality)),
-    ...webpQualities.map((quality) => webpCodec(quality)),
+    ...imageLadders().flatMap(({ codecs }) => codecs),
   );
 }

@@ -24,11 +24,12 @@ import {
   profileModel,
   type ProfileBucket,
   type ProfileNote,
+  type QualityLadder,
   tensorAgreement,
 } from "@longshore/graph";
 import { onnxRuntime, sha256 } from "@longshore/nodejs";
 import { inputExtensions, readInputs } from "../inputs/read-inputs.ts";
-import { platformCodecs } from "./codecs.ts";
+import { imageLadders, platformCodecs } from "./codecs.ts";
 import { platformTransforms } from "./transforms.ts";
 
 /** How much is measured: more takes longer and is firmer. */
@@ -71,7 +72,7 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
       model,
       version: description.version,
       buckets: [bucket],
-      codecs: options.codecs ?? [...platformCodecs().values()].filter((codec) => codec.id !== "raw"),
+      ...(options.codecs ? { codecs: options.codecs } : searchedCodecs()),
       machine: { runtime: options.runtime, threads: 1, description: process.arch },
       clock: options.clock,
       graphs: graphFinder(engine, description, call),
@@ -83,6 +84,14 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
     },
     call,
   );
+}
+
+/** All codecs of this platform but raw, those of pictures by search. */
+function searchedCodecs(): { readonly codecs: readonly Codec[]; readonly ladders: readonly QualityLadder[] } {
+  const ladders = imageLadders();
+  const searched = new Set(ladders.flatMap(({ codecs }) => codecs.map(({ id }) => id)));
+  const codecs = [...platformCodecs().values()].filter(({ id }) => id !== "raw" && !searched.has(id));
+  return { codecs, ladders };
 }
 
 /** Finds the graph file behind a step (or behind the model itself), so that inner cuts are chosen well. */
