@@ -21,7 +21,7 @@ import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleRepository } from "@longshore/samples";
 import { openEngine, profiledStore, startPlace } from "longshore/measure";
 import { type Bench, mean, type Measured, quantile, type Row } from "./harness.ts";
-import { replayReally, warmUp } from "./reality/replay.ts";
+import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
 import { slowDevice } from "./reality/slow-device.ts";
 import { measureSubjects, profilesOf, type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 
@@ -95,7 +95,7 @@ export const bench: Bench = {
   async run({ data, seed, args, say }): Promise<Measured> {
     const option = (name: string): string | undefined =>
       args.includes(`--${name}`) ? args[args.indexOf(`--${name}`) + 1] : undefined;
-    const lengthMs = 1000 * Number(option("seconds") ?? 45);
+    const lengthMs = 1000 * Number(option("seconds") ?? 120);
     const { links, notRun } = linksOf(data, seed);
     const only = option("only");
     const subjects = realitySubjects.filter(({ model }) => only === undefined || only === model);
@@ -117,7 +117,7 @@ export const bench: Bench = {
       },
       new AbortController().signal,
     );
-    const simulationFor = (subject: RealitySubject, link: Link, overhead: number): Simulation => {
+    const simulationFor = (subject: RealitySubject, link: Link, costs?: ExchangeCosts): Simulation => {
       const found = measured.get(subject.model);
       if (!found) throw new Error(`${subject.model} was not measured`);
       const count = Math.ceil((lengthMs - leadMs) / subject.gapMs);
@@ -128,13 +128,15 @@ export const bench: Bench = {
           seed,
           notCounted,
           device: { speed: 1 / subject.slowness, radio: "wired" },
-          endpoints: [
-            { id: "cloud", tier: "cloud", zone: "remote/cloud", instances: 1, rtt: link.rttMs, overhead },
-          ],
+          endpoints: [{ id: "cloud", tier: "cloud", zone: "remote/cloud", instances: 1, rtt: link.rttMs }],
         },
         { model: found.simulated, deviceSpeed: 1, links: () => link, arrivalsMs },
       );
-      return { ...simulation, inputs: Object.fromEntries(found.inputs[0] ?? new Map()) };
+      return {
+        ...simulation,
+        places: simulation.places.map((place) => ({ ...place, ...costs })),
+        inputs: Object.fromEntries(found.inputs[0] ?? new Map()),
+      };
     };
 
     const deviceFor = ({ model, device: { speed } }: Simulation): Endpoint =>
@@ -169,36 +171,39 @@ export const bench: Bench = {
       }
     }
 
-    /** All links of a subject, a few at once, under one way of deciding after the other. */
+    /** All links of a subject under both ways of deciding, a few at once. */
     async function compareAll(subject: RealitySubject): Promise<void> {
       const [any] = links;
       if (!any) return;
-      const plans = allowedPlans(simulationFor(subject, any, 0)).map(({ plan }) => plan);
-      const overhead = await warmUp(simulationFor(subject, any, 0), engine, server, plans);
-      say(`  ${subject.model}: software adds ${overhead.toFixed(1)} ms to an exchange`);
-      const control = plans.find((plan) => planName(plan) === subject.control);
+      const plans = allowedPlans(simulationFor(subject, any));
+      const costs = await warmUp(simulationFor(subject, any), engine, server, plans);
+      const { handlingMs, envelope } = costs;
+      say(
+        `  ${subject.model}: software adds ${quantile(handlingMs, 0.5).toFixed(1)} ms to an exchange (p95 ${quantile(handlingMs, 0.95).toFixed(1)}), ${envelope.up} and ${envelope.down} bytes travel around tensors`,
+      );
+      const control = plans.map(({ plan }) => plan).find((plan) => planName(plan) === subject.control);
       if (!control) throw new Error(`${subject.model} has no plan ${subject.control}`);
       const counted = <T>(all: readonly T[]): readonly T[] => all.slice(notCounted);
       const timesOf = (all: readonly { readonly tookMs: number; readonly plan: string }[]): Times => ({
         tookMs: counted(all).map(({ tookMs }) => tookMs),
         plans: counted(all).map(({ plan }) => plan),
       });
-      const simulations = links
-        .slice(0, subject.links)
-        .map((link) => ({ link, simulation: simulationFor(subject, link, overhead) }));
-      for (const plan of [control, undefined]) {
-        for (let from = 0; from < simulations.length; from += subject.atOnce) {
-          const now = simulations.slice(from, from + subject.atOnce);
-          const real = await Promise.all(
-            now.map(({ simulation }) => replayReally(simulation, deviceFor(simulation), server, plan)),
-          );
-          for (const [index, { link, simulation }] of now.entries()) {
-            const rows = real[index] ?? [];
-            const lost = rows.find(({ outcome }) => outcome !== "answered");
-            if (lost) say(`      lost: ${lost.outcome}: ${lost.because}`);
-            const simulated = await (plan ? simulatePlan(simulation, plan) : simulateOurs(simulation));
-            compare(subject, link, plan ? subject.control : "longshore", timesOf(rows), timesOf(simulated));
-          }
+      const replays = [control, undefined].flatMap((plan) =>
+        links
+          .slice(0, subject.links)
+          .map((link) => ({ plan, link, simulation: simulationFor(subject, link, costs) })),
+      );
+      for (let from = 0; from < replays.length; from += subject.atOnce) {
+        const now = replays.slice(from, from + subject.atOnce);
+        const real = await Promise.all(
+          now.map(({ plan, simulation }) => replayReally(simulation, deviceFor(simulation), server, plan)),
+        );
+        for (const [index, { plan, link, simulation }] of now.entries()) {
+          const rows = real[index] ?? [];
+          const lost = rows.find(({ outcome }) => outcome !== "answered");
+          if (lost) say(`      lost: ${lost.outcome}: ${lost.because}`);
+          const simulated = await (plan ? simulatePlan(simulation, plan) : simulateOurs(simulation));
+          compare(subject, link, plan ? subject.control : "longshore", timesOf(rows), timesOf(simulated));
         }
       }
     }

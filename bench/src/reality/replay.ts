@@ -10,9 +10,11 @@ import {
 } from "@longshore/core";
 import {
   constantTrace,
+  type Envelope,
   type FixedPlan,
   followPlan,
   linkProxy,
+  type PlanCandidate,
   planName,
   planOf,
   runScenario,
@@ -21,7 +23,6 @@ import {
   wholeSegment,
 } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { median } from "../harness.ts";
 import { dial, type Place, serverInfo } from "longshore/measure";
 
 /** One request over real sockets. */
@@ -105,16 +106,24 @@ export async function replayReally(
 const atOnce = constantTrace(1e9);
 const exchanges = 30;
 
+/** What exchanges with a server cost beside what a profile knows. */
+export interface ExchangeCosts {
+  /** What the software of both sides and the relay added to each of some exchanges, in milliseconds. */
+  readonly handlingMs: readonly number[];
+  /** Bytes on the wire around the tensors of a request and of its reply. */
+  readonly envelope: Envelope;
+}
+
 /**
  * Runs every plan a few times over a relay that carries at once, so that sessions are loaded before anybody counts. Returns
- * what the software of both sides and the relay add to an exchange of the smallest crossing, in milliseconds.
+ * what the exchange of the smallest crossing costs.
  */
 export async function warmUp(
   simulation: Simulation,
   device: Endpoint,
   server: Place,
-  plans: readonly FixedPlan[],
-): Promise<number> {
+  plans: readonly PlanCandidate[],
+): Promise<ExchangeCosts> {
   const clock = systemClock();
   await using proxy = await linkProxy({
     target: { port: server.port },
@@ -132,9 +141,7 @@ export async function warmUp(
   const { model, inputs } = simulation;
   try {
     await endpoint.describe(model.description.name, undefined, housekeepingCall("warm-up"));
-    const exchange = async (
-      plan: FixedPlan,
-    ): Promise<{ readonly sentBytes: number; readonly networkMs: number }> => {
+    const exchange = async (plan: FixedPlan): Promise<number> => {
       const face = followPlan({
         clock,
         device,
@@ -144,22 +151,25 @@ export async function warmUp(
         activeWatts: 0,
         radio: radios.wired,
       });
-      const { accounts, sentBytes } = await face.infer(model.description.name, inputs);
+      const { accounts } = await face.infer(model.description.name, inputs);
       const network = accounts.flatMap(({ stages }) => stages).find(({ stage }) => stage === "network");
-      return { sentBytes, networkMs: network?.tookMs ?? NaN };
+      return network?.tookMs ?? NaN;
     };
-    const away = plans.filter(({ place }) => place !== undefined);
-    let least: { readonly plan: FixedPlan; readonly bytes: number } | undefined;
-    for (let round = 0; round < 2; round++) {
-      for (const plan of away) {
-        const { sentBytes } = await exchange(plan);
-        if (!least || sentBytes < least.bytes) least = { plan, bytes: sentBytes };
-      }
-    }
-    const took: number[] = [];
+    const away = plans.filter(({ plan: { place } }) => place !== undefined);
+    const least = away.toSorted((a, b) => a.upBytes - b.upBytes)[0];
     if (!least) throw new Error("no plan leaves this device");
-    for (let round = 0; round < exchanges; round++) took.push((await exchange(least.plan)).networkMs);
-    return median(took);
+    for (let round = 0; round < 2; round++) for (const { plan } of away) await exchange(plan);
+    const before = proxy.carriedBytes;
+    const handlingMs: number[] = [];
+    for (let round = 0; round < exchanges; round++) handlingMs.push(await exchange(least.plan));
+    const after = proxy.carriedBytes;
+    return {
+      handlingMs,
+      envelope: {
+        up: Math.round((after.up - before.up) / exchanges - least.upBytes),
+        down: Math.round((after.down - before.down) / exchanges - least.downBytes),
+      },
+    };
   } finally {
     await endpoint.close();
   }

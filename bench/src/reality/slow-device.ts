@@ -11,12 +11,13 @@ import {
   sleep,
   whenAborted,
 } from "@longshore/core";
-import { bucketOf, segmentMs } from "@longshore/lab";
+import { bucketOf, drawnRunMs } from "@longshore/lab";
 
 /**
  * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. Each run is
  * real; the device is then held until its profiled time on such a device is over, so that what else this machine does at
- * the time is not multiplied. A run that nobody waits for any more holds the device to its end, as a real one does.
+ * the time is not multiplied. A run that nobody waits for any more holds the device to its end, as a real one does. With the
+ * seed of a simulated device it draws the same times in the same order: what differs between the two is not chance.
  */
 export function slowDevice(
   engine: Endpoint,
@@ -26,10 +27,8 @@ export function slowDevice(
   const { speed, clock, random } = parts;
   let last: Promise<unknown> = Promise.resolve();
 
-  async function run(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+  async function run(request: InferenceRequest, call: Call, heldMs: number): Promise<InferenceResponse> {
     const { segment } = request;
-    const times = segmentMs(bucketOf(profile, segment.variant, { bytes: 0 }), segment);
-    const heldMs = (times[Math.floor(random.next() * times.length)] ?? 0) / speed;
     const startedMs = clock.nowMs();
     // The engine is never told that nobody waits: its run goes on.
     const response = await engine.infer(request, { ...call, abort: new AbortController().signal });
@@ -48,9 +47,11 @@ export function slowDevice(
       return offers.map((offer) => ({ ...offer, completionMs: scale(offer.completionMs, 1 / speed) }));
     },
     infer(request, call) {
+      const { segment } = request;
+      const heldMs = drawnRunMs(bucketOf(profile, segment.variant, { bytes: 0 }), segment, random) / speed;
       const turn = last.then(() => {
         if (call.abort.aborted) throw abortError(call.abort, "queue");
-        return run(request, call);
+        return run(request, call, heldMs);
       });
       last = turn.catch(() => undefined);
       return new Promise((resolve, reject) => {

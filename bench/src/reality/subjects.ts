@@ -15,8 +15,8 @@ export interface RealitySubject {
   readonly gapMs: number;
   /** A plan that never changes, replayed beside the offloader: it tells what the network does from what decisions do. */
   readonly control: string;
-  /** Links that are replayed, and how many of them at once: as many as this machine has time for. */
   readonly links: number;
+  /** Links and ways of deciding that are replayed at once: as many as this machine has time for. */
   readonly atOnce: number;
 }
 
@@ -25,20 +25,20 @@ export const realitySubjects: readonly RealitySubject[] = [
   {
     model: "anomaly",
     file: "sensor/healthy-1.npy",
-    slowness: 25,
-    gapMs: 350,
+    slowness: 60,
+    gapMs: 600,
     control: "cut c3, then cloud int8",
     links: 4,
-    atOnce: 2,
+    atOnce: 8,
   },
   {
     model: "ocr-frame",
     file: "images/receipt-1.jpg",
     slowness: 3,
-    gapMs: 2500,
+    gapMs: 2000,
     control: "cloud jpeg-85 (640)",
     links: 2,
-    atOnce: 1,
+    atOnce: 2,
   },
 ];
 

@@ -190,6 +190,7 @@ export function randomScene(random: Random, world: PlanWorld, options: RandomVie
       idleWatts: 0.1,
       radio: pick(random, [radios.wifi, radios.lte, radios.wired]),
       radioWakeMillijoules: random.next() * 20,
+      radioGapMs: slow < 3 ? 0 : 200 * slow,
     },
     endpoints,
     models: new Map([["ocr", model]]),

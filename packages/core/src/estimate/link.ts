@@ -35,7 +35,7 @@ export interface LinkLearner extends Link {
     nowMs: number,
     progress?: "acknowledged" | "none",
   ): TransferNote;
-  /** The whole exchange of a tiny request took this long, server time subtracted. */
+  /** From a tiny request until its reply began it took this long, server time subtracted. */
   roundTripSeen(tookMs: number, nowMs: number): void;
   probeBytes(direction: Direction, nowMs: number, dueInMs?: number): number;
 }

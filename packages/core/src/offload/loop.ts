@@ -138,6 +138,7 @@ export function createLoop(parts: OffloadParts): Loop {
   }
 
   function deviceView(nowMs: number): DeviceView {
+    const { wakeMillijoules, gapMs } = radioNow.price(nowMs);
     return {
       info: local?.info,
       queueMs: work.queueMs(nowMs),
@@ -145,7 +146,8 @@ export function createLoop(parts: OffloadParts): Loop {
       activeWatts,
       idleWatts: device.idleWatts ?? 0,
       radio,
-      radioWakeMillijoules: radioNow.wakePrice(nowMs),
+      radioWakeMillijoules: wakeMillijoules,
+      radioGapMs: gapMs,
       battery: device.battery?.(),
     };
   }

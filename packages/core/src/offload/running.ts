@@ -44,7 +44,7 @@ export function beginLeg(
     place,
     expectedMs: leg.travels?.promisedMs ?? expectedMs,
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
-    wakeMillijoules: place ? loop.radio.wakeMillijoules(nowMs) : 0,
+    wakeMillijoules: place ? loop.radio.begun(nowMs) : 0,
     waits,
     heardAtMs: nowMs,
     heardBytes: 0,

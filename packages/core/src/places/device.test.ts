@@ -5,28 +5,40 @@ import { radioState } from "./device.ts";
 const { lte } = radios;
 const wholeTail = lte.promotionMillijoules + lte.tailMs * lte.tailWatts;
 
-it("charges a radio for waking up, then only for what prolongs its tail", () => {
+it("charges a radio for waking up, then only for what prolongs its tail, and once for exchanges at the same time", () => {
   const state = radioState(lte);
   expect(state.wakeMillijoules(0)).toBe(wholeTail);
   state.used(1000);
   expect(state.wakeMillijoules(1500)).toBeCloseTo(500 * lte.tailWatts, 9);
   expect(state.wakeMillijoules(1000 + lte.tailMs)).toBe(wholeTail);
+  expect(state.begun(50_000)).toBe(wholeTail);
+  expect(state.begun(50_100)).toBeCloseTo(100 * lte.tailWatts, 9);
 });
 
 it("weighs an exchange by the gap between requests while they come within the tail, and shares the waking", () => {
   const state = radioState(lte);
   state.asked(0);
-  expect(state.wakePrice(0)).toBe(wholeTail);
+  expect(state.price(0)).toEqual({ wakeMillijoules: wholeTail, gapMs: 0 });
   for (let atMs = 500; atMs <= 5000; atMs += 500) state.asked(atMs);
-  const asleep = state.wakePrice(5000);
-  expect(asleep).toBeGreaterThan(500 * lte.tailWatts + wholeTail / 60);
-  expect(asleep).toBeLessThan(1000 * lte.tailWatts + wholeTail / 50);
+  const asleep = state.price(5000);
+  expect(asleep.gapMs).toBeGreaterThan(500);
+  expect(asleep.gapMs).toBeLessThan(1000);
+  expect(asleep.wakeMillijoules).toBeGreaterThan(wholeTail / 60);
+  expect(asleep.wakeMillijoules).toBeLessThan(wholeTail / 50);
+  state.begun(5000);
   state.used(5000);
-  const steady = 500 * lte.tailWatts;
-  expect(state.wakePrice(5500)).toBeCloseTo(steady, 6);
+  expect(state.price(5500).gapMs).toBeCloseTo(500, 6);
+  expect(state.price(5500).wakeMillijoules).toBeCloseTo(0, 6);
+  // One exchange after each waking: the next waking is shared by fewer.
+  for (let atMs = 20_000; atMs <= 200_000; atMs += 20_000) {
+    state.begun(atMs);
+    state.used(atMs);
+  }
+  for (let atMs = 230_000; atMs <= 245_000; atMs += 500) state.asked(atMs);
+  expect(state.price(245_000).wakeMillijoules).toBeGreaterThan(wholeTail / 10);
   // Requests that come seldom pay for themselves.
   const rare = radioState(lte);
   rare.asked(0);
   rare.asked(60_000);
-  expect(rare.wakePrice(60_000)).toBe(wholeTail);
+  expect(rare.price(60_000)).toEqual({ wakeMillijoules: wholeTail, gapMs: 0 });
 });

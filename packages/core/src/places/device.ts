@@ -23,19 +23,30 @@ export interface DeviceParts {
   readonly slots?: number;
 }
 
+/** What a decision charges an exchange with beside its bytes and its time, as `DeviceView` has it. */
+export interface RadioPrice {
+  readonly wakeMillijoules: number;
+  readonly gapMs: number;
+}
+
 /** The radio of a device over time: whether it is still up from the last exchange. */
 export interface RadioState {
   /** Energy that an exchange adds beside its bytes: waking up, and the part of the tail that it prolongs. */
   wakeMillijoules(nowMs: number): number;
   /** The same as a decision should weigh it, see `radioState`. */
-  wakePrice(nowMs: number): number;
+  price(nowMs: number): RadioPrice;
   /** A request came that might be an exchange. */
   asked(nowMs: number): void;
+  /** An exchange begins: what `wakeMillijoules` says is due, and the radio is up. */
+  begun(nowMs: number): number;
+  /** An exchange ended. */
   used(nowMs: number): void;
 }
 
-/** Requests that are expected to go the way of the one that is decided on, so that they share the waking. */
-const sharers = 50;
+/** How often a radio is woken among so many exchanges, before it was. */
+const usualSpell = { wakings: 1, exchanges: 50 };
+/** Exchanges that count. */
+const exchangesRemembered = 200;
 /** Gaps between requests that count. */
 const gapsRemembered = 30;
 
@@ -46,7 +57,8 @@ const gapsRemembered = 30;
  * exchange costs as much as a dozen that follow closely. Weighed by itself it always loses, and a device whose every
  * exchange is weighed so never learns how cheap the next ones were. So while requests come more often than the tail is long, a
  * decision assumes that the next ones will go the same way: each pays the radio for the mean gap, and what waking costs on
- * top is shared. If they stop coming, one tail was spent in vain.
+ * top is shared among as many as have shared it so far. If they stop coming, one tail was spent in vain; where the link
+ * drives requests home again and again, few share a waking, and it is not woken for a small gain.
  */
 export function radioState(radio: Radio = radios.wired): RadioState {
   let lastMs = -Infinity;
@@ -55,6 +67,7 @@ export function radioState(radio: Radio = radios.wired): RadioState {
   let gaps = 0;
   /** Variance of the gaps, in square milliseconds. */
   let spread = 0;
+  let { wakings, exchanges } = usualSpell;
   const wakeMillijoules = (nowMs: number): number => {
     const sinceMs = nowMs - lastMs;
     const asleep = sinceMs >= radio.tailMs;
@@ -63,14 +76,14 @@ export function radioState(radio: Radio = radios.wired): RadioState {
   };
   return {
     wakeMillijoules,
-    wakePrice(nowMs) {
+    price(nowMs) {
       const wake = wakeMillijoules(nowMs);
       // Waking is a bet on a mean of few gaps, so it is made with two deviations of that mean to spare.
       const asleep = nowMs - lastMs >= radio.tailMs;
       const likelyMs = asleep ? gapMs + 2 * Math.sqrt(spread / gaps) : gapMs;
-      if (!(likelyMs < radio.tailMs)) return wake;
+      if (!(likelyMs < radio.tailMs)) return { wakeMillijoules: wake, gapMs: 0 };
       const steady = likelyMs * radio.tailWatts;
-      return steady + Math.max(0, wake - steady) / sharers;
+      return { wakeMillijoules: (Math.max(0, wake - steady) * wakings) / exchanges, gapMs: likelyMs };
     },
     asked(nowMs) {
       const seenMs = nowMs - lastAskedMs;
@@ -86,6 +99,14 @@ export function radioState(radio: Radio = radios.wired): RadioState {
       const off = seenMs - gapMs;
       gapMs += off / gaps;
       spread += (off ** 2 - spread) / gaps;
+    },
+    begun(nowMs) {
+      const kept = 1 - 1 / exchangesRemembered;
+      wakings = kept * wakings + (nowMs - lastMs >= radio.tailMs ? 1 : 0);
+      exchanges = kept * exchanges + 1;
+      const millijoules = wakeMillijoules(nowMs);
+      lastMs = Math.max(lastMs, nowMs);
+      return millijoules;
     },
     used(nowMs) {
       lastMs = Math.max(lastMs, nowMs);

@@ -220,7 +220,7 @@ function referenceScore(
           (radio.downMillijoulesPerMegabit * reply * 8) / 1e6 +
           device.radioWakeMillijoules +
           (meanOf(up) + meanOf(down)) * radio.baseWatts +
-          meanOf(there) * radio.tailWatts +
+          Math.max(device.radioGapMs - meanOf(up) - meanOf(down), meanOf(there)) * radio.tailWatts +
           meanOf(completion) * device.idleWatts;
         const cost = offer.costMicros + (info.rates.microsPerMegabyte * (sent + reply)) / 1e6;
         if (!withinLimits(latency, energy, cost)) continue;

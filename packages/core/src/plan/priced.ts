@@ -1,6 +1,6 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
-import type { Group, Options } from "./options.ts";
+import { type Group, type Options, radioTimeMillijoules } from "./options.ts";
 import type { Question } from "./question.ts";
 import type { Stages } from "./score/pace.ts";
 import { scoreOf } from "./score/score.ts";
@@ -115,8 +115,7 @@ export function priceRemote(
   const downMs = meanValue(down);
   const deviceMillijoules =
     (options.deviceMillijoules[option] ?? 0) +
-    (upMs + downMs) * device.radio.baseWatts +
-    thereMs * device.radio.tailWatts +
+    radioTimeMillijoules(device, upMs + downMs, thereMs) +
     meanValue(values) * device.idleWatts;
   const sentBytes = options.sentBytes[option] ?? 0;
   const costMicros =

@@ -200,6 +200,7 @@ function handView(change: {
       idleWatts: 0,
       radio: radios.wired,
       radioWakeMillijoules: 0,
+      radioGapMs: 0,
     },
     endpoints,
     models: new Map([["ocr", model]]),

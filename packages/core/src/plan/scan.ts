@@ -3,7 +3,7 @@ import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
 import { filterIndex } from "./filter/order.ts";
-import { type Group, type Options, partOf } from "./options.ts";
+import { type Group, type Options, partOf, radioTimeMillijoules } from "./options.ts";
 import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
 import { scoreOf } from "./score/score.ts";
@@ -335,8 +335,7 @@ function energyOf(
     (options.decodeMs[option] ?? 0) * (routes.slowness[route] ?? 1);
   return (
     (options.deviceMillijoules[option] ?? 0) +
-    onAirMs * device.radio.baseWatts +
-    awaitedMs * device.radio.tailWatts +
+    radioTimeMillijoules(device, onAirMs, awaitedMs) +
     (onAirMs + awaitedMs + (options.fixedMeanMs[option] ?? 0)) * device.idleWatts
   );
 }

@@ -73,6 +73,8 @@ export interface DeviceView {
   readonly radio: Radio;
   /** What an exchange is weighed with for promotion and tail, in millijoules; less when the radio is up anyway. */
   readonly radioWakeMillijoules: number;
+  /** Time from one exchange to the next for which the radio is taken to stay up; 0 where each pays for its own waking. */
+  readonly radioGapMs: number;
   readonly battery?: { readonly ratio: number; readonly charging: boolean } | undefined;
 }
 

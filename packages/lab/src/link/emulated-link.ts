@@ -1,8 +1,16 @@
 /**
  * A link between two places on any Clock, virtual or real: each direction carries packets when its trace lets it, in the
- * order in which they were handed over, and delivers them a one-way delay later.
+ * order in which they were handed over, and delivers them a one-way delay later. What waits shares packets, and
+ * acknowledgements travel in packets of the other direction, as over the relay of `proxy/`.
  */
-import { abortError, type Clock, type Direction, LongshoreError, type Random } from "@longshore/core";
+import {
+  abortError,
+  acknowledgeStep,
+  type Clock,
+  type Direction,
+  LongshoreError,
+  type Random,
+} from "@longshore/core";
 import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
 
 /** What makes a link. */
@@ -26,7 +34,7 @@ export interface CarryOptions {
   readonly abort?: AbortSignal;
   /** The far side has that many bytes, in all; told when it happens there. */
   readonly arrived?: (bytes: number) => void;
-  /** The sender learns that the far side has that many bytes: the delay of the way back later. */
+  /** The sender learns that the far side has that many bytes: in the steps of the protocol, after the way back. */
   readonly acknowledged?: (bytes: number) => void;
 }
 
@@ -52,7 +60,7 @@ export interface EmulatedLink {
 
 interface Transfer {
   readonly bytes: number;
-  readonly packets: number;
+  /** Bytes that pass in all: fewer than `bytes` once it is cancelled. */
   due: number;
   passed: number;
   cancelled: boolean;
@@ -61,6 +69,8 @@ interface Transfer {
 
 /** Packets that pass within this time share one event. */
 const quantumMs = 4;
+/** An acknowledgement: an interim response of HTTP. */
+const acknowledgementBytes = 60;
 
 /** Makes a link. Same traces, seed and calls: same instants. */
 export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
@@ -85,36 +95,44 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
       if (!head) return;
       position = Math.max(position, trace.positionAt(traceNow()));
       const within = Math.floor(trace.positionAt(traceNow() + quantumMs) - position);
-      plannedPackets = Math.max(1, Math.min(head.due - head.passed, within));
+      plannedPackets = Math.max(1, Math.min(packetsOf(head.due - head.passed), within));
       const atMs = trace.instantOf(position + plannedPackets);
       if (atMs === Infinity) return;
       timer = clock.timer(Math.max(0, atMs - traceNow()), () => {
         timer = undefined;
-        pass(head, plannedPackets);
+        pass(plannedPackets);
         pump();
       });
     }
 
-    function pass(head: Transfer, packets: number): void {
+    /** What the first leaves of its last packet, those behind it use. */
+    function pass(packets: number): void {
       position += packets;
-      head.passed += packets;
-      carried += packets * packetBytes;
-      if (head.cancelled) return;
-      const bytes = Math.min(head.bytes, head.passed * packetBytes);
-      const last = head.passed >= head.packets;
+      let room = packets * packetBytes;
+      for (const transfer of queue) {
+        const bytes = Math.min(room, transfer.due - transfer.passed);
+        transfer.passed += bytes;
+        carried += bytes;
+        room -= bytes;
+        if (!transfer.cancelled) send(transfer);
+        if (room <= 0) break;
+      }
+    }
+
+    function send(transfer: Transfer): void {
+      const { passed, bytes } = transfer;
       const landsMs = Math.max(lastLandingMs, clock.nowMs() + delayMs + random.next() * jitterMs);
       lastLandingMs = landsMs;
-      clock.timer(landsMs - clock.nowMs(), () => head.landed(bytes, last));
+      clock.timer(landsMs - clock.nowMs(), () => transfer.landed(Math.min(passed, bytes), passed >= bytes));
     }
 
     /** Counts the packets that passed since the last event, before a plan is given up. */
     function settle(): void {
-      const head = queue[0];
-      if (!timer || !head) return;
+      if (!timer) return;
       timer[Symbol.dispose]();
       timer = undefined;
       const passed = Math.min(plannedPackets, Math.floor(trace.positionAt(traceNow()) - position));
-      if (passed > 0) pass(head, passed);
+      if (passed > 0) pass(passed);
     }
 
     return {
@@ -125,22 +143,21 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
       cancel(transfer: Transfer): void {
         settle();
         transfer.cancelled = true;
-        const left = Math.min(transfer.packets - transfer.passed, Math.floor(clogBytes / packetBytes));
-        transfer.due = transfer.passed + left;
+        const clog = Math.floor(clogBytes / packetBytes) * packetBytes;
+        transfer.due = Math.min(transfer.due, transfer.passed + clog);
         pump();
       },
       settle,
       pump,
       arrivesMs(bytes: number, fromMs: number): number {
         if (isCut) return Infinity;
-        let before = position;
+        const traceMs = fromMs - beganMs + traceOffsetMs;
+        let before = 0;
         for (const { due, passed } of queue) before += due - passed;
-        const start = Math.max(
-          queue.length > 0 ? before : 0,
-          trace.positionAt(fromMs - beganMs + traceOffsetMs),
-        );
-        const passedMs = trace.instantOf(start + packetsOf(bytes)) + beganMs - traceOffsetMs;
-        return passedMs + delayMs + jitterMs / 2;
+        const free = before > 0 ? trace.instantOf(position + packetsOf(before)) : -Infinity;
+        const end =
+          traceMs < free ? position + packetsOf(before + bytes) : trace.positionAt(traceMs) + packetsOf(bytes);
+        return trace.instantOf(end) + beganMs - traceOffsetMs + delayMs + jitterMs / 2;
       },
       carried: () => carried,
     };
@@ -155,13 +172,25 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
           reject(abortError(abort, "transport"));
           return;
         }
-        const packets = packetsOf(bytes);
+        const stepBytes = acknowledgeStep(bytes);
         let here = -1;
         let there = -1;
+        let told = 0;
+        const acknowledge = (total: number): void =>
+          sides[direction === "up" ? "down" : "up"].add({
+            bytes: acknowledgementBytes,
+            due: acknowledgementBytes,
+            passed: 0,
+            cancelled: false,
+            landed() {
+              if (transfer.cancelled || total <= there) return;
+              there = total;
+              acknowledged?.(total);
+            },
+          });
         const transfer: Transfer = {
           bytes,
-          packets,
-          due: packets,
+          due: Math.max(1, bytes),
           passed: 0,
           cancelled: false,
           landed(total, last) {
@@ -169,13 +198,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
             if (transfer.cancelled || total <= here) return;
             here = total;
             arrived?.(total);
-            if (acknowledged) {
-              clock.timer(delayMs + random.next() * jitterMs, () => {
-                if (transfer.cancelled || total <= there) return;
-                there = total;
-                acknowledged(total);
-              });
-            }
+            if (acknowledged && (last || total - told >= stepBytes)) acknowledge((told = total));
             if (!last) return;
             abort?.removeEventListener("abort", onAbort);
             resolve();

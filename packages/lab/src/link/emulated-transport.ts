@@ -1,5 +1,6 @@
 import {
   abortError,
+  acknowledgeHeader,
   type Call,
   type Clock,
   type Handler,
@@ -49,13 +50,18 @@ export function emulatedTransport(
     const body = await readBody(request.body, { maxBytes: maxBodyBytes });
     const head = headBytes(request.headers) + request.path.length;
     let told = 0;
+    const asked = request.headers[acknowledgeHeader] !== undefined;
     await link.carry(head + body.byteLength, "up", {
       abort,
-      acknowledged(total) {
-        alive();
-        const bytes = Math.max(0, total - head);
-        if (bytes > told) acknowledged?.((told = bytes));
-      },
+      arrived: alive,
+      ...(asked
+        ? {
+            acknowledged(total: number) {
+              const bytes = Math.max(0, total - head);
+              if (bytes > told) acknowledged?.((told = bytes));
+            },
+          }
+        : {}),
     });
     alive();
     const response = await handler(

@@ -5,6 +5,7 @@
  */
 import { endCut, LongshoreError, radios, radioState, startCut } from "@longshore/core";
 import { envelopeBytes, type FixedPlan, type OffloadWorld, type PlanCandidate } from "../world/index.ts";
+import { mean } from "./figures.ts";
 import type { Simulation } from "./simulation.ts";
 
 interface Outlook {
@@ -43,9 +44,11 @@ export function oracle(
       return { doneMs: Infinity, millijoules: Infinity, costMicros: Infinity, wrongRatio };
     const encodeMs = parts.encodeMs / device.speed;
     const sentMs = nowMs + headMs + encodeMs;
-    const upBytes = parts.upBytes + envelopeBytes.up;
-    const downBytes = parts.downBytes + envelopeBytes.down;
-    const landedMs = there.link.arrivesMs(upBytes, "up", sentMs) + (place.handlingMs ?? 0);
+    const { envelope = envelopeBytes, handlingMs = 0 } = place;
+    const upBytes = parts.upBytes + envelope.up;
+    const downBytes = parts.downBytes + envelope.down;
+    const handledMs = typeof handlingMs === "number" ? handlingMs : mean(handlingMs);
+    const landedMs = there.link.arrivesMs(upBytes, "up", sentMs) + handledMs;
     const waitMs = Math.max(0, there.slots.waitMs() - (landedMs - nowMs));
     const runMs = parts.tailMs / (place.speed ?? 1);
     const servedMs = landedMs + parts.decodeMs / (place.speed ?? 1) + waitMs + runMs;

@@ -83,7 +83,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
       if (!place)
         throw new LongshoreError("no-place", "plan", `${planName(plan)} names no place that is here`);
       const sentMs = clock.nowMs();
-      const wake = state.wakeMillijoules(sentMs);
+      const wake = state.begun(sentMs);
       const tail = { ...segment, from: plan.cut, to: plan.back ?? endCut };
       const response = await place.infer({ segment: tail, inputs: outputs, codecs: plan.codecs }, call);
       state.used(clock.nowMs());

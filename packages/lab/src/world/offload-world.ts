@@ -22,9 +22,10 @@ import { emulatedLink, type EmulatedLink } from "../link/index.ts";
 import type { Trace } from "../trace/index.ts";
 import { type FixedPlan, followPlan } from "./fixed-plan.ts";
 import { fifoSlots, type Slots } from "./service.ts";
-import { simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
+import { envelopeBytes, simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
 import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
 import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
+import type { Envelope } from "./wire.ts";
 
 /** The device that asks. */
 export interface WorldDevice {
@@ -44,8 +45,10 @@ export interface WorldPlace {
   readonly instances?: number;
   /** Requests that may wait for an instance; default 1000. */
   readonly maxQueue?: number;
-  /** What the software of both sides adds to an exchange, in milliseconds; default 0. */
-  readonly handlingMs?: number;
+  /** What the software of both sides adds to an exchange, in milliseconds, or several such values to draw from; default 0. */
+  readonly handlingMs?: number | readonly number[];
+  /** Bytes that travel around tensors; default `envelopeBytes`. */
+  readonly envelope?: Envelope;
   readonly up: Trace;
   readonly down: Trace;
   /** One way, in milliseconds. */
@@ -114,6 +117,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       slots,
       callerSpeed: speed,
       handlingMs: place.handlingMs ?? 0,
+      envelope: place.envelope ?? envelopeBytes,
       speed: place.speed ?? 1,
     });
     places.set(place.info.id, { endpoint, link, slots });

@@ -10,6 +10,7 @@ import {
   featuresWithin,
   LongshoreError,
   type Profile,
+  type Random,
   type Segment,
   startCut,
   type Tensors,
@@ -46,6 +47,18 @@ export function segmentMs(bucket: BucketProfile, segment: Pick<Segment, "from" |
   if (segment.from === startCut) return head;
   const before = estimateOf(from.headMs, about).values;
   return head.map((value, index) => Math.max(0, value - (before[index] ?? 0)));
+}
+
+/** One run of a segment on the profile's machine, in milliseconds: a value of the profile and what spreads around it. */
+export function drawnRunMs(
+  bucket: BucketProfile,
+  segment: Pick<Segment, "from" | "to">,
+  random: Random,
+  logSpread = 0.05,
+): number {
+  const times = segmentMs(bucket, segment);
+  const value = times[Math.min(times.length - 1, Math.floor(random.next() * times.length))] ?? 0;
+  return value * Math.exp(logSpread * (random.next() + random.next() + random.next() - 1.5) * 2);
 }
 
 /** How a crossing travels in these codecs, as profiled; undefined where the profile does not know the combination. */

@@ -17,17 +17,18 @@ import {
   LongshoreError,
   type ModelKnowledge,
   type Offer,
+  offerJson,
   type OfferQuery,
   type Progress,
   type Random,
   segmentKey,
   sleep,
   type Tensors,
-  type TransferNote,
 } from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
 import { fifoSlots, type Slots } from "./service.ts";
-import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, segmentMs } from "./profile-times.ts";
+import { type Envelope, tinyBytes, wireOf } from "./wire.ts";
+import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs } from "./profile-times.ts";
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
 
 /** What can be wrong with a place. All may change while it runs. */
@@ -69,8 +70,13 @@ export interface SimulatedEndpointParts {
   readonly logSpread?: number;
   /** What lies between the caller and it; undefined for a place in the caller's own process. */
   readonly link?: EmulatedLink;
-  /** What the software of both sides adds to an exchange, in milliseconds, beside coding and the run; default 0. */
-  readonly handlingMs?: number;
+  /**
+   * What the software of both sides adds to an exchange, in milliseconds, beside coding and the run; of several values, as
+   * they were measured, each exchange draws one. Default 0.
+   */
+  readonly handlingMs?: number | readonly number[];
+  /** Bytes of a request and of a reply besides their tensors; default `envelopeBytes`. */
+  readonly envelope?: Envelope;
   /** Told of transfers and round trips, as `oipEndpoint` tells it. */
   readonly learner?: LinkLearner;
   /** How long an offer holds; default 5 s. */
@@ -90,15 +96,13 @@ export interface SimulatedEndpoint extends Endpoint {
  * Bytes of a request and of a reply besides their tensors: heads and JSON. On the wire the samples have 400 to 1,000 one way
  * and 1,200 to 3,000 the other, where each step that ran has its line.
  */
-export const envelopeBytes: { readonly up: number; readonly down: number } = { up: 400, down: 1300 };
+export const envelopeBytes: Envelope = { up: 400, down: 1300 };
 const questionBytes = 400;
-/** Bodies below this say nothing about a rate. */
-const tinyBytes = 8192;
 
 /** Makes a place. Same parts, seed and calls: same answers at the same instants. */
 export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
-  const { info, clock, random, speed = 1, instances = 1, logSpread = 0.05, link, learner } = parts;
-  const { callerSpeed = Infinity, handlingMs = 0 } = parts;
+  const { info, clock, random, speed = 1, instances = 1, logSpread, link, learner } = parts;
+  const { callerSpeed = Infinity, handlingMs = 0, envelope = envelopeBytes } = parts;
   let down = parts.faults?.down ?? false;
   /** Breaks what is under way when the place goes down. */
   const underWay = new Set<(error: LongshoreError) => void>();
@@ -119,7 +123,15 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       underWay.forEach((stop) => stop(error));
     },
   };
+  const wire = wireOf({ clock, link, learner, envelope });
   const slots = parts.slots ?? fifoSlots({ clock, count: instances, maxQueue: parts.maxQueue ?? 1000 });
+  const known = new Map<SimulatedModel, number>();
+  function knowledgeBytes(model: SimulatedModel): number {
+    const { description, profile } = model;
+    const bytes = known.get(model) ?? jsonBytes({ description, profile });
+    known.set(model, bytes);
+    return bytes;
+  }
   const counts = { accepted: 0, answered: 0, failed: 0 };
   let closed = false;
 
@@ -149,55 +161,21 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     };
   }
 
-  /**
-   * Carries bytes and tells the learner, or does nothing where there is no link. A bare envelope tells of the delay, not of
-   * the rate; of a reply only what happens once its first bytes are here says something, if it is long enough.
-   */
-  async function cross(
-    bytes: number,
-    direction: "up" | "down",
-    call: Call,
-    progress?: Progress,
-  ): Promise<void> {
-    if (!link) return;
-    const noted = bytes > (direction === "up" ? questionBytes : tinyBytes);
-    const begin = (): TransferNote | undefined =>
-      noted ? learner?.sendStarted(bytes, direction, clock.nowMs()) : undefined;
-    let note = direction === "up" ? begin() : undefined;
-    let complete = false;
-    try {
-      await link.carry(bytes, direction, {
-        abort: call.abort,
-        ...(direction === "up"
-          ? {
-              acknowledged(total) {
-                note?.progressed(total, clock.nowMs());
-                if (total > envelopeBytes.up) progress?.acknowledged(total - envelopeBytes.up);
-                // The last acknowledgement comes after the bytes have arrived, while the peer is at work already.
-                if (total >= bytes) note?.ended(clock.nowMs(), true);
-              },
-            }
-          : {
-              arrived(total) {
-                note ??= begin();
-                note?.progressed(total, clock.nowMs());
-              },
-            }),
-      });
-      complete = true;
-    } finally {
-      if (!complete || direction === "down") note?.ended(clock.nowMs(), complete);
-    }
-  }
+  const handling = (): number =>
+    typeof handlingMs === "number"
+      ? handlingMs
+      : (handlingMs[Math.floor(random.next() * handlingMs.length)] ?? 0);
 
-  /** A question and its answer, both tiny: their time tells of the delay. */
-  async function roundTrip(call: Call): Promise<void> {
+  /** A question and its answer of so many bytes. */
+  async function ask(answerBytes: number, call: Call): Promise<void> {
     if (!link) return;
     const startedMs = clock.nowMs();
-    await cross(questionBytes, "up", call);
-    await sleep(clock, handlingMs, call.abort);
-    await cross(questionBytes, "down", call);
-    learner?.roundTripSeen(clock.nowMs() - startedMs, clock.nowMs());
+    using sent = await wire.send(questionBytes, call);
+    await sleep(clock, handling(), call.abort);
+    await wire.reply(questionBytes + answerBytes, call, () => {
+      sent.answered(0);
+      learner?.roundTripSeen(clock.nowMs() - startedMs, clock.nowMs());
+    });
   }
 
   function refuseWhenDown(): void {
@@ -220,21 +198,17 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     const decodeMs = (coding?.decodeMs ?? 0) / speed;
     if (encodeMs > 0) await sleep(clock, encodeMs, call.abort);
     const startedMs = clock.nowMs();
-    const sentBytes = envelopeBytes.up + crossingWireBytes(from, codecs, inputBytes(request));
-    await cross(sentBytes, "up", call, progress);
-    if (link && handlingMs > 0) await sleep(clock, handlingMs, call.abort);
+    const sentBytes = envelope.up + crossingWireBytes(from, codecs, inputBytes(request));
+    using sent = await wire.send(sentBytes, call, progress);
+    const landedMs = clock.nowMs();
+    if (link) await sleep(clock, handling(), call.abort);
     const arrivedMs = clock.nowMs();
     if (faults.hang) await sleep(clock, Infinity, call.abort);
     checkCall(call, clock, "admission");
-    if (random.next() < faults.failRatio)
+    if (faults.failRatio > 0 && random.next() < faults.failRatio)
       throw new LongshoreError("run-failed", "execute", "a run failed at random");
-    const draw = random.next();
-    const noise = Math.exp(logSpread * (random.next() + random.next() + random.next() - 1.5) * 2);
-    const times = segmentMs(bucket, segment);
-    const service = (): number => {
-      const base = times[Math.min(times.length - 1, Math.floor(draw * times.length))] ?? 0;
-      return (base * noise * faults.slowFactor) / speed;
-    };
+    const drawnMs = drawnRunMs(bucket, segment, random, logSpread);
+    const service = (): number => (drawnMs * faults.slowFactor) / speed;
     if (decodeMs > 0) await sleep(clock, decodeMs, call.abort);
     const { queueMs, serviceMs } = await slots.work(service, call);
     const right = model.compute
@@ -242,13 +216,16 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       : blankTensors(cutOf(bucket, segment.to).cut.crossing);
     const outputs: Tensors = faults.garbage ? new Map() : right;
     const report = load();
-    let receivedBytes = envelopeBytes.down;
+    let receivedBytes = envelope.down;
     for (const tensor of outputs.values()) receivedBytes += tensor.bytes.byteLength;
     const doneMs = clock.nowMs();
-    await cross(receivedBytes, "down", call);
+    await wire.reply(receivedBytes, call, () => {
+      const nowMs = clock.nowMs();
+      progress?.acknowledged(sentBytes - envelope.up);
+      sent.answered(doneMs - landedMs);
+      if (sentBytes < tinyBytes) learner?.roundTripSeen(nowMs - doneMs + (arrivedMs - startedMs), nowMs);
+    });
     const networkMs = clock.nowMs() - doneMs + (arrivedMs - startedMs);
-    if (link && sentBytes < tinyBytes && receivedBytes < tinyBytes)
-      learner?.roundTripSeen(networkMs, clock.nowMs());
     const megabytes = link ? (sentBytes + receivedBytes) / 1e6 : 0;
     return {
       outputs,
@@ -283,7 +260,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       refuseWhenDown();
       checkCall(call, clock, "resolve");
       const found = find(model, version);
-      await roundTrip(call);
+      await ask(found ? knowledgeBytes(found) : 0, call);
       return found && { description: found.description, profile: found.profile };
     },
     async offers(query: OfferQuery, call): Promise<readonly Offer[]> {
@@ -291,7 +268,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       checkCall(call, clock, "resolve");
       const model = find(query.model, query.version);
       const offers = model ? offersOf(model, query.features, terms()) : [];
-      await roundTrip(call);
+      await ask(jsonBytes(offers.map((offer) => offerJson(offer, clock.nowMs()))), call);
       return offers;
     },
     async infer(request, call, progress) {
@@ -322,14 +299,18 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     async probe(bytes, call) {
       if (!link) return;
       refuseWhenDown();
-      await cross(bytes, "up", call);
-      await cross(questionBytes, "down", call);
+      using sent = await wire.send(bytes, call, undefined, true);
+      await wire.reply(questionBytes, call, () => sent.answered(0));
     },
     close() {
       closed = true;
       return Promise.resolve();
     },
   };
+}
+
+function jsonBytes(value: unknown): number {
+  return JSON.stringify(value).length;
 }
 
 function inputBytes(request: InferenceRequest): number {

@@ -17,10 +17,11 @@ import type { OipEndpointParts } from "./parts.ts";
 const tinyBytes = 8192;
 
 /**
- * Bytes between two acknowledgements: a sixteenth of the body, from 8 kB to 64 kB. A thin link passes 64 kB in a second; in
- * lumps of that size a slow link looks like a fast one that stalls.
+ * Bytes between two acknowledgements that a body of so many bytes asks for: a sixteenth of it, from 8 kB to 64 kB. A thin link
+ * passes 64 kB in a second; in lumps of that size a slow link looks like a fast one that stalls. A body that is not longer
+ * asks for none.
  */
-function acknowledgeStep(bodyBytes: number): number {
+export function acknowledgeStep(bodyBytes: number): number {
   return Math.min(65_536, Math.max(tinyBytes, Math.ceil(bodyBytes / 16)));
 }
 
@@ -285,11 +286,11 @@ export async function exchange(
       return { status, headers: told, bytes: begun.bytes, rest, leave, ...figures };
     }
     const bytes = await receive(parts, response);
-    const endMs = clock.nowMs();
-    const tookMs = endMs - startedMs;
+    const tookMs = clock.nowMs() - startedMs;
     const receivedBytes = bytes.byteLength;
-    if (own !== undefined && !probes && sentBytes < tinyBytes && receivedBytes < tinyBytes) {
-      link?.roundTripSeen(tookMs - own, endMs);
+    // A long reply begins as soon as a short one.
+    if (own !== undefined && !probes && sentBytes < tinyBytes) {
+      link?.roundTripSeen(headMs - startedMs - own, headMs);
     }
     return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own };
   } catch (thrown) {

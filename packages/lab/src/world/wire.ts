@@ -1,0 +1,92 @@
+/** How a request and its reply cross a link, and what the caller learns of the link from that: as in the protocol. */
+import { acknowledgeStep, type Call, type Clock, type LinkLearner, type Progress } from "@longshore/core";
+import type { EmulatedLink } from "../link/index.ts";
+
+/** What travels around tensors, in bytes. */
+export interface Envelope {
+  readonly up: number;
+  readonly down: number;
+}
+
+/** Bodies below this say nothing about a rate. */
+export const tinyBytes = 8192;
+
+/** A request that has arrived. Disposed without an answer, it was given up. */
+export interface Sent extends Disposable {
+  /** The reply begins; of the time since the request was there, so much was the place's. */
+  answered(placeMs: number): void;
+}
+
+/** Both ways of one place's link. */
+export interface Wire {
+  /** Resolves when the last byte has arrived there. */
+  send(bytes: number, call: Call, progress?: Progress, probes?: boolean): Promise<Sent>;
+  /** Resolves when the last byte is here. */
+  reply(bytes: number, call: Call, begun?: () => void): Promise<void>;
+}
+
+const nothing = (): void => undefined;
+const atOnce: Wire = {
+  send: () => Promise.resolve({ answered: nothing, [Symbol.dispose]: nothing }),
+  reply: () => Promise.resolve(),
+};
+
+/**
+ * The wire of a link; one that takes no time where there is none. A short body tells of the delay only, a longer one is
+ * acknowledged while it arrives; of a reply only what happens once its first bytes are here says something.
+ */
+export function wireOf(parts: {
+  readonly clock: Clock;
+  readonly link: EmulatedLink | undefined;
+  readonly learner: LinkLearner | undefined;
+  readonly envelope: Envelope;
+}): Wire {
+  const { clock, link, learner, envelope } = parts;
+  if (!link) return atOnce;
+  return {
+    async send(bytes, call, progress, probes = false) {
+      const acknowledges = bytes > acknowledgeStep(bytes);
+      let note =
+        bytes >= tinyBytes || probes
+          ? learner?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
+          : undefined;
+      const end = (complete: boolean, placeMs = 0): void => {
+        note?.ended(clock.nowMs(), complete, placeMs);
+        note = undefined;
+      };
+      const acknowledged = (total: number): void => {
+        note?.progressed(total, clock.nowMs());
+        if (total > envelope.up) progress?.acknowledged(total - envelope.up);
+        // The last acknowledgement comes after the bytes have arrived, while the peer is at work already.
+        if (total >= bytes) end(true);
+      };
+      const { abort } = call;
+      try {
+        await link.carry(bytes, "up", acknowledges ? { abort, acknowledged } : { abort });
+      } catch (thrown) {
+        end(false);
+        throw thrown;
+      }
+      return { answered: (placeMs) => end(true, placeMs), [Symbol.dispose]: () => end(false) };
+    },
+    async reply(bytes, call, begun = nothing) {
+      let note: ReturnType<LinkLearner["sendStarted"]> | undefined;
+      let heard = false;
+      let complete = false;
+      try {
+        await link.carry(bytes, "down", {
+          abort: call.abort,
+          arrived(total) {
+            if (!heard) begun();
+            heard = true;
+            if (bytes > tinyBytes) note ??= learner?.sendStarted(bytes, "down", clock.nowMs());
+            note?.progressed(total, clock.nowMs());
+          },
+        });
+        complete = true;
+      } finally {
+        note?.ended(clock.nowMs(), complete);
+      }
+    },
+  };
+}
