@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, LongshoreError, seededRandom } from "@longshore/core";
+import { acknowledgeHeader, acknowledgeStep, housekeepingCall, LongshoreError, seededRandom } from "@longshore/core";
 import {
   constantTrace,
   linkShapes,
@@ -83,6 +83,24 @@ describe("emulatedLink", () => {
     expect(acknowledged[acknowledged.length - 1]).toBe(20_000);
   });
 
+  it("fills what one body leaves of a packet with the next, and acknowledges in steps and in packets of the other side", async () => {
+    const clock = virtualClock();
+    const link = linkOn(clock, steady);
+    const small = Array.from({ length: 10 }, () => link.carry(146, "up"));
+    await clock.runUntil(Promise.all(small));
+    // One packet for all ten.
+    expect(clock.nowMs()).toBeCloseTo(10 + 10, 6);
+    const told: number[] = [];
+    const before = link.carriedBytes.down;
+    await clock.runUntil(link.carry(146_000, "up", { acknowledged: (bytes) => told.push(bytes) }));
+    await clock.runUntilIdle();
+    // The first whole packet that is a step or more beyond the last: 9,125 bytes are 7 packets.
+    expect(acknowledgeStep(146_000)).toBe(9125);
+    const steps = Array.from({ length: 14 }, (_none, index) => 7 * 1460 * (index + 1));
+    expect(told).toEqual([...steps, 146_000]);
+    expect(link.carriedBytes.down - before).toBe(60 * told.length);
+  });
+
   it("says beforehand when bytes will arrive that are handed over later, behind what is under way", async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -147,13 +165,19 @@ describe("emulatedTransport", () => {
     const clock = virtualClock();
     const transport = emulatedTransport(echo(200), linkOn(clock, steady), clock);
     const told: number[] = [];
-    const response = await clock.runUntil(transport.send(post, call, (bytes) => told.push(bytes)));
+    const asking = { ...post, headers: { [acknowledgeHeader]: "9125" } };
+    const response = await clock.runUntil(transport.send(asking, call, (bytes) => told.push(bytes)));
     expect(response.status).toBe(200);
     // 101 packets up (an envelope comes on top), 2 down, a delay each way.
     expect(clock.nowMs()).toBeCloseTo(1010 + 10 + 20 + 10, -1);
     await clock.runUntilIdle();
     expect(told[told.length - 1]).toBe(146_000);
     expect(told).toEqual([...new Set(told)].toSorted((a, b) => a - b));
+    // Who does not ask is told nothing.
+    told.length = 0;
+    await clock.runUntil(transport.send(post, call, (bytes) => told.push(bytes)));
+    await clock.runUntilIdle();
+    expect(told).toEqual([]);
   });
 
   it("gives up on a cut link as unreachable, on silence as no-answer, on a closed one at once", async () => {
