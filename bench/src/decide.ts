@@ -6,8 +6,6 @@ import { writeFileSync } from "node:fs";
 import { linkModel } from "@longshore/core";
 import {
   comparePolicies,
-  coverageInterval,
-  coverageOf,
   deadlineRow,
   type DeadlineRow,
   hedgeAt,
@@ -16,19 +14,17 @@ import {
   meanCut,
   orderedFallback,
   ours,
-  pinballLoss,
   type PolicyRow,
   type ReplayPolicy,
   type ReplaySetting,
   scorePolicies,
-  type Send,
-  sends,
   smoothedRate,
   type Trace,
 } from "@longshore/lab";
 import { decidePage, ownTable, print, scoreTable } from "./decide-report.ts";
 import { type DecideTraces, decideTraces, scaledBursts } from "./decide-traces.ts";
 import type { Bench, Row } from "./harness.ts";
+import { promises } from "./promises.ts";
 
 const serverMs = 15;
 /** One model of links for all sensors: its tables take a few milliseconds each. */
@@ -57,42 +53,6 @@ function burstSettings(
     const lengthMs = Math.min(trace.lengthMs, arrivals[arrivals.length - 1] ?? 0);
     return { trace, requestBytes: 20_000, localMs, serverMs, roundTripMs: 50, arrivals, lengthMs };
   });
-}
-
-/** Sends of 20 kB every second on each uplink: whether the promised quantiles hold. */
-function promises(traces: readonly Trace[], say: (line: string) => void) {
-  const all: Send[] = [];
-  const rows: Row[] = [];
-  for (const trace of traces) {
-    const list = sends(trace, 20_000, 1000, link);
-    const loss = pinballLoss(list);
-    all.push(...list);
-    rows.push({
-      kind: "promises",
-      trace: trace.name,
-      sends: list.length,
-      p50Coverage: coverageOf(list, 0.5),
-      p95Coverage: coverageOf(list, 0.95),
-      pinballMs: loss.ours,
-      smoothedPinballMs: loss.smoothed,
-    });
-    say(
-      `  ${trace.name}: ${list.length} sends, p50 kept ${coverageOf(list, 0.5).toFixed(3)}, p95 kept ${coverageOf(list, 0.95).toFixed(3)}, pinball ${loss.ours.toFixed(0)} ms (smoothed rate ${loss.smoothed.toFixed(0)} ms)`,
-    );
-  }
-  const [low, high] = coverageInterval(all, 0.95);
-  say(
-    `  all ${all.length} sends: p95 kept ${coverageOf(all, 0.95).toFixed(3)} (95 % of blocks: ${low.toFixed(3)}..${high.toFixed(3)}), p50 kept ${coverageOf(all, 0.5).toFixed(3)}`,
-  );
-  const ratios = rows.map((row) => Number(row["pinballMs"]) / Number(row["smoothedPinballMs"]));
-  return {
-    rows,
-    figures: {
-      p95Coverage: coverageOf(all, 0.95),
-      p50Coverage: coverageOf(all, 0.5),
-      worstPinballVsSmoothed: Math.max(...ratios),
-    },
-  };
 }
 
 /** Our policy under deadlines: the worst scored row. */
@@ -189,7 +149,7 @@ export const bench: Bench = {
       kept.push(...rows.map((row) => ({ kind: "row", group: "bursts", ...row })));
     }
     say("\n  promises:");
-    const promised = promises(ups, say);
+    const promised = promises(ups, 20_000, link, say);
     const late = deadlines(ups);
     kept.push(...promised.rows, ...late.rows.map((row) => ({ kind: "deadline", ...row })));
     const html = args[args.indexOf("--html") + 1];

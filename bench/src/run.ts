@@ -5,6 +5,7 @@ import { type Bench, setUp } from "./harness.ts";
 
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  belief: async () => (await import("./belief.ts")).bench,
   batch: async () => (await import("./batch.ts")).bench,
   codec: async () => (await import("./codec.ts")).bench,
   decide: async () => (await import("./decide.ts")).bench,

@@ -259,21 +259,32 @@ function shapeOf(series: PointSeries, colour: string, x: Scale, y: Scale): strin
   return `<polyline class="line ${colour}" points="${path.join(" ")}"/>`;
 }
 
+/** About what a letter of a mark's name takes. */
+const letterPx = 6.5;
+/** What a line of text takes. */
+const linePx = 11;
+
+/** The name stands at the foot of the line, where distributions and bars leave room: to its right, or else to its left. */
 function markDown(frame: Frame, x: Scale, words: AxisWords): string {
   if (!words.mark) return "";
-  const atPx = px(x.at(words.mark.at));
+  const { at, name } = words.mark;
+  const atPx = px(x.at(at));
+  const fits = Number(atPx) + 4 + letterPx * name.length <= frame.width;
+  const place = fits ? `x="${px(Number(atPx) + 4)}"` : `text-anchor="end" x="${px(Number(atPx) - 4)}"`;
   return (
     `<line class="mark" x1="${atPx}" x2="${atPx}" y1="${frame.top}" y2="${frame.height - frame.bottom}"/>` +
-    `<text class="mark-name" x="${px(Number(atPx) + 4)}" y="${frame.top + 11}">${escapeText(words.mark.name)}</text>`
+    `<text class="mark-name" ${place} y="${frame.height - frame.bottom - 4}">${escapeText(name)}</text>`
   );
 }
 
+/** The name stands above the line where there is room, else below. */
 function markAcross(frame: Frame, y: Scale, words: AxisWords): string {
   if (!words.mark) return "";
   const atPx = px(y.at(words.mark.at));
+  const above = Number(atPx) - 4 >= linePx;
   return (
     `<line class="mark" x1="${frame.left}" x2="${frame.width - frame.right}" y1="${atPx}" y2="${atPx}"/>` +
-    `<text class="mark-name" text-anchor="end" x="${frame.width - frame.right}" y="${px(Number(atPx) - 4)}">${escapeText(words.mark.name)}</text>`
+    `<text class="mark-name" text-anchor="end" x="${frame.width - frame.right}" y="${px(Number(atPx) + (above ? -4 : linePx + 1))}">${escapeText(words.mark.name)}</text>`
   );
 }
 

@@ -79,6 +79,27 @@ describe("htmlReport", () => {
 });
 
 describe("plots", () => {
+  it("keep the name of a mark inside the picture", () => {
+    const points = [
+      [0, 1],
+      [10, 2],
+    ] as const;
+    const placeOf = (html: string): string | undefined => /class="mark-name" ([^>]*)>/.exec(html)?.[1];
+    const down = (at: number): string | undefined =>
+      placeOf(cdfPlot([{ name: "a", values: [0, 10] }], { x: "ms", mark: { at, name: "deadline" } }).html);
+    expect(down(1)).not.toContain("end");
+    expect(down(10)).toContain("end");
+    const across = (at: number): number =>
+      Number(
+        /y="([\d.]+)"/.exec(
+          placeOf(timelinePlot([{ name: "a", points }], { x: "s", mark: { at, name: "deadline" } }).html) ?? "",
+        )?.[1],
+      );
+    // The scale ends at the mark: above it is no room.
+    expect(across(2)).toBeGreaterThan(12);
+    expect(across(1)).toBeGreaterThan(across(2));
+  });
+
   it("a distribution climbs from its smallest to its largest value", () => {
     const { html } = cdfPlot([{ name: "a", values: [30, 10, 20] }], { x: "ms" });
     const points =
