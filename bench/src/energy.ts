@@ -205,7 +205,9 @@ export const bench: Bench = {
     "energy of the device made small: the real planner against the oracle, every constant also halved and doubled",
   bars: { energyVsOracle: { atMost: 1.05 }, missedRatio: { atMost: 0.01 } },
   async run({ data, seed, args, say }): Promise<Measured> {
-    const { settings, notRun } = settingsOf(data, seed);
+    const only = args.includes("--only") ? args[args.indexOf("--only") + 1] : undefined;
+    const { settings: all, notRun } = settingsOf(data, seed);
+    const settings = all.filter(({ model }) => only === undefined || only === model);
     const rows: Row[] = [];
     const ratios: number[] = [];
     const misses: number[] = [];

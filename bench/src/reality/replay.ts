@@ -55,6 +55,7 @@ export async function replayReally(
     jitterMs,
     seed: simulation.seed,
   });
+  const beganMs = clock.nowMs();
   const { id, tier, zone, trust } = place.info;
   const about = serverInfo({ address: `http://127.0.0.1:${proxy.port}`, id, tier, zone, trust });
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
@@ -80,12 +81,14 @@ export async function replayReally(
       })
     : offloader;
   const plans: string[] = [];
+  // What was made since the relay began took its time; a stall of the trace is to find the same requests.
+  const lateMs = clock.nowMs() - beganMs;
   try {
     const rows = await runScenario({
       offloader: face,
       clock,
       requests: arrivalsMs.map((atMs, index) => ({
-        atMs,
+        atMs: atMs - lateMs,
         model: model.description.name,
         inputs,
         limits,
