@@ -47,6 +47,7 @@ export async function replayReally(
   const random = systemRandom();
   const { up, down, delayMs, jitterMs = 0 } = place;
   const link = linkBelief({ model: linkModel() });
+  const beganMs = clock.nowMs();
   const proxy = await linkProxy({
     target: { port: server.port },
     up,
@@ -55,7 +56,6 @@ export async function replayReally(
     jitterMs,
     seed: simulation.seed,
   });
-  const beganMs = clock.nowMs();
   const { id, tier, zone, trust } = place.info;
   const about = serverInfo({ address: `http://127.0.0.1:${proxy.port}`, id, tier, zone, trust });
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
