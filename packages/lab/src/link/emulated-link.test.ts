@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { acknowledgeHeader, acknowledgeStep, housekeepingCall, LongshoreError, seededRandom } from "@longshore/core";
+import {
+  acknowledgeHeader,
+  acknowledgeStep,
+  housekeepingCall,
+  LongshoreError,
+  seededRandom,
+} from "@longshore/core";
 import {
   constantTrace,
   linkShapes,

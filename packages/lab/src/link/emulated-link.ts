@@ -156,7 +156,9 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
         for (const { due, passed } of queue) before += due - passed;
         const free = before > 0 ? trace.instantOf(position + packetsOf(before)) : -Infinity;
         const end =
-          traceMs < free ? position + packetsOf(before + bytes) : trace.positionAt(traceMs) + packetsOf(bytes);
+          traceMs < free
+            ? position + packetsOf(before + bytes)
+            : trace.positionAt(traceMs) + packetsOf(bytes);
         return trace.instantOf(end) + beganMs - traceOffsetMs + delayMs + jitterMs / 2;
       },
       carried: () => carried,

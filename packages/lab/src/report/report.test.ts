@@ -92,7 +92,8 @@ describe("plots", () => {
     const across = (at: number): number =>
       Number(
         /y="([\d.]+)"/.exec(
-          placeOf(timelinePlot([{ name: "a", points }], { x: "s", mark: { at, name: "deadline" } }).html) ?? "",
+          placeOf(timelinePlot([{ name: "a", points }], { x: "s", mark: { at, name: "deadline" } }).html) ??
+            "",
         )?.[1],
       );
     // The scale ends at the mark: above it is no room.
