@@ -11,10 +11,14 @@ export const natsPart: Part = {
     const name = "directory, packages and leaf node in a real nats-server";
     if (!asked(context, name)) return;
     const program = await natsServer();
-    const { code, out, err } = await run("npx", ["vitest", "run", "adapters/nats", "--reporter=dot"], {
-      cwd: root,
-      env: { LONGSHORE_NATS_SERVER: program, NO_COLOR: "1", FORCE_COLOR: "0" },
-    });
+    const { code, out, err } = await run(
+      "npx",
+      ["vitest", "run", "adapters/nats", "nats-directory", "--reporter=dot"],
+      {
+        cwd: root,
+        env: { LONGSHORE_NATS_SERVER: program, NO_COLOR: "1", FORCE_COLOR: "0" },
+      },
+    );
     const passed = /Tests .*?(\d+) passed/.exec(out)?.[1];
     context.told(
       code === 0

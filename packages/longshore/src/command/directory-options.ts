@@ -17,7 +17,7 @@ export interface DirectoryCommandOptions extends AtOptions {
 /** Adds them; without `--directory` where an argument says it. */
 export function directoryOptions(command: Command, named = true): Command {
   const where =
-    "more servers, which may come and go: a file, the address of a server that keeps a directory, or dns:DOMAIN";
+    "more servers, which may come and go: a file, the address of a server that keeps a directory, dns:DOMAIN, or nats:HOST:PORT/BUCKET";
   return (named ? command.option("--directory <where>", where) : command)
     .option(
       "--operator-keys <file>",
@@ -56,7 +56,7 @@ export async function directoryOf(
   }
   const shown = await shownOf(options);
   const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
-  const directory = openDirectory(
+  const directory = await openDirectory(
     {
       from,
       ...shown,

@@ -30,11 +30,15 @@ import {
 } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
+import { natsDirectory } from "./nats-directory.ts";
 import { transportTls } from "./server-tls.ts";
 
 /** How places of a directory are found and believed. */
 export interface DirectoryOptions {
-  /** A file (YAML or JSON), `http://host:port` of a server that keeps a directory, or `dns:DOMAIN` (SRV and TXT records). */
+  /**
+   * A file (YAML or JSON), `http://host:port` of a server that keeps a directory, `dns:DOMAIN` (SRV and TXT records), or
+   * `nats:HOST:PORT/BUCKET`, which needs the package `@longshore/nats`.
+   */
   readonly from: string;
   /**
    * Public keys of the operator, a line each. With them only entries that one of them signed are believed; without, what
@@ -59,19 +63,23 @@ export interface DirectoryParts {
   readonly observer: Observer;
 }
 
-function sourceOf(
+async function sourceOf(
   { from, credentials, tls, resolver }: DirectoryOptions,
   { clock, random }: DirectoryParts,
-): RecordSource {
+): Promise<RecordSource> {
   if (!/^[a-z]+:/.test(from)) return fileSource(from, { clock });
   if (from.startsWith("dns:")) {
     return dnsSource(from.slice(4), { clock, random, resolver: resolver ?? systemResolver() });
+  }
+  if (from.startsWith("nats:")) {
+    const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
+    return natsDirectory(from, shown, { clock, random });
   }
   if (!/^https?:/.test(from)) {
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `a directory is a file, an http address or dns:DOMAIN, not '${from.slice(0, 60)}'`,
+      `a directory is a file, an http address, dns:DOMAIN or nats:HOST, not '${from.slice(0, 60)}'`,
     );
   }
   const transport = httpTransport({
@@ -115,9 +123,12 @@ function keptOver(
 }
 
 /** Opens the directory that options name. Throws `invalid-configuration`. Await `ready` before the first request. */
-export function openDirectory(options: string | DirectoryOptions, parts: DirectoryParts): KeptDirectory {
+export async function openDirectory(
+  options: string | DirectoryOptions,
+  parts: DirectoryParts,
+): Promise<KeptDirectory> {
   const said = typeof options === "string" ? { from: options } : options;
-  return keptOver(sourceOf(said, parts), said, parts);
+  return keptOver(await sourceOf(said, parts), said, parts);
 }
 
 /** How places join this process. */

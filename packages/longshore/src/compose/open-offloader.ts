@@ -113,7 +113,7 @@ export async function openOffloader(options: OpenOptions): Promise<Offloader> {
     observer: options.observer ?? silentObserver,
   };
   const given = named !== undefined && isDirectory(named) ? named : undefined;
-  const own = named === undefined || isDirectory(named) ? undefined : openDirectory(named, parts);
+  const own = named === undefined || isDirectory(named) ? undefined : await openDirectory(named, parts);
   await own?.ready;
   const directory = own ?? given;
   const { offloader, close: closeLocal } = openLocal({

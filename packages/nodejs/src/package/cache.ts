@@ -83,6 +83,13 @@ interface Part {
   bytes: number;
 }
 
+/** A disk that has room for some of it takes that and says so; only the next write fails. */
+async function writeAll(file: FileHandle, chunk: Uint8Array, at: number): Promise<void> {
+  for (let done = 0; done < chunk.byteLength;) {
+    done += (await file.write(chunk, done, chunk.byteLength - done, at + done)).bytesWritten;
+  }
+}
+
 async function openPart(path: string, most: number): Promise<Part> {
   const here = (await sizeOf(path)) ?? 0;
   const file = await open(path, here > 0 && here <= most ? "r+" : "w", 0o600);
@@ -162,7 +169,7 @@ export function packageCache(
           `${wanted.digest} has ${wanted.bytes} bytes, and more came`,
         );
       }
-      await part.file.write(chunk, 0, chunk.byteLength, part.bytes);
+      await writeAll(part.file, chunk, part.bytes);
       part.hash.update(chunk);
       part.bytes += chunk.byteLength;
     }
