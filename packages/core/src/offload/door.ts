@@ -1,13 +1,29 @@
-import { type Call, LongshoreError } from "../base/index.ts";
+import { type Call, LongshoreError, type Reason } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
-import { isInfeasible } from "../plan/index.ts";
+import { type Infeasible, isInfeasible } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
-import { noPlace } from "./run-job.ts";
 
 /** Grants without keeping anything. */
 const open: Disposable = { [Symbol.dispose]: () => undefined };
 const nobody: ReadonlySet<string> = new Set();
+
+/** Filters whose verdict is a rule of somebody, not a want of places. */
+const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);
+
+/** The error that a decision without a place becomes. */
+export function noPlace({ filter, because }: Infeasible): LongshoreError {
+  const reason: Reason =
+    filter === "rights" ? "not-permitted" : ruled.has(filter) ? "policy-denied" : "no-place";
+  return new LongshoreError(reason, "plan", because);
+}
+
+/** The same for a request that was let in unjudged: one that only the time is too short for may come again. */
+export function refusal({ work }: Loop, plan: Infeasible, nowMs: number): LongshoreError {
+  if (plan.filter !== "deadline") return noPlace(plan);
+  const retryAfterMs = Math.max(1, Math.ceil(work.queueMs(nowMs)));
+  return new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
+}
 
 /**
  * Judges a request by what its headers tell. It is refused when no place would be left for it even if it had no bytes to
@@ -24,16 +40,12 @@ export function admitAtDoor(
   call: Call,
   leastAgreementRatio: number | undefined,
 ): Disposable {
-  const { local, clock, work } = loop;
+  const { local, clock } = loop;
   const variant = segment.from === startCut || segment.variant === "" ? undefined : segment.variant;
   const held: Held = { cut: segment.from, variant, features: { bytes: 0 }, bytes: 0, tensors: new Map() };
   const nowMs = clock.nowMs();
   const plan = loop.plan({ ...job, held }, held, nobody, nowMs);
-  if (isInfeasible(plan)) {
-    if (plan.filter !== "deadline") throw noPlace(plan);
-    const retryAfterMs = Math.max(1, Math.ceil(work.queueMs(nowMs)));
-    throw new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
-  }
+  if (isInfeasible(plan)) throw refusal(loop, plan, nowMs);
   const [leg] = plan.legs;
   // A variant that the plan chose is nothing that a door here could know of the request.
   const here =

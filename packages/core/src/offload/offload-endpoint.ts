@@ -19,13 +19,13 @@ import { isInfeasible } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, type HeldStep } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { arrived } from "./arrived.ts";
-import { admitAtDoor } from "./door.ts";
+import { admitAtDoor, noPlace } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
-import { checkFresh, noPlace, type Outcome, runJob } from "./run-job.ts";
+import { checkFresh, type Outcome, runJob } from "./run-job.ts";
 import { streamJob } from "./stream-job.ts";
 import { newTally } from "./tally.ts";
 
@@ -234,12 +234,11 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   /**
-   * Judges a request that was let in unjudged because it can be sent on. Where nothing runs here and time is no matter, its
-   * plan tells all that could be told.
+   * Judges a request that was let in unjudged because it can be sent on. Where nothing runs here there is no door to ask, and
+   * its plan tells all that could be told.
    */
   #pass({ segment, leastAgreementRatio }: InferenceRequest, call: Call): Disposable | undefined {
-    if (!this.#loop.local && call.deadlineMs === Infinity) return undefined;
-    return this.admit(segment, call, leastAgreementRatio);
+    return this.#loop.local && this.admit(segment, call, leastAgreementRatio);
   }
 
   /** Resolves a request and reads what came with it, unless no place may have it. */
@@ -314,6 +313,7 @@ class LoopEndpoint implements OffloadEndpoint {
       },
       call,
       ...(known.description.decoupled === true ? { whole: true } : {}),
+      ...(request.wire && !this.#loop.local ? { unjudged: true } : {}),
     };
   }
 

@@ -9,9 +9,10 @@ import {
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
-import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
+import { isInfeasible, type Leg, type Plan } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
 import { arrived } from "./arrived.ts";
+import { noPlace, refusal } from "./door.ts";
 import { legRequest, sentOn } from "./leg-request.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
@@ -26,17 +27,6 @@ export interface Outcome {
   readonly leg: Leg;
   readonly plan: Plan;
   readonly tally: Tally;
-}
-
-/** Filters whose verdict is a rule of somebody, not a want of places. */
-const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);
-
-/** The error that a decision without a place becomes. */
-export function noPlace(infeasible: Infeasible): LongshoreError {
-  const { filter } = infeasible;
-  const reason: Reason =
-    filter === "rights" ? "not-permitted" : ruled.has(filter) ? "policy-denied" : "no-place";
-  return new LongshoreError(reason, "plan", infeasible.because);
 }
 
 /** Throws for calls that ended before they began. */
@@ -138,7 +128,7 @@ export function decide(
   }
   if (isInfeasible(outcome)) {
     // What the last place said is more use than that no other one is left.
-    throw broke ?? noPlace(outcome);
+    throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));
   }
   tally.plans.push(outcome);
   tally.charged = job.traffic?.charge(outcome, nowMs);

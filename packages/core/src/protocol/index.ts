@@ -3,7 +3,7 @@ export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
 export * from "./infer-reply.ts";
 export * from "./infer-request.ts";
 export * from "./knowledge-json.ts";
-export { knownHeads, type KnownHeads } from "./known-heads.ts";
+export { knownHeads, type KnownHeads, knownReplyHeads } from "./known-heads.ts";
 export * from "./limits.ts";
 export { headerLengthOf, type Message } from "./message.ts";
 export * from "./names.ts";

@@ -1,3 +1,4 @@
+import type { KnownHeads } from "./known-heads.ts";
 import { defaultWireLimits, type WireLimits } from "./limits.ts";
 import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
 import { type Parameters, readParameters } from "./parameters.ts";
@@ -45,14 +46,22 @@ export function writeInferReplyInSteps(
   return layOutInSteps(contentOf(message, binary), pause);
 }
 
-/** Reads a reply. Outputs are views on `body`. Throws like `readInferRequest`; the caller makes that a bad reply. */
+/**
+ * Reads a reply. Outputs are views on `body`. Throws like `readInferRequest`; the caller makes that a bad reply. `heads`
+ * remembers what was read.
+ */
 export function readInferReply(
   body: Uint8Array,
   headerLength: number | undefined,
   limits: WireLimits = defaultWireLimits,
+  heads?: KnownHeads<InferReplyMessage>,
 ): InferReplyMessage {
+  const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
+  if (known) return known;
   const { json, binary } = takeApart(body, headerLength, limits);
-  return replyOf(json, binary, limits);
+  const reply = replyOf(json, binary, limits);
+  if (headerLength !== undefined) heads?.learn(body, headerLength, reply);
+  return reply;
 }
 
 /** The same for a reply of which only the JSON is here and `binaryBytes` are on their way. */

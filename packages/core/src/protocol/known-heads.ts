@@ -1,19 +1,20 @@
 import { type Datatype, elementBytes } from "../tensor/index.ts";
+import type { InferReplyMessage } from "./infer-reply.ts";
 import type { InferRequestMessage } from "./infer-request.ts";
 import type { Parameters } from "./parameters.ts";
 import { codecOf, type WireTensor } from "./wire-tensor.ts";
 
 /**
- * The JSON before binary tensors is the same text in request after request of one client, and reading it costs more than
- * anything else that is done for a small tensor. So what was read is remembered by its text: equal bytes mean equal
+ * The JSON before binary tensors is the same text in request after request of one client, and in reply after reply of one
+ * model; reading it costs more than anything else that is done for a small tensor. So what was read is remembered by its text: equal bytes mean equal
  * messages. Only what the text alone decides is remembered; the tensors' bytes are taken from each body anew, and a body of
  * another length is read as if nothing was known.
  */
-export interface KnownHeads {
-  /** The message of a body whose head is known; its inputs are views on `body`. */
-  find(body: Uint8Array, headerLength: number): InferRequestMessage | undefined;
+export interface KnownHeads<M = InferRequestMessage> {
+  /** The message of a body whose head is known; its tensors are views on `body`. */
+  find(body: Uint8Array, headerLength: number): M | undefined;
   /** Remembers the message that was read from a body, where the head decides all but the tensors' bytes. */
-  learn(body: Uint8Array, headerLength: number, message: InferRequestMessage): void;
+  learn(body: Uint8Array, headerLength: number, message: M): void;
 }
 
 /** Longer heads are rare, and reading them costs less than what they describe. */
@@ -23,7 +24,7 @@ const mostHeads = 256;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-interface KnownInput {
+interface KnownTensor {
   readonly name: string;
   readonly datatype: Datatype;
   readonly shape: readonly number[];
@@ -31,9 +32,10 @@ interface KnownInput {
   readonly byteLength: number;
 }
 
-interface Known {
-  readonly inputs: readonly KnownInput[];
-  readonly rest: Omit<InferRequestMessage, "inputs">;
+interface Known<M> {
+  readonly tensors: readonly KnownTensor[];
+  /** As it was read first. Its tensors are empty. */
+  readonly message: M;
   readonly binaryBytes: number;
 }
 
@@ -51,39 +53,55 @@ function decided({ name, datatype, parameters, shared }: WireTensor): boolean {
   return !shared && elementBytes(datatype) > 0 && codecOf(parameters, name) === undefined;
 }
 
-/** For messages that are read within the same limits; nothing is known at first. */
-export function knownHeads(): KnownHeads {
-  const known = new Map<string, Known>();
+/** What of a message its tensors are, and the same message with others. */
+interface Side<M> {
+  of(message: M): readonly WireTensor[];
+  with(message: M, tensors: readonly WireTensor[]): M;
+}
+
+function heads<M>(side: Side<M>): KnownHeads<M> {
+  const known = new Map<string, Known<M>>();
   return {
     find(body, headerLength) {
       const text = textOf(body, headerLength);
       const found = text === undefined ? undefined : known.get(text);
       if (!found || body.byteLength - headerLength !== found.binaryBytes) return undefined;
-      const inputs: WireTensor[] = [];
+      const tensors: WireTensor[] = [];
       let offset = headerLength;
-      for (const { name, datatype, shape, parameters, byteLength } of found.inputs) {
+      for (const { name, datatype, shape, parameters, byteLength } of found.tensors) {
         const bytes = body.subarray(offset, offset + byteLength);
-        inputs.push({ name, datatype, shape, parameters, bytes });
+        tensors.push({ name, datatype, shape, parameters, bytes });
         offset += byteLength;
       }
-      return { ...found.rest, inputs };
+      return side.with(found.message, tensors);
     },
-    learn(body, headerLength, { inputs, ...rest }) {
-      const binaryBytes = inputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+    learn(body, headerLength, message) {
+      const all = side.of(message);
+      const binaryBytes = all.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
       // Where these differ, tensors came as JSON.
-      if (binaryBytes !== body.byteLength - headerLength || !inputs.every(decided)) return;
+      if (binaryBytes !== body.byteLength - headerLength || !all.every(decided)) return;
       const text = textOf(body, headerLength);
       if (text === undefined) return;
       const [oldest] = known.keys();
       if (known.size >= mostHeads && oldest !== undefined) known.delete(oldest);
-      const lengths = inputs.map(({ name, datatype, shape, parameters, bytes }) => ({
+      const tensors = all.map(({ name, datatype, shape, parameters, bytes }) => ({
         name,
         datatype,
         shape,
         parameters,
         byteLength: bytes.byteLength,
       }));
-      known.set(text, { inputs: lengths, rest, binaryBytes });
+      known.set(text, { tensors, message: side.with(message, []), binaryBytes });
     },
   };
+}
+
+/** For requests that are read within the same limits; nothing is known at first. */
+export function knownHeads(): KnownHeads {
+  return heads({ of: ({ inputs }) => inputs, with: (message, inputs) => ({ ...message, inputs }) });
+}
+
+/** The same for replies. */
+export function knownReplyHeads(): KnownHeads<InferReplyMessage> {
+  return heads({ of: ({ outputs }) => outputs, with: (message, outputs) => ({ ...message, outputs }) });
 }

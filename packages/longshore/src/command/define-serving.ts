@@ -77,6 +77,12 @@ export function defineServing({ program, action, io }: Defining): void {
           .default("listed"),
       )
       .option("--joins-keep <file>", "keep the servers that joined there, for after a restart")
+      .option(
+        "--max-kept <bytes>",
+        "of a body that is sent on while it arrives, how much is kept for a second try; longer ones have none",
+        number("max-kept", 0),
+        16 * 2 ** 20,
+      )
       .action(action((options) => gateway(options, io))),
     "longshore gateway --zone eu/de --data-class internal",
     "longshore gateway --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",

@@ -26,6 +26,8 @@ export interface GatewayCommandOptions extends OnlineCommandOptions {
   readonly joins: boolean;
   readonly joinsTrust: NonNullable<ServerOptions["trust"]>;
   readonly joinsKeep?: string;
+  /** Bytes of a body under way that are kept for a second try. */
+  readonly maxKept: number;
 }
 
 /** What servers that join without an entry of the operator's can be at most: in this gateway's zone, and as far trusted as said. */
@@ -69,6 +71,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
   const server = await startGateway({
     servers,
     dataClass,
+    maxKeptBytes: options.maxKept,
     checks: await checksOf(options),
     ...found,
     ...(options.joins ? { joins: await joinsOf(options, found) } : {}),

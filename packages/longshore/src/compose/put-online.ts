@@ -53,6 +53,11 @@ export interface OnlineOptions extends ListenersOptions {
   /** Default `local`. */
   readonly zone?: ZoneId;
   readonly maxBodyBytes?: number;
+  /**
+   * Bytes that are kept of a body which is sent on while it arrives, so that it can be sent to another server. Of a longer one
+   * what was sent on is gone, and there is no second try. Default 16 MiB; 0 keeps nothing that is under way.
+   */
+  readonly maxKeptBytes?: number;
   /** Lets callers with the right to manage load and unload models. Default: when management has a port of its own. */
   readonly allowManagement?: boolean;
   /** Lets a load bring the model's files along. Default false. */
@@ -206,6 +211,7 @@ export async function putOnline<T extends Served>(
     load,
     modelControl: options.allowManagement ?? options.managePort !== undefined,
     modelUploads: options.modelUploads ?? false,
+    ...(options.maxKeptBytes === undefined ? {} : { maxKeptBytes: options.maxKeptBytes }),
     ...(served.repository ? { repository: served.repository } : {}),
     ...(options.sharedMemoryPrefix === undefined
       ? {}

@@ -6,6 +6,7 @@ import {
 } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { type ConnectionOptions, TLSSocket } from "node:tls";
+import { urlToHttpOptions } from "node:url";
 import {
   abortError,
   acknowledgedHeader,
@@ -119,34 +120,40 @@ async function writeBody(request: ClientRequest, body: WireBody): Promise<void> 
   request.end();
 }
 
-function headersOf(response: IncomingMessage): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    Object.entries(response.headers).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? value.join(", ") : (value ?? ""),
-    ]),
+function headersOf({ headers }: IncomingMessage): Readonly<Record<string, string>> {
+  // The only header that Node.js gives as a list, and one that nobody here reads.
+  delete headers["set-cookie"];
+  return headers as Record<string, string>;
+}
+
+/** What reading a reply has to know. */
+interface ReplyParts {
+  readonly address: string;
+  readonly maxBytes: number;
+  readonly silence: Silence;
+  /** The exchange has ended, for a reason that makes its error or well. Any number of times. */
+  over(thrown?: unknown): LongshoreError | undefined;
+}
+
+function tooLong(address: string, maxBytes: number): LongshoreError {
+  return new LongshoreError(
+    "bad-reply",
+    "transport",
+    `${address} sent more than the ${maxBytes} bytes that a reply may have`,
   );
 }
 
 /** The body of a reply, within the limit; whatever ends the exchange early ends the reading with the right reason. */
 async function* replyChunks(
   response: IncomingMessage,
-  options: { readonly address: string; readonly maxBytes: number },
-  silence: Silence,
-  over: (thrown?: unknown) => LongshoreError | undefined,
+  { address, maxBytes, silence, over }: ReplyParts,
 ): AsyncIterable<Uint8Array> {
   let bytes = 0;
   try {
     for await (const chunk of response as AsyncIterable<Uint8Array>) {
       silence.moved();
       bytes += chunk.byteLength;
-      if (bytes > options.maxBytes) {
-        throw new LongshoreError(
-          "bad-reply",
-          "transport",
-          `${options.address} sent more than the ${options.maxBytes} bytes that a reply may have`,
-        );
-      }
+      if (bytes > maxBytes) throw tooLong(address, maxBytes);
       yield chunk;
     }
     over();
@@ -155,6 +162,40 @@ async function* replyChunks(
   } finally {
     over();
   }
+}
+
+/** The same handed over as it comes: iterating over a stream of Node.js costs a short reply more than all else of it. */
+function eachChunk(
+  response: IncomingMessage,
+  { address, maxBytes, silence, over }: ReplyParts,
+  take: (chunk: Uint8Array) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let bytes = 0;
+    const stop = (thrown: unknown): void => {
+      response.off("data", onData);
+      reject(over(thrown) ?? thrown);
+    };
+    const onData = (chunk: Uint8Array): void => {
+      silence.moved();
+      bytes += chunk.byteLength;
+      try {
+        if (bytes > maxBytes) throw tooLong(address, maxBytes);
+        take(chunk);
+      } catch (thrown) {
+        stop(thrown);
+      }
+    };
+    const broken = (thrown?: Error): void => {
+      if (!response.complete) stop(thrown ?? new Error("the connection closed within the reply"));
+    };
+    if (response.destroyed) return broken();
+    response.on("error", broken).on("close", broken).on("data", onData);
+    response.on("end", () => {
+      over();
+      resolve();
+    });
+  });
 }
 
 /** One exchange on a connection of the agent's. */
@@ -182,12 +223,16 @@ function exchange(
       written: () => outgoing.socket?.bytesWritten ?? 0,
       silent: () => end(noAnswer(address, `nothing came for ${options.idleTimeoutMs} ms`)),
     });
-    const connecting = clock.timer(options.connectTimeoutMs, () => {
-      if (!state.connected) end(unreachable(address, `no connection after ${options.connectTimeoutMs} ms`));
-    });
+    // A kept connection is there already.
+    const connecting = outgoing.reusedSocket
+      ? undefined
+      : clock.timer(options.connectTimeoutMs, () => {
+          if (!state.connected)
+            end(unreachable(address, `no connection after ${options.connectTimeoutMs} ms`));
+        });
     const onAbort = (): void => end(abortError(call.abort, "transport"));
     const settle = (): void => {
-      connecting[Symbol.dispose]();
+      connecting?.[Symbol.dispose]();
       silence[Symbol.dispose]();
       call.abort.removeEventListener("abort", onAbort);
     };
@@ -202,7 +247,7 @@ function exchange(
       state.reused = outgoing.reusedSocket;
       const connected = (): void => {
         state.connected = true;
-        connecting[Symbol.dispose]();
+        connecting?.[Symbol.dispose]();
         silence.moved();
       };
       // Over TLS there is no server before it has shown its certificate.
@@ -239,13 +284,15 @@ function exchange(
         );
         return;
       }
+      const reply = { address, maxBytes, silence, over };
       resolve({
         status: response.statusCode ?? 0,
         headers: headersOf(response),
         body: {
           kind: "stream",
           byteLength: Number.isSafeInteger(length) ? length : undefined,
-          read: () => replyChunks(response, { address, maxBytes }, silence, over),
+          read: () => replyChunks(response, reply),
+          each: (take) => eachChunk(response, reply, take),
         },
       });
     });
@@ -295,6 +342,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   };
   const agent = secure ? new HttpsAgent({ ...pool, ...options.tls }) : new HttpAgent(pool);
   const make = secure ? httpsRequest : httpRequest;
+  const target = { ...urlToHttpOptions(url), agent };
   const basePath = url.pathname.replace(/\/+$/, "");
   const { clock } = options;
   const parts = { clock, connectTimeoutMs, idleTimeoutMs, address: url.origin, maxBytes: maxReplyBytes };
@@ -309,12 +357,12 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       if (closed) throw unreachable(url.origin, "the transport is closed");
       if (call.abort.aborted) throw abortError(call.abort, "transport");
       const length = bodyLength(request.body);
-      const shown = options.credentials ? await credentialHeaders(options.credentials) : {};
+      const shown = options.credentials && (await credentialHeaders(options.credentials));
       if (call.abort.aborted) throw abortError(call.abort, "transport");
       const empty = request.method === "GET" || request.method === "HEAD";
       const start = (): ClientRequest =>
-        make(url, {
-          agent,
+        make({
+          ...target,
           method: request.method,
           path: `${basePath}${request.path}`,
           headers: {

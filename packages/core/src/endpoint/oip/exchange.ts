@@ -130,7 +130,11 @@ async function beginning(
   parts: OipEndpointParts,
   body: AsyncIterable<Uint8Array>,
   headBytes: number,
-): Promise<{ readonly bytes: Uint8Array; readonly rest: AsyncIterable<Uint8Array> }> {
+): Promise<{
+  readonly bytes: Uint8Array;
+  readonly rest: AsyncIterable<Uint8Array>;
+  leave(): Promise<unknown>;
+}> {
   const chunks = body[Symbol.asyncIterator]();
   const rest: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => chunks };
   let bytes: Uint8Array = new Uint8Array(0);
@@ -145,7 +149,8 @@ async function beginning(
       bytes = joined;
     }
   }
-  return { bytes, rest };
+  const leave = async (): Promise<unknown> => chunks.return?.().catch(() => undefined);
+  return { bytes, rest, leave };
 }
 
 /** Tells when the last chunk was taken, or nobody takes any more; the chunks must be as many bytes as announced. */
@@ -200,6 +205,26 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
   );
 }
 
+/** The call, and one that ends with its deadline where it has one. Dispose it when the exchange is over. */
+function withinDeadline(
+  { clock, info }: OipEndpointParts,
+  call: Call,
+  nowMs: number,
+): { readonly call: Call } & Partial<Disposable> {
+  if (call.deadlineMs === Infinity) return { call };
+  const child = childCall(call);
+  const message = `the deadline passed while waiting for ${info.id}`;
+  const late = (): void => child.cancel(new LongshoreError("deadline-exceeded", "transport", message));
+  const timer = clock.timer(call.deadlineMs - nowMs, late);
+  return {
+    call: child.call,
+    [Symbol.dispose]() {
+      timer[Symbol.dispose]();
+      child[Symbol.dispose]();
+    },
+  };
+}
+
 /**
  * Sends a request and reads the whole reply, within the call's deadline. Tells the link what was seen on the way, and
  * the caller which bytes the server has. Rejects with `unreachable`, `no-answer`, `bad-reply`, `deadline-exceeded` or
@@ -229,19 +254,11 @@ export async function exchange(
     ...(acknowledges ? { [acknowledgeHeader]: String(step) } : {}),
     ...parts.headers,
   };
-  const child = childCall(call);
-  const late = (): void =>
-    child.cancel(
-      new LongshoreError(
-        "deadline-exceeded",
-        "transport",
-        `the deadline passed while waiting for ${info.id}`,
-      ),
-    );
   let startedMs = clock.nowMs();
   const waits = form?.complete?.() === false;
   const body = waits ? passing(request.body, () => void (startedMs = clock.nowMs())) : request.body;
-  const timer = call.deadlineMs === Infinity ? undefined : clock.timer(call.deadlineMs - startedMs, late);
+  const until = withinDeadline(parts, call, startedMs);
+  const { abort } = until.call;
   const probes = request.path === probePath && sentBytes > 0;
   const sending = upload(
     waits ? { ...parts, link: undefined } : parts,
@@ -251,13 +268,10 @@ export async function exchange(
     probes,
     progress,
   );
-  const over = (): void => {
-    timer?.[Symbol.dispose]();
-    child[Symbol.dispose]();
-  };
+  const over = (): void => until[Symbol.dispose]?.();
   let goesOn = false;
   try {
-    const response = await transport.send({ ...request, headers, body }, child.call, sending.acknowledged);
+    const response = await transport.send({ ...request, headers, body }, until.call, sending.acknowledged);
     const { status, headers: told } = response;
     const headMs = clock.nowMs();
     const own = serverTime(told, headMs - startedMs);
@@ -279,7 +293,7 @@ export async function exchange(
       const rest = counted(parts, begun.rest, length, note, over, begun.bytes.byteLength);
       const tookMs = clock.nowMs() - startedMs;
       const leave = (): void => {
-        child.cancel(new LongshoreError("cancelled", "transport", "nobody waits for the rest of the reply"));
+        void begun.leave();
         over();
       };
       const figures = { receivedBytes: length, sentBytes, tookMs, serverMs: own };
@@ -294,7 +308,7 @@ export async function exchange(
     }
     return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own };
   } catch (thrown) {
-    if (child.call.abort.aborted) throw abortError(child.call.abort, "transport");
+    if (abort.aborted) throw abortError(abort, "transport");
     throw LongshoreError.from(thrown, "transport", `asking ${info.id}`);
   } finally {
     sending.failed();

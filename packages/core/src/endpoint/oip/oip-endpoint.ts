@@ -5,6 +5,7 @@ import {
   callHeaders,
   customParameters,
   digestHeader,
+  knownReplyHeads,
   maxProbeBytes,
   modelPath,
   packTensors,
@@ -56,6 +57,7 @@ class OipEndpoint implements Endpoint {
   readonly info: EndpointInfo;
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
+  readonly #heads = knownReplyHeads();
   readonly #under = new Set<Promise<unknown>>();
   readonly #own = { underWay: 0, finished: 0 };
   /** What was read of the load on another occasion than being asked for it. */
@@ -223,7 +225,8 @@ class OipEndpoint implements Endpoint {
     const { model, version } = request.segment;
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
-      const response = await readResponse(this.#parts, request, exchanged, expected, stages, call);
+      const heads = this.#heads;
+      const response = await readResponse(this.#parts, request, exchanged, expected, stages, heads, call);
       this.#tells = response.load !== undefined;
       return response;
     } catch (thrown) {

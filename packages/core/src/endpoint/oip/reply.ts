@@ -3,6 +3,8 @@ import { endCut, type Segment } from "../../model/index.ts";
 import {
   defaultWireLimits,
   headerLengthOf,
+  type InferReplyMessage,
+  type KnownHeads,
   parseJson,
   read,
   readInferReply,
@@ -108,6 +110,7 @@ export async function readResponse(
   exchanged: Exchange,
   expected: readonly TensorSpec[] | undefined,
   codingStages: readonly StageTime[],
+  heads: KnownHeads<InferReplyMessage>,
   call: Call,
 ): Promise<InferenceResponse> {
   const limits = parts.limits ?? defaultWireLimits;
@@ -119,8 +122,9 @@ export async function readResponse(
         exchanged.receivedBytes - (headerLength ?? 0),
         limits,
       )
-    : readInferReply(exchanged.bytes, headerLength, limits);
-  const { plain, state } = splitState(await unpackTensors(message.outputs, parts.codecs, limits, call));
+    : readInferReply(exchanged.bytes, headerLength, limits, heads);
+  const unpacked = unpackTensors(message.outputs, parts.codecs, limits, call);
+  const { plain, state } = splitState(unpacked instanceof Promise ? await unpacked : unpacked);
   const confidence = read.own(message.parameters, "longshore_confidence");
   const seal = read.own(message.parameters, sealParameter);
   const accountText = read.own(message.parameters, "longshore_account");
