@@ -114,12 +114,17 @@ function guarded(body: WireBody, abort: AbortSignal): WireBody {
     byteLength: body.byteLength,
     async *read(): AsyncIterable<Uint8Array> {
       const chunks = body.read()[Symbol.asyncIterator]();
-      for (;;) {
-        const next = await unlessAborted(chunks.next(), abort).catch((thrown: unknown) => {
-          throw abort.aborted ? abortError(abort, "transport") : broken(thrown);
-        });
-        if (next.done) return;
-        yield next.value;
+      try {
+        for (;;) {
+          const next = await unlessAborted(chunks.next(), abort).catch((thrown: unknown) => {
+            throw abort.aborted ? abortError(abort, "transport") : broken(thrown);
+          });
+          if (next.done) return;
+          yield next.value;
+        }
+      } finally {
+        // Whoever stops early lets the connection go.
+        void chunks.return?.().catch(() => undefined);
       }
     },
   };

@@ -38,6 +38,8 @@ export interface WireRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
+  /** The reply goes on for as long as its reader takes it: its bytes in all have no limit. Set by the sender. */
+  readonly endless?: true;
   /** Takes the place of the body where a listener speaks another encoding of the protocol. */
   readonly message?: IncomingMessage;
   /** Set where it is received, never by the sender. */

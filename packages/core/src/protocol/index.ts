@@ -1,3 +1,4 @@
+export { type AnswerFrame, readAnswerFrames, writeAnswerFrame } from "./answer-frames.ts";
 export * from "./call-headers.ts";
 export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
 export * from "./infer-reply.ts";

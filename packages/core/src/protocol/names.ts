@@ -17,6 +17,8 @@ export const digestHeader = "longshore-digest";
 export const agreementHeader = "longshore-agreement";
 /** `1` asks for the account of what happened. */
 export const accountHeader = "longshore-account";
+/** `several`: the sender takes any number of answers to one request, as frames of one body. */
+export const answersHeader = "longshore-answers";
 /** Asks for interim responses each time that many more bytes of the body have arrived. */
 export const acknowledgeHeader = "longshore-acknowledge";
 /** In an interim 102 response: bytes of the body that have arrived, in all. */
@@ -46,3 +48,4 @@ export const rowsSuffix = "~rows";
 /** Media types of bodies. */
 export const jsonType = "application/json";
 export const binaryType = "application/octet-stream";
+export const answersType = "application/vnd.longshore.answers";

@@ -154,7 +154,9 @@ async function* replyChunks(
       silence.moved();
       bytes += chunk.byteLength;
       if (bytes > maxBytes) throw tooLong(address, maxBytes);
+      silence.held(true);
       yield chunk;
+      silence.held(false);
     }
     over();
   } catch (thrown) {
@@ -371,7 +373,8 @@ export function httpTransport(options: HttpTransportOptions): Transport {
             ...(empty || length === undefined ? {} : { "content-length": String(length) }),
           },
         });
-      return exchange(start, request, call, parts, acknowledged);
+      const own = request.endless ? { ...parts, maxBytes: Infinity } : parts;
+      return exchange(start, request, call, own, acknowledged);
     },
     async close(): Promise<void> {
       closed = true;

@@ -4,6 +4,8 @@ import type { Clock } from "@longshore/core";
 export interface Silence extends Disposable {
   /** Something came. */
   moved(): void;
+  /** Who reads takes its time from now on, or no more: it is not the other side that is silent. */
+  held(since: boolean): void;
 }
 
 /**
@@ -17,10 +19,11 @@ export function watchSilence(
 ): Silence {
   let movedMs = clock.nowMs();
   let written = 0;
+  let isHeld = false;
   let timer: Disposable;
   const look = (): void => {
     const now = exchange.written();
-    if (now !== written) {
+    if (now !== written || isHeld) {
       written = now;
       movedMs = clock.nowMs();
     }
@@ -31,6 +34,10 @@ export function watchSilence(
   timer = clock.timer(limitMs, look);
   return {
     moved: () => void (movedMs = clock.nowMs()),
+    held(since) {
+      isHeld = since;
+      movedMs = clock.nowMs();
+    },
     [Symbol.dispose]: () => timer[Symbol.dispose](),
   };
 }

@@ -1,14 +1,20 @@
 import {
+  answersHeader,
   answersOf,
+  answersType,
   type Call,
   emptyBody,
+  headerLengthOf,
   type InferenceRequest,
   type InferenceResponse,
   type InferReplyMessage,
   type InferRequestMessage,
   LongshoreError,
   type ModelDescription,
+  type WireRequest,
   type WireResponse,
+  writeAnswerFrame,
+  writeWireError,
 } from "@longshore/core";
 import type { InferenceEvents } from "./exchange-events.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -24,6 +30,14 @@ export interface StreamedInference {
   readonly events: InferenceEvents;
   /** Disposed of when the last answer is through, or nobody waits for one any more. */
   readonly held: Disposable;
+}
+
+/** Whether the sender takes any number of answers. Over HTTP it says so in a header. */
+export function takesSeveral({ message, headers }: WireRequest): boolean {
+  if (message) return message.stream;
+  const value = headers[answersHeader];
+  if (value === undefined || value === "several") return value !== undefined;
+  throw new LongshoreError("invalid-input", "admission", `${answersHeader} can only be 'several'`);
 }
 
 /**
@@ -65,18 +79,17 @@ export async function inferAnswers(
     return undefined;
   };
 
-  const written = async (response: InferenceResponse): Promise<InferReplyMessage> => {
+  const written = async (response: InferenceResponse): Promise<WireResponse> => {
     const { message, description, bodyMs } = inference;
     const answeredMs = api.clock.nowMs();
     const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);
-    if (reply.message) return reply.message;
-    throw new LongshoreError("unsupported", "admission", "this sender takes one answer to a request");
+    return reply;
   };
 
   const first = await next();
-  async function* messages(): AsyncIterable<InferReplyMessage> {
+  async function* replies(): AsyncIterable<WireResponse> {
     try {
       for (let response = first; response; response = await next()) yield await written(response);
     } finally {
@@ -87,5 +100,35 @@ export async function inferAnswers(
       }
     }
   }
-  return { status: 200, headers: {}, body: emptyBody, messages: messages() };
+  if (asked.request.message) {
+    return { status: 200, headers: {}, body: emptyBody, messages: messagesOf(replies()) };
+  }
+  return {
+    status: 200,
+    headers: { "content-type": answersType, "cache-control": "no-store" },
+    body: { kind: "stream", byteLength: undefined, read: () => framesOf(replies(), call) },
+  };
+}
+
+async function* messagesOf(replies: AsyncIterable<WireResponse>): AsyncIterable<InferReplyMessage> {
+  // The sender's listener encodes its replies, so each has a message.
+  for await (const { message } of replies) if (message) yield message;
+}
+
+/** Replies as frames of one body. A failure after the first is a frame, too: the status has gone out. */
+async function* framesOf(
+  replies: AsyncIterable<WireResponse>,
+  { id, abort }: Call,
+): AsyncIterable<Uint8Array> {
+  try {
+    for await (const { headers, body } of replies) {
+      if (body.kind === "parts") yield writeAnswerFrame("answer", body.parts, headerLengthOf(headers));
+    }
+  } catch (thrown) {
+    if (abort.aborted) throw thrown;
+    const error = LongshoreError.from(thrown, "execute", "answering the request");
+    yield writeAnswerFrame("error", [writeWireError(error, id).bytes]);
+    return;
+  }
+  yield writeAnswerFrame("end");
 }

@@ -28,7 +28,7 @@ import { holdsCredential } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";
 import { type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
 import { findModel, findVariant } from "./find-model.ts";
-import { inferAnswers } from "./infer-stream.ts";
+import { inferAnswers, takesSeveral } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
 import { type Received, receive } from "./receive.ts";
 import { checkRequested, inferReply } from "./respond.ts";
@@ -180,6 +180,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     const { description } = knowledge;
     events = inferenceEvents(api, asked.request, description, call, startedMs);
     const least = leastAgreementOf(asked, route);
+    const severalTaken = takesSeveral(asked.request);
     const sentOn = knowledge.alias !== true && mayBeSentOn(api, asked, description);
     // What may be sent on is judged by who does it, when more of it is known.
     const admitted = sentOn ? undefined : held.keep(api.endpoint.admit?.(segment, call, least));
@@ -210,7 +211,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     if (pass) request.pass = pass;
     if (least !== undefined) request.leastAgreementRatio = least;
     const scheduled = isEmpty(message.parameters) ? call : { ...call, ...readSchedule(message.parameters) };
-    if (asked.request.message?.stream === true && description.decoupled === true) {
+    if (severalTaken && description.decoupled === true) {
       streams = true;
       const several = { message, description, request, call: scheduled, bodyMs, events };
       return await inferAnswers(api, asked, { ...several, held: held.handOver() });

@@ -106,7 +106,6 @@ async function write(
     if ((response.socket?.writableLength ?? 0) > 0) response.setTimeout(replyTimeoutMs);
     return;
   }
-  response.setTimeout(replyTimeoutMs);
   const length = body.byteLength === undefined ? {} : { "content-length": body.byteLength };
   response.writeHead(status, { ...headers, ...length });
   let goOn = ignored;
@@ -115,11 +114,15 @@ async function write(
   for await (const chunk of body.read()) {
     if (response.destroyed) return;
     if (!response.write(chunk)) {
+      // Only the client's patience has a limit: what is written next may take as long as it takes.
+      response.setTimeout(replyTimeoutMs);
       await new Promise<void>((resolve) => {
         goOn = resolve;
       });
+      response.setTimeout(0);
     }
   }
+  response.setTimeout(replyTimeoutMs);
   response.end();
 }
 

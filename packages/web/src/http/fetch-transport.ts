@@ -189,7 +189,7 @@ export function fetchTransport(options: FetchTransportOptions): Transport {
         return {
           status: response.status,
           headers: Object.fromEntries(response.headers),
-          body: replyBody(response, exchange, maxReplyBytes, url.origin),
+          body: replyBody(response, exchange, request.endless ? Infinity : maxReplyBytes, url.origin),
         };
       } catch (thrown) {
         throw exchange.over(thrown);

@@ -206,7 +206,7 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
 }
 
 /** The call, and one that ends with its deadline where it has one. Dispose it when the exchange is over. */
-function withinDeadline(
+export function withinDeadline(
   { clock, info }: OipEndpointParts,
   call: Call,
   nowMs: number,

@@ -35,10 +35,11 @@ import type {
   Progress,
   StageTime,
 } from "../endpoint.ts";
+import { bodyLength } from "../read-body.ts";
 import { emptyBody, type WireBody } from "../transport.ts";
 import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
-import { asClient } from "./client-span.ts";
+import { asClient, clientSpan } from "./client-span.ts";
 import { badReply, exchange } from "./exchange.ts";
 import { foreignDescription } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
@@ -46,6 +47,7 @@ import type { OipEndpointParts } from "./parts.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
+import { severalAnswers } from "./several.ts";
 import { statisticsFigures } from "./statistics.ts";
 import { toldOffer } from "./told-offer.ts";
 import { sendableWire, wireMessage } from "./wire.ts";
@@ -55,6 +57,7 @@ const maxKnown = 256;
 
 class OipEndpoint implements Endpoint {
   readonly info: EndpointInfo;
+  readonly inferStream?: NonNullable<Endpoint["inferStream"]>;
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
   readonly #heads = knownReplyHeads();
@@ -69,6 +72,8 @@ class OipEndpoint implements Endpoint {
   constructor(parts: OipEndpointParts) {
     this.info = parts.info;
     this.#parts = parts;
+    // The plain protocol has no way to say that a request was answered several times.
+    if (parts.info.offers) this.inferStream = (request, call) => this.#inferStream(request, call);
   }
 
   async describe(
@@ -232,6 +237,36 @@ class OipEndpoint implements Endpoint {
     } catch (thrown) {
       exchanged.leave?.();
       throw badReply(info.id, thrown);
+    }
+  }
+
+  async *#inferStream(request: InferenceRequest, given: Call): AsyncIterable<InferenceResponse> {
+    const { clock, info } = this.#parts;
+    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
+    checkCall(given, clock, "transport");
+    let ended = (): void => undefined;
+    void this.#track(new Promise<void>((resolve) => (ended = resolve)));
+    const { model, version } = request.segment;
+    const { call, tell } = clientSpan(this.#parts, model, given);
+    let outcome: Parameters<typeof tell>[0] = "answered";
+    let sentBytes = 0;
+    try {
+      const { headers, body } = await this.#message(request, call);
+      sentBytes = bodyLength(body) ?? 0;
+      const path = inferPath(info, request.segment);
+      const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
+      const asked = { ...headers, ...this.#headers(request, call, false) };
+      yield* severalAnswers(this.#parts, { method: "POST", path, headers: asked, body }, call, (exchanged) =>
+        readResponse(this.#parts, request, exchanged, expected, [], this.#heads, call).catch((thrown) => {
+          throw badReply(info.id, thrown);
+        }),
+      );
+    } catch (thrown) {
+      outcome = LongshoreError.from(thrown, "transport", `asking ${info.id}`).reason;
+      throw thrown;
+    } finally {
+      tell(outcome, sentBytes);
+      ended();
     }
   }
 

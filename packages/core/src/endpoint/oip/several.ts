@@ -1,0 +1,74 @@
+import { abortError, type Call, childCall, LongshoreError } from "../../base/index.ts";
+import {
+  answersHeader,
+  answersType,
+  defaultWireLimits,
+  headerLengthHeader,
+  readAnswerFrames,
+  readWireError,
+} from "../../protocol/index.ts";
+import type { InferenceResponse } from "../endpoint.ts";
+import { bodyLength, readBody } from "../read-body.ts";
+import type { WireRequest, WireResponse } from "../transport.ts";
+import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
+import type { OipEndpointParts } from "./parts.ts";
+
+async function failed(
+  { info, limits = defaultWireLimits }: OipEndpointParts,
+  response: WireResponse,
+): Promise<never> {
+  const { status, headers, body } = response;
+  throw readWireError(status, headers, await readBody(body, { maxBytes: limits.maxBodyBytes }), info.id);
+}
+
+/**
+ * Sends a request that may be answered any number of times, and gives each answer as it comes: the next is read when the one
+ * before was taken, so that a slow reader holds the server back. A model that gives one answer gives it as it always does. Who stops
+ * early ends the exchange. Fails as `exchange` does, and with what the server says of an answer that failed.
+ */
+export async function* severalAnswers(
+  parts: OipEndpointParts,
+  request: WireRequest,
+  given: Call,
+  read: (exchanged: Exchange) => Promise<InferenceResponse>,
+): AsyncIterable<InferenceResponse> {
+  const { clock, transport, info } = parts;
+  const { maxBodyBytes } = parts.limits ?? defaultWireLimits;
+  const own = childCall(given);
+  const until = withinDeadline(parts, own.call, clock.nowMs());
+  const { abort } = until.call;
+  let sinceMs = clock.nowMs();
+  let sentBytes = bodyLength(request.body) ?? 0;
+  const exchanged = (headers: WireResponse["headers"], bytes: Uint8Array): Exchange => {
+    const tookMs = clock.nowMs() - sinceMs;
+    const receivedBytes = bytes.byteLength;
+    return { status: 200, headers, bytes, receivedBytes, sentBytes, tookMs, serverMs: undefined };
+  };
+  try {
+    const headers = { ...request.headers, [answersHeader]: "several", ...parts.headers };
+    const response = await transport.send({ ...request, headers, endless: true }, until.call);
+    if (response.status !== 200) await failed(parts, response);
+    const { headers: told, body } = response;
+    if (told["content-type"] !== answersType || body.kind === "parts") {
+      const headerLength = Number(told[headerLengthHeader] ?? 0);
+      yield await read(exchanged(told, await readBody(body, { maxBytes: maxBodyBytes, headerLength })));
+      return;
+    }
+    for await (const frame of readAnswerFrames(body.read(), maxBodyBytes)) {
+      if (frame.kind === "error") throw readWireError(500, {}, frame.bytes, info.id);
+      const { headerLength, bytes } = frame;
+      yield await read(exchanged({ ...told, [headerLengthHeader]: String(headerLength) }, bytes));
+      sinceMs = clock.nowMs();
+      sentBytes = 0;
+    }
+  } catch (thrown) {
+    if (abort.aborted) throw abortError(abort, "transport");
+    const error = LongshoreError.from(thrown, "transport", `asking ${info.id}`);
+    throw error.reason === "body-mismatch" ? badReply(info.id, error) : error;
+  } finally {
+    // What of the exchange is still under way when its reader leaves ends here.
+    own.cancel(new LongshoreError("cancelled", "transport", "nobody waits for more answers"));
+    until[Symbol.dispose]?.();
+    own[Symbol.dispose]();
+  }
+}
