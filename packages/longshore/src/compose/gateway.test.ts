@@ -103,7 +103,7 @@ it("answers every request although a server goes away while they are under way",
   await first.close(0);
   await Promise.all(clients);
   expect(statuses).toHaveLength(160);
-  expect(statuses.every((status) => status === 200)).toBe(true);
+  expect(statuses.filter((status) => status !== 200)).toEqual([]);
 });
 
 it("refuses requests whose data class nobody stated, unless the operator did", async () => {

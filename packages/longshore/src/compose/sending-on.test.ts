@@ -7,8 +7,9 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
+import { type Observer, type Policy, standardPolicy } from "@longshore/core";
 import { afterEach, expect, it } from "vitest";
-import { gateway } from "./forwarding.ts";
+import { gateway, type GatewayOptions } from "./forwarding.ts";
 
 const metadata = {
   name: "sum",
@@ -42,9 +43,9 @@ async function upstream(infer: Infer): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-async function before(addresses: readonly string[]): Promise<string> {
+async function before(addresses: readonly string[], more: Partial<GatewayOptions> = {}): Promise<string> {
   const servers = addresses.map((address) => ({ address, kind: "oip" as const }));
-  const running = await gateway({ port: 0, id: "gateway", dataClass: "internal", servers });
+  const running = await gateway({ port: 0, id: "gateway", dataClass: "internal", servers, ...more });
   open.push(running);
   return running.address;
 }
@@ -157,6 +158,58 @@ it("sends all of it to another server when the first breaks off in the middle", 
   expect((await reply).status).toBe(200);
   expect(broken).toBe(1);
   expect(bodies).toEqual([Buffer.concat([sent.head, sent.tensor])]);
+});
+
+it("keeps no more of a body than it was told to, and then has no second try", async () => {
+  let asked = 0;
+  const infer: Infer = (request) => {
+    asked += 1;
+    let came = 0;
+    request.on("data", (chunk: Buffer) => {
+      if ((came += chunk.byteLength) > 300_000) request.socket.destroy();
+    });
+  };
+  const address = await before([await upstream(infer), await upstream(infer)], { maxKeptBytes: 65_536 });
+  const sent = body();
+  const { asked: posted, reply } = post(address, sent);
+  posted.end(Buffer.concat([sent.head, sent.tensor]));
+  expect((await reply).status).toBeGreaterThanOrEqual(502);
+  expect(asked).toBe(1);
+});
+
+it("plans a request with a deadline once, and refuses at once what no server could do in time", async () => {
+  const plans: unknown[] = [];
+  let policies = 0;
+  const policy: Policy = {
+    decide(facts) {
+      policies += 1;
+      return standardPolicy().decide(facts);
+    },
+  };
+  const infer: Infer = async (request, response) => {
+    await readAll(request);
+    response.end(Buffer.concat([answer(response, 1), Buffer.alloc(4)]));
+  };
+  const observer: Observer = {
+    record: (event) => void (event.kind === "plan-made" && plans.push(event.endpoint)),
+  };
+  const address = await before([await upstream(infer)], { policy, observer, checks: { sampleRatio: 0 } });
+  const asks = async (headers: Record<string, string>): Promise<number | undefined> => {
+    const sent = body();
+    const { asked, reply } = post(address, sent, headers);
+    asked.end(Buffer.concat([sent.head, sent.tensor]));
+    return (await reply).status;
+  };
+  expect(await asks({})).toBe(200);
+  policies = 0;
+  expect(await asks({})).toBe(200);
+  const without = policies;
+  policies = 0;
+  expect(await asks({ "longshore-deadline": "30000" })).toBe(200);
+  expect(policies).toBe(without);
+  expect(plans).toHaveLength(3);
+  expect(await asks({ "longshore-deadline": "0.001" })).toBeGreaterThanOrEqual(429);
+  expect(plans).toHaveLength(3);
 });
 
 it("leaves the server when the client leaves", async () => {

@@ -191,7 +191,7 @@ function eachChunk(
     const broken = (thrown?: Error): void => {
       if (!response.complete) stop(thrown ?? new Error("the connection closed within the reply"));
     };
-    if (response.destroyed) return broken();
+    if (response.destroyed) return stop(new Error("the connection closed within the reply"));
     response.on("error", broken).on("close", broken).on("data", onData);
     response.on("end", () => {
       over();
