@@ -9,7 +9,7 @@ import {
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
-import { isInfeasible, type Leg, type Plan } from "../plan/index.ts";
+import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
 import { arrived } from "./arrived.ts";
 import { noPlace, refusal } from "./door.ts";

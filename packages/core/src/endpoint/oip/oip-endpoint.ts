@@ -35,11 +35,10 @@ import type {
   Progress,
   StageTime,
 } from "../endpoint.ts";
-import { bodyLength } from "../read-body.ts";
 import { emptyBody, type WireBody } from "../transport.ts";
 import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
-import { asClient, clientSpan } from "./client-span.ts";
+import { asClient } from "./client-span.ts";
 import { badReply, exchange } from "./exchange.ts";
 import { foreignDescription } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
@@ -240,32 +239,21 @@ class OipEndpoint implements Endpoint {
     }
   }
 
-  async *#inferStream(request: InferenceRequest, given: Call): AsyncIterable<InferenceResponse> {
+  async *#inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
     const { clock, info } = this.#parts;
     if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
-    checkCall(given, clock, "transport");
+    checkCall(call, clock, "transport");
     let ended = (): void => undefined;
     void this.#track(new Promise<void>((resolve) => (ended = resolve)));
     const { model, version } = request.segment;
-    const { call, tell } = clientSpan(this.#parts, model, given);
-    let outcome: Parameters<typeof tell>[0] = "answered";
-    let sentBytes = 0;
+    const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
-      const { headers, body } = await this.#message(request, call);
-      sentBytes = bodyLength(body) ?? 0;
-      const path = inferPath(info, request.segment);
-      const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
-      const asked = { ...headers, ...this.#headers(request, call, false) };
-      yield* severalAnswers(this.#parts, { method: "POST", path, headers: asked, body }, call, (exchanged) =>
-        readResponse(this.#parts, request, exchanged, expected, [], this.#heads, call).catch((thrown) => {
-          throw badReply(info.id, thrown);
-        }),
-      );
-    } catch (thrown) {
-      outcome = LongshoreError.from(thrown, "transport", `asking ${info.id}`).reason;
-      throw thrown;
+      yield* severalAnswers(this.#parts, { request, expected, heads: this.#heads }, call, async (own) => {
+        const { headers, body } = await this.#message(request, own);
+        const path = inferPath(info, request.segment);
+        return { method: "POST", path, headers: { ...headers, ...this.#headers(request, own, false) }, body };
+      });
     } finally {
-      tell(outcome, sentBytes);
       ended();
     }
   }

@@ -4,14 +4,19 @@ import {
   answersType,
   defaultWireLimits,
   headerLengthHeader,
+  type InferReplyMessage,
+  type KnownHeads,
   readAnswerFrames,
   readWireError,
 } from "../../protocol/index.ts";
-import type { InferenceResponse } from "../endpoint.ts";
+import type { TensorSpec } from "../../tensor/index.ts";
+import type { InferenceRequest, InferenceResponse } from "../endpoint.ts";
 import { bodyLength, readBody } from "../read-body.ts";
 import type { WireRequest, WireResponse } from "../transport.ts";
+import { clientSpan } from "./client-span.ts";
 import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
 import type { OipEndpointParts } from "./parts.ts";
+import { readResponse } from "./reply.ts";
 
 async function failed(
   { info, limits = defaultWireLimits }: OipEndpointParts,
@@ -21,6 +26,13 @@ async function failed(
   throw readWireError(status, headers, await readBody(body, { maxBytes: limits.maxBodyBytes }), info.id);
 }
 
+/** What is asked, and what its answers are held against. */
+interface AskedSeveral {
+  readonly request: InferenceRequest;
+  readonly expected: readonly TensorSpec[] | undefined;
+  readonly heads: KnownHeads<InferReplyMessage>;
+}
+
 /**
  * Sends a request that may be answered any number of times, and gives each answer as it comes: the next is read when the one
  * before was taken, so that a slow reader holds the server back. A model that gives one answer gives it as it always does. Who stops
@@ -28,25 +40,34 @@ async function failed(
  */
 export async function* severalAnswers(
   parts: OipEndpointParts,
-  request: WireRequest,
+  { request, expected, heads }: AskedSeveral,
   given: Call,
-  read: (exchanged: Exchange) => Promise<InferenceResponse>,
+  message: (call: Call) => Promise<WireRequest>,
 ): AsyncIterable<InferenceResponse> {
   const { clock, transport, info } = parts;
   const { maxBodyBytes } = parts.limits ?? defaultWireLimits;
-  const own = childCall(given);
+  const { call, tell } = clientSpan(parts, request.segment.model, given);
+  let outcome: Parameters<typeof tell>[0] = "answered";
+  const own = childCall(call);
   const until = withinDeadline(parts, own.call, clock.nowMs());
   const { abort } = until.call;
   let sinceMs = clock.nowMs();
-  let sentBytes = bodyLength(request.body) ?? 0;
+  let sentBytes = 0;
+  let allBytes = 0;
   const exchanged = (headers: WireResponse["headers"], bytes: Uint8Array): Exchange => {
     const tookMs = clock.nowMs() - sinceMs;
     const receivedBytes = bytes.byteLength;
     return { status: 200, headers, bytes, receivedBytes, sentBytes, tookMs, serverMs: undefined };
   };
+  const read = (one: Exchange): Promise<InferenceResponse> =>
+    readResponse(parts, request, one, expected, [], heads, call).catch((thrown: unknown) => {
+      throw badReply(info.id, thrown);
+    });
   try {
-    const headers = { ...request.headers, [answersHeader]: "several", ...parts.headers };
-    const response = await transport.send({ ...request, headers, endless: true }, until.call);
+    const asked = await message(until.call);
+    allBytes = sentBytes = bodyLength(asked.body) ?? 0;
+    const headers = { ...asked.headers, [answersHeader]: "several", ...parts.headers };
+    const response = await transport.send({ ...asked, headers, endless: true }, until.call);
     if (response.status !== 200) await failed(parts, response);
     const { headers: told, body } = response;
     if (told["content-type"] !== answersType || body.kind === "parts") {
@@ -62,10 +83,14 @@ export async function* severalAnswers(
       sentBytes = 0;
     }
   } catch (thrown) {
-    if (abort.aborted) throw abortError(abort, "transport");
-    const error = LongshoreError.from(thrown, "transport", `asking ${info.id}`);
-    throw error.reason === "body-mismatch" ? badReply(info.id, error) : error;
+    const came = abort.aborted
+      ? abortError(abort, "transport")
+      : LongshoreError.from(thrown, "transport", `asking ${info.id}`);
+    const error = came.reason === "body-mismatch" ? badReply(info.id, came) : came;
+    outcome = error.reason;
+    throw error;
   } finally {
+    tell(outcome, allBytes);
     // What of the exchange is still under way when its reader leaves ends here.
     own.cancel(new LongshoreError("cancelled", "transport", "nobody waits for more answers"));
     until[Symbol.dispose]?.();
