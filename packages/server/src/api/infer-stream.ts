@@ -4,7 +4,6 @@ import {
   answersType,
   type Call,
   emptyBody,
-  headerLengthOf,
   type InferenceRequest,
   type InferenceResponse,
   type InferReplyMessage,
@@ -13,9 +12,8 @@ import {
   type ModelDescription,
   type WireRequest,
   type WireResponse,
-  writeAnswerFrame,
-  writeWireError,
 } from "@longshore/core";
+import { framesOf } from "../body/index.ts";
 import type { InferenceEvents } from "./exchange-events.ts";
 import type { Api, Asked } from "./parts.ts";
 import { inferReply } from "./respond.ts";
@@ -113,22 +111,4 @@ export async function inferAnswers(
 async function* messagesOf(replies: AsyncIterable<WireResponse>): AsyncIterable<InferReplyMessage> {
   // The sender's listener encodes its replies, so each has a message.
   for await (const { message } of replies) if (message) yield message;
-}
-
-/** Replies as frames of one body. A failure after the first is a frame, too: the status has gone out. */
-async function* framesOf(
-  replies: AsyncIterable<WireResponse>,
-  { id, abort }: Call,
-): AsyncIterable<Uint8Array> {
-  try {
-    for await (const { headers, body } of replies) {
-      if (body.kind === "parts") yield writeAnswerFrame("answer", body.parts, headerLengthOf(headers));
-    }
-  } catch (thrown) {
-    if (abort.aborted) throw thrown;
-    const error = LongshoreError.from(thrown, "execute", "answering the request");
-    yield writeAnswerFrame("error", [writeWireError(error, id).bytes]);
-    return;
-  }
-  yield writeAnswerFrame("end");
 }

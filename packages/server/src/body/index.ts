@@ -1,3 +1,4 @@
+export { framesOf } from "./answer-body.ts";
 export { type BodyPool, createBodyPool, worthKeepingBytes } from "./body-pool.ts";
 export { type Budget, createBudget, type Held } from "./budget.ts";
 export { Holding } from "./holding.ts";
