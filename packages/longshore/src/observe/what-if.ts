@@ -34,7 +34,9 @@ export interface WhatIf {
   /** Requests of the busiest client, which were replayed, and the share of the server that the others kept busy. */
   readonly replayed: number;
   readonly crowdRatio: number;
-  /** Longshore, the device alone, the edge alone, the server alone, and others of `simulate`. */
+  /** Every request to the server, with the bytes that were seen. */
+  readonly asNow: SimulatedWay | undefined;
+  /** Longshore, the device alone, the edge alone, the server alone in its best coding, and others of `simulate`. */
   readonly ways: readonly SimulatedWay[];
 }
 
@@ -69,14 +71,18 @@ function modelFor(
     const model = profiledModel(knowledge.profile, knowledge.description);
     return { model, serverSpeed: mean(whole.tailMs) / figures.runMs, profiled: true };
   }
-  const { model } = plainModel({
+  return { model: modelAsSeen(figures), serverSpeed: 1, profiled: false };
+}
+
+/** Runs whole, in the time and with the bytes that were seen. */
+function modelAsSeen(figures: ModelFigures): SimulatedModel {
+  return plainModel({
     name: figures.model,
     bytes: Math.max(1, Math.round(figures.requestBytes)),
     replyBytes: Math.max(1, Math.round(figures.replyBytes)),
     localMs: figures.runMs,
     serverMs: figures.runMs,
-  });
-  return { model, serverSpeed: 1, profiled: false };
+  }).model;
 }
 
 function place(id: string, tier: Tier, codecs: readonly string[], activeWatts: number): EndpointInfo {
@@ -144,6 +150,20 @@ export async function whatIf(
     seed,
     notCounted: Math.min(5, rows.length - 1),
   };
-  const ways = await simulate(simulation, (text) => progress(`${figures.model}: ${text}`));
-  return { figures, profiled, replayed: rows.length, crowdRatio, ways };
+  const told = (text: string): void => progress(`${figures.model}: ${text}`);
+  const ways = await simulate(simulation, told);
+  const toServer = (all: readonly SimulatedWay[]): SimulatedWay | undefined =>
+    all.find(({ name }) => name === "always server");
+  if (!profiled) return { figures, profiled, replayed: rows.length, crowdRatio, asNow: toServer(ways), ways };
+  const seenModel = modelAsSeen(figures);
+  const asSeen = await simulate(
+    {
+      ...simulation,
+      model: seenModel,
+      inputs: Object.fromEntries(typicalInputs(seenModel)) as Readonly<Record<string, Tensor>>,
+      places: [{ ...server, speed: 1 }],
+    },
+    told,
+  );
+  return { figures, profiled, replayed: rows.length, crowdRatio, asNow: toServer(asSeen), ways };
 }
