@@ -284,6 +284,26 @@ describe("the first use of a model", () => {
   });
 });
 
+it("answers soon although the place in use falls silent when its second runs are spent", async () => {
+  const clock = virtualClock();
+  const edge = place(clock, "a", "eu", 10);
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    info: info("gateway", "edge", "eu"),
+    endpoints: [edge, place(clock, "b", "eu", 8)],
+    hedges: { burst: 0, limitRatio: 0, debt: 0 },
+  });
+  const timed = async (): Promise<number> => {
+    const startedMs = clock.nowMs();
+    await gateway.infer(request, call({ deadlineMs: startedMs + 5000 }));
+    return clock.nowMs() - startedMs;
+  };
+  for (let round = 0; round < 20; round++) await clock.runUntil(timed());
+  edge.faults.hang = true;
+  const took = await clock.runUntil(Promise.all([timed(), timed(), timed()]));
+  expect(Math.max(...took)).toBeLessThan(500);
+});
+
 describe("undominated", () => {
   it("keeps one offer for each way that some rule could demand", () => {
     const offer = (ms: number, zones: readonly string[], trust: Offer["trust"]): Offer => ({

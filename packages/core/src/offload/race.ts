@@ -183,6 +183,7 @@ class Race {
       const queuedMs = here ? work.queueMs(clock.nowMs()) : 0;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
       const { objective } = this.#job.limits;
+      const slowestMs = leg.predicted.completionMs.values.at(-1) ?? 0;
       this.#watches.set(
         leg.id,
         guardWatch({
@@ -192,15 +193,17 @@ class Race {
           call: this.#job.call,
           hurries: objective !== "energy" && objective !== "cost",
           latestMs: late.latestMs,
-          ...(here ? {} : { earliestMs: farOut * (leg.predicted.completionMs.values.at(-1) ?? 0) }),
+          ...(here
+            ? {}
+            : { earliestMs: farOut * slowestMs, lostMs: Math.max(leastLostMs, lostOut * slowestMs) }),
           backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
           untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
           afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
-          fire: () => {
+          fire: (lost) => {
             // A second run would wait for the same bytes.
             if (this.#isWaiting()) return;
             if (!this.#affords(backUp)) return;
-            this.#tally.extraRun = true;
+            if (!lost) this.#tally.extraRun = true;
             this.#note("late", leg);
             this.#start(backUp, "late");
           },
@@ -377,6 +380,10 @@ function goneError({ endpoint }: Leg): LongshoreError {
  * others wait, too, are not helped by asking twice.
  */
 const farOut = 2;
+
+/** After so many times that, and at least so many milliseconds, a request is taken to be lost where it is. */
+const lostOut = 8;
+const leastLostMs = 100;
 
 const nobody = new Float64Array(0);
 

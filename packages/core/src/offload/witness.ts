@@ -9,8 +9,10 @@ import { arrived } from "./arrived.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
-/** How long a check may take, in milliseconds. */
-const patienceMs = 30_000;
+/** How long a check may take at most and at least, in milliseconds, and how many times what is expected of it. */
+const longestMs = 30_000;
+const shortestMs = 1000;
+const patience = 20;
 
 /**
  * Lets a share of answers be checked: runs the same part of the model once more, at a place that the planner would have
@@ -77,13 +79,15 @@ async function ask(
   const { idempotencyKey: _done, priority: _urgency, ...call } = job.call;
   const now: Job = {
     ...job,
-    call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + patienceMs },
+    call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + longestMs },
     ...(only === undefined || only === "here" ? {} : { proving: only }),
   };
   const plan = loop.plan(now, now.held, exclude, nowMs);
   const leg = isInfeasible(plan) ? undefined : plan.legs[0];
   if (!leg || leg.segment.to !== job.to) return undefined;
-  const timer = clock.timer(patienceMs, () =>
+  // Only so many checks are under way: at places that are silent they would keep the others from being found out.
+  const waitMs = Math.min(longestMs, Math.max(shortestMs, patience * meanOf(leg.predicted.completionMs)));
+  const timer = clock.timer(waitMs, () =>
     control.abort(new LongshoreError("no-answer", "execute", `${leg.endpoint} did not answer a check`)),
   );
   try {

@@ -1,6 +1,6 @@
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, seededRandom } from "../base/index.ts";
+import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
 import { guardWatch } from "./guard-watch.ts";
@@ -38,6 +38,7 @@ function watched(change: {
   readonly deadlineMs?: number;
   readonly latestMs?: number;
   readonly tokens?: number;
+  readonly lostMs?: number;
 }) {
   const clock = manualClock();
   const drainMs = change.drainMs;
@@ -68,6 +69,7 @@ function watched(change: {
     { burst: change.tokens ?? 10, debt: 0 },
   );
   let firedAtMs: number | undefined;
+  let wasLost: boolean | undefined;
   const watch = guardWatch({
     clock,
     untilNextMs: () => new Float64Array(0),
@@ -77,11 +79,13 @@ function watched(change: {
     latestMs: change.latestMs ?? 10_000,
     backUpMs: () => 100,
     afterMs: 0,
-    fire: () => {
+    ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
+    fire: (lost) => {
       firedAtMs = clock.nowMs();
+      wasLost = lost;
     },
   });
-  return { clock, watch, place, fired: () => firedAtMs };
+  return { clock, watch, place, fired: () => firedAtMs, lost: () => wasLost };
 }
 
 describe("guardWatch", () => {
@@ -135,5 +139,26 @@ describe("guardWatch", () => {
     const bound = watched({ latestMs: 40, tokens: 0, deadlineMs: 200 });
     await bound.clock.advance(60);
     expect(bound.fired()).toBe(40);
+  });
+
+  it("takes a request for lost after a while, and sooner where the place failed others, whatever the budget has", async () => {
+    const silent = watched({ tokens: 0, lostMs: 500 });
+    await silent.clock.advance(499);
+    expect(silent.fired()).toBeUndefined();
+    await silent.clock.advance(20);
+    expect([silent.fired(), silent.lost()]).toEqual([500, true]);
+    const failing = watched({ tokens: 0, lostMs: 500 });
+    await failing.clock.advance(50);
+    failing.place.failed(new LongshoreError("no-answer", "execute", "made up"), failing.clock.nowMs());
+    // Not as long as this one is not late itself.
+    await failing.clock.advance(19);
+    expect(failing.fired()).toBeUndefined();
+    await failing.clock.advance(25);
+    expect([failing.fired(), failing.lost()]).toEqual([80, true]);
+    const other = watched({ tokens: 0 });
+    other.place.failed(new LongshoreError("no-answer", "execute", "made up"), 0);
+    await other.clock.advance(1000);
+    expect(other.fired()).toBeUndefined();
+    other.watch[Symbol.dispose]();
   });
 });

@@ -39,8 +39,14 @@ export interface GuardParts {
   readonly afterMs: number;
   /** Times from now until the next request, which would find this place occupied by the back-up; see `Arrivals`. */
   readonly untilNextMs: (nowMs: number) => Float64Array;
-  /** Starts the back-up. Called at most once. */
-  readonly fire: () => void;
+  /**
+   * After so many milliseconds the request is taken to be lost there, and as soon as it is later than expected where the place has
+   * failed others meanwhile: starting the back-up then is a retry and needs nothing of the hedge budget, which may be spent on
+   * this very place. Default never.
+   */
+  readonly lostMs?: number;
+  /** Starts the back-up. Called at most once. `lost`: it is a retry. */
+  readonly fire: (lost: boolean) => void;
 }
 
 /** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
@@ -58,7 +64,7 @@ const restMs = 5;
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
   const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
-  const { hurries = true } = parts;
+  const { hurries = true, lostMs = Infinity } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
   const bodyBytes = leg.predicted.sentBytes;
@@ -78,12 +84,26 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     return sum(sum(place.link.transferMs(0, "up", nowMs), travels.thereMs), last);
   }
 
+  /** Whether nothing is to be hoped for any more. */
+  function lost(nowMs: number): boolean {
+    const passedMs = nowMs - startedMs;
+    if (lostMs === Infinity) return false;
+    const { health } = place;
+    const failed = health.failing && health.downAtMs >= startedMs;
+    return passedMs >= lostMs || (failed && passedMs >= (leg.predicted.completionMs.values.at(-1) ?? 0));
+  }
+
   function think(): void {
     timer?.[Symbol.dispose]();
     timer = undefined;
     if (over) return;
     const nowMs = clock.nowMs();
     thoughtMs = nowMs;
+    if (lost(nowMs)) {
+      over = true;
+      fire(true);
+      return;
+    }
     const localMs = Math.max(0.1, backUpMs());
     const { budget } = place;
     const leftMs = call.deadlineMs - nowMs;
@@ -109,7 +129,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     if (waitMs <= 0 && ((budget.allows && hurries) || needed)) {
       over = true;
       budget.spend();
-      fire();
+      fire(false);
       return;
     }
     const untilLatest = tooLate ? recheckMs : startedMs + latestMs - nowMs;

@@ -61,7 +61,7 @@ export function remoteLegs(
     const late: Trigger = {
       on: "late",
       leg: "remote",
-      latestMs: latestMs(question, priced, backUp, broke || thrifty),
+      latestMs: latestStartMs(question, priced, backUp, broke || thrifty),
     };
     const hedges = mayHedge && backUpAffordable(request, priced, backUp);
     const triggers = [...(hedges ? [late] : []), failed(otherFirst ? "other" : "remote")];
@@ -80,8 +80,12 @@ export function remoteLegs(
   }
   if (other) {
     const takes = startsFrom(other.priced, priced) === "head" ? first : "request";
-    const hedges = !backUp && !broke && !thrifty;
-    const late: Trigger = { on: "late", leg: "remote", latestMs: 2 * meanValue(priced.values) };
+    const hedges = !backUp && !thrifty;
+    // Without means there is still what is lost there, and the deadline.
+    const patienceMs = broke ? Infinity : 2 * meanValue(priced.values);
+    const careful = judge(other.priced.values, carefulReading);
+    const latestMs = Math.max(0, Math.min(patienceMs, question.remainingMs - careful));
+    const late: Trigger = { on: "late", leg: "remote", latestMs };
     const triggers = [...(hedges ? [late] : []), failed(backUp && !otherFirst ? "local" : "remote")];
     legs.push(
       remoteLeg(question, "other", other.priced, takes, triggers, hedges ? "hedge token" : "nothing"),
@@ -137,7 +141,7 @@ function startsFrom(other: PricedRemote, chosen: PricedRemote | undefined): "req
 }
 
 /** The moment at which the back-up starts whatever the guard thinks: in time for the deadline, and before it gets absurd. */
-function latestMs(question: Question, priced: PricedRemote, backUp: BackUp, broke: boolean): number {
+function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp, broke: boolean): number {
   const headMs = headMean(priced);
   const remoteMs = meanValue(priced.values) - headMs;
   const patienceMs = broke ? Infinity : Math.max(1.5 * remoteMs, meanValue(backUp.values));
