@@ -237,7 +237,7 @@ export type LongshoreEvent =
       readonly stable: string;
       /** Version on trial; empty for none. */
       readonly candidate: string;
-      readonly change: "set" | "start" | "promote" | "abort" | "remove" | "rolled back";
+      readonly change: "set" | "start" | "promote" | "abort" | "remove" | "rolled back" | "followed";
       /** Empty for what was done by itself. */
       readonly by: TenantId;
       readonly because: string;

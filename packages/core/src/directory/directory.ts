@@ -1,6 +1,7 @@
 import { type Clock, type EndpointId, type Json, LongshoreError, type Observer } from "../base/index.ts";
 import type { Directory, DirectorySnapshot, EndpointInfo } from "../endpoint/index.ts";
 import { read } from "../protocol/index.ts";
+import { aliasRecords, claimedAlias, isAliasId, type KeptAlias } from "./alias-records.ts";
 import { claimedId, type DirectoryRecord } from "./entry.ts";
 import { type Kept, type RecordRules, recordsOf } from "./records.ts";
 import type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";
@@ -28,6 +29,7 @@ export interface DirectoryParts extends RecordRules {
 export interface KeptDirectory extends Directory, AsyncDisposable {
   /** Resolves when the source was read once, or could not be and what was kept is there. Never rejects. */
   readonly ready: Promise<void>;
+  aliases(): readonly Json[];
   /** What is believed, with signatures, to pass it on. */
   records(): readonly DirectoryRecord[];
 }
@@ -48,6 +50,9 @@ const savedState = read.fields({
   serials: read.dictionary(read.whole(1), 500_000),
 });
 
+/** What a record claims to be about. */
+const idIn = (raw: unknown): EndpointId => claimedAlias(raw) ?? claimedId(raw);
+
 /** What is shown: everything that is believed and in its time. */
 type Shown = ReadonlyMap<EndpointId, Kept>;
 
@@ -55,6 +60,7 @@ type Shown = ReadonlyMap<EndpointId, Kept>;
 export function createDirectory(parts: DirectoryParts): KeptDirectory {
   const { source, clock, observer, memory, maxAgeMs = dayMs } = parts;
   const records = recordsOf(parts);
+  const named = aliasRecords(parts.ring);
   const watchers = new Set<() => void>();
   const refusals = new Map<EndpointId, string>();
   let confirmedAtMs = -Infinity;
@@ -62,6 +68,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let tooOld = false;
   let shown: Shown = new Map();
   let entries: readonly EndpointInfo[] = [];
+  let aliases: ReadonlyMap<string, KeptAlias> = new Map();
   let looking: Disposable | undefined;
   let saving: Disposable | undefined;
   let savedAtMs = -Infinity;
@@ -107,27 +114,51 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   }
 
   /** When time alone changes what is shown next, and what is shown now. */
-  function inTime(): { readonly now: Shown; readonly nextMs: number } {
+  function inTime(): {
+    readonly now: Shown;
+    readonly names: ReadonlyMap<string, KeptAlias>;
+    readonly nextMs: number;
+  } {
     const wallMs = clock.wallMs();
     const now = new Map<EndpointId, Kept>();
     const leftMs = maxAgeMs - ageMs();
-    tooOld = records.kept.size > 0 && leftMs <= 0;
+    tooOld = records.kept.size + named.kept.size > 0 && leftMs <= 0;
     let nextMs = Math.min(lookEveryMs, leftMs > 0 ? leftMs : Infinity);
-    for (const [id, one] of records.kept) {
-      const { notBeforeMs, notAfterMs } = one.entry;
+    const holds = ({ notBeforeMs, notAfterMs }: Kept["entry"] | KeptAlias["entry"]): boolean => {
       const edgeMs = wallMs < notBeforeMs ? notBeforeMs - wallMs : notAfterMs - wallMs;
       if (edgeMs > 0) nextMs = Math.min(nextMs, edgeMs);
-      if (!tooOld && wallMs >= notBeforeMs && wallMs < notAfterMs) now.set(id, one);
+      return !tooOld && wallMs >= notBeforeMs && wallMs < notAfterMs;
+    };
+    for (const [id, one] of records.kept) if (holds(one.entry)) now.set(id, one);
+    const names = new Map([...named.kept].filter(([, one]) => holds(one.entry)));
+    return { now, names, nextMs };
+  }
+
+  /** The same of aliases; whether anything is other than before. */
+  function showAliases(names: ReadonlyMap<string, KeptAlias>, behindMs: number): boolean {
+    let differs = false;
+    for (const [id, one] of names) {
+      const before = aliases.get(id);
+      if (before === one) continue;
+      differs = true;
+      changed(id, before ? "changed" : "added", one.revision, behindMs, "the operator's entry holds");
     }
-    return { now, nextMs };
+    for (const [id, { revision }] of aliases) {
+      if (names.has(id)) continue;
+      differs = true;
+      const because = named.kept.has(id) ? "its entry is out of its time" : "it is not listed any more";
+      changed(id, "removed", revision, behindMs, because);
+    }
+    aliases = names;
+    return differs;
   }
 
   /** Shows what holds now, and tells who watches if that is something else than before. */
   function show(behindMs: number): void {
     if (closed) return;
     const wasTooOld = tooOld;
-    const { now, nextMs } = inTime();
-    let differs = false;
+    const { now, names, nextMs } = inTime();
+    let differs = showAliases(names, behindMs);
     for (const [id, { entry, info }] of now) {
       const before = shown.get(id);
       if (before?.info === info) continue;
@@ -177,8 +208,11 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         schemaVersion: 1,
         confirmedWallMs: Math.max(0, clock.wallMs() - ageMs()),
         // Records are plain data that came from JSON.
-        records: Array.from(records.kept.values(), ({ record }) => record as unknown as Json),
-        serials: Object.fromEntries(records.serials),
+        records: [
+          ...Array.from(records.kept.values(), ({ record }) => record as unknown as Json),
+          ...Array.from(named.kept.values(), ({ raw }) => raw),
+        ],
+        serials: Object.fromEntries([...records.serials, ...named.revisions]),
       });
     } catch (thrown) {
       // A full disk costs the state after a restart and nothing now.
@@ -187,11 +221,11 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   }
 
   async function take(raw: unknown, behindMs: number): Promise<EndpointId | undefined> {
-    const id = claimedId(raw);
+    const id = idIn(raw);
     try {
-      const { info } = await records.take(raw);
-      refusals.delete(info.id);
-      return info.id;
+      const taken = isAliasId(id) ? await named.take(raw) : (await records.take(raw)).info.id;
+      refusals.delete(taken);
+      return taken;
     } catch (thrown) {
       const { message } = LongshoreError.from(thrown, "identify", "reading a record");
       // Once for each wrong word, not each time that it is read.
@@ -231,12 +265,13 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     all: (raws) =>
       then(async () => {
         const behindMs = behind();
-        const named = new Set<EndpointId>();
+        const there = new Set<EndpointId>();
         for (const raw of raws) {
           // A record that is not believed does not take away the one before, which was.
-          named.add((await take(raw, behindMs)) ?? claimedId(raw));
+          there.add((await take(raw, behindMs)) ?? idIn(raw));
         }
-        for (const id of records.kept.keys()) if (!named.has(id)) records.drop(id);
+        for (const id of records.kept.keys()) if (!there.has(id)) records.drop(id);
+        for (const id of named.kept.keys()) if (!there.has(id)) named.drop(id);
         touched(behindMs);
       }),
     put: (raw) =>
@@ -247,7 +282,8 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       }),
     drop: (id) =>
       then(() => {
-        records.drop(id);
+        if (isAliasId(id)) named.drop(id);
+        else records.drop(id);
         touched(behind());
       }),
     confirmed: () => then(() => touched(behind())),
@@ -266,7 +302,10 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       const found = await memory.load();
       if (found === undefined) return;
       const state = savedState(found, "the kept state");
-      for (const [id, serial] of Object.entries(state.serials)) records.remember(id, serial);
+      for (const [id, serial] of Object.entries(state.serials)) {
+        if (isAliasId(id)) named.remember(id, serial);
+        else records.remember(id, serial);
+      }
       for (const raw of state.records) await take(raw, 0);
       confirmedAtMs = clock.nowMs() - Math.max(0, clock.wallMs() - state.confirmedWallMs);
       problem = `${source.name} was not read yet`;
@@ -283,6 +322,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     snapshot(): DirectorySnapshot {
       return { entries, ageMs: ageMs(), ...(problem === undefined ? {} : { problem }) };
     },
+    aliases: () => Array.from(aliases.values(), ({ entry }) => entry.alias),
     records: () => Array.from(shown.values(), ({ record }) => record),
     watch(changed) {
       const one = (): void => changed();

@@ -69,7 +69,7 @@ const zone: Reader<ZoneId> = (value, where) => {
 const trust = word("none", "listed", "operated", "attested");
 const state = word("none", "resident", "movable");
 /** Until the year 9999. */
-const instant = whole(0, 253_402_300_799_999);
+export const instant: Reader<number> = whole(0, 253_402_300_799_999);
 const name = text(256);
 
 /** A base address without credentials, query or fragment, so that it can be shown and extended. */

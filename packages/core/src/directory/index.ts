@@ -1,3 +1,4 @@
+export type { AliasEntry } from "./alias-records.ts";
 export * from "./directory.ts";
 export {
   type DirectoryEntry,

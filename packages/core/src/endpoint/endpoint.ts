@@ -1,4 +1,4 @@
-import type { Call, EndpointId, TrustLevel, ZoneId } from "../base/index.ts";
+import type { Call, EndpointId, Json, TrustLevel, ZoneId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { Estimate } from "../estimate/index.ts";
 import type { Features, ModelDescription, Profile, Segment } from "../model/index.ts";
@@ -322,6 +322,8 @@ export interface DirectorySnapshot {
 /** Which endpoints there are. */
 export interface Directory {
   snapshot(): DirectorySnapshot;
-  /** Calls `changed` after the entries changed. */
+  /** Names that the operator leads to versions of models, as signed; who follows them reads them. Default: none. */
+  aliases?(): readonly Json[];
+  /** Calls `changed` after the entries or the names changed. */
   watch(changed: () => void): Disposable;
 }

@@ -270,3 +270,65 @@ describe("an alarm that is looked at after every observation", () => {
     expect(raisedRatio(0.3, 0.1, 200)).toBeGreaterThan(0.95);
   });
 });
+
+describe("aliases of the operator", () => {
+  const operators = (revision: number, version: string, candidate?: string): Alias => ({
+    schemaVersion: 1,
+    name: "reader",
+    revision,
+    model: "ocr",
+    stable: { version, digest: digestOf(version) },
+    ...(candidate === undefined
+      ? {}
+      : {
+          trial: {
+            candidate: { version: candidate, digest: digestOf(candidate) },
+            mode: "canary" as const,
+            weightRatio: 0.5,
+            by: "request" as const,
+            limits,
+          },
+        }),
+    because: "signed",
+  });
+
+  it("come before those of the place, are changed by nobody else, and are not kept here", async () => {
+    const written: (readonly Alias[])[] = [];
+    const shelf: AliasShelf = {
+      read: () => Promise.resolve([]),
+      write(aliases) {
+        written.push(aliases);
+        return Promise.resolve();
+      },
+    };
+    const { rollouts, ask, change } = await place(shelf);
+    rollouts.follow([operators(5, "2")]);
+    expect(await ask()).toMatchObject({ version: "2" });
+    await expect(change(5, { do: "set", model: "ocr", version: "1" })).rejects.toMatchObject({
+      reason: "not-permitted",
+    });
+    await rollouts.change(
+      "other",
+      { revision: 0, change: { do: "set", model: "ocr", version: "1" } },
+      "admin",
+    );
+    expect(written.at(-1)?.map(({ name }) => name)).toEqual(["other"]);
+    rollouts.follow([]);
+    expect(rollouts.find("reader")).toBeUndefined();
+    expect(rollouts.find("other")).toBeDefined();
+  });
+
+  it("whose candidate was given up stay so until a newer word", async () => {
+    const { rollouts, ask, second } = await place();
+    rollouts.follow([operators(1, "1", "2")]);
+    second.fails = true;
+    for (let count = 0; count < 200 && rollouts.find("reader")?.trial; count++) await ask();
+    expect(rollouts.find("reader")).toMatchObject({
+      because: expect.stringContaining("rolled back") as string,
+    });
+    rollouts.follow([operators(1, "1", "2")]);
+    expect(rollouts.find("reader")?.trial).toBeUndefined();
+    rollouts.follow([operators(2, "1", "2")]);
+    expect(rollouts.find("reader")?.trial).toBeDefined();
+  });
+});

@@ -31,6 +31,11 @@ export interface Rollouts {
   list(): readonly AliasReport[];
   /** Changes one by comparing and setting. Throws `conflict`, `invalid-input`, and what resolving the version throws. */
   change(name: string, asked: AskedChange, by: TenantId): Promise<Alias | undefined>;
+  /**
+   * Takes the operator's aliases, all of them that hold now: they come before those of this place, and only the operator
+   * changes them. What was rolled back here stays so until the operator says something newer.
+   */
+  follow(operators: readonly Alias[]): void;
   /** A request of a side was answered (`undefined`) or failed. May roll back. */
   ended(alias: Alias, side: Side, tookMs: number, failed: Reason | undefined): void;
   /** The answers of a shadow were compared. May roll back. */
@@ -71,6 +76,8 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
   const { clock, observer, resolve, shelf } = parts;
   const aliases = new Map<string, Alias>();
   const watches = new Map<string, TrialWatch>();
+  /** Of the operator: the revision that was taken over, by name. */
+  const followed = new Map<string, number>();
   for (const alias of (await shelf?.read()) ?? []) take(alias);
   /** One change after another, so that what is compared is still so when it is set. */
   let last: Promise<unknown> = Promise.resolve();
@@ -81,6 +88,11 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     else watches.delete(alias.name);
   }
 
+  /** Those that this place keeps itself. */
+  function ownOf(all: ReadonlyMap<string, Alias>): readonly Alias[] {
+    return [...all.values()].filter(({ name }) => !followed.has(name));
+  }
+
   /** Written first: a change that cannot be kept is none. */
   async function put(name: string, alias: Alias | undefined): Promise<void> {
     const next = new Map(aliases);
@@ -89,7 +101,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     if (next.size > maxAliases) {
       throw new LongshoreError("rejected", "admission", `this place keeps ${maxAliases} aliases at most`);
     }
-    await shelf?.write([...next.values()]);
+    await shelf?.write(ownOf(next));
     if (alias) take(alias);
     else {
       aliases.delete(name);
@@ -101,7 +113,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     alias: Alias | undefined,
     name: string,
     revision: number,
-    what: AskedChange["change"]["do"] | "rolled back",
+    what: AskedChange["change"]["do"] | "rolled back" | "followed",
     by: TenantId,
   ): void {
     observer.record({
@@ -130,7 +142,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     // In force at once; whether it could be written down is another matter.
     take(next);
     told(next, next.name, next.revision, "rolled back", "");
-    void inTurn(() => shelf?.write([...aliases.values()]) ?? Promise.resolve()).catch((thrown: unknown) => {
+    void inTurn(() => shelf?.write(ownOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) => {
       const { reason, stage, message } = LongshoreError.from(thrown, "admission", "writing aliases down");
       observer.record({
         kind: "failure",
@@ -152,6 +164,13 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       Array.from(aliases.values(), (alias) => ({ alias, figures: watches.get(alias.name)?.figures() })),
     change: (name, asked, by) =>
       inTurn(async () => {
+        if (followed.has(name)) {
+          throw new LongshoreError(
+            "not-permitted",
+            "admission",
+            `alias ${name} is the operator's: it changes with a newer entry of the directory (longshore rollout sign)`,
+          );
+        }
         const before = aliases.get(name);
         const next = await changed(name, before, asked, resolve);
         // Resolving took its time, in which a candidate may have been given up.
@@ -161,6 +180,23 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
         told(next, name, asked.revision + 1, asked.change.do, by);
         return next;
       }),
+    follow(operators) {
+      const names = new Set(operators.map(({ name }) => name));
+      for (const alias of operators) {
+        const { name, revision } = alias;
+        if (revision <= (followed.get(name) ?? 0)) continue;
+        followed.set(name, revision);
+        take(alias);
+        told(alias, name, revision, "followed", "");
+      }
+      for (const [name, revision] of followed) {
+        if (names.has(name)) continue;
+        followed.delete(name);
+        aliases.delete(name);
+        watches.delete(name);
+        told(undefined, name, revision, "followed", "");
+      }
+    },
     ended(alias, side, tookMs, failed) {
       if (failed !== undefined && !speaksAgainst(failed)) return;
       const why = watchOf(alias)?.ended(side, tookMs, failed !== undefined);

@@ -17,7 +17,7 @@ export interface Signed<T> {
 }
 
 /** What is signed: two purposes never share a signature, so that a manifest cannot pass for an entry. */
-export type SignedPurpose = "directory entry" | "package manifest";
+export type SignedPurpose = "directory entry" | "alias entry" | "package manifest";
 
 /** The public keys that are believed. */
 export interface KeyRing {

@@ -18,7 +18,7 @@ import {
   replaceFile,
   systemClock,
 } from "@longshore/nodejs";
-import { readEntries } from "../compose/entry-file.ts";
+import { readAliases, readEntries } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
 import { type DirectoryCommandOptions, directoryOf } from "./directory-options.ts";
 import { type CommandIo, type ExitCode, table } from "./io.ts";
@@ -75,7 +75,10 @@ export async function directorySign(file: string, options: SignOptions, io: Comm
     const entry: DirectoryEntry = { ...body, serial, notAfterMs };
     entries.push({ ...(await sign("directory entry", entryJson(entry), signer)), body: entry });
   }
-  await replaceFile(out, `${JSON.stringify({ schemaVersion: 1, entries }, undefined, 1)}\n`);
+  // Aliases have signatures of their own, which are not touched.
+  const aliases = await readAliases(file);
+  const kept = aliases.length === 0 ? {} : { aliases };
+  await replaceFile(out, `${JSON.stringify({ schemaVersion: 1, entries, ...kept }, undefined, 1)}\n`);
   if (options.json)
     io.out(
       JSON.stringify({

@@ -188,6 +188,7 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
         ...(problem === undefined ? {} : { problem }),
       };
     },
+    aliases: () => [...(first.aliases?.() ?? []), ...(second.aliases?.() ?? [])],
     watch(changed) {
       const watches = [first.watch(changed), second.watch(changed)];
       return { [Symbol.dispose]: () => watches.forEach((one) => one[Symbol.dispose]()) };

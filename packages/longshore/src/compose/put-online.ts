@@ -28,6 +28,7 @@ import {
   type ServedRepository,
 } from "@longshore/server";
 import { aliasFile } from "../rollout/alias-file.ts";
+import { followAliases } from "../rollout/follow-aliases.ts";
 import { targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
 import { joinAs, type JoinOptions, placeName, serverName } from "./join.ts";
@@ -196,6 +197,7 @@ export async function putOnline<T extends Served>(
     resolve: (model, version) => targetOf(once, model, version),
     ...(options.aliases === undefined ? {} : { shelf: aliasFile(options.aliases) }),
   });
+  const following = served.directory && followAliases(served.directory, rollouts, report);
   const endpoint = rolloutEndpoint(once, { rollouts, clock, draw: () => random.next() });
   const limits = {
     ...defaultWireLimits,
@@ -226,6 +228,7 @@ export async function putOnline<T extends Served>(
   });
   const closeServed = async (): Promise<void> => {
     identity?.close();
+    following?.[Symbol.dispose]();
     await endpoint.close();
     await served.close();
     await closeTelemetry();

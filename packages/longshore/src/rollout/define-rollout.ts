@@ -3,8 +3,9 @@ import { type Command, Option } from "commander";
 import { atOptions } from "../command/at-options.ts";
 import { collect, type Defining, help, number } from "../command/define.ts";
 import { changeAlias, rolloutStatus, startTrial } from "./command.ts";
+import { signAlias } from "./sign.ts";
 
-/** `longshore rollout status|set|start|promote|abort|remove`. */
+/** `longshore rollout status|set|start|promote|abort|remove|sign`. */
 export function defineRollout({ program, action, io }: Defining): void {
   const rollout = program
     .command("rollout")
@@ -90,6 +91,34 @@ export function defineRollout({ program, action, io }: Defining): void {
       .action(action((name: string, options) => startTrial(name, options, io))),
     "longshore rollout start reader --to 2 --mode shadow --weight 0.1 --at http://127.0.0.1:8000",
     "longshore rollout start reader --to 2 --weight 0.05 --by user --at http://127.0.0.1:8000",
+  );
+  help(
+    at(
+      rollout
+        .command("sign")
+        .description("sign an alias into a directory file, for all servers and gateways that read it")
+        .argument("<alias>", "its name"),
+    )
+      .requiredOption("--file <file>", "the directory file")
+      .requiredOption("--key <file>", "the operator's private key")
+      .requiredOption("--model <name>", "the model")
+      .requiredOption("--to <version>", "the version that it leads to")
+      .option("--candidate <version>", "another version, on trial")
+      .addOption(new Option("--mode <mode>", "how").choices(["canary", "ab", "shadow"]).default("canary"))
+      .option("--weight <ratio>", "share that gets the candidate", number("weight", 0), 0.05)
+      .addOption(
+        new Option("--by <what>", "what keeps to one side")
+          .choices(["request", "tenant", "user"])
+          .default("request"),
+      )
+      .option(
+        "--revision <n>",
+        "the revision that the change is meant for; default: the one in the file",
+        number("revision", 0),
+      )
+      .option("--days <n>", "for how long it holds", number("days", 0.001), 90)
+      .action(action((name: string, options) => signAlias(name, options, io))),
+    "longshore rollout sign reader --file places.json --key operator.pem --model ocr --to 2 --at http://127.0.0.1:8000",
   );
   for (const [name, what] of [
     ["promote", "make the candidate the stable version"],

@@ -67,7 +67,7 @@ function writtenEntry(entry: unknown, what: string): object {
 /**
  * Records in the text of a directory file, YAML or JSON: `{schemaVersion: 1, entries: [...]}`, where each is either
  * `{body, signature}` as `longshore directory sign` writes it, or the fields of an entry, in which those that have an
- * obvious default may be missing. Throws `invalid-configuration` when the text as a whole cannot be read; single entries
+ * obvious default may be missing; beside them a list `aliases` of what `longshore rollout sign` wrote. Throws `invalid-configuration` when the text as a whole cannot be read; single entries
  * are checked by the directory.
  */
 export function parseDirectoryFile(text: string, what: string): readonly Json[] {
@@ -75,8 +75,10 @@ export function parseDirectoryFile(text: string, what: string): readonly Json[] 
   if (!isObject(value) || value["schemaVersion"] !== 1 || !Array.isArray(value["entries"])) {
     throw bad(`${what} must have schemaVersion: 1 and a list called entries`);
   }
+  const aliases: unknown = value["aliases"] ?? [];
+  if (!Array.isArray(aliases)) throw bad(`${what}: aliases must be a list`);
   const seen = new Set<unknown>();
-  return value["entries"].map((entry: unknown, index): Json => {
+  const places = value["entries"].map((entry: unknown, index): Json => {
     const where = `${what}: entries[${index}]`;
     const body = isObject(entry) && "body" in entry ? entry["body"] : entry;
     const id = isObject(body) ? body["id"] : undefined;
@@ -86,4 +88,5 @@ export function parseDirectoryFile(text: string, what: string): readonly Json[] 
     // What YAML and JSON give is JSON; readers of records refuse anything that they do not know.
     return { signed } as unknown as Json;
   });
+  return [...places, ...aliases.map((alias: unknown) => ({ alias }) as unknown as Json)];
 }

@@ -105,6 +105,7 @@ ${tenants}
       find: () => undefined,
       list: () => [],
       change: async () => undefined,
+      follow: () => undefined,
       ended: () => undefined,
       compared: () => undefined,
     },

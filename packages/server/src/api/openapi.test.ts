@@ -68,6 +68,7 @@ function server() {
       find: () => alias,
       list: () => [{ alias, figures: undefined }],
       change: async () => alias,
+      follow: () => undefined,
       ended: () => undefined,
       compared: () => undefined,
     },

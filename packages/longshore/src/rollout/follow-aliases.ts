@@ -1,0 +1,25 @@
+import { type Alias, aliasFrom, type Directory, LongshoreError, type Rollouts } from "@longshore/core";
+
+/** Lets the operator's aliases of a directory hold here, and what changes of them. Those that cannot be read are told of once. */
+export function followAliases(
+  directory: Directory,
+  rollouts: Rollouts,
+  report: (text: string) => void,
+): Disposable {
+  const reported = new Set<string>();
+  const read = (): void => {
+    const aliases: Alias[] = [];
+    for (const raw of directory.aliases?.() ?? []) {
+      try {
+        aliases.push(aliasFrom(raw, "an alias of the directory"));
+      } catch (thrown) {
+        const { message } = LongshoreError.from(thrown, "resolve", "reading an alias of the directory");
+        if (!reported.has(message)) report(message);
+        reported.add(message);
+      }
+    }
+    rollouts.follow(aliases);
+  };
+  read();
+  return directory.watch(read);
+}

@@ -1,0 +1,112 @@
+import { existsSync } from "node:fs";
+import {
+  type Alias,
+  aliasFrom,
+  aliasJson,
+  type AliasEntry,
+  aliasName,
+  defaultTrialLimits,
+  type Json,
+  LongshoreError,
+  read,
+  sign,
+  silentObserver,
+  type StickyBy,
+  type TrialMode,
+} from "@longshore/core";
+import { operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
+import { type AtOptions, serversOf } from "../command/at-options.ts";
+import type { CommandIo, ExitCode } from "../command/io.ts";
+import { dial, serverInfo } from "../compose/dial.ts";
+import { readAliases, readEntries, type SignedAlias } from "../compose/entry-file.ts";
+import { readText } from "../compose/read-text.ts";
+import { targetOf } from "./target.ts";
+
+/** Options of `longshore rollout sign`. */
+export interface SignAliasOptions extends AtOptions {
+  readonly file: string;
+  readonly key: string;
+  readonly model: string;
+  readonly to: string;
+  /** Another version on trial. */
+  readonly candidate?: string;
+  readonly mode: TrialMode;
+  readonly weight: number;
+  readonly by: StickyBy;
+  /** The revision that the change is meant for; default: the one in the file. */
+  readonly revision?: number;
+  readonly days: number;
+  readonly json: boolean;
+}
+
+const dayMs = 86_400_000;
+
+function nameIn({ body }: SignedAlias): string {
+  return String(read.own(read.objectAt(body.alias, "alias"), "name"));
+}
+
+/** The alias as it will be signed: what its versions consist of is asked of a server that has them. */
+async function made(name: string, before: Alias | undefined, options: SignAliasOptions): Promise<Alias> {
+  const { model, to, candidate, mode, weight: weightRatio, by } = options;
+  const [server] = await serversOf(options);
+  if (!server) {
+    throw new LongshoreError("invalid-input", "resolve", "name a server that has the versions with --at URL");
+  }
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  const endpoint = dial(serverInfo(server), parts, server);
+  try {
+    const stable = await targetOf(endpoint, model, to);
+    const next = { schemaVersion: 1, name, revision: (before?.revision ?? 0) + 1, model, stable } as const;
+    if (candidate === undefined) return { ...next, because: `version ${to}, as the operator signed` };
+    const trial = {
+      candidate: await targetOf(endpoint, model, candidate),
+      mode,
+      weightRatio,
+      by,
+      limits: defaultTrialLimits,
+    };
+    return { ...next, trial, because: `${mode} of version ${candidate}, as the operator signed` };
+  } finally {
+    await endpoint.close();
+  }
+}
+
+/**
+ * Signs an alias into a directory file, for every server and gateway that reads that directory. Compares and sets: it is refused
+ * with `conflict` where the file's alias is at another revision than the one that the change is meant for.
+ */
+export async function signAlias(name: string, options: SignAliasOptions, io: CommandIo): Promise<ExitCode> {
+  aliasName(name);
+  const { file, revision, days } = options;
+  const signer = operatorSigner(await readText(options.key, "the operator's key"));
+  const there = existsSync(file);
+  const aliases = there ? await readAliases(file) : [];
+  const found = aliases.find((one) => nameIn(one) === name);
+  const before = found && aliasFrom(found.body.alias, `alias ${name}`);
+  if (revision !== undefined && revision !== (before?.revision ?? 0)) {
+    throw new LongshoreError(
+      "conflict",
+      "admission",
+      `alias ${name} is at revision ${before?.revision ?? 0} in the file, and the change was meant for revision ${revision}: look at it again`,
+    );
+  }
+  const alias = await made(name, before, options);
+  const wallMs = Math.round(systemClock().wallMs());
+  const body: AliasEntry = {
+    schemaVersion: 1,
+    notBeforeMs: 0,
+    notAfterMs: wallMs + Math.round(days * dayMs),
+    alias: aliasJson(alias),
+  };
+  // An entry is plain data.
+  const signed = await sign("alias entry", body as unknown as Json, signer);
+  const entries = there ? await readEntries(file) : [];
+  const next = [...aliases.filter((one) => one !== found), signed];
+  await replaceFile(file, `${JSON.stringify({ schemaVersion: 1, entries, aliases: next }, undefined, 1)}\n`);
+  if (options.json) io.out(JSON.stringify(alias));
+  else
+    io.out(
+      `${name} (revision ${alias.revision}) leads to ${alias.model} ${alias.stable.version}: ${alias.because}`,
+    );
+  return 0;
+}

@@ -1,0 +1,116 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { newOperatorKey, systemClock, systemRandom } from "@longshore/nodejs";
+import { type LongshoreEvent, silentObserver } from "@longshore/core";
+import { writeModels } from "@longshore/testkit";
+import { runCommand } from "../command/run-command.ts";
+import { openDirectory } from "../compose/directory.ts";
+import { openModel } from "../compose/open-model.ts";
+import { serve } from "../compose/serve.ts";
+
+let folder: string;
+const file = (name: string): string => join(folder, name);
+const open: { close(graceMs?: number): Promise<void> }[] = [];
+
+/** `simple` in two equal versions. */
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-aliases-"));
+  await writeModels(file("all"));
+  await cp(file("all/simple"), file("models/simple"), { recursive: true });
+  await cp(file("all/simple/1"), file("models/simple/2"), { recursive: true });
+  const config = file("models/simple/config.pbtxt");
+  await writeFile(config, `${await readFile(config, "utf8")}\nversion_policy { all { } }\n`);
+  const key = newOperatorKey();
+  await writeFile(file("operator.pem"), key.privatePem);
+  await writeFile(file("operator.pub"), key.publicLine);
+});
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close(0);
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function server(events: LongshoreEvent[] = []): Promise<string> {
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  const operatorKeys = await readFile(file("operator.pub"), "utf8");
+  const directory = await openDirectory({ from: file("places.json"), operatorKeys }, parts);
+  open.push({ close: async () => directory[Symbol.asyncDispose]() });
+  await directory.ready;
+  const { store } = await openModel(file("models"));
+  const observer = { record: (event: LongshoreEvent) => void events.push(event) };
+  const running = await serve({ store, port: 0, allowManagement: true, directory, observer });
+  open.push(running);
+  return running.address;
+}
+
+async function command(
+  ...args: readonly string[]
+): Promise<{ readonly code: number; readonly said: string }> {
+  const said: string[] = [];
+  const say = (text: string): void => void said.push(text);
+  const code = await runCommand(args, {
+    out: say,
+    note: say,
+    progress: () => undefined,
+    environment: {},
+    stop: new AbortController().signal,
+  });
+  return { code, said: said.join("\n") };
+}
+
+async function leadsTo(address: string): Promise<string> {
+  const data = Array.from({ length: 16 }, (_, index) => index);
+  const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data }));
+  const reply = await fetch(`${address}/v2/models/reader/infer`, {
+    method: "POST",
+    headers: { "longshore-account": "1" },
+    body: JSON.stringify({ inputs }),
+  });
+  const json = (await reply.json()) as { parameters?: { longshore_account?: string } };
+  const account = JSON.parse(json.parameters?.longshore_account ?? "{}") as {
+    segment?: { version?: string };
+  };
+  return account.segment?.version ?? `status ${reply.status}`;
+}
+
+it("one signed word moves a name at every server that reads the directory", async () => {
+  await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
+  const events: LongshoreEvent[] = [];
+  const [one, two] = [await server(events), await server()];
+  expect(await leadsTo(one)).toBe("status 404");
+  const alias = ["rollout", "sign", "reader", "--file", file("places.json"), "--key", file("operator.pem")];
+  const sign = (...args: readonly string[]) => command(...alias, "--model", "simple", "--at", one, ...args);
+  expect((await sign("--to", "1")).said).toContain("reader (revision 1) leads to simple 1");
+  for (const address of [one, two])
+    await vi.waitFor(async () => expect(await leadsTo(address)).toBe("1"), 15_000);
+  // Meant for what is no longer so.
+  const stale = await sign("--to", "2", "--revision", "0");
+  expect([stale.code, stale.said]).toEqual([1, expect.stringContaining("conflict")]);
+  expect((await sign("--to", "2", "--revision", "1", "--json")).said).toContain('"revision":2');
+  for (const address of [one, two])
+    await vi.waitFor(async () => expect(await leadsTo(address)).toBe("2"), 15_000);
+  expect(events).toContainEqual(
+    expect.objectContaining({ kind: "rollout-changed", change: "followed", alias: "reader" }),
+  );
+  const refused = await command("rollout", "set", "reader", "--model", "simple", "--to", "1", "--at", one);
+  expect([refused.code, refused.said]).toEqual([1, expect.stringContaining("is the operator's")]);
+  // Somebody who has the file and not the key.
+  const text = await readFile(file("places.json"), "utf8");
+  const forged = text.replace('"revision": 2', '"revision": 3').replace('"version": "2"', '"version": "1"');
+  expect(forged).not.toBe(text);
+  await writeFile(file("places.json"), forged);
+  const trial = await sign("--to", "7");
+  expect([trial.code, trial.said]).toEqual([2, expect.stringContaining("no version 7")]);
+  expect(await leadsTo(two)).toBe("2");
+  // Signing places leaves names as they are; a file without the name takes it away.
+  await writeFile(file("places.json"), text);
+  expect((await command("directory", "sign", file("places.json"), "--key", file("operator.pem"))).code).toBe(
+    0,
+  );
+  expect(JSON.parse(await readFile(file("places.json"), "utf8"))).toMatchObject({
+    aliases: [{ body: { alias: { revision: 2 } } }],
+  });
+  await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
+  await vi.waitFor(async () => expect(await leadsTo(two)).toBe("status 404"), 15_000);
+});
