@@ -25,6 +25,7 @@ import {
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
 import { graphFiles, type NamedFile } from "./graph-files.ts";
+import { regretFigures, regretRows } from "./split-regret.ts";
 import { type Bench, type BenchContext, type Measured, median, type Row } from "./harness.ts";
 
 /** The most cuts that are measured in one model. */
@@ -36,7 +37,8 @@ const codecs: readonly Codec[] = [uint8Codec, fp16Codec, int8Codec];
 
 /**
  * Cuts every model in two at each cut of its frontier and compares: answers of head then tail with those of the whole,
- * times of both, and the bytes that would travel.
+ * times of both, and the bytes that would travel. Then it asks whether the offloader chooses what is the best when it is run
+ * (`bench split regret` does that alone).
  */
 export const bench: Bench = {
   name: "split",
@@ -45,6 +47,10 @@ export const bench: Bench = {
   bars: { worstSplitError: { atMost: 1 }, modelsWithEqualAnswers: { atMost: 0 } },
   async run(context): Promise<Measured> {
     const [only] = context.args;
+    if (only === "regret") {
+      const rows = await regretRows(context.say);
+      return { figures: regretFigures(rows), rows };
+    }
     const files = graphFiles(context).filter(({ name }) => only === undefined || name.includes(only));
     const call = housekeepingCall("bench-split");
     const runtime = onnxRuntime();
@@ -60,15 +66,17 @@ export const bench: Bench = {
       await runtime.close();
     }
     const inner = rows.filter((row) => typeof row["worst"] === "number");
+    const regret = only === undefined ? await regretRows(context.say) : [];
     const figures = {
       worstSplitError: Math.max(...inner.map((row) => Number(row["worst"]))),
       medianSplitRatio: median(inner.map((row) => Number(row["splitRatio"]))),
       cutsChecked: inner.length,
       modelsChecked: files.length,
       modelsWithEqualAnswers,
+      ...(regret.length === 0 ? {} : regretFigures(regret)),
     };
     const notRun = context.data === undefined ? ["light models: no --data folder"] : [];
-    return { figures, rows, notRun };
+    return { figures, rows: [...rows, ...regret], notRun };
   },
 };
 

@@ -1,0 +1,245 @@
+/** Whether the chosen split is the best when splits are really run: on sample models and inputs, over links of a few rates. */
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import {
+  createOffloader,
+  type Endpoint,
+  housekeepingCall,
+  type Inputs,
+  linkBelief,
+  linkModel,
+  meanOf,
+  radios,
+  silentObserver,
+  standardPolicy,
+} from "@longshore/core";
+import {
+  constantTrace,
+  expectedMs,
+  followPlan,
+  linkProxy,
+  type PlanCandidate,
+  planCandidates,
+  planName,
+  planOf,
+  wholeSegment,
+} from "@longshore/lab";
+import { folderStore, systemClock, systemRandom } from "@longshore/nodejs";
+import { sampleInputs, sampleRepository } from "@longshore/samples";
+import {
+  dial,
+  type MeasuredModel,
+  measuredModel,
+  openEngine,
+  type Place,
+  profiledStore,
+  serverInfo,
+  startPlace,
+} from "longshore/measure";
+import { median, type Row } from "./harness.ts";
+
+/** Models with inner cuts that win under some prices, and pipelines; each with a real input. */
+const subjects: readonly {
+  readonly model: string;
+  readonly file: string;
+  readonly rates: readonly number[];
+}[] = [
+  { model: "anomaly", file: "sensor/healthy-1.npy", rates: [1e6, 8e6, 60e6] },
+  { model: "ocr-frame", file: "images/receipt-1.jpg", rates: [2e6, 20e6] },
+];
+/** One way, in milliseconds. */
+const delayMs = 5;
+/** Requests in which the offloader learns link, places and device; the plan of most of the last ones is its choice. */
+const learning = 14;
+const lastOnes = 5;
+/** Each plan is run so often, in turns with the others; the first one loads. */
+const rounds = 4;
+/** Plans that should take more than this many times the best are not run: the profile would have to be that far off. */
+const farRatio = 2;
+const mostRun = 12;
+
+/** Measures the models natively, then runs them from a device of another runtime, which is slower unevenly. */
+export async function regretRows(say: (line: string) => void): Promise<readonly Row[]> {
+  const rows: Row[] = [];
+  for (const { model, file, rates } of subjects) {
+    const measured = await measure(model, file, say);
+    const profiles = { [model]: measured.simulated.profile };
+    const store = profiledStore(folderStore(sampleRepository()), profiles);
+    const device = openEngine({ store, tier: "device", runtime: "wasm" });
+    const about = { id: "cloud", tier: "cloud", zone: "remote/cloud", microsPerSecond: 0 } as const;
+    const place = await startPlace(
+      { ...about, repository: sampleRepository(), profiles },
+      new AbortController().signal,
+    );
+    try {
+      for (const rate of rates) rows.push(...(await atRate(measured, device.engine, place, rate, say)));
+    } finally {
+      await place.close();
+      await device.close();
+    }
+  }
+  return rows;
+}
+
+async function measure(model: string, file: string, say: (line: string) => void): Promise<MeasuredModel> {
+  const sample = sampleInputs().find((one) => one.file === file);
+  if (!sample) throw new Error(`there is no sample input ${file}`);
+  const { engine, close } = openEngine({ store: folderStore(sampleRepository()), tier: "cloud" });
+  const samples = mkdtempSync(join(tmpdir(), "longshore-regret-"));
+  try {
+    copyFileSync(sample.path, join(samples, basename(sample.path)));
+    const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
+    const effort = { samples: 1, rounds: 5, maxCuts: 10, everyCodec: true };
+    const options = { engine, clock: systemClock(), model, samples, io, effort, fresh: true };
+    return await measuredModel(options, housekeepingCall("regret"));
+  } finally {
+    await close();
+    rmSync(samples, { recursive: true, force: true });
+  }
+}
+
+async function atRate(
+  { simulated: { description, profile }, inputs }: MeasuredModel,
+  device: Endpoint,
+  place: Place,
+  rate: number,
+  say: (line: string) => void,
+): Promise<readonly Row[]> {
+  const { name } = description;
+  const input: Inputs = Object.fromEntries(inputs[0] ?? new Map());
+  const clock = systemClock();
+  const random = systemRandom();
+  const link = linkBelief({ model: linkModel() });
+  const trace = constantTrace(rate);
+  await using proxy = await linkProxy({ target: { port: place.port }, up: trace, down: trace, delayMs });
+  const address = `http://127.0.0.1:${proxy.port}`;
+  const about = serverInfo({ address, id: "cloud", tier: "cloud", zone: "remote/cloud", trust: "operated" });
+  const endpoint = dial(about, { clock, random, observer: silentObserver, link });
+  // Closing the offloader would close the device, which is used again.
+  const local: Endpoint = Object.assign(Object.create(device) as Endpoint, { close: async () => undefined });
+  const offloader = createOffloader({
+    local,
+    endpoints: [endpoint],
+    policy: standardPolicy(),
+    clock,
+    random,
+    observer: silentObserver,
+    links: () => link,
+    defaults: { dataClass: "public" },
+  });
+  try {
+    const variant = description.variants[0]?.name ?? "";
+    const bucket = profile.variants.find((one) => one.variant === variant)?.buckets[0];
+    if (!bucket) throw new Error(`${name} has no profile of ${variant}`);
+    const candidates = planCandidates(variant, bucket, ["cloud"]);
+    const here = candidates.find(({ plan }) => plan.place === undefined);
+    if (!here) throw new Error(`no plan runs ${name} here`);
+    const run = async ({ plan }: PlanCandidate): Promise<number> => {
+      const face = followPlan({
+        clock,
+        device,
+        place: () => endpoint,
+        segment: wholeSegment(description),
+        choose: () => plan,
+        activeWatts: 0,
+        radio: radios.wired,
+      });
+      return (await face.infer(name, input)).tookMs;
+    };
+    const hereMs: number[] = [];
+    for (let round = 0; round <= rounds; round++) hereMs.push(await run(here));
+    const deviceSpeed = here.headMs / median(hereMs.slice(1));
+    const prices = {
+      deviceSpeed,
+      placeSpeed: 1,
+      upBitsPerSecond: rate,
+      downBitsPerSecond: rate,
+      roundTripMs: 2 * delayMs,
+    };
+    const chosen: string[] = [];
+    let predictedMs = NaN;
+    for (let request = 0; request < learning; request++) {
+      const result = await offloader.infer(name, input);
+      chosen.push(planName(planOf(result, device.info.id)));
+      const last = result.plans.at(-1);
+      if (last) predictedMs = meanOf(last.predicted.completionMs);
+    }
+    const choice = mostOften(chosen.slice(-lastOnes));
+    const fitted = candidates
+      .map((candidate) => ({ candidate, ms: expectedMs(candidate, prices), name: planName(candidate.plan) }))
+      .sort((a, b) => a.ms - b.ms);
+    const bestMs = fitted[0]?.ms ?? 0;
+    const tried = fitted.filter(
+      (one, index) => one.name === choice || (index < mostRun && one.ms <= farRatio * bestMs),
+    );
+    const took = new Map<string, number[]>(tried.map((one) => [one.name, []]));
+    for (let round = 0; round < rounds; round++) {
+      const order = round % 2 === 0 ? tried : tried.toReversed();
+      for (const one of order) took.get(one.name)?.push(await run(one.candidate));
+    }
+    const rows = tried.map((one) => ({
+      part: "regret",
+      model: name,
+      bitsPerSecond: rate,
+      plan: one.name,
+      chosen: one.name === choice,
+      fittedMs: one.ms,
+      executedMs: median((took.get(one.name) ?? []).slice(1)),
+      ...(one.name === choice ? { predictedMs } : {}),
+    }));
+    report(name, rate, deviceSpeed, rows, candidates.length, say);
+    return rows;
+  } finally {
+    await offloader.close();
+  }
+}
+
+function mostOften(names: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0] ?? "";
+}
+
+/** Executed time of the chosen plan over that of the best executed one, less 1; of one model at one rate. */
+export function regretOf(rows: readonly Row[]): number {
+  const executed = (list: readonly Row[]): number =>
+    Math.min(...list.map((row) => Number(row["executedMs"])));
+  return executed(rows.filter((row) => row["chosen"] === true)) / executed(rows) - 1;
+}
+
+function report(
+  name: string,
+  rate: number,
+  deviceSpeed: number,
+  rows: readonly Row[],
+  plans: number,
+  say: (line: string) => void,
+): void {
+  say(
+    `  ${name} at ${rate / 1e6} Mbit/s, device at ${deviceSpeed.toFixed(2)} of the profile's speed: ${rows.length} of ${plans} plans run, regret ${(100 * regretOf(rows)).toFixed(1)} %`,
+  );
+  for (const row of rows.toSorted((a, b) => Number(a["executedMs"]) - Number(b["executedMs"]))) {
+    say(
+      `    ${row["chosen"] === true ? "*" : " "} ${String(row["plan"]).padEnd(36)} fitted ${Number(row["fittedMs"]).toFixed(1).padStart(8)} ms, executed ${Number(row["executedMs"]).toFixed(1).padStart(8)} ms`,
+    );
+  }
+}
+
+/** The regrets of each model at each rate, and how far fitted times are from executed ones. */
+export function regretFigures(rows: readonly Row[]): Readonly<Record<string, number>> {
+  const scenes = new Map<string, Row[]>();
+  for (const row of rows) {
+    const key = `${String(row["model"])} ${String(row["bitsPerSecond"])}`;
+    scenes.set(key, [...(scenes.get(key) ?? []), row]);
+  }
+  const regrets = Array.from(scenes.values(), regretOf);
+  const errors = rows.map((row) => Math.abs(Number(row["fittedMs"]) / Number(row["executedMs"]) - 1));
+  return {
+    worstExecutedRegret: Math.max(...regrets),
+    medianExecutedRegret: median(regrets),
+    regretScenes: regrets.length,
+    medianFittedError: median(errors),
+    worstFittedError: Math.max(...errors),
+  };
+}
