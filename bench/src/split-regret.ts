@@ -13,6 +13,7 @@ import {
   radios,
   silentObserver,
   standardPolicy,
+  through,
 } from "@longshore/core";
 import {
   constantTrace,
@@ -39,30 +40,61 @@ import {
 } from "longshore/measure";
 import { median, type Row } from "./harness.ts";
 
-/** Models with inner cuts that win under some prices, and pipelines; each with a real input. */
-const subjects: readonly {
+/** A link: the rate each way, and the delay one way. */
+interface Link {
+  readonly bitsPerSecond: number;
+  readonly delayMs: number;
+}
+
+/** A model with inner cuts that win under some prices, and a pipeline; each with a real input. */
+interface Subject {
   readonly model: string;
   readonly file: string;
-  readonly rates: readonly number[];
-}[] = [
-  { model: "anomaly", file: "sensor/healthy-1.npy", rates: [1e6, 8e6, 60e6] },
-  { model: "ocr-frame", file: "images/receipt-1.jpg", rates: [2e6, 20e6] },
+  readonly links: readonly Link[];
+  readonly learning: number;
+  readonly rounds: number;
+  readonly mostRun: number;
+}
+
+const subjects: readonly Subject[] = [
+  {
+    model: "anomaly",
+    file: "sensor/healthy-1.npy",
+    links: [
+      { bitsPerSecond: 8e6, delayMs: 5 },
+      { bitsPerSecond: 60e6, delayMs: 1 },
+      { bitsPerSecond: 400e6, delayMs: 0.3 },
+    ],
+    learning: 20,
+    rounds: 7,
+    mostRun: 12,
+  },
+  {
+    model: "ocr-frame",
+    file: "images/receipt-1.jpg",
+    links: [
+      { bitsPerSecond: 2e6, delayMs: 10 },
+      { bitsPerSecond: 20e6, delayMs: 5 },
+    ],
+    learning: 8,
+    rounds: 3,
+    mostRun: 5,
+  },
 ];
-/** One way, in milliseconds. */
-const delayMs = 5;
-/** Requests in which the offloader learns link, places and device; the plan of most of the last ones is its choice. */
-const learning = 14;
-const lastOnes = 5;
-/** Each plan is run so often, in turns with the others; the first one loads. */
-const rounds = 4;
+
+/** The plan of most of the last requests is the offloader's choice: before, it learned link, place and device. */
+const lastOnes = 4;
 /** Plans that should take more than this many times the best are not run: the profile would have to be that far off. */
 const farRatio = 2;
-const mostRun = 12;
 
 /** Measures the models natively, then runs them from a device of another runtime, which is slower unevenly. */
-export async function regretRows(say: (line: string) => void): Promise<readonly Row[]> {
+export async function regretRows(
+  say: (line: string) => void,
+  only: string | undefined,
+): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  for (const { model, file, rates } of subjects) {
+  for (const subject of subjects.filter(({ model }) => only === undefined || only === model)) {
+    const { model, file, links } = subject;
     const measured = await measure(model, file, say);
     const profiles = { [model]: measured.simulated.profile };
     const store = profiledStore(folderStore(sampleRepository()), profiles);
@@ -73,7 +105,9 @@ export async function regretRows(say: (line: string) => void): Promise<readonly 
       new AbortController().signal,
     );
     try {
-      for (const rate of rates) rows.push(...(await atRate(measured, device.engine, place, rate, say)));
+      for (const link of links) {
+        rows.push(...(await overLink(subject, measured, device.engine, place, link, say)));
+      }
     } finally {
       await place.close();
       await device.close();
@@ -99,11 +133,12 @@ async function measure(model: string, file: string, say: (line: string) => void)
   }
 }
 
-async function atRate(
+async function overLink(
+  { learning, rounds, mostRun }: Subject,
   { simulated: { description, profile }, inputs }: MeasuredModel,
   device: Endpoint,
   place: Place,
-  rate: number,
+  { bitsPerSecond, delayMs }: Link,
   say: (line: string) => void,
 ): Promise<readonly Row[]> {
   const { name } = description;
@@ -111,13 +146,13 @@ async function atRate(
   const clock = systemClock();
   const random = systemRandom();
   const link = linkBelief({ model: linkModel() });
-  const trace = constantTrace(rate);
+  const trace = constantTrace(bitsPerSecond);
   await using proxy = await linkProxy({ target: { port: place.port }, up: trace, down: trace, delayMs });
   const address = `http://127.0.0.1:${proxy.port}`;
   const about = serverInfo({ address, id: "cloud", tier: "cloud", zone: "remote/cloud", trust: "operated" });
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
   // Closing the offloader would close the device, which is used again.
-  const local: Endpoint = Object.assign(Object.create(device) as Endpoint, { close: async () => undefined });
+  const local: Endpoint = { ...through(device), close: async () => undefined };
   const offloader = createOffloader({
     local,
     endpoints: [endpoint],
@@ -153,8 +188,8 @@ async function atRate(
     const prices = {
       deviceSpeed,
       placeSpeed: 1,
-      upBitsPerSecond: rate,
-      downBitsPerSecond: rate,
+      upBitsPerSecond: bitsPerSecond,
+      downBitsPerSecond: bitsPerSecond,
       roundTripMs: 2 * delayMs,
     };
     const chosen: string[] = [];
@@ -181,14 +216,14 @@ async function atRate(
     const rows = tried.map((one) => ({
       part: "regret",
       model: name,
-      bitsPerSecond: rate,
+      bitsPerSecond,
       plan: one.name,
       chosen: one.name === choice,
       fittedMs: one.ms,
       executedMs: median((took.get(one.name) ?? []).slice(1)),
       ...(one.name === choice ? { predictedMs } : {}),
     }));
-    report(name, rate, deviceSpeed, rows, candidates.length, say);
+    report(name, bitsPerSecond, deviceSpeed, rows, candidates.length, say);
     return rows;
   } finally {
     await offloader.close();

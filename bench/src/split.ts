@@ -48,7 +48,7 @@ export const bench: Bench = {
   async run(context): Promise<Measured> {
     const [only] = context.args;
     if (only === "regret") {
-      const rows = await regretRows(context.say);
+      const rows = await regretRows(context.say, context.args[1]);
       return { figures: regretFigures(rows), rows };
     }
     const files = graphFiles(context).filter(({ name }) => only === undefined || name.includes(only));
@@ -66,7 +66,7 @@ export const bench: Bench = {
       await runtime.close();
     }
     const inner = rows.filter((row) => typeof row["worst"] === "number");
-    const regret = only === undefined ? await regretRows(context.say) : [];
+    const regret = only === undefined ? await regretRows(context.say, undefined) : [];
     const figures = {
       worstSplitError: Math.max(...inner.map((row) => Number(row["worst"]))),
       medianSplitRatio: median(inner.map((row) => Number(row["splitRatio"]))),

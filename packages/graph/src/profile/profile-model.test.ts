@@ -1,11 +1,14 @@
 import {
+  type Codec,
   float32Tensor,
+  float32View,
   fp16Codec,
   housekeepingCall,
   int8Codec,
   parseProfile,
   seededRandom,
   silentObserver,
+  type Tensor,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
@@ -97,6 +100,23 @@ function optionsFor(model: string, input: string): ProfileOptions {
   };
 }
 
+/** Values to so many steps of one, in bytes that grow with the steps. */
+function rough(steps: number): Codec {
+  const values = new WeakMap<Uint8Array, Tensor>();
+  return {
+    id: `rough-${steps}`,
+    lossless: false,
+    accepts: ({ datatype }) => datatype === "FP32",
+    encode: async (tensor) => {
+      const rounded = float32View(tensor).map((value) => Math.round(value * steps) / steps);
+      const bytes = new Uint8Array(Math.ceil((rounded.length * Math.log2(2 * steps + 1)) / 8));
+      values.set(bytes, float32Tensor(tensor.spec.name, tensor.spec.shape, rounded));
+      return { spec: tensor.spec, codec: `rough-${steps}`, bytes, parameters: {} };
+    },
+    decode: async ({ bytes }) => present(values.get(bytes)),
+  };
+}
+
 describe("profileModel", () => {
   it("measures the cuts of a graph that can win, with sizes, coding and agreement", async () => {
     const notes: ProfileNote[] = [];
@@ -128,6 +148,32 @@ describe("profileModel", () => {
     const start = present(cuts[0]);
     expect(start.codings.map((coding) => coding.bytes)).toEqual([110_592, expect.any(Number), 55_296]);
     expect(present(cuts.at(-1)).headMemoryBytes).toBeGreaterThan(400_000);
+  });
+
+  it("keeps of a codec with qualities the coarsest that each agreement bears, and no other", async () => {
+    const ladder = { name: "rough", codecs: [1, 2, 8, 32, 128, 512].map(rough) };
+    const options = { ...optionsFor("orient", "x"), codecs: [], ladders: [ladder], maxCuts: 0 };
+    const wanted = [0.7, 0.99];
+    const profile = await profileModel({ ...options, agreements: wanted }, call);
+    const [start] = present(present(profile.variants[0]).buckets[0]).cuts;
+    const found = present(start).codings.slice(1);
+    const segment = { model: "orient", version: "1", digest: "", variant: "", from: "start", to: "end" };
+    const answer = async (inputs: Tensors): Promise<Tensors> =>
+      (await engine.infer({ segment, inputs, codecs: {} }, call)).outputs;
+    const least = await Promise.all(
+      ladder.codecs.map(async (codec) => {
+        const agreed = [image("x", 1), image("x", 2)].map(async (sample) => {
+          const arrived = await codec.decode(await codec.encode(present(sample.get("x")), call), call);
+          return tensorAgreement(await answer(tensorsOf(arrived)), await answer(sample));
+        });
+        return Math.min(...(await Promise.all(agreed)));
+      }),
+    );
+    const expected = wanted.map((ratio) => least.findIndex((one) => one >= ratio));
+    expect(new Set(expected).size).toBe(2);
+    expect(found.map(({ codecs, agreementRatio }) => [codecs["x"], agreementRatio])).toEqual(
+      expected.map((quality) => [present(ladder.codecs[quality]).id, least[quality]]),
+    );
   });
 
   it("measures cuts between the steps of a pipeline and inside their graphs", async () => {
