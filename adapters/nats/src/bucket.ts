@@ -1,4 +1,4 @@
-import type { DirectoryRecord } from "@longshore/core";
+import { type AliasEntry, aliasFrom, type DirectoryRecord, type Signed } from "@longshore/core";
 import { Kvm, type KV } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 
@@ -44,4 +44,18 @@ export async function publishPlace(places: KV, record: DirectoryRecord): Promise
 /** Takes a place out. */
 export async function withdrawPlace(places: KV, id: string): Promise<void> {
   await places.delete(keyOf(id));
+}
+
+/** Aliases lie among the places, under ids that no place can have. */
+const aliasKey = (name: string): string => keyOf(`alias ${name}`);
+
+/** Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias. */
+export async function publishAlias(places: KV, alias: Signed<AliasEntry>): Promise<void> {
+  const { name } = aliasFrom(alias.body.alias, "the alias");
+  await places.put(aliasKey(name), JSON.stringify({ alias }));
+}
+
+/** Takes an alias out. */
+export async function withdrawAlias(places: KV, name: string): Promise<void> {
+  await places.delete(aliasKey(name));
 }

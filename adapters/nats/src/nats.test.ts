@@ -7,6 +7,7 @@ import { jetstream } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import {
+  type AliasEntry,
   createDirectory,
   housekeepingCall,
   type KeptDirectory,
@@ -14,6 +15,7 @@ import {
   manifestJson,
   type PackageManifest,
   seededRandom,
+  type Signed,
   sign,
 } from "@longshore/core";
 import {
@@ -26,7 +28,14 @@ import {
   systemClock,
 } from "@longshore/nodejs";
 import { directoryContract, testEntry, type TestOperators } from "@longshore/testkit";
-import { makePlaces, placesBucket, publishPlace, withdrawPlace } from "./bucket.ts";
+import {
+  makePlaces,
+  placesBucket,
+  publishAlias,
+  publishPlace,
+  withdrawAlias,
+  withdrawPlace,
+} from "./bucket.ts";
 import { makePackages, natsPackages, publishPackage } from "./nats-packages.ts";
 import { natsSource } from "./nats-source.ts";
 
@@ -145,6 +154,29 @@ describe.runIf(there)("with a real nats-server", () => {
         await server.kill();
       },
     };
+  });
+
+  it("aliases that the operator signed lie among the places, and come and go", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    const places = await makePlaces(connection);
+    const directory = directoryAt(server.port);
+    const digest = `sha256:${"0".repeat(64)}`;
+    const signed = async (revision: number): Promise<Signed<AliasEntry>> => {
+      const stable = { version: String(revision), digest };
+      const alias = { schemaVersion: 1, name: "reader", revision, model: "ocr", stable, because: "signed" };
+      const body = { schemaVersion: 1 as const, notBeforeMs: 0, notAfterMs: 253_402_300_799_999, alias };
+      return { ...(await sign("alias entry", body, operators.operator)), body };
+    };
+    await publishAlias(places, await signed(1));
+    await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 1 }]), 10_000);
+    await publishAlias(places, await signed(2));
+    await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 2 }]), 10_000);
+    await withdrawAlias(places, "reader");
+    await vi.waitFor(() => expect(directory.aliases()).toEqual([]), 10_000);
+    await directory[Symbol.asyncDispose]();
+    await connection.close();
+    await server.kill();
   });
 
   it("packages go into the object store and come out checked, also from the middle", async () => {
