@@ -382,7 +382,7 @@ function goneError({ endpoint }: Leg): LongshoreError {
 const farOut = 2;
 
 /** After so many times that, and at least so many milliseconds, a request is taken to be lost where it is. */
-const lostOut = 8;
+const lostOut = 4;
 const leastLostMs = 100;
 
 const nobody = new Float64Array(0);
