@@ -14,6 +14,9 @@ export interface Send {
   readonly tookMs: number;
 }
 
+/** Packets in a millisecond: a smoothed rate of nothing would promise never, and lose to anything. */
+const leastSmoothed = 1e-3;
+
 /** Sends every `everyMs`, whatever is believed, and writes down what was promised. Link and sensor are as for policies. */
 export function sends(
   trace: Trace,
@@ -39,7 +42,7 @@ export function sends(
       made.push({
         atMs: sight.nowMs,
         promisedMs: values,
-        smoothedMs: predictedMs(request, sight, rate(sight)),
+        smoothedMs: predictedMs(request, sight, Math.max(leastSmoothed, rate(sight))),
       });
       return remote();
     },
