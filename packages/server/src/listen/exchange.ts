@@ -15,7 +15,11 @@ import { codedReply } from "./reply-coding.ts";
 import { requestBody } from "./request-body.ts";
 
 /** Unsent bytes on a connection beyond which no more acknowledgements are written to it. */
-const talkative = 65_536;
+export const talkative = 65_536;
+
+/** The interim response that tells how much of the body is here. */
+export const acknowledgement = (bytes: number): string =>
+  `HTTP/1.1 102 Processing\r\n${acknowledgedHeader}: ${bytes}\r\n\r\n`;
 
 /**
  * Node.js drops all but the first of some headers that come twice. A proxy may have gone by the last: credentials are
@@ -61,13 +65,13 @@ function acknowledger(request: IncomingMessage, response: ServerResponse): (byte
     if (!socket || response.headersSent || socket.writableLength > talkative) return;
     // Node.js writes 102 without headers only; between requests on a connection nothing else can be under way.
     if (request.httpVersion === "1.1") {
-      socket.write(`HTTP/1.1 102 Processing\r\n${acknowledgedHeader}: ${bytes}\r\n\r\n`);
+      socket.write(acknowledgement(bytes));
     }
   };
 }
 
 /** Replies up to so many bytes are copied together: one write costs less than several. */
-const joinedBytes = 65_536;
+export const joinedBytes = 65_536;
 
 function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
   const [first] = parts;

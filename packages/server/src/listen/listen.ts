@@ -12,6 +12,7 @@ import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
+import { quickConnections } from "./quick-connection.ts";
 import { releaser } from "./release.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 
@@ -113,16 +114,29 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   server.on("checkExpectation", onExpectation);
   server.on("connect", onConnect);
   server.on("clientError", onClientError);
+  // What is encrypted stays with Node.js's server as a whole: deciphering costs more than it does.
+  const quick = secure
+    ? undefined
+    : quickConnections({
+        ...parts,
+        handOver: (socket) => readByNode.forEach((one) => one.call(server, socket)),
+      });
+  const readByNode = quick ? server.listeners("connection") : [];
+  if (quick) server.removeAllListeners("connection").on("connection", quick.take);
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.
   const { port } = server.address() as AddressInfo;
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   let closing: Promise<void> | undefined;
   const close = async (graceMs: number): Promise<void> => {
-    const timer = options.clock.timer(graceMs, () => server.closeAllConnections());
+    const timer = options.clock.timer(graceMs, () => {
+      server.closeAllConnections();
+      quick?.destroy();
+    });
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
       server.closeIdleConnections();
+      quick?.close();
     });
     timer[Symbol.dispose]();
   };

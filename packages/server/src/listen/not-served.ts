@@ -15,7 +15,8 @@ function bodyOf(message: string, reason = "invalid-input"): string {
   return JSON.stringify({ error: message, reason, stage: "transport" });
 }
 
-function endPlainly(socket: Duplex, status: number, message: string, reason?: string): void {
+/** Answers on a connection that nothing more is read from, and ends it. */
+export function endPlainly(socket: Duplex, status: number, message: string, reason?: string): void {
   const body = bodyOf(message, reason);
   socket.end(
     `HTTP/1.1 ${status} ${phrases[status] ?? ""}\r\n` +

@@ -1,0 +1,116 @@
+import { LongshoreError, type WireBody } from "@longshore/core";
+
+/** Bytes that may wait between the socket and the reader before the socket is paused. */
+export const waitingBytes = 262_144;
+
+/** That a body did not come as it was announced. */
+export function brokenBody(message: string, cause?: unknown): LongshoreError {
+  return new LongshoreError("body-mismatch", "transport", message, cause === undefined ? {} : { cause });
+}
+
+/** What a connection needs of a body that is on its way. */
+export interface ArrivingBodyParts {
+  readonly byteLength: number;
+  /** Frees a chunk that was copied. */
+  readonly release: (chunk: Uint8Array) => void;
+  /** No more should come for now, or again some. */
+  readonly pause: () => void;
+  readonly resume: () => void;
+}
+
+/** A body of announced length whose chunks a connection hands in as they come. */
+export class ArrivingBody {
+  readonly body: WireBody;
+  readonly #parts: ArrivingBodyParts;
+  readonly #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  #left: number;
+  #failed: LongshoreError | undefined;
+  #take: ((chunk: Uint8Array) => void) | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(parts: ArrivingBodyParts) {
+    this.#parts = parts;
+    this.#left = parts.byteLength;
+    this.body = {
+      kind: "stream",
+      byteLength: parts.byteLength,
+      read: () => this.#read(),
+      free: parts.release,
+      each: (take) => this.#each(take),
+    };
+  }
+
+  /** Bytes that have yet to come. */
+  get left(): number {
+    return this.#left;
+  }
+
+  /** Takes a chunk that begins in this body; gives back what of it lies behind the end. */
+  came(chunk: Uint8Array): Uint8Array | undefined {
+    const beyond = chunk.byteLength > this.#left ? chunk.subarray(this.#left) : undefined;
+    const own = beyond ? chunk.subarray(0, this.#left) : chunk;
+    this.#left -= own.byteLength;
+    if (this.#take) this.#hand(own, this.#take);
+    else if (!this.#failed) {
+      this.#waiting.push(own);
+      this.#waitingBytes += own.byteLength;
+      if (this.#waitingBytes > waitingBytes && this.#left > 0) this.#parts.pause();
+    }
+    if (!this.#take || this.#left === 0 || this.#failed) this.#wake?.();
+    return beyond;
+  }
+
+  /** Nobody reads it any more: chunks are dropped from now on. */
+  drop(): void {
+    this.#failed ??= brokenBody("the reply came before the whole body");
+    this.#waiting.length = 0;
+  }
+
+  /** The connection is gone. */
+  gone(): void {
+    if (this.#left === 0) return;
+    this.#failed ??= brokenBody("the connection closed before the whole body had come");
+    this.#wake?.();
+  }
+
+  #hand(chunk: Uint8Array, take: (chunk: Uint8Array) => void): void {
+    try {
+      take(chunk);
+      this.#parts.release(chunk);
+    } catch (thrown) {
+      this.#take = undefined;
+      this.#failed = LongshoreError.from(thrown, "transport", "reading a body");
+      this.#parts.pause();
+    }
+  }
+
+  #next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  async #each(take: (chunk: Uint8Array) => void): Promise<void> {
+    this.#take = take;
+    for (const chunk of this.#waiting.splice(0)) if (!this.#failed) this.#hand(chunk, take);
+    if (this.#left > 0 && !this.#failed) {
+      this.#parts.resume();
+      await this.#next();
+    }
+    if (this.#failed) throw this.#failed;
+  }
+
+  async *#read(): AsyncIterable<Uint8Array> {
+    for (;;) {
+      if (this.#failed) throw this.#failed;
+      const chunk = this.#waiting.shift();
+      if (chunk) {
+        this.#waitingBytes -= chunk.byteLength;
+        if (this.#waitingBytes <= waitingBytes) this.#parts.resume();
+        yield chunk;
+      } else if (this.#left === 0) return;
+      else await this.#next();
+    }
+  }
+}

@@ -1,0 +1,226 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { type Handler, readBody, seededRandom, type WireRequest, type WireResponse } from "@longshore/core";
+import { manualClock, settle } from "@longshore/testkit";
+import { listen, type Listening } from "./listen.ts";
+import type { ListenOptions } from "./options.ts";
+
+const open: Listening[] = [];
+const sockets: Socket[] = [];
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  for (const listening of open.splice(0)) await listening.close(0);
+});
+
+async function on(handler: Handler, change: Partial<ListenOptions> = {}): Promise<Listening> {
+  const listening = await listen(handler, {
+    clock: manualClock(),
+    random: seededRandom(1),
+    port: 0,
+    ...change,
+  });
+  open.push(listening);
+  return listening;
+}
+
+interface Client {
+  readonly socket: Socket;
+  /** All that was heard so far. */
+  readonly heard: () => string;
+  until(end: string): Promise<string>;
+}
+
+async function client({ port }: Listening): Promise<Client> {
+  const socket = connect(port, "127.0.0.1");
+  sockets.push(socket);
+  let heard = "";
+  let look = (): void => undefined;
+  socket
+    .on("error", () => undefined)
+    .on("data", (chunk: Buffer) => {
+      heard += chunk.toString("latin1");
+      look();
+    });
+  await once(socket, "connect");
+  const until = (end: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      socket.once("close", () => reject(new Error("the connection closed before all was heard")));
+      look = () => {
+        if (heard.endsWith(end)) resolve(heard);
+      };
+      look();
+    });
+  return { socket, heard: () => heard, until };
+}
+
+const post = (text: string, headers = ""): string =>
+  `POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${text.length}\r\n${headers}\r\n${text}`;
+
+const reply = (text: string): WireResponse => ({
+  status: 200,
+  headers: { "x-said": "yes" },
+  body: { kind: "parts", parts: [new TextEncoder().encode(text)] },
+});
+
+/** Says again what came, and which requests there were. */
+function echo(): { readonly handler: Handler; readonly asked: WireRequest[] } {
+  const asked: WireRequest[] = [];
+  return {
+    asked,
+    async handler(request) {
+      asked.push(request);
+      return reply(new TextDecoder().decode(await readBody(request.body, { maxBytes: 2 ** 24 })));
+    },
+  };
+}
+
+describe("a connection with plain requests", () => {
+  it("answers alike what comes whole and what comes in pieces, one after the other", async () => {
+    const { handler, asked } = echo();
+    const { socket, until } = await client(await on(handler));
+    socket.write(post("one"));
+    const whole = await until("one");
+    socket.write(post("two"));
+    await until("two");
+    const text = post("three", "accept: */*\r\n");
+    socket.write(text.slice(0, 30));
+    await settle();
+    socket.write(text.slice(30));
+    const all = await until("three");
+    socket.write(post("four"));
+    await until("four");
+    expect(whole).toMatch(/^HTTP\/1\.1 200 OK\r\nx-said: yes\r\ncontent-length: 3\r\ndate: [^\r]* GMT\r\n/i);
+    const inPieces = all.slice(all.indexOf("two") + 3);
+    const lines = (heard: string): readonly string[] =>
+      heard.slice(0, heard.indexOf("\r\n\r\n")).toLowerCase().split("\r\n").toSorted();
+    const changing = /^(date|content-length):/;
+    expect(lines(inPieces).filter((one) => !changing.test(one))).toEqual(
+      lines(whole).filter((one) => !changing.test(one)),
+    );
+    expect(asked.map(({ path, headers }) => [path, headers["content-length"], headers["host"]])).toEqual(
+      ["3", "3", "5", "4"].map((length) => ["/echo", length, "localhost"]),
+    );
+    for (const { peer } of asked) expect(peer).toEqual({ address: "127.0.0.1", loopback: true });
+  });
+
+  it("answers several requests that come at once, in their order", async () => {
+    const { handler } = echo();
+    const { socket, until } = await client(await on(handler));
+    socket.write(`${post("one")}${post("two")}${post("three", "te: x\r\n")}${post("four")}`);
+    expect((await until("four")).match(/one|two|three|four/g)).toEqual(["one", "two", "three", "four"]);
+  });
+
+  it("hands on bodies of megabytes as they come, however they are read, and what follows them", async () => {
+    const read: number[] = [];
+    const { port } = await on(async ({ body }) => {
+      let bytes = 0;
+      if (read.length % 2 === 0 || body.kind === "parts") {
+        bytes = (await readBody(body, { maxBytes: 2 ** 24 })).byteLength;
+      } else {
+        for await (const chunk of body.read()) {
+          bytes += chunk.byteLength;
+          await settle();
+        }
+      }
+      read.push(bytes);
+      return reply(`${bytes}.`);
+    });
+    const { socket, until } = await client({ port } as Listening);
+    const long = "x".repeat(3_000_000);
+    socket.write(`${post(long)}${post(`${long}y`)}${post("z")}`);
+    await until("\r\n\r\n1.");
+    expect(read).toEqual([3_000_000, 3_000_001, 1]);
+  });
+
+  it("sends replies of megabytes, and streams of unknown length in chunks", async () => {
+    const large = new Uint8Array(2_000_000).fill(65);
+    const listening = await on(({ path }) =>
+      Promise.resolve(
+        path === "/echo"
+          ? {
+              status: 200,
+              headers: {},
+              body: { kind: "parts" as const, parts: [large], given: true as const },
+            }
+          : {
+              status: 200,
+              headers: {},
+              body: {
+                kind: "stream" as const,
+                byteLength: undefined,
+                async *read() {
+                  yield new TextEncoder().encode("some");
+                  yield new Uint8Array(0);
+                  await settle();
+                  yield new Uint8Array(300_000).fill(65);
+                },
+              },
+            },
+      ),
+    );
+    const { socket, until, heard } = await client(listening);
+    socket.write(post("a"));
+    await until("A".repeat(2_000_000));
+    socket.write(post("b").replace("/echo", "/stream"));
+    await until("\r\n0\r\n\r\n");
+    const stream = heard().slice(heard().lastIndexOf("HTTP/1.1"));
+    expect(stream).toMatch(/^[^\0]*\r\ntransfer-encoding: chunked\r\n/);
+    const sent = stream.slice(stream.indexOf("\r\n\r\n") + 4);
+    expect(sent === `4\r\nsome\r\n493e0\r\n${"A".repeat(300_000)}\r\n0\r\n\r\n`).toBe(true);
+  });
+
+  it("tells the handler when the client goes away in the middle of a body", async () => {
+    const failures: unknown[] = [];
+    let over = (): void => undefined;
+    const isOver = new Promise<void>((resolve) => (over = resolve));
+    const listening = await on(async ({ body }, call) => {
+      try {
+        await readBody(body, { maxBytes: 2 ** 24 });
+      } catch (thrown) {
+        failures.push(thrown, call.abort.aborted);
+        over();
+      }
+      return reply("");
+    });
+    const { socket } = await client(listening);
+    socket.write(post("x".repeat(200_000)).slice(0, 150_000));
+    await settle();
+    socket.destroy();
+    await isOver;
+    expect(failures).toMatchObject([{ reason: "body-mismatch" }, true]);
+  });
+
+  it("breaks a connection rather than sending a header with an end of line", async () => {
+    const { socket } = await client(
+      await on(() => Promise.resolve({ ...reply(""), headers: { x: "a\r\ny: b" } })),
+    );
+    const closed = once(socket, "close");
+    socket.write(post("a"));
+    await closed;
+  });
+
+  it("ends when it is idle for too long", async () => {
+    const { socket, until } = await client(await on(echo().handler, { keepAliveMs: 50 }));
+    const closed = once(socket, "close");
+    socket.write(post("one"));
+    await until("one");
+    await closed;
+    const silent = await client(await on(echo().handler, { headersTimeoutMs: 50 }));
+    await once(silent.socket, "close");
+  });
+
+  it("says that a reply is the last when the listener drains, and ends idle ones when it closes", async () => {
+    const listening = await on(echo().handler);
+    const [busy, idle] = [await client(listening), await client(listening)];
+    idle.socket.write(post("one"));
+    await idle.until("one");
+    listening.drain();
+    busy.socket.write(post("two"));
+    expect(await busy.until("two")).toContain("\r\nconnection: close\r\n");
+    const ended = Promise.all([busy, idle].map(async ({ socket }) => socket.closed || once(socket, "close")));
+    await listening.close();
+    await ended;
+  });
+});

@@ -1,0 +1,352 @@
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import {
+  type Clock,
+  housekeepingCall,
+  type Peer,
+  randomId,
+  type WireBody,
+  type WireResponse,
+} from "@longshore/core";
+import { ArrivingBody } from "./arriving-body.ts";
+import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
+import { endPlainly } from "./not-served.ts";
+import { type QuickHead, quickHead } from "./quick-head.ts";
+import { codedReply } from "./reply-coding.ts";
+
+/*
+ * Node.js reads HTTP for everybody: any message that is allowed, in pieces of any size, as streams of events. Clients of
+ * inference send one kind of message: a POST of known length whose head comes in one piece and is, on one connection,
+ * the same every time. Reading that by its letters costs little beside what Node.js's server does for it, and a large body
+ * is copied once less (ADR 20). So a connection begins here. As soon as anything comes that is not plain beyond doubt (see
+ * `quickHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been here.
+ */
+
+/** Heads that are longer, or that come in pieces, are Node.js's. */
+const longestHead = 4096;
+
+/** What may not be in the value of a header: what ends it, and what Node.js refuses, too. */
+const badValue = /[^\t\x20-\x7e\x80-\xff]/;
+
+/** What all quick connections of a listener share. */
+export interface QuickParts extends ExchangeParts {
+  /** Gives a connection to Node.js's server; its next bytes begin a message. */
+  readonly handOver: (socket: Socket) => void;
+}
+
+/** The connections of a listener that are read here. */
+export interface QuickConnections {
+  take(socket: Socket): void;
+  /** Ends those that wait for a request; the others end with their reply. */
+  close(): void;
+  destroy(): void;
+}
+
+export function quickConnections(parts: QuickParts): QuickConnections {
+  const live = new Set<QuickConnection>();
+  const date = dateLine(parts.options.clock);
+  let closing = false;
+  return {
+    take(socket) {
+      const one = new QuickConnection(socket, parts, date, {
+        closing: () => closing || parts.leaving(),
+        left: () => live.delete(one),
+      });
+      live.add(one);
+    },
+    close() {
+      closing = true;
+      for (const one of live) one.endIfIdle();
+    },
+    destroy() {
+      for (const one of live) one.destroy();
+    },
+  };
+}
+
+/** The line that tells the time, made once a second. */
+function dateLine(clock: Clock): () => string {
+  let second = NaN;
+  let line = "";
+  return () => {
+    const now = Math.floor(clock.wallMs() / 1000);
+    if (now !== second) {
+      second = now;
+      line = `date: ${new Date(now * 1000).toUTCString()}\r\n`;
+    }
+    return line;
+  };
+}
+
+const ignored = (): void => undefined;
+
+interface Surroundings {
+  /** Whether replies are the last on their connections. */
+  readonly closing: () => boolean;
+  /** The connection is no more, or Node.js's. */
+  readonly left: () => void;
+}
+
+class QuickConnection {
+  readonly #socket: Socket;
+  readonly #parts: QuickParts;
+  readonly #date: () => string;
+  readonly #around: Surroundings;
+  readonly #peer: Peer;
+  readonly #ends: AbortSignal;
+  #head: QuickHead | undefined;
+  #busy = false;
+  /** The body of the request under way, until all of it is here. */
+  #arriving: ArrivingBody | undefined;
+  /** What came behind the request under way. */
+  #behind: Uint8Array[] = [];
+  /** Ends what takes too long to arrive. */
+  #patience: Disposable | undefined;
+  #patientMs = 0;
+
+  constructor(socket: Socket, parts: QuickParts, date: () => string, around: Surroundings) {
+    this.#socket = socket;
+    this.#parts = parts;
+    this.#date = date;
+    this.#around = around;
+    this.#peer = parts.peerOf(socket);
+    this.#ends = parts.endOf(socket);
+    this.#patient(parts.options.headersTimeoutMs);
+    socket.on("data", this.#onData).on("end", this.#onEnd).on("close", this.#onClose);
+    socket.on("timeout", this.#onTimeout).on("error", ignored);
+  }
+
+  endIfIdle(): void {
+    if (!this.#busy) this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (!this.#busy) this.#begin(chunk);
+    else if (this.#arriving) this.#arrive(this.#arriving, chunk);
+    else this.#wait(chunk);
+  };
+
+  // Who says that nothing more comes has gone.
+  readonly #onEnd = (): void => void this.#socket.end();
+
+  readonly #onClose = (): void => {
+    this.#patience?.[Symbol.dispose]();
+    this.#arriving?.gone();
+    this.#around.left();
+  };
+
+  readonly #onTimeout = (): void => {
+    if (!this.#busy || this.#socket.writableLength > 0) this.#socket.destroy();
+  };
+
+  /** Keeps what came too early. One message ahead may come, and no more is read. */
+  #wait(chunk: Uint8Array): void {
+    this.#behind.push(chunk);
+    this.#socket.pause();
+  }
+
+  #begin(chunk: Buffer): void {
+    if (this.#socket.writableEnded) return;
+    const head = this.#headOf(chunk);
+    if (!head) {
+      this.#handOver(chunk);
+      return;
+    }
+    this.#head = head;
+    this.#busy = true;
+    const first = chunk.subarray(head.text.length);
+    if (first.byteLength >= head.bodyBytes) {
+      if (first.byteLength > head.bodyBytes) this.#wait(first.subarray(head.bodyBytes));
+      void this.#serve(head, { kind: "parts", parts: [first.subarray(0, head.bodyBytes)] });
+      return;
+    }
+    const { options, release } = this.#parts;
+    const arriving = new ArrivingBody({
+      byteLength: head.bodyBytes,
+      release,
+      pause: () => this.#socket.pause(),
+      resume: () => this.#socket.resume(),
+    });
+    this.#arriving = arriving;
+    if (first.byteLength > 0) arriving.came(first);
+    this.#patience = options.clock.timer(options.requestTimeoutMs, () => {
+      endPlainly(this.#socket, 408, "the request took too long to arrive");
+      this.#socket.destroySoon();
+    });
+    void this.#serve(head, arriving.body);
+  }
+
+  /** The head at the beginning of a chunk, by its letters where it is the one before. */
+  #headOf(chunk: Buffer): QuickHead | undefined {
+    const before = this.#head;
+    if (before && chunk.toString("latin1", 0, before.text.length) === before.text) return before;
+    const end = chunk.subarray(0, longestHead).indexOf("\r\n\r\n");
+    return end < 0 ? undefined : quickHead(chunk.toString("latin1", 0, end + 4));
+  }
+
+  #handOver(chunk: Buffer): void {
+    const socket = this.#socket;
+    socket.off("data", this.#onData).off("end", this.#onEnd).off("close", this.#onClose);
+    socket.off("timeout", this.#onTimeout).off("error", ignored);
+    socket.setTimeout(0);
+    this.#around.left();
+    socket.pause();
+    socket.unshift(chunk);
+    this.#parts.handOver(socket);
+    socket.resume();
+  }
+
+  #arrive(arriving: ArrivingBody, chunk: Buffer): void {
+    const beyond = arriving.came(chunk);
+    if (arriving.left > 0) return;
+    this.#arriving = undefined;
+    this.#patience?.[Symbol.dispose]();
+    if (beyond) this.#wait(beyond);
+  }
+
+  async #serve({ path, headers }: QuickHead, body: WireBody): Promise<void> {
+    const { handler, options } = this.#parts;
+    const socket = this.#socket;
+    const call = housekeepingCall(randomId(options.random), this.#ends);
+    try {
+      const { surfaces } = options;
+      const asked = { method: "POST", path, headers, body, peer: this.#peer } as const;
+      let begun = false;
+      const reply = await handler(surfaces ? { ...asked, surfaces } : asked, call, (bytes) => {
+        if (!begun && !socket.writableEnded && socket.writableLength <= talkative)
+          socket.write(acknowledgement(bytes), "latin1");
+      });
+      begun = true;
+      const accepted = headers["accept-encoding"];
+      const coded = accepted === undefined ? reply : await codedReply(reply, accepted);
+      if (socket.destroyed || socket.writableEnded) return;
+      // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
+      const last = this.#around.closing();
+      if (coded.body.kind === "parts") this.#write(coded, coded.body, last);
+      else await this.#stream(coded, coded.body, last);
+      if (last) socket.end();
+    } catch {
+      // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.
+      socket.destroy();
+      return;
+    }
+    if (this.#arriving) this.#linger(this.#arriving);
+    else this.#next();
+  }
+
+  #next(): void {
+    this.#busy = false;
+    const behind = this.#behind;
+    this.#behind = [];
+    if (behind.length > 0) this.#begin(Buffer.concat(behind));
+    if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /**
+   * Reads on for a while after a reply that came before the whole request, and throws away what comes. A connection that
+   * is closed with unread bytes is reset, and the reset can overtake the reply.
+   */
+  #linger(arriving: ArrivingBody): void {
+    const { clock, lingerBytes, lingerMs } = this.#parts.options;
+    const socket = this.#socket;
+    arriving.drop();
+    const most = arriving.left - lingerBytes;
+    this.#patience?.[Symbol.dispose]();
+    this.#patience = clock.timer(lingerMs, () => socket.destroy());
+    const onData = (): void => {
+      if (arriving.left === 0) {
+        socket.off("data", onData);
+        this.#next();
+      } else if (arriving.left < most) socket.destroy();
+    };
+    // Behind the listener that counts.
+    socket.on("data", onData);
+    socket.resume();
+  }
+
+  #headLines({ status, headers }: WireResponse, length: string, last: boolean): string {
+    const { keepAliveMs } = this.#parts.options;
+    let lines = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
+    for (const name in headers) {
+      const value = headers[name] ?? "";
+      if (badValue.test(value)) throw new Error(`header ${name} cannot be sent`);
+      lines += `${name}: ${value}\r\n`;
+    }
+    const stays = last ? "close" : `keep-alive\r\nkeep-alive: timeout=${Math.floor(keepAliveMs / 1000)}`;
+    return `${lines}${length}${this.#date()}connection: ${stays}\r\n\r\n`;
+  }
+
+  #write(reply: WireResponse, body: WireBody & { readonly kind: "parts" }, last: boolean): void {
+    const { options, release } = this.#parts;
+    const socket = this.#socket;
+    const length = body.parts.reduce((total, part) => total + part.byteLength, 0);
+    const head = this.#headLines(reply, reply.status === 204 ? "" : `content-length: ${length}\r\n`, last);
+    if (length <= joinedBytes) {
+      const whole = Buffer.allocUnsafe(head.length + length);
+      let offset = whole.write(head, "latin1");
+      for (const part of body.parts) {
+        whole.set(part, offset);
+        offset += part.byteLength;
+      }
+      socket.write(whole);
+      this.#patient(socket.writableLength > 0 ? options.replyTimeoutMs : options.keepAliveMs);
+      return;
+    }
+    this.#patient(options.replyTimeoutMs);
+    socket.cork();
+    socket.write(head, "latin1");
+    for (const part of body.parts) socket.write(part);
+    socket.write("", () => {
+      if (body.given) body.parts.forEach(release);
+      this.#patient(options.keepAliveMs);
+    });
+    socket.uncork();
+  }
+
+  /** How long nothing may happen on the connection. */
+  #patient(ms: number): void {
+    if (this.#patientMs === ms) return;
+    this.#patientMs = ms;
+    this.#socket.setTimeout(ms);
+  }
+
+  async #stream(
+    reply: WireResponse,
+    body: WireBody & { readonly kind: "stream" },
+    last: boolean,
+  ): Promise<void> {
+    const socket = this.#socket;
+    const { byteLength } = body;
+    const chunked = byteLength === undefined;
+    this.#patient(this.#parts.options.replyTimeoutMs);
+    const length = chunked ? "transfer-encoding: chunked\r\n" : `content-length: ${byteLength}\r\n`;
+    socket.write(this.#headLines(reply, length, last), "latin1");
+    let goOn = ignored;
+    const moved = (): void => goOn();
+    socket.on("drain", moved).on("close", moved);
+    let sent = 0;
+    for await (const chunk of body.read()) {
+      if (socket.destroyed) return;
+      // An empty chunk would be the end.
+      if (chunk.byteLength === 0) continue;
+      sent += chunk.byteLength;
+      socket.cork();
+      if (chunked) socket.write(`${chunk.byteLength.toString(16)}\r\n`, "latin1");
+      socket.write(chunk);
+      if (chunked) socket.write("\r\n", "latin1");
+      socket.uncork();
+      if (!socket.writableNeedDrain) continue;
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+    }
+    socket.off("drain", moved).off("close", moved);
+    if (chunked) socket.write("0\r\n\r\n", "latin1");
+    else if (sent !== byteLength) throw new Error("the reply is not as long as it was said to be");
+    this.#patient(this.#parts.options.keepAliveMs);
+  }
+}

@@ -1,0 +1,118 @@
+import { createServer } from "node:http";
+import { Duplex } from "node:stream";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { quickHead } from "./quick-head.ts";
+
+const head = (...lines: readonly string[]): string => `${lines.join("\r\n")}\r\n\r\n`;
+const line = "POST /v2/models/m/infer HTTP/1.1";
+const plain = ["host: localhost", "content-length: 3"];
+
+/** What Node.js reads of the same bytes; undefined when it refuses them. */
+async function readByNode(
+  text: string,
+): Promise<
+  { readonly path: string | undefined; readonly headers: Readonly<Record<string, unknown>> } | undefined
+> {
+  const server = createServer({ requireHostHeader: false });
+  const wire = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() });
+  const read = new Promise<Awaited<ReturnType<typeof readByNode>>>((resolve) => {
+    server.on("request", ({ url, headers }) => resolve({ path: url, headers: { ...headers } }));
+    server.on("clientError", () => resolve(undefined));
+  });
+  server.emit("connection", wire);
+  wire.push(Buffer.from(text, "latin1"));
+  const found = await read;
+  wire.destroy();
+  return found;
+}
+
+describe("a head that is plain", () => {
+  it("gives path, headers and length", () => {
+    const text = head(
+      line,
+      "Host: localhost:80",
+      "Content-Length:  12 ",
+      "Connection: Keep-Alive",
+      "x-a:",
+      "Y-b: c, d",
+    );
+    expect(quickHead(text)).toEqual({
+      text,
+      path: "/v2/models/m/infer",
+      headers: {
+        host: "localhost:80",
+        "content-length": "12",
+        connection: "Keep-Alive",
+        "x-a": "",
+        "y-b": "c, d",
+      },
+      bodyBytes: 12,
+    });
+  });
+
+  const others: readonly (readonly [string, ...string[]])[] = [
+    ["another method", "GET / HTTP/1.1", ...plain],
+    ["another version", "POST / HTTP/1.0", ...plain],
+    ["a whole address", "POST http://a/ HTTP/1.1", ...plain],
+    ["blanks in the path", "POST /a b HTTP/1.1", ...plain],
+    ["two blanks", "POST  / HTTP/1.1", ...plain],
+    ["no host", line, "content-length: 3"],
+    ["an empty host", line, "host:", "content-length: 3"],
+    ["two hosts", line, "host: a", "Host: a", "content-length: 3"],
+    ["no length", line, "host: a"],
+    ["two lengths", line, ...plain, "Content-Length: 3"],
+    ["a length of 0", line, "host: a", "content-length: 0"],
+    ["a signed length", line, "host: a", "content-length: +3"],
+    ["a length as a list", line, "host: a", "content-length: 3, 3"],
+    ["chunks", line, ...plain, "transfer-encoding: chunked"],
+    ["a compressed body", line, ...plain, "content-encoding: gzip"],
+    ["something to expect", line, ...plain, "expect: 100-continue"],
+    ["an end of the connection", line, ...plain, "connection: close"],
+    ["another protocol", line, ...plain, "upgrade: h2c"],
+    ["two credentials", line, ...plain, "authorization: a", "authorization: b"],
+    ["a folded line", line, ...plain, "x: a", " b"],
+    ["a blank before the colon", line, ...plain, "x : a"],
+    ["no colon", line, ...plain, "x"],
+    ["no name", line, ...plain, ": a"],
+    ["a name of a prototype", line, ...plain, "__proto__: a"],
+    ["a lone line feed", line, ...plain, "x: a\ny: b"],
+    ["a lone carriage return", line, ...plain, "x: a\rb"],
+    ["a line feed for a value", line, ...plain, "x:\n"],
+    ["a zero byte", line, ...plain, "x: a\0b"],
+    ["letters beyond ASCII", line, ...plain, "x: \u00e9"],
+  ];
+  it.each(others)("is none with %s", (_, ...lines) => {
+    expect(quickHead(head(...lines))).toBeUndefined();
+  });
+
+  it("is read as Node.js reads it, whatever it says", async () => {
+    const name = fc.constantFrom(
+      "host",
+      "Host",
+      "content-length",
+      "x",
+      "accept",
+      "Transfer-Encoding",
+      "a_b",
+      "cookie",
+      "te",
+    );
+    const value = fc.oneof(
+      fc.constantFrom("3", "0", "03", "chunked", "localhost", "", "close", "keep-alive"),
+      fc.string({ maxLength: 6, unit: "binary-ascii" }),
+    );
+    const lines = fc.array(fc.tuple(name, fc.constantFrom(":", ": ", " : ", ":\t"), value), { maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(lines, fc.boolean(), async (more, well) => {
+        const own = more.map((parts) => parts.join(""));
+        const text = head(line, ...(well ? plain : []), ...own);
+        const found = quickHead(text.slice(0, text.indexOf("\r\n\r\n") + 4));
+        if (!found) return;
+        const node = await readByNode(`${found.text}${"x".repeat(3)}`);
+        expect(node).toEqual({ path: found.path, headers: { ...found.headers } });
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
