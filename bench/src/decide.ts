@@ -15,6 +15,7 @@ import {
   orderedFallback,
   ours,
   type PolicyRow,
+  type PolicyScore,
   type ReplayPolicy,
   type ReplaySetting,
   scorePolicies,
@@ -86,17 +87,65 @@ function replayAll(
   return settings.flatMap((setting) => comparePolicies(setting, wanted));
 }
 
-/** The groups of traces that were asked for: `--quick` and `--uplinks` leave out all but the uplinks. */
-function groupsOf(
-  { tuned, held, extra }: DecideTraces,
-  uplinksOnly: boolean,
-): readonly (readonly [string, readonly Trace[]])[] {
+/** Only what was asked for: `--uplinks` and `--quick` leave out the downlinks, `--downlinks` the uplinks; `--only` names traces. */
+function asked(found: DecideTraces, args: readonly string[]): DecideTraces {
+  const text = args.includes("--only") ? (args[args.indexOf("--only") + 1] ?? "") : "";
+  const uplinks = !args.includes("--downlinks");
+  const downlinks = !args.includes("--quick") && !args.includes("--uplinks");
+  const kept = (traces: readonly Trace[], wanted: boolean): readonly Trace[] =>
+    wanted ? traces.filter(({ name }) => name.includes(text)) : [];
+  const { tuned, held, extra } = found;
+  return { ...found, tuned: kept(tuned, uplinks), held: kept(held, uplinks), extra: kept(extra, downlinks) };
+}
+
+function groupsOf({ tuned, held, extra }: DecideTraces): readonly (readonly [string, readonly Trace[]])[] {
   const groups = [
     ["uplinks that parameters were chosen on", tuned],
     ["other uplinks", held],
-    ["downlinks replayed as uplinks", uplinksOnly ? [] : extra],
+    ["downlinks replayed as uplinks", extra],
   ] as const;
   return groups.filter(([, traces]) => traces.length > 0);
+}
+
+/** What our policy reached on uplinks, and apart on those that parameters were not chosen on. */
+function uplinkFigures(rows: readonly PolicyRow[], { tuned, held }: DecideTraces): Record<string, number> {
+  const all = ownScore(rows);
+  const others = ownScore(rows.filter(({ trace }) => held.some(({ name }) => name === trace)));
+  if (!all) return {};
+  return {
+    worstMeanVsOracle: all.worstMeanVsOracle,
+    averageMeanVsOracle: all.averageMeanVsOracle,
+    worstP99VsLocal: all.worstP99VsLocal,
+    worstExtraLocalRatio: all.worstExtraRatio,
+    worstMeanVsLocal: all.worstMeanVsLocal,
+    worstHarmRatio: all.worstHarmRatio,
+    worstProbeRatio: all.worstProbeRatio,
+    ...(others && tuned.length > 0
+      ? {
+          heldWorstMeanVsOracle: others.worstMeanVsOracle,
+          heldAverageMeanVsOracle: others.averageMeanVsOracle,
+          heldWorstP99VsLocal: others.worstP99VsLocal,
+        }
+      : {}),
+  };
+}
+
+/** The same on downlinks, named so: nothing is held against a bar there. */
+function downlinkFigures(rows: readonly PolicyRow[]): Record<string, number> {
+  const own = ownScore(rows);
+  if (!own) return {};
+  return {
+    downlinkWorstMeanVsOracle: own.worstMeanVsOracle,
+    downlinkAverageMeanVsOracle: own.averageMeanVsOracle,
+    downlinkWorstP99VsLocal: own.worstP99VsLocal,
+    downlinkWorstExtraLocalRatio: own.worstExtraRatio,
+    downlinkWorstHarmRatio: own.worstHarmRatio,
+    downlinkWorstProbeRatio: own.worstProbeRatio,
+  };
+}
+
+function ownScore(rows: readonly PolicyRow[]): PolicyScore | undefined {
+  return scorePolicies(rows).find(({ policy }) => policy === "ours");
 }
 
 export const bench: Bench = {
@@ -123,11 +172,14 @@ export const bench: Bench = {
   },
   async run({ data, seed, args, say }) {
     const quick = args.includes("--quick");
-    const found = decideTraces(data, seed);
+    const found = asked(decideTraces(data, seed), args);
+    const { tuned, held, extra, bursts } = found;
+    if (tuned.length + held.length + extra.length === 0) throw new Error("no trace is left to replay");
     const names = quick ? new Set(["ours"]) : undefined;
     const uplinks: PolicyRow[] = [];
+    const downlinks: PolicyRow[] = [];
     const kept: Row[] = [];
-    for (const [group, traces] of groupsOf(found, quick || args.includes("--uplinks"))) {
+    for (const [group, traces] of groupsOf(found)) {
       const rows: PolicyRow[] = [];
       for (const trace of traces) {
         say(`  replaying ${trace.name} (${trace.origin}, ${Math.round(trace.lengthMs / 1000)} s)`);
@@ -136,21 +188,20 @@ export const bench: Bench = {
       say(`\n  ${group}:`);
       print(scoreTable(rows), say);
       print(ownTable(rows), say);
-      if (traces !== found.extra) uplinks.push(...rows);
+      (traces === extra ? downlinks : uplinks).push(...rows);
       kept.push(...rows.map((row) => ({ kind: "row", group, ...row })));
     }
-    const ups = [...found.tuned, ...found.held];
-    const { bursts } = found;
-    if (bursts && !quick) {
+    const ups = [...tuned, ...held];
+    if (bursts && !quick && ups.length > 0) {
       const settings = ups.flatMap((trace) => burstSettings(trace, bursts, say));
       const rows = replayAll(settings, new Set(["smoothed rate", "hedge at 0.5", "ours"]));
       say("\n  bursty requests, scored apart:");
       print(scoreTable(rows), say);
       kept.push(...rows.map((row) => ({ kind: "row", group: "bursts", ...row })));
     }
-    say("\n  promises:");
-    const promised = promises(ups, 20_000, link, say);
-    const late = deadlines(ups);
+    if (ups.length > 0) say("\n  promises:");
+    const promised = ups.length > 0 ? promises(ups, 20_000, link, say) : { rows: [], figures: {} };
+    const late = ups.length > 0 ? deadlines(ups) : { rows: [], figures: {} };
     kept.push(...promised.rows, ...late.rows.map((row) => ({ kind: "deadline", ...row })));
     const html = args[args.indexOf("--html") + 1];
     if (args.includes("--html") && html)
@@ -158,26 +209,10 @@ export const bench: Bench = {
         html,
         decidePage(uplinks, ups, `seed ${seed}; times are simulated from recorded packet opportunities`),
       );
-    const score = (rows: readonly PolicyRow[]) => scorePolicies(rows).find(({ policy }) => policy === "ours");
-    const all = score(uplinks);
-    const held = score(uplinks.filter(({ trace }) => found.held.some(({ name }) => name === trace)));
-    if (!all) throw new Error("no row was replayed");
     return Promise.resolve({
       figures: {
-        worstMeanVsOracle: all.worstMeanVsOracle,
-        averageMeanVsOracle: all.averageMeanVsOracle,
-        worstP99VsLocal: all.worstP99VsLocal,
-        worstExtraLocalRatio: all.worstExtraRatio,
-        worstMeanVsLocal: all.worstMeanVsLocal,
-        worstHarmRatio: all.worstHarmRatio,
-        worstProbeRatio: all.worstProbeRatio,
-        ...(held && found.tuned.length > 0
-          ? {
-              heldWorstMeanVsOracle: held.worstMeanVsOracle,
-              heldAverageMeanVsOracle: held.averageMeanVsOracle,
-              heldWorstP99VsLocal: held.worstP99VsLocal,
-            }
-          : {}),
+        ...uplinkFigures(uplinks, found),
+        ...downlinkFigures(downlinks),
         ...promised.figures,
         ...late.figures,
       },

@@ -31,8 +31,8 @@ export interface DirectionBelief {
   /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
   end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
   /**
-   * 16 quantiles of the time for `bytes`, in acknowledgement time from now; behind what is under way, or as if nothing
-   * were. Read-only.
+   * 16 quantiles of the time for `bytes` and those of their tail, in acknowledgement time from now; behind what is under way,
+   * or as if nothing were. Read-only.
    */
   drainMs(bytes: number, nowMs: number, queued: boolean): Float64Array;
   /** The same until the last byte of `transfer`. */

@@ -9,6 +9,11 @@
  */
 export interface Estimate {
   readonly values: Float64Array;
+  /**
+   * What the last of the 16 slices looks like inside, where more is known of it than its middle: values at `tailRatios`.
+   * Stays in this process; who weighs rare and dear things reads it (`guardPlan`).
+   */
+  readonly tail?: Float64Array;
   /** Instant on the Clock of the newest fact behind it. */
   readonly observedAtMs: number;
   readonly origin: "measured" | "told" | "prior";
@@ -16,6 +21,13 @@ export interface Estimate {
 
 /** How many values an Estimate holds. */
 export const estimateSize = 16;
+
+/**
+ * The last slice halved again and again, each half read in its middle: ratios of the whole belief, and the weight that each
+ * stands for.
+ */
+export const tailRatios: readonly number[] = [61 / 64, 125 / 128, 253 / 256, 255 / 256];
+export const tailWeights: readonly number[] = [1 / 32, 1 / 64, 1 / 128, 1 / 128];
 
 type About = Pick<Estimate, "observedAtMs" | "origin">;
 const prior: About = { observedAtMs: -Infinity, origin: "prior" };
@@ -70,7 +82,7 @@ export function sum(a: Estimate, b: Estimate): Estimate {
   const values = new Float64Array(estimateSize);
   for (let index = 0; index < estimateSize; index++)
     values[index] = (a.values[index] ?? 0) + (b.values[index] ?? 0);
-  return { values, ...combine(a, b) };
+  return { values, ...tailFrom([a, b], ([one = 0, other = 0]) => one + other), ...combine(a, b) };
 }
 
 /** Value by value maximum, under the same dependence as `sum`. */
@@ -79,17 +91,36 @@ export function max(a: Estimate, b: Estimate): Estimate {
   for (let index = 0; index < estimateSize; index++) {
     values[index] = Math.max(a.values[index] ?? 0, b.values[index] ?? 0);
   }
-  return { values, ...combine(a, b) };
+  return { values, ...tailFrom([a, b], (each) => Math.max(...each)), ...combine(a, b) };
 }
 
 /** Every value times `factor` (0 or more). */
 export function scale(estimate: Estimate, factor: number): Estimate {
-  return { ...estimate, values: estimate.values.map((value) => value * factor) };
+  return changed(estimate, (value) => value * factor);
 }
 
 /** Every value plus `amount`. */
 export function shift(estimate: Estimate, amount: number): Estimate {
-  return { ...estimate, values: estimate.values.map((value) => value + amount) };
+  return changed(estimate, (value) => value + amount);
+}
+
+/** Every value changed in the same way, which must keep their order. */
+export function changed(estimate: Estimate, change: (value: number) => number): Estimate {
+  const { values, tail, observedAtMs, origin } = estimate;
+  const own = { values: values.map(change), observedAtMs, origin };
+  return tail ? { ...own, tail: tail.map(change) } : own;
+}
+
+/** The tail of a belief that is made of others, value by value; none where none of them has one. Without, the last value stands for it. */
+function tailFrom(
+  parts: readonly Estimate[],
+  make: (values: readonly number[]) => number,
+): Pick<Estimate, "tail"> {
+  if (!parts.some(({ tail }) => tail)) return {};
+  const tail = Float64Array.from(tailRatios, (_, index) =>
+    make(parts.map((part) => part.tail?.[index] ?? part.values[estimateSize - 1] ?? 0)),
+  );
+  return { tail };
 }
 
 /** Weight of the belief at or below `bound`, with linear interpolation between values. */

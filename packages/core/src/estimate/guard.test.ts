@@ -1,25 +1,37 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { certain, type Estimate, estimateOf } from "./estimate.ts";
-import { doubtOf, guardedChoice, guardMoment, guardPlan, type GuardQuestion } from "./guard.ts";
-import { tryLedger } from "./try-ledger.ts";
+import { certain, type Estimate, estimateOf, estimateSize, shift, tailWeights } from "./estimate.ts";
+import { doubtOf, guardedTry, guardMoment, guardPlan, type GuardQuestion } from "./guard.ts";
 
 const about = { observedAtMs: 0, origin: "measured" as const };
+const times = fc.array(fc.double({ min: 0, max: 3000, noNaN: true }), { minLength: 1, maxLength: 40 });
+/** Beliefs, half of them with a tail that goes on where the 16 values end. */
 const remote = fc
-  .array(fc.double({ min: 0, max: 3000, noNaN: true }), { minLength: 1, maxLength: 40 })
-  .map((values): Estimate => estimateOf(values, about));
+  .tuple(
+    times,
+    fc.option(fc.array(fc.double({ min: 0, max: 2000, noNaN: true }), { minLength: 4, maxLength: 4 })),
+  )
+  .map(([values, steps]): Estimate => {
+    const believed = estimateOf(values, about);
+    if (!steps) return believed;
+    let last = believed.values[estimateSize - 2] ?? 0;
+    return { ...believed, tail: Float64Array.from(steps, (step) => (last += step)) };
+  });
 
 /** The cost of one guard, written down from its definition. */
 function costAt(question: GuardQuestion, waitMs: number): number {
   const { remoteMs, localMs, extraRunPrice, latePrice = 0, lateAfterMs = Infinity } = question;
+  const { values, tail } = remoteMs;
+  const points = [...values].map((r) => ({ r, weight: 1 / 16 }));
+  if (tail) points.splice(15, 1, ...[...tail].map((r, index) => ({ r, weight: tailWeights[index] ?? 0 })));
   let total = 0;
-  for (const r of remoteMs.values) {
+  for (const { r, weight } of points) {
     const extra = r > waitMs;
     const finish = extra ? Math.min(r, waitMs + localMs) : r;
-    total +=
-      finish + (extra ? extraRunPrice * localMs : 0) + (finish > lateAfterMs ? latePrice * localMs : 0);
+    const late = finish > lateAfterMs ? latePrice * localMs : 0;
+    total += weight * (finish + (extra ? extraRunPrice * localMs : 0) + late);
   }
-  return total / 16;
+  return total;
 }
 
 describe("guardMoment", () => {
@@ -82,43 +94,36 @@ describe("guardMoment", () => {
     expect(guardMoment({ remoteMs, localMs: 100, extraRunPrice: 0.1 })).toBe(0);
     expect(guardMoment({ remoteMs, localMs: 100, extraRunPrice: 0.1, biasMs: 300 })).toBeGreaterThan(0);
   });
+
+  it("starts a second run in time for what is late once in a hundred times, when that is dear", () => {
+    const usual = estimateOf([40, 45, 50, 55], about);
+    const rare = { ...usual, tail: Float64Array.of(56, 58, 60, 900) };
+    const question = { localMs: 100, extraRunPrice: 0.5, latePrice: 20, lateAfterMs: 170 };
+    expect(guardMoment({ ...question, remoteMs: usual })).toBe(Infinity);
+    expect(guardMoment({ ...question, remoteMs: rare })).toBe(60);
+    expect(guardMoment({ ...question, remoteMs: shift(rare, 5) })).toBe(65);
+  });
 });
 
-describe("guardedChoice", () => {
+describe("guardedTry", () => {
   const told = { toldMs: 20 };
 
-  it("stays when remote is surely slower, goes when it is surely faster", () => {
-    const slow = { remoteMs: certain(150), localMs: 100, extraRunPrice: 0.3 };
-    expect(guardedChoice(slow, told)).toEqual({ where: "local" });
+  it("is expected to take what a sure belief says, and nothing is in doubt", () => {
     const quick = { remoteMs: certain(50), localMs: 100, extraRunPrice: 0.3 };
-    const sure = { where: "remote", waitMs: Infinity, cost: 50, doubt: 0, expected: 50 };
-    expect(guardedChoice(quick, told)).toEqual(sure);
+    expect(guardedTry(quick, told)).toEqual({ waitMs: Infinity, cost: 50, doubt: 0, expectedMs: 50 });
+    expect(guardedTry({ ...quick, remoteMs: certain(150) }, told).expectedMs).toBeGreaterThan(100);
   });
 
   it("bets on a link that is often faster when it is told soon how it goes, and not on a hopeless one", () => {
     const open = { remoteMs: estimateOf([40, 45, 50, 60, 95, 900], about), localMs: 100, extraRunPrice: 0.6 };
-    expect(guardedChoice(open, told).where).toBe("remote");
+    expect(guardedTry(open, told).expectedMs).toBeLessThan(100);
     const hopeless = { remoteMs: estimateOf([300, 400, 900], about), localMs: 100, extraRunPrice: 0 };
-    expect(guardedChoice(hopeless, told).where).toBe("local");
+    expect(guardedTry(hopeless, told).expectedMs).toBeGreaterThanOrEqual(100);
   });
 
   it("gains nothing by being told where no second run may be started", () => {
     const remoteMs = estimateOf([50, 60, 80, 95, 110, 900], about);
-    expect(guardedChoice({ remoteMs, localMs: 100, extraRunPrice: 1e6 }, told).where).toBe("local");
-  });
-
-  it("stops trying in doubt where tries cost more than expected, and goes on where the belief is sure", () => {
-    const ledger = tryLedger();
-    const open = { remoteMs: estimateOf([40, 45, 50, 60, 95, 900], about), localMs: 100, extraRunPrice: 0.6 };
-    for (let count = 0; count < 50; count++) {
-      const choice = guardedChoice(open, { ...told, surcharge: ledger.surcharge });
-      if (choice.where === "local") break;
-      ledger.note(choice.doubt, choice.expected / 100, 1.6);
-    }
-    const { surcharge } = ledger;
-    expect(guardedChoice(open, { ...told, surcharge }).where).toBe("local");
-    const sure = { remoteMs: certain(60), localMs: 100, extraRunPrice: 0.6 };
-    expect(guardedChoice(sure, { ...told, surcharge }).where).toBe("remote");
+    expect(guardedTry({ remoteMs, localMs: 100, extraRunPrice: 1e6 }, told).expectedMs).toBeGreaterThan(100);
   });
 
   it("doubts most where both places are as likely to be quicker, and not at all where one surely is", () => {

@@ -1,4 +1,4 @@
-import { type Estimate, estimateSize } from "./estimate.ts";
+import { type Estimate, estimateSize, tailWeights } from "./estimate.ts";
 
 /** What the guard weighs: finish remotely, or start a second run here. */
 export interface GuardQuestion {
@@ -6,7 +6,7 @@ export interface GuardQuestion {
   readonly remoteMs: Estimate;
   /** Expected time from its start until the second run answers, the wait for its place included. */
   readonly localMs: number;
-  /** Price of a run on both sides, in units of `localMs` (from `hedgeBudget`). */
+  /** Price of a run on both sides, in units of `localMs`. */
   readonly extraRunPrice: number;
   /** Price of an answer later than `lateAfterMs` from now, in units of `localMs`; default 0. */
   readonly latePrice?: number;
@@ -49,8 +49,10 @@ export interface GuardAnswer {
  * When a second run should start so that the expected cost is least. A remote finish at r costs r when it comes before
  * the guard g, else min(r, g + local) and the price of the extra run; later than allowed costs the late price on top.
  *
- * Between two of the 16 values of the belief a smaller g is never worse, so only g = 0 and the values themselves can be
- * best: exact in 17 tries. The values are sorted, so each try goes on from the one before. A guard at the last value never fires.
+ * Between two values of the belief a smaller g is never worse, so only g = 0 and the values themselves can be best: exact
+ * in as many tries. The values are sorted, so each try goes on from the one before. A guard at the last value never fires.
+ * Where the belief knows its tail, that counts instead of its last value: what is late once in a hundred times is dear
+ * enough to be worth a guard, and 16 values do not show it.
  */
 export function guardPlan(question: GuardQuestion): GuardAnswer {
   const {
@@ -59,34 +61,42 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
     extraRunPrice,
     latePrice = 0,
     lateAfterMs = Infinity,
-    biasMs = 0,
     next,
+    biasMs = 0,
   } = question;
-  const { values } = remoteMs;
+  const values = weighedValues(remoteMs);
+  const weights = remoteMs.tail ? weightsWithTail : evenWeights;
+  const count = values.length;
   const extra = extraRunPrice * localMs;
   const late = latePrice * localMs;
   let inTime = 0;
-  while (inTime < estimateSize && (values[inTime] ?? 0) <= lateAfterMs) inTime++;
-  // Remote answers not after the guard; those not after the end of a run that starts then, and their sum.
+  for (let index = 0; index < count && (values[index] ?? 0) <= lateAfterMs; index++)
+    inTime += weights[index] ?? 0;
+  // Weight of the remote answers that are not after the guard, and of those not after the end of a run that starts then.
   let before = 0;
+  let runs = 1;
   let first = 0;
+  let firstWeight = 0;
   let firstMs = 0;
   let bestMs = 0;
   let bestCost = Infinity;
   let bestScore = Infinity;
   let latestMs = -1;
-  for (let index = -1; index < estimateSize; index++) {
+  for (let index = -1; index < count; index++) {
     const waitMs = Math.max(0, index < 0 ? 0 : (values[index] ?? 0));
     if (waitMs <= latestMs) continue;
     latestMs = waitMs;
     const endMs = waitMs + localMs;
-    while (before < estimateSize && (values[before] ?? 0) <= waitMs) before++;
-    while (first < estimateSize && (values[first] ?? 0) <= endMs) firstMs += values[first++] ?? 0;
-    const runs = estimateSize - before;
-    const rescued = estimateSize - first;
-    const tooLate = Math.max(0, first - inTime) + (endMs > lateAfterMs ? rescued : 0);
+    while (before < count && (values[before] ?? 0) <= waitMs) runs -= weights[before++] ?? 0;
+    for (; first < count && (values[first] ?? 0) <= endMs; first++) {
+      const weight = weights[first] ?? 0;
+      firstMs += weight * (values[first] ?? 0);
+      firstWeight += weight;
+    }
+    const rescued = 1 - firstWeight;
+    const tooLate = Math.max(0, firstWeight - inTime) + (endMs > lateAfterMs ? rescued : 0);
     const second = next ? extra + delayMs(next, endMs, late) : extra;
-    const cost = (firstMs + rescued * endMs + runs * second + tooLate * late) / estimateSize;
+    const cost = firstMs + rescued * endMs + runs * second + tooLate * late;
     const score = index < 0 ? cost + biasMs : cost;
     if (score >= bestScore) continue;
     bestScore = score;
@@ -94,8 +104,20 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
     bestCost = cost;
   }
   // Nothing of the belief lies behind the last value: a guard there never fires.
-  const never = bestMs >= (values[estimateSize - 1] ?? 0);
+  const never = bestMs >= (values[count - 1] ?? 0);
   return { waitMs: never ? Infinity : bestMs, cost: bestCost };
+}
+
+const evenWeights = new Float64Array(estimateSize).fill(1 / estimateSize);
+const weightsWithTail = Float64Array.of(...evenWeights.subarray(1), ...tailWeights);
+
+/** The values of a belief, with the tail in place of the last one where it is known. */
+function weighedValues({ values, tail }: Estimate): Float64Array {
+  if (!tail) return values;
+  const all = new Float64Array(estimateSize - 1 + tail.length);
+  all.set(values.subarray(0, estimateSize - 1));
+  all.set(tail, estimateSize - 1);
+  return all;
 }
 
 /** What a run here that ends `endMs` from now costs the next request. */
@@ -122,16 +144,13 @@ export interface TryFacts {
   readonly surcharge?: number;
 }
 
-/** A place to begin. */
-export type GuardedChoice =
-  | { readonly where: "local" }
-  | (GuardAnswer & {
-      readonly where: "remote";
-      /** See `doubtOf`. */
-      readonly doubt: number;
-      /** What the try is expected to cost in milliseconds, prices and the use of acknowledgements included. */
-      readonly expected: number;
-    });
+/** A guarded try, and what it is expected to cost. */
+export interface GuardedTry extends GuardAnswer {
+  /** See `doubtOf`. */
+  readonly doubt: number;
+  /** In milliseconds, prices and the use of acknowledgements included. */
+  readonly expectedMs: number;
+}
 
 /** Share of the gain of knowing, once acknowledgements have told, that a guard is taken to reach. */
 const toldRatio = 0.7;
@@ -139,20 +158,18 @@ const toldRatio = 0.7;
 const doubtLimit = 2;
 
 /**
- * Whether to begin remotely at all, against running here at once. The cost of a fixed guard undervalues trying, because
- * acknowledgements will improve the moment; what they could gain at most follows from the belief itself: the cost if the
- * truth came out after `toldMs` and the better of waiting and running here were taken then. A guard reaches a fixed share
+ * What beginning remotely costs, to be weighed against running here at once. The cost of a fixed guard undervalues trying,
+ * because acknowledgements will improve the moment; what they could gain at most follows from the belief itself: the cost if
+ * the truth came out after `toldMs` and the better of waiting and running here were taken then. A guard reaches a fixed share
  * of that. Where nothing could be done about a bad surprise, because no second run is allowed or it would come too late,
  * nothing is gained by being told.
  */
-export function guardedChoice(question: GuardQuestion, { toldMs, surcharge = 0 }: TryFacts): GuardedChoice {
-  const { remoteMs, localMs, latePrice = 0, lateAfterMs = Infinity } = question;
+export function guardedTry(question: GuardQuestion, { toldMs, surcharge = 0 }: TryFacts): GuardedTry {
+  const { remoteMs, localMs } = question;
   const plan = guardPlan(question);
-  const stay = localMs + (localMs > lateAfterMs ? latePrice * localMs : 0);
   const gain = Math.max(0, plan.cost - costWhenTold(question, toldMs));
   const doubt = doubtOf(remoteMs, localMs);
-  const expected = plan.cost - toldRatio * gain + surcharge * doubt * localMs;
-  return expected < stay ? { where: "remote", ...plan, doubt, expected } : { where: "local" };
+  return { ...plan, doubt, expectedMs: plan.cost - toldRatio * gain + surcharge * doubt * localMs };
 }
 
 /** Expected cost of a try whose outcome is known after `toldMs`, and which is then waited for or run here as is better. */

@@ -1,8 +1,8 @@
 /** How extra runs are rationed. */
 export interface HedgeBudgetOptions {
-  /** Share of requests that may run twice, on average; default 0.13. */
+  /** Share of requests that may run twice, on average; default 0.135. */
   readonly targetRatio?: number;
-  /** Share that is never exceeded beyond a burst and the debt; default 0.135. */
+  /** Share that is never exceeded beyond a burst and the debt; default 0.14. */
   readonly limitRatio?: number;
   /** Extra runs that may come in a row after a quiet time; default 12. A new budget has 2 of them, so that short lives keep the limit, too. */
   readonly burst?: number;
@@ -48,8 +48,8 @@ export interface HedgeBudget {
 /** A fresh budget. */
 export function hedgeBudget(options: HedgeBudgetOptions = {}): HedgeBudget {
   const {
-    targetRatio = 0.13,
-    limitRatio = 0.135,
+    targetRatio = 0.135,
+    limitRatio = 0.14,
     burst = 12,
     debt = 3,
     debtPrice = 1.5,

@@ -15,4 +15,14 @@ export {
   type OutageKind,
 } from "./rate-model.ts";
 export * from "./speed-belief.ts";
-export { type TryLedger, tryLedger } from "./try-ledger.ts";
+export {
+  type Bet,
+  tries,
+  type Tries,
+  type TryOutcome,
+  type TryPrices,
+  tryQuestion,
+  type TryStanding,
+  type WeighedTry,
+  weighTry,
+} from "./tries.ts";

@@ -110,6 +110,30 @@ describe("linkBelief", () => {
     expect(meanOf(link.transferMs(20_000, "up", nowMs + 20_200))).toBeLessThan(before * 2);
   });
 
+  it("does not take a link for a long way off because it was slow for a while", () => {
+    const link = fresh();
+    for (let second = 0; second < 5; second++) link.roundTripSeen(20, second * 1000);
+    let nowMs = 6000;
+    // A packet takes 23 ms, there and back: so do exchanges.
+    for (let body = 0; body < 20; body++) {
+      nowMs = sendSteadily(link, 60_000, 0.5e6, nowMs, 20);
+      link.roundTripSeen(20 + 23, nowMs);
+    }
+    for (let body = 0; body < 5; body++) nowMs = sendSteadily(link, 100_000, 100e6, nowMs + 500, 20);
+    expect(quantileOf(link.roundTripMs(nowMs), 0.95)).toBeLessThan(25);
+    expect(quantileOf(link.transferMs(100_000, "up", nowMs), 0.8)).toBeLessThan(30);
+  });
+
+  it("takes the way back of small replies to be as fast as the way there", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    const before = meanOf(link.transferMs(1400, "down", 0));
+    const nowMs = sendSteadily(link, 1_000_000, 20e6, 0);
+    expect(meanOf(link.transferMs(1400, "down", nowMs))).toBeLessThan(before - 5);
+    link.sendStarted(20_000, "down", nowMs).progressed(1460, nowMs + 400);
+    expect(meanOf(link.transferMs(20_000, "down", nowMs + 400))).toBeGreaterThan(100);
+  });
+
   it("does not take the time until the first acknowledgement can be here for silence", () => {
     const link = fresh();
     link.roundTripSeen(200, 0);

@@ -1,4 +1,4 @@
-import { type Estimate, estimateSize, shift } from "./estimate.ts";
+import { changed, type Estimate, estimateSize } from "./estimate.ts";
 import { type Direction, type LinkLearner, type TransferNote } from "./link.ts";
 import { directionBelief } from "./direction-belief.ts";
 import { durationBelief } from "./duration-belief.ts";
@@ -60,6 +60,15 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
   }
   const base = (): number => (baseMs === Infinity ? priorRoundTripMs : baseMs);
 
+  /**
+   * What of an exchange was the path: what the link takes to carry its bytes at its rate now is not. Without that, a link that
+   * was slow for a while seems to be a long way off for as long as its exchanges are remembered.
+   */
+  function pathOf(tookMs: number, bytes: number, now: number): number {
+    const carryMs = sides.up.drainMs(bytes, now, false)[estimateSize / 2] ?? 0;
+    return Math.max(base(), tookMs - carryMs);
+  }
+
   function about(direction: Direction): Pick<Estimate, "observedAtMs" | "origin"> {
     const { origin, observedAtMs } = sides[direction];
     return { origin, observedAtMs };
@@ -71,25 +80,28 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       const size = whole(bytes);
       const side = sides[direction];
       const trips = roundTrips.estimate(now).values;
-      const alone = side.drainMs(size, now, false);
+      // Of small replies nothing is learned: the way back is taken to be as fast as the way there until more is known.
+      const like = direction === "down" && side.origin === "prior" ? sides.up : side;
+      const alone = like.drainMs(size, now, false);
       const idle = side.backlogBytes() === 0;
       const queued = idle ? alone : side.drainMs(size, now, true);
-      const values = new Float64Array(estimateSize);
-      for (let index = 0; index < estimateSize; index++) {
-        const oneWay = (trips[index] ?? 0) / 2;
+      const read = new Float64Array(alone.length);
+      for (let index = 0; index < read.length; index++) {
+        const oneWay = (trips[Math.min(index, estimateSize - 1)] ?? 0) / 2;
         // With a backlog the acknowledgements of what already passed are still coming in: half a trip is done. But nothing
         // is there sooner than on an idle link.
-        values[index] = Math.max(
+        read[index] = Math.max(
           (queued[index] ?? 0) - (idle ? -oneWay : base() / 2),
           (alone[index] ?? 0) + oneWay,
         );
       }
-      return { values: values.sort(), ...about(direction) };
+      return { ...split(read), ...about(direction) };
     },
     roundTripMs: (nowMs) => roundTrips.estimate(at(nowMs)),
     sendStarted(bytes, direction, nowMs, progress = "acknowledged"): TransferNote {
       const startMs = at(nowMs);
       const side = sides[direction];
+      const wasIdle = side.backlogBytes() === 0;
       const delayMs = direction === "up" ? base() : 0;
       const firstMs = startMs + delayMs;
       const busyFromMs = progress === "none" ? Infinity : firstMs;
@@ -98,9 +110,16 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
         progressed(totalBytes, progressMs) {
           if (progress === "none") return;
           const now = at(progressMs);
-          // An acknowledgement that beats the believed round trip corrects it.
-          if (direction === "up" && totalBytes > transfer.acknowledged)
+          if (direction === "up" && totalBytes > transfer.acknowledged) {
+            // An acknowledgement that beats the believed round trip corrects it.
             baseMs = Math.min(baseMs, Math.max(0, now - startMs));
+            // The first one of a body that had the link to itself is an exchange; a late one tells of the rate.
+            if (transfer.acknowledged === 0 && wasIdle) {
+              const aroundMs = pathOf(now - startMs, Math.min(transfer.bytes, totalBytes), now);
+              if (aroundMs <= (roundTrips.estimate(now).values[estimateSize - 1] ?? 0))
+                roundTrips.seen(aroundMs, now);
+            }
+          }
           side.acknowledge(transfer, totalBytes, now);
         },
         ended(endMs, complete, otherMs = 0) {
@@ -116,9 +135,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
             return { values: new Float64Array(estimateSize), ...about(direction) };
           }
           const waitMs = Math.max(0, firstMs - now) - delayMs / 2;
-          const drained: Estimate = { values: side.remainingMs(transfer, now), ...about(direction) };
-          const remaining = shift(drained, waitMs);
-          return { ...remaining, values: remaining.values.map((value) => Math.max(0, value)) };
+          const drained: Estimate = { ...split(side.remainingMs(transfer, now)), ...about(direction) };
+          return changed(drained, (value) => Math.max(0, value + waitMs));
         },
       };
     },
@@ -126,7 +144,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       if (!(tookMs >= 0) || tookMs === Infinity) return;
       const now = at(nowMs);
       baseMs = Math.min(baseMs, tookMs);
-      roundTrips.seen(tookMs, now);
+      roundTrips.seen(pathOf(tookMs, packetBytes, now), now);
     },
     probeBytes(direction, nowMs, dueInMs = Infinity) {
       const now = at(nowMs);
@@ -152,6 +170,11 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       return packets * packetBytes;
     },
   };
+}
+
+/** Sixteen values and their tail, as they were read together. */
+function split(read: Float64Array): Pick<Estimate, "values" | "tail"> {
+  return { values: read.slice(0, estimateSize), tail: read.slice(estimateSize) };
 }
 
 function whole(bytes: number): number {

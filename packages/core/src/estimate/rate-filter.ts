@@ -7,7 +7,7 @@
  * a cellular link does within a second or two, a line that changed its speed keeps the new one. Regimes are weighed by how
  * well each foretells what is seen.
  */
-import { estimateSize } from "./estimate.ts";
+import { estimateSize, tailRatios } from "./estimate.ts";
 import { type LinkModel, normalise } from "./rate-model.ts";
 
 /** Packets in front of ours, the same for all rates, or one figure for each rate. */
@@ -25,7 +25,10 @@ export interface RateFilter {
    * counts over their mean: what comes in bursts says less.
    */
   observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead): void;
-  /** 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds. A fresh array. */
+  /**
+   * 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds, and behind them those at
+   * `tailRatios`. A fresh array.
+   */
   completionMs(packets: number, dispersion: number, ahead: PacketsAhead): Float64Array;
   /** Chance that the link is on, given each rate; used to let unseen packets drain. */
   onChance(rate: number): number;
@@ -48,6 +51,12 @@ const fewTicks = 24;
 const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
 const negligible = 5e-4;
+
+/** Where a distribution is read. */
+const readRatios: readonly number[] = [
+  ...Array.from({ length: estimateSize }, (_, index) => (index + 0.5) / estimateSize),
+  ...tailRatios,
+];
 
 /** A filter that begins at the model's prior. */
 export function rateFilter(model: LinkModel): RateFilter {
@@ -232,11 +241,12 @@ export function rateFilter(model: LinkModel): RateFilter {
   }
 
   function quantiles(): Float64Array {
-    const values = new Float64Array(estimateSize);
+    const values = new Float64Array(readRatios.length);
     const total = density[cells - 1] ?? 1;
     let cell = 0;
-    for (let index = 0; index < estimateSize; index++) {
-      const wanted = ((index + 0.5) / estimateSize) * total;
+    for (const [index, ratio] of readRatios.entries()) {
+      const wanted = ratio * total;
+      if (index === estimateSize) cell = 0;
       while (cell < cells - 1 && (density[cell] ?? 0) < wanted) cell++;
       const highTime = table.times[cell] ?? 0;
       const lowTime = cell > 0 ? (table.times[cell - 1] ?? 0) : 0;

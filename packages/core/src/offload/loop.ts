@@ -20,6 +20,7 @@ import {
   linkProbes,
   loadProbes,
   type Places,
+  hopeOf,
   radioState,
   type RadioState,
   type RetryBudget,
@@ -102,6 +103,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const warm = warmth(local, places, self);
   const radio = device.radio ?? radios.wired;
   const radioNow = radioState(radio);
+  const rhythm = arrivals();
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
   const probes = linkProbes(parts, places, () => news());
@@ -178,7 +180,7 @@ export function createLoop(parts: OffloadParts): Loop {
     work,
     backlog,
     warmth: warm,
-    arrivals: arrivals(),
+    arrivals: rhythm,
     radio: radioNow,
     retries: retryBudget(),
     activeWatts,
@@ -245,7 +247,10 @@ export function createLoop(parts: OffloadParts): Loop {
     upkeep: news,
     tryLinks(job, plan) {
       if (stopped || places.all.size === 0 || plan.objective === "energy") return;
-      probes.consider(job.known, job.held.features, clock.nowMs());
+      const nowMs = clock.nowMs();
+      const { known, held } = job;
+      const dueAtMs = nowMs + rhythm.soonestMs(nowMs);
+      probes.consider({ known, features: held.features, hope: hopeOf(plan, local?.info.id), dueAtMs }, nowMs);
     },
     askLoads(plan) {
       if (!stopped && plan.objective !== "energy") loads.consider(plan, clock.nowMs());

@@ -1,19 +1,57 @@
 /**
  * Finding out about links that nobody uses. Whoever decides by belief never learns what it does not try: a first belief
- * that is too low, or a stall that is long over, would keep every request here for good. So after a request, a place whose
- * link could make it the quicker one at some rate is sent a short train of bytes that mean nothing. Place and link say
- * how many and how often (`probeBytes`): a small share of the link, none while it is in use.
+ * that is too low, or a stall that is long over, would keep every request here for good. So for the request to come, a place
+ * whose link could make it the quicker one at some rate is sent a short train of bytes that mean nothing: so that it is back
+ * just before, where requests have a rhythm, and only where the decision is in doubt. Place and link say how many bytes and
+ * how often (`probeBytes`): a small share of the link, none while it is in use.
  */
 import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
-import { type Link, meanOf } from "../estimate/index.ts";
+import { doubtOf, type Estimate, type Link, meanOf, shift, sum } from "../estimate/index.ts";
 import { endCut, type Features } from "../model/index.ts";
+import type { Plan } from "../plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
 import { type KnownModel, slownessHere } from "./known-model.ts";
 import type { Place } from "./place.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {
-  consider(known: KnownModel, features: Features, nowMs: number): void;
+  consider(request: Considered, nowMs: number): void;
+}
+
+/** A request, as the next one is expected to be. */
+export interface Considered {
+  readonly known: KnownModel;
+  readonly features: Features;
+  /** What it might be elsewhere, where it was tried or could have been. */
+  readonly hope: Hope | undefined;
+  /** When the next one is expected; Infinity where nothing is known of their rhythm. */
+  readonly dueAtMs: number;
+}
+
+/** A leg elsewhere beside a run here. */
+export interface Hope {
+  readonly endpoint: EndpointId;
+  readonly sentBytes: number;
+  /** There and back, without the way there. */
+  readonly restMs: Estimate;
+  readonly hereMs: number;
+}
+
+/** What a plan says of the place that it tries, or that is next in line, beside a run at `here`. */
+export function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined {
+  const away = legs.find(({ travels }) => travels);
+  if (!away?.travels) return undefined;
+  let hereMs = 0;
+  let tailMs = 0;
+  for (const leg of legs) {
+    if (leg.endpoint !== here || leg.id === away.takes) continue;
+    if (leg.takes === away.id) tailMs += leg.holdsMs ?? 0;
+    else hereMs += leg.holdsMs ?? 0;
+  }
+  if (hereMs === 0) return undefined;
+  const { thereMs, downMs } = away.travels;
+  const { sentBytes } = away.predicted;
+  return { endpoint: away.endpoint, sentBytes, restMs: shift(sum(thereMs, downMs), tailMs), hereMs };
 }
 
 /** A place must be quicker by this much at the best to be worth trying. */
@@ -24,8 +62,13 @@ const probeDeadlineMs = 2000;
 const longProbeMs = 200;
 const mostBytes = 65_536;
 const leastBytes = 1460;
-/** Links are not considered more often than this, in milliseconds. */
+/** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
+/** For a request to come, a link is considered a round trip and so long before, and again while that lies ahead. */
+const aheadMs = 60;
+const againMs = 10;
+/** Doubt below which a probe is not worth its bytes: the next request is decided already. */
+const worthDoubt = 0.01;
 
 /** Starts with nothing under way. `news` is told when a probe is over, whatever it showed. */
 export function linkProbes(
@@ -36,6 +79,8 @@ export function linkProbes(
   const { clock } = parts;
   const underWay = new Map<string, AbortController>();
   const consideredMs = new Map<string, number>();
+  /** Links that will be considered before the next request. */
+  const waiting = new Map<string, Disposable>();
   /** The longest train for each place: cut down when one was slow or lost, so that probes never clog a link that collapsed. */
   const limits = new Map<string, number>();
 
@@ -73,23 +118,57 @@ export function linkProbes(
     }
   }
 
+  /** Sends a probe where it is worth its bytes; false where it is not worth asking again for this request. */
+  function probed(place: Place, link: Link, request: Considered, nowMs: number): boolean {
+    const { id } = place.endpoint.info;
+    const { known, features, hope, dueAtMs } = request;
+    if (underWay.has(id) || place.health.unavailable(nowMs) !== undefined) return false;
+    if (!couldPay(known, id, features, meanOf(link.roundTripMs(nowMs)))) return false;
+    if (hope?.endpoint === id) {
+      const remoteMs = sum(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
+      if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
+    }
+    const bytes = Math.min(link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0, Math.round(limitOf(id)));
+    if (bytes <= 0) return true;
+    void send(place, bytes);
+    return false;
+  }
+
+  /** Considers a link shortly before the next request, and again until then. */
+  function wait(place: Place, link: Link, request: Considered, delayMs: number): void {
+    const { id } = place.endpoint.info;
+    waiting.get(id)?.[Symbol.dispose]();
+    const timer = clock.timer(delayMs, () => {
+      waiting.delete(id);
+      const nowMs = clock.nowMs();
+      consideredMs.set(id, nowMs);
+      const more = probed(place, link, request, nowMs);
+      if (more && nowMs + againMs < request.dueAtMs) wait(place, link, request, againMs);
+    });
+    waiting.set(id, timer);
+  }
+
   return {
-    consider(known, features, nowMs) {
+    consider(request, nowMs) {
       for (const place of places.looked) {
         const { id } = place.endpoint.info;
         const link = parts.links(id);
         if (!link?.probeBytes || !place.endpoint.probe || underWay.has(id)) continue;
-        if (nowMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
-        consideredMs.set(id, nowMs);
-        if (place.health.unavailable(nowMs) !== undefined) continue;
-        if (!couldPay(known, id, features, meanOf(link.roundTripMs(nowMs)))) continue;
-        const bytes = Math.min(link.probeBytes("up", nowMs), Math.round(limitOf(id)));
-        if (bytes > 0) void send(place, bytes);
+        const due = request.dueAtMs < Infinity;
+        const earlyMs = due ? meanOf(link.roundTripMs(nowMs)) + aheadMs : 0;
+        const atMs = due ? Math.max(nowMs, request.dueAtMs - earlyMs) : nowMs;
+        if (atMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
+        if (due) wait(place, link, request, atMs - nowMs);
+        else {
+          consideredMs.set(id, nowMs);
+          probed(place, link, request, nowMs);
+        }
       }
     },
     [Symbol.dispose]() {
       const closed = new LongshoreError("shutting-down", "transport", "the offloader was closed");
       for (const control of underWay.values()) control.abort(closed);
+      for (const timer of waiting.values()) timer[Symbol.dispose]();
     },
   };
 }

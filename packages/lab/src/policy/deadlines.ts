@@ -25,9 +25,6 @@ export function missRatio(result: ReplayResult, deadlineMs: number): number {
   return missed / Math.max(1, result.tookMs.length);
 }
 
-/** A promised deadline is dear from the first request on: few answers may be late, so little is learned from late ones. */
-const budget = { lateTargetRatio: 0.002, initialLatePrice: 20, maxLatePrice: 40 };
-
 /** Our policy with the deadline as what is late, in one setting; undefined where offloading cannot pay. */
 export function deadlineRow(
   setting: ReplaySetting,
@@ -37,7 +34,7 @@ export function deadlineRow(
   const { trace, requestBytes, localMs, roundTripMs } = setting;
   const best = replay(setting, oracle());
   if (best.meanMs >= 0.997 * replay(setting, allLocal()).meanMs) return undefined;
-  const own = replay(setting, ours({ link, lateRatio: deadlineRatio, budget }));
+  const own = replay(setting, ours({ link, deadlineRatio }));
   const deadlineMs = deadlineRatio * localMs;
   return {
     trace: trace.name,
