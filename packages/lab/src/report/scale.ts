@@ -19,13 +19,16 @@ export interface ScaleOptions {
 
 /** Larger figures are drawn at the edge, so that spans stay finite. */
 const largest = 1e300;
+/** Spans that are smaller are none: parts of them would round to zero. */
+const smallestSpan = 1e-290;
 
 /** A linear or logarithmic axis. Bounds that make no span are widened. */
 export function axisScale(options: ScaleOptions): Scale {
   const { fromPx, toPx, logarithmic = false } = options;
   const min = Math.min(largest, Math.max(options.min, logarithmic ? 1e-9 : -largest));
   const wanted = Math.min(largest, options.max);
-  const max = wanted - min > 1e-9 * Math.abs(min) ? wanted : min + Math.max(1, Math.abs(min));
+  const max =
+    wanted - min > Math.max(smallestSpan, 1e-9 * Math.abs(min)) ? wanted : min + Math.max(1, Math.abs(min));
   const place = logarithmic ? Math.log : (value: number): number => value;
   const span = place(max) - place(min);
   return {
