@@ -94,5 +94,7 @@ function isFigure(value: string | number | boolean | null | undefined): boolean 
 function cellText(value: string | number | boolean | null | undefined): string {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return shortNumber(value);
-  return typeof value === "boolean" ? (value ? "yes" : "no") : value;
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  // A figure and its unit stay on one line.
+  return value.replace(/(?<=\d) (?=(?:%|ms|s|mJ|J|B|kB|MB)(?![a-z]))/gi, "\u00a0");
 }

@@ -6,6 +6,16 @@ import { axisScale, roundTicks, shortNumber } from "./scale.ts";
 const evil = `<script>alert("x")</script>&'`;
 
 describe("htmlReport", () => {
+  it("keeps a figure in a table beside its unit", () => {
+    const page = htmlReport({
+      title: "t",
+      summary: { kind: "table", columns: ["a", "b"], rows: [["634 ms", "2 seconds, 12 % of 3 kB"]] },
+      sections: [],
+    });
+    expect(page).toContain("634\u00a0ms");
+    expect(page).toContain("2 seconds, 12\u00a0% of 3\u00a0kB");
+  });
+
   it("holds title, tables, texts and plots, asks nobody for anything and runs nothing", () => {
     const page = htmlReport({
       title: "Where requests ran",
