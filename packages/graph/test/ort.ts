@@ -84,11 +84,12 @@ function specs(metadata: readonly ort.InferenceSession.ValueMetadata[]): readonl
 export function ortRuntime(): Runtime {
   return {
     name: "onnxruntime-test",
-    async load(artifact, _options, call): Promise<InferenceSession> {
+    async load(artifact, { fusions = true }, call): Promise<InferenceSession> {
       const session = await ort.InferenceSession.create(await artifact.bytes(call), {
         intraOpNumThreads: 1,
         interOpNumThreads: 1,
         logSeverityLevel: 4,
+        ...(fusions ? {} : { graphOptimizationLevel: "disabled" }),
       });
       return {
         inputs: specs(session.inputMetadata),

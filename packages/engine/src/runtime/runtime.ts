@@ -16,8 +16,10 @@ export interface Artifact {
 export interface LoadOptions {
   /** Threads inside one run. More threads than free cores is slower. Default 1. */
   readonly threads?: number;
-  /** Names of tensors inside the graph that should be fetchable besides its outputs; disables fusions there. */
-  readonly extraOutputs?: readonly string[];
+  /**
+   * Whether the runtime may join operators, which is quicker and rounds otherwise than they do one after another. Default true.
+   */
+  readonly fusions?: boolean;
 }
 
 /** Turns artifacts into sessions. Provider lists never fall back by themselves: choosing among runtimes is our loop. */

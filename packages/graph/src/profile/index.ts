@@ -15,4 +15,11 @@ export { withSeededWeights } from "./seeded-weights.ts";
 export { type CutSketch, promising, sketchCuts, typesFor } from "./sketch.ts";
 export type { QualityLadder } from "./quality.ts";
 export type { ProfileBucket, ProfileTarget } from "./target.ts";
-export { artifactOfModel, type CutCheck, findInputs, type SplitCheck, verifySplit } from "./verify-split.ts";
+export {
+  artifactOfModel,
+  type CutCheck,
+  findInputs,
+  type SplitCheck,
+  splitsRight,
+  verifySplit,
+} from "./verify-split.ts";

@@ -9,11 +9,13 @@ import { type OpenGraph, segmentOf } from "../extract/index.ts";
 import { graphBuilder, writeModel } from "../onnx/index.ts";
 import {
   artifactOfModel,
+  type CutCheck,
   findInputs,
   guessInputs,
   promising,
   singleTolerance,
   sketchCuts,
+  splitsRight,
   toleranceOf,
   toleranceText,
   verifySplit,
@@ -146,6 +148,45 @@ describe("verifySplit", () => {
     expect(wrong).toEqual(carrying.map((cut) => cut.id));
     expect(wrong.length).toBeGreaterThan(0);
     expect(check.worst).toBeGreaterThan(1);
+  });
+
+  it("tells what a runtime rounds otherwise when it joins operators from a split that is wrong", async () => {
+    const graph = opened(present(smallModels["loop that captures"])());
+    const honest = ortRuntime();
+    const rounding = (fusedOnly: boolean): Runtime => ({
+      ...honest,
+      async load(artifact, options, at) {
+        const session = await honest.load(artifact, options, at);
+        const part = session.inputs.some((spec) => spec.name === "step");
+        const { fusions = true } = options;
+        return {
+          ...session,
+          async run(...feeds) {
+            const outputs = await session.run(...feeds);
+            const y = outputs.get("y");
+            if (part && y && (fusions || !fusedOnly))
+              float32View(y).forEach((value, at, all) => (all[at] = value * 1.001 + 0.01));
+            return outputs;
+          },
+        };
+      },
+    });
+    const inputs = [guessInputs(graph.split, 1)];
+    const cuts = graph.table.cuts.map((cut) => cut.id);
+    const check = async (fusedOnly: boolean): Promise<readonly CutCheck[]> => {
+      const { cuts: checks, worst } = await verifySplit(
+        { graph, runtime: rounding(fusedOnly), cuts, inputs },
+        call,
+      );
+      expect(worst).toBeGreaterThan(1);
+      return checks.filter((one) => one.worst > 1);
+    };
+    const rounded = await check(true);
+    expect(rounded.map((one) => one.worstUnfused)).toEqual(rounded.map(() => 0));
+    expect(rounded.map(splitsRight)).toEqual(rounded.map(() => true));
+    const wrong = await check(false);
+    expect(wrong.map((one) => one.worstUnfused)).toEqual(wrong.map((one) => one.worst));
+    expect(wrong.map(splitsRight)).toEqual(wrong.map(() => false));
   });
 
   it("reports why a part does not run and goes on with the other cuts", async () => {

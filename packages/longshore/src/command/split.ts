@@ -17,6 +17,7 @@ import {
   signatureOf,
   sketchCuts,
   toleranceText,
+  splitsRight,
   verifySplit,
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
@@ -192,7 +193,8 @@ async function verify(
       },
       call,
     );
-    const equal = check.cuts.length > 0 && check.worst <= 1;
+    const equal = check.cuts.length > 0 && check.cuts.every(splitsRight);
+    const rounded = check.cuts.filter(({ worst }) => worst > 1);
     const drawn = check.ownDifference > 1;
     if (options.json) {
       io.out(
@@ -223,8 +225,14 @@ async function verify(
         return 1;
       }
       io.out(
-        `${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole (worst ${check.worst.toPrecision(3)} of the allowed ${toleranceText(check.tolerance)})`,
+        `${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole${equal && rounded.length > 0 ? " but for rounding" : ""} (worst ${check.worst.toPrecision(3)} of the allowed ${toleranceText(check.tolerance)})`,
       );
+      if (equal && rounded.length > 0) {
+        const unfused = Math.max(...rounded.map(({ worstUnfused = Infinity }) => worstUnfused));
+        io.out(
+          `more than is allowed at ${rounded.map(({ cut }) => cut).join(", ")} is rounding: the runtime joins operators across the cut; where it joins none, head then tail equals the whole (worst ${unfused.toPrecision(3)})`,
+        );
+      }
     }
     return equal || check.cuts.length === 0 ? 0 : 1;
   } finally {

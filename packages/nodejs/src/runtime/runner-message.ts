@@ -15,6 +15,7 @@ export interface LoadMessage {
   readonly bytes: Uint8Array;
   readonly providers: readonly string[];
   readonly threads: number;
+  readonly fusions: boolean;
   /** More bytes of outputs than this are not sent back. */
   readonly maxOutputBytes: number;
   /** Memory that both sides have for small tensors, where threads can share memory (see shared-page). */

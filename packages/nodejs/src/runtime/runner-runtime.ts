@@ -52,11 +52,14 @@ function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return own ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
+/** What a caller may say of a load, with nothing left out. */
+type HowToLoad = Required<LoadOptions>;
+
 /** Starts a runner and loads the file into it. Nothing is left behind when that fails. */
 async function startRunner(
   parts: RunnerRuntimeParts,
   artifact: Artifact,
-  threads: number,
+  { threads, fusions }: HowToLoad,
   call: Call,
 ): Promise<LoadedRunner> {
   const bytes = exact(await artifact.bytes(call));
@@ -87,6 +90,7 @@ async function startRunner(
         bytes,
         providers: parts.providers,
         threads,
+        fusions,
         maxOutputBytes: parts.maxOutputBytes,
         ...(client.shared ? { shared: client.shared } : {}),
       },
@@ -127,17 +131,17 @@ function withShortRuns(
   worker: ProviderSession,
   parts: RunnerRuntimeParts,
   artifact: Artifact,
-  threads: number,
+  how: HowToLoad,
 ): ProviderSession {
   const { here } = parts;
   // Other providers hold memory of their own, and wait for a device.
-  if (!here || threads !== 1 || worker.provider !== "cpu" || artifact.byteLength > mostBytesHere)
+  if (!here || how.threads !== 1 || worker.provider !== "cpu" || artifact.byteLength > mostBytesHere)
     return worker;
   return shortRunsHere(worker, {
     clock: here.clock,
     async openHere() {
       const twin = { ...parts, open: here.open, providers: [worker.provider] };
-      const first = await startRunner(twin, artifact, threads, housekeepingCall("twin"));
+      const first = await startRunner(twin, artifact, how, housekeepingCall("twin"));
       return new RunnerSession({ first, restart: undefined, limit: undefined, released: () => undefined });
     },
   });
@@ -152,15 +156,15 @@ export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
   const loading = new Set<Promise<unknown>>();
   let closed: Promise<void> | undefined;
 
-  const open = async (artifact: Artifact, threads: number, call: Call): Promise<ProviderSession> => {
-    const start = (call: Call): Promise<LoadedRunner> => startRunner(parts, artifact, threads, call);
+  const open = async (artifact: Artifact, how: HowToLoad, call: Call): Promise<ProviderSession> => {
+    const start = (call: Call): Promise<LoadedRunner> => startRunner(parts, artifact, how, call);
     const worker = new RunnerSession({
       first: await start(call),
       restart: parts.restarts ? start : undefined,
       limit: parts.limit,
       released: () => sessions.delete(session),
     });
-    const session = withShortRuns(worker, parts, artifact, threads);
+    const session = withShortRuns(worker, parts, artifact, how);
     sessions.add(session);
     return session;
   };
@@ -170,7 +174,8 @@ export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
     async load(artifact, options, call) {
       if (closed) throw new LongshoreError("shutting-down", "execute", `runtime ${parts.name} is closed`);
       if (call.abort.aborted) throw abortError(call.abort, "execute");
-      const work = open(artifact, checkThreads(options.threads ?? 1), call);
+      const { threads = 1, fusions = true } = options;
+      const work = open(artifact, { threads: checkThreads(threads), fusions }, call);
       const settled = work.then(
         () => undefined,
         () => undefined,

@@ -40,6 +40,7 @@ function sessionOptions(message: LoadMessage, provider: string): InferenceSessio
     executionProviders: [provider],
     intraOpNumThreads: message.threads,
     interOpNumThreads: 1,
+    ...(message.fusions ? {} : { graphOptimizationLevel: "disabled" }),
     // Everything that matters comes back as an exception; the log would go to the host program's stderr.
     logSeverityLevel: 4,
     extra: {
