@@ -1,4 +1,4 @@
-import { exponential, type Random, seededRandom } from "@longshore/core";
+import { gaussian, type Random, seededRandom } from "@longshore/core";
 import { type FarmRequest, type FarmServer, type FleetScene, poissonArrivals } from "@longshore/lab";
 import { burstyArrivals } from "./bursty-arrivals.ts";
 
@@ -85,11 +85,6 @@ function serversOf({ servers, skew, bound, perSecond }: Case): readonly FarmServ
   }));
 }
 
-/** A standard normal number (Box and Muller). */
-function normal(random: Random): number {
-  return Math.sqrt(2 * exponential(random, 1)) * Math.cos(2 * Math.PI * random.next());
-}
-
 /** A scene, and the time within which an answer is worth anything. */
 export interface PreparedScene {
   readonly scene: FleetScene;
@@ -122,10 +117,10 @@ export function sceneOf(
 }
 
 function requestOf({ sizes }: Case, meanWorkMs: number, random: Random): FarmRequest {
-  const visible = normal(random);
+  const visible = gaussian(random);
   const jitter = sizes === "shown" ? jitterLogSpread : 0;
   const spread = Math.sqrt(workLogSpread ** 2 - jitter ** 2);
-  const workMs = meanWorkMs * Math.exp(spread * visible + jitter * normal(random) - workLogSpread ** 2 / 2);
+  const workMs = meanWorkMs * Math.exp(spread * visible + jitter * gaussian(random) - workLogSpread ** 2 / 2);
   return { workMs, size: sizes === "shown" ? sizeOf(visible) : 1 };
 }
 
