@@ -135,12 +135,8 @@ class SpeedSeen implements SpeedBelief {
     this.#belowRuns = this.#below > 0 ? this.#belowRuns + 1 : 0;
     const threshold = Math.max(this.#driftThreshold, Math.min(2, thresholdSpreads * spread));
     const since = this.#above > threshold ? this.#aboveRuns : this.#below > threshold ? this.#belowRuns : 0;
-    if (since === 0) return;
-    this.drifts += 1;
-    this.#above = this.#below = 0;
-    this.#aboveRuns = this.#belowRuns = 0;
     // The newest run itself is added afterwards.
-    this.#ratios = since > 1 ? this.#ratios.slice(1 - since) : [];
+    if (since > 0) this.#drifted(since > 1 ? this.#ratios.slice(1 - since) : []);
   }
 
   /** Forgets what was before the last runs when all of them lie to one side. */
@@ -150,11 +146,15 @@ class SpeedSeen implements SpeedBelief {
     const before = this.#ratios.slice(0, -apartRuns).sort((a, b) => a - b);
     const quarter = Math.floor(before.length / 4);
     const [low = NaN, high = NaN] = [before[quarter], before[before.length - 1 - quarter]];
-    if (!last.every((ratio) => ratio < low) && !last.every((ratio) => ratio > high)) return;
+    if (last.every((ratio) => ratio < low) || last.every((ratio) => ratio > high)) this.#drifted(last);
+  }
+
+  /** Begins anew with the runs since a change. */
+  #drifted(since: number[]): void {
     this.drifts += 1;
     this.#above = this.#below = 0;
     this.#aboveRuns = this.#belowRuns = 0;
-    this.#ratios = last;
+    this.#ratios = since;
   }
 }
 
