@@ -94,7 +94,7 @@ export async function runOnSockets(
         const places = watched.map((one, index) => {
           const endpoint = endpoints[index];
           if (!endpoint) throw new Error("each server has an address");
-          return one.through(endpoint);
+          return one.reachedBy(endpoint);
         });
         // Replies are checked against the model, as ours are.
         await Promise.all(

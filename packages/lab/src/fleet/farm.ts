@@ -17,6 +17,7 @@ import {
   sleep,
   tensorOf,
   type Tensors,
+  through,
 } from "@longshore/core";
 import { fifoSlots } from "../world/service.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
@@ -180,7 +181,7 @@ function slotBook({ speed, slots }: FarmServer, clock: Clock): SlotBook {
 export function watchedServer(
   server: FarmServer,
   clock: Clock,
-): { readonly through: (endpoint: Endpoint) => FarmPlace } {
+): { readonly reachedBy: (endpoint: Endpoint) => FarmPlace } {
   const book = slotBook(server, clock);
   let inFlight = 0;
   let runs = 0;
@@ -190,11 +191,9 @@ export function watchedServer(
     inFlight,
     queueMs: book.finishMs(0),
   });
-  const through = (endpoint: Endpoint): FarmPlace => ({
+  const reachedBy = (endpoint: Endpoint): FarmPlace => ({
     endpoint: {
-      info: endpoint.info,
-      describe: (...asked) => endpoint.describe(...asked),
-      offers: (...asked) => endpoint.offers(...asked),
+      ...through(endpoint),
       async infer(request, ...rest) {
         runs++;
         inFlight++;
@@ -205,7 +204,6 @@ export function watchedServer(
           inFlight--;
         }
       },
-      close: () => endpoint.close(),
     },
     server,
     get inFlight() {
@@ -219,7 +217,7 @@ export function watchedServer(
     load,
     finishMs: (workMs) => book.finishMs(workMs),
   });
-  return { through };
+  return { reachedBy };
 }
 
 function farmInfo(index: number): EndpointInfo {

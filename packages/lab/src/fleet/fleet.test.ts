@@ -130,7 +130,7 @@ describe("a farm that is elsewhere", () => {
     const model = farmModel([work]);
     const server = { speed: 2, slots: 2 };
     const place = farmPlace(server, 0, model, clock);
-    const watched = watchedServer(server, clock).through(place.endpoint);
+    const watched = watchedServer(server, clock).reachedBy(place.endpoint);
     const all = [1, 2, 3].map(() =>
       watched.endpoint.infer(farmRequest(model, work), housekeepingCall("test")),
     );
