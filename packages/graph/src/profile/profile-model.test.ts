@@ -151,7 +151,7 @@ describe("profileModel", () => {
   });
 
   it("keeps of a codec with qualities the coarsest that each agreement bears, and no other", async () => {
-    const ladder = { name: "rough", codecs: [1, 2, 8, 32, 128, 512].map(rough) };
+    const ladder = { codecs: [1, 2, 8, 32, 128, 512].map(rough) };
     const options = { ...optionsFor("orient", "x"), codecs: [], ladders: [ladder], maxCuts: 0 };
     const wanted = [0.7, 0.99];
     const profile = await profileModel({ ...options, agreements: wanted }, call);

@@ -2,8 +2,6 @@ import type { Codec } from "@longshore/core";
 
 /** A codec of pictures in several qualities, from the coarsest to the finest: of two, the finer takes more bytes. */
 export interface QualityLadder {
-  /** Such as `jpeg`. */
-  readonly name: string;
   readonly codecs: readonly Codec[];
 }
 
@@ -12,7 +10,7 @@ export interface QualitySearch {
   readonly qualities: number;
   /** Least agreement, 0..1. */
   readonly wanted: number;
-  /** Agreement of each sample's answer at a quality, by its position on the ladder. Asked for at most once for each sample. */
+  /** Agreement of a sample's answer at a quality, by its position on the ladder. Asked for more than once: whoever answers keeps it. */
   readonly agreementAt: (quality: number, sample: number) => Promise<number>;
   readonly samples: number;
 }

@@ -22,8 +22,8 @@ const imageQualities: readonly number[] = [20, 30, 40, 50, 60, 70, 75, 80, 85, 9
 /** The codecs of pictures, each in all of its qualities. */
 export function imageLadders(): readonly QualityLadder[] {
   return [
-    { name: "jpeg", codecs: imageQualities.map((quality) => jpegCodec(quality)) },
-    { name: "webp", codecs: imageQualities.map((quality) => webpCodec(quality)) },
+    { codecs: imageQualities.map((quality) => jpegCodec(quality)) },
+    { codecs: imageQualities.map((quality) => webpCodec(quality)) },
   ];
 }
 
