@@ -22,6 +22,7 @@ import {
   type Measured,
   median,
   medianInterval,
+  optionOf,
   quantile,
   type Row,
 } from "./harness.ts";
@@ -225,12 +226,7 @@ async function highest(
   return low;
 }
 
-/** The value of an option of this bench: `--rounds N` (default 7), `--only dense` or `--only convolution`. */
-function optionOf(args: readonly string[], name: string): string | undefined {
-  const at = args.indexOf(`--${name}`);
-  return at < 0 ? undefined : args[at + 1];
-}
-
+/** `--rounds N`; default 7. */
 function roundsOf(args: readonly string[]): number {
   return Math.max(1, Number(optionOf(args, "rounds") ?? 7));
 }
@@ -302,6 +298,7 @@ export const bench: Bench = {
     const figures: Record<string, number> = {};
     const rows: Row[] = [];
     const draw = seededRandom(context.seed);
+    // `dense` or `convolution`.
     const only = optionOf(context.args, "only");
     for (const subject of subjects(context.seed).filter(({ name }) => only === undefined || name === only)) {
       const { rows: own, ratios } = await compare(subject, patterns, context);

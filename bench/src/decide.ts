@@ -24,7 +24,7 @@ import {
 } from "@longshore/lab";
 import { decidePage, ownTable, print, scoreTable } from "./decide-report.ts";
 import { type DecideTraces, decideTraces, scaledBursts } from "./decide-traces.ts";
-import type { Bench, Row } from "./harness.ts";
+import { type Bench, optionOf, type Row } from "./harness.ts";
 import { promises } from "./promises.ts";
 
 const serverMs = 15;
@@ -89,7 +89,7 @@ function replayAll(
 
 /** Only what was asked for: `--uplinks` and `--quick` leave out the downlinks, `--downlinks` the uplinks; `--only` names traces. */
 function asked(found: DecideTraces, args: readonly string[]): DecideTraces {
-  const text = args.includes("--only") ? (args[args.indexOf("--only") + 1] ?? "") : "";
+  const text = optionOf(args, "only") ?? "";
   const uplinks = !args.includes("--downlinks");
   const downlinks = !args.includes("--quick") && !args.includes("--uplinks");
   const kept = (traces: readonly Trace[], wanted: boolean): readonly Trace[] =>
@@ -203,8 +203,8 @@ export const bench: Bench = {
     const promised = ups.length > 0 ? promises(ups, 20_000, link, say) : { rows: [], figures: {} };
     const late = ups.length > 0 ? deadlines(ups) : { rows: [], figures: {} };
     kept.push(...promised.rows, ...late.rows.map((row) => ({ kind: "deadline", ...row })));
-    const html = args[args.indexOf("--html") + 1];
-    if (args.includes("--html") && html)
+    const html = optionOf(args, "html");
+    if (html)
       writeFileSync(
         html,
         decidePage(uplinks, ups, `seed ${seed}; times are simulated from recorded packet opportunities`),

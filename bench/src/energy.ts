@@ -20,7 +20,7 @@ import {
   type Trace,
 } from "@longshore/lab";
 import { sampleRepository } from "@longshore/samples";
-import { type Bench, mean, type Measured, type Row } from "./harness.ts";
+import { type Bench, mean, type Measured, optionOf, type Row } from "./harness.ts";
 
 /** The device's core while it runs, above idle, in watts; its speed relative to the profiles' machine. */
 const deviceWatts = 2;
@@ -205,7 +205,7 @@ export const bench: Bench = {
     "energy of the device made small: the real planner against the oracle, every constant also halved and doubled",
   bars: { energyVsOracle: { atMost: 1.05 }, missedRatio: { atMost: 0.01 } },
   async run({ data, seed, args, say }): Promise<Measured> {
-    const only = args.includes("--only") ? args[args.indexOf("--only") + 1] : undefined;
+    const only = optionOf(args, "only");
     const { settings: all, notRun } = settingsOf(data, seed);
     const settings = all.filter(({ model }) => only === undefined || only === model);
     const rows: Row[] = [];

@@ -31,6 +31,12 @@ export interface Bench {
   run(context: BenchContext): Promise<Measured>;
 }
 
+/** The value after `--name` among the options of a bench; undefined without it. */
+export function optionOf(args: readonly string[], name: string): string | undefined {
+  const at = args.indexOf(`--${name}`);
+  return at < 0 ? undefined : args[at + 1];
+}
+
 /** Machine, versions and commit, so that a figure can be placed. */
 export function setUp(seed: number): Row {
   const commit = ((): string => {

@@ -10,6 +10,7 @@ import {
   type Measured,
   median,
   medianInterval,
+  optionOf,
   quantile,
   type Row,
 } from "./harness.ts";
@@ -257,8 +258,7 @@ async function expired(
 
 /** `--rounds N`; default 7. */
 function roundsOf(args: readonly string[]): number {
-  const at = args.indexOf("--rounds");
-  return at < 0 ? 7 : Math.max(1, Number(args[at + 1]));
+  return Math.max(1, Number(optionOf(args, "rounds") ?? 7));
 }
 
 async function measure(place: Place, bare: Place, context: BenchContext): Promise<Measured> {

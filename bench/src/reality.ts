@@ -20,14 +20,17 @@ import {
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleRepository } from "@longshore/samples";
 import { openEngine, profiledStore, startPlace } from "longshore/measure";
-import { type Bench, mean, type Measured, quantile, type Row } from "./harness.ts";
+import { type Bench, mean, type Measured, optionOf, quantile, type Row } from "./harness.ts";
+import { measureSamples, profilesOf } from "./measure-samples.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
 import { slowDevice } from "./reality/slow-device.ts";
-import { measureSubjects, profilesOf, type RealitySubject, realitySubjects } from "./reality/subjects.ts";
+import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 
 /** Time before the first request: the relay and the offloader stand, and nothing is known of the link. */
 const leadMs = 500;
 const notCounted = 5;
+/** Cuts that are measured inside a model at most. */
+const mostCuts = 6;
 
 interface Link {
   readonly name: string;
@@ -93,13 +96,11 @@ export const bench: Bench = {
   about: "the same traces in the simulation and over real sockets, with real servers and the real offloader",
   bars: { meanError: { atMost: 0.1 }, p99Error: { atMost: 0.2 } },
   async run({ data, seed, args, say }): Promise<Measured> {
-    const option = (name: string): string | undefined =>
-      args.includes(`--${name}`) ? args[args.indexOf(`--${name}`) + 1] : undefined;
-    const lengthMs = 1000 * Number(option("seconds") ?? 120);
+    const lengthMs = 1000 * Number(optionOf(args, "seconds") ?? 120);
     const { links, notRun } = linksOf(data, seed);
-    const only = option("only");
+    const only = optionOf(args, "only");
     const subjects = realitySubjects.filter(({ model }) => only === undefined || only === model);
-    const measured = await measureSubjects(subjects, say);
+    const measured = await measureSamples(subjects, mostCuts, say);
     const profiles = profilesOf(measured);
     const clock = systemClock();
     const rows: Row[] = [];

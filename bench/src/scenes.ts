@@ -14,7 +14,15 @@ import {
   type ScenarioRow,
   type SimulatedModel,
 } from "@longshore/lab";
-import { type Bench, type BenchContext, mean, type Measured, quantile, type Row } from "./harness.ts";
+import {
+  type Bench,
+  type BenchContext,
+  mean,
+  type Measured,
+  optionOf,
+  quantile,
+  type Row,
+} from "./harness.ts";
 import { checkAnswers, plansToCheck } from "./scene-answers.ts";
 import { type Scene, sceneList } from "./scene-list.ts";
 import { sceneModels } from "./scene-models.ts";
@@ -224,7 +232,7 @@ export const bench: Bench = {
   about: "the demo's scenes on a virtual clock: the real offloader against the best place in hindsight",
   bars: { worstRatioToBestFixed: { atMost: 1.1 }, lostRequests: { atMost: 0 }, wrongAnswers: { atMost: 0 } },
   async run({ seed, data, args, say }): Promise<Measured> {
-    const only = args[args.indexOf("--scene") + 1];
+    const only = optionOf(args, "scene");
     const { scenes, notRun } = sceneList(seed, data);
     const subjects = await sceneModels(say);
     try {
@@ -236,7 +244,7 @@ export const bench: Bench = {
         `  scene                              ours      best place                        ratio      best fixed plan`,
       );
       for (const [index, scene] of scenes.entries()) {
-        if (args.includes("--scene") && scene.name !== only) continue;
+        if (only !== undefined && scene.name !== only) continue;
         const subject = subjects.models.get(scene.model);
         if (!subject) continue;
         const judged = await judge(scene, subject.simulated, subject.inputs, seed + 1000 * index, say);

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
-import { median, quantile } from "./harness.ts";
+import { median, optionOf, quantile } from "./harness.ts";
 import { type SoakModel, soakRepository } from "./soak/models.ts";
 import type { ProbeSample } from "./soak/probe.ts";
 import { type SoakServer, startServer, steadyMalloc } from "./soak/server.ts";
@@ -15,8 +15,7 @@ const restMs = 100;
 const megabyte = 1e6;
 
 function option(context: BenchContext, name: string, usual: number): number {
-  const at = context.args.indexOf(`--${name}`);
-  const value = at < 0 ? usual : Number(context.args[at + 1]);
+  const value = Number(optionOf(context.args, name) ?? usual);
   if (Number.isFinite(value) && value > 0) return value;
   throw new Error(`--${name} wants a positive number`);
 }

@@ -1,11 +1,7 @@
 /** Whether the chosen split is the best when splits are really run: on sample models and inputs, over links of a few rates. */
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
 import {
   createOffloader,
   type Endpoint,
-  housekeepingCall,
   type Inputs,
   linkBelief,
   linkModel,
@@ -27,11 +23,10 @@ import {
   wholeSegment,
 } from "@longshore/lab";
 import { folderStore, systemClock, systemRandom } from "@longshore/nodejs";
-import { sampleInputs, sampleRepository } from "@longshore/samples";
+import { sampleRepository } from "@longshore/samples";
 import {
   dial,
   type MeasuredModel,
-  measuredModel,
   openEngine,
   type Place,
   profiledStore,
@@ -39,6 +34,7 @@ import {
   startPlace,
 } from "longshore/measure";
 import { median, type Row } from "./harness.ts";
+import { type MeasuredSample, measureSamples, profilesOf } from "./measure-samples.ts";
 
 /** A link: the rate each way, and the delay one way. */
 interface Link {
@@ -47,9 +43,7 @@ interface Link {
 }
 
 /** A model with inner cuts that win under some prices, and a pipeline; each with a real input. */
-interface Subject {
-  readonly model: string;
-  readonly file: string;
+interface Subject extends MeasuredSample {
   readonly links: readonly Link[];
   readonly learning: number;
   readonly rounds: number;
@@ -84,6 +78,8 @@ const subjects: readonly Subject[] = [
 
 /** The plan of most of the last requests is the offloader's choice: before, it learned link, place and device. */
 const lastOnes = 4;
+/** Cuts that are measured inside a model at most. */
+const mostCuts = 10;
 /** Plans that should take more than this many times the best are not run: the profile would have to be that far off. */
 const farRatio = 2;
 
@@ -93,10 +89,12 @@ export async function regretRows(
   only: string | undefined,
 ): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  for (const subject of subjects.filter(({ model }) => only === undefined || only === model)) {
-    const { model, file, links } = subject;
-    const measured = await measure(model, file, say);
-    const profiles = { [model]: measured.simulated.profile };
+  const wanted = subjects.filter(({ model }) => only === undefined || only === model);
+  const measured = await measureSamples(wanted, mostCuts, say);
+  const profiles = profilesOf(measured);
+  for (const subject of wanted) {
+    const own = measured.get(subject.model);
+    if (!own) throw new Error(`${subject.model} was not measured`);
     const store = profiledStore(folderStore(sampleRepository()), profiles);
     const device = openEngine({ store, tier: "device", runtime: "wasm" });
     const about = { id: "cloud", tier: "cloud", zone: "remote/cloud", microsPerSecond: 0 } as const;
@@ -105,8 +103,8 @@ export async function regretRows(
       new AbortController().signal,
     );
     try {
-      for (const link of links) {
-        rows.push(...(await overLink(subject, measured, device.engine, place, link, say)));
+      for (const link of subject.links) {
+        rows.push(...(await overLink(subject, own, device.engine, place, link, say)));
       }
     } finally {
       await place.close();
@@ -114,23 +112,6 @@ export async function regretRows(
     }
   }
   return rows;
-}
-
-async function measure(model: string, file: string, say: (line: string) => void): Promise<MeasuredModel> {
-  const sample = sampleInputs().find((one) => one.file === file);
-  if (!sample) throw new Error(`there is no sample input ${file}`);
-  const { engine, close } = openEngine({ store: folderStore(sampleRepository()), tier: "cloud" });
-  const samples = mkdtempSync(join(tmpdir(), "longshore-regret-"));
-  try {
-    copyFileSync(sample.path, join(samples, basename(sample.path)));
-    const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
-    const effort = { samples: 1, rounds: 5, maxCuts: 10, everyCodec: true };
-    const options = { engine, clock: systemClock(), model, samples, io, effort, fresh: true };
-    return await measuredModel(options, housekeepingCall("regret"));
-  } finally {
-    await close();
-    rmSync(samples, { recursive: true, force: true });
-  }
 }
 
 async function overLink(

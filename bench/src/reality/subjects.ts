@@ -1,15 +1,7 @@
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
-import { housekeepingCall, type Profile } from "@longshore/core";
-import { folderStore, systemClock } from "@longshore/nodejs";
-import { sampleInputs, sampleRepository } from "@longshore/samples";
-import { type MeasuredModel, measuredModel, openEngine } from "longshore/measure";
+import type { MeasuredSample } from "../measure-samples.ts";
 
 /** A sample model, and how much slower than this machine its device is. */
-export interface RealitySubject {
-  readonly model: string;
-  readonly file: string;
+export interface RealitySubject extends MeasuredSample {
   readonly slowness: number;
   /** Mean time between requests. */
   readonly gapMs: number;
@@ -42,35 +34,3 @@ export const realitySubjects: readonly RealitySubject[] = [
     atOnce: 1,
   },
 ];
-
-/** Measures each model here and now: what the simulation knows of this machine. */
-export async function measureSubjects(
-  subjects: readonly RealitySubject[],
-  say: (line: string) => void,
-): Promise<ReadonlyMap<string, MeasuredModel>> {
-  const { engine, close } = openEngine({ store: folderStore(sampleRepository()), tier: "cloud" });
-  const clock = systemClock();
-  const call = housekeepingCall("reality");
-  const folder = mkdtempSync(join(tmpdir(), "longshore-reality-"));
-  const found = new Map<string, MeasuredModel>();
-  try {
-    for (const { model, file } of subjects) {
-      const [sample] = sampleInputs().filter((one) => one.file === file);
-      if (!sample) throw new Error(`there is no sample input ${file}`);
-      const samples = mkdtempSync(join(folder, `${model}-`));
-      copyFileSync(sample.path, join(samples, basename(sample.path)));
-      const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
-      const effort = { samples: 1, rounds: 5, maxCuts: 6, everyCodec: true };
-      found.set(model, await measuredModel({ engine, clock, model, samples, io, effort, fresh: true }, call));
-    }
-  } finally {
-    await close();
-    rmSync(folder, { recursive: true, force: true });
-  }
-  return found;
-}
-
-/** Profiles by model, to lay over the repository of the server and of the device. */
-export function profilesOf(measured: ReadonlyMap<string, MeasuredModel>): Readonly<Record<string, Profile>> {
-  return Object.fromEntries([...measured].map(([model, { simulated }]) => [model, simulated.profile]));
-}

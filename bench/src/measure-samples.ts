@@ -1,0 +1,46 @@
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { housekeepingCall, type Profile } from "@longshore/core";
+import { folderStore, systemClock } from "@longshore/nodejs";
+import { sampleInputs, sampleRepository } from "@longshore/samples";
+import { type MeasuredModel, measuredModel, openEngine } from "longshore/measure";
+
+/** A sample model, and the sample input that it is measured on. */
+export interface MeasuredSample {
+  readonly model: string;
+  readonly file: string;
+}
+
+/** Measures each model here and now, with at most so many cuts inside: what can be known of this machine. */
+export async function measureSamples(
+  subjects: readonly MeasuredSample[],
+  maxCuts: number,
+  say: (line: string) => void,
+): Promise<ReadonlyMap<string, MeasuredModel>> {
+  const { engine, close } = openEngine({ store: folderStore(sampleRepository()), tier: "cloud" });
+  const clock = systemClock();
+  const call = housekeepingCall("measure");
+  const folder = mkdtempSync(join(tmpdir(), "longshore-measure-"));
+  const found = new Map<string, MeasuredModel>();
+  try {
+    for (const { model, file } of subjects) {
+      const sample = sampleInputs().find((one) => one.file === file);
+      if (!sample) throw new Error(`there is no sample input ${file}`);
+      const samples = mkdtempSync(join(folder, `${model}-`));
+      copyFileSync(sample.path, join(samples, basename(sample.path)));
+      const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
+      const effort = { samples: 1, rounds: 5, maxCuts, everyCodec: true };
+      found.set(model, await measuredModel({ engine, clock, model, samples, io, effort, fresh: true }, call));
+    }
+  } finally {
+    await close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return found;
+}
+
+/** Profiles by model, to lay over the repository of a server and of a device. */
+export function profilesOf(measured: ReadonlyMap<string, MeasuredModel>): Readonly<Record<string, Profile>> {
+  return Object.fromEntries([...measured].map(([model, { simulated }]) => [model, simulated.profile]));
+}
