@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import {
+  aliasFrom,
   checkSignature,
   type DirectoryEntry,
   type EndpointInfo,
@@ -10,15 +10,13 @@ import {
   type Signed,
   sign,
 } from "@longshore/core";
+import { endOfTimeMs, newOperatorKey, operatorRing, operatorSigner, systemClock } from "@longshore/nodejs";
 import {
-  endOfTimeMs,
-  newOperatorKey,
-  operatorRing,
-  operatorSigner,
-  replaceFile,
-  systemClock,
-} from "@longshore/nodejs";
-import { readAliases, readEntries } from "../compose/entry-file.ts";
+  directoryFileSoFar,
+  readDirectoryFile,
+  type SignedAlias,
+  writeDirectoryFile,
+} from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
 import { type DirectoryCommandOptions, directoryOf } from "./directory-options.ts";
 import { type CommandIo, type ExitCode, table } from "./io.ts";
@@ -56,19 +54,30 @@ export interface SignOptions {
 
 const dayMs = 86_400_000;
 
+/** Of each name the highest revision. */
+function newestOf(aliases: readonly SignedAlias[]): readonly SignedAlias[] {
+  const newest = new Map<string, { readonly revision: number; readonly signed: SignedAlias }>();
+  for (const signed of aliases) {
+    const { name, revision } = aliasFrom(signed.body.alias, "an alias of the file");
+    if (revision > (newest.get(name)?.revision ?? 0)) newest.set(name, { revision, signed });
+  }
+  return Array.from(newest.values(), ({ signed }) => signed);
+}
+
 /**
  * Signs the entries of a file. One without an end holds for `--days` from now; each gets a serial after the one that is
- * signed in the file to write.
+ * signed in the file to write. The aliases of both files are in the one that is written.
  */
 export async function directorySign(file: string, options: SignOptions, io: CommandIo): Promise<ExitCode> {
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
   const wallMs = systemClock().wallMs();
   const out = options.out ?? file;
-  const before = existsSync(out) ? await readEntries(out) : [];
-  const signedBefore = before.filter(({ signature }) => signature !== undefined);
+  const before = await directoryFileSoFar(out);
+  const signedBefore = before.entries.filter(({ signature }) => signature !== undefined);
   const serials = new Map(signedBefore.map(({ body }) => [body.id, body.serial]));
   const entries: Signed<DirectoryEntry>[] = [];
-  for (const { body } of await readEntries(file)) {
+  const drafts = await readDirectoryFile(file);
+  for (const { body } of drafts.entries) {
     const notAfterMs =
       body.notAfterMs === endOfTimeMs ? Math.round(wallMs + options.days * dayMs) : body.notAfterMs;
     const serial = Math.max(body.serial, (serials.get(body.id) ?? 0) + 1);
@@ -76,9 +85,7 @@ export async function directorySign(file: string, options: SignOptions, io: Comm
     entries.push({ ...(await sign("directory entry", entryJson(entry), signer)), body: entry });
   }
   // Aliases have signatures of their own, which are not touched.
-  const aliases = await readAliases(file);
-  const kept = aliases.length === 0 ? {} : { aliases };
-  await replaceFile(out, `${JSON.stringify({ schemaVersion: 1, entries, ...kept }, undefined, 1)}\n`);
+  await writeDirectoryFile(out, { entries, aliases: newestOf([...before.aliases, ...drafts.aliases]) });
   if (options.json)
     io.out(
       JSON.stringify({
@@ -104,7 +111,7 @@ export async function directoryCheck(
     readonly until: string;
     readonly problem: string;
   }[] = [];
-  for (const { body, signature } of await readEntries(file)) {
+  for (const { body, signature } of (await readDirectoryFile(file)).entries) {
     let problem = "";
     try {
       await checkSignature(

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import {
   type AliasEntry,
@@ -7,28 +8,32 @@ import {
   recordFrom,
   type Signed,
 } from "@longshore/core";
-import { parseDirectoryFile } from "@longshore/nodejs";
+import { parseDirectoryFile, replaceFile } from "@longshore/nodejs";
 import { readText } from "./read-text.ts";
-
-/** The operator's aliases in a directory file, as they were signed. */
-export async function readAliases(file: string): Promise<readonly SignedAlias[]> {
-  const records = parseDirectoryFile(await readText(file, "the directory file"), basename(file));
-  // Only those have the field; what they are is checked where they are believed.
-  return records.flatMap((record) => (isAlias(record) ? [record.alias as unknown as SignedAlias] : []));
-}
 
 /** An alias of the operator's with its signature. */
 export type SignedAlias = Signed<AliasEntry>;
+
+/** What a directory file consists of, with its signatures. */
+export interface DirectoryFile {
+  readonly entries: readonly Signed<DirectoryEntry>[];
+  /** As they were signed: what they are is checked where they are believed. */
+  readonly aliases: readonly SignedAlias[];
+}
 
 function isAlias(record: Json): record is { readonly alias: Json } {
   return typeof record === "object" && record !== null && "alias" in record;
 }
 
-/** All entries of a directory file, with their signatures. Throws `invalid-configuration` with the first that is wrong. */
-export async function readEntries(file: string): Promise<readonly Signed<DirectoryEntry>[]> {
+/** Reads a directory file. Throws `invalid-configuration` with the first entry that is wrong. */
+export async function readDirectoryFile(file: string): Promise<DirectoryFile> {
   const what = basename(file);
   const records = parseDirectoryFile(await readText(file, "the directory file"), what);
-  return records
+  const aliases = records.flatMap((record) =>
+    // Only aliases have the field, and who believes one reads it whole.
+    isAlias(record) ? [record.alias as unknown as SignedAlias] : [],
+  );
+  const entries = records
     .filter((record) => !isAlias(record))
     .map((record, index) => {
       try {
@@ -40,11 +45,23 @@ export async function readEntries(file: string): Promise<readonly Signed<Directo
         });
       }
     });
+  return { entries, aliases };
+}
+
+/** The same of a file that need not be there yet. */
+export async function directoryFileSoFar(file: string): Promise<DirectoryFile> {
+  return existsSync(file) ? readDirectoryFile(file) : { entries: [], aliases: [] };
+}
+
+/** Writes a directory file; whoever reads it meanwhile sees the one before or this one. */
+export async function writeDirectoryFile(file: string, { entries, aliases }: DirectoryFile): Promise<void> {
+  const kept = aliases.length === 0 ? {} : { aliases };
+  await replaceFile(file, `${JSON.stringify({ schemaVersion: 1, entries, ...kept }, undefined, 1)}\n`);
 }
 
 /** The one entry of a file. */
 export async function readEntry(file: string): Promise<Signed<DirectoryEntry>> {
-  const entries = await readEntries(file);
+  const { entries } = await readDirectoryFile(file);
   const [first] = entries;
   if (first && entries.length === 1) return first;
   throw new LongshoreError(

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import {
   type Alias,
   aliasFrom,
@@ -12,13 +11,14 @@ import {
   sign,
   silentObserver,
   type StickyBy,
+  type Target,
   type TrialMode,
 } from "@longshore/core";
-import { operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
+import { operatorSigner, systemClock, systemRandom } from "@longshore/nodejs";
 import { type AtOptions, serversOf } from "../command/at-options.ts";
 import type { CommandIo, ExitCode } from "../command/io.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
-import { readAliases, readEntries, type SignedAlias } from "../compose/entry-file.ts";
+import { directoryFileSoFar, type SignedAlias, writeDirectoryFile } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
 import { targetOf } from "./target.ts";
 
@@ -45,9 +45,11 @@ function nameIn({ body }: SignedAlias): string {
   return String(read.own(read.objectAt(body.alias, "alias"), "name"));
 }
 
-/** The alias as it will be signed: what its versions consist of is asked of a server that has them. */
-async function made(name: string, before: Alias | undefined, options: SignAliasOptions): Promise<Alias> {
-  const { model, to, candidate, mode, weight: weightRatio, by } = options;
+/** What the versions consist of, asked of a server that has them. */
+async function targetsOf(
+  options: SignAliasOptions,
+): Promise<{ readonly stable: Target; readonly candidate: Target | undefined }> {
+  const { model, to, candidate } = options;
   const [server] = await serversOf(options);
   if (!server) {
     throw new LongshoreError("invalid-input", "resolve", "name a server that has the versions with --at URL");
@@ -55,20 +57,26 @@ async function made(name: string, before: Alias | undefined, options: SignAliasO
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   const endpoint = dial(serverInfo(server), parts, server);
   try {
-    const stable = await targetOf(endpoint, model, to);
-    const next = { schemaVersion: 1, name, revision: (before?.revision ?? 0) + 1, model, stable } as const;
-    if (candidate === undefined) return { ...next, because: `version ${to}, as the operator signed` };
-    const trial = {
-      candidate: await targetOf(endpoint, model, candidate),
-      mode,
-      weightRatio,
-      by,
-      limits: defaultTrialLimits,
+    return {
+      stable: await targetOf(endpoint, model, to),
+      candidate: candidate === undefined ? undefined : await targetOf(endpoint, model, candidate),
     };
-    return { ...next, trial, because: `${mode} of version ${candidate}, as the operator signed` };
   } finally {
     await endpoint.close();
   }
+}
+
+/** The alias as it will be signed. */
+function made(
+  name: string,
+  revision: number,
+  { stable, candidate }: Awaited<ReturnType<typeof targetsOf>>,
+  { model, mode, weight: weightRatio, by }: SignAliasOptions,
+): Alias {
+  const next = { schemaVersion: 1, name, revision, model, stable } as const;
+  if (!candidate) return { ...next, because: `version ${stable.version}, as the operator signed` };
+  const trial = { candidate, mode, weightRatio, by, limits: defaultTrialLimits };
+  return { ...next, trial, because: `${mode} of version ${candidate.version}, as the operator signed` };
 }
 
 /**
@@ -79,8 +87,9 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
   aliasName(name);
   const { file, revision, days } = options;
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
-  const there = existsSync(file);
-  const aliases = there ? await readAliases(file) : [];
+  // Before the file is read: nothing is waited for between comparing and setting.
+  const targets = await targetsOf(options);
+  const { entries, aliases } = await directoryFileSoFar(file);
   const found = aliases.find((one) => nameIn(one) === name);
   const before = found && aliasFrom(found.body.alias, `alias ${name}`);
   if (revision !== undefined && revision !== (before?.revision ?? 0)) {
@@ -90,7 +99,7 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
       `alias ${name} is at revision ${before?.revision ?? 0} in the file, and the change was meant for revision ${revision}: look at it again`,
     );
   }
-  const alias = await made(name, before, options);
+  const alias = made(name, (before?.revision ?? 0) + 1, targets, options);
   const wallMs = Math.round(systemClock().wallMs());
   const body: AliasEntry = {
     schemaVersion: 1,
@@ -99,10 +108,8 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
     alias: aliasJson(alias),
   };
   // An entry is plain data.
-  const signed = await sign("alias entry", body as unknown as Json, signer);
-  const entries = there ? await readEntries(file) : [];
-  const next = [...aliases.filter((one) => one !== found), signed];
-  await replaceFile(file, `${JSON.stringify({ schemaVersion: 1, entries, aliases: next }, undefined, 1)}\n`);
+  const signed = { ...(await sign("alias entry", body as unknown as Json, signer)), body };
+  await writeDirectoryFile(file, { entries, aliases: [...aliases.filter((one) => one !== found), signed] });
   if (options.json) io.out(JSON.stringify(alias));
   else
     io.out(

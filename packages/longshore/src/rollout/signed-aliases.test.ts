@@ -111,6 +111,20 @@ it("one signed word moves a name at every server that reads the directory", asyn
   expect(JSON.parse(await readFile(file("places.json"), "utf8"))).toMatchObject({
     aliases: [{ body: { alias: { revision: 2 } } }],
   });
+  // Also where places are written elsewhere and signed into that file.
+  await writeFile(file("places.yaml"), "schemaVersion: 1\nentries: []\n");
+  await command(
+    "directory",
+    "sign",
+    file("places.yaml"),
+    "--key",
+    file("operator.pem"),
+    "--out",
+    file("places.json"),
+  );
+  expect(JSON.parse(await readFile(file("places.json"), "utf8"))).toMatchObject({
+    aliases: [{ body: { alias: { revision: 2 } } }],
+  });
   await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   await vi.waitFor(async () => expect(await leadsTo(two)).toBe("status 404"), 15_000);
 });
