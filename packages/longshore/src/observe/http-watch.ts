@@ -53,8 +53,8 @@ type State = "head" | "body" | "chunk-line" | "chunk" | "trailers" | "until-end"
 export function httpWatch(parts: HttpWatchParts): HttpWatch {
   let state: State = "head";
   let message: WatchedMessage | undefined;
-  let held: Uint8Array[] = [];
-  let heldBytes = 0;
+  /** Of a head or line whose end is not there yet. */
+  let held: Buffer | undefined;
   let beganMs = 0;
   let left = 0;
 
@@ -69,7 +69,7 @@ export function httpWatch(parts: HttpWatchParts): HttpWatch {
 
   const lose = (): void => {
     state = "lost";
-    held = [];
+    held = undefined;
     message = undefined;
   };
 
@@ -79,17 +79,17 @@ export function httpWatch(parts: HttpWatchParts): HttpWatch {
     chunk: Uint8Array,
     most: number,
   ): { text: string; rest: Uint8Array } | undefined => {
-    held.push(chunk);
-    heldBytes += chunk.byteLength;
-    const all = Buffer.concat(held);
+    // Copied only where something is held: a chunk may have thousands of lines.
+    const all = held
+      ? Buffer.concat([held, chunk])
+      : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const at = all.indexOf(mark, 0, "latin1");
     if (at < 0) {
-      held = [all];
-      if (heldBytes > most) lose();
+      held = all;
+      if (all.byteLength > most) lose();
       return undefined;
     }
-    held = [];
-    heldBytes = 0;
+    held = undefined;
     return { text: latin1.decode(all.subarray(0, at)), rest: all.subarray(at + mark.length) };
   };
 
@@ -114,7 +114,7 @@ export function httpWatch(parts: HttpWatchParts): HttpWatch {
   const step = (chunk: Uint8Array, nowMs: number): Uint8Array | undefined => {
     if (state === "lost") return undefined;
     if (state === "head") {
-      if (heldBytes === 0) beganMs = nowMs;
+      if (!held) beganMs = nowMs;
       const found = upTo("\r\n\r\n", chunk, maxHeadBytes);
       if (found) begin(found.text, nowMs);
       return found?.rest;
