@@ -16,7 +16,7 @@ export function timeOf(row: SimulatedRow, { deadlineMs }: Limits): number | unde
 }
 
 /** Figures over rows that count. `vsOracle` is not known yet: 1. */
-export function figuresOf(rows: readonly SimulatedRow[], limits: Limits): WayFigures {
+export function wayFigures(rows: readonly SimulatedRow[], limits: Limits): WayFigures {
   const took = present(rows.map((row) => timeOf(row, limits))).sort((a, b) => a - b);
   const answered = rows.filter(({ outcome }) => outcome === "answered");
   const share = (some: (row: SimulatedRow) => boolean): number =>

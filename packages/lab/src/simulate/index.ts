@@ -1,6 +1,6 @@
 export { allowedPlans, fixedPlans } from "./allowed-plans.ts";
 export * from "./crowd.ts";
-export { mean, sortedQuantile } from "./figures.ts";
+export { mean, sortedQuantile, wayFigures } from "./figures.ts";
 export * from "./profiled-model.ts";
 export * from "./scenario-file.ts";
 export * from "./simulate.ts";

@@ -10,7 +10,7 @@ import {
 } from "../world/index.ts";
 import { allowedPlans, fixedPlans } from "./allowed-plans.ts";
 import { crowd } from "./crowd.ts";
-import { figuresOf } from "./figures.ts";
+import { wayFigures } from "./figures.ts";
 import { oracle } from "./oracle.ts";
 import type { SimulatedRow, SimulatedWay, Simulation } from "./simulation.ts";
 
@@ -42,7 +42,7 @@ export async function simulate(
     name,
     kind,
     plan: plan && planName(plan),
-    figures: figuresOf(rows.slice(simulation.notCounted), limits),
+    figures: wayFigures(rows.slice(simulation.notCounted), limits),
     rows,
   });
   progress("replaying longshore");

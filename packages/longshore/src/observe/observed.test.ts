@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { constantTrace } from "@longshore/lab";
+import { constantTrace, plainModel } from "@longshore/lab";
 import type { WatchedExchange } from "./exchange-watch.ts";
 import { figuresOf, observed } from "./observed.ts";
 import { whatIfText } from "./report.ts";
@@ -103,5 +103,22 @@ describe("what offloading would have saved", () => {
     const ours = found?.ways.find(({ name }) => name === "longshore")?.figures;
     expect(ours?.awayRatio).toBe(1);
     expect(whatIfText(found!, "")).toContain("would have saved nothing to speak of");
+  });
+
+  it("compares a profile with the server as it is now, in the bytes that were seen", async () => {
+    const [model] = calm(40).models();
+    const options = { ...supposed, deviceSpeed: 0.01 };
+    const plain = await whatIf(model!, undefined, options, [], () => undefined);
+    // A machine that is four times as slow as the server, and a coding of a tenth.
+    const profiled = plainModel({ name: "m", bytes: 6000, replyBytes: 100, localMs: 80, serverMs: 80 }).model;
+    const found = await whatIf(model!, profiled, options, [], () => undefined);
+    const { vsOracle, ...now } = plain!.asNow!;
+    expect(vsOracle).toBeCloseTo(1, 2);
+    expect(found?.profiled).toBe(true);
+    expect(found?.asNow).toMatchObject(now);
+    expect(found?.asNow?.vsOracle).toBeGreaterThan(2);
+    const text = whatIfText(found!, "");
+    expect(text).toMatch(/server, best coding .*\n\s+server, as now /);
+    expect(text).toContain("Parts and codings as in the profile");
   });
 });

@@ -1,4 +1,4 @@
-import type { SimulatedWay } from "@longshore/lab";
+import type { WayFigures } from "@longshore/lab";
 import { byteCount, milliseconds, table } from "../command/io.ts";
 import type { ModelFigures } from "./observed.ts";
 import type { WhatIf } from "./what-if.ts";
@@ -48,20 +48,19 @@ const nowName = "server, as now";
 
 interface Told {
   readonly name: string;
-  readonly way: SimulatedWay;
+  readonly figures: WayFigures;
 }
 
 function toldWays({ ways, asNow }: WhatIf): readonly Told[] {
-  const told = ways.flatMap((way) => {
-    const name = names[way.name];
-    return name === undefined || way === asNow ? [] : [{ name, way }];
+  const told = ways.flatMap(({ name: way, figures }) => {
+    const name = names[way];
+    return name === undefined || figures === asNow ? [] : [{ name, figures }];
   });
-  return asNow ? [...told, { name: nowName, way: asNow }] : told;
+  return asNow ? [...told, { name: nowName, figures: asNow }] : told;
 }
 
 function savedText(ways: readonly Told[]): string {
-  const of = (name: string): SimulatedWay["figures"] | undefined =>
-    ways.find((one) => one.name === name)?.way.figures;
+  const of = (wanted: string): WayFigures | undefined => ways.find(({ name }) => name === wanted)?.figures;
   const [ours, now] = [of("longshore"), of(nowName)];
   if (!ours || !now) return "";
   const saved = 1 - ours.meanMs / now.meanMs;
@@ -76,7 +75,7 @@ function savedText(ways: readonly Told[]): string {
 export function whatIfText(one: WhatIf, supposed: string): string {
   const { figures, profiled, replayed, crowdRatio } = one;
   const ways = toldWays(one);
-  const rows = ways.map(({ name, way: { figures: told } }) => [
+  const rows = ways.map(({ name, figures: told }) => [
     name,
     milliseconds(told.meanMs),
     milliseconds(told.p95Ms),
@@ -108,6 +107,6 @@ export function whatIfJson(one: WhatIf): Record<string, unknown> {
     profiled,
     replayed,
     crowdRatio,
-    ways: toldWays(one).map(({ name, way }) => ({ way: name, ...way.figures })),
+    ways: toldWays(one).map(({ name: way, figures: told }) => ({ way, ...told })),
   };
 }

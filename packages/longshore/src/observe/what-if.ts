@@ -1,4 +1,4 @@
-import { type EndpointInfo, radios, type Tensor, type Tier } from "@longshore/core";
+import { type EndpointInfo, radios, startCut, type Tensor, type Tier } from "@longshore/core";
 import {
   constantTrace,
   mean,
@@ -6,11 +6,14 @@ import {
   profiledModel,
   simulate,
   type SimulatedModel,
+  simulatePlan,
   type SimulatedWay,
   type Simulation,
   type SimulationPlace,
   type Trace,
   typicalInputs,
+  type WayFigures,
+  wayFigures,
 } from "@longshore/lab";
 import type { ModelKnowledge } from "@longshore/core";
 import { figuresOf, type ModelFigures, type ObservedModel, type ObservedRow } from "./observed.ts";
@@ -35,7 +38,7 @@ export interface WhatIf {
   readonly replayed: number;
   readonly crowdRatio: number;
   /** Every request to the server, with the bytes that were seen. */
-  readonly asNow: SimulatedWay | undefined;
+  readonly asNow: WayFigures | undefined;
   /** Longshore, the device alone, the edge alone, the server alone in its best coding, and others of `simulate`. */
   readonly ways: readonly SimulatedWay[];
 }
@@ -152,18 +155,27 @@ export async function whatIf(
   };
   const told = (text: string): void => progress(`${figures.model}: ${text}`);
   const ways = await simulate(simulation, told);
-  const toServer = (all: readonly SimulatedWay[]): SimulatedWay | undefined =>
-    all.find(({ name }) => name === "always server");
-  if (!profiled) return { figures, profiled, replayed: rows.length, crowdRatio, asNow: toServer(ways), ways };
-  const seenModel = modelAsSeen(figures);
-  const asSeen = await simulate(
-    {
-      ...simulation,
-      model: seenModel,
-      inputs: Object.fromEntries(typicalInputs(seenModel)) as Readonly<Record<string, Tensor>>,
-      places: [{ ...server, speed: 1 }],
-    },
-    told,
+  const found = { figures, profiled, replayed: rows.length, crowdRatio, ways };
+  const toServer = ways.find(({ name }) => name === "always server")?.figures;
+  if (!profiled) return { ...found, asNow: toServer };
+  told("replaying the server as now");
+  return { ...found, asNow: await asSeen(simulation, server, figures, ways) };
+}
+
+/** Every request whole to the server, in the bytes and the time that were seen rather than those of the profile. */
+async function asSeen(
+  simulation: Simulation,
+  server: SimulationPlace,
+  seen: ModelFigures,
+  ways: readonly SimulatedWay[],
+): Promise<WayFigures> {
+  const model = modelAsSeen(seen);
+  const inputs = Object.fromEntries(typicalInputs(model)) as Readonly<Record<string, Tensor>>;
+  const rows = await simulatePlan(
+    { ...simulation, model, inputs, places: [{ ...server, speed: 1 }] },
+    { variant: "default", cut: startCut, place: server.info.id, codecs: {} },
   );
-  return { figures, profiled, replayed: rows.length, crowdRatio, asNow: toServer(asSeen), ways };
+  const figures = wayFigures(rows.slice(simulation.notCounted), simulation.limits);
+  const oracle = ways.find(({ kind }) => kind === "oracle")?.figures.objective ?? NaN;
+  return { ...figures, vsOracle: figures.objective / oracle };
 }
