@@ -141,8 +141,6 @@ it("passes gRPC on, counts its bytes, and does not look inside", async () => {
     server.address,
     "--grpc-in-front-of",
     `http://${server.grpcAddress}`,
-    "--grpc-port",
-    "0",
   );
   const session = dialHttp2(`http://127.0.0.1:${String(lines[0]?.["grpc"])}`);
   const stream = session.request({
@@ -171,6 +169,27 @@ it("ends a client's connection when the server is not there, and refuses what it
   const refused = await observing("--in-front-of", "https://127.0.0.1:8443");
   expect(refused.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
   expect(await refused.end()).toBe(2);
+  const held = createServer().listen(0, "127.0.0.1");
+  await once(held, "listening");
+  open.push({ close: () => held.close() });
+  const free = createServer().listen(0, "127.0.0.1");
+  await once(free, "listening");
+  const freed = (free.address() as AddressInfo).port;
+  free.close();
+  await once(free, "close");
+  // The second port is taken: the first is given back.
+  const half = await observing(
+    "--port",
+    String(freed),
+    "--in-front-of",
+    "http://127.0.0.1:8000",
+    "--grpc-in-front-of",
+    "http://127.0.0.1:8001",
+    "--grpc-port",
+    String((held.address() as AddressInfo).port),
+  );
+  expect(half.lines[0]).toMatchObject({ error: { reason: "port-taken" } });
+  await expect(fetch(`http://127.0.0.1:${freed}`)).rejects.toMatchObject({ cause: { code: "ECONNREFUSED" } });
   const target = { host: "127.0.0.1", port };
   const none = (): never => {
     throw new Error("nobody connects");

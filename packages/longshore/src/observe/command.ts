@@ -1,4 +1,4 @@
-import { housekeepingCall, LongshoreError, type ModelKnowledge } from "@longshore/core";
+import { type Clock, housekeepingCall, LongshoreError, type ModelKnowledge } from "@longshore/core";
 import { constantTrace, meanBitsPerSecond, rateOf, scaled, type Trace } from "@longshore/lab";
 import { systemClock } from "@longshore/nodejs";
 import { linkOf } from "../advise/link-of.ts";
@@ -6,8 +6,8 @@ import { platformCodecs } from "../compose/codecs.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { exchangeWatch } from "./exchange-watch.ts";
-import { figuresOf, observed } from "./observed.ts";
-import { relay, type RelayOptions } from "./relay.ts";
+import { figuresOf, type Observed, observed } from "./observed.ts";
+import { type Relay, relay, type RelayOptions } from "./relay.ts";
 import { figuresText, whatIfJson, whatIfText } from "./report.ts";
 import { type Supposed, whatIf } from "./what-if.ts";
 import { checkPort } from "../command/identity-options.ts";
@@ -81,26 +81,22 @@ async function knowledgeOf(
   return found;
 }
 
-/**
- * Stands in front of a server until SIGINT or SIGTERM: passes every byte on as it is, tells what passes every so often, and
- * in the end what offloading would have saved.
- */
-export async function observe(options: ObserveCommandOptions, io: CommandIo): Promise<ExitCode> {
-  const { host, port, json, everySeconds } = options;
-  checkPort(port);
-  const target = targetOf("in-front-of", options.inFrontOf);
-  const supposed = await supposedOf(options);
-  if (options.models !== undefined) await openModel(options.models);
-  const clock = systemClock();
-  const seen = observed();
-  let unread = 0;
-  let grpcBytes = 0;
-  const http = await relay({
-    host,
-    port,
-    target,
+/** What is counted beside inferences. */
+interface Counted {
+  unreadConnections: number;
+  grpcBytes: number;
+}
+
+function httpRelay(
+  at: Pick<RelayOptions, "host" | "port" | "target">,
+  seen: Observed,
+  counted: Counted,
+  clock: Clock,
+): Promise<Relay> {
+  const pathOf = ({ line }: { readonly line: string }): string => line.split(" ")[1] ?? "";
+  return relay({
+    ...at,
     watch(client) {
-      const pathOf = ({ line }: { readonly line: string }): string => line.split(" ")[1] ?? "";
       const {
         up,
         down,
@@ -115,62 +111,90 @@ export async function observe(options: ObserveCommandOptions, io: CommandIo): Pr
         down: (chunk) => down.passed(chunk, clock.nowMs()),
         downEnded: () => down.ended(clock.nowMs()),
         [Symbol.dispose]() {
-          if (up.lost || down.lost) unread++;
+          if (up.lost || down.lost) counted.unreadConnections++;
           over();
         },
       };
     },
   });
-  const count = (chunk: Uint8Array): void => void (grpcBytes += chunk.byteLength);
-  const grpc =
-    options.grpcInFrontOf === undefined
-      ? undefined
-      : await relay({
-          host,
-          port: options.grpcPort ?? port + 1,
-          target: targetOf("grpc-in-front-of", options.grpcInFrontOf),
-          watch: () => ({
-            up: count,
-            down: count,
-            downEnded: () => undefined,
-            [Symbol.dispose]: () => undefined,
-          }),
-        });
-  const listening = `http://${http.host}:${http.port}`;
-  if (json) io.out(JSON.stringify({ listening, inFrontOf: options.inFrontOf, grpc: grpc?.port }));
-  else {
-    io.out(`listening on ${listening}, in front of ${options.inFrontOf}`);
-    if (grpc) io.out(`gRPC on ${grpc.host}:${grpc.port}: passed on, and only its bytes are counted`);
-  }
+}
+
+function grpcRelay(at: Pick<RelayOptions, "host" | "port" | "target">, counted: Counted): Promise<Relay> {
+  const count = (chunk: Uint8Array): void => void (counted.grpcBytes += chunk.byteLength);
+  return relay({
+    ...at,
+    watch: () => ({
+      up: count,
+      down: count,
+      downEnded: () => undefined,
+      [Symbol.dispose]: () => undefined,
+    }),
+  });
+}
+
+/** Where gRPC is passed on: to whom, and from which port. A port that is picked has none after it. */
+function grpcOf(options: ObserveCommandOptions): Pick<RelayOptions, "port" | "target"> | undefined {
+  const { grpcInFrontOf, port, grpcPort = port === 0 ? 0 : port + 1 } = options;
+  if (grpcInFrontOf === undefined) return undefined;
+  checkPort(grpcPort);
+  return { port: grpcPort, target: targetOf("grpc-in-front-of", grpcInFrontOf) };
+}
+
+function stopped({ stop }: CommandIo): Promise<void> {
+  return new Promise((resolve) => {
+    if (stop.aborted) resolve();
+    else stop.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/**
+ * Stands in front of a server until SIGINT or SIGTERM: passes every byte on as it is, tells what passes every so often, and
+ * in the end what offloading would have saved.
+ */
+export async function observe(options: ObserveCommandOptions, io: CommandIo): Promise<ExitCode> {
+  const { host, port, json, everySeconds } = options;
+  checkPort(port);
+  const target = targetOf("in-front-of", options.inFrontOf);
+  const grpcAt = grpcOf(options);
+  const supposed = await supposedOf(options);
+  if (options.models !== undefined) await openModel(options.models);
+  const clock = systemClock();
+  const seen = observed();
+  const counted: Counted = { unreadConnections: 0, grpcBytes: 0 };
   const tell = (): void => {
     const figures = seen.models().flatMap((one) => {
       const known = figuresOf(one);
       return known ? [known] : [];
     });
-    const rest = { others: seen.others, unreadConnections: unread, grpcBytes };
-    if (json) io.out(JSON.stringify({ observed: figures, ...rest }));
+    const { others } = seen;
+    if (json) io.out(JSON.stringify({ observed: figures, others, ...counted }));
     else {
       io.out(figures.length === 0 ? "no inference was answered yet" : figuresText(figures));
       io.out(
-        `other requests: ${rest.others}; connections that could not be read: ${unread}; bytes of gRPC: ${grpcBytes}`,
+        `other requests: ${others}; connections that could not be read: ${counted.unreadConnections}; bytes of gRPC: ${counted.grpcBytes}`,
       );
     }
   };
-  let timer: Disposable | undefined;
-  const again = (): void => {
-    timer = clock.timer(everySeconds * 1000, () => {
-      tell();
-      again();
-    });
-  };
-  again();
-  await new Promise<void>((resolve) => {
-    if (io.stop.aborted) resolve();
-    else io.stop.addEventListener("abort", () => resolve(), { once: true });
-  });
-  timer?.[Symbol.dispose]();
-  await http[Symbol.asyncDispose]();
-  await grpc?.[Symbol.asyncDispose]();
+  {
+    await using http = await httpRelay({ host, port, target }, seen, counted, clock);
+    await using grpc = grpcAt && (await grpcRelay({ host, ...grpcAt }, counted));
+    const listening = `http://${http.host}:${http.port}`;
+    if (json) io.out(JSON.stringify({ listening, inFrontOf: options.inFrontOf, grpc: grpc?.port }));
+    else {
+      io.out(`listening on ${listening}, in front of ${options.inFrontOf}`);
+      if (grpc) io.out(`gRPC on ${grpc.host}:${grpc.port}: passed on, and only its bytes are counted`);
+    }
+    let timer: Disposable | undefined;
+    const again = (): void => {
+      timer = clock.timer(everySeconds * 1000, () => {
+        tell();
+        again();
+      });
+    };
+    again();
+    await stopped(io);
+    timer?.[Symbol.dispose]();
+  }
   tell();
   await tellWhatIf(options, supposed, seen, io);
   return 0;
@@ -179,7 +203,7 @@ export async function observe(options: ObserveCommandOptions, io: CommandIo): Pr
 async function tellWhatIf(
   options: ObserveCommandOptions,
   supposed: Supposed,
-  seen: ReturnType<typeof observed>,
+  seen: Observed,
   io: CommandIo,
 ): Promise<void> {
   const models = seen.models();
