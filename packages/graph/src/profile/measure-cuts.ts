@@ -248,28 +248,26 @@ async function searchedCodings(
   ) {
     return [];
   }
-  const coded = new Map<string, CodedCrossing | undefined>();
-  const known = new Map<string, number>();
-  const codedAt = async (quality: number, sample: number): Promise<CodedCrossing | undefined> => {
+  const tried = new Map<
+    string,
+    { readonly coded: CodedCrossing | undefined; readonly agreementRatio: number }
+  >();
+  const tryAt = async (quality: number, sample: number) => {
     const key = `${quality} ${sample}`;
+    const before = tried.get(key);
+    if (before) return before;
     const [codec, crossing] = [codecs[quality], crossings[sample]];
-    if (!coded.has(key) && codec && crossing) {
-      coded.set(key, await codeCrossing(crossing, codec, 2, measuring.clock, call));
-    }
-    return coded.get(key);
-  };
-  const agreementAt = async (quality: number, sample: number): Promise<number> => {
-    const key = `${quality} ${sample}`;
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const one = await codedAt(quality, sample);
+    const coded = codec && crossing && (await codeCrossing(crossing, codec, 2, measuring.clock, call));
     // What saves nothing is not worth a coding.
-    const agreed = one
-      ? await agreementAfter(measuring, cut.id, one, expected[sample] ?? new Map(), call)
+    const agreementRatio = coded
+      ? await agreementAfter(measuring, cut.id, coded, expected[sample] ?? new Map(), call)
       : 0;
-    known.set(key, agreed);
-    return agreed;
+    const one = { coded, agreementRatio };
+    tried.set(key, one);
+    return one;
   };
+  const agreementAt = async (quality: number, sample: number): Promise<number> =>
+    (await tryAt(quality, sample)).agreementRatio;
   const found = new Map<number, number>();
   for (const wanted of measuring.agreements) {
     const samples = crossings.length;
@@ -280,8 +278,8 @@ async function searchedCodings(
   for (const [quality, agreementRatio] of found) {
     const all: CodedCrossing[] = [];
     for (const sample of crossings.keys()) {
-      const one = await codedAt(quality, sample);
-      if (one) all.push(one);
+      const { coded } = await tryAt(quality, sample);
+      if (coded) all.push(coded);
     }
     codings.push({ ...meanCoding(all, []), agreementRatio });
   }
