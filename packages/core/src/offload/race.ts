@@ -330,7 +330,7 @@ class Race {
     this.#running.delete(leg.id);
     this.#watches.get(leg.id)?.[Symbol.dispose]();
     this.#watches.delete(leg.id);
-    place?.legEnded();
+    place?.legEnded(outcome === "won" ? nowMs : undefined);
     recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
   }
 

@@ -39,7 +39,8 @@ export interface Place {
   readonly table: LinkTable;
   /** A leg was sent there, which it promised to run in that time. */
   legBegan(promisedMs: number, nowMs: number): void;
-  legEnded(): void;
+  /** It is over; `answeredAtMs` where it was answered. */
+  legEnded(answeredAtMs?: number): void;
   /** It said how busy it is, in a message that was under way for `delayMs`. */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
   /** It said how long its queue is with an offer. */
@@ -111,8 +112,8 @@ export function followPlace(
       queue.sent(promisedMs * service.ratio(nowMs), nowMs);
       touched = true;
     },
-    legEnded() {
-      queue.ended();
+    legEnded(answeredAtMs) {
+      queue.ended(answeredAtMs);
       touched = true;
     },
     reported: (load, nowMs, delayMs) => queue.reported(load, nowMs, delayMs),

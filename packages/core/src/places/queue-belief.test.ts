@@ -70,3 +70,30 @@ it("adds nothing to the queue of a place with free slots", () => {
   queue.sent(50, 30);
   expect(queue.waitMs(30)).toBeGreaterThan(50);
 });
+
+it("does not let own requests pile up that are answered one after another at a place that nobody else uses", () => {
+  // Counted with ours under way, and as a mean that says that others are there for a twentieth of the time.
+  for (const inFlight of [1, 0.05]) {
+    const queue = queueBelief();
+    queue.sent(50, 0);
+    queue.reported(report(0, inFlight), 5, 5);
+    queue.ended(30);
+    for (let atMs = 30; atMs < 1000; atMs += 30) {
+      expect(queue.waitMs(atMs)).toBe(0);
+      queue.sent(50, atMs);
+      queue.ended(atMs + 30);
+    }
+  }
+  const two = queueBelief();
+  two.reported(report(0, 0.05), 0, 0);
+  for (let count = 0; count < 2; count++) two.sent(50, 0);
+  expect(two.waitMs(0)).toBeCloseTo(1.05 * 50, 5);
+});
+
+it("still waits for what was reported when the last of ours was answered", () => {
+  const queue = queueBelief();
+  queue.sent(50, 0);
+  queue.reported(report(200, 4), 10, 5);
+  queue.ended(60);
+  expect(queue.waitMs(60)).toBeGreaterThanOrEqual(150);
+});

@@ -9,15 +9,16 @@ import type { LoadReport } from "../endpoint/index.ts";
  * each millisecond, own requests add what they are expected to run, and the part that others cause comes back as time
  * passes: at each report the requests that are not ours tell how much that is. A place that runs several requests at once
  * adds nothing to its queue until all of its slots are taken; how many there are shows in reports of many requests in flight
- * and no wait.
+ * and no wait. Servers that count give means: a slot that others take for a part of the time is free for the rest of it, and
+ * when the last of ours was answered, what others were reported to have there is all that there can be.
  *
  * Invariant: right after a report the belief is the report, plus what was sent since it was written.
  */
 export interface QueueBelief {
   /** A request of ours left, which is expected to run for that long. */
   sent(serviceMs: number, nowMs: number): void;
-  /** One of ours is over, however it ended. */
-  ended(): void;
+  /** One of ours is over; `answeredAtMs` where it was answered, so that nothing of it is left there. */
+  ended(answeredAtMs?: number): void;
   /** A place said how busy it is, in a message that was under way for `delayMs`. */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
   /** It said how long its queue is, and nothing of whose it is. */
@@ -54,6 +55,8 @@ export function queueBelief(): QueueBelief {
   let baseMs = 0;
   let atMs = -Infinity;
   let reportedAtMs = -Infinity;
+  /** The queue as the last report had it. */
+  let reportedMs = 0;
   let foreignAtMs = -Infinity;
   /** What others cause on the whole. */
   let othersMs = 0;
@@ -79,7 +82,7 @@ export function queueBelief(): QueueBelief {
   const add = (runMs: number, nowMs: number): void => {
     inFlight += 1;
     const before = base(nowMs);
-    baseMs = inFlight > slots ? before + runMs / slots : before;
+    baseMs = before + (runMs / slots) * Math.min(1, Math.max(0, inFlight - slots));
     atMs = nowMs;
   };
   return {
@@ -100,9 +103,12 @@ export function queueBelief(): QueueBelief {
       if (recent.length > 64) recent.shift();
       add(runMs, nowMs);
     },
-    ended() {
+    ended(answeredAtMs) {
       ours = Math.max(0, ours - 1);
       inFlight = Math.max(0, inFlight - 1);
+      if (ours > 0 || answeredAtMs === undefined) return;
+      baseMs = Math.min(base(answeredAtMs), Math.max(0, reportedMs - (answeredAtMs - reportedAtMs)));
+      atMs = answeredAtMs;
     },
     reported(load, nowMs, delayMs) {
       while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
@@ -113,6 +119,7 @@ export function queueBelief(): QueueBelief {
       if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight);
       else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
       baseMs = load.queueMs;
+      reportedMs = load.queueMs;
       atMs = nowMs;
       reportedAtMs = nowMs;
       inFlight = load.inFlight;

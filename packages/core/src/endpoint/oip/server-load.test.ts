@@ -113,6 +113,18 @@ describe("load between two readings", () => {
     expect(load.seen(ours, { underWay: 1, finished: 22 }, 2000)).toMatchObject({ queueMs: 0, inFlight: 1 });
   });
 
+  it("of a server that tells who waits counts own requests as those under way, not as those that ran", () => {
+    const load = serverLoad();
+    load.seen(figures(tritonMetrics({ finished: 100, runSeconds: 2 })), nobody, 1000);
+    // 40 runs of 20 ms in a second, one after another, all of them ours.
+    const ours = figures(tritonMetrics({ finished: 140, runSeconds: 2.8 }));
+    expect(load.seen(ours, { underWay: 1, finished: 40 }, 2000)).toMatchObject({ queueMs: 0, inFlight: 1 });
+    const shared = figures(tritonMetrics({ finished: 180, runSeconds: 3.6 }));
+    const found = load.seen(shared, { underWay: 0, finished: 60 }, 3000);
+    expect(found.queueMs).toBe(0);
+    expect(found.inFlight).toBeCloseTo(0.4, 5);
+  });
+
   it("is at least what the reading itself has waited in such a server", () => {
     const load = serverLoad();
     const told = figures(kserveMetrics({ finished: 10, runSeconds: 0.5 }));

@@ -9,8 +9,8 @@
  * and which is never longer than a run.
  *
  * Where a server tells neither who waits nor how many are there, the wait that others cause follows from how much of the time
- * they keep it busy, as for one server with equal runs (A. K. Erlang 1909). Requests of this place are taken out of that: it
- * knows of its own. Such servers answer for their metrics in between runs, in their turn, so that a reading that took long has
+ * they keep it busy, as for one server with equal runs (A. K. Erlang 1909). Requests of this place are taken out of that, and
+ * out of how many run where none wait: it knows of its own, and those that are over occupy nothing. Such servers answer for their metrics in between runs, in their turn, so that a reading that took long has
  * itself waited in the queue.
  */
 import type { LoadReport } from "../endpoint.ts";
@@ -100,17 +100,18 @@ export function serverLoad(): ServerLoad {
       }
       // Where nothing ended, the slowest model is what may keep it.
       const meanMs = finished > 0 ? busyMs / finished : slowestMs;
+      const ownRuns = before ? Math.max(0, own.finished - before.own.finished) : 0;
+      const others = Math.max(0, running - (ownRuns * meanMs) / sinceMs);
       let inFlight: number;
       if (waiting !== undefined) {
-        inFlight = figures.inFlight ?? waiting + Math.max(running, waiting > 0 ? 1 : 0);
+        const busy = waiting > 0 ? waiting + Math.max(running, 1) : own.underWay + others;
+        inFlight = figures.inFlight ?? busy;
       } else if (figures.inFlight !== undefined) {
         inFlight = figures.inFlight;
         const slots = Math.max(1, Math.round(running));
         const paceMs = finished > 0 ? Math.min(meanMs, sinceMs / finished) : meanMs;
         if (inFlight > slots) queueMs = (inFlight - slots + residualRatio) * paceMs;
       } else {
-        const ownRuns = before ? Math.max(0, own.finished - before.own.finished) : 0;
-        const others = Math.max(0, running - (ownRuns * meanMs) / sinceMs);
         const busyRatio = Math.min(mostBusyRatio, others);
         queueMs = Math.max(waitedMs, (meanMs * busyRatio) / (2 * (1 - busyRatio)));
         inFlight = own.underWay + Math.max(others, meanMs > 0 ? waitedMs / meanMs : 0);
