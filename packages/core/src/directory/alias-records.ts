@@ -2,6 +2,7 @@ import { type Json, LongshoreError } from "../base/index.ts";
 import { exactly, printable, read, type Reader } from "../protocol/index.ts";
 import { canonicalJson, checkSignature, type KeyRing, signatureFrom } from "../signed/index.ts";
 import { instant } from "./entry.ts";
+import { seenSerials } from "./seen-serials.ts";
 
 /** What the operator says of a name in front of models. The alias itself is read by who follows it. */
 export interface AliasEntry {
@@ -67,14 +68,14 @@ export function isAliasId(id: string): boolean {
 /** Starts without any. Where there are no keys of an operator, no alias is believed: a name leads every request somewhere. */
 export function aliasRecords(ring: KeyRing | undefined): AliasRecords {
   const kept = new Map<string, KeptAlias>();
-  const revisions = new Map<string, number>();
+  const revisions = seenSerials("revision", kept, 4 * maxAliases);
   const refuse = (id: string, why: string): never => {
     throw new LongshoreError("not-permitted", "identify", `${id} is not believed: ${why}`);
   };
   return {
     kept,
-    revisions,
-    remember: (id, revision) => void revisions.set(id, revision),
+    revisions: revisions.all,
+    remember: revisions.remember,
     drop: (id) => void kept.delete(id),
     async take(raw) {
       const { body, signature } = recordFrom(raw, "the record").alias;
@@ -96,14 +97,12 @@ export function aliasRecords(ring: KeyRing | undefined): AliasRecords {
         { body: body as unknown as Json, ...(signature ? { signature } : {}) },
         ring,
       );
-      const newest = revisions.get(id) ?? 0;
-      if (revision < newest) refuse(id, `revision ${revision} is older than ${newest}, which was seen`);
       const before = kept.get(id);
-      const same = !before || canonicalJson(before.entry.alias) === canonicalJson(body.alias);
-      if (revision === newest && !same)
-        refuse(id, `it differs from the one before and has the same revision ${revision}`);
-      revisions.set(id, revision);
+      const same = (): boolean => !before || canonicalJson(before.entry.alias) === canonicalJson(body.alias);
+      const why = revisions.against(id, revision, same);
+      if (why !== undefined) refuse(id, why);
       kept.set(id, { raw: raw as Json, entry: body, text, revision });
+      revisions.remember(id, revision);
       return id;
     },
   };

@@ -4,6 +4,7 @@ import type { EndpointInfo } from "../endpoint/index.ts";
 import { canonicalJson, checkSignature, type KeyRing } from "../signed/index.ts";
 import { type DirectoryEntry, type DirectoryRecord, entryJson, recordFrom } from "./entry.ts";
 import { narrowed } from "./narrow.ts";
+import { seenSerials } from "./seen-serials.ts";
 
 /** The most characters of one record in canonical JSON. */
 const maxRecordLength = 262_144;
@@ -51,7 +52,7 @@ function refusedEntry(id: EndpointId, why: string): LongshoreError {
 /** Starts without records. */
 export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: RecordRules): Records {
   const kept = new Map<EndpointId, Kept>();
-  const serials = new Map<EndpointId, number>();
+  const serials = seenSerials("serial", kept, 4 * maxRecords);
   const mostUnsigned = unsignedTrust ?? (ring ? undefined : "listed");
 
   /** What the entry may claim at most. Throws when it is not believed. */
@@ -60,34 +61,21 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
     const { id, serial } = body;
     if (!ring || !signed.signature) {
       if (mostUnsigned === undefined) throw refusedEntry(id, "it is not signed");
-      if (ring && serials.has(id)) throw refusedEntry(id, "it is not signed, and one before was");
+      if (ring && serials.all.has(id)) throw refusedEntry(id, "it is not signed, and one before was");
       return mostUnsigned;
     }
     await checkSignature("directory entry", { body: entryJson(body), signature: signed.signature }, ring);
-    const newest = serials.get(id) ?? 0;
-    if (serial < newest) throw refusedEntry(id, `serial ${serial} is older than ${newest}, which was seen`);
     const same = (): boolean =>
       before === undefined || canonicalJson(entryJson(before.entry)) === canonicalJson(entryJson(body));
-    if (serial === newest && !same()) {
-      throw refusedEntry(id, `it differs from the one before and has the same serial ${serial}`);
-    }
+    const why = serials.against(id, serial, same);
+    if (why !== undefined) throw refusedEntry(id, why);
     return "attested";
-  }
-
-  function remember(id: EndpointId, serial: number): void {
-    serials.delete(id);
-    serials.set(id, serial);
-    if (serials.size <= 4 * maxRecords) return;
-    for (const oldest of serials.keys()) {
-      if (serials.size <= 4 * maxRecords) break;
-      if (!kept.has(oldest)) serials.delete(oldest);
-    }
   }
 
   return {
     kept,
-    serials,
-    remember,
+    serials: serials.all,
+    remember: serials.remember,
     async take(raw) {
       const record = recordFrom(raw, "the record");
       const { id, serial } = record.signed.body;
@@ -123,7 +111,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
         before && canonicalJson(before.info as unknown as Json) === canonicalJson(info as unknown as Json);
       const now: Kept = { record, entry, info: same ? before.info : info, text };
       kept.set(id, now);
-      if (record.signed.signature && ring) remember(id, serial);
+      if (record.signed.signature && ring) serials.remember(id, serial);
       return now;
     },
     drop: (id) => void kept.delete(id),
