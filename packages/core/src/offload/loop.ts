@@ -100,7 +100,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const { device = {} } = parts;
   const work = localWork(device.slots ?? 1);
   const backlog = backlogOf(device.slots ?? 1);
-  const warm = warmth(local, places, self);
+  const warm = warmth(local, places, self, clock);
   const radio = device.radio ?? radios.wired;
   const radioNow = radioState(radio);
   const rhythm = arrivals();

@@ -1,4 +1,10 @@
-import { type EndpointId, housekeepingCall, LongshoreError, type TenantId } from "../base/index.ts";
+import {
+  type Clock,
+  type EndpointId,
+  housekeepingCall,
+  LongshoreError,
+  type TenantId,
+} from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Segment, segmentKey } from "../model/index.ts";
 import type { Places } from "../places/index.ts";
@@ -18,9 +24,16 @@ export interface Warmth extends Disposable {
 
 /** Parts that are remembered; the oldest goes, and is asked for once more. */
 const mostParts = 4096;
+/** A place that has not loaded a part after so many milliseconds may have lost the question: frames find out. */
+const longestLoadMs = 300_000;
 
 /** @param self Who asks. */
-export function warmth(local: Endpoint | undefined, places: Places, self: EndpointId): Warmth {
+export function warmth(
+  local: Endpoint | undefined,
+  places: Pick<Places, "all">,
+  self: EndpointId,
+  clock: Clock,
+): Warmth {
   const parts = new Map<string, "loading" | "ready">();
   const closed = new AbortController();
   const keyOf = (id: EndpointId, segment: Segment): string => `${id} ${segmentKey(segment)}`;
@@ -41,7 +54,13 @@ export function warmth(local: Endpoint | undefined, places: Places, self: Endpoi
       const endpoint = endpointOf(id);
       if (parts.has(key) || !endpoint?.prepare) return;
       note(key, "loading");
-      const call = { ...housekeepingCall(`prepare-${id}`, closed.signal), tenant, path: [self] };
+      const deadlineMs = clock.nowMs() + longestLoadMs;
+      const call = {
+        ...housekeepingCall(`prepare-${id}`, closed.signal),
+        deadlineMs,
+        tenant,
+        path: [self],
+      };
       // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
       const over = (): void => note(key, "ready");
       endpoint.prepare(segment, call).then(over, over);
