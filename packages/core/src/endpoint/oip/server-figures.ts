@@ -54,7 +54,7 @@ const meanings: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
 const wanted: ReadonlySet<string> = new Set(meanings.keys());
 
 /** Models beyond this are not followed. */
-const maxModels = 4096;
+export const maxModels = 4096;
 
 /** MLServer says `None` of a model without a version. */
 function keyOf({ labels }: Sample): string | undefined {

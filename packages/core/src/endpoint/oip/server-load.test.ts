@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { kserveMetrics, mlserverMetrics, tritonMetrics } from "@longshore/testkit";
 import { samplesOf } from "./metrics-text.ts";
-import { serverFigures, type ServerFigures } from "./server-figures.ts";
+import { type ModelFigures, serverFigures, type ServerFigures } from "./server-figures.ts";
 import { serverLoad } from "./server-load.ts";
 import { statisticsFigures } from "./statistics.ts";
 
@@ -131,6 +131,17 @@ describe("load between two readings", () => {
     expect(load.seen(told, nobody, 0, 200)).toMatchObject({ queueMs: 200, inFlight: 4 });
     const triton = figures(tritonMetrics({ finished: 10, runSeconds: 0.5 }));
     expect(serverLoad().seen(triton, nobody, 0, 200)).toMatchObject({ queueMs: 0, inFlight: 0 });
+  });
+
+  it("forgets the models that were counted longest ago where a server names more and more", () => {
+    const load = serverLoad();
+    const told = (from: number): ReadonlyMap<string, ModelFigures> =>
+      new Map(Array.from({ length: 4096 }, (_, at) => [`m${from + at}/1`, { finished: 1, runMs: 5 }]));
+    load.counted(told(0));
+    expect(load.runMs("m0", "1")).toBe(5);
+    load.counted(told(4096));
+    expect(load.runMs("m0", "1")).toBeUndefined();
+    expect(load.runMs("m4096", "1")).toBe(5);
   });
 
   it("begins anew with a server that started anew", () => {

@@ -14,7 +14,7 @@
  * itself waited in the queue.
  */
 import type { LoadReport } from "../endpoint.ts";
-import type { ModelFigures, ServerFigures } from "./server-figures.ts";
+import { maxModels, type ModelFigures, type ServerFigures } from "./server-figures.ts";
 
 /** What follows from the readings of one server. */
 export interface ServerLoad {
@@ -53,10 +53,18 @@ function between(before: ModelFigures | undefined, now: ModelFigures): Between {
     : { finished: now.finished - before.finished, runMs: now.runMs - before.runMs };
 }
 
+/** Keeps what was set last; a server names as many models as it likes. */
+function keep<T>(kept: Map<string, T>, key: string, value: T): void {
+  kept.delete(key);
+  kept.set(key, value);
+  const [oldest] = kept.keys();
+  if (kept.size > maxModels && oldest !== undefined) kept.delete(oldest);
+}
+
 /** Starts with nothing seen. */
 export function serverLoad(): ServerLoad {
   let before: (ServerFigures & { readonly atMs: number; readonly own: OwnRequests }) | undefined;
-  let counts: ReadonlyMap<string, ModelFigures> = new Map();
+  const counts = new Map<string, ModelFigures>();
   const runs = new Map<string, number>();
 
   /** The first time only the sums since the server's start are known, which are better than nothing. */
@@ -64,7 +72,7 @@ export function serverLoad(): ServerLoad {
     const { finished, runMs } = last ? since : now;
     if (finished <= 0 || runMs <= 0) return;
     const known = runs.get(key) ?? runMs / finished;
-    runs.set(key, known + Math.min(1, finished / tellingRuns) * (runMs / finished - known));
+    keep(runs, key, known + Math.min(1, finished / tellingRuns) * (runMs / finished - known));
   };
 
   return {
@@ -73,8 +81,8 @@ export function serverLoad(): ServerLoad {
       for (const [key, now] of models) {
         const last = counts.get(key);
         learn(key, last, now, between(last, now));
+        keep(counts, key, now);
       }
-      counts = new Map([...counts, ...models]);
     },
     seen(figures, own, nowMs, waitedMs = 0) {
       const sinceMs = before ? Math.max(1, nowMs - before.atMs) : Infinity;
