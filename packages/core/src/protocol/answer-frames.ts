@@ -50,14 +50,14 @@ function taker(body: AsyncIterable<Uint8Array>): {
   close(): Promise<unknown>;
 } {
   const chunks = body[Symbol.asyncIterator]();
-  let rest = new Uint8Array(0);
+  let rest: Uint8Array = new Uint8Array(0);
   return {
     async fill(buffer) {
       let filled = 0;
       while (filled < buffer.byteLength) {
         if (rest.byteLength === 0) {
           const next = await chunks.next();
-          if (next.done !== true) rest = new Uint8Array(next.value);
+          if (next.done !== true) rest = next.value;
           else if (filled > 0) throw senseless("the answers broke off within one");
           else return false;
         }
@@ -99,7 +99,7 @@ export async function* readAnswerFrames(
         throw senseless(`a frame of kind ${kind} and ${length} bytes came among the answers`);
       }
       const bytes = aligned(headerLength, length);
-      if (length > 0 && !(await fill(bytes))) throw senseless("the answers broke off within one");
+      if (!(await fill(bytes))) throw senseless("the answers broke off within one");
       if (kind === kinds.error) {
         yield { kind: "error", bytes };
         return;
