@@ -20,7 +20,6 @@ import {
   linkProbes,
   loadProbes,
   type Places,
-  hopeOf,
   radioState,
   type RadioState,
   type RetryBudget,
@@ -250,7 +249,7 @@ export function createLoop(parts: OffloadParts): Loop {
       const nowMs = clock.nowMs();
       const { known, held } = job;
       const dueAtMs = nowMs + rhythm.soonestMs(nowMs);
-      probes.consider({ known, features: held.features, hope: hopeOf(plan, local?.info.id), dueAtMs }, nowMs);
+      probes.consider({ known, features: held.features, plan, dueAtMs }, nowMs);
     },
     askLoads(plan) {
       if (!stopped && plan.objective !== "energy") loads.consider(plan, clock.nowMs());

@@ -6,7 +6,7 @@ export { followPlaces, type Places } from "./places.ts";
 export { manyPlaces } from "./shortlist.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
-export { hopeOf, linkProbes } from "./link-probes.ts";
+export { linkProbes } from "./link-probes.ts";
 export * from "./local-work.ts";
 export * from "./compose-offers.ts";
 export * from "./device.ts";

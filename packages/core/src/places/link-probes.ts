@@ -6,6 +6,7 @@
  * how often (`probeBytes`): a small share of the link, none while it is in use.
  */
 import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
 import { doubtOf, type Estimate, type Link, meanOf, shift, sum } from "../estimate/index.ts";
 import { endCut, type Features } from "../model/index.ts";
 import type { Plan } from "../plan/index.ts";
@@ -22,14 +23,14 @@ export interface LinkProbes extends Disposable {
 export interface Considered {
   readonly known: KnownModel;
   readonly features: Features;
-  /** What it might be elsewhere, where it was tried or could have been. */
-  readonly hope: Hope | undefined;
+  /** What was decided of this one. */
+  readonly plan: Plan;
   /** When the next one is expected; Infinity where nothing is known of their rhythm. */
   readonly dueAtMs: number;
 }
 
 /** A leg elsewhere beside a run here. */
-export interface Hope {
+interface Hope {
   readonly endpoint: EndpointId;
   readonly sentBytes: number;
   /** There and back, without the way there. */
@@ -38,7 +39,7 @@ export interface Hope {
 }
 
 /** What a plan says of the place that it tries, or that is next in line, beside a run at `here`. */
-export function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined {
+function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined {
   const away = legs.find(({ travels }) => travels);
   if (!away?.travels) return undefined;
   let hereMs = 0;
@@ -72,11 +73,16 @@ const worthDoubt = 0.01;
 
 /** Starts with nothing under way. `news` is told when a probe is over, whatever it showed. */
 export function linkProbes(
-  parts: { readonly clock: Clock; readonly links: (endpoint: EndpointId) => Link | undefined },
+  parts: {
+    readonly clock: Clock;
+    readonly links: (endpoint: EndpointId) => Link | undefined;
+    readonly local?: Endpoint;
+  },
   places: { readonly looked: Iterable<Place>; touched(): void },
   news: () => void,
 ): LinkProbes {
   const { clock } = parts;
+  const here = parts.local?.info.id;
   const underWay = new Map<string, AbortController>();
   const consideredMs = new Map<string, number>();
   /** Links that will be considered before the next request. */
@@ -121,9 +127,10 @@ export function linkProbes(
   /** Sends a probe where it is worth its bytes; false where it is not worth asking again for this request. */
   function probed(place: Place, link: Link, request: Considered, nowMs: number): boolean {
     const { id } = place.endpoint.info;
-    const { known, features, hope, dueAtMs } = request;
+    const { known, features, plan, dueAtMs } = request;
     if (underWay.has(id) || place.health.unavailable(nowMs) !== undefined) return false;
     if (!couldPay(known, id, features, meanOf(link.roundTripMs(nowMs)))) return false;
+    const hope = hopeOf(plan, here);
     if (hope?.endpoint === id) {
       const remoteMs = sum(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
       if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
@@ -155,6 +162,9 @@ export function linkProbes(
         const link = parts.links(id);
         if (!link?.probeBytes || !place.endpoint.probe || underWay.has(id)) continue;
         const due = request.dueAtMs < Infinity;
+        // Before the round trip is worked out: it will be no later than this.
+        const latestMs = due ? Math.max(nowMs, request.dueAtMs) : nowMs;
+        if (latestMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
         const earlyMs = due ? meanOf(link.roundTripMs(nowMs)) + aheadMs : 0;
         const atMs = due ? Math.max(nowMs, request.dueAtMs - earlyMs) : nowMs;
         if (atMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
