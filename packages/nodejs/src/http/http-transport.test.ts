@@ -75,6 +75,19 @@ describe("http transport against servers that misbehave", () => {
     await transport.close();
   });
 
+  it("gives no part of a reply for the whole when the call ends before all of it was handed over", async () => {
+    const address = await peer(
+      answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n"),
+    );
+    const transport = httpTransport({ address, clock: systemClock() });
+    const abort = new AbortController();
+    const { body } = await transport.send(get, { ...call, abort: abort.signal });
+    const reading = body.kind === "stream" ? body.each?.(() => undefined) : undefined;
+    abort.abort();
+    await expect(reading).rejects.toMatchObject({ reason: "cancelled" });
+    await transport.close();
+  });
+
   it("gives no-answer when a reply stops halfway", async () => {
     const address = await peer(answering("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"));
     const clock = manualClock();

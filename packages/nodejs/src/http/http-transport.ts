@@ -131,7 +131,7 @@ interface ReplyParts {
   readonly address: string;
   readonly maxBytes: number;
   readonly silence: Silence;
-  /** The exchange has ended, for a reason that makes its error or well. Any number of times. */
+  /** The exchange has ended, for a reason that makes its error or well; gives why not. Any number of times. */
   over(thrown?: unknown): LongshoreError | undefined;
 }
 
@@ -158,7 +158,8 @@ async function* replyChunks(
       yield chunk;
       silence.held(false);
     }
-    over();
+    const failed = over();
+    if (failed) throw failed;
   } catch (thrown) {
     throw over(thrown) ?? thrown;
   } finally {
@@ -194,8 +195,9 @@ function eachChunk(
     if (response.destroyed) return stop(new Error("the connection closed within the reply"));
     response.on("error", broken).on("close", broken).on("data", onData);
     response.on("end", () => {
-      over();
-      resolve();
+      const failed = over();
+      if (failed) reject(failed);
+      else resolve();
     });
   });
 }
@@ -216,9 +218,12 @@ function exchange(
     const state = { connected: false, reused: false, answered: false };
     const outgoing = make();
     let failure: LongshoreError | undefined;
+    let broken: LongshoreError | undefined;
     // Destroying a request makes errors of its own; the first cause is the one that counts.
     const end = (error: LongshoreError): void => {
       failure ??= error;
+      // Node.js throws away what is unread of a reply and lets it end as if that had been all.
+      broken ??= error;
       outgoing.destroy(error);
     };
     const silence = watchSilence(clock, options.idleTimeoutMs, {
@@ -268,7 +273,7 @@ function exchange(
       silence.moved();
       const length = Number(response.headers["content-length"] ?? Number.NaN);
       const over = (thrown?: unknown): LongshoreError | undefined => {
-        const error = thrown === undefined ? undefined : fail(thrown);
+        const error = thrown === undefined ? broken : fail(thrown);
         settle();
         // A connection on which either side is not finished cannot be used again.
         if (error || !outgoing.writableFinished || !response.complete) outgoing.destroy(error);
