@@ -2,16 +2,10 @@ import type { IncomingMessage } from "node:http";
 import { pipeline, Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate } from "node:zlib";
 import { emptyBody, LongshoreError, type WireBody } from "@longshore/core";
+import { brokenBody, waitingBytes } from "./arriving-body.ts";
 import type { ListenOptions } from "./options.ts";
 
 type BodyLimits = Pick<Required<ListenOptions>, "maxChunks" | "maxInflateRatio" | "inflateAllowance">;
-
-/** Bytes that may wait between the socket and the reader before the socket is paused. */
-const waitingBytes = 262_144;
-
-function broken(message: string, cause?: unknown): LongshoreError {
-  return new LongshoreError("body-mismatch", "transport", message, cause === undefined ? {} : { cause });
-}
 
 /**
  * The chunks of a request as they come off the connection. Node.js joins them when it is asked politely; counting them
@@ -46,7 +40,7 @@ async function* chunksOf(request: IncomingMessage, maxChunks: number): AsyncIter
     wake();
   };
   const onClose = (): void => {
-    if (!over) failed ??= broken("the connection closed before the whole body had come");
+    if (!over) failed ??= brokenBody("the connection closed before the whole body had come");
     wake();
   };
   request.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
@@ -99,7 +93,7 @@ function eachChunk(
     };
     const onClose = (): void => {
       over();
-      reject(broken("the connection closed before the whole body had come"));
+      reject(brokenBody("the connection closed before the whole body had come"));
     };
     if (request.destroyed) onClose();
     else request.on("data", onData).on("end", onEnd).on("close", onClose);
@@ -155,7 +149,7 @@ async function* inflated(
     }
   } catch (thrown) {
     if (LongshoreError.is(thrown)) throw thrown;
-    throw broken(`the body is not valid ${encoding}`, thrown);
+    throw brokenBody(`the body is not valid ${encoding}`, thrown);
   } finally {
     transform.destroy();
   }
