@@ -46,24 +46,22 @@ export class ArrivingBody {
     return this.#left;
   }
 
-  /** Takes a chunk that begins in this body; gives back what of it lies behind the end. */
-  came(chunk: Uint8Array): Uint8Array | undefined {
-    const beyond = chunk.byteLength > this.#left ? chunk.subarray(this.#left) : undefined;
-    const own = beyond ? chunk.subarray(0, this.#left) : chunk;
-    this.#left -= own.byteLength;
-    if (this.#take) this.#hand(own, this.#take);
+  /** Takes the next chunk, which ends in this body. */
+  came(chunk: Uint8Array): void {
+    this.#left -= chunk.byteLength;
+    if (this.#take) this.#hand(chunk, this.#take);
     else if (!this.#failed) {
-      this.#waiting.push(own);
-      this.#waitingBytes += own.byteLength;
+      this.#waitingBytes += chunk.byteLength;
+      this.#waiting.push(chunk);
       if (this.#waitingBytes > waitingBytes && this.#left > 0) this.#parts.pause();
     }
     if (!this.#take || this.#left === 0 || this.#failed) this.#wake?.();
-    return beyond;
   }
 
   /** Nobody reads it any more: chunks are dropped from now on. */
   drop(): void {
     this.#failed ??= brokenBody("the reply came before the whole body");
+    this.#take = undefined;
     this.#waiting.length = 0;
   }
 
@@ -107,7 +105,8 @@ export class ArrivingBody {
       const chunk = this.#waiting.shift();
       if (chunk) {
         this.#waitingBytes -= chunk.byteLength;
-        if (this.#waitingBytes <= waitingBytes) this.#parts.resume();
+        // Behind the end it is not for this body to say whether more should come.
+        if (this.#waitingBytes <= waitingBytes && this.#left > 0) this.#parts.resume();
         yield chunk;
       } else if (this.#left === 0) return;
       else await this.#next();

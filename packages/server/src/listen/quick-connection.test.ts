@@ -1,10 +1,12 @@
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Handler, readBody, seededRandom, type WireRequest, type WireResponse } from "@longshore/core";
 import { manualClock, settle } from "@longshore/testkit";
+import { connectionEnds } from "./exchange.ts";
 import { listen, type Listening } from "./listen.ts";
-import type { ListenOptions } from "./options.ts";
+import { completeOptions, type ListenOptions } from "./options.ts";
+import { quickConnections } from "./quick-connection.ts";
 
 const open: Listening[] = [];
 const sockets: Socket[] = [];
@@ -76,6 +78,28 @@ function echo(): { readonly handler: Handler; readonly asked: WireRequest[] } {
   };
 }
 
+/** A client of such connections alone, with the server's end of its connection. */
+async function bothEnds(handler: Handler): Promise<Client & { readonly served: Socket }> {
+  const quick = quickConnections({
+    handler,
+    options: completeOptions({ clock: manualClock(), random: seededRandom(1), port: 0 }),
+    peerOf: () => ({ address: "127.0.0.1", loopback: true }),
+    endOf: connectionEnds(),
+    leaving: () => false,
+    release: () => undefined,
+    handOver: (socket) => socket.destroy(),
+  });
+  const server = createServer(quick.take).listen(0, "127.0.0.1");
+  const accepted = once(server, "connection");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const one = await client({ port } as Listening);
+  const [served] = (await accepted) as [Socket];
+  sockets.push(served);
+  server.close();
+  return { ...one, served };
+}
+
 describe("a connection with plain requests", () => {
   it("answers alike what comes whole and what comes in pieces, one after the other", async () => {
     const { handler, asked } = echo();
@@ -110,6 +134,44 @@ describe("a connection with plain requests", () => {
     const { socket, until } = await client(await on(handler));
     socket.write(`${post("one")}${post("two")}${post("three", "te: x\r\n")}${post("four")}`);
     expect((await until("four")).match(/one|two|three|four/g)).toEqual(["one", "two", "three", "four"]);
+  });
+
+  it("reads no further ahead than one piece, however many requests come at once", async () => {
+    let asked = 0;
+    let reached = (): void => undefined;
+    const isReached = new Promise<void>((resolve) => (reached = resolve));
+    const { socket, served } = await bothEnds(async () => {
+      asked += 1;
+      await settle();
+      if (asked < 100) return reply("ok");
+      reached();
+      return new Promise(() => undefined);
+    });
+    socket.write(post("one").repeat(100_000));
+    await isReached;
+    await settle();
+    expect(served.bytesRead).toBeLessThan(4 * 65_536);
+  });
+
+  it("serves nothing further to a client that does not read its replies, and all of it once it does", async () => {
+    const large = "A".repeat(3_000_000);
+    let asked = 0;
+    const { socket, served } = await bothEnds(() => {
+      asked += 1;
+      return Promise.resolve(reply(asked < 40 ? large : "the last"));
+    });
+    socket.pause();
+    socket.write(post("one").repeat(40));
+    while (!served.writableNeedDrain) await settle();
+    for (let turn = 0; turn < 100; turn++) await settle();
+    expect(served.writableLength).toBeLessThan(2 * large.length);
+    expect(asked).toBeLessThan(40);
+    const all = new Promise<void>((resolve) => {
+      socket.on("data", (chunk: Buffer) => chunk.toString("latin1").endsWith("the last") && resolve());
+    });
+    socket.resume();
+    await all;
+    expect(asked).toBe(40);
   });
 
   it("hands on bodies of megabytes as they come, however they are read, and what follows them", async () => {
@@ -199,6 +261,66 @@ describe("a connection with plain requests", () => {
     const closed = once(socket, "close");
     socket.write(post("a"));
     await closed;
+  });
+
+  it("writes nothing into a streamed reply when the request takes too long to arrive", async () => {
+    const clock = manualClock();
+    const listening = await on(
+      () =>
+        Promise.resolve({
+          status: 200,
+          headers: {},
+          body: {
+            kind: "stream",
+            byteLength: 1000,
+            async *read() {
+              yield new TextEncoder().encode("some");
+              await new Promise(() => undefined);
+            },
+          },
+        }),
+      { clock, headersTimeoutMs: 100, requestTimeoutMs: 150 },
+    );
+    const { socket, until, heard } = await client(listening);
+    const closed = once(socket, "close");
+    socket.write(post("x".repeat(1000)).slice(0, -1));
+    await until("some");
+    await clock.advance(150);
+    await closed;
+    expect(heard()).not.toContain("408");
+  });
+
+  it("leaves heads beyond the limit of headers to Node.js, which refuses them", async () => {
+    const { socket, until } = await client(await on(echo().handler, { maxHeaderBytes: 1024 }));
+    socket.write(post("one", `x: ${"y".repeat(2000)}\r\n`));
+    expect(await until("}")).toMatch(/^HTTP\/1\.1 431/);
+  });
+
+  it("ends after the reply under way when the listener closes meanwhile", async () => {
+    let goOn = (): void => undefined;
+    const mayGoOn = new Promise<void>((resolve) => (goOn = resolve));
+    const listening = await on(() =>
+      Promise.resolve({
+        status: 200,
+        headers: {},
+        body: {
+          kind: "stream",
+          byteLength: undefined,
+          async *read() {
+            yield new TextEncoder().encode("some");
+            await mayGoOn;
+          },
+        },
+      }),
+    );
+    const { socket, until } = await client(listening);
+    socket.write(post("one"));
+    await until("some\r\n");
+    const closed = once(socket, "close");
+    const closing = listening.close();
+    goOn();
+    await until("\r\n0\r\n\r\n");
+    await Promise.all([closed, closing]);
   });
 
   it("ends when it is idle for too long", async () => {

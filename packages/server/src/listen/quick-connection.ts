@@ -45,18 +45,13 @@ export interface QuickConnections {
 export function quickConnections(parts: QuickParts): QuickConnections {
   const live = new Set<QuickConnection>();
   const date = dateLine(parts.options.clock);
-  let closing = false;
   return {
     take(socket) {
-      const one = new QuickConnection(socket, parts, date, {
-        closing: () => closing || parts.leaving(),
-        left: () => live.delete(one),
-      });
+      const one = new QuickConnection(socket, parts, date, () => live.delete(one));
       live.add(one);
     },
     close() {
-      closing = true;
-      for (const one of live) one.endIfIdle();
+      for (const one of live) one.endOnceIdle();
     },
     destroy() {
       for (const one of live) one.destroy();
@@ -80,35 +75,33 @@ function dateLine(clock: Clock): () => string {
 
 const ignored = (): void => undefined;
 
-interface Surroundings {
-  /** Whether replies are the last on their connections. */
-  readonly closing: () => boolean;
-  /** The connection is no more, or Node.js's. */
-  readonly left: () => void;
-}
-
 class QuickConnection {
   readonly #socket: Socket;
   readonly #parts: QuickParts;
   readonly #date: () => string;
-  readonly #around: Surroundings;
+  /** The connection is no more, or Node.js's. */
+  readonly #left: () => void;
   readonly #peer: Peer;
   readonly #ends: AbortSignal;
   #head: QuickHead | undefined;
   #busy = false;
+  /** A reply of which part may be sent: what is written beside it would be read as part of it. */
+  #replying = false;
+  /** The next reply is the last. */
+  #closing = false;
   /** The body of the request under way, until all of it is here. */
   #arriving: ArrivingBody | undefined;
   /** What came behind the request under way. */
-  #behind: Uint8Array[] = [];
+  #behind: Buffer | undefined;
   /** Ends what takes too long to arrive. */
   #patience: Disposable | undefined;
   #patientMs = 0;
 
-  constructor(socket: Socket, parts: QuickParts, date: () => string, around: Surroundings) {
+  constructor(socket: Socket, parts: QuickParts, date: () => string, left: () => void) {
     this.#socket = socket;
     this.#parts = parts;
     this.#date = date;
-    this.#around = around;
+    this.#left = left;
     this.#peer = parts.peerOf(socket);
     this.#ends = parts.endOf(socket);
     this.#patient(parts.options.headersTimeoutMs);
@@ -116,7 +109,8 @@ class QuickConnection {
     socket.on("timeout", this.#onTimeout).on("error", ignored);
   }
 
-  endIfIdle(): void {
+  endOnceIdle(): void {
+    this.#closing = true;
     if (!this.#busy) this.#socket.end();
   }
 
@@ -136,21 +130,21 @@ class QuickConnection {
   readonly #onClose = (): void => {
     this.#patience?.[Symbol.dispose]();
     this.#arriving?.gone();
-    this.#around.left();
+    this.#left();
   };
 
   readonly #onTimeout = (): void => {
     if (!this.#busy || this.#socket.writableLength > 0) this.#socket.destroy();
   };
 
-  /** Keeps what came too early. One message ahead may come, and no more is read. */
-  #wait(chunk: Uint8Array): void {
-    this.#behind.push(chunk);
+  /** Keeps what came too early, and reads no more before it is served. */
+  #wait(chunk: Buffer): void {
+    this.#behind = this.#behind ? Buffer.concat([this.#behind, chunk]) : chunk;
     this.#socket.pause();
   }
 
   #begin(chunk: Buffer): void {
-    if (this.#socket.writableEnded) return;
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
     const head = this.#headOf(chunk);
     if (!head) {
       this.#handOver(chunk);
@@ -174,7 +168,8 @@ class QuickConnection {
     this.#arriving = arriving;
     if (first.byteLength > 0) arriving.came(first);
     this.#patience = options.clock.timer(options.requestTimeoutMs, () => {
-      endPlainly(this.#socket, 408, "the request took too long to arrive");
+      if (this.#replying) this.#socket.destroy();
+      else endPlainly(this.#socket, 408, "the request took too long to arrive");
       this.#socket.destroySoon();
     });
     void this.#serve(head, arriving.body);
@@ -184,7 +179,8 @@ class QuickConnection {
   #headOf(chunk: Buffer): QuickHead | undefined {
     const before = this.#head;
     if (before && chunk.toString("latin1", 0, before.text.length) === before.text) return before;
-    const end = chunk.subarray(0, longestHead).indexOf("\r\n\r\n");
+    const longest = Math.min(longestHead, this.#parts.options.maxHeaderBytes);
+    const end = chunk.subarray(0, longest).indexOf("\r\n\r\n");
     return end < 0 ? undefined : quickHead(chunk.toString("latin1", 0, end + 4));
   }
 
@@ -193,7 +189,7 @@ class QuickConnection {
     socket.off("data", this.#onData).off("end", this.#onEnd).off("close", this.#onClose);
     socket.off("timeout", this.#onTimeout).off("error", ignored);
     socket.setTimeout(0);
-    this.#around.left();
+    this.#left();
     socket.pause();
     socket.unshift(chunk);
     this.#parts.handOver(socket);
@@ -201,7 +197,9 @@ class QuickConnection {
   }
 
   #arrive(arriving: ArrivingBody, chunk: Buffer): void {
-    const beyond = arriving.came(chunk);
+    const { left } = arriving;
+    const beyond = chunk.byteLength > left ? chunk.subarray(left) : undefined;
+    arriving.came(beyond ? chunk.subarray(0, left) : chunk);
     if (arriving.left > 0) return;
     this.#arriving = undefined;
     this.#patience?.[Symbol.dispose]();
@@ -225,9 +223,11 @@ class QuickConnection {
       const coded = accepted === undefined ? reply : await codedReply(reply, accepted);
       if (socket.destroyed || socket.writableEnded) return;
       // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
-      const last = this.#around.closing();
+      const last = this.#closing || this.#parts.leaving();
+      this.#replying = true;
       if (coded.body.kind === "parts") this.#write(coded, coded.body, last);
       else await this.#stream(coded, coded.body, last);
+      this.#replying = false;
       if (last) socket.end();
     } catch {
       // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.
@@ -239,11 +239,18 @@ class QuickConnection {
   }
 
   #next(): void {
+    const socket = this.#socket;
+    // Who asks on without reading the replies would have them all kept here.
+    if (socket.writableNeedDrain) {
+      socket.once("drain", () => this.#next());
+      return;
+    }
     this.#busy = false;
     const behind = this.#behind;
-    this.#behind = [];
-    if (behind.length > 0) this.#begin(Buffer.concat(behind));
-    if (this.#socket.isPaused()) this.#socket.resume();
+    this.#behind = undefined;
+    if (behind) this.#begin(behind);
+    else if (this.#closing) socket.end();
+    if (!this.#behind && socket.isPaused()) socket.resume();
   }
 
   /**

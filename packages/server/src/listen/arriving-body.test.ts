@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import { settle } from "@longshore/testkit";
+import { ArrivingBody } from "./arriving-body.ts";
+
+const chunk = new Uint8Array(65_536);
+
+function arriving(byteLength: number) {
+  const asked: string[] = [];
+  const body = new ArrivingBody({
+    byteLength,
+    release: () => undefined,
+    pause: () => void asked.push("pause"),
+    resume: () => void asked.push("resume"),
+  });
+  if (body.body.kind !== "stream" || !body.body.each) throw new Error("a stream was expected");
+  return { asked, arriving: body, read: body.body.read, each: body.body.each };
+}
+
+describe("a body on its way", () => {
+  it("asks for more while some is missing, and never for what lies behind its end", async () => {
+    const { asked, arriving: body, read } = arriving(6 * chunk.byteLength);
+    const chunks = read()[Symbol.asyncIterator]();
+    for (let count = 0; count < 5; count++) body.came(chunk);
+    expect(asked).toEqual(["pause"]);
+    await chunks.next();
+    expect(asked).toEqual(["pause", "resume"]);
+    body.came(chunk);
+    for (let count = 0; count < 5; count++) await chunks.next();
+    expect(await chunks.next()).toMatchObject({ done: true });
+    expect(asked).toEqual(["pause", "resume"]);
+  });
+
+  it("hands nothing over any more once it was dropped", async () => {
+    const { arriving: body, each } = arriving(3 * chunk.byteLength);
+    let taken = 0;
+    const outcome = expect(each(() => void taken++)).rejects.toMatchObject({ reason: "body-mismatch" });
+    body.came(chunk);
+    body.drop();
+    body.came(chunk);
+    await settle();
+    await outcome;
+    expect(taken).toBe(1);
+  });
+});
