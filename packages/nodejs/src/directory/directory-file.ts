@@ -67,8 +67,8 @@ function writtenEntry(entry: unknown, what: string): object {
 /**
  * Records in the text of a directory file, YAML or JSON: `{schemaVersion: 1, entries: [...]}`, where each is either
  * `{body, signature}` as `longshore directory sign` writes it, or the fields of an entry, in which those that have an
- * obvious default may be missing; beside them a list `aliases` of what `longshore rollout sign` wrote. Throws `invalid-configuration` when the text as a whole cannot be read; single entries
- * are checked by the directory.
+ * obvious default may be missing; beside them a list `aliases` of what `longshore rollout sign` wrote. Throws
+ * `invalid-configuration` when the text as a whole cannot be read; single entries are checked by the directory.
  */
 export function parseDirectoryFile(text: string, what: string): readonly Json[] {
   const value = plain(text, what);
