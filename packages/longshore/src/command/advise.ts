@@ -1,22 +1,18 @@
 import { housekeepingCall, LongshoreError } from "@longshore/core";
-import { constantTrace, meanBitsPerSecond, planName, rateOf, scaled, type Trace } from "@longshore/lab";
+import { planName } from "@longshore/lab";
 import { systemClock } from "@longshore/nodejs";
 import { compare, type Comparison } from "../advise/compare.ts";
-import { linkOf } from "../advise/link-of.ts";
 import { measuredModel } from "../advise/measured-model.ts";
 import type { Score } from "../advise/replay.ts";
 import { type Advice, adviceOf, adviceText, rateText } from "../advise/words.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
+import { type LinkOptions, linksOf } from "./link-options.ts";
 
 /** Options of `longshore advise`. */
-export interface AdviseOptions {
+export interface AdviseOptions extends LinkOptions {
   readonly samples?: string;
-  readonly uplink: string;
-  readonly downlink?: string;
-  readonly roundTrip: number;
-  readonly deviceSpeed: number;
   readonly serverSpeed: number;
   readonly every?: number;
   readonly deadline?: number;
@@ -31,19 +27,7 @@ const requests = 300;
  * requests in a simulated world with the real offloader and with plans that never change. Takes about a minute.
  */
 export async function advise(model: string, options: AdviseOptions, io: CommandIo): Promise<ExitCode> {
-  const up = await linkOf("uplink", options.uplink);
-  const down = await downlink(options, up);
-  for (const [name, trace] of [
-    ["uplink", up],
-    ["downlink", down],
-  ] as const) {
-    if (meanBitsPerSecond(trace) > 0) continue;
-    throw new LongshoreError(
-      "invalid-input",
-      "decode",
-      `--${name} never carries a byte: no rate of it is above 0`,
-    );
-  }
+  const { up, down } = await linksOf(options);
   const call = housekeepingCall("advise", io.stop);
   const clock = systemClock();
   const opened = await openModel(model);
@@ -83,13 +67,6 @@ export async function advise(model: string, options: AdviseOptions, io: CommandI
   if (options.json) io.out(JSON.stringify(asJson(model, comparison, advice)));
   else io.out(adviceText(comparison, advice));
   return 0;
-}
-
-/** As asked for; else four times the uplink's rate, or a trace itself. */
-async function downlink(options: AdviseOptions, up: Trace): Promise<Trace> {
-  if (options.downlink !== undefined) return linkOf("downlink", options.downlink);
-  const rate = rateOf(options.uplink);
-  return rate === undefined ? scaled(up, 1) : constantTrace(4 * rate);
 }
 
 function scoreJson(score: Score): Record<string, unknown> {

@@ -2,6 +2,7 @@ import { Option } from "commander";
 import { golden } from "../check/golden.ts";
 import { advise } from "./advise.ts";
 import { collect, type Defining, help, number } from "./define.ts";
+import { linkOptions } from "./link-options.ts";
 import { profile } from "./profile.ts";
 import { quantize } from "./quantize.ts";
 import { split } from "./split.ts";
@@ -102,20 +103,14 @@ export function defineModels({ program, action, io }: Defining): void {
     "longshore split model.onnx --cut c12 --out ./parts",
   );
   help(
-    program
-      .command("advise")
-      .description("should this model be offloaded, where, when, and what would it gain?")
-      .argument("<model>", "as for infer")
-      .option("--samples <folder>", "real inputs to measure with")
-      .option("--uplink <rate|trace>", "uplink: 5mbit, 600kbit, or a trace file", "10mbit")
-      .option("--downlink <rate|trace>", "downlink; default: four times the uplink's rate, or the same trace")
-      .option("--round-trip <ms>", "round trip to the server", number("round-trip", 0), 40)
-      .option(
-        "--device-speed <ratio>",
-        "speed of the device relative to this machine",
-        number("device-speed", 0.001),
-        0.2,
-      )
+    linkOptions(
+      program
+        .command("advise")
+        .description("should this model be offloaded, where, when, and what would it gain?")
+        .argument("<model>", "as for infer")
+        .option("--samples <folder>", "real inputs to measure with"),
+      "this machine",
+    )
       .option(
         "--server-speed <ratio>",
         "speed of the server relative to this machine",

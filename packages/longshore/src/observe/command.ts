@@ -1,7 +1,5 @@
 import { type Clock, housekeepingCall, LongshoreError, type ModelKnowledge } from "@longshore/core";
-import { constantTrace, meanBitsPerSecond, rateOf, scaled, type Trace } from "@longshore/lab";
 import { systemClock } from "@longshore/nodejs";
-import { linkOf } from "../advise/link-of.ts";
 import { platformCodecs } from "../compose/codecs.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
@@ -12,19 +10,16 @@ import { figuresText, whatIfJson, whatIfText } from "./report.ts";
 import { type Supposed, whatIf } from "./what-if.ts";
 import { checkPort } from "../command/identity-options.ts";
 import type { CommandIo, ExitCode } from "../command/io.ts";
+import { type LinkOptions, linksOf } from "../command/link-options.ts";
 
 /** Options of `longshore observe`. */
-export interface ObserveCommandOptions {
+export interface ObserveCommandOptions extends LinkOptions {
   readonly inFrontOf: string;
   readonly host: string;
   readonly port: number;
   readonly grpcInFrontOf?: string;
   readonly grpcPort?: number;
   readonly models?: string;
-  readonly uplink: string;
-  readonly downlink?: string;
-  readonly roundTrip: number;
-  readonly deviceSpeed: number;
   readonly edgeSpeed: number;
   readonly everySeconds: number;
   readonly seed: number;
@@ -47,19 +42,8 @@ function targetOf(option: string, value: string): RelayOptions["target"] {
 }
 
 async function supposedOf(options: ObserveCommandOptions): Promise<Supposed> {
-  const up = await linkOf("uplink", options.uplink);
-  const rate = rateOf(options.uplink);
-  const down: Trace =
-    options.downlink !== undefined
-      ? await linkOf("downlink", options.downlink)
-      : rate === undefined
-        ? scaled(up, 1)
-        : constantTrace(4 * rate);
-  for (const trace of [up, down]) {
-    if (!(meanBitsPerSecond(trace) > 0)) throw invalid(`the link ${trace.name} never carries a byte`);
-  }
   const { deviceSpeed, edgeSpeed, roundTrip: roundTripMs, seed } = options;
-  return { deviceSpeed, edgeSpeed, up, down, roundTripMs, seed };
+  return { deviceSpeed, edgeSpeed, ...(await linksOf(options)), roundTripMs, seed };
 }
 
 /** What the packages of a folder say of models, by name. Those that it lacks are known by their times only. */

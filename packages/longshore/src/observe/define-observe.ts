@@ -1,29 +1,24 @@
 import { type Defining, help, number } from "../command/define.ts";
+import { linkOptions } from "../command/link-options.ts";
 import { observe } from "./command.ts";
 
 /** `longshore observe`. */
 export function defineObserve({ program, action, io }: Defining): void {
   help(
-    program
-      .command("observe")
-      .description(
-        "stand in front of a server, pass every byte on as it is, and say what offloading would have saved",
-      )
-      .requiredOption("--in-front-of <url>", "the server, http://host:port")
-      .option("--host <address>", "address to listen on", "127.0.0.1")
-      .option("--port <port>", "port; 0 picks a free one", number("port", 0), 9000)
-      .option("--grpc-in-front-of <url>", "its port for gRPC, passed on uninspected")
-      .option("--grpc-port <port>", "port for that (default: the one after --port)", number("grpc-port", 0))
-      .option("--models <folder>", "packages of its models, whose profiles say what parts would take")
-      .option("--uplink <rate|trace>", "uplink of the devices: 5mbit, 600kbit, or a trace file", "10mbit")
-      .option("--downlink <rate|trace>", "downlink; default: four times the uplink's rate, or the same trace")
-      .option("--round-trip <ms>", "round trip to the server", number("round-trip", 0), 40)
-      .option(
-        "--device-speed <ratio>",
-        "speed of a device relative to the server",
-        number("device-speed", 0.001),
-        0.2,
-      )
+    linkOptions(
+      program
+        .command("observe")
+        .description(
+          "stand in front of a server, pass every byte on as it is, and say what offloading would have saved",
+        )
+        .requiredOption("--in-front-of <url>", "the server, http://host:port")
+        .option("--host <address>", "address to listen on", "127.0.0.1")
+        .option("--port <port>", "port; 0 picks a free one", number("port", 0), 9000)
+        .option("--grpc-in-front-of <url>", "its port for gRPC, passed on uninspected")
+        .option("--grpc-port <port>", "port for that (default: the one after --port)", number("grpc-port", 0))
+        .option("--models <folder>", "packages of its models, whose profiles say what parts would take"),
+      "the server",
+    )
       .option(
         "--edge-speed <ratio>",
         "speed of an edge box beside the devices relative to the server; 0 for none",
