@@ -29,7 +29,7 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
     const here = `this device finishes in about ${ms(meanValue(values))}`;
     const rival = finalists[0];
     const why = rival
-      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.guarded.values))} (${sending(rival.priced)})`
+      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(rival.priced)})`
       : findings.candidates > 0
         ? `no other place may or can take it (${reasonsOf(findings)})`
         : "no other place offers it";

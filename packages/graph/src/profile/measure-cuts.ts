@@ -111,8 +111,10 @@ export async function measureCuts(
   const wholeMs = groups.flatMap((group) => group.wholeMs);
   const usualMs = median(wholeMs);
   const scaledCuts = profiles.map(({ cut, headMemoryBytes, sides, codings, group }) => {
-    const ratio = usualMs > 0 ? usualMs / Math.max(1e-6, median(group.wholeMs)) : 1;
     const times = group.times.get(cut.id);
+    const ratio =
+      (usualMs > 0 ? usualMs / Math.max(1e-6, median(group.wholeMs)) : 1) *
+      (times ? roundedUp(times, group.wholeMs) : 1);
     const scaled = (values: readonly number[] = []): readonly number[] =>
       quantiles(values.length > 0 ? values.map((value) => value * ratio) : [0]);
     return {
@@ -129,6 +131,20 @@ export async function measureCuts(
 
 function quantiles(samples: readonly number[]): readonly number[] {
   return [...estimateOf(samples, { observedAtMs: 0, origin: "measured" }).values];
+}
+
+/**
+ * What the times of both parts are multiplied with. In sum they are not quicker than the whole, whose work they do: where they
+ * seem to be, that is chance, and a cut before the last and smallest step would look like a gain.
+ */
+function roundedUp({ headMs, tailMs }: Times, wholeMs: readonly number[]): number {
+  const parts = mean(headMs) + mean(tailMs);
+  return parts > 0 ? Math.max(1, mean(wholeMs) / parts) : 1;
+}
+
+/** 0 of none. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
 function median(values: readonly number[]): number {

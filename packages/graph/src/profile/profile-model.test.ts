@@ -20,7 +20,7 @@ import { opened } from "../../test/models.ts";
 import { call, ortRuntime } from "../../test/ort.ts";
 import { present } from "../../test/present.ts";
 import { onnxSource, sha256 } from "../extract/index.ts";
-import { worthRuns } from "./measure-cuts.ts";
+import { mean, worthRuns } from "./measure-cuts.ts";
 import { type ProfileNote, type ProfileOptions, profileModel, tensorAgreement } from "./index.ts";
 import { worthKeeping } from "./profile-model.ts";
 
@@ -118,6 +118,28 @@ function rough(steps: number): Codec {
 }
 
 describe("profileModel", () => {
+  it("does not take parts for quicker than the whole because of chance", async () => {
+    let now = 0;
+    const late: ProfileOptions["clock"] = { ...clock, nowMs: () => now };
+    const target: ProfileOptions["target"] = {
+      describe: (...asked) => engine.describe(...asked),
+      cuts: (...asked) => engine.cuts(...asked),
+      infer: async (request, ...rest) => {
+        const { from, to } = request.segment;
+        now += from === "start" && to === "end" ? 30 : to === "end" ? 4 : 16;
+        return engine.infer(request, ...rest);
+      },
+    };
+    const profile = await profileModel({ ...optionsFor("orient", "x"), target, clock: late }, call);
+    const { cuts } = present(present(profile.variants[0]).buckets[0]);
+    expect(cuts.length).toBeGreaterThan(2);
+    for (const { cut, headMs, tailMs } of cuts) {
+      if (cut.id === "start" || cut.id === "end") continue;
+      expect(mean(headMs) + mean(tailMs)).toBeCloseTo(30);
+      expect(mean(headMs) / mean(tailMs)).toBeCloseTo(4);
+    }
+  });
+
   it("measures the cuts of a graph that can win, with sizes, coding and agreement", async () => {
     const notes: ProfileNote[] = [];
     const profile = await profileModel(

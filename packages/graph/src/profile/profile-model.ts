@@ -16,7 +16,7 @@ import {
 import { balanced, frontier, type SplitPoint } from "../partition/index.ts";
 import { type Agreement, tensorAgreement } from "./agreement.ts";
 import { chooseCuts, type GraphFinder, stepOf } from "./choose-cuts.ts";
-import { measureCuts, type Measuring } from "./measure-cuts.ts";
+import { mean, measureCuts, type Measuring } from "./measure-cuts.ts";
 import type { QualityLadder } from "./quality.ts";
 import type { ProfileBucket, ProfiledVariant, ProfileTarget } from "./target.ts";
 
@@ -205,8 +205,4 @@ export function worthKeeping(measured: readonly CutProfile[]): readonly CutProfi
 
 function codingName(coding: { readonly codecs: Readonly<Record<string, string>> }): string {
   return Object.values(coding.codecs)[0] ?? "raw";
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
 }

@@ -65,6 +65,12 @@ describe("a trace", () => {
     );
   });
 
+  it("takes the end of a round that rounding lies beyond for its end", () => {
+    const slow = rateTrace("slow", [{ fromMs: 0, bitsPerSecond: 4 }], 5);
+    // A packet takes 584,000 rounds and ends with the last of them.
+    expect(slow.instantOf(slow.positionAt(15_815) + 1) - 15_815).toBeCloseTo(584_000 * 5, 3);
+  });
+
   it("never carries anything when all its rates are 0", () => {
     expect(uploadMs(rateTrace("dead", [{ fromMs: 0, bitsPerSecond: 0 }], 1000), 0, 1)).toBe(Infinity);
   });

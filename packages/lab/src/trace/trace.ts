@@ -97,7 +97,8 @@ export function rateTrace(
       if (!(packets > 0)) return Infinity;
       // The end of a round belongs to it, not to the beginning of the next.
       const round = Math.max(0, Math.ceil(position / packets - 1e-12) - 1);
-      const inside = Math.max(0, position - round * packets);
+      // Not beyond the end by rounding: nothing is known of what lies there.
+      const inside = Math.min(packets, Math.max(0, position - round * packets));
       const index = Math.max(0, firstAtLeast(before, inside) - 1);
       const rate = perMs[index] ?? 0;
       const left = inside - (before[index] ?? 0);
