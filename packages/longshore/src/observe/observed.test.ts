@@ -74,6 +74,26 @@ describe("what passes a server", () => {
   });
 });
 
+describe("models that are kept", () => {
+  it("are those that answer, however many names are asked for that no model has", () => {
+    const seen = observed();
+    const ask = (name: string, status: number): void => {
+      const asked = `/v2/models/${name}/infer`;
+      seen.began(asked);
+      seen.ended(exchange({ atMs: 1, path: asked, status }));
+    };
+    ask("first", 200);
+    for (let index = 0; index < 300; index++) ask(`none-${index}`, 404);
+    ask("second", 200);
+    const answered = seen.models().filter(({ rows }) => rows.length > 0);
+    expect(answered.map(({ model }) => model)).toEqual(["first", "second"]);
+    expect(seen.models()).toHaveLength(256);
+    for (let index = 0; index < 300; index++) ask(`real-${index}`, 200);
+    expect(seen.models()).toHaveLength(256);
+    expect(seen.others).toBe(46);
+  });
+});
+
 describe("what offloading would have saved", () => {
   const supposed = {
     edgeSpeed: 0,

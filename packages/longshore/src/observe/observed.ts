@@ -54,7 +54,7 @@ export interface Observed {
   readonly others: number;
 }
 
-/** Rows beyond this push out the oldest; models beyond this are counted among the others. */
+/** Rows beyond this push out the oldest; models beyond this push out one that never answered, or are counted among the others. */
 const maxRows = 10_000;
 const maxModels = 256;
 /** So many requests that met no other tell what a run takes. */
@@ -92,11 +92,15 @@ export function observed(): Observed {
     if (inFlight <= 1 && metAtMs === Infinity) metAtMs = nowMs;
   };
 
-  const of = (path: string): Kept | undefined => {
-    const model = modelOf(path);
-    if (model === undefined) return undefined;
+  const of = (model: string): Kept | undefined => {
     const found = kept.get(model);
-    if (found || kept.size >= maxModels) return found;
+    if (found) return found;
+    if (kept.size >= maxModels) {
+      // Anybody can ask for names that no model has.
+      const never = [...kept].find(([, { rows }]) => rows.length === 0);
+      if (!never) return undefined;
+      kept.delete(never[0]);
+    }
     const made: Kept = { requests: 0, failed: 0, rows: [] };
     kept.set(model, made);
     return made;
@@ -114,8 +118,9 @@ export function observed(): Observed {
     },
     ended(exchange) {
       const { path, status, atMs, sentMs, answeredMs, endedMs, client, requestBytes, replyBytes } = exchange;
-      const one = of(path);
-      if (modelOf(path) !== undefined) left(endedMs);
+      const model = modelOf(path);
+      if (model !== undefined) left(endedMs);
+      const one = model === undefined ? undefined : of(model);
       if (!one) {
         others++;
         return;
@@ -131,8 +136,10 @@ export function observed(): Observed {
       if (one.rows.length > maxRows) one.rows.shift();
     },
     broke(path, nowMs) {
-      const one = of(path);
-      if (modelOf(path) !== undefined) left(nowMs);
+      const model = modelOf(path);
+      if (model === undefined) return;
+      left(nowMs);
+      const one = of(model);
       if (!one) return;
       one.requests++;
       one.failed++;
