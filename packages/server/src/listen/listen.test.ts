@@ -10,7 +10,6 @@ import {
   LongshoreError,
   rawCodec,
   readBody,
-  seededRandom,
   silentObserver,
   tensorsOf,
 } from "@longshore/core";
@@ -23,27 +22,14 @@ import {
 } from "@longshore/testkit";
 import { createHandler } from "../api/index.ts";
 import { createLife } from "../life/index.ts";
-import { listen, type Listening } from "./listen.ts";
-import type { ListenOptions } from "./options.ts";
+import { on } from "../../test/on-port.ts";
+import type { Listening } from "./listen.ts";
 
-const open: Listening[] = [];
 const sockets: Socket[] = [];
 
-afterEach(async () => {
+afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
-  for (const listening of open.splice(0)) await listening.close(0);
 });
-
-async function on(handler: Handler, change: Partial<ListenOptions> = {}): Promise<Listening> {
-  const listening = await listen(handler, {
-    clock: manualClock(),
-    random: seededRandom(1),
-    port: 0,
-    ...change,
-  });
-  open.push(listening);
-  return listening;
-}
 
 function double(): DoubleEndpoint {
   return doubleEndpoint([

@@ -3,29 +3,17 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Handler, readBody, seededRandom, type WireRequest, type WireResponse } from "@longshore/core";
 import { manualClock, settle } from "@longshore/testkit";
+import { on } from "../../test/on-port.ts";
 import { connectionEnds } from "./exchange.ts";
-import { listen, type Listening } from "./listen.ts";
-import { completeOptions, type ListenOptions } from "./options.ts";
+import type { Listening } from "./listen.ts";
+import { completeOptions } from "./options.ts";
 import { quickConnections } from "./quick-connection.ts";
 
-const open: Listening[] = [];
 const sockets: Socket[] = [];
 
-afterEach(async () => {
+afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
-  for (const listening of open.splice(0)) await listening.close(0);
 });
-
-async function on(handler: Handler, change: Partial<ListenOptions> = {}): Promise<Listening> {
-  const listening = await listen(handler, {
-    clock: manualClock(),
-    random: seededRandom(1),
-    port: 0,
-    ...change,
-  });
-  open.push(listening);
-  return listening;
-}
 
 interface Client {
   readonly socket: Socket;

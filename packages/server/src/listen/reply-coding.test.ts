@@ -1,28 +1,11 @@
 import { request } from "node:http";
 import { gunzipSync, gzipSync, inflateSync } from "node:zlib";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type Handler, readBody, seededRandom, type WireResponse } from "@longshore/core";
-import { manualClock } from "@longshore/testkit";
-import { listen, type Listening } from "./listen.ts";
+import { on } from "../../test/on-port.ts";
+import type { Listening } from "./listen.ts";
 import type { ListenOptions } from "./options.ts";
 import { chosenCoding } from "./reply-coding.ts";
-
-const open: Listening[] = [];
-
-afterEach(async () => {
-  for (const listening of open.splice(0)) await listening.close(0);
-});
-
-async function on(handler: Handler, change: Partial<ListenOptions> = {}): Promise<Listening> {
-  const listening = await listen(handler, {
-    clock: manualClock(),
-    random: seededRandom(1),
-    port: 0,
-    ...change,
-  });
-  open.push(listening);
-  return listening;
-}
 
 interface Heard {
   readonly status: number | undefined;
