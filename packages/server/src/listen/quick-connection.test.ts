@@ -311,6 +311,24 @@ describe("a connection with plain requests", () => {
     await Promise.all([closed, closing]);
   });
 
+  it("ends soon after the last reply, also where the client keeps its half open and goes on sending", async () => {
+    const clock = manualClock();
+    const listening = await on(echo().handler, { clock });
+    listening.drain();
+    const socket = connect({ port: listening.port, host: "127.0.0.1", allowHalfOpen: true });
+    sockets.push(socket);
+    const closed = new Promise((resolve) => socket.on("error", () => undefined).once("close", resolve));
+    socket.resume();
+    socket.write(post("one"));
+    await once(socket, "end");
+    socket.write(post("two"));
+    while (clock.armed() === 0) await settle();
+    await clock.advance(2000);
+    socket.end();
+    await closed;
+    expect(clock.armed()).toBe(0);
+  });
+
   it("ends when it is idle for too long", async () => {
     const { socket, until } = await client(await on(echo().handler, { keepAliveMs: 50 }));
     const closed = once(socket, "close");

@@ -111,7 +111,21 @@ class QuickConnection {
 
   endOnceIdle(): void {
     this.#closing = true;
-    if (!this.#busy) this.#socket.end();
+    if (!this.#busy) this.#end();
+  }
+
+  /** Says that nothing more comes; a client that does not end its half then has a while to read the last reply. */
+  #end(): void {
+    const socket = this.#socket;
+    socket.end(() => {
+      if (!socket.destroyed) this.#destroyLater();
+    });
+  }
+
+  #destroyLater(): void {
+    const { clock, lingerMs } = this.#parts.options;
+    this.#patience?.[Symbol.dispose]();
+    this.#patience = clock.timer(lingerMs, () => this.#socket.destroy());
   }
 
   destroy(): void {
@@ -228,7 +242,7 @@ class QuickConnection {
       if (coded.body.kind === "parts") this.#write(coded, coded.body, last);
       else await this.#stream(coded, coded.body, last);
       this.#replying = false;
-      if (last) socket.end();
+      if (last) this.#end();
     } catch {
       // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.
       socket.destroy();
@@ -249,7 +263,7 @@ class QuickConnection {
     const behind = this.#behind;
     this.#behind = undefined;
     if (behind) this.#begin(behind);
-    else if (this.#closing) socket.end();
+    else if (this.#closing) this.#end();
     if (!this.#behind && socket.isPaused()) socket.resume();
   }
 
@@ -258,12 +272,11 @@ class QuickConnection {
    * is closed with unread bytes is reset, and the reset can overtake the reply.
    */
   #linger(arriving: ArrivingBody): void {
-    const { clock, lingerBytes, lingerMs } = this.#parts.options;
+    const { lingerBytes } = this.#parts.options;
     const socket = this.#socket;
     arriving.drop();
     const most = arriving.left - lingerBytes;
-    this.#patience?.[Symbol.dispose]();
-    this.#patience = clock.timer(lingerMs, () => socket.destroy());
+    this.#destroyLater();
     const onData = (): void => {
       if (arriving.left === 0) {
         socket.off("data", onData);
