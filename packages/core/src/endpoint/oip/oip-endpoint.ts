@@ -47,7 +47,7 @@ import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
 import { severalAnswers } from "./several.ts";
-import { statisticsFigures } from "./statistics.ts";
+import { toldStatistics } from "./statistics.ts";
 import { toldOffer } from "./told-offer.ts";
 import { sendableWire, wireMessage } from "./wire.ts";
 
@@ -184,8 +184,8 @@ class OipEndpoint implements Endpoint {
     if (load.runMs(name, there) === undefined) this.#loadSeen = await this.#readLoad(call);
     if (load.runMs(name, there) === undefined) {
       const path = modelPath(version === undefined ? { model: name } : { model: name, version });
-      const json = await this.#get(`${path}/stats`, call, (status) => status !== 200);
-      if (json !== undefined) load.counted(this.#checked(() => statisticsFigures(json)));
+      const get = (): Promise<unknown> => this.#get(`${path}/stats`, call, (status) => status !== 200);
+      load.counted(await toldStatistics(get));
     }
     const runMs = load.runMs(name, there);
     return runMs === undefined ? [] : [toldOffer(this.info, known.description, runMs, clock.nowMs())];

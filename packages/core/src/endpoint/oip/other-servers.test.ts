@@ -64,6 +64,20 @@ describe("endpoint before other people's servers", () => {
     expect(meanOf(offer!.completionMs)).toBe(20);
   });
 
+  it("uses a server all the same that answers something else where Triton has its statistics", async () => {
+    for (const statistics of [{ model_stats: [{}] }, "<html>", null]) {
+      const handler: Handler = ({ path }) => {
+        if (path === "/v2/models/double")
+          return reply({ name: "double", versions: ["2"], inputs: [port("x")], outputs: [port("y")] });
+        if (path === "/v2/models/double/stats") return reply(statistics);
+        return Promise.resolve({ status: 404, headers: {}, body: emptyBody });
+      };
+      const server = connect(handler, { load: metricsLoad({ clock: manualClock(), pages: [] }) });
+      await server.describe("double", undefined, call);
+      expect(await server.offers({ model: "double" }, call)).toEqual([]);
+    }
+  });
+
   it("reads the load beside the replies of a server that says nothing in them", async () => {
     const text = tritonMetrics({ finished: 10, runSeconds: 0.5, waiting: 2 });
     const metrics: Handler = () =>

@@ -1,3 +1,4 @@
+import { LongshoreError } from "../../base/index.ts";
 import { read } from "../../protocol/index.ts";
 import type { ModelFigures } from "./server-figures.ts";
 
@@ -32,4 +33,18 @@ export function statisticsFigures(json: unknown): ReadonlyMap<string, ModelFigur
     });
   }
   return figures;
+}
+
+/** The same of what is there; nothing where another server has something else on that path: it is used all the same. */
+export async function toldStatistics(
+  get: () => Promise<unknown>,
+): Promise<ReadonlyMap<string, ModelFigures>> {
+  try {
+    const json = await get();
+    return json === undefined ? new Map() : statisticsFigures(json);
+  } catch (thrown) {
+    const { reason } = LongshoreError.from(thrown, "decode", "reading statistics");
+    if (reason === "bad-reply" || reason === "invalid-input") return new Map();
+    throw thrown;
+  }
 }
