@@ -318,6 +318,25 @@ describe("aliases of the operator", () => {
     expect(rollouts.find("other")).toBeDefined();
   });
 
+  it("hold although the place was writing one of the same name down when they came", async () => {
+    let slow = false;
+    let written = (): void => undefined;
+    const shelf: AliasShelf = {
+      read: () => Promise.resolve([]),
+      write: () => (slow ? new Promise((resolve) => (written = resolve)) : Promise.resolve()),
+    };
+    const { rollouts, change } = await place(shelf);
+    slow = true;
+    const changing = change(1, { do: "set", model: "ocr", version: "1" });
+    const refused = expect(changing).rejects.toMatchObject({ reason: "not-permitted" });
+    // Until it is being written.
+    await new Promise((resolve) => setImmediate(resolve));
+    rollouts.follow([operators(5, "2")]);
+    written();
+    await refused;
+    expect(rollouts.find("reader")).toMatchObject({ revision: 5, stable: { version: "2" } });
+  });
+
   it("whose candidate was given up stay so until a newer word", async () => {
     const { rollouts, ask, second } = await place();
     rollouts.follow([operators(1, "1", "2")]);

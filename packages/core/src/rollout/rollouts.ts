@@ -71,6 +71,14 @@ export function speaksAgainst(reason: Reason): boolean {
   return reasons[reason].httpStatus >= 500 && !blameless.has(reason);
 }
 
+function notOurs(name: string): LongshoreError {
+  return new LongshoreError(
+    "not-permitted",
+    "admission",
+    `alias ${name} is the operator's: it changes with a newer entry of the directory (longshore rollout sign)`,
+  );
+}
+
 /** Reads what is kept. */
 export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
   const { clock, observer, resolve, shelf } = parts;
@@ -102,6 +110,8 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       throw new LongshoreError("rejected", "admission", `this place keeps ${maxAliases} aliases at most`);
     }
     await shelf?.write(ownOf(next));
+    // Writing took its time, in which the operator may have taken the name.
+    if (followed.has(name)) throw notOurs(name);
     if (alias) take(alias);
     else {
       aliases.delete(name);
@@ -164,13 +174,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       Array.from(aliases.values(), (alias) => ({ alias, figures: watches.get(alias.name)?.figures() })),
     change: (name, asked, by) =>
       inTurn(async () => {
-        if (followed.has(name)) {
-          throw new LongshoreError(
-            "not-permitted",
-            "admission",
-            `alias ${name} is the operator's: it changes with a newer entry of the directory (longshore rollout sign)`,
-          );
-        }
+        if (followed.has(name)) throw notOurs(name);
         const before = aliases.get(name);
         const next = await changed(name, before, asked, resolve);
         // Resolving took its time, in which a candidate may have been given up.
