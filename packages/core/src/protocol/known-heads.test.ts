@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../base/index.ts";
+import { readInferReply } from "./infer-reply.ts";
 import { readInferRequest } from "./infer-request.ts";
-import { knownHeads } from "./known-heads.ts";
+import { knownHeads, knownReplyHeads } from "./known-heads.ts";
 
 const text = new TextEncoder();
 
@@ -46,6 +47,16 @@ describe("heads that are known", () => {
         }
       }),
     );
+  });
+
+  it("of replies are found again, unless they carry an account, which is another each time", () => {
+    const known = knownReplyHeads();
+    for (const parameters of ["{}", '{"longshore_account":"{}"}']) {
+      const json = `{"model_name":"m","parameters":${parameters},"outputs":[${input("y", "UINT8", 2)}]}`;
+      const { body, headerLength } = bodyOf(json, [1, 2]);
+      const read = readInferReply(body, headerLength, undefined, known);
+      expect(known.find(body, headerLength)).toEqual(parameters === "{}" ? read : undefined);
+    }
   });
 
   it("are found again with the bytes of the new body, and not with another length", () => {

@@ -1,6 +1,7 @@
 import { type Datatype, elementBytes } from "../tensor/index.ts";
 import type { InferReplyMessage } from "./infer-reply.ts";
 import type { InferRequestMessage } from "./infer-request.ts";
+import { accountParameter } from "./names.ts";
 import type { Parameters } from "./parameters.ts";
 import { codecOf, type WireTensor } from "./wire-tensor.ts";
 
@@ -101,7 +102,16 @@ export function knownHeads(): KnownHeads {
   return heads({ of: ({ inputs }) => inputs, with: (message, inputs) => ({ ...message, inputs }) });
 }
 
-/** The same for replies. */
+/** The same for replies. Those with an account are each another, so none of them is remembered. */
 export function knownReplyHeads(): KnownHeads<InferReplyMessage> {
-  return heads({ of: ({ outputs }) => outputs, with: (message, outputs) => ({ ...message, outputs }) });
+  const { find, learn } = heads<InferReplyMessage>({
+    of: ({ outputs }) => outputs,
+    with: (message, outputs) => ({ ...message, outputs }),
+  });
+  return {
+    find,
+    learn(body, headerLength, message) {
+      if (!Object.hasOwn(message.parameters, accountParameter)) learn(body, headerLength, message);
+    },
+  };
 }

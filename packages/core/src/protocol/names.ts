@@ -17,6 +17,8 @@ export const digestHeader = "longshore-digest";
 export const agreementHeader = "longshore-agreement";
 /** `1` asks for the account of what happened. */
 export const accountHeader = "longshore-account";
+/** The parameter of a reply that has it. */
+export const accountParameter = "longshore_account";
 /** `several`: the sender takes any number of answers to one request, as frames of one body. */
 export const answersHeader = "longshore-answers";
 /** Asks for interim responses each time that many more bytes of the body have arrived. */

@@ -1,5 +1,6 @@
 import {
   accountHeader,
+  accountParameter,
   emptyBody,
   endCut,
   type InferenceResponse,
@@ -92,7 +93,7 @@ export async function inferReply(
   const parameters: Record<string, number | string> = {};
   if (confidenceRatio !== undefined) parameters["longshore_confidence"] = confidenceRatio;
   if (stateSeal !== undefined) parameters[sealParameter] = stateSeal;
-  if (asksAccount) parameters["longshore_account"] = JSON.stringify(response.account);
+  if (asksAccount) parameters[accountParameter] = JSON.stringify(response.account);
   const written = writeShared(api, asked, message, packed);
   const described = {
     modelName: description.name,

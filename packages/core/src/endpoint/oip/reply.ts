@@ -1,6 +1,7 @@
 import { type Call, LongshoreError } from "../../base/index.ts";
 import { endCut, type Segment } from "../../model/index.ts";
 import {
+  accountParameter,
   defaultWireLimits,
   headerLengthOf,
   type InferReplyMessage,
@@ -127,7 +128,7 @@ export async function readResponse(
   const { plain, state } = splitState(unpacked instanceof Promise ? await unpacked : unpacked);
   const confidence = read.own(message.parameters, "longshore_confidence");
   const seal = read.own(message.parameters, sealParameter);
-  const accountText = read.own(message.parameters, "longshore_account");
+  const accountText = read.own(message.parameters, accountParameter);
   const told =
     typeof accountText === "string"
       ? parseAccount(parseJson(new TextEncoder().encode(accountText), "the account"))
