@@ -231,12 +231,20 @@ class LoopOffloader implements Offloader {
   }
 }
 
-function resultOf({ response, leg, plan, tally }: Outcome, tookMs: number): Result {
+/** The plan's sentence; where a back-up gave the answer, also instead of whom. */
+function becauseOf({ plan: { because }, leg, tally: { lostLegs } }: Outcome): string {
+  const stoodIn = leg.starts.every(({ on }) => on === "failed" || on === "late");
+  const lost = stoodIn ? lostLegs.findLast(({ leg: id }) => id !== leg.id) : undefined;
+  return lost ? `${because}; ${leg.endpoint} answered instead of ${lost.endpoint} (${lost.why})` : because;
+}
+
+function resultOf(outcome: Outcome, tookMs: number): Result {
+  const { response, leg, plan, tally } = outcome;
   const [first = plan] = tally.plans;
   return {
     outputs: response.outputs,
     where: leg.endpoint,
-    because: plan.because,
+    because: becauseOf(outcome),
     tookMs,
     predictedMs: meanOf(first.predicted.completionMs),
     plans: tally.plans,

@@ -344,6 +344,7 @@ describe("createOffloader", () => {
     expect(result.tookMs).toBeLessThan(900);
     expect(events.some((event) => event.kind === "leg-started" && event.trigger === "late")).toBe(true);
     expect(result.lostLegs.map((leg) => leg.endpoint)).toContain("edge");
+    expect(result.because).toMatch(/^edge finishes in about .*; device answered instead of edge \(.+\)$/);
     edgeLink.restore();
   });
 

@@ -49,7 +49,7 @@ export interface Result {
   readonly outputs: Tensors;
   /** Endpoint whose leg gave the answer. */
   readonly where: string;
-  /** The sentence of the plan that was followed last. */
+  /** The sentence of the plan that was followed last, and instead of whom a back-up answered. */
   readonly because: string;
   readonly tookMs: number;
   readonly predictedMs: number;
