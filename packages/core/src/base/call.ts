@@ -44,6 +44,8 @@ export interface Rules {
   readonly zones?: readonly ZoneId[];
   readonly dataClass: DataClass;
   readonly leastTrust: TrustLevel;
+  /** Nobody is given an answer that only one place has said; who runs it alone refuses it. Default: one is believed. */
+  readonly confirm?: true;
 }
 
 /** W3C trace context. */

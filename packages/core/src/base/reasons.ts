@@ -45,6 +45,7 @@ export type Reason =
   | "unreachable"
   | "no-answer"
   | "bad-reply"
+  | "unconfirmed"
   | "sequence-unknown"
   | "sequence-step"
   | "run-failed"
@@ -99,6 +100,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   unreachable: { code: "UNAVAILABLE", httpStatus: 502, retryable: true },
   "no-answer": { code: "UNAVAILABLE", httpStatus: 504, retryable: true },
   "bad-reply": { code: "INTERNAL", httpStatus: 502, retryable: true },
+  unconfirmed: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   // sequences
   "sequence-unknown": { code: "INVALID_ARGUMENT", httpStatus: 400, retryable: false },
   "sequence-step": { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },

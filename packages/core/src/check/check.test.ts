@@ -9,6 +9,7 @@ import {
   tensorsOf,
   toHalf,
 } from "../tensor/index.ts";
+import { type Asking, confirmed } from "./confirmed.ts";
 import { evidence } from "./evidence.ts";
 import { goldenText, parseGolden } from "./golden.ts";
 import { difference, sameBody, similarBody } from "./same-answer.ts";
@@ -50,6 +51,92 @@ describe("two answers", () => {
     const same = (values: readonly number[]): boolean =>
       difference(numbers(...values), numbers(...values), sameBody) === undefined;
     fc.assert(fc.property(fc.array(fc.float(), { minLength: 1 }), same));
+  });
+});
+
+describe("an answer that is to be confirmed", () => {
+  interface Case {
+    readonly endpoint: string;
+    readonly y: number;
+    readonly state?: number;
+    readonly through?: string;
+  }
+  /** What the places say, in the order in which they are asked; which ones were left out each time. */
+  async function ask(...cases: readonly Case[]) {
+    const without: (readonly string[])[] = [];
+    const left = [...cases];
+    const parts = {
+      callId: "c",
+      model: "m",
+      checks: undefined,
+      believesHere: true,
+      final: () => false,
+      ask: (those: ReadonlySet<string>): Asking<number> => {
+        without.push([...those]);
+        const { endpoint, y, state, through = endpoint } = left.shift() ?? { endpoint: "", y: NaN };
+        const said = {
+          opinion: { endpoint, here: false, outputs: numbers(y), agreementRatio: 0.99 },
+          way: "base",
+          state: state === undefined ? undefined : numbers(state),
+          by: new Set([endpoint, through]),
+          value: y,
+        };
+        const none = new LongshoreError("no-place", "plan", "nobody is left");
+        return {
+          first: new Set([endpoint]),
+          said: endpoint === "" ? Promise.reject(none) : Promise.resolve(said),
+          end: () => undefined,
+        };
+      },
+    };
+    const given = await confirmed(parts).then(
+      ({ value, by }) => ({ value, by }),
+      (error: unknown) => LongshoreError.from(error, "plan", "").reason,
+    );
+    return { given, without };
+  }
+
+  it("is that of two places; of three where two differ", async () => {
+    expect(await ask({ endpoint: "a", y: 1 }, { endpoint: "b", y: 1 })).toEqual({
+      given: { value: 1, by: "b" },
+      without: [[], ["a"]],
+    });
+    expect(await ask({ endpoint: "a", y: 2 }, { endpoint: "b", y: 1 }, { endpoint: "c", y: 1.001 })).toEqual({
+      given: { value: 1, by: "c" },
+      without: [[], ["a"], ["a", "b"]],
+    });
+    const { given } = await ask({ endpoint: "a", y: 1 }, { endpoint: "b", y: 2 }, { endpoint: "c", y: 3 });
+    expect(given).toBe("unconfirmed");
+  });
+
+  it("is not that of one place which was asked twice, or of one server behind two gateways", async () => {
+    const { given, without } = await ask(
+      { endpoint: "a", y: 1 },
+      { endpoint: "a", y: 1 },
+      { endpoint: "b", y: 1 },
+    );
+    expect([given, without]).toEqual([{ value: 1, by: "b" }, [[], ["a"], ["a"]]]);
+    const gates = await ask(
+      { endpoint: "gate-1", y: 1, through: "server" },
+      { endpoint: "gate-2", y: 1, through: "server" },
+    );
+    expect(gates.given).toBe("unconfirmed");
+    expect(gates.without.at(-1)).toEqual(["gate-1", "server", "gate-2"]);
+  });
+
+  it("needs the same state after a step of a sequence, too", async () => {
+    const { given } = await ask(
+      { endpoint: "a", y: 1, state: 5 },
+      { endpoint: "b", y: 1, state: 6 },
+      { endpoint: "c", y: 1, state: 6 },
+    );
+    expect(given).toEqual({ value: 1, by: "c" });
+    expect((await ask({ endpoint: "a", y: 1, state: 5 }, { endpoint: "b", y: 1 })).given).toBe("unconfirmed");
+  });
+
+  it("is as exact as the same variant is, whatever the profile says of it", async () => {
+    const { given } = await ask({ endpoint: "a", y: 1.05 }, { endpoint: "b", y: 1 });
+    expect(given).toBe("unconfirmed");
   });
 });
 

@@ -37,10 +37,14 @@ export interface Opinion {
   readonly agreementRatio: number;
 }
 
-/** A request that was answered, and the way to ask others. */
-export interface Question {
+/** Whose opinions they are about. */
+export interface Subject {
   readonly callId: string;
   readonly model: string;
+}
+
+/** A request that was answered, and the way to ask others. */
+export interface Question extends Subject {
   readonly answer: Opinion;
   /**
    * Asks one more place that may have the request: the place here, the one named although nothing is sent there now, or
@@ -61,6 +65,16 @@ export interface Checks extends Disposable {
   wants(answeredBy: EndpointId, bytes: number): boolean;
   /** Compares an answer with other opinions and draws the consequences. Never rejects. */
   examine(question: Question): Promise<void>;
+  /** Opinions were compared before one was given: `why` says how one differs from the right one, where it does. */
+  compared(
+    about: Subject,
+    right: Opinion,
+    others: readonly { readonly opinion: Opinion; readonly why: string | undefined }[],
+  ): void;
+  /** Opinions differ, and nobody can say who is right: golden inputs are asked. */
+  undecided(about: Subject, opinions: readonly Opinion[]): void;
+  /** A place is in quarantine that only requests can bring back: worth showing it some whose answers were confirmed, too. */
+  readonly awaiting: boolean;
   /**
    * Asks a place a golden input when that is due; one that answers it wrongly is quarantined. Throws what the place throws.
    */
@@ -80,6 +94,8 @@ export interface CheckParts {
 
 /** Checks under way at once. */
 const maxUnderWay = 2;
+/** Share of requests that a place in quarantine is shown where no others are run twice: nothing else brings it back. */
+const leastAwaitedRatio = 0.01;
 
 /** Starts with everybody in good standing. */
 export function createChecks(parts: CheckParts): Checks {
@@ -221,13 +237,7 @@ export function createChecks(parts: CheckParts): Checks {
   }
 
   /** Books what an opinion turned out to be. */
-  function judge(
-    { callId, model }: Question,
-    one: Opinion,
-    right: boolean,
-    against: Opinion,
-    why = "",
-  ): void {
+  function judge({ callId, model }: Subject, one: Opinion, right: boolean, against: Opinion, why = ""): void {
     told(callId, model, one.endpoint, against.endpoint, right ? "agreed" : "wrong");
     const place = one.here ? undefined : places.get(one.endpoint);
     if (!place) return;
@@ -263,17 +273,26 @@ export function createChecks(parts: CheckParts): Checks {
       judge(question, second, secondWrong === undefined, third, secondWrong);
       return;
     }
-    told(question.callId, question.model, first.endpoint, second.endpoint, "undecided");
-    for (const { endpoint } of [first, second]) {
+    await undecided(question, [first, second]);
+  }
+
+  async function undecided({ callId, model }: Subject, opinions: readonly Opinion[]): Promise<void> {
+    const [first, second] = opinions;
+    if (first && second) told(callId, model, first.endpoint, second.endpoint, "undecided");
+    for (const { endpoint } of opinions) {
       const place = places.get(endpoint);
       if (place) await prove(standing(place)).catch(() => undefined);
     }
   }
 
+  const awaited = (): Standing | undefined =>
+    standings.size === 0
+      ? undefined
+      : [...standings.values()].find((one) => one.quarantined && one.awaitsRequests);
+
   async function examine(question: Question): Promise<void> {
     const { answer } = question;
-    const waiting = [...standings.values()].find((one) => one.quarantined && one.awaitsRequests);
-    const only = waiting?.place.endpoint.info.id;
+    const only = awaited()?.place.endpoint.info.id;
     const second = await question.ask(
       only === undefined ? { without: new Set([answer.endpoint]) } : { only },
     );
@@ -288,12 +307,12 @@ export function createChecks(parts: CheckParts): Checks {
 
   return {
     wants(answeredBy, bytes) {
-      tokens = Math.min(burst, tokens + 2 * sampleRatio);
-      if (closed || sampleRatio <= 0 || bytes > maxBytes || tokens < 1 || underWay >= maxUnderWay)
-        return false;
+      const ratio = awaited() ? Math.max(sampleRatio, leastAwaitedRatio) : sampleRatio;
+      tokens = Math.min(burst, tokens + 2 * ratio);
+      if (closed || ratio <= 0 || bytes > maxBytes || tokens < 1 || underWay >= maxUnderWay) return false;
       if (places.size === 0) return false;
       const suspect = standings.get(answeredBy)?.evidence.suspect === true;
-      if (!suspect && random.next() >= sampleRatio) return false;
+      if (!suspect && random.next() >= ratio) return false;
       tokens -= 1;
       return true;
     },
@@ -306,6 +325,16 @@ export function createChecks(parts: CheckParts): Checks {
       } finally {
         underWay--;
       }
+    },
+    compared(about, right, others) {
+      if (closed) return;
+      for (const { opinion, why } of others) judge(about, opinion, why === undefined, right, why);
+      const other = others.find(({ why }) => why === undefined);
+      if (other) judge(about, right, true, other.opinion);
+    },
+    undecided: (about, opinions) => void (closed || undecided(about, opinions)),
+    get awaiting() {
+      return awaited() !== undefined;
     },
     async prove(place, description, offers) {
       const one = standing(place);

@@ -1,4 +1,5 @@
 export * from "./cut.ts";
 export * from "./features.ts";
+export * from "./inputs.ts";
 export * from "./model.ts";
 export * from "./profile.ts";

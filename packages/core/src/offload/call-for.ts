@@ -1,5 +1,6 @@
 import { type Call, type DataClass, neverAborted, randomId } from "../base/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
+import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import type { Limits } from "./offloader.ts";
 
@@ -20,11 +21,23 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
       dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "unknown",
       leastTrust: limits.leastTrust ?? defaults.leastTrust ?? "none",
       ...(zones ? { zones } : {}),
+      ...(limits.confirm === true ? { confirm: true } : {}),
     },
     path: [],
     ...(limits.idempotencyKey === undefined ? {} : { idempotencyKey: limits.idempotencyKey }),
     ...(limits.trace ? { trace: limits.trace } : {}),
   };
+}
+
+/** Takes the demand that answers are confirmed from a call, or from the defaults, and keeps the other rules. */
+export function confirming(
+  { parts }: Loop,
+  call: Call,
+  which: NonNullable<Job["confirm"]>,
+): Pick<Job, "call" | "confirm"> {
+  if (call.rules.confirm !== true && parts.defaults?.confirm !== true) return { call };
+  const { confirm: _kept, ...rules } = call.rules;
+  return { call: { ...call, rules }, confirm: which };
 }
 
 /** Zones of the caller inside those of the operator: rules only ever narrow. */

@@ -1,6 +1,6 @@
 import { doubleEndpoint, doubleInfo, type ManualClock, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { type LongshoreEvent, seededRandom } from "../base/index.ts";
+import { housekeepingCall, type LongshoreEvent, seededRandom } from "../base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
 import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
@@ -8,6 +8,9 @@ import type { ModelDescription } from "../model/index.ts";
 import { tablePolicy } from "../plan/index.ts";
 import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
+import { offloadEndpoint } from "./offload-endpoint.ts";
+import type { Limits } from "./offloader.ts";
+import type { OffloadDefaults } from "./parts.ts";
 
 const description: ModelDescription = {
   name: "twice",
@@ -53,12 +56,12 @@ function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1) {
     expiresAtMs: Infinity,
     origin: "promised",
   };
-  const state = { lies: false };
+  const state = { lies: false, hangs: false };
   const load = { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 };
-  const run = async (inputs: Tensors) => ({
-    outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)),
-    load,
-  });
+  const run = async (inputs: Tensors) => {
+    if (state.hangs) await new Promise(() => undefined);
+    return { outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)), load };
+  };
   return Object.assign(doubleEndpoint([{ description, offers: [offer], run }], info), { state });
 }
 
@@ -69,9 +72,10 @@ function offloader(
   endpoints: readonly TestPlace[],
   checks: CheckOptions,
   local?: TestPlace,
+  defaults: OffloadDefaults = {},
 ) {
   const events: LongshoreEvent[] = [];
-  const made = createOffloader({
+  const parts = {
     policy: tablePolicy({
       internal: { leastTrust: "none" },
       public: { leastTrust: "none" },
@@ -79,13 +83,18 @@ function offloader(
     }),
     clock,
     random: seededRandom(7),
-    observer: { record: (event) => void events.push(event) },
+    observer: { record: (event: LongshoreEvent) => void events.push(event) },
     links: () => undefined,
     endpoints,
     ...(local ? { local } : {}),
     checks,
-  });
-  const ask = async (value: number, limits = {}): Promise<{ readonly y: number; readonly where: string }> => {
+    defaults,
+  };
+  const made = createOffloader(parts);
+  const ask = async (
+    value: number,
+    limits: Limits = {},
+  ): Promise<{ readonly y: number; readonly where: string }> => {
     const { outputs, where } = await clock.finish(made.infer("twice", { x: Float32Array.of(value) }, limits));
     return { y: valueOf(outputs, "y"), where };
   };
@@ -93,7 +102,7 @@ function offloader(
     events.flatMap((event) =>
       event.kind === "place-quarantined" ? [`${event.endpoint} by ${event.by}`] : [],
     );
-  return { offloader: made, ask, events, quarantines };
+  return { offloader: made, parts, ask, events, quarantines };
 }
 
 const golden = async (): Promise<GoldenInputs> => ({
@@ -226,5 +235,120 @@ describe("checks", () => {
     expect(before).toBeLessThan(40);
     for (let count = 0; count < 100; count++) await ask(count, { objective: "cost" });
     expect(checked()).toBe(before);
+  });
+});
+
+describe("answers that are confirmed before they are given", () => {
+  const quiet: CheckOptions = { sampleRatio: 0 };
+  const confirm = { confirm: true };
+
+  it("are right while a place lies, which is found out by its first lie", async () => {
+    const clock = manualClock();
+    const [liar, ...others] = [place("liar"), place("b", {}, 5), place("c", {}, 6)];
+    const { offloader: made, ask, quarantines } = offloader(clock, [liar!, ...others], quiet);
+    const first = await clock.finish(made.infer("twice", { x: Float32Array.of(1) }, confirm));
+    expect([first.where, first.confirmedBy].sort()).toEqual(["b", "liar"]);
+    expect(first.accounts.map(({ endpoint }) => endpoint).sort()).toEqual(["b", "liar"]);
+    liar!.state.lies = true;
+    expect((await ask(3, confirm)).y).toBe(6);
+    expect(quarantines()).toEqual(["liar by agreement"]);
+    const asked = liar!.asked.length;
+    for (let count = 0; count < 10; count++) expect((await ask(count, confirm)).y).toBe(2 * count);
+    expect(liar!.asked.length).toBe(asked);
+  });
+
+  it("bring a place back by what it is shown, where nothing else is run twice", async () => {
+    const clock = manualClock();
+    const [liar, ...others] = [place("liar"), place("b", {}, 5), place("c", {}, 6)];
+    const { ask, quarantines, events } = offloader(clock, [liar!, ...others], quiet);
+    liar!.state.lies = true;
+    await ask(3, confirm);
+    expect(quarantines()).toEqual(["liar by agreement"]);
+    liar!.state.lies = false;
+    await clock.advance(6000);
+    for (let count = 0; count < 4000; count++) await ask(1, confirm);
+    expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
+  });
+
+  it("are given by nobody where only one place is left, or two differ and nobody else can tell", async () => {
+    const clock = manualClock();
+    const [liar, good] = [place("liar"), place("good", {}, 5)];
+    const alone = offloader(clock, [good], quiet);
+    await expect(alone.ask(1, confirm)).rejects.toMatchObject({
+      reason: "unconfirmed",
+      message: expect.stringContaining("good answered twice, and no other place confirms it"),
+    });
+    const two = offloader(clock, [liar, good], quiet);
+    liar.state.lies = true;
+    await expect(two.ask(1, confirm)).rejects.toMatchObject({
+      reason: "unconfirmed",
+      message: expect.stringMatching(/gave different answers of twice, and nobody is left/),
+    });
+    expect(two.quarantines()).toEqual([]);
+    // Golden inputs say afterwards who was wrong.
+    liar.state.lies = false;
+    const judged = offloader(clock, [liar, good], { ...quiet, golden });
+    await judged.ask(1);
+    liar.state.lies = true;
+    await expect(judged.ask(1, confirm)).rejects.toMatchObject({ reason: "unconfirmed" });
+    await clock.advance(10);
+    expect(judged.quarantines()).toEqual(["liar by golden input"]);
+  });
+
+  it("come from two others while a place is silent, and say when the time was too short for the second", async () => {
+    const clock = manualClock();
+    const [silent, b, c] = [place("silent"), place("b", {}, 5), place("c", {}, 6)];
+    const { offloader: made, ask } = offloader(clock, [silent, b, c], quiet);
+    await ask(1, confirm);
+    silent.state.hangs = true;
+    const result = await clock.finish(made.infer("twice", { x: Float32Array.of(4) }, confirm));
+    expect(valueOf(result.outputs, "y")).toBe(8);
+    expect([result.where, result.confirmedBy].sort()).toEqual(["b", "c"]);
+    b.state.hangs = true;
+    await expect(ask(4, { ...confirm, deadlineMs: 500 })).rejects.toMatchObject({
+      reason: "deadline-exceeded",
+      message: expect.stringContaining("c answered, but no other place confirmed it before the deadline"),
+    });
+  });
+
+  it("never go where the request must not go", async () => {
+    const clock = manualClock();
+    const first = place("first", { trust: "attested" });
+    const elsewhere = place("elsewhere", { zone: "us", trust: "attested" }, 5);
+    const listed = place("listed", { trust: "listed" }, 5);
+    const { ask } = offloader(clock, [first, elsewhere, listed], quiet);
+    const rules = { zones: ["eu"], dataClass: "secret", ...confirm };
+    await expect(ask(1, rules)).rejects.toMatchObject({ reason: "unconfirmed" });
+    expect([...elsewhere.asked, ...listed.asked]).toEqual([]);
+  });
+
+  it("may be the device's alone, which its own apps believe", async () => {
+    const clock = manualClock();
+    const device = place("device", { tier: "device", zone: "device" }, 5);
+    const liar = place("liar", {}, 1);
+    liar.state.lies = true;
+    const { ask, quarantines, offloader: made } = offloader(clock, [liar], quiet, device);
+    expect(await ask(2, confirm)).toEqual({ y: 4, where: "device" });
+    expect(quarantines()).toEqual(["liar by agreement"]);
+    const { confirmedBy } = await clock.finish(made.infer("twice", { x: Float32Array.of(1) }, confirm));
+    expect(confirmedBy).toBeUndefined();
+  });
+
+  it("are demanded by defaults that no caller takes back, and of whoever asks an endpoint", async () => {
+    const clock = manualClock();
+    const [liar, good] = [place("liar"), place("good", {}, 5)];
+    liar.state.lies = true;
+    const strict = offloader(clock, [liar, good], quiet, undefined, { confirm: true });
+    await expect(strict.ask(1, { confirm: false })).rejects.toMatchObject({ reason: "unconfirmed" });
+    const gate = offloadEndpoint({ ...strict.parts, defaults: {}, info: { ...doubleInfo, id: "gate" } });
+    const call = { ...housekeepingCall("c"), rules: { dataClass: "internal", leastTrust: "none" as const } };
+    const request = { segment, inputs: one("x", 1), codecs: {} };
+    const demanded = { ...call, rules: { ...call.rules, confirm: true as const } };
+    expect(valueOf((await clock.finish(gate.infer(request, call))).outputs, "y")).toBeGreaterThan(1);
+    await expect(clock.finish(gate.infer(request, demanded))).rejects.toMatchObject({
+      reason: "unconfirmed",
+    });
+    // Those who are asked run what they are asked: confirming is for who asks them.
+    expect([...liar.asked, ...good.asked].some((asked) => asked.call.rules.confirm)).toBe(false);
   });
 });

@@ -1,11 +1,17 @@
 import { LongshoreError, randomId } from "../base/index.ts";
 import { declaredInputs } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { endCut, type ModelDescription, startCut } from "../model/index.ts";
+import {
+  endCut,
+  type Inputs,
+  type ModelDescription,
+  startCut,
+  takeInputs,
+  takeTensors,
+} from "../model/index.ts";
 import type { Infeasible, Plan } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
-import { callFor, planLimits } from "./call-for.ts";
-import { takeInputs, takeTensors } from "./inputs.ts";
+import { callFor, confirming, planLimits } from "./call-for.ts";
 import type { Job, JobSequence } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
@@ -13,7 +19,6 @@ import { frameLine } from "../stream/index.ts";
 import type {
   Availability,
   FrameResult,
-  Inputs,
   Limits,
   Offloader,
   Result,
@@ -181,7 +186,8 @@ class LoopOffloader implements Offloader {
       to: endCut,
       limits: planned,
       ...(planned.objective === "throughput" ? { traffic: this.#loop.backlog } : {}),
-      call: deadlineMs === undefined ? call : { ...call, deadlineMs },
+      // This device is believed by its own apps.
+      ...confirming(this.#loop, deadlineMs === undefined ? call : { ...call, deadlineMs }, "elsewhere"),
       sequence,
       note: limits.progress,
     };
@@ -239,11 +245,12 @@ function becauseOf({ plan: { because }, leg, tally: { lostLegs } }: Outcome): st
 }
 
 function resultOf(outcome: Outcome, tookMs: number): Result {
-  const { response, leg, plan, tally } = outcome;
+  const { response, leg, plan, tally, confirmedBy } = outcome;
   const [first = plan] = tally.plans;
   return {
     outputs: response.outputs,
     where: leg.endpoint,
+    ...(confirmedBy === undefined ? {} : { confirmedBy }),
     because: becauseOf(outcome),
     tookMs,
     predictedMs: meanOf(first.predicted.completionMs),

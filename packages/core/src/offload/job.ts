@@ -47,6 +47,11 @@ export interface Job {
   readonly to: CutId;
   readonly limits: PlanLimits & { readonly objective: Objective };
   readonly call: Call;
+  /**
+   * Two places must give its answer: `elsewhere`, unless it is made here; `everywhere`, also then. Only this place sees to that:
+   * the rules of its call do not say so any more.
+   */
+  readonly confirm?: "elsewhere" | "everywhere";
   readonly sequence?: JobSequence | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
   /** One of many, each of which waits for those before it: it goes another way while what its plan needs is being loaded. */

@@ -31,7 +31,7 @@ import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import { type Warmth, warmth } from "./warmth.ts";
+import { type Warmth, warmth } from "../places/index.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */
 export interface Loop {

@@ -19,6 +19,7 @@ import { isInfeasible } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, type HeldStep } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { arrived } from "./arrived.ts";
+import { confirming } from "./call-for.ts";
 import { admitAtDoor, noPlace } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
@@ -253,14 +254,11 @@ class LoopEndpoint implements OffloadEndpoint {
     const known = await this.#known(segment.model, version, call);
     const { digest } = known.description;
     if (segment.digest !== "" && segment.digest !== digest) {
-      throw new LongshoreError(
-        "unknown-version",
-        "resolve",
-        `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`,
-      );
+      const what = `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`;
+      throw new LongshoreError("unknown-version", "resolve", what);
     }
-    const holding = this.#held(known, request, call);
-    const held = holding instanceof Promise ? await holding : holding;
+    let held = this.#held(known, request, call);
+    if (held instanceof Promise) held = await held;
     return { known, job: { ...this.#job(known, request, call), held } };
   }
 
@@ -287,8 +285,8 @@ class LoopEndpoint implements OffloadEndpoint {
       return { ...about, tensors };
     }
     const early = { ...about, tensors: noTensors, arriving: inputs };
-    if (request.wire && known.description.decoupled !== true) return early;
     const job = { ...this.#job(known, request, call), held: early };
+    if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
     const plan = this.#loop.plan(job, early, new Set(), this.#loop.clock.nowMs());
     if (isInfeasible(plan)) throw noPlace(plan);
     return arrived(early, inputs, call);
@@ -311,7 +309,7 @@ class LoopEndpoint implements OffloadEndpoint {
         // An empty name leaves the choice to this place.
         ...(segment.variant === "" ? {} : { variant: segment.variant }),
       },
-      call,
+      ...confirming(this.#loop, call, "everywhere"),
       ...(known.description.decoupled === true ? { whole: true } : {}),
       ...(request.wire && !this.#loop.local ? { unjudged: true } : {}),
     };

@@ -1,14 +1,9 @@
 import type { DataClass, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
+import type { Inputs } from "../model/index.ts";
 import type { Infeasible, Objective, Plan } from "../plan/index.ts";
 import type { FrameLimits, FrameOutcome } from "../stream/index.ts";
-import type { Tensor, Tensors } from "../tensor/index.ts";
-
-/** One input: a tensor, or what an app holds (image bytes, samples, text, numbers). */
-export type Input = Tensor | Uint8Array | Float32Array | string | readonly string[];
-
-/** Inputs of a call by name. They are borrowed until the call is over. */
-export type Inputs = Readonly<Record<string, Input>>;
+import type { Tensors } from "../tensor/index.ts";
 
 /** What the caller demands of one call. Everything is optional; undefined limits nothing. */
 export interface Limits {
@@ -28,6 +23,11 @@ export interface Limits {
   readonly zones?: readonly ZoneId[];
   readonly dataClass?: DataClass;
   readonly leastTrust?: TrustLevel;
+  /**
+   * No answer that only one other place has said: two must give the same, or this device gives it; else `unconfirmed`. Default:
+   * one is believed, if nobody's defaults say otherwise.
+   */
+  readonly confirm?: boolean;
   readonly abort?: AbortSignal;
   readonly idempotencyKey?: string;
   /** The trace that this call belongs to; what servers do for it joins that trace. */
@@ -49,6 +49,8 @@ export interface Result {
   readonly outputs: Tensors;
   /** Endpoint whose leg gave the answer. */
   readonly where: string;
+  /** Endpoint that gave the same answer, where that was demanded and it was not this device that gave it. */
+  readonly confirmedBy?: string;
   /** The sentence of the plan that was followed last, and instead of whom a back-up answered. */
   readonly because: string;
   readonly tookMs: number;

@@ -17,6 +17,8 @@ export interface OffloadDefaults {
   readonly objective?: Objective;
   /** Default 0.995. */
   readonly minAgreementRatio?: number;
+  /** See `Limits.confirm`; a caller cannot take it back. Default false. */
+  readonly confirm?: boolean;
   /** From the start of a call, in milliseconds; default: none. */
   readonly deadlineMs?: number;
   /** Below this charge of a battery that is not charging, calls that name no objective save energy; default 0.15. */

@@ -17,6 +17,7 @@ import { legRequest, sentOn } from "./leg-request.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
+import { runConfirmed } from "./run-confirmed.ts";
 import { recordEnd } from "./running.ts";
 import { newTally, type Tally } from "./tally.ts";
 import { witness } from "./witness.ts";
@@ -27,6 +28,8 @@ export interface Outcome {
   readonly leg: Leg;
   readonly plan: Plan;
   readonly tally: Tally;
+  /** Who gave the same answer, where that was demanded and it was not made here. */
+  readonly confirmedBy?: EndpointId;
 }
 
 /** Throws for calls that ended before they began. */
@@ -41,20 +44,28 @@ export function checkFresh(call: Call, nowMs: number): void {
   }
 }
 
-/**
- * Answers one request: plans, follows the plan, plans anew where more is known (after a head here) or where a plan failed
- * (from the furthest crossing that is here, without the places that failed). Throws when no place is left, with the error
- * of the last one.
- */
-export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
-  const tally = newTally();
-  const { maxPlans = 6 } = loop.parts;
+/** Answers one request, by one place or, where that is demanded, by two that say the same. */
+export function runJob(loop: Loop, job: Job): Promise<Outcome> {
   const beganMs = loop.clock.nowMs();
   checkFresh(job.call, beganMs);
   loop.arrivals.seen(beganMs);
+  return job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
+}
+
+/**
+ * Plans, follows the plan, plans anew where more is known (after a head here) or where a plan failed (from the furthest
+ * crossing that is here, without the places that failed). Throws when no place is left, with the error of the last one.
+ */
+async function runPlans(
+  loop: Loop,
+  job: Job,
+  without: ReadonlySet<EndpointId>,
+  tally: Tally,
+): Promise<Outcome> {
+  const { maxPlans = 6 } = loop.parts;
   loop.retries.asked();
   let { held } = job;
-  let exclude: ReadonlySet<EndpointId> = nobody;
+  let exclude = without;
   let broke: LongshoreError | undefined;
   let sequence = job.sequence;
   for (;;) {
@@ -72,7 +83,7 @@ export async function runJob(loop: Loop, job: Job): Promise<Outcome> {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       loop.upkeep();
       loop.tryLinks(job, plan);
-      witness(loop, now, held, end);
+      if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
       return { response: end.response, leg: end.leg, plan, tally };
     }
     if (tally.plans.length >= maxPlans) {

@@ -37,7 +37,7 @@ const description: ModelDescription = {
 interface Counter extends Endpoint {
   /** Steps that it ran, by sequence. */
   readonly steps: number[];
-  fault: "none" | "down" | "answer-lost" | "forgets";
+  fault: "none" | "down" | "answer-lost" | "forgets" | "lies" | "corrupts";
   readonly carried: number[];
   /** What it says of its queue. */
   queueMs: number;
@@ -103,9 +103,11 @@ function counter(info: EndpointInfo, runMs: number): Counter {
       made.steps.push(sequence.step);
       if (made.fault === "answer-lost")
         throw new LongshoreError("no-answer", "transport", `${info.id} broke off`);
-      const state: Tensors = tensorsOf(float32Tensor("s", [1], Float32Array.of(sum)));
+      const wrong = (...faults: readonly Counter["fault"][]): number => (faults.includes(made.fault) ? 7 : 0);
+      const after = Float32Array.of(sum + wrong("lies", "corrupts"));
+      const state: Tensors = tensorsOf(float32Tensor("s", [1], after));
       return {
-        outputs: tensorsOf(float32Tensor("total", [1], Float32Array.of(sum))),
+        outputs: tensorsOf(float32Tensor("total", [1], Float32Array.of(sum + wrong("lies")))),
         ...(sequence.wantState ? { state } : {}),
         account: {
           endpoint: info.id,
@@ -167,6 +169,33 @@ describe("sequences", () => {
     expect(edge.carried).toEqual([]);
     await sequence[Symbol.asyncDispose]();
     await expect(sequence.next(one)).rejects.toMatchObject({ reason: "sequence-unknown" });
+  });
+
+  it.each(["lies", "corrupts"] as const)(
+    "go on rightly where answers are confirmed and the place that has the state %s",
+    async (fault) => {
+      const clock = manualClock();
+      const [a, b, c] = ["a", "b", "c"].map((id, at) => counter(info(id, "movable"), 1 + at));
+      const offloader = createOffloader({ ...parts(clock), endpoints: [a!, b!, c!], checks: {} });
+      const sequence = offloader.sequence("total", { confirm: true });
+      for (let step = 0; step < 9; step++) {
+        if (step === 4) a!.fault = fault;
+        const end = step === 8;
+        const result = await clock.finish(sequence.next(one, { end }));
+        expect(total(result.outputs)).toBe(step + 1);
+        expect(result.confirmedBy).not.toBe(result.where);
+        if (step > 4) expect([result.where, result.confirmedBy]).not.toContain("a");
+      }
+    },
+  );
+
+  it("are confirmed by nobody where their state does not travel", async () => {
+    const clock = manualClock();
+    const resident = ["a", "b"].map((id) => counter(info(id, "resident"), 1));
+    const offloader = createOffloader({ ...parts(clock), endpoints: resident });
+    const sequence = offloader.sequence("total", { confirm: true });
+    await clock.finish(sequence.next(one));
+    await expect(clock.finish(sequence.next(one))).rejects.toMatchObject({ reason: "unconfirmed" });
   });
 
   it("move to a better place by plan, with their state", async () => {

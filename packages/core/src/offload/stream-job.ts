@@ -17,6 +17,10 @@ import { newTally } from "./tally.ts";
  */
 export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceResponse> {
   const { maxPlans = 6 } = loop.parts;
+  if (job.confirm) {
+    const what = `model ${job.known.description.name} gives several answers to a request, which nobody can confirm`;
+    throw new LongshoreError("unsupported", "plan", what);
+  }
   const tally = newTally();
   let exclude: ReadonlySet<EndpointId> = singleAnswerPlaces(loop);
   let broke: LongshoreError | undefined;

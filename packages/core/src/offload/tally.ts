@@ -27,6 +27,18 @@ export interface Tally {
   charged: Charged | undefined;
 }
 
+/** Adds what another try of the same request used. */
+export function addTally(tally: Tally, other: Tally): void {
+  tally.plans.push(...other.plans);
+  tally.accounts.push(...other.accounts);
+  tally.lostLegs.push(...other.lostLegs);
+  tally.sentBytes += other.sentBytes;
+  tally.receivedBytes += other.receivedBytes;
+  tally.millijoules += other.millijoules;
+  tally.measured &&= other.measured;
+  tally.costMicros += other.costMicros;
+}
+
 /** Nothing used yet. */
 export function newTally(): Tally {
   return {

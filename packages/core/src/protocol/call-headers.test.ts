@@ -42,12 +42,17 @@ describe("call headers", () => {
     const closed = { ...base, rules: { ...base.rules, zones: [] } };
     expect(callFromHeaders(callHeaders(closed, 0), base, 0).rules.zones).toEqual([]);
     expect(callFromHeaders(callHeaders(base, 0), base, 0).rules).toEqual(base.rules);
+    const confirmed = { ...base, rules: { ...base.rules, confirm: true as const } };
+    expect(callFromHeaders(callHeaders(confirmed, 0), base, 0).rules).toEqual(confirmed.rules);
+    // What is demanded of those who state no rules is demanded of those who do, too.
+    expect(callFromHeaders(callHeaders(base, 0), confirmed, 0).rules.confirm).toBe(true);
   });
 
   it("rules that are not known here deny the request", () => {
     expect(reasonOf({ "longshore-rules": "class=a;trust=operated;retention=0" })).toBe("policy-denied");
     expect(reasonOf({ "longshore-rules": "trust=total" })).toBe("policy-denied");
     expect(reasonOf({ "longshore-rules": "" })).toBe("policy-denied");
+    expect(reasonOf({ "longshore-rules": "class=a;confirm=false" })).toBe("policy-denied");
     expect(reasonOf({ "longshore-rules": "class=a, class=b" })).toBe("accepted");
     expect(reasonOf({ "longshore-rules": "class=a;trust=none, class=b" })).toBe("policy-denied");
   });

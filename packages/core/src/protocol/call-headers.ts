@@ -38,11 +38,17 @@ function decoded(word: string, header: string): string {
 
 function rulesText(rules: Rules): string {
   const zones = rules.zones ? [`zones=${rules.zones.map(encodeURIComponent).join(",")}`] : [];
-  return [`class=${encodeURIComponent(rules.dataClass)}`, `trust=${rules.leastTrust}`, ...zones].join(";");
+  const confirm = rules.confirm ? ["confirm=true"] : [];
+  return [
+    `class=${encodeURIComponent(rules.dataClass)}`,
+    `trust=${rules.leastTrust}`,
+    ...zones,
+    ...confirm,
+  ].join(";");
 }
 
 function rulesFrom(text: string, base: Rules): Rules {
-  let { dataClass, leastTrust, zones } = base;
+  let { dataClass, leastTrust, zones, confirm } = base;
   for (const rule of text.split(";")) {
     const at = rule.indexOf("=");
     const key = rule.slice(0, at).trim();
@@ -55,6 +61,8 @@ function rulesFrom(text: string, base: Rules): Rules {
       const words = value === "" ? [] : value.split(",");
       if (words.length > maxZones) throw invalid(rulesHeader, `a list of at most ${maxZones} zones`);
       zones = words.map((word) => decoded(word.trim(), rulesHeader));
+    } else if (key === "confirm" && value === "true") {
+      confirm = true;
     } else {
       // A rule that is not understood cannot be kept, so the request must not be run.
       throw new LongshoreError(
@@ -64,7 +72,7 @@ function rulesFrom(text: string, base: Rules): Rules {
       );
     }
   }
-  return { dataClass, leastTrust, ...(zones ? { zones } : {}) };
+  return { dataClass, leastTrust, ...(zones ? { zones } : {}), ...(confirm ? { confirm } : {}) };
 }
 
 /** Version 00 ends after the flags; later ones may go on after a dash and are read as far as they are known. */

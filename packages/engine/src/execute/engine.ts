@@ -33,7 +33,7 @@ import { type GraphPool, graphPool, rateLimiter } from "../schedule/index.ts";
 import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
-import { refusePast, untilDeadline } from "./request-call.ts";
+import { refuseConfirmed, refusePast, untilDeadline } from "./request-call.ts";
 import type { Artifact } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
 import { leaseAll } from "./grant-request.ts";
@@ -215,6 +215,7 @@ class EngineHere implements Engine {
     try {
       this.#admit(0);
       refusePast(call, clock);
+      refuseConfirmed(call);
       using own = untilDeadline(call, clock);
       yield* serveAnswers(this.#serve, request, own.call);
     } catch (thrown) {
@@ -253,6 +254,7 @@ class EngineHere implements Engine {
     try {
       this.#admit(0);
       refusePast(call, clock);
+      refuseConfirmed(call);
       own = untilDeadline(call, clock);
       return await serveRequest(this.#serve, request, own.call, place);
     } catch (thrown) {

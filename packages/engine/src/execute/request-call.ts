@@ -11,6 +11,16 @@ export function refusePast({ deadlineMs }: Call, clock: Clock): void {
   );
 }
 
+/** Refuses a request whose answer another place is to confirm: nobody else is asked here. */
+export function refuseConfirmed({ rules }: Call): void {
+  if (rules.confirm !== true) return;
+  throw new LongshoreError(
+    "policy-denied",
+    "admission",
+    "the request must have its answer confirmed by a second place, and this one asks no other: send it to a gateway, or without confirm=true among its rules",
+  );
+}
+
 /** The same call, ended by one timer when its deadline passes, if it has one. Dispose it when the request is over. */
 export function untilDeadline(
   parent: Call,

@@ -1,4 +1,4 @@
-import type { CheckOptions } from "@longshore/core";
+import type { CheckOptions, OffloadDefaults } from "@longshore/core";
 import type { Command } from "commander";
 import { openModel } from "../compose/open-model.ts";
 import { goldenFrom } from "./golden-source.ts";
@@ -7,6 +7,7 @@ import { goldenFrom } from "./golden-source.ts";
 export interface CheckCommandOptions {
   readonly checkRatio: number;
   readonly golden?: string;
+  readonly confirm: boolean;
 }
 
 /** Adds them. */
@@ -24,7 +25,17 @@ export function checkOptions(
     .option(
       "--golden <folder>",
       "repository whose models have golden.json (longshore golden): servers are asked, and those that answer wrongly kept out",
+    )
+    .option(
+      "--confirm",
+      "give only answers that two places gave alike, for every request: twice the work, and an error where no second one may have it",
+      false,
     );
+}
+
+/** What they demand of every request. */
+export function confirmOf({ confirm }: CheckCommandOptions): { readonly defaults?: OffloadDefaults } {
+  return confirm ? { defaults: { confirm } } : {};
 }
 
 /** What they mean for an offloader. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import type { CheckOptions, LongshoreEvent } from "@longshore/core";
+import type { CheckOptions, LongshoreEvent, OffloadDefaults } from "@longshore/core";
 import { writeModels } from "@longshore/testkit";
 import { runCommand } from "../command/run-command.ts";
 import { gateway } from "../compose/forwarding.ts";
@@ -70,16 +70,18 @@ const rows = Array.from({ length: 16 }, (_, index) => index);
 const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
 
 /** Asks once; the last number of the second output, which is 0 when it is right. */
-async function last(address: string): Promise<number | undefined> {
+async function last(address: string, rules?: string): Promise<number | undefined> {
   const reply = await fetch(`${address}/v2/models/simple/infer`, {
     method: "POST",
     body: JSON.stringify({ inputs }),
+    ...(rules === undefined ? {} : { headers: { "longshore-rules": rules } }),
   });
+  if (!reply.ok) throw new Error(`${reply.status} ${await reply.text()}`);
   const { outputs } = (await reply.json()) as { outputs: { name: string; data: number[] }[] };
   return outputs.find(({ name }) => name === "OUTPUT1")?.data.at(-1);
 }
 
-async function before(addresses: readonly string[], checks: CheckOptions) {
+async function before(addresses: readonly string[], checks: CheckOptions, defaults: OffloadDefaults = {}) {
   const events: LongshoreEvent[] = [];
   const running = await gateway({
     port: 0,
@@ -88,6 +90,7 @@ async function before(addresses: readonly string[], checks: CheckOptions) {
     servers: addresses.map((address) => ({ address })),
     observer: { record: (event) => void events.push(event) },
     checks,
+    defaults,
   });
   open.push(running);
   const quarantined = (): readonly string[] =>
@@ -128,4 +131,26 @@ it("is found by comparing answers of a share of the requests", async () => {
   expect(gate.quarantined()).toEqual([`${new URL(lying.address).host} agreement`]);
   expect(wrong).toBeLessThan(60);
   for (let count = 0; count < 30; count++) expect(await last(gate.address)).toBe(0);
+});
+
+it("misleads nobody who has answers confirmed, whenever it begins to lie", async () => {
+  const lying = await liar(await server("one"));
+  lying.lies = false;
+  const servers = [lying.address, await server("two"), await server("three")];
+  const gate = await before(servers, { sampleRatio: 0 });
+  const rules = "class=internal;trust=none;confirm=true";
+  for (let count = 0; count < 40; count++) {
+    if (count === 20) lying.lies = true;
+    expect(await last(gate.address, rules)).toBe(0);
+  }
+  expect(gate.quarantined()).toEqual([`${new URL(lying.address).host} agreement`]);
+});
+
+it("is not believed alone by who must have answers confirmed, nor by a server that asks nobody", async () => {
+  const lying = await liar(await server("one"));
+  const alone = await before([lying.address], { sampleRatio: 0 }, { confirm: true });
+  await expect(last(alone.address)).rejects.toThrow(/503 .*"reason":"unconfirmed"/);
+  await expect(last(await server("two"), "class=internal;trust=none;confirm=true")).rejects.toThrow(
+    /403 .*confirmed by a second place/,
+  );
 });

@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import { checksOf } from "../check/check-options.ts";
+import { checksOf, confirmOf } from "../check/check-options.ts";
 import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
@@ -73,6 +73,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
     dataClass,
     maxKeptBytes: options.maxKept,
     checks: await checksOf(options),
+    ...confirmOf(options),
     ...found,
     ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
     ...(await onlineServeOptions(options, io)),

@@ -1,4 +1,5 @@
-import { checksOf } from "../check/check-options.ts";
+import { LongshoreError } from "@longshore/core";
+import { checksOf, confirmOf } from "../check/check-options.ts";
 import { goldenFrom } from "../check/golden-source.ts";
 import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
@@ -41,6 +42,13 @@ export async function serve(
       ? undefined
       : await directoryOf(options, options.json ? printer(io) : undefined);
   const checks = { golden: goldenFrom(opened.store), ...(await checksOf(options)) };
+  if (options.confirm && behind.length === 0 && !found) {
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      "--confirm needs other servers that answer, too: give --at URL, repeated, or --directory",
+    );
+  }
   const pull = await pullOptionsOf(options);
   const server = await startServer({
     ...(pull ? { pull } : {}),
@@ -54,7 +62,9 @@ export async function serve(
     ...tritonServeOptions(options),
     ...repositoryServeOptions(options),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
-    ...(behind.length === 0 && !found ? {} : { wrap: forwardingTo({ servers: behind, ...found }, checks) }),
+    ...(behind.length === 0 && !found
+      ? {}
+      : { wrap: forwardingTo({ servers: behind, ...found }, { checks, ...confirmOf(options) }) }),
   });
   const models = await server.engine.index();
   const names = models.map(

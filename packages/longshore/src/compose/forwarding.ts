@@ -37,10 +37,10 @@ function over(
 /** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
 export function forwardingTo(
   reachable: Reachable,
-  checks?: CheckOptions,
+  rest: Pick<GatewayOptions, "checks" | "defaults"> = {},
 ): (engine: Engine, parts: DirectoryParts) => OffloadEndpoint {
   return (local, { clock, random, observer }) =>
-    over(reachable, { clock, random, observer }, { local, ...(checks ? { checks } : {}) });
+    over(reachable, { clock, random, observer }, { local, ...rest });
 }
 
 /** What a gateway is made of. */

@@ -26,7 +26,7 @@ export async function answerKey(
     Object.entries(object ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([
     tenant,
-    [rules.dataClass, rules.leastTrust, rules.zones ?? null],
+    [rules.dataClass, rules.leastTrust, rules.zones ?? null, rules.confirm ?? false],
     [segment.model, segment.version, segment.digest, segment.variant, segment.from, segment.to],
     outputs ? [...outputs].sort() : null,
     sorted(parameters),

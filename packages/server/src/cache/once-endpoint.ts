@@ -61,13 +61,13 @@ function questionOf(
     input.spec.shape,
     "read" in input ? input.byteLength : input.bytes.byteLength,
   ]);
-  const { dataClass, leastTrust, zones } = call.rules;
+  const { dataClass, leastTrust, zones, confirm = false } = call.rules;
   const question = JSON.stringify([
     [segment.version, segment.digest, segment.variant, segment.from, segment.to],
     outputs ?? null,
     sequence ? [sequence.id, sequence.step, sequence.end, sequence.wantState] : null,
     parameters ?? null,
-    [dataClass, leastTrust, zones ?? null],
+    [dataClass, leastTrust, zones ?? null, confirm],
     specs,
   ]);
   const read = new Map<string, Tensor>();

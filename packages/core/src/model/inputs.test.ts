@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { PortSpec } from "../model/index.ts";
+import type { PortSpec } from "./model.ts";
 import { bytesTensor, float32Tensor, textElements } from "../tensor/index.ts";
-import { takeInputs } from "./inputs.ts";
-import type { Input } from "./offloader.ts";
+import { type Input, takeInputs } from "./inputs.ts";
 
 const port = (change: Partial<PortSpec> = {}): PortSpec => ({
   name: "x",

@@ -1,5 +1,6 @@
 import { LongshoreError } from "../base/index.ts";
-import type { Features, PortSpec } from "../model/index.ts";
+import type { Features } from "./features.ts";
+import type { PortSpec } from "./model.ts";
 import {
   bytesTensor,
   elementBytes,
@@ -11,7 +12,12 @@ import {
   type Tensors,
 } from "../tensor/index.ts";
 import { tensorOf } from "../tensor/index.ts";
-import type { Input, Inputs } from "./offloader.ts";
+
+/** One input: a tensor, or what an app holds (image bytes, samples, text, numbers). */
+export type Input = Tensor | Uint8Array | Float32Array | string | readonly string[];
+
+/** Inputs of a call by name. They are borrowed until the call is over. */
+export type Inputs = Readonly<Record<string, Input>>;
 
 /** What a call brought: tensors by port name, their bytes, and what of them sets the cost. */
 export interface TakenInputs {

@@ -7,7 +7,7 @@ import {
 } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Segment, segmentKey } from "../model/index.ts";
-import type { Places } from "../places/index.ts";
+import type { Places } from "./places.ts";
 
 /**
  * Which parts of models are loaded where they would run, as far as is known here. Loading a part of a large model takes

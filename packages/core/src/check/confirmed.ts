@@ -1,0 +1,173 @@
+/**
+ * Answers that are confirmed before they are given. A place that begins to lie is believed until a check happens to meet it,
+ * however many are made: who cannot bear one wrong answer has to wait for a second opinion on each.
+ *
+ * So two places are asked at once, and the answer is given when both say the same; where they do not, a third one decides.
+ * Each of the two is a whole request with its own back-ups, so that one that is silent costs what it costs without this.
+ * Both may come to be answered by the same place; then another one is asked. What a device ran itself its own apps believe.
+ *
+ * Invariant: nothing is given that only one other place has said, whatever fails: then it is an error.
+ */
+import { type EndpointId, LongshoreError } from "../base/index.ts";
+import type { Tensors } from "../tensor/index.ts";
+import type { Checks, Opinion } from "./checks.ts";
+import { difference, sameBody, toleranceFor } from "./same-answer.ts";
+
+/** What one place said, with all that another must say, too. */
+export interface Said<T> {
+  readonly opinion: Opinion;
+  /** Variant and codecs: where they are the same, the numbers are, too, whatever the profile says of them. */
+  readonly way: string;
+  /** State after the step of a sequence. */
+  readonly state: Tensors | undefined;
+  /** Who had a part in it, as the account has it: two gateways may have asked the same server. */
+  readonly by: ReadonlySet<EndpointId>;
+  readonly value: T;
+}
+
+/** A question under way. */
+export interface Asking<T> {
+  /** Where it was sent first; empty where it is run here, which is believed. */
+  readonly first: ReadonlySet<EndpointId>;
+  readonly said: Promise<Said<T>>;
+  /** Nobody waits for it any more. */
+  end(): void;
+}
+
+/** What is asked, and how. */
+export interface ConfirmParts<T> {
+  readonly callId: string;
+  readonly model: string;
+  /** What answers taught; undefined where nobody keeps that. */
+  readonly checks: Checks | undefined;
+  /** Whether an answer that was made here needs no other. */
+  readonly believesHere: boolean;
+  /** Asks the best place that is not among `without`, with its back-ups. */
+  ask(without: ReadonlySet<EndpointId>): Asking<T>;
+  /** An error that no other place changes: the request is at fault, or its time is over. */
+  final(error: LongshoreError): boolean;
+}
+
+/** Places that are asked about one request, the first two included. */
+const mostAsked = 6;
+
+/**
+ * The answer that two places gave. `by` is who else gave it; undefined where it was run here. Throws what the first place
+ * threw when none answers, and `unconfirmed` when only one does, or all say something else.
+ */
+export async function confirmed<T>(
+  parts: ConfirmParts<T>,
+): Promise<{ readonly value: T; readonly by: EndpointId | undefined }> {
+  const heard: Said<T>[] = [];
+  const failed: { readonly without: ReadonlySet<EndpointId>; readonly error: LongshoreError }[] = [];
+  const underWay = new Map<Asking<T>, Promise<void>>();
+  let asked = 0;
+  const ask = (without: ReadonlySet<EndpointId>): Asking<T> => {
+    const asking = parts.ask(without);
+    const ended = asking.said
+      .then(
+        (said) => void heard.push(said),
+        (thrown: unknown) => {
+          const error = LongshoreError.from(thrown, "execute", `asking for ${parts.model}`);
+          failed.push({ without, error });
+        },
+      )
+      .then(() => void underWay.delete(asking));
+    underWay.set(asking, ended);
+    asked++;
+    return asking;
+  };
+  try {
+    const { first } = ask(nobody);
+    if (first.size > 0) ask(first);
+    for (let judged = 0; ; judged = heard.length) {
+      await Promise.race(underWay.values());
+      const error = failed.find((one) => parts.final(one.error))?.error;
+      if (error) throw tooLate(heard, error);
+      for (let at = judged; at < heard.length; at++) {
+        const found = agreed(heard.slice(0, at + 1), parts.believesHere);
+        if (!found) continue;
+        told(parts, found.one, heard);
+        return { value: found.one.value, by: found.other?.opinion.endpoint };
+      }
+      if (underWay.size > 0) continue;
+      const without = new Set(heard.flatMap(({ opinion, by }) => [opinion.endpoint, ...by]));
+      const none = failed.find((one) => [...without].every((id) => one.without.has(id)));
+      if (none && heard.length === 0) throw none.error;
+      if (none || asked >= mostAsked) throw unconfirmed(parts, heard, none?.error);
+      ask(without);
+    }
+  } finally {
+    for (const one of underWay.keys()) one.end();
+  }
+}
+
+const nobody: ReadonlySet<EndpointId> = new Set();
+
+/** The last answer with an earlier one that says the same; alone where it was made here. */
+function agreed<T>(
+  heard: readonly Said<T>[],
+  believesHere: boolean,
+): { readonly one: Said<T>; readonly other?: Said<T> } | undefined {
+  const last = heard.at(-1);
+  if (!last || (believesHere && last.opinion.here)) return last && { one: last };
+  const same = heard.find((one) => one !== last && independent(one, last) && !differs(one, last));
+  return same && { one: same, other: last };
+}
+
+function independent(one: Said<unknown>, other: Said<unknown>): boolean {
+  return one.opinion.endpoint !== other.opinion.endpoint && ![...one.by].some((id) => other.by.has(id));
+}
+
+/** Why two answers, or the states after them, are not the same; undefined when they are. */
+function differs(one: Said<unknown>, other: Said<unknown>): string | undefined {
+  const exact = one.way === other.way;
+  const tolerance = exact
+    ? sameBody
+    : toleranceFor(one.opinion.agreementRatio * other.opinion.agreementRatio);
+  const outputs = difference(one.opinion.outputs, other.opinion.outputs, tolerance);
+  if (outputs !== undefined || (!one.state && !other.state)) return outputs;
+  if (!one.state || !other.state) return "came without its state";
+  return difference(one.state, other.state, tolerance);
+}
+
+/** Tells the checks who was right. */
+function told<T>(parts: ConfirmParts<T>, right: Said<T>, heard: readonly Said<T>[]): void {
+  const others = heard.filter(({ opinion }) => opinion.endpoint !== right.opinion.endpoint);
+  parts.checks?.compared(
+    parts,
+    right.opinion,
+    others.map((one) => ({ opinion: one.opinion, why: differs(right, one) })),
+  );
+}
+
+function unconfirmed<T>(
+  parts: ConfirmParts<T>,
+  heard: readonly Said<T>[],
+  cause: LongshoreError | undefined,
+): LongshoreError {
+  const places = heard.map(({ opinion }) => opinion.endpoint);
+  const apart = heard.length > 1 && independent(...(heard.slice(0, 2) as [Said<T>, Said<T>]));
+  if (apart)
+    parts.checks?.undecided(
+      parts,
+      heard.map(({ opinion }) => opinion),
+    );
+  const what = apart
+    ? `${places.join(" and ")} gave different answers of ${parts.model}, and nobody is left to say who is right`
+    : `${places[0]} answered ${parts.model}, and no other place confirms it`;
+  return new LongshoreError("unconfirmed", "execute", cause ? `${what}: ${cause.message}` : what, { cause });
+}
+
+/** What ended the request, and that there was an answer which nobody confirmed. */
+function tooLate(heard: readonly Said<unknown>[], error: LongshoreError): LongshoreError {
+  const [one] = heard;
+  if (!one || error.reason !== "deadline-exceeded") return error;
+  const { message } = error;
+  return new LongshoreError(
+    "deadline-exceeded",
+    "execute",
+    `${one.opinion.endpoint} answered, but no other place confirmed it before the deadline: ${message}`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,85 @@
+import { childCall, type EndpointId, LongshoreError } from "../base/index.ts";
+import { type Asking, confirmed, type Said } from "../check/index.ts";
+import type { Account } from "../endpoint/index.ts";
+import { arrived } from "./arrived.ts";
+import type { Job } from "./job.ts";
+import type { Loop } from "./loop.ts";
+import { final } from "./race.ts";
+import type { Outcome } from "./run-job.ts";
+import type { Leg, Plan } from "../plan/index.ts";
+import { addTally, newTally, type Tally } from "./tally.ts";
+
+/** Answers a job somewhere besides `exclude`. Its first plan is in the tally when this returns. */
+type Run = (loop: Loop, job: Job, exclude: ReadonlySet<EndpointId>, tally: Tally) => Promise<Outcome>;
+
+/**
+ * Answers a job whose answer two places must give. All of them are chosen under the rules of the request and run the same
+ * variant; its sender hears of the first one's progress.
+ */
+export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outcome> {
+  const { call, held } = job;
+  // Answers are compared, so they are read here, and so is what several places are sent.
+  const { wire: _wire, ...asked } = job.asked ?? {};
+  const own = { ...job, asked, held: held.arriving ? await arrived(held, held.arriving, call) : held };
+  const believesHere = job.confirm === "elsewhere";
+  const tallies: Tally[] = [];
+  let { limits } = own;
+  const ask = (without: ReadonlySet<EndpointId>): Asking<Outcome> => {
+    const child = childCall(call);
+    const tally = newTally();
+    const note = tallies.length === 0 ? own.note : undefined;
+    tallies.push(tally);
+    const said = run(loop, { ...own, limits, note, call: child.call }, without, tally)
+      .then((outcome) => saidBy(loop, outcome))
+      .finally(() => child[Symbol.dispose]());
+    const [plan] = tally.plans;
+    const variant = plan?.legs[0]?.segment.variant;
+    if (variant !== undefined) limits = { ...limits, variant };
+    const starting = plan?.legs.filter(({ starts }) =>
+      starts.some(({ on }) => on === "begin" || on === "done"),
+    );
+    const first = new Set(starting?.map(({ endpoint }) => endpoint));
+    if (believesHere) first.delete(loop.local?.info.id ?? "");
+    const end = (): void =>
+      child.cancel(new LongshoreError("cancelled", "execute", "the answer was confirmed"));
+    return { first, said, end };
+  };
+  const { name: model } = job.known.description;
+  const parts = { callId: call.id, model, checks: loop.checks, believesHere, ask };
+  const { value, by } = await confirmed<Outcome>({
+    ...parts,
+    final: (error) => final(error) || call.abort.aborted || loop.clock.nowMs() >= call.deadlineMs,
+  });
+  for (const tally of tallies) if (tally !== value.tally) addTally(value.tally, tally);
+  return by === undefined ? value : { ...value, confirmedBy: by };
+}
+
+function saidBy({ local }: Loop, outcome: Outcome): Said<Outcome> {
+  const { leg, plan, response } = outcome;
+  const { outputs, state, account } = response;
+  const chain = upTo(plan, leg);
+  const elsewhere = chain.map(({ endpoint }) => endpoint).filter((endpoint) => endpoint !== local?.info.id);
+  const [endpoint = leg.endpoint] = elsewhere;
+  return {
+    opinion: {
+      endpoint,
+      here: elsewhere.length === 0,
+      outputs,
+      agreementRatio: Math.min(...chain.map(({ predicted }) => predicted.agreementRatio)),
+    },
+    way: JSON.stringify([leg.segment.variant, chain.map(({ codecs }) => Object.entries(codecs).sort())]),
+    state,
+    by: new Set([endpoint, ...elsewhere, ...account.forwarded.flatMap(ranAt)]),
+    value: outcome,
+  };
+}
+
+/** A leg and those whose output it came from. */
+function upTo({ legs }: Pick<Plan, "legs">, leg: Leg): readonly Leg[] {
+  const before = legs.find(({ id }) => id === leg.takes);
+  return before ? [leg, ...upTo({ legs }, before)] : [leg];
+}
+
+function ranAt({ endpoint, forwarded }: Account): readonly EndpointId[] {
+  return forwarded.length === 0 ? [endpoint] : forwarded.flatMap(ranAt);
+}
