@@ -67,11 +67,17 @@ function saidBy({ local }: Loop, outcome: Outcome): Said<Outcome> {
       outputs,
       agreementRatio: Math.min(...chain.map(({ predicted }) => predicted.agreementRatio)),
     },
-    way: JSON.stringify([leg.segment.variant, chain.map(({ codecs }) => Object.entries(codecs).sort())]),
+    way: JSON.stringify([leg.segment.variant, chain.map(codingOf)]),
     state,
     by: new Set([endpoint, ...elsewhere, ...account.forwarded.flatMap(ranAt)]),
     value: outcome,
   };
+}
+
+function codingOf({ codecs }: Leg): readonly string[] {
+  return Object.entries(codecs)
+    .map(([name, codec]) => `${name} ${codec}`)
+    .sort();
 }
 
 /** A leg and those whose output it came from. */
