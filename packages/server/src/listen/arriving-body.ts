@@ -11,18 +11,25 @@ export function brokenBody(message: string, cause?: unknown): LongshoreError {
 /** What a connection needs of a body that is on its way. */
 export interface ArrivingBodyParts {
   readonly byteLength: number;
-  /** Frees a chunk that was copied. */
-  readonly release: (chunk: Uint8Array) => void;
+  /** Frees memory of chunks that were copied, or that nobody will read. */
+  readonly release: (memory: Uint8Array) => void;
   /** No more should come for now, or again some. */
   readonly pause: () => void;
   readonly resume: () => void;
+}
+
+/** What came and was not read yet. */
+interface Chunk {
+  readonly bytes: Uint8Array;
+  /** What they lie in, and nothing else that anybody needs. */
+  readonly memory: Uint8Array;
 }
 
 /** A body of announced length whose chunks a connection hands in as they come. */
 export class ArrivingBody {
   readonly body: WireBody;
   readonly #parts: ArrivingBodyParts;
-  readonly #waiting: Uint8Array[] = [];
+  readonly #waiting: Chunk[] = [];
   #waitingBytes = 0;
   #left: number;
   #failed: LongshoreError | undefined;
@@ -46,13 +53,16 @@ export class ArrivingBody {
     return this.#left;
   }
 
-  /** Takes the next chunk, which ends in this body. */
-  came(chunk: Uint8Array): void {
-    this.#left -= chunk.byteLength;
-    if (this.#take) this.#hand(chunk, this.#take);
-    else if (!this.#failed) {
-      this.#waitingBytes += chunk.byteLength;
-      this.#waiting.push(chunk);
+  /**
+   * Takes the next bytes, which end in this body. `memory` is freed with them: they may lie behind a head that was read.
+   */
+  came(bytes: Uint8Array, memory: Uint8Array = bytes): void {
+    this.#left -= bytes.byteLength;
+    if (this.#take) this.#hand({ bytes, memory }, this.#take);
+    else if (this.#failed) this.#parts.release(memory);
+    else {
+      this.#waitingBytes += bytes.byteLength;
+      this.#waiting.push({ bytes, memory });
       if (this.#waitingBytes > waitingBytes && this.#left > 0) this.#parts.pause();
     }
     if (!this.#take || this.#left === 0 || this.#failed) this.#wake?.();
@@ -62,7 +72,7 @@ export class ArrivingBody {
   drop(): void {
     this.#failed ??= brokenBody("the reply came before the whole body");
     this.#take = undefined;
-    this.#waiting.length = 0;
+    for (const { memory } of this.#waiting.splice(0)) this.#parts.release(memory);
   }
 
   /** The connection is gone. */
@@ -72,10 +82,10 @@ export class ArrivingBody {
     this.#wake?.();
   }
 
-  #hand(chunk: Uint8Array, take: (chunk: Uint8Array) => void): void {
+  #hand({ bytes, memory }: Chunk, take: (chunk: Uint8Array) => void): void {
     try {
-      take(chunk);
-      this.#parts.release(chunk);
+      take(bytes);
+      this.#parts.release(memory);
     } catch (thrown) {
       this.#take = undefined;
       this.#failed = LongshoreError.from(thrown, "transport", "reading a body");
@@ -104,10 +114,10 @@ export class ArrivingBody {
       if (this.#failed) throw this.#failed;
       const chunk = this.#waiting.shift();
       if (chunk) {
-        this.#waitingBytes -= chunk.byteLength;
+        this.#waitingBytes -= chunk.bytes.byteLength;
         // Behind the end it is not for this body to say whether more should come.
         if (this.#waitingBytes <= waitingBytes && this.#left > 0) this.#parts.resume();
-        yield chunk;
+        yield chunk.bytes;
       } else if (this.#left === 0) return;
       else await this.#next();
     }

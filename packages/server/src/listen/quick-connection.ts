@@ -180,7 +180,7 @@ class QuickConnection {
       resume: () => this.#socket.resume(),
     });
     this.#arriving = arriving;
-    if (first.byteLength > 0) arriving.came(first);
+    if (first.byteLength > 0) arriving.came(first, chunk);
     this.#patience = options.clock.timer(options.requestTimeoutMs, () => {
       if (this.#replying) this.#socket.destroy();
       else endPlainly(this.#socket, 408, "the request took too long to arrive");
