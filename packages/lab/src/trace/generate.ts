@@ -3,7 +3,7 @@
  * of recorded links (rate, spread, length and frequency of stalls), not any one of them.
  */
 import { exponential, gaussian, type Random, seededRandom } from "@longshore/core";
-import { packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
+import { meanBitsPerSecond, packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 /** How a made-up link behaves. */
 export interface LinkShape {
@@ -67,14 +67,18 @@ export function syntheticTrace(
   const random = seededRandom(seed);
   const entries = rateWalk(shape, lengthMs, random);
   const label = `${name} (synthetic, seed ${seed})`;
-  const rates = rateTrace(label, entries, lengthMs, "synthetic");
-  if (shape.meanBitsPerSecond > 40e6) return rates;
+  return leavingAtRandom(rateTrace(label, entries, lengthMs, "synthetic"), random);
+}
+
+/** The same link, packets leaving as a Poisson process of its rate; above 40 Mbit/s on average left as it is: too many to count. */
+export function leavingAtRandom(rates: Trace, random: Random): Trace {
+  if (meanBitsPerSecond(rates) > 40e6) return rates;
   const atMs: number[] = [];
   for (let position = exponential(random, 1); position < rates.packets; position += exponential(random, 1)) {
     atMs.push(rates.instantOf(position));
   }
-  atMs.push(lengthMs);
-  return packetTrace(label, Float64Array.from(atMs), "synthetic");
+  atMs.push(rates.lengthMs);
+  return packetTrace(rates.name, Float64Array.from(atMs), rates.origin);
 }
 
 function rateWalk(shape: LinkShape, lengthMs: number, random: Random): readonly RateEntry[] {

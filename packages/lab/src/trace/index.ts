@@ -1,6 +1,7 @@
 export * from "./arrival-pattern.ts";
 export * from "./arrivals.ts";
-export * from "./generate.ts";
+export * from "./families.ts";
+export { type LinkShape, linkShapes, syntheticTrace } from "./generate.ts";
 export {
   csvDialects,
   type CsvColumns,
