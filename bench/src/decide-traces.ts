@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { LongshoreError } from "@longshore/core";
 import {
+  familyTrace,
   linkShapes,
   readArrivals,
   readTwoColumns,
@@ -10,6 +11,7 @@ import {
   stretched,
   syntheticTrace,
   type Trace,
+  traceFamilies,
   traceOf,
 } from "@longshore/lab";
 
@@ -45,6 +47,12 @@ export function decideTraces(data: string | undefined, seed: number): DecideTrac
   );
   const notRun = ["recorded uplinks: no traces found (--data DIR); synthetic ones stand in"];
   return { tuned: [], held, extra: [], bursts: undefined, notRun };
+}
+
+/** One link of each made-up family: nothing was recorded, and nothing is known of them beforehand. */
+export function generatedTraces(seed: number): DecideTraces {
+  const held = traceFamilies.map((family) => familyTrace(family, seed));
+  return { tuned: [], held, extra: [], bursts: undefined, notRun: [] };
 }
 
 function ofDataFolder(folder: string): DecideTraces {

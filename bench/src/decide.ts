@@ -23,7 +23,7 @@ import {
   type Trace,
 } from "@longshore/lab";
 import { decidePage, ownTable, print, scoreTable } from "./decide-report.ts";
-import { type DecideTraces, decideTraces, scaledBursts } from "./decide-traces.ts";
+import { type DecideTraces, decideTraces, generatedTraces, scaledBursts } from "./decide-traces.ts";
 import { type Bench, optionOf, type Row } from "./harness.ts";
 import { promises } from "./promises.ts";
 
@@ -87,7 +87,7 @@ function replayAll(
   return settings.flatMap((setting) => comparePolicies(setting, wanted));
 }
 
-/** Only what was asked for: `--uplinks` and `--quick` leave out the downlinks, `--downlinks` the uplinks; `--only` names traces. */
+/** Only what was asked for (`--generated` takes made-up links instead): `--uplinks` and `--quick` leave out the downlinks, `--downlinks` the uplinks; `--only` names traces. */
 function asked(found: DecideTraces, args: readonly string[]): DecideTraces {
   const text = optionOf(args, "only") ?? "";
   const uplinks = !args.includes("--downlinks");
@@ -101,7 +101,7 @@ function asked(found: DecideTraces, args: readonly string[]): DecideTraces {
 function groupsOf({ tuned, held, extra }: DecideTraces): readonly (readonly [string, readonly Trace[]])[] {
   const groups = [
     ["uplinks that parameters were chosen on", tuned],
-    ["other uplinks", held],
+    [held.every(({ origin }) => origin === "synthetic") ? "made-up links" : "other uplinks", held],
     ["downlinks replayed as uplinks", extra],
   ] as const;
   return groups.filter(([, traces]) => traces.length > 0);
@@ -172,7 +172,8 @@ export const bench: Bench = {
   },
   async run({ data, seed, args, say }) {
     const quick = args.includes("--quick");
-    const found = asked(decideTraces(data, seed), args);
+    const generated = args.includes("--generated");
+    const found = asked(generated ? generatedTraces(seed) : decideTraces(data, seed), args);
     const { tuned, held, extra, bursts } = found;
     if (tuned.length + held.length + extra.length === 0) throw new Error("no trace is left to replay");
     const names = quick ? new Set(["ours"]) : undefined;

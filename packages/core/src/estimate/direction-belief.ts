@@ -59,6 +59,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   let open: OpenTransfer[] = [];
   const ahead = new Float64Array(model.rates);
   let clogged = false;
+  /** Transfers that were under way before the one that was given up: its bytes lie behind theirs. */
+  let before: readonly OpenTransfer[] = [];
   let filterMs = NaN;
   let markMs = NaN;
   let busyMs = 0;
@@ -89,6 +91,20 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     const from = Math.max(markMs, busyFromMs());
     if (nowMs > from) busyMs += nowMs - from;
     markMs = Math.max(markMs, nowMs);
+  }
+
+  /** The unseen packets, where they are next to pass. */
+  function next(): Float64Array | undefined {
+    return clogged && before.length === 0 ? ahead : undefined;
+  }
+
+  /** What was acknowledged since the last tick becomes evidence. */
+  function learn(): void {
+    const unseen = next();
+    filter.observe(busyMs, packets, dispersion(), unseen);
+    if (unseen && packets > 0) clogged = false;
+    busyMs = 0;
+    packets = 0;
   }
 
   function drainUnseen(ms: number): void {
@@ -124,12 +140,12 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       filter.pass(ticks);
       if (busyMs > 0 || packets > 0) {
         meter.count(packets, ticks === 1 && busyMs > 0.95 * tickMs && !clogged);
-        filter.observe(busyMs, packets, dispersion(), clogged ? ahead : undefined);
-        if (packets > 0) clogged = false;
-      } else drainUnseen(ticks * tickMs);
-      if (packets > 0 || busyMs === 0) quietSinceMs = endMs;
-      busyMs = 0;
-      packets = 0;
+        if (packets > 0) quietSinceMs = endMs;
+        learn();
+      } else {
+        drainUnseen(ticks * tickMs);
+        quietSinceMs = endMs;
+      }
       filterMs = endMs;
     }
   }
@@ -140,17 +156,19 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     advance(nowMs);
   }
 
-  function completion(total: number, nowMs: number): Float64Array {
+  /** The time for `total` bytes, what was given up in front of them or not. */
+  function completion(total: number, nowMs: number, unseen: boolean): Float64Array {
     look(nowMs);
     if (cacheVersion !== filter.version) {
       cache.clear();
       cacheVersion = filter.version;
     }
     // Sizes within 2 % share an entry: the belief is nowhere near as sharp.
-    const key = Math.round(Math.log(Math.max(total, 1) / packetBytes) * 50);
+    const size = Math.round(Math.log(Math.max(total, 1) / packetBytes) * 50);
+    const key = clogged && unseen ? size + 0.5 : size;
     let values = cache.get(key);
     if (!values) {
-      values = filter.completionMs(Math.exp(key / 50), dispersion(), clogged ? ahead : undefined);
+      values = filter.completionMs(Math.exp(size / 50), dispersion(), key === size ? undefined : ahead);
       for (let index = 0; index < values.length; index++) values[index] = (values[index] ?? 0) * calibration;
       if (cache.size >= cachedSizes) cache.clear();
       cache.set(key, values);
@@ -169,11 +187,11 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   /** What is promised now for a body that begins: behind what is under way, whose acknowledgements are on their way already. */
   function promise(bytes: number, from: number, nowMs: number): number {
     const least = leastPromised * packetBytes;
-    const before = unacknowledged();
+    const queued = unacknowledged();
     // A little that is under way may have passed already: neither behind it nor alone.
-    if (clogged || from === Infinity || bytes < least || (before > 0 && before < least)) return NaN;
-    const median = completion(before + bytes, nowMs)[estimateSize / 2] ?? NaN;
-    return (before > 0 ? nowMs : from) + median;
+    if (clogged || from === Infinity || bytes < least || (queued > 0 && queued < least)) return NaN;
+    const median = completion(queued + bytes, nowMs, true)[estimateSize / 2] ?? NaN;
+    return (queued > 0 ? nowMs : from) + median;
   }
 
   function unacknowledged(until?: OpenTransfer): number {
@@ -187,6 +205,11 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
 
   function close(transfer: OpenTransfer): void {
     usedMs = markMs;
+    if (before.includes(transfer)) {
+      // What it brought passed in front of the unseen packets, and says nothing of them.
+      learn();
+      before = before.filter((one) => one !== transfer);
+    }
     open = open.filter((one) => one !== transfer);
   }
 
@@ -236,14 +259,16 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
         observedAtMs = Math.max(observedAtMs, nowMs);
       }
       if (complete || left <= 0) return;
+      learn();
+      before = open;
       const stuck = Math.min(left, clogBytes) / packetBytes;
       for (let rate = 0; rate < ahead.length; rate++)
         ahead[rate] = (clogged ? (ahead[rate] ?? 0) : 0) + stuck;
       clogged = true;
       cache.clear();
     },
-    drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs),
-    remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs),
+    drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs, true),
+    remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs, !before.includes(transfer)),
     backlogBytes: () => unacknowledged(),
     idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : usedMs),
     packetsPerMs(ratio, nowMs) {

@@ -154,6 +154,41 @@ describe("linkBelief", () => {
     expect(meanOf(link.transferMs(20_000, "up", nowMs + 3000))).toBeLessThan(alone + 100);
   });
 
+  it("does not take what was given up to have passed with what was acknowledged before it", () => {
+    const link = fresh();
+    link.roundTripSeen(20, 0);
+    let nowMs = 5;
+    for (let body = 0; body < 8; body++) nowMs = sendSteadily(link, 40_000, 2e6, nowMs, 20) + 100;
+    const usual = meanOf(link.transferMs(100_000, "up", nowMs));
+    const first = link.sendStarted(29_200, "up", nowMs);
+    const second = link.sendStarted(150_000, "up", nowMs);
+    for (let packet = 1; packet <= 10; packet++)
+      first.progressed(packet * packetBytes, nowMs + 20 + packet * 5.84);
+    second.ended(nowMs + 80, false);
+    // The rest of the first passes in front of the 44 packets that are left of the second.
+    for (let packet = 11; packet <= 20; packet++) {
+      first.progressed(packet * packetBytes, nowMs + 20 + packet * 5.84);
+      expect(quantileOf(first.remainingMs(nowMs + 20 + packet * 5.84), 0.5)).toBeLessThan(120);
+    }
+    const between = nowMs + 20 + 20 * 5.84;
+    first.ended(between, true);
+    expect(meanOf(link.transferMs(100_000, "up", between))).toBeGreaterThan(usual);
+  });
+
+  it("does not take what was given up to have passed in the moment in which it was given up", () => {
+    const link = fresh();
+    link.roundTripSeen(20, 0);
+    let nowMs = 5;
+    for (let body = 0; body < 8; body++) nowMs = sendSteadily(link, 40_000, 2e6, nowMs, 20) + 100;
+    const usual = meanOf(link.transferMs(100_000, "up", nowMs));
+    const note = link.sendStarted(150_000, "up", nowMs);
+    for (let packet = 1; packet <= 30; packet++)
+      note.progressed(packet * packetBytes, nowMs + 20 + packet * 5.84);
+    const givenUpMs = nowMs + 20 + 30 * 5.84 + 0.1;
+    note.ended(givenUpMs, false);
+    expect(meanOf(link.transferMs(100_000, "up", givenUpMs + 30))).toBeGreaterThan(usual);
+  });
+
   it("learns from whole exchanges where no acknowledgement comes, and takes nothing there for silence", () => {
     const link = fresh();
     link.roundTripSeen(40, 0);

@@ -74,6 +74,7 @@ export interface PolicyScore {
   readonly worstP99VsLocal: number;
   readonly worstMeanVsLocal: number;
   readonly worstExtraRatio: number;
+  /** Over all rows: a probe costs the same where offloading cannot pay. */
   readonly worstProbeRatio: number;
   /** Over the rows where offloading cannot pay: the worst mean over staying local. */
   readonly worstHarmRatio: number;
@@ -96,7 +97,7 @@ export function scorePolicies(rows: readonly PolicyRow[]): readonly PolicyScore[
       worstP99VsLocal: worst(scored, (row) => row.p99VsLocal),
       worstMeanVsLocal: worst(scored, (row) => row.meanVsLocal),
       worstExtraRatio: worst(scored, (row) => row.extraRatio),
-      worstProbeRatio: worst(scored, (row) => row.probeRatio),
+      worstProbeRatio: worst(own, (row) => row.probeRatio),
       worstHarmRatio: worst(
         own.filter((row) => !row.scored),
         (row) => row.meanVsLocal,

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   constantTrace,
+  familyTrace,
   linkShapes,
   meanBitsPerSecond,
   packetTrace,
@@ -13,6 +14,7 @@ import {
   stretched,
   syntheticTrace,
   type Trace,
+  traceFamilies,
   uploadMs,
 } from "./index.ts";
 
@@ -122,4 +124,34 @@ it("arrivals keep their shape when stretched", () => {
   expect((arrivals[1999] ?? 0) / 2000).toBeCloseTo(250, -1.5);
   expect(stretched(arrivals, 2)[1999]).toBeCloseTo(2 * (arrivals[1999] ?? 0), 6);
   expect(steadyArrivals(500, 3)).toEqual([0, 500, 1000]);
+});
+
+describe("families of links", () => {
+  it.each(traceFamilies)(
+    "%s carries something, says synthetic, and is the same for the same seed",
+    (family) => {
+      const trace = familyTrace(family, 3, 60_000);
+      expect(trace).toMatchObject({ origin: "synthetic", name: `${family} (synthetic, seed 3)` });
+      expect(trace.lengthMs).toBeCloseTo(60_000, 6);
+      expect(meanBitsPerSecond(trace)).toBeGreaterThan(0.1e6);
+      expect(familyTrace(family, 3, 60_000).instantOf(500)).toBe(trace.instantOf(500));
+    },
+  );
+
+  it("differ in what makes them hard", () => {
+    const inSecond = (family: string): ((second: number) => number) => {
+      const trace = familyTrace(family, 1);
+      return (second) => trace.positionAt((second + 1) * 1000) - trace.positionAt(second * 1000);
+    };
+    const falling = inSecond("drift");
+    expect(falling(5)).toBeGreaterThan(20 * falling(175));
+    const quick = inSecond("quick-constant");
+    expect(quick(0)).toBeCloseTo(quick(90), 6);
+    const gone = inSecond("long-outages");
+    const silent = Array.from({ length: 180 }, (_, second) => gone(second)).filter(
+      (packets) => packets === 0,
+    );
+    expect(silent.length).toBeGreaterThan(15);
+    expect(() => familyTrace("none", 1)).toThrow(/no family "none"; there are markov-modulated/u);
+  });
 });
