@@ -53,7 +53,7 @@ export function admitAt(door: Door, { expectations, clock, random }: DoorParts, 
     {
       demands: door.demands(),
       otherMs: expectations.transformMs(plan),
-      slackMs: expectations.slackMs(plan),
+      slackMs: expectations.slackMs(plan, call.tenant),
     },
     call,
     clock.nowMs(),

@@ -1,3 +1,4 @@
+import type { TenantId } from "@longshore/core";
 import type { ModelStep } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 
@@ -9,11 +10,15 @@ export interface Expectations {
   /** Time in transforms, in milliseconds. */
   transformMs(plan: SegmentPlan): number;
   transformsSeen(plan: SegmentPlan, tookMs: number): void;
-  /** How much later than foreseen nineteen of twenty requests are done that had to wait, in milliseconds. */
-  slackMs(plan: SegmentPlan): number;
+  /**
+   * How much later than foreseen nineteen of twenty requests of a tenant are done that had to wait, in milliseconds. Who waits
+   * for long errs by more than who is served next.
+   */
+  slackMs(plan: SegmentPlan, tenant: TenantId): number;
   /** A request that was granted under this forecast took so long. */
   promiseSeen(
     plan: SegmentPlan,
+    tenant: TenantId,
     forecast: { readonly predictedMs: number; readonly waitMs: number },
     tookMs: number,
   ): void;
@@ -25,6 +30,9 @@ const learning = 0.2;
 /** A forecast that is kept as often as this is good: more caution leaves instances idle. */
 const keptRatio = 0.95;
 
+/** Tenants of whom it is remembered for one plan; the oldest goes. */
+const mostTenants = 256;
+
 /** A quantile that is followed without remembering what was seen, and the size of its steps. */
 interface Lateness {
   ms: number;
@@ -32,7 +40,7 @@ interface Lateness {
 }
 
 export function expectations(): Expectations {
-  const lateness = new WeakMap<SegmentPlan, Lateness>();
+  const lateness = new WeakMap<SegmentPlan, Map<TenantId, Lateness>>();
   const counts = new WeakMap<ModelStep, number>();
   const times = new WeakMap<SegmentPlan, number>();
   return {
@@ -40,12 +48,16 @@ export function expectations(): Expectations {
     elementsSeen: (step, count) => learn(counts, step, count),
     transformMs: (plan) => times.get(plan) ?? 0,
     transformsSeen: (plan, tookMs) => learn(times, plan, tookMs),
-    slackMs: (plan) => Math.max(0, lateness.get(plan)?.ms ?? 0),
-    promiseSeen(plan, { predictedMs, waitMs }, tookMs) {
+    slackMs: (plan, tenant) => Math.max(0, lateness.get(plan)?.get(tenant)?.ms ?? 0),
+    promiseSeen(plan, tenant, { predictedMs, waitMs }, tookMs) {
       if (waitMs <= 0) return;
       const late = tookMs - predictedMs;
-      const known = lateness.get(plan) ?? { ms: 0, stepMs: Math.abs(late) };
-      lateness.set(plan, known);
+      const all = lateness.get(plan) ?? new Map<TenantId, Lateness>();
+      lateness.set(plan, all);
+      const known = all.get(tenant) ?? { ms: 0, stepMs: Math.abs(late) };
+      const [oldest] = all.keys();
+      if (all.size >= mostTenants && oldest !== undefined && !all.has(tenant)) all.delete(oldest);
+      all.set(tenant, known);
       known.stepMs += (Math.abs(late - known.ms) - known.stepMs) * learning;
       known.ms += known.stepMs * learning * (late > known.ms ? keptRatio : keptRatio - 1);
       // However bad the forecasts were, a request that needs not wait for long is still taken.

@@ -125,7 +125,7 @@ async function runGranted(
   };
   /** @param leftMs What the request would still have taken. */
   const keeping = (leftMs: number): void =>
-    parts.expectations.promiseSeen(plan, admission, parts.clock.nowMs() - grantedMs + leftMs);
+    parts.expectations.promiseSeen(plan, call.tenant, admission, parts.clock.nowMs() - grantedMs + leftMs);
   let result: SequenceResult;
   try {
     const { sequences, stateKey } = parts;

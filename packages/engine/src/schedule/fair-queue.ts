@@ -47,6 +47,8 @@ export interface FairQueue<T extends Due> {
   head(): T | undefined;
   /** Tenants with something waiting, the next to be served first. */
   waiting(): readonly Flow<T>[];
+  /** All tenants that are remembered. */
+  flows(): Iterable<Flow<T>>;
   flow(tenant: TenantId): Flow<T>;
   /**
    * A run begins whose first request is of that tenant: virtual time moves on to where it began, and by what its instance
@@ -54,7 +56,9 @@ export interface FairQueue<T extends Due> {
    */
   begin(tenant: TenantId, expectedMs: number, restedMs: number): void;
   /** Adds device time: the expected time when a run begins, the difference to the measured one when it has ended. */
-  charge(tenant: TenantId, ms: number): void;
+  charge(tenant: TenantId, ms: number, nowMs: number): void;
+  /** Device time that a tenant has had of late, in milliseconds of an instance for each millisecond. */
+  paceOf(tenant: TenantId, nowMs: number): number;
   /** Where a tenant that comes now would begin. */
   startOf(tenant: TenantId): number;
 }
@@ -65,11 +69,20 @@ const burstRuns = 24;
 const learning = 0.1;
 /** Tenants without waiting requests that are remembered. */
 const mostIdle = 256;
+/** How fast what a tenant had is forgotten in its pace: by e in so many milliseconds. */
+const paceMs = 1000;
 
 interface OwnFlow<T extends Due> extends Flow<T> {
   readonly items: T[];
   workMs: number;
   served: number;
+  /** Device time that it had, as far as it was not forgotten at `recentAtMs`. */
+  recentMs: number;
+  recentAtMs: number;
+}
+
+function recentOf({ recentMs, recentAtMs }: OwnFlow<Due>, nowMs: number): number {
+  return recentMs === 0 ? 0 : recentMs * Math.exp((recentAtMs - nowMs) / paceMs);
 }
 
 function before(a: Due, b: Due): boolean {
@@ -107,7 +120,16 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
     const known = flows.get(tenant);
     if (known) return known;
     const weight = Math.max(1e-6, weightOf(tenant));
-    const made: OwnFlow<T> = { tenant, weight, items: [], workMs: 0, served: earliest(weight) };
+    const served = earliest(weight);
+    const made: OwnFlow<T> = {
+      tenant,
+      weight,
+      items: [],
+      workMs: 0,
+      served,
+      recentMs: 0,
+      recentAtMs: 0,
+    };
     forgetIdle();
     flows.set(tenant, made);
     return made;
@@ -157,6 +179,7 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       for (const flow of flows.values()) if (flow.items.length > 0) some.push(flow);
       return some.length > 1 ? some.sort((a, b) => a.served - b.served) : some;
     },
+    flows: () => flows.values(),
     flow: flowOf,
     begin(tenant, expectedMs, restedMs) {
       const { served, weight } = flowOf(tenant);
@@ -167,9 +190,15 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       now += Math.min(restedMs, burstRuns * runMs) / weight;
       for (const flow of flows.values()) flow.served = Math.max(flow.served, earliest(flow.weight));
     },
-    charge(tenant, ms) {
+    charge(tenant, ms, nowMs) {
       const flow = flowOf(tenant);
       flow.served += ms / flow.weight;
+      flow.recentMs = recentOf(flow, nowMs) + ms;
+      flow.recentAtMs = nowMs;
+    },
+    paceOf(tenant, nowMs) {
+      const flow = flows.get(tenant);
+      return flow ? Math.max(0, recentOf(flow, nowMs)) / paceMs : 0;
     },
     startOf(tenant) {
       const { served, weight } = flowOf(tenant);

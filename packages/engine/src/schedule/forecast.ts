@@ -34,7 +34,8 @@ export interface Outlook {
 
 /**
  * What a request would meet that came now: the work of its own tenant that is served before it, and of other tenants as
- * much as fair queueing serves until its turn. Rows that would share its run do not stand before it.
+ * much as fair queueing serves until its turn, of what waits and of what comes meanwhile at the pace of late. Rows that would
+ * share its run do not stand before it.
  */
 export function forecast(prospect: Prospect, outlook: Outlook): Forecast {
   const { times, maxBatchSize, nowMs, freeMs } = outlook;
@@ -45,7 +46,7 @@ export function forecast(prospect: Prospect, outlook: Outlook): Forecast {
   const beside = joined > prospect.rows ? Math.min(joined - prospect.rows, own.rows % joined) : 0;
   const ownMs = own.rows > 0 ? own.workMs * (1 - beside / own.rows) : 0;
   return {
-    waitMs: filledUntil(freeMs, ownMs + othersAhead(prospect, own.workMs, outlook)),
+    waitMs: waitBehind(freeMs, ownMs, rivals(prospect, own.workMs, outlook)),
     runMs: times.runMs(prospect.rows + beside),
     known: times.known(nowMs),
   };
@@ -77,22 +78,56 @@ export function workOf(rows: number, times: RunTimes, together: number, rowBytes
   return ((times.runMs(joined, rowBytes) ?? 0) / joined) * rows;
 }
 
-/** Work of other tenants that is served before a tenant has had so much more. */
-function othersAhead({ tenant }: Prospect, ownMs: number, { queue, pending, times }: Outlook): number {
-  const mine = queue.flow(tenant);
-  const untilServed = queue.startOf(tenant) + ownMs / mine.weight;
-  let workMs = 0;
-  for (const flow of queue.waiting()) {
-    if (flow.tenant === tenant) continue;
-    workMs += Math.min(flow.workMs, Math.max(0, (untilServed - flow.served) * flow.weight));
-  }
+/** Another tenant, as far as fair queueing serves it before somebody's turn. */
+interface Rival {
+  /** Work that waits, or was granted a place. */
+  readonly waitingMs: number;
+  /** What comes meanwhile, in milliseconds of an instance for each millisecond. */
+  readonly pace: number;
+  /** More than this is served later. */
+  readonly mostMs: number;
+}
+
+/** Other tenants, until each has been served as much as this one will have been when `ownMs` are done. */
+function rivals({ tenant }: Prospect, ownMs: number, outlook: Outlook): readonly Rival[] {
+  const { queue, pending, times, nowMs } = outlook;
+  const granted = new Map<TenantId, number>();
   for (const ticket of pending) {
     if (ticket.tenant === tenant) continue;
-    const { served, weight } = queue.flow(ticket.tenant);
-    const roomMs = Math.max(0, (untilServed - Math.max(served, queue.startOf(ticket.tenant))) * weight);
-    workMs += Math.min(workOf(ticket.rows, times, ticket.rows), roomMs);
+    const workMs = workOf(ticket.rows, times, ticket.rows);
+    granted.set(ticket.tenant, (granted.get(ticket.tenant) ?? 0) + workMs);
   }
-  return workMs;
+  // Who was not served before is one of them, too.
+  for (const other of granted.keys()) queue.flow(other);
+  const untilServed = queue.startOf(tenant) + ownMs / queue.flow(tenant).weight;
+  const all: Rival[] = [];
+  for (const flow of queue.flows()) {
+    if (flow.tenant === tenant) continue;
+    const served = flow.items.length > 0 ? flow.served : queue.startOf(flow.tenant);
+    const mostMs = (untilServed - served) * flow.weight;
+    const waitingMs = flow.workMs + (granted.get(flow.tenant) ?? 0);
+    const pace = queue.paceOf(flow.tenant, nowMs);
+    if (mostMs > 0 && (waitingMs > 0 || pace > 0)) all.push({ waitingMs, pace, mostMs });
+  }
+  return all;
+}
+
+/** Rounds in which a wait and what comes during it are brought together, and what is near enough. */
+const mostRounds = 8;
+const nearMs = 0.5;
+
+/** The wait behind some work and behind other tenants, of whom the more comes the longer it takes. */
+function waitBehind(freeMs: readonly number[], ownMs: number, others: readonly Rival[]): number {
+  let waitMs = filledUntil(freeMs, ownMs);
+  if (others.length === 0) return waitMs;
+  for (let round = 0; round < mostRounds; round++) {
+    let othersMs = 0;
+    for (const { waitingMs, pace, mostMs } of others) othersMs += Math.min(mostMs, waitingMs + pace * waitMs);
+    const longerMs = filledUntil(freeMs, ownMs + othersMs);
+    if (longerMs - waitMs < nearMs) return longerMs;
+    waitMs = longerMs;
+  }
+  return waitMs;
 }
 
 /** When the first instance is free once the work before is done, dealt to whichever is free first. */

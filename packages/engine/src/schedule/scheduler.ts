@@ -341,7 +341,8 @@ export class GraphScheduler implements Scheduler {
   }
 
   #charge(members: readonly Waiting[], rows: number, ms: number): void {
-    for (const member of members) this.#room.queue.charge(member.tenant, (ms * member.rows) / rows);
+    const nowMs = this.#parts.clock.nowMs();
+    for (const member of members) this.#room.queue.charge(member.tenant, (ms * member.rows) / rows, nowMs);
   }
 
   /** What hands each member its part of the outputs; when they cannot be taken apart, the members run once more, alone. */

@@ -407,6 +407,43 @@ describe("admission", () => {
     expect(ask(here, 5)).toBe("granted");
   });
 
+  it("counts on what other tenants will send meanwhile and is served first, as of late, and on no more", async () => {
+    const { clock, scheduler } = await place(() => 10);
+    const all: Promise<unknown>[] = [];
+    const send = (tenant: string): void => void all.push(scheduler.run(feeds(1), ["y"], of(tenant)));
+    const waitOf = (tenant: string): number => scheduler.expected(1, of(tenant)).waitMs;
+    // A modest tenant takes two fifths of the time; a greedy one comes and has 20 that wait.
+    for (let atMs = 0; atMs < 5000; atMs += 25) {
+      send("modest");
+      if (atMs === 4000) for (let count = 0; count < 60; count++) send("greedy");
+      await clock.advance(25);
+    }
+    const waiting = 60 - Math.floor(((5000 - 4000) * 0.6) / 10);
+    for (let count = waiting; count < 20; count++) send("greedy");
+    const expectedMs = waitOf("greedy");
+    expect(waitOf("modest")).toBeLessThanOrEqual(20);
+    const outcome = scheduler.run(feeds(1), ["y"], of("greedy"));
+    for (let atMs = 0; atMs < 1000; atMs += 25) {
+      send("modest");
+      await clock.advance(25);
+    }
+    const { queueMs: tookMs } = await outcome;
+    expect(expectedMs).toBeGreaterThan(0.8 * tookMs);
+    expect(expectedMs).toBeLessThan(1.2 * tookMs);
+    expect(tookMs).toBeGreaterThan(300);
+    await clock.finish(Promise.all(all));
+    await clock.advance(10_000);
+    // Of an equal no more is served than of oneself, however much it has waiting and however fast it comes.
+    for (let count = 0; count < 20; count++) {
+      send("one");
+      send("other");
+      send("other");
+    }
+    expect(waitOf("one")).toBeGreaterThanOrEqual(380);
+    expect(waitOf("one")).toBeLessThanOrEqual(420);
+    await clock.finish(Promise.all(all));
+  });
+
   it("counts on shared runs: eight that wait are one run away", async () => {
     const here = await place((rows) => 10 + rows, { maxBatchSize: 8 });
     const { clock, scheduler } = here;
