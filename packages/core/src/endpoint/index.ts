@@ -1,4 +1,5 @@
 export * from "./answers.ts";
+export { ArrivingBody, type ArrivingBodyParts, brokenBody, waitingBytes } from "./arriving-body.ts";
 export { isArriving, untilRead } from "./arriving-answer.ts";
 export * from "./credentials.ts";
 export * from "./endpoint.ts";

@@ -77,7 +77,7 @@ describe("http transport against servers that misbehave", () => {
 
   it("gives no part of a reply for the whole when the call ends before all of it was handed over", async () => {
     const address = await peer(
-      answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n"),
+      answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r"),
     );
     const transport = httpTransport({ address, clock: systemClock() });
     const abort = new AbortController();

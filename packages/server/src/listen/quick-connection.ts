@@ -1,6 +1,7 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import {
+  ArrivingBody,
   type Clock,
   housekeepingCall,
   type Peer,
@@ -8,7 +9,6 @@ import {
   type WireBody,
   type WireResponse,
 } from "@longshore/core";
-import { ArrivingBody } from "./arriving-body.ts";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, quickHead } from "./quick-head.ts";

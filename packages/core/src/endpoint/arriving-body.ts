@@ -1,6 +1,7 @@
-import { LongshoreError, type WireBody } from "@longshore/core";
+import { LongshoreError } from "../base/index.ts";
+import type { WireBody } from "./transport.ts";
 
-/** Bytes that may wait between the socket and the reader before the socket is paused. */
+/** Bytes that may wait between a connection and the reader of a body before the connection is to pause. */
 export const waitingBytes = 262_144;
 
 /** That a body did not come as it was announced. */
@@ -8,14 +9,17 @@ export function brokenBody(message: string, cause?: unknown): LongshoreError {
   return new LongshoreError("body-mismatch", "transport", message, cause === undefined ? {} : { cause });
 }
 
-/** What a connection needs of a body that is on its way. */
+/** What a connection and a body that is on its way on it need of each other. */
 export interface ArrivingBodyParts {
-  readonly byteLength: number;
-  /** Frees memory of chunks that were copied, or that nobody will read. */
-  readonly release: (memory: Uint8Array) => void;
+  /** Undefined: until `end` is called. */
+  readonly byteLength: number | undefined;
+  /** Frees memory of chunks that were copied, or that nobody will read. Default: it is left to the collector. */
+  readonly release?: (memory: Uint8Array) => void;
   /** No more should come for now, or again some. */
   readonly pause: () => void;
   readonly resume: () => void;
+  /** Who read it stopped before its end, or could not take a chunk. */
+  readonly leave?: () => void;
 }
 
 /** What came and was not read yet. */
@@ -25,9 +29,9 @@ interface Chunk {
   readonly memory: Uint8Array;
 }
 
-/** A body of announced length whose chunks a connection hands in as they come. */
+/** A body whose chunks a connection hands in as they come, each before the next. It has one reader. */
 export class ArrivingBody {
-  readonly body: WireBody;
+  readonly body: WireBody & { readonly kind: "stream" };
   readonly #parts: ArrivingBodyParts;
   readonly #waiting: Chunk[] = [];
   #waitingBytes = 0;
@@ -37,18 +41,19 @@ export class ArrivingBody {
   #wake: (() => void) | undefined;
 
   constructor(parts: ArrivingBodyParts) {
+    const { byteLength, release } = parts;
     this.#parts = parts;
-    this.#left = parts.byteLength;
+    this.#left = byteLength ?? Infinity;
     this.body = {
       kind: "stream",
-      byteLength: parts.byteLength,
+      byteLength,
       read: () => this.#read(),
-      free: parts.release,
+      ...(release ? { free: release } : {}),
       each: (take) => this.#each(take),
     };
   }
 
-  /** Bytes that have yet to come. */
+  /** Bytes that have yet to come; infinite where nobody has said how many. */
   get left(): number {
     return this.#left;
   }
@@ -59,7 +64,7 @@ export class ArrivingBody {
   came(bytes: Uint8Array, memory: Uint8Array = bytes): void {
     this.#left -= bytes.byteLength;
     if (this.#take) this.#hand({ bytes, memory }, this.#take);
-    else if (this.#failed) this.#parts.release(memory);
+    else if (this.#failed) this.#parts.release?.(memory);
     else {
       this.#waitingBytes += bytes.byteLength;
       this.#waiting.push({ bytes, memory });
@@ -68,28 +73,35 @@ export class ArrivingBody {
     if (!this.#take || this.#left === 0 || this.#failed) this.#wake?.();
   }
 
+  /** Of a body of unknown length: that was all of it. */
+  end(): void {
+    this.#left = 0;
+    this.#wake?.();
+  }
+
   /** Nobody reads it any more: chunks are dropped from now on. */
   drop(): void {
     this.#failed ??= brokenBody("the reply came before the whole body");
     this.#take = undefined;
-    for (const { memory } of this.#waiting.splice(0)) this.#parts.release(memory);
+    for (const { memory } of this.#waiting.splice(0)) this.#parts.release?.(memory);
   }
 
-  /** The connection is gone. */
-  gone(): void {
+  /** No more will come, because of `why`; default: the connection is gone. Nothing changes when all of it is here. */
+  gone(why?: LongshoreError): void {
     if (this.#left === 0) return;
-    this.#failed ??= brokenBody("the connection closed before the whole body had come");
+    this.#failed ??= why ?? brokenBody("the connection closed before the whole body had come");
     this.#wake?.();
   }
 
   #hand({ bytes, memory }: Chunk, take: (chunk: Uint8Array) => void): void {
     try {
       take(bytes);
-      this.#parts.release(memory);
+      this.#parts.release?.(memory);
     } catch (thrown) {
       this.#take = undefined;
       this.#failed = LongshoreError.from(thrown, "transport", "reading a body");
       this.#parts.pause();
+      this.#parts.leave?.();
     }
   }
 
@@ -110,16 +122,23 @@ export class ArrivingBody {
   }
 
   async *#read(): AsyncIterable<Uint8Array> {
-    for (;;) {
-      if (this.#failed) throw this.#failed;
-      const chunk = this.#waiting.shift();
-      if (chunk) {
-        this.#waitingBytes -= chunk.bytes.byteLength;
-        // Behind the end it is not for this body to say whether more should come.
-        if (this.#waitingBytes <= waitingBytes && this.#left > 0) this.#parts.resume();
-        yield chunk.bytes;
-      } else if (this.#left === 0) return;
-      else await this.#next();
+    let over = false;
+    try {
+      for (;;) {
+        if (this.#failed) throw this.#failed;
+        const chunk = this.#waiting.shift();
+        if (chunk) {
+          this.#waitingBytes -= chunk.bytes.byteLength;
+          // Behind the end it is not for this body to say whether more should come.
+          if (this.#waitingBytes <= waitingBytes && this.#left > 0) this.#parts.resume();
+          yield chunk.bytes;
+        } else if (this.#left === 0) {
+          over = true;
+          return;
+        } else await this.#next();
+      }
+    } finally {
+      if (!over) this.#parts.leave?.();
     }
   }
 }
