@@ -232,7 +232,8 @@ export function createLoop(parts: OffloadParts): Loop {
         },
       };
       const also = job.proving ?? sequence?.resident;
-      const table = places.tableFor(known, call.rules, also, nowMs);
+      const { features, bytes } = held;
+      const table = places.tableFor(known, { rules: call.rules, features, bytes, also }, nowMs);
       const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
       let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
       if (isInfeasible(made) && endpoints.count < places.all.size) {

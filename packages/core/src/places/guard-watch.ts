@@ -93,6 +93,13 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     return passedMs >= lostMs || (failed && passedMs >= (leg.predicted.completionMs.values.at(-1) ?? 0));
   }
 
+  /** For so long nothing that may happen makes it lost. */
+  function untilLostMs(passedMs: number): number {
+    if (lostMs === Infinity) return Infinity;
+    const lateMs = (leg.predicted.completionMs.values.at(-1) ?? 0) - passedMs;
+    return Math.min(lostMs - passedMs, lateMs > 0 ? lateMs : recheckMs);
+  }
+
   function think(): void {
     timer?.[Symbol.dispose]();
     timer = undefined;
@@ -111,8 +118,11 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     const needed = tooLate && leftMs < Infinity;
     const earlyMs = earliestMs - (nowMs - startedMs);
     let waitMs = 0;
-    if (earlyMs > 0 && !needed) waitMs = earlyMs;
-    else if (!tooLate) {
+    let restsMs = recheckMs;
+    if (earlyMs > 0 && !needed) {
+      waitMs = earlyMs;
+      restsMs = untilLostMs(nowMs - startedMs);
+    } else if (!tooLate) {
       waitMs =
         budget.allows && hurries
           ? guardMoment({
@@ -133,10 +143,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
       return;
     }
     const untilLatest = tooLate ? recheckMs : startedMs + latestMs - nowMs;
-    timer = clock.timer(
-      Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, recheckMs, untilLatest)),
-      think,
-    );
+    timer = clock.timer(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), think);
   }
 
   think();

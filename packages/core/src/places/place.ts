@@ -1,9 +1,9 @@
-import type { Clock, LongshoreError, Random } from "../base/index.ts";
+import type { Clock, EndpointId, LongshoreError, Random } from "../base/index.ts";
 import type { Endpoint, LoadReport } from "../endpoint/index.ts";
 import { type HedgeBudget, hedgeBudget, type HedgeBudgetOptions, type Link } from "../estimate/index.ts";
-import { type EndpointView, linkTable, type LinkTable, linkTableOf } from "../table/index.ts";
+import { type EndpointView, linkTable, type LinkTable, linkTableOf, transferSizes } from "../table/index.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
-import { queueBelief } from "./queue-belief.ts";
+import { queueBelief, type QueueOutlook } from "./queue-belief.ts";
 import { slowStart } from "./slow-start.ts";
 import { type ServiceRatio, serviceRatio } from "./service-ratio.ts";
 
@@ -28,6 +28,21 @@ const unprovenMs = 1000;
 /** For a try an unproven place is taken to need this share of what it promises. */
 const unprovenRatio = 0.02;
 
+/** A body of this size, by position among `transferSizes`, tells what each byte takes. */
+const gaugeSize = 5;
+
+/** What a request takes at a place, roughly and as long as nothing happens there. */
+export interface Outlook {
+  readonly queue: QueueOutlook;
+  /** Run time over what is promised. */
+  readonly ratio: number;
+  /** Charged for failures and newness, and the way there and back of nothing. */
+  readonly extraMs: number;
+  readonly perByteMs: number;
+  /** Nothing is sent there before this instant. */
+  readonly openAtMs: number;
+}
+
 /** One other place, as this one experiences it: the mutable record behind an `EndpointView`. */
 export interface Place {
   readonly endpoint: Endpoint;
@@ -48,6 +63,8 @@ export interface Place {
   /** See `PlaceHealth.failed`. */
   failed(error: LongshoreError, nowMs: number, asked?: boolean): void;
   queueMs(nowMs: number): number;
+  /** What a request there takes at any instant until something happens, roughly. */
+  outlook(nowMs: number): Outlook;
   /** Others send there, too, as far as was seen. */
   shared(nowMs: number): boolean;
   /** When it last said how busy it is. */
@@ -84,6 +101,8 @@ export function followPlace(
   clock: Clock,
   random: Random,
   hedges: HedgeBudgetOptions | undefined,
+  /** Told whenever something happened there. */
+  changed: (id: EndpointId) => void = () => undefined,
 ): Place {
   const health = placeHealth(random);
   const service = serviceRatio();
@@ -96,6 +115,7 @@ export function followPlace(
   /** Answers since it came or came back. */
   let answers = 0;
   let sentAtMs = clock.nowMs();
+  const happened = (): void => changed(endpoint.info.id);
   const tried = (nowMs: number): number =>
     answers < provenAnswers ? unprovenRatio : Math.min(1, service.ratio(nowMs));
   return {
@@ -108,23 +128,47 @@ export function followPlace(
       return table;
     },
     legBegan(promisedMs, nowMs) {
+      happened();
       sentAtMs = nowMs;
       queue.sent(promisedMs * service.ratio(nowMs), nowMs);
       touched = true;
     },
     legEnded(answeredAtMs) {
+      happened();
       queue.ended(answeredAtMs);
       touched = true;
     },
-    reported: (load, nowMs, delayMs) => queue.reported(load, nowMs, delayMs),
-    offered: (queueMs, nowMs) => queue.offered(queueMs, nowMs),
+    reported(load, nowMs, delayMs) {
+      happened();
+      queue.reported(load, nowMs, delayMs);
+    },
+    offered(queueMs, nowMs) {
+      happened();
+      queue.offered(queueMs, nowMs);
+    },
     failed(error, nowMs, asked) {
+      happened();
       health.failed(error, nowMs, asked);
       returning ||= health.failing;
       if (health.absent) answers = 0;
       touched = true;
     },
     queueMs: (nowMs) => queue.waitMs(nowMs),
+    outlook(nowMs) {
+      const { up, down } = table;
+      const emptyMs = up[0] ?? 0;
+      return {
+        queue: queue.outlook(nowMs),
+        ratio: service.ratio(nowMs),
+        extraMs:
+          health.penaltyMs(nowMs) +
+          slow.chargeMs(queue.underWay, queue.serviceMs, nowMs) +
+          emptyMs +
+          (down[0] ?? 0),
+        perByteMs: Math.max(0, (up[gaugeSize] ?? 0) - emptyMs) / (transferSizes[gaugeSize] ?? 1),
+        openAtMs: health.distrusted === undefined ? health.pausedUntilMs : Infinity,
+      };
+    },
     shared: (nowMs) => queue.shared(nowMs),
     get heardAtMs() {
       return queue.reportedAtMs;
@@ -143,9 +187,11 @@ export function followPlace(
       if (!link) return;
       table = linkTable(link, nowMs);
       touched = false;
+      happened();
     },
     startSlowly: slow.begin,
     answered(nowMs) {
+      happened();
       health.succeeded(nowMs);
       answers++;
     },

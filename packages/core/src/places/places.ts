@@ -1,18 +1,12 @@
-import {
-  type Clock,
-  type EndpointId,
-  LongshoreError,
-  type Observer,
-  type Random,
-  type Rules,
-} from "../base/index.ts";
+import { type Clock, type EndpointId, LongshoreError, type Observer, type Random } from "../base/index.ts";
 import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
+import { placeBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
 import type { KnownModel } from "./known-model.ts";
 import { followPlace, type Place } from "./place.ts";
-import { manyPlaces, type Shortlist, shortlist } from "./shortlist.ts";
+import { exploredRatio, manyPlaces, type Shortlist, shortlist, type Sought } from "./shortlist.ts";
 
 /** Where places come from, and what following them takes. */
 export interface PlacesParts {
@@ -29,9 +23,6 @@ export interface PlacesParts {
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;
 
-/** Share of the decisions in which a place that is avoided, or unproven, gets a chance. */
-const exploredRatio = 0.01;
-
 /** All other places: those that were given, and those of the directory. */
 export interface Places extends Disposable {
   readonly all: ReadonlyMap<EndpointId, Place>;
@@ -39,10 +30,8 @@ export interface Places extends Disposable {
   readonly changes: number;
   /** The places as decisions read them. Loads are as of now, links as they were last written down. */
   table(nowMs: number): EndpointTable;
-  /**
-   * The places that a decision about the model looks at: all, or a few where they are very many. `also` is among them.
-   */
-  tableFor(known: KnownModel, rules: Rules, also: EndpointId | undefined, nowMs: number): EndpointTable;
+  /** The places that a decision about the model looks at: all, or a few where they are very many. */
+  tableFor(known: KnownModel, sought: Sought, nowMs: number): EndpointTable;
   /** Places that decisions look at these days: all, or those of the last shortlist. */
   readonly looked: Iterable<Place>;
   /** Who wants to know of places that come later. */
@@ -65,6 +54,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   /** What the directory said of each place when it was dialled, or could not be. */
   const listed = new Map<EndpointId, EndpointInfo>();
   const closing = new Set<Promise<void>>();
+  const board = placeBoard();
   let changes = 0;
   let table: EndpointTable = endpointTable([]);
   let laidOutFor = -1;
@@ -78,9 +68,10 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   const add = (endpoint: Endpoint): void => {
     const { id } = endpoint.info;
     if (id === self) return;
-    const place = followPlace(endpoint, links(id), clock, random, hedges);
+    const place = followPlace(endpoint, links(id), clock, random, hedges, board.changed);
     if (begun && all.size > 0) place.startSlowly(clock.nowMs());
     all.set(id, place);
+    board.add(place);
     changes++;
   };
   /** Now and then a place that is avoided gets a chance to show what it takes now, at the cost of one request. */
@@ -98,6 +89,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     const gone = all.get(id);
     listed.delete(id);
     all.delete(id);
+    board.remove(id);
     changes++;
     if (!gone) return;
     const closed = gone.endpoint.close().catch(() => undefined);
@@ -156,12 +148,12 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       loadsAtMs = nowMs;
       return table;
     },
-    tableFor(known, rules, also, nowMs) {
+    tableFor(known, sought, nowMs) {
       if (all.size <= manyPlaces) return places.table(nowMs);
       const kept = lists.get(known);
-      list = kept?.changes === changes ? kept.list : shortlist(known, all, random);
+      list = kept?.changes === changes ? kept.list : shortlist(known, board, random);
       if (list !== kept?.list) lists.set(known, { changes, list });
-      return list.table(rules, also, nowMs);
+      return list.table(sought, nowMs);
     },
     get looked() {
       return all.size > manyPlaces && list ? list.looked : all.values();

@@ -24,6 +24,8 @@ export interface QueueBelief {
   /** It said how long its queue is, and nothing of whose it is. */
   offered(queueMs: number, nowMs: number): void;
   waitMs(nowMs: number): number;
+  /** What the wait at any instant until the next news follows from. */
+  outlook(nowMs: number): QueueOutlook;
   /** Others send there, too, as far as was seen in the last minutes: what is believed goes wrong without our doing. */
   shared(nowMs: number): boolean;
   /** When it last said how busy it is. */
@@ -32,6 +34,17 @@ export interface QueueBelief {
   readonly underWay: number;
   /** What a request of ours usually runs there; 0 before the first. */
   readonly serviceMs: number;
+}
+
+/** A queue as it goes on by itself: see `waitMs` for the wait at an instant. */
+export interface QueueOutlook {
+  /** When what is accounted for will be done, and what is left at least as long as something is under way. */
+  readonly emptyAtMs: number;
+  readonly leastMs: number;
+  /** What others usually cause; it comes back within about `memoryMs` after the last report. */
+  readonly othersMs: number;
+  readonly reportedAtMs: number;
+  readonly memoryMs: number;
 }
 
 /** What others cause counts half after this time without news: they may have gone. */
@@ -71,6 +84,10 @@ export function queueBelief(): QueueBelief {
 
   /** What is still under way has not ended yet, however little of it was expected to be left. */
   const least = (): number => (ours > 0 && inFlight >= slots ? (residualRatio * serviceMs) / slots : 0);
+  const memory = (): number =>
+    serviceMs === 0
+      ? mostMemoryMs
+      : Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * serviceMs));
   const base = (nowMs: number): number => (baseMs === 0 ? 0 : Math.max(0, baseMs - (nowMs - atMs)));
   const others = (nowMs: number): number =>
     othersMs === 0 ? 0 : othersMs * 0.5 ** (Math.max(0, nowMs - othersAtMs) / usualHalfLifeMs);
@@ -129,14 +146,16 @@ export function queueBelief(): QueueBelief {
       learnOthers(queueMs, nowMs);
     },
     waitMs(nowMs) {
-      const usualMs = others(nowMs);
       const ownMs = Math.max(least(), base(nowMs));
-      if (usualMs === 0) return ownMs;
-      const memoryMs =
-        serviceMs === 0
-          ? mostMemoryMs
-          : Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * serviceMs));
-      return ownMs + usualMs * (1 - Math.exp(-(nowMs - reportedAtMs) / memoryMs));
+      const usualMs = others(nowMs);
+      return usualMs === 0 ? ownMs : ownMs + usualMs * (1 - Math.exp(-(nowMs - reportedAtMs) / memory()));
     },
+    outlook: (nowMs) => ({
+      emptyAtMs: baseMs === 0 ? -Infinity : baseMs + atMs,
+      leastMs: least(),
+      othersMs: others(nowMs),
+      reportedAtMs,
+      memoryMs: memory(),
+    }),
   };
 }

@@ -5,6 +5,7 @@ import type { Endpoint, Offer } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { KnownModel } from "./known-model.ts";
 import { followPlace, type Place } from "./place.ts";
+import { placeBoard } from "./board.ts";
 import { shortlist } from "./shortlist.ts";
 
 const free: Rules = housekeepingCall("test").rules;
@@ -13,8 +14,10 @@ const free: Rules = housekeepingCall("test").rules;
 function fleet(count: number) {
   const clock = manualClock();
   const random = seededRandom(3);
+  const board = placeBoard();
   const all = new Map<string, Place>();
   const offersBy = new Map<string, readonly Offer[]>();
+  const blocksBy = new Map<string, unknown>();
   for (let index = 0; index < count; index++) {
     const id = `place-${index}`;
     const info = {
@@ -24,47 +27,102 @@ function fleet(count: number) {
       tier: "edge",
       rates: { microsPerMegabyte: 0 },
     };
-    // As much of an endpoint and an offer as a shortlist looks at.
+    // As much of an endpoint, an offer and a model as a shortlist looks at.
     const endpoint = { info } as unknown as Endpoint;
     const completionMs = certain(10 + index, { observedAtMs: 0, origin: "told" });
-    offersBy.set(id, [{ completionMs, queueMs: 0 } as unknown as Offer]);
-    all.set(id, followPlace(endpoint, undefined, clock, random, undefined));
+    const offer = { completionMs, queueMs: 0 } as unknown as Offer;
+    offersBy.set(id, [offer]);
+    blocksBy.set(id, [{ cells: [[[{ key: 1, offer }]]] }]);
+    const place = followPlace(endpoint, undefined, clock, random, undefined, board.changed);
+    all.set(id, place);
+    board.add(place);
   }
-  return { all, list: shortlist({ offersBy } as unknown as KnownModel, all, random) };
+  const known = { offersBy, blocksBy, table: { variants: [] } } as unknown as KnownModel;
+  const list = shortlist(known, board, random);
+  const look = (nowMs: number, rules: Rules = free, also?: string) =>
+    list.table({ rules, features: { bytes: 8 }, bytes: 8, also }, nowMs);
+  return { all, list, look, board };
 }
 
-it("looks at a few of many, more of them among those that promise most", () => {
-  const { list } = fleet(10_000);
-  const seen: number[] = [];
+const busy = { atMs: 0, cpuRatio: 1, inFlight: 9, queueMs: 1e6 };
+
+it("looks at a few of many, those that promise most and drawn ones", () => {
+  const { look } = fleet(10_000);
+  const others = new Set<string>();
   for (let at = 0; at < 100; at++) {
-    const { ids } = list.table(free, undefined, 100 * at);
-    expect(ids.length).toBeLessThanOrEqual(16 + 24 + 16);
-    seen.push(...ids.map((id) => Number(id.slice(6))));
+    const { ids } = look(100 * at);
+    expect(ids.length).toBeLessThanOrEqual(10 + 2);
+    expect(ids.slice(0, 10)).toEqual(Array.from({ length: 10 }, (_, index) => `place-${index}`));
+    for (const id of ids.slice(10)) others.add(id);
   }
-  expect(seen.filter((index) => index < 2500).length).toBeGreaterThan(seen.length / 2);
-  expect(seen.some((index) => index > 9000)).toBe(true);
+  expect(others.size).toBeGreaterThan(150);
 });
 
 it("never looks where the rules forbid, and always at who holds the state", () => {
-  const { list } = fleet(1000);
-  const { ids } = list.table({ ...free, zones: ["eu"] }, "place-999", 0);
+  const { look } = fleet(1000);
+  const { ids } = look(0, { ...free, zones: ["eu"] }, "place-999");
   expect(ids).toContain("place-999");
   expect(ids.every((id) => Number(id.slice(6)) % 3 === 0)).toBe(true);
-  expect(list.table({ ...free, zones: ["jp"] }, undefined, 0).count).toBe(0);
+  expect(look(0, { ...free, zones: ["jp"] }).count).toBe(0);
 });
 
-it("keeps the best of the last draw, as long as they stay the best", () => {
-  const { all, list } = fleet(10_000);
-  list.table(free, undefined, 0);
-  const best = [...list.looked]
-    .map((place) => Number(place.endpoint.info.id.slice(6)))
-    .sort((a, b) => a - b)[0];
-  list.table(free, undefined, 100);
-  expect(list.looked.map((place) => place.endpoint.info.id)).toContain(`place-${best}`);
-  all.get(`place-${best}`)?.reported({ atMs: 0, cpuRatio: 1, inFlight: 9, queueMs: 1e6 }, 100, 0);
-  let kept = 0;
-  for (let at = 2; at < 22; at++)
-    if (list.table(free, undefined, 100 * at).index.has(`place-${best}`)) kept++;
-  // Drawn now and then, not kept.
-  expect(kept).toBeLessThan(10);
+it("leaves who has become busy for the next best, and comes back when time has emptied its queue", () => {
+  const { all, look } = fleet(1000);
+  expect(look(0).ids[0]).toBe("place-0");
+  all.get("place-0")?.reported({ ...busy, queueMs: 500 }, 100, 0);
+  all.get("place-1")?.reported(busy, 100, 0);
+  expect(look(101).ids[0]).toBe("place-2");
+  expect(look(1200).ids.slice(0, 2)).toEqual(["place-2", "place-3"]);
+  // Rows of whom nothing is heard are written anew in turn.
+  for (let nowMs = 1e7; nowMs < 1e7 + 5000; nowMs += 1000) look(nowMs);
+  expect(look(1e7 + 5000).ids.slice(0, 2)).toEqual(["place-0", "place-1"]);
+});
+
+it("forgets a place that is gone, and finds one that took its row", () => {
+  const { all, board, list, look } = fleet(300);
+  const [gone] = all.values();
+  board.remove("place-0");
+  expect(look(0).ids).not.toContain("place-0");
+  if (gone) board.add(gone);
+  expect(board.rowOf("place-0")).toBe(0);
+  expect(list.looked).not.toContain(gone);
+});
+
+it("gives a drawn place that nothing is known of a chance now and then", () => {
+  const { look } = fleet(200);
+  let tried = 0;
+  for (let at = 0; at < 2000; at++) {
+    const { loads } = look(10_000 + at);
+    for (let place = 0; place < loads.length / 3; place++) if ((loads[place * 3 + 1] ?? 1) < 1) tried++;
+  }
+  expect(tried).toBeGreaterThan(5);
+  expect(tried).toBeLessThan(50);
+});
+
+it("finds the same as asking every place, whatever happened there", () => {
+  const { all, look } = fleet(400);
+  const random = seededRandom(11);
+  const places = [...all.values()];
+  for (let nowMs = 1; nowMs < 4000; nowMs += 7) {
+    const place = places[Math.floor(random.next() * 40)];
+    const what = random.next();
+    if (what < 0.5) place?.legBegan(30 * random.next(), nowMs);
+    else if (what < 0.7) place?.legEnded(nowMs);
+    else if (what < 0.9) {
+      place?.reported(
+        { ...busy, inFlight: 1 + Math.floor(3 * random.next()), queueMs: 80 * random.next() },
+        nowMs,
+        1,
+      );
+    } else {
+      place?.service.seen(20 + 40 * random.next(), 30, nowMs);
+      place?.answered(nowMs);
+    }
+    const endsMs = places.map((one, index) => {
+      const { queueMs, serviceRatio, penaltyMs } = one.view(nowMs);
+      return queueMs + penaltyMs + serviceRatio * (10 + index);
+    });
+    const found = Math.min(...look(nowMs).ids.map((id) => endsMs[Number(id.slice(6))] ?? Infinity));
+    expect(found).toBeLessThan(1.02 * Math.min(...endsMs));
+  }
 });

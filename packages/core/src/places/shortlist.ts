@@ -1,150 +1,136 @@
 /**
- * Which of very many copies a decision looks at.
+ * Which of very many copies a decision looks at: those where the request is expected to be over first, by the rough
+ * numbers of the board, and a few others, drawn.
  *
- * Looking at all of them takes time in proportion to their number, and the best of ten thousand is hardly better than the
- * best of a few dozen that were drawn well: the load of the best of `d` drawn servers falls with `d` as if all were looked
- * at (Mitzenmacher 2001, "The power of two choices in randomized load balancing"), and with the best of the last draw kept
- * for the next, few draws are enough (Shah and Prabhakar 2002, "The use of memory in randomized load balancing"). Where
- * servers differ, a fair draw would mostly find slow ones, so most draws prefer those that promise most; the rest are fair,
- * so that whatever is idle is found.
+ * A decision prices a place in about a microsecond and explains it in another, so looking at all of ten thousand is out of the
+ * question. Drawing a few dozen (Mitzenmacher 2001, "The power of two choices in randomized load balancing") is quick and
+ * nearly as good on the mean; the slowest answers show that the best one was not among them. The board finds it.
+ * Those drawn are there for what nobody believes any good: a place of which too little is known, or that was slow once.
  *
- * What is laid out for one draw serves a few decisions; loads are read for each. Places that zones or trust of a request
- * forbid are not drawn: those that are left are sorted once for each set of rules.
+ * What rules forbid is never looked at: the rows that are left are kept for each set of rules, what they promise for each size
+ * of input.
  *
  * Invariant: a decision over a shortlist keeps the same rules as one over all, and a request for which nothing on it is
  * left is decided over all.
  */
 import { type EndpointId, type Random, type Rules, trustRank } from "../base/index.ts";
-import { meanOf } from "../estimate/index.ts";
+import type { Features } from "../model/index.ts";
 import { zoneRemoves } from "../plan/index.ts";
-import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
+import { bucketFor, endpointTable, type EndpointTable, promisedMs } from "../table/index.ts";
+import type { Board, Look } from "./board.ts";
 import type { KnownModel } from "./known-model.ts";
 import type { Place } from "./place.ts";
 
 /** With more places than this, decisions look at a shortlist. */
 export const manyPlaces = 128;
 
-/** Kept from the last draw, drawn by promise, and drawn fairly. */
-const keptCount = 16;
-const promisingCount = 24;
-const fairCount = 16;
-/** The power by which draws prefer those that promise most: half of them fall into the first quarter. */
-const preference = 2;
-/** A draw serves so many decisions, and no longer than this, in milliseconds. */
-const decisionsPerDraw = 4;
-const drawHoldsMs = 20;
-/** Sets of rules whose places are kept sorted; the oldest goes first. */
+/** The best by the board, and drawn. */
+const bestCount = 10;
+const drawnCount = 2;
+/** Share of the decisions in which a drawn place that is avoided, or unproven, gets a chance. */
+export const exploredRatio = 0.01;
+/** Sets of rules whose places are kept; the oldest goes first. */
 const maxRules = 32;
 
-/** Draws for one set of rules. */
-interface Draws {
-  /** Places that the rules allow, those that promise most first. */
-  readonly sorted: readonly Place[];
-  /** What they promise, in milliseconds. */
-  readonly promised: ReadonlyMap<Place, number>;
-  chosen: readonly Place[];
-  table: EndpointTable;
-  /** Decisions that the draw has served, and when it was made. */
-  served: number;
-  atMs: number;
+/** What a request is that a shortlist is for. */
+export interface Sought {
+  readonly rules: Rules;
+  readonly features: Features;
+  readonly bytes: number;
+  /** Where it would rather go on, and what is among the places in any case. */
+  readonly also: EndpointId | undefined;
+}
+
+/** The places that one set of rules allows. */
+interface Allowed {
+  /** Those that promise most first. */
+  readonly rows: Int32Array;
+  /** What they promise, by bucket of the first variant. */
+  readonly promised: Map<number, Pick<Look, "runMs" | "leastRunMs">>;
 }
 
 /** The shortlists of one model. */
 export interface Shortlist {
-  /** The places that a decision under these rules looks at, as it reads them; those in `also` are among them. */
-  table(rules: Rules, also: EndpointId | undefined, nowMs: number): EndpointTable;
+  /** The places that a decision looks at, as it reads them. */
+  table(sought: Sought, nowMs: number): EndpointTable;
   /** The places of the last table. */
   readonly looked: readonly Place[];
 }
 
 /** Shortlists among the places that offer a model, as far as they are known. */
-export function shortlist(known: KnownModel, all: ReadonlyMap<EndpointId, Place>, random: Random): Shortlist {
-  const byRules = new Map<string, Draws>();
+export function shortlist(known: KnownModel, board: Board, random: Random): Shortlist {
+  const byRules = new Map<string, Allowed>();
   let looked: readonly Place[] = [];
 
-  function begin(rules: Rules): Draws {
+  function allowedBy(rules: Rules): Allowed {
     const key = `${rules.zones?.join(" ") ?? "*"}|${rules.leastTrust}`;
     const found = byRules.get(key);
     if (found) return found;
-    const draws: Draws = {
-      ...sortedPlaces(known, all, rules),
-      chosen: [],
-      table: endpointTable([]),
-      served: Infinity,
-      atMs: -Infinity,
-    };
-    byRules.set(key, draws);
-    if (byRules.size > maxRules) for (const oldest of byRules.keys()) return (byRules.delete(oldest), draws);
-    return draws;
+    const allowed: Allowed = { rows: rowsWithin(known, board, rules), promised: new Map() };
+    byRules.set(key, allowed);
+    if (byRules.size > maxRules)
+      for (const oldest of byRules.keys()) return (byRules.delete(oldest), allowed);
+    return allowed;
   }
 
-  function draw(
-    { sorted, promised, chosen }: Draws,
-    also: EndpointId | undefined,
-    nowMs: number,
-  ): readonly Place[] {
-    const best = chosen
-      .filter((place) => place.health.unavailable(nowMs) === undefined)
-      .map((place) => ({ place, endsMs: endsMs(place, promised.get(place) ?? 0, nowMs) }))
-      .sort((one, other) => one.endsMs - other.endsMs);
-    const drawn = new Set(best.slice(0, keptCount).map(({ place }) => place));
-    const add = (ratio: number): void => {
-      const place = sorted[Math.floor(ratio * sorted.length)];
-      if (place) drawn.add(place);
-    };
-    for (let count = 0; count < promisingCount; count++) add(random.next() ** preference);
-    for (let count = 0; count < fairCount; count++) add(random.next());
-    const wanted = also === undefined ? undefined : all.get(also);
-    if (wanted) drawn.add(wanted);
-    return [...drawn];
+  function promisedTo({ rows, promised }: Allowed, features: Features): Pick<Look, "runMs" | "leastRunMs"> {
+    const [variant] = known.table.variants;
+    const bucket = variant ? bucketFor(variant, features) : 0;
+    const found = promised.get(bucket);
+    if (found) return found;
+    const runMs = Float64Array.from(rows, (row) => promisedAt(known, board, row, bucket));
+    const leastRunMs = runMs.slice();
+    for (let index = runMs.length - 2; index >= 0; index--) {
+      leastRunMs[index] = Math.min(leastRunMs[index] ?? 0, leastRunMs[index + 1] ?? 0);
+    }
+    const made = { runMs, leastRunMs };
+    promised.set(bucket, made);
+    return made;
   }
 
   return {
     get looked() {
       return looked;
     },
-    table(rules, also, nowMs) {
-      const draws = begin(rules);
-      const missing = also !== undefined && !draws.table.index.has(also);
-      if (missing || draws.served >= decisionsPerDraw || nowMs - draws.atMs > drawHoldsMs) {
-        draws.chosen = draw(draws, also, nowMs);
-        draws.table = endpointTable(draws.chosen.map((place) => place.view(nowMs)));
-        draws.served = 0;
-        draws.atMs = nowMs;
-      } else {
-        draws.table = withLoads(
-          draws.table,
-          draws.chosen.map((place) => place.view(nowMs)),
-        );
+    table({ rules, features, bytes, also }, nowMs) {
+      const allowed = allowedBy(rules);
+      const { rows } = allowed;
+      const promised = promisedTo(allowed, features);
+      const chosen = new Set(board.first({ rows, ...promised, bytes, count: bestCount }, nowMs));
+      let tried: Place | undefined;
+      for (let count = 0; count < drawnCount; count++) {
+        const place = board.placeAt(rows[Math.floor(random.next() * rows.length)] ?? -1);
+        if (!place) continue;
+        chosen.add(place);
+        if (place.untried(nowMs)) tried = place;
       }
-      draws.served++;
-      looked = draws.chosen;
-      return draws.table;
+      if (tried && random.next() >= exploredRatio) tried = undefined;
+      const wanted = also === undefined ? undefined : board.placeAt(board.rowOf(also) ?? -1);
+      if (wanted) chosen.add(wanted);
+      looked = [...chosen];
+      return endpointTable(looked.map((place) => place.view(nowMs, { afresh: place === tried })));
     },
   };
 }
 
-/** When a request that is sent there now is believed to end, in milliseconds from now. */
-function endsMs(place: Place, promisedMs: number, nowMs: number): number {
-  return place.queueMs(nowMs) + place.health.penaltyMs(nowMs) + promisedMs * place.service.ratio(nowMs);
+/** Rows of places that offer the model in allowed zones with enough trust, those that promise most first. */
+function rowsWithin(known: KnownModel, board: Board, rules: Rules): Int32Array {
+  const least = trustRank(rules.leastTrust);
+  const rows: { readonly row: number; readonly runMs: number }[] = [];
+  for (const [id, offers] of known.offersBy) {
+    const row = board.rowOf(id);
+    const info = row === undefined ? undefined : board.placeAt(row)?.endpoint.info;
+    if (row === undefined || !info || offers.length === 0) continue;
+    if (zoneRemoves([info.zone], rules.zones, false) !== false || trustRank(info.trust) < least) continue;
+    rows.push({ row, runMs: promisedAt(known, board, row, 0) });
+  }
+  return Int32Array.from(
+    rows.sort((one, other) => one.runMs - other.runMs),
+    ({ row }) => row,
+  );
 }
 
-/** Places that offer the model in allowed zones with enough trust, by what they promise for the whole. */
-function sortedPlaces(
-  { offersBy }: KnownModel,
-  all: ReadonlyMap<EndpointId, Place>,
-  rules: Rules,
-): Pick<Draws, "sorted" | "promised"> {
-  const least = trustRank(rules.leastTrust);
-  const promised = new Map<Place, number>();
-  for (const [id, [offer]] of offersBy) {
-    const place = all.get(id);
-    if (!place || !offer) continue;
-    const { zone, trust } = place.endpoint.info;
-    if (zoneRemoves([zone], rules.zones, false) !== false || trustRank(trust) < least) continue;
-    const linkMs = place.table.down[0] ?? 0;
-    promised.set(place, meanOf(offer.completionMs) - offer.queueMs + 2 * linkMs);
-  }
-  const sorted = [...promised].sort(([, one], [, other]) => one - other).map(([place]) => place);
-  return { sorted, promised };
+function promisedAt({ blocksBy }: KnownModel, board: Board, row: number, bucket: number): number {
+  const id = board.placeAt(row)?.endpoint.info.id ?? "";
+  return promisedMs(blocksBy.get(id) ?? [], bucket);
 }

@@ -132,7 +132,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
   const { request, model, scratch } = question;
   let most = 0;
   for (const { position, bucketPosition } of choices) {
-    most += model.routes.cells[position]?.[bucketPosition]?.codingCount ?? 0;
+    most += model.routes.cells(position, bucketPosition)?.codingCount ?? 0;
   }
   const options: Options = {
     groups: [],
@@ -152,7 +152,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
     coding: scratch.columns.take(most),
   };
   for (const choice of choices) {
-    const cells = model.routes.cells[choice.position]?.[choice.bucketPosition];
+    const cells = model.routes.cells(choice.position, choice.bucketPosition);
     if (!cells) continue;
     for (let cell = 0; cell < cells.count; cell++) {
       const from = cells.from[cell] ?? 0;

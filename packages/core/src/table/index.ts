@@ -41,4 +41,11 @@ export {
   type VariantTable,
 } from "./model-table.ts";
 export { type BeliefRoom, beliefRoom, type NumberRoom, numberRoom } from "./number-room.ts";
-export { type CellTable, type RouteBlock, routeBlocks, type RouteTable, routeTable } from "./route-table.ts";
+export {
+  type CellTable,
+  promisedMs,
+  type RouteBlock,
+  routeBlocks,
+  type RouteTable,
+  routeTable,
+} from "./route-table.ts";

@@ -3,6 +3,7 @@ import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { type Features, featuresWithin } from "../model/index.ts";
 import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
 import { beliefSize, writeBelief } from "./beliefs.ts";
+import { meanOf } from "../estimate/index.ts";
 
 /** What one place offers for one model along one path, sorted into the buckets of the model's frontier. */
 export interface RouteBlock {
@@ -13,8 +14,14 @@ export interface RouteBlock {
   readonly codecMask: number;
   /** How much slower than the profile's machine it is, by its own longest offer; scales the decoding of crossings. */
   readonly slowness: number;
-  /** `[variant][bucket]`, by cell key. */
-  readonly cells: readonly (readonly ReadonlyMap<number, Offer>[])[];
+  /** `[variant][bucket]` */
+  readonly cells: readonly (readonly (readonly OfferedCell[])[])[];
+}
+
+/** What is offered for one segment. */
+interface OfferedCell {
+  readonly key: number;
+  readonly offer: Offer;
 }
 
 /** The key of a pair of cut positions. */
@@ -56,8 +63,8 @@ export interface RouteTable {
   readonly trustRank: Uint8Array;
   readonly codecMask: Int32Array;
   readonly slowness: Float64Array;
-  /** `[variant][bucket]` */
-  readonly cells: readonly (readonly CellTable[])[];
+  /** Laid out when they are first asked for: most decisions read one bucket. */
+  readonly cells: (variant: number, bucket: number) => CellTable | undefined;
 }
 
 /**
@@ -98,14 +105,16 @@ export function routeBlocks(
       cells: model.variants.map((variant) => {
         const own = list.filter((offer) => offer.segment.variant === variant.name);
         return variant.buckets.map((bucket) => {
-          const cells = new Map<number, Offer>();
+          const cells: OfferedCell[] = [];
           for (const offer of own) {
             const from = bucket.index.get(offer.segment.from);
             const to = bucket.index.get(offer.segment.to);
             if (from === undefined || to === undefined || from >= to) continue;
             const key = cellKey(from, to);
-            const rival = cells.get(key);
-            if (!rival || better(offer.upTo, rival.upTo, bucket.typical)) cells.set(key, offer);
+            const at = cells.findIndex((one) => one.key === key);
+            const rival = cells[at];
+            if (!rival) cells.push({ key, offer });
+            else if (better(offer.upTo, rival.offer.upTo, bucket.typical)) cells[at] = { key, offer };
           }
           return cells;
         });
@@ -121,6 +130,23 @@ function better(a: Features, b: Features, features: Features): boolean {
   const holdsB = featuresWithin(features, b);
   if (holdsA !== holdsB) return holdsA;
   return holdsA === featuresWithin(a, b);
+}
+
+/** What a place promises for the longest part of the first variant that it runs, without its queue; Infinity for nothing. */
+export function promisedMs(blocks: readonly RouteBlock[], bucket: number): number {
+  let widest = 0;
+  let leastMs = Infinity;
+  for (const { cells } of blocks) {
+    for (const { key, offer } of cells[0]?.[bucket] ?? []) {
+      const wide = (key % 4096) - Math.floor(key / 4096);
+      if (wide < widest) continue;
+      const runMs = meanOf(offer.completionMs) - offer.queueMs;
+      if (wide === widest && runMs >= leastMs) continue;
+      widest = wide;
+      leastMs = runMs;
+    }
+  }
+  return leastMs;
 }
 
 /** From the offer whose segment takes longest in the profile, which says most about speed. */
@@ -149,6 +175,7 @@ export function routeTable(
   index: ReadonlyMap<EndpointId, number>,
 ): RouteTable {
   const routes = blocks.filter((block) => index.has(block.info.id));
+  const laidOut: (CellTable | undefined)[][] = [];
   const zoneSets = new Map<string, { readonly position: number; readonly zones: readonly ZoneId[] }>();
   const zoneSet = Int32Array.from(routes, ({ zones }) => {
     const key = zones.join(" ");
@@ -169,9 +196,11 @@ export function routeTable(
     trustRank: Uint8Array.from(routes, (block) => trustRank(block.trust)),
     codecMask: Int32Array.from(routes, (block) => block.codecMask),
     slowness: Float64Array.from(routes, (block) => block.slowness),
-    cells: model.variants.map((variant, v) =>
-      variant.buckets.map((frontier, b) => cellTable(routes, frontier, v, b)),
-    ),
+    cells(variant, bucket) {
+      const frontier = model.variants[variant]?.buckets[bucket];
+      const row = (laidOut[variant] ??= []);
+      return (row[bucket] ??= frontier && cellTable(routes, frontier, variant, bucket));
+    },
   };
 }
 
@@ -182,8 +211,9 @@ function cellTable(
   bucket: number,
 ): CellTable {
   const keys = new Set<number>();
-  for (const route of routes) for (const key of route.cells[variant]?.[bucket]?.keys() ?? []) keys.add(key);
+  for (const route of routes) for (const { key } of route.cells[variant]?.[bucket] ?? []) keys.add(key);
   const sorted = [...keys].sort((a, b) => a - b);
+  const columns = new Map(sorted.map((key, column) => [key, column]));
   const count = sorted.length;
   const rows = routes.length * count;
   const service = new Float64Array(beliefSize * rows).fill(NaN);
@@ -193,9 +223,8 @@ function cellTable(
   for (const [position, route] of routes.entries()) {
     const offered = route.cells[variant]?.[bucket];
     if (!offered) continue;
-    for (const [column, key] of sorted.entries()) {
-      const offer = offered.get(key);
-      if (!offer) continue;
+    for (const { key, offer } of offered) {
+      const column = columns.get(key) ?? 0;
       const row = position * count + column;
       writeBelief(service, rows, row, offer.completionMs.values, offer.queueMs);
       costMicros[row] = offer.costMicros;

@@ -100,7 +100,7 @@ describe("balancers on a farm of unequal servers", () => {
     expect(tail(ours.tookMs)).toBeLessThan(2 * tail(best.tookMs));
   });
 
-  it("a decision among hundreds of servers looks at some, and is hardly worse for it", async () => {
+  it("a decision among hundreds of servers looks at some, and is hardly worse than who sees all queues", async () => {
     const servers = Array.from({ length: 300 }, (_, index) => ({ speed: 8 ** (index / 299), slots: 1 }));
     const capacity = servers.reduce((total, { speed }) => total + speed, 0);
     const arrivals = poissonArrivals(0.6 * capacity, 1500, 3);
@@ -109,7 +109,7 @@ describe("balancers on a farm of unequal servers", () => {
     const ours = await runFleet(many, undefined);
     const best = await runFleet(many, fleetOracle);
     expect(ours.tookMs.every((took) => took < Infinity)).toBe(true);
-    expect(tail(ours.tookMs)).toBeLessThan(1.8 * tail(best.tookMs));
+    expect(tail(ours.tookMs)).toBeLessThan(1.2 * tail(best.tookMs));
   });
 
   it("a router of hundreds of servers goes on while they come and go", async () => {

@@ -1,0 +1,160 @@
+/**
+ * What is believed of all places, as a few numbers each, for picking out the few that a decision looks at.
+ *
+ * Asking every place anew takes longer than everything else in a decision once there are thousands; looking only at drawn ones
+ * is quick, and misses the best, which shows in the slowest answers. But little happens between two decisions: a handful of
+ * places were sent something or answered. So each place has a row of numbers from which its wait can be told at any later
+ * instant; the rows of places where something happened are written anew, a few others in turn because beliefs age, and one
+ * pass over the rows, a few nanoseconds for each, finds the first. It begins with those that promise most, and ends where
+ * what is promised, at the best ratio that any place has, is no better than what was found.
+ *
+ * Invariant: rows only say who is worth looking at. Decisions read the places themselves.
+ */
+import type { EndpointId } from "../base/index.ts";
+import type { Place } from "./place.ts";
+
+/** Numbers of a row; see `write`. */
+const rowSize = 9;
+/** All rows are written anew in this time, in milliseconds, though nothing happened there: at each look so many at least and at most. */
+const agingMs = 5000;
+const leastAging = 4;
+const mostAging = 512;
+
+/** What a look is for. */
+export interface Look {
+  /** Rows that may be chosen; best those first that promise most. */
+  readonly rows: Int32Array;
+  /** What each promises to run the request, in milliseconds, and the least that any from there on does. */
+  readonly runMs: Float64Array;
+  readonly leastRunMs: Float64Array;
+  readonly bytes: number;
+  /** So many are wanted. */
+  readonly count: number;
+}
+
+/** The rows of all places. */
+export interface Board {
+  add(place: Place): void;
+  remove(id: EndpointId): void;
+  rowOf(id: EndpointId): number | undefined;
+  placeAt(row: number): Place | undefined;
+  /** Something happened at a place. */
+  changed(id: EndpointId): void;
+  /** Those where the request would be over first, best first; fewer where not as many can be used. */
+  first(look: Look, nowMs: number): readonly Place[];
+}
+
+/** A board without places. */
+export function placeBoard(): Board {
+  let places: (Place | undefined)[] = [];
+  let numbers = new Float64Array(0);
+  const rowById = new Map<EndpointId, number>();
+  const free: number[] = [];
+  const stale = new Set<number>();
+  let aging = 0;
+  let agedAtMs = 0;
+  /** No row has a smaller ratio: the least that was written since the last time round but one, and since the last. */
+  let leastRatio = 1;
+  let leastSince = 1;
+
+  function write(row: number, nowMs: number): void {
+    const place = places[row];
+    if (!place) return;
+    const { queue, ratio, extraMs, perByteMs, openAtMs } = place.outlook(nowMs);
+    const { emptyAtMs, leastMs, othersMs, reportedAtMs, memoryMs } = queue;
+    leastRatio = Math.min(leastRatio, ratio);
+    leastSince = Math.min(leastSince, ratio);
+    let at = row * rowSize;
+    numbers[at++] = openAtMs;
+    numbers[at++] = emptyAtMs;
+    numbers[at++] = leastMs;
+    numbers[at++] = ratio;
+    numbers[at++] = extraMs;
+    numbers[at++] = perByteMs;
+    numbers[at++] = othersMs;
+    numbers[at++] = reportedAtMs;
+    numbers[at++] = memoryMs;
+  }
+
+  function refresh(nowMs: number): void {
+    for (const row of stale) write(row, nowMs);
+    stale.clear();
+    const due = Math.ceil((places.length * (nowMs - agedAtMs)) / agingMs);
+    agedAtMs = nowMs;
+    for (let count = Math.min(places.length, mostAging, Math.max(leastAging, due)); count > 0; count--) {
+      if (++aging >= places.length) {
+        aging = 0;
+        leastRatio = leastSince;
+        leastSince = Infinity;
+      }
+      write(aging, nowMs);
+    }
+  }
+
+  return {
+    add(place) {
+      const row = free.pop() ?? places.length;
+      places[row] = place;
+      rowById.set(place.endpoint.info.id, row);
+      if (numbers.length < places.length * rowSize) {
+        const wider = new Float64Array(2 * places.length * rowSize);
+        wider.set(numbers);
+        numbers = wider;
+      }
+      stale.add(row);
+    },
+    remove(id) {
+      const row = rowById.get(id);
+      if (row === undefined) return;
+      rowById.delete(id);
+      stale.delete(row);
+      places[row] = undefined;
+      numbers[row * rowSize] = Infinity;
+      free.push(row);
+    },
+    rowOf: (id) => rowById.get(id),
+    placeAt: (row) => places[row],
+    changed(id) {
+      const row = rowById.get(id);
+      if (row !== undefined) stale.add(row);
+    },
+    first({ rows, runMs, leastRunMs, bytes, count }, nowMs) {
+      refresh(nowMs);
+      const all = numbers;
+      const bestRows: number[] = [];
+      const bestMs: number[] = [];
+      let worstMs = Infinity;
+      for (let index = 0; index < rows.length; index++) {
+        if ((leastRunMs[index] ?? 0) * leastRatio >= worstMs) break;
+        const row = rows[index] ?? 0;
+        const at = row * rowSize;
+        if ((all[at] ?? 0) > nowMs) continue;
+        let endsMs =
+          Math.max(all[at + 2] ?? 0, (all[at + 1] ?? 0) - nowMs) +
+          (runMs[index] ?? 0) * (all[at + 3] ?? 1) +
+          (all[at + 4] ?? 0) +
+          bytes * (all[at + 5] ?? 0);
+        if (!(endsMs < worstMs)) continue;
+        const othersMs = all[at + 6] ?? 0;
+        if (othersMs > 0) {
+          endsMs += othersMs * (1 - Math.exp((nowMs - (all[at + 7] ?? 0)) / -(all[at + 8] ?? 1)));
+          if (!(endsMs < worstMs)) continue;
+        }
+        let slot = bestRows.length < count ? bestRows.length : count - 1;
+        for (; slot > 0 && endsMs < (bestMs[slot - 1] ?? Infinity); slot--) {
+          bestMs[slot] = bestMs[slot - 1] ?? 0;
+          bestRows[slot] = bestRows[slot - 1] ?? 0;
+        }
+        bestMs[slot] = endsMs;
+        bestRows[slot] = row;
+        if (bestRows.length === count) worstMs = bestMs[count - 1] ?? Infinity;
+      }
+      const found: Place[] = [];
+      for (const row of bestRows) {
+        const place = places[row];
+        if (place) found.push(place);
+      }
+      return found;
+    },
+  };
+}
