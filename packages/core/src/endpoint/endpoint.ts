@@ -265,6 +265,11 @@ export interface Endpoint {
    * it already does nothing. Throws as `infer` does for what it does not serve. Absent where nobody can tell.
    */
   prepare?(segment: Segment, call: Call): Promise<void>;
+  /**
+   * Bytes of what a segment runs on that are not at this place: `prepare` fetches them, or the first request, which waits for
+   * it. Infinity where that is not known yet. At once. Absent where all that it offers is there.
+   */
+  readonly lacks?: ((segment: Segment) => number) | undefined;
   /** What it has, by name; off the path of requests. Absent where nobody can tell. */
   models?(call: Call): Promise<readonly ModelListing[]>;
   /**

@@ -9,11 +9,11 @@ import {
   takeInputs,
   takeTensors,
 } from "../model/index.ts";
-import type { Infeasible, Plan } from "../plan/index.ts";
+import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { callFor, confirming, planLimits } from "./call-for.ts";
 import type { Job, JobSequence } from "./job.ts";
-import type { KnownModel } from "../places/index.ts";
+import type { KnownModel, PartFilter } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import { frameLine } from "../stream/index.ts";
 import type {
@@ -87,7 +87,12 @@ class LoopOffloader implements Offloader {
 
   async explain(model: string, inputs: Inputs, limits: Limits = {}): Promise<Plan | Infeasible> {
     const { job } = await this.#prepare(model, inputs, limits, undefined);
-    return this.#loop.plan(job, job.held, new Set(), this.#loop.clock.nowMs());
+    const { clock, warmth } = this.#loop;
+    const plan = (only?: PartFilter): Plan | Infeasible =>
+      this.#loop.plan(job, job.held, new Set(), clock.nowMs(), only);
+    const now = plan(warmth.here);
+    // Where nothing else will do, what is missing here would be fetched.
+    return warmth.here && isInfeasible(now) ? plan() : now;
   }
 
   availability(model: string): Availability {
@@ -209,7 +214,13 @@ class LoopOffloader implements Offloader {
       const job = frame ? { ...asked, frame } : asked;
       callId = job.call.id;
       parts.observer.record({ kind: "request-accepted", atMs: startedMs, callId, model });
-      const outcome = await runJob(this.#loop, job);
+      const outcome = await runJob(this.#loop, job).catch(async (thrown: unknown) => {
+        if (!replaced(thrown) || sequence) throw thrown;
+        await this.#loop.knowledge.refresh();
+        const { job: anew } = await this.#prepare(model, inputs, limits, sequence);
+        if (anew.known.description.digest === job.known.description.digest) throw thrown;
+        return runJob(this.#loop, { ...job, known: anew.known });
+      });
       const result = resultOf(outcome, clock.nowMs() - startedMs);
       parts.observer.record({
         kind: "request-ended",
@@ -235,6 +246,11 @@ class LoopOffloader implements Offloader {
       throw error;
     }
   }
+}
+
+/** Another content may have taken the place of the one that was planned with, while it was planned. */
+function replaced(thrown: unknown): boolean {
+  return LongshoreError.is(thrown) && thrown.reason === "unknown-version";
 }
 
 /** The plan's sentence; where a back-up gave the answer, also instead of whom. */

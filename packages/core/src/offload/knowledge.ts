@@ -2,6 +2,7 @@ import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAbor
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
+import { endCut, startCut } from "../model/index.ts";
 import {
   type Heard,
   type KnownModel,
@@ -236,11 +237,21 @@ export function knowledgeOf(
   }
 
   async function askLocal(entry: Entry, path: readonly EndpointId[]): Promise<void> {
-    // What runs here is known for good, and how fast is learned from every run.
-    if (!local || entry.local?.knowledge) return;
+    if (!local) return;
     // A large model takes long to read, and nobody else can say what is here.
-    entry.local = await askPlace(local, entry, undefined, path, Infinity);
+    const heard = await askPlace(local, entry, undefined, path, Infinity);
+    const { local: before } = entry;
+    // How fast it is here is learned from every run: it is heard anew only when another version has taken its place.
+    if (before?.knowledge && before.knowledge === heard.knowledge) return;
+    entry.local = heard;
     digestOf(entry);
+  }
+
+  /** Whether nothing of the model would have to be fetched to run it here. */
+  function complete({ description }: KnownModel): boolean {
+    const { name, version, digest } = description;
+    const whole = { model: name, version, digest, variant: "", from: startCut, to: endCut };
+    return (local?.lacks?.(whole) ?? 0) === 0;
   }
 
   /**
@@ -327,9 +338,9 @@ export function knowledgeOf(
         if (call.abort.aborted) throw thrown;
         failure = thrown;
       });
-      // With the model here, others get a moment to say what they offer; without, they are what is waited for.
+      // With all of the model here, others get a moment to say what they offer; else they are what is waited for.
       if (places.all.size > 0) {
-        const patienceMs = entry.known || circular ? firstWaitMs : Infinity;
+        const patienceMs = (entry.known && complete(entry.known)) || circular ? firstWaitMs : Infinity;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
         if (!entry.known && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {

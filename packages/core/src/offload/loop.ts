@@ -29,9 +29,8 @@ import { type Backlog, backlogOf } from "../stream/index.ts";
 import type { Held, Job } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
-import { type LocalWork, localWork } from "../places/index.ts";
+import { type LocalWork, localWork, type PartFilter, type Warmth, warmth } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import { type Warmth, warmth } from "../places/index.ts";
 
 /** What all requests through one offloader share: beliefs about places, models and this device. */
 export interface Loop {
@@ -46,7 +45,7 @@ export interface Loop {
   readonly work: LocalWork;
   /** What plans for throughput have put on device, links and places. */
   readonly backlog: Backlog;
-  /** Which parts are loaded where; frames of streams do not wait for what is not. */
+  /** Which parts are here, and loaded where; who need not wait does not wait for what is not. */
   readonly warmth: Warmth;
   /** When requests come to this offloader. */
   readonly arrivals: Arrivals;
@@ -54,13 +53,13 @@ export interface Loop {
   /** What may run elsewhere beyond the first run of each request. */
   readonly retries: RetryBudget;
   readonly activeWatts: number;
-  /** Decides where `job` goes on from `held`; with `loaded` only among what could begin at once. */
+  /** Decides where `job` goes on from `held`; with `only` among those parts. */
   plan(
     job: Job,
     held: Held,
     exclude: ReadonlySet<EndpointId>,
     nowMs: number,
-    loaded?: boolean,
+    only?: PartFilter,
   ): Plan | Infeasible;
   /** What was experienced is taken into the beliefs, soon and off the path of requests. */
   upkeep(): void;
@@ -99,7 +98,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const { device = {} } = parts;
   const work = localWork(device.slots ?? 1);
   const backlog = backlogOf(device.slots ?? 1);
-  const warm = warmth(local, places, self, clock);
+  const warm = warmth(local, places, self, parts);
   const radio = device.radio ?? radios.wired;
   const radioNow = radioState(radio);
   const rhythm = arrivals();
@@ -183,7 +182,7 @@ export function createLoop(parts: OffloadParts): Loop {
     radio: radioNow,
     retries: retryBudget(),
     activeWatts,
-    plan(job, held, exclude, nowMs, loaded = false) {
+    plan(job, held, exclude, nowMs, only) {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;
       const { known, call, sequence } = job;
@@ -218,10 +217,10 @@ export function createLoop(parts: OffloadParts): Loop {
           ? { traffic: { ahead: (id) => traffic.ahead(id, nowMs), width: (id) => traffic.width(id) } }
           : {}),
         exclude,
-        ...(loaded
+        ...(only
           ? {
               ready: (id = local?.info.id ?? self, part) =>
-                warm.ready(id, { model: name, version, digest, ...part }),
+                only(id, { model: name, version, digest, ...part }),
             }
           : {}),
         whole: job.whole,

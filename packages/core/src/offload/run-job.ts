@@ -161,9 +161,9 @@ export function decide(
 }
 
 /**
- * The best plan; of a frame whose best plan would have to load something, the best of those that need not, while what the
- * best one needs is being loaded. From a crossing that is on its way, nothing new is loaded: a frame that comes later may
- * begin with it. When nothing is loaded yet, there is nothing to go on with but the best.
+ * The best plan; where it would have to fetch something, or of a frame load it, the best of those that need not, while what
+ * the best one needs is being fetched or loaded. From a crossing that is on its way, nothing new is loaded: a frame that comes
+ * later may begin with it. When there is nothing else to go on with, the best one waits.
  */
 function planned(
   loop: Loop,
@@ -172,20 +172,20 @@ function planned(
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
 ): Plan | Infeasible {
-  const best = loop.plan(job, held, exclude, nowMs);
-  if (!job.frame || isInfeasible(best)) return best;
   const { warmth } = loop;
+  let best = loop.plan(job, held, exclude, nowMs, warmth.wanted);
+  if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
+  const now = job.frame ? warmth.ready : warmth.here;
+  if (!now || isInfeasible(best)) return best;
   const cold = best.legs.filter(
-    (leg) =>
-      leg.starts.some(({ on }) => on === "begin" || on === "done") &&
-      !warmth.ready(leg.endpoint, leg.segment),
+    (leg) => leg.starts.some(({ on }) => on === "begin" || on === "done") && !now(leg.endpoint, leg.segment),
   );
   if (cold.length === 0) return best;
   if (held.cut === job.held.cut) {
     for (const { endpoint, segment } of cold) warmth.prepare(endpoint, segment, job.call.tenant);
   }
-  const loaded = loop.plan(job, held, exclude, nowMs, true);
-  return isInfeasible(loaded) ? best : loaded;
+  const able = loop.plan(job, held, exclude, nowMs, now);
+  return isInfeasible(able) ? best : able;
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */

@@ -82,7 +82,8 @@ async function ask(
     call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + longestMs },
     ...(only === undefined || only === "here" ? {} : { proving: only }),
   };
-  const plan = loop.plan(now, now.held, exclude, nowMs);
+  // Nothing is fetched only to check an answer.
+  const plan = loop.plan(now, now.held, exclude, nowMs, loop.warmth.here);
   const leg = isInfeasible(plan) ? undefined : plan.legs[0];
   if (!leg || leg.segment.to !== job.to) return undefined;
   // Only so many checks are under way: at places that are silent they would keep the others from being found out.

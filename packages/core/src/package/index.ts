@@ -1,2 +1,3 @@
+export * from "./heads.ts";
 export * from "./manifest.ts";
 export * from "./source.ts";

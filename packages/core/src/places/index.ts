@@ -13,4 +13,4 @@ export * from "./device.ts";
 export * from "./known-model.ts";
 export * from "./inferred.ts";
 export { nothingKnown, tooSlow } from "./nothing-known.ts";
-export { type Warmth, warmth } from "./warmth.ts";
+export { type PartFilter, type Warmth, warmth } from "./warmth.ts";

@@ -1,5 +1,6 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
+import { silentObserver } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Segment } from "../model/index.ts";
 import { warmth } from "./warmth.ts";
@@ -24,7 +25,7 @@ it("does not wait for ever for a place that was asked to load a part and says no
     to: "end",
   };
   const { id } = local.info;
-  const warm = warmth(local, { all: new Map() }, "device", clock);
+  const warm = warmth(local, { all: new Map() }, "device", { clock, observer: silentObserver });
   warm.prepare(id, part, "local");
   await clock.advance(60_000);
   expect(warm.ready(id, part)).toBe(false);

@@ -1,6 +1,6 @@
 import type { Json } from "../base/index.ts";
-import type { Body, Features, ModelDescription, Profile, Variant } from "../model/index.ts";
-import { datatypes } from "../tensor/index.ts";
+import type { Body, Cut, Features, ModelDescription, Profile, Variant } from "../model/index.ts";
+import { datatypes, type TensorSpec } from "../tensor/index.ts";
 import {
   anyJson,
   dictionary,
@@ -24,7 +24,15 @@ const name: Reader<string> = text(512);
 const ratio: Reader<number> = number(0, 1);
 const positive: Reader<number> = number(0);
 const shape = list(whole(-1), 32);
-const tensorSpec = fields({ name, datatype: word(...datatypes), shape, ragged: optional(flag) });
+
+/** Reads what is declared of a tensor. */
+export const tensorSpecFrom: Reader<TensorSpec> = fields({
+  name,
+  datatype: word(...datatypes),
+  shape,
+  ragged: optional(flag),
+});
+
 const port = fields({
   name,
   datatype: word(...datatypes),
@@ -107,8 +115,15 @@ const features = fields({ bytes: bound, size: optional(bound), items: optional(b
 /** Reads features. */
 export const readFeatures: Reader<Features> = features;
 
+/** Reads a cut. */
+export const cutFrom: Reader<Cut> = fields({
+  id: name,
+  crossing: list(tensorSpecFrom, 1024),
+  reveals: word("input", "features", "answer"),
+});
+
 const cut = fields({
-  cut: fields({ id: name, crossing: list(tensorSpec, 1024), reveals: word("input", "features", "answer") }),
+  cut: cutFrom,
   headMs: list(positive, 64),
   tailMs: list(positive, 64),
   headMemoryBytes: positive,

@@ -5,6 +5,7 @@ import {
   type Endpoint,
   type EndpointInfo,
   endCut,
+  housekeepingCall,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
@@ -15,7 +16,12 @@ import {
   type Segment,
   startCut,
 } from "@longshore/core";
-import { type LoadedVersion, type ModelOverride, modelRepository } from "../repository/index.ts";
+import {
+  type LoadedVersion,
+  type ModelOverride,
+  modelRepository,
+  type ModelSource,
+} from "../repository/index.ts";
 import { sequenceStore } from "../sequence/index.ts";
 import {
   cutAt,
@@ -82,6 +88,7 @@ class EngineHere implements Engine {
   readonly info: EndpointInfo;
   /** Runs have copied or moved their inputs when they begin, and results never share memory with them. */
   readonly forgetsInputs = true;
+  readonly lacks: Endpoint["lacks"];
   readonly #parts: EngineParts;
   readonly #limits: EngineLimits;
   readonly #pool: GraphPool;
@@ -105,6 +112,8 @@ class EngineHere implements Engine {
       limiter: parts.resources && rateLimiter(parts.resources),
     });
     this.#inner = innerCuts(source);
+    const lacks = source.lacks?.bind(source);
+    this.lacks = lacks && ((segment) => this.#lacks(segment, lacks));
     const repository = modelRepository({ ...parts, defaultInstances: this.#limits.defaultInstances });
     const admission = { info, expectations: expectations(), clock, random };
     this.#serve = {
@@ -117,6 +126,7 @@ class EngineHere implements Engine {
         clock,
         observer,
         explicit: parts.explicit ?? false,
+        ...(lacks ? { lacks } : {}),
         defaultProgram: ({ description, programs }) =>
           programs.get(description.variants.find((variant) => servedHere(variant, info))?.name ?? ""),
       }),
@@ -170,12 +180,45 @@ class EngineHere implements Engine {
     if (this.#draining) return [];
     using lease = await this.#serve.life.acquire(query.model, query.version, call);
     const { loaded } = lease;
-    return makeOffers(loaded, query, {
+    const offers = await makeOffers(loaded, query, {
       info: this.info,
       speeds: this.#serve.speeds,
       nowMs: this.#parts.clock.nowMs(),
       queueMs: (variant, from) => this.#queueMs(loaded, variant, from, call),
     });
+    const { lacks } = this;
+    return lacks ? offers.filter(({ segment }) => lacks(segment) === 0) : offers;
+  }
+
+  /** What nobody asked for yet - a version, or a segment of it - is read meanwhile. */
+  #lacks(
+    { model, version, digest, variant, from, to }: Segment,
+    lacks: NonNullable<ModelSource["lacks"]>,
+  ): number {
+    const { life, plans } = this.#serve;
+    const call = housekeepingCall("lacks");
+    const lease = life.acquire(model, version, call);
+    if (lease instanceof Promise) {
+      // Why it cannot be read is told to who asks for it.
+      lease.then(
+        (one) => one[Symbol.dispose](),
+        () => undefined,
+      );
+      return Infinity;
+    }
+    using held = lease;
+    const { loaded } = held;
+    if (digest !== "" && digest !== loaded.description.digest) return Infinity;
+    const plan = plans.get(programOf(loaded, variant, this.info), from, to, undefined, call);
+    if (plan instanceof Promise) {
+      plan.catch(() => undefined);
+      return Infinity;
+    }
+    let bytes = 0;
+    for (const { step, from: first, to: last } of plan.models) {
+      if (!this.#pool.loaded(step.graph, first, last)) bytes += lacks(step.graph.file, first, last);
+    }
+    return bytes;
   }
 
   /** Expected wait of a tail now, as far as its graphs are loaded. */

@@ -14,6 +14,7 @@ import {
   type LoadedVersion,
   type ModelOverride,
   type ModelRepository,
+  type ModelSource,
   type Program,
   type Renewal,
 } from "../repository/index.ts";
@@ -58,6 +59,8 @@ export interface ModelLifeParts {
   readonly observer: Observer;
   /** Whether only what was loaded is served (Triton's explicit model control). */
   readonly explicit: boolean;
+  /** What is missing of a graph's file: it is not fetched to be warm. Default: all are here. */
+  readonly lacks?: ModelSource["lacks"];
   /** The program that `load` warms: the default variant of this place. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
 }
@@ -202,7 +205,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   async function warm(held: Held, call: Call): Promise<void> {
     const program = parts.defaultProgram(held.loaded);
     for (const step of program?.steps ?? []) {
-      if (step.kind !== "model") continue;
+      if (step.kind !== "model" || (parts.lacks?.(step.graph.file, startCut, endCut) ?? 0) > 0) continue;
       (await pool.lease(step.graph, startCut, endCut, held, call))[Symbol.dispose]();
     }
   }

@@ -41,6 +41,10 @@ export async function digestFiles(
       if (found.size === maxFiles) {
         throw badConfiguration(model, "version folder", "", `holds more than ${maxFiles} files`);
       }
+      if (entry.digest !== undefined) {
+        found.set(name, { digest: entry.digest, byteLength: entry.bytes });
+        continue;
+      }
       const bytes = await store.read(`${folder}${inner}`);
       if (bytes) found.set(name, { digest: await hash(bytes), byteLength: bytes.byteLength });
     }

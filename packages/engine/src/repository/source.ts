@@ -20,6 +20,11 @@ export interface ModelSource {
   cuts(file: Artifact, call: Call): Promise<readonly Cut[]>;
   /** The part between two cuts as a complete ONNX file; `unknown-cut` when there is none. */
   extract(file: Artifact, from: CutId, to: CutId, call: Call): Promise<Artifact>;
+  /**
+   * Bytes that have to be fetched before the part between two cuts can be loaded; 0 where it is here. At once. Absent where all
+   * files are here.
+   */
+  lacks?(file: Artifact, from: CutId, to: CutId): number;
 }
 
 /** What lies in a folder of a store. */
@@ -29,6 +34,8 @@ export interface StoredEntry {
   readonly bytes: number;
   /** When a file was last written, where the store knows: tells a new content of the same size. */
   readonly modifiedMs?: number;
+  /** Of a file's content, where the store knows it from who is believed: the file need not be read to know it. */
+  readonly digest?: string;
 }
 
 /** Model files by path inside a repository, and by digest for what has been distributed. */

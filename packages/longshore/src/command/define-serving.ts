@@ -5,7 +5,7 @@ import { gateway } from "./gateway.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
 import { onlineOptions } from "./online-options.ts";
 import { repositoryOptions } from "./repository-options.ts";
-import { pullOptions } from "./define-package.ts";
+import { pullOptions } from "../package/define-package.ts";
 import { serve } from "./serve.ts";
 import { tritonOptions } from "./triton-options.ts";
 

@@ -9,6 +9,8 @@ import { number } from "./define.ts";
 /** Where places are found besides those of `--at`. */
 export interface DirectoryCommandOptions extends AtOptions {
   readonly directory?: string;
+  /** Packages are signed with the operator's key, too. */
+  readonly packagesInto?: string;
   readonly operatorKeys?: string;
   readonly directoryKeep?: string;
   readonly directoryHours?: number;
@@ -47,7 +49,8 @@ export async function directoryOf(
 ): Promise<CommandDirectory | undefined> {
   const { directory: from, operatorKeys, directoryKeep, directoryHours } = options;
   if (from === undefined) {
-    if (operatorKeys === undefined && directoryKeep === undefined) return undefined;
+    const forPackages = operatorKeys === undefined || options.packagesInto !== undefined;
+    if (forPackages && directoryKeep === undefined) return undefined;
     throw new LongshoreError(
       "invalid-input",
       "resolve",

@@ -1,10 +1,12 @@
 import { type Command, Option } from "commander";
 import { atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
+import { pullOptions } from "../package/define-package.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
+import type { PullCommandOptions } from "../package/command.ts";
 
 /** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
-export interface RequestOptions extends DirectoryCommandOptions {
+export interface RequestOptions extends DirectoryCommandOptions, PullCommandOptions {
   readonly input: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
   readonly deadline?: number;
@@ -21,7 +23,7 @@ export interface RequestOptions extends DirectoryCommandOptions {
 
 /** Adds them. */
 export function requestOptions(command: Command): Command {
-  return directoryOptions(atOptions(command))
+  return pullOptions(directoryOptions(atOptions(command)), false)
     .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
     .option("--at <url>", "a server to consider; repeat for several", collect, [])
     .addOption(

@@ -8,7 +8,7 @@ import {
 } from "@longshore/core";
 import { guessedInputs } from "../compose/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { noteLeftOutOf } from "../inputs/note-left-out.ts";
@@ -16,6 +16,7 @@ import { readInputs } from "../inputs/read-inputs.ts";
 import { serversOf } from "./at-options.ts";
 import { directoryOf } from "./directory-options.ts";
 import type { CommandIo } from "./io.ts";
+import { packageReference, pullOptionsOf } from "../package/command.ts";
 import type { RequestOptions } from "./request-options.ts";
 
 /** An opened model with inputs and limits, ready to be inferred or planned. */
@@ -61,6 +62,12 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
   };
 }
 
+/** Where a model comes from elsewhere. */
+const nothing: Pick<OpenedModel, "store" | "folder"> = {
+  store: { list: async () => [], read: async () => undefined },
+  folder: undefined,
+};
+
 /** Opens the model, reads (or guesses) its inputs, and gets to know the servers that were named. */
 export async function prepareRequest(
   model: string,
@@ -68,7 +75,8 @@ export async function prepareRequest(
   io: CommandIo,
 ): Promise<PreparedRequest> {
   const call = housekeepingCall("command", io.stop);
-  const opened = await openModel(model);
+  const packages = await pullOptionsOf(options, { from: options.at[0], option: "--at" });
+  const opened = packages ? { ...nothing, model } : await openModel(model);
   if (opened.model === undefined) {
     throw new LongshoreError(
       "unknown-model",
@@ -80,6 +88,15 @@ export async function prepareRequest(
   const found = await directoryOf(options);
   const place: OpenedOffloader = openLocal({
     store: opened.store,
+    ...(packages
+      ? {
+          packages: {
+            ...packages,
+            wanted: [...(packages.wanted ?? []), packageReference(model)],
+            report: (text: string) => io.note(text),
+          },
+        }
+      : {}),
     runtime: options.runtime,
     servers,
     ...found,
@@ -89,10 +106,11 @@ export async function prepareRequest(
     await found?.directory[Symbol.asyncDispose]();
   };
   try {
+    await place.ready;
     const knowledge = await place.engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description } = knowledge;
-    await noteLeftOutOf(opened, io);
+    if (!packages) await noteLeftOutOf(opened, io);
     const guessed = options.random && options.input.length === 0;
     const inputs = guessed
       ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])

@@ -3,7 +3,7 @@ import type { Defining } from "./define.ts";
 import { defineDirectory } from "./define-directory.ts";
 import { defineLab } from "./define-lab.ts";
 import { defineModels } from "./define-models.ts";
-import { definePackage } from "./define-package.ts";
+import { definePackage } from "../package/define-package.ts";
 import { defineRollout } from "../rollout/define-rollout.ts";
 import { defineRequests } from "./define-requests.ts";
 import { defineServing } from "./define-serving.ts";

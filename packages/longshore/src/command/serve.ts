@@ -14,7 +14,7 @@ import {
   printer,
   serveUntilStopped,
 } from "./online-options.ts";
-import { type PullCommandOptions, pullOptionsOf } from "./package.ts";
+import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "./repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
 
@@ -49,7 +49,7 @@ export async function serve(
       "--confirm needs other servers that answer, too: give --at URL, repeated, or --directory",
     );
   }
-  const pull = await pullOptionsOf(options);
+  const pull = await pullOptionsOf(options, { from: options.join, option: "--join" });
   const server = await startServer({
     ...(pull ? { pull } : {}),
     ...(found ? { directory: found.directory } : {}),

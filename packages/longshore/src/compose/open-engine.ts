@@ -8,7 +8,13 @@ import {
   type Tier,
   type ZoneId,
 } from "@longshore/core";
-import { createEngine, type Engine, type ModelStore, type Runtime } from "@longshore/engine";
+import {
+  createEngine,
+  type Engine,
+  type ModelSource,
+  type ModelStore,
+  type Runtime,
+} from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import {
   childRuntime,
@@ -50,6 +56,8 @@ export interface EngineOptions extends ModelLimits {
   /** Whether models are served only once they were loaded. Default false. */
   readonly explicit?: boolean;
   readonly store: ModelStore;
+  /** What reads and cuts its model files. Default: one that has them all. */
+  readonly source?: ModelSource;
   /** Default `device`. */
   readonly id?: EndpointId;
   /** Default `device`. */
@@ -126,7 +134,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     },
     store: wholeModels(options.store),
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
-    source: onnxSource({ sha256 }),
+    source: options.source ?? onnxSource({ sha256 }),
     runtimes,
     sandbox,
     transforms: platformTransforms(),

@@ -11,7 +11,8 @@ import {
   standardPolicy,
 } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
+import { layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
+import { openPull, type PullOptions } from "../package/pull.ts";
 import { goldenFrom } from "../check/golden-source.ts";
 import type { ServerOptions } from "./dial.ts";
 import { dialAll } from "./dial-all.ts";
@@ -19,10 +20,21 @@ import { type Dialling, type DirectoryOptions, isDirectory, openDirectory } from
 import { openEngine, type RuntimeName } from "./open-engine.ts";
 import { openModel } from "./open-model.ts";
 
+/** Models that a device gets from elsewhere, as far as it needs them. */
+export interface DevicePackages extends Omit<PullOptions, "asNeeded"> {
+  /** What became of them, in words; default: nobody is told. */
+  readonly report?: (text: string) => void;
+}
+
 /** What an app says when it opens an offloader. Everything is optional, but one of `repository` and `servers` is needed. */
 export interface OpenOptions {
   /** Models that this device can run: a repository, a model folder, an .onnx file, or a sample's name. */
   readonly repository?: string;
+  /**
+   * Models that are not in the repository and of which this device fetches what it runs: the head that its plans need, or the
+   * whole where nothing else will do.
+   */
+  readonly packages?: DevicePackages;
   /** Servers to consider. */
   readonly servers?: readonly (string | ServerOptions)[];
   /**
@@ -61,6 +73,8 @@ export interface LocalOptions extends Omit<OpenOptions, "repository" | "director
 export interface OpenedOffloader {
   readonly offloader: Offloader;
   readonly engine: Engine;
+  /** When what is wanted of packages was got, or could not be; never rejects. */
+  readonly ready: Promise<void>;
   close(): Promise<void>;
 }
 
@@ -69,13 +83,21 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
   const clock = systemClock();
   const random = systemRandom();
   const observer = options.observer ?? silentObserver;
-  const store: ModelStore = options.store ?? { list: async () => [], read: async () => undefined };
+  const own: ModelStore = options.store ?? { list: async () => [], read: async () => undefined };
+  const pull =
+    options.packages &&
+    openPull(
+      { ...options.packages, asNeeded: true },
+      { clock, random, report: options.packages.report ?? (() => undefined), changed: () => undefined },
+    );
+  const store = pull ? layeredStore(own, pull.store) : own;
   const { engine, close } = openEngine({
     store,
     clock,
     observer,
     // A device answers few requests at a time; a server keeps its threads for all of them.
     shortRunsHere: true,
+    ...(pull?.source ? { source: pull.source } : {}),
     ...(options.id === undefined ? {} : { id: options.id }),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
@@ -95,9 +117,11 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
   let closed: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {
     await offloader.close();
+    await pull?.close();
     await close();
   };
-  return { offloader, engine, close: () => (closed ??= closeAll()) };
+  const ready = pull?.want(options.packages?.wanted ?? [], engine) ?? Promise.resolve();
+  return { offloader, engine, ready, close: () => (closed ??= closeAll()) };
 }
 
 /**
@@ -116,11 +140,16 @@ export async function openOffloader(options: OpenOptions): Promise<Offloader> {
   const own = named === undefined || isDirectory(named) ? undefined : await openDirectory(named, parts);
   await own?.ready;
   const directory = own ?? given;
-  const { offloader, close: closeLocal } = openLocal({
+  const {
+    offloader,
+    ready,
+    close: closeLocal,
+  } = openLocal({
     ...rest,
     ...(store ? { store } : {}),
     ...(directory ? { directory } : {}),
   });
+  await ready;
   const close = async (): Promise<void> => {
     await closeLocal();
     await own?.[Symbol.asyncDispose]();

@@ -5,9 +5,9 @@ import type { DirectoryParts } from "./directory.ts";
 import { controlModels, type ControlledModels, type ModelControlOptions } from "./model-control.ts";
 import { type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
-import { openPull, type PullOptions } from "./pull.ts";
+import { openPull, type PullOptions } from "../package/pull.ts";
 import { servedRepository } from "./served-repository.ts";
-import { repositoryShelf } from "./shelf.ts";
+import { repositoryShelf } from "../package/shelf.ts";
 
 /** How models are put on the network. */
 export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelLimits {

@@ -23,6 +23,8 @@ export interface PackageCache {
   /** The most that all files take together, in bytes. */
   readonly maxBytes: number;
   has(digest: Digest): Promise<boolean>;
+  /** The same at once, as far as it was seen to be here: `has`, `read` and `fill` see. */
+  seen(digest: Digest): boolean;
   /** The file, checked again; undefined when it is not here. One that has changed on disk is thrown away. */
   read(digest: Digest): Promise<Uint8Array | undefined>;
   /** The file from some byte on; undefined when it is not here. */
@@ -115,6 +117,8 @@ export function packageCache(
   const parts = join(folder, "parts");
   const pins = new Map<string, number>();
   const filling = new Map<string, Promise<void>>();
+  /** Names of files that were here when they were looked for last. */
+  const seen = new Set<string>();
   /** Bytes that files under way will take. */
   let promised = 0;
   let making: Promise<void> = Promise.resolve();
@@ -133,6 +137,7 @@ export function packageCache(
         if (used + bytes <= maxBytes) break;
         if (pins.has(one.name)) continue;
         await rm(join(blobs, one.name), { force: true });
+        seen.delete(one.name);
         used -= one.bytes;
       }
       if (used + bytes > maxBytes) {
@@ -144,6 +149,12 @@ export function packageCache(
     });
     making = turn.catch(() => undefined);
     return turn;
+  }
+
+  function note(digest: Digest, isHere: boolean): boolean {
+    if (isHere) seen.add(hexOf(digest));
+    else seen.delete(hexOf(digest));
+    return isHere;
   }
 
   async function touch(digest: Digest): Promise<void> {
@@ -200,6 +211,7 @@ export function packageCache(
       await part.file.close();
       part = undefined;
       await rename(path, place(wanted.digest));
+      note(wanted.digest, true);
       await touch(wanted.digest);
     } catch (thrown) {
       await part?.file.close();
@@ -217,8 +229,9 @@ export function packageCache(
   const cache: PackageCache = {
     maxBytes,
     async has(digest) {
-      return (await sizeOf(place(digest))) !== undefined;
+      return note(digest, (await sizeOf(place(digest))) !== undefined);
     },
+    seen: (digest) => seen.has(hexOf(digest)),
     async read(digest) {
       let bytes: Uint8Array;
       try {
@@ -227,10 +240,11 @@ export function packageCache(
         bytes =
           read.byteLength === read.buffer.byteLength ? new Uint8Array(read.buffer) : Uint8Array.from(read);
       } catch (thrown) {
-        if (codeOf(thrown) === "ENOENT") return undefined;
-        throw thrown;
+        if (codeOf(thrown) !== "ENOENT") throw thrown;
+        note(digest, false);
+        return undefined;
       }
-      if ((await sha256(bytes)) !== digest) {
+      if (!note(digest, (await sha256(bytes)) === digest)) {
         await rm(place(digest), { force: true });
         return undefined;
       }

@@ -4,16 +4,22 @@ import {
   type Call,
   checkCall,
   type Clock,
+  type FileBytes,
+  headsName,
   type KeyRing,
   LongshoreError,
   type PackageFile,
+  type PackageGraph,
+  type PackageHead,
+  type PackageManifest,
   type PackageReference,
   type PackageSource,
   type Random,
+  readHeads,
   sleep,
 } from "@longshore/core";
 import { sha256 } from "../store/index.ts";
-import type { PackageCache } from "./cache.ts";
+import type { PackageCache, WantedFile } from "./cache.ts";
 
 /** What fetching a package needs. */
 export interface FetchPackageParts {
@@ -25,30 +31,44 @@ export interface FetchPackageParts {
   readonly ring?: KeyRing;
   /** Tries of each file; a try goes on where the one before broke off. Default 8. */
   readonly tries?: number;
+  /** Leaves out model files whose heads the package lists, and what lies beside them. Default false. */
+  readonly asNeeded?: boolean;
 }
 
-/** A package that is here, whole and checked. Its files stay until it is disposed. */
-export interface FetchedPackage extends BelievedManifest, Disposable {}
+/** What is not here of a package that was fetched as needed, and how it is got. */
+export interface AsNeeded {
+  readonly graphs: readonly PackageGraph[];
+  /** Gets a file that was left out. It may be evicted again. */
+  file(file: PackageFile): Promise<void>;
+  /** Gets a head. Throws `unsupported` where the source gives whole files only. */
+  head(graph: PackageGraph, head: PackageHead): Promise<void>;
+}
+
+/** A package that is here, checked, and whole but for what was left out. Its files stay until it is disposed. */
+export interface FetchedPackage extends BelievedManifest, Disposable {
+  readonly asNeeded?: AsNeeded;
+}
 
 /** The first and the longest pause between tries, in milliseconds. */
 const firstPauseMs = 200;
 const longestPauseMs = 10_000;
 
+/** Gets one file, in several tries. `open` is asked for what is missing of it. */
 async function fetchFile(
   parts: FetchPackageParts,
-  packageDigest: string,
-  file: PackageFile,
+  wanted: WantedFile & { readonly path: string },
+  open: (fromByte: number) => Promise<FileBytes>,
   call: Call,
 ): Promise<void> {
-  const { source, cache, clock, random, tries = 8 } = parts;
+  const { cache, clock, random, tries = 8 } = parts;
   let pauseMs = firstPauseMs;
   let wrong = 0;
   for (let tried = 1; ; tried++) {
     try {
-      await cache.fill(file, (fromByte) => source.file(packageDigest, file.digest, fromByte, call), call);
+      await cache.fill(wanted, open, call);
       return;
     } catch (thrown) {
-      const error = LongshoreError.from(thrown, "transport", `fetching ${file.path}`);
+      const error = LongshoreError.from(thrown, "transport", `fetching ${wanted.path}`);
       if (error.reason === "bad-reply") wrong++;
       // Once it may be what was here before that was wrong; a second time it is the source.
       const lost = !error.retryable || error.reason === "memory-limit" || wrong > 1;
@@ -84,7 +104,12 @@ export async function fetchPackage(
       `the package of ${manifest.model} came, and that of another model was asked for`,
     );
   }
-  const files = [...new Map(manifest.files.map((file) => [file.digest, file])).values()];
+  const get = (file: PackageFile): Promise<void> =>
+    fetchFile(parts, file, (fromByte) => source.file(digest, file.digest, fromByte, call), call);
+  const graphs = parts.asNeeded === true ? await graphsOf(manifest, get, cache) : [];
+  const later = new Set(graphs.flatMap(({ path, beside }) => [path, ...beside]));
+  const now = manifest.files.filter(({ path }) => !later.has(path));
+  const files = [...new Map(now.map((file) => [file.digest, file])).values()];
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   if (total > cache.maxBytes) {
     throw new LongshoreError(
@@ -96,10 +121,61 @@ export async function fetchPackage(
   // Before the first file: a later one must not make room by throwing it away.
   const pin = cache.pin(files.map((file) => file.digest));
   try {
-    for (const file of files) await fetchFile(parts, digest, file, call);
-    return { ...believed, [Symbol.dispose]: () => pin[Symbol.dispose]() };
+    for (const file of files) await get(file);
+    return {
+      ...believed,
+      ...(graphs.length > 0 ? { asNeeded: laterOf(parts, believed, graphs, call) } : {}),
+      [Symbol.dispose]: () => pin[Symbol.dispose](),
+    };
   } catch (thrown) {
     pin[Symbol.dispose]();
     throw thrown;
   }
+}
+
+/** The graphs that the package lists. None where it was signed without its heads. */
+async function graphsOf(
+  { files }: PackageManifest,
+  get: (file: PackageFile) => Promise<void>,
+  cache: PackageCache,
+): Promise<readonly PackageGraph[]> {
+  const listed = files.find(({ path }) => path === headsName);
+  if (!listed) return [];
+  await get(listed);
+  const content = await cache.read(listed.digest);
+  const { graphs } = content ? readHeads(content) : { graphs: [] };
+  // What is listed and is no file of the package could never be got whole.
+  return graphs.filter((graph) => files.some(({ path }) => path === graph.path));
+}
+
+/** Somebody waits for these: they are told soon that the source is away. */
+const laterTries = 3;
+
+function laterOf(
+  parts: FetchPackageParts,
+  { manifest: { model }, digest: named }: BelievedManifest,
+  graphs: readonly PackageGraph[],
+  call: Call,
+): AsNeeded {
+  const { source } = parts;
+  const hasty = { ...parts, tries: Math.min(laterTries, parts.tries ?? laterTries) };
+  return {
+    graphs,
+    file: (file) =>
+      fetchFile(hasty, file, (fromByte) => source.file(named, file.digest, fromByte, call), call),
+    async head({ version, variant }, { cut: { id: to }, digest, bytes }) {
+      const path = `the head of ${model} version ${version} to ${to}`;
+      const head = source.head?.bind(source);
+      if (!head) {
+        throw new LongshoreError(
+          "unsupported",
+          "resolve",
+          `${source.name} gives whole files only, not ${path}`,
+        );
+      }
+      const open = (fromByte: number): Promise<FileBytes> =>
+        head({ model, version, variant, to }, fromByte, call);
+      await fetchFile(hasty, { path, digest, bytes }, open, call);
+    },
+  };
 }

@@ -1,14 +1,28 @@
 import { type BelievedManifest, LongshoreError, manifestName, type PackageFile } from "@longshore/core";
 import type { ModelStore, StoredEntry } from "@longshore/engine";
 import type { PackageCache } from "./cache.ts";
+import type { FetchedPackage } from "./fetch-package.ts";
 
 /** Models that were fetched, as a repository. Paths name files of manifests; no path of a manifest ever reaches the disk. */
 export interface PackageStore extends ModelStore {
   /** Takes the place of the package of the same model. */
-  put(one: BelievedManifest): void;
+  put(one: Stored): void;
   remove(model: string): void;
   /** The packages that are there, by model. */
-  readonly packages: ReadonlyMap<string, BelievedManifest>;
+  readonly packages: ReadonlyMap<string, Stored>;
+}
+
+/** A package whose files are here, but for those that are got when they are read. */
+export type Stored = BelievedManifest & Pick<FetchedPackage, "asNeeded">;
+
+/** What a file is known as before it is read. Model files may be read otherwise than they lie there; of those only the list says. */
+function contentOf(
+  { path, bytes, digest }: PackageFile,
+  { asNeeded }: Stored,
+): Pick<StoredEntry, "bytes" | "digest"> {
+  const graph = asNeeded?.graphs.find((one) => one.path === path);
+  if (graph) return { bytes: graph.bytes, digest: graph.digest };
+  return asNeeded && !path.endsWith(".onnx") ? { bytes, digest } : { bytes };
 }
 
 /** A time that changes with the content: files of the cache have none of their own. */
@@ -18,7 +32,7 @@ function markOf(digest: string): number {
 
 /** Starts without models. */
 export function packageStore(cache: PackageCache): PackageStore {
-  const packages = new Map<string, BelievedManifest>();
+  const packages = new Map<string, Stored>();
   const fileAt = (path: string): PackageFile | undefined => {
     const at = path.indexOf("/");
     const inner = path.slice(at + 1);
@@ -40,12 +54,12 @@ export function packageStore(cache: PackageCache): PackageStore {
       if (!one) return undefined;
       const prefix = rest.map((name) => `${name}/`).join("");
       const entries = new Map<string, StoredEntry>();
-      for (const { path: file, bytes, digest } of one.manifest.files) {
-        if (!file.startsWith(prefix)) continue;
-        const [name = "", ...deeper] = file.slice(prefix.length).split("/");
-        const directory = deeper.length > 0;
-        const mark = directory ? {} : { modifiedMs: markOf(digest) };
-        entries.set(name, { name, directory, bytes: directory ? 0 : bytes, ...mark });
+      for (const file of one.manifest.files) {
+        if (!file.path.startsWith(prefix)) continue;
+        const [name = "", ...deeper] = file.path.slice(prefix.length).split("/");
+        const content =
+          deeper.length > 0 ? { bytes: 0 } : { ...contentOf(file, one), modifiedMs: markOf(file.digest) };
+        entries.set(name, { name, directory: deeper.length > 0, ...content });
       }
       return entries.size > 0 || prefix === "" ? [...entries.values()] : undefined;
     },
@@ -56,6 +70,10 @@ export function packageStore(cache: PackageCache): PackageStore {
       if (!file) return undefined;
       const bytes = await cache.read(file.digest);
       if (bytes) return bytes;
+      const { asNeeded } = packages.get(path.slice(0, path.indexOf("/"))) ?? {};
+      await asNeeded?.file(file);
+      const fetched = asNeeded && (await cache.read(file.digest));
+      if (fetched) return fetched;
       throw new LongshoreError(
         "invalid-model",
         "resolve",

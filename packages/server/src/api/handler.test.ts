@@ -604,6 +604,15 @@ describe("rights", () => {
     head: async ({ to }) => (to === "c1" ? { digest: "sha256:abc", bytes: Uint8Array.of(1, 2) } : undefined),
   };
 
+  it("gives the rest of a head to who has some of it", async () => {
+    const { send } = server({ repository });
+    const reply = await send(ask("GET", head, { headers: { range: "bytes=1-" } }));
+    const { "content-range": range, "longshore-digest": digest } = reply.headers;
+    expect([reply.status, range, digest]).toEqual([206, "bytes 1-1/2", "sha256:abc"]);
+    expect(reply.body).toEqual({ kind: "parts", parts: [Uint8Array.of(2)] });
+    expect((await send(ask("GET", head, { headers: { range: "bytes=2-" } }))).status).toBe(400);
+  });
+
   it("gives segments, heads, management and metrics to this machine only", async () => {
     const { text, send } = server({ repository, modelControl: true });
     const body = json(xJson);

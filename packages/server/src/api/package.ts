@@ -4,6 +4,7 @@ import {
   jsonType,
   LongshoreError,
   type Route,
+  type WireBody,
   type WireResponse,
 } from "@longshore/core";
 import { unknownModel } from "./find-model.ts";
@@ -60,10 +61,25 @@ export async function packageManifest(
   };
 }
 
-/** The byte from which a range asks; undefined for ranges of other kinds, which are answered whole (RFC 9110, 14.2). */
-function rangeStart(range: string | undefined): number | undefined {
-  const [, from] = /^bytes=([0-9]{1,15})-$/.exec(range ?? "") ?? [];
-  return from === undefined ? undefined : Number(from);
+/** The byte from which a range asks; 0 for ranges of other kinds, which are answered whole (RFC 9110, 14.2). */
+export function rangeStart({ request }: Asked): number {
+  const [, from = "0"] = /^bytes=([0-9]{1,15})-$/.exec(request.headers["range"] ?? "") ?? [];
+  return Number(from);
+}
+
+/** A file from some byte on. Throws `invalid-input` where it has no such byte. */
+export function fileReply(digest: string, bytes: number, fromByte: number, body: WireBody): WireResponse {
+  if (fromByte > 0 && fromByte >= bytes) {
+    throw new LongshoreError(
+      "invalid-input",
+      "admission",
+      `the file has ${bytes} bytes, and ${fromByte} were left out`,
+    );
+  }
+  const headers = { "content-type": binaryType, etag: `"${digest}"`, "accept-ranges": "bytes" };
+  if (fromByte === 0) return { status: 200, headers, body };
+  const range = { "content-range": `bytes ${fromByte}-${bytes - 1}/${bytes}` };
+  return { status: 206, headers: { ...headers, ...range }, body };
 }
 
 /** `GET v2/packages/{package}/files/{file}`: a file by its digest, from `Range: bytes=N-` on. */
@@ -73,22 +89,9 @@ export async function packageFile(
   asked: Asked,
 ): Promise<WireResponse> {
   const found = await seen(api, route.package, asked);
-  const from = rangeStart(asked.request.headers["range"]) ?? 0;
+  const from = rangeStart(asked);
   const file = await api.packages?.open(found, route.file, from, asked.call);
   if (!file) throw unknownPackage();
-  const headers = { "content-type": binaryType, etag: `"${route.file}"`, "accept-ranges": "bytes" };
-  if (from > 0 && from >= file.bytes) {
-    throw new LongshoreError(
-      "invalid-input",
-      "admission",
-      `the file has ${file.bytes} bytes, and ${from} were left out`,
-    );
-  }
-  const body = { kind: "stream", byteLength: file.bytes - from, read: () => file.read() } as const;
-  if (from === 0) return { status: 200, headers, body };
-  return {
-    status: 206,
-    headers: { ...headers, "content-range": `bytes ${from}-${file.bytes - 1}/${file.bytes}` },
-    body,
-  };
+  const byteLength = Math.max(0, file.bytes - from);
+  return fileReply(route.file, file.bytes, from, { kind: "stream", byteLength, read: () => file.read() });
 }

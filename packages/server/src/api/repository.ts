@@ -1,5 +1,4 @@
 import {
-  binaryType,
   bodyLength,
   type Call,
   digestHeader,
@@ -8,8 +7,10 @@ import {
   type ModelListing,
   read,
   type Route,
+  type WireBody,
   type WireResponse,
 } from "@longshore/core";
+import { fileReply, rangeStart } from "./package.ts";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
@@ -125,7 +126,7 @@ export async function repositoryControl(
   return doneReply;
 }
 
-/** `GET v2/models/{m}/versions/{v}/variants/{variant}/head/{to}`: the head of a split, as an ONNX file. */
+/** `GET v2/models/{m}/versions/{v}/variants/{variant}/head/{to}`: the head of a split, as an ONNX file, from `Range: bytes=N-` on. */
 export async function modelHead(
   api: Api,
   route: Route & { kind: "head" },
@@ -140,9 +141,9 @@ export async function modelHead(
       `${model}/${version}/${variant} has no head to '${to}' here`,
     );
   }
-  return {
-    status: 200,
-    headers: { "content-type": binaryType, [digestHeader]: head.digest, etag: `"${head.digest}"` },
-    body: { kind: "parts", parts: [head.bytes] },
-  };
+  const { digest, bytes } = head;
+  const from = rangeStart(asked);
+  const body: WireBody = { kind: "parts", parts: [bytes.subarray(from)] };
+  const reply = fileReply(digest, bytes.byteLength, from, body);
+  return { ...reply, headers: { ...reply.headers, [digestHeader]: digest } };
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import {
+  headsName,
   housekeepingCall,
   LongshoreError,
   manifestDigest,
@@ -10,6 +11,7 @@ import {
   sign,
 } from "@longshore/core";
 import {
+  type FetchedPackage,
   fetchPackage,
   httpTransport,
   operatorRing,
@@ -22,11 +24,12 @@ import {
 } from "@longshore/nodejs";
 import { transportTls } from "../compose/server-tls.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
-import { checkPackage, manifestOf } from "../compose/package-file.ts";
-import type { PullOptions } from "../compose/pull.ts";
+import { hasHeads, headsOf } from "./heads.ts";
+import { checkPackage, manifestOf } from "./package-file.ts";
+import type { PullOptions } from "./pull.ts";
 import { readText } from "../compose/read-text.ts";
-import { type AtOptions, shownOf } from "./at-options.ts";
-import { byteCount, type CommandIo, type ExitCode } from "./io.ts";
+import { type AtOptions, shownOf } from "../command/at-options.ts";
+import { byteCount, type CommandIo, type ExitCode } from "../command/io.ts";
 
 async function modelFolder(
   argument: string,
@@ -45,10 +48,13 @@ export function packageReference(text: string): PackageReference {
 /** Writes the signed manifest beside the files of a model and prints the digest that names the package. */
 export async function packageSign(
   argument: string,
-  options: { readonly key: string; readonly json: boolean },
+  options: { readonly key: string; readonly heads: boolean; readonly json: boolean },
   io: CommandIo,
 ): Promise<ExitCode> {
   const { store, model, folder } = await modelFolder(argument);
+  // One that has a list gets it anew: heads of other files would be of no use.
+  const listed = (await hasHeads(store, model)) || options.heads ? await headsOf(store, model) : undefined;
+  if (listed) await replaceFile(join(folder, headsName), `${JSON.stringify(listed)}\n`);
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
   const manifest = await manifestOf(store, model);
   const digest = await manifestDigest(manifest, sha256);
@@ -60,6 +66,12 @@ export async function packageSign(
   else {
     io.out(digest);
     io.note(`${model}: ${manifest.files.length} files, ${byteCount(bytes)}, signed with key ${signer.key}`);
+    for (const { path, heads } of listed?.graphs ?? []) {
+      const each = heads.map(({ cut, bytes }) => `${cut.id} ${byteCount(bytes)}`).join(", ");
+      io.note(
+        `${path}: ${each === "" ? "no heads: it has no profile with cuts inside" : `heads to ${each}`}`,
+      );
+    }
   }
   return 0;
 }
@@ -86,6 +98,8 @@ export interface PackageFetchOptions extends Omit<AtOptions, "at"> {
   readonly from: string;
   readonly into: string;
   readonly operatorKeys?: string;
+  /** The cut up to which a head is fetched, and no whole model file. */
+  readonly head?: string;
   readonly json: boolean;
 }
 
@@ -95,7 +109,7 @@ export async function packageFetch(
   options: PackageFetchOptions,
   io: CommandIo,
 ): Promise<ExitCode> {
-  const { from, into, operatorKeys } = options;
+  const { from, into, operatorKeys, head } = options;
   const clock = systemClock();
   const { credentials, tls } = await shownOf(options);
   const transport = httpTransport({
@@ -116,12 +130,14 @@ export async function packageFetch(
         cache: packageCache(into, { clock }),
         clock,
         random: systemRandom(),
+        asNeeded: head !== undefined,
         ...(ring ? { ring } : {}),
       },
       packageReference(name),
       housekeepingCall("package fetch", io.stop),
     );
     const { digest, manifest } = fetched;
+    if (head !== undefined) await fetchHead(fetched, head);
     if (options.json) io.out(JSON.stringify({ digest, model: manifest.model, files: manifest.files.length }));
     else io.out(digest);
     return 0;
@@ -130,19 +146,41 @@ export async function packageFetch(
   }
 }
 
-/** Options of `longshore serve` about models that come from elsewhere. */
+async function fetchHead({ asNeeded, manifest }: FetchedPackage, to: string): Promise<void> {
+  const graphs = asNeeded?.graphs ?? [];
+  for (const graph of graphs) {
+    const head = graph.heads.find(({ cut }) => cut.id === to);
+    if (head) return asNeeded?.head(graph, head);
+  }
+  const there = graphs.flatMap(({ heads }) => heads.map(({ cut }) => cut.id)).join(", ");
+  throw new LongshoreError(
+    "unknown-cut",
+    "resolve",
+    there === ""
+      ? `the package of ${manifest.model} lists no heads: sign it with --heads`
+      : `the package of ${manifest.model} has no head to ${to}; it has heads to ${there}`,
+  );
+}
+
+/** Options about models that come from elsewhere. */
 export interface PullCommandOptions extends Omit<AtOptions, "at"> {
   readonly package: readonly string[];
   readonly packagesFrom?: string;
   readonly packagesInto?: string;
   readonly packagesMax?: number;
   readonly operatorKeys?: string;
-  readonly join?: string;
 }
 
-/** What they mean for a server: undefined when it keeps to its repository. Throws `invalid-input`. */
-export async function pullOptionsOf(options: PullCommandOptions): Promise<PullOptions | undefined> {
-  const { packagesInto, packagesFrom, packagesMax, operatorKeys, join: keeper } = options;
+/**
+ * What they mean: undefined when only the repository is used. Throws `invalid-input`.
+ *
+ * @param otherwise Where packages come from when no option says it, and the option that says this.
+ */
+export async function pullOptionsOf(
+  options: PullCommandOptions,
+  otherwise: { readonly from: string | undefined; readonly option: string },
+): Promise<PullOptions | undefined> {
+  const { packagesInto, packagesFrom, packagesMax, operatorKeys } = options;
   if (packagesInto === undefined) {
     if (options.package.length === 0 && packagesFrom === undefined) return undefined;
     throw new LongshoreError(
@@ -151,9 +189,13 @@ export async function pullOptionsOf(options: PullCommandOptions): Promise<PullOp
       "--package and --packages-from need --packages-into",
     );
   }
-  const from = packagesFrom ?? keeper;
+  const from = packagesFrom ?? otherwise.from;
   if (from === undefined) {
-    throw new LongshoreError("invalid-input", "resolve", "--packages-into needs --packages-from, or --join");
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      `--packages-into needs --packages-from, or ${otherwise.option}`,
+    );
   }
   const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
   return {

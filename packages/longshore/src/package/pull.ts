@@ -7,8 +7,10 @@ import {
   type Random,
   remotePackages,
 } from "@longshore/core";
-import type { Engine } from "@longshore/engine";
+import type { Engine, ModelSource } from "@longshore/engine";
+import { onnxSource } from "@longshore/graph";
 import {
+  type AsNeeded,
   type FetchedPackage,
   fetchPackage,
   httpTransport,
@@ -16,9 +18,11 @@ import {
   packageCache,
   packageStore,
   type PackageStore,
+  sha256,
 } from "@longshore/nodejs";
-import type { ServerOptions } from "./dial.ts";
-import { transportTls } from "./server-tls.ts";
+import type { ServerOptions } from "../compose/dial.ts";
+import { transportTls } from "../compose/server-tls.ts";
+import { partialSource } from "./partial-source.ts";
 
 /** How a server gets models that it is told to serve. */
 export interface PullOptions {
@@ -36,11 +40,21 @@ export interface PullOptions {
   readonly tls?: ServerOptions["tls"];
   /** Default: the packages of the server at `from`. */
   readonly source?: PackageSource;
+  /**
+   * Gets of model files only what is run here: of packages that list their heads, the one head that a plan needs, and the
+   * whole where nothing else will do. Packages that are wanted by the name of their model are looked at again now and then.
+   * Default false: packages are fetched whole, loaded and warmed before they are offered.
+   */
+  readonly asNeeded?: boolean;
+  /** What failed is tried again after this time, and what may have changed looked at, in milliseconds. Default half a minute. */
+  readonly againMs?: number;
 }
 
 /** Models that come from elsewhere. */
 export interface Pull {
   readonly store: PackageStore;
+  /** What reads and cuts the model files of the store, where they may be here in part only. */
+  readonly source: ModelSource | undefined;
   /** Models that are being fetched or warmed up: not offered yet. */
   readonly pending: ReadonlySet<string>;
   /** Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not. Never rejects. */
@@ -48,8 +62,6 @@ export interface Pull {
   close(): Promise<void>;
 }
 
-/** What failed is tried again after this time, in milliseconds. */
-const againMs = 30_000;
 /** The longest that a file may be, in bytes: as long as the whole of a package. */
 const maxFileBytes: number = 2 ** 40;
 
@@ -68,7 +80,7 @@ export function openPull(
   },
 ): Pull {
   const { clock, report, changed } = parts;
-  const { from, credentials, tls, maxBytes, operatorKeys } = options;
+  const { from, credentials, tls, maxBytes, operatorKeys, asNeeded = false, againMs = 30_000 } = options;
   const cache = packageCache(options.into, { clock, ...(maxBytes === undefined ? {} : { maxBytes }) });
   const store = packageStore(cache);
   // Nothing is connected before something is asked for.
@@ -85,32 +97,71 @@ export function openPull(
   const call = housekeepingCall("packages", control.signal);
   const held = new Map<string, FetchedPackage>();
   const pending = new Set<string>();
-  let again: Disposable | undefined;
+  let timer: Disposable | undefined;
+  let again = async (): Promise<void> => undefined;
   let working: Promise<void> = Promise.resolve();
 
   async function get(reference: PackageReference, engine: Engine): Promise<void> {
     const name = nameOf(reference);
-    if (held.has(name)) return;
+    const before = held.get(name);
+    if (before && !(asNeeded && "model" in reference)) return;
     const fetched = await fetchPackage(
-      { ...parts, source, cache, ...(ring ? { ring } : {}) },
+      { ...parts, source, cache, asNeeded, ...(ring ? { ring } : {}) },
       reference,
       call,
     );
+    if (fetched.digest === before?.digest) {
+      fetched[Symbol.dispose]();
+      return;
+    }
     const { model } = fetched.manifest;
     pending.add(model);
-    store.put(fetched);
+    await lookFor(fetched);
+    put(fetched);
     try {
       await engine.load(model, undefined, call);
       held.set(name, fetched);
-      report(`package ${fetched.digest}: ${model} is here and loaded`);
+      before?.[Symbol.dispose]();
+      report(`package ${fetched.digest}: ${model} is here${fetched.asNeeded ? "" : " and loaded"}`);
     } catch (thrown) {
-      store.remove(model);
+      if (before) put(before);
+      else store.remove(model);
       fetched[Symbol.dispose]();
       throw thrown;
     } finally {
       pending.delete(model);
     }
     changed();
+  }
+
+  function put(fetched: FetchedPackage): void {
+    const { asNeeded: later, ...one } = fetched;
+    store.put(later ? { ...one, asNeeded: current(fetched, later) } : one);
+  }
+
+  /** What is got later is got of the package as it is then: one that was signed anew has taken its place. */
+  function current({ manifest: { model }, digest }: FetchedPackage, later: AsNeeded): AsNeeded {
+    const check = async (): Promise<void> => {
+      await again();
+      if (store.packages.get(model)?.digest === digest) return;
+      throw new LongshoreError(
+        "unknown-version",
+        "resolve",
+        `the package of ${model} was signed anew: ask again`,
+      );
+    };
+    return {
+      graphs: later.graphs,
+      file: (file) => check().then(() => later.file(file)),
+      head: (graph, head) => check().then(() => later.head(graph, head)),
+    };
+  }
+
+  /** What of the package was fetched before, in another life of this process, need not be fetched. */
+  async function lookFor({ asNeeded: later, manifest }: FetchedPackage): Promise<void> {
+    if (!later) return;
+    const heads = later.graphs.flatMap((graph) => graph.heads);
+    for (const { digest } of [...manifest.files, ...heads]) await cache.has(digest);
   }
 
   async function letGo(name: string, fetched: FetchedPackage, engine: Engine): Promise<void> {
@@ -127,7 +178,7 @@ export function openPull(
   }
 
   async function turn(references: readonly PackageReference[], engine: Engine): Promise<void> {
-    again?.[Symbol.dispose]();
+    timer?.[Symbol.dispose]();
     let failed = false;
     const attempt = async (name: string, work: () => Promise<void>): Promise<void> => {
       try {
@@ -142,20 +193,21 @@ export function openPull(
     for (const [name, fetched] of held) {
       if (!wanted.has(name)) await attempt(name, () => letGo(name, fetched, engine));
     }
-    if (failed && !control.signal.aborted) {
-      again = clock.timer(againMs, () => void pull.want(references, engine));
+    if ((failed || asNeeded) && !control.signal.aborted) {
+      timer = clock.timer(againMs, () => void again());
     }
   }
 
   const pull: Pull = {
     store,
+    source: asNeeded ? partialSource(onnxSource({ sha256 }), store, cache) : undefined,
     pending,
     want(references, engine) {
-      working = working.then(() => turn(references, engine));
-      return working;
+      again = () => (working = working.then(() => turn(references, engine)));
+      return again();
     },
     async close() {
-      again?.[Symbol.dispose]();
+      timer?.[Symbol.dispose]();
       control.abort(new LongshoreError("shutting-down", "resolve", "the server is shutting down"));
       await working;
       await transport.close();

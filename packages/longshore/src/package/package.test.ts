@@ -8,10 +8,10 @@ import { graphBuilder, writeModel } from "@longshore/graph";
 import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { runCommand } from "../command/run-command.ts";
-import { gateway } from "./forwarding.ts";
-import { openModel } from "./open-model.ts";
-import { openOffloader } from "./open-offloader.ts";
-import { serve } from "./serve.ts";
+import { gateway } from "../compose/forwarding.ts";
+import { openModel } from "../compose/open-model.ts";
+import { openOffloader } from "../compose/open-offloader.ts";
+import { serve } from "../compose/serve.ts";
 
 const key = newOperatorKey();
 const operator = operatorSigner(key.privatePem);

@@ -1,16 +1,26 @@
 import type { Command } from "commander";
-import { atOptions } from "./at-options.ts";
-import { collect, type Defining, help, number } from "./define.ts";
-import { packageCheck, packageFetch, packageSign } from "./package.ts";
+import { atOptions } from "../command/at-options.ts";
+import { collect, type Defining, help, number } from "../command/define.ts";
+import { packageCheck, packageFetch, packageSign } from "./command.ts";
 
-/** Adds the options of `serve` about models that come from elsewhere. */
-export function pullOptions(command: Command): Command {
+/** Adds the options about models that come from elsewhere: of `serve`, else of a device. */
+export function pullOptions(command: Command, serves = true): Command {
   return command
-    .option("--packages-into <folder>", "get models that this server is told to serve, and keep them there")
-    .option("--packages-from <url>", "the server that gives them away; default: the one of --join")
+    .option(
+      "--packages-into <folder>",
+      serves
+        ? "get models that this server is told to serve, and keep them there"
+        : "the model is a package: get of it what runs here, and keep it there",
+    )
+    .option(
+      "--packages-from <url>",
+      `the server that gives them away; default: the one of ${serves ? "--join" : "--at"}`,
+    )
     .option(
       "--package <name>",
-      "a package to get at the start: a model, or a digest; repeat for several",
+      serves
+        ? "a package to get at the start: a model, or a digest; repeat for several"
+        : "another package that the model is made of; repeat for several",
       collect,
       [],
     )
@@ -26,6 +36,11 @@ export function definePackage({ program, action, io }: Defining): void {
       .description("sign what a model consists of; prints the digest that names the package")
       .argument("<model>", "folder of a model")
       .requiredOption("--key <file>", "the operator's private key (longshore directory key)")
+      .option(
+        "--heads",
+        "list the heads of its model files, so that devices can fetch one instead of the whole",
+        false,
+      )
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => packageSign(model, options, io))),
     "longshore package sign ./models/ocr --key operator.pem",
@@ -47,6 +62,7 @@ export function definePackage({ program, action, io }: Defining): void {
       .requiredOption("--from <url>", "a server that gives it away")
       .requiredOption("--into <folder>", "the cache")
       .option("--operator-keys <file>", "public keys of the operator; without them only a digest will do")
+      .option("--head <cut>", "of its model files only the head up to this cut, for a device")
       .option("--json", "print JSON", false)
       .action(action((name: string, options) => packageFetch(name, options, io))),
     "longshore package fetch ocr --from http://10.0.0.2:8000 --into ./packages --operator-keys operator.pub",

@@ -1,0 +1,324 @@
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import {
+  float32Tensor,
+  float32View,
+  housekeepingCall,
+  LongshoreError,
+  type Offloader,
+  type PackageHeads,
+  type PackageSource,
+  readHeads,
+  remotePackages,
+  type Result,
+  seededRandom,
+  type Tensor,
+} from "@longshore/core";
+import { constantTrace, linkProxy } from "@longshore/lab";
+import { httpTransport, newOperatorKey, systemClock } from "@longshore/nodejs";
+import { runCommand } from "../command/run-command.ts";
+import { openModel } from "../compose/open-model.ts";
+import { type OpenOptions, openOffloader } from "../compose/open-offloader.ts";
+import { sampleRepository } from "../compose/samples.ts";
+import { type RunningServer, serve, type ServeOptions } from "../compose/serve.ts";
+
+/** A window of readings of the sample, 524 kB; its head to c3 leaves 33 kB. */
+const random = seededRandom(1);
+const readings = float32Tensor(
+  "readings",
+  [1, 32, 4096],
+  Float32Array.from({ length: 32 * 4096 }, () => random.next() - 0.5),
+);
+const exact = { dataClass: "public", minAgreementRatio: 1 } as const;
+
+const key = newOperatorKey();
+let folder: string;
+let heads: PackageHeads;
+let score: number;
+const file = (name: string): string => join(folder, name);
+const blobs = (cache: string): readonly string[] =>
+  existsSync(file(`${cache}/blobs`))
+    ? readdirSync(file(`${cache}/blobs`)).map((name) => `sha256:${name}`)
+    : [];
+const scoreOf = ({ outputs }: Result): number => float32View(outputs.get("score") as Tensor)[0] ?? NaN;
+const graph = () => heads.graphs[0]!;
+const headTo = (cut: string) => graph().heads.find((one) => one.cut.id === cut)!;
+
+const origin = async (more: Partial<ServeOptions> = {}): Promise<RunningServer> =>
+  serve({ store: (await openModel(file("models"))).store, port: 0, ...more });
+
+/** A link on which sending the readings takes 210 ms, and what the head leaves of them 13. */
+const slowLink = ({ address }: RunningServer) =>
+  linkProxy({
+    target: { port: Number(new URL(address).port) },
+    up: constantTrace(20e6),
+    down: constantTrace(100e6),
+    delayMs: 2,
+  });
+
+/** A device with none of the model's files. */
+const device = (from: string, into: string, more: Partial<OpenOptions> = {}) =>
+  openOffloader({
+    packages: { from, into: file(into), operatorKeys: key.publicLine, wanted: [{ model: "anomaly" }] },
+    ...more,
+  });
+
+const segments = ({ accounts }: Result): readonly string[] =>
+  accounts.map(
+    ({ endpoint, segment: { from, to } }) => `${from}..${to} ${endpoint === "device" ? "here" : "there"}`,
+  );
+
+async function command(...args: readonly string[]) {
+  const out: string[] = [];
+  const notes: string[] = [];
+  const code = await runCommand(args, {
+    out: (text) => void out.push(text),
+    note: (text) => void notes.push(text),
+    progress: () => undefined,
+    environment: {},
+    stop: new AbortController().signal,
+  });
+  return { code, out: out.join("\n"), notes: notes.join("\n") };
+}
+
+async function sign(...more: readonly string[]): Promise<void> {
+  const { code } = await command(
+    "package",
+    "sign",
+    file("models/anomaly"),
+    "--key",
+    file("operator.pem"),
+    ...more,
+  );
+  expect(code).toBe(0);
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-heads-"));
+  cpSync(join((await sampleRepository())!, "anomaly"), file("models/anomaly"), { recursive: true });
+  await writeFile(file("operator.pem"), key.privatePem);
+  await writeFile(file("operator.pub"), key.publicLine);
+  await sign("--heads");
+  heads = readHeads(readFileSync(file("models/anomaly/heads.json")));
+  const whole = await openOffloader({ repository: file("models") });
+  score = scoreOf(await whole.infer("anomaly", { readings }, exact));
+  await whole.close();
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+it("a device fetches the head that its plans need and no more, and runs it before a tail elsewhere", async () => {
+  const server = await origin();
+  await using link = await slowLink(server);
+  const app = await device(server.address, "needed", { servers: [`http://127.0.0.1:${link.port}`] });
+  const first = await app.infer("anomaly", { readings }, exact);
+  expect(segments(first)).toEqual(["start..end there"]);
+  await vi.waitFor(
+    async () => {
+      const result = await app.infer("anomaly", { readings }, exact);
+      expect(segments(result)).toEqual(["start..c3 here", "c3..end there"]);
+      expect(scoreOf(result)).toBeCloseTo(score, 4);
+    },
+    { timeout: 20_000, interval: 50 },
+  );
+  expect(blobs("needed")).toContain(headTo("c3").digest);
+  expect(blobs("needed")).not.toContain(graph().digest);
+  expect(headTo("c3").bytes).toBeLessThan(graph().bytes / 10);
+  await app.close();
+  await server.close(0);
+});
+
+/** Asks until the model is split. */
+const untilSplit = (app: Offloader): Promise<Result> =>
+  vi.waitFor(
+    async () => {
+      const result = await app.infer("anomaly", { readings }, exact);
+      expect(segments(result)).toEqual(["start..c3 here", "c3..end there"]);
+      return result;
+    },
+    { timeout: 20_000, interval: 50 },
+  );
+
+it("a tail goes to another place when its own is gone; without any, the whole is fetched, and else the request is told why", async () => {
+  const [one, two, shelf] = await Promise.all([
+    origin({ id: "one" }),
+    origin({ id: "two" }),
+    origin({ id: "shelf" }),
+  ]);
+  await using linkOne = await slowLink(one);
+  await using linkTwo = await slowLink(two);
+  const servers = [linkOne, linkTwo].map(({ port }) => `http://127.0.0.1:${port}`);
+  const [app, poor] = await Promise.all([
+    device(shelf.address, "moves", { servers }),
+    device(one.address, "poor", { servers: servers.slice(0, 1) }),
+  ]);
+  await untilSplit(app);
+  await untilSplit(poor);
+  linkOne.cut({ reset: true });
+  await one.close(0);
+  const second = await app.infer("anomaly", { readings }, exact);
+  expect(segments(second).at(-1)).toMatch(/^(c3|start)\.\.end there$/);
+  expect(scoreOf(second)).toBeCloseTo(score, 4);
+  expect(blobs("moves")).not.toContain(graph().digest);
+
+  linkTwo.cut({ reset: true });
+  await two.close(0);
+  const third = await app.infer("anomaly", { readings }, exact);
+  expect(segments(third).at(-1)).toMatch(/\.\.end here$/);
+  expect(scoreOf(third)).toBeCloseTo(score, 4);
+  expect(blobs("moves")).toContain(graph().digest);
+
+  // Its only server was where the package came from, too.
+  await expect(poor.infer("anomaly", { readings }, exact)).rejects.toMatchObject({ reason: "unreachable" });
+  await Promise.all([app.close(), poor.close(), shelf.close(0)]);
+});
+
+it("what must not leave the device makes it fetch the whole", async () => {
+  const server = await origin();
+  const app = await device(server.address, "private", { servers: [server.address] });
+  const result = await app.infer("anomaly", { readings }, { ...exact, dataClass: "restricted" });
+  expect(segments(result)).toEqual(["start..end here"]);
+  expect(blobs("private")).toContain(graph().digest);
+  await app.close();
+  await server.close(0);
+});
+
+it("a head that is not the one that was signed is never run, and a device without the right goes on without it", async () => {
+  const server = await origin();
+  await using link = await slowLink(server);
+  const servers = [`http://127.0.0.1:${link.port}`];
+  const transport = httpTransport({ address: server.address, clock: systemClock() });
+  const honest = remotePackages(transport, server.address);
+  const wrong = new Uint8Array(headTo("c3").bytes);
+  const told = (refusal: LongshoreError | undefined): PackageSource => ({
+    ...honest,
+    async head() {
+      if (refusal) throw refusal;
+      return { fromByte: 0, read: () => once(wrong) };
+    },
+  });
+  const refusal = new LongshoreError("not-permitted", "identify", "the right head:read is missing");
+  for (const [into, source] of [
+    ["lied-to", told(undefined)],
+    ["refused", told(refusal)],
+  ] as const) {
+    const failures: string[] = [];
+    const app = await openOffloader({
+      servers,
+      packages: {
+        from: server.address,
+        into: file(into),
+        operatorKeys: key.publicLine,
+        wanted: [{ model: "anomaly" }],
+        source,
+      },
+      observer: { record: (event) => void (event.kind === "failure" && failures.push(event.reason)) },
+    });
+    await vi.waitFor(
+      async () => {
+        expect(segments(await app.infer("anomaly", { readings }, exact))).toEqual(["start..end there"]);
+        expect(failures).toContain(into === "refused" ? "not-permitted" : "bad-reply");
+      },
+      { timeout: 20_000, interval: 50 },
+    );
+    // It is left alone for a while, and requests go on as if it could not be had.
+    expect(segments(await app.infer("anomaly", { readings }, exact))).toEqual(["start..end there"]);
+    expect(blobs(into)).not.toContain(headTo("c3").digest);
+    await app.close();
+  }
+  await transport.close();
+  await server.close(0);
+});
+
+it("a head that was evicted goes on running where it is loaded, and is fetched again by a device that starts anew", async () => {
+  const server = await origin();
+  await using link = await slowLink(server);
+  const servers = [`http://127.0.0.1:${link.port}`];
+  const app = await device(server.address, "evicted", { servers });
+  await untilSplit(app);
+  const blob = file(`evicted/blobs/${headTo("c3").digest.slice("sha256:".length)}`);
+  rmSync(blob);
+  expect(segments(await app.infer("anomaly", { readings }, exact))).toEqual([
+    "start..c3 here",
+    "c3..end there",
+  ]);
+  expect(existsSync(blob)).toBe(false);
+  await app.close();
+  const again = await device(server.address, "evicted", { servers });
+  await untilSplit(again);
+  expect(existsSync(blob)).toBe(true);
+  await again.close();
+  await server.close(0);
+});
+
+it("head and tail are of one content: a device follows a package that was signed anew", async () => {
+  const server = await origin();
+  await using link = await slowLink(server);
+  const app = await openOffloader({
+    servers: [`http://127.0.0.1:${link.port}`],
+    packages: {
+      from: server.address,
+      into: file("follows"),
+      operatorKeys: key.publicLine,
+      wanted: [{ model: "anomaly" }],
+      againMs: 300,
+    },
+  });
+  const digestsOf = ({ accounts }: Result): ReadonlySet<string> =>
+    new Set(accounts.map(({ segment }) => segment.digest));
+  const before = digestsOf(await untilSplit(app));
+  expect(before.size).toBe(1);
+  // Other labels are another content; what was measured holds for it, too.
+  const call = housekeepingCall("test");
+  await writeFile(file("models/anomaly/labels.txt"), "normal\nnoise\nspike\nstep\ndrift\n");
+  await server.engine.load("anomaly", undefined, call);
+  const { description } = (await server.engine.describe("anomaly", undefined, call))!;
+  const profile = file("models/anomaly/1/profile.json");
+  const measured = JSON.parse(readFileSync(profile, "utf8")) as object;
+  await writeFile(profile, JSON.stringify({ ...measured, digest: description.digest }));
+  await sign();
+  await server.engine.load("anomaly", undefined, call);
+  expect((await app.infer("anomaly", { readings }, exact)).plans.length).toBeGreaterThan(0);
+  await vi.waitFor(
+    async () => {
+      await app.refresh();
+      const result = await untilSplit(app);
+      expect(digestsOf(result).size).toBe(1);
+      expect([...digestsOf(result)]).not.toEqual([...before]);
+    },
+    { timeout: 20_000, interval: 100 },
+  );
+  expect(blobs("follows")).not.toContain(graph().digest);
+  await app.close();
+  await server.close(0);
+});
+
+it("commands fetch a head beforehand and use it", async () => {
+  const server = await origin();
+  const keys = ["--operator-keys", file("operator.pub")];
+  const into = ["--from", server.address, "--into", file("command")];
+  const fetched = await command("package", "fetch", "anomaly", ...into, ...keys, "--head", "c3");
+  expect(fetched.code).toBe(0);
+  expect(blobs("command")).toContain(headTo("c3").digest);
+  expect(blobs("command")).not.toContain(graph().digest);
+  const none = await command("package", "fetch", "anomaly", ...into, ...keys, "--head", "c4");
+  expect([none.code, none.notes]).toEqual([2, expect.stringContaining("heads to c3, c36, c42")]);
+  const packages = ["--packages-into", file("command"), "--at", server.address, ...keys];
+  await writeFile(file("readings.raw"), readings.bytes);
+  const request = ["anomaly", file("readings.raw"), "--data-class", "public", "--json"];
+  const { code, out } = await command("infer", ...request, ...packages);
+  expect([code, (JSON.parse(out) as { where: string }).where]).toEqual([
+    0,
+    expect.stringContaining("127.0.0.1"),
+  ]);
+  expect(blobs("command")).not.toContain(graph().digest);
+  const nowhere = await command("infer", ...request, "--package", "x");
+  expect(nowhere.out + nowhere.notes).toContain("need --packages-into");
+  await server.close(0);
+});
