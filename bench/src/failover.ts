@@ -1,18 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type RunningPeer, startGateway, startOwn } from "@longshore/conformance";
-import { float32Tensor, goldenFile, goldenText, seededRandom, tensorsOf } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
 import { poissonArrivals } from "@longshore/lab";
-import { openOffloader } from "longshore";
-import { type Answered, type Ask, follow, ownClient, rawClient } from "./failover/clients.ts";
-import { faults, jumpingClock, lie, type Victim } from "./failover/faults.ts";
-import { meddler } from "./failover/meddler.ts";
+import { type Answered, type Ask, follow } from "./failover/clients.ts";
+import { type Crew, openCrew } from "./failover/crew.ts";
+import { type Fault, faults, kill, lie } from "./failover/faults.ts";
+import { type Fleet, openFleet } from "./failover/fleet.ts";
 import { added, type Steps, totals } from "./failover/sequences.ts";
-import { smallDisk } from "./failover/small-disk.ts";
 import { sharesOf } from "./failover/share.ts";
-import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
-import { meanOfRow, runningTotal, runningTotalConfig } from "./load/models.ts";
+import { type Bench, type BenchContext, type Measured, optionOf, quantile, type Row } from "./harness.ts";
 
 /** Requests a second of each client, and the times of a run in milliseconds. */
 const perSecond = 40;
@@ -22,8 +16,6 @@ const afterMs = 2000;
 /** Requests that come so soon after a fault find out about it. */
 const recoveryMs = 1000;
 
-/** Share of requests that gateways and client library also run at a second server. */
-const checkRatio = 0.05;
 /** Sequences of the client library that go on through each fault. */
 const sequencesAtOnce = 4;
 const serverCount = 3;
@@ -50,173 +42,184 @@ async function through(ask: Ask, fault: () => () => void, seed: number): Promise
   return answered;
 }
 
+/** One fault, and whether each answer is to be one that two servers gave. */
+interface Round {
+  readonly name: string;
+  readonly confirm: boolean;
+}
+
+/**
+ * In this order. Each crew begins anew, since whoever lied stays in quarantine for longer than a round. The last fault
+ * leaves one server less.
+ */
+const crews: readonly (readonly Round[])[] = [
+  [{ name: lie, confirm: false }],
+  [{ name: lie, confirm: true }],
+  [{ name: "hang", confirm: true }],
+  Object.keys(faults)
+    .filter((name) => name !== lie)
+    .map((name) => ({ name, confirm: false })),
+];
+
 interface Counts {
   lost: number;
   wrong: number;
-  /** Wrong values of the place that lies, until it was found out. */
-  believed: number;
-  errors: number;
+  /** Wrong values that were believed where nobody had them confirmed. */
+  wrongUnconfirmed: number;
+  doubled: number;
+  /** When the last of them was given, after the place began to lie. */
+  lastWrongMs: number;
+  readonly lateMs: number[];
+  readonly recoverMs: number[];
 }
 
-/** One golden input of the model, as the command writes it. */
-function golden(repository: string): void {
-  const x = float32Tensor("x", [1, 4], Float32Array.of(1, 2, 3, 6));
-  const pair = {
-    name: "1",
-    inputs: tensorsOf(x),
-    outputs: tensorsOf(float32Tensor("y", [1, 1], Float32Array.of(3))),
-  };
-  writeFileSync(
-    join(repository, "mean", "1", goldenFile),
-    goldenText({ dataClass: "public", pairs: [pair] }),
+/** All that ask, through one fault of the server that was used most just before. */
+async function roundOf(
+  { victims, servedBy }: Fleet,
+  { clients, offloader, quarantinesMs, checks }: Crew,
+  { name, confirm }: Round,
+  seed: number,
+  counts: Counts,
+  say: BenchContext["say"],
+): Promise<readonly Row[]> {
+  const fault: Fault = faults[name] ?? (() => () => undefined);
+  const beganMs = performance.now();
+  const checkedBefore = await checks();
+  let over = false;
+  const sequences = Array.from({ length: sequencesAtOnce }, (_, index) =>
+    totals(offloader, seed + index, () => over),
   );
+  let undo: (() => void) | undefined;
+  let began = false;
+  let shares: readonly number[] = [];
+  let victimRatio = 0;
+  const once = (): (() => void) => {
+    if (!began) {
+      victimRatio = Math.max(0, ...shares);
+      const victim = victims[shares.indexOf(victimRatio)] ?? victims[0];
+      undo = victim && fault(victim);
+    }
+    began = true;
+    return () => {
+      undo?.();
+      undo = undefined;
+    };
+  };
+  const measured = sharesOf(servedBy, beforeMs - 300).then((told) => void (shares = told));
+  const results = await Promise.all(clients.map(([, ask], index) => through(ask, once, seed + 7919 * index)));
+  await measured;
+  over = true;
+  const stepped: Steps = (await Promise.all(sequences)).reduce(added);
+  const distorted = victims.reduce((total, { before }) => total + before.distorted, 0);
+  const checked = await checks();
+  const golden = checked.golden - checkedBefore.golden;
+  const compared = checked.compared - checkedBefore.compared;
+  const foundMs = quarantinesMs.find((atMs) => atMs > beganMs + beforeMs);
+  const doubted = name === lie && !confirm;
+  counts.lost += stepped.lost + stepped.errors;
+  counts.doubled += stepped.doubled;
+  counts[doubted ? "wrongUnconfirmed" : "wrong"] += stepped.wrong;
+  say(
+    `${name}${confirm ? ", confirmed" : ""}: before it the victim ran ${(100 * victimRatio).toFixed(0)} % of the requests`,
+  );
+  if (name === lie) {
+    const found = foundMs === undefined ? "never" : `after ${Math.round(foundMs - beganMs - beforeMs)} ms`;
+    say(
+      `  the library found out ${found}; ${golden} golden inputs and ${compared} comparisons of all three, ${distorted} answers were made wrong so far`,
+    );
+  }
+  say(
+    `  ${"sequences".padEnd(29)} ${String(stepped.right).padStart(4)} right steps: ${stepped.lost} lost, ${stepped.wrong} wrong, ${stepped.doubled} doubled, ${stepped.errors} errors${stepped.why ? ` (${stepped.why.slice(0, 140)})` : ""}`,
+  );
+  const rows: Row[] = [
+    {
+      fault: name,
+      client: "sequences",
+      confirm,
+      ...stepped,
+      victimRatio,
+      distorted,
+      golden,
+      compared,
+      foundMs: foundMs === undefined ? null : foundMs - beganMs - beforeMs,
+    },
+  ];
+  for (const [index, [client]] of clients.entries()) {
+    const all = results[index] ?? [];
+    const calm = all.filter(({ atMs }) => atMs < 0).map(({ tookMs }) => tookMs);
+    const during = all.filter(({ atMs }) => atMs >= 0 && atMs < faultMs);
+    const soon = during.filter(({ atMs }) => atMs < recoveryMs).map(({ tookMs }) => tookMs);
+    const count = (outcome: Answered["outcome"]): number =>
+      all.filter((one) => one.outcome === outcome).length;
+    const [lost, wrong, errors] = [count("lost"), count("wrong"), count("error")];
+    counts.lost += lost + errors;
+    counts[doubted ? "wrongUnconfirmed" : "wrong"] += wrong;
+    const ends = all.filter(({ outcome }) => outcome === "wrong").map(({ atMs, tookMs }) => atMs + tookMs);
+    if (doubted) counts.lastWrongMs = Math.max(counts.lastWrongMs, ...ends);
+    const worst = Math.max(...during.map(({ tookMs }) => tookMs));
+    counts.lateMs.push(worst - quantile(calm, 0.5));
+    if (name === kill) counts.recoverMs.push(quantile(soon, 0.99));
+    const [example] = all.filter(({ outcome }) => outcome !== "right");
+    rows.push({
+      fault: name,
+      client,
+      confirm,
+      requests: all.length,
+      victimRatio,
+      lost,
+      wrong,
+      errors,
+      calmP50Ms: quantile(calm, 0.5),
+      soonP99Ms: quantile(soon, 0.99),
+      worstMs: worst,
+    });
+    say(
+      `  ${client.padEnd(29)} ${String(all.length).padStart(4)} requests: ${lost} lost, ${wrong} wrong, ${errors} errors; p50 before ${quantile(calm, 0.5).toFixed(1)} ms, p99 in the first second ${quantile(soon, 0.99).toFixed(0)} ms, worst ${worst.toFixed(0)} ms${example ? ` (${example.why.slice(0, 140)})` : ""}`,
+    );
+  }
+  return rows;
 }
 
-async function run(context: BenchContext): Promise<Measured> {
-  const { say, seed } = context;
-  const disk = smallDisk();
-  const quarantinesMs: number[] = [];
-  const steps: Steps[] = [];
-  const folder = mkdtempSync(join(tmpdir(), "longshore-bench-failover-"));
-  const opened: RunningPeer[] = [];
-  const victims: Victim[] = [];
-  const rows: Row[] = [];
-  const counts: Counts = { lost: 0, wrong: 0, believed: 0, errors: 0 };
+async function run({ say, seed, args }: BenchContext): Promise<Measured> {
+  const only = optionOf(args, "only")?.split(",");
   const random = seededRandom(seed);
-  const late: number[] = [];
-  const recover: number[] = [];
-  try {
-    const repository = join(folder, "models");
-    mkdirSync(join(repository, "mean", "1"), { recursive: true });
-    writeFileSync(join(repository, "mean", "1", "model.onnx"), meanOfRow());
-    mkdirSync(join(repository, "total", "1"), { recursive: true });
-    writeFileSync(join(repository, "total", "1", "model.onnx"), runningTotal());
-    writeFileSync(join(repository, "total", "model.yaml"), runningTotalConfig);
-    golden(repository);
-    // Logs are on a small disk, and clocks can be moved: whatever happens, happens to the server that is used most just then.
-    const env = { NODE_OPTIONS: `--import=${jumpingClock}` };
-    for (let index = 0; index < serverCount; index++) {
-      const logged = disk
-        ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, `log-${index}`) }
-        : { args: ["--log-level", "none"] };
-      const server = await startOwn({ repository, env, ...logged });
-      opened.push(server);
-      if (!server.pid) throw new Error("a server has no process");
-      victims.push({ pid: server.pid, before: await meddler(server.http), disk: disk?.folder });
-    }
-    const servedBy = opened.map(({ http }) => http);
-    const servers = victims.map(({ before }) => before.address);
-    const gateways: string[] = [];
-    for (let index = 0; index < 2; index++) {
-      const args = ["--golden", repository, "--check-ratio", String(checkRatio)];
-      const gateway = await startGateway({ servers, args });
-      gateways.push(gateway.http);
-      opened.push(gateway);
-    }
-    using raw = rawClient(gateways);
-    const offloader = await openOffloader({
-      servers: servers.map((one) => `http://${one}`),
-      checks: { sampleRatio: checkRatio },
-      observer: {
-        record: (event) => void (event.kind === "place-quarantined" && quarantinesMs.push(performance.now())),
-      },
-    });
-    const clients: readonly (readonly [string, Ask])[] = [
-      ["raw, two gateways", raw],
-      ["offloader", ownClient(offloader)],
-    ];
-    for (const [, ask] of clients) for (let warm = 0; warm < 60; warm++) await follow(ask, 1, 0);
-    for (const [name, fault] of Object.entries(faults)) {
-      // Both clients live through the same fault.
+  const rows: Row[] = [];
+  const counts: Counts = {
+    lost: 0,
+    wrong: 0,
+    wrongUnconfirmed: 0,
+    doubled: 0,
+    lastWrongMs: 0,
+    lateMs: [],
+    recoverMs: [],
+  };
+  await using fleet = await openFleet(serverCount);
+  for (const rounds of crews) {
+    const wanted = rounds.filter(({ name }) => only?.some((word) => name.startsWith(word)) ?? true);
+    const [first] = wanted;
+    if (!first) continue;
+    await using crew = await openCrew(fleet, first.confirm);
+    for (const round of wanted) {
       const startSeed = Math.floor(random.next() * 1e6);
-      const beganMs = performance.now();
-      let over = false;
-      const sequences = Array.from({ length: sequencesAtOnce }, (_, index) =>
-        totals(offloader, startSeed + index, () => over),
-      );
-      let undo: (() => void) | undefined;
-      let began = false;
-      /** As measured just before. */
-      let shares: readonly number[] = [];
-      let victimRatio = 0;
-      const once = (): (() => void) => {
-        if (!began) {
-          victimRatio = Math.max(0, ...shares);
-          const victim = victims[shares.indexOf(victimRatio)] ?? victims[0];
-          undo = victim && fault(victim);
-        }
-        began = true;
-        return () => {
-          undo?.();
-          undo = undefined;
-        };
-      };
-      const measured = sharesOf(servedBy, beforeMs - 300).then((told) => void (shares = told));
-      const results = await Promise.all(
-        clients.map(([, ask], index) => through(ask, once, startSeed + 7919 * index)),
-      );
-      await measured;
-      over = true;
-      const stepped = (await Promise.all(sequences)).reduce(added);
-      steps.push(stepped);
-      const distorted = victims.reduce((total, { before }) => total + before.distorted, 0);
-      say(`${name.padEnd(22)} before it the victim ran ${(100 * victimRatio).toFixed(0)} % of the requests`);
-      rows.push({ fault: name, client: "sequences", ...stepped, distorted });
-      const foundMs = quarantinesMs.find((atMs) => atMs > beganMs);
-      say(
-        `${name.padEnd(22)} ${"sequences".padEnd(18)} ${String(stepped.right).padStart(4)} right steps: ${stepped.lost} lost, ${stepped.wrong} wrong, ${stepped.doubled} doubled, ${stepped.errors} errors${stepped.why ? ` (${stepped.why.slice(0, 140)})` : ""}${foundMs === undefined ? "" : `; found out after ${Math.round(foundMs - beganMs - beforeMs)} ms, ${distorted} of its answers were wrong (to checks and golden inputs, too)`}`,
-      );
-      for (const [index, [client]] of clients.entries()) {
-        const all = results[index] ?? [];
-        const calm = all.filter(({ atMs }) => atMs < 0).map(({ tookMs }) => tookMs);
-        const during = all.filter(({ atMs }) => atMs >= 0 && atMs < faultMs);
-        const soon = during.filter(({ atMs }) => atMs < recoveryMs).map(({ tookMs }) => tookMs);
-        const count = (outcome: Answered["outcome"]): number =>
-          all.filter((one) => one.outcome === outcome).length;
-        counts.lost += count("lost");
-        if (name === lie) counts.believed += count("wrong");
-        else counts.wrong += count("wrong");
-        counts.errors += count("error");
-        const worst = Math.max(...during.map(({ tookMs }) => tookMs));
-        late.push(worst - quantile(calm, 0.5));
-        if (name.startsWith("kill")) recover.push(quantile(soon, 0.99));
-        const [example] = all.filter(({ outcome }) => outcome !== "right");
-        rows.push({
-          fault: name,
-          client,
-          requests: all.length,
-          victimRatio,
-          lost: count("lost"),
-          wrong: count("wrong"),
-          errors: count("error"),
-          calmP50Ms: quantile(calm, 0.5),
-          soonP99Ms: quantile(soon, 0.99),
-          worstMs: worst,
-        });
-        say(
-          `${name.padEnd(22)} ${client.padEnd(18)} ${String(all.length).padStart(4)} requests: ${count("lost")} lost, ${count("wrong")} wrong, ${count("error")} errors; p50 before ${quantile(calm, 0.5).toFixed(1)} ms, p99 in the first second ${quantile(soon, 0.99).toFixed(0)} ms, worst ${worst.toFixed(0)} ms${example ? ` (${example.why.slice(0, 140)})` : ""}`,
-        );
-      }
+      rows.push(...(await roundOf(fleet, crew, round, startSeed, counts, say)));
     }
-    await offloader.close();
-  } finally {
-    await Promise.all(opened.map((one) => one.close()));
-    await Promise.all(victims.map(({ before }) => before[Symbol.asyncDispose]()));
-    rmSync(folder, { recursive: true, force: true });
-    disk?.[Symbol.dispose]();
   }
-  const sequences = steps.reduce(added);
+  const { lost, wrong, wrongUnconfirmed, doubled, lastWrongMs, lateMs, recoverMs } = counts;
   return {
     figures: {
-      lost: counts.lost + counts.errors + sequences.lost + sequences.errors,
-      wrong: counts.wrong + counts.believed + sequences.wrong,
-      wrongBesidesLies: counts.wrong,
-      doubled: sequences.doubled,
-      recoverP99Ms: Math.max(...recover),
-      worstLatenessMs: Math.max(...late),
+      lost,
+      wrong,
+      doubled,
+      ...(recoverMs.length > 0 ? { recoverP99Ms: Math.max(...recoverMs) } : {}),
+      worstLatenessMs: Math.max(...lateMs),
+      wrongUnconfirmed,
+      lastWrongMs,
     },
     rows,
-    notRun: disk ? [] : ["full disk: this user may not mount a small one"],
+    notRun: [
+      ...(fleet.disk ? [] : ["full disk: this user may not mount a small one"]),
+      ...(only ? [`all faults but ${only.join(", ")}`] : []),
+    ],
   };
 }
 
@@ -224,7 +227,7 @@ async function run(context: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "failover",
   about:
-    "the most used of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences",
+    "the most used of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences; wrong values also where two servers must give each answer (--only WORDS: those faults)",
   bars: {
     lost: { atMost: 0 },
     wrong: { atMost: 0 },

@@ -20,9 +20,10 @@ const rowLength = 250;
 
 const row = (value: number): Float32Array => new Float32Array(rowLength).fill(value);
 
-/** A client without any cleverness, as those of Triton, over gateways in turns. */
-export function rawClient(addresses: readonly string[]): Ask & Disposable {
+/** A client without any cleverness, as those of Triton, over gateways in turns. `confirm`: two servers must give each answer. */
+export function rawClient(addresses: readonly string[], confirm: boolean): Ask & Disposable {
   const agent = new Agent({ keepAlive: true });
+  const rules = confirm ? { "longshore-rules": "class=internal;trust=none;confirm=true" } : {};
   let next = 0;
   const ask = (value: number): Promise<number> => {
     const address = addresses[next++ % addresses.length] ?? "";
@@ -30,7 +31,11 @@ export function rawClient(addresses: readonly string[]): Ask & Disposable {
     const data = [...row(value)];
     const body = JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, rowLength], data }] });
     return new Promise((resolve, reject) => {
-      const headers = { "content-length": Buffer.byteLength(body), "longshore-deadline": String(deadlineMs) };
+      const headers = {
+        "content-length": Buffer.byteLength(body),
+        "longshore-deadline": String(deadlineMs),
+        ...rules,
+      };
       const options = {
         agent,
         host,

@@ -84,10 +84,12 @@ function filled(disk: string): () => void {
 
 /** The fault whose answers look right. */
 export const lie = "wrong values";
+/** The fault after which there is one server less. */
+export const kill = "kill -9, then refused";
 
 const noFault = (): (() => void) => () => undefined;
 
-/** What happens to the victim, in this order. */
+/** What happens to the victim. */
 export const faults: Readonly<Record<string, Fault>> = {
   hang: ({ pid }) => stopped(pid),
   "slow (10x)": ({ pid }) => slowed(pid),
@@ -97,8 +99,8 @@ export const faults: Readonly<Record<string, Fault>> = {
   [lie]: meddled("wrong values"),
   "clock jump": ({ pid }) => jumped(pid),
   "full disk": ({ disk }) => (disk === undefined ? noFault() : filled(disk)),
-  // The last one: nobody starts the server again.
-  "kill -9, then refused": ({ pid }) => {
+  // Nobody starts the server again.
+  [kill]: ({ pid }) => {
     process.kill(pid, "SIGKILL");
     return () => undefined;
   },

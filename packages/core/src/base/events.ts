@@ -270,6 +270,8 @@ export type LongshoreEvent =
       readonly by: "golden input" | "agreement";
       /** For people, without any of the answer. */
       readonly because: string;
+      /** Answers that it gave since it was last seen to be right, none of which is to be believed. */
+      readonly unseen: number;
     }
   | {
       /** It answered rightly often enough to be believed again. */

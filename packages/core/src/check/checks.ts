@@ -25,6 +25,7 @@ import type { Tensors } from "../tensor/index.ts";
 import type { GoldenInputs, GoldenPair } from "./golden.ts";
 import type { CheckOptions } from "./options.ts";
 import { difference, toleranceFor } from "./same-answer.ts";
+import { sampling } from "./sampling.ts";
 import { type Standing, standingOf } from "./standing.ts";
 
 /** What a place said to a question. */
@@ -58,6 +59,8 @@ export interface Question extends Subject {
 
 /** Checks of one offloader. */
 export interface Checks extends Disposable {
+  /** A place gave an answer, which may or may not be looked at. */
+  gave(endpoint: EndpointId): void;
   /**
    * Whether a request that this place answered is to be checked, which spends a token; undefined: no. The caller then keeps
    * a copy of the request for `examine`.
@@ -108,13 +111,18 @@ export function createChecks(parts: CheckParts): Checks {
   let underWay = 0;
   let closed = false;
   const controls = new Set<AbortController>();
+  const samples = sampling(random);
 
   function standing(place: Place): Standing {
     const { id } = place.endpoint.info;
     const known = standings.get(id);
     if (known?.place === place) return known;
     known?.[Symbol.dispose]();
-    const made = standingOf(place, { ...parts, retry: (one) => void retry(one) });
+    const made = standingOf(place, {
+      ...parts,
+      unseen: () => samples.unseen(place),
+      retry: (one) => void retry(one),
+    });
     standings.set(id, made);
     for (const [other, { place: gone }] of standings) if (places.get(other) !== gone) forget(other);
     return made;
@@ -199,7 +207,10 @@ export function createChecks(parts: CheckParts): Checks {
     const { id } = place.endpoint.info;
     const outcome = because === undefined ? "agreed" : "wrong";
     told(`golden-${id}`, proof.description.name, id, "golden input", outcome);
-    if (because === undefined) return true;
+    if (because === undefined) {
+      samples.right(place);
+      return true;
+    }
     const { name } = proof.description;
     one.quarantine("golden input", name, `its answer to golden input ${pair.name} of ${name} ${because}`);
     return false;
@@ -241,6 +252,7 @@ export function createChecks(parts: CheckParts): Checks {
     told(callId, model, one.endpoint, against.endpoint, right ? "agreed" : "wrong");
     const place = one.here ? undefined : places.get(one.endpoint);
     if (!place) return;
+    if (right) samples.right(place);
     const known = standing(place);
     if (known.quarantined) {
       known.judged(right);
@@ -306,13 +318,17 @@ export function createChecks(parts: CheckParts): Checks {
   }
 
   return {
+    gave(endpoint) {
+      const place = places.get(endpoint);
+      if (place) samples.gave(place);
+    },
     wants(answeredBy, bytes) {
       const ratio = awaited() ? Math.max(sampleRatio, leastAwaitedRatio) : sampleRatio;
       tokens = Math.min(burst, tokens + 2 * ratio);
+      const place = places.get(answeredBy);
       if (closed || ratio <= 0 || bytes > maxBytes || tokens < 1 || underWay >= maxUnderWay) return false;
-      if (places.size === 0) return false;
       const suspect = standings.get(answeredBy)?.evidence.suspect === true;
-      if (!suspect && random.next() >= ratio) return false;
+      if (!place || (!suspect && !samples.wants(place, ratio))) return false;
       tokens -= 1;
       return true;
     },

@@ -31,13 +31,15 @@ export interface StandingParts {
   readonly clock: Clock;
   readonly observer: Observer;
   changed(): void;
+  /** Answers that it gave since it was last seen to be right. */
+  unseen(): number;
   /** A pause is over: ask a golden input, if there is one. */
   retry(standing: Standing): void;
 }
 
 /** Good, until something else is seen. */
 export function standingOf(place: Place, parts: StandingParts): Standing {
-  const { clock, observer, options, changed, retry } = parts;
+  const { clock, observer, options, changed, unseen, retry } = parts;
   const { firstPauseMs = 5000, longestPauseMs = 300_000 } = options;
   const endpoint: EndpointId = place.endpoint.info.id;
   const seen = evidence();
@@ -81,7 +83,15 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
       row = 0;
       pauseMs = firstPauseMs;
       place.health.distrust(`it is quarantined: ${because}`);
-      observer.record({ kind: "place-quarantined", atMs: sinceMs, endpoint, model, by, because });
+      observer.record({
+        kind: "place-quarantined",
+        atMs: sinceMs,
+        endpoint,
+        model,
+        by,
+        because,
+        unseen: unseen(),
+      });
       changed();
       later();
     },

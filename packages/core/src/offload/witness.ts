@@ -27,7 +27,9 @@ export function witness(
 ): void {
   const { checks, local } = loop;
   const { objective } = job.limits;
-  if (!checks || leg.endpoint === local?.info.id || leg.takes !== "request") return;
+  if (!checks || leg.endpoint === local?.info.id) return;
+  checks.gave(leg.endpoint);
+  if (leg.takes !== "request") return;
   if (job.sequence || job.known.description.decoupled === true) return;
   if (objective === "energy" || objective === "cost" || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;

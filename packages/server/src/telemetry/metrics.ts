@@ -223,6 +223,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
     ]),
     answerChecks: counter("longshore_answer_checks_total", "Answers of places that were checked", [
       "endpoint",
+      "by",
       "outcome",
     ]),
     quarantines: counter("longshore_quarantines_total", "Places whose answers were no longer believed", [

@@ -117,10 +117,11 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   },
   "rollout-compared": ({ alias, agreed }, { metrics }) =>
     metrics.rolloutCompared.add([alias, agreed ? "agreed" : "differed"]),
-  "answer-checked": ({ endpoint, outcome }, { metrics }) => metrics.answerChecks.add([endpoint, outcome]),
-  "place-quarantined": ({ endpoint, model, by, because }, { metrics, log }) => {
+  "answer-checked": ({ endpoint, against, outcome }, { metrics }) =>
+    metrics.answerChecks.add([endpoint, against === "golden input" ? against : "agreement", outcome]),
+  "place-quarantined": ({ endpoint, model, by, because, unseen }, { metrics, log }) => {
     metrics.quarantines.add([endpoint, by]);
-    log.line("error", "quarantine", { endpoint, model, by, because });
+    log.line("error", "quarantine", { endpoint, model, by, because, unseen });
   },
   "place-readmitted": ({ endpoint, afterMs }, { log }) =>
     log.line("warning", "readmission", { endpoint, afterMs }),

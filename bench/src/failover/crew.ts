@@ -1,0 +1,79 @@
+import { type RunningPeer, startGateway } from "@longshore/conformance";
+import type { LongshoreEvent } from "@longshore/core";
+import { type Offloader, openOffloader } from "longshore";
+import { type Ask, follow, ownClient, rawClient } from "./clients.ts";
+import type { Fleet } from "./fleet.ts";
+
+/** Share of requests that gateways and client library also run at a second server. */
+const checkRatio = 0.05;
+/** Requests of each client before anything is measured. */
+const warmUps = 60;
+
+/** Who asks a fleet, and has seen nothing of it yet but that it is well. */
+export interface Crew extends AsyncDisposable {
+  readonly clients: readonly (readonly [name: string, ask: Ask])[];
+  readonly offloader: Offloader;
+  /** When the client library put a place into quarantine, by `performance.now`. */
+  readonly quarantinesMs: readonly number[];
+  /** Golden inputs and comparisons so far, of gateways and client library. */
+  checks(): Promise<{ readonly golden: number; readonly compared: number }>;
+}
+
+/** Samples of a counter in a page of metrics: labels and value. */
+async function samplesOf(gateway: string, name: string): Promise<readonly (readonly [string, number])[]> {
+  const page = await (await fetch(`http://${gateway}/metrics`)).text();
+  return page
+    .split("\n")
+    .filter((line) => line.startsWith(`${name}{`))
+    .map((line) => [line, Number(line.slice(line.lastIndexOf(" ")))]);
+}
+
+/** Two gateways with raw clients, and the client library. `confirm`: each answer is one that two servers gave. */
+export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
+  const servers = fleet.victims.map(({ before }) => before.address);
+  const gateways: RunningPeer[] = [];
+  const quarantinesMs: number[] = [];
+  const own = { golden: 0, compared: 0 };
+  const record = (event: LongshoreEvent): void => {
+    if (event.kind === "place-quarantined") quarantinesMs.push(performance.now());
+    if (event.kind === "answer-checked") own[event.against === "golden input" ? "golden" : "compared"]++;
+  };
+  for (let index = 0; index < 2; index++) {
+    const args = ["--golden", fleet.repository, "--check-ratio", String(checkRatio)];
+    gateways.push(await startGateway({ servers, args }));
+  }
+  const addresses = gateways.map(({ http }) => http);
+  const raw = rawClient(addresses, confirm);
+  const offloader = await openOffloader({
+    servers: servers.map((one) => `http://${one}`),
+    checks: { sampleRatio: checkRatio },
+    defaults: { confirm },
+    observer: { record },
+  });
+  const mark = confirm ? ", confirmed" : "";
+  const clients: Crew["clients"] = [
+    [`raw, two gateways${mark}`, raw],
+    [`offloader${mark}`, ownClient(offloader)],
+  ];
+  for (const [, ask] of clients) for (let warm = 0; warm < warmUps; warm++) await follow(ask, 1, 0);
+  return {
+    clients,
+    offloader,
+    quarantinesMs,
+    async checks() {
+      let { golden, compared } = own;
+      for (const gateway of addresses) {
+        for (const [labels, value] of await samplesOf(gateway, "longshore_answer_checks_total")) {
+          if (labels.includes('by="golden input"')) golden += value;
+          else compared += value;
+        }
+      }
+      return { golden, compared };
+    },
+    async [Symbol.asyncDispose]() {
+      raw[Symbol.dispose]();
+      await offloader.close();
+      await Promise.all(gateways.map((one) => one.close()));
+    },
+  };
+}

@@ -1,0 +1,81 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type RunningPeer, startOwn } from "@longshore/conformance";
+import { float32Tensor, goldenFile, goldenText, tensorsOf } from "@longshore/core";
+import { meanOfRow, runningTotal, runningTotalConfig } from "../load/models.ts";
+import { jumpingClock, type Victim } from "./faults.ts";
+import { meddler } from "./meddler.ts";
+import { smallDisk } from "./small-disk.ts";
+
+/** Servers that something may happen to. */
+export interface Fleet extends AsyncDisposable {
+  /** Models of the servers, with golden inputs of one of them. */
+  readonly repository: string;
+  readonly victims: readonly Victim[];
+  /** `host:port` of the servers themselves, behind what stands before them. */
+  readonly servedBy: readonly string[];
+  /** Whether they have a disk that can be filled. */
+  readonly disk: boolean;
+}
+
+/** One golden input of the model, as the command writes it. */
+function golden(repository: string): void {
+  const x = float32Tensor("x", [1, 4], Float32Array.of(1, 2, 3, 6));
+  const pair = {
+    name: "1",
+    inputs: tensorsOf(x),
+    outputs: tensorsOf(float32Tensor("y", [1, 1], Float32Array.of(3))),
+  };
+  writeFileSync(
+    join(repository, "mean", "1", goldenFile),
+    goldenText({ dataClass: "public", pairs: [pair] }),
+  );
+}
+
+function models(repository: string): void {
+  mkdirSync(join(repository, "mean", "1"), { recursive: true });
+  writeFileSync(join(repository, "mean", "1", "model.onnx"), meanOfRow());
+  mkdirSync(join(repository, "total", "1"), { recursive: true });
+  writeFileSync(join(repository, "total", "1", "model.onnx"), runningTotal());
+  writeFileSync(join(repository, "total", "model.yaml"), runningTotalConfig);
+  golden(repository);
+}
+
+/** Starts `count` servers. Their logs are on a small disk, where one may be had, and their clocks can be moved. */
+export async function openFleet(count: number): Promise<Fleet> {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-bench-failover-"));
+  const disk = smallDisk();
+  const opened: RunningPeer[] = [];
+  const victims: Victim[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(opened.map((one) => one.close()));
+    await Promise.all(victims.map(({ before }) => before[Symbol.asyncDispose]()));
+    rmSync(folder, { recursive: true, force: true });
+    disk?.[Symbol.dispose]();
+  };
+  try {
+    const repository = join(folder, "models");
+    models(repository);
+    const env = { NODE_OPTIONS: `--import=${jumpingClock}` };
+    for (let index = 0; index < count; index++) {
+      const logged = disk
+        ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, `log-${index}`) }
+        : { args: ["--log-level", "none"] };
+      const server = await startOwn({ repository, env, ...logged });
+      opened.push(server);
+      if (!server.pid) throw new Error("a server has no process");
+      victims.push({ pid: server.pid, before: await meddler(server.http), disk: disk?.folder });
+    }
+    return {
+      repository,
+      victims,
+      servedBy: opened.map(({ http }) => http),
+      disk: disk !== undefined,
+      [Symbol.asyncDispose]: close,
+    };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
