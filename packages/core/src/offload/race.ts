@@ -8,7 +8,7 @@ import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
-import { type GuardWatch, guardWatch, type Place } from "../places/index.ts";
+import { elsewhereMs, type GuardWatch, guardWatch, type Place } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
 import type { Tally } from "./tally.ts";
@@ -183,7 +183,6 @@ class Race {
       const queuedMs = here ? work.queueMs(clock.nowMs()) : 0;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
       const { objective } = this.#job.limits;
-      const slowestMs = leg.predicted.completionMs.values.at(-1) ?? 0;
       this.#watches.set(
         leg.id,
         guardWatch({
@@ -193,9 +192,7 @@ class Race {
           call: this.#job.call,
           hurries: objective !== "energy" && objective !== "cost",
           latestMs: late.latestMs,
-          ...(here
-            ? {}
-            : { earliestMs: farOut * slowestMs, lostMs: Math.max(leastLostMs, lostOut * slowestMs) }),
+          ...(here ? {} : elsewhereMs(leg.predicted.completionMs)),
           backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
           untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
           afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
@@ -374,16 +371,6 @@ function goneError({ endpoint }: Leg): LongshoreError {
   const what = `a second run at ${endpoint} is not possible: the request was sent on once and is not kept here`;
   return new LongshoreError("no-place", "execute", what);
 }
-
-/**
- * A back-up at another place starts when an answer takes this many times what hardly any takes: requests that wait where
- * others wait, too, are not helped by asking twice.
- */
-const farOut = 2;
-
-/** After so many times that, and at least so many milliseconds, a request is taken to be lost where it is. */
-const lostOut = 4;
-const leastLostMs = 100;
 
 const nobody = new Float64Array(0);
 

@@ -28,10 +28,16 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
     const child = childCall(call);
     const tally = newTally();
     const note = tallies.length === 0 ? own.note : undefined;
+    const now = { ...own, limits, note, call: child.call };
+    // Who is silent for one of the two would be for the third.
+    const lost = tallies.flatMap(({ lostLegs }) => lostLegs.map(({ endpoint }) => endpoint));
     tallies.push(tally);
-    const said = run(loop, { ...own, limits, note, call: child.call }, without, tally)
-      .then((outcome) => saidBy(loop, outcome))
-      .finally(() => child[Symbol.dispose]());
+    let answer = run(loop, now, new Set([...without, ...lost]), tally);
+    if (lost.length > 0 && tally.plans.length === 0) {
+      answer.catch(() => undefined);
+      answer = run(loop, now, without, tally);
+    }
+    const said = answer.then((outcome) => saidBy(loop, outcome)).finally(() => child[Symbol.dispose]());
     const [plan] = tally.plans;
     const variant = plan?.legs[0]?.segment.variant;
     if (variant !== undefined) limits = { ...limits, variant };

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { guardWatch } from "./guard-watch.ts";
+import { elsewhereMs, guardWatch } from "./guard-watch.ts";
 import { followPlace } from "./place.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -160,5 +160,17 @@ describe("guardWatch", () => {
     await other.clock.advance(1000);
     expect(other.fired()).toBeUndefined();
     other.watch[Symbol.dispose]();
+  });
+
+  it("does not take what is unknown of a silent link for time that a request may need", () => {
+    const valued = (...values: readonly number[]): Estimate => ({
+      ...certain(0),
+      values: Float64Array.from(values),
+    });
+    const usual = [2, 3, 3, 4, 5, 6, 6, 8, 9, 12, 16, 22, 31, 33];
+    const known = elsewhereMs(valued(...usual, 40, 50));
+    const silent = elsewhereMs(valued(...usual, 800, 10_000));
+    expect(silent.lostMs).toBeLessThan(2 * known.lostMs);
+    expect(elsewhereMs(certain(1)).lostMs).toBe(100);
   });
 });

@@ -9,6 +9,7 @@ import {
   sum,
 } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
+import { hardlyMore } from "../table/index.ts";
 import type { Place } from "./place.ts";
 
 /** Watches one remote leg and says when its back-up must start. Dispose it when the leg is over. */
@@ -47,6 +48,23 @@ export interface GuardParts {
   readonly lostMs?: number;
   /** Starts the back-up. Called at most once. `lost`: it is a retry. */
   readonly fire: (lost: boolean) => void;
+}
+
+/**
+ * A back-up at another place starts when an answer takes this many times the longest that is expected: requests that wait where
+ * others wait, too, are not helped by asking twice.
+ */
+const farOut = 2;
+/** After so many times what it hardly ever takes, and at least so many milliseconds, a request is taken to be lost where it is. */
+const lostOut = 4;
+const leastLostMs = 100;
+
+/** When a back-up at another place may start that watches a leg of which this is expected. */
+export function elsewhereMs({ values }: Estimate): Required<Pick<GuardParts, "earliestMs" | "lostMs">> {
+  return {
+    earliestMs: farOut * (values.at(-1) ?? 0),
+    lostMs: Math.max(leastLostMs, lostOut * hardlyMore(values)),
+  };
 }
 
 /** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
@@ -90,7 +108,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     if (lostMs === Infinity) return false;
     const { health } = place;
     const failed = health.failing && health.downAtMs >= startedMs;
-    return passedMs >= lostMs || (failed && passedMs >= (leg.predicted.completionMs.values.at(-1) ?? 0));
+    return passedMs >= lostMs || (failed && passedMs >= hardlyMore(leg.predicted.completionMs.values));
   }
 
   /** For so long nothing that may happen makes it lost. */

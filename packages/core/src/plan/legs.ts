@@ -14,6 +14,8 @@ import {
   serviceRatioAt,
 } from "../table/index.ts";
 
+/** What usually is enough: a mean would be long where little is known of the way, just when a place has fallen silent. */
+const usualReading = readingOf(0.75);
 /** A back-up that is to be in time for the deadline is judged by its slowest runs. */
 const carefulReading = readingOf(1);
 
@@ -82,7 +84,7 @@ export function remoteLegs(
     const takes = startsFrom(other.priced, priced) === "head" ? first : "request";
     const hedges = !backUp && !thrifty;
     // Without means there is still what is lost there, and the deadline.
-    const patienceMs = broke ? Infinity : 2 * meanValue(priced.values);
+    const patienceMs = broke ? Infinity : 2 * judge(priced.values, usualReading);
     const careful = judge(other.priced.values, carefulReading);
     const latestMs = Math.max(0, Math.min(patienceMs, question.remainingMs - careful));
     const late: Trigger = { on: "late", leg: "remote", latestMs };

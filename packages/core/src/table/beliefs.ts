@@ -148,3 +148,13 @@ export function judge(values: Float64Array, reading: Reading): number {
   const low = values[reading.low] ?? NaN;
   return low + reading.weight * ((values[reading.low + reading.step] ?? NaN) - low);
 }
+
+const hardly = readingOf(0.85);
+
+/**
+ * What a duration hardly ever exceeds while nothing is wrong. What lies beyond in a belief is less what happens than what is
+ * not known: of a link that fell silent for a moment it is seconds, whatever its next message takes.
+ */
+export function hardlyMore(values: Float64Array): number {
+  return judge(values, hardly);
+}

@@ -7,6 +7,7 @@ export {
   readBelief,
   readBetween,
   type Reading,
+  hardlyMore,
   readingOf,
 } from "./beliefs.ts";
 export {
