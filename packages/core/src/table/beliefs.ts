@@ -149,10 +149,10 @@ export function judge(values: Float64Array, reading: Reading): number {
   return low + reading.weight * ((values[reading.low + reading.step] ?? NaN) - low);
 }
 
-const hardly = readingOf(0.85);
+const hardly = readingOf(0.8);
 
 /**
- * What a duration hardly ever exceeds while nothing is wrong. What lies beyond in a belief is less what happens than what is
+ * What a duration seldom exceeds while nothing is wrong, a good way beyond usual. What lies beyond it in a belief is less what happens than what is
  * not known: of a link that fell silent for a moment it is seconds, whatever its next message takes.
  */
 export function hardlyMore(values: Float64Array): number {
