@@ -43,7 +43,8 @@ export function laneThread(
   numberOf: ParameterNumbers,
   died: () => void,
 ): LaneThread {
-  const worker = new Worker(url, { execArgv: builtOptions(process.execArgv), workerData });
+  const execArgv = builtOptions(process.execArgv);
+  const worker = new Worker(url, execArgv ? { execArgv, workerData } : { workerData });
   const stopped = new SharedArrayBuffer(4);
   const stoppedRun = new Int32Array(stopped);
   const remembered = new Set<number>();

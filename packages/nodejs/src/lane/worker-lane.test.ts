@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -78,6 +79,22 @@ describe("worker lane", () => {
   });
   afterAll(() => rmSync(folder, { recursive: true }));
   afterEach(() => lane.close());
+
+  it("starts in a program that was started with options of the whole process", () => {
+    lane = workerLane({ workers: 1, workerUrl });
+    const program = `
+      import { workerLane } from ${JSON.stringify(builtFile("worker-lane.js", import.meta.url).href)};
+      const lane = workerLane({ workers: 1, workerUrl: new URL(${JSON.stringify(workerUrl.href)}) });
+      const step = ${JSON.stringify(step("thread"))};
+      const call = { abort: new AbortController().signal, deadlineMs: Infinity };
+      console.log((await lane.run([step], new Map(), ["a.out"], call)).values.size);
+      await lane.close();`;
+    const file = join(folder, "program.mjs");
+    writeFileSync(file, program);
+    const options = ["--max-semi-space-size=32", file];
+    const { stdout, stderr } = spawnSync(process.execPath, options, { encoding: "utf8" });
+    expect({ stdout, stderr }).toEqual({ stdout: "1\n", stderr: "" });
+  });
 
   const thread = async (): Promise<string | undefined> => {
     const { values } = await lane.run([step("thread")], tensorsOf(), ["a.out"], call);
