@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bytesTensor, float32View, housekeepingCall, seededRandom, type Tensors } from "@longshore/core";
+import { housekeepingCall, seededRandom, type Tensors } from "@longshore/core";
 import { quantise, type QuantiseInput, Unavailable } from "@longshore/conformance";
 import {
   type Agreement,
@@ -15,32 +15,11 @@ import {
 } from "@longshore/graph";
 import type { InferenceSession } from "@longshore/engine";
 import { onnxRuntime, sha256 } from "@longshore/nodejs";
-import { sampleEngine, sampleInputs } from "@longshore/samples";
-import { recordingRuntime } from "longshore/measure";
 import { type Bench, type BenchContext, type Measured, medianInterval, type Row } from "./harness.ts";
+import { fedNetworks, pixelAgreement, textFrom } from "./ocr-networks.ts";
 
 const call = housekeepingCall("bench-quantize");
 const rounds = 15;
-/** Inputs of each network that are kept of each half of the images. */
-const mostFeeds = 24;
-/** Likelihood from which a pixel is text, as in PaddleOCR. */
-const textFrom = 0.3;
-
-/** Pixels that both call text, over those that either does. */
-const pixelAgreement: Agreement = (actual, expected) => {
-  let [both, either] = [0, 0];
-  for (const [name, tensor] of expected) {
-    const other = actual.get(name);
-    const [a, b] = [other ? float32View(other) : new Float32Array(), float32View(tensor)];
-    for (let at = 0; at < b.length; at++) {
-      const [x, y] = [(a[at] ?? 0) > textFrom, (b[at] ?? 0) > textFrom];
-      if (x && y) both++;
-      if (x || y) either++;
-    }
-  }
-  return either === 0 ? 1 : both / either;
-};
-
 interface Network {
   readonly model: string;
   readonly figure: string;
@@ -53,33 +32,6 @@ const networks: readonly Network[] = [
   { model: "ocr-detect", figure: "int8DetectSpeedUp", agreement: pixelAgreement, wanted: 0.98 },
   { model: "ocr-recognise", figure: "int8RecogniseSpeedUp", agreement: bestClassAgreement, wanted: 0.98 },
 ];
-
-/** Files and what they were fed by the OCR pipeline: ranges come from one half of the images, tests from the other. */
-async function feedsOf(
-  half: number,
-): Promise<ReadonlyMap<string, { file: Uint8Array; feeds: readonly Tensors[] }>> {
-  const recorder = recordingRuntime(onnxRuntime(), { feeds: mostFeeds });
-  const { engine, run, close } = sampleEngine(recorder);
-  try {
-    const images = sampleInputs().filter(({ kind }) => kind === "image");
-    for (const { path } of images.filter((_, at) => at % 2 === half)) {
-      await run(
-        "ocr",
-        "640",
-        new Map([["image", bytesTensor("image", [new Uint8Array(await readFile(path))])]]),
-      );
-    }
-    const found = new Map<string, { file: Uint8Array; feeds: readonly Tensors[] }>();
-    for (const { model } of networks) {
-      const segment = { model, version: "", digest: "", variant: "", from: "start", to: "end" };
-      const artifact = await engine.artifact(segment, call);
-      found.set(model, { file: await artifact.bytes(call), feeds: recorder.recorded(artifact.digest).feeds });
-    }
-    return found;
-  } finally {
-    await close();
-  }
-}
 
 /** Python's quantiser with the same calibration inputs; it takes every second input for that. */
 async function byPython(
@@ -150,7 +102,8 @@ async function timed(
 }
 
 async function run(context: BenchContext): Promise<Measured> {
-  const [calibration, test] = [await feedsOf(0), await feedsOf(1)];
+  const names = networks.map(({ model }) => model);
+  const [calibration, test] = [await fedNetworks(names, "calibrating"), await fedNetworks(names, "judging")];
   const draw = seededRandom(context.seed);
   const figures: Record<string, number> = {};
   const rows: Row[] = [];

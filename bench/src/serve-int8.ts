@@ -1,47 +1,48 @@
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { type Quantised, quantise, type QuantiseInput, type ServedModel } from "@longshore/conformance";
-import { bytesTensor, housekeepingCall, startCut } from "@longshore/core";
-import { sampleEngine, sampleInputs } from "@longshore/samples";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { housekeepingCall } from "@longshore/core";
+import { graphAnswers, meanAgreement, quantizeModel, readModel } from "@longshore/graph";
+import { onnxRuntime } from "@longshore/nodejs";
+import { fedNetworks, pixelAgreement } from "./ocr-networks.ts";
 
-/** Where the text detector's inputs are in the pipeline of text recognition. */
-const cut = "frame-pixels";
-const value = "frame-pixels.tensor";
-/** Above this a pixel belongs to text: half of what the pipeline asks of a whole box. */
-const threshold = 0.25;
+/** Agreement on the images that ranges come from, which layers are left out for. */
+const wantedRatio = 0.98;
 
-/** The pictures of the samples as the detector takes them, written into a folder. */
-async function detectorInputs(folder: string): Promise<readonly QuantiseInput[]> {
-  const { engine, close } = sampleEngine();
-  try {
-    const made: QuantiseInput[] = [];
-    for (const { path, kind } of sampleInputs()) {
-      if (kind !== "image") continue;
-      const { outputs } = await engine.infer(
-        {
-          segment: { model: "ocr", version: "", digest: "", variant: "", from: startCut, to: cut },
-          inputs: new Map([["image", bytesTensor("image", [new Uint8Array(readFileSync(path))], [1])]]),
-          codecs: {},
-        },
-        housekeepingCall("inputs"),
-      );
-      const tensor = outputs.get(value);
-      if (!tensor)
-        throw new Error(`the pipeline has no ${value} at ${cut}, but ${[...outputs.keys()].join(", ")}`);
-      const file = join(folder, `${made.length}.f32`);
-      writeFileSync(file, tensor.bytes);
-      made.push({ file, shape: tensor.spec.shape });
-    }
-    return made;
-  } finally {
-    await close();
-  }
+/** The detector in 8 bits. */
+interface Int8Detector {
+  /** Agreement with the original on images that no range came from. */
+  readonly agreementRatio: number;
 }
 
-/**
- * The text detector in 8 bits, made by Python's quantiser, calibrated on every second picture of the samples and compared
- * with the original on the others. Throws `Unavailable` where Python's packages cannot be had.
- */
-export function int8Detector(detect: ServedModel): Promise<Quantised> {
-  return quantise({ model: detect.file, input: detect.input.name, threshold, inputs: detectorInputs });
+/** Puts the text detector in 8 bits into a file, made by our quantiser (`longshore quantize`) unless it is there. */
+export async function int8Detector(file: string, say: (line: string) => void): Promise<Int8Detector> {
+  const call = housekeepingCall("bench-int8");
+  const model = "ocr-detect";
+  const runtime = onnxRuntime();
+  try {
+    if (!existsSync(file)) {
+      const fed = (await fedNetworks([model], "calibrating")).get(model);
+      if (!fed) throw new Error(`the samples have no ${model}`);
+      const made = await quantizeModel(
+        {
+          file: fed.file,
+          inputs: fed.feeds,
+          runtime,
+          agreement: pixelAgreement,
+          agreementRatio: wantedRatio,
+          progress: (text) => say(`  detect-int8: ${text}`),
+        },
+        call,
+      );
+      await writeFile(file, made.file);
+    }
+    const held = (await fedNetworks([model], "judging")).get(model);
+    if (!held) throw new Error(`the samples have no ${model}`);
+    const expected = await graphAnswers(readModel(held.file), held.feeds, runtime, call);
+    const small = readModel(new Uint8Array(await readFile(file)));
+    const answers = await graphAnswers(small, held.feeds, runtime, call);
+    return { agreementRatio: meanAgreement(answers, expected, pixelAgreement) };
+  } finally {
+    await runtime.close();
+  }
 }

@@ -9,6 +9,7 @@ import { sampleRepository } from "@longshore/samples";
 /** The models that servers are compared on, as files in a folder that is removed at the end. */
 export interface BenchModels extends Disposable {
   readonly models: Readonly<Record<ModelName, ServedModel>>;
+  readonly folder: string;
 }
 
 /** What is served: nothing to compute, a small dense network, and the two convolutional networks of text recognition. */
@@ -85,6 +86,7 @@ export function benchModels(): BenchModels {
         batch: 1,
       },
     },
+    folder,
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

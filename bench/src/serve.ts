@@ -1,6 +1,6 @@
 import { cpus } from "node:os";
+import { join } from "node:path";
 import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
-import { Unavailable } from "@longshore/conformance";
 import { int8Detector } from "./serve-int8.ts";
 import { type Generator, openGenerator } from "./serve-load.ts";
 import { type BenchModels, benchModels, type ModelName } from "./serve-models.ts";
@@ -18,6 +18,8 @@ interface Options {
   readonly maxRounds: number;
   readonly seconds: number;
   readonly tritonBackend: string | undefined;
+  /** File of the detector in 8 bits, made where it is not there. */
+  readonly int8: string | undefined;
 }
 
 const modelNames: readonly ModelName[] = ["identity", "dense", "recognise", "detect"];
@@ -29,7 +31,7 @@ function readOptions(args: readonly string[]): Options {
     const value = args[at + 1];
     if (!name?.startsWith("--") || value === undefined) {
       throw new Error(
-        "bench serve [--model identity,dense,recognise,detect] [--concurrency 1,8,32] [--cores 1,2] [--servers NAME,NAME/WIRE] [--rounds 7] [--max-rounds 15] [--seconds 4] [--triton-backend DIR]",
+        "bench serve [--model identity,dense,recognise,detect] [--concurrency 1,8,32] [--cores 1,2] [--servers NAME,NAME/WIRE] [--rounds 7] [--max-rounds 15] [--seconds 4] [--triton-backend DIR] [--int8 FILE]",
       );
     }
     given.set(name.slice(2), value);
@@ -47,6 +49,7 @@ function readOptions(args: readonly string[]): Options {
     maxRounds: Math.max(rounds, Number(given.get("max-rounds") ?? 15)),
     seconds: Number(given.get("seconds") ?? 4),
     tritonBackend: given.get("triton-backend"),
+    int8: given.get("int8"),
   };
 }
 
@@ -154,7 +157,7 @@ const int8Servers: readonly string[] = ["longshore-int8/http", "triton-python-in
 
 async function startInt8(
   options: Options,
-  { models }: BenchModels,
+  { models, folder }: BenchModels,
   cores: readonly number[],
   generatorCores: readonly number[],
   generator: Generator,
@@ -164,21 +167,17 @@ async function startInt8(
     (name) => !options.only || options.only.includes(name) || options.only.includes(name.split("/")[0] ?? ""),
   );
   if (only.length === 0) return nobody;
-  try {
-    const { file, agreementRatio } = await int8Detector(models.detect);
-    say(
-      `  detect-int8 finds ${agreementRatio.toFixed(3)} of the same pixels on pictures that it was not made from`,
-    );
-    const model = { ...models.detect, name: "detect-int8", file };
-    const started = await startSubjects(
-      { model, cores, generatorCores, only, tritonBackend: undefined, suffix: "-int8", say },
-      generator,
-    );
-    return { ...started, agreementRatio };
-  } catch (thrown) {
-    if (!(thrown instanceof Unavailable)) throw thrown;
-    return { ...nobody, missing: [`detect-int8: ${thrown.message}`] };
-  }
+  const file = options.int8 ?? join(folder, "detect-int8.onnx");
+  const { agreementRatio } = await int8Detector(file, say);
+  say(
+    `  detect-int8 finds ${agreementRatio.toFixed(3)} of the same pixels on pictures that it was not made from`,
+  );
+  const model = { ...models.detect, name: "detect-int8", file };
+  const started = await startSubjects(
+    { model, cores, generatorCores, only, tritonBackend: undefined, suffix: "-int8", say },
+    generator,
+  );
+  return { ...started, agreementRatio };
 }
 
 async function measure(context: BenchContext): Promise<Measured> {
