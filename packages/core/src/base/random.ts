@@ -33,11 +33,31 @@ export function gaussian(random: Random): number {
 
 /** A short identifier of 16 hexadecimal digits, unique enough to join log lines and spans. */
 export function randomId(random: Random): string {
-  const word = (): string =>
-    Math.floor(random.next() * 4294967296)
-      .toString(16)
-      .padStart(8, "0");
-  return word() + word();
+  const high = Math.floor(random.next() * 4294967296);
+  const low = Math.floor(random.next() * 4294967296);
+  const digit = (word: number, shift: number): number => {
+    const value = (word >>> shift) & 15;
+    return value < 10 ? 48 + value : 87 + value;
+  };
+  // Every request gets one. Made of its characters at once, it takes a tenth of what texts of numbers would.
+  return String.fromCharCode(
+    digit(high, 28),
+    digit(high, 24),
+    digit(high, 20),
+    digit(high, 16),
+    digit(high, 12),
+    digit(high, 8),
+    digit(high, 4),
+    digit(high, 0),
+    digit(low, 28),
+    digit(low, 24),
+    digit(low, 20),
+    digit(low, 16),
+    digit(low, 12),
+    digit(low, 8),
+    digit(low, 4),
+    digit(low, 0),
+  );
 }
 
 /** An identifier of a trace: 32 hexadecimal digits, never all zeros. */

@@ -45,12 +45,27 @@ function aligned(length: number, { headerLength = 0, lead = 0, memory }: BodyOpt
   return all.subarray(shift);
 }
 
-async function* chunksOf(body: WireBody): AsyncIterable<Uint8Array> {
-  if (body.kind === "parts") yield* body.parts;
-  else yield* body.read();
+/**
+ * The same as `readBody` of a body that is here, at once. Throws `body-too-large`.
+ */
+export function readParts(parts: readonly Uint8Array[], options: BodyOptions): Uint8Array {
+  const length = parts.reduce((total, part) => total + part.byteLength, 0);
+  if (length > options.maxBytes) throw tooLarge(options.maxBytes);
+  const buffer = aligned(length, options);
+  let offset = 0;
+  for (const part of parts) {
+    buffer.set(part, (options.lead ?? 0) + offset);
+    offset += part.byteLength;
+    options.arrived?.(offset);
+  }
+  return buffer;
 }
 
-async function readKnown(body: WireBody, length: number, options: BodyOptions): Promise<Uint8Array> {
+async function readKnown(
+  body: WireBody & { readonly kind: "stream" },
+  length: number,
+  options: BodyOptions,
+): Promise<Uint8Array> {
   const buffer = aligned(length, options);
   let offset = 0;
   const take = (chunk: Uint8Array): void => {
@@ -59,17 +74,19 @@ async function readKnown(body: WireBody, length: number, options: BodyOptions): 
     offset += chunk.byteLength;
     options.arrived?.(offset);
   };
-  if (body.kind === "parts") body.parts.forEach(take);
-  else if (body.each) await body.each(take);
+  if (body.each) await body.each(take);
   else for await (const chunk of body.read()) take(chunk);
   if (offset !== length) throw mismatch(length, offset);
   return buffer;
 }
 
-async function readUnknown(body: WireBody, options: BodyOptions): Promise<Uint8Array> {
+async function readUnknown(
+  body: WireBody & { readonly kind: "stream" },
+  options: BodyOptions,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of chunksOf(body)) {
+  for await (const chunk of body.read()) {
     length += chunk.byteLength;
     if (length > options.maxBytes) throw tooLarge(options.maxBytes);
     chunks.push(chunk);
@@ -96,6 +113,7 @@ export function bodyLength(body: WireBody): number | undefined {
  * than allowed, `body-mismatch` when the announced length is not what came, and what the stream throws.
  */
 export async function readBody(body: WireBody, options: BodyOptions): Promise<Uint8Array> {
+  if (body.kind === "parts") return readParts(body.parts, options);
   const length = bodyLength(body);
   if (length !== undefined && length > options.maxBytes) throw tooLarge(options.maxBytes);
   return length === undefined ? readUnknown(body, options) : readKnown(body, length, options);

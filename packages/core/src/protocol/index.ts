@@ -25,3 +25,4 @@ export {
   sharedPartParameters,
   type WireTensor,
 } from "./wire-tensor.ts";
+export { type WrittenHeads, writtenHeads } from "./written-heads.ts";

@@ -4,6 +4,7 @@ import {
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
+  type ModelKnowledge,
   type ModelListing,
   type Progress,
   through,
@@ -84,13 +85,12 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     }
   }
 
-  async function infer(
+  async function inferAlias(
+    alias: Alias,
     request: InferenceRequest,
     call: Call,
     progress?: Progress,
   ): Promise<InferenceResponse> {
-    const alias = rollouts.find(request.segment.model);
-    if (!alias) return inner.infer(request, call, progress);
     const side = choose(alias, request, call);
     const shadowed = side === "stable" && wantsShadow(alias, request);
     const coverable = side === "candidate" && request.segment.digest === "" && !request.sequence;
@@ -114,6 +114,17 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
         throw thrown;
       return inner.infer(targeted(kept, alias, alias.stable), call);
     }
+  }
+
+  async function describeAlias(
+    alias: Alias,
+    version: string | undefined,
+    call: Call,
+  ): Promise<ModelKnowledge | undefined> {
+    const wanted = version ?? alias.stable.version;
+    if (![alias.stable.version, alias.trial?.candidate.version].includes(wanted)) return undefined;
+    const found = await inner.describe(alias.model, wanted, call);
+    return found && { ...found, description: { ...found.description, name: alias.name }, alias: true };
   }
 
   function wantsShadow({ trial }: Alias, { sequence, inputs, segment }: InferenceRequest): boolean {
@@ -152,7 +163,10 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
 
   return {
     ...through(inner),
-    infer,
+    infer(request, call, progress) {
+      const alias = rollouts.find(request.segment.model);
+      return alias ? inferAlias(alias, request, call, progress) : inner.infer(request, call, progress);
+    },
     ...(inner.admit
       ? {
           admit(segment, call, leastAgreementRatio) {
@@ -175,13 +189,9 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
           },
         }
       : {}),
-    async describe(model, version, call) {
+    describe(model, version, call) {
       const alias = rollouts.find(model);
-      if (!alias) return inner.describe(model, version, call);
-      const wanted = version ?? alias.stable.version;
-      if (![alias.stable.version, alias.trial?.candidate.version].includes(wanted)) return undefined;
-      const found = await inner.describe(alias.model, wanted, call);
-      return found && { ...found, description: { ...found.description, name: model }, alias: true };
+      return alias ? describeAlias(alias, version, call) : inner.describe(model, version, call);
     },
     async offers(query, call) {
       // Who plans by offers is told of the model itself: an alias may lead elsewhere with the next request.

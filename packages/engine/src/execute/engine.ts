@@ -153,7 +153,8 @@ class EngineHere implements Engine {
     call: Call,
   ): Promise<ModelKnowledge | undefined> {
     try {
-      const lease = await this.#serve.life.acquire(model, version, call);
+      const leased = this.#serve.life.acquire(model, version, call);
+      const lease = leased instanceof Promise ? await leased : leased;
       const { loaded } = lease;
       lease[Symbol.dispose]();
       return this.#knowledgeOf(loaded);

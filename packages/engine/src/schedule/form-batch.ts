@@ -74,7 +74,7 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
 }
 
 /** A run below this costs the processor hardly more than sending it off and hearing of its end. */
-const shortRunMs = 1;
+export const shortRunMs = 1;
 
 /**
  * Whether requests that are here already, or on their way from clients that were answered just now, should be waited for

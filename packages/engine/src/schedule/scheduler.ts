@@ -13,7 +13,7 @@ import {
 import { batchKey, followRows, joinFeeds, rowBytesOf, rowsOf, splitOutputs } from "./batch.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
-import { formBatch, type Formed, worthAnswering } from "./form-batch.ts";
+import { formBatch, type Formed, shortRunMs, worthAnswering } from "./form-batch.ts";
 import type { Instance } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
@@ -289,7 +289,8 @@ export class GraphScheduler implements Scheduler {
     const { clock, observer, batching } = this.#parts;
     const rows = members.reduce((sum, member) => sum + member.rows, 0);
     const startedMs = clock.nowMs();
-    const joined = joinedCall(members, first);
+    const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
+    const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
     const { version } = this.#parts;
     const batch = {
       model: this.name,
@@ -297,7 +298,6 @@ export class GraphScheduler implements Scheduler {
       size: rows,
       callIds: members.map(({ call }) => call.id),
     };
-    const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
     this.#running++;
     this.#room.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
     this.#charge(members, rows, expectedMs);

@@ -133,12 +133,18 @@ class WaitingHere implements Waiting {
   }
 }
 
-/** The call of a shared run: it ends when every member's caller has given up. Call `over` after the run. */
+/**
+ * The call of a shared run: it ends when every member's caller has given up, unless it is `short`, which is over before
+ * ending it could help. Call `over` after the run.
+ */
 export function joinedCall(
   members: readonly Waiting[],
   first: Waiting,
+  short: boolean,
 ): { readonly call: Call; readonly over: () => void } {
   if (members.length === 1) return { call: first.call, over: nothing };
+  const deadlineMs = members.reduce((latest, member) => Math.max(latest, member.deadlineMs), -Infinity);
+  if (short) return { call: { ...first.call, abort: neverAborted, deadlineMs }, over: nothing };
   const controller = new AbortController();
   let interested = members.length;
   for (const member of members) {
@@ -152,7 +158,7 @@ export function joinedCall(
     call: {
       ...first.call,
       abort: controller.signal,
-      deadlineMs: Math.max(...members.map(({ deadlineMs }) => deadlineMs)),
+      deadlineMs,
     },
     over() {
       for (const member of members) member.left = undefined;

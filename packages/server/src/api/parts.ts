@@ -15,6 +15,8 @@ import {
   seededRandom,
   type WireLimits,
   type WireRequest,
+  type WrittenHeads,
+  writtenHeads,
 } from "@longshore/core";
 import { type Identify, type Identity, loopbackIdentity } from "../identify/index.ts";
 import { createLife, type Life } from "../life/index.ts";
@@ -112,6 +114,7 @@ export interface Api {
   readonly maxKeptBytes: number;
   readonly bodies: BodyPool;
   readonly heads: KnownHeads;
+  readonly written: WrittenHeads;
   readonly name: string;
   readonly version: string;
 }
@@ -164,6 +167,7 @@ export function completeParts(parts: HandlerParts): Api {
     maxKeptBytes: parts.maxKeptBytes ?? 16 * 2 ** 20,
     bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
     heads: knownHeads(),
+    written: writtenHeads(),
     name: parts.name ?? "longshore",
     version: parts.version ?? "0.1.0",
   };

@@ -1,6 +1,7 @@
 import {
   acknowledgeHeader,
   bodyLength,
+  type BodyOptions,
   give,
   headerLengthOf,
   type IncomingMessage,
@@ -12,6 +13,7 @@ import {
   readBody,
   readInferHead,
   readInferRequestInSteps,
+  readParts,
   type Tensors,
   type WireBody,
   type WireForm,
@@ -241,13 +243,15 @@ export async function receive(
       held.grow(Math.min(most, bytes + ahead));
       acknowledge?.(bytes);
     };
-    const buffer = await readBody(request.body, {
+    const reads: BodyOptions = {
       maxBytes: limits.maxBodyBytes,
       headerLength: headerLength ?? 0,
       lead: input ? rawLead(input) : 0,
       arrived,
       ...(length === undefined || length < worthKeepingBytes ? {} : { memory: bodies.take }),
-    });
+    };
+    const { body } = request;
+    const buffer = body.kind === "parts" ? readParts(body.parts, reads) : await readBody(body, reads);
     const reading = input
       ? rawRequest(buffer, input, description)
       : readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock), heads);

@@ -23,9 +23,9 @@ import {
   writeInferReplyInSteps,
 } from "@longshore/core";
 import { classify } from "../body/index.ts";
+import { serverTiming, serverTimingHeader } from "../telemetry/index.ts";
 import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
-import { serverTiming, serverTimingHeader } from "./server-timing.ts";
 import { writeShared } from "./shared-memory.ts";
 
 /** The outputs that the request wants, in its order, classified where it asks for that. */
@@ -107,7 +107,10 @@ export async function inferReply(
   const asksTimes = asksAccount || asked.request.headers[accountHeader] === "timing";
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
-  const writing = writeInferReplyInSteps(reply, binaryChoice(message), () => othersTurn(api.clock));
+  const binary = binaryChoice(message);
+  const writing = api.written.layOut(reply, binary, () =>
+    writeInferReplyInSteps(reply, binary, () => othersTurn(api.clock)),
+  );
   const { headers, parts } = writing instanceof Promise ? await writing : writing;
   return { status: 200, headers: Object.assign(told, headers), body: { kind: "parts", parts, given: true } };
 }

@@ -56,6 +56,7 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
   function learn(found: ModelKnowledge | undefined): void {
     if (!found) return;
     const { digest, responseCache = false } = found.description;
+    if (cached.get(digest) === responseCache) return;
     cached.delete(digest);
     cached.set(digest, responseCache);
     for (const oldest of cached.keys()) {

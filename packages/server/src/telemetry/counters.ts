@@ -94,13 +94,15 @@ function add(into: CountAndTime, tookMs: number): void {
   into.ns += Math.round(tookMs * 1e6);
 }
 
-const kindOfStage: Readonly<Record<string, Kind>> = {
-  queue: "queue",
-  transform: "compute_input",
-  decode: "compute_input",
-  run: "compute_infer",
-  encode: "compute_output",
-};
+type Ended = LongshoreEvent & { readonly kind: "inference-ended" };
+type Stage = Ended["stages"][number]["stage"];
+
+/** What stages of a kind, or of two, took together. */
+function msOf(stages: Ended["stages"], kind: Stage, other: Stage = kind): number {
+  let ms = 0;
+  for (const { stage, tookMs } of stages) if (stage === kind || stage === other) ms += tookMs;
+  return ms;
+}
 
 const rejected: readonly Reason[] = [
   "rejected",
@@ -128,8 +130,6 @@ function answersIn({ answers }: ModelCounters, place: number): AnswerCounters {
   if (place < maxPlaces) answers.set(place, found);
   return found;
 }
-
-type Ended = LongshoreEvent & { readonly kind: "inference-ended" };
 
 /** Counters from zero. `wallMs` tells the time of day, for the time of the last inference. */
 export function createCounters(wallMs: () => number = () => 0): Counters {
@@ -229,20 +229,16 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     }
     counters.lastInferenceMs = Math.round(wallMs());
     add(counters.times.success, tookMs);
-    const cached = stages.some(({ stage }) => stage === "cache");
-    if (cached) return;
+    if (stages.some(({ stage }) => stage === "cache")) return;
     // What was forwarded ran elsewhere, where no batch of ours tells of it.
     if (unrun) counters.executions += 1;
     counters.inferences += event.rows;
-    const totals: Partial<Record<Kind, number>> = {};
-    for (const { stage, tookMs: took } of stages) {
-      const kind = kindOfStage[stage];
-      if (kind) totals[kind] = (totals[kind] ?? 0) + took;
-    }
+    const { times } = counters;
     // Every kind counts each inference once, also when it took no time: perf_analyzer divides by these counts.
-    for (const kind of ["queue", "compute_input", "compute_infer", "compute_output"] as const) {
-      add(counters.times[kind], totals[kind] ?? 0);
-    }
+    add(times.queue, msOf(stages, "queue"));
+    add(times.compute_input, msOf(stages, "transform", "decode"));
+    add(times.compute_infer, msOf(stages, "run"));
+    add(times.compute_output, msOf(stages, "encode"));
   };
 
   return {

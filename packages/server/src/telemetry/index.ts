@@ -9,6 +9,7 @@ export {
 export { createLog, type Log, type LogFields, type LogLevel, type LogSettings, settingsFor } from "./log.ts";
 export type { MachineUse } from "./metrics.ts";
 export { otlpExporter, type OtlpParts, type SpanExporter, type SpanOutcome } from "./otlp.ts";
+export { serverTiming, serverTimingHeader } from "./server-timing.ts";
 export type { Span, SpanLink } from "./spans.ts";
 export { statisticsOf } from "./statistics.ts";
 export { createTelemetry, type Telemetry, type TelemetryParts } from "./telemetry.ts";

@@ -284,6 +284,8 @@ interface Series {
   readonly received: ReturnType<Histogram["at"]>;
   readonly sent: ReturnType<Histogram["at"]>;
   readonly stages: Map<string, ReturnType<Histogram["at"]>>;
+  /** By what is known of the energy. */
+  readonly joules: Map<string, ReturnType<Counter["at"]>>;
 }
 
 const known = new WeakMap<Metrics, Map<string, Series>>();
@@ -302,6 +304,7 @@ function seriesFor(metrics: Metrics, labels: readonly [string, string]): Series 
     received: metrics.requestBytes.at(labels),
     sent: metrics.replyBytes.at(labels),
     stages: new Map(),
+    joules: new Map(),
   };
   if (own.size < maxKnown) own.set(key, made);
   return made;
@@ -322,9 +325,12 @@ export function inferenceEnded(
   series.received(event.receivedBytes);
   if (!answered) return;
   series.sent(event.sentBytes);
-  const stages = new Map<string, number>();
-  for (const { stage, tookMs } of event.stages) stages.set(stage, (stages.get(stage) ?? 0) + tookMs / 1000);
-  for (const [stage, value] of stages) {
+  const { stages, millijoules, energyLabel } = event;
+  for (const [at, { stage }] of stages.entries()) {
+    // Told with the first of a kind, for all of it: there are few, so that looking is quicker than a table.
+    if (stages.findIndex((one) => one.stage === stage) < at) continue;
+    let value = 0;
+    for (const one of stages) if (one.stage === stage) value += one.tookMs / 1000;
     let observe = series.stages.get(stage);
     if (!observe) {
       observe = metrics.stageSeconds.at([...labels, stage]);
@@ -332,5 +338,11 @@ export function inferenceEnded(
     }
     observe(value, exemplarOf(event.traceId, value, wallMs));
   }
-  if (event.millijoules > 0) metrics.joules.add([...labels, event.energyLabel], event.millijoules / 1000);
+  if (millijoules <= 0) return;
+  let spend = series.joules.get(energyLabel);
+  if (!spend) {
+    spend = metrics.joules.at([...labels, energyLabel]);
+    series.joules.set(energyLabel, spend);
+  }
+  spend(millijoules / 1000);
 }

@@ -68,6 +68,9 @@ export function spanMaker(
   /** Both events of a batch carry the same list of calls. */
   const batches = new WeakMap<readonly string[], OpenBatch>();
 
+  /** Mostly nothing is traced, and a look-up takes longer than to see that. */
+  const find = (callId: string): Open | undefined => (open.size === 0 ? undefined : open.get(callId));
+
   function inside(
     callId: string,
     name: string,
@@ -75,7 +78,7 @@ export function spanMaker(
     tookMs: number,
     attributes: Span["attributes"],
   ): void {
-    const request = open.get(callId);
+    const request = find(callId);
     if (!request) return;
     const { trace } = request;
     give({
@@ -110,14 +113,14 @@ export function spanMaker(
       });
     },
     inferenceBegan({ callId, model, version }) {
-      const request = open.get(callId);
+      const request = find(callId);
       if (!request) return;
       request.name = `${request.name} ${model}`;
       request.attributes["longshore.model"] = model;
       request.attributes["longshore.version"] = version;
     },
     exchangeEnded({ callId, atMs, status }) {
-      const request = open.get(callId);
+      const request = find(callId);
       if (!request) return;
       open.delete(callId);
       const { trace, parentSpanId, startMs, attributes, name, failure } = request;
@@ -137,6 +140,7 @@ export function spanMaker(
       });
     },
     stageEnded({ callId, stage, name, atMs, tookMs }) {
+      if (!find(callId)) return;
       inside(callId, name === "" ? stage : `${stage} ${name}`, atMs, tookMs, { "longshore.stage": stage });
     },
     batchStarted({ callIds, atMs }) {
