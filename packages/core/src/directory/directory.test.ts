@@ -5,7 +5,7 @@ import { type Json, LongshoreError, type LongshoreEvent, seededRandom } from "..
 import { memoryTransport, type Handler } from "../endpoint/index.ts";
 import { sign, type Signed } from "../signed/index.ts";
 import { createDirectory } from "./directory.ts";
-import { type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";
+import { type DirectoryRecord, type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";
 import { joinDirectory } from "./join.ts";
 import { memorySource } from "./memory-source.ts";
 import { createRegistry, type Registry, type RegistryParts } from "./registry.ts";
@@ -258,7 +258,10 @@ describe("a registry", () => {
     const strict = registryWith().registry;
     await expect(strict.join(request("g"), "acme")).rejects.toMatchObject({ reason: "not-permitted" });
     expect(
-      registry.list(undefined).records.map(({ signed: { body } }) => [body.id, body.tier, body.trust]),
+      registry.list(undefined).records.map((record) => {
+        const { body } = (record as DirectoryRecord).signed;
+        return [body.id, body.tier, body.trust];
+      }),
     ).toEqual([
       ["a", "edge", "operated"],
       ["b", "cloud", "listed"],

@@ -323,6 +323,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       return { entries, ageMs: ageMs(), ...(problem === undefined ? {} : { problem }) };
     },
     aliases: () => Array.from(aliases.values(), ({ entry }) => entry.alias),
+    aliasRecords: () => Array.from(aliases.values(), ({ raw }) => raw),
     records: () => Array.from(shown.values(), ({ record }) => record),
     watch(changed) {
       const one = (): void => changed();

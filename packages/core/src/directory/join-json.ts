@@ -1,4 +1,4 @@
-import type { EndpointId } from "../base/index.ts";
+import type { EndpointId, Json } from "../base/index.ts";
 import type { Tier } from "../endpoint/index.ts";
 import { read, type Reader } from "../protocol/index.ts";
 import type { Signed } from "../signed/index.ts";
@@ -38,8 +38,9 @@ export interface DirectoryPage {
   readonly at: string;
   /** These are all; else those that came or changed. */
   readonly full: boolean;
-  readonly records: readonly DirectoryRecord[];
-  readonly gone: readonly EndpointId[];
+  readonly records: readonly (DirectoryRecord | Json)[];
+  /** Ids of places, and of names (`alias NAME`). */
+  readonly gone: readonly string[];
 }
 
 const { fields, flag, list, optional, text, whole, word } = read;
@@ -67,5 +68,5 @@ export const pageFrom: Reader<Omit<DirectoryPage, "records"> & { readonly record
     at: text(128),
     full: flag,
     records: list((value: unknown) => value, 100_000),
-    gone: list(endpointIdFrom, 100_000),
+    gone: list(text(256), 100_000),
   });

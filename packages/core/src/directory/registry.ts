@@ -1,5 +1,6 @@
-import { type Clock, type EndpointId, LongshoreError, type TenantId } from "../base/index.ts";
+import { type Clock, type EndpointId, type Json, LongshoreError, type TenantId } from "../base/index.ts";
 import type { Signed } from "../signed/index.ts";
+import { claimedAlias } from "./alias-records.ts";
 import type { DirectoryEntry, DirectoryRecord } from "./entry.ts";
 import {
   type DirectoryPage,
@@ -25,6 +26,8 @@ export interface RegistryParts extends RecordRules {
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
   /** The operator's entry of a place that brings none, from elsewhere. Default: none. */
   readonly known?: (id: EndpointId) => Signed<DirectoryEntry> | undefined;
+  /** Aliases that the operator signed, from elsewhere, to be passed on as they came. Default: none. */
+  readonly aliases?: () => readonly Json[];
   /**
    * After a start nobody counts as gone for this long, in milliseconds: who was there before gets the time to join again.
    * Default 0; a lease's time where places are remembered across restarts.
@@ -68,7 +71,9 @@ export function createRegistry(parts: RegistryParts): Registry {
     unsignedTrust: "attested",
   });
   const members = new Map<EndpointId, Member>();
-  const gone = new Map<EndpointId, number>();
+  const gone = new Map<string, number>();
+  /** Aliases that were told, by id. */
+  const told = new Map<string, { readonly record: Json; readonly revision: number }>();
   let revision = 0;
   /** Changes up to this one are not all remembered. */
   let floor = 0;
@@ -100,6 +105,11 @@ export function createRegistry(parts: RegistryParts): Registry {
     member.lease[Symbol.dispose]();
     members.delete(id);
     records.drop(id);
+    left(id);
+    sink?.drop(id);
+  }
+
+  function left(id: string): void {
     gone.delete(id);
     gone.set(id, ++revision);
     for (const [oldest, at] of gone) {
@@ -107,7 +117,23 @@ export function createRegistry(parts: RegistryParts): Registry {
       gone.delete(oldest);
       floor = at;
     }
-    sink?.drop(id);
+  }
+
+  /** Looks which aliases there are now. */
+  function lookForAliases(): void {
+    const now = new Map(
+      (parts.aliases?.() ?? []).map((record): [string, Json] => [claimedAlias(record) ?? "", record]),
+    );
+    for (const id of told.keys()) {
+      if (now.has(id)) continue;
+      told.delete(id);
+      left(id);
+    }
+    for (const [id, record] of now) {
+      if (told.get(id)?.record === record) continue;
+      told.set(id, { record, revision: ++revision });
+      gone.delete(id);
+    }
   }
 
   function own(id: EndpointId, tenant: TenantId): Member | undefined {
@@ -147,10 +173,11 @@ export function createRegistry(parts: RegistryParts): Registry {
       if (own(id, tenant)) remove(id);
     },
     list(since) {
+      lookForAliases();
       const [, mark = ""] = since?.startsWith(`${instance}:`) === true ? since.split(":") : [];
       const from = /^[0-9]{1,15}$/.test(mark) ? Number(mark) : -1;
       const full = from < floor || from > revision;
-      const changed = [...members.values()].filter((member) => full || member.revision > from);
+      const changed = [...members.values(), ...told.values()].filter((one) => full || one.revision > from);
       return {
         schemaVersion: 1,
         at: `${instance}:${revision}`,
@@ -159,19 +186,19 @@ export function createRegistry(parts: RegistryParts): Registry {
         gone: full ? [] : [...gone].filter(([, at]) => at > from).map(([id]) => id),
       };
     },
-    follow(told) {
-      sink = told;
+    follow(follower) {
+      sink = follower;
       const begin = (): void => {
-        told.all(Array.from(members.values(), ({ record }) => record));
+        follower.all(Array.from(members.values(), ({ record }) => record));
         const confirm = (): void => {
-          told.confirmed();
+          follower.confirmed();
           confirming = clock.timer(confirmMs, confirm);
         };
         confirming = clock.timer(confirmMs, confirm);
       };
       if (graceMs === 0) begin();
       else {
-        told.failed(
+        follower.failed(
           new LongshoreError("no-answer", "resolve", "places that were here before have time to join again"),
         );
         confirming = clock.timer(graceMs, begin);

@@ -329,6 +329,8 @@ export interface Directory {
   snapshot(): DirectorySnapshot;
   /** Names that the operator leads to versions of models, as signed; who follows them reads them. Default: none. */
   aliases?(): readonly Json[];
+  /** The records of these, as they came with their signatures, for those who read the directory here. Default: none. */
+  aliasRecords?(): readonly Json[];
   /** Calls `changed` after the entries or the names changed. */
   watch(changed: () => void): Disposable;
 }

@@ -137,6 +137,8 @@ export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolv
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
   /** Entries of places that bring none are looked up here. */
   readonly entries?: KeptDirectory;
+  /** Aliases that the operator signed into this directory are passed on to those who read the registry. Default: none are. */
+  readonly passesOn?: Directory;
   /** Default 15,000. */
   readonly leaseMs?: number;
 }
@@ -150,7 +152,7 @@ export interface OpenedRegistry {
 
 /** Opens the directory that lives in this process: that of a gateway. */
 export function openRegistry(options: RegistryOptions, parts: DirectoryParts): OpenedRegistry {
-  const { admits, entries, operatorKeys, leaseMs = 15_000 } = options;
+  const { admits, entries, passesOn, operatorKeys, leaseMs = 15_000 } = options;
   const known = (id: EndpointId) => entries?.records().find(({ signed }) => signed.body.id === id)?.signed;
   const desk = createRegistry({
     clock: parts.clock,
@@ -161,6 +163,7 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryParts): O
     ...(admits ? { admits } : {}),
     ...(operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) }),
     ...(entries ? { known } : {}),
+    ...(passesOn ? { aliases: () => passesOn.aliasRecords?.() ?? [] } : {}),
   });
   // What is not signed was admitted here, under the operator's word.
   const directory = keptOver(desk, options, parts, "attested");
@@ -189,6 +192,7 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
       };
     },
     aliases: () => [...(first.aliases?.() ?? []), ...(second.aliases?.() ?? [])],
+    aliasRecords: () => [...(first.aliasRecords?.() ?? []), ...(second.aliasRecords?.() ?? [])],
     watch(changed) {
       const watches = [first.watch(changed), second.watch(changed)];
       return { [Symbol.dispose]: () => watches.forEach((one) => one[Symbol.dispose]()) };

@@ -63,7 +63,8 @@ function servedGateway(options: GatewayOptions, online: OnlineParts): Served & {
   const { id, tier, zone, clock, random, observer } = online;
   const { policy, defaults, joins, checks = {} } = options;
   const parts = { clock, random, observer };
-  const registry = joins && openRegistry(joins, parts);
+  const passesOn = joins?.passesOn ?? options.directory;
+  const registry = joins && openRegistry({ ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
   const directory = unionOf(options.directory, registry?.directory);
   const endpoint = over({ ...options, ...(directory ? { directory } : {}) }, parts, {
     info: {

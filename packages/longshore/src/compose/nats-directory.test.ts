@@ -23,11 +23,11 @@ describe("a directory in NATS", () => {
     };
     const find = () => Promise.resolve(found);
     await natsDirectory("nats:a.example,[::1]:4223/places", { credentials: { bearer: "t" } }, parts, find);
-    const tls = { authorities: "CA" };
+    const tls = { authorities: "CA", serverName: "inner.example" };
     const source = await natsDirectory("nats://nats.example:4222", { tls }, parts, find);
     expect(asked).toEqual([
       { servers: ["a.example", "[::1]:4223"], token: "t", bucket: "places" },
-      { servers: ["nats.example:4222"], tls: { ca: "CA" }, bucket: undefined },
+      { servers: ["nats.example:4222"], tls: { ca: "CA", servername: "inner.example" }, bucket: undefined },
     ]);
     expect(source.name).toBe("nats");
   });
@@ -47,6 +47,15 @@ describe("a directory in NATS", () => {
     await expect(natsDirectory("nats:host", {}, parts, missing)).rejects.toMatchObject({
       reason: "invalid-configuration",
       message: expect.stringContaining("npm install @longshore/nats") as string,
+    });
+    const code = "ERR_MODULE_NOT_FOUND";
+    const lacking = () =>
+      Promise.reject(
+        Object.assign(new Error("Cannot find package '@nats-io/kv' imported from /x/y.js"), { code }),
+      );
+    await expect(natsDirectory("nats:host", {}, parts, lacking)).rejects.toMatchObject({
+      reason: "invalid-configuration",
+      message: expect.stringContaining("is here but lacks @nats-io/kv") as string,
     });
     const broken = () => Promise.reject(new Error("it is broken"));
     await expect(natsDirectory("nats:host", {}, parts, broken)).rejects.toThrow("it is broken");

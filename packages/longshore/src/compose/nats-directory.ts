@@ -47,12 +47,21 @@ async function packageOf(find: (name: string) => Promise<NatsPackage>): Promise<
   try {
     return await find(packageName);
   } catch (thrown) {
-    if ((thrown as { code?: string }).code !== "ERR_MODULE_NOT_FOUND") throw thrown;
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ERR_MODULE_NOT_FOUND"))
+      throw thrown;
+    // It may be there and lack something itself, which no installing of it mends.
+    const [, missing = packageName] = /Cannot find (?:package|module) '([^']+)'/.exec(thrown.message) ?? [];
+    const needs =
+      missing === packageName
+        ? `${packageName}, which is not installed here: npm install ${packageName}`
+        : `${packageName}, which is here but lacks ${missing.split(/[\\/]/).slice(-3).join("/")}: install its dependencies`;
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `a directory in NATS needs the package ${packageName}, which is not installed here: npm install ${packageName}`,
-      { cause: thrown },
+      `a directory in NATS needs the package ${needs}`,
+      {
+        cause: thrown,
+      },
     );
   }
 }
@@ -62,7 +71,7 @@ function shown({ credentials, tls }: Pick<ServerOptions, "credentials" | "tls">)
   if (credentials && !("bearer" in credentials && typeof credentials.bearer === "string")) {
     throw new LongshoreError("invalid-configuration", "resolve", "NATS is shown a token that is a text");
   }
-  const { authorities, certificate, key } = tls ?? {};
+  const { authorities, certificate, key, serverName } = tls ?? {};
   return {
     ...(credentials && "bearer" in credentials ? { token: credentials.bearer } : {}),
     ...(tls
@@ -71,6 +80,8 @@ function shown({ credentials, tls }: Pick<ServerOptions, "credentials" | "tls">)
             ...(authorities === undefined ? {} : { ca: authorities }),
             ...(certificate === undefined ? {} : { cert: certificate }),
             ...(key === undefined ? {} : { key }),
+            // Taken by the sockets below, although the client's types do not name it.
+            ...(serverName === undefined ? {} : { servername: serverName }),
           },
         }
       : {}),

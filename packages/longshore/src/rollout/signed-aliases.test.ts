@@ -6,7 +6,8 @@ import { newOperatorKey, systemClock, systemRandom } from "@longshore/nodejs";
 import { type LongshoreEvent, silentObserver } from "@longshore/core";
 import { writeModels } from "@longshore/testkit";
 import { runCommand } from "../command/run-command.ts";
-import { openDirectory } from "../compose/directory.ts";
+import { type DirectoryOptions, openDirectory } from "../compose/directory.ts";
+import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
 
@@ -31,10 +32,10 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function server(events: LongshoreEvent[] = []): Promise<string> {
+async function server(read?: DirectoryOptions, events: LongshoreEvent[] = []): Promise<string> {
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   const operatorKeys = await readFile(file("operator.pub"), "utf8");
-  const directory = await openDirectory({ from: file("places.json"), operatorKeys }, parts);
+  const directory = await openDirectory(read ?? { from: file("places.json"), operatorKeys }, parts);
   open.push({ close: async () => directory[Symbol.asyncDispose]() });
   await directory.ready;
   const { store } = await openModel(file("models"));
@@ -77,7 +78,7 @@ async function leadsTo(address: string): Promise<string> {
 it("one signed word moves a name at every server that reads the directory", async () => {
   await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   const events: LongshoreEvent[] = [];
-  const [one, two] = [await server(events), await server()];
+  const [one, two] = [await server(undefined, events), await server()];
   expect(await leadsTo(one)).toBe("status 404");
   const alias = ["rollout", "sign", "reader", "--file", file("places.json"), "--key", file("operator.pem")];
   const sign = (...args: readonly string[]) => command(...alias, "--model", "simple", "--at", one, ...args);
@@ -127,4 +128,27 @@ it("one signed word moves a name at every server that reads the directory", asyn
   });
   await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   await vi.waitFor(async () => expect(await leadsTo(two)).toBe("status 404"), 15_000);
+});
+
+it("a gateway that keeps a directory passes names on to those who read it, and their going, too", async () => {
+  await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  const operatorKeys = await readFile(file("operator.pub"), "utf8");
+  const listed = await openDirectory({ from: file("places.json"), operatorKeys }, parts);
+  open.push({ close: async () => listed[Symbol.asyncDispose]() });
+  await listed.ready;
+  const keeper = await gateway({ port: 0, directory: listed, joins: { operatorKeys } });
+  open.push(keeper);
+  const one = await server({ from: keeper.address, operatorKeys });
+  const alias = ["rollout", "sign", "reader", "--file", file("places.json"), "--key", file("operator.pem")];
+  const signed = await command(...alias, "--model", "simple", "--at", one, "--to", "1");
+  expect(signed.said).toContain("reader (revision 1) leads to simple 1");
+  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("1"), 20_000);
+  await command(...alias, "--model", "simple", "--at", one, "--to", "2", "--revision", "1");
+  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("2"), 20_000);
+  // Who reads it without the operator's keys believes no name of it.
+  const stranger = await server({ from: keeper.address });
+  expect(await leadsTo(stranger)).toBe("status 404");
+  await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
+  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("status 404"), 20_000);
 });
