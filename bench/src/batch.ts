@@ -291,10 +291,14 @@ export const bench: Bench = {
   bars: { vsBestGridWherePays: { atLeast: 0.95 }, vsBestGridWhereNot: { atLeast: 0.95 } },
   async run(context): Promise<Measured> {
     const real = context.data === undefined ? undefined : recorded(context.data);
-    const patterns: readonly (readonly [string, Arrivals])[] = [
+    // `Poisson` or `bursts`.
+    const pattern = optionOf(context.args, "pattern") ?? "";
+    const known: readonly (readonly [string, Arrivals])[] = [
       ["Poisson", poisson],
       real ? ["recorded bursts", real] : ["bursts", switching],
     ];
+    const patterns = known.filter(([name]) => name.includes(pattern));
+    if (patterns.length === 0) throw new Error(`--pattern is Poisson or bursts, not '${pattern}'`);
     const figures: Record<string, number> = {};
     const rows: Row[] = [];
     const draw = seededRandom(context.seed);

@@ -49,7 +49,7 @@ export function overloadPeers(about: {
   readonly file: string;
   readonly rowShape: readonly number[];
   readonly deadlineMs: number;
-}): readonly (() => Promise<OverloadPeer | MissingPeer>)[] {
+}): Readonly<Record<string, () => Promise<OverloadPeer | MissingPeer>>> {
   const { file, rowShape, deadlineMs } = about;
   const size = rowShape.reduce((product, one) => product * one, 4);
   const model: ServedModel = {
@@ -100,8 +100,8 @@ export function overloadPeers(about: {
     json,
     tensorBytes: 0,
   });
-  return [
-    () => opened("triton", asksTriton, (place) => startTriton(place, { queueTimeoutMs: deadlineMs })),
-    () => opened("mlserver", asksMlserver, startMlserver),
-  ];
+  return {
+    triton: () => opened("triton", asksTriton, (place) => startTriton(place, { queueTimeoutMs: deadlineMs })),
+    mlserver: () => opened("mlserver", asksMlserver, startMlserver),
+  };
 }

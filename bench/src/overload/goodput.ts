@@ -1,0 +1,86 @@
+import { seededRandom } from "@longshore/core";
+import { type BenchContext, median, medianInterval, quantile, type Row } from "../harness.ts";
+import { open, type Place, refusals, roundsOf, rowOf } from "./phase.ts";
+
+const seconds = 4;
+const loads: readonly (readonly [string, number])[] = [
+  ["0.9x", 0.9],
+  ["1x", 1],
+  ["1.1x", 1.1],
+  ["2x", 2],
+  ["10x", 10],
+];
+
+/**
+ * Right answers at loads around and beyond what can be done, in turns, and how long refusals took, beside the least that a
+ * refusal takes here. `most`: the best of a ramp, which is more than what it can do for long; `peak` is that.
+ */
+export async function goodput(
+  place: Place,
+  bare: Place,
+  most: number,
+  { say, seed, args }: BenchContext,
+  note: (row: Row) => void,
+): Promise<{ readonly figures: Readonly<Record<string, number>>; readonly peak: number }> {
+  // Programs that were not compiled yet take their time for the first refusals: a row, and no part of the figures.
+  for (const one of [place, bare]) {
+    await one.server.loopDelay();
+    note(rowOf(await open(one, one === bare ? "bare, cold" : "10x, cold", 10 * most, seconds, seed), -1));
+  }
+  const goods = new Map<string, number[]>();
+  const refused: number[] = [];
+  const barely: number[] = [];
+  const rounds = roundsOf(args);
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, factor] of round % 2 === 0 ? loads : loads.toReversed()) {
+      const phase = await open(
+        place,
+        name,
+        factor * most,
+        seconds,
+        seed + 100 * round + Math.round(factor * 10),
+      );
+      note(rowOf(phase, round));
+      goods.set(name, [...(goods.get(name) ?? []), phase.goodPerSecond]);
+      const [one] = phase.result.streams;
+      if (one && factor >= 2) refused.push(...refusals(one));
+    }
+    const floor = await open(bare, "bare 10x", 10 * most, seconds, seed + 100 * round);
+    note(rowOf(floor, round));
+    barely.push(...floor.result.streams.flatMap(refusals));
+  }
+  const of = (name: string, round: number): number => goods.get(name)?.[round] ?? NaN;
+  const peaks = Array.from({ length: rounds }, (_, round) =>
+    Math.max(of("0.9x", round), of("1x", round), of("1.1x", round)),
+  );
+  const ratios = (name: string): readonly number[] => peaks.map((peak, round) => of(name, round) / peak);
+  const draw = seededRandom(seed);
+  const figures: Record<string, number> = {};
+  for (const [figure, name] of [
+    ["goodput2x", "2x"],
+    ["goodput10x", "10x"],
+  ] as const) {
+    const { median: middle, low, high } = medianInterval(ratios(name), () => draw.next());
+    figures[figure] = middle;
+    say(`  ${figure} ${middle.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})`);
+  }
+  figures["refusalMs"] = quantile(refused, 0.99);
+  figures["bareRefusalMs"] = quantile(barely, 0.99);
+  return { figures, peak: median(peaks) };
+}
+
+/** The same peak by itself, from fewer phases. */
+export async function peakOf(
+  place: Place,
+  most: number,
+  seed: number,
+  note: (row: Row) => void,
+): Promise<number> {
+  let peak = 0;
+  for (const [name, factor] of loads.slice(0, 3)) {
+    const phase = await open(place, name, factor * most, seconds, seed + Math.round(factor * 10));
+    note(rowOf(phase, 0));
+    peak = Math.max(peak, phase.goodPerSecond);
+  }
+  return peak;
+}

@@ -1,0 +1,74 @@
+import { type BenchContext, type Measured, median, type Row } from "../harness.ts";
+import type { Generator } from "../load/drive.ts";
+import { overloadPeers } from "../load/overload-peers.ts";
+import { expired } from "./parts.ts";
+import {
+  capacity,
+  deadlineMs,
+  open,
+  type Place,
+  roundsOf,
+  rowOf,
+  rowShape,
+  told,
+  wayBackMs,
+} from "./phase.ts";
+
+/** The same loads for other people's servers, in fewer rounds: what they do with requests that nobody waits for any more. */
+export async function measurePeers(
+  generator: Generator,
+  file: string,
+  { say, seed, args }: BenchContext,
+  wanted: ReadonlySet<string>,
+): Promise<Measured & { readonly notRun: readonly string[] }> {
+  const figures: Record<string, number> = {};
+  const rows: Row[] = [];
+  const notRun: string[] = [];
+  for (const [known, start] of Object.entries(
+    overloadPeers({ file, rowShape, deadlineMs: deadlineMs - wayBackMs }),
+  )) {
+    if (!wanted.has(known)) continue;
+    const peer = await start();
+    if ("why" in peer) {
+      notRun.push(`${peer.name}: ${peer.why}`);
+      say(`  ${peer.name} is left out: ${peer.why}`);
+      continue;
+    }
+    try {
+      const { name, settings, port, asks } = peer;
+      say(`  ${name}: ${settings}`);
+      const server = { port, loopDelay: () => Promise.resolve({ maxMs: NaN, p99Ms: NaN }) };
+      const place: Place = { server, generator, expected: "", asks };
+      const most = await capacity(place);
+      if (most === 0) {
+        notRun.push(`${name}: it gave no right answer in time at any load`);
+        continue;
+      }
+      const note = (row: Row): void => {
+        rows.push({ server: name, ...row });
+        if (row["goodPerSecond"] !== undefined) say(told(row));
+      };
+      const good: Record<string, number[]> = {};
+      for (let round = 0; round < Math.min(3, roundsOf(args)); round++) {
+        for (const [load, factor] of [
+          ["1x", 1],
+          ["2x", 2],
+          ["10x", 10],
+        ] as const) {
+          const phase = await open(place, load, factor * most, 4, seed + 100 * round + factor);
+          note(rowOf(phase, round));
+          (good[load] ??= []).push(phase.goodPerSecond);
+        }
+      }
+      const peak = Math.max(most, median(good["1x"] ?? []));
+      const key = name.replace(/-./g, (letter) => letter.slice(1).toUpperCase());
+      figures[`${key}PeakPerSecond`] = peak;
+      figures[`${key}Goodput2x`] = median(good["2x"] ?? []) / peak;
+      figures[`${key}Goodput10x`] = median(good["10x"] ?? []) / peak;
+      figures[`${key}ExpiredRefusalMs`] = (await expired(place, most, seed + 9000, note)).p99Ms;
+    } finally {
+      await peer.close();
+    }
+  }
+  return { figures, rows, notRun };
+}
