@@ -55,15 +55,15 @@ async function measure(
     say(told(row));
   };
   const rounds = roundsOf(args);
-  const most = await capacity(place);
-  say(`  at most about ${most.toFixed(0)} right answers a second in a ramp of loads`);
+  const ramp = await capacity(place);
+  say(`  at most about ${ramp.toFixed(0)} right answers a second in a ramp of loads`);
   const figures: Record<string, number> = {};
   let peak: number;
   if (wanted.has("goodput")) {
-    const measured = await goodput(place, bare, most, context, note);
+    const measured = await goodput(place, bare, ramp, context, note);
     Object.assign(figures, measured.figures);
     ({ peak } = measured);
-  } else peak = await peakOf(place, most, seed, note);
+  } else peak = await peakOf(place, ramp, seed, note);
   if (wanted.has("expired")) {
     const late: number[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -86,10 +86,14 @@ async function measure(
     }
     figures["lightTenantP99Ratio"] = median(light);
   }
-  const loops = rows.flatMap(({ phase, loopMaxMs }) =>
-    typeof loopMaxMs === "number" && !/bare|cold/.test(String(phase)) ? [loopMaxMs] : [],
-  );
-  figures["loopMaxMs"] = Math.max(...loops);
+  const most = (name: string): number =>
+    Math.max(
+      ...rows.flatMap(({ phase, [name]: value }) =>
+        typeof value === "number" && !/bare|cold/.test(String(phase)) ? [value] : [],
+      ),
+    );
+  figures["loopMaxMs"] = most("loopMaxMs");
+  figures["loopBusyMaxMs"] = most("loopBusyMaxMs");
   return { figures, rows };
 }
 
@@ -132,7 +136,7 @@ export const bench: Bench = {
     expiredRefusalMs: { atMost: 10 },
     recoverySeconds: { atMost: 30 },
     lightTenantP99Ratio: { atMost: 1.3 },
-    loopMaxMs: { atMost: 20 },
+    loopBusyMaxMs: { atMost: 20 },
   },
   async run(context): Promise<Measured> {
     const repository = mkdtempSync(join(tmpdir(), "longshore-overload-"));

@@ -35,6 +35,8 @@ export async function startGenerator(): Promise<Generator> {
 export interface LoopDelay {
   readonly maxMs: number;
   readonly p99Ms: number;
+  /** The longest that the thread itself was at work in one turn, within 5 ms. */
+  readonly busyMaxMs: number;
 }
 
 /** A server process. */

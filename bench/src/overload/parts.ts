@@ -95,8 +95,9 @@ export async function tenants(
       generatorLagMs: beside.lagMs,
       loopMaxMs: loop.maxMs,
       loopP99Ms: loop.p99Ms,
+      loopBusyMaxMs: loop.busyMaxMs,
     },
-    told: `  light tenant p99 ${soloMs.toFixed(1)} ms alone, ${besideMs.toFixed(1)} ms beside ten times its load (${(answeredRatio * 100).toFixed(1)} % answered); of what the other was granted ${(notDoneRatio * 100).toFixed(0)} % was not done; generator ${(beside.cpuRatio * 100).toFixed(0)} % of a core; server's loop late by ${loop.maxMs.toFixed(1)} ms at most`,
+    told: `  light tenant p99 ${soloMs.toFixed(1)} ms alone, ${besideMs.toFixed(1)} ms beside ten times its load (${(answeredRatio * 100).toFixed(1)} % answered); of what the other was granted ${(notDoneRatio * 100).toFixed(0)} % was not done; generator ${(beside.cpuRatio * 100).toFixed(0)} % of a core; server's loop late by ${loop.maxMs.toFixed(1)} ms at most, at work for ${loop.busyMaxMs.toFixed(1)} ms at most`,
   };
 }
 

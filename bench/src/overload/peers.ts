@@ -37,7 +37,7 @@ export async function measurePeers(
     try {
       const { name, settings, port, asks } = peer;
       say(`  ${name}: ${settings}`);
-      const server = { port, loopDelay: () => Promise.resolve({ maxMs: NaN, p99Ms: NaN }) };
+      const server = { port, loopDelay: () => Promise.resolve({ maxMs: NaN, p99Ms: NaN, busyMaxMs: NaN }) };
       const place: Place = { server, generator, expected: "", asks };
       const most = await capacity(place);
       if (most === 0) {

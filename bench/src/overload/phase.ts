@@ -4,8 +4,8 @@ import type { Generator, LoopDelay, ServeProcess } from "../load/drive.ts";
 import type { PhaseResult, Stream, StreamResult } from "../load/messages.ts";
 import { binaryRequest, type OverloadRequest } from "../load/overload-peers.ts";
 
-export const rowShape = [1, 3, 112, 112];
-export const tensorBytes = rowShape.reduce((product, size) => product * size, 4);
+export const rowShape: readonly number[] = [1, 3, 112, 112];
+export const tensorBytes: number = rowShape.reduce((product, size) => product * size, 4);
 /** What a client allows for an answer, and of it what it keeps for the way back. */
 export const deadlineMs = 120;
 export const wayBackMs = 5;
@@ -26,7 +26,7 @@ export function stream(
   seconds: number,
   seed: number,
   headers: Readonly<Record<string, string>> = {},
-  withinMs = deadlineMs,
+  withinMs: number = deadlineMs,
 ): Stream {
   const all = poissonArrivals(perSecond, Math.ceil(perSecond * seconds * 1.3) + 10, seed);
   return {
@@ -40,11 +40,16 @@ export function stream(
 }
 
 /** How ours asks. */
-export const asksUs: OverloadRequest = (withinMs, headers) => ({
-  headers: { "longshore-deadline": String(withinMs), ...headers },
-  json: binaryRequest(rowShape),
-  tensorBytes,
-});
+export function asksUs(
+  withinMs: number,
+  headers: Readonly<Record<string, string>>,
+): ReturnType<OverloadRequest> {
+  return {
+    headers: { "longshore-deadline": String(withinMs), ...headers },
+    json: binaryRequest(rowShape),
+    tensorBytes,
+  };
+}
 
 /** Right answers inside their deadline, counted from the planned arrival. */
 export function good({ statuses, latencyMs }: StreamResult): number {
@@ -114,13 +119,14 @@ export function rowOf(phase: Phase, round: number): Row {
     connections: phase.result.connections,
     loopMaxMs: phase.loop.maxMs,
     loopP99Ms: phase.loop.p99Ms,
+    loopBusyMaxMs: phase.loop.busyMaxMs,
   };
 }
 
 export function told(row: Row): string {
   const number = (value: Row[string] | undefined): string =>
     typeof value === "number" ? value.toFixed(1) : "-";
-  return `  ${String(row["phase"]).padEnd(10)} good ${number(row["goodPerSecond"])}/s of ${row["sent"]} sent, late ${row["late"]}, dropped ${row["dropped"]}, wrong ${row["wrong"]}, broken ${row["broken"]}, refused ${row["refused"]} (p99 ${number(row["refusalP99Ms"])} ms), p50 ${number(row["p50Ms"])} p99 ${number(row["p99Ms"])} ms; generator ${number(Number(row["generatorCpu"]) * 100)} % of a core, ${number(row["generatorLagMs"])} ms late; server's loop late by ${number(row["loopMaxMs"])} ms at most, p99 ${number(row["loopP99Ms"])} ms`;
+  return `  ${String(row["phase"]).padEnd(10)} good ${number(row["goodPerSecond"])}/s of ${row["sent"]} sent, late ${row["late"]}, dropped ${row["dropped"]}, wrong ${row["wrong"]}, broken ${row["broken"]}, refused ${row["refused"]} (p99 ${number(row["refusalP99Ms"])} ms), p50 ${number(row["p50Ms"])} p99 ${number(row["p99Ms"])} ms; generator ${number(Number(row["generatorCpu"]) * 100)} % of a core, ${number(row["generatorLagMs"])} ms late; server's loop late by ${number(row["loopMaxMs"])} ms at most, p99 ${number(row["loopP99Ms"])} ms, at work for ${number(row["loopBusyMaxMs"])} ms at most`;
 }
 
 /** `--rounds N`; default 7. */
