@@ -67,6 +67,8 @@ export interface Loop {
   tryLinks(job: Job, plan: Plan): void;
   /** Asks who is next in line after a decision how busy it is. */
   askLoads(plan: Plan): void;
+  /** Before the decision about a request: news that are worth waiting for, of places that others use, too. */
+  news(job: Job): Promise<void> | undefined;
   /** Ends asking and watching; does not close endpoints. */
   stop(): void;
 }
@@ -78,6 +80,10 @@ const upkeepDelayMs = 1;
  * next request does not decide by what was believed in the middle of a stall. Afterwards it hardly changes any more.
  */
 const agingMs: readonly number[] = [1_200, 4_000, 12_000];
+
+const nobody: ReadonlySet<EndpointId> = new Set();
+/** Where others send at the same moment, places are alike whose scores lie within this share of the best: so not all take the same. */
+const crowdedTieRatio = 0.05;
 
 /** Makes the loop of an offloader. */
 export function createLoop(parts: OffloadParts): Loop {
@@ -105,7 +111,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
   const probes = linkProbes(parts, places, () => news());
-  const loads = loadProbes(parts, places, parts.upkeep?.loadProbesPerRequest ?? 1);
+  const loads = loadProbes(parts, places, parts.upkeep?.loadProbesPerRequest ?? 3);
   let views = 0;
   /** One request is asked for once, however often it is planned. */
   let lastJob: Job | undefined;
@@ -217,6 +223,7 @@ export function createLoop(parts: OffloadParts): Loop {
           ? { traffic: { ahead: (id) => traffic.ahead(id, nowMs), width: (id) => traffic.width(id) } }
           : {}),
         exclude,
+        ...(loads.useful(nowMs) ? { tieRatio: crowdedTieRatio } : {}),
         ...(only
           ? {
               ready: (id = local?.info.id ?? self, part) =>
@@ -253,6 +260,13 @@ export function createLoop(parts: OffloadParts): Loop {
     },
     askLoads(plan) {
       if (!stopped && plan.objective !== "energy") loads.consider(plan, clock.nowMs());
+    },
+    news(job) {
+      const nowMs = clock.nowMs();
+      if (stopped || job.frame || !loads.useful(nowMs) || job.limits.objective === "energy") return undefined;
+      if (job.sequence?.resident !== undefined) return undefined;
+      const plan = this.plan(job, job.held, nobody, nowMs);
+      return isInfeasible(plan) ? undefined : loads.before(plan, nowMs);
     },
     stop() {
       stopped = true;

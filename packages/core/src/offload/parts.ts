@@ -35,7 +35,10 @@ export interface UpkeepOptions {
   readonly idleMs?: number;
   /** What the first use of a model waits for other places to answer, when it is here, in milliseconds; default 300. */
   readonly firstWaitMs?: number;
-  /** Places that others use, too, are asked how busy they are: so often for each request on the whole; default 1. */
+  /**
+   * Places that others use, too, are asked how busy they are: so often for each request on the whole, before its decision where
+   * that hardly takes time, else after it; default 3.
+   */
   readonly loadProbesPerRequest?: number;
   /** A place that takes longer to say what it offers does not answer, in milliseconds; default 3,000. */
   readonly askMs?: number;

@@ -64,6 +64,8 @@ async function runPlans(
 ): Promise<Outcome> {
   const { maxPlans = 6 } = loop.parts;
   loop.retries.asked();
+  const news = loop.news(job);
+  if (news) await news;
   let { held } = job;
   let exclude = without;
   let broke: LongshoreError | undefined;

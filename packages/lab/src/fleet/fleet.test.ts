@@ -82,12 +82,12 @@ describe("balancers on a farm of unequal servers", () => {
     },
   );
 
-  it("asks servers how busy they are only where others send there, too, and once for each request at most", async () => {
+  it("asks servers how busy they are only where others send there, too, and three times for each request at most", async () => {
     const alone = await runFleet(scene(), undefined);
     expect(alone.probesPerRequest).toBe(0);
     const several = await runFleet(scene({ gateways: 4 }), undefined);
     expect(several.probesPerRequest).toBeGreaterThan(0.5);
-    expect(several.probesPerRequest).toBeLessThanOrEqual(1);
+    expect(several.probesPerRequest).toBeLessThanOrEqual(3);
   });
 
   it("several gateways do not all run to the server that each of them left alone", async () => {
@@ -97,7 +97,7 @@ describe("balancers on a farm of unequal servers", () => {
     const many = scene({ servers, arrivals, requests, gateways: 4 });
     const ours = await runFleet(many, undefined);
     const best = await runFleet(many, fleetOracle);
-    expect(tail(ours.tookMs)).toBeLessThan(2 * tail(best.tookMs));
+    expect(tail(ours.tookMs)).toBeLessThan(1.5 * tail(best.tookMs));
   });
 
   it("a decision among hundreds of servers looks at some, and is hardly worse than who sees all queues", async () => {
