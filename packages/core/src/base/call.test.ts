@@ -6,9 +6,12 @@ import {
   housekeepingCall,
   leastTrust,
   LongshoreError,
+  neverAborted,
+  ownCall,
   sleep,
   zoneWithin,
 } from "./index.ts";
+import type { Call } from "./call.ts";
 import type { Clock } from "./clock.ts";
 
 function stoppedClock(now: number): Clock & { fire(): void } {
@@ -23,6 +26,36 @@ function stoppedClock(now: number): Clock & { fire(): void } {
     fire: () => waiting.splice(0).forEach((one) => one()),
   };
 }
+
+describe("own calls", () => {
+  // A field that is added to calls does not compile until it is here, and fails until it is copied.
+  const full: Required<Call> = {
+    id: "1",
+    abort: neverAborted,
+    deadlineMs: 5,
+    tenant: "t",
+    rules: { dataClass: "secret", leastTrust: "operated", zones: ["eu"], confirm: true },
+    path: ["a"],
+    trace: { traceId: "1".repeat(32), spanId: "2".repeat(16), sampled: true },
+    idempotencyKey: "key",
+    rights: ["infer"],
+    priority: 2,
+    queueTimeoutMs: 7,
+    user: "u",
+  };
+
+  it("have every field of the call", () => {
+    expect(ownCall(full)).toStrictEqual(full);
+    const plain = housekeepingCall("2");
+    expect(ownCall(plain)).toStrictEqual(plain);
+  });
+
+  it("may be changed without changing the call", () => {
+    const own = ownCall(full);
+    own.tenant = "other";
+    expect(full.tenant).toBe("t");
+  });
+});
 
 describe("zones and trust", () => {
   it("a rule allows everything inside its zone and nothing beside it", () => {

@@ -96,6 +96,25 @@ export function housekeepingCall(id: string, abort: AbortSignal = neverAborted):
   };
 }
 
+/** A call that only its maker knows, and may still change. */
+export type OwnCall = { -readonly [Field in keyof Call]: Call[Field] };
+
+/**
+ * The same call in an object of its own. Every request passes several; fields are assigned one by one, because engines give
+ * copies that are spread and then changed a hidden shape each, and whatever reads a field of theirs has to look for it.
+ */
+export function ownCall(call: Call): OwnCall {
+  const { id, abort, deadlineMs, tenant, rules, path } = call;
+  const own: OwnCall = { id, abort, deadlineMs, tenant, rules, path };
+  if (call.rights !== undefined) own.rights = call.rights;
+  if (call.trace !== undefined) own.trace = call.trace;
+  if (call.idempotencyKey !== undefined) own.idempotencyKey = call.idempotencyKey;
+  if (call.priority !== undefined) own.priority = call.priority;
+  if (call.queueTimeoutMs !== undefined) own.queueTimeoutMs = call.queueTimeoutMs;
+  if (call.user !== undefined) own.user = call.user;
+  return own;
+}
+
 /** Throws when the call was cancelled or its deadline has passed. */
 export function checkCall(call: Call, clock: Clock, stage: Stage): void {
   if (call.abort.aborted) throw abortError(call.abort, stage);
@@ -117,8 +136,10 @@ export function childCall(
   let unfollow: (() => void) | undefined;
   if (parent.abort.aborted) follow();
   else unfollow = whenAborted(parent.abort, follow);
+  const call = Object.assign(ownCall(parent), change);
+  call.abort = controller.signal;
   return {
-    call: { ...parent, ...change, abort: controller.signal },
+    call,
     cancel: (reason) => controller.abort(reason),
     [Symbol.dispose]: () => unfollow?.(),
   };

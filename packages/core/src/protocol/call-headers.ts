@@ -1,6 +1,7 @@
 import {
   type Call,
   LongshoreError,
+  ownCall,
   type Rules,
   type TraceContext,
   trustRank,
@@ -162,8 +163,10 @@ export function callFromHeaders(
   if (key !== undefined && key.length > maxKeyLength) {
     throw invalid(idempotencyHeader, `a key of at most ${maxKeyLength} characters`);
   }
-  // Assigned one by one, since this is done for every small request.
-  const call: { -readonly [K in keyof Call]: Call[K] } = { ...base, deadlineMs, rules, path };
+  const call = ownCall(base);
+  call.deadlineMs = deadlineMs;
+  call.rules = rules;
+  call.path = path;
   if (trace) call.trace = trace;
   if (key !== undefined) call.idempotencyKey = decoded(key, idempotencyHeader);
   return call;

@@ -3,6 +3,7 @@ import {
   type Call,
   LongshoreError,
   neverAborted,
+  ownCall,
   type Tensors,
   whenAborted,
 } from "@longshore/core";
@@ -143,8 +144,10 @@ export function joinedCall(
   short: boolean,
 ): { readonly call: Call; readonly over: () => void } {
   if (members.length === 1) return { call: first.call, over: nothing };
-  const deadlineMs = members.reduce((latest, member) => Math.max(latest, member.deadlineMs), -Infinity);
-  if (short) return { call: { ...first.call, abort: neverAborted, deadlineMs }, over: nothing };
+  const call = ownCall(first.call);
+  call.deadlineMs = members.reduce((latest, member) => Math.max(latest, member.deadlineMs), -Infinity);
+  call.abort = neverAborted;
+  if (short) return { call, over: nothing };
   const controller = new AbortController();
   let interested = members.length;
   for (const member of members) {
@@ -154,12 +157,9 @@ export function joinedCall(
       controller.abort(new LongshoreError("cancelled", "execute", "nobody waits for the run any more"));
     };
   }
+  call.abort = controller.signal;
   return {
-    call: {
-      ...first.call,
-      abort: controller.signal,
-      deadlineMs,
-    },
+    call,
     over() {
       for (const member of members) member.left = undefined;
     },

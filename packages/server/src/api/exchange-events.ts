@@ -6,6 +6,7 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
+  ownCall,
   type ModelDescription,
   type Route,
   type StageTime,
@@ -59,7 +60,7 @@ export function exchangeEvents(api: Api, request: WireRequest, startedMs: number
         const tookMs = nowMs - startedMs;
         observer.record({ kind: "stage-ended", atMs: nowMs, callId, stage: "identify", name: "", tookMs });
       }
-      return trace ? { ...call, trace } : call;
+      return trace ? Object.assign(ownCall(call), { trace }) : call;
     },
     end(response) {
       const { status, messages, body } = response;

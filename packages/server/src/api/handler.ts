@@ -8,6 +8,7 @@ import {
   loadHeaders,
   LongshoreError,
   maxProbeBytes,
+  ownCall,
   readBody,
   reasons,
   type Route,
@@ -198,7 +199,10 @@ export function createHandler(parts: HandlerParts): Handler {
     try {
       const known = api.identify(request);
       const identity = known instanceof Promise ? await known : known;
-      call = { ...base, tenant: identity.tenant, rights: listed(identity.rights) };
+      const own = ownCall(base);
+      own.tenant = identity.tenant;
+      own.rights = listed(identity.rights);
+      call = own;
       const { route, query } = gate(identity, request);
       begin(route);
       response = await answer(api, route, { request, query, identity, call, received });

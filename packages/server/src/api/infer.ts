@@ -10,6 +10,7 @@ import {
   type InferenceRequest,
   type InferRequestMessage,
   LongshoreError,
+  ownCall,
   type ModelKnowledge,
   readSchedule,
   readSequence,
@@ -175,7 +176,8 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     // What is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
     const arrived = arrivedCall(api, asked);
     const knowledge = await findModel(api, route.model, route.version, arrived);
-    const call = { ...arrived, path: [...arrived.path, api.endpoint.info.id] };
+    const call = ownCall(arrived);
+    call.path = [...arrived.path, api.endpoint.info.id];
     const segment = segmentOf(asked, route, knowledge);
     const { description } = knowledge;
     events = inferenceEvents(api, asked.request, description, call, startedMs);

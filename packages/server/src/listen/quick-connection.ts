@@ -7,6 +7,7 @@ import {
   type Peer,
   randomId,
   type WireBody,
+  type WireRequest,
   type WireResponse,
 } from "@longshore/core";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
@@ -226,9 +227,13 @@ class QuickConnection {
     const call = housekeepingCall(randomId(options.random), this.#ends);
     try {
       const { surfaces } = options;
-      const asked = { method: "POST", path, headers, body, peer: this.#peer } as const;
+      const peer = this.#peer;
+      // Two of a fixed shape: one that is spread into the other would be of another shape each time.
+      const asked: WireRequest = surfaces
+        ? { method: "POST", path, headers, body, peer, surfaces }
+        : { method: "POST", path, headers, body, peer };
       let begun = false;
-      const reply = await handler(surfaces ? { ...asked, surfaces } : asked, call, (bytes) => {
+      const reply = await handler(asked, call, (bytes) => {
         if (!begun && !socket.writableEnded && socket.writableLength <= talkative)
           socket.write(acknowledgement(bytes), "latin1");
       });
