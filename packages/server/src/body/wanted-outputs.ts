@@ -1,0 +1,39 @@
+import {
+  type InferenceResponse,
+  type InferRequestMessage,
+  LongshoreError,
+  type ModelDescription,
+  rowsSuffix,
+  statePrefix,
+  type Tensor,
+  type WireTensor,
+} from "@longshore/core";
+import { classify } from "./classify.ts";
+
+/** The outputs that the request wants, in its order, classified where it asks for that. */
+export function wantedOutputs(
+  response: InferenceResponse,
+  message: InferRequestMessage,
+  description: ModelDescription,
+): ReadonlyMap<string, Tensor> {
+  if (!message.outputs) return response.outputs;
+  const wanted = new Map<string, Tensor>();
+  for (const { name, classification } of message.outputs) {
+    const tensor = response.outputs.get(name);
+    if (!tensor) throw new LongshoreError("run-failed", "execute", `the run gave no output ${name}`);
+    const labels = Object.hasOwn(description.labels, name) ? description.labels[name] : undefined;
+    const batched = description.batching.maxBatchSize > 0;
+    wanted.set(name, classification ? classify(tensor, classification, batched, labels) : tensor);
+  }
+  return wanted;
+}
+
+/** Tells for each tensor of the reply whether it goes into the binary part. */
+export function binaryChoice(message: InferRequestMessage): (output: WireTensor) => boolean {
+  return ({ name }) => {
+    if (name.startsWith(statePrefix)) return true;
+    const owner = name.endsWith(rowsSuffix) ? name.slice(0, -rowsSuffix.length) : name;
+    const asked = message.outputs?.find((output) => output.name === name || output.name === owner);
+    return asked?.binary ?? message.binaryOutputs;
+  };
+}
