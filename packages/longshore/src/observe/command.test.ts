@@ -1,11 +1,14 @@
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect as dialHttp2 } from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { housekeepingCall, readBody } from "@longshore/core";
+import { httpTransport, systemClock } from "@longshore/nodejs";
 import { writeModels } from "@longshore/testkit";
+import { testAuthority } from "@longshore/testkit/certificates";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
 import { relay } from "./relay.ts";
@@ -33,6 +36,7 @@ async function read(socket: Socket): Promise<Buffer> {
 interface Observing {
   readonly lines: Record<string, unknown>[];
   readonly address: string;
+  readonly notes: string[];
   end(): Promise<number>;
 }
 
@@ -40,6 +44,7 @@ interface Observing {
 async function observing(...args: readonly string[]): Promise<Observing> {
   const stop = new AbortController();
   const lines: Record<string, unknown>[] = [];
+  const notes: string[] = [];
   let listens = (): void => undefined;
   const listening = new Promise<void>((resolve) => {
     listens = resolve;
@@ -49,7 +54,7 @@ async function observing(...args: readonly string[]): Promise<Observing> {
       lines.push(JSON.parse(text) as Record<string, unknown>);
       listens();
     },
-    note: () => undefined,
+    note: (text) => void notes.push(text),
     progress: () => undefined,
     environment: {},
     stop: stop.signal,
@@ -60,7 +65,7 @@ async function observing(...args: readonly string[]): Promise<Observing> {
     return done;
   };
   open.push({ close: end });
-  return { lines, address: String(lines[0]?.["listening"]), end };
+  return { lines, notes, address: String(lines[0]?.["listening"]), end };
 }
 
 it("passes every byte on as it came, whatever it is, both ways", async () => {
@@ -159,6 +164,60 @@ it("passes gRPC on, counts its bytes, and does not look inside", async () => {
   expect(Number(lines.at(-1)?.["grpcBytes"])).toBeGreaterThan(50);
 });
 
+it("ends TLS on both sides, looks at what is inside, and says why a server is not believed", async () => {
+  const authority = await testAuthority();
+  const { certificatePem, keyPem } = await authority.issue({ name: "here", addresses: ["127.0.0.1"] });
+  const file = (name: string): string => join(folder, name);
+  await writeFile(file("server.pem"), certificatePem);
+  await writeFile(file("server.key"), keyPem);
+  await writeFile(file("authority.pem"), authority.certificatePem);
+  const tls = { certificate: file("server.pem"), key: file("server.key") };
+  const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0, tls });
+  open.push(server);
+  const own = ["--tls-cert", file("server.pem"), "--tls-key", file("server.key")];
+  const { address, lines, notes, end } = await observing(
+    ...own,
+    ...["--in-front-of", server.address, "--at-ca", file("authority.pem")],
+    ...["--grpc-in-front-of", `https://${server.grpcAddress}`],
+  );
+  expect(address).toMatch(/^https:/);
+  const data = Array.from({ length: 16 }, (_, index) => index);
+  const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data }));
+  const transport = httpTransport({ address, clock: systemClock(), tls: { ca: authority.certificatePem } });
+  const body = { kind: "parts", parts: [Buffer.from(JSON.stringify({ inputs }))] } as const;
+  const request = { method: "POST", path: "/v2/models/simple/infer", headers: {}, body } as const;
+  const reply = await transport.send(request, housekeepingCall("test"));
+  expect(reply.status).toBe(200);
+  await readBody(reply.body, { maxBytes: 10_000 });
+  await transport.close();
+  const session = dialHttp2(`https://127.0.0.1:${String(lines[0]?.["grpc"])}`, {
+    ca: authority.certificatePem,
+  });
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/inference.GRPCInferenceService/ServerLive",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.end(Buffer.alloc(5));
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
+  expect(Buffer.concat(chunks).toString("hex")).toBe("00000000020801");
+  session.close();
+  expect(notes).toEqual([]);
+  await end();
+  expect(lines[1]).toMatchObject({ observed: [{ model: "simple", requests: 1, failed: 0 }] });
+
+  // Nobody that it believes signed the server.
+  const doubting = await observing("--in-front-of", server.address);
+  await expect(fetch(`${doubting.address}/v2`)).rejects.toThrow();
+  await expect(fetch(`${doubting.address}/v2`)).rejects.toThrow();
+  await doubting.end();
+  expect(doubting.notes).toEqual([expect.stringMatching(/could not be passed on: .*certificate/)]);
+  const half = await observing("--in-front-of", server.address, "--tls-cert", file("server.pem"));
+  expect(half.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
+});
+
 it("ends a client's connection when the server is not there, and refuses what it cannot observe", async () => {
   const gone = createServer().listen(0, "127.0.0.1");
   await once(gone, "listening");
@@ -166,7 +225,7 @@ it("ends a client's connection when the server is not there, and refuses what it
   gone.close();
   const { address } = await observing("--in-front-of", `http://127.0.0.1:${port}`);
   await expect(fetch(address)).rejects.toThrow();
-  const refused = await observing("--in-front-of", "https://127.0.0.1:8443");
+  const refused = await observing("--in-front-of", "tcp://127.0.0.1:8443");
   expect(refused.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
   expect(await refused.end()).toBe(2);
   const held = createServer().listen(0, "127.0.0.1");
@@ -194,9 +253,8 @@ it("ends a client's connection when the server is not there, and refuses what it
   const none = (): never => {
     throw new Error("nobody connects");
   };
-  const first = await relay({ host: "127.0.0.1", port: 0, target, watch: none });
+  const first = await relay({ host: "127.0.0.1", port: 0, protocol: "h2", target, watch: none });
   open.push({ close: () => first[Symbol.asyncDispose]() });
-  await expect(relay({ host: "127.0.0.1", port: first.port, target, watch: none })).rejects.toMatchObject({
-    reason: "port-taken",
-  });
+  const again = relay({ host: "127.0.0.1", port: first.port, protocol: "h2", target, watch: none });
+  await expect(again).rejects.toMatchObject({ reason: "port-taken" });
 });

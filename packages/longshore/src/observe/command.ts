@@ -2,23 +2,28 @@ import { type Clock, housekeepingCall, LongshoreError, type ModelKnowledge } fro
 import { systemClock } from "@longshore/nodejs";
 import { platformCodecs } from "../compose/codecs.ts";
 import { openEngine } from "../compose/open-engine.ts";
+import { readTls } from "../compose/listeners.ts";
 import { openModel } from "../compose/open-model.ts";
+import { transportTls } from "../compose/server-tls.ts";
 import { exchangeWatch } from "./exchange-watch.ts";
 import { figuresOf, type Observed, observed } from "./observed.ts";
-import { type Relay, relay, type RelayOptions } from "./relay.ts";
+import { type Relay, relay, type RelayOptions, type RelayTarget } from "./relay.ts";
 import { figuresText, whatIfJson, whatIfText } from "./report.ts";
 import { type Supposed, whatIf } from "./what-if.ts";
+import { type AtOptions, shownOf } from "../command/at-options.ts";
 import { checkPort } from "../command/identity-options.ts";
 import type { CommandIo, ExitCode } from "../command/io.ts";
 import { type LinkOptions, linksOf } from "../command/link-options.ts";
 
 /** Options of `longshore observe`. */
-export interface ObserveCommandOptions extends LinkOptions {
+export interface ObserveCommandOptions extends LinkOptions, Omit<AtOptions, "at" | "atKey"> {
   readonly inFrontOf: string;
   readonly host: string;
   readonly port: number;
   readonly grpcInFrontOf?: string;
   readonly grpcPort?: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
   readonly models?: string;
   readonly edgeSpeed: number;
   readonly everySeconds: number;
@@ -30,15 +35,29 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);
 }
 
-/** Where bytes go. What is encrypted cannot be looked at, and a relay that ended TLS would change what it passes on. */
-function targetOf(option: string, value: string): RelayOptions["target"] {
+/** Where bytes go. What is encrypted cannot be looked at, so TLS to the server begins here anew. */
+function targetOf(option: string, value: string, tls: RelayTarget["tls"]): RelayTarget {
   const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url?.protocol !== "http:" || url.pathname !== "/" || url.search !== "") {
-    throw invalid(
-      `--${option} wants http://host:port without a path, not '${value}'; what is encrypted cannot be observed`,
-    );
+  const secure = url?.protocol === "https:";
+  if (!url || (!secure && url.protocol !== "http:") || url.pathname !== "/" || url.search !== "") {
+    throw invalid(`--${option} wants http://host:port or https://host:port without a path, not '${value}'`);
   }
-  return { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port === "" ? 80 : url.port) };
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  if (secure) return { host, port: Number(url.port === "" ? 443 : url.port), tls: tls ?? {} };
+  return { host, port: Number(url.port === "" ? 80 : url.port) };
+}
+
+/** The relay's own certificate for clients, and what the server is believed by and shown. */
+async function tlsOf(
+  options: ObserveCommandOptions,
+): Promise<Pick<RelayOptions, "tls"> & { readonly there: RelayTarget["tls"] }> {
+  const { tlsCert: certificate, tlsKey: key } = options;
+  if ((certificate === undefined) !== (key === undefined))
+    throw invalid("--tls-cert and --tls-key go together");
+  const { tls } = await shownOf(options);
+  const there = tls && transportTls(tls);
+  if (certificate === undefined || key === undefined) return { there };
+  return { tls: await readTls({ certificate, key }), there };
 }
 
 async function supposedOf(options: ObserveCommandOptions): Promise<Supposed> {
@@ -71,15 +90,14 @@ interface Counted {
   grpcBytes: number;
 }
 
-function httpRelay(
-  at: Pick<RelayOptions, "host" | "port" | "target">,
-  seen: Observed,
-  counted: Counted,
-  clock: Clock,
-): Promise<Relay> {
+/** What both relays are told. */
+type RelayAt = Omit<RelayOptions, "watch" | "protocol">;
+
+function httpRelay(at: RelayAt, seen: Observed, counted: Counted, clock: Clock): Promise<Relay> {
   const pathOf = ({ line }: { readonly line: string }): string => line.split(" ")[1] ?? "";
   return relay({
     ...at,
+    protocol: "http/1.1",
     watch(client) {
       const {
         up,
@@ -103,10 +121,11 @@ function httpRelay(
   });
 }
 
-function grpcRelay(at: Pick<RelayOptions, "host" | "port" | "target">, counted: Counted): Promise<Relay> {
+function grpcRelay(at: RelayAt, counted: Counted): Promise<Relay> {
   const count = (chunk: Uint8Array): void => void (counted.grpcBytes += chunk.byteLength);
   return relay({
     ...at,
+    protocol: "h2",
     watch: () => ({
       up: count,
       down: count,
@@ -117,12 +136,18 @@ function grpcRelay(at: Pick<RelayOptions, "host" | "port" | "target">, counted: 
 }
 
 /** Where gRPC is passed on: to whom, and from which port. A port that is picked has none after it. */
-function grpcOf(options: ObserveCommandOptions): Pick<RelayOptions, "port" | "target"> | undefined {
+function grpcOf(
+  options: ObserveCommandOptions,
+  tls: RelayTarget["tls"],
+): Pick<RelayOptions, "port" | "target"> | undefined {
   const { grpcInFrontOf, port, grpcPort = port === 0 ? 0 : port + 1 } = options;
   if (grpcInFrontOf === undefined) return undefined;
   checkPort(grpcPort);
-  return { port: grpcPort, target: targetOf("grpc-in-front-of", grpcInFrontOf) };
+  return { port: grpcPort, target: targetOf("grpc-in-front-of", grpcInFrontOf, tls) };
 }
+
+/** Reasons why connections broke that are told. */
+const mostReasons = 100;
 
 function stopped({ stop }: CommandIo): Promise<void> {
   return new Promise((resolve) => {
@@ -138,8 +163,9 @@ function stopped({ stop }: CommandIo): Promise<void> {
 export async function observe(options: ObserveCommandOptions, io: CommandIo): Promise<ExitCode> {
   const { host, port, json, everySeconds } = options;
   checkPort(port);
-  const target = targetOf("in-front-of", options.inFrontOf);
-  const grpcAt = grpcOf(options);
+  const { tls, there } = await tlsOf(options);
+  const target = targetOf("in-front-of", options.inFrontOf, there);
+  const grpcAt = grpcOf(options, there);
   const supposed = await supposedOf(options);
   if (options.models !== undefined) await openModel(options.models);
   const clock = systemClock();
@@ -160,9 +186,17 @@ export async function observe(options: ObserveCommandOptions, io: CommandIo): Pr
     }
   };
   {
-    await using http = await httpRelay({ host, port, target }, seen, counted, clock);
-    await using grpc = grpcAt && (await grpcRelay({ host, ...grpcAt }, counted));
-    const listening = `http://${http.host}:${http.port}`;
+    const said = new Set<string>();
+    const broke = (because: string): void => {
+      // Once for each reason, not for each connection.
+      if (said.size < mostReasons && !said.has(because))
+        io.note(`a connection could not be passed on: ${because}`);
+      said.add(because);
+    };
+    const listens = { host, broke, ...(tls ? { tls } : {}) };
+    await using http = await httpRelay({ ...listens, port, target }, seen, counted, clock);
+    await using grpc = grpcAt && (await grpcRelay({ ...listens, ...grpcAt }, counted));
+    const listening = `${tls ? "https" : "http"}://${http.host}:${http.port}`;
     if (json) io.out(JSON.stringify({ listening, inFrontOf: options.inFrontOf, grpc: grpc?.port }));
     else {
       io.out(`listening on ${listening}, in front of ${options.inFrontOf}`);

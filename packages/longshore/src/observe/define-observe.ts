@@ -11,11 +11,19 @@ export function defineObserve({ program, action, io }: Defining): void {
         .description(
           "stand in front of a server, pass every byte on as it is, and say what offloading would have saved",
         )
-        .requiredOption("--in-front-of <url>", "the server, http://host:port")
+        .requiredOption("--in-front-of <url>", "the server, http://host:port or https://host:port")
         .option("--host <address>", "address to listen on", "127.0.0.1")
         .option("--port <port>", "port; 0 picks a free one", number("port", 0), 9000)
         .option("--grpc-in-front-of <url>", "its port for gRPC, passed on uninspected")
         .option("--grpc-port <port>", "port for that (default: the one after --port)", number("grpc-port", 0))
+        .option(
+          "--tls-cert <file>",
+          "certificate (PEM) that clients are shown; without one they come without TLS",
+        )
+        .option("--tls-key <file>", "key (PEM) of the certificate")
+        .option("--at-ca <file>", "authorities (PEM) that sign the server; default: the system's")
+        .option("--at-cert <file>", "client certificate (PEM) that the server is shown")
+        .option("--at-cert-key <file>", "key (PEM) of the client certificate")
         .option("--models <folder>", "packages of its models, whose profiles say what parts would take"),
       "the server",
     )

@@ -1,6 +1,13 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, isIP, type Server, type Socket } from "node:net";
+import {
+  connect as connectTls,
+  createServer as createTlsServer,
+  type ConnectionOptions,
+  TLSSocket,
+} from "node:tls";
 import { LongshoreError } from "@longshore/core";
+import { type ListenTls, nodeTls } from "@longshore/server";
 
 /** Looks at what passes on one connection. */
 export interface Watching extends Disposable {
@@ -14,9 +21,23 @@ export interface Watching extends Disposable {
 export interface RelayOptions {
   readonly host: string;
   readonly port: number;
-  readonly target: { readonly host: string; readonly port: number };
+  readonly target: RelayTarget;
+  /** Clients come by TLS with this certificate. Default: as they are. */
+  readonly tls?: ListenTls;
+  /** What is agreed on inside TLS. */
+  readonly protocol: "http/1.1" | "h2";
   /** Called for each connection. */
   watch(client: string): Watching;
+  /** Why a connection could not be passed on; default: nobody is told. */
+  broke?(because: string): void;
+}
+
+/** Where bytes go. */
+export interface RelayTarget {
+  readonly host: string;
+  readonly port: number;
+  /** By TLS, believing these authorities (default: the platform's) and showing this certificate. */
+  readonly tls?: Pick<ConnectionOptions, "ca" | "cert" | "key" | "servername">;
 }
 
 /** A relay that listens. */
@@ -35,20 +56,55 @@ function pass(from: Socket, to: Socket, look: (chunk: Uint8Array) => void): void
     look(chunk);
   });
   from.on("end", () => to.end());
-  from.on("error", () => to.resetAndDestroy());
+  from.on("error", () => breakOff(to));
   from.on("close", () => {
     // A side that broke, rather than ended, breaks the other.
-    if (!from.readableEnded) to.resetAndDestroy();
+    if (!from.readableEnded) breakOff(to);
   });
 }
 
+/** Inside TLS nothing but an end without a word says so. */
+function breakOff(socket: Socket): void {
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
+function dialled({ target, protocol }: RelayOptions): Socket {
+  const { host, port, tls } = target;
+  const socket = connect({ host, port, allowHalfOpen: true });
+  if (!tls) return socket;
+  // A name for the certificate, where the address has one.
+  const servername = tls.servername ?? (isIP(host) === 0 ? host : "");
+  return connectTls({ ...tls, socket, host, servername, ALPNProtocols: [protocol] });
+}
+
+function listener({ tls, protocol }: RelayOptions, took: (client: Socket) => void): Server {
+  if (!tls) return createServer({ allowHalfOpen: true, pauseOnConnect: true }, took);
+  try {
+    return createTlsServer({ ...nodeTls(tls), ALPNProtocols: [protocol], allowHalfOpen: true }, took);
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `the certificate or key cannot be used: ${why}`,
+      {
+        cause: thrown,
+      },
+    );
+  }
+}
+
 /**
- * Passes on every byte of TCP connections as it is, both ways, and lets somebody look at them afterwards. Throws `port-taken`.
+ * Passes on every byte of connections as it is, both ways, and lets somebody look at them afterwards; TLS ends here on each side
+ * that has it, and what is inside is passed on. Throws `port-taken`, and `invalid-configuration` for a certificate of no use.
  */
-export async function relay({ host, port, target, watch }: RelayOptions): Promise<Relay> {
+export async function relay(options: RelayOptions): Promise<Relay> {
+  const { host, port, watch, broke } = options;
   const sockets = new Set<Socket>();
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
-    const upstream = connect({ ...target, allowHalfOpen: true });
+  const server = listener(options, (client) => {
+    const upstream = dialled(options);
+    upstream.on("error", ({ message }) => broke?.(message));
     const watching = watch(client.remoteAddress ?? "unknown");
     for (const socket of [client, upstream]) {
       socket.setNoDelay(true);
@@ -61,6 +117,7 @@ export async function relay({ host, port, target, watch }: RelayOptions): Promis
     upstream.on("close", () => watching[Symbol.dispose]());
     client.resume();
   });
+  server.on("tlsClientError", ({ message }: Error) => broke?.(message));
   server.listen(port, host);
   try {
     await once(server, "listening");
