@@ -177,8 +177,12 @@ it("ends TLS on both sides, looks at what is inside, and says why a server is no
   const own = ["--tls-cert", file("server.pem"), "--tls-key", file("server.key")];
   const { address, lines, notes, end } = await observing(
     ...own,
-    ...["--in-front-of", server.address, "--at-ca", file("authority.pem")],
-    ...["--grpc-in-front-of", `https://${server.grpcAddress}`],
+    "--in-front-of",
+    server.address,
+    "--at-ca",
+    file("authority.pem"),
+    "--grpc-in-front-of",
+    `https://${server.grpcAddress}`,
   );
   expect(address).toMatch(/^https:/);
   const data = Array.from({ length: 16 }, (_, index) => index);
