@@ -193,7 +193,7 @@ describe("several answers through an offloading endpoint", () => {
   const decoupled = { decoupled: true };
 
   /** Gives each value of the input, and fails after so many. */
-  function streaming(inner: Endpoint, failsAfter = Infinity) {
+  function streaming(inner: Endpoint, failsAfter = Infinity, queueMs = 0) {
     const asked: { readonly request: InferenceRequest; readonly call: Call }[] = [];
     let over = 0;
     async function* inferStream(given: InferenceRequest, own: Call): AsyncIterable<InferenceResponse> {
@@ -218,7 +218,7 @@ describe("several answers through an offloading endpoint", () => {
           yield {
             outputs: out(Number(value)),
             account,
-            load: { atMs: 0, cpuRatio: 0, inFlight: 1, queueMs: 0 },
+            load: { atMs: 0, cpuRatio: 0, inFlight: queueMs > 0 ? 50 : 1, queueMs },
           };
         }
         if (count === failsAfter) throw new LongshoreError("run-failed", "execute", "planted");
@@ -285,6 +285,17 @@ describe("several answers through an offloading endpoint", () => {
     expect(cloud.asked).toHaveLength(1);
     const none = offloading(clock, place(clock, "here", decoupled));
     expect(await taken(clock, none, call())).toEqual(["unsupported"]);
+  });
+
+  it("teach how busy their place is", async () => {
+    const clock = virtualClock();
+    const busy = streaming(place(clock, "cloud", decoupled), Infinity, 5000);
+    const idle = streaming(place(clock, "other", decoupled));
+    const gateway = offloading(clock, undefined, [busy.endpoint, idle.endpoint]);
+    // Whoever was asked first, nobody waits behind the busy one once it has said so.
+    for (let round = 0; round < 12; round++) await taken(clock, gateway, call());
+    expect(busy.asked.length).toBeLessThanOrEqual(2);
+    expect(busy.asked.length + idle.asked.length).toBe(12);
   });
 
   it("are one where the model gives one", async () => {

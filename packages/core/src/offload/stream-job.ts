@@ -3,6 +3,7 @@ import type { Endpoint, InferenceResponse } from "../endpoint/index.ts";
 import type { Leg } from "../plan/index.ts";
 import { checkOutputs } from "./crossing.ts";
 import type { Job } from "./job.ts";
+import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { final } from "./race.ts";
@@ -75,10 +76,15 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   parts.observer.record({ kind: "leg-started", atMs: clock.nowMs(), trigger: "begin", ...about });
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: clock.nowMs() });
   let outcome: Parameters<typeof recordEnd>[3] = "lost";
+  let heard = false;
   try {
     const request = legRequest(job, leg, held.tensors, endpoint, here);
     for await (const response of endpoint.inferStream(request, child.call)) {
       checkOutputs(known, leg.segment, response.outputs, request.outputs, leg.endpoint);
+      const { load, account } = response;
+      // How busy it is was said when the answers began, and comes with each of them.
+      if (load && !heard) place?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
+      heard = true;
       yield response;
     }
     outcome = "won";
