@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { float32View } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
+import { openOffloader } from "../compose/open-offloader.ts";
 
 /** The built command: servers of this test are processes of their own. */
 const command = fileURLToPath(new URL("../../dist/command/main.js", import.meta.url));
@@ -21,6 +23,19 @@ beforeAll(async () => {
   const x = build.input("x", "FP32", [1, 4]);
   build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 4]);
   await writeFile(join(folder, "double", "1", "model.onnx"), writeModel(build.model({ name: "double" })));
+  // A running total: a step that was lost or done twice shows in all after it.
+  await mkdir(join(folder, "total", "1"), { recursive: true });
+  const sum = graphBuilder();
+  const total = sum.node("Add", [sum.input("x", "FP32", [1, 1]), sum.input("s", "FP32", [1, 1])], {
+    outputs: ["total"],
+  });
+  sum.output(total, "FP32", [1, 1]);
+  sum.output(sum.node("Identity", [total], { outputs: ["next"] }), "FP32", [1, 1]);
+  await writeFile(join(folder, "total", "1", "model.onnx"), writeModel(sum.model({ name: "total" })));
+  await writeFile(
+    join(folder, "total", "model.yaml"),
+    "sequence: { maxIdleMs: 60000, states: [{ input: s, output: next, datatype: FP32, shape: [1, 1] }] }\n",
+  );
   // A pipeline whose answer takes a while, to be under way when the signal comes.
   await mkdir(join(folder, "late"));
   await writeFile(
@@ -244,6 +259,71 @@ describe("a rolling restart", () => {
       expect(wrong).toEqual([]);
       for (const server of [gateway, ...servers]) server.stop();
       expect(await Promise.all([gateway, ...servers].map(({ exited }) => exited))).toEqual([0, 0, 0, 0]);
+    },
+  );
+
+  it(
+    "of all servers and both gateways before them fails no request of the client library and doubles no step",
+    { timeout: 240_000 },
+    async () => {
+      const servers = await Promise.all([start(), start(), start()]);
+      const at = servers.flatMap(({ address }) => ["--at", address]);
+      const gateway = (port = "0"): Promise<Server> =>
+        listening("gateway", "--port", port, "--data-class", "internal", "--linger-seconds", "1", ...at);
+      const gateways = await Promise.all([gateway(), gateway()]);
+      const offloader = await openOffloader({
+        servers: gateways.map(({ address }) => ({ address, trust: "operated" as const })),
+        defaults: { dataClass: "internal" },
+      });
+      const counts = { answered: 0, steps: 0, over: false };
+      const wrong: string[] = [];
+      const failed = (thrown: unknown): void => void wrong.push(String(thrown));
+      async function client(): Promise<void> {
+        while (!counts.over) {
+          const { outputs } = await offloader.infer("double", { x: Float32Array.of(1, 2, 3, 4) });
+          const y = [...float32View(outputs.get("y")!)].join(" ");
+          if (y === "2 4 6 8") counts.answered++;
+          else wrong.push(y);
+        }
+      }
+      async function steps(): Promise<void> {
+        await using sequence = offloader.sequence("total");
+        for (let meant = 1; !counts.over; meant++) {
+          const { outputs } = await sequence.next({ x: Float32Array.of(1) });
+          const [total] = float32View(outputs.get("total")!);
+          if (total !== meant) wrong.push(`total ${total} for ${meant}`);
+          counts.steps++;
+        }
+      }
+      const work = [client, client, client, steps].map((one) => one().catch(failed));
+      const goesOn = async (): Promise<void> => {
+        const [answers, stepped] = [counts.answered + 50, counts.steps + 20];
+        while ((counts.answered < answers || counts.steps < stepped) && wrong.length === 0)
+          await new Promise((resolve) => setImmediate(resolve));
+      };
+      const restart = async (all: Server[], again: (port: string) => Promise<Server>): Promise<void> => {
+        for (const [index, before] of all.entries()) {
+          await goesOn();
+          before.stop();
+          expect(await before.exited).toBe(0);
+          await goesOn();
+          const after = await again(new URL(before.address).port);
+          all[index] = after;
+          // Whoever asks has found it again, so that the next one may leave.
+          while (!after.told.some((line) => line.includes("offers")) && wrong.length === 0) await goesOn();
+        }
+      };
+      await restart(servers, (port) => start("--port", port));
+      await restart(gateways, gateway);
+      await goesOn();
+      counts.over = true;
+      await Promise.all(work);
+      await offloader.close();
+      expect(wrong).toEqual([]);
+      for (const server of [...gateways, ...servers]) server.stop();
+      expect(await Promise.all([...gateways, ...servers].map(({ exited }) => exited))).toEqual([
+        0, 0, 0, 0, 0,
+      ]);
     },
   );
 });
