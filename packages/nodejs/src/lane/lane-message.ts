@@ -39,8 +39,9 @@ export interface RunMessage {
   readonly stopped: SharedArrayBuffer;
 }
 
-/** From a thread to its lane: how the chain ended. */
+/** From a thread to its lane: how the chain ended; before any, that it has loaded what it needs. */
 export type EndMessage =
+  | { readonly loaded: true }
   | {
       readonly id: number;
       readonly values: readonly PackedTensor[];

@@ -50,12 +50,18 @@ export function laneThread(
   const remembered = new Set<number>();
   let underWay: UnderWay | undefined;
   let ended: Promise<void> = Promise.resolve();
+  let settle = (): void => undefined;
+  /** It has loaded its file, or never will. */
+  const loaded = new Promise<void>((resolve) => {
+    settle = resolve;
+  });
   let lastId = 0;
   let state: "open" | "closing" | "dead" = "open";
   // an idle lane must not keep the program alive
   worker.unref();
 
   function die(cause: unknown): void {
+    settle();
     if (state === "dead") return;
     const closing = state === "closing";
     state = "dead";
@@ -75,7 +81,8 @@ export function laneThread(
   worker.on("exit", (code) => die(new Error(`the thread ended with exit code ${code}`)));
   worker.on("messageerror", die);
   worker.on("message", (message: EndMessage) => {
-    if (message.id !== underWay?.id) return;
+    settle();
+    if ("loaded" in message || message.id !== underWay?.id) return;
     const { resolve, reject } = underWay;
     underWay = undefined;
     worker.unref();
@@ -136,8 +143,10 @@ export function laneThread(
     },
     async close() {
       if (state === "open") state = "closing";
-      // terminating a thread inside native code can abort the whole program
-      await ended;
+      // Terminating a thread inside native code can abort the whole program, and one that loads its modules leaves their
+      // files open. Until it is gone the program must not end.
+      worker.ref();
+      await Promise.all([ended, loaded]);
       await worker.terminate();
     },
   };

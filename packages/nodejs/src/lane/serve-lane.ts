@@ -43,6 +43,8 @@ export function serveLane(port: MessagePort, transforms: TransformSet): void {
     );
   }
 
+  const loaded: EndMessage = { loaded: true };
+  port.postMessage(loaded);
   port.on("message", (message: RunMessage) => {
     run(message).catch((thrown: unknown) => {
       const {

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -177,6 +177,14 @@ describe("worker lane", () => {
     held.open();
     expect((await first).values.has("gate.out")).toBe(true);
     await closing;
+  });
+
+  it.runIf(process.platform === "linux")("leaves no file open when it is closed at once", async () => {
+    const open = (): number => readdirSync("/proc/self/fd").length;
+    await workerLane({ workers: 1 }).close();
+    const before = open();
+    for (let count = 0; count < 8; count++) await workerLane({ workers: 1 }).close();
+    expect(open()).toBeLessThanOrEqual(before + 1);
   });
 
   it("does not start what its deadline left behind in the queue", async () => {
