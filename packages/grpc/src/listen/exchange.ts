@@ -1,12 +1,5 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import {
-  abortError,
-  type Call,
-  housekeepingCall,
-  LongshoreError,
-  type Peer,
-  randomId,
-} from "@longshore/core";
+import { abortError, housekeepingCall, LongshoreError, ownCall, type Peer, randomId } from "@longshore/core";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
 import { frameSource, type FrameSource } from "./frames.ts";
@@ -282,10 +275,9 @@ export async function serveExchange(
   abort.signal.addEventListener("abort", () => end(statusOf(abortError(abort.signal, "transport"))));
   try {
     const remainingMs = timeoutMs(headers["grpc-timeout"] as string | undefined);
-    const base = housekeepingCall(randomId(options.random), abort.signal);
-    const call: Call =
-      remainingMs === Infinity ? base : { ...base, deadlineMs: options.clock.nowMs() + remainingMs };
+    const call = ownCall(housekeepingCall(randomId(options.random), abort.signal));
     if (remainingMs !== Infinity) {
+      call.deadlineMs = options.clock.nowMs() + remainingMs;
       deadline = options.clock.timer(remainingMs, () =>
         abort.abort(
           new LongshoreError(
