@@ -36,6 +36,9 @@ describe("takeInputs", () => {
     ["bytes that are no whole number of elements", port(), new Uint8Array(5)],
     ["numbers for an integer input", port({ datatype: "INT64", shape: [-1] }), new Float32Array(3)],
     ["text for numbers", port(), "hello"],
+    ["an object that is no tensor", port(), { datatype: "FP32", shape: [1, 3], data: [1, 2, 3] } as never],
+    ["a plain list of numbers", port(), [1, 2, 3] as never],
+    ["nothing at all", port(), null as never],
     ["two images where one is taken", port({ datatype: "BYTES", shape: [1] }), ["a", "b"]],
     ["a tensor of another shape", port(), float32Tensor("x", [2, 2], new Float32Array(4))],
     [

@@ -83,7 +83,7 @@ function wrongNames(model: string, ports: readonly PortSpec[], inputs: Inputs): 
 }
 
 function tensorFor(model: string, port: PortSpec, input: Input): Tensor {
-  if (typeof input === "string" || Array.isArray(input)) {
+  if (typeof input === "string" || (Array.isArray(input) && input.every((one) => typeof one === "string"))) {
     const texts = typeof input === "string" ? [input] : (input as readonly string[]);
     return bytesFor(model, port, texts);
   }
@@ -106,7 +106,20 @@ function tensorFor(model: string, port: PortSpec, input: Input): Tensor {
   return checkedTensor(model, port, input as Tensor);
 }
 
+/** What a value is, for those who gave the wrong one. */
+function nameOf(value: unknown): string {
+  if (value === null || typeof value !== "object") return String(value);
+  return `an object of ${value.constructor?.name ?? "nothing"}`;
+}
+
 function checkedTensor(model: string, port: PortSpec, tensor: Tensor): Tensor {
+  // Callers without types give what they like.
+  const given = tensor as Partial<Tensor> | null | undefined;
+  if (!(given?.bytes instanceof Uint8Array) || !Array.isArray(given.spec?.shape)) {
+    throw invalid(
+      `${model}: ${describePort(port)} takes a tensor, texts, bytes or a Float32Array; given: ${nameOf(tensor)}`,
+    );
+  }
   const { spec, bytes, rows } = tensor;
   if (spec.datatype !== port.datatype || !shapeFits(spec.shape, port.shape)) {
     throw invalid(`${model} takes ${describePort(port)}; given: ${spec.datatype} [${spec.shape.join(", ")}]`);
