@@ -129,8 +129,10 @@ export function linkProbes(
     const { id } = place.endpoint.info;
     const { known, features, plan, dueAtMs } = request;
     if (underWay.has(id) || place.health.unavailable(nowMs) !== undefined) return false;
-    if (!couldPay(known, id, features, meanOf(link.roundTripMs(nowMs)))) return false;
-    const hope = hopeOf(plan, here);
+    // Frames that follow one another use places side by side: one that answers no sooner pays all the same.
+    const sideBySide = plan.objective === "throughput";
+    if (!couldPay(known, id, features, sideBySide ? undefined : meanOf(link.roundTripMs(nowMs)))) return false;
+    const hope = sideBySide ? undefined : hopeOf(plan, here);
     if (hope?.endpoint === id) {
       const remoteMs = sum(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
       if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
@@ -183,8 +185,16 @@ export function linkProbes(
   };
 }
 
-/** Whether some segment there, on a link that takes no time but its round trip, is quicker than all of it here. */
-function couldPay(known: KnownModel, place: string, features: Features, roundTripMs: number): boolean {
+/**
+ * Whether some segment there, on a link that takes no time but its round trip, is quicker than all of it here; without a round
+ * trip, whether it takes a part of the work off this device that is worth it.
+ */
+function couldPay(
+  known: KnownModel,
+  place: string,
+  features: Features,
+  roundTripMs: number | undefined,
+): boolean {
   if (!known.here) return true;
   const slowness = slownessHere(known);
   for (const offer of known.offersBy.get(place) ?? []) {
@@ -200,7 +210,11 @@ function couldPay(known: KnownModel, place: string, features: Features, roundTri
     if (Number.isNaN(slow)) return true;
     const hereMs = segmentMeanMs(bucket, 0, bucket.cuts.length - 1) * slow;
     const headMs = segmentMeanMs(bucket, 0, from) * slow;
-    if (headMs + meanOf(offer.completionMs) + roundTripMs < worthRatio * hereMs) return true;
+    const thereMs = meanOf(offer.completionMs);
+    // Of whole requests some go there and some stay, however slow the place is.
+    const paceMs = headMs === 0 ? 1 / (1 / hereMs + 1 / thereMs) : Math.max(headMs, thereMs);
+    const bestMs = roundTripMs === undefined ? paceMs : headMs + thereMs + roundTripMs;
+    if (bestMs < worthRatio * hereMs) return true;
   }
   return false;
 }

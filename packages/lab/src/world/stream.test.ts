@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   type Call,
+  type CutProfile,
   type FrameResult,
   type InferenceRequest,
   type Inputs,
@@ -12,7 +13,7 @@ import {
 } from "@longshore/core";
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
-import { type OffloadWorld, offloadWorld } from "./index.ts";
+import { type OffloadWorld, offloadWorld, type SimulatedModel } from "./index.ts";
 
 const model = toyModel();
 const x = tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000));
@@ -74,6 +75,59 @@ describe("a stream over two places", () => {
     const alone = await rate(store(1, 50e6), { zones: ["device"] });
     expect(alone).toBeLessThan(10.1);
     expect(both / alone).toBeGreaterThan(1.6);
+  });
+
+  it("finds out that a link is quick when the plan of its first belief sends it next to nothing", async () => {
+    // Heavy frames that stay here: only what lies behind an inner cut may leave, 800 kB of it, or 2 kB just before the end.
+    const [cheap] = model.profile.variants;
+    const bucket = cheap?.buckets[0];
+    if (!cheap || !bucket) throw new Error("the toy model has a bucket");
+    const sized = (cut: CutProfile, id: string, bytes: number, headMs: number): CutProfile => ({
+      ...cut,
+      cut: { ...cut.cut, id, crossing: cut.cut.crossing.map((one) => ({ ...one, shape: [1, bytes] })) },
+      headMs: [headMs],
+      tailMs: [100 - headMs],
+      codings: cut.codings.map((coding) => ({ ...coding, bytes })).slice(0, 1),
+    });
+    const [start, inner, end] = bucket.cuts;
+    if (!start || !inner || !end) throw new Error("the toy model has an inner cut");
+    const cuts = [
+      sized(start, "start", 2_000_000, 0),
+      sized(inner, "c1", 800_000, 40),
+      sized(inner, "c9", 2000, 97),
+      end,
+    ];
+    const upTo = { bytes: 4_000_000 };
+    const heavy: SimulatedModel = {
+      description: {
+        ...model.description,
+        inputs: [{ name: "x", datatype: "UINT8", shape: [1, 2_000_000] }],
+        variants: model.description.variants.slice(0, 1),
+      },
+      profile: {
+        ...model.profile,
+        variants: [{ ...cheap, buckets: [{ ...bucket, upTo, typical: { bytes: 2_000_000 }, legalCuts: 4, cuts }] }],
+      },
+    };
+    const trace = constantTrace(1e9);
+    const world = offloadWorld({
+      models: [heavy],
+      seed: 5,
+      device: { speed: 1, info: placeInfo("device", "device") },
+      places: [{ info: placeInfo("edge", "edge"), speed: 1, up: trace, down: trace, delayMs: 1 }],
+      defaults: { dataClass: "public" },
+      policy: {
+        ignoresEndpoint: true,
+        decide: ({ zone, reveals }) =>
+          zone === "device" || reveals !== "input" ? { allow: true } : { allow: false, rule: "it stays" },
+      },
+    });
+    const frame = { x: tensorOf("x", "UINT8", [1, 2_000_000], new Uint8Array(2_000_000)) };
+    await drain(world, Array.from({ length: 60 }, () => frame), {});
+    const startedMs = world.clock.nowMs();
+    await drain(world, Array.from({ length: 60 }, () => frame), {});
+    // One place makes 10 frames a second, the better cut 16.7 with both busy.
+    expect((60 * 1000) / (world.clock.nowMs() - startedMs)).toBeGreaterThan(14);
   });
 
   it("is about as fast as the best plan pipelined, or faster by mixing plans, whatever the link and the place", async () => {
