@@ -23,17 +23,23 @@ export const steadyMalloc: Readonly<Record<string, string>> = {
   MALLOC_MMAP_THRESHOLD_: "262144",
 };
 
-/** Starts it on a folder of models, none of which is loaded yet unless other options say so. */
+/**
+ * Starts it on a folder of models, none of which is loaded yet unless other options say so; where `core` is given, on that core
+ * alone and knowing it, with Linux's `taskset`.
+ */
 export async function startServer(
   repository: string,
   environment: Readonly<Record<string, string>>,
   options: readonly string[] = ["--model-control", "explicit", "--allow-management"],
+  core?: number,
 ): Promise<SoakServer> {
   const main = fileURLToPath(import.meta.resolve("longshore")).replace(/index\.js$/, "command/main.js");
   const probe = new URL("./probe.js", import.meta.url).href;
+  const node = process.execPath;
+  const held = core === undefined ? [] : ["-c", String(core), node];
   const child: ChildProcess = spawn(
-    process.execPath,
-    ["--import", probe, main, "serve", repository, "--port", "0", ...options, "--json"],
+    core === undefined ? node : "taskset",
+    [...held, "--import", probe, main, "serve", repository, "--port", "0", ...options, "--json"],
     { stdio: ["ignore", "pipe", "pipe", "ipc"], env: { ...process.env, ...environment } },
   );
   const { stdout, stderr } = child;

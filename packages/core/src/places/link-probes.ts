@@ -131,7 +131,8 @@ export function linkProbes(
     if (underWay.has(id) || place.health.unavailable(nowMs) !== undefined) return false;
     // Frames that follow one another use places side by side: one that answers no sooner pays all the same.
     const sideBySide = plan.objective === "throughput";
-    if (!couldPay(known, id, features, sideBySide ? undefined : meanOf(link.roundTripMs(nowMs)))) return false;
+    if (!couldPay(known, id, features, sideBySide ? undefined : meanOf(link.roundTripMs(nowMs))))
+      return false;
     const hope = sideBySide ? undefined : hopeOf(plan, here);
     if (hope?.endpoint === id) {
       const remoteMs = sum(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);

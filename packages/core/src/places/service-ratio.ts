@@ -46,9 +46,10 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
     seen(tookMs, promisedMs, nowMs) {
       if (!(tookMs > 0) || !(promisedMs > 0)) return;
       const before = faded(nowMs);
-      // Differences below a millisecond say nothing about a place.
+      // Differences below a millisecond say nothing about a place, and so do short runs about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
-      const deviation = away / Math.sqrt(variance);
+      const noise = 1 / (promisedMs + 1) ** 2;
+      const deviation = away / Math.sqrt(variance + noise);
       up = Math.max(0, up + deviation - 0.5);
       down = Math.max(0, down - deviation - 0.5);
       const changed = Math.abs(deviation) > outlying || up > drift || down > drift;
@@ -58,9 +59,10 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
         up = 0;
         down = 0;
       } else {
-        variance = Math.max(leastVariance, variance + (away ** 2 - variance) / Math.min(longRuns, runs + 4));
+        const seen = Math.max(0, away ** 2 - noise);
+        variance = Math.max(leastVariance, variance + (seen - variance) / Math.min(longRuns, runs + 4));
       }
-      const gain = doubt / (doubt + variance);
+      const gain = doubt / (doubt + variance + noise);
       doubt = (1 - gain) * doubt + variance / longRuns ** 2;
       runs++;
       // What is far slower than promised is believed at the first sight; what is faster has to show it.

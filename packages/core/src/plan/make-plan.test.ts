@@ -224,11 +224,13 @@ function referenceScore(
           meanOf(completion) * device.idleWatts;
         const cost = offer.costMicros + (info.rates.microsPerMegabyte * (sent + reply)) / 1e6;
         if (!withinLimits(latency, energy, cost)) continue;
+        // What both ends have to do with the bytes of bodies.
+        const handled = 1.3e-6 * (sent + reply);
         const stages = {
-          deviceMs: meanOf(head) + meanOf(tail) + encode,
-          upMs: Math.max(0, meanOf(up) - meanOf(moved(0, "up"))),
-          thereMs: meanOf(there) - place.view.queueMs - place.view.penaltyMs,
-          downMs: Math.max(0, meanOf(down) - meanOf(moved(0, "down"))),
+          deviceMs: meanOf(head) + meanOf(tail) + encode + handled * scaled,
+          upMs: Math.max(0, quantileOf(up, 0.5) - quantileOf(moved(0, "up"), 0.5)),
+          thereMs: meanOf(there) - place.view.queueMs - place.view.penaltyMs + handled * slowness,
+          downMs: Math.max(0, quantileOf(down, 0.5) - quantileOf(moved(0, "down"), 0.5)),
         };
         const value = score(latency, energy, cost, accuracy, agreement, stages, place.view);
         const key = `${info.id} ${offer.path.join(">")} ${offer.trust}`;

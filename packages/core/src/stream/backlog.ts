@@ -8,12 +8,19 @@ const idleRatio = 0.1;
 /** A place that surprised is taken to run more (or fewer) at once by this factor, up to a limit. */
 const widthStep = 1.25;
 const mostWidth = 64;
+/** Each charge counts this much in what is usual, and what is usual stands for so many requests ahead of the next one. */
+const usualWeight = 1 / 16;
+const usualRequests = 4;
+/** What was charged is written as if it were charged now; beyond this it is all brought back to scale. */
+const mostGrown = 1e100;
 
 /** When each stage of one way will be free, were nothing added. */
 interface Lanes {
   upMs: number;
   thereMs: number;
   downMs: number;
+  /** What the requests of late keep busy, `usual` times the scale of the backlog. */
+  usual: Stages;
   /** Requests that the place runs at once, as far as its waits have shown; 1 or more. */
   width: number;
 }
@@ -29,6 +36,10 @@ export interface Charged {
 /**
  * Work that streams have put on this device, the links and the places, as the planner's `throughput` objective needs it:
  * plans made one after another see each other before anything of them has reached a place. A stage drains as time passes.
+ *
+ * What is ahead of a request is what is left of that, and what the requests of late have kept busy on the whole. By what is
+ * left alone a place that is busy for a moment is fled from, four requests later the other one is, and in between each waits
+ * for the other with its window full; by both, a plan that keeps all busy evenly is kept.
  * Places run several requests at once without saying so; one where requests that should have waited did not is taken to be
  * wider, and one where they did is taken to be narrower.
  */
@@ -45,41 +56,66 @@ export interface Backlog {
 
 const nothing: Stages = { deviceMs: 0, upMs: 0, thereMs: 0, downMs: 0 };
 
+function plus(one: Stages, other: Stages, factor: number): Stages {
+  return {
+    deviceMs: one.deviceMs + other.deviceMs * factor,
+    upMs: one.upMs + other.upMs * factor,
+    thereMs: one.thereMs + other.thereMs * factor,
+    downMs: one.downMs + other.downMs * factor,
+  };
+}
+
 /** An empty backlog for a device that runs `slots` at once. */
 export function backlogOf(slots: number): Backlog {
   let deviceFreeMs = 0;
+  let deviceUsualMs = 0;
+  /** By how much a charge weighs more than the first one did: instead of letting all that came before weigh less. */
+  let grown = 1;
   const places = new Map<EndpointId, Lanes>();
   const lanesOf = (endpoint: EndpointId): Lanes => {
     let lanes = places.get(endpoint);
     if (!lanes) {
-      lanes = { upMs: 0, thereMs: 0, downMs: 0, width: 1 };
+      lanes = { upMs: 0, thereMs: 0, downMs: 0, usual: nothing, width: 1 };
       places.set(endpoint, lanes);
     }
     return lanes;
   };
   const left = (freeMs: number, nowMs: number): number => Math.max(0, freeMs - nowMs);
 
+  function older(): void {
+    grown /= 1 - usualWeight;
+    if (grown < mostGrown) return;
+    deviceUsualMs /= grown;
+    for (const lanes of places.values()) lanes.usual = plus(nothing, lanes.usual, 1 / grown);
+    grown = 1;
+  }
+
   return {
     ahead(endpoint, nowMs) {
       const lanes = endpoint === undefined ? undefined : places.get(endpoint);
-      return {
+      const leftMs: Stages = {
         deviceMs: left(deviceFreeMs, nowMs),
         upMs: left(lanes?.upMs ?? 0, nowMs),
         thereMs: left(lanes?.thereMs ?? 0, nowMs),
         downMs: left(lanes?.downMs ?? 0, nowMs),
       };
+      const usual = { ...(lanes?.usual ?? nothing), deviceMs: deviceUsualMs };
+      return plus(leftMs, usual, (usualRequests * usualWeight) / grown);
     },
     width: (endpoint) => places.get(endpoint)?.width ?? 1,
     charge(plan, nowMs) {
       const { stages, legs } = plan;
       const endpoint = legs.find((leg) => leg.id === "remote")?.endpoint;
       if (!stages) return { endpoint: undefined, waitMs: 0, stages: nothing };
+      older();
+      deviceUsualMs += (stages.deviceMs / slots) * grown;
       const deviceMs = left(deviceFreeMs, nowMs) + stages.deviceMs / slots;
       deviceFreeMs = nowMs + deviceMs;
       if (endpoint === undefined) return { endpoint, waitMs: 0, stages };
       const lanes = lanesOf(endpoint);
       const upMs = left(lanes.upMs, nowMs) + stages.upMs;
       const waitMs = left(lanes.thereMs, nowMs) - (deviceMs + upMs);
+      lanes.usual = plus(lanes.usual, stages, grown);
       lanes.upMs = nowMs + upMs;
       lanes.thereMs = nowMs + left(lanes.thereMs, nowMs) + stages.thereMs;
       lanes.downMs = nowMs + left(lanes.downMs, nowMs) + stages.downMs;
@@ -88,6 +124,14 @@ export function backlogOf(slots: number): Backlog {
     release({ endpoint, stages }) {
       const lanes = endpoint === undefined ? undefined : places.get(endpoint);
       if (!lanes) return;
+      // What it used of this device is used. Others were charged since, so that this takes off a little too much.
+      const { upMs, thereMs, downMs } = plus(lanes.usual, stages, -grown);
+      lanes.usual = {
+        deviceMs: 0,
+        upMs: Math.max(0, upMs),
+        thereMs: Math.max(0, thereMs),
+        downMs: Math.max(0, downMs),
+      };
       lanes.upMs -= stages.upMs;
       lanes.thereMs -= stages.thereMs;
       lanes.downMs -= stages.downMs;

@@ -106,7 +106,9 @@ describe("a stream over two places", () => {
       },
       profile: {
         ...model.profile,
-        variants: [{ ...cheap, buckets: [{ ...bucket, upTo, typical: { bytes: 2_000_000 }, legalCuts: 4, cuts }] }],
+        variants: [
+          { ...cheap, buckets: [{ ...bucket, upTo, typical: { bytes: 2_000_000 }, legalCuts: 4, cuts }] },
+        ],
       },
     };
     const trace = constantTrace(1e9);
@@ -123,9 +125,17 @@ describe("a stream over two places", () => {
       },
     });
     const frame = { x: tensorOf("x", "UINT8", [1, 2_000_000], new Uint8Array(2_000_000)) };
-    await drain(world, Array.from({ length: 60 }, () => frame), {});
+    await drain(
+      world,
+      Array.from({ length: 60 }, () => frame),
+      {},
+    );
     const startedMs = world.clock.nowMs();
-    await drain(world, Array.from({ length: 60 }, () => frame), {});
+    await drain(
+      world,
+      Array.from({ length: 60 }, () => frame),
+      {},
+    );
     // One place makes 10 frames a second, the better cut 16.7 with both busy.
     expect((60 * 1000) / (world.clock.nowMs() - startedMs)).toBeGreaterThan(14);
   });
