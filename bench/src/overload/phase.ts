@@ -125,7 +125,7 @@ export function rowOf(phase: Phase, round: number): Row {
 
 export function told(row: Row): string {
   const number = (value: Row[string] | undefined): string =>
-    typeof value === "number" ? value.toFixed(1) : "-";
+    typeof value === "number" && Number.isFinite(value) ? value.toFixed(1) : "-";
   return `  ${String(row["phase"]).padEnd(10)} good ${number(row["goodPerSecond"])}/s of ${row["sent"]} sent, late ${row["late"]}, dropped ${row["dropped"]}, wrong ${row["wrong"]}, broken ${row["broken"]}, refused ${row["refused"]} (p99 ${number(row["refusalP99Ms"])} ms), p50 ${number(row["p50Ms"])} p99 ${number(row["p99Ms"])} ms; generator ${number(Number(row["generatorCpu"]) * 100)} % of a core, ${number(row["generatorLagMs"])} ms late; server's loop late by ${number(row["loopMaxMs"])} ms at most, p99 ${number(row["loopP99Ms"])} ms, at work for ${number(row["loopBusyMaxMs"])} ms at most`;
 }
 
