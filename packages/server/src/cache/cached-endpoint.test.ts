@@ -90,6 +90,7 @@ describe("answers from memory", () => {
   const apart: readonly [string, Partial<InferenceRequest>, Partial<Call>][] = [
     ["another tenant", {}, { tenant: "other" }],
     ["other rules", {}, { rules: { dataClass: "secret", leastTrust: "none" } }],
+    ["whoever demands two places", {}, { rules: { ...housekeepingCall("c").rules, confirm: true } }],
     ["other outputs", { outputs: ["y"] }, {}],
     ["other parameters", { parameters: { beams: 4 } }, {}],
     ["another part", { segment: { ...request(inputs()).segment, to: "c1" } }, {}],
