@@ -6,7 +6,7 @@ import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { ModelDescription } from "../model/index.ts";
 import { tablePolicy } from "../plan/index.ts";
-import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
+import { float32Tensor, float32View, give, isGiven, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
 import type { Limits } from "./offloader.ts";
@@ -246,7 +246,13 @@ describe("answers that are confirmed before they are given", () => {
     const clock = manualClock();
     const [liar, ...others] = [place("liar"), place("b", {}, 5), place("c", {}, 6)];
     const { offloader: made, ask, quarantines } = offloader(clock, [liar!, ...others], quiet);
-    const first = await clock.finish(made.infer("twice", { x: Float32Array.of(1) }, confirm));
+    const x = give(float32Tensor("x", [1], Float32Array.of(1)));
+    const first = await clock.finish(made.infer("twice", { x }, confirm));
+    // What was given away is only lent to two.
+    expect([...liar!.asked, ...others[0]!.asked].map(({ inputs }) => isGiven(inputs.get("x")!))).toEqual([
+      false,
+      false,
+    ]);
     expect(new Set([first.where, first.confirmedBy])).toEqual(new Set(["b", "liar"]));
     expect(first.accounts.map(({ endpoint }) => endpoint).sort()).toEqual(["b", "liar"]);
     liar!.state.lies = true;

@@ -7,6 +7,7 @@ import type { Loop } from "./loop.ts";
 import { final } from "./race.ts";
 import type { Outcome } from "./run-job.ts";
 import type { Leg, Plan } from "../plan/index.ts";
+import { borrowed } from "../tensor/index.ts";
 import { addTally, newTally, type Tally } from "./tally.ts";
 
 /** Answers a job somewhere besides `exclude`. Its first plan is in the tally when this returns. */
@@ -20,7 +21,9 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   const { call, held } = job;
   // Answers are compared, so they are read here, and so is what several places are sent.
   const { wire: _wire, ...asked } = job.asked ?? {};
-  const own = { ...job, asked, held: held.arriving ? await arrived(held, held.arriving, call) : held };
+  const here = held.arriving ? await arrived(held, held.arriving, call) : held;
+  const tensors = new Map([...here.tensors].map(([name, tensor]) => [name, borrowed(tensor)]));
+  const own = { ...job, asked, held: { ...here, tensors } };
   const believesHere = job.confirm === "elsewhere";
   const tallies: Tally[] = [];
   let { limits } = own;

@@ -16,3 +16,10 @@ export function give(tensor: Tensor, back: Tensor["back"] = tensor.back): Tensor
 export function isGiven(tensor: Tensor): boolean {
   return tensor.given === true;
 }
+
+/** The tensor without the mark that it was given away: for who hands it to several. */
+export function borrowed(tensor: Tensor): Tensor {
+  if (!tensor.given) return tensor;
+  const { given: _given, ...rest } = tensor;
+  return rest;
+}

@@ -1,4 +1,4 @@
-import { elementCount, give, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
+import { borrowed, elementCount, give, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
 
 /**
  * The values of one run, by name. A value that is taken for the last time is given away, so that lanes and runtimes in
@@ -63,13 +63,6 @@ export function runValues(inputs: Tensors): Values {
       return taken;
     },
   };
-}
-
-/** The tensor without the mark that it was given away. */
-function borrowed(tensor: Tensor): Tensor {
-  if (!tensor.given) return tensor;
-  const { given: _, ...rest } = tensor;
-  return rest;
 }
 
 /**
