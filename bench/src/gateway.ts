@@ -15,11 +15,17 @@ import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
 
 /** The bodies that are told apart: what a proxy costs is headers for the small one, and copying for the large one. */
-const bodies = { "1k": { floats: 230, each: 250 }, "600k": { floats: 150_000, each: 60 } } as const;
+const bodies = {
+  "1k": { floats: 230, each: 250, warmUp: 2500 },
+  "600k": { floats: 150_000, each: 60, warmUp: 500 },
+} as const;
 type BodyName = keyof typeof bodies;
+const names = ["1k", "600k"] as const;
 
 const rounds = 8;
-const warmUp = 100;
+/** Requests on each connection before anything is measured, and the rounds that are then: of programs that run since a second. */
+const freshUp = 100;
+const freshRounds = 3;
 /** Connections of the runs that measure throughput. */
 const together = 8;
 
@@ -67,6 +73,8 @@ interface Subject {
   readonly name: "direct" | "gateway" | "envoy";
   readonly port: number;
   readonly times: Record<BodyName, number[][]>;
+  /** The same before the compiler of Node.js was done with what is hot. */
+  readonly fresh: Record<BodyName, number[][]>;
   readonly perSecond: Record<BodyName, number[]>;
 }
 
@@ -80,6 +88,11 @@ async function measure(subject: Subject, name: BodyName, connections: readonly C
   await Promise.all(connections.map((one) => send(one, prepared, Math.ceil(each / 4))));
   const tookMs = performance.now() - startedMs;
   subject.perSecond[name].push((connections.length * Math.ceil(each / 4) * 1000) / tookMs);
+}
+
+/** A B C, then C B A. */
+function inTurn(subjects: readonly Subject[], round: number): readonly Subject[] {
+  return round % 2 === 0 ? subjects : [...subjects].reverse();
 }
 
 async function run({ say, seed }: BenchContext): Promise<Measured> {
@@ -108,6 +121,7 @@ async function run({ say, seed }: BenchContext): Promise<Measured> {
       name,
       port: port(peer),
       times: { "1k": [], "600k": [] },
+      fresh: { "1k": [], "600k": [] },
       perSecond: { "1k": [], "600k": [] },
     });
     const [server] = opened;
@@ -120,16 +134,26 @@ async function run({ say, seed }: BenchContext): Promise<Measured> {
     const connections = new Map(
       subjects.map((one) => [one, Array.from({ length: together }, () => new Connection(one.port))]),
     );
-    for (const [one, its] of connections) {
-      for (const name of ["1k", "600k"] as const) {
-        await Promise.all(its.map((connection) => send(connection, prepare(bodies[name].floats), warmUp)));
-        say(`${one.name} is warm with ${name}`);
+    const warm = async (one: Subject, name: BodyName, count: number): Promise<void> => {
+      const prepared = prepare(bodies[name].floats);
+      await Promise.all((connections.get(one) ?? []).map((connection) => send(connection, prepared, count)));
+    };
+    for (const name of names) {
+      for (const one of subjects) await warm(one, name, freshUp);
+      for (let round = 0; round < freshRounds; round++) {
+        for (const one of inTurn(subjects, round)) {
+          const [first] = connections.get(one) ?? [];
+          if (first) one.fresh[name].push(await send(first, prepare(bodies[name].floats), bodies[name].each));
+        }
       }
     }
+    for (const one of subjects) {
+      for (const name of names) await warm(one, name, bodies[name].warmUp);
+      say(`${one.name} is warm`);
+    }
     for (let round = 0; round < rounds; round++) {
-      const order = round % 2 === 0 ? subjects : [...subjects].reverse();
-      for (const name of ["1k", "600k"] as const) {
-        for (const one of order) await measure(one, name, connections.get(one) ?? []);
+      for (const name of names) {
+        for (const one of inTurn(subjects, round)) await measure(one, name, connections.get(one) ?? []);
       }
     }
     for (const its of connections.values()) for (const one of its) one.close();
@@ -149,7 +173,7 @@ function summarise(
   const figures: Record<string, number> = {};
   const rows: Row[] = [];
   const [direct] = subjects;
-  for (const name of ["1k", "600k"] as const) {
+  for (const name of names) {
     for (const one of subjects) {
       const all = one.times[name].flat();
       const perSecond = medianInterval(one.perSecond[name], draw);
@@ -167,20 +191,21 @@ function summarise(
         `${name.padEnd(5)} ${one.name.padEnd(8)} p50 ${quantile(all, 0.5).toFixed(2)} ms  p99 ${quantile(all, 0.99).toFixed(2)} ms  ${perSecond.median.toFixed(0)}/s (${perSecond.low.toFixed(0)}..${perSecond.high.toFixed(0)}) at ${together} connections`,
       );
       if (one === direct) continue;
-      const added = (ratio: number): ReturnType<typeof medianInterval> =>
+      const added = (when: "times" | "fresh", ratio: number): ReturnType<typeof medianInterval> =>
         medianInterval(
-          one.times[name].map(
-            (times, round) => quantile(times, ratio) - quantile(direct?.times[name][round] ?? [], ratio),
+          one[when][name].map(
+            (times, round) => quantile(times, ratio) - quantile(direct?.[when][name][round] ?? [], ratio),
           ),
           draw,
         );
-      const [p50, p99] = [added(0.5), added(0.99)];
+      const [p50, p99, fresh] = [added("times", 0.5), added("times", 0.99), added("fresh", 0.5)];
       say(
-        `      added p50 ${p50.median.toFixed(2)} ms (95 %: ${p50.low.toFixed(2)}..${p50.high.toFixed(2)}), p99 ${p99.median.toFixed(2)} ms`,
+        `      added p50 ${p50.median.toFixed(2)} ms (95 %: ${p50.low.toFixed(2)}..${p50.high.toFixed(2)}), p99 ${p99.median.toFixed(2)} ms; p50 when just started ${fresh.median.toFixed(2)} ms`,
       );
       const prefix = one.name === "envoy" ? "envoyAdded" : "added";
       figures[`${prefix}P50Ms${name}`] = p50.median;
       figures[`${prefix}P99Ms${name}`] = p99.median;
+      figures[`${prefix}FreshP50Ms${name}`] = fresh.median;
       const share = one.perSecond[name].map(
         (value, round) => value / (direct?.perSecond[name][round] ?? NaN),
       );
@@ -190,7 +215,10 @@ function summarise(
   return { figures, rows, notRun };
 }
 
-/** What a gateway costs on the way, beside Envoy as a plain proxy before the same servers. */
+/**
+ * What a gateway costs on the way, beside Envoy as a plain proxy before the same servers: once all of them have served some ten
+ * thousand requests, and when they have just started.
+ */
 export const bench: Bench = {
   name: "gateway",
   about:

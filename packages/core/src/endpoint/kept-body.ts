@@ -65,6 +65,8 @@ class Kept implements KeptBody {
   #bytes = 0;
   #over = false;
   #failed: LongshoreError | undefined;
+  /** Nobody was to read it any more: its chunks are not here. */
+  #gone = false;
   readonly #free: ((chunk: Uint8Array) => void) | undefined;
   /** A reader left in the middle of a chunk, which may still be on its way out. */
   #left = false;
@@ -81,7 +83,7 @@ class Kept implements KeptBody {
   }
 
   get again(): boolean {
-    return this.#droppedBytes === 0 && !this.#failed;
+    return this.#droppedBytes === 0 && !this.#failed && !this.#gone;
   }
 
   get complete(): boolean {
@@ -89,6 +91,7 @@ class Kept implements KeptBody {
   }
 
   async first(bytes: number): Promise<Uint8Array> {
+    this.#refuseGone();
     while (this.#bytes < bytes && !this.#over && !this.#failed) await this.#change();
     if (this.#failed) throw this.#failed;
     if (this.#bytes < bytes) throw mismatch(this.byteLength, this.#bytes);
@@ -104,6 +107,7 @@ class Kept implements KeptBody {
   }
 
   async *read(): AsyncIterable<Uint8Array> {
+    this.#refuseGone();
     if (this.#droppedBytes > 0) {
       throw new LongshoreError(
         "body-too-large",
@@ -147,8 +151,15 @@ class Kept implements KeptBody {
       this.#fail(new LongshoreError("cancelled", "transport", "nobody waits for the body any more"));
     }
     if (this.#left || this.#readers.size > 0) return;
-    this.#failed ??= new LongshoreError("cancelled", "transport", "the body is not here any more");
+    this.#gone = true;
     for (const chunk of this.#chunks.splice(0)) this.#free?.(chunk);
+  }
+
+  /** The error is made when somebody asks: hardly ever, while bodies end all the time. */
+  #refuseGone(): void {
+    if (this.#gone)
+      this.#failed ??= new LongshoreError("cancelled", "transport", "the body is not here any more");
+    if (this.#failed) throw this.#failed;
   }
 
   async #take(body: StreamedBody): Promise<void> {
