@@ -10,6 +10,8 @@ export interface PlainHead {
 }
 
 const statusLine = /^HTTP\/1\.1 ([1-5][0-9]{2}) [\t\x20-\x7e]*$/;
+/** Read from where the last one ended. */
+const headerLine = /([A-Za-z0-9_-]+):[\t ]*([\t\x20-\x7e]*)\r\n/y;
 const plainName = /^[a-z0-9_-]+$/;
 const plainText = /^[\t\x20-\x7e]*$/;
 const plainLength = /^(?:0|[1-9][0-9]{0,14})$/;
@@ -34,22 +36,22 @@ const special: ReadonlySet<string> = new Set([
  * each name once, one way to tell where the body ends, no other protocol. That is for a whole reader of HTTP to judge.
  */
 export function plainHead(text: string): PlainHead | undefined {
-  const [first = "", ...lines] = text.slice(0, -4).split("\r\n");
-  const status = Number(statusLine.exec(first)?.[1]);
+  const firstEnd = text.indexOf("\r\n");
+  const status = Number(statusLine.exec(text.slice(0, firstEnd))?.[1]);
   // 101 is another protocol, 304 has the length of something else.
   if (Number.isNaN(status) || status === 101 || status === 304) return undefined;
   // No prototype: a name may be that of anything.
-  const headers = Object.create(null) as Record<string, string>;
-  for (const line of lines) {
-    const colon = line.indexOf(":");
-    const name = line.slice(0, Math.max(0, colon)).toLowerCase();
-    const rest = line.slice(colon + 1);
-    // Before blanks are cut off: line ends and others count as blanks there.
-    if (!plainText.test(rest) || !plainName.test(name)) return undefined;
+  const headers = { __proto__: null } as unknown as Record<string, string>;
+  const end = text.length - 2;
+  for (let at = firstEnd + 2; at < end; at = headerLine.lastIndex) {
+    headerLine.lastIndex = at;
+    const [, written = "", value = ""] = headerLine.exec(text) ?? [];
+    if (written === "") return undefined;
+    const name = written.toLowerCase();
     // Nobody here reads cookies, and servers may send many.
     if (name === "set-cookie") continue;
-    if (name in headers) return undefined;
-    headers[name] = rest.trim();
+    if (headers[name] !== undefined) return undefined;
+    headers[name] = value.trimEnd();
   }
   const { connection = "keep-alive", "content-length": length, "transfer-encoding": coding } = headers;
   const wish = connection.toLowerCase();
