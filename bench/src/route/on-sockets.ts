@@ -7,10 +7,12 @@ import {
   type Endpoint,
   type EndpointInfo,
   housekeepingCall,
+  type InferenceRequest,
   oipEndpoint,
   rawCodec,
   seededRandom,
   silentObserver,
+  type Tensor,
 } from "@longshore/core";
 import {
   farmModel,
@@ -57,6 +59,15 @@ function infoOf(address: string): EndpointInfo {
     offers: true,
     rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 1 },
   };
+}
+
+/** What offloaders are told of each request. */
+const limits = { dataClass: "public" } as const;
+
+function inputOf({ inputs }: InferenceRequest): Tensor {
+  const x = inputs.get("x");
+  if (!x || "read" in x) throw new Error("a farm's request is a tensor x");
+  return x;
 }
 
 /** A gateway with a balancer: connections of its own, and the same protocol as ours. */
@@ -106,11 +117,10 @@ export async function runOnSockets(
       }
       const offloader = await openOffloader({ servers: addresses });
       closing.push(() => offloader.close());
+      // It knows its servers before the first request, as balancers do.
+      await offloader.explain("work", { x: inputOf(farmRequest(model, { workMs: 0, size: 1 })) }, limits);
       gateways.push(async (_index, request) => {
-        const { inputs } = farmRequest(model, request);
-        const x = inputs.get("x");
-        if (!x || "read" in x) throw new Error("a farm's request is a tensor x");
-        await offloader.infer("work", { x }, { dataClass: "public" });
+        await offloader.infer("work", { x: inputOf(farmRequest(model, request)) }, limits);
       });
     }
     return await sendAll(scene, gateways, clock, patienceMs);

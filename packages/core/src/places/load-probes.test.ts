@@ -36,17 +36,17 @@ function crowd({ perRequest = 3, inFlight = 1 } = {}) {
     const why = { kind: "score", score: 105 + 20 * index, bestScore: 100 } as const;
     return { endpoint, variant: "base", cut: "start", codecs: {}, why, count: 1 };
   });
-  const plan = (expectedMs: number): Plan =>
+  const plan = (expectedMs: number, beaten = lost): Plan =>
     ({
       legs: [{ endpoint: "a" }],
-      lost,
+      lost: beaten,
       predicted: { completionMs: certain(expectedMs, told) },
     }) as unknown as Plan;
   /** Lets each of them say once how long asking takes. */
   const acquaint = async (): Promise<void> => {
-    for (let round = 0; round < 4; round++) {
+    for (const one of [...lost, ...lost]) {
       await clock.advance(50);
-      probes.consider(plan(100), clock.nowMs());
+      probes.consider(plan(100, [one]), clock.nowMs());
     }
     await clock.advance(50);
     asked.length = 0;

@@ -43,6 +43,8 @@ export interface Asked {
 /** A place is asked again no sooner than this share of a run there, and this many milliseconds, after it said something. */
 const restRatio = 0.1;
 const leastRestMs = 2;
+/** After decisions no more are sent than so many for each request: gateways that all know the same run to the same place. */
+const mostAfter = 1;
 /** Unspent probes that are kept for later. */
 const mostSaved = 8;
 /** Only places whose score is within this factor of the best might be next. */
@@ -84,6 +86,7 @@ export function loadProbes(
   /** What asking usually takes, in milliseconds. */
   const usualMs = new WeakMap<Place, number>();
   let saved = 0;
+  let savedAfter = 0;
   let usefulUntilMs = -Infinity;
   /** Time between decisions. */
   let gapMs = 0;
@@ -178,11 +181,14 @@ export function loadProbes(
       if (decidedAtMs !== undefined) gapMs += gapWeight * (nowMs - decidedAtMs - gapMs);
       decidedAtMs = nowMs;
       saved = Math.min(mostSaved, saved + perRequest);
-      if (saved < 1 || places.all.size < 2) return;
-      const asked = contenders(plan, nowMs, Math.floor(saved));
+      savedAfter = Math.min(mostSaved, savedAfter + Math.min(mostAfter, perRequest));
+      const most = Math.floor(Math.min(saved, savedAfter));
+      if (most < 1 || places.all.size < 2) return;
+      const asked = contenders(plan, nowMs, most);
       if (asked.length > 0 && worthMs(plan, asked) !== undefined) usefulUntilMs = nowMs + usefulForMs;
       for (const place of asked) {
         saved -= 1;
+        savedAfter -= 1;
         void ask(place);
       }
     },
