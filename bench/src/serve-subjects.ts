@@ -190,7 +190,7 @@ export async function startSubjects(plan: SubjectsPlan, generator: Generator): P
       const measure = (concurrency: number, seconds: number): Promise<Load> =>
         generator.load(peer, { wire, request, concurrency, seconds, cores: plan.generatorCores });
       try {
-        const trial = await measure(1, 0.5);
+        const trial = await measure(1, 2);
         if (trial.requests === 0 || trial.failed > 0) {
           missing.push(
             `${name}/${wire}: ${trial.failed} of ${trial.requests + trial.failed} trial requests failed`,

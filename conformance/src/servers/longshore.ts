@@ -16,8 +16,6 @@ export interface OwnServerOptions {
   readonly repository: string;
   readonly cores?: readonly number[];
   readonly args?: readonly string[];
-  /** Options of Node.js. */
-  readonly nodeOptions?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly errorsTo?: string;
 }
@@ -25,20 +23,10 @@ export interface OwnServerOptions {
 /** Starts `longshore serve` on free ports for HTTP and gRPC, as an operator would. */
 export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> {
   const [http, grpc] = [await freePort(), await freePort()];
-  const { args = [], nodeOptions = [] } = options;
+  const args = options.args ?? [];
   const started = await startServerProcess({
     command: process.execPath,
-    args: [
-      ...nodeOptions,
-      command,
-      "serve",
-      options.repository,
-      "--port",
-      `${http}`,
-      "--grpc-port",
-      `${grpc}`,
-      ...args,
-    ],
+    args: [command, "serve", options.repository, "--port", `${http}`, "--grpc-port", `${grpc}`, ...args],
     ...(options.cores ? { cores: options.cores } : {}),
     ...(options.env ? { env: options.env } : {}),
     ...(options.errorsTo === undefined ? {} : { errorsTo: options.errorsTo }),
@@ -89,9 +77,6 @@ export async function startGateway(options: {
   };
 }
 
-/** Many small requests leave much garbage: with more room for it, it is collected seldom, and little of it is still in use. */
-const nodeOptions: readonly string[] = ["--max-semi-space-size=64", "--min-semi-space-size=64"];
-
 /** Writes a repository of the place's models for our server, and starts it. */
 export async function startLongshore(place: ServerPlace): Promise<RunningPeer> {
   for (const { name, file, batch } of place.models) {
@@ -106,7 +91,6 @@ export async function startLongshore(place: ServerPlace): Promise<RunningPeer> {
     repository: place.folder,
     cores: place.cores,
     args: ["--workers", `${copies}`],
-    nodeOptions,
   });
-  return { ...own, settings: `${copies} worker(s) x ${threads} thread(s), node ${nodeOptions.join(" ")}` };
+  return { ...own, settings: `${copies} worker(s) x ${threads} thread(s)` };
 }
