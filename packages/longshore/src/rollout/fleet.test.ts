@@ -1,0 +1,110 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type GraphBuilder, graphBuilder, writeModel } from "@longshore/graph";
+import { runCommand } from "../command/run-command.ts";
+import { gateway } from "../compose/forwarding.ts";
+import { openModel } from "../compose/open-model.ts";
+import { serve } from "../compose/serve.ts";
+
+let folder: string;
+let address: string;
+const open: { close(graceMs?: number): Promise<void> }[] = [];
+const side = 512;
+
+async function version(name: string, body: (build: GraphBuilder, x: string) => string): Promise<void> {
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", [1, 4]);
+  build.output(body(build, x), "FP32", [1, 4]);
+  await mkdir(join(folder, "table", name), { recursive: true });
+  await writeFile(join(folder, "table", name, "model.onnx"), writeModel(build.model({ name: "table" })));
+}
+
+/** Twice its input in three versions: the second fails for what is not in its table, the third takes long. */
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-fleet-"));
+  await version("1", (build, x) => build.node("Add", [x, x], { outputs: ["y"] }));
+  await version("2", (build, x) => {
+    const table = build.weights("table", "FP32", [4], Float32Array.of(0, 2, 4, 6));
+    const index = build.node("Cast", [x], { attributes: { to: { int: 7 } } });
+    return build.node("Gather", [table, index], { outputs: ["y"] });
+  });
+  await version("3", (build, x) => {
+    const zeros = build.weights("zeros", "FP32", [4, side], new Float32Array(4 * side));
+    const row = build.node("MatMul", [x, zeros]);
+    const square = build.node("MatMul", [build.node("Transpose", [row]), row]);
+    let product = square;
+    for (let round = 0; round < 4; round++) product = build.node("MatMul", [product, square]);
+    const zero = build.node("ReduceMax", [product], { attributes: { keepdims: { int: 1 } } });
+    return build.node("Add", [build.node("Add", [x, x]), zero], { outputs: ["y"] });
+  });
+  await writeFile(
+    join(folder, "table", "config.pbtxt"),
+    'name: "table"\nbackend: "onnxruntime"\nversion_policy { all { } }\n',
+  );
+  const { store } = await openModel(folder);
+  const servers = await Promise.all(["one", "two"].map((id) => serve({ store, port: 0, id })));
+  const gate = await gateway({
+    port: 0,
+    id: "gateway",
+    dataClass: "internal",
+    allowManagement: true,
+    servers: servers.map((one) => one.address),
+  });
+  open.push(gate, ...servers);
+  ({ address } = gate);
+});
+afterAll(async () => {
+  for (const one of open) await one.close(0);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function rollout(...args: readonly string[]): Promise<string> {
+  const said: string[] = [];
+  const say = (text: string): void => void said.push(text);
+  await runCommand(["rollout", ...args, "--at", address], {
+    out: say,
+    note: say,
+    progress: () => undefined,
+    environment: {},
+    stop: new AbortController().signal,
+  });
+  return said.join("\n");
+}
+
+/** Every answer is right, whatever becomes of the candidate; gives the versions that answered, and what became of it. */
+async function callers(
+  highest: number,
+): Promise<{ readonly versions: ReadonlySet<string>; readonly status: string }> {
+  const versions = new Set<string>();
+  let status = "";
+  for (let count = 1; count <= 400 && !status.includes("rolled back"); count++) {
+    const data = [0, 1, 2, highest - (count % 2)];
+    const body = JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data }] });
+    const reply = await fetch(`${address}/v2/models/reader/infer`, { method: "POST", body });
+    const json = (await reply.json()) as { model_version: string; outputs: { data: number[] }[] };
+    expect([reply.status, json.outputs?.[0]?.data]).toEqual([200, data.map((value) => 2 * value)]);
+    versions.add(json.model_version);
+    if (count % 10 === 0) status = await rollout("status", "reader");
+  }
+  return { versions, status };
+}
+
+it("a canary that fails at the servers of a gateway is covered, and rolled back", async () => {
+  expect(await rollout("set", "reader", "--model", "table", "--to", "1")).toContain("leads to table 1");
+  await rollout("start", "reader", "--to", "2", "--weight", "0.5");
+  // Every other request asks for what is not in its table.
+  const { versions, status } = await callers(4);
+  expect(status).toMatch(/rolled back: \d+ of \d+ requests failed, of the stable version 0 of \d+/);
+  expect([...versions].sort()).toEqual(["1", "2"]);
+  expect((await callers(4)).versions).toEqual(new Set(["1"]));
+});
+
+it("a canary that takes long at the servers of a gateway is rolled back", async () => {
+  await rollout("start", "reader", "--to", "3", "--weight", "0.5");
+  const { versions, status } = await callers(3);
+  expect(status).toMatch(/rolled back: it takes [\d.]+ ms, the stable version [\d.]+ ms/);
+  expect([...versions].sort()).toEqual(["1", "3"]);
+});
