@@ -20,6 +20,7 @@ import { fedNetworks, pixelAgreement, textFrom } from "./ocr-networks.ts";
 
 const call = housekeepingCall("bench-quantize");
 const rounds = 15;
+
 interface Network {
   readonly model: string;
   readonly figure: string;

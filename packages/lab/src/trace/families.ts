@@ -2,13 +2,11 @@
  * Families of made-up links, for what recorded ones do not show: a way of deciding that was chosen on some networks is tried
  * on others. Each is a short program of rates; none copies a recorded link. Same family, seed and length: same trace.
  */
-import { exponential, gaussian, type Random, seededRandom } from "@longshore/core";
-import { leavingAtRandom } from "./generate.ts";
+import { exponential, type Random, seededRandom } from "@longshore/core";
+import { leavingAtRandom, stepMs, wandering } from "./generate.ts";
 import { type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 const megabit = 1e6;
-/** Rates are constant within a step. */
-const stepMs = 20;
 
 /** Bits per second at an instant; asked in steps of 20 ms, in order. */
 type Program = (atMs: number, lengthMs: number) => number;
@@ -146,16 +144,6 @@ function holding(
       untilMs += Math.max(stepMs, now.forMs);
     }
     return now.bitsPerSecond;
-  };
-}
-
-/** An Ornstein-Uhlenbeck process with that standard deviation and memory, a step at each call. */
-function wandering(random: Random, deviation: number, memoryMs: number): () => number {
-  const keep = Math.exp(-stepMs / memoryMs);
-  let level = deviation * gaussian(random);
-  return () => {
-    level = keep * level + deviation * Math.sqrt(1 - keep * keep) * gaussian(random);
-    return level;
   };
 }
 

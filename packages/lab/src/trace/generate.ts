@@ -51,7 +51,8 @@ export const linkShapes: {
   },
 };
 
-const stepMs = 20;
+/** Rates of made-up links are constant within a step. */
+export const stepMs = 20;
 
 /**
  * A link of that shape: the log-rate is an Ornstein-Uhlenbeck process in steps of 20 ms, packets leave as a Poisson
@@ -81,22 +82,31 @@ export function leavingAtRandom(rates: Trace, random: Random): Trace {
   return packetTrace(rates.name, Float64Array.from(atMs), rates.origin);
 }
 
+/** An Ornstein-Uhlenbeck process with that standard deviation and memory, a step at each call. */
+export function wandering(random: Random, deviation: number, memoryMs: number): () => number {
+  const keep = Math.exp(-stepMs / memoryMs);
+  const noise = deviation * Math.sqrt(1 - keep * keep);
+  let level = deviation * gaussian(random);
+  return () => {
+    level = keep * level + noise * gaussian(random);
+    return level;
+  };
+}
+
 function rateWalk(shape: LinkShape, lengthMs: number, random: Random): readonly RateEntry[] {
-  const keep = Math.exp(-stepMs / shape.memoryMs);
-  const noise = shape.logSpread * Math.sqrt(1 - keep * keep);
   // The mean of a log-normal lies above its median by half the variance.
   const median = shape.meanBitsPerSecond * Math.exp(-(shape.logSpread ** 2) / 2);
-  let level = shape.logSpread * gaussian(random);
+  const level = wandering(random, shape.logSpread, shape.memoryMs);
   let stalledMs = 0;
   const entries: RateEntry[] = [];
   for (let fromMs = 0; fromMs < lengthMs; fromMs += stepMs) {
-    level = keep * level + noise * gaussian(random);
+    const logRate = level();
     if (stalledMs <= 0 && random.next() < 1 - Math.exp((-shape.stallsPerSecond * stepMs) / 1000)) {
       stalledMs = Math.min(shape.stallMaxMs ?? 8000, exponential(random, shape.stallMeanMs));
     }
     const onRatio = Math.max(0, 1 - Math.max(0, stalledMs) / stepMs);
     stalledMs -= stepMs;
-    entries.push({ fromMs, bitsPerSecond: median * Math.exp(level) * onRatio });
+    entries.push({ fromMs, bitsPerSecond: median * Math.exp(logRate) * onRatio });
   }
   return entries;
 }
