@@ -1,6 +1,6 @@
 import { doubleEndpoint, doubleInfo, type ManualClock, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, type LongshoreEvent, seededRandom } from "../base/index.ts";
+import { housekeepingCall, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
 import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
@@ -38,8 +38,8 @@ const one = (name: string, value: number): Tensors =>
   tensorsOf(float32Tensor(name, [1], Float32Array.of(value)));
 const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.get(name)!)[0]!;
 
-/** A place that doubles, or while it lies gives a tenth more. */
-function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1) {
+/** A place that doubles, or while it lies gives a tenth more; with a clock it takes as long as it promises. */
+function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1, clock?: ManualClock) {
   const info = { ...doubleInfo, id, zone: "eu", ...change };
   const offer: Offer = {
     segment,
@@ -60,9 +60,10 @@ function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1) {
   const load = { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 };
   const run = async (inputs: Tensors) => {
     if (state.hangs) await new Promise(() => undefined);
+    if (clock) await sleep(clock, runMs);
     return { outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)), load };
   };
-  return Object.assign(doubleEndpoint([{ description, offers: [offer], run }], info), { state });
+  return Object.assign(doubleEndpoint([{ description, offers: [offer], run }], info), { state, load });
 }
 
 type TestPlace = ReturnType<typeof place>;
@@ -315,6 +316,33 @@ describe("answers that are confirmed before they are given", () => {
       reason: "deadline-exceeded",
       message: expect.stringContaining("c answered, but no other place confirmed it before the deadline"),
     });
+  });
+
+  it("are asked for at two places at once, once each, where these say before a decision how busy they are", async () => {
+    const clock = manualClock();
+    let probes = 0;
+    const crowd = ["a", "b", "c"].map((id) => {
+      const one = place(id, {}, 50, clock);
+      one.load.inFlight = 3;
+      const probe = async () => ({ ...one.load, atMs: (probes++, clock.nowMs()) });
+      return Object.assign(one, { probe });
+    });
+    const { offloader: made, ask } = offloader(clock, crowd, quiet);
+    for (let count = 0; count < 20; count++) {
+      await ask(count, confirm);
+      await clock.advance(20);
+    }
+    const before = { asked: crowd.map(({ asked }) => asked.length), probes };
+    for (const { state } of crowd) state.hangs = true;
+    const caller = new AbortController();
+    const inputs = { x: Float32Array.of(1) };
+    const result = made.infer("twice", inputs, { ...confirm, abort: caller.signal }).catch(() => undefined);
+    await clock.advance(1);
+    expect(probes).toBeGreaterThan(before.probes);
+    const asked = crowd.map((one, at) => one.asked.length - before.asked[at]!);
+    expect(asked.sort((a, b) => a - b)).toEqual([0, 1, 1]);
+    caller.abort();
+    await clock.finish(result);
   });
 
   it("never go where the request must not go", async () => {

@@ -49,12 +49,15 @@ export function runJob(loop: Loop, job: Job): Promise<Outcome> {
   const beganMs = loop.clock.nowMs();
   checkFresh(job.call, beganMs);
   loop.arrivals.seen(beganMs);
-  return job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
+  const run = (): Promise<Outcome> =>
+    job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
+  return loop.news(job)?.then(run) ?? run();
 }
 
 /**
  * Plans, follows the plan, plans anew where more is known (after a head here) or where a plan failed (from the furthest
  * crossing that is here, without the places that failed). Throws when no place is left, with the error of the last one.
+ * Nothing is waited for before the first plan is in the tally.
  */
 async function runPlans(
   loop: Loop,
@@ -64,8 +67,6 @@ async function runPlans(
 ): Promise<Outcome> {
   const { maxPlans = 6 } = loop.parts;
   loop.retries.asked();
-  const news = loop.news(job);
-  if (news) await news;
   let { held } = job;
   let exclude = without;
   let broke: LongshoreError | undefined;
