@@ -1,4 +1,4 @@
-import { type Call, type DataClass, neverAborted, randomId } from "../base/index.ts";
+import { type Call, type DataClass, neverAborted, type OwnCall, ownCall, randomId } from "../base/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
@@ -8,11 +8,11 @@ import type { Limits } from "./offloader.ts";
  * Who asks and under which rules, with the defaults of the place filled in. A class that nobody names is `unknown`, which
  * the built-in policy lets nowhere but on the device.
  */
-export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): Call {
+export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): OwnCall {
   const { defaults = {} } = loop.parts;
   const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;
   const zones = narrower(limits.zones, defaults.zones);
-  return {
+  const call: OwnCall = {
     id: randomId(loop.parts.random),
     abort: limits.abort ?? neverAborted,
     deadlineMs: deadlineMs === undefined ? Infinity : loop.clock.nowMs() + deadlineMs,
@@ -24,9 +24,10 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
       ...(limits.confirm === true ? { confirm: true } : {}),
     },
     path: [],
-    ...(limits.idempotencyKey === undefined ? {} : { idempotencyKey: limits.idempotencyKey }),
-    ...(limits.trace ? { trace: limits.trace } : {}),
   };
+  if (limits.trace) call.trace = limits.trace;
+  if (limits.idempotencyKey !== undefined) call.idempotencyKey = limits.idempotencyKey;
+  return call;
 }
 
 /** Takes the demand that answers are confirmed from a call, or from the defaults, and keeps the other rules. */
@@ -37,7 +38,7 @@ export function confirming(
 ): Pick<Job, "call" | "confirm"> {
   if (call.rules.confirm !== true && parts.defaults?.confirm !== true) return { call };
   const { confirm: _kept, ...rules } = call.rules;
-  return { call: { ...call, rules }, confirm: which };
+  return { call: Object.assign(ownCall(call), { rules }), confirm: which };
 }
 
 /** Zones of the caller inside those of the operator: rules only ever narrow. */

@@ -175,6 +175,7 @@ class LoopOffloader implements Offloader {
     const { description } = known;
     checkVariant(description, limits.variant);
     const call = callFor(this.#loop, limits, description.dataClass);
+    if (deadlineMs !== undefined) call.deadlineMs = deadlineMs;
     const declared = declaredInputs(description);
     const taken = declared ? takeInputs(model, declared, inputs) : takeTensors(model, inputs);
     const planned = planLimits(this.#loop, limits);
@@ -192,7 +193,7 @@ class LoopOffloader implements Offloader {
       limits: planned,
       ...(planned.objective === "throughput" ? { traffic: this.#loop.backlog } : {}),
       // This device is believed by its own apps.
-      ...confirming(this.#loop, deadlineMs === undefined ? call : { ...call, deadlineMs }, "elsewhere"),
+      ...confirming(this.#loop, call, "elsewhere"),
       sequence,
       note: limits.progress,
     };

@@ -1,4 +1,4 @@
-import { type EndpointId, LongshoreError } from "../base/index.ts";
+import { type EndpointId, LongshoreError, ownCall } from "../base/index.ts";
 import type { Opinion, Question } from "../check/index.ts";
 import { type InferenceResponse, isArriving } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
@@ -112,7 +112,7 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
   const run = here ? work.begin(meanOf(leg.predicted.completionMs), nowMs) : undefined;
   place?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
   try {
-    const call = here ? job.call : { ...job.call, ...legCall(self, job, leg) };
+    const call = here ? job.call : Object.assign(ownCall(job.call), legCall(self, job, leg));
     const { outputs } = await endpoint.infer(legRequest(job, leg, job.held.tensors, endpoint, here), call);
     return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
   } catch (thrown) {

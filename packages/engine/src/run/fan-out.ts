@@ -1,4 +1,4 @@
-import { type Call, LongshoreError } from "@longshore/core";
+import { type Call, LongshoreError, ownCall } from "@longshore/core";
 
 /**
  * Runs `work` for `count` elements, at most `width` at a time, each under a call of its own that ends with the
@@ -28,7 +28,9 @@ export async function fanOut<T>(
       if (call.abort.aborted) controller.abort(call.abort.reason);
       running.add(controller);
       try {
-        results[index] = await work(index, { ...call, abort: controller.signal });
+        const own = ownCall(call);
+        own.abort = controller.signal;
+        results[index] = await work(index, own);
       } catch (thrown) {
         if (!failed) {
           failed = true;

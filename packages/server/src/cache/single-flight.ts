@@ -6,7 +6,7 @@
  * caller whose run failed for a reason that was the first caller's alone asks again, where one of those who are left
  * leads.
  */
-import { type Call, type Clock, LongshoreError, type Reason, untilEnded } from "@longshore/core";
+import { type Call, type Clock, LongshoreError, ownCall, type Reason, untilEnded } from "@longshore/core";
 
 /** Who answered a caller. */
 export interface Flown<T> {
@@ -45,7 +45,9 @@ export function singleFlight<T>(clock: Clock): SingleFlight<T> {
 
   function begin(key: string, call: Call, run: (call: Call) => Promise<T>): Flight<T> {
     const abort = new AbortController();
-    const result = run({ ...call, abort: abort.signal });
+    const own = ownCall(call);
+    own.abort = abort.signal;
+    const result = run(own);
     const flight: Flight<T> = { result, abort, waiting: 0 };
     flights.set(key, flight);
     const land = (): void => {

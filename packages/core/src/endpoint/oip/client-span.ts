@@ -1,4 +1,4 @@
-import { type Call, LongshoreError, newSpanId, type Reason } from "../../base/index.ts";
+import { type Call, LongshoreError, newSpanId, ownCall, type Reason } from "../../base/index.ts";
 import type { InferenceResponse } from "../endpoint.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
@@ -12,7 +12,7 @@ export function clientSpan(
   const { trace } = call;
   const own = trace?.sampled ? { ...trace, spanId: newSpanId(random) } : undefined;
   return {
-    call: own ? { ...call, trace: own } : call,
+    call: own ? Object.assign(ownCall(call), { trace: own }) : call,
     tell(outcome, sentBytes) {
       const atMs = clock.nowMs();
       observer.record({
