@@ -6,7 +6,7 @@ import { type Fault, faults, kill, lie } from "./failover/faults.ts";
 import { type Fleet, openFleet } from "./failover/fleet.ts";
 import { added, type Steps, totals } from "./failover/sequences.ts";
 import { sharesOf } from "./failover/share.ts";
-import { type Bench, type BenchContext, type Measured, optionOf, quantile, type Row } from "./harness.ts";
+import { type Bench, type BenchContext, chosenOf, type Measured, quantile, type Row } from "./harness.ts";
 
 /** Requests a second of each client, and the times of a run in milliseconds. */
 const perSecond = 40;
@@ -181,7 +181,7 @@ async function roundOf(
 }
 
 async function run({ say, seed, args }: BenchContext): Promise<Measured> {
-  const only = optionOf(args, "only")?.split(",");
+  const only = chosenOf(args, "only", Object.keys(faults));
   const random = seededRandom(seed);
   const rows: Row[] = [];
   const counts: Counts = {
@@ -195,7 +195,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   };
   await using fleet = await openFleet(serverCount);
   for (const rounds of crews) {
-    const wanted = rounds.filter(({ name }) => only?.some((word) => name.startsWith(word)) ?? true);
+    const wanted = rounds.filter(({ name }) => only?.includes(name) ?? true);
     const [first] = wanted;
     if (!first) continue;
     await using crew = await openCrew(fleet, first.confirm);

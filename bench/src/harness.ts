@@ -37,6 +37,21 @@ export function optionOf(args: readonly string[], name: string): string | undefi
   return at < 0 ? undefined : args[at + 1];
 }
 
+/**
+ * The names that begin with one of the words after `--name`, with commas between; undefined without it. A word that fits none
+ * is refused: a bench that measures nothing would miss no bar.
+ */
+export function chosenOf<T extends string>(
+  args: readonly string[],
+  name: string,
+  known: readonly T[],
+): readonly T[] | undefined {
+  const words = optionOf(args, name)?.split(",");
+  const unknown = words?.find((word) => !known.some((one) => one.startsWith(word)));
+  if (unknown !== undefined) throw new Error(`--${name} knows ${known.join(", ")}; there is no '${unknown}'`);
+  return words && known.filter((one) => words.some((word) => one.startsWith(word)));
+}
+
 /** Machine, versions and commit, so that a figure can be placed. */
 export function setUp(seed: number): Row {
   const commit = ((): string => {

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import ort from "onnxruntime-node";
-import { type Bench, type BenchContext, type Measured, median, optionOf, type Row } from "./harness.ts";
+import { type Bench, type BenchContext, chosenOf, type Measured, median, type Row } from "./harness.ts";
 import { type Generator, startBare, startGenerator, startServe } from "./load/drive.ts";
 import { smallConvolution } from "./load/models.ts";
 import { goodput, peakOf } from "./overload/goodput.ts";
@@ -25,11 +25,9 @@ type Part = (typeof parts)[number];
 
 /** `--only PART,PART...`, and `--no-peers`; default all. */
 function wantedParts(args: readonly string[]): ReadonlySet<string> {
-  const only = optionOf(args, "only")?.split(",") ?? parts;
-  const unknown = only.find((name) => !parts.some((part) => part === name));
-  if (unknown !== undefined) throw new Error(`--only knows ${parts.join(", ")}; there is no '${unknown}'`);
+  const only = chosenOf(args, "only", parts) ?? parts;
   const peers: readonly Part[] = args.includes("--no-peers") ? ["triton", "mlserver"] : [];
-  return new Set(only.filter((name) => !peers.some((peer) => peer === name)));
+  return new Set(only.filter((name) => !peers.includes(name)));
 }
 
 /** What a right answer holds: the outputs of the network for the input that all send, as the runtime gives them. */

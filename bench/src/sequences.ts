@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunningPeer, startOwn } from "@longshore/conformance";
 import { type Offloader, openOffloader } from "longshore";
-import { type Bench, type BenchContext, type Measured, optionOf, type Row } from "./harness.ts";
+import { type Bench, type BenchContext, chosenOf, type Measured, type Row } from "./harness.ts";
 import { type Aftermath, type CrashRelay, crashRelay, type Moment } from "./sequences/crash-relay.ts";
-import { type Judge, judges } from "./sequences/judges.ts";
+import { type Judge, judgeNames, judges } from "./sequences/judges.ts";
 
 const moments: readonly Moment[] = ["before it leaves", "after it left", "after it ran", "after the answer"];
 const aftermaths: readonly Aftermath[] = ["gone", "started anew", "back"];
@@ -125,7 +125,7 @@ async function each<T>(work: readonly T[], act: (one: T) => Promise<void>): Prom
 
 async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   const every = args.includes("--quick") ? 8 : 1;
-  const only = optionOf(args, "judge")?.split(",");
+  const only = chosenOf(args, "judge", judgeNames);
   const folder = mkdtempSync(join(tmpdir(), "longshore-bench-sequences-"));
   const opened: RunningPeer[] = [];
   const rows: Row[] = [];

@@ -15,7 +15,7 @@ import { runningTotal, runningTotalConfig } from "../load/models.ts";
 
 /** A model with state whose frames tell whether a step was lost, doubled or made from a wrong state. */
 export interface Judge {
-  readonly model: string;
+  readonly model: (typeof judgeNames)[number];
   readonly frames: readonly Inputs[];
   /** The numbers of an answer. */
   read(outputs: Tensors): readonly number[];
@@ -100,6 +100,9 @@ function put(repository: string, name: string, model: Uint8Array, config: string
   writeFileSync(join(repository, name, "1", "model.onnx"), model);
   writeFileSync(join(repository, name, "model.yaml"), config);
 }
+
+/** Models of the judges. */
+export const judgeNames = ["vad", "memory", "total"] as const;
 
 /** Writes the models of all judges into a repository. */
 export function judges(repository: string, seed: number): readonly Judge[] {
