@@ -189,6 +189,23 @@ it("what must not leave the device makes it fetch the whole", async () => {
   await server.close(0);
 });
 
+it("a device that starts with a model file that broke on its disk gets it again", async () => {
+  const server = await origin();
+  const restricted = { ...exact, dataClass: "restricted" } as const;
+  const app = await device(server.address, "broken", { servers: [server.address] });
+  await app.infer("anomaly", { readings }, restricted);
+  await app.close();
+  const blob = file(`broken/blobs/${graph().digest.slice("sha256:".length)}`);
+  const bytes = readFileSync(blob);
+  await writeFile(blob, new Uint8Array(bytes.byteLength));
+  const again = await device(server.address, "broken", { servers: [server.address] });
+  const result = await again.infer("anomaly", { readings }, restricted);
+  expect(segments(result)).toEqual(["start..end here"]);
+  expect(readFileSync(blob)).toEqual(bytes);
+  await again.close();
+  await server.close(0);
+});
+
 it("a head that is not the one that was signed is never run, and a device without the right goes on without it", async () => {
   const server = await origin();
   await using link = await slowLink(server);

@@ -116,9 +116,9 @@ export function openPull(
     }
     const { model } = fetched.manifest;
     pending.add(model);
-    await lookFor(fetched);
-    put(fetched);
     try {
+      await lookFor(fetched);
+      put(fetched);
       await engine.load(model, undefined, call);
       held.set(name, fetched);
       before?.[Symbol.dispose]();
@@ -142,7 +142,8 @@ export function openPull(
   /** What is got later is got of the package as it is then: one that was signed anew has taken its place. */
   function current({ manifest: { model }, digest }: FetchedPackage, later: AsNeeded): AsNeeded {
     const check = async (): Promise<void> => {
-      await again();
+      // While something is being loaded it may be the load that asks, for which the next look would wait, and it for that.
+      if (pending.size === 0) await again();
       if (store.packages.get(model)?.digest === digest) return;
       throw new LongshoreError(
         "unknown-version",
