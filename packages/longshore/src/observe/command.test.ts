@@ -262,3 +262,22 @@ it("ends a client's connection when the server is not there, and refuses what it
   const again = relay({ host: "127.0.0.1", port: first.port, protocol: "h2", target, watch: none });
   await expect(again).rejects.toMatchObject({ reason: "port-taken" });
 });
+
+it("is over at once, also while a client has begun to connect by TLS and says nothing", async () => {
+  const authority = await testAuthority();
+  const { certificatePem, keyPem } = await authority.issue({ name: "here", addresses: ["127.0.0.1"] });
+  const target = { host: "127.0.0.1", port: 1 };
+  const none = (): never => {
+    throw new Error("nobody is let through");
+  };
+  const tls = { certificate: certificatePem, key: keyPem };
+  const listening = await relay({ host: "127.0.0.1", port: 0, protocol: "h2", tls, target, watch: none });
+  const silent = connect(listening.port, "127.0.0.1");
+  open.push({ close: () => silent.destroy() });
+  await once(silent, "connect");
+  // The relay took this one after the first.
+  const dropped = connect(listening.port, "127.0.0.1");
+  dropped.end("no TLS");
+  await once(dropped.resume(), "close");
+  await listening[Symbol.asyncDispose]();
+});

@@ -102,14 +102,17 @@ function listener({ tls, protocol }: RelayOptions, took: (client: Socket) => voi
 export async function relay(options: RelayOptions): Promise<Relay> {
   const { host, port, watch, broke } = options;
   const sockets = new Set<Socket>();
+  const keep = (socket: Socket): void => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  };
   const server = listener(options, (client) => {
     const upstream = dialled(options);
     upstream.on("error", ({ message }) => broke?.(message));
     const watching = watch(client.remoteAddress ?? "unknown");
     for (const socket of [client, upstream]) {
       socket.setNoDelay(true);
-      sockets.add(socket);
-      socket.on("close", () => sockets.delete(socket));
+      keep(socket);
     }
     pass(client, upstream, (chunk) => watching.up(chunk));
     pass(upstream, client, (chunk) => watching.down(chunk));
@@ -117,6 +120,8 @@ export async function relay(options: RelayOptions): Promise<Relay> {
     upstream.on("close", () => watching[Symbol.dispose]());
     client.resume();
   });
+  // By TLS a client is passed on later, or never.
+  server.on("connection", keep);
   server.on("tlsClientError", ({ message }: Error) => broke?.(message));
   server.listen(port, host);
   try {
