@@ -94,6 +94,24 @@ export function transportContract(
       expect(difference(bytes.subarray(100_003), counted(2_000_000, 7))).toBeUndefined();
     });
 
+    it("carries bodies of known length in whatever pieces they are given, empty ones too, or in none", async () => {
+      const transport = await to(echo);
+      for (const pieces of [[], [0], [0, 3], [3, 0, 4, 0]]) {
+        const given = pieces.map((length) => counted(length));
+        const body: WireBody = {
+          kind: "stream",
+          byteLength: pieces.reduce((sum, length) => sum + length, 0),
+          async *read() {
+            yield* given;
+          },
+        };
+        const reply = await transport.send(post(body), call);
+        expect(await readBody(reply.body, everything)).toEqual(
+          Uint8Array.from(given.flatMap((one) => [...one])),
+        );
+      }
+    });
+
     it("carries a request without a body and a reply without one", async () => {
       const transport = await to(async (request) => ({
         status: 204,

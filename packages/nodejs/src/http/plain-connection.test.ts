@@ -319,6 +319,21 @@ describe("a plain connection that was kept", () => {
     expect(await second).toBe("second");
     expect([most, clock.armed()]).toEqual([1, 0]);
   });
+
+  it("is waited for by nobody once the transport is closed", async () => {
+    const clock = manualClock();
+    let asked = (): void => undefined;
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const transport = await peer((socket) => socket.on("data", () => asked()), { clock, maxConnections: 1 });
+    const first = expect(textOf(transport)).rejects.toMatchObject({ reason: "no-answer" });
+    const waiting = [1, 2, 3].map(() =>
+      expect(textOf(transport)).rejects.toMatchObject({ reason: "unreachable" }),
+    );
+    await isAsked;
+    await transport.close();
+    await Promise.all([first, ...waiting]);
+    expect(clock.armed()).toBe(0);
+  });
 });
 
 describe("what is not plain in a reply", () => {

@@ -175,6 +175,8 @@ export class PlainConnection {
     let bytes = 0;
     for await (const chunk of body.read()) {
       if (socket.destroyed) return;
+      // It would begin nothing, and the next one begins.
+      if (chunk.byteLength === 0) continue;
       const begins = bytes === 0;
       bytes += chunk.byteLength;
       // What is too long would be read as the next request.
@@ -194,6 +196,9 @@ export class PlainConnection {
     }
     if (bytes !== bodyBytes)
       throw brokenBody(`a body of ${bodyBytes} bytes was announced, but ${bytes} came`);
+    if (bytes > 0) return;
+    asked.sent = true;
+    socket.write(head, "latin1");
   }
 
   readonly #onConnect = (): void => {

@@ -59,10 +59,11 @@ export class PlainPool {
     return free ? free.send(request) : this.#waitAndSend(request);
   }
 
-  /** Ends all connections, used or not. */
+  /** Ends all connections, used or not. Nobody waits for one any more. */
   close(): void {
     this.#closed = true;
     for (const one of this.#all) one.destroy();
+    for (const goOn of this.#waiting) goOn();
   }
 
   /** A connection that a request can be sent on now; undefined when there are too many. */
