@@ -166,6 +166,16 @@ describe("certificates of httpTransport", () => {
     });
   });
 
+  it("that come after the transport was closed open no connection", async () => {
+    let give: (token: string) => void = () => undefined;
+    const bearer = new Promise<string>((resolve) => (give = resolve));
+    const transport = over({ address: await plain(), credentials: { bearer: () => bearer } });
+    const sending = expect(ask(transport)).rejects.toMatchObject({ reason: "unreachable" });
+    await transport.close();
+    give(secret);
+    await sending;
+  });
+
   it("that a server does not accept are said to be the reason", async () => {
     // A fatal alert in answer to the first message: 48 is unknown_ca, 116 certificate_required (RFC 8446, 6.2).
     for (const alert of [42, 48, 116]) {

@@ -97,6 +97,10 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   // Under TLS, deciphering costs more than reading does.
   const plain = secure ? undefined : plainPool(url, { ...parts, keepAliveMs, maxConnections, ...from });
   let closed = false;
+  const check = ({ abort }: Call): void => {
+    if (closed) throw unreachable(url.origin, "the transport is closed");
+    if (abort.aborted) throw abortError(abort, "transport");
+  };
   return {
     progress: "acknowledged",
     async send(
@@ -104,13 +108,13 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       call: Call,
       acknowledged?: (bytes: number) => void,
     ): Promise<WireResponse> {
-      if (closed) throw unreachable(url.origin, "the transport is closed");
-      if (call.abort.aborted) throw abortError(call.abort, "transport");
+      check(call);
       const length = bodyLength(request.body);
       const { method, body, endless } = request;
       const path = `${basePath}${request.path}`;
       const shown = options.credentials && (await credentialHeaders(options.credentials));
-      if (call.abort.aborted) throw abortError(call.abort, "transport");
+      // They may have taken their time.
+      if (shown) check(call);
       const headers = shown ? { ...request.headers, ...shown } : request.headers;
       const bodiless = method === "GET" || method === "HEAD";
       const announced = bodiless ? undefined : length;
