@@ -1,7 +1,13 @@
-import type { Call, InferenceRequest, Tensor, Tensors } from "@longshore/core";
+import type { Call, InferenceRequest, Rules, Tensor, Tensors } from "@longshore/core";
 
 /** `sha256:<hex>` of bytes; at once or later, as suits their number. */
 export type Hash = (bytes: Uint8Array) => string | Promise<string>;
+
+/** All rules of a call. Its type names each, so that none that is added is left out. */
+export function rulesKey(rules: Rules): Readonly<Record<keyof Rules, unknown>> {
+  const { dataClass, leastTrust, zones = null, confirm = false } = rules;
+  return { dataClass, leastTrust, zones, confirm };
+}
 
 /** The bytes of a tensor do not say where one element of a ragged tensor ends, nor what shape a plain one has. */
 async function tensorKey({ spec, bytes, rows }: Tensor, hash: Hash): Promise<readonly unknown[]> {
@@ -26,7 +32,7 @@ export async function answerKey(
     Object.entries(object ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([
     tenant,
-    [rules.dataClass, rules.leastTrust, rules.zones ?? null, rules.confirm ?? false],
+    rulesKey(rules),
     [segment.model, segment.version, segment.digest, segment.variant, segment.from, segment.to],
     outputs ? [...outputs].sort() : null,
     sorted(parameters),

@@ -102,6 +102,23 @@ describe("a request with an idempotency key", () => {
     expect(double.asked).toHaveLength(1);
   });
 
+  it("that comes under other rules is refused, not given what was run under those before", async () => {
+    const { clock, ask, double } = world();
+    await clock.finish(ask(1, "a"));
+    const { rules } = housekeepingCall("test");
+    const others: Partial<Call["rules"]>[] = [
+      { confirm: true },
+      { zones: [] },
+      { dataClass: "secret" },
+      { leastTrust: "attested" },
+    ];
+    for (const other of others) {
+      const asked = ask(1, "a", { rules: { ...rules, ...other } });
+      await expect(asked).rejects.toMatchObject({ reason: "invalid-input" });
+    }
+    expect(double.asked).toHaveLength(1);
+  });
+
   it("is another one's when it is another tenant's, and without a key every request is its own", async () => {
     const { clock, ask, double } = world();
     await clock.finish(ask(1, "a"));

@@ -25,6 +25,7 @@ import {
   totalBytes,
 } from "@longshore/core";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
+import { rulesKey } from "./answer-key.ts";
 import { answerStore } from "./answer-store.ts";
 import { singleFlight } from "./single-flight.ts";
 
@@ -61,13 +62,12 @@ function questionOf(
     input.spec.shape,
     "read" in input ? input.byteLength : input.bytes.byteLength,
   ]);
-  const { dataClass, leastTrust, zones, confirm = false } = call.rules;
   const question = JSON.stringify([
     [segment.version, segment.digest, segment.variant, segment.from, segment.to],
     outputs ?? null,
     sequence ? [sequence.id, sequence.step, sequence.end, sequence.wantState] : null,
     parameters ?? null,
-    [dataClass, leastTrust, zones ?? null, confirm],
+    rulesKey(call.rules),
     specs,
   ]);
   const read = new Map<string, Tensor>();
