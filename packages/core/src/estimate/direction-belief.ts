@@ -56,7 +56,7 @@ const leastPromised = 8;
 export function directionBelief(model: LinkModel, clogBytes: number): DirectionBelief {
   const filter = rateFilter(model);
   const { tickMs } = model.parameters;
-  let open: OpenTransfer[] = [];
+  let open: readonly OpenTransfer[] = [];
   const ahead = new Float64Array(model.rates);
   let clogged = false;
   /** Transfers that were under way before the one that was given up: its bytes lie behind theirs. */
@@ -225,7 +225,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       mark(nowMs);
       const promisedAtMs = promise(bytes, from, nowMs);
       const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs };
-      open.push(transfer);
+      // Another array: the one before may say who was under way when a transfer was given up.
+      open = [...open, transfer];
       return transfer;
     },
     acknowledge(transfer, totalBytes, nowMs) {

@@ -29,6 +29,15 @@ function sendSteadily(
   return nowMs;
 }
 
+/** A link of 2 Mbit/s that has carried eight bodies, and what it is then believed to take for 100 kB. */
+function accustomed() {
+  const link = fresh();
+  link.roundTripSeen(20, 0);
+  let nowMs = 5;
+  for (let body = 0; body < 8; body++) nowMs = sendSteadily(link, 40_000, 2e6, nowMs, 20) + 100;
+  return { link, nowMs, usual: meanOf(link.transferMs(100_000, "up", nowMs)) };
+}
+
 describe("linkBelief", () => {
   it("is a wide prior before any evidence and says so", () => {
     const estimate = fresh().transferMs(100_000, "up", 0);
@@ -154,12 +163,18 @@ describe("linkBelief", () => {
     expect(meanOf(link.transferMs(20_000, "up", nowMs + 3000))).toBeLessThan(alone + 100);
   });
 
+  it("takes a body that begins after one was given up to pass behind what that left", () => {
+    const beginsMs = (bytesBefore: number): number => {
+      const { link, nowMs } = accustomed();
+      if (bytesBefore > 0) link.sendStarted(bytesBefore, "up", nowMs).ended(nowMs + 1, false);
+      return meanOf(link.sendStarted(20_000, "up", nowMs + 1).remainingMs(nowMs + 1));
+    };
+    // 64 kB at 2 Mbit/s take a quarter of a second.
+    expect(beginsMs(500_000)).toBeGreaterThan(beginsMs(0) + 150);
+  });
+
   it("does not take what was given up to have passed with what was acknowledged before it", () => {
-    const link = fresh();
-    link.roundTripSeen(20, 0);
-    let nowMs = 5;
-    for (let body = 0; body < 8; body++) nowMs = sendSteadily(link, 40_000, 2e6, nowMs, 20) + 100;
-    const usual = meanOf(link.transferMs(100_000, "up", nowMs));
+    const { link, nowMs, usual } = accustomed();
     const first = link.sendStarted(29_200, "up", nowMs);
     const second = link.sendStarted(150_000, "up", nowMs);
     for (let packet = 1; packet <= 10; packet++)
@@ -176,11 +191,7 @@ describe("linkBelief", () => {
   });
 
   it("does not take what was given up to have passed in the moment in which it was given up", () => {
-    const link = fresh();
-    link.roundTripSeen(20, 0);
-    let nowMs = 5;
-    for (let body = 0; body < 8; body++) nowMs = sendSteadily(link, 40_000, 2e6, nowMs, 20) + 100;
-    const usual = meanOf(link.transferMs(100_000, "up", nowMs));
+    const { link, nowMs, usual } = accustomed();
     const note = link.sendStarted(150_000, "up", nowMs);
     for (let packet = 1; packet <= 30; packet++)
       note.progressed(packet * packetBytes, nowMs + 20 + packet * 5.84);
