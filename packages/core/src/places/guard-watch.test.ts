@@ -33,12 +33,20 @@ const leg: Leg = {
   travels: { upMs: spread(20, 60), thereMs: certain(10), downMs: certain(0), promisedMs: 10 },
 };
 
+/** Mostly below 33 ms, and the two longest. */
+const usually = (...longest: readonly [number, number]): Estimate => ({
+  ...certain(0),
+  values: Float64Array.of(2, 3, 3, 4, 5, 6, 6, 8, 9, 12, 16, 22, 31, 33, ...longest),
+});
+
 function watched(change: {
   readonly drainMs?: () => number;
   readonly deadlineMs?: number;
   readonly latestMs?: number;
   readonly tokens?: number;
   readonly lostMs?: number;
+  /** What is expected of a leg whose back-up is at another place. */
+  readonly elsewhere?: Estimate;
 }) {
   const clock = manualClock();
   const drainMs = change.drainMs;
@@ -74,12 +82,13 @@ function watched(change: {
     clock,
     untilNextMs: () => new Float64Array(0),
     place,
-    leg,
+    leg: change.elsewhere ? { ...leg, predicted: { ...leg.predicted, completionMs: change.elsewhere } } : leg,
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
     latestMs: change.latestMs ?? 10_000,
     backUpMs: () => 100,
     afterMs: 0,
     ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
+    ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
     fire: (lost) => {
       firedAtMs = clock.nowMs();
       wasLost = lost;
@@ -162,14 +171,20 @@ describe("guardWatch", () => {
     other.watch[Symbol.dispose]();
   });
 
+  it("tries a late request elsewhere soon after its place failed others, however long it might take at worst", async () => {
+    const { clock, place, fired, lost } = watched({ tokens: 0, elsewhere: usually(800, 10_000) });
+    await clock.advance(10);
+    place.failed(new LongshoreError("no-answer", "execute", "made up"), clock.nowMs());
+    await clock.advance(20);
+    expect(fired()).toBeUndefined();
+    await clock.advance(25);
+    expect(fired()).toBeLessThan(55);
+    expect(lost()).toBe(true);
+  });
+
   it("does not take what is unknown of a silent link for time that a request may need", () => {
-    const valued = (...values: readonly number[]): Estimate => ({
-      ...certain(0),
-      values: Float64Array.from(values),
-    });
-    const usual = [2, 3, 3, 4, 5, 6, 6, 8, 9, 12, 16, 22, 31, 33];
-    const known = elsewhereMs(valued(...usual, 40, 50));
-    const silent = elsewhereMs(valued(...usual, 800, 10_000));
+    const known = elsewhereMs(usually(40, 50));
+    const silent = elsewhereMs(usually(800, 10_000));
     expect(silent.lostMs).toBeLessThan(2 * known.lostMs);
     expect(elsewhereMs(certain(1)).lostMs).toBe(100);
   });

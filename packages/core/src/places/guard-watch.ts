@@ -86,6 +86,8 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   const { travels } = leg;
   const startedMs = clock.nowMs();
   const bodyBytes = leg.predicted.sentBytes;
+  /** Later than this it is lost where the place has failed others meanwhile. */
+  const lateMs = hardlyMore(leg.predicted.completionMs.values);
   let timer: Disposable | undefined;
   let heardBytes = 0;
   let thoughtMs = -Infinity;
@@ -108,14 +110,13 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     if (lostMs === Infinity) return false;
     const { health } = place;
     const failed = health.failing && health.downAtMs >= startedMs;
-    return passedMs >= lostMs || (failed && passedMs >= hardlyMore(leg.predicted.completionMs.values));
+    return passedMs >= lostMs || (failed && passedMs >= lateMs);
   }
 
   /** For so long nothing that may happen makes it lost. */
   function untilLostMs(passedMs: number): number {
     if (lostMs === Infinity) return Infinity;
-    const lateMs = (leg.predicted.completionMs.values.at(-1) ?? 0) - passedMs;
-    return Math.min(lostMs - passedMs, lateMs > 0 ? lateMs : recheckMs);
+    return Math.min(lostMs - passedMs, passedMs < lateMs ? lateMs - passedMs : recheckMs);
   }
 
   function think(): void {
