@@ -89,11 +89,16 @@ describe("an answer that is to be confirmed", () => {
         };
       },
     };
+    let message: string | undefined;
     const given = await confirmed(parts).then(
       ({ value, by }) => ({ value, by }),
-      (error: unknown) => LongshoreError.from(error, "plan", "").reason,
+      (error: unknown) => {
+        const known = LongshoreError.from(error, "plan", "");
+        ({ message } = known);
+        return known.reason;
+      },
     );
-    return { given, without };
+    return { given, without, message };
   }
 
   it("is that of two places; of three where two differ", async () => {
@@ -116,11 +121,15 @@ describe("an answer that is to be confirmed", () => {
       { endpoint: "b", y: 1 },
     );
     expect([given, without]).toEqual([{ value: 1, by: "b" }, [[], ["a"], ["a"]]]);
+    const alone = await ask({ endpoint: "a", y: 1 }, { endpoint: "a", y: 1 }, { endpoint: "b", y: 2 });
+    expect(alone.given).toBe("unconfirmed");
+    expect(alone.message).toMatch(/^a and b gave different answers of m/);
     const gates = await ask(
       { endpoint: "gate-1", y: 1, through: "server" },
       { endpoint: "gate-2", y: 1, through: "server" },
     );
     expect(gates.given).toBe("unconfirmed");
+    expect(gates.message).toMatch(/^gate-1 answered m, and no other place confirms it/);
     expect(gates.without.at(-1)).toEqual(["gate-1", "server", "gate-2"]);
   });
 

@@ -146,13 +146,11 @@ function unconfirmed<T>(
   heard: readonly Said<T>[],
   cause: LongshoreError | undefined,
 ): LongshoreError {
-  const places = heard.map(({ opinion }) => opinion.endpoint);
-  const apart = heard.length > 1 && independent(...(heard.slice(0, 2) as [Said<T>, Said<T>]));
-  if (apart)
-    parts.checks?.undecided(
-      parts,
-      heard.map(({ opinion }) => opinion),
-    );
+  // One place may have been asked twice.
+  const opinions = new Map(heard.map(({ opinion }) => [opinion.endpoint, opinion]));
+  const places = [...opinions.keys()];
+  const apart = heard.some((one, at) => heard.slice(at + 1).some((other) => independent(one, other)));
+  if (apart) parts.checks?.undecided(parts, [...opinions.values()]);
   const what = apart
     ? `${places.join(" and ")} gave different answers of ${parts.model}, and nobody is left to say who is right`
     : `${places[0]} answered ${parts.model}, and no other place confirms it`;

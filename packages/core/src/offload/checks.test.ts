@@ -61,7 +61,7 @@ function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1, clock?
   const run = async (inputs: Tensors) => {
     if (state.hangs) await new Promise(() => undefined);
     if (clock) await sleep(clock, runMs);
-    return { outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)), load };
+    return { outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)), load, confidenceRatio: 0.9 };
   };
   return Object.assign(doubleEndpoint([{ description, offers: [offer], run }], info), { state, load });
 }
@@ -382,6 +382,10 @@ describe("answers that are confirmed before they are given", () => {
     await expect(clock.finish(gate.infer(request, demanded))).rejects.toMatchObject({
       reason: "unconfirmed",
     });
+    liar.state.lies = false;
+    expect((await clock.finish(gate.infer(request, call))).confidenceRatio).toBe(0.9);
+    // That comes beside the outputs, which are all that is compared.
+    expect((await clock.finish(gate.infer(request, demanded))).confidenceRatio).toBeUndefined();
     // Those who are asked run what they are asked: confirming is for who asks them.
     expect([...liar.asked, ...good.asked].some((asked) => asked.call.rules.confirm)).toBe(false);
   });

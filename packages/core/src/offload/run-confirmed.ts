@@ -60,7 +60,10 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
     final: (error) => final(error) || call.abort.aborted || loop.clock.nowMs() >= call.deadlineMs,
   });
   for (const tally of tallies) if (tally !== value.tally) addTally(value.tally, tally);
-  return by === undefined ? value : { ...value, confirmedBy: by };
+  if (by === undefined) return value;
+  // How sure it is, each place says for itself.
+  const { confidenceRatio: _alone, ...response } = value.response;
+  return { ...value, response, confirmedBy: by };
 }
 
 function saidBy({ local }: Loop, outcome: Outcome): Said<Outcome> {
