@@ -54,6 +54,15 @@ const reply = (text: string): WireResponse => ({
   body: { kind: "parts", parts: [new TextEncoder().encode(text)] },
 });
 
+const some = new TextEncoder().encode("some");
+
+/** A reply that is streamed. */
+const streamed = (byteLength: number | undefined, read: () => AsyncIterable<Uint8Array>): WireResponse => ({
+  status: 200,
+  headers: {},
+  body: { kind: "stream", byteLength, read },
+});
+
 /** Says again what came, and which requests there were. */
 function echo(): { readonly handler: Handler; readonly asked: WireRequest[] } {
   const asked: WireRequest[] = [];
@@ -194,20 +203,12 @@ describe("a connection with plain requests", () => {
               headers: {},
               body: { kind: "parts" as const, parts: [large], given: true as const },
             }
-          : {
-              status: 200,
-              headers: {},
-              body: {
-                kind: "stream" as const,
-                byteLength: undefined,
-                async *read() {
-                  yield new TextEncoder().encode("some");
-                  yield new Uint8Array(0);
-                  await settle();
-                  yield new Uint8Array(300_000).fill(65);
-                },
-              },
-            },
+          : streamed(undefined, async function* () {
+              yield some;
+              yield new Uint8Array(0);
+              await settle();
+              yield new Uint8Array(300_000).fill(65);
+            }),
       ),
     );
     const { socket, until, heard } = await client(listening);
@@ -255,18 +256,12 @@ describe("a connection with plain requests", () => {
     const clock = manualClock();
     const listening = await on(
       () =>
-        Promise.resolve({
-          status: 200,
-          headers: {},
-          body: {
-            kind: "stream",
-            byteLength: 1000,
-            async *read() {
-              yield new TextEncoder().encode("some");
-              await new Promise(() => undefined);
-            },
-          },
-        }),
+        Promise.resolve(
+          streamed(1000, async function* () {
+            yield some;
+            await new Promise(() => undefined);
+          }),
+        ),
       { clock, headersTimeoutMs: 100, requestTimeoutMs: 150 },
     );
     const { socket, until, heard } = await client(listening);
@@ -288,18 +283,12 @@ describe("a connection with plain requests", () => {
     let goOn = (): void => undefined;
     const mayGoOn = new Promise<void>((resolve) => (goOn = resolve));
     const listening = await on(() =>
-      Promise.resolve({
-        status: 200,
-        headers: {},
-        body: {
-          kind: "stream",
-          byteLength: undefined,
-          async *read() {
-            yield new TextEncoder().encode("some");
-            await mayGoOn;
-          },
-        },
-      }),
+      Promise.resolve(
+        streamed(undefined, async function* () {
+          yield some;
+          await mayGoOn;
+        }),
+      ),
     );
     const { socket, until } = await client(listening);
     socket.write(post("one"));
