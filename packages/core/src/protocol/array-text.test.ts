@@ -237,6 +237,14 @@ describe("the shape of data", () => {
     expect(reasonOf(() => tensorBytes("FP32", [2, 3], data))).toBe(reason);
   });
 
+  it("says once of which tensor it speaks", () => {
+    for (const data of ["[1,2]", "[1,2,3,4,5,6,7]", "[1,2,3,4,5,-]", "[]"]) {
+      expect(() => tensorBytes("FP32", [2, 3], data)).toThrow(/^(?!.*x: .*x: )/);
+    }
+    const more = request("FP32", [6], "[1,2,3,4,5,6,7]");
+    expect(() => readInferRequest(more, undefined)).toThrow(/^x: its shape takes 6 values, but more came$/);
+  });
+
   it("does not allocate for a shape that the text cannot fill", () => {
     const body = request("FP64", [2 ** 20, 32], "[1]");
     expect(reasonOf(() => readInferRequest(body, undefined))).toBe("body-mismatch");

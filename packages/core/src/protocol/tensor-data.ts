@@ -104,12 +104,8 @@ export interface DataWork {
   step(most: number): boolean;
 }
 
-function wrongCount(name: string, count: number, came: string): LongshoreError {
-  return new LongshoreError(
-    "body-mismatch",
-    "decode",
-    `${name}: its shape takes ${count} values, but ${came} came`,
-  );
+function wrongCount(count: number, came: string): LongshoreError {
+  return new LongshoreError("body-mismatch", "decode", `its shape takes ${count} values, but ${came} came`);
 }
 
 /** Tells of which tensor the text is that was wrong. */
@@ -132,13 +128,13 @@ function stepper(text: ArrayText, count: number, name: string, put: Put): DataWo
       for (;;) {
         if (put.many) index = put.many(text, index, until);
         if (index === until) break;
-        if (!text.next()) throw wrongCount(name, count, String(index));
+        if (!text.next()) throw wrongCount(count, String(index));
         if (!put(text, index))
           throw invalid(`value ${index} is not of its datatype and finite, with all its digits`);
         index += 1;
       }
       if (index < count) return false;
-      if (text.next()) throw wrongCount(name, count, "more");
+      if (text.next()) throw wrongCount(count, "more");
       return true;
     });
 }
@@ -180,7 +176,9 @@ export function dataWork(
   count: number,
   name: string,
 ): DataWork {
-  if (count > text.mostLeaves) throw wrongCount(name, count, "fewer");
+  naming(name, () => {
+    if (count > text.mostLeaves) throw wrongCount(count, "fewer");
+  });
   text.expect(shape);
   if (datatype === "BYTES") return textWork(text, count, name);
   const bytes = new Uint8Array(count * elementBytes(datatype));
