@@ -24,9 +24,20 @@ interface OfferedCell {
   readonly offer: Offer;
 }
 
+/** Keys hold positions below this. */
+const keyBase = 4096;
+
 /** The key of a pair of cut positions. */
 function cellKey(from: number, to: number): number {
-  return from * 4096 + to;
+  return from * keyBase + to;
+}
+
+function fromOf(key: number): number {
+  return Math.floor(key / keyBase);
+}
+
+function toOf(key: number): number {
+  return key % keyBase;
 }
 
 /** A segment by cut positions, and what each route takes for it. */
@@ -138,7 +149,7 @@ export function promisedMs(blocks: readonly RouteBlock[], bucket: number): numbe
   let leastMs = Infinity;
   for (const { cells } of blocks) {
     for (const { key, offer } of cells[0]?.[bucket] ?? []) {
-      const wide = (key % 4096) - Math.floor(key / 4096);
+      const wide = toOf(key) - fromOf(key);
       if (wide < widest) continue;
       const runMs = meanOf(offer.completionMs) - offer.queueMs;
       if (wide === widest && runMs >= leastMs) continue;
@@ -232,11 +243,11 @@ function cellTable(
       leastAgreementRatio = Math.min(leastAgreementRatio, offer.agreementRatio);
     }
   }
-  const from = Int32Array.from(sorted, (key) => Math.floor(key / 4096));
+  const from = Int32Array.from(sorted, fromOf);
   return {
     count,
     from,
-    to: Int32Array.from(sorted, (key) => key % 4096),
+    to: Int32Array.from(sorted, toOf),
     service,
     costMicros,
     agreementRatio,
