@@ -45,8 +45,8 @@ export function forwardingTo(
 
 /** What a gateway is made of. */
 export interface GatewayOptions extends OnlineOptions, Reachable {
-  /** Servers that may join it over the network. Default: none. */
-  readonly joins?: RegistryOptions;
+  /** Servers that may join it over the network; names of `directory` are passed on to those who read this. Default: none. */
+  readonly joins?: Omit<RegistryOptions, "passesOn">;
   /**
    * The data class of requests that state none, as those of Triton's clients. Default `unknown`, which no policy lets go
    * anywhere: such requests are refused.
@@ -63,7 +63,7 @@ function servedGateway(options: GatewayOptions, online: OnlineParts): Served & {
   const { id, tier, zone, clock, random, observer } = online;
   const { policy, defaults, joins, checks = {} } = options;
   const parts = { clock, random, observer };
-  const passesOn = joins?.passesOn ?? options.directory;
+  const { directory: passesOn } = options;
   const registry = joins && openRegistry({ ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
   const directory = unionOf(options.directory, registry?.directory);
   const endpoint = over({ ...options, ...(directory ? { directory } : {}) }, parts, {
