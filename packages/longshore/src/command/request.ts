@@ -8,7 +8,7 @@ import {
 } from "@longshore/core";
 import { guessedInputs } from "../compose/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
-import { openModel, type OpenedModel } from "../compose/open-model.ts";
+import { openModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { noteLeftOutOf } from "../inputs/note-left-out.ts";
@@ -62,12 +62,6 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
   };
 }
 
-/** Where a model comes from elsewhere. */
-const nothing: Pick<OpenedModel, "store" | "folder"> = {
-  store: { list: async () => [], read: async () => undefined },
-  folder: undefined,
-};
-
 /** Opens the model, reads (or guesses) its inputs, and gets to know the servers that were named. */
 export async function prepareRequest(
   model: string,
@@ -76,8 +70,9 @@ export async function prepareRequest(
 ): Promise<PreparedRequest> {
   const call = housekeepingCall("command", io.stop);
   const packages = await pullOptionsOf(options, { from: options.at[0], option: "--at" });
-  const opened = packages ? { ...nothing, model } : await openModel(model);
-  if (opened.model === undefined) {
+  const opened = packages ? undefined : await openModel(model);
+  const name = opened ? opened.model : model;
+  if (name === undefined) {
     throw new LongshoreError(
       "unknown-model",
       "resolve",
@@ -87,7 +82,7 @@ export async function prepareRequest(
   const servers = await serversOf(options);
   const found = await directoryOf(options);
   const place: OpenedOffloader = openLocal({
-    store: opened.store,
+    ...(opened ? { store: opened.store } : {}),
     ...(packages
       ? {
           packages: {
@@ -107,10 +102,10 @@ export async function prepareRequest(
   };
   try {
     await place.ready;
-    const knowledge = await place.engine.describe(opened.model, undefined, call);
-    if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
+    const knowledge = await place.engine.describe(name, undefined, call);
+    if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${name}`);
     const { description } = knowledge;
-    if (!packages) await noteLeftOutOf(opened, io);
+    if (opened) await noteLeftOutOf(opened, io);
     const guessed = options.random && options.input.length === 0;
     const inputs = guessed
       ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])
@@ -120,7 +115,7 @@ export async function prepareRequest(
     return {
       offloader: place.offloader,
       description,
-      model: opened.model,
+      model: name,
       inputs,
       limits: limitsOf(options, io),
       close,
