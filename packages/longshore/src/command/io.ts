@@ -13,6 +13,14 @@ export interface CommandIo {
   readonly stop: AbortSignal;
 }
 
+/** When the command is to stop. */
+export function stopped({ stop }: CommandIo): Promise<void> {
+  return new Promise((resolve) => {
+    if (stop.aborted) resolve();
+    else stop.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
 /** How a command ended: 0 done, 1 the work failed or the answer is no, 2 wrong usage or input. */
 export type ExitCode = 0 | 1 | 2;
 

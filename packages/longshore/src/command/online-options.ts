@@ -13,7 +13,7 @@ import {
   identityServeOptions,
 } from "./identity-options.ts";
 import { type JoinCommandOptions, joinOptions, joinServeOptions } from "./join-options.ts";
-import type { CommandIo } from "./io.ts";
+import { type CommandIo, stopped } from "./io.ts";
 import { type ObserveOptions, observeOptions, observeServeOptions } from "./observe-options.ts";
 
 /** Options of every command that puts something on the network. */
@@ -131,10 +131,7 @@ export async function serveUntilStopped(
     if (metricsAddress !== undefined) io.out(`metrics on ${metricsAddress}/metrics`);
     io.out(`${about.key}: ${about.text}`);
   }
-  await new Promise<void>((resolve) => {
-    if (io.stop.aborted) resolve();
-    else io.stop.addEventListener("abort", () => resolve(), { once: true });
-  });
+  await stopped(io);
   io.note("draining: new work is refused, work under way is finished");
   await server.close(options.drainSeconds * 1000, options.lingerSeconds * 1000);
 }

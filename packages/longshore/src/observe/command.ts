@@ -12,7 +12,7 @@ import { figuresText, whatIfJson, whatIfText } from "./report.ts";
 import { type Supposed, whatIf } from "./what-if.ts";
 import { type AtOptions, shownOf } from "../command/at-options.ts";
 import { checkPort } from "../command/identity-options.ts";
-import type { CommandIo, ExitCode } from "../command/io.ts";
+import { type CommandIo, type ExitCode, stopped } from "../command/io.ts";
 import { type LinkOptions, linksOf } from "../command/link-options.ts";
 
 /** Options of `longshore observe`. */
@@ -148,13 +148,6 @@ function grpcOf(
 
 /** Reasons why connections broke that are told. */
 const mostReasons = 100;
-
-function stopped({ stop }: CommandIo): Promise<void> {
-  return new Promise((resolve) => {
-    if (stop.aborted) resolve();
-    else stop.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
 
 /**
  * Stands in front of a server until SIGINT or SIGTERM: passes every byte on as it is, tells what passes every so often, and
