@@ -14,7 +14,7 @@ import {
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { newOperatorKey, operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 import { openRegistry } from "./directory.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "./open-model.ts";
@@ -44,19 +44,6 @@ afterAll(() => rmSync(folder, { recursive: true }));
 async function served(change: Partial<ServeOptions> = {}): Promise<RunningServer> {
   const { store } = await openModel(file("models"));
   return serve({ store, port: 0, zone: "eu/de", ...change });
-}
-
-async function command(...args: readonly string[]) {
-  const out: string[] = [];
-  const notes: string[] = [];
-  const code = await runCommand(args, {
-    out: (text) => void out.push(text),
-    note: (text) => void notes.push(text),
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  });
-  return { code, out: out.join("\n"), notes: notes.join("\n") };
 }
 
 it("servers join a keeper over HTTP; an app that knows only the keeper uses them while they come and go", async () => {

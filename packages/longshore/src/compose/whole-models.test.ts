@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { graphBuilder, readModel, writeModel } from "@longshore/graph";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -29,18 +29,6 @@ function outside(location: string): { readonly model: Uint8Array; readonly weigh
   return { model: writeModel(model), weights };
 }
 
-async function command(...args: readonly string[]): Promise<{ code: number; text: string }> {
-  const said: string[] = [];
-  const code = await runCommand(args, {
-    out: (text) => said.push(text),
-    note: (text) => said.push(text),
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  });
-  return { code, text: said.join("\n") };
-}
-
 it("a model with weights beside it runs and splits like one with them inside, as a file and in a repository", async () => {
   const { model, weights } = outside("parts/w.bin");
   const version = join(folder, "repository", "beside", "1");
@@ -49,12 +37,12 @@ it("a model with weights beside it runs and splits like one with them inside, as
   await writeFile(join(version, "parts", "w.bin"), weights);
   await writeFile(join(folder, "x.json"), "[[1, 1]]");
   for (const name of [join(version, "model.onnx"), join(folder, "repository", "beside")]) {
-    const { code, text } = await command("infer", name, join(folder, "x.json"), "--json");
-    expect(code, text).toBe(0);
-    expect(JSON.parse(text)).toMatchObject({ outputs: { y: { data: [10] } } });
+    const { code, said } = await command("infer", name, join(folder, "x.json"), "--json");
+    expect(code, said).toBe(0);
+    expect(JSON.parse(said)).toMatchObject({ outputs: { y: { data: [10] } } });
     const check = await command("split", name, "--verify", "--json");
-    expect(check.code, check.text).toBe(0);
-    expect(JSON.parse(check.text)).toMatchObject({ equal: true, worst: 0 });
+    expect(check.code, check.said).toBe(0);
+    expect(JSON.parse(check.said)).toMatchObject({ equal: true, worst: 0 });
   }
 });
 
@@ -81,9 +69,9 @@ it("a classifier that ends in a list of maps answers with the table of its score
   const file = join(folder, "classifier.onnx");
   await writeFile(file, writeModel(build.model({ name: "classifier", domains: { "ai.onnx.ml": 1 } })));
   await writeFile(join(folder, "x.json"), "[[0, 3]]");
-  const { code, text } = await command("infer", file, join(folder, "x.json"), "--json");
-  expect(code, text).toBe(0);
-  const { outputs } = JSON.parse(text) as { outputs: Record<string, { shape: number[]; data: unknown[] }> };
+  const { code, said } = await command("infer", file, join(folder, "x.json"), "--json");
+  expect(code, said).toBe(0);
+  const { outputs } = JSON.parse(said) as { outputs: Record<string, { shape: number[]; data: unknown[] }> };
   expect(outputs["label"]?.data).toEqual(["dog"]);
   expect(outputs["maps"]?.shape).toEqual([1, 2]);
   expect(outputs["maps"]?.data[1]).toBeCloseTo(Math.exp(3) / (1 + Math.exp(3)), 5);
@@ -94,12 +82,12 @@ it("weights that are missing or lie elsewhere are refused, and nothing outside t
   await writeFile(missing, outside("nowhere.bin").model);
   const absent = await command("infer", missing, "--random");
   expect(absent.code).toBe(2);
-  expect(absent.text).toContain('the model keeps weights in "nowhere.bin", which does not lie beside it');
+  expect(absent.said).toContain('the model keeps weights in "nowhere.bin", which does not lie beside it');
   const away = outside("../secret.bin");
   await mkdir(join(folder, "inner"));
   await writeFile(join(folder, "secret.bin"), away.weights);
   await writeFile(join(folder, "inner", "away.onnx"), away.model);
   const refused = await command("split", join(folder, "inner", "away.onnx"), "--verify");
   expect(refused.code).not.toBe(0);
-  expect(refused.text).toContain("not-permitted");
+  expect(refused.said).toContain("not-permitted");
 });

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect as dialHttp2 } from "node:http2";
+import { type ClientHttp2Session, connect as dialHttp2 } from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -66,6 +66,21 @@ async function observing(...args: readonly string[]): Promise<Observing> {
   };
   open.push({ close: end });
   return { lines, notes, address: String(lines[0]?.["listening"]), end };
+}
+
+/** Asks a server for gRPC; its answer in hexadecimal digits. */
+async function asksWhetherLive(session: ClientHttp2Session): Promise<string> {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/inference.GRPCInferenceService/ServerLive",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.end(Buffer.alloc(5));
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
+  session.close();
+  return Buffer.concat(chunks).toString("hex");
 }
 
 it("passes every byte on as it came, whatever it is, both ways", async () => {
@@ -147,19 +162,10 @@ it("passes gRPC on, counts its bytes, and does not look inside", async () => {
     "--grpc-in-front-of",
     `http://${server.grpcAddress}`,
   );
-  const session = dialHttp2(`http://127.0.0.1:${String(lines[0]?.["grpc"])}`);
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/inference.GRPCInferenceService/ServerLive",
-    "content-type": "application/grpc",
-    te: "trailers",
-  });
-  stream.end(Buffer.alloc(5));
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
   // One message of two bytes: field 1, true.
-  expect(Buffer.concat(chunks).toString("hex")).toBe("00000000020801");
-  session.close();
+  expect(await asksWhetherLive(dialHttp2(`http://127.0.0.1:${String(lines[0]?.["grpc"])}`))).toBe(
+    "00000000020801",
+  );
   await end();
   expect(Number(lines.at(-1)?.["grpcBytes"])).toBeGreaterThan(50);
 });
@@ -194,20 +200,13 @@ it("ends TLS on both sides, looks at what is inside, and says why a server is no
   expect(reply.status).toBe(200);
   await readBody(reply.body, { maxBytes: 10_000 });
   await transport.close();
-  const session = dialHttp2(`https://127.0.0.1:${String(lines[0]?.["grpc"])}`, {
-    ca: authority.certificatePem,
-  });
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/inference.GRPCInferenceService/ServerLive",
-    "content-type": "application/grpc",
-    te: "trailers",
-  });
-  stream.end(Buffer.alloc(5));
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
-  expect(Buffer.concat(chunks).toString("hex")).toBe("00000000020801");
-  session.close();
+  expect(
+    await asksWhetherLive(
+      dialHttp2(`https://127.0.0.1:${String(lines[0]?.["grpc"])}`, {
+        ca: authority.certificatePem,
+      }),
+    ),
+  ).toBe("00000000020801");
   expect(notes).toEqual([]);
   await end();
   expect(lines[1]).toMatchObject({ observed: [{ model: "simple", requests: 1, failed: 0 }] });

@@ -19,7 +19,7 @@ import {
 } from "@longshore/core";
 import { constantTrace, linkProxy } from "@longshore/lab";
 import { httpTransport, newOperatorKey, systemClock } from "@longshore/nodejs";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 import { openModel } from "../compose/open-model.ts";
 import { type OpenOptions, openOffloader } from "../compose/open-offloader.ts";
 import { sampleRepository } from "../compose/samples.ts";
@@ -70,19 +70,6 @@ const segments = ({ accounts }: Result): readonly string[] =>
   accounts.map(
     ({ endpoint, segment: { from, to } }) => `${from}..${to} ${endpoint === "device" ? "here" : "there"}`,
   );
-
-async function command(...args: readonly string[]) {
-  const out: string[] = [];
-  const notes: string[] = [];
-  const code = await runCommand(args, {
-    out: (text) => void out.push(text),
-    note: (text) => void notes.push(text),
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  });
-  return { code, out: out.join("\n"), notes: notes.join("\n") };
-}
 
 async function sign(...more: readonly string[]): Promise<void> {
   const { code } = await command(

@@ -7,7 +7,7 @@ import { entryJson, float32Tensor, float32View, sign, type Tensor } from "@longs
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
@@ -32,19 +32,6 @@ beforeAll(async () => {
   await writeFile(file("operator.pub"), key.publicLine);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
-
-async function command(...args: readonly string[]) {
-  const out: string[] = [];
-  const notes: string[] = [];
-  const code = await runCommand(args, {
-    out: (text) => void out.push(text),
-    note: (text) => void notes.push(text),
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  });
-  return { code, out: out.join("\n"), notes: notes.join("\n") };
-}
 
 it("a model is signed, fetched over HTTP from where it broke off, checked, and served by who is told to", async () => {
   const signed = await command("package", "sign", file("models/double"), "--key", file("operator.pem"));

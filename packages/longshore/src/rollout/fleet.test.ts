@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type GraphBuilder, graphBuilder, writeModel } from "@longshore/graph";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
@@ -62,16 +62,7 @@ afterAll(async () => {
 });
 
 async function rollout(...args: readonly string[]): Promise<string> {
-  const said: string[] = [];
-  const say = (text: string): void => void said.push(text);
-  await runCommand(["rollout", ...args, "--at", address], {
-    out: say,
-    note: say,
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  });
-  return said.join("\n");
+  return (await command("rollout", ...args, "--at", address)).said;
 }
 
 /** Every answer is right, whatever becomes of the candidate; gives the versions that answered, and what became of it. */

@@ -3,8 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { onnxFile, writeModels } from "@longshore/testkit";
-import type { CommandIo } from "../command/io.ts";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve, type ServeOptions } from "../compose/serve.ts";
@@ -52,19 +51,7 @@ async function server(options: Partial<ServeOptions> = {}): Promise<string> {
   return running.address;
 }
 
-async function command(
-  ...args: readonly string[]
-): Promise<{ readonly code: number; readonly said: string }> {
-  const said: string[] = [];
-  const io: CommandIo = {
-    out: (text) => void said.push(text),
-    note: (text) => void said.push(text),
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  };
-  return { code: await runCommand(["rollout", ...args], io), said: said.join("\n") };
-}
+const rollout = (...args: readonly string[]) => command("rollout", ...args);
 
 const rows = Array.from({ length: 16 }, (_, index) => index);
 const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
@@ -92,27 +79,27 @@ async function infer(
 it("leads requests by an alias, moves when its revision is known, and says who answered", async () => {
   const address = await server();
   const at = ["--at", address];
-  expect((await command("set", "reader", "--model", "simple", "--to", "1", ...at)).said).toContain(
+  expect((await rollout("set", "reader", "--model", "simple", "--to", "1", ...at)).said).toContain(
     "reader (revision 1) leads to simple 1",
   );
   expect(await infer(address)).toEqual({ status: 200, name: "reader", version: "1", last: 0 });
-  expect((await command("start", "reader", "--to", "2", "--weight", "1", "--mode", "ab", ...at)).code).toBe(
+  expect((await rollout("start", "reader", "--to", "2", "--weight", "1", "--mode", "ab", ...at)).code).toBe(
     0,
   );
   expect(await infer(address)).toEqual({ status: 200, name: "reader", version: "2", last: 30 });
   // Who names a version gets that one.
   expect(await infer(address, {}, "reader/versions/1")).toMatchObject({ version: "1", last: 0 });
-  const stale = await command("promote", "reader", "--revision", "1", ...at);
+  const stale = await rollout("promote", "reader", "--revision", "1", ...at);
   expect(stale).toMatchObject({ code: 1, said: expect.stringContaining("revision 2") as string });
-  expect((await command("promote", "reader", "--revision", "2", ...at)).code).toBe(0);
+  expect((await rollout("promote", "reader", "--revision", "2", ...at)).code).toBe(0);
   expect(await infer(address)).toMatchObject({ version: "2", last: 30 });
-  expect((await command("status", ...at)).said).toMatch(/reader +3 +simple 2/);
+  expect((await rollout("status", ...at)).said).toMatch(/reader +3 +simple 2/);
   const listed = await fetch(`${address}/v2/repository/index`, { method: "POST", body: "{}" });
   expect(await listed.text()).toContain("simple");
   // Kept for the next start.
   const again = await server({ id: "again" });
   expect(await infer(again)).toMatchObject({ version: "2", last: 30 });
-  expect((await command("remove", "reader", ...at)).said).toContain("is no alias any more");
+  expect((await rollout("remove", "reader", ...at)).said).toContain("is no alias any more");
   expect((await infer(address)).status).toBe(404);
 });
 
@@ -127,8 +114,8 @@ it("keeps users to one side, through a gateway, too", async () => {
   });
   open.push(gate);
   const at = ["--at", gate.address];
-  await command("set", "reader", "--model", "simple", "--to", "1", ...at);
-  await command("start", "reader", "--to", "2", "--weight", "0.4", "--mode", "ab", "--by", "user", ...at);
+  await rollout("set", "reader", "--model", "simple", "--to", "1", ...at);
+  await rollout("start", "reader", "--to", "2", "--weight", "0.4", "--mode", "ab", "--by", "user", ...at);
   const versions = new Map<string, string>();
   for (let round = 0; round < 2; round++) {
     for (let user = 0; user < 24; user++) {
@@ -144,12 +131,12 @@ it("keeps users to one side, through a gateway, too", async () => {
 it("gives no caller a shadow's answer, and rolls back a shadow that answers otherwise", async () => {
   const address = await server();
   const at = ["--at", address];
-  await command("set", "reader", "--model", "simple", "--to", "1", ...at);
-  await command("start", "reader", "--to", "2", "--weight", "1", "--mode", "shadow", ...at);
+  await rollout("set", "reader", "--model", "simple", "--to", "1", ...at);
+  await rollout("start", "reader", "--to", "2", "--weight", "1", "--mode", "shadow", ...at);
   let status = "";
   for (let count = 0; count < 200 && !status.includes("rolled back"); count++) {
     expect(await infer(address)).toMatchObject({ version: "1", last: 0 });
-    if (count % 10 === 9) status = (await command("status", "reader", ...at)).said;
+    if (count % 10 === 9) status = (await rollout("status", "reader", ...at)).said;
   }
   expect(status).toMatch(/rolled back: \d+ of \d+ answers differ from the stable version's/);
   const metrics = await (await fetch(`${address}/metrics`)).text();
@@ -159,12 +146,12 @@ it("gives no caller a shadow's answer, and rolls back a shadow that answers othe
 it("is managed by those who may, where management is on, and takes no model's name", async () => {
   const address = await server({ allowManagement: false });
   const set = ["--model", "simple", "--to", "1", "--at", address];
-  expect((await command("set", "reader", ...set)).said).toContain("switched off");
+  expect((await rollout("set", "reader", ...set)).said).toContain("switched off");
   const managed = await server({ id: "managed" });
-  const taken = await command("set", "simple", "--model", "simple", "--to", "1", "--at", managed);
+  const taken = await rollout("set", "simple", "--model", "simple", "--to", "1", "--at", managed);
   expect(taken.said).toContain("is the name of a model here");
-  expect((await command("set", "reader", "--model", "simple", "--to", "9", "--at", managed)).said).toContain(
+  expect((await rollout("set", "reader", "--model", "simple", "--to", "9", "--at", managed)).said).toContain(
     "no version 9",
   );
-  expect((await command("promote", "reader", "--at", managed)).code).not.toBe(0);
+  expect((await rollout("promote", "reader", "--at", managed)).code).not.toBe(0);
 });

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { newOperatorKey, systemClock, systemRandom } from "@longshore/nodejs";
 import { type LongshoreEvent, silentObserver } from "@longshore/core";
 import { writeModels } from "@longshore/testkit";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 import { type DirectoryOptions, openDirectory } from "../compose/directory.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
@@ -43,21 +43,6 @@ async function server(read?: DirectoryOptions, events: LongshoreEvent[] = []): P
   const running = await serve({ store, port: 0, allowManagement: true, directory, observer });
   open.push(running);
   return running.address;
-}
-
-async function command(
-  ...args: readonly string[]
-): Promise<{ readonly code: number; readonly said: string }> {
-  const said: string[] = [];
-  const say = (text: string): void => void said.push(text);
-  const code = await runCommand(args, {
-    out: say,
-    note: say,
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  });
-  return { code, said: said.join("\n") };
 }
 
 async function leadsTo(address: string): Promise<string> {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCommand } from "../command/run-command.ts";
+import { command } from "../../test/command.ts";
 
 const guide = join(dirname(fileURLToPath(import.meta.url)), "../../../../docs/guides/simulate.md");
 let folder: string;
@@ -11,16 +11,8 @@ beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), "longshore-simulate
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function run(...args: readonly string[]): Promise<{ code: number; said: string; noted: string }> {
-  const said: string[] = [];
-  const noted: string[] = [];
-  const code = await runCommand(["simulate", ...args], {
-    out: (text) => void said.push(text),
-    note: (text) => void noted.push(text),
-    progress: () => undefined,
-    environment: {},
-    stop: new AbortController().signal,
-  });
-  return { code, said: said.join("\n"), noted: noted.join("\n") };
+  const { code, out, notes } = await command("simulate", ...args);
+  return { code, said: out, noted: notes };
 }
 
 const plain = ["--model", "bytes=20000,localMs=400,serverMs=15", "--requests", "20"];
