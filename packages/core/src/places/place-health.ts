@@ -38,7 +38,7 @@ export interface PlaceHealth {
   readonly failing: boolean;
   /** As far as is known nobody is there. */
   readonly absent: boolean;
-  /** It is there and said itself that a run failed: that may be the model's doing. */
+  /** It is there and said itself, the last time, that a run failed: that may be the model's doing. */
   readonly saysSo: boolean;
   /** When it last failed; -Infinity for never. */
   readonly downAtMs: number;
@@ -86,6 +86,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
       pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
       why = `it refused for load (${error.reason})`;
+      saysSo = false;
       return;
     }
     if (!down.has(error.reason)) return;
