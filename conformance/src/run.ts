@@ -14,6 +14,7 @@ import { openapiPart } from "./parts/openapi.ts";
 import { otherServersPart } from "./parts/other-servers.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
+import { severalAnswersPart } from "./parts/several-answers.ts";
 import { type RunningPeer, startOwn } from "./servers/index.ts";
 
 const parts: readonly Part[] = [
@@ -24,6 +25,7 @@ const parts: readonly Part[] = [
   openapiPart,
   natsPart,
   otherServersPart,
+  severalAnswersPart,
 ];
 
 function options(args: readonly string[]): {

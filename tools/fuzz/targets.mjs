@@ -190,6 +190,11 @@ const grpcSeeds = [
   ],
   [...word(1, "m"), ...entry("sequence_id", 16, 5), ...entry("sequence_start", 8, 1), ...entry("k", ...word(3, "v")), ...piece(5, ...word(1, "t"), ...word(2, "BYTES"), ...piece(3, 2), ...piece(5, ...word(8, "a"), ...word(8, "bc")))], // prettier-ignore
 ].map((bytes) => Uint8Array.from(bytes));
+const grpcReplySeeds = [
+  piece(2, ...word(1, "m"), ...word(2, "1"), ...piece(5, ...input()), ...piece(6, ...floats)),
+  piece(2, ...word(1, "m"), ...entry("triton_final_response", 8, 1), ...piece(5, ...input(...piece(5, ...piece(6, ...floats))))), // prettier-ignore
+  [...word(1, "no"), ...piece(2, ...word(1, "m"))],
+].map((bytes) => Uint8Array.from(bytes));
 
 /** The targets by name; run in this order. */
 export const targets = {
@@ -252,6 +257,14 @@ export const targets = {
     async open() {
       const { decodeInferRequest } = await built("grpc/dist/message/infer-request.js");
       return { run: (bytes) => outcomeOf(() => decodeInferRequest(bytes, defaultWireLimits)) };
+    },
+  },
+  "grpc replies": {
+    seeds: grpcReplySeeds,
+    dictionary: ["\x0a\x01e", "\x12\x10", "\x2a\x02", "\x32\x04", "\x12\x04FP32", "\x18\x03", "\x1a\x02\x01\x03", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"], // prettier-ignore
+    async open() {
+      const { decodeStreamReply } = await built("grpc/dist/message/infer-reply.js");
+      return { run: (bytes) => outcomeOf(() => decodeStreamReply(bytes, defaultWireLimits)) };
     },
   },
   onnx: {

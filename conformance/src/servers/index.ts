@@ -5,4 +5,4 @@ export { command, type OwnServerOptions, startGateway, startLongshore, startOwn 
 export { startMlserver } from "./mlserver.ts";
 export { freePort, type ServerProcess, startServerProcess, usageOf } from "./process.ts";
 export type { RunningPeer, ServedModel, ServerPlace, Spread } from "./served-model.ts";
-export { startTriton, type TritonOptions } from "./triton.ts";
+export { scripts, startTriton, startTritonPython, type TritonOptions } from "./triton.ts";

@@ -42,14 +42,17 @@ export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> 
   };
 }
 
-/** Starts `longshore gateway` before some servers (`host:port`), on a free port for HTTP. */
+/** Starts `longshore gateway` before some servers (`host:port`), on a free port for HTTP and, if wanted, one for gRPC. */
 export async function startGateway(options: {
   readonly servers: readonly string[];
   readonly args?: readonly string[];
   readonly cores?: readonly number[];
+  /** Default false. */
+  readonly grpc?: boolean;
 }): Promise<RunningPeer> {
   const { servers, args = [], cores } = options;
   const http = await freePort();
+  const grpc = options.grpc === true ? await freePort() : undefined;
   const started = await startServerProcess({
     command: process.execPath,
     args: [
@@ -57,7 +60,7 @@ export async function startGateway(options: {
       "gateway",
       "--port",
       `${http}`,
-      "--no-grpc-port",
+      ...(grpc === undefined ? ["--no-grpc-port"] : ["--grpc-port", `${grpc}`]),
       "--data-class",
       "internal",
       "--log-level",
@@ -71,6 +74,7 @@ export async function startGateway(options: {
   return {
     name: "longshore gateway",
     http: `127.0.0.1:${http}`,
+    ...(grpc === undefined ? {} : { grpc: `127.0.0.1:${grpc}` }),
     settings: args.join(" ") || "defaults",
     pid: started.pid,
     close: () => started.close(),

@@ -81,11 +81,35 @@ export async function startTriton(place: ServerPlace, options: TritonOptions = {
     if (backend === "python") await cp(join(scripts, "triton_model.py"), join(version, "model.py"));
     else await cp(model.file, join(version, "model.onnx"));
   }
+  const started = await startTritonOn(place.folder, backends, place.cores, options);
+  const { copies, threads } = place.spread;
+  return {
+    ...started,
+    name: backend === "python" ? "triton-python" : "triton-ort",
+    settings: `${copies} instance(s) x ${threads} thread(s), batches up to ${place.models.map(({ batch }) => batch).join("/")}`,
+  };
+}
+
+/** Starts it on a repository of models in Python that lies there already. */
+export async function startTritonPython(
+  repository: string,
+  options: Pick<TritonOptions, "metrics"> = {},
+): Promise<RunningPeer> {
+  return startTritonOn(repository, await pythonBackend(await tritonServer()), undefined, options);
+}
+
+async function startTritonOn(
+  repository: string,
+  backends: string,
+  cores: readonly number[] | undefined,
+  options: Pick<TritonOptions, "metrics">,
+): Promise<RunningPeer> {
+  const tools = await tritonServer();
   const [http, grpc, metrics] = [await freePort(), await freePort(), await freePort()];
   const started = await startServerProcess({
     command: join(tools.packages, "pytriton", "tritonserver", "bin", "tritonserver"),
     args: [
-      `--model-repository=${place.folder}`,
+      `--model-repository=${repository}`,
       `--backend-directory=${backends}`,
       `--http-port=${http}`,
       `--grpc-port=${grpc}`,
@@ -102,16 +126,15 @@ export async function startTriton(place: ServerPlace, options: TritonOptions = {
       PATH: `${join(tools.folder, "bin")}:${process.env["PATH"] ?? ""}`,
       LD_LIBRARY_PATH: join(tools.packages, "nvidia_pytriton.libs"),
     },
-    cores: place.cores,
+    ...(cores ? { cores } : {}),
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
   });
-  const { copies, threads } = place.spread;
   return {
-    name: backend === "python" ? "triton-python" : "triton-ort",
+    name: "triton",
     http: `127.0.0.1:${http}`,
     grpc: `127.0.0.1:${grpc}`,
     ...(options.metrics === true ? { metrics: `127.0.0.1:${metrics}` } : {}),
-    settings: `${copies} instance(s) x ${threads} thread(s), batches up to ${place.models.map(({ batch }) => batch).join("/")}`,
+    settings: "",
     pid: started.pid,
     close: () => started.close(),
   };

@@ -1,8 +1,10 @@
 /**
  * The Open Inference Protocol v2 over gRPC with Triton's extensions, and gRPC's health checks, in front of any handler:
- * as a service without sockets (`createService`) and on a port (`listenGrpc`).
+ * as a service without sockets (`createService`) and on a port (`listenGrpc`); and the asking side of it for models that answer
+ * several times (`grpcTransport`).
  *
  * @module
  */
+export * from "./ask/index.ts";
 export * from "./listen/index.ts";
 export * from "./service/index.ts";

@@ -8,6 +8,7 @@ import { createDirectory } from "./directory.ts";
 import { type DirectoryRecord, type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";
 import { joinDirectory } from "./join.ts";
 import { memorySource } from "./memory-source.ts";
+import { narrowed } from "./narrow.ts";
 import { createRegistry, type Registry, type RegistryParts } from "./registry.ts";
 import { remoteSource } from "./remote-source.ts";
 
@@ -85,6 +86,10 @@ describe("entries", () => {
   it("are refused with unknown fields, at every depth: what is not understood must not have been signed over", () => {
     const entry = testEntry({ id: "a" });
     expect(entryFrom(entry, "entry")).toEqual(entry);
+    const plain = { ...entry, kind: "oip", grpcAddress: "http://host:8001" } as const;
+    expect(narrowed(entryFrom(plain, "entry"), undefined, "listed", [])).toMatchObject({
+      grpcAddress: "http://host:8001",
+    });
     for (const wrong of [
       { ...entry, colour: "red" },
       { ...entry, rates: { microsPerSecond: 1, microsPerMegabyte: 1, activeWatts: 1, discount: 1 } },
@@ -100,6 +105,8 @@ describe("entries", () => {
       { ...entry, address: "file:///etc/passwd" },
       { ...entry, address: "http://user:word@host" },
       { ...entry, packages: ["sha256:short"] },
+      { ...entry, grpcAddress: "http://host:8001" },
+      { ...entry, kind: "oip", grpcAddress: "http://host:8001/v2" },
     ]) {
       expect(() => entryFrom(wrong, "entry")).toThrow(
         expect.objectContaining({ reason: "invalid-input" }) as Error,

@@ -24,6 +24,8 @@ export interface DirectoryEntry {
   readonly kind?: EndpointKind;
   /** Undefined: the place says where it is when it joins. */
   readonly address?: string;
+  /** For servers of the plain protocol: where they speak gRPC, for models that answer a request several times. */
+  readonly grpcAddress?: string;
   /** Undefined: whatever it offers. */
   readonly serves?: EndpointInfo["serves"];
   /** Default `movable`; foreign servers `resident`. */
@@ -114,6 +116,7 @@ const entryFields = exactly({
   trust,
   kind: optional(word("longshore", "oip", "json")),
   address: optional(address),
+  grpcAddress: optional(address),
   serves: optional(serves),
   state: optional(state),
   accelerator: optional(
@@ -134,6 +137,10 @@ const entryFields = exactly({
 /** Reads an entry. Throws `invalid-input`, with the field that is wrong; unknown fields are. */
 export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
   const found = entryFields(value, where);
+  const { grpcAddress, kind = "longshore" } = found;
+  if (grpcAddress !== undefined && (kind === "longshore" || new URL(grpcAddress).pathname !== "/")) {
+    read.refuse(`${where}.grpcAddress`, "an address without a path, of a place of kind oip or json");
+  }
   if (found.notAfterMs <= found.notBeforeMs) read.refuse(`${where}.notAfterMs`, "after notBeforeMs");
   return found;
 };

@@ -46,7 +46,7 @@ export function narrowed(
   mostTrust: TrustLevel,
   codecs: readonly CodecId[],
 ): EndpointInfo {
-  const { id, tier, accelerator, kind = "longshore" } = entry;
+  const { id, tier, accelerator, grpcAddress, kind = "longshore" } = entry;
   if (told?.zone !== undefined && !zoneWithin(told.zone, [entry.zone])) {
     throw new LongshoreError(
       "not-permitted",
@@ -69,6 +69,7 @@ export function narrowed(
     zone: told?.zone ?? entry.zone,
     trust: told?.trust === undefined ? trust : leastTrust(trust, told.trust),
     address,
+    ...(grpcAddress === undefined ? {} : { grpcAddress }),
     ...(serves ? { serves } : {}),
     codecs: ours ? codecs : [],
     state: stateOrder.indexOf(toldState) < stateOrder.indexOf(state) ? toldState : state,

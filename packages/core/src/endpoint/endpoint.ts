@@ -47,6 +47,8 @@ export interface EndpointInfo {
   readonly trust: TrustLevel;
   /** Base address for dialling; undefined for places in this process. */
   readonly address?: string;
+  /** Where a server of the plain protocol speaks gRPC, over which alone it answers a request several times. Default: nowhere. */
+  readonly grpcAddress?: string;
   /** Undefined: whatever it offers. `as` is the model's name there (an exported tail may be a model of its own). */
   readonly serves?: readonly { readonly segment: SegmentPattern; readonly as?: string }[];
   readonly codecs: readonly CodecId[];

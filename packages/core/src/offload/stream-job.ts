@@ -54,7 +54,7 @@ function singleAnswerPlaces({ local, places }: Loop): ReadonlySet<EndpointId> {
     throw new LongshoreError(
       "unsupported",
       "plan",
-      "no place that is known here gives several answers to a request",
+      "no place that is known here gives several answers to a request (one of the plain protocol does where its gRPC is named)",
     );
   }
   return new Set(all.filter(({ inferStream }) => !inferStream).map(({ info }) => info.id));

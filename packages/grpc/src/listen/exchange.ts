@@ -2,11 +2,17 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 import { abortError, housekeepingCall, LongshoreError, ownCall, type Peer, randomId } from "@longshore/core";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
-import { frameSource, type FrameSource } from "./frames.ts";
-import type { HeldBytes } from "./held.ts";
-import { acceptedEncodings, compress } from "./inflate.ts";
+import {
+  acceptedEncodings,
+  compress,
+  frameSource,
+  type FrameSource,
+  type HeldBytes,
+  type Patience,
+  prefixBytes,
+  prefixOf,
+} from "../frame/index.ts";
 import type { CompleteOptions } from "./options.ts";
-import type { Patience } from "./patience.ts";
 
 /** What all calls of a listener share. */
 export interface ExchangeParts {
@@ -25,7 +31,6 @@ const joinedBytes = 16_384;
 /** Methods that answer with any number of messages. */
 const streaming: readonly string[] = ["/ModelStreamInfer", "/Watch"];
 
-const prefixBytes = 5;
 /** How long a client may go on sending into a call that is over. */
 const lingerMs = 2000;
 
@@ -97,14 +102,6 @@ function trailersOf({ code, message, trailers }: GrpcStatus): Readonly<Record<st
   };
 }
 
-function prefix(byteLength: number, compressed: boolean): Uint8Array {
-  const bytes = new Uint8Array(prefixBytes);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, compressed ? 1 : 0);
-  view.setUint32(1, byteLength);
-  return bytes;
-}
-
 /** The writing half of a call. */
 interface Sender {
   send: ServerCall["send"];
@@ -166,7 +163,7 @@ function createSender(
     });
   /** Writes a message; tells whether the next may follow at once. With `last` the writing half ends with it. */
   const write = ({ parts, byteLength }: Parts, last: boolean): boolean => {
-    const head = prefix(byteLength, compresses);
+    const head = prefixOf(byteLength, compresses);
     if (byteLength <= joinedBytes) {
       const whole = Buffer.concat([head, ...parts], prefixBytes + byteLength);
       if (last) stream.end(whole);
@@ -294,6 +291,7 @@ export async function serveExchange(
       arrival,
       patient: path.endsWith("/ModelStreamInfer"),
       held,
+      closed: () => new LongshoreError("cancelled", "transport", "the client closed the call"),
     });
     frames = source;
     const status = await service({

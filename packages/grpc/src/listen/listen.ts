@@ -11,10 +11,9 @@ import {
 import type { AddressInfo, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { type Handler, LongshoreError } from "@longshore/core";
+import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
 import { serveExchange } from "./exchange.ts";
-import { createHeldBytes } from "./held.ts";
-import { createPatience } from "./patience.ts";
 import { type CompleteOptions, completeOptions, type GrpcListenOptions } from "./options.ts";
 
 /** A handler that is served over gRPC. */

@@ -1,4 +1,5 @@
-export { encodeInferReply, encodeStreamReply, onePart, type Parts } from "./infer-reply.ts";
-export { type AddressedRequest, decodeInferRequest } from "./infer-request.ts";
+export { decodeStreamReply, encodeInferReply, encodeStreamReply } from "./infer-reply.ts";
+export { type AddressedRequest, decodeInferRequest, encodeInferRequest } from "./infer-request.ts";
 export { encodeOrca } from "./orca.ts";
 export { peek } from "./peek.ts";
+export { onePart, type Parts } from "./write-tensors.ts";

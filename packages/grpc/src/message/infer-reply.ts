@@ -1,43 +1,9 @@
-import { type InferReplyMessage, type Parameters, sharedPartParameters } from "@longshore/core";
-import { wireTypes } from "./cursor.ts";
-import { writeParameters } from "./parameters.ts";
+import type { InferReplyMessage, Parameters, WireLimits } from "@longshore/core";
+import { Cursor, wireTypes } from "./cursor.ts";
+import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
+import { invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
+import { type Parts, withRaw, writeSpecs } from "./write-tensors.ts";
 import { Writer } from "./writer.ts";
-
-/** A message ready to send, in parts: tensors are not copied into one buffer with what describes them. */
-export interface Parts {
-  readonly parts: readonly Uint8Array[];
-  readonly byteLength: number;
-}
-
-/** Tensors up to this size are copied beside what describes them: one write costs more than so few bytes. */
-const copiedBytes = 16_384;
-
-/** A message of one part. */
-export function onePart(bytes: Uint8Array): Parts {
-  return { parts: [bytes], byteLength: bytes.byteLength };
-}
-
-/** What stands before the tensors. */
-function writeHead(writer: Writer, reply: InferReplyMessage, more: Parameters): void {
-  writer.text(1, reply.modelName);
-  writer.text(2, reply.modelVersion ?? "");
-  writer.text(3, reply.id ?? "");
-  writeParameters(writer, 4, reply.parameters);
-  writeParameters(writer, 4, more);
-  for (const { name, datatype, shape, parameters, shared } of reply.outputs) {
-    writer.nested(5, () => {
-      writer.text(1, name);
-      writer.text(2, datatype);
-      if (shape.length > 0) {
-        writer.nested(3, () => {
-          for (const size of shape) writer.signed(size);
-        });
-      }
-      writeParameters(writer, 4, parameters);
-      if (shared) writeParameters(writer, 4, sharedPartParameters(shared));
-    });
-  }
-}
 
 /**
  * Writes a `ModelInferResponse`, outputs always as `raw_output_contents`: `tritonclient` reads nothing else. It counts them
@@ -47,28 +13,13 @@ function writeHead(writer: Writer, reply: InferReplyMessage, more: Parameters): 
  */
 export function encodeInferReply(reply: InferReplyMessage, more: Parameters = {}): Parts {
   const writer = new Writer();
-  writeHead(writer, reply, more);
-  // Cut marks in what is written, and the tensor that belongs there; parts are cut when the buffer grows no more.
-  const cuts: { readonly at: number; readonly tensor: Uint8Array }[] = [];
-  let outside = 0;
-  for (const { bytes } of reply.outputs) {
-    writer.tag(6, wireTypes.length);
-    writer.varint(bytes.byteLength);
-    if (bytes.byteLength <= copiedBytes) {
-      writer.bytes(bytes);
-    } else {
-      cuts.push({ at: writer.at, tensor: bytes });
-      outside += bytes.byteLength;
-    }
-  }
-  const parts: Uint8Array[] = [];
-  let from = 0;
-  for (const { at, tensor } of cuts) {
-    parts.push(writer.slice(from, at), tensor);
-    from = at;
-  }
-  if (from < writer.at) parts.push(writer.slice(from, writer.at));
-  return { parts, byteLength: writer.at + outside };
+  writer.text(1, reply.modelName);
+  writer.text(2, reply.modelVersion ?? "");
+  writer.text(3, reply.id ?? "");
+  writeParameters(writer, 4, reply.parameters);
+  writeParameters(writer, 4, more);
+  writeSpecs(writer, 5, reply.outputs);
+  return withRaw(writer, 6, reply.outputs);
 }
 
 /** Writes a `ModelStreamInferResponse` around a `ModelInferResponse`; an `error` says why it has no outputs. */
@@ -81,4 +32,84 @@ export function encodeStreamReply(reply: Parts, error = ""): Parts {
     parts: [writer.slice(0, writer.at), ...reply.parts],
     byteLength: writer.at + reply.byteLength,
   };
+}
+
+/** Text parameters of a reply may be long, as over HTTP. */
+const maxParameter = 262_144;
+
+function readReply(cursor: Cursor, limits: WireLimits): InferReplyMessage {
+  let modelName = "";
+  let modelVersion = "";
+  let id = "";
+  const parameters: ParameterList = [];
+  const outputs: MessageTensor[] = [];
+  const raws: Uint8Array[] = [];
+  const bounded = (list: readonly unknown[], what: string): void => {
+    if (list.length >= limits.maxTensors) throw invalid(`${what} has more than ${limits.maxTensors} entries`);
+  };
+  while (cursor.field()) {
+    switch (cursor.number) {
+      case 1:
+        modelName = cursor.text(limits.maxNameLength, "model_name");
+        break;
+      case 2:
+        modelVersion = cursor.text(limits.maxNameLength, "model_version");
+        break;
+      case 3:
+        id = cursor.text(limits.maxNameLength, "id");
+        break;
+      case 4:
+        readParameter(cursor.inner(), "parameters", { ...limits, maxNameLength: maxParameter }, parameters);
+        break;
+      case 5:
+        bounded(outputs, "outputs");
+        outputs.push(readTensor(cursor.inner(), `outputs[${outputs.length}]`, limits));
+        break;
+      case 6:
+        bounded(raws, "raw_output_contents");
+        raws.push(cursor.view());
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  const shared = outputs.find((output) => output.shared);
+  if (shared) throw invalid(`${shared.name} lies in shared memory, which nobody asked for`);
+  const fields = { tensors: "outputs", raw: "raw_output_contents" };
+  return {
+    modelName,
+    ...(modelVersion === "" ? {} : { modelVersion }),
+    ...(id === "" ? {} : { id }),
+    parameters: parametersOf(parameters),
+    outputs: toTensors(outputs, raws, cursor.bytes, limits, fields),
+  };
+}
+
+/** What a `ModelStreamInferResponse` says: why there is no answer, or the answer, or neither where it only ends a request. */
+export interface StreamReply {
+  /** Empty where nothing went wrong. */
+  readonly error: string;
+  readonly reply?: InferReplyMessage;
+}
+
+/** The longest error that is kept whole. */
+const maxError = 65_536;
+
+/**
+ * Reads a `ModelStreamInferResponse`. Raw contents become views on `source`. Throws `invalid-input`, `body-mismatch` or
+ * `body-too-large`, and nothing else, whatever the bytes are.
+ */
+export function decodeStreamReply(source: Uint8Array, limits: WireLimits): StreamReply {
+  const cursor = new Cursor(source);
+  let error = "";
+  let reply: InferReplyMessage | undefined;
+  while (cursor.field()) {
+    if (cursor.number === 1) error = cursor.text(maxError, "error_message");
+    else if (cursor.number === 2) {
+      if (reply) throw invalid("infer_response comes twice");
+      const inner = cursor.inner();
+      if (error === "") reply = readReply(inner, limits);
+    } else cursor.skip();
+  }
+  return reply && error === "" ? { error, reply } : { error };
 }

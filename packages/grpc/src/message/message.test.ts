@@ -8,7 +8,15 @@ import {
   ModelStreamInferResponseSchema,
 } from "../proto/inference_pb.ts";
 import type { InferInit } from "../../test/client.ts";
-import { decodeInferRequest, encodeInferReply, encodeStreamReply, type Parts, peek } from "./index.ts";
+import {
+  decodeInferRequest,
+  decodeStreamReply,
+  encodeInferReply,
+  encodeInferRequest,
+  encodeStreamReply,
+  type Parts,
+  peek,
+} from "./index.ts";
 
 const encoded = (init: InferInit): Uint8Array =>
   toBinary(ModelInferRequestSchema, create(ModelInferRequestSchema, init));
@@ -23,6 +31,16 @@ function reasonOf(act: () => unknown): unknown {
   }
   return "accepted";
 }
+
+/** The same message cut short, with some bytes changed. */
+const mutatedOf = (seed: Uint8Array): fc.Arbitrary<Uint8Array> =>
+  fc
+    .tuple(fc.nat(seed.length), fc.array(fc.tuple(fc.nat(seed.length - 1), fc.nat(255)), { maxLength: 4 }))
+    .map(([length, changes]) => {
+      const bytes = seed.slice(0, length);
+      for (const [at, value] of changes) if (at < length) bytes[at] = value;
+      return bytes;
+    });
 
 const input = (datatype: string, shape: readonly (number | bigint)[], contents?: object): InferInit => ({
   modelName: "m",
@@ -235,15 +253,8 @@ describe("requests", () => {
       ...input("FP32", [2], { fp32Contents: [1, 2] }),
       parameters: { p: { parameterChoice: { case: "int64Param", value: 5n } } },
     });
-    const mutated = fc
-      .tuple(fc.nat(seed.length), fc.array(fc.tuple(fc.nat(seed.length - 1), fc.nat(255)), { maxLength: 4 }))
-      .map(([length, changes]) => {
-        const bytes = seed.slice(0, length);
-        for (const [at, value] of changes) if (at < length) bytes[at] = value;
-        return bytes;
-      });
     fc.assert(
-      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), mutated), (bytes) => {
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), mutatedOf(seed)), (bytes) => {
         expect(["accepted", "invalid-input", "body-mismatch", "body-too-large"]).toContain(
           reasonOf(() => decodeInferRequest(bytes, defaultWireLimits)),
         );
@@ -251,6 +262,34 @@ describe("requests", () => {
       }),
       { numRuns: 3000 },
     );
+  });
+});
+
+describe("requests to others", () => {
+  it("are read here as they were written", () => {
+    const message = {
+      id: "i",
+      parameters: { flag: true, ratio: 0.5 },
+      inputs: [
+        { name: "x", datatype: "FP32" as const, shape: [2], parameters: {}, bytes: new Uint8Array(8) },
+        {
+          name: "long",
+          datatype: "UINT8" as const,
+          shape: [20_000],
+          parameters: {},
+          bytes: new Uint8Array(20_000),
+        },
+      ],
+      outputs: [{ name: "y", binary: true }],
+      binaryOutputs: true,
+    };
+    const parts = encodeInferRequest({ model: "m", version: "3", message });
+    expect(parts.byteLength).toBe(joined(parts).byteLength);
+    expect(decodeInferRequest(joined(parts), defaultWireLimits)).toEqual({
+      model: "m",
+      version: "3",
+      message,
+    });
   });
 });
 
@@ -321,5 +360,47 @@ describe("replies", () => {
     );
     expect(read.outputs[0]?.parameters["shared_memory_region"]?.parameterChoice.value).toBe("r");
     expect(read.rawOutputContents).toHaveLength(1);
+  });
+
+  it("are read here as they were written, or say why there is none", () => {
+    const reply: InferReplyMessage = {
+      modelName: "m",
+      modelVersion: "2",
+      parameters: { triton_final_response: false, words: "x".repeat(10_000) },
+      outputs: [tensor("y", Uint8Array.of(1, 2)), tensor("long", new Uint8Array(20_000).fill(7))],
+    };
+    const whole = (error?: string): Uint8Array => joined(encodeStreamReply(encodeInferReply(reply), error));
+    const { reply: read, error } = decodeStreamReply(whole(), defaultWireLimits);
+    expect(error).toBe("");
+    expect({ ...read, outputs: [] }).toEqual({ ...reply, outputs: [] });
+    expect(read?.outputs.map(({ name, bytes }) => [name, bytes.byteLength, bytes[0]])).toEqual([
+      ["y", 2, 1],
+      ["long", 20_000, 7],
+    ]);
+    expect(decodeStreamReply(whole("no"), defaultWireLimits)).toEqual({ error: "no" });
+  });
+
+  it("that lie in shared memory nobody gave are refused", () => {
+    const shared = { ...tensor("y", new Uint8Array(0)), shared: { region: "r", offset: 8, byteSize: 16 } };
+    const bytes = joined(
+      encodeStreamReply(encodeInferReply({ modelName: "m", parameters: {}, outputs: [shared] })),
+    );
+    expect(reasonOf(() => decodeStreamReply(bytes, defaultWireLimits))).toBe("invalid-input");
+  });
+
+  it("of random and cut bytes are refused with a reason, and never otherwise", () => {
+    const seed = joined(
+      encodeStreamReply(
+        encodeInferReply({ modelName: "m", parameters: { a: 1 }, outputs: [tensor("y", Uint8Array.of(1))] }),
+      ),
+    );
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), mutatedOf(seed)), (bytes) => {
+        expect(["accepted", "invalid-input", "body-mismatch", "body-too-large"]).toContain(
+          reasonOf(() => decodeStreamReply(bytes, defaultWireLimits)),
+        );
+      }),
+      { numRuns: 3000 },
+    );
   });
 });

@@ -1,3 +1,3 @@
 export type { Frame, ServerCall, ServiceParts } from "./call.ts";
 export { createService, type Service } from "./service.ts";
-export { type GrpcStatus, statusOf } from "./status.ts";
+export { type GrpcStatus, replyOf, statusOf } from "./status.ts";

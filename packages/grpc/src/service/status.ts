@@ -32,6 +32,14 @@ const numbers: Readonly<Record<Code, number>> = {
   UNAUTHENTICATED: 16,
 };
 
+/**
+ * The status of HTTP that stands for gRPC's number, as `google.rpc.Code` pairs them: for servers that say no reason of our
+ * list. CANCELLED is the server's own giving up, since who gave up here does not read it.
+ */
+const httpStatuses: readonly number[] = [
+  200, 503, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
+];
+
 /** Success. */
 export const ok: GrpcStatus = { code: 0, message: "", trailers: {} };
 
@@ -69,4 +77,21 @@ export async function errorOf(response: WireResponse): Promise<LongshoreError> {
   const { reason, stage, message, retryAfterMs } = error;
   const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
   return new LongshoreError(reason, stage, typeof said === "string" ? said : message, wait);
+}
+
+/** How a server ended a call that brought no answer, as a reply over HTTP would have said it. */
+export function replyOf(
+  code: number,
+  message: string,
+  trailers: Readonly<Record<string, unknown>> = {},
+): WireResponse {
+  const wait = trailers[pushbackTrailer];
+  const retryAfterMs = typeof wait === "string" && /^[0-9]{1,9}$/.test(wait) ? Number(wait) : undefined;
+  const json = { error: message, reason: trailers[reasonTrailer], retryAfterMs };
+  const status = code === 0 ? 500 : (httpStatuses[code] ?? 500);
+  return {
+    status,
+    headers: {},
+    body: { kind: "parts", parts: [new TextEncoder().encode(JSON.stringify(json))] },
+  };
 }

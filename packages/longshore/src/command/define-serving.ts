@@ -63,6 +63,10 @@ export function defineServing({ program, action, io }: Defining): void {
         "--at-metrics <where>",
         "where servers of kind oip or json show metrics: :8002, a URL, or none (default: /metrics there and two ports on)",
       )
+      .option(
+        "--at-grpc <where>",
+        "where servers of kind oip or json speak gRPC, for models that answer several times: :8001 or a URL (default: none)",
+      )
       .option("--at-zone <zone>", "where the servers of --at process", "unknown")
       .option(
         "--data-class <class>",

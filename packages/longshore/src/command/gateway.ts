@@ -20,6 +20,7 @@ export interface GatewayCommandOptions extends OnlineCommandOptions {
   readonly atTrust: NonNullable<ServerOptions["trust"]>;
   readonly atZone: string;
   readonly atMetrics?: string;
+  readonly atGrpc?: string;
   readonly dataClass: string;
   readonly allowManagement: boolean;
   /** False: no server may join. */
@@ -48,7 +49,7 @@ async function joinsOf(
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
   const { atKind: kind, atTrust: trust, atZone: zone, atTenants: forwardsTenants, dataClass } = options;
-  const { atMetrics: metrics } = options;
+  const { atMetrics: metrics, atGrpc: grpc } = options;
   const servers = (await serversOf(options)).map((one) => ({
     ...one,
     kind,
@@ -56,6 +57,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
     zone,
     forwardsTenants,
     ...(metrics === undefined ? {} : { metrics }),
+    ...(grpc === undefined ? {} : { grpc }),
   }));
   const found =
     options.directory === undefined

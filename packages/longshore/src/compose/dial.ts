@@ -4,6 +4,7 @@ import {
   type Endpoint,
   type EndpointInfo,
   type LinkLearner,
+  LongshoreError,
   type Observer,
   oipEndpoint,
   type Random,
@@ -11,7 +12,9 @@ import {
   type TrustLevel,
   type ZoneId,
 } from "@longshore/core";
+import { grpcTransport } from "@longshore/grpc";
 import { httpTransport } from "@longshore/nodejs";
+import { addressOn } from "./address-on.ts";
 import { platformCodecs } from "./codecs.ts";
 import { loadOf } from "./foreign-load.ts";
 import { type ServerTls, transportTls } from "./server-tls.ts";
@@ -49,21 +52,40 @@ export interface ServerOptions {
    */
   readonly metrics?: string;
   /**
+   * Where a server of the plain protocol speaks gRPC: an address such as `http://host:8001`, or `:8001` for a port of its host. Models that
+   * answer a request several times are asked there, and shown the same as over HTTP. Default: nowhere, and such models are not used.
+   */
+  readonly grpc?: string;
+  /**
    * Tell the server for which tenant each request is, where it lets this place speak for its tenants. Default false:
    * whatever is forwarded is this place's own there.
    */
   readonly forwardsTenants?: boolean;
 }
 
+/** The address of gRPC, where it is the port of a host or an address of its own. */
+function grpcAddressOf({ address, grpc, kind = "longshore" }: ServerOptions): string | undefined {
+  if (grpc === undefined) return undefined;
+  const found = addressOn(address, grpc);
+  if (found && kind !== "longshore" && /^\/?$/.test(found.pathname)) return found.origin;
+  throw new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `'${grpc}' is not where a server of kind oip or json speaks gRPC: give :8001 or http://host:8001`,
+  );
+}
+
 /** The endpoint information that follows from what is said of a server. */
 export function serverInfo(server: string | ServerOptions): EndpointInfo {
   const options = typeof server === "string" ? { address: server } : server;
+  const grpcAddress = grpcAddressOf(options);
   return {
     id: options.id ?? options.address.replace(/^https?:\/\//, ""),
     tier: options.tier ?? "edge",
     zone: options.zone ?? "unknown",
     trust: options.trust ?? "listed",
     address: options.address,
+    ...(grpcAddress === undefined ? {} : { grpcAddress }),
     ...(options.serves ? { serves: options.serves } : {}),
     codecs: (options.kind ?? "longshore") === "longshore" ? [...platformCodecs().keys()] : [],
     state: (options.kind ?? "longshore") === "longshore" ? "movable" : "resident",
@@ -88,18 +110,18 @@ export interface DialParts {
 /** How a server is dialled, of what is said of it. */
 export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants" | "metrics">;
 
-/** An endpoint that speaks the protocol to a server over HTTP. Closing it closes its connections. */
+/** An endpoint that speaks the protocol to a server, over HTTP but for what only gRPC has. Closing it closes its connections. */
 export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions = {}): Endpoint {
   const { credentials, tls, forwardsTenants } = options;
+  const { grpcAddress } = info;
+  const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls: transportTls(tls) } : {}) };
   const load = info.offers ? undefined : loadOf(info.address ?? "", parts.clock, options);
   return oipEndpoint({
     info,
-    transport: httpTransport({
-      address: info.address ?? "",
-      clock: parts.clock,
-      ...(credentials ? { credentials } : {}),
-      ...(tls ? { tls: transportTls(tls) } : {}),
-    }),
+    transport: httpTransport({ address: info.address ?? "", clock: parts.clock, ...shown }),
+    ...(grpcAddress === undefined
+      ? {}
+      : { streams: grpcTransport({ address: grpcAddress, clock: parts.clock, ...shown }) }),
     codecs: platformCodecs(),
     clock: parts.clock,
     random: parts.random,

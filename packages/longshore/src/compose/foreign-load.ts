@@ -7,6 +7,7 @@ import {
   type MetricsPage,
 } from "@longshore/core";
 import { httpTransport } from "@longshore/nodejs";
+import { addressOn } from "./address-on.ts";
 import { type ServerTls, transportTls } from "./server-tls.ts";
 
 /** Where the metrics of a server are, and what it is shown. */
@@ -24,18 +25,14 @@ const metricsPath = "/metrics";
 /** Addresses where a server's metrics may be, the likeliest first. */
 function addressesOf(address: string, metrics: string | undefined): readonly URL[] {
   if (metrics !== undefined) {
-    const [, port, path] = /^:(\d{1,5})(\/.*)?$/.exec(metrics) ?? [];
-    const host = URL.canParse(address) ? new URL(address) : undefined;
-    const full =
-      port === undefined || !host ? metrics : `${host.protocol}//${host.hostname}:${port}${path ?? ""}`;
-    if (!URL.canParse(full) || !/^https?:$/.test(new URL(full).protocol)) {
+    const url = addressOn(address, metrics);
+    if (!url) {
       throw new LongshoreError(
         "invalid-configuration",
         "resolve",
         `'${metrics}' is not where a server shows metrics: give none, :8002 or http://host:8002/metrics`,
       );
     }
-    const url = new URL(full);
     if (url.pathname === "/") url.pathname = metricsPath;
     return [url];
   }

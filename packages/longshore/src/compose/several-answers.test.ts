@@ -16,8 +16,8 @@ import {
   endCut,
 } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import { dial, serverInfo } from "./dial.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { dial, serverInfo, type ServerOptions } from "./dial.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "./open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
@@ -52,13 +52,24 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function server(id: string, record: Observer["record"] = () => undefined): Promise<RunningServer> {
   const { store } = await openModel(folder);
-  const running = await serve({ store, port: 0, id, observer: { record } });
+  const running = await serve({ store, port: 0, grpcPort: 0, id, observer: { record } });
   open.push(running);
   return running;
 }
 
-async function before(addresses: readonly string[], id = "gateway"): Promise<string> {
-  const servers = addresses.map((address) => ({ address, kind: "longshore" as const }));
+/** How a gateway speaks to the servers behind it: as to our own, or as to anybody's that has gRPC beside HTTP. */
+type Kind = "longshore" | "oip";
+
+async function before(behind: readonly RunningServer[], kind: Kind, id = "gateway"): Promise<string> {
+  return beforePlaces(
+    behind.map(({ address, grpcAddress }) =>
+      kind === "oip" ? { address, kind, grpc: `http://${grpcAddress}` } : { address },
+    ),
+    id,
+  );
+}
+
+async function beforePlaces(servers: readonly ServerOptions[], id: string): Promise<string> {
   const running = await gateway({ port: 0, id, dataClass: "internal", servers });
   open.push(running);
   return running.address;
@@ -112,102 +123,105 @@ async function inFlight(address: string): Promise<number> {
   return Number(/in-flight=(\d+)/.exec(reply.headers.get("longshore-load") ?? "")?.[1] ?? -1);
 }
 
-it("passes each answer on as it is made, through two gateways, and says where they were made", async () => {
-  const behind = await before([(await server("one")).address], "behind");
-  const { inferStream } = client(await before([behind]));
-  const seen: unknown[] = [];
-  for await (const { outputs, account } of inferStream(asking(3, 2, []), call())) {
-    seen.push([numericView(outputs.get("OUT")!)[0], numericView(outputs.get("IDX")!)[0]]);
-    expect(account.segment.model).toBe("numbers");
-    expect(account.forwarded[0]?.forwarded).toHaveLength(1);
-  }
-  expect(seen).toEqual([
-    [0, 0],
-    [1, 1],
-    [2, 2],
-  ]);
-});
-
-it("streams text of a server behind it, and refuses one answer alone", async () => {
-  const address = await before([(await server("one")).address]);
-  const body = JSON.stringify({ TEXT: ["a", "b", "c"], DELAY: [0, 0, 0] });
-  const stream = await fetch(`${address}/v2/models/words/generate_stream`, { method: "POST", body });
-  const events = (await stream.text()).split("\n\n").filter(Boolean);
-  expect(events.map((one) => (JSON.parse(one.slice(6)) as { OUT: string }).OUT)).toEqual(["a", "b", "c"]);
-  const alone = await fetch(`${address}/v2/models/words/generate`, { method: "POST", body });
-  expect(await alone.json()).toMatchObject({ reason: "unsupported" });
-  const wrong = await fetch(`${address}/v2/models/words/infer`, {
-    method: "POST",
-    headers: { "longshore-answers": "many" },
-    body: "{}",
-  });
-  expect(await wrong.json()).toMatchObject({ reason: "invalid-input" });
-});
-
-it("holds the server back while its reader is slow, and ends the work when the reader leaves", async () => {
-  let made = 0;
-  const one = await server("one", (event) => {
-    if (event.kind === "stage-ended" && event.stage === "encode") made += 1;
-  });
-  const { inferStream } = client(await before([one.address]));
-  const answers = inferStream(asking(58, 1 << 18, []), call())[Symbol.asyncIterator]();
-  expect((await answers.next()).value?.outputs.get("OUT")?.bytes.byteLength).toBe(1 << 20);
-  // Nobody takes the second: what buffers on the way hold is made, and then no more.
-  let lookedAt = -1;
-  await until(async () => {
-    if (made === lookedAt) return true;
-    lookedAt = made;
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    return false;
-  });
-  expect(made).toBeLessThan(58);
-  await answers.return?.();
-  await until(async () => (await inFlight(one.address)) === 0);
-});
-
-it("ends the work of a call that ends between two answers", async () => {
-  const one = await server("one");
-  const { inferStream } = client(await before([one.address]));
-  const ends = new AbortController();
-  const seen: unknown[] = [];
-  const reading = (async () => {
-    for await (const { outputs } of inferStream(asking(3, 1, [0, 0, 50_000]), call(ends.signal))) {
-      seen.push(numericView(outputs.get("OUT")!)[0]);
-      if (seen.length === 2) ends.abort(new Error("enough"));
-    }
-  })();
-  await expect(reading).rejects.toMatchObject({ reason: "cancelled" });
-  expect(seen).toEqual([0, 1]);
-  await until(async () => (await inFlight(one.address)) === 0);
-});
-
-it("takes another server until the first answer is there, and none afterwards", async () => {
-  const [first, second] = [await server("one"), await server("two")];
-  const { inferStream } = client(await before([first.address, second.address]));
-  const taken = async (request: InferenceRequest, between?: () => Promise<void>): Promise<unknown[]> => {
+describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (kind) => {
+  it("passes each answer on as it is made, through two gateways, and says where they were made", async () => {
+    const behind = await before([await server("one")], kind, "behind");
+    const { inferStream } = client(await beforePlaces([{ address: behind }], "gateway"));
     const seen: unknown[] = [];
-    try {
-      for await (const { outputs, account } of inferStream(request, call())) {
-        seen.push(numericView(outputs.get("OUT")!)[0]);
-        if (seen.length === 1) await between?.();
-        expect(account.forwarded).toHaveLength(1);
-      }
-    } catch (thrown) {
-      seen.push((thrown as LongshoreError).reason);
+    for await (const { outputs, account } of inferStream(asking(3, 2, []), call())) {
+      seen.push([numericView(outputs.get("OUT")!)[0], numericView(outputs.get("IDX")!)[0]]);
+      expect(account.segment.model).toBe("numbers");
+      expect(account.forwarded[0]?.forwarded).toHaveLength(1);
     }
-    return seen;
-  };
-  expect(await taken(asking(2, 1, []))).toEqual([0, 1]);
-  await first.close(0);
-  expect(await taken(asking(2, 1, []))).toEqual([0, 1]);
-  // Which answers were given nobody could tell a second server.
-  expect(await taken(asking(2, 1, [0, 50_000]), () => second.close(0))).toEqual([0, "no-answer"]);
-});
+    expect(seen).toEqual([
+      [0, 0],
+      [1, 1],
+      [2, 2],
+    ]);
+  });
 
-it("passes on why an answer failed after others were given", async () => {
-  const { inferStream } = client(await before([(await server("one")).address]));
-  const reading = (async () => {
-    for await (const one of inferStream(asking(2, 1, [0, 70_000]), call())) expect(one.outputs.size).toBe(2);
-  })();
-  await expect(reading).rejects.toMatchObject({ reason: "invalid-input" });
+  it("streams text of a server behind it, and refuses one answer alone", async () => {
+    const address = await before([await server("one")], kind);
+    const body = JSON.stringify({ TEXT: ["a", "b", "c"], DELAY: [0, 0, 0] });
+    const stream = await fetch(`${address}/v2/models/words/generate_stream`, { method: "POST", body });
+    const events = (await stream.text()).split("\n\n").filter(Boolean);
+    expect(events.map((one) => (JSON.parse(one.slice(6)) as { OUT: string }).OUT)).toEqual(["a", "b", "c"]);
+    const alone = await fetch(`${address}/v2/models/words/generate`, { method: "POST", body });
+    expect(await alone.json()).toMatchObject({ reason: "unsupported" });
+    const wrong = await fetch(`${address}/v2/models/words/infer`, {
+      method: "POST",
+      headers: { "longshore-answers": "many" },
+      body: "{}",
+    });
+    expect(await wrong.json()).toMatchObject({ reason: "invalid-input" });
+  });
+
+  it("holds the server back while its reader is slow, and ends the work when the reader leaves", async () => {
+    let made = 0;
+    const one = await server("one", (event) => {
+      if (event.kind === "stage-ended" && event.stage === "encode") made += 1;
+    });
+    const { inferStream } = client(await before([one], kind));
+    const answers = inferStream(asking(58, 1 << 18, []), call())[Symbol.asyncIterator]();
+    expect((await answers.next()).value?.outputs.get("OUT")?.bytes.byteLength).toBe(1 << 20);
+    // Nobody takes the second: what buffers on the way hold is made, and then no more.
+    let lookedAt = -1;
+    await until(async () => {
+      if (made === lookedAt) return true;
+      lookedAt = made;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return false;
+    });
+    expect(made).toBeLessThan(58);
+    await answers.return?.();
+    await until(async () => (await inFlight(one.address)) === 0);
+  });
+
+  it("ends the work of a call that ends between two answers", async () => {
+    const one = await server("one");
+    const { inferStream } = client(await before([one], kind));
+    const ends = new AbortController();
+    const seen: unknown[] = [];
+    const reading = (async () => {
+      for await (const { outputs } of inferStream(asking(3, 1, [0, 0, 50_000]), call(ends.signal))) {
+        seen.push(numericView(outputs.get("OUT")!)[0]);
+        if (seen.length === 2) ends.abort(new Error("enough"));
+      }
+    })();
+    await expect(reading).rejects.toMatchObject({ reason: "cancelled" });
+    expect(seen).toEqual([0, 1]);
+    await until(async () => (await inFlight(one.address)) === 0);
+  });
+
+  it("takes another server until the first answer is there, and none afterwards", async () => {
+    const [first, second] = [await server("one"), await server("two")];
+    const { inferStream } = client(await before([first, second], kind));
+    const taken = async (request: InferenceRequest, between?: () => Promise<void>): Promise<unknown[]> => {
+      const seen: unknown[] = [];
+      try {
+        for await (const { outputs, account } of inferStream(request, call())) {
+          seen.push(numericView(outputs.get("OUT")!)[0]);
+          if (seen.length === 1) await between?.();
+          expect(account.forwarded).toHaveLength(1);
+        }
+      } catch (thrown) {
+        seen.push((thrown as LongshoreError).reason);
+      }
+      return seen;
+    };
+    expect(await taken(asking(2, 1, []))).toEqual([0, 1]);
+    await first.close(0);
+    expect(await taken(asking(2, 1, []))).toEqual([0, 1]);
+    // Which answers were given nobody could tell a second server.
+    expect(await taken(asking(2, 1, [0, 50_000]), () => second.close(0))).toEqual([0, "no-answer"]);
+  });
+
+  it("passes on why an answer failed after others were given", async () => {
+    const { inferStream } = client(await before([await server("one")], kind));
+    const reading = (async () => {
+      for await (const one of inferStream(asking(2, 1, [0, 70_000]), call()))
+        expect(one.outputs.size).toBe(2);
+    })();
+    await expect(reading).rejects.toMatchObject({ reason: "invalid-input" });
+  });
 });

@@ -2,7 +2,7 @@ import type { ModelDescription } from "../../model/index.ts";
 import { read, type Reader } from "../../protocol/index.ts";
 import { datatypes, type TensorSpec } from "../../tensor/index.ts";
 
-const { fields, list, optional, text, whole, word } = read;
+const { fields, flag, list, optional, text, whole, word } = read;
 
 const name = text(512);
 const port = fields({ name, datatype: word(...datatypes), shape: list(whole(-1), 32) });
@@ -13,7 +13,10 @@ const versions: Reader<readonly string[] | undefined> = (value, where) =>
 
 const metadata = fields({ name, versions, inputs: list(port, 256), outputs: list(port, 256) });
 
-const configuration = fields({ max_batch_size: optional(whole(0, 65_536)) });
+const configuration = fields({
+  max_batch_size: optional(whole(0, 65_536)),
+  model_transaction_policy: optional(fields({ decoupled: optional(flag) })),
+});
 
 type Ports = readonly TensorSpec[];
 
@@ -65,7 +68,8 @@ export function foreignDescription(
   told: { readonly metadata: unknown; readonly configuration: unknown },
 ): ModelDescription {
   const { name, versions, inputs, outputs } = metadata(told.metadata, "metadata");
-  const config = told.configuration === undefined ? {} : configuration(told.configuration, "configuration");
+  const config: ReturnType<typeof configuration> =
+    told.configuration === undefined ? {} : configuration(told.configuration, "configuration");
   const newest = [...(versions ?? [])].sort((a, b) => Number(b) - Number(a))[0];
   const own = version ?? newest ?? "";
   return {
@@ -79,5 +83,6 @@ export function foreignDescription(
     instances: [],
     labels: {},
     trusted: false,
+    ...(config.model_transaction_policy?.decoupled ? { decoupled: true } : {}),
   };
 }

@@ -1,27 +1,23 @@
 import { type Call, checkCall, LongshoreError } from "../../base/index.ts";
-import { type Segment, segmentKey } from "../../model/index.ts";
+import type { Segment } from "../../model/index.ts";
 import {
   accountHeader,
   callHeaders,
-  customParameters,
   digestHeader,
   knownReplyHeads,
   maxProbeBytes,
   modelPath,
-  packTensors,
   parseDescription,
   parseJson,
   parseProfile,
   probePath,
   read,
   readWireError,
-  scheduleParameters,
   segmentPath,
   tenantHeader,
   traceHeaders,
   writeInferRequest,
 } from "../../protocol/index.ts";
-import type { Tensor } from "../../tensor/index.ts";
 import type {
   Endpoint,
   EndpointInfo,
@@ -45,7 +41,7 @@ import { narrowed, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
-import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
+import { requestMessage } from "./request-message.ts";
 import { severalAnswers } from "./several.ts";
 import { toldStatistics } from "./statistics.ts";
 import { toldOffer } from "./told-offer.ts";
@@ -71,8 +67,9 @@ class OipEndpoint implements Endpoint {
   constructor(parts: OipEndpointParts) {
     this.info = parts.info;
     this.#parts = parts;
-    // The plain protocol has no way to say that a request was answered several times.
-    if (parts.info.offers) this.inferStream = (request, call) => this.#inferStream(request, call);
+    // Over HTTP the plain protocol has no way to say that a request was answered several times.
+    if (parts.info.offers || parts.streams)
+      this.inferStream = (request, call) => this.#inferStream(request, call);
   }
 
   async describe(
@@ -164,6 +161,7 @@ class OipEndpoint implements Endpoint {
     this.#closed = true;
     await Promise.allSettled(this.#under);
     await this.#parts.transport.close();
+    await this.#parts.streams?.close();
     await this.#parts.load?.close();
   }
 
@@ -249,9 +247,16 @@ class OipEndpoint implements Endpoint {
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
       yield* severalAnswers(this.#parts, { request, expected, heads: this.#heads }, call, async (own) => {
-        const { headers, body } = await this.#message(request, own);
         const path = inferPath(info, request.segment);
-        return { method: "POST", path, headers: { ...headers, ...this.#headers(request, own, false) }, body };
+        const told = this.#headers(request, own, false);
+        if (!info.offers) {
+          const message = await requestMessage(this.#parts, request, own);
+          const byteLength = message.inputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+          const incoming = { byteLength, stream: true, read: async () => message };
+          return { method: "POST", path, headers: told, body: emptyBody, message: incoming };
+        }
+        const { headers, body } = await this.#message(request, own);
+        return { method: "POST", path, headers: { ...headers, ...told }, body };
       });
     } finally {
       ended();
@@ -259,39 +264,8 @@ class OipEndpoint implements Endpoint {
   }
 
   async #message(request: InferenceRequest, call: Call): Promise<Encoded> {
-    const { codecs, wire = "binary" } = this.#parts;
-    const inputs = new Map<string, Tensor>();
-    for (const [name, input] of request.inputs) {
-      inputs.set(name, "read" in input ? await input.read(call) : input);
-    }
-    const coded = Object.values(request.codecs).some((codec) => codec !== "raw");
-    if (coded && (wire === "json" || !this.info.offers)) {
-      throw new LongshoreError(
-        "unsupported",
-        "encode",
-        `${this.info.id} takes raw tensors only, but codecs were chosen for ${segmentKey(request.segment)}`,
-      );
-    }
-    const { sequence, outputs } = request;
-    for (const tensor of stateTensors(sequence?.state)) inputs.set(tensor.spec.name, tensor);
-    const packed = await packTensors(inputs, request.codecs, codecs, call);
-    const { headers, parts } = writeInferRequest(
-      {
-        parameters: {
-          ...customParameters(request.parameters ?? {}),
-          ...scheduleParameters(call),
-          ...(sequence
-            ? sequenceParameters({ ...sequence, id: sequenceIdThere(sequence.id, call, this.#parts) })
-            : {}),
-        },
-        inputs: packed,
-        binaryOutputs: wire === "binary",
-        ...(outputs
-          ? { outputs: outputs.map((name) => (wire === "binary" ? { name, binary: true } : { name })) }
-          : {}),
-      },
-      wire,
-    );
+    const { wire = "binary" } = this.#parts;
+    const { headers, parts } = writeInferRequest(await requestMessage(this.#parts, request, call), wire);
     return { headers, body: { kind: "parts", parts } };
   }
 
@@ -364,15 +338,6 @@ class OipEndpoint implements Endpoint {
     work.then(over, over);
     return work;
   }
-}
-
-/**
- * A sequence's id as the server gets it. Where the server cannot tell the tenants of this place apart, their ids must not
- * meet there; `/` is in no tenant's name.
- */
-function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants, info }: OipEndpointParts): string {
-  const told = forwardsTenants === true && info.offers;
-  return tenant === "local" || told ? id : `${tenant}/${id}`;
 }
 
 /** A body with the headers that describe it. */

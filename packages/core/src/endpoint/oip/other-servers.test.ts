@@ -3,6 +3,7 @@ import { doubleInfo, manualClock, tritonMetrics } from "@longshore/testkit";
 import { housekeepingCall, seededRandom, silentObserver } from "../../base/index.ts";
 import { codecSet, rawCodec } from "../../codec/index.ts";
 import { meanOf } from "../../estimate/index.ts";
+import type { InferReplyMessage } from "../../protocol/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../../tensor/index.ts";
 import type { Endpoint, InferenceRequest } from "../endpoint.ts";
 import { memoryTransport } from "../memory-transport.ts";
@@ -92,6 +93,55 @@ describe("endpoint before other people's servers", () => {
     expect(await triton.probe?.(0, call)).toMatchObject({ queueMs: 125, inFlight: 3 });
     expect(await triton.probe?.(1000, call)).toBeUndefined();
     await triton.close();
+  });
+
+  it("knows of a model that it answers several times, and asks for that only where it can", async () => {
+    const tensor = {
+      name: "y",
+      datatype: "FP32",
+      shape: [1, 3],
+      parameters: {},
+      bytes: new Uint8Array(12),
+    } as const;
+    let answers: readonly InferReplyMessage[] = [];
+    const handler: Handler = async ({ path, message }) => {
+      if (path.endsWith("/config")) return reply({ model_transaction_policy: { decoupled: true } });
+      if (!message) return reply({ name: "any", versions: ["1"], inputs: [port("x")], outputs: [port("y")] });
+      const { inputs } = await message.read();
+      answers = inputs.map(({ bytes }) => ({
+        modelName: "any",
+        parameters: {},
+        outputs: [{ ...tensor, bytes }],
+      }));
+      const messages = (async function* () {
+        yield* [...answers, { modelName: "any", parameters: {}, outputs: [{ ...tensor, shape: [1, 2] }] }];
+      })();
+      return { status: 200, headers: {}, body: emptyBody, messages };
+    };
+    const one = connect(handler);
+    expect((await one.describe("any", undefined, call))?.description.decoupled).toBe(true);
+    expect(one.inferStream).toBeUndefined();
+    const streams = memoryTransport(handler, { clock: manualClock() });
+    const several = connect(handler, { streams });
+    await several.describe("any", "1", call);
+    const seen: unknown[] = [];
+    const reading = async (): Promise<void> => {
+      for await (const { outputs, account } of several.inferStream!(
+        { ...asked, segment: { ...asked.segment, version: "1" } },
+        call,
+      )) {
+        seen.push(outputs.get("y")?.spec.shape, account.receivedBytes);
+      }
+    };
+    // What does not fit what the model is known to give is a bad reply, whichever answer it is.
+    await expect(reading()).rejects.toMatchObject({ reason: "bad-reply" });
+    expect(seen).toEqual([[1, 3], 12]);
+    await several.close();
+    await expect(
+      streams.send({ method: "GET", path: "/", headers: {}, body: emptyBody }, call),
+    ).rejects.toMatchObject({
+      reason: "unreachable",
+    });
   });
 
   it("takes what comes of a server that does not say what its models take and give", async () => {

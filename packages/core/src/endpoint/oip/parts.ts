@@ -12,6 +12,11 @@ export interface OipEndpointParts {
   readonly info: EndpointInfo;
   /** Owned: closed with the endpoint. */
   readonly transport: Transport;
+  /**
+   * Takes requests as messages (`WireRequest.message`) and gives any number of replies (`WireResponse.messages`): how a server of
+   * the plain protocol is asked for several answers. Owned. Default: each request has one answer there.
+   */
+  readonly streams?: Transport;
   /** For inputs on the way there. */
   readonly codecs: CodecSet;
   readonly clock: Clock;

@@ -115,7 +115,6 @@ export async function readResponse(
   call: Call,
 ): Promise<InferenceResponse> {
   const limits = parts.limits ?? defaultWireLimits;
-  const nowMs = parts.clock.nowMs();
   const headerLength = headerLengthOf(exchanged.headers);
   const message = exchanged.rest
     ? readInferReplyHead(
@@ -124,6 +123,21 @@ export async function readResponse(
         limits,
       )
     : readInferReply(exchanged.bytes, headerLength, limits, heads);
+  return responseOf(parts, request, exchanged, message, expected, codingStages, call);
+}
+
+/** The same of a reply that was read already, whatever encoding it came in. */
+export async function responseOf(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  exchanged: Exchange,
+  message: InferReplyMessage,
+  expected: readonly TensorSpec[] | undefined,
+  codingStages: readonly StageTime[],
+  call: Call,
+): Promise<InferenceResponse> {
+  const limits = parts.limits ?? defaultWireLimits;
+  const headerLength = headerLengthOf(exchanged.headers);
   const unpacked = unpackTensors(message.outputs, parts.codecs, limits, call);
   const { plain, state } = splitState(unpacked instanceof Promise ? await unpacked : unpacked);
   const confidence = read.own(message.parameters, "longshore_confidence");
@@ -137,7 +151,7 @@ export async function readResponse(
     throw wrong("another body of the model answered than was asked");
   }
   if (request.sequence?.wantState && !state) throw wrong("the reply lacks the state that was asked for");
-  const load = readLoadHeaders(exchanged.headers, nowMs);
+  const load = readLoadHeaders(exchanged.headers, parts.clock.nowMs());
   const outputs = checkOutputs(plain, request.outputs, expected);
   return {
     ...(exchanged.rest ? { outputs: noTensors } : { outputs }),

@@ -16,7 +16,9 @@ import type { WireRequest, WireResponse } from "../transport.ts";
 import { clientSpan } from "./client-span.ts";
 import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
 import type { OipEndpointParts } from "./parts.ts";
-import { readResponse } from "./reply.ts";
+import { readResponse, responseOf } from "./reply.ts";
+
+const noBytes = new Uint8Array(0);
 
 async function failed(
   { info, limits = defaultWireLimits }: OipEndpointParts,
@@ -44,7 +46,9 @@ export async function* severalAnswers(
   given: Call,
   message: (call: Call) => Promise<WireRequest>,
 ): AsyncIterable<InferenceResponse> {
-  const { clock, transport, info } = parts;
+  const { clock, info } = parts;
+  // The plain protocol has several answers to a request over gRPC only.
+  const transport = info.offers ? parts.transport : (parts.streams ?? parts.transport);
   const { maxBodyBytes } = parts.limits ?? defaultWireLimits;
   const { call, tell } = clientSpan(parts, request.segment.model, given);
   let outcome: Parameters<typeof tell>[0] = "answered";
@@ -59,17 +63,33 @@ export async function* severalAnswers(
     const receivedBytes = bytes.byteLength;
     return { status: 200, headers, bytes, receivedBytes, sentBytes, tookMs, serverMs: undefined };
   };
-  const read = (one: Exchange): Promise<InferenceResponse> =>
-    readResponse(parts, request, one, expected, [], heads, call).catch((thrown: unknown) => {
+  const checked = (reading: Promise<InferenceResponse>): Promise<InferenceResponse> =>
+    reading.catch((thrown: unknown) => {
       throw badReply(info.id, thrown);
     });
+  const read = (one: Exchange): Promise<InferenceResponse> =>
+    checked(readResponse(parts, request, one, expected, [], heads, call));
+  const answered = (): void => {
+    sinceMs = clock.nowMs();
+    sentBytes = 0;
+  };
   try {
     const asked = await message(until.call);
-    allBytes = sentBytes = bodyLength(asked.body) ?? 0;
-    const headers = { ...asked.headers, [answersHeader]: "several", ...parts.headers };
+    allBytes = sentBytes = asked.message?.byteLength ?? bodyLength(asked.body) ?? 0;
+    const several = info.offers ? { [answersHeader]: "several" } : {};
+    const headers = { ...asked.headers, ...several, ...parts.headers };
     const response = await transport.send({ ...asked, headers, endless: true }, until.call);
     if (response.status !== 200) await failed(parts, response);
-    const { headers: told, body } = response;
+    const { headers: told, body, message: single, messages = single && [single] } = response;
+    if (messages) {
+      for await (const one of messages) {
+        const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+        const came = { ...exchanged(told, noBytes), receivedBytes };
+        yield await checked(responseOf(parts, request, came, one, expected, [], call));
+        answered();
+      }
+      return;
+    }
     if (told["content-type"] !== answersType || body.kind === "parts") {
       const headerLength = Number(told[headerLengthHeader] ?? 0);
       yield await read(exchanged(told, await readBody(body, { maxBytes: maxBodyBytes, headerLength })));
@@ -79,8 +99,7 @@ export async function* severalAnswers(
       if (frame.kind === "error") throw readWireError(500, {}, frame.bytes, info.id);
       const { headerLength, bytes } = frame;
       yield await read(exchanged({ ...told, [headerLengthHeader]: String(headerLength) }, bytes));
-      sinceMs = clock.nowMs();
-      sentBytes = 0;
+      answered();
     }
   } catch (thrown) {
     const came = abort.aborted

@@ -1,9 +1,10 @@
-import type { ServerHttp2Stream } from "node:http2";
+import type { Http2Stream } from "node:http2";
 import { LongshoreError } from "@longshore/core";
 import type { Frame } from "../service/index.ts";
 import type { HeldBytes } from "./held.ts";
 import type { Patience } from "./patience.ts";
 import { checkEncoding, inflate } from "./inflate.ts";
+import { prefixBytes } from "./prefix.ts";
 
 /**
  * Messages as they come off an HTTP/2 stream: a flag, four bytes of length, and the message. A message is buffered when
@@ -11,8 +12,6 @@ import { checkEncoding, inflate } from "./inflate.ts";
  * settled by path, metadata and the first bytes.
  */
 
-/** Bytes of the flag and the length before each message. */
-const prefixBytes = 5;
 /** So much of a message is waited for before anybody looks at it: names and parameters come first. */
 const headBytes = 1024;
 /** Bytes that may wait for a reader before the stream is paused. */
@@ -32,6 +31,8 @@ export interface FrameOptions {
   /** The call is a stream, in which a message may begin whenever the client likes; else it has the same time. */
   readonly patient: boolean;
   readonly held: HeldBytes;
+  /** What it means that the other side, or the connection, ended the stream before it was complete. */
+  readonly closed: () => LongshoreError;
 }
 
 /** The messages of one stream. */
@@ -53,8 +54,8 @@ function aligned(length: number, alignAt: number, memory: Memory | undefined): U
 }
 
 /** Reads the messages of a stream. Dispose it when the call is over: it gives back what it holds. */
-export function frameSource(stream: ServerHttp2Stream, options: FrameOptions): FrameSource {
-  const { maxBytes, encoding, arrival, patient, held } = options;
+export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSource {
+  const { maxBytes, encoding, arrival, patient, held, closed } = options;
   const waiting: Uint8Array[] = [];
   let waitingLength = 0;
   let ended = false;
@@ -104,7 +105,7 @@ export function frameSource(stream: ServerHttp2Stream, options: FrameOptions): F
     wake();
   };
   const onClose = (): void => {
-    if (!ended) failed ??= new LongshoreError("cancelled", "transport", "the client closed the call");
+    if (!ended) failed ??= closed();
     wake();
   };
   stream.on("data", onData).on("end", onEnd).on("close", onClose).on("aborted", onClose);

@@ -1,0 +1,5 @@
+export { frameSource, type FrameSource } from "./frames.ts";
+export { createHeldBytes, type HeldBytes } from "./held.ts";
+export { acceptedEncodings, compress } from "./inflate.ts";
+export { createPatience, type Patience } from "./patience.ts";
+export { prefixBytes, prefixOf } from "./prefix.ts";
