@@ -52,6 +52,7 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
   const predictedMs = waitMs + workMs;
   const neededMs = predictedMs + (waitMs > 0 ? slackMs : 0);
   if (neededMs > leftMs && (known || waitMs > 0)) {
+    for (const { scheduler } of demands) scheduler.turnedAway(call);
     throw new LongshoreError(
       "rejected",
       "admission",

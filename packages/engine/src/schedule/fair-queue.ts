@@ -34,16 +34,18 @@ export interface Flow<T extends Due> {
  * Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, 1996) with measured times in the place of packet lengths, as the
  * virtual token counter has it (Y. Sheng et al., "Fairness in Serving Large Language Models", 2024): a run is charged as
  * expected when it begins and corrected when it ends. A tenant that comes back is lifted to near where the others are: it
- * may have saved up a burst of a few runs and no more; who has more waiting than that forfeits it, or a flood would be
- * served beside those who keep to their share. Without any, one that uses little of its share would wait twice as long for
- * a few requests that happen to come together as it does alone. Time in which an instance rests moves virtual time on as
- * well: otherwise a tenant that was alone for long would have saved nothing, however little it used, and whoever comes then
- * would be served first with all that newcomers are given. Inside a tenant: earliest deadline first (C. L. Liu, J. W.
- * Layland, 1973).
+ * may have saved up a burst of a few runs and no more; who has more waiting than that forfeits it, and what is turned away
+ * for want of time counts against it, or a flood would be served beside those who keep to their share. Without any, one
+ * that uses little of its share would wait twice as long for a few requests that happen to come together as it does alone.
+ * Time in which an instance rests moves virtual time on as well: otherwise a tenant that was alone for long would have saved
+ * nothing, however little it used, and whoever comes then would be served first with all that newcomers are given. Inside a
+ * tenant: earliest deadline first (C. L. Liu, J. W. Layland, 1973).
  */
 export interface FairQueue<T extends Due> {
   readonly length: number;
   push(item: T): void;
+  /** One more run of that tenant was refused because what waits, some of its own among it, leaves no time for it. */
+  turnedAway(tenant: TenantId): void;
   remove(item: T): boolean;
   head(): T | undefined;
   /** Tenants with something waiting, the next to be served first. */
@@ -164,6 +166,11 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       // More than anybody may save up is no burst.
       if (flow.workMs > burstRuns * runMs) flow.served = Math.max(flow.served, now);
       length++;
+    },
+    turnedAway(tenant) {
+      const flow = flows.get(tenant);
+      if (!flow || flow.items.length === 0) return;
+      flow.served = Math.max(flow.served, Math.min(now, flow.served + runMs / flow.weight));
     },
     remove(item) {
       const flow = flows.get(item.tenant);

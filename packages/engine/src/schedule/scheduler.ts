@@ -43,6 +43,7 @@ export interface SchedulerParts {
 export class GraphScheduler implements Scheduler {
   readonly name: string;
   readonly width: number;
+  readonly instances: number;
   readonly isolation: BatchIsolation;
   readonly #parts: SchedulerParts;
   readonly #instances: readonly Instance[];
@@ -66,6 +67,7 @@ export class GraphScheduler implements Scheduler {
     const { name, clock, maxQueued, batching, weightOf = () => 1 } = parts;
     this.#parts = parts;
     this.#instances = instances;
+    this.instances = instances.length;
     this.name = name;
     this.isolation = isolation;
     this.width = instances.length * Math.max(1, Math.min(8, batching.maxBatchSize));
@@ -79,10 +81,6 @@ export class GraphScheduler implements Scheduler {
       returned: () => this.#checkQuiet(),
     });
     this.#gate = batching.preserveOrdering ? orderGate() : undefined;
-  }
-
-  get instances(): number {
-    return this.#instances.length;
   }
 
   get open(): boolean {
@@ -108,6 +106,10 @@ export class GraphScheduler implements Scheduler {
   expected(rows: number, { tenant, deadlineMs, priority }: Asker): Forecast {
     const { level } = waitingRules(this.#parts.batching, priority, undefined);
     return forecast({ rows, tenant, deadlineMs, level }, this.#outlook());
+  }
+
+  turnedAway({ tenant }: Asker): void {
+    this.#room.queue.turnedAway(tenant);
   }
 
   #outlook(): Outlook {
@@ -286,12 +288,11 @@ export class GraphScheduler implements Scheduler {
   }
 
   async #start(on: Instance, members: readonly Waiting[], first: Waiting): Promise<void> {
-    const { clock, observer, batching } = this.#parts;
+    const { clock, observer, batching, version } = this.#parts;
     const rows = members.reduce((sum, member) => sum + member.rows, 0);
     const startedMs = clock.nowMs();
     const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
     const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
-    const { version } = this.#parts;
     const batch = {
       model: this.name,
       ...(version === undefined ? {} : { version }),

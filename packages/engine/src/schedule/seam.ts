@@ -20,6 +20,8 @@ export interface Scheduler {
   admit(rows: number, asker: Asker): Ticket;
   /** What work of that asker would meet that comes now. */
   expected(rows: number, asker: Asker): Forecast;
+  /** Work of that asker was refused by what was expected, so nothing of it will come. */
+  turnedAway(asker: Asker): void;
   /**
    * Waits for an instance, runs, and gives the outputs, which are the caller's. Rejects as soon as the call ends; the
    * instance stays busy until the run does. `evicted` when it was admitted and cannot make its deadline any more, has

@@ -197,6 +197,45 @@ describe("fairness between tenants", () => {
     await clock.finish(Promise.all(flood));
   });
 
+  it("nor one of which most is refused: that counts as if it had been served", async () => {
+    const { clock, scheduler } = await place(() => 10);
+    const once = async (tenant: string): Promise<void> => {
+      await clock.finish(scheduler.run(feeds(1), ["y"], of(tenant)));
+      await clock.advance(20);
+    };
+    // Both are known and have saved up all that there is to save.
+    for (let turn = 0; turn < 50; turn++) await once("light");
+    await once("flood");
+    for (let turn = 0; turn < 50; turn++) await once("light");
+    const random = seededRandom(3);
+    let refused = 0;
+    const flood = async (): Promise<void> => {
+      const call = of("flood", { deadlineMs: clock.nowMs() + 100 });
+      try {
+        const demands = [{ scheduler, runs: 1 }];
+        using places = admit({ demands, otherMs: 0, slackMs: 0 }, call, clock.nowMs(), random);
+        await scheduler.run(feeds(1), ["y"], call, places.ticket(scheduler));
+      } catch (thrown) {
+        if ((thrown as LongshoreError).reason === "rejected") refused++;
+      }
+    };
+    const all: Promise<unknown>[] = [];
+    const floodFor = async (ms: number): Promise<void> => {
+      for (let sent = 0; sent < ms; sent += 5) {
+        all.push(flood(), flood());
+        await clock.advance(5);
+      }
+    };
+    await floodFor(120);
+    expect(refused).toBeGreaterThan(24);
+    const light = Array.from({ length: 20 }, () => scheduler.run(feeds(1), ["y"], of("light")));
+    await floodFor(400);
+    const waits = (await clock.finish(Promise.all(light))).map(({ queueMs }) => queueMs);
+    // The run under way, those before it, and no more than one of the flood.
+    expect(Math.max(...waits)).toBeLessThanOrEqual(210);
+    await clock.finish(Promise.all(all));
+  });
+
   it("counts what a tenant that was alone left unused as saved, against whoever comes then", async () => {
     const { clock, scheduler } = await place(() => 10);
     for (let run = 0; run < 100; run++) {
