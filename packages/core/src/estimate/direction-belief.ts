@@ -46,21 +46,29 @@ export interface DirectionBelief {
 }
 
 const cachedSizes = 64;
+/** Places in the order of bytes at which some were given up that are told apart. */
+const mostClogs = 4;
 /** By how much one kept or broken promise moves the calibration, as a logarithm; and how far it may go. */
 const calibrationStep = 0.02;
 const calibrationLimits = { least: 0.6, most: 1.6 };
 /** Packets below which a body's time says little about promises. */
 const leastPromised = 8;
 
+/** Bytes of transfers that were given up, which nobody will acknowledge. */
+interface Clog {
+  /** Their packets that have not passed yet, as each rate believes. */
+  readonly packets: Float64Array;
+  /** Transfers that are under way since before one was given up: its bytes may lie behind theirs. */
+  before: readonly OpenTransfer[];
+}
+
 /** A belief at the model's prior. `clogBytes` is what a cancelled transfer may leave in buffers. */
 export function directionBelief(model: LinkModel, clogBytes: number): DirectionBelief {
   const filter = rateFilter(model);
   const { tickMs } = model.parameters;
   let open: readonly OpenTransfer[] = [];
-  const ahead = new Float64Array(model.rates);
-  let clogged = false;
-  /** Transfers that were under way before the one that was given up: its bytes lie behind theirs. */
-  let before: readonly OpenTransfer[] = [];
+  /** In the order in which they pass: who is in front of one is in front of those after it. */
+  let clogs: readonly Clog[] = [];
   let filterMs = NaN;
   let markMs = NaN;
   let busyMs = 0;
@@ -95,26 +103,57 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
 
   /** The unseen packets, where they are next to pass. */
   function next(): Float64Array | undefined {
-    return clogged && before.length === 0 ? ahead : undefined;
+    const [first] = clogs;
+    return first?.before.length === 0 ? first.packets : undefined;
   }
 
   /** What was acknowledged since the last tick becomes evidence. */
   function learn(): void {
     const unseen = next();
     filter.observe(busyMs, packets, dispersion(), unseen);
-    if (unseen && packets > 0) clogged = false;
+    if (unseen && packets > 0) clogs = clogs.slice(1);
     busyMs = 0;
     packets = 0;
   }
 
   function drainUnseen(ms: number): void {
-    if (!clogged) return;
-    clogged = false;
-    for (let rate = 0; rate < ahead.length; rate++) {
-      const left = (ahead[rate] ?? 0) - (model.packetsPerMs[rate] ?? 0) * ms * filter.onChance(rate);
-      ahead[rate] = Math.max(0, left);
-      if (left > 0) clogged = true;
+    if (clogs.length === 0) return;
+    for (let rate = 0; rate < model.rates; rate++) {
+      let passed = (model.packetsPerMs[rate] ?? 0) * ms * filter.onChance(rate);
+      for (const clog of clogs) {
+        const left = (clog.packets[rate] ?? 0) - passed;
+        clog.packets[rate] = Math.max(0, left);
+        passed = Math.max(0, -left);
+      }
     }
+    clogs = clogs.filter((clog) => clog.packets.some((left) => left > 0));
+  }
+
+  /** The unseen packets of the first so many clogs. */
+  function unseenIn(first: number): Float64Array | undefined {
+    if (first <= 1) return first === 0 ? undefined : clogs[0]?.packets;
+    const sum = new Float64Array(model.rates);
+    for (const { packets: some } of clogs.slice(0, first))
+      for (let rate = 0; rate < sum.length; rate++) sum[rate] = (sum[rate] ?? 0) + (some[rate] ?? 0);
+    return sum;
+  }
+
+  /** How many clogs are in front of a transfer. */
+  function clogsBefore(transfer: OpenTransfer): number {
+    const behind = clogs.findIndex(({ before }) => before.includes(transfer));
+    return behind < 0 ? clogs.length : behind;
+  }
+
+  /** One was given up: what it left lies behind all that is under way. */
+  function clog(bytes: number): void {
+    const last = clogs.at(-1);
+    const stuck = Math.min(bytes, clogBytes) / packetBytes;
+    // Nothing came between, or there are too many to be told apart.
+    const same = last && (last.before.length === open.length || clogs.length === mostClogs);
+    if (same)
+      for (let rate = 0; rate < model.rates; rate++) last.packets[rate] = (last.packets[rate] ?? 0) + stuck;
+    else clogs = [...clogs, { packets: new Float64Array(model.rates).fill(stuck), before: open }];
+    cache.clear();
   }
 
   /** Moves the filter to the last whole tick before `nowMs`. */
@@ -139,7 +178,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       mark(endMs);
       filter.pass(ticks);
       if (busyMs > 0 || packets > 0) {
-        meter.count(packets, ticks === 1 && busyMs > 0.95 * tickMs && !clogged);
+        meter.count(packets, ticks === 1 && busyMs > 0.95 * tickMs && clogs.length === 0);
         if (packets > 0) quietSinceMs = endMs;
         learn();
       } else {
@@ -156,19 +195,20 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     advance(nowMs);
   }
 
-  /** The time for `total` bytes, what was given up in front of them or not. */
-  function completion(total: number, nowMs: number, unseen: boolean): Float64Array {
+  /** The time for `total` bytes behind what was given up, or behind that of it which is in front of `transfer`. */
+  function completion(total: number, nowMs: number, transfer?: OpenTransfer): Float64Array {
     look(nowMs);
+    const inFront = transfer ? clogsBefore(transfer) : clogs.length;
     if (cacheVersion !== filter.version) {
       cache.clear();
       cacheVersion = filter.version;
     }
     // Sizes within 2 % share an entry: the belief is nowhere near as sharp.
     const size = Math.round(Math.log(Math.max(total, 1) / packetBytes) * 50);
-    const key = clogged && unseen ? size + 0.5 : size;
+    const key = size + inFront / (mostClogs + 1);
     let values = cache.get(key);
     if (!values) {
-      values = filter.completionMs(Math.exp(size / 50), dispersion(), key === size ? undefined : ahead);
+      values = filter.completionMs(Math.exp(size / 50), dispersion(), unseenIn(inFront));
       for (let index = 0; index < values.length; index++) values[index] = (values[index] ?? 0) * calibration;
       if (cache.size >= cachedSizes) cache.clear();
       cache.set(key, values);
@@ -189,8 +229,8 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     const least = leastPromised * packetBytes;
     const queued = unacknowledged();
     // A little that is under way may have passed already: neither behind it nor alone.
-    if (clogged || from === Infinity || bytes < least || (queued > 0 && queued < least)) return NaN;
-    const median = completion(queued + bytes, nowMs, true)[estimateSize / 2] ?? NaN;
+    if (clogs.length > 0 || from === Infinity || bytes < least || (queued > 0 && queued < least)) return NaN;
+    const median = completion(queued + bytes, nowMs)[estimateSize / 2] ?? NaN;
     return (queued > 0 ? nowMs : from) + median;
   }
 
@@ -205,12 +245,20 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
 
   function close(transfer: OpenTransfer): void {
     usedMs = markMs;
-    if (before.includes(transfer)) {
-      // What it brought passed in front of the unseen packets, and says nothing of them.
-      learn();
-      before = before.filter((one) => one !== transfer);
-    }
     open = open.filter((one) => one !== transfer);
+    const held = clogs.slice(clogsBefore(transfer));
+    if (held.length === 0) return;
+    // What it brought passed in front of the unseen packets, and says nothing of them.
+    learn();
+    for (const one of held) one.before = one.before.filter((other) => other !== transfer);
+    joinFree();
+  }
+
+  /** Clogs that nothing is in front of any more are one. */
+  function joinFree(): void {
+    const free = clogs.filter(({ before }) => before.length === 0).length;
+    const packets = free > 1 ? unseenIn(free) : undefined;
+    if (packets) clogs = [{ packets, before: [] }, ...clogs.slice(free)];
   }
 
   return {
@@ -225,7 +273,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       mark(nowMs);
       const promisedAtMs = promise(bytes, from, nowMs);
       const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs };
-      // Another array: the one before may say who was under way when a transfer was given up.
+      // Another array: the one before may say who was under way when one was given up.
       open = [...open, transfer];
       return transfer;
     },
@@ -261,15 +309,10 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       }
       if (complete || left <= 0) return;
       learn();
-      before = open;
-      const stuck = Math.min(left, clogBytes) / packetBytes;
-      for (let rate = 0; rate < ahead.length; rate++)
-        ahead[rate] = (clogged ? (ahead[rate] ?? 0) : 0) + stuck;
-      clogged = true;
-      cache.clear();
+      clog(left);
     },
-    drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs, true),
-    remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs, !before.includes(transfer)),
+    drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs),
+    remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs, transfer),
     backlogBytes: () => unacknowledged(),
     idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : usedMs),
     packetsPerMs(ratio, nowMs) {

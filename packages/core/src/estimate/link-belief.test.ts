@@ -173,6 +173,22 @@ describe("linkBelief", () => {
     expect(beginsMs(500_000)).toBeGreaterThan(beginsMs(0) + 150);
   });
 
+  it("takes a body to pass behind what was given up before it, also when another was given up since", () => {
+    const leftMs = (...givenUp: readonly ("before" | "since")[]): number => {
+      const { link, nowMs } = accustomed();
+      const giveUp = (): void => link.sendStarted(500_000, "up", nowMs + 1).ended(nowMs + 2, false);
+      if (givenUp.includes("before")) giveUp();
+      const body = link.sendStarted(20_000, "up", nowMs + 2);
+      if (givenUp.includes("since")) giveUp();
+      return meanOf(body.remainingMs(nowMs + 3));
+    };
+    const alone = leftMs();
+    // 64 kB at 2 Mbit/s take a quarter of a second.
+    expect(leftMs("before", "since")).toBeGreaterThan(alone + 150);
+    expect(leftMs("before", "since")).toBeLessThan(leftMs("before") + 20);
+    expect(leftMs("since")).toBeLessThan(alone + 20);
+  });
+
   it("does not take what was given up to have passed with what was acknowledged before it", () => {
     const { link, nowMs, usual } = accustomed();
     const first = link.sendStarted(29_200, "up", nowMs);
