@@ -69,6 +69,29 @@ describe("fetch transport", () => {
     );
   });
 
+  it("asks nothing with credentials that come after it was closed", async () => {
+    let give: (token: string) => void = () => undefined;
+    const bearer = new Promise<string>((resolve) => (give = resolve));
+    let asked = 0;
+    const transport = fetchTransport({
+      address: "https://127.0.0.1:1",
+      clock: systemClock(),
+      credentials: { bearer: () => bearer },
+      fetch: () => {
+        asked++;
+        return Promise.reject(new Error("nothing is to be asked"));
+      },
+    });
+    const sending = expect(transport.send(get, call)).rejects.toMatchObject({
+      reason: "unreachable",
+      message: expect.stringContaining("closed") as string,
+    });
+    await transport.close();
+    give("a-token");
+    await sending;
+    expect(asked).toBe(0);
+  });
+
   it("is unreachable where nothing listens", async () => {
     const address = await against(
       () => undefined,

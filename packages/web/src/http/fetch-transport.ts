@@ -167,15 +167,20 @@ export function fetchTransport(options: FetchTransportOptions): Transport {
   const base = `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
   const send = options.fetch ?? fetch.bind(globalThis);
   let closed = false;
+  const check = ({ abort }: Call): void => {
+    if (closed) throw new LongshoreError("unreachable", "transport", "the transport is closed");
+    if (abort.aborted) throw abortError(abort, "transport");
+  };
   return {
     progress: "none",
     async send(request: WireRequest, call: Call): Promise<WireResponse> {
-      if (closed) throw new LongshoreError("unreachable", "transport", "the transport is closed");
-      if (call.abort.aborted) throw abortError(call.abort, "transport");
+      check(call);
       const exchange = new Exchange(call, clock, idleTimeoutMs, url.origin);
       try {
         const body = await fetchBody(request);
         const shown = await credentialHeaders(options.credentials);
+        // Both may have taken their time.
+        check(call);
         const response = await send(`${base}${request.path}`, {
           method: request.method,
           headers: { ...request.headers, ...shown },
