@@ -11,7 +11,7 @@ export interface PlainHead {
 
 const statusLine = /^HTTP\/1\.1 ([1-5][0-9]{2}) [\t\x20-\x7e]*$/;
 /** Read from where the last one ended. */
-const headerLine = /([A-Za-z0-9_-]+):[\t ]*([\t\x20-\x7e]*)\r\n/y;
+const headerLine = /([A-Za-z0-9_-]+):([\t\x20-\x7e]*)\r\n/y;
 const plainName = /^[a-z0-9_-]+$/;
 const plainText = /^[\t\x20-\x7e]*$/;
 const plainLength = /^(?:0|[1-9][0-9]{0,14})$/;
@@ -51,7 +51,7 @@ export function plainHead(text: string): PlainHead | undefined {
     // Nobody here reads cookies, and servers may send many.
     if (name === "set-cookie") continue;
     if (headers[name] !== undefined) return undefined;
-    headers[name] = value.trimEnd();
+    headers[name] = value.trim();
   }
   const { connection = "keep-alive", "content-length": length, "transfer-encoding": coding } = headers;
   const wish = connection.toLowerCase();
