@@ -3,6 +3,8 @@ import { connect, type Socket } from "node:net";
 /** A reply as far as a load generator looks at it. */
 export interface Reply {
   readonly status: number;
+  /** Status line and headers as they came. */
+  readonly head: string;
   readonly body: Buffer;
 }
 
@@ -23,6 +25,7 @@ export class Connection {
   #bytes = 0;
   #expected = -1;
   #status = 0;
+  #head = "";
   #headerEnd = 0;
   #unsent = false;
   closed = false;
@@ -69,7 +72,7 @@ export class Connection {
     if (this.#expected >= 0 && this.#bytes >= this.#headerEnd + this.#expected) {
       const all = Buffer.concat(this.#chunks);
       const body = all.subarray(this.#headerEnd, this.#headerEnd + this.#expected);
-      const reply = { status: this.#status, body };
+      const reply = { status: this.#status, head: this.#head, body };
       this.#chunks = [];
       this.#bytes = 0;
       this.#expected = -1;
@@ -86,6 +89,7 @@ export class Connection {
     const end = all.indexOf("\r\n\r\n");
     if (end < 0) return;
     const head = all.toString("latin1", 0, end);
+    this.#head = head;
     this.#status = Number(head.slice(9, 12));
     this.#headerEnd = end + 4;
     this.#expected = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);

@@ -30,9 +30,12 @@ interface Sending {
   readonly head: string;
   readonly body: Buffer;
   readonly expected: Buffer;
+  /** Whether it asks for the times of its stages. */
+  readonly timed: boolean;
   readonly statuses: number[];
   readonly latencyMs: number[];
   readonly serverMs: number[];
+  readonly runMs: (number | null)[];
 }
 
 function prepared(stream: Stream): Sending {
@@ -50,19 +53,29 @@ function prepared(stream: Stream): Sending {
     head: `POST ${stream.path} HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`,
     body,
     expected: Buffer.from(stream.expected, "base64"),
+    timed: "longshore-account" in stream.headers,
     statuses: [],
     latencyMs: [],
     serverMs: [],
+    runMs: [],
   };
+}
+
+/** What a reply says that its run took, in milliseconds. */
+function runOf(head: string): number | null {
+  const text = /\r\nserver-timing: [^\r]*\brun;dur=([\d.]+)/i.exec(head)?.[1];
+  return text === undefined ? null : Number(text);
 }
 
 async function send(sending: Sending, index: number, port: number, dueMs: number): Promise<void> {
   const connection = connectionTo(port);
   const sentMs = performance.now();
   let status = 0;
+  let runMs: number | null = null;
   try {
     const reply = await connection.send(sending.head, sending.body);
     status = reply.status;
+    runMs = sending.timed ? runOf(reply.head) : null;
     if (status === 200) {
       const tail = reply.body.subarray(reply.body.byteLength - sending.expected.byteLength);
       if (!tail.equals(sending.expected)) status = -1;
@@ -75,6 +88,7 @@ async function send(sending: Sending, index: number, port: number, dueMs: number
   sending.statuses[index] = status;
   sending.latencyMs[index] = nowMs - dueMs;
   sending.serverMs[index] = nowMs - sentMs;
+  sending.runMs[index] = runMs;
 }
 
 async function phase(port: number, streams: readonly Stream[]): Promise<PhaseResult> {
@@ -108,11 +122,12 @@ async function phase(port: number, streams: readonly Stream[]): Promise<PhaseRes
   const { user, system } = process.cpuUsage(cpu);
   lags.sort((a, b) => a - b);
   return {
-    streams: all.map(({ stream, statuses, latencyMs, serverMs }): StreamResult => ({
+    streams: all.map(({ stream, statuses, latencyMs, serverMs, runMs }): StreamResult => ({
       name: stream.name,
       statuses,
       latencyMs,
       serverMs,
+      runMs,
     })),
     tookMs,
     cpuRatio: (user + system) / 1000 / tookMs,
@@ -125,4 +140,5 @@ process.on("message", (message: ToGenerator) => {
   if (message.kind === "end") process.exit(0);
   void phase(message.port, message.streams).then((result) => say({ kind: "result", result }));
 });
+process.once("disconnect", () => process.exit(1));
 say({ kind: "ready" });

@@ -36,4 +36,6 @@ process.on("message", (message) => {
   delay.reset();
   busyMaxMs = 0;
 });
+// A bench that was cut off leaves no server behind, which would be in the way of the next.
+process.once("disconnect", () => process.exit(1));
 process.channel?.unref();

@@ -28,6 +28,8 @@ export interface StreamResult {
   readonly latencyMs: readonly number[];
   /** From the first byte sent to the whole reply. */
   readonly serverMs: readonly number[];
+  /** What the run took, where the stream asked for `longshore-account: timing` and was told. */
+  readonly runMs: readonly (number | null)[];
 }
 
 /** What came of a phase. */

@@ -31,6 +31,7 @@ export interface OverloadPeer {
   readonly name: string;
   readonly settings: string;
   readonly port: number;
+  readonly pid: number;
   readonly asks: OverloadRequest;
   close(): Promise<void>;
 }
@@ -77,6 +78,7 @@ export function overloadPeers(about: {
         name,
         settings: peer.settings,
         port: Number(peer.http.split(":")[1]),
+        pid: peer.pid,
         asks,
         async close() {
           await peer.close();

@@ -1,6 +1,7 @@
 import { poissonArrivals } from "@longshore/lab";
-import { quantile, type Row } from "../harness.ts";
-import type { PhaseResult } from "../load/messages.ts";
+import { mean, quantile, type Row } from "../harness.ts";
+import type { PhaseResult, Stream } from "../load/messages.ts";
+import { type ThreadTimes, watchThreads } from "../load/thread-times.ts";
 import { answered, deadlineMs, good, type Place, refusals, rowOf, stream, wayBackMs } from "./phase.ts";
 
 /** What tenants allow beside each other: long enough that the light one is hardly ever refused, and its times are whole. */
@@ -8,6 +9,8 @@ const patientMs = 600;
 
 /** A senders' tenant, with the default identity: one that a proxy passed on counts as a stranger. */
 const strangers = { via: "1.1 proxy" };
+/** Asks for the times of the stages, which cost next to nothing and tell a long run from a long wait. */
+const timed = { "longshore-account": "timing" };
 
 /** Seconds after a burst until a second's goodput is again what it was before. */
 export async function recovery(
@@ -63,17 +66,25 @@ export async function tenants(
   readonly told: string;
 }> {
   const light = 0.4 * perSecond;
-  const own = stream(place, "light", light, seconds, seed, {}, patientMs);
+  const own = stream(place, "light", light, seconds, seed, timed, patientMs);
   const heavy = stream(place, "heavy", 10 * light, seconds, seed + 1, strangers, patientMs);
-  const alone = await place.generator.run(place.server.port, [own]);
+  const phase = async (...streams: readonly Stream[]): Promise<PhaseResult & { threads?: ThreadTimes }> => {
+    const watched = watchThreads(place.server.pid);
+    const result = await place.generator.run(place.server.port, streams);
+    const threads = watched();
+    return threads ? { ...result, threads } : result;
+  };
+  const alone = await phase(own);
   await place.server.loopDelay();
-  const beside = await place.generator.run(place.server.port, [own, heavy]);
+  const beside = await phase(own, heavy);
   const loop = await place.server.loopDelay();
   // A request without an answer took at least as long as it was allowed to.
   const times = (result: PhaseResult): readonly number[] =>
     (result.streams[0]?.statuses ?? []).map((status, index) =>
       status === 200 ? (result.streams[0]?.latencyMs[index] ?? NaN) : patientMs,
     );
+  const runs = (result: PhaseResult): readonly number[] =>
+    (result.streams[0]?.runMs ?? []).flatMap((ms) => (ms === null ? [] : [ms]));
   const [soloMs, besideMs] = [quantile(times(alone), 0.99), quantile(times(beside), 0.99)];
   const answeredRatio = (beside.streams[0] ? answered(beside.streams[0]).length : 0) / own.arrivals.length;
   // What was refused at the door cost the heavy tenant nothing; what was taken and not done, its wait.
@@ -88,6 +99,18 @@ export async function tenants(
       phase: "tenants",
       soloP99Ms: soloMs,
       besideP99Ms: besideMs,
+      soloP50Ms: quantile(times(alone), 0.5),
+      besideP50Ms: quantile(times(beside), 0.5),
+      soloRunP50Ms: quantile(runs(alone), 0.5),
+      besideRunP50Ms: quantile(runs(beside), 0.5),
+      soloRunP99Ms: quantile(runs(alone), 0.99),
+      besideRunP99Ms: quantile(runs(beside), 0.99),
+      soloMeanRunMs: mean(runs(alone)),
+      besideMeanRunMs: mean(runs(beside)),
+      soloWorkerWaitRatio: alone.threads?.workerWaitRatio ?? null,
+      besideWorkerWaitRatio: beside.threads?.workerWaitRatio ?? null,
+      besideWorkerRatio: beside.threads?.workerRatio ?? null,
+      besideMainRatio: beside.threads?.mainRatio ?? null,
       answeredRatio,
       heavyGoodPerSecond: done / seconds,
       heavyTakenNotDoneRatio: notDoneRatio,
@@ -97,7 +120,7 @@ export async function tenants(
       loopP99Ms: loop.p99Ms,
       loopBusyMaxMs: loop.busyMaxMs,
     },
-    told: `  light tenant p99 ${soloMs.toFixed(1)} ms alone, ${besideMs.toFixed(1)} ms beside ten times its load (${(answeredRatio * 100).toFixed(1)} % answered); of what the other was granted ${(notDoneRatio * 100).toFixed(0)} % was not done; generator ${(beside.cpuRatio * 100).toFixed(0)} % of a core; server's loop late by ${loop.maxMs.toFixed(1)} ms at most, at work for ${loop.busyMaxMs.toFixed(1)} ms at most`,
+    told: `  light tenant p99 ${soloMs.toFixed(1)} ms alone, ${besideMs.toFixed(1)} ms beside ten times its load (${(answeredRatio * 100).toFixed(1)} % answered); its runs ${mean(runs(alone)).toFixed(1)} and ${mean(runs(beside)).toFixed(1)} ms (mean), ${quantile(runs(alone), 0.99).toFixed(1)} and ${quantile(runs(beside), 0.99).toFixed(1)} ms (p99); beside, the worker waited for a core for ${(100 * (beside.threads?.workerWaitRatio ?? NaN)).toFixed(0)} % of the time, and the main thread had ${(100 * (beside.threads?.mainRatio ?? NaN)).toFixed(0)} % of one; of what the other was granted ${(notDoneRatio * 100).toFixed(0)} % was not done; generator ${(beside.cpuRatio * 100).toFixed(0)} % of a core; server's loop late by ${loop.maxMs.toFixed(1)} ms at most, at work for ${loop.busyMaxMs.toFixed(1)} ms at most`,
   };
 }
 

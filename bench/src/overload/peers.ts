@@ -1,5 +1,5 @@
 import { type BenchContext, type Measured, median, type Row } from "../harness.ts";
-import type { Generator } from "../load/drive.ts";
+import type { Generator, LoopDelay } from "../load/drive.ts";
 import { overloadPeers } from "../load/overload-peers.ts";
 import { expired } from "./parts.ts";
 import {
@@ -35,9 +35,10 @@ export async function measurePeers(
       continue;
     }
     try {
-      const { name, settings, port, asks } = peer;
+      const { name, settings, port, pid, asks } = peer;
       say(`  ${name}: ${settings}`);
-      const server = { port, loopDelay: () => Promise.resolve({ maxMs: NaN, p99Ms: NaN, busyMaxMs: NaN }) };
+      const loopDelay = (): Promise<LoopDelay> => Promise.resolve({ maxMs: NaN, p99Ms: NaN, busyMaxMs: NaN });
+      const server = { port, pid, loopDelay };
       const place: Place = { server, generator, expected: "", asks };
       const most = await capacity(place);
       if (most === 0) {

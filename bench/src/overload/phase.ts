@@ -12,7 +12,7 @@ export const wayBackMs = 5;
 
 /** A server, who asks it, and what a right answer is. */
 export interface Place {
-  readonly server: Pick<ServeProcess, "port" | "loopDelay">;
+  readonly server: Pick<ServeProcess, "port" | "pid" | "loopDelay">;
   readonly generator: Generator;
   readonly expected: string;
   /** How a request says until when it is of use. */

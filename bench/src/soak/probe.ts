@@ -47,5 +47,7 @@ if (process.send) {
     delay.reset();
     process.send?.(sample);
   });
+  // A bench that was cut off leaves no server behind.
+  process.once("disconnect", () => process.exit(1));
   process.channel?.unref();
 }
