@@ -6,7 +6,7 @@ import { memoryTransport, type Handler } from "../endpoint/index.ts";
 import { sign, type Signed } from "../signed/index.ts";
 import { createDirectory } from "./directory.ts";
 import { type DirectoryRecord, type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";
-import { joinDirectory } from "./join.ts";
+import { joinDirectory, type Membership } from "./join.ts";
 import { memorySource } from "./memory-source.ts";
 import { narrowed } from "./narrow.ts";
 import { createRegistry, type Registry, type RegistryParts } from "./registry.ts";
@@ -53,12 +53,12 @@ function registryWith(change: Partial<RegistryParts> = {}): {
   registry: Registry;
 } {
   const clock = manualClock();
-  return { clock, registry: createRegistry({ clock, instance: "i1", codecs, ring, ...change }) };
+  return { clock, registry: createRegistry({ clock, instance: "i1", codecs, ring, graceMs: 0, ...change }) };
 }
 
 directoryContract("embedded, read over the protocol", { operator, stranger, ring }, async (rules) => {
   const clock = manualClock(1000);
-  const desk = createRegistry({ clock, instance: "i1", codecs, ring, leaseMs: 86_400_000 });
+  const desk = createRegistry({ clock, instance: "i1", codecs, ring, leaseMs: 86_400_000, graceMs: 0 });
   let away = rules.away === true;
   const handler: Handler = async (...given) => {
     if (away) throw new Error("the keeper of the directory is away");
@@ -316,6 +316,7 @@ describe("a registry", () => {
         codecs,
         admits: { zone: "eu", trust: "listed" },
         graceMs: 15_000,
+        remembered: true,
       });
       const observer = { record: () => undefined };
       return {
@@ -352,6 +353,72 @@ describe("a registry", () => {
     expect(ids()).toEqual(["b"]);
     await after.directory[Symbol.asyncDispose]();
     after.registry[Symbol.dispose]();
+  });
+
+  it("comes back empty without anybody who reads it taking that for news, and tells who did not come back", async () => {
+    const admits = { zone: "eu", trust: "listed" } as const;
+    const clock = manualClock(1000);
+    const start = (instance: string): Registry => createRegistry({ clock, instance, codecs, admits });
+    let keeper: Registry | undefined = start("i1");
+    const handler: Handler = async (...given) => {
+      if (!keeper) throw new Error("away");
+      return deskHandler(keeper)(...given);
+    };
+    const transport = memoryTransport(handler, { clock });
+    const parts = { transport, clock, random: seededRandom(5), name: "http://keeper" };
+    const join = (id: string): Membership => {
+      const statement = { address: "http://127.0.0.1:9" };
+      return joinDirectory({
+        ...parts,
+        observer: { record: () => undefined },
+        id,
+        request: async () => ({ tier: "edge", statement }),
+      });
+    };
+    const members = ["a", "b", "c"].map(join);
+    await using directory = createDirectory({
+      source: remoteSource(parts),
+      clock,
+      observer: { record: () => undefined },
+      codecs,
+    });
+    const ids = (): readonly string[] =>
+      directory
+        .snapshot()
+        .entries.map(({ id }) => id)
+        .sort();
+    await clock.advance(3000);
+    expect(ids()).toEqual(["a", "b", "c"]);
+    // After an hour those who try to join again have made their pauses as long as they get.
+    keeper[Symbol.dispose]();
+    keeper = undefined;
+    await clock.advance(3_600_000);
+    await members[0]![Symbol.asyncDispose]();
+    expect(ids()).toEqual(["a", "b", "c"]);
+    keeper = start("i2");
+    for (let second = 0; second < 60; second++) {
+      await clock.advance(1000);
+      expect(ids()).toEqual(expect.arrayContaining(["b", "c"]));
+    }
+    expect(directory.snapshot().ageMs).toBeLessThan(3000);
+    expect(ids()).toEqual(["b", "c"]);
+    await members[1]![Symbol.asyncDispose]();
+    await clock.advance(3000);
+    expect(ids()).toEqual(["c"]);
+    await members[2]![Symbol.asyncDispose]();
+    keeper[Symbol.dispose]();
+  });
+
+  it("tells who left in the time in which nobody else counts as gone", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, graceMs: 30_000 });
+    await registry.join(request("a"), "acme");
+    const first = registry.list(undefined);
+    expect([first.full, first.records.length]).toEqual([false, 1]);
+    registry.leave({ id: "a" }, "acme");
+    expect(registry.list(first.at)).toMatchObject({ full: false, records: [], gone: ["a"] });
+    await clock.advance(30_000);
+    expect(registry.list(first.at)).toMatchObject({ full: true, records: [], gone: [] });
+    registry[Symbol.dispose]();
   });
 });
 

@@ -19,19 +19,21 @@ export interface Membership extends AsyncDisposable {
   renew(): void;
 }
 
-/** The first and the longest pause after a failure, in milliseconds. */
+/** The first pause after a failure, in milliseconds. */
 const firstPauseMs = 500;
-const longestPauseMs = 30_000;
+/** The longest, before the directory has said how long a lease is. A keeper waits for longer before it takes a place for gone. */
+const longestPauseMs = 15_000;
 
 /**
  * Joins a directory over the network and stays: three times within each lease, at random moments so that places do not come
- * in step. While the directory is away it tries again after 0.5 s, then twice as long up to 30 s. Disposing leaves.
+ * in step. While the directory is away it tries again after 0.5 s, then twice as long up to a lease. Disposing leaves.
  */
 export function joinDirectory(parts: JoinParts): Membership {
   const { clock, random, observer, id, name } = parts;
   const control = new AbortController();
   let timer: Disposable | undefined;
   let pauseMs = firstPauseMs;
+  let mostMs = longestPauseMs;
   let joinedAtMs = -Infinity;
   let state: "in touch" | "out of touch" | undefined;
   let asking: Promise<void> = Promise.resolve();
@@ -64,6 +66,7 @@ export function joinDirectory(parts: JoinParts): Membership {
       noted("in touch", `${id} joined`);
       joinedAtMs = clock.nowMs();
       pauseMs = firstPauseMs;
+      mostMs = reply.leaseMs;
       const text = JSON.stringify(reply);
       if (text !== answer) parts.answered?.(reply);
       answer = text;
@@ -72,7 +75,7 @@ export function joinDirectory(parts: JoinParts): Membership {
       if (control.signal.aborted) return;
       noted("out of touch", LongshoreError.from(thrown, "transport", `joining ${name}`).message);
       nextMs = pauseMs * (0.5 + 0.5 * random.next());
-      pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
+      pauseMs = Math.min(mostMs, 2 * pauseMs);
     }
     if (!control.signal.aborted) timer = clock.timer(nextMs, turn);
   }

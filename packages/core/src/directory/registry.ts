@@ -29,10 +29,13 @@ export interface RegistryParts extends RecordRules {
   /** Aliases that the operator signed, from elsewhere, to be passed on as they came. Default: none. */
   readonly aliases?: () => readonly Json[];
   /**
-   * After a start nobody counts as gone for this long, in milliseconds: who was there before gets the time to join again.
-   * Default 0; a lease's time where places are remembered across restarts.
+   * After a start nobody counts as gone for this long, in milliseconds: who was there before gets the time to join again, and
+   * those who read this over the network go on with what they know. Default two leases, the longest pause of a place that tries
+   * to join and one more.
    */
   readonly graceMs?: number;
+  /** Who follows this here remembers places across restarts, so that the same holds for it. Default: it begins with none. */
+  readonly remembered?: boolean;
 }
 
 /** What a server offers of a directory over the network. */
@@ -62,7 +65,9 @@ const forever = { notBeforeMs: 0, notAfterMs: 253_402_300_799_999 };
 
 /** Starts without members. Their leases keep time by `clock`. */
 export function createRegistry(parts: RegistryParts): Registry {
-  const { clock, instance, leaseMs = 15_000, graceMs = 0, admits, ring, codecs, maxRecords } = parts;
+  const { clock, instance, leaseMs = 15_000, admits, ring, codecs, maxRecords } = parts;
+  const { graceMs = 2 * leaseMs, remembered = false } = parts;
+  const settledAtMs = clock.nowMs() + graceMs;
   const records = recordsOf({
     codecs,
     ...(ring ? { ring } : {}),
@@ -176,11 +181,13 @@ export function createRegistry(parts: RegistryParts): Registry {
       lookForAliases();
       const [, mark = ""] = since?.startsWith(`${instance}:`) === true ? since.split(":") : [];
       const from = /^[0-9]{1,15}$/.test(mark) ? Number(mark) : -1;
-      const full = from < floor || from > revision;
+      const settled = clock.nowMs() >= settledAtMs;
+      const full = settled && (from < floor || from > revision);
       const changed = [...members.values(), ...told.values()].filter((one) => full || one.revision > from);
       return {
         schemaVersion: 1,
-        at: `${instance}:${revision}`,
+        // What is asked after a page of the time before is told whole, with those who did not come back.
+        at: `${instance}:${settled ? revision : "settling"}`,
         full,
         records: changed.map(({ record }) => record),
         gone: full ? [] : [...gone].filter(([, at]) => at > from).map(([id]) => id),
@@ -196,7 +203,7 @@ export function createRegistry(parts: RegistryParts): Registry {
         };
         confirming = clock.timer(confirmMs, confirm);
       };
-      if (graceMs === 0) begin();
+      if (graceMs === 0 || !remembered) begin();
       else {
         follower.failed(
           new LongshoreError("no-answer", "resolve", "places that were here before have time to join again"),

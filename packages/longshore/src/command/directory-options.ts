@@ -19,7 +19,7 @@ export interface DirectoryCommandOptions extends AtOptions {
 /** Adds them; without `--directory` where an argument says it. */
 export function directoryOptions(command: Command, named = true): Command {
   const where =
-    "more servers, which may come and go: a file, the address of a server that keeps a directory, dns:DOMAIN, or nats:HOST:PORT/BUCKET";
+    "more servers, which may come and go: a file, the address of a server that keeps a directory, dns:DOMAIN, dns://NAMESERVER/DOMAIN, or nats:HOST:PORT/BUCKET";
   return (named ? command.option("--directory <where>", where) : command)
     .option(
       "--operator-keys <file>",

@@ -1,20 +1,14 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { float32View } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
+import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 
-/** The built command: servers of this test are processes of their own. */
-const command = fileURLToPath(new URL("../../dist/command/main.js", import.meta.url));
-
 let folder: string;
-const running = new Set<ChildProcessWithoutNullStreams>();
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-restart-"));
@@ -50,45 +44,11 @@ pipeline:
   );
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-afterEach(() => {
-  for (const child of running) child.kill("SIGKILL");
-});
-
-interface Server {
-  readonly address: string;
-  readonly notes: string[];
-  /** What it printed since. */
-  readonly told: readonly string[];
-  /** Sends SIGTERM. */
-  stop(): void;
-  readonly exited: Promise<number | null>;
-}
+afterEach(killAll);
 
 /** A server in a process of its own, once it listens; on a port that is free, unless `more` names one. */
-function start(...more: readonly string[]): Promise<Server> {
+function start(...more: readonly string[]): Promise<ServerProcess> {
   return listening("serve", folder, "--port", "0", ...more);
-}
-
-/** A command in a process of its own, once it listens. */
-async function listening(...args: readonly string[]): Promise<Server> {
-  const child = spawn(process.execPath, [command, ...args, "--no-grpc-port", "--json"]);
-  running.add(child);
-  const notes: string[] = [];
-  createInterface({ input: child.stderr }).on("line", (line) => notes.push(line));
-  const exited = new Promise<number | null>((resolve) => {
-    child.once("exit", (code) => {
-      running.delete(child);
-      resolve(code);
-    });
-  });
-  for await (const line of createInterface({ input: child.stdout })) {
-    const event = JSON.parse(line) as { readonly listening?: string };
-    if (event.listening === undefined) continue;
-    const told: string[] = [];
-    createInterface({ input: child.stdout }).on("line", (one) => told.push(one));
-    return { address: event.listening, notes, told, stop: () => void child.kill("SIGTERM"), exited };
-  }
-  throw new Error(`the server did not start: ${notes.join("\n")}`);
 }
 
 interface Reply {
@@ -268,7 +228,7 @@ describe("a rolling restart", () => {
     async () => {
       const servers = await Promise.all([start(), start(), start()]);
       const at = servers.flatMap(({ address }) => ["--at", address]);
-      const gateway = (port = "0"): Promise<Server> =>
+      const gateway = (port = "0"): Promise<ServerProcess> =>
         listening("gateway", "--port", port, "--data-class", "internal", "--linger-seconds", "1", ...at);
       const gateways = await Promise.all([gateway(), gateway()]);
       const offloader = await openOffloader({
@@ -301,7 +261,10 @@ describe("a rolling restart", () => {
         while ((counts.answered < answers || counts.steps < stepped) && wrong.length === 0)
           await new Promise((resolve) => setImmediate(resolve));
       };
-      const restart = async (all: Server[], again: (port: string) => Promise<Server>): Promise<void> => {
+      const restart = async (
+        all: ServerProcess[],
+        again: (port: string) => Promise<ServerProcess>,
+      ): Promise<void> => {
         for (const [index, before] of all.entries()) {
           await goesOn();
           before.stop();

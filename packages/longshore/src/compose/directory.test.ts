@@ -214,6 +214,8 @@ it("wrong uses of the options are refused with what to do", async () => {
     [["serve", file("models"), "--entry", "e"], "go with --join"],
     [["serve", file("models"), "--host", "0.0.0.0", "--join", "http://h:1"], "--advertise"],
     [["directory", "list", "ftp://h"], "a directory is"],
+    [["directory", "list", "dns://localhost:53/store.example"], "give its address"],
+    [["directory", "list", "dns://127.0.0.1:1/"], "no name of DNS"],
   ] as const) {
     const { code, notes } = await command(...args);
     expect([code, notes.includes(words) ? words : notes]).toEqual([2, words]);

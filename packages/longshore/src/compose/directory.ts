@@ -36,8 +36,8 @@ import { transportTls } from "./server-tls.ts";
 /** How places of a directory are found and believed. */
 export interface DirectoryOptions {
   /**
-   * A file (YAML or JSON), `http://host:port` of a server that keeps a directory, `dns:DOMAIN` (SRV and TXT records), or
-   * `nats:HOST:PORT/BUCKET`, which needs the package `@longshore/nats`.
+   * A file (YAML or JSON), `http://host:port` of a server that keeps a directory, `dns:DOMAIN` (SRV and TXT records;
+   * `dns://127.0.0.1:8600/DOMAIN` asks that name server, RFC 4501), or `nats:HOST:PORT/BUCKET`, which needs the package `@longshore/nats`.
    */
   readonly from: string;
   /**
@@ -63,13 +63,24 @@ export interface DirectoryParts {
   readonly observer: Observer;
 }
 
+function resolverAt(server: string): DnsResolver {
+  try {
+    return systemResolver([server]);
+  } catch (cause) {
+    const what = `'${server.slice(0, 60)}' is no name server: give its address, such as 127.0.0.1:8600`;
+    throw new LongshoreError("invalid-configuration", "resolve", what, { cause });
+  }
+}
+
 async function sourceOf(
   { from, credentials, tls, resolver }: DirectoryOptions,
   { clock, random }: DirectoryParts,
 ): Promise<RecordSource> {
   if (!/^[a-z]+:/.test(from)) return fileSource(from, { clock });
   if (from.startsWith("dns:")) {
-    return dnsSource(from.slice(4), { clock, random, resolver: resolver ?? systemResolver() });
+    const [, server, domain = from.slice(4)] = /^dns:\/\/([^/]+)\/(.+)$/.exec(from) ?? [];
+    const asked = resolver ?? (server === undefined ? systemResolver() : resolverAt(server));
+    return dnsSource(domain, { clock, random, resolver: asked });
   }
   if (from.startsWith("nats:")) {
     const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
@@ -159,7 +170,7 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryParts): O
     instance: randomBytes(8).toString("hex"),
     codecs: [...platformCodecs().keys()],
     leaseMs,
-    graceMs: options.keptIn === undefined ? 0 : leaseMs,
+    remembered: options.keptIn !== undefined,
     ...(admits ? { admits } : {}),
     ...(operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) }),
     ...(entries ? { known } : {}),

@@ -32,6 +32,11 @@ function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be read";
 }
 
+function unreadable(name: string, cause: unknown): LongshoreError {
+  if (LongshoreError.is(cause)) return cause;
+  return new LongshoreError("unreachable", "resolve", `${name} cannot be read: ${codeOf(cause)}`, { cause });
+}
+
 /** Asks the machine's DNS servers, or others (`127.0.0.1:5353`). */
 export function systemResolver(servers?: readonly string[], timeoutMs = 2000): DnsResolver {
   const resolver = new Resolver({ timeout: timeoutMs, tries: 2 });
@@ -121,7 +126,11 @@ export function dnsSource(domain: string, options: DnsSourceOptions): RecordSour
     if (targets.length > maxPlaces) {
       throw new LongshoreError("memory-limit", "resolve", `${service} has more than ${maxPlaces} places`);
     }
-    return eachOf(targets, (target) => placeAt(target, encrypted, resolver));
+    return eachOf(targets, (target) =>
+      placeAt(target, encrypted, resolver).catch((thrown: unknown) => {
+        throw unreadable(target.name, thrown);
+      }),
+    );
   };
   return {
     name: `dns ${service}`,
@@ -133,12 +142,7 @@ export function dnsSource(domain: string, options: DnsSourceOptions): RecordSour
           const records = await read();
           if (!stopped) sink.all(records);
         } catch (thrown) {
-          const error = LongshoreError.is(thrown)
-            ? thrown
-            : new LongshoreError("unreachable", "resolve", `${service} cannot be read: ${codeOf(thrown)}`, {
-                cause: thrown,
-              });
-          if (!stopped) sink.failed(error);
+          if (!stopped) sink.failed(unreadable(service, thrown));
         }
         if (!stopped) timer = clock.timer(everyMs * (0.8 + 0.2 * random.next()), ask);
       };

@@ -1,0 +1,104 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { setTimeout as wait } from "node:timers/promises";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-away-"));
+  await mkdir(join(folder, "double", "1"), { recursive: true });
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", [1, 4]);
+  build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 4]);
+  await writeFile(join(folder, "double", "1", "model.onnx"), writeModel(build.model({ name: "double" })));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+afterEach(killAll);
+
+const body = JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data: [1, 2, 3, 4] }] });
+
+async function ask({ address }: ServerProcess): Promise<string> {
+  const reply = await fetch(`${address}/v2/models/double/infer`, { method: "POST", body });
+  const text = await reply.text();
+  return reply.status === 200 && text.includes("[2,4,6,8]") ? "right" : `${reply.status} ${text}`;
+}
+
+/** Asks all the time, some fifty times a second. */
+function load(server: ServerProcess): {
+  readonly counts: { right: number };
+  readonly wrong: string[];
+  end(): Promise<void>;
+} {
+  const counts = { right: 0, over: false };
+  const wrong: string[] = [];
+  const client = async (): Promise<void> => {
+    while (!counts.over) {
+      const said = await ask(server).catch(String);
+      if (said === "right") counts.right++;
+      else wrong.push(said);
+      await wait(20);
+    }
+  };
+  const clients = [client(), client()];
+  return {
+    counts,
+    wrong,
+    async end() {
+      counts.over = true;
+      await Promise.all(clients);
+    },
+  };
+}
+
+async function metric({ address }: ServerProcess, name: string): Promise<number> {
+  const text = await (await fetch(`${address}/metrics`)).text();
+  return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(text)?.[1] ?? NaN);
+}
+const age = (server: ServerProcess): Promise<number> => metric(server, "longshore_directory_age_seconds");
+
+const within = { timeout: 60_000, interval: 100 };
+
+/** A server that joins a keeper. */
+const member = (keeper: string, id: string): Promise<ServerProcess> =>
+  listening("serve", folder, "--port", "0", "--join", keeper, "--id", id);
+const keeper = (...more: readonly string[]): Promise<ServerProcess> =>
+  listening("gateway", "--data-class", "internal", ...more);
+
+it(
+  "a keeper of the directory that hangs, dies and comes back empty is missed by nobody who read it, and all is caught up",
+  { timeout: 180_000 },
+  async () => {
+    const first = await keeper("--port", "0");
+    const members = await Promise.all(["one", "two"].map((id) => member(first.address, id)));
+    const reader = await keeper("--port", "0", "--no-joins", "--directory", first.address);
+    await expect.poll(() => ask(reader), within).toBe("right");
+    await expect.poll(() => metric(reader, "longshore_directory_entries"), within).toBe(2);
+    const { counts, wrong, end } = load(reader);
+    const goesOn = async (): Promise<void> => {
+      const before = counts.right;
+      await expect.poll(() => counts.right, within).toBeGreaterThan(before + 20);
+    };
+    first.stop("SIGSTOP");
+    await expect.poll(() => age(reader), within).toBeGreaterThan(3);
+    first.stop("SIGKILL");
+    await first.exited;
+    // A place that goes while nobody keeps the list costs no request either.
+    members[0]!.stop();
+    expect(await members[0]!.exited).toBe(0);
+    await goesOn();
+    const second = await keeper("--port", new URL(first.address).port);
+    // It begins with nothing, which must not be taken for news.
+    await expect.poll(() => age(reader), within).toBeLessThan(2.5);
+    await member(second.address, "three");
+    const added = (line: string): boolean => line.includes('"directory-changed"') && line.includes('"three"');
+    await expect.poll(() => reader.told.some(added), within).toBe(true);
+    members[1]!.stop();
+    expect(await members[1]!.exited).toBe(0);
+    await goesOn();
+    await end();
+    expect(wrong).toEqual([]);
+  },
+);

@@ -1,0 +1,47 @@
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** The built command: servers of these tests are processes of their own. */
+const command = fileURLToPath(new URL("../dist/command/main.js", import.meta.url));
+
+const running = new Set<ChildProcessWithoutNullStreams>();
+
+/** Ends what a test has left running. */
+export function killAll(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
+/** A server in a process of its own. */
+export interface ServerProcess {
+  readonly address: string;
+  readonly notes: string[];
+  /** What it printed since. */
+  readonly told: readonly string[];
+  /** Sends SIGTERM, if no other. */
+  stop(signal?: NodeJS.Signals): void;
+  readonly exited: Promise<number | null>;
+}
+
+/** `longshore` in a process of its own, once it listens. */
+export async function listening(...args: readonly string[]): Promise<ServerProcess> {
+  const child = spawn(process.execPath, [command, ...args, "--no-grpc-port", "--json"]);
+  running.add(child);
+  const notes: string[] = [];
+  createInterface({ input: child.stderr }).on("line", (line) => notes.push(line));
+  const exited = new Promise<number | null>((resolve) => {
+    child.once("exit", (code) => {
+      running.delete(child);
+      resolve(code);
+    });
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const event = JSON.parse(line) as { readonly listening?: string };
+    if (event.listening === undefined) continue;
+    const told: string[] = [];
+    createInterface({ input: child.stdout }).on("line", (one) => told.push(one));
+    const stop = (signal: NodeJS.Signals = "SIGTERM"): void => void child.kill(signal);
+    return { address: event.listening, notes, told, stop, exited };
+  }
+  throw new Error(`the server did not start: ${notes.join("\n")}`);
+}
