@@ -26,6 +26,11 @@ export interface EngineLimits {
   /** Threads inside one run. Default 1. */
   readonly threads: number;
   /**
+   * Cores that runs share: so many threads of runs are at work at a time, whatever is loaded; a graph's instances may be more.
+   * Default: runs of different graphs need not wait for each other.
+   */
+  readonly cores: number;
+  /**
    * Bytes that pipelines may hold between their steps, over all requests, before more of them wait at the beginning.
    * Default 1 GiB.
    */
@@ -80,6 +85,7 @@ export const defaultLimits: EngineLimits = {
   maxStateBytes: 256 * 2 ** 20,
   defaultInstances: 1,
   threads: 1,
+  cores: Infinity,
   maxPipelineBytes: 2 ** 30,
   maxElements: 256,
   maxModelBytes: Infinity,

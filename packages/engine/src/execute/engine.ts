@@ -107,7 +107,6 @@ class EngineHere implements Engine {
     this.#limits = { ...defaultLimits, ...parts.limits };
     this.#pool = graphPool({
       ...parts,
-      load: { threads: this.#limits.threads },
       limits: this.#limits,
       limiter: parts.resources && rateLimiter(parts.resources),
     });

@@ -1,6 +1,6 @@
 import type { Batching } from "@longshore/core";
-import { worthwhileWaitMs } from "./company.ts";
-import type { Due } from "./fair-queue.ts";
+import { type ArrivalPaces, worthwhileWaitMs } from "./company.ts";
+import type { Due, Flow } from "./fair-queue.ts";
 import type { RunTimes } from "./run-times.ts";
 
 /** What matters of a waiting request when runs are shared. */
@@ -71,6 +71,30 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
     taken += item.rows;
   }
   return { kind: "run", members };
+}
+
+/**
+ * Who runs next of those that wait, by tenant in the order of service. A tenant that waits for company of its own does not keep
+ * others from running; where they share runs, everybody is company.
+ */
+export function formNext<T extends Candidate>(
+  flows: readonly Flow<T>[],
+  shared: boolean,
+  paces: ArrivalPaces,
+  forming: Omit<Forming, "gapMs">,
+): Formed<T> | undefined {
+  const everybody = shared ? flows.flatMap(({ items }) => items) : [];
+  let untilMs = Infinity;
+  for (const { tenant, items } of flows) {
+    const [head] = items;
+    if (!head) continue;
+    const gapMs =
+      flows.length > 1 && !shared ? Infinity : paces.of(shared ? "" : tenant).gapMs(forming.nowMs);
+    const formed = formBatch(head, shared ? everybody : items, { ...forming, gapMs });
+    if (formed.kind === "run") return formed;
+    untilMs = Math.min(untilMs, formed.untilMs);
+  }
+  return untilMs === Infinity ? undefined : { kind: "wait", untilMs };
 }
 
 /** A run below this costs the processor hardly more than sending it off and hearing of its end. */

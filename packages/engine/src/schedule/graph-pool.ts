@@ -14,6 +14,7 @@ import {
 } from "@longshore/core";
 import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
 import type { Artifact, LoadOptions, Runtime } from "../runtime/index.ts";
+import { type Cores, coresOf } from "./cores.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
 import type { RateLimiter, ResourceClaim } from "./rate-limiter.ts";
@@ -35,13 +36,15 @@ interface GraphPoolLimits {
   readonly maxQueued: number;
   /** Bytes that loaded graphs may hold by their estimates. */
   readonly maxModelBytes: number;
+  /** Cores that runs share, and what a run takes of them. */
+  readonly cores: number;
+  readonly threads: number;
 }
 
 export interface GraphPoolParts {
   readonly source: ModelSource;
   readonly runtimes: readonly Runtime[];
   readonly sandbox?: Runtime;
-  readonly load: LoadOptions;
   readonly limits: GraphPoolLimits;
   readonly clock: Clock;
   readonly random: Random;
@@ -108,6 +111,8 @@ class LeaseOfLoaded extends Once implements GraphLease {
 export function graphPool(parts: GraphPoolParts): GraphPool {
   const entries = new Map<string, Entry>();
   const closing = new Set<Promise<void>>();
+  const { limits, weightOf = () => 1 } = parts;
+  const cores = coresOf(Math.max(1, Math.floor(limits.cores / limits.threads)), weightOf);
   let uses = 0;
 
   function entryFor(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): Entry {
@@ -119,7 +124,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     const evicted = makeRoom(graph.model, whole, bytes);
     // Memory is free only once what held it is gone.
     const ready = Promise.all(evicted).then(() =>
-      loadGraph(parts, sandboxed ? { ...graph, trusted: false } : graph, from, to),
+      loadGraph(parts, cores, sandboxed ? { ...graph, trusted: false } : graph, from, to),
     );
     const entry: Entry = {
       key,
@@ -243,7 +248,13 @@ function memoryOf({ file, instances, memoryBytes }: GraphBody): number {
   return count * (memoryBytes ?? 2 * file.byteLength + 24 * 2 ** 20);
 }
 
-async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, to: CutId): Promise<Loaded> {
+async function loadGraph(
+  parts: GraphPoolParts,
+  cores: Cores,
+  graph: GraphBody,
+  from: CutId,
+  to: CutId,
+): Promise<Loaded> {
   const call = housekeepingCall("load");
   const whole = from === startCut && to === endCut;
   const artifact = whole ? graph.file : await parts.source.extract(graph.file, from, to, call);
@@ -253,6 +264,7 @@ async function loadGraph(parts: GraphPoolParts, graph: GraphBody, from: CutId, t
     ...(whole ? { version: graph.version } : {}),
     ...opensFor(parts, graph, artifact),
     batching: graph.batching,
+    cores,
     maxQueued: parts.limits.maxQueued,
     clock: parts.clock,
     random: parts.random,
@@ -284,7 +296,7 @@ function opensFor(
   const claims: (ResourceClaim | undefined)[] = [];
   try {
     for (const { count, runtime, resources, priority } of graph.instances) {
-      const open = openOn(candidates(parts, graph, runtime), artifact, parts.load);
+      const open = openOn(candidates(parts, graph, runtime), artifact, { threads: parts.limits.threads });
       for (let index = 0; index < count; index++) {
         opens.push(open);
         const limited = resources.length > 0;

@@ -24,6 +24,7 @@ import {
   oneStage,
   settle,
 } from "@longshore/testkit";
+import { coresOf } from "./cores.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
 import type { Asker, Scheduler } from "./seam.ts";
@@ -74,6 +75,7 @@ async function bench(runMs: (rows: number) => number, options: BenchOptions = {}
     opens: Array.from({ length: instances }, () => open),
     batching: { maxBatchSize: 0 },
     maxQueued: 100,
+    cores: coresOf(1, () => 1),
     clock,
     random: seededRandom(7),
     observer: { record: (event) => void events.push(event) },

@@ -10,10 +10,11 @@ import {
   type TenantId,
   type Tensors,
 } from "@longshore/core";
-import { batchKey, followRows, joinFeeds, rowBytesOf, rowsOf, splitOutputs } from "./batch.ts";
+import { batchKey, followRows, joinFeeds, rowBytesOf, rowsOf } from "./batch.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
+import type { CoreClaim, CoreRun, Cores } from "./cores.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
-import { formBatch, type Formed, shortRunMs, worthAnswering } from "./form-batch.ts";
+import { formNext, shortRunMs, worthAnswering } from "./form-batch.ts";
 import type { Instance } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
@@ -22,7 +23,7 @@ import type { Asker, Scheduler } from "./seam.ts";
 import { waitingRules } from "./queue-policy.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
 import { type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
-import { type Arrived, joinedCall, outcomeOf, type RunOutcome, type Waiting } from "./waiting.ts";
+import { type Arrived, handOut, joinedCall, outcomeOf, type RunOutcome, type Waiting } from "./waiting.ts";
 import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
 
 export interface SchedulerParts {
@@ -35,6 +36,8 @@ export interface SchedulerParts {
   readonly maxQueued: number;
   /** Share of a tenant against others'. Default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
+  /** Shared by all schedulers of a place. */
+  readonly cores: Cores;
   readonly clock: Clock;
   readonly observer: Observer;
 }
@@ -52,7 +55,7 @@ export class GraphScheduler implements Scheduler {
   readonly #desk: TicketDesk;
   readonly #gate: OrderGate | undefined;
   readonly #paces: ArrivalPaces = arrivalPaces();
-  #order = 0;
+  readonly #cores: CoreClaim;
   #running = 0;
   #idleSinceMs = 0;
   #draining = false;
@@ -81,6 +84,11 @@ export class GraphScheduler implements Scheduler {
       returned: () => this.#checkQuiet(),
     });
     this.#gate = batching.preserveOrdering ? orderGate() : undefined;
+    this.#cores = parts.cores.join({
+      instances: instances.length,
+      waiting: () => this.#room.queue.waiting(),
+      again: () => this.#pump(),
+    });
   }
 
   get open(): boolean {
@@ -105,20 +113,22 @@ export class GraphScheduler implements Scheduler {
 
   expected(rows: number, { tenant, deadlineMs, priority }: Asker): Forecast {
     const { level } = waitingRules(this.#parts.batching, priority, undefined);
-    return forecast({ rows, tenant, deadlineMs, level }, this.#outlook());
+    return forecast({ rows, tenant, deadlineMs, level }, this.#outlook(tenant));
   }
 
   turnedAway({ tenant }: Asker): void {
     this.#room.queue.turnedAway(tenant);
+    this.#cores.turnedAway(tenant);
   }
 
-  #outlook(): Outlook {
+  #outlook(tenant?: TenantId): Outlook {
     const nowMs = this.#parts.clock.nowMs();
+    const coreMs = this.#cores.waitMs(nowMs, tenant);
     return {
       queue: this.#room.queue,
       pending: this.#desk.pending,
       times: this.#times,
-      freeMs: this.#instances.map((one) => one.remainingMs(nowMs)),
+      freeMs: this.#instances.map((one) => Math.max(coreMs, one.remainingMs(nowMs))),
       maxBatchSize: this.#joins ? this.#parts.batching.maxBatchSize : 1,
       nowMs,
     };
@@ -156,7 +166,7 @@ export class GraphScheduler implements Scheduler {
       tenant: call.tenant,
       level: rules.level,
       deadlineMs: call.deadlineMs,
-      order: this.#order++,
+      order: this.#cores.order(),
       workMs: workOf(rows, this.#times, Math.min(batching.maxBatchSize, together), rowBytes),
       rows,
       rowBytes,
@@ -185,9 +195,12 @@ export class GraphScheduler implements Scheduler {
 
   load(): LoadReport {
     const { queue } = this.#room;
+    const nowMs = this.#parts.clock.nowMs();
     const free =
-      queue.length + this.#desk.pending.size === 0 && this.#instances.some(({ state }) => state === "idle");
-    return loadReport(this.#instances, this.#running, free ? this.#parts.clock.nowMs() : this.#outlook());
+      queue.length + this.#desk.pending.size === 0 &&
+      this.#instances.some(({ state }) => state === "idle") &&
+      this.#cores.waitMs(nowMs) === 0;
+    return loadReport(this.#instances, this.#running, free ? nowMs : this.#outlook());
   }
 
   drain(): Promise<void> {
@@ -201,6 +214,7 @@ export class GraphScheduler implements Scheduler {
       this.#whenQuiet = resolve;
       this.#pump();
     });
+    this.#cores[Symbol.dispose]();
     await Promise.all(this.#instances.map((one) => one.release()));
   }
 
@@ -227,18 +241,22 @@ export class GraphScheduler implements Scheduler {
         this.#reopen();
         break;
       }
-      const formed = this.#form(nowMs, idle.length, turnOver);
+      const formed = formNext(this.#room.queue.waiting(), this.isolation === "shared", this.#paces, {
+        batching: this.#parts.batching,
+        times: this.#times,
+        nowMs,
+        idle: idle.length,
+        idleSinceMs: this.#idleSinceMs,
+        turnOver,
+      });
       if (!formed) break;
       if (formed.kind === "wait") {
         this.#company = clock.timer(formed.untilMs - nowMs, () => this.#pump());
         break;
       }
       const [first] = formed.members;
-      const chosen = idle.find((one) => one.claim(this.#again));
-      // Something that models share is used up; whoever gives it back calls.
-      if (!chosen) break;
-      for (const member of formed.members) this.#room.leave(member);
-      if (first) void this.#start(chosen, formed.members, first);
+      // Cores or something else that models share are used up; whoever gives them back calls.
+      if (!first || !this.#begins(idle, formed.members, first)) break;
     }
     this.#checkQuiet();
   }
@@ -250,46 +268,30 @@ export class GraphScheduler implements Scheduler {
   #startsAtOnce(item: Waiting): boolean {
     if (this.#joins || this.#room.queue.length > 0 || this.#draining) return false;
     if (this.#room.isHopeless(item, item.enqueuedMs)) return false;
-    for (const one of this.#instances) {
-      if (one.state !== "idle") continue;
-      if (!one.claim(this.#again)) return false;
-      void this.#start(one, [item], item);
-      return true;
+    const one = this.#instances.find(({ state }) => state === "idle");
+    return one !== undefined && this.#begins([one], [item], item);
+  }
+
+  /** Starts a run where a core and an instance can be had. */
+  #begins(idle: readonly Instance[], members: readonly Waiting[], first: Waiting): boolean {
+    const nowMs = this.#parts.clock.nowMs();
+    const core = this.#cores.take(first, this.#times.runMs(rowsIn(members), first.rowBytes) ?? 0, nowMs);
+    if (!core) return false;
+    const on = idle.find((one) => one.claim(this.#again));
+    if (!on) {
+      core.give(nowMs);
+      return false;
     }
-    return false;
+    for (const member of members) this.#room.leave(member);
+    void this.#start(on, core, members, first);
+    return true;
   }
 
   readonly #again = (): void => this.#pump();
 
-  /** Who runs next. A tenant that waits for company of its own does not keep others from running. */
-  #form(nowMs: number, idle: number, turnOver: boolean): Formed<Waiting> | undefined {
-    const { batching } = this.#parts;
-    const flows = this.#room.queue.waiting();
-    const shared = this.isolation === "shared";
-    const everybody = shared ? flows.flatMap(({ items }) => items) : [];
-    let untilMs = Infinity;
-    for (const { tenant, items } of flows) {
-      const [head] = items;
-      if (!head) continue;
-      const gapMs = this.#paces.of(shared ? "" : tenant).gapMs(nowMs);
-      const formed = formBatch(head, shared ? everybody : items, {
-        batching,
-        times: this.#times,
-        nowMs,
-        gapMs: flows.length > 1 && !shared ? Infinity : gapMs,
-        idle,
-        idleSinceMs: this.#idleSinceMs,
-        turnOver,
-      });
-      if (formed.kind === "run") return formed;
-      untilMs = Math.min(untilMs, formed.untilMs);
-    }
-    return untilMs === Infinity ? undefined : { kind: "wait", untilMs };
-  }
-
-  async #start(on: Instance, members: readonly Waiting[], first: Waiting): Promise<void> {
+  async #start(on: Instance, core: CoreRun, members: readonly Waiting[], first: Waiting): Promise<void> {
     const { clock, observer, batching, version } = this.#parts;
-    const rows = members.reduce((sum, member) => sum + member.rows, 0);
+    const rows = rowsIn(members);
     const startedMs = clock.nowMs();
     const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
     const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
@@ -324,6 +326,7 @@ export class GraphScheduler implements Scheduler {
     joined.over();
     this.#running--;
     this.#idleSinceMs = clock.nowMs();
+    core.give(this.#idleSinceMs);
     this.#charge(members, rows, tookMs - expectedMs);
     if (completed) {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
@@ -343,14 +346,17 @@ export class GraphScheduler implements Scheduler {
 
   #charge(members: readonly Waiting[], rows: number, ms: number): void {
     const nowMs = this.#parts.clock.nowMs();
-    for (const member of members) this.#room.queue.charge(member.tenant, (ms * member.rows) / rows, nowMs);
+    for (const member of members) {
+      const ownMs = (ms * member.rows) / rows;
+      this.#room.queue.charge(member.tenant, ownMs, nowMs);
+      this.#cores.charge(member.tenant, ownMs, nowMs);
+    }
   }
 
   /** What hands each member its part of the outputs; when they cannot be taken apart, the members run once more, alone. */
   #answerFor(members: readonly Waiting[], outputs: Tensors, startedMs: number): () => void {
     const runMs = this.#parts.clock.nowMs() - startedMs;
-    const rows = members.map((member) => member.rows);
-    const total = rows.reduce((sum, count) => sum + count, 0);
+    const total = rowsIn(members);
     const ran = this.#parts.batching.buckets?.rows?.find((size) => size >= total) ?? total;
     const alone = members.length === 1 && ran === total;
     if (!alone && !followRows(outputs, ran)) {
@@ -358,17 +364,7 @@ export class GraphScheduler implements Scheduler {
       this.#runAlone([...members, ...this.#room.queue.waiting().flatMap(({ items }) => items)]);
       return () => undefined;
     }
-    return () => {
-      const parts = alone ? [outputs] : splitOutputs(outputs, [...rows, ran - total]);
-      for (const [index, member] of members.entries()) {
-        member.resolve({
-          outputs: member.cut(parts?.[index] ?? new Map()),
-          queueMs: startedMs - member.enqueuedMs,
-          runMs,
-          busyMs: (runMs * member.rows) / total,
-        });
-      }
-    };
+    return () => handOut(members, outputs, { startedMs, runMs, rows: ran });
   }
 
   /** One bad request must not fail its company: each member runs once more, alone. */
@@ -382,18 +378,18 @@ export class GraphScheduler implements Scheduler {
 
   /** Crashed instances are loaded again when there is work; when none can be, the work fails with the reason. */
   #reopen(): void {
-    for (const one of this.#instances) {
-      if (one.state !== "dead") continue;
-      one.open().then(
-        () => this.#pump(),
-        () => {
-          if (this.#instances.some(({ state }) => state !== "dead")) return;
-          this.#room.rejectAll(
-            one.problem ?? new LongshoreError("runtime-crashed", "queue", `${this.name} cannot be loaded`),
-          );
-          this.#checkQuiet();
-        },
-      );
-    }
+    const failed = (problem: LongshoreError): void => {
+      if (this.#instances.some(({ state }) => state !== "dead")) return;
+      this.#room.rejectAll(problem);
+      this.#checkQuiet();
+    };
+    for (const one of this.#instances)
+      if (one.state === "dead")
+        one.open().then(
+          () => this.#pump(),
+          (thrown: unknown) => failed(LongshoreError.from(thrown, "queue", `loading ${this.name}`)),
+        );
   }
 }
+
+const rowsIn = (members: readonly Waiting[]): number => members.reduce((sum, { rows }) => sum + rows, 0);

@@ -24,6 +24,7 @@ import {
   oneStage,
 } from "@longshore/testkit";
 import { admit } from "./admission.ts";
+import { coresOf } from "./cores.ts";
 import { openScheduler } from "./open-scheduler.ts";
 import type { Scheduler } from "./seam.ts";
 
@@ -78,6 +79,7 @@ async function place(
     ),
     batching,
     maxQueued: options.maxQueued ?? 1000,
+    cores: coresOf(1, () => 1),
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
     clock,
     random: seededRandom(11),

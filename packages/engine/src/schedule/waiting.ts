@@ -7,6 +7,7 @@ import {
   type Tensors,
   whenAborted,
 } from "@longshore/core";
+import { splitOutputs } from "./batch.ts";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
@@ -164,6 +165,25 @@ export function joinedCall(
       for (const member of members) member.left = undefined;
     },
   };
+}
+
+/** Hands each member of a run of `rows`, padding included, its part of the outputs. */
+export function handOut(
+  members: readonly Waiting[],
+  outputs: Tensors,
+  { rows, startedMs, runMs }: { readonly rows: number; readonly startedMs: number; readonly runMs: number },
+): void {
+  const total = members.reduce((sum, member) => sum + member.rows, 0);
+  const counts = [...members.map((member) => member.rows), rows - total];
+  const parts = members.length === 1 && rows === total ? [outputs] : splitOutputs(outputs, counts);
+  for (const [index, member] of members.entries()) {
+    member.resolve({
+      outputs: member.cut(parts?.[index] ?? new Map()),
+      queueMs: startedMs - member.enqueuedMs,
+      runMs,
+      busyMs: (runMs * member.rows) / total,
+    });
+  }
 }
 
 function nothing(): void {

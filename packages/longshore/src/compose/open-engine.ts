@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import {
   type Clock,
   type EndpointId,
@@ -75,6 +76,8 @@ export interface EngineOptions extends ModelLimits {
   readonly observer?: Observer;
   /** Loaded copies of a model that does not say how many; default 1. */
   readonly workers?: number;
+  /** Cores that runs of all models share (see `EngineLimits`); default: those that this process may use. */
+  readonly cores?: number;
   /** Graphs that run shorter than a message to another thread takes run on this one; default false (see onnxRuntime). */
   readonly shortRunsHere?: boolean;
   /** By how much more than this thread the workers let others have the cores; default 0 (see onnxRuntime). */
@@ -148,6 +151,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     ...(resources ? { resources } : {}),
     ...(stateSecret ? { stateKey: stateKey(stateSecret) } : {}),
     limits: {
+      cores: options.cores ?? availableParallelism(),
       ...(options.maxModelBytes === undefined ? {} : { maxModelBytes: options.maxModelBytes }),
       ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
       ...(options.maxTenantSequences === undefined

@@ -1,0 +1,186 @@
+import type { TenantId } from "@longshore/core";
+import { type Due, fairQueue, type Flow } from "./fair-queue.ts";
+import { filledUntil } from "./forecast.ts";
+
+/*
+ * Who runs next when graphs outnumber cores.
+ *
+ * Each loaded graph has a scheduler of its own. If every one of them starts what it has, the parts of a split model, the
+ * steps of a pipeline and models side by side all run at once and share the cores by time slices: each run takes twice as
+ * long as it should, none is done earlier, and everything that is learned from run times - forecasts, batches, what this
+ * place promises - is learned from runs that were disturbed. So the cores have one owner: as many runs are under way as
+ * there are cores, and the next one is chosen over all graphs as one graph's queue chooses (`FairQueue`).
+ *
+ * A run cannot be interrupted, so a short one must not wait for a long one: what would be over long before any core is free
+ * goes beside, one at a time, and the operating system slices for it. It costs those that run little.
+ */
+
+/** The cores of a place, shared by the runs of all its graphs. */
+export interface Cores {
+  /** Dispose the claim when the scheduler goes. */
+  join(user: CoreUser): CoreClaim;
+}
+
+/** A scheduler, as its cores know it. */
+export interface CoreUser {
+  /** Loaded copies: so many runs at once are allowed in any case, since somebody asked for them. */
+  readonly instances: number;
+  /** Work that it has waiting, by tenant. */
+  waiting(): readonly Pick<Flow<Due>, "tenant" | "workMs">[];
+  /** Starts what it can: a core is free, and it is its turn. */
+  again(): void;
+}
+
+/** What one scheduler has to do with the cores. */
+export interface CoreClaim extends Disposable {
+  /** The next position of arrival, over all graphs. */
+  order(): number;
+  /** A core for a run that this request begins; undefined: `again` is called once it is next. */
+  take(first: Due, expectedMs: number, nowMs: number): CoreRun | undefined;
+  /** A request of that tenant was refused for want of time (see `FairQueue`). */
+  turnedAway(tenant: TenantId): void;
+  /** Adds time of a core that a tenant had. */
+  charge(tenant: TenantId, ms: number, nowMs: number): void;
+  /**
+   * How long a run that comes now has to wait for a core, in milliseconds, behind what waits for other graphs: for a tenant by
+   * what is served before it, else behind all of it.
+   */
+  waitMs(nowMs: number, tenant?: TenantId): number;
+}
+
+/** A core that is taken. */
+export interface CoreRun {
+  /** Its run is over, or did not come about. Who is next is called a moment later, so that its own scheduler may ask, too. */
+  give(nowMs: number): void;
+}
+
+interface Entry extends Due {
+  readonly user: User;
+}
+
+interface User {
+  readonly of: CoreUser;
+  /** While it waits. */
+  entry: Entry | undefined;
+}
+
+/** A run goes beside others when it takes at most this share of what is left of the first of them to end. */
+const besideRatio = 0.25;
+
+/** @param count Runs at a time, 1 or more; @param weightOf share of a tenant against others' (1). */
+export function coresOf(count: number, weightOf: (tenant: TenantId) => number): Cores {
+  const users = new Set<User>();
+  const queue = fairQueue<Entry>(weightOf);
+  /** When those that run are expected to end. */
+  const ends = new Map<CoreRun, number>();
+  let beside: CoreRun | undefined;
+  let next: User | undefined;
+  let seats = count;
+  let idleSinceMs = 0;
+  let arrivals = 0;
+
+  const free = (): number => seats - ends.size + (beside ? 1 : 0);
+
+  function leave(user: User): void {
+    if (user.entry) queue.remove(user.entry);
+    user.entry = undefined;
+  }
+
+  /** Whether a run would be over long before one of those under way. */
+  function short(expectedMs: number, nowMs: number): boolean {
+    if (beside || !(expectedMs > 0)) return false;
+    let firstMs = Infinity;
+    for (const endMs of ends.values()) firstMs = Math.min(firstMs, endMs);
+    return expectedMs <= besideRatio * (firstMs - nowMs);
+  }
+
+  function begin(tenant: TenantId, expectedMs: number, nowMs: number, extra: boolean): CoreRun {
+    queue.begin(tenant, expectedMs, ends.size === 0 ? nowMs - idleSinceMs : 0);
+    const run: CoreRun = {
+      give(atMs) {
+        if (!ends.delete(run)) return;
+        if (beside === run) beside = undefined;
+        if (ends.size === 0) idleSinceMs = atMs;
+        if (queue.length > 0) queueMicrotask(() => wake(atMs));
+      },
+    };
+    ends.set(run, nowMs + expectedMs);
+    if (extra) beside = run;
+    return run;
+  }
+
+  /** Calls those who are next for as long as there is a core, and one that can go beside. */
+  function wake(nowMs: number): void {
+    while (free() > 0) {
+      const head = queue.head();
+      if (!head) return;
+      call(head.user);
+    }
+    for (const { items } of queue.waiting()) {
+      const small = items.find(({ workMs }) => short(workMs, nowMs));
+      if (small) return call(small.user);
+    }
+  }
+
+  function call(user: User): void {
+    leave(user);
+    next = user;
+    user.of.again();
+    next = undefined;
+  }
+
+  /** What waits for other graphs and is served before a request of that tenant. */
+  function aheadMs(user: User, tenant: TenantId | undefined): number {
+    const own = user.of.waiting().reduce((sum, one) => (one.tenant === tenant ? sum + one.workMs : sum), 0);
+    const others = new Map<TenantId, number>();
+    for (const other of users) {
+      if (other === user) continue;
+      for (const { tenant: of, workMs } of other.of.waiting()) others.set(of, (others.get(of) ?? 0) + workMs);
+    }
+    let workMs = 0;
+    for (const [of, ms] of others) {
+      workMs +=
+        tenant === undefined || of === tenant ? ms : Math.min(ms, own * (weightOf(of) / weightOf(tenant)));
+    }
+    return workMs;
+  }
+
+  return {
+    join(of) {
+      const user: User = { of, entry: undefined };
+      users.add(user);
+      seats = Math.max(seats, of.instances);
+      return {
+        order: () => arrivals++,
+        take({ tenant, level, delayed, deadlineMs, order, workMs }, expectedMs, nowMs) {
+          leave(user);
+          const turn = next === user;
+          if (turn) next = undefined;
+          if (free() > 0 && (turn || queue.length === 0)) return begin(tenant, expectedMs, nowMs, false);
+          const entry = { tenant, level, delayed, deadlineMs, order, workMs, user };
+          queue.push(entry);
+          const first = free() > 0 && queue.head() === entry;
+          if (!first && !(free() <= 0 && short(expectedMs, nowMs))) {
+            user.entry = entry;
+            return undefined;
+          }
+          queue.remove(entry);
+          return begin(tenant, expectedMs, nowMs, !first);
+        },
+        turnedAway: (tenant) => queue.turnedAway(tenant),
+        charge: (tenant, ms, nowMs) => queue.charge(tenant, ms, nowMs),
+        waitMs(nowMs, tenant) {
+          if (free() > 0 && queue.length === 0) return 0;
+          const leftMs = Array.from(ends.values(), (endMs) => Math.max(0, endMs - nowMs));
+          return filledUntil(leftMs, aheadMs(user, tenant));
+        },
+        [Symbol.dispose]() {
+          leave(user);
+          users.delete(user);
+          seats = Math.max(count, ...Array.from(users, (one) => one.of.instances));
+          wake(Infinity);
+        },
+      };
+    },
+  };
+}
