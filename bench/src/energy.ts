@@ -20,7 +20,7 @@ import {
   type Trace,
 } from "@longshore/lab";
 import { sampleRepository } from "@longshore/samples";
-import { type Bench, mean, type Measured, optionOf, type Row } from "./harness.ts";
+import { type Bench, chosenOf, mean, type Measured, type Row } from "./harness.ts";
 
 /** The device's core while it runs, above idle, in watts; its speed relative to the profiles' machine. */
 const deviceWatts = 2;
@@ -41,6 +41,9 @@ interface Setting {
   readonly up: Trace;
   readonly down: Trace;
 }
+
+/** What `--only` calls it: a beginning names several. */
+const settingName = ({ model, radio, gapMs }: Setting): string => `${model}/${radio}/${gapMs}`;
 
 /** Every constant by itself, halved and doubled, after the constants as they are. */
 function variations(radio: Radio): readonly { readonly name: string; readonly constants: Constants }[] {
@@ -205,9 +208,9 @@ export const bench: Bench = {
     "energy of the device made small: the real planner against the oracle, every constant also halved and doubled",
   bars: { energyVsOracle: { atMost: 1.05 }, missedRatio: { atMost: 0.01 } },
   async run({ data, seed, args, say }): Promise<Measured> {
-    const only = optionOf(args, "only");
     const { settings: all, notRun } = settingsOf(data, seed);
-    const settings = all.filter(({ model }) => only === undefined || only === model);
+    const only = chosenOf(args, "only", all.map(settingName));
+    const settings = all.filter((setting) => only?.includes(settingName(setting)) ?? true);
     const rows: Row[] = [];
     const ratios: number[] = [];
     const misses: number[] = [];

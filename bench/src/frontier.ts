@@ -15,7 +15,7 @@ import {
 } from "@longshore/graph";
 import { goalRows } from "./frontier-goals.ts";
 import { graphFiles, type NamedFile } from "./graph-files.ts";
-import { type Bench, type BenchContext, type Measured, median, type Row } from "./harness.ts";
+import { type Bench, type BenchContext, chosenOf, type Measured, median, type Row } from "./harness.ts";
 
 /** Graphs with up to so many legal sets are compared with the list of all of them. */
 const mostListed = 200_000;
@@ -142,17 +142,19 @@ function goalFigures(goals: readonly Row[]): Readonly<Record<string, number>> {
 
 /**
  * From a graph and what its nodes and tensors cost to all ways to split it that some prices make the best. Goals
- * take minutes to try one by one: with the argument `plans` they are left out.
+ * take minutes to try one by one: with `--plans` they are left out. `--only NAME,...` takes some of the graphs.
  */
 export const bench: Bench = {
   name: "frontier",
   about: "from a graph and its costs to every split that can be the best, against listing all legal splits",
   bars: { worstPlanMs: { atMost: 300 }, frontierMismatches: { atMost: 0 }, goalMismatches: { atMost: 0 } },
   run(context): Promise<Measured> {
-    const plansOnly = context.args.includes("plans");
-    const [only] = context.args.filter((one) => one !== "plans");
-    const all = graphFiles(context)
-      .filter(({ name }) => only === undefined || name.includes(only))
+    const plansOnly = context.args.includes("--plans");
+    const files = graphFiles(context);
+    const names = files.map(({ name }) => name);
+    const only = chosenOf(context.args, "only", names) ?? names;
+    const all = files
+      .filter(({ name }) => only.includes(name))
       .flatMap((file) => measure(file, !plansOnly, context));
     const rows = all.filter((row) => row["goal"] === undefined);
     const goals = all.filter((row) => row["goal"] !== undefined);

@@ -20,7 +20,7 @@ import {
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleRepository } from "@longshore/samples";
 import { openEngine, profiledStore, startPlace } from "longshore/measure";
-import { type Bench, mean, type Measured, optionOf, quantile, type Row } from "./harness.ts";
+import { type Bench, chosenOf, mean, type Measured, optionOf, quantile, type Row } from "./harness.ts";
 import { measureSamples, profilesOf } from "./measure-samples.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
 import { slowDevice } from "./reality/slow-device.ts";
@@ -98,8 +98,9 @@ export const bench: Bench = {
   async run({ data, seed, args, say }): Promise<Measured> {
     const lengthMs = 1000 * Number(optionOf(args, "seconds") ?? 120);
     const { links, notRun } = linksOf(data, seed);
-    const only = optionOf(args, "only");
-    const subjects = realitySubjects.filter(({ model }) => only === undefined || only === model);
+    const models = realitySubjects.map(({ model }) => model);
+    const only = chosenOf(args, "only", models) ?? models;
+    const subjects = realitySubjects.filter(({ model }) => only.includes(model));
     const measured = await measureSamples(subjects, mostCuts, say);
     const profiles = profilesOf(measured);
     const clock = systemClock();

@@ -76,6 +76,9 @@ const subjects: readonly Subject[] = [
   },
 ];
 
+/** Models whose splits are chosen and run. */
+export const regretModels: readonly string[] = subjects.map(({ model }) => model);
+
 /** The plan of most of the last requests is the offloader's choice: before, it learned link, place and device. */
 const lastOnes = 4;
 /** Cuts that are measured inside a model at most. */
@@ -86,10 +89,10 @@ const farRatio = 2;
 /** Measures the models natively, then runs them from a device of another runtime, which is slower unevenly. */
 export async function regretRows(
   say: (line: string) => void,
-  only: string | undefined,
+  models: readonly string[],
 ): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  const wanted = subjects.filter(({ model }) => only === undefined || only === model);
+  const wanted = subjects.filter(({ model }) => models.includes(model));
   const measured = await measureSamples(wanted, mostCuts, say);
   const profiles = profilesOf(measured);
   for (const subject of wanted) {

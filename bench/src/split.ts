@@ -25,8 +25,8 @@ import {
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
 import { graphFiles, type NamedFile } from "./graph-files.ts";
-import { regretFigures, regretRows } from "./split-regret.ts";
-import { type Bench, type BenchContext, type Measured, median, type Row } from "./harness.ts";
+import { regretFigures, regretModels, regretRows } from "./split-regret.ts";
+import { type Bench, type BenchContext, chosenOf, type Measured, median, type Row } from "./harness.ts";
 
 /** The most cuts that are measured in one model. */
 const maxCuts = 16;
@@ -38,7 +38,7 @@ const codecs: readonly Codec[] = [uint8Codec, fp16Codec, int8Codec];
 /**
  * Cuts every model in two at each cut of its frontier and compares: answers of head then tail with those of the whole,
  * times of both, and the bytes that would travel. Then it asks whether the offloader chooses what is the best when it is run
- * (`bench split regret` does that alone).
+ * (`--only regret` does that alone, `--only NAME,...` takes some of the graphs).
  */
 export const bench: Bench = {
   name: "split",
@@ -46,12 +46,15 @@ export const bench: Bench = {
     "head then tail against the whole, on every cut that can be the best for some device, server and link",
   bars: { worstSplitError: { atMost: 1 }, modelsWithEqualAnswers: { atMost: 0 } },
   async run(context): Promise<Measured> {
-    const [only] = context.args;
-    if (only === "regret") {
-      const rows = await regretRows(context.say, context.args[1]);
+    const all = graphFiles(context);
+    const parts = [...all.map(({ name }) => name), ...regretModels.map((model) => `regret/${model}`)];
+    const only = chosenOf(context.args, "only", parts) ?? parts;
+    const files = all.filter(({ name }) => only.includes(name));
+    const models = regretModels.filter((model) => only.includes(`regret/${model}`));
+    if (files.length === 0) {
+      const rows = await regretRows(context.say, models);
       return { figures: regretFigures(rows), rows };
     }
-    const files = graphFiles(context).filter(({ name }) => only === undefined || name.includes(only));
     const call = housekeepingCall("bench-split");
     const runtime = onnxRuntime();
     const rows: Row[] = [];
@@ -66,7 +69,7 @@ export const bench: Bench = {
       await runtime.close();
     }
     const inner = rows.filter((row) => typeof row["worst"] === "number");
-    const regret = only === undefined ? await regretRows(context.say, undefined) : [];
+    const regret = await regretRows(context.say, models);
     const figures = {
       worstSplitError: Math.max(...inner.map((row) => Number(row["worst"]))),
       medianSplitRatio: median(inner.map((row) => Number(row["splitRatio"]))),

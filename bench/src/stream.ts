@@ -17,7 +17,15 @@ import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleInputs, sampleRepository } from "@longshore/samples";
 import { openOffloader } from "longshore";
 import { measuredModel, openEngine, sampleTensors } from "longshore/measure";
-import { type Bench, type BenchContext, type Measured, median, quantile, type Row } from "./harness.ts";
+import {
+  type Bench,
+  type BenchContext,
+  chosenOf,
+  type Measured,
+  median,
+  quantile,
+  type Row,
+} from "./harness.ts";
 import { startServer } from "./soak/server.ts";
 
 /** A model that is streamed, and what its frames are. */
@@ -27,6 +35,8 @@ interface Subject {
   readonly frames: readonly Inputs[];
   readonly policy: Policy;
 }
+
+const subjectNames = ["resnet50", "ocr-frame"] as const;
 
 type Way = "device" | "server" | "both";
 
@@ -221,13 +231,13 @@ export const bench: Bench = {
   bars: { streamSpeedUp: { atLeast: 1.4 } },
   async run(context): Promise<Measured> {
     const folder = mkdtempSync(join(tmpdir(), "longshore-stream-"));
-    const [only] = context.args;
+    const only = chosenOf(context.args, "only", subjectNames) ?? subjectNames;
     const ownCores = pinned();
     if (!ownCores) context.say("  taskset is not here: the two places share the cores of this machine");
     try {
       const subjects = [
-        only === "ocr" ? undefined : await network(context, folder),
-        only === "cnn" ? undefined : await ocr(),
+        only.includes("resnet50") ? await network(context, folder) : undefined,
+        only.includes("ocr-frame") ? await ocr() : undefined,
       ];
       const rows: Row[] = [];
       for (const subject of subjects) if (subject) rows.push(...(await measure(subject, ownCores, context)));

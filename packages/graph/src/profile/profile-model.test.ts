@@ -238,7 +238,7 @@ describe("profileModel", () => {
 
 describe("worthKeeping", () => {
   const cut = (id: string, head: number, tail: number, bytes: number, memory: number) => ({
-    cut: { id, crossing: [], reveals: "features" as const },
+    cut: { id, crossing: [], reveals: id === "start" ? ("input" as const) : ("features" as const) },
     headMs: [head],
     tailMs: [tail],
     headMemoryBytes: memory,
@@ -255,6 +255,19 @@ describe("worthKeeping", () => {
       cut("end", 100, 0, 4, 1000),
     ]);
     expect(kept.map((one) => one.cut.id)).toEqual(["start", "balance", "waist", "light", "end"]);
+  });
+
+  it("keeps what is the best where the input itself may not leave", () => {
+    // The input is smaller than what crosses after the first layers, so that nobody would cut there who may send it.
+    const all = [
+      cut("start", 0, 70, 600, 0),
+      cut("early", 9, 66, 3200, 10),
+      cut("middle", 20, 55, 1600, 20),
+      cut("late", 47, 36, 800, 30),
+      cut("end", 70, 0, 4, 40),
+    ];
+    expect(worthKeeping(all).map((one) => one.cut.id)).toContain("early");
+    expect(worthKeeping(all.slice(1)).map((one) => one.cut.id)).toContain("early");
   });
 });
 

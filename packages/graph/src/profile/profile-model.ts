@@ -180,27 +180,35 @@ async function legalCuts(options: ProfileOptions, profiled: ProfiledVariant, cal
 
 /**
  * The cuts that some prices make the best, under any codec, or that are the best for a place that pays for memory instead
- * of time at the head, or balance head and tail; `start` and `end` always.
+ * of time at the head, or balance head and tail; once more among those whose crossing is not the input any more, because rules
+ * often keep that here, and then the best of what is left is another one. `start` and `end` always.
  */
 export function worthKeeping(measured: readonly CutProfile[]): readonly CutProfile[] {
   const kept = new Set<string>([startCut, endCut]);
   const codecs = new Set(measured.flatMap((cut) => cut.codings.map(codingName)));
   for (const codec of codecs) {
-    const points: SplitPoint[] = [];
-    const memoryPoints: SplitPoint[] = [];
-    const ids: string[] = [];
-    for (const profile of measured) {
-      const coding = profile.codings.find((one) => codingName(one) === codec) ?? profile.codings[0];
-      if (!coding) continue;
-      const tail = mean(profile.tailMs) + coding.decodeMs;
-      points.push({ head: mean(profile.headMs) + coding.encodeMs, tail, transfer: coding.bytes });
-      memoryPoints.push({ head: profile.headMemoryBytes, tail, transfer: coding.bytes });
-      ids.push(profile.cut.id);
+    for (const allowed of [measured, measured.filter(({ cut }) => cut.reveals !== "input")]) {
+      for (const id of winners(allowed, codec)) kept.add(id);
     }
-    const winners = [...frontier(points, noiseRatio), ...frontier(memoryPoints), ...balanced(points)];
-    for (const index of winners) kept.add(ids[index] ?? startCut);
   }
   return measured.filter((profile) => kept.has(profile.cut.id));
+}
+
+/** Those of some cuts that can be the best under a codec, by id. */
+function winners(measured: readonly CutProfile[], codec: string): readonly string[] {
+  const points: SplitPoint[] = [];
+  const memoryPoints: SplitPoint[] = [];
+  const ids: string[] = [];
+  for (const profile of measured) {
+    const coding = profile.codings.find((one) => codingName(one) === codec) ?? profile.codings[0];
+    if (!coding) continue;
+    const tail = mean(profile.tailMs) + coding.decodeMs;
+    points.push({ head: mean(profile.headMs) + coding.encodeMs, tail, transfer: coding.bytes });
+    memoryPoints.push({ head: profile.headMemoryBytes, tail, transfer: coding.bytes });
+    ids.push(profile.cut.id);
+  }
+  const best = [...frontier(points, noiseRatio), ...frontier(memoryPoints), ...balanced(points)];
+  return best.flatMap((index) => ids[index] ?? []);
 }
 
 function codingName(coding: { readonly codecs: Readonly<Record<string, string>> }): string {

@@ -161,7 +161,7 @@ function peaks(split: SplitGraph, types: Types): readonly number[] {
 
 /**
  * The sketched cuts that are worth measuring, at most `limit`: those that can be the cheapest, raw or made small, or
- * with the least memory before them.
+ * with the least memory before them, also where the input itself may not leave.
  * Delicate ones are passed over as long as there are others.
  */
 export function promising(all: readonly CutSketch[], limit: number): readonly CutSketch[] {
@@ -180,11 +180,18 @@ export function promising(all: readonly CutSketch[], limit: number): readonly Cu
     head: sketch.headMemoryBytes,
   }));
   const share = Math.ceil(limit / 3);
+  // Where rules keep the input here, the best of the others is asked for.
+  const inner = sketches.flatMap(({ cut }, index) => (cut.reveals === "input" ? [] : [index]));
+  const innerOnes = inner.flatMap((index) => small[index] ?? []);
+  const ofInner = (chosen: readonly number[]): readonly number[] =>
+    chosen.flatMap((index) => inner[index] ?? []);
   const best = [
     ...candidates(raw, share),
     ...candidates(small, share),
     // Frames one after another want stages that balance.
     ...balanced(small),
+    ...ofInner(balanced(innerOnes)),
+    ...ofInner(candidates(innerOnes, share)),
     ...candidates(memory, limit - 2 * share),
     // What several choose leaves room for more.
     ...candidates(small, limit),
