@@ -111,16 +111,18 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
   const nowMs = clock.nowMs();
   const run = here ? work.begin(meanOf(leg.predicted.completionMs), nowMs) : undefined;
   place?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
+  let answeredAtMs: number | undefined;
   try {
     const call = here ? job.call : Object.assign(ownCall(job.call), legCall(self, job, leg));
     const { outputs } = await endpoint.infer(legRequest(job, leg, job.held.tensors, endpoint, here), call);
+    answeredAtMs = clock.nowMs();
     return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
   } catch (thrown) {
     place?.failed(LongshoreError.from(thrown, "execute", "running a check"), clock.nowMs());
     throw thrown;
   } finally {
     run?.ended();
-    place?.legEnded();
+    place?.legEnded(answeredAtMs);
     places.touched();
   }
 }

@@ -37,6 +37,19 @@ it("knows that others send there from requests in flight that are not ours", () 
   expect(queue.shared(600_000)).toBe(false);
 });
 
+it("does not take its own requests for those of others when their answers overtake a report", () => {
+  const queue = queueBelief();
+  for (let count = 0; count < 3; count++) queue.sent(50, 0);
+  queue.ended(9);
+  queue.ended(10);
+  // Written while the other two were still there, and read after their answers.
+  queue.reported(report(0, 3), 10, 2);
+  expect(queue.shared(10)).toBe(false);
+  // Those answers were here before this one left.
+  queue.reported(report(0, 3), 20, 5);
+  expect(queue.shared(20)).toBe(true);
+});
+
 it("adds what was sent since the report, and what the report cannot know of yet", () => {
   const queue = queueBelief();
   queue.sent(50, 0);

@@ -81,6 +81,8 @@ export function queueBelief(): QueueBelief {
   let ours = 0;
   /** Own requests that reports written just before their arrival do not count; the newest last. */
   const recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
+  /** When own requests were answered that reports written just before count all the same; the newest last. */
+  const answered: number[] = [];
 
   /** What is still under way has not ended yet, however little of it was expected to be left. */
   const least = (): number => (ours > 0 && inFlight >= slots ? (residualRatio * serviceMs) / slots : 0);
@@ -123,6 +125,10 @@ export function queueBelief(): QueueBelief {
     ended(answeredAtMs) {
       ours = Math.max(0, ours - 1);
       inFlight = Math.max(0, inFlight - 1);
+      if (answeredAtMs !== undefined) {
+        answered.push(answeredAtMs);
+        if (answered.length > 64) answered.shift();
+      }
       if (ours > 0 || answeredAtMs === undefined) return;
       baseMs = Math.min(base(answeredAtMs), Math.max(0, reportedMs - (answeredAtMs - reportedAtMs)));
       atMs = answeredAtMs;
@@ -131,7 +137,9 @@ export function queueBelief(): QueueBelief {
       while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
       const counted = Math.max(0, ours - recent.length);
       const foreign = Math.max(0, load.inFlight - counted);
-      if (load.inFlight > ours) foreignAtMs = nowMs;
+      // Answers overtake one another: the place may have counted one of ours whose answer was read before this report.
+      while (answered[0] !== undefined && answered[0] < nowMs - delayMs) answered.shift();
+      if (load.inFlight > ours + answered.length) foreignAtMs = nowMs;
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
       if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight);
       else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
