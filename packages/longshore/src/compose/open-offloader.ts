@@ -1,5 +1,6 @@
 import {
   type CheckOptions,
+  type Clock,
   createOffloader,
   type DeviceParts,
   type Directory,
@@ -24,6 +25,11 @@ import { openModel } from "./open-model.ts";
 export interface DevicePackages extends Omit<PullOptions, "asNeeded"> {
   /** What became of them, in words; default: nobody is told. */
   readonly report?: (text: string) => void;
+  /**
+   * How long the start of an app that has servers waits for them, in milliseconds; default 5,000. What is not here by then is
+   * got while requests run elsewhere. Without servers nothing runs before they are here.
+   */
+  readonly waitMs?: number;
 }
 
 /** What an app says when it opens an offloader. Everything is optional, but one of `repository` and `servers` is needed. */
@@ -124,6 +130,17 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
   return { offloader, engine, ready, close: () => (closed ??= closeAll()) };
 }
 
+/** Waits for a promise that never rejects, but not for longer than so many milliseconds. */
+function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.timer(ms, resolve);
+    void promise.then(() => {
+      timer[Symbol.dispose]();
+      resolve();
+    });
+  });
+}
+
 /**
  * Opens an offloader for an app: models of this device, servers to consider, and the rules. Dispose of it (or call
  * `close`) when the app is done. Throws `unknown-model` when the repository is not there.
@@ -149,7 +166,9 @@ export async function openOffloader(options: OpenOptions): Promise<Offloader> {
     ...(store ? { store } : {}),
     ...(directory ? { directory } : {}),
   });
-  await ready;
+  const elsewhere = directory !== undefined || (options.servers ?? []).length > 0;
+  if (!elsewhere) await ready;
+  else await within(ready, options.packages?.waitMs ?? 5000, parts.clock);
   const close = async (): Promise<void> => {
     await closeLocal();
     await own?.[Symbol.asyncDispose]();

@@ -240,6 +240,34 @@ it("a head that is not the one that was signed is never run, and a device withou
   await server.close(0);
 });
 
+it("a device whose packages do not come starts all the same when servers answer, and closes while it waits", async () => {
+  const server = await origin();
+  let asked = 0;
+  const app = await openOffloader({
+    servers: [server.address],
+    packages: {
+      from: server.address,
+      into: file("silent"),
+      operatorKeys: key.publicLine,
+      wanted: [{ model: "anomaly" }],
+      waitMs: 20,
+      source: {
+        name: "silent",
+        manifest: (_wanted, { abort }) =>
+          new Promise((_resolve, reject) => {
+            asked++;
+            abort.addEventListener("abort", () => reject(abort.reason as Error));
+          }),
+        file: () => Promise.reject(new Error("nothing was listed")),
+      },
+    },
+  });
+  expect(segments(await app.infer("anomaly", { readings }, exact))).toEqual(["start..end there"]);
+  expect(asked).toBe(1);
+  await app.close();
+  await server.close(0);
+});
+
 it("a head that was evicted goes on running where it is loaded, and is fetched again by a device that starts anew", async () => {
   const server = await origin();
   await using link = await slowLink(server);
