@@ -93,7 +93,24 @@ describe("who shares a run", () => {
         times.seen(2, 12, 0, 8);
       }
     }
-    expect(tried).toBe(3);
+    // Two runs each that show it anew.
+    expect(tried).toBe(6);
+  });
+
+  it("goes over to a size that lost in a bad moment as soon as a trial of some runs has shown that it pays", () => {
+    const times = runTimes();
+    for (let run = 0; run < 16; run++) {
+      times.seen(1, 5, 0, 8);
+      times.seen(2, 30, 0, 8);
+    }
+    const chosen: number[] = [];
+    for (let pass = 0; pass < 300; pass++) {
+      const size = sizeOf(form(several(2), { times }));
+      chosen.push(size);
+      times.seen(size, size === 1 ? 5 : 6, 0, 8);
+    }
+    expect(chosen.indexOf(2)).toBeGreaterThan(100);
+    expect(chosen.slice(150)).not.toContain(1);
   });
 
   it("keeps only as many as let the most urgent member finish in time, wherever it stands", () => {

@@ -23,6 +23,9 @@ const clearLossRatio = 1.02;
 /** How often a size is passed over before it is tried again: at first, and at most. */
 const firstPatience = 128;
 const mostPatience = 8192;
+/** Runs of such a trial: what was remembered before must not outvote them. It ends when so many more of them lost than won. */
+const trialRuns = remembered / 2 + 1;
+const trialLosses = 2;
 
 /** Rows up to 1, 2, 4, 8, ... are classes 0, 1, 2, 3, ... */
 export function rowClass(rows: number): number {
@@ -32,8 +35,11 @@ export function rowClass(rows: number): number {
 class SizeTimes {
   count = 0;
   meanRows = 0;
-  passedOver = 0;
-  patience = firstPatience;
+  #passedOver = 0;
+  #patience = firstPatience;
+  /** Runs that the trial under way still takes, and how many more of them have won than lost. */
+  #trial = 0;
+  #lead = 0;
   /** The recent times for each row in the order in which they came, and sorted. */
   readonly #recent = new Float64Array(remembered);
   readonly #sorted = new Float64Array(remembered);
@@ -76,6 +82,23 @@ class SizeTimes {
   /** Mean time of a run of `meanRows`. */
   get meanMs(): number {
     return (this.#sum / this.#kept) * this.meanRows;
+  }
+
+  /** Tells whether it should be tried now instead of a size that takes `rivalRowMs` for each row. */
+  tries(rivalRowMs: number): boolean {
+    if (this.#trial > 0) {
+      const newest = this.#recent[(this.count - 1) % remembered] as number;
+      this.#lead += newest < rivalRowMs ? 1 : -1;
+      if (this.#lead <= -trialLosses) this.#trial = 0;
+    } else if (++this.#passedOver >= this.#patience) {
+      this.#passedOver = 0;
+      this.#patience = Math.min(mostPatience, this.#patience * 2);
+      this.#trial = trialRuns;
+      this.#lead = 0;
+    }
+    if (this.#trial === 0) return false;
+    this.#trial--;
+    return true;
   }
 
   get fastestRowMs(): number {
@@ -125,15 +148,6 @@ export function runCurve(): RunCurve {
     return (sizes[index]?.count ?? 0) >= enough;
   }
 
-  /** Tells, now and then, that a size which did not pay should be tried once more. */
-  function again(size: SizeTimes): boolean {
-    size.passedOver++;
-    if (size.passedOver < size.patience) return false;
-    size.passedOver = 0;
-    size.patience = Math.min(mostPatience, size.patience * 2);
-    return true;
-  }
-
   return {
     seen(rows, tookMs) {
       const index = rowClass(rows);
@@ -166,7 +180,7 @@ export function runCurve(): RunCurve {
       const chosen = best(last, enough);
       if (chosen >= wanted) return rows;
       const next = sizes[chosen + 1];
-      return joined(rows, next && again(next) ? chosen + 1 : chosen);
+      return joined(rows, next?.tries(sizes[chosen]?.rowMs ?? Infinity) ? chosen + 1 : chosen);
     },
   };
 }
