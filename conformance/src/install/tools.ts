@@ -26,7 +26,8 @@ export function tritonServer(): Promise<PythonTools> {
 }
 
 export function mlserver(): Promise<PythonTools> {
-  return pythonTools("mlserver", ["mlserver==1.7.1", onnxruntime]);
+  // Under a later uvloop its workers end as soon as they start.
+  return pythonTools("mlserver", ["mlserver==1.7.1", "uvloop==0.21.0", onnxruntime]);
 }
 
 /** KServe's Python server and client. */
