@@ -19,6 +19,7 @@ import { benchEngine } from "./bench-engine.ts";
 import {
   type Bench,
   type BenchContext,
+  chosenOf,
   type Measured,
   median,
   medianInterval,
@@ -291,20 +292,20 @@ export const bench: Bench = {
   bars: { vsBestGridWherePays: { atLeast: 0.95 }, vsBestGridWhereNot: { atLeast: 0.95 } },
   async run(context): Promise<Measured> {
     const real = context.data === undefined ? undefined : recorded(context.data);
-    // `Poisson` or `bursts`.
-    const pattern = optionOf(context.args, "pattern") ?? "";
-    const known: readonly (readonly [string, Arrivals])[] = [
-      ["Poisson", poisson],
-      real ? ["recorded bursts", real] : ["bursts", switching],
-    ];
-    const patterns = known.filter(([name]) => name.includes(pattern));
-    if (patterns.length === 0) throw new Error(`--pattern is Poisson or bursts, not '${pattern}'`);
+    const known: Readonly<Record<"Poisson" | "bursts", readonly [string, Arrivals]>> = {
+      Poisson: ["Poisson", poisson],
+      bursts: real ? ["recorded bursts", real] : ["bursts", switching],
+    };
+    const names =
+      chosenOf(context.args, "pattern", ["Poisson", "bursts"]) ?? (["Poisson", "bursts"] as const);
+    const patterns = names.map((name) => known[name]);
     const figures: Record<string, number> = {};
     const rows: Row[] = [];
     const draw = seededRandom(context.seed);
-    // `dense` or `convolution`.
-    const only = optionOf(context.args, "only");
-    for (const subject of subjects(context.seed).filter(({ name }) => only === undefined || name === only)) {
+    const all = subjects(context.seed);
+    const named = all.map(({ name }) => name);
+    const wanted = chosenOf(context.args, "only", named) ?? named;
+    for (const subject of all.filter(({ name }) => wanted.includes(name))) {
       const { rows: own, ratios } = await compare(subject, patterns, context);
       rows.push(...own);
       const { median: middle, low, high } = medianInterval(ratios, () => draw.next());

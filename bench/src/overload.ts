@@ -76,13 +76,16 @@ async function measure(
   if (wanted.has("burst")) figures["recoverySeconds"] = await recovery(place, peak, seed, note);
   if (wanted.has("tenants")) {
     const light: number[] = [];
+    const least: number[] = [];
     for (let round = 0; round < rounds; round++) {
       const one = await tenants(place, peak, 8, seed + 7000 + round);
       light.push(one.besideMs / one.soloMs);
+      least.push(one.leastRatio);
       rows.push(one.row);
       say(one.told);
     }
     figures["lightTenantP99Ratio"] = median(light);
+    figures["leastTenantP99Ratio"] = median(least);
   }
   const most = (name: string): number =>
     Math.max(

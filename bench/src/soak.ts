@@ -13,6 +13,11 @@ const window = 15;
 /** After a cycle, so that threads and processes that were ended are gone when memory is read. */
 const restMs = 100;
 const megabyte = 1e6;
+/**
+ * Requests that broke off or took too long are asked again, which is a figure: where all of this is stopped for a minute, as on
+ * a machine that sleeps, connections are found to have been silent and loads to have taken too long.
+ */
+const mostTries = 3;
 
 function option(context: BenchContext, name: string, usual: number): number {
   const value = Number(optionOf(context.args, name) ?? usual);
@@ -21,13 +26,18 @@ function option(context: BenchContext, name: string, usual: number): number {
 }
 
 async function ask(server: SoakServer, path: string, body: string): Promise<void> {
-  const reply = await fetch(`${server.address}${path}`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body,
-  });
-  const text = await reply.text();
-  if (reply.status !== 200) throw new Error(`${path} was answered ${reply.status}: ${text.slice(0, 300)}`);
+  const once = async (): Promise<{ readonly status: number; readonly text: string }> => {
+    const headers = { "content-type": "application/json" };
+    const reply = await fetch(`${server.address}${path}`, { method: "POST", headers, body });
+    return { status: reply.status, text: await reply.text() };
+  };
+  for (let left = mostTries - 1; ; left--) {
+    const { status, text } = await once().catch((thrown: unknown) => ({ status: 0, text: String(thrown) }));
+    if (status === 200) return;
+    const passing = status === 0 || status === 503 || status === 504;
+    if (!passing || left === 0) throw new Error(`${path} was answered ${status}: ${text.slice(0, 300)}`);
+    server.askedAgain++;
+  }
 }
 
 const load = (server: SoakServer, { name }: SoakModel): Promise<void> =>
@@ -170,7 +180,10 @@ export const bench: Bench = {
       const steadied = await steady(server, models, minutes, rows);
       const exitCode = await server.stop();
       context.say(`ended by SIGTERM with exit code ${exitCode}`);
-      return { figures: { ...cycled, ...steadied, exitCode: exitCode ?? -1 }, rows };
+      return {
+        figures: { ...cycled, ...steadied, askedAgain: server.askedAgain, exitCode: exitCode ?? -1 },
+        rows,
+      };
     } finally {
       await rm(folder, { recursive: true });
     }

@@ -2,6 +2,7 @@ import { poissonArrivals } from "@longshore/lab";
 import { mean, quantile, type Row } from "../harness.ts";
 import type { PhaseResult, Stream } from "../load/messages.ts";
 import { type ThreadTimes, watchThreads } from "../load/thread-times.ts";
+import { leastP99Ratio } from "./strict-priority.ts";
 import { answered, deadlineMs, good, type Place, refusals, rowOf, stream, wayBackMs } from "./phase.ts";
 
 /** What tenants allow beside each other: long enough that the light one is hardly ever refused, and its times are whole. */
@@ -61,6 +62,8 @@ export async function tenants(
 ): Promise<{
   readonly soloMs: number;
   readonly besideMs: number;
+  /** The least that their ratio could be with such runs. */
+  readonly leastRatio: number;
   readonly row: Row;
   /** The same for people. */
   readonly told: string;
@@ -92,13 +95,16 @@ export async function tenants(
   const done = other ? answered(other).length : 0;
   const notDone = other?.statuses.filter((status) => status === 1).length ?? 0;
   const notDoneRatio = notDone / Math.max(1, done + notDone);
+  const leastRatio = leastP99Ratio(own.arrivals, runs(alone), runs(beside), seed);
   return {
     soloMs,
     besideMs,
+    leastRatio,
     row: {
       phase: "tenants",
       soloP99Ms: soloMs,
       besideP99Ms: besideMs,
+      leastRatio,
       soloP50Ms: quantile(times(alone), 0.5),
       besideP50Ms: quantile(times(beside), 0.5),
       soloRunP50Ms: quantile(runs(alone), 0.5),
@@ -120,7 +126,7 @@ export async function tenants(
       loopP99Ms: loop.p99Ms,
       loopBusyMaxMs: loop.busyMaxMs,
     },
-    told: `  light tenant p99 ${soloMs.toFixed(1)} ms alone, ${besideMs.toFixed(1)} ms beside ten times its load (${(answeredRatio * 100).toFixed(1)} % answered); its runs ${mean(runs(alone)).toFixed(1)} and ${mean(runs(beside)).toFixed(1)} ms (mean), ${quantile(runs(alone), 0.99).toFixed(1)} and ${quantile(runs(beside), 0.99).toFixed(1)} ms (p99); beside, the worker waited for a core for ${(100 * (beside.threads?.workerWaitRatio ?? NaN)).toFixed(0)} % of the time, and the main thread had ${(100 * (beside.threads?.mainRatio ?? NaN)).toFixed(0)} % of one; of what the other was granted ${(notDoneRatio * 100).toFixed(0)} % was not done; generator ${(beside.cpuRatio * 100).toFixed(0)} % of a core; server's loop late by ${loop.maxMs.toFixed(1)} ms at most, at work for ${loop.busyMaxMs.toFixed(1)} ms at most`,
+    told: `  light tenant p99 ${soloMs.toFixed(1)} ms alone, ${besideMs.toFixed(1)} ms beside ten times its load (${(answeredRatio * 100).toFixed(1)} % answered; served before all others it would be ${leastRatio.toFixed(2)} times as long as alone); its runs ${mean(runs(alone)).toFixed(1)} and ${mean(runs(beside)).toFixed(1)} ms (mean), ${quantile(runs(alone), 0.99).toFixed(1)} and ${quantile(runs(beside), 0.99).toFixed(1)} ms (p99); beside, the worker waited for a core for ${(100 * (beside.threads?.workerWaitRatio ?? NaN)).toFixed(0)} % of the time, and the main thread had ${(100 * (beside.threads?.mainRatio ?? NaN)).toFixed(0)} % of one; of what the other was granted ${(notDoneRatio * 100).toFixed(0)} % was not done; generator ${(beside.cpuRatio * 100).toFixed(0)} % of a core; server's loop late by ${loop.maxMs.toFixed(1)} ms at most, at work for ${loop.busyMaxMs.toFixed(1)} ms at most`,
   };
 }
 

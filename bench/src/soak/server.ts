@@ -9,6 +9,8 @@ export interface SoakServer {
   /** `http://host:port`. */
   readonly address: string;
   readonly pid: number;
+  /** Requests that had to be sent once more. */
+  askedAgain: number;
   sample(question?: ProbeQuestion): Promise<ProbeSample>;
   /** Ends it by SIGTERM and gives its exit code. */
   stop(): Promise<number | null>;
@@ -64,6 +66,7 @@ export async function startServer(
   return {
     address: await address,
     pid: child.pid ?? 0,
+    askedAgain: 0,
     async sample(question = "running") {
       const answer = once(child, "message");
       child.send(question);
