@@ -196,6 +196,42 @@ const grpcReplySeeds = [
   [...word(1, "no"), ...piece(2, ...word(1, "m"))],
 ].map((bytes) => Uint8Array.from(bytes));
 
+/** Frames of HTTP/2, for seeds. */
+const frame = (type, flags, stream, ...payload) => [0, payload.length >> 8, payload.length & 255, type, flags, 0, 0, 0, stream, ...payload]; // prettier-ignore
+const literal = (name, value) => [0, name.length, ...encoder.encode(name), value.length, ...encoder.encode(value)]; // prettier-ignore
+const hello = [...encoder.encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), ...frame(4, 0, 0, 0, 4, 0, 0, 255, 255)]; // prettier-ignore
+const called = (method) => [0x83, 0x86, ...literal(":path", `/inference.GRPCInferenceService/${method}`), ...literal("content-type", "application/grpc"), ...literal("te", "trailers")]; // prettier-ignore
+const message = (bytes) => [0, 0, 0, bytes.length >> 8, bytes.length & 255, ...bytes];
+const asked = [...word(1, "double"), ...piece(5, ...input()), ...piece(7, ...floats)];
+const http2Seeds = [
+  [...hello, ...frame(1, 4, 1, ...called("ModelInfer")), ...frame(0, 1, 1, ...message(asked)), ...frame(1, 5, 3, ...called("ServerLive"))],
+  [...hello, ...frame(1, 4, 1, ...called("ModelStreamInfer")), ...frame(0, 0, 1, ...message(asked)), ...frame(0, 1, 1, ...message(asked)), ...frame(3, 0, 1, 0, 0, 0, 8)],
+  [...hello, ...frame(1, 0x2c, 1, 2, 0, 0, 0, 0, 16, ...called("ModelInfer").slice(0, 20), 0, 0), ...frame(9, 4, 1, ...called("ModelInfer").slice(20)), ...frame(0, 9, 1, 3, ...message(asked), 0, 0, 0)],
+  [...hello, ...frame(6, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8), ...frame(8, 0, 0, 0, 0, 1, 0), ...frame(1, 5, 1, 0x83, 0x86, 0x44, 0x81, 0x63, 0x40, 1, 97, 1, 98, 0xbe), ...frame(7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)],
+].map((bytes) => Uint8Array.from(bytes)); // prettier-ignore
+
+/** Sends bytes to a port of gRPC: how its server takes them, with no call that failed for a reason of its own. */
+function onCalls(port, bytes) {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1");
+    let heard = "";
+    const over = (how) => {
+      clearTimeout(timer);
+      socket.destroy();
+      // Statuses as they are written, without Huffman's code: 2 and 13 are UNKNOWN and INTERNAL.
+      if (["\u00012", "\u000213"].some((status) => heard.includes(`grpc-status${status}`)))
+        reject(new Error(`a call failed: ${heard}`));
+      else resolve(how);
+    };
+    const timer = setTimeout(() => over(heard.includes("grpc-status") ? "answered" : "waits"), 25);
+    socket.setEncoding("latin1");
+    socket.on("data", (chunk) => (heard += chunk));
+    socket.on("error", () => over("reset"));
+    socket.on("close", () => over("closed"));
+    socket.write(bytes);
+  });
+}
+
 /** The targets by name; run in this order. */
 export const targets = {
   message: {
@@ -265,6 +301,19 @@ export const targets = {
     async open() {
       const { decodeStreamReply } = await built("grpc/dist/message/infer-reply.js");
       return { run: (bytes) => outcomeOf(() => decodeStreamReply(bytes, defaultWireLimits)) };
+    },
+  },
+  http2: {
+    seeds: http2Seeds,
+    dictionary: ["\x00\x00\x00\x04\x01\x00\x00\x00\x00", "\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08", "\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\xff\xff\xff", "\x00\x00\x08\x06\x00\x00\x00\x00\x00", "\x00\x00\x00\x09\x04\x00\x00\x00\x01", "\x82", "\xbe", "\x3f\xe1\x1f", "\x40\x01a\x01b", "\x00\x02te\x08trailers"], // prettier-ignore
+    async open() {
+      const { listenGrpc } = await built("grpc/dist/index.js");
+      const listening = await listenGrpc(handler(), {
+        clock: systemClock(),
+        random: systemRandom(),
+        port: 0,
+      });
+      return { run: (bytes) => onCalls(listening.port, bytes), close: () => listening.close(0) };
     },
   },
   onnx: {

@@ -19,7 +19,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { createHeldBytes, createPatience, frameSource, prefixOf } from "../frame/index.ts";
+import { createHeldBytes, createPatience, nodeFrames, prefixOf } from "../frame/index.ts";
 import { decodeStreamReply, encodeInferRequest } from "../message/index.ts";
 import { replyOf } from "../service/index.ts";
 import { connectionTo, unreachable } from "./connection.ts";
@@ -145,7 +145,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
           ? unreachable(url, "the server takes no more calls on it")
           : new LongshoreError("no-answer", "transport", `${url.host} did not answer: the call was cut off`);
-      const frames = frameSource(stream, {
+      const frames = nodeFrames(stream, {
         maxBytes: limits.maxBodyBytes,
         encoding: "identity",
         arrival,

@@ -1,4 +1,3 @@
-import type { Http2Stream } from "node:http2";
 import { LongshoreError } from "@longshore/core";
 import type { Frame } from "../service/index.ts";
 import type { HeldBytes } from "./held.ts";
@@ -20,6 +19,13 @@ const waitingBytes = 65_536;
 /** Gives memory of exactly so many bytes. */
 type Memory = (byteLength: number) => ArrayBuffer;
 
+/** The reading half of a stream. */
+export interface Flow {
+  pause(): void;
+  resume(): void;
+  readonly paused: boolean;
+}
+
 /** How messages are read. */
 export interface FrameOptions {
   /** Bytes of one message, inflated. */
@@ -35,9 +41,15 @@ export interface FrameOptions {
   readonly closed: () => LongshoreError;
 }
 
-/** The messages of one stream. */
+/** The messages of one stream, which is told what happens on it. */
 export interface FrameSource extends Disposable {
   next(): Promise<Frame | undefined>;
+  /** Some of the messages has come. */
+  came(chunk: Uint8Array): void;
+  /** The client has sent its last. */
+  end(): void;
+  /** The stream is no more. */
+  gone(): void;
 }
 
 function cutShort(): LongshoreError {
@@ -54,7 +66,7 @@ function aligned(length: number, alignAt: number, memory: Memory | undefined): U
 }
 
 /** Reads the messages of a stream. Dispose it when the call is over: it gives back what it holds. */
-export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSource {
+export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
   const { maxBytes, encoding, arrival, patient, held, closed } = options;
   const waiting: Uint8Array[] = [];
   let waitingLength = 0;
@@ -67,6 +79,7 @@ export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSo
   /** Bytes of a message that nobody wants. */
   let dropping = 0;
   let heldHere = 0;
+  let disposed = false;
   /** The message that was handed out last, until it was read or dropped. */
   let current: { skip(): void } | undefined;
 
@@ -75,6 +88,7 @@ export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSo
     heldHere += bytes;
   };
   const giveBack = (bytes: number): void => {
+    if (disposed) return;
     held.giveBack(bytes);
     heldHere -= bytes;
   };
@@ -96,19 +110,6 @@ export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSo
     waitingLength += rest.byteLength;
     if (waitingLength > waitingBytes) stream.pause();
   };
-  const onData = (chunk: Uint8Array): void => {
-    route(chunk);
-    wake();
-  };
-  const onEnd = (): void => {
-    ended = true;
-    wake();
-  };
-  const onClose = (): void => {
-    if (!ended) failed ??= closed();
-    wake();
-  };
-  stream.on("data", onData).on("end", onEnd).on("close", onClose).on("aborted", onClose);
 
   /** Waits until so much has come, or the call has ended. */
   const until = async (met: () => boolean, timed: boolean): Promise<void> => {
@@ -126,7 +127,11 @@ export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSo
     while (!met()) {
       if (failed) throw failed;
       if (ended) return;
-      if (stream.isPaused()) stream.resume();
+      if (stream.paused) {
+        // Which may bring at once what is waited for.
+        stream.resume();
+        continue;
+      }
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
@@ -153,7 +158,7 @@ export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSo
     const chunks = waiting.splice(0);
     waitingLength = 0;
     for (const chunk of chunks) route(chunk);
-    if (waitingLength <= waitingBytes && stream.isPaused()) stream.resume();
+    if (waitingLength <= waitingBytes && stream.paused) stream.resume();
   };
 
   const drop = (length: number): void => {
@@ -268,10 +273,21 @@ export function frameSource(stream: Http2Stream, options: FrameOptions): FrameSo
       if (!begun) return undefined;
       return begun.compressed ? compressedFrame(begun.length) : plainFrame(begun.length);
     },
+    came(chunk) {
+      route(chunk);
+      wake();
+    },
+    end() {
+      ended = true;
+      wake();
+    },
+    gone() {
+      if (!ended) failed ??= closed();
+      wake();
+    },
     [Symbol.dispose]() {
-      held.giveBack(heldHere);
-      heldHere = 0;
-      stream.off("data", onData).off("end", onEnd).off("close", onClose).off("aborted", onClose);
+      giveBack(heldHere);
+      disposed = true;
     },
   };
 }

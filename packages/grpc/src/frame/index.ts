@@ -3,3 +3,4 @@ export { createHeldBytes, type HeldBytes } from "./held.ts";
 export { acceptedEncodings, compress } from "./inflate.ts";
 export { createPatience, type Patience } from "./patience.ts";
 export { prefixBytes, prefixOf } from "./prefix.ts";
+export { nodeFrames } from "./node-frames.ts";

@@ -1,5 +1,5 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import { abortError, housekeepingCall, LongshoreError, ownCall, type Peer, randomId } from "@longshore/core";
+import { abortError, housekeepingCall, LongshoreError, ownCall, randomId } from "@longshore/core";
+import { codes } from "../http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
 import {
@@ -12,6 +12,7 @@ import {
   prefixBytes,
   prefixOf,
 } from "../frame/index.ts";
+import type { CallStream, StreamEvents } from "./call-stream.ts";
 import type { CompleteOptions } from "./options.ts";
 
 /** What all calls of a listener share. */
@@ -25,8 +26,8 @@ export interface ExchangeParts {
   readonly reading: Patience;
 }
 
-/** Replies up to this size go out as one write. */
-const joinedBytes = 16_384;
+/** So much of a reply may wait for a client without being watched: it lies in the kernel's buffers, which cost nobody anything. */
+const unwatchedBytes = 16_384;
 
 /** Methods that answer with any number of messages. */
 const streaming: readonly string[] = ["/ModelStreamInfer", "/Watch"];
@@ -44,40 +45,6 @@ export function timeoutMs(value: string | undefined): number {
     throw new LongshoreError("invalid-input", "admission", "grpc-timeout must be up to 8 digits and a unit");
   }
   return Number(digits) * (units[unit] ?? 1);
-}
-
-/** Headers that are the transport's own business. */
-const transportHeaders: readonly string[] = [
-  "te",
-  "content-type",
-  "user-agent",
-  "grpc-encoding",
-  "grpc-accept-encoding",
-];
-
-/**
- * Node.js drops all but the first of some headers that come twice. A proxy may have gone by the last: credentials are
- * joined instead, which no credential survives.
- */
-function allAuthorizations(rawHeaders: readonly string[]): string {
-  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1] === "authorization").join(", ");
-}
-
-function metadataOf(
-  headers: IncomingHttpHeaders,
-  rawHeaders: readonly string[],
-): Readonly<Record<string, string>> {
-  const entries: [string, string][] = [];
-  for (const name of Object.keys(headers)) {
-    if (name.startsWith(":") || transportHeaders.includes(name)) continue;
-    const value = headers[name];
-    if (value !== undefined) entries.push([name, Array.isArray(value) ? value.join(", ") : value]);
-  }
-  if (headers.authorization !== undefined) entries.push(["authorization", allAuthorizations(rawHeaders)]);
-  const authority = headers[":authority"];
-  // What HTTP/1.1 calls the host; identity looks at it.
-  if (typeof authority === "string") entries.push(["host", authority]);
-  return Object.fromEntries(entries);
 }
 
 const encoder = new TextEncoder();
@@ -102,11 +69,20 @@ function trailersOf({ code, message, trailers }: GrpcStatus): Readonly<Record<st
   };
 }
 
+/** A message behind its prefix. */
+function prefixed({ parts, byteLength }: Parts, compressed: boolean): Parts {
+  return { parts: [prefixOf(byteLength, compressed), ...parts], byteLength: prefixBytes + byteLength };
+}
+
 /** The writing half of a call. */
 interface Sender {
   send: ServerCall["send"];
   /** Ends the call; its trailers tell how it went. Does nothing when it has ended. */
   end(status: GrpcStatus): void;
+  /** More may be written. */
+  room(): void;
+  /** The stream is no more. */
+  closed(): void;
 }
 
 /** How a call is answered. */
@@ -119,159 +95,130 @@ interface SenderOptions {
   readonly unary: boolean;
 }
 
-function createSender(
-  stream: ServerHttp2Stream,
-  { reading, lingering, compresses, unary }: SenderOptions,
-): Sender {
-  let status: GrpcStatus | undefined;
+const plainHeaders = { "content-type": "application/grpc", "grpc-accept-encoding": acceptedEncodings };
+
+const ignored = (): void => undefined;
+
+function createSender(stream: CallStream, { reading, lingering, compresses, unary }: SenderOptions): Sender {
+  let ended = false;
   let kept: { readonly message: Parts; readonly metadata: Readonly<Record<string, string>> } | undefined;
-  const gone = (): boolean => stream.destroyed || stream.closed;
-  const begin = (metadata: Readonly<Record<string, string>>): void => {
-    stream.respond(
-      {
-        ":status": 200,
-        "content-type": "application/grpc",
-        "grpc-accept-encoding": acceptedEncodings,
-        ...(compresses ? { "grpc-encoding": "gzip" } : {}),
-        ...metadata,
-      },
-      { waitForTrailers: true },
-    );
-    stream.on("wantTrailers", () => {
-      if (status) stream.sendTrailers(trailersOf(status));
-      else stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-    });
-  };
+  let goOn = ignored;
+  /** What ends with the stream. */
+  const timers: Disposable[] = [];
+  const begin = (metadata: Readonly<Record<string, string>>): void =>
+    stream.begin({ ...plainHeaders, ...(compresses ? { "grpc-encoding": "gzip" } : {}), ...metadata });
   /** Gives up on a client that does not read what is written to it; dispose when it has. */
   const impatience = (failed: () => void): Disposable =>
     reading.wait(() => {
-      stream.close(constants.NGHTTP2_CANCEL);
+      stream.reset(codes.cancel);
       failed();
     });
   const drained = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      const over = (): void => {
-        timer[Symbol.dispose]();
-        stream.off("drain", over).off("close", over);
-        resolve();
-      };
       const timer = impatience(() => {
-        stream.off("drain", over).off("close", over);
+        goOn = ignored;
         reject(new LongshoreError("cancelled", "transport", "the client does not read its reply"));
       });
-      stream.once("drain", over).once("close", over);
+      goOn = () => {
+        goOn = ignored;
+        timer[Symbol.dispose]();
+        resolve();
+      };
     });
-  /** Writes a message; tells whether the next may follow at once. With `last` the writing half ends with it. */
-  const write = ({ parts, byteLength }: Parts, last: boolean): boolean => {
-    const head = prefixOf(byteLength, compresses);
-    if (byteLength <= joinedBytes) {
-      const whole = Buffer.concat([head, ...parts], prefixBytes + byteLength);
-      if (last) stream.end(whole);
-      return last || stream.write(whole);
-    }
-    stream.cork();
-    let room = stream.write(head);
-    for (const part of parts) room = stream.write(part) && room;
-    if (last) stream.end();
-    stream.uncork();
-    return room;
-  };
-  const packed = async (message: Parts): Promise<Parts> =>
-    compresses ? onePart(await compress(message.parts)) : message;
   return {
     async send(message, metadata = {}) {
-      const body = compresses ? await packed(message) : message;
-      if (gone()) return;
+      const body = compresses ? onePart(await compress(message.parts)) : message;
+      if (stream.closed) return;
       if (unary) {
         kept = { message: body, metadata };
         return;
       }
-      if (!stream.headersSent) begin(metadata);
-      if (!write(body, false)) await drained();
+      if (!stream.begun) begin(metadata);
+      if (!stream.write(prefixed(body, compresses))) await drained();
     },
-    end(given) {
-      if (status || gone()) return;
-      status = given;
-      if (given.code === 0 && kept) {
+    room: () => goOn(),
+    closed() {
+      for (const timer of timers) timer[Symbol.dispose]();
+      goOn();
+    },
+    end(status) {
+      if (ended || stream.closed) return;
+      ended = true;
+      if (status.code === 0 && kept) {
         begin(kept.metadata);
-        write(kept.message, true);
-      } else if (stream.headersSent) {
-        stream.end();
+        stream.end(trailersOf(status), prefixed(kept.message, compresses));
+      } else if (stream.begun) {
+        stream.end(trailersOf(status));
       } else {
-        stream.respond(
-          {
-            ":status": 200,
-            "content-type": "application/grpc",
-            "grpc-accept-encoding": acceptedEncodings,
-            ...trailersOf(given),
-          },
-          { endStream: true },
-        );
+        stream.answer(200, { ...plainHeaders, ...trailersOf(status) });
       }
+      if (stream.closed) return;
       // What the client may still be sending is thrown away for a while: a reset could overtake the trailers.
-      if (!stream.readableEnded) {
+      if (!stream.ended) {
         stream.resume();
-        const over = lingering(() => stream.close(constants.NGHTTP2_NO_ERROR));
-        stream.once("close", () => over[Symbol.dispose]());
+        timers.push(lingering(() => stream.reset(codes.none)));
       }
-      // A short reply waits in the kernel's buffers, which cost nobody anything.
-      if (stream.writableLength > joinedBytes) {
-        const timer = impatience(() => undefined);
-        stream.once("close", () => timer[Symbol.dispose]());
-      }
+      if (stream.unsentBytes > unwatchedBytes) timers.push(impatience(ignored));
     },
   };
 }
 
-function refuseHttp(stream: ServerHttp2Stream, status: number): void {
-  stream.respond({ ":status": status }, { endStream: true });
-  stream.once("finish", () => stream.close(constants.NGHTTP2_NO_ERROR));
+/** Why a request is no call of gRPC, as a status of HTTP. */
+function refusalOf({ method, contentType }: CallStream["head"]): number | undefined {
+  if (method !== "POST") return 405;
+  return /^application\/grpc(\+proto)?($|;)/.test(contentType) ? undefined : 415;
+}
+
+/** Answers what is no call, and reads nothing of it. */
+function refuse(stream: CallStream, status: number): void {
+  stream.listen({ data: ignored, end: ignored, room: ignored, closed: ignored });
+  stream.answer(status, {});
+  if (!stream.ended) stream.reset(codes.none);
 }
 
 /** Serves one call. Never rejects. */
 export async function serveExchange(
   { service, options, held, draining, arrival, reading }: ExchangeParts,
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  rawHeaders: readonly string[],
-  peer: Peer,
+  stream: CallStream,
 ): Promise<void> {
+  const { path, timeout, encoding, accepts, metadata } = stream.head;
+  const refusal = refusalOf(stream.head);
+  if (refusal !== undefined) return refuse(stream, refusal);
   const abort = new AbortController();
-  // Without a listener, a stream that breaks would end the process.
-  stream.on("error", () => undefined);
-  // A reset ends the writing half as if all had been written, so its state tells nothing.
-  let answered = false;
-  const left = (): void => {
-    if (!answered) abort.abort(new LongshoreError("cancelled", "transport", "the client gave up the call"));
-  };
-  stream.on("aborted", left).on("close", left);
-  const type = headers["content-type"] ?? "";
-  if (headers[":method"] !== "POST") return refuseHttp(stream, 405);
-  if (!/^application\/grpc(\+proto)?($|;)/.test(type)) return refuseHttp(stream, 415);
-  const path = headers[":path"] ?? "";
-  const accepts = String(headers["grpc-accept-encoding"] ?? "").split(/\s*,\s*/);
   const sender = createSender(stream, {
     reading,
     lingering: (over) => options.clock.timer(lingerMs, over),
-    compresses: options.replyCompression === "gzip" && accepts.includes("gzip"),
+    compresses: options.replyCompression === "gzip" && accepts.split(/\s*,\s*/).includes("gzip"),
     unary: !streaming.some((name) => path.endsWith(name)),
   });
+  let answered = false;
   let frames: FrameSource | undefined;
   let deadline: Disposable | undefined;
   const end = (status: GrpcStatus): void => {
     answered = true;
     deadline?.[Symbol.dispose]();
     frames?.[Symbol.dispose]();
+    frames = undefined;
     try {
       sender.end(status);
     } catch {
       // Metadata that HTTP/2 cannot carry, or a stream that broke meanwhile: only a reset can tell.
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      stream.reset(codes.internal);
     }
   };
   abort.signal.addEventListener("abort", () => end(statusOf(abortError(abort.signal, "transport"))));
+  const events: StreamEvents = {
+    data: (chunk) => frames?.came(chunk),
+    end: () => frames?.end(),
+    room: sender.room,
+    closed() {
+      frames?.gone();
+      sender.closed();
+      if (!answered) abort.abort(new LongshoreError("cancelled", "transport", "the client gave up the call"));
+    },
+  };
   try {
-    const remainingMs = timeoutMs(headers["grpc-timeout"] as string | undefined);
+    const remainingMs = timeoutMs(timeout);
     const call = ownCall(housekeepingCall(randomId(options.random), abort.signal));
     if (remainingMs !== Infinity) {
       call.deadlineMs = options.clock.nowMs() + remainingMs;
@@ -287,17 +234,18 @@ export async function serveExchange(
     }
     const source = frameSource(stream, {
       maxBytes: options.limits.maxBodyBytes,
-      encoding: String(headers["grpc-encoding"] ?? "identity").toLowerCase(),
+      encoding,
       arrival,
       patient: path.endsWith("/ModelStreamInfer"),
       held,
       closed: () => new LongshoreError("cancelled", "transport", "the client closed the call"),
     });
     frames = source;
+    stream.listen(events);
     const status = await service({
       path,
-      headers: metadataOf(headers, rawHeaders),
-      peer,
+      headers: metadata,
+      peer: stream.peer,
       ...(options.surfaces ? { surfaces: options.surfaces } : {}),
       call,
       draining,
@@ -306,6 +254,8 @@ export async function serveExchange(
     });
     end(status);
   } catch (thrown) {
+    // What was refused before it was read has to end like all others.
+    if (!frames && !answered) stream.listen(events);
     end(statusOf(LongshoreError.from(thrown, "transport", "taking the call")));
   }
 }

@@ -1,5 +1,6 @@
 import { gzipSync } from "node:zlib";
-import { afterEach, describe, expect, it } from "vitest";
+import type { TlsOptions } from "node:tls";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   emptyBody,
   type Handler,
@@ -9,7 +10,8 @@ import {
   type WireRequest,
 } from "@longshore/core";
 import { doubleDescription, type DoubleModel } from "@longshore/testkit";
-import { compressionAlgorithms, status as codes } from "@grpc/grpc-js";
+import { testAuthority } from "@longshore/testkit/certificates";
+import { type ChannelCredentials, compressionAlgorithms, credentials, status as codes } from "@grpc/grpc-js";
 import { connect, doubling, failure, gather, metadata, put, raw, valuesOf } from "../../test/client.ts";
 import { closeAll, doubleModel, listenOn, mixedModel, place } from "../../test/place.ts";
 import * as proto from "../proto/inference_pb.ts";
@@ -21,11 +23,44 @@ afterEach(async () => {
   await closeAll();
 });
 
-async function connected(...given: Parameters<typeof place>) {
-  const opened = await place(...given);
-  const client = connect(opened.address);
+/** How connections are made: plain ones are framed here, those with TLS by Node.js. */
+interface Wire {
+  readonly tls?: TlsOptions;
+  readonly credentials?: ChannelCredentials;
+}
+
+const plain: Wire = {};
+
+async function encrypted(): Promise<Wire> {
+  const ours = await testAuthority("ours");
+  const { certificatePem, keyPem } = await ours.issue({
+    name: "server",
+    hosts: ["localhost"],
+    addresses: ["127.0.0.1"],
+  });
+  return {
+    tls: { cert: certificatePem, key: keyPem },
+    credentials: credentials.createSsl(Buffer.from(ours.certificatePem)),
+  };
+}
+
+let wire: Wire = plain;
+
+function dial(address: string) {
+  const client = connect(address, wire.credentials);
   clients.push(client);
-  return { ...opened, ...client };
+  return client;
+}
+
+const optionsOf = (options: Parameters<typeof place>[1]) =>
+  wire.tls ? { ...options, tls: wire.tls } : options;
+
+const listenHere = (handler: Handler, options: Parameters<typeof place>[1] = {}) =>
+  listenOn(handler, optionsOf(options));
+
+async function connected(...[models, options, change]: Parameters<typeof place>) {
+  const opened = await place(models, optionsOf(options), change);
+  return { ...opened, ...dial(opened.address) };
 }
 
 /** A model that answers when it is told to. */
@@ -52,216 +87,6 @@ function slowModel(name = "slow") {
   return { model, waiting, begun, aborted };
 }
 
-describe("inference", () => {
-  it("answers raw contents with raw contents, and keeps id and parameters", async () => {
-    const { infer } = await connected();
-    const { message, trailers } = await infer(doubling([1, 2, 3], { id: "7" }));
-    expect(valuesOf(message)).toEqual([2, 4, 6]);
-    expect(message).toMatchObject({ modelName: "double", modelVersion: "1", id: "7" });
-    expect(message.outputs[0]).toMatchObject({ name: "y", datatype: "FP32", shape: [1n, 3n] });
-    // cpu_utilization of the double's load, as ORCA's protobuf
-    const [load] = trailers.get("endpoint-load-metrics-bin");
-    expect(Buffer.from(load as Buffer).readDoubleLE(1)).toBe(0.25);
-  });
-
-  it("answers typed contents, several inputs and BYTES", async () => {
-    const { infer } = await connected();
-    const { message } = await infer({
-      modelName: "mixed",
-      modelVersion: "3",
-      inputs: [
-        { name: "n", datatype: "INT32", shape: [2n], contents: { intContents: [-1, 41] } },
-        { name: "words", datatype: "BYTES", shape: [1n], contents: { bytesContents: [Buffer.from("yes")] } },
-      ],
-      outputs: [{ name: "words" }, { name: "n" }],
-    });
-    expect(message.outputs.map(({ name }) => name)).toEqual(["words", "n"]);
-    expect(Buffer.from(message.rawOutputContents[0] ?? []).toString("latin1")).toBe("\u0003\0\0\0YES");
-    expect([...new Int32Array(new Uint8Array(message.rawOutputContents[1] ?? []).buffer)]).toEqual([0, 42]);
-  });
-
-  it("gives the best classes", async () => {
-    const { infer } = await connected();
-    const classification = { parameterChoice: { case: "int64Param" as const, value: 2n } };
-    const { message } = await infer(
-      doubling([1, 3, 2], { outputs: [{ name: "y", parameters: { classification } }] }),
-    );
-    expect(Buffer.from(message.rawOutputContents[0] ?? []).toString("latin1")).toContain("6.000000:1:dog");
-  });
-
-  it.each([1, 16_384, 16_385, 600_000, 5_000_000])("carries a tensor of %i values whole", async (count) => {
-    const { infer } = await connected();
-    const values = Array.from({ length: count }, (_, index) => index % 1000);
-    const { message } = await infer(doubling(values));
-    expect(valuesOf(message).length).toBe(count);
-    expect(valuesOf(message).every((value, index) => value === (index % 1000) * 2)).toBe(true);
-  });
-
-  it("reads a message into memory that the handler gives, which may hold anything", async () => {
-    const asked: number[] = [];
-    const seen: (readonly [buffer: boolean, offset: number, values: readonly number[]])[] = [];
-    const memory = new ArrayBuffer(100_000);
-    const { address } = await listenOn(async ({ message }) => {
-      const given = (byteLength: number): ArrayBuffer => {
-        asked.push(byteLength);
-        return new Uint8Array(memory).fill(0xff).buffer.slice(0, byteLength);
-      };
-      const [input] = (await message?.read(given))?.inputs ?? [];
-      if (!input) throw new LongshoreError("internal", "decode", "no input came");
-      const { buffer, byteOffset } = input.bytes;
-      const values = [...new Float32Array(buffer as ArrayBuffer, byteOffset, 4)];
-      seen.push([buffer.byteLength === asked.at(-1), byteOffset % 8, values]);
-      return {
-        status: 200,
-        headers: {},
-        body: emptyBody,
-        message: { modelName: "double", parameters: {}, outputs: [] },
-      };
-    });
-    const client = connect(address);
-    clients.push(client);
-    for (const first of [1, 2]) {
-      await client.infer(doubling(Array.from({ length: 20_000 }, (_, index) => first + index)));
-    }
-    expect(asked[0]).toBeGreaterThan(80_000);
-    expect(asked[1]).toBe(asked[0]);
-    expect(seen).toEqual([
-      [true, 0, [1, 2, 3, 4]],
-      [true, 0, [2, 3, 4, 5]],
-    ]);
-  });
-
-  const refused: readonly [string, proto.ModelInferRequest["modelName"], object, number, string][] = [
-    ["an unknown model", "none", {}, codes.NOT_FOUND, "unknown-model"],
-    ["an unknown version", "double", { modelVersion: "9" }, codes.NOT_FOUND, "unknown-version"],
-    ["no model", "", {}, codes.INVALID_ARGUMENT, "invalid-input"],
-    ["a name with a way up", "../double", {}, codes.NOT_FOUND, "unknown-model"],
-    [
-      "a wrong datatype",
-      "double",
-      { inputs: [{ name: "x", datatype: "INT32", shape: [1n, 1n] }], rawInputContents: [new Uint8Array(4)] },
-      codes.INVALID_ARGUMENT,
-      "invalid-input",
-    ],
-    [
-      "a negative size",
-      "double",
-      { inputs: [{ name: "x", datatype: "FP32", shape: [-1n, 1n] }] },
-      codes.INVALID_ARGUMENT,
-      "invalid-input",
-    ],
-    ["an unknown output", "double", { outputs: [{ name: "z" }] }, codes.INVALID_ARGUMENT, "invalid-input"],
-    ["fewer raw contents than inputs", "mixed", {}, codes.INVALID_ARGUMENT, "body-mismatch"],
-  ];
-  it.each(refused)("refuses %s with its code and reason", async (_what, modelName, change, code, reason) => {
-    const { infer } = await connected();
-    const two =
-      modelName === "mixed"
-        ? {
-            inputs: [
-              { name: "n", datatype: "INT32", shape: [1n] },
-              { name: "words", datatype: "BYTES", shape: [1n] },
-            ],
-          }
-        : {};
-    const error = await failure(infer(doubling([1], { modelName, ...two, ...change })));
-    expect(error.code).toBe(code);
-    expect(error.metadata.get("longshore-reason")).toEqual([reason]);
-  });
-
-  it("refuses messages above the limit by their length, and takes them when it is lifted", async () => {
-    const limits = {
-      maxBodyBytes: 1000,
-      maxJsonBytes: 1000,
-      maxTensors: 8,
-      maxTensorBytes: 1e6,
-      maxNameLength: 64,
-    };
-    const { infer } = await connected(undefined, { limits });
-    const error = await failure(infer(doubling(Array.from({ length: 300 }, () => 1))));
-    expect([error.code, error.metadata.get("longshore-reason")]).toEqual([
-      codes.RESOURCE_EXHAUSTED,
-      ["body-too-large"],
-    ]);
-    const lifted = await connected(undefined, { limits: { ...limits, maxBodyBytes: 2 ** 33 } });
-    expect((await lifted.infer(doubling(Array.from({ length: 300 }, () => 1)))).message.outputs).toHaveLength(
-      1,
-    );
-  });
-
-  it("refuses more bytes than may be received at one time, and says when to come back", async () => {
-    const { infer } = await connected(undefined, { maxBufferedBytes: 100_000 });
-    const error = await failure(infer(doubling(Array.from({ length: 50_000 }, () => 1))));
-    expect([error.code, error.metadata.get("longshore-reason")]).toEqual([codes.UNAVAILABLE, ["rejected"]]);
-    expect(error.metadata.get("grpc-retry-pushback-ms")).toEqual(["1000"]);
-  });
-
-  it.each([compressionAlgorithms.gzip, compressionAlgorithms.deflate])(
-    "takes messages compressed as %i, and compresses replies when told to",
-    async (algorithm) => {
-      const { address } = await place(undefined, { replyCompression: "gzip" });
-      const client = connect(address, undefined, { "grpc.default_compression_algorithm": algorithm });
-      clients.push(client);
-      const { message } = await client.infer(doubling([1, 2, 3]));
-      expect(valuesOf(message)).toEqual([2, 4, 6]);
-    },
-  );
-
-  it("passes metadata, peer and surfaces to the handler, and the deadline to the call", async () => {
-    const seen: { request: WireRequest; leftMs: number }[] = [];
-    const handler: Handler = async (request, call) => {
-      await request.message?.read();
-      seen.push({ request, leftMs: call.deadlineMs });
-      return {
-        status: 200,
-        headers: { "longshore-took": "1" },
-        body: emptyBody,
-        message: { modelName: "m", parameters: {}, outputs: [] },
-      };
-    };
-    const { address } = await listenOn(handler, { surfaces: ["data"] });
-    const client = connect(address);
-    clients.push(client);
-    const deadline = Date.now() + 60_000;
-    const { metadata: told } = await client.infer(
-      doubling([1]),
-      metadata({ authorization: "Bearer x", "X-Mixed-Case": "y" }),
-      { deadline },
-    );
-    expect(told.get("longshore-took")).toEqual(["1"]);
-    expect(seen[0]?.request).toMatchObject({
-      method: "POST",
-      path: "/v2/models/double/infer",
-      headers: { authorization: "Bearer x", "x-mixed-case": "y", host: address },
-      peer: { address: "127.0.0.1", loopback: true },
-      surfaces: ["data"],
-    });
-    expect(seen[0]?.leftMs).toBeLessThan(Infinity);
-  });
-
-  it("cancels the work when the client cancels, and when its deadline passes", async () => {
-    const { model, begun, aborted } = slowModel();
-    const { client, infer } = await connected([model]);
-    const call = client.makeUnaryRequest(
-      "/inference.GRPCInferenceService/ModelInfer",
-      (bytes: Uint8Array) => Buffer.from(bytes),
-      (bytes) => bytes,
-      Buffer.from(encodedDoubling("slow")),
-      () => undefined,
-    );
-    await begun();
-    call.cancel();
-    while (aborted.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    expect(aborted[0]).toMatchObject({ reason: "cancelled" });
-    const late = await failure(
-      infer(doubling([1], { modelName: "slow" }), undefined, { deadline: Date.now() + 500 }),
-    );
-    expect(late.code).toBe(codes.DEADLINE_EXCEEDED);
-    while (aborted.length === 1) await new Promise((resolve) => setImmediate(resolve));
-    expect(["deadline-exceeded", "cancelled"]).toContain((aborted[1] as LongshoreError).reason);
-  });
-});
-
 function encodedDoubling(modelName: string): Uint8Array {
   const name = Buffer.from(modelName);
   const input = Buffer.from("\n\u0001x\u0012\u0004FP32\u001a\u0002\u0001\u0001", "latin1");
@@ -275,121 +100,408 @@ function encodedDoubling(modelName: string): Uint8Array {
   ]);
 }
 
-describe("streams", () => {
-  it("answer in the order of requests, with errors among them", async () => {
-    const { stream } = await connected();
-    const open = stream();
-    const all = gather(open);
-    for (let index = 0; index < 20; index++) {
-      put(open, doubling([index], { id: `${index}`, ...(index % 7 === 3 ? { modelName: "none" } : {}) }));
-    }
-    open.end();
-    const { messages, code } = await all;
-    expect(code).toBe(codes.OK);
-    expect(messages.map(({ inferResponse }) => inferResponse?.id)).toEqual(
-      Array.from({ length: 20 }, (_, index) => `${index}`),
+describe.each([
+  ["plain", async () => plain],
+  ["with TLS", encrypted],
+] as const)("%s", (_what, open) => {
+  beforeAll(async () => {
+    wire = await open();
+    return () => {
+      wire = plain;
+    };
+  });
+
+  describe("inference", () => {
+    it("answers raw contents with raw contents, and keeps id and parameters", async () => {
+      const { infer } = await connected();
+      const { message, trailers } = await infer(doubling([1, 2, 3], { id: "7" }));
+      expect(valuesOf(message)).toEqual([2, 4, 6]);
+      expect(message).toMatchObject({ modelName: "double", modelVersion: "1", id: "7" });
+      expect(message.outputs[0]).toMatchObject({ name: "y", datatype: "FP32", shape: [1n, 3n] });
+      // cpu_utilization of the double's load, as ORCA's protobuf
+      const [load] = trailers.get("endpoint-load-metrics-bin");
+      expect(Buffer.from(load as Buffer).readDoubleLE(1)).toBe(0.25);
+    });
+
+    it("answers typed contents, several inputs and BYTES", async () => {
+      const { infer } = await connected();
+      const { message } = await infer({
+        modelName: "mixed",
+        modelVersion: "3",
+        inputs: [
+          { name: "n", datatype: "INT32", shape: [2n], contents: { intContents: [-1, 41] } },
+          {
+            name: "words",
+            datatype: "BYTES",
+            shape: [1n],
+            contents: { bytesContents: [Buffer.from("yes")] },
+          },
+        ],
+        outputs: [{ name: "words" }, { name: "n" }],
+      });
+      expect(message.outputs.map(({ name }) => name)).toEqual(["words", "n"]);
+      expect(Buffer.from(message.rawOutputContents[0] ?? []).toString("latin1")).toBe("\u0003\0\0\0YES");
+      expect([...new Int32Array(new Uint8Array(message.rawOutputContents[1] ?? []).buffer)]).toEqual([0, 42]);
+    });
+
+    it("gives the best classes", async () => {
+      const { infer } = await connected();
+      const classification = { parameterChoice: { case: "int64Param" as const, value: 2n } };
+      const { message } = await infer(
+        doubling([1, 3, 2], { outputs: [{ name: "y", parameters: { classification } }] }),
+      );
+      expect(Buffer.from(message.rawOutputContents[0] ?? []).toString("latin1")).toContain("6.000000:1:dog");
+    });
+
+    it.each([1, 16_384, 16_385, 600_000, 5_000_000])("carries a tensor of %i values whole", async (count) => {
+      const { infer } = await connected();
+      const values = Array.from({ length: count }, (_, index) => index % 1000);
+      const { message } = await infer(doubling(values));
+      expect(valuesOf(message).length).toBe(count);
+      expect(valuesOf(message).every((value, index) => value === (index % 1000) * 2)).toBe(true);
+    });
+
+    it("reads a message into memory that the handler gives, which may hold anything", async () => {
+      const asked: number[] = [];
+      const seen: (readonly [buffer: boolean, offset: number, values: readonly number[]])[] = [];
+      const memory = new ArrayBuffer(100_000);
+      const { address } = await listenHere(async ({ message }) => {
+        const given = (byteLength: number): ArrayBuffer => {
+          asked.push(byteLength);
+          return new Uint8Array(memory).fill(0xff).buffer.slice(0, byteLength);
+        };
+        const [input] = (await message?.read(given))?.inputs ?? [];
+        if (!input) throw new LongshoreError("internal", "decode", "no input came");
+        const { buffer, byteOffset } = input.bytes;
+        const values = [...new Float32Array(buffer as ArrayBuffer, byteOffset, 4)];
+        seen.push([buffer.byteLength === asked.at(-1), byteOffset % 8, values]);
+        return {
+          status: 200,
+          headers: {},
+          body: emptyBody,
+          message: { modelName: "double", parameters: {}, outputs: [] },
+        };
+      });
+      const client = dial(address);
+      for (const first of [1, 2]) {
+        await client.infer(doubling(Array.from({ length: 20_000 }, (_, index) => first + index)));
+      }
+      expect(asked[0]).toBeGreaterThan(80_000);
+      expect(asked[1]).toBe(asked[0]);
+      expect(seen).toEqual([
+        [true, 0, [1, 2, 3, 4]],
+        [true, 0, [2, 3, 4, 5]],
+      ]);
+    });
+
+    const refused: readonly [string, proto.ModelInferRequest["modelName"], object, number, string][] = [
+      ["an unknown model", "none", {}, codes.NOT_FOUND, "unknown-model"],
+      ["an unknown version", "double", { modelVersion: "9" }, codes.NOT_FOUND, "unknown-version"],
+      ["no model", "", {}, codes.INVALID_ARGUMENT, "invalid-input"],
+      ["a name with a way up", "../double", {}, codes.NOT_FOUND, "unknown-model"],
+      [
+        "a wrong datatype",
+        "double",
+        {
+          inputs: [{ name: "x", datatype: "INT32", shape: [1n, 1n] }],
+          rawInputContents: [new Uint8Array(4)],
+        },
+        codes.INVALID_ARGUMENT,
+        "invalid-input",
+      ],
+      [
+        "a negative size",
+        "double",
+        { inputs: [{ name: "x", datatype: "FP32", shape: [-1n, 1n] }] },
+        codes.INVALID_ARGUMENT,
+        "invalid-input",
+      ],
+      ["an unknown output", "double", { outputs: [{ name: "z" }] }, codes.INVALID_ARGUMENT, "invalid-input"],
+      ["fewer raw contents than inputs", "mixed", {}, codes.INVALID_ARGUMENT, "body-mismatch"],
+    ];
+    it.each(refused)(
+      "refuses %s with its code and reason",
+      async (_what, modelName, change, code, reason) => {
+        const { infer } = await connected();
+        const two =
+          modelName === "mixed"
+            ? {
+                inputs: [
+                  { name: "n", datatype: "INT32", shape: [1n] },
+                  { name: "words", datatype: "BYTES", shape: [1n] },
+                ],
+              }
+            : {};
+        const error = await failure(infer(doubling([1], { modelName, ...two, ...change })));
+        expect(error.code).toBe(code);
+        expect(error.metadata.get("longshore-reason")).toEqual([reason]);
+      },
     );
-    messages.forEach(({ errorMessage, inferResponse }, index) => {
-      if (index % 7 === 3) expect(errorMessage).toContain("none");
-      else expect([errorMessage, ...valuesOf(inferResponse)]).toEqual(["", index * 2]);
-      expect(inferResponse?.parameters["triton_final_response"]?.parameterChoice.value).toBe(true);
+
+    it("refuses messages above the limit by their length, and takes them when it is lifted", async () => {
+      const limits = {
+        maxBodyBytes: 1000,
+        maxJsonBytes: 1000,
+        maxTensors: 8,
+        maxTensorBytes: 1e6,
+        maxNameLength: 64,
+      };
+      const { infer } = await connected(undefined, { limits });
+      const error = await failure(infer(doubling(Array.from({ length: 300 }, () => 1))));
+      expect([error.code, error.metadata.get("longshore-reason")]).toEqual([
+        codes.RESOURCE_EXHAUSTED,
+        ["body-too-large"],
+      ]);
+      const lifted = await connected(undefined, { limits: { ...limits, maxBodyBytes: 2 ** 33 } });
+      expect(
+        (await lifted.infer(doubling(Array.from({ length: 300 }, () => 1)))).message.outputs,
+      ).toHaveLength(1);
+    });
+
+    it("refuses more bytes than may be received at one time, and says when to come back", async () => {
+      const { infer } = await connected(undefined, { maxBufferedBytes: 100_000 });
+      const error = await failure(infer(doubling(Array.from({ length: 50_000 }, () => 1))));
+      expect([error.code, error.metadata.get("longshore-reason")]).toEqual([codes.UNAVAILABLE, ["rejected"]]);
+      expect(error.metadata.get("grpc-retry-pushback-ms")).toEqual(["1000"]);
+    });
+
+    it.each([compressionAlgorithms.gzip, compressionAlgorithms.deflate])(
+      "takes messages compressed as %i, and compresses replies when told to",
+      async (algorithm) => {
+        const { address } = await place(undefined, { replyCompression: "gzip" });
+        const client = connect(address, undefined, { "grpc.default_compression_algorithm": algorithm });
+        clients.push(client);
+        const { message } = await client.infer(doubling([1, 2, 3]));
+        expect(valuesOf(message)).toEqual([2, 4, 6]);
+      },
+    );
+
+    it("passes metadata, peer and surfaces to the handler, and the deadline to the call", async () => {
+      const seen: { request: WireRequest; leftMs: number }[] = [];
+      const handler: Handler = async (request, call) => {
+        await request.message?.read();
+        seen.push({ request, leftMs: call.deadlineMs });
+        return {
+          status: 200,
+          headers: { "longshore-took": "1" },
+          body: emptyBody,
+          message: { modelName: "m", parameters: {}, outputs: [] },
+        };
+      };
+      const { address } = await listenHere(handler, { surfaces: ["data"] });
+      const client = dial(address);
+      const deadline = Date.now() + 60_000;
+      const { metadata: told } = await client.infer(
+        doubling([1]),
+        metadata({ authorization: "Bearer x", "X-Mixed-Case": "y" }),
+        { deadline },
+      );
+      expect(told.get("longshore-took")).toEqual(["1"]);
+      expect(seen[0]?.request).toMatchObject({
+        method: "POST",
+        path: "/v2/models/double/infer",
+        headers: { authorization: "Bearer x", "x-mixed-case": "y", host: address },
+        peer: { address: "127.0.0.1", loopback: true },
+        surfaces: ["data"],
+      });
+      expect(seen[0]?.leftMs).toBeLessThan(Infinity);
+    });
+
+    it("cancels the work when the client cancels, and when its deadline passes", async () => {
+      const { model, begun, aborted } = slowModel();
+      const { client, infer } = await connected([model]);
+      const call = client.makeUnaryRequest(
+        "/inference.GRPCInferenceService/ModelInfer",
+        (bytes: Uint8Array) => Buffer.from(bytes),
+        (bytes) => bytes,
+        Buffer.from(encodedDoubling("slow")),
+        () => undefined,
+      );
+      await begun();
+      call.cancel();
+      while (aborted.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      expect(aborted[0]).toMatchObject({ reason: "cancelled" });
+      const late = await failure(
+        infer(doubling([1], { modelName: "slow" }), undefined, { deadline: Date.now() + 500 }),
+      );
+      expect(late.code).toBe(codes.DEADLINE_EXCEEDED);
+      while (aborted.length === 1) await new Promise((resolve) => setImmediate(resolve));
+      expect(["deadline-exceeded", "cancelled"]).toContain((aborted[1] as LongshoreError).reason);
     });
   });
 
-  it("end with the first error's own status for clients that ask for it", async () => {
-    const { stream } = await connected();
-    const open = stream(metadata({ triton_grpc_error: "true" }));
-    const all = gather(open);
-    put(open, doubling([1]));
-    put(open, doubling([1], { modelName: "none" }));
-    const { messages, code } = await all;
-    expect([messages.length, code]).toEqual([1, codes.NOT_FOUND]);
-  });
-
-  it("work on requests side by side, but keep a sequence in its order", async () => {
-    const { model, waiting, begun } = slowModel();
-    const { stream, endpoint } = await connected([model]);
-    const open = stream();
-    const all = gather(open);
-    const sequence_id = { parameterChoice: { case: "int64Param" as const, value: 5n } };
-    const flag = { parameterChoice: { case: "boolParam" as const, value: true } };
-    put(open, doubling([1], { modelName: "slow", parameters: { sequence_id, sequence_start: flag } }));
-    put(open, doubling([2], { modelName: "slow", parameters: { sequence_id } }));
-    put(open, doubling([3], { modelName: "slow" }));
-    await begun();
-    while (waiting.length < 2) await new Promise((resolve) => setImmediate(resolve));
-    expect(endpoint.asked.map(({ inputs }) => inputs.get("x")?.bytes.byteLength)).toEqual([4, 4]);
-    expect(endpoint.asked.map(({ request }) => request.sequence?.id)).toEqual(["5", undefined]);
-    open.end();
-    for (const answer of waiting.splice(0)) answer();
-    while (waiting.length < 1) await new Promise((resolve) => setImmediate(resolve));
-    for (const answer of waiting.splice(0)) answer();
-    const { messages } = await all;
-    expect(messages.map(({ inferResponse }) => valuesOf(inferResponse)[0])).toEqual([2, 4, 6]);
-  });
-
-  const several =
-    (answers: readonly InferReplyMessage[], fails = false): Handler =>
-    async ({ message }) => {
-      const { id = "" } = (await message?.read()) ?? {};
-      async function* messages(): AsyncIterable<InferReplyMessage> {
-        for (const answer of answers) yield { ...answer, id };
-        if (fails) throw new LongshoreError("run-failed", "execute", "it broke midway");
+  describe("streams", () => {
+    it("answer in the order of requests, with errors among them", async () => {
+      const { stream } = await connected();
+      const open = stream();
+      const all = gather(open);
+      for (let index = 0; index < 20; index++) {
+        put(open, doubling([index], { id: `${index}`, ...(index % 7 === 3 ? { modelName: "none" } : {}) }));
       }
-      return { status: 200, headers: {}, body: emptyBody, messages: messages() };
+      open.end();
+      const { messages, code } = await all;
+      expect(code).toBe(codes.OK);
+      expect(messages.map(({ inferResponse }) => inferResponse?.id)).toEqual(
+        Array.from({ length: 20 }, (_, index) => `${index}`),
+      );
+      messages.forEach(({ errorMessage, inferResponse }, index) => {
+        if (index % 7 === 3) expect(errorMessage).toContain("none");
+        else expect([errorMessage, ...valuesOf(inferResponse)]).toEqual(["", index * 2]);
+        expect(inferResponse?.parameters["triton_final_response"]?.parameterChoice.value).toBe(true);
+      });
+    });
+
+    it("end with the first error's own status for clients that ask for it", async () => {
+      const { stream } = await connected();
+      const open = stream(metadata({ triton_grpc_error: "true" }));
+      const all = gather(open);
+      put(open, doubling([1]));
+      put(open, doubling([1], { modelName: "none" }));
+      const { messages, code } = await all;
+      expect([messages.length, code]).toEqual([1, codes.NOT_FOUND]);
+    });
+
+    it("work on requests side by side, but keep a sequence in its order", async () => {
+      const { model, waiting, begun } = slowModel();
+      const { stream, endpoint } = await connected([model]);
+      const open = stream();
+      const all = gather(open);
+      const sequence_id = { parameterChoice: { case: "int64Param" as const, value: 5n } };
+      const flag = { parameterChoice: { case: "boolParam" as const, value: true } };
+      put(open, doubling([1], { modelName: "slow", parameters: { sequence_id, sequence_start: flag } }));
+      put(open, doubling([2], { modelName: "slow", parameters: { sequence_id } }));
+      put(open, doubling([3], { modelName: "slow" }));
+      await begun();
+      while (waiting.length < 2) await new Promise((resolve) => setImmediate(resolve));
+      expect(endpoint.asked.map(({ inputs }) => inputs.get("x")?.bytes.byteLength)).toEqual([4, 4]);
+      expect(endpoint.asked.map(({ request }) => request.sequence?.id)).toEqual(["5", undefined]);
+      open.end();
+      for (const answer of waiting.splice(0)) answer();
+      while (waiting.length < 1) await new Promise((resolve) => setImmediate(resolve));
+      for (const answer of waiting.splice(0)) answer();
+      const { messages } = await all;
+      expect(messages.map(({ inferResponse }) => valuesOf(inferResponse)[0])).toEqual([2, 4, 6]);
+    });
+
+    const several =
+      (answers: readonly InferReplyMessage[], fails = false): Handler =>
+      async ({ message }) => {
+        const { id = "" } = (await message?.read()) ?? {};
+        async function* messages(): AsyncIterable<InferReplyMessage> {
+          for (const answer of answers) yield { ...answer, id };
+          if (fails) throw new LongshoreError("run-failed", "execute", "it broke midway");
+        }
+        return { status: 200, headers: {}, body: emptyBody, messages: messages() };
+      };
+    const answer: InferReplyMessage = { modelName: "double", modelVersion: "1", parameters: {}, outputs: [] };
+    const emptyFinal = {
+      triton_enable_empty_final_response: { parameterChoice: { case: "boolParam" as const, value: true } },
     };
-  const answer: InferReplyMessage = { modelName: "double", modelVersion: "1", parameters: {}, outputs: [] };
-  const emptyFinal = {
-    triton_enable_empty_final_response: { parameterChoice: { case: "boolParam" as const, value: true } },
-  };
 
-  it.each([
-    ["no answer", 0, false, []],
-    ["no answer and the flag", 0, true, [true]],
-    ["three answers", 3, false, [false, false, false]],
-    ["three answers and the flag", 3, true, [false, false, false, true]],
-  ] as const)("give the answers of a decoupled model: %s", async (_what, count, flagged, finals) => {
-    const { address } = await listenOn(several(Array.from({ length: count }, () => answer)));
-    const client = connect(address);
-    clients.push(client);
-    const open = client.stream();
-    const all = gather(open);
-    put(open, doubling([1], { id: "d", parameters: flagged ? emptyFinal : {} }));
-    open.end();
-    const { messages, code } = await all;
-    expect(code).toBe(codes.OK);
-    expect(
-      messages.map(
-        ({ inferResponse }) => inferResponse?.parameters["triton_final_response"]?.parameterChoice.value,
-      ),
-    ).toEqual(finals);
-    expect(messages.every(({ inferResponse }) => inferResponse?.id === "d")).toBe(true);
+    it.each([
+      ["no answer", 0, false, []],
+      ["no answer and the flag", 0, true, [true]],
+      ["three answers", 3, false, [false, false, false]],
+      ["three answers and the flag", 3, true, [false, false, false, true]],
+    ] as const)("give the answers of a decoupled model: %s", async (_what, count, flagged, finals) => {
+      const { address } = await listenHere(several(Array.from({ length: count }, () => answer)));
+      const client = dial(address);
+      const open = client.stream();
+      const all = gather(open);
+      put(open, doubling([1], { id: "d", parameters: flagged ? emptyFinal : {} }));
+      open.end();
+      const { messages, code } = await all;
+      expect(code).toBe(codes.OK);
+      expect(
+        messages.map(
+          ({ inferResponse }) => inferResponse?.parameters["triton_final_response"]?.parameterChoice.value,
+        ),
+      ).toEqual(finals);
+      expect(messages.every(({ inferResponse }) => inferResponse?.id === "d")).toBe(true);
+    });
+
+    it("tell the failure of a decoupled model after its answers, and go on", async () => {
+      const { address } = await listenHere(several([answer], true));
+      const client = dial(address);
+      const open = client.stream();
+      const all = gather(open);
+      put(open, doubling([1]));
+      put(open, doubling([1]));
+      open.end();
+      const { messages, code } = await all;
+      expect(code).toBe(codes.OK);
+      expect(messages.map(({ errorMessage }) => errorMessage).toSorted((a, b) => a.localeCompare(b))).toEqual(
+        ["", "", "it broke midway", "it broke midway"],
+      );
+    });
+
+    it("are needed for decoupled models: ModelInfer refuses them", async () => {
+      const { address } = await listenHere(several([answer]));
+      const client = dial(address);
+      expect((await failure(client.infer(doubling([1])))).code).toBe(codes.UNIMPLEMENTED);
+    });
   });
 
-  it("tell the failure of a decoupled model after its answers, and go on", async () => {
-    const { address } = await listenOn(several([answer], true));
-    const client = connect(address);
-    clients.push(client);
-    const open = client.stream();
-    const all = gather(open);
-    put(open, doubling([1]));
-    put(open, doubling([1]));
-    open.end();
-    const { messages, code } = await all;
-    expect(code).toBe(codes.OK);
-    expect(messages.map(({ errorMessage }) => errorMessage).toSorted((a, b) => a.localeCompare(b))).toEqual([
-      "",
-      "",
-      "it broke midway",
-      "it broke midway",
-    ]);
-  });
+  describe("health and draining", () => {
+    const check = (call: ReturnType<typeof connect>["call"], service: string) =>
+      call("/grpc.health.v1.Health/Check", HealthCheckRequestSchema, HealthCheckResponseSchema, { service });
 
-  it("are needed for decoupled models: ModelInfer refuses them", async () => {
-    const { address } = await listenOn(several([answer]));
-    const client = connect(address);
-    clients.push(client);
-    expect((await failure(client.infer(doubling([1])))).code).toBe(codes.UNIMPLEMENTED);
+    it("checks tell the server's readiness, and know no other services", async () => {
+      const { call, life } = await connected();
+      expect((await check(call, "")).message.status).toBe(1);
+      expect((await check(call, "inference.GRPCInferenceService")).message.status).toBe(1);
+      expect((await failure(check(call, "other"))).code).toBe(codes.NOT_FOUND);
+      void life.drain();
+      expect((await check(call, "")).message.status).toBe(2);
+    });
+
+    it("who watches is told of the change, and the call ends", async () => {
+      const { watch, listening } = await connected();
+      const watching = watch("");
+      const all = gather(watching);
+      await new Promise((resolve) => watching.once("data", resolve));
+      listening.drain();
+      const { messages, code } = await all;
+      expect(messages.map(({ status }) => status)).toEqual([1, 2]);
+      expect(code).toBe(codes.UNAVAILABLE);
+    });
+
+    it("work under way is finished, new work is UNAVAILABLE, and streams end when they have answered", async () => {
+      const { model, waiting, begun } = slowModel();
+      const { infer, stream, listening, life, address } = await connected([model, mixedModel]);
+      const running = infer(doubling([4], { modelName: "slow" }));
+      await begun();
+      const open = stream();
+      const all = gather(open);
+      put(open, doubling([5], { modelName: "slow", id: "s" }));
+      while (waiting.length < 2) await new Promise((resolve) => setImmediate(resolve));
+      const drained = life.drain();
+      listening.drain();
+      const other = dial(address);
+      const error = await failure(other.infer(doubling([1], { modelName: "slow" })));
+      expect([error.code, error.metadata.get("longshore-reason")]).toEqual([
+        codes.UNAVAILABLE,
+        ["shutting-down"],
+      ]);
+      for (const finish of waiting.splice(0)) finish();
+      expect(valuesOf((await running).message)).toEqual([8]);
+      const { messages, code } = await all;
+      expect([messages.map(({ inferResponse }) => valuesOf(inferResponse)), code]).toEqual([
+        [[10]],
+        codes.UNAVAILABLE,
+      ]);
+      await drained;
+      await listening.close(1000);
+    });
+
+    it("a port that is taken is said so", async () => {
+      const { listening } = await connected();
+      await expect(
+        listenOn(async () => ({ status: 200, headers: {}, body: emptyBody }), { port: listening.port }),
+      ).rejects.toMatchObject({
+        reason: "port-taken",
+      });
+    });
   });
 });
 
@@ -660,68 +772,5 @@ describe("everything else", () => {
       );
     });
     expect(code).toBe(codes.INVALID_ARGUMENT);
-  });
-});
-
-describe("health and draining", () => {
-  const check = (call: ReturnType<typeof connect>["call"], service: string) =>
-    call("/grpc.health.v1.Health/Check", HealthCheckRequestSchema, HealthCheckResponseSchema, { service });
-
-  it("checks tell the server's readiness, and know no other services", async () => {
-    const { call, life } = await connected();
-    expect((await check(call, "")).message.status).toBe(1);
-    expect((await check(call, "inference.GRPCInferenceService")).message.status).toBe(1);
-    expect((await failure(check(call, "other"))).code).toBe(codes.NOT_FOUND);
-    void life.drain();
-    expect((await check(call, "")).message.status).toBe(2);
-  });
-
-  it("who watches is told of the change, and the call ends", async () => {
-    const { watch, listening } = await connected();
-    const watching = watch("");
-    const all = gather(watching);
-    await new Promise((resolve) => watching.once("data", resolve));
-    listening.drain();
-    const { messages, code } = await all;
-    expect(messages.map(({ status }) => status)).toEqual([1, 2]);
-    expect(code).toBe(codes.UNAVAILABLE);
-  });
-
-  it("work under way is finished, new work is UNAVAILABLE, and streams end when they have answered", async () => {
-    const { model, waiting, begun } = slowModel();
-    const { infer, stream, listening, life, address } = await connected([model, mixedModel]);
-    const running = infer(doubling([4], { modelName: "slow" }));
-    await begun();
-    const open = stream();
-    const all = gather(open);
-    put(open, doubling([5], { modelName: "slow", id: "s" }));
-    while (waiting.length < 2) await new Promise((resolve) => setImmediate(resolve));
-    const drained = life.drain();
-    listening.drain();
-    const other = connect(address);
-    clients.push(other);
-    const error = await failure(other.infer(doubling([1], { modelName: "slow" })));
-    expect([error.code, error.metadata.get("longshore-reason")]).toEqual([
-      codes.UNAVAILABLE,
-      ["shutting-down"],
-    ]);
-    for (const finish of waiting.splice(0)) finish();
-    expect(valuesOf((await running).message)).toEqual([8]);
-    const { messages, code } = await all;
-    expect([messages.map(({ inferResponse }) => valuesOf(inferResponse)), code]).toEqual([
-      [[10]],
-      codes.UNAVAILABLE,
-    ]);
-    await drained;
-    await listening.close(1000);
-  });
-
-  it("a port that is taken is said so", async () => {
-    const { listening } = await connected();
-    await expect(
-      listenOn(async () => ({ status: 200, headers: {}, body: emptyBody }), { port: listening.port }),
-    ).rejects.toMatchObject({
-      reason: "port-taken",
-    });
   });
 });

@@ -1,20 +1,21 @@
 import { randomBytes } from "node:crypto";
 import {
   createSecureServer,
-  createServer,
   type Http2SecureServer,
-  type Http2Server,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { type Handler, LongshoreError } from "@longshore/core";
 import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
+import type { CallStream } from "./call-stream.ts";
 import { serveExchange } from "./exchange.ts";
+import { NodeStream } from "./node-stream.ts";
 import { type CompleteOptions, completeOptions, type GrpcListenOptions } from "./options.ts";
+import { maxFrameBytes, maxHeaderFields, QuickSession, type SessionParts } from "./quick-session.ts";
 
 /** A handler that is served over gRPC. */
 export interface GrpcListening {
@@ -35,19 +36,21 @@ export interface GrpcListening {
   close(graceMs?: number): Promise<void>;
 }
 
-/** The largest frame that clients may send: fewer, larger frames cost less. */
-const maxFrameBytes = 2 ** 20;
 /** Megabytes that HTTP/2 may hold of one connection: replies that clients are slow to read. */
 const sessionMegabytes = 1024;
 
+const socketOptions = {
+  noDelay: true,
+  // A client that vanished without a word is noticed in the end.
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
+};
+
 function settingsOf(options: CompleteOptions): object {
   return {
-    noDelay: true,
-    // A client that vanished without a word is noticed in the end.
-    keepAlive: true,
-    keepAliveInitialDelay: 60_000,
+    ...socketOptions,
     maxSessionMemory: sessionMegabytes,
-    maxHeaderListPairs: 128,
+    maxHeaderListPairs: maxHeaderFields,
     settings: {
       initialWindowSize: options.callWindowBytes,
       maxConcurrentStreams: options.maxConcurrentCalls,
@@ -58,14 +61,58 @@ function settingsOf(options: CompleteOptions): object {
   };
 }
 
-function createListener(options: CompleteOptions): Http2Server | Http2SecureServer {
+/** A connection, whoever frames it. */
+interface Connection {
+  /** Takes no more calls; the connection ends with the last of those under way. */
+  close(): void;
+  destroy(): void;
+}
+
+/** A server, and what becomes of its connections. */
+interface Framing {
+  readonly server: Server | Http2SecureServer;
+  readonly secure: Http2SecureServer | undefined;
+}
+
+/** Connections without TLS are framed here, those with TLS by Node.js: there deciphering costs more than framing. */
+function createFraming(parts: SessionParts, connections: Set<Connection>): Framing {
+  const { options, serve } = parts;
   const { tls } = options;
-  if (!tls) return createServer(settingsOf(options));
+  if (!tls) {
+    const server = createServer(socketOptions, (socket) => {
+      const session = new QuickSession(socket, parts, () => connections.delete(session));
+      connections.add(session);
+    });
+    return { server, secure: undefined };
+  }
+  let secure: Http2SecureServer;
   try {
-    return createSecureServer({ ...settingsOf(options), ...tls });
+    secure = createSecureServer({ ...settingsOf(options), ...tls });
   } catch (thrown) {
     throw tlsError(thrown);
   }
+  secure.on("session", (session: ServerHttp2Session) => {
+    connections.add(session);
+    session.on("close", () => connections.delete(session));
+    // Without a listener, a connection that breaks would end the process.
+    session.on("error", () => session.destroy());
+    session.setLocalWindowSize(options.connectionWindowBytes);
+    const { socket } = session;
+    session.on(
+      "stream",
+      (
+        stream: ServerHttp2Stream,
+        headers: IncomingHttpHeaders,
+        _flags: number,
+        rawHeaders: readonly string[],
+      ) => serve(new NodeStream(stream, headers, rawHeaders, options.peerOf(socket))),
+    );
+  });
+  // TLS handshakes that fail, and connections that speak no HTTP/2.
+  secure.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
+  secure.on("unknownProtocol", (socket: Socket) => socket.destroy());
+  secure.on("sessionError", () => undefined);
+  return { server: secure, secure };
 }
 
 function tlsError(cause: unknown): LongshoreError {
@@ -97,7 +144,7 @@ function listenError(thrown: NodeJS.ErrnoException, host: string, port: number):
   );
 }
 
-function start(server: Http2Server | Http2SecureServer, host: string, port: number): Promise<void> {
+function start(server: Server | Http2SecureServer, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (thrown: Error): void => reject(listenError(thrown, host, port));
     server.once("error", failed);
@@ -125,30 +172,10 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     arrival: createPatience(clock, options.requestTimeoutMs),
     reading: createPatience(clock, options.replyTimeoutMs),
   };
-  const server = createListener(options);
+  const connections = new Set<Connection>();
+  const serve = (stream: CallStream): void => void serveExchange(parts, stream);
+  const { server, secure } = createFraming({ options, serve }, connections);
   server.maxConnections = options.maxConnections;
-  const sessions = new Set<ServerHttp2Session>();
-  server.on("session", (session: ServerHttp2Session) => {
-    sessions.add(session);
-    session.on("close", () => sessions.delete(session));
-    // Without a listener, a connection that breaks would end the process.
-    session.on("error", () => session.destroy());
-    session.setLocalWindowSize(options.connectionWindowBytes);
-    const { socket } = session;
-    session.on(
-      "stream",
-      (
-        stream: ServerHttp2Stream,
-        headers: IncomingHttpHeaders,
-        _flags: number,
-        rawHeaders: readonly string[],
-      ) => void serveExchange(parts, stream, headers, rawHeaders, options.peerOf(socket)),
-    );
-  });
-  // TLS handshakes that fail, and connections that speak no HTTP/2.
-  server.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
-  server.on("unknownProtocol", (socket: Socket) => socket.destroy());
-  server.on("sessionError", () => undefined);
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.
   const { port } = server.address() as AddressInfo;
@@ -156,14 +183,14 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
   const beginDrain = (): void => {
     if (drain.signal.aborted) return;
     drain.abort();
-    for (const session of sessions) session.close();
+    for (const one of connections) one.close();
   };
   let closing: Promise<void> | undefined;
   const close = async (graceMs: number): Promise<void> => {
     beginDrain();
-    for (const session of sessions) session.close();
+    for (const one of connections) one.close();
     const timer = clock.timer(graceMs, () => {
-      for (const session of sessions) session.destroy();
+      for (const one of connections) one.destroy();
     });
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
@@ -176,10 +203,10 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     drain: beginDrain,
     renew(tls) {
       try {
-        if (!("setSecureContext" in server)) throw new Error("this listener has no TLS");
-        server.setSecureContext(tls);
+        if (!secure) throw new Error("this listener has no TLS");
+        secure.setSecureContext(tls);
         // Nobody resumes a session that an authority which is gone had let in.
-        server.setTicketKeys(randomBytes(48));
+        secure.setTicketKeys(randomBytes(48));
       } catch (thrown) {
         throw tlsError(thrown);
       }

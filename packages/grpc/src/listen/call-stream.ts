@@ -1,0 +1,99 @@
+import type { Peer } from "@longshore/core";
+import type { Parts } from "../message/index.ts";
+
+/** What a client says before the messages of a call. */
+export interface CallHead {
+  readonly method: string;
+  readonly path: string;
+  readonly contentType: string;
+  /** `grpc-timeout`. */
+  readonly timeout: string | undefined;
+  /** `grpc-encoding`, in lower case. */
+  readonly encoding: string;
+  /** `grpc-accept-encoding`. */
+  readonly accepts: string;
+  /** All else, by lower-case names, and `host`, which identity looks at. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Headers that are the transport's own business. */
+const transportHeaders: ReadonlySet<string> = new Set([
+  "te",
+  "content-type",
+  "user-agent",
+  "grpc-encoding",
+  "grpc-accept-encoding",
+]);
+
+/**
+ * Inherited by all headers, because a name may be that of anything. An object without any prototype would be a table, in
+ * which each look-up for a header that is not there costs several times as much.
+ */
+const nothing: object = Object.freeze(Object.create(null) as object);
+
+/** Headers by their names, none yet. */
+export function noHeaders(): Record<string, string> {
+  return Object.create(nothing) as Record<string, string>;
+}
+
+/** @param headers With the fields that begin with a colon; what came several times is joined by commas. */
+export function callHead(headers: Readonly<Record<string, string | undefined>>): CallHead {
+  const metadata = noHeaders();
+  for (const name in headers) {
+    const value = headers[name];
+    if (value !== undefined && !name.startsWith(":") && !transportHeaders.has(name)) metadata[name] = value;
+  }
+  const authority = headers[":authority"];
+  // What HTTP/1.1 calls the host.
+  if (authority !== undefined) metadata["host"] = authority;
+  return {
+    method: headers[":method"] ?? "",
+    path: headers[":path"] ?? "",
+    contentType: headers["content-type"] ?? "",
+    timeout: headers["grpc-timeout"],
+    encoding: (headers["grpc-encoding"] ?? "identity").toLowerCase(),
+    accepts: headers["grpc-accept-encoding"] ?? "",
+    metadata,
+  };
+}
+
+/** What happens on the stream of a call. */
+export interface StreamEvents {
+  /** Some of what the client sends. */
+  data(chunk: Uint8Array): void;
+  /** The client has sent its last. */
+  end(): void;
+  /** More may be written. */
+  room(): void;
+  /** The stream is no more: both sides have ended, or one has broken it off. Comes once, and nothing behind it. */
+  closed(): void;
+}
+
+/** The stream of one call in HTTP/2, whoever frames it. */
+export interface CallStream {
+  readonly head: CallHead;
+  readonly peer: Peer;
+  /** Nothing of what the client sends is read before. */
+  listen(events: StreamEvents): void;
+  /** Lets the client send no more than its window allows. */
+  pause(): void;
+  resume(): void;
+  readonly paused: boolean;
+  /** `end` has been told. */
+  readonly ended: boolean;
+  readonly closed: boolean;
+  /** Headers of the reply have been sent. */
+  readonly begun: boolean;
+  /** Bytes of the reply that wait for the client to read. */
+  readonly unsentBytes: number;
+  /** Sends headers, of a reply with the status 200. Throws for what HTTP/2 cannot carry. */
+  begin(headers: Readonly<Record<string, string>>): void;
+  /** Sends bytes, which stay as they are until the stream is closed; false where more had better wait for `room`. */
+  write(bytes: Parts): boolean;
+  /** Ends the reply behind the last bytes. Throws for what HTTP/2 cannot carry. */
+  end(trailers: Readonly<Record<string, string>>, last?: Parts): void;
+  /** A whole reply of headers. Throws for what HTTP/2 cannot carry. */
+  answer(status: number, headers: Readonly<Record<string, string>>): void;
+  /** Breaks the stream off, with one of HTTP/2's codes. */
+  reset(code: number): void;
+}

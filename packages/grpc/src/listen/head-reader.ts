@@ -1,0 +1,30 @@
+import { type HeaderLimits, HeaderReader } from "../http2/index.ts";
+import { type QuickHead, quickHead } from "./quick-head.ts";
+
+/** Why a block of headers is no call's: all after it on the connection is lost, its own stream is wrong, or it says too much. */
+export type BadHead = "broken" | "malformed" | "too large";
+
+/** Reads the headers of all calls of a connection, in their order. What says the same as the one before is not read again. */
+export class HeadReader {
+  readonly #reader: HeaderReader;
+  #text = "";
+  #changes = -1;
+  #head: QuickHead | BadHead = "malformed";
+
+  constructor(limits: HeaderLimits) {
+    this.#reader = new HeaderReader(limits);
+  }
+
+  read(block: Uint8Array): QuickHead | BadHead {
+    const text = Buffer.from(block.buffer, block.byteOffset, block.byteLength).toString("latin1");
+    const { changes } = this.#reader;
+    if (changes === this.#changes && text === this.#text) return this.#head;
+    const read = this.#reader.read(block);
+    if (!read) return "broken";
+    this.#head = read.tooLarge ? "too large" : (quickHead(read.fields) ?? "malformed");
+    // What has changed the tables would change them again.
+    this.#changes = this.#reader.changes === changes ? changes : -1;
+    this.#text = text;
+    return this.#head;
+  }
+}

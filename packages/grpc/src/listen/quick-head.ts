@@ -1,0 +1,44 @@
+import type { HeaderField } from "../http2/index.ts";
+import { type CallHead, callHead, noHeaders } from "./call-stream.ts";
+
+/** A call's headers, and the length of its body where they tell it. */
+export interface QuickHead {
+  readonly head: CallHead;
+  readonly announced: number | undefined;
+}
+
+const goodName = /^:?[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const badValue = /[^\t\x20-\x7e\x80-\xff]|^[\t ]|[\t ]$/;
+const goodPath = /^(?:\/[!-~]*|\*)$/;
+const goodLength = /^[0-9]{1,15}$/;
+
+/** Fields of a request with a colon. */
+const pseudo: ReadonlySet<string> = new Set([":method", ":scheme", ":path", ":authority"]);
+
+/** Fields that only HTTP/1.1 has. */
+const ofConnections: ReadonlySet<string> = new Set([
+  "connection",
+  "proxy-connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** Reads the headers of a call; undefined where they are malformed (RFC 9113, section 8). */
+export function quickHead(fields: readonly HeaderField[]): QuickHead | undefined {
+  const headers = noHeaders();
+  let plain = false;
+  for (const [name, value] of fields) {
+    if (!goodName.test(name) || badValue.test(value) || ofConnections.has(name)) return undefined;
+    const before = headers[name];
+    if (name.startsWith(":")) {
+      if (plain || before !== undefined || !pseudo.has(name)) return undefined;
+    } else plain = true;
+    if (before === undefined) headers[name] = value;
+    else headers[name] = `${before}${name === "cookie" ? "; " : ", "}${value}`;
+  }
+  const { te = "trailers", "content-length": length } = headers;
+  if (!headers[":method"] || !headers[":scheme"] || !goodPath.test(headers[":path"] ?? "")) return undefined;
+  if (te !== "trailers" || (length !== undefined && !goodLength.test(length))) return undefined;
+  return { head: callHead(headers), announced: length === undefined ? undefined : Number(length) };
+}

@@ -1,0 +1,234 @@
+import type { Peer } from "@longshore/core";
+import { frameHead, frameTypes, headerBlock, mostWindow, numberFrame } from "../http2/index.ts";
+import type { Parts } from "../message/index.ts";
+import type { CallHead, CallStream, StreamEvents } from "./call-stream.ts";
+
+/** Bytes of a reply that may wait before whoever writes is asked to wait. */
+const waitingBytes = 65_536;
+
+/** The connection of a stream, as the stream sees it. */
+export interface StreamOwner {
+  /** Window that each stream's client is given, in bytes. */
+  readonly windowBytes: number;
+  /** Sends a frame or a part of one, text a byte for each character. */
+  send(bytes: string | Uint8Array): void;
+  /** A block of headers as frames. */
+  sendHeaders(stream: number, block: string, end: boolean): void;
+  /** A stream has something to send, and calls `sendSome` when it is its turn. */
+  ready(stream: QuickStream): void;
+  forget(stream: QuickStream): void;
+}
+
+/** A call on a connection that is framed here. */
+export class QuickStream implements CallStream {
+  readonly id: number;
+  readonly head: CallHead;
+  readonly peer: Peer;
+  readonly #owner: StreamOwner;
+  #events: StreamEvents | undefined;
+  paused = false;
+  ended = false;
+  closed = false;
+  begun = false;
+  unsentBytes = 0;
+  /** What came and was not read yet, while nobody listens or reading is paused. */
+  readonly #kept: Uint8Array[] = [];
+  /** The client has sent its last. */
+  allHere: boolean;
+  /** Bytes that the client may send, and that it has sent since it was last given more. */
+  #window: number;
+  #read = 0;
+  /** Bytes that were announced and are still to come; undefined where nothing was said. */
+  #announced: number | undefined;
+  /** Bytes that may be sent to the client. */
+  #sendWindow: number;
+  readonly #queue: Uint8Array[] = [];
+  #trailers: string | undefined;
+  #lastSent = false;
+
+  /**
+   * @param announced Of `content-length`.
+   * @param last The headers are all that the client sends.
+   */
+  constructor(
+    owner: StreamOwner,
+    id: number,
+    head: CallHead,
+    peer: Peer,
+    sendWindow: number,
+    announced: number | undefined,
+    last: boolean,
+  ) {
+    this.#owner = owner;
+    this.id = id;
+    this.head = head;
+    this.peer = peer;
+    this.#window = owner.windowBytes;
+    this.#sendWindow = sendWindow;
+    this.#announced = announced;
+    this.allHere = last;
+  }
+
+  listen(events: StreamEvents): void {
+    this.#events = events;
+    this.#deliver();
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.#deliver();
+  }
+
+  /**
+   * Takes what came in a frame of data, in pieces. False where the client has sent more than it was allowed or announced,
+   * for which the stream is reset.
+   */
+  came(chunk: Uint8Array): boolean {
+    if (this.#announced !== undefined) {
+      this.#announced -= chunk.byteLength;
+      if (this.#announced < 0) return false;
+    }
+    if (this.#kept.length === 0 && this.#events && !this.paused) this.#hand(this.#events, chunk);
+    else this.#kept.push(chunk);
+    return true;
+  }
+
+  /** Counts a frame of data against the window; false where there is no room for it. */
+  takesFrame(length: number, padding: number): boolean {
+    this.#window -= length;
+    this.#read += padding;
+    return this.#window >= 0;
+  }
+
+  /** The client has sent its last; false where that was too early. */
+  cameLast(): boolean {
+    if (this.#announced) return false;
+    this.allHere = true;
+    this.#deliver();
+    return true;
+  }
+
+  #hand(events: StreamEvents, chunk: Uint8Array): void {
+    events.data(chunk);
+    this.#read += chunk.byteLength;
+    if (this.closed || this.allHere || this.#read * 2 < this.#owner.windowBytes) return;
+    this.#window += this.#read;
+    this.#owner.send(numberFrame(frameTypes.window, this.id, this.#read));
+    this.#read = 0;
+  }
+
+  #deliver(): void {
+    const events = this.#events;
+    if (!events) return;
+    while (!this.paused && !this.closed) {
+      const chunk = this.#kept.shift();
+      if (chunk) this.#hand(events, chunk);
+      else break;
+    }
+    if (!this.allHere || this.ended || this.paused || this.closed) return;
+    this.ended = true;
+    events.end();
+    this.#closeOnceDone();
+  }
+
+  begin(headers: Readonly<Record<string, string>>): void {
+    this.#owner.sendHeaders(this.id, headerBlock(200, headers), false);
+    this.begun = true;
+  }
+
+  write({ parts, byteLength }: Parts): boolean {
+    this.#queue.push(...parts);
+    this.unsentBytes += byteLength;
+    this.#owner.ready(this);
+    return this.unsentBytes < waitingBytes;
+  }
+
+  end(trailers: Readonly<Record<string, string>>, last?: Parts): void {
+    this.#trailers = headerBlock(undefined, trailers);
+    if (last) this.write(last);
+    else this.#owner.ready(this);
+  }
+
+  answer(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#owner.sendHeaders(this.id, headerBlock(status, headers), true);
+    this.begun = true;
+    this.#sentLast();
+  }
+
+  /** Gives more room to send in; false where that is more than there can be. */
+  widen(bytes: number): boolean {
+    this.#sendWindow += bytes;
+    if (this.unsentBytes > 0 && this.#sendWindow > 0) this.#owner.ready(this);
+    return this.#sendWindow <= mostWindow;
+  }
+
+  /**
+   * Sends a frame of what waits, and what ends the stream behind the last.
+   *
+   * @param most Bytes that fit into a frame and into the connection's window.
+   * @returns Bytes that were sent; 0 where the stream has to wait for its own window or has nothing.
+   */
+  sendSome(most: number): number {
+    const length = Math.max(0, Math.min(this.unsentBytes, this.#sendWindow, most));
+    if (length > 0) {
+      this.#owner.send(frameHead(length, frameTypes.data, 0, this.id));
+      this.#sendQueued(length);
+      this.#sendWindow -= length;
+    }
+    if (this.#trailers !== undefined && this.unsentBytes === 0 && !this.#lastSent) {
+      this.#owner.sendHeaders(this.id, this.#trailers, true);
+      this.#sentLast();
+    }
+    return length;
+  }
+
+  #sendQueued(length: number): void {
+    const full = this.unsentBytes >= waitingBytes;
+    let rest = length;
+    let whole = 0;
+    for (const part of this.#queue) {
+      if (part.byteLength > rest) break;
+      this.#owner.send(part);
+      rest -= part.byteLength;
+      whole += 1;
+    }
+    this.#queue.splice(0, whole);
+    const [part] = this.#queue;
+    if (rest > 0 && part) {
+      this.#owner.send(part.subarray(0, rest));
+      this.#queue[0] = part.subarray(rest);
+    }
+    this.unsentBytes -= length;
+    if (full && this.unsentBytes < waitingBytes) this.#events?.room();
+  }
+
+  #sentLast(): void {
+    this.#lastSent = true;
+    this.#closeOnceDone();
+  }
+
+  #closeOnceDone(): void {
+    if (this.#lastSent && this.ended) this.close();
+  }
+
+  reset(code: number): void {
+    if (this.closed) return;
+    this.#owner.send(numberFrame(frameTypes.reset, this.id, code));
+    this.close();
+  }
+
+  /** Ends the stream without a word to the client. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#queue.length = 0;
+    this.#kept.length = 0;
+    this.unsentBytes = 0;
+    this.#owner.forget(this);
+    this.#events?.closed();
+  }
+}

@@ -1,0 +1,93 @@
+import type { Socket } from "node:net";
+
+/** So much is copied together for one write; what is longer than `partBytes` goes out as it lies. */
+const joinedBytes = 65_536;
+const partBytes = 8192;
+/** Unsent bytes of a connection beyond which nothing more is taken from streams. */
+const fullBytes = 2 ** 20;
+
+/** Collects what is sent over a connection in one turn of the event loop, and writes it at once. */
+export class SocketWriter {
+  readonly #socket: Socket;
+  readonly #patienceMs: number;
+  #waiting: (string | Uint8Array)[] = [];
+  #bytes = 0;
+  /** The client is waited for. */
+  #late = false;
+
+  /** @param patienceMs How long a client may go without reading anything of what waits for it. */
+  constructor(socket: Socket, patienceMs: number, drained: () => void) {
+    this.#socket = socket;
+    this.#patienceMs = patienceMs;
+    socket.on("timeout", () => socket.destroy());
+    socket.on("drain", () => {
+      this.#late = false;
+      socket.setTimeout(0);
+      drained();
+    });
+  }
+
+  /** Bytes that have not left yet. */
+  get unsentBytes(): number {
+    return this.#bytes + this.#socket.writableLength;
+  }
+
+  /** Whether streams may send more. */
+  get hasRoom(): boolean {
+    return this.unsentBytes < fullBytes;
+  }
+
+  /** @param bytes Text of a byte for each character, or bytes that stay as they are. */
+  send(bytes: string | Uint8Array): void {
+    if (this.#waiting.length === 0) process.nextTick(this.flush);
+    this.#waiting.push(bytes);
+    this.#bytes += bytes.length;
+  }
+
+  readonly flush = (): void => {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    const bytes = this.#bytes;
+    this.#waiting = [];
+    this.#bytes = 0;
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return;
+    if (bytes <= joinedBytes) socket.write(joined(waiting, bytes));
+    else this.#writeParts(waiting);
+    if (!socket.writableNeedDrain || this.#late) return;
+    this.#late = true;
+    socket.setTimeout(this.#patienceMs);
+  };
+
+  #writeParts(waiting: readonly (string | Uint8Array)[]): void {
+    const socket = this.#socket;
+    socket.cork();
+    let short: (string | Uint8Array)[] = [];
+    let shortBytes = 0;
+    for (const part of waiting) {
+      if (part.length <= partBytes) {
+        short.push(part);
+        shortBytes += part.length;
+        continue;
+      }
+      if (shortBytes > 0) socket.write(joined(short, shortBytes));
+      short = [];
+      shortBytes = 0;
+      // Texts are short.
+      socket.write(part);
+    }
+    if (shortBytes > 0) socket.write(joined(short, shortBytes));
+    socket.uncork();
+  }
+}
+
+function joined(parts: readonly (string | Uint8Array)[], bytes: number): Uint8Array {
+  const whole = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const part of parts) {
+    if (typeof part === "string") whole.write(part, at, "latin1");
+    else whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
