@@ -1,3 +1,7 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
 import { run, schemathesis } from "../install/index.ts";
 import { asked, lastWords, type Part } from "./part.ts";
 
@@ -9,6 +13,8 @@ export const openapiPart: Part = {
     if (!asked(context, name)) return;
     const tools = await schemathesis();
     const base = `http://${context.server.http}`;
+    // It leaves a folder of its own where it is started.
+    const cwd = await mkdtemp(join(tmpdir(), "longshore-openapi-"));
     const { code, out, err } = await run(
       tools.program("st"),
       [
@@ -30,8 +36,9 @@ export const openapiPart: Part = {
         "--generation-database",
         "none",
       ],
-      { timeoutMs: 300_000 },
+      { cwd, timeoutMs: 300_000 },
     );
+    await rm(cwd, { recursive: true, force: true });
     const cases = /([0-9]+) generated/.exec(out)?.[1];
     context.told({
       name,
