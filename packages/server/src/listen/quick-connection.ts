@@ -97,6 +97,9 @@ class QuickConnection {
   /** Ends what takes too long to arrive. */
   #patience: Disposable | undefined;
   #patientMs = 0;
+  /** Bytes of the body that are here and were not acknowledged yet; 0 once the reply begins. */
+  #untold = 0;
+  #telling: Disposable | undefined;
 
   constructor(socket: Socket, parts: QuickParts, date: () => string, left: () => void) {
     this.#socket = socket;
@@ -234,10 +237,10 @@ class QuickConnection {
         : { method: "POST", path, headers, body, peer };
       let begun = false;
       const reply = await handler(asked, call, (bytes) => {
-        if (!begun && !socket.writableEnded && socket.writableLength <= talkative)
-          socket.write(acknowledgement(bytes), "latin1");
+        if (!begun) this.#acknowledge(bytes);
       });
       begun = true;
+      this.#untold = 0;
       const accepted = headers["accept-encoding"];
       const coded = accepted === undefined ? reply : await codedReply(reply, accepted);
       if (socket.destroyed || socket.writableEnded) return;
@@ -256,6 +259,23 @@ class QuickConnection {
     if (this.#arriving) this.#linger(this.#arriving);
     else this.#next();
   }
+
+  /** All of the body at once, else when what has come by now was looked at: each costs both sides as much as a small request. */
+  #acknowledge(bytes: number): void {
+    this.#untold = bytes;
+    if ((this.#arriving?.left ?? 0) === 0) this.#tell();
+    else this.#telling ??= this.#parts.options.clock.timer(0, this.#tell);
+  }
+
+  readonly #tell = (): void => {
+    this.#telling?.[Symbol.dispose]();
+    this.#telling = undefined;
+    const socket = this.#socket;
+    const bytes = this.#untold;
+    this.#untold = 0;
+    if (bytes > 0 && !socket.destroyed && !socket.writableEnded && socket.writableLength <= talkative)
+      socket.write(acknowledgement(bytes), "latin1");
+  };
 
   #next(): void {
     const socket = this.#socket;
