@@ -127,20 +127,29 @@ export function checkCall(call: Call, clock: Clock, stage: Stage): void {
  * A call that ends when `parent` ends or when `abort` of the result is fired by its owner. Dispose it when the work is
  * over, so that long-lived parents do not collect listeners.
  */
-export function childCall(
-  parent: Call,
-  change: Partial<Omit<Call, "abort">> = {},
-): { readonly call: Call; cancel(reason: LongshoreError): void } & Disposable {
-  const controller = new AbortController();
-  const follow = (): void => controller.abort(parent.abort.reason);
-  let unfollow: (() => void) | undefined;
-  if (parent.abort.aborted) follow();
-  else unfollow = whenAborted(parent.abort, follow);
-  const call = Object.assign(ownCall(parent), change);
-  call.abort = controller.signal;
-  return {
-    call,
-    cancel: (reason) => controller.abort(reason),
-    [Symbol.dispose]: () => unfollow?.(),
-  };
+export function childCall(parent: Call, change: Partial<Omit<Call, "abort">> = {}): ChildCall {
+  return new ChildCall(parent, change);
+}
+
+/** A call within another. A class for the same reason as `Once`. */
+class ChildCall implements Disposable {
+  readonly call: Call;
+  readonly #controller = new AbortController();
+  readonly #unfollow: (() => void) | undefined;
+
+  constructor(parent: Call, change: Partial<Omit<Call, "abort">>) {
+    const controller = this.#controller;
+    const follow = (): void => controller.abort(parent.abort.reason);
+    if (parent.abort.aborted) follow();
+    else this.#unfollow = whenAborted(parent.abort, follow);
+    const call = Object.assign(ownCall(parent), change);
+    call.abort = controller.signal;
+    this.call = call;
+  }
+
+  readonly cancel = (reason: LongshoreError): void => this.#controller.abort(reason);
+
+  [Symbol.dispose](): void {
+    this.#unfollow?.();
+  }
 }

@@ -259,7 +259,7 @@ class LoopEndpoint implements OffloadEndpoint {
     }
     let held = this.#held(known, request, call);
     if (held instanceof Promise) held = await held;
-    return { known, job: { ...this.#job(known, request, call), held } };
+    return { known, job: Object.assign(this.#job(known, request, call), { held }) };
   }
 
   /**
@@ -299,20 +299,19 @@ class LoopEndpoint implements OffloadEndpoint {
   ): Omit<Job, "held"> {
     const { segment } = request;
     const { defaults = {} } = this.#loop.parts;
-    return {
-      known,
-      to: segment.to,
-      asked: request,
-      limits: {
-        objective: defaults.objective ?? "latency",
-        minAgreementRatio: defaults.minAgreementRatio ?? 0.995,
-        // An empty name leaves the choice to this place.
-        ...(segment.variant === "" ? {} : { variant: segment.variant }),
-      },
-      ...confirming(this.#loop, call, "everywhere"),
-      ...(known.description.decoupled === true ? { whole: true } : {}),
-      ...(request.wire && !this.#loop.local ? { unjudged: true } : {}),
-    };
+    const { objective = "latency", minAgreementRatio = 0.995 } = defaults;
+    const { variant } = segment;
+    // An empty name leaves the choice to this place.
+    const limits =
+      variant === "" ? { objective, minAgreementRatio } : { objective, minAgreementRatio, variant };
+    // Assigned one by one, since this is done for every small request.
+    const job: { -readonly [Field in keyof Omit<Job, "held">]: Job[Field] } = Object.assign(
+      { known, to: segment.to, asked: request, limits },
+      confirming(this.#loop, call, "everywhere"),
+    );
+    if (known.description.decoupled === true) job.whole = true;
+    if (request.wire && !this.#loop.local) job.unjudged = true;
+    return job;
   }
 
   async #answer(request: InferenceRequest, job: Job): Promise<InferenceResponse> {

@@ -1,4 +1,4 @@
-import type { Clock } from "@longshore/core";
+import { type Clock, Once } from "@longshore/core";
 
 /** The longest delay that one timer of the platform takes, in milliseconds; a longer one fires at once there. */
 const longestTimerMs = 2 ** 31 - 1;
@@ -15,7 +15,7 @@ export function systemClock(): Clock {
       if (delayMs <= 0) {
         // A timer of the platform takes a millisecond at least; this comes when what has arrived by now was looked at.
         const next = setImmediate(fire);
-        return { [Symbol.dispose]: () => clearImmediate(next) };
+        return new Once(() => clearImmediate(next));
       }
       let rest = Math.max(0, delayMs);
       let handle: NodeJS.Timeout | undefined;
@@ -26,7 +26,7 @@ export function systemClock(): Clock {
         handle = setTimeout(() => (rest > 0 ? arm() : fire()), part);
       };
       arm();
-      return { [Symbol.dispose]: () => clearTimeout(handle) };
+      return new Once(() => clearTimeout(handle));
     },
   };
 }

@@ -17,27 +17,47 @@ export function watchSilence(
   limitMs: number,
   exchange: { written(): number; silent(): void },
 ): Silence {
-  let movedMs = clock.nowMs();
-  let written = 0;
-  let isHeld = false;
-  let timer: Disposable;
-  const look = (): void => {
-    const now = exchange.written();
-    if (now !== written || isHeld) {
-      written = now;
-      movedMs = clock.nowMs();
+  return new Watched(clock, limitMs, exchange);
+}
+
+class Watched implements Silence {
+  readonly #clock: Clock;
+  readonly #limitMs: number;
+  readonly #exchange: Parameters<typeof watchSilence>[2];
+  #movedMs: number;
+  #written = 0;
+  #held = false;
+  #timer: Disposable;
+
+  constructor(clock: Clock, limitMs: number, exchange: Parameters<typeof watchSilence>[2]) {
+    this.#clock = clock;
+    this.#limitMs = limitMs;
+    this.#exchange = exchange;
+    this.#movedMs = clock.nowMs();
+    this.#timer = clock.timer(limitMs, this.#look);
+  }
+
+  moved(): void {
+    this.#movedMs = this.#clock.nowMs();
+  }
+
+  held(since: boolean): void {
+    this.#held = since;
+    this.moved();
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer[Symbol.dispose]();
+  }
+
+  readonly #look = (): void => {
+    const now = this.#exchange.written();
+    if (now !== this.#written || this.#held) {
+      this.#written = now;
+      this.moved();
     }
-    const leftMs = movedMs + limitMs - clock.nowMs();
-    if (leftMs <= 0) exchange.silent();
-    else timer = clock.timer(leftMs, look);
-  };
-  timer = clock.timer(limitMs, look);
-  return {
-    moved: () => void (movedMs = clock.nowMs()),
-    held(since) {
-      isHeld = since;
-      movedMs = clock.nowMs();
-    },
-    [Symbol.dispose]: () => timer[Symbol.dispose](),
+    const leftMs = this.#movedMs + this.#limitMs - this.#clock.nowMs();
+    if (leftMs <= 0) this.#exchange.silent();
+    else this.#timer = this.#clock.timer(leftMs, this.#look);
   };
 }

@@ -248,12 +248,10 @@ export async function exchange(
   const sentBytes = bodyLength(request.body) ?? 0;
   const step = parts.acknowledgeBytes ?? acknowledgeStep(sentBytes);
   const acknowledges = info.offers && transport.progress === "acknowledged" && step > 0 && sentBytes > step;
-  const headers = {
-    ...request.headers,
-    ...(info.offers ? {} : { [orcaFormatHeader]: "json" }),
-    ...(acknowledges ? { [acknowledgeHeader]: String(step) } : {}),
-    ...parts.headers,
-  };
+  const headers: Record<string, string> = { ...request.headers };
+  if (!info.offers) headers[orcaFormatHeader] = "json";
+  if (acknowledges) headers[acknowledgeHeader] = String(step);
+  Object.assign(headers, parts.headers);
   let startedMs = clock.nowMs();
   const waits = form?.complete?.() === false;
   const body = waits ? passing(request.body, () => void (startedMs = clock.nowMs())) : request.body;

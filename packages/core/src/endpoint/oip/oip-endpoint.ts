@@ -211,7 +211,7 @@ class OipEndpoint implements Endpoint {
       {
         method: "POST",
         path,
-        headers: { ...message.headers, ...this.#headers(request, call, form !== undefined) },
+        headers: Object.assign(this.#headers(request, call, form !== undefined), message.headers),
         body: message.body,
       },
       call,
@@ -273,12 +273,11 @@ class OipEndpoint implements Endpoint {
   #headers(request: InferenceRequest, call: Call, asItCame: boolean): Record<string, string> {
     if (!this.info.offers) return traceHeaders(call);
     const { digest } = request.segment;
-    return {
-      ...callHeaders(call, this.#parts.clock.nowMs()),
-      ...(this.#parts.forwardsTenants === true ? { [tenantHeader]: call.tenant } : {}),
-      ...(digest === "" ? {} : { [digestHeader]: digest }),
-      ...(this.#parts.account === false ? {} : { [accountHeader]: asItCame ? "timing" : "1" }),
-    };
+    const headers = callHeaders(call, this.#parts.clock.nowMs());
+    if (this.#parts.forwardsTenants === true) headers[tenantHeader] = call.tenant;
+    if (digest !== "") headers[digestHeader] = digest;
+    if (this.#parts.account !== false) headers[accountHeader] = asItCame ? "timing" : "1";
+    return headers;
   }
 
   /** The JSON behind a path; undefined where the server has nothing of that name. */

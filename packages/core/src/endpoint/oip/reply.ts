@@ -153,13 +153,15 @@ export async function responseOf(
   if (request.sequence?.wantState && !state) throw wrong("the reply lacks the state that was asked for");
   const load = readLoadHeaders(exchanged.headers, parts.clock.nowMs());
   const outputs = checkOutputs(plain, request.outputs, expected);
-  return {
-    ...(exchanged.rest ? { outputs: noTensors } : { outputs }),
-    ...(request.wire && headerLength ? { wire: wireReply(exchanged, headerLength) } : {}),
-    ...(typeof confidence === "number" ? { confidenceRatio: Math.min(1, Math.max(0, confidence)) } : {}),
+  // Assigned one by one, since this is done for every small request.
+  const response: { -readonly [Field in keyof InferenceResponse]: InferenceResponse[Field] } = {
+    outputs: exchanged.rest ? noTensors : outputs,
     account: accountOf(parts, request, told, exchanged, codingStages),
-    ...(load ? { load } : {}),
-    ...(state ? { state } : {}),
-    ...(typeof seal === "string" ? { stateSeal: seal } : {}),
   };
+  if (request.wire && headerLength) response.wire = wireReply(exchanged, headerLength);
+  if (load) response.load = load;
+  if (typeof confidence === "number") response.confidenceRatio = Math.min(1, Math.max(0, confidence));
+  if (state) response.state = state;
+  if (typeof seal === "string") response.stateSeal = seal;
+  return response;
 }
