@@ -93,8 +93,8 @@ describe("who shares a run", () => {
         times.seen(2, 12, 0, 8);
       }
     }
-    // Two runs each that show it anew.
-    expect(tried).toBe(6);
+    // Five times, for two runs each that show it anew; the last of them is still to come.
+    expect(tried).toBe(9);
   });
 
   it("goes over to a size that lost in a bad moment as soon as a trial of some runs has shown that it pays", () => {
@@ -109,8 +109,8 @@ describe("who shares a run", () => {
       chosen.push(size);
       times.seen(size, size === 1 ? 5 : 6, 0, 8);
     }
-    expect(chosen.indexOf(2)).toBeGreaterThan(100);
-    expect(chosen.slice(150)).not.toContain(1);
+    expect(chosen.indexOf(2)).toBeGreaterThan(20);
+    expect(chosen.slice(50)).not.toContain(1);
   });
 
   it("keeps only as many as let the most urgent member finish in time, wherever it stands", () => {

@@ -1,7 +1,8 @@
 /**
  * The time of a run over the number of rows, for inputs of one kind, from the recent runs of 1, 2, up to 4, up to 8, ... rows.
- * Whether batching pays is judged by medians, because a run that met a busy moment of the machine says nothing about that;
- * what is foreseen are means, with straight lines between them, because busy moments do come.
+ * Whether batching pays is judged by the faster quarter of them, because runs that met a busy moment of the machine say nothing
+ * about that, and such a moment can be longer than half of what is remembered of the size that met it; what is foreseen are
+ * means, with straight lines between them, because busy moments do come.
  */
 export interface RunCurve {
   seen(rows: number, tookMs: number): void;
@@ -21,10 +22,10 @@ const leastGainRatio = 0.03;
 /** So much longer for each row is a loss, and no noise. */
 const clearLossRatio = 1.02;
 /** How often a size is passed over before it is tried again: at first, and at most. */
-const firstPatience = 128;
+const firstPatience = 32;
 const mostPatience = 8192;
 /** Runs of such a trial: what was remembered before must not outvote them. It ends when so many more of them lost than won. */
-const trialRuns = remembered / 2 + 1;
+const trialRuns = 6;
 const trialLosses = 2;
 
 /** Rows up to 1, 2, 4, 8, ... are classes 0, 1, 2, 3, ... */
@@ -72,16 +73,19 @@ class SizeTimes {
     this.#sum += value;
   }
 
-  /** Median time for each row. */
+  /** Time for each row that a quarter of the runs keep to. */
   get rowMs(): number {
-    const middle = this.#kept >> 1;
-    const upper = this.#sorted[middle] ?? 0;
-    return this.#kept % 2 === 1 ? upper : (upper + (this.#sorted[middle - 1] ?? upper)) / 2;
+    return this.#sorted[(this.#kept - 1) >> 2] ?? 0;
   }
 
   /** Mean time of a run of `meanRows`. */
   get meanMs(): number {
     return (this.#sum / this.#kept) * this.meanRows;
+  }
+
+  /** It is the one that runs: should it lose again, that is soon looked at. */
+  chosen(): void {
+    this.#patience = firstPatience;
   }
 
   /** Tells whether it should be tried now instead of a size that takes `rivalRowMs` for each row. */
@@ -178,6 +182,7 @@ export function runCurve(): RunCurve {
       // One that was never seen is tried.
       if (last >= wanted && !measured(wanted, enough)) return rows;
       const chosen = best(last, enough);
+      sizes[chosen]?.chosen();
       if (chosen >= wanted) return rows;
       const next = sizes[chosen + 1];
       return joined(rows, next?.tries(sizes[chosen]?.rowMs ?? Infinity) ? chosen + 1 : chosen);
