@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "../base/index.ts";
-import { estimateSize, meanOf } from "../estimate/index.ts";
+import type { Offer } from "../endpoint/index.ts";
+import { certain, estimateSize, meanOf } from "../estimate/index.ts";
+import { endCut } from "../model/index.ts";
 import { radios } from "../plan/index.ts";
 import { radioState } from "../places/index.ts";
 import { left } from "../places/index.ts";
 import { localWork } from "../places/index.ts";
 import { placeHealth } from "../places/index.ts";
-import { serviceRatio } from "../places/index.ts";
+import { promisesGrew, serviceRatio } from "../places/index.ts";
 
 const error = (reason: LongshoreError["reason"], retryAfterMs?: number): LongshoreError =>
   new LongshoreError(reason, "transport", "made up", retryAfterMs === undefined ? {} : { retryAfterMs });
@@ -100,6 +102,50 @@ describe("serviceRatio", () => {
     service.seen(Number.NaN, 1, 3000);
     service.seen(5, 0, 3000);
     expect(service.ratio(3000)).toBeLessThan(2);
+  });
+
+  it("charges what a place has taken into its promises no second time, until runs say more", () => {
+    const service = serviceRatio();
+    service.seen(400, 100, 0);
+    const seen = service.ratio(0);
+    expect(seen).toBeGreaterThan(2);
+    // It has learned from the same run: 100 ms is 150 ms now, then more than all that it took.
+    service.promised(1.5, 1);
+    expect(service.ratio(1) * 1.5).toBeCloseTo(seen, 1);
+    service.promised(10, 2);
+    expect(service.ratio(2)).toBe(1);
+    // Who lowers it again is charged as before: a promise alone makes nobody quicker.
+    service.promised(1 / 15, 3);
+    expect(service.ratio(3)).toBeGreaterThan(0.99 * seen);
+    // What was sent under an older promise is held against what was promised since.
+    const late = serviceRatio();
+    late.promised(4, 500);
+    late.seen(400, 100, 600, 400);
+    expect(late.ratio(600)).toBeCloseTo(1, 1);
+  });
+
+  it("tells by how much promises grew for the same, whatever the queue", () => {
+    const offer = (from: string, runMs: number, queueMs: number): Offer => ({
+      segment: { model: "m", version: "1", digest: "d", variant: "v", from, to: endCut },
+      path: ["edge"],
+      zones: ["z"],
+      trust: "operated",
+      completionMs: certain(runMs + queueMs, { observedAtMs: 0, origin: "measured" }),
+      queueMs,
+      energyMillijoules: 0,
+      costMicros: 0,
+      agreementRatio: 1,
+      upTo: { bytes: 1 },
+      codecs: [],
+      expiresAtMs: 0,
+      origin: "promised",
+    });
+    const before = [offer("start", 100, 0), offer("c1", 50, 0), offer("c2", 10, 0)];
+    expect(
+      promisesGrew(before, [offer("start", 200, 70), offer("c1", 100, 0), offer("c2", 11, 5)]),
+    ).toBeCloseTo(2, 9);
+    expect(promisesGrew(before, [offer("c9", 200, 0)])).toBe(1);
+    expect(promisesGrew([], before)).toBe(1);
   });
 
   it("averages small differences and ignores those below a millisecond", () => {

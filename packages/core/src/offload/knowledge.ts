@@ -10,6 +10,7 @@ import {
   manyPlaces,
   nothingKnown,
   type Places,
+  promisesGrew,
   tooSlow,
 } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -190,6 +191,7 @@ export function knowledgeOf(
       // It may have gone meanwhile.
       if (places.all.get(id) !== place || closed) return;
       entry.heard.set(id, heard);
+      if (known) place.service.promised(promisesGrew(known.offers, heard.offers), clock.nowMs());
       entry.unsaid.delete(id);
       place.health.reached();
       const [offer] = heard.offers;

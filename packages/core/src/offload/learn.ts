@@ -81,7 +81,7 @@ export function learnRemote(
       : network > 0
         ? tookMs - others
         : untoldMs(leg, promisedMs * place.service.ratio(nowMs), tookMs);
-  place.service.seen(servedMs, promisedMs, nowMs);
+  place.service.seen(servedMs, promisedMs, nowMs, nowMs - tookMs);
   loop.places.touched();
 }
 
@@ -115,7 +115,7 @@ export function learnLost(
   const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
   if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
     // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
-    place.service.seen(2 * servedMs, promisedMs, nowMs);
+    place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs);
   }
   if (tookMs > 2 * slowest) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;

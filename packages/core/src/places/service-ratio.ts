@@ -1,10 +1,16 @@
+import type { Offer } from "../endpoint/index.ts";
+import { meanOf } from "../estimate/index.ts";
+
 /**
  * What a place's runs took over what it promised. Promises are corrected by what was observed: a place that claims one
  * millisecond and takes three hundred is charged three hundred after the first answer. The correction fades with time, so
  * that a place that was slow is tried again.
  */
 export interface ServiceRatio {
-  seen(tookMs: number, promisedMs: number, nowMs: number): void;
+  /** A request that was sent at `sentAtMs` (now) under a promise took so long. */
+  seen(tookMs: number, promisedMs: number, nowMs: number, sentAtMs?: number): void;
+  /** The place promises anew, so many times as long for the same as before. */
+  promised(factor: number, nowMs: number): void;
   /** Factor for promised times; 1 before anything was seen. */
   ratio(nowMs: number): number;
 }
@@ -28,6 +34,9 @@ const provenRuns = 20;
  * `halfLifeMs`. It begins with trust in the promise, learns how much runs differ, and begins anew after one that lies far
  * out or after a drift (E. S. Page 1954, "Continuous inspection schemes"). A plain moving average is either quick, and each
  * large input sends the next requests elsewhere, or slow, and a place that became slow is believed for long.
+ *
+ * A place that learns from its own runs corrects its promises, too, by the same runs. Charged with both it would seem to
+ * take the square of what it takes over its first promise, and with few requests there nobody would find out.
  */
 export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let log = 0;
@@ -37,15 +46,26 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let variance = firstVariance;
   let up = 0;
   let down = 0;
+  /** By how much promises have grown since the last run was seen, as a logarithm, and when they last did. */
+  let grown = 0;
+  let grownBy = 0;
+  let grownAtMs = -Infinity;
   const faded = (nowMs: number): number => {
     if (log === 0) return 0;
     const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
     return log * 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
   };
+  /** What a promise has taken in since of what was seen is not charged once more; what moved the other way is charged as before. */
+  const left = (nowMs: number): number => {
+    const log = faded(nowMs);
+    return log > 0 ? Math.max(0, log - Math.max(0, grown)) : Math.min(0, log - Math.min(0, grown));
+  };
   return {
-    seen(tookMs, promisedMs, nowMs) {
-      if (!(tookMs > 0) || !(promisedMs > 0)) return;
-      const before = faded(nowMs);
+    seen(tookMs, madeMs, nowMs, sentAtMs = nowMs) {
+      if (!(tookMs > 0) || !(madeMs > 0)) return;
+      const before = left(nowMs);
+      const promisedMs = sentAtMs < grownAtMs ? madeMs * Math.exp(grownBy) : madeMs;
+      grown = 0;
       // Differences below a millisecond say nothing about a place, and so do short runs about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
       const noise = 1 / (promisedMs + 1) ** 2;
@@ -70,6 +90,26 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       log = Math.max(-3, Math.min(6.9, before + weight * away));
       noted = nowMs;
     },
-    ratio: (nowMs) => Math.exp(faded(nowMs)),
+    promised(factor, nowMs) {
+      if (!(factor > 0) || factor === 1) return;
+      grownBy = Math.log(factor);
+      grown += grownBy;
+      grownAtMs = nowMs;
+    },
+    ratio: (nowMs) => Math.exp(left(nowMs)),
   };
 }
+
+/** How many times as long a place says now that it takes for the same, without queues: the middle one of all it offers; else 1. */
+export function promisesGrew(before: readonly Offer[], now: readonly Offer[]): number {
+  const runs = new Map(before.map((offer) => [keyOf(offer), runMs(offer)]));
+  const factors = now
+    .map((offer) => runMs(offer) / (runs.get(keyOf(offer)) ?? NaN))
+    .filter((factor) => factor > 0 && factor < Infinity)
+    .sort((a, b) => a - b);
+  return factors[Math.floor(factors.length / 2)] ?? 1;
+}
+
+const runMs = ({ completionMs, queueMs }: Offer): number => meanOf(completionMs) - queueMs;
+const keyOf = ({ segment, path, upTo }: Offer): string =>
+  JSON.stringify([segment.digest, segment.variant, segment.from, segment.to, path, upTo]);

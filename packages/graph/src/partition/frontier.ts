@@ -1,4 +1,4 @@
-import { allPrices, area, clip, price, rounding, triangleArea, type Triple } from "./prices.ts";
+import { allPrices, area, clip, price, triangleArea, type Triple } from "./prices.ts";
 
 /*
  * Which of many ways to split can be the best one for somebody?
@@ -10,8 +10,9 @@ import { allPrices, area, clip, price, rounding, triangleArea, type Triple } fro
  * never the best.
  *
  * Test for one way: the prices for which it beats a rival form a half-plane of the triangle a + b + c = 1, so clip the
- * triangle by all rivals. If an area remains, those are the prices at which it wins. A line or a corner does not count:
- * there it only draws with its neighbours, as every cut of a chain does when bytes are free.
+ * triangle by all rivals. In the middle of what remains it has to win by more than rounding. On a line or in a corner it only
+ * draws with its neighbours, as every cut of a chain does when bytes are free. (The size of the area says nothing: it is a
+ * matter of the units, and a way may win by much in a sliver.)
  */
 
 /** What one way to split costs, in any units, the same for all ways compared. */
@@ -49,14 +50,35 @@ export function frontier(
  */
 function exactFrontier(points: readonly Triple[]): readonly number[] {
   const first = witnesses(points);
-  const left = points.flatMap((own, index) =>
-    winningArea(own, index, points, first, 0, rounding) > rounding ? [index] : [],
-  );
+  const left = points.flatMap((own, index) => (wins(own, index, points, first) ? [index] : []));
   const rivals = [...new Set([...first, ...left])];
   return left.filter((index) => {
     const own = points[index];
-    return own !== undefined && winningArea(own, index, points, rivals, 0, rounding) > rounding;
+    return own !== undefined && wins(own, index, points, rivals);
   });
+}
+
+/** What is won by less than this share of the cost, or by so little of the largest, is rounding. */
+const leastWinRatio = 1e-9;
+const leastWin = 1e-11;
+
+/** Whether a point is cheaper at some prices than all rivals that differ from it. */
+function wins(own: Triple, index: number, points: readonly Triple[], rivals: readonly number[]): boolean {
+  const others = rivals.flatMap((rival) => {
+    const point = points[rival];
+    return rival === index || !point || point.every((cost, kind) => cost === own[kind]) ? [] : [point];
+  });
+  let region = allPrices;
+  for (const point of others) {
+    region = clip(region, [own[0] - point[0], own[1] - point[1], own[2] - point[2]]);
+    if (region.length === 0) return false;
+  }
+  const middle = (kind: 0 | 1 | 2): number =>
+    region.reduce((sum, corner) => sum + corner[kind], 0) / region.length;
+  const prices: Triple = [middle(0), middle(1), middle(2)];
+  const cost = price(own, prices);
+  const least = Math.max(leastWin, leastWinRatio * cost);
+  return others.every((point) => price(point, prices) - cost > least);
 }
 
 function normalised(points: readonly SplitPoint[]): readonly Triple[] {

@@ -18,8 +18,6 @@ export function price(point: Triple, prices: Triple): number {
   return point[0] * prices[0] + point[1] * prices[1] + point[2] * prices[2];
 }
 
-/** Areas below this are lines and corners blurred by rounding. */
-export const rounding = 1e-9;
 /** Area of all prices. */
 export const triangleArea = 0.5;
 
