@@ -79,9 +79,15 @@ export interface Checks extends Disposable {
   /** A place is in quarantine that only requests can bring back: worth showing it some whose answers were confirmed, too. */
   readonly awaiting: boolean;
   /**
-   * Asks a place a golden input when that is due; one that answers it wrongly is quarantined. Throws what the place throws.
+   * Asks a place a golden input when that is due, as after its runs of the model failed (`failedAtMs`); one that answers it
+   * wrongly is quarantined. Throws what the place throws.
    */
-  prove(place: Place, description: ModelDescription, offers: readonly Offer[]): Promise<void>;
+  prove(
+    place: Place,
+    description: ModelDescription,
+    offers: readonly Offer[],
+    failedAtMs?: number,
+  ): Promise<void>;
 }
 
 /** What checks are made of. */
@@ -352,14 +358,15 @@ export function createChecks(parts: CheckParts): Checks {
     get awaiting() {
       return awaited() !== undefined;
     },
-    async prove(place, description, offers) {
+    async prove(place, description, offers, failedAtMs = -Infinity) {
       const one = standing(place);
       const segment = wholeOf(description, offers);
       const key = JSON.stringify([description.name, description.version, description.digest]);
       const nowMs = clock.nowMs();
       const provenMs = one.provenMs.get(key) ?? -Infinity;
       if (!segment || one.quarantined) return;
-      if (nowMs - provenMs < goldenEveryMs && place.health.downAtMs <= provenMs) return;
+      const downAtMs = Math.max(place.health.downAtMs, failedAtMs);
+      if (nowMs - provenMs < goldenEveryMs && downAtMs <= provenMs) return;
       one.proof = { description, segment };
       if ((await prove(one)) === false) return;
       one.provenMs.set(key, clock.nowMs());

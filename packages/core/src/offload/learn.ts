@@ -68,7 +68,7 @@ export function learnRemote(
   tookMs: number,
   nowMs: number,
 ): void {
-  place.answered(nowMs);
+  loop.places.answered(place, leg.segment, nowMs);
   const { account } = response;
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");

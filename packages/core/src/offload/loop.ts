@@ -244,7 +244,7 @@ export function createLoop(parts: OffloadParts): Loop {
       let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
       if (isInfeasible(made) && endpoints.count < places.all.size) {
         // Nothing on the shortlist will do: something else might.
-        made = makePlan(request, viewOf(places.table(nowMs)), nowMs, random, scratch);
+        made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
       }
       if (!parts.directory) return made;
       const { ageMs, problem } = parts.directory.snapshot();

@@ -276,7 +276,7 @@ class Race {
       );
       return;
     }
-    place?.failed(error, nowMs);
+    if (place) this.#loop.places.failed(place, leg.segment, error, nowMs);
     this.#loop.places.touched();
     this.#tally.lostLegs.push({
       leg: leg.id,

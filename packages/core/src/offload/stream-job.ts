@@ -88,11 +88,11 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
       yield response;
     }
     outcome = "won";
-    place?.answered(clock.nowMs());
+    if (place) places.answered(place, leg.segment, clock.nowMs());
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`);
     outcome = error.reason;
-    if (!call.abort.aborted) place?.failed(error, clock.nowMs());
+    if (place && !call.abort.aborted) places.failed(place, leg.segment, error, clock.nowMs());
     throw error;
   } finally {
     // A reader that left early holds nothing up any more.

@@ -118,7 +118,8 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
     answeredAtMs = clock.nowMs();
     return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
   } catch (thrown) {
-    place?.failed(LongshoreError.from(thrown, "execute", "running a check"), clock.nowMs());
+    const error = LongshoreError.from(thrown, "execute", "running a check");
+    if (place) places.failed(place, leg.segment, error, clock.nowMs());
     throw thrown;
   } finally {
     run?.ended();

@@ -30,6 +30,8 @@ export interface Look {
   readonly bytes: number;
   /** So many are wanted. */
   readonly count: number;
+  /** Rows that may not be chosen now, whatever they promise; few. */
+  readonly skipped?: ReadonlySet<number | undefined> | undefined;
 }
 
 /** The rows of all places. */
@@ -118,7 +120,7 @@ export function placeBoard(): Board {
       const row = rowById.get(id);
       if (row !== undefined) stale.add(row);
     },
-    first({ rows, runMs, leastRunMs, bytes, count }, nowMs) {
+    first({ rows, runMs, leastRunMs, bytes, count, skipped }, nowMs) {
       refresh(nowMs);
       const all = numbers;
       const bestRows: number[] = [];
@@ -140,6 +142,7 @@ export function placeBoard(): Board {
           endsMs += othersMs * (1 - Math.exp((nowMs - (all[at + 7] ?? 0)) / -(all[at + 8] ?? 1)));
           if (!(endsMs < worstMs)) continue;
         }
+        if (skipped?.has(row)) continue;
         let slot = bestRows.length < count ? bestRows.length : count - 1;
         for (; slot > 0 && endsMs < (bestMs[slot - 1] ?? Infinity); slot--) {
           bestMs[slot] = bestMs[slot - 1] ?? 0;

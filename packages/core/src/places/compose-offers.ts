@@ -27,8 +27,10 @@ export function forwardedOffers(
   known: KnownModel,
   been: readonly EndpointId[],
   nowMs: number,
+  /** Charged for runs of the model that failed there, in milliseconds; Infinity where it is left alone for them. */
+  failingMs = 0,
 ): readonly Offer[] {
-  if (place.health.unavailable(nowMs) !== undefined) return [];
+  if (failingMs === Infinity || place.health.unavailable(nowMs) !== undefined) return [];
   const view = place.view(nowMs);
   const composed: Offer[] = [];
   for (const offer of offers) {
@@ -41,7 +43,7 @@ export function forwardedOffers(
           place.link.transferMs(bytes.down + envelopeBytes.down, "down", nowMs),
         )
       : undefined;
-    const waitMs = view.queueMs + view.penaltyMs;
+    const waitMs = view.queueMs + view.penaltyMs + failingMs;
     const service = shift(offer.completionMs, -offer.queueMs);
     const corrected = {
       ...service,

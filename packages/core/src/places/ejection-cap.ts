@@ -20,12 +20,7 @@ export function letBack(places: Iterable<Place>, nowMs: number): ReadonlySet<Pla
     if (health.failing && nowMs < health.pausedUntilMs) paused.push(place);
   }
   const most = Math.floor(answering * mostRatio);
-  if (paused.length <= most) return nobody;
-  // Few places may well fail together, unless all say that it is the run which fails: one bad model, or one bad version that is
-  // tried for a share of the requests, would take away all others.
-  if (answering < fewest && !(paused.length === answering && paused.every(({ health }) => health.saysSo))) {
-    return nobody;
-  }
+  if (answering < fewest || paused.length <= most) return nobody;
   paused.sort((one, other) => one.health.pausedUntilMs - other.health.pausedUntilMs);
   return new Set(paused.slice(0, paused.length - most));
 }

@@ -38,8 +38,6 @@ export interface PlaceHealth {
   readonly failing: boolean;
   /** As far as is known nobody is there. */
   readonly absent: boolean;
-  /** It is there and said itself, the last time, that a run failed: that may be the model's doing. */
-  readonly saysSo: boolean;
   /** When it last failed; -Infinity for never. */
   readonly downAtMs: number;
   /** Its answers are not believed: nothing is sent there, however well it is, until it is trusted again. */
@@ -71,7 +69,6 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let pausedUntilMs = -Infinity;
   let why = "";
   let absent = false;
-  let saysSo = false;
   /** Of the failures in a row, one was of a run. */
   let ranBadly = false;
   let failures = 0;
@@ -86,7 +83,6 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
       pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
       why = `it refused for load (${error.reason})`;
-      saysSo = false;
       return;
     }
     if (!down.has(error.reason)) return;
@@ -94,7 +90,6 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     ranBadly ||= !asked;
     downAtMs = nowMs;
     absent = error.reason === "unreachable" || error.reason === "shutting-down";
-    saysSo = error.reason === "run-failed";
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
     pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
@@ -110,9 +105,6 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     },
     get absent() {
       return absent;
-    },
-    get saysSo() {
-      return saysSo;
     },
     get downAtMs() {
       return downAtMs;

@@ -6,6 +6,7 @@ import { placeBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
 import type { KnownModel } from "./known-model.ts";
 import { followPlace, type Place } from "./place.ts";
+import { type Ran, ranOf, type RunFailures, runFailures } from "./run-failures.ts";
 import { exploredRatio, manyPlaces, type Shortlist, shortlist, type Sought } from "./shortlist.ts";
 
 /** Where places come from, and what following them takes. */
@@ -28,8 +29,14 @@ export interface Places extends Disposable {
   readonly all: ReadonlyMap<EndpointId, Place>;
   /** Counts changes of the set of places. */
   readonly changes: number;
-  /** The places as decisions read them. Loads are as of now, links as they were last written down. */
-  table(nowMs: number): EndpointTable;
+  /** What is held against one version of a model at a place that is well otherwise. */
+  readonly runs: Pick<RunFailures, "at" | "out">;
+  /** A run failed there, or a question about itself (`asked`), on behalf of that version where one is known. */
+  failed(place: Place, of: Ran | undefined, error: LongshoreError, nowMs: number, asked?: boolean): void;
+  /** A run was answered there. */
+  answered(place: Place, of: Ran, nowMs: number): void;
+  /** All places as a decision about the model reads them. Loads are as of now, links as they were last written down. */
+  table(known: KnownModel, nowMs: number): EndpointTable;
   /** The places that a decision about the model looks at: all, or a few where they are very many. */
   tableFor(known: KnownModel, sought: Sought, nowMs: number): EndpointTable;
   /** Places that decisions look at these days: all, or those of the last shortlist. */
@@ -65,6 +72,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   let list: Shortlist | undefined;
   /** The first places are there: those that come later come to where others are. */
   let begun = false;
+  const runs = runFailures(all, random);
   const add = (endpoint: Endpoint): void => {
     const { id } = endpoint.info;
     if (id === self) return;
@@ -90,6 +98,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     listed.delete(id);
     all.delete(id);
     board.remove(id);
+    runs.forget(id);
     changes++;
     if (!gone) return;
     const closed = gone.endpoint.close().catch(() => undefined);
@@ -127,33 +136,50 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       places.onAdded(entry.id);
     }
   };
+  function laidOut(nowMs: number): EndpointTable {
+    if (all.size === 0 && laidOutFor === changes) return table;
+    const stale = laidOutFor !== changes || linksChanged;
+    if (!stale && nowMs - loadsAtMs < loadsHoldMs) return table;
+    const back = letBack(all.values(), nowMs);
+    const tried = toTry(nowMs);
+    const views = Array.from(all.values(), (place) =>
+      place.view(nowMs, { anyway: back.has(place), afresh: place === tried }),
+    );
+    table = stale ? endpointTable(views) : withLoads(table, views);
+    laidOutFor = changes;
+    linksChanged = false;
+    loadsAtMs = nowMs;
+    return table;
+  }
+  const leftOut = (of: Ran, { offersBy }: KnownModel, nowMs: number): ReadonlyMap<EndpointId, string> =>
+    runs.out(of, offersBy.keys(), nowMs);
   const places: Omit<Places, typeof Symbol.dispose> = {
     all,
+    runs,
     onAdded: () => undefined,
     get changes() {
       return changes;
     },
-    table(nowMs) {
-      if (all.size === 0 && laidOutFor === changes) return table;
-      const stale = laidOutFor !== changes || linksChanged;
-      if (!stale && nowMs - loadsAtMs < loadsHoldMs) return table;
-      const back = letBack(all.values(), nowMs);
-      const tried = toTry(nowMs);
-      const views = Array.from(all.values(), (place) =>
-        place.view(nowMs, { anyway: back.has(place), afresh: place === tried }),
-      );
-      table = stale ? endpointTable(views) : withLoads(table, views);
-      laidOutFor = changes;
-      linksChanged = false;
-      loadsAtMs = nowMs;
-      return table;
+    failed(place, of, error, nowMs, asked) {
+      if (of && runs.failed(of, place, error, nowMs)) return;
+      place.failed(error, nowMs, asked);
+    },
+    answered(place, of, nowMs) {
+      place.answered(nowMs);
+      runs.answered(of, place.endpoint.info.id, nowMs);
+    },
+    table(known, nowMs) {
+      const of = ranOf(known.description);
+      return runs.charged(laidOut(nowMs), of, leftOut(of, known, nowMs), nowMs);
     },
     tableFor(known, sought, nowMs) {
-      if (all.size <= manyPlaces) return places.table(nowMs);
+      if (all.size <= manyPlaces) return places.table(known, nowMs);
       const kept = lists.get(known);
       list = kept?.changes === changes ? kept.list : shortlist(known, board, random);
       if (list !== kept?.list) lists.set(known, { changes, list });
-      return list.table(sought, nowMs);
+      const of = ranOf(known.description);
+      const out = leftOut(of, known, nowMs);
+      return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);
     },
     get looked() {
       return all.size > manyPlaces && list ? list.looked : all.values();

@@ -51,8 +51,8 @@ interface Allowed {
 
 /** The shortlists of one model. */
 export interface Shortlist {
-  /** The places that a decision looks at, as it reads them. */
-  table(sought: Sought, nowMs: number): EndpointTable;
+  /** The places that a decision looks at, as it reads them. Those `out` are left alone for this model. */
+  table(sought: Sought, nowMs: number, out?: ReadonlyMap<EndpointId, string>): EndpointTable;
   /** The places of the last table. */
   readonly looked: readonly Place[];
 }
@@ -92,11 +92,12 @@ export function shortlist(known: KnownModel, board: Board, random: Random): Shor
     get looked() {
       return looked;
     },
-    table({ rules, features, bytes, also }, nowMs) {
+    table({ rules, features, bytes, also }, nowMs, out) {
       const allowed = allowedBy(rules);
       const { rows } = allowed;
       const promised = promisedTo(allowed, features);
-      const chosen = new Set(board.first({ rows, ...promised, bytes, count: bestCount }, nowMs));
+      const skipped = out && out.size > 0 ? new Set(Array.from(out.keys(), board.rowOf)) : undefined;
+      const chosen = new Set(board.first({ rows, ...promised, bytes, count: bestCount, skipped }, nowMs));
       let tried: Place | undefined;
       for (let count = 0; count < drawnCount; count++) {
         const place = board.placeAt(rows[Math.floor(random.next() * rows.length)] ?? -1);

@@ -15,28 +15,17 @@ it("gives a place that has just come one request at once, and further ones by an
   expect(slow.chargeMs(5, 20, 11_000)).toBe(0);
 });
 
-it("does not leave all of a few places alone whose runs fail, but those that refuse for load", () => {
-  const places = [1, 2].map((seed) => ({ health: placeHealth(seededRandom(seed)) }) as unknown as Place);
-  const fail = (reason: "run-failed" | "queue-full", nowMs: number): void => {
-    for (const { health } of places) health.failed(new LongshoreError(reason, "execute", "it failed"), nowMs);
-  };
-  fail("run-failed", 0);
-  expect(letBack(places, 10).size).toBe(1);
-  fail("queue-full", 1000);
-  expect(letBack(places, 1010).size).toBe(0);
-});
-
 it("leaves at most half of the places that answer alone for their failures, and those that do not answer all", () => {
   const places = Array.from({ length: 6 }, (_, index) => {
     const health = placeHealth(seededRandom(index));
     // As much of a place as the cap looks at.
     return { health } as unknown as Place;
   });
-  const fail = (index: number, reason: "run-failed" | "unreachable"): void =>
+  const fail = (index: number, reason: "no-answer" | "unreachable"): void =>
     places[index]?.health.failed(new LongshoreError(reason, "execute", "it failed"), index);
-  for (let index = 0; index < 3; index++) fail(index, "run-failed");
+  for (let index = 0; index < 3; index++) fail(index, "no-answer");
   expect(letBack(places, 10).size).toBe(0);
-  fail(3, "run-failed");
+  fail(3, "no-answer");
   expect([...letBack(places, 10)]).toHaveLength(1);
   // Of the five that still answer two may be left alone.
   fail(5, "unreachable");

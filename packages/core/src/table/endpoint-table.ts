@@ -86,6 +86,28 @@ export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTab
   return { ...table, unavailable };
 }
 
+/** What keeps a place back for a while from one kind of request, as others see nothing of it. */
+export interface Failing {
+  readonly id: EndpointId;
+  /** Charged beside what is believed of it, in milliseconds. */
+  readonly penaltyMs: number;
+  /** Why nothing is sent there now; undefined where it may be tried. */
+  readonly unavailable: string | undefined;
+}
+
+/** The same with some places charged, or left alone. */
+export function withFailing(table: EndpointTable, failing: readonly Failing[]): EndpointTable {
+  const unavailable = table.unavailable.slice();
+  const loads = table.loads.slice();
+  for (const one of failing) {
+    const at = table.index.get(one.id);
+    if (at === undefined) continue;
+    unavailable[at] ??= one.unavailable;
+    loads[at * loadSize] = (loads[at * loadSize] ?? 0) + one.penaltyMs;
+  }
+  return { ...table, unavailable, loads };
+}
+
 /** One array for the loads of all places: side by side, because a decision reads all of a place's at once. */
 function layOutLoads(views: readonly EndpointView[]): Float64Array {
   const loads = new Float64Array(views.length * loadSize);

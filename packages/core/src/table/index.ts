@@ -18,6 +18,7 @@ export {
   serviceRatioAt,
   waitMsAt,
   withAvailable,
+  withFailing,
   withLoads,
 } from "./endpoint-table.ts";
 export {

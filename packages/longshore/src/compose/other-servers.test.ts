@@ -21,6 +21,8 @@ interface Plain {
   readonly address: string;
   readonly port: number;
   asked: number;
+  /** A model whose runs fail there. */
+  broken?: string;
   /** Settles when its metrics were read. */
   readonly read: Promise<void>;
 }
@@ -33,7 +35,7 @@ async function listening(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A server of the plain protocol that doubles numbers, and says how busy it is in its metrics only. */
+/** A server of the plain protocol with two models that double numbers, which says how busy it is in its metrics only. */
 async function plain(metrics: (() => string) | undefined): Promise<Plain> {
   let told = (): void => undefined;
   const read = new Promise<void>((resolve) => {
@@ -46,22 +48,30 @@ async function plain(metrics: (() => string) | undefined): Promise<Plain> {
     if (request.url === "/metrics" && metrics) {
       answer(200, metrics());
       told();
-    } else if (request.url === "/v2/models/m") {
-      answer(200, json({ name: "m", versions: ["1"], inputs: ports("x"), outputs: ports("y") }));
-    } else if (request.method === "POST" && request.url === "/v2/models/m/versions/1/infer") {
+      return;
+    }
+    const [, name, rest] = /^\/v2\/models\/([mn])(.*)$/.exec(request.url ?? "") ?? [];
+    if (name && rest === "") {
+      answer(200, json({ name, versions: ["1"], inputs: ports("x"), outputs: ports("y") }));
+    } else if (name && request.method === "POST" && rest === "/versions/1/infer") {
       place.asked++;
+      if (name === place.broken) {
+        request.resume();
+        answer(500, json({ error: "CUDA error: an illegal memory access was encountered" }));
+        return;
+      }
       void bodyOf(request).then((text) => {
         const { inputs } = JSON.parse(text) as { inputs: { data: number[] }[] };
         const data = inputs[0]?.data.map((value) => 2 * value);
         answer(
           200,
-          json({ model_name: "m", outputs: [{ name: "y", datatype: "FP32", shape: [1, 3], data }] }),
+          json({ model_name: name, outputs: [{ name: "y", datatype: "FP32", shape: [1, 3], data }] }),
         );
       });
     } else answer(404, json({ error: `nothing at ${request.url}` }));
   });
   const port = await listening(server);
-  const place = { address: `http://127.0.0.1:${port}`, port, asked: 0, read };
+  const place: Plain = { address: `http://127.0.0.1:${port}`, port, asked: 0, read };
   return place;
 }
 
@@ -76,8 +86,8 @@ async function over(places: readonly Plain[], metrics?: string) {
   }));
   const offloader = await openOffloader({ servers, defaults: { dataClass: "public" } });
   open.push(offloader);
-  const ask = async (): Promise<void> => {
-    const { outputs } = await offloader.infer("m", x);
+  const ask = async (model = "m"): Promise<void> => {
+    const { outputs } = await offloader.infer(model, x);
     expect([...float32View(outputs.get("y")!)]).toEqual([2, 4, 6]);
   };
   return { ask, offloader };
@@ -130,4 +140,32 @@ it("reads metrics from the port that is named", async () => {
   const { ask } = await over([place], `:${port}/stats/metrics`);
   await ask();
   await read;
+});
+
+it("leaves a server alone for the model whose runs fail there, and not for its other one", async () => {
+  const places = [await plain(undefined), await plain(undefined)];
+  const { ask, offloader } = await over(places);
+  const askedOf = async (model: string, count: number): Promise<readonly number[]> => {
+    const before = places.map(({ asked }) => asked);
+    for (let round = 0; round < count; round++) await ask(model);
+    return places.map(({ asked }, at) => asked - (before[at] ?? 0));
+  };
+  await ask("n");
+  const used = await askedOf("m", 20);
+  const at = used.indexOf(Math.max(...used));
+  const broken = places[at];
+  if (!broken) throw new Error("one of them was asked");
+  broken.broken = "m";
+  // Each is answered; once it is known where it fails, it is hardly tried there.
+  const asked = await askedOf("m", 20);
+  expect(asked[at]).toBeLessThan(4);
+  expect(asked[1 - at]).toBe(20);
+  const failing = await offloader.explain("m", x);
+  expect(JSON.stringify(failing.lost)).toContain("of version 1 of m: it failed");
+  const well = await offloader.explain("n", x);
+  expect(isInfeasible(well) ? [] : well.lost.filter(({ why }) => why.kind === "score")).toHaveLength(1);
+  // A server that is gone is left alone for all of its models at once, and the other still is for one of them only.
+  await Promise.all(open.splice(2 * (1 - at), 2).map((one) => one.close()));
+  expect((await askedOf("n", 20))[at]).toBe(20);
+  await expect(ask("m")).rejects.toThrow(/CUDA error/);
 });
