@@ -41,3 +41,25 @@ it("takes the queue that an offer states into what is usual", () => {
   expect(place.queueMs(100_000)).toBeGreaterThan(300);
   expect(place.queueMs(100_000)).toBeLessThanOrEqual(500);
 });
+
+it("tries a place that proves nothing at longer and longer intervals, and anew when it comes back", () => {
+  const place = followPlace(endpoint, undefined, clock, seededRandom(1), undefined);
+  const tries = (fromMs: number, toMs: number): readonly number[] => {
+    const at: number[] = [];
+    for (let nowMs = fromMs; nowMs < toMs; nowMs += 100) {
+      if (!place.untried(nowMs)) continue;
+      at.push(nowMs);
+      place.legBegan(200, nowMs);
+      // Somebody else answered first.
+      place.legEnded();
+    }
+    return at;
+  };
+  expect(tries(0, 20_000)).toEqual([1100, 3200, 7300, 15_400]);
+  place.failed(new LongshoreError("unreachable", "transport", "it is gone"), 20_000);
+  expect(tries(20_000, 23_000)).toEqual([20_000, 22_100]);
+  place.answered(22_100);
+  expect(tries(22_100, 25_000)).toEqual([23_200]);
+  for (let answer = 0; answer < 4; answer++) place.answered(25_000);
+  expect(tries(25_000, 30_000)).toEqual([]);
+});

@@ -23,8 +23,13 @@ const avoidedRatio = 1.5;
  * first, cold run took, or a guess where it promises nothing. Left alone it would never run warm and promise less.
  */
 const provenAnswers = 5;
-/** An unproven place that was left alone for this long may be tried, in milliseconds. */
+/**
+ * An unproven place that was left alone for this long may be tried, in milliseconds; for twice as long after each try in a row
+ * whose answer nobody waited for, so many times at most. Where a place is as slow as it says, others answer first, and it
+ * would never prove anything.
+ */
 const unprovenMs = 1000;
+const mostDoubled = 10;
 /** For a try an unproven place is taken to need this share of what it promises. */
 const unprovenRatio = 0.02;
 
@@ -109,13 +114,17 @@ export function followPlace(
   const budget = hedgeBudget(hedges);
   let table = link ? linkTable(link, clock.nowMs()) : noLink;
   let touched = false;
-  const queue = queueBelief();
+  const queue = queueBelief(endpoint.loadEveryMs !== undefined);
   const slow = slowStart();
   let returning = false;
   /** Answers since it came or came back. */
   let answers = 0;
+  /** Requests that were sent there to see what it takes, since the last answer. */
+  let tries = 0;
   let sentAtMs = clock.nowMs();
   const happened = (): void => changed(endpoint.info.id);
+  const unproven = (nowMs: number): boolean =>
+    answers < provenAnswers && nowMs - sentAtMs > unprovenMs * 2 ** Math.min(mostDoubled, tries);
   const tried = (nowMs: number): number =>
     answers < provenAnswers ? unprovenRatio : Math.min(1, service.ratio(nowMs));
   return {
@@ -129,6 +138,7 @@ export function followPlace(
     },
     legBegan(promisedMs, nowMs) {
       happened();
+      if (unproven(nowMs)) tries++;
       sentAtMs = nowMs;
       queue.sent(promisedMs * service.ratio(nowMs), nowMs);
       touched = true;
@@ -150,7 +160,10 @@ export function followPlace(
       happened();
       health.failed(error, nowMs, asked);
       returning ||= health.failing;
-      if (health.absent) answers = 0;
+      if (health.absent) {
+        answers = 0;
+        tries = 0;
+      }
       touched = true;
     },
     queueMs: (nowMs) => queue.waitMs(nowMs),
@@ -194,14 +207,16 @@ export function followPlace(
       happened();
       health.succeeded(nowMs);
       answers++;
+      tries = 0;
     },
     get proven() {
       return answers >= provenAnswers;
     },
     untried(nowMs) {
-      const leftMs = nowMs - sentAtMs;
-      if (answers < provenAnswers && leftMs > unprovenMs) return true;
-      return leftMs > untriedMs && (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1);
+      if (unproven(nowMs)) return true;
+      return (
+        nowMs - sentAtMs > untriedMs && (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1)
+      );
     },
     view(nowMs, { anyway = false, afresh = false } = {}) {
       const unavailable = anyway ? undefined : health.unavailable(nowMs);

@@ -76,8 +76,10 @@ it("adds nothing to the queue of a place with free slots", () => {
   for (let count = 0; count < 5; count++) queue.sent(50, 20);
   expect(queue.waitMs(20)).toBe(0);
   queue.sent(50, 20);
+  expect(queue.waitMs(20)).toBe(0);
+  // Whoever came with eight in flight did not wait: the ninth takes the last slot.
   queue.sent(50, 20);
-  expect(queue.waitMs(20)).toBeCloseTo(50 / 8, 5);
+  expect(queue.waitMs(20)).toBeCloseTo(50 / 9, 5);
   // It has fewer slots now: with four in flight there is a wait.
   queue.reported(report(40, 4), 30, 0);
   queue.sent(50, 30);
@@ -87,7 +89,7 @@ it("adds nothing to the queue of a place with free slots", () => {
 it("does not let own requests pile up that are answered one after another at a place that nobody else uses", () => {
   // Counted with ours under way, and as a mean that says that others are there for a twentieth of the time.
   for (const inFlight of [1, 0.05]) {
-    const queue = queueBelief();
+    const queue = queueBelief(true);
     queue.sent(50, 0);
     queue.reported(report(0, inFlight), 5, 5);
     queue.ended(30);
@@ -97,10 +99,32 @@ it("does not let own requests pile up that are answered one after another at a p
       queue.ended(atMs + 30);
     }
   }
-  const two = queueBelief();
+  const two = queueBelief(true);
   two.reported(report(0, 0.05), 0, 0);
   for (let count = 0; count < 2; count++) two.sent(50, 0);
-  expect(two.waitMs(0)).toBeCloseTo(1.05 * 50, 5);
+  expect(two.waitMs(0)).toBeCloseTo(2 * 50, 5);
+});
+
+it("waits for the one request that is under way at a place with one slot, for as long as that is expected to run", () => {
+  const queue = queueBelief();
+  for (const runMs of [20, 20, 200]) {
+    queue.sent(runMs, 0);
+    queue.reported(report(0, 0), 0, 0);
+    queue.ended(0);
+  }
+  queue.sent(200, 1000);
+  expect(queue.waitMs(1000)).toBeCloseTo(200, 5);
+  expect(queue.waitMs(1150)).toBeCloseTo(50, 5);
+});
+
+it("has as many slots as a server runs that counts, and one more than whoever came did not wait behind", () => {
+  for (const counts of [true, false]) {
+    const queue = queueBelief(counts);
+    queue.sent(50, 0);
+    queue.reported(report(0, 1), 10, 5);
+    queue.sent(50, 20);
+    expect(queue.waitMs(20)).toBeCloseTo(counts ? 50 : 25, 5);
+  }
 });
 
 it("still waits for what was reported when the last of ours was answered", () => {

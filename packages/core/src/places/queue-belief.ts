@@ -8,8 +8,9 @@ import type { LoadReport } from "../endpoint/index.ts";
  * place sends meanwhile waits behind what it sent before. So the queue is followed as a fluid. It drains by a millisecond
  * each millisecond, own requests add what they are expected to run, and the part that others cause comes back as time
  * passes: at each report the requests that are not ours tell how much that is. A place that runs several requests at once
- * adds nothing to its queue until all of its slots are taken; how many there are shows in reports of many requests in flight
- * and no wait. Servers that count give means: a slot that others take for a part of the time is free for the rest of it, and
+ * adds nothing to its queue until the last of its slots is taken, and from then on each request adds its run: with one slot the
+ * first. How many slots there are shows in reports of requests in flight and no wait: there is one more than those, or, where a
+ * server only counts what waits and says nothing of who comes next, as many. Servers that count give means: a slot that others take for a part of the time is free for the rest of it, and
  * when the last of ours was answered, what others were reported to have there is all that there can be.
  *
  * Invariant: right after a report the belief is the report, plus what was sent since it was written.
@@ -62,8 +63,8 @@ const residualRatio = 0.4;
 /** A wait below this share of a service is none. */
 const noWaitRatio = 0.05;
 
-/** Starts with an empty queue. */
-export function queueBelief(): QueueBelief {
+/** Starts with an empty queue. `counts`: what is reported is put together from what a server has counted. */
+export function queueBelief(counts = false): QueueBelief {
   /** The queue as far as it is accounted for, at `atMs`. */
   let baseMs = 0;
   let atMs = -Infinity;
@@ -101,7 +102,7 @@ export function queueBelief(): QueueBelief {
   const add = (runMs: number, nowMs: number): void => {
     inFlight += 1;
     const before = base(nowMs);
-    baseMs = before + (runMs / slots) * Math.min(1, Math.max(0, inFlight - slots));
+    baseMs = before + (runMs / slots) * Math.min(1, Math.max(0, inFlight - slots + 1));
     atMs = nowMs;
   };
   return {
@@ -141,7 +142,7 @@ export function queueBelief(): QueueBelief {
       while (answered[0] !== undefined && answered[0] < nowMs - delayMs) answered.shift();
       if (load.inFlight > ours + answered.length) foreignAtMs = nowMs;
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
-      if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight);
+      if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight + (counts ? 0 : 1));
       else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
       baseMs = load.queueMs;
       reportedMs = load.queueMs;
