@@ -79,14 +79,14 @@ export interface Checks extends Disposable {
   /** A place is in quarantine that only requests can bring back: worth showing it some whose answers were confirmed, too. */
   readonly awaiting: boolean;
   /**
-   * Asks a place a golden input when that is due, as after its runs of the model failed (`failedAtMs`); one that answers it
-   * wrongly is quarantined. Throws what the place throws.
+   * Asks a place a golden input when that is due, as after it failed (`downAtMs`, with what its runs of the model did; default: the
+   * place by itself); one that answers it wrongly is quarantined. Throws what the place throws.
    */
   prove(
     place: Place,
     description: ModelDescription,
     offers: readonly Offer[],
-    failedAtMs?: number,
+    downAtMs?: number,
   ): Promise<void>;
 }
 
@@ -358,14 +358,13 @@ export function createChecks(parts: CheckParts): Checks {
     get awaiting() {
       return awaited() !== undefined;
     },
-    async prove(place, description, offers, failedAtMs = -Infinity) {
+    async prove(place, description, offers, downAtMs = place.health.downAtMs) {
       const one = standing(place);
       const segment = wholeOf(description, offers);
       const key = JSON.stringify([description.name, description.version, description.digest]);
       const nowMs = clock.nowMs();
       const provenMs = one.provenMs.get(key) ?? -Infinity;
       if (!segment || one.quarantined) return;
-      const downAtMs = Math.max(place.health.downAtMs, failedAtMs);
       if (nowMs - provenMs < goldenEveryMs && downAtMs <= provenMs) return;
       one.proof = { description, segment };
       if ((await prove(one)) === false) return;

@@ -13,7 +13,7 @@ import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { callFor, confirming, planLimits } from "./call-for.ts";
 import type { Job, JobSequence } from "./job.ts";
-import { type KnownModel, type PartFilter, ranOf } from "../places/index.ts";
+import type { KnownModel, PartFilter } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import { frameLine } from "../stream/index.ts";
 import type {
@@ -107,10 +107,10 @@ class LoopOffloader implements Offloader {
     }
     if (known.here) return "available";
     const nowMs = clock.nowMs();
-    const out = places.runs.out(ranOf(known.description), known.servedAt, nowMs);
+    const failingMs = places.failingMs(known, nowMs);
     const answers = known.servedAt.some((id) => {
       const place = places.all.get(id);
-      return place !== undefined && place.health.unavailable(nowMs) === undefined && !out.has(id);
+      return place !== undefined && place.health.unavailable(nowMs) === undefined && failingMs(id) < Infinity;
     });
     return answers ? "available" : "unavailable";
   }

@@ -2,16 +2,16 @@ import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAbor
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
-import { endCut, type ModelDescription, startCut } from "../model/index.ts";
+import { endCut, startCut } from "../model/index.ts";
 import {
   type Heard,
   type KnownModel,
   knowModel,
   manyPlaces,
   nothingKnown,
-  type Place,
   type Places,
   promisesGrew,
+  type Ran,
   ranOf,
   tooSlow,
 } from "../places/index.ts";
@@ -179,20 +179,20 @@ export function knowledgeOf(
     const place = places.all.get(id);
     if (!place || closed) return;
     const again = !entry.known && tooSlow(entry.unsaid.get(id));
-    if (clock.nowMs() < pausedUntilMs(place, entry.known?.description) && !again) {
-      askWhenBack(id, entry, entry.known?.description);
+    let of = entry.known && ranOf(entry.known.description);
+    if (clock.nowMs() < places.pausedUntilMs(place, of) && !again) {
+      askWhenBack(id, entry, of);
       return;
     }
-    let description = entry.known?.description;
     try {
       const before = entry.heard.get(id);
       const known = before?.endpoint === place.endpoint ? before : undefined;
       const heard = await askPlace(place.endpoint, entry, known, path, askMs);
-      description = heard.knowledge?.description ?? description;
+      const description = heard.knowledge?.description ?? entry.known?.description;
       // What it offers counts once it has shown that its answers are right.
       if (description) {
-        const failedAtMs = places.runs.at(ranOf(description), id)?.downAtMs;
-        await checks?.prove(place, description, heard.offers, failedAtMs);
+        of = ranOf(description);
+        await checks?.prove(place, description, heard.offers, places.downAtMs(place, of));
       }
       // It may have gone meanwhile.
       if (places.all.get(id) !== place || closed) return;
@@ -207,7 +207,7 @@ export function knowledgeOf(
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
       entry.unsaid.set(id, error);
-      places.failed(place, description && ranOf(description), error, clock.nowMs(), true);
+      places.failed(place, of, error, clock.nowMs(), true);
       parts.observer.record({
         kind: "failure",
         atMs: clock.nowMs(),
@@ -216,7 +216,7 @@ export function knowledgeOf(
         reason: error.reason,
         message: error.message,
       });
-      askWhenBack(id, entry, description);
+      askWhenBack(id, entry, of);
     } finally {
       place.linkTouched();
       places.touched();
@@ -237,18 +237,12 @@ export function knowledgeOf(
   }
 
   /** A place that failed is asked again when its pause is over, so that it comes back without a request as its probe. */
-  function askWhenBack(id: EndpointId, entry: Entry, description: ModelDescription | undefined): void {
+  function askWhenBack(id: EndpointId, entry: Entry, of: Ran | undefined): void {
     const place = places.all.get(id);
     const nowMs = clock.nowMs();
     if (!place || nowMs - entry.usedAtMs > idleMs) return;
-    const backMs = pausedUntilMs(place, description) - nowMs;
+    const backMs = places.pausedUntilMs(place, of) - nowMs;
     later(Math.max(1, backMs + 1), () => void askOther(id, entry, []));
-  }
-
-  /** When a place may be tried again: it has failed, or its runs of the model have. */
-  function pausedUntilMs({ endpoint, health }: Place, description: ModelDescription | undefined): number {
-    const failing = description && places.runs.at(ranOf(description), endpoint.info.id);
-    return Math.max(health.pausedUntilMs, failing?.pausedUntilMs ?? -Infinity);
   }
 
   async function askLocal(entry: Entry, path: readonly EndpointId[]): Promise<void> {

@@ -22,7 +22,7 @@ import { arrived } from "./arrived.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, noPlace } from "./door.ts";
 import type { Held, Job, JobSequence } from "./job.ts";
-import { forwardedOffers, type KnownModel, ranOf, splitOffers, undominated } from "../places/index.ts";
+import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -110,20 +110,9 @@ class LoopEndpoint implements OffloadEndpoint {
         });
       }
     }
-    const of = ranOf(known.description);
-    const out = places.runs.out(of, known.offersBy.keys(), nowMs);
-    const through = Array.from(places.all.values(), (place) =>
-      forwardedOffers(
-        this.info,
-        place,
-        known.offersBy.get(place.endpoint.info.id) ?? [],
-        known,
-        call.path,
-        nowMs,
-        out.has(place.endpoint.info.id)
-          ? Infinity
-          : places.runs.at(of, place.endpoint.info.id)?.penaltyMs(nowMs),
-      ),
+    const failingMs = places.failingMs(known, nowMs);
+    const through = [...places.all].map(([id, place]) =>
+      forwardedOffers(this.info, place, known.offersBy.get(id) ?? [], known, call.path, nowMs, failingMs(id)),
     );
     const forwarded = through.flat();
     // Of two by the same way, whoever asked keeps the first.

@@ -3,7 +3,7 @@ export * from "./place-health.ts";
 export * from "./guard-watch.ts";
 export { loadProbes } from "./load-probes.ts";
 export { followPlaces, type Places } from "./places.ts";
-export { ranOf } from "./run-failures.ts";
+export { type Ran, ranOf } from "./run-failures.ts";
 export { manyPlaces } from "./shortlist.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";

@@ -6,7 +6,7 @@ import { placeBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
 import type { KnownModel } from "./known-model.ts";
 import { followPlace, type Place } from "./place.ts";
-import { type Ran, ranOf, type RunFailures, runFailures } from "./run-failures.ts";
+import { type Ran, ranOf, runFailures } from "./run-failures.ts";
 import { exploredRatio, manyPlaces, type Shortlist, shortlist, type Sought } from "./shortlist.ts";
 
 /** Where places come from, and what following them takes. */
@@ -29,8 +29,12 @@ export interface Places extends Disposable {
   readonly all: ReadonlyMap<EndpointId, Place>;
   /** Counts changes of the set of places. */
   readonly changes: number;
-  /** What is held against one version of a model at a place that is well otherwise. */
-  readonly runs: Pick<RunFailures, "at" | "out">;
+  /** What is charged for runs of the model that failed at a place, in milliseconds; Infinity where it is left alone for them. */
+  failingMs(known: KnownModel, nowMs: number): (id: EndpointId) => number;
+  /** When a place may be asked about that version again: it has failed, or its runs there have. */
+  pausedUntilMs(place: Place, of: Ran | undefined): number;
+  /** When a place last failed, or runs of that version there; -Infinity for never. */
+  downAtMs(place: Place, of: Ran): number;
   /** A run failed there, or a question about itself (`asked`), on behalf of that version where one is known. */
   failed(place: Place, of: Ran | undefined, error: LongshoreError, nowMs: number, asked?: boolean): void;
   /** A run was answered there. */
@@ -155,7 +159,15 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     runs.out(of, offersBy.keys(), nowMs);
   const places: Omit<Places, typeof Symbol.dispose> = {
     all,
-    runs,
+    failingMs(known, nowMs) {
+      const of = ranOf(known.description);
+      const out = leftOut(of, known, nowMs);
+      return (id) => (out.has(id) ? Infinity : (runs.at(of, id)?.penaltyMs(nowMs) ?? 0));
+    },
+    pausedUntilMs: ({ endpoint, health }, of) =>
+      Math.max(health.pausedUntilMs, (of && runs.at(of, endpoint.info.id)?.pausedUntilMs) ?? -Infinity),
+    downAtMs: ({ endpoint, health }, of) =>
+      Math.max(health.downAtMs, runs.at(of, endpoint.info.id)?.downAtMs ?? -Infinity),
     onAdded: () => undefined,
     get changes() {
       return changes;
