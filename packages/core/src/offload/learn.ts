@@ -4,7 +4,7 @@ import { meanOf } from "../estimate/index.ts";
 import type { Features } from "../model/index.ts";
 import type { Leg, Radio } from "../plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
-import type { KnownModel } from "../places/index.ts";
+import { elsewhereMs, type KnownModel } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Place } from "../places/index.ts";
 import type { Tally } from "./tally.ts";
@@ -117,10 +117,12 @@ export function learnLost(
     // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
     place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs);
   }
-  if (tookMs > 2 * slowest) {
+  const beyond = tookMs > 2 * slowest;
+  // The slowest that is believed may be seconds where the link may be what is silent: what is given up for lost counts, too.
+  if (beyond || tookMs >= Math.max(leastMs, elsewhereMs(expected).lostMs)) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);
-    if (tookMs > 4 * Math.max(leastMs, meanOf(expected))) place.failed(error, nowMs);
+    if (beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected))) place.failed(error, nowMs);
     else place.health.abandoned(error, nowMs);
   }
   loop.places.touched();

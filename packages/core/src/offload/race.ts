@@ -235,7 +235,7 @@ class Race {
     bookAnswer(this.#loop, this.#job, this.#held, running, response, this.#tally, nowMs);
     if (leg.segment.to === this.#job.to) {
       this.#note("answered", leg);
-      this.#settle("another leg answered first");
+      this.#settle(overtaken);
       this.#resolve({ kind: "answered", leg, response });
       return;
     }
@@ -379,6 +379,9 @@ function checkBelieved({ leg, place }: Running): void {
   const why = place?.health.distrusted;
   if (why !== undefined) throw new LongshoreError("bad-reply", "decode", `${leg.endpoint}: ${why}`);
 }
+
+/** Why a leg is lost that another one was quicker than. */
+export const overtaken = "another leg answered first";
 
 /** Errors that another place would only repeat: the caller's input is at fault. */
 export function final(error: LongshoreError): boolean {

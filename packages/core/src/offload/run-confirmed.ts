@@ -4,7 +4,7 @@ import type { Account } from "../endpoint/index.ts";
 import { arrived } from "./arrived.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
-import { final } from "./race.ts";
+import { final, overtaken } from "./race.ts";
 import type { Outcome } from "./run-job.ts";
 import type { Leg, Plan } from "../plan/index.ts";
 import { borrowed } from "../tensor/index.ts";
@@ -32,8 +32,10 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
     const tally = newTally();
     const note = tallies.length === 0 ? own.note : undefined;
     const now = { ...own, limits, note, call: child.call };
-    // Who is silent for one of the two would be for the third.
-    const lost = tallies.flatMap(({ lostLegs }) => lostLegs.map(({ endpoint }) => endpoint));
+    // Who is silent for one of the two would be for the third; a back-up that was not needed in the end is as good as before.
+    const lost = tallies.flatMap(({ lostLegs }) =>
+      lostLegs.filter(({ leg, why }) => leg !== "other" || why !== overtaken).map(({ endpoint }) => endpoint),
+    );
     tallies.push(tally);
     let answer = run(loop, now, new Set([...without, ...lost]), tally);
     if (lost.length > 0 && tally.plans.length === 0) {
