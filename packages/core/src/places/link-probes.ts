@@ -84,13 +84,14 @@ export function linkProbes(
   const { clock } = parts;
   const here = parts.local?.info.id;
   const underWay = new Map<string, AbortController>();
-  const consideredMs = new Map<string, number>();
+  /** What is kept of a place goes with it. */
+  const consideredMs = new WeakMap<Place, number>();
   /** Links that will be considered before the next request. */
   const waiting = new Map<string, Disposable>();
   /** The longest train for each place: cut down when one was slow or lost, so that probes never clog a link that collapsed. */
-  const limits = new Map<string, number>();
+  const limits = new WeakMap<Place, number>();
 
-  const limitOf = (id: string): number => limits.get(id) ?? mostBytes;
+  const limitOf = (place: Place): number => limits.get(place) ?? mostBytes;
 
   async function send(place: Place, bytes: number): Promise<void> {
     const { endpoint } = place;
@@ -109,11 +110,11 @@ export function linkProbes(
       await endpoint.probe?.(bytes, call);
       const slow = clock.nowMs() - startedMs > longProbeMs;
       limits.set(
-        id,
-        slow ? Math.max(leastBytes, bytes / 4) : Math.min(mostBytes, 2 * Math.max(bytes, limitOf(id))),
+        place,
+        slow ? Math.max(leastBytes, bytes / 4) : Math.min(mostBytes, 2 * Math.max(bytes, limitOf(place))),
       );
     } catch {
-      limits.set(id, Math.max(leastBytes, bytes / 8));
+      limits.set(place, Math.max(leastBytes, bytes / 8));
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
     } finally {
       timer[Symbol.dispose]();
@@ -138,7 +139,7 @@ export function linkProbes(
       const remoteMs = sum(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
       if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
     }
-    const bytes = Math.min(link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0, Math.round(limitOf(id)));
+    const bytes = Math.min(link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0, Math.round(limitOf(place)));
     if (bytes <= 0) return true;
     void send(place, bytes);
     return false;
@@ -151,7 +152,7 @@ export function linkProbes(
     const timer = clock.timer(delayMs, () => {
       waiting.delete(id);
       const nowMs = clock.nowMs();
-      consideredMs.set(id, nowMs);
+      consideredMs.set(place, nowMs);
       const more = probed(place, link, request, nowMs);
       if (more && nowMs + againMs < request.dueAtMs) wait(place, link, request, againMs);
     });
@@ -167,13 +168,13 @@ export function linkProbes(
         const due = request.dueAtMs < Infinity;
         // Before the round trip is worked out: it will be no later than this.
         const latestMs = due ? Math.max(nowMs, request.dueAtMs) : nowMs;
-        if (latestMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
+        if (latestMs - (consideredMs.get(place) ?? -Infinity) < restMs) continue;
         const earlyMs = due ? meanOf(link.roundTripMs(nowMs)) + aheadMs : 0;
         const atMs = due ? Math.max(nowMs, request.dueAtMs - earlyMs) : nowMs;
-        if (atMs - (consideredMs.get(id) ?? -Infinity) < restMs) continue;
+        if (atMs - (consideredMs.get(place) ?? -Infinity) < restMs) continue;
         if (due) wait(place, link, request, atMs - nowMs);
         else {
-          consideredMs.set(id, nowMs);
+          consideredMs.set(place, nowMs);
           probed(place, link, request, nowMs);
         }
       }

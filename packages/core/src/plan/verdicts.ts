@@ -30,8 +30,12 @@ interface Loss {
   readonly coding: number;
 }
 
+/** More than there are pairs of the cuts that a profile may have. */
+const mostCells = 2 ** 25;
+
 /** The verdicts of one decision. */
 export interface Verdicts {
+  readonly classSetCount: number;
   readonly question: Question;
   readonly rules: PlaceRules;
   readonly lost: LostTally;
@@ -47,7 +51,7 @@ export function verdictsOf(question: Question, options: Options, lost: LostTally
   const rules = placeRules(request, view, model, options);
   const out = scratch.columns.take(count);
   for (let route = 0; route < count; route++) out[route] = rules.removes(route, endpoint[route] ?? -1);
-  return { question, rules, lost, out, known: new Map() };
+  return { question, rules, lost, out, classSetCount: options.classSets.length, known: new Map() };
 }
 
 /** The verdict on a group: its variant's tiers, the rights to its segment, and what may be known of its crossing where. */
@@ -55,7 +59,8 @@ export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
   const { question, rules, lost, out, known } = verdicts;
   const { rights } = question.request;
   // Rights are for segments, so with them no two groups are alike.
-  const key = (group.choice.position * 1024 + group.classSet) * 4096 + (rights ? group.cell + 1 : 0);
+  const classes = group.choice.position * verdicts.classSetCount + group.classSet;
+  const key = rights ? classes * mostCells + group.cell : classes;
   const same = known.get(key);
   if (same) return same;
   const { tierBit, infos } = question.view.endpoints;

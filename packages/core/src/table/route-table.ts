@@ -24,7 +24,7 @@ interface OfferedCell {
   readonly offer: Offer;
 }
 
-/** Keys hold positions below this. */
+/** Keys hold positions below this: as many cuts as a profile may have. */
 const keyBase = 4096;
 
 /** The key of a pair of cut positions. */

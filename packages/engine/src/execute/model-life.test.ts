@@ -14,6 +14,7 @@ import {
 import {
   manualClock,
   memoryFile,
+  type MemoryModel,
   type MemoryModels,
   memoryRuntime,
   type MemoryStore,
@@ -40,7 +41,23 @@ const plus = (by: number, runMs = 1) =>
     const rows = [...feeds.values()][0]?.spec.shape[0] ?? 1;
     return tensorsOf(float32Tensor("y", [rows, 1], new Float32Array(rows).fill(first(feeds) + by)));
   });
-const models: MemoryModels = { one: plus(1), two: plus(2), three: plus(3), slow: plus(0, 100) };
+/** The same of 1 twice, with a cut between. */
+function inTwo(): MemoryModel {
+  const stage = (takes: string, gives: string): MemoryModel["stages"][number] => ({
+    takes: [takes],
+    gives: [fp32(gives, -1, 1)],
+    runMs: 1,
+    run: (feeds) => tensorsOf(float32Tensor(gives, [1, 1], Float32Array.of(first(feeds) + 1))),
+  });
+  return { inputs: [fp32("x", -1, 1)], outputs: ["y"], stages: [stage("x", "t"), stage("t", "y")] };
+}
+const models: MemoryModels = {
+  one: plus(1),
+  two: plus(2),
+  three: plus(3),
+  slow: plus(0, 100),
+  long: inTwo(),
+};
 
 let store: MemoryStore;
 let clock: ReturnType<typeof manualClock>;
@@ -292,6 +309,18 @@ describe("memory for models", () => {
     expect(runtime.loads.at(-1)).toBe("two:0..1");
     expect(await ask(engine, "c")).toBe(13);
     expect(runtime.open()).toBe(2);
+  });
+
+  it("counts of a part what it takes itself, and not the whole", async () => {
+    const padded = Buffer.concat([memoryFile("long"), Buffer.alloc(600, " ")]);
+    store.put("long/1/model.onnx", new Uint8Array(padded));
+    store.put("long/model.yaml", yaml());
+    const engine = engineWith({ limits: { maxModelBytes: 600 } });
+    await expect(ask(engine, "long")).rejects.toMatchObject({ reason: "memory-limit" });
+    const part = { model: "long", version: "1", digest: "", variant: "only", from: "start", to: "c1" };
+    const inputs = tensorsOf(float32Tensor("x", [1, 1], Float32Array.of(10)));
+    const head = await clock.finish(engine.infer({ segment: part, inputs, codecs: {} }, call));
+    expect(first(head.outputs)).toBe(11);
   });
 
   it("never lets go of one that works or is kept, and says so when there is no room", async () => {

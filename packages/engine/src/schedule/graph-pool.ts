@@ -81,7 +81,8 @@ interface Entry {
   readonly key: string;
   readonly whole: boolean;
   readonly keep: boolean;
-  readonly bytes: number;
+  /** Of a part 0 until it has been cut, since only then is known what it takes. */
+  bytes: number;
   readonly owners: Set<object>;
   readonly ready: Promise<Loaded>;
   loaded: Loaded | undefined;
@@ -120,12 +121,13 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     const known = entries.get(key);
     if (known) return known;
     const whole = from === startCut && to === endCut;
-    const bytes = memoryOf(graph);
-    const evicted = makeRoom(graph.model, whole, bytes);
+    const bytes = whole ? memoryOf(graph, graph.file) : 0;
+    const evicted = whole ? makeRoom(graph.model, true, bytes, undefined) : [];
+    const body = sandboxed ? { ...graph, trusted: false } : graph;
     // Memory is free only once what held it is gone.
-    const ready = Promise.all(evicted).then(() =>
-      loadGraph(parts, cores, sandboxed ? { ...graph, trusted: false } : graph, from, to),
-    );
+    const ready = whole
+      ? Promise.all(evicted).then(() => loadGraph(parts, cores, body, from, to, graph.file))
+      : loadPart(body, from, to, key);
     const entry: Entry = {
       key,
       whole,
@@ -145,16 +147,34 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     return entry;
   }
 
+  /** What a part takes is known once it has been cut, which takes no memory that lasts. */
+  async function loadPart(graph: GraphBody, from: CutId, to: CutId, key: string): Promise<Loaded> {
+    const artifact = await parts.source.extract(graph.file, from, to, housekeepingCall("load"));
+    const entry = entries.get(key);
+    const bytes = memoryOf(graph, artifact);
+    const evicted = makeRoom(graph.model, false, bytes, entry);
+    if (entry) entry.bytes = bytes;
+    await Promise.all(evicted);
+    return loadGraph(parts, cores, graph, from, to, artifact);
+  }
+
   /**
    * Evicts the least recently used idle ones; when all are in use there is one too many until one is not. Of memory there
    * is never too much: throws `memory-limit`.
+   *
+   * @param own For which room is made, where it is among the entries already.
    */
-  function makeRoom(model: string, whole: boolean, bytes: number): readonly Promise<void>[] {
+  function makeRoom(
+    model: string,
+    whole: boolean,
+    bytes: number,
+    own: Entry | undefined,
+  ): readonly Promise<void>[] {
     const { maxGraphs, maxParts, maxModelBytes } = parts.limits;
     const idle = [...entries.values()]
       .filter(({ leases, loaded, keep }) => leases === 0 && loaded && !keep)
       .sort((a, b) => a.usedAt - b.usedAt);
-    const same = [...entries.values()].filter((entry) => entry.whole === whole).length;
+    const same = [...entries.values()].filter((entry) => entry !== own && entry.whole === whole).length;
     const tooMany = Math.max(0, same - (whole ? maxGraphs : maxParts) + 1);
     const going = new Set(idle.filter((entry) => entry.whole === whole).slice(0, tooMany));
     let held = [...entries.values()].reduce((sum, entry) => sum + entry.bytes, 0);
@@ -240,12 +260,13 @@ function keyOf(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): st
 }
 
 /**
- * Memory that the instances of a graph hold, by what the operator says of one, else by an estimate: its file twice (the
- * weights, and what the runtime makes of them) and 24 MiB for the runtime's own.
+ * Memory that the instances of a graph, or of a part of it, hold, by what the operator says of one of the whole (a part takes its share),
+ * else by an estimate: its file twice (the weights, and what the runtime makes of them) and 24 MiB for the runtime's own.
  */
-function memoryOf({ file, instances, memoryBytes }: GraphBody): number {
+function memoryOf({ file, instances, memoryBytes }: GraphBody, { byteLength }: Artifact): number {
   const count = instances.reduce((sum, group) => sum + group.count, 0);
-  return count * (memoryBytes ?? 2 * file.byteLength + 24 * 2 ** 20);
+  const share = Math.min(1, byteLength / Math.max(1, file.byteLength));
+  return count * (memoryBytes === undefined ? 2 * byteLength + 24 * 2 ** 20 : Math.ceil(memoryBytes * share));
 }
 
 async function loadGraph(
@@ -254,10 +275,10 @@ async function loadGraph(
   graph: GraphBody,
   from: CutId,
   to: CutId,
+  artifact: Artifact,
 ): Promise<Loaded> {
   const call = housekeepingCall("load");
   const whole = from === startCut && to === endCut;
-  const artifact = whole ? graph.file : await parts.source.extract(graph.file, from, to, call);
   const signature = whole ? graph.signature : await parts.source.inspect(artifact, call);
   const scheduler = await openScheduler({
     name: whole ? graph.model : `${graph.model}:${from}..${to}`,
