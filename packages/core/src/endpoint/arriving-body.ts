@@ -29,6 +29,13 @@ interface Chunk {
   readonly memory: Uint8Array;
 }
 
+/** Memory that a body is put into as it comes. */
+interface Place {
+  readonly memory: Uint8Array;
+  readonly arrived: ((bytes: number) => void) | undefined;
+  filled: number;
+}
+
 /** A body whose chunks a connection hands in as they come, each before the next. It has one reader. */
 export class ArrivingBody {
   readonly body: WireBody & { readonly kind: "stream" };
@@ -39,6 +46,7 @@ export class ArrivingBody {
   #failed: LongshoreError | undefined;
   #take: ((chunk: Uint8Array) => void) | undefined;
   #wake: (() => void) | undefined;
+  #place: Place | undefined;
 
   constructor(parts: ArrivingBodyParts) {
     const { byteLength, release } = parts;
@@ -50,6 +58,7 @@ export class ArrivingBody {
       read: () => this.#read(),
       ...(release ? { free: release } : {}),
       each: (take) => this.#each(take),
+      ...(byteLength === undefined ? {} : { into: (memory, arrived) => this.#fill(memory, arrived) }),
     };
   }
 
@@ -73,6 +82,20 @@ export class ArrivingBody {
     if (!this.#take || this.#left === 0 || this.#failed) this.#wake?.();
   }
 
+  /** Where the next bytes belong, for a connection that can read them to there: then `filled` tells of them instead of `came`. */
+  get room(): Uint8Array | undefined {
+    const place = this.#place;
+    return place && this.#left > 0 ? place.memory.subarray(place.filled) : undefined;
+  }
+
+  /** So many bytes lie where they belong; they are only counted where nobody wants them by now. */
+  filled(bytes: number): void {
+    this.#left -= bytes;
+    const place = this.#place;
+    if (place) this.#guard(() => advance(place, bytes));
+    if (this.#left === 0 || this.#failed) this.#wake?.();
+  }
+
   /** Of a body of unknown length: that was all of it. */
   end(): void {
     this.#left = 0;
@@ -83,6 +106,7 @@ export class ArrivingBody {
   drop(): void {
     this.#failed ??= brokenBody("the reply came before the whole body");
     this.#take = undefined;
+    this.#place = undefined;
     for (const { memory } of this.#waiting.splice(0)) this.#parts.release?.(memory);
   }
 
@@ -94,11 +118,18 @@ export class ArrivingBody {
   }
 
   #hand({ bytes, memory }: Chunk, take: (chunk: Uint8Array) => void): void {
-    try {
+    this.#guard(() => {
       take(bytes);
       this.#parts.release?.(memory);
+    });
+  }
+
+  #guard(act: () => void): void {
+    try {
+      act();
     } catch (thrown) {
       this.#take = undefined;
+      this.#place = undefined;
       this.#failed = LongshoreError.from(thrown, "transport", "reading a body");
       this.#parts.pause();
       this.#parts.leave?.();
@@ -121,6 +152,19 @@ export class ArrivingBody {
     if (this.#failed) throw this.#failed;
   }
 
+  async #fill(memory: Uint8Array, arrived?: (bytes: number) => void): Promise<void> {
+    const place: Place = { memory, arrived, filled: 0 };
+    this.#place = place;
+    try {
+      await this.#each((chunk) => {
+        memory.set(chunk, place.filled);
+        advance(place, chunk.byteLength);
+      });
+    } finally {
+      this.#place = undefined;
+    }
+  }
+
   async *#read(): AsyncIterable<Uint8Array> {
     let over = false;
     try {
@@ -141,4 +185,9 @@ export class ArrivingBody {
       if (!over) this.#parts.leave?.();
     }
   }
+}
+
+function advance(place: Place, bytes: number): void {
+  place.filled += bytes;
+  place.arrived?.(place.filled);
 }

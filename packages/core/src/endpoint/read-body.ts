@@ -67,12 +67,17 @@ async function readKnown(
   options: BodyOptions,
 ): Promise<Uint8Array> {
   const buffer = aligned(length, options);
+  const { lead = 0, arrived } = options;
+  if (body.into) {
+    await body.into(buffer.subarray(lead), arrived);
+    return buffer;
+  }
   let offset = 0;
   const take = (chunk: Uint8Array): void => {
     if (offset + chunk.byteLength > length) throw mismatch(length, offset + chunk.byteLength);
-    buffer.set(chunk, (options.lead ?? 0) + offset);
+    buffer.set(chunk, lead + offset);
     offset += chunk.byteLength;
-    options.arrived?.(offset);
+    arrived?.(offset);
   };
   if (body.each) await body.each(take);
   else for await (const chunk of body.read()) take(chunk);

@@ -102,6 +102,12 @@ export type WireBody =
        * good.
        */
       each?(take: (chunk: Uint8Array) => void): Promise<void>;
+      /**
+       * The same for who has memory of exactly `byteLength` bytes: it is filled from its beginning, by the connection itself where
+       * that can be. `arrived` is told how many bytes are there, in all. Nobody else may look at the memory or move it before
+       * all of it is filled: a connection may write to it until then, also after a failure.
+       */
+      into?(memory: Uint8Array, arrived?: (bytes: number) => void): Promise<void>;
     };
 
 /** No body. */

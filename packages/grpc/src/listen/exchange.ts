@@ -1,4 +1,4 @@
-import { abortError, housekeepingCall, LongshoreError, ownCall, randomId } from "@longshore/core";
+import { housekeepingCall, LongshoreError, ownCall, randomId } from "@longshore/core";
 import { codes } from "../http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
@@ -206,7 +206,10 @@ export async function serveExchange(
       stream.reset(codes.internal);
     }
   };
-  abort.signal.addEventListener("abort", () => end(statusOf(abortError(abort.signal, "transport"))));
+  const giveUp = (why: LongshoreError): void => {
+    end(statusOf(why));
+    abort.abort(why);
+  };
   const events: StreamEvents = {
     data: (chunk) => frames?.came(chunk),
     end: () => frames?.end(),
@@ -214,7 +217,7 @@ export async function serveExchange(
     closed() {
       frames?.gone();
       sender.closed();
-      if (!answered) abort.abort(new LongshoreError("cancelled", "transport", "the client gave up the call"));
+      if (!answered) giveUp(new LongshoreError("cancelled", "transport", "the client gave up the call"));
     },
   };
   try {
@@ -223,7 +226,7 @@ export async function serveExchange(
     if (remainingMs !== Infinity) {
       call.deadlineMs = options.clock.nowMs() + remainingMs;
       deadline = options.clock.timer(remainingMs, () =>
-        abort.abort(
+        giveUp(
           new LongshoreError(
             "deadline-exceeded",
             "transport",

@@ -12,7 +12,7 @@ import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
-import { quickConnections } from "./quick-connection.ts";
+import { quickConnections } from "./quick-connections.ts";
 import { releaser } from "./release.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 

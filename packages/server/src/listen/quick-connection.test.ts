@@ -7,7 +7,7 @@ import { on } from "../../test/on-port.ts";
 import { connectionEnds } from "./exchange.ts";
 import type { Listening } from "./listen.ts";
 import { completeOptions } from "./options.ts";
-import { quickConnections } from "./quick-connection.ts";
+import { quickConnections } from "./quick-connections.ts";
 
 const sockets: Socket[] = [];
 
@@ -77,10 +77,14 @@ function echo(): { readonly handler: Handler; readonly asked: WireRequest[] } {
 
 /** A client of such connections alone, with the server's end of its connection. */
 async function bothEnds(handler: Handler): Promise<Client & { readonly served: Socket }> {
+  let served: Socket | undefined;
   const quick = quickConnections({
     handler,
     options: completeOptions({ clock: manualClock(), random: seededRandom(1), port: 0 }),
-    peerOf: () => ({ address: "127.0.0.1", loopback: true }),
+    peerOf: (socket) => {
+      served = socket;
+      return { address: "127.0.0.1", loopback: true };
+    },
     endOf: connectionEnds(),
     leaving: () => false,
     release: () => undefined,
@@ -91,7 +95,8 @@ async function bothEnds(handler: Handler): Promise<Client & { readonly served: S
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const one = await client({ port } as Listening);
-  const [served] = (await accepted) as [Socket];
+  await accepted;
+  if (!served) throw new Error("nobody asked whose connection it is");
   sockets.push(served);
   server.close();
   return { ...one, served };

@@ -1,8 +1,6 @@
-import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import {
   ArrivingBody,
-  type Clock,
   housekeepingCall,
   type Peer,
   randomId,
@@ -11,9 +9,12 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
+import { directSocket, type Reads } from "./direct-socket.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, quickHead } from "./quick-head.ts";
+import { copied } from "./release.ts";
 import { codedReply } from "./reply-coding.ts";
+import { replyHead } from "./reply-head.ts";
 
 /*
  * Node.js reads HTTP for everybody: any message that is allowed, in pieces of any size, as streams of events. Clients of
@@ -26,60 +27,28 @@ import { codedReply } from "./reply-coding.ts";
 /** Heads that are longer, or that come in pieces, are Node.js's. */
 const longestHead = 4096;
 
-/** What may not be in the value of a header: what ends it, and what Node.js refuses, too. */
-const badValue = /[^\t\x20-\x7e\x80-\xff]/;
-
 /** What all quick connections of a listener share. */
 export interface QuickParts extends ExchangeParts {
   /** Gives a connection to Node.js's server; its next bytes begin a message. */
   readonly handOver: (socket: Socket) => void;
 }
 
-/** The connections of a listener that are read here. */
-export interface QuickConnections {
-  take(socket: Socket): void;
-  /** Ends those that wait for a request; the others end with their reply. */
-  close(): void;
-  destroy(): void;
-}
+/** Memory of one read, where it is not for a body whose place is known. */
+export const readBytes = 65_536;
 
-export function quickConnections(parts: QuickParts): QuickConnections {
-  const live = new Set<QuickConnection>();
-  const date = dateLine(parts.options.clock);
-  return {
-    take(socket) {
-      const one = new QuickConnection(socket, parts, date, () => live.delete(one));
-      live.add(one);
-    },
-    close() {
-      for (const one of live) one.endOnceIdle();
-    },
-    destroy() {
-      for (const one of live) one.destroy();
-    },
-  };
-}
-
-/** The line that tells the time, made once a second. */
-function dateLine(clock: Clock): () => string {
-  let second = NaN;
-  let line = "";
-  return () => {
-    const now = Math.floor(clock.wallMs() / 1000);
-    if (now !== second) {
-      second = now;
-      line = `date: ${new Date(now * 1000).toUTCString()}\r\n`;
-    }
-    return line;
-  };
+/** What they share besides. */
+export interface SharedParts extends QuickParts {
+  /** What short requests are read into, one connection's after another's: whoever keeps some of it copies it. */
+  readonly memory: Uint8Array;
+  readonly date: () => string;
 }
 
 const ignored = (): void => undefined;
 
-class QuickConnection {
+/** A connection that is read here until something comes that is not plain. */
+export class QuickConnection implements Reads {
   readonly #socket: Socket;
-  readonly #parts: QuickParts;
-  readonly #date: () => string;
+  readonly #parts: SharedParts;
   /** The connection is no more, or Node.js's. */
   readonly #left: () => void;
   readonly #peer: Peer;
@@ -100,17 +69,46 @@ class QuickConnection {
   /** Bytes of the body that are here and were not acknowledged yet; 0 once the reply begins. */
   #untold = 0;
   #telling: Disposable | undefined;
+  /** What is being read into, and whether that is where the body lies. */
+  #memory: Uint8Array;
+  #inPlace = false;
+  #handedOver = false;
+  /** Looks after a connection whose request nobody wants any more. */
+  #lingering: (() => void) | undefined;
 
-  constructor(socket: Socket, parts: QuickParts, date: () => string, left: () => void) {
-    this.#socket = socket;
+  constructor(accepted: Socket, parts: SharedParts, left: () => void) {
+    this.#memory = parts.memory;
     this.#parts = parts;
-    this.#date = date;
     this.#left = left;
+    const direct = directSocket(accepted, this);
+    const socket = direct ?? accepted;
+    this.#socket = socket;
     this.#peer = parts.peerOf(socket);
     this.#ends = parts.endOf(socket);
     this.#patient(parts.options.headersTimeoutMs);
-    socket.on("data", this.#onData).on("end", this.#onEnd).on("close", this.#onClose);
+    socket.on("end", this.#onEnd).on("close", this.#onClose);
     socket.on("timeout", this.#onTimeout).on("error", ignored);
+    if (direct) direct.resume();
+    else accepted.on("data", this.#onData);
+  }
+
+  memory(): Uint8Array {
+    const arriving = this.#arriving;
+    const room = arriving?.room;
+    this.#inPlace = room !== undefined;
+    this.#memory = room ?? (arriving ? Buffer.allocUnsafeSlow(readBytes) : this.#parts.memory);
+    return this.#memory;
+  }
+
+  came(bytes: number): void {
+    const memory = this.#memory;
+    const chunk = Buffer.from(memory.buffer, memory.byteOffset, bytes);
+    // Node.js's parser reads by itself; what it leaves goes the usual way.
+    if (this.#handedOver) this.#socket.push(Buffer.from(chunk));
+    else if (this.#inPlace && this.#arriving) {
+      this.#arriving.filled(bytes);
+      this.#afterArrival(this.#arriving);
+    } else this.#take(chunk, memory);
   }
 
   endOnceIdle(): void {
@@ -136,11 +134,14 @@ class QuickConnection {
     this.#socket.destroy();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = (chunk: Buffer): void => this.#take(chunk, chunk);
+
+  /** Takes bytes that lie in memory which is used again, unless a body is arriving that has no place yet. */
+  #take(chunk: Buffer, memory: Uint8Array): void {
     if (!this.#busy) this.#begin(chunk);
-    else if (this.#arriving) this.#arrive(this.#arriving, chunk);
+    else if (this.#arriving) this.#arrive(this.#arriving, chunk, memory);
     else this.#wait(chunk);
-  };
+  }
 
   // Who says that nothing more comes has gone.
   readonly #onEnd = (): void => void this.#socket.end();
@@ -157,7 +158,7 @@ class QuickConnection {
 
   /** Keeps what came too early, and reads no more before it is served. */
   #wait(chunk: Buffer): void {
-    this.#behind = this.#behind ? Buffer.concat([this.#behind, chunk]) : chunk;
+    this.#behind = this.#behind ? Buffer.concat([this.#behind, chunk]) : Buffer.from(chunk);
     this.#socket.pause();
   }
 
@@ -173,7 +174,7 @@ class QuickConnection {
     const first = chunk.subarray(head.text.length);
     if (first.byteLength >= head.bodyBytes) {
       if (first.byteLength > head.bodyBytes) this.#wait(first.subarray(head.bodyBytes));
-      void this.#serve(head, { kind: "parts", parts: [first.subarray(0, head.bodyBytes)] });
+      void this.#serve(head, { kind: "parts", parts: [Buffer.from(first.subarray(0, head.bodyBytes))] });
       return;
     }
     const { options, release } = this.#parts;
@@ -184,7 +185,7 @@ class QuickConnection {
       resume: () => this.#socket.resume(),
     });
     this.#arriving = arriving;
-    if (first.byteLength > 0) arriving.came(first, chunk);
+    if (first.byteLength > 0) arriving.came(copied(first));
     this.#patience = options.clock.timer(options.requestTimeoutMs, () => {
       if (this.#replying) this.#socket.destroy();
       else endPlainly(this.#socket, 408, "the request took too long to arrive");
@@ -204,24 +205,34 @@ class QuickConnection {
 
   #handOver(chunk: Buffer): void {
     const socket = this.#socket;
+    this.#handedOver = true;
     socket.off("data", this.#onData).off("end", this.#onEnd).off("close", this.#onClose);
     socket.off("timeout", this.#onTimeout).off("error", ignored);
     socket.setTimeout(0);
     this.#left();
     socket.pause();
-    socket.unshift(chunk);
+    socket.unshift(Buffer.from(chunk));
     this.#parts.handOver(socket);
     socket.resume();
   }
 
-  #arrive(arriving: ArrivingBody, chunk: Buffer): void {
+  #arrive(arriving: ArrivingBody, chunk: Buffer, memory: Uint8Array): void {
     const { left } = arriving;
-    const beyond = chunk.byteLength > left ? chunk.subarray(left) : undefined;
-    arriving.came(beyond ? chunk.subarray(0, left) : chunk);
-    if (arriving.left > 0) return;
-    this.#arriving = undefined;
-    this.#patience?.[Symbol.dispose]();
+    const beyond = chunk.byteLength > left ? Buffer.from(chunk.subarray(left)) : undefined;
+    const bytes = beyond ? chunk.subarray(0, left) : chunk;
+    // Where the request before was still being served, the read had begun before its body had memory of its own.
+    if (memory === this.#parts.memory) arriving.came(copied(bytes));
+    else arriving.came(bytes, beyond ? bytes : memory);
     if (beyond) this.#wait(beyond);
+    this.#afterArrival(arriving);
+  }
+
+  #afterArrival(arriving: ArrivingBody): void {
+    if (arriving.left === 0) {
+      this.#arriving = undefined;
+      this.#patience?.[Symbol.dispose]();
+    }
+    this.#lingering?.();
   }
 
   async #serve({ path, headers }: QuickHead, body: WireBody): Promise<void> {
@@ -302,27 +313,18 @@ class QuickConnection {
     arriving.drop();
     const most = arriving.left - lingerBytes;
     this.#destroyLater();
-    const onData = (): void => {
+    this.#lingering = () => {
       if (arriving.left === 0) {
-        socket.off("data", onData);
+        this.#lingering = undefined;
         this.#next();
       } else if (arriving.left < most) socket.destroy();
     };
-    // Behind the listener that counts.
-    socket.on("data", onData);
     socket.resume();
   }
 
-  #headLines({ status, headers }: WireResponse, length: string, last: boolean): string {
+  #headLines(reply: WireResponse, length: string, last: boolean): string {
     const { keepAliveMs } = this.#parts.options;
-    let lines = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
-    for (const name in headers) {
-      const value = headers[name] ?? "";
-      if (badValue.test(value)) throw new Error(`header ${name} cannot be sent`);
-      lines += `${name}: ${value}\r\n`;
-    }
-    const stays = last ? "close" : `keep-alive\r\nkeep-alive: timeout=${Math.floor(keepAliveMs / 1000)}`;
-    return `${lines}${length}${this.#date()}connection: ${stays}\r\n\r\n`;
+    return replyHead(reply, length + this.#parts.date(), last ? undefined : keepAliveMs);
   }
 
   #write(reply: WireResponse, body: WireBody & { readonly kind: "parts" }, last: boolean): void {

@@ -18,3 +18,10 @@ export function releaser(): (bytes: Uint8Array) => void {
     if (buffer instanceof ArrayBuffer) port1.postMessage(undefined, [buffer]);
   };
 }
+
+/** The same bytes in memory of their own, which can be freed. */
+export function copied(bytes: Uint8Array): Uint8Array {
+  const own = Buffer.allocUnsafeSlow(bytes.byteLength);
+  own.set(bytes);
+  return own;
+}

@@ -1,0 +1,48 @@
+import { Socket } from "node:net";
+
+/*
+ * Node.js reads a connection into memory of 64 KiB that it takes for each read and cuts to what came, which is what a short
+ * request costs most there; and a body of megabytes arrives in a hundred pieces, each of which is copied and given back.
+ * A socket with `onread` reads into memory that it is given: one buffer for all short requests, and that of a body itself.
+ * Node.js takes the option for connections that it makes. One that it has accepted is moved to a socket with the option by
+ * its handle, as Node.js does among the processes of a cluster. Where that cannot be done, connections are read as always.
+ */
+
+/** Where a connection reads to. */
+export interface Reads {
+  /** Memory for the next read, at least a byte, which stays where it is until `came` or the end of the connection. */
+  memory(): Uint8Array;
+  /** So many bytes are in the memory that was asked for last. */
+  came(bytes: number): void;
+}
+
+interface Handle {
+  readonly useUserBuffer?: unknown;
+}
+
+/**
+ * The same connection, read where `reads` says; it has no `data`, all else is as before. Undefined where this Node.js cannot
+ * do it; then nothing has changed.
+ */
+export function directSocket(accepted: Socket, reads: Reads): Socket | undefined {
+  // Neither the handle nor the option that takes one is among Node.js's types.
+  const holder = accepted as unknown as { _handle: Handle | null };
+  const handle = holder._handle;
+  if (typeof handle?.useUserBuffer !== "function") return undefined;
+  const options = {
+    handle,
+    allowHalfOpen: accepted.allowHalfOpen,
+    onread: {
+      buffer: (): Uint8Array => reads.memory(),
+      callback(bytes: number) {
+        reads.came(bytes);
+        return true;
+      },
+    },
+  };
+  holder._handle = null;
+  const socket = new Socket(options);
+  // What is left of the old one is how the server counts its connections.
+  socket.once("close", () => accepted.destroy());
+  return socket;
+}

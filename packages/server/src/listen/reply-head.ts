@@ -1,0 +1,43 @@
+import { STATUS_CODES } from "node:http";
+import type { Clock, WireResponse } from "@longshore/core";
+
+/** What may not be in the value of a header: what ends it, and what Node.js refuses, too. */
+const badValue = /[^\t\x20-\x7e\x80-\xff]/;
+
+/** The line that tells the time, made once a second. */
+export function dateLine(clock: Clock): () => string {
+  let second = NaN;
+  let line = "";
+  return () => {
+    const now = Math.floor(clock.wallMs() / 1000);
+    if (now !== second) {
+      second = now;
+      line = `date: ${new Date(now * 1000).toUTCString()}\r\n`;
+    }
+    return line;
+  };
+}
+
+/**
+ * The head of a reply, its empty line included, in Latin-1. Throws for a header that cannot be sent.
+ *
+ * @param lines More lines, each with its end.
+ * @param keepAliveMs How long the connection waits for the next request; undefined: this reply is the last.
+ */
+export function replyHead(
+  { status, headers }: WireResponse,
+  lines: string,
+  keepAliveMs: number | undefined,
+): string {
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
+  for (const name in headers) {
+    const value = headers[name] ?? "";
+    if (badValue.test(value)) throw new Error(`header ${name} cannot be sent`);
+    text += `${name}: ${value}\r\n`;
+  }
+  const stays =
+    keepAliveMs === undefined
+      ? "close"
+      : `keep-alive\r\nkeep-alive: timeout=${Math.floor(keepAliveMs / 1000)}`;
+  return `${text}${lines}connection: ${stays}\r\n\r\n`;
+}
