@@ -22,6 +22,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   fleet: async () => (await import("./fleet.ts")).bench,
   reality: async () => (await import("./reality.ts")).bench,
   scenes: async () => (await import("./scenes.ts")).bench,
+  queue: async () => (await import("./queue.ts")).bench,
   quantize: async () => (await import("./quantize.ts")).bench,
   sequences: async () => (await import("./sequences.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,
