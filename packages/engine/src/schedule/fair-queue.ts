@@ -35,7 +35,8 @@ export interface Flow<T extends Due> {
  * virtual token counter has it (Y. Sheng et al., "Fairness in Serving Large Language Models", 2024): a run is charged as
  * expected when it begins and corrected when it ends. A tenant that comes back is lifted to near where the others are: it
  * may have saved up a burst of a few runs and no more; who has more waiting than that forfeits it, and what is turned away
- * for want of time counts against it, or a flood would be served beside those who keep to their share. Without any, one
+ * for want of time counts against it, or a flood would be served beside those who keep to their share; until that shows, who has
+ * saved up and has less waiting comes first. Without any, one
  * that uses little of its share would wait twice as long for a few requests that happen to come together as it does alone.
  * Time in which an instance rests moves virtual time on as well: otherwise a tenant that was alone for long would have saved
  * nothing, however little it used, and whoever comes then would be served first with all that newcomers are given. Inside a
@@ -146,10 +147,14 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
     }
   }
 
+  /** Where a tenant stands. Of two that have saved up, the one with less waiting comes first: a burst, and no flood. */
+  const standing = ({ served, weight, workMs }: OwnFlow<T>): number =>
+    served < now ? Math.min(now, served + workMs / weight) : served;
+
   function next(): OwnFlow<T> | undefined {
     let best: OwnFlow<T> | undefined;
     for (const flow of flows.values()) {
-      if (flow.items.length > 0 && (!best || flow.served < best.served)) best = flow;
+      if (flow.items.length > 0 && (!best || standing(flow) < standing(best))) best = flow;
     }
     return best;
   }
@@ -187,7 +192,7 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       const some: OwnFlow<T>[] = [];
       if (length === 0) return some;
       for (const flow of flows.values()) if (flow.items.length > 0) some.push(flow);
-      return some.length > 1 ? some.sort((a, b) => a.served - b.served) : some;
+      return some.length > 1 ? some.sort((a, b) => standing(a) - standing(b)) : some;
     },
     flows: () => flows.values(),
     flow: flowOf,
