@@ -29,13 +29,11 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
   const seenAtMs: number[] = [];
   const prior = priorShape(priorMs, priorFactor, { observedAtMs: -Infinity, origin: "prior" });
   let cached: Estimate = prior;
+  /** Beyond this instant it is made anew; at once after a sample, but not before somebody asks: most samples nobody does. */
   let freshUntilMs = Infinity;
 
   function refresh(nowMs: number): void {
-    while (seenAtMs.length > 0 && (seenAtMs.length > capacity || nowMs - (seenAtMs[0] ?? 0) > maxAgeMs)) {
-      seenAtMs.shift();
-      tookMs.shift();
-    }
+    while (seenAtMs.length > 0 && nowMs - (seenAtMs[0] ?? 0) > maxAgeMs) forgetOldest();
     const newest = seenAtMs[seenAtMs.length - 1];
     freshUntilMs = (seenAtMs[0] ?? Infinity) + maxAgeMs;
     if (newest === undefined) {
@@ -55,12 +53,18 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
     cached = estimateOf(samples, about);
   }
 
+  function forgetOldest(): void {
+    seenAtMs.shift();
+    tookMs.shift();
+  }
+
   return {
     seen(took, nowMs) {
       if (!(took >= 0) || took === Infinity || !Number.isFinite(nowMs)) return;
       tookMs.push(took);
       seenAtMs.push(Math.max(nowMs, seenAtMs[seenAtMs.length - 1] ?? nowMs));
-      refresh(nowMs);
+      if (seenAtMs.length > capacity) forgetOldest();
+      freshUntilMs = -Infinity;
     },
     estimate(nowMs) {
       if (nowMs > freshUntilMs) refresh(nowMs);
