@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Unavailable } from "./install/index.ts";
 import { writeRepository } from "./models.ts";
 import { curlPart } from "./parts/curl.ts";
+import { dnsPart } from "./parts/dns.ts";
 import { examplesPart } from "./parts/examples.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
@@ -24,6 +25,7 @@ const parts: readonly Part[] = [
   perfAnalyzerPart,
   openapiPart,
   natsPart,
+  dnsPart,
   otherServersPart,
   severalAnswersPart,
 ];

@@ -9,6 +9,7 @@ export {
   litserve,
   loadGenerators,
   mlserver,
+  nameServer,
   natsServer,
   perfAnalyzer,
   quantiser,

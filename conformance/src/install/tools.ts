@@ -73,6 +73,12 @@ export interface Program {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** A name server that answers for zones out of files. */
+export async function nameServer(): Promise<Program> {
+  const { folder, env } = await debianTools("nsd", ["nsd", "libevent-2.1-7", "libprotobuf-c1", "libfstrm0"]);
+  return { path: join(folder, "usr", "sbin", "nsd"), env };
+}
+
 /** Triton's load generator, out of its client's wheel. */
 export async function perfAnalyzer(): Promise<Program> {
   const client = await tritonClient();

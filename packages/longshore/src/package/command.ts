@@ -66,6 +66,11 @@ export async function packageSign(
   else {
     io.out(digest);
     io.note(`${model}: ${manifest.files.length} files, ${byteCount(bytes)}, signed with key ${signer.key}`);
+    if (options.heads && !listed) {
+      io.note(
+        `no heads: ${model} is a pipeline, and each model of its steps lists its own in its own package`,
+      );
+    }
     for (const { path, heads } of listed?.graphs ?? []) {
       const each = heads.map(({ cut, bytes }) => `${cut.id} ${byteCount(bytes)}`).join(", ");
       io.note(

@@ -123,3 +123,20 @@ it("a package that is not the operator's is not served, and said so", async () =
   expect((await fetch(`${till.address}/v2/models/double`)).status).toBe(404);
   await Promise.all([till.close(0), origin.close(0)]);
 });
+
+it("a pipeline that is signed with heads has none, and it is said where they are", async () => {
+  await mkdir(file("models/twice/1"), { recursive: true });
+  await writeFile(
+    file("models/twice/model.yaml"),
+    `
+inputs: [{ name: x, datatype: FP32, shape: [1, 4] }]
+outputs: [{ name: y, datatype: FP32, shape: [1, 4] }]
+pipeline:
+  steps: [{ id: once, model: double, inputs: { x: x } }]
+  outputs: { y: once.y }
+`,
+  );
+  const signing = ["package", "sign", file("models/twice"), "--key", file("operator.pem"), "--heads"];
+  const { code, notes } = await command(...signing);
+  expect([code, notes]).toEqual([0, expect.stringContaining("no heads: twice is a pipeline")]);
+});
