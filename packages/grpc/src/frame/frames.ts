@@ -1,6 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import type { Frame } from "../service/index.ts";
 import type { HeldBytes } from "./held.ts";
+import { keep } from "./keep.ts";
 import type { Patience } from "./patience.ts";
 import { checkEncoding, inflate } from "./inflate.ts";
 import { prefixBytes } from "./prefix.ts";
@@ -106,7 +107,7 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
       rest = rest.subarray(part.byteLength);
     }
     if (rest.byteLength === 0) return;
-    waiting.push(rest);
+    keep(waiting, rest);
     waitingLength += rest.byteLength;
     if (waitingLength > waitingBytes) stream.pause();
   };

@@ -1,4 +1,5 @@
 export { frameSource, type FrameSource } from "./frames.ts";
+export { keep } from "./keep.ts";
 export { createHeldBytes, type HeldBytes } from "./held.ts";
 export { acceptedEncodings, compress } from "./inflate.ts";
 export { createPatience, type Patience } from "./patience.ts";

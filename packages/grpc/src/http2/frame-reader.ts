@@ -59,6 +59,7 @@ export class FrameReader {
   }
 
   take(chunk: Uint8Array): void {
+    if (this.#stopped) return;
     let bytes = chunk;
     if (this.#behind) {
       bytes = new Uint8Array(this.#behind.byteLength + chunk.byteLength);

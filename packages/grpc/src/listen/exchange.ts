@@ -107,12 +107,21 @@ function createSender(stream: CallStream, { reading, lingering, compresses, unar
   const timers: Disposable[] = [];
   const begin = (metadata: Readonly<Record<string, string>>): void =>
     stream.begin({ ...plainHeaders, ...(compresses ? { "grpc-encoding": "gzip" } : {}), ...metadata });
-  /** Gives up on a client that does not read what is written to it; dispose when it has. */
-  const impatience = (failed: () => void): Disposable =>
-    reading.wait(() => {
+  /** Gives up on a client that reads nothing of what is written to it; dispose when it has read it. */
+  const impatience = (failed: () => void): Disposable => {
+    let { unsentBytes } = stream;
+    const late = (): void => {
+      if (stream.unsentBytes < unsentBytes) {
+        ({ unsentBytes } = stream);
+        timer = reading.wait(late);
+        return;
+      }
       stream.reset(codes.cancel);
       failed();
-    });
+    };
+    let timer = reading.wait(late);
+    return { [Symbol.dispose]: () => timer[Symbol.dispose]() };
+  };
   const drained = (): Promise<void> =>
     new Promise((resolve, reject) => {
       const timer = impatience(() => {

@@ -8,7 +8,9 @@ export interface QuickHead {
 }
 
 const goodName = /^:?[!#$%&'*+.^_`|~0-9a-z-]+$/;
-const badValue = /[^\t\x20-\x7e\x80-\xff]|^[\t ]|[\t ]$/;
+const badValue = /[^\t\x20-\x7e\x80-\xff]/;
+const blankEnd = /^[\t ]|[\t ]$/;
+const blank = "\t ";
 const goodPath = /^(?:\/[!-~]*|\*)$/;
 const goodLength = /^[0-9]{1,15}$/;
 
@@ -24,15 +26,25 @@ const ofConnections: ReadonlySet<string> = new Set([
   "upgrade",
 ]);
 
+/** HTTP/2 allows no blanks around values; gRPC lets its clients send them, and servers drop them. */
+function withoutBlanks(value: string): string {
+  let from = 0;
+  let to = value.length;
+  while (from < to && blank.includes(value.charAt(from))) from += 1;
+  while (to > from && blank.includes(value.charAt(to - 1))) to -= 1;
+  return value.slice(from, to);
+}
+
 /** Reads the headers of a call; undefined where they are malformed (RFC 9113, section 8). */
 export function quickHead(fields: readonly HeaderField[]): QuickHead | undefined {
   const headers = noHeaders();
   let plain = false;
-  for (const [name, value] of fields) {
-    if (!goodName.test(name) || badValue.test(value) || ofConnections.has(name)) return undefined;
+  for (const [name, given] of fields) {
+    const value = blankEnd.test(given) ? withoutBlanks(given) : given;
+    if (!goodName.test(name) || badValue.test(given) || ofConnections.has(name)) return undefined;
     const before = headers[name];
     if (name.startsWith(":")) {
-      if (plain || before !== undefined || !pseudo.has(name)) return undefined;
+      if (plain || value !== given || before !== undefined || !pseudo.has(name)) return undefined;
     } else plain = true;
     if (before === undefined) headers[name] = value;
     else headers[name] = `${before}${name === "cookie" ? "; " : ", "}${value}`;

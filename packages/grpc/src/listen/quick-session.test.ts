@@ -14,7 +14,9 @@ import {
   settings,
   settingsFrame,
 } from "../http2/index.ts";
-import { emptyBody, type Handler } from "@longshore/core";
+import { emptyBody, type Handler, numericTensor } from "@longshore/core";
+import { systemClock } from "@longshore/nodejs";
+import { manualClock } from "@longshore/testkit";
 import { closeAll, listenOn, place } from "../../test/place.ts";
 import { doubling, raw } from "../../test/client.ts";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -268,11 +270,27 @@ describe("connections that are framed here", () => {
   });
 
   const one = headers(1, request());
+  const longHeaders = request(
+    Object.fromEntries(Array.from({ length: 250 }, (_, index) => [`x${index}`, "y".repeat(100)])),
+  );
   it.each([
     ["no settings first", preface + one, codes.protocol],
     ["another protocol", "GET / HTTP/1.1\r\nhost: x\r\n\r\n", codes.protocol],
     ["a stream of the server's", hello + headers(2, request()), codes.protocol],
     ["data before headers", hello + data(1, "x"), codes.protocol],
+    ["data of a stream of the server's", hello + headers(3, request()) + data(2, "x"), codes.protocol],
+    [
+      "a window of a stream of the server's",
+      hello + headers(3, request()) + numberFrame(frameTypes.window, 2, 1),
+      codes.protocol,
+    ],
+    [
+      "data of a call that the client broke off",
+      hello + one + numberFrame(frameTypes.reset, 1, codes.cancel) + data(1, "x"),
+      codes.streamClosed,
+    ],
+    ["a stream that was left out", hello + headers(3, request()) + one, codes.streamClosed],
+    ["settings that change without end", hello + settingsFrame([]).repeat(1100), codes.enhanceYourCalm],
     ["data on the connection", hello + data(0, "x"), codes.protocol],
     ["a block that is interrupted", hello + headers(1, request(), 0) + one, codes.protocol],
     [
@@ -306,7 +324,7 @@ describe("connections that are framed here", () => {
     ["a short farewell", `${hello}${frameHead(4, frameTypes.goAway, 0, 0)}abcd`, codes.frameSize],
     [
       "pieces of headers without end",
-      hello + headers(1, request(), 0) + frameHead(0, frameTypes.continuation, 0, 1).repeat(100),
+      hello + headers(1, request(), 0) + frameHead(0, frameTypes.continuation, 0, 1).repeat(300),
       codes.enhanceYourCalm,
     ],
     [
@@ -335,7 +353,7 @@ describe("connections that are framed here", () => {
     ["a field with a colon twice", `\x83${request()}`],
     ["no method", request().slice(1)],
     ["a line break in a value", request({ x: "a\nb" })],
-    ["blanks around a value", request({ x: " a" })],
+    ["blanks around a field with a colon", request({ ":authority": " a" })],
     ["a path that is none", request({ ":path": "no path" })],
     ["a length that is none", request({ "content-length": "+5" })],
   ])("reset a call with %s, and go on", async (_what, block) => {
@@ -359,12 +377,21 @@ describe("connections that are framed here", () => {
     ],
     ["no data although it was announced", headers(1, request({ "content-length": "5" }), 5), codes.protocol],
     ["data behind its end", one + data(1, "\0\0\0\0\x05") + data(1, "x", 0), codes.streamClosed],
+    ["headers behind its end", headers(1, request(), 5) + headers(1, request(), 5), codes.streamClosed],
     ["headers that end nothing", one + headers(1, "\x88"), codes.protocol],
     ["a window that grows by nothing", one + numberFrame(frameTypes.window, 1, 0), codes.protocol],
     ["too large a window", one + numberFrame(frameTypes.window, 1, 2 ** 31 - 1), codes.flowControl],
     [
       "headers above the limit",
       headers(1, request(Object.fromEntries(Array.from({ length: 150 }, (_, index) => [`x${index}`, "y"])))),
+      codes.enhanceYourCalm,
+    ],
+    ["long headers above the limit", headers(1, longHeaders), codes.enhanceYourCalm],
+    [
+      "long headers above the limit, in pieces,",
+      headers(1, longHeaders.slice(0, 16_384), 0) +
+        frameHead(longHeaders.length - 16_384, frameTypes.continuation, flags.endHeaders, 1) +
+        longHeaders.slice(16_384),
       codes.enhanceYourCalm,
     ],
   ])("reset a call with %s, and go on", async (_what, text, code) => {
@@ -385,7 +412,8 @@ describe("connections that are framed here", () => {
         call.abort.addEventListener("abort", () => reject(call.abort.reason as Error));
       });
     const { address } = await listenOn(handler, { callWindowBytes: 1000, maxConcurrentCalls: 2 });
-    const above = dial(address, hello + one + data(1, "x".repeat(1001), 0));
+    const agreed = frameHead(0, frameTypes.settings, flags.ack, 0);
+    const above = dial(address, hello + agreed + one + data(1, "x".repeat(1001), 0));
     await above.until(done(above, 1));
     expect(codeOf(above, frameTypes.reset)).toBe(codes.flowControl);
     const many = dial(address, hello + one + headers(3, request()) + headers(5, request()));
@@ -418,7 +446,7 @@ describe("connections that are framed here", () => {
     expect(heard.fields(1)).toMatchObject({ "grpc-status": "0" });
   });
 
-  it("of clients that do not read are given up", async () => {
+  it("of clients that ask and do not read are given up", async () => {
     const { address } = await place(undefined, { replyTimeoutMs: 50 });
     const [host = "", port = ""] = address.split(":");
     const socket = connectTcp(Number(port), host);
@@ -435,5 +463,119 @@ describe("connections that are framed here", () => {
     socket.on("drain", more);
     more();
     await closed;
+  });
+
+  it("that have ended keep nothing of what is sent on, and wait for its end for a while only", async () => {
+    const clock = systemClock();
+    const { address } = await place(undefined, {
+      clock: { ...clock, timer: (ms, due) => clock.timer(ms / 50, due) },
+    });
+    const [host = "", port = ""] = address.split(":");
+    const socket = connectTcp({ port: Number(port), host, allowHalfOpen: true });
+    sockets.push(socket);
+    socket.on("error", () => undefined);
+    socket.resume();
+    const closed = new Promise<void>((resolve) => {
+      socket.on("close", () => resolve());
+    });
+    socket.write(hello + numberFrame(frameTypes.goAway, 0, 0, 0), "latin1");
+    // The head of a frame above all limits, of which more and more comes.
+    const junk = Buffer.alloc(65_536, 0xff);
+    const more = (): void => {
+      while (!socket.destroyed && socket.write(junk));
+    };
+    socket.on("drain", more);
+    socket.on("end", more);
+    await closed;
+  });
+
+  it("send no larger frames than a megabyte, whatever the client takes", async () => {
+    const values = new Uint8Array(8 * 2 ** 20);
+    const handler: Handler = async () => ({
+      status: 200,
+      headers: {},
+      body: emptyBody,
+      message: {
+        modelName: "m",
+        parameters: {},
+        outputs: [numericTensor("y", "UINT8", [values.length], values)].map(({ spec, bytes }) => ({
+          ...spec,
+          bytes,
+          parameters: {},
+        })),
+      },
+    });
+    const { address } = await listenOn(handler);
+    const large = settingsFrame([
+      [settings.initialWindowSize, 2 ** 30],
+      [settings.maxFrameSize, 2 ** 24 - 1],
+    ]);
+    const heard = dial(address, preface + large + numberFrame(frameTypes.window, 0, 2 ** 30) + one);
+    heard.send(data(1, message([1])));
+    await heard.until(done(heard, 1));
+    expect(heard.dataOf(1).length).toBeGreaterThan(values.length);
+    expect(Math.max(...heard.frames.map(({ payload }) => payload.length))).toBe(2 ** 20);
+  });
+
+  it("give back the windows of padding", async () => {
+    const { address } = await place(undefined, { callWindowBytes: 1000 });
+    const padding = data(1, `\xff${"\0".repeat(255)}`, flags.padded);
+    const heard = dial(address, hello + one + padding.repeat(2));
+    await heard.until(() =>
+      heard.frames.some(({ type, stream }) => type === frameTypes.window && stream === 1),
+    );
+    expect(heard.ended).toBe(false);
+  });
+
+  it("let clients send as much as they may before they have heard of windows", async () => {
+    const { address } = await place(undefined, { callWindowBytes: 1000 });
+    const body = message(Array.from({ length: 4000 }, () => 1));
+    const heard = dial(address, hello + one + data(1, body));
+    await heard.until(done(heard, 1));
+    expect(heard.fields(1)).toMatchObject({ "grpc-status": "0" });
+  });
+
+  it("take no offence at what comes behind a reset of theirs", async () => {
+    const { address } = await place();
+    const bad = headers(1, request({ te: "gzip" }), flags.endHeaders);
+    const behind = data(1, "x", 0) + headers(1, "\x88", 5);
+    const heard = dial(address, hello + bad + behind + headers(3, request()) + data(3, message([1])));
+    await heard.until(done(heard, 3));
+    expect(heard.fields(3)).toMatchObject({ "grpc-status": "0" });
+  });
+
+  it("drop blanks around values, which clients of gRPC may send", async () => {
+    let told: unknown;
+    const handler: Handler = async (asked) => {
+      told = asked.headers["x-a"];
+      return { status: 404, headers: {}, body: emptyBody };
+    };
+    const { address } = await listenOn(handler);
+    const heard = dial(address, hello + headers(1, request({ "x-a": " \ta b \t" })) + data(1, message([1])));
+    await heard.until(done(heard, 1));
+    expect(told).toBe("a b");
+  });
+
+  it("wait for a client as long as it goes on reading", async () => {
+    const clock = manualClock();
+    const { address } = await place(undefined, { clock, replyTimeoutMs: 1000 });
+    const values = Array.from({ length: 30_000 }, () => 1);
+    const body = message(values);
+    const none = preface + settingsFrame([[settings.initialWindowSize, 0]]);
+    const heard = dial(address, none + one);
+    for (let at = 0; at < body.length; at += 16_384)
+      heard.send(data(1, body.slice(at, at + 16_384), at + 16_384 >= body.length ? flags.endStream : 0));
+    await heard.until(() =>
+      heard.frames.some(({ type, stream }) => type === frameTypes.headers && stream === 1),
+    );
+    for (let round = 1; round <= 4; round++) {
+      heard.send(numberFrame(frameTypes.window, 1, 10_000));
+      await heard.until(() => heard.dataOf(1).length === round * 10_000);
+      await clock.advance(900);
+    }
+    expect(codeOf(heard, frameTypes.reset)).toBeUndefined();
+    await clock.advance(3000);
+    await heard.until(done(heard, 1));
+    expect(codeOf(heard, frameTypes.reset)).toBe(codes.cancel);
   });
 });

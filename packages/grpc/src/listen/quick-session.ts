@@ -18,11 +18,13 @@ import {
   settings,
   settingsFrame,
 } from "../http2/index.ts";
+import { Allowance } from "./allowance.ts";
+import { BrokenOff } from "./broken-off.ts";
 import type { CallStream } from "./call-stream.ts";
 import { HeadReader } from "./head-reader.ts";
+import { type Block, HeaderBlocks } from "./header-blocks.ts";
 import type { CompleteOptions } from "./options.ts";
 import { QuickStream, type StreamOwner } from "./quick-stream.ts";
-import { ResetBudget } from "./reset-budget.ts";
 import { SocketWriter } from "./socket-writer.ts";
 
 /*
@@ -32,33 +34,26 @@ import { SocketWriter } from "./socket-writer.ts";
  * may not do ends its stream or its connection. The state of a connection cannot be handed to Node.js once it has begun,
  * so, unlike in HTTP/1.1, all of it is understood here.
  *
- * Whatever a client makes us keep has a limit: calls and headers by the settings, data by the windows, replies that it
- * does not read by what is taken from streams at one time, and answers to its control frames by `mostUnsentBytes`.
+ * Whatever a client makes us keep has a limit: calls and headers by the settings, data by the windows, and replies that
+ * it does not read by what is taken from streams at one time, and by reading nothing more from it (`SocketWriter`).
  */
 
-/** The largest frame of data that clients may send: fewer, larger frames cost less. */
+/** The largest frame of data, in both directions: fewer, larger frames cost less. */
 export const maxFrameBytes: number = 2 ** 20;
 /** Fields of a call's headers. */
 export const maxHeaderFields = 128;
 /** Padding and priority that a frame of headers may have besides. */
 const besideHeaders = 512;
-/** Unsent bytes at which a client that asks for more of them is not answered any longer. */
-const mostUnsentBytes = 4 * 2 ** 20;
-/** How long a connection that has ended here waits for the client's end. */
-const lingerMs = 2000;
+/**
+ * Bytes of a block of headers, as it comes, that are read to the end, so that headers above the limit cost their own call
+ * alone: others share the connection.
+ */
+const blockBytes = 65_536;
 
 /** What all connections of a listener share. */
 export interface SessionParts {
   readonly options: CompleteOptions;
   serve(stream: CallStream): void;
-}
-
-/** A block of headers that comes in several frames. */
-interface OpenBlock {
-  readonly stream: number;
-  readonly last: boolean;
-  readonly parts: Uint8Array[];
-  bytes: number;
 }
 
 /** A connection that is framed here. */
@@ -79,7 +74,9 @@ export class QuickSession implements FrameTaker, StreamOwner {
   #settled = false;
   #closing = false;
   #over = false;
-  #block: OpenBlock | undefined;
+  /** The client has taken our settings. */
+  #agreed = false;
+  readonly #blocks: HeaderBlocks;
   /** The stream whose data is arriving. */
   #receiving: QuickStream | undefined;
   /** What the client may send, and what it has sent since it was last given more. */
@@ -90,7 +87,9 @@ export class QuickSession implements FrameTaker, StreamOwner {
   #frameBytes = plainFrameBytes;
   /** Stands before the next block of headers, where the client has asked for a smaller table. */
   #tableSize = "";
-  readonly #resets: ResetBudget;
+  readonly #resets: Allowance;
+  readonly #changes: Allowance;
+  readonly #brokenOff = new BrokenOff();
 
   /** @param left Called when the connection is no more. */
   constructor(socket: Socket, parts: SessionParts, left: () => void) {
@@ -101,15 +100,18 @@ export class QuickSession implements FrameTaker, StreamOwner {
     this.#peer = options.peerOf(socket);
     this.windowBytes = options.callWindowBytes;
     this.#window = Math.max(firstWindow, options.connectionWindowBytes);
-    this.#resets = new ResetBudget(options.clock);
+    this.#resets = new Allowance(options.clock);
+    this.#changes = new Allowance(options.clock);
     const { maxHeaderBytes } = options;
+    const mostBlockBytes = Math.max(blockBytes, maxHeaderBytes);
+    this.#blocks = new HeaderBlocks(mostBlockBytes);
     this.#reader = new FrameReader(this, {
       data: maxFrameBytes,
-      others: Math.max(plainFrameBytes, maxHeaderBytes) + besideHeaders,
+      others: mostBlockBytes + besideHeaders,
     });
     this.#heads = new HeadReader({ bytes: maxHeaderBytes, fields: maxHeaderFields });
-    this.#writer = new SocketWriter(socket, options.replyTimeoutMs, () => this.#pump());
-    socket.on("data", (chunk: Uint8Array) => this.#reader.take(chunk)).on("close", this.#onClose);
+    this.#writer = new SocketWriter(socket, options.clock, options.replyTimeoutMs, () => this.#pump());
+    socket.on("data", this.#onData).on("close", this.#onClose);
     socket.on("error", () => socket.destroy());
     this.send(
       settingsFrame([
@@ -120,6 +122,10 @@ export class QuickSession implements FrameTaker, StreamOwner {
       ]),
     );
     if (this.#window > firstWindow) this.send(numberFrame(frameTypes.window, 0, this.#window - firstWindow));
+  }
+
+  get unknownBytes(): number {
+    return this.#agreed ? 0 : Math.max(0, firstWindow - this.windowBytes);
   }
 
   /** Takes no more calls; the connection ends with the last of those under way. */
@@ -134,6 +140,11 @@ export class QuickSession implements FrameTaker, StreamOwner {
     this.#socket.destroy();
   }
 
+  readonly #onData = (chunk: Uint8Array): void => {
+    this.#reader.take(chunk);
+    if (!this.#over) this.#writer.holdBack();
+  };
+
   readonly #onClose = (): void => {
     this.#over = true;
     this.#reader.stop();
@@ -142,23 +153,21 @@ export class QuickSession implements FrameTaker, StreamOwner {
   };
 
   #endOnceIdle(): void {
-    if (!this.#closing || this.#streams.size > 0 || this.#over) return;
+    if (this.#closing && this.#streams.size === 0 && !this.#over) this.#end();
+  }
+
+  #end(): void {
     this.#over = true;
-    this.#writer.flush();
-    this.#socket.end();
-    // Who does not end its half has a while to read the last reply.
-    this.#socket.setTimeout(lingerMs);
+    this.#reader.stop();
+    this.#writer.end();
   }
 
   /** Ends the connection: from here on neither side understands the other. */
   broken(code: number): void {
     if (this.#over) return;
     this.send(numberFrame(frameTypes.goAway, 0, this.#newest, code));
-    this.#over = true;
-    this.#reader.stop();
-    this.#writer.flush();
+    this.#end();
     for (const stream of this.#streams.values()) stream.close();
-    this.#socket.destroySoon();
   }
 
   send(bytes: string | Uint8Array): void {
@@ -181,15 +190,20 @@ export class QuickSession implements FrameTaker, StreamOwner {
     }
   }
 
-  /** A frame that the client makes us send; who does not read them is not served. */
-  #answer(frame: string): void {
-    if (this.#writer.unsentBytes > mostUnsentBytes) this.destroy();
-    else this.send(frame);
-  }
-
   ready(stream: QuickStream): void {
+    if (stream.unsentBytes === 0) {
+      // What ends a stream needs no window.
+      stream.sendSome(0);
+      return;
+    }
     this.#ready.add(stream);
     this.#pump();
+  }
+
+  breakOff(id: number, code: number): void {
+    this.send(numberFrame(frameTypes.reset, id, code));
+    this.#brokenOff.add(id);
+    this.#streams.get(id)?.close();
   }
 
   forget(stream: QuickStream): void {
@@ -201,33 +215,29 @@ export class QuickSession implements FrameTaker, StreamOwner {
 
   /** Lets streams send in turns, a frame each, until the client's windows or the socket are full. */
   #pump(): void {
-    let blocked = 0;
     for (const stream of this.#ready) {
-      if (!this.#writer.hasRoom) return;
+      if (this.#sendWindow <= 0 || !this.#writer.hasRoom) return;
       this.#ready.delete(stream);
       const sent = stream.sendSome(Math.min(this.#frameBytes, this.#sendWindow));
       this.#sendWindow -= sent;
-      // Its own window opens again, or more comes to be sent.
-      if (stream.unsentBytes === 0 || (sent === 0 && this.#sendWindow > 0)) continue;
-      this.#ready.add(stream);
-      blocked = sent > 0 ? 0 : blocked + 1;
-      if (blocked >= this.#ready.size) return;
+      // One whose own window is used up comes again when that opens.
+      if (sent > 0 && stream.unsentBytes > 0) this.#ready.add(stream);
     }
   }
 
   dataBegins(id: number, length: number, padding: number): void {
-    if (!this.#settled || this.#block || id === 0 || id > this.#newest) return this.broken(codes.protocol);
+    if (!this.#settled || this.#blocks.open || this.#isIdle(id)) return this.broken(codes.protocol);
     this.#window -= length;
     if (this.#window < 0) return this.broken(codes.flowControl);
     this.#received += length;
     if (this.#received * 2 >= this.#parts.options.connectionWindowBytes) {
-      this.#answer(numberFrame(frameTypes.window, 0, this.#received));
+      this.send(numberFrame(frameTypes.window, 0, this.#received));
       this.#window += this.#received;
       this.#received = 0;
     }
     const stream = this.#streams.get(id);
     this.#receiving = stream;
-    if (!stream) return;
+    if (!stream) return this.#late(id);
     if (stream.allHere) this.#refuse(id, codes.streamClosed);
     else if (!stream.takesFrame(length, padding)) this.#refuse(id, codes.flowControl);
   }
@@ -243,21 +253,30 @@ export class QuickSession implements FrameTaker, StreamOwner {
     if (last && stream && !stream.cameLast()) this.#refuse(stream.id, codes.protocol);
   }
 
+  /** Whether nobody has begun a stream yet. */
+  #isIdle(id: number): boolean {
+    return id % 2 === 0 || id > this.#newest;
+  }
+
+  /** Something has come on a stream that is over, or that was left out. */
+  #late(id: number): void {
+    if (!this.#brokenOff.mayHave(id)) this.broken(codes.streamClosed);
+  }
+
   /** Ends a stream for what its client did, which may not do so for ever. */
   #refuse(id: number, code: number): void {
-    this.#answer(numberFrame(frameTypes.reset, id, code));
-    this.#streams.get(id)?.close();
+    this.breakOff(id, code);
     this.#countReset();
   }
 
   frame(type: number, flag: number, id: number, payload: Uint8Array): void {
-    if (this.#block ? type !== frameTypes.continuation : !this.#settled && type !== frameTypes.settings)
+    if (this.#blocks.open ? type !== frameTypes.continuation : !this.#settled && type !== frameTypes.settings)
       return this.broken(codes.protocol);
     switch (type) {
       case frameTypes.headers:
-        return this.#headers(flag, id, payload);
+        return this.#begin(this.#blocks.begin(flag, id, payload));
       case frameTypes.continuation:
-        return this.#continued(flag, id, payload);
+        return this.#begin(this.#blocks.goOn(flag, id, payload));
       case frameTypes.settings:
         return this.#settings(flag, id, payload);
       case frameTypes.window:
@@ -268,7 +287,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
         if (payload.byteLength !== 8) return this.broken(codes.frameSize);
         if (id !== 0) return this.broken(codes.protocol);
         if ((flag & flags.ack) === 0)
-          this.#answer(frameHead(8, type, flags.ack, 0) + String.fromCharCode(...payload));
+          this.send(frameHead(8, type, flags.ack, 0) + String.fromCharCode(...payload));
         return;
       case frameTypes.goAway:
         if (id !== 0) return this.broken(codes.protocol);
@@ -285,38 +304,18 @@ export class QuickSession implements FrameTaker, StreamOwner {
     }
   }
 
-  #headers(flag: number, id: number, payload: Uint8Array): void {
-    if (id % 2 === 0) return this.broken(codes.protocol);
-    const padded = (flag & flags.padded) !== 0;
-    const from = (padded ? 1 : 0) + ((flag & flags.priority) === 0 ? 0 : 5);
-    const to = payload.byteLength - (padded ? (payload[0] ?? 0) : 0);
-    if (from > to) return this.broken(codes.protocol);
-    const block = payload.subarray(from, to);
-    const last = (flag & flags.endStream) !== 0;
-    if ((flag & flags.endHeaders) !== 0) this.#begin(id, last, block);
-    else this.#block = { stream: id, last, parts: [block.slice()], bytes: block.byteLength };
-  }
-
-  #continued(flag: number, id: number, payload: Uint8Array): void {
-    const open = this.#block;
-    if (!open || open.stream !== id) return this.broken(codes.protocol);
-    open.parts.push(payload.slice());
-    // An empty frame costs, too.
-    open.bytes += Math.max(payload.byteLength, 256);
-    if (open.bytes > this.#parts.options.maxHeaderBytes) return this.broken(codes.enhanceYourCalm);
-    if ((flag & flags.endHeaders) === 0) return;
-    this.#block = undefined;
-    this.#begin(id, open.last, Buffer.concat(open.parts));
-  }
-
-  #begin(id: number, last: boolean, block: Uint8Array): void {
-    const read = this.#heads.read(block);
+  #begin(block: Block | number | undefined): void {
+    if (block === undefined) return;
+    if (typeof block === "number") return this.broken(block);
+    const { stream: id, last, bytes } = block;
+    const read = this.#heads.read(bytes);
     if (read === "broken") return this.broken(codes.compression);
     if (id <= this.#newest) {
-      // Trailers, of which calls have no use; of a stream that is over here they may still be under way.
+      // Trailers, of which calls have no use.
       const stream = this.#streams.get(id);
-      if (!stream) return;
-      if (!last || stream.allHere || !stream.cameLast()) this.#refuse(id, codes.protocol);
+      if (!stream) return this.#late(id);
+      if (stream.allHere) this.#refuse(id, codes.streamClosed);
+      else if (!last || !stream.cameLast()) this.#refuse(id, codes.protocol);
       return;
     }
     this.#newest = id;
@@ -335,11 +334,19 @@ export class QuickSession implements FrameTaker, StreamOwner {
     const ack = (flag & flags.ack) !== 0;
     if (ack ? payload.byteLength > 0 : payload.byteLength % 6 !== 0) return this.broken(codes.frameSize);
     this.#settled = true;
-    if (ack) return;
+    if (ack) {
+      this.#agreed = true;
+      return;
+    }
+    // Each of them goes over all calls.
+    if (!this.#changes.spend()) return this.broken(codes.enhanceYourCalm);
+    const before = this.#streamWindow;
     for (let at = 0; at < payload.byteLength && !this.#over; at += 6)
       this.#setting(number16(payload, at), number32(payload, at + 2));
-    this.#answer(frameHead(0, frameTypes.settings, flags.ack, 0));
-    this.#pump();
+    const more = this.#streamWindow - before;
+    for (const stream of more === 0 ? [] : this.#streams.values())
+      if (!stream.widen(more)) return this.broken(codes.flowControl);
+    this.send(frameHead(0, frameTypes.settings, flags.ack, 0));
   }
 
   #setting(setting: number, value: number): void {
@@ -350,17 +357,14 @@ export class QuickSession implements FrameTaker, StreamOwner {
       case settings.enablePush:
         if (value > 1) this.broken(codes.protocol);
         return;
-      case settings.initialWindowSize: {
+      case settings.initialWindowSize:
         if (value > mostWindow) return this.broken(codes.flowControl);
-        const more = value - this.#streamWindow;
         this.#streamWindow = value;
-        for (const stream of this.#streams.values())
-          if (!stream.widen(more)) return this.broken(codes.flowControl);
         return;
-      }
       case settings.maxFrameSize:
         if (value < plainFrameBytes || value >= 2 ** 24) return this.broken(codes.protocol);
-        this.#frameBytes = value;
+        // Larger ones would keep all else waiting.
+        this.#frameBytes = Math.min(value, maxFrameBytes);
         return;
       default:
     }
@@ -369,12 +373,13 @@ export class QuickSession implements FrameTaker, StreamOwner {
   #widen(id: number, payload: Uint8Array): void {
     if (payload.byteLength !== 4) return this.broken(codes.frameSize);
     const more = number31(payload, 0);
-    if (id > this.#newest || (more === 0 && id === 0)) return this.broken(codes.protocol);
     if (id === 0) {
+      if (more === 0) return this.broken(codes.protocol);
       this.#sendWindow += more;
       if (this.#sendWindow > mostWindow) return this.broken(codes.flowControl);
       return this.#pump();
     }
+    if (this.#isIdle(id)) return this.broken(codes.protocol);
     const stream = this.#streams.get(id);
     if (!stream) return;
     if (more === 0) this.#refuse(id, codes.protocol);
@@ -383,7 +388,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
 
   #reset(id: number, payload: Uint8Array): void {
     if (payload.byteLength !== 4) return this.broken(codes.frameSize);
-    if (id === 0 || id > this.#newest) return this.broken(codes.protocol);
+    if (this.#isIdle(id)) return this.broken(codes.protocol);
     this.#streams.get(id)?.close();
     this.#countReset();
   }

@@ -1,5 +1,6 @@
 import type { Peer } from "@longshore/core";
 import { frameHead, frameTypes, headerBlock, mostWindow, numberFrame } from "../http2/index.ts";
+import { keep } from "../frame/index.ts";
 import type { Parts } from "../message/index.ts";
 import type { CallHead, CallStream, StreamEvents } from "./call-stream.ts";
 
@@ -10,12 +11,16 @@ const waitingBytes = 65_536;
 export interface StreamOwner {
   /** Window that each stream's client is given, in bytes. */
   readonly windowBytes: number;
+  /** By how much a client may send more, while it does not know `windowBytes`. */
+  readonly unknownBytes: number;
   /** Sends a frame or a part of one, text a byte for each character. */
   send(bytes: string | Uint8Array): void;
   /** A block of headers as frames. */
   sendHeaders(stream: number, block: string, end: boolean): void;
-  /** A stream has something to send, and calls `sendSome` when it is its turn. */
+  /** A stream has something to send: calls `sendSome` when it is its turn. */
   ready(stream: QuickStream): void;
+  /** Tells the client that a stream is over, and closes it. */
+  breakOff(stream: number, code: number): void;
   forget(stream: QuickStream): void;
 }
 
@@ -93,15 +98,15 @@ export class QuickStream implements CallStream {
       if (this.#announced < 0) return false;
     }
     if (this.#kept.length === 0 && this.#events && !this.paused) this.#hand(this.#events, chunk);
-    else this.#kept.push(chunk);
+    else keep(this.#kept, chunk);
     return true;
   }
 
   /** Counts a frame of data against the window; false where there is no room for it. */
   takesFrame(length: number, padding: number): boolean {
     this.#window -= length;
-    this.#read += padding;
-    return this.#window >= 0;
+    this.#haveRead(padding);
+    return length === 0 || this.#window + this.#owner.unknownBytes >= 0;
   }
 
   /** The client has sent its last; false where that was too early. */
@@ -114,7 +119,12 @@ export class QuickStream implements CallStream {
 
   #hand(events: StreamEvents, chunk: Uint8Array): void {
     events.data(chunk);
-    this.#read += chunk.byteLength;
+    this.#haveRead(chunk.byteLength);
+  }
+
+  /** Lets the client send as much as was read, once that is worth a frame. */
+  #haveRead(bytes: number): void {
+    this.#read += bytes;
     if (this.closed || this.allHere || this.#read * 2 < this.#owner.windowBytes) return;
     this.#window += this.#read;
     this.#owner.send(numberFrame(frameTypes.window, this.id, this.#read));
@@ -217,8 +227,7 @@ export class QuickStream implements CallStream {
 
   reset(code: number): void {
     if (this.closed) return;
-    this.#owner.send(numberFrame(frameTypes.reset, this.id, code));
-    this.close();
+    this.#owner.breakOff(this.id, code);
   }
 
   /** Ends the stream without a word to the client. */

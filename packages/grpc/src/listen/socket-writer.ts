@@ -1,14 +1,20 @@
 import type { Socket } from "node:net";
+import type { Clock } from "@longshore/core";
 
 /** So much is copied together for one write; what is longer than `partBytes` goes out as it lies. */
 const joinedBytes = 65_536;
 const partBytes = 8192;
 /** Unsent bytes of a connection beyond which nothing more is taken from streams. */
 const fullBytes = 2 ** 20;
+/** Unsent bytes beyond which nothing more is read: whatever the client sends makes more of them. */
+const mostBytes = 4 * 2 ** 20;
+/** How long a connection that has ended here waits for the client's end. */
+const lingerMs = 2000;
 
 /** Collects what is sent over a connection in one turn of the event loop, and writes it at once. */
 export class SocketWriter {
   readonly #socket: Socket;
+  readonly #clock: Clock;
   readonly #patienceMs: number;
   #waiting: (string | Uint8Array)[] = [];
   #bytes = 0;
@@ -16,25 +22,48 @@ export class SocketWriter {
   #late = false;
 
   /** @param patienceMs How long a client may go without reading anything of what waits for it. */
-  constructor(socket: Socket, patienceMs: number, drained: () => void) {
+  constructor(socket: Socket, clock: Clock, patienceMs: number, drained: () => void) {
     this.#socket = socket;
+    this.#clock = clock;
     this.#patienceMs = patienceMs;
     socket.on("timeout", () => socket.destroy());
     socket.on("drain", () => {
       this.#late = false;
       socket.setTimeout(0);
+      socket.resume();
       drained();
     });
   }
 
   /** Bytes that have not left yet. */
-  get unsentBytes(): number {
+  get #unsentBytes(): number {
     return this.#bytes + this.#socket.writableLength;
   }
 
   /** Whether streams may send more. */
   get hasRoom(): boolean {
-    return this.unsentBytes < fullBytes;
+    return this.#unsentBytes < fullBytes;
+  }
+
+  /** Reads nothing from a client that does not read what it asks for, until it does. */
+  holdBack(): void {
+    if (this.#unsentBytes > mostBytes) this.#socket.pause();
+  }
+
+  /** Ends the connection behind what waits, and gives the client a while to read it and to end its half. */
+  end(): void {
+    this.flush();
+    const socket = this.#socket;
+    // What the client still sends does not count as its reading.
+    socket.pause();
+    socket.setTimeout(this.#patienceMs);
+    socket.end(() => {
+      if (socket.destroyed) return;
+      // Data that nobody has read would make a reset of the end, which can overtake what was sent.
+      socket.resume();
+      const timer = this.#clock.timer(lingerMs, () => socket.destroy());
+      socket.once("close", () => timer[Symbol.dispose]());
+    });
   }
 
   /** @param bytes Text of a byte for each character, or bytes that stay as they are. */

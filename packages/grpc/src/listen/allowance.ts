@@ -1,11 +1,14 @@
 import type { Clock } from "@longshore/core";
 
-/** Calls that a client may break off at once, and how many more each second. */
+/** How often at once, and how much more often each second. */
 const atOnce = 1000;
 const perSecond = 33;
 
-/** How often a client of one connection may break off calls, or have them broken off: each has cost work for nothing. */
-export class ResetBudget {
+/**
+ * How often a client of one connection may do what costs work for nothing: break off calls, or have them broken off, and
+ * change its settings.
+ */
+export class Allowance {
   readonly #clock: Clock;
   #left = atOnce;
   #atMs: number;

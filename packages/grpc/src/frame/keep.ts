@@ -1,0 +1,21 @@
+/** Chunks are joined up to this size. */
+const joinedBytes = 16_384;
+
+/**
+ * Keeps a chunk behind others. Clients cut what they send as they like: short chunks are joined, so that a million of one
+ * byte cost little more than their bytes, and one that is a small part of a large buffer does not hold all of it.
+ */
+export function keep(chunks: Uint8Array[], chunk: Uint8Array): void {
+  let last = chunk.byteLength * 4 < chunk.buffer.byteLength ? chunk.slice() : chunk;
+  for (;;) {
+    const before = chunks.at(-1);
+    // Only what is no longer: so each byte is copied seldom.
+    if (!before || before.byteLength > last.byteLength || 2 * last.byteLength > joinedBytes) break;
+    chunks.pop();
+    const joined = new Uint8Array(before.byteLength + last.byteLength);
+    joined.set(before);
+    joined.set(last, before.byteLength);
+    last = joined;
+  }
+  chunks.push(last);
+}

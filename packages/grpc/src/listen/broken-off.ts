@@ -1,0 +1,27 @@
+/** Streams that are remembered. */
+const mostStreams = 1024;
+
+/**
+ * The streams of a connection that were broken off here: what their client has sent before it heard of that is no fault of
+ * its own, as it would be on a stream that both sides have ended.
+ */
+export class BrokenOff {
+  readonly #streams = new Set<number>();
+  /** The highest of those that were forgotten again. */
+  #forgotten = 0;
+
+  add(stream: number): void {
+    this.#streams.add(stream);
+    if (this.#streams.size <= mostStreams) return;
+    for (const oldest of this.#streams) {
+      this.#streams.delete(oldest);
+      this.#forgotten = Math.max(this.#forgotten, oldest);
+      return;
+    }
+  }
+
+  /** Whether a stream that is over may have been one of them. */
+  mayHave(stream: number): boolean {
+    return stream <= this.#forgotten || this.#streams.has(stream);
+  }
+}
