@@ -78,7 +78,11 @@ function missing(list: readonly SplitPoint[], other: readonly SplitPoint[]): num
   ).length;
 }
 
-function measure(file: NamedFile, withGoals: boolean, { seed, say }: BenchContext): readonly Row[] {
+/** What is done with each graph: winners found, compared with the list of all legal sets, every goal tried on them. */
+const partNames = ["plans", "lists", "goals"] as const;
+type Part = (typeof partNames)[number];
+
+function measure(file: NamedFile, parts: readonly Part[], { seed, say }: BenchContext): readonly Row[] {
   const model = readModel(file.read());
   const times: number[] = [];
   let last = plan(model, seed);
@@ -92,16 +96,17 @@ function measure(file: NamedFile, withGoals: boolean, { seed, say }: BenchContex
   }
   const { split, costs, found } = last;
   const startedMs = performance.now();
-  const listed = byForce(split, costs);
+  const listed = parts.includes("lists") ? byForce(split, costs) : undefined;
   const listedMs = performance.now() - startedMs;
-  const mismatches =
-    found && listed ? missing(found, listed) + missing(listed, found) : found ? undefined : Infinity;
+  const mismatches = found && listed ? missing(found, listed) + missing(listed, found) : Infinity;
   const planMs = median(times);
   say(
     `  ${file.name.padEnd(34)} ${String(split.dag.nodes).padStart(5)} nodes, ${String(found?.length ?? 0).padStart(3)} winners in ${planMs.toFixed(1).padStart(6)} ms; ` +
       (listed
         ? `listing all takes ${listedMs.toFixed(0)} ms, differs in ${mismatches}`
-        : "too many sets to list"),
+        : parts.includes("lists")
+          ? "too many sets to list"
+          : "not listed"),
   );
   const planned = {
     graph: file.name,
@@ -109,9 +114,9 @@ function measure(file: NamedFile, withGoals: boolean, { seed, say }: BenchContex
     winners: found?.length ?? 0,
     planMs,
     withReadingMs,
-    ...(listed ? { listedMs, mismatches: mismatches ?? 0 } : {}),
+    ...(listed ? { listedMs, mismatches } : {}),
   };
-  if (!withGoals) return [planned];
+  if (!parts.includes("goals")) return [planned];
   const goals = goalRows(file.name, split.dag, costs, mostTried);
   const tried = goals.filter((row) => row["mismatch"] !== undefined);
   const open = goals.filter((row) => row["exact"] === false);
@@ -142,34 +147,39 @@ function goalFigures(goals: readonly Row[]): Readonly<Record<string, number>> {
 
 /**
  * From a graph and what its nodes and tensors cost to all ways to split it that some prices make the best. Goals
- * take minutes to try one by one: with `--plans` they are left out. `--only NAME,...` takes some of the graphs.
+ * take minutes to try one by one, and lists take long for some: `--parts plans,lists,goals` does some of these, `--only NAME,...`
+ * takes some of the graphs.
  */
 export const bench: Bench = {
   name: "frontier",
   about: "from a graph and its costs to every split that can be the best, against listing all legal splits",
   bars: { worstPlanMs: { atMost: 300 }, frontierMismatches: { atMost: 0 }, goalMismatches: { atMost: 0 } },
   run(context): Promise<Measured> {
-    const plansOnly = context.args.includes("--plans");
+    const parts = chosenOf(context.args, "parts", partNames) ?? partNames;
     const files = graphFiles(context);
     const names = files.map(({ name }) => name);
     const only = chosenOf(context.args, "only", names) ?? names;
     const all = files
       .filter(({ name }) => only.includes(name))
-      .flatMap((file) => measure(file, !plansOnly, context));
+      .flatMap((file) => measure(file, parts, context));
     const rows = all.filter((row) => row["goal"] === undefined);
     const goals = all.filter((row) => row["goal"] !== undefined);
     const compared = rows.filter((row) => row["mismatches"] !== undefined);
     const figures = {
       worstPlanMs: Math.max(...rows.map((row) => Number(row["planMs"]))),
       medianPlanMs: median(rows.map((row) => Number(row["planMs"]))),
-      frontierMismatches: compared.reduce((sum, row) => sum + Number(row["mismatches"]), 0),
-      graphsCompared: compared.length,
+      ...(compared.length === 0
+        ? {}
+        : {
+            frontierMismatches: compared.reduce((sum, row) => sum + Number(row["mismatches"]), 0),
+            graphsCompared: compared.length,
+          }),
       graphs: rows.length,
-      ...(plansOnly ? {} : goalFigures(goals)),
+      ...(parts.includes("goals") ? goalFigures(goals) : {}),
     };
     const notRun = [
       ...(context.data === undefined ? ["light models: no --data folder"] : []),
-      ...(plansOnly ? ["goals: only plans were asked for"] : []),
+      ...partNames.filter((part) => !parts.includes(part)).map((part) => `${part}: not asked for`),
     ];
     return Promise.resolve({ figures, rows: all, notRun });
   },

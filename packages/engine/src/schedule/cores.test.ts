@@ -30,7 +30,7 @@ async function place(runMs: Readonly<Record<string, number>>, cores = 1, instanc
     ]),
   );
   const runtime = memoryRuntime({ models, clock });
-  const shared = coresOf(cores, () => 1);
+  const shared = coresOf(cores, () => 1, clock);
   const open = async (name: string): Promise<Scheduler> => {
     const artifact = await artifactOf(memoryFile(name));
     return openScheduler({
@@ -116,6 +116,15 @@ describe("graphs that share cores", () => {
     const done = await clock.finish(Promise.all([ask("short"), ask("other")]));
     expect(done.map(({ endMs }) => endMs - startMs)).toEqual([5, 10]);
     expect((await clock.finish(long)).endMs - startMs).toBe(400);
+  });
+
+  it("do not wait for ever for a run that takes far longer than it should", async () => {
+    const { clock, ask } = await place({ stuck: 1e6, other: 10 });
+    const stuck = ask("stuck");
+    await settle();
+    const done = await clock.finish(Promise.all([ask("other"), ask("other")]));
+    expect(done.map(({ endMs }) => endMs)).toEqual([2010, 2020]);
+    await clock.finish(stuck);
   });
 
   it("foresee what waits for other graphs: all of it their own, of other tenants their share", async () => {

@@ -1,4 +1,4 @@
-import type { TenantId } from "@longshore/core";
+import type { Clock, TenantId } from "@longshore/core";
 import { type Due, fairQueue, type Flow } from "./fair-queue.ts";
 import { filledUntil } from "./forecast.ts";
 
@@ -12,7 +12,8 @@ import { filledUntil } from "./forecast.ts";
  * there are cores, and the next one is chosen over all graphs as one graph's queue chooses (`FairQueue`).
  *
  * A run cannot be interrupted, so a short one must not wait for a long one: what would be over long before any core is free
- * goes beside, one at a time, and the operating system slices for it. It costs those that run little.
+ * goes beside, one at a time, and the operating system slices for it. It costs those that run little. For the same reason a run
+ * that takes far longer than it should, or never ends, keeps nobody waiting any more: others begin beside it.
  */
 
 /** The cores of a place, shared by the runs of all its graphs. */
@@ -67,59 +68,99 @@ interface User {
 /** A run goes beside others when it takes at most this share of what is left of the first of them to end. */
 const besideRatio = 0.25;
 
+/** A run that has taken so many times what was expected, and so long, keeps nobody waiting any more. */
+const longRatio = 10;
+const longMs = 2000;
+
+/** A run under way. */
+interface Under {
+  readonly endMs: number;
+  readonly longAtMs: number;
+}
+
 /** @param count Runs at a time, 1 or more; @param weightOf share of a tenant against others' (1). */
-export function coresOf(count: number, weightOf: (tenant: TenantId) => number): Cores {
+export function coresOf(count: number, weightOf: (tenant: TenantId) => number, clock: Clock): Cores {
   const users = new Set<User>();
   const queue = fairQueue<Entry>(weightOf);
-  /** When those that run are expected to end. */
-  const ends = new Map<CoreRun, number>();
+  const under = new Map<CoreRun, Under>();
   let beside: CoreRun | undefined;
   let next: User | undefined;
   let seats = count;
   let idleSinceMs = 0;
   let arrivals = 0;
 
-  const free = (): number => seats - ends.size + (beside ? 1 : 0);
+  /** Armed while somebody waits: when the first of those that run has taken too long. */
+  let patience: Disposable | undefined;
+
+  /** Runs that keep others waiting. */
+  function holding(nowMs: number): readonly Under[] {
+    const all: Under[] = [];
+    for (const [run, one] of under) if (run !== beside && nowMs < one.longAtMs) all.push(one);
+    return all;
+  }
+
+  const free = (nowMs: number): number =>
+    under.size < seats ? seats - under.size : seats - holding(nowMs).length;
 
   function leave(user: User): void {
-    if (user.entry) queue.remove(user.entry);
+    if (!user.entry) return;
+    queue.remove(user.entry);
     user.entry = undefined;
+    if (queue.length > 0) return;
+    patience?.[Symbol.dispose]();
+    patience = undefined;
   }
 
   /** Whether a run would be over long before one of those under way. */
   function short(expectedMs: number, nowMs: number): boolean {
     if (beside || !(expectedMs > 0)) return false;
     let firstMs = Infinity;
-    for (const endMs of ends.values()) firstMs = Math.min(firstMs, endMs);
+    for (const { endMs } of under.values()) firstMs = Math.min(firstMs, endMs);
     return expectedMs <= besideRatio * (firstMs - nowMs);
   }
 
   function begin(tenant: TenantId, expectedMs: number, nowMs: number, extra: boolean): CoreRun {
-    queue.begin(tenant, expectedMs, ends.size === 0 ? nowMs - idleSinceMs : 0);
+    queue.begin(tenant, expectedMs, under.size === 0 ? nowMs - idleSinceMs : 0);
     const run: CoreRun = {
       give(atMs) {
-        if (!ends.delete(run)) return;
+        if (!under.delete(run)) return;
         if (beside === run) beside = undefined;
-        if (ends.size === 0) idleSinceMs = atMs;
+        if (under.size === 0) idleSinceMs = atMs;
         if (queue.length > 0) queueMicrotask(() => wake(atMs));
       },
     };
-    ends.set(run, nowMs + expectedMs);
+    under.set(run, {
+      endMs: nowMs + expectedMs,
+      longAtMs: nowMs + Math.max(longMs, longRatio * expectedMs),
+    });
     if (extra) beside = run;
     return run;
   }
 
   /** Calls those who are next for as long as there is a core, and one that can go beside. */
   function wake(nowMs: number): void {
-    while (free() > 0) {
+    while (free(nowMs) > 0) {
       const head = queue.head();
       if (!head) return;
       call(head.user);
     }
     for (const { items } of queue.waiting()) {
       const small = items.find(({ workMs }) => short(workMs, nowMs));
-      if (small) return call(small.user);
+      if (!small) continue;
+      call(small.user);
+      break;
     }
+    beginPatience(nowMs);
+  }
+
+  function beginPatience(nowMs: number): void {
+    if (patience || queue.length === 0) return;
+    const firstMs = Math.min(...holding(nowMs).map(({ longAtMs }) => longAtMs));
+    if (firstMs === Infinity) return;
+    patience = clock.timer(firstMs - nowMs, () => {
+      patience = undefined;
+      wake(clock.nowMs());
+    });
   }
 
   function call(user: User): void {
@@ -156,12 +197,13 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number): 
           leave(user);
           const turn = next === user;
           if (turn) next = undefined;
-          if (free() > 0 && (turn || queue.length === 0)) return begin(tenant, expectedMs, nowMs, false);
+          if (free(nowMs) > 0 && (turn || queue.length === 0)) return begin(tenant, expectedMs, nowMs, false);
           const entry = { tenant, level, delayed, deadlineMs, order, workMs, user };
           queue.push(entry);
-          const first = free() > 0 && queue.head() === entry;
-          if (!first && !(free() <= 0 && short(expectedMs, nowMs))) {
+          const first = free(nowMs) > 0 && queue.head() === entry;
+          if (!first && !(free(nowMs) <= 0 && short(expectedMs, nowMs))) {
             user.entry = entry;
+            beginPatience(nowMs);
             return undefined;
           }
           queue.remove(entry);
@@ -170,15 +212,16 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number): 
         turnedAway: (tenant) => queue.turnedAway(tenant),
         charge: (tenant, ms, nowMs) => queue.charge(tenant, ms, nowMs),
         waitMs(nowMs, tenant) {
-          if (free() > 0 && queue.length === 0) return 0;
-          const leftMs = Array.from(ends.values(), (endMs) => Math.max(0, endMs - nowMs));
+          if (free(nowMs) > 0 && queue.length === 0) return 0;
+          const leftMs = holding(nowMs).map(({ endMs }) => Math.max(0, endMs - nowMs));
+          if (leftMs.length === 0) return aheadMs(user, tenant) / seats;
           return filledUntil(leftMs, aheadMs(user, tenant));
         },
         [Symbol.dispose]() {
           leave(user);
           users.delete(user);
           seats = Math.max(count, ...Array.from(users, (one) => one.of.instances));
-          wake(Infinity);
+          wake(clock.nowMs());
         },
       };
     },

@@ -113,7 +113,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   const entries = new Map<string, Entry>();
   const closing = new Set<Promise<void>>();
   const { limits, weightOf = () => 1 } = parts;
-  const cores = coresOf(Math.max(1, Math.floor(limits.cores / limits.threads)), weightOf);
+  const cores = coresOf(Math.max(1, Math.floor(limits.cores / limits.threads)), weightOf, parts.clock);
   let uses = 0;
 
   function entryFor(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): Entry {

@@ -75,7 +75,7 @@ async function bench(runMs: (rows: number) => number, options: BenchOptions = {}
     opens: Array.from({ length: instances }, () => open),
     batching: { maxBatchSize: 0 },
     maxQueued: 100,
-    cores: coresOf(1, () => 1),
+    cores: coresOf(1, () => 1, clock),
     clock,
     random: seededRandom(7),
     observer: { record: (event) => void events.push(event) },

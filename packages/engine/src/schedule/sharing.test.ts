@@ -79,7 +79,7 @@ async function place(
     ),
     batching,
     maxQueued: options.maxQueued ?? 1000,
-    cores: coresOf(1, () => 1),
+    cores: coresOf(1, () => 1, clock),
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
     clock,
     random: seededRandom(11),
