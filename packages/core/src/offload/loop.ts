@@ -220,7 +220,13 @@ export function createLoop(parts: OffloadParts): Loop {
         deadlineMs: call.deadlineMs,
         path: call.path,
         ...(traffic
-          ? { traffic: { ahead: (id) => traffic.ahead(id, nowMs), width: (id) => traffic.width(id) } }
+          ? {
+              traffic: {
+                ahead: (id) => traffic.ahead(id, nowMs),
+                width: (id) => traffic.width(id),
+                load: () => traffic.load(),
+              },
+            }
           : {}),
         exclude,
         ...(loads.useful(nowMs) ? { tieRatio: crowdedTieRatio } : {}),

@@ -135,7 +135,7 @@ export function decide(
 ): Plan {
   const nowMs = loop.clock.nowMs();
   // What is planned anew does not stand in its own way.
-  if (tally.charged) job.traffic?.release(tally.charged);
+  if (tally.charged) job.traffic?.release(tally.charged, tally.accounts);
   let outcome = planned(loop, job, held, exclude, nowMs);
   if (isInfeasible(outcome) && held.cut !== job.held.cut) {
     outcome = planned(loop, job, job.held, exclude, nowMs);

@@ -307,7 +307,7 @@ function pace(
   const width = place ? (traffic?.width(place.info.id) ?? 1) : 1;
   const waits = place ? (place.queueMs + place.penaltyMs) / width : 0;
   const grown: readonly (readonly [number, number])[] = [
-    [deviceMs, Math.max(device.queueMs, ahead.deviceMs)],
+    [deviceMs * (traffic?.load() ?? 1), Math.max(device.queueMs, ahead.deviceMs)],
     [upMs, ahead.upMs],
     [thereMs / width, Math.max(ahead.thereMs, waits)],
     [downMs, ahead.downMs],
@@ -386,11 +386,12 @@ describe("makePlan", () => {
       const some = (): number => (random.next() < 0.4 ? 0 : random.next() * 400);
       const ahead = { deviceMs: some(), upMs: some(), thereMs: some(), downMs: some() };
       const width = 1 + Math.floor(random.next() * 4);
+      const load = 1 + (seed % 7) / 5;
       const asked = randomRequest(random);
       const request: PlanRequest = {
         ...asked,
         limits: { ...asked.limits, objective: "throughput" },
-        traffic: { ahead: () => ahead, width: () => width },
+        traffic: { ahead: () => ahead, width: () => width, load: () => load },
       };
       const outcome = makePlan(request, scene.view, 0, random);
       const best = referenceBest(request, scene, world);

@@ -31,6 +31,8 @@ export interface Traffic {
   ahead(endpoint: EndpointId | undefined): Stages;
   /** Requests that an endpoint runs at once, 1 or more. */
   width(endpoint: EndpointId): number;
+  /** Time that this device is kept busy for each millisecond of work here, 1 or more. */
+  load(): number;
 }
 
 /** What runs between two cuts of a variant. */

@@ -73,7 +73,11 @@ export function paceOf({ request, view }: Question, stages: Stages, place: numbe
   const width = id === undefined ? 1 : (request.traffic?.width(id) ?? 1);
   const waitMs = place === undefined ? 0 : waitMsAt(endpoints, place);
   return paceScore(
-    { ...stages, thereMs: stages.thereMs / width },
+    {
+      ...stages,
+      deviceMs: stages.deviceMs * (request.traffic?.load() ?? 1),
+      thereMs: stages.thereMs / width,
+    },
     {
       ...ahead,
       deviceMs: Math.max(ahead.deviceMs, device.queueMs),

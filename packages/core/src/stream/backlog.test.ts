@@ -32,7 +32,7 @@ describe("backlogOf", () => {
     expect(left("edge", 0)).toEqual({ deviceMs: 100, upMs: 60, thereMs: 100, downMs: 5 });
     expect(left("cloud", 0)).toEqual({ deviceMs: 100, upMs: 0, thereMs: 0, downMs: 0 });
     expect(left("edge", 70)).toEqual({ deviceMs: 30, upMs: 0, thereMs: 30, downMs: 0 });
-    backlog.release(second);
+    backlog.release(second, []);
     expect(left("edge", 20)).toMatchObject({ upMs: expect.closeTo(10, 6), thereMs: expect.closeTo(30, 6) });
   });
 
@@ -42,7 +42,7 @@ describe("backlogOf", () => {
     for (let frame = 0; frame < 10_000; frame++) {
       const charged = backlog.charge(plan({ deviceMs: 10, upMs: 4, thereMs: 20 }, "edge"), 0);
       // Planned anew behind its head, the same again.
-      if (frame % 2 === 0) backlog.release(charged);
+      if (frame % 2 === 0) backlog.release(charged, []);
     }
     const { deviceMs, upMs, thereMs } = usual("edge");
     // As if four such requests were ahead; every other one was taken back from the links and the place.
@@ -54,6 +54,36 @@ describe("backlogOf", () => {
     for (let frame = 0; frame < 64; frame++) backlog.charge(plan({ deviceMs: 10 }), 0);
     expect(usual("edge").thereMs).toBeLessThan(1);
     expect(usual().deviceMs).toBeCloseTo(40, 5);
+  });
+
+  it("charges this device as more where requests wait longer for it than what was charged explains", () => {
+    const backlog = backlogOf(1);
+    const here = plan({ deviceMs: 100 });
+    // What waits as long as was foreseen says nothing.
+    let first = backlog.charge(here, 0);
+    let second = backlog.charge(here, 0);
+    backlog.answered(first, waited("device", 0));
+    backlog.answered(second, waited("device", 100));
+    expect(backlog.load()).toBe(1);
+    for (let frame = 1; frame <= 20; frame++) {
+      first = backlog.charge(here, frame * 10_000);
+      second = backlog.charge(here, frame * 10_000);
+      backlog.answered(first, waited("device", 0));
+      backlog.answered(second, waited("device", 240));
+    }
+    // By as much as makes the wait half a run longer than foreseen at the most.
+    expect(backlog.load()).toBeGreaterThan(1.5);
+    expect(backlog.load()).toBeLessThan(2.5);
+    // Heads of splits tell it when the rest is planned anew.
+    const before = backlog.load();
+    const head = backlog.charge(plan({ deviceMs: 50, thereMs: 50 }, "edge"), 1e6);
+    backlog.release(head, waited("device", 200));
+    expect(backlog.load()).toBeGreaterThan(before);
+    for (let frame = 1; frame <= 60; frame++) {
+      backlog.charge(here, 2e6 + frame * 10_000);
+      backlog.answered(backlog.charge(here, 2e6 + frame * 10_000), waited("device", 0));
+    }
+    expect(backlog.load()).toBe(1);
   });
 
   it("learns how many a place runs at once from waits that were not there, and from those that were", () => {

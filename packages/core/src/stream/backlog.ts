@@ -8,6 +8,9 @@ const idleRatio = 0.1;
 /** A place that surprised is taken to run more (or fewer) at once by this factor, up to a limit. */
 const widthStep = 1.25;
 const mostWidth = 64;
+/** This device is taken to be kept busy longer than was said by this factor, up to a limit, and back again. */
+const loadStep = 1.05;
+const mostLoad = 4;
 /** Each charge counts this much in what is usual, and what is usual stands for so many requests ahead of the next one. */
 const usualWeight = 1 / 16;
 const usualRequests = 4;
@@ -28,8 +31,9 @@ interface Lanes {
 /** One request's share of the backlog, for when its answer is there, or another plan. */
 export interface Charged {
   readonly endpoint: EndpointId | undefined;
-  /** What it was expected to wait at the place. */
+  /** What it was expected to wait at the place, and here. */
   readonly waitMs: number;
+  readonly hereWaitMs: number;
   readonly stages: Stages;
 }
 
@@ -41,16 +45,20 @@ export interface Charged {
  * left alone a place that is busy for a moment is fled from, four requests later the other one is, and in between each waits
  * for the other with its window full; by both, a plan that keeps all busy evenly is kept.
  * Places run several requests at once without saying so; one where requests that should have waited did not is taken to be
- * wider, and one where they did is taken to be narrower.
+ * wider, and one where they did is taken to be narrower. This device does more than run models: it plans, sends and takes
+ * answers apart on the same cores. Where requests wait longer for it than what was charged explains, each millisecond of a run
+ * is charged as more.
  */
 export interface Backlog {
   /** Milliseconds of work ahead of a request by way of `endpoint`; undefined for one that stays here. */
   ahead(endpoint: EndpointId | undefined, nowMs: number): Stages;
   /** How many requests a place runs at once. */
   width(endpoint: EndpointId): number;
+  /** Time that this device is kept busy for each millisecond that a plan says, 1 or more. */
+  load(): number;
   charge(plan: Plan, nowMs: number): Charged;
-  /** It goes another way from here: what it would have used of links and places is free again. */
-  release(charged: Charged): void;
+  /** It goes another way from here: what it would have used of links and places is free again. `accounts`: what was done so far. */
+  release(charged: Charged, accounts: readonly Account[]): void;
   answered(charged: Charged, accounts: readonly Account[]): void;
 }
 
@@ -65,10 +73,15 @@ function plus(one: Stages, other: Stages, factor: number): Stages {
   };
 }
 
+function queuedIn({ stages }: Account): number {
+  return stages.reduce((sum, one) => sum + (one.stage === "queue" ? one.tookMs : 0), 0);
+}
+
 /** An empty backlog for a device that runs `slots` at once. */
 export function backlogOf(slots: number): Backlog {
   let deviceFreeMs = 0;
   let deviceUsualMs = 0;
+  let load = 1;
   /** By how much a charge weighs more than the first one did: instead of letting all that came before weigh less. */
   let grown = 1;
   const places = new Map<EndpointId, Lanes>();
@@ -90,6 +103,15 @@ export function backlogOf(slots: number): Backlog {
     grown = 1;
   }
 
+  /** What it waited here says whether this device is as busy as was charged. */
+  function learnHere({ stages, hereWaitMs }: Charged, account: Account | undefined): void {
+    const runMs = stages.deviceMs * load;
+    if (!account || runMs <= 0) return;
+    const overMs = queuedIn(account) - hereWaitMs;
+    if (overMs > fullRatio * runMs) load = Math.min(mostLoad, load * loadStep);
+    else if (overMs < -fullRatio * runMs) load = Math.max(1, load / loadStep);
+  }
+
   return {
     ahead(endpoint, nowMs) {
       const lanes = endpoint === undefined ? undefined : places.get(endpoint);
@@ -103,15 +125,18 @@ export function backlogOf(slots: number): Backlog {
       return plus(leftMs, usual, (usualRequests * usualWeight) / grown);
     },
     width: (endpoint) => places.get(endpoint)?.width ?? 1,
+    load: () => load,
     charge(plan, nowMs) {
       const { stages, legs } = plan;
       const endpoint = legs.find((leg) => leg.id === "remote")?.endpoint;
-      if (!stages) return { endpoint: undefined, waitMs: 0, stages: nothing };
+      if (!stages) return { endpoint: undefined, waitMs: 0, hereWaitMs: 0, stages: nothing };
       older();
-      deviceUsualMs += (stages.deviceMs / slots) * grown;
-      const deviceMs = left(deviceFreeMs, nowMs) + stages.deviceMs / slots;
+      const ownMs = (stages.deviceMs * load) / slots;
+      deviceUsualMs += ownMs * grown;
+      const hereWaitMs = left(deviceFreeMs, nowMs);
+      const deviceMs = hereWaitMs + ownMs;
       deviceFreeMs = nowMs + deviceMs;
-      if (endpoint === undefined) return { endpoint, waitMs: 0, stages };
+      if (endpoint === undefined) return { endpoint, waitMs: 0, hereWaitMs, stages };
       const lanes = lanesOf(endpoint);
       const upMs = left(lanes.upMs, nowMs) + stages.upMs;
       const waitMs = left(lanes.thereMs, nowMs) - (deviceMs + upMs);
@@ -119,9 +144,14 @@ export function backlogOf(slots: number): Backlog {
       lanes.upMs = nowMs + upMs;
       lanes.thereMs = nowMs + left(lanes.thereMs, nowMs) + stages.thereMs;
       lanes.downMs = nowMs + left(lanes.downMs, nowMs) + stages.downMs;
-      return { endpoint, waitMs: Math.max(0, waitMs), stages };
+      return { endpoint, waitMs: Math.max(0, waitMs), hereWaitMs, stages };
     },
-    release({ endpoint, stages }) {
+    release(charged, accounts) {
+      const { endpoint, stages } = charged;
+      learnHere(
+        charged,
+        accounts.findLast((one) => one.endpoint !== endpoint),
+      );
       const lanes = endpoint === undefined ? undefined : places.get(endpoint);
       if (!lanes) return;
       // What it used of this device is used. Others were charged since, so that this takes off a little too much.
@@ -136,11 +166,13 @@ export function backlogOf(slots: number): Backlog {
       lanes.thereMs -= stages.thereMs;
       lanes.downMs -= stages.downMs;
     },
-    answered({ endpoint, waitMs, stages }, accounts) {
+    answered(charged, accounts) {
+      const { endpoint, waitMs, stages } = charged;
+      if (endpoint === undefined) learnHere(charged, accounts.at(-1));
       const runMs = stages.thereMs;
       const account = accounts.find((one) => one.endpoint === endpoint);
       if (endpoint === undefined || !account || runMs <= 0) return;
-      const queuedMs = account.stages.reduce((sum, one) => sum + (one.stage === "queue" ? one.tookMs : 0), 0);
+      const queuedMs = queuedIn(account);
       const lanes = lanesOf(endpoint);
       if (queuedMs > fullRatio * runMs) lanes.width = Math.max(1, lanes.width / widthStep);
       else if (waitMs > fullRatio * runMs && queuedMs < idleRatio * runMs) {
