@@ -219,15 +219,7 @@ export function createLoop(parts: OffloadParts): Loop {
         rights: call.rights,
         deadlineMs: call.deadlineMs,
         path: call.path,
-        ...(traffic
-          ? {
-              traffic: {
-                ahead: (id) => traffic.ahead(id, nowMs),
-                width: (id) => traffic.width(id),
-                load: () => traffic.load(),
-              },
-            }
-          : {}),
+        traffic: traffic?.at(nowMs),
         exclude,
         ...(loads.useful(nowMs) ? { tieRatio: crowdedTieRatio } : {}),
         ...(only

@@ -1,6 +1,6 @@
 import type { EndpointId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
-import type { Plan, Stages } from "../plan/index.ts";
+import type { Plan, Stages, Traffic } from "../plan/index.ts";
 
 /** Beyond this share of its run a wait means that a place was full, and below the other that it was not. */
 const fullRatio = 0.5;
@@ -57,6 +57,8 @@ export interface Backlog {
   /** Time that this device is kept busy for each millisecond that a plan says, 1 or more. */
   load(): number;
   charge(plan: Plan, nowMs: number): Charged;
+  /** As the planner asks for it at an instant. */
+  at(nowMs: number): Traffic;
   /** It goes another way from here: what it would have used of links and places is free again. `accounts`: what was done so far. */
   release(charged: Charged, accounts: readonly Account[]): void;
   answered(charged: Charged, accounts: readonly Account[]): void;
@@ -112,7 +114,7 @@ export function backlogOf(slots: number): Backlog {
     else if (overMs < -fullRatio * runMs) load = Math.max(1, load / loadStep);
   }
 
-  return {
+  const backlog: Backlog = {
     ahead(endpoint, nowMs) {
       const lanes = endpoint === undefined ? undefined : places.get(endpoint);
       const leftMs: Stages = {
@@ -126,6 +128,11 @@ export function backlogOf(slots: number): Backlog {
     },
     width: (endpoint) => places.get(endpoint)?.width ?? 1,
     load: () => load,
+    at: (nowMs) => ({
+      ahead: (endpoint) => backlog.ahead(endpoint, nowMs),
+      width: backlog.width,
+      load: backlog.load,
+    }),
     charge(plan, nowMs) {
       const { stages, legs } = plan;
       const endpoint = legs.find((leg) => leg.id === "remote")?.endpoint;
@@ -180,4 +187,5 @@ export function backlogOf(slots: number): Backlog {
       }
     },
   };
+  return backlog;
 }

@@ -1,1 +1,2 @@
 export * from "./runtime.ts";
+export { padAxes, padRows } from "./padding.ts";

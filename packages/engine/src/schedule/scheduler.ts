@@ -10,6 +10,7 @@ import {
   type TenantId,
   type Tensors,
 } from "@longshore/core";
+import { padAxes, padRows } from "../runtime/index.ts";
 import { batchKey, followRows, joinFeeds, rowBytesOf, rowsOf } from "./batch.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import type { CoreClaim, CoreRun, Cores } from "./cores.ts";
@@ -18,7 +19,6 @@ import { formNext, shortRunMs, worthAnswering } from "./form-batch.ts";
 import type { Instance } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
-import { padAxes, padRows } from "./padding.ts";
 import type { Asker, Scheduler } from "./seam.ts";
 import { waitingRules } from "./queue-policy.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
