@@ -74,6 +74,25 @@ function summarise(lines: readonly Line[], seconds: number, cpuSeconds: number):
   };
 }
 
+/** How often a server is looked at, and the share of a core below which it has nothing left to do. */
+const lookMs = 100;
+const idleRatio = 0.1;
+const mostLooks = 100;
+
+/**
+ * Waits until a server has done what the end of a window left it: not every server gives up requests whose clients are
+ * gone, and the next window, often another server's on the same core, would run beside them.
+ */
+async function settled(pid: number): Promise<void> {
+  for (let look = 0; look < mostLooks; look++) {
+    const before = usageOf(pid).cpuSeconds;
+    await new Promise((resolve) => {
+      setTimeout(resolve, lookMs);
+    });
+    if ((usageOf(pid).cpuSeconds - before) * 1000 < lookMs * idleRatio) return;
+  }
+}
+
 /** Installs the generator when it is not there. Throws `Unavailable`. */
 export async function openGenerator(): Promise<Generator> {
   const tools: DebianTools = await loadGenerators();
@@ -120,6 +139,7 @@ export async function openGenerator(): Promise<Generator> {
         { env: tools.env, timeoutMs: (seconds + 60) * 1000 },
       );
       const cpuSeconds = usageOf(peer.pid).cpuSeconds - before;
+      await settled(peer.pid);
       return summarise(readLog(log), seconds, cpuSeconds);
     },
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
