@@ -224,14 +224,20 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     calibration = Math.min(calibrationLimits.most, Math.max(calibrationLimits.least, moved));
   }
 
-  /** What is promised now for a body that begins: behind what is under way, whose acknowledgements are on their way already. */
+  /**
+   * The median that is told now for a body that begins: behind what is under way, whose acknowledgements are on their way
+   * already, but not sooner than alone.
+   */
   function promise(bytes: number, from: number, nowMs: number): number {
-    const least = leastPromised * packetBytes;
+    if (clogs.length > 0 || from === Infinity || bytes < leastPromised * packetBytes) return NaN;
     const queued = unacknowledged();
-    // A little that is under way may have passed already: neither behind it nor alone.
-    if (clogs.length > 0 || from === Infinity || bytes < least || (queued > 0 && queued < least)) return NaN;
-    const median = completion(queued + bytes, nowMs)[estimateSize / 2] ?? NaN;
-    return (queued > 0 ? nowMs : from) + median;
+    const alone = from + medianMs(bytes, nowMs);
+    return queued > 0 ? Math.max(alone, nowMs + medianMs(queued + bytes, nowMs)) : alone;
+  }
+
+  function medianMs(bytes: number, nowMs: number): number {
+    const values = completion(bytes, nowMs);
+    return ((values[estimateSize / 2 - 1] ?? NaN) + (values[estimateSize / 2] ?? NaN)) / 2;
   }
 
   function unacknowledged(until?: OpenTransfer): number {

@@ -346,4 +346,35 @@ describe("linkBelief", () => {
     expect(below90 / sends).toBeGreaterThan(0.84);
     expect(below90 / sends).toBeLessThan(0.98);
   });
+
+  it("keeps its medians half of the time where each body begins while a train of packets is under way", () => {
+    const random = seededRandom(17);
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    const packetMs = (): number => -Math.log(1 - random.next());
+    let kept = 0;
+    for (let send = 0; send < 400; send++) {
+      const trainMs = 500 * send;
+      const train = link.sendStarted(16 * packetBytes, "up", trainMs);
+      const bodyMs = trainMs + 30;
+      const passedMs = Array.from({ length: 30 }, () => 0);
+      let atMs = trainMs;
+      for (let packet = 0; packet < 30; packet++) {
+        if (packet === 16) atMs = Math.max(atMs, bodyMs);
+        passedMs[packet] = atMs += packetMs();
+      }
+      // Nothing of the train is acknowledged when the body begins, and all of it has passed by then or nearly so.
+      const told = quantileOf(link.transferMs(14 * packetBytes, "up", bodyMs), 0.5);
+      const body = link.sendStarted(14 * packetBytes, "up", bodyMs);
+      for (const [packet, ms] of passedMs.entries()) {
+        const own = packet < 16 ? train : body;
+        own.progressed((packet < 16 ? packet + 1 : packet - 15) * packetBytes, ms + 40);
+        if (packet === 15) train.ended(ms + 40, true);
+      }
+      body.ended(atMs + 40, true);
+      if (atMs + 20 - bodyMs <= told) kept += 1;
+    }
+    expect(kept / 400).toBeGreaterThan(0.42);
+    expect(kept / 400).toBeLessThan(0.58);
+  });
 });
