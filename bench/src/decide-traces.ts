@@ -38,14 +38,15 @@ const mostBytes = 64e6;
  */
 export function decideTraces(data: string | undefined, seed: number): DecideTraces {
   if (data && existsSync(join(data, "traces/lte-mahimahi"))) return ofDataFolder(join(data, "traces"));
-  if (data) {
-    const found = ofAnyFolder(data);
-    if (found.held.length + found.extra.length > 0) return found;
-  }
+  const found = data ? ofAnyFolder(data) : undefined;
+  if (found && found.held.length + found.extra.length > 0) return found;
   const held = [0, 1].map((more) =>
     syntheticTrace(linkShapes.stalling, seed + more, 180_000, "stalling uplink"),
   );
-  const notRun = ["recorded uplinks: no traces found (--data DIR); synthetic ones stand in"];
+  const notRun = [
+    "recorded uplinks: no traces found (--data DIR); synthetic ones stand in",
+    ...(found?.notRun ?? []),
+  ];
   return { tuned: [], held, extra: [], bursts: undefined, notRun };
 }
 
@@ -92,7 +93,10 @@ function ofAnyFolder(folder: string): DecideTraces {
   for (const entry of readdirSync(folder, { withFileTypes: true }).sort((a, b) =>
     a.name < b.name ? -1 : 1,
   )) {
-    if (!entry.isFile()) continue;
+    if (!entry.isFile()) {
+      notRun.push(`${entry.name}: not a file; a folder of traces is read by itself`);
+      continue;
+    }
     try {
       const text = readFileSync(join(folder, entry.name), "utf8");
       if (text.length > mostBytes) throw new LongshoreError("invalid-input", "decode", "it is too large");

@@ -71,6 +71,8 @@ export interface CsvColumns {
   readonly bitsPerSecondPerUnit: number;
   /** Column of the instant (seconds, or `YYYY.MM.DD_hh.mm.ss`); undefined: one row a second. */
   readonly time?: string;
+  /** How many seconds one unit of that column is, where it holds numbers; default 1. */
+  readonly secondsPerUnit?: number;
   /** Only rows in which these columns have these values. */
   readonly where?: Readonly<Record<string, string>>;
 }
@@ -94,7 +96,10 @@ export function readCsv(name: string, text: string, columns: CsvColumns): Trace 
     if (columns.where && !Object.entries(columns.where).every(([key, value]) => row.get(key) === value))
       continue;
     const rate = numberOf(name, number, row.get(columns.rate), columns.rate) * columns.bitsPerSecondPerUnit;
-    const seconds = columns.time === undefined ? rows : secondsOf(name, number, row.get(columns.time));
+    const seconds =
+      columns.time === undefined
+        ? rows
+        : secondsOf(name, number, row.get(columns.time), columns.secondsPerUnit);
     rows += 1;
     entries.add(number, seconds, rate / 1e6);
   }
@@ -126,7 +131,7 @@ export function* csvRows(
 ): Generator<readonly [ReadonlyMap<string, string>, number]> {
   let header: readonly string[] | undefined;
   for (const [line, number] of linesOf(name, text)) {
-    const cells = line.split(",");
+    const cells = line.split(",").map((cell) => cell.trim());
     if (!header) {
       header = cells;
       if (new Set(header).size !== header.length) throw refuse(name, number, "a column name appears twice");
@@ -140,10 +145,10 @@ export function* csvRows(
   if (!header) throw refuse(name, 1, "there is no header");
 }
 
-/** Seconds from a number or from a time stamp; only differences matter, so the calendar is read as UTC. */
-export function secondsOf(name: string, line: number, word: string | undefined): number {
+/** Seconds from a number of units or from a time stamp; only differences matter, so the calendar is read as UTC. */
+export function secondsOf(name: string, line: number, word: string | undefined, secondsPerUnit = 1): number {
   const stamp = /^(\d{4})[.-](\d\d)[.-](\d\d)[_ T](\d\d)[.:](\d\d)[.:](\d\d(?:\.\d+)?)$/.exec(word ?? "");
-  if (!stamp) return numberOf(name, line, word, "the instant");
+  if (!stamp) return secondsPerUnit * numberOf(name, line, word, "the instant");
   const [, year, month, day, hour, minute, second] = stamp.map(Number);
   return Date.UTC(year ?? 0, (month ?? 1) - 1, day, hour, minute) / 1000 + (second ?? 0);
 }

@@ -34,6 +34,17 @@ describe("traces", () => {
     expect(meanBitsPerSecond(traceOf("g", "radio,throughput_mbps\n4G,10\n5G,30\n"))).toBeCloseTo(20e6, -2);
   });
 
+  it.each([
+    ["time_s,uplink_mbps\r\n0,2\r\n0.5,8\r\n1,4\r\n", 1500],
+    ["radio, elapsed (ms), mbps\n4G,0,2\n4G,250,3\n", 500],
+    ["seconds,mbps\n10,2\n14,3\n", 8000],
+    ["timestamp,throughput_kbps\n1700000000000,2000\n1700000001500,900\n", 3000],
+    ["Time,bps\n2024-01-01 10:00:00,2000000\n2024-01-01 10:00:02,2500000\n", 4000],
+    ["uptime,mbps\n100,2\n200,3\n", 2000],
+  ])("reads the instants of a header that names them: %j lasts %d ms", (text, lengthMs) => {
+    expect(traceOf("c", text).lengthMs).toBeCloseTo(lengthMs, 3);
+  });
+
   it.each(["", "hello", "a,b\n1,2\n", "1 2 3\n"])("refuses a file that begins with '%s'", (text) => {
     expect(() => traceOf("x", text)).toThrow(expect.objectContaining({ reason: "invalid-input" }) as Error);
   });

@@ -20,17 +20,39 @@ const endings = [
   ["bps", 1],
 ] as const;
 
+/** Names of columns that hold the instant, with the unit in them or not: `time`, `Timestamp`, `time_s`, `elapsed (ms)`, `seconds`. */
+const instants =
+  /^(?:(?:time|timestamp|elapsed|t)(?:[ _]?\(?(?<unit>s|secs?|seconds?|ms|millis|milliseconds)\)?)?|(?<alone>seconds?|ms|milliseconds))$/i;
+/** Without a unit, numbers above this are milliseconds of the clock: as seconds they would lie in the year 5138. */
+const mostSeconds = 1e11;
+
+/** The column of the instant in a header, if there is one. */
+function instantColumn(
+  header: readonly string[],
+  firstRow: string,
+): Pick<CsvColumns, "time" | "secondsPerUnit"> {
+  for (const [index, time] of header.entries()) {
+    const match = instants.exec(time);
+    if (!match) continue;
+    const unit = match.groups?.["unit"] ?? match.groups?.["alone"];
+    const milliseconds =
+      unit === undefined ? Number(firstRow.split(",")[index]) > mostSeconds : /^m/i.test(unit);
+    return { time, secondsPerUnit: milliseconds ? 1e-3 : 1 };
+  }
+  return {};
+}
+
 /**
  * Reads a trace whose format is recognised by its first line: one whole number (mahimahi), two columns (seconds and Mbit/s),
- * or a CSV with a header that names a rate; `columns` names it where the header does not tell. Throws `invalid-input`.
+ * or a CSV with a header that names a rate and may name the instant (without, each row is a second); `columns` names them
+ * where the header does not tell. Throws `invalid-input`.
  */
 export function traceOf(name: string, text: string, columns?: CsvColumns): Trace {
   if (columns) return readCsv(name, text, columns);
-  const first =
-    text
-      .split("\n", 200)
-      .find((line) => line.trim() !== "" && !line.startsWith("#"))
-      ?.trim() ?? "";
+  const [first = "", second = ""] = text
+    .split("\n", 200)
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
   if (/^\d+$/.test(first)) return readMahimahi(name, text);
   if (/^-?[\d.]+(?:e[-+]?\d+)?[\s,]+-?[\d.]+(?:e[-+]?\d+)?$/i.test(first)) return readTwoColumns(name, text);
   const header = first.split(",").map((column) => column.trim());
@@ -40,7 +62,8 @@ export function traceOf(name: string, text: string, columns?: CsvColumns): Trace
   if (dialect) return readCsv(name, text, dialect);
   for (const [ending, bitsPerSecondPerUnit] of endings) {
     const rate = header.find((column) => column.toLowerCase().endsWith(ending));
-    if (rate !== undefined) return readCsv(name, text, { rate, bitsPerSecondPerUnit });
+    if (rate !== undefined)
+      return readCsv(name, text, { rate, bitsPerSecondPerUnit, ...instantColumn(header, second) });
   }
   throw new LongshoreError(
     "invalid-input",
