@@ -51,6 +51,8 @@ const mostClogs = 4;
 /** By how much one kept or broken promise moves the calibration, as a logarithm; and how far it may go. */
 const calibrationStep = 0.02;
 const calibrationLimits = { least: 0.6, most: 1.6 };
+/** Variance of a count besides the link's own, in squared packets: at both ends it is off by a part of a packet. */
+const countError = 0.5;
 /** Packets below which a body's time says little about promises. */
 const leastPromised = 8;
 
@@ -75,7 +77,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   let packets = 0;
   let burst = 1;
   const meter = dispersionMeter(model.parameters.dispersion);
-  const dispersion = (): number => Math.max(meter.dispersion, burst);
+  const dispersion = (): number => Math.max(meter.dispersion, Math.min(burst, 2 * (burst - 1)));
   /** Times are what the model says times this: medians are kept half of the time on the link as it is. */
   let calibration = 0.9;
   let quietSinceMs = -Infinity;
@@ -110,7 +112,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   /** What was acknowledged since the last tick becomes evidence. */
   function learn(): void {
     const unseen = next();
-    filter.observe(busyMs, packets, dispersion(), unseen);
+    filter.observe(busyMs, packets, dispersion() + countError / Math.max(packets, 0.5), unseen);
     if (unseen && packets > 0) clogs = clogs.slice(1);
     busyMs = 0;
     packets = 0;

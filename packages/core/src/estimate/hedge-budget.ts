@@ -18,9 +18,9 @@ export interface HedgeBudgetOptions {
   readonly maxPrice?: number;
   /** Share of answers that may be late; default 0.0065. */
   readonly lateTargetRatio?: number;
-  /** Late price before anything was seen, in units of a local run; default 5. */
+  /** Late price before anything was seen, in units of a local run; default 8. */
   readonly initialLatePrice?: number;
-  /** Change of the late price for one late answer, in units of a local run; default 1. */
+  /** Change of the late price for one late answer, in units of a local run; default 2. */
   readonly lateStep?: number;
   /** The late price never goes above this, in units of a local run; default 20. */
   readonly maxLatePrice?: number;
@@ -57,8 +57,8 @@ export function hedgeBudget(options: HedgeBudgetOptions = {}): HedgeBudget {
     initialPrice = 0.3,
     maxPrice = 3,
     lateTargetRatio = 0.0065,
-    initialLatePrice = 5,
-    lateStep = 1,
+    initialLatePrice = 8,
+    lateStep = 2,
     maxLatePrice = 20,
   } = options;
   let price = initialPrice;

@@ -36,7 +36,6 @@ export interface RateFilter {
   packetsPerMs(ratio: number): number;
 }
 
-/** Observations that the model's own home counts for, and how many are remembered in all. */
 /** How often a link's way of changing changes itself. */
 const regimeChangesPerSecond = 0.01;
 /** Idle time after which half of what was seen of a link is forgotten. */

@@ -41,7 +41,7 @@ export interface LinkModelParameters {
   /** How often the rate starts afresh from home (the prior at first, then what the link was seen to do), for each regime. */
   readonly resetsPerSecond: readonly number[];
   readonly outages: readonly OutageKind[];
-  /** Variance of packet counts over their mean: above 1 because packets and acknowledgements come in bursts. */
+  /** Variance of packet counts over their mean before a link has shown its own: above 1 because packets and acknowledgements come in bursts. */
   readonly dispersion: number;
   /** Before any evidence: median of the rate and spread of its logarithm. */
   readonly priorMedianBitsPerSecond: number;
