@@ -105,10 +105,9 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   const untilMs = performance.now() + (options.readyMs ?? 60_000);
   while (!(await answers(options.readyUrl))) {
     if (ended !== undefined || performance.now() > untilMs) {
+      const what = ended === undefined ? "was not ready in time" : `ended with ${ended}`;
       await close();
-      throw new Error(
-        `${command} ${ended === undefined ? "was not ready in time" : `ended with ${ended}`}: ${output.slice(-1500)}`,
-      );
+      throw new Error(`${command} ${what}: ${output.slice(-1500)}`);
     }
     await pause(50);
   }

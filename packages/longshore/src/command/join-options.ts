@@ -49,6 +49,13 @@ export async function joinServeOptions(
       `others cannot reach ${host}: say with --advertise how they do`,
     );
   }
+  if (
+    advertise !== undefined &&
+    !/^https?:$/.test(URL.canParse(advertise) ? new URL(advertise).protocol : "")
+  ) {
+    const what = `--advertise wants how others reach this server, such as http://10.0.0.7:8000, not '${advertise}'`;
+    throw new LongshoreError("invalid-input", "resolve", what);
+  }
   const signed = entry === undefined ? undefined : await readEntry(entry);
   return {
     ...(id === undefined && signed ? { id: signed.body.id } : named),

@@ -66,8 +66,12 @@ export interface ServerOptions {
 /** The address of gRPC, where it is the port of a host or an address of its own. */
 function grpcAddressOf({ address, grpc, kind = "longshore" }: ServerOptions): string | undefined {
   if (grpc === undefined) return undefined;
+  if (kind === "longshore") {
+    const why = "servers of kind longshore answer several times over HTTP: leave out where they speak gRPC";
+    throw new LongshoreError("invalid-configuration", "resolve", why);
+  }
   const found = addressOn(address, grpc);
-  if (found && kind !== "longshore" && /^\/?$/.test(found.pathname)) return found.origin;
+  if (found && /^\/?$/.test(found.pathname)) return found.origin;
   throw new LongshoreError(
     "invalid-configuration",
     "resolve",

@@ -213,6 +213,12 @@ it("wrong uses of the options are refused with what to do", async () => {
     [["infer", file("models/double"), "--operator-keys", "k"], "go with --directory"],
     [["serve", file("models"), "--entry", "e"], "go with --join"],
     [["serve", file("models"), "--host", "0.0.0.0", "--join", "http://h:1"], "--advertise"],
+    [
+      ["serve", file("models"), "--join", "http://h:1", "--advertise", "10.0.0.7:8000"],
+      "not '10.0.0.7:8000'",
+    ],
+    [["gateway", "--at", "http://h:1", "--at-grpc", ":8001"], "leave out where they speak gRPC"],
+    [["gateway", "--at", "http://h:1", "--at-kind", "oip", "--at-grpc", "8001"], "give :8001"],
     [["directory", "list", "ftp://h"], "a directory is"],
     [["directory", "list", "dns://localhost:53/store.example"], "give its address"],
     [["directory", "list", "dns://127.0.0.1:1/"], "no name of DNS"],
