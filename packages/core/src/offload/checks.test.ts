@@ -1,8 +1,8 @@
 import { doubleEndpoint, doubleInfo, type ManualClock, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
+import { housekeepingCall, LongshoreError, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
-import type { EndpointInfo, Offer } from "../endpoint/index.ts";
+import type { Endpoint, EndpointInfo, Offer } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { ModelDescription } from "../model/index.ts";
 import { tablePolicy } from "../plan/index.ts";
@@ -70,7 +70,7 @@ type TestPlace = ReturnType<typeof place>;
 
 function offloader(
   clock: ManualClock,
-  endpoints: readonly TestPlace[],
+  endpoints: readonly Endpoint[],
   checks: CheckOptions,
   local?: TestPlace,
   defaults: OffloadDefaults = {},
@@ -147,6 +147,34 @@ describe("answers that are wrong and plausible", () => {
     await clock.advance(10_000);
     expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
     expect(await ask(4)).toEqual({ y: 8, where: "bad" });
+  });
+
+  it("are found by a golden input after a run failed at a server that stands in under a digest of its own", async () => {
+    const clock = manualClock();
+    const state = { fails: false, lies: false };
+    const run = async (inputs: Tensors): Promise<Tensors> => {
+      if (state.fails) throw new LongshoreError("run-failed", "execute", "made up");
+      return one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2));
+    };
+    const serves = [{ segment: { model: "twice" } }];
+    const foreign = { ...description, digest: "foreign:twice/1/0" };
+    const standIn = doubleEndpoint([{ description: foreign, run }], {
+      ...doubleInfo,
+      id: "stand-in",
+      kind: "oip",
+      offers: false,
+      serves,
+    });
+    const good = place("good", {}, 500);
+    const { ask, quarantines } = offloader(clock, [good, standIn], { golden, sampleRatio: 0 });
+    expect(await ask(1)).toEqual({ y: 2, where: "stand-in" });
+    await clock.advance(1);
+    state.fails = true;
+    expect(await ask(2)).toEqual({ y: 4, where: "good" });
+    Object.assign(state, { fails: false, lies: true });
+    await clock.advance(6000);
+    expect(quarantines()).toEqual(["stand-in by golden input"]);
+    expect(await ask(3)).toEqual({ y: 6, where: "good" });
   });
 
   it("are found by a second place, and the third says who is wrong", async () => {

@@ -191,7 +191,8 @@ export function knowledgeOf(
       const description = heard.knowledge?.description ?? entry.known?.description;
       // What it offers counts once it has shown that its answers are right.
       if (description) {
-        of = ranOf(description);
+        // What stands in for the model that is known runs as that, whatever it is called there.
+        of = of && entry.known?.servedAt.includes(id) ? of : ranOf(description);
         await checks?.prove(place, description, heard.offers, places.downAtMs(place, of));
       }
       // It may have gone meanwhile.

@@ -156,7 +156,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     return table;
   }
   const leftOut = (of: Ran, { offersBy }: KnownModel, nowMs: number): ReadonlyMap<EndpointId, string> =>
-    runs.out(of, offersBy.keys(), nowMs);
+    runs.out(of, offersBy, nowMs);
   const places: Omit<Places, typeof Symbol.dispose> = {
     all,
     failingMs(known, nowMs) {

@@ -25,7 +25,7 @@ function fleet(count: number) {
     const place = all.get(id);
     return place !== undefined && runs.failed(bad, place, error(reason), nowMs);
   };
-  const out = (nowMs: number): readonly string[] => [...runs.out(bad, all.keys(), nowMs).keys()];
+  const out = (nowMs: number): readonly string[] => [...runs.out(bad, all, nowMs).keys()];
   return { all, runs, fail, out };
 }
 
@@ -33,9 +33,9 @@ it("holds what a place tells of a run against that version there, and nothing ag
   const { all, runs, fail, out } = fleet(4);
   expect(fail("place-1", "run-failed", 0)).toBe(true);
   expect(out(1)).toEqual(["place-1"]);
-  expect(runs.out(good, all.keys(), 1).size).toBe(0);
+  expect(runs.out(good, all, 1).size).toBe(0);
   const table = endpointTable(Array.from(all.values(), (place) => place.view(1)));
-  const charged = runs.charged(table, bad, runs.out(bad, all.keys(), 1), 1);
+  const charged = runs.charged(table, bad, runs.out(bad, all, 1), 1);
   expect(charged.unavailable[1]).toContain("version 2 of table: it failed just now (run-failed)");
   expect(waitMsAt(charged, 1)).toBeGreaterThan(100);
   expect(charged.unavailable.filter(Boolean)).toHaveLength(1);
@@ -62,6 +62,12 @@ it("leaves at most half of the places alone that would answer, those that failed
   const one = fleet(1);
   one.fail("place-0", "run-failed", 0);
   expect(one.out(1)).toEqual([]);
+  // One that does not offer it any more takes nobody's turn.
+  const other = fleet(3);
+  other.fail("place-0", "run-failed", 0);
+  other.fail("place-1", "run-failed", 100);
+  const among = new Map([...other.all].filter(([id]) => id !== "place-1"));
+  expect([...other.runs.out(bad, among, 101).keys()]).toEqual(["place-0"]);
 });
 
 it("pauses for longer with each failure, tries again, and forgets what ran well since", () => {

@@ -33,7 +33,7 @@ export interface RunFailures {
   /** How its runs fare there; undefined where none failed lately. */
   at(of: Ran, place: EndpointId): PlaceHealth | undefined;
   /** Places where it is left alone now, and why, of those that may run it. Empty almost always. */
-  out(of: Ran, among: Iterable<EndpointId>, nowMs: number): ReadonlyMap<EndpointId, string>;
+  out(of: Ran, among: ReadonlyMap<EndpointId, unknown>, nowMs: number): ReadonlyMap<EndpointId, string>;
   /** The table as a decision about that version reads it. */
   charged(table: EndpointTable, of: Ran, out: ReadonlyMap<EndpointId, string>, nowMs: number): EndpointTable;
   /** A place is gone. */
@@ -90,11 +90,11 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
       const byPlace = found(of);
       if (!byPlace) return none;
       const paused = [...byPlace].filter(
-        ([id, health]) => nowMs < health.pausedUntilMs && answers(places.get(id), nowMs),
+        ([id, health]) => among.has(id) && nowMs < health.pausedUntilMs && answers(places.get(id), nowMs),
       );
       if (paused.length === 0) return none;
       let answering = 0;
-      for (const id of among) {
+      for (const id of among.keys()) {
         // Half of them are as many as are left alone: the others need not be counted.
         if (answering >= 2 * paused.length) break;
         if (answers(places.get(id), nowMs)) answering++;
