@@ -209,9 +209,10 @@ function referenceScore(
         );
         const up = moved(sent, "up");
         const down = moved(reply, "down");
-        const completion = [constant(encode + waits * device.queueMs), head, up, there, down, tail].reduce(
-          sum,
-        );
+        // What comes back may find this place at work.
+        const returns = to === end ? 0 : 0.02 * meanOf(local(from, end, scaled));
+        const here = constant(encode + waits * device.queueMs + returns);
+        const completion = [here, head, up, there, down, tail].reduce(sum);
         const latency = judged(completion);
         const { radio } = device;
         const energy =

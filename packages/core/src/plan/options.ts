@@ -47,6 +47,8 @@ export interface Group {
   readonly replyBytes: number;
   /** Position of the crossing's classes among `Options.classSets`. */
   readonly classSet: number;
+  /** What passes here without work: the queue before each local part, and what a return may meet. */
+  readonly waitMs: number;
   /** Its options are `first..end`. */
   readonly first: number;
   readonly end: number;
@@ -65,7 +67,7 @@ export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
   count: number;
-  /** Local head, encoding, local tail, and the queue here before each local part; judged, and by the mean. */
+  /** Local head, encoding, local tail, and the group's `waitMs`; judged, and by the mean. */
   readonly fixedMs: Float64Array;
   readonly fixedMeanMs: Float64Array;
   readonly upIndex: Float64Array;
@@ -256,6 +258,7 @@ function addGroup(
     reply: sizePosition(replyBytes),
     replyBytes,
     classSet: classSetOf(options.classSets, bucket, from),
+    waitMs,
     first,
     end: options.count,
     removed,

@@ -88,8 +88,7 @@ export function priceRemote(
   const waitMs = waitMsAt(endpoints, place) + decodeMs;
   const head = choice.from < group.from ? localMean(choice, choice.from, group.from) : 0;
   const tail = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
-  const waits = (choice.from < group.from ? 1 : 0) + (group.to < choice.to ? 1 : 0);
-  const localQueueMs = waits * device.queueMs;
+  const localQueueMs = group.waitMs;
   const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tail - localQueueMs;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
   const serviceRow = route * cells.count + group.cell;

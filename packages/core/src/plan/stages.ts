@@ -32,10 +32,9 @@ export function stagesThere(
   option: number,
   route: number,
 ): Stages {
-  const { device, endpoints } = view;
+  const { endpoints } = view;
   const { choice, cells, reply, replyBytes } = group;
   const place = model.routes.endpoint[route] ?? 0;
-  const waits = (choice.from < group.from ? 1 : 0) + (group.to < choice.to ? 1 : 0);
   const rows = endpoints.count * sizeCount;
   const at = place * sizeCount;
   // What nothing would take is the delay of the link, which keeps nobody else waiting.
@@ -49,8 +48,7 @@ export function stagesThere(
   const handledMs = ((options.sentBytes[option] ?? 0) + replyBytes) * handlingMs;
   const serviceMs = readBelief(cells.service, model.routes.count * cells.count, row, meanReading);
   return {
-    deviceMs:
-      (options.fixedMeanMs[option] ?? 0) - waits * device.queueMs + handledMs * (choice.slowness || 1),
+    deviceMs: (options.fixedMeanMs[option] ?? 0) - group.waitMs + handledMs * (choice.slowness || 1),
     upMs: moved(endpoints.up, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0),
     thereMs:
       serviceMs * serviceRatioAt(endpoints, place) +
