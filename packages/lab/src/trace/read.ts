@@ -145,12 +145,21 @@ export function* csvRows(
   if (!header) throw refuse(name, 1, "there is no header");
 }
 
-/** Seconds from a number of units or from a time stamp; only differences matter, so the calendar is read as UTC. */
+/**
+ * Seconds from a number of units or from a time stamp, with `Z` or an offset behind it or not; only differences matter, so the
+ * calendar is read as UTC where there is none.
+ */
 export function secondsOf(name: string, line: number, word: string | undefined, secondsPerUnit = 1): number {
-  const stamp = /^(\d{4})[.-](\d\d)[.-](\d\d)[_ T](\d\d)[.:](\d\d)[.:](\d\d(?:\.\d+)?)$/.exec(word ?? "");
+  const stamp =
+    /^(\d{4})[.-](\d\d)[.-](\d\d)[_ T](\d\d)[.:](\d\d)[.:](\d\d(?:\.\d+)?)(?:Z|([+-]\d\d):?(\d\d))?$/.exec(
+      word ?? "",
+    );
   if (!stamp) return secondsPerUnit * numberOf(name, line, word, "the instant");
   const [, year, month, day, hour, minute, second] = stamp.map(Number);
-  return Date.UTC(year ?? 0, (month ?? 1) - 1, day, hour, minute) / 1000 + (second ?? 0);
+  const [, , , , , , , east = "+00", eastMinutes = "00"] = stamp;
+  const offsetMinutes = 60 * Number(east) + (east.startsWith("-") ? -1 : 1) * Number(eastMinutes);
+  const utcMs = Date.UTC(year ?? 0, (month ?? 1) - 1, day, hour, (minute ?? 0) - offsetMinutes);
+  return utcMs / 1000 + (second ?? 0);
 }
 
 /** Collects entries in order; those that share an instant are averaged. */

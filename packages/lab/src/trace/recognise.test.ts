@@ -40,6 +40,8 @@ describe("traces", () => {
     ["seconds,mbps\n10,2\n14,3\n", 8000],
     ["timestamp,throughput_kbps\n1700000000000,2000\n1700000001500,900\n", 3000],
     ["Time,bps\n2024-01-01 10:00:00,2000000\n2024-01-01 10:00:02,2500000\n", 4000],
+    ["time,mbps\n2024-01-01T10:00:00.250Z,2\n2024-01-01T10:00:01.250Z,3\n", 2000],
+    ["time,mbps\n2024-10-27T02:59:59+02:00,2\n2024-10-27T02:00:02+0100,3\n", 6000],
     ["uptime,mbps\n100,2\n200,3\n", 2000],
   ])("reads the instants of a header that names them: %j lasts %d ms", (text, lengthMs) => {
     expect(traceOf("c", text).lengthMs).toBeCloseTo(lengthMs, 3);
