@@ -53,6 +53,18 @@ describe("frontier", () => {
     const wide = { head: 20, tail: 80, transfer: 3000 };
     expect(frontier([...close, wide], 0.05)).toEqual([0, 1, 2]);
   });
+
+  it("keeps one of two that differ by less than counts, and the best of all besides", () => {
+    // An operator of ten numbers lies between the two.
+    const before = { head: 3e10, tail: 3e10, transfer: 1000 };
+    const behind = { head: before.head + 10, tail: before.tail - 10, transfer: 1000 };
+    const ends = [
+      { head: 0, tail: 9e10, transfer: 6e5 },
+      { head: 9e10, tail: 0, transfer: 4e5 },
+    ];
+    expect(frontier([before, behind, ...ends])).toEqual([1, 2, 3]);
+    expect(frontier([behind, before, ...ends])).toEqual([1, 2, 3]);
+  });
 });
 
 describe("candidates", () => {

@@ -49,13 +49,25 @@ export function frontier(
  * takes its place at any prices; so few points are ever compared with each other.
  */
 function exactFrontier(points: readonly Triple[]): readonly number[] {
-  const first = witnesses(points);
-  const left = points.flatMap((own, index) => (wins(own, index, points, first) ? [index] : []));
-  const rivals = [...new Set([...first, ...left])];
-  return left.filter((index) => {
+  const rivals = new Set(witnesses(points));
+  const left = winners(points.keys(), points, rivals);
+  for (const index of left) rivals.add(index);
+  return winners(left, points, rivals);
+}
+
+/** Those that win. Who does not is nobody's rival any more: of two that differ by rounding only, the other has to win. */
+function winners(
+  indices: Iterable<number>,
+  points: readonly Triple[],
+  rivals: Set<number>,
+): readonly number[] {
+  const won: number[] = [];
+  for (const index of indices) {
     const own = points[index];
-    return own !== undefined && wins(own, index, points, rivals);
-  });
+    if (own && wins(own, index, points, rivals)) won.push(index);
+    else rivals.delete(index);
+  }
+  return won;
 }
 
 /** What is won by less than this share of the cost, or by so little of the largest, is rounding. */
@@ -63,11 +75,12 @@ const leastWinRatio = 1e-9;
 const leastWin = 1e-11;
 
 /** Whether a point is cheaper at some prices than all rivals that differ from it. */
-function wins(own: Triple, index: number, points: readonly Triple[], rivals: readonly number[]): boolean {
-  const others = rivals.flatMap((rival) => {
+function wins(own: Triple, index: number, points: readonly Triple[], rivals: ReadonlySet<number>): boolean {
+  const others: Triple[] = [];
+  for (const rival of rivals) {
     const point = points[rival];
-    return rival === index || !point || point.every((cost, kind) => cost === own[kind]) ? [] : [point];
-  });
+    if (rival !== index && point?.some((cost, kind) => cost !== own[kind])) others.push(point);
+  }
   let region = allPrices;
   for (const point of others) {
     region = clip(region, [own[0] - point[0], own[1] - point[1], own[2] - point[2]]);
