@@ -127,6 +127,19 @@ describe("graphs that share cores", () => {
     await clock.finish(stuck);
   });
 
+  it("do not wait longer because others that may take long were under way before", async () => {
+    const { clock, ask } = await place({ one: 1000, two: 1000, stuck: 1e6, away: 1e6, other: 10 }, 2);
+    for (let run = 0; run < 4; run++) {
+      await clock.finish(ask("one"));
+      await clock.finish(ask("two"));
+    }
+    const startMs = clock.nowMs();
+    const all = ["one", "two", "stuck", "away"].map((name) => ask(name));
+    const { endMs } = await clock.finish(ask("other"));
+    expect(endMs - startMs).toBe(3010);
+    await clock.finish(Promise.all(all));
+  });
+
   it("foresee what waits for other graphs: all of it their own, of other tenants their share", async () => {
     const { clock, ask, warm, scheduler } = await place({ a: 10, b: 10 });
     await warm();

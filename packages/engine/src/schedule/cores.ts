@@ -91,6 +91,7 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
 
   /** Armed while somebody waits: when the first of those that run has taken too long. */
   let patience: Disposable | undefined;
+  let patientUntilMs = Infinity;
 
   /** Runs that keep others waiting. */
   function holding(nowMs: number): readonly Under[] {
@@ -106,9 +107,13 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
     if (!user.entry) return;
     queue.remove(user.entry);
     user.entry = undefined;
-    if (queue.length > 0) return;
+    if (queue.length === 0) endPatience();
+  }
+
+  function endPatience(): void {
     patience?.[Symbol.dispose]();
     patience = undefined;
+    patientUntilMs = Infinity;
   }
 
   /** Whether a run would be over long before one of those under way. */
@@ -154,11 +159,14 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
   }
 
   function beginPatience(nowMs: number): void {
-    if (patience || queue.length === 0) return;
+    if (queue.length === 0) return;
     const firstMs = Math.min(...holding(nowMs).map(({ longAtMs }) => longAtMs));
-    if (firstMs === Infinity) return;
+    // Runs that began since may be too long sooner than those before.
+    if (firstMs >= patientUntilMs) return;
+    endPatience();
+    patientUntilMs = firstMs;
     patience = clock.timer(firstMs - nowMs, () => {
-      patience = undefined;
+      endPatience();
       wake(clock.nowMs());
     });
   }

@@ -1,8 +1,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { type Handler, readBody } from "@longshore/core";
-import { seededRandom } from "@longshore/core";
+import { type Handler, readBody, seededRandom } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { directSocket } from "./direct-socket.ts";
 import { listen, type Listening } from "./listen.ts";
@@ -114,13 +113,39 @@ describe("bodies that are read to where they belong", () => {
     // Two in one piece, so that the second begins while the memory for short reads is what is read into.
     socket.write(Buffer.concat([Buffer.from(head), bytes, Buffer.from(head), bytes]));
     socket.write(Buffer.concat([Buffer.from(head), bytes.subarray(0, 10)]));
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    while (!arrived.includes(10)) await new Promise((resolve) => setImmediate(resolve));
     socket.write(Buffer.concat([bytes.subarray(10), Buffer.from(head), bytes]));
     await all;
     expect(seen).toEqual([true, true, true, true]);
     expect(arrived.filter((count) => count === length)).toHaveLength(4);
     const shorter = arrived.filter((count, index) => index > 0 && count <= (arrived[index - 1] ?? 0));
     expect(shorter).toHaveLength(3);
+  });
+
+  it("that come in drops hold about as much memory as has come of them", async () => {
+    const chunks: Uint8Array[] = [];
+    let told = (): void => undefined;
+    const socket = await serving(async ({ body }) => {
+      if (body.kind === "parts") throw new Error("all of it came at once");
+      for await (const chunk of body.read()) {
+        chunks.push(chunk);
+        told();
+      }
+      return reply("got");
+    });
+    const all = replies(socket, 1);
+    const drops = 20;
+    socket.write(`POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: ${drops * 100}\r\n\r\n`);
+    for (let drop = 0; drop < drops; drop++) {
+      const here = new Promise<void>((resolve) => {
+        told = resolve;
+      });
+      socket.write(bytes.subarray(drop * 100, (drop + 1) * 100));
+      await here;
+    }
+    await all;
+    expect(Buffer.concat(chunks).equals(bytes.subarray(0, drops * 100))).toBe(true);
+    expect(chunks.filter(({ buffer, byteLength }) => buffer.byteLength > 2 * byteLength)).toHaveLength(0);
   });
 
   it("that are given up midway leave the next request whole", async () => {

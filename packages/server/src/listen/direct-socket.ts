@@ -8,6 +8,9 @@ import { Socket } from "node:net";
  * its handle, as Node.js does among the processes of a cluster. Where that cannot be done, connections are read as always.
  */
 
+/** Memory of one read, where it is not for a body whose place is known. */
+export const readBytes = 65_536;
+
 /** Where a connection reads to. */
 export interface Reads {
   /** Memory for the next read, at least a byte, which stays where it is until `came` or the end of the connection. */

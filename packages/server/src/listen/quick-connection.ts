@@ -9,7 +9,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
-import { directSocket, type Reads } from "./direct-socket.ts";
+import { directSocket, readBytes, type Reads } from "./direct-socket.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, quickHead } from "./quick-head.ts";
 import { copied } from "./release.ts";
@@ -32,9 +32,6 @@ export interface QuickParts extends ExchangeParts {
   /** Gives a connection to Node.js's server; its next bytes begin a message. */
   readonly handOver: (socket: Socket) => void;
 }
-
-/** Memory of one read, where it is not for a body whose place is known. */
-export const readBytes = 65_536;
 
 /** What they share besides. */
 export interface SharedParts extends QuickParts {
@@ -72,6 +69,8 @@ export class QuickConnection implements Reads {
   /** What is being read into, and whether that is where the body lies. */
   #memory: Uint8Array;
   #inPlace = false;
+  /** The last read brought much. Of a body that comes in drops, each would hold the memory of a whole read for as long as it waits. */
+  #much = false;
   #handedOver = false;
   /** Looks after a connection whose request nobody wants any more. */
   #lingering: (() => void) | undefined;
@@ -96,12 +95,13 @@ export class QuickConnection implements Reads {
     const arriving = this.#arriving;
     const room = arriving?.room;
     this.#inPlace = room !== undefined;
-    this.#memory = room ?? (arriving ? Buffer.allocUnsafeSlow(readBytes) : this.#parts.memory);
+    this.#memory = room ?? (arriving && this.#much ? Buffer.allocUnsafeSlow(readBytes) : this.#parts.memory);
     return this.#memory;
   }
 
   came(bytes: number): void {
     const memory = this.#memory;
+    this.#much = bytes > readBytes / 2;
     const chunk = Buffer.from(memory.buffer, memory.byteOffset, bytes);
     // Node.js's parser reads by itself; what it leaves goes the usual way.
     if (this.#handedOver) this.#socket.push(Buffer.from(chunk));
@@ -136,7 +136,7 @@ export class QuickConnection implements Reads {
 
   readonly #onData = (chunk: Buffer): void => this.#take(chunk, chunk);
 
-  /** Takes bytes that lie in memory which is used again, unless a body is arriving that has no place yet. */
+  /** Takes bytes that lie in memory which is used again, unless much of a body is arriving that has no place yet. */
   #take(chunk: Buffer, memory: Uint8Array): void {
     if (!this.#busy) this.#begin(chunk);
     else if (this.#arriving) this.#arrive(this.#arriving, chunk, memory);
@@ -220,7 +220,7 @@ export class QuickConnection implements Reads {
     const { left } = arriving;
     const beyond = chunk.byteLength > left ? Buffer.from(chunk.subarray(left)) : undefined;
     const bytes = beyond ? chunk.subarray(0, left) : chunk;
-    // Where the request before was still being served, the read had begun before its body had memory of its own.
+    // Drops, and where the request before was still being served, so that the read had begun before there was a body.
     if (memory === this.#parts.memory) arriving.came(copied(bytes));
     else arriving.came(bytes, beyond ? bytes : memory);
     if (beyond) this.#wait(beyond);
@@ -323,8 +323,7 @@ export class QuickConnection implements Reads {
   }
 
   #headLines(reply: WireResponse, length: string, last: boolean): string {
-    const { keepAliveMs } = this.#parts.options;
-    return replyHead(reply, length + this.#parts.date(), last ? undefined : keepAliveMs);
+    return replyHead(reply, length + this.#parts.date(), last ? undefined : this.#parts.options.keepAliveMs);
   }
 
   #write(reply: WireResponse, body: WireBody & { readonly kind: "parts" }, last: boolean): void {

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
-import { QuickConnection, type QuickParts, readBytes, type SharedParts } from "./quick-connection.ts";
+import { readBytes } from "./direct-socket.ts";
+import { QuickConnection, type QuickParts, type SharedParts } from "./quick-connection.ts";
 import { dateLine } from "./reply-head.ts";
 
 /** The connections of a listener that are read here. */
