@@ -24,8 +24,6 @@ export interface Running<T> {
  */
 export class Instance {
   state: "idle" | "busy" | "opening" | "dead" | "released" = "dead";
-  /** Why it is dead. */
-  problem: LongshoreError | undefined;
   #session: InferenceSession | undefined;
   #opening: Promise<void> | undefined;
   #startedMs = 0;
@@ -88,7 +86,6 @@ export class Instance {
     // Whoever is woken by this must find the instance as it will be.
     if (claim) queueMicrotask(() => claim.give());
     if (LongshoreError.is(thrown) && thrown.reason === "runtime-crashed") {
-      this.problem = thrown;
       this.#session = undefined;
       if (this.state === "busy") this.state = "dead";
       await session.release().catch(() => undefined);
@@ -109,13 +106,11 @@ export class Instance {
   async #openOnce(): Promise<void> {
     try {
       this.#session = await this.#load(housekeepingCall("load", this.#life.signal));
-      this.problem = undefined;
       this.#freeSinceMs = this.#clock.nowMs();
       if (this.state === "opening") this.state = "idle";
     } catch (thrown) {
-      this.problem = LongshoreError.from(thrown, "execute", "loading a model");
       if (this.state === "opening") this.state = "dead";
-      throw this.problem;
+      throw LongshoreError.from(thrown, "execute", "loading a model");
     } finally {
       this.#opening = undefined;
     }
