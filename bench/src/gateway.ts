@@ -131,18 +131,26 @@ async function run({ say, seed }: BenchContext): Promise<Measured> {
       subject("gateway", gateway),
       ...(proxy ? [subject("envoy", proxy)] : []),
     ];
-    const connections = new Map(
-      subjects.map((one) => [one, Array.from({ length: together }, () => new Connection(one.port))]),
-    );
+    const connections = new Map<Subject, readonly Connection[]>();
+    // What a server closed because it was idle for too long, while others were asked, is opened again.
+    const connectionsOf = (one: Subject): readonly Connection[] => {
+      const before = connections.get(one) ?? [];
+      const its = Array.from({ length: together }, (_, index) => {
+        const kept = before[index];
+        return kept && !kept.closed ? kept : new Connection(one.port);
+      });
+      connections.set(one, its);
+      return its;
+    };
     const warm = async (one: Subject, name: BodyName, count: number): Promise<void> => {
       const prepared = prepare(bodies[name].floats);
-      await Promise.all((connections.get(one) ?? []).map((connection) => send(connection, prepared, count)));
+      await Promise.all(connectionsOf(one).map((connection) => send(connection, prepared, count)));
     };
     for (const name of names) {
       for (const one of subjects) await warm(one, name, freshUp);
       for (let round = 0; round < freshRounds; round++) {
         for (const one of inTurn(subjects, round)) {
-          const [first] = connections.get(one) ?? [];
+          const [first] = connectionsOf(one);
           if (first) one.fresh[name].push(await send(first, prepare(bodies[name].floats), bodies[name].each));
         }
       }
@@ -153,7 +161,7 @@ async function run({ say, seed }: BenchContext): Promise<Measured> {
     }
     for (let round = 0; round < rounds; round++) {
       for (const name of names) {
-        for (const one of inTurn(subjects, round)) await measure(one, name, connections.get(one) ?? []);
+        for (const one of inTurn(subjects, round)) await measure(one, name, connectionsOf(one));
       }
     }
     for (const its of connections.values()) for (const one of its) one.close();

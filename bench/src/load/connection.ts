@@ -42,7 +42,9 @@ export class Connection {
     return !this.closed && !this.#pending && !this.#unsent;
   }
 
+  /** Sends one request. Fails where the connection has been closed. */
   send(head: string, body: Buffer): Promise<Reply> {
+    if (this.closed) return Promise.reject(new Error("the connection was closed"));
     return new Promise((resolve, reject) => {
       this.#pending = { resolve, reject };
       this.#unsent = true;
