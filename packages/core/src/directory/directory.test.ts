@@ -107,6 +107,7 @@ describe("entries", () => {
       { ...entry, packages: ["sha256:short"] },
       { ...entry, grpcAddress: "http://host:8001" },
       { ...entry, kind: "oip", grpcAddress: "http://host:8001/v2" },
+      { ...entry, kind: "oip", address: "https://host", grpcAddress: "http://host:8001" },
     ]) {
       expect(() => entryFrom(wrong, "entry")).toThrow(
         expect.objectContaining({ reason: "invalid-input" }) as Error,

@@ -141,6 +141,9 @@ export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
   if (grpcAddress !== undefined && (kind === "longshore" || new URL(grpcAddress).pathname !== "/")) {
     read.refuse(`${where}.grpcAddress`, "an address without a path, of a place of kind oip or json");
   }
+  if (grpcAddress?.startsWith("http:") === true && found.address?.startsWith("https:") === true) {
+    read.refuse(`${where}.grpcAddress`, "an https address, as the place's own is");
+  }
   if (found.notAfterMs <= found.notBeforeMs) read.refuse(`${where}.notAfterMs`, "after notBeforeMs");
   return found;
 };

@@ -71,6 +71,10 @@ function grpcAddressOf({ address, grpc, kind = "longshore" }: ServerOptions): st
     throw new LongshoreError("invalid-configuration", "resolve", why);
   }
   const found = addressOn(address, grpc);
+  if (found?.protocol === "http:" && address.startsWith("https:")) {
+    const why = `'${grpc}' is not encrypted, but '${address}' is: requests and credentials would be told to whoever listens`;
+    throw new LongshoreError("invalid-configuration", "resolve", why);
+  }
   if (found && /^\/?$/.test(found.pathname)) return found.origin;
   throw new LongshoreError(
     "invalid-configuration",
@@ -114,10 +118,14 @@ export interface DialParts {
 /** How a server is dialled, of what is said of it. */
 export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants" | "metrics">;
 
-/** An endpoint that speaks the protocol to a server, over HTTP but for what only gRPC has. Closing it closes its connections. */
+/**
+ * An endpoint that speaks the protocol to a server, over HTTP but for what only gRPC has. Where HTTP is encrypted and gRPC would not
+ * be, gRPC is not used. Closing it closes its connections.
+ */
 export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions = {}): Endpoint {
   const { credentials, tls, forwardsTenants } = options;
-  const { grpcAddress } = info;
+  const open = info.grpcAddress?.startsWith("http:") === true && info.address?.startsWith("https:") === true;
+  const grpcAddress = open ? undefined : info.grpcAddress;
   const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls: transportTls(tls) } : {}) };
   const load = info.offers ? undefined : loadOf(info.address ?? "", parts.clock, options);
   return oipEndpoint({

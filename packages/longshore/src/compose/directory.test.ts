@@ -219,6 +219,10 @@ it("wrong uses of the options are refused with what to do", async () => {
     ],
     [["gateway", "--at", "http://h:1", "--at-grpc", ":8001"], "leave out where they speak gRPC"],
     [["gateway", "--at", "http://h:1", "--at-kind", "oip", "--at-grpc", "8001"], "give :8001"],
+    [
+      ["gateway", "--at", "https://h:1", "--at-kind", "oip", "--at-grpc", "http://h:2"],
+      "is not encrypted, but 'https://h:1' is",
+    ],
     [["directory", "list", "ftp://h"], "a directory is"],
     [["directory", "list", "dns://localhost:53/store.example"], "give its address"],
     [["directory", "list", "dns://127.0.0.1:1/"], "no name of DNS"],
