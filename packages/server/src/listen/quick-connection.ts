@@ -69,7 +69,7 @@ export class QuickConnection implements Reads {
   /** What is being read into, and whether that is where the body lies. */
   #memory: Uint8Array;
   #inPlace = false;
-  /** The last read brought much. Of a body that comes in drops, each would hold the memory of a whole read for as long as it waits. */
+  /** The last read brought much. Drops would each hold the memory of a whole read for as long as they wait. */
   #much = false;
   #handedOver = false;
   /** Looks after a connection whose request nobody wants any more. */
