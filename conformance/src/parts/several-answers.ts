@@ -86,13 +86,13 @@ async function check(context: PartContext, folder: string, open: RunningPeer[]):
   const args = ["--at-kind", "oip", "--at-grpc", `http://${first.grpc}`];
   const before = await startGateway({ servers: [first.http], args, grpc: true });
   open.push(before);
-  for (const [name, address] of [
+  for (const [name, address, ...where] of [
     ["Triton's client at Triton itself", first.grpc],
-    ["Triton's client at a gateway before it", before.grpc],
+    ["Triton's client at a gateway before it", before.grpc, "behind"],
   ] as const) {
     if (!asked(context, name)) continue;
     await writeFile(notes, "");
-    const { code, out, err } = await run(client.python, [script, address ?? ""], {
+    const { code, out, err } = await run(client.python, [script, address ?? "", ...where], {
       timeoutMs: 120_000,
     });
     told(name, code === 0 ? "" : lastWords(out, err));

@@ -114,7 +114,8 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         ":path": method,
         "content-type": "application/grpc",
         te: "trailers",
-        // Triton then ends the stream with a status that says what kind of error it is, and not with its words alone.
+        // Triton then ends the stream with a status that says what kind of error it is, and not with its words alone. Answers that
+        // it has not written by then are lost (2 to 7 of 400 on a busy machine).
         triton_grpc_error: "true",
         ...(leftMs === Infinity ? {} : { "grpc-timeout": timeoutText(leftMs) }),
         ...request.headers,
