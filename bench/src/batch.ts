@@ -23,7 +23,7 @@ import {
   type Measured,
   median,
   medianInterval,
-  optionOf,
+  numberOf,
   quantile,
   type Row,
 } from "./harness.ts";
@@ -275,11 +275,6 @@ async function highest(
   return low;
 }
 
-/** `--rounds N`; default 7. */
-function roundsOf(args: readonly string[]): number {
-  return Math.max(1, Number(optionOf(args, "rounds") ?? 7));
-}
-
 async function compare(
   subject: Subject,
   patterns: readonly (readonly [string, Arrivals])[],
@@ -290,6 +285,7 @@ async function compare(
   const all: Place[] = [];
   for (const setting of [adaptive, ...grid]) all.push(await open(subject, setting));
   const ratios: number[] = [];
+  const rounds = numberOf(context.args, "rounds", 7);
   const ours = all[0];
   for (const [pattern, arrivals] of patterns) {
     const found = await sweep(all.slice(1), arrivals, subject.startPerSecond, seed);
@@ -302,7 +298,7 @@ async function compare(
     );
     const start = rivals[0]?.perSecond ?? subject.startPerSecond;
     const measured = new Map<Place, number[]>();
-    for (let round = 0; round < roundsOf(context.args); round++) {
+    for (let round = 0; round < rounds; round++) {
       const contenders = [ours, ...rivals.map(({ place }) => place)].flatMap((place) =>
         place ? [place] : [],
       );
@@ -332,6 +328,7 @@ export const bench: Bench = {
   name: "batch",
   about:
     "highest rates with 99 of 100 answers in time, learned batching against a swept grid of sizes and delays, one instance of one thread",
+  options: ["--only MODEL,...", "--pattern PATTERN,...", "--rounds N"],
   bars: { vsBestGridWherePays: { atLeast: 0.95 }, vsBestGridWhereNot: { atLeast: 0.95 } },
   async run(context): Promise<Measured> {
     const real = context.data === undefined ? undefined : recorded(context.data);

@@ -152,6 +152,7 @@ export const bench: Bench = {
   name: "decide",
   about:
     "guarded decisions on uplinks: link and device are FIFO, honest sensors for ours and the hedges, a request every 500 ms",
+  options: ["--html FILE", "--quick", "--uplinks", "--downlinks", "--generated", "--only TEXT"],
   bars: {
     worstMeanVsOracle: { atMost: 1.1 },
     averageMeanVsOracle: { atMost: 1.04 },

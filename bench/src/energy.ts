@@ -206,6 +206,7 @@ export const bench: Bench = {
   name: "energy",
   about:
     "energy of the device made small: the real planner against the oracle, every constant also halved and doubled",
+  options: ["--quick", "--only MODEL/RADIO/GAP,..."],
   bars: { energyVsOracle: { atMost: 1.05 }, missedRatio: { atMost: 0.01 } },
   async run({ data, seed, args, say }): Promise<Measured> {
     const { settings: all, notRun } = settingsOf(data, seed);

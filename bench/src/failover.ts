@@ -227,7 +227,8 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "failover",
   about:
-    "the most used of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences; wrong values also where two servers must give each answer (--only WORDS: those faults)",
+    "the most used of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences; wrong values also where two servers must give each answer",
+  options: ["--only FAULT,..."],
   bars: {
     lost: { atMost: 0 },
     wrong: { atMost: 0 },

@@ -115,6 +115,7 @@ export const bench: Bench = {
   name: "fleet",
   about:
     "one router over 100 to 10,000 servers and ten times as many devices, simulated: time, memory and messages",
+  options: ["--quick"],
   bars: { growthExponent: { atMost: 0.5 } },
   run,
 };

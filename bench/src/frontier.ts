@@ -153,6 +153,7 @@ function goalFigures(goals: readonly Row[]): Readonly<Record<string, number>> {
 export const bench: Bench = {
   name: "frontier",
   about: "from a graph and its costs to every split that can be the best, against listing all legal splits",
+  options: ["--parts PART,...", "--only NAME,..."],
   bars: { worstPlanMs: { atMost: 300 }, frontierMismatches: { atMost: 0 }, goalMismatches: { atMost: 0 } },
   run(context): Promise<Measured> {
     const parts = chosenOf(context.args, "parts", partNames) ?? partNames;

@@ -26,15 +26,36 @@ export interface BenchContext {
 export interface Bench {
   readonly name: string;
   readonly about: string;
+  /** Its own options as the usage writes them: `--quick`, or `--rounds N` for one that takes a value. */
+  readonly options?: readonly string[];
   /** Figure to the bar it must keep. */
   readonly bars: Readonly<Record<string, { readonly atMost?: number; readonly atLeast?: number }>>;
   run(context: BenchContext): Promise<Measured>;
+}
+
+/** Refuses whatever a bench does not know: one that was meant for a part of it would measure all, for hours. */
+export function refuseUnknown({ name, options = [] }: Bench, args: readonly string[]): void {
+  for (let at = 0; at < args.length; at++) {
+    const known = options.find((option) => option.split(" ")[0] === args[at]);
+    if (known === undefined)
+      throw new Error(
+        `bench ${name} takes ${options.join(", ") || "no options of its own"}; there is no '${args[at]}'`,
+      );
+    if (known.includes(" ") && args[++at] === undefined) throw new Error(`${known} needs a value`);
+  }
 }
 
 /** The value after `--name` among the options of a bench; undefined without it. */
 export function optionOf(args: readonly string[], name: string): string | undefined {
   const at = args.indexOf(`--${name}`);
   return at < 0 ? undefined : args[at + 1];
+}
+
+/** The number after `--name`, or what is usual without it. Refuses what is no positive number. */
+export function numberOf(args: readonly string[], name: string, usual: number): number {
+  const value = Number(optionOf(args, name) ?? usual);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new Error(`--${name} wants a positive number`);
 }
 
 /**

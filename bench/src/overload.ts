@@ -130,6 +130,7 @@ async function measureOurs(
 export const bench: Bench = {
   name: "overload",
   about: `longshore serve and a load generator, two processes over loopback; bodies of ${tensorBytes} bytes, answers within ${deadlineMs} ms`,
+  options: ["--only PART,...", "--no-peers", "--rounds N"],
   bars: {
     goodput2x: { atLeast: 0.95 },
     goodput10x: { atLeast: 0.9 },

@@ -1,6 +1,6 @@
 /** The queue of the real engine on a virtual clock: figures that hold on any machine, because none takes part in them. */
 import { poissonArrivals } from "@longshore/lab";
-import { type Bench, chosenOf, type Measured, optionOf, quantile, type Row } from "./harness.ts";
+import { type Bench, chosenOf, type Measured, numberOf, quantile, type Row } from "./harness.ts";
 import { leastP99Ratio } from "./overload/strict-priority.ts";
 import { batching, costs } from "./queue/batching.ts";
 import { type Arrival, play, virtualPlace } from "./queue/place.ts";
@@ -44,10 +44,10 @@ async function tenants(
   };
 }
 
-/** `npm run bench -- queue [--only tenants|batching] [--rounds N]`. */
 export const bench: Bench = {
   name: "queue",
   about: "tenants beside each other and learned batches, in the real engine on a virtual clock",
+  options: ["--only PART,...", "--rounds N"],
   bars: {
     ...Object.fromEntries(runTimesMs.map((runMs) => [`lightTenantP99Ratio${runMs}`, { atMost: 1.3 }])),
     ...Object.fromEntries(costs.map(({ figure }) => [figure, { atLeast: 0.95 }])),
@@ -55,7 +55,7 @@ export const bench: Bench = {
   async run({ args, seed, say }): Promise<Measured> {
     const parts = ["tenants", "batching"] as const;
     const wanted = chosenOf(args, "only", parts) ?? parts;
-    const rounds = Math.max(1, Number(optionOf(args, "rounds") ?? 5));
+    const rounds = numberOf(args, "rounds", 5);
     const figures: Record<string, number> = {};
     const rows: Row[] = [];
     for (const runMs of wanted.includes("tenants") ? runTimesMs : []) {

@@ -20,7 +20,7 @@ import {
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleRepository } from "@longshore/samples";
 import { openEngine, profiledStore, startPlace } from "longshore/measure";
-import { type Bench, chosenOf, mean, type Measured, optionOf, quantile, type Row } from "./harness.ts";
+import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row } from "./harness.ts";
 import { measureSamples, profilesOf } from "./measure-samples.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
 import { slowDevice } from "./reality/slow-device.ts";
@@ -94,9 +94,10 @@ const off = (real: number, simulated: number): number => Math.abs(simulated / re
 export const bench: Bench = {
   name: "reality",
   about: "the same traces in the simulation and over real sockets, with real servers and the real offloader",
+  options: ["--seconds N", "--only MODEL,..."],
   bars: { meanError: { atMost: 0.1 }, p99Error: { atMost: 0.2 } },
   async run({ data, seed, args, say }): Promise<Measured> {
-    const lengthMs = 1000 * Number(optionOf(args, "seconds") ?? 120);
+    const lengthMs = 1000 * numberOf(args, "seconds", 120);
     const { links, notRun } = linksOf(data, seed);
     const models = realitySubjects.map(({ model }) => model);
     const only = chosenOf(args, "only", models) ?? models;

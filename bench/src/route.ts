@@ -149,6 +149,7 @@ export const bench: Bench = {
   name: "route",
   about:
     "which of many servers: ours beside six balancers and an oracle that sees all queues, simulated and over sockets",
+  options: ["--simulated", "--sockets", "--case NAME", "--quick"],
   bars: {
     p99VsOracleSkewed: { atMost: 1.15 },
     roundRobinVsOursSkewed: { atLeast: 3 },

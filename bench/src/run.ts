@@ -1,7 +1,7 @@
 /** `npm run bench -- NAME [--data DIR] [--json FILE] [--seed N]`: one way for all benches. */
 import { existsSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { type Bench, setUp } from "./harness.ts";
+import { type Bench, refuseUnknown, setUp } from "./harness.ts";
 
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
@@ -55,6 +55,7 @@ async function main(): Promise<number> {
     return 2;
   }
   const bench = await load();
+  refuseUnknown(bench, args);
   const data = existsSync(resolve(dataOption)) ? resolve(dataOption) : undefined;
   const setup = setUp(seed);
   console.log(`${bench.name}: ${bench.about}`);

@@ -17,9 +17,9 @@ import {
 import {
   type Bench,
   type BenchContext,
+  chosenOf,
   mean,
   type Measured,
-  optionOf,
   quantile,
   type Row,
 } from "./harness.ts";
@@ -230,10 +230,12 @@ function counted(plans: readonly (FixedPlan | undefined)[]): readonly (readonly 
 export const bench: Bench = {
   name: "scenes",
   about: "the demo's scenes on a virtual clock: the real offloader against the best place in hindsight",
+  options: ["--scene NAME,..."],
   bars: { worstRatioToBestFixed: { atMost: 1.1 }, lostRequests: { atMost: 0 }, wrongAnswers: { atMost: 0 } },
   async run({ seed, data, args, say }): Promise<Measured> {
-    const only = optionOf(args, "scene");
     const { scenes, notRun } = sceneList(seed, data);
+    const names = scenes.map(({ name }) => name);
+    const only = chosenOf(args, "scene", names) ?? names;
     const subjects = await sceneModels(say);
     try {
       const rows: Row[] = [];
@@ -244,7 +246,7 @@ export const bench: Bench = {
         `  scene                              ours      best place                        ratio      best fixed plan`,
       );
       for (const [index, scene] of scenes.entries()) {
-        if (only !== undefined && scene.name !== only) continue;
+        if (!only.includes(scene.name)) continue;
         const subject = subjects.models.get(scene.model);
         if (!subject) continue;
         const judged = await judge(scene, subject.simulated, subject.inputs, seed + 1000 * index, say);

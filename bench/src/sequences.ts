@@ -193,7 +193,8 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "sequences",
   about:
-    "a crash at every step of a sequence, before, during and after it, with three judges over real servers (--judge vad, memory or total alone; --quick: every eighth step)",
+    "a crash at every step of a sequence, before, during and after it, with three judges over real servers",
+  options: ["--judge NAME,...", "--quick"],
   bars: { wrongFrames: { atMost: 0 }, lostFrames: { atMost: 0 }, speechFramesOff: { atMost: 0 } },
   run,
 };

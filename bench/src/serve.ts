@@ -1,6 +1,14 @@
 import { cpus } from "node:os";
 import { join } from "node:path";
-import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
+import {
+  type Bench,
+  type BenchContext,
+  chosenOf,
+  type Measured,
+  numberOf,
+  optionOf,
+  type Row,
+} from "./harness.ts";
 import { int8Detector } from "./serve-int8.ts";
 import { type Generator, openGenerator } from "./serve-load.ts";
 import { type BenchModels, benchModels, type ModelName } from "./serve-models.ts";
@@ -25,31 +33,19 @@ interface Options {
 const modelNames: readonly ModelName[] = ["identity", "dense", "recognise", "detect"];
 
 function readOptions(args: readonly string[]): Options {
-  const given = new Map<string, string>();
-  for (let at = 0; at < args.length; at += 2) {
-    const name = args[at];
-    const value = args[at + 1];
-    if (!name?.startsWith("--") || value === undefined) {
-      throw new Error(
-        "bench serve [--model identity,dense,recognise,detect] [--concurrency 1,8,32] [--cores 1,2] [--servers NAME,NAME/WIRE] [--rounds 7] [--max-rounds 15] [--seconds 4] [--triton-backend DIR] [--int8 FILE]",
-      );
-    }
-    given.set(name.slice(2), value);
-  }
   const numbers = (name: string, fallback: string): number[] =>
-    (given.get(name) ?? fallback).split(",").map(Number);
-  const asked = given.get("model")?.split(",");
-  const rounds = Number(given.get("rounds") ?? 7);
+    (optionOf(args, name) ?? fallback).split(",").map(Number);
+  const rounds = numberOf(args, "rounds", 7);
   return {
-    models: modelNames.filter((name) => !asked || asked.includes(name)),
+    models: chosenOf(args, "model", modelNames) ?? modelNames,
     concurrencies: numbers("concurrency", "1,8,32"),
     coreCounts: numbers("cores", "1,2"),
-    only: given.get("servers")?.split(","),
+    only: optionOf(args, "servers")?.split(","),
     rounds,
-    maxRounds: Math.max(rounds, Number(given.get("max-rounds") ?? 15)),
-    seconds: Number(given.get("seconds") ?? 4),
-    tritonBackend: given.get("triton-backend"),
-    int8: given.get("int8"),
+    maxRounds: Math.max(rounds, numberOf(args, "max-rounds", 15)),
+    seconds: numberOf(args, "seconds", 4),
+    tritonBackend: optionOf(args, "triton-backend"),
+    int8: optionOf(args, "int8"),
   };
 }
 
@@ -253,6 +249,17 @@ export const bench: Bench = {
   name: "serve",
   about:
     "requests a second, latencies and processor time of servers on the same cores under the same load, forth and back in every round",
+  options: [
+    "--model NAME,...",
+    "--concurrency N,...",
+    "--cores N,...",
+    "--servers NAME[/WIRE],...",
+    "--rounds N",
+    "--max-rounds N",
+    "--seconds N",
+    "--triton-backend DIR",
+    "--int8 FILE",
+  ],
   bars,
   run: measure,
 };

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Bench, BenchContext, Measured, Row } from "./harness.ts";
-import { median, optionOf, quantile } from "./harness.ts";
+import { median, numberOf, quantile } from "./harness.ts";
 import { type SoakModel, soakRepository } from "./soak/models.ts";
 import type { ProbeSample } from "./soak/probe.ts";
 import { type SoakServer, startServer, steadyMalloc } from "./soak/server.ts";
@@ -18,12 +18,6 @@ const megabyte = 1e6;
  * a machine that sleeps, connections are found to have been silent and loads to have taken too long.
  */
 const mostTries = 3;
-
-function option(context: BenchContext, name: string, usual: number): number {
-  const value = Number(optionOf(context.args, name) ?? usual);
-  if (Number.isFinite(value) && value > 0) return value;
-  throw new Error(`--${name} wants a positive number`);
-}
 
 async function ask(server: SoakServer, path: string, body: string): Promise<void> {
   const once = async (): Promise<{ readonly status: number; readonly text: string }> => {
@@ -161,15 +155,15 @@ async function steady(
   };
 }
 
-/** `npm run bench -- soak [--minutes N] [--cycles N] [--steady-malloc]`. */
 export const bench: Bench = {
   name: "soak",
   about:
     "a real longshore serve: models loaded, used and unloaded over HTTP 100 times, then minutes under load; its memory, event loop and handles",
+  options: ["--minutes N", "--cycles N", "--steady-malloc"],
   bars: { rssGrowthRatio: { atMost: 0.05 }, handlesGrowth: { atMost: 0 }, eventLoopP99Ms: { atMost: 20 } },
   async run(context): Promise<Measured> {
-    const minutes = option(context, "minutes", 1);
-    const count = option(context, "cycles", 100);
+    const minutes = numberOf(context.args, "minutes", 1);
+    const count = numberOf(context.args, "cycles", 100);
     const { folder, models } = await soakRepository();
     const rows: Row[] = [];
     try {

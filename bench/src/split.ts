@@ -44,6 +44,7 @@ export const bench: Bench = {
   name: "split",
   about:
     "head then tail against the whole, on every cut that can be the best for some device, server and link",
+  options: ["--only NAME,..."],
   bars: { worstSplitError: { atMost: 1 }, modelsWithEqualAnswers: { atMost: 0 } },
   async run(context): Promise<Measured> {
     const all = graphFiles(context);

@@ -230,6 +230,7 @@ function speedUp(rows: readonly Row[], model: string): number {
 export const bench: Bench = {
   name: "stream",
   about: "frames a second over two places against the better single one, split by rule and free",
+  options: ["--only MODEL,..."],
   bars: { streamSpeedUp: { atLeast: 1.4 } },
   async run(context): Promise<Measured> {
     const folder = mkdtempSync(join(tmpdir(), "longshore-stream-"));

@@ -1,5 +1,5 @@
 import { poissonArrivals } from "@longshore/lab";
-import { optionOf, quantile, type Row } from "../harness.ts";
+import { numberOf, quantile, type Row } from "../harness.ts";
 import type { Generator, LoopDelay, ServeProcess } from "../load/drive.ts";
 import type { PhaseResult, Stream, StreamResult } from "../load/messages.ts";
 import { binaryRequest, type OverloadRequest } from "../load/overload-peers.ts";
@@ -131,5 +131,5 @@ export function told(row: Row): string {
 
 /** `--rounds N`; default 7. */
 export function roundsOf(args: readonly string[]): number {
-  return Math.max(1, Number(optionOf(args, "rounds") ?? 7));
+  return numberOf(args, "rounds", 7);
 }
