@@ -8,6 +8,7 @@ export { knownHeads, type KnownHeads, knownReplyHeads } from "./known-heads.ts";
 export * from "./limits.ts";
 export { headerLengthOf, type Message } from "./message.ts";
 export * from "./names.ts";
+export { noHeaders } from "./no-headers.ts";
 export * from "./pack.ts";
 export * from "./parameters.ts";
 export { parseJson, type Reader } from "./read-json.ts";

@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, connect } from "node:http2";
 import { once } from "node:events";
 import type { ConnectionOptions } from "node:tls";
-import { abortError, type Clock, LongshoreError } from "@longshore/core";
+import { abortError, type Clock, LongshoreError, untilAborted } from "@longshore/core";
 
 /** How the one connection to a server comes about. */
 export interface ConnectionParts {
@@ -88,16 +88,7 @@ export function connectionTo(parts: ConnectionParts): Connection {
       if (abort.aborted) throw abortError(abort, "transport");
       current ??= begin();
       const { session, ready } = current;
-      let stop = (): void => undefined;
-      const given = new Promise<never>((_, reject) => {
-        stop = () => reject(abortError(abort, "transport"));
-        abort.addEventListener("abort", stop, { once: true });
-      });
-      try {
-        await Promise.race([ready, given]);
-      } finally {
-        abort.removeEventListener("abort", stop);
-      }
+      await untilAborted(ready, abort, "transport");
       return session;
     },
     close() {

@@ -19,10 +19,11 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { createHeldBytes, createPatience, nodeFrames, prefixOf } from "../frame/index.ts";
+import { createHeldBytes, createPatience, prefixOf } from "../frame/index.ts";
 import { decodeStreamReply, encodeInferRequest } from "../message/index.ts";
 import { replyOf } from "../service/index.ts";
 import { connectionTo, unreachable } from "./connection.ts";
+import { nodeFrames } from "./node-frames.ts";
 
 /** Where a transport leads, and what it tolerates on the way. */
 export interface GrpcTransportOptions {

@@ -1,4 +1,4 @@
-import type { Peer } from "@longshore/core";
+import { noHeaders, type Peer } from "@longshore/core";
 import type { Parts } from "../message/index.ts";
 
 /** What a client says before the messages of a call. */
@@ -24,17 +24,6 @@ const transportHeaders: ReadonlySet<string> = new Set([
   "grpc-encoding",
   "grpc-accept-encoding",
 ]);
-
-/**
- * Inherited by all headers, because a name may be that of anything. An object without any prototype would be a table, in
- * which each look-up for a header that is not there costs several times as much.
- */
-const nothing: object = Object.freeze(Object.create(null) as object);
-
-/** Headers by their names, none yet. */
-export function noHeaders(): Record<string, string> {
-  return Object.create(nothing) as Record<string, string>;
-}
 
 /** @param headers With the fields that begin with a colon; what came several times is joined by commas. */
 export function callHead(headers: Readonly<Record<string, string | undefined>>): CallHead {

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import type { Peer } from "@longshore/core";
+import { noHeaders, type Peer } from "@longshore/core";
 import { codes } from "../http2/index.ts";
 import type { Parts } from "../message/index.ts";
-import { type CallHead, callHead, type CallStream, noHeaders, type StreamEvents } from "./call-stream.ts";
+import { type CallHead, callHead, type CallStream, type StreamEvents } from "./call-stream.ts";
 
 /** Parts up to this size go out as one write. */
 const joinedBytes = 16_384;

@@ -1,5 +1,6 @@
+import { noHeaders } from "@longshore/core";
 import type { HeaderField } from "../http2/index.ts";
-import { type CallHead, callHead, noHeaders } from "./call-stream.ts";
+import { type CallHead, callHead } from "./call-stream.ts";
 
 /** A call's headers, and the length of its body where they tell it. */
 export interface QuickHead {

@@ -1,7 +1,7 @@
 import type { InferReplyMessage, Parameters, WireLimits } from "@longshore/core";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
-import { invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
+import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
 import { type Parts, withRaw, writeSpecs } from "./write-tensors.ts";
 import { Writer } from "./writer.ts";
 
@@ -44,9 +44,6 @@ function readReply(cursor: Cursor, limits: WireLimits): InferReplyMessage {
   const parameters: ParameterList = [];
   const outputs: MessageTensor[] = [];
   const raws: Uint8Array[] = [];
-  const bounded = (list: readonly unknown[], what: string): void => {
-    if (list.length >= limits.maxTensors) throw invalid(`${what} has more than ${limits.maxTensors} entries`);
-  };
   while (cursor.field()) {
     switch (cursor.number) {
       case 1:
@@ -62,11 +59,11 @@ function readReply(cursor: Cursor, limits: WireLimits): InferReplyMessage {
         readParameter(cursor.inner(), "parameters", { ...limits, maxNameLength: maxParameter }, parameters);
         break;
       case 5:
-        bounded(outputs, "outputs");
+        checkRoom(outputs, "outputs", limits);
         outputs.push(readTensor(cursor.inner(), `outputs[${outputs.length}]`, limits));
         break;
       case 6:
-        bounded(raws, "raw_output_contents");
+        checkRoom(raws, "raw_output_contents", limits);
         raws.push(cursor.view());
         break;
       default:

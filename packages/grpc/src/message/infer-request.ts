@@ -7,7 +7,7 @@ import {
 } from "@longshore/core";
 import { Cursor } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
-import { invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
+import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
 import { type Parts, withRaw, writeSpecs } from "./write-tensors.ts";
 import { Writer } from "./writer.ts";
 
@@ -52,11 +52,6 @@ export function decodeInferRequest(source: Uint8Array, limits: WireLimits): Addr
   const inputs: MessageTensor[] = [];
   const outputs: RequestedOutput[] = [];
   const raws: Uint8Array[] = [];
-  const bounded = (list: readonly unknown[], what: string): void => {
-    if (list.length >= limits.maxTensors) {
-      throw invalid(`${what} must be a list of at most ${limits.maxTensors} entries`);
-    }
-  };
   while (cursor.field()) {
     switch (cursor.number) {
       case 1:
@@ -72,15 +67,15 @@ export function decodeInferRequest(source: Uint8Array, limits: WireLimits): Addr
         readParameter(cursor.inner(), "parameters", limits, parameters);
         break;
       case 5:
-        bounded(inputs, "inputs");
+        checkRoom(inputs, "inputs", limits);
         inputs.push(readTensor(cursor.inner(), `inputs[${inputs.length}]`, limits));
         break;
       case 6:
-        bounded(outputs, "outputs");
+        checkRoom(outputs, "outputs", limits);
         outputs.push(readOutput(cursor.inner(), `outputs[${outputs.length}]`, limits));
         break;
       case 7:
-        bounded(raws, "raw_input_contents");
+        checkRoom(raws, "raw_input_contents", limits);
         raws.push(cursor.view());
         break;
       default:

@@ -35,6 +35,11 @@ export function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", message);
 }
 
+/** Throws where a list of a message, which has this name there, is full. */
+export function checkRoom(list: readonly unknown[], name: string, { maxTensors }: WireLimits): void {
+  if (list.length >= maxTensors) throw invalid(`${name} must be a list of at most ${maxTensors} entries`);
+}
+
 function readShape(cursor: Cursor, shape: number[], where: string): void {
   const put = (from: Cursor): void => {
     from.varint();

@@ -1,3 +1,5 @@
+import { noHeaders } from "@longshore/core";
+
 /** The head of a request that says nothing out of the ordinary: `POST`, HTTP/1.1, a body of announced length. */
 export interface QuickHead {
   /** As it came, to know it again. */
@@ -27,12 +29,6 @@ const special: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Inherited by all headers, because a name may be that of anything. An object without any prototype would be a table, in
- * which each look-up for a header that is not there costs several times as much.
- */
-const nothing: object = Object.freeze(Object.create(null) as object);
-
-/**
  * Reads a head, its empty line included. Undefined for whatever is not plain beyond doubt, well-formed or not: each name
  * once, none that changes how the message is read, one `Host`, one length. That is for a whole reader of HTTP to judge.
  */
@@ -40,7 +36,7 @@ export function quickHead(text: string): QuickHead | undefined {
   const [first = "", ...lines] = text.slice(0, -4).split("\r\n");
   const path = requestLine.exec(first)?.[1];
   if (path === undefined) return undefined;
-  const headers = Object.create(nothing) as Record<string, string>;
+  const headers = noHeaders();
   for (const line of lines) {
     const colon = line.indexOf(":");
     const name = line.slice(0, Math.max(0, colon)).toLowerCase();

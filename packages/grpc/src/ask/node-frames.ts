@@ -1,5 +1,5 @@
 import type { Http2Stream } from "node:http2";
-import { type FrameOptions, frameSource, type FrameSource } from "./frames.ts";
+import { type FrameOptions, frameSource, type FrameSource } from "../frame/index.ts";
 
 /** The messages of a stream that Node.js frames. */
 export function nodeFrames(stream: Http2Stream, options: FrameOptions): FrameSource {
