@@ -30,7 +30,7 @@ interface Chunk {
 }
 
 /** Memory that a body is put into as it comes. */
-interface Place {
+interface Filling {
   readonly memory: Uint8Array;
   readonly arrived: ((bytes: number) => void) | undefined;
   filled: number;
@@ -46,7 +46,7 @@ export class ArrivingBody {
   #failed: LongshoreError | undefined;
   #take: ((chunk: Uint8Array) => void) | undefined;
   #wake: (() => void) | undefined;
-  #place: Place | undefined;
+  #filling: Filling | undefined;
 
   constructor(parts: ArrivingBodyParts) {
     const { byteLength, release } = parts;
@@ -84,15 +84,15 @@ export class ArrivingBody {
 
   /** Where the next bytes belong, for a connection that can read them to there: then `filled` tells of them instead of `came`. */
   get room(): Uint8Array | undefined {
-    const place = this.#place;
-    return place && this.#left > 0 ? place.memory.subarray(place.filled) : undefined;
+    const filling = this.#filling;
+    return filling && this.#left > 0 ? filling.memory.subarray(filling.filled) : undefined;
   }
 
   /** So many bytes lie where they belong; they are only counted where nobody wants them by now. */
   filled(bytes: number): void {
     this.#left -= bytes;
-    const place = this.#place;
-    if (place) this.#guard(() => advance(place, bytes));
+    const filling = this.#filling;
+    if (filling) this.#orFail(() => advance(filling, bytes));
     if (this.#left === 0 || this.#failed) this.#wake?.();
   }
 
@@ -106,7 +106,7 @@ export class ArrivingBody {
   drop(): void {
     this.#failed ??= brokenBody("the reply came before the whole body");
     this.#take = undefined;
-    this.#place = undefined;
+    this.#filling = undefined;
     for (const { memory } of this.#waiting.splice(0)) this.#parts.release?.(memory);
   }
 
@@ -118,18 +118,18 @@ export class ArrivingBody {
   }
 
   #hand({ bytes, memory }: Chunk, take: (chunk: Uint8Array) => void): void {
-    this.#guard(() => {
+    this.#orFail(() => {
       take(bytes);
       this.#parts.release?.(memory);
     });
   }
 
-  #guard(act: () => void): void {
+  #orFail(act: () => void): void {
     try {
       act();
     } catch (thrown) {
       this.#take = undefined;
-      this.#place = undefined;
+      this.#filling = undefined;
       this.#failed = LongshoreError.from(thrown, "transport", "reading a body");
       this.#parts.pause();
       this.#parts.leave?.();
@@ -153,15 +153,15 @@ export class ArrivingBody {
   }
 
   async #fill(memory: Uint8Array, arrived?: (bytes: number) => void): Promise<void> {
-    const place: Place = { memory, arrived, filled: 0 };
-    this.#place = place;
+    const filling: Filling = { memory, arrived, filled: 0 };
+    this.#filling = filling;
     try {
       await this.#each((chunk) => {
-        memory.set(chunk, place.filled);
-        advance(place, chunk.byteLength);
+        memory.set(chunk, filling.filled);
+        advance(filling, chunk.byteLength);
       });
     } finally {
-      this.#place = undefined;
+      this.#filling = undefined;
     }
   }
 
@@ -187,7 +187,7 @@ export class ArrivingBody {
   }
 }
 
-function advance(place: Place, bytes: number): void {
-  place.filled += bytes;
-  place.arrived?.(place.filled);
+function advance(filling: Filling, bytes: number): void {
+  filling.filled += bytes;
+  filling.arrived?.(filling.filled);
 }
