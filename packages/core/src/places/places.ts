@@ -155,13 +155,11 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     loadsAtMs = nowMs;
     return table;
   }
-  const leftOut = (of: Ran, { offersBy }: KnownModel, nowMs: number): ReadonlyMap<EndpointId, string> =>
-    runs.out(of, offersBy, nowMs);
   const places: Omit<Places, typeof Symbol.dispose> = {
     all,
     failingMs(known, nowMs) {
       const of = ranOf(known.description);
-      const out = leftOut(of, known, nowMs);
+      const out = runs.out(of, known.offersBy, nowMs);
       return (id) => (out.has(id) ? Infinity : (runs.at(of, id)?.penaltyMs(nowMs) ?? 0));
     },
     pausedUntilMs: ({ endpoint, health }, of) =>
@@ -182,7 +180,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     },
     table(known, nowMs) {
       const of = ranOf(known.description);
-      return runs.charged(laidOut(nowMs), of, leftOut(of, known, nowMs), nowMs);
+      return runs.charged(laidOut(nowMs), of, runs.out(of, known.offersBy, nowMs), nowMs);
     },
     tableFor(known, sought, nowMs) {
       if (all.size <= manyPlaces) return places.table(known, nowMs);
@@ -190,7 +188,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       list = kept?.changes === changes ? kept.list : shortlist(known, board, random);
       if (list !== kept?.list) lists.set(known, { changes, list });
       const of = ranOf(known.description);
-      const out = leftOut(of, known, nowMs);
+      const out = runs.out(of, known.offersBy, nowMs);
       return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);
     },
     get looked() {

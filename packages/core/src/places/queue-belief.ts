@@ -9,9 +9,10 @@ import type { LoadReport } from "../endpoint/index.ts";
  * each millisecond, own requests add what they are expected to run, and the part that others cause comes back as time
  * passes: at each report the requests that are not ours tell how much that is. A place that runs several requests at once
  * adds nothing to its queue until the last of its slots is taken, and from then on each request adds its run: with one slot the
- * first. How many slots there are shows in reports of requests in flight and no wait: there is one more than those, or, where a
- * server only counts what waits and says nothing of who comes next, as many. Servers that count give means: a slot that others take for a part of the time is free for the rest of it, and
- * when the last of ours was answered, what others were reported to have there is all that there can be.
+ * first. How many slots there are shows in reports of requests in flight and no wait: one more than those, or as many where a
+ * server only counts and says nothing of who comes next. Such servers give means: a slot that others take for a part of the
+ * time is free for the rest of it. When the last of ours was answered, what others were reported to have there is all that
+ * there can be.
  *
  * Invariant: right after a report the belief is the report, plus what was sent since it was written.
  */

@@ -58,9 +58,12 @@ export async function* severalAnswers(
   let sinceMs = clock.nowMs();
   let sentBytes = 0;
   let allBytes = 0;
-  const exchanged = (headers: WireResponse["headers"], bytes: Uint8Array): Exchange => {
+  const exchanged = (
+    headers: WireResponse["headers"],
+    bytes: Uint8Array,
+    receivedBytes = bytes.byteLength,
+  ): Exchange => {
     const tookMs = clock.nowMs() - sinceMs;
-    const receivedBytes = bytes.byteLength;
     return { status: 200, headers, bytes, receivedBytes, sentBytes, tookMs, serverMs: undefined };
   };
   const checked = (reading: Promise<InferenceResponse>): Promise<InferenceResponse> =>
@@ -84,7 +87,7 @@ export async function* severalAnswers(
     if (messages) {
       for await (const one of messages) {
         const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
-        const came = { ...exchanged(told, noBytes), receivedBytes };
+        const came = exchanged(told, noBytes, receivedBytes);
         yield await checked(responseOf(parts, request, came, one, expected, [], call));
         answered();
       }
