@@ -1,4 +1,5 @@
 export * from "./frame-words.ts";
+export { type Block, HeaderBlocks } from "./header-blocks.ts";
 export { headerBlock, noTable } from "./header-writer.ts";
 export { type HeaderLimits, HeaderReader } from "./header-reader.ts";
 export type { HeaderField } from "./header-table.ts";

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Peer } from "@longshore/core";
 import {
+  type Block,
   codes,
   firstWindow,
   flags,
@@ -8,6 +9,7 @@ import {
   FrameReader,
   type FrameTaker,
   frameTypes,
+  HeaderBlocks,
   mostWindow,
   noTable,
   number16,
@@ -22,7 +24,6 @@ import { Allowance } from "./allowance.ts";
 import { BrokenOff } from "./broken-off.ts";
 import type { CallStream } from "./call-stream.ts";
 import { HeadReader } from "./head-reader.ts";
-import { type Block, HeaderBlocks } from "./header-blocks.ts";
 import type { CompleteOptions } from "./options.ts";
 import { QuickStream, type StreamOwner } from "./quick-stream.ts";
 import { SocketWriter } from "./socket-writer.ts";
@@ -334,10 +335,8 @@ export class QuickSession implements FrameTaker, StreamOwner {
     const ack = (flag & flags.ack) !== 0;
     if (ack ? payload.byteLength > 0 : payload.byteLength % 6 !== 0) return this.broken(codes.frameSize);
     this.#settled = true;
-    if (ack) {
-      this.#agreed = true;
-      return;
-    }
+    this.#agreed ||= ack;
+    if (ack) return;
     // Each of them goes over all calls.
     if (!this.#changes.spend()) return this.broken(codes.enhanceYourCalm);
     const before = this.#streamWindow;

@@ -1,4 +1,4 @@
-import { codes, flags } from "../http2/index.ts";
+import { codes, flags } from "./frame-words.ts";
 
 /** What an empty frame of headers counts: it costs, too. */
 const leastPiece = 256;
