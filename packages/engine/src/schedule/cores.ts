@@ -51,6 +51,8 @@ export interface CoreClaim extends Disposable {
 
 /** A core that is taken. */
 export interface CoreRun {
+  /** As whoever took it said. */
+  readonly expectedMs: number;
   /** Its run is over, or did not come about. Who is next is called a moment later, so that its own scheduler may ask, too. */
   give(nowMs: number): void;
 }
@@ -127,6 +129,7 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
   function begin(tenant: TenantId, expectedMs: number, nowMs: number, extra: boolean): CoreRun {
     queue.begin(tenant, expectedMs, under.size === 0 ? nowMs - idleSinceMs : 0);
     const run: CoreRun = {
+      expectedMs,
       give(atMs) {
         if (!under.delete(run)) return;
         if (beside === run) beside = undefined;

@@ -127,7 +127,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     // Memory is free only once what held it is gone.
     const ready = whole
       ? Promise.all(evicted).then(() => loadGraph(parts, cores, body, from, to, graph.file))
-      : loadPart(body, from, to, key);
+      : loadPart(body, from, to, () => entry);
     const entry: Entry = {
       key,
       whole,
@@ -148,12 +148,12 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   }
 
   /** What a part takes is known once it has been cut, which takes no memory that lasts. */
-  async function loadPart(graph: GraphBody, from: CutId, to: CutId, key: string): Promise<Loaded> {
+  async function loadPart(graph: GraphBody, from: CutId, to: CutId, own: () => Entry): Promise<Loaded> {
     const artifact = await parts.source.extract(graph.file, from, to, housekeepingCall("load"));
-    const entry = entries.get(key);
+    const entry = own();
     const bytes = memoryOf(graph, artifact);
     const evicted = makeRoom(graph.model, false, bytes, entry);
-    if (entry) entry.bytes = bytes;
+    entry.bytes = bytes;
     await Promise.all(evicted);
     return loadGraph(parts, cores, graph, from, to, artifact);
   }
@@ -260,8 +260,9 @@ function keyOf(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): st
 }
 
 /**
- * Memory that the instances of a graph, or of a part of it, hold, by what the operator says of one of the whole (a part takes its share),
- * else by an estimate: its file twice (the weights, and what the runtime makes of them) and 24 MiB for the runtime's own.
+ * Memory that the instances of a graph, or of a part of it, hold, by what the operator says of one of the whole (a part takes
+ * its share), else by an estimate: its file twice (the weights, and what the runtime makes of them) and 24 MiB for the
+ * runtime's own.
  */
 function memoryOf({ file, instances, memoryBytes }: GraphBody, { byteLength }: Artifact): number {
   const count = instances.reduce((sum, group) => sum + group.count, 0);

@@ -293,7 +293,7 @@ export class GraphScheduler implements Scheduler {
     const { clock, observer, batching, version } = this.#parts;
     const rows = rowsIn(members);
     const startedMs = clock.nowMs();
-    const expectedMs = this.#times.runMs(rows, first.rowBytes) ?? 0;
+    const { expectedMs } = core;
     const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
     const batch = {
       model: this.name,
