@@ -52,8 +52,9 @@ export interface ServerOptions {
    */
   readonly metrics?: string;
   /**
-   * Where a server of the plain protocol speaks gRPC: an address such as `http://host:8001`, or `:8001` for a port of its host. Models that
-   * answer a request several times are asked there, and shown the same as over HTTP. Default: nowhere, and such models are not used.
+   * Where a server of the plain protocol speaks gRPC: an address such as `http://host:8001`, or `:8001` for a port of its
+   * host. Models that answer a request several times are asked there, and shown the same as over HTTP. Default: nowhere, and
+   * such models are not used.
    */
   readonly grpc?: string;
   /**
@@ -119,8 +120,8 @@ export interface DialParts {
 export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants" | "metrics">;
 
 /**
- * An endpoint that speaks the protocol to a server, over HTTP but for what only gRPC has. Where HTTP is encrypted and gRPC would not
- * be, gRPC is not used. Closing it closes its connections.
+ * An endpoint that speaks the protocol to a server, over HTTP but for what only gRPC has. Where HTTP is encrypted and gRPC
+ * would not be, gRPC is not used. Closing it closes its connections.
  */
 export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions = {}): Endpoint {
   const { credentials, tls, forwardsTenants } = options;

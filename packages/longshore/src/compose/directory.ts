@@ -37,7 +37,8 @@ import { transportTls } from "./server-tls.ts";
 export interface DirectoryOptions {
   /**
    * A file (YAML or JSON), `http://host:port` of a server that keeps a directory, `dns:DOMAIN` (SRV and TXT records;
-   * `dns://127.0.0.1:8600/DOMAIN` asks that name server, RFC 4501), or `nats:HOST:PORT/BUCKET`, which needs the package `@longshore/nats`.
+   * `dns://127.0.0.1:8600/DOMAIN` asks that name server, RFC 4501), or `nats:HOST:PORT/BUCKET`, which needs the package
+   * `@longshore/nats`.
    */
   readonly from: string;
   /**
