@@ -1,19 +1,15 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { setTimeout as wait } from "node:timers/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import { graphBuilder, writeModel } from "@longshore/graph";
+import { writeDouble } from "../../test/models.ts";
 import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-away-"));
-  await mkdir(join(folder, "double", "1"), { recursive: true });
-  const build = graphBuilder();
-  const x = build.input("x", "FP32", [1, 4]);
-  build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 4]);
-  await writeFile(join(folder, "double", "1", "model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeDouble(folder);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 afterEach(killAll);

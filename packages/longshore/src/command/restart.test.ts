@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { float32View } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
+import { writeDouble } from "../../test/models.ts";
 import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 
@@ -12,11 +13,7 @@ let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-restart-"));
-  await mkdir(join(folder, "double", "1"), { recursive: true });
-  const build = graphBuilder();
-  const x = build.input("x", "FP32", [1, 4]);
-  build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 4]);
-  await writeFile(join(folder, "double", "1", "model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeDouble(folder);
   // A running total: a step that was lost or done twice shows in all after it.
   await mkdir(join(folder, "total", "1"), { recursive: true });
   const sum = graphBuilder();

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -11,10 +11,10 @@ import {
   sign,
   type Tensor,
 } from "@longshore/core";
-import { graphBuilder, writeModel } from "@longshore/graph";
 import { newOperatorKey, operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { command } from "../../test/command.ts";
+import { writeDouble } from "../../test/models.ts";
 import { openRegistry } from "./directory.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "./open-model.ts";
@@ -31,11 +31,7 @@ const limits = { dataClass: "public" };
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "longshore-places-"));
-  await mkdir(file("models/double/1"), { recursive: true });
-  const build = graphBuilder();
-  const input = build.input("x", "FP32", [1, 4]);
-  build.output(build.node("Add", [input, input], { outputs: ["y"] }), "FP32", [1, 4]);
-  await writeFile(file("models/double/1/model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeDouble(file("models"));
   await writeFile(file("operator.pub"), `# who runs the store\n${key.publicLine}\n`);
   await writeFile(file("operator.pem"), key.privatePem);
 });

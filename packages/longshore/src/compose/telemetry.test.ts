@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { graphBuilder, writeModel } from "@longshore/graph";
+import { writeDouble } from "../../test/models.ts";
 import { openModel } from "./open-model.ts";
 import { serve } from "./serve.ts";
 
@@ -22,11 +22,7 @@ const seen: Record<string, string | string[] | undefined>[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-telemetry-"));
-  await mkdir(join(folder, "double", "1"), { recursive: true });
-  const build = graphBuilder();
-  const x = build.input("x", "FP32", [1, 4]);
-  build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 4]);
-  await writeFile(join(folder, "double", "1", "model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeDouble(folder);
   await writeFile(join(folder, "double", "model.yaml"), "responseCache: true\n");
   collector = createServer((request, response) => {
     let text = "";

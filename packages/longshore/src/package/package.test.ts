@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { entryJson, float32Tensor, float32View, sign, type Tensor } from "@longshore/core";
-import { graphBuilder, writeModel } from "@longshore/graph";
 import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { command } from "../../test/command.ts";
+import { writeDouble } from "../../test/models.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
@@ -22,11 +22,7 @@ const file = (name: string): string => join(folder, name);
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "longshore-packages-"));
-  await mkdir(file("models/double/1"), { recursive: true });
-  const build = graphBuilder();
-  const input = build.input("x", "FP32", [1, 4]);
-  build.output(build.node("Add", [input, input], { outputs: ["y"] }), "FP32", [1, 4]);
-  await writeFile(file("models/double/1/model.onnx"), writeModel(build.model({ name: "double" })));
+  await writeDouble(file("models"));
   await writeFile(file("models/double/labels.txt"), "one\ntwo\n");
   await writeFile(file("operator.pem"), key.privatePem);
   await writeFile(file("operator.pub"), key.publicLine);

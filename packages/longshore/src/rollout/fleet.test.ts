@@ -1,37 +1,26 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type GraphBuilder, graphBuilder, writeModel } from "@longshore/graph";
 import { command } from "../../test/command.ts";
-import { gateway } from "../compose/forwarding.ts";
-import { openModel } from "../compose/open-model.ts";
-import { serve } from "../compose/serve.ts";
+import { type Fleet, openFleet } from "../../test/fleet.ts";
+import { writeVersion } from "../../test/models.ts";
 
 let folder: string;
 let address: string;
-const open: { close(graceMs?: number): Promise<void> }[] = [];
+let fleet: Fleet;
 const side = 512;
-
-async function version(name: string, body: (build: GraphBuilder, x: string) => string): Promise<void> {
-  const build = graphBuilder();
-  const x = build.input("x", "FP32", [1, 4]);
-  build.output(body(build, x), "FP32", [1, 4]);
-  await mkdir(join(folder, "table", name), { recursive: true });
-  await writeFile(join(folder, "table", name, "model.onnx"), writeModel(build.model({ name: "table" })));
-}
 
 /** Twice its input in three versions: the second fails for what is not in its table, the third takes long. */
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "longshore-fleet-"));
-  await version("1", (build, x) => build.node("Add", [x, x], { outputs: ["y"] }));
-  await version("2", (build, x) => {
+  await writeVersion(folder, "table", "1", (build, x) => build.node("Add", [x, x], { outputs: ["y"] }));
+  await writeVersion(folder, "table", "2", (build, x) => {
     const table = build.weights("table", "FP32", [4], Float32Array.of(0, 2, 4, 6));
     const index = build.node("Cast", [x], { attributes: { to: { int: 7 } } });
     return build.node("Gather", [table, index], { outputs: ["y"] });
   });
-  await version("3", (build, x) => {
+  await writeVersion(folder, "table", "3", (build, x) => {
     const zeros = build.weights("zeros", "FP32", [4, side], new Float32Array(4 * side));
     const row = build.node("MatMul", [x, zeros]);
     const square = build.node("MatMul", [build.node("Transpose", [row]), row]);
@@ -40,24 +29,11 @@ beforeAll(async () => {
     const zero = build.node("ReduceMax", [product], { attributes: { keepdims: { int: 1 } } });
     return build.node("Add", [build.node("Add", [x, x]), zero], { outputs: ["y"] });
   });
-  await writeFile(
-    join(folder, "table", "config.pbtxt"),
-    'name: "table"\nbackend: "onnxruntime"\nversion_policy { all { } }\n',
-  );
-  const { store } = await openModel(folder);
-  const servers = await Promise.all(["one", "two"].map((id) => serve({ store, port: 0, id })));
-  const gate = await gateway({
-    port: 0,
-    id: "gateway",
-    dataClass: "internal",
-    allowManagement: true,
-    servers: servers.map((one) => one.address),
-  });
-  open.push(gate, ...servers);
-  ({ address } = gate);
+  fleet = await openFleet(folder);
+  ({ address } = fleet);
 });
 afterAll(async () => {
-  for (const one of open) await one.close(0);
+  await fleet.close();
   rmSync(folder, { recursive: true, force: true });
 });
 

@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -17,11 +16,11 @@ import {
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
-import { graphBuilder, writeModel } from "@longshore/graph";
 import { systemClock } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";
+import { openFleet } from "../../test/fleet.ts";
+import { writeVersion } from "../../test/models.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
-import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { serve } from "../compose/serve.ts";
@@ -45,43 +44,29 @@ const factors = { "1": [2, 3], "2": [5, 7], "3": [2, 3] } as const;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "longshore-switching-"));
   for (const [version, [head, tail]] of Object.entries(factors)) {
-    const build = graphBuilder();
-    const factor = (name: string, value: number): string =>
-      build.weights(name, "FP32", [4], new Float32Array(4).fill(value));
-    const middle = build.node("Mul", [build.input("x", "FP32", [1, 4]), factor("head", head)], {
-      outputs: ["middle"],
+    await writeVersion(folder, "table", version, (build, x) => {
+      const factor = (name: string, value: number): string =>
+        build.weights(name, "FP32", [4], new Float32Array(4).fill(value));
+      const middle = build.node("Mul", [x, factor("head", head)], { outputs: ["middle"] });
+      let last = build.node("Mul", [middle, factor("tail", tail)]);
+      if (version === "3") {
+        const table = build.weights("table", "FP32", [4], new Float32Array(4));
+        const index = build.node("Cast", [build.node("Div", [middle, factor("again", head)])], {
+          attributes: { to: { int: 7 } },
+        });
+        last = build.node("Add", [last, build.node("Gather", [table, index])]);
+      }
+      return build.node("Identity", [last], { outputs: ["y"] });
     });
-    let last = build.node("Mul", [middle, factor("tail", tail)]);
-    if (version === "3") {
-      const table = build.weights("table", "FP32", [4], new Float32Array(4));
-      const index = build.node("Cast", [build.node("Div", [middle, factor("again", head)])], {
-        attributes: { to: { int: 7 } },
-      });
-      last = build.node("Add", [last, build.node("Gather", [table, index])]);
-    }
-    build.output(build.node("Identity", [last], { outputs: ["y"] }), "FP32", [1, 4]);
-    await mkdir(join(folder, "table", version), { recursive: true });
-    await writeFile(join(folder, "table", version, "model.onnx"), writeModel(build.model({ name: "table" })));
   }
-  await writeFile(
-    join(folder, "table", "config.pbtxt"),
-    'name: "table"\nbackend: "onnxruntime"\nversion_policy { all { } }\n',
-  );
+  const fleet = await openFleet(folder);
+  ({ address } = fleet);
   const { store } = await openModel(folder);
-  const servers = await Promise.all(["one", "two"].map((id) => serve({ store, port: 0, id })));
-  const gate = await gateway({
-    port: 0,
-    id: "gateway",
-    dataClass: "internal",
-    allowManagement: true,
-    servers: servers.map((one) => one.address),
-  });
-  ({ address } = gate);
   const own = await serve({ store, port: 0, id: "own", allowManagement: true });
   alone = own.address;
   const parts = { clock: systemClock(), random: seededRandom(1), observer: silentObserver };
   client = dial(serverInfo(alone), parts);
-  open.push(client, gate, ...servers, own);
+  open.push(client, fleet, own);
 });
 afterAll(async () => {
   for (const one of open) await one.close(0);
