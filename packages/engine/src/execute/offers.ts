@@ -7,6 +7,7 @@ import {
   type Estimate,
   estimateSize,
   type Features,
+  LongshoreError,
   meanOf,
   type Offer,
   type OfferQuery,
@@ -26,7 +27,7 @@ export interface OfferParts {
   readonly info: EndpointInfo;
   readonly speeds: Speeds;
   readonly nowMs: number;
-  /** Expected wait now of the tail that begins at a cut. */
+  /** Expected wait now of the tail that begins at a cut. Throws `unknown-cut` for one that is none here. */
   readonly queueMs: (variant: string, from: CutId) => Promise<number>;
 }
 
@@ -62,7 +63,10 @@ export async function makeOffers(
       const ratio = parts.speeds.ratio({ digest, variant: variant.name }, profile);
       for (const bucket of bucketsFor(profiled, query.features)) {
         for (const { from, serviceMs } of tails(bucket, ratio)) {
-          offers.push(await offerOf(tail(from), serviceMs, bucket.upTo, variant, accuracy, parts));
+          const offer = await offerOf(tail(from), serviceMs, bucket.upTo, variant, accuracy, parts).catch(
+            unknownCut,
+          );
+          if (offer) offers.push(offer);
         }
       }
       continue;
@@ -72,6 +76,15 @@ export async function makeOffers(
     }
   }
   return offers;
+}
+
+/**
+ * A profile may name cuts that are none here: of a graph that is not here itself, those alone are known whose heads its
+ * package lists.
+ */
+function unknownCut(thrown: unknown): undefined {
+  if (LongshoreError.is(thrown) && thrown.reason === "unknown-cut") return;
+  throw thrown;
 }
 
 function tails(
