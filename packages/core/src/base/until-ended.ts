@@ -12,7 +12,16 @@ export function untilAborted<T>(work: Promise<T>, abort: AbortSignal, stage: Sta
     const stop = (): void => reject(abortError(abort, stage));
     if (abort.aborted) stop();
     const unheard = whenAborted(abort, stop);
-    work.then(resolve, reject).finally(unheard);
+    work.then(
+      (value) => {
+        unheard();
+        resolve(value);
+      },
+      (thrown: unknown) => {
+        unheard();
+        reject(thrown);
+      },
+    );
   });
 }
 
@@ -24,8 +33,15 @@ export function untilEnded<T>(work: Promise<T>, call: Call, clock: Clock, stage:
     const timer = clock.timer(deadlineMs - clock.nowMs(), () =>
       reject(new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done")),
     );
-    untilAborted(work, abort, stage)
-      .then(resolve, reject)
-      .finally(() => timer[Symbol.dispose]());
+    untilAborted(work, abort, stage).then(
+      (value) => {
+        timer[Symbol.dispose]();
+        resolve(value);
+      },
+      (thrown: unknown) => {
+        timer[Symbol.dispose]();
+        reject(thrown);
+      },
+    );
   });
 }

@@ -103,12 +103,12 @@ export function tensorsOf(...tensors: readonly Tensor[]): Tensors {
 
 /** The same tensors in memory of their own, which is lent like any other: what was handed over stays so. */
 export function copied(tensors: Tensors): Tensors {
-  const own = ({ spec, bytes, rows }: Tensor): Tensor => ({
-    spec,
-    bytes: new Uint8Array(bytes),
-    ...(rows ? { rows } : {}),
-  });
-  return new Map(Array.from(tensors, ([name, tensor]): [string, Tensor] => [name, own(tensor)]));
+  const all = new Map<string, Tensor>();
+  for (const [name, { spec, bytes, rows }] of tensors) {
+    const own = new Uint8Array(bytes);
+    all.set(name, rows ? { spec, bytes: own, rows } : { spec, bytes: own });
+  }
+  return all;
 }
 
 /** Total bytes of some tensors. */

@@ -71,6 +71,16 @@ describe("a request with an idempotency key", () => {
     expect(repeated()).toBe(2);
   });
 
+  it("does not end the call of a run that has answered", async () => {
+    let flight: AbortSignal | undefined;
+    const { ask } = world({}, async (inputs, _request, call) => {
+      flight = call.abort;
+      return { outputs: tensorsOf(float32Tensor("y", [1, 1], float32View(inputs.get("x")!))) };
+    });
+    expect(await ask(1, "a")).toBe(1);
+    expect(flight?.aborted).toBe(false);
+  });
+
   it("that comes again while the first is under way waits for it", async () => {
     const { clock, ask, double } = world();
     expect(await clock.finish(Promise.all([ask(1, "a"), ask(1, "a"), ask(1, "a")]))).toEqual([1, 1, 1]);

@@ -154,8 +154,25 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   };
 }
 
-/** The same answer in memory of its own: whoever gets an answer owns it. The form in which it came is the first one's. */
-function own({ wire: _wire, ...response }: InferenceResponse): InferenceResponse {
-  const { outputs, state } = response;
-  return { ...response, outputs: copied(outputs), ...(state ? { state: copied(state) } : {}) };
+/**
+ * The same answer in memory of its own: whoever gets an answer owns it. The form in which it came is the first one's. Assigned one
+ * by one, since this is done for every small answer.
+ */
+function own({
+  outputs,
+  account,
+  confidenceRatio,
+  load,
+  state,
+  stateSeal,
+}: InferenceResponse): InferenceResponse {
+  const mine: { -readonly [Field in keyof InferenceResponse]: InferenceResponse[Field] } = {
+    outputs: copied(outputs),
+    account,
+  };
+  if (confidenceRatio !== undefined) mine.confidenceRatio = confidenceRatio;
+  if (load) mine.load = load;
+  if (state) mine.state = copied(state);
+  if (stateSeal !== undefined) mine.stateSeal = stateSeal;
+  return mine;
 }

@@ -74,8 +74,9 @@ export function singleFlight<T>(clock: Clock): SingleFlight<T> {
           }
         } finally {
           flight.waiting -= 1;
-          if (flight.waiting === 0) {
-            if (flights.get(key) === flight) flights.delete(key);
+          // One that has landed is not here any more, and has nothing left to end.
+          if (flight.waiting === 0 && flights.get(key) === flight) {
+            flights.delete(key);
             flight.abort.abort(
               new LongshoreError("cancelled", "execute", "nobody waits for the answer any more"),
             );

@@ -138,6 +138,30 @@ describe("a connection with plain requests", () => {
     expect((await until("four")).match(/one|two|three|four/g)).toEqual(["one", "two", "three", "four"]);
   });
 
+  it("answers questions without a body, too, before requests and between them", async () => {
+    const asked: WireRequest[] = [];
+    // This listener ends connections that are not for it.
+    const { socket, until } = await bothEnds(async (request) => {
+      asked.push(request);
+      const text = new TextDecoder().decode(await readBody(request.body, { maxBytes: 100 }));
+      return reply(`${request.method} of ${text}.`);
+    });
+    const question = "GET /v2?a=b HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    socket.write(`${question}${post("one")}`);
+    await until("POST of one.");
+    socket.write(question);
+    expect((await until("GET of .")).match(/GET of \.|POST of one\./g)).toEqual([
+      "GET of .",
+      "POST of one.",
+      "GET of .",
+    ]);
+    expect(asked.map(({ method, path }) => [method, path])).toEqual([
+      ["GET", "/v2?a=b"],
+      ["POST", "/echo"],
+      ["GET", "/v2?a=b"],
+    ]);
+  });
+
   it("reads no further ahead than one piece, however many requests come at once", async () => {
     let asked = 0;
     let reached = (): void => undefined;

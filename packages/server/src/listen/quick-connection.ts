@@ -19,7 +19,7 @@ import { replyHead } from "./reply-head.ts";
 /*
  * Node.js reads HTTP for everybody: any message that is allowed, in pieces of any size, as streams of events. Clients of
  * inference send one kind of message: a POST of known length whose head comes in one piece and is, on one connection,
- * the same every time. Reading that by its letters costs little beside what Node.js's server does for it, and a large body
+ * the same every time; now and then they ask something between with a GET. Reading that by its letters costs little beside what Node.js's server does for it, and a large body
  * is copied once less (ADR 20). So a connection begins here. As soon as anything comes that is not plain beyond doubt (see
  * `quickHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been here.
  */
@@ -235,7 +235,7 @@ export class QuickConnection implements Reads {
     this.#lingering?.();
   }
 
-  async #serve({ path, headers }: QuickHead, body: WireBody): Promise<void> {
+  async #serve({ method, path, headers }: QuickHead, body: WireBody): Promise<void> {
     const { handler, options } = this.#parts;
     const socket = this.#socket;
     const call = housekeepingCall(randomId(options.random), this.#ends);
@@ -244,8 +244,8 @@ export class QuickConnection implements Reads {
       const peer = this.#peer;
       // Two of a fixed shape: one that is spread into the other would be of another shape each time.
       const asked: WireRequest = surfaces
-        ? { method: "POST", path, headers, body, peer, surfaces }
-        : { method: "POST", path, headers, body, peer };
+        ? { method, path, headers, body, peer, surfaces }
+        : { method, path, headers, body, peer };
       let begun = false;
       const reply = await handler(asked, call, (bytes) => {
         if (!begun) this.#acknowledge(bytes);

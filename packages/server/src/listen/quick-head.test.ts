@@ -9,15 +9,20 @@ const line = "POST /v2/models/m/infer HTTP/1.1";
 const plain = ["host: localhost", "content-length: 3"];
 
 /** What Node.js reads of the same bytes; undefined when it refuses them. */
-async function readByNode(
-  text: string,
-): Promise<
-  { readonly path: string | undefined; readonly headers: Readonly<Record<string, unknown>> } | undefined
+async function readByNode(text: string): Promise<
+  | {
+      readonly method: string | undefined;
+      readonly path: string | undefined;
+      readonly headers: Readonly<Record<string, unknown>>;
+    }
+  | undefined
 > {
   const server = createServer({ requireHostHeader: false });
   const wire = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() });
   const read = new Promise<Awaited<ReturnType<typeof readByNode>>>((resolve) => {
-    server.on("request", ({ url, headers }) => resolve({ path: url, headers: { ...headers } }));
+    server.on("request", ({ method, url, headers }) =>
+      resolve({ method, path: url, headers: { ...headers } }),
+    );
     server.on("clientError", () => resolve(undefined));
   });
   server.emit("connection", wire);
@@ -39,6 +44,7 @@ describe("a head that is plain", () => {
     );
     expect(quickHead(text)).toEqual({
       text,
+      method: "POST",
       path: "/v2/models/m/infer",
       headers: {
         host: "localhost:80",
@@ -51,8 +57,24 @@ describe("a head that is plain", () => {
     });
   });
 
+  it("gives path and headers of a question, which has no body", () => {
+    const text = head("GET /v2/models/m?a=b HTTP/1.1", "host: a", "accept: */*");
+    expect(quickHead(text)).toEqual({
+      text,
+      method: "GET",
+      path: "/v2/models/m?a=b",
+      headers: { host: "a", accept: "*/*" },
+      bodyBytes: 0,
+    });
+  });
+
   const others: readonly (readonly [string, ...string[]])[] = [
-    ["another method", "GET / HTTP/1.1", ...plain],
+    ["another method", "PUT / HTTP/1.1", ...plain],
+    ["a question of which only the head is told", "HEAD / HTTP/1.1", "host: a"],
+    ["a question with a body", "GET / HTTP/1.1", ...plain],
+    ["a question that says that it has none", "GET / HTTP/1.1", "host: a", "content-length: 0"],
+    ["a question with chunks", "GET / HTTP/1.1", "host: a", "transfer-encoding: chunked"],
+    ["a question to no host", "GET / HTTP/1.1", "x: a"],
     ["another version", "POST / HTTP/1.0", ...plain],
     ["a whole address", "POST http://a/ HTTP/1.1", ...plain],
     ["blanks in the path", "POST /a b HTTP/1.1", ...plain],
@@ -104,13 +126,16 @@ describe("a head that is plain", () => {
     );
     const lines = fc.array(fc.tuple(name, fc.constantFrom(":", ": ", " : ", ":\t"), value), { maxLength: 4 });
     await fc.assert(
-      fc.asyncProperty(lines, fc.boolean(), async (more, well) => {
+      fc.asyncProperty(lines, fc.boolean(), fc.boolean(), async (more, well, asks) => {
         const own = more.map((parts) => parts.join(""));
-        const text = head(line, ...(well ? plain : []), ...own);
+        const [host, length] = plain as [string, string];
+        const start = asks ? ["GET /v2 HTTP/1.1", host] : well ? [line, host, length] : [line];
+        const text = head(...start, ...own);
         const found = quickHead(text.slice(0, text.indexOf("\r\n\r\n") + 4));
         if (!found) return;
         const node = await readByNode(`${found.text}${"x".repeat(3)}`);
-        expect(node).toEqual({ path: found.path, headers: { ...found.headers } });
+        const { method, path, headers } = found;
+        expect(node).toEqual({ method, path, headers: { ...headers } });
       }),
       { numRuns: 1000 },
     );

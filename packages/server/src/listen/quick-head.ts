@@ -1,16 +1,17 @@
 import { noHeaders } from "@longshore/core";
 
-/** The head of a request that says nothing out of the ordinary: `POST`, HTTP/1.1, a body of announced length. */
+/** The head of a request that says nothing out of the ordinary: HTTP/1.1, `POST` with a body of announced length or `GET` without. */
 export interface QuickHead {
   /** As it came, to know it again. */
   readonly text: string;
+  readonly method: "GET" | "POST";
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Bytes of the body, at least 1. */
+  /** Bytes of the body: at least 1, and 0 for `GET`. */
   readonly bodyBytes: number;
 }
 
-const requestLine = /^POST (\/[!-~]*) HTTP\/1\.1$/;
+const requestLine = /^(GET|POST) (\/[!-~]*) HTTP\/1\.1$/;
 const plainName = /^[a-z0-9-]+$/;
 const plainValue = /^[\t\x20-\x7e]*$/;
 const plainLength = /^[1-9][0-9]{0,14}$/;
@@ -34,7 +35,7 @@ const special: ReadonlySet<string> = new Set([
  */
 export function quickHead(text: string): QuickHead | undefined {
   const [first = "", ...lines] = text.slice(0, -4).split("\r\n");
-  const path = requestLine.exec(first)?.[1];
+  const [, method, path] = requestLine.exec(first) ?? [];
   if (path === undefined) return undefined;
   const headers = noHeaders();
   for (const line of lines) {
@@ -48,6 +49,11 @@ export function quickHead(text: string): QuickHead | undefined {
     headers[name] = value;
   }
   const { host, connection = "keep-alive", "content-length": length } = headers;
-  if (!host || connection.toLowerCase() !== "keep-alive" || !plainLength.test(length ?? "")) return undefined;
-  return { text, path, headers, bodyBytes: Number(length) };
+  if (!host || connection.toLowerCase() !== "keep-alive") return undefined;
+  // A body of `GET` means nothing, and readers differ in whether they read it.
+  if (method === "GET")
+    return length === undefined ? { text, method, path, headers, bodyBytes: 0 } : undefined;
+  return plainLength.test(length ?? "")
+    ? { text, method: "POST", path, headers, bodyBytes: Number(length) }
+    : undefined;
 }
