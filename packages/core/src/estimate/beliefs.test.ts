@@ -74,6 +74,19 @@ describe("speedBelief", () => {
     }
   });
 
+  it("does not take what comes on top of brief runs for slowness of long ones, unless only brief ones come", () => {
+    const belief = speedBelief();
+    for (let index = 0; index < 60; index++) {
+      belief.seen(84, 80, index);
+      // Beside another run, or behind messages: 10 ms on top of 5.
+      belief.seen(15, 5, index);
+    }
+    expect(meanOf(belief.ratio())).toBeCloseTo(1.05, 9);
+    expect(belief.drifts).toBe(0);
+    for (let index = 60; index < 120; index++) belief.seen(15, 5, index);
+    expect(meanOf(belief.ratio())).toBeCloseTo(3, 9);
+  });
+
   it("forgets the first run of all, which loads and warms, as soon as there is a quicker one", () => {
     const belief = speedBelief();
     belief.seen(40, 10, 0);

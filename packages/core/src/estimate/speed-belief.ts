@@ -14,13 +14,16 @@ export interface SpeedBeliefOptions {
 
 /** Observed time over profiled time of one place: above 1 it is slower than the profile's machine. */
 export interface SpeedBelief {
-  /** A run took `observedMs` where the profile says `profileMs`. Ignores what is not above 0. */
+  /**
+   * A run took `observedMs` where the profile says `profileMs`. Ignores what is not above 0, and runs that are brief beside
+   * others of late.
+   */
   seen(observedMs: number, profileMs: number, nowMs: number): void;
   /** Factor to multiply profiled times with, as a belief. Read-only, shared between calls. */
   ratio(): Estimate;
   /** Its mean. */
   mean(): number;
-  /** Runs that were seen. */
+  /** Runs that were seen and count. */
   readonly runs: number;
   /** How often a lasting change of speed was noticed (heat, a busy processor): runs from before it are forgotten. */
   readonly drifts: number;
@@ -38,6 +41,14 @@ const thresholdSpreads = 4;
  * happens once in 4,000 runs.
  */
 const apartRuns = 6;
+
+/**
+ * A run that should take less than this share of the longest of late says nothing: what comes on top of every run - a message
+ * to another thread, a moment without a core - is most of what it took over its profile, and would count as slowness of runs
+ * that are many times as long. Where only such runs come, the longest fades by this factor with each of them, and they count.
+ */
+const briefRatio = 0.25;
+const longestFades = 0.95;
 
 /** Runs in which a model may still be warming up, and how far above those after it a run lies that was not warm. */
 const warmingRuns = 12;
@@ -74,6 +85,8 @@ class SpeedSeen implements SpeedBelief {
   #aboveRuns = 0;
   #below = 0;
   #belowRuns = 0;
+  /** Profiled time of the longest run of late, faded. */
+  #longestMs = 0;
   #atMs = -Infinity;
   /** Worked out when somebody asks; undefined when there is something new. */
   #belief: Estimate | undefined;
@@ -90,6 +103,8 @@ class SpeedSeen implements SpeedBelief {
   seen(observedMs: number, profileMs: number, nowMs: number): void {
     const ratio = observedMs / profileMs;
     if (!(ratio > 0) || ratio === Infinity || !(observedMs > 0)) return;
+    this.#longestMs = Math.max(profileMs, this.#longestMs * longestFades);
+    if (profileMs < briefRatio * this.#longestMs) return;
     if (this.#ratios.length >= 4) this.#watch(ratio);
     this.#ratios.push(ratio);
     this.runs++;
