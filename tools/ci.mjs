@@ -5,15 +5,17 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const report = join(mkdtempSync(join(tmpdir(), "longshore-ci-")), "tests.json");
 let passed = 0;
 let failed = 0;
+/** What failed, said again at the end, where it is not lost among what passed. */
+const broken = [];
 
-function step(name, command, args) {
+function run(name, command, args) {
   console.log(`\n== ${name}`);
   const started = performance.now();
   const result = spawnSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
@@ -24,9 +26,31 @@ function step(name, command, args) {
   return result.status === 0;
 }
 
-const count = (ok) => (ok ? passed++ : failed++);
+function count(name, ok) {
+  if (ok) passed++;
+  else {
+    failed++;
+    broken.push(name);
+  }
+}
 
-const testsOk = step("npm test", "npm", [
+function step(name, command, args) {
+  count(name, run(name, command, args));
+}
+
+function countTests({ numPassedTests, numFailedTests, testResults }) {
+  passed += numPassedTests;
+  failed += numFailedTests;
+  for (const { name, message, assertionResults } of testResults) {
+    const file = relative(root, name);
+    const wrong = assertionResults.filter(({ status }) => status === "failed");
+    for (const { fullName, failureMessages } of wrong)
+      broken.push(`${file}: ${fullName}\n${failureMessages.join("\n").slice(0, 1500)}`);
+    if (message && wrong.length === 0) broken.push(`${file}: ${message}`);
+  }
+}
+
+const testsOk = run("npm test", "npm", [
   "test",
   "--",
   "--reporter=default",
@@ -35,20 +59,20 @@ const testsOk = step("npm test", "npm", [
 ]);
 if (existsSync(report)) {
   const totals = JSON.parse(readFileSync(report, "utf8"));
-  passed += totals.numPassedTests;
-  failed += totals.numFailedTests;
-  if (!testsOk && totals.numFailedTests === 0) failed++;
+  countTests(totals);
+  if (!testsOk && totals.numFailedTests === 0) count("npm test", false);
   rmSync(dirname(report), { recursive: true });
 } else {
-  count(testsOk);
+  count("npm test", testsOk);
 }
-count(step("types of the tests", "npx", ["tsc", "-p", "tsconfig.tests.json"]));
-count(step("lint", "npx", ["oxlint", "--type-aware", "--deny-warnings", "."]));
-count(step("format", "npx", ["oxfmt", "--check", "."]));
-count(step("unused code", "npx", ["knip"]));
-count(step("packages", process.execPath, ["tools/check-packages.mjs"]));
+step("types of the tests", "npx", ["tsc", "-p", "tsconfig.tests.json"]);
+step("lint", "npx", ["oxlint", "--type-aware", "--deny-warnings", "."]);
+step("format", "npx", ["oxfmt", "--check", "."]);
+step("unused code", "npx", ["knip"]);
+step("packages", process.execPath, ["tools/check-packages.mjs"]);
 if (existsSync(join(root, "tools", "check-all.mjs")))
-  count(step("check:all", process.execPath, ["tools/check-all.mjs"]));
+  step("check:all", process.execPath, ["tools/check-all.mjs"]);
 
+for (const one of broken) console.log(`\nFAILED ${one}`);
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

@@ -92,6 +92,41 @@ describe("placeHealth", () => {
   });
 });
 
+describe("a silent place", () => {
+  it("is one that nobody waited for twice without an answer between, until something else is known of it", () => {
+    const health = placeHealth(seededRandom(1));
+    health.abandoned(error("no-answer"), 0);
+    expect(health.unavailable(1)).toBeUndefined();
+    expect(health.silent).toBe(false);
+    health.succeeded(2);
+    health.abandoned(error("no-answer"), 3);
+    expect(health.unavailable(4)).toBeUndefined();
+    health.abandoned(error("no-answer"), 5);
+    expect(health.unavailable(6)).toContain("no-answer");
+    expect(health.silent).toBe(true);
+    // That a question is not answered either is more of the same.
+    health.failed(error("no-answer"), 7, true);
+    expect(health.silent).toBe(true);
+    health.failed(error("unreachable"), 8, true);
+    expect(health.silent).toBe(false);
+    // Later silence does not make a place better that failed.
+    health.abandoned(error("no-answer"), 9, true);
+    expect(health.silent).toBe(false);
+    health.succeeded(10);
+    health.abandoned(error("no-answer"), 11, true);
+    expect(health.silent).toBe(true);
+    health.failed(error("queue-full", 70), 12);
+    expect(health.silent).toBe(false);
+  });
+
+  it("that is not believed either stays out", () => {
+    const health = placeHealth(seededRandom(1));
+    health.abandoned(error("no-answer"), 0, true);
+    health.distrust("its answers are wrong");
+    expect(health.silent).toBe(false);
+  });
+});
+
 describe("serviceRatio", () => {
   it("believes a broken promise at once and forgives it with time", () => {
     const service = serviceRatio(1000);

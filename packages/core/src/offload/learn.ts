@@ -122,8 +122,7 @@ export function learnLost(
   if (beyond || tookMs >= Math.max(leastMs, elsewhereMs(expected).lostMs)) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);
-    if (beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected))) place.failed(error, nowMs);
-    else place.health.abandoned(error, nowMs);
+    place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));
   }
   loop.places.touched();
 }

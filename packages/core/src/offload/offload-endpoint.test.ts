@@ -304,6 +304,32 @@ it("answers soon although the place in use falls silent when its second runs are
   expect(Math.max(...took)).toBeLessThan(500);
 });
 
+it("asks a place that was silent when nothing else is left, and none that refused", async () => {
+  const clock = virtualClock();
+  const [slow, other] = [place(clock, "a", "eu", 10), place(clock, "b", "eu", 8)];
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    info: info("gateway", "edge", "eu"),
+    endpoints: [slow, other],
+  });
+  const timed = async (): Promise<number> => {
+    const startedMs = clock.nowMs();
+    await gateway.infer(request, call({ deadlineMs: startedMs + 5000 }));
+    return clock.nowMs() - startedMs;
+  };
+  for (let round = 0; round < 20; round++) await clock.runUntil(timed());
+  slow.faults.hang = true;
+  await clock.runUntil(Promise.all([timed(), timed(), timed()]));
+  // It is left alone now, and comes back just when the other one goes.
+  slow.faults.hang = false;
+  other.faults.down = true;
+  expect(await clock.runUntil(Promise.all([timed(), timed()]))).toHaveLength(2);
+  slow.faults.down = true;
+  await expect(clock.runUntil(timed())).rejects.toMatchObject({ reason: "unreachable" });
+  slow.faults.down = false;
+  await expect(clock.runUntil(timed())).rejects.toMatchObject({ reason: "no-place" });
+});
+
 describe("undominated", () => {
   it("keeps one offer for each way that some rule could demand", () => {
     const offer = (ms: number, zones: readonly string[], trust: Offer["trust"]): Offer => ({

@@ -24,10 +24,12 @@ export interface PlaceHealth {
   /** `asked`: it was only a question about itself that it did not answer. */
   failed(error: LongshoreError, nowMs: number, asked?: boolean): void;
   /**
-   * Nobody waited for a run any longer, far beyond its time. Once that is a slow run; twice, without an answer between, the
-   * place is silent.
+   * Nobody waited for a run any longer, far beyond its time. Once that is a slow run, unless it is `surely` more; twice, without
+   * an answer between, the place is silent.
    */
-  abandoned(error: LongshoreError, nowMs: number): void;
+  abandoned(error: LongshoreError, nowMs: number, surely?: boolean): void;
+  /** It is left alone for its silence, and nothing else: where all is slow, it may be as well as any. */
+  readonly silent: boolean;
   /** Why nothing should be sent now; undefined when it may be tried. */
   unavailable(nowMs: number): string | undefined;
   /** Charged in plans for recent failures, so that a place that refuses fast does not look fast. */
@@ -74,6 +76,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let failures = 0;
   let noted = 0;
   let abandoned = 0;
+  let silent = false;
   let downAtMs = -Infinity;
   let distrusted: string | undefined;
   const decayed = (nowMs: number): number =>
@@ -83,6 +86,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
       pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
       why = `it refused for load (${error.reason})`;
+      silent = false;
       return;
     }
     if (!down.has(error.reason)) return;
@@ -90,6 +94,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     ranBadly ||= !asked;
     downAtMs = nowMs;
     absent = error.reason === "unreachable" || error.reason === "shutting-down";
+    silent &&= asked && error.reason === "no-answer";
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
     pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
@@ -137,9 +142,15 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       pausedUntilMs = -Infinity;
     },
     failed,
-    abandoned(error, nowMs) {
+    abandoned(error, nowMs, surely = false) {
       abandoned++;
-      if (abandoned > 1) failed(error, nowMs);
+      if (abandoned < 2 && !surely) return;
+      const known = row > 0 && !silent;
+      failed(error, nowMs);
+      silent = !known;
+    },
+    get silent() {
+      return silent && row > 0 && distrusted === undefined;
     },
     unavailable: (nowMs) => distrusted ?? (nowMs < pausedUntilMs ? why : undefined),
     penaltyMs: (nowMs) => penaltyMs * decayed(nowMs),

@@ -83,6 +83,8 @@ export interface Place {
   refreshLink(nowMs: number): void;
   /** It has just come to where others are. */
   startSlowly(nowMs: number): void;
+  /** Nobody waited there any longer; see `PlaceHealth`. */
+  abandoned(error: LongshoreError, nowMs: number, surely: boolean): void;
   /** It answered a request. */
   answered(nowMs: number): void;
   /**
@@ -164,6 +166,12 @@ export function followPlace(
         answers = 0;
         tries = 0;
       }
+      touched = true;
+    },
+    abandoned(error, nowMs, surely) {
+      happened();
+      health.abandoned(error, nowMs, surely);
+      returning ||= health.failing;
       touched = true;
     },
     queueMs: (nowMs) => queue.waitMs(nowMs),

@@ -1,7 +1,7 @@
 import { type Clock, type EndpointId, LongshoreError, type Observer, type Random } from "../base/index.ts";
 import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
-import { endpointTable, type EndpointTable, withLoads } from "../table/index.ts";
+import { endpointTable, type EndpointTable, withAvailable, withLoads } from "../table/index.ts";
 import { placeBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
 import type { KnownModel } from "./known-model.ts";
@@ -43,6 +43,11 @@ export interface Places extends Disposable {
   table(known: KnownModel, nowMs: number): EndpointTable;
   /** The places that a decision about the model looks at: all, or a few where they are very many. */
   tableFor(known: KnownModel, sought: Sought, nowMs: number): EndpointTable;
+  /**
+   * All places where those that are left alone for their silence alone may be tried: for a request that nothing else can answer.
+   * Undefined when there are none.
+   */
+  lastResort(known: KnownModel, nowMs: number): EndpointTable | undefined;
   /** Places that decisions look at these days: all, or those of the last shortlist. */
   readonly looked: Iterable<Place>;
   /** Who wants to know of places that come later. */
@@ -190,6 +195,12 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       const of = ranOf(known.description);
       const out = runs.out(of, known.offersBy, nowMs);
       return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);
+    },
+    lastResort(known, nowMs) {
+      const out = runs.out(ranOf(known.description), known.offersBy, nowMs);
+      const silent = [...all.values()].filter(({ health }) => health.silent && nowMs < health.pausedUntilMs);
+      const ids = silent.map(({ endpoint }) => endpoint.info.id).filter((id) => !out.has(id));
+      return ids.length === 0 ? undefined : withAvailable(places.table(known, nowMs), ids);
     },
     get looked() {
       return all.size > manyPlaces && list ? list.looked : all.values();

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { float32View } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
@@ -125,7 +126,7 @@ describe("a rolling restart", () => {
     const counts = { answered: 0, refused: 0, failed: 0, over: false };
     const answersMore = async (by: number): Promise<void> => {
       const wanted = counts.answered + by;
-      while (counts.answered < wanted) await new Promise((resolve) => setImmediate(resolve));
+      while (counts.answered < wanted) await sleep(1);
     };
 
     /** As a balancer with retries does: the same request to the next server, for whatever did not answer it. */
@@ -195,8 +196,7 @@ describe("a rolling restart", () => {
       }
       const answersMore = async (by: number): Promise<void> => {
         const wanted = counts.answered + by;
-        while (counts.answered < wanted && wrong.length === 0)
-          await new Promise((resolve) => setImmediate(resolve));
+        while (counts.answered < wanted && wrong.length === 0) await sleep(1);
       };
       const clients = [0, 1, 2, 3].map(client);
       for (const [index, before] of servers.entries()) {
@@ -255,8 +255,7 @@ describe("a rolling restart", () => {
       const work = [client, client, client, steps].map((one) => one().catch(failed));
       const goesOn = async (): Promise<void> => {
         const [answers, stepped] = [counts.answered + 50, counts.steps + 20];
-        while ((counts.answered < answers || counts.steps < stepped) && wrong.length === 0)
-          await new Promise((resolve) => setImmediate(resolve));
+        while ((counts.answered < answers || counts.steps < stepped) && wrong.length === 0) await sleep(1);
       };
       const restart = async (
         all: ServerProcess[],
