@@ -41,13 +41,25 @@ it("does not take its own requests for those of others when their answers overta
   const queue = queueBelief();
   for (let count = 0; count < 3; count++) queue.sent(50, 0);
   queue.ended(9);
-  queue.ended(10);
+  queue.ended(9.5);
   // Written while the other two were still there, and read after their answers.
   queue.reported(report(0, 3), 10, 2);
   expect(queue.shared(10)).toBe(false);
   // Those answers were here before this one left.
   queue.reported(report(0, 3), 20, 5);
   expect(queue.shared(20)).toBe(true);
+});
+
+it("takes a request that is there when one of its own was answered for that of another", () => {
+  for (const delayMs of [0, 2]) {
+    for (const inFlight of [0, 1]) {
+      const queue = queueBelief();
+      queue.sent(50, 0);
+      queue.ended(50);
+      queue.reported(report(50 * inFlight, inFlight), 50, delayMs);
+      expect(queue.shared(50)).toBe(inFlight > 0);
+    }
+  }
 });
 
 it("adds what was sent since the report, and what the report cannot know of yet", () => {

@@ -21,7 +21,10 @@ export interface QueueBelief {
   sent(serviceMs: number, nowMs: number): void;
   /** One of ours is over; `answeredAtMs` where it was answered, so that nothing of it is left there. */
   ended(answeredAtMs?: number): void;
-  /** A place said how busy it is, in a message that was under way for `delayMs`. */
+  /**
+   * A place said how busy it is, in a message that was under way for `delayMs`. What came with an answer does not count the
+   * request that it answers, which is told to be over at the same instant, before.
+   */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
   /** It said how long its queue is, and nothing of whose it is. */
   offered(queueMs: number, nowMs: number): void;
@@ -139,9 +142,11 @@ export function queueBelief(counts = false): QueueBelief {
       while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
       const counted = Math.max(0, ours - recent.length);
       const foreign = Math.max(0, load.inFlight - counted);
-      // Answers overtake one another: the place may have counted one of ours whose answer was read before this report.
+      // Answers overtake one another: the place may have counted one of ours whose answer was read before this report. It did
+      // not count the one with whose answer the report came.
       while (answered[0] !== undefined && answered[0] < nowMs - delayMs) answered.shift();
-      if (load.inFlight > ours + answered.length) foreignAtMs = nowMs;
+      const overtook = answered.length - (answered.at(-1) === nowMs ? 1 : 0);
+      if (load.inFlight > ours + overtook) foreignAtMs = nowMs;
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
       if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight + (counts ? 0 : 1));
       else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
