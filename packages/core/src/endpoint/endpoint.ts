@@ -229,6 +229,8 @@ export interface InferenceResponse {
    * empty, and its body must be read or left early: until then it holds a connection.
    */
   readonly wire?: WireForm;
+  /** Nothing looks at the request's inputs any more: they may be freed. Absent where a body may still be written, say. */
+  readonly forgotInputs?: true;
 }
 
 /** Notes while a request is under way. */

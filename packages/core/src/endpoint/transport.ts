@@ -52,6 +52,8 @@ export interface WireResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
+  /** All of the request was written before this came: nothing looks at the parts of its body any more. */
+  readonly written?: true;
   /** The reply to an inference that came as a message, which the listener encodes; the body is then empty. */
   readonly message?: InferReplyMessage;
   /** The replies of a decoupled model, where the sender takes several; in the place of `message`. */

@@ -15,6 +15,7 @@ import {
   planScratch,
 } from "../plan/index.ts";
 import { type EndpointTable, routeTable, withAvailable } from "../table/index.ts";
+import { releaser } from "../tensor/index.ts";
 import {
   followPlaces,
   linkProbes,
@@ -53,6 +54,8 @@ export interface Loop {
   /** What may run elsewhere beyond the first run of each request. */
   readonly retries: RetryBudget;
   readonly activeWatts: number;
+  /** Frees memory that is this loop's own and that nobody looks at any more. */
+  readonly release: (bytes: Uint8Array) => void;
   /** Decides where `job` goes on from `held`; with `only` among those parts. */
   plan(
     job: Job,
@@ -188,6 +191,7 @@ export function createLoop(parts: OffloadParts): Loop {
     radio: radioNow,
     retries: retryBudget(),
     activeWatts,
+    release: releaser(),
     plan(job, held, exclude, nowMs, only) {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;

@@ -10,7 +10,7 @@ import {
 } from "@longshore/lab";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type LongshoreEvent, type Observer, seededRandom } from "../base/index.ts";
+import { type Call, type LongshoreEvent, type Observer, seededRandom } from "../base/index.ts";
 import type { EndpointInfo, InferenceRequest } from "../endpoint/index.ts";
 import { linkBelief, linkModel, type LinkLearner } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
@@ -280,6 +280,43 @@ describe("createOffloader", () => {
     const none = await other.clock.runUntil(other.offloader.infer("marks", { image: image(0) }));
     expect(none.plans.map((plan) => plan.from)).toEqual(["start", "find"]);
     expect(answerOf(none.outputs)).toBe(0);
+  });
+
+  it("frees what its own head made once the place that read it has answered, and never what the request brought", async () => {
+    const crossed: Uint8Array[] = [];
+    const run = async (forgets: boolean, passesOn: boolean): Promise<Uint8Array> => {
+      crossed.length = 0;
+      const { clock, offloader, device, edge } = world({ edgeMbit: 1, cloudMbit: 0.2, deviceSpeed: 0.5 });
+      const { infer } = device;
+      Object.assign(device, {
+        infer: async (request: InferenceRequest, call: Call) => {
+          const response = await infer.call(device, request, call);
+          const [[name, tensor] = []] = response.outputs;
+          if (request.segment.to !== "find" || name === undefined || !tensor) return response;
+          const given = request.inputs.get("image") as Tensor;
+          const outputs = new Map([[name, passesOn ? { ...tensor, bytes: given.bytes } : tensor]]);
+          crossed.push(the(outputs.get(name)).bytes);
+          return { ...response, outputs };
+        },
+      });
+      const there = edge.infer;
+      Object.assign(edge, {
+        infer: async (request: InferenceRequest, call: Call) => {
+          const response = await there.call(edge, request, call);
+          return forgets ? { ...response, forgotInputs: true } : response;
+        },
+      });
+      const given = image(60, 36_000);
+      const result = await clock.runUntil(offloader.infer("marks", { image: given }));
+      expect(result.where).toBe("edge");
+      expect(answerOf(result.outputs)).toBe(answerTo(image(60, 36_000)));
+      return given;
+    };
+    await run(false, false);
+    expect(crossed.map(({ byteLength }) => byteLength)).toEqual([36_000]);
+    await run(true, false);
+    expect(crossed.map(({ byteLength }) => byteLength)).toEqual([0]);
+    expect((await run(true, true)).byteLength).toBe(36_000);
   });
 
   it("keeps what must not leave, crops and features too, and what no rule knows", async () => {

@@ -84,13 +84,9 @@ class Race {
     this.#unheard = whenAborted(call.abort, this.#aborted);
     if (call.deadlineMs < Infinity) {
       this.#deadline = clock.timer(call.deadlineMs - clock.nowMs(), () => {
-        this.#stop(
-          new LongshoreError(
-            "deadline-exceeded",
-            "execute",
-            `no answer of ${this.#plan.model} came before the deadline; under way: ${[...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ")}`,
-          ),
-        );
+        const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
+        const what = `no answer of ${this.#plan.model} came before the deadline; under way: ${under}`;
+        this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
       });
     }
     for (const leg of this.#plan.legs) {
@@ -267,13 +263,9 @@ class Race {
       return;
     }
     if (nowMs >= call.deadlineMs) {
-      this.#stop(
-        error.reason === "deadline-exceeded"
-          ? error
-          : new LongshoreError("deadline-exceeded", "execute", `the deadline passed; ${error.message}`, {
-              cause: error,
-            }),
-      );
+      const what = `the deadline passed; ${error.message}`;
+      const late = new LongshoreError("deadline-exceeded", "execute", what, { cause: error });
+      this.#stop(error.reason === "deadline-exceeded" ? error : late);
       return;
     }
     if (place) this.#loop.places.failed(place, leg.segment, error, nowMs);

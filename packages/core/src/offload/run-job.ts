@@ -20,6 +20,7 @@ import { race, type RaceEnd } from "./race.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordEnd } from "./running.ts";
 import { newTally, type Tally } from "./tally.ts";
+import { releaseTensors } from "../tensor/index.ts";
 import { witness } from "./witness.ts";
 
 /** How one request was answered. */
@@ -87,6 +88,9 @@ async function runPlans(
       loop.upkeep();
       loop.tryLinks(job, plan);
       if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
+      // What heads here made for one reader only; what the request brought may be part of it, and is the caller's.
+      const own = held.cut !== job.held.cut && !job.held.arriving && tally.lostLegs.length === 0;
+      if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
       return { response: end.response, leg: end.leg, plan, tally };
     }
     if (tally.plans.length >= maxPlans) {

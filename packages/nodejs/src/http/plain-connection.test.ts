@@ -64,6 +64,29 @@ const answering = (reply: (before: number) => string) => (socket: Socket) => {
 };
 
 describe("a plain connection", () => {
+  it("says that all of a body was written, unless the reply came while some of it was still here", async () => {
+    const patient = await peer((socket) => {
+      let came = 0;
+      socket.on("data", (chunk) => {
+        came += chunk.byteLength;
+        if (came > 3_000_000) socket.write(ok("all"));
+      });
+    });
+    const long: WireBody = { kind: "parts", parts: [new Uint8Array(3_000_000)] };
+    expect(await patient.send(post(long), call)).toMatchObject({ status: 200, written: true });
+    // Nothing of it is read but its beginning, and there is no room for the rest on the way.
+    const hasty = await peer((socket) => {
+      socket.once("data", () => {
+        socket.pause();
+        socket.write(ok("early"));
+      });
+    });
+    const longer: WireBody = { kind: "parts", parts: [new Uint8Array(64_000_000)] };
+    const early = await hasty.send(post(longer), call);
+    expect(early.status).toBe(200);
+    expect(early.written).toBeUndefined();
+  });
+
   it("reads a reply in whatever pieces it comes, and is used again", async () => {
     const reply = `HTTP/1.1 102 Processing\r\n\r\n${ok("whole", "x-a: b\r\n")}`;
     const connections = new Set<number>();

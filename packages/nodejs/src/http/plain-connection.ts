@@ -258,6 +258,7 @@ export class PlainConnection {
 
   #answer({ maxBytes, resolve }: Asked, head: PlainHead, came: Buffer): void {
     const { status, headers, bodyBytes } = head;
+    const written = this.#allWritten() ? ({ written: true } as const) : {};
     this.#head = head;
     if (bodyBytes !== undefined && bodyBytes > maxBytes) {
       this.#fail(tooLong(this.#options.address, maxBytes, bodyBytes));
@@ -265,7 +266,7 @@ export class PlainConnection {
     }
     if (bodyBytes !== undefined && came.byteLength >= bodyBytes) {
       this.#over(came.byteLength > bodyBytes);
-      resolve({ status, headers, body: { kind: "parts", parts: [came.subarray(0, bodyBytes)] } });
+      resolve({ status, headers, body: { kind: "parts", parts: [came.subarray(0, bodyBytes)] }, ...written });
       return;
     }
     if (bodyBytes === undefined) {
@@ -281,7 +282,7 @@ export class PlainConnection {
       },
     });
     this.#arriving = arriving;
-    resolve({ status, headers, body: arriving.body });
+    resolve({ status, headers, body: arriving.body, ...written });
     if (came.byteLength > 0) this.#take(arriving, came);
   }
 
@@ -322,11 +323,16 @@ export class PlainConnection {
     }
   }
 
+  /** Whether the request under way was handed to the system, to its last byte. */
+  #allWritten(): boolean {
+    return this.#asked?.sent === true && this.#socket.writableLength === 0;
+  }
+
   /** All of the reply is here; `more` came than that, or what keeps the connection from being used again. */
   #over(more: boolean): void {
     const socket = this.#socket;
     const { keeps, keepsMs } = this.#head ?? { keeps: false, keepsMs: 0 };
-    const again = keeps && keepsMs > 0 && !more && this.#asked?.sent === true && socket.writableLength === 0;
+    const again = keeps && keepsMs > 0 && !more && this.#allWritten();
     this.#settle();
     if (!again || socket.destroyed) {
       socket.destroy();

@@ -7,13 +7,12 @@ import {
 } from "node:http";
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { type Handler, LongshoreError } from "@longshore/core";
+import { type Handler, LongshoreError, releaser } from "@longshore/core";
 import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts";
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
 import { quickConnections } from "./quick-connections.ts";
-import { releaser } from "./release.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 
 /** A handler on a port. */

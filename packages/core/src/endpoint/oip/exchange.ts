@@ -37,6 +37,8 @@ export interface Exchange {
   /** Bytes of the body, all in all. */
   readonly receivedBytes: number;
   readonly sentBytes: number;
+  /** Nothing looks at the body that was sent any more. */
+  readonly written?: true;
   /** From handing over the request until the reply was here. */
   readonly tookMs: number;
   /** Of it, what the server says it took for itself; undefined when it says nothing. */
@@ -195,14 +197,8 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
   const error = LongshoreError.from(thrown, "transport", "reading the reply");
   const ours = ["cancelled", "deadline-exceeded", "no-answer", "unreachable", "bad-reply"];
   if (ours.includes(error.reason)) return error;
-  return new LongshoreError(
-    "bad-reply",
-    error.stage,
-    `${from} sent a reply that makes no sense: ${error.message}`,
-    {
-      cause: error,
-    },
-  );
+  const message = `${from} sent a reply that makes no sense: ${error.message}`;
+  return new LongshoreError("bad-reply", error.stage, message, { cause: error });
 }
 
 /** The call, and one that ends with its deadline where it has one. Dispose it when the exchange is over. */
@@ -258,14 +254,8 @@ export async function exchange(
   const until = withinDeadline(parts, call, startedMs);
   const { abort } = until.call;
   const probes = request.path === probePath && sentBytes > 0;
-  const sending = upload(
-    waits ? { ...parts, link: undefined } : parts,
-    call,
-    sentBytes,
-    acknowledges,
-    probes,
-    progress,
-  );
+  const learning = waits ? { ...parts, link: undefined } : parts;
+  const sending = upload(learning, call, sentBytes, acknowledges, probes, progress);
   const over = (): void => until[Symbol.dispose]?.();
   let goesOn = false;
   try {
@@ -304,7 +294,8 @@ export async function exchange(
     if (own !== undefined && !probes && sentBytes < tinyBytes) {
       link?.roundTripSeen(headMs - startedMs - own, headMs);
     }
-    return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own };
+    const written = response.written ? ({ written: true } as const) : {};
+    return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own, ...written };
   } catch (thrown) {
     if (abort.aborted) throw abortError(abort, "transport");
     throw LongshoreError.from(thrown, "transport", `asking ${info.id}`);

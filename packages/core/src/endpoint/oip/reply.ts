@@ -160,6 +160,7 @@ export async function responseOf(
   };
   if (request.wire && headerLength) response.wire = wireReply(exchanged, headerLength);
   if (load) response.load = load;
+  if (exchanged.written) response.forgotInputs = true;
   if (typeof confidence === "number") response.confidenceRatio = Math.min(1, Math.max(0, confidence));
   if (state) response.state = state;
   if (typeof seal === "string") response.stateSeal = seal;
