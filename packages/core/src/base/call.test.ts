@@ -9,6 +9,8 @@ import {
   neverAborted,
   ownCall,
   sleep,
+  SpareControllers,
+  whenAborted,
   zoneWithin,
 } from "./index.ts";
 import type { Call } from "./call.ts";
@@ -85,6 +87,35 @@ describe("calls", () => {
     controller.abort();
     expect(both.call.abort.aborted).toBe(true);
     expect(both.call.id).toBe("c");
+  });
+
+  it("a child takes a spare controller, which is used again only where it was not fired and nobody waits", () => {
+    const spare = new SpareControllers();
+    const parent = new AbortController();
+    const child = (): ReturnType<typeof childCall> =>
+      childCall(housekeepingCall("p", parent.signal), {}, spare);
+    const first = child();
+    const { abort } = first.call;
+    first[Symbol.dispose]();
+    // Whose work is over ends nothing any more.
+    first.cancel(new LongshoreError("cancelled", "execute", "too late"));
+    expect(abort.aborted).toBe(false);
+    const second = child();
+    expect(second.call.abort).toBe(abort);
+    const heard: string[] = [];
+    const unheard = whenAborted(abort, () => heard.push("second"));
+    second[Symbol.dispose]();
+    const third = child();
+    expect(third.call.abort).not.toBe(abort);
+    unheard();
+    third.cancel(new LongshoreError("cancelled", "execute", "lost the race"));
+    const fired = third.call.abort;
+    third[Symbol.dispose]();
+    const fourth = child();
+    expect([fired, abort]).not.toContain(fourth.call.abort);
+    parent.abort();
+    expect(fourth.call.abort.aborted).toBe(true);
+    expect(heard).toEqual([]);
   });
 
   it("a call that ended or is late is refused with the right reason", () => {

@@ -1,6 +1,6 @@
 import type { Clock } from "./clock.ts";
 import { abortError, LongshoreError, type Stage } from "./error.ts";
-import { neverAborted, whenAborted } from "./when-aborted.ts";
+import { neverAborted, nobodyWaits, whenAborted } from "./when-aborted.ts";
 
 /** Name of an endpoint, unique among those a place knows. */
 export type EndpointId = string;
@@ -124,32 +124,68 @@ export function checkCall(call: Call, clock: Clock, stage: Stage): void {
 }
 
 /**
+ * Controllers that were not fired and that nobody waits for any more, to be used for another call: platforms take longer to make
+ * one, and to look into a fresh one each time, than for most of what a small request needs. A signal says something only as
+ * long as the work goes on that it was made for; whoever listened to it stops when that is over, as on signals of connections.
+ */
+export class SpareControllers {
+  readonly #spare: AbortController[] = [];
+
+  take(): AbortController {
+    return this.#spare.pop() ?? new AbortController();
+  }
+
+  /** Its work is over. One that was fired, or that somebody still waits for, is not used again. */
+  give(controller: AbortController): void {
+    const { signal } = controller;
+    if (!signal.aborted && this.#spare.length < mostSpare && nobodyWaits(signal))
+      this.#spare.push(controller);
+  }
+}
+
+const mostSpare = 64;
+
+/**
  * A call that ends when `parent` ends or when `abort` of the result is fired by its owner. Dispose it when the work is
  * over, so that long-lived parents do not collect listeners.
+ *
+ * @param spare Where its controller comes from, and goes when the call is disposed: `cancel` does nothing from then on. Default:
+ *   a fresh one.
  */
-export function childCall(parent: Call, change: Partial<Omit<Call, "abort">> = {}): ChildCall {
-  return new ChildCall(parent, change);
+export function childCall(
+  parent: Call,
+  change: Partial<Omit<Call, "abort">> = {},
+  spare?: SpareControllers,
+): ChildCall {
+  return new ChildCall(parent, change, spare);
 }
 
 /** A call within another. A class for the same reason as `Once`. */
 class ChildCall implements Disposable {
   readonly call: Call;
-  readonly #controller = new AbortController();
+  readonly #spare: SpareControllers | undefined;
   readonly #unfollow: (() => void) | undefined;
+  #controller: AbortController | undefined;
 
-  constructor(parent: Call, change: Partial<Omit<Call, "abort">>) {
-    const controller = this.#controller;
-    const follow = (): void => controller.abort(parent.abort.reason);
-    if (parent.abort.aborted) follow();
-    else this.#unfollow = whenAborted(parent.abort, follow);
+  constructor(parent: Call, change: Partial<Omit<Call, "abort">>, spare: SpareControllers | undefined) {
+    const controller = spare?.take() ?? new AbortController();
+    this.#controller = controller;
+    this.#spare = spare;
+    const { abort } = parent;
+    if (abort.aborted) controller.abort(abort.reason);
+    else this.#unfollow = whenAborted(abort, () => this.#controller?.abort(abort.reason));
     const call = Object.assign(ownCall(parent), change);
     call.abort = controller.signal;
     this.call = call;
   }
 
-  readonly cancel = (reason: LongshoreError): void => this.#controller.abort(reason);
+  readonly cancel = (reason: LongshoreError): void => this.#controller?.abort(reason);
 
   [Symbol.dispose](): void {
     this.#unfollow?.();
+    const controller = this.#controller;
+    if (!controller || !this.#spare) return;
+    this.#controller = undefined;
+    this.#spare.give(controller);
   }
 }

@@ -30,6 +30,11 @@ export function whenAborted(abort: AbortSignal, listener: () => void): () => voi
   return () => void all.delete(entry);
 }
 
+/** Whether nobody waits for it by `whenAborted`. */
+export function nobodyWaits(abort: AbortSignal): boolean {
+  return (listeners.get(abort)?.size ?? 0) === 0;
+}
+
 function nothing(): void {
   // There was nothing to take back.
 }

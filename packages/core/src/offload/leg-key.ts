@@ -1,6 +1,6 @@
 import type { Call } from "../base/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { fingerprint } from "../tensor/index.ts";
+import { fingerprint, type Tensors } from "../tensor/index.ts";
 
 /** As long as a key may be before the mark of a leg; places on the way add one each. */
 const longest = 256;
@@ -13,7 +13,11 @@ export function legKey(call: Call, { segment, codecs, state }: Leg): string {
   const { id, idempotencyKey = id } = call;
   const { variant, from, to } = segment;
   const base = idempotencyKey.length <= longest ? idempotencyKey : idempotencyKey.slice(-longest);
-  // The whole key is in the mark, so that shortening makes no two keys the same.
-  const what = JSON.stringify([idempotencyKey, variant, from, to, state, Object.entries(codecs)]);
-  return `${base}.${fingerprint(what, new Map()) ?? ""}`;
+  // The whole key is in the mark, so that shortening makes no two keys the same. Lengths say where each word ends.
+  let what = word(idempotencyKey) + word(variant) + word(from) + word(to) + (state ?? "");
+  for (const name in codecs) what += `;${word(name)}${word(codecs[name] ?? "")}`;
+  return `${base}.${fingerprint(what, nothing) ?? ""}`;
 }
+
+const nothing: Tensors = new Map();
+const word = (text: string): string => `${text.length}:${text}`;

@@ -22,17 +22,18 @@ export function legRequest(
   const outputs = segment.to === to ? asked?.outputs : here ? undefined : wantedBack(known, segment);
   const { parameters, leastAgreementRatio, pass, wire } = asked ?? {};
   const granted = here && pass && segment.from === held.cut && segment.to === to;
-  return {
+  // Assigned one by one, since this is done for every small request.
+  const request: { -readonly [Field in keyof InferenceRequest]: InferenceRequest[Field] } = {
     segment,
     inputs,
     codecs,
-    ...(outputs ? { outputs } : {}),
-    ...(parameters ? { parameters } : {}),
-    ...(leastAgreementRatio === undefined ? {} : { leastAgreementRatio }),
-    ...(granted ? { pass } : {}),
-    ...(wire && !here && sentOn(held, to, leg) ? { wire } : {}),
-    ...sequencePosition(sequence, leg, info.state),
   };
+  if (outputs) request.outputs = outputs;
+  if (parameters) request.parameters = parameters;
+  if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
+  if (granted) request.pass = pass;
+  if (wire && !here && sentOn(held, to, leg)) request.wire = wire;
+  return sequence ? Object.assign(request, sequencePosition(sequence, leg, info.state)) : request;
 }
 
 /** Whether a leg is all of the request, with what came with it. */

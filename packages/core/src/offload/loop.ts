@@ -1,4 +1,4 @@
-import type { Clock, EndpointId } from "../base/index.ts";
+import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks } from "../check/index.ts";
 import { type Arrivals, arrivals } from "../estimate/index.ts";
@@ -19,6 +19,7 @@ import { releaser } from "../tensor/index.ts";
 import {
   followPlaces,
   linkProbes,
+  linkUpkeep,
   loadProbes,
   type Places,
   radioState,
@@ -56,6 +57,8 @@ export interface Loop {
   readonly activeWatts: number;
   /** Frees memory that is this loop's own and that nobody looks at any more. */
   readonly release: (bytes: Uint8Array) => void;
+  /** Of the calls of legs. */
+  readonly controllers: SpareControllers;
   /** Decides where `job` goes on from `held`; with `only` among those parts. */
   plan(
     job: Job,
@@ -75,14 +78,6 @@ export interface Loop {
   /** Ends asking and watching; does not close endpoints. */
   stop(): void;
 }
-
-/** Pause between two links that are asked for their belief, which keeps the event loop for a few milliseconds. */
-const upkeepDelayMs = 1;
-/**
- * A belief ages while nothing happens: it is written down again so long after the last news, in milliseconds, so that the
- * next request does not decide by what was believed in the middle of a stall. Afterwards it hardly changes any more.
- */
-const agingMs: readonly number[] = [1_200, 4_000, 12_000];
 
 const nobody: ReadonlySet<EndpointId> = new Set();
 /** Where others send at the same moment, places are alike whose scores lie within this share of the best: so not all take the same. */
@@ -113,15 +108,13 @@ export function createLoop(parts: OffloadParts): Loop {
   const rhythm = arrivals();
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
-  const probes = linkProbes(parts, places, () => news());
+  const upkeep = linkUpkeep(clock, places);
+  const probes = linkProbes(parts, places, upkeep.news);
   const loads = loadProbes(parts, places, parts.upkeep?.loadProbesPerRequest ?? 3);
   let views = 0;
   /** One request is asked for once, however often it is planned. */
   let lastJob: Job | undefined;
   const scratch = planScratch();
-  let upkeep: Disposable | undefined;
-  /** How often beliefs were written down since the last news; infinite before any. */
-  let aged = Infinity;
   let stopped = false;
   /** What was laid out for the places of one table; the same places stand under the same index. */
   const routes = new WeakMap<
@@ -132,7 +125,10 @@ export function createLoop(parts: OffloadParts): Loop {
   function modelView(known: KnownModel, endpoints: EndpointTable): ModelView {
     const { index, ids } = endpoints;
     const kept = routes.get(known);
-    if (kept?.index === index) return { ...kept.view, localSlowness: slownessHere(known) };
+    if (kept?.index === index) {
+      const { table, routes: kinds } = kept.view;
+      return { table, routes: kinds, localSlowness: slownessHere(known) };
+    }
     const view: ModelView = {
       table: known.table,
       routes: routeTable(
@@ -161,21 +157,6 @@ export function createLoop(parts: OffloadParts): Loop {
     };
   }
 
-  function tend(): void {
-    upkeep = undefined;
-    if (stopped) return;
-    const more = places.refreshOneLink(clock.nowMs());
-    const restMs = more ? upkeepDelayMs : agingMs[aged++];
-    if (restMs !== undefined) upkeep = clock.timer(restMs, tend);
-  }
-
-  function news(): void {
-    if (places.all.size === 0 || stopped || aged === 0) return;
-    upkeep?.[Symbol.dispose]();
-    aged = 0;
-    upkeep = clock.timer(upkeepDelayMs, tend);
-  }
-
   return {
     parts,
     self,
@@ -192,6 +173,7 @@ export function createLoop(parts: OffloadParts): Loop {
     retries: retryBudget(),
     activeWatts,
     release: releaser(),
+    controllers: new SpareControllers(),
     plan(job, held, exclude, nowMs, only) {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;
@@ -208,7 +190,8 @@ export function createLoop(parts: OffloadParts): Loop {
       });
       const { usualItems } = known.usual;
       const { traffic } = job;
-      const request: PlanRequest = {
+      // Assigned one by one, since this is done for every small request.
+      const request: { -readonly [Field in keyof PlanRequest]: PlanRequest[Field] } = {
         model: name,
         from: held.cut,
         to: job.to,
@@ -225,13 +208,6 @@ export function createLoop(parts: OffloadParts): Loop {
         path: call.path,
         traffic: traffic?.at(nowMs),
         exclude,
-        ...(loads.useful(nowMs) ? { tieRatio: crowdedTieRatio } : {}),
-        ...(only
-          ? {
-              ready: (id = local?.info.id ?? self, part) =>
-                only(id, { model: name, version, digest, ...part }),
-            }
-          : {}),
         whole: job.whole,
         sequence: sequence && {
           step: sequence.step,
@@ -239,6 +215,11 @@ export function createLoop(parts: OffloadParts): Loop {
           carried: sequence.state !== undefined,
         },
       };
+      if (loads.useful(nowMs)) request.tieRatio = crowdedTieRatio;
+      if (only) {
+        request.ready = (id = local?.info.id ?? self, part) =>
+          only(id, { model: name, version, digest, ...part });
+      }
       const also = job.proving ?? sequence?.resident;
       const { features, bytes } = held;
       const table = places.tableFor(known, { rules: call.rules, features, bytes, also }, nowMs);
@@ -254,7 +235,7 @@ export function createLoop(parts: OffloadParts): Loop {
       const { ageMs, problem } = parts.directory.snapshot();
       return { ...made, directory: problem === undefined ? { ageMs } : { ageMs, problem } };
     },
-    upkeep: news,
+    upkeep: upkeep.news,
     tryLinks(job, plan) {
       if (stopped || places.all.size === 0 || plan.objective === "energy") return;
       const nowMs = clock.nowMs();
@@ -277,7 +258,7 @@ export function createLoop(parts: OffloadParts): Loop {
       probes[Symbol.dispose]();
       loads[Symbol.dispose]();
       warm[Symbol.dispose]();
-      upkeep?.[Symbol.dispose]();
+      upkeep[Symbol.dispose]();
       places[Symbol.dispose]();
       knowledge[Symbol.dispose]();
       checks?.[Symbol.dispose]();

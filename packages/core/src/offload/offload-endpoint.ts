@@ -272,13 +272,12 @@ class LoopEndpoint implements OffloadEndpoint {
     }
     const variant = segment.from === startCut ? undefined : segment.variant;
     const features = items === undefined ? { bytes } : { bytes, items };
-    const about = { cut: segment.from, variant, features, bytes };
     if (!arriving) {
       const tensors = new Map<string, Tensor>();
       for (const [name, input] of inputs) if (!("read" in input)) tensors.set(name, input);
-      return { ...about, tensors };
+      return { cut: segment.from, variant, features, bytes, tensors };
     }
-    const early = { ...about, tensors: noTensors, arriving: inputs };
+    const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving: inputs };
     const job = { ...this.#job(known, request, call), held: early };
     if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
     const plan = this.#loop.plan(job, early, new Set(), this.#loop.clock.nowMs());

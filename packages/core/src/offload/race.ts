@@ -114,7 +114,11 @@ class Race {
       this.#fail(leg, error);
       return;
     }
-    const child = childCall(call, here ? {} : legCall(this.#loop.self, this.#job, leg));
+    const child = childCall(
+      call,
+      here ? {} : legCall(this.#loop.self, this.#job, leg),
+      this.#loop.controllers,
+    );
     const running = beginLeg(this.#loop, leg, place, child.cancel, this.#isWaiting());
     this.#running.set(leg.id, running);
     parts.observer.record({

@@ -166,8 +166,8 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   }
 
   think();
-  return {
-    acknowledged(bytes) {
+  return new Watching(
+    (bytes) => {
       if (over || bytes <= heardBytes) return;
       heardBytes = bytes;
       const nowMs = clock.nowMs();
@@ -177,11 +177,26 @@ export function guardWatch(parts: GuardParts): GuardWatch {
         think();
       } else if (nowMs - thoughtMs >= restMs) think();
     },
-    [Symbol.dispose]() {
+    () => {
       over = true;
       timer?.[Symbol.dispose]();
     },
-  };
+  );
+}
+
+/** A class for the same reason as `Once`. */
+class Watching implements GuardWatch {
+  readonly acknowledged: (bytes: number) => void;
+  readonly #end: () => void;
+
+  constructor(acknowledged: (bytes: number) => void, end: () => void) {
+    this.acknowledged = acknowledged;
+    this.#end = end;
+  }
+
+  [Symbol.dispose](): void {
+    this.#end();
+  }
 }
 
 function constant(value: number, about: Estimate): Estimate {

@@ -8,6 +8,7 @@ export { manyPlaces } from "./shortlist.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
 export { linkProbes } from "./link-probes.ts";
+export { linkUpkeep } from "./link-upkeep.ts";
 export * from "./local-work.ts";
 export * from "./compose-offers.ts";
 export * from "./device.ts";

@@ -234,15 +234,16 @@ export function followPlace(
       }
       const { underWay, serviceMs } = queue;
       const waitMs = queue.waitMs(nowMs) + slow.chargeMs(underWay, serviceMs, nowMs);
-      return {
+      const view: { -readonly [Field in keyof EndpointView]: EndpointView[Field] } = {
         info: endpoint.info,
         link: table,
         queueMs: waitMs,
         serviceRatio: afresh ? tried(nowMs) : service.ratio(nowMs),
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
         extraRunPrice: budget.allows ? budget.price : Infinity,
-        ...(unavailable === undefined ? {} : { unavailable }),
       };
+      if (unavailable !== undefined) view.unavailable = unavailable;
+      return view;
     },
   };
 }

@@ -1,7 +1,13 @@
 import { type Clock, type EndpointId, LongshoreError, type Observer, type Random } from "../base/index.ts";
 import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
-import { endpointTable, type EndpointTable, withAvailable, withLoads } from "../table/index.ts";
+import {
+  endpointTable,
+  type EndpointTable,
+  type EndpointView,
+  withAvailable,
+  withLoads,
+} from "../table/index.ts";
 import { placeBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
 import type { KnownModel } from "./known-model.ts";
@@ -59,6 +65,8 @@ export interface Places extends Disposable {
    * thought, so they are done one at a time and never on the path of a request.
    */
   refreshOneLink(nowMs: number): boolean;
+  /** Whether that would change anything. */
+  linksStale(nowMs: number): boolean;
   /** Endpoints that were dialled here. */
   closeAll(): Promise<void>;
 }
@@ -151,9 +159,10 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     if (!stale && nowMs - loadsAtMs < loadsHoldMs) return table;
     const back = letBack(all.values(), nowMs);
     const tried = toTry(nowMs);
-    const views = Array.from(all.values(), (place) =>
-      place.view(nowMs, { anyway: back.has(place), afresh: place === tried }),
-    );
+    const views: EndpointView[] = [];
+    for (const place of all.values()) {
+      views.push(place.view(nowMs, { anyway: back.has(place), afresh: place === tried }));
+    }
     table = stale ? endpointTable(views) : withLoads(table, views);
     laidOutFor = changes;
     linksChanged = false;
@@ -207,6 +216,10 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     },
     touched() {
       loadsAtMs = -Infinity;
+    },
+    linksStale(nowMs) {
+      for (const place of places.looked) if (place.linkStale(nowMs)) return true;
+      return false;
     },
     refreshOneLink(nowMs) {
       let stalest: Place | undefined;

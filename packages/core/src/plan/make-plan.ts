@@ -94,7 +94,8 @@ function planOf(
 ): Plan {
   const { question, findings, locals } = explained;
   const { request, view } = question;
-  return {
+  // What is there now and then stands last: literals with something spread in between are slow to make.
+  const plan: { -readonly [Field in keyof Plan]: Plan[Field] } = {
     schemaVersion: 1,
     view: view.number,
     model: request.model,
@@ -103,11 +104,12 @@ function planOf(
     objective: request.limits.objective,
     legs,
     predicted: predictedOf(question, priced, values),
-    ...(priced.stages ? { stages: priced.stages } : undefined),
     because: because(explained, priced, values),
     candidates: findings.candidates + locals.length,
     lost: lostLines(explained, priced, score),
   };
+  if (priced.stages) plan.stages = priced.stages;
+  return plan;
 }
 
 /**

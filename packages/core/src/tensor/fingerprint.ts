@@ -58,5 +58,5 @@ export function fingerprint(
     for (const size of spec.shape) one = Math.imul(one ^ size, 0x01000193);
     mix(bytes);
   }
-  return `${(one >>> 0).toString(16)}-${(two >>> 0).toString(16)}`;
+  return `${one >>> 0}-${two >>> 0}`;
 }

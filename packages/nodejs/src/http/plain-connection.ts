@@ -14,14 +14,12 @@ import { meaning, noAnswer, noHttp, tooLong, unreachable } from "./failure.ts";
 import { handedOver } from "./handed-over.ts";
 import type { ExchangeOptions } from "./node-exchange.ts";
 import { PlainChunks } from "./plain-chunks.ts";
-import { type PlainHead, plainHead } from "./plain-head.ts";
+import { longestHead, type PlainHead, plainHeadIn } from "./plain-head.ts";
 import { type Silence, watchSilence } from "./silence.ts";
 
 /** Requests up to so many bytes are copied together: one write costs less than several. */
 const joinedBytes = 65_536;
 
-/** Heads of replies that are longer are Node.js's. */
-const longestHead = 4096;
 const headStart = "HTTP/1.1 ";
 const headEnd = Buffer.from("\r\n\r\n");
 
@@ -112,9 +110,11 @@ export class PlainConnection {
     return !this.#asked && !destroyed && writable && !readableEnded;
   }
 
-  /** Sends a request and gives its reply, as `Transport.send` does. */
-  send(request: PlainRequest): Promise<WireResponse> {
-    return new Promise((resolve, reject) => this.#begin({ ...request, sent: false, resolve, reject }));
+  /** Sends a request and gives its reply, as `Transport.send` does. Parts are listed: what is spread is of another shape each time. */
+  send({ head, body, bodyBytes, call, maxBytes, acknowledged }: PlainRequest): Promise<WireResponse> {
+    return new Promise((resolve, reject) =>
+      this.#begin({ head, body, bodyBytes, call, maxBytes, acknowledged, sent: false, resolve, reject }),
+    );
   }
 
   destroy(): void {
@@ -241,7 +241,7 @@ export class PlainConnection {
         this.#early = bytes;
         return;
       }
-      const head = end < 0 || end > longestHead ? undefined : plainHead(bytes.toString("latin1", 0, end + 4));
+      const head = end < 0 ? undefined : plainHeadIn(bytes, end + 4, this.#head);
       if (!head) {
         this.#handOver(asked, bytes);
         return;

@@ -40,7 +40,7 @@ describe("the head of a reply that is plain", () => {
   it("gives status, headers and length, and how long the connection is kept", () => {
     const lines = ["Content-Length:  12 ", "Connection: Keep-Alive", "Keep-Alive: timeout=30", "x-a:"];
     const found = plainHead(head(line, ...lines, "set-cookie: a=1", "Set-Cookie: b=2"));
-    expect(found).toEqual({
+    expect(found).toMatchObject({
       status: 200,
       headers: { "content-length": "12", connection: "Keep-Alive", "keep-alive": "timeout=30", "x-a": "" },
       bodyBytes: 12,
@@ -87,6 +87,29 @@ describe("the head of a reply that is plain", () => {
   ];
   it.each(others)("is none with %s", (_, ...lines) => {
     expect(plainHead(head(...lines))).toBeUndefined();
+  });
+
+  it("is read the same behind another one, whatever the two have of each other", () => {
+    const one = fc.constantFrom(
+      "x: 1",
+      "X: 1",
+      "x: 2",
+      "content-length: 3",
+      "set-cookie: a=1",
+      "te : x",
+      "y:",
+    );
+    const lines = fc.array(one, { maxLength: 5 });
+    const start = fc.constantFrom(line, "HTTP/1.1 204 N", "HTTP/1.1 101 S", "HTTP/1.0 200 OK");
+    fc.assert(
+      fc.property(start, lines, start, lines, (first, before, second, after) => {
+        const known =
+          plainHead(head(first, ...before)) ?? plainHead(head(line, "content-length: 3", ...before));
+        const text = head(second, ...after);
+        expect(plainHead(text, known)).toEqual(plainHead(text));
+      }),
+      { numRuns: 2000 },
+    );
   });
 
   it("is read as Node.js reads it, whatever it says", async () => {

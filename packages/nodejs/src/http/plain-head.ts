@@ -1,3 +1,5 @@
+import { noHeaders } from "@longshore/core";
+
 /** The head of a reply that says nothing out of the ordinary. */
 export interface PlainHead {
   readonly status: number;
@@ -7,11 +9,13 @@ export interface PlainHead {
   /** The server goes on reading on this connection; for so long, in milliseconds, where it says it. */
   readonly keeps: boolean;
   readonly keepsMs: number;
+  /** Its lines and the names in them, to know again what the next one has of them. */
+  readonly lines: readonly string[];
+  readonly names: readonly string[];
 }
 
 const statusLine = /^HTTP\/1\.1 ([1-5][0-9]{2}) [\t\x20-\x7e]*$/;
-/** Read from where the last one ended. */
-const headerLine = /([A-Za-z0-9_-]+):([\t\x20-\x7e]*)\r\n/y;
+const headerLine = /^([A-Za-z0-9_-]+):([\t\x20-\x7e]*)$/;
 const plainName = /^[a-z0-9_-]+$/;
 const plainText = /^[\t\x20-\x7e]*$/;
 const plainLength = /^(?:0|[1-9][0-9]{0,14})$/;
@@ -34,24 +38,35 @@ const special: ReadonlySet<string> = new Set([
 /**
  * Reads the head of a reply, its empty line included. Undefined for whatever is not plain beyond doubt, well-formed or not:
  * each name once, one way to tell where the body ends, no other protocol. That is for a whole reader of HTTP to judge.
+ *
+ * @param before One that was read here: a line that it has at the same place is not looked into again.
  */
-export function plainHead(text: string): PlainHead | undefined {
-  const firstEnd = text.indexOf("\r\n");
-  const status = Number(statusLine.exec(text.slice(0, firstEnd))?.[1]);
+export function plainHead(text: string, before?: PlainHead): PlainHead | undefined {
+  const lines = text.slice(0, -4).split("\r\n");
+  const same = before !== undefined && before.lines[0] === lines[0];
+  const status = same ? before.status : Number(statusLine.exec(lines[0] ?? "")?.[1]);
   // 101 is another protocol, 304 has the length of something else.
   if (Number.isNaN(status) || status === 101 || status === 304) return undefined;
-  // No prototype: a name may be that of anything.
-  const headers = { __proto__: null } as unknown as Record<string, string>;
-  const end = text.length - 2;
-  for (let at = firstEnd + 2; at < end; at = headerLine.lastIndex) {
-    headerLine.lastIndex = at;
-    const [, written = "", value = ""] = headerLine.exec(text) ?? [];
-    if (written === "") return undefined;
-    const name = written.toLowerCase();
+  const headers = noHeaders();
+  const names = [""];
+  for (let at = 1; at < lines.length; at++) {
+    const line = lines[at] ?? "";
+    let name: string;
+    let value: string | undefined;
+    if (before?.lines[at] === line) {
+      name = before.names[at] ?? "";
+      value = before.headers[name] ?? "";
+    } else {
+      const [, written = "", rest = ""] = headerLine.exec(line) ?? [];
+      if (written === "") return undefined;
+      name = written.toLowerCase();
+      value = rest.trim();
+    }
+    names.push(name);
     // Nobody here reads cookies, and servers may send many.
     if (name === "set-cookie") continue;
     if (headers[name] !== undefined) return undefined;
-    headers[name] = value.trim();
+    headers[name] = value;
   }
   const { connection = "keep-alive", "content-length": length, "transfer-encoding": coding } = headers;
   const wish = connection.toLowerCase();
@@ -66,7 +81,21 @@ export function plainHead(text: string): PlainHead | undefined {
     bodyBytes: bodiless ? 0 : length === undefined ? undefined : Number(length),
     keeps: wish === "keep-alive",
     keepsMs: hint === undefined ? Infinity : Number(hint) * 1000,
+    lines,
+    names,
   };
+}
+
+/** Longer heads of replies are Node.js's. */
+export const longestHead = 4096;
+
+/** The head in the first `length` bytes of what came. */
+export function plainHeadIn(
+  bytes: Buffer,
+  length: number,
+  before: PlainHead | undefined,
+): PlainHead | undefined {
+  return length - 4 > longestHead ? undefined : plainHead(bytes.toString("latin1", 0, length), before);
 }
 
 function oneLength(length: string | undefined, coding: string | undefined): boolean {

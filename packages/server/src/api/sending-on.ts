@@ -75,7 +75,11 @@ export function formToSendOn(
   if (!form || !meansTheSame(message)) return undefined;
   // An answer that is kept for who asks again, and one that tells what happened, are made here from all of it.
   const takes = call.idempotencyKey === undefined && request.headers[accountHeader] !== "1";
-  return takes ? { ...form, takesArriving: true } : form;
+  if (!takes) return form;
+  const { headerLength, body, again, complete } = form;
+  return again && complete
+    ? { headerLength, body, again, complete, takesArriving: true }
+    : { headerLength, body, takesArriving: true };
 }
 
 /** Inputs that are still on their way; all are read when the first of them is. */

@@ -6,7 +6,15 @@
  * caller whose run failed for a reason that was the first caller's alone asks again, where one of those who are left
  * leads.
  */
-import { type Call, type Clock, LongshoreError, ownCall, type Reason, untilEnded } from "@longshore/core";
+import {
+  type Call,
+  type Clock,
+  LongshoreError,
+  ownCall,
+  type Reason,
+  SpareControllers,
+  untilEnded,
+} from "@longshore/core";
 
 /** Who answered a caller. */
 export interface Flown<T> {
@@ -42,9 +50,10 @@ const leadersOwn: readonly Reason[] = [
 /** Nothing under way. */
 export function singleFlight<T>(clock: Clock): SingleFlight<T> {
   const flights = new Map<string, Flight<T>>();
+  const spare = new SpareControllers();
 
   function begin(key: string, call: Call, run: (call: Call) => Promise<T>): Flight<T> {
-    const abort = new AbortController();
+    const abort = spare.take();
     const own = ownCall(call);
     own.abort = abort.signal;
     const result = run(own);
@@ -74,8 +83,9 @@ export function singleFlight<T>(clock: Clock): SingleFlight<T> {
           }
         } finally {
           flight.waiting -= 1;
-          // One that has landed is not here any more, and has nothing left to end.
-          if (flight.waiting === 0 && flights.get(key) === flight) {
+          // One that has landed is not among them any more, and has nothing left to end.
+          if (flight.waiting === 0 && flights.get(key) !== flight) spare.give(flight.abort);
+          else if (flight.waiting === 0) {
             flights.delete(key);
             flight.abort.abort(
               new LongshoreError("cancelled", "execute", "nobody waits for the answer any more"),

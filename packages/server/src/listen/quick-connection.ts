@@ -11,7 +11,7 @@ import {
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
 import { directSocket, readBytes, type Reads } from "./direct-socket.ts";
 import { endPlainly } from "./not-served.ts";
-import { type QuickHead, quickHead } from "./quick-head.ts";
+import { type QuickHead, QuickHeads } from "./quick-head.ts";
 import { copied } from "./release.ts";
 import { codedReply } from "./reply-coding.ts";
 import { replyHead } from "./reply-head.ts";
@@ -23,9 +23,6 @@ import { replyHead } from "./reply-head.ts";
  * is copied once less (ADR 20). So a connection begins here. As soon as anything comes that is not plain beyond doubt (see
  * `quickHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been here.
  */
-
-/** Heads that are longer, or that come in pieces, are Node.js's. */
-const longestHead = 4096;
 
 /** What all quick connections of a listener share. */
 export interface QuickParts extends ExchangeParts {
@@ -50,7 +47,7 @@ export class QuickConnection implements Reads {
   readonly #left: () => void;
   readonly #peer: Peer;
   readonly #ends: AbortSignal;
-  #head: QuickHead | undefined;
+  readonly #heads: QuickHeads;
   #busy = false;
   /** A reply of which part may be sent: what is written beside it would be read as part of it. */
   #replying = false;
@@ -78,6 +75,7 @@ export class QuickConnection implements Reads {
   constructor(accepted: Socket, parts: SharedParts, left: () => void) {
     this.#memory = parts.memory;
     this.#parts = parts;
+    this.#heads = new QuickHeads(parts.options.maxHeaderBytes);
     this.#left = left;
     const direct = directSocket(accepted, this);
     const socket = direct ?? accepted;
@@ -164,12 +162,11 @@ export class QuickConnection implements Reads {
 
   #begin(chunk: Buffer): void {
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
-    const head = this.#headOf(chunk);
+    const head = this.#heads.read(chunk);
     if (!head) {
       this.#handOver(chunk);
       return;
     }
-    this.#head = head;
     this.#busy = true;
     const first = chunk.subarray(head.text.length);
     if (first.byteLength >= head.bodyBytes) {
@@ -192,15 +189,6 @@ export class QuickConnection implements Reads {
       this.#socket.destroySoon();
     });
     void this.#serve(head, arriving.body);
-  }
-
-  /** The head at the beginning of a chunk, by its letters where it is the one before. */
-  #headOf(chunk: Buffer): QuickHead | undefined {
-    const before = this.#head;
-    if (before && chunk.toString("latin1", 0, before.text.length) === before.text) return before;
-    const longest = Math.min(longestHead, this.#parts.options.maxHeaderBytes);
-    const end = chunk.subarray(0, longest).indexOf("\r\n\r\n");
-    return end < 0 ? undefined : quickHead(chunk.toString("latin1", 0, end + 4));
   }
 
   #handOver(chunk: Buffer): void {

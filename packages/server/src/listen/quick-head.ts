@@ -7,14 +7,17 @@ export interface QuickHead {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Bytes of the body: at least 1, and 0 for `GET`. */
+  /** Bytes of the body; 0 for `GET`. */
   readonly bodyBytes: number;
+  /** Its lines and the names in them, to know again what the next one has of them. */
+  readonly lines: readonly string[];
+  readonly names: readonly string[];
 }
 
 const requestLine = /^(GET|POST) (\/[!-~]*) HTTP\/1\.1$/;
 const plainName = /^[a-z0-9-]+$/;
 const plainValue = /^[\t\x20-\x7e]*$/;
-const plainLength = /^[1-9][0-9]{0,14}$/;
+const plainLength = /^(?:0|[1-9][0-9]{0,14})$/;
 
 /** Headers that change what follows on the connection. */
 const special: ReadonlySet<string> = new Set([
@@ -32,28 +35,77 @@ const special: ReadonlySet<string> = new Set([
 /**
  * Reads a head, its empty line included. Undefined for whatever is not plain beyond doubt, well-formed or not: each name
  * once, none that changes how the message is read, one `Host`, one length. That is for a whole reader of HTTP to judge.
+ *
+ * @param before One that was read here: a line that it has at the same place is not looked into again.
  */
-export function quickHead(text: string): QuickHead | undefined {
-  const [first = "", ...lines] = text.slice(0, -4).split("\r\n");
-  const [, method, path] = requestLine.exec(first) ?? [];
+export function quickHead(text: string, before?: QuickHead): QuickHead | undefined {
+  const lines = text.slice(0, -4).split("\r\n");
+  const same = before !== undefined && before.lines[0] === lines[0];
+  const [, method, path] = same ? ["", before.method, before.path] : (requestLine.exec(lines[0] ?? "") ?? []);
   if (path === undefined) return undefined;
   const headers = noHeaders();
-  for (const line of lines) {
-    const colon = line.indexOf(":");
-    const name = line.slice(0, Math.max(0, colon)).toLowerCase();
-    const rest = line.slice(colon + 1);
-    // Before blanks are cut off: line ends and others count as blanks there.
-    const value = plainValue.test(rest) ? rest.trim() : undefined;
-    if (value === undefined || !plainName.test(name) || name in headers || special.has(name))
-      return undefined;
+  const names = [""];
+  for (let at = 1; at < lines.length; at++) {
+    const line = lines[at] ?? "";
+    let name: string;
+    let value: string | undefined;
+    if (before?.lines[at] === line) {
+      name = before.names[at] ?? "";
+      value = before.headers[name];
+    } else {
+      const colon = line.indexOf(":");
+      name = line.slice(0, Math.max(0, colon)).toLowerCase();
+      const rest = line.slice(colon + 1);
+      if (!plainName.test(name) || special.has(name)) return undefined;
+      // Before blanks are cut off: line ends and others count as blanks there.
+      value = plainValue.test(rest) ? rest.trim() : undefined;
+    }
+    if (value === undefined || headers[name] !== undefined) return undefined;
     headers[name] = value;
+    names.push(name);
   }
   const { host, connection = "keep-alive", "content-length": length } = headers;
   if (!host || connection.toLowerCase() !== "keep-alive") return undefined;
   // A body of `GET` means nothing, and readers differ in whether they read it.
-  if (method === "GET")
-    return length === undefined ? { text, method, path, headers, bodyBytes: 0 } : undefined;
-  return plainLength.test(length ?? "")
-    ? { text, method: "POST", path, headers, bodyBytes: Number(length) }
-    : undefined;
+  if (method === "GET" ? length !== undefined : !plainLength.test(length ?? "")) return undefined;
+  // The expression above lets no other method through.
+  return {
+    text,
+    method: method as QuickHead["method"],
+    path,
+    headers,
+    bodyBytes: Number(length ?? 0),
+    lines,
+    names,
+  };
+}
+
+/** Heads that are longer, or that come in pieces, are Node.js's. */
+const longestHead = 4096;
+const headEnd = Buffer.from("\r\n\r\n");
+
+/** The heads of one connection, by their letters where they are the one before. */
+export class QuickHeads {
+  readonly #longest: number;
+  #before: QuickHead | undefined;
+  /** The last two were the same. */
+  #alike = true;
+
+  /** @param maxBytes Heads that are longer are not plain either. */
+  constructor(maxBytes: number) {
+    this.#longest = Math.min(longestHead, maxBytes);
+  }
+
+  /** The head at the beginning of a chunk; undefined for one that is not plain. */
+  read(chunk: Buffer): QuickHead | undefined {
+    const before = this.#before;
+    if (before && this.#alike && chunk.toString("latin1", 0, before.text.length) === before.text)
+      return before;
+    const end = chunk.subarray(0, this.#longest).indexOf(headEnd);
+    if (end < 0) return undefined;
+    const text = chunk.toString("latin1", 0, end + 4);
+    this.#alike = before === undefined || text === before.text;
+    this.#before = before && this.#alike ? before : quickHead(text, before);
+    return this.#before;
+  }
 }

@@ -259,7 +259,10 @@ export async function exchange(
   const over = (): void => until[Symbol.dispose]?.();
   let goesOn = false;
   try {
-    const response = await transport.send({ ...request, headers, body }, until.call, sending.acknowledged);
+    const { method, path, endless, message } = request;
+    // What is spread is of another shape each time.
+    const asked = endless || message ? { ...request, headers, body } : { method, path, headers, body };
+    const response = await transport.send(asked, until.call, sending.acknowledged);
     const { status, headers: told } = response;
     const headMs = clock.nowMs();
     const own = serverTime(told, headMs - startedMs);

@@ -1,0 +1,62 @@
+import type { Clock } from "../base/index.ts";
+import type { Places } from "./places.ts";
+
+/** Takes what was experienced of links into what is believed of them, off the path of requests. */
+export interface LinkUpkeep extends Disposable {
+  /** Something happened on a link. */
+  news(): void;
+}
+
+/** Pause between two links that are asked for their belief, which keeps the event loop for a few milliseconds. */
+const delayMs = 1;
+/**
+ * A belief ages while nothing happens: it is written down again so long after the last news, in milliseconds, so that the
+ * next request does not decide by what was believed in the middle of a stall. Afterwards it hardly changes any more.
+ */
+const agingMs: readonly number[] = [1_200, 4_000, 12_000];
+
+/** Begins with the first news. */
+export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
+  let timer: Disposable | undefined;
+  /** When beliefs are written down again, and when the timer for it fires: no later. */
+  let dueMs = Infinity;
+  let firesMs = Infinity;
+  /** How often beliefs were written down since the last news; infinite before any. */
+  let aged = Infinity;
+  let stopped = false;
+
+  function arm(nowMs: number): void {
+    timer?.[Symbol.dispose]();
+    firesMs = dueMs;
+    timer = clock.timer(dueMs - nowMs, tend);
+  }
+
+  function tend(): void {
+    timer = undefined;
+    if (stopped) return;
+    const nowMs = clock.nowMs();
+    if (nowMs >= dueMs) {
+      const restMs = places.refreshOneLink(nowMs) ? delayMs : agingMs[aged++];
+      if (restMs === undefined) return;
+      dueMs = nowMs + restMs;
+    }
+    arm(nowMs);
+  }
+
+  return {
+    news() {
+      if (places.all.size === 0 || stopped || aged === 0) return;
+      const nowMs = clock.nowMs();
+      const soonMs = nowMs + delayMs;
+      const stale = places.linksStale(soonMs);
+      aged = stale ? 0 : 1;
+      dueMs = stale ? soonMs : soonMs + (agingMs[0] ?? 0);
+      // One that fires too early looks again: a timer for each request would cost more.
+      if (!timer || firesMs > dueMs) arm(nowMs);
+    },
+    [Symbol.dispose]() {
+      stopped = true;
+      timer?.[Symbol.dispose]();
+    },
+  };
+}
