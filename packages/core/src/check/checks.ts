@@ -49,7 +49,8 @@ export interface Question extends Subject {
   readonly answer: Opinion;
   /**
    * Asks one more place that may have the request: the place here, the one named although nothing is sent there now, or
-   * the best that is not among `without`. Undefined when there is none. Rejects when it does not answer.
+   * the best that is not among `without`, of those that are left alone for failing the one that will be tried first. Undefined
+   * when there is none. Rejects when it does not answer.
    */
   ask(from: {
     readonly without?: ReadonlySet<EndpointId>;
@@ -291,7 +292,9 @@ export function createChecks(parts: CheckParts): Checks {
       judge(question, second, secondWrong === undefined, third, secondWrong);
       return;
     }
-    await undecided(question, [first, second]);
+    // Who is in quarantine is not believed when nobody says the same.
+    if (standings.get(second.endpoint)?.quarantined) judge(question, second, false, first, why);
+    else await undecided(question, [first, second]);
   }
 
   async function undecided({ callId, model }: Subject, opinions: readonly Opinion[]): Promise<void> {
@@ -319,8 +322,7 @@ export function createChecks(parts: CheckParts): Checks {
     if (why === undefined) {
       judge(question, answer, true, second);
       judge(question, second, true, answer);
-    } else if (only === undefined) await settle(question, answer, second, why);
-    else judge(question, second, false, answer, why);
+    } else await settle(question, answer, second, why);
   }
 
   return {

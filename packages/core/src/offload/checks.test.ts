@@ -56,10 +56,11 @@ function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1, clock?
     expiresAtMs: Infinity,
     origin: "promised",
   };
-  const state = { lies: false, hangs: false };
+  const state = { lies: false, hangs: false, fails: false };
   const load = { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 };
   const run = async (inputs: Tensors) => {
     if (state.hangs) await new Promise(() => undefined);
+    if (state.fails) throw new LongshoreError("bad-reply", "decode", "made up");
     if (clock) await sleep(clock, runMs);
     return { outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)), load, confidenceRatio: 0.9 };
   };
@@ -200,6 +201,47 @@ describe("answers that are wrong and plausible", () => {
     }
     expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
     expect((await ask(4)).where).toBe("liar");
+  });
+
+  it("are found while the third is left alone for having failed, which is asked all the same", async () => {
+    const clock = manualClock();
+    const [quick, liar, good] = [place("quick"), place("liar", {}, 5), place("good", {}, 50)];
+    const { ask, quarantines } = offloader(clock, [quick, liar, good], always);
+    expect((await ask(1)).where).toBe("quick");
+    quick.state.fails = true;
+    expect((await ask(1)).where).toBe("liar");
+    quick.state.fails = false;
+    liar.state.lies = true;
+    for (let count = 0; count < 12 && quarantines().length === 0; count++)
+      expect((await ask(1)).where).toBe("liar");
+    expect(quarantines()).toEqual(["liar by agreement"]);
+    expect(clock.nowMs()).toBeLessThan(100);
+  });
+
+  it("are found while another place is in quarantine, which is not judged by a liar alone", async () => {
+    const clock = manualClock();
+    const [liar, mended, good] = [place("liar"), place("mended", {}, 5), place("good", {}, 50)];
+    const { ask, quarantines, events } = offloader(clock, [liar, mended, good], always);
+    mended.state.lies = true;
+    for (let count = 0; count < 24 && quarantines().length === 0; count++) {
+      expect(await ask(1)).toEqual({ y: 2, where: "liar" });
+      await clock.advance(1);
+    }
+    expect(quarantines()).toEqual(["mended by agreement"]);
+    mended.state.lies = false;
+    await clock.advance(6000);
+    liar.state.lies = true;
+    for (let count = 0; count < 12 && quarantines().length === 1; count++) {
+      expect((await ask(1)).where).toBe("liar");
+      await clock.advance(1);
+    }
+    expect(quarantines()).toEqual(["mended by agreement", "liar by agreement"]);
+    expect(
+      events.some(
+        (one) => one.kind === "answer-checked" && one.endpoint === "mended" && one.outcome === "agreed",
+      ),
+    ).toBe(true);
+    expect((await ask(2)).y).toBe(4);
   });
 
   it("are told from right ones by the device", async () => {

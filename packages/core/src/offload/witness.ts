@@ -7,6 +7,7 @@ import { copied } from "../tensor/index.ts";
 import type { Held, Job } from "./job.ts";
 import { arrived } from "./arrived.ts";
 import { legCall, legRequest } from "./leg-request.ts";
+import { leftAlone } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
 
 /** How long a check may take at most and at least, in milliseconds, and how many times what is expected of it. */
@@ -75,26 +76,35 @@ async function ask(
   const wanted = only === "here" ? here : only;
   const others = (wanted: EndpointId): ReadonlySet<EndpointId> =>
     new Set([...places.all.keys(), ...(here === undefined ? [] : [here])].filter((id) => id !== wanted));
-  const exclude = wanted === undefined ? (without ?? nobody) : others(wanted);
   const nowMs = clock.nowMs();
   const control = new AbortController();
   const { idempotencyKey: _done, priority: _urgency, ...call } = job.call;
-  const now: Job = {
+  const asked: Job = {
     ...job,
     call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + longestMs },
-    ...(only === undefined || only === "here" ? {} : { proving: only }),
   };
-  // Nothing is fetched only to check an answer.
-  const plan = loop.plan(now, now.held, exclude, nowMs, loop.warmth.here);
-  const leg = isInfeasible(plan) ? undefined : plan.legs[0];
-  if (!leg || leg.segment.to !== job.to) return undefined;
+  const at = (exclude: ReadonlySet<EndpointId>, proving?: EndpointId) => {
+    const now = proving === undefined ? asked : { ...asked, proving };
+    // Nothing is fetched only to check an answer.
+    const plan = loop.plan(now, now.held, exclude, nowMs, loop.warmth.here);
+    const leg = isInfeasible(plan) ? undefined : plan.legs[0];
+    return leg?.segment.to === job.to ? { job: now, leg } : undefined;
+  };
+  let ready =
+    wanted === undefined ? at(without ?? nobody) : at(others(wanted), only === "here" ? undefined : wanted);
+  if (!ready && wanted === undefined) {
+    // While two differ and the others are left alone, whoever lies would be believed. Nobody waits for a check.
+    for (const id of leftAlone(places.all, without ?? nobody)) ready ??= at(others(id), id);
+  }
+  if (!ready) return undefined;
+  const { leg } = ready;
   // Only so many checks are under way: at places that are silent they would keep the others from being found out.
   const waitMs = Math.min(longestMs, Math.max(shortestMs, patience * meanOf(leg.predicted.completionMs)));
   const timer = clock.timer(waitMs, () =>
     control.abort(new LongshoreError("no-answer", "execute", `${leg.endpoint} did not answer a check`)),
   );
   try {
-    return await opinion(loop, now, leg);
+    return await opinion(loop, ready.job, leg);
   } finally {
     timer[Symbol.dispose]();
   }
@@ -109,6 +119,7 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
   const endpoint = here ? local : place?.endpoint;
   if (!endpoint) return undefined;
   const nowMs = clock.nowMs();
+  const alone = place?.health.unavailable(nowMs) !== undefined;
   const run = here ? work.begin(meanOf(leg.predicted.completionMs), nowMs) : undefined;
   place?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
   let answeredAtMs: number | undefined;
@@ -119,7 +130,8 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
     return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", "running a check");
-    if (place) places.failed(place, leg.segment, error, clock.nowMs());
+    // What is left alone is not left alone for longer because it was asked all the same.
+    if (place && !alone) places.failed(place, leg.segment, error, clock.nowMs());
     throw thrown;
   } finally {
     run?.ended();

@@ -7,6 +7,7 @@ export { type Ran, ranOf } from "./run-failures.ts";
 export { manyPlaces } from "./shortlist.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
+export { leftAlone } from "./left-alone.ts";
 export { linkProbes } from "./link-probes.ts";
 export { linkUpkeep } from "./link-upkeep.ts";
 export * from "./local-work.ts";
