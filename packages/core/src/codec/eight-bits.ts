@@ -1,5 +1,6 @@
 import { bytesOf, float32View, type Tensor } from "../tensor/index.ts";
 import type { Encoded } from "./codec.ts";
+import { kernels, leastForKernels } from "./kernels/index.ts";
 import { checkedCount, decodedTensor, encodedAs, mismatch } from "./counts.ts";
 
 /**
@@ -27,6 +28,14 @@ function valueOfKey(key: number): number {
  */
 export function finiteRange(values: Float32Array): Range | undefined {
   if (values.length === 0) return { least: 0, most: 0 };
+  const able = values.length >= leastForKernels ? kernels() : undefined;
+  const [least, most] = able?.range(values) ?? keysOf(values);
+  if (least < leastKey || most > mostKey) return undefined;
+  return { least: valueOfKey(least), most: valueOfKey(most) };
+}
+
+/** The least and the most key of one or more values. */
+export function keysOf(values: Float32Array): readonly [least: number, most: number] {
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
   const last = bits[bits.length - 1] as number;
   // two at a time, so that comparisons need not wait for each other
@@ -45,10 +54,7 @@ export function finiteRange(values: Float32Array): Range | undefined {
     if (otherKey < otherLeast) otherLeast = otherKey;
     if (otherKey > otherMost) otherMost = otherKey;
   }
-  least = Math.min(least, otherLeast);
-  most = Math.max(most, otherMost);
-  if (least < leastKey || most > mostKey) return undefined;
-  return { least: valueOfKey(least), most: valueOfKey(most) };
+  return [Math.min(least, otherLeast), Math.max(most, otherMost)];
 }
 
 /**

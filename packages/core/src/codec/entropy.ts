@@ -1,4 +1,5 @@
-import { histogramOf, symbolCounts } from "./level-counts.ts";
+import { chunkValues } from "./kernels/index.ts";
+import { histogramOf, type Work, workOf } from "./level-counts.ts";
 import { bitsOf, choosePredictor, type LevelSource, predictors, restore } from "./predict.ts";
 import { decodePrefix, encodePrefix, lengthsFor } from "./huffman.ts";
 import { decodeSymbols, encodeSymbols, slack } from "./tans.ts";
@@ -15,8 +16,6 @@ import { decodeSymbols, encodeSymbols, slack } from "./tans.ts";
  * is taken.
  */
 
-/** Values in a chunk. */
-const chunkValues = 65_536;
 const stored = 0;
 const constant = 1;
 const prefix = 2;
@@ -30,34 +29,35 @@ export const breathValues = 262_144;
 /** Lets others have their turn before a large tensor goes on; the platform knows how. */
 export type Breathe = () => Promise<void>;
 
-/** The levels coded. `zero` is the level of 0. */
+/** The levels coded. `zero` is the level of 0. Nothing is kept in `work` while others have their turn. */
 export async function encodeLevels(
   source: LevelSource,
   zero: number,
   breathe?: Breathe,
+  work: Work = workOf(source.count),
 ): Promise<Uint8Array> {
   const { count } = source;
   // below this a table costs more than it saves
   if (count < leastCoded) return source.all();
-  const predictor = choosePredictor(source);
+  const predictor = choosePredictor(source, work);
   const out = new Uint8Array(count + Math.ceil(count / chunkValues) + slack);
-  const counts = symbolCounts();
-  const scratch = new Uint8Array(Math.min(count, chunkValues));
   out[0] = predictor;
   let at = 1;
   let before = zero;
   for (let from = 0; from < count; from += chunkValues) {
     const to = Math.min(count, from + chunkValues);
-    counts.fill(0);
-    before = source.read(from, to, predictor, before, scratch, counts);
-    at = encodeChunk(scratch.subarray(0, to - from), histogramOf(counts), out, at);
+    work.counts.fill(0);
+    before = source.read(from, to, predictor, before, work);
+    at = encodeChunk(to - from, work, out, at);
     if (breathe && to % breathValues === 0) await breathe();
   }
   // not a view: what travels should not hold on to the room that was set aside
   return at < count ? out.slice(0, at) : source.all();
 }
 
-function encodeChunk(symbols: Uint8Array, histogram: Uint32Array, out: Uint8Array, at: number): number {
+function encodeChunk(count: number, work: Work, out: Uint8Array, at: number): number {
+  const symbols = work.symbols.subarray(0, count);
+  const histogram = histogramOf(work.counts);
   const least = bitsOf(histogram);
   if (least === 0) {
     out[at] = constant;
@@ -70,7 +70,7 @@ function encodeChunk(symbols: Uint8Array, histogram: Uint32Array, out: Uint8Arra
     out[at] = prefix;
     const end = tabled
       ? encodeSymbols(symbols, histogram, out, at)
-      : encodePrefix(symbols, lengths, out, at + 1);
+      : encodePrefix(symbols, lengths, out, at + 1, work.kernels);
     if (end >= 0) return end;
   }
   out[at] = stored;

@@ -1,3 +1,4 @@
+import type { Kernels } from "./kernels/index.ts";
 import { alphabet } from "./tans-table.ts";
 
 /*
@@ -148,13 +149,14 @@ function readLengths(
 
 /**
  * Codes symbols (at least 16 of them) into `out` from `at` on; gives where they end, or -1 when they would not get smaller.
- * `out` must hold `symbols.length` and some 300 bytes from `at` on.
+ * `out` must hold `symbols.length` and some 300 bytes from `at` on. With `kernels` the symbols are the first in their memory.
  */
 export function encodePrefix(
   symbols: Uint8Array,
   { lengths, bits }: Lengths,
   out: Uint8Array,
   at: number,
+  kernels?: Kernels,
 ): number {
   const codes = codesOf(lengths);
   const head = writeLengths(lengths, out, at);
@@ -163,7 +165,11 @@ export function encodePrefix(
   const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
   const size = Math.ceil(symbols.length / runs);
   for (let run = 0; run < runs; run++) {
-    const end = encodeRun(symbols, run * size, Math.min(symbols.length, (run + 1) * size), codes, view, to);
+    const from = run * size;
+    const until = Math.min(symbols.length, from + size);
+    const end = kernels
+      ? kernels.write(codes, from, until, out, to)
+      : encodeRun(symbols, from, until, codes, view, to);
     view.setUint16(head + 2 * run, end - to, true);
     to = end;
   }

@@ -1,4 +1,4 @@
-import { histogramOf, symbolCounts, type SymbolCounts } from "./level-counts.ts";
+import { histogramOf, type Work } from "./level-counts.ts";
 import { alphabet } from "./tans-table.ts";
 
 /*
@@ -15,17 +15,10 @@ export type Predictor = (typeof predictors)[keyof typeof predictors];
 export interface LevelSource {
   readonly count: number;
   /**
-   * Writes the levels `from..to` (by predictor `none`) or their differences to `out` and counts them; `before` is the level
-   * before the first. Gives the last level.
+   * Writes the levels `from..to`, at most a chunk of them (by predictor `none`), or their differences to the symbols of `work`
+   * and counts them; `before` is the level before the first. Gives the last level.
    */
-  read(
-    from: number,
-    to: number,
-    predictor: Predictor,
-    before: number,
-    out: Uint8Array,
-    counts: SymbolCounts,
-  ): number;
+  read(from: number, to: number, predictor: Predictor, before: number, work: Work): number;
   /** All levels. */
   all(): Uint8Array;
 }
@@ -59,18 +52,19 @@ export function bitsOf(histogram: Uint32Array): number {
 }
 
 /** The predictor that leaves fewer bits in a sample of the levels. */
-export function choosePredictor(source: LevelSource): Predictor {
+export function choosePredictor(source: LevelSource, work: Work): Predictor {
   const { count } = source;
   const windows = Math.min(mostWindows, Math.ceil(count / valuesForWindow));
-  const out = new Uint8Array(windowSize);
-  const plain = symbolCounts();
-  const apart = symbolCounts();
-  for (let window = 0; window < windows; window++) {
-    const from = Math.floor((window * count) / windows);
-    const to = Math.min(from + windowSize, count);
-    source.read(from, to, predictors.none, 0, out, plain);
-    source.read(from, to, predictors.left, out[0] as number, out, apart);
-  }
-  const saved = bitsOf(histogramOf(plain)) * worthRatio;
-  return bitsOf(histogramOf(apart)) < saved ? predictors.left : predictors.none;
+  const firsts = new Uint8Array(windows);
+  const sampled = (predictor: Predictor): number => {
+    work.counts.fill(0);
+    for (let window = 0; window < windows; window++) {
+      const from = Math.floor((window * count) / windows);
+      source.read(from, Math.min(from + windowSize, count), predictor, firsts[window] as number, work);
+      if (predictor === predictors.none) firsts[window] = work.symbols[0] as number;
+    }
+    return bitsOf(histogramOf(work.counts));
+  };
+  const plain = sampled(predictors.none);
+  return sampled(predictors.left) < plain * worthRatio ? predictors.left : predictors.none;
 }

@@ -14,11 +14,11 @@ const values = fc
 function levelSource(levels: Uint8Array): LevelSource {
   return {
     count: levels.length,
-    read(from, to, predictor, before, out, counts) {
+    read(from, to, predictor, before, { symbols, counts }) {
       let left = before;
       for (const [index, level] of levels.subarray(from, to).entries()) {
         const symbol = predictor === predictors.left ? (level - left + 128) & 255 : level;
-        out[index] = symbol;
+        symbols[index] = symbol;
         counts[symbol]!++;
         left = level;
       }
@@ -36,9 +36,9 @@ function symbolsOf(
   const symbols = new Uint8Array(source.count);
   const counts = symbolCounts();
   const middle = Math.ceil(source.count / 3);
-  const before = source.read(0, middle, predictor, 7, symbols, counts);
+  const before = source.read(0, middle, predictor, 7, { symbols, counts });
   if (middle < source.count) {
-    source.read(middle, source.count, predictor, before, symbols.subarray(middle), counts);
+    source.read(middle, source.count, predictor, before, { symbols: symbols.subarray(middle), counts });
   }
   return { symbols, histogram: histogramOf(counts) };
 }

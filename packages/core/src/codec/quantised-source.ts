@@ -1,5 +1,6 @@
 import { type Affine, quantised, type Range } from "./eight-bits.ts";
-import type { SymbolCounts } from "./level-counts.ts";
+import { leastForKernels } from "./kernels/index.ts";
+import type { SymbolCounts, Work } from "./level-counts.ts";
 import { type LevelSource, type Predictor, predictors } from "./predict.ts";
 
 /** How values become levels: `value * factor + up`, cut to a whole number. */
@@ -20,8 +21,8 @@ export function quantisedSource(values: Float32Array, { most }: Range, affine: A
   const rounding = roundingOf(affine, most);
   return {
     count: values.length,
-    read: (from, to, predictor, before, out, counts) =>
-      readRun(values, { from, to, at: 0 }, rounding, predictor, before, out, counts),
+    read: (from, to, predictor, before, work) =>
+      readRun(values, { from, to, at: 0 }, rounding, predictor, before, work),
     all: () => quantised(values, rounding.factor, affine.zero, 0),
   };
 }
@@ -51,10 +52,10 @@ export function quantisedRunsSource(
   }
   return {
     count: values.length,
-    read(from, to, predictor, before, out, counts) {
+    read(from, to, predictor, before, work) {
       let last = before;
       eachRun(from, to, (part, rounding) => {
-        last = readRun(values, part, rounding, predictor, last, out, counts);
+        last = readRun(values, part, rounding, predictor, last, work);
       });
       return last;
     },
@@ -83,12 +84,16 @@ function readRun(
   rounding: Rounding,
   predictor: Predictor,
   before: number,
-  out: Uint8Array,
-  counts: SymbolCounts,
+  { symbols, counts, kernels }: Work,
 ): number {
+  const { from, to, at } = part;
+  if (kernels && to - from >= leastForKernels) {
+    const differences = predictor === predictors.left;
+    return kernels.read(values.subarray(from, to), at, rounding.factor, rounding.up, differences, before);
+  }
   return predictor === predictors.none
-    ? levelsOf(values, part, rounding, out, counts)
-    : differencesOf(values, part, rounding, before, out, counts);
+    ? levelsOf(values, part, rounding, symbols, counts)
+    : differencesOf(values, part, rounding, before, symbols, counts);
 }
 
 /** Four at a time, each with counts of its own: so many steps that do not wait for each other keep a processor busy. */

@@ -1,0 +1,1 @@
+export { chunkValues, type Kernels, kernels, leastForKernels } from "./kernels.ts";
