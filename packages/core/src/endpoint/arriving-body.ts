@@ -8,6 +8,8 @@ export const waitingBytes = 262_144;
 export function brokenBody(message: string, cause?: unknown): LongshoreError {
   return new LongshoreError("body-mismatch", "transport", message, cause === undefined ? {} : { cause });
 }
+/** One for all: of most bodies that are refused nobody asks, and making an error costs a tenth of refusing. */
+const dropped = brokenBody("the reply came before the whole body");
 
 /** What a connection and a body that is on its way on it need of each other. */
 export interface ArrivingBodyParts {
@@ -104,7 +106,7 @@ export class ArrivingBody {
 
   /** Nobody reads it any more: chunks are dropped from now on. */
   drop(): void {
-    this.#failed ??= brokenBody("the reply came before the whole body");
+    this.#failed ??= dropped;
     this.#take = undefined;
     this.#filling = undefined;
     for (const { memory } of this.#waiting.splice(0)) this.#parts.release?.(memory);

@@ -158,14 +158,9 @@ function told(api: Api, request: WireRequest, response: WireResponse, startedMs:
   const { headers } = response;
   if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;
   const load = api.load?.();
-  return {
-    ...response,
-    headers: {
-      ...(load ? loadHeaders(load, request.headers) : {}),
-      [tookHeader]: Math.max(0, api.clock.nowMs() - startedMs).toFixed(3),
-      ...headers,
-    },
-  };
+  const own: Record<string, string> = load ? loadHeaders(load, request.headers) : {};
+  own[tookHeader] = Math.max(0, api.clock.nowMs() - startedMs).toFixed(3);
+  return { ...response, headers: Object.assign(own, headers) };
 }
 
 /** The rights of identities as calls carry them; an identity's set is made once for many requests. */

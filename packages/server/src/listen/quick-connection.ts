@@ -93,7 +93,8 @@ export class QuickConnection implements Reads {
     const arriving = this.#arriving;
     const room = arriving?.room;
     this.#inPlace = room !== undefined;
-    this.#memory = room ?? (arriving && this.#much ? Buffer.allocUnsafeSlow(readBytes) : this.#parts.memory);
+    const keeps = arriving !== undefined && this.#much && !this.#lingering;
+    this.#memory = room ?? (keeps ? Buffer.allocUnsafeSlow(readBytes) : this.#parts.memory);
     return this.#memory;
   }
 
@@ -208,8 +209,9 @@ export class QuickConnection implements Reads {
     const { left } = arriving;
     const beyond = chunk.byteLength > left ? Buffer.from(chunk.subarray(left)) : undefined;
     const bytes = beyond ? chunk.subarray(0, left) : chunk;
+    if (this.#lingering) arriving.filled(bytes.byteLength);
     // Drops, and where the request before was still being served, so that the read had begun before there was a body.
-    if (memory === this.#parts.memory) arriving.came(copied(bytes));
+    else if (memory === this.#parts.memory) arriving.came(copied(bytes));
     else arriving.came(bytes, beyond ? bytes : memory);
     if (beyond) this.#wait(beyond);
     this.#afterArrival(arriving);

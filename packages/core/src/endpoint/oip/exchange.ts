@@ -260,7 +260,6 @@ export async function exchange(
   let goesOn = false;
   try {
     const { method, path, endless, message } = request;
-    // What is spread is of another shape each time.
     const asked = endless || message ? { ...request, headers, body } : { method, path, headers, body };
     const response = await transport.send(asked, until.call, sending.acknowledged);
     const { status, headers: told } = response;
