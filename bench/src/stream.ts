@@ -45,8 +45,8 @@ const rounds = 3;
  * Not counted. One place loads its model and warms up; two load the parts of those splits that are tried as well, and learn link,
  * places and speeds.
  */
-const warmAlone = { frames: 12, ms: 1500 };
-const warmBoth = { frames: 80, ms: 6000 };
+const warmAlone = { frames: 4, ms: 1500 };
+const warmBoth = { frames: 16, ms: 8000 };
 const countedMs = 5000;
 const fewestFrames = 12;
 
@@ -206,7 +206,7 @@ async function ocr(folder: string): Promise<Subject> {
   try {
     const call = housekeepingCall("stream");
     const knowledge = await engine.describe("ocr-frame", undefined, call);
-    const path = sampleInputs().find(({ file }) => file === "images/receipt-1.jpg")?.path;
+    const path = sampleInputs().find(({ file }) => file === "images/shelf-1.jpg")?.path;
     if (!knowledge || path === undefined) throw new Error("the sample ocr-frame is not there");
     const images = mkdtempSync(join(folder, "images-"));
     copyFileSync(path, join(images, basename(path)));

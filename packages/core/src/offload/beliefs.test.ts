@@ -183,6 +183,17 @@ describe("serviceRatio", () => {
     expect(promisesGrew([], before)).toBe(1);
   });
 
+  it("believes a place again within a dozen of runs after some that something else disturbed", () => {
+    const service = serviceRatio();
+    const random = seededRandom(3);
+    let nowMs = 0;
+    // While it loads models, runs take 2 to 10 times as long as promised.
+    for (let run = 0; run < 15; run++) service.seen(60 * (2 + 8 * random.next()), 60, (nowMs += 250));
+    expect(service.ratio(nowMs)).toBeGreaterThan(3);
+    for (let run = 0; run < 12; run++) service.seen(60 * (0.95 + 0.1 * random.next()), 60, (nowMs += 50));
+    expect(service.ratio(nowMs)).toBeLessThan(1.4);
+  });
+
   it("averages small differences and ignores those below a millisecond", () => {
     const service = serviceRatio();
     for (let run = 0; run < 40; run++) service.seen(80, 100, run);

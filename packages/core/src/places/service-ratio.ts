@@ -72,10 +72,13 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       const deviation = away / Math.sqrt(variance + noise);
       up = Math.max(0, up + deviation - 0.5);
       down = Math.max(0, down - deviation - 0.5);
-      const changed = Math.abs(deviation) > outlying || up > drift || down > drift;
+      const drifted = up > drift || down > drift;
+      const changed = Math.abs(deviation) > outlying || drifted;
       if (changed) {
         runs = 0;
         doubt = promiseVariance;
+        // That runs differed much was the change, not least: with it they would say little for dozens of runs.
+        if (drifted) variance = firstVariance;
         up = 0;
         down = 0;
       } else {
