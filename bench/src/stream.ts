@@ -9,7 +9,7 @@ import {
   type Inputs,
   type Offloader,
   type Policy,
-  type StreamLimits,
+  startCut,
   tablePolicy,
 } from "@longshore/core";
 import { withSeededWeights } from "@longshore/graph";
@@ -26,7 +26,7 @@ import {
   quantile,
   type Row,
 } from "./harness.ts";
-import { startServer } from "./soak/server.ts";
+import { type SoakServer, startServer } from "./soak/server.ts";
 
 /** A model that is streamed, and what its frames are. */
 interface Subject {
@@ -42,7 +42,7 @@ type Way = "device" | "server" | "both";
 
 const rounds = 3;
 /**
- * Not counted. One place loads its model and warms up; two load the parts of those splits that are tried as well, and learn link,
+ * Frames at the beginning, and their time, that are not counted. One place loads its model and warms up; two load the parts of those splits that are tried as well, and learn link,
  * places and speeds.
  */
 const warmAlone = { frames: 4, ms: 1500 };
@@ -61,32 +61,51 @@ const inputStays: Policy = {
       : { allow: false, rule: "the input stays on the device" },
 };
 
-function* repeated(frames: readonly Inputs[], most: () => boolean): Generator<Inputs> {
-  for (let at = 0; most(); at++) {
-    const frame = frames[at % frames.length];
-    if (frame) yield frame;
-  }
+function* endless(frames: readonly Inputs[]): Generator<Inputs> {
+  for (;;) yield* frames;
 }
 
-/** Frames a second, and what became of the frames. */
+/** What became of the frames, and how much of its core each place used meanwhile. */
+interface Played {
+  readonly fps: number;
+  readonly results: readonly FrameResult[];
+  readonly deviceBusyRatio: number;
+  readonly serverBusyRatio: number;
+}
+
 async function play(
   offloader: Offloader,
+  server: SoakServer,
   { name, frames }: Subject,
   warm: { readonly frames: number; readonly ms: number },
-  limits: StreamLimits,
-): Promise<{ readonly fps: number; readonly results: readonly FrameResult[] }> {
-  let given = 0;
+): Promise<Played> {
   const beganMs = performance.now();
-  const warming = (): boolean => given++ < warm.frames || performance.now() - beganMs < warm.ms;
-  for await (const one of offloader.stream(name, repeated(frames, warming), limits)) {
-    if (one.kind === "failed") throw one.error;
-  }
   const results: FrameResult[] = [];
-  const startedMs = performance.now();
-  let counted = 0;
-  const going = (): boolean => performance.now() - startedMs < countedMs || counted++ < fewestFrames;
-  for await (const one of offloader.stream(name, repeated(frames, going), limits)) results.push(one);
-  return { fps: (1000 * results.length) / (performance.now() - startedMs), results };
+  let warmed = 0;
+  let counting:
+    | { readonly sinceMs: number; readonly used: NodeJS.CpuUsage; readonly thereMs: number }
+    | undefined;
+  // One stream: between two, and behind the last frame, places would wait for one another.
+  for await (const one of offloader.stream(name, endless(frames))) {
+    if (counting) {
+      results.push(one);
+      const tookMs = performance.now() - counting.sinceMs;
+      if (tookMs < countedMs || results.length < fewestFrames) continue;
+      const { user, system } = process.cpuUsage(counting.used);
+      const thereMs = (await server.sample()).processorMs - counting.thereMs;
+      return {
+        fps: (1000 * results.length) / tookMs,
+        results,
+        deviceBusyRatio: (user + system) / 1000 / tookMs,
+        serverBusyRatio: thereMs / tookMs,
+      };
+    }
+    if (one.kind === "failed") throw one.error;
+    if (++warmed < warm.frames || performance.now() - beganMs < warm.ms) continue;
+    const { processorMs: thereMs } = await server.sample();
+    counting = { thereMs, used: process.cpuUsage(), sinceMs: performance.now() };
+  }
+  throw new Error("a stream without end has ended");
 }
 
 /** How often each kind of plan answered. */
@@ -102,6 +121,18 @@ function plansOf(results: readonly FrameResult[]): Record<"here" | "there" | "sp
   }
   return counts;
 }
+
+/** How many frames went on elsewhere from each cut, as `c99 12, c147 30`. */
+function cutsOf(results: readonly FrameResult[]): string {
+  const counts = new Map<string, number>();
+  for (const one of results) {
+    const segment = one.kind === "answered" ? one.result.accounts.at(-1)?.segment : undefined;
+    if (segment && segment.from !== startCut) counts.set(segment.from, (counts.get(segment.from) ?? 0) + 1);
+  }
+  return Array.from(counts, ([cut, count]) => `${cut} ${count}`).join(", ");
+}
+
+const percent = (ratio: number): string => `${(100 * ratio).toFixed(0)} %`;
 
 /** Whether each place can have a core of its own; this process then has the first. */
 function pinned(): boolean {
@@ -136,7 +167,8 @@ async function measure(subject: Subject, ownCores: boolean, { say }: BenchContex
           defaults,
         });
         try {
-          const { fps, results } = await play(offloader, subject, way === "both" ? warmBoth : warmAlone, {});
+          const warm = way === "both" ? warmBoth : warmAlone;
+          const { results, ...played } = await play(offloader, server, subject, warm);
           const unanswered = results.filter(({ kind }) => kind !== "answered").length;
           const plans = plansOf(results);
           const tookMs = results.flatMap((one) => (one.kind === "answered" ? [one.result.tookMs] : []));
@@ -145,15 +177,16 @@ async function measure(subject: Subject, ownCores: boolean, { say }: BenchContex
             way,
             round,
             ownCores,
-            fps,
+            ...played,
             frames: results.length,
             unanswered,
             ...plans,
+            cuts: cutsOf(results),
             p50Ms: median(tookMs),
             p95Ms: quantile(tookMs, 0.95),
           });
           say(
-            `  ${subject.name.padEnd(10)} ${way.padEnd(7)} ${fps.toFixed(2).padStart(6)} frames/s; whole here ${plans.here}, whole there ${plans.there}, split ${plans.split}; a frame takes ${median(tookMs).toFixed(0)} ms`,
+            `  ${subject.name.padEnd(10)} ${way.padEnd(7)} ${played.fps.toFixed(2).padStart(6)} frames/s; whole here ${plans.here}, whole there ${plans.there}, split ${plans.split}; cores ${percent(played.deviceBusyRatio)} and ${percent(played.serverBusyRatio)} busy; a frame takes ${median(tookMs).toFixed(0)} ms`,
           );
         } finally {
           await offloader.close();

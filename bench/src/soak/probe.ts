@@ -21,6 +21,8 @@ export interface ProbeSample {
   readonly loopMaxMs: number;
   /** Sockets, timers, processes, threads and the like that keep the loop busy. */
   readonly handles: number;
+  /** Time of processors that it has used, in milliseconds. */
+  readonly processorMs: number;
 }
 
 if (process.send) {
@@ -36,6 +38,7 @@ if (process.send) {
     const late = { p99Ms: lateMs(delay.percentile(99)), maxMs: lateMs(delay.max) };
     if (question === "kept") collect();
     const { rss, heapUsed, external } = process.memoryUsage();
+    const { user, system } = process.cpuUsage();
     const sample: ProbeSample = {
       rssBytes: rss,
       heapBytes: heapUsed,
@@ -43,6 +46,7 @@ if (process.send) {
       loopP99Ms: late.p99Ms,
       loopMaxMs: late.maxMs,
       handles: process.getActiveResourcesInfo().length,
+      processorMs: (user + system) / 1000,
     };
     delay.reset();
     process.send?.(sample);
