@@ -130,6 +130,42 @@ describe("guardWatch", () => {
     expect(fired()).toBeDefined();
   });
 
+  it("lets an answer be read first that came while this process was held up", async () => {
+    let heldUpMs = 0;
+    const { clock, place } = watched({});
+    const unread: Disposable[] = [];
+    // What has arrived is read before a timer without delay comes, and after those that are due.
+    const late: typeof clock = {
+      ...clock,
+      nowMs: () => clock.nowMs() + heldUpMs,
+      timer: (delayMs, fire) =>
+        clock.timer(delayMs, () => {
+          if (delayMs === 0) for (const answered of unread.splice(0)) answered[Symbol.dispose]();
+          fire();
+        }),
+    };
+    const fired: number[] = [];
+    const watch = (): ReturnType<typeof guardWatch> =>
+      guardWatch({
+        clock: late,
+        untilNextMs: () => new Float64Array(0),
+        place,
+        leg,
+        call: housekeepingCall("test"),
+        latestMs: 10_000,
+        lostMs: 500,
+        backUpMs: () => 100,
+        afterMs: 0,
+        fire: () => fired.push(late.nowMs()),
+      });
+    unread.push(watch());
+    const silent = watch();
+    heldUpMs = 5000;
+    await clock.advance(100);
+    expect(fired).toHaveLength(1);
+    silent[Symbol.dispose]();
+  });
+
   it("fires at the latest when it was told to, if the budget allows", async () => {
     const { clock, fired, place } = watched({ drainMs: () => 0, latestMs: 40 });
     await clock.advance(39);

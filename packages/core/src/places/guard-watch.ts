@@ -69,6 +69,8 @@ export function elsewhereMs({ values }: Estimate): Required<Pick<GuardParts, "ea
 
 /** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
 const recheckMs = 20;
+/** This process was held up where it looks later than it meant to by more than this: what came meanwhile is read first. */
+const heldUpMs = 5;
 /** Acknowledgements that come closer than this are taken together: asking a link takes a tenth of a millisecond. */
 const restMs = 5;
 
@@ -162,7 +164,15 @@ export function guardWatch(parts: GuardParts): GuardWatch {
       return;
     }
     const untilLatest = tooLate ? recheckMs : startedMs + latestMs - nowMs;
-    timer = clock.timer(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), think);
+    look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
+  }
+
+  /** The answer may be here, unread: who is late then is this process, and each back-up that starts for it makes it later. */
+  function look(inMs: number, nowMs: number): void {
+    timer = clock.timer(inMs, () => {
+      if (clock.nowMs() - nowMs - inMs <= heldUpMs) think();
+      else timer = clock.timer(0, think);
+    });
   }
 
   think();

@@ -10,7 +10,15 @@ import type { Endpoint } from "../endpoint/index.ts";
 import { doubtOf, type Estimate, type Link, meanOf, shift, sum } from "../estimate/index.ts";
 import { endCut, type Features } from "../model/index.ts";
 import type { Plan } from "../plan/index.ts";
-import { bucketFor, segmentMeanMs } from "../table/index.ts";
+import {
+  bucketFor,
+  type LinkTable,
+  readBetween,
+  readingOf,
+  segmentMeanMs,
+  sizeCount,
+  sizePosition,
+} from "../table/index.ts";
 import { type KnownModel, slownessHere } from "./known-model.ts";
 import type { Place } from "./place.ts";
 
@@ -57,6 +65,8 @@ function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined 
 
 /** A place must be quicker by this much at the best to be worth trying. */
 const worthRatio = 0.95;
+/** How long the bytes of a request seldom take on a link longer than, as in `hardlyMore`. */
+const seldomMore = readingOf(0.8);
 /** A link that cannot pass a train in this time is slow enough to know. */
 const probeDeadlineMs = 2000;
 /** What took longer than this was too long a train for the link as it is now. */
@@ -165,6 +175,9 @@ export function linkProbes(
         const { id } = place.endpoint.info;
         const link = parts.links(id);
         if (!link?.probeBytes || !place.endpoint.probe || underWay.has(id)) continue;
+        // Where all places are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
+        const apart = !request.known.here && request.plan.objective !== "throughput";
+        if (apart && !rateMatters(place.table, request.plan)) continue;
         const due = request.dueAtMs < Infinity;
         // Before the round trip is worked out: it will be no later than this.
         const latestMs = due ? Math.max(nowMs, request.dueAtMs) : nowMs;
@@ -185,6 +198,19 @@ export function linkProbes(
       for (const timer of waiting.values()) timer[Symbol.dispose]();
     },
   };
+}
+
+/**
+ * Whether it makes a difference what the rate of a link is, which is all that a train tells of it: what the bytes of a request
+ * seldom take longer than is more than little of all that the request is expected to take.
+ */
+function rateMatters({ up }: LinkTable, { legs, predicted }: Plan): boolean {
+  const away = legs.find(({ travels }) => travels);
+  if (!away) return true;
+  const { index, fraction } = sizePosition(away.predicted.sentBytes);
+  const emptyMs = readBetween(up, sizeCount, 0, 0, seldomMore);
+  const carryMs = readBetween(up, sizeCount, index, fraction, seldomMore) - emptyMs;
+  return carryMs > (1 - worthRatio) * meanOf(predicted.completionMs);
 }
 
 /**

@@ -7,8 +7,12 @@ export interface LinkUpkeep extends Disposable {
   news(): void;
 }
 
-/** Pause between two links that are asked for their belief, which keeps the event loop for a few milliseconds. */
+/**
+ * Pause between two links that are asked for their belief, which keeps the event loop for a few milliseconds: at least so many
+ * milliseconds, and so many times what asking the last one took, so that requests have the processor before their beliefs.
+ */
 const delayMs = 1;
+const restRatio = 20;
 /**
  * A belief ages while nothing happens: it is written down again so long after the last news, in milliseconds, so that the
  * next request does not decide by what was believed in the middle of a stall. Afterwards it hardly changes any more.
@@ -36,7 +40,9 @@ export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
     if (stopped) return;
     const nowMs = clock.nowMs();
     if (nowMs >= dueMs) {
-      const restMs = places.refreshOneLink(nowMs) ? delayMs : agingMs[aged++];
+      const more = places.refreshOneLink(nowMs);
+      const tookMs = clock.nowMs() - nowMs;
+      const restMs = more ? Math.max(delayMs, restRatio * tookMs) : agingMs[aged++];
       if (restMs === undefined) return;
       dueMs = nowMs + restMs;
     }
