@@ -83,14 +83,16 @@ export function formNext<T extends Candidate>(
   paces: ArrivalPaces,
   forming: Omit<Forming, "gapMs">,
 ): Formed<T> | undefined {
+  const { batching, times, nowMs, idle, idleSinceMs, turnOver } = forming;
   const everybody = shared ? flows.flatMap(({ items }) => items) : [];
   let untilMs = Infinity;
   for (const { tenant, items } of flows) {
     const [head] = items;
     if (!head) continue;
-    const gapMs =
-      flows.length > 1 && !shared ? Infinity : paces.of(shared ? "" : tenant).gapMs(forming.nowMs);
-    const formed = formBatch(head, shared ? everybody : items, { ...forming, gapMs });
+    const gapMs = flows.length > 1 && !shared ? Infinity : paces.of(shared ? "" : tenant).gapMs(nowMs);
+    // Listed, since this is done for every small request: what is spread is of another shape each time.
+    const all: Forming = { batching, times, nowMs, gapMs, idle, idleSinceMs, turnOver };
+    const formed = formBatch(head, shared ? everybody : items, all);
     if (formed.kind === "run") return formed;
     untilMs = Math.min(untilMs, formed.untilMs);
   }
