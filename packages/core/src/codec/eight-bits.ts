@@ -94,7 +94,9 @@ export function tabled(levels: Uint8Array, valueOf: (level: number) => number): 
     Math.min(Math.max(valueOf(level), -largest), largest),
   );
   const out = new Float32Array(levels.length);
-  for (let index = 0; index < out.length; index++) out[index] = table[levels[index] as number] as number;
+  const able = levels.length >= leastForKernels ? kernels() : undefined;
+  if (able) able.values(levels, table, out);
+  else for (let index = 0; index < out.length; index++) out[index] = table[levels[index] as number] as number;
   return bytesOf(out);
 }
 

@@ -1,3 +1,4 @@
+import { kernels, leastForKernels } from "./kernels/index.ts";
 import { histogramOf, type Work } from "./level-counts.ts";
 import { alphabet } from "./tans-table.ts";
 
@@ -25,6 +26,13 @@ export interface LevelSource {
 
 /** The way back from differences to levels, in place. */
 export function restore(levels: Uint8Array, before: number): void {
+  const able = levels.length >= leastForKernels ? kernels() : undefined;
+  if (able) able.restore(levels, before);
+  else restoreEach(levels, before);
+}
+
+/** The same by one level after another. */
+export function restoreEach(levels: Uint8Array, before: number): void {
   let left = before;
   for (let index = 0; index < levels.length; index++) {
     left = ((levels[index] as number) + left - 128) & 255;

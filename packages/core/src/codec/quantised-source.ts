@@ -1,4 +1,4 @@
-import { type Affine, quantised, type Range } from "./eight-bits.ts";
+import type { Affine, Range } from "./eight-bits.ts";
 import { leastForKernels } from "./kernels/index.ts";
 import type { SymbolCounts, Work } from "./level-counts.ts";
 import { type LevelSource, type Predictor, predictors } from "./predict.ts";
@@ -23,7 +23,11 @@ export function quantisedSource(values: Float32Array, { most }: Range, affine: A
     count: values.length,
     read: (from, to, predictor, before, work) =>
       readRun(values, { from, to, at: 0 }, rounding, predictor, before, work),
-    all: () => quantised(values, rounding.factor, affine.zero, 0),
+    all() {
+      const out = new Uint8Array(values.length);
+      writeLevels(values, { from: 0, to: values.length, at: 0 }, rounding, out);
+      return out;
+    },
   };
 }
 
@@ -61,11 +65,7 @@ export function quantisedRunsSource(
     },
     all() {
       const out = new Uint8Array(values.length);
-      eachRun(0, values.length, (part, { factor, up }) => {
-        for (let index = part.from; index < part.to; index++) {
-          out[index] = (values[index] as number) * factor + up;
-        }
-      });
+      eachRun(0, values.length, (part, rounding) => writeLevels(values, part, rounding, out));
       return out;
     },
   };
@@ -76,6 +76,17 @@ interface Part {
   readonly from: number;
   readonly to: number;
   readonly at: number;
+}
+
+/** The levels of a part, and nothing counted. */
+function writeLevels(
+  values: Float32Array,
+  { from, to, at }: Part,
+  { factor, up }: Rounding,
+  out: Uint8Array,
+): void {
+  const shift = at - from;
+  for (let index = from; index < to; index++) out[index + shift] = (values[index] as number) * factor + up;
 }
 
 function readRun(

@@ -6,6 +6,7 @@ import { gaussian, seededRandom } from "../../base/index.ts";
 import { affineOf, finiteRange, keysOf } from "../eight-bits.ts";
 import { encodeLevels } from "../entropy.ts";
 import { symbolCounts, type Work } from "../level-counts.ts";
+import { restoreEach } from "../predict.ts";
 import { quantisedRunsSource, quantisedSource } from "../quantised-source.ts";
 import { kernels } from "./index.ts";
 
@@ -76,6 +77,32 @@ describe("the kernels", () => {
         const source = quantisedRunsSource(values, { run, affines, most });
         const body = await encodeLevels(source, 7);
         expect(Buffer.compare(body, await encodeLevels(source, 7, undefined, byHand()))).toBe(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("go back from differences to levels, and from levels to values, as is done without them", () => {
+    const bytes = fc
+      .tuple(
+        fc.integer(),
+        fc.oneof(fc.integer({ min: 1, max: 700 }), fc.integer({ min: 65_000, max: 140_000 })),
+      )
+      .map(([seed, count]) => {
+        const random = seededRandom(seed);
+        return Uint8Array.from({ length: count }, () => random.next() * 256);
+      });
+    fc.assert(
+      fc.property(bytes, fc.nat({ max: 255 }), (differences, before) => {
+        const levels = differences.slice();
+        const expected = differences.slice();
+        kernels()!.restore(levels, before);
+        restoreEach(expected, before);
+        expect(Buffer.compare(levels, expected)).toBe(0);
+        const table = Float32Array.from({ length: 256 }, (_, level) => (level - before) * 0.37);
+        const values = new Float32Array(levels.length);
+        kernels()!.values(levels, table, values);
+        expect(values.every((value, index) => value === table[levels[index]!])).toBe(true);
       }),
       { numRuns: 60 },
     );

@@ -29,6 +29,10 @@ export interface Kernels {
   ): number;
   /** Writes `symbols` from `from` to `to` by codes of bits << 4 | length, at most 12 bits, to `out` from `at` on; gives where they end. */
   write(codes: Uint16Array, from: number, to: number, out: Uint8Array, at: number): number;
+  /** Levels from differences in place; `before` is the level before the first. */
+  restore(levels: Uint8Array, before: number): void;
+  /** The value of each level by a table of 256. */
+  values(levels: Uint8Array, table: Float32Array, out: Float32Array): void;
 }
 
 interface Exports {
@@ -36,12 +40,15 @@ interface Exports {
   range(endBytes: number): void;
   read(endBytes: number, to: number, factor: number, up: number, apart: number, before: number): number;
   write(from: number, to: number, at: number): number;
+  restore(endBytes: number, before: number): void;
+  values(endBytes: number): void;
 }
 
 const symbolsAt = 0x40000;
 const rangeAt = 0x50100;
 const countsAt = 0x51000;
 const codesAt = 0x52000;
+const tableAt = 0x52400;
 const bitsAt = 0x53000;
 
 let known: Kernels | false | undefined;
@@ -68,6 +75,7 @@ function made(): Kernels | undefined {
   const counts = new Uint32Array(buffer, countsAt, 4 * alphabet);
   const keys = new Int32Array(buffer, rangeAt, 8);
   const codes = new Uint32Array(buffer, codesAt, alphabet);
+  const valueOf = new Float32Array(buffer, tableAt, alphabet);
 
   /** Copies values in, the last one again up to a multiple of `step`; gives how many there are then. */
   function put(values: Float32Array, step: number): number {
@@ -107,6 +115,25 @@ function made(): Kernels | undefined {
       const end = exports.write(symbolsAt + from, symbolsAt + to, bitsAt);
       out.set(bytes.subarray(bitsAt, end), at);
       return at + end - bitsAt;
+    },
+    restore(levels, before) {
+      let left = before;
+      for (let from = 0; from < levels.length; from += chunkValues) {
+        const part = levels.subarray(from, from + chunkValues);
+        symbols.set(part);
+        exports.restore(part.length, left);
+        part.set(symbols.subarray(0, part.length));
+        left = part.at(-1) as number;
+      }
+    },
+    values(levels, table, out) {
+      valueOf.set(table);
+      for (let from = 0; from < levels.length; from += chunkValues) {
+        const part = levels.subarray(from, from + chunkValues);
+        symbols.set(part);
+        exports.values(part.length);
+        out.set(floats.subarray(0, part.length), from);
+      }
     },
   };
 }

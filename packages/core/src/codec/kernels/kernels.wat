@@ -3,7 +3,7 @@
 ;; `code.ts` holds it assembled (`node tools/assemble-kernels.mjs`).
 ;;
 ;; Memory: 0x00000 values of a chunk, FP32; 0x40000 its symbols; 0x50100 results of `range`; 0x51000 counts of symbols, four
-;; tables of 256; 0x52000 a code for each symbol; 0x53000 bits, and room for the stores that run ahead.
+;; tables of 256; 0x52000 a code for each symbol; 0x52400 a value for each; 0x53000 bits, and room for the stores that run ahead.
 (module
   (memory (export "memory") 7)
 
@@ -119,4 +119,35 @@
         (local.set $from (i32.add (local.get $from) (i32.const 1)))
         (br $rest)))
     (i64.store (local.get $at) (local.get $held))
-    (i32.add (local.get $at) (i32.shr_u (i32.add (local.get $bits) (i32.const 7)) (i32.const 3)))))
+    (i32.add (local.get $at) (i32.shr_u (i32.add (local.get $bits) (i32.const 7)) (i32.const 3))))
+
+  ;; Levels from the differences in the $end bytes of symbols, in place: sums of all before, by halves of the distance, 16 at a time.
+  (func (export "restore") (param $end i32) (param $before i32)
+    (local $at i32) (local $v v128) (local $left v128)
+    (local.set $left (i8x16.splat (local.get $before)))
+    (loop $more
+      (local.set $v (i8x16.sub (v128.load offset=0x40000 (local.get $at)) (i8x16.splat (i32.const 128))))
+      (local.set $v (i8x16.add (local.get $v) (i8x16.shuffle 0 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 (v128.const i64x2 0 0) (local.get $v))))
+      (local.set $v (i8x16.add (local.get $v) (i8x16.shuffle 0 1 16 17 18 19 20 21 22 23 24 25 26 27 28 29 (v128.const i64x2 0 0) (local.get $v))))
+      (local.set $v (i8x16.add (local.get $v) (i8x16.shuffle 0 1 2 3 16 17 18 19 20 21 22 23 24 25 26 27 (v128.const i64x2 0 0) (local.get $v))))
+      (local.set $v (i8x16.add (local.get $v) (i8x16.shuffle 0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 (v128.const i64x2 0 0) (local.get $v))))
+      (local.set $v (i8x16.add (local.get $v) (local.get $left)))
+      (v128.store offset=0x40000 (local.get $at) (local.get $v))
+      (local.set $left (i8x16.shuffle 15 15 15 15 15 15 15 15 15 15 15 15 15 15 15 15 (local.get $v) (local.get $v)))
+      (br_if $more (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $end)))))
+
+  ;; The values of the $end bytes of symbols by the table at 0x52400, a multiple of 8, to 0.
+  (func (export "values") (param $end i32)
+    (local $from i32) (local $at i32) (local $eight i64)
+    (loop $more
+      (local.set $eight (i64.load offset=0x40000 (local.get $from)))
+      (f32.store offset=0 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shl (local.get $eight) (i64.const 2))) (i32.const 1020))))
+      (f32.store offset=4 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shr_u (local.get $eight) (i64.const 6))) (i32.const 1020))))
+      (f32.store offset=8 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shr_u (local.get $eight) (i64.const 14))) (i32.const 1020))))
+      (f32.store offset=12 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shr_u (local.get $eight) (i64.const 22))) (i32.const 1020))))
+      (f32.store offset=16 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shr_u (local.get $eight) (i64.const 30))) (i32.const 1020))))
+      (f32.store offset=20 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shr_u (local.get $eight) (i64.const 38))) (i32.const 1020))))
+      (f32.store offset=24 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shr_u (local.get $eight) (i64.const 46))) (i32.const 1020))))
+      (f32.store offset=28 (local.get $at) (f32.load offset=0x52400 (i32.and (i32.wrap_i64 (i64.shr_u (local.get $eight) (i64.const 54))) (i32.const 1020))))
+      (local.set $at (i32.add (local.get $at) (i32.const 32)))
+      (br_if $more (i32.lt_u (local.tee $from (i32.add (local.get $from) (i32.const 8))) (local.get $end))))))
