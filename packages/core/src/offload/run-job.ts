@@ -88,8 +88,9 @@ async function runPlans(
       loop.upkeep();
       loop.tryLinks(job, plan);
       if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
-      // What heads here made for one reader only; what the request brought may be part of it, and is the caller's.
-      const own = held.cut !== job.held.cut && !job.held.arriving && tally.lostLegs.length === 0;
+      // What heads here made for one reader only; state may share its memory, and so may what the request brought.
+      const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
+      const own = crossed && tally.lostLegs.length === 0;
       if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
       return { response: end.response, leg: end.leg, plan, tally };
     }
