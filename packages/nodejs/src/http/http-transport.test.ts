@@ -133,7 +133,8 @@ describe("http transport against servers that misbehave", () => {
     const reply = await transport.send(get, call);
     await readBody(reply.body, limits);
     await settle();
-    await expect(transport.send(get, call)).rejects.toMatchObject({ reason: "unreachable" });
+    const once: WireRequest = { ...get, method: "POST" };
+    await expect(transport.send(once, call)).rejects.toMatchObject({ reason: "unreachable" });
     await transport.close();
   });
 

@@ -11,6 +11,7 @@ import {
   credentialHeaders,
   type Credentials,
   emptyBody,
+  idempotencyHeader,
   LongshoreError,
   type Transport,
   type WireRequest,
@@ -77,8 +78,10 @@ function plainPool(url: URL, options: Omit<PlainPoolOptions, "host" | "port">): 
 }
 
 /**
- * A transport over HTTP/1.1 with kept connections. It never retries: a request that fails with `unreachable` was most
- * likely not seen by the server, one that fails with `no-answer` may have been; what to do then is in the plan.
+ * A transport over HTTP/1.1 with kept connections. It retries one thing: what breaks on a kept connection before any answer, and
+ * may be repeated (`GET`, or with an idempotency key), is sent once more on a fresh one, as HTTP clients do. Else a request that fails
+ * with `unreachable` was most likely not seen by the server, one that fails with `no-answer` may have been; what to do then
+ * is in the plan.
  * Acknowledgements arrive as interim responses (`102`). Ending a call closes its own connection and no other.
  */
 export function httpTransport(options: HttpTransportOptions): Transport {
@@ -123,8 +126,11 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       if (plain?.odd === false && method !== "HEAD" && length !== undefined) {
         const head = requestHead(method, path, url.host, headers, announced);
         const sent = bodiless ? emptyBody : body;
-        if (head !== undefined)
-          return plain.send({ head, body: sent, bodyBytes: announced ?? 0, call, maxBytes, acknowledged });
+        if (head !== undefined) {
+          const bodyBytes = announced ?? 0;
+          const repeatable = method === "GET" || idempotencyHeader in headers;
+          return plain.send({ head, body: sent, bodyBytes, call, maxBytes, acknowledged, repeatable });
+        }
       }
       const start = (): ClientRequest => {
         const size = announced === undefined ? {} : { "content-length": String(announced) };

@@ -265,7 +265,7 @@ describe("a plain connection", () => {
 });
 
 describe("a plain connection that was kept", () => {
-  it("is no answer but not reached when the server closed it meanwhile, with a body or without", async () => {
+  it("is no answer but not reached when the server closed it meanwhile and it must not be sent twice", async () => {
     const body: WireBody = {
       kind: "stream",
       byteLength: 3,
@@ -273,7 +273,7 @@ describe("a plain connection that was kept", () => {
         yield new TextEncoder().encode("abc");
       },
     };
-    for (const request of [get, post(bytes("abc")), post(body)]) {
+    for (const request of [post(bytes("abc")), post(body)]) {
       const transport = await peer((socket) => {
         socket.once("data", () => {
           socket.write(ok("first"));
@@ -295,6 +295,63 @@ describe("a plain connection that was kept", () => {
     });
     expect(await textOf(transport)).toBe("first");
     await expect(transport.send(get, call)).rejects.toMatchObject({ reason: "no-answer" });
+  });
+
+  it("sends once more on a fresh one what broke on a kept one before any answer, where it may be repeated", async () => {
+    let [came, connections] = [0, 0];
+    // Every connection answers once, and is reset with the next request, as by a server that closed it meanwhile.
+    const transport = await peer((socket) => {
+      connections++;
+      let own = 0;
+      socket.on("data", () => {
+        came++;
+        if (own++ === 0) socket.write(ok("here"));
+        else socket.resetAndDestroy();
+      });
+    });
+    const keyed: WireRequest = { ...post(bytes("x")), headers: { "idempotency-key": "k" } };
+    expect(await textOf(transport)).toBe("here");
+    expect(await textOf(transport)).toBe("here");
+    expect(await textOf(transport, keyed)).toBe("here");
+    expect([came, connections]).toEqual([5, 3]);
+    // Nobody knows what it would do twice, or it is not here any more.
+    await expect(transport.send(post(bytes("x")), call)).rejects.toMatchObject({ reason: "unreachable" });
+    expect(await textOf(transport)).toBe("here");
+    const gone: WireBody = {
+      kind: "stream",
+      byteLength: 1,
+      async *read() {
+        yield new Uint8Array(1);
+      },
+    };
+    await expect(transport.send({ ...keyed, body: gone }, call)).rejects.toMatchObject({
+      reason: "unreachable",
+    });
+    expect([came, connections]).toEqual([8, 4]);
+  });
+
+  it("does not do so on a connection that had not answered before, or where an answer had begun", async () => {
+    let came = 0;
+    const fresh = await peer((socket) => {
+      socket.on("data", () => {
+        came++;
+        socket.resetAndDestroy();
+      });
+    });
+    await expect(fresh.send(get, call)).rejects.toMatchObject({ reason: "no-answer" });
+    expect(came).toBe(1);
+    const begun = await peer((socket) => {
+      socket.once("data", () => {
+        socket.write(ok("first"));
+        socket.once("data", () => {
+          came++;
+          socket.end("HTTP/1.1 200 O");
+        });
+      });
+    });
+    expect(await textOf(begun)).toBe("first");
+    await expect(begun.send(get, call)).rejects.toMatchObject({ reason: "no-answer" });
+    expect(came).toBe(2);
   });
 
   it("is let go when the server says so, or after the time that either of both keeps it", async () => {

@@ -4,7 +4,6 @@ import {
   acknowledgedHeader,
   ArrivingBody,
   brokenBody,
-  type Call,
   LongshoreError,
   type WireBody,
   type WireResponse,
@@ -15,6 +14,7 @@ import { handedOver } from "./handed-over.ts";
 import type { ExchangeOptions } from "./node-exchange.ts";
 import { PlainChunks } from "./plain-chunks.ts";
 import { longestHead, type PlainHead, plainHeadIn } from "./plain-head.ts";
+import type { PlainEvents, PlainRequest } from "./plain-request.ts";
 import { type Silence, watchSilence } from "./silence.ts";
 
 /** Requests up to so many bytes are copied together: one write costs less than several. */
@@ -22,28 +22,6 @@ const joinedBytes = 65_536;
 
 const headStart = "HTTP/1.1 ";
 const headEnd = Buffer.from("\r\n\r\n");
-
-/** One request on a plain connection. */
-export interface PlainRequest {
-  /** Its head as it is written. */
-  readonly head: string;
-  readonly body: WireBody;
-  /** What the head announces; 0 without a body. */
-  readonly bodyBytes: number;
-  readonly call: Call;
-  readonly maxBytes: number;
-  readonly acknowledged: ((bytes: number) => void) | undefined;
-}
-
-/** What the owner of a connection is told. */
-export interface PlainEvents {
-  /** It can take the next request. */
-  free(connection: PlainConnection): void;
-  /** It is no more. */
-  gone(connection: PlainConnection): void;
-  /** The server answered otherwise than is read here. */
-  odd(): void;
-}
 
 interface Asked extends PlainRequest {
   /** All of it was given to the socket. */
@@ -72,6 +50,7 @@ export class PlainConnection {
   #asked: Asked | undefined;
   #connected = false;
   #reused = false;
+  #stale = false;
   #answered = false;
   /** The connection may be used again, as far as the server says. */
   #head: PlainHead | undefined;
@@ -111,10 +90,22 @@ export class PlainConnection {
   }
 
   /** Sends a request and gives its reply, as `Transport.send` does. Parts are listed: what is spread is of another shape each time. */
-  send({ head, body, bodyBytes, call, maxBytes, acknowledged }: PlainRequest): Promise<WireResponse> {
+  send(request: PlainRequest): Promise<WireResponse> {
+    const { head, body, bodyBytes, call, maxBytes, acknowledged, repeatable } = request;
+    const sent = false;
     return new Promise((resolve, reject) =>
-      this.#begin({ head, body, bodyBytes, call, maxBytes, acknowledged, sent: false, resolve, reject }),
+      this.#begin({ head, body, bodyBytes, call, maxBytes, acknowledged, repeatable, sent, resolve, reject }),
     );
+  }
+
+  /** It has answered requests before. */
+  get reused(): boolean {
+    return this.#reused;
+  }
+
+  /** It had answered before, and broke before the first byte of the next answer: its server had most likely closed it. */
+  get stale(): boolean {
+    return this.#stale;
   }
 
   destroy(): void {
@@ -352,6 +343,7 @@ export class PlainConnection {
   #fail(thrown: unknown): void {
     const asked = this.#asked;
     if (asked) {
+      this.#stale = this.#reused && !this.#answered && !LongshoreError.is(thrown);
       const error = meaning(thrown, this.#options.address, {
         connected: this.#connected,
         reused: this.#reused,

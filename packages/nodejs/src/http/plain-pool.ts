@@ -2,7 +2,8 @@ import { connect } from "node:net";
 import { abortError, type Call, whenAborted, type WireResponse } from "@longshore/core";
 import { unreachable } from "./failure.ts";
 import type { ExchangeOptions } from "./node-exchange.ts";
-import { PlainConnection, type PlainEvents, type PlainRequest } from "./plain-connection.ts";
+import { PlainConnection } from "./plain-connection.ts";
+import type { PlainEvents, PlainRequest } from "./plain-request.ts";
 
 /** Where the connections of a pool lead, and how many there are. */
 export interface PlainPoolOptions extends Omit<ExchangeOptions, "maxBytes"> {
@@ -56,7 +57,23 @@ export class PlainPool {
   /** As `Transport.send`. */
   send(request: PlainRequest): Promise<WireResponse> {
     const free = this.#take();
-    return free ? free.send(request) : this.#waitAndSend(request);
+    return free ? this.#sendOn(free, request) : this.#waitAndSend(request);
+  }
+
+  /**
+   * On a kept connection that its server had closed, a request that may be repeated and is still here whole is sent once more, on a
+   * fresh one. All kept connections are stale after a pause of either side: to try the next of them, or another server that was
+   * kept as long, would fail as well.
+   */
+  #sendOn(connection: PlainConnection, request: PlainRequest): Promise<WireResponse> {
+    const { repeatable, body, call } = request;
+    const sent = connection.send(request);
+    if (!connection.reused || !repeatable || body.kind !== "parts" || body.given) return sent;
+    return sent.catch((thrown: unknown) => {
+      const fresh = connection.stale && !call.abort.aborted ? this.#open() : undefined;
+      if (!fresh) throw thrown;
+      return fresh.send(request);
+    });
   }
 
   /** Ends all connections, used or not. Nobody waits for one any more. */
@@ -72,7 +89,12 @@ export class PlainPool {
       if (free.usable) return free;
       free.destroy();
     }
-    if (this.#all.size >= this.#options.maxConnections) return undefined;
+    return this.#open();
+  }
+
+  /** A fresh connection; undefined when there are too many. */
+  #open(): PlainConnection | undefined {
+    if (this.#closed || this.#all.size >= this.#options.maxConnections) return undefined;
     const { host, port, localAddress, keepAliveMs } = this.#options;
     const socket = connect({ host, port, noDelay: true, ...(localAddress ? { localAddress } : {}) });
     const made = new PlainConnection(socket, this.#options, keepAliveMs, this.#events);
@@ -85,7 +107,7 @@ export class PlainPool {
       await this.#turn(request.call);
       if (this.#closed) throw unreachable(this.#options.address, "the transport is closed");
       const free = this.#take();
-      if (free) return free.send(request);
+      if (free) return this.#sendOn(free, request);
     }
   }
 
