@@ -266,11 +266,8 @@ export function createChecks(parts: CheckParts): Checks {
       return;
     }
     if (known.evidence.seen(right, one.agreementRatio * against.agreementRatio)) {
-      known.quarantine(
-        "agreement",
-        model,
-        `its answer of ${model} ${why} (${against.endpoint} says otherwise)`,
-      );
+      const what = `its answer of ${model} ${why} (${against.endpoint} says otherwise)`;
+      known.quarantine("agreement", model, what);
     }
   }
 
@@ -284,7 +281,14 @@ export function createChecks(parts: CheckParts): Checks {
       return;
     }
     const without = new Set([first.endpoint, second.endpoint]);
-    const third = (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
+    const doubted = (): boolean => standings.get(second.endpoint)?.quarantined === true;
+    const asked = async (): Promise<Opinion | undefined> =>
+      (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
+    const third = await asked().catch((thrown: unknown) => {
+      // Who is in quarantine is not spared because the third does not answer.
+      if (!doubted()) throw thrown;
+      return undefined;
+    });
     const firstWrong = third && apart(third, first);
     const secondWrong = third && apart(third, second);
     if (third && (firstWrong === undefined) !== (secondWrong === undefined)) {
@@ -293,7 +297,7 @@ export function createChecks(parts: CheckParts): Checks {
       return;
     }
     // Who is in quarantine is not believed when nobody says the same.
-    if (standings.get(second.endpoint)?.quarantined) judge(question, second, false, first, why);
+    if (doubted()) judge(question, second, false, first, why);
     else await undecided(question, [first, second]);
   }
 

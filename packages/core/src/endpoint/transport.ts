@@ -121,7 +121,7 @@ export interface Transport {
   readonly progress: "acknowledged" | "none";
   /**
    * Rejects with `unreachable` when no connection comes about, `no-answer` when it breaks or stays silent, and with the
-   * call's own error when that ends first. Never retries.
+   * call's own error when that ends first. Retries at most what may be repeated and found its kept connection closed.
    */
   send(request: WireRequest, call: Call, acknowledged?: (bytes: number) => void): Promise<WireResponse>;
   close(): Promise<void>;

@@ -44,7 +44,7 @@ const ackMs = 30;
 /** Local runs that a try counts for at most, however long it took. */
 const mostRuns = 3;
 /** A promised deadline is dear from the first request on: few answers may be late, so little is learned from late ones. */
-const deadlines = { lateTargetRatio: 0.002, initialLatePrice: 20, maxLatePrice: 40 };
+const deadlines = { lateTargetRatio: 0.002, initialLatePrice: 30, maxLatePrice: 60 };
 
 /** What a guard weighs about a request, at these prices. */
 export function tryQuestion(standing: TryStanding, prices: TryPrices): GuardQuestion {

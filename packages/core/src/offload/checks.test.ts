@@ -244,6 +244,33 @@ describe("answers that are wrong and plausible", () => {
     expect((await ask(2)).y).toBe(4);
   });
 
+  it("count against a place in quarantine although nobody else answers who could judge them", async () => {
+    const clock = manualClock();
+    const [quick, bad, judge] = [place("quick"), place("bad", {}, 5), place("judge", {}, 50)];
+    const { ask, quarantines, events } = offloader(clock, [quick, bad, judge], always);
+    const askUntil = async (done: () => boolean): Promise<void> => {
+      for (let count = 0; count < 60 && !done(); count++) {
+        expect((await ask(1)).where).toBe("quick");
+        await clock.advance(1);
+      }
+    };
+    bad.state.lies = true;
+    await askUntil(() => quarantines().length > 0);
+    expect(quarantines()).toEqual(["bad by agreement"]);
+    await clock.advance(6000);
+    judge.state.fails = true;
+    bad.state.lies = false;
+    const before = bad.asked.length;
+    await askUntil(() => bad.asked.length >= before + 5);
+    bad.state.lies = true;
+    await askUntil(() => bad.asked.length >= before + 6);
+    expect(bad.asked.length).toBe(before + 6);
+    bad.state.lies = false;
+    // Ten right answers in a row end a quarantine: five, a lie and six more are none.
+    await askUntil(() => bad.asked.length >= before + 12);
+    expect(events.filter(({ kind }) => kind === "place-readmitted")).toEqual([]);
+  });
+
   it("are told from right ones by the device", async () => {
     const clock = manualClock();
     const liar = place("liar");

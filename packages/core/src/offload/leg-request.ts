@@ -1,10 +1,9 @@
 import type { Call, EndpointId } from "../base/index.ts";
 import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
-import type { Leg } from "../plan/index.ts";
+import { type Leg, legKey } from "../plan/index.ts";
 import { rulesFor, wantedBack } from "./crossing.ts";
 import type { CutId } from "../model/index.ts";
 import type { Held, Job } from "./job.ts";
-import { legKey } from "./leg-key.ts";
 import { sequencePosition } from "./sequence-position.ts";
 
 /**

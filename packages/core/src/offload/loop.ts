@@ -59,13 +59,14 @@ export interface Loop {
   readonly release: (bytes: Uint8Array) => void;
   /** Of the calls of legs. */
   readonly controllers: SpareControllers;
-  /** Decides where `job` goes on from `held`; with `only` among those parts. */
+  /** Decides where `job` goes on from `held`; with `only` among those parts, with `lastResort` at silent places if need be. */
   plan(
     job: Job,
     held: Held,
     exclude: ReadonlySet<EndpointId>,
     nowMs: number,
     only?: PartFilter,
+    lastResort?: boolean,
   ): Plan | Infeasible;
   /** What was experienced is taken into the beliefs, soon and off the path of requests. */
   upkeep(): void;
@@ -174,7 +175,7 @@ export function createLoop(parts: OffloadParts): Loop {
     activeWatts,
     release: releaser(),
     controllers: new SpareControllers(),
-    plan(job, held, exclude, nowMs, only) {
+    plan(job, held, exclude, nowMs, only, lastResort = false) {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;
       const { known, call, sequence } = job;
@@ -229,7 +230,7 @@ export function createLoop(parts: OffloadParts): Loop {
         // Nothing on the shortlist will do: something else might.
         made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
       }
-      const silent = isInfeasible(made) ? places.lastResort(known, nowMs) : undefined;
+      const silent = lastResort && isInfeasible(made) ? places.lastResort(known, nowMs) : undefined;
       if (silent) made = makePlan(request, viewOf(silent), nowMs, random, scratch);
       if (!parts.directory) return made;
       const { ageMs, problem } = parts.directory.snapshot();

@@ -330,6 +330,25 @@ it("asks a place that was silent when nothing else is left, and none that refuse
   await expect(clock.runUntil(timed())).rejects.toMatchObject({ reason: "no-place" });
 });
 
+it("asks no place that was silent while what can be fetched here is left", async () => {
+  const clock = virtualClock();
+  const silent = place(clock, "a", "eu", 10);
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    local: Object.assign(place(clock, "device", "device", 1), { lacks: () => 1000 }),
+    endpoints: [silent],
+  });
+  const elsewhere = async (withinMs: number): Promise<readonly string[]> => {
+    const { account } = await gateway.infer(request, call({ deadlineMs: clock.nowMs() + withinMs }));
+    return account.forwarded.map(({ endpoint }) => endpoint);
+  };
+  for (let round = 0; round < 20; round++) expect(await clock.runUntil(elsewhere(5000))).toEqual(["a"]);
+  silent.faults.hang = true;
+  const late = await clock.runUntil(Promise.allSettled([elsewhere(400), elsewhere(400)]));
+  expect(late.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  expect(await clock.runUntil(elsewhere(5000))).toEqual([]);
+});
+
 describe("undominated", () => {
   it("keeps one offer for each way that some rule could demand", () => {
     const offer = (ms: number, zones: readonly string[], trust: Offer["trust"]): Offer => ({

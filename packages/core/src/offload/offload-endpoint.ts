@@ -355,7 +355,9 @@ class LoopEndpoint implements OffloadEndpoint {
       costMicros: tally.costMicros,
       forwarded: others,
     };
-    return { ...response, account, load: this.#load(response, others.length > 0) };
+    // That a leg's inputs were forgotten says nothing of those of the request.
+    const { forgotInputs: _forgot, ...rest } = response;
+    return { ...rest, account, load: this.#load(response, others.length > 0) };
   }
 
   /** Its own load; the answering place's report speaks for this one only when that place is here. */

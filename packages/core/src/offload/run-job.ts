@@ -90,7 +90,7 @@ async function runPlans(
       if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
       // What heads here made for one reader only; state may share its memory, and so may what the request brought.
       const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
-      const own = crossed && tally.lostLegs.length === 0;
+      const own = crossed && tally.lostLegs.length === 0 && end.leg.takes === "request";
       if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
       return { response: end.response, leg: end.leg, plan, tally };
     }
@@ -144,6 +144,15 @@ export function decide(
   let outcome = planned(loop, job, held, exclude, nowMs);
   if (isInfeasible(outcome) && held.cut !== job.held.cut) {
     outcome = planned(loop, job, job.held, exclude, nowMs);
+  }
+  if (isInfeasible(outcome)) {
+    // From where it is or from the start, nothing is left: then also those that were silent. Why not is told of the others.
+    for (const from of new Set([held, job.held])) {
+      const last = loop.plan(job, from, exclude, nowMs, undefined, true);
+      if (isInfeasible(last)) continue;
+      outcome = last;
+      break;
+    }
   }
   if (isInfeasible(outcome)) {
     // What the last place said is more use than that no other one is left.

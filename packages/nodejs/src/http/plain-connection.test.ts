@@ -330,6 +330,21 @@ describe("a plain connection that was kept", () => {
     expect([came, connections]).toEqual([8, 4]);
   });
 
+  it("does so where there are as many connections as may be, too", async () => {
+    let connections = 0;
+    const serve = (socket: Socket): void => {
+      connections++;
+      socket.once("data", () => {
+        socket.write(ok("here"));
+        socket.once("data", () => socket.resetAndDestroy());
+      });
+    };
+    const transport = await peer(serve, { maxConnections: 1 });
+    expect(await textOf(transport)).toBe("here");
+    expect(await textOf(transport)).toBe("here");
+    expect(connections).toBe(2);
+  });
+
   it("does not do so on a connection that had not answered before, or where an answer had begun", async () => {
     let came = 0;
     const fresh = await peer((socket) => {

@@ -70,6 +70,8 @@ export class PlainPool {
     const sent = connection.send(request);
     if (!connection.reused || !repeatable || body.kind !== "parts" || body.given) return sent;
     return sent.catch((thrown: unknown) => {
+      // Its socket says only later that it is gone, and the fresh one takes its place.
+      if (connection.stale) this.#all.delete(connection);
       const fresh = connection.stale && !call.abort.aborted ? this.#open() : undefined;
       if (!fresh) throw thrown;
       return fresh.send(request);

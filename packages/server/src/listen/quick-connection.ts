@@ -19,9 +19,10 @@ import { replyHead } from "./reply-head.ts";
 /*
  * Node.js reads HTTP for everybody: any message that is allowed, in pieces of any size, as streams of events. Clients of
  * inference send one kind of message: a POST of known length whose head comes in one piece and is, on one connection,
- * the same every time; now and then they ask something between with a GET. Reading that by its letters costs little beside what Node.js's server does for it, and a large body
- * is copied once less (ADR 20). So a connection begins here. As soon as anything comes that is not plain beyond doubt (see
- * `quickHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been here.
+ * the same every time; now and then they ask something between with a GET. Reading that by its letters costs little beside what
+ * Node.js's server does for it, and a large body is copied once less (ADR 20). So a connection begins here. As soon as anything
+ * comes that is not plain beyond doubt (see `quickHead`), or in pieces, the connection belongs to Node.js from that message on,
+ * as if it had never been here.
  */
 
 /** What all quick connections of a listener share. */

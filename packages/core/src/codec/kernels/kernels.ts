@@ -51,6 +51,7 @@ const codesAt = 0x52000;
 const tableAt = 0x52400;
 const bitsAt = 0x53000;
 
+/** Of the thread: all of it is rewritten before it is read, and who codes has no object of its own that could hold it. */
 let known: Kernels | false | undefined;
 
 /** The kernels of this thread; undefined where there is no WebAssembly with SIMD, or the page's policy forbids it. */

@@ -1,5 +1,5 @@
 import type { Call } from "../base/index.ts";
-import type { Leg } from "../plan/index.ts";
+import type { Leg } from "./plan.ts";
 import { fingerprint, type Tensors } from "../tensor/index.ts";
 
 /** As long as a key may be before the mark of a leg; places on the way add one each. */

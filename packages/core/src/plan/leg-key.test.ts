@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { housekeepingCall } from "../base/index.ts";
-import type { Leg } from "../plan/index.ts";
+import type { Leg } from "./plan.ts";
 import { legKey } from "./leg-key.ts";
 
 const leg = (from: string, codecs: Leg["codecs"] = {}): Leg => ({
