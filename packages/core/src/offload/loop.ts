@@ -224,14 +224,16 @@ export function createLoop(parts: OffloadParts): Loop {
       const also = job.proving ?? sequence?.resident;
       const { features, bytes } = held;
       const table = places.tableFor(known, { rules: call.rules, features, bytes, also }, nowMs);
-      const endpoints = job.proving === undefined ? table : withAvailable(table, [job.proving]);
+      const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
       let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
       if (isInfeasible(made) && endpoints.count < places.all.size) {
         // Nothing on the shortlist will do: something else might.
         made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
       }
-      const silent = lastResort && isInfeasible(made) ? places.lastResort(known, nowMs) : undefined;
-      if (silent) made = makePlan(request, viewOf(silent), nowMs, random, scratch);
+      for (const resort of lastResort ? places.lastResorts(known, exclude, nowMs) : []) {
+        if (!isInfeasible(made)) break;
+        made = makePlan(request, viewOf(resort), nowMs, random, scratch);
+      }
       if (!parts.directory) return made;
       const { ageMs, problem } = parts.directory.snapshot();
       return { ...made, directory: problem === undefined ? { ageMs } : { ageMs, problem } };

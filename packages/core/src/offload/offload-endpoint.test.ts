@@ -330,6 +330,32 @@ it("asks a place that was silent when nothing else is left, and none that refuse
   await expect(clock.runUntil(timed())).rejects.toMatchObject({ reason: "no-place" });
 });
 
+it("asks the place that was silent for the shortest time when all were", async () => {
+  const clock = virtualClock();
+  const [dead, slow] = [place(clock, "a", "eu", 10), place(clock, "b", "eu", 8)];
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    info: info("gateway", "edge", "eu"),
+    endpoints: [dead, slow],
+  });
+  const where = async (withinMs = 5000): Promise<string | undefined> => {
+    const { account } = await gateway.infer(request, call({ deadlineMs: clock.nowMs() + withinMs }));
+    return account.forwarded[0]?.endpoint;
+  };
+  for (let round = 0; round < 20; round++) await clock.runUntil(where());
+  dead.faults.hang = true;
+  for (let round = 0; round < 30; round++) {
+    await clock.runUntil(where());
+    await clock.runUntil(sleep(clock, 300, new AbortController().signal));
+  }
+  slow.faults.hang = true;
+  await clock.runUntil(Promise.allSettled([where(1000), where(1000), where(1000)]));
+  slow.faults.hang = false;
+  const startedMs = clock.nowMs();
+  expect(await clock.runUntil(Promise.all([where(), where()]))).toEqual(["b", "b"]);
+  expect(clock.nowMs() - startedMs).toBeLessThan(500);
+});
+
 it("asks no place that was silent while what can be fetched here is left", async () => {
   const clock = virtualClock();
   const silent = place(clock, "a", "eu", 10);

@@ -27,6 +27,9 @@ export interface PlacesParts {
   readonly hedges?: HedgeBudgetOptions;
 }
 
+/** So many silent places are thought of for a request that nothing else can answer. */
+const mostResorts = 4;
+
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;
 
@@ -50,10 +53,10 @@ export interface Places extends Disposable {
   /** The places that a decision about the model looks at: all, or a few where they are very many. */
   tableFor(known: KnownModel, sought: Sought, nowMs: number): EndpointTable;
   /**
-   * All places where those that are left alone for their silence alone may be tried: for a request that nothing else can answer.
-   * Undefined when there are none.
+   * All places where one that is left alone for its silence alone may be tried, for a request that nothing else can answer: tables
+   * for a few of them one after another, first the one that was silent for the shortest time.
    */
-  lastResort(known: KnownModel, nowMs: number): EndpointTable | undefined;
+  lastResorts(known: KnownModel, exclude: ReadonlySet<EndpointId>, nowMs: number): Iterable<EndpointTable>;
   /** Places that decisions look at these days: all, or those of the last shortlist. */
   readonly looked: Iterable<Place>;
   /** Who wants to know of places that come later. */
@@ -205,11 +208,15 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       const out = runs.out(of, known.offersBy, nowMs);
       return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);
     },
-    lastResort(known, nowMs) {
+    *lastResorts(known, exclude, nowMs) {
       const out = runs.out(ranOf(known.description), known.offersBy, nowMs);
-      const silent = [...all.values()].filter(({ health }) => health.silent && nowMs < health.pausedUntilMs);
-      const ids = silent.map(({ endpoint }) => endpoint.info.id).filter((id) => !out.has(id));
-      return ids.length === 0 ? undefined : withAvailable(places.table(known, nowMs), ids);
+      const silent = [...all].filter(
+        ([id, { health }]) =>
+          health.silent && nowMs < health.pausedUntilMs && !exclude.has(id) && !out.has(id),
+      );
+      // Pauses double: whoever hangs for good is the last.
+      silent.sort(([, one], [, other]) => one.health.pausedUntilMs - other.health.pausedUntilMs);
+      for (const [id] of silent.slice(0, mostResorts)) yield withAvailable(places.table(known, nowMs), id);
     },
     get looked() {
       return all.size > manyPlaces && list ? list.looked : all.values();

@@ -83,10 +83,10 @@ export function withLoads(table: EndpointTable, views: readonly EndpointView[]):
   return { count, infos, ids, tierBit, index, unavailable, loads, up, down, microsPerMegabyte };
 }
 
-/** The same with places that may be tried, whatever speaks against them now. */
-export function withAvailable(table: EndpointTable, ids: Iterable<EndpointId>): EndpointTable {
-  const tried = new Set(Array.from(ids, (id) => table.index.get(id)));
-  const unavailable = table.unavailable.map((why, place) => (tried.has(place) ? undefined : why));
+/** The same with one place that may be tried, whatever speaks against it now. */
+export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
+  const at = table.index.get(id);
+  const unavailable = table.unavailable.map((why, place) => (place === at ? undefined : why));
   return { ...table, unavailable };
 }
 
