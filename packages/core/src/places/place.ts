@@ -92,6 +92,8 @@ export interface Place {
    * little so far.
    */
   untried(nowMs: number): boolean;
+  /** When it last answered a request; -Infinity for never. */
+  readonly answeredAtMs: number;
   /** Requests have shown what its promises are worth. */
   readonly proven: boolean;
   /**
@@ -121,6 +123,7 @@ export function followPlace(
   let returning = false;
   /** Answers since it came or came back. */
   let answers = 0;
+  let answeredAtMs = -Infinity;
   /** Requests that were sent there to see what it takes, since the last answer. */
   let tries = 0;
   let sentAtMs = clock.nowMs();
@@ -214,8 +217,12 @@ export function followPlace(
     answered(nowMs) {
       happened();
       health.succeeded(nowMs);
+      answeredAtMs = nowMs;
       answers++;
       tries = 0;
+    },
+    get answeredAtMs() {
+      return answeredAtMs;
     },
     get proven() {
       return answers >= provenAnswers;

@@ -214,8 +214,8 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
         ([id, { health }]) =>
           health.silent && nowMs < health.pausedUntilMs && !exclude.has(id) && !out.has(id),
       );
-      // Pauses double: whoever hangs for good is the last.
-      silent.sort(([, one], [, other]) => one.health.pausedUntilMs - other.health.pausedUntilMs);
+      // One that hangs has not answered since; one that is slow has.
+      silent.sort(([, one], [, other]) => other.answeredAtMs - one.answeredAtMs);
       for (const [id] of silent.slice(0, mostResorts)) yield withAvailable(places.table(known, nowMs), id);
     },
     get looked() {
