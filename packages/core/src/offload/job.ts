@@ -60,7 +60,7 @@ export interface Job {
   readonly whole?: boolean;
   /** Nobody judged it at the door: its first plan does. */
   readonly unjudged?: true;
-  /** A place that the plan may use although nothing is sent there now: its answer is only looked at. */
+  /** A place that the plan may use although nothing is sent there now: its answer is only looked at, or nothing else is left. */
   readonly proving?: EndpointId | undefined;
   /** What of the request its legs carry on. */
   readonly asked?: AskedFor;

@@ -59,14 +59,13 @@ export interface Loop {
   readonly release: (bytes: Uint8Array) => void;
   /** Of the calls of legs. */
   readonly controllers: SpareControllers;
-  /** Decides where `job` goes on from `held`; with `only` among those parts, with `lastResort` at silent places if need be. */
+  /** Decides where `job` goes on from `held`; with `only` among those parts. */
   plan(
     job: Job,
     held: Held,
     exclude: ReadonlySet<EndpointId>,
     nowMs: number,
     only?: PartFilter,
-    lastResort?: boolean,
   ): Plan | Infeasible;
   /** What was experienced is taken into the beliefs, soon and off the path of requests. */
   upkeep(): void;
@@ -175,7 +174,7 @@ export function createLoop(parts: OffloadParts): Loop {
     activeWatts,
     release: releaser(),
     controllers: new SpareControllers(),
-    plan(job, held, exclude, nowMs, only, lastResort = false) {
+    plan(job, held, exclude, nowMs, only) {
       if (job !== lastJob) radioNow.asked(nowMs);
       lastJob = job;
       const { known, call, sequence } = job;
@@ -229,10 +228,6 @@ export function createLoop(parts: OffloadParts): Loop {
       if (isInfeasible(made) && endpoints.count < places.all.size) {
         // Nothing on the shortlist will do: something else might.
         made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
-      }
-      for (const resort of lastResort ? places.lastResorts(known, exclude, nowMs) : []) {
-        if (!isInfeasible(made)) break;
-        made = makePlan(request, viewOf(resort), nowMs, random, scratch);
       }
       if (!parts.directory) return made;
       const { ageMs, problem } = parts.directory.snapshot();

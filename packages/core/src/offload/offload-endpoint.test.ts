@@ -284,6 +284,13 @@ describe("the first use of a model", () => {
   });
 });
 
+/** Milliseconds until an endpoint has answered. */
+async function timedAt(endpoint: Endpoint, clock: VirtualClock): Promise<number> {
+  const startedMs = clock.nowMs();
+  await endpoint.infer(request, call({ deadlineMs: startedMs + 5000 }));
+  return clock.nowMs() - startedMs;
+}
+
 it("answers soon although the place in use falls silent when its second runs are spent", async () => {
   const clock = virtualClock();
   const edge = place(clock, "a", "eu", 10);
@@ -293,11 +300,7 @@ it("answers soon although the place in use falls silent when its second runs are
     endpoints: [edge, place(clock, "b", "eu", 8)],
     hedges: { burst: 0, limitRatio: 0, debt: 0 },
   });
-  const timed = async (): Promise<number> => {
-    const startedMs = clock.nowMs();
-    await gateway.infer(request, call({ deadlineMs: startedMs + 5000 }));
-    return clock.nowMs() - startedMs;
-  };
+  const timed = (): Promise<number> => timedAt(gateway, clock);
   for (let round = 0; round < 20; round++) await clock.runUntil(timed());
   edge.faults.hang = true;
   const took = await clock.runUntil(Promise.all([timed(), timed(), timed()]));
@@ -312,11 +315,7 @@ it("asks a place that was silent when nothing else is left, and none that refuse
     info: info("gateway", "edge", "eu"),
     endpoints: [slow, other],
   });
-  const timed = async (): Promise<number> => {
-    const startedMs = clock.nowMs();
-    await gateway.infer(request, call({ deadlineMs: startedMs + 5000 }));
-    return clock.nowMs() - startedMs;
-  };
+  const timed = (): Promise<number> => timedAt(gateway, clock);
   for (let round = 0; round < 20; round++) await clock.runUntil(timed());
   slow.faults.hang = true;
   await clock.runUntil(Promise.all([timed(), timed(), timed()]));

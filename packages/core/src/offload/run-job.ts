@@ -14,6 +14,7 @@ import type { Held, Job } from "./job.ts";
 import { arrived } from "./arrived.ts";
 import { noPlace, refusal } from "./door.ts";
 import { legRequest, sentOn } from "./leg-request.ts";
+import { leftAlone } from "../places/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
@@ -145,15 +146,7 @@ export function decide(
   if (isInfeasible(outcome) && held.cut !== job.held.cut) {
     outcome = planned(loop, job, job.held, exclude, nowMs);
   }
-  if (isInfeasible(outcome)) {
-    // From where it is or from the start, nothing is left: then also those that were silent. Why not is told of the others.
-    for (const from of new Set([held, job.held])) {
-      const last = loop.plan(job, from, exclude, nowMs, undefined, true);
-      if (isInfeasible(last)) continue;
-      outcome = last;
-      break;
-    }
-  }
+  if (isInfeasible(outcome)) outcome = lastResort(loop, job, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
     // What the last place said is more use than that no other one is left.
     throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));
@@ -175,6 +168,29 @@ export function decide(
   loop.askLoads(outcome);
   note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;
+}
+
+/**
+ * A plan at one of the four places that answered last of those that are left alone for their silence alone, for a request that
+ * nothing else can answer: where everything is slow, silence says little.
+ */
+function lastResort(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  exclude: ReadonlySet<EndpointId>,
+  nowMs: number,
+): Plan | undefined {
+  const { places } = loop;
+  const silent = leftAlone(places.all, exclude).filter((id) => places.all.get(id)?.health.silent);
+  const failingMs = silent.length > 0 ? places.failingMs(job.known, nowMs) : undefined;
+  for (const proving of silent.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
+    for (const from of new Set([held, job.held])) {
+      const plan = loop.plan({ ...job, proving }, from, exclude, nowMs);
+      if (!isInfeasible(plan)) return plan;
+    }
+  }
+  return undefined;
 }
 
 /**

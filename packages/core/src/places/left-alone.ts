@@ -2,8 +2,8 @@ import type { EndpointId } from "../base/index.ts";
 import type { Place } from "./place.ts";
 
 /**
- * Places that are there and believed, and to which nothing is sent now because they failed; who is tried next comes first. They
- * may be asked what nobody waits for, where nobody else is left to ask.
+ * Places that are there and believed, and to which nothing is sent now because they failed; who answered last comes first: one that
+ * hangs has not answered since, one that is slow has. They may be asked what nobody waits for, where nobody else is left to ask.
  */
 export function leftAlone(
   places: ReadonlyMap<EndpointId, Place>,
@@ -14,6 +14,6 @@ export function leftAlone(
       ([id, { health }]) =>
         !without.has(id) && health.failing && !health.absent && health.distrusted === undefined,
     )
-    .sort(([, one], [, other]) => one.health.pausedUntilMs - other.health.pausedUntilMs)
+    .sort(([, one], [, other]) => other.answeredAtMs - one.answeredAtMs)
     .map(([id]) => id);
 }

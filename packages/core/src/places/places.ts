@@ -1,13 +1,7 @@
 import { type Clock, type EndpointId, LongshoreError, type Observer, type Random } from "../base/index.ts";
 import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
-import {
-  endpointTable,
-  type EndpointTable,
-  type EndpointView,
-  withAvailable,
-  withLoads,
-} from "../table/index.ts";
+import { endpointTable, type EndpointTable, type EndpointView, withLoads } from "../table/index.ts";
 import { placeBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
 import type { KnownModel } from "./known-model.ts";
@@ -26,9 +20,6 @@ export interface PlacesParts {
   readonly links: (endpoint: EndpointId) => Link | undefined;
   readonly hedges?: HedgeBudgetOptions;
 }
-
-/** So many silent places are thought of for a request that nothing else can answer. */
-const mostResorts = 4;
 
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
 const loadsHoldMs = 5;
@@ -52,11 +43,6 @@ export interface Places extends Disposable {
   table(known: KnownModel, nowMs: number): EndpointTable;
   /** The places that a decision about the model looks at: all, or a few where they are very many. */
   tableFor(known: KnownModel, sought: Sought, nowMs: number): EndpointTable;
-  /**
-   * All places where one that is left alone for its silence alone may be tried, for a request that nothing else can answer: tables
-   * for a few of them one after another, first the one that was silent for the shortest time.
-   */
-  lastResorts(known: KnownModel, exclude: ReadonlySet<EndpointId>, nowMs: number): Iterable<EndpointTable>;
   /** Places that decisions look at these days: all, or those of the last shortlist. */
   readonly looked: Iterable<Place>;
   /** Who wants to know of places that come later. */
@@ -207,16 +193,6 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       const of = ranOf(known.description);
       const out = runs.out(of, known.offersBy, nowMs);
       return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);
-    },
-    *lastResorts(known, exclude, nowMs) {
-      const out = runs.out(ranOf(known.description), known.offersBy, nowMs);
-      const silent = [...all].filter(
-        ([id, { health }]) =>
-          health.silent && nowMs < health.pausedUntilMs && !exclude.has(id) && !out.has(id),
-      );
-      // One that hangs has not answered since; one that is slow has.
-      silent.sort(([, one], [, other]) => other.answeredAtMs - one.answeredAtMs);
-      for (const [id] of silent.slice(0, mostResorts)) yield withAvailable(places.table(known, nowMs), id);
     },
     get looked() {
       return all.size > manyPlaces && list ? list.looked : all.values();

@@ -1,6 +1,7 @@
 export { type AnswerFrame, readAnswerFrames, writeAnswerFrame } from "./answer-frames.ts";
 export * from "./call-headers.ts";
 export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
+export { type HeadLines, readHeadLines } from "./head-lines.ts";
 export * from "./infer-reply.ts";
 export * from "./infer-request.ts";
 export * from "./knowledge-json.ts";

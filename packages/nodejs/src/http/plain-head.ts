@@ -1,17 +1,13 @@
-import { noHeaders } from "@longshore/core";
+import { type HeadLines, readHeadLines } from "@longshore/core";
 
 /** The head of a reply that says nothing out of the ordinary. */
-export interface PlainHead {
+export interface PlainHead extends HeadLines {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
   /** Bytes of the body; undefined: it comes in chunks. */
   readonly bodyBytes: number | undefined;
   /** The server goes on reading on this connection; for so long, in milliseconds, where it says it. */
   readonly keeps: boolean;
   readonly keepsMs: number;
-  /** Its lines and the names in them, to know again what the next one has of them. */
-  readonly lines: readonly string[];
-  readonly names: readonly string[];
 }
 
 const statusLine = /^HTTP\/1\.1 ([1-5][0-9]{2}) [\t\x20-\x7e]*$/;
@@ -47,27 +43,9 @@ export function plainHead(text: string, before?: PlainHead): PlainHead | undefin
   const status = same ? before.status : Number(statusLine.exec(lines[0] ?? "")?.[1]);
   // 101 is another protocol, 304 has the length of something else.
   if (Number.isNaN(status) || status === 101 || status === 304) return undefined;
-  const headers = noHeaders();
-  const names = [""];
-  for (let at = 1; at < lines.length; at++) {
-    const line = lines[at] ?? "";
-    let name: string;
-    let value: string | undefined;
-    if (before?.lines[at] === line) {
-      name = before.names[at] ?? "";
-      value = before.headers[name] ?? "";
-    } else {
-      const [, written = "", rest = ""] = headerLine.exec(line) ?? [];
-      if (written === "") return undefined;
-      name = written.toLowerCase();
-      value = rest.trim();
-    }
-    names.push(name);
-    // Nobody here reads cookies, and servers may send many.
-    if (name === "set-cookie") continue;
-    if (headers[name] !== undefined) return undefined;
-    headers[name] = value;
-  }
+  const read = readHeadLines(lines, before, headerOf);
+  if (!read) return undefined;
+  const { headers, names } = read;
   const { connection = "keep-alive", "content-length": length, "transfer-encoding": coding } = headers;
   const wish = connection.toLowerCase();
   if (wish !== "keep-alive" && wish !== "close") return undefined;
@@ -84,6 +62,11 @@ export function plainHead(text: string, before?: PlainHead): PlainHead | undefin
     lines,
     names,
   };
+}
+
+function headerOf(line: string): readonly [string, string] | undefined {
+  const [, name = "", rest = ""] = headerLine.exec(line) ?? [];
+  return name === "" ? undefined : [name.toLowerCase(), rest.trim()];
 }
 
 /** Longer heads of replies are Node.js's. */

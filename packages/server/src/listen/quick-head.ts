@@ -1,17 +1,13 @@
-import { noHeaders } from "@longshore/core";
+import { type HeadLines, readHeadLines } from "@longshore/core";
 
 /** The head of a request that says nothing out of the ordinary: HTTP/1.1, `POST` with a body of announced length or `GET` without. */
-export interface QuickHead {
+export interface QuickHead extends HeadLines {
   /** As it came, to know it again. */
   readonly text: string;
   readonly method: "GET" | "POST";
   readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
   /** Bytes of the body; 0 for `GET`. */
   readonly bodyBytes: number;
-  /** Its lines and the names in them, to know again what the next one has of them. */
-  readonly lines: readonly string[];
-  readonly names: readonly string[];
 }
 
 const requestLine = /^(GET|POST) (\/[!-~]*) HTTP\/1\.1$/;
@@ -43,27 +39,9 @@ export function quickHead(text: string, before?: QuickHead): QuickHead | undefin
   const same = before !== undefined && before.lines[0] === lines[0];
   const [, method, path] = same ? ["", before.method, before.path] : (requestLine.exec(lines[0] ?? "") ?? []);
   if (path === undefined) return undefined;
-  const headers = noHeaders();
-  const names = [""];
-  for (let at = 1; at < lines.length; at++) {
-    const line = lines[at] ?? "";
-    let name: string;
-    let value: string | undefined;
-    if (before?.lines[at] === line) {
-      name = before.names[at] ?? "";
-      value = before.headers[name];
-    } else {
-      const colon = line.indexOf(":");
-      name = line.slice(0, Math.max(0, colon)).toLowerCase();
-      const rest = line.slice(colon + 1);
-      if (!plainName.test(name) || special.has(name)) return undefined;
-      // Before blanks are cut off: line ends and others count as blanks there.
-      value = plainValue.test(rest) ? rest.trim() : undefined;
-    }
-    if (value === undefined || headers[name] !== undefined) return undefined;
-    headers[name] = value;
-    names.push(name);
-  }
+  const read = readHeadLines(lines, before, headerOf);
+  if (!read) return undefined;
+  const { headers, names } = read;
   const { host, connection = "keep-alive", "content-length": length } = headers;
   if (!host || connection.toLowerCase() !== "keep-alive") return undefined;
   // A body of `GET` means nothing, and readers differ in whether they read it.
@@ -78,6 +56,15 @@ export function quickHead(text: string, before?: QuickHead): QuickHead | undefin
     lines,
     names,
   };
+}
+
+function headerOf(line: string): readonly [string, string] | undefined {
+  const colon = line.indexOf(":");
+  const name = line.slice(0, Math.max(0, colon)).toLowerCase();
+  const rest = line.slice(colon + 1);
+  if (!plainName.test(name) || special.has(name)) return undefined;
+  // Before blanks are cut off: line ends and others count as blanks there.
+  return plainValue.test(rest) ? [name, rest.trim()] : undefined;
 }
 
 /** Heads that are longer, or that come in pieces, are Node.js's. */
