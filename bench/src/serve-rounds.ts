@@ -66,17 +66,21 @@ function compare(loads: ReadonlyMap<string, readonly Load[]>, plan: RoundsPlan):
   return compared;
 }
 
+/** The least window of each server that does not count. */
+const leastWarmUpSeconds = 8;
+
 const tooWide = ({ low, high }: Compared, bar: number | undefined): boolean =>
   bar !== undefined && high - low > bar / 10;
 
 /**
  * All subjects forth and back in every round (A B C C B A), so that drift of the machine hits all alike, until every
- * interval is narrow or the rounds are used up. A window of each before the first round does not count.
+ * interval is narrow or the rounds are used up. A window of each before the first round does not count, nor is it short:
+ * a server under Node.js compiles for its first 30,000 small requests.
  */
 export async function runRounds(subjects: readonly Subject[], plan: RoundsPlan): Promise<Rounds> {
   const loads = new Map<string, Load[]>(subjects.map(({ name }) => [name, []]));
-  // Who compiles while it runs is measured as it is after its first thousands of requests, like all others.
-  for (const subject of subjects) await subject.measure(plan.concurrency, plan.seconds);
+  for (const subject of subjects)
+    await subject.measure(plan.concurrency, Math.max(plan.seconds, leastWarmUpSeconds));
   for (let round = 0; round < plan.maxRounds; round++) {
     const first = new Map<string, Load>();
     for (const subject of [...subjects, ...[...subjects].reverse()]) {
