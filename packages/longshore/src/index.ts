@@ -5,6 +5,7 @@
  * @module
  */
 export {
+  type Answer,
   type Availability,
   type Credentials,
   type Infeasible,

@@ -1,4 +1,4 @@
-import { LongshoreError, randomId } from "../base/index.ts";
+import { LongshoreError, randomId, type Reason } from "../base/index.ts";
 import { declaredInputs } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import {
@@ -10,13 +10,14 @@ import {
   takeTensors,
 } from "../model/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
-import type { Tensors } from "../tensor/index.ts";
 import { callFor, confirming, planLimits } from "./call-for.ts";
-import type { Job, JobSequence } from "./job.ts";
+import type { Job } from "./job.ts";
 import type { KnownModel, PartFilter } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
+import { type SequenceStep, StepLine } from "../sequence/index.ts";
 import { frameLine } from "../stream/index.ts";
 import type {
+  Answer,
   Availability,
   FrameResult,
   Limits,
@@ -28,6 +29,7 @@ import type {
 } from "./offloader.ts";
 import type { OffloadParts } from "./parts.ts";
 import { checkFresh, type Outcome, runJob } from "./run-job.ts";
+import { streamJob } from "./stream-job.ts";
 
 /**
  * What an app holds: one call that decides for every request where it runs, and runs it there. Closing it waits for what
@@ -50,16 +52,44 @@ class LoopOffloader implements Offloader {
     return this.#track(this.#infer(model, inputs, limits, undefined).then(({ result }) => result));
   }
 
+  async *answers(model: string, inputs: Inputs, limits: Limits = {}): AsyncIterable<Answer> {
+    let over = (): void => undefined;
+    void this.#track(new Promise<void>((resolve) => (over = resolve)));
+    const told = this.#telling(model);
+    try {
+      const { job } = await this.#prepare(model, inputs, limits, undefined);
+      told.accepted(job.call.id);
+      if (job.known.description.decoupled === true) {
+        for await (const { outputs, account } of streamJob(this.#loop, { ...job, whole: true })) {
+          yield { outputs, where: account.endpoint };
+        }
+      } else {
+        const { response, leg } = await runJob(this.#loop, job);
+        yield { outputs: response.outputs, where: leg.endpoint };
+      }
+      told.ended("answered");
+    } catch (thrown) {
+      throw told.failed(thrown);
+    } finally {
+      told.ended("cancelled");
+      over();
+    }
+  }
+
   sequence(model: string, limits: Limits = {}): Sequence {
-    const id = randomId(this.#loop.parts.random);
-    return new LoopSequence(id, limits, (inputs, merged, sequence) =>
-      this.#track(
-        this.#infer(model, inputs, merged, {
-          ...sequence,
-          wantState: this.#couldMove() && !sequence.end,
+    const line = new StepLine(randomId(this.#loop.parts.random), () => this.#couldMove());
+    return {
+      id: line.id,
+      next: (inputs, { end = false, ...own }: StepLimits = {}) =>
+        line.next(end, async (step) => {
+          const { result, outcome } = await this.#track(
+            this.#infer(model, inputs, { ...limits, ...own }, step),
+          );
+          const { state, stateSeal: seal } = outcome.response;
+          return { result, endpoint: outcome.leg.endpoint, state, seal };
         }),
-      ),
-    );
+      [Symbol.asyncDispose]: () => line.end(),
+    };
   }
 
   stream(
@@ -152,7 +182,7 @@ class LoopOffloader implements Offloader {
     model: string,
     inputs: Inputs,
     limits: Limits,
-    sequence: JobSequence | undefined,
+    sequence: SequenceStep | undefined,
   ): { readonly job: Job } | Promise<{ readonly job: Job }> {
     if (this.#closed) throw new LongshoreError("shutting-down", "resolve", "the offloader was closed");
     const { knowledge, clock } = this.#loop;
@@ -170,7 +200,7 @@ class LoopOffloader implements Offloader {
     model: string,
     inputs: Inputs,
     limits: Limits,
-    sequence: JobSequence | undefined,
+    sequence: SequenceStep | undefined,
     deadlineMs?: number,
   ): Job {
     const { description } = known;
@@ -204,18 +234,19 @@ class LoopOffloader implements Offloader {
     model: string,
     inputs: Inputs,
     limits: Limits,
-    sequence: JobSequence | undefined,
+    sequence: SequenceStep | undefined,
     frame = false,
   ): Promise<{ readonly result: Result; readonly outcome: Outcome }> {
-    const { clock, parts } = this.#loop;
-    const startedMs = clock.nowMs();
-    let callId = "";
+    const told = this.#telling(model);
     try {
       const prepared = this.#prepare(model, inputs, limits, sequence);
       const { job: asked } = prepared instanceof Promise ? await prepared : prepared;
       const job = frame ? { ...asked, frame } : asked;
-      callId = job.call.id;
-      parts.observer.record({ kind: "request-accepted", atMs: startedMs, callId, model });
+      told.accepted(job.call.id);
+      if (job.known.description.decoupled === true) {
+        const what = `model ${model} gives any number of answers to a request; ask for them with answers`;
+        throw new LongshoreError("unsupported", "admission", what);
+      }
       const outcome = await runJob(this.#loop, job).catch(async (thrown: unknown) => {
         if (!replaced(thrown) || sequence) throw thrown;
         await this.#loop.knowledge.refresh();
@@ -223,30 +254,39 @@ class LoopOffloader implements Offloader {
         if (anew.known.description.digest === job.known.description.digest) throw thrown;
         return runJob(this.#loop, { ...job, known: anew.known });
       });
-      const result = resultOf(outcome, clock.nowMs() - startedMs);
-      parts.observer.record({
-        kind: "request-ended",
-        atMs: clock.nowMs(),
-        callId,
-        model,
-        tookMs: result.tookMs,
-        outcome: "answered",
-      });
-      return { result, outcome };
+      return { result: resultOf(outcome, told.ended("answered")), outcome };
     } catch (thrown) {
-      const error = LongshoreError.from(thrown, "plan", `inference of ${model}`);
+      throw told.failed(thrown);
+    }
+  }
+
+  /** Tells the observer of one request, of its end once. */
+  #telling(model: string) {
+    const { clock, parts } = this.#loop;
+    const startedMs = clock.nowMs();
+    let callId = "";
+    let isOver = false;
+    /** Returns how long it took. */
+    const ended = (outcome: "answered" | Reason): number => {
       const nowMs = clock.nowMs();
       const tookMs = nowMs - startedMs;
-      parts.observer.record({
-        kind: "request-ended",
-        atMs: nowMs,
-        callId,
-        model,
-        tookMs,
-        outcome: error.reason,
-      });
-      throw error;
-    }
+      if (!isOver)
+        parts.observer.record({ kind: "request-ended", atMs: nowMs, callId, model, tookMs, outcome });
+      isOver = true;
+      return tookMs;
+    };
+    return {
+      accepted(id: string): void {
+        callId = id;
+        parts.observer.record({ kind: "request-accepted", atMs: startedMs, callId, model });
+      },
+      ended,
+      failed(thrown: unknown): LongshoreError {
+        const error = LongshoreError.from(thrown, "plan", `inference of ${model}`);
+        ended(error.reason);
+        return error;
+      },
+    };
   }
 }
 
@@ -280,66 +320,6 @@ function resultOf(outcome: Outcome, tookMs: number): Result {
     energy: { millijoules: tally.millijoules, label: tally.measured ? "measured" : "estimated" },
     costMicros: tally.costMicros,
   };
-}
-
-type Step = (
-  inputs: Inputs,
-  limits: Limits,
-  sequence: JobSequence,
-) => Promise<{ readonly result: Result; readonly outcome: Outcome }>;
-
-/**
- * Steps of one sequence, one after another in the order of the calls. After each step it is known where the state is, and
- * where the place lets it travel there is a copy of it here: the next step can go anywhere, also when that place is gone.
- */
-class LoopSequence implements Sequence {
-  readonly id: string;
-  readonly #limits: Limits;
-  readonly #run: Step;
-  #step = 0;
-  #resident: string | undefined;
-  #state: Tensors | undefined;
-  #seal: string | undefined;
-  #last: Promise<unknown> = Promise.resolve();
-  #ended = false;
-
-  constructor(id: string, limits: Limits, run: Step) {
-    this.id = id;
-    this.#limits = limits;
-    this.#run = run;
-  }
-
-  next(inputs: Inputs, limits: StepLimits = {}): Promise<Result> {
-    const turn = this.#last.then(() => this.#next(inputs, { ...this.#limits, ...limits }));
-    this.#last = turn.catch(() => undefined);
-    return turn;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#ended = true;
-    await this.#last;
-  }
-
-  async #next(inputs: Inputs, { end = false, ...limits }: StepLimits): Promise<Result> {
-    if (this.#ended) {
-      throw new LongshoreError("sequence-unknown", "resolve", `sequence ${this.id} was ended`);
-    }
-    const { result, outcome } = await this.#run(inputs, limits, {
-      id: this.id,
-      step: this.#step,
-      end,
-      resident: this.#resident,
-      state: this.#state,
-      seal: this.#seal,
-      wantState: false,
-    });
-    this.#resident = outcome.leg.endpoint;
-    this.#state = outcome.response.state;
-    this.#seal = outcome.response.stateSeal;
-    this.#step++;
-    this.#ended = end;
-    return result;
-  }
 }
 
 /** A variant that nobody has is the caller's mistake, not a lack of places. */

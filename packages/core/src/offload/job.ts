@@ -2,6 +2,7 @@ import type { Call, EndpointId } from "../base/index.ts";
 import type { InferenceRequest } from "../endpoint/index.ts";
 import type { CutId, Features } from "../model/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
+import type { SequenceStep } from "../sequence/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
@@ -17,21 +18,6 @@ export interface Held {
   readonly arriving?: InferenceRequest["inputs"];
   readonly bytes: number;
   readonly features: Features;
-}
-
-/** A step of a sequence. */
-export interface JobSequence {
-  readonly id: string;
-  readonly step: number;
-  readonly end: boolean;
-  /** Where the state after the previous step is, when some place has it. */
-  readonly resident: string | undefined;
-  /** A copy of that state. */
-  readonly state: Tensors | undefined;
-  /** What came with the copy when it was exported. */
-  readonly seal?: string | undefined;
-  /** Whether the answer should bring the state, even if it will not be needed for moving. */
-  readonly wantState: boolean;
 }
 
 /** Parts of a request that the loop itself does not read. */
@@ -52,7 +38,7 @@ export interface Job {
    * the rules of its call do not say so any more.
    */
   readonly confirm?: "elsewhere" | "everywhere";
-  readonly sequence?: JobSequence | undefined;
+  readonly sequence?: SequenceStep | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
   /** One of many, each of which waits for those before it: it goes another way while what its plan needs is being loaded. */
   readonly frame?: boolean;

@@ -16,12 +16,12 @@ import {
 import { meanOf } from "../estimate/index.ts";
 import { type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible } from "../plan/index.ts";
-import { type HeldSequences, heldSequences, type HeldStep } from "../sequence/index.ts";
+import { type HeldSequences, heldSequences, type HeldStep, type SequenceStep } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { arrived } from "./arrived.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, noPlace } from "./door.ts";
-import type { Held, Job, JobSequence } from "./job.ts";
+import type { Held, Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
@@ -376,7 +376,7 @@ class LoopEndpoint implements OffloadEndpoint {
 const noTensors: Tensors = new Map<string, Tensor>();
 
 /** Where a step goes on from: what the sender brought along, else the last step that was answered here. */
-function stepFrom(held: HeldStep | undefined, position: SequencePosition, couldMove: boolean): JobSequence {
+function stepFrom(held: HeldStep | undefined, position: SequencePosition, couldMove: boolean): SequenceStep {
   const follows = position.step === nextStep || position.step === (held?.step ?? -1) + 1;
   const own = position.state === undefined && position.step !== 0 && follows ? held : undefined;
   return {

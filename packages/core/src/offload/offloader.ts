@@ -1,4 +1,4 @@
-import type { DataClass, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
+import type { DataClass, EndpointId, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
 import type { Inputs } from "../model/index.ts";
 import type { Infeasible, Objective, Plan } from "../plan/index.ts";
@@ -66,6 +66,13 @@ export interface Result {
   readonly costMicros: number;
 }
 
+/** One of the answers to a request. */
+export interface Answer {
+  readonly outputs: Tensors;
+  /** Endpoint that gave it. */
+  readonly where: EndpointId;
+}
+
 /** What is demanded of each frame of a stream, and of the stream. `deadlineMs` counts from when the source gave the frame. */
 export interface StreamLimits extends Limits, Pick<FrameLimits, "keep" | "maxInFlight"> {}
 
@@ -98,6 +105,12 @@ export interface Sequence extends AsyncDisposable {
 export interface Offloader extends AsyncDisposable {
   /** Throws LongshoreError; `no-place` and `policy-denied` name the constraint that failed. */
   infer(model: string, inputs: Inputs, limits?: Limits): Promise<Result>;
+  /**
+   * All answers to one request as they come, for models that give any number of them (Triton calls them decoupled); the one of any
+   * other model. One place gives them all; another one is asked only where that failed before its first answer. A reader
+   * that leaves ends the work, and whoever takes them slowly holds the place back. Throws while it is read what `infer` throws.
+   */
+  answers(model: string, inputs: Inputs, limits?: Limits): AsyncIterable<Answer>;
   sequence(model: string, limits?: Limits): Sequence;
   /**
    * Answers frames in their order, several under way at once over all places, planning each anew. A frame that fails is

@@ -1,13 +1,13 @@
 import type { EndpointInfo, SequencePosition } from "../endpoint/index.ts";
 import type { Leg } from "../plan/index.ts";
-import type { JobSequence } from "./job.ts";
+import type { SequenceStep } from "../sequence/index.ts";
 
 /**
  * What a leg tells its place of the sequence: the copy of the state where the plan says that it is carried, and the wish
  * to get it back only from places that let it go.
  */
 export function sequencePosition(
-  sequence: JobSequence | undefined,
+  sequence: SequenceStep | undefined,
   leg: Leg,
   keeps: EndpointInfo["state"],
 ): { readonly sequence?: SequencePosition } {

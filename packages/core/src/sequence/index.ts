@@ -1,1 +1,2 @@
 export * from "./held-sequences.ts";
+export * from "./step-line.ts";

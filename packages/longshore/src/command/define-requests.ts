@@ -14,6 +14,7 @@ export function defineRequests({ program, action, io }: Defining): void {
     )
       .argument("[files...]", "inputs: images, .wav, .txt, .json, .npy or raw bytes")
       .option("--random", "seeded random inputs for what is not given", false)
+      .option("--several", "print each answer as it comes, of a model that gives any number of them", false)
       .option("--save <folder>", "write outputs as .npy or .txt there")
       .action(
         action((model: string, files: string[], options) =>

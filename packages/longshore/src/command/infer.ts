@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { bytesElements, meanOf, type Result, type Tensor } from "@longshore/core";
+import { type Answer, bytesElements, type Limits, meanOf, type Result, type Tensor } from "@longshore/core";
 import { writeNpy } from "../inputs/npy.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 import { accountText, tensorJson, tensorLine } from "./print-result.ts";
@@ -10,6 +10,8 @@ import type { RequestOptions } from "./request-options.ts";
 /** Options of `longshore infer`. */
 export interface InferOptions extends RequestOptions {
   readonly random: boolean;
+  /** Each answer by itself, as it comes. */
+  readonly several: boolean;
   readonly save?: string;
 }
 
@@ -70,15 +72,39 @@ export function resultJson(result: Result): unknown {
   };
 }
 
-/** Runs one inference where it is best and prints the answer and the account. */
+/** Prints each answer as it comes, and where it was made; saves them in folders of their own. */
+async function printAnswers(
+  answers: AsyncIterable<Answer>,
+  options: InferOptions,
+  io: CommandIo,
+): Promise<void> {
+  let count = 0;
+  for await (const { outputs, where } of answers) {
+    if (options.save !== undefined) await save(outputs, join(options.save, `${count}`));
+    const tensors = [...outputs];
+    if (options.json) {
+      const named = Object.fromEntries(tensors.map(([name, tensor]) => [name, tensorJson(tensor)]));
+      io.out(JSON.stringify({ answer: count, outputs: named, where }));
+    } else for (const [name, tensor] of tensors) io.out(`${count} ${where} ${tensorLine(name, tensor)}`);
+    count++;
+  }
+  if (!options.json) io.out(`${count} answer${count === 1 ? "" : "s"}`);
+}
+
+/** Runs one inference where it is best and prints the answer, or all of them, and the account. */
 export async function infer(model: string, options: InferOptions, io: CommandIo): Promise<ExitCode> {
   const prepared = await prepareRequest(model, options, io);
+  const limits: Limits = {
+    ...prepared.limits,
+    progress: (note) =>
+      io.progress(`${note.kind} ${note.leg ?? ""} ${note.endpoint ?? ""} ${note.bytes ?? ""}`),
+  };
   try {
-    const result = await prepared.offloader.infer(prepared.model, prepared.inputs, {
-      ...prepared.limits,
-      progress: (note) =>
-        io.progress(`${note.kind} ${note.leg ?? ""} ${note.endpoint ?? ""} ${note.bytes ?? ""}`),
-    });
+    if (options.several) {
+      await printAnswers(prepared.offloader.answers(prepared.model, prepared.inputs, limits), options, io);
+      return 0;
+    }
+    const result = await prepared.offloader.infer(prepared.model, prepared.inputs, limits);
     if (options.save !== undefined) await save(result.outputs, options.save);
     if (options.json) io.out(JSON.stringify(resultJson(result)));
     else {

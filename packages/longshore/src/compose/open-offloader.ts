@@ -175,6 +175,7 @@ export async function openOffloader(options: OpenOptions): Promise<Offloader> {
   };
   return {
     infer: (model, inputs, limits) => offloader.infer(model, inputs, limits),
+    answers: (model, inputs, limits) => offloader.answers(model, inputs, limits),
     stream: (model, frames, limits) => offloader.stream(model, frames, limits),
     sequence: (model, limits) => offloader.sequence(model, limits),
     explain: (model, inputs, limits) => offloader.explain(model, inputs, limits),

@@ -2,9 +2,11 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  type Answer,
   type Endpoint,
   housekeepingCall,
   type InferenceRequest,
+  type Inputs,
   type LongshoreError,
   neverAborted,
   numericTensor,
@@ -20,6 +22,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "./open-model.ts";
+import { openOffloader, type OpenOptions } from "./open-offloader.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 const numbers = `
@@ -223,5 +226,75 @@ describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (k
         expect(one.outputs.size).toBe(2);
     })();
     await expect(reading).rejects.toMatchObject({ reason: "invalid-input" });
+  });
+});
+
+describe("for an app", () => {
+  type Event = Parameters<Observer["record"]>[0];
+
+  async function app(options: OpenOptions) {
+    const offloader = await openOffloader({ defaults: { dataClass: "internal" }, ...options });
+    open.push(offloader);
+    const ask = (
+      rows: number,
+      delays: readonly number[],
+      limits: Parameters<typeof offloader.answers>[2] = {},
+    ) => offloader.answers("numbers", Object.fromEntries(asking(rows, 1, delays).inputs) as Inputs, limits);
+    return { offloader, ask };
+  }
+
+  async function taken(answers: AsyncIterable<Answer>, most = Infinity): Promise<unknown[]> {
+    const seen: unknown[] = [];
+    try {
+      for await (const { outputs, where } of answers) {
+        seen.push([numericView(outputs.get("OUT")!)[0], where]);
+        if (seen.length >= most) break;
+      }
+    } catch (thrown) {
+      seen.push((thrown as LongshoreError).reason);
+    }
+    return seen;
+  }
+
+  it("come from a server, and from another one when that is gone", async () => {
+    const [first, second] = [await server("one"), await server("two")];
+    const { ask } = await app({ servers: [{ address: first.address, id: "one" }] });
+    expect(await taken(ask(2, []))).toEqual([
+      [0, "one"],
+      [1, "one"],
+    ]);
+    const both = await app({
+      servers: [first.address, { address: second.address, id: "two" }],
+    });
+    await first.close(0);
+    expect(await taken(both.ask(1, []))).toEqual([[0, "two"]]);
+  });
+
+  it("come from this device, keep their deadline, and are told of once", async () => {
+    const told: Event[] = [];
+    const { offloader, ask } = await app({
+      repository: folder,
+      observer: { record: (event) => told.push(event) },
+    });
+    const ended = (): unknown[] =>
+      told.splice(0).flatMap((event) => (event.kind === "request-ended" ? [event.outcome] : []));
+    expect(await taken(ask(2, []))).toEqual([
+      [0, "device"],
+      [1, "device"],
+    ]);
+    expect(ended()).toEqual(["answered"]);
+    expect(await taken(ask(2, [0, 50_000], { deadlineMs: 300 }))).toEqual([
+      [0, "device"],
+      "deadline-exceeded",
+    ]);
+    expect(ended()).toEqual(["deadline-exceeded"]);
+    expect(await taken(ask(2, [0, 50_000]), 1)).toEqual([[0, "device"]]);
+    expect(ended()).toEqual(["cancelled"]);
+    expect(await taken(offloader.answers("none", {}))).toEqual(["unknown-model"]);
+    const inputs = Object.fromEntries(asking(1, 1, []).inputs) as Inputs;
+    await expect(offloader.infer("numbers", inputs)).rejects.toMatchObject({ reason: "unsupported" });
+    await expect(taken(offloader.answers("numbers", inputs, { confirm: true }))).resolves.toEqual([
+      "unsupported",
+    ]);
   });
 });

@@ -1,0 +1,77 @@
+import { type EndpointId, LongshoreError } from "../base/index.ts";
+import type { Tensors } from "../tensor/index.ts";
+
+/** A step of a sequence, as it is asked for. */
+export interface SequenceStep {
+  readonly id: string;
+  readonly step: number;
+  readonly end: boolean;
+  /** Where the state after the previous step is, when some place has it. */
+  readonly resident: EndpointId | undefined;
+  /** A copy of that state. */
+  readonly state: Tensors | undefined;
+  /** What came with the copy when it was exported. */
+  readonly seal?: string | undefined;
+  /** Whether the answer should bring the state, even if it will not be needed for moving. */
+  readonly wantState: boolean;
+}
+
+/** A step that was answered: where the state after it is, and the copy of it that came along. */
+export interface StepAnswer<R> {
+  readonly result: R;
+  readonly endpoint: EndpointId;
+  readonly state: Tensors | undefined;
+  readonly seal: string | undefined;
+}
+
+/**
+ * Steps of one sequence, one after another in the order of the calls. After each step it is known where the state is, and
+ * where the place lets it travel there is a copy of it here: the next step can go anywhere, also when that place is gone. A step
+ * that fails may be asked for again.
+ */
+export class StepLine {
+  readonly id: string;
+  /** Whether the answers should bring the state. */
+  readonly #wantState: () => boolean;
+  #step = 0;
+  #before: Omit<StepAnswer<unknown>, "result"> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #ended = false;
+
+  constructor(id: string, wantState: () => boolean) {
+    this.id = id;
+    this.#wantState = wantState;
+  }
+
+  /** Does one step when those before it are over. Throws `sequence-unknown` after the end, else what `run` throws. */
+  next<R>(end: boolean, run: (step: SequenceStep) => Promise<StepAnswer<R>>): Promise<R> {
+    const turn = this.#last.then(() => this.#next(end, run));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** No step may follow; resolves when the last one is over. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    await this.#last;
+  }
+
+  async #next<R>(end: boolean, run: (step: SequenceStep) => Promise<StepAnswer<R>>): Promise<R> {
+    if (this.#ended) {
+      throw new LongshoreError("sequence-unknown", "resolve", `sequence ${this.id} was ended`);
+    }
+    const { result, ...after } = await run({
+      id: this.id,
+      step: this.#step,
+      end,
+      resident: this.#before?.endpoint,
+      state: this.#before?.state,
+      seal: this.#before?.seal,
+      wantState: this.#wantState() && !end,
+    });
+    this.#before = after;
+    this.#step++;
+    this.#ended = end;
+    return result;
+  }
+}
