@@ -1,5 +1,5 @@
 import { LongshoreError, randomId, type Reason } from "../base/index.ts";
-import { declaredInputs } from "../endpoint/index.ts";
+import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import {
   endCut,
@@ -42,6 +42,8 @@ export function createOffloader(parts: OffloadParts): Offloader {
 class LoopOffloader implements Offloader {
   readonly #loop: Loop;
   readonly #underWay = new Set<Promise<unknown>>();
+  /** Answers that readers are in the midst of. */
+  readonly #read = new Set<AsyncIterator<InferenceResponse>>();
   #closed: Promise<void> | undefined;
 
   constructor(loop: Loop) {
@@ -53,18 +55,13 @@ class LoopOffloader implements Offloader {
   }
 
   async *answers(model: string, inputs: Inputs, limits: Limits = {}): AsyncIterable<Answer> {
-    let over = (): void => undefined;
-    void this.#track(new Promise<void>((resolve) => (over = resolve)));
     const told = this.#telling(model);
     try {
       const { job } = await this.#prepare(model, inputs, limits, undefined);
       told.accepted(job.call.id);
-      if (job.known.description.decoupled === true) {
-        for await (const { outputs, account } of streamJob(this.#loop, { ...job, whole: true })) {
-          yield { outputs, where: account.endpoint };
-        }
-      } else {
-        const { response, leg } = await runJob(this.#loop, job);
+      if (job.known.description.decoupled === true) yield* this.#several(job);
+      else {
+        const { response, leg } = await this.#track(runJob(this.#loop, job));
         yield { outputs: response.outputs, where: leg.endpoint };
       }
       told.ended("answered");
@@ -72,7 +69,30 @@ class LoopOffloader implements Offloader {
       throw told.failed(thrown);
     } finally {
       told.ended("cancelled");
-      over();
+    }
+  }
+
+  /** Closing waits for the next answer, not for a reader that may never come back. */
+  async *#several(job: Job): AsyncIterable<Answer> {
+    const answers = streamJob(this.#loop, { ...job, whole: true })[Symbol.asyncIterator]();
+    this.#read.add(answers);
+    try {
+      for (;;) {
+        const one = await this.#track(answers.next());
+        if (!this.#read.has(answers)) {
+          throw new LongshoreError(
+            "shutting-down",
+            "execute",
+            "the offloader was closed between two answers",
+          );
+        }
+        if (one.done === true) return;
+        const { outputs, account } = one.value;
+        yield { outputs, where: account.endpoint };
+      }
+    } finally {
+      this.#read.delete(answers);
+      await answers.return?.();
     }
   }
 
@@ -160,6 +180,9 @@ class LoopOffloader implements Offloader {
 
   async #close(): Promise<void> {
     await Promise.allSettled(this.#underWay);
+    const left = [...this.#read];
+    this.#read.clear();
+    await Promise.allSettled(left.map(async (answers) => answers.return?.()));
     this.#loop.stop();
     await this.#loop.places.closeAll();
     await this.#loop.local?.close();

@@ -108,7 +108,8 @@ export interface Offloader extends AsyncDisposable {
   /**
    * All answers to one request as they come, for models that give any number of them (Triton calls them decoupled); the one of any
    * other model. One place gives them all; another one is asked only where that failed before its first answer. A reader
-   * that leaves ends the work, and whoever takes them slowly holds the place back. Throws while it is read what `infer` throws.
+   * that leaves ends the work, and whoever takes them slowly holds the place back. Throws while it is read what `infer` throws,
+   * and `shutting-down` when the offloader was closed between two answers.
    */
   answers(model: string, inputs: Inputs, limits?: Limits): AsyncIterable<Answer>;
   sequence(model: string, limits?: Limits): Sequence;

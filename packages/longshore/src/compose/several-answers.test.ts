@@ -297,4 +297,16 @@ describe("for an app", () => {
       "unsupported",
     ]);
   });
+
+  it("end between two answers when the offloader is closed, whether or not somebody reads on", async () => {
+    const one = await server("one");
+    const here = await app({ repository: folder });
+    const there = await app({ servers: [one.address] });
+    for (const { offloader, ask } of [here, there]) {
+      const reader = ask(1000, [])[Symbol.asyncIterator]();
+      expect((await reader.next()).done).toBe(false);
+      await offloader.close();
+      await expect(reader.next()).rejects.toMatchObject({ reason: "shutting-down" });
+    }
+  });
 });
