@@ -96,6 +96,26 @@ describe("a request with an idempotency key", () => {
     expect(double.asked).toHaveLength(2);
   });
 
+  it("makes no step a second time whose answer was too large to keep, or had to go", async () => {
+    const step = { sequence: { id: "s", step: nextStep, end: false, wantState: false } };
+    const large = world({ maxAnswerBytes: 1 });
+    expect(await large.clock.finish(large.ask(1, "step 1", {}, step))).toBe(1);
+    await expect(large.ask(1, "step 1", {}, step)).rejects.toMatchObject({ reason: "sequence-step" });
+    await expect(large.ask(2, "step 1", {}, step)).rejects.toMatchObject({ reason: "invalid-input" });
+    expect(await large.clock.finish(large.ask(1, "step 2", {}, step))).toBe(2);
+    // What is no step may run again, and a step from the state that is brought along.
+    const carried = { sequence: { ...step.sequence, state: tensorsOf() } };
+    expect(await large.clock.finish(large.ask(1, "step 2", {}, carried))).toBe(3);
+    expect(await large.clock.finish(large.ask(1, "no step"))).toBe(4);
+    expect(await large.clock.finish(large.ask(1, "no step"))).toBe(5);
+    const full = world({ maxBytes: 1500 });
+    for (const at of [1, 2, 3, 4]) {
+      expect(await full.clock.finish(full.ask(1, `step ${at}`, {}, step))).toBe(at);
+    }
+    await expect(full.ask(1, "step 1", {}, step)).rejects.toMatchObject({ reason: "sequence-step" });
+    expect(full.double.asked).toHaveLength(4);
+  });
+
   const others: readonly [string, number, Partial<InferenceRequest>][] = [
     ["inputs", 2, {}],
     ["a part", 1, { segment: { ...segment, from: "c1" } }],

@@ -7,7 +7,8 @@
  * is kept for a while, and a request that comes with a key of one under way waits for that one.
  *
  * Invariant: for one key of one tenant at most one run is under way, and after it was answered, as long as the answer is
- * kept, none begins. What failed may be tried again: no answer was given.
+ * kept, none begins. What failed may be tried again: no answer was given. A step of a sequence is not made again either where its
+ * answer was too large to be kept, or had to go.
  */
 import {
   type Call,
@@ -44,11 +45,17 @@ export interface OnceParts {
 /** Inputs beyond so many bytes are told apart by their names, datatypes and shapes only: reading them takes time. */
 const mostReadBytes = 256 * 1024;
 
-interface Answered {
+/** Memory for which steps were made, beside that for answers, in bytes. */
+const maxStepBytes = 2 ** 20;
+
+interface Made {
   /** What was asked, to notice a key that comes with another question. */
   readonly asked: string;
-  readonly response: InferenceResponse;
   readonly atMs: number;
+}
+
+interface Answered extends Made {
+  readonly response: InferenceResponse;
 }
 
 /** What a request asks, its deadline and place in queues apart. */
@@ -83,27 +90,35 @@ function otherQuestion({ model }: InferenceRequest["segment"]): LongshoreError {
   );
 }
 
+function answerGone({ segment, sequence }: InferenceRequest): LongshoreError {
+  return new LongshoreError(
+    "sequence-step",
+    "admission",
+    `the step of sequence ${String(sequence?.id).slice(0, 80)} of model ${segment.model} that came with this key was made; its answer is not kept any more`,
+  );
+}
+
 /**
  * Keeps answers of requests with an idempotency key, by tenant, model and key, so that one that is sent again gets the
- * same answer without a run. A key that comes with another request is `invalid-input`. Requests without a key, and those
+ * same answer without a run. A key that comes with another request is `invalid-input`, one of a step whose answer is not kept
+ * `sequence-step`. Requests without a key, and those
  * for several answers, pass through; failures are not kept.
  */
 export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   const { clock, observer, maxBytes = 16 * 2 ** 20, maxAnswerBytes = 2 ** 20, keptMs = 120_000 } = parts;
   const answers = answerStore<Answered>(maxBytes);
+  const steps = answerStore<Made>(maxStepBytes);
   const flights = singleFlight<InferenceResponse>(clock);
   /** What is asked of those under way, by key. */
   const under = new Map<string, string>();
 
-  function keep(key: string, asked: string, response: InferenceResponse): void {
+  function keep(key: string, asked: string, step: boolean, response: InferenceResponse): void {
     const { outputs, state } = response;
     const bytes = totalBytes(outputs) + (state ? totalBytes(state) : 0);
+    const made = { asked, atMs: clock.nowMs() };
+    if (step) steps.put(key, made, asked.length + key.length + entryBytes);
     if (bytes > maxAnswerBytes) return;
-    answers.put(
-      key,
-      { asked, response: own(response), atMs: clock.nowMs() },
-      bytes + key.length + entryBytes,
-    );
+    answers.put(key, { ...made, response: own(response) }, bytes + key.length + entryBytes);
   }
 
   function again(response: InferenceResponse, request: InferenceRequest, call: Call): InferenceResponse {
@@ -120,17 +135,21 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   ): Promise<InferenceResponse> {
     const key = JSON.stringify([call.tenant, request.segment.model, idempotencyKey]);
     const asked = questionOf(request, call);
-    const found = answers.get(key);
-    if (found && clock.nowMs() - found.atMs <= keptMs) {
-      if (found.asked !== asked) throw otherQuestion(request.segment);
-      return again(found.response, request, call);
-    }
+    const fresh = <T extends Made>(made: T | undefined): T | undefined => {
+      if (!made || clock.nowMs() - made.atMs > keptMs) return undefined;
+      if (made.asked !== asked) throw otherQuestion(request.segment);
+      return made;
+    };
+    const found = fresh(answers.get(key));
+    if (found) return again(found.response, request, call);
+    // Who brings the state along may have the step made again from there.
+    if (request.sequence && !request.sequence.state && fresh(steps.get(key))) throw answerGone(request);
     if ((under.get(key) ?? asked) !== asked) throw otherQuestion(request.segment);
     const { value, joined, shared } = await flights.fly(key, call, async (flight) => {
       under.set(key, asked);
       try {
         const response = await inner.infer(request, flight, progress);
-        keep(key, asked, response);
+        keep(key, asked, request.sequence !== undefined, response);
         return response;
       } finally {
         under.delete(key);
@@ -149,6 +168,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     },
     async close() {
       answers.clear();
+      steps.clear();
       await inner.close();
     },
   };
