@@ -45,3 +45,23 @@ export function untilEnded<T>(work: Promise<T>, call: Call, clock: Clock, stage:
     );
   });
 }
+
+/** Waits for `done`, but no longer than `waitMs`; rejects as `untilAborted` does, and when `done` does. */
+export async function waitAtMost(
+  done: Promise<void>,
+  waitMs: number,
+  abort: AbortSignal,
+  clock: Clock,
+  stage: Stage,
+): Promise<void> {
+  if (waitMs === Infinity) return untilAborted(done, abort, stage);
+  let timer: Disposable | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = clock.timer(Math.max(0, waitMs), resolve);
+  });
+  try {
+    await untilAborted(Promise.race([done, over]), abort, stage);
+  } finally {
+    timer?.[Symbol.dispose]();
+  }
+}

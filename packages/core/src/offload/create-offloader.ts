@@ -209,7 +209,7 @@ class LoopOffloader implements Offloader {
   ): { readonly job: Job } | Promise<{ readonly job: Job }> {
     if (this.#closed) throw new LongshoreError("shutting-down", "resolve", "the offloader was closed");
     const { knowledge, clock } = this.#loop;
-    const known = knowledge.known(model, limits.version);
+    const known = knowledge.settled(model, limits.version);
     if (known) return { job: this.#job(known, model, inputs, limits, sequence) };
     const call = callFor(this.#loop, limits, undefined);
     checkFresh(call, clock.nowMs());

@@ -1,9 +1,18 @@
-import { type Call, type EndpointId, housekeepingCall, LongshoreError, untilAborted } from "../base/index.ts";
+import {
+  type Call,
+  type EndpointId,
+  housekeepingCall,
+  LongshoreError,
+  untilAborted,
+  waitAtMost,
+} from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
 import { endCut, startCut } from "../model/index.ts";
 import {
+  askedModel,
+  type AskedModel,
   type Heard,
   type KnownModel,
   knowModel,
@@ -21,6 +30,8 @@ import type { OffloadParts } from "./parts.ts";
 export interface Knowledge extends Disposable {
   /** What is known now; undefined before the first use and for models that no place knows. */
   known(model: string, version: string | undefined): KnownModel | undefined;
+  /** The same, undefined also while the first use of what is here waits for what other places say: further uses wait with it. */
+  settled(model: string, version: string | undefined): KnownModel | undefined;
   /** Notes the use of a model: its offers are kept fresh for a while. */
   used(model: string, version: string | undefined, nowMs: number): void;
   /**
@@ -32,23 +43,6 @@ export interface Knowledge extends Disposable {
   refresh(): Promise<void>;
   /** A place refused the model: what it offered is forgotten until it is asked again. */
   refused(model: string, version: string | undefined, place: EndpointId): void;
-}
-
-interface Entry {
-  readonly model: string;
-  readonly version: string | undefined;
-  readonly heard: Map<EndpointId, Heard>;
-  /** Why places did not say what they have when they were asked last. */
-  readonly unsaid: Map<EndpointId, LongshoreError>;
-  local: Heard | undefined;
-  known: KnownModel | undefined;
-  usedAtMs: number;
-  askedAtMs: number;
-  asking: Promise<void> | undefined;
-  /** What places said lately will be put together. */
-  digesting: Disposable | undefined;
-  /** The place here answered the round of questions under way. */
-  localDone: Promise<void> | undefined;
 }
 
 /** Places that are asked at once about a model that nothing is known of yet. */
@@ -71,7 +65,7 @@ export function knowledgeOf(
 ): Knowledge {
   const { clock, local } = parts;
   const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, AskedModel>();
   const device = deviceSpeed();
   const roundMs = (): number => Math.max(refreshMs, (places.all.size * 1000) / askedPerSecond);
   const asking = new Set<AbortController>();
@@ -88,41 +82,17 @@ export function knowledgeOf(
     return timer;
   };
 
-  /** Waits for a promise, but no longer than `waitMs` and never after the call ended. */
-  async function within(promise: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> {
-    if (waitMs === Infinity) return untilAborted(promise, abort, "resolve");
-    let timer: Disposable | undefined;
-    const moment = new Promise<void>((resolve) => {
-      timer = later(Math.max(0, waitMs), resolve);
-    });
-    try {
-      await untilAborted(Promise.race([promise, moment]), abort, "resolve");
-    } finally {
-      timer?.[Symbol.dispose]();
-      if (timer) timers.delete(timer);
-    }
-  }
+  const within = (done: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> =>
+    waitAtMost(done, waitMs, abort, clock, "resolve");
 
   const keyOf = (model: string, version: string | undefined): string =>
     version === undefined ? model : `${model}/${version}`;
 
-  function entryOf(model: string, version: string | undefined): Entry {
+  function entryOf(model: string, version: string | undefined): AskedModel {
     const key = keyOf(model, version);
     const found = entries.get(key);
     if (found) return found;
-    const made: Entry = {
-      model,
-      version,
-      heard: new Map(),
-      unsaid: new Map(),
-      local: undefined,
-      known: undefined,
-      usedAtMs: clock.nowMs(),
-      askedAtMs: -Infinity,
-      asking: undefined,
-      digesting: undefined,
-      localDone: undefined,
-    };
+    const made = askedModel(model, version, clock.nowMs());
     entries.set(key, made);
     if (entries.size > maxModels) {
       const [oldest] = [...entries].sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs);
@@ -131,7 +101,7 @@ export function knowledgeOf(
     return made;
   }
 
-  function digestOf(entry: Entry): void {
+  function digestOf(entry: AskedModel): void {
     for (const [id, { endpoint }] of entry.heard) {
       // It is gone, or was dialled anew and may be another.
       if (places.all.get(id)?.endpoint !== endpoint) entry.heard.delete(id);
@@ -143,7 +113,7 @@ export function knowledgeOf(
   /** What one place says; rejects when it does not answer within `patienceMs`. */
   async function askPlace(
     endpoint: Endpoint,
-    entry: Entry,
+    entry: AskedModel,
     known: Heard | undefined,
     path: readonly EndpointId[],
     patienceMs: number,
@@ -175,7 +145,7 @@ export function knowledgeOf(
     }
   }
 
-  async function askOther(id: EndpointId, entry: Entry, path: readonly EndpointId[]): Promise<void> {
+  async function askOther(id: EndpointId, entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
     const place = places.all.get(id);
     if (!place || closed) return;
     const again = !entry.known && tooSlow(entry.unsaid.get(id));
@@ -226,7 +196,7 @@ export function knowledgeOf(
   }
 
   /** What few places say is put together at once, what many say when several have spoken. */
-  function digestSoon(entry: Entry): void {
+  function digestSoon(entry: AskedModel): void {
     if (places.all.size <= manyPlaces) {
       digestOf(entry);
       return;
@@ -238,7 +208,7 @@ export function knowledgeOf(
   }
 
   /** A place that failed is asked again when its pause is over, so that it comes back without a request as its probe. */
-  function askWhenBack(id: EndpointId, entry: Entry, of: Ran | undefined): void {
+  function askWhenBack(id: EndpointId, entry: AskedModel, of: Ran | undefined): void {
     const place = places.all.get(id);
     const nowMs = clock.nowMs();
     if (!place || nowMs - entry.usedAtMs > idleMs) return;
@@ -246,7 +216,7 @@ export function knowledgeOf(
     later(Math.max(1, backMs + 1), () => void askOther(id, entry, []));
   }
 
-  async function askLocal(entry: Entry, path: readonly EndpointId[]): Promise<void> {
+  async function askLocal(entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
     if (!local) return;
     // A large model takes long to read, and nobody else can say what is here.
     const heard = await askPlace(local, entry, undefined, path, Infinity);
@@ -255,6 +225,10 @@ export function knowledgeOf(
     if (before?.knowledge && before.knowledge === heard.knowledge) return;
     entry.local = heard;
     digestOf(entry);
+    // With all of the model here, others get a moment to say what they offer; else they are what is waited for.
+    if (entry.known && complete(entry.known)) {
+      entry.newUntilMs = Math.min(entry.newUntilMs, clock.nowMs() + firstWaitMs);
+    }
   }
 
   /** Whether nothing of the model would have to be fetched to run it here. */
@@ -268,7 +242,7 @@ export function knowledgeOf(
    * Asks every place. Those that the question has been through are asked afterwards and not waited for: two that know each
    * other do not ask in circles.
    */
-  function ask(entry: Entry, path: readonly EndpointId[]): Promise<void> {
+  function ask(entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
     entry.askedAtMs = clock.nowMs();
     entry.localDone = askLocal(entry, path);
     const ids = places.all.keys();
@@ -281,6 +255,7 @@ export function knowledgeOf(
     const at = Math.min(places.all.size, entry.known ? manyPlaces : mostAtOnce);
     const all = Promise.allSettled([entry.localDone, ...Array.from({ length: at }, askThem)]).then(() => {
       entry.asking = undefined;
+      entry.newUntilMs = -Infinity;
       digestOf(entry);
     });
     entry.asking = all;
@@ -304,13 +279,19 @@ export function knowledgeOf(
   }
 
   /** What is known, unless every place that it was learned from is gone: then it is learned anew. */
-  function current(entry: Entry | undefined): KnownModel | undefined {
+  function current(entry: AskedModel | undefined): KnownModel | undefined {
     if (!entry?.known || entry.known.here) return entry?.known;
     for (const [id, { endpoint, knowledge, offers }] of entry.heard) {
       const holds = knowledge !== undefined || offers.length > 0;
       if (holds && places.all.get(id)?.endpoint === endpoint) return entry.known;
     }
     return places.all.size > 0 ? undefined : entry.known;
+  }
+
+  /** What is known, unless it is only what is here, and others have not yet had their moment. */
+  function settled(entry: AskedModel | undefined): KnownModel | undefined {
+    const known = current(entry);
+    return entry && known?.here && clock.nowMs() < entry.newUntilMs ? undefined : known;
   }
 
   /** A place that comes is asked about what is in use, so that it is used before the next round of questions. */
@@ -325,6 +306,7 @@ export function knowledgeOf(
 
   return {
     known: (model, version) => current(entries.get(keyOf(model, version))),
+    settled: (model, version) => settled(entries.get(keyOf(model, version))),
     used(model, version, nowMs) {
       const entry = entries.get(keyOf(model, version));
       if (!entry) return;
@@ -335,7 +317,7 @@ export function knowledgeOf(
     async learn(model, version, call, question = false) {
       const entry = entryOf(model, version);
       entry.usedAtMs = clock.nowMs();
-      const now = current(entry);
+      const now = question ? current(entry) : settled(entry);
       if (now) return now;
       // A question of another offloader may be part of a circle of questions: it does not wait for answers that may wait
       // for it, and gets what is known after a moment.
@@ -348,9 +330,9 @@ export function knowledgeOf(
         if (call.abort.aborted) throw thrown;
         failure = thrown;
       });
-      // With all of the model here, others get a moment to say what they offer; else they are what is waited for.
       if (places.all.size > 0) {
-        const patienceMs = (entry.known && complete(entry.known)) || circular ? firstWaitMs : Infinity;
+        const newMs = Math.max(0, entry.newUntilMs - clock.nowMs());
+        const patienceMs = circular ? Math.min(firstWaitMs, newMs) : newMs;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
         if (!entry.known && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {

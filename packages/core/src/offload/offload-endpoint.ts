@@ -204,8 +204,9 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async #known(...asked: Parameters<Knowledge["learn"]>): Promise<KnownModel> {
     const { knowledge, clock } = this.#loop;
-    const [model, version] = asked;
-    const known = knowledge.known(model, version) ?? (await knowledge.learn(...asked));
+    const [model, version, , question] = asked;
+    const now = question ? knowledge.known(model, version) : knowledge.settled(model, version);
+    const known = now ?? (await knowledge.learn(...asked));
     knowledge.used(model, version, clock.nowMs());
     return known;
   }

@@ -258,6 +258,29 @@ describe("createOffloader", () => {
     }
   });
 
+  it("lets requests that come beside the first one wait for what other places say, too", async () => {
+    const { clock, offloader } = world({ deviceSpeed: 0.05 });
+    const first = offloader.infer("marks", { image: image(4) });
+    await clock.advance(2);
+    const beside = [1, 2, 3].map(() => offloader.infer("marks", { image: image(4) }));
+    const results = await clock.runUntil(Promise.all([first, ...beside]));
+    expect(results.map(({ where }) => where)).not.toContain("device");
+    expect(results.every(({ tookMs }) => tookMs < 1000)).toBe(true);
+  });
+
+  it("does not let what waits here count as work, so that each of many at once adds its own run only", async () => {
+    const { clock, offloader } = world();
+    const one = () => offloader.infer("marks", { image: image(0) }, { dataClass: "restricted" });
+    await clock.runUntil(one());
+    const at = clock.nowMs();
+    const results = await clock.runUntil(Promise.all(Array.from({ length: 10 }, one)));
+    const [alone = 0] = results.map(({ predictedMs }) => predictedMs);
+    expect(clock.nowMs() - at).toBeGreaterThan(8 * alone);
+    for (const [before, { predictedMs }] of results.entries()) {
+      expect(predictedMs / alone).toBeCloseTo(before + 1, 0);
+    }
+  });
+
   it("stays here without a word of network when every other place is down, and still answers", async () => {
     const { clock, offloader, edge, cloud } = world();
     edge.faults.down = true;

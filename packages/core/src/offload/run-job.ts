@@ -244,7 +244,7 @@ async function runHere(
   if (!local) throw new LongshoreError("no-place", "plan", "nothing runs models here");
   const { call, note, known } = job;
   const startedMs = clock.nowMs();
-  const run = work.begin(meanOf(leg.predicted.completionMs), startedMs);
+  const run = work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), startedMs);
   const about = { callId: call.id, leg: leg.id, endpoint: leg.endpoint };
   parts.observer.record({ kind: "leg-started", atMs: startedMs, trigger: "begin", ...about });
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });

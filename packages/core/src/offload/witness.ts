@@ -120,7 +120,7 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
   if (!endpoint) return undefined;
   const nowMs = clock.nowMs();
   const alone = place?.health.unavailable(nowMs) !== undefined;
-  const run = here ? work.begin(meanOf(leg.predicted.completionMs), nowMs) : undefined;
+  const run = here ? work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), nowMs) : undefined;
   place?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
   let answeredAtMs: number | undefined;
   try {

@@ -1,3 +1,4 @@
+export * from "./asked-model.ts";
 export * from "./place.ts";
 export * from "./place-health.ts";
 export * from "./guard-watch.ts";
