@@ -1,4 +1,4 @@
-import { fromHalf, numericView, type Tensor, type Tensors } from "../tensor/index.ts";
+import { numbersOf, type Tensor, type Tensors } from "../tensor/index.ts";
 
 /** How far two answers to one question may lie apart and still be the same answer. */
 export interface Tolerance {
@@ -89,15 +89,6 @@ function strays(
     worst = Math.max(worst, Number.isFinite(apart) && allowed > 0 ? apart / allowed : Infinity);
   }
   return { found, count: one.length, worst };
-}
-
-function numbersOf(tensor: Tensor): ArrayLike<number | bigint> & Iterable<number | bigint> {
-  const view = numericView(tensor);
-  if (tensor.spec.datatype === "FP16") return Float64Array.from(view as Uint16Array, fromHalf);
-  if (tensor.spec.datatype !== "BF16") return view;
-  // The upper half of a single.
-  const wide = Uint32Array.from(view as Uint16Array, (bits) => bits << 16);
-  return new Float32Array(wide.buffer);
 }
 
 function equalBytes(one: Uint8Array, other: Uint8Array): boolean {

@@ -1,5 +1,6 @@
 import { LongshoreError } from "../base/index.ts";
 import type { Datatype } from "./datatype.ts";
+import { fromHalf } from "./half.ts";
 import { elementCount, type Tensor, tensorOf } from "./tensor.ts";
 
 type View =
@@ -79,6 +80,16 @@ export function numericView(tensor: Tensor): View {
     case "BYTES":
       throw wrongDatatype(tensor, "a numeric type");
   }
+}
+
+/** The elements of any numeric tensor as the numbers that they stand for: as `numericView`, with FP16 and BF16 widened. */
+export function numbersOf(tensor: Tensor): ArrayLike<number | bigint> & Iterable<number | bigint> {
+  const elements = numericView(tensor);
+  if (tensor.spec.datatype === "FP16") return Float64Array.from(elements as Uint16Array, fromHalf);
+  if (tensor.spec.datatype !== "BF16") return elements;
+  // The upper half of a single.
+  const wide = Uint32Array.from(elements as Uint16Array, (bits) => bits << 16);
+  return new Float32Array(wide.buffer);
 }
 
 /** The raw bytes behind a typed array, without a copy. */

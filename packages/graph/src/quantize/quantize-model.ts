@@ -263,6 +263,7 @@ function spread<T>(all: readonly T[], count: number): readonly T[] {
 
 /** A calibration in words. */
 export function wordsOf(calibration: Calibration): string {
-  if (calibration.by === "percentile") return `${calibration.keptRatio * 100} % of the values`;
+  if (calibration.by === "percentile")
+    return `${Number((calibration.keptRatio * 100).toFixed(6))} % of the values`;
   return calibration.by === "extremes" ? "extremes" : "least squared error";
 }

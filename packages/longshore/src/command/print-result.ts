@@ -4,7 +4,7 @@ import {
   type Json,
   type Lost,
   meanOf,
-  numericView,
+  numbersOf,
   type Plan,
   quantileOf,
   type Result,
@@ -21,7 +21,7 @@ export function tensorJson(tensor: Tensor): Json {
   const { datatype, shape } = tensor.spec;
   const rows = tensor.rows ? { rows: [...tensor.rows] } : {};
   if (datatype === "BYTES") return { datatype, shape: [...shape], data: [...textElements(tensor)], ...rows };
-  const values = Array.from(numericView(tensor) as ArrayLike<number | bigint>, (value) =>
+  const values = Array.from(numbersOf(tensor), (value) =>
     typeof value === "bigint"
       ? Number.isSafeInteger(Number(value))
         ? Number(value)
@@ -46,7 +46,7 @@ export function tensorLine(name: string, tensor: Tensor): string {
       ? `${head}\n${parts.map((part) => `  ${part}`).join("\n")}`
       : `${head}  ${parts.join("")}`;
   }
-  const values = numericView(tensor) as ArrayLike<number | bigint>;
+  const values = numbersOf(tensor);
   const shown = Array.from({ length: Math.min(shownValues, values.length) }, (_, index) => {
     const value = values[index] ?? 0;
     return typeof value === "bigint" ? String(value) : String(Number(value.toPrecision(5)));
@@ -54,7 +54,7 @@ export function tensorLine(name: string, tensor: Tensor): string {
   return `${head}  ${shown.join(" ")}${values.length > shownValues ? " ..." : ""}`;
 }
 
-/** Where the legs of a plan run, in one line: `start..crop here, then crop..end on edge (jpeg-85), 210 kB`. */
+/** Where the legs of a plan run, in one line: `start..crop on device, then crop..end of int8 on edge (jpeg-85)`. */
 export function legsLine(plan: Plan): string {
   return plan.legs
     .map((leg) => {
@@ -63,7 +63,9 @@ export function legsLine(plan: Plan): string {
         leg.starts
           .map((start) => (start.on === "begin" || start.on === "done" ? "" : `if ${start.on}: `))
           .find((word) => word !== "") ?? "";
-      return `${trigger}${leg.segment.from}..${leg.segment.to} on ${leg.endpoint}${codecs.length > 0 ? ` (${codecs.join(", ")})` : ""}`;
+      const { from, to, variant } = leg.segment;
+      const of = variant === "" || variant === "default" ? "" : ` of ${variant}`;
+      return `${trigger}${from}..${to}${of} on ${leg.endpoint}${codecs.length > 0 ? ` (${codecs.join(", ")})` : ""}`;
     })
     .join(", then ");
 }

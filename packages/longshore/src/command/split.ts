@@ -225,7 +225,7 @@ async function verify(
         return 1;
       }
       io.out(
-        `${check.cuts.length} cuts, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole${equal && rounded.length > 0 ? " but for rounding" : ""} (worst ${check.worst.toPrecision(3)} of the allowed ${toleranceText(check.tolerance)})`,
+        `${check.cuts.length} ${check.cuts.length === 1 ? "cut" : "cuts"}, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole${equal && rounded.length > 0 ? " but for rounding" : ""} (worst ${check.worst.toPrecision(3)} of the allowed ${toleranceText(check.tolerance)})`,
       );
       if (equal && rounded.length > 0) {
         const unfused = Math.max(...rounded.map(({ worstUnfused = Infinity }) => worstUnfused));
