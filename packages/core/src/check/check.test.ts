@@ -9,7 +9,7 @@ import {
   tensorsOf,
   toHalf,
 } from "../tensor/index.ts";
-import { type Asking, confirmed } from "./confirmed.ts";
+import { type Asking, confirmed, type Wanted } from "./confirmed.ts";
 import { evidence } from "./evidence.ts";
 import { goldenText, parseGolden } from "./golden.ts";
 import { difference, sameBody, similarBody } from "./same-answer.ts";
@@ -71,7 +71,8 @@ describe("an answer that is to be confirmed", () => {
       checks: undefined,
       believesHere: true,
       final: () => false,
-      ask: (those: ReadonlySet<string>): Asking<number> => {
+      nearlyOver: () => undefined,
+      ask: ({ without: those }: Wanted): Asking<number> => {
         without.push([...those]);
         const { endpoint, y, state, through = endpoint } = left.shift() ?? { endpoint: "", y: NaN };
         const said = {
@@ -84,6 +85,7 @@ describe("an answer that is to be confirmed", () => {
         const none = new LongshoreError("no-place", "plan", "nobody is left");
         return {
           first: new Set([endpoint]),
+          begun: true,
           said: endpoint === "" ? Promise.reject(none) : Promise.resolve(said),
           end: () => undefined,
         };

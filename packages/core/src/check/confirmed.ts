@@ -3,8 +3,10 @@
  * however many are made: who cannot bear one wrong answer has to wait for a second opinion on each.
  *
  * So two places are asked at once, and the answer is given when both say the same; where they do not, a third one decides.
- * Each of the two is a whole request with its own back-ups, so that one that is silent costs what it costs without this.
- * Both may come to be answered by the same place; then another one is asked. What a device ran itself its own apps believe.
+ * Each of the two is a whole request with its own back-ups, but none where another is asked already: that would say nothing.
+ * One that is late and has no other back-up is left under way, and a place that nobody has asked yet is asked beside it. Two
+ * may still come to be answered by the same place (behind gateways); then another one is asked. What a device ran itself its own
+ * apps believe.
  *
  * Invariant: nothing is given that only one other place has said, whatever fails: then it is an error.
  */
@@ -30,8 +32,22 @@ export interface Asking<T> {
   /** Where it was sent first; empty where it is run here, which is believed. */
   readonly first: ReadonlySet<EndpointId>;
   readonly said: Promise<Said<T>>;
+  /** Somebody was found. */
+  readonly begun: boolean;
   /** Nobody waits for it any more. */
   end(): void;
+}
+
+/** Whom a question is for. */
+export interface Wanted {
+  readonly without: ReadonlySet<EndpointId>;
+  /** Told when it is late, or `lost`, and has no back-up that would say anything new; tells whether somebody else was asked. */
+  readonly late: (lost: boolean) => boolean;
+  /**
+   * It is asked because another one is late or lost: only of places that were not asked about this request at all, and where it is
+   * only late, that are well.
+   */
+  readonly beside?: "late" | "lost" | undefined;
 }
 
 /** What is asked, and how. */
@@ -43,7 +59,9 @@ export interface ConfirmParts<T> {
   /** Whether an answer that was made here needs no other. */
   readonly believesHere: boolean;
   /** Asks the best place that is not among `without`, with its back-ups. */
-  ask(without: ReadonlySet<EndpointId>): Asking<T>;
+  ask(wanted: Wanted): Asking<T>;
+  /** Tells a moment before the deadline: an answer that nobody has confirmed by then is not given. Undefined without a deadline. */
+  nearlyOver(tell: () => void): Disposable | undefined;
   /** An error that no other place changes: the request is at fault, or its time is over. */
   final(error: LongshoreError): boolean;
 }
@@ -53,35 +71,49 @@ const mostAsked = 6;
 
 /**
  * The answer that two places gave. `by` is who else gave it; undefined where it was run here. Throws what the first place
- * threw when none answers, and `unconfirmed` when only one does, or all say something else.
+ * threw when none answers, and `unconfirmed` when only one does until a moment before the deadline, or all say something else.
  */
 export async function confirmed<T>(
   parts: ConfirmParts<T>,
 ): Promise<{ readonly value: T; readonly by: EndpointId | undefined }> {
   const heard: Said<T>[] = [];
   const failed: { readonly without: ReadonlySet<EndpointId>; readonly error: LongshoreError }[] = [];
-  const underWay = new Map<Asking<T>, Promise<void>>();
+  const underWay = new Set<Asking<T>>();
   let asked = 0;
-  const ask = (without: ReadonlySet<EndpointId>): Asking<T> => {
-    const asking = parts.ask(without);
-    const ended = asking.said
+  let over = false;
+  let news = (): void => undefined;
+  const late = (lost: boolean): boolean => {
+    if (over || asked >= mostAsked) return false;
+    return ask(nobody, lost ? "lost" : "late").begun;
+  };
+  const ask = (without: ReadonlySet<EndpointId>, beside?: Wanted["beside"]): Asking<T> => {
+    const asking = parts.ask({ without, late, beside });
+    if (asking.begun || !beside) asked++;
+    underWay.add(asking);
+    void asking.said
       .then(
         (said) => void heard.push(said),
         (thrown: unknown) => {
           const error = LongshoreError.from(thrown, "execute", `asking for ${parts.model}`);
-          failed.push({ without, error });
+          // That nobody was left to be asked beside others says nothing of them.
+          if (!beside || parts.final(error)) failed.push({ without, error });
         },
       )
-      .then(() => void underWay.delete(asking));
-    underWay.set(asking, ended);
-    asked++;
+      .then(() => {
+        underWay.delete(asking);
+        news();
+      });
     return asking;
   };
+  using _timer = parts.nearlyOver(() => {
+    over = true;
+    news();
+  });
   try {
     const { first } = ask(nobody);
     if (first.size > 0) ask(first);
     for (let judged = 0; ; judged = heard.length) {
-      await Promise.race(underWay.values());
+      await new Promise<void>((resolve) => (news = resolve));
       const error = failed.find((one) => parts.final(one.error))?.error;
       if (error) throw tooLate(heard, error);
       for (let at = judged; at < heard.length; at++) {
@@ -90,6 +122,7 @@ export async function confirmed<T>(
         told(parts, found.one, heard);
         return { value: found.one.value, by: found.other?.opinion.endpoint };
       }
+      if (over && heard.length > 0) throw unconfirmed(parts, heard, undefined, " before the deadline");
       if (underWay.size > 0) continue;
       const without = new Set(heard.flatMap(({ opinion, by }) => [opinion.endpoint, ...by]));
       const none = failed.find((one) => [...without].every((id) => one.without.has(id)));
@@ -98,7 +131,8 @@ export async function confirmed<T>(
       ask(without);
     }
   } finally {
-    for (const one of underWay.keys()) one.end();
+    over = true;
+    for (const one of underWay) one.end();
   }
 }
 
@@ -145,6 +179,7 @@ function unconfirmed<T>(
   parts: ConfirmParts<T>,
   heard: readonly Said<T>[],
   cause: LongshoreError | undefined,
+  when = "",
 ): LongshoreError {
   // One place may have been asked twice.
   const opinions = new Map(heard.map(({ opinion }) => [opinion.endpoint, opinion]));
@@ -153,7 +188,7 @@ function unconfirmed<T>(
   if (apart) parts.checks?.undecided(parts, [...opinions.values()]);
   const what = apart
     ? `${places.join(" and ")} gave different answers of ${parts.model}, and nobody is left to say who is right`
-    : `${places[0]} answered ${parts.model}, and no other place confirms it`;
+    : `${places[0]} answered ${parts.model}, and no other place confirms it${when}`;
   return new LongshoreError("unconfirmed", "execute", cause ? `${what}: ${cause.message}` : what, { cause });
 }
 

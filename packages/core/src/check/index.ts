@@ -1,4 +1,4 @@
-export { type Asking, confirmed, type Said } from "./confirmed.ts";
+export { type Asking, confirmed, type Said, type Wanted } from "./confirmed.ts";
 export { type Checks, createChecks, type Opinion, type Question } from "./checks.ts";
 export * from "./golden.ts";
 export type { CheckOptions } from "./options.ts";

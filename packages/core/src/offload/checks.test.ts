@@ -410,9 +410,50 @@ describe("answers that are confirmed before they are given", () => {
     expect(new Set([result.where, result.confirmedBy])).toEqual(new Set(["b", "c"]));
     b.state.hangs = true;
     await expect(ask(4, { ...confirm, deadlineMs: 500 })).rejects.toMatchObject({
-      reason: "deadline-exceeded",
-      message: expect.stringContaining("c answered, but no other place confirmed it before the deadline"),
+      reason: "unconfirmed",
+      message: "c answered twice, and no other place confirms it before the deadline",
     });
+    expect(clock.armed()).toBeLessThan(3);
+  });
+
+  it("come soon from a place that is left alone for its silence, when the second opinion is silent", async () => {
+    const clock = manualClock();
+    const [a, b, c] = [place("a", {}, 5, clock), place("b", {}, 6, clock), place("c", {}, 4, clock)];
+    const { ask } = offloader(clock, [a, b, c], quiet);
+    const took = async () => {
+      const beganMs = clock.nowMs();
+      await ask(1, { ...confirm, deadlineMs: 5000 });
+      return clock.nowMs() - beganMs;
+    };
+    for (let count = 0; count < 20; count++) expect(await took()).toBeLessThan(20);
+    c.state.hangs = true;
+    for (let count = 0; count < 3; count++) await took();
+    // It is left alone for its silence, which is over, when another falls silent.
+    const asked = c.asked.length;
+    expect(await took()).toBeLessThan(20);
+    expect(c.asked.length).toBe(asked);
+    c.state.hangs = false;
+    b.state.hangs = true;
+    expect(await took()).toBeLessThan(150);
+    expect(c.asked.length).toBe(asked + 1);
+  });
+
+  it("ask no place twice about one request, and a third as soon as one of the two is late", async () => {
+    const clock = manualClock();
+    const places = ["a", "b", "c"].map((id, at) => place(id, {}, 5 + at, clock));
+    const { ask } = offloader(clock, places, quiet);
+    for (let count = 0; count < 20; count++) await ask(1, confirm);
+    for (const silent of places) {
+      silent.state.hangs = true;
+      const before = places.map(({ asked }) => asked.length);
+      const beganMs = clock.nowMs();
+      expect((await ask(3, { ...confirm, deadlineMs: 5000 })).y).toBe(6);
+      expect(clock.nowMs() - beganMs).toBeLessThan(150);
+      expect(Math.max(...places.map(({ asked }, at) => asked.length - before[at]!))).toBe(1);
+      silent.state.hangs = false;
+      await clock.advance(60_000);
+      for (let count = 0; count < 20; count++) await ask(1, confirm);
+    }
   });
 
   it("are asked for at two places at once, once each, where these say before a decision how busy they are", async () => {

@@ -20,6 +20,18 @@ export interface Held {
   readonly features: Features;
 }
 
+/** What one of several opinions about a request has to do with the others. */
+export interface Beside {
+  /** Where others were asked so far: what is said there a second time confirms nothing. */
+  taken(): ReadonlySet<EndpointId>;
+  /** A leg of this one begins there. */
+  begins(endpoint: EndpointId): void;
+  /** It is late, or `lost`, and its plan leads nowhere else. Whether somebody else was asked. */
+  late(lost: boolean): boolean;
+  /** It is not worth asking who is left alone for having been silent. */
+  readonly onlyWell: boolean;
+}
+
 /** Parts of a request that the loop itself does not read. */
 export type AskedFor = Pick<
   InferenceRequest,
@@ -38,6 +50,8 @@ export interface Job {
    * the rules of its call do not say so any more.
    */
   readonly confirm?: "elsewhere" | "everywhere";
+  /** Of one of the opinions that confirm an answer. */
+  readonly beside?: Beside | undefined;
   readonly sequence?: SequenceStep | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
   /** One of many, each of which waits for those before it: it goes another way while what its plan needs is being loaded. */

@@ -118,8 +118,12 @@ export function learnLost(
     place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs);
   }
   const beyond = tookMs > 2 * slowest;
+  const { lostMs, overdueMs } = elsewhereMs(expected);
+  // Who answered nothing else meanwhile is taken to be silent sooner, and who has lost one request has lost what waits behind it.
+  const heard = place.answeredAtMs > nowMs - tookMs;
+  const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
   // The slowest that is believed may be seconds where the link may be what is silent: what is given up for lost counts, too.
-  if (beyond || tookMs >= Math.max(leastMs, elsewhereMs(expected).lostMs)) {
+  if (beyond || place.mute || givenUp) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);
     place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));

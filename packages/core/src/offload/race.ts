@@ -2,13 +2,14 @@ import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } f
 import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
+import { overdueMs } from "../table/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { checkOutputs, gather, heldAt } from "./crossing.ts";
 import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
-import { elsewhereMs, type GuardWatch, guardWatch, type Place } from "../places/index.ts";
+import { elsewhereMs, type GuardParts, type GuardWatch, guardWatch, type Place } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
 import type { Tally } from "./tally.ts";
@@ -120,6 +121,7 @@ class Race {
       this.#loop.controllers,
     );
     const running = beginLeg(this.#loop, leg, place, child.cancel, this.#isWaiting());
+    if (place) this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
     parts.observer.record({
       kind: "leg-started",
@@ -174,6 +176,7 @@ class Race {
   /** Arms the guards that wait for this leg to be late. */
   #watch(leg: Leg, place: Place | undefined): void {
     if (!place || this.#settled || !this.#running.has(leg.id)) return;
+    const { beside } = this.#job;
     for (const backUp of this.#plan.legs) {
       const late = backUp.starts.find((one) => one.on === "late" && one.leg === leg.id);
       if (late?.on !== "late" || this.#started.has(backUp.id)) continue;
@@ -182,31 +185,58 @@ class Race {
       const atPlanMs = meanOf(backUp.predicted.completionMs);
       const queuedMs = here ? work.queueMs(clock.nowMs()) : 0;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
-      const { objective } = this.#job.limits;
-      this.#watches.set(
-        leg.id,
-        guardWatch({
-          clock,
-          place,
-          leg,
-          call: this.#job.call,
-          hurries: objective !== "energy" && objective !== "cost",
-          latestMs: late.latestMs,
-          ...(here ? {} : elsewhereMs(leg.predicted.completionMs)),
-          backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
-          untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
-          afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
-          fire: (lost) => {
-            // A second run would wait for the same bytes.
-            if (this.#isWaiting()) return;
-            if (!this.#affords(backUp)) return;
-            if (!lost) this.#tally.extraRun = true;
-            this.#note("late", leg);
-            this.#start(backUp, "late");
-          },
-        }),
-      );
+      this.#guard(leg, place, {
+        latestMs: late.latestMs,
+        ...(here ? {} : elsewhereMs(leg.predicted.completionMs)),
+        backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
+        untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
+        afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
+        fire: (lost) => {
+          // A second run would wait for the same bytes.
+          if (this.#isWaiting() || !this.#affords(backUp)) return false;
+          const asksElsewhere = !here && beside?.taken().has(backUp.endpoint) === true;
+          if (asksElsewhere && !beside.late(lost)) {
+            this.#loop.retries.back();
+            return false;
+          }
+          if (!lost) this.#tally.extraRun = true;
+          this.#note("late", leg);
+          if (!asksElsewhere) this.#start(backUp, "late");
+          return true;
+        },
+      });
     }
+    if (!beside || this.#watches.has(leg.id) || this.#isWaiting()) return;
+    const { completionMs } = leg.predicted;
+    this.#guard(leg, place, {
+      latestMs: overdueMs(completionMs.values),
+      ...elsewhereMs(completionMs),
+      backUpMs: () => meanOf(completionMs),
+      untilNextMs: () => nobody,
+      afterMs: 0,
+      fire: (lost) => {
+        const { retries, clock } = this.#loop;
+        if (!retries.take(clock.nowMs())) return false;
+        const begun = beside.late(lost);
+        if (begun) this.#note("late", leg);
+        else retries.back();
+        return begun;
+      },
+    });
+  }
+
+  #guard(
+    leg: Leg,
+    place: Place,
+    parts: Pick<
+      GuardParts,
+      "latestMs" | "earliestMs" | "lostMs" | "backUpMs" | "untilNextMs" | "afterMs" | "fire"
+    >,
+  ): void {
+    const { objective } = this.#job.limits;
+    const hurries = objective !== "energy" && objective !== "cost";
+    const { clock } = this.#loop;
+    this.#watches.set(leg.id, guardWatch({ clock, place, leg, call: this.#job.call, hurries, ...parts }));
   }
 
   #heard(running: Running, bytes: number): void {

@@ -1,14 +1,20 @@
 import { childCall, type EndpointId, LongshoreError } from "../base/index.ts";
-import { type Asking, confirmed, type Said } from "../check/index.ts";
+import { type Asking, confirmed, type Said, type Wanted } from "../check/index.ts";
 import type { Account } from "../endpoint/index.ts";
 import { arrived } from "./arrived.ts";
-import type { Job } from "./job.ts";
+import type { Beside, Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { final, overtaken } from "./race.ts";
 import type { Outcome } from "./run-job.ts";
 import type { Leg, Plan } from "../plan/index.ts";
 import { borrowed } from "../tensor/index.ts";
 import { addTally, newTally, type Tally } from "./tally.ts";
+
+const nobody: ReadonlySet<EndpointId> = new Set();
+
+/** That nobody confirmed an answer is said so long before the deadline, so that it is heard: this share of the time, at most this. */
+const replyRatio = 0.05;
+const mostReplyMs = 100;
 
 /** Answers a job somewhere besides `exclude`. Its first plan is in the tally when this returns. */
 type Run = (loop: Loop, job: Job, exclude: ReadonlySet<EndpointId>, tally: Tally) => Promise<Outcome>;
@@ -26,19 +32,31 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   const own = { ...job, asked, held: { ...here, tensors } };
   const believesHere = job.confirm === "elsewhere";
   const tallies: Tally[] = [];
+  const begun: Set<EndpointId>[] = [];
   let { limits } = own;
-  const ask = (without: ReadonlySet<EndpointId>): Asking<Outcome> => {
+  const ask = ({ without, late, beside }: Wanted): Asking<Outcome> => {
     const child = childCall(call);
     const tally = newTally();
     const note = tallies.length === 0 ? own.note : undefined;
-    const now = { ...own, limits, note, call: child.call };
+    const mine = new Set<EndpointId>();
+    const taken = (): ReadonlySet<EndpointId> =>
+      new Set(begun.flatMap((places) => (places === mine ? [] : [...places])));
+    const knows: Beside = {
+      taken,
+      begins: (endpoint) => void mine.add(endpoint),
+      late,
+      onlyWell: beside === "late",
+    };
+    const now = { ...own, limits, note, call: child.call, beside: knows };
     // Who is silent for one of the two would be for the third; a back-up that was not needed in the end is as good as before.
     const lost = tallies.flatMap(({ lostLegs }) =>
       lostLegs.filter(({ leg, why }) => leg !== "other" || why !== overtaken).map(({ endpoint }) => endpoint),
     );
+    const asked = beside ? taken() : nobody;
     tallies.push(tally);
-    let answer = run(loop, now, new Set([...without, ...lost]), tally);
-    if (lost.length > 0 && tally.plans.length === 0) {
+    begun.push(mine);
+    let answer = run(loop, now, new Set([...without, ...asked, ...lost]), tally);
+    if (!beside && lost.length > 0 && tally.plans.length === 0) {
       answer.catch(() => undefined);
       answer = run(loop, now, without, tally);
     }
@@ -53,12 +71,20 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
     if (believesHere) first.delete(loop.local?.info.id ?? "");
     const end = (): void =>
       child.cancel(new LongshoreError("cancelled", "execute", "the answer was confirmed"));
-    return { first, said, end };
+    return { first, said, begun: plan !== undefined, end };
   };
   const { name: model } = job.known.description;
-  const parts = { callId: call.id, model, checks: loop.checks, believesHere, ask };
+  const leftMs = call.deadlineMs - loop.clock.nowMs();
   const { value, by } = await confirmed<Outcome>({
-    ...parts,
+    callId: call.id,
+    model,
+    checks: loop.checks,
+    believesHere,
+    ask,
+    nearlyOver: (tell) =>
+      leftMs < Infinity
+        ? loop.clock.timer(leftMs - Math.min(mostReplyMs, replyRatio * leftMs), tell)
+        : undefined,
     final: (error) => final(error) || call.abort.aborted || loop.clock.nowMs() >= call.deadlineMs,
   });
   for (const tally of tallies) if (tally !== value.tally) addTally(value.tally, tally);

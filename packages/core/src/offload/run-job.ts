@@ -107,6 +107,7 @@ async function runPlans(
     // Without means for another run elsewhere, what is left is this place.
     exclude = new Set([
       ...exclude,
+      ...(job.beside?.taken() ?? nobody),
       ...(spent ? loop.places.all.keys() : end.failed.map((one) => one.endpoint)),
     ]);
     forgetRefused(loop, now, end.failed);
@@ -146,7 +147,8 @@ export function decide(
   if (isInfeasible(outcome) && held.cut !== job.held.cut) {
     outcome = planned(loop, job, job.held, exclude, nowMs);
   }
-  if (isInfeasible(outcome)) outcome = lastResort(loop, job, held, exclude, nowMs) ?? outcome;
+  if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
+    outcome = lastResort(loop, job, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
     // What the last place said is more use than that no other one is left.
     throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));

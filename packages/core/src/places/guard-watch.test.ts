@@ -47,6 +47,9 @@ function watched(change: {
   readonly lostMs?: number;
   /** What is expected of a leg whose back-up is at another place. */
   readonly elsewhere?: Estimate;
+  /** Whether the back-up cannot start now. */
+  readonly refuses?: () => boolean;
+  readonly leg?: Leg;
 }) {
   const clock = manualClock();
   const drainMs = change.drainMs;
@@ -82,7 +85,9 @@ function watched(change: {
     clock,
     untilNextMs: () => new Float64Array(0),
     place,
-    leg: change.elsewhere ? { ...leg, predicted: { ...leg.predicted, completionMs: change.elsewhere } } : leg,
+    leg: change.elsewhere
+      ? { ...leg, predicted: { ...leg.predicted, completionMs: change.elsewhere } }
+      : (change.leg ?? leg),
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
     latestMs: change.latestMs ?? 10_000,
     backUpMs: () => 100,
@@ -90,8 +95,10 @@ function watched(change: {
     ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
     ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
     fire: (lost) => {
+      if (change.refuses?.() === true) return false;
       firedAtMs = clock.nowMs();
       wasLost = lost;
+      return true;
     },
   });
   return { clock, watch, place, fired: () => firedAtMs, lost: () => wasLost };
@@ -156,7 +163,7 @@ describe("guardWatch", () => {
         lostMs: 500,
         backUpMs: () => 100,
         afterMs: 0,
-        fire: () => fired.push(late.nowMs()),
+        fire: () => fired.push(late.nowMs()) > 0,
       });
     unread.push(watch());
     const silent = watch();
@@ -216,6 +223,50 @@ describe("guardWatch", () => {
     await clock.advance(25);
     expect(fired()).toBeLessThan(55);
     expect(lost()).toBe(true);
+  });
+
+  it("asks again where the back-up could not start", async () => {
+    let refuses = true;
+    const { clock, fired, lost } = watched({ lostMs: 300, tokens: 0, refuses: () => refuses });
+    await clock.advance(400);
+    expect(fired()).toBeUndefined();
+    refuses = false;
+    await clock.advance(100);
+    expect(fired()).toBeGreaterThan(400);
+    expect(lost()).toBe(true);
+    expect(clock.armed()).toBe(0);
+    const paid = watched({ latestMs: 40, refuses: () => true });
+    await paid.clock.advance(500);
+    // What could not start costs nothing: one that is in debt costs more.
+    expect(paid.place.budget.price).toBe(0.3);
+    paid.watch[Symbol.dispose]();
+  });
+
+  it("takes what waits behind a lost request for lost, too, and not once the place has answered something", async () => {
+    const { travels, predicted } = leg;
+    // It was to wait 490 ms for others.
+    const queued: Leg = {
+      ...leg,
+      predicted: { ...predicted, completionMs: spread(520, 560) },
+      travels: { ...travels!, thereMs: certain(500) },
+    };
+    const mute = watched({ tokens: 0, lostMs: 2000, leg: queued });
+    mute.place.legBegan(10, 0);
+    mute.place.missed(1);
+    await mute.clock.advance(55);
+    expect(mute.fired()).toBeUndefined();
+    await mute.clock.advance(100);
+    expect([mute.fired()! < 155, mute.lost(), mute.place.mute]).toEqual([true, true, true]);
+    const alive = watched({ tokens: 0, lostMs: 2000, leg: queued });
+    alive.place.legBegan(10, 0);
+    alive.place.missed(1);
+    await alive.clock.advance(20);
+    alive.place.answered(20);
+    await alive.clock.advance(1900);
+    expect([alive.fired(), alive.place.mute]).toEqual([undefined, false]);
+    alive.place.missed(10);
+    expect(alive.place.mute).toBe(false);
+    alive.watch[Symbol.dispose]();
   });
 
   it("does not take what is unknown of a silent link for time that a request may need", () => {

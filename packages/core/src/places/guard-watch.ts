@@ -9,7 +9,7 @@ import {
   sum,
 } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { hardlyMore } from "../table/index.ts";
+import { hardlyMore, overdueMs } from "../table/index.ts";
 import type { Place } from "./place.ts";
 
 /** Watches one remote leg and says when its back-up must start. Dispose it when the leg is over. */
@@ -46,8 +46,8 @@ export interface GuardParts {
    * this very place. Default never.
    */
   readonly lostMs?: number;
-  /** Starts the back-up. Called at most once. `lost`: it is a retry. */
-  readonly fire: (lost: boolean) => void;
+  /** Starts the back-up and tells whether it could: else it is asked again a little later. `lost`: it is a retry. */
+  readonly fire: (lost: boolean) => boolean;
 }
 
 /**
@@ -59,16 +59,26 @@ const farOut = 2;
 const lostOut = 4;
 const leastLostMs = 100;
 
-/** When a back-up at another place may start that watches a leg of which this is expected. */
-export function elsewhereMs({ values }: Estimate): Required<Pick<GuardParts, "earliestMs" | "lostMs">> {
+/**
+ * When a back-up at another place may start that watches a leg of which this is expected; and when the leg counts as lost after all,
+ * where its place has answered nothing since it began.
+ */
+export function elsewhereMs({ values }: Estimate): {
+  readonly earliestMs: number;
+  readonly lostMs: number;
+  readonly overdueMs: number;
+} {
   return {
     earliestMs: farOut * (values.at(-1) ?? 0),
     lostMs: Math.max(leastLostMs, lostOut * hardlyMore(values)),
+    overdueMs: Math.max(leastLostMs, overdueMs(values)),
   };
 }
 
 /** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
 const recheckMs = 20;
+/** Where a back-up could not start, it is asked again after so long: that takes a plan. */
+const refusedMs = 100;
 /** This process was held up where it looks later than it meant to by more than this: what came meanwhile is read first. */
 const heldUpMs = 5;
 /** Acknowledgements that come closer than this are taken together: asking a link takes a tenth of a millisecond. */
@@ -90,6 +100,8 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   const bodyBytes = leg.predicted.sentBytes;
   /** Later than this it is lost where the place has failed others meanwhile. */
   const lateMs = hardlyMore(leg.predicted.completionMs.values);
+  /** And this is late where nobody waits before it: those that wait at a place which has gone mute make no queue. */
+  const aloneMs = lateMs - waitMs(place, leg, startedMs);
   let timer: Disposable | undefined;
   let heardBytes = 0;
   let thoughtMs = -Infinity;
@@ -112,13 +124,16 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     if (lostMs === Infinity) return false;
     const { health } = place;
     const failed = health.failing && health.downAtMs >= startedMs;
-    return passedMs >= lostMs || (failed && passedMs >= lateMs);
+    return passedMs >= lostMs || (failed && passedMs >= lateMs) || (place.mute && passedMs >= aloneMs);
   }
 
   /** For so long nothing that may happen makes it lost. */
   function untilLostMs(passedMs: number): number {
     if (lostMs === Infinity) return Infinity;
-    return Math.min(lostMs - passedMs, passedMs < lateMs ? lateMs - passedMs : recheckMs);
+    return Math.min(
+      lostMs - passedMs,
+      passedMs < aloneMs ? aloneMs - passedMs : Math.max(recheckMs, aloneMs),
+    );
   }
 
   function think(): void {
@@ -128,8 +143,9 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     const nowMs = clock.nowMs();
     thoughtMs = nowMs;
     if (lost(nowMs)) {
-      over = true;
-      fire(true);
+      place.missed(startedMs);
+      over = fire(true);
+      if (!over) look(refusedMs, nowMs);
       return;
     }
     const localMs = Math.max(0.1, backUpMs());
@@ -158,9 +174,9 @@ export function guardWatch(parts: GuardParts): GuardWatch {
           : Infinity;
     }
     if (waitMs <= 0 && ((budget.allows && hurries) || needed)) {
-      over = true;
-      budget.spend();
-      fire(false);
+      over = fire(false);
+      if (over) budget.spend();
+      else look(refusedMs, nowMs);
       return;
     }
     const untilLatest = tooLate ? recheckMs : startedMs + latestMs - nowMs;
@@ -192,6 +208,12 @@ export function guardWatch(parts: GuardParts): GuardWatch {
       timer?.[Symbol.dispose]();
     },
   );
+}
+
+/** How long a leg was expected to wait at its place for those before it. */
+function waitMs(place: Place, { travels }: Leg, nowMs: number): number {
+  if (!travels) return 0;
+  return Math.max(0, meanOf(travels.thereMs) - travels.promisedMs * place.service.ratio(nowMs));
 }
 
 /** A class for the same reason as `Once`. */

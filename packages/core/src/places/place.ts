@@ -61,6 +61,13 @@ export interface Place {
   legBegan(promisedMs: number, nowMs: number): void;
   /** It is over; `answeredAtMs` where it was answered. */
   legEnded(answeredAtMs?: number): void;
+  /** A leg that began there then is taken to be lost. */
+  missed(beganMs: number): void;
+  /**
+   * One of the legs there is taken to be lost, and nothing was answered since it began: nor will what was sent there after it be.
+   * Until it answers something, or nothing is under way there any more.
+   */
+  readonly mute: boolean;
   /** It said how busy it is, in a message that was under way for `delayMs`. */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
   /** It said how long its queue is with an offer. */
@@ -124,6 +131,7 @@ export function followPlace(
   /** Answers since it came or came back. */
   let answers = 0;
   let answeredAtMs = -Infinity;
+  let mute = false;
   /** Requests that were sent there to see what it takes, since the last answer. */
   let tries = 0;
   let sentAtMs = clock.nowMs();
@@ -144,6 +152,7 @@ export function followPlace(
     legBegan(promisedMs, nowMs) {
       happened();
       if (unproven(nowMs)) tries++;
+      if (queue.underWay === 0) mute = false;
       sentAtMs = nowMs;
       queue.sent(promisedMs * service.ratio(nowMs), nowMs);
       touched = true;
@@ -152,6 +161,12 @@ export function followPlace(
       happened();
       queue.ended(answeredAtMs);
       touched = true;
+    },
+    missed(beganMs) {
+      mute ||= beganMs > answeredAtMs;
+    },
+    get mute() {
+      return mute;
     },
     reported(load, nowMs, delayMs) {
       happened();
@@ -218,6 +233,7 @@ export function followPlace(
       happened();
       health.succeeded(nowMs);
       answeredAtMs = nowMs;
+      mute = false;
       answers++;
       tries = 0;
     },

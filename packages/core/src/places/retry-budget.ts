@@ -4,6 +4,8 @@ export interface RetryBudget {
   asked(): void;
   /** Takes one run; false when there is none left. */
   take(nowMs: number): boolean;
+  /** What was taken last was not run: there was nowhere to run it. */
+  back(): void;
 }
 
 /** Earned by each request, and by each second; at most so many are saved, and so many are there at the start. */
@@ -30,6 +32,9 @@ export function retryBudget(): RetryBudget {
       if (saved < 1 - 1e-9) return false;
       saved -= 1;
       return true;
+    },
+    back() {
+      saved = Math.min(mostSaved, saved + 1);
     },
   };
 }

@@ -7,15 +7,15 @@ import { keptEstimate, localValues, type Priced, type PricedRemote } from "./pri
 import type { Question } from "./question.ts";
 import {
   extraRunPriceAt,
+  hardlyMore,
   judge,
   meanValue,
+  overdueMs,
   readingOf,
   segmentMeanMs,
   serviceRatioAt,
 } from "../table/index.ts";
 
-/** What usually is enough: a mean would be long where little is known of the way, just when a place has fallen silent. */
-const usualReading = readingOf(0.75);
 /** A back-up that is to be in time for the deadline is judged by its slowest runs. */
 const carefulReading = readingOf(1);
 
@@ -84,9 +84,8 @@ export function remoteLegs(
     const takes = startsFrom(other.priced, priced) === "head" ? first : "request";
     const hedges = !backUp && !thrifty;
     // Without means there is still what is lost there, and the deadline.
-    const patienceMs = broke ? Infinity : 2 * judge(priced.values, usualReading);
-    const careful = judge(other.priced.values, carefulReading);
-    const latestMs = Math.max(0, Math.min(patienceMs, question.remainingMs - careful));
+    const patienceMs = broke ? Infinity : overdueMs(priced.values);
+    const latestMs = Math.min(patienceMs, inTimeMs(question, other.priced.values));
     const late: Trigger = { on: "late", leg: "remote", latestMs };
     const triggers = [...(hedges ? [late] : []), failed(backUp && !otherFirst ? "local" : "remote")];
     legs.push(
@@ -149,6 +148,18 @@ function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp,
   const patienceMs = broke ? Infinity : Math.max(1.5 * remoteMs, meanValue(backUp.values));
   const careful = judge(backUp.values, carefulReading);
   return Math.max(0, Math.min(patienceMs, question.remainingMs - headMs - careful));
+}
+
+/**
+ * When another place must start to keep the deadline by its slowest runs; where those take longer than there is, by what it
+ * seldom exceeds, and never where that does, too: started at once it would be no sooner there for certain, and cost a run for
+ * every request.
+ */
+function inTimeMs({ remainingMs }: Question, values: Float64Array): number {
+  const careful = remainingMs - judge(values, carefulReading);
+  if (careful >= 0) return careful;
+  const leftMs = remainingMs - hardlyMore(values);
+  return leftMs >= 0 ? leftMs : Infinity;
 }
 
 /** Mean of what runs here before the crossing leaves. */

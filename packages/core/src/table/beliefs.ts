@@ -149,6 +149,16 @@ export function judge(values: Float64Array, reading: Reading): number {
   return low + reading.weight * ((values[reading.low + reading.step] ?? NaN) - low);
 }
 
+const usual = readingOf(0.75);
+
+/**
+ * When something else should be tried, whatever is still hoped for: twice what usually is enough. The mean would be long where little is
+ * known of the way, just when a place has fallen silent.
+ */
+export function overdueMs(values: Float64Array): number {
+  return 2 * judge(values, usual);
+}
+
 const hardly = readingOf(0.8);
 
 /**

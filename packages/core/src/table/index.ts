@@ -4,6 +4,7 @@ export {
   judge,
   meanReading,
   meanValue,
+  overdueMs,
   readBelief,
   readBetween,
   type Reading,
