@@ -1,15 +1,21 @@
 import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } from "../base/index.ts";
 import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
-import { meanOf } from "../estimate/index.ts";
 import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
-import { overdueMs } from "../table/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { checkOutputs, gather, heldAt } from "./crossing.ts";
 import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
-import { elsewhereMs, type GuardParts, type GuardWatch, guardWatch, type Place } from "../places/index.ts";
+import {
+  guardAlone,
+  guardFor,
+  type GuardParts,
+  type GuardTimes,
+  type GuardWatch,
+  guardWatch,
+  type Place,
+} from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
 import type { Tally } from "./tally.ts";
@@ -176,63 +182,35 @@ class Race {
   /** Arms the guards that wait for this leg to be late. */
   #watch(leg: Leg, place: Place | undefined): void {
     if (!place || this.#settled || !this.#running.has(leg.id)) return;
-    const { beside } = this.#job;
     for (const backUp of this.#plan.legs) {
       const late = backUp.starts.find((one) => one.on === "late" && one.leg === leg.id);
       if (late?.on !== "late" || this.#started.has(backUp.id)) continue;
-      const { clock, work, local, arrivals } = this.#loop;
-      const here = backUp.endpoint === local?.info.id;
-      const atPlanMs = meanOf(backUp.predicted.completionMs);
-      const queuedMs = here ? work.queueMs(clock.nowMs()) : 0;
+      const here = backUp.endpoint === this.#loop.local?.info.id;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
-      this.#guard(leg, place, {
-        latestMs: late.latestMs,
-        ...(here ? {} : elsewhereMs(leg.predicted.completionMs)),
-        backUpMs: () => (here ? atPlanMs - queuedMs + work.queueMs(clock.nowMs()) : atPlanMs),
-        untilNextMs: (nowMs) => (here ? arrivals.untilNextMs(nowMs) : nobody),
-        afterMs: tail ? meanOf(tail.predicted.completionMs) : 0,
-        fire: (lost) => {
-          // A second run would wait for the same bytes.
-          if (this.#isWaiting() || !this.#affords(backUp)) return false;
-          const asksElsewhere = !here && beside?.taken().has(backUp.endpoint) === true;
-          if (asksElsewhere && !beside.late(lost)) {
-            this.#loop.retries.back();
-            return false;
-          }
-          if (!lost) this.#tally.extraRun = true;
-          this.#note("late", leg);
-          if (!asksElsewhere) this.#start(backUp, "late");
-          return true;
-        },
-      });
+      const times = guardFor(this.#loop, leg, { backUp, here, tail, latestMs: late.latestMs });
+      this.#guard(leg, place, { ...times, fire: (lost) => this.#late(leg, backUp, lost) });
     }
-    if (!beside || this.#watches.has(leg.id) || this.#isWaiting()) return;
-    const { completionMs } = leg.predicted;
-    this.#guard(leg, place, {
-      latestMs: overdueMs(completionMs.values),
-      ...elsewhereMs(completionMs),
-      backUpMs: () => meanOf(completionMs),
-      untilNextMs: () => nobody,
-      afterMs: 0,
-      fire: (lost) => {
-        const { retries, clock } = this.#loop;
-        if (!retries.take(clock.nowMs())) return false;
-        const begun = beside.late(lost);
-        if (begun) this.#note("late", leg);
-        else retries.back();
-        return begun;
-      },
-    });
+    if (!this.#job.beside || this.#watches.has(leg.id)) return;
+    this.#guard(leg, place, { ...guardAlone(leg), fire: (lost) => this.#late(leg, leg, lost) });
   }
 
-  #guard(
-    leg: Leg,
-    place: Place,
-    parts: Pick<
-      GuardParts,
-      "latestMs" | "earliestMs" | "lostMs" | "backUpMs" | "untilNextMs" | "afterMs" | "fire"
-    >,
-  ): void {
+  /** Starts the back-up of a leg, or has another place asked where that would say nothing new. Tells whether it could. */
+  #late(leg: Leg, backUp: Leg, lost: boolean): boolean {
+    const { beside } = this.#job;
+    // A second run would wait for the same bytes.
+    if (this.#isWaiting() || !this.#affords(backUp)) return false;
+    const anew = backUp === leg || beside?.taken().has(backUp.endpoint) === true;
+    if (anew && beside?.late(lost) !== true) {
+      this.#loop.retries.back();
+      return false;
+    }
+    if (!lost) this.#tally.extraRun = true;
+    this.#note("late", leg);
+    if (!anew) this.#start(backUp, "late");
+    return true;
+  }
+
+  #guard(leg: Leg, place: Place, parts: GuardTimes & Pick<GuardParts, "fire">): void {
     const { objective } = this.#job.limits;
     const hurries = objective !== "energy" && objective !== "cost";
     const { clock } = this.#loop;
@@ -397,8 +375,6 @@ function goneError({ endpoint }: Leg): LongshoreError {
   const what = `a second run at ${endpoint} is not possible: the request was sent on once and is not kept here`;
   return new LongshoreError("no-place", "execute", what);
 }
-
-const nobody = new Float64Array(0);
 
 /** An answer that comes from a place that is not believed any more counts for nothing. */
 function checkBelieved({ leg, place }: Running): void {

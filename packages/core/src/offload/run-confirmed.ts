@@ -1,12 +1,10 @@
 import { childCall, type EndpointId, LongshoreError } from "../base/index.ts";
-import { type Asking, confirmed, type Said, type Wanted } from "../check/index.ts";
-import type { Account } from "../endpoint/index.ts";
+import { type Asking, confirmed, saidBy, type Wanted } from "../check/index.ts";
 import { arrived } from "./arrived.ts";
 import type { Beside, Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { final, overtaken } from "./race.ts";
 import type { Outcome } from "./run-job.ts";
-import type { Leg, Plan } from "../plan/index.ts";
 import { borrowed } from "../tensor/index.ts";
 import { addTally, newTally, type Tally } from "./tally.ts";
 
@@ -60,7 +58,9 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
       answer.catch(() => undefined);
       answer = run(loop, now, without, tally);
     }
-    const said = answer.then((outcome) => saidBy(loop, outcome)).finally(() => child[Symbol.dispose]());
+    const said = answer
+      .then((value) => ({ ...saidBy(value, loop.local?.info.id), value }))
+      .finally(() => child[Symbol.dispose]());
     const [plan] = tally.plans;
     const variant = plan?.legs[0]?.segment.variant;
     if (variant !== undefined) limits = { ...limits, variant };
@@ -92,40 +92,4 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   // How sure it is, each place says for itself.
   const { confidenceRatio: _alone, ...response } = value.response;
   return { ...value, response, confirmedBy: by };
-}
-
-function saidBy({ local }: Loop, outcome: Outcome): Said<Outcome> {
-  const { leg, plan, response } = outcome;
-  const { outputs, state, account } = response;
-  const chain = upTo(plan, leg);
-  const elsewhere = chain.map(({ endpoint }) => endpoint).filter((endpoint) => endpoint !== local?.info.id);
-  const [endpoint = leg.endpoint] = elsewhere;
-  return {
-    opinion: {
-      endpoint,
-      here: elsewhere.length === 0,
-      outputs,
-      agreementRatio: Math.min(...chain.map(({ predicted }) => predicted.agreementRatio)),
-    },
-    way: JSON.stringify([leg.segment.variant, chain.map(codingOf)]),
-    state,
-    by: new Set([endpoint, ...elsewhere, ...account.forwarded.flatMap(ranAt)]),
-    value: outcome,
-  };
-}
-
-function codingOf({ codecs }: Leg): readonly string[] {
-  return Object.entries(codecs)
-    .map(([name, codec]) => `${name} ${codec}`)
-    .sort();
-}
-
-/** A leg and those whose output it came from. */
-function upTo({ legs }: Pick<Plan, "legs">, leg: Leg): readonly Leg[] {
-  const before = legs.find(({ id }) => id === leg.takes);
-  return before ? [leg, ...upTo({ legs }, before)] : [leg];
-}
-
-function ranAt({ endpoint, forwarded }: Account): readonly EndpointId[] {
-  return forwarded.length === 0 ? [endpoint] : forwarded.flatMap(ranAt);
 }

@@ -1,5 +1,6 @@
 import type { Call, Clock } from "../base/index.ts";
 import {
+  type Arrivals,
   type Estimate,
   estimateOf,
   estimateSize,
@@ -10,6 +11,7 @@ import {
 } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
 import { hardlyMore, overdueMs } from "../table/index.ts";
+import type { LocalWork } from "./local-work.ts";
 import type { Place } from "./place.ts";
 
 /** Watches one remote leg and says when its back-up must start. Dispose it when the leg is over. */
@@ -74,6 +76,57 @@ export function elsewhereMs({ values }: Estimate): {
     overdueMs: Math.max(leastLostMs, overdueMs(values)),
   };
 }
+
+/** When a guard may start what. */
+export type GuardTimes = Pick<
+  GuardParts,
+  "latestMs" | "earliestMs" | "lostMs" | "backUpMs" | "untilNextMs" | "afterMs"
+>;
+
+/** Of a leg with a back-up: `here`, which keeps other work here waiting, or at another place. */
+export function guardFor(
+  { clock, work, arrivals }: { readonly clock: Clock; readonly work: LocalWork; readonly arrivals: Arrivals },
+  leg: Leg,
+  planned: {
+    readonly backUp: Leg;
+    readonly here: boolean;
+    /** What runs here after the leg. */
+    readonly tail: Leg | undefined;
+    readonly latestMs: number;
+  },
+): GuardTimes {
+  const { backUp, here, tail, latestMs } = planned;
+  const atPlanMs = meanOf(backUp.predicted.completionMs);
+  const afterMs = tail ? meanOf(tail.predicted.completionMs) : 0;
+  if (!here) {
+    const { earliestMs, lostMs } = elsewhereMs(leg.predicted.completionMs);
+    return { latestMs, earliestMs, lostMs, backUpMs: () => atPlanMs, untilNextMs: () => none, afterMs };
+  }
+  const queuedMs = work.queueMs(clock.nowMs());
+  return {
+    latestMs,
+    backUpMs: () => atPlanMs - queuedMs + work.queueMs(clock.nowMs()),
+    untilNextMs: (nowMs) => arrivals.untilNextMs(nowMs),
+    afterMs,
+  };
+}
+
+/** Of a leg that has no back-up in its plan, where another place may still be asked: it is taken to be as quick. */
+export function guardAlone(leg: Leg): GuardTimes {
+  const { completionMs } = leg.predicted;
+  const { earliestMs, lostMs } = elsewhereMs(completionMs);
+  const latestMs = overdueMs(completionMs.values);
+  return {
+    latestMs,
+    earliestMs,
+    lostMs,
+    backUpMs: () => meanOf(completionMs),
+    untilNextMs: () => none,
+    afterMs: 0,
+  };
+}
+
+const none = new Float64Array(0);
 
 /** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
 const recheckMs = 20;
