@@ -77,6 +77,9 @@ describe("the protocol's page", () => {
     expect(page).toContain(`| JSON part | ${mebibytes(defaultWireLimits.maxJsonBytes)} |`);
     expect(page).toContain(`| one decoded tensor | ${mebibytes(defaultWireLimits.maxTensorBytes)} |`);
     expect(page).toContain(`| tensors in a message | ${defaultWireLimits.maxTensors} |`);
+    expect(page).toContain(
+      `| texts in a BYTES tensor | ${defaultWireLimits.maxTexts.toLocaleString("en")} |`,
+    );
     expect(page).toContain(`| name, text parameter | ${defaultWireLimits.maxNameLength} characters |`);
   });
 });

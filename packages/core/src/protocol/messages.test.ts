@@ -181,6 +181,17 @@ describe("binary form", () => {
     expect(of([1, 0, 0, 0, 65, 0, 0, 0, 0], 1)).toBe("body-mismatch");
   });
 
+  it("refuses more texts than are allowed, which would take many times their bytes", () => {
+    const count = defaultWireLimits.maxTexts + 1;
+    const parameters = { binary_data_size: 4 * count };
+    const { body, length } = withBinary(
+      { inputs: [{ name: "x", datatype: "BYTES", shape: [1, count], parameters }] },
+      new Uint8Array(4 * count),
+    );
+    expect(reasonOf(() => readInferRequest(body, length))).toBe("body-too-large");
+    expect(json(input({ datatype: "BYTES", shape: [count], data: [] }))).toBe("body-too-large");
+  });
+
   it("refuses a small coded body that stands for a tensor larger than allowed", () => {
     const { body, length } = withBinary(
       {

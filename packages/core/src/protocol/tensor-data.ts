@@ -1,5 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
-import { bytesElements, type Datatype, elementBytes, type Tensor } from "../tensor/index.ts";
+import { type Datatype, elementBytes, elementOffsets, type Tensor, TextWriter } from "../tensor/index.ts";
 import type { ArrayText } from "./array-text.ts";
 
 /**
@@ -139,28 +139,16 @@ function stepper(text: ArrayText, count: number, name: string, put: Put): DataWo
     });
 }
 
-const encoder = new TextEncoder();
-
 function textWork(text: ArrayText, count: number, name: string): DataWork {
-  const elements: Uint8Array[] = [];
+  const texts = new TextWriter();
   const step = stepper(text, count, name, () => {
-    elements.push(encoder.encode(text.text()));
+    texts.add(text.text());
     return true;
   });
   return {
     // A text takes as long as some dozens of numbers.
     step: (most) => step(Math.ceil(most / 32)),
-    bytes() {
-      const bytes = new Uint8Array(elements.reduce((total, element) => total + 4 + element.byteLength, 0));
-      const view = new DataView(bytes.buffer);
-      let offset = 0;
-      for (const element of elements) {
-        view.setUint32(offset, element.byteLength, true);
-        bytes.set(element, offset + 4);
-        offset += 4 + element.byteLength;
-      }
-      return bytes;
-    },
+    bytes: () => texts.bytes(),
   };
 }
 
@@ -241,11 +229,11 @@ export function* dataPieces(tensor: Tensor): Generator<string> {
 
 function* textPieces(tensor: Tensor, refuse: (why: string) => LongshoreError): Generator<string> {
   const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const elements = bytesElements(tensor);
-  for (const [index, element] of elements.entries()) {
+  const offsets = elementOffsets(tensor);
+  for (let index = 0; index + 1 < offsets.length; index++) {
     let text: string;
     try {
-      text = utf8.decode(element);
+      text = utf8.decode(tensor.bytes.subarray((offsets[index] ?? 0) + 4, offsets[index + 1]));
     } catch {
       throw refuse("holds bytes that are not UTF-8 text");
     }

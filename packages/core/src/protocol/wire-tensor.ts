@@ -1,6 +1,6 @@
 import { LongshoreError } from "../base/index.ts";
 import {
-  bytesElements,
+  checkElements,
   type Datatype,
   elementBytes,
   elementCount,
@@ -69,9 +69,22 @@ export function codecOf(parameters: Parameters, name: string): string | undefine
   return codec;
 }
 
-/** The fewest bytes that a tensor of this shape can have. Throws `body-too-large` when they are more than is allowed. */
-function checkLeast(tensor: Omit<WireTensor, "bytes">, { maxTensorBytes }: WireLimits): number {
+/**
+ * The fewest bytes that a tensor of this shape can have. Throws `body-too-large` when they, or texts, are more than is
+ * allowed.
+ */
+export function checkLeast(
+  tensor: Omit<WireTensor, "bytes">,
+  { maxTensorBytes, maxTexts }: WireLimits,
+): number {
   const { name, datatype, shape } = tensor;
+  if (datatype === "BYTES" && elementCount(shape, name) > maxTexts) {
+    throw new LongshoreError(
+      "body-too-large",
+      "decode",
+      `${name} has ${elementCount(shape, name)} texts; at most ${maxTexts} are allowed`,
+    );
+  }
   // An element of BYTES takes its length prefix at least.
   const least = elementCount(shape, name) * (elementBytes(datatype) || 4);
   if (least > maxTensorBytes) {
@@ -93,7 +106,7 @@ export function checkTensorBytes(tensor: WireTensor, limits: WireLimits): void {
   const coded = codecOf(parameters, name) !== undefined;
   const least = checkLeast(tensor, limits);
   if (coded) return;
-  if (elementBytes(datatype) === 0) bytesElements({ spec: { name, datatype, shape }, bytes });
+  if (elementBytes(datatype) === 0) checkElements({ spec: { name, datatype, shape }, bytes });
   else if (bytes.byteLength !== least) {
     throw mismatch(
       `${name} is ${datatype} [${shape.join(", ")}], which takes ${least} bytes, but ${bytes.byteLength} came`,

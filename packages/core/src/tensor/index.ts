@@ -5,4 +5,5 @@ export * from "./half.ts";
 export * from "./ragged.ts";
 export * from "./release.ts";
 export * from "./tensor.ts";
+export * from "./texts.ts";
 export * from "./views.ts";

@@ -2,6 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   bytesElements,
+  checkElements,
+  elementOffsets,
+  TextWriter,
   bytesTensor,
   elementCount,
   float32Tensor,
@@ -63,6 +66,48 @@ describe("views", () => {
     expect(textElements(bytesTensor("t", ["größer", "語"]))).toEqual(["größer", "語"]);
     const lying = tensorOf("b", "BYTES", [1], Uint8Array.of(255, 255, 255, 255, 1));
     expect(() => bytesElements(lying)).toThrow(expect.objectContaining({ reason: "body-mismatch" }));
+  });
+});
+
+describe("texts", () => {
+  const texts = fc.array(fc.string({ unit: "binary", maxLength: 30 }), { maxLength: 20 });
+
+  it("written one by one are those of a list, however they fill their chunks", () => {
+    fc.assert(
+      fc.property(texts, fc.integer({ min: 0, max: 200 }), (list, expected) => {
+        const writer = new TextWriter(expected);
+        for (const text of list) writer.add(text);
+        expect(writer.bytes()).toEqual(bytesTensor("t", list).bytes);
+        expect(writer.byteLength).toBe(writer.bytes().byteLength);
+      }),
+    );
+    const long = ["a".repeat(70_000), "é".repeat(40_000), ""];
+    const writer = new TextWriter();
+    for (const text of long) writer.add(text);
+    expect(writer.bytes()).toEqual(bytesTensor("t", long).bytes);
+  });
+
+  it("tell where each begins and the last one ends", () => {
+    fc.assert(
+      fc.property(texts, (list) => {
+        const tensor = bytesTensor("t", list);
+        const offsets = elementOffsets(tensor);
+        expect([offsets.length, offsets.at(-1)]).toEqual([list.length + 1, tensor.bytes.byteLength]);
+        for (const [index, element] of bytesElements(tensor).entries()) {
+          expect(tensor.bytes.subarray((offsets[index] ?? 0) + 4, offsets[index + 1])).toEqual(element);
+        }
+      }),
+    );
+  });
+
+  it("of a shape that lies cost nothing", () => {
+    const lying = {
+      spec: { name: "b", datatype: "BYTES", shape: [2 ** 40] },
+      bytes: new Uint8Array(4),
+    } as const;
+    for (const read of [elementOffsets, checkElements]) {
+      expect(() => read(lying)).toThrow(expect.objectContaining({ reason: "body-mismatch" }));
+    }
   });
 });
 

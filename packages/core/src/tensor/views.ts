@@ -1,7 +1,7 @@
 import { LongshoreError } from "../base/index.ts";
 import type { Datatype } from "./datatype.ts";
 import { fromHalf } from "./half.ts";
-import { elementCount, type Tensor, tensorOf } from "./tensor.ts";
+import { type Tensor, tensorOf } from "./tensor.ts";
 
 type View =
   | Uint8Array
@@ -110,54 +110,4 @@ export function numericTensor(
   values: ArrayBufferView,
 ): Tensor {
   return tensorOf(name, datatype, shape, bytesOf(values));
-}
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: false });
-
-/** A BYTES tensor `[n]` of the given elements (strings as UTF-8), each copied once. */
-export function bytesTensor(
-  name: string,
-  elements: readonly (Uint8Array | string)[],
-  shape?: readonly number[],
-): Tensor {
-  const parts = elements.map((element) => (typeof element === "string" ? encoder.encode(element) : element));
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 4 + part.byteLength, 0));
-  const header = new DataView(bytes.buffer);
-  let offset = 0;
-  for (const part of parts) {
-    header.setUint32(offset, part.byteLength, true);
-    bytes.set(part, offset + 4);
-    offset += 4 + part.byteLength;
-  }
-  return tensorOf(name, "BYTES", shape ?? [parts.length], bytes);
-}
-
-/** The elements of a BYTES tensor as views. Throws `body-mismatch` when a length runs past the end or the count differs. */
-export function bytesElements(tensor: Tensor): readonly Uint8Array[] {
-  if (tensor.spec.datatype !== "BYTES") throw wrongDatatype(tensor, "BYTES");
-  const { bytes } = tensor;
-  const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const elements: Uint8Array[] = [];
-  const expected = elementCount(tensor.spec.shape, tensor.spec.name);
-  let offset = 0;
-  while (offset < bytes.byteLength && elements.length < expected) {
-    const length = offset + 4 <= bytes.byteLength ? header.getUint32(offset, true) : Infinity;
-    if (offset + 4 + length > bytes.byteLength) break;
-    elements.push(bytes.subarray(offset + 4, offset + 4 + length));
-    offset += 4 + length;
-  }
-  if (elements.length !== expected || offset !== bytes.byteLength) {
-    throw new LongshoreError(
-      "body-mismatch",
-      "decode",
-      `${tensor.spec.name} should hold ${expected} length-prefixed elements in ${bytes.byteLength} bytes; it does not`,
-    );
-  }
-  return elements;
-}
-
-/** The elements of a BYTES tensor as text. */
-export function textElements(tensor: Tensor): readonly string[] {
-  return bytesElements(tensor).map((element) => decoder.decode(element));
 }

@@ -1,5 +1,6 @@
 import {
   bytesElements,
+  elementOffsets,
   bytesTensor,
   elementBytes,
   LongshoreError,
@@ -79,19 +80,21 @@ export function padRows(feeds: Tensors, rows: number, sizes: readonly number[] |
     [...feeds].map(([name, tensor]): [string, Tensor] => {
       const { spec } = tensor;
       const shape = [wanted, ...spec.shape.slice(1)];
-      if (spec.datatype === "BYTES") {
-        const elements = bytesElements(tensor);
-        const row = elements.slice(0, elements.length / rows);
-        const more = Array.from({ length: wanted - rows }, () => row).flat();
-        return [name, bytesTensor(name, [...elements, ...more], shape)];
-      }
-      const rowBytes = tensor.bytes.byteLength / rows;
-      const bytes = new Uint8Array(rowBytes * wanted);
+      const first = tensor.bytes.subarray(0, firstRowBytes(tensor, rows));
+      const bytes = new Uint8Array(tensor.bytes.byteLength + (wanted - rows) * first.byteLength);
       bytes.set(tensor.bytes);
-      for (let row = rows; row < wanted; row++) bytes.set(tensor.bytes.subarray(0, rowBytes), row * rowBytes);
+      for (let row = rows; row < wanted; row++) {
+        bytes.set(first, tensor.bytes.byteLength + (row - rows) * first.byteLength);
+      }
       return [name, { spec: { ...spec, shape }, bytes }];
     }),
   );
+}
+
+function firstRowBytes(tensor: Tensor, rows: number): number {
+  if (tensor.spec.datatype !== "BYTES") return tensor.bytes.byteLength / rows;
+  const offsets = elementOffsets(tensor);
+  return offsets[(offsets.length - 1) / rows] ?? 0;
 }
 
 /** The tensor with another size on one axis: cut, or filled up. In memory of its own. */

@@ -1,11 +1,4 @@
-import {
-  elementBytes,
-  LongshoreError,
-  type Tensor,
-  type Tensors,
-  bytesElements,
-  bytesTensor,
-} from "@longshore/core";
+import { elementBytes, LongshoreError, type Tensor, type Tensors, elementOffsets } from "@longshore/core";
 
 /** Rows along axis 0 that all inputs of a request agree on; undefined when they do not, or have no such axis. */
 export function rowsOf(feeds: Tensors): number | undefined {
@@ -82,25 +75,26 @@ export function splitOutputs(outputs: Tensors, rows: readonly number[]): readonl
   const members = rows.map(() => new Map<string, Tensor>());
   for (const [name, tensor] of outputs) {
     if (tensor.spec.shape[0] !== total || tensor.rows) return undefined;
+    const begins = rowBegins(tensor);
     let row = 0;
     for (const [index, count] of rows.entries()) {
-      members[index]?.set(name, rowsBetween(tensor, row, row + count));
+      const { spec, bytes } = tensor;
+      members[index]?.set(name, {
+        spec: { ...spec, shape: [count, ...spec.shape.slice(1)] },
+        bytes: new Uint8Array(bytes.subarray(begins(row), begins(row + count))),
+      });
       row += count;
     }
   }
   return members;
 }
 
-function rowsBetween(tensor: Tensor, from: number, to: number): Tensor {
-  const { spec, bytes } = tensor;
-  const rest = spec.shape.slice(1);
-  const perRow = rest.reduce((count, size) => count * size, 1);
-  const shape = [to - from, ...rest];
-  const width = elementBytes(spec.datatype);
-  if (width === 0)
-    return bytesTensor(spec.name, bytesElements(tensor).slice(from * perRow, to * perRow), shape);
-  return {
-    spec: { ...spec, shape },
-    bytes: new Uint8Array(bytes.subarray(from * perRow * width, to * perRow * width)),
-  };
+/** Where a row of a tensor begins among its bytes. */
+function rowBegins(tensor: Tensor): (row: number) => number {
+  const { datatype, shape } = tensor.spec;
+  const perRow = shape.slice(1).reduce((count, size) => count * size, 1);
+  const width = elementBytes(datatype);
+  if (width > 0) return (row) => row * perRow * width;
+  const offsets = elementOffsets(tensor);
+  return (row) => offsets[row * perRow] ?? 0;
 }

@@ -196,6 +196,16 @@ describe("requests", () => {
       "body-too-large",
     ],
     [
+      "more texts than are allowed",
+      input("BYTES", [2 ** 18 + 1], { bytesContents: [new Uint8Array(0)] }),
+      "body-too-large",
+    ],
+    [
+      "more typed contents than the shape has",
+      input("BYTES", [1], { bytesContents: [new Uint8Array(0), new Uint8Array(0)] }),
+      "body-mismatch",
+    ],
+    [
       "a BYTES length past the end",
       { ...input("BYTES", [1]), rawInputContents: [Uint8Array.of(9, 0, 0, 0, 1)] },
       "body-mismatch",

@@ -1,4 +1,5 @@
 import {
+  checkLeast,
   checkTensorBytes,
   elementCount,
   isDatatype,
@@ -112,6 +113,7 @@ function toTensor(
     if (contents.length > 0) throw invalid(`${name} has contents and lies in shared memory`);
     return { name, datatype, shape, parameters, bytes: new Uint8Array(0), shared };
   }
+  if (!raw) checkLeast({ name, datatype, shape, parameters }, limits);
   const bytes = raw ?? bytesFromContents(source, contents, datatype, count, name);
   const tensor: WireTensor = { name, datatype, shape, parameters, bytes };
   checkTensorBytes(tensor, limits);

@@ -25,6 +25,14 @@ function invalid(name: string, why: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", `${name}: ${why}`);
 }
 
+function wrongCount(name: string, count: number, came: string): LongshoreError {
+  return new LongshoreError(
+    "body-mismatch",
+    "decode",
+    `${name}: its shape takes ${count} values, but ${came} came`,
+  );
+}
+
 /** A run of packed elements, or one unpacked element, inside the message. */
 interface Run {
   readonly from: number;
@@ -92,6 +100,7 @@ function runsOf(
   contents: readonly Run[],
   wanted: number,
   datatype: Datatype,
+  count: number,
   name: string,
 ): Run[] {
   const runs: Run[] = [];
@@ -112,6 +121,8 @@ function runsOf(
       if (!packed && cursor.wireType !== unpackedType(wanted)) {
         throw invalid(name, "its contents have the wrong wire type");
       }
+      // Each holds an element at least.
+      if (runs.length === count) throw wrongCount(name, count, "more");
       runs.push({ from: at, to: cursor.at });
     }
   }
@@ -154,7 +165,7 @@ export function bytesFromContents(
 ): Uint8Array {
   const wanted = fieldOf[datatype];
   if (wanted === undefined) throw invalid(name, `${datatype} travels in raw_input_contents only`);
-  const runs = runsOf(source, contents, wanted, datatype, name);
+  const runs = runsOf(source, contents, wanted, datatype, count, name);
   const width = elementBytes(datatype);
   let came = 0;
   for (const run of runs) {
@@ -162,13 +173,7 @@ export function bytesFromContents(
     else if (wanted >= firstFixed) came += (run.to - run.from) / width;
     else came += varintsIn(source, run);
   }
-  if (came !== count) {
-    throw new LongshoreError(
-      "body-mismatch",
-      "decode",
-      `${name}: its shape takes ${count} values, but ${Math.floor(came)} came`,
-    );
-  }
+  if (came !== count) throw wrongCount(name, count, String(Math.floor(came)));
   if (wanted >= firstFixed) return joined(source, runs, wanted === bytesField);
   const into = new Uint8Array(count * width);
   putVarints(source, runs, datatype, into, name);

@@ -35,8 +35,9 @@ export function outputPage(page: Uint8Array): OutputPage {
   return {
     place(outputs) {
       let size = 0;
-      for (const { data } of outputs) {
-        if (!ArrayBuffer.isView(data)) size = Infinity;
+      for (const { data, type } of outputs) {
+        // Texts are not as long as those before them, though they are as many.
+        if (!ArrayBuffer.isView(data) || type === "string") size = Infinity;
         else size = aligned(size + data.byteLength);
       }
       if (size > page.byteLength) {

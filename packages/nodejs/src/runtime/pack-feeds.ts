@@ -1,4 +1,4 @@
-import { bytesElements, isGiven, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
+import { isGiven, type Tensor, type Tensors } from "@longshore/core";
 import type { AgainMessage, FeedMessage, RunMessage } from "./runner-message.ts";
 import { aligned } from "./shared-page.ts";
 
@@ -14,29 +14,6 @@ import { aligned } from "./shared-page.ts";
 const worthMovingBytes = 16_384;
 /** A spare buffer larger than this is given up rather than kept. */
 const keptBytes = 16 * 1024 * 1024;
-
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/**
- * JavaScript runtimes take text elements as strings, which end at a zero byte and must be UTF-8: anything else would be
- * changed silently, so it is refused.
- */
-function textsOf(tensor: Tensor): readonly string[] {
-  return bytesElements(tensor).map((element, index) => {
-    const refused = (why: string): LongshoreError =>
-      new LongshoreError(
-        "invalid-input",
-        "execute",
-        `element ${index} of input '${tensor.spec.name}' ${why}`,
-      );
-    if (element.includes(0)) throw refused("has a zero byte, where this runtime would cut it off");
-    try {
-      return decoder.decode(element);
-    } catch {
-      throw refused("is not UTF-8, and this runtime takes text only");
-    }
-  });
-}
 
 function movable(tensor: Tensor): boolean {
   const { bytes } = tensor;
@@ -109,9 +86,9 @@ function repeats(last: RunMessage, tensors: Tensors, fetches: readonly string[])
 }
 
 function copyInto(target: Uint8Array, tensors: Tensors, feeds: readonly FeedMessage[]): void {
-  for (const { name, offset, texts, buffer } of feeds) {
+  for (const { name, offset, buffer } of feeds) {
     const tensor = tensors.get(name);
-    if (tensor && !texts && !buffer) target.set(tensor.bytes, offset);
+    if (tensor && !buffer) target.set(tensor.bytes, offset);
   }
 }
 
@@ -145,13 +122,12 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
         const { bytes, spec } = tensor;
         const { datatype, shape } = spec;
         const { byteLength } = bytes;
-        if (datatype === "BYTES") {
-          feeds.push({ name, datatype, shape, texts: textsOf(tensor), offset: 0, byteLength: 0 });
-        } else if (moves && movable(tensor) && !transfer.includes(bytes.buffer as ArrayBuffer)) {
+        const moved = moves && movable(tensor) && !transfer.includes(bytes.buffer as ArrayBuffer);
+        if (moved || datatype === "BYTES") {
           // `movable` has seen that it is an ArrayBuffer.
-          const buffer = bytes.buffer as ArrayBuffer;
+          const buffer = moved ? (bytes.buffer as ArrayBuffer) : new Uint8Array(bytes).buffer;
           feeds.push({ name, datatype, shape, buffer, offset: 0, byteLength });
-          transfer.push(buffer);
+          if (moves) transfer.push(buffer);
         } else {
           feeds.push({ name, datatype, shape, offset: size, byteLength });
           size = aligned(size + byteLength);
@@ -160,7 +136,7 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
       if (page && size <= page.byteLength) {
         copyInto(page, tensors, feeds);
         const message: RunMessage = { kind: "run", feeds, fetches, pageBytes: size };
-        last = feeds.some(({ texts, buffer }) => texts ?? buffer) ? undefined : message;
+        last = feeds.some(({ buffer }) => buffer) ? undefined : message;
         return { message, transfer };
       }
       last = undefined;

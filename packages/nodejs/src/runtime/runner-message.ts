@@ -22,12 +22,14 @@ export interface LoadMessage {
   readonly shared?: SharedArrayBuffer;
 }
 
-/** One input: text elements, memory of its own, or a part of the message's common `buffer` or of the shared page. */
+/**
+ * One input: memory of its own, or a part of the message's common `buffer` or of the shared page. Texts have memory of their
+ * own, as their tensor has it: the runner makes the strings that the runtime takes.
+ */
 export interface FeedMessage {
   readonly name: string;
   readonly datatype: Datatype;
   readonly shape: readonly number[];
-  readonly texts?: readonly string[];
   readonly buffer?: ArrayBuffer;
   readonly offset: number;
   readonly byteLength: number;
@@ -82,12 +84,15 @@ interface PagePart {
   readonly byteLength: number;
 }
 
-/** One output in the runtime's own terms: its element type, sizes, and a typed array, text, or its place in the page. */
+/**
+ * One output in the runtime's own terms: its element type, sizes, and a typed array or its place in the page. Texts come as
+ * the bytes of their tensor.
+ */
 export interface OutputMessage {
   readonly name: string;
   readonly type: string;
   readonly dims: readonly number[];
-  readonly data: ArrayBufferView | readonly string[] | PagePart;
+  readonly data: ArrayBufferView | PagePart;
 }
 
 /** A run is done. */

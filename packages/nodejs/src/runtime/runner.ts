@@ -13,6 +13,7 @@ import type {
   RunMessage,
   ToRunner,
 } from "./runner-message.ts";
+import { bytesOfStrings, stringsOf } from "./texts.ts";
 import { runtimeDetail, runtimeReason } from "./runtime-detail.ts";
 import { pageBytes, sharedPage, type SharedPage } from "./shared-page.ts";
 
@@ -64,7 +65,10 @@ class Refused extends Error {
   }
 }
 
-function refuse(reason: "unsupported" | "invalid-model" | "memory-limit", detail: string): Refused {
+function refuse(
+  reason: "unsupported" | "invalid-model" | "invalid-input" | "memory-limit",
+  detail: string,
+): Refused {
   return new Refused({ kind: "failed", reason, detail });
 }
 
@@ -153,7 +157,13 @@ function feedTensor(ort: Ort, feed: FeedMessage, common: ArrayBuffer): Tensor {
     data: unknown,
     dims: readonly number[],
   ) => Tensor;
-  if (datatype === "BYTES") return new make(type, feed.texts, feed.shape);
+  if (datatype === "BYTES") {
+    const bytes = new Uint8Array(feed.buffer ?? common, feed.offset, feed.byteLength);
+    const texts = stringsOf(bytes, (index, why) =>
+      refuse("invalid-input", `element ${index} of input '${feed.name}' ${why}`),
+    );
+    return new make(type, texts, feed.shape);
+  }
   if (datatype === "BF16") throw new Error(`${feed.name} is BF16, which this runtime does not take`);
   return new make(type, ortView(datatype, feed.buffer ?? common, feed.offset, feed.byteLength), feed.shape);
 }
@@ -186,14 +196,15 @@ async function runOnce(
   clearImmediate(begins);
   const ranMs = performance.now() - startedMs;
   let bytes = 0;
+  const tooMany = (): Refused =>
+    refuse("memory-limit", `its outputs take more than the limit of ${maxOutputBytes} bytes`);
   const outputs = fetches.map((name) => {
     const tensor = results[name];
     if (!tensor) throw new Error(`it gave no tensor '${name}'`);
-    const data = tensor.data as ArrayBufferView | readonly string[];
-    if (ArrayBuffer.isView(data)) bytes += data.byteLength;
-    if (bytes > maxOutputBytes) {
-      throw refuse("memory-limit", `its outputs take more than the limit of ${maxOutputBytes} bytes`);
-    }
+    const given = tensor.data as ArrayBufferView | readonly string[];
+    const data = ArrayBuffer.isView(given) ? given : bytesOfStrings(given, maxOutputBytes - bytes);
+    bytes += data?.byteLength ?? 0;
+    if (!data || bytes > maxOutputBytes) throw tooMany();
     return { name, type: tensor.type, dims: tensor.dims, data };
   });
   return { outputs, ranMs };

@@ -1,6 +1,6 @@
 import {
   bytesOf,
-  bytesTensor,
+  checkElements,
   elementBytes,
   elementCount,
   LongshoreError,
@@ -22,6 +22,15 @@ function memoryOf(
   return page.slice(data.offset, data.offset + byteLength);
 }
 
+function holdsTexts(tensor: Tensor): boolean {
+  try {
+    checkElements(tensor);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function unpack(
   message: OutputMessage,
   outputs: readonly TensorSpec[],
@@ -37,8 +46,11 @@ function unpack(
   const shape = dims as readonly number[];
   const count = elementCount(shape, `output '${name}'`);
   if (datatype === "BYTES") {
-    if (!Array.isArray(data) || data.length !== count) throw bad(`other than ${count} text elements`);
-    return bytesTensor(name, data as readonly string[], shape);
+    const texts = ArrayBuffer.isView(data)
+      ? { spec: { name, datatype, shape }, bytes: bytesOf(data) }
+      : undefined;
+    if (!texts || !holdsTexts(texts)) throw bad(`other than ${count} text elements`);
+    return texts;
   }
   const bytes = memoryOf(message, count * elementBytes(datatype), page);
   if (!bytes) throw bad(`memory that does not fit ${datatype} [${shape.join(", ")}]`);

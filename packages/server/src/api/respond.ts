@@ -1,4 +1,5 @@
 import {
+  abortError,
   accountHeader,
   accountParameter,
   emptyBody,
@@ -50,7 +51,12 @@ export async function inferReply(
   call: Call,
   sinceMs: number,
 ): Promise<WireResponse> {
-  const outputs = wantedOutputs(response, message, description);
+  const pause = async (): Promise<void> => {
+    await othersTurn(api.clock);
+    if (call.abort.aborted) throw abortError(call.abort, "encode");
+  };
+  const wanted = wantedOutputs(response, message, description, pause);
+  const outputs = wanted instanceof Promise ? await wanted : wanted;
   const state = stateTensors(response.state).map((tensor) => [tensor.spec.name, tensor] as const);
   const all = state.length === 0 ? outputs : new Map([...outputs, ...state]);
   const packing = packTensors(all, noCodecs, api.codecs, call);
@@ -76,9 +82,7 @@ export async function inferReply(
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
   const binary = binaryChoice(message);
-  const writing = api.written.layOut(reply, binary, () =>
-    writeInferReplyInSteps(reply, binary, () => othersTurn(api.clock)),
-  );
+  const writing = api.written.layOut(reply, binary, () => writeInferReplyInSteps(reply, binary, pause));
   const { headers, parts } = writing instanceof Promise ? await writing : writing;
   return { status: 200, headers: Object.assign(told, headers), body: { kind: "parts", parts, given: true } };
 }

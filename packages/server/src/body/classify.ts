@@ -1,6 +1,30 @@
-import { bytesTensor, fromHalf, LongshoreError, numericView, type Tensor } from "@longshore/core";
+import {
+  defaultWireLimits,
+  fromHalf,
+  LongshoreError,
+  numericView,
+  type Tensor,
+  tensorOf,
+  TextWriter,
+} from "@longshore/core";
 
-function numbersOf(tensor: Tensor): ArrayLike<number> {
+/*
+ * The classification extension over tensors of any size: a request may ask for the classes of thousands of rows, or for all
+ * of a million. Sorting each row whole kept everything else waiting for seconds; here a row keeps its best in a heap, and
+ * what is long is done in steps.
+ */
+
+/** Values that are looked at, or lines that are written, before something else gets its turn: about two milliseconds. */
+const atOnce = 8192;
+
+type Value = number | bigint;
+
+interface Values {
+  readonly length: number;
+  at(index: number): Value;
+}
+
+function valuesOf(tensor: Tensor): Values {
   const { datatype, name } = tensor.spec;
   if (datatype === "BYTES" || datatype === "BF16") {
     throw new LongshoreError(
@@ -10,40 +34,124 @@ function numbersOf(tensor: Tensor): ArrayLike<number> {
     );
   }
   const view = numericView(tensor);
-  if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Array.from(view, Number);
-  return datatype === "FP16" ? Array.from(view as Uint16Array, fromHalf) : view;
+  const { length } = view;
+  return datatype === "FP16"
+    ? { length, at: (index) => fromHalf(Number(view[index])) }
+    : { length, at: (index) => view[index] ?? Number.NaN };
 }
 
-/** Indices of the largest values, largest first; equal values in their order. */
-function best(values: ArrayLike<number>, from: number, to: number, count: number): readonly number[] {
-  const order = Array.from({ length: to - from }, (_, index) => index);
-  order.sort((a, b) => (values[from + b] ?? 0) - (values[from + a] ?? 0) || a - b);
-  return order.slice(0, count);
+/** How a value stands in a line: whole numbers as they are, others with six decimals, as Triton writes them. */
+function textOf(value: Value, whole: boolean): string {
+  return whole || typeof value === "bigint" ? String(value) : value.toFixed(6);
+}
+
+/** Whether class `a` comes after class `b`: less, or as much and later. What is no number comes last. */
+function isWorse(at: (index: number) => Value, a: number, b: number): boolean {
+  const left = at(a);
+  const right = at(b);
+  if (left < right) return true;
+  if (left > right) return false;
+  if (left === right) return a > b;
+  return Number.isNaN(left) && (!Number.isNaN(right) || a > b);
+}
+
+/** Puts a class into a heap of `size`, whose root is the worst, in place of the root. */
+function sink(heap: number[], size: number, moved: number, at: (index: number) => Value): void {
+  let place = 0;
+  for (;;) {
+    let child = 2 * place + 1;
+    if (child >= size) break;
+    if (child + 1 < size && isWorse(at, heap[child + 1] ?? 0, heap[child] ?? 0)) child++;
+    const below = heap[child] ?? 0;
+    if (!isWorse(at, below, moved)) break;
+    heap[place] = below;
+    place = child;
+  }
+  heap[place] = moved;
+}
+
+/** Adds a class to a heap. */
+function rise(heap: number[], moved: number, at: (index: number) => Value): void {
+  let place = heap.length;
+  while (place > 0) {
+    const parent = (place - 1) >> 1;
+    const above = heap[parent] ?? 0;
+    if (!isWorse(at, moved, above)) break;
+    heap[place] = above;
+    place = parent;
+  }
+  heap[place] = moved;
+}
+
+/** Indices of the largest values, largest first; equal values in their order. `step` says when it is time to yield. */
+function* best(
+  at: (index: number) => Value,
+  from: number,
+  to: number,
+  count: number,
+  step: () => boolean,
+): Generator<void, readonly number[]> {
+  if (count === 0) return [];
+  const heap: number[] = [];
+  for (let index = from; index < to; index++) {
+    if (heap.length < count) {
+      rise(heap, index, at);
+    } else if (isWorse(at, heap[0] ?? 0, index)) {
+      sink(heap, heap.length, index, at);
+    }
+    if (step()) yield;
+  }
+  // The worst of those that are left goes to the end each time.
+  for (let size = heap.length - 1; size > 0; size--) {
+    const last = heap[size] ?? 0;
+    heap[size] = heap[0] ?? 0;
+    sink(heap, size, last, at);
+    if (step()) yield;
+  }
+  return heap;
 }
 
 /**
  * The classification extension: the best classes of a tensor as BYTES `value:index[:label]`, `[batch, count]` for
- * models with a batch axis and `[count]` for others.
+ * models with a batch axis and `[count]` for others. Yields after each two milliseconds or so of work. Throws
+ * `invalid-input` for texts and BF16, rows of different lengths, and more classes in all than a tensor may hold.
  */
-export function classify(
+export function* classify(
   tensor: Tensor,
   count: number,
   batched: boolean,
   labels: readonly string[] | undefined,
-): Tensor {
-  const values = numbersOf(tensor);
-  const rows = batched ? (tensor.spec.shape[0] ?? 1) : 1;
-  const width = rows > 0 ? values.length / rows : 0;
+): Generator<void, Tensor> {
+  const { name, datatype, shape } = tensor.spec;
+  const { length, at } = valuesOf(tensor);
+  const whole = !datatype.startsWith("FP");
+  const rows = batched ? (shape[0] ?? 1) : 1;
+  const width = rows > 0 ? length / rows : 0;
+  if (!Number.isInteger(width)) {
+    throw new LongshoreError(
+      "invalid-input",
+      "execute",
+      `${name} has rows of different lengths: ask for it whole`,
+    );
+  }
   const taken = Math.min(count, width);
-  const lines: string[] = [];
+  if (rows * taken > defaultWireLimits.maxTexts) {
+    throw new LongshoreError(
+      "invalid-input",
+      "execute",
+      `${name}: ${rows} times ${taken} classes are more than the ${defaultWireLimits.maxTexts} that a tensor may hold`,
+    );
+  }
+  let done = 0;
+  const step = (): boolean => ++done % atOnce === 0;
+  const lines = new TextWriter(32 * rows * taken);
   for (let row = 0; row < rows; row++) {
     const from = row * width;
-    for (const index of best(values, from, from + width, taken)) {
-      const label = labels?.[index];
-      lines.push(
-        `${(values[from + index] ?? 0).toFixed(6)}:${index}${label === undefined ? "" : `:${label}`}`,
-      );
+    for (const index of yield* best(at, from, from + width, taken, step)) {
+      const label = labels?.[index - from];
+      lines.add(`${textOf(at(index), whole)}:${index - from}${label === undefined ? "" : `:${label}`}`);
+      if (step()) yield;
     }
   }
-  return bytesTensor(tensor.spec.name, lines, batched ? [rows, taken] : [taken]);
+  return tensorOf(name, "BYTES", batched ? [rows, taken] : [taken], lines.bytes());
 }

@@ -10,20 +10,46 @@ import {
 } from "@longshore/core";
 import { classify } from "./classify.ts";
 
-/** The outputs that the request wants, in its order, classified where it asks for that. */
+/**
+ * The outputs that the request wants, in its order, classified where it asks for that; with a `pause` after each two
+ * milliseconds or so where classifying takes longer.
+ */
 export function wantedOutputs(
   response: InferenceResponse,
   message: InferRequestMessage,
   description: ModelDescription,
-): ReadonlyMap<string, Tensor> {
+  pause: () => Promise<void>,
+): ReadonlyMap<string, Tensor> | Promise<ReadonlyMap<string, Tensor>> {
   if (!message.outputs) return response.outputs;
+  return withPauses(wantedInSteps(response, message.outputs, description), pause);
+}
+
+/** At once where it takes one step. */
+function withPauses<T>(work: Generator<void, T>, pause: () => Promise<void>): T | Promise<T> {
+  const first = work.next();
+  return first.done === true ? first.value : furtherSteps(work, pause);
+}
+
+async function furtherSteps<T>(work: Generator<void, T>, pause: () => Promise<void>): Promise<T> {
+  for (;;) {
+    await pause();
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+function* wantedInSteps(
+  response: InferenceResponse,
+  outputs: NonNullable<InferRequestMessage["outputs"]>,
+  description: ModelDescription,
+): Generator<void, ReadonlyMap<string, Tensor>> {
   const wanted = new Map<string, Tensor>();
-  for (const { name, classification } of message.outputs) {
+  for (const { name, classification } of outputs) {
     const tensor = response.outputs.get(name);
     if (!tensor) throw new LongshoreError("run-failed", "execute", `the run gave no output ${name}`);
     const labels = Object.hasOwn(description.labels, name) ? description.labels[name] : undefined;
     const batched = description.batching.maxBatchSize > 0;
-    wanted.set(name, classification ? classify(tensor, classification, batched, labels) : tensor);
+    wanted.set(name, classification ? yield* classify(tensor, classification, batched, labels) : tensor);
   }
   return wanted;
 }
