@@ -243,6 +243,7 @@ describe.each([
         maxBodyBytes: 1000,
         maxJsonBytes: 1000,
         maxTensors: 8,
+        maxTexts: 8,
         maxTensorBytes: 1e6,
         maxNameLength: 64,
       };

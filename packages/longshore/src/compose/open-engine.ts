@@ -16,7 +16,6 @@ import {
   type ModelStore,
   type Runtime,
 } from "@longshore/engine";
-import { onnxSource } from "@longshore/graph";
 import {
   childRuntime,
   onnxRuntime,
@@ -29,6 +28,7 @@ import {
 } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 import { platformTransforms } from "./transforms.ts";
+import { graphThread } from "./graph-thread.ts";
 import { wholeModels } from "./whole-models.ts";
 
 /** Which of the installed runtimes is tried first. */
@@ -57,8 +57,8 @@ export interface EngineOptions extends ModelLimits {
   /** Whether models are served only once they were loaded. Default false. */
   readonly explicit?: boolean;
   readonly store: ModelStore;
-  /** What reads and cuts its model files. Default: one that has them all. */
-  readonly source?: ModelSource;
+  /** Wraps what reads and cuts its model files, where not all of them are here. */
+  readonly source?: (whole: ModelSource) => ModelSource;
   /** Default `device`. */
   readonly id?: EndpointId;
   /** Default `device`. */
@@ -124,6 +124,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     workers: options.lanes ?? 1,
     ...(options.workerNiceness === undefined ? {} : { niceness: options.workerNiceness }),
   });
+  const graphs = graphThread(options.workerNiceness);
   const engine = createEngine({
     info: {
       id: options.id ?? "device",
@@ -135,9 +136,9 @@ export function openEngine(options: EngineOptions): OpenedEngine {
       offers: true,
       rates: options.rates ?? defaultRates,
     },
-    store: wholeModels(options.store),
+    store: wholeModels(options.store, graphs.makeWhole),
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
-    source: options.source ?? onnxSource({ sha256 }),
+    source: options.source?.(graphs.source) ?? graphs.source,
     runtimes,
     sandbox,
     transforms: platformTransforms(),
@@ -164,7 +165,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await engine.close();
-    await lane.close();
+    await Promise.all([lane.close(), graphs.close()]);
     await Promise.all([...runtimes, sandbox].map((runtime) => runtime.close()));
   };
   return { engine, close: () => (closed ??= close()) };

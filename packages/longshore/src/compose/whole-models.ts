@@ -15,30 +15,47 @@ const maxModelBytes = 2 ** 31 - 1;
 /** What a tensor with its weights elsewhere says, and the operator of outputs that are not plain: told apart undecoded. */
 const marks = { outside: "location", notPlain: "ZipMap" };
 
-/**
- * A model file with the weights inside that it keeps in files beside it, and with plain outputs (`plainOutputs`). `read`
- * gets paths relative to the model's folder. Throws `invalid-model` when a file is missing or does not fit, `unsupported`
- * above 2 GiB.
- */
-export async function wholeModel(
-  bytes: Uint8Array,
-  read: (file: string) => Promise<Uint8Array | undefined>,
-): Promise<Uint8Array> {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const externalData = text.includes(marks.outside) ? await outsideWeights(bytes, read) : new Map();
-  if (externalData.size === 0 && !text.includes(marks.notPlain)) return bytes;
+/** Whether bytes hold a mark, as far as that can be told without decoding them. */
+function hasMark(bytes: Uint8Array, mark: string): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(mark);
+}
+
+/** Files beside a model in which it keeps weights, relative to its folder. Throws as `readModel`. */
+export function outsideOf(bytes: Uint8Array): readonly string[] {
+  return hasMark(bytes, marks.outside) ? outsideFiles(bytes) : [];
+}
+
+/** The model with its weights inside and with plain outputs; the same bytes where they are that already. */
+export function wholeOf(bytes: Uint8Array, externalData: ReadonlyMap<string, Uint8Array>): Uint8Array {
+  if (externalData.size === 0 && !hasMark(bytes, marks.notPlain)) return bytes;
   const model = readModel(bytes, { externalData });
   const plain = plainOutputs(model);
   return externalData.size === 0 && plain === model ? bytes : writeModel(plain);
 }
 
-async function outsideWeights(
+/**
+ * A model file with the weights inside that it keeps in files beside it, and with plain outputs (`plainOutputs`). `read`
+ * gets paths relative to the model's folder. It may move the bytes elsewhere. Throws `invalid-model` when a file is missing
+ * or does not fit, `unsupported` above 2 GiB.
+ */
+export type MakeWhole = (
   bytes: Uint8Array,
+  read: (file: string) => Promise<Uint8Array | undefined>,
+) => Promise<Uint8Array>;
+
+/** Makes a model whole on the calling thread. */
+export const wholeModel: MakeWhole = async (bytes, read) =>
+  wholeOf(bytes, await besideModel(outsideOf(bytes), bytes.byteLength, read));
+
+/** Reads the files beside a model of `modelBytes` that it needs. Throws as `MakeWhole`. */
+export async function besideModel(
+  files: readonly string[],
+  modelBytes: number,
   read: (file: string) => Promise<Uint8Array | undefined>,
 ): Promise<ReadonlyMap<string, Uint8Array>> {
   const found = new Map<string, Uint8Array>();
-  let total = bytes.byteLength;
-  for (const file of outsideFiles(bytes)) {
+  let total = modelBytes;
+  for (const file of files) {
     const weights = await read(file);
     if (!weights) {
       throw new LongshoreError(
@@ -61,13 +78,13 @@ async function outsideWeights(
 }
 
 /** A store whose model files are whole and plain. */
-export function wholeModels(store: ModelStore): ModelStore {
+export function wholeModels(store: ModelStore, makeWhole: MakeWhole = wholeModel): ModelStore {
   return {
     list: (path) => store.list(path),
     async read(path) {
       const bytes = await store.read(path);
       if (!bytes || !path.endsWith(".onnx")) return bytes;
-      return wholeModel(bytes, (file) => store.read(posix.join(posix.dirname(path), file)));
+      return makeWhole(bytes, (file) => store.read(posix.join(posix.dirname(path), file)));
     },
   };
 }

@@ -8,7 +8,6 @@ import {
   remotePackages,
 } from "@longshore/core";
 import type { Engine, ModelSource } from "@longshore/engine";
-import { onnxSource } from "@longshore/graph";
 import {
   type AsNeeded,
   type FetchedPackage,
@@ -18,7 +17,6 @@ import {
   packageCache,
   packageStore,
   type PackageStore,
-  sha256,
 } from "@longshore/nodejs";
 import type { ServerOptions } from "../compose/dial.ts";
 import { transportTls } from "../compose/server-tls.ts";
@@ -54,7 +52,7 @@ export interface PullOptions {
 export interface Pull {
   readonly store: PackageStore;
   /** What reads and cuts the model files of the store, where they may be here in part only. */
-  readonly source: ModelSource | undefined;
+  readonly source: ((whole: ModelSource) => ModelSource) | undefined;
   /** Models that are being fetched or warmed up: not offered yet. */
   readonly pending: ReadonlySet<string>;
   /** Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not. Never rejects. */
@@ -201,7 +199,7 @@ export function openPull(
 
   const pull: Pull = {
     store,
-    source: asNeeded ? partialSource(onnxSource({ sha256 }), store, cache) : undefined,
+    source: asNeeded ? (whole) => partialSource(whole, store, cache) : undefined,
     pending,
     want(references, engine) {
       again = () => (working = working.then(() => turn(references, engine)));

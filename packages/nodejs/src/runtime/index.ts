@@ -1,3 +1,4 @@
+export { builtFile } from "./built-file.ts";
 export * from "./child-runtime.ts";
 export * from "./choose-runtime.ts";
 export * from "./onnx-runtime.ts";
@@ -5,3 +6,4 @@ export type { PassedOver } from "./runner-message.ts";
 export type { ProviderRuntime } from "./runner-runtime.ts";
 export type { ProviderSession } from "./runner-session.ts";
 export * from "./wasm-runtime.ts";
+export { yieldAsTold } from "./yield-cores.ts";

@@ -10,9 +10,27 @@ export function quickSha256(bytes: Uint8Array): Digest | Promise<Digest> {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
-/** `sha256:<hex>` of some bytes, computed off the event loop. The bytes must not change meanwhile. */
+/** Up to this many bytes WebCrypto takes: it copies them first, on the calling thread. */
+const copiedBytes = 2 ** 22;
+/** Bytes that are hashed before something else gets its turn: about a millisecond. */
+const sliceBytes = 2 ** 20;
+
+/**
+ * `sha256:<hex>` of some bytes, computed off the event loop, or for large ones in slices: no more than some milliseconds at a
+ * time. The bytes must not change meanwhile.
+ */
 export async function sha256(bytes: Uint8Array): Promise<Digest> {
+  if (bytes.byteLength > copiedBytes) return slicedSha256(bytes);
   // WebCrypto refuses shared memory by type; tensors and files never are on it.
   const hash = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
   return `sha256:${Buffer.from(hash).toString("hex")}`;
+}
+
+async function slicedSha256(bytes: Uint8Array): Promise<Digest> {
+  const hash = createHash("sha256");
+  for (let at = 0; at < bytes.byteLength; at += sliceBytes) {
+    hash.update(bytes.subarray(at, at + sliceBytes));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return `sha256:${hash.digest("hex")}`;
 }

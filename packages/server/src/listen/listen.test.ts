@@ -164,6 +164,7 @@ describe("a server on a port", () => {
         maxBodyBytes: 1000,
         maxJsonBytes: 1000,
         maxTensors: 9,
+        maxTexts: 8,
         maxTensorBytes: 1000,
         maxNameLength: 99,
       },

@@ -1,0 +1,41 @@
+import type { Cut, Reason, Stage } from "@longshore/core";
+import type { ModelSignature } from "@longshore/engine";
+
+/** What is asked of the thread that reads and cuts model files. */
+export type GraphQuestion =
+  | { readonly ask: "inspect" | "cuts" }
+  | { readonly ask: "extract"; readonly from: string; readonly to: string }
+  /** Make a model whole with the files beside it; without them, name these. */
+  | { readonly ask: "whole"; readonly beside?: ReadonlyMap<string, Uint8Array> };
+
+/** A question about a file. `bytes` go along where the thread has said that it does not have them, and belong to it. */
+export interface GraphRequest {
+  readonly id: number;
+  readonly digest: string;
+  readonly byteLength: number;
+  readonly bytes?: Uint8Array;
+  readonly question: GraphQuestion;
+}
+
+/** What comes of a question. */
+export type GraphAnswer =
+  | { readonly kind: "signature"; readonly signature: ModelSignature }
+  | { readonly kind: "cuts"; readonly cuts: readonly Cut[] }
+  /** A file of its own, which belongs to who asked. */
+  | { readonly kind: "file"; readonly digest: string; readonly bytes: Uint8Array }
+  /** The file that was asked about is the answer; with its bytes where they came with the question. */
+  | { readonly kind: "same"; readonly bytes?: Uint8Array }
+  /** Files beside the model that it cannot be made whole without, and its bytes. */
+  | { readonly kind: "beside"; readonly files: readonly string[]; readonly bytes: Uint8Array }
+  /** The thread does not have the file: ask again, with its bytes. */
+  | { readonly kind: "unknown" }
+  | { readonly kind: "failed"; readonly reason: Reason; readonly stage: Stage; readonly message: string };
+
+/** An answer to the request of that id. */
+export interface GraphReply {
+  readonly id: number;
+  readonly answer: GraphAnswer;
+}
+
+/** Sent instead of a request: end when all that came before is answered. */
+export const endMessage = "end";

@@ -1,0 +1,110 @@
+import { createHash } from "node:crypto";
+import { housekeepingCall, LongshoreError } from "@longshore/core";
+import type { Artifact } from "@longshore/engine";
+import { graphBuilder, onnxSource, readModel, writeModel } from "@longshore/graph";
+import { afterAll, describe, expect, it } from "vitest";
+import { graphThread } from "./graph-thread.ts";
+import { wholeModel } from "./whole-models.ts";
+
+const call = housekeepingCall("test");
+const width = 128;
+
+/** Three layers with 64 KiB of weights each: too large to be read on the calling thread. */
+function layers(): Uint8Array {
+  const build = graphBuilder();
+  let value = build.input("x", "FP32", ["n", width]);
+  for (let layer = 0; layer < 3; layer++) {
+    const weights = Float32Array.from(
+      { length: width * width },
+      (_, index) => ((index * 7919 + layer) % 13) - 6,
+    );
+    value = build.node("MatMul", [value, build.weights(`w${layer}`, "FP32", [width, width], weights)]);
+  }
+  build.output(build.node("Relu", [value], { outputs: ["y"] }), "FP32", ["n", width]);
+  return writeModel(build.model({ name: "layers" }));
+}
+
+/** A file, and the bytes that were handed out for it. */
+function fileOf(content: Uint8Array): { readonly file: Artifact; readonly read: Uint8Array[] } {
+  const read: Uint8Array[] = [];
+  const file: Artifact = {
+    digest: `sha256:${createHash("sha256").update(content).digest("hex")}`,
+    byteLength: content.byteLength,
+    bytes() {
+      const copy = new Uint8Array(content);
+      read.push(copy);
+      return Promise.resolve(copy);
+    },
+  };
+  return { file, read };
+}
+
+const reasonOf = (thrown: unknown): string => (LongshoreError.is(thrown) ? thrown.reason : String(thrown));
+
+describe("the thread for model files", () => {
+  const thread = graphThread();
+  afterAll(() => thread.close());
+
+  it("reads and cuts like a source on this thread, and reads a file once", async () => {
+    const { file, read } = fileOf(layers());
+    const here = onnxSource({
+      sha256: (bytes) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`,
+    });
+    const { source } = thread;
+    expect(await source.inspect(file, call)).toEqual(await here.inspect(file, call));
+    const cuts = await source.cuts(file, call);
+    expect(cuts).toEqual(await here.cuts(file, call));
+    expect(cuts.length).toBeGreaterThan(1);
+    const middle = cuts[1]?.id ?? "";
+    for (const [from, to] of [
+      ["start", middle],
+      [middle, "end"],
+    ] as const) {
+      const there = await source.extract(file, from, to, call);
+      const same = await here.extract(file, from, to, call);
+      expect([there.digest, there.byteLength]).toEqual([same.digest, same.byteLength]);
+      const bytes = await same.bytes(call);
+      // The second reader has it written again.
+      expect(await there.bytes(call)).toEqual(bytes);
+      expect(await there.bytes(call)).toEqual(bytes);
+    }
+    expect(await source.extract(file, "start", "end", call)).toBe(file);
+    // One reader is the source on this thread; the bytes for the other one have moved.
+    expect(read.map(({ byteLength }) => byteLength)).toEqual([0, file.byteLength]);
+  });
+
+  it("tells why a file or a cut is refused", async () => {
+    const broken = fileOf(new Uint8Array(40_000)).file;
+    expect(await thread.source.inspect(broken, call).catch(reasonOf)).toBe("invalid-model");
+    const { file } = fileOf(layers());
+    expect(await thread.source.extract(file, "start", "c99", call).catch(reasonOf)).toBe("unknown-cut");
+  });
+
+  it("makes a model whole with the weights beside it, and leaves others as they are", async () => {
+    const model = readModel(layers());
+    const [large] = model.graph?.initializer ?? [];
+    if (!large) throw new Error("no weights");
+    const weights = new Uint8Array(large.rawData);
+    large.rawData = new Uint8Array();
+    large.dataLocation = 1;
+    large.externalData = [{ $typeName: "onnx.StringStringEntryProto", key: "location", value: "w.bin" }];
+    const outside = writeModel(model);
+    const beside = (file: string) => Promise.resolve(file === "w.bin" ? new Uint8Array(weights) : undefined);
+    const expected = await wholeModel(new Uint8Array(outside), beside);
+    expect(await thread.makeWhole(new Uint8Array(outside), beside)).toEqual(expected);
+    const missing = thread.makeWhole(new Uint8Array(outside), () => Promise.resolve(undefined));
+    expect(await missing.catch(reasonOf)).toBe("invalid-model");
+    const whole = layers();
+    expect(await thread.makeWhole(new Uint8Array(whole), beside)).toEqual(whole);
+  });
+
+  it("refuses what comes after its end, and answers what came before", async () => {
+    const other = graphThread();
+    const { file } = fileOf(layers());
+    await other.source.inspect(file, call);
+    const before = other.source.cuts(file, call);
+    await other.close();
+    expect((await before).length).toBeGreaterThan(1);
+    expect(await other.source.inspect(file, call).catch(reasonOf)).toBe("shutting-down");
+  });
+});
