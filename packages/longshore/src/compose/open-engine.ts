@@ -28,8 +28,8 @@ import {
 } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 import { platformTransforms } from "./transforms.ts";
-import { graphThread } from "./graph-thread.ts";
-import { wholeModels } from "./whole-models.ts";
+import { graphThread } from "../model-file/graph-thread.ts";
+import { wholeModels } from "../model-file/whole-models.ts";
 
 /** Which of the installed runtimes is tried first. */
 export type RuntimeName = "onnxruntime" | "wasm";

@@ -3,7 +3,7 @@ import type { Artifact } from "@longshore/engine";
 import { type OnnxSource, onnxSource, type OpenGraph } from "@longshore/graph";
 import { sha256 } from "@longshore/nodejs";
 import type { OpenedModel } from "./open-model.ts";
-import { wholeModels } from "./whole-models.ts";
+import { wholeModels } from "../model-file/whole-models.ts";
 
 /** One graph file of an opened model, read and analysed. */
 export interface OpenedFile {

@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ModelStore } from "@longshore/engine";
 import { folderStore } from "@longshore/nodejs";
-import { wholeModel } from "./whole-models.ts";
+import { wholeModel } from "../model-file/whole-models.ts";
 
 /** A repository of one model with one version: a single .onnx file, with the weights that it may keep beside it. */
 export function singleFileStore(model: string, path: string): ModelStore {
