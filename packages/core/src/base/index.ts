@@ -8,3 +8,4 @@ export * from "./random.ts";
 export * from "./reasons.ts";
 export * from "./until-ended.ts";
 export * from "./when-aborted.ts";
+export * from "./steps.ts";

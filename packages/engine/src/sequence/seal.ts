@@ -1,4 +1,4 @@
-import { type Call, LongshoreError, type SequencePosition, type Tensors } from "@longshore/core";
+import { type Call, LongshoreError, nextStep, type SequencePosition, type Tensors } from "@longshore/core";
 import type { SequenceKey } from "./sequence-store.ts";
 
 /**
@@ -29,7 +29,7 @@ export async function sealState(
 
 /**
  * Refuses carried state of callers who may not make one up and bring no seal for it, and whatever carries a seal of ours
- * that does not fit: rejects with `not-permitted`. Nothing has to be waited for where no state was brought.
+ * that does not fit: rejects with `not-permitted`, and with `sequence-step` where it is not of the step before. Nothing has to be waited for where no state was brought.
  */
 export function checkSeal(
   own: SealKey | undefined,
@@ -37,19 +37,26 @@ export function checkSeal(
   position: SequencePosition,
   call: Call,
 ): Promise<void> | undefined {
-  return position.state && checkCarried(own, key, position.state, position.seal, call);
+  return position.state && checkCarried(own, key, position.state, position, call);
 }
 
 async function checkCarried(
   own: SealKey | undefined,
   key: SequenceKey,
   state: Tensors,
-  seal: string | undefined,
+  { seal, step: wanted }: SequencePosition,
   { rights }: Call,
 ): Promise<void> {
   const [, keyId, step, mac] = /^1\.([A-Za-z0-9]{1,32})\.(\d{1,15})\.([0-9a-f]{64})$/.exec(seal ?? "") ?? [];
   if (own && keyId === own.id && step !== undefined && mac !== undefined) {
-    if (same(await own.mac(sealed(key, Number(step), state)), mac)) return;
+    if (same(await own.mac(sealed(key, Number(step), state)), mac)) {
+      if (wanted === nextStep || wanted === Number(step) + 1) return;
+      throw new LongshoreError(
+        "sequence-step",
+        "admission",
+        `the state is that after step ${step}, which step ${wanted} does not follow`,
+      );
+    }
     throw new LongshoreError(
       "not-permitted",
       "admission",

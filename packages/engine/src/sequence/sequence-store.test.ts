@@ -343,6 +343,17 @@ describe("seals of exported state", () => {
     }
   });
 
+  it("let the step after theirs go on, and no other one", async () => {
+    const seal = await sealState(mine, key, 3, stateOf(5));
+    const said = (step: number): SequencePosition => ({ ...back(stateOf(5), seal), step });
+    await checkSeal(mine, key, said(nextStep), caller);
+    for (const step of [0, 3, 5]) {
+      await expect(checkSeal(mine, key, said(step), caller)).rejects.toMatchObject({
+        reason: "sequence-step",
+      });
+    }
+  });
+
   it("are needed by who may not run parts of models; one of another place counts as none", async () => {
     const foreign = await sealState(sealKey("k2"), key, 3, stateOf(5));
     for (const seal of [undefined, foreign, "nonsense", "1.k1.3.00"]) {

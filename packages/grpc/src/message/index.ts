@@ -1,5 +1,10 @@
 export { decodeStreamReply, encodeInferReply, encodeStreamReply } from "./infer-reply.ts";
-export { type AddressedRequest, decodeInferRequest, encodeInferRequest } from "./infer-request.ts";
+export {
+  type AddressedRequest,
+  decodeInferRequest,
+  encodeInferRequest,
+  inferRequestWork,
+} from "./infer-request.ts";
 export { encodeOrca } from "./orca.ts";
 export { peek } from "./peek.ts";
 export { onePart, type Parts } from "./write-tensors.ts";

@@ -1,4 +1,4 @@
-import type { InferReplyMessage, Parameters, WireLimits } from "@longshore/core";
+import { allSteps, type InferReplyMessage, type Parameters, type WireLimits } from "@longshore/core";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
 import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
@@ -78,7 +78,7 @@ function readReply(cursor: Cursor, limits: WireLimits): InferReplyMessage {
     ...(modelVersion === "" ? {} : { modelVersion }),
     ...(id === "" ? {} : { id }),
     parameters: parametersOf(parameters),
-    outputs: toTensors(outputs, raws, cursor.bytes, limits, fields),
+    outputs: allSteps(toTensors(outputs, raws, cursor.bytes, limits, fields)),
   };
 }
 

@@ -1,4 +1,5 @@
 import {
+  allSteps,
   type InferRequestMessage,
   type RequestedOutput,
   sharedPartOf,
@@ -39,11 +40,16 @@ function readOutput(cursor: Cursor, where: string, limits: WireLimits): Requeste
   };
 }
 
+/** Reads a `ModelInferRequest` at once; see `inferRequestWork`. */
+export function decodeInferRequest(source: Uint8Array, limits: WireLimits): AddressedRequest {
+  return allSteps(inferRequestWork(source, limits));
+}
+
 /**
- * Reads a `ModelInferRequest`. Raw contents, and typed ones of FP32 and FP64, become views on `source`. Inputs come all
+ * The work of reading a `ModelInferRequest`, which yields after each two milliseconds or so. Raw contents, and typed ones of FP32 and FP64, become views on `source`. Inputs come all
  * raw or all typed. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
  */
-export function decodeInferRequest(source: Uint8Array, limits: WireLimits): AddressedRequest {
+export function* inferRequestWork(source: Uint8Array, limits: WireLimits): Generator<void, AddressedRequest> {
   const cursor = new Cursor(source);
   let model = "";
   let version = "";
@@ -91,7 +97,10 @@ export function decodeInferRequest(source: Uint8Array, limits: WireLimits): Addr
     message: {
       ...(id === undefined ? {} : { id }),
       parameters: parametersOf(parameters),
-      inputs: toTensors(inputs, raws, source, limits, { tensors: "inputs", raw: "raw_input_contents" }),
+      inputs: yield* toTensors(inputs, raws, source, limits, {
+        tensors: "inputs",
+        raw: "raw_input_contents",
+      }),
       ...(outputs.length === 0 ? {} : { outputs }),
       binaryOutputs: true,
     },

@@ -9,6 +9,7 @@ import {
 } from "../proto/inference_pb.ts";
 import type { InferInit } from "../../test/client.ts";
 import {
+  inferRequestWork,
   decodeInferRequest,
   decodeStreamReply,
   encodeInferReply,
@@ -149,6 +150,18 @@ describe("requests", () => {
     const bytes = Uint8Array.of(...model, 0x2a, body.length, ...body);
     const [tensor] = decodeInferRequest(bytes, defaultWireLimits).message.inputs;
     expect([...new Int32Array(tensor?.bytes.slice().buffer ?? new ArrayBuffer(0))]).toEqual([5, 6, 7]);
+  });
+
+  it("long typed contents are read in steps", () => {
+    const intContents = Array.from({ length: 200_000 }, (_, index) => (index % 500) - 250);
+    const bytes = encoded(input("INT32", [intContents.length], { intContents }));
+    const work = inferRequestWork(bytes, defaultWireLimits);
+    let pauses = 0;
+    let step = work.next();
+    for (; step.done !== true; step = work.next()) pauses++;
+    expect(pauses).toBeGreaterThan(5);
+    const [tensor] = step.value.message.inputs;
+    expect([...new Int32Array(tensor?.bytes.slice().buffer ?? new ArrayBuffer(0))]).toEqual(intContents);
   });
 
   const hostile: readonly [string, InferInit, string][] = [

@@ -100,12 +100,12 @@ export function readTensor(cursor: Cursor, where: string, limits: WireLimits): M
 }
 
 /** The tensor with its data: the next raw contents, or its own typed ones. */
-function toTensor(
+function* toTensor(
   input: MessageTensor,
   source: Uint8Array,
   raw: Uint8Array | undefined,
   limits: WireLimits,
-): WireTensor {
+): Generator<void, WireTensor> {
   const { name, datatype, shape, parameters, contents, shared } = input;
   if (!isDatatype(datatype)) throw invalid(`${name}: datatype must be one of the protocol's datatypes`);
   const count = elementCount(shape, name);
@@ -114,7 +114,7 @@ function toTensor(
     return { name, datatype, shape, parameters, bytes: new Uint8Array(0), shared };
   }
   if (!raw) checkLeast({ name, datatype, shape, parameters }, limits);
-  const bytes = raw ?? bytesFromContents(source, contents, datatype, count, name);
+  const bytes = raw ?? (yield* bytesFromContents(source, contents, datatype, count, name));
   const tensor: WireTensor = { name, datatype, shape, parameters, bytes };
   checkTensorBytes(tensor, limits);
   return tensor;
@@ -126,14 +126,14 @@ interface TensorFields {
   readonly raw: string;
 }
 
-/** Gives the tensors of a message their data: all raw, or each its own. */
-export function toTensors(
+/** Gives the tensors of a message their data: all raw, or each its own. Yields after each two milliseconds or so. */
+export function* toTensors(
   inputs: readonly MessageTensor[],
   raws: readonly Uint8Array[],
   source: Uint8Array,
   limits: WireLimits,
   fields: TensorFields,
-): readonly WireTensor[] {
+): Generator<void, readonly WireTensor[]> {
   const names = new Set(inputs.map((input) => input.name));
   if (names.size !== inputs.length) throw invalid(`${fields.tensors} must be a list without a name twice`);
   const here = inputs.filter(({ shared }) => !shared);
@@ -151,8 +151,10 @@ export function toTensors(
     }
   }
   let next = 0;
-  return inputs.map((input) => {
+  const tensors: WireTensor[] = [];
+  for (const input of inputs) {
     const raw = raws.length > 0 && !input.shared ? raws[next++] : undefined;
-    return toTensor(input, source, raw, limits);
-  });
+    tensors.push(yield* toTensor(input, source, raw, limits));
+  }
+  return tensors;
 }

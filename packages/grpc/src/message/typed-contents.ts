@@ -33,6 +33,9 @@ function wrongCount(name: string, count: number, came: string): LongshoreError {
   );
 }
 
+/** Bytes whose varints are counted before something else gets its turn. */
+const bytesAtOnce = 2 ** 20;
+
 /** A run of packed elements, or one unpacked element, inside the message. */
 interface Run {
   readonly from: number;
@@ -40,9 +43,13 @@ interface Run {
 }
 
 /** The number of varints in a run: those bytes that end one. */
-function varintsIn(bytes: Uint8Array, { from, to }: Run): number {
+function* varintsIn(bytes: Uint8Array, { from, to }: Run): Generator<void, number> {
   let count = 0;
-  for (let at = from; at < to; at++) if ((bytes[at] ?? 0) < 0x80) count += 1;
+  for (let begin = from; begin < to; begin += bytesAtOnce) {
+    if (begin > from) yield;
+    const end = Math.min(to, begin + bytesAtOnce);
+    for (let at = begin; at < end; at++) if ((bytes[at] ?? 0) < 0x80) count += 1;
+  }
   return count;
 }
 
@@ -55,13 +62,16 @@ const ranges: Readonly<Partial<Record<Datatype, readonly [least: number, most: n
   UINT32: [0, 0xffff_ffff],
 };
 
-function putVarints(
+/** Elements that are read before something else gets its turn: about two milliseconds. */
+const elementsAtOnce = 32_768;
+
+function* putVarints(
   source: Uint8Array,
   runs: readonly Run[],
   datatype: Datatype,
   into: Uint8Array,
   name: string,
-): void {
+): Generator<void, void> {
   const view = new DataView(into.buffer);
   const width = elementBytes(datatype);
   const [least, most] = ranges[datatype] ?? [0, 0];
@@ -84,6 +94,7 @@ function putVarints(
         else view.setUint32(offset, value >>> 0, true);
       }
       offset += width;
+      if (offset % (elementsAtOnce * width) === 0) yield;
     }
   }
 }
@@ -95,14 +106,14 @@ function unpackedType(field: number): number {
 }
 
 /** The elements of one field of `InferTensorContents`, wherever they lie. */
-function runsOf(
+function* runsOf(
   source: Uint8Array,
   contents: readonly Run[],
   wanted: number,
   datatype: Datatype,
   count: number,
   name: string,
-): Run[] {
+): Generator<void, readonly Run[]> {
   const runs: Run[] = [];
   for (const { from, to } of contents) {
     const cursor = new Cursor(source, from, to);
@@ -124,6 +135,7 @@ function runsOf(
       // Each holds an element at least.
       if (runs.length === count) throw wrongCount(name, count, "more");
       runs.push({ from: at, to: cursor.at });
+      if (runs.length % elementsAtOnce === 0) yield;
     }
   }
   return runs;
@@ -136,14 +148,15 @@ function startOf(source: Uint8Array, start: number, end: number): number {
   return cursor.at;
 }
 
-function joined(source: Uint8Array, runs: readonly Run[], prefixed: boolean): Uint8Array {
+function* joined(source: Uint8Array, runs: readonly Run[], prefixed: boolean): Generator<void, Uint8Array> {
   const [only, ...more] = runs;
   if (!prefixed && only && more.length === 0) return source.subarray(only.from, only.to);
   const prefix = prefixed ? 4 : 0;
   const into = new Uint8Array(runs.reduce((total, { from, to }) => total + prefix + to - from, 0));
   const view = new DataView(into.buffer);
   let offset = 0;
-  for (const { from, to } of runs) {
+  for (const [index, { from, to }] of runs.entries()) {
+    if (index > 0 && index % elementsAtOnce === 0) yield;
     if (prefixed) view.setUint32(offset, to - from, true);
     into.set(source.subarray(from, to), offset + prefix);
     offset += prefix + to - from;
@@ -153,29 +166,29 @@ function joined(source: Uint8Array, runs: readonly Run[], prefixed: boolean): Ui
 
 /**
  * The bytes of a tensor whose data came as `InferTensorContents`, in its own field or in none. The elements are counted
- * before memory is taken for them. Throws `invalid-input` for contents of another datatype or out of its range, and
+ * before memory is taken for them. Yields after each two milliseconds or so. Throws `invalid-input` for contents of another datatype or out of its range, and
  * `body-mismatch` when their number is not that of the shape.
  */
-export function bytesFromContents(
+export function* bytesFromContents(
   source: Uint8Array,
   contents: readonly Run[],
   datatype: Datatype,
   count: number,
   name: string,
-): Uint8Array {
+): Generator<void, Uint8Array> {
   const wanted = fieldOf[datatype];
   if (wanted === undefined) throw invalid(name, `${datatype} travels in raw_input_contents only`);
-  const runs = runsOf(source, contents, wanted, datatype, count, name);
+  const runs = yield* runsOf(source, contents, wanted, datatype, count, name);
   const width = elementBytes(datatype);
   let came = 0;
   for (const run of runs) {
     if (wanted === bytesField) came += 1;
     else if (wanted >= firstFixed) came += (run.to - run.from) / width;
-    else came += varintsIn(source, run);
+    else came += yield* varintsIn(source, run);
   }
   if (came !== count) throw wrongCount(name, count, String(Math.floor(came)));
-  if (wanted >= firstFixed) return joined(source, runs, wanted === bytesField);
+  if (wanted >= firstFixed) return yield* joined(source, runs, wanted === bytesField);
   const into = new Uint8Array(count * width);
-  putVarints(source, runs, datatype, into, name);
+  yield* putVarints(source, runs, datatype, into, name);
   return into;
 }

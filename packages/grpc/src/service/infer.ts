@@ -2,18 +2,20 @@ import {
   type Call,
   emptyBody,
   type IncomingMessage,
+  inSteps,
   LongshoreError,
   modelPath,
   type InferReplyMessage,
   type InferRequestMessage,
+  othersTurn,
   readLoadHeaders,
   type WireResponse,
 } from "@longshore/core";
 import {
   type AddressedRequest,
-  decodeInferRequest,
   encodeInferReply,
   encodeOrca,
+  inferRequestWork,
   peek,
 } from "../message/index.ts";
 import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
@@ -35,11 +37,18 @@ interface Addressed {
   readonly decoded?: AddressedRequest;
 }
 
-async function addressOf({ limits }: ServiceParts, frame: Frame): Promise<Addressed> {
-  const { texts, rawAt } = peek(frame.head, [1, 2], limits.maxNameLength);
+function decode(
+  bytes: Uint8Array,
+  { limits, clock }: ServiceParts,
+): AddressedRequest | Promise<AddressedRequest> {
+  return inSteps(inferRequestWork(bytes, limits), () => othersTurn(clock));
+}
+
+async function addressOf(parts: ServiceParts, frame: Frame): Promise<Addressed> {
+  const { texts, rawAt } = peek(frame.head, [1, 2], parts.limits.maxNameLength);
   const model = texts.get(1);
   if (model !== undefined) return { model, version: texts.get(2) ?? "", rawAt };
-  const decoded = decodeInferRequest(await frame.read(), limits);
+  const decoded = await decode(await frame.read(), parts);
   return { model: decoded.model, version: decoded.version, rawAt: undefined, decoded };
 }
 
@@ -56,7 +65,7 @@ export async function askInfer(
   }
   const path = `${modelPath({ model, ...(version === "" ? {} : { version }) })}/infer`;
   const read: IncomingMessage["read"] = async (memory) => {
-    const whole = decoded ?? decodeInferRequest(await frame.read(rawAt, memory), parts.limits);
+    const whole = decoded ?? (await decode(await frame.read(rawAt, memory), parts));
     if (whole.model !== model || whole.version !== version) {
       throw new LongshoreError(
         "invalid-input",

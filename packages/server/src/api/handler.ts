@@ -3,11 +3,13 @@ import {
   allowedMethods,
   type Call,
   emptyBody,
+  inSteps,
   type Handler,
   loadHeader,
   loadHeaders,
   LongshoreError,
   maxProbeBytes,
+  othersTurn,
   ownCall,
   readBody,
   reasons,
@@ -63,10 +65,11 @@ async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Ask
   return jsonReply({ model_stats: [statisticsOf(one, counters)] });
 }
 
-/** `GET metrics`: OpenMetrics for who asks for it, Prometheus' older text for others. */
-function metrics({ telemetry }: Api, { request }: Asked): WireResponse {
-  const { text, type } = telemetry.metricsPage(request.headers["accept"]);
-  return textReply(text, type);
+/** `GET metrics`: OpenMetrics for who asks for it, Prometheus' older text for others; of models that the sender sees. */
+async function metrics({ telemetry, clock }: Api, { request, identity }: Asked): Promise<WireResponse> {
+  const { pieces, type } = telemetry.metricsPage(request.headers["accept"], identity.sees);
+  const parts = await inSteps(pieces, () => othersTurn(clock));
+  return { status: 200, headers: { "content-type": type }, body: { kind: "parts", parts } };
 }
 
 function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<WireResponse> {

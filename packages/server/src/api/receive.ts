@@ -17,9 +17,9 @@ import {
   type Tensors,
   type WireBody,
   type WireForm,
+  othersTurn,
 } from "@longshore/core";
 import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBytes } from "../body/index.ts";
-import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
 
 /** The smallest step in which bodies are acknowledged, so that a sender cannot make the server talk more than listen. */

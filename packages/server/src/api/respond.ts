@@ -10,6 +10,7 @@ import {
   loadHeaders,
   LongshoreError,
   type ModelDescription,
+  othersTurn,
   packTensors,
   type Segment,
   sealParameter,
@@ -21,7 +22,6 @@ import {
 } from "@longshore/core";
 import { binaryChoice, wantedOutputs } from "../body/index.ts";
 import { serverTiming, serverTimingHeader } from "../telemetry/index.ts";
-import { othersTurn } from "./others-turn.ts";
 import type { Api, Asked } from "./parts.ts";
 import { writeShared } from "./shared-memory.ts";
 

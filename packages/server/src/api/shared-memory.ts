@@ -64,17 +64,21 @@ export class SharedRegions {
   }
 
   async register(tenant: string, name: string, key: string, offset: number, byteSize: number): Promise<void> {
-    const own = this.#regions.get(tenant) ?? new Map<string, Region>();
-    if (own.has(name)) throw invalid("a region of this name is registered already");
-    if (own.size >= maxRegions) throw invalid(`more than ${maxRegions} regions cannot be registered`);
+    this.#checkRoom(tenant, name);
     const object = await this.#memory?.open(key);
     if (!object) throw invalid("shared memory is switched off on this server");
-    // Both are safe integers, and so is a sum that passes: nothing wraps around.
-    const fits = byteSize > 0 && offset + byteSize <= object.byteLength;
-    if (!fits || own.has(name)) {
+    try {
+      // Both are safe integers, and so is a sum that passes: nothing wraps around.
+      if (byteSize <= 0 || offset + byteSize > object.byteLength) {
+        throw invalid("the region does not lie inside its object");
+      }
+      // Others may have been registered meanwhile.
+      this.#checkRoom(tenant, name);
+    } catch (thrown) {
       await object.close();
-      throw invalid("the region does not lie inside its object, or is registered already");
+      throw thrown;
     }
+    const own = this.#regions.get(tenant) ?? new Map<string, Region>();
     own.set(name, { name, key, offset, byteSize, object, users: 0, gone: false });
     this.#regions.set(tenant, own);
   }
@@ -112,6 +116,12 @@ export class SharedRegions {
   /** Throws unless the part lies inside its region; before the run, so that no work is done for nothing. */
   check(tenant: string, part: SharedPart): void {
     this.#part(tenant, part, part.byteSize);
+  }
+
+  #checkRoom(tenant: string, name: string): void {
+    const own = this.#regions.get(tenant);
+    if (own?.has(name)) throw invalid("a region of this name is registered already");
+    if (own && own.size >= maxRegions) throw invalid(`more than ${maxRegions} regions cannot be registered`);
   }
 
   #region(tenant: string, name: string): Region {

@@ -1,4 +1,5 @@
 import {
+  inSteps,
   type InferenceResponse,
   type InferRequestMessage,
   LongshoreError,
@@ -21,21 +22,7 @@ export function wantedOutputs(
   pause: () => Promise<void>,
 ): ReadonlyMap<string, Tensor> | Promise<ReadonlyMap<string, Tensor>> {
   if (!message.outputs) return response.outputs;
-  return withPauses(wantedInSteps(response, message.outputs, description), pause);
-}
-
-/** At once where it takes one step. */
-function withPauses<T>(work: Generator<void, T>, pause: () => Promise<void>): T | Promise<T> {
-  const first = work.next();
-  return first.done === true ? first.value : furtherSteps(work, pause);
-}
-
-async function furtherSteps<T>(work: Generator<void, T>, pause: () => Promise<void>): Promise<T> {
-  for (;;) {
-    await pause();
-    const step = work.next();
-    if (step.done === true) return step.value;
-  }
+  return inSteps(wantedInSteps(response, message.outputs, description), pause);
 }
 
 function* wantedInSteps(

@@ -10,8 +10,9 @@ import {
   histogram,
   type Histogram,
   type MetricsForm,
-  metricsLines,
+  metricsText,
   type Sample,
+  type Sees,
 } from "./registry.ts";
 
 /** What the machine and the process use, measured by who may look. */
@@ -153,8 +154,8 @@ export interface Metrics {
   readonly rolloutCompared: Counter;
   readonly quarantines: Counter;
   cache: { readonly entries: number; readonly bytes: number } | undefined;
-  /** All metrics as text. */
-  text(form: MetricsForm): string;
+  /** The metrics of what a reader sees, as text in pieces; see `metricsText`. */
+  text(form: MetricsForm, sees: Sees): Generator<void, readonly Uint8Array[]>;
 }
 
 const model = ["model", "version"] as const;
@@ -234,9 +235,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
   const metrics: Metrics = {
     ...own,
     cache: undefined,
-    text(form) {
-      return metricsLines(families(), form);
-    },
+    text: (form, sees) => metricsText(families(), form, sees),
   };
   function* families(): Iterable<Family> {
     yield* tritonFamilies(parts);

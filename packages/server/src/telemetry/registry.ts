@@ -197,20 +197,48 @@ function exemplarText({ traceId, value, atSeconds }: Exemplar): string {
   return ` # {trace_id="${escaped(traceId)}"} ${value} ${atSeconds.toFixed(3)}`;
 }
 
-/** The families as text. */
-export function metricsLines(families: Iterable<Family>, form: MetricsForm): string {
-  const lines: string[] = [];
+/** Lines that are written before something else gets its turn: about two milliseconds. */
+const linesAtOnce = 1024;
+
+/** Models that a reader may know of; undefined for all. */
+export type Sees = ((model: string) => boolean) | undefined;
+
+/** Whether a sample tells of a model, or of an alias of one, that the reader does not see. */
+function isHidden({ labels }: Sample, sees: Sees): boolean {
+  if (!sees) return false;
+  return labels.some(([name, value]) => (name === "model" || name === "alias") && !sees(value));
+}
+
+/**
+ * The families as text in pieces, in steps of two milliseconds or so: thousands of models have hundreds of thousands of lines.
+ * The lines of one series are written in one step, so that they fit each other.
+ */
+export function* metricsText(
+  families: Iterable<Family>,
+  form: MetricsForm,
+  sees: Sees,
+): Generator<void, readonly Uint8Array[]> {
+  const encoder = new TextEncoder();
+  const pieces: Uint8Array[] = [];
+  const open = form === "openmetrics";
+  let lines: string[] = [];
   for (const { name, help, type, samples } of families) {
-    const open = form === "openmetrics";
     // In OpenMetrics the family of a counter is called without the `_total` of its samples.
     const family = open && type === "counter" ? name.replace(/_total$/, "") : name;
     const shown = !open && type === "unknown" ? "counter" : type;
     lines.push(`# HELP ${family} ${help}`, `# TYPE ${family} ${shown}`);
-    for (const { suffix, labels, value, exemplar } of samples()) {
+    for (const sample of samples()) {
+      if (isHidden(sample, sees)) continue;
+      const { suffix, labels, value, exemplar } = sample;
       const tail = open && exemplar ? exemplarText(exemplar) : "";
       lines.push(`${name}${suffix}${labelText(labels)} ${value}${tail}`);
+      if (lines.length < linesAtOnce || suffix === "_bucket" || suffix === "_sum") continue;
+      pieces.push(encoder.encode(`${lines.join("\n")}\n`));
+      lines = [];
+      yield;
     }
   }
-  if (form === "openmetrics") lines.push("# EOF");
-  return `${lines.join("\n")}\n`;
+  if (open) lines.push("# EOF");
+  pieces.push(encoder.encode(lines.map((line) => `${line}\n`).join("")));
+  return pieces;
 }

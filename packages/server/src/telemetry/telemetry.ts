@@ -33,8 +33,14 @@ export interface Telemetry {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly tracing: Tracing;
-  /** The metrics in the form that an `accept` header asks for. */
-  metricsPage(accept: string | undefined): { readonly text: string; readonly type: string };
+  /** The metrics of what a reader sees, in the form that an `accept` header asks for; `pieces` is work in steps. */
+  metricsPage(accept: string | undefined, sees?: (model: string) => boolean): MetricsPage;
+}
+
+/** A page of metrics that is still to be written, and its media type. */
+interface MetricsPage {
+  readonly pieces: Generator<void, readonly Uint8Array[]>;
+  readonly type: string;
 }
 
 /** The time of day comes in whole milliseconds, which is coarser than a span: beyond this the clock was set anew. */
@@ -79,9 +85,9 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
         mapped(event, sinks);
       },
     },
-    metricsPage(accept) {
+    metricsPage(accept, sees) {
       const form = metricsForm(accept);
-      return { text: metrics.text(form), type: metricsTypes[form] };
+      return { pieces: metrics.text(form, sees), type: metricsTypes[form] };
     },
   };
 }
