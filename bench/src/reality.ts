@@ -94,14 +94,18 @@ const off = (real: number, simulated: number): number => Math.abs(simulated / re
 export const bench: Bench = {
   name: "reality",
   about: "the same traces in the simulation and over real sockets, with real servers and the real offloader",
-  options: ["--seconds N", "--only MODEL,..."],
+  options: ["--seconds N", "--only MODEL/LINK,..."],
   bars: { meanError: { atMost: 0.1 }, p99Error: { atMost: 0.2 } },
   async run({ data, seed, args, say }): Promise<Measured> {
     const lengthMs = 1000 * numberOf(args, "seconds", 120);
     const { links, notRun } = linksOf(data, seed);
-    const models = realitySubjects.map(({ model }) => model);
-    const only = chosenOf(args, "only", models) ?? models;
-    const subjects = realitySubjects.filter(({ model }) => only.includes(model));
+    const linksFor = (subject: RealitySubject): readonly Link[] => links.slice(0, subject.links);
+    const named = (subject: RealitySubject, link: Link): string => `${subject.model}/${link.name}`;
+    const all = realitySubjects.flatMap((subject) => linksFor(subject).map((link) => named(subject, link)));
+    const only = chosenOf(args, "only", all) ?? all;
+    const chosen = (subject: RealitySubject): readonly Link[] =>
+      linksFor(subject).filter((link) => only.includes(named(subject, link)));
+    const subjects = realitySubjects.filter((subject) => chosen(subject).length > 0);
     const measured = await measureSamples(subjects, mostCuts, say);
     const profiles = profilesOf(measured);
     const clock = systemClock();
@@ -123,6 +127,7 @@ export const bench: Bench = {
     const simulationFor = (subject: RealitySubject, link: Link, costs?: ExchangeCosts): Simulation => {
       const found = measured.get(subject.model);
       if (!found) throw new Error(`${subject.model} was not measured`);
+      const runMs = mean(found.simulated.profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? []);
       const count = Math.ceil((lengthMs - leadMs) / subject.gapMs);
       const arrivalsMs = poissonArrivals(1000 / subject.gapMs, count, seed).map((atMs) => atMs + leadMs);
       const simulation = simulationOf(
@@ -130,7 +135,7 @@ export const bench: Bench = {
           model: subject.model,
           seed,
           notCounted,
-          device: { speed: 1 / subject.slowness, radio: "wired" },
+          device: { speed: runMs / subject.deviceMs, radio: "wired" },
           endpoints: [{ id: "cloud", tier: "cloud", zone: "remote/cloud", instances: 1, rtt: link.rttMs }],
         },
         { model: found.simulated, deviceSpeed: 1, links: () => link, arrivalsMs },
@@ -176,7 +181,7 @@ export const bench: Bench = {
 
     /** All links of a subject under both ways of deciding, a few at once. */
     async function compareAll(subject: RealitySubject): Promise<void> {
-      const [any] = links;
+      const [any] = chosen(subject);
       if (!any) return;
       const plans = allowedPlans(simulationFor(subject, any));
       const costs = await warmUp(simulationFor(subject, any), engine, server, plans);
@@ -192,9 +197,7 @@ export const bench: Bench = {
         plans: counted(all).map(({ plan }) => plan),
       });
       const replays = [control, undefined].flatMap((plan) =>
-        links
-          .slice(0, subject.links)
-          .map((link) => ({ plan, link, simulation: simulationFor(subject, link, costs) })),
+        chosen(subject).map((link) => ({ plan, link, simulation: simulationFor(subject, link, costs) })),
       );
       for (let from = 0; from < replays.length; from += subject.atOnce) {
         const now = replays.slice(from, from + subject.atOnce);

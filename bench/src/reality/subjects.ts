@@ -1,8 +1,12 @@
 import type { MeasuredSample } from "../measure-samples.ts";
 
-/** A sample model, and how much slower than this machine its device is. */
+/** A sample model, and what its device is like. */
 export interface RealitySubject extends MeasuredSample {
-  readonly slowness: number;
+  /**
+   * Mean time of a run on the device, in milliseconds, however quick this machine is measured to be: half of the time between requests at
+   * the most, since on a device that can hardly keep up one late answer decides about all that follow.
+   */
+  readonly deviceMs: number;
   /** Mean time between requests. */
   readonly gapMs: number;
   /** A plan that never changes, replayed beside the offloader: it tells what the network does from what decisions do. */
@@ -17,7 +21,7 @@ export const realitySubjects: readonly RealitySubject[] = [
   {
     model: "anomaly",
     file: "sensor/healthy-1.npy",
-    slowness: 60,
+    deviceMs: 300,
     gapMs: 600,
     control: "cut c3, then cloud int8",
     links: 4,
@@ -26,7 +30,7 @@ export const realitySubjects: readonly RealitySubject[] = [
   {
     model: "ocr-frame",
     file: "images/receipt-1.jpg",
-    slowness: 3,
+    deviceMs: 1250,
     gapMs: 2500,
     control: "cloud jpeg-85 (640)",
     links: 2,

@@ -20,16 +20,22 @@ export interface LinkLaneParts {
 /** Where bytes of one connection go. Nothing is called after `gone`. */
 export interface Sink {
   readonly gone: boolean;
+  /** What opens the connection has arrived. */
+  begin(): void;
   land(chunk: Uint8Array): void;
   end(): void;
 }
 
 /** A direction. */
 export interface LinkLane {
+  /** Queues what opens a connection behind all bytes that wait. */
+  open(sink: Sink): void;
   /** Queues bytes; returns false when the sources should pause. */
   push(sink: Sink, chunk: Uint8Array): boolean;
   /** Queues the end of a stream behind its bytes. */
   finish(sink: Sink): void;
+  /** A stream broke: of what waits of it, so many bytes still pass, to nobody. */
+  abandon(sink: Sink, keptBytes: number): void;
   /** Called when the queue has room again. */
   onRoom(call: () => void): void;
   cut(): void;
@@ -40,12 +46,16 @@ export interface LinkLane {
 
 interface Piece {
   readonly sink: Sink;
-  /** Undefined: the end of the stream. */
-  readonly chunk: Uint8Array | undefined;
+  readonly chunk: Uint8Array | "begin" | "end";
 }
 
 interface Entry extends Piece {
   passed: number;
+}
+
+/** Bytes of an entry that have not passed. */
+function waitingBytes({ chunk, passed }: Entry): number {
+  return typeof chunk === "string" ? 0 : chunk.byteLength - passed;
 }
 
 /** Makes a lane that is whole and empty. */
@@ -78,8 +88,9 @@ export function linkLane(parts: LinkLaneParts): LinkLane {
       travelling.shift();
       for (const { sink, chunk } of first.pieces) {
         if (sink.gone) continue;
-        if (chunk) sink.land(chunk);
-        else sink.end();
+        if (chunk === "begin") sink.begin();
+        else if (chunk === "end") sink.end();
+        else sink.land(chunk);
       }
     }
     const next = travelling[0];
@@ -95,15 +106,17 @@ export function linkLane(parts: LinkLaneParts): LinkLane {
     const pieces: Piece[] = [];
     let taken = 0;
     for (let head = queue[0]; head; head = queue[0]) {
-      if (head.chunk) {
+      const { sink, chunk, passed } = head;
+      if (typeof chunk === "string") pieces.push({ sink, chunk });
+      else {
         if (budget <= 0) break;
-        const take = Math.min(budget, head.chunk.byteLength - head.passed);
-        pieces.push({ sink: head.sink, chunk: head.chunk.subarray(head.passed, head.passed + take) });
+        const take = Math.min(budget, chunk.byteLength - passed);
+        pieces.push({ sink, chunk: chunk.subarray(passed, passed + take) });
         head.passed += take;
         taken += take;
         budget -= take;
-        if (head.passed < head.chunk.byteLength) break;
-      } else pieces.push({ sink: head.sink, chunk: undefined });
+        if (head.passed < chunk.byteLength) break;
+      }
       queue.shift();
     }
     queued -= taken;
@@ -111,11 +124,14 @@ export function linkLane(parts: LinkLaneParts): LinkLane {
     position += Math.ceil(taken / packetBytes);
     busy = queue.length > 0;
     if (pieces.length > 0) travel(pieces, taken > 0 ? Math.min(traceMs, trace.instantOf(position)) : traceMs);
-    if (full && queued <= bufferBytes / 2) {
-      full = false;
-      room();
-    }
+    makeRoom();
     schedule();
+  }
+
+  function makeRoom(): void {
+    if (!full || queued > bufferBytes / 2) return;
+    full = false;
+    room();
   }
 
   function schedule(): void {
@@ -125,12 +141,16 @@ export function linkLane(parts: LinkLaneParts): LinkLane {
       position = Math.max(position, trace.positionAt(traceMs));
       busy = true;
     }
-    const next = queue[0]?.chunk ? trace.instantOf(position + 1) - traceMs : 0;
+    const next = typeof queue[0]?.chunk === "object" ? trace.instantOf(position + 1) - traceMs : 0;
     // Timers hold at most 2^31 ms; a dead link is looked at again every hour.
     timer = setTimeout(pump, Math.max(0, Math.min(3_600_000, next)));
   }
 
   return {
+    open(sink) {
+      queue.push({ sink, chunk: "begin", passed: 0 });
+      schedule();
+    },
     push(sink, chunk) {
       queue.push({ sink, chunk, passed: 0 });
       queued += chunk.byteLength;
@@ -139,8 +159,21 @@ export function linkLane(parts: LinkLaneParts): LinkLane {
       return !full;
     },
     finish(sink) {
-      queue.push({ sink, chunk: undefined, passed: 0 });
+      queue.push({ sink, chunk: "end", passed: 0 });
       schedule();
+    },
+    abandon(sink, keptBytes) {
+      let left = keptBytes;
+      const kept = queue.flatMap((entry): Entry[] => {
+        if (entry.sink !== sink) return [entry];
+        const bytes = Math.min(left, waitingBytes(entry));
+        left -= bytes;
+        queued -= waitingBytes(entry) - bytes;
+        if (bytes === 0 || typeof entry.chunk === "string") return [];
+        return [{ sink, chunk: entry.chunk.subarray(0, entry.passed + bytes), passed: entry.passed }];
+      });
+      queue.splice(0, queue.length, ...kept);
+      makeRoom();
     },
     onRoom(call) {
       room = call;

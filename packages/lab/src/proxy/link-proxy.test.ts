@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { constantTrace, linkShapes, syntheticTrace, uploadMs } from "../trace/index.ts";
@@ -101,6 +102,45 @@ describe("linkProxy", () => {
     await until(() => proxy.carriedBytes.up > 20_000);
     expect(drained).toBe(false);
     expect(proxy.carriedBytes.up).toBeLessThan(2_000_000);
+  });
+
+  it.each([
+    ["of one that is reset only what the link's buffers hold", true],
+    ["of one that is ended everything", false],
+  ])("carries of a connection that leaves in the middle, %s", async (_what, resets) => {
+    const server = await counter();
+    const proxy = await proxyTo(server.port, { up: constantTrace(20e6), clogBytes: 32_768 });
+    const socket = dial(proxy.port);
+    await once(socket, "connect");
+    socket.write(new Uint8Array(400_000));
+    await until(() => proxy.carriedBytes.up > 0);
+    if (resets) socket.resetAndDestroy();
+    else socket.end();
+    await until(() => proxy.connections < 1);
+    const before = proxy.carriedBytes.up;
+    // Behind what is left of the first.
+    await exchange(proxy.port, 1);
+    const left = proxy.carriedBytes.up - 1 - before;
+    if (resets) expect(left).toBeLessThanOrEqual(32_768);
+    else expect(proxy.carriedBytes.up).toBe(400_001);
+  });
+
+  it("shows a connection to the server when the link has let its opening through", async () => {
+    let connections = 0;
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      connections += 1;
+      socket.resume().on("end", () => socket.end("x"));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    open.push({ close: () => server.close() });
+    const proxy = await proxyTo((server.address() as AddressInfo).port);
+    proxy.cut();
+    const exchanged = exchange(proxy.port, 10);
+    await until(() => proxy.connections === 1);
+    expect(connections).toBe(0);
+    proxy.restore();
+    await exchanged;
+    expect(connections).toBe(1);
   });
 
   it("lets nothing through while it is cut, and goes on afterwards", async () => {

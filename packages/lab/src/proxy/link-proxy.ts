@@ -1,4 +1,4 @@
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, Socket } from "node:net";
 import { type Direction, LongshoreError, seededRandom } from "@longshore/core";
 import type { Trace } from "../trace/index.ts";
 import { linkLane, type LinkLane, type Sink } from "./link-lane.ts";
@@ -15,8 +15,10 @@ export interface LinkProxyOptions {
   readonly seed?: number;
   /** Port to listen on; default: any free one. */
   readonly port?: number;
-  /** Bytes that wait in the relay in each direction before senders are paused; default 128 kB. */
+  /** Bytes that wait in the relay in each direction before senders are paused; default 2 MiB. */
   readonly bufferBytes?: number;
+  /** What a broken connection leaves in the buffers of the link, to be carried although nobody wants it; default 64 kB. */
+  readonly clogBytes?: number;
   /** Connections at a time; more are closed at once. Default 256. */
   readonly maxConnections?: number;
   /** The relay closes itself after this time; default 15 minutes. */
@@ -43,10 +45,15 @@ export interface LinkProxy extends AsyncDisposable {
  * cannot make them smaller). So a sender that only looks at its own socket believes in bytes that are still on this side:
  * acknowledgements of the peer are the truth. There is no loss and no slow start.
  *
+ * The relay's own buffer stands for that of the sender, so that a connection which is reset is heard of at once: its bytes are
+ * gone then, but for what lies in the buffers of the link. All bytes of one that is ended pass, as the kernel sees to. A server
+ * sees a connection only when the link has let its opening through.
+ *
  * Throws `port-taken` when the port is in use.
  */
 export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
-  const { target, delayMs, jitterMs = 0, bufferBytes = 131_072, maxConnections = 256 } = options;
+  const { target, delayMs, jitterMs = 0, bufferBytes = 2 ** 21, clogBytes = 65_536 } = options;
+  const { maxConnections = 256 } = options;
   const random = seededRandom(options.seed ?? 1);
   const nowMs = (): number => performance.now();
   const lane = (trace: Trace): LinkLane => linkLane({ trace, delayMs, jitterMs, random, nowMs, bufferBytes });
@@ -62,12 +69,13 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
     });
   }
 
-  /** Everything that comes out of `from` crosses the lane to `to`. */
-  function relay(from: Socket, to: Socket, direction: Direction): void {
+  /** Everything that comes out of `from` crosses the lane to `to`, behind what opens the connection to it. */
+  function relay(from: Socket, to: Socket, direction: Direction, begin?: () => void): void {
     const sink: Sink = {
       get gone() {
         return to.destroyed;
       },
+      begin: begin ?? (() => undefined),
       land(chunk) {
         // The reader is slower than the link: its sender waits too.
         if (!to.write(chunk) && !from.destroyed) {
@@ -88,8 +96,11 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
       sockets.delete(from);
       paused[direction].delete(from);
       // A side that broke, rather than ended, breaks the other.
-      if (!from.readableEnded) to.resetAndDestroy();
+      if (from.readableEnded) return;
+      to.resetAndDestroy();
+      lanes[direction].abandon(sink, clogBytes);
     });
+    if (begin) lanes[direction].open(sink);
   }
 
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
@@ -97,12 +108,14 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
       client.resetAndDestroy();
       return;
     }
-    const upstream = connect({ host: target.host ?? "127.0.0.1", port: target.port, allowHalfOpen: true });
+    const upstream = new Socket({ allowHalfOpen: true });
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.setNoDelay(true);
     }
-    relay(client, upstream, "up");
+    relay(client, upstream, "up", () => {
+      upstream.connect({ host: target.host ?? "127.0.0.1", port: target.port });
+    });
     relay(upstream, client, "down");
     client.resume();
   });

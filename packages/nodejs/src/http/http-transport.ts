@@ -1,5 +1,5 @@
 import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from "node:http";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { request as httpsRequest } from "node:https";
 import type { ConnectionOptions } from "node:tls";
 import { urlToHttpOptions } from "node:url";
 import {
@@ -18,6 +18,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { unreachable } from "./failure.ts";
+import { SecureAgent } from "./give-up.ts";
 import { nodeExchange } from "./node-exchange.ts";
 import { requestHead } from "./plain-head.ts";
 import { PlainPool, type PlainPoolOptions } from "./plain-pool.ts";
@@ -92,7 +93,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   const { keepAliveMs = 4000, maxConnections = 256, clock } = options;
   const from = options.localAddress === undefined ? {} : { localAddress: options.localAddress };
   const kept = { keepAlive: true, noDelay: true, timeout: keepAliveMs, maxSockets: maxConnections, ...from };
-  const agent = secure ? new HttpsAgent({ ...kept, ...options.tls }) : new HttpAgent(kept);
+  const agent = secure ? new SecureAgent({ ...kept, ...options.tls }) : new HttpAgent(kept);
   const make = secure ? httpsRequest : httpRequest;
   const target = { ...urlToHttpOptions(url), agent };
   const basePath = url.pathname.replace(/\/+$/, "");

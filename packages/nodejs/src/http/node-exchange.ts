@@ -11,6 +11,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { meaning, noAnswer, tooLong, unreachable } from "./failure.ts";
+import { giveUp } from "./give-up.ts";
 import { type Silence, watchSilence } from "./silence.ts";
 
 /** What an exchange tolerates; see `HttpTransportOptions`. */
@@ -137,6 +138,7 @@ export function nodeExchange(
       failure ??= error;
       // Node.js throws away what is unread of a reply and lets it end as if that had been all.
       broken ??= error;
+      if (outgoing.socket && !state.answered) giveUp(outgoing.socket);
       outgoing.destroy(error);
     };
     const silence = watchSilence(clock, options.idleTimeoutMs, {

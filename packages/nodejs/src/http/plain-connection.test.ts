@@ -204,7 +204,9 @@ describe("a plain connection", () => {
     const outcome = expect(ending).rejects.toMatchObject({ reason: "cancelled" });
     await two;
     const [first, second] = waiting;
-    const closed = Promise.race(waiting.map((socket) => once(socket, "close").then(() => socket)));
+    const closed = new Promise<Socket>((resolve) => {
+      for (const socket of waiting) socket.once("close", () => resolve(socket));
+    });
     abort.abort();
     await outcome;
     const gone = await closed;

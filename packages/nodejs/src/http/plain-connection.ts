@@ -10,6 +10,7 @@ import {
   whenAborted,
 } from "@longshore/core";
 import { meaning, noAnswer, noHttp, tooLong, unreachable } from "./failure.ts";
+import { giveUp } from "./give-up.ts";
 import { handedOver } from "./handed-over.ts";
 import type { ExchangeOptions } from "./node-exchange.ts";
 import { PlainChunks } from "./plain-chunks.ts";
@@ -342,6 +343,7 @@ export class PlainConnection {
   /** Ends the exchange under way, if any, with what this error means for it. */
   #fail(thrown: unknown): void {
     const asked = this.#asked;
+    const givenUp = asked && !this.#arriving && LongshoreError.is(thrown);
     if (asked) {
       this.#stale = this.#reused && !this.#answered && !LongshoreError.is(thrown);
       const error = meaning(thrown, this.#options.address, {
@@ -354,7 +356,8 @@ export class PlainConnection {
       if (arriving) arriving.gone(error);
       else asked.reject(error);
     }
-    this.#socket.destroy();
+    if (givenUp) giveUp(this.#socket);
+    else this.#socket.destroy();
   }
 
   /** Ends the exchange, whose reply nobody reads on, and the connection. */
