@@ -247,6 +247,20 @@ describe("a shadow", () => {
     }
     expect(rollouts.find("reader")?.because).toMatch(/answers differ from the stable version's/);
   });
+
+  it("is not given up before as many of its answers were seen as that takes, each counted once", async () => {
+    const { start, ask, second, rollouts, clock } = await place();
+    await start("shadow", 1);
+    second.factor = 1.2;
+    for (let count = 0; count < 19; count++) {
+      await ask();
+      await clock.advance(20);
+    }
+    expect(rollouts.list()[0]?.figures).toMatchObject({ compared: 19, agreed: 0 });
+    await ask();
+    await clock.advance(20);
+    expect(rollouts.find("reader")?.because).toMatch(/^rolled back: 19 of 19 answers differ/);
+  });
 });
 
 describe("an alarm that is looked at after every observation", () => {

@@ -52,7 +52,7 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
   };
 
   const verdict = (): string | undefined => {
-    if (sides.candidate.requests + compared < limits.minSamples) return undefined;
+    if (sides.candidate.requests < limits.minSamples) return undefined;
     const { stable, candidate } = sides;
     if (errors.raised) {
       return `${candidate.errors} of ${candidate.requests} requests failed, of the stable version ${stable.errors} of ${stable.requests}`;
