@@ -18,9 +18,20 @@ export type TrustLevel = "none" | "listed" | "operated" | "attested";
 
 const trustOrder: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
 
-/** Position of a trust level in the order from `none` (0) to `attested` (3). */
+/** Position of a trust level in the order from `none` (0) to `attested` (3); a word that is no level counts as `none`. */
 export function trustRank(level: TrustLevel): number {
-  return trustOrder.indexOf(level);
+  return Math.max(0, trustOrder.indexOf(level));
+}
+
+/** The same of a level that is demanded: a word that is no level demands more than any place has. */
+export function demandedRank(level: TrustLevel): number {
+  const rank = trustOrder.indexOf(level);
+  return rank < 0 ? trustOrder.length : rank;
+}
+
+/** The higher of two demands. */
+export function moreTrust(a: TrustLevel, b: TrustLevel): TrustLevel {
+  return demandedRank(a) < demandedRank(b) ? b : a;
 }
 
 /** The less believed of two levels. */
@@ -36,6 +47,19 @@ export function zoneWithin(zone: ZoneId, allowed: readonly ZoneId[]): boolean {
     if (zone === outer || (zone.startsWith(outer) && zone[outer.length] === "/")) return true;
   }
   return false;
+}
+
+/** The zones that are asked for inside those that are allowed: rules only ever narrow. Undefined asks for, or allows, any. */
+export function narrowerZones(
+  asked: readonly ZoneId[] | undefined,
+  allowed: readonly ZoneId[] | undefined,
+): readonly ZoneId[] | undefined {
+  if (!asked || !allowed) return asked ?? allowed;
+  const inside = (zone: ZoneId, outer: ZoneId): boolean => zone === outer || zone.startsWith(`${outer}/`);
+  return [
+    ...asked.filter((zone) => allowed.some((outer) => inside(zone, outer))),
+    ...allowed.filter((zone) => asked.some((outer) => zone !== outer && inside(zone, outer))),
+  ];
 }
 
 /** Rules that travel with a request and hold on every path, retries and back-ups included. They only ever narrow. */

@@ -1,4 +1,13 @@
-import { type Call, type DataClass, neverAborted, type OwnCall, ownCall, randomId } from "../base/index.ts";
+import {
+  type Call,
+  type DataClass,
+  moreTrust,
+  narrowerZones,
+  neverAborted,
+  type OwnCall,
+  ownCall,
+  randomId,
+} from "../base/index.ts";
 import type { Objective, PlanLimits } from "../plan/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
@@ -11,7 +20,7 @@ import type { Limits } from "./offloader.ts";
 export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): OwnCall {
   const { defaults = {} } = loop.parts;
   const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;
-  const zones = narrower(limits.zones, defaults.zones);
+  const zones = narrowerZones(limits.zones, defaults.zones);
   const call: OwnCall = {
     id: randomId(loop.parts.random),
     abort: limits.abort ?? neverAborted,
@@ -19,7 +28,7 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
     tenant: defaults.tenant ?? "local",
     rules: {
       dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "unknown",
-      leastTrust: limits.leastTrust ?? defaults.leastTrust ?? "none",
+      leastTrust: moreTrust(limits.leastTrust ?? "none", defaults.leastTrust ?? "none"),
       ...(zones ? { zones } : {}),
       ...(limits.confirm === true ? { confirm: true } : {}),
     },
@@ -39,19 +48,6 @@ export function confirming(
   if (call.rules.confirm !== true && parts.defaults?.confirm !== true) return { call };
   const { confirm: _kept, ...rules } = call.rules;
   return { call: Object.assign(ownCall(call), { rules }), confirm: which };
-}
-
-/** Zones of the caller inside those of the operator: rules only ever narrow. */
-function narrower(
-  asked: readonly string[] | undefined,
-  allowed: readonly string[] | undefined,
-): readonly string[] | undefined {
-  if (!asked || !allowed) return asked ?? allowed;
-  const inside = (zone: string, outer: string): boolean => zone === outer || zone.startsWith(`${outer}/`);
-  return [
-    ...asked.filter((zone) => allowed.some((outer) => inside(zone, outer))),
-    ...allowed.filter((zone) => asked.some((outer) => zone !== outer && inside(zone, outer))),
-  ];
 }
 
 /** What a plan must keep, with the defaults of the place filled in. */

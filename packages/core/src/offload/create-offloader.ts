@@ -9,7 +9,7 @@ import {
   takeInputs,
   takeTensors,
 } from "../model/index.ts";
-import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
+import { checkLimits, type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
 import { callFor, confirming, planLimits } from "./call-for.ts";
 import type { Job } from "./job.ts";
 import type { KnownModel, PartFilter } from "../places/index.ts";
@@ -117,6 +117,7 @@ class LoopOffloader implements Offloader {
     frames: AsyncIterable<Inputs> | Iterable<Inputs>,
     limits: StreamLimits = {},
   ): AsyncIterable<FrameResult> {
+    checkLimits(limits);
     return frameLine({
       frames,
       limits,
@@ -208,6 +209,7 @@ class LoopOffloader implements Offloader {
     sequence: SequenceStep | undefined,
   ): { readonly job: Job } | Promise<{ readonly job: Job }> {
     if (this.#closed) throw new LongshoreError("shutting-down", "resolve", "the offloader was closed");
+    checkLimits(limits);
     const { knowledge, clock } = this.#loop;
     const known = knowledge.settled(model, limits.version);
     if (known) return { job: this.#job(known, model, inputs, limits, sequence) };

@@ -10,14 +10,20 @@ import {
 } from "@longshore/lab";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Call, type LongshoreEvent, type Observer, seededRandom } from "../base/index.ts";
+import {
+  type Call,
+  type LongshoreEvent,
+  type Observer,
+  seededRandom,
+  type TrustLevel,
+} from "../base/index.ts";
 import type { EndpointInfo, InferenceRequest } from "../endpoint/index.ts";
 import { linkBelief, linkModel, type LinkLearner } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
 import { isInfeasible, tablePolicy } from "../plan/index.ts";
 import { float32Tensor, type Tensor, tensorOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
-import type { Offloader } from "./offloader.ts";
+import type { Limits, Offloader } from "./offloader.ts";
 import type { OffloadParts } from "./parts.ts";
 
 /**
@@ -486,6 +492,26 @@ describe("createOffloader", () => {
     const result = await clock.runUntil(offloader.infer("marks", { image: image(9) }));
     expect(answerOf(result.outputs)).toBe(answerTo(image(9)));
     expect(result.lostLegs[0]?.why).toContain("bad-reply");
+  });
+
+  it("refuses rules that are misspelt, and lets no caller ask for less trust than the place demands", async () => {
+    const { clock, offloader } = world();
+    const asked = { image: image(4) };
+    for (const limits of [{ leastTrust: "Operated" }, { zone: ["eu"] }, { deadlineMs: Number.NaN }]) {
+      expect(await reasonOf(clock, offloader.infer("marks", asked, limits as Limits))).toBe("invalid-input");
+    }
+    expect(() => offloader.stream("marks", [asked], { zones: "eu" } as unknown as Limits)).toThrow(
+      "limits.zones",
+    );
+    expect(() => world({ parts: { defaults: { leastTrust: "operatd" as TrustLevel } } })).toThrow(
+      "defaults.leastTrust",
+    );
+    const strict = world({ parts: { defaults: { leastTrust: "attested" } } });
+    const result = await strict.clock.runUntil(
+      strict.offloader.infer("marks", asked, { leastTrust: "none", dataClass: "internal" }),
+    );
+    expect(result.where).toBe("device");
+    expect(strict.offloader.availability("marks")).toBe("available");
   });
 
   it("explains without running anything", async () => {

@@ -22,6 +22,7 @@ export interface Limits {
   readonly version?: string;
   readonly zones?: readonly ZoneId[];
   readonly dataClass?: DataClass;
+  /** Never below what the defaults demand. */
   readonly leastTrust?: TrustLevel;
   /**
    * No answer that only one other place has said: two must give the same, or this device gives it; else `unconfirmed`. Default:

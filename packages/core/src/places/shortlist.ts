@@ -13,7 +13,7 @@
  * Invariant: a decision over a shortlist keeps the same rules as one over all, and a request for which nothing on it is
  * left is decided over all.
  */
-import { type EndpointId, type Random, type Rules, trustRank } from "../base/index.ts";
+import { demandedRank, type EndpointId, type Random, type Rules, trustRank } from "../base/index.ts";
 import type { Features } from "../model/index.ts";
 import { zoneRemoves } from "../plan/index.ts";
 import { bucketFor, endpointTable, type EndpointTable, promisedMs } from "../table/index.ts";
@@ -116,7 +116,7 @@ export function shortlist(known: KnownModel, board: Board, random: Random): Shor
 
 /** Rows of places that offer the model in allowed zones with enough trust, those that promise most first. */
 function rowsWithin(known: KnownModel, board: Board, rules: Rules): Int32Array {
-  const least = trustRank(rules.leastTrust);
+  const least = demandedRank(rules.leastTrust);
   const rows: { readonly row: number; readonly runMs: number }[] = [];
   for (const [id, offers] of known.offersBy) {
     const row = board.rowOf(id);

@@ -1,4 +1,5 @@
 export { zoneRemoves } from "./filter/zone.ts";
+export { checkLimits } from "./check-limits.ts";
 export { legKey } from "./leg-key.ts";
 export { envelopeBytes } from "./options.ts";
 export { makePlan } from "./make-plan.ts";

@@ -1,4 +1,4 @@
-import { type EndpointId, trustRank } from "../base/index.ts";
+import { demandedRank, type EndpointId } from "../base/index.ts";
 import { dataClassRule } from "./filter/data-class.ts";
 import { loopRemoves } from "./filter/loop.ts";
 import { filterIndex } from "./filter/order.ts";
@@ -29,7 +29,7 @@ export function placeRules(request: PlanRequest, view: View, model: ModelView, o
   const { routes } = model;
   const { endpoints, policy } = view;
   const { path, exclude, sequence, rules } = request;
-  const leastRank = trustRank(rules.leastTrust);
+  const leastRank = demandedRank(rules.leastTrust);
   const zoneRemoved = routes.zoneSets.map((zones) => zoneRemoves(zones, rules.zones, false));
   const own = endpoints.index.get(view.self) ?? -1;
   const answers: (string | undefined)[] = [];

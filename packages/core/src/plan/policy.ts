@@ -1,4 +1,5 @@
 import {
+  demandedRank,
   type DataClass,
   type EndpointId,
   type TrustLevel,
@@ -59,7 +60,7 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
           rule: `${dataClass} data stays in ${rule.zones.join(", ")}; ${zone} is outside`,
         };
       }
-      if (trustRank(trust) < trustRank(rule.leastTrust)) {
+      if (trustRank(trust) < demandedRank(rule.leastTrust)) {
         return {
           allow: false,
           rule: `${dataClass} data goes only to places trusted as ${rule.leastTrust}; this one is ${trust}`,

@@ -1,4 +1,5 @@
 import {
+  demandedRank,
   type Call,
   LongshoreError,
   ownCall,
@@ -56,7 +57,7 @@ function rulesFrom(text: string, base: Rules): Rules {
     const value = rule.slice(at + 1).trim();
     if (key === "class") {
       dataClass = decoded(value, rulesHeader);
-    } else if (key === "trust" && trustRank(value as TrustLevel) >= 0) {
+    } else if (key === "trust" && demandedRank(value as TrustLevel) === trustRank(value as TrustLevel)) {
       leastTrust = value as TrustLevel;
     } else if (key === "zones") {
       const words = value === "" ? [] : value.split(",");

@@ -1,4 +1,4 @@
-import { trustRank } from "../../base/index.ts";
+import { demandedRank, trustRank } from "../../base/index.ts";
 import type { FilterName } from "../plan.ts";
 import type { PlanRequest } from "../request.ts";
 import type { View } from "../view.ts";
@@ -33,7 +33,7 @@ export function localObstacle(request: PlanRequest, view: View, held: ClassSet):
     return { filter: "zone", detail: zoneDetail(zones, request.rules.zones) };
   }
   const { leastTrust } = request.rules;
-  if (info.zone !== "device" && trustRemoves(trustRank(info.trust), trustRank(leastTrust))) {
+  if (info.zone !== "device" && trustRemoves(trustRank(info.trust), demandedRank(leastTrust))) {
     return { filter: "trust", detail: trustDetail(info.trust, leastTrust) };
   }
   const place = { id: info.id, zones, trust: info.trust };

@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import type { TrustLevel } from "../base/index.ts";
+import { checkLimits } from "./check-limits.ts";
+import { tablePolicy } from "./policy.ts";
+
+describe("checkLimits", () => {
+  it("takes what can be kept", () => {
+    checkLimits({});
+    checkLimits({ deadlineMs: Infinity, objective: "cost", zones: [], leastTrust: "none", confirm: false });
+    checkLimits({ latencyQuantile: 0.95, variant: undefined, keep: "latest", maxInFlight: 2 });
+    checkLimits({ tenant: "till-4", saveEnergyBelowRatio: 0.2 }, true);
+  });
+
+  it.each([
+    [{ zone: ["eu"] }, "limits have no zone; they have deadlineMs, "],
+    [{ toString: 1 }, "limits have no toString"],
+    [{ zones: "eu" }, "limits.zones must be a list of texts"],
+    [{ leastTrust: "Operated" }, "limits.leastTrust must be none, listed, operated or attested"],
+    [{ confirm: "yes" }, "limits.confirm must be true or false"],
+    [{ deadlineMs: Number.NaN }, "limits.deadlineMs must be a number"],
+    [{ deadlineMs: "200" }, "limits.deadlineMs must be a number"],
+    [{ objective: "speed" }, "limits.objective must be latency, energy, cost, accuracy, throughput"],
+    [{ latencyQuantile: 95 }, "limits.latencyQuantile must be a number between 0 and 1"],
+  ])("refuses %o instead of passing it over", (limits, sentence) => {
+    expect(() => checkLimits(limits)).toThrow(expect.objectContaining({ reason: "invalid-input" }));
+    expect(() => checkLimits(limits)).toThrow(sentence);
+  });
+
+  it("says of what an offloader is opened with that its defaults are wrong", () => {
+    const opened = () => checkLimits({ leastTrust: "operatd" }, true);
+    expect(opened).toThrow(expect.objectContaining({ reason: "invalid-configuration" }));
+    expect(opened).toThrow("defaults.leastTrust");
+  });
+});
+
+it("a policy with a misspelt level of trust lets nothing off the device", () => {
+  const policy = tablePolicy({ personal: { leastTrust: "Operated" as TrustLevel } });
+  const where = {
+    dataClass: "personal",
+    zone: "eu",
+    trust: "attested",
+    endpoint: "edge",
+    tenant: "local",
+  } as const;
+  expect(policy.decide({ ...where, reveals: "input" }).allow).toBe(false);
+});
