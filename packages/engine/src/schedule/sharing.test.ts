@@ -383,6 +383,19 @@ describe("classes and timeouts", () => {
     expect(await clock.finish(Promise.all(ends))).toEqual(["answered", "answered", "queue-full", "answered"]);
   });
 
+  it("refuses what turns out to be of a class that is full, though it was let in before its class was known", async () => {
+    const { clock, scheduler } = await place(() => 10, {
+      maxBatchSize: 0,
+      priorities: { levels: 2, defaultLevel: 2, policies: { 1: { ...policy, maxQueued: 1 } } },
+    });
+    const ends = [2, 1, 1, 2].map((priority) => {
+      const ticket = scheduler.admit(1, of("t"));
+      const ran = scheduler.run(feeds(1), ["y"], of("t", { priority }), ticket);
+      return reasonOf(ran.finally(() => ticket[Symbol.dispose]()));
+    });
+    expect(await clock.finish(Promise.all(ends))).toEqual(["answered", "answered", "queue-full", "answered"]);
+  });
+
   it("lets answers out in the order in which requests came, where the model wants that", async () => {
     const { clock, scheduler } = await place(() => 10, { maxBatchSize: 0, preserveOrdering: true });
     const left: number[] = [];
