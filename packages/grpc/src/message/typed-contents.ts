@@ -33,6 +33,9 @@ function wrongCount(name: string, count: number, came: string): LongshoreError {
   );
 }
 
+/** Runs that are looked at before something else gets its turn: each text is one, and takes as long as some numbers. */
+const runsAtOnce = 4096;
+
 /** Bytes whose varints are counted before something else gets its turn. */
 const bytesAtOnce = 2 ** 20;
 
@@ -135,7 +138,7 @@ function* runsOf(
       // Each holds an element at least.
       if (runs.length === count) throw wrongCount(name, count, "more");
       runs.push({ from: at, to: cursor.at });
-      if (runs.length % elementsAtOnce === 0) yield;
+      if (runs.length % runsAtOnce === 0) yield;
     }
   }
   return runs;
@@ -156,7 +159,7 @@ function* joined(source: Uint8Array, runs: readonly Run[], prefixed: boolean): G
   const view = new DataView(into.buffer);
   let offset = 0;
   for (const [index, { from, to }] of runs.entries()) {
-    if (index > 0 && index % elementsAtOnce === 0) yield;
+    if (index > 0 && index % runsAtOnce === 0) yield;
     if (prefixed) view.setUint32(offset, to - from, true);
     into.set(source.subarray(from, to), offset + prefix);
     offset += prefix + to - from;
