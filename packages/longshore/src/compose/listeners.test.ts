@@ -20,6 +20,7 @@ async function opened(port: number, notes: string[]): Promise<Listeners> {
       clock: systemClock(),
       random: systemRandom(),
       limits: defaultWireLimits,
+      maxBufferedBytes: 2 ** 30,
       report: (text) => notes.push(text),
     },
   );

@@ -50,6 +50,8 @@ export interface ListenersParts {
   readonly random: Random;
   /** Of the messages of gRPC; over HTTP the handler reads bodies itself. */
   readonly limits: WireLimits;
+  /** Bytes of messages that may be on their way at one time. */
+  readonly maxBufferedBytes: number;
   /** Gets a line when certificates were read again, and when they could not be. */
   readonly report: (text: string) => void;
 }
@@ -170,12 +172,13 @@ export async function openListeners(
     opened.push(one);
     return one;
   };
-  const { clock, random, limits } = parts;
+  const { clock, random, limits, maxBufferedBytes } = parts;
   const openGrpc = (on: number): Promise<GrpcListening> =>
     listenGrpc(handler, {
       clock,
       random,
       limits,
+      maxBufferedBytes,
       host,
       port: on,
       surfaces: dataSurfaces(options),

@@ -1,6 +1,5 @@
 import {
   type Clock,
-  defaultWireLimits,
   type Directory,
   type DirectoryDesk,
   type Endpoint,
@@ -18,6 +17,7 @@ import {
   type Tier,
   type ZoneId,
 } from "@longshore/core";
+import { messageLimits } from "./message-limits.ts";
 import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
 import {
   cachedEndpoint,
@@ -53,6 +53,7 @@ export interface OnlineOptions extends ListenersOptions {
   readonly tier?: Tier;
   /** Default `local`. */
   readonly zone?: ZoneId;
+  /** Larger bodies may hold one larger tensor, and two of them fit at one time. Default 64 MiB. */
   readonly maxBodyBytes?: number;
   /**
    * Bytes that are kept of a body which is sent on while it arrives, so that it can be sent to another server. Of a longer one
@@ -199,10 +200,7 @@ export async function putOnline<T extends Served>(
   });
   const following = served.directory && followAliases(served.directory, rollouts, report);
   const endpoint = rolloutEndpoint(once, { rollouts, clock, draw: () => random.next() });
-  const limits = {
-    ...defaultWireLimits,
-    maxBodyBytes: options.maxBodyBytes ?? defaultWireLimits.maxBodyBytes,
-  };
+  const { limits, maxBufferedBytes } = messageLimits(options.maxBodyBytes);
   const handler = createHandler({
     endpoint,
     codecs: platformCodecs(),
@@ -225,6 +223,7 @@ export async function putOnline<T extends Served>(
     ...(served.desk ? { directory: served.desk } : {}),
     rollouts,
     limits,
+    maxBufferedBytes,
   });
   const closeServed = async (): Promise<void> => {
     identity?.close();
@@ -234,7 +233,13 @@ export async function putOnline<T extends Served>(
     await closeTelemetry();
   };
   try {
-    const listeners = await openListeners(handler, options, { clock, random, limits, report });
+    const listeners = await openListeners(handler, options, {
+      clock,
+      random,
+      limits,
+      maxBufferedBytes,
+      report,
+    });
     await served.begin?.();
     life.ready();
     const joining = { id, tier, zone, served, address: listeners.address };

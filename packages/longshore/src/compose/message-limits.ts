@@ -1,0 +1,16 @@
+import { defaultWireLimits, type WireLimits } from "@longshore/core";
+
+/** Bytes of bodies that may be worked on at one time, where bodies are no larger than usual. */
+const bufferedBytes = 2 ** 30;
+
+/** What a server that takes bodies of so many bytes takes besides: a tensor that fills one, and two of them at a time. */
+export function messageLimits(maxBodyBytes: number = defaultWireLimits.maxBodyBytes): {
+  readonly limits: WireLimits;
+  readonly maxBufferedBytes: number;
+} {
+  const maxTensorBytes = Math.max(defaultWireLimits.maxTensorBytes, maxBodyBytes);
+  return {
+    limits: { ...defaultWireLimits, maxBodyBytes, maxTensorBytes },
+    maxBufferedBytes: Math.max(bufferedBytes, 2 * maxBodyBytes),
+  };
+}
