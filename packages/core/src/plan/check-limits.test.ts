@@ -20,6 +20,7 @@ describe("checkLimits", () => {
     [{ deadlineMs: Number.NaN }, "limits.deadlineMs must be a number"],
     [{ deadlineMs: "200" }, "limits.deadlineMs must be a number"],
     [{ objective: "speed" }, "limits.objective must be latency, energy, cost, accuracy, throughput"],
+    [{ maxInFlight: 0 }, "limits.maxInFlight must be a whole number of 1 or more"],
     [{ latencyQuantile: 95 }, "limits.latencyQuantile must be a number between 0 and 1"],
   ])("refuses %o instead of passing it over", (limits, sentence) => {
     expect(() => checkLimits(limits)).toThrow(expect.objectContaining({ reason: "invalid-input" }));

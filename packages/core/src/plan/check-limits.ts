@@ -40,7 +40,8 @@ const wishes: Readonly<Record<string, Wish>> = {
   trace: anything,
   progress: anything,
   keep: (value) => (value === "every" || value === "latest" ? undefined : "every or latest"),
-  maxInFlight: number,
+  maxInFlight: (value) =>
+    Number.isInteger(value) && Number(value) >= 1 ? undefined : "a whole number of 1 or more",
   saveEnergyBelowRatio: number,
   tenant: text,
 };

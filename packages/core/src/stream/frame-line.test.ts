@@ -38,6 +38,11 @@ const told = (result: FrameResult): string =>
       : `${result.frame}+${result.count} ${result.why}`;
 
 describe("frameLine", () => {
+  it("refuses frames that cannot be looped over", async () => {
+    const refused = collect(virtualClock(), 5 as never, {}, async () => "never");
+    await expect(refused).rejects.toMatchObject({ reason: "invalid-input" });
+  });
+
   it("answers every frame in order, with never more than the window under way, whatever each takes", async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -57,6 +57,15 @@ export interface FrameRun {
 /** Frames that run at once unless the stream says otherwise: one on the device, one on the way, one elsewhere, one spare. */
 export const defaultMaxInFlight = 4;
 
+/** Throws `invalid-input` for what cannot be looped over. */
+function begun<F>(frames: AsyncIterable<F> | Iterable<F>): AsyncIterator<F> | Iterator<F> {
+  if (typeof frames === "object" && frames !== null) {
+    if (Symbol.asyncIterator in frames) return frames[Symbol.asyncIterator]();
+    if (Symbol.iterator in frames) return frames[Symbol.iterator]();
+  }
+  throw new LongshoreError("invalid-input", "resolve", "frames must be something that can be looped over");
+}
+
 /** Answers that wait for an earlier one take room too: so many windows may be full of them. */
 const heldWindows = 2;
 
@@ -115,8 +124,7 @@ class FrameLine<F, R> {
   constructor(parts: FrameLineParts<F, R>) {
     const { frames, limits } = parts;
     this.#parts = parts;
-    this.#source =
-      Symbol.asyncIterator in frames ? frames[Symbol.asyncIterator]() : frames[Symbol.iterator]();
+    this.#source = begun(frames);
     this.#mostRunning = Math.max(1, Math.floor(limits.maxInFlight ?? defaultMaxInFlight));
     this.#changed = this.#nextChange();
     const abort = limits.abort;

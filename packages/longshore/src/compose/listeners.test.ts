@@ -66,7 +66,7 @@ describe("two servers on neighbouring ports", () => {
     expect(first.grpcAddress).toBe(`127.0.0.1:${port + 1}`);
     await expect(opened(port + 1, [])).rejects.toMatchObject({
       reason: "port-taken",
-      message: expect.stringContaining(`server on port ${port} has it for gRPC`),
+      message: expect.stringContaining(`server on port ${port} would have it for gRPC`),
     });
   });
 });

@@ -115,7 +115,7 @@ function isTaken(thrown: unknown): thrown is LongshoreError {
 /** The likeliest reason for a taken port, besides what it is. */
 function besideGrpc(thrown: unknown, port: number): unknown {
   if (!isTaken(thrown)) return thrown;
-  const hint = `a longshore server on port ${port - 1} has it for gRPC, unless that was started with --no-grpc-port or another --grpc-port`;
+  const hint = `a longshore server on port ${port - 1} would have it for gRPC, unless it was started with --no-grpc-port or another --grpc-port`;
   return new LongshoreError("port-taken", "resolve", `${thrown.message} (${hint})`, { cause: thrown });
 }
 

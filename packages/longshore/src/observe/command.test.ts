@@ -145,6 +145,7 @@ it("says what passed of a real server, and what offloading would have saved", as
   expect(seen).toMatchObject({
     observed: [{ model: "simple", requests: 8, failed: 0, clients: 1, requestBytes: body.length }],
     others: 1,
+    unanswered: 0,
     unreadConnections: 0,
   });
   expect(whatIf).toMatchObject({ model: "simple", replayed: 8, profiled: false });

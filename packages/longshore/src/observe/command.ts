@@ -169,12 +169,12 @@ export async function observe(options: ObserveCommandOptions, io: CommandIo): Pr
       const known = figuresOf(one);
       return known ? [known] : [];
     });
-    const { others } = seen;
-    if (json) io.out(JSON.stringify({ observed: figures, others, ...counted }));
+    const { others, unanswered } = seen;
+    if (json) io.out(JSON.stringify({ observed: figures, others, unanswered, ...counted }));
     else {
       io.out(figures.length === 0 ? "no inference was answered yet" : figuresText(figures));
       io.out(
-        `other requests: ${others}; connections that could not be read: ${counted.unreadConnections}; bytes of gRPC: ${counted.grpcBytes}`,
+        `other requests: ${others}; failed ones of models that never answered: ${unanswered}; connections that could not be read: ${counted.unreadConnections}; bytes of gRPC: ${counted.grpcBytes}`,
       );
     }
   };

@@ -88,6 +88,7 @@ describe("models that are kept", () => {
     const answered = seen.models().filter(({ rows }) => rows.length > 0);
     expect(answered.map(({ model }) => model)).toEqual(["first", "second"]);
     expect(seen.models()).toHaveLength(256);
+    expect(seen.unanswered).toBe(300);
     for (let index = 0; index < 300; index++) ask(`real-${index}`, 200);
     expect(seen.models()).toHaveLength(256);
     expect(seen.others).toBe(46);

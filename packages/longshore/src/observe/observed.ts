@@ -52,6 +52,8 @@ export interface Observed {
   models(): readonly ObservedModel[];
   /** Everything else that passed: health, metadata, what could not be read. */
   readonly others: number;
+  /** Inferences of models that never answered one: all of them failed. */
+  readonly unanswered: number;
 }
 
 /** Rows beyond this push out the oldest; models beyond this push out one that never answered, or are counted among the others. */
@@ -84,6 +86,8 @@ interface Kept {
 export function observed(): Observed {
   const kept = new Map<string, Kept>();
   let others = 0;
+  /** Failed inferences of models that are not kept any more. */
+  let forgotten = 0;
   let inFlight = 0;
   /** When two inferences were last at the server at once; Infinity while they are. */
   let metAtMs = -Infinity;
@@ -99,6 +103,7 @@ export function observed(): Observed {
       // Anybody can ask for names that no model has.
       const never = [...kept].find(([, { rows }]) => rows.length === 0);
       if (!never) return undefined;
+      forgotten += never[1].failed;
       kept.delete(never[0]);
     }
     const made: Kept = { requests: 0, failed: 0, rows: [] };
@@ -109,6 +114,12 @@ export function observed(): Observed {
   return {
     get others() {
       return others;
+    },
+    get unanswered() {
+      return [...kept.values()].reduce(
+        (sum, { failed, rows }) => sum + (rows.length === 0 ? failed : 0),
+        forgotten,
+      );
     },
     models: () => Array.from(kept, ([model, one]) => ({ model, ...one })),
     began(path) {
