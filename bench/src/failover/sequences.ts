@@ -28,6 +28,8 @@ const patienceMs = 10_000;
 const restMs = 40;
 const stepsOfOne = 25;
 
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, restMs));
+
 /**
  * Sequences of a running total, one after another, until told to stop: each step adds a number of its own, so a step that
  * was done twice, or left out, shows in every total after it.
@@ -61,11 +63,13 @@ export async function totals(offloader: Offloader, seed: number, until: () => bo
       } catch (thrown) {
         steps.errors++;
         steps.why = thrown instanceof Error ? thrown.message : String(thrown);
+        // Where nothing can be asked, a next sequence that began at once would let nothing else run here.
+        await pause();
         break;
       } finally {
         clearTimeout(timer);
       }
-      await new Promise((resolve) => setTimeout(resolve, restMs));
+      await pause();
     }
   }
   return steps;

@@ -119,6 +119,16 @@ describe("a silent place", () => {
     expect(health.silent).toBe(false);
   });
 
+  it("is also one that left a question or a check unanswered before", () => {
+    const health = placeHealth(seededRandom(1));
+    health.failed(error("no-answer"), 0, true);
+    expect(health.silent).toBe(true);
+    health.abandoned(error("no-answer"), 1, true);
+    expect(health.silent).toBe(true);
+    health.failed(error("run-failed"), 2);
+    expect(health.silent).toBe(false);
+  });
+
   it("that is not believed either stays out", () => {
     const health = placeHealth(seededRandom(1));
     health.abandoned(error("no-answer"), 0, true);

@@ -90,11 +90,12 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       return;
     }
     if (!down.has(error.reason)) return;
+    // Also where it was a question that it left unanswered first.
+    silent = (row === 0 || silent) && error.reason === "no-answer";
     row++;
     ranBadly ||= !asked;
     downAtMs = nowMs;
     absent = error.reason === "unreachable" || error.reason === "shutting-down";
-    silent &&= asked && error.reason === "no-answer";
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
     pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
@@ -145,9 +146,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     abandoned(error, nowMs, surely = false) {
       abandoned++;
       if (abandoned < 2 && !surely) return;
-      const known = row > 0 && !silent;
       failed(error, nowMs);
-      silent = !known;
     },
     get silent() {
       return silent && row > 0 && distrusted === undefined;
