@@ -27,6 +27,9 @@ export interface Running {
   heardBytes: number;
 }
 
+/** What keeps a link for at least so many milliseconds is told to beliefs at once: the next request would wait behind it. */
+const longSendMs = 20;
+
 /** Books a leg that starts now: a slot here, or load and radio for elsewhere. */
 export function beginLeg(
   loop: Loop,
@@ -51,6 +54,7 @@ export function beginLeg(
   };
   place?.legBegan(running.expectedMs, nowMs);
   loop.places.touched();
+  if (leg.travels && meanOf(leg.travels.upMs) >= longSendMs) loop.upkeep();
   return running;
 }
 

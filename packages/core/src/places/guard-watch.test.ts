@@ -45,6 +45,8 @@ function watched(change: {
   readonly latestMs?: number;
   readonly tokens?: number;
   readonly lostMs?: number;
+  /** Default 100 ms. */
+  readonly backUpMs?: () => number;
   /** What is expected of a leg whose back-up is at another place. */
   readonly elsewhere?: Estimate;
   /** Whether the back-up cannot start now. */
@@ -90,7 +92,7 @@ function watched(change: {
       : (change.leg ?? leg),
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
     latestMs: change.latestMs ?? 10_000,
-    backUpMs: () => 100,
+    backUpMs: change.backUpMs ?? (() => 100),
     afterMs: 0,
     ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
     ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
@@ -180,6 +182,22 @@ describe("guardWatch", () => {
     await clock.advance(2);
     expect(fired()).toBe(40);
     expect(place.budget.allows).toBe(true);
+  });
+
+  it("starts sooner for a deadline where more waits here than when it was planned", async () => {
+    let backUpMs = 100;
+    const { clock, fired } = watched({
+      latestMs: 300,
+      tokens: 0,
+      deadlineMs: 400,
+      backUpMs: () => backUpMs,
+    });
+    await clock.advance(50);
+    backUpMs = 180;
+    await clock.advance(165);
+    expect(fired()).toBeUndefined();
+    await clock.advance(10);
+    expect(fired()).toBe(220);
   });
 
   it("goes into debt only for a deadline that nothing else keeps", async () => {

@@ -150,6 +150,8 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   const { hurries = true, lostMs = Infinity } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
+  /** What waits here by now, beyond what did when the latest moment was planned, would make the back-up miss the deadline. */
+  const plannedMs = backUpMs();
   const bodyBytes = leg.predicted.sentBytes;
   /** Later than this it is lost where the place has failed others meanwhile. */
   const lateMs = hardlyMore(leg.predicted.completionMs.values);
@@ -204,7 +206,8 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     const localMs = Math.max(0.1, backUpMs());
     const { budget } = place;
     const leftMs = call.deadlineMs - nowMs;
-    const tooLate = nowMs - startedMs >= latestMs;
+    const grownMs = leftMs < Infinity ? Math.max(0, localMs - plannedMs) : 0;
+    const tooLate = nowMs - startedMs >= latestMs - grownMs;
     const needed = tooLate && leftMs < Infinity;
     const earlyMs = earliestMs - (nowMs - startedMs);
     let waitMs = 0;
@@ -232,7 +235,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
       else look(refusedMs, nowMs);
       return;
     }
-    const untilLatest = tooLate ? recheckMs : startedMs + latestMs - nowMs;
+    const untilLatest = tooLate ? recheckMs : startedMs + latestMs - grownMs - nowMs;
     look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
   }
 
