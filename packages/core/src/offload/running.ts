@@ -4,9 +4,8 @@ import { meanOf } from "../estimate/index.ts";
 import { type Leg, radios } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
 import { exchangeMillijoules, learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
-import type { LocalRun } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
-import type { Place } from "../places/index.ts";
+import { type LocalRun, longSendMs, type Place } from "../places/index.ts";
 import type { Tally } from "./tally.ts";
 
 /** A leg under way: what it was expected to take, and what was heard of it. */
@@ -26,9 +25,6 @@ export interface Running {
   heardAtMs: number;
   heardBytes: number;
 }
-
-/** What keeps a link for at least so many milliseconds is told to beliefs at once: the next request would wait behind it. */
-const longSendMs = 20;
 
 /** Books a leg that starts now: a slot here, or load and radio for elsewhere. */
 export function beginLeg(

@@ -10,7 +10,7 @@ export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./service-ratio.ts";
 export { leftAlone } from "./left-alone.ts";
 export { linkProbes } from "./link-probes.ts";
-export { linkUpkeep } from "./link-upkeep.ts";
+export { linkUpkeep, longSendMs } from "./link-upkeep.ts";
 export * from "./local-work.ts";
 export * from "./compose-offers.ts";
 export * from "./device.ts";

@@ -13,6 +13,8 @@ export interface LinkUpkeep extends Disposable {
  */
 const delayMs = 1;
 const restRatio = 20;
+/** A body that keeps a link for at least so many milliseconds is news as it begins: the next request would wait behind it. */
+export const longSendMs = 20;
 /**
  * A belief ages while nothing happens: it is written down again so long after the last news, in milliseconds, so that the
  * next request does not decide by what was believed in the middle of a stall. Afterwards it hardly changes any more.
