@@ -331,7 +331,7 @@ export function knowledgeOf(
         failure = thrown;
       });
       if (places.all.size > 0) {
-        const newMs = Math.max(0, entry.newUntilMs - clock.nowMs());
+        const newMs = entry.known && complete(entry.known) ? entry.newUntilMs - clock.nowMs() : Infinity;
         const patienceMs = circular ? Math.min(firstWaitMs, newMs) : newMs;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
