@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { LongshoreError } from "@longshore/core";
 import {
   familyTrace,
   linkShapes,
+  meanBitsPerSecond,
   readArrivals,
   readTwoColumns,
   readMahimahi,
@@ -31,6 +32,10 @@ export interface DecideTraces {
 const tunedOn = ["Verizon-EVDO-driving.up", "Verizon-LTE-short.up"];
 /** Files larger than this are no traces that a bench should read. */
 const mostBytes = 64e6;
+/** A p99 of fewer requests than come in a minute is one answer, and after an hour nothing new is to be learned. */
+const lengths = { leastMs: 60_000, mostMs: 3_600_000 };
+/** On less, what is sent is never there: requests for an hour would take weeks. */
+const leastBitsPerSecond = 20e3;
 
 /**
  * The traces of the data folder; those of any other folder, each file a trace in a format that is recognised; synthetic
@@ -90,23 +95,44 @@ function ofAnyFolder(folder: string): DecideTraces {
   const held: Trace[] = [];
   const extra: Trace[] = [];
   const notRun: string[] = [];
-  for (const entry of readdirSync(folder, { withFileTypes: true }).sort((a, b) =>
-    a.name < b.name ? -1 : 1,
-  )) {
-    if (!entry.isFile()) {
-      notRun.push(`${entry.name}: not a file; a folder of traces is read by itself`);
-      continue;
-    }
+  for (const name of readdirSync(folder).sort()) {
     try {
-      const text = readFileSync(join(folder, entry.name), "utf8");
-      if (text.length > mostBytes) throw new LongshoreError("invalid-input", "decode", "it is too large");
-      const trace = traceOf(asUplink(entry.name), text);
-      (entry.name.endsWith(".down") ? extra : held).push(trace);
+      const { trace, leftOut } = fitting(ofFile(folder, name));
+      if (leftOut) notRun.push(`${name}: ${leftOut}`);
+      (name.endsWith(".down") ? extra : held).push(trace);
     } catch (thrown) {
-      notRun.push(`${entry.name}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      notRun.push(`${name}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
     }
   }
   return { tuned: [], held, extra, bursts: undefined, notRun };
+}
+
+function ofFile(folder: string, name: string): Trace {
+  const file = statSync(join(folder, name));
+  if (!file.isFile()) throw refused("not a file; a folder of traces is read by itself");
+  if (file.size > mostBytes) throw refused(`${file.size} bytes; at most ${mostBytes} are read`);
+  return traceOf(asUplink(name), readFileSync(join(folder, name), "utf8"));
+}
+
+/** A trace as it is replayed: a short one again and again for a minute, of a long one the first hour. */
+function fitting(trace: Trace): { readonly trace: Trace; readonly leftOut?: string } {
+  const { lengthMs } = trace;
+  const rate = meanBitsPerSecond(trace);
+  if (!(rate >= leastBitsPerSecond))
+    throw refused(
+      `it carries ${Math.round(rate)} bit/s on average; at least ${leastBitsPerSecond} are replayed`,
+    );
+  if (lengthMs >= lengths.leastMs && lengthMs <= lengths.mostMs) return { trace };
+  const rounds = Math.max(1, Math.ceil(lengths.leastMs / lengthMs));
+  const wantedMs = Math.min(lengths.mostMs, rounds * lengthMs);
+  const fitted = { ...trace, lengthMs: wantedMs, packets: trace.positionAt(wantedMs) };
+  if (wantedMs > lengthMs) return { trace: fitted };
+  const hours = (lengthMs / 3_600_000).toFixed(1);
+  return { trace: fitted, leftOut: `of its ${hours} hours, all but the first` };
+}
+
+function refused(what: string): LongshoreError {
+  return new LongshoreError("invalid-input", "decode", what);
 }
 
 function asUplink(name: string): string {

@@ -2,12 +2,13 @@
  * The Bayes filter of one direction of one link: weights over (regime, mode, rate), moved on by the model's transitions and
  * multiplied by the likelihood of what was acknowledged while the link was known to be busy.
  *
- * Two things are learned of each link besides its state. Its **home**, the rates it was seen to have: a belief that only
+ * Three things are learned of each link besides its state. Its **home**, the rates it was seen to have: a belief that only
  * knows a prior takes a link that stalled for a second to be slow for minutes. And its **regime**, how soon it goes home:
  * a cellular link does within a second or two, a line that changed its speed keeps the new one. Regimes are weighed by how
- * well each foretells what is seen.
+ * well each foretells what is seen. And the **law of its outages** (`outage-law.ts`).
  */
 import { estimateSize, tailRatios } from "./estimate.ts";
+import { outageLaw } from "./outage-law.ts";
 import { type LinkModel, normalise } from "./rate-model.ts";
 
 /** Packets in front of ours, the same for all rates, or one figure for each rate. */
@@ -86,6 +87,9 @@ export function rateFilter(model: LinkModel): RateFilter {
   const rowStep = Math.log((model.packetsPerMs[1] ?? 1) / (model.packetsPerMs[0] ?? 1)) / table.rowsPerRate;
   const cells = table.times.length;
   const density = new Float64Array(cells);
+  /** The same of what waits for the end of an outage. */
+  const waiting = new Float64Array(cells);
+  const law = outageLaw(model);
 
   /** A tick of all rates, in two sweeps instead of a matrix: jumps fall off by the same factor with each rate. */
   function tickRates(): void {
@@ -223,19 +227,36 @@ export function rateFilter(model: LinkModel): RateFilter {
   }
 
   /** Adds weight times the row of the table for one nominal duration, between two rows linearly. */
-  function addRow(weight: number, mode: number, row: number): void {
+  function addRow(into: Float64Array, weight: number, row: number): void {
     const clamped = Math.min(table.rows - 1.001, Math.max(0, row));
     const low = Math.floor(clamped);
     const high = clamped - low;
-    const first = (mode * table.rows + low) * cells;
+    const first = low * cells;
     const lowWeight = weight * (1 - high);
     const highWeight = weight * high;
     const { cumulative } = table;
     for (let cell = 0; cell < cells; cell++) {
-      density[cell] =
-        (density[cell] ?? 0) +
+      into[cell] =
+        (into[cell] ?? 0) +
         lowWeight * (cumulative[first + cell] ?? 0) +
         highWeight * (cumulative[first + cells + cell] ?? 0);
+    }
+  }
+
+  /** Adds what waits for the end of an outage whose rest lasts `meanMs` on average: G' = (F - G) / mean, F straight in each cell. */
+  function addDelayed(meanMs: number): void {
+    let before = 0;
+    let beforeMs = 0;
+    let delayed = 0;
+    for (let cell = 0; cell < cells; cell++) {
+      const now = waiting[cell] ?? 0;
+      const nowMs = table.times[cell] ?? 0;
+      const spanMs = nowMs - beforeMs;
+      const lag = ((now - before) / spanMs) * meanMs;
+      delayed = now - lag + (delayed - before + lag) * Math.exp(-spanMs / meanMs);
+      density[cell] = (density[cell] ?? 0) + delayed;
+      before = now;
+      beforeMs = nowMs;
     }
   }
 
@@ -264,6 +285,7 @@ export function rateFilter(model: LinkModel): RateFilter {
     pass(ticks) {
       const left = Math.min(ticks, 2 ** model.ratePowers.length - 1);
       if (left <= 0) return;
+      law.pass(weights, ticks);
       const singles = left <= fewTicks ? left : 0;
       for (let tick = 0; tick < singles; tick++) {
         tickRates();
@@ -271,7 +293,7 @@ export function rateFilter(model: LinkModel): RateFilter {
       }
       for (let power = 0, rest = left; rest > 0; power++, rest = Math.floor(rest / 2)) {
         const rateMatrix = model.ratePowers[power];
-        const modeMatrix = model.modePowers[power];
+        const modeMatrix = law.powers[power];
         if (rest % 2 === 0 || !rateMatrix || !modeMatrix) continue;
         if (left > fewTicks) {
           multiplyRates(rateMatrix);
@@ -299,6 +321,7 @@ export function rateFilter(model: LinkModel): RateFilter {
         best = Math.max(best, logOn[rate] ?? floor);
         if (ahead) ahead[rate] = packets > 0 ? 0 : Math.max(0, hidden - expected * onChance(rate));
       }
+      law.observed(weights, logOn, packets, busyMs);
       const silent = Math.exp(-best);
       for (let rate = 0; rate < rates; rate++) {
         const on = Math.exp((logOn[rate] ?? floor) - best);
@@ -322,21 +345,26 @@ export function rateFilter(model: LinkModel): RateFilter {
       const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
       const side = spread > 0.12 ? spread / rowStep : 0;
       for (let mode = 0; mode < modes; mode++) {
+        const into = mode === 0 ? density : waiting;
+        if (mode > 0) waiting.fill(0);
+        let any = false;
         for (let rate = 0; rate < rates; rate++) {
           const weight = now[mode * rates + rate] ?? 0;
           if (weight < negligible) continue;
+          any = true;
           const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
           const perMs = model.packetsPerMs[rate] ?? 1;
           const stays = work / perMs;
           // What takes longer than the rate usually lasts goes on at home.
           const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
           const row = Math.log(nominalMs / table.shortestMs) / rowStep;
-          if (side === 0) addRow(weight, mode, row);
+          if (side === 0) addRow(into, weight, row);
           else {
-            addRow(weight / 2, mode, row - side);
-            addRow(weight / 2, mode, row + side);
+            addRow(into, weight / 2, row - side);
+            addRow(into, weight / 2, row + side);
           }
         }
+        if (mode > 0 && any) addDelayed(law.meanMs(mode));
       }
       return quantiles();
     },

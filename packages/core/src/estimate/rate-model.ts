@@ -102,7 +102,7 @@ export interface RateTick {
   readonly spread: Float64Array;
 }
 
-/** P(done within a time | nominal duration, mode), cumulative over `times`. */
+/** P(done within a time | nominal duration, on now), cumulative over `times`. */
 export interface CompletionTable {
   /** Right edges of the time cells, in milliseconds. */
   readonly times: Float64Array;
@@ -111,7 +111,7 @@ export interface CompletionTable {
   readonly rows: number;
   /** Nominal duration of row 0, in milliseconds. */
   readonly shortestMs: number;
-  /** `[mode, row, time]`. */
+  /** `[row, time]`. */
   readonly cumulative: Float32Array;
 }
 
@@ -138,8 +138,8 @@ export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel 
     modePrior: modePriorOf(parameters),
     tick,
     ratePowers: powersOf(rateStep(tick, rates), rates),
-    modePowers: powersOf(modeStep(parameters, tickMs), modes),
-    table: completionTable(parameters, step, modes),
+    modePowers: modePowersOf(parameters.outages, tickMs),
+    table: completionTable(parameters, step),
   };
 }
 
@@ -193,11 +193,11 @@ function rateStep({ move, jump, decay, spread }: RateTick, rates: number): Float
 }
 
 /** One tick of the mode: on to an outage, and back; never from one outage to another. */
-function modeStep(parameters: LinkModelParameters, tickMs: number): Float64Array {
-  const modes = 1 + parameters.outages.length;
+function modeStep(outages: readonly OutageKind[], tickMs: number): Float64Array {
+  const modes = 1 + outages.length;
   const matrix = new Float64Array(modes * modes);
   let stay = 1;
-  parameters.outages.forEach((kind, index) => {
+  outages.forEach((kind, index) => {
     const begin = 1 - Math.exp((-kind.perSecond * tickMs) / 1000);
     const end = 1 - Math.exp(-tickMs / kind.meanMs);
     matrix[index + 1] = begin;
@@ -207,6 +207,11 @@ function modeStep(parameters: LinkModelParameters, tickMs: number): Float64Array
   });
   matrix[0] = stay;
   return matrix;
+}
+
+/** What `modePowers` of a model are for other outages. */
+export function modePowersOf(outages: readonly OutageKind[], tickMs: number): readonly Float64Array[] {
+  return powersOf(modeStep(outages, tickMs), 1 + outages.length);
 }
 
 function powersOf(matrix: Float64Array, size: number): readonly Float64Array[] {
@@ -234,26 +239,21 @@ const longestMs = 1e6;
 const timeRatio = 1.15;
 const rowsPerRate = 3;
 
-function completionTable(parameters: LinkModelParameters, step: number, modes: number): CompletionTable {
+function completionTable(parameters: LinkModelParameters, step: number): CompletionTable {
   const random = seededRandom(20_13);
   const rowStep = step / rowsPerRate;
   const rows = Math.ceil(Math.log(longestMs / shortestMs) / rowStep) + 1;
   const cells = Math.ceil(Math.log(longestMs / shortestMs) / Math.log(timeRatio)) + 1;
   const times = Float64Array.from({ length: cells }, (_, cell) => shortestMs * timeRatio ** cell);
-  const cumulative = new Float32Array(modes * rows * cells);
+  const cumulative = new Float32Array(rows * cells);
   for (let future = 0; future < futures; future++) {
     const finishMs = oneFuture(parameters, rows, rowStep, random);
-    for (let mode = 0; mode < modes; mode++) {
-      const kind = parameters.outages[mode - 1];
-      // A stratified draw of the rest of the outage, so that few futures give a smooth table.
-      const waitMs = kind ? -kind.meanMs * Math.log(1 - (((future * 89) % futures) + 0.5) / futures) : 0;
-      let cell = 0;
-      for (let row = 0; row < rows; row++) {
-        const doneMs = (finishMs[row] ?? longestMs) + waitMs;
-        while (cell < cells - 1 && (times[cell] ?? 0) < doneMs) cell++;
-        const at = (mode * rows + row) * cells + cell;
-        cumulative[at] = (cumulative[at] ?? 0) + 1 / futures;
-      }
+    let cell = 0;
+    for (let row = 0; row < rows; row++) {
+      const doneMs = finishMs[row] ?? longestMs;
+      while (cell < cells - 1 && (times[cell] ?? 0) < doneMs) cell++;
+      const at = row * cells + cell;
+      cumulative[at] = (cumulative[at] ?? 0) + 1 / futures;
     }
   }
   for (let start = 0; start < cumulative.length; start += cells) {

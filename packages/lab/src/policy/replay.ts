@@ -83,6 +83,9 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
   let extra = 0;
   let remote = 0;
   let done = 0;
+  /** Before these instants no request ends, and no back-up starts that nobody reviews: no need to look at each. */
+  let nextEndMs = Infinity;
+  let nextBackupMs = Infinity;
 
   const sight = (nowMs: number): Sight => ({
     nowMs,
@@ -113,6 +116,7 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
     if (request.upload) policy.backupStarted?.(request.id);
     if (parallel) {
       request.localFinishMs = nowMs + localMs;
+      nextEndMs = Math.min(nextEndMs, request.localFinishMs);
       if (request.upload) extra += 1;
     } else {
       deviceQueue.push({ request, queuedMs: nowMs });
@@ -132,6 +136,7 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
       if (request.over || request.replyMs <= startMs) continue;
       deviceFreeMs = startMs + localMs;
       request.localFinishMs = deviceFreeMs;
+      nextEndMs = Math.min(nextEndMs, deviceFreeMs);
       if (request.upload) extra += 1;
     }
   }
@@ -143,7 +148,9 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
       acknowledgements.push({ atMs: atMs + roundTripMs, upload, packets: upload.delivered });
     if (upload.delivered >= upload.packets) {
       const request = live.find((one) => one.upload === upload);
-      if (request) request.replyMs = atMs + roundTripMs + serverMs;
+      if (!request) return;
+      request.replyMs = atMs + roundTripMs + serverMs;
+      nextEndMs = Math.min(nextEndMs, request.replyMs);
     }
   }
 
@@ -191,11 +198,16 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
   }
 
   function endRequests(untilMs: number): void {
+    if (nextEndMs >= untilMs) return;
+    nextEndMs = Infinity;
     for (let index = live.length - 1; index >= 0; index--) {
       const request = live[index];
       if (!request) continue;
       const endMs = Math.min(request.replyMs, request.localFinishMs);
-      if (endMs >= untilMs) continue;
+      if (endMs >= untilMs) {
+        nextEndMs = Math.min(nextEndMs, endMs);
+        continue;
+      }
       request.over = true;
       live.splice(index, 1);
       tookMs[request.id] = endMs - request.arrivedMs;
@@ -226,6 +238,21 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
     remote += 1;
     request.upload = startUpload(request.id, request.bytes, request.arrivedMs);
     request.backupAtMs = request.arrivedMs + choice.backupMs;
+    nextBackupMs = Math.min(nextBackupMs, request.backupAtMs);
+  }
+
+  function startBackups(tickStartMs: number, endMs: number): void {
+    if (!policy.review && nextBackupMs >= endMs) return;
+    nextBackupMs = Infinity;
+    for (const request of live) {
+      if (request.localQueued || !request.upload || request.replyMs < tickStartMs) continue;
+      if (policy.review && request.arrivedMs < tickStartMs) {
+        request.backupAtMs = tickStartMs + policy.review(request, sight(tickStartMs));
+      }
+      if (request.backupAtMs < endMs && request.backupAtMs < request.replyMs) {
+        queueLocal(request, Math.max(request.backupAtMs, request.arrivedMs));
+      } else nextBackupMs = Math.min(nextBackupMs, request.backupAtMs);
+    }
   }
 
   for (let tickStartMs = 0; done < arrivals.length; tickStartMs += tickMs) {
@@ -245,15 +272,7 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
         over: false,
       });
     }
-    for (const request of live) {
-      if (request.localQueued || !request.upload || request.replyMs < tickStartMs) continue;
-      if (policy.review && request.arrivedMs < tickStartMs) {
-        request.backupAtMs = tickStartMs + policy.review(request, sight(tickStartMs));
-      }
-      if (request.backupAtMs < endMs && request.backupAtMs < request.replyMs) {
-        queueLocal(request, Math.max(request.backupAtMs, request.arrivedMs));
-      }
-    }
+    startBackups(tickStartMs, endMs);
     const probeBytes = policy.probe?.(sight(tickStartMs)) ?? 0;
     if (probeBytes > 0) {
       probes += 1;

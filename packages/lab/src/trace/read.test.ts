@@ -27,6 +27,7 @@ describe("readMahimahi", () => {
     ["3\n4.5\n", "line 2"],
     ["-1\n", "line 1"],
     ["0\n0\n", "line 1"],
+    ["1\n2\n900000000000\n", "line 3"],
   ])("refuses %j and names the line", (text, line) => {
     expect(() => readMahimahi("bad", text)).toThrow(
       expect.objectContaining({ reason: "invalid-input", message: expect.stringContaining(line) }),
@@ -46,6 +47,8 @@ describe("readTwoColumns", () => {
     ["0 1\n5\n", "line 2"],
     ["0 1\n# note\n1 -2\n", "line 3"],
     ["2 1\n1 1\n", "line 2"],
+    ["0 1\n1 1e30\n", "line 2"],
+    ["0 1\n10 1\n1e9 1\n", "line 3"],
     ["", "line 1"],
   ])("refuses %j and names the line", (text, line) => {
     expect(() => readTwoColumns("bad", text)).toThrow(

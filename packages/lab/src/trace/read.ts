@@ -7,6 +7,9 @@ import { packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 /** Most lines a trace may have, so that a wrong file does not eat the memory. */
 const maxLines = 20_000_000;
+/** Nothing is recorded with such a gap, or carries so much: a clock was set, or a unit is another. */
+const maxGapMs = 86_400_000;
+const maxMegabits = 1e6;
 
 function refuse(name: string, line: number, what: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", `trace ${name}, line ${line}: ${what}`);
@@ -27,6 +30,8 @@ export function* linesOf(name: string, text: string): Generator<readonly [line: 
   }
 }
 
+const gap = (ms: number): string => `${Math.round(ms / 1000)} s without an entry before it, more than a day`;
+
 function numberOf(name: string, line: number, word: string | undefined, what: string): number {
   const value = word === undefined || word.trim() === "" ? NaN : Number(word);
   if (!Number.isFinite(value))
@@ -40,7 +45,9 @@ export function readMahimahi(name: string, text: string): Trace {
   for (const [line, number] of linesOf(name, text)) {
     const at = numberOf(name, number, line, "the instant of a packet");
     if (at < 0 || !Number.isInteger(at)) throw refuse(name, number, `${line} is not a whole millisecond`);
-    if (at < (atMs[atMs.length - 1] ?? 0)) throw refuse(name, number, `${at} goes back in time`);
+    const last = atMs[atMs.length - 1] ?? 0;
+    if (at < last) throw refuse(name, number, `${at} goes back in time`);
+    if (at - last > maxGapMs) throw refuse(name, number, gap(at - last));
     atMs.push(at);
   }
   if (atMs.length === 0) throw refuse(name, 1, "there is no packet in it");
@@ -172,10 +179,13 @@ function entryList(name: string): {
   const counts: number[] = [];
   return {
     add(line, seconds, megabits) {
-      if (megabits < 0) throw refuse(name, line, `a rate of ${megabits} Mbit/s`);
+      if (megabits < 0 || megabits > maxMegabits)
+        throw refuse(name, line, `a rate of ${megabits} Mbit/s, which is not from 0 to ${maxMegabits}`);
       const last = fromMs.length - 1;
       const atMs = seconds * 1000;
       if (last >= 0 && atMs < (fromMs[last] ?? 0)) throw refuse(name, line, `${seconds} s goes back in time`);
+      if (last >= 0 && atMs - (fromMs[last] ?? 0) > maxGapMs)
+        throw refuse(name, line, gap(atMs - (fromMs[last] ?? 0)));
       if (last >= 0 && atMs === fromMs[last]) {
         sums[last] = (sums[last] ?? 0) + megabits;
         counts[last] = (counts[last] ?? 0) + 1;

@@ -51,6 +51,11 @@ describe("traces", () => {
     expect(() => traceOf("x", text)).toThrow(expect.objectContaining({ reason: "invalid-input" }) as Error);
   });
 
+  it("says of a file that is no trace what it is, in letters that can be printed", () => {
+    expect(() => traceOf("x", "")).toThrow(/trace x holds no line/);
+    expect(() => traceOf("x", "\u0000\u001b[2J\ufffdab")).toThrow(/begins with "\?\?\[2J\?ab"/);
+  });
+
   it("reads the column that is named where the header does not tell", () => {
     const columns = { rate: "UL_bitrate", bitsPerSecondPerUnit: 1000, time: "at" };
     expect(meanBitsPerSecond(traceOf("u", "at,UL_bitrate\n0,100\n1,300\n", columns))).toBeCloseTo(200e3, -2);

@@ -65,9 +65,11 @@ export function traceOf(name: string, text: string, columns?: CsvColumns): Trace
     if (rate !== undefined)
       return readCsv(name, text, { rate, bitsPerSecondPerUnit, ...instantColumn(header, second) });
   }
+  const shown = first.slice(0, 60).replace(/[^\x20-\x7e]/g, "?");
+  const what = first === "" ? "holds no line" : `begins with "${shown}"`;
   throw new LongshoreError(
     "invalid-input",
     "decode",
-    `trace ${name} begins with "${first.slice(0, 60)}"; a trace is one millisecond of a packet a line (mahimahi), two columns of seconds and Mbit/s, or a CSV with a column that ends in mbps, kbps or bps`,
+    `trace ${name} ${what}; a trace is one millisecond of a packet a line (mahimahi), two columns of seconds and Mbit/s, or a CSV with a column that ends in mbps, kbps or bps`,
   );
 }

@@ -1,0 +1,144 @@
+/**
+ * How often one link falls silent, and how long its short silences last. Shared air pauses for 30 ms several times in a
+ * second, a driving phone for 150 ms every few seconds: with one law for all, the first seems to be gone whenever it
+ * pauses, and the second to be back at any moment.
+ *
+ * The counts are those of expectation and maximisation over what the filter believes, made once, forwards. A silence is
+ * judged when it ends: what comes then is what an outage would let through, or what a slow rate would. Time under way is not
+ * all that counts as watched: a body that begins after a pause also finds the outages that began just before, so each pause
+ * is worth as much time as an outage lasts, at most.
+ */
+import { type LinkModel, modePowersOf, type OutageKind } from "./rate-model.ts";
+
+/** What is known of the outages of one link. Weights are those of the filter, `[regime, mode, rate]`. */
+export interface OutageLaw {
+  /** Matrices of the modes for 2^j ticks, like `modePowers` of the model. */
+  readonly powers: readonly Float64Array[];
+  /** How long the outage of a mode (1 or more) lasts on average, in milliseconds. */
+  meanMs(mode: number): number;
+  /** So many ticks pass; told before the weights move. */
+  pass(weights: Float64Array, ticks: number): void;
+  /** Within `busyMs` of known work, `packets` came; told with the likelihoods by rate before the weights change. */
+  observed(weights: Float64Array, logOn: Float64Array, packets: number, busyMs: number): void;
+}
+
+/** Outages of each kind that the model counts for, in number and in length, and how many of its own a link remembers. */
+const priorOutages = 4;
+const priorLengths = 8;
+const remembered = 200;
+/** The kind whose length is learned is the shortest: of the others too few are seen. Milliseconds. */
+const lengths = { least: 15, most: 150 };
+/** A change of less than this is not worth new matrices. */
+const worthRatio = 0.03;
+
+/** What was seen of one kind: how many, in what time watched, and how long they lasted. */
+interface Sightings {
+  count: number;
+  watchedSeconds: number;
+  lastedMs: number;
+  /** Chance of each rate that the outage is over with this pass. */
+  readonly over: Float64Array;
+}
+
+/** The law of the model, until this link has shown its own. */
+export function outageLaw(model: LinkModel): OutageLaw {
+  const { rates, modes } = model;
+  const { outages, tickMs } = model.parameters;
+  const states = modes * rates;
+  const seen = outages.map((): Sightings => ({
+    count: 0,
+    watchedSeconds: 0,
+    lastedMs: 0,
+    over: new Float64Array(rates),
+  }));
+  let law: readonly OutageKind[] = outages;
+  let powers = model.modePowers;
+  let silentMs = 0;
+  let passedMs = 0;
+
+  function learned(kind: OutageKind, index: number): OutageKind {
+    const own = seen[index];
+    if (!own) return kind;
+    const perSecond =
+      (priorOutages + own.count) / (priorOutages / Math.max(1e-6, kind.perSecond) + own.watchedSeconds);
+    if (index > 0) return { ...kind, perSecond };
+    const meanMs = (priorLengths * kind.meanMs + own.lastedMs) / (priorLengths + own.count);
+    return { perSecond, meanMs: Math.min(lengths.most, Math.max(lengths.least, meanMs)) };
+  }
+
+  /** The weight of all states in which the link is on, each times a factor of its rate. */
+  function onWeight(weights: Float64Array, factor: (rate: number) => number): number {
+    let total = 0;
+    for (let rate = 0; rate < rates; rate++) {
+      let here = 0;
+      for (let at = rate; at < weights.length; at += states) here += weights[at] ?? 0;
+      total += here * factor(rate);
+    }
+    return total;
+  }
+
+  function watch(weights: Float64Array): void {
+    const on = silentMs > 0 ? onWeight(weights, () => 1) : 1;
+    for (const [index, own] of seen.entries()) {
+      const meanMs = law[index]?.meanMs ?? 0;
+      own.watchedSeconds += (on * meanMs * (1 - Math.exp(-passedMs / meanMs))) / 1000;
+    }
+  }
+
+  /** A silence is over: how much of it each kind is to be charged with. */
+  function count(weights: Float64Array, logOn: Float64Array): void {
+    const all = onWeight(weights, (rate) => Math.exp(logOn[rate] ?? -Infinity));
+    if (!(all > 0)) return;
+    for (const own of seen) {
+      let part = 0;
+      for (let rate = 0; rate < rates; rate++)
+        part += (own.over[rate] ?? 0) * Math.exp(logOn[rate] ?? -Infinity);
+      const share = Math.min(1, part / all);
+      own.count += share;
+      own.lastedMs += share * silentMs;
+      const kept = remembered / Math.max(remembered, own.count);
+      own.count *= kept;
+      own.watchedSeconds *= kept;
+      own.lastedMs *= kept;
+    }
+    renew();
+  }
+
+  function renew(): void {
+    const next = outages.map(learned);
+    const moved = (one: number, other = 1): boolean => Math.abs(one / other - 1) > worthRatio;
+    const worth = next.some(
+      ({ perSecond, meanMs }, index) =>
+        moved(perSecond, law[index]?.perSecond) || moved(meanMs, law[index]?.meanMs),
+    );
+    if (!worth) return;
+    law = next;
+    powers = modePowersOf(law, tickMs);
+  }
+
+  return {
+    get powers() {
+      return powers;
+    },
+    meanMs: (mode) => law[mode - 1]?.meanMs ?? 0,
+    pass(weights, ticks) {
+      passedMs += ticks * tickMs;
+      if (silentMs === 0) return;
+      for (const [index, { over }] of seen.entries()) {
+        const chance = 1 - Math.exp((-ticks * tickMs) / (law[index]?.meanMs ?? Infinity));
+        for (let rate = 0; rate < rates; rate++) {
+          let total = 0;
+          for (let at = (index + 1) * rates + rate; at < weights.length; at += states)
+            total += weights[at] ?? 0;
+          over[rate] = total * chance;
+        }
+      }
+    },
+    observed(weights, logOn, packets, busyMs) {
+      watch(weights);
+      passedMs = 0;
+      if (packets > 0 && silentMs > 0) count(weights, logOn);
+      silentMs = packets > 0 ? 0 : silentMs + busyMs;
+    },
+  };
+}
