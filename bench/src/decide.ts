@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { linkModel } from "@longshore/core";
 import {
+  blindBound,
   comparePolicies,
   deadlineRow,
   type DeadlineRow,
@@ -85,6 +86,35 @@ function replayAll(
 ): readonly PolicyRow[] {
   const wanted = names ? policies.filter((make) => names.has(make().name)) : policies;
   return settings.flatMap((setting) => comparePolicies(setting, wanted));
+}
+
+/** Of our rows that miss the tail where no acknowledgement is in time: what anybody could reach who keeps it. */
+function blindBounds(
+  rows: readonly PolicyRow[],
+  traces: readonly Trace[],
+  say: (line: string) => void,
+): Row[] {
+  const missed = rows.filter(
+    ({ policy, scored, p99VsLocal }) => policy === "ours" && scored && p99VsLocal > 1.3,
+  );
+  return missed.flatMap((row) => {
+    const same = (one: ReplaySetting): boolean =>
+      one.requestBytes === row.requestBytes &&
+      one.localMs === row.localMs &&
+      one.roundTripMs === row.roundTripMs;
+    const setting = traces
+      .filter(({ name }) => name === row.trace)
+      .flatMap(settingsOf)
+      .find(same);
+    const bound = setting && blindBound(setting);
+    if (!bound) return [];
+    const { requests, lookGood, lateOfThem, sent, meanVsOracle } = bound;
+    say(
+      `  ${row.trace}, ${row.requestBytes / 1000} kB, ${row.localMs} ms here, round trip ${row.roundTripMs} ms: of ${requests} requests ${lookGood} look good, ${lateOfThem} of them late; a p99 of 1.3 lets ${sent} be sent, at best ${meanVsOracle.toFixed(3)} over the oracle`,
+    );
+    const { trace, requestBytes, localMs, roundTripMs } = row;
+    return [{ kind: "bound", trace, requestBytes, localMs, roundTripMs, ...bound }];
+  });
 }
 
 /** Only what was asked for (`--generated` takes made-up links instead): `--uplinks` and `--quick` leave out the downlinks, `--downlinks` the uplinks; `--only` names traces. */
@@ -191,7 +221,7 @@ export const bench: Bench = {
       print(scoreTable(rows), say);
       print(ownTable(rows), say);
       (traces === extra ? downlinks : uplinks).push(...rows);
-      kept.push(...rows.map((row) => ({ kind: "row", group, ...row })));
+      kept.push(...rows.map((row) => ({ kind: "row", group, ...row })), ...blindBounds(rows, traces, say));
     }
     const ups = [...tuned, ...held];
     if (bursts && !quick && ups.length > 0) {

@@ -1,3 +1,4 @@
+export * from "./blind-bound.ts";
 export * from "./compare.ts";
 export * from "./coverage.ts";
 export * from "./deadlines.ts";

@@ -1,0 +1,34 @@
+import { describe, expect, it } from "vitest";
+import { constantTrace, rateTrace } from "../trace/index.ts";
+import { blindBound, type ReplaySetting } from "./index.ts";
+
+/** 100 requests, 20 kB, on a link that stops for half a second at so many of them. */
+function stopping(stops: number): ReplaySetting {
+  const entries = Array.from({ length: stops }, (_, stop) => [
+    { fromMs: 5000 * stop, bitsPerSecond: 20e6 },
+    { fromMs: 5000 * stop + 2500, bitsPerSecond: 0 },
+    { fromMs: 5000 * stop + 2950, bitsPerSecond: 20e6 },
+  ]).flat();
+  const trace = stops > 0 ? rateTrace("stopping", entries, 50_000) : constantTrace(20e6);
+  const rest = { requestBytes: 20_000, localMs: 100, serverMs: 15, roundTripMs: 50 };
+  return { trace, ...rest, arrivals: 500, lengthMs: 50_000 };
+}
+
+describe("blindBound", () => {
+  it("lets all be sent on a link that never stops", () => {
+    const bound = blindBound(stopping(0));
+    expect(bound).toMatchObject({ requests: 100, lookGood: 99, lateOfThem: 0 });
+    expect(bound?.meanVsOracle).toBeLessThan(1.01);
+  });
+
+  it("lets as few be bets as stops that nobody can see allow", () => {
+    const bound = blindBound(stopping(10));
+    // Each stop meets one request, and none of a hundred may be late: what is left are runs on both sides.
+    expect(bound).toMatchObject({ requests: 100, lateOfThem: 10, sent: 15 });
+    expect(bound?.meanVsOracle).toBeGreaterThan(1.2);
+  });
+
+  it("says nothing where acknowledgements are in time", () => {
+    expect(blindBound({ ...stopping(10), roundTripMs: 20 })).toBeUndefined();
+  });
+});
