@@ -86,6 +86,24 @@ describe("backlogOf", () => {
     expect(backlog.load()).toBe(1);
   });
 
+  it("charges this device as what plans say again where requests find it free, also where no wait was foreseen", () => {
+    const backlog = backlogOf(1);
+    const here = plan({ deviceMs: 100 });
+    // What was loaded meanwhile made them wait.
+    for (let frame = 0; frame < 20; frame++) {
+      backlog.answered(backlog.charge(here, frame * 10_000), waited("device", 400));
+    }
+    const before = backlog.load();
+    expect(before).toBeGreaterThan(2);
+    // A short wait says neither.
+    backlog.answered(backlog.charge(here, 1e6), waited("device", 60));
+    expect(backlog.load()).toBe(before);
+    for (let frame = 1; frame <= 100; frame++) {
+      backlog.answered(backlog.charge(here, 1e6 + frame * 10_000), waited("device", 0));
+    }
+    expect(backlog.load()).toBe(1);
+  });
+
   it("learns how many a place runs at once from waits that were not there, and from those that were", () => {
     const backlog = backlogOf(1);
     for (let frame = 0; frame < 12; frame++) {

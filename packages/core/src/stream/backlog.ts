@@ -8,8 +8,12 @@ const idleRatio = 0.1;
 /** A place that surprised is taken to run more (or fewer) at once by this factor, up to a limit. */
 const widthStep = 1.25;
 const mostWidth = 64;
-/** This device is taken to be kept busy longer than was said by this factor, up to a limit, and back again. */
+/**
+ * This device is taken to be kept busy longer than was said by this factor, up to a limit, and back again; by the smaller one
+ * where a request found it free.
+ */
 const loadStep = 1.05;
+const idleStep = 1.02;
 const mostLoad = 4;
 /** Each charge counts this much in what is usual, and what is usual stands for so many requests ahead of the next one. */
 const usualWeight = 1 / 16;
@@ -47,7 +51,8 @@ export interface Charged {
  * Places run several requests at once without saying so; one where requests that should have waited did not is taken to be
  * wider, and one where they did is taken to be narrower. This device does more than run models: it plans, sends and takes
  * answers apart on the same cores. Where requests wait longer for it than what was charged explains, each millisecond of a run
- * is charged as more.
+ * is charged as more; where requests find it free, as less again. What made them wait may have been something that is over, such as
+ * models that were loaded: a device that is charged for it for ever is given too little to make anything wait.
  */
 export interface Backlog {
   /** Milliseconds of work ahead of a request by way of `endpoint`; undefined for one that stays here. */
@@ -109,9 +114,11 @@ export function backlogOf(slots: number): Backlog {
   function learnHere({ stages, hereWaitMs }: Charged, account: Account | undefined): void {
     const runMs = stages.deviceMs * load;
     if (!account || runMs <= 0) return;
-    const overMs = queuedIn(account) - hereWaitMs;
+    const queuedMs = queuedIn(account);
+    const overMs = queuedMs - hereWaitMs;
     if (overMs > fullRatio * runMs) load = Math.min(mostLoad, load * loadStep);
     else if (overMs < -fullRatio * runMs) load = Math.max(1, load / loadStep);
+    else if (queuedMs < idleRatio * runMs) load = Math.max(1, load / idleStep);
   }
 
   const backlog: Backlog = {
