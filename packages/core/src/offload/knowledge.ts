@@ -331,8 +331,9 @@ export function knowledgeOf(
         failure = thrown;
       });
       if (places.all.size > 0) {
-        const newMs = entry.known && complete(entry.known) ? entry.newUntilMs - clock.nowMs() : Infinity;
-        const patienceMs = circular ? Math.min(firstWaitMs, newMs) : newMs;
+        const newMs = entry.newUntilMs - clock.nowMs();
+        const momentMs = newMs > 0 ? Math.min(firstWaitMs, newMs) : firstWaitMs;
+        const patienceMs = (entry.known && complete(entry.known)) || circular ? momentMs : Infinity;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
         if (!entry.known && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
