@@ -117,16 +117,17 @@ function ofFile(folder: string, name: string): Trace {
 /** A trace as it is replayed: a short one again and again for a minute, of a long one the first hour. */
 function fitting(trace: Trace): { readonly trace: Trace; readonly leftOut?: string } {
   const { lengthMs } = trace;
-  const rate = meanBitsPerSecond(trace);
+  const rounds = Math.max(1, Math.ceil(lengths.leastMs / lengthMs));
+  const wantedMs = Math.min(lengths.mostMs, rounds * lengthMs);
+  const fitted =
+    wantedMs === lengthMs ? trace : { ...trace, lengthMs: wantedMs, packets: trace.positionAt(wantedMs) };
+  // Of what is replayed: the rest may make up for an hour in which nothing passes.
+  const rate = meanBitsPerSecond(fitted);
   if (!(rate >= leastBitsPerSecond))
     throw refused(
       `it carries ${Math.round(rate)} bit/s on average; at least ${leastBitsPerSecond} are replayed`,
     );
-  if (lengthMs >= lengths.leastMs && lengthMs <= lengths.mostMs) return { trace };
-  const rounds = Math.max(1, Math.ceil(lengths.leastMs / lengthMs));
-  const wantedMs = Math.min(lengths.mostMs, rounds * lengthMs);
-  const fitted = { ...trace, lengthMs: wantedMs, packets: trace.positionAt(wantedMs) };
-  if (wantedMs > lengthMs) return { trace: fitted };
+  if (wantedMs >= lengthMs) return { trace: fitted };
   const hours = (lengthMs / 3_600_000).toFixed(1);
   return { trace: fitted, leftOut: `of its ${hours} hours, all but the first` };
 }

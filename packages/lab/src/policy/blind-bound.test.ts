@@ -2,11 +2,11 @@ import { describe, expect, it } from "vitest";
 import { constantTrace, rateTrace } from "../trace/index.ts";
 import { blindBound, type ReplaySetting } from "./index.ts";
 
-/** 100 requests, 20 kB, on a link that stops for half a second at so many of them. */
-function stopping(stops: number): ReplaySetting {
+/** 100 requests, 20 kB, on a link that stops for half a second at so many of them, or so long before. */
+function stopping(stops: number, beforeMs = 0): ReplaySetting {
   const entries = Array.from({ length: stops }, (_, stop) => [
     { fromMs: 5000 * stop, bitsPerSecond: 20e6 },
-    { fromMs: 5000 * stop + 2500, bitsPerSecond: 0 },
+    { fromMs: 5000 * stop + 2500 - beforeMs, bitsPerSecond: 0 },
     { fromMs: 5000 * stop + 2950, bitsPerSecond: 20e6 },
   ]).flat();
   const trace = stops > 0 ? rateTrace("stopping", entries, 50_000) : constantTrace(20e6);
@@ -26,6 +26,11 @@ describe("blindBound", () => {
     // Each stop meets one request, and none of a hundred may be late: what is left are runs on both sides.
     expect(bound).toMatchObject({ requests: 100, lateOfThem: 10, sent: 15 });
     expect(bound?.meanVsOracle).toBeGreaterThan(1.2);
+  });
+
+  it("looks until the second run would have to start", () => {
+    // 60 ms before the request, and a second run waits 30 more: with a round trip of 50 ms the stop is seen.
+    expect(blindBound(stopping(10, 60))).toMatchObject({ requests: 100, lateOfThem: 0 });
   });
 
   it("says nothing where acknowledgements are in time", () => {

@@ -1,7 +1,7 @@
 /**
  * What a client without foresight can reach at best where no acknowledgement of a request is back before its second run would
  * have to start. There each try is a run on both sides or a bet, and moments that look alike by all that could have been
- * acknowledged cannot be told apart: of the bets, the same share is late as of all requests that look good. So the tail
+ * acknowledged by then cannot be told apart: of the bets, the same share is late as of all requests that look good. So the tail
  * allows so many bets, the budget so many runs on both sides, and the rest has to stay.
  */
 import { packetsOf, uploadMs } from "../trace/index.ts";
@@ -32,7 +32,8 @@ export function blindBound(
   const { trace, requestBytes, localMs, roundTripMs, serverMs } = setting;
   if (roundTripMs < (lateRatio - 1) * localMs) return undefined;
   const tried = arrivalsOf(setting).map((atMs) => {
-    const toMs = Math.max(0, atMs - roundTripMs);
+    // When a second run would have to start, what passed a round trip earlier has been heard of.
+    const toMs = Math.max(0, atMs + (lateRatio - 1) * localMs - roundTripMs);
     const seen = trace.positionAt(toMs) - trace.positionAt(Math.max(0, toMs - lookMs));
     const tookMs = uploadMs(trace, atMs, requestBytes) + serverMs + roundTripMs;
     const expectedMs = (packetsOf(requestBytes) * lookMs) / seen + serverMs + roundTripMs;
