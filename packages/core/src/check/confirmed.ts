@@ -186,8 +186,9 @@ function unconfirmed<T>(
   const places = [...opinions.keys()];
   const apart = heard.some((one, at) => heard.slice(at + 1).some((other) => independent(one, other)));
   if (apart) parts.checks?.undecided(parts, [...opinions.values()]);
+  const nobodySays = when ? `nobody said who is right${when}` : "nobody is left to say who is right";
   const what = apart
-    ? `${places.join(" and ")} gave different answers of ${parts.model}, and nobody is left to say who is right`
+    ? `${places.join(" and ")} gave different answers of ${parts.model}, and ${nobodySays}`
     : `${places[0]} answered ${parts.model}, and no other place confirms it${when}`;
   return new LongshoreError("unconfirmed", "execute", cause ? `${what}: ${cause.message}` : what, { cause });
 }

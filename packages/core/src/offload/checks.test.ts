@@ -388,6 +388,13 @@ describe("answers that are confirmed before they are given", () => {
       reason: "unconfirmed",
       message: expect.stringMatching(/gave different answers of twice, and nobody is left/),
     });
+    const judge = place("judge", {}, 6);
+    judge.state.hangs = true;
+    const waiting = offloader(clock, [liar, good, judge], quiet);
+    await expect(waiting.ask(1, { ...confirm, deadlineMs: 500 })).rejects.toMatchObject({
+      reason: "unconfirmed",
+      message: expect.stringMatching(/of twice, and nobody said who is right before the deadline$/),
+    });
     expect(two.quarantines()).toEqual([]);
     // Golden inputs say afterwards who was wrong.
     liar.state.lies = false;

@@ -1,8 +1,7 @@
 import { type DataClass, LongshoreError, type Rules } from "../base/index.ts";
 import { type CutId, endCut, type Features, type Segment, startCut } from "../model/index.ts";
 import type { Leg } from "../plan/index.ts";
-import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
-import { totalBytes } from "../tensor/index.ts";
+import { type Tensor, type Tensors, type TensorSpec, totalBytes } from "../tensor/index.ts";
 import type { Held } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
 

@@ -1,6 +1,6 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
 import { expect, it } from "vitest";
-import { type LongshoreEvent, seededRandom } from "../base/index.ts";
+import { type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
 import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { isInfeasible, tablePolicy } from "../plan/index.ts";
 import { tensorOf } from "../tensor/index.ts";
@@ -95,6 +95,13 @@ function fleet(clock: VirtualClock, ...first: readonly EndpointInfo[]) {
         speed: entry.tier === "cloud" ? 4 : 1,
         logSpread: 0,
       });
+      if (entry.id === "slow") {
+        const { describe } = endpoint;
+        endpoint.describe = async (...question) => {
+          await sleep(clock, 1000);
+          return describe.apply(endpoint, question);
+        };
+      }
       const one = { id: entry.id, endpoint, closed: false };
       const close = endpoint.close.bind(endpoint);
       endpoint.close = async () => {
@@ -139,6 +146,14 @@ it("a request that is under way at a place that leaves the directory is answered
   ]);
   await clock.runUntil(offloader.close());
   expect(dialled.every(({ closed }) => closed)).toBe(true);
+});
+
+it("what says slowly what it has is waited for where all that a model was known from have gone", async () => {
+  const clock = virtualClock();
+  const { offloader, list } = fleet(clock, info("a"));
+  await clock.runUntil(offloader.infer("toy", { x }));
+  list(info("slow"));
+  expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("slow");
 });
 
 it("a place that comes is asked about the models in use at once, and used when it is better", async () => {

@@ -1,12 +1,11 @@
 import { type Call, LongshoreError, type Reason } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
 import { type Infeasible, isInfeasible } from "../plan/index.ts";
-import type { Held, Job } from "./job.ts";
+import { type Held, type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /** Grants without keeping anything. */
 const open: Disposable = { [Symbol.dispose]: () => undefined };
-const nobody: ReadonlySet<string> = new Set();
 
 /** Filters whose verdict is a rule of somebody, not a want of places. */
 const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);

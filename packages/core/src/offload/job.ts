@@ -8,6 +8,9 @@ import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
 
+/** No place. */
+export const nobody: ReadonlySet<EndpointId> = new Set();
+
 /** A crossing that is held here, ready to go on from. */
 export interface Held {
   readonly cut: CutId;

@@ -226,7 +226,7 @@ export function knowledgeOf(
     entry.local = heard;
     digestOf(entry);
     // With all of the model here, others get a moment to say what they offer; else they are what is waited for.
-    if (entry.known && complete(entry.known)) {
+    if (entry.known?.here && complete(entry.known)) {
       entry.newUntilMs = Math.min(entry.newUntilMs, clock.nowMs() + firstWaitMs);
     }
   }
@@ -333,7 +333,7 @@ export function knowledgeOf(
       if (places.all.size > 0) {
         const newMs = entry.newUntilMs - clock.nowMs();
         const momentMs = newMs > 0 ? Math.min(firstWaitMs, newMs) : firstWaitMs;
-        const patienceMs = (entry.known && complete(entry.known)) || circular ? momentMs : Infinity;
+        const patienceMs = (entry.known?.here && complete(entry.known)) || circular ? momentMs : Infinity;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
         if (!entry.known && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {

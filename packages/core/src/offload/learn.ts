@@ -4,9 +4,8 @@ import { meanOf } from "../estimate/index.ts";
 import type { Features } from "../model/index.ts";
 import type { Leg, Radio } from "../plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
-import { elsewhereMs, type KnownModel } from "../places/index.ts";
+import { elsewhereMs, type KnownModel, lostBehind, type Place } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
-import type { Place } from "../places/index.ts";
 import type { Tally } from "./tally.ts";
 
 /** Time of some stages of an account, in milliseconds. */
@@ -113,6 +112,7 @@ export function learnLost(
   // An unproven place may have been tried as if it were quicker than it promises: it is no more silent than it said.
   const leastMs = place.proven ? 0 : promisedMs;
   const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
+  const muted = lostBehind(place, leg, nowMs - tookMs, nowMs);
   if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
     // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
     place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs);
@@ -123,7 +123,7 @@ export function learnLost(
   const heard = place.answeredAtMs > nowMs - tookMs;
   const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
   // The slowest that is believed may be seconds where the link may be what is silent: what is given up for lost counts, too.
-  if (beyond || place.mute || givenUp) {
+  if (beyond || muted || givenUp) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);
     place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));

@@ -29,7 +29,7 @@ import {
   retryBudget,
 } from "../places/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
-import type { Held, Job } from "./job.ts";
+import { type Held, type Job, nobody } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork, type PartFilter, type Warmth, warmth } from "../places/index.ts";
@@ -80,7 +80,6 @@ export interface Loop {
   stop(): void;
 }
 
-const nobody: ReadonlySet<EndpointId> = new Set();
 /** Where others send at the same moment, places are alike whose scores lie within this share of the best: so not all take the same. */
 const crowdedTieRatio = 0.05;
 

@@ -127,7 +127,7 @@ class Race {
       this.#loop.controllers,
     );
     const running = beginLeg(this.#loop, leg, place, child.cancel, this.#isWaiting());
-    if (place) this.#job.beside?.begins(leg.endpoint);
+    this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
     parts.observer.record({
       kind: "leg-started",
@@ -182,26 +182,31 @@ class Race {
   /** Arms the guards that wait for this leg to be late. */
   #watch(leg: Leg, place: Place | undefined): void {
     if (!place || this.#settled || !this.#running.has(leg.id)) return;
+    const { limits, call } = this.#job;
+    const hurries = limits.objective !== "energy" && limits.objective !== "cost";
     for (const backUp of this.#plan.legs) {
       const late = backUp.starts.find((one) => one.on === "late" && one.leg === leg.id);
       if (late?.on !== "late" || this.#started.has(backUp.id)) continue;
       const here = backUp.endpoint === this.#loop.local?.info.id;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
       const times = guardFor(this.#loop, leg, { backUp, here, tail, latestMs: late.latestMs });
-      this.#guard(leg, place, { ...times, fire: (lost) => this.#late(leg, backUp, lost) });
+      this.#guard(leg, place, { ...times, hurries, fire: (lost) => this.#late(leg, backUp, lost) });
     }
     if (!this.#job.beside || this.#watches.has(leg.id)) return;
-    this.#guard(leg, place, { ...guardAlone(leg), fire: (lost) => this.#late(leg, leg, lost) });
+    const times = guardAlone(leg, place, hurries, call.deadlineMs - this.#loop.clock.nowMs());
+    this.#guard(leg, place, { ...times, hurries, fire: (lost) => this.#late(leg, leg, lost) });
   }
 
   /** Starts the back-up of a leg, or has another place asked where that would say nothing new. Tells whether it could. */
   #late(leg: Leg, backUp: Leg, lost: boolean): boolean {
     const { beside } = this.#job;
     // A second run would wait for the same bytes.
-    if (this.#isWaiting() || !this.#affords(backUp)) return false;
+    if (this.#isWaiting()) return false;
+    const { retries, clock } = this.#loop;
     const anew = backUp === leg || beside?.taken().has(backUp.endpoint) === true;
+    if (anew ? !retries.take(clock.nowMs()) : !this.#affords(backUp)) return false;
     if (anew && beside?.late(lost) !== true) {
-      this.#loop.retries.back();
+      retries.back();
       return false;
     }
     if (!lost) this.#tally.extraRun = true;
@@ -210,11 +215,9 @@ class Race {
     return true;
   }
 
-  #guard(leg: Leg, place: Place, parts: GuardTimes & Pick<GuardParts, "fire">): void {
-    const { objective } = this.#job.limits;
-    const hurries = objective !== "energy" && objective !== "cost";
+  #guard(leg: Leg, place: Place, parts: GuardTimes & Pick<GuardParts, "fire" | "hurries">): void {
     const { clock } = this.#loop;
-    this.#watches.set(leg.id, guardWatch({ clock, place, leg, call: this.#job.call, hurries, ...parts }));
+    this.#watches.set(leg.id, guardWatch({ clock, place, leg, call: this.#job.call, ...parts }));
   }
 
   #heard(running: Running, bytes: number): void {

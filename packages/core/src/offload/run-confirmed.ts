@@ -1,14 +1,12 @@
 import { childCall, type EndpointId, LongshoreError } from "../base/index.ts";
 import { type Asking, confirmed, saidBy, type Wanted } from "../check/index.ts";
 import { arrived } from "./arrived.ts";
-import type { Beside, Job } from "./job.ts";
+import { type Beside, type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { final, overtaken } from "./race.ts";
 import type { Outcome } from "./run-job.ts";
 import { borrowed } from "../tensor/index.ts";
 import { addTally, newTally, type Tally } from "./tally.ts";
-
-const nobody: ReadonlySet<EndpointId> = new Set();
 
 /** That nobody confirmed an answer is said so long before the deadline, so that it is heard: this share of the time, at most this. */
 const replyRatio = 0.05;
@@ -29,35 +27,37 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   const tensors = new Map([...here.tensors].map(([name, tensor]) => [name, borrowed(tensor)]));
   const own = { ...job, asked, held: { ...here, tensors } };
   const believesHere = job.confirm === "elsewhere";
-  const tallies: Tally[] = [];
-  const begun: Set<EndpointId>[] = [];
+  /** What is run here and believed takes nobody's place. */
+  const believed = believesHere ? loop.local?.info.id : undefined;
+  const questions: { readonly tally: Tally; readonly mine: ReadonlySet<EndpointId> }[] = [];
   let { limits } = own;
   const ask = ({ without, late, beside }: Wanted): Asking<Outcome> => {
     const child = childCall(call);
     const tally = newTally();
-    const note = tallies.length === 0 ? own.note : undefined;
+    const note = questions.length === 0 ? own.note : undefined;
     const mine = new Set<EndpointId>();
     const taken = (): ReadonlySet<EndpointId> =>
-      new Set(begun.flatMap((places) => (places === mine ? [] : [...places])));
+      new Set(questions.flatMap((one) => (one.mine === mine ? [] : [...one.mine])));
     const knows: Beside = {
       taken,
-      begins: (endpoint) => void mine.add(endpoint),
+      begins: (endpoint) => void (endpoint === believed || mine.add(endpoint)),
       late,
       onlyWell: beside === "late",
     };
     const now = { ...own, limits, note, call: child.call, beside: knows };
     // Who is silent for one of the two would be for the third; a back-up that was not needed in the end is as good as before.
-    const lost = tallies.flatMap(({ lostLegs }) =>
+    const lost = questions.flatMap(({ tally: { lostLegs } }) =>
       lostLegs.filter(({ leg, why }) => leg !== "other" || why !== overtaken).map(({ endpoint }) => endpoint),
     );
     const asked = beside ? taken() : nobody;
-    tallies.push(tally);
-    begun.push(mine);
+    questions.push({ tally, mine });
     let answer = run(loop, now, new Set([...without, ...asked, ...lost]), tally);
     if (!beside && lost.length > 0 && tally.plans.length === 0) {
       answer.catch(() => undefined);
       answer = run(loop, now, without, tally);
     }
+    // One that found nobody began nothing, and may be asked again every moment.
+    if (tally.plans.length === 0) questions.pop();
     const said = answer
       .then((value) => ({ ...saidBy(value, loop.local?.info.id), value }))
       .finally(() => child[Symbol.dispose]());
@@ -68,7 +68,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
       starts.some(({ on }) => on === "begin" || on === "done"),
     );
     const first = new Set(starting?.map(({ endpoint }) => endpoint));
-    if (believesHere) first.delete(loop.local?.info.id ?? "");
+    if (believed !== undefined) first.delete(believed);
     const end = (): void =>
       child.cancel(new LongshoreError("cancelled", "execute", "the answer was confirmed"));
     return { first, said, begun: plan !== undefined, end };
@@ -87,7 +87,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
         : undefined,
     final: (error) => final(error) || call.abort.aborted || loop.clock.nowMs() >= call.deadlineMs,
   });
-  for (const tally of tallies) if (tally !== value.tally) addTally(value.tally, tally);
+  for (const { tally } of questions) if (tally !== value.tally) addTally(value.tally, tally);
   if (by === undefined) return value;
   // How sure it is, each place says for itself.
   const { confidenceRatio: _alone, ...response } = value.response;

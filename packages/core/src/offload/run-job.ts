@@ -10,7 +10,7 @@ import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
 import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
-import type { Held, Job } from "./job.ts";
+import { type Held, type Job, nobody } from "./job.ts";
 import { arrived } from "./arrived.ts";
 import { noPlace, refusal } from "./door.ts";
 import { legRequest, sentOn } from "./leg-request.ts";
@@ -51,6 +51,7 @@ export function runJob(loop: Loop, job: Job): Promise<Outcome> {
   const beganMs = loop.clock.nowMs();
   checkFresh(job.call, beganMs);
   loop.arrivals.seen(beganMs);
+  loop.retries.asked();
   const run = (): Promise<Outcome> =>
     job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
   return loop.news(job)?.then(run) ?? run();
@@ -68,7 +69,6 @@ async function runPlans(
   tally: Tally,
 ): Promise<Outcome> {
   const { maxPlans = 6 } = loop.parts;
-  loop.retries.asked();
   let { held } = job;
   let exclude = without;
   let broke: LongshoreError | undefined;
@@ -119,8 +119,6 @@ async function runPlans(
     }
   }
 }
-
-const nobody: ReadonlySet<EndpointId> = new Set();
 
 /** Whether a leg takes the request while it is still on its way. */
 function sendsOn({ local }: Loop, held: Held, { to }: Job, leg: Leg): boolean {
@@ -248,6 +246,7 @@ async function runHere(
   const startedMs = clock.nowMs();
   const run = work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), startedMs);
   const about = { callId: call.id, leg: leg.id, endpoint: leg.endpoint };
+  job.beside?.begins(leg.endpoint);
   parts.observer.record({ kind: "leg-started", atMs: startedMs, trigger: "begin", ...about });
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
   try {

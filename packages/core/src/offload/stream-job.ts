@@ -85,6 +85,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
       // How busy it is was said when the answers began, and comes with each of them.
       if (load && !heard) place?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
       heard = true;
+      place?.answering(clock.nowMs());
       yield response;
     }
     outcome = "won";

@@ -4,7 +4,7 @@ import { type InferenceResponse, isArriving } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { isInfeasible, type Leg } from "../plan/index.ts";
 import { copied } from "../tensor/index.ts";
-import type { Held, Job } from "./job.ts";
+import { type Held, type Job, nobody } from "./job.ts";
 import { arrived } from "./arrived.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { leftAlone } from "../places/index.ts";
@@ -109,8 +109,6 @@ async function ask(
     timer[Symbol.dispose]();
   }
 }
-
-const nobody: ReadonlySet<EndpointId> = new Set();
 
 async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefined> {
   const { clock, local, places, work, self } = loop;

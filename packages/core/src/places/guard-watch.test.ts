@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { elsewhereMs, guardWatch } from "./guard-watch.ts";
+import { elsewhereMs, guardAlone, guardWatch, lostBehind } from "./guard-watch.ts";
 import { followPlace } from "./place.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -285,6 +285,41 @@ describe("guardWatch", () => {
     alive.place.missed(10);
     expect(alive.place.mute).toBe(false);
     alive.watch[Symbol.dispose]();
+  });
+
+  it("notices soon that a place has gone mute, also where no second run is near", async () => {
+    const { clock, place, fired, lost } = watched({ tokens: 0, elsewhere: spread(900, 1000) });
+    await clock.advance(1010);
+    place.legBegan(10, 0);
+    place.missed(1);
+    await clock.advance(30);
+    expect([fired()! <= 1030, lost()]).toEqual([true, true]);
+  });
+
+  it("asks a third place for the deadline only as late as that allows, where there are no means or nobody hurries", () => {
+    const { place, watch } = watched({});
+    const poor = watched({ tokens: -10 });
+    const { completionMs } = leg.predicted;
+    const { overdueMs } = elsewhereMs(completionMs);
+    expect(guardAlone(leg, place, true, 60_000).latestMs).toBeLessThanOrEqual(overdueMs);
+    expect(guardAlone(leg, place, false, 60_000).latestMs).toBe(60_000 - 70);
+    expect(guardAlone(leg, poor.place, true, 60_000).latestMs).toBe(60_000 - 70);
+    expect(guardAlone(leg, poor.place, true, Infinity).latestMs).toBe(Infinity);
+    // Where it could not keep it even if it began at once, it does not.
+    expect(guardAlone(leg, poor.place, true, 20).latestMs).toBe(Infinity);
+    watch[Symbol.dispose]();
+    poor.watch[Symbol.dispose]();
+  });
+
+  it("counts of all that one stall keeps waiting only the first, and nothing that was not late itself", () => {
+    const { place, watch } = watched({});
+    place.legBegan(10, 0);
+    expect(lostBehind(place, leg, 0, 500)).toBe(false);
+    place.missed(1);
+    expect([lostBehind(place, leg, 490, 500), lostBehind(place, leg, 0, 500)]).toEqual([false, true]);
+    place.failed(new LongshoreError("no-answer", "execute", "made up"), 500);
+    expect([lostBehind(place, leg, 1, 501), lostBehind(place, leg, 600, 1000)]).toEqual([false, true]);
+    watch[Symbol.dispose]();
   });
 
   it("does not take what is unknown of a silent link for time that a request may need", () => {

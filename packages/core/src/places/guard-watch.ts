@@ -9,7 +9,7 @@ import {
   nextHereRatio,
   sum,
 } from "../estimate/index.ts";
-import type { Leg } from "../plan/index.ts";
+import { inTimeMs, type Leg } from "../plan/index.ts";
 import { hardlyMore, overdueMs } from "../table/index.ts";
 import type { LocalWork } from "./local-work.ts";
 import type { Place } from "./place.ts";
@@ -111,13 +111,16 @@ export function guardFor(
   };
 }
 
-/** Of a leg that has no back-up in its plan, where another place may still be asked: it is taken to be as quick. */
-export function guardAlone(leg: Leg): GuardTimes {
+/**
+ * Of a leg that has no back-up in its plan, where another place may still be asked: it is taken to be as quick. Without means, and
+ * where nobody hurries, it is asked in time for a deadline that is `remainingMs` away, and not because the leg is overdue.
+ */
+export function guardAlone(leg: Leg, { budget }: Place, hurries: boolean, remainingMs: number): GuardTimes {
   const { completionMs } = leg.predicted;
   const { earliestMs, lostMs } = elsewhereMs(completionMs);
-  const latestMs = overdueMs(completionMs.values);
+  const patienceMs = budget.allows && hurries ? overdueMs(completionMs.values) : Infinity;
   return {
-    latestMs,
+    latestMs: Math.min(patienceMs, inTimeMs(remainingMs, completionMs.values)),
     earliestMs,
     lostMs,
     backUpMs: () => meanOf(completionMs),
@@ -156,7 +159,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   /** Later than this it is lost where the place has failed others meanwhile. */
   const lateMs = hardlyMore(leg.predicted.completionMs.values);
   /** And this is late where nobody waits before it: those that wait at a place which has gone mute make no queue. */
-  const aloneMs = lateMs - waitMs(place, leg, startedMs);
+  const aloneMs = lateAloneMs(place, leg, startedMs);
   let timer: Disposable | undefined;
   let heardBytes = 0;
   let thoughtMs = -Infinity;
@@ -182,13 +185,10 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     return passedMs >= lostMs || (failed && passedMs >= lateMs) || (place.mute && passedMs >= aloneMs);
   }
 
-  /** For so long nothing that may happen makes it lost. */
+  /** For so long nothing that may happen makes it lost; after that it is known within `recheckMs` when something does. */
   function untilLostMs(passedMs: number): number {
     if (lostMs === Infinity) return Infinity;
-    return Math.min(
-      lostMs - passedMs,
-      passedMs < aloneMs ? aloneMs - passedMs : Math.max(recheckMs, aloneMs),
-    );
+    return Math.min(lostMs - passedMs, passedMs < aloneMs ? aloneMs - passedMs : recheckMs);
   }
 
   function think(): void {
@@ -266,10 +266,19 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   );
 }
 
-/** How long a leg was expected to wait at its place for those before it. */
-function waitMs(place: Place, { travels }: Leg, nowMs: number): number {
-  if (!travels) return 0;
-  return Math.max(0, meanOf(travels.thereMs) - travels.promisedMs * place.service.ratio(nowMs));
+/**
+ * Whether a leg that has no answer is one more failure of a place that is mute: it is late itself, whoever waits before it, and
+ * began after the last failure. Of all that one stall keeps waiting only the first count.
+ */
+export function lostBehind(place: Place, leg: Leg, beganMs: number, nowMs: number): boolean {
+  return place.mute && beganMs > place.health.downAtMs && nowMs - beganMs >= lateAloneMs(place, leg, beganMs);
+}
+
+/** What a leg hardly ever takes, less what it was expected to wait at its place for those before it, in milliseconds. */
+function lateAloneMs(place: Place, { travels, predicted }: Leg, nowMs: number): number {
+  const lateMs = hardlyMore(predicted.completionMs.values);
+  if (!travels) return lateMs;
+  return lateMs - Math.max(0, meanOf(travels.thereMs) - travels.promisedMs * place.service.ratio(nowMs));
 }
 
 /** A class for the same reason as `Once`. */

@@ -63,3 +63,15 @@ it("tries a place that proves nothing at longer and longer intervals, and anew w
   for (let answer = 0; answer < 4; answer++) place.answered(25_000);
   expect(tries(25_000, 30_000)).toEqual([]);
 });
+
+it("is not mute while it gives one answer after another", () => {
+  const place = followPlace(endpoint, undefined, clock, seededRandom(1), undefined);
+  place.legBegan(10, 0);
+  place.legBegan(10, 0);
+  place.missed(0);
+  expect(place.mute).toBe(true);
+  place.answering(500);
+  expect(place.mute).toBe(false);
+  place.missed(400);
+  expect([place.mute, place.proven]).toEqual([false, false]);
+});

@@ -94,6 +94,8 @@ export interface Place {
   abandoned(error: LongshoreError, nowMs: number, surely: boolean): void;
   /** It answered a request. */
   answered(nowMs: number): void;
+  /** It gave one of several answers to a request. */
+  answering(nowMs: number): void;
   /**
    * Promises are off, or it failed, and nothing was sent there for so long that it may have changed; or it has shown too
    * little so far.
@@ -236,6 +238,10 @@ export function followPlace(
       mute = false;
       answers++;
       tries = 0;
+    },
+    answering(nowMs) {
+      answeredAtMs = nowMs;
+      mute = false;
     },
     get answeredAtMs() {
       return answeredAtMs;

@@ -1,6 +1,7 @@
 export { zoneRemoves } from "./filter/zone.ts";
 export { checkLimits } from "./check-limits.ts";
 export { legKey } from "./leg-key.ts";
+export { inTimeMs } from "./legs.ts";
 export { envelopeBytes } from "./options.ts";
 export { makePlan } from "./make-plan.ts";
 export * from "./plan.ts";

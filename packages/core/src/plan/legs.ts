@@ -85,7 +85,7 @@ export function remoteLegs(
     const hedges = !backUp && !thrifty;
     // Without means there is still what is lost there, and the deadline.
     const patienceMs = broke ? Infinity : overdueMs(priced.values);
-    const latestMs = Math.min(patienceMs, inTimeMs(question, other.priced.values));
+    const latestMs = Math.min(patienceMs, inTimeMs(question.remainingMs, other.priced.values));
     const late: Trigger = { on: "late", leg: "remote", latestMs };
     const triggers = [...(hedges ? [late] : []), failed(backUp && !otherFirst ? "local" : "remote")];
     legs.push(
@@ -155,7 +155,7 @@ function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp,
  * seldom exceeds, and never where that does, too: started at once it would be no sooner there for certain, and cost a run for
  * every request.
  */
-function inTimeMs({ remainingMs }: Question, values: Float64Array): number {
+export function inTimeMs(remainingMs: number, values: Float64Array): number {
   const careful = remainingMs - judge(values, carefulReading);
   if (careful >= 0) return careful;
   const leftMs = remainingMs - hardlyMore(values);
