@@ -57,8 +57,9 @@ class LoopOffloader implements Offloader {
   async *answers(model: string, inputs: Inputs, limits: Limits = {}): AsyncIterable<Answer> {
     const told = this.#telling(model);
     try {
-      const { job } = await this.#prepare(model, inputs, limits, undefined);
+      const { job } = await this.#track(Promise.resolve(this.#prepare(model, inputs, limits, undefined)));
       told.accepted(job.call.id);
+      this.#refuseClosed();
       if (job.known.description.decoupled === true) yield* this.#several(job);
       else {
         const { response, leg } = await this.#track(runJob(this.#loop, job));
@@ -201,6 +202,10 @@ class LoopOffloader implements Offloader {
     return work;
   }
 
+  #refuseClosed(): void {
+    if (this.#closed) throw new LongshoreError("shutting-down", "resolve", "the offloader was closed");
+  }
+
   /** Everything before the first plan: resolve the model, convert the inputs, fill in rules and limits. */
   #prepare(
     model: string,
@@ -208,7 +213,7 @@ class LoopOffloader implements Offloader {
     limits: Limits,
     sequence: SequenceStep | undefined,
   ): { readonly job: Job } | Promise<{ readonly job: Job }> {
-    if (this.#closed) throw new LongshoreError("shutting-down", "resolve", "the offloader was closed");
+    this.#refuseClosed();
     checkLimits(limits);
     const { knowledge, clock } = this.#loop;
     const known = knowledge.settled(model, limits.version);

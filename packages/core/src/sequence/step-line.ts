@@ -71,7 +71,7 @@ export class StepLine {
     });
     this.#before = after;
     this.#step++;
-    this.#ended = end;
+    this.#ended ||= end;
     return result;
   }
 }

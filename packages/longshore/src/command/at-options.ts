@@ -1,15 +1,23 @@
 import { readFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
 
 /** Servers that a command talks to, and what it shows them. Files, since other users of a machine can read arguments. */
 export interface AtOptions {
   readonly at: readonly string[];
+  readonly atKind?: NonNullable<ServerOptions["kind"]>;
   readonly atKey?: string;
   readonly atCa?: string;
   readonly atCert?: string;
   readonly atCertKey?: string;
+}
+
+/** Says what protocol the servers of `--at` speak. */
+export function atKindOption(): Option {
+  return new Option("--at-kind <kind>", "what the servers of --at are: oip for Triton, KServe and others")
+    .choices(["longshore", "oip", "json"])
+    .default("longshore");
 }
 
 /** Adds the options about credentials for the servers of `--at`. */
@@ -32,7 +40,7 @@ async function text(file: string, option: string): Promise<string> {
 
 /** What servers are shown and believed by. */
 export async function shownOf(
-  options: Omit<AtOptions, "at">,
+  options: Omit<AtOptions, "at" | "atKind">,
 ): Promise<Pick<ServerOptions, "credentials" | "tls">> {
   const { atKey, atCa, atCert, atCertKey } = options;
   if ((atCert === undefined) !== (atCertKey === undefined)) {
@@ -53,5 +61,6 @@ export async function shownOf(
 /** The servers with what they are shown. */
 export async function serversOf(options: AtOptions): Promise<readonly ServerOptions[]> {
   const shown = await shownOf(options);
-  return options.at.map((address) => ({ address, ...shown }));
+  const kind = options.atKind === undefined ? {} : { kind: options.atKind };
+  return options.at.map((address) => ({ address, ...kind, ...shown }));
 }

@@ -1,5 +1,6 @@
 import { allRights } from "@longshore/server";
 import { type Command, Option } from "commander";
+import { atKindOption } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
 import { gateway } from "./gateway.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
@@ -49,11 +50,7 @@ export function defineServing({ program, action, io }: Defining): void {
     .description("put a choice among servers on the network: each request goes where it is answered best");
   help(
     onlineOptions(gated, "a server that requests may go to; repeat for several")
-      .addOption(
-        new Option("--at-kind <kind>", "what the servers of --at are: oip for Triton, KServe and others")
-          .choices(["longshore", "oip", "json"])
-          .default("longshore"),
-      )
+      .addOption(atKindOption())
       .addOption(
         new Option("--at-trust <trust>", "how far the servers of --at are trusted")
           .choices(["listed", "operated", "attested"])

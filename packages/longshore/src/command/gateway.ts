@@ -48,11 +48,10 @@ async function joinsOf(
 
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
-  const { atKind: kind, atTrust: trust, atZone: zone, atTenants: forwardsTenants, dataClass } = options;
+  const { atTrust: trust, atZone: zone, atTenants: forwardsTenants, dataClass } = options;
   const { atMetrics: metrics, atGrpc: grpc } = options;
   const servers = (await serversOf(options)).map((one) => ({
     ...one,
-    kind,
     trust,
     zone,
     forwardsTenants,

@@ -1,12 +1,12 @@
 import { type Command, Option } from "commander";
-import { atOptions } from "./at-options.ts";
+import { atKindOption, type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
 import { pullOptions } from "../package/define-package.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 import type { PullCommandOptions } from "../package/command.ts";
 
 /** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
-export interface RequestOptions extends DirectoryCommandOptions, PullCommandOptions {
+export interface RequestOptions extends DirectoryCommandOptions, PullCommandOptions, AtOptions {
   readonly input: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
   readonly deadline?: number;
@@ -26,6 +26,7 @@ export function requestOptions(command: Command): Command {
   return pullOptions(directoryOptions(atOptions(command)), false)
     .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
     .option("--at <url>", "a server to consider; repeat for several", collect, [])
+    .addOption(atKindOption())
     .addOption(
       new Option("--runtime <name>", "runtime of this device")
         .choices(["onnxruntime", "wasm"])

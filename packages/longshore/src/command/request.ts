@@ -1,14 +1,18 @@
 import {
+  type Call,
   housekeepingCall,
   type Limits,
   LongshoreError,
   type ModelDescription,
   type Offloader,
+  silentObserver,
   type Tensor,
 } from "@longshore/core";
+import { systemClock, systemRandom } from "@longshore/nodejs";
+import { dial, serverInfo, type ServerOptions } from "../compose/dial.ts";
 import { guessedInputs } from "../compose/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { noteLeftOutOf } from "../inputs/note-left-out.ts";
@@ -62,6 +66,42 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
   };
 }
 
+/** What is here of a model; undefined for a mere name of what a named server may have. */
+async function openedHere(argument: string, { at }: RequestOptions): Promise<OpenedModel | undefined> {
+  try {
+    return await openModel(argument);
+  } catch (thrown) {
+    const isName = !/[\\/]|\.onnx$/.test(argument);
+    if (at.length > 0 && isName && LongshoreError.is(thrown) && thrown.reason === "unknown-model")
+      return undefined;
+    throw thrown;
+  }
+}
+
+/** What the first server that has a model says of it. Throws what the last one that was asked says, or `unknown-model`. */
+async function describedAt(
+  servers: readonly ServerOptions[],
+  model: string,
+  call: Call,
+): Promise<ModelDescription> {
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  let failure: unknown;
+  for (const server of servers) {
+    const endpoint = dial(serverInfo(server), parts, server);
+    try {
+      const knowledge = await endpoint.describe(model, undefined, call);
+      if (knowledge) return knowledge.description;
+    } catch (thrown) {
+      failure = thrown;
+    } finally {
+      await endpoint.close();
+    }
+  }
+  if (failure !== undefined) throw failure;
+  const asked = servers.map(({ address }) => address).join(", ");
+  throw new LongshoreError("unknown-model", "resolve", `there is no model ${model} here, nor at ${asked}`);
+}
+
 /** Opens the model, reads (or guesses) its inputs, and gets to know the servers that were named. */
 export async function prepareRequest(
   model: string,
@@ -70,8 +110,9 @@ export async function prepareRequest(
 ): Promise<PreparedRequest> {
   const call = housekeepingCall("command", io.stop);
   const packages = await pullOptionsOf(options, { from: options.at[0], option: "--at" });
-  const opened = packages ? undefined : await openModel(model);
+  const opened = packages ? undefined : await openedHere(model, options);
   const name = opened ? opened.model : model;
+  const remote = !packages && !opened;
   if (name === undefined) {
     throw new LongshoreError(
       "unknown-model",
@@ -102,11 +143,19 @@ export async function prepareRequest(
   };
   try {
     await place.ready;
-    const knowledge = await place.engine.describe(name, undefined, call);
-    if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${name}`);
-    const { description } = knowledge;
+    const description = remote
+      ? await describedAt(servers, name, call)
+      : (await place.engine.describe(name, undefined, call))?.description;
+    if (!description) throw new LongshoreError("unknown-model", "resolve", `there is no model ${name}`);
     if (opened) await noteLeftOutOf(opened, io);
     const guessed = options.random && options.input.length === 0;
+    if (guessed && remote) {
+      throw new LongshoreError(
+        "invalid-input",
+        "decode",
+        `--random tries inputs on a model that is here, and ${name} is not: give inputs`,
+      );
+    }
     const inputs = guessed
       ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])
       : await readInputs(options.input, description.inputs, platformTransforms(), preparation(options));

@@ -108,6 +108,10 @@ describe("a request with an idempotency key", () => {
     expect(await large.clock.finish(large.ask(1, "step 2", {}, carried))).toBe(3);
     expect(await large.clock.finish(large.ask(1, "no step"))).toBe(4);
     expect(await large.clock.finish(large.ask(1, "no step"))).toBe(5);
+    // Whether a step with a number was made is known to who keeps its sequence.
+    const numbered = { sequence: { ...step.sequence, step: 3 } };
+    expect(await large.clock.finish(large.ask(1, "step 3", {}, numbered))).toBe(6);
+    expect(await large.clock.finish(large.ask(1, "step 3", {}, numbered))).toBe(7);
     const full = world({ maxBytes: 1500 });
     for (const at of [1, 2, 3, 4]) {
       expect(await full.clock.finish(full.ask(1, `step ${at}`, {}, step))).toBe(at);

@@ -7,8 +7,8 @@
  * is kept for a while, and a request that comes with a key of one under way waits for that one.
  *
  * Invariant: for one key of one tenant at most one run is under way, and after it was answered, as long as the answer is
- * kept, none begins. What failed may be tried again: no answer was given. A step of a sequence is not made again either where its
- * answer was too large to be kept, or had to go.
+ * kept, none begins. What failed may be tried again: no answer was given. A step that only this server counts is not made again
+ * either where its answer was too large to be kept, or had to go, as far as 16 MiB of memory for such steps go.
  */
 import {
   type Call,
@@ -19,6 +19,7 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
+  nextStep,
   type Observer,
   type Progress,
   type Tensor,
@@ -46,7 +47,10 @@ export interface OnceParts {
 const mostReadBytes = 256 * 1024;
 
 /** Memory for which steps were made, beside that for answers, in bytes. */
-const maxStepBytes = 2 ** 20;
+const maxStepBytes = 16 * 2 ** 20;
+
+/** What a step that was made takes besides what was asked and its key. */
+const stepBytes = 128;
 
 interface Made {
   /** What was asked, to notice a key that comes with another question. */
@@ -90,6 +94,14 @@ function otherQuestion({ model }: InferenceRequest["segment"]): LongshoreError {
   );
 }
 
+/**
+ * Whether a step would be made anew unseen: one without a number, and the first one. Others are known to the model's sequences by
+ * their numbers, and who brings the state along may have the step made again from there.
+ */
+function isCountedHere({ sequence }: InferenceRequest): boolean {
+  return sequence !== undefined && !sequence.state && (sequence.step === nextStep || sequence.step === 0);
+}
+
 function answerGone({ segment, sequence }: InferenceRequest): LongshoreError {
   return new LongshoreError(
     "sequence-step",
@@ -116,7 +128,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     const { outputs, state } = response;
     const bytes = totalBytes(outputs) + (state ? totalBytes(state) : 0);
     const made = { asked, atMs: clock.nowMs() };
-    if (step) steps.put(key, made, asked.length + key.length + entryBytes);
+    if (step) steps.put(key, made, asked.length + key.length + stepBytes);
     if (bytes > maxAnswerBytes) return;
     answers.put(key, { ...made, response: own(response) }, bytes + key.length + entryBytes);
   }
@@ -142,14 +154,13 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     };
     const found = fresh(answers.get(key));
     if (found) return again(found.response, request, call);
-    // Who brings the state along may have the step made again from there.
-    if (request.sequence && !request.sequence.state && fresh(steps.get(key))) throw answerGone(request);
+    if (isCountedHere(request) && fresh(steps.get(key))) throw answerGone(request);
     if ((under.get(key) ?? asked) !== asked) throw otherQuestion(request.segment);
     const { value, joined, shared } = await flights.fly(key, call, async (flight) => {
       under.set(key, asked);
       try {
         const response = await inner.infer(request, flight, progress);
-        keep(key, asked, request.sequence !== undefined, response);
+        keep(key, asked, isCountedHere(request), response);
         return response;
       } finally {
         under.delete(key);
