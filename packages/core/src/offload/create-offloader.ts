@@ -80,13 +80,8 @@ class LoopOffloader implements Offloader {
     try {
       for (;;) {
         const one = await this.#track(answers.next());
-        if (!this.#read.has(answers)) {
-          throw new LongshoreError(
-            "shutting-down",
-            "execute",
-            "the offloader was closed between two answers",
-          );
-        }
+        // Closed meanwhile.
+        if (!this.#read.has(answers)) this.#refuseClosed();
         if (one.done === true) return;
         const { outputs, account } = one.value;
         yield { outputs, where: account.endpoint };

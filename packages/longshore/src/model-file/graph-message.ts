@@ -1,6 +1,12 @@
 import type { Cut, Reason, Stage } from "@longshore/core";
 import type { ModelSignature } from "@longshore/engine";
 
+/** What the thread is told when it starts. */
+export interface ThreadData {
+  /** By how much more than others it lets them have the cores. */
+  readonly niceness: number;
+}
+
 /** What is asked of the thread that reads and cuts model files. */
 export type GraphQuestion =
   | { readonly ask: "inspect" | "cuts" }

@@ -9,6 +9,7 @@ import {
   type GraphQuestion,
   type GraphReply,
   type GraphRequest,
+  type ThreadData,
 } from "./graph-message.ts";
 import { type MakeWhole, besideModel, wholeModel } from "./whole-models.ts";
 
@@ -88,7 +89,7 @@ class Thread {
   #start(): Worker {
     const execArgv = builtOptions(process.execArgv);
     const worker = new Worker(builtFile("graph-worker.js", import.meta.url), {
-      workerData: { niceness: this.#niceness },
+      workerData: { niceness: this.#niceness } satisfies ThreadData,
       ...(execArgv ? { execArgv } : {}),
     });
     const ended = (cause: unknown): void => {

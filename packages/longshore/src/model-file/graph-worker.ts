@@ -8,13 +8,22 @@ import { parentPort, workerData } from "node:worker_threads";
 import { housekeepingCall, LongshoreError } from "@longshore/core";
 import type { Artifact } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
-import { yieldAsTold } from "@longshore/nodejs";
-import { endMessage, type GraphAnswer, type GraphReply, type GraphRequest } from "./graph-message.ts";
+import {
+  endMessage,
+  type GraphAnswer,
+  type GraphReply,
+  type GraphRequest,
+  type ThreadData,
+} from "./graph-message.ts";
 import { outsideOf, wholeOf } from "./whole-models.ts";
 
 if (!parentPort) throw new Error("this file is started by graphThread, as a worker thread");
 const port = parentPort;
-yieldAsTold(workerData);
+if ((workerData as ThreadData).niceness > 0) {
+  // Where nobody has to be given way, as on a device, its modules would take longer than most files.
+  const { yieldAsTold } = await import("@longshore/nodejs");
+  yieldAsTold(workerData);
+}
 
 const source = onnxSource({
   sha256: (bytes) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`,
