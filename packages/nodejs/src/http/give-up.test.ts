@@ -1,11 +1,21 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { createServer as createHttpsServer, request } from "node:https";
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type LookupFunction,
+  type Server,
+  type Socket,
+} from "node:net";
 import { createServer as createSecureServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import { housekeepingCall, type WireRequest } from "@longshore/core";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { systemClock } from "../device/index.ts";
+import { SecureAgent } from "./give-up.ts";
 import { httpTransport, type HttpTransportOptions } from "./http-transport.ts";
+import { nodeExchange } from "./node-exchange.ts";
 
 const bodyBytes = 16_000_000;
 const post: WireRequest = {
@@ -95,5 +105,94 @@ describe("a request that is given up while its body is on its way", () => {
     const target = await portOf(secure);
     const tls = { ca: authority.certificatePem };
     expect(await readAfterGivingUp("https", { tls }, target)).toBeLessThan(most);
+  });
+});
+
+describe("a connection under TLS", () => {
+  async function asked(lookup: LookupFunction, change: { readonly maxConnections?: number } = {}) {
+    const authority = await testAuthority();
+    const { certificatePem, keyPem } = await authority.issue({ name: "place", addresses: ["127.0.0.1"] });
+    const held: (() => void)[] = [];
+    const secure = createHttpsServer({ cert: certificatePem, key: keyPem }, (_request, response) => {
+      held.push(() => response.end("well"));
+    });
+    const port = await portOf(secure);
+    const { maxConnections = 256 } = change;
+    const agent = new SecureAgent({
+      ca: authority.certificatePem,
+      lookup,
+      keepAlive: true,
+      maxSockets: maxConnections,
+      maxTotalSockets: maxConnections,
+    });
+    const dialled: Socket[] = [];
+    const clock = systemClock();
+    const options = {
+      clock,
+      address: "https://place",
+      connectTimeoutMs: 5000,
+      idleTimeoutMs: 5000,
+      maxBytes: 100,
+    };
+    const send = (abort = new AbortController().signal) =>
+      nodeExchange(
+        (dials) => {
+          const told = (socket: Socket): void => {
+            dialled.push(socket);
+            dials(socket);
+          };
+          const where = { host: "place", port, agent, dials: told };
+          return request(where);
+        },
+        { body: { kind: "parts", parts: [] } },
+        { ...housekeepingCall("test"), abort },
+        options,
+        undefined,
+      );
+    return { send, dialled, held, agent };
+  }
+  const both: LookupFunction = (_name, _options, found) =>
+    found(null, [
+      { address: "127.0.0.2", family: 4 },
+      { address: "127.0.0.1", family: 4 },
+    ]);
+
+  it("is made to the second address of a name where the first refuses", async () => {
+    const { send, held, agent } = await asked(both);
+    const sent = send();
+    await expect.poll(() => held.length).toBe(1);
+    held[0]!();
+    expect((await sent).status).toBe(200);
+    agent.destroy();
+  });
+
+  it("is not made any more for a call that is given up, or once its agent is closed", async () => {
+    const { send, dialled, agent } = await asked(() => undefined);
+    const abort = new AbortController();
+    const sent = send(abort.signal);
+    abort.abort();
+    await expect(sent).rejects.toMatchObject({ reason: "cancelled" });
+    expect(dialled.map(({ destroyed }) => destroyed)).toEqual([true]);
+    const closed = send();
+    agent.destroy();
+    await expect(closed).rejects.toMatchObject({ reason: "unreachable" });
+    expect(dialled.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+  });
+
+  it("is one of no more than there may be, those that are being made included", async () => {
+    const { send, dialled, held, agent } = await asked(both, { maxConnections: 2 });
+    const read = async (): Promise<void> => {
+      const { body } = await send();
+      if (body.kind === "stream") for await (const chunk of body.read()) expect(chunk.byteLength).toBe(4);
+    };
+    const all = Promise.all([read(), read(), read(), read()]);
+    expect(dialled).toHaveLength(2);
+    for (let served = 0; served < 4; served++) {
+      await expect.poll(() => held.length).toBeGreaterThan(served);
+      held[served]!();
+    }
+    await all;
+    expect(dialled).toHaveLength(2);
+    agent.destroy();
   });
 });

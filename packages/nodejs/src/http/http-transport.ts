@@ -18,7 +18,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { unreachable } from "./failure.ts";
-import { SecureAgent } from "./give-up.ts";
+import { type Dial, SecureAgent } from "./give-up.ts";
 import { nodeExchange } from "./node-exchange.ts";
 import { requestHead } from "./plain-head.ts";
 import { PlainPool, type PlainPoolOptions } from "./plain-pool.ts";
@@ -93,7 +93,8 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   const { keepAliveMs = 4000, maxConnections = 256, clock } = options;
   const from = options.localAddress === undefined ? {} : { localAddress: options.localAddress };
   const kept = { keepAlive: true, noDelay: true, timeout: keepAliveMs, maxSockets: maxConnections, ...from };
-  const agent = secure ? new SecureAgent({ ...kept, ...options.tls }) : new HttpAgent(kept);
+  const limited = { ...kept, maxTotalSockets: maxConnections };
+  const agent = secure ? new SecureAgent({ ...limited, ...options.tls }) : new HttpAgent(kept);
   const make = secure ? httpsRequest : httpRequest;
   const target = { ...urlToHttpOptions(url), agent };
   const basePath = url.pathname.replace(/\/+$/, "");
@@ -133,9 +134,10 @@ export function httpTransport(options: HttpTransportOptions): Transport {
           return plain.send({ head, body: sent, bodyBytes, call, maxBytes, acknowledged, repeatable });
         }
       }
-      const start = (): ClientRequest => {
+      const start = (dials: Dial["dials"]): ClientRequest => {
         const size = announced === undefined ? {} : { "content-length": String(announced) };
-        return make({ ...target, method, path, headers: { ...headers, ...size } });
+        const asked = { ...target, method, path, headers: { ...headers, ...size }, dials };
+        return make(asked);
       };
       return nodeExchange(start, request, call, { ...parts, maxBytes }, acknowledged);
     },

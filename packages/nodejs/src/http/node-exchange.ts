@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import {
   abortError,
@@ -121,7 +122,7 @@ function eachChunk(
 
 /** One exchange, whatever is unusual in it, on a connection of an agent's. */
 export function nodeExchange(
-  make: () => ClientRequest,
+  make: (dials: (socket: Socket) => void) => ClientRequest,
   { body: sent }: Pick<WireRequest, "body">,
   call: Call,
   options: ExchangeOptions,
@@ -130,7 +131,8 @@ export function nodeExchange(
   const { address, clock, maxBytes } = options;
   return new Promise((resolve, reject) => {
     const state = { connected: false, reused: false, answered: false };
-    const outgoing = make();
+    let dialled: Socket | undefined;
+    const outgoing = make((socket) => (dialled = socket));
     let failure: LongshoreError | undefined;
     let broken: LongshoreError | undefined;
     // Destroying a request makes errors of its own; the first cause is the one that counts.
@@ -140,6 +142,10 @@ export function nodeExchange(
       broken ??= error;
       if (outgoing.socket && !state.answered) giveUp(outgoing.socket);
       outgoing.destroy(error);
+      if (outgoing.socket) return;
+      // It would hear of that when a connection is made, or free.
+      dialled?.destroy(error);
+      reject(fail(error));
     };
     const silence = watchSilence(clock, options.idleTimeoutMs, {
       written: () => outgoing.socket?.bytesWritten ?? 0,
