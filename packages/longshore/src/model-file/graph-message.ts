@@ -14,9 +14,8 @@ export type GraphQuestion =
   /** Make a model whole with the files beside it; without them, name these. */
   | { readonly ask: "whole"; readonly beside?: ReadonlyMap<string, Uint8Array> };
 
-/** A question about a file. `bytes` go along where the thread has said that it does not have them, and belong to it. */
+/** A question about a file; the next one comes when it has been answered. `bytes` go along where the thread has said that it does not have them, and belong to it. */
 export interface GraphRequest {
-  readonly id: number;
   readonly digest: string;
   readonly byteLength: number;
   readonly bytes?: Uint8Array;
@@ -37,11 +36,5 @@ export type GraphAnswer =
   | { readonly kind: "unknown" }
   | { readonly kind: "failed"; readonly reason: Reason; readonly stage: Stage; readonly message: string };
 
-/** An answer to the request of that id. */
-export interface GraphReply {
-  readonly id: number;
-  readonly answer: GraphAnswer;
-}
-
-/** Sent instead of a request: end when all that came before is answered. */
+/** Sent instead of a request: end. */
 export const endMessage = "end";

@@ -98,6 +98,46 @@ describe("the thread for model files", () => {
     expect(await thread.makeWhole(new Uint8Array(whole), beside)).toEqual(whole);
   });
 
+  it("reads a file once for all who ask about it at the same time", async () => {
+    const { file, read } = fileOf(layers());
+    const other = graphThread();
+    const { source } = other;
+    const asked = [source.inspect(file, call), source.cuts(file, call), source.inspect(file, call)] as const;
+    const [first, cuts, last] = await Promise.all(asked);
+    expect(last).toEqual(first);
+    expect(cuts.length).toBeGreaterThan(1);
+    expect(read).toHaveLength(1);
+    await other.close();
+  });
+
+  it("reads a file for who waited for another reader that failed", async () => {
+    const { file, read } = fileOf(layers());
+    const gone: Artifact = { ...file, bytes: () => Promise.reject(new Error("gone")) };
+    const other = graphThread();
+    const both = [other.source.cuts(gone, call).catch(String), other.source.cuts(file, call)] as const;
+    const [failed, cuts] = await Promise.all(both);
+    expect(failed).toContain("gone");
+    expect(cuts.length).toBeGreaterThan(1);
+    expect(read).toHaveLength(1);
+    await other.close();
+  });
+
+  it("fails only the question that it died of, and answers the rest with a thread that is started anew", async () => {
+    const other = graphThread();
+    // The thread dies of giving back memory that cannot be moved.
+    const deadly = new Uint8Array(new SharedArrayBuffer(40_000));
+    const none = (): Promise<undefined> => Promise.resolve(undefined);
+    const whole = layers();
+    const ends = [
+      other.makeWhole(new Uint8Array(whole), none),
+      other.makeWhole(deadly, none),
+      other.makeWhole(new Uint8Array(whole), none),
+    ].map((end) => end.catch(reasonOf));
+    const closed = other.close();
+    expect(await Promise.all(ends)).toEqual([whole, "runtime-crashed", whole]);
+    await closed;
+  });
+
   it("refuses what comes after its end, and answers what came before", async () => {
     const other = graphThread();
     const { file } = fileOf(layers());

@@ -7,7 +7,6 @@ import {
   endMessage,
   type GraphAnswer,
   type GraphQuestion,
-  type GraphReply,
   type GraphRequest,
   type ThreadData,
 } from "./graph-message.ts";
@@ -17,7 +16,7 @@ import { type MakeWhole, besideModel, wholeModel } from "./whole-models.ts";
  * Reading, cutting and writing a model file of 100 MB takes some hundred milliseconds, and so does the analysis of a graph of
  * thousands of nodes, while which a server would answer nobody. So a thread of its own does it, which is started when the
  * first such file comes. Its bytes move there and back without a copy. A file that cannot be read, or that takes all the
- * memory of the thread, fails its own load.
+ * memory of the thread, fails its own load: the thread has one question at a time, and what waits is asked of the next one.
  */
 
 /** Files below this are analysed at once: starting a thread and asking it costs more. Some hundred nodes at most. */
@@ -31,24 +30,27 @@ export interface GraphThread {
   close(): Promise<void>;
 }
 
-interface Pending {
+/** A question that waits or is under way. */
+interface Asked {
+  readonly request: GraphRequest;
   resolve(answer: GraphAnswer): void;
   reject(why: LongshoreError): void;
 }
 
-/** Sends questions to the thread, which is started with the first, and again after one that died. */
+/** Sends questions to the thread one by one. It is started with the first, and again after one that died. */
 class Thread {
-  readonly #pending = new Map<number, Pending>();
+  readonly #waiting: Asked[] = [];
   readonly #niceness: number;
+  #underWay: Asked | undefined;
   #worker: Worker | undefined;
-  #lastId = 0;
   #closed: Promise<void> | undefined;
+  #whenEnded: (() => void) | undefined;
 
   constructor(niceness: number) {
     this.#niceness = niceness;
   }
 
-  ask(request: Omit<GraphRequest, "id">): Promise<GraphAnswer> {
+  ask(request: GraphRequest): Promise<GraphAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         throw new LongshoreError(
@@ -57,33 +59,62 @@ class Thread {
           "the engine that the model belongs to is closed",
         );
       }
-      const worker = (this.#worker ??= this.#start());
-      const id = ++this.#lastId;
-      const { bytes, question } = request;
-      const beside = question.ask === "whole" ? [...(question.beside?.values() ?? [])] : [];
-      const moved = [...(bytes ? [bytes] : []), ...beside].map(wholeBuffer);
-      worker.postMessage(
-        { id, ...request } satisfies GraphRequest,
-        moved.filter((buffer) => buffer !== undefined),
-      );
-      this.#pending.set(id, { resolve, reject });
-      worker.ref();
+      this.#waiting.push({ request, resolve, reject });
+      this.#next();
     });
   }
 
   close(): Promise<void> {
     this.#closed ??= new Promise((resolve) => {
-      const worker = this.#worker;
-      if (!worker) {
-        resolve();
-        return;
-      }
-      // It ends by itself, after what it was asked: a thread that is ended while it loads its modules leaves files open.
-      worker.ref();
-      worker.once("exit", () => resolve());
-      worker.postMessage(endMessage);
+      this.#whenEnded = resolve;
+      this.#next();
     });
     return this.#closed;
+  }
+
+  /** Sends what has waited for longest, unless a question is under way. */
+  #next(): void {
+    if (this.#underWay) return;
+    const next = this.#waiting.shift();
+    if (!next) {
+      this.#rest();
+      return;
+    }
+    this.#underWay = next;
+    try {
+      const worker = (this.#worker ??= this.#start());
+      const { bytes, question } = next.request;
+      const beside = question.ask === "whole" ? [...(question.beside?.values() ?? [])] : [];
+      const moved = [...(bytes ? [bytes] : []), ...beside].map(wholeBuffer);
+      worker.ref();
+      worker.postMessage(
+        next.request,
+        moved.filter((buffer) => buffer !== undefined),
+      );
+    } catch (thrown) {
+      this.#settle(({ reject }) =>
+        reject(LongshoreError.from(thrown, "resolve", "asking the thread that reads model files")),
+      );
+    }
+  }
+
+  #rest(): void {
+    // An idle thread does not keep the program alive.
+    if (!this.#whenEnded) this.#worker?.unref();
+    else if (!this.#worker) this.#whenEnded();
+    else {
+      // It ends by itself: a thread that is ended while it loads its modules leaves files open.
+      this.#worker.ref();
+      this.#worker.postMessage(endMessage);
+    }
+  }
+
+  /** The question under way is over. */
+  #settle(how: (asked: Asked) => void): void {
+    const asked = this.#underWay;
+    this.#underWay = undefined;
+    if (asked) how(asked);
+    this.#next();
   }
 
   #start(): Worker {
@@ -92,27 +123,27 @@ class Thread {
       workerData: { niceness: this.#niceness } satisfies ThreadData,
       ...(execArgv ? { execArgv } : {}),
     });
-    const ended = (cause: unknown): void => {
-      if (this.#worker === worker) this.#worker = undefined;
-      for (const { reject } of this.#pending.values()) {
-        reject(
-          new LongshoreError("runtime-crashed", "resolve", "the thread that read the model file died", {
-            cause,
-          }),
-        );
-      }
-      this.#pending.clear();
-    };
-    worker.on("error", ended);
-    worker.on("exit", (code) => ended(new Error(`exit code ${code}`)));
-    worker.on("message", ({ id, answer }: GraphReply) => {
-      const pending = this.#pending.get(id);
-      this.#pending.delete(id);
-      // An idle thread does not keep the program alive.
-      if (this.#pending.size === 0) worker.unref();
-      pending?.resolve(answer);
+    /** Why it ends, where that is no order: what comes from it afterwards is not listened to. */
+    let cause: unknown;
+    worker.on("error", (error) => (cause ??= error));
+    worker.on("messageerror", (error) => {
+      cause ??= error;
+      worker.postMessage(endMessage);
     });
-    worker.unref();
+    worker.on("message", (answer: GraphAnswer) => {
+      if (cause === undefined) this.#settle(({ resolve }) => resolve(answer));
+    });
+    // The last that is heard of it, after any error.
+    worker.on("exit", (code) => {
+      this.#worker = undefined;
+      const died = new LongshoreError(
+        "runtime-crashed",
+        "resolve",
+        "the thread that read the model file died",
+        { cause: cause ?? new Error(`exit code ${code}`) },
+      );
+      this.#settle(({ reject }) => reject(died));
+    });
     return worker;
   }
 }
@@ -137,12 +168,35 @@ export function graphThread(niceness = 0): GraphThread {
   const thread = new Thread(niceness);
   const here = onnxSource({ sha256 });
 
-  /** Asks about a file, which is read only where the thread does not know it. */
+  /** Files on their way to the thread, by digest. */
+  const sending = new Map<string, Promise<GraphAnswer>>();
+
+  async function send(file: Artifact, question: GraphQuestion, call: Call): Promise<GraphAnswer> {
+    const { digest, byteLength } = file;
+    return thread.ask({ digest, byteLength, question, bytes: await file.bytes(call) });
+  }
+
+  /** Asks about a file, which is read only where the thread does not know it, and once for all who ask meanwhile. */
   async function about(file: Artifact, question: GraphQuestion, call: Call): Promise<GraphAnswer> {
     const { digest, byteLength } = file;
-    const answer = await thread.ask({ digest, byteLength, question });
-    if (answer.kind !== "unknown") return answer;
-    return thread.ask({ digest, byteLength, question, bytes: await file.bytes(call) });
+    for (;;) {
+      const answer = await thread.ask({ digest, byteLength, question });
+      if (answer.kind !== "unknown") return answer;
+      const others = sending.get(digest);
+      if (!others) break;
+      // Whatever came of it is the business of who sent it.
+      await others.then(
+        () => undefined,
+        () => undefined,
+      );
+    }
+    const sent = send(file, question, call);
+    sending.set(digest, sent);
+    try {
+      return await sent;
+    } finally {
+      sending.delete(digest);
+    }
   }
 
   async function part(file: Artifact, question: GraphQuestion, call: Call): Promise<Artifact> {

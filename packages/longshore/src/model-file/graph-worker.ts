@@ -8,13 +8,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { housekeepingCall, LongshoreError } from "@longshore/core";
 import type { Artifact } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
-import {
-  endMessage,
-  type GraphAnswer,
-  type GraphReply,
-  type GraphRequest,
-  type ThreadData,
-} from "./graph-message.ts";
+import { endMessage, type GraphAnswer, type GraphRequest, type ThreadData } from "./graph-message.ts";
 import { outsideOf, wholeOf } from "./whole-models.ts";
 
 if (!parentPort) throw new Error("this file is started by graphThread, as a worker thread");
@@ -75,9 +69,8 @@ port.on("message", (request: GraphRequest | typeof endMessage) => {
   void answerTo(request)
     .catch(failed)
     .then((answer) => {
-      const reply: GraphReply = { id: request.id, answer };
       // Files own their memory as a whole, those that came as those that were made.
       const moved = "bytes" in answer && answer.bytes ? [answer.bytes.buffer as ArrayBuffer] : [];
-      port.postMessage(reply, moved);
+      port.postMessage(answer, moved);
     });
 });
