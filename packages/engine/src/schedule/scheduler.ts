@@ -104,7 +104,7 @@ export class GraphScheduler implements Scheduler {
     const rowMs = this.#rowMs();
     const rules = waitingRules(this.#parts.batching, asker.priority, undefined);
     this.#room.checkPlace(rules, rowMs);
-    return this.#desk.grant(rows, asker, rules.level, rowMs);
+    return this.#desk.grant(rows, asker, rowMs);
   }
 
   /** Time in which a place becomes free, for those who are told to come back. */
@@ -153,8 +153,8 @@ export class GraphScheduler implements Scheduler {
     if (!ticket) this.#refuseWhenDraining();
     checkCall(call, clock, "queue");
     const rules = waitingRules(batching, call.priority, call.queueTimeoutMs);
-    // A place that was kept before the body was there is one of the default class.
-    if (ticket?.level !== rules.level) this.#room.checkPlace(rules, this.#rowMs());
+    // Also where a place was kept: when that was, its class may not have been known, and others may have come since.
+    this.#room.checkPlace(rules, this.#rowMs());
     const padded = padAxes(feeds, batching.buckets);
     // Without batching a request is one run, whatever its first axis means.
     const rows = batching.maxBatchSize > 1 ? Math.max(1, rowsOf(padded.feeds) ?? 1) : 1;

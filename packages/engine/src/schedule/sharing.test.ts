@@ -396,6 +396,22 @@ describe("classes and timeouts", () => {
     expect(await clock.finish(Promise.all(ends))).toEqual(["answered", "answered", "queue-full", "answered"]);
   });
 
+  it("holds the limit of the default class for requests that were let in together before their bodies came", async () => {
+    const { clock, scheduler } = await place(() => 10, {
+      maxBatchSize: 0,
+      queue: { ...policy, maxQueued: 1 },
+    });
+    const tickets = Array.from({ length: 4 }, () => scheduler.admit(1, of("t")));
+    const ends = tickets.map((ticket) => reasonOf(scheduler.run(feeds(1), ["y"], of("t"), ticket)));
+    expect(await clock.finish(Promise.all(ends))).toEqual([
+      "answered",
+      "answered",
+      "queue-full",
+      "queue-full",
+    ]);
+    for (const ticket of tickets) ticket[Symbol.dispose]();
+  });
+
   it("lets answers out in the order in which requests came, where the model wants that", async () => {
     const { clock, scheduler } = await place(() => 10, { maxBatchSize: 0, preserveOrdering: true });
     const left: number[] = [];

@@ -4,8 +4,6 @@ import { type Call, LongshoreError, type TenantId } from "@longshore/core";
 export interface Ticket extends Disposable {
   readonly tenant: TenantId;
   readonly deadlineMs: number;
-  /** The class whose limit it was held to: before a body is there nobody knows which one the body will name. */
-  readonly level: number;
   /** Rows still to come. */
   readonly rows: number;
   /** Says how many rows are really to come, once it is known. */
@@ -21,7 +19,7 @@ export interface TicketDesk {
    * Throws `queue-full` with the time that one place takes to become free. When all places are taken and a tenant has more
    * than its share, `evict` is asked to make it give one up for a tenant that has less.
    */
-  grant(rows: number, call: Pick<Call, "tenant" | "deadlineMs">, level: number, rowMs: number): Ticket;
+  grant(rows: number, call: Pick<Call, "tenant" | "deadlineMs">, rowMs: number): Ticket;
 }
 
 /** How a desk decides who has more than their share. */
@@ -77,7 +75,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
       return open.size;
     },
     pending,
-    grant(rows, { tenant, deadlineMs }, level, rowMs) {
+    grant(rows, { tenant, deadlineMs }, rowMs) {
       // Whoever was made to leave gives its place back a moment later; until then there is one too many, and not more.
       const full = open.size >= most && !(open.size === most && makeRoom(tenant));
       if (full) {
@@ -88,7 +86,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
           { retryAfterMs: Math.max(1, Math.ceil(rowMs)) },
         );
       }
-      const ticket = new Place(tenant, deadlineMs, level, rows, desk);
+      const ticket = new Place(tenant, deadlineMs, rows, desk);
       open.add(ticket);
       if (rows > 0) pending.add(ticket);
       held.set(tenant, (held.get(tenant) ?? 0) + 1);
@@ -108,14 +106,12 @@ interface Desk {
 class Place implements Ticket {
   readonly tenant: TenantId;
   readonly deadlineMs: number;
-  readonly level: number;
   rows: number;
   readonly #desk: Desk;
 
-  constructor(tenant: TenantId, deadlineMs: number, level: number, rows: number, desk: Desk) {
+  constructor(tenant: TenantId, deadlineMs: number, rows: number, desk: Desk) {
     this.tenant = tenant;
     this.deadlineMs = deadlineMs;
-    this.level = level;
     this.rows = rows;
     this.#desk = desk;
   }
