@@ -41,15 +41,31 @@ describe("metrics as text", () => {
   it("name no model and no alias that the reader does not see", () => {
     const requests = counter("requests_total", "Requests", ["model", "version"]);
     requests.add(["ocr", "1"]);
+    requests.add(["ocr:c1..end", "1"]);
     requests.add(["secret", "1"]);
+    requests.add(["secret:start..c1", "1"]);
     const aliases = counter("aliases_total", "Changes", ["alias"]);
     aliases.add(["hidden"]);
     const load = gauge("load", "Load", () => [[[], 1]]);
     const families = [requests, aliases, load];
     const seen = text(families, (model) => model === "ocr");
     expect(seen).toContain('requests_total{model="ocr",version="1"} 1\n');
+    expect(seen).toContain('requests_total{model="ocr:c1..end",version="1"} 1\n');
     expect(seen).toContain("load 1\n");
     expect(seen).not.toMatch(/secret|hidden/);
     expect(text(families)).toMatch(/secret[^]*hidden/);
+  });
+
+  it("of models that the reader does not see are passed over in steps, too", () => {
+    const load = gauge("load", "Load", () =>
+      Array.from({ length: 5000 }, (_, index) => [[["model", `m${index}`]], 1] as const),
+    );
+    const work = metricsText([load], "prometheus", (model) => model === "m4999");
+    let pauses = 0;
+    let step = work.next();
+    for (; step.done !== true; step = work.next()) pauses++;
+    expect(pauses).toBe(4);
+    const whole = step.value.map((piece) => new TextDecoder().decode(piece)).join("");
+    expect(whole).toBe('# HELP load Load\n# TYPE load gauge\nload{model="m4999"} 1\n');
   });
 });

@@ -197,16 +197,23 @@ function exemplarText({ traceId, value, atSeconds }: Exemplar): string {
   return ` # {trace_id="${escaped(traceId)}"} ${value} ${atSeconds.toFixed(3)}`;
 }
 
-/** Lines that are written before something else gets its turn: about two milliseconds. */
-const linesAtOnce = 1024;
+/** Samples that are looked at before something else gets its turn: about two milliseconds where all are written. */
+const samplesAtOnce = 1024;
 
 /** Models that a reader may know of; undefined for all. */
 export type Sees = ((model: string) => boolean) | undefined;
 
+/** The model that a `model` label tells of: parts of one are called `MODEL:FROM..TO`. */
+function modelOf(value: string): string {
+  return /^([^:]+):[^:]+\.\.[^:]+$/.exec(value)?.[1] ?? value;
+}
+
 /** Whether a sample tells of a model, or of an alias of one, that the reader does not see. */
 function isHidden({ labels }: Sample, sees: Sees): boolean {
   if (!sees) return false;
-  return labels.some(([name, value]) => (name === "model" || name === "alias") && !sees(value));
+  return labels.some(
+    ([name, value]) => (name === "model" && !sees(modelOf(value))) || (name === "alias" && !sees(value)),
+  );
 }
 
 /**
@@ -222,18 +229,21 @@ export function* metricsText(
   const pieces: Uint8Array[] = [];
   const open = form === "openmetrics";
   let lines: string[] = [];
+  let looked = 0;
   for (const { name, help, type, samples } of families) {
     // In OpenMetrics the family of a counter is called without the `_total` of its samples.
     const family = open && type === "counter" ? name.replace(/_total$/, "") : name;
     const shown = !open && type === "unknown" ? "counter" : type;
     lines.push(`# HELP ${family} ${help}`, `# TYPE ${family} ${shown}`);
     for (const sample of samples()) {
-      if (isHidden(sample, sees)) continue;
       const { suffix, labels, value, exemplar } = sample;
-      const tail = open && exemplar ? exemplarText(exemplar) : "";
-      lines.push(`${name}${suffix}${labelText(labels)} ${value}${tail}`);
-      if (lines.length < linesAtOnce || suffix === "_bucket" || suffix === "_sum") continue;
-      pieces.push(encoder.encode(`${lines.join("\n")}\n`));
+      if (!isHidden(sample, sees)) {
+        const tail = open && exemplar ? exemplarText(exemplar) : "";
+        lines.push(`${name}${suffix}${labelText(labels)} ${value}${tail}`);
+      }
+      if (++looked < samplesAtOnce || suffix === "_bucket" || suffix === "_sum") continue;
+      looked = 0;
+      if (lines.length > 0) pieces.push(encoder.encode(`${lines.join("\n")}\n`));
       lines = [];
       yield;
     }
