@@ -1,5 +1,7 @@
+import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { allSteps, inSteps } from "./steps.ts";
+import { LongshoreError } from "./error.ts";
+import { allSteps, inSteps, turnWhileWanted } from "./steps.ts";
 
 function* counting(steps: number): Generator<void, number> {
   let done = 1;
@@ -22,4 +24,20 @@ it("work of one step is done at once, longer work with a pause between its steps
 it("what a pause throws ends the work", async () => {
   const pause = (): Promise<void> => Promise.reject(new Error("left"));
   await expect(inSteps(counting(3), pause)).rejects.toThrow("left");
+});
+
+it("work for somebody who leaves in a pause ends with what says so", async () => {
+  const left = new AbortController();
+  const clock = manualClock();
+  let steps = 0;
+  function* endless(): Generator<void, never> {
+    for (;;) {
+      if (++steps === 3) left.abort();
+      yield;
+    }
+  }
+  const ended = Promise.resolve(inSteps(endless(), () => turnWhileWanted(clock, left.signal, "decode")));
+  const why: unknown = await clock.finish(ended.catch((thrown: unknown) => thrown));
+  expect(LongshoreError.is(why) && [why.reason, why.stage]).toEqual(["cancelled", "decode"]);
+  expect(steps).toBe(3);
 });

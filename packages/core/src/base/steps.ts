@@ -1,8 +1,15 @@
 import type { Clock } from "./clock.ts";
+import { abortError, type Stage } from "./error.ts";
 
 /** Lets everything else that is due go first: what is long is done in steps with this between them. */
 export function othersTurn(clock: Clock): Promise<void> {
   return new Promise((resolve) => void clock.timer(0, resolve));
+}
+
+/** The same for work on behalf of somebody: throws `abort`'s error where that is aborted after it, so that the work ends. */
+export async function turnWhileWanted(clock: Clock, abort: AbortSignal, stage: Stage): Promise<void> {
+  await othersTurn(clock);
+  if (abort.aborted) throw abortError(abort, stage);
 }
 
 /**

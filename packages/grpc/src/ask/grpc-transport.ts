@@ -9,18 +9,20 @@ import {
   type Credentials,
   defaultWireLimits,
   emptyBody,
+  inSteps,
   type InferReplyMessage,
   LongshoreError,
   parseRoute,
   readBody,
   readWireError,
   type Transport,
+  turnWhileWanted,
   type WireLimits,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
 import { createHeldBytes, createPatience, prefixOf } from "../frame/index.ts";
-import { decodeStreamReply, encodeInferRequest } from "../message/index.ts";
+import { encodeInferRequest, streamReplyWork } from "../message/index.ts";
 import { replyOf } from "../service/index.ts";
 import { connectionTo, unreachable } from "./connection.ts";
 import { nodeFrames } from "./node-frames.ts";
@@ -169,7 +171,10 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
           for (;;) {
             const frame = await frames.next();
             if (!frame) break;
-            const { error, reply } = decodeStreamReply(await frame.read(), limits);
+            const work = streamReplyWork(await frame.read(), limits);
+            const { error, reply } = await inSteps(work, () =>
+              turnWhileWanted(clock, call.abort, "transport"),
+            );
             if (error !== "") return replyOf(2, error);
             // What only says that there are no more.
             if (reply && reply.outputs.length > 0) return reply;

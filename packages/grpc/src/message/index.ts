@@ -1,4 +1,4 @@
-export { decodeStreamReply, encodeInferReply, encodeStreamReply } from "./infer-reply.ts";
+export { encodeInferReply, encodeStreamReply, streamReplyWork } from "./infer-reply.ts";
 export {
   type AddressedRequest,
   decodeInferRequest,

@@ -1,4 +1,4 @@
-import { allSteps, type InferReplyMessage, type Parameters, type WireLimits } from "@longshore/core";
+import type { InferReplyMessage, Parameters, WireLimits } from "@longshore/core";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
 import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
@@ -37,7 +37,7 @@ export function encodeStreamReply(reply: Parts, error = ""): Parts {
 /** Text parameters of a reply may be long, as over HTTP. */
 const maxParameter = 262_144;
 
-function readReply(cursor: Cursor, limits: WireLimits): InferReplyMessage {
+function* readReply(cursor: Cursor, limits: WireLimits): Generator<void, InferReplyMessage> {
   let modelName = "";
   let modelVersion = "";
   let id = "";
@@ -78,7 +78,7 @@ function readReply(cursor: Cursor, limits: WireLimits): InferReplyMessage {
     ...(modelVersion === "" ? {} : { modelVersion }),
     ...(id === "" ? {} : { id }),
     parameters: parametersOf(parameters),
-    outputs: allSteps(toTensors(outputs, raws, cursor.bytes, limits, fields)),
+    outputs: yield* toTensors(outputs, raws, cursor.bytes, limits, fields),
   };
 }
 
@@ -93,10 +93,10 @@ export interface StreamReply {
 const maxError = 65_536;
 
 /**
- * Reads a `ModelStreamInferResponse`. Raw contents become views on `source`. Throws `invalid-input`, `body-mismatch` or
- * `body-too-large`, and nothing else, whatever the bytes are.
+ * The work of reading a `ModelStreamInferResponse`, which yields after each two milliseconds or so. Raw contents become views
+ * on `source`. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
  */
-export function decodeStreamReply(source: Uint8Array, limits: WireLimits): StreamReply {
+export function* streamReplyWork(source: Uint8Array, limits: WireLimits): Generator<void, StreamReply> {
   const cursor = new Cursor(source);
   let error = "";
   let reply: InferReplyMessage | undefined;
@@ -105,7 +105,7 @@ export function decodeStreamReply(source: Uint8Array, limits: WireLimits): Strea
     else if (cursor.number === 2) {
       if (reply) throw invalid("infer_response comes twice");
       const inner = cursor.inner();
-      if (error === "") reply = readReply(inner, limits);
+      if (error === "") reply = yield* readReply(inner, limits);
     } else cursor.skip();
   }
   return reply && error === "" ? { error, reply } : { error };

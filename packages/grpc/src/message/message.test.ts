@@ -1,7 +1,13 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { defaultWireLimits, type InferReplyMessage, LongshoreError, type WireTensor } from "@longshore/core";
+import {
+  allSteps,
+  defaultWireLimits,
+  type InferReplyMessage,
+  LongshoreError,
+  type WireTensor,
+} from "@longshore/core";
 import {
   ModelInferRequestSchema,
   ModelInferResponseSchema,
@@ -11,17 +17,19 @@ import type { InferInit } from "../../test/client.ts";
 import {
   inferRequestWork,
   decodeInferRequest,
-  decodeStreamReply,
+  streamReplyWork,
   encodeInferReply,
   encodeInferRequest,
   encodeStreamReply,
   type Parts,
   peek,
 } from "./index.ts";
+import { Writer } from "./writer.ts";
 
 const encoded = (init: InferInit): Uint8Array =>
   toBinary(ModelInferRequestSchema, create(ModelInferRequestSchema, init));
 const decoded = (init: InferInit) => decodeInferRequest(encoded(init), defaultWireLimits);
+const decodedReply = (bytes: Uint8Array) => allSteps(streamReplyWork(bytes, defaultWireLimits));
 const joined = ({ parts }: Parts): Uint8Array => new Uint8Array(Buffer.concat(parts));
 
 function reasonOf(act: () => unknown): unknown {
@@ -162,6 +170,41 @@ describe("requests", () => {
     expect(pauses).toBeGreaterThan(5);
     const [tensor] = step.value.message.inputs;
     expect([...new Int32Array(tensor?.bytes.slice().buffer ?? new ArrayBuffer(0))]).toEqual(intContents);
+  });
+
+  /** A request of x, INT32 [`size`], with a field of its contents that comes `count` times. */
+  function repeated(size: number, count: number, ...field: readonly number[]): Uint8Array {
+    const fields = new Uint8Array(count * field.length);
+    for (let at = 0; at < fields.length; at += field.length) fields.set(field, at);
+    const writer = new Writer();
+    writer.text(1, "m");
+    writer.nested(5, () => {
+      writer.text(1, "x");
+      writer.text(2, "INT32");
+      writer.nested(3, () => writer.varint(size));
+      writer.nested(5, () => writer.bytes(fields));
+    });
+    return writer.slice(0, writer.at);
+  }
+
+  it.each([
+    ["unpacked numbers", 20_000, [0x10, 1], 8],
+    ["empty lists", 0, [0x12, 0], 4],
+    ["unknown fields", 0, [0x78, 1], 4],
+  ] as const)("%s are read in steps", (_, size, field, pauses) => {
+    const work = inferRequestWork(repeated(size, 20_000, ...field), defaultWireLimits);
+    let paused = 0;
+    let step = work.next();
+    for (; step.done !== true; step = work.next()) paused++;
+    expect(step.value.message.inputs[0]?.bytes.byteLength).toBe(4 * size);
+    expect(paused).toBeGreaterThanOrEqual(pauses);
+  });
+
+  it("unpacked numbers are read up to some hundred thousand, and refused beyond", () => {
+    const read = (count: number) =>
+      reasonOf(() => decodeInferRequest(repeated(2 ** 20, count, 0x10, 1), defaultWireLimits));
+    expect(read(2 ** 18)).toBe("body-mismatch");
+    expect(read(2 ** 18 + 1)).toBe("invalid-input");
   });
 
   const hostile: readonly [string, InferInit, string][] = [
@@ -393,14 +436,27 @@ describe("replies", () => {
       outputs: [tensor("y", Uint8Array.of(1, 2)), tensor("long", new Uint8Array(20_000).fill(7))],
     };
     const whole = (error?: string): Uint8Array => joined(encodeStreamReply(encodeInferReply(reply), error));
-    const { reply: read, error } = decodeStreamReply(whole(), defaultWireLimits);
+    const { reply: read, error } = decodedReply(whole());
     expect(error).toBe("");
     expect({ ...read, outputs: [] }).toEqual({ ...reply, outputs: [] });
     expect(read?.outputs.map(({ name, bytes }) => [name, bytes.byteLength, bytes[0]])).toEqual([
       ["y", 2, 1],
       ["long", 20_000, 7],
     ]);
-    expect(decodeStreamReply(whole("no"), defaultWireLimits)).toEqual({ error: "no" });
+    expect(decodedReply(whole("no"))).toEqual({ error: "no" });
+  });
+
+  it("with long typed contents are read in steps", () => {
+    const intContents = Array.from({ length: 200_000 }, (_, index) => index);
+    const outputs = [{ name: "y", datatype: "INT32", shape: [200_000n], contents: { intContents } }];
+    const init = { inferResponse: { modelName: "m", outputs } };
+    const bytes = toBinary(ModelStreamInferResponseSchema, create(ModelStreamInferResponseSchema, init));
+    const work = streamReplyWork(bytes, defaultWireLimits);
+    let pauses = 0;
+    let step = work.next();
+    for (; step.done !== true; step = work.next()) pauses++;
+    expect(pauses).toBeGreaterThan(5);
+    expect(step.value.reply?.outputs[0]?.bytes.byteLength).toBe(800_000);
   });
 
   it("that lie in shared memory nobody gave are refused", () => {
@@ -408,7 +464,7 @@ describe("replies", () => {
     const bytes = joined(
       encodeStreamReply(encodeInferReply({ modelName: "m", parameters: {}, outputs: [shared] })),
     );
-    expect(reasonOf(() => decodeStreamReply(bytes, defaultWireLimits))).toBe("invalid-input");
+    expect(reasonOf(() => decodedReply(bytes))).toBe("invalid-input");
   });
 
   it("of random and cut bytes are refused with a reason, and never otherwise", () => {
@@ -420,7 +476,7 @@ describe("replies", () => {
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), mutatedOf(seed)), (bytes) => {
         expect(["accepted", "invalid-input", "body-mismatch", "body-too-large"]).toContain(
-          reasonOf(() => decodeStreamReply(bytes, defaultWireLimits)),
+          reasonOf(() => decodedReply(bytes)),
         );
       }),
       { numRuns: 3000 },

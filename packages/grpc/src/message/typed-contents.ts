@@ -33,11 +33,14 @@ function wrongCount(name: string, count: number, came: string): LongshoreError {
   );
 }
 
-/** Runs that are looked at before something else gets its turn: each text is one, and takes as long as some numbers. */
+/** Fields and runs that are looked at before something else gets its turn: each takes as long as some numbers. */
 const runsAtOnce = 4096;
 
 /** Bytes whose varints are counted before something else gets its turn. */
 const bytesAtOnce = 2 ** 20;
+
+/** Runs of the numbers of a tensor: each takes memory, of which unpacked numbers would take twenty times their own. */
+const mostRuns = 2 ** 18;
 
 /** A run of packed elements, or one unpacked element, inside the message. */
 interface Run {
@@ -45,13 +48,21 @@ interface Run {
   readonly to: number;
 }
 
-/** The number of varints in a run: those bytes that end one. */
-function* varintsIn(bytes: Uint8Array, { from, to }: Run): Generator<void, number> {
+/** The number of varints in runs: those bytes that end one. */
+function* varintsIn(bytes: Uint8Array, runs: readonly Run[]): Generator<void, number> {
   let count = 0;
-  for (let begin = from; begin < to; begin += bytesAtOnce) {
-    if (begin > from) yield;
-    const end = Math.min(to, begin + bytesAtOnce);
-    for (let at = begin; at < end; at++) if ((bytes[at] ?? 0) < 0x80) count += 1;
+  let looked = 0;
+  for (const { from, to } of runs) {
+    // A short run takes longer than its bytes.
+    looked += bytesAtOnce / runsAtOnce;
+    for (let begin = from; begin < to; begin += bytesAtOnce) {
+      const end = Math.min(to, begin + bytesAtOnce);
+      for (let at = begin; at < end; at++) if ((bytes[at] ?? 0) < 0x80) count += 1;
+      looked += end - begin;
+      if (looked < bytesAtOnce) continue;
+      looked = 0;
+      yield;
+    }
   }
   return count;
 }
@@ -118,9 +129,11 @@ function* runsOf(
   name: string,
 ): Generator<void, readonly Run[]> {
   const runs: Run[] = [];
+  let seen = 0;
   for (const { from, to } of contents) {
     const cursor = new Cursor(source, from, to);
     while (cursor.field()) {
+      if (++seen % runsAtOnce === 0) yield;
       if (cursor.number > bytesField) {
         cursor.skip();
         continue;
@@ -137,8 +150,11 @@ function* runsOf(
       }
       // Each holds an element at least.
       if (runs.length === count) throw wrongCount(name, count, "more");
+      // Texts, which never are packed, have a limit of their own.
+      if (runs.length === mostRuns && wanted !== bytesField) {
+        throw invalid(name, `its contents come in more than ${mostRuns} pieces: send them packed or raw`);
+      }
       runs.push({ from: at, to: cursor.at });
-      if (runs.length % runsAtOnce === 0) yield;
     }
   }
   return runs;
@@ -183,12 +199,9 @@ export function* bytesFromContents(
   if (wanted === undefined) throw invalid(name, `${datatype} travels in raw_input_contents only`);
   const runs = yield* runsOf(source, contents, wanted, datatype, count, name);
   const width = elementBytes(datatype);
-  let came = 0;
-  for (const run of runs) {
-    if (wanted === bytesField) came += 1;
-    else if (wanted >= firstFixed) came += (run.to - run.from) / width;
-    else came += yield* varintsIn(source, run);
-  }
+  let came = runs.length;
+  if (wanted < firstFixed) came = yield* varintsIn(source, runs);
+  else if (wanted !== bytesField) came = runs.reduce((sum, { from, to }) => sum + to - from, 0) / width;
   if (came !== count) throw wrongCount(name, count, String(Math.floor(came)));
   if (wanted >= firstFixed) return yield* joined(source, runs, wanted === bytesField);
   const into = new Uint8Array(count * width);

@@ -7,7 +7,7 @@ import {
   modelPath,
   type InferReplyMessage,
   type InferRequestMessage,
-  othersTurn,
+  turnWhileWanted,
   readLoadHeaders,
   type WireResponse,
 } from "@longshore/core";
@@ -40,15 +40,16 @@ interface Addressed {
 function decode(
   bytes: Uint8Array,
   { limits, clock }: ServiceParts,
+  { abort }: Call,
 ): AddressedRequest | Promise<AddressedRequest> {
-  return inSteps(inferRequestWork(bytes, limits), () => othersTurn(clock));
+  return inSteps(inferRequestWork(bytes, limits), () => turnWhileWanted(clock, abort, "decode"));
 }
 
-async function addressOf(parts: ServiceParts, frame: Frame): Promise<Addressed> {
+async function addressOf(parts: ServiceParts, frame: Frame, call: Call): Promise<Addressed> {
   const { texts, rawAt } = peek(frame.head, [1, 2], parts.limits.maxNameLength);
   const model = texts.get(1);
   if (model !== undefined) return { model, version: texts.get(2) ?? "", rawAt };
-  const decoded = await decode(await frame.read(), parts);
+  const decoded = await decode(await frame.read(), parts, call);
   return { model: decoded.model, version: decoded.version, rawAt: undefined, decoded };
 }
 
@@ -59,13 +60,13 @@ export async function askInfer(
   frame: Frame,
   { stream, call, arrived }: InferOptions,
 ): Promise<WireResponse> {
-  const { model, version, rawAt, decoded } = await addressOf(parts, frame);
+  const { model, version, rawAt, decoded } = await addressOf(parts, frame, call);
   if (model === "") {
     throw new LongshoreError("invalid-input", "decode", "model_name must name a model");
   }
   const path = `${modelPath({ model, ...(version === "" ? {} : { version }) })}/infer`;
   const read: IncomingMessage["read"] = async (memory) => {
-    const whole = decoded ?? (await decode(await frame.read(rawAt, memory), parts));
+    const whole = decoded ?? (await decode(await frame.read(rawAt, memory), parts, call));
     if (whole.model !== model || whole.version !== version) {
       throw new LongshoreError(
         "invalid-input",

@@ -570,6 +570,28 @@ describe("inference", () => {
     expect((await Promise.all(slowOnes)).map(({ status }) => status)).toEqual([400, 400, 400, 400]);
   });
 
+  it("does not read on for a sender that has left", async () => {
+    const abort = new AbortController();
+    let turns = 0;
+    const clock: HandlerParts["clock"] = {
+      ...manualClock(),
+      timer(delayMs, fire) {
+        if (delayMs === 0) {
+          turns += 1;
+          abort.abort();
+        }
+        const soon = setImmediate(fire);
+        return { [Symbol.dispose]: () => clearImmediate(soon) };
+      },
+    };
+    const { handler } = server({ clock });
+    const data = Array.from({ length: 400_000 }, () => 1);
+    const body = json({ inputs: [{ name: "x", datatype: "FP32", shape: [1, data.length], data }] });
+    const asked = ask("POST", "/v2/models/double/infer", { body });
+    expect((await handler(asked, { ...call, abort: abort.signal })).status).toBe(499);
+    expect(turns).toBe(1);
+  });
+
   it("tells the caller's end from other failures", async () => {
     const abort = new AbortController();
     const { handler } = server({

@@ -17,7 +17,7 @@ import {
   type Tensors,
   type WireBody,
   type WireForm,
-  othersTurn,
+  turnWhileWanted,
 } from "@longshore/core";
 import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBytes } from "../body/index.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -177,6 +177,11 @@ async function receiveMessage({ budget, bodies }: Api, message: IncomingMessage)
   }
 }
 
+/** A pause in reading a request, after which nothing goes on for a sender that has left. */
+function pauseOf({ clock }: Api, { call }: Asked): () => Promise<void> {
+  return () => turnWhileWanted(clock, call.abort, "decode");
+}
+
 /** Reads the JSON of a message that may be sent on; the rest is kept as it comes. */
 async function receiveHead(
   api: Api,
@@ -190,6 +195,7 @@ async function receiveHead(
   budget.check(Math.min(length, maxKeptBytes + ahead));
   const held = budget.reserve(Math.min(length, ahead));
   const acknowledge = acknowledging(asked, length);
+  const pause = pauseOf(api, asked);
   let arriving: Arriving | undefined;
   const kept = keptBody(body, length, {
     maxKeptBytes,
@@ -202,7 +208,7 @@ async function receiveHead(
   try {
     const message = readInferHead(await kept.first(headerLength), length - headerLength, limits);
     const read = (buffer: Uint8Array): InferRequestMessage | Promise<InferRequestMessage> =>
-      readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock), heads);
+      readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
     arriving = new Arriving(held, kept, message, headerLength, read);
     return arriving;
   } catch (thrown) {
@@ -252,9 +258,10 @@ export async function receive(
     };
     const { body } = request;
     const buffer = body.kind === "parts" ? readParts(body.parts, reads) : await readBody(body, reads);
+    const pause = pauseOf(api, asked);
     const reading = input
       ? rawRequest(buffer, input, description)
-      : readInferRequestInSteps(buffer, headerLength, limits, () => othersTurn(api.clock), heads);
+      : readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
     const message = reading instanceof Promise ? await reading : reading;
     const kept = length === undefined || length < worthKeepingBytes ? undefined : buffer.buffer;
     const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer) } : undefined;
