@@ -9,7 +9,7 @@ import {
   takeInputs,
   takeTensors,
 } from "../model/index.ts";
-import { checkLimits, type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
+import { checkLimits, demands, type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
 import { callFor, confirming, planLimits } from "./call-for.ts";
 import type { Job } from "./job.ts";
 import type { KnownModel, PartFilter } from "../places/index.ts";
@@ -113,13 +113,13 @@ class LoopOffloader implements Offloader {
     frames: AsyncIterable<Inputs> | Iterable<Inputs>,
     limits: StreamLimits = {},
   ): AsyncIterable<FrameResult> {
-    checkLimits(limits);
+    checkLimits(limits, demands.ofStreams);
     return frameLine({
       frames,
       limits,
       clock: this.#loop.clock,
       run: (inputs, { abort, deadlineMs, besideOthers }) => {
-        const { deadlineMs: _fromTheSource, ...rest } = limits;
+        const { deadlineMs: _fromTheSource, keep: _keep, maxInFlight: _most, ...rest } = limits;
         const own = { ...rest, abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
         // A frame that is through before the next one comes is to be quick; once they overlap, all are to get on.
         const pace =
@@ -209,7 +209,7 @@ class LoopOffloader implements Offloader {
     sequence: SequenceStep | undefined,
   ): { readonly job: Job } | Promise<{ readonly job: Job }> {
     this.#refuseClosed();
-    checkLimits(limits);
+    checkLimits(limits, demands.ofCalls);
     const { knowledge, clock } = this.#loop;
     const known = knowledge.settled(model, limits.version);
     if (known) return { job: this.#job(known, model, inputs, limits, sequence) };

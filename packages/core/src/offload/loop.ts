@@ -4,6 +4,7 @@ import { type Checks, createChecks } from "../check/index.ts";
 import { type Arrivals, arrivals } from "../estimate/index.ts";
 import {
   checkLimits,
+  demands,
   type DeviceView,
   type Infeasible,
   isInfeasible,
@@ -86,7 +87,7 @@ const crowdedTieRatio = 0.05;
 /** Makes the loop of an offloader. */
 export function createLoop(parts: OffloadParts): Loop {
   const { clock, local, random } = parts;
-  checkLimits(parts.defaults ?? {}, true);
+  if (parts.defaults) checkLimits(parts.defaults, demands.ofDefaults, true);
   const self = parts.id ?? local?.info.id ?? "offloader";
   const places = followPlaces(parts, self);
   const checks =

@@ -1,5 +1,6 @@
-import { LongshoreError, trustRank, type TrustLevel } from "../base/index.ts";
+import { LongshoreError, type Rules, trustRank, type TrustLevel } from "../base/index.ts";
 import type { Objective } from "./plan.ts";
+import type { PlanLimits } from "./request.ts";
 
 const objectives: Readonly<Record<Objective, true>> = {
   latency: true,
@@ -17,44 +18,69 @@ const flag: Wish = (value) => (typeof value === "boolean" ? undefined : "true or
 const number: Wish = (value) => (typeof value === "number" && value === value ? undefined : "a number");
 const anything: Wish = () => undefined;
 
-const wishes: Readonly<Record<string, Wish>> = {
+/** By what is demanded, what each value has to be. */
+type Wishes<Key extends string> = Readonly<Record<Key, Wish>>;
+type OfBoth = keyof Rules | "deadlineMs" | "objective" | "minAgreementRatio";
+type OfCalls = OfBoth | keyof PlanLimits | "version" | "abort" | "idempotencyKey" | "trace" | "progress";
+
+const ofBoth: Wishes<OfBoth> = {
   deadlineMs: number,
   objective: (value) =>
-    Object.hasOwn(objectives, String(value)) ? undefined : Object.keys(objectives).join(", "),
-  latencyQuantile: (value) =>
-    Number(value) > 0 && Number(value) < 1 ? undefined : "a number between 0 and 1",
-  maxDeviceMillijoules: number,
-  maxCostMicros: number,
+    typeof value === "string" && Object.hasOwn(objectives, value)
+      ? undefined
+      : Object.keys(objectives).join(", "),
   minAgreementRatio: number,
-  minAccuracyRatio: number,
-  variant: text,
-  version: text,
   zones: (value) =>
     Array.isArray(value) && value.every((zone) => typeof zone === "string") ? undefined : "a list of texts",
   dataClass: text,
   leastTrust: (value) =>
     value === "none" || trustRank(value as TrustLevel) > 0 ? undefined : "none, listed, operated or attested",
   confirm: flag,
+};
+const ofCalls: Wishes<OfCalls> = {
+  ...ofBoth,
+  latencyQuantile: (value) =>
+    typeof value === "number" && value > 0 && value < 1 ? undefined : "a number between 0 and 1",
+  maxDeviceMillijoules: number,
+  maxCostMicros: number,
+  minAccuracyRatio: number,
+  variant: text,
+  version: text,
   abort: anything,
   idempotencyKey: text,
   trace: anything,
   progress: anything,
-  keep: (value) => (value === "every" || value === "latest" ? undefined : "every or latest"),
-  maxInFlight: (value) =>
-    Number.isInteger(value) && Number(value) >= 1 ? undefined : "a whole number of 1 or more",
-  saveEnergyBelowRatio: number,
-  tenant: text,
+};
+
+/** What one call may demand, what a stream of frames may, and what an offloader may be opened with for calls that do not. */
+export const demands: {
+  readonly ofCalls: Wishes<OfCalls>;
+  readonly ofStreams: Wishes<OfCalls | "keep" | "maxInFlight">;
+  readonly ofDefaults: Wishes<OfBoth | "saveEnergyBelowRatio" | "tenant">;
+} = {
+  ofCalls,
+  ofStreams: {
+    ...ofCalls,
+    keep: (value) => (value === "every" || value === "latest" ? undefined : "every or latest"),
+    maxInFlight: (value) =>
+      Number.isInteger(value) && Number(value) >= 1 ? undefined : "a whole number of 1 or more",
+  },
+  ofDefaults: { ...ofBoth, saveEnergyBelowRatio: number, tenant: text },
 };
 
 /**
- * Refuses limits and rules that cannot be kept because they are misspelt or no such thing, so that no rule is passed over in
- * silence: a caller in plain JavaScript has no compiler to say so. Throws `invalid-input`, or `invalid-configuration` for what an
- * offloader is opened with.
+ * Refuses limits and rules that cannot be kept because they are misspelt, no such thing, or not `known` where they are said, so
+ * that no rule is passed over in silence: a caller in plain JavaScript has no compiler to say so. `known` names whatever `L`
+ * may hold. Throws `invalid-input`, or `invalid-configuration` for what an offloader is opened with.
  */
-export function checkLimits(limits: object, opening = false): void {
+export function checkLimits<L extends object>(
+  limits: L,
+  known: Wishes<string> & Readonly<Record<keyof NoInfer<L>, Wish>>,
+  opening = false,
+): void {
   for (const [key, value] of Object.entries(limits)) {
     if (value === undefined) continue;
-    const wish = Object.hasOwn(wishes, key) ? wishes[key] : undefined;
+    const wish = Object.hasOwn(known, key) ? known[key] : undefined;
     const wanted = wish?.(value);
     if (wish && wanted === undefined) continue;
     const what = opening ? "defaults" : "limits";
@@ -63,7 +89,7 @@ export function checkLimits(limits: object, opening = false): void {
       "resolve",
       wish
         ? `${what}.${key} must be ${wanted}`
-        : `${what} have no ${key}; they have ${Object.keys(wishes).join(", ")}`,
+        : `${what} have no ${key}; they have ${Object.keys(known).join(", ")}`,
     );
   }
 }

@@ -1,5 +1,5 @@
 export { zoneRemoves } from "./filter/zone.ts";
-export { checkLimits } from "./check-limits.ts";
+export { checkLimits, demands } from "./check-limits.ts";
 export { legKey } from "./leg-key.ts";
 export { inTimeMs } from "./legs.ts";
 export { envelopeBytes } from "./options.ts";
