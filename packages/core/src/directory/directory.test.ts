@@ -227,6 +227,14 @@ describe("a directory in time", () => {
       event.kind === "directory-changed" && event.change === "refused" ? [event.because] : [],
     );
     expect(refused).toEqual([expect.stringContaining("not signed"), expect.stringContaining("2 places")]);
+    const latest = (id: string) => ({ because: expect.stringContaining(`${id}: `) as string });
+    expect(directory.snapshot().refused).toEqual({ count: 2, ...latest("c") });
+    source.drop("c");
+    await clock.advance(10);
+    expect(directory.snapshot().refused).toEqual({ count: 1, ...latest("a") });
+    source.put({ signed: await signed({ id: "a", serial: 3 }) });
+    await clock.advance(10);
+    expect(directory.snapshot().refused).toBeUndefined();
     await directory[Symbol.asyncDispose]();
   });
 

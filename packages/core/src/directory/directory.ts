@@ -272,6 +272,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         }
         for (const id of records.kept.keys()) if (!there.has(id)) records.drop(id);
         for (const id of named.kept.keys()) if (!there.has(id)) named.drop(id);
+        for (const id of refusals.keys()) if (!there.has(id)) refusals.delete(id);
         touched(behindMs);
       }),
     put: (raw) =>
@@ -284,6 +285,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       then(() => {
         if (isAliasId(id)) named.drop(id);
         else records.drop(id);
+        refusals.delete(id);
         touched(behind());
       }),
     confirmed: () => then(() => touched(behind())),
@@ -320,7 +322,13 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   return {
     ready,
     snapshot(): DirectorySnapshot {
-      return { entries, ageMs: ageMs(), ...(problem === undefined ? {} : { problem }) };
+      const latest = [...refusals].at(-1);
+      return {
+        entries,
+        ageMs: ageMs(),
+        ...(problem === undefined ? {} : { problem }),
+        ...(latest ? { refused: { count: refusals.size, because: `${latest[0]}: ${latest[1]}` } } : {}),
+      };
     },
     aliases: () => Array.from(aliases.values(), ({ entry }) => entry.alias),
     aliasRecords: () => Array.from(aliases.values(), ({ raw }) => raw),

@@ -326,6 +326,8 @@ export interface DirectorySnapshot {
   readonly ageMs: number;
   /** Why it is not newer, for people. */
   readonly problem?: string;
+  /** Entries that are not believed as they were last read, 1 or more, and why the latest of them is not, for people. */
+  readonly refused?: { readonly count: number; readonly because: string };
 }
 
 /** Which endpoints there are. */

@@ -45,9 +45,7 @@ function aligned(length: number, { headerLength = 0, lead = 0, memory }: BodyOpt
   return all.subarray(shift);
 }
 
-/**
- * The same as `readBody` of a body that is here, at once. Throws `body-too-large`.
- */
+/** The same as `readBody` of a body that is here, at once. Throws `body-too-large`. */
 export function readParts(parts: readonly Uint8Array[], options: BodyOptions): Uint8Array {
   const length = parts.reduce((total, part) => total + part.byteLength, 0);
   if (length > options.maxBytes) throw tooLarge(options.maxBytes);

@@ -232,8 +232,8 @@ export function createLoop(parts: OffloadParts): Loop {
         made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
       }
       if (!parts.directory) return made;
-      const { ageMs, problem } = parts.directory.snapshot();
-      return { ...made, directory: problem === undefined ? { ageMs } : { ageMs, problem } };
+      const { entries: _places, ...directory } = parts.directory.snapshot();
+      return { ...made, directory };
     },
     upkeep: upkeep.news,
     tryLinks(job, plan) {

@@ -1,5 +1,6 @@
 import type { EndpointId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
+import type { DirectorySnapshot } from "../endpoint/index.ts";
 import type { Estimate } from "../estimate/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import type { Stages } from "./score/pace.ts";
@@ -90,12 +91,8 @@ export type FilterName =
   | "loop"
   | "codec";
 
-/** How old the knowledge of which places there are is, where a directory says so. */
-export interface DirectoryAge {
-  readonly ageMs: number;
-  /** Why it is not newer, for people. */
-  readonly problem?: string;
-}
+/** How old the knowledge of which places there are is, and what of it is not believed, where a directory says so. */
+export type DirectoryAge = Omit<DirectorySnapshot, "entries">;
 
 /** An immutable, explainable choice. */
 export interface Plan {

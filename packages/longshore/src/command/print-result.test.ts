@@ -1,6 +1,6 @@
 import { bytesOf, tensorOf } from "@longshore/core";
 import { expect, it } from "vitest";
-import { tensorJson, tensorLine } from "./print-result.ts";
+import { directoryLine, tensorJson, tensorLine } from "./print-result.ts";
 
 it("prints numbers of 16 bits as what they stand for", () => {
   const half = tensorOf("y", "FP16", [3], bytesOf(Uint16Array.of(0x3c00, 0xb800, 0x7c00)));
@@ -8,4 +8,15 @@ it("prints numbers of 16 bits as what they stand for", () => {
   expect(tensorJson(half)).toEqual({ datatype: "FP16", shape: [3], data: [1, -0.5, "Infinity"] });
   const wide = tensorOf("y", "BF16", [2], bytesOf(Uint16Array.of(0x3f80, 0xc000)));
   expect(tensorLine("y", wide)).toBe("y: BF16 [2]  1 -2");
+});
+
+it("says of a directory what is not believed of it, in touch or not", () => {
+  const because = "till-4: it is not signed by one of the operator's keys";
+  expect(directoryLine({ ageMs: 5 })).toBe("in touch");
+  expect(directoryLine({ ageMs: 5, refused: { count: 1, because } })).toBe(
+    `in touch; 1 entry is not believed, ${because}`,
+  );
+  expect(directoryLine({ ageMs: Infinity, problem: "it is away", refused: { count: 2, because } })).toBe(
+    `never read: it is away; 2 entries are not believed, such as ${because}`,
+  );
 });

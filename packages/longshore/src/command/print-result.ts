@@ -70,11 +70,17 @@ export function legsLine(plan: Plan): string {
     .join(", then ");
 }
 
-/** How old the knowledge of places is: `in touch`, or `as of 95 s ago: file places.yaml cannot be read`. */
-export function directoryLine({ ageMs, problem }: DirectoryAge): string {
-  if (problem === undefined) return "in touch";
+/**
+ * How old the knowledge of places is: `in touch`, or `as of 95 s ago: file places.yaml cannot be read`; and what of it is not
+ * believed: `in touch; 2 entries are not believed, such as till-4: it is not signed by one of the operator's keys`.
+ */
+export function directoryLine({ ageMs, problem, refused }: DirectoryAge): string {
   const age = Number.isFinite(ageMs) ? `as of ${milliseconds(ageMs)} ago` : "never read";
-  return `${age}: ${problem}`;
+  const touch = problem === undefined ? "in touch" : `${age}: ${problem}`;
+  if (!refused) return touch;
+  const { count, because } = refused;
+  const which = count === 1 ? "1 entry is not believed," : `${count} entries are not believed, such as`;
+  return `${touch}; ${which} ${because}`;
 }
 
 /** What a plan says, for people. */

@@ -197,10 +197,13 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
       const [a, b] = [first.snapshot(), second.snapshot()];
       const ids = new Set(a.entries.map(({ id }) => id));
       const problem = a.problem ?? b.problem;
+      const count = (a.refused?.count ?? 0) + (b.refused?.count ?? 0);
+      const because = a.refused?.because ?? b.refused?.because;
       return {
         entries: [...a.entries, ...b.entries.filter(({ id }) => !ids.has(id))],
         ageMs: Math.max(a.ageMs, b.ageMs),
         ...(problem === undefined ? {} : { problem }),
+        ...(because === undefined ? {} : { refused: { count, because } }),
       };
     },
     aliases: () => [...(first.aliases?.() ?? []), ...(second.aliases?.() ?? [])],
