@@ -34,7 +34,7 @@ export interface LinkLane {
   push(sink: Sink, chunk: Uint8Array): boolean;
   /** Queues the end of a stream behind its bytes. */
   finish(sink: Sink): void;
-  /** A stream broke: of what waits of it, so many bytes still pass, to nobody. */
+  /** A stream broke: of what waits of it, so many bytes still pass, to nobody; none where its opening waits, too. */
   abandon(sink: Sink, keptBytes: number): void;
   /** Called when the queue has room again. */
   onRoom(call: () => void): void;
@@ -163,7 +163,8 @@ export function linkLane(parts: LinkLaneParts): LinkLane {
       schedule();
     },
     abandon(sink, keptBytes) {
-      let left = keptBytes;
+      const unopened = queue.some((entry) => entry.sink === sink && entry.chunk === "begin");
+      let left = unopened ? 0 : keptBytes;
       const kept = queue.flatMap((entry): Entry[] => {
         if (entry.sink !== sink) return [entry];
         const bytes = Math.min(left, waitingBytes(entry));
