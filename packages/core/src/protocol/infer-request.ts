@@ -165,14 +165,14 @@ export function readInferRequestInSteps(
   const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
   if (known) return known;
   const work = beginRequest(body, headerLength, limits);
-  if (work.inputs.works.length > 0) return inSteps(work, pause);
+  if (work.inputs.works.length > 0) return furtherInputs(work, pause);
   const { message, inputs } = work;
   message.inputs = inputs.tensors();
   if (headerLength !== undefined) heads?.learn(body, headerLength, message);
   return message;
 }
 
-async function inSteps(
+async function furtherInputs(
   { message, inputs }: RequestWork,
   pause: () => Promise<void>,
 ): Promise<InferRequestMessage> {

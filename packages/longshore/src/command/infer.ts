@@ -91,7 +91,7 @@ async function printAnswers(
   if (!options.json) io.out(`${count} answer${count === 1 ? "" : "s"}`);
 }
 
-/** Runs one inference where it is best and prints the answer, or all of them, and the account. */
+/** Runs one inference where it is best and prints the answer and the account; with `several` all answers, each with its place. */
 export async function infer(model: string, options: InferOptions, io: CommandIo): Promise<ExitCode> {
   const prepared = await prepareRequest(model, options, io);
   const limits: Limits = {

@@ -92,6 +92,9 @@ describe("models that are kept", () => {
     for (let index = 0; index < 300; index++) ask(`real-${index}`, 200);
     expect(seen.models()).toHaveLength(256);
     expect(seen.others).toBe(46);
+    seen.began("/v2/models/late/infer");
+    seen.broke("/v2/models/late/infer", 2);
+    expect(seen.others).toBe(47);
   });
 });
 

@@ -151,7 +151,10 @@ export function observed(): Observed {
       if (model === undefined) return;
       left(nowMs);
       const one = of(model);
-      if (!one) return;
+      if (!one) {
+        others++;
+        return;
+      }
       one.requests++;
       one.failed++;
     },
