@@ -122,10 +122,8 @@ class LoopOffloader implements Offloader {
         const { deadlineMs: _fromTheSource, keep: _keep, maxInFlight: _most, ...rest } = limits;
         const own = { ...rest, abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
         // A frame that is through before the next one comes is to be quick; once they overlap, all are to get on.
-        const pace =
-          besideOthers &&
-          limits.objective === undefined &&
-          planLimits(this.#loop, limits).objective === "latency";
+        const { objective } = limits;
+        const pace = besideOthers && !objective && planLimits(this.#loop, limits).objective === "latency";
         const asked: Limits = pace ? { ...own, objective: "throughput" } : own;
         return this.#track(this.#infer(model, inputs, asked, undefined, true).then(({ result }) => result));
       },
