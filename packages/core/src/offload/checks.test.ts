@@ -490,6 +490,26 @@ describe("answers that are confirmed before they are given", () => {
     await clock.finish(result);
   });
 
+  it("are asked of the place here once, too, where it is not believed alone", async () => {
+    const clock = manualClock();
+    const own = place("gate", {}, 5, clock);
+    const [silent, good] = [place("silent", {}, 6, clock), place("good", {}, 50, clock)];
+    // Then a late one has no back-up elsewhere in its plan.
+    const { parts } = offloader(clock, [silent, good], quiet, own, { objective: "cost" });
+    const gate = offloadEndpoint(parts);
+    const rules = { dataClass: "internal", leastTrust: "none" as const, confirm: true as const };
+    const request = { segment, inputs: one("x", 1), codecs: {} };
+    const ask = () =>
+      gate.infer(request, { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 5000 });
+    for (let count = 0; count < 20; count++) await clock.finish(ask());
+    silent.state.hangs = true;
+    const before = [own, silent, good].map(({ asked }) => asked.length);
+    const beganMs = clock.nowMs();
+    expect(valueOf((await clock.finish(ask())).outputs, "y")).toBe(2);
+    expect([own, silent, good].map(({ asked }, at) => asked.length - before[at]!)).toEqual([1, 1, 1]);
+    expect(clock.nowMs() - beganMs).toBeLessThan(1000);
+  });
+
   it("never go where the request must not go", async () => {
     const clock = manualClock();
     const first = place("first", { trust: "attested" });
