@@ -311,7 +311,7 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
       if (complete && tookMs !== undefined) {
         // One figure for the whole body: as good as one acknowledgement, whatever its size.
         const whole = transfer.bytes / packetBytes;
-        filter.observe(Math.max(0.5, tookMs), whole, Math.max(1, whole / 2), undefined);
+        filter.observe(Math.max(0.5, tookMs), whole, Math.max(1, whole / 2), undefined, true);
         origin = "measured";
         observedAtMs = Math.max(observedAtMs, nowMs);
       }

@@ -6,7 +6,11 @@
  * The counts are those of expectation and maximisation over what the filter believes, made once, forwards. A silence is
  * judged when it ends: what comes then is what an outage would let through, or what a slow rate would. Time under way is not
  * all that counts as watched: a body that begins after a pause also finds the outages that began just before, so each pause
- * is worth as much time as an outage lasts, at most.
+ * is worth as much time as an outage lasts, at most. A silence ends unjudged when nobody looks any more. However long a link
+ * was quiet, ten times as much as the model counts for is remembered of it: it may be elsewhere now.
+ *
+ * This law moves the modes of the filter, and says when an outage under way ends. The futures behind it, from the moment the
+ * link is on, keep the model's law (`completionTable` in `rate-model.ts`): one table serves all links.
  */
 import { type LinkModel, modePowersOf, type OutageKind } from "./rate-model.ts";
 
@@ -20,12 +24,15 @@ export interface OutageLaw {
   pass(weights: Float64Array, ticks: number): void;
   /** Within `busyMs` of known work, `packets` came; told with the likelihoods by rate before the weights change. */
   observed(weights: Float64Array, logOn: Float64Array, packets: number, busyMs: number): void;
+  /** Nobody looks: what comes next does not say how a silence ended. */
+  lookedAway(): void;
 }
 
-/** Outages of each kind that the model counts for, in number and in length, and how many of its own a link remembers. */
+/** Outages of each kind that the model counts for, in number and in length. */
 const priorOutages = 4;
 const priorLengths = 8;
-const remembered = 200;
+/** What a link remembers of its own at most: so many outages, and the time in which the model expects so many. */
+const remembered = { outages: 200, expected: 10 * priorOutages };
 /** The kind whose length is learned is the shortest: of the others too few are seen. Milliseconds. */
 const lengths = { least: 15, most: 150 };
 /** A change of less than this is not worth new matrices. */
@@ -82,7 +89,16 @@ export function outageLaw(model: LinkModel): OutageLaw {
     for (const [index, own] of seen.entries()) {
       const meanMs = law[index]?.meanMs ?? 0;
       own.watchedSeconds += (on * meanMs * (1 - Math.exp(-passedMs / meanMs))) / 1000;
+      const mostSeconds = remembered.expected / (outages[index]?.perSecond ?? Infinity);
+      keep(own, mostSeconds / own.watchedSeconds);
     }
+  }
+
+  function keep(own: Sightings, ratio: number): void {
+    if (!(ratio < 1)) return;
+    own.count *= ratio;
+    own.watchedSeconds *= ratio;
+    own.lastedMs *= ratio;
   }
 
   /** A silence is over: how much of it each kind is to be charged with. */
@@ -96,12 +112,15 @@ export function outageLaw(model: LinkModel): OutageLaw {
       const share = Math.min(1, part / all);
       own.count += share;
       own.lastedMs += share * silentMs;
-      const kept = remembered / Math.max(remembered, own.count);
-      own.count *= kept;
-      own.watchedSeconds *= kept;
-      own.lastedMs *= kept;
+      keep(own, remembered.outages / own.count);
     }
     renew();
+  }
+
+  function endSilence(): void {
+    if (silentMs === 0) return;
+    silentMs = 0;
+    for (const { over } of seen) over.fill(0);
   }
 
   function renew(): void {
@@ -136,9 +155,13 @@ export function outageLaw(model: LinkModel): OutageLaw {
     },
     observed(weights, logOn, packets, busyMs) {
       watch(weights);
+      // Between two looks is time in which nobody could have seen an end.
+      if (passedMs > busyMs + tickMs) endSilence();
       passedMs = 0;
       if (packets > 0 && silentMs > 0) count(weights, logOn);
-      silentMs = packets > 0 ? 0 : silentMs + busyMs;
+      if (packets > 0) endSilence();
+      else silentMs += busyMs;
     },
+    lookedAway: endSilence,
   };
 }

@@ -23,9 +23,10 @@ export interface RateFilter {
   /**
    * Within the last `busyMs` of known work, `packets` were acknowledged. `ahead` are packets of which no
    * acknowledgement will come, by rate; they pass first and are used up in place. `dispersion` is the variance of packet
-   * counts over their mean: what comes in bursts says less.
+   * counts over their mean: what comes in bursts says less. `whole`: of a body of which nothing else was heard, so that no
+   * silence could be seen.
    */
-  observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead): void;
+  observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead, whole?: boolean): void;
   /**
    * 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds, and behind them those at
    * `tailRatios`. A fresh array.
@@ -304,7 +305,7 @@ export function rateFilter(model: LinkModel): RateFilter {
       goHome(ticks);
       version += 1;
     },
-    observe(busyMs, packets, dispersion, ahead) {
+    observe(busyMs, packets, dispersion, ahead, whole = false) {
       if (busyMs <= 0 && packets <= 0) return;
       let best = packets > 0 ? -Infinity : 0;
       for (let rate = 0; rate < rates; rate++) {
@@ -321,7 +322,8 @@ export function rateFilter(model: LinkModel): RateFilter {
         best = Math.max(best, logOn[rate] ?? floor);
         if (ahead) ahead[rate] = packets > 0 ? 0 : Math.max(0, hidden - expected * onChance(rate));
       }
-      law.observed(weights, logOn, packets, busyMs);
+      if (whole) law.lookedAway();
+      else law.observed(weights, logOn, packets, busyMs);
       const silent = Math.exp(-best);
       for (let rate = 0; rate < rates; rate++) {
         const on = Math.exp((logOn[rate] ?? floor) - best);
