@@ -18,6 +18,8 @@ import {
 
 /** A back-up that is to be in time for the deadline is judged by its slowest runs. */
 const carefulReading = readingOf(1);
+/** Within so much of what is left until the deadline, hardly any answer is there before a second run has begun. */
+const nearlyAtOnceRatio = 0.05;
 
 /**
  * Legs of a plan that runs something elsewhere: head here, remote, tail here, then what starts when the remote leg is
@@ -146,20 +148,19 @@ function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp,
   const headMs = headMean(priced);
   const remoteMs = meanValue(priced.values) - headMs;
   const patienceMs = broke ? Infinity : Math.max(1.5 * remoteMs, meanValue(backUp.values));
-  const careful = judge(backUp.values, carefulReading);
-  return Math.max(0, Math.min(patienceMs, question.remainingMs - headMs - careful));
+  return Math.min(patienceMs, inTimeMs(question.remainingMs - headMs, backUp.values));
 }
 
 /**
- * When another place must start to keep the deadline by its slowest runs; where those take longer than there is, by what it
- * seldom exceeds, and never where that does, too: started at once it would be no sooner there for certain, and cost a run for
- * every request.
+ * When another run must start to keep a deadline in `remainingMs` by its slowest runs; where those take longer than there is, or
+ * nearly so, by what it seldom exceeds, and never where that does, too: started at once it would be no sooner there for certain,
+ * and cost a run for every request.
  */
 export function inTimeMs(remainingMs: number, values: Float64Array): number {
-  const careful = remainingMs - judge(values, carefulReading);
-  if (careful >= 0) return careful;
-  const leftMs = remainingMs - hardlyMore(values);
-  return leftMs >= 0 ? leftMs : Infinity;
+  const carefulMs = remainingMs - judge(values, carefulReading);
+  if (carefulMs > nearlyAtOnceRatio * remainingMs) return carefulMs;
+  const seldomMs = remainingMs - hardlyMore(values);
+  return seldomMs >= 0 ? seldomMs : Infinity;
 }
 
 /** Mean of what runs here before the crossing leaves. */

@@ -2,7 +2,7 @@ import { type PlanWorld, planWorld, randomRequest, randomScene } from "@longshor
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom, trustRank, zoneWithin } from "../base/index.ts";
-import { estimateSize, meanOf } from "../estimate/index.ts";
+import { estimateSize, meanOf, quantileOf } from "../estimate/index.ts";
 import {
   isInfeasible,
   makePlan,
@@ -239,6 +239,22 @@ describe("makePlan", () => {
     expect(plan.because).toMatch(
       /^edge-0 finishes in about 35 ms \(10 ms sending 91 kB of input, 20 ms there, 5\.0 ms back\); here it would take/,
     );
+  });
+
+  it("starts a back-up in time by its slowest runs, by usual ones where those are too long, and never at once in vain", () => {
+    const { view } = handView({ local: 100, extraRunPrice: Infinity });
+    const backUp = (deadlineMs: number) =>
+      planned(view, { deadlineMs }).legs.find(({ id }) => id === "local")!;
+    const latestMs = (deadlineMs: number) =>
+      backUp(deadlineMs).starts.flatMap((one) => (one.on === "late" ? [one.latestMs] : []));
+    const { completionMs } = backUp(1e6).predicted;
+    const slowestMs = quantileOf(completionMs, 1);
+    const usualMs = quantileOf(completionMs, 0.8);
+    expect(usualMs).toBeLessThan(0.95 * slowestMs);
+    expect(latestMs(2 * slowestMs)).toEqual([expect.closeTo(slowestMs, 6)]);
+    expect(latestMs(slowestMs + 1)).toEqual([expect.closeTo(slowestMs + 1 - usualMs, 6)]);
+    expect(latestMs(slowestMs - 1)).toEqual([expect.closeTo(slowestMs - 1 - usualMs, 6)]);
+    expect(latestMs(usualMs - 1)).toEqual([Infinity]);
   });
 
   it("waits in the queue of the device too, and leaves it when that is long", () => {
