@@ -10,7 +10,8 @@ import {
 } from "node:net";
 import { createServer as createSecureServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
-import { housekeepingCall, type WireRequest } from "@longshore/core";
+import { type Clock, housekeepingCall, type WireRequest } from "@longshore/core";
+import { manualClock } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { systemClock } from "../device/index.ts";
 import { SecureAgent } from "./give-up.ts";
@@ -109,7 +110,10 @@ describe("a request that is given up while its body is on its way", () => {
 });
 
 describe("a connection under TLS", () => {
-  async function asked(lookup: LookupFunction, change: { readonly maxConnections?: number } = {}) {
+  async function asked(
+    lookup: LookupFunction,
+    change: { readonly maxConnections?: number; readonly clock?: Clock } = {},
+  ) {
     const authority = await testAuthority();
     const { certificatePem, keyPem } = await authority.issue({ name: "place", addresses: ["127.0.0.1"] });
     const held: (() => void)[] = [];
@@ -117,7 +121,7 @@ describe("a connection under TLS", () => {
       held.push(() => response.end("well"));
     });
     const port = await portOf(secure);
-    const { maxConnections = 256 } = change;
+    const { maxConnections = 256, clock = systemClock() } = change;
     const agent = new SecureAgent({
       ca: authority.certificatePem,
       lookup,
@@ -126,12 +130,11 @@ describe("a connection under TLS", () => {
       maxTotalSockets: maxConnections,
     });
     const dialled: Socket[] = [];
-    const clock = systemClock();
     const options = {
       clock,
       address: "https://place",
       connectTimeoutMs: 5000,
-      idleTimeoutMs: 5000,
+      idleTimeoutMs: 60_000,
       maxBytes: 100,
     };
     const send = (abort = new AbortController().signal) =>
@@ -177,6 +180,23 @@ describe("a connection under TLS", () => {
     agent.destroy();
     await expect(closed).rejects.toMatchObject({ reason: "unreachable" });
     expect(dialled.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+  });
+
+  it("is there for a request that waited for it, however long the answer takes", async () => {
+    const clock = manualClock();
+    const { send, held, agent } = await asked(both, { maxConnections: 1, clock });
+    const first = send().then(
+      async ({ body }) => body.kind === "stream" && (await body.each?.(() => undefined)),
+    );
+    const second = send();
+    await expect.poll(() => held.length).toBe(1);
+    held[0]!();
+    await first;
+    await expect.poll(() => held.length).toBe(2);
+    await clock.advance(6000);
+    held[1]!();
+    expect((await second).status).toBe(200);
+    agent.destroy();
   });
 
   it("is one of no more than there may be, those that are being made included", async () => {

@@ -180,7 +180,8 @@ export function nodeExchange(
       };
       // Over TLS there is no server before it has shown its certificate.
       const ready = socket instanceof TLSSocket ? "secureConnect" : "connect";
-      if (socket.connecting || (socket instanceof TLSSocket && !outgoing.reusedSocket))
+      // Who waited for a connection may get one that was used, which is not said then.
+      if (socket.connecting || (socket instanceof TLSSocket && !socket.getPeerFinished()))
         socket.once(ready, connected);
       else connected();
     });
