@@ -153,8 +153,8 @@ function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp,
 
 /**
  * When another run must start to keep a deadline in `remainingMs` by its slowest runs; where those take longer than there is, or
- * nearly so, by what it seldom exceeds, and never where that does, too: started at once it would be no sooner there for certain,
- * and cost a run for every request.
+ * nearly so, by what it seldom exceeds, which may be nearly at once, too; and never where that takes longer as well: it would cost a
+ * run for every request, and be there in time for next to none.
  */
 export function inTimeMs(remainingMs: number, values: Float64Array): number {
   const carefulMs = remainingMs - judge(values, carefulReading);

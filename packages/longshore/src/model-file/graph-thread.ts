@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { type Call, LongshoreError } from "@longshore/core";
+import { type Call, LongshoreError, untilAborted } from "@longshore/core";
 import type { Artifact, ModelSource } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import { builtFile, builtOptions, sha256 } from "@longshore/nodejs";
@@ -184,10 +184,16 @@ export function graphThread(niceness = 0): GraphThread {
       if (answer.kind !== "unknown") return answer;
       const others = sending.get(digest);
       if (!others) break;
-      // Whatever came of it is the business of who sent it.
-      await others.then(
-        () => undefined,
-        () => undefined,
+      // That they could not read it is their own business; what their file does to the thread, ours would.
+      await untilAborted(
+        others.then(
+          () => undefined,
+          (why: unknown) => {
+            if (LongshoreError.is(why) && why.reason === "runtime-crashed") throw why;
+          },
+        ),
+        call.abort,
+        "resolve",
       );
     }
     const sent = send(file, question, call);

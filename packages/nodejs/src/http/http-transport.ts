@@ -1,5 +1,5 @@
 import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from "node:http";
-import { request as httpsRequest } from "node:https";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { ConnectionOptions } from "node:tls";
 import { urlToHttpOptions } from "node:url";
 import {
@@ -18,7 +18,6 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { unreachable } from "./failure.ts";
-import { type Dial, SecureAgent } from "./give-up.ts";
 import { nodeExchange } from "./node-exchange.ts";
 import { requestHead } from "./plain-head.ts";
 import { PlainPool, type PlainPoolOptions } from "./plain-pool.ts";
@@ -93,8 +92,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   const { keepAliveMs = 4000, maxConnections = 256, clock } = options;
   const from = options.localAddress === undefined ? {} : { localAddress: options.localAddress };
   const kept = { keepAlive: true, noDelay: true, timeout: keepAliveMs, maxSockets: maxConnections, ...from };
-  const limited = { ...kept, maxTotalSockets: maxConnections };
-  const agent = secure ? new SecureAgent({ ...limited, ...options.tls }) : new HttpAgent(kept);
+  const agent = secure ? new HttpsAgent({ ...kept, ...options.tls }) : new HttpAgent(kept);
   const make = secure ? httpsRequest : httpRequest;
   const target = { ...urlToHttpOptions(url), agent };
   const basePath = url.pathname.replace(/\/+$/, "");
@@ -134,10 +132,9 @@ export function httpTransport(options: HttpTransportOptions): Transport {
           return plain.send({ head, body: sent, bodyBytes, call, maxBytes, acknowledged, repeatable });
         }
       }
-      const start = (dials: Dial["dials"]): ClientRequest => {
+      const start = (): ClientRequest => {
         const size = announced === undefined ? {} : { "content-length": String(announced) };
-        const asked = { ...target, method, path, headers: { ...headers, ...size }, dials };
-        return make(asked);
+        return make({ ...target, method, path, headers: { ...headers, ...size } });
       };
       return nodeExchange(start, request, call, { ...parts, maxBytes }, acknowledged);
     },

@@ -1,5 +1,4 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
-import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import {
   abortError,
@@ -122,7 +121,7 @@ function eachChunk(
 
 /** One exchange, whatever is unusual in it, on a connection of an agent's. */
 export function nodeExchange(
-  make: (dials: (socket: Socket) => void) => ClientRequest,
+  make: () => ClientRequest,
   { body: sent }: Pick<WireRequest, "body">,
   call: Call,
   options: ExchangeOptions,
@@ -131,8 +130,7 @@ export function nodeExchange(
   const { address, clock, maxBytes } = options;
   return new Promise((resolve, reject) => {
     const state = { connected: false, reused: false, answered: false };
-    let dialled: Socket | undefined;
-    const outgoing = make((socket) => (dialled = socket));
+    const outgoing = make();
     let failure: LongshoreError | undefined;
     let broken: LongshoreError | undefined;
     // Destroying a request makes errors of its own; the first cause is the one that counts.
@@ -142,10 +140,8 @@ export function nodeExchange(
       broken ??= error;
       if (outgoing.socket && !state.answered) giveUp(outgoing.socket);
       outgoing.destroy(error);
-      if (outgoing.socket) return;
-      // It would hear of that when a connection is made, or free.
-      dialled?.destroy(error);
-      reject(fail(error));
+      // While it waits for a connection, it would hear of that only when one is free.
+      if (!outgoing.socket) reject(fail(error));
     };
     const silence = watchSilence(clock, options.idleTimeoutMs, {
       written: () => outgoing.socket?.bytesWritten ?? 0,

@@ -205,7 +205,7 @@ export type Sees = ((model: string) => boolean) | undefined;
 
 /** The model that a `model` label tells of: parts of one are called `MODEL:FROM..TO`. */
 function modelOf(value: string): string {
-  return /^([^:]+):[^:]+\.\.[^:]+$/.exec(value)?.[1] ?? value;
+  return /^([^:]+):.+\.\..+$/.exec(value)?.[1] ?? value;
 }
 
 /** Whether a sample tells of a model, or of an alias of one, that the reader does not see. */
