@@ -42,7 +42,7 @@ function fileOf(content: Uint8Array): { readonly file: Artifact; readonly read: 
 const reasonOf = (thrown: unknown): string => (LongshoreError.is(thrown) ? thrown.reason : String(thrown));
 
 describe("the thread for model files", () => {
-  const thread = graphThread();
+  const thread = graphThread(0, 32_768);
   afterAll(() => thread.close());
 
   it("reads and cuts like a source on this thread, and reads a file once", async () => {
@@ -100,7 +100,7 @@ describe("the thread for model files", () => {
 
   it("reads a file once for all who ask about it at the same time", async () => {
     const { file, read } = fileOf(layers());
-    const other = graphThread();
+    const other = graphThread(0, 32_768);
     const { source } = other;
     const asked = [source.inspect(file, call), source.cuts(file, call), source.inspect(file, call)] as const;
     const [first, cuts, last] = await Promise.all(asked);
@@ -113,7 +113,7 @@ describe("the thread for model files", () => {
   it("reads a file for who waited for another reader that failed", async () => {
     const { file, read } = fileOf(layers());
     const gone: Artifact = { ...file, bytes: () => Promise.reject(new Error("gone")) };
-    const other = graphThread();
+    const other = graphThread(0, 32_768);
     const both = [other.source.cuts(gone, call).catch(String), other.source.cuts(file, call)] as const;
     const [failed, cuts] = await Promise.all(both);
     expect(failed).toContain("gone");
@@ -123,7 +123,7 @@ describe("the thread for model files", () => {
   });
 
   it("fails only the question that it died of, and answers the rest with a thread that is started anew", async () => {
-    const other = graphThread();
+    const other = graphThread(0, 32_768);
     // The thread dies of giving back memory that cannot be moved.
     const deadly = new Uint8Array(new SharedArrayBuffer(40_000));
     const none = (): Promise<undefined> => Promise.resolve(undefined);
@@ -139,7 +139,7 @@ describe("the thread for model files", () => {
   });
 
   it("refuses what comes after its end, and answers what came before", async () => {
-    const other = graphThread();
+    const other = graphThread(0, 32_768);
     const { file } = fileOf(layers());
     await other.source.inspect(file, call);
     const before = other.source.cuts(file, call);

@@ -19,8 +19,11 @@ import { type MakeWhole, besideModel, wholeModel } from "./whole-models.ts";
  * memory of the thread, fails its own load: the thread has one question at a time, and what waits is asked of the next one.
  */
 
-/** Files below this are analysed at once: starting a thread and asking it costs more. Some hundred nodes at most. */
-const smallBytes = 32_768;
+/**
+ * Files below this are analysed at once: that takes some ten milliseconds, and to start a thread half a second of processor time, during
+ * which a place that is asked for the first time seems slow. A graph of thousands of nodes that is as small takes up to 0.1 s.
+ */
+const defaultSmallBytes = 2 * 2 ** 20;
 
 /** What reads model files away from the calling thread. */
 export interface GraphThread {
@@ -163,8 +166,9 @@ function unexpected(answer: GraphAnswer): LongshoreError {
  * A thread for model files. Nothing is started before the first large one.
  *
  * @param niceness By how much more than the calling thread it lets others have the cores, as workers of a runtime.
+ * @param smallBytes Files below this are read on the calling thread. Default 2 MiB.
  */
-export function graphThread(niceness = 0): GraphThread {
+export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes): GraphThread {
   const thread = new Thread(niceness);
   const here = onnxSource({ sha256 });
 
