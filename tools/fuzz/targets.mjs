@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { codecSet, defaultWireLimits, fp16Codec, housekeepingCall, int8Codec, LongshoreError, rawCodec, readBody, readInferReply, readInferRequest, reasons, wireRoutes } from "@longshore/core"; // prettier-ignore
+import { allSteps, codecSet, defaultWireLimits, fp16Codec, housekeepingCall, int8Codec, LongshoreError, rawCodec, readBody, readInferReply, readInferRequest, reasons, wireRoutes } from "@longshore/core"; // prettier-ignore
 import { onnxSource } from "@longshore/graph";
 import { sha256, systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, listen } from "@longshore/server";
@@ -299,8 +299,8 @@ export const targets = {
     seeds: grpcReplySeeds,
     dictionary: ["\x0a\x01e", "\x12\x10", "\x2a\x02", "\x32\x04", "\x12\x04FP32", "\x18\x03", "\x1a\x02\x01\x03", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"], // prettier-ignore
     async open() {
-      const { decodeStreamReply } = await built("grpc/dist/message/infer-reply.js");
-      return { run: (bytes) => outcomeOf(() => decodeStreamReply(bytes, defaultWireLimits)) };
+      const { streamReplyWork } = await built("grpc/dist/message/infer-reply.js");
+      return { run: (bytes) => outcomeOf(() => allSteps(streamReplyWork(bytes, defaultWireLimits))) };
     },
   },
   http2: {
