@@ -88,6 +88,9 @@ function replayAll(
   return settings.flatMap((setting) => comparePolicies(setting, wanted));
 }
 
+/** The p99, in runs here, and the share of extra runs that are aimed at. */
+const barOf = { p99Ratio: 1.3, extraRatio: 0.15 };
+
 /** Of our rows that miss the tail where no acknowledgement is in time: what anybody could reach who keeps it. */
 function blindBounds(
   rows: readonly PolicyRow[],
@@ -95,7 +98,7 @@ function blindBounds(
   say: (line: string) => void,
 ): Row[] {
   const missed = rows.filter(
-    ({ policy, scored, p99VsLocal }) => policy === "ours" && scored && p99VsLocal > 1.3,
+    ({ policy, scored, p99VsLocal }) => policy === "ours" && scored && p99VsLocal > barOf.p99Ratio,
   );
   return missed.flatMap((row) => {
     const same = (one: ReplaySetting): boolean =>
@@ -106,11 +109,11 @@ function blindBounds(
       .filter(({ name }) => name === row.trace)
       .flatMap(settingsOf)
       .find(same);
-    const bound = setting && blindBound(setting);
+    const bound = setting && blindBound(setting, barOf.p99Ratio, barOf.extraRatio);
     if (!bound) return [];
     const { requests, lookGood, lateOfThem, sent, meanVsOracle } = bound;
     say(
-      `  ${row.trace}, ${row.requestBytes / 1000} kB, ${row.localMs} ms here, round trip ${row.roundTripMs} ms: of ${requests} requests ${lookGood} look good, ${lateOfThem} of them late; a p99 of 1.3 lets ${sent} be sent, at best ${meanVsOracle.toFixed(3)} over the oracle`,
+      `  ${row.trace}, ${row.requestBytes / 1000} kB, ${row.localMs} ms here, round trip ${row.roundTripMs} ms: of ${requests} requests ${lookGood} look good, ${lateOfThem} of them late; a p99 of ${barOf.p99Ratio} lets ${sent} be sent, at best ${meanVsOracle.toFixed(3)} over the oracle`,
     );
     const { trace, requestBytes, localMs, roundTripMs } = row;
     return [{ kind: "bound", trace, requestBytes, localMs, roundTripMs, ...bound }];
@@ -186,14 +189,14 @@ export const bench: Bench = {
   bars: {
     worstMeanVsOracle: { atMost: 1.1 },
     averageMeanVsOracle: { atMost: 1.04 },
-    worstP99VsLocal: { atMost: 1.3 },
-    worstExtraLocalRatio: { atMost: 0.15 },
+    worstP99VsLocal: { atMost: barOf.p99Ratio },
+    worstExtraLocalRatio: { atMost: barOf.extraRatio },
     worstMeanVsLocal: { atMost: 1 },
     worstHarmRatio: { atMost: 1.01 },
     worstProbeRatio: { atMost: 0.05 },
     heldWorstMeanVsOracle: { atMost: 1.1 },
     heldAverageMeanVsOracle: { atMost: 1.04 },
-    heldWorstP99VsLocal: { atMost: 1.3 },
+    heldWorstP99VsLocal: { atMost: barOf.p99Ratio },
     deadlineMissRatio: { atMost: 0.005 },
     deadlineMeanVsOracle: { atMost: 1.2 },
     shortDeadlineMissesAboveOracle: { atMost: 0.05 },

@@ -21,6 +21,7 @@ import {
 } from "@longshore/lab";
 import { sampleRepository } from "@longshore/samples";
 import { type Bench, chosenOf, mean, type Measured, type Row } from "./harness.ts";
+import { wholeRunMs } from "./measure-samples.ts";
 
 /** The device's core while it runs, above idle, in watts; its speed relative to the profiles' machine. */
 const deviceWatts = 2;
@@ -72,9 +73,7 @@ function sampleModel(name: string): SimulatedModel {
   return profiledModel(parseProfile(JSON.parse(readFileSync(file, "utf8"))));
 }
 
-function localMs({ profile }: SimulatedModel): number {
-  return mean(profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? []) / deviceSpeed;
-}
+const localMs = (model: SimulatedModel): number => wholeRunMs(model) / deviceSpeed;
 
 function settingsOf(data: string | undefined, seed: number): { settings: Setting[]; notRun: string[] } {
   const folder = data && join(data, "traces/lte-mahimahi");

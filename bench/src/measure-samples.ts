@@ -2,14 +2,21 @@ import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { housekeepingCall, type Profile } from "@longshore/core";
+import type { SimulatedModel } from "@longshore/lab";
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleInputs, sampleRepository } from "@longshore/samples";
 import { type MeasuredModel, measuredModel, openEngine } from "longshore/measure";
+import { mean } from "./harness.ts";
 
 /** A sample model, and the sample input that it is measured on. */
 export interface MeasuredSample {
   readonly model: string;
   readonly file: string;
+}
+
+/** Mean time of a run of the whole model on the machine of its profile, in milliseconds. */
+export function wholeRunMs({ profile }: SimulatedModel): number {
+  return mean(profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? []);
 }
 
 /** Measures each model here and now, with at most so many cuts inside: what can be known of this machine. */

@@ -21,7 +21,7 @@ import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleRepository } from "@longshore/samples";
 import { openEngine, profiledStore, startPlace } from "longshore/measure";
 import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row } from "./harness.ts";
-import { measureSamples, profilesOf } from "./measure-samples.ts";
+import { measureSamples, profilesOf, wholeRunMs } from "./measure-samples.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
 import { slowDevice } from "./reality/slow-device.ts";
 import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
@@ -127,7 +127,6 @@ export const bench: Bench = {
     const simulationFor = (subject: RealitySubject, link: Link, costs?: ExchangeCosts): Simulation => {
       const found = measured.get(subject.model);
       if (!found) throw new Error(`${subject.model} was not measured`);
-      const runMs = mean(found.simulated.profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? []);
       const count = Math.ceil((lengthMs - leadMs) / subject.gapMs);
       const arrivalsMs = poissonArrivals(1000 / subject.gapMs, count, seed).map((atMs) => atMs + leadMs);
       const simulation = simulationOf(
@@ -135,7 +134,7 @@ export const bench: Bench = {
           model: subject.model,
           seed,
           notCounted,
-          device: { speed: runMs / subject.deviceMs, radio: "wired" },
+          device: { speed: wholeRunMs(found.simulated) / subject.deviceMs, radio: "wired" },
           endpoints: [{ id: "cloud", tier: "cloud", zone: "remote/cloud", instances: 1, rtt: link.rttMs }],
         },
         { model: found.simulated, deviceSpeed: 1, links: () => link, arrivalsMs },

@@ -291,8 +291,8 @@ export const targets = {
     seeds: grpcSeeds,
     dictionary: ["\x0a\x01m", "\x2a\x02", "\x3a\x04", "\x12\x04FP32", "\x12\x05BYTES", "\x18\x03", "\x1a\x02\x01\x03", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"], // prettier-ignore
     async open() {
-      const { decodeInferRequest } = await built("grpc/dist/message/infer-request.js");
-      return { run: (bytes) => outcomeOf(() => decodeInferRequest(bytes, defaultWireLimits)) };
+      const { inferRequestWork } = await built("grpc/dist/message/infer-request.js");
+      return { run: (bytes) => outcomeOf(() => allSteps(inferRequestWork(bytes, defaultWireLimits))) };
     },
   },
   "grpc replies": {

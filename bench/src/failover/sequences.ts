@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { type Offloader, float32Tensor, float32View } from "longshore";
 
 /** What became of the steps of some sequences. */
@@ -27,8 +28,6 @@ export function added(one: Steps, other: Steps): Steps {
 const patienceMs = 10_000;
 const restMs = 40;
 const stepsOfOne = 25;
-
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, restMs));
 
 /**
  * Sequences of a running total, one after another, until told to stop: each step adds a number of its own, so a step that
@@ -64,12 +63,12 @@ export async function totals(offloader: Offloader, seed: number, until: () => bo
         steps.errors++;
         steps.why = thrown instanceof Error ? thrown.message : String(thrown);
         // Where nothing can be asked, a next sequence that began at once would let nothing else run here.
-        await pause();
+        await pause(restMs);
         break;
       } finally {
         clearTimeout(timer);
       }
-      await pause();
+      await pause(restMs);
     }
   }
   return steps;

@@ -18,6 +18,11 @@ export type TrustLevel = "none" | "listed" | "operated" | "attested";
 
 const trustOrder: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
 
+/** Whether a word is a trust level. */
+export function isTrustLevel(word: unknown): word is TrustLevel {
+  return trustOrder.some((level) => level === word);
+}
+
 /** Position of a trust level in the order from `none` (0) to `attested` (3); a word that is no level counts as `none`. */
 export function trustRank(level: TrustLevel): number {
   return Math.max(0, trustOrder.indexOf(level));

@@ -1,14 +1,12 @@
 import type { Clock } from "./clock.ts";
 import { abortError, type Stage } from "./error.ts";
 
-/** Lets everything else that is due go first: what is long is done in steps with this between them. */
-export function othersTurn(clock: Clock): Promise<void> {
-  return new Promise((resolve) => void clock.timer(0, resolve));
-}
-
-/** The same for work on behalf of somebody: throws `abort`'s error where that is aborted after it, so that the work ends. */
+/**
+ * Lets everything else that is due go first: what is long is done in steps with this between them. Throws `abort`'s error where
+ * that is aborted after it, so that work that nobody waits for ends.
+ */
 export async function turnWhileWanted(clock: Clock, abort: AbortSignal, stage: Stage): Promise<void> {
-  await othersTurn(clock);
+  await new Promise<void>((resolve) => void clock.timer(0, resolve));
   if (abort.aborted) throw abortError(abort, stage);
 }
 

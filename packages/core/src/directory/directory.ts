@@ -68,6 +68,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let tooOld = false;
   let shown: Shown = new Map();
   let entries: readonly EndpointInfo[] = [];
+  let refused: DirectorySnapshot["refused"];
   let aliases: ReadonlyMap<string, KeptAlias> = new Map();
   let looking: Disposable | undefined;
   let saving: Disposable | undefined;
@@ -156,6 +157,8 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   /** Shows what holds now, and tells who watches if that is something else than before. */
   function show(behindMs: number): void {
     if (closed) return;
+    const latest = [...refusals].at(-1);
+    refused = latest && { count: refusals.size, because: `${latest[0]}: ${latest[1]}` };
     const wasTooOld = tooOld;
     const { now, names, nextMs } = inTime();
     let differs = showAliases(names, behindMs);
@@ -322,12 +325,11 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   return {
     ready,
     snapshot(): DirectorySnapshot {
-      const latest = [...refusals].at(-1);
       return {
         entries,
         ageMs: ageMs(),
         ...(problem === undefined ? {} : { problem }),
-        ...(latest ? { refused: { count: refusals.size, because: `${latest[0]}: ${latest[1]}` } } : {}),
+        ...(refused ? { refused } : {}),
       };
     },
     aliases: () => Array.from(aliases.values(), ({ entry }) => entry.alias),

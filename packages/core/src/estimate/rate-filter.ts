@@ -1,6 +1,6 @@
 /**
- * The Bayes filter of one direction of one link: weights over (regime, mode, rate), moved on by the model's transitions and
- * multiplied by the likelihood of what was acknowledged while the link was known to be busy.
+ * The Bayes filter of one direction of one link: weights over (regime, mode, rate), moved on by the model's transitions of the rate and
+ * the link's own of the mode, and multiplied by the likelihood of what was acknowledged while the link was known to be busy.
  *
  * Three things are learned of each link besides its state. Its **home**, the rates it was seen to have: a belief that only
  * knows a prior takes a link that stalled for a second to be slow for minutes. And its **regime**, how soon it goes home:
@@ -87,6 +87,7 @@ export function rateFilter(model: LinkModel): RateFilter {
   const logOn = new Float64Array(rates);
   const rowStep = Math.log((model.packetsPerMs[1] ?? 1) / (model.packetsPerMs[0] ?? 1)) / table.rowsPerRate;
   const cells = table.times.length;
+  /** Weight that is done by the end of each cell of the table. */
   const density = new Float64Array(cells);
   /** The same of what waits for the end of an outage. */
   const waiting = new Float64Array(cells);

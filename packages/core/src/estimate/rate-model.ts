@@ -9,7 +9,8 @@
  * their powers of two cover any span of idle time in a few products.
  *
  * The time for n packets is a table over the **nominal duration** n / rate: rates are relative, so one set of simulated
- * futures of a unit rate serves all states. A decision is then a sum over states of weight times a row of that table.
+ * futures of a unit rate serves all states. A decision is then a sum over states of weight times a row of that table,
+ * behind the rest of the outage where the link is in one (`rate-filter.ts`).
  *
  * After the packet-count filter of K. Winstein, A. Sivaraman and H. Balakrishnan, "Stochastic Forecasts Achieve High
  * Throughput and Low Delay over Cellular Networks" (NSDI 2013); modes, jumps and the table of completion times depart
@@ -40,6 +41,7 @@ export interface LinkModelParameters {
   readonly jumpSize: number;
   /** How often the rate starts afresh from home (the prior at first, then what the link was seen to do), for each regime. */
   readonly resetsPerSecond: readonly number[];
+  /** The shortest first: its length is learned of each link (`outage-law.ts`). */
   readonly outages: readonly OutageKind[];
   /** Variance of packet counts over their mean before a link has shown its own: above 1 because packets and acknowledgements come in bursts. */
   readonly dispersion: number;

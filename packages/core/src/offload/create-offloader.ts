@@ -62,7 +62,7 @@ class LoopOffloader implements Offloader {
       this.#refuseClosed();
       if (job.known.description.decoupled === true) yield* this.#several(job);
       else {
-        const { response, leg } = await this.#track(runJob(this.#loop, job));
+        const { response, leg } = await this.#track(this.#run(job, model, inputs, limits));
         yield { outputs: response.outputs, where: leg.endpoint };
       }
       told.ended("answered");
@@ -270,17 +270,22 @@ class LoopOffloader implements Offloader {
         const what = `model ${model} gives any number of answers to a request; ask for them with answers`;
         throw new LongshoreError("unsupported", "admission", what);
       }
-      const outcome = await runJob(this.#loop, job).catch(async (thrown: unknown) => {
-        if (!replaced(thrown) || sequence) throw thrown;
-        await this.#loop.knowledge.refresh();
-        const { job: anew } = await this.#prepare(model, inputs, limits, sequence);
-        if (anew.known.description.digest === job.known.description.digest) throw thrown;
-        return runJob(this.#loop, { ...job, known: anew.known });
-      });
+      const outcome = await this.#run(job, model, inputs, limits);
       return { result: resultOf(outcome, told.ended("answered")), outcome };
     } catch (thrown) {
       throw told.failed(thrown);
     }
+  }
+
+  /** Runs a job; anew where another content has taken the place of the model meanwhile. */
+  #run(job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Outcome> {
+    return runJob(this.#loop, job).catch(async (thrown: unknown) => {
+      if (!replaced(thrown) || job.sequence) throw thrown;
+      await this.#loop.knowledge.refresh();
+      const { job: anew } = await this.#prepare(model, inputs, limits, undefined);
+      if (anew.known.description.digest === job.known.description.digest) throw thrown;
+      return runJob(this.#loop, { ...job, known: anew.known });
+    });
   }
 
   /** Tells the observer of one request, of its end once. */

@@ -115,7 +115,7 @@ export function createLoop(parts: OffloadParts): Loop {
   const loads = loadProbes(parts, places, parts.upkeep?.loadProbesPerRequest ?? 3);
   let views = 0;
   /** One request is asked for once, however often it is planned. */
-  let lastJob: Job | undefined;
+  let lastCallId: string | undefined;
   const scratch = planScratch();
   let stopped = false;
   /** What was laid out for the places of one table; the same places stand under the same index. */
@@ -177,8 +177,8 @@ export function createLoop(parts: OffloadParts): Loop {
     release: releaser(),
     controllers: new SpareControllers(),
     plan(job, held, exclude, nowMs, only) {
-      if (job !== lastJob) radioNow.asked(nowMs);
-      lastJob = job;
+      if (job.call.id !== lastCallId) radioNow.asked(nowMs);
+      lastCallId = job.call.id;
       const { known, call, sequence } = job;
       const { name, version, digest, dataClass } = known.description;
       const viewOf = (endpoints: EndpointTable): View => ({
@@ -227,7 +227,7 @@ export function createLoop(parts: OffloadParts): Loop {
       const table = places.tableFor(known, { rules: call.rules, features, bytes, also }, nowMs);
       const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
       let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
-      if (isInfeasible(made) && endpoints.count < places.all.size) {
+      if (isInfeasible(made) && job.proving === undefined && endpoints.count < places.all.size) {
         // Nothing on the shortlist will do: something else might.
         made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
       }

@@ -16,7 +16,7 @@ import {
 import { meanOf } from "../estimate/index.ts";
 import { type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible } from "../plan/index.ts";
-import { type HeldSequences, heldSequences, type HeldStep, type SequenceStep } from "../sequence/index.ts";
+import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { arrived } from "./arrived.ts";
 import { confirming } from "./call-for.ts";
@@ -375,18 +375,3 @@ class LoopEndpoint implements OffloadEndpoint {
 }
 
 const noTensors: Tensors = new Map<string, Tensor>();
-
-/** Where a step goes on from: what the sender brought along, else the last step that was answered here. */
-function stepFrom(held: HeldStep | undefined, position: SequencePosition, couldMove: boolean): SequenceStep {
-  const follows = position.step === nextStep || position.step === (held?.step ?? -1) + 1;
-  const own = position.state === undefined && position.step !== 0 && follows ? held : undefined;
-  return {
-    id: position.id,
-    step: position.step === nextStep && held ? held.step + 1 : position.step,
-    end: position.end,
-    resident: position.step === 0 ? undefined : held?.endpoint,
-    state: position.state ?? own?.state,
-    seal: position.state ? position.seal : own?.seal,
-    wantState: position.wantState || couldMove,
-  };
-}

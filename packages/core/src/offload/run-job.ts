@@ -182,7 +182,10 @@ function lastResort(
   nowMs: number,
 ): Plan | undefined {
   const { places } = loop;
-  const silent = leftAlone(places.all, exclude).filter((id) => places.all.get(id)?.health.silent);
+  const silent = leftAlone(places.all, exclude).filter((id) => {
+    const health = places.all.get(id)?.health;
+    return health?.silent === true && nowMs < health.pausedUntilMs && job.known.offersBy.has(id);
+  });
   const failingMs = silent.length > 0 ? places.failingMs(job.known, nowMs) : undefined;
   for (const proving of silent.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
     for (const from of new Set([held, job.held])) {

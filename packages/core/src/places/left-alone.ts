@@ -3,7 +3,7 @@ import type { Place } from "./place.ts";
 
 /**
  * Places that are there and believed, and to which nothing is sent now because they failed; who answered last comes first: one that
- * hangs has not answered since, one that is slow has. They may be asked what nobody waits for, where nobody else is left to ask.
+ * hangs has not answered since, one that is slow has. They may be asked where nobody else is left to ask.
  */
 export function leftAlone(
   places: ReadonlyMap<EndpointId, Place>,

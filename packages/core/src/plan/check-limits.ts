@@ -1,4 +1,4 @@
-import { LongshoreError, type Rules, trustRank, type TrustLevel } from "../base/index.ts";
+import { isTrustLevel, LongshoreError, type Rules } from "../base/index.ts";
 import type { Objective } from "./plan.ts";
 import type { PlanLimits } from "./request.ts";
 
@@ -33,8 +33,7 @@ const ofBoth: Wishes<OfBoth> = {
   zones: (value) =>
     Array.isArray(value) && value.every((zone) => typeof zone === "string") ? undefined : "a list of texts",
   dataClass: text,
-  leastTrust: (value) =>
-    value === "none" || trustRank(value as TrustLevel) > 0 ? undefined : "none, listed, operated or attested",
+  leastTrust: (value) => (isTrustLevel(value) ? undefined : "none, listed, operated or attested"),
   confirm: flag,
 };
 const ofCalls: Wishes<OfCalls> = {

@@ -1,12 +1,10 @@
 import {
-  demandedRank,
   type Call,
+  isTrustLevel,
   LongshoreError,
   ownCall,
   type Rules,
   type TraceContext,
-  trustRank,
-  type TrustLevel,
 } from "../base/index.ts";
 import {
   deadlineHeader,
@@ -57,8 +55,8 @@ function rulesFrom(text: string, base: Rules): Rules {
     const value = rule.slice(at + 1).trim();
     if (key === "class") {
       dataClass = decoded(value, rulesHeader);
-    } else if (key === "trust" && demandedRank(value as TrustLevel) === trustRank(value as TrustLevel)) {
-      leastTrust = value as TrustLevel;
+    } else if (key === "trust" && isTrustLevel(value)) {
+      leastTrust = value;
     } else if (key === "zones") {
       const words = value === "" ? [] : value.split(",");
       if (words.length > maxZones) throw invalid(rulesHeader, `a list of at most ${maxZones} zones`);

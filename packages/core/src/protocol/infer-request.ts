@@ -1,3 +1,4 @@
+import { inSteps } from "../base/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import { type WireLimits, defaultWireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart, takeHead } from "./message.ts";
@@ -165,19 +166,16 @@ export function readInferRequestInSteps(
   const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
   if (known) return known;
   const work = beginRequest(body, headerLength, limits);
-  if (work.inputs.works.length > 0) return furtherInputs(work, pause);
+  if (work.inputs.works.length > 0) return inSteps(furtherInputs(work), pause);
   const { message, inputs } = work;
   message.inputs = inputs.tensors();
   if (headerLength !== undefined) heads?.learn(body, headerLength, message);
   return message;
 }
 
-async function furtherInputs(
-  { message, inputs }: RequestWork,
-  pause: () => Promise<void>,
-): Promise<InferRequestMessage> {
+function* furtherInputs({ message, inputs }: RequestWork): Generator<void, InferRequestMessage> {
   for (const work of inputs.works) {
-    while (!work.step(valuesAtOnce)) await pause();
+    while (!work.step(valuesAtOnce)) yield;
   }
   message.inputs = inputs.tensors();
   return message;

@@ -1,2 +1,3 @@
 export * from "./held-sequences.ts";
 export * from "./step-line.ts";
+export * from "./step-from.ts";

@@ -1,5 +1,6 @@
 import { type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Tensors } from "../tensor/index.ts";
+import type { HeldStep } from "./held-sequences.ts";
 
 /** A step of a sequence, as it is asked for. */
 export interface SequenceStep {
@@ -16,12 +17,9 @@ export interface SequenceStep {
   readonly wantState: boolean;
 }
 
-/** A step that was answered: where the state after it is, and the copy of it that came along. */
-export interface StepAnswer<R> {
+/** A step that was answered. */
+export interface StepAnswer<R> extends Omit<HeldStep, "step"> {
   readonly result: R;
-  readonly endpoint: EndpointId;
-  readonly state: Tensors | undefined;
-  readonly seal: string | undefined;
 }
 
 /**
@@ -34,7 +32,7 @@ export class StepLine {
   /** Whether the answers should bring the state. */
   readonly #wantState: () => boolean;
   #step = 0;
-  #before: Omit<StepAnswer<unknown>, "result"> | undefined;
+  #before: Omit<HeldStep, "step"> | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #ended = false;
 

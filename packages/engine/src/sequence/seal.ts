@@ -29,7 +29,8 @@ export async function sealState(
 
 /**
  * Refuses carried state of callers who may not make one up and bring no seal for it, and whatever carries a seal of ours
- * that does not fit: rejects with `not-permitted`, and with `sequence-step` where it is not of the step before. Nothing has to be waited for where no state was brought.
+ * that does not fit: rejects with `not-permitted`, and with `sequence-step` where it is not of the step before. Nothing has to
+ * be waited for where no state was brought.
  */
 export function checkSeal(
   own: SealKey | undefined,

@@ -1,4 +1,4 @@
-import { bytesElements, fromHalf, numericView, type Tensor, type Tensors } from "@longshore/core";
+import { bytesElements, numbersOf, type Tensor, type Tensors } from "@longshore/core";
 import type { SplitGraph } from "../extract/index.ts";
 import { elementTypeOf } from "../onnx/index.ts";
 
@@ -95,7 +95,5 @@ function sameBytes(a: Tensor, b: Tensor): boolean {
 
 /** Elements of a numeric tensor as numbers, whatever its type. */
 export function numbers(tensor: Tensor): ArrayLike<number> {
-  const view = numericView(tensor);
-  if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Array.from(view, Number);
-  return tensor.spec.datatype === "FP16" ? Float32Array.from(view, fromHalf) : view;
+  return Float64Array.from(numbersOf(tensor), Number);
 }

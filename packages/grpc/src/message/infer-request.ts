@@ -1,5 +1,4 @@
 import {
-  allSteps,
   type InferRequestMessage,
   type RequestedOutput,
   sharedPartOf,
@@ -40,14 +39,9 @@ function readOutput(cursor: Cursor, where: string, limits: WireLimits): Requeste
   };
 }
 
-/** Reads a `ModelInferRequest` at once; see `inferRequestWork`. */
-export function decodeInferRequest(source: Uint8Array, limits: WireLimits): AddressedRequest {
-  return allSteps(inferRequestWork(source, limits));
-}
-
 /**
- * The work of reading a `ModelInferRequest`, which yields after each two milliseconds or so. Raw contents, and typed ones of FP32 and FP64, become views on `source`. Inputs come all
- * raw or all typed. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
+ * The work of reading a `ModelInferRequest`, which yields after each two milliseconds or so. Raw contents, and typed ones of FP32 and
+ * FP64, become views on `source`. Inputs come all raw or all typed. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
  */
 export function* inferRequestWork(source: Uint8Array, limits: WireLimits): Generator<void, AddressedRequest> {
   const cursor = new Cursor(source);

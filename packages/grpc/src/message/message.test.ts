@@ -6,6 +6,7 @@ import {
   defaultWireLimits,
   type InferReplyMessage,
   LongshoreError,
+  type WireLimits,
   type WireTensor,
 } from "@longshore/core";
 import {
@@ -16,7 +17,6 @@ import {
 import type { InferInit } from "../../test/client.ts";
 import {
   inferRequestWork,
-  decodeInferRequest,
   streamReplyWork,
   encodeInferReply,
   encodeInferRequest,
@@ -28,6 +28,8 @@ import { Writer } from "./writer.ts";
 
 const encoded = (init: InferInit): Uint8Array =>
   toBinary(ModelInferRequestSchema, create(ModelInferRequestSchema, init));
+const decodeInferRequest = (bytes: Uint8Array, limits: WireLimits) =>
+  allSteps(inferRequestWork(bytes, limits));
 const decoded = (init: InferInit) => decodeInferRequest(encoded(init), defaultWireLimits);
 const decodedReply = (bytes: Uint8Array) => allSteps(streamReplyWork(bytes, defaultWireLimits));
 const joined = ({ parts }: Parts): Uint8Array => new Uint8Array(Buffer.concat(parts));

@@ -185,8 +185,8 @@ function* joined(source: Uint8Array, runs: readonly Run[], prefixed: boolean): G
 
 /**
  * The bytes of a tensor whose data came as `InferTensorContents`, in its own field or in none. The elements are counted
- * before memory is taken for them. Yields after each two milliseconds or so. Throws `invalid-input` for contents of another datatype or out of its range, and
- * `body-mismatch` when their number is not that of the shape.
+ * before memory is taken for them. Yields after each two milliseconds or so. Throws `invalid-input` for contents of another
+ * datatype or out of its range, and `body-mismatch` when their number is not that of the shape.
  */
 export function* bytesFromContents(
   source: Uint8Array,

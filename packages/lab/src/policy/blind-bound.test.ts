@@ -16,13 +16,13 @@ function stopping(stops: number, beforeMs = 0): ReplaySetting {
 
 describe("blindBound", () => {
   it("lets all be sent on a link that never stops", () => {
-    const bound = blindBound(stopping(0));
+    const bound = blindBound(stopping(0), 1.3, 0.15);
     expect(bound).toMatchObject({ requests: 100, lookGood: 99, lateOfThem: 0 });
     expect(bound?.meanVsOracle).toBeLessThan(1.01);
   });
 
   it("lets as few be bets as stops that nobody can see allow", () => {
-    const bound = blindBound(stopping(10));
+    const bound = blindBound(stopping(10), 1.3, 0.15);
     // Each stop meets one request, and none of a hundred may be late: what is left are runs on both sides.
     expect(bound).toMatchObject({ requests: 100, lateOfThem: 10, sent: 15 });
     expect(bound?.meanVsOracle).toBeGreaterThan(1.2);
@@ -30,10 +30,10 @@ describe("blindBound", () => {
 
   it("looks until the second run would have to start", () => {
     // 60 ms before the request, and a second run waits 30 more: with a round trip of 50 ms the stop is seen.
-    expect(blindBound(stopping(10, 60))).toMatchObject({ requests: 100, lateOfThem: 0 });
+    expect(blindBound(stopping(10, 60), 1.3, 0.15)).toMatchObject({ requests: 100, lateOfThem: 0 });
   });
 
   it("says nothing where acknowledgements are in time", () => {
-    expect(blindBound({ ...stopping(10), roundTripMs: 20 })).toBeUndefined();
+    expect(blindBound({ ...stopping(10), roundTripMs: 20 }, 1.3, 0.15)).toBeUndefined();
   });
 });

@@ -26,8 +26,8 @@ const lookMs = 50;
 /** Undefined where acknowledgements are in time. `lateRatio` is the p99 that is to be kept in local runs, `extraRatio` the budget. */
 export function blindBound(
   setting: ReplaySetting,
-  lateRatio = 1.3,
-  extraRatio = 0.15,
+  lateRatio: number,
+  extraRatio: number,
 ): BlindBound | undefined {
   const { trace, requestBytes, localMs, roundTripMs, serverMs } = setting;
   if (roundTripMs < (lateRatio - 1) * localMs) return undefined;

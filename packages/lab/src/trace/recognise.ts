@@ -1,5 +1,5 @@
 /** Traces and rates in the forms that people have them in, recognised by what is in them. */
-import { LongshoreError } from "@longshore/core";
+import { LongshoreError, printable } from "@longshore/core";
 import { type CsvColumns, csvDialects, readCsv, readMahimahi, readTwoColumns } from "./read.ts";
 import type { Trace } from "./trace.ts";
 
@@ -65,8 +65,7 @@ export function traceOf(name: string, text: string, columns?: CsvColumns): Trace
     if (rate !== undefined)
       return readCsv(name, text, { rate, bitsPerSecondPerUnit, ...instantColumn(header, second) });
   }
-  const shown = first.slice(0, 60).replace(/[^\x20-\x7e]/g, "?");
-  const what = first === "" ? "holds no line" : `begins with "${shown}"`;
+  const what = first === "" ? "holds no line" : `begins with "${printable(first)}"`;
   throw new LongshoreError(
     "invalid-input",
     "decode",

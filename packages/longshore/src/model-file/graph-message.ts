@@ -1,12 +1,6 @@
 import type { Cut, Reason, Stage } from "@longshore/core";
 import type { ModelSignature } from "@longshore/engine";
 
-/** What the thread is told when it starts. */
-export interface ThreadData {
-  /** By how much more than others it lets them have the cores. */
-  readonly niceness: number;
-}
-
 /** What is asked of the thread that reads and cuts model files. */
 export type GraphQuestion =
   | { readonly ask: "inspect" | "cuts" }
@@ -14,7 +8,10 @@ export type GraphQuestion =
   /** Make a model whole with the files beside it; without them, name these. */
   | { readonly ask: "whole"; readonly beside?: ReadonlyMap<string, Uint8Array> };
 
-/** A question about a file; the next one comes when it has been answered. `bytes` go along where the thread has said that it does not have them, and belong to it. */
+/**
+ * A question about a file; the next one comes when it has been answered. `bytes` go along where the thread has said that it does
+ * not have them, and belong to it.
+ */
 export interface GraphRequest {
   readonly digest: string;
   readonly byteLength: number;

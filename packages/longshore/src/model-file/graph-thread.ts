@@ -2,14 +2,8 @@ import { Worker } from "node:worker_threads";
 import { type Call, LongshoreError, untilAborted } from "@longshore/core";
 import type { Artifact, ModelSource } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
-import { builtFile, builtOptions, sha256 } from "@longshore/nodejs";
-import {
-  endMessage,
-  type GraphAnswer,
-  type GraphQuestion,
-  type GraphRequest,
-  type ThreadData,
-} from "./graph-message.ts";
+import { builtFile, builtOptions, sha256, type ThreadData } from "@longshore/nodejs";
+import { endMessage, type GraphAnswer, type GraphQuestion, type GraphRequest } from "./graph-message.ts";
 import { type MakeWhole, besideModel, wholeModel } from "./whole-models.ts";
 
 /*

@@ -8,7 +8,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import { housekeepingCall, LongshoreError } from "@longshore/core";
 import type { Artifact } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
-import { endMessage, type GraphAnswer, type GraphRequest, type ThreadData } from "./graph-message.ts";
+import type { ThreadData } from "@longshore/nodejs";
+import { endMessage, type GraphAnswer, type GraphRequest } from "./graph-message.ts";
 import { outsideOf, wholeOf } from "./whole-models.ts";
 
 if (!parentPort) throw new Error("this file is started by graphThread, as a worker thread");

@@ -9,7 +9,6 @@ import {
   loadHeaders,
   LongshoreError,
   maxProbeBytes,
-  othersTurn,
   ownCall,
   readBody,
   reasons,
@@ -18,6 +17,7 @@ import {
   type WireRequest,
   type WireResponse,
   writeWireError,
+  turnWhileWanted,
 } from "@longshore/core";
 import { statisticsOf } from "../telemetry/index.ts";
 import { directory } from "./directory.ts";
@@ -66,9 +66,9 @@ async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Ask
 }
 
 /** `GET metrics`: OpenMetrics for who asks for it, Prometheus' older text for others; of models that the sender sees. */
-async function metrics({ telemetry, clock }: Api, { request, identity }: Asked): Promise<WireResponse> {
+async function metrics({ telemetry, clock }: Api, { request, identity, call }: Asked): Promise<WireResponse> {
   const { pieces, type } = telemetry.metricsPage(request.headers["accept"], identity.sees);
-  const parts = await inSteps(pieces, () => othersTurn(clock));
+  const parts = await inSteps(pieces, () => turnWhileWanted(clock, call.abort, "encode"));
   return { status: 200, headers: { "content-type": type }, body: { kind: "parts", parts } };
 }
 

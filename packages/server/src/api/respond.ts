@@ -1,5 +1,4 @@
 import {
-  abortError,
   accountHeader,
   accountParameter,
   emptyBody,
@@ -10,7 +9,6 @@ import {
   loadHeaders,
   LongshoreError,
   type ModelDescription,
-  othersTurn,
   packTensors,
   type Segment,
   sealParameter,
@@ -19,6 +17,7 @@ import {
   type Call,
   type WireResponse,
   writeInferReplyInSteps,
+  turnWhileWanted,
 } from "@longshore/core";
 import { binaryChoice, wantedOutputs } from "../body/index.ts";
 import { serverTiming, serverTimingHeader } from "../telemetry/index.ts";
@@ -51,10 +50,7 @@ export async function inferReply(
   call: Call,
   sinceMs: number,
 ): Promise<WireResponse> {
-  const pause = async (): Promise<void> => {
-    await othersTurn(api.clock);
-    if (call.abort.aborted) throw abortError(call.abort, "encode");
-  };
+  const pause = (): Promise<void> => turnWhileWanted(api.clock, call.abort, "encode");
   const wanted = wantedOutputs(response, message, description, pause);
   const outputs = wanted instanceof Promise ? await wanted : wanted;
   const state = stateTensors(response.state).map((tensor) => [tensor.spec.name, tensor] as const);

@@ -1,0 +1,22 @@
+import { nextStep, type SequencePosition } from "../endpoint/index.ts";
+import type { HeldStep } from "./held-sequences.ts";
+import type { SequenceStep } from "./step-line.ts";
+
+/** Where a step goes on from: what the sender brought along, else the last step that was answered here. */
+export function stepFrom(
+  held: HeldStep | undefined,
+  position: SequencePosition,
+  couldMove: boolean,
+): SequenceStep {
+  const follows = position.step === nextStep || position.step === (held?.step ?? -1) + 1;
+  const own = position.state === undefined && position.step !== 0 && follows ? held : undefined;
+  return {
+    id: position.id,
+    step: position.step === nextStep && held ? held.step + 1 : position.step,
+    end: position.end,
+    resident: position.step === 0 ? undefined : held?.endpoint,
+    state: position.state ?? own?.state,
+    seal: position.state ? position.seal : own?.seal,
+    wantState: position.wantState || couldMove,
+  };
+}
