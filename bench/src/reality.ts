@@ -1,6 +1,7 @@
 /** `bench reality`: the same traces in the simulation and over real sockets, with real servers and the real offloader. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Endpoint, seededRandom } from "@longshore/core";
 import {
@@ -29,6 +30,8 @@ import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 /** Time before the first request: the relay and the offloader stand, and nothing is known of the link. */
 const leadMs = 500;
 const notCounted = 5;
+/** How often it is looked how late this process is, in milliseconds: one that is late measures this machine. */
+const loopTickMs = 10;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 6;
 
@@ -74,18 +77,38 @@ function linksOf(
   };
 }
 
-interface Times {
-  readonly tookMs: readonly number[];
-  readonly plans: readonly string[];
+/** What became of a request of the replay with that seed, in either world. */
+interface Answer {
+  readonly seed: number;
+  readonly index: number;
+  readonly tookMs: number;
+  readonly plan: string;
 }
 
-function shares(plans: readonly string[]): string {
+/** The requests of a replay that count. */
+function answersOf(rows: readonly Omit<Answer, "seed">[], seed: number): readonly Answer[] {
+  return rows.slice(notCounted).map(({ index, tookMs, plan }) => ({ seed, index, tookMs, plan }));
+}
+
+function timesOf(answers: readonly Answer[]): {
+  readonly mean: number;
+  readonly p99: number;
+  /** Mean, median and p99. */
+  readonly text: string;
+} {
+  const times = answers.map(({ tookMs }) => tookMs);
+  const [average, p99] = [mean(times), quantile(times, 0.99)];
+  const text = [average, quantile(times, 0.5), p99].map((one) => one.toFixed(0)).join(" / ");
+  return { mean: average, p99, text };
+}
+
+function shares(answers: readonly Answer[]): string {
   const counts = new Map<string, number>();
-  for (const plan of plans) counts.set(plan, (counts.get(plan) ?? 0) + 1);
+  for (const { plan } of answers) counts.set(plan, (counts.get(plan) ?? 0) + 1);
   return [...counts]
     .sort(([, a], [, b]) => b - a)
     .slice(0, 3)
-    .map(([name, count]) => `${name} ${Math.round((100 * count) / plans.length)} %`)
+    .map(([name, count]) => `${name} ${Math.round((100 * count) / answers.length)} %`)
     .join(", ");
 }
 
@@ -94,7 +117,7 @@ const off = (real: number, simulated: number): number => Math.abs(simulated / re
 export const bench: Bench = {
   name: "reality",
   about: "the same traces in the simulation and over real sockets, with real servers and the real offloader",
-  options: ["--seconds N", "--only MODEL/LINK,..."],
+  options: ["--seconds N", "--seeds N", "--only MODEL/LINK,..."],
   bars: { meanError: { atMost: 0.1 }, p99Error: { atMost: 0.2 } },
   async run({ data, seed, args, say }): Promise<Measured> {
     const lengthMs = 1000 * numberOf(args, "seconds", 120);
@@ -124,7 +147,12 @@ export const bench: Bench = {
       },
       new AbortController().signal,
     );
-    const simulationFor = (subject: RealitySubject, link: Link, costs?: ExchangeCosts): Simulation => {
+    const simulationFor = (
+      subject: RealitySubject,
+      link: Link,
+      seed: number,
+      costs?: ExchangeCosts,
+    ): Simulation => {
       const found = measured.get(subject.model);
       if (!found) throw new Error(`${subject.model} was not measured`);
       const count = Math.ceil((lengthMs - leadMs) / subject.gapMs);
@@ -146,70 +174,84 @@ export const bench: Bench = {
       };
     };
 
-    const deviceFor = ({ model, device: { speed } }: Simulation): Endpoint =>
-      slowDevice(engine, model.profile, { speed, clock, random: seededRandom(seed) });
+    const deviceFor = ({ model, device: { speed }, seed }: Simulation): Endpoint =>
+      slowDevice(engine, model, { speed, clock, random: seededRandom(seed) });
 
     /** One way of deciding, in both worlds. */
-    function compare(subject: RealitySubject, link: Link, way: string, real: Times, simulated: Times): void {
-      const realMean = mean(real.tookMs);
-      const simulatedMean = mean(simulated.tookMs);
-      const realP99 = quantile(real.tookMs, 0.99);
-      const simulatedP99 = quantile(simulated.tookMs, 0.99);
-      errors.push({ mean: off(realMean, simulatedMean), p99: off(realP99, simulatedP99) });
+    function compare(
+      subject: RealitySubject,
+      link: Link,
+      way: string,
+      real: readonly Answer[],
+      simulated: readonly Answer[],
+    ): void {
+      const inReality = timesOf(real);
+      const inSimulation = timesOf(simulated);
+      const error = {
+        mean: off(inReality.mean, inSimulation.mean),
+        p99: off(inReality.p99, inSimulation.p99),
+      };
+      errors.push(error);
       say(
-        `  ${subject.model.padEnd(10)} ${link.name.padEnd(28)} ${way.padEnd(26)} real ${realMean.toFixed(0)} / ${quantile(real.tookMs, 0.5).toFixed(0)} / ${realP99.toFixed(0)}  simulated ${simulatedMean.toFixed(0)} / ${quantile(simulated.tookMs, 0.5).toFixed(0)} / ${simulatedP99.toFixed(0)}  off by ${(100 * off(realMean, simulatedMean)).toFixed(1)} % and ${(100 * off(realP99, simulatedP99)).toFixed(1)} %`,
+        `  ${subject.model.padEnd(10)} ${link.name.padEnd(28)} ${way.padEnd(26)} real ${inReality.text}  simulated ${inSimulation.text}  off by ${(100 * error.mean).toFixed(1)} % and ${(100 * error.p99).toFixed(1)} %`,
       );
-      say(`      real: ${shares(real.plans)}; simulated: ${shares(simulated.plans)}`);
+      say(`      real: ${shares(real)}; simulated: ${shares(simulated)}`);
       for (const [world, times] of [
         ["real", real],
         ["simulated", simulated],
       ] as const) {
-        times.tookMs.forEach((tookMs, index) =>
-          rows.push({
-            model: subject.model,
-            link: link.name,
-            way,
-            world,
-            index,
-            tookMs,
-            plan: times.plans[index] ?? "",
-          }),
+        times.forEach(({ seed, index, tookMs, plan }) =>
+          rows.push({ model: subject.model, link: link.name, way, world, seed, index, tookMs, plan }),
         );
       }
     }
 
-    /** All links of a subject under both ways of deciding, a few at once. */
+    /** All links of a subject under both ways of deciding and with each seed, a few at once. */
     async function compareAll(subject: RealitySubject): Promise<void> {
       const [any] = chosen(subject);
       if (!any) return;
-      const plans = allowedPlans(simulationFor(subject, any));
-      const costs = await warmUp(simulationFor(subject, any), engine, server, plans);
+      const plans = allowedPlans(simulationFor(subject, any, seed));
+      const costs = await warmUp(simulationFor(subject, any, seed), engine, server, plans);
       const { handlingMs, envelope } = costs;
       say(
         `  ${subject.model}: software adds ${quantile(handlingMs, 0.5).toFixed(1)} ms to an exchange (p95 ${quantile(handlingMs, 0.95).toFixed(1)}), ${envelope.up} and ${envelope.down} bytes travel around tensors`,
       );
       const control = plans.map(({ plan }) => plan).find((plan) => planName(plan) === subject.control);
       if (!control) throw new Error(`${subject.model} has no plan ${subject.control}`);
-      const counted = <T>(all: readonly T[]): readonly T[] => all.slice(notCounted);
-      const timesOf = (all: readonly { readonly tookMs: number; readonly plan: string }[]): Times => ({
-        tookMs: counted(all).map(({ tookMs }) => tookMs),
-        plans: counted(all).map(({ plan }) => plan),
-      });
-      const replays = [control, undefined].flatMap((plan) =>
-        chosen(subject).map((link) => ({ plan, link, simulation: simulationFor(subject, link, costs) })),
-      );
+      const ways = [control, undefined].flatMap((plan) => chosen(subject).map((link) => ({ plan, link })));
+      const count = numberOf(args, "seeds", subject.seeds);
+      const seeds = Array.from({ length: count }, (_, index) => seed + index);
+      const real = new Map(ways.map((way) => [way, new Array<Answer>()]));
+      // Those of a seed have the same arrivals: they are kept apart, lest all ask at the same instants.
+      const replays = ways.flatMap((way) => seeds.map((each) => ({ way, seed: each })));
+      const delays = monitorEventLoopDelay({ resolution: loopTickMs });
+      delays.enable();
       for (let from = 0; from < replays.length; from += subject.atOnce) {
         const now = replays.slice(from, from + subject.atOnce);
-        const real = await Promise.all(
-          now.map(({ plan, simulation }) => replayReally(simulation, deviceFor(simulation), server, plan)),
+        await Promise.all(
+          now.map(async ({ way, seed: each }) => {
+            const simulation = simulationFor(subject, way.link, each, costs);
+            const replayed = await replayReally(simulation, deviceFor(simulation), server, way.plan);
+            real.get(way)?.push(...answersOf(replayed, each));
+            const lost = replayed.find(({ outcome }) => outcome !== "answered");
+            if (lost) say(`      lost: ${lost.outcome}: ${lost.because}`);
+          }),
         );
-        for (const [index, { plan, link, simulation }] of now.entries()) {
-          const rows = real[index] ?? [];
-          const lost = rows.find(({ outcome }) => outcome !== "answered");
-          if (lost) say(`      lost: ${lost.outcome}: ${lost.because}`);
-          const simulated = await (plan ? simulatePlan(simulation, plan) : simulateOurs(simulation));
-          compare(subject, link, plan ? subject.control : "longshore", timesOf(rows), timesOf(simulated));
+      }
+      delays.disable();
+      const [usual, worst] = [50, 99].map((percent) => delays.percentile(percent) / 1e6 - loopTickMs);
+      say(
+        `      what was due here was late by ${usual?.toFixed(1)} ms, once in a hundred times by ${worst?.toFixed(1)} ms`,
+      );
+      for (const way of ways) {
+        const { plan, link } = way;
+        const simulated: Answer[] = [];
+        for (const each of seeds) {
+          const simulation = simulationFor(subject, link, each, costs);
+          const replayed = await (plan ? simulatePlan(simulation, plan) : simulateOurs(simulation));
+          simulated.push(...answersOf(replayed, each));
         }
+        compare(subject, link, plan ? subject.control : "longshore", real.get(way) ?? [], simulated);
       }
     }
 

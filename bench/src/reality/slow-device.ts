@@ -5,23 +5,25 @@ import {
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
-  type Profile,
   type Random,
-  scale,
   sleep,
   whenAborted,
 } from "@longshore/core";
-import { bucketOf, drawnRunMs } from "@longshore/lab";
+import { bucketOf, drawnRunMs, offersOf, type SimulatedModel } from "@longshore/lab";
+
+/** How long a promise holds, in milliseconds, as a simulated device's. */
+const offersLastMs = 5000;
 
 /**
  * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. Each run is
  * real; the device is then held until its profiled time on such a device is over, so that what else this machine does at
  * the time is not multiplied. A run that nobody waits for any more holds the device to its end, as a real one does. With the
- * seed of a simulated device it draws the same times in the same order: what differs between the two is not chance.
+ * seed of a simulated device it draws the same times in the same order, and it promises what that one promises: what differs between
+ * the two is not chance.
  */
 export function slowDevice(
   engine: Endpoint,
-  profile: Profile,
+  model: SimulatedModel,
   parts: { readonly speed: number; readonly clock: Clock; readonly random: Random },
 ): Endpoint {
   const { speed, clock, random } = parts;
@@ -42,13 +44,21 @@ export function slowDevice(
   return {
     info: engine.info,
     describe: (model, version, call) => engine.describe(model, version, call),
-    async offers(query, call) {
-      const offers = await engine.offers(query, call);
-      return offers.map((offer) => ({ ...offer, completionMs: scale(offer.completionMs, 1 / speed) }));
-    },
+    // What the engine would promise is of this machine as it is now, with the runs of all replays that share it.
+    offers: (query) =>
+      Promise.resolve(
+        offersOf(model, query.features, {
+          info: engine.info,
+          nowMs: clock.nowMs(),
+          queueMs: 0,
+          slowness: 1 / speed,
+          lastMs: offersLastMs,
+        }),
+      ),
     infer(request, call) {
       const { segment } = request;
-      const heldMs = drawnRunMs(bucketOf(profile, segment.variant, { bytes: 0 }), segment, random) / speed;
+      const heldMs =
+        drawnRunMs(bucketOf(model.profile, segment.variant, { bytes: 0 }), segment, random) / speed;
       const turn = last.then(() => {
         if (call.abort.aborted) throw abortError(call.abort, "queue");
         return run(request, call, heldMs);

@@ -12,7 +12,9 @@ export interface RealitySubject extends MeasuredSample {
   /** A plan that never changes, replayed beside the offloader: it tells what the network does from what decisions do. */
   readonly control: string;
   readonly links: number;
-  /** Links and ways of deciding that are replayed at once: as many as this machine has time for. */
+  /** Seeds that each link is replayed with: what the offloader decides hangs on a few early chances. */
+  readonly seeds: number;
+  /** Links, seeds and ways of deciding that are replayed at once: as many as this machine has time for. */
   readonly atOnce: number;
 }
 
@@ -25,6 +27,7 @@ export const realitySubjects: readonly RealitySubject[] = [
     gapMs: 600,
     control: "cut c3, then cloud int8",
     links: 4,
+    seeds: 4,
     atOnce: 8,
   },
   {
@@ -34,6 +37,7 @@ export const realitySubjects: readonly RealitySubject[] = [
     gapMs: 2500,
     control: "cloud jpeg-85 (640)",
     links: 2,
+    seeds: 1,
     // Two replays would wait for each other's runs at the server.
     atOnce: 1,
   },

@@ -136,6 +136,26 @@ describe("simulatedEndpoint", () => {
     expect(meanOf(believed)).toBeLessThan(900);
   });
 
+  it("carries the head of a probe in front of its bytes, which alone it tells the belief of", async () => {
+    const clock = virtualClock();
+    const learner = linkBelief();
+    const told: number[] = [];
+    const edge = place(clock, {
+      link: linkTo(clock),
+      learner: {
+        ...learner,
+        sendStarted(bytes, direction, nowMs, progress) {
+          told.push(bytes);
+          return learner.sendStarted(bytes, direction, nowMs, progress);
+        },
+      },
+    });
+    await clock.runUntil(edge.probe?.(1460, call) ?? Promise.resolve(undefined));
+    expect(told).toEqual([1460]);
+    // Two packets there and one back, 10 ms each, and both ways' delay.
+    expect(clock.nowMs()).toBeCloseTo(70, 0);
+  });
+
   it("sends fewer bytes when the crossing travels coded", async () => {
     const clock = virtualClock();
     const edge = place(clock, { link: linkTo(clock) });

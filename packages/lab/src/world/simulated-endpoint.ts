@@ -27,7 +27,7 @@ import {
 } from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
 import { fifoSlots, type Slots } from "./service.ts";
-import { type Envelope, tinyBytes, wireOf } from "./wire.ts";
+import { type Envelope, questionBytes, tinyBytes, wireOf } from "./wire.ts";
 import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs } from "./profile-times.ts";
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
 
@@ -97,7 +97,6 @@ export interface SimulatedEndpoint extends Endpoint {
  * and 1,200 to 3,000 the other, where each step that ran has its line.
  */
 export const envelopeBytes: Envelope = { up: 400, down: 1300 };
-const questionBytes = 400;
 
 /** Makes a place. Same parts, seed and calls: same answers at the same instants. */
 export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
@@ -299,7 +298,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     async probe(bytes, call) {
       if (!link) return;
       refuseWhenDown();
-      using sent = await wire.send(bytes, call, undefined, true);
+      using sent = await wire.probe(bytes, call);
       await wire.reply(questionBytes, call, () => sent.answered(0));
     },
     close() {

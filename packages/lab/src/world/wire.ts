@@ -10,6 +10,8 @@ export interface Envelope {
 
 /** Bodies below this say nothing about a rate. */
 export const tinyBytes = 8192;
+/** A question and its head, or what stands in front of a probe. */
+export const questionBytes = 400;
 
 /** A request that has arrived. Disposed without an answer, it was given up. */
 export interface Sent extends Disposable {
@@ -20,7 +22,9 @@ export interface Sent extends Disposable {
 /** Both ways of one place's link. */
 export interface Wire {
   /** Resolves when the last byte has arrived there. */
-  send(bytes: number, call: Call, progress?: Progress, probes?: boolean): Promise<Sent>;
+  send(bytes: number, call: Call, progress?: Progress): Promise<Sent>;
+  /** The same for bytes that only measure the link: the head in front of them takes its time, and is not counted. */
+  probe(bytes: number, call: Call): Promise<Sent>;
   /** Resolves when the last byte is here. */
   reply(bytes: number, call: Call, begun?: () => void): Promise<void>;
 }
@@ -28,6 +32,7 @@ export interface Wire {
 const nothing = (): void => undefined;
 const atOnce: Wire = {
   send: () => Promise.resolve({ answered: nothing, [Symbol.dispose]: nothing }),
+  probe: () => Promise.resolve({ answered: nothing, [Symbol.dispose]: nothing }),
   reply: () => Promise.resolve(),
 };
 
@@ -43,32 +48,44 @@ export function wireOf(parts: {
 }): Wire {
   const { clock, link, learner, envelope } = parts;
   if (!link) return atOnce;
+
+  /** Of `bytes` that the link learns from, behind a head that it only carries. */
+  const sent = async (
+    bytes: number,
+    headBytes: number,
+    call: Call,
+    learns: boolean,
+    progress: Progress | undefined,
+  ): Promise<Sent> => {
+    const acknowledges = bytes > acknowledgeStep(bytes);
+    let note = learns
+      ? learner?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
+      : undefined;
+    const end = (complete: boolean, placeMs = 0): void => {
+      note?.ended(clock.nowMs(), complete, placeMs);
+      note = undefined;
+    };
+    const acknowledged = (carried: number): void => {
+      const total = carried - headBytes;
+      if (total <= 0) return;
+      note?.progressed(total, clock.nowMs());
+      if (total > envelope.up) progress?.acknowledged(total - envelope.up);
+      // The last acknowledgement comes after the bytes have arrived, while the peer is at work already.
+      if (total >= bytes) end(true);
+    };
+    const { abort } = call;
+    try {
+      await link.carry(headBytes + bytes, "up", acknowledges ? { abort, acknowledged } : { abort });
+    } catch (thrown) {
+      end(false);
+      throw thrown;
+    }
+    return { answered: (placeMs) => end(true, placeMs), [Symbol.dispose]: () => end(false) };
+  };
+
   return {
-    async send(bytes, call, progress, probes = false) {
-      const acknowledges = bytes > acknowledgeStep(bytes);
-      let note =
-        bytes >= tinyBytes || probes
-          ? learner?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
-          : undefined;
-      const end = (complete: boolean, placeMs = 0): void => {
-        note?.ended(clock.nowMs(), complete, placeMs);
-        note = undefined;
-      };
-      const acknowledged = (total: number): void => {
-        note?.progressed(total, clock.nowMs());
-        if (total > envelope.up) progress?.acknowledged(total - envelope.up);
-        // The last acknowledgement comes after the bytes have arrived, while the peer is at work already.
-        if (total >= bytes) end(true);
-      };
-      const { abort } = call;
-      try {
-        await link.carry(bytes, "up", acknowledges ? { abort, acknowledged } : { abort });
-      } catch (thrown) {
-        end(false);
-        throw thrown;
-      }
-      return { answered: (placeMs) => end(true, placeMs), [Symbol.dispose]: () => end(false) };
-    },
+    send: (bytes, call, progress) => sent(bytes, 0, call, bytes >= tinyBytes, progress),
+    probe: (bytes, call) => sent(bytes, questionBytes, call, true, undefined),
     async reply(bytes, call, begun = nothing) {
       let note: ReturnType<LinkLearner["sendStarted"]> | undefined;
       let heard = false;

@@ -150,6 +150,21 @@ describe("routes of the protocol", () => {
     expect((await probe(200_000)).status).toBe(413);
   });
 
+  it("does not count the time that the bytes of a probe are under way as its own", async () => {
+    const { send, clock } = server();
+    const body: WireBody = {
+      kind: "stream",
+      byteLength: 2920,
+      async *read() {
+        yield new Uint8Array(1460);
+        await clock.advance(300);
+        yield new Uint8Array(1460);
+      },
+    };
+    const { headers } = await send(ask("POST", "/v2/probe", { body }));
+    expect(Number(headers["longshore-took"])).toBe(0);
+  });
+
   it("describes itself, with and without the slash", async () => {
     const { text } = server({ name: "edge", version: "7.0.0" });
     for (const path of ["/v2", "/v2/"]) {

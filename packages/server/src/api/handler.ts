@@ -46,10 +46,11 @@ function health(api: Api, kind: "live" | "ready"): WireResponse {
   return well ? reply : { ...reply, status: reasons["shutting-down"].httpStatus };
 }
 
-/** Bytes that measure the link: read and dropped. */
+/** Bytes that measure the link: read and dropped. The time until they are here is the link's, which is what they are to tell. */
 async function probed({ request }: Asked): Promise<WireResponse> {
   await readBody(request.body, { maxBytes: maxProbeBytes });
-  return textReply("", "text/plain");
+  const reply = textReply("", "text/plain");
+  return { ...reply, headers: { ...reply.headers, [tookHeader]: "0" } };
 }
 
 /** Statistics of all requests for who may observe, of the sender's own tenant's for others; of models that it sees. */
