@@ -1,16 +1,16 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { type Clock, LongshoreError } from "@longshore/core";
+import { type Clock, inSteps, LongshoreError, turnWhileWanted } from "@longshore/core";
 import {
   createIdentify,
   fetchKeySet,
   type Identification,
   type Identify,
   type IdentityConfiguration,
+  keyFileWork,
   keySetAddress,
   parseIdentity,
-  parseKeyFile,
   weightOf,
 } from "@longshore/server";
 import { keyHasher, readPepper } from "./pepper.ts";
@@ -80,6 +80,7 @@ class FileIdentity implements OpenedIdentity {
   #files: Files | undefined;
   #current: Identification | undefined;
   #watch: Disposable | undefined;
+  readonly #closed = new AbortController();
 
   constructor(file: string, parts: IdentityParts) {
     this.#file = file;
@@ -104,6 +105,7 @@ class FileIdentity implements OpenedIdentity {
   }
 
   close(): void {
+    this.#closed.abort();
     this.#watch?.[Symbol.dispose]();
   }
 
@@ -129,8 +131,10 @@ class FileIdentity implements OpenedIdentity {
       });
     }
     if (files.keys !== undefined && files.pepper !== undefined) {
-      const records = parseKeyFile(
-        await readText(files.keys, "the file of keys, which 'longshore keys add' makes,"),
+      const text = await readText(files.keys, "the file of keys, which 'longshore keys add' makes,");
+      // Ten thousands of keys take long: requests go first.
+      const records = await inSteps(keyFileWork(text), () =>
+        turnWhileWanted(clock, this.#closed.signal, "resolve"),
       );
       current.keys.replace(records, keyHasher(await readPepper(files.pepper)));
     }
@@ -145,6 +149,7 @@ class FileIdentity implements OpenedIdentity {
       await this.#load();
       this.#parts.report("identity: the files changed and were read again");
     } catch (thrown) {
+      if (this.#closed.signal.aborted) return;
       const { message } = LongshoreError.from(thrown, "resolve", "reading identity again");
       this.#parts.report(
         `identity: the files changed and are not good; what was read before holds on (${message})`,

@@ -3,7 +3,7 @@ import { emptyBody } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { keyHasher, newApiKey, parseApiKey } from "./api-key.ts";
 import { equalBytes } from "./equal-bytes.ts";
-import { type KeyRecord, parseKeyFile, writeKeyFile } from "./key-file.ts";
+import { keyFileWork, type KeyRecord, parseKeyFile, writeKeyFile } from "./key-file.ts";
 import { createKeyRing } from "./key-ring.ts";
 
 const pepper = new Uint8Array(32).fill(7);
@@ -104,6 +104,27 @@ describe("the file of keys", () => {
     expect(() => parseKeyFile(text)).toThrow(
       expect.objectContaining({ reason: "invalid-configuration", message: expect.stringContaining(message) }),
     );
+  });
+
+  it("is read in steps, and names the entry that is wrong in whichever it is", async () => {
+    const one = await record(newApiKey().text);
+    const records = Array.from({ length: 2000 }, (_, index) => ({
+      ...one,
+      id: index.toString(16).padStart(16, "0"),
+    }));
+    const text = writeKeyFile(records);
+    const work = keyFileWork(text);
+    let steps = 1;
+    while (work.next().done !== true) steps += 1;
+    expect(steps).toBeGreaterThan(10);
+    expect(parseKeyFile(text)).toEqual(records);
+    const wrong = text.replace(/("id": "0{13}7cf",\s+"hash": ")/, "$1-");
+    expect(() => parseKeyFile(wrong)).toThrow(/keys\.1999\.hash must be/);
+  });
+
+  it("has one list of keys", () => {
+    expect(() => parseKeyFile('{"schemaVersion":1,"keys":[],"keys":[1]}')).toThrow(/keys must be one list/);
+    expect(() => parseKeyFile('{"schemaVersion":1,"keys":1}')).toThrow(/the file of keys: keys /);
   });
 
   it("refuses two entries of one id", async () => {

@@ -1,6 +1,8 @@
+import { allSteps } from "@longshore/core";
 import { base64url } from "jose";
 import * as v from "valibot";
 import type { Right } from "./identity.ts";
+import { jsonEntries } from "./json-entries.ts";
 import { badConfiguration, checked, rightList, strict, tenantName } from "./schema.ts";
 
 /** What is kept of a key: everything but the key. */
@@ -24,49 +26,71 @@ const maxKeys = 100_000;
 
 const instant = v.pipe(v.string(), v.isoTimestamp("must be a time such as 2026-12-31T00:00:00.000Z"));
 
-const schema = strict({
-  schemaVersion: v.literal(1),
-  keys: v.pipe(
-    v.array(
-      strict({
-        id: v.pipe(v.string(), v.regex(/^[0-9a-f]{16}$/, "must be 16 hexadecimal digits")),
-        hash: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/, "must be a base64url HMAC-SHA-256")),
-        tenant: tenantName,
-        rights: rightList,
-        note: v.optional(v.pipe(v.string(), v.maxLength(200))),
-        created: instant,
-        expires: v.optional(instant),
-        revoked: v.optional(instant),
-      }),
-    ),
-    v.maxLength(maxKeys),
-  ),
+const entrySchema = strict({
+  id: v.pipe(v.string(), v.regex(/^[0-9a-f]{16}$/, "must be 16 hexadecimal digits")),
+  hash: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/, "must be a base64url HMAC-SHA-256")),
+  tenant: tenantName,
+  rights: rightList,
+  note: v.optional(v.pipe(v.string(), v.maxLength(200))),
+  created: instant,
+  expires: v.optional(instant),
+  revoked: v.optional(instant),
 });
 
-/** Reads a file of keys. Throws `invalid-configuration`, which names the entry and never shows a hash. */
-export function parseKeyFile(text: string): readonly KeyRecord[] {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (thrown) {
-    throw badConfiguration("the file of keys is not JSON", thrown);
+/** The file around its entries. */
+const schema = strict({
+  schemaVersion: v.literal(1),
+  keys: v.pipe(v.array(v.unknown()), v.length(0, "must be one list")),
+});
+
+const what = "the file of keys";
+
+function recordOf(entry: unknown, index: number): KeyRecord {
+  const checkedEntry = checked(entrySchema, entry, what, `keys.${index}`);
+  const { id, hash, tenant, rights, note, created, expires, revoked } = checkedEntry;
+  return {
+    id,
+    hash: base64url.decode(hash),
+    tenant,
+    rights,
+    createdMs: Date.parse(created),
+    ...(note === undefined ? {} : { note }),
+    ...(expires === undefined ? {} : { expiresMs: Date.parse(expires) }),
+    ...(revoked === undefined ? {} : { revokedMs: Date.parse(revoked) }),
+  };
+}
+
+/**
+ * The work of reading a file of keys, which yields after each three milliseconds or so, and not for a few keys. Throws `invalid-configuration`, which
+ * names the entry and never shows a hash.
+ */
+export function* keyFileWork(text: string): Generator<void, readonly KeyRecord[]> {
+  const records = new Map<string, KeyRecord>();
+  const pieces = jsonEntries(text, "keys");
+  for (;;) {
+    let piece: IteratorResult<readonly unknown[], unknown>;
+    try {
+      piece = pieces.next();
+    } catch (thrown) {
+      throw badConfiguration(`${what} is not JSON`, thrown);
+    }
+    if (piece.done === true) {
+      checked(schema, piece.value, what);
+      return [...records.values()];
+    }
+    if (records.size > 0) yield;
+    for (const entry of piece.value) {
+      if (records.size === maxKeys) throw badConfiguration(`${what} has more than ${maxKeys} keys`);
+      const record = recordOf(entry, records.size);
+      if (records.has(record.id)) throw badConfiguration(`${what} has two entries for ${record.id}`);
+      records.set(record.id, record);
+    }
   }
-  const { keys } = checked(schema, json, "the file of keys");
-  const ids = new Set<string>();
-  return keys.map(({ id, hash, tenant, rights, note, created, expires, revoked }) => {
-    if (ids.has(id)) throw badConfiguration(`the file of keys has two entries for ${id}`);
-    ids.add(id);
-    return {
-      id,
-      hash: base64url.decode(hash),
-      tenant,
-      rights,
-      createdMs: Date.parse(created),
-      ...(note === undefined ? {} : { note }),
-      ...(expires === undefined ? {} : { expiresMs: Date.parse(expires) }),
-      ...(revoked === undefined ? {} : { revokedMs: Date.parse(revoked) }),
-    };
-  });
+}
+
+/** Reads a file of keys. Throws as `keyFileWork`. */
+export function parseKeyFile(text: string): readonly KeyRecord[] {
+  return allSteps(keyFileWork(text));
 }
 
 const isoTime = (ms: number): string => new Date(ms).toISOString();

@@ -13,47 +13,58 @@ export interface KeyRing {
   readonly identify: Mechanism;
 }
 
-interface Entry {
-  readonly record: KeyRecord;
-  readonly grant: Grant;
+/** The keys of one moment. */
+interface Keys {
+  readonly records: ReadonlyMap<string, KeyRecord>;
+  readonly hasher: KeyHasher;
+  /** Of the keys that came, which may be few of many. */
+  readonly grants: Map<string, Grant>;
 }
 
 /** Compared with when there is no such key, so that an unknown id takes the time of a known one. */
 const nobodysHash = new Uint8Array(32);
 
 /** Why a key that was looked up is not good; undefined when it is. */
-function fault(entry: Entry | undefined, equal: boolean, wallMs: number): string | undefined {
-  if (!entry) return "there is no such key";
-  const { id, revokedMs, expiresMs } = entry.record;
+function fault(record: KeyRecord | undefined, equal: boolean, wallMs: number): string | undefined {
+  if (!record) return "there is no such key";
+  const { id, revokedMs, expiresMs } = record;
   if (!equal) return `the secret of key ${id} is wrong`;
   if (revokedMs !== undefined) return `key ${id} was revoked`;
   if (expiresMs !== undefined && wallMs >= expiresMs) return `key ${id} has expired`;
   return undefined;
 }
 
+function grantOf({ grants }: Keys, { id, tenant, rights }: KeyRecord): Grant {
+  const known = grants.get(id);
+  if (known) return known;
+  const grant = { name: `key ${id}`, tenant, rights: rightSet(rights) };
+  grants.set(id, grant);
+  return grant;
+}
+
 /** A ring without keys. */
 export function createKeyRing(clock: Clock): KeyRing {
-  let current: { readonly entries: ReadonlyMap<string, Entry>; readonly hasher: KeyHasher } | undefined;
+  let current: Keys | undefined;
   return {
     replace(records, hasher) {
-      const entries = records.map((record): [string, Entry] => {
-        const { id, tenant, rights } = record;
-        return [id, { record, grant: { name: `key ${id}`, tenant, rights: rightSet(rights) } }];
-      });
-      current = { entries: new Map(entries), hasher };
+      current = {
+        records: new Map(records.map((record) => [record.id, record])),
+        hasher,
+        grants: new Map(),
+      };
     },
     async identify(_request, { apiKey }) {
       if (apiKey === undefined) return undefined;
       const key = parseApiKey(apiKey);
       if (!key || !current) throw refusal("API key", "it does not have the form of one");
       // Held on to, since the keys may be replaced while the hash is made.
-      const { entries, hasher } = current;
-      const hash = await hasher.hash(key.text);
-      const entry = entries.get(key.id);
-      const equal = equalBytes(hash, entry?.record.hash ?? nobodysHash);
-      const wrong = fault(entry, equal, clock.wallMs());
-      if (wrong !== undefined || !entry) throw refusal("API key", wrong ?? "there is no such key");
-      return entry.grant;
+      const keys = current;
+      const hash = await keys.hasher.hash(key.text);
+      const record = keys.records.get(key.id);
+      const equal = equalBytes(hash, record?.hash ?? nobodysHash);
+      const wrong = fault(record, equal, clock.wallMs());
+      if (wrong !== undefined || !record) throw refusal("API key", wrong ?? "there is no such key");
+      return grantOf(keys, record);
     },
   };
 }

@@ -45,17 +45,21 @@ export function rightSet(rights: readonly Right[]): ReadonlySet<Right> {
   return new Set(rights);
 }
 
-/** Checks plain data against a schema. Throws `invalid-configuration` with the path of the first thing that is wrong. */
+/**
+ * Checks plain data against a schema. Throws `invalid-configuration` with the path of the first thing that is wrong, below
+ * `within` where that is stated.
+ */
 export function checked<Schema extends v.GenericSchema>(
   schema: Schema,
   value: unknown,
   what: string,
+  within?: string,
 ): v.InferOutput<Schema> {
   const result = v.safeParse(schema, value);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  const path = v.getDotPath(issue);
-  throw badConfiguration(`${what}: ${path === null ? "" : `${path} `}${issue.message}`);
+  const path = [within, v.getDotPath(issue)].filter((part) => typeof part === "string").join(".");
+  throw badConfiguration(`${what}: ${path === "" ? "" : `${path} `}${issue.message}`);
 }
 
 /** What is wrong in a file of the operator's. */
