@@ -1,4 +1,18 @@
-import { elementBytes, LongshoreError, type Tensor, type Tensors, elementOffsets } from "@longshore/core";
+import {
+  allSteps,
+  type Call,
+  type Clock,
+  elementBytes,
+  elementOffsets,
+  give,
+  inSteps,
+  type Tensor,
+  type Tensors,
+  turnWhileWanted,
+} from "@longshore/core";
+
+/** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
+const copiedAtOnce = 2 * 2 ** 20;
 
 /** Rows along axis 0 that all inputs of a request agree on; undefined when they do not, or have no such axis. */
 export function rowsOf(feeds: Tensors): number | undefined {
@@ -32,20 +46,6 @@ function sized(texts: readonly string[]): string {
   return all;
 }
 
-/** One tensor with the rows of all, in order (copies). */
-function joinRows(parts: readonly Tensor[]): Tensor {
-  const [first] = parts;
-  if (!first) throw new LongshoreError("internal", "queue", "a batch of nothing was joined");
-  const rows = parts.reduce((sum, { spec }) => sum + (spec.shape[0] ?? 0), 0);
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part.bytes, offset);
-    offset += part.bytes.byteLength;
-  }
-  return { spec: { ...first.spec, shape: [rows, ...first.spec.shape.slice(1)] }, bytes };
-}
-
 /** Bytes of one row of all inputs: what tells apart the kinds of work that one graph is given. */
 export function rowBytesOf(feeds: Tensors, rows: number): number {
   let bytes = 0;
@@ -53,15 +53,52 @@ export function rowBytesOf(feeds: Tensors, rows: number): number {
   return bytes / rows;
 }
 
+/**
+ * The work of making the feeds of all members one, their rows in order (copies). Yields after each two milliseconds or so.
+ * What is large is given: nobody else has it, and a runtime may move it rather than copy it once more.
+ */
+function* joinWork(members: readonly Tensors[]): Generator<void, Tensors> {
+  const all = new Map<string, Tensor>();
+  let copied = 0;
+  for (const [name, { spec }] of members[0] ?? []) {
+    const parts = members.flatMap((feeds) => feeds.get(name) ?? []);
+    const rows = parts.reduce((sum, part) => sum + (part.spec.shape[0] ?? 0), 0);
+    const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.byteLength, 0));
+    let offset = 0;
+    for (const part of parts) {
+      for (let from = 0; from < part.bytes.byteLength; from += copiedAtOnce) {
+        const piece = part.bytes.subarray(from, from + copiedAtOnce);
+        if (copied > 0 && copied + piece.byteLength > copiedAtOnce) {
+          yield;
+          copied = 0;
+        }
+        bytes.set(piece, offset);
+        offset += piece.byteLength;
+        copied += piece.byteLength;
+      }
+    }
+    const joined: Tensor = { spec: { ...spec, shape: [rows, ...spec.shape.slice(1)] }, bytes };
+    all.set(name, bytes.byteLength > copiedAtOnce ? give(joined) : joined);
+  }
+  return all;
+}
+
 /** The feeds of all members as one. */
 export function joinFeeds(members: readonly Tensors[]): Tensors {
-  const [first] = members;
-  return new Map(
-    [...(first ?? new Map<string, Tensor>()).keys()].map((name): [string, Tensor] => [
-      name,
-      joinRows(members.flatMap((feeds) => feeds.get(name) ?? [])),
-    ]),
-  );
+  return allSteps(joinWork(members));
+}
+
+/** Runs on the feeds of all members as one, at once where no megabytes have to be copied for that. */
+export function runJoined<T>(
+  members: readonly Tensors[],
+  clock: Clock,
+  { abort }: Call,
+  run: (feeds: Tensors) => Promise<T>,
+): Promise<T> {
+  const [only] = members;
+  if (only && members.length === 1) return run(only);
+  const feeds = inSteps(joinWork(members), () => turnWhileWanted(clock, abort, "queue"));
+  return feeds instanceof Promise ? feeds.then(run) : run(feeds);
 }
 
 /** Whether all outputs have so many rows. */

@@ -11,7 +11,7 @@ import {
   type Tensors,
 } from "@longshore/core";
 import { padAxes, padRows } from "../runtime/index.ts";
-import { batchKey, followRows, joinFeeds, rowBytesOf, rowsOf } from "./batch.ts";
+import { batchKey, followRows, rowBytesOf, rowsOf, runJoined } from "./batch.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import type { CoreClaim, CoreRun, Cores } from "./cores.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
@@ -308,11 +308,13 @@ export class GraphScheduler implements Scheduler {
     this.#charge(members, rows, expectedMs);
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });
-    const { result, ended } = on.run(expectedMs, (session) => {
-      const feeds = members.length === 1 ? first.feeds : joinFeeds(members.map((member) => member.feeds));
-      const padded = batching.maxBatchSize > 1 ? padRows(feeds, rows, batching.buckets?.rows) : feeds;
-      return session.run(padded, first.fetches, joined.call);
-    });
+    const together = members.map(({ feeds }) => feeds);
+    const { result, ended } = on.run(expectedMs, (session) =>
+      runJoined(together, clock, joined.call, (feeds) => {
+        const padded = batching.maxBatchSize > 1 ? padRows(feeds, rows, batching.buckets?.rows) : feeds;
+        return session.run(padded, first.fetches, joined.call);
+      }),
+    );
     let completed = true;
     let answer = (): void => undefined;
     try {

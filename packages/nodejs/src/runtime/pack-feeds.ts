@@ -1,4 +1,4 @@
-import { isGiven, type Tensor, type Tensors } from "@longshore/core";
+import { allSteps, inSteps, isGiven, type Tensor, type Tensors } from "@longshore/core";
 import type { AgainMessage, FeedMessage, RunMessage } from "./runner-message.ts";
 import { aligned } from "./shared-page.ts";
 
@@ -12,6 +12,8 @@ import { aligned } from "./shared-page.ts";
 
 /** Below this a copy is cheaper than moving one more buffer. */
 const worthMovingBytes = 16_384;
+/** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
+const copiedAtOnce = 2 * 2 ** 20;
 /** A spare buffer larger than this is given up rather than kept. */
 const keptBytes = 16 * 1024 * 1024;
 
@@ -55,15 +57,22 @@ function packLoan(
 }
 
 /** Inputs ready to send. */
-interface PackedFeeds {
+export interface PackedFeeds {
   readonly message: RunMessage | AgainMessage;
   readonly transfer: readonly ArrayBuffer[];
 }
 
 /** Packs the inputs of one session's runs, one run after another. */
 export interface FeedPacker {
-  /** For checked feeds. The run before must be over. */
-  pack(tensors: Tensors, fetches: readonly string[]): PackedFeeds;
+  /**
+   * For checked feeds. The run before must be over. Where megabytes are copied, there is a `pause` after each two milliseconds or
+   * so, and what it throws ends that.
+   */
+  pack(
+    tensors: Tensors,
+    fetches: readonly string[],
+    pause: () => Promise<void>,
+  ): PackedFeeds | Promise<PackedFeeds>;
   /** A buffer has come back. */
   returned(buffer: ArrayBuffer): void;
 }
@@ -85,10 +94,26 @@ function repeats(last: RunMessage, tensors: Tensors, fetches: readonly string[])
   return true;
 }
 
-function copyInto(target: Uint8Array, tensors: Tensors, feeds: readonly FeedMessage[]): void {
-  for (const { name, offset, buffer } of feeds) {
+function* copyWork(
+  target: Uint8Array,
+  tensors: Tensors,
+  feeds: readonly FeedMessage[],
+): Generator<void, void> {
+  let copied = 0;
+  for (const { name, offset, byteLength, buffer } of feeds) {
     const tensor = tensors.get(name);
-    if (tensor && !buffer) target.set(tensor.bytes, offset);
+    // What moves is not copied.
+    if (!tensor || buffer === tensor.bytes.buffer) continue;
+    const into = buffer ? new Uint8Array(buffer) : target.subarray(offset, offset + byteLength);
+    for (let from = 0; from < byteLength; from += copiedAtOnce) {
+      const piece = tensor.bytes.subarray(from, from + copiedAtOnce);
+      if (copied > 0 && copied + piece.byteLength > copiedAtOnce) {
+        yield;
+        copied = 0;
+      }
+      into.set(piece, from);
+      copied += piece.byteLength;
+    }
   }
 }
 
@@ -104,7 +129,7 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
   let back: Tensor["back"];
 
   return {
-    pack(tensors, fetches) {
+    pack(tensors, fetches, pause) {
       const loan = moves ? onLoan(tensors) : undefined;
       back = loan?.[1].back;
       if (loan) {
@@ -112,7 +137,7 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
         return packLoan(loan, fetches);
       }
       if (page && last && repeats(last, tensors, fetches)) {
-        copyInto(page, tensors, last.feeds);
+        allSteps(copyWork(page, tensors, last.feeds));
         return { message: { kind: "again" }, transfer: [] };
       }
       const feeds: FeedMessage[] = [];
@@ -125,7 +150,7 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
         const moved = moves && movable(tensor) && !transfer.includes(bytes.buffer as ArrayBuffer);
         if (moved || datatype === "BYTES") {
           // `movable` has seen that it is an ArrayBuffer.
-          const buffer = moved ? (bytes.buffer as ArrayBuffer) : new Uint8Array(bytes).buffer;
+          const buffer = moved ? (bytes.buffer as ArrayBuffer) : new ArrayBuffer(byteLength);
           feeds.push({ name, datatype, shape, buffer, offset: 0, byteLength });
           if (moves) transfer.push(buffer);
         } else {
@@ -133,18 +158,22 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
           size = aligned(size + byteLength);
         }
       }
-      if (page && size <= page.byteLength) {
-        copyInto(page, tensors, feeds);
-        const message: RunMessage = { kind: "run", feeds, fetches, pageBytes: size };
-        last = feeds.some(({ buffer }) => buffer) ? undefined : message;
-        return { message, transfer };
+      const inPage = page !== undefined && size <= page.byteLength;
+      let target: Uint8Array = page ?? new Uint8Array(0);
+      let message: RunMessage = { kind: "run", feeds, fetches, pageBytes: size };
+      if (!inPage) {
+        const buffer = spare && spare.byteLength >= size ? spare : new ArrayBuffer(size);
+        spare = undefined;
+        target = new Uint8Array(buffer);
+        message = { kind: "run", feeds, fetches, buffer, pageBytes: 0 };
+        if (moves) transfer.push(buffer);
       }
       last = undefined;
-      const buffer = spare && spare.byteLength >= size ? spare : new ArrayBuffer(size);
-      spare = undefined;
-      copyInto(new Uint8Array(buffer), tensors, feeds);
-      if (moves) transfer.push(buffer);
-      return { message: { kind: "run", feeds, fetches, buffer, pageBytes: 0 }, transfer };
+      const packed = { message, transfer };
+      const copying = inSteps(copyWork(target, tensors, feeds), pause);
+      if (copying instanceof Promise) return copying.then(() => packed);
+      if (inPage && !feeds.some(({ buffer }) => buffer)) last = message;
+      return packed;
     },
     returned(buffer) {
       if (back) back(buffer);

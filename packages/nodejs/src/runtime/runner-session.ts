@@ -9,6 +9,7 @@ import {
 } from "@longshore/core";
 import type { InferenceSession } from "@longshore/engine";
 import { checkFeeds } from "./check-feeds.ts";
+import type { PackedFeeds } from "./pack-feeds.ts";
 import { failure, type LoadedRunner, type RunnerClient } from "./runner-client.ts";
 import type { FromRunner, LoadedMessage, OutputMessage, PassedOver } from "./runner-message.ts";
 import { unpackOutputs } from "./unpack-outputs.ts";
@@ -149,36 +150,48 @@ export class RunnerSession implements ProviderSession {
 
   #send(entry: Entry): void {
     const client = this.#client;
-    const { limit } = this.#parts;
-    let timer: Disposable | undefined;
-    const over = (): void => timer?.[Symbol.dispose]();
+    const pause = async (): Promise<void> => {
+      await new Promise<void>((resolve) => void setImmediate(resolve));
+      if (entry.settled) throw abortError(entry.call.abort, "execute");
+    };
     try {
-      const { message, transfer } = client.packer.pack(entry.feeds, entry.fetches);
-      const answer = client.exchange(message, transfer);
-      if (limit && Number.isFinite(limit.runDeadlineMs)) {
-        timer = limit.clock.timer(limit.runDeadlineMs, () => {
-          client.kill(
-            new LongshoreError(
-              "run-deadline",
-              "execute",
-              `a run took longer than the limit of ${limit.runDeadlineMs} ms and was ended`,
-            ),
-          );
-        });
-      }
-      answer.then(
-        (message) => {
-          over();
-          this.#finish(entry, message, client);
-        },
-        (thrown: unknown) => {
-          over();
-          this.#fail(entry, thrown);
-        },
-      );
+      const packed = client.packer.pack(entry.feeds, entry.fetches, pause);
+      if (packed instanceof Promise) {
+        packed
+          .then((feeds) => this.#exchange(entry, client, feeds))
+          .catch((thrown: unknown) => this.#fail(entry, thrown));
+      } else this.#exchange(entry, client, packed);
     } catch (thrown) {
       this.#fail(entry, thrown);
     }
+  }
+
+  #exchange(entry: Entry, client: RunnerClient, { message, transfer }: PackedFeeds): void {
+    const { limit } = this.#parts;
+    let timer: Disposable | undefined;
+    const over = (): void => timer?.[Symbol.dispose]();
+    const answer = client.exchange(message, transfer);
+    if (limit && Number.isFinite(limit.runDeadlineMs)) {
+      timer = limit.clock.timer(limit.runDeadlineMs, () => {
+        client.kill(
+          new LongshoreError(
+            "run-deadline",
+            "execute",
+            `a run took longer than the limit of ${limit.runDeadlineMs} ms and was ended`,
+          ),
+        );
+      });
+    }
+    answer.then(
+      (reply) => {
+        over();
+        this.#finish(entry, reply, client);
+      },
+      (thrown: unknown) => {
+        over();
+        this.#fail(entry, thrown);
+      },
+    );
   }
 
   #finish(entry: Entry, message: FromRunner, client: RunnerClient): void {

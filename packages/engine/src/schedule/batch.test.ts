@@ -1,0 +1,59 @@
+import { type Clock, housekeepingCall, isGiven, tensorOf, tensorsOf, type Tensors } from "@longshore/core";
+import { manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { runJoined } from "./batch.ts";
+
+function feeds(rowBytes: number, value: number): Tensors {
+  return tensorsOf(
+    tensorOf("x", "UINT8", [1, rowBytes], new Uint8Array(rowBytes).fill(value)),
+    tensorOf("scale", "UINT8", [1, 1], Uint8Array.of(value)),
+  );
+}
+
+describe("runJoined", () => {
+  it("copies large rows in steps, and gives away what it made", async () => {
+    const clock = manualClock();
+    let steps = 0;
+    const counted: Clock = {
+      ...clock,
+      timer: (ms, run) => {
+        steps += 1;
+        return clock.timer(ms, run);
+      },
+    };
+    const rowBytes = 3 * 2 ** 20;
+    let ran: Tensors | undefined;
+    const done = runJoined(
+      [feeds(rowBytes, 1), feeds(rowBytes, 2)],
+      counted,
+      housekeepingCall("test"),
+      (all) => {
+        ran = all;
+        return Promise.resolve(all);
+      },
+    );
+    expect(ran).toBeUndefined();
+    const all = await clock.finish(done);
+    expect(steps).toBeGreaterThanOrEqual(3);
+    expect(ran).toBe(all);
+    const [x, scale] = [all.get("x")!, all.get("scale")!];
+    expect(x.spec.shape).toEqual([2, rowBytes]);
+    expect([x.bytes[0], x.bytes[rowBytes - 1], x.bytes[rowBytes], x.bytes.at(-1)]).toEqual([1, 1, 2, 2]);
+    expect([...scale.bytes]).toEqual([1, 2]);
+    expect([isGiven(x), isGiven(scale)]).toEqual([true, false]);
+  });
+
+  it("runs at once on small rows, and on those of one member as they came", async () => {
+    const clock = manualClock();
+    const call = housekeepingCall("test");
+    const run = (all: Tensors): Promise<Tensors> => Promise.resolve(all);
+    const one = feeds(8 * 2 ** 20, 1);
+    expect(await runJoined([one], clock, call, run)).toBe(one);
+    let ran = false;
+    void runJoined([feeds(10, 1), feeds(10, 2)], clock, call, (all) => {
+      ran = true;
+      return run(all);
+    });
+    expect(ran).toBe(true);
+  });
+});
