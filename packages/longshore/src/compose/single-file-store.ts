@@ -2,11 +2,14 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ModelStore } from "@longshore/engine";
 import { folderStore } from "@longshore/nodejs";
-import { wholeModel } from "../model-file/whole-models.ts";
 
-/** A repository of one model with one version: a single .onnx file, with the weights that it may keep beside it. */
+/**
+ * A repository of one model with one version: a single .onnx file. The files beside it can be read, but are not listed:
+ * which of them are weights of this model only the model says (`wholeModels`).
+ */
 export function singleFileStore(model: string, path: string): ModelStore {
   const beside = folderStore(dirname(path));
+  const version = `${model}/1/`;
   return {
     async list(at) {
       if (at === "" || at === ".") return [{ name: model, directory: true, bytes: 0 }];
@@ -16,8 +19,10 @@ export function singleFileStore(model: string, path: string): ModelStore {
       return undefined;
     },
     async read(at) {
-      if (at !== `${model}/1/model.onnx`) return undefined;
-      return wholeModel(new Uint8Array(await readFile(path)), (file) => beside.read(file));
+      if (at === `${version}model.onnx`) return new Uint8Array(await readFile(path));
+      // JSON of the names that a repository knows would be about other models.
+      if (!at.startsWith(version) || at.endsWith(".json")) return undefined;
+      return beside.read(at.slice(version.length));
     },
   };
 }

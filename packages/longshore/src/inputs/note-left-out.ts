@@ -1,6 +1,7 @@
 import { readModel, splitGraph } from "@longshore/graph";
 import type { OpenedModel } from "../compose/open-model.ts";
 import type { CommandIo } from "../command/io.ts";
+import { wholeModels } from "../model-file/whole-models.ts";
 
 /** Tells which outputs of a model are missing in what follows, and why. */
 export function noteLeftOut(leftOut: readonly string[], io: Pick<CommandIo, "note">): void {
@@ -14,6 +15,6 @@ export async function noteLeftOutOf(
   io: Pick<CommandIo, "note">,
 ): Promise<void> {
   if (folder !== undefined || model === undefined) return;
-  const bytes = await store.read(`${model}/1/model.onnx`);
+  const bytes = await wholeModels(store).read(`${model}/1/model.onnx`);
   if (bytes) noteLeftOut(splitGraph(readModel(bytes)).leftOut, io);
 }
