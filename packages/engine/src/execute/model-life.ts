@@ -37,7 +37,10 @@ export interface ModelLife {
    * in place, and is thrown after the rest has been switched.
    */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
-  /** Refuses new requests and waits for those under way; with `dependents` also for the models that it is made of. */
+  /**
+   * Refuses new requests and waits for those under way; with `dependents` also for the models that it is made of. Does nothing
+   * for a model that is not there.
+   */
   unload(model: string, call: Call, dependents?: boolean): Promise<void>;
   index(): Promise<readonly IndexEntry[]>;
   /** What is loaded now. */
@@ -202,6 +205,16 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     return new LeaseOfHeld(held);
   }
 
+  async function inRepository(model: string): Promise<boolean> {
+    try {
+      await repository.versions(model);
+      return true;
+    } catch (thrown) {
+      if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return false;
+      throw thrown;
+    }
+  }
+
   async function warm(held: Held, call: Call): Promise<void> {
     const program = parts.defaultProgram(held.loaded);
     for (const step of program?.steps ?? []) {
@@ -306,8 +319,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     async unload(model, call, dependents = false) {
       checkModelName(model);
       const mine = [...ready.values()].filter(({ loaded }) => loaded.description.name === model);
-      // A model that nobody knows cannot be unloaded either: throws `unknown-model`.
-      if (mine.length === 0) await repository.versions(model);
+      // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).
+      if (mine.length === 0 && !(await inRepository(model))) return;
       const inner = dependents ? mine.flatMap(({ loaded }) => loaded.uses) : [];
       const models = new Set([model, ...inner]);
       const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));

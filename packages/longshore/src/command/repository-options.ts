@@ -9,6 +9,7 @@ export interface RepositoryOptions {
   readonly modelControl: ModelControl;
   readonly pollSeconds: number;
   readonly loadModel: readonly string[];
+  readonly exitOnError: boolean;
   readonly rateLimit: "off" | "execution_count";
   readonly rateLimitResource: readonly string[];
   readonly modelMemory?: number;
@@ -35,6 +36,10 @@ export function repositoryOptions(
     )
     .option("--poll-seconds <s>", "between two looks at the repository", number("poll-seconds", 0.1), 15)
     .option("--load-model <name>", "load before the server is ready; repeat, or '*' for all", collect, [])
+    .option(
+      "--no-exit-on-error",
+      "serve the rest, not ready, when a model to load at the start cannot be loaded",
+    )
     .addOption(
       new Option("--rate-limit <mode>", "whether runs share the resources that models name")
         .choices(["off", "execution_count"])
@@ -98,6 +103,7 @@ export function repositoryServeOptions(options: RepositoryOptions): Partial<Serv
     modelControl: options.modelControl,
     pollMs: options.pollSeconds * 1000,
     loadModels: options.loadModel,
+    exitOnError: options.exitOnError,
     gpuFallback: options.gpuFallback,
     ...(options.rateLimit === "off" ? {} : { resources: resourcesOf(options) }),
     ...(modelMemory === undefined ? {} : { maxModelBytes: modelMemory }),

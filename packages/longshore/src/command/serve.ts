@@ -41,8 +41,9 @@ export async function serve(
     options.directory === undefined && options.packagesInto !== undefined
       ? undefined
       : await directoryOf(options, options.json ? printer(io) : undefined);
+  const plain = behind.length === 0 && !found;
   const checks = { golden: goldenFrom(opened.store), ...(await checksOf(options)) };
-  if (options.confirm && behind.length === 0 && !found) {
+  if (options.confirm && plain) {
     throw new LongshoreError(
       "invalid-input",
       "resolve",
@@ -50,6 +51,8 @@ export async function serve(
     );
   }
   const pull = await pullOptionsOf(options, { from: options.join, option: "--join" });
+  // What is named is what this server is for, unless others run it or it waits for a load.
+  const named = plain && options.modelControl === "none" ? opened.model : undefined;
   const server = await startServer({
     ...(pull ? { pull } : {}),
     ...(found ? { directory: found.directory } : {}),
@@ -61,8 +64,9 @@ export async function serve(
     ...(await onlineServeOptions(options, io)),
     ...tritonServeOptions(options),
     ...repositoryServeOptions(options),
+    ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
-    ...(behind.length === 0 && !found
+    ...(plain
       ? {}
       : { wrap: forwardingTo({ servers: behind, ...found }, { checks, ...confirmOf(options) }) }),
   });

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { command } from "../../test/command.ts";
 import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
 
 /** Models coming and going on a real server, and sequences over HTTP as Triton's clients send them. */
@@ -74,6 +75,7 @@ describe("a server under explicit control", () => {
     const options: Partial<ServeOptions> = {
       modelControl: "explicit",
       loadModels: ["simple", "broken"],
+      exitOnError: false,
       report: (text) => void reported.push(text),
     };
     await running(options, async (ask, { engine }) => {
@@ -90,7 +92,11 @@ describe("a server under explicit control", () => {
           expect.objectContaining({ name: "broken", state: "UNAVAILABLE" }),
         ]) as unknown,
       });
+      // Ready is who has all that it was started for.
+      expect((await ask("/v2/health/ready")).status).toBe(503);
       expect((await ask("/v2/repository/models/guest/load", {})).status).toBe(200);
+      expect((await ask("/v2/repository/models/broken/load", {})).status).not.toBe(200);
+      expect((await ask("/v2/health/ready")).status).toBe(503);
       const guest = { inputs: [tensor("INPUT0", "FP32", [1, 2], [1, 2])] };
       expect((await ask("/v2/models/guest/infer", guest)).body.outputs[0]?.data).toEqual([1, 2]);
       expect((await ask("/v2/repository/models/guest/unload", {})).status).toBe(200);
@@ -101,6 +107,48 @@ describe("a server under explicit control", () => {
       expect((await ask("/v2/repository/models/simple/load", override)).status).toBe(200);
       expect((await ask("/v2/models/simple/config")).body.max_batch_size).toBe(16);
     });
+  });
+});
+
+describe("a server that is to load models at the start", () => {
+  it("does not start without one that cannot be loaded, and leaves its port", async () => {
+    let port = 0;
+    await running({}, (_ask, { address }) => Promise.resolve(void (port = Number(new URL(address).port))));
+    const options: Partial<ServeOptions> = { port, loadModels: ["simple", "broken"] };
+    await expect(running(options, () => Promise.reject(new Error("it started")))).rejects.toMatchObject({
+      reason: "invalid-model",
+      message: expect.stringMatching(/^failed to load 'broken'.*--no-exit-on-error/s) as unknown,
+    });
+    await running({ port, loadModels: ["simple"] }, async (ask) => {
+      expect((await ask("/v2/health/ready")).status).toBe(200);
+    });
+  });
+
+  it("is ready once what failed was loaded after all", async () => {
+    const options: Partial<ServeOptions> = {
+      loadModels: ["mended"],
+      exitOnError: false,
+      report: () => undefined,
+    };
+    await writeModels(folder, { "mended/1/model.onnx": "no model" });
+    await running(options, async (ask) => {
+      expect((await ask("/v2/health/ready")).status).toBe(503);
+      await writeModels(folder, {
+        "mended/1/model.onnx": tritonModels()["identity_fp32/1/model.onnx"] ?? "",
+      });
+      expect((await ask("/v2/repository/models/mended/load", {})).status).toBe(200);
+      expect((await ask("/v2/health/ready")).status).toBe(200);
+      // What nobody knows is not loaded, as was asked for.
+      expect((await ask("/v2/repository/models/nobody/unload", {})).status).toBe(200);
+    });
+    rmSync(join(folder, "mended"), { recursive: true });
+  });
+
+  it("loads the one that the command names, and tells why it cannot", async () => {
+    const file = join(folder, "broken", "1", "model.onnx");
+    const { code, notes } = await command("serve", file, "--port", "0");
+    expect(code).not.toBe(0);
+    expect(notes).toMatch(/failed to load 'model'.*ONNX/s);
   });
 });
 
@@ -151,7 +199,13 @@ describe("sequences over HTTP", () => {
 
 describe("a server that polls", () => {
   it("has loaded all when it is ready, and takes what is new without being asked", async () => {
-    await running({ modelControl: "poll", pollMs: 20, report: () => undefined }, async (ask, { engine }) => {
+    const options: Partial<ServeOptions> = {
+      modelControl: "poll",
+      pollMs: 20,
+      exitOnError: false,
+      report: () => undefined,
+    };
+    await running(options, async (ask, { engine }) => {
       expect((await ask("/v2/models/simple_string/ready")).status).toBe(200);
       expect((await engine.index()).find(({ name }) => name === "broken")?.state).toBe("unavailable");
       await writeModels(folder, { "later/1/model.onnx": tritonModels()["identity_fp32/1/model.onnx"] ?? "" });

@@ -16,20 +16,27 @@ export interface ModelControlOptions {
   readonly pollMs?: number;
   /** Models that are loaded before the server is ready; `*` for all. */
   readonly loadModels?: readonly string[];
+  /**
+   * Start only with all models that are wanted at the start. Otherwise the rest is served, and the server is not ready before
+   * those that failed were loaded after all. Default true, as in Triton.
+   */
+  readonly exitOnError?: boolean;
 }
 
-/** Models that were loaded at the start, and what looks after them. */
+/** What looks after the models that were loaded at the start. */
 export interface ControlledModels extends Disposable {
-  /** What could not be loaded, by model. */
-  readonly failed: ReadonlyMap<string, string>;
+  /** Resolves when all that is wanted at the start is loaded: at once, or after what failed was loaded after all. */
+  readonly complete: Promise<void>;
+  /** A model was loaded: perhaps the last one that was missing. */
+  loaded(model: string): void;
 }
 
 /**
- * Loads what is wanted at the start, and watches the repository if it is to be polled. What cannot be loaded is reported
- * and does not keep the others from being served.
+ * Loads what is wanted at the start, and watches the repository if it is to be polled. Throws what a model fails with, unless
+ * that is to be no error (`exitOnError`).
  */
 export async function controlModels(
-  { modelControl = "none", pollMs = 15_000, loadModels = [] }: ModelControlOptions,
+  { modelControl = "none", pollMs = 15_000, loadModels = [], exitOnError = true }: ModelControlOptions,
   parts: {
     readonly engine: Engine;
     readonly store: ModelStore;
@@ -38,8 +45,13 @@ export async function controlModels(
   },
 ): Promise<ControlledModels> {
   const { engine, store, clock, report } = parts;
-  const failed = new Map<string, string>();
+  const missing = new Set<string>();
   const call = housekeepingCall("model control");
+  let finish: () => void = () => undefined;
+  const complete = new Promise<void>((resolve) => (finish = resolve));
+  const loaded = (model: string): void => {
+    if (missing.delete(model) && missing.size === 0) finish();
+  };
   // Looked at first: what changes while models are loaded is a change.
   const watch: RepositoryWatch | undefined =
     modelControl === "poll"
@@ -47,8 +59,14 @@ export async function controlModels(
           store,
           clock,
           intervalMs: pollMs,
-          changed: (model) => engine.load(model, undefined, call),
-          removed: (model) => engine.unload(model, call),
+          async changed(model) {
+            await engine.load(model, undefined, call);
+            loaded(model);
+          },
+          async removed(model) {
+            await engine.unload(model, call);
+            loaded(model);
+          },
           failed: (model, thrown) => report(`${model || "the repository"}: ${textOf(thrown)}`),
         })
       : undefined;
@@ -58,11 +76,22 @@ export async function controlModels(
     try {
       await engine.load(model, undefined, call);
     } catch (thrown) {
-      failed.set(model, textOf(thrown));
+      if (exitOnError) {
+        watch?.[Symbol.dispose]();
+        const { reason, stage, message } = LongshoreError.from(thrown, "resolve", "loading a model");
+        throw new LongshoreError(
+          reason,
+          stage,
+          `${message}; nothing is served without it unless that is no error (--no-exit-on-error)`,
+          { cause: thrown },
+        );
+      }
+      missing.add(model);
       report(textOf(thrown));
     }
   }
-  return { failed, [Symbol.dispose]: () => watch?.[Symbol.dispose]() };
+  if (missing.size === 0) finish();
+  return { complete, loaded, [Symbol.dispose]: () => watch?.[Symbol.dispose]() };
 }
 
 function textOf(thrown: unknown): string {

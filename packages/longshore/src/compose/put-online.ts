@@ -131,8 +131,8 @@ export interface Served {
   /** What the metrics tell of which places there are. */
   readonly directory?: Directory;
   load(): LoadReport;
-  /** Once the ports listen, and before readiness: what is wanted at the start. */
-  begin?(): Promise<void>;
+  /** Once the ports listen: what is wanted at the start. Calls `ready` when all of it is there. Default: nothing is wanted. */
+  begin?(ready: () => void): Promise<void>;
   /** No new work comes any more; what is under way goes on. */
   stop?(): void;
   /** After the endpoint was closed. */
@@ -232,6 +232,7 @@ export async function putOnline<T extends Served>(
     await served.close();
     await closeTelemetry();
   };
+  let unlisten = (): Promise<void> => Promise.resolve();
   try {
     const listeners = await openListeners(handler, options, {
       clock,
@@ -240,8 +241,9 @@ export async function putOnline<T extends Served>(
       maxBufferedBytes,
       report,
     });
-    await served.begin?.();
-    life.ready();
+    unlisten = () => listeners.close(0);
+    if (served.begin) await served.begin(() => life.ready());
+    else life.ready();
     const joining = { id, tier, zone, served, address: listeners.address };
     const membership = options.join && joinAs(options.join, joining, { clock, random, observer });
     if (membership) served.joined?.(membership);
@@ -270,6 +272,7 @@ export async function putOnline<T extends Served>(
     };
   } catch (error) {
     served.stop?.();
+    await unlisten();
     await closeServed();
     throw error;
   }

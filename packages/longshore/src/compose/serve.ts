@@ -88,13 +88,14 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     endpoint: options.wrap?.(engine, parts) ?? engine,
     ...(options.desk ? { desk: options.desk } : {}),
     ...(options.directory ? { directory: options.directory } : {}),
-    repository: servedRepository(engine, store),
+    repository: servedRepository(engine, store, (model) => models?.loaded(model)),
     packages: repositoryShelf(store),
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
-    async begin() {
+    async begin(ready) {
       models = await controlModels(options, { engine, store: options.store, clock, report });
       await pull?.want(always, engine);
+      void models.complete.then(ready);
     },
     ...(pull
       ? {

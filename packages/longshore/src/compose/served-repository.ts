@@ -10,8 +10,12 @@ const tritonStates: Readonly<Record<string, ModelListing["state"]>> = {
   unloading: "UNLOADING",
 };
 
-/** The models of an engine and what is written of them, for a server. */
-export function servedRepository(engine: Engine, store: ModelStore): ServedRepository {
+/** The models of an engine and what is written of them, for a server. `loaded` is told of each model that is loaded. */
+export function servedRepository(
+  engine: Engine,
+  store: ModelStore,
+  loaded: (model: string) => void,
+): ServedRepository {
   /** Configurations that came with a load take the place of what lies in the store. */
   const overrides = new Map<string, Readonly<Record<string, Json>>>();
   return {
@@ -26,6 +30,7 @@ export function servedRepository(engine: Engine, store: ModelStore): ServedRepos
     },
     async load(model, version, call, override) {
       await engine.load(model, version, call, override);
+      loaded(model);
       overrides.delete(model);
       // The engine has read it, so it is the JSON of a configuration.
       if (override) overrides.set(model, JSON.parse(override.config) as Readonly<Record<string, Json>>);
