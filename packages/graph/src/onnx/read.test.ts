@@ -3,11 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { present } from "../../test/present.ts";
 import { realFiles } from "../../test/files.ts";
-import { graphBuilder, outsideFiles, readModel, tensorProto, writeModel } from "./index.ts";
+import { countNodes, graphBuilder, outsideFiles, readModel, tensorProto, writeModel } from "./index.ts";
 import {
   AttributeProtoSchema,
   GraphProtoSchema,
   ModelProtoSchema,
+  type NodeProto,
   NodeProtoSchema,
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
@@ -29,6 +30,35 @@ const reasonOf = (bytes: Uint8Array): unknown => {
     return error;
   }
 };
+
+describe("countNodes", () => {
+  const countOf = (nodes: readonly NodeProto[]): number =>
+    nodes.reduce(
+      (sum, { attribute }) =>
+        sum +
+        1 +
+        attribute
+          .flatMap(({ g, graphs }) => [...(g ? [g] : []), ...graphs])
+          .reduce((inner, { node }) => inner + countOf(node), 0),
+      0,
+    );
+
+  it.each(Object.entries(realFiles))("counts the nodes of %s and of the bodies in it", (_name, read) => {
+    const bytes = read();
+    const nodes = countOf(readModel(bytes).graph?.node ?? []);
+    expect(nodes).toBeGreaterThan(1);
+    expect(countNodes(bytes, Infinity)).toBe(nodes);
+    expect(countNodes(bytes, nodes - 1)).toBe(nodes - 1);
+  });
+
+  it("ends with any bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        expect(countNodes(bytes, 50)).toBeLessThanOrEqual(50);
+      }),
+    );
+  });
+});
 
 describe("readModel", () => {
   it.each(Object.entries(realFiles))("gives %s byte for byte when written again", (_name, read) => {

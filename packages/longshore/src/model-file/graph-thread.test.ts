@@ -98,6 +98,25 @@ describe("the thread for model files", () => {
     expect(await thread.makeWhole(new Uint8Array(whole), beside)).toEqual(whole);
   });
 
+  it("reads a small file here, whichever is asked first, and one of many nodes not", async () => {
+    const build = graphBuilder();
+    let value = build.input("x", "FP32", ["n", 4]);
+    for (let node = 0; node < 600; node++) value = build.node("Relu", [value]);
+    build.output(build.node("Relu", [value], { outputs: ["y"] }), "FP32", ["n", 4]);
+    const many = fileOf(writeModel(build.model({ name: "many" })));
+    const few = fileOf(layers());
+    const other = graphThread();
+    for (const { file } of [many, few]) {
+      expect((await other.source.inspect(file, call)).inputs).toHaveLength(1);
+      expect((await other.source.cuts(file, call)).length).toBeGreaterThan(1);
+      expect(await other.source.extract(file, "start", "end", call)).toBe(file);
+    }
+    // What has moved to the thread is gone from here.
+    expect(many.read.map(({ byteLength }) => byteLength)).toEqual([0]);
+    expect(few.read.map(({ byteLength }) => byteLength)).toEqual([few.file.byteLength]);
+    await other.close();
+  });
+
   it("reads a file once for all who ask about it at the same time", async () => {
     const { file, read } = fileOf(layers());
     const other = graphThread(0, 32_768);

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { type Call, LongshoreError, untilAborted } from "@longshore/core";
 import type { Artifact, ModelSource } from "@longshore/engine";
-import { onnxSource } from "@longshore/graph";
+import { countNodes, onnxSource } from "@longshore/graph";
 import { builtFile, builtOptions, sha256, type ThreadData } from "@longshore/nodejs";
 import { endMessage, type GraphAnswer, type GraphQuestion, type GraphRequest } from "./graph-message.ts";
 import { type MakeWhole, besideModel, wholeModel } from "./whole-models.ts";
@@ -14,10 +14,20 @@ import { type MakeWhole, besideModel, wholeModel } from "./whole-models.ts";
  */
 
 /**
- * Files below this are analysed at once: that takes some ten milliseconds, and to start a thread half a second of processor time, during
- * which a place that is asked for the first time seems slow. A graph of thousands of nodes that is as small takes up to 0.1 s.
+ * Files below this, with fewer nodes, are analysed at once: that takes some ten milliseconds, and to start a thread half a second of
+ * processor time, during which a place that is asked for the first time seems slow.
  */
 const defaultSmallBytes = 2 * 2 ** 20;
+const smallNodes = 500;
+
+/** Files below the number of bytes of which it is remembered whether they have few nodes; the oldest goes. */
+const mostCounted = 1024;
+
+/** The source that analyses a file, undefined for the thread; and the file, which may have been read for that. */
+interface Chosen {
+  readonly source: ModelSource | undefined;
+  readonly file: Artifact;
+}
 
 /** What reads model files away from the calling thread. */
 export interface GraphThread {
@@ -160,11 +170,41 @@ function unexpected(answer: GraphAnswer): LongshoreError {
  * A thread for model files. Nothing is started before the first large one.
  *
  * @param niceness By how much more than the calling thread it lets others have the cores, as workers of a runtime.
- * @param smallBytes Files below this are read on the calling thread. Default 2 MiB.
+ * @param smallBytes Files below this, with fewer than 500 nodes, are read on the calling thread. Default 2 MiB.
  */
 export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes): GraphThread {
   const thread = new Thread(niceness);
   const here = onnxSource({ sha256 });
+
+  const isSmall = (bytes: Uint8Array): boolean =>
+    bytes.byteLength < smallBytes && countNodes(bytes, smallNodes) < smallNodes;
+
+  /** Whether files are small, by digest. */
+  const counted = new Map<string, boolean>();
+
+  /** Who analyses a file, told at once where its bytes need not be looked at for that. */
+  function chosenFor(file: Artifact, call: Call): Chosen | Promise<Chosen> {
+    if (file.byteLength >= smallBytes) return { source: undefined, file };
+    const known = counted.get(file.digest);
+    return known === undefined ? counting(file, call) : { source: known ? here : undefined, file };
+  }
+
+  async function counting(file: Artifact, call: Call): Promise<Chosen> {
+    let ready: Uint8Array | undefined = await file.bytes(call);
+    const small = isSmall(ready);
+    counted.set(file.digest, small);
+    for (const digest of counted.keys()) if (counted.size > mostCounted) counted.delete(digest);
+    // The next reader gets what was just read.
+    const read: Artifact = {
+      ...file,
+      async bytes(again) {
+        const bytes = ready ?? (await file.bytes(again));
+        ready = undefined;
+        return bytes;
+      },
+    };
+    return { source: small ? here : undefined, file: read };
+  }
 
   /** Files on their way to the thread, by digest. */
   const sending = new Map<string, Promise<GraphAnswer>>();
@@ -226,21 +266,29 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
   }
 
   const source: ModelSource = {
-    async inspect(file, call) {
-      if (file.byteLength < smallBytes) return here.inspect(file, call);
+    async inspect(asked, call) {
+      const chosen = chosenFor(asked, call);
+      const { source: small, file } = chosen instanceof Promise ? await chosen : chosen;
+      if (small) return small.inspect(file, call);
       const answer = await about(file, { ask: "inspect" }, call);
       if (answer.kind === "signature") return answer.signature;
       throw unexpected(answer);
     },
-    async cuts(file, call) {
-      if (file.byteLength < smallBytes) return here.cuts(file, call);
+    async cuts(asked, call) {
+      const chosen = chosenFor(asked, call);
+      const { source: small, file } = chosen instanceof Promise ? await chosen : chosen;
+      if (small) return small.cuts(file, call);
       const answer = await about(file, { ask: "cuts" }, call);
       if (answer.kind === "cuts") return answer.cuts;
       throw unexpected(answer);
     },
-    async extract(file, from, to, call) {
-      if (file.byteLength < smallBytes) return here.extract(file, from, to, call);
-      return part(file, { ask: "extract", from, to }, call);
+    async extract(asked, from, to, call) {
+      const chosen = chosenFor(asked, call);
+      const { source: small, file } = chosen instanceof Promise ? await chosen : chosen;
+      const made = await (small
+        ? small.extract(file, from, to, call)
+        : part(file, { ask: "extract", from, to }, call));
+      return made === file ? asked : made;
     },
   };
 
@@ -266,8 +314,7 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
 
   return {
     source,
-    makeWhole: (bytes, read) =>
-      bytes.byteLength < smallBytes ? wholeModel(bytes, read) : makeWhole(bytes, read),
+    makeWhole: (bytes, read) => (isSmall(bytes) ? wholeModel(bytes, read) : makeWhole(bytes, read)),
     close: () => thread.close(),
   };
 }
