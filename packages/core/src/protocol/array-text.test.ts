@@ -3,7 +3,12 @@ import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../base/index.ts";
 import type { Datatype } from "../tensor/index.ts";
 import { ArrayText } from "./array-text.ts";
-import { readInferReply, writeInferReply, writeInferReplyInSteps } from "./infer-reply.ts";
+import {
+  readInferReply,
+  readInferReplyInSteps,
+  writeInferReply,
+  writeInferReplyInSteps,
+} from "./infer-reply.ts";
 import { readInferRequest, readInferRequestInSteps } from "./infer-request.ts";
 import { defaultWireLimits } from "./limits.ts";
 import { parseMessage } from "./message-text.ts";
@@ -335,6 +340,14 @@ describe("messages", () => {
         length === undefined ? undefined : Number(length),
       );
       expect(read.outputs.map((output) => Buffer.compare(output.bytes, bytes))).toEqual([0, 0]);
+      pauses = 0;
+      const whole = Buffer.concat(inSteps.parts);
+      const headerLength = length === undefined ? undefined : Number(length);
+      const readLater = await readInferReplyInSteps(whole, headerLength, defaultWireLimits, async () => {
+        pauses += 1;
+      });
+      expect(readLater.outputs.map((output) => Buffer.compare(output.bytes, bytes))).toEqual([0, 0]);
+      expect(pauses).toBeGreaterThan(0);
     }
   });
 

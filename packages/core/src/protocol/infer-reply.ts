@@ -1,9 +1,10 @@
+import { allSteps, inSteps } from "../base/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import { defaultWireLimits, type WireLimits } from "./limits.ts";
 import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
 import { type Parameters, readParameters } from "./parameters.ts";
 import { own, text } from "./read-json.ts";
-import { readTensors, tensorsAtOnce, type WireTensor } from "./wire-tensor.ts";
+import { readTensors, tensorsInSteps, type WireTensor } from "./wire-tensor.ts";
 
 /** The reply to an inference request as the protocol has it. */
 export interface InferReplyMessage {
@@ -64,6 +65,22 @@ export function readInferReply(
   return reply;
 }
 
+/** The same, with a `pause` after each two milliseconds or so of reading JSON tensors; at once where there is nothing to pause for. */
+export function readInferReplyInSteps(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  limits: WireLimits,
+  pause: () => Promise<void>,
+  heads?: KnownHeads<InferReplyMessage>,
+): InferReplyMessage | Promise<InferReplyMessage> {
+  const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
+  if (known) return known;
+  const { json, binary } = takeApart(body, headerLength, limits);
+  const reply = inSteps(replyWork(json, binary, limits), pause);
+  if (!(reply instanceof Promise) && headerLength !== undefined) heads?.learn(body, headerLength, reply);
+  return reply;
+}
+
 /** The same for a reply of which only the JSON is here and `binaryBytes` are on their way. */
 export function readInferReplyHead(
   head: Uint8Array,
@@ -78,6 +95,14 @@ function replyOf(
   binary: Uint8Array | { readonly byteLength: number },
   limits: WireLimits,
 ): InferReplyMessage {
+  return allSteps(replyWork(json, binary, limits));
+}
+
+function* replyWork(
+  json: object,
+  binary: Uint8Array | { readonly byteLength: number },
+  limits: WireLimits,
+): Generator<void, InferReplyMessage> {
   const name = text(limits.maxNameLength);
   const version = own(json, "model_version");
   const id = own(json, "id");
@@ -87,6 +112,6 @@ function replyOf(
     ...(version === undefined || version === null ? {} : { modelVersion: name(version, "model_version") }),
     ...(id === undefined || id === null ? {} : { id: name(id, "id") }),
     parameters: readParameters(own(json, "parameters"), "parameters", limits, maxReplyParameter),
-    outputs: tensorsAtOnce(readTensors(own(json, "outputs"), "outputs", binary, limits)),
+    outputs: yield* tensorsInSteps(readTensors(own(json, "outputs"), "outputs", binary, limits)),
   };
 }

@@ -9,6 +9,7 @@ import {
   type SharedPart,
   sharedPartOf,
   tensorsAtOnce,
+  tensorsInSteps,
   type TensorsWork,
   type WireTensor,
 } from "./wire-tensor.ts";
@@ -149,9 +150,6 @@ export function readInferHead(
   return message;
 }
 
-/** Values that are read from JSON before something else gets its turn: about two milliseconds. */
-const valuesAtOnce = 65_536;
-
 /**
  * The same as `readInferRequest`, with a `pause` after each two milliseconds or so of reading JSON tensors. With nothing to
  * pause for the message is there at once.
@@ -174,9 +172,6 @@ export function readInferRequestInSteps(
 }
 
 function* furtherInputs({ message, inputs }: RequestWork): Generator<void, InferRequestMessage> {
-  for (const work of inputs.works) {
-    while (!work.step(valuesAtOnce)) yield;
-  }
-  message.inputs = inputs.tensors();
+  message.inputs = yield* tensorsInSteps(inputs);
   return message;
 }

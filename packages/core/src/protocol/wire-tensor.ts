@@ -232,6 +232,15 @@ export function readTensors(
   };
 }
 
+/** Values that are read from JSON before something else gets its turn: about two milliseconds. */
+const valuesAtOnce = 65_536;
+
+/** Does the work, and yields after each two milliseconds or so of reading JSON. */
+export function* tensorsInSteps(work: TensorsWork): Generator<void, readonly WireTensor[]> {
+  for (const one of work.works) while (!one.step(valuesAtOnce)) yield;
+  return work.tensors();
+}
+
 /** Does all of the work at once. */
 export function tensorsAtOnce(work: TensorsWork): readonly WireTensor[] {
   for (const one of work.works) one.step(Infinity);

@@ -1,4 +1,4 @@
-import { type Call, LongshoreError } from "../../base/index.ts";
+import { type Call, LongshoreError, turnWhileWanted } from "../../base/index.ts";
 import { endCut, type Segment } from "../../model/index.ts";
 import {
   accountParameter,
@@ -8,8 +8,8 @@ import {
   type KnownHeads,
   parseJson,
   read,
-  readInferReply,
   readInferReplyHead,
+  readInferReplyInSteps,
   unpackTensors,
 } from "../../protocol/index.ts";
 import { shapeFits, type Tensor, type Tensors, type TensorSpec } from "../../tensor/index.ts";
@@ -114,15 +114,14 @@ export async function readResponse(
   heads: KnownHeads<InferReplyMessage>,
   call: Call,
 ): Promise<InferenceResponse> {
+  const { rest, bytes, headers, receivedBytes } = exchanged;
   const limits = parts.limits ?? defaultWireLimits;
-  const headerLength = headerLengthOf(exchanged.headers);
-  const message = exchanged.rest
-    ? readInferReplyHead(
-        exchanged.bytes.subarray(0, headerLength),
-        exchanged.receivedBytes - (headerLength ?? 0),
-        limits,
-      )
-    : readInferReply(exchanged.bytes, headerLength, limits, heads);
+  const headerLength = headerLengthOf(headers);
+  const pause = (): Promise<void> => turnWhileWanted(parts.clock, call.abort, "decode");
+  const came = rest
+    ? readInferReplyHead(bytes.subarray(0, headerLength), receivedBytes - (headerLength ?? 0), limits)
+    : readInferReplyInSteps(bytes, headerLength, limits, pause, heads);
+  const message = came instanceof Promise ? await came : came;
   return responseOf(parts, request, exchanged, message, expected, codingStages, call);
 }
 
