@@ -224,6 +224,50 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
   });
 });
 
+describe("a pipeline under explicit control", () => {
+  const pipeline = `inputs: [{ name: x, datatype: FP32, shape: [-1, 1] }]
+pipeline:
+  steps: [{ id: s, model: m, inputs: { x: x } }, { id: t, model: n, inputs: { x: s.y } }]
+  outputs: { y: t.y }`;
+  beforeEach(() => {
+    store.put("n/1/model.onnx", memoryFile("three"));
+    store.put("p/model.yaml", pipeline);
+  });
+
+  it("brings the models that it is made of, which stay when it is unloaded without them", async () => {
+    const engine = engineWith({ explicit: true });
+    await load(engine, "p");
+    expect(await ask(engine, "p")).toBe(15);
+    expect(await states(engine)).toMatchObject({ "p/1": "ready", "m/2": "available", "n/1": "available" });
+    expect(await ask(engine, "n")).toBe(13);
+    await clock.finish(engine.unload("p", call));
+    expect(await ask(engine, "m")).toBe(12);
+    await load(engine, "p");
+    await clock.finish(engine.unload("p", call, true));
+    expect(await states(engine)).toMatchObject({ "p/1": "unloaded", "m/2": "unloaded", "n/1": "unloaded" });
+  });
+
+  it("leaves nothing loaded when one of its models cannot be", async () => {
+    let loads = 0;
+    const broken: typeof runtime = {
+      ...runtime,
+      load: (artifact, options, asked) =>
+        ++loads === 2
+          ? Promise.reject(new LongshoreError("invalid-model", "resolve", "planted"))
+          : runtime.load(artifact, options, asked),
+    };
+    const engine = engineWith({ explicit: true, runtimes: [broken] });
+    await expect(load(engine, "p")).rejects.toMatchObject({ reason: "invalid-model" });
+    expect(loads).toBe(2);
+    await settle();
+    expect(runtime.open()).toBe(0);
+    expect(await states(engine)).toMatchObject({ "m/2": "unloaded", "n/1": "unloaded" });
+    await expect(start(engine, "p")).rejects.toMatchObject({ reason: "unknown-model" });
+    await load(engine, "p");
+    expect(await ask(engine, "p")).toBe(15);
+  });
+});
+
 describe("a load with a configuration or files of its own", () => {
   it("takes Triton's JSON instead of the file, until the next load without", async () => {
     const engine = engineWith();

@@ -272,6 +272,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     }
     renewal.adopt();
     turn(model, true);
+    // As in Triton, what an ensemble is made of is loaded with it, and stays when it goes.
+    for (const used of fresh.flatMap(({ loaded }) => loaded.uses)) turn(used, true);
     forgetFound(model);
     for (const key of problems.keys()) {
       const [name, version = ""] = key.split("/");
