@@ -87,6 +87,14 @@ describe("speedBelief", () => {
     expect(meanOf(belief.ratio())).toBeCloseTo(3, 9);
   });
 
+  it("goes on learning after a run whose profiled time is absurd", () => {
+    const belief = speedBelief();
+    for (let index = 0; index < 20; index++) belief.seen(11, 10, index);
+    belief.seen(11, 1e9, 20);
+    for (let index = 21; index < 81; index++) belief.seen(30, 10, index);
+    expect(meanOf(belief.ratio())).toBeCloseTo(3, 1);
+  });
+
   it("forgets the first run of all, which loads and warms, as soon as there is a quicker one", () => {
     const belief = speedBelief();
     belief.seen(40, 10, 0);

@@ -50,6 +50,12 @@ const apartRuns = 6;
 const briefRatio = 0.25;
 const longestFades = 0.95;
 
+/**
+ * A device is no more times as fast as the machine of a profile: a profiled time that would need more is wrong, and does not
+ * make other runs brief.
+ */
+const fastest = 16;
+
 /** Runs in which a model may still be warming up, and how far above those after it a run lies that was not warm. */
 const warmingRuns = 12;
 const warmRatio = 1.3;
@@ -103,7 +109,7 @@ class SpeedSeen implements SpeedBelief {
   seen(observedMs: number, profileMs: number, nowMs: number): void {
     const ratio = observedMs / profileMs;
     if (!(ratio > 0) || ratio === Infinity || !(observedMs > 0)) return;
-    this.#longestMs = Math.max(profileMs, this.#longestMs * longestFades);
+    this.#longestMs = Math.max(Math.min(profileMs, fastest * observedMs), this.#longestMs * longestFades);
     if (profileMs < briefRatio * this.#longestMs) return;
     if (this.#ratios.length >= 4) this.#watch(ratio);
     this.#ratios.push(ratio);
