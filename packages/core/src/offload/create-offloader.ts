@@ -60,7 +60,8 @@ class LoopOffloader implements Offloader {
       const { job } = await this.#track(Promise.resolve(this.#prepare(model, inputs, limits, undefined)));
       told.accepted(job.call.id);
       this.#refuseClosed();
-      if (job.known.description.decoupled === true) yield* this.#several(job);
+      if (job.known.description.decoupled === true)
+        yield* this.#several(job, (thrown) => this.#anew(thrown, job, model, inputs, limits));
       else {
         const { response, leg } = await this.#track(this.#run(job, model, inputs, limits));
         yield { outputs: response.outputs, where: leg.endpoint };
@@ -74,9 +75,10 @@ class LoopOffloader implements Offloader {
   }
 
   /** Closing waits for the next answer, not for a reader that may never come back. */
-  async *#several(job: Job): AsyncIterable<Answer> {
+  async *#several(job: Job, anew?: (thrown: unknown) => Promise<Job>): AsyncIterable<Answer> {
     const answers = streamJob(this.#loop, { ...job, whole: true })[Symbol.asyncIterator]();
     this.#read.add(answers);
+    let begun = false;
     try {
       for (;;) {
         const one = await this.#track(answers.next());
@@ -84,8 +86,12 @@ class LoopOffloader implements Offloader {
         if (!this.#read.has(answers)) this.#refuseClosed();
         if (one.done === true) return;
         const { outputs, account } = one.value;
+        begun = true;
         yield { outputs, where: account.endpoint };
       }
+    } catch (thrown) {
+      if (begun || !anew) throw thrown;
+      yield* this.#several(await this.#track(anew(thrown)));
     } finally {
       this.#read.delete(answers);
       await answers.return?.();
@@ -279,13 +285,18 @@ class LoopOffloader implements Offloader {
 
   /** Runs a job; anew where another content has taken the place of the model meanwhile. */
   #run(job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Outcome> {
-    return runJob(this.#loop, job).catch(async (thrown: unknown) => {
-      if (!replaced(thrown) || job.sequence) throw thrown;
-      await this.#loop.knowledge.refresh();
-      const { job: anew } = await this.#prepare(model, inputs, limits, undefined);
-      if (anew.known.description.digest === job.known.description.digest) throw thrown;
-      return runJob(this.#loop, { ...job, known: anew.known });
-    });
+    return runJob(this.#loop, job).catch(async (thrown: unknown) =>
+      runJob(this.#loop, await this.#anew(thrown, job, model, inputs, limits)),
+    );
+  }
+
+  /** The job with the content that has taken the place of the one it was planned with; throws `thrown` where none has. */
+  async #anew(thrown: unknown, job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Job> {
+    if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-version" || job.sequence) throw thrown;
+    await this.#loop.knowledge.refresh();
+    const { job: anew } = await this.#prepare(model, inputs, limits, undefined);
+    if (anew.known.description.digest === job.known.description.digest) throw thrown;
+    return { ...job, known: anew.known };
   }
 
   /** Tells the observer of one request, of its end once. */
@@ -316,11 +327,6 @@ class LoopOffloader implements Offloader {
       },
     };
   }
-}
-
-/** Another content may have taken the place of the one that was planned with, while it was planned. */
-function replaced(thrown: unknown): boolean {
-  return LongshoreError.is(thrown) && thrown.reason === "unknown-version";
 }
 
 /** The plan's sentence; where a back-up gave the answer, also instead of whom. */

@@ -300,7 +300,7 @@ const refusals: ReadonlySet<Reason> = new Set([
 ]);
 
 /** Places that do not serve what they offered are not asked for it again until they offer it anew. */
-function forgetRefused(
+export function forgetRefused(
   loop: Loop,
   job: Job,
   failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[],

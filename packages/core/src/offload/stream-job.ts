@@ -7,7 +7,7 @@ import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { final } from "./race.ts";
-import { decide } from "./run-job.ts";
+import { decide, forgetRefused } from "./run-job.ts";
 import { beginLeg, recordEnd } from "./running.ts";
 import { newTally } from "./tally.ts";
 
@@ -39,6 +39,7 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", `running ${plan.model} at ${leg.endpoint}`);
       const { call } = job;
+      forgetRefused(loop, job, [{ endpoint: leg.endpoint, error }]);
       if (call.abort.aborted) throw abortError(call.abort, "execute");
       if (answered || final(error) || tally.plans.length >= maxPlans) throw error;
       broke = error;

@@ -309,4 +309,22 @@ describe("for an app", () => {
       await expect(reader.next()).rejects.toMatchObject({ reason: "shutting-down" });
     }
   });
+
+  it("begin anew where another content has taken the place of the model", async () => {
+    const edge = await server("edge");
+    const { ask } = await app({ servers: [{ address: edge.address, id: "edge" }] });
+    expect(await taken(ask(2, [0, 0]))).toHaveLength(2);
+    const file = join(folder, "numbers", "model.yaml");
+    const swapped = numbers.replace("{ OUT: repeat.value, IDX: repeat.index }", "{ OUT: repeat.value }");
+    try {
+      await writeFile(file, swapped);
+      await edge.engine.load("numbers", undefined, housekeepingCall("test"));
+      expect(await taken(ask(2, [0, 0]))).toEqual([
+        [0, "edge"],
+        [1, "edge"],
+      ]);
+    } finally {
+      await writeFile(file, numbers);
+    }
+  });
 });
