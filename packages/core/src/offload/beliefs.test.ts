@@ -8,7 +8,7 @@ import { radioState } from "../places/index.ts";
 import { left } from "../places/index.ts";
 import { localWork } from "../places/index.ts";
 import { placeHealth } from "../places/index.ts";
-import { promisesGrew, serviceRatio } from "../places/index.ts";
+import { promiseGrowth, serviceRatio } from "../places/index.ts";
 
 const error = (reason: LongshoreError["reason"], retryAfterMs?: number): LongshoreError =>
   new LongshoreError(reason, "transport", "made up", retryAfterMs === undefined ? {} : { retryAfterMs });
@@ -186,11 +186,14 @@ describe("serviceRatio", () => {
       origin: "promised",
     });
     const before = [offer("start", 100, 0), offer("c1", 50, 0), offer("c2", 10, 0)];
-    expect(
-      promisesGrew(before, [offer("start", 200, 70), offer("c1", 100, 0), offer("c2", 11, 5)]),
-    ).toBeCloseTo(2, 9);
-    expect(promisesGrew(before, [offer("c9", 200, 0)])).toBe(1);
-    expect(promisesGrew([], before)).toBe(1);
+    const now = [offer("start", 200, 70), offer("c1", 100, 0), offer("c2", 11, 5)];
+    const growth = promiseGrowth();
+    expect(growth(before)).toBe(1);
+    expect(growth(now)).toBeCloseTo(2, 9);
+    // The same is said of the model and of its version.
+    expect(growth(now)).toBe(1);
+    expect(growth([offer("c9", 200, 0)])).toBe(1);
+    expect(growth(before)).toBeCloseTo(0.5, 9);
   });
 
   it("believes a place again within a dozen of runs after some that something else disturbed", () => {

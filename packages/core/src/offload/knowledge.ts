@@ -19,7 +19,6 @@ import {
   manyPlaces,
   nothingKnown,
   type Places,
-  promisesGrew,
   type Ran,
   ranOf,
   tooSlow,
@@ -168,7 +167,7 @@ export function knowledgeOf(
       // It may have gone meanwhile.
       if (places.all.get(id) !== place || closed) return;
       entry.heard.set(id, heard);
-      if (known) place.service.promised(promisesGrew(known.offers, heard.offers), clock.nowMs());
+      place.promised(heard.offers, clock.nowMs());
       entry.unsaid.delete(id);
       place.health.reached();
       const [offer] = heard.offers;

@@ -1,11 +1,11 @@
 import type { Clock, EndpointId, LongshoreError, Random } from "../base/index.ts";
-import type { Endpoint, LoadReport } from "../endpoint/index.ts";
+import type { Endpoint, LoadReport, Offer } from "../endpoint/index.ts";
 import { type HedgeBudget, hedgeBudget, type HedgeBudgetOptions, type Link } from "../estimate/index.ts";
 import { type EndpointView, linkTable, type LinkTable, linkTableOf, transferSizes } from "../table/index.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
 import { queueBelief, type QueueOutlook } from "./queue-belief.ts";
 import { slowStart } from "./slow-start.ts";
-import { type ServiceRatio, serviceRatio } from "./service-ratio.ts";
+import { promiseGrowth, type ServiceRatio, serviceRatio } from "./service-ratio.ts";
 
 /** Links of places in this process cost nothing. */
 const noLink: LinkTable = linkTableOf(() => 0);
@@ -70,6 +70,8 @@ export interface Place {
   readonly mute: boolean;
   /** It said how busy it is, in a message that was under way for `delayMs`. */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
+  /** It said what it takes now for what it offers. */
+  promised(offers: readonly Offer[], nowMs: number): void;
   /** It said how long its queue is with an offer. */
   offered(queueMs: number, nowMs: number): void;
   /** See `PlaceHealth.failed`. */
@@ -124,6 +126,7 @@ export function followPlace(
 ): Place {
   const health = placeHealth(random);
   const service = serviceRatio();
+  const growth = promiseGrowth();
   const budget = hedgeBudget(hedges);
   let table = link ? linkTable(link, clock.nowMs()) : noLink;
   let touched = false;
@@ -174,6 +177,7 @@ export function followPlace(
       happened();
       queue.reported(load, nowMs, delayMs);
     },
+    promised: (offers, nowMs) => service.promised(growth(offers), nowMs),
     offered(queueMs, nowMs) {
       happened();
       queue.offered(queueMs, nowMs);

@@ -103,14 +103,32 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   };
 }
 
-/** How many times as long a place says now that it takes for the same, without queues: the middle one of all it offers; else 1. */
-export function promisesGrew(before: readonly Offer[], now: readonly Offer[]): number {
-  const runs = new Map(before.map((offer) => [keyOf(offer), runMs(offer)]));
-  const factors = now
-    .map((offer) => runMs(offer) / (runs.get(keyOf(offer)) ?? NaN))
-    .filter((factor) => factor > 0 && factor < Infinity)
-    .sort((a, b) => a - b);
-  return factors[Math.floor(factors.length / 2)] ?? 1;
+/** Offers of one place whose last promise is remembered; those that came first go. */
+const mostPromises = 1024;
+
+/**
+ * Tells, of each list of offers of one place, how many times as long it says now that it takes for the same as it said last,
+ * without queues: the middle one of all it offers; 1 where it has not said anything of them before. A model and a version of
+ * it are asked about apart and offer the same runs, which grow once.
+ */
+export function promiseGrowth(): (offers: readonly Offer[]) => number {
+  const last = new Map<string, number>();
+  return (offers) => {
+    const factors: number[] = [];
+    for (const offer of offers) {
+      const key = keyOf(offer);
+      const factor = runMs(offer) / (last.get(key) ?? NaN);
+      if (factor > 0 && factor < Infinity) factors.push(factor);
+      last.delete(key);
+      last.set(key, runMs(offer));
+    }
+    for (const key of last.keys()) {
+      if (last.size <= mostPromises) break;
+      last.delete(key);
+    }
+    factors.sort((a, b) => a - b);
+    return factors[Math.floor(factors.length / 2)] ?? 1;
+  };
 }
 
 const runMs = ({ completionMs, queueMs }: Offer): number => meanOf(completionMs) - queueMs;
