@@ -1,8 +1,9 @@
-/** Whether promises hold: predicted quantiles of the time of a send against what it took, beside a smoothed rate's figure. */
+/** Whether promises hold: predicted quantiles of the time of a send against what it took, beside figures of smoothed rates. */
 import { type LinkBeliefOptions, quantileOf, seededRandom } from "@longshore/core";
 import type { Trace } from "../trace/index.ts";
 import { remote } from "./choices.ts";
 import { honestSensor } from "./honest-sensor.ts";
+import { ownRate } from "./own-rate.ts";
 import { predictedMs, rateSmoother } from "./rate-plugs.ts";
 import { replay } from "./replay.ts";
 
@@ -10,43 +11,65 @@ import { replay } from "./replay.ts";
 export interface Send {
   readonly atMs: number;
   readonly promisedMs: Float64Array;
+  /** By a smoothed rate that was told of the same acknowledgements. */
   readonly smoothedMs: number;
+  /** By a smoothed rate of all that the line could carry. */
+  readonly shownMs: number;
   readonly tookMs: number;
 }
 
 /** Packets in a millisecond: a smoothed rate of nothing would promise never, and lose to anything. */
 const leastSmoothed = 1e-3;
 
-/** Sends every `everyMs`, whatever is believed, and writes down what was promised. Link and sensor are as for policies. */
+/**
+ * Sends at those instants or in that distance, both in milliseconds, whatever is believed, and writes down what was promised.
+ * Link and sensor are as for policies.
+ */
 export function sends(
   trace: Trace,
   bytes: number,
-  everyMs: number,
+  arrivals: number | readonly number[],
   link: LinkBeliefOptions,
 ): readonly Send[] {
   const sensor = honestSensor({ link });
-  const rate = rateSmoother();
+  const roundTripMs = 50;
+  const own = ownRate(roundTripMs);
+  const shown = rateSmoother();
   const made: Omit<Send, "tookMs">[] = [];
   const setting = {
     trace,
     requestBytes: bytes,
     localMs: Infinity,
     serverMs: 15,
-    roundTripMs: 50,
-    arrivals: everyMs,
+    roundTripMs,
+    arrivals,
   };
+  const { notes } = sensor;
   const { tookMs } = replay(setting, {
     name: "sends",
     arrived(request, sight) {
-      const { values } = sensor.replyMs(bytes, sight);
+      const at = (rate: number): number => predictedMs(request, sight, Math.max(leastSmoothed, rate));
       made.push({
         atMs: sight.nowMs,
-        promisedMs: values,
-        smoothedMs: predictedMs(request, sight, Math.max(leastSmoothed, rate(sight))),
+        promisedMs: sensor.replyMs(bytes, sight).values,
+        smoothedMs: at(own.at(sight.nowMs)),
+        shownMs: at(shown(sight)),
       });
       return remote();
     },
-    ...sensor.notes,
+    probe: notes.probe,
+    sent(...note) {
+      own.notes.sent(...note);
+      notes.sent(...note);
+    },
+    acknowledged(...note) {
+      own.notes.acknowledged(...note);
+      notes.acknowledged(...note);
+    },
+    sendEnded(...note) {
+      own.notes.sendEnded(...note);
+      notes.sendEnded(...note);
+    },
   });
   return made.map((one, index) => ({ ...one, tookMs: tookMs[index] ?? NaN }));
 }
@@ -87,20 +110,23 @@ export function coverageInterval(
   return [shares[10] ?? NaN, shares[389] ?? NaN];
 }
 
-/** Mean pinball loss of the promised quantiles, and of the smoothed rate's one figure taken for all of them, in milliseconds. */
-export function pinballLoss(list: readonly Send[]): { readonly ours: number; readonly smoothed: number } {
+/** Mean pinball loss of the promised quantiles, and of a smoothed rate's one figure taken for all of them, in milliseconds. */
+export function pinballLoss(list: readonly Send[]): Readonly<Record<"ours" | "smoothed" | "shown", number>> {
   let ours = 0;
   let smoothed = 0;
+  let shown = 0;
   let count = 0;
-  for (const { promisedMs, smoothedMs, tookMs } of list) {
+  for (const { promisedMs, smoothedMs, shownMs, tookMs } of list) {
     for (const [index, promised] of promisedMs.entries()) {
       const ratio = (index + 0.5) / promisedMs.length;
       ours += pinball(tookMs - promised, ratio);
       smoothed += pinball(tookMs - smoothedMs, ratio);
+      shown += pinball(tookMs - shownMs, ratio);
       count += 1;
     }
   }
-  return { ours: ours / Math.max(1, count), smoothed: smoothed / Math.max(1, count) };
+  const all = Math.max(1, count);
+  return { ours: ours / all, smoothed: smoothed / all, shown: shown / all };
 }
 
 function pinball(over: number, ratio: number): number {

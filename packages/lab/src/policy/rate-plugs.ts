@@ -43,7 +43,7 @@ export function meanCut(): ReplayPolicy {
 }
 
 /** Weight of the newest second in the smoothed rate. */
-const smoothing = 0.3;
+export const smoothing = 0.3;
 
 /** An exponentially smoothed rate over whole seconds. */
 export function rateSmoother(): (sight: Sight) => number {

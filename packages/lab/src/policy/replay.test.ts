@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { linkModel } from "@longshore/core";
+import { linkModel, seededRandom } from "@longshore/core";
 import {
   constantTrace,
   linkShapes,
@@ -149,9 +149,28 @@ describe("deadlines and promises", () => {
     const varying = sends(syntheticTrace(linkShapes.stalling, 3, 120_000), 20_000, 1000, { model });
     const loss = pinballLoss(varying);
     expect(loss.ours).toBeLessThan(loss.smoothed);
+    expect(loss.ours).toBeLessThan(loss.shown);
     const [low, high] = coverageInterval(varying, 0.95);
     expect(low).toBeLessThanOrEqual(coverageOf(varying, 0.95));
     expect(high).toBeGreaterThanOrEqual(coverageOf(varying, 0.95));
+  });
+});
+
+describe("promises on a fast line with stalls that begin and end with full seconds", () => {
+  const random = seededRandom(5);
+  const entries = Array.from({ length: 150 }, (_, second) => ({
+    fromMs: second * 1000,
+    bitsPerSecond: random.next() < 0.03 ? 0 : 300e6,
+  }));
+  const trace = rateTrace("one figure a second", entries, 150_000);
+  const drawn = entries.map(({ fromMs }) => fromMs + 1000 * random.next());
+
+  it("lose less than figures of smoothed rates where sends fall anywhere in a second", () => {
+    const list = sends(trace, 20_000, drawn, { model: linkModel() });
+    expect(list.map(({ atMs }) => atMs)).toEqual(drawn);
+    const loss = pinballLoss(list);
+    expect(loss.ours).toBeLessThan(0.9 * loss.smoothed);
+    expect(loss.ours).toBeLessThan(0.9 * loss.shown);
   });
 });
 
