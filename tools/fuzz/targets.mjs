@@ -291,8 +291,25 @@ export const targets = {
     seeds: grpcSeeds,
     dictionary: ["\x0a\x01m", "\x2a\x02", "\x3a\x04", "\x12\x04FP32", "\x12\x05BYTES", "\x18\x03", "\x1a\x02\x01\x03", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"], // prettier-ignore
     async open() {
-      const { inferRequestWork } = await built("grpc/dist/message/infer-request.js");
-      return { run: (bytes) => outcomeOf(() => allSteps(inferRequestWork(bytes, defaultWireLimits))) };
+      const { binaryHead, inferRequestWork, RawContents } = await built("grpc/dist/message/index.js");
+      const whole = (bytes) => void allSteps(inferRequestWork(bytes, defaultWireLimits));
+      const passed = (bytes) => {
+        const head = binaryHead(bytes, bytes.byteLength, defaultWireLimits);
+        if (!head) return whole(bytes);
+        const contents = new RawContents(head);
+        const body = Buffer.concat([head.json, ...contents.take(bytes)]);
+        contents.end();
+        readInferRequest(body, head.json.byteLength, defaultWireLimits);
+      };
+      return {
+        async run(bytes) {
+          const outcome = await outcomeOf(() => whole(bytes));
+          const other = await outcomeOf(() => passed(bytes));
+          // What is passed on while it arrives is refused where the whole is, and nowhere else.
+          if ((outcome === "taken") !== (other === "taken")) throw new Error(`${outcome}, but passed on ${other}`);
+          return outcome;
+        },
+      };
     },
   },
   "grpc replies": {

@@ -6,6 +6,6 @@ export * from "./endpoint.ts";
 export { type KeptBody, keptBody } from "./kept-body.ts";
 export * from "./memory-transport.ts";
 export * from "./oip/index.ts";
-export * from "./read-body.ts";
+export { bodyLength, type BodyOptions, readBody, readParts } from "./read-body.ts";
 export * from "./through.ts";
 export * from "./transport.ts";

@@ -11,7 +11,7 @@
  * once and in order, or an error.
  */
 import { LongshoreError } from "../base/index.ts";
-import { type BodyOptions, readBody } from "./read-body.ts";
+import { type BodyOptions, mismatch, readBody } from "./read-body.ts";
 import type { WireBody } from "./transport.ts";
 
 /** What of a body on its way can be asked. Dispose it when nobody reads it any more: then its sender is not read on. */
@@ -39,14 +39,6 @@ export function keptBody(
   parts: { readonly maxKeptBytes: number; readonly arrived?: (bytes: number) => void },
 ): KeptBody {
   return new Kept(body, byteLength, parts);
-}
-
-function mismatch(announced: number, came: number): LongshoreError {
-  return new LongshoreError(
-    "body-mismatch",
-    "transport",
-    `a body of ${announced} bytes was announced, but ${came > announced ? "more came" : `${came} came`}`,
-  );
 }
 
 interface Reader {

@@ -26,7 +26,8 @@ function tooLarge(maxBytes: number): LongshoreError {
   );
 }
 
-function mismatch(announced: number, came: number): LongshoreError {
+/** What a body is that has not as many bytes as were announced. */
+export function mismatch(announced: number, came: number): LongshoreError {
   const rest = came > announced ? "more came" : `${came} came`;
   return new LongshoreError(
     "body-mismatch",

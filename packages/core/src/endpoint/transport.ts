@@ -75,7 +75,12 @@ export interface IncomingMessage {
    * where the message comes compressed.
    */
   read(memory?: (byteLength: number) => ArrayBuffer): Promise<InferRequestMessage>;
+  /** The same in HTTP's binary form, while it arrives, to read instead; undefined where only the whole tells what it is. Made once. */
+  binary?(): { readonly headerLength: number; readonly body: ArrivingWire } | undefined;
 }
+
+/** A body of known length that is still arriving. */
+export type ArrivingWire = WireBody & { readonly kind: "stream"; readonly byteLength: number };
 
 /**
  * A body: parts that are already here (sent one after another, never joined first), or a stream that is still arriving.

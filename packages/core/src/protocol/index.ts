@@ -20,6 +20,7 @@ export * from "./route.ts";
 export { probePath, type RouteEntry, wireRoutes } from "./route-table.ts";
 export * from "./wire-error.ts";
 export {
+  checkAwaited,
   checkLeast,
   checkTensorBytes,
   plainTensor,

@@ -132,7 +132,11 @@ interface Entry {
 const nothing = new Uint8Array(0);
 
 /** The same of a tensor whose bytes are still on their way: texts are counted by who reads them. */
-function checkAwaited(tensor: WireTensor, awaitedBytes: number, limits: WireLimits): void {
+export function checkAwaited(
+  tensor: Omit<WireTensor, "bytes">,
+  awaitedBytes: number,
+  limits: WireLimits,
+): void {
   const { name, datatype, shape, parameters } = tensor;
   const least = checkLeast(tensor, limits);
   if (codecOf(parameters, name) !== undefined) return;
@@ -253,11 +257,11 @@ export function tensorsAtOnce(work: TensorsWork): readonly WireTensor[] {
  * those of binary data, that is said of inputs only (`placed`).
  */
 export function* tensorEntry(tensor: WireTensor, binary: boolean, placed: boolean): Generator<string> {
-  const { name, datatype, shape, bytes, shared } = tensor;
+  const { name, datatype, shape, bytes, shared, awaitedBytes = bytes.byteLength } = tensor;
   const parameters = shared
     ? { ...tensor.parameters, ...(placed ? sharedPartParameters(shared) : {}) }
     : binary
-      ? { ...tensor.parameters, binary_data_size: bytes.byteLength }
+      ? { ...tensor.parameters, binary_data_size: awaitedBytes }
       : tensor.parameters;
   const described = Object.keys(parameters).length === 0 ? "" : `,"parameters":${JSON.stringify(parameters)}`;
   yield `${JSON.stringify({ name, datatype, shape }).slice(0, -1)}${described}`;

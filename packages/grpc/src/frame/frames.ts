@@ -20,6 +20,21 @@ const waitingBytes = 65_536;
 /** Gives memory of exactly so many bytes. */
 type Memory = (byteLength: number) => ArrayBuffer;
 
+/** Chunks as one; of a single one that is a small part of a buffer, a copy. */
+function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const [only] = chunks;
+  if (only && only.byteLength === length && 2 * length >= only.buffer.byteLength) return only;
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    if (offset === length) break;
+    const part = chunk.subarray(0, length - offset);
+    whole.set(part, offset);
+    offset += part.byteLength;
+  }
+  return whole;
+}
+
 /** The reading half of a stream. */
 export interface Flow {
   pause(): void;
@@ -51,6 +66,10 @@ export interface FrameSource extends Disposable {
   end(): void;
   /** The stream is no more. */
   gone(): void;
+}
+
+function readBefore(): Error {
+  return new Error("the message was read or dropped before");
 }
 
 function cutShort(): LongshoreError {
@@ -112,19 +131,17 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
     if (waitingLength > waitingBytes) stream.pause();
   };
 
+  /** Gives the message that is arriving its time. */
+  const arriving = (): Disposable =>
+    arrival.wait(() => {
+      failed ??= new LongshoreError("deadline-exceeded", "transport", "the message did not arrive in time");
+      wake();
+    });
+
   /** Waits until so much has come, or the call has ended. */
   const until = async (met: () => boolean, timed: boolean): Promise<void> => {
     if (met()) return;
-    using _limit = timed
-      ? arrival.wait(() => {
-          failed ??= new LongshoreError(
-            "deadline-exceeded",
-            "transport",
-            "the message did not arrive in time",
-          );
-          wake();
-        })
-      : undefined;
+    using _limit = timed ? arriving() : undefined;
     while (!met()) {
       if (failed) throw failed;
       if (ended) return;
@@ -142,16 +159,7 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
   /** The first `length` bytes of what waits, without taking them. */
   const look = (length: number): Uint8Array => {
     const [first] = waiting;
-    if (first && first.byteLength >= length) return first.subarray(0, length);
-    const joined = new Uint8Array(length);
-    let offset = 0;
-    for (const chunk of waiting) {
-      if (offset === length) break;
-      const part = chunk.subarray(0, length - offset);
-      joined.set(part, offset);
-      offset += part.byteLength;
-    }
-    return joined;
+    return first && first.byteLength >= length ? first.subarray(0, length) : joined(waiting, length);
   };
 
   /** Moves what waits to where it now belongs. */
@@ -221,11 +229,18 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
       current = undefined;
       return first;
     };
+    /** Of a message that is taken in chunks, what is still to come. */
+    let left = 0;
+    const leave = (): void => {
+      if (left > 0) drop(left);
+      left = 0;
+      wake();
+    };
     const frame: Frame = {
       byteLength: length,
       head: look(Math.min(length, waitingLength)),
       read: async (alignAt = 0, memory) => {
-        if (!finish()) throw new Error("the message was read or dropped before");
+        if (!finish()) throw readBefore();
         // From here on the handler's own budget counts it, which has been asked before.
         take(length);
         try {
@@ -234,8 +249,34 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
           giveBack(length);
         }
       },
+      more: async (bytes) => {
+        const most = Math.min(length, bytes);
+        await until(() => waitingLength >= most, true);
+        if (waitingLength < most) throw cutShort();
+        return look(Math.min(length, waitingLength));
+      },
+      async *chunks() {
+        if (!finish()) throw readBefore();
+        current = frame;
+        left = length;
+        using _limit = arriving();
+        try {
+          while (left > 0) {
+            await until(() => waitingLength > 0 || left === 0, false);
+            if (left === 0) return;
+            const chunk = joined(waiting, Math.min(left, waitingLength));
+            if (chunk.byteLength === 0) throw cutShort();
+            left -= chunk.byteLength;
+            drop(chunk.byteLength);
+            yield chunk;
+          }
+        } finally {
+          leave();
+        }
+      },
       skip: () => {
         if (finish()) drop(length);
+        else leave();
       },
     };
     current = frame;
@@ -289,6 +330,9 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
     [Symbol.dispose]() {
       giveBack(heldHere);
       disposed = true;
+      // Who still waits for a message is told now, and not when its time is over.
+      failed ??= closed();
+      wake();
     },
   };
 }

@@ -4,12 +4,17 @@ import {
   sharedPartOf,
   type WireLimits,
   wholeParameter,
+  type WireTensor,
 } from "@longshore/core";
 import { Cursor } from "./cursor.ts";
+import { rawField } from "./peek.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
 import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
 import { type Parts, withRaw, writeSpecs } from "./write-tensors.ts";
 import { Writer } from "./writer.ts";
+
+/** The list that `rawField` is, as messages for people call it. */
+export const rawName = "raw_input_contents";
 
 /** An inference request as gRPC carries it: the model is in the message, not in a path. */
 export interface AddressedRequest {
@@ -39,32 +44,36 @@ function readOutput(cursor: Cursor, where: string, limits: WireLimits): Requeste
   };
 }
 
-/**
- * The work of reading a `ModelInferRequest`, which yields after each two milliseconds or so. Raw contents, and typed ones of FP32 and
- * FP64, become views on `source`. Inputs come all raw or all typed. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
- */
-export function* inferRequestWork(source: Uint8Array, limits: WireLimits): Generator<void, AddressedRequest> {
-  const cursor = new Cursor(source);
-  let model = "";
-  let version = "";
-  let id: string | undefined;
-  const parameters: ParameterList = [];
-  const inputs: MessageTensor[] = [];
-  const outputs: RequestedOutput[] = [];
-  const raws: Uint8Array[] = [];
-  while (cursor.field()) {
+/** What a `ModelInferRequest` says besides its raw contents, as its fields come. */
+export class RequestFields {
+  model = "";
+  version = "";
+  readonly inputs: MessageTensor[] = [];
+  readonly outputs: RequestedOutput[] = [];
+  #id: string | undefined;
+  readonly #parameters: ParameterList = [];
+  readonly #limits: WireLimits;
+
+  constructor(limits: WireLimits) {
+    this.#limits = limits;
+  }
+
+  /** Reads the field that the cursor is at; skips what nobody here knows. */
+  take(cursor: Cursor): void {
+    const limits = this.#limits;
+    const { inputs, outputs } = this;
     switch (cursor.number) {
       case 1:
-        model = cursor.text(limits.maxNameLength, "model_name");
+        this.model = cursor.text(limits.maxNameLength, "model_name");
         break;
       case 2:
-        version = cursor.text(limits.maxNameLength, "model_version");
+        this.version = cursor.text(limits.maxNameLength, "model_version");
         break;
       case 3:
-        id = cursor.text(limits.maxNameLength, "id");
+        this.#id = cursor.text(limits.maxNameLength, "id");
         break;
       case 4:
-        readParameter(cursor.inner(), "parameters", limits, parameters);
+        readParameter(cursor.inner(), "parameters", limits, this.#parameters);
         break;
       case 5:
         checkRoom(inputs, "inputs", limits);
@@ -74,31 +83,46 @@ export function* inferRequestWork(source: Uint8Array, limits: WireLimits): Gener
         checkRoom(outputs, "outputs", limits);
         outputs.push(readOutput(cursor.inner(), `outputs[${outputs.length}]`, limits));
         break;
-      case 7:
-        checkRoom(raws, "raw_input_contents", limits);
-        raws.push(cursor.view());
-        break;
       default:
         cursor.skip();
     }
   }
-  if (new Set(outputs.map((output) => output.name)).size !== outputs.length) {
-    throw invalid("outputs must be a list without a name twice");
-  }
-  return {
-    model,
-    version,
-    message: {
-      ...(id === undefined ? {} : { id }),
-      parameters: parametersOf(parameters),
-      inputs: yield* toTensors(inputs, raws, source, limits, {
-        tensors: "inputs",
-        raw: "raw_input_contents",
-      }),
+
+  /** The request with these inputs. */
+  request(inputs: readonly WireTensor[]): AddressedRequest {
+    const { model, version, outputs } = this;
+    if (new Set(outputs.map((output) => output.name)).size !== outputs.length) {
+      throw invalid("outputs must be a list without a name twice");
+    }
+    const message = {
+      ...(this.#id === undefined ? {} : { id: this.#id }),
+      parameters: parametersOf(this.#parameters),
+      inputs,
       ...(outputs.length === 0 ? {} : { outputs }),
       binaryOutputs: true,
-    },
-  };
+    };
+    return { model, version, message };
+  }
+}
+
+/**
+ * The work of reading a `ModelInferRequest`, which yields after each two milliseconds or so. Raw contents, and typed ones of FP32 and
+ * FP64, become views on `source`. Inputs come all raw or all typed. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
+ */
+export function* inferRequestWork(source: Uint8Array, limits: WireLimits): Generator<void, AddressedRequest> {
+  const cursor = new Cursor(source);
+  const fields = new RequestFields(limits);
+  const raws: Uint8Array[] = [];
+  while (cursor.field()) {
+    if (cursor.number !== rawField) {
+      fields.take(cursor);
+      continue;
+    }
+    checkRoom(raws, rawName, limits);
+    raws.push(cursor.view());
+  }
+  const names = { tensors: "inputs", raw: rawName };
+  return fields.request(yield* toTensors(fields.inputs, raws, source, limits, names));
 }
 
 /** Writes a `ModelInferRequest`, all inputs as `raw_input_contents`: nothing lies in shared memory. */

@@ -6,10 +6,14 @@ export interface Peeked {
   readonly texts: ReadonlyMap<number, string>;
   /** Where the first `raw_input_contents` begins in the message; undefined when it has not come yet. */
   readonly rawAt?: number;
+  /** How many bytes of the message would tell more, where nothing but those that are missing is in the way. */
+  readonly moreAt?: number;
 }
 
 /** Field of `raw_input_contents` in `ModelInferRequest`. */
-const rawField = 7;
+export const rawField = 7;
+/** The most that the tag and the length of a field take here. */
+const mostTagBytes = 10;
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -40,14 +44,15 @@ export function peek(head: Uint8Array, wanted: readonly number[], mostText: numb
     return -1;
   };
   for (;;) {
+    const from = at;
     const tag = varint();
     // Before the tensors all fields are length-delimited. What is none, or broken, shows when the whole is read.
-    if (tag < 0 || tag % 8 !== wireTypes.length) return { texts };
-    const length = varint();
-    if (length < 0) return { texts };
+    if (tag >= 0 && tag % 8 !== wireTypes.length) return { texts };
+    const length = tag < 0 ? -1 : varint();
+    if (length < 0) return at > head.byteLength ? { texts, moreAt: from + mostTagBytes } : { texts };
     const number = Math.floor(tag / 8);
     if (number === rawField) return { texts, rawAt: at };
-    if (at + length > head.byteLength) return { texts };
+    if (at + length > head.byteLength) return { texts, moreAt: at + length + mostTagBytes };
     if (wanted.includes(number)) {
       if (length > mostText) return { texts };
       texts.set(number, textOf(head.subarray(at, at + length)));

@@ -24,7 +24,14 @@ export interface Frame {
    * @param memory See `IncomingMessage.read`.
    */
   read(alignAt?: number, memory?: (byteLength: number) => ArrayBuffer): Promise<Uint8Array>;
-  /** Drops it. Does nothing after `read`. */
+  /** Its first bytes once more, at least so many of them where it has as many. */
+  more?(bytes: number): Promise<Uint8Array>;
+  /**
+   * All of it as it comes, in chunks that are given away, instead of `read`; its sender is held back to the pace of who takes
+   * them. Absent where it is one piece, because it is compressed.
+   */
+  chunks?(): AsyncIterable<Uint8Array>;
+  /** Drops it, or what is left of its `chunks`. Does nothing after `read`. */
   skip(): void;
 }
 

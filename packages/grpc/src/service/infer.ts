@@ -1,5 +1,6 @@
 import {
   type Call,
+  childCall,
   emptyBody,
   type IncomingMessage,
   inSteps,
@@ -11,14 +12,9 @@ import {
   readLoadHeaders,
   type WireResponse,
 } from "@longshore/core";
-import {
-  type AddressedRequest,
-  encodeInferReply,
-  encodeOrca,
-  inferRequestWork,
-  peek,
-} from "../message/index.ts";
+import { type AddressedRequest, encodeInferReply, encodeOrca, inferRequestWork } from "../message/index.ts";
 import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
+import { beginningOf, inBinary } from "./in-binary.ts";
 import { errorOf, type GrpcStatus, ok, statusOf } from "./status.ts";
 
 /** How an inference is asked for: as one message for one answer, or within a stream. */
@@ -27,6 +23,8 @@ export interface InferOptions {
   readonly call: Call;
   /** Told the message when it has been read, before the handler sees it; what it returns is awaited. */
   readonly arrived?: (message: InferRequestMessage) => Promise<void> | void;
+  /** Called when all of the message has come, before the handler sees the last of it; throws where more comes behind it. */
+  readonly last?: () => Promise<void>;
 }
 
 /** Which model a message is for, told by its beginning; `decoded` when only the whole of it could tell. */
@@ -34,8 +32,12 @@ interface Addressed {
   readonly model: string;
   readonly version: string;
   readonly rawAt: number | undefined;
+  readonly head: Uint8Array;
   readonly decoded?: AddressedRequest;
 }
+
+/** Shorter messages are here before there is anything to send on. */
+const atOnceBytes = 65_536;
 
 function decode(
   bytes: Uint8Array,
@@ -45,22 +47,26 @@ function decode(
   return inSteps(inferRequestWork(bytes, limits), () => turnWhileWanted(clock, abort, "decode"));
 }
 
-async function addressOf(parts: ServiceParts, frame: Frame, call: Call): Promise<Addressed> {
-  const { texts, rawAt } = peek(frame.head, [1, 2], parts.limits.maxNameLength);
+async function addressOf(parts: ServiceParts, frame: Frame, call: Call, inFull: boolean): Promise<Addressed> {
+  const { head, peeked } = await beginningOf(parts, frame, inFull);
+  const { texts, rawAt } = peeked;
   const model = texts.get(1);
-  if (model !== undefined) return { model, version: texts.get(2) ?? "", rawAt };
+  if (model !== undefined) return { model, version: texts.get(2) ?? "", rawAt, head };
   const decoded = await decode(await frame.read(), parts, call);
-  return { model: decoded.model, version: decoded.version, rawAt: undefined, decoded };
+  return { model: decoded.model, version: decoded.version, rawAt: undefined, head, decoded };
 }
+
+const nothingBehind = async (): Promise<void> => undefined;
 
 /** Puts an inference to the handler, which reads the message when path and headers have been checked. */
 export async function askInfer(
   parts: ServiceParts,
   served: ServerCall,
   frame: Frame,
-  { stream, call, arrived }: InferOptions,
+  { stream, call, arrived, last = nothingBehind }: InferOptions,
 ): Promise<WireResponse> {
-  const { model, version, rawAt, decoded } = await addressOf(parts, frame, call);
+  const passes = !stream && frame.chunks !== undefined && frame.byteLength > atOnceBytes;
+  const { model, version, rawAt, head, decoded } = await addressOf(parts, frame, call, passes);
   if (model === "") {
     throw new LongshoreError("invalid-input", "decode", "model_name must name a model");
   }
@@ -75,11 +81,20 @@ export async function askInfer(
       );
     }
     await arrived?.(whole.message);
+    await last();
     return whole.message;
   };
+  // What a sender does wrong ends its own call, and is no failure of the place that the request went on to.
+  using passing = passes && !decoded ? childCall(call) : undefined;
+  const message: IncomingMessage = {
+    byteLength: frame.byteLength,
+    stream,
+    read,
+    ...(passing ? { binary: inBinary(parts, frame, { head, last, broke: passing.cancel }) } : {}),
+  };
+  const asked = { method: "POST", path, body: emptyBody, message } as const;
   try {
-    const message = { byteLength: frame.byteLength, stream, read };
-    return await ask(parts, served, { method: "POST", path, body: emptyBody, message }, call);
+    return await ask(parts, served, asked, passing?.call ?? call);
   } finally {
     frame.skip();
   }
@@ -115,12 +130,12 @@ export async function messageOf(response: WireResponse): Promise<InferReplyMessa
 export async function modelInfer(parts: ServiceParts, served: ServerCall): Promise<GrpcStatus> {
   const frame = await served.next();
   if (!frame) throw new LongshoreError("invalid-input", "decode", "the call ended without a message");
-  const arrived = async (): Promise<void> => {
+  const last = async (): Promise<void> => {
     if (await served.next()) {
       throw new LongshoreError("invalid-input", "decode", "ModelInfer takes one message; more than one came");
     }
   };
-  const response = await askInfer(parts, served, frame, { stream: false, call: served.call, arrived });
+  const response = await askInfer(parts, served, frame, { stream: false, call: served.call, last });
   const trailers = loadTrailers(response, parts.clock.nowMs());
   try {
     const message = await messageOf(response);

@@ -1,54 +1,10 @@
 import { once } from "node:events";
-import {
-  createServer,
-  type IncomingMessage,
-  request as httpRequest,
-  type Server,
-  type ServerResponse,
-} from "node:http";
-import type { AddressInfo } from "node:net";
+import { type IncomingMessage, request as httpRequest } from "node:http";
 import { type Observer, type Policy, standardPolicy } from "@longshore/core";
 import { afterEach, expect, it } from "vitest";
-import { gateway, type GatewayOptions } from "./forwarding.ts";
+import { answer, before, closeAll, type Infer, readAll, upstream } from "../../test/upstream.ts";
 
-const metadata = {
-  name: "sum",
-  versions: ["1"],
-  platform: "planted",
-  inputs: [{ name: "x", datatype: "FP32", shape: [-1] }],
-  outputs: [{ name: "y", datatype: "FP32", shape: [-1] }],
-};
-
-const open: { close(graceMs?: number): unknown }[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((one) => one.close(0)));
-});
-
-type Infer = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
-
-/** A server of the plain protocol whose inference the test writes. */
-async function upstream(infer: Infer): Promise<string> {
-  const server: Server = createServer((request, response) => {
-    if (request.method === "POST" && request.url?.endsWith("/infer")) {
-      void infer(request, response);
-      return;
-    }
-    const known = request.url === "/v2/models/sum" || request.url === "/v2/models/sum/versions/1";
-    response.writeHead(known ? 200 : 404, { "content-type": "application/json" });
-    response.end(JSON.stringify(known ? metadata : { error: "not here" }));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  open.push({ close: () => (server.closeAllConnections(), server.close()) });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-async function before(addresses: readonly string[], more: Partial<GatewayOptions> = {}): Promise<string> {
-  const servers = addresses.map((address) => ({ address, kind: "oip" as const }));
-  const running = await gateway({ port: 0, id: "gateway", dataClass: "internal", servers, ...more });
-  open.push(running);
-  return running.address;
-}
+afterEach(closeAll);
 
 const count = 100_000;
 
@@ -57,25 +13,6 @@ function body(extra: object = {}): { readonly head: Buffer; readonly tensor: Buf
   const json = { id: "seven", inputs: [input], parameters: { binary_data_output: true, own: 3 }, ...extra };
   const values = Float32Array.from({ length: count }, (_, index) => index);
   return { head: Buffer.from(JSON.stringify(json)), tensor: Buffer.from(values.buffer) };
-}
-
-/** A reply of so many floats, in the form that the protocol gives it. */
-function answer(response: ServerResponse, floats: number): Buffer {
-  const output = {
-    name: "y",
-    datatype: "FP32",
-    shape: [floats],
-    parameters: { binary_data_size: 4 * floats },
-  };
-  const json = Buffer.from(
-    JSON.stringify({ model_name: "sum", model_version: "1", id: "seven", outputs: [output] }),
-  );
-  response.writeHead(200, {
-    "content-type": "application/octet-stream",
-    "inference-header-content-length": json.byteLength,
-    "content-length": json.byteLength + 4 * floats,
-  });
-  return json;
 }
 
 function post(
@@ -101,17 +38,11 @@ function post(
   return { asked, reply };
 }
 
-async function readAll(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
-
 it("sends a body on, byte for byte, while the rest of it is still on its way", async () => {
   let begun = (): void => undefined;
   const beginning = new Promise<void>((resolve) => (begun = resolve));
   let came: Buffer | undefined;
-  const address = await before([
+  const { address } = await before([
     await upstream(async (request, response) => {
       request.once("data", begun);
       came = await readAll(request);
@@ -146,7 +77,7 @@ it("sends all of it to another server when the first breaks off in the middle", 
       response.end(Buffer.concat([answer(response, 1), Buffer.alloc(4)]));
     });
   };
-  const address = await before([await upstream(infer), await upstream(infer)]);
+  const { address } = await before([await upstream(infer), await upstream(infer)]);
   const sent = body();
   const { asked, reply } = post(address, sent);
   asked.write(sent.head);
@@ -169,7 +100,7 @@ it("keeps no more of a body than it was told to, and then has no second try", as
       if ((came += chunk.byteLength) > 300_000) request.socket.destroy();
     });
   };
-  const address = await before([await upstream(infer), await upstream(infer)], { maxKeptBytes: 65_536 });
+  const { address } = await before([await upstream(infer), await upstream(infer)], { maxKeptBytes: 65_536 });
   const sent = body();
   const { asked: posted, reply } = post(address, sent);
   posted.end(Buffer.concat([sent.head, sent.tensor]));
@@ -193,7 +124,7 @@ it("plans a request with a deadline once, and refuses at once what no server cou
   const observer: Observer = {
     record: (event) => void (event.kind === "plan-made" && plans.push(event.endpoint)),
   };
-  const address = await before([await upstream(infer)], { policy, observer, checks: { sampleRatio: 0 } });
+  const { address } = await before([await upstream(infer)], { policy, observer, checks: { sampleRatio: 0 } });
   const asks = async (headers: Record<string, string>): Promise<number | undefined> => {
     const sent = body();
     const { asked, reply } = post(address, sent, headers);
@@ -217,7 +148,7 @@ it("leaves the server when the client leaves", async () => {
   const beginning = new Promise<void>((resolve) => (begun = resolve));
   let ended = (): void => undefined;
   const end = new Promise<void>((resolve) => (ended = resolve));
-  const address = await before([
+  const { address } = await before([
     await upstream((request) => {
       request.once("data", begun);
       request.on("error", () => undefined).once("close", ended);
@@ -237,7 +168,7 @@ it("passes a long answer on while it is arriving, and breaks off where that does
   const floats = 200_000;
   let finish = (): void => undefined;
   let breakOff = false;
-  const address = await before([
+  const { address } = await before([
     await upstream(async (request, response) => {
       await readAll(request);
       response.write(answer(response, floats));
@@ -260,7 +191,7 @@ it("passes a long answer on while it is arriving, and breaks off where that does
 
 it("sends nothing of what its rules keep here, and says so before all of it has come", async () => {
   let asked = 0;
-  const address = await before([await upstream(() => void (asked += 1))]);
+  const { address } = await before([await upstream(() => void (asked += 1))]);
   const sent = body();
   const { asked: denied, reply } = post(address, sent, { "longshore-rules": "class=secret" });
   denied.write(sent.head);
@@ -285,7 +216,7 @@ it("answers in the server's stead what does not fit the model", async () => {
       response.end(Buffer.concat([json, Buffer.alloc(4)]));
     });
   };
-  const address = await before([await upstream(wrong)]);
+  const { address } = await before([await upstream(wrong)]);
   const sent = body();
   const { asked, reply } = post(address, sent);
   asked.end(Buffer.concat([sent.head, sent.tensor]));

@@ -228,7 +228,8 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     // What was done before the body was asked for, reading a model not least, is no time of the link either.
     const ownMs = askedMs - startedMs;
     const hereMs = (received.completeMs ?? bodyMs) - ownMs;
-    const came = wire && asked.request.headers[accountHeader] !== "1" ? response.wire : undefined;
+    const anew = asked.request.message !== undefined || asked.request.headers[accountHeader] === "1";
+    const came = wire && !anew ? response.wire : undefined;
     const reply = came
       ? replyAsItCame(api, asked, response, came, hereMs)
       : await inferReply(api, asked, message, answered, response, call, hereMs);

@@ -230,7 +230,10 @@ export async function receive(
 ): Promise<Received> {
   const { request } = asked;
   const { limits, budget, bodies, heads } = api;
-  if (request.message) return receiveMessage(api, request.message);
+  const { message } = request;
+  const binary = sentOn ? message?.binary?.() : undefined;
+  if (binary) return receiveHead(api, asked, binary.body, binary.body.byteLength, binary.headerLength);
+  if (message) return receiveMessage(api, message);
   const length = bodyLength(request.body);
   const headerLength = headerLengthOf(request.headers);
   if (sentOn && headerLength && length && length > atOnceBytes && request.body.kind === "stream") {
@@ -262,10 +265,10 @@ export async function receive(
     const reading = input
       ? rawRequest(buffer, input, description)
       : readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
-    const message = reading instanceof Promise ? await reading : reading;
+    const whole = reading instanceof Promise ? await reading : reading;
     const kept = length === undefined || length < worthKeepingBytes ? undefined : buffer.buffer;
     const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer) } : undefined;
-    return new Arrived(held, message, raw, bodies, kept, form);
+    return new Arrived(held, whole, raw, bodies, kept, form);
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;

@@ -37,10 +37,11 @@ export function mayBeSentOn(
   model: ModelDescription,
 ): boolean {
   const { headers, body, message } = request;
-  if (endpoint.sendsOn !== true || message || forwardHeaders) return false;
+  if (endpoint.sendsOn !== true || forwardHeaders) return false;
   if (model.decoupled === true || model.responseCache === true) return false;
-  const headBytes = headerLengthOf(headers) ?? 0;
-  return headBytes > 0 && headBytes <= mostHeadBytes && bodyLength(body) !== undefined;
+  const headBytes = (message ? message.binary?.()?.headerLength : headerLengthOf(headers)) ?? 0;
+  if (headBytes === 0 || headBytes > mostHeadBytes) return false;
+  return message !== undefined || bodyLength(body) !== undefined;
 }
 
 /** Parameters that travel on unchanged are those without a meaning here. */
@@ -73,8 +74,9 @@ export function formToSendOn(
   call: Call,
 ): WireForm | undefined {
   if (!form || !meansTheSame(message)) return undefined;
-  // An answer that is kept for who asks again, and one that tells what happened, are made here from all of it.
-  const takes = call.idempotencyKey === undefined && request.headers[accountHeader] !== "1";
+  // An answer that is kept for who asks again, and one that tells what happened or is written anew, are made here from all of it.
+  const takes =
+    call.idempotencyKey === undefined && request.headers[accountHeader] !== "1" && !request.message;
   if (!takes) return form;
   const { headerLength, body, again, complete } = form;
   return again && complete

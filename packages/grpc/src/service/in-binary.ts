@@ -1,0 +1,99 @@
+import { type IncomingMessage, LongshoreError } from "@longshore/core";
+import { type BinaryHead, binaryHead, type Peeked, peek, RawContents } from "../message/index.ts";
+import type { Frame, ServiceParts } from "./call.ts";
+
+/**
+ * A unary request on its way to another place over HTTP: its JSON is written from the beginning of the message, and what comes
+ * after that is passed on without its framing, while it arrives (ADR 19).
+ */
+
+/** The most of a message that is waited for before it is put to the handler, where no more is needed to see what it is. */
+const mostHeadBytes = 65_536;
+
+/** The beginning of a message and what it tells; of a message `inFull` as much of it as it takes to see where its tensors begin. */
+export async function beginningOf(
+  { limits }: ServiceParts,
+  frame: Frame,
+  inFull: boolean,
+): Promise<{ readonly head: Uint8Array; readonly peeked: Peeked }> {
+  let { head } = frame;
+  for (;;) {
+    const peeked = peek(head, [1, 2], limits.maxNameLength);
+    const { moreAt = Infinity } = peeked;
+    const here = head.byteLength === frame.byteLength;
+    if (!inFull || here || moreAt > mostHeadBytes || !frame.more) return { head, peeked };
+    head = await frame.more(moreAt);
+  }
+}
+
+/** How a message is passed on. */
+export interface Passing {
+  readonly head: Uint8Array;
+  /** Resolves when nothing comes behind the message. */
+  readonly last: () => Promise<void>;
+  /** Told why the sender's part of it cannot be passed on: no fault of who it goes to. */
+  readonly broke: (error: LongshoreError) => void;
+}
+
+type InBinary = ReturnType<NonNullable<IncomingMessage["binary"]>>;
+
+/** `IncomingMessage.binary` of a message. */
+export function inBinary(
+  { limits }: ServiceParts,
+  frame: Frame,
+  passing: Passing,
+): NonNullable<IncomingMessage["binary"]> {
+  let made: { readonly form: InBinary } | undefined;
+  return () => {
+    const head = made ? undefined : binaryHead(passing.head, frame.byteLength, limits);
+    made ??= { form: head && formOf(head, frame, passing) };
+    return made.form;
+  };
+}
+
+function formOf(head: BinaryHead, frame: Frame, { last, broke }: Passing): InBinary {
+  const { json, inputs } = head;
+  const byteLength = inputs.reduce((sum, { awaitedBytes }) => sum + awaitedBytes, json.byteLength);
+  async function* read(): AsyncIterable<Uint8Array> {
+    try {
+      yield* passedOn(head, frame, last);
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "transport", "taking the message");
+      broke(error);
+      throw error;
+    }
+  }
+  const free = (): void => undefined;
+  return { headerLength: json.byteLength, body: { kind: "stream", byteLength, read, free } };
+}
+
+/** The JSON and the raw contents. The last of them is held back until nothing comes behind: who has all of it begins to run. */
+async function* passedOn(
+  head: BinaryHead,
+  { chunks, byteLength }: Frame,
+  last: () => Promise<void>,
+): AsyncIterable<Uint8Array> {
+  const contents = new RawContents(head);
+  let before: Uint8Array | undefined = head.json;
+  let left = byteLength;
+  for await (const chunk of chunks?.() ?? []) {
+    left -= chunk.byteLength;
+    const parts = contents.take(chunk);
+    if (left === 0) {
+      contents.end();
+      await last();
+    }
+    for (const part of parts) {
+      yield before ? joined(before, part) : part;
+      before = undefined;
+    }
+  }
+  if (before) yield before;
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.byteLength + second.byteLength);
+  both.set(first);
+  both.set(second, first.byteLength);
+  return both;
+}
