@@ -2,6 +2,7 @@ import { type Clock, housekeepingCall, isGiven, tensorOf, tensorsOf, type Tensor
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { runJoined } from "./batch.ts";
+import { handOut, type Waiting } from "./waiting.ts";
 
 function feeds(rowBytes: number, value: number): Tensors {
   return tensorsOf(
@@ -55,5 +56,33 @@ describe("runJoined", () => {
       return run(all);
     });
     expect(ran).toBe(true);
+  });
+});
+
+describe("handOut", () => {
+  it("answers the members of a large batch one after another, with others between", async () => {
+    const clock = manualClock();
+    const rowBytes = 3 * 2 ** 20;
+    const answers: Uint8Array[] = [];
+    const member = {
+      rows: 1,
+      enqueuedMs: 0,
+      cut: (outputs: Tensors) => outputs,
+      resolve: ({ outputs }: { readonly outputs: Tensors }) => void answers.push(outputs.get("y")!.bytes),
+    };
+    const bytes = new Uint8Array(4 * rowBytes);
+    for (let row = 0; row < 4; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
+    const outputs = tensorsOf(tensorOf("y", "UINT8", [4, rowBytes], bytes));
+    // Three requests and a row of padding. Of a request, only what stands above is asked for here.
+    const members = [member, member, member] as unknown as readonly Waiting[];
+    handOut(members, outputs, { rows: 4, startedMs: 0, runMs: 1 }, clock);
+    expect(answers).toHaveLength(1);
+    await clock.advance(0);
+    expect(answers.map((answer) => [answer.byteLength, answer[0], answer.at(-1)])).toEqual([
+      [rowBytes, 1, 1],
+      [rowBytes, 2, 2],
+      [rowBytes, 3, 3],
+    ]);
+    expect(answers[0]!.buffer.byteLength).toBe(rowBytes);
   });
 });

@@ -12,7 +12,7 @@ import {
 } from "@longshore/core";
 
 /** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
-const copiedAtOnce = 2 * 2 ** 20;
+export const copiedAtOnce: number = 2 * 2 ** 20;
 
 /** Rows along axis 0 that all inputs of a request agree on; undefined when they do not, or have no such axis. */
 export function rowsOf(feeds: Tensors): number | undefined {
@@ -106,24 +106,31 @@ export function followRows(outputs: Tensors, rows: number): boolean {
   return [...outputs.values()].every((tensor) => tensor.spec.shape[0] === rows && !tensor.rows);
 }
 
-/** Each member's rows of the outputs, in memory of their own; undefined when an output does not follow the batch axis. */
+/**
+ * Takes each member's rows out of the outputs, one member after another, in memory of their own. All outputs
+ * must follow the rows (`followRows`).
+ */
+export function* outputsInTurn(outputs: Tensors, rows: readonly number[]): Generator<Tensors, void> {
+  const begins = new Map([...outputs].map(([name, tensor]) => [name, rowBegins(tensor)]));
+  let row = 0;
+  for (const count of rows) {
+    const part = new Map<string, Tensor>();
+    for (const [name, { spec, bytes }] of outputs) {
+      const begin = begins.get(name);
+      part.set(name, {
+        spec: { ...spec, shape: [count, ...spec.shape.slice(1)] },
+        bytes: new Uint8Array(bytes.subarray(begin?.(row), begin?.(row + count))),
+      });
+    }
+    yield part;
+    row += count;
+  }
+}
+
+/** The same for all members at once; undefined when an output does not follow the batch axis. */
 export function splitOutputs(outputs: Tensors, rows: readonly number[]): readonly Tensors[] | undefined {
   const total = rows.reduce((sum, count) => sum + count, 0);
-  const members = rows.map(() => new Map<string, Tensor>());
-  for (const [name, tensor] of outputs) {
-    if (tensor.spec.shape[0] !== total || tensor.rows) return undefined;
-    const begins = rowBegins(tensor);
-    let row = 0;
-    for (const [index, count] of rows.entries()) {
-      const { spec, bytes } = tensor;
-      members[index]?.set(name, {
-        spec: { ...spec, shape: [count, ...spec.shape.slice(1)] },
-        bytes: new Uint8Array(bytes.subarray(begins(row), begins(row + count))),
-      });
-      row += count;
-    }
-  }
-  return members;
+  return followRows(outputs, total) ? [...outputsInTurn(outputs, rows)] : undefined;
 }
 
 /** Where a row of a tensor begins among its bytes. */

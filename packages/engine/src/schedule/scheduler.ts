@@ -368,7 +368,7 @@ export class GraphScheduler implements Scheduler {
       this.#runAlone([...members, ...this.#room.queue.waiting().flatMap(({ items }) => items)]);
       return () => undefined;
     }
-    return () => handOut(members, outputs, { startedMs, runMs, rows: ran });
+    return () => handOut(members, outputs, { startedMs, runMs, rows: ran }, this.#parts.clock);
   }
 
   /** One bad request must not fail its company: each member runs once more, alone. */

@@ -1,13 +1,18 @@
 import {
   abortError,
   type Call,
+  type Clock,
+  inSteps,
   LongshoreError,
   neverAborted,
   ownCall,
+  type Tensor,
   type Tensors,
+  totalBytes,
+  turnWhileWanted,
   whenAborted,
 } from "@longshore/core";
-import { splitOutputs } from "./batch.ts";
+import { copiedAtOnce, outputsInTurn } from "./batch.ts";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
@@ -167,18 +172,44 @@ export function joinedCall(
   };
 }
 
-/** Hands each member of a run of `rows`, padding included, its part of the outputs. */
-export function handOut(
+/** How a run went, with padding among its rows. */
+interface Ran {
+  readonly rows: number;
+  readonly startedMs: number;
+  readonly runMs: number;
+}
+
+/** Hands each member of a run its part of the outputs, which have as many rows as ran; in steps where they are large. */
+export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran, clock: Clock): void {
+  const done = inSteps(handWork(members, outputs, ran), () =>
+    turnWhileWanted(clock, neverAborted, "execute"),
+  );
+  if (!(done instanceof Promise)) return;
+  done.catch((thrown: unknown) => {
+    const error = LongshoreError.from(thrown, "execute", "taking a batch apart");
+    for (const member of members) member.reject(error);
+  });
+}
+
+function* handWork(
   members: readonly Waiting[],
   outputs: Tensors,
-  { rows, startedMs, runMs }: { readonly rows: number; readonly startedMs: number; readonly runMs: number },
-): void {
+  { rows, startedMs, runMs }: Ran,
+): Generator<void, void> {
   const total = members.reduce((sum, member) => sum + member.rows, 0);
-  const counts = [...members.map((member) => member.rows), rows - total];
-  const parts = members.length === 1 && rows === total ? [outputs] : splitOutputs(outputs, counts);
-  for (const [index, member] of members.entries()) {
+  const whole = members.length === 1 && rows === total;
+  const counts = members.map((member) => member.rows);
+  const parts = whole ? [outputs].values() : outputsInTurn(outputs, counts);
+  let copied = 0;
+  for (const member of members) {
+    if (copied >= copiedAtOnce) {
+      yield;
+      copied = 0;
+    }
+    const part = parts.next().value ?? new Map<string, Tensor>();
+    if (!whole) copied += totalBytes(part);
     member.resolve({
-      outputs: member.cut(parts?.[index] ?? new Map()),
+      outputs: member.cut(part),
       queueMs: startedMs - member.enqueuedMs,
       runMs,
       busyMs: (runMs * member.rows) / total,
