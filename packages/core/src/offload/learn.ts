@@ -123,7 +123,8 @@ export function learnLost(
   const heard = place.answeredAtMs > nowMs - tookMs;
   const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
   // The slowest that is believed may be seconds where the link may be what is silent: what is given up for lost counts, too.
-  if (beyond || muted || givenUp) {
+  // Of all that one silence keeps waiting only the first count.
+  if (nowMs - tookMs > place.health.downAtMs && (beyond || muted || givenUp)) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);
     place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));

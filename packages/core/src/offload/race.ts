@@ -217,7 +217,8 @@ class Race {
 
   #guard(leg: Leg, place: Place, parts: GuardTimes & Pick<GuardParts, "fire" | "hurries">): void {
     const { clock } = this.#loop;
-    this.#watches.set(leg.id, guardWatch({ clock, place, leg, call: this.#job.call, ...parts }));
+    const { usualMs = Infinity } = this.#running.get(leg.id) ?? {};
+    this.#watches.set(leg.id, guardWatch({ clock, place, leg, call: this.#job.call, usualMs, ...parts }));
   }
 
   #heard(running: Running, bytes: number): void {

@@ -5,7 +5,7 @@ import { type Leg, radios } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
 import { exchangeMillijoules, learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
-import { type LocalRun, longSendMs, type Place } from "../places/index.ts";
+import { type LocalRun, longSendMs, type Place, usualMs } from "../places/index.ts";
 import type { Tally } from "./tally.ts";
 
 /** A leg under way: what it was expected to take, and what was heard of it. */
@@ -17,6 +17,8 @@ export interface Running {
   readonly place: Place | undefined;
   /** Its run time as promised, charged to the place's load while it is under way. */
   readonly expectedMs: number;
+  /** What it hardly ever takes; see `usualMs`. 0 here. */
+  readonly usualMs: number;
   /** Its slot at this place. */
   readonly work: LocalRun | undefined;
   readonly wakeMillijoules: number;
@@ -42,6 +44,7 @@ export function beginLeg(
     cancel,
     place,
     expectedMs: leg.travels?.promisedMs ?? expectedMs,
+    usualMs: place ? usualMs(leg, place, nowMs) : 0,
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
     wakeMillijoules: place ? loop.radio.begun(nowMs) : 0,
     waits,
@@ -80,7 +83,7 @@ export function bookAnswer(
   loop: Loop,
   job: Job,
   held: Held,
-  { leg, place, startedMs, wakeMillijoules, waits }: Running,
+  { leg, place, startedMs, usualMs: usual, wakeMillijoules, waits }: Running,
   response: InferenceResponse,
   tally: Tally,
   nowMs: number,
@@ -91,6 +94,7 @@ export function bookAnswer(
   if (job.frame) loop.warmth.ran(leg.endpoint, leg.segment);
   if (place) {
     learnRemote(loop, place, leg, response, tookMs, nowMs);
+    if (!waits) place.lateness.answered(tookMs, usual);
     loop.radio.used(nowMs);
     const radio = loop.parts.device?.radio ?? radios.wired;
     tallyRemote(loop, tally, response.account, radio, wakeMillijoules, tookMs);

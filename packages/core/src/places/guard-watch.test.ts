@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { elsewhereMs, guardAlone, guardWatch, lostBehind } from "./guard-watch.ts";
+import { elsewhereMs, guardAlone, guardWatch, lostBehind, usualMs } from "./guard-watch.ts";
 import { followPlace } from "./place.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -45,6 +45,8 @@ function watched(change: {
   readonly latestMs?: number;
   readonly tokens?: number;
   readonly lostMs?: number;
+  /** Of a place that is proven then. */
+  readonly usualMs?: number;
   /** Default 100 ms. */
   readonly backUpMs?: () => number;
   /** What is expected of a leg whose back-up is at another place. */
@@ -81,6 +83,7 @@ function watched(change: {
     seededRandom(1),
     { burst: change.tokens ?? 10, debt: 0 },
   );
+  if (change.usualMs !== undefined) for (let count = 0; count < 5; count++) place.answered(-1);
   let firedAtMs: number | undefined;
   let wasLost: boolean | undefined;
   const watch = guardWatch({
@@ -96,6 +99,7 @@ function watched(change: {
     afterMs: 0,
     ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
     ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
+    ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
     fire: (lost) => {
       if (change.refuses?.() === true) return false;
       firedAtMs = clock.nowMs();
@@ -271,10 +275,10 @@ describe("guardWatch", () => {
     const mute = watched({ tokens: 0, lostMs: 2000, leg: queued });
     mute.place.legBegan(10, 0);
     mute.place.missed(1);
-    await mute.clock.advance(55);
+    await mute.clock.advance(35);
     expect(mute.fired()).toBeUndefined();
     await mute.clock.advance(100);
-    expect([mute.fired()! < 155, mute.lost(), mute.place.mute]).toEqual([true, true, true]);
+    expect([mute.fired()! < 60, mute.lost(), mute.place.mute]).toEqual([true, true, true]);
     const alive = watched({ tokens: 0, lostMs: 2000, leg: queued });
     alive.place.legBegan(10, 0);
     alive.place.missed(1);
@@ -294,6 +298,38 @@ describe("guardWatch", () => {
     place.missed(1);
     await clock.advance(30);
     expect([fired()! <= 1030, lost()]).toEqual([true, true]);
+  });
+
+  it("takes a place for silent that answers nothing for longer than its last answers took, whatever is expected of the way", async () => {
+    const expected = { tokens: 0, elsewhere: spread(900, 1000), usualMs: 60 };
+    const silent = watched(expected);
+    silent.place.legBegan(10, 0);
+    await silent.clock.advance(149);
+    expect(silent.fired()).toBeUndefined();
+    await silent.clock.advance(2);
+    expect([silent.fired(), silent.lost(), silent.place.mute]).toEqual([150, true, true]);
+    const busy = watched(expected);
+    await busy.clock.advance(10);
+    busy.place.answered(10);
+    await busy.clock.advance(141);
+    expect(busy.fired()).toBeUndefined();
+    const sending = watched(expected);
+    sending.watch.acknowledged(10_000);
+    await sending.clock.advance(151);
+    expect(sending.fired()).toBeUndefined();
+    for (const { watch } of [busy, sending]) watch[Symbol.dispose]();
+  });
+
+  it("takes no price for time that an answer may need", () => {
+    const { place, watch } = watched({});
+    const { travels } = leg;
+    // Charged 500 ms for having failed, and a way that may be silent for seconds.
+    const charged: Leg = {
+      ...leg,
+      travels: { ...travels!, upMs: usually(8000, 10_000), thereMs: certain(510) },
+    };
+    expect(usualMs(charged, place, 0)).toBeCloseTo(10 + 3.7, 0);
+    watch[Symbol.dispose]();
   });
 
   it("asks a third place for the deadline only as late as that allows, where there are no means or nobody hurries", () => {

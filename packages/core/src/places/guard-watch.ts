@@ -10,7 +10,7 @@ import {
   sum,
 } from "../estimate/index.ts";
 import { inTimeMs, type Leg } from "../plan/index.ts";
-import { hardlyMore, overdueMs } from "../table/index.ts";
+import { hardlyMore, judge, overdueMs, readingOf } from "../table/index.ts";
 import type { LocalWork } from "./local-work.ts";
 import type { Place } from "./place.ts";
 
@@ -48,6 +48,11 @@ export interface GuardParts {
    * this very place. Default never.
    */
   readonly lostMs?: number;
+  /**
+   * What the leg hardly ever takes as things are; see `usualMs`. Where it takes longer than the latest of the last answers did, and the
+   * place has answered nothing since it began, the place is taken to be silent and the request lost there. Default not known.
+   */
+  readonly usualMs?: number;
   /** Starts the back-up and tells whether it could: else it is asked again a little later. `lost`: it is a retry. */
   readonly fire: (lost: boolean) => boolean;
 }
@@ -150,7 +155,7 @@ const restMs = 5;
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
   const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
-  const { hurries = true, lostMs = Infinity } = parts;
+  const { hurries = true, lostMs = Infinity, usualMs = Infinity } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
   /** What waits here by now, beyond what did when the latest moment was planned, would make the back-up miss the deadline. */
@@ -160,6 +165,8 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   const lateMs = hardlyMore(leg.predicted.completionMs.values);
   /** And this is late where nobody waits before it: those that wait at a place which has gone mute make no queue. */
   const aloneMs = lateAloneMs(place, leg, startedMs);
+  /** And this is too late where the place has answered nothing else meanwhile. */
+  const silentMs = place.proven ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
   let timer: Disposable | undefined;
   let heardBytes = 0;
   let thoughtMs = -Infinity;
@@ -182,13 +189,21 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     if (lostMs === Infinity) return false;
     const { health } = place;
     const failed = health.failing && health.downAtMs >= startedMs;
-    return passedMs >= lostMs || (failed && passedMs >= lateMs) || (place.mute && passedMs >= aloneMs);
+    // A body of which some has arrived is on its way.
+    const silent = place.answeredAtMs < startedMs && (heardBytes === 0 || arrivedMs !== undefined);
+    return (
+      passedMs >= lostMs ||
+      (failed && passedMs >= lateMs) ||
+      (place.mute && passedMs >= aloneMs) ||
+      (silent && passedMs >= silentMs)
+    );
   }
 
   /** For so long nothing that may happen makes it lost; after that it is known within `recheckMs` when something does. */
   function untilLostMs(passedMs: number): number {
     if (lostMs === Infinity) return Infinity;
-    return Math.min(lostMs - passedMs, passedMs < aloneMs ? aloneMs - passedMs : recheckMs);
+    const dueMs = passedMs < silentMs ? Math.min(lostMs, silentMs) : lostMs;
+    return Math.min(dueMs - passedMs, passedMs < aloneMs ? aloneMs - passedMs : recheckMs);
   }
 
   function think(): void {
@@ -274,12 +289,28 @@ export function lostBehind(place: Place, leg: Leg, beganMs: number, nowMs: numbe
   return place.mute && beganMs > place.health.downAtMs && nowMs - beganMs >= lateAloneMs(place, leg, beganMs);
 }
 
-/** What a leg hardly ever takes, less what it was expected to wait at its place for those before it, in milliseconds. */
-function lateAloneMs(place: Place, { travels, predicted }: Leg, nowMs: number): number {
-  const lateMs = hardlyMore(predicted.completionMs.values);
-  if (!travels) return lateMs;
-  return lateMs - Math.max(0, meanOf(travels.thereMs) - travels.promisedMs * place.service.ratio(nowMs));
+/**
+ * What a leg that begins now hardly ever takes, in milliseconds: its way and its run, and what waits at the place. What is charged there
+ * for failures, or for having just come back, is a price and no time.
+ */
+export function usualMs(leg: Leg, place: Place, nowMs: number): number {
+  return lateAloneMs(place, leg, nowMs) + place.queueMs(nowMs);
 }
+
+/**
+ * What a leg hardly ever takes while its link is well, less what it was expected to wait at its place for those before it, in
+ * milliseconds. Nothing comes over the link of a place that hangs, which makes the link seem to be silent for seconds: so what is expected
+ * of the way grows just when it should not be waited for.
+ */
+function lateAloneMs(place: Place, { travels, predicted }: Leg, nowMs: number): number {
+  if (!travels) return hardlyMore(predicted.completionMs.values);
+  const { upMs, thereMs, downMs, promisedMs } = travels;
+  const waitMs = Math.max(0, meanOf(thereMs) - promisedMs * place.service.ratio(nowMs));
+  return judge(upMs.values, well) + hardlyMore(thereMs.values) + judge(downMs.values, well) - waitMs;
+}
+
+/** Of a way that may be silent. */
+const well = readingOf(0.2);
 
 /** A class for the same reason as `Once`. */
 class Watching implements GuardWatch {

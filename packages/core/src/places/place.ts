@@ -2,6 +2,7 @@ import type { Clock, EndpointId, LongshoreError, Random } from "../base/index.ts
 import type { Endpoint, LoadReport, Offer } from "../endpoint/index.ts";
 import { type HedgeBudget, hedgeBudget, type HedgeBudgetOptions, type Link } from "../estimate/index.ts";
 import { type EndpointView, linkTable, type LinkTable, linkTableOf, transferSizes } from "../table/index.ts";
+import { type Lateness, lateness } from "./lateness.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
 import { queueBelief, type QueueOutlook } from "./queue-belief.ts";
 import { slowStart } from "./slow-start.ts";
@@ -55,6 +56,7 @@ export interface Place {
   readonly health: PlaceHealth;
   readonly service: ServiceRatio;
   readonly budget: HedgeBudget;
+  readonly lateness: Lateness;
   /** The written-down belief about its link; another object whenever it was asked for again. */
   readonly table: LinkTable;
   /** A leg was sent there, which it promised to run in that time. */
@@ -128,6 +130,7 @@ export function followPlace(
   const service = serviceRatio();
   const growth = promiseGrowth();
   const budget = hedgeBudget(hedges);
+  const lateAnswers = lateness();
   let table = link ? linkTable(link, clock.nowMs()) : noLink;
   let touched = false;
   const queue = queueBelief(endpoint.loadEveryMs !== undefined);
@@ -151,6 +154,7 @@ export function followPlace(
     health,
     service,
     budget,
+    lateness: lateAnswers,
     get table() {
       return table;
     },

@@ -1,0 +1,85 @@
+import { expect, it } from "vitest";
+import {
+  createOffloader,
+  type LinkLearner,
+  linkBelief,
+  linkModel,
+  seededRandom,
+  silentObserver,
+  standardPolicy,
+  tensorOf,
+} from "@longshore/core";
+import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { emulatedLink } from "../link/index.ts";
+import { constantTrace, poissonArrivals } from "../trace/index.ts";
+import { fifoSlots, runScenario, simulatedEndpoint, virtualClock } from "./index.ts";
+
+const inputBytes = 1000;
+const perSecond = 40;
+const hangsAtMs = 3000;
+const endsAtMs = 5000;
+
+/** What requests of two askers took before one of three servers that they share falls silent, and while it is. */
+async function throughSilence(
+  seed: number,
+): Promise<{ readonly before: readonly number[]; readonly after: readonly number[]; readonly runs: number }> {
+  const clock = virtualClock();
+  const model = linkModel();
+  const trace = constantTrace(1e9);
+  const servers = ["a", "b", "c"].map((id) => ({ id, slots: fifoSlots({ clock, count: 1 }) }));
+  const asker = (from: number) => {
+    const learners = new Map<string, LinkLearner>();
+    const endpoints = servers.map(({ id, slots }, index) => {
+      const random = seededRandom(from + 101 * index);
+      const learner = linkBelief({ model });
+      learners.set(id, learner);
+      const link = emulatedLink({ up: trace, down: trace, delayMs: 0.3, jitterMs: 0.2, clock, random });
+      // Mostly 5 to 13 ms.
+      const about = { models: [toyModel(inputBytes)], speed: 12.5, logSpread: 0.5, slots };
+      return simulatedEndpoint({ ...about, info: placeInfo(id, "edge"), clock, random, link, learner });
+    });
+    const offloader = createOffloader({
+      endpoints,
+      policy: standardPolicy(),
+      clock,
+      random: seededRandom(from),
+      observer: silentObserver,
+      links: (id) => learners.get(id),
+      checks: { sampleRatio: 0 },
+      defaults: { confirm: true, dataClass: "public" },
+    });
+    const x = tensorOf("x", "UINT8", [1, inputBytes], new Uint8Array(inputBytes));
+    const rows = runScenario({
+      offloader,
+      clock,
+      requests: poissonArrivals(perSecond, (perSecond * endsAtMs) / 1000, from).map((atMs) => ({
+        atMs,
+        model: "toy",
+        inputs: { x },
+        limits: { deadlineMs: 5000 },
+      })),
+      events: [{ atMs: hangsAtMs, what: "hang", happen: () => void (endpoints[0]!.faults.hang = true) }],
+    });
+    return { rows, endpoints, offloader };
+  };
+  const askers = [asker(seed), asker(seed + 7919)];
+  const rows = (await clock.runUntil(Promise.all(askers.map((one) => one.rows)))).flat();
+  await clock.runUntil(Promise.all(askers.map(({ offloader }) => offloader.close())));
+  expect(rows.filter(({ outcome }) => outcome !== "answered")).toEqual([]);
+  const took = (fromMs: number, toMs: number): readonly number[] =>
+    rows.flatMap(({ atMs, tookMs }) => (atMs >= fromMs && atMs < toMs ? [tookMs] : []));
+  const accepted = askers.flatMap(({ endpoints }) => endpoints.map(({ counts }) => counts.accepted));
+  return {
+    before: took(1000, hangsAtMs),
+    after: took(hangsAtMs, Infinity),
+    runs: accepted.reduce((total, count) => total + count, 0) / rows.length,
+  };
+}
+
+it.each([1, 2])("two servers of three confirm soon while the third is silent (seed %i)", async (seed) => {
+  const { before, after, runs } = await throughSilence(seed);
+  const median = before.toSorted((one, other) => one - other)[Math.floor(before.length / 2)]!;
+  // Later than any of the last answers, and 100 ms at least, it is known; then what waits there runs elsewhere.
+  expect(Math.max(...after) - median).toBeLessThan(200);
+  expect(runs).toBeLessThan(2.25);
+});
