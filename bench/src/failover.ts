@@ -7,6 +7,7 @@ import { type Fleet, openFleet } from "./failover/fleet.ts";
 import { added, type Steps, totals } from "./failover/sequences.ts";
 import { sharesOf } from "./failover/share.ts";
 import { type Bench, type BenchContext, chosenOf, type Measured, quantile, type Row } from "./harness.ts";
+import { watchCores } from "./load/cores.ts";
 
 /** Requests a second of each client, and the times of a run in milliseconds. */
 const perSecond = 40;
@@ -91,16 +92,21 @@ async function roundOf(
   );
   let undo: (() => void) | undefined;
   let began = false;
+  const busy = { beforeRatio: NaN, duringRatio: NaN };
+  let worked = watchCores();
   let shares: readonly number[] = [];
   let victimRatio = 0;
   const once = (): (() => void) => {
     if (!began) {
       victimRatio = Math.max(0, ...shares);
       const victim = victims[shares.indexOf(victimRatio)] ?? victims[0];
+      busy.beforeRatio = worked();
+      worked = watchCores();
       undo = victim && fault(victim);
     }
     began = true;
     return () => {
+      if (undo) busy.duringRatio = worked();
       undo?.();
       undo = undefined;
     };
@@ -120,7 +126,7 @@ async function roundOf(
   counts.doubled += stepped.doubled;
   counts[doubted ? "wrongUnconfirmed" : "wrong"] += stepped.wrong;
   say(
-    `${name}${confirm ? ", confirmed" : ""}: before it the victim ran ${(100 * victimRatio).toFixed(0)} % of the requests`,
+    `${name}${confirm ? ", confirmed" : ""}: before it the victim ran ${(100 * victimRatio).toFixed(0)} % of the requests, and the processors were at work for ${(100 * busy.beforeRatio).toFixed(0)} % of the time, ${(100 * busy.duringRatio).toFixed(0)} % with it`,
   );
   if (name === lie) {
     const found = foundMs === undefined ? "never" : `after ${Math.round(foundMs - beganMs - beforeMs)} ms`;
@@ -138,6 +144,8 @@ async function roundOf(
       confirm,
       ...stepped,
       victimRatio,
+      busyBeforeRatio: busy.beforeRatio,
+      busyDuringRatio: busy.duringRatio,
       distorted,
       golden,
       compared,
