@@ -17,7 +17,7 @@ export interface Running {
   readonly place: Place | undefined;
   /** Its run time as promised, charged to the place's load while it is under way. */
   readonly expectedMs: number;
-  /** What it hardly ever takes; see `usualMs`. 0 here. */
+  /** What it hardly ever takes; see `usualMs`. Infinity here, and where nobody knows when its body will be there. */
   readonly usualMs: number;
   /** Its slot at this place. */
   readonly work: LocalRun | undefined;
@@ -44,7 +44,7 @@ export function beginLeg(
     cancel,
     place,
     expectedMs: leg.travels?.promisedMs ?? expectedMs,
-    usualMs: place ? usualMs(leg, place, nowMs) : 0,
+    usualMs: place && !waits ? usualMs(leg, place, nowMs) : Infinity,
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
     wakeMillijoules: place ? loop.radio.begun(nowMs) : 0,
     waits,
