@@ -122,8 +122,7 @@ export function learnLost(
   // Who answered nothing else meanwhile is taken to be silent sooner, and who has lost one request has lost what waits behind it.
   const heard = place.answeredAtMs > nowMs - tookMs;
   const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
-  // The slowest that is believed may be seconds where the link may be what is silent: what is given up for lost counts, too.
-  // Of all that one silence keeps waiting only the first count.
+  // What is given up for lost counts, too: the slowest that is believed may be seconds. Of all that one silence keeps waiting the first do.
   if (nowMs - tookMs > place.health.downAtMs && (beyond || muted || givenUp)) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);

@@ -111,7 +111,9 @@ class Race {
     const here = local !== undefined && leg.endpoint === local.info.id;
     if (this.#held.arriving && this.#job.asked?.wire?.again?.() === false) {
       // No fault of the place: what was sent on is not here any more.
-      this.#fail(leg, this.#lastError() ?? goneError(leg));
+      const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
+      const last = [...this.#failed.values()].at(-1)?.error;
+      this.#fail(leg, last ?? new LongshoreError("no-place", "execute", gone));
       return;
     }
     const place = here ? undefined : places.all.get(leg.endpoint);
@@ -164,10 +166,6 @@ class Race {
   /** Whether what was sent to this place is still on its way here. */
   #isWaiting(): boolean {
     return this.#held.arriving !== undefined && this.#job.asked?.wire?.complete?.() === false;
-  }
-
-  #lastError(): LongshoreError | undefined {
-    return [...this.#failed.values()].at(-1)?.error;
   }
 
   #inputs(leg: Leg): InferenceRequest["inputs"] {
@@ -373,11 +371,6 @@ class Race {
       ...(bytes === undefined ? {} : { bytes }),
     });
   }
-}
-
-function goneError({ endpoint }: Leg): LongshoreError {
-  const what = `a second run at ${endpoint} is not possible: the request was sent on once and is not kept here`;
-  return new LongshoreError("no-place", "execute", what);
 }
 
 /** An answer that comes from a place that is not believed any more counts for nothing. */
