@@ -306,7 +306,8 @@ export const targets = {
           const outcome = await outcomeOf(() => whole(bytes));
           const other = await outcomeOf(() => passed(bytes));
           // What is passed on while it arrives is refused where the whole is, and nowhere else.
-          if ((outcome === "taken") !== (other === "taken")) throw new Error(`${outcome}, but passed on ${other}`);
+          if ((outcome === "taken") !== (other === "taken"))
+            throw new Error(`${outcome}, but passed on ${other}`);
           return outcome;
         },
       };

@@ -20,11 +20,9 @@ const waitingBytes = 65_536;
 /** Gives memory of exactly so many bytes. */
 type Memory = (byteLength: number) => ArrayBuffer;
 
-/** Chunks as one; of a single one that is a small part of a buffer, a copy. */
+/** The first bytes of chunks, in memory of their own. */
 function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const [only] = chunks;
-  if (only && only.byteLength === length && 2 * length >= only.buffer.byteLength) return only;
-  const whole = new Uint8Array(length);
+  const whole = Buffer.allocUnsafeSlow(length);
   let offset = 0;
   for (const chunk of chunks) {
     if (offset === length) break;

@@ -8,7 +8,7 @@ import {
 } from "node:http2";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
-import { type Handler, LongshoreError } from "@longshore/core";
+import { type Handler, LongshoreError, releaser } from "@longshore/core";
 import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
@@ -162,7 +162,16 @@ function start(server: Server | Http2SecureServer, host: string, port: number): 
 export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Promise<GrpcListening> {
   const options = completeOptions(given);
   const { clock, random, limits, maxStreamInFlight, watchIntervalMs } = options;
-  const service = createService({ handler, clock, random, limits, maxStreamInFlight, watchIntervalMs });
+  const release = releaser();
+  const service = createService({
+    handler,
+    clock,
+    random,
+    limits,
+    release,
+    maxStreamInFlight,
+    watchIntervalMs,
+  });
   const drain = new AbortController();
   const parts = {
     service,

@@ -27,7 +27,7 @@ export interface Frame {
   /** Its first bytes once more, at least so many of them where it has as many. */
   more?(bytes: number): Promise<Uint8Array>;
   /**
-   * All of it as it comes, in chunks that are given away, instead of `read`; its sender is held back to the pace of who takes
+   * All of it as it comes, in chunks with memory of their own that are given away, instead of `read`; its sender is held back to the pace of who takes
    * them. Absent where it is one piece, because it is compressed.
    */
   chunks?(): AsyncIterable<Uint8Array>;
@@ -61,6 +61,8 @@ export interface ServiceParts {
   /** For the ids of calls inside streams. */
   readonly random: Random;
   readonly limits: WireLimits;
+  /** Frees memory of its own that nobody looks at any more. */
+  readonly release: (bytes: Uint8Array) => void;
   /** Requests of one stream that are worked on at one time. */
   readonly maxStreamInFlight: number;
   /** How often those who watch health are looked after, in milliseconds. */

@@ -39,19 +39,24 @@ type InBinary = ReturnType<NonNullable<IncomingMessage["binary"]>>;
 
 /** `IncomingMessage.binary` of a message. */
 export function inBinary(
-  { limits }: ServiceParts,
+  { limits, release }: ServiceParts,
   frame: Frame,
   passing: Passing,
 ): NonNullable<IncomingMessage["binary"]> {
   let made: { readonly form: InBinary } | undefined;
   return () => {
     const head = made ? undefined : binaryHead(passing.head, frame.byteLength, limits);
-    made ??= { form: head && formOf(head, frame, passing) };
+    made ??= { form: head && formOf(head, frame, passing, release) };
     return made.form;
   };
 }
 
-function formOf(head: BinaryHead, frame: Frame, { last, broke }: Passing): InBinary {
+function formOf(
+  head: BinaryHead,
+  frame: Frame,
+  { last, broke }: Passing,
+  free: (chunk: Uint8Array) => void,
+): InBinary {
   const { json, inputs } = head;
   const byteLength = inputs.reduce((sum, { awaitedBytes }) => sum + awaitedBytes, json.byteLength);
   async function* read(): AsyncIterable<Uint8Array> {
@@ -63,7 +68,6 @@ function formOf(head: BinaryHead, frame: Frame, { last, broke }: Passing): InBin
       throw error;
     }
   }
-  const free = (): void => undefined;
   return { headerLength: json.byteLength, body: { kind: "stream", byteLength, read, free } };
 }
 
