@@ -13,7 +13,7 @@ export interface ExitGuard {
 /** How long the end of the program waits for one run before it gives up. */
 const longestWaitMs = 10_000;
 
-/** The listener on the process is there only while something is watched. */
+/** The listener on the process is there only while something is watched, beside as many as were allowed without it. */
 export function exitGuard(): ExitGuard {
   const watched = new Set<Int32Array>();
   const wait = (): void => {
@@ -21,12 +21,16 @@ export function exitGuard(): ExitGuard {
   };
   return {
     watch(busy) {
-      if (watched.size === 0) process.on("exit", wait);
+      if (watched.size === 0) {
+        process.setMaxListeners(process.getMaxListeners() + 1);
+        process.on("exit", wait);
+      }
       watched.add(busy);
       return {
         [Symbol.dispose]() {
-          watched.delete(busy);
-          if (watched.size === 0) process.off("exit", wait);
+          if (!watched.delete(busy) || watched.size > 0) return;
+          process.off("exit", wait);
+          process.setMaxListeners(process.getMaxListeners() - 1);
         },
       };
     },
