@@ -102,6 +102,8 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
   let current: { skip(): void } | undefined;
 
   const take = (bytes: number): void => {
+    // Nobody would give it back.
+    if (disposed) throw closed();
     held.take(bytes);
     heldHere += bytes;
   };

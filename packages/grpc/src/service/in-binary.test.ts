@@ -165,6 +165,31 @@ describe("a message in HTTP's binary form", () => {
     expect(forms).toEqual([undefined]);
   });
 
+  it("is not made where a name comes behind what the path was made of", async () => {
+    const told: unknown[] = [];
+    const handler: Handler = async ({ path, message: asked }) => {
+      told.push(path, asked?.binary?.());
+      await asked?.read().catch((thrown: LongshoreError) => told.push(thrown.reason));
+      return done;
+    };
+    const { address } = await listenOn(handler);
+    const { stream, closed } = call(address);
+    const bytes = message(numbers(100_000)).subarray(5);
+    // Behind the name of the model a number that nobody here knows, and then the version.
+    const unknown = [((100 * 8) % 128) + 128, (100 * 8) >> 7, 1];
+    const version = [2 * 8 + 2, 1, 49];
+    const all = Buffer.concat([
+      bytes.subarray(0, 3),
+      Buffer.from([...unknown, ...version]),
+      bytes.subarray(3),
+    ]);
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(all.byteLength, 1);
+    stream.end(Buffer.concat([prefix, all]));
+    await closed;
+    expect(told).toEqual(["/v2/models/m/infer", undefined, "invalid-input"]);
+  });
+
   it("is dropped where it is answered early, and its call ends", async () => {
     let left = false;
     const handler: Handler = async (request) => {

@@ -29,6 +29,9 @@ export async function beginningOf(
 /** How a message is passed on. */
 export interface Passing {
   readonly head: Uint8Array;
+  /** What its path and its rights were made of. */
+  readonly model: string;
+  readonly version: string;
   /** Resolves when nothing comes behind the message. */
   readonly last: () => Promise<void>;
   /** Told why the sender's part of it cannot be passed on: no fault of who it goes to. */
@@ -45,8 +48,11 @@ export function inBinary(
 ): NonNullable<IncomingMessage["binary"]> {
   let made: { readonly form: InBinary } | undefined;
   return () => {
-    const head = made ? undefined : binaryHead(passing.head, frame.byteLength, limits);
-    made ??= { form: head && formOf(head, frame, passing, release) };
+    if (made) return made.form;
+    const head = binaryHead(passing.head, frame.byteLength, limits);
+    // A name behind those that the path was made of is refused where all of the message is read.
+    const same = head?.model === passing.model && head.version === passing.version;
+    made = { form: same ? formOf(head, frame, passing, release) : undefined };
     return made.form;
   };
 }

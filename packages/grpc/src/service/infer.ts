@@ -90,7 +90,9 @@ export async function askInfer(
     byteLength: frame.byteLength,
     stream,
     read,
-    ...(passing ? { binary: inBinary(parts, frame, { head, last, broke: passing.cancel }) } : {}),
+    ...(passing
+      ? { binary: inBinary(parts, frame, { head, model, version, last, broke: passing.cancel }) }
+      : {}),
   };
   const asked = { method: "POST", path, body: emptyBody, message } as const;
   try {
