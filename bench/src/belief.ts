@@ -37,6 +37,7 @@ export const bench: Bench = {
     worstPinballVsSmoothed: { atMost: 1 },
     worstPinballVsShown: { atMost: 1 },
     worstPinballVsSmoothedOnTheBeat: { atMost: 1 },
+    worstPinballVsShownOnTheBeat: { atMost: 1 },
     p95Coverage: { atLeast: 0.92, atMost: 0.98 },
     p50Coverage: { atLeast: 0.47, atMost: 0.53 },
   },

@@ -7,14 +7,20 @@ import { ownRate } from "./own-rate.ts";
 import { predictedMs, rateSmoother } from "./rate-plugs.ts";
 import { replay } from "./replay.ts";
 
+/** What a rate gives in milliseconds: as if the link were empty, and behind what is unacknowledged. */
+export interface RateFigures {
+  readonly empty: number;
+  readonly queued: number;
+}
+
 /** One send: what was promised and what it took, in milliseconds. */
 export interface Send {
   readonly atMs: number;
   readonly promisedMs: Float64Array;
   /** By a smoothed rate that was told of the same acknowledgements. */
-  readonly smoothedMs: number;
+  readonly smoothedMs: RateFigures;
   /** By a smoothed rate of all that the line could carry. */
-  readonly shownMs: number;
+  readonly shownMs: RateFigures;
   readonly tookMs: number;
 }
 
@@ -34,7 +40,7 @@ export function sends(
   const sensor = honestSensor({ link });
   const roundTripMs = 50;
   const own = ownRate(roundTripMs);
-  const shown = rateSmoother();
+  const shown = rateSmoother(true);
   const made: Omit<Send, "tookMs">[] = [];
   const setting = {
     trace,
@@ -48,7 +54,14 @@ export function sends(
   const { tookMs } = replay(setting, {
     name: "sends",
     arrived(request, sight) {
-      const at = (rate: number): number => predictedMs(request, sight, Math.max(leastSmoothed, rate));
+      const queued = own.unacknowledgedBytes();
+      const at = (rate: number): RateFigures => {
+        const packetsPerMs = Math.max(leastSmoothed, rate);
+        return {
+          empty: predictedMs(request, sight, packetsPerMs),
+          queued: predictedMs(request, sight, packetsPerMs, queued),
+        };
+      };
       made.push({
         atMs: sight.nowMs,
         promisedMs: sensor.replyMs(bytes, sight).values,
@@ -85,18 +98,26 @@ function quantileAt(values: Float64Array, ratio: number): number {
 }
 
 /**
- * A 95 % interval of the coverage by a bootstrap over blocks of consecutive sends: neighbours share their link's luck, so
- * single sends would promise too narrow an interval (H. Künsch, 1989).
+ * The sends of one trace in blocks of consecutive ones: neighbours share their link's luck (H. Künsch, 1989). So do the rounds
+ * in which the trace was replayed: a block holds the same stretch of each.
  */
-export function coverageInterval(
-  list: readonly Send[],
-  ratio: number,
+export function sendBlocks(
+  rounds: readonly (readonly Send[])[],
   blockSends = 30,
+): readonly (readonly Send[])[] {
+  const most = Math.max(0, ...rounds.map(({ length }) => length));
+  return Array.from({ length: Math.ceil(most / blockSends) }, (_, index) =>
+    rounds.flatMap((round) => round.slice(index * blockSends, (index + 1) * blockSends)),
+  );
+}
+
+/** A 95 % interval of the coverage by a bootstrap over blocks: single sends would promise too narrow an interval. */
+export function coverageInterval(
+  blocks: readonly (readonly Send[])[],
+  ratio: number,
   seed = 1,
 ): readonly [number, number] {
   const random = seededRandom(seed);
-  const blocks: (readonly Send[])[] = [];
-  for (let from = 0; from < list.length; from += blockSends) blocks.push(list.slice(from, from + blockSends));
   const shares = Array.from({ length: 400 }, () => {
     let kept = 0;
     let count = 0;
@@ -110,23 +131,35 @@ export function coverageInterval(
   return [shares[10] ?? NaN, shares[389] ?? NaN];
 }
 
-/** Mean pinball loss of the promised quantiles, and of a smoothed rate's one figure taken for all of them, in milliseconds. */
-export function pinballLoss(list: readonly Send[]): Readonly<Record<"ours" | "smoothed" | "shown", number>> {
-  let ours = 0;
-  let smoothed = 0;
-  let shown = 0;
-  let count = 0;
-  for (const { promisedMs, smoothedMs, shownMs, tookMs } of list) {
-    for (const [index, promised] of promisedMs.entries()) {
-      const ratio = (index + 0.5) / promisedMs.length;
-      ours += pinball(tookMs - promised, ratio);
-      smoothed += pinball(tookMs - smoothedMs, ratio);
-      shown += pinball(tookMs - shownMs, ratio);
-      count += 1;
+/** Mean pinball losses in milliseconds. */
+export interface PinballLoss {
+  readonly ours: number;
+  readonly smoothed: RateFigures;
+  readonly shown: RateFigures;
+}
+
+/** Of the promised quantiles, and of each figure of a smoothed rate taken for all of them. */
+export function pinballLoss(list: readonly Send[]): PinballLoss {
+  const meanLoss = (valueOf: (send: Send, index: number) => number): number => {
+    let sum = 0;
+    let count = 0;
+    for (const send of list) {
+      const { length } = send.promisedMs;
+      for (let index = 0; index < length; index++)
+        sum += pinball(send.tookMs - valueOf(send, index), (index + 0.5) / length);
+      count += length;
     }
-  }
-  const all = Math.max(1, count);
-  return { ours: ours / all, smoothed: smoothed / all, shown: shown / all };
+    return sum / Math.max(1, count);
+  };
+  const ofRate = (figuresOf: (send: Send) => RateFigures): RateFigures => ({
+    empty: meanLoss((send) => figuresOf(send).empty),
+    queued: meanLoss((send) => figuresOf(send).queued),
+  });
+  return {
+    ours: meanLoss(({ promisedMs }, index) => promisedMs[index] ?? NaN),
+    smoothed: ofRate(({ smoothedMs }) => smoothedMs),
+    shown: ofRate(({ shownMs }) => shownMs),
+  };
 }
 
 function pinball(over: number, ratio: number): number {

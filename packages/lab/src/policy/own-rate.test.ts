@@ -35,4 +35,23 @@ describe("a client's own smoothed rate", () => {
     expect(rate.at(2000)).toBeCloseTo(0.25, 9);
     expect(rate.at(4000)).toBeCloseTo(0.25 * 0.7 * 0.7, 9);
   });
+
+  it("is as fresh within a second as at its end: a part of one has its share of the weight", () => {
+    const rate = ownRate(roundTripMs);
+    send(rate, 100, 4);
+    expect(rate.at(500)).toBeCloseTo(0.25, 9);
+    send(rate, 1200, 2);
+    expect(rate.at(1500)).toBeCloseTo(0.25 + 0.3 * 0.5 * 0.25, 9);
+    expect(rate.at(2000)).toBeCloseTo(0.25 + 0.3 * 0.25, 9);
+  });
+
+  it("knows what of its own bytes is unacknowledged, until it is given up", () => {
+    const rate = ownRate(roundTripMs);
+    send(rate, 100, 4);
+    expect(rate.unacknowledgedBytes()).toBe(0);
+    send(rate, 1200, 4, 3);
+    expect(rate.unacknowledgedBytes()).toBe(7 * packetBytes);
+    rate.notes.sendEnded(1200, false, 1500);
+    expect(rate.unacknowledgedBytes()).toBe(0);
+  });
 });

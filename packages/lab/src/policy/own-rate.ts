@@ -1,12 +1,14 @@
 /** The smoothed rate that a client can know: what of its own bytes, probes included, was acknowledged while the link had work. */
 import { packetBytes } from "../trace/index.ts";
 import type { ReplayPolicy } from "./policy.ts";
-import { smoothing } from "./rate-plugs.ts";
+import { smoothed } from "./rate-plugs.ts";
 
 /** Follows the notes of a replay. */
 export interface OwnRate {
-  /** Packets per millisecond at `nowMs`; Infinity before the first second with work is over. */
+  /** Packets per millisecond at `nowMs`; Infinity before anything was waited for. */
   at(nowMs: number): number;
+  /** What was sent and is neither acknowledged nor given up. */
+  unacknowledgedBytes(): number;
   readonly notes: Required<Pick<ReplayPolicy, "sent" | "acknowledged" | "sendEnded">>;
 }
 
@@ -15,11 +17,15 @@ const leastWorkMs = 100;
 const secondMs = 1000;
 
 /**
- * Smoothed over whole seconds like the rate of the line (`rate-plugs.ts`). A second's rate is its packets over the time in
- * which acknowledgements were due: from a round trip after a send until its last one. Seconds without sends teach nothing.
+ * Smoothed over whole seconds and the part of the one under way, like the rate of the line (`rate-plugs.ts`). A second's
+ * rate is its packets over the time in which acknowledgements were due: from a round trip after a send until its last one.
+ * Seconds without sends teach nothing.
  */
 export function ownRate(roundTripMs: number): OwnRate {
-  const open = new Map<number, { readonly dueFromMs: number; packets: number }>();
+  const open = new Map<
+    number,
+    { readonly dueFromMs: number; readonly bytes: number; acknowledged: number }
+  >();
   let rate = Infinity;
   let markMs = 0;
   let workMs = 0;
@@ -33,34 +39,43 @@ export function ownRate(roundTripMs: number): OwnRate {
       const toMs = Math.min(nowMs, secondEndMs);
       workMs += Math.max(0, toMs - Math.max(markMs, dueFromMs));
       markMs = toMs;
-      if (toMs === secondEndMs && (packets >= 1 || workMs >= leastWorkMs)) endSecond();
+      if (toMs === secondEndMs && saysMuch()) {
+        rate = rateAfter(secondMs);
+        workMs = 0;
+        packets = 0;
+      }
     }
   }
 
-  function endSecond(): void {
+  const saysMuch = (): boolean => packets >= 1 || workMs >= leastWorkMs;
+
+  function rateAfter(spanMs: number): number {
+    if (!saysMuch()) return rate;
     const seen = packets / Math.max(workMs, 1e-3);
-    rate = rate === Infinity ? seen : rate + smoothing * (seen - rate);
-    workMs = 0;
-    packets = 0;
+    return rate === Infinity ? seen : smoothed(rate, seen, spanMs);
   }
 
   return {
     at(nowMs) {
       advance(nowMs);
-      return rate;
+      return rateAfter(markMs % secondMs);
+    },
+    unacknowledgedBytes() {
+      let bytes = 0;
+      for (const one of open.values()) bytes += one.bytes - one.acknowledged;
+      return bytes;
     },
     notes: {
-      sent(id, _bytes, nowMs) {
+      sent(id, bytes, nowMs) {
         advance(nowMs);
-        open.set(id, { dueFromMs: nowMs + roundTripMs, packets: 0 });
+        open.set(id, { dueFromMs: nowMs + roundTripMs, bytes, acknowledged: 0 });
       },
       acknowledged(id, totalBytes, nowMs) {
         advance(nowMs);
         const one = open.get(id);
         if (!one) return;
-        const total = totalBytes / packetBytes;
-        packets += total - one.packets;
-        one.packets = total;
+        packets += (totalBytes - one.acknowledged) / packetBytes;
+        one.acknowledged = totalBytes;
       },
       sendEnded(id, _complete, nowMs) {
         advance(nowMs);

@@ -10,9 +10,19 @@ export function seenRate(sight: Sight, windowMs: number): number {
   return spanMs > 0 ? sight.ideal.packetsBetween(fromMs, sight.nowMs) / spanMs : Infinity;
 }
 
-/** Time until the reply at a rate, on an empty link. */
-export function predictedMs(request: RequestFacts, sight: Sight, packetsPerMs: number): number {
-  return request.bytes / packetBytes / packetsPerMs + sight.roundTripMs + sight.serverMs;
+/**
+ * Time until the reply at a rate, behind the bytes that are unacknowledged, which the policies below take to be none. As in
+ * `core/estimate/link-belief.ts`, acknowledgements of what already passed are on their way, so behind others a round trip is
+ * not waited for once more, but no reply comes sooner than on an empty link.
+ */
+export function predictedMs(
+  { bytes }: RequestFacts,
+  { roundTripMs, serverMs }: Sight,
+  packetsPerMs: number,
+  unacknowledgedBytes = 0,
+): number {
+  const uploadMs = (queued: number): number => (queued + bytes) / packetBytes / packetsPerMs;
+  return Math.max(uploadMs(unacknowledgedBytes), uploadMs(0) + roundTripMs) + serverMs;
 }
 
 function quicker(request: RequestFacts, sight: Sight, packetsPerMs: number): Choice {
@@ -42,23 +52,32 @@ export function meanCut(): ReplayPolicy {
   };
 }
 
-/** Weight of the newest second in the smoothed rate. */
-export const smoothing = 0.3;
+const secondMs = 1000;
 
-/** An exponentially smoothed rate over whole seconds. */
-export function rateSmoother(): (sight: Sight) => number {
+/** A smoothed rate after a span of at most a second at another: a whole second has a weight of 0.3, a part of one its share. */
+export function smoothed(rate: number, seen: number, spanMs: number): number {
+  return rate + ((0.3 * spanMs) / secondMs) * (seen - rate);
+}
+
+/**
+ * An exponentially smoothed rate over the whole seconds since the replay began. With `fresh`, over the part of the second under
+ * way, too: without it, at an instant that is drawn it knows nothing of the last half second on average.
+ */
+export function rateSmoother(fresh = false): (sight: Sight) => number {
   let rate: number | undefined;
   let untilMs = 0;
   return (sight) => {
-    for (; untilMs + 1000 <= sight.nowMs; untilMs += 1000) {
-      const seen = sight.ideal.packetsBetween(untilMs, untilMs + 1000) / 1000;
-      rate = rate === undefined ? seen : rate + smoothing * (seen - rate);
+    for (; untilMs + secondMs <= sight.nowMs; untilMs += secondMs) {
+      const seen = sight.ideal.packetsBetween(untilMs, untilMs + secondMs) / secondMs;
+      rate = rate === undefined ? seen : smoothed(rate, seen, secondMs);
     }
-    return rate ?? seenRate(sight, 1000);
+    if (rate === undefined) return seenRate(sight, secondMs);
+    const partMs = sight.nowMs - untilMs;
+    return fresh && partMs > 0 ? smoothed(rate, seenRate(sight, partMs), partMs) : rate;
   };
 }
 
-/** Plugs in the smoothed rate. */
+/** Plugs in the smoothed rate of whole seconds. */
 export function smoothedRate(): ReplayPolicy {
   const rate = rateSmoother();
   return { name: "smoothed rate", arrived: (request, sight) => quicker(request, sight, rate(sight)) };
