@@ -12,7 +12,7 @@ import {
 } from "@longshore/core";
 
 /** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
-export const copiedAtOnce: number = 2 * 2 ** 20;
+const copiedAtOnce = 2 * 2 ** 20;
 
 /** Rows along axis 0 that all inputs of a request agree on; undefined when they do not, or have no such axis. */
 export function rowsOf(feeds: Tensors): number | undefined {
@@ -107,30 +107,49 @@ export function followRows(outputs: Tensors, rows: number): boolean {
 }
 
 /**
- * Takes each member's rows out of the outputs, one member after another, in memory of their own. All outputs
- * must follow the rows (`followRows`).
+ * Takes rows out of outputs, which must follow the rows (`followRows`), into memory of their own. The work of that yields after each
+ * two milliseconds or so.
  */
-export function* outputsInTurn(outputs: Tensors, rows: readonly number[]): Generator<Tensors, void> {
+export function rowsOut(outputs: Tensors): (row: number, count: number) => Generator<void, Tensors> {
   const begins = new Map([...outputs].map(([name, tensor]) => [name, rowBegins(tensor)]));
-  let row = 0;
-  for (const count of rows) {
+  let copied = 0;
+  function* copy(bytes: Uint8Array): Generator<void, Uint8Array> {
+    const own = new Uint8Array(bytes.byteLength);
+    for (let from = 0; from < bytes.byteLength; from += copiedAtOnce) {
+      const piece = bytes.subarray(from, from + copiedAtOnce);
+      if (copied > 0 && copied + piece.byteLength > copiedAtOnce) {
+        yield;
+        copied = 0;
+      }
+      own.set(piece, from);
+      copied += piece.byteLength;
+    }
+    return own;
+  }
+  return function* (row, count) {
     const part = new Map<string, Tensor>();
     for (const [name, { spec, bytes }] of outputs) {
       const begin = begins.get(name);
       part.set(name, {
         spec: { ...spec, shape: [count, ...spec.shape.slice(1)] },
-        bytes: new Uint8Array(bytes.subarray(begin?.(row), begin?.(row + count))),
+        bytes: yield* copy(bytes.subarray(begin?.(row), begin?.(row + count))),
       });
     }
-    yield part;
-    row += count;
-  }
+    return part;
+  };
 }
 
-/** The same for all members at once; undefined when an output does not follow the batch axis. */
+/** The rows of all members at once; undefined when an output does not follow the batch axis. */
 export function splitOutputs(outputs: Tensors, rows: readonly number[]): readonly Tensors[] | undefined {
   const total = rows.reduce((sum, count) => sum + count, 0);
-  return followRows(outputs, total) ? [...outputsInTurn(outputs, rows)] : undefined;
+  if (!followRows(outputs, total)) return undefined;
+  const take = rowsOut(outputs);
+  let next = 0;
+  return rows.map((count) => {
+    const row = next;
+    next += count;
+    return allSteps(take(row, count));
+  });
 }
 
 /** Where a row of a tensor begins among its bytes. */

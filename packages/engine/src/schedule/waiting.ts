@@ -6,13 +6,11 @@ import {
   LongshoreError,
   neverAborted,
   ownCall,
-  type Tensor,
   type Tensors,
-  totalBytes,
   turnWhileWanted,
   whenAborted,
 } from "@longshore/core";
-import { copiedAtOnce, outputsInTurn } from "./batch.ts";
+import { rowsOut } from "./batch.ts";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
@@ -198,16 +196,14 @@ function* handWork(
 ): Generator<void, void> {
   const total = members.reduce((sum, member) => sum + member.rows, 0);
   const whole = members.length === 1 && rows === total;
-  const counts = members.map((member) => member.rows);
-  const parts = whole ? [outputs].values() : outputsInTurn(outputs, counts);
-  let copied = 0;
+  const take = rowsOut(outputs);
+  let next = 0;
   for (const member of members) {
-    if (copied >= copiedAtOnce) {
-      yield;
-      copied = 0;
-    }
-    const part = parts.next().value ?? new Map<string, Tensor>();
-    if (!whole) copied += totalBytes(part);
+    const row = next;
+    next += member.rows;
+    // Nothing is copied for who has left.
+    if (member.settled) continue;
+    const part = whole ? outputs : yield* take(row, member.rows);
     member.resolve({
       outputs: member.cut(part),
       queueMs: startedMs - member.enqueuedMs,
