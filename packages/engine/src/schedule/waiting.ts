@@ -196,14 +196,14 @@ function* handWork(
 ): Generator<void, void> {
   const total = members.reduce((sum, member) => sum + member.rows, 0);
   const whole = members.length === 1 && rows === total;
-  const take = rowsOut(outputs);
+  const take = whole ? undefined : rowsOut(outputs);
   let next = 0;
   for (const member of members) {
     const row = next;
     next += member.rows;
     // Nothing is copied for who has left.
     if (member.settled) continue;
-    const part = whole ? outputs : yield* take(row, member.rows);
+    const part = take ? yield* take(row, member.rows) : outputs;
     member.resolve({
       outputs: member.cut(part),
       queueMs: startedMs - member.enqueuedMs,

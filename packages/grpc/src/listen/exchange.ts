@@ -216,8 +216,9 @@ export async function serveExchange(
     }
   };
   const giveUp = (why: LongshoreError): void => {
-    end(statusOf(why));
+    // First, so that who still waits for a message is told the reason.
     abort.abort(why);
+    end(statusOf(why));
   };
   const events: StreamEvents = {
     data: (chunk) => frames?.came(chunk),
@@ -250,7 +251,10 @@ export async function serveExchange(
       arrival,
       patient: path.endsWith("/ModelStreamInfer"),
       held,
-      closed: () => new LongshoreError("cancelled", "transport", "the client closed the call"),
+      closed: () =>
+        LongshoreError.is(abort.signal.reason)
+          ? abort.signal.reason
+          : new LongshoreError("cancelled", "transport", "the client closed the call"),
     });
     frames = source;
     stream.listen(events);

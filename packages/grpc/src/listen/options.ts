@@ -36,7 +36,10 @@ export interface GrpcListenOptions {
    */
   readonly callWindowBytes?: number;
   readonly connectionWindowBytes?: number;
-  /** Time for a message to arrive once it has begun, in milliseconds. Default 300,000. */
+  /**
+   * Time for a message to arrive once it has begun, in milliseconds, while its sender is held back, too; as over HTTP. Default
+   * 300,000.
+   */
   readonly requestTimeoutMs?: number;
   /** Time without any progress of a reply that the client does not read, in milliseconds. Default 30,000. */
   readonly replyTimeoutMs?: number;

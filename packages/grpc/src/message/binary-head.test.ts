@@ -202,6 +202,14 @@ describe("a request that is passed on while it arrives", () => {
       "an output whose best classes are asked for",
       encoded(one({ outputs: [{ name: "y", parameters: { classification: number(2n) } }] })),
     ],
+    [
+      "as many parameters as there may be",
+      encoded(
+        one({
+          parameters: Object.fromEntries(Array.from({ length: 256 }, (_, at) => [`p${at}`, number(1n)])),
+        }),
+      ),
+    ],
     ["too few contents", encoded(one({ rawInputContents: [] }))],
     ["too many contents", encoded(one({ rawInputContents: [bytesOf(4), bytesOf(4)] }))],
     ["contents of another length", encoded(one({ rawInputContents: [bytesOf(5)] }))],

@@ -11,6 +11,7 @@ import {
 } from "@longshore/core";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { RequestFields } from "./infer-request.ts";
+import { maxParameters } from "./parameters.ts";
 import { rawField } from "./peek.ts";
 import type { MessageTensor } from "./read-tensors.ts";
 
@@ -109,6 +110,9 @@ export function binaryHead(
     const tensors = awaited(inputs, new Cursor(head, rawFrom), messageBytes, limits);
     if (!tensors) return undefined;
     const { model, version, message } = fields.request(tensors);
+    // HTTP's form says with one more that outputs shall come in it.
+    const parameters = { ...message.parameters, binary_data_output: true };
+    if (Object.keys(parameters).length > maxParameters) return undefined;
     const { headers, parts } = writeInferRequest(message, "binary");
     const [json] = parts;
     if (!json || json.byteLength !== headerLengthOf(headers)) return undefined;

@@ -3,7 +3,7 @@ import { type Cursor, wireTypes } from "./cursor.ts";
 import type { Writer } from "./writer.ts";
 
 /** The most parameters of one message or tensor; as over HTTP. */
-const maxParameters = 256;
+export const maxParameters = 256;
 
 function decimal(low: number, high: number, sign: boolean): string {
   const value = (BigInt(high) << 32n) | BigInt(low);

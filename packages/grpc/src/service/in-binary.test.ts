@@ -1,9 +1,10 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import { afterEach, describe, expect, it } from "vitest";
 import {
+  defaultWireLimits,
   emptyBody,
   type Handler,
-  LongshoreError,
+  type LongshoreError,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
@@ -20,14 +21,16 @@ afterEach(async () => {
 const numbers = (byteLength: number): Uint8Array =>
   Uint8Array.from({ length: byteLength }, (_, index) => (index * 7) % 251);
 
-/** A message of one tensor behind its prefix. */
-function message(bytes: Uint8Array, parameters: Record<string, string> = {}): Buffer {
+/** A message of one tensor behind its prefix; with an `empty` one behind it, too. */
+function message(bytes: Uint8Array, parameters: Record<string, string> = {}, empty = false): Buffer {
+  const x = { name: "x", datatype: "UINT8" as const, shape: [bytes.byteLength], parameters: {}, bytes };
+  const none = { ...x, name: "none", shape: [0], bytes: new Uint8Array(0) };
   const { parts, byteLength } = encodeInferRequest({
     model: "m",
     version: "",
     message: {
       parameters,
-      inputs: [{ name: "x", datatype: "UINT8", shape: [bytes.byteLength], parameters: {}, bytes }],
+      inputs: empty ? [x, none] : [x],
       binaryOutputs: true,
     },
   });
@@ -151,6 +154,49 @@ describe("a message in HTTP's binary form", () => {
     expect(came?.equals(tensor)).toBe(true);
   });
 
+  it("is not whole before what says that its last input has no elements has come", async () => {
+    let came = 0;
+    let begun = (): void => undefined;
+    const begins = new Promise<void>((resolve) => (begun = resolve));
+    let length = 0;
+    const handler: Handler = async (request) => {
+      const { body, headerLength } = binaryOf(request);
+      length = headerLength + 100_000;
+      begun();
+      for await (const chunk of body.read()) came += chunk.byteLength;
+      return done;
+    };
+    const { address } = await listenOn(handler);
+    const { session, stream, closed } = call(address);
+    const bytes = message(numbers(100_000), {}, true);
+    stream.write(bytes.subarray(0, -2));
+    await begins;
+    for (let same = 0, last = -1; same < 30; same = came === last ? same + 1 : 0) {
+      last = came;
+      await new Promise<void>((resolve) => session.ping(() => resolve()));
+    }
+    expect(came).toBeLessThan(length);
+    stream.end(bytes.subarray(-2));
+    await closed;
+    expect(came).toBe(length);
+  });
+
+  it("is not made where it would be longer than a message may be", async () => {
+    const told: unknown[] = [];
+    const handler: Handler = async ({ message: asked }) => {
+      told.push(asked?.binary?.(), (await asked?.read())?.inputs.length);
+      return done;
+    };
+    const bytes = message(numbers(100_000));
+    const { address } = await listenOn(handler, {
+      limits: { ...defaultWireLimits, maxBodyBytes: bytes.byteLength - 5 },
+    });
+    const { stream, closed } = call(address);
+    stream.end(bytes);
+    await closed;
+    expect(told).toEqual([undefined, 1]);
+  });
+
   it("is not made of short messages", async () => {
     const forms: unknown[] = [];
     const handler: Handler = async ({ message: asked }) => {
@@ -227,7 +273,7 @@ describe("a message in HTTP's binary form", () => {
       stream.write(message(numbers(200_000)).subarray(0, 100_000));
       await begins;
       clock.advance(2000);
-      expect(await ended).toBeInstanceOf(LongshoreError);
+      expect(await ended).toMatchObject({ reason: "deadline-exceeded" });
       stream.close();
       await closed;
     },

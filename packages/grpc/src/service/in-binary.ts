@@ -38,7 +38,7 @@ export interface Passing {
   readonly broke: (error: LongshoreError) => void;
 }
 
-type InBinary = ReturnType<NonNullable<IncomingMessage["binary"]>>;
+type InBinary = NonNullable<ReturnType<NonNullable<IncomingMessage["binary"]>>>;
 
 /** `IncomingMessage.binary` of a message. */
 export function inBinary(
@@ -46,13 +46,15 @@ export function inBinary(
   frame: Frame,
   passing: Passing,
 ): NonNullable<IncomingMessage["binary"]> {
-  let made: { readonly form: InBinary } | undefined;
+  let made: { readonly form: InBinary | undefined } | undefined;
   return () => {
     if (made) return made.form;
     const head = binaryHead(passing.head, frame.byteLength, limits);
     // A name behind those that the path was made of is refused where all of the message is read.
     const same = head?.model === passing.model && head.version === passing.version;
-    made = { form: same ? formOf(head, frame, passing, release) : undefined };
+    const form = same ? formOf(head, frame, passing, release) : undefined;
+    // In this form it may be longer than the message is, which keeps to the limit.
+    made = { form: form && form.body.byteLength <= limits.maxBodyBytes ? form : undefined };
     return made.form;
   };
 }
@@ -84,21 +86,25 @@ async function* passedOn(
   last: () => Promise<void>,
 ): AsyncIterable<Uint8Array> {
   const contents = new RawContents(head);
-  let before: Uint8Array | undefined = head.json;
-  let left = byteLength;
+  let missing = byteLength;
+  let left = head.inputs.reduce((sum, { awaitedBytes }) => sum + awaitedBytes, 0);
+  let kept: Uint8Array | undefined = head.json;
   for await (const chunk of chunks?.() ?? []) {
-    left -= chunk.byteLength;
-    const parts = contents.take(chunk);
-    if (left === 0) {
-      contents.end();
-      await last();
-    }
-    for (const part of parts) {
-      yield before ? joined(before, part) : part;
-      before = undefined;
+    missing -= chunk.byteLength;
+    for (const part of contents.take(chunk)) {
+      left -= part.byteLength;
+      kept = kept ? joined(kept, part) : part;
+      // Framing of inputs without elements may still come.
+      if (left === 0) break;
+      yield kept;
+      kept = undefined;
     }
   }
-  if (before) yield before;
+  // It was dropped.
+  if (missing > 0) return;
+  contents.end();
+  await last();
+  if (kept) yield kept;
 }
 
 function joined(first: Uint8Array, second: Uint8Array): Uint8Array {

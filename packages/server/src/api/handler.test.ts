@@ -560,6 +560,44 @@ describe("inference", () => {
     expect((await text(ask("POST", "/v2/models/double/infer", { body }))).status).toBe(200);
   });
 
+  it("counts a body that is read whole after all beside what is kept of it", async () => {
+    const shape = [25_000];
+    const description = doubleDescription({
+      name: "double",
+      inputs: [{ name: "x", datatype: "FP32", shape }],
+      outputs: [{ name: "y", datatype: "FP32", shape }],
+    });
+    const double = doubleEndpoint([{ ...doubling, description }], { id: "server" });
+    const endpoint = { ...double, sendsOn: true as const };
+    const message = writeInferRequest(
+      {
+        parameters: {},
+        inputs: [{ name: "x", datatype: "FP32", shape, parameters: {}, bytes: new Uint8Array(100_000) }],
+        // An answer in JSON is made here.
+        binaryOutputs: false,
+      },
+      "binary",
+    );
+    const { headers, parts: all } = message;
+    const byteLength = all.reduce((sum, part) => sum + part.byteLength, 0);
+    const outcome = async (change: Partial<HandlerParts>): Promise<unknown> => {
+      const body: WireBody = {
+        kind: "stream",
+        byteLength,
+        read: async function* () {
+          yield* all;
+        },
+      };
+      const { text } = server({ endpoint, ...change });
+      const { body: told } = await text(ask("POST", "/v2/models/double/infer", { headers, body }));
+      return told.reason;
+    };
+    expect(await outcome({ maxBufferedBytes: 2 * byteLength - 1 })).toBe("rejected");
+    expect(await outcome({ maxBufferedBytes: 2 * byteLength })).toBeUndefined();
+    expect(await outcome({ maxBufferedBytes: byteLength + 999, maxKeptBytes: 1000 })).toBe("rejected");
+    expect(await outcome({ maxBufferedBytes: byteLength + 1000, maxKeptBytes: 1000 })).toBeUndefined();
+  });
+
   it("is not kept from others by senders that announce much and send little", async () => {
     const { text, send } = server({ maxBufferedBytes: 2 ** 25 });
     const releases: (() => void)[] = [];

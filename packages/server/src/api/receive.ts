@@ -121,18 +121,21 @@ class Arriving implements Received {
   completeMs: number | undefined;
   readonly #held: Held;
   readonly #kept: KeptBody;
+  readonly #maxKeptBytes: number;
   readonly #read: (buffer: Uint8Array) => InferRequestMessage | Promise<InferRequestMessage>;
   readonly #headerLength: number;
 
   constructor(
     held: Held,
     kept: KeptBody,
+    maxKeptBytes: number,
     message: InferRequestMessage,
     headerLength: number,
     read: (buffer: Uint8Array) => InferRequestMessage | Promise<InferRequestMessage>,
   ) {
     this.#held = held;
     this.#kept = kept;
+    this.#maxKeptBytes = maxKeptBytes;
     this.#read = read;
     this.#headerLength = headerLength;
     this.message = message;
@@ -146,6 +149,8 @@ class Arriving implements Received {
 
   async rest(): Promise<InferRequestMessage> {
     const { byteLength: maxBytes } = this.#kept;
+    // All of it lies in one buffer, beside what is kept for another reader.
+    this.#held.grow(maxBytes + Math.min(maxBytes, this.#maxKeptBytes));
     return this.#read(await this.#kept.whole({ maxBytes, headerLength: this.#headerLength }));
   }
 
@@ -209,7 +214,7 @@ async function receiveHead(
     const message = readInferHead(await kept.first(headerLength), length - headerLength, limits);
     const read = (buffer: Uint8Array): InferRequestMessage | Promise<InferRequestMessage> =>
       readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
-    arriving = new Arriving(held, kept, message, headerLength, read);
+    arriving = new Arriving(held, kept, maxKeptBytes, message, headerLength, read);
     return arriving;
   } catch (thrown) {
     kept[Symbol.dispose]();
