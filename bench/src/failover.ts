@@ -1,5 +1,6 @@
 import { seededRandom } from "@longshore/core";
 import { poissonArrivals } from "@longshore/lab";
+import { loadMeter } from "@longshore/nodejs";
 import { type Answered, type Ask, follow } from "./failover/clients.ts";
 import { type Crew, openCrew } from "./failover/crew.ts";
 import { type Fault, faults, kill, lie } from "./failover/faults.ts";
@@ -7,7 +8,6 @@ import { type Fleet, openFleet } from "./failover/fleet.ts";
 import { added, type Steps, totals } from "./failover/sequences.ts";
 import { sharesOf } from "./failover/share.ts";
 import { type Bench, type BenchContext, chosenOf, type Measured, quantile, type Row } from "./harness.ts";
-import { watchCores } from "./load/cores.ts";
 
 /** Requests a second of each client, and the times of a run in milliseconds. */
 const perSecond = 40;
@@ -93,20 +93,19 @@ async function roundOf(
   let undo: (() => void) | undefined;
   let began = false;
   const busy = { beforeRatio: NaN, duringRatio: NaN };
-  let worked = watchCores();
+  using processors = loadMeter();
   let shares: readonly number[] = [];
   let victimRatio = 0;
   const once = (): (() => void) => {
     if (!began) {
       victimRatio = Math.max(0, ...shares);
       const victim = victims[shares.indexOf(victimRatio)] ?? victims[0];
-      busy.beforeRatio = worked();
-      worked = watchCores();
+      busy.beforeRatio = processors.read().busyRatio ?? NaN;
       undo = victim && fault(victim);
     }
     began = true;
     return () => {
-      if (undo) busy.duringRatio = worked();
+      if (undo) busy.duringRatio = processors.read().busyRatio ?? NaN;
       undo?.();
       undo = undefined;
     };

@@ -14,6 +14,7 @@ import {
   type GuardTimes,
   type GuardWatch,
   guardWatch,
+  isKnownFailure,
   type Place,
 } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
@@ -216,7 +217,8 @@ class Race {
   #guard(leg: Leg, place: Place, parts: GuardTimes & Pick<GuardParts, "fire" | "hurries">): void {
     const { clock } = this.#loop;
     const { usualMs = Infinity } = this.#running.get(leg.id) ?? {};
-    this.#watches.set(leg.id, guardWatch({ clock, place, leg, call: this.#job.call, usualMs, ...parts }));
+    const own = { clock, place, leg, call: this.#job.call, usualMs, waits: () => this.#isWaiting() };
+    this.#watches.set(leg.id, guardWatch({ ...own, ...parts }));
   }
 
   #heard(running: Running, bytes: number): void {
@@ -282,7 +284,9 @@ class Race {
       this.#stop(error.reason === "deadline-exceeded" ? error : late);
       return;
     }
-    if (place) this.#loop.places.failed(place, leg.segment, error, nowMs);
+    if (place && !isKnownFailure(place.health, error, running.startedMs)) {
+      this.#loop.places.failed(place, leg.segment, error, nowMs);
+    }
     this.#loop.places.touched();
     this.#tally.lostLegs.push({
       leg: leg.id,
@@ -346,8 +350,7 @@ class Race {
   /** Ends the race: guards, timers and losers. Losers here keep their slot and cost their energy all the same. */
   #settle(why: string): void {
     this.#settled = true;
-    const { clock } = this.#loop;
-    const nowMs = clock.nowMs();
+    const nowMs = this.#loop.clock.nowMs();
     this.#unheard?.();
     this.#deadline?.[Symbol.dispose]();
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();

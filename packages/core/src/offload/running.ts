@@ -1,4 +1,4 @@
-import type { EndpointId, LongshoreError } from "../base/index.ts";
+import type { LongshoreError } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { type Leg, radios } from "../plan/index.ts";
@@ -17,7 +17,7 @@ export interface Running {
   readonly place: Place | undefined;
   /** Its run time as promised, charged to the place's load while it is under way. */
   readonly expectedMs: number;
-  /** What it hardly ever takes; see `usualMs`. Infinity here, and where nobody knows when its body will be there. */
+  /** What it hardly ever takes once its body is here; see `usualMs`. Infinity here. */
   readonly usualMs: number;
   /** Its slot at this place. */
   readonly work: LocalRun | undefined;
@@ -44,7 +44,7 @@ export function beginLeg(
     cancel,
     place,
     expectedMs: leg.travels?.promisedMs ?? expectedMs,
-    usualMs: place && !waits ? usualMs(leg, place, nowMs) : Infinity,
+    usualMs: place ? usualMs(leg, place, nowMs) : Infinity,
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
     wakeMillijoules: place ? loop.radio.begun(nowMs) : 0,
     waits,
@@ -65,15 +65,13 @@ export function recordEnd(
   outcome: "won" | "lost" | LongshoreError["reason"],
   nowMs: number,
 ): void {
-  const endpoint: EndpointId = leg.endpoint;
-  const tookMs = nowMs - startedMs;
   loop.parts.observer.record({
     kind: "leg-ended",
     atMs: nowMs,
     callId,
     leg: leg.id,
-    endpoint,
-    tookMs,
+    endpoint: leg.endpoint,
+    tookMs: nowMs - startedMs,
     outcome,
   });
 }

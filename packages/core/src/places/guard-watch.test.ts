@@ -53,6 +53,8 @@ function watched(change: {
   readonly elsewhere?: Estimate;
   /** Whether the back-up cannot start now. */
   readonly refuses?: () => boolean;
+  /** Whether the body is still on its way here. */
+  readonly waits?: () => boolean;
   readonly leg?: Leg;
 }) {
   const clock = manualClock();
@@ -100,6 +102,7 @@ function watched(change: {
     ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
     ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
     ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
+    ...(change.waits ? { waits: change.waits } : {}),
     fire: (lost) => {
       if (change.refuses?.() === true) return false;
       firedAtMs = clock.nowMs();
@@ -278,7 +281,7 @@ describe("guardWatch", () => {
     await mute.clock.advance(35);
     expect(mute.fired()).toBeUndefined();
     await mute.clock.advance(100);
-    expect([mute.fired()! < 60, mute.lost(), mute.place.mute]).toEqual([true, true, true]);
+    expect([mute.fired()! < 85, mute.lost(), mute.place.mute]).toEqual([true, true, true]);
     const alive = watched({ tokens: 0, lostMs: 2000, leg: queued });
     alive.place.legBegan(10, 0);
     alive.place.missed(1);
@@ -313,11 +316,44 @@ describe("guardWatch", () => {
     busy.place.answered(10);
     await busy.clock.advance(141);
     expect(busy.fired()).toBeUndefined();
-    const sending = watched(expected);
-    sending.watch.acknowledged(10_000);
-    await sending.clock.advance(151);
-    expect(sending.fired()).toBeUndefined();
-    for (const { watch } of [busy, sending]) watch[Symbol.dispose]();
+    busy.watch[Symbol.dispose]();
+  });
+
+  it("does not take a place for silent that has just taken some of the body, and does when it takes no more", async () => {
+    const expected = { tokens: 0, elsewhere: spread(900, 1000), usualMs: 60 };
+    const stalled = watched(expected);
+    await stalled.clock.advance(140);
+    stalled.watch.acknowledged(10_000);
+    await stalled.clock.advance(140);
+    stalled.watch.acknowledged(100_000);
+    await stalled.clock.advance(149);
+    expect([stalled.fired(), stalled.place.mute]).toEqual([undefined, false]);
+    await stalled.clock.advance(2);
+    expect([stalled.fired(), stalled.lost()]).toEqual([430, true]);
+    const hung = watched(expected);
+    hung.watch.acknowledged(10_000);
+    await hung.clock.advance(149);
+    expect(hung.fired()).toBeUndefined();
+    await hung.clock.advance(2);
+    expect([hung.fired(), hung.lost()]).toEqual([150, true]);
+  });
+
+  it("blames no place for what a body takes that is still on its way here, and begins to when it is here", async () => {
+    let waits = true;
+    const { clock, place, fired, lost } = watched({
+      tokens: 0,
+      elsewhere: spread(90, 100),
+      usualMs: 60,
+      waits: () => waits,
+    });
+    place.legBegan(10, 0);
+    await clock.advance(2000);
+    expect([fired(), place.mute]).toEqual([undefined, false]);
+    waits = false;
+    await clock.advance(145);
+    expect([fired(), place.mute]).toEqual([undefined, false]);
+    await clock.advance(30);
+    expect([fired()! > 2145, lost(), place.mute]).toEqual([true, true, true]);
   });
 
   it("takes no price for time that an answer may need", () => {
@@ -329,6 +365,9 @@ describe("guardWatch", () => {
       travels: { ...travels!, upMs: usually(8000, 10_000), thereMs: certain(510) },
     };
     expect(usualMs(charged, place, 0)).toBeCloseTo(10 + 3.7, 0);
+    // A way that is only spread is not silent.
+    const spreadOut: Leg = { ...leg, travels: { ...travels!, upMs: spread(200, 700) } };
+    expect(usualMs(spreadOut, place, 0)).toBeCloseTo(10 + 610, 0);
     watch[Symbol.dispose]();
   });
 

@@ -49,10 +49,12 @@ export interface GuardParts {
    */
   readonly lostMs?: number;
   /**
-   * What the leg hardly ever takes as things are; see `usualMs`. Where it takes longer than the latest of the last answers did, and the
-   * place has answered nothing since it began, the place is taken to be silent and the request lost there. Default not known.
+   * What the leg hardly ever takes as things are; see `usualMs`. Where nothing is heard of it for longer than the latest of the last answers
+   * took, and the place has answered nothing since it began, the place is taken to be silent and the request lost there. Default not known.
    */
   readonly usualMs?: number;
+  /** Whether the body is still on its way here: nothing is late as long as it is, and its time counts from then on. Default never. */
+  readonly waits?: () => boolean;
   /** Starts the back-up and tells whether it could: else it is asked again a little later. `lost`: it is a retry. */
   readonly fire: (lost: boolean) => boolean;
 }
@@ -155,9 +157,13 @@ const restMs = 5;
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
   const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
-  const { hurries = true, lostMs = Infinity, usualMs = Infinity } = parts;
+  const { hurries = true, lostMs = Infinity, usualMs = Infinity, waits = () => false } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
+  /** From then on the place is to blame for what the leg takes. */
+  let beganMs = startedMs;
+  /** When it last took some of the body, which one that is silent does not. */
+  let heardAtMs = startedMs;
   /** What waits here by now, beyond what did when the latest moment was planned, would make the back-up miss the deadline. */
   const plannedMs = backUpMs();
   const bodyBytes = leg.predicted.sentBytes;
@@ -176,34 +182,33 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   /** The remote completion from now, as believed now. */
   function remaining(nowMs: number): Estimate {
     const expected = leg.predicted.completionMs;
-    if (!travels) return left(expected, nowMs - startedMs);
+    if (!travels) return left(expected, nowMs - beganMs);
     const last = sum(travels.downMs, constant(afterMs, travels.downMs));
     if (arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - arrivedMs), last);
-    if (heardBytes === 0 || !place.link) return sumFrom(left(expected, nowMs - startedMs), afterMs);
+    if (heardBytes === 0 || !place.link) return sumFrom(left(expected, nowMs - beganMs), afterMs);
     return sum(sum(place.link.transferMs(0, "up", nowMs), travels.thereMs), last);
   }
 
   /** Whether nothing is to be hoped for any more. */
   function lost(nowMs: number): boolean {
-    const passedMs = nowMs - startedMs;
+    const passedMs = nowMs - beganMs;
     if (lostMs === Infinity) return false;
     const { health } = place;
     const failed = health.failing && health.downAtMs >= startedMs;
-    // A body of which some has arrived is on its way.
-    const silent = place.answeredAtMs < startedMs && (heardBytes === 0 || arrivedMs !== undefined);
+    const silent = place.answeredAtMs < beganMs && nowMs - heardAtMs >= silentMs;
     return (
-      passedMs >= lostMs ||
-      (failed && passedMs >= lateMs) ||
-      (place.mute && passedMs >= aloneMs) ||
-      (silent && passedMs >= silentMs)
+      passedMs >= lostMs || (failed && passedMs >= lateMs) || (place.mute && passedMs >= aloneMs) || silent
     );
   }
 
   /** For so long nothing that may happen makes it lost; after that it is known within `recheckMs` when something does. */
-  function untilLostMs(passedMs: number): number {
+  function untilLostMs(nowMs: number): number {
     if (lostMs === Infinity) return Infinity;
-    const dueMs = passedMs < silentMs ? Math.min(lostMs, silentMs) : lostMs;
-    return Math.min(dueMs - passedMs, passedMs < aloneMs ? aloneMs - passedMs : recheckMs);
+    const passedMs = nowMs - beganMs;
+    const untilSilentMs = heardAtMs + silentMs - nowMs;
+    const dueMs = Math.min(lostMs - passedMs, untilSilentMs > 0 ? untilSilentMs : Infinity);
+    const soonMs = Math.min(lateMs, aloneMs) - passedMs;
+    return Math.min(dueMs, soonMs > 0 ? soonMs : recheckMs);
   }
 
   function think(): void {
@@ -212,8 +217,13 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     if (over) return;
     const nowMs = clock.nowMs();
     thoughtMs = nowMs;
+    if (waits()) {
+      beganMs = heardAtMs = nowMs;
+      look(recheckMs, nowMs);
+      return;
+    }
     if (lost(nowMs)) {
-      place.missed(startedMs);
+      place.missed(beganMs);
       over = fire(true);
       if (!over) look(refusedMs, nowMs);
       return;
@@ -222,14 +232,16 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     const { budget } = place;
     const leftMs = call.deadlineMs - nowMs;
     const grownMs = leftMs < Infinity ? Math.max(0, localMs - plannedMs) : 0;
-    const tooLate = nowMs - startedMs >= latestMs - grownMs;
+    // For a deadline it is the moment that was planned.
+    const dueMs = (leftMs < Infinity ? startedMs : beganMs) + latestMs - grownMs;
+    const tooLate = nowMs >= dueMs;
     const needed = tooLate && leftMs < Infinity;
-    const earlyMs = earliestMs - (nowMs - startedMs);
+    const earlyMs = earliestMs - (nowMs - beganMs);
     let waitMs = 0;
     let restsMs = recheckMs;
     if (earlyMs > 0 && !needed) {
       waitMs = earlyMs;
-      restsMs = untilLostMs(nowMs - startedMs);
+      restsMs = untilLostMs(nowMs);
     } else if (!tooLate) {
       waitMs =
         budget.allows && hurries
@@ -250,7 +262,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
       else look(refusedMs, nowMs);
       return;
     }
-    const untilLatest = tooLate ? recheckMs : startedMs + latestMs - grownMs - nowMs;
+    const untilLatest = tooLate ? recheckMs : dueMs - nowMs;
     look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
   }
 
@@ -268,6 +280,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
       if (over || bytes <= heardBytes) return;
       heardBytes = bytes;
       const nowMs = clock.nowMs();
+      heardAtMs = nowMs;
       // The body as planned is an estimate: close to it counts as all of it.
       if (arrivedMs === undefined && bytes >= 0.98 * (bodyBytes - 900)) {
         arrivedMs = nowMs;
@@ -306,11 +319,18 @@ function lateAloneMs(place: Place, { travels, predicted }: Leg, nowMs: number): 
   if (!travels) return hardlyMore(predicted.completionMs.values);
   const { upMs, thereMs, downMs, promisedMs } = travels;
   const waitMs = Math.max(0, meanOf(thereMs) - promisedMs * place.service.ratio(nowMs));
-  return judge(upMs.values, well) + hardlyMore(thereMs.values) + judge(downMs.values, well) - waitMs;
+  return wayWellMs(upMs) + hardlyMore(thereMs.values) + wayWellMs(downMs) - waitMs;
 }
 
-/** Of a way that may be silent. */
-const well = readingOf(0.2);
+/** What a way may take beyond so many times its quick time is silence. */
+const spreadRatio = 4;
+const quick = readingOf(0.2);
+
+/** What a way hardly ever takes, in milliseconds; where most of that may be silence, what it takes when it is quick. */
+function wayWellMs({ values }: Estimate): number {
+  const [atLeastMs, hardlyMoreMs] = [judge(values, quick), hardlyMore(values)];
+  return hardlyMoreMs > spreadRatio * atLeastMs ? atLeastMs : hardlyMoreMs;
+}
 
 /** A class for the same reason as `Once`. */
 class Watching implements GuardWatch {

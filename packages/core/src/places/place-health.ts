@@ -61,6 +61,12 @@ const down: ReadonlySet<Reason> = new Set<Reason>([
 ]);
 const busy: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "rejected", "evicted", "memory-limit"]);
 
+/** Whether what began then broke with what is known: of all that is under way when a place falls silent or goes only the first counts. */
+export function isKnownFailure(health: PlaceHealth, { reason }: LongshoreError, beganMs: number): boolean {
+  const { failing, absent, downAtMs } = health;
+  return failing && beganMs <= downAtMs && (reason === "no-answer" || (absent && reason === "unreachable"));
+}
+
 /**
  * Consecutive failures pause a place for a time that doubles, with jitter so that clients do not return together; after
  * the pause the next plan may try it, under its guard. A refusal for load pauses it for as long as it says.

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { type Clock, LongshoreError, seededRandom } from "../base/index.ts";
 import type { Endpoint, LoadReport } from "../endpoint/index.ts";
+import { isKnownFailure } from "./place-health.ts";
 import { followPlace } from "./place.ts";
 
 const clock: Clock = { nowMs: () => 0, wallMs: () => 0, timer: () => ({ [Symbol.dispose]() {} }) };
@@ -74,4 +75,27 @@ it("is not mute while it gives one answer after another", () => {
   expect(place.mute).toBe(false);
   place.missed(400);
   expect([place.mute, place.proven]).toEqual([false, false]);
+});
+
+it("counts all that was under way at a server when it went as one failure", () => {
+  const place = followPlace(endpoint, undefined, clock, seededRandom(1), undefined);
+  const gone = new LongshoreError("unreachable", "transport", "it is gone");
+  const silent = new LongshoreError("no-answer", "execute", "it says nothing");
+  const broke = (error: LongshoreError, beganMs: number, nowMs: number): void => {
+    if (!isKnownFailure(place.health, error, beganMs)) place.failed(error, nowMs);
+  };
+  for (let leg = 0; leg < 25; leg++) broke(silent, 900 + leg, 1000);
+  expect(place.health.pausedUntilMs).toBeLessThan(1400);
+  // That nobody is there is news once, and so is what began after it was known.
+  broke(gone, 950, 1001);
+  expect(place.health.absent).toBe(true);
+  const pausedUntilMs = place.health.pausedUntilMs;
+  for (const error of [gone, silent]) broke(error, 990, 1002);
+  expect(place.health.pausedUntilMs).toBe(pausedUntilMs);
+  broke(gone, 1500, 1501);
+  expect(place.health.pausedUntilMs).toBeGreaterThan(2000);
+  // A wrong answer is never the same failure.
+  const before = place.health.downAtMs;
+  broke(new LongshoreError("bad-reply", "decode", "it is wrong"), 990, 1600);
+  expect([before, place.health.downAtMs]).toEqual([1501, 1600]);
 });
