@@ -1,2 +1,2 @@
 export * from "./runtime.ts";
-export { padAxes, padRows } from "./padding.ts";
+export { padAxes } from "./padding.ts";

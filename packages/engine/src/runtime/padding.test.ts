@@ -9,7 +9,7 @@ import {
   tensorsOf,
   textElements,
 } from "@longshore/core";
-import { padAxes, padRows, resized } from "./padding.ts";
+import { padAxes, resized } from "./padding.ts";
 
 const buckets = {
   axes: [{ sizes: [4, 8], inputs: { ids: 1, mask: 1 }, outputs: { hidden: 1 }, fill: 0 }],
@@ -75,23 +75,5 @@ describe("padding axes", () => {
         else expect([...float32View(back)]).toEqual([...float32View(tensor)]);
       }),
     );
-  });
-});
-
-describe("padding rows", () => {
-  it("repeats the first row, numbers and texts alike", () => {
-    const padded = padRows(
-      tensorsOf(
-        float32Tensor("x", [3, 1], Float32Array.of(5, 6, 7)),
-        bytesTensor("t", ["a", "b", "c"], [3, 1]),
-      ),
-      3,
-      [2, 4],
-    );
-    expect([...float32View(padded.get("x")!)]).toEqual([5, 6, 7, 5]);
-    expect(textElements(padded.get("t")!)).toEqual(["a", "b", "c", "a"]);
-    expect(
-      padRows(tensorsOf(float32Tensor("x", [5, 1], new Float32Array(5))), 5, [2, 4]).get("x")?.spec.shape,
-    ).toEqual([5, 1]);
   });
 });

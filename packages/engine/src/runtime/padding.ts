@@ -1,6 +1,5 @@
 import {
   bytesElements,
-  elementOffsets,
   bytesTensor,
   elementBytes,
   LongshoreError,
@@ -70,31 +69,6 @@ function sizeOf(axis: PaddedAxis, feeds: Tensors): number | undefined {
     size = own;
   }
   return size;
-}
-
-/** Feeds with their first row repeated up to the next size of a batch: rows that the model surely takes. */
-export function padRows(feeds: Tensors, rows: number, sizes: readonly number[] | undefined): Tensors {
-  const wanted = sizes?.find((size) => size >= rows);
-  if (wanted === undefined || wanted === rows) return feeds;
-  return new Map(
-    [...feeds].map(([name, tensor]): [string, Tensor] => {
-      const { spec } = tensor;
-      const shape = [wanted, ...spec.shape.slice(1)];
-      const first = tensor.bytes.subarray(0, firstRowBytes(tensor, rows));
-      const bytes = new Uint8Array(tensor.bytes.byteLength + (wanted - rows) * first.byteLength);
-      bytes.set(tensor.bytes);
-      for (let row = rows; row < wanted; row++) {
-        bytes.set(first, tensor.bytes.byteLength + (row - rows) * first.byteLength);
-      }
-      return [name, { spec: { ...spec, shape }, bytes }];
-    }),
-  );
-}
-
-function firstRowBytes(tensor: Tensor, rows: number): number {
-  if (tensor.spec.datatype !== "BYTES") return tensor.bytes.byteLength / rows;
-  const offsets = elementOffsets(tensor);
-  return offsets[(offsets.length - 1) / rows] ?? 0;
 }
 
 /** The tensor with another size on one axis: cut, or filled up. In memory of its own. */

@@ -48,6 +48,8 @@ export interface InferenceSession {
    * measures it.
    */
   readonly ranMs?: number | undefined;
+  /** Whether what was asked for last reached the runtime, and was not given up while its inputs were copied. Absent: it did. */
+  readonly begun?: boolean;
   /** Resolves when no run is under way. */
   idle(): Promise<void>;
   /** Idempotent; waits for a run under way. */

@@ -1,11 +1,13 @@
 import {
   allSteps,
+  type Batching,
   type Call,
   type Clock,
   elementBytes,
   elementOffsets,
   give,
   inSteps,
+  LongshoreError,
   type Tensor,
   type Tensors,
   turnWhileWanted,
@@ -53,51 +55,89 @@ export function rowBytesOf(feeds: Tensors, rows: number): number {
   return bytes / rows;
 }
 
+/** With how many rows a run of `rows` is made: the next of the sizes that the model is run with. */
+export function paddedRows(rows: number, { maxBatchSize, buckets }: Batching): number {
+  return (maxBatchSize > 1 ? buckets?.rows?.find((size) => size >= rows) : undefined) ?? rows;
+}
+
+/** An input of a run, and what its bytes are copied from: as long as it was at the beginning. */
+interface Joining {
+  readonly name: string;
+  readonly joined: Tensor;
+  readonly sources: readonly { readonly bytes: Uint8Array; readonly byteLength: number }[];
+}
+
+/** Memory for one input of all members, in which the first row is repeated until there are `ran`: a row that the model surely takes. */
+function joiningOf(members: readonly Tensors[], name: string, first: Tensor, ran: number): Joining {
+  const parts = members.flatMap((feeds) => feeds.get(name) ?? []);
+  const rows = parts.reduce((sum, part) => sum + (part.spec.shape[0] ?? 0), 0);
+  const padding = rows === 0 ? 0 : Math.max(0, ran - rows);
+  const rowBytes = padding === 0 ? 0 : rowBegins(first)(1);
+  const ownBytes = parts.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  const bytes = new Uint8Array(ownBytes + padding * rowBytes);
+  const firstRow = bytes.subarray(0, rowBytes);
+  const all = [...parts.map((part) => part.bytes), ...Array.from({ length: padding }, () => firstRow)];
+  return {
+    name,
+    joined: { spec: { ...first.spec, shape: [rows + padding, ...first.spec.shape.slice(1)] }, bytes },
+    sources: all.map((one) => ({ bytes: one, byteLength: one.byteLength })),
+  };
+}
+
 /**
- * The work of making the feeds of all members one, their rows in order (copies). Yields after each two milliseconds or so.
- * What is large is given: nobody else has it, and a runtime may move it rather than copy it once more.
+ * The work of making the feeds of all members one, their rows in order (copies), padded to `ran` rows. Yields after each two
+ * milliseconds or so. What is large is given: nobody else has it, and a runtime may move it rather than copy it once more.
+ * Throws `invalid-input` when a member has left meanwhile and moved its rows away.
  */
-function* joinWork(members: readonly Tensors[]): Generator<void, Tensors> {
+function* joinWork(members: readonly Tensors[], ran: number): Generator<void, Tensors> {
+  const inputs = [...(members[0] ?? [])].map(([name, first]) => joiningOf(members, name, first, ran));
   const all = new Map<string, Tensor>();
   let copied = 0;
-  for (const [name, { spec }] of members[0] ?? []) {
-    const parts = members.flatMap((feeds) => feeds.get(name) ?? []);
-    const rows = parts.reduce((sum, part) => sum + (part.spec.shape[0] ?? 0), 0);
-    const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.byteLength, 0));
+  for (const { name, joined, sources } of inputs) {
     let offset = 0;
-    for (const part of parts) {
-      for (let from = 0; from < part.bytes.byteLength; from += copiedAtOnce) {
-        const piece = part.bytes.subarray(from, from + copiedAtOnce);
-        if (copied > 0 && copied + piece.byteLength > copiedAtOnce) {
+    for (const { bytes, byteLength } of sources) {
+      for (let from = 0; from < byteLength; from += copiedAtOnce) {
+        const size = Math.min(copiedAtOnce, byteLength - from);
+        if (copied > 0 && copied + size > copiedAtOnce) {
           yield;
           copied = 0;
         }
-        bytes.set(piece, offset);
-        offset += piece.byteLength;
-        copied += piece.byteLength;
+        if (bytes.byteLength !== byteLength) {
+          throw new LongshoreError(
+            "invalid-input",
+            "queue",
+            `${name} was moved away while it was waited for`,
+          );
+        }
+        joined.bytes.set(bytes.subarray(from, from + size), offset);
+        offset += size;
+        copied += size;
       }
     }
-    const joined: Tensor = { spec: { ...spec, shape: [rows, ...spec.shape.slice(1)] }, bytes };
-    all.set(name, bytes.byteLength > copiedAtOnce ? give(joined) : joined);
+    all.set(name, joined.bytes.byteLength > copiedAtOnce ? give(joined) : joined);
   }
   return all;
 }
 
-/** The feeds of all members as one. */
-export function joinFeeds(members: readonly Tensors[]): Tensors {
-  return allSteps(joinWork(members));
+/** The feeds of all members as one, padded to `ran` rows. */
+export function joinFeeds(members: readonly Tensors[], ran = 0): Tensors {
+  return allSteps(joinWork(members, ran));
 }
 
-/** Runs on the feeds of all members as one, at once where no megabytes have to be copied for that. */
+/**
+ * Runs on the feeds of all members as one, padded to `ran` rows where that is more, at once where no megabytes have to be copied
+ * for that.
+ */
 export function runJoined<T>(
   members: readonly Tensors[],
+  ran: number,
   clock: Clock,
   { abort }: Call,
   run: (feeds: Tensors) => Promise<T>,
 ): Promise<T> {
   const [only] = members;
-  if (only && members.length === 1) return run(only);
-  const feeds = inSteps(joinWork(members), () => turnWhileWanted(clock, abort, "queue"));
+  if (only && members.length === 1 && ran <= (rowsOf(only) ?? ran)) return run(only);
+  const feeds = inSteps(joinWork(members, ran), () => turnWhileWanted(clock, abort, "queue"));
   return feeds instanceof Promise ? feeds.then(run) : run(feeds);
 }
 

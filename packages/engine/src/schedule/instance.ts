@@ -9,6 +9,8 @@ export type OpenSession = (call: Call) => Promise<InferenceSession>;
 export interface Took {
   readonly tookMs: number;
   readonly ranMs: number;
+  /** False where it was given up before it reached the runtime: the times are none of a run. */
+  readonly begun: boolean;
 }
 
 /** A run under way. */
@@ -81,7 +83,7 @@ export class Instance {
     } catch {
       // What went wrong is told to whoever waits for the result.
     }
-    const { ranMs } = session;
+    const { ranMs, begun = true } = session;
     const claim = this.#claim;
     // Whoever is woken by this must find the instance as it will be.
     if (claim) queueMicrotask(() => claim.give());
@@ -92,7 +94,8 @@ export class Instance {
     } else if (this.state === "busy") this.state = "idle";
     this.#freeSinceMs = this.#clock.nowMs();
     const tookMs = this.#freeSinceMs - this.#startedMs;
-    return { tookMs, ranMs: thrown === undefined && ranMs !== undefined ? Math.min(ranMs, tookMs) : tookMs };
+    const inside = thrown === undefined && ranMs !== undefined ? Math.min(ranMs, tookMs) : tookMs;
+    return { tookMs, ranMs: inside, begun };
   }
 
   /** Loads it, at first or again after a crash. Does nothing while it is alive or loading. */

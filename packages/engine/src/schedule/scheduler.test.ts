@@ -24,6 +24,7 @@ import {
   oneStage,
   settle,
 } from "@longshore/testkit";
+import type { InferenceSession } from "../runtime/index.ts";
 import { coresOf } from "./cores.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
@@ -154,6 +155,47 @@ describe("queue", () => {
     const { queueMs } = await clock.finish(next);
     expect(queueMs).toBe(90);
     expect(clock.nowMs()).toBe(200);
+  });
+
+  it("learns nothing from a run that was given up before it began", async () => {
+    const clock = manualClock();
+    const runtime = memoryRuntime({ models: { m: doubler(() => 100) }, clock });
+    const session = await runtime.load(await artifactOf(memoryFile("m")), {}, base);
+    let begun = true;
+    const copying: InferenceSession = {
+      ...session,
+      get begun() {
+        return begun;
+      },
+    };
+    const { scheduler, events } = await bench(() => 100, { clock, open: () => Promise.resolve(copying) });
+    await clock.finish(scheduler.run(feeds(1), ["y"], base));
+    begun = false;
+    const { call, cancel } = childCall(base);
+    const left = scheduler.run(feeds(1), ["y"], call);
+    cancel(new LongshoreError("cancelled", "execute", "gone"));
+    await expect(left).rejects.toMatchObject({ reason: "cancelled" });
+    await clock.advance(200);
+    expect(events.filter(({ kind }) => kind === "batch-run")).toHaveLength(1);
+  });
+
+  it("learns nothing from a shared run whose members left while their rows were joined", async () => {
+    const { clock, scheduler, events, runtime } = await bench(() => 10, {
+      batching: { maxBatchSize: 2 ** 20 },
+    });
+    const rows = 2 ** 18;
+    const first = scheduler.run(feeds(1), ["y"], base);
+    const calls = [childCall(base), childCall(base)];
+    // Two megabytes each, which are copied in steps.
+    const ends = calls.map(({ call }) => scheduler.run(feeds(1, rows), ["y"], call));
+    await clock.finish(first);
+    await settle();
+    for (const { cancel } of calls) cancel(new LongshoreError("cancelled", "queue", "gone"));
+    for (const end of ends) await expect(end).rejects.toMatchObject({ reason: "cancelled" });
+    await clock.advance(100);
+    expect(runtime.runs).toEqual(["m 1"]);
+    expect(events.filter(({ kind }) => kind === "batch-started")).toHaveLength(2);
+    expect(events.filter(({ kind }) => kind === "batch-run")).toHaveLength(1);
   });
 
   it("lets go of a request that is cancelled while it waits, without running it", async () => {

@@ -10,8 +10,8 @@ import {
   type TenantId,
   type Tensors,
 } from "@longshore/core";
-import { padAxes, padRows } from "../runtime/index.ts";
-import { batchKey, followRows, rowBytesOf, rowsOf, runJoined } from "./batch.ts";
+import { padAxes } from "../runtime/index.ts";
+import { batchKey, followRows, paddedRows, rowBytesOf, rowsOf, runJoined } from "./batch.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import type { CoreClaim, CoreRun, Cores } from "./cores.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
@@ -294,6 +294,7 @@ export class GraphScheduler implements Scheduler {
   async #start(on: Instance, core: CoreRun, members: readonly Waiting[], first: Waiting): Promise<void> {
     const { clock, observer, batching, version } = this.#parts;
     const rows = rowsIn(members);
+    const ran = this.#unjoinable ? rows : paddedRows(rows, batching);
     const startedMs = clock.nowMs();
     const { expectedMs } = core;
     const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
@@ -309,30 +310,31 @@ export class GraphScheduler implements Scheduler {
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });
     const together = members.map(({ feeds }) => feeds);
+    let sent = false;
     const { result, ended } = on.run(expectedMs, (session) =>
-      runJoined(together, clock, joined.call, (feeds) => {
-        const padded = batching.maxBatchSize > 1 ? padRows(feeds, rows, batching.buckets?.rows) : feeds;
-        return session.run(padded, first.fetches, joined.call);
+      runJoined(together, ran, clock, joined.call, (feeds) => {
+        sent = true;
+        return session.run(feeds, first.fetches, joined.call);
       }),
     );
     let completed = true;
     let answer = (): void => undefined;
     try {
-      answer = this.#answerFor(members, await result, startedMs);
+      answer = this.#answerFor(members, await result, ran, startedMs);
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", `running ${this.name}`);
-      // A run that nobody waits for any more ends as it would have: its time still teaches.
+      // A run that nobody waits for any more ends as it would have, once it has begun: its time still teaches.
       completed = error.reason === "cancelled" || error.reason === "deadline-exceeded";
       if (members.length > 1 && error.reason !== "runtime-crashed") this.#runAlone(members);
       else for (const member of members) member.reject(error);
     }
-    const { tookMs, ranMs } = await ended;
+    const { tookMs, ranMs, begun } = await ended;
     joined.over();
     this.#running--;
     this.#idleSinceMs = clock.nowMs();
     core.give(this.#idleSinceMs);
     this.#charge(members, rows, tookMs - expectedMs);
-    if (completed) {
+    if (completed && sent && begun) {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
       observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs });
     }
@@ -358,11 +360,9 @@ export class GraphScheduler implements Scheduler {
   }
 
   /** What hands each member its part of the outputs; when they cannot be taken apart, the members run once more, alone. */
-  #answerFor(members: readonly Waiting[], outputs: Tensors, startedMs: number): () => void {
+  #answerFor(members: readonly Waiting[], outputs: Tensors, ran: number, startedMs: number): () => void {
     const runMs = this.#parts.clock.nowMs() - startedMs;
-    const total = rowsIn(members);
-    const ran = this.#parts.batching.buckets?.rows?.find((size) => size >= total) ?? total;
-    const alone = members.length === 1 && ran === total;
+    const alone = members.length === 1 && ran === rowsIn(members);
     if (!alone && !followRows(outputs, ran)) {
       this.#unjoinable = true;
       this.#runAlone([...members, ...this.#room.queue.waiting().flatMap(({ items }) => items)]);

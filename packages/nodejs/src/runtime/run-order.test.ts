@@ -1,4 +1,13 @@
-import { float32Tensor, float32View, give, housekeepingCall, type Tensor, tensorsOf } from "@longshore/core";
+import {
+  childCall,
+  float32Tensor,
+  float32View,
+  give,
+  housekeepingCall,
+  LongshoreError,
+  type Tensor,
+  tensorsOf,
+} from "@longshore/core";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import { artifactOf, onnxFile } from "@longshore/testkit";
 import fc from "fast-check";
@@ -115,4 +124,17 @@ describe("runs of one session", () => {
     const plain = { fits: true, givenA: false, swapped: false, fetches: ["sum"] };
     await Promise.all([7, 7, 9000, 7, 20_000, 300, 7].map((size, start) => check({ ...plain, size, start })));
   });
+});
+
+it("tells whether a run began, or was given up while its inputs were copied", async () => {
+  const size = 4 * 2 ** 20;
+  const feeds = tensorsOf(vector("a", size, 1), vector("b", size, 2));
+  const { call: own, cancel } = childCall(call);
+  const left = session.run(feeds, ["sum"], own);
+  cancel(new LongshoreError("cancelled", "execute", "gone"));
+  await expect(left).rejects.toMatchObject({ reason: "cancelled" });
+  await session.idle();
+  expect(session.begun).toBe(false);
+  await session.run(feeds, ["sum"], call);
+  expect(session.begun).toBe(true);
 });

@@ -55,6 +55,7 @@ export class RunnerSession implements ProviderSession {
   readonly provider: string;
   readonly passedOver: readonly PassedOver[];
   ranMs: number | undefined;
+  begun = false;
   readonly #parts: RunnerSessionParts;
   readonly #outputNames: readonly string[];
   readonly #waiting: Entry[] = [];
@@ -79,6 +80,7 @@ export class RunnerSession implements ProviderSession {
   /** With no `fetches`, all outputs. */
   run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors> {
     return new Promise((resolve, reject) => {
+      if (!this.#running) this.begun = false;
       if (this.#released) {
         throw new LongshoreError("run-failed", "execute", "the session has been released");
       }
@@ -124,6 +126,7 @@ export class RunnerSession implements ProviderSession {
 
   #start(entry: Entry): void {
     this.#running = entry;
+    this.begun = false;
     const { ended } = this.#client;
     if (!ended) this.#send(entry);
     else if (this.#parts.restart) void this.#restart(entry, this.#parts.restart);
@@ -170,6 +173,7 @@ export class RunnerSession implements ProviderSession {
     const { limit } = this.#parts;
     let timer: Disposable | undefined;
     const over = (): void => timer?.[Symbol.dispose]();
+    this.begun = true;
     const answer = client.exchange(message, transfer);
     if (limit && Number.isFinite(limit.runDeadlineMs)) {
       timer = limit.clock.timer(limit.runDeadlineMs, () => {

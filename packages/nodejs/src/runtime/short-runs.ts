@@ -52,6 +52,8 @@ class ShortRuns implements ProviderSession {
   readonly #worker: ProviderSession;
   readonly #parts: ShortRunParts;
   #here: ProviderSession | undefined;
+  /** Which of the two was asked last. */
+  #asked: ProviderSession;
   /** Inputs up to so many bytes go there: larger ones may take longer. */
   #hereBytes = 0;
   /** Bytes of the largest inputs that were run short. */
@@ -66,11 +68,16 @@ class ShortRuns implements ProviderSession {
 
   constructor(worker: ProviderSession, parts: ShortRunParts) {
     this.#worker = worker;
+    this.#asked = worker;
     this.#parts = parts;
     this.inputs = worker.inputs;
     this.outputs = worker.outputs;
     this.provider = worker.provider;
     this.passedOver = worker.passedOver;
+  }
+
+  get begun(): boolean {
+    return this.#asked.begun !== false;
   }
 
   run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors> {
@@ -79,7 +86,8 @@ class ShortRuns implements ProviderSession {
     const alone = this.#underWay === 0;
     const here = alone && bytes <= this.#hereBytes ? this.#here : undefined;
     this.#underWay++;
-    return this.#timed(here ?? this.#worker, { alone, bytes }, feeds, fetches, call);
+    this.#asked = here ?? this.#worker;
+    return this.#timed(this.#asked, { alone, bytes }, feeds, fetches, call);
   }
 
   async idle(): Promise<void> {
