@@ -4,7 +4,7 @@ import type { Artifact } from "@longshore/engine";
 import { graphBuilder, onnxSource, readModel, writeModel } from "@longshore/graph";
 import { afterAll, describe, expect, it } from "vitest";
 import { graphThread } from "./graph-thread.ts";
-import { wholeModel } from "./whole-models.ts";
+import { type MakeWhole, wholeModel } from "./whole-models.ts";
 
 const call = housekeepingCall("test");
 const width = 128;
@@ -96,6 +96,35 @@ describe("the thread for model files", () => {
     expect(await missing.catch(reasonOf)).toBe("invalid-model");
     const whole = layers();
     expect(await thread.makeWhole(new Uint8Array(whole), beside)).toEqual(whole);
+  });
+
+  it("makes a small file whole there when the weights beside it are not small", async () => {
+    const model = readModel(layers());
+    const weights = new Map<string, Uint8Array>();
+    for (const one of model.graph?.initializer ?? []) {
+      weights.set(one.name, new Uint8Array(one.rawData));
+      one.rawData = new Uint8Array();
+      one.dataLocation = 1;
+      one.externalData = [{ $typeName: "onnx.StringStringEntryProto", key: "location", value: one.name }];
+    }
+    const outside = writeModel(model);
+    expect(outside.byteLength).toBeLessThan(32_768);
+    const made = async (by: MakeWhole): Promise<readonly [Uint8Array, readonly number[]]> => {
+      const handed: Uint8Array[] = [];
+      const whole = await by(new Uint8Array(outside), (file) => {
+        const copy = weights.get(file)?.slice();
+        if (copy) handed.push(copy);
+        return Promise.resolve(copy);
+      });
+      return [whole, handed.map(({ byteLength }) => byteLength)];
+    };
+    const [expected, kept] = await made(wholeModel);
+    expect(kept).toEqual([65_536, 65_536, 65_536]);
+    // What has moved to the thread is gone from here.
+    expect(await made(thread.makeWhole)).toEqual([expected, [0, 0, 0]]);
+    const larger = graphThread();
+    expect(await made(larger.makeWhole)).toEqual([expected, kept]);
+    await larger.close();
   });
 
   it("reads a small file here, whichever is asked first, and one of many nodes not", async () => {

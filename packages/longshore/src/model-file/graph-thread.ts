@@ -4,7 +4,7 @@ import type { Artifact, ModelSource } from "@longshore/engine";
 import { countNodes, onnxSource } from "@longshore/graph";
 import { builtFile, builtOptions, sha256, type ThreadData } from "@longshore/nodejs";
 import { endMessage, type GraphAnswer, type GraphQuestion, type GraphRequest } from "./graph-message.ts";
-import { type MakeWhole, besideModel, wholeModel } from "./whole-models.ts";
+import { type MakeWhole, besideModel, outsideOf, wholeOf } from "./whole-models.ts";
 
 /*
  * Reading, cutting and writing a model file of 100 MB takes some hundred milliseconds, and so does the analysis of a graph of
@@ -170,7 +170,8 @@ function unexpected(answer: GraphAnswer): LongshoreError {
  * A thread for model files. Nothing is started before the first large one.
  *
  * @param niceness By how much more than the calling thread it lets others have the cores, as workers of a runtime.
- * @param smallBytes Files below this, with fewer than 500 nodes, are read on the calling thread. Default 2 MiB.
+ * @param smallBytes Files below this, with the weights beside them and with fewer than 500 nodes, are read on the calling
+ * thread. Default 2 MiB.
  */
 export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes): GraphThread {
   const thread = new Thread(niceness);
@@ -304,9 +305,17 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
         bytes: content,
         question: { ask: "whole", ...(beside ? { beside } : {}) },
       });
-    let answer = await ask(bytes);
-    if (answer.kind === "beside") {
-      answer = await ask(answer.bytes, await besideModel(answer.files, byteLength, read));
+    let answer: GraphAnswer;
+    if (isSmall(bytes)) {
+      const beside = await besideModel(outsideOf(bytes), byteLength, read);
+      const besideBytes = [...beside.values()].reduce((sum, one) => sum + one.byteLength, 0);
+      if (byteLength + besideBytes < smallBytes) return wholeOf(bytes, beside);
+      answer = await ask(bytes, beside);
+    } else {
+      answer = await ask(bytes);
+      if (answer.kind === "beside") {
+        answer = await ask(answer.bytes, await besideModel(answer.files, byteLength, read));
+      }
     }
     if ((answer.kind === "same" || answer.kind === "file") && answer.bytes) return answer.bytes;
     throw unexpected(answer);
@@ -314,7 +323,7 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
 
   return {
     source,
-    makeWhole: (bytes, read) => (isSmall(bytes) ? wholeModel(bytes, read) : makeWhole(bytes, read)),
+    makeWhole,
     close: () => thread.close(),
   };
 }
