@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { allSteps, codecSet, defaultWireLimits, fp16Codec, housekeepingCall, int8Codec, LongshoreError, rawCodec, readBody, readInferReply, readInferRequest, reasons, wireRoutes } from "@longshore/core"; // prettier-ignore
+import { allSteps, codecSet, defaultWireLimits, fp16Codec, housekeepingCall, int8Codec, LongshoreError, rawCodec, readBody, readInferReplyInSteps, readInferRequest, reasons, wireRoutes } from "@longshore/core"; // prettier-ignore
 import { onnxSource } from "@longshore/graph";
 import { sha256, systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, listen } from "@longshore/server";
@@ -232,6 +232,9 @@ function onCalls(port, bytes) {
   });
 }
 
+const readReply = (bytes, headerLength) =>
+  readInferReplyInSteps(bytes, headerLength, defaultWireLimits, async () => undefined);
+
 /** The targets by name; run in this order. */
 export const targets = {
   message: {
@@ -242,8 +245,8 @@ export const targets = {
         outcomeOf(() => {
           // Where the JSON ends is guessed from the text, rightly unless that was mutated.
           const end = Buffer.from(bytes).lastIndexOf("}") + 1;
-          const read = bytes.includes(0x5f) && bytes.length % 2 === 0 ? readInferReply : readInferRequest;
-          read(bytes, bytes.length % 3 === 0 ? undefined : end);
+          const read = bytes.includes(0x5f) && bytes.length % 2 === 0 ? readReply : readInferRequest;
+          return read(bytes, bytes.length % 3 === 0 ? undefined : end);
         }),
     }),
   },

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
+import { settle } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { reasons } from "../base/index.ts";
-import { readInferReply, writeInferReply } from "./infer-reply.ts";
+import { readInferReplyInSteps, writeInferReply } from "./infer-reply.ts";
 import { readInferRequest, writeInferRequest } from "./infer-request.ts";
 import { defaultWireLimits } from "./limits.ts";
 import { headerLengthOf, type Message } from "./message.ts";
@@ -40,11 +41,11 @@ describe("the protocol's page", () => {
     expect(join(written)).toEqual([...bytes]);
   });
 
-  it("shows a reply that the parser reads and the writer writes", () => {
+  it("shows a reply that the parser reads and the writer writes", async () => {
     const bytes = dump("reply");
     const length = lengthIn(/`Inference-Header-Content-Length: (152)`/);
     expect(bytes.byteLength).toBe(lengthIn(/`Content-Length: (164)`/));
-    const read = readInferReply(bytes, length);
+    const read = await readInferReplyInSteps(bytes, length, defaultWireLimits, settle);
     expect(read).toMatchObject({ modelName: "double", modelVersion: "1", id: "7" });
     expect(floats(read.outputs.at(0)!.bytes)).toEqual([2, 4, 6]);
     expect(join(writeInferReply(read, () => true))).toEqual([...bytes]);

@@ -1,6 +1,6 @@
 import { allSteps, inSteps } from "../base/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
-import { defaultWireLimits, type WireLimits } from "./limits.ts";
+import type { WireLimits } from "./limits.ts";
 import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
 import { type Parameters, readParameters } from "./parameters.ts";
 import { own, text } from "./read-json.ts";
@@ -48,24 +48,10 @@ export function writeInferReplyInSteps(
 }
 
 /**
- * Reads a reply. Outputs are views on `body`. Throws like `readInferRequest`; the caller makes that a bad reply. `heads`
- * remembers what was read.
+ * Reads a reply, with a `pause` after each two milliseconds or so of reading JSON tensors; at once where there is nothing to pause
+ * for. Outputs are views on `body`. Throws like `readInferRequest`; the caller makes that a bad reply. `heads` remembers what was
+ * read.
  */
-export function readInferReply(
-  body: Uint8Array,
-  headerLength: number | undefined,
-  limits: WireLimits = defaultWireLimits,
-  heads?: KnownHeads<InferReplyMessage>,
-): InferReplyMessage {
-  const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
-  if (known) return known;
-  const { json, binary } = takeApart(body, headerLength, limits);
-  const reply = replyOf(json, binary, limits);
-  if (headerLength !== undefined) heads?.learn(body, headerLength, reply);
-  return reply;
-}
-
-/** The same, with a `pause` after each two milliseconds or so of reading JSON tensors; at once where there is nothing to pause for. */
 export function readInferReplyInSteps(
   body: Uint8Array,
   headerLength: number | undefined,
@@ -87,15 +73,7 @@ export function readInferReplyHead(
   binaryBytes: number,
   limits: WireLimits,
 ): InferReplyMessage {
-  return replyOf(takeHead(head, limits), { byteLength: binaryBytes }, limits);
-}
-
-function replyOf(
-  json: object,
-  binary: Uint8Array | { readonly byteLength: number },
-  limits: WireLimits,
-): InferReplyMessage {
-  return allSteps(replyWork(json, binary, limits));
+  return allSteps(replyWork(takeHead(head, limits), { byteLength: binaryBytes }, limits));
 }
 
 function* replyWork(

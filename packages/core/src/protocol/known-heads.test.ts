@@ -1,8 +1,10 @@
+import { settle } from "@longshore/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../base/index.ts";
-import { readInferReply } from "./infer-reply.ts";
+import { readInferReplyInSteps } from "./infer-reply.ts";
 import { readInferRequest } from "./infer-request.ts";
+import { defaultWireLimits } from "./limits.ts";
 import { knownHeads, knownReplyHeads } from "./known-heads.ts";
 
 const text = new TextEncoder();
@@ -49,12 +51,12 @@ describe("heads that are known", () => {
     );
   });
 
-  it("of replies are found again, unless they carry an account, which is another each time", () => {
+  it("of replies are found again, unless they carry an account, which is another each time", async () => {
     const known = knownReplyHeads();
     for (const parameters of ["{}", '{"longshore_account":"{}"}']) {
       const json = `{"model_name":"m","parameters":${parameters},"outputs":[${input("y", "UINT8", 2)}]}`;
       const { body, headerLength } = bodyOf(json, [1, 2]);
-      const read = readInferReply(body, headerLength, undefined, known);
+      const read = await readInferReplyInSteps(body, headerLength, defaultWireLimits, settle, known);
       expect(known.find(body, headerLength)).toEqual(parameters === "{}" ? read : undefined);
     }
   });

@@ -100,6 +100,8 @@ function putsInto(datatype: Datatype, buffer: ArrayBuffer): Put | undefined {
 export interface DataWork {
   /** What it makes; complete once `step` has returned true. */
   readonly bytes: () => Uint8Array;
+  /** What there is to read in all, in values: a text takes as long as some dozens of numbers. */
+  readonly values: number;
   /** Reads up to that many further values. True when there are no more. Throws `invalid-input` or `body-mismatch`. */
   step(most: number): boolean;
 }
@@ -139,6 +141,8 @@ function stepper(text: ArrayText, count: number, name: string, put: Put): DataWo
     });
 }
 
+const numbersInText = 32;
+
 function textWork(text: ArrayText, count: number, name: string): DataWork {
   const texts = new TextWriter();
   const step = stepper(text, count, name, () => {
@@ -146,8 +150,8 @@ function textWork(text: ArrayText, count: number, name: string): DataWork {
     return true;
   });
   return {
-    // A text takes as long as some dozens of numbers.
-    step: (most) => step(Math.ceil(most / 32)),
+    values: count * numbersInText,
+    step: (most) => step(Math.ceil(most / numbersInText)),
     bytes: () => texts.bytes(),
   };
 }
@@ -172,7 +176,7 @@ export function dataWork(
   const bytes = new Uint8Array(count * elementBytes(datatype));
   const put = putsInto(datatype, bytes.buffer);
   if (!put) throw invalid(`${name}: ${datatype} has no JSON form; send it as binary data`);
-  return { bytes: () => bytes, step: stepper(text, count, name, put) };
+  return { bytes: () => bytes, values: count, step: stepper(text, count, name, put) };
 }
 
 const gets: Readonly<Partial<Record<Datatype, (view: DataView, at: number) => number | bigint | boolean>>> = {

@@ -239,9 +239,22 @@ export function readTensors(
 /** Values that are read from JSON before something else gets its turn: about two milliseconds. */
 const valuesAtOnce = 65_536;
 
-/** Does the work, and yields after each two milliseconds or so of reading JSON. */
+/** Does the work, and yields after each two milliseconds or so of reading JSON, of however many tensors. */
 export function* tensorsInSteps(work: TensorsWork): Generator<void, readonly WireTensor[]> {
-  for (const one of work.works) while (!one.step(valuesAtOnce)) yield;
+  let left = valuesAtOnce;
+  for (const one of work.works) {
+    if (left <= 0) {
+      yield;
+      left = valuesAtOnce;
+    }
+    let further = one.values;
+    while (!one.step(left)) {
+      further -= left;
+      yield;
+      left = valuesAtOnce;
+    }
+    left -= further;
+  }
   return work.tensors();
 }
 

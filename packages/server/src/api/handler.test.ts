@@ -3,6 +3,7 @@ import {
   bytesTensor,
   type Call,
   codecSet,
+  defaultWireLimits,
   emptyBody,
   float32Tensor,
   float32View,
@@ -15,7 +16,7 @@ import {
   type Peer,
   rawCodec,
   readBody,
-  readInferReply,
+  readInferReplyInSteps,
   seededRandom,
   headerLengthOf,
   tensorsOf,
@@ -25,7 +26,7 @@ import {
   type WireResponse,
   writeInferRequest,
 } from "@longshore/core";
-import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock, settle } from "@longshore/testkit";
 import { createLife } from "../life/index.ts";
 import { createTelemetry } from "../telemetry/index.ts";
 import { withCors } from "../listen/cors.ts";
@@ -36,6 +37,8 @@ import type { ServedRepository } from "./repository.ts";
 const here: Peer = { address: "127.0.0.1", loopback: true };
 const elsewhere: Peer = { address: "192.0.2.7", loopback: false };
 const call: Call = housekeepingCall("test");
+const readReply = (body: Uint8Array, headerLength: number | undefined) =>
+  readInferReplyInSteps(body, headerLength, defaultWireLimits, settle);
 
 const doubling: DoubleModel = {
   description: doubleDescription({
@@ -358,7 +361,7 @@ describe("inference", () => {
       const { headers, body: bytes } = await send(
         ask("POST", "/v2/models/double/infer", { body: json(body) }),
       );
-      const reply = readInferReply(await readBody(bytes, { maxBytes: 1e6 }), headerLengthOf(headers));
+      const reply = await readReply(await readBody(bytes, { maxBytes: 1e6 }), headerLengthOf(headers));
       expect(headers["inference-header-content-length"]).toMatch(/^\d+$/);
       expect(new Float32Array(reply.outputs.at(0)!.bytes.slice().buffer)).toEqual(Float32Array.of(2, 4, 6));
     }
@@ -380,7 +383,7 @@ describe("inference", () => {
     const values = new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer);
     const reply = await send(ask("POST", "/v2/models/double/infer", { headers: raw, body: parts(values) }));
     const bytes = await readBody(reply.body, { maxBytes: 1e6 });
-    const read = readInferReply(bytes, headerLengthOf(reply.headers));
+    const read = await readReply(bytes, headerLengthOf(reply.headers));
     expect(read.outputs[0]?.shape).toEqual([2, 3]);
     const hello = new TextEncoder().encode("grüße");
     await send(ask("POST", "/v2/models/upper/infer", { headers: raw, body: parts(hello) }));
