@@ -97,6 +97,24 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
   await registry.close();
 });
 
+it("a server without a model that it was started for joins once it is ready", async () => {
+  const parts = { clock: systemClock(), random: systemRandom(), observer: { record: () => undefined } };
+  const registry = openRegistry({ admits: { zone: "eu", trust: "operated" } }, parts);
+  const keeper = await serve({ store: empty, port: 0, desk: registry.desk, directory: registry.directory });
+  const ids = (): readonly string[] => registry.directory.snapshot().entries.map(({ id }) => id);
+  const join = { address: keeper.address };
+  const wanted = { loadModels: ["nobody"], exitOnError: false, allowManagement: true };
+  const late = await served({ id: "late", join, ...wanted });
+  const prompt = await served({ id: "prompt", join });
+  await vi.waitFor(() => expect(ids()).toContain("prompt"), 10_000);
+  expect(ids()).toEqual(["prompt"]);
+  await fetch(`${late.address}/v2/repository/models/nobody/unload`, { method: "POST", body: "{}" });
+  await vi.waitFor(() => expect(ids()).toEqual(["prompt", "late"]), 10_000);
+  await Promise.all([late.close(0), prompt.close(0)]);
+  expect(ids()).toEqual([]);
+  await keeper.close(0);
+});
+
 it("a gateway that knows no server answers as soon as one joins it, and says so when it is gone", async () => {
   const gate = await gateway({
     port: 0,

@@ -39,7 +39,7 @@ interface Joining {
   readonly tier: Tier;
   readonly zone: string;
   readonly served: Pick<Served, "endpoint" | "repository" | "pending" | "answered">;
-  /** Where it listens. */
+  /** How others reach it. */
   readonly address: string;
 }
 
@@ -59,7 +59,8 @@ export function serverName(tier: Tier, random: Random, port = 8000): string {
 
 const letters = (random: Random): string => randomId(random).slice(0, 8);
 
-function reachable({ advertise }: JoinOptions, address: string): string {
+/** How others reach a server that listens on an address. Throws `invalid-configuration` when nobody could. */
+export function reachable({ advertise }: JoinOptions, address: string): string {
   if (advertise !== undefined) return advertise;
   if (!/\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(address)) return address;
   throw new LongshoreError(
@@ -82,11 +83,10 @@ async function served({ endpoint, repository, pending }: Joining["served"]): Pro
   );
 }
 
-/** Joins a directory and stays until it is disposed. Throws `invalid-configuration` when nobody could reach the server. */
+/** Joins a directory and stays until it is disposed. */
 export function joinAs(options: JoinOptions, joining: Joining, parts: DirectoryParts): Membership {
-  const { id, tier, zone } = joining;
+  const { id, tier, zone, address } = joining;
   const { credentials, tls, entry, answered } = options;
-  const address = reachable(options, joining.address);
   const transport = httpTransport({
     address: options.address,
     clock: parts.clock,

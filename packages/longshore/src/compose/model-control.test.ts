@@ -1,10 +1,12 @@
 import { folderStore } from "@longshore/nodejs";
-import { tritonModels, writeModels } from "@longshore/testkit";
+import type { ModelStore } from "@longshore/engine";
+import { manualClock, settle, tritonModels, writeModels } from "@longshore/testkit";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { command } from "../../test/command.ts";
+import { controlModels, missingModels } from "./model-control.ts";
 import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
 
 /** Models coming and going on a real server, and sequences over HTTP as Triton's clients send them. */
@@ -142,6 +144,79 @@ describe("a server that is to load models at the start", () => {
       expect((await ask("/v2/repository/models/nobody/unload", {})).status).toBe(200);
     });
     rmSync(join(folder, "mended"), { recursive: true });
+  });
+
+  it("minds what is loaded and unloaded while others of them are still being loaded", async () => {
+    let port = 0;
+    await running({}, (_ask, { address }) => Promise.resolve(void (port = Number(new URL(address).port))));
+    const files = folderStore(folder);
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>((resolve) => (open = resolve));
+    const store: ModelStore = {
+      list: (path) => files.list(path),
+      async read(path) {
+        if (path.startsWith("late/")) await opened;
+        return files.read(path);
+      },
+    };
+    let failed: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => (failed = resolve));
+    const good = tritonModels()["identity_fp32/1/model.onnx"] ?? "";
+    await writeModels(folder, { "mended/1/model.onnx": "no model", "late/1/model.onnx": "no model" });
+    const options: Partial<ServeOptions> = {
+      port,
+      store,
+      loadModels: ["mended", "late"],
+      exitOnError: false,
+      report: () => failed(),
+    };
+    const ask = asker(`http://127.0.0.1:${port}`);
+    const whole = running(options, async () => {
+      // The last one failed after the first was loaded after all.
+      expect((await ask("/v2/health/ready")).status).toBe(503);
+      expect((await ask("/v2/repository/models/late/unload", {})).status).toBe(200);
+      expect((await ask("/v2/health/ready")).status).toBe(200);
+    });
+    await Promise.race([first, whole]);
+    await writeModels(folder, { "mended/1/model.onnx": good });
+    expect((await ask("/v2/repository/models/mended/load", {})).status).toBe(200);
+    expect((await ask("/v2/health/ready")).status).toBe(503);
+    open();
+    await whole;
+    for (const name of ["mended", "late"]) rmSync(join(folder, name), { recursive: true });
+  });
+
+  it("is not ready for one that was loaded after all while the rest is still tried", async () => {
+    const missing = missingModels();
+    let complete = false;
+    void missing.complete.then(() => (complete = true));
+    missing.failed("a");
+    missing.settled("a");
+    await settle();
+    expect(complete).toBe(false);
+    missing.failed("b");
+    missing.allTried();
+    await settle();
+    expect(complete).toBe(false);
+    missing.settled("b");
+    await missing.complete;
+  });
+
+  it("looks at the repository no more once it could not be read at the start", async () => {
+    const clock = manualClock();
+    let looks = 0;
+    const files = folderStore(folder);
+    const store: ModelStore = {
+      list: (path) => ((looks += path === "" ? 1 : 0), files.list(path)),
+      read: (path) => files.read(path),
+    };
+    const nothing = (): Promise<void> => Promise.resolve();
+    const engine = { load: nothing, unload: nothing, index: () => Promise.reject(new Error("no folder")) };
+    const parts = { engine, store, clock, missing: missingModels(), report: () => undefined };
+    await expect(controlModels({ modelControl: "poll", pollMs: 10 }, parts)).rejects.toThrow("no folder");
+    expect(looks).toBe(1);
+    await clock.advance(100);
+    expect(looks).toBe(1);
   });
 
   it("loads the one that the command names, and tells why it cannot", async () => {

@@ -1,4 +1,4 @@
-import { type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
+import { type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
 import { type Engine, type ModelStore, type RepositoryWatch, watchModels } from "@longshore/engine";
 
 /**
@@ -23,35 +23,59 @@ export interface ModelControlOptions {
   readonly exitOnError?: boolean;
 }
 
-/** What looks after the models that were loaded at the start. */
-export interface ControlledModels extends Disposable {
-  /** Resolves when all that is wanted at the start is loaded: at once, or after what failed was loaded after all. */
+/**
+ * Which of the models that are wanted at the start are missing. It is there before they are loaded: while some are, requests
+ * load and unload others.
+ */
+export interface MissingModels {
+  /** Resolves once all that is wanted at the start was tried and none of it is missing. */
   readonly complete: Promise<void>;
-  /** A model was loaded: perhaps the last one that was missing. */
-  loaded(model: string): void;
+  failed(model: string): void;
+  /** It was loaded after all, or unloaded, so that nobody waits for it. */
+  settled(model: string): void;
+  /** There is nothing further to try. */
+  allTried(): void;
+}
+
+export function missingModels(): MissingModels {
+  const missing = new Set<string>();
+  let tried = false;
+  let finish: () => void = () => undefined;
+  const complete = new Promise<void>((resolve) => (finish = resolve));
+  const look = (): void => {
+    if (tried && missing.size === 0) finish();
+  };
+  return {
+    complete,
+    failed: (model) => void missing.add(model),
+    settled(model) {
+      missing.delete(model);
+      look();
+    },
+    allTried() {
+      tried = true;
+      look();
+    },
+  };
+}
+
+/** What models are controlled with. */
+interface ControlParts {
+  readonly engine: Pick<Engine, "load" | "unload" | "index">;
+  readonly store: ModelStore;
+  readonly clock: Clock;
+  readonly missing: MissingModels;
+  readonly report: (text: string) => void;
 }
 
 /**
- * Loads what is wanted at the start, and watches the repository if it is to be polled. Throws what a model fails with, unless
- * that is to be no error (`exitOnError`).
+ * Loads what is wanted at the start, and watches the repository if it is to be polled, until it is disposed. Throws what a
+ * model fails with, unless that is to be no error (`exitOnError`).
  */
-export async function controlModels(
-  { modelControl = "none", pollMs = 15_000, loadModels = [], exitOnError = true }: ModelControlOptions,
-  parts: {
-    readonly engine: Engine;
-    readonly store: ModelStore;
-    readonly clock: Clock;
-    readonly report: (text: string) => void;
-  },
-): Promise<ControlledModels> {
-  const { engine, store, clock, report } = parts;
-  const missing = new Set<string>();
+export async function controlModels(options: ModelControlOptions, parts: ControlParts): Promise<Disposable> {
+  const { modelControl = "none", pollMs = 15_000 } = options;
+  const { engine, store, clock, missing, report } = parts;
   const call = housekeepingCall("model control");
-  let finish: () => void = () => undefined;
-  const complete = new Promise<void>((resolve) => (finish = resolve));
-  const loaded = (model: string): void => {
-    if (missing.delete(model) && missing.size === 0) finish();
-  };
   // Looked at first: what changes while models are loaded is a change.
   const watch: RepositoryWatch | undefined =
     modelControl === "poll"
@@ -61,15 +85,29 @@ export async function controlModels(
           intervalMs: pollMs,
           async changed(model) {
             await engine.load(model, undefined, call);
-            loaded(model);
+            missing.settled(model);
           },
           async removed(model) {
             await engine.unload(model, call);
-            loaded(model);
+            missing.settled(model);
           },
           failed: (model, thrown) => report(`${model || "the repository"}: ${textOf(thrown)}`),
         })
       : undefined;
+  try {
+    await loadWanted(options, parts, call);
+  } catch (thrown) {
+    watch?.[Symbol.dispose]();
+    throw thrown;
+  }
+  return { [Symbol.dispose]: () => watch?.[Symbol.dispose]() };
+}
+
+async function loadWanted(
+  { modelControl, loadModels = [], exitOnError = true }: ModelControlOptions,
+  { engine, missing, report }: ControlParts,
+  call: Call,
+): Promise<void> {
   const all = modelControl === "poll" || loadModels.includes("*");
   const wanted = all ? [...new Set((await engine.index()).map(({ name }) => name))] : loadModels;
   for (const model of wanted) {
@@ -77,7 +115,6 @@ export async function controlModels(
       await engine.load(model, undefined, call);
     } catch (thrown) {
       if (exitOnError) {
-        watch?.[Symbol.dispose]();
         const { reason, stage, message } = LongshoreError.from(thrown, "resolve", "loading a model");
         throw new LongshoreError(
           reason,
@@ -86,12 +123,11 @@ export async function controlModels(
           { cause: thrown },
         );
       }
-      missing.add(model);
+      missing.failed(model);
       report(textOf(thrown));
     }
   }
-  if (missing.size === 0) finish();
-  return { complete, loaded, [Symbol.dispose]: () => watch?.[Symbol.dispose]() };
+  missing.allTried();
 }
 
 function textOf(thrown: unknown): string {

@@ -31,7 +31,7 @@ import { aliasFile } from "../rollout/alias-file.ts";
 import { followAliases } from "../rollout/follow-aliases.ts";
 import { targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
-import { joinAs, type JoinOptions, placeName, serverName } from "./join.ts";
+import { joinAs, type JoinOptions, placeName, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
@@ -242,11 +242,18 @@ export async function putOnline<T extends Served>(
       report,
     });
     unlisten = () => listeners.close(0);
-    if (served.begin) await served.begin(() => life.ready());
-    else life.ready();
-    const joining = { id, tier, zone, served, address: listeners.address };
-    const membership = options.join && joinAs(options.join, joining, { clock, random, observer });
-    if (membership) served.joined?.(membership);
+    let closed: Promise<void> | undefined;
+    let membership: Membership | undefined;
+    const { join } = options;
+    const joining = join && { id, tier, zone, served, address: reachable(join, listeners.address) };
+    const ready = (): void => {
+      life.ready();
+      if (!joining || closed) return;
+      membership = joinAs(join, joining, { clock, random, observer });
+      served.joined?.(membership);
+    };
+    if (served.begin) await served.begin(ready);
+    else ready();
     const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {
       served.stop?.();
@@ -261,7 +268,6 @@ export async function putOnline<T extends Served>(
       await closeServed();
     };
     const { address, grpcAddress, manageAddress, metricsAddress } = listeners;
-    let closed: Promise<void> | undefined;
     return {
       served,
       address,

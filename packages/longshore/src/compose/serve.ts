@@ -2,7 +2,7 @@ import type { Directory, DirectoryDesk, Endpoint, JoinReply, Membership } from "
 import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";
-import { controlModels, type ControlledModels, type ModelControlOptions } from "./model-control.ts";
+import { controlModels, missingModels, type ModelControlOptions } from "./model-control.ts";
 import { type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
@@ -82,20 +82,21 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     shortRunsHere: true,
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
   });
-  let models: ControlledModels | undefined;
+  const missing = missingModels();
+  let models: Disposable | undefined;
   return {
     engine,
     endpoint: options.wrap?.(engine, parts) ?? engine,
     ...(options.desk ? { desk: options.desk } : {}),
     ...(options.directory ? { directory: options.directory } : {}),
-    repository: servedRepository(engine, store, (model) => models?.loaded(model)),
+    repository: servedRepository(engine, store, missing.settled),
     packages: repositoryShelf(store),
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
     async begin(ready) {
-      models = await controlModels(options, { engine, store: options.store, clock, report });
+      models = await controlModels(options, { engine, store: options.store, clock, missing, report });
       await pull?.want(always, engine);
-      void models.complete.then(ready);
+      void missing.complete.then(ready);
     },
     ...(pull
       ? {

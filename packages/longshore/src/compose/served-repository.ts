@@ -10,11 +10,11 @@ const tritonStates: Readonly<Record<string, ModelListing["state"]>> = {
   unloading: "UNLOADING",
 };
 
-/** The models of an engine and what is written of them, for a server. `loaded` is told of each model that is loaded. */
+/** The models of an engine and what is written of them, for a server. `settled` is told of each that is loaded or unloaded. */
 export function servedRepository(
   engine: Engine,
   store: ModelStore,
-  loaded: (model: string) => void,
+  settled: (model: string) => void,
 ): ServedRepository {
   /** Configurations that came with a load take the place of what lies in the store. */
   const overrides = new Map<string, Readonly<Record<string, Json>>>();
@@ -30,12 +30,15 @@ export function servedRepository(
     },
     async load(model, version, call, override) {
       await engine.load(model, version, call, override);
-      loaded(model);
+      settled(model);
       overrides.delete(model);
       // The engine has read it, so it is the JSON of a configuration.
       if (override) overrides.set(model, JSON.parse(override.config) as Readonly<Record<string, Json>>);
     },
-    unload: (model, call, dependents) => engine.unload(model, call, dependents),
+    async unload(model, call, dependents) {
+      await engine.unload(model, call, dependents);
+      settled(model);
+    },
     async configuration(model) {
       return overrides.get(model) ?? (await writtenConfig(store, model));
     },
