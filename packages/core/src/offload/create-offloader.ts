@@ -60,12 +60,7 @@ class LoopOffloader implements Offloader {
       const { job } = await this.#track(Promise.resolve(this.#prepare(model, inputs, limits, undefined)));
       told.accepted(job.call.id);
       this.#refuseClosed();
-      if (job.known.description.decoupled === true)
-        yield* this.#several(job, (thrown) => this.#anew(thrown, job, model, inputs, limits));
-      else {
-        const { response, leg } = await this.#track(this.#run(job, model, inputs, limits));
-        yield { outputs: response.outputs, where: leg.endpoint };
-      }
+      yield* this.#each(job, (thrown) => this.#anew(thrown, job, model, inputs, limits));
       told.ended("answered");
     } catch (thrown) {
       throw told.failed(thrown);
@@ -74,11 +69,29 @@ class LoopOffloader implements Offloader {
     }
   }
 
+  /** However many answers there are; all of `anew` where what was asked is not there any more before the first. */
+  async *#each(job: Job, anew?: (thrown: unknown) => Promise<Job>): AsyncIterable<Answer> {
+    let begun = false;
+    try {
+      for await (const answer of job.known.description.decoupled ? this.#several(job) : this.#single(job)) {
+        begun = true;
+        yield answer;
+      }
+    } catch (thrown) {
+      if (begun || !anew) throw thrown;
+      yield* this.#each(await this.#track(anew(thrown)));
+    }
+  }
+
+  async *#single(job: Job): AsyncIterable<Answer> {
+    const { response, leg } = await this.#track(runJob(this.#loop, job));
+    yield { outputs: response.outputs, where: leg.endpoint };
+  }
+
   /** Closing waits for the next answer, not for a reader that may never come back. */
-  async *#several(job: Job, anew?: (thrown: unknown) => Promise<Job>): AsyncIterable<Answer> {
+  async *#several(job: Job): AsyncIterable<Answer> {
     const answers = streamJob(this.#loop, { ...job, whole: true })[Symbol.asyncIterator]();
     this.#read.add(answers);
-    let begun = false;
     try {
       for (;;) {
         const one = await this.#track(answers.next());
@@ -86,12 +99,8 @@ class LoopOffloader implements Offloader {
         if (!this.#read.has(answers)) this.#refuseClosed();
         if (one.done === true) return;
         const { outputs, account } = one.value;
-        begun = true;
         yield { outputs, where: account.endpoint };
       }
-    } catch (thrown) {
-      if (begun || !anew) throw thrown;
-      yield* this.#several(await this.#track(anew(thrown)));
     } finally {
       this.#read.delete(answers);
       await answers.return?.();
@@ -272,31 +281,28 @@ class LoopOffloader implements Offloader {
       const { job: asked } = prepared instanceof Promise ? await prepared : prepared;
       const job = frame ? { ...asked, frame } : asked;
       told.accepted(job.call.id);
-      if (job.known.description.decoupled === true) {
-        const what = `model ${model} gives any number of answers to a request; ask for them with answers`;
-        throw new LongshoreError("unsupported", "admission", what);
-      }
-      const outcome = await this.#run(job, model, inputs, limits);
+      checkSingle(job);
+      // Anew where another content has taken the place of the model meanwhile.
+      const outcome = await runJob(this.#loop, job).catch(async (thrown: unknown) => {
+        const anew = await this.#anew(thrown, job, model, inputs, limits);
+        checkSingle(anew);
+        return runJob(this.#loop, anew);
+      });
       return { result: resultOf(outcome, told.ended("answered")), outcome };
     } catch (thrown) {
       throw told.failed(thrown);
     }
   }
 
-  /** Runs a job; anew where another content has taken the place of the model meanwhile. */
-  #run(job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Outcome> {
-    return runJob(this.#loop, job).catch(async (thrown: unknown) =>
-      runJob(this.#loop, await this.#anew(thrown, job, model, inputs, limits)),
-    );
-  }
-
   /** The job with the content that has taken the place of the one it was planned with; throws `thrown` where none has. */
   async #anew(thrown: unknown, job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Job> {
     if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-version" || job.sequence) throw thrown;
-    await this.#loop.knowledge.refresh();
-    const { job: anew } = await this.#prepare(model, inputs, limits, undefined);
-    if (anew.known.description.digest === job.known.description.digest) throw thrown;
-    return { ...job, known: anew.known };
+    const { knowledge } = this.#loop;
+    const { digest } = job.known.description;
+    await knowledge.renewed(model, limits.version, digest, job.call);
+    const known = await knowledge.learn(model, limits.version, job.call);
+    if (known.description.digest === digest) throw thrown;
+    return { ...job, known, held: this.#job(known, model, inputs, limits, undefined).held };
   }
 
   /** Tells the observer of one request, of its end once. */
@@ -354,6 +360,13 @@ function resultOf(outcome: Outcome, tookMs: number): Result {
     energy: { millijoules: tally.millijoules, label: tally.measured ? "measured" : "estimated" },
     costMicros: tally.costMicros,
   };
+}
+
+/** A model that gives any number of answers cannot be asked for one. */
+function checkSingle({ known: { description } }: Job): void {
+  if (description.decoupled !== true) return;
+  const what = `model ${description.name} gives any number of answers to a request; ask for them with answers`;
+  throw new LongshoreError("unsupported", "admission", what);
 }
 
 /** A variant that nobody has is the caller's mistake, not a lack of places. */

@@ -21,6 +21,7 @@ import {
   type Places,
   type Ran,
   ranOf,
+  replaced,
   tooSlow,
 } from "../places/index.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -38,10 +39,12 @@ export interface Knowledge extends Disposable {
    * `unreachable` when one did not say. `question`: another place asks what there is here, and nothing is to be run.
    */
   learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
+  /** Asks again, in one round for all who wait, until that digest is not what is known; no longer than the call lasts. */
+  renewed(model: string, version: string | undefined, digest: string, call: Call): Promise<void>;
   /** Asks every place again about every model in use. */
   refresh(): Promise<void>;
-  /** A place refused the model: what it offered is forgotten until it is asked again. */
-  refused(model: string, version: string | undefined, place: EndpointId): void;
+  /** A place refused that content: what it offered is forgotten, by whatever version it was asked for, until it is asked again. */
+  refused(of: Ran, place: EndpointId): void;
 }
 
 /** Places that are asked at once about a model that nothing is known of yet. */
@@ -131,9 +134,14 @@ export function knowledgeOf(
     try {
       const { model, version } = entry;
       const ask = async (): Promise<Heard> => {
-        const knowledge = known?.knowledge ?? (await endpoint.describe(model, version, call));
         const query = version === undefined ? { model } : { model, version };
-        const offers = knowledge ? await endpoint.offers(query, call) : [];
+        let knowledge = known?.knowledge;
+        let offers = knowledge ? await endpoint.offers(query, call) : [];
+        // What it offers is not what it described: another content has taken the place of that.
+        if (!knowledge || replaced(endpoint.info, knowledge, offers)) {
+          knowledge = await endpoint.describe(model, version, call);
+          offers = knowledge ? await endpoint.offers(query, call) : [];
+        }
         return { endpoint, knowledge, offers };
       };
       return await untilAborted(ask(), control.signal, "resolve");
@@ -356,6 +364,15 @@ export function knowledgeOf(
       if (failure !== undefined) throw failure;
       throw nothingKnown(entry, places, call.path);
     },
+    async renewed(model, version, digest, call) {
+      const entry = entries.get(keyOf(model, version));
+      const stale = (): boolean => entry?.known?.description.digest === digest;
+      const wait = (round: Promise<void>): Promise<void> =>
+        within(round, call.deadlineMs - clock.nowMs(), call.abort);
+      // The round under way may have begun before the content was replaced.
+      if (entry?.asking && stale()) await wait(entry.asking);
+      if (entry && stale()) await wait(entry.asking ?? ask(entry, []));
+    },
     async refresh() {
       await Promise.all(
         Array.from(entries.values(), async (entry) => {
@@ -364,10 +381,12 @@ export function knowledgeOf(
         }),
       );
     },
-    refused(model, version, id) {
-      const entry = entries.get(keyOf(model, version));
-      if (!entry?.heard.delete(id)) return;
-      digestOf(entry);
+    refused({ model, version, digest }, id) {
+      for (const entry of entries.values()) {
+        const of = entry.known?.description;
+        if (of?.name !== model || of.version !== version || of.digest !== digest) continue;
+        if (entry.heard.delete(id)) digestOf(entry);
+      }
     },
     [Symbol.dispose]() {
       closed = true;

@@ -1,11 +1,4 @@
-import {
-  abortError,
-  type Call,
-  type EndpointId,
-  LongshoreError,
-  type Reason,
-  untilEnded,
-} from "../base/index.ts";
+import { abortError, type Call, type EndpointId, LongshoreError, untilEnded } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
@@ -14,7 +7,7 @@ import { type Held, type Job, nobody } from "./job.ts";
 import { arrived } from "./arrived.ts";
 import { noPlace, refusal } from "./door.ts";
 import { legRequest, sentOn } from "./leg-request.ts";
-import { leftAlone } from "../places/index.ts";
+import { disowned, leftAlone, ranOf } from "../places/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
@@ -290,25 +283,14 @@ function noteExtraRuns(loop: Loop, plan: Plan, tally: Tally): void {
   tally.extraRun = false;
 }
 
-const refusals: ReadonlySet<Reason> = new Set([
-  "unknown-model",
-  "unknown-version",
-  "unknown-variant",
-  "unknown-cut",
-  "unsupported",
-  "not-permitted",
-]);
-
 /** Places that do not serve what they offered are not asked for it again until they offer it anew. */
 export function forgetRefused(
   loop: Loop,
-  job: Job,
+  { call, known, whole }: Job,
   failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[],
 ): void {
-  const { name, version } = job.known.description;
+  const own = whole !== true && call.tenant === (loop.parts.defaults?.tenant ?? "local");
   for (const { endpoint, error } of failed) {
-    if (!refusals.has(error.reason)) continue;
-    loop.knowledge.refused(name, undefined, endpoint);
-    loop.knowledge.refused(name, version, endpoint);
+    if (disowned(error, own)) loop.knowledge.refused(ranOf(known.description), endpoint);
   }
 }

@@ -39,9 +39,9 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", `running ${plan.model} at ${leg.endpoint}`);
       const { call } = job;
-      forgetRefused(loop, job, [{ endpoint: leg.endpoint, error }]);
       if (call.abort.aborted) throw abortError(call.abort, "execute");
       if (answered || final(error) || tally.plans.length >= maxPlans) throw error;
+      forgetRefused(loop, job, [{ endpoint: leg.endpoint, error }]);
       broke = error;
       exclude = new Set([...exclude, leg.endpoint]);
     }

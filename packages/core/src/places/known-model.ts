@@ -1,6 +1,7 @@
 import type { EndpointId } from "../base/index.ts";
 import {
   type Endpoint,
+  type EndpointInfo,
   isForeignDigest,
   type ModelKnowledge,
   type Offer,
@@ -111,6 +112,15 @@ export function knowModel(
     usual: kept?.usual ?? { usualItems: undefined, counted: 0 },
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
+}
+
+/** Whether a place that makes its own offers offers nothing of what it described. */
+export function replaced(
+  { offers: promises }: EndpointInfo,
+  { description: { digest } }: ModelKnowledge,
+  offers: readonly Offer[],
+): boolean {
+  return promises && offers.length > 0 && !offers.some(({ segment }) => segment.digest === digest);
 }
 
 /**

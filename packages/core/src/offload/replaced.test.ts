@@ -1,0 +1,198 @@
+import { simulatedEndpoint, type SimulatedModel, virtualClock } from "@longshore/lab";
+import { doubleDescription } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import type { Endpoint, EndpointInfo, InferenceRequest } from "../endpoint/index.ts";
+import type { ModelDescription } from "../model/index.ts";
+import { tablePolicy } from "../plan/index.ts";
+import { numericTensor, tensorsOf } from "../tensor/index.ts";
+import { createOffloader } from "./create-offloader.ts";
+import { offloadEndpoint } from "./offload-endpoint.ts";
+
+/** A content of the one model and version, by the digit that its digest is made of, and by what it takes. */
+function content(digit: string, change: Partial<ModelDescription> = {}): SimulatedModel {
+  const description = doubleDescription({
+    name: "toy",
+    version: "1",
+    digest: `sha256:${digit.repeat(64)}`,
+    inputs: [{ name: "x", datatype: "UINT8", shape: [-1] }],
+    outputs: [{ name: "y", datatype: "INT32", shape: [1] }],
+    dataClass: "internal",
+    ...change,
+  });
+  const { inputs, outputs, digest } = description;
+  const cuts = (["start", "end"] as const).map((id, index) => ({
+    cut: {
+      id,
+      crossing: id === "end" ? outputs : inputs,
+      reveals: id === "end" ? ("answer" as const) : ("input" as const),
+    },
+    headMs: [100 * index],
+    tailMs: [100 - 100 * index],
+    headMemoryBytes: 0,
+    codings: [{ codecs: {}, bytes: 12, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
+  }));
+  const bucket = { upTo: { bytes: 1e9 }, typical: { bytes: 12 }, runs: 3, legalCuts: 2, cuts };
+  return {
+    description,
+    profile: {
+      schemaVersion: 1,
+      model: "toy",
+      version: "1",
+      digest,
+      measuredOn: { runtime: "made up", threads: 1, description: "made up" },
+      variants: [{ variant: "default", agreementRatio: 1, buckets: [bucket] }],
+    },
+    compute: () => tensorsOf(numericTensor("y", "INT32", [1], Int32Array.of(Number(digit)))),
+  };
+}
+
+/** An edge server that runs whatever content stands first in `models`, and says so of any other. */
+function edgeWith(first: SimulatedModel) {
+  const clock = virtualClock();
+  const random = seededRandom(2);
+  const info: EndpointInfo = {
+    id: "edge",
+    tier: "edge",
+    zone: "eu",
+    trust: "operated",
+    codecs: ["raw"],
+    state: "none",
+    offers: true,
+    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
+  };
+  const models = [first];
+  const inner = simulatedEndpoint({ info, models, clock, random, instances: 100, logSpread: 0 });
+  const asked: InferenceRequest[] = [];
+  const offered: string[] = [];
+  const endpoint: Endpoint = {
+    info,
+    describe: (...given) => inner.describe(...given),
+    offers(query, call) {
+      offered.push(query.model);
+      return inner.offers(query, call);
+    },
+    async infer(request, call) {
+      asked.push(request);
+      if (request.segment.digest !== models[0]?.description.digest)
+        throw new LongshoreError("unknown-version", "resolve", "another content is here");
+      return inner.infer(request, call);
+    },
+    close: () => inner.close(),
+  };
+  const parts = {
+    endpoints: [endpoint],
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random,
+    observer: silentObserver,
+    links: () => undefined,
+  };
+  return { clock, endpoint, parts, asked, offered, replace: (by: SimulatedModel) => void (models[0] = by) };
+}
+
+const inputs = { x: new Uint8Array([1, 2, 3]) };
+const yOf = ({ outputs }: { outputs: ReadonlyMap<string, { bytes: Uint8Array }> }): number | undefined =>
+  outputs.get("y")?.bytes[0];
+
+describe("a model whose content was replaced at its server", () => {
+  it.each(["by what it offers", "by what it refuses"])("is described anew, known %s", async (how) => {
+    const { clock, parts, replace } = edgeWith(content("3"));
+    await using offloader = createOffloader(parts);
+    for (const version of [undefined, "1"])
+      expect(yOf(await clock.runUntil(offloader.infer("toy", inputs, version ? { version } : {})))).toBe(3);
+    replace(content("4"));
+    if (how === "by what it offers") await clock.runUntil(offloader.refresh());
+    for (const version of [undefined, "1", undefined])
+      expect(yOf(await clock.runUntil(offloader.infer("toy", inputs, version ? { version } : {})))).toBe(4);
+  });
+
+  it("gets the inputs as the new content takes them", async () => {
+    const { clock, parts, asked, replace } = edgeWith(content("3"));
+    await using offloader = createOffloader(parts);
+    await clock.runUntil(offloader.infer("toy", inputs));
+    replace(content("4", { inputs: [{ name: "x", datatype: "INT8", shape: [-1] }] }));
+    expect(yOf(await clock.runUntil(offloader.infer("toy", inputs)))).toBe(4);
+    const [x] = asked.at(-1)!.inputs.values();
+    expect(x!.spec.datatype).toBe("INT8");
+  });
+
+  it("is not asked for one answer where it gives any number now", async () => {
+    const { clock, parts, replace } = edgeWith(content("3"));
+    await using offloader = createOffloader(parts);
+    await clock.runUntil(offloader.infer("toy", inputs));
+    replace(content("4", { decoupled: true }));
+    await expect(clock.runUntil(offloader.infer("toy", inputs))).rejects.toMatchObject({
+      reason: "unsupported",
+    });
+  });
+
+  it("is asked about in few rounds by many requests, which ask about no other", async () => {
+    const { clock, parts, offered, replace } = edgeWith(content("3"));
+    await using offloader = createOffloader(parts);
+    await clock.runUntil(offloader.infer("toy", inputs));
+    await expect(clock.runUntil(offloader.infer("other", inputs))).rejects.toMatchObject({
+      reason: "unknown-model",
+    });
+    replace(content("4"));
+    offered.length = 0;
+    const all = Promise.all(Array.from({ length: 50 }, () => offloader.infer("toy", inputs)));
+    expect((await clock.runUntil(all)).map(yOf)).toEqual(Array.from({ length: 50 }, () => 4));
+    expect(offered.length).toBeLessThanOrEqual(6);
+    expect(new Set(offered)).toEqual(new Set(["toy"]));
+  });
+
+  it("is waited for no longer than the call lasts", async () => {
+    const { clock, parts, endpoint, replace } = edgeWith(content("3"));
+    let silent = false;
+    const { offers } = endpoint;
+    endpoint.offers = (query, call) => (silent ? new Promise(() => undefined) : offers(query, call));
+    await using offloader = createOffloader(parts);
+    await clock.runUntil(offloader.infer("toy", inputs));
+    replace(content("4"));
+    silent = true;
+    endpoint.describe = () => new Promise(() => undefined);
+    const beganMs = clock.nowMs();
+    const late = offloader.infer("toy", inputs, { deadlineMs: 500 });
+    await expect(clock.runUntil(late)).rejects.toMatchObject({ reason: "unknown-version" });
+    expect(clock.nowMs() - beganMs).toBeLessThanOrEqual(500);
+  });
+});
+
+describe("a refusal", () => {
+  const call = (tenant: string) => ({
+    ...housekeepingCall("test"),
+    tenant,
+    rules: { dataClass: "internal", leastTrust: "none" } as const,
+  });
+
+  it.each(["infer", "inferStream"] as const)("of one tenant takes no place from others: %s", async (way) => {
+    const model = content("3", { decoupled: way === "inferStream" });
+    const { clock, endpoint, parts, offered } = edgeWith(model);
+    const refuse = (tenant: string): void => {
+      if (tenant === "clumsy") throw new LongshoreError("unsupported", "admission", "not like this");
+    };
+    const { infer } = endpoint;
+    endpoint.infer = async (request, given) => (refuse(given.tenant), infer(request, given));
+    endpoint.inferStream = async function* (request, given) {
+      refuse(given.tenant);
+      yield await infer(request, given);
+    };
+    const gateway = offloadEndpoint({ ...parts, info: { ...endpoint.info, id: "gateway" } });
+    const { digest, version } = model.description;
+    const segment = { model: "toy", version, digest, variant: "default", from: "start", to: "end" };
+    const x = { spec: { name: "x", datatype: "UINT8", shape: [3] }, bytes: inputs.x } as const;
+    const ask = async (tenant: string): Promise<unknown> => {
+      const request = { segment, inputs: new Map([["x", x]]), codecs: {} };
+      if (way === "infer") return yOf(await gateway.infer(request, call(tenant)));
+      for await (const answer of gateway.inferStream!(request, call(tenant))) return yOf(answer);
+      return undefined;
+    };
+    expect(await clock.runUntil(ask("careful"))).toBe(3);
+    await expect(clock.runUntil(ask("clumsy"))).rejects.toMatchObject({ reason: "unsupported" });
+    expect(await clock.runUntil(ask("careful"))).toBe(3);
+    // Nothing had been forgotten that had to be asked for again.
+    expect(offered).toHaveLength(1);
+    await clock.runUntil(gateway.close());
+  });
+});

@@ -1,0 +1,19 @@
+import type { LongshoreError, Reason } from "../base/index.ts";
+
+/** What was asked is not at the place that offered it. */
+const gone: ReadonlySet<Reason> = new Set<Reason>([
+  "unknown-model",
+  "unknown-version",
+  "unknown-variant",
+  "unknown-cut",
+]);
+/** What may as well be wrong with the request, or with who asks. */
+const refused: ReadonlySet<Reason> = new Set<Reason>(["unsupported", "not-permitted"]);
+
+/**
+ * Whether a place that fails so does not serve what it offered, to anybody. What it refuses counts only where everybody asks as
+ * this caller does (`own`): one tenant's mistakes take no place away from the others.
+ */
+export function disowned({ reason }: LongshoreError, own: boolean): boolean {
+  return gone.has(reason) || (own && refused.has(reason));
+}
