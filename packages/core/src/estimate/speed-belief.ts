@@ -51,8 +51,9 @@ const briefRatio = 0.25;
 const longestFades = 0.95;
 
 /**
- * A device is no more times as fast as the machine of a profile: a profiled time that would need more is wrong, and does not
- * make other runs brief.
+ * A device is rarely more times as fast as the machine of a profile: a profiled time that would need more is likely wrong, and
+ * makes no more other runs brief than this. Its own ratio counts like any other, since an accelerator may be as fast as that;
+ * alone it moves little.
  */
 const fastest = 16;
 

@@ -1,14 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "../base/index.ts";
-import type { Offer } from "../endpoint/index.ts";
-import { certain, estimateSize, meanOf } from "../estimate/index.ts";
-import { endCut } from "../model/index.ts";
+import { estimateSize, meanOf } from "../estimate/index.ts";
 import { radios } from "../plan/index.ts";
 import { radioState } from "../places/index.ts";
 import { left } from "../places/index.ts";
 import { localWork } from "../places/index.ts";
 import { placeHealth } from "../places/index.ts";
-import { promiseGrowth, serviceRatio } from "../places/index.ts";
+import { serviceRatio } from "../places/index.ts";
 
 const error = (reason: LongshoreError["reason"], retryAfterMs?: number): LongshoreError =>
   new LongshoreError(reason, "transport", "made up", retryAfterMs === undefined ? {} : { retryAfterMs });
@@ -167,33 +165,6 @@ describe("serviceRatio", () => {
     late.promised(4, 500);
     late.seen(400, 100, 600, 400);
     expect(late.ratio(600)).toBeCloseTo(1, 1);
-  });
-
-  it("tells by how much promises grew for the same, whatever the queue", () => {
-    const offer = (from: string, runMs: number, queueMs: number): Offer => ({
-      segment: { model: "m", version: "1", digest: "d", variant: "v", from, to: endCut },
-      path: ["edge"],
-      zones: ["z"],
-      trust: "operated",
-      completionMs: certain(runMs + queueMs, { observedAtMs: 0, origin: "measured" }),
-      queueMs,
-      energyMillijoules: 0,
-      costMicros: 0,
-      agreementRatio: 1,
-      upTo: { bytes: 1 },
-      codecs: [],
-      expiresAtMs: 0,
-      origin: "promised",
-    });
-    const before = [offer("start", 100, 0), offer("c1", 50, 0), offer("c2", 10, 0)];
-    const now = [offer("start", 200, 70), offer("c1", 100, 0), offer("c2", 11, 5)];
-    const growth = promiseGrowth();
-    expect(growth(before)).toBe(1);
-    expect(growth(now)).toBeCloseTo(2, 9);
-    // The same is said of the model and of its version.
-    expect(growth(now)).toBe(1);
-    expect(growth([offer("c9", 200, 0)])).toBe(1);
-    expect(growth(before)).toBeCloseTo(0.5, 9);
   });
 
   it("believes a place again within a dozen of runs after some that something else disturbed", () => {

@@ -181,7 +181,7 @@ export function followPlace(
       happened();
       queue.reported(load, nowMs, delayMs);
     },
-    promised: (offers, nowMs) => service.promised(growth(offers), nowMs),
+    promised: (offers, nowMs) => service.promised(growth(offers), nowMs, offers[0]?.segment.digest),
     offered(queueMs, nowMs) {
       happened();
       queue.offered(queueMs, nowMs);

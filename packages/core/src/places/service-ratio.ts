@@ -9,8 +9,8 @@ import { meanOf } from "../estimate/index.ts";
 export interface ServiceRatio {
   /** A request that was sent at `sentAtMs` (now) under a promise took so long. */
   seen(tookMs: number, promisedMs: number, nowMs: number, sentAtMs?: number): void;
-  /** The place promises anew, so many times as long for the same as before. */
-  promised(factor: number, nowMs: number): void;
+  /** The place promises anew, so many times as long for the same as before; `of` which content, whose growth adds up. */
+  promised(factor: number, nowMs: number, of?: string): void;
   /** Factor for promised times; 1 before anything was seen. */
   ratio(nowMs: number): number;
 }
@@ -46,8 +46,11 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let variance = firstVariance;
   let up = 0;
   let down = 0;
-  /** By how much promises have grown since the last run was seen, as a logarithm, and when they last did. */
-  let grown = 0;
+  /**
+   * By how much the promises of each content have grown since the last run was seen, as a logarithm, and when they last did. A
+   * place that slows grows all of them by the same, of which the most counts.
+   */
+  const grown = new Map<string, number>();
   let grownBy = 0;
   let grownAtMs = -Infinity;
   const faded = (nowMs: number): number => {
@@ -58,14 +61,16 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   /** What a promise has taken in since of what was seen is not charged once more; what moved the other way is charged as before. */
   const left = (nowMs: number): number => {
     const log = faded(nowMs);
-    return log > 0 ? Math.max(0, log - Math.max(0, grown)) : Math.min(0, log - Math.min(0, grown));
+    if (grown.size === 0) return log;
+    const by = grown.values();
+    return log > 0 ? Math.max(0, log - Math.max(0, ...by)) : Math.min(0, log - Math.min(0, ...by));
   };
   return {
     seen(tookMs, madeMs, nowMs, sentAtMs = nowMs) {
       if (!(tookMs > 0) || !(madeMs > 0)) return;
       const before = left(nowMs);
       const promisedMs = sentAtMs < grownAtMs ? madeMs * Math.exp(grownBy) : madeMs;
-      grown = 0;
+      grown.clear();
       // Differences below a millisecond say nothing about a place, and so do short runs about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
       const noise = 1 / (promisedMs + 1) ** 2;
@@ -93,10 +98,10 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       log = Math.max(-3, Math.min(6.9, before + weight * away));
       noted = nowMs;
     },
-    promised(factor, nowMs) {
+    promised(factor, nowMs, of = "") {
       if (!(factor > 0) || factor === 1) return;
       grownBy = Math.log(factor);
-      grown += grownBy;
+      grown.set(of, (grown.get(of) ?? 0) + grownBy);
       grownAtMs = nowMs;
     },
     ratio: (nowMs) => Math.exp(left(nowMs)),

@@ -1,0 +1,53 @@
+import { describe, expect, it } from "vitest";
+import type { Offer } from "../endpoint/index.ts";
+import { certain } from "../estimate/index.ts";
+import { endCut } from "../model/index.ts";
+import { promiseGrowth, serviceRatio } from "./service-ratio.ts";
+
+describe("promiseGrowth", () => {
+  it("tells by how much promises grew for the same, whatever the queue", () => {
+    const offer = (from: string, runMs: number, queueMs: number): Offer => ({
+      segment: { model: "m", version: "1", digest: "d", variant: "v", from, to: endCut },
+      path: ["edge"],
+      zones: ["z"],
+      trust: "operated",
+      completionMs: certain(runMs + queueMs, { observedAtMs: 0, origin: "measured" }),
+      queueMs,
+      energyMillijoules: 0,
+      costMicros: 0,
+      agreementRatio: 1,
+      upTo: { bytes: 1 },
+      codecs: [],
+      expiresAtMs: 0,
+      origin: "promised",
+    });
+    const before = [offer("start", 100, 0), offer("c1", 50, 0), offer("c2", 10, 0)];
+    const now = [offer("start", 200, 70), offer("c1", 100, 0), offer("c2", 11, 5)];
+    const growth = promiseGrowth();
+    expect(growth(before)).toBe(1);
+    expect(growth(now)).toBeCloseTo(2, 9);
+    // The same is said of the model and of its version.
+    expect(growth(now)).toBe(1);
+    expect(growth([offer("c9", 200, 0)])).toBe(1);
+    expect(growth(before)).toBeCloseTo(0.5, 9);
+  });
+});
+
+describe("serviceRatio", () => {
+  it("takes what two models say of one slowing for one, and what one says twice for two", () => {
+    const slowed = (): ReturnType<typeof serviceRatio> => {
+      const service = serviceRatio();
+      service.seen(400, 100, 0);
+      return service;
+    };
+    const seen = slowed().ratio(1);
+    const both = slowed();
+    both.promised(1.5, 1, "a");
+    both.promised(1.5, 1, "b");
+    expect(both.ratio(1) * 1.5).toBeCloseTo(seen, 6);
+    const twice = slowed();
+    twice.promised(1.25, 1, "a");
+    twice.promised(1.2, 1, "a");
+    expect(twice.ratio(1) * 1.5).toBeCloseTo(seen, 6);
+  });
+});
