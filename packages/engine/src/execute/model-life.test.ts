@@ -218,6 +218,11 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
     expect(await ask(engine, "p")).toBe(12);
     await clock.finish(engine.unload("p", call));
     expect(await ask(engine, "m")).toBe(12);
+    // What was loaded by name stays.
+    await load(engine, "p");
+    await clock.finish(engine.unload("p", call, true));
+    expect(await ask(engine, "m")).toBe(12);
+    await clock.finish(engine.unload("m", call));
     await load(engine, "p");
     await clock.finish(engine.unload("p", call, true));
     await expect(start(engine, "m")).rejects.toMatchObject({ reason: "unknown-model" });
@@ -245,6 +250,18 @@ pipeline:
     await load(engine, "p");
     await clock.finish(engine.unload("p", call, true));
     expect(await states(engine)).toMatchObject({ "p/1": "unloaded", "m/2": "unloaded", "n/1": "unloaded" });
+  });
+
+  it("leaves what another pipeline is made of when it is unloaded with its models", async () => {
+    store.put("q/model.yaml", pipeline.replace("{ id: s, model: m", "{ id: s, model: n"));
+    const engine = engineWith({ explicit: true });
+    await load(engine, "p");
+    await load(engine, "q");
+    await clock.finish(engine.unload("p", call, true));
+    expect(await ask(engine, "n")).toBe(13);
+    await expect(start(engine, "m")).rejects.toMatchObject({ reason: "unknown-model" });
+    await clock.finish(engine.unload("q", call, true));
+    await expect(start(engine, "n")).rejects.toMatchObject({ reason: "unknown-model" });
   });
 
   it("leaves nothing loaded when one of its models cannot be", async () => {

@@ -38,8 +38,8 @@ export interface ModelLife {
    */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /**
-   * Refuses new requests and waits for those under way; with `dependents` also for the models that it is made of. Does nothing
-   * for a model that is not there.
+   * Refuses new requests and waits for those under way; with `dependents` also for the models that it is made of, but for those
+   * that were loaded by name and those that another one is made of. Does nothing for a model that is not there.
    */
   unload(model: string, call: Call, dependents?: boolean): Promise<void>;
   index(): Promise<readonly IndexEntry[]>;
@@ -94,6 +94,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   /** In explicit mode what was loaded, else what was unloaded. */
   const named = new Set<string>();
   const unloading = new Set<string>();
+  /** Loaded by name: not for what is made of them alone. */
+  const asked = new Set<string>();
 
   const isOn = (model: string): boolean => named.has(model) === explicit;
   const turn = (model: string, on: boolean): void =>
@@ -272,6 +274,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     }
     renewal.adopt();
     turn(model, true);
+    asked.add(model);
     // As in Triton, what an ensemble is made of is loaded with it, and stays when it goes.
     for (const used of fresh.flatMap(({ loaded }) => loaded.uses)) turn(used, true);
     forgetFound(model);
@@ -289,6 +292,17 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     if (!last) return;
     newest.set(model, last);
     found.set(`${model}/`, Promise.resolve(last));
+  }
+
+  /** The models that these are made of and that nobody loaded by name nor has in use besides them. */
+  function onlyIn(mine: readonly Held[]): ReadonlySet<string> {
+    const inner = new Set(mine.flatMap(({ loaded }) => loaded.uses).filter((name) => !asked.has(name)));
+    for (const held of ready.values()) {
+      // What a model is made of includes what that is made of.
+      if (mine.includes(held) || inner.has(held.loaded.description.name)) continue;
+      for (const name of held.loaded.uses) inner.delete(name);
+    }
+    return inner;
   }
 
   return {
@@ -323,11 +337,11 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       const mine = [...ready.values()].filter(({ loaded }) => loaded.description.name === model);
       // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).
       if (mine.length === 0 && !(await inRepository(model))) return;
-      const inner = dependents ? mine.flatMap(({ loaded }) => loaded.uses) : [];
-      const models = new Set([model, ...inner]);
+      const models = new Set([model, ...(dependents ? onlyIn(mine) : [])]);
       const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));
       for (const name of models) {
         turn(name, false);
+        asked.delete(name);
         unloading.add(name);
         forgetFound(name);
         repository.forget(name);
