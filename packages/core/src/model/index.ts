@@ -1,3 +1,4 @@
+export { checkSingle, checkVariant } from "./check-asked.ts";
 export * from "./cut.ts";
 export * from "./features.ts";
 export * from "./inputs.ts";

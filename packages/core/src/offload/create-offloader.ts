@@ -2,9 +2,10 @@ import { LongshoreError, randomId, type Reason } from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import {
+  checkSingle,
+  checkVariant,
   endCut,
   type Inputs,
-  type ModelDescription,
   startCut,
   takeInputs,
   takeTensors,
@@ -281,11 +282,11 @@ class LoopOffloader implements Offloader {
       const { job: asked } = prepared instanceof Promise ? await prepared : prepared;
       const job = frame ? { ...asked, frame } : asked;
       told.accepted(job.call.id);
-      checkSingle(job);
+      checkSingle(job.known.description, "several (`answers`)");
       // Anew where another content has taken the place of the model meanwhile.
       const outcome = await runJob(this.#loop, job).catch(async (thrown: unknown) => {
         const anew = await this.#anew(thrown, job, model, inputs, limits);
-        checkSingle(anew);
+        checkSingle(anew.known.description, "several (`answers`)");
         return runJob(this.#loop, anew);
       });
       return { result: resultOf(outcome, told.ended("answered")), outcome };
@@ -360,18 +361,4 @@ function resultOf(outcome: Outcome, tookMs: number): Result {
     energy: { millijoules: tally.millijoules, label: tally.measured ? "measured" : "estimated" },
     costMicros: tally.costMicros,
   };
-}
-
-/** A model that gives any number of answers cannot be asked for one. */
-function checkSingle({ known: { description } }: Job): void {
-  if (description.decoupled !== true) return;
-  const what = `model ${description.name} gives any number of answers to a request; ask for them with answers`;
-  throw new LongshoreError("unsupported", "admission", what);
-}
-
-/** A variant that nobody has is the caller's mistake, not a lack of places. */
-function checkVariant({ name, variants }: ModelDescription, asked: string | undefined): void {
-  if (asked === undefined || variants.some((variant) => variant.name === asked)) return;
-  const known = variants.map((variant) => variant.name).join(", ");
-  throw new LongshoreError("unknown-variant", "resolve", `${name} has no variant ${asked}; it has ${known}`);
 }

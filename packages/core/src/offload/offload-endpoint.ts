@@ -14,7 +14,7 @@ import {
   type SequencePosition,
 } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { type Segment, segmentKey, startCut } from "../model/index.ts";
+import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
@@ -219,13 +219,7 @@ class LoopEndpoint implements OffloadEndpoint {
     using pass = given.wire ? this.#pass(given, call) : undefined;
     const request = pass ? { ...given, pass } : given;
     const { known, job } = await this.#take(request, call);
-    if (known.description.decoupled === true) {
-      throw new LongshoreError(
-        "unsupported",
-        "admission",
-        `model ${request.segment.model} gives any number of answers to a request; ask for a stream`,
-      );
-    }
+    checkSingle(known.description, "a stream");
     return this.#answer(request, job);
   }
 
