@@ -5,13 +5,15 @@ import { housekeepingCall, type Profile } from "@longshore/core";
 import type { SimulatedModel } from "@longshore/lab";
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleInputs, sampleRepository } from "@longshore/samples";
-import { type MeasuredModel, measuredModel, openEngine } from "longshore/measure";
+import { type Effort, type MeasuredModel, measuredModel, openEngine } from "longshore/measure";
 import { mean } from "./harness.ts";
 
 /** A sample model, and the sample input that it is measured on. */
 export interface MeasuredSample {
   readonly model: string;
   readonly file: string;
+  /** How much of it is measured, where that is not as much as of others. */
+  readonly effort?: Partial<Effort>;
 }
 
 /** Mean time of a run of the whole model on the machine of its profile, in milliseconds. */
@@ -31,14 +33,17 @@ export async function measureSamples(
   const folder = mkdtempSync(join(tmpdir(), "longshore-measure-"));
   const found = new Map<string, MeasuredModel>();
   try {
-    for (const { model, file } of subjects) {
+    for (const { model, file, effort } of subjects) {
       const sample = sampleInputs().find((one) => one.file === file);
       if (!sample) throw new Error(`there is no sample input ${file}`);
       const samples = mkdtempSync(join(folder, `${model}-`));
       copyFileSync(sample.path, join(samples, basename(sample.path)));
       const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
-      const effort = { samples: 1, rounds: 5, maxCuts, everyCodec: true };
-      found.set(model, await measuredModel({ engine, clock, model, samples, io, effort, fresh: true }, call));
+      const much = { samples: 1, rounds: 5, maxCuts, everyCodec: true, ...effort };
+      found.set(
+        model,
+        await measuredModel({ engine, clock, model, samples, io, effort: much, fresh: true }, call),
+      );
     }
   } finally {
     await close();

@@ -1,5 +1,6 @@
 /** `bench reality`: the same traces in the simulation and over real sockets, with real servers and the real offloader. */
 import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
@@ -12,6 +13,7 @@ import {
   readMahimahi,
   readTwoColumns,
   type Simulation,
+  type StepTime,
   simulateOurs,
   simulatePlan,
   simulationOf,
@@ -24,6 +26,7 @@ import { openEngine, profiledStore, startPlace } from "longshore/measure";
 import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row } from "./harness.ts";
 import { measureSamples, profilesOf, wholeRunMs } from "./measure-samples.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
+import { servedSteps } from "./reality/served-steps.ts";
 import { slowDevice } from "./reality/slow-device.ts";
 import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 
@@ -34,6 +37,13 @@ const notCounted = 5;
 const loopTickMs = 10;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 6;
+
+/** What was measured before links came in. */
+interface Known {
+  readonly costs: ExchangeCosts;
+  /** Of a pipeline. */
+  readonly steps: readonly StepTime[] | undefined;
+}
 
 interface Link {
   readonly name: string;
@@ -112,6 +122,8 @@ function shares(answers: readonly Answer[]): string {
     .join(", ");
 }
 
+const sumMs = (steps: readonly StepTime[]): number => steps.reduce((sum, { tookMs }) => sum + tookMs, 0);
+
 const off = (real: number, simulated: number): number => Math.abs(simulated / real - 1);
 
 export const bench: Bench = {
@@ -129,9 +141,17 @@ export const bench: Bench = {
     const chosen = (subject: RealitySubject): readonly Link[] =>
       linksFor(subject).filter((link) => only.includes(named(subject, link)));
     const subjects = realitySubjects.filter((subject) => chosen(subject).length > 0);
-    const measured = await measureSamples(subjects, mostCuts, say);
-    const profiles = profilesOf(measured);
     const clock = systemClock();
+    let phaseMs = clock.nowMs();
+    /** Tells how long it was since the last one. */
+    const phase = (name: string): void => {
+      const nowMs = clock.nowMs();
+      say(`      ${name} took ${((nowMs - phaseMs) / 1000).toFixed(0)} s`);
+      phaseMs = nowMs;
+    };
+    const measured = await measureSamples(subjects, mostCuts, say);
+    phase("measuring");
+    const profiles = profilesOf(measured);
     const rows: Row[] = [];
     const errors: { mean: number; p99: number }[] = [];
     const store = profiledStore(folderStore(sampleRepository()), profiles);
@@ -147,12 +167,7 @@ export const bench: Bench = {
       },
       new AbortController().signal,
     );
-    const simulationFor = (
-      subject: RealitySubject,
-      link: Link,
-      seed: number,
-      costs?: ExchangeCosts,
-    ): Simulation => {
+    const simulationFor = (subject: RealitySubject, link: Link, seed: number, known?: Known): Simulation => {
       const found = measured.get(subject.model);
       if (!found) throw new Error(`${subject.model} was not measured`);
       const count = Math.ceil((lengthMs - leadMs) / subject.gapMs);
@@ -167,9 +182,14 @@ export const bench: Bench = {
         },
         { model: found.simulated, deviceSpeed: 1, links: () => link, arrivalsMs },
       );
+      const { costs, steps } = known ?? {};
+      const stepwise = steps
+        ? { cores: availableParallelism(), speed: wholeRunMs(found.simulated) / sumMs(steps) }
+        : {};
       return {
         ...simulation,
-        places: simulation.places.map((place) => ({ ...place, ...costs })),
+        model: { ...simulation.model, ...(steps ? { steps } : {}) },
+        places: simulation.places.map((place) => ({ ...place, ...costs, ...stepwise })),
         inputs: Object.fromEntries(found.inputs[0] ?? new Map()),
       };
     };
@@ -210,19 +230,28 @@ export const bench: Bench = {
     async function compareAll(subject: RealitySubject): Promise<void> {
       const [any] = chosen(subject);
       if (!any) return;
-      const plans = allowedPlans(simulationFor(subject, any, seed));
-      const costs = await warmUp(simulationFor(subject, any, seed), engine, server, plans);
+      const unknown = simulationFor(subject, any, seed);
+      const plans = allowedPlans(unknown);
+      const { costs, whole } = await warmUp(unknown, engine, server, plans);
+      const known: Known = { costs, steps: await servedSteps(unknown, engine, whole) };
       const { handlingMs, envelope } = costs;
       say(
         `  ${subject.model}: software adds ${quantile(handlingMs, 0.5).toFixed(1)} ms to an exchange (p95 ${quantile(handlingMs, 0.95).toFixed(1)}), ${envelope.up} and ${envelope.down} bytes travel around tensors`,
       );
+      if (known.steps) {
+        const graphs = known.steps.filter(({ graph }) => graph !== undefined);
+        say(
+          `  ${subject.model}: the server takes ${sumMs(known.steps).toFixed(0)} ms, the profile says ${wholeRunMs(unknown.model).toFixed(0)}; ${graphs.map(({ id, tookMs, runs }) => `${id} ${tookMs.toFixed(0)} (${runs})`).join(", ")}`,
+        );
+      }
+      phase(`warming up over ${plans.length} plans`);
       const control = plans.map(({ plan }) => plan).find((plan) => planName(plan) === subject.control);
       if (!control) throw new Error(`${subject.model} has no plan ${subject.control}`);
       const ways = [control, undefined].flatMap((plan) => chosen(subject).map((link) => ({ plan, link })));
       const count = numberOf(args, "seeds", subject.seeds);
       const seeds = Array.from({ length: count }, (_, index) => seed + index);
       const real = new Map(ways.map((way) => [way, new Array<Answer>()]));
-      // Those of a seed have the same arrivals: they are kept apart, lest all ask at the same instants.
+      // Those of a seed have the same arrivals, so that they ask at the same instants: of what is replayed at once, as few as can be.
       const replays = ways.flatMap((way) => seeds.map((each) => ({ way, seed: each })));
       const delays = monitorEventLoopDelay({ resolution: loopTickMs });
       delays.enable();
@@ -230,7 +259,7 @@ export const bench: Bench = {
         const now = replays.slice(from, from + subject.atOnce);
         await Promise.all(
           now.map(async ({ way, seed: each }) => {
-            const simulation = simulationFor(subject, way.link, each, costs);
+            const simulation = simulationFor(subject, way.link, each, known);
             const replayed = await replayReally(simulation, deviceFor(simulation), server, way.plan);
             real.get(way)?.push(...answersOf(replayed, each));
             const lost = replayed.find(({ outcome }) => outcome !== "answered");
@@ -243,16 +272,18 @@ export const bench: Bench = {
       say(
         `      what was due here was late by ${usual?.toFixed(1)} ms, once in a hundred times by ${worst?.toFixed(1)} ms`,
       );
+      phase(`replaying ${replays.length} times over sockets`);
       for (const way of ways) {
         const { plan, link } = way;
         const simulated: Answer[] = [];
         for (const each of seeds) {
-          const simulation = simulationFor(subject, link, each, costs);
+          const simulation = simulationFor(subject, link, each, known);
           const replayed = await (plan ? simulatePlan(simulation, plan) : simulateOurs(simulation));
           simulated.push(...answersOf(replayed, each));
         }
         compare(subject, link, plan ? subject.control : "longshore", real.get(way) ?? [], simulated);
       }
+      phase("simulating");
     }
 
     try {

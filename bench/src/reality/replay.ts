@@ -1,4 +1,5 @@
 import {
+  type Account,
   createOffloader,
   type Endpoint,
   housekeepingCall,
@@ -7,6 +8,7 @@ import {
   radios,
   silentObserver,
   standardPolicy,
+  startCut,
 } from "@longshore/core";
 import {
   constantTrace,
@@ -107,7 +109,10 @@ export async function replayReally(
 
 /** A relay that carries at once: what it and the software of both sides take is left. */
 const atOnce = constantTrace(1e9);
-const exchanges = 30;
+/** Exchanges that are measured: so many, or as many as take so long, in milliseconds, but five at least. */
+const exchanges = { most: 30, least: 5, withinMs: 8000 };
+/** Runs of the whole at the server of which the usual one is told. */
+const wholeRuns = 5;
 
 /** What exchanges with a server cost beside what a profile knows. */
 export interface ExchangeCosts {
@@ -117,16 +122,23 @@ export interface ExchangeCosts {
   readonly envelope: Envelope;
 }
 
+/** What is known of a server that had nothing else to do. */
+export interface AtRest {
+  readonly costs: ExchangeCosts;
+  /** Of some runs of the whole at the server. */
+  readonly whole: readonly Account[];
+}
+
 /**
- * Runs every plan a few times over a relay that carries at once, so that sessions are loaded before anybody counts. Returns
- * what the exchange of the smallest crossing costs.
+ * Runs every plan over a relay that carries at once, twice where that does not take long, so that sessions are loaded before
+ * anybody counts. Returns what the exchange of the smallest crossing costs, and what the server tells of whole runs.
  */
 export async function warmUp(
   simulation: Simulation,
   device: Endpoint,
   server: Place,
   plans: readonly PlanCandidate[],
-): Promise<ExchangeCosts> {
+): Promise<AtRest> {
   const clock = systemClock();
   await using proxy = await linkProxy({
     target: { port: server.port },
@@ -144,7 +156,7 @@ export async function warmUp(
   const { model, inputs } = simulation;
   try {
     await endpoint.describe(model.description.name, undefined, housekeepingCall("warm-up"));
-    const exchange = async (plan: FixedPlan): Promise<number> => {
+    const follow = async (plan: FixedPlan): Promise<readonly Account[]> => {
       const face = followPlan({
         clock,
         device,
@@ -154,25 +166,37 @@ export async function warmUp(
         activeWatts: 0,
         radio: radios.wired,
       });
-      const { accounts } = await face.infer(model.description.name, inputs);
+      return (await face.infer(model.description.name, inputs)).accounts;
+    };
+    const exchange = async (plan: FixedPlan): Promise<number> => {
+      const accounts = await follow(plan);
       const network = accounts.flatMap(({ stages }) => stages).find(({ stage }) => stage === "network");
       return network?.tookMs ?? NaN;
     };
     const away = plans.filter(({ plan: { place } }) => place !== undefined);
     const least = away.toSorted((a, b) => a.upBytes - b.upBytes)[0];
-    if (!least) throw new Error("no plan leaves this device");
-    for (let round = 0; round < 2; round++) for (const { plan } of away) await exchange(plan);
+    const wholeThere = away.find(({ plan: { cut } }) => cut === startCut);
+    if (!least || !wholeThere) throw new Error("no plan leaves this device, or none whole");
+    const startedMs = clock.nowMs();
+    for (const { plan } of away) await exchange(plan);
+    if (clock.nowMs() - startedMs < exchanges.withinMs) for (const { plan } of away) await exchange(plan);
+    const whole: Account[] = [];
+    for (let run = 0; run < wholeRuns; run++) whole.push(...(await follow(wholeThere.plan)));
     const before = proxy.carriedBytes;
     const handlingMs: number[] = [];
-    for (let round = 0; round < exchanges; round++) handlingMs.push(await exchange(least.plan));
+    const untilMs = clock.nowMs() + exchanges.withinMs;
+    while (
+      handlingMs.length < exchanges.least ||
+      (handlingMs.length < exchanges.most && clock.nowMs() < untilMs)
+    ) {
+      handlingMs.push(await exchange(least.plan));
+    }
     const after = proxy.carriedBytes;
-    return {
-      handlingMs,
-      envelope: {
-        up: Math.round((after.up - before.up) / exchanges - least.upBytes),
-        down: Math.round((after.down - before.down) / exchanges - least.downBytes),
-      },
+    const envelope = {
+      up: Math.round((after.up - before.up) / handlingMs.length - least.upBytes),
+      down: Math.round((after.down - before.down) / handlingMs.length - least.downBytes),
     };
+    return { costs: { handlingMs, envelope }, whole };
   } finally {
     await endpoint.close();
   }

@@ -50,7 +50,7 @@ export function slowDevice(
         offersOf(model, query.features, {
           info: engine.info,
           nowMs: clock.nowMs(),
-          queueMs: 0,
+          queueMs: () => 0,
           slowness: 1 / speed,
           lastMs: offersLastMs,
         }),

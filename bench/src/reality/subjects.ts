@@ -33,6 +33,8 @@ export const realitySubjects: readonly RealitySubject[] = [
   {
     model: "ocr-frame",
     file: "images/receipt-1.jpg",
+    // A run takes most of a second: every codec at six cuts would take minutes.
+    effort: { rounds: 3, maxCuts: 3, everyCodec: false },
     deviceMs: 1250,
     gapMs: 2500,
     control: "cloud jpeg-85 (640)",

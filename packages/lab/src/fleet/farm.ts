@@ -282,7 +282,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
         offersOf(model, undefined, {
           info,
           nowMs: clock.nowMs(),
-          queueMs: slots.waitMs() * promiseFactor,
+          queueMs: () => slots.waitMs() * promiseFactor,
           slowness: promiseFactor / speed,
           lastMs: 5000,
         }),

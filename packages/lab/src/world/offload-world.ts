@@ -24,6 +24,7 @@ import { type FixedPlan, followPlan } from "./fixed-plan.ts";
 import { fifoSlots, type Slots } from "./service.ts";
 import { envelopeBytes, simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
 import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
+import { stepSlots } from "./step-slots.ts";
 import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
 import type { Envelope } from "./wire.ts";
 
@@ -43,6 +44,11 @@ export interface WorldPlace {
   readonly speed?: number;
   /** Requests that run at once; default 1. */
   readonly instances?: number;
+  /**
+   * Cores of a place that works the steps of pipelines side by side, with one instance of each graph; in place of `instances`. Default:
+   * it works whole requests.
+   */
+  readonly cores?: number;
   /** Requests that may wait for an instance; default 1000. */
   readonly maxQueue?: number;
   /** What the software of both sides adds to an exchange, in milliseconds, or several such values to draw from; default 0. */
@@ -106,7 +112,11 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     const learner = model && linkBelief({ model });
     if (learner) links.set(place.info.id, learner);
     const link = emulatedLink({ ...place, clock, random });
-    const slots = fifoSlots({ clock, count: place.instances ?? 1, maxQueue: place.maxQueue ?? 1000 });
+    const { cores, instances = 1, maxQueue = 1000 } = place;
+    const slots =
+      cores === undefined
+        ? fifoSlots({ clock, count: instances, maxQueue })
+        : stepSlots({ clock, cores, maxQueue });
     const endpoint = simulatedEndpoint({
       info: place.info,
       models,

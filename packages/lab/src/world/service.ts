@@ -1,6 +1,16 @@
 import { abortError, type Call, type Clock, LongshoreError, whenAborted } from "@longshore/core";
 
-/** Slots that work one request each, in the order of arrival. */
+/** A step of a request: what has to be free for it, and its share of the request's time. */
+export interface StepWork {
+  /** Undefined for a transform. */
+  readonly graph: string | undefined;
+  /** 0..1 of the service time. */
+  readonly ratio: number;
+  /** Runs that it consists of, one after the other. */
+  readonly runs: number;
+}
+
+/** What works requests in the order of arrival: whole ones (`fifoSlots`), or their steps (`stepSlots`). */
 export interface Slots {
   /**
    * Waits for a slot and holds it for what `serviceMs` says when it begins. Resolves with wait and service times. An
@@ -12,9 +22,11 @@ export interface Slots {
     call: Call,
     /** What it is expected to take, for those who ask how long they would wait; default: the mean of past services. */
     expectedMs?: number,
+    /** What it consists of, for those who work its steps; default: one run. */
+    steps?: readonly StepWork[],
   ): Promise<{ readonly queueMs: number; readonly serviceMs: number }>;
-  /** Expected wait of a request that comes now. */
-  waitMs(): number;
+  /** Expected wait of a request that comes now; who works steps counts only graphs that these name. */
+  waitMs(steps?: readonly StepWork[]): number;
   /** Accepted and not finished. */
   readonly inFlight: number;
   /** Share of the slots that are busy now. */

@@ -30,6 +30,7 @@ import { fifoSlots, type Slots } from "./service.ts";
 import { type Envelope, questionBytes, tinyBytes, wireOf } from "./wire.ts";
 import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs } from "./profile-times.ts";
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
+import { stepsWithin } from "./step-times.ts";
 
 /** What can be wrong with a place. All may change while it runs. */
 export interface Faults {
@@ -150,11 +151,11 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     };
   }
 
-  function terms(): OfferTerms {
+  function termsOf(model: SimulatedModel): OfferTerms {
     return {
       info,
       nowMs: clock.nowMs(),
-      queueMs: slots.waitMs() * faults.promiseFactor,
+      queueMs: (bucket, segment) => slots.waitMs(stepsWithin(model, bucket, segment)) * faults.promiseFactor,
       slowness: faults.promiseFactor / speed,
       lastMs: parts.offersLastMs ?? 5000,
     };
@@ -209,7 +210,12 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
     const drawnMs = drawnRunMs(bucket, segment, random, logSpread);
     const service = (): number => (drawnMs * faults.slowFactor) / speed;
     if (decodeMs > 0) await sleep(clock, decodeMs, call.abort);
-    const { queueMs, serviceMs } = await slots.work(service, call);
+    const { queueMs, serviceMs } = await slots.work(
+      service,
+      call,
+      undefined,
+      stepsWithin(model, bucket, segment),
+    );
     const right = model.compute
       ? await model.compute(request)
       : blankTensors(cutOf(bucket, segment.to).cut.crossing);
@@ -266,7 +272,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       refuseWhenDown();
       checkCall(call, clock, "resolve");
       const model = find(query.model, query.version);
-      const offers = model ? offersOf(model, query.features, terms()) : [];
+      const offers = model ? offersOf(model, query.features, termsOf(model)) : [];
       await ask(jsonBytes(offers.map((offer) => offerJson(offer, clock.nowMs()))), call);
       return offers;
     },

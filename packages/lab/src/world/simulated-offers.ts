@@ -1,4 +1,5 @@
 import {
+  type BucketProfile,
   endCut,
   type EndpointInfo,
   estimateOf,
@@ -15,6 +16,7 @@ import {
   type Tensors,
 } from "@longshore/core";
 import { bucketOf, segmentMs } from "./profile-times.ts";
+import type { StepTime } from "./step-times.ts";
 
 /** A model that a simulated place serves. */
 export interface SimulatedModel {
@@ -24,6 +26,8 @@ export interface SimulatedModel {
   readonly compute?: (request: InferenceRequest) => Tensors | Promise<Tensors>;
   /** Features of a request's input, for the profile's buckets; default: its bytes. */
   readonly featuresOf?: (request: InferenceRequest) => Features;
+  /** Of a pipeline, in order, for places that work them one by one; default: it runs whole. */
+  readonly steps?: readonly StepTime[];
 }
 
 /** The whole of a model as a segment, in its default variant unless another is named. */
@@ -37,7 +41,8 @@ export function wholeSegment(description: ModelDescription, variant?: string): S
 export interface OfferTerms {
   readonly info: EndpointInfo;
   readonly nowMs: number;
-  readonly queueMs: number;
+  /** Expected wait of a segment that comes now, in milliseconds. */
+  readonly queueMs: (bucket: BucketProfile, segment: Pick<Segment, "from" | "to">) => number;
   /** Promised time over profiled time. */
   readonly slowness: number;
   readonly lastMs: number;
@@ -49,7 +54,7 @@ export function offersOf(
   features: Features | undefined,
   terms: OfferTerms,
 ): readonly Offer[] {
-  const { info, nowMs, queueMs, slowness, lastMs } = terms;
+  const { info, nowMs, slowness, lastMs } = terms;
   const { description, profile } = model;
   const offers: Offer[] = [];
   for (const variant of description.variants) {
@@ -71,6 +76,7 @@ export function offersOf(
           slowness,
         );
         const runMs = meanOf(run);
+        const queueMs = terms.queueMs(bucket, { from, to });
         offers.push({
           segment: { ...wholeSegment(description, variant.name), from, to },
           path: [info.id],

@@ -1,0 +1,159 @@
+import { describe, expect, it } from "vitest";
+import {
+  childCall,
+  housekeepingCall,
+  type InferenceRequest,
+  LongshoreError,
+  seededRandom,
+} from "@longshore/core";
+import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { constantTrace } from "../trace/index.ts";
+import {
+  fifoSlots,
+  offloadWorld,
+  simulatedEndpoint,
+  type SimulatedModel,
+  type Slots,
+  virtualClock,
+  type VirtualClock,
+  wholeSegment,
+} from "./index.ts";
+import { stepSlots } from "./step-slots.ts";
+
+const call = housekeepingCall("test");
+
+/** 100 ms: 10 of a transform, 30 of one graph, which ends at the cut c1, and 60 of another that runs for four elements. */
+const model: SimulatedModel = {
+  ...toyModel(),
+  steps: [
+    { id: "fit", graph: undefined, tookMs: 20, runs: 1 },
+    { id: "c1", graph: "detect", tookMs: 60, runs: 1 },
+    { id: "read", graph: "recognise", tookMs: 120, runs: 4 },
+  ],
+};
+
+function place(clock: VirtualClock, slots: Slots, served = model) {
+  const info = placeInfo("cloud", "cloud");
+  return simulatedEndpoint({ info, models: [served], clock, random: seededRandom(4), logSpread: 0, slots });
+}
+
+function request(from = "start", to = "end"): InferenceRequest {
+  return { segment: { ...wholeSegment(model.description), from, to }, inputs: new Map(), codecs: {} };
+}
+
+/** When requests that come at these instants are answered, in order of the answers. */
+async function answeredAt(
+  clock: VirtualClock,
+  slots: Slots,
+  arrivals: readonly (readonly [atMs: number, request: InferenceRequest])[],
+): Promise<readonly (readonly [index: number, atMs: number])[]> {
+  const there = place(clock, slots);
+  const answers: (readonly [number, number])[] = [];
+  const each = arrivals.map(async ([atMs, asked], index) => {
+    await new Promise<void>((resolve) => clock.timer(atMs, resolve));
+    await there.infer(asked, call);
+    answers.push([index, Math.round(clock.nowMs())]);
+  });
+  await clock.runUntil(Promise.all(each));
+  return answers;
+}
+
+describe("stepSlots", () => {
+  it("takes as long as whole slots for a request that is alone", async () => {
+    for (const cores of [1, 2]) {
+      const clock = virtualClock();
+      expect(await answeredAt(clock, stepSlots({ clock, cores }), [[0, request()]])).toEqual([[0, 100]]);
+    }
+  });
+
+  it("works a step of one request beside another of the next, where whole slots do not", async () => {
+    const arrivals = [
+      [0, request()],
+      [0, request()],
+    ] as const;
+    const whole = virtualClock();
+    expect(await answeredAt(whole, fifoSlots({ clock: whole, count: 1 }), arrivals)).toEqual([
+      [0, 100],
+      [1, 200],
+    ]);
+    // The second has the first graph from 40 to 70 ms; from then on both take turns in the other, where two of four elements are done.
+    const clock = virtualClock();
+    const answers = await answeredAt(clock, stepSlots({ clock, cores: 2 }), arrivals);
+    expect(answers).toEqual([
+      [0, 130],
+      [1, 160],
+    ]);
+  });
+
+  it("runs no more graphs at once than there are cores", async () => {
+    const clock = virtualClock();
+    const answers = await answeredAt(clock, stepSlots({ clock, cores: 1 }), [
+      [0, request("c1", "end")],
+      [1, request("start", "c1")],
+    ]);
+    // The transform of the second runs beside the first graph and shares the core; then both graphs take turns.
+    expect(answers[1]?.[1]).toBe(100);
+  });
+
+  it("shares the cores evenly between what is under way", async () => {
+    const clock = virtualClock();
+    const one = stepSlots({ clock, cores: 1 });
+    const transform = [{ graph: undefined, ratio: 1, runs: 1 }];
+    const ends: number[] = [];
+    const all = [one.work(() => 30, call, 30, transform), one.work(() => 50, call)].map(async (work) => {
+      await work;
+      ends.push(Math.round(clock.nowMs()));
+    });
+    await clock.runUntil(Promise.all(all));
+    expect(ends).toEqual([60, 80]);
+  });
+
+  it("tells the wait for the graphs that a segment needs, in its offers, and counts what is still to come", async () => {
+    const clock = virtualClock();
+    const there = place(clock, stepSlots({ clock, cores: 2 }));
+    const served = there.infer(request(), call);
+    await clock.advance(25);
+    const offers = await there.offers({ model: "toy" }, call);
+    const queueMs = (from: string, to: string): number | undefined =>
+      offers.find(({ segment }) => segment.from === from && segment.to === to)?.queueMs;
+    // 15 ms are left of the first graph's run; the second has 60 to come.
+    expect(queueMs("start", "end")).toBeCloseTo(75, 6);
+    expect(queueMs("start", "c1")).toBeCloseTo(15, 6);
+    expect(queueMs("c1", "end")).toBeCloseTo(60, 6);
+    expect(there.load()).toMatchObject({ inFlight: 1, cpuRatio: 0.5 });
+    const { account, load } = await clock.runUntil(served);
+    expect(load).toMatchObject({ inFlight: 0, queueMs: 0 });
+    expect(account.stages.find(({ stage }) => stage === "run")?.tookMs).toBeCloseTo(100, 6);
+  });
+
+  it("lets a request leave its queue, keeps a graph that runs, and refuses above the limit", async () => {
+    const clock = virtualClock();
+    const slots = stepSlots({ clock, cores: 2, maxQueue: 1 });
+    const running = childCall(call);
+    const waiting = childCall(call);
+    const first = slots.work(() => 100, running.call);
+    const second = slots.work(() => 100, waiting.call);
+    await expect(slots.work(() => 100, call)).rejects.toMatchObject({ reason: "queue-full" });
+    const gone = new LongshoreError("cancelled", "execute", "not wanted");
+    clock.timer(10, () => (running.cancel(gone), waiting.cancel(gone)));
+    const rejected = [first, second].map((one) => expect(one).rejects.toMatchObject({ reason: "cancelled" }));
+    await clock.runUntil(Promise.all(rejected));
+    expect(slots.inFlight).toBe(0);
+    expect(slots.waitMs()).toBeCloseTo(90, 6);
+    const { queueMs, serviceMs } = await clock.runUntil(slots.work(() => 50, call));
+    expect([queueMs, serviceMs].map(Math.round)).toEqual([90, 50]);
+  });
+
+  it("is what a place of a world has whose cores are told", async () => {
+    const trace = constantTrace(1e9);
+    const { clock, places } = offloadWorld({
+      models: [model],
+      seed: 5,
+      device: { speed: 1, info: placeInfo("device", "device") },
+      places: [{ info: placeInfo("cloud", "cloud"), cores: 2, up: trace, down: trace, delayMs: 0 }],
+    });
+    const cloud = places.get("cloud")!;
+    await clock.runUntil(Promise.all([1, 2].map(() => cloud.endpoint.infer(request(), call))));
+    expect(clock.nowMs()).toBeLessThan(180);
+  });
+});

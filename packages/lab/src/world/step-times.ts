@@ -1,0 +1,62 @@
+/** What runs inside a segment of a pipeline, and how its time is shared out. */
+import {
+  type BucketProfile,
+  type CutId,
+  endCut,
+  estimateOf,
+  meanOf,
+  type Segment,
+  startCut,
+} from "@longshore/core";
+import { cutOf } from "./profile-times.ts";
+import type { StepWork } from "./service.ts";
+import type { SimulatedModel } from "./simulated-offers.ts";
+
+/** A step of a pipeline, as it was measured in a run of the whole that nothing else disturbed. */
+export interface StepTime {
+  /** As cuts behind it (`detect`) and inside it (`detect.c4`) name it. */
+  readonly id: string;
+  /** What it runs; undefined for a transform. */
+  readonly graph: string | undefined;
+  readonly tookMs: number;
+  /** Elements that its graph runs for, one by one; 1 for any other. */
+  readonly runs: number;
+}
+
+/** The steps of a segment and their shares of its time; of a model without known steps, and with a cut that none of them has, one run. */
+export function stepsWithin(
+  { description, steps }: Pick<SimulatedModel, "description" | "steps">,
+  bucket: BucketProfile,
+  { from, to }: Pick<Segment, "from" | "to">,
+): readonly StepWork[] {
+  const whole = [{ graph: description.name, ratio: 1, runs: 1 }];
+  if (!steps) return whole;
+  const first = positionOf(steps, bucket, from);
+  const last = positionOf(steps, bucket, to);
+  if (first === undefined || last === undefined) return whole;
+  const parts = steps.map((step, index) => ({
+    ...step,
+    partMs: step.tookMs * Math.max(0, Math.min(index + 1, last) - Math.max(index, first)),
+  }));
+  const totalMs = parts.reduce((sum, { partMs }) => sum + partMs, 0);
+  if (totalMs <= 0) return whole;
+  return parts
+    .filter(({ partMs }) => partMs > 0)
+    .map(({ graph, runs, partMs }) => ({ graph, runs, ratio: partMs / totalMs }));
+}
+
+/** Steps before a cut, and the share of the one that it lies inside of: what its head takes beyond the steps before. */
+function positionOf(steps: readonly StepTime[], bucket: BucketProfile, id: CutId): number | undefined {
+  if (id === startCut) return 0;
+  if (id === endCut) return steps.length;
+  const before = steps.findIndex((step) => step.id === id);
+  if (before >= 0) return before + 1;
+  const at = steps.findIndex((step) => step.id === id.slice(0, Math.max(0, id.lastIndexOf("."))));
+  const step = steps[at];
+  if (!step) return undefined;
+  const headMs = (cut: CutId): number =>
+    meanOf(estimateOf(cutOf(bucket, cut).headMs, { observedAtMs: 0, origin: "told" }));
+  const sum = (some: readonly StepTime[]): number => some.reduce((total, { tookMs }) => total + tookMs, 0);
+  const insideMs = (headMs(id) / headMs(endCut)) * sum(steps) - sum(steps.slice(0, at));
+  return at + Math.min(1, Math.max(0, insideMs / step.tookMs));
+}
