@@ -4,6 +4,7 @@ export * from "./duration-belief.ts";
 export * from "./estimate.ts";
 export * from "./guard.ts";
 export * from "./hedge-budget.ts";
+export { type Lateness, lateness } from "./lateness.ts";
 export * from "./link-belief.ts";
 export * from "./link.ts";
 export {

@@ -1,8 +1,14 @@
 import type { Clock, EndpointId, LongshoreError, Random } from "../base/index.ts";
 import type { Endpoint, LoadReport, Offer } from "../endpoint/index.ts";
-import { type HedgeBudget, hedgeBudget, type HedgeBudgetOptions, type Link } from "../estimate/index.ts";
+import {
+  type HedgeBudget,
+  hedgeBudget,
+  type HedgeBudgetOptions,
+  type Lateness,
+  lateness,
+  type Link,
+} from "../estimate/index.ts";
 import { type EndpointView, linkTable, type LinkTable, linkTableOf, transferSizes } from "../table/index.ts";
-import { type Lateness, lateness } from "./lateness.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
 import { queueBelief, type QueueOutlook } from "./queue-belief.ts";
 import { slowStart } from "./slow-start.ts";

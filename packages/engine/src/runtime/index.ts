@@ -1,2 +1,13 @@
 export * from "./runtime.ts";
 export { padAxes } from "./padding.ts";
+export {
+  batchKey,
+  followRows,
+  joinFeeds,
+  paddedRows,
+  rowBytesOf,
+  rowsOf,
+  rowsOut,
+  runJoined,
+  splitOutputs,
+} from "./batch.ts";

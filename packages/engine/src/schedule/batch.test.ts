@@ -12,7 +12,7 @@ import {
 } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { joinFeeds, paddedRows, runJoined } from "./batch.ts";
+import { joinFeeds, paddedRows, runJoined } from "../runtime/index.ts";
 import { handOut, type Waiting } from "./waiting.ts";
 
 function feeds(rowBytes: number, value: number): Tensors {

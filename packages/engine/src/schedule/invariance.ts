@@ -14,8 +14,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
-import type { InferenceSession } from "../runtime/index.ts";
-import { joinFeeds, splitOutputs } from "./batch.ts";
+import { type InferenceSession, joinFeeds, splitOutputs } from "../runtime/index.ts";
 
 /** What came of the test of a graph. */
 export interface InvarianceResult {

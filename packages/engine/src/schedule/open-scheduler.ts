@@ -2,8 +2,8 @@ import { type BatchIsolation, housekeepingCall, LongshoreError, type Random } fr
 import { Instance, type OpenSession } from "./instance.ts";
 import { testInvariance } from "./invariance.ts";
 import type { ResourceClaim } from "./rate-limiter.ts";
-import { GraphScheduler, type SchedulerParts } from "./scheduler.ts";
-import type { Scheduler } from "./seam.ts";
+import { GraphScheduler } from "./scheduler.ts";
+import type { Scheduler, SchedulerParts } from "./seam.ts";
 
 /** What a scheduler is opened with. */
 export interface OpenParts extends SchedulerParts {

@@ -1,46 +1,34 @@
 import {
   type BatchIsolation,
-  type Batching,
   type Call,
   checkCall,
-  type Clock,
   LongshoreError,
   type LoadReport,
-  type Observer,
   type TenantId,
   type Tensors,
 } from "@longshore/core";
-import { padAxes } from "../runtime/index.ts";
-import { batchKey, followRows, paddedRows, rowBytesOf, rowsOf, runJoined } from "./batch.ts";
+import {
+  batchKey,
+  followRows,
+  padAxes,
+  paddedRows,
+  rowBytesOf,
+  rowsOf,
+  runJoined,
+} from "../runtime/index.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
-import type { CoreClaim, CoreRun, Cores } from "./cores.ts";
+import type { CoreClaim, CoreRun } from "./cores.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
 import { formNext, shortRunMs, worthAnswering } from "./form-batch.ts";
 import type { Instance } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
-import type { Asker, Scheduler } from "./seam.ts";
+import type { Asker, Scheduler, SchedulerParts } from "./seam.ts";
 import { waitingRules } from "./queue-policy.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
 import { type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
 import { type Arrived, handOut, joinedCall, outcomeOf, type RunOutcome, type Waiting } from "./waiting.ts";
 import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
-
-export interface SchedulerParts {
-  /** What is scheduled, for events and messages: model and cuts, no file names. */
-  readonly name: string;
-  /** Of a whole model, for events. */
-  readonly version?: string;
-  readonly batching: Batching;
-  /** Requests that may wait besides those that run. */
-  readonly maxQueued: number;
-  /** Share of a tenant against others'. Default: all have 1. */
-  readonly weightOf?: (tenant: TenantId) => number;
-  /** Shared by all schedulers of a place. */
-  readonly cores: Cores;
-  readonly clock: Clock;
-  readonly observer: Observer;
-}
 
 /** A scheduler over loaded instances. */
 export class GraphScheduler implements Scheduler {

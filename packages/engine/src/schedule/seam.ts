@@ -1,4 +1,14 @@
-import type { BatchIsolation, Call, LoadReport, Tensors } from "@longshore/core";
+import type {
+  BatchIsolation,
+  Batching,
+  Call,
+  Clock,
+  LoadReport,
+  Observer,
+  TenantId,
+  Tensors,
+} from "@longshore/core";
+import type { Cores } from "./cores.ts";
 import type { Forecast } from "./forecast.ts";
 import type { Ticket } from "./tickets.ts";
 import type { RunOutcome } from "./waiting.ts";
@@ -32,4 +42,21 @@ export interface Scheduler {
   load(): LoadReport;
   /** Refuses new work, finishes what was accepted, and releases the instances. Idempotent. */
   drain(): Promise<void>;
+}
+
+/** What a scheduler is made of, besides its instances. */
+export interface SchedulerParts {
+  /** What is scheduled, for events and messages: model and cuts, no file names. */
+  readonly name: string;
+  /** Of a whole model, for events. */
+  readonly version?: string;
+  readonly batching: Batching;
+  /** Requests that may wait besides those that run. */
+  readonly maxQueued: number;
+  /** Share of a tenant against others'. Default: all have 1. */
+  readonly weightOf?: (tenant: TenantId) => number;
+  /** Shared by all schedulers of a place. */
+  readonly cores: Cores;
+  readonly clock: Clock;
+  readonly observer: Observer;
 }

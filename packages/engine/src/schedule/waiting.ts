@@ -10,7 +10,7 @@ import {
   turnWhileWanted,
   whenAborted,
 } from "@longshore/core";
-import { rowsOut } from "./batch.ts";
+import { rowsOut } from "../runtime/index.ts";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
