@@ -272,7 +272,7 @@ describe("a message in HTTP's binary form", () => {
       const { stream, closed } = call(address, { "grpc-timeout": "2S" });
       stream.write(message(numbers(200_000)).subarray(0, 100_000));
       await begins;
-      clock.advance(2000);
+      void clock.advance(2000);
       expect(await ended).toMatchObject({ reason: "deadline-exceeded" });
       stream.close();
       await closed;

@@ -80,7 +80,7 @@ function call(
     stream.on("close", () => {
       const code = Number(told["grpc-status"] ?? -1);
       const reason = told["longshore-reason"] as string | undefined;
-      const text = decodeURIComponent(String(told["grpc-message"] ?? ""));
+      const text = decodeURIComponent((told["grpc-message"] as string | undefined) ?? "");
       resolve({ code, reason, message: text, bytes: Buffer.concat(chunks) });
     });
   });

@@ -1,4 +1,7 @@
-/** Runs the property test of the planner of splits on many more graphs than `npm test` does, and counts like the other parts. */
+/**
+ * Runs what `npm test` does too little of or leaves out, for its length: the property test of the planner of splits on 2,000 graphs,
+ * and the restart of a whole fleet. Counts like the other parts.
+ */
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,12 +14,13 @@ const { stdout, status } = spawnSync(
     "run",
     "--reporter=json",
     "packages/graph/src/partition/plan-split.test.ts",
+    "packages/longshore/src/command/restart.test.ts",
   ],
   {
     cwd: root,
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, LONGSHORE_RANDOM_GRAPHS: "2000" },
+    env: { ...process.env, LONGSHORE_RANDOM_GRAPHS: "2000", LONGSHORE_WHOLE_FLEET: "1" },
     maxBuffer: 2 ** 26,
   },
 );
