@@ -29,10 +29,11 @@ export function rowsOf(feeds: Tensors): number | undefined {
 
 /**
  * What requests must have in common to share a run: the sharers (a tenant, unless the graph's rows tell nothing of each
- * other), the outputs asked for, and every input's name, datatype and sizes but the first. Undefined: it cannot share one.
+ * other), the outputs asked for, and every input's name, datatype and sizes but the first. Undefined: it cannot share one, as
+ * what has no rows cannot.
  */
 export function batchKey(feeds: Tensors, fetches: readonly string[], sharers: string): string | undefined {
-  if (rowsOf(feeds) === undefined) return undefined;
+  if (!rowsOf(feeds)) return undefined;
   const inputs: string[] = [];
   for (const { spec } of feeds.values()) {
     inputs.push(`${spec.name} ${spec.datatype} ${spec.shape.slice(1).join("x")}`);
@@ -136,7 +137,7 @@ export function runJoined<T>(
   run: (feeds: Tensors) => Promise<T>,
 ): Promise<T> {
   const [only] = members;
-  if (only && members.length === 1 && ran <= (rowsOf(only) ?? ran)) return run(only);
+  if (only && members.length === 1 && ran <= (rowsOf(only) || ran)) return run(only);
   const feeds = inSteps(joinWork(members, ran), () => turnWhileWanted(clock, abort, "queue"));
   return feeds instanceof Promise ? feeds.then(run) : run(feeds);
 }

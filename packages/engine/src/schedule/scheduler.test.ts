@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  type Batching,
   type Call,
   childCall,
   float32Tensor,
@@ -367,6 +368,48 @@ describe("batching", () => {
     expect(outcomes.map(({ outputs }) => firstOf(outputs))).toEqual([2, 4, 6]);
     await clock.finish(Promise.all([4, 5].map((value) => scheduler.run(feeds(value), ["y"], base))));
     expect(runtime.runs.filter((line) => line === "m 2")).toHaveLength(1);
+  });
+
+  it.each([undefined, { axes: [], rows: [4] }])(
+    "gives what has no rows none of its company's, and still joins others (buckets: %o)",
+    async (buckets) => {
+      const options: Batching = { maxBatchSize: 4, ...(buckets ? { buckets } : {}) };
+      const { clock, scheduler, runtime } = await bench(() => 10, { batching: options });
+      // Of several that wait, those with and without rows in both orders.
+      const sizes = [1, 0, 3, 3, 0, 2];
+      const all = sizes.map((rows, at) => scheduler.run(feeds(at + 1, rows), ["y"], base));
+      const outcomes = await clock.finish(Promise.all(all));
+      for (const [at, { outputs }] of outcomes.entries()) {
+        const { spec, bytes } = outputs.get("y")!;
+        expect(spec.shape).toEqual([sizes[at], 2]);
+        expect([...float32View({ spec, bytes })]).toEqual(Array(sizes[at]! * 2).fill(2 * (at + 1)));
+      }
+      const before = runtime.runs.length;
+      await clock.finish(Promise.all([7, 8, 9].map((value) => scheduler.run(feeds(value), ["y"], base))));
+      expect(runtime.runs.slice(before)).toEqual(buckets ? ["m 4", "m 4"] : ["m 1", "m 2"]);
+    },
+  );
+
+  it("runs once, and as it came, what has not the same rows of all inputs", async () => {
+    const batched: Batching = { maxBatchSize: 4, buckets: { axes: [], rows: [4] } };
+    const two: MemoryModel = oneStage(
+      [x, { name: "bias", datatype: "FP32", shape: [1] }],
+      [{ ...x, name: "y" }],
+      10,
+      (fed) => new Map([["y", { ...fed.get("x")!, spec: { ...fed.get("x")!.spec, name: "y" } }]]),
+    );
+    const clock = manualClock();
+    const runtime = memoryRuntime({ models: { m: two }, clock });
+    const artifact = await artifactOf(memoryFile("m"));
+    const { scheduler } = await bench(() => 0, {
+      batching: batched,
+      clock,
+      open: (call) => runtime.load(artifact, {}, call),
+    });
+    const fed = tensorsOf(...feeds(3, 2).values(), float32Tensor("bias", [1], Float32Array.of(1)));
+    const { outputs } = await clock.finish(scheduler.run(fed, ["y"], base));
+    expect(outputs.get("y")?.spec.shape).toEqual([2, 2]);
+    expect(runtime.runs).toHaveLength(1);
   });
 
   it("answers every request exactly once and rightly, whatever comes and goes", async () => {

@@ -282,7 +282,8 @@ export class GraphScheduler implements Scheduler {
   async #start(on: Instance, core: CoreRun, members: readonly Waiting[], first: Waiting): Promise<void> {
     const { clock, observer, batching, version } = this.#parts;
     const rows = rowsIn(members);
-    const ran = this.#unjoinable ? rows : paddedRows(rows, batching);
+    // What has no rows, or not the same of all inputs, is run as it is: its answer could not be told from padding.
+    const ran = this.#unjoinable || !rowsOf(first.feeds) ? rows : paddedRows(rows, batching);
     const startedMs = clock.nowMs();
     const { expectedMs } = core;
     const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
