@@ -47,7 +47,8 @@ async function entriesOf(facts: IndexFacts, name: string): Promise<readonly Inde
   if (all.length > 0)
     return all.map((version) => entryOf(facts, name, version, served.get(version), problem));
   if (facts.unloading(name)) return [{ name, version: "", state: "unloading" }];
-  if (!facts.isOn(name)) return [{ name, version: "", state: "unloaded" }];
+  if (!facts.isOn(name) && facts.problem(name, "") === undefined)
+    return [{ name, version: "", state: "unloaded" }];
   return [{ name, version: "", state: "unavailable", reason: problem ?? "it has no version folder" }];
 }
 

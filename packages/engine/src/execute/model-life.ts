@@ -276,11 +276,12 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     turn(model, true);
     asked.add(model);
     // As in Triton, what an ensemble is made of is loaded with it, and stays when it goes.
-    for (const used of fresh.flatMap(({ loaded }) => loaded.uses)) turn(used, true);
+    const uses = new Set(fresh.flatMap(({ loaded }) => loaded.uses));
+    for (const used of uses) turn(used, true);
     forgetFound(model);
     for (const key of problems.keys()) {
-      const [name, version = ""] = key.split("/");
-      if (name === model && !failed.has(version)) problems.delete(key);
+      const [name = "", version = ""] = key.split("/");
+      if ((name === model && !failed.has(version)) || uses.has(name)) problems.delete(key);
     }
     for (const held of fresh) {
       serve(held);

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import {
+  type Clock,
   type DirectoryEntry,
   housekeepingCall,
   joinDirectory,
@@ -11,6 +12,7 @@ import {
   type Signed,
   type Statement,
   type Tier,
+  type Transport,
 } from "@longshore/core";
 import { httpTransport } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
@@ -83,16 +85,28 @@ async function served({ endpoint, repository, pending }: Joining["served"]): Pro
   );
 }
 
-/** Joins a directory and stays until it is disposed. */
-export function joinAs(options: JoinOptions, joining: Joining, parts: DirectoryParts): Membership {
-  const { id, tier, zone, address } = joining;
-  const { credentials, tls, entry, answered } = options;
-  const transport = httpTransport({
-    address: options.address,
-    clock: parts.clock,
+/**
+ * How the keeper of a directory is reached; nothing is connected yet. Throws `invalid-configuration` for an address that is none
+ * and for credentials that are not to be sent there.
+ */
+export function openJoin({ address, credentials, tls }: JoinOptions, clock: Clock): Transport {
+  return httpTransport({
+    address,
+    clock,
     ...(credentials ? { credentials } : {}),
     ...(tls ? { tls: transportTls(tls) } : {}),
   });
+}
+
+/** Joins a directory over a transport, and stays until it is disposed, which closes the transport. */
+export function joinAs(
+  options: JoinOptions,
+  transport: Transport,
+  joining: Joining,
+  parts: DirectoryParts,
+): Membership {
+  const { id, tier, zone, address } = joining;
+  const { entry, answered } = options;
   const membership = joinDirectory({
     ...parts,
     transport,

@@ -3,14 +3,25 @@ import { defaultWireLimits, type WireLimits } from "@longshore/core";
 /** Bytes of bodies that may be worked on at one time, where bodies are no larger than usual. */
 const bufferedBytes = 2 ** 30;
 
-/** What a server that takes bodies of so many bytes takes besides: a tensor that fills one, and two of them at a time. */
-export function messageLimits(maxBodyBytes: number = defaultWireLimits.maxBodyBytes): {
+/** Bytes that are kept of a body that is sent on, where nobody says. */
+const keptBytes = 16 * 2 ** 20;
+
+/**
+ * What a server that takes bodies of so many bytes takes besides: a tensor that fills one, and two of them at a time, also where
+ * `maxKeptBytes` of each are kept beside it for another try.
+ */
+export function messageLimits(
+  maxBodyBytes: number = defaultWireLimits.maxBodyBytes,
+  maxKeptBytes: number = keptBytes,
+): {
   readonly limits: WireLimits;
   readonly maxBufferedBytes: number;
+  readonly maxKeptBytes: number;
 } {
   const maxTensorBytes = Math.max(defaultWireLimits.maxTensorBytes, maxBodyBytes);
   return {
     limits: { ...defaultWireLimits, maxBodyBytes, maxTensorBytes },
-    maxBufferedBytes: Math.max(bufferedBytes, 2 * maxBodyBytes),
+    maxBufferedBytes: Math.max(bufferedBytes, 2 * (maxBodyBytes + Math.min(maxBodyBytes, maxKeptBytes))),
+    maxKeptBytes,
   };
 }

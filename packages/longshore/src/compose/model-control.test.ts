@@ -1,5 +1,5 @@
 import { folderStore } from "@longshore/nodejs";
-import type { ModelStore } from "@longshore/engine";
+import type { IndexEntry, ModelStore } from "@longshore/engine";
 import { manualClock, settle, tritonModels, writeModels } from "@longshore/testkit";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,6 +21,9 @@ beforeAll(async () => {
   });
 });
 afterAll(() => rmSync(folder, { recursive: true }));
+
+/** For what looks into no index. */
+const noIndex = { index: () => Promise.resolve([]), report: () => undefined };
 
 async function running(
   options: Partial<ServeOptions>,
@@ -187,19 +190,123 @@ describe("a server that is to load models at the start", () => {
   });
 
   it("is not ready for one that was loaded after all while the rest is still tried", async () => {
-    const missing = missingModels();
+    const missing = missingModels(noIndex);
     let complete = false;
     void missing.complete.then(() => (complete = true));
     missing.failed("a");
-    missing.settled("a");
+    void missing.settled("a");
     await settle();
     expect(complete).toBe(false);
     missing.failed("b");
     missing.allTried();
     await settle();
     expect(complete).toBe(false);
-    missing.settled("b");
+    void missing.settled("b");
     await missing.complete;
+  });
+
+  it("is ready once what failed came or went with another model", async () => {
+    const pipeline = `inputs: [{ name: x, datatype: FP32, shape: [-1, -1] }]
+pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { y: s.OUTPUT0 } }`;
+    const options: Partial<ServeOptions> = {
+      modelControl: "explicit",
+      loadModels: ["inner"],
+      exitOnError: false,
+      report: () => undefined,
+    };
+    await writeModels(folder, { "inner/1/model.onnx": "no model", "outer/model.yaml": pipeline });
+    await running(options, async (ask) => {
+      expect((await ask("/v2/repository/models/simple/load", {})).status).toBe(200);
+      expect((await ask("/v2/repository/models/outer/load", {})).status).not.toBe(200);
+      expect((await ask("/v2/health/ready")).status).toBe(503);
+      await writeModels(folder, {
+        "inner/1/model.onnx": tritonModels()["identity_fp32/1/model.onnx"] ?? "",
+      });
+      expect((await ask("/v2/repository/models/outer/load", {})).body).toEqual({});
+      expect((await ask("/v2/health/ready")).status).toBe(200);
+    });
+    for (const name of ["inner", "outer"]) rmSync(join(folder, name), { recursive: true });
+  });
+
+  it("stays not ready for one whose configuration cannot be read, whatever else is loaded", async () => {
+    const options: Partial<ServeOptions> = {
+      modelControl: "explicit",
+      loadModels: ["misspelt"],
+      exitOnError: false,
+      report: () => undefined,
+    };
+    await writeModels(folder, { "misspelt/model.yaml": "wrong: 1\n" });
+    await running(options, async (ask) => {
+      expect((await ask("/v2/repository/models/simple/load", {})).status).toBe(200);
+      expect((await ask("/v2/health/ready")).status).toBe(503);
+    });
+    rmSync(join(folder, "misspelt"), { recursive: true });
+  });
+
+  it("waits for none that the index says is unloaded or there, and tells why it could not look", async () => {
+    const reported: string[] = [];
+    let entries: readonly IndexEntry[] | undefined;
+    const missing = missingModels({
+      index: () => (entries ? Promise.resolve(entries) : Promise.reject(new Error("no folder"))),
+      report: (text) => void reported.push(text),
+    });
+    let complete = false;
+    void missing.complete.then(() => (complete = true));
+    for (const model of ["a", "b", "c"]) missing.failed(model);
+    missing.allTried();
+    await missing.look();
+    expect(reported).toEqual([expect.stringContaining("no folder")]);
+    entries = [
+      { name: "a", version: "1", state: "unloaded" },
+      { name: "b", version: "1", state: "available" },
+      { name: "b", version: "2", state: "unavailable" },
+    ];
+    await missing.look();
+    entries = [{ name: "b", version: "2", state: "ready" }];
+    await missing.look();
+    expect(complete).toBe(false);
+    entries = [{ name: "c", version: "1", state: "available" }];
+    await missing.look();
+    await missing.complete;
+  });
+
+  it("neither loads nor misses what was removed before its turn came, or while it was loaded", async () => {
+    const loaded: string[] = [];
+    const missing = missingModels(noIndex);
+    const engine = {
+      async load(model: string) {
+        loaded.push(model);
+        if (model === "first") await missing.settled("second");
+        if (model !== "third") return;
+        await missing.settled("third");
+        throw new Error("it is gone");
+      },
+      unload: () => Promise.resolve(),
+      index: noIndex.index,
+    };
+    const parts = {
+      engine,
+      store: folderStore(folder),
+      clock: manualClock(),
+      missing,
+      report: noIndex.report,
+    };
+    const loadModels = ["first", "second", "third"];
+    using _control = await controlModels({ loadModels, exitOnError: false }, parts);
+    expect(loaded).toEqual(["first", "third"]);
+    await missing.complete;
+  });
+
+  it("does not start with the address of a directory that is none", async () => {
+    const options: Partial<ServeOptions> = {
+      loadModels: ["broken"],
+      exitOnError: false,
+      join: { address: "localhost:8000" },
+      report: () => undefined,
+    };
+    await expect(running(options, () => Promise.resolve())).rejects.toMatchObject({
+      reason: "invalid-configuration",
+    });
   });
 
   it("looks at the repository no more once it could not be read at the start", async () => {
@@ -212,7 +319,7 @@ describe("a server that is to load models at the start", () => {
     };
     const nothing = (): Promise<void> => Promise.resolve();
     const engine = { load: nothing, unload: nothing, index: () => Promise.reject(new Error("no folder")) };
-    const parts = { engine, store, clock, missing: missingModels(), report: () => undefined };
+    const parts = { engine, store, clock, missing: missingModels(noIndex), report: () => undefined };
     await expect(controlModels({ modelControl: "poll", pollMs: 10 }, parts)).rejects.toThrow("no folder");
     expect(looks).toBe(1);
     await clock.advance(100);

@@ -30,31 +30,60 @@ export interface ModelControlOptions {
 export interface MissingModels {
   /** Resolves once all that is wanted at the start was tried and none of it is missing. */
   readonly complete: Promise<void>;
+  /** It could not be loaded, and is missing unless it was settled meanwhile. */
   failed(model: string): void;
-  /** It was loaded after all, or unloaded, so that nobody waits for it. */
-  settled(model: string): void;
+  /** It was loaded after all, or unloaded, so that nobody waits for it; and with it others may have been. Never rejects. */
+  settled(model: string): Promise<void>;
+  isSettled(model: string): boolean;
+  /** Something was loaded or unloaded: looks which models are not missing any more. Never rejects. */
+  look(): Promise<void>;
   /** There is nothing further to try. */
   allTried(): void;
 }
 
-export function missingModels(): MissingModels {
+export function missingModels({
+  index,
+  report,
+}: Pick<ControlParts, "report"> & Pick<Engine, "index">): MissingModels {
   const missing = new Set<string>();
+  const settled = new Set<string>();
   let tried = false;
   let finish: () => void = () => undefined;
   const complete = new Promise<void>((resolve) => (finish = resolve));
-  const look = (): void => {
+  const count = (): void => {
     if (tried && missing.size === 0) finish();
   };
+  async function look(): Promise<void> {
+    // What fails from now on is not in this index as it will be then.
+    const before = [...missing];
+    if (before.length === 0) return;
+    try {
+      const entries = await index();
+      for (const model of before) {
+        const own = entries.filter(({ name }) => name === model);
+        if (own.length > 0 && own.every(({ state }) => state !== "unavailable")) missing.delete(model);
+      }
+    } catch (thrown) {
+      report(textOf(thrown));
+    }
+    count();
+  }
   return {
     complete,
-    failed: (model) => void missing.add(model),
-    settled(model) {
-      missing.delete(model);
-      look();
+    failed(model) {
+      if (!settled.has(model)) missing.add(model);
     },
+    settled(model) {
+      settled.add(model);
+      missing.delete(model);
+      count();
+      return look();
+    },
+    isSettled: (model) => settled.has(model),
+    look,
     allTried() {
       tried = true;
-      look();
+      count();
     },
   };
 }
@@ -85,11 +114,11 @@ export async function controlModels(options: ModelControlOptions, parts: Control
           intervalMs: pollMs,
           async changed(model) {
             await engine.load(model, undefined, call);
-            missing.settled(model);
+            await missing.settled(model);
           },
           async removed(model) {
             await engine.unload(model, call);
-            missing.settled(model);
+            await missing.settled(model);
           },
           failed: (model, thrown) => report(`${model || "the repository"}: ${textOf(thrown)}`),
         })
@@ -111,10 +140,12 @@ async function loadWanted(
   const all = modelControl === "poll" || loadModels.includes("*");
   const wanted = all ? [...new Set((await engine.index()).map(({ name }) => name))] : loadModels;
   for (const model of wanted) {
+    // Loaded, unloaded or removed while those before it were loaded.
+    if (missing.isSettled(model)) continue;
     try {
       await engine.load(model, undefined, call);
     } catch (thrown) {
-      if (exitOnError) {
+      if (exitOnError && !missing.isSettled(model)) {
         const { reason, stage, message } = LongshoreError.from(thrown, "resolve", "loading a model");
         throw new LongshoreError(
           reason,
@@ -130,6 +161,6 @@ async function loadWanted(
   missing.allTried();
 }
 
-function textOf(thrown: unknown): string {
+export function textOf(thrown: unknown): string {
   return LongshoreError.from(thrown, "resolve", "loading a model").message;
 }

@@ -31,7 +31,7 @@ import { aliasFile } from "../rollout/alias-file.ts";
 import { followAliases } from "../rollout/follow-aliases.ts";
 import { targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
-import { joinAs, type JoinOptions, placeName, reachable, serverName } from "./join.ts";
+import { joinAs, type JoinOptions, openJoin, placeName, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
@@ -131,8 +131,11 @@ export interface Served {
   /** What the metrics tell of which places there are. */
   readonly directory?: Directory;
   load(): LoadReport;
-  /** Once the ports listen: what is wanted at the start. Calls `ready` when all of it is there. Default: nothing is wanted. */
-  begin?(ready: () => void): Promise<void>;
+  /**
+   * Once the ports listen: what is wanted at the start. Calls `ready` when all of it is there, and `join` before where something of
+   * it may come by joining. Default: nothing is wanted.
+   */
+  begin?(ready: () => void, join: () => void): Promise<void>;
   /** No new work comes any more; what is under way goes on. */
   stop?(): void;
   /** After the endpoint was closed. */
@@ -169,6 +172,7 @@ export async function putOnline<T extends Served>(
   const clock = systemClock();
   const random = systemRandom();
   const report = options.report ?? (() => undefined);
+  const keeper = options.join && openJoin(options.join, clock);
   const identity = await identityOf(options, { clock, report });
   const life = createLife();
   const { tier = "edge", zone = "local" } = options;
@@ -200,7 +204,10 @@ export async function putOnline<T extends Served>(
   });
   const following = served.directory && followAliases(served.directory, rollouts, report);
   const endpoint = rolloutEndpoint(once, { rollouts, clock, draw: () => random.next() });
-  const { limits, maxBufferedBytes } = messageLimits(options.maxBodyBytes);
+  const { limits, maxBufferedBytes, maxKeptBytes } = messageLimits(
+    options.maxBodyBytes,
+    options.maxKeptBytes,
+  );
   const handler = createHandler({
     endpoint,
     codecs: platformCodecs(),
@@ -211,7 +218,7 @@ export async function putOnline<T extends Served>(
     load,
     modelControl: options.allowManagement ?? options.managePort !== undefined,
     modelUploads: options.modelUploads ?? false,
-    ...(options.maxKeptBytes === undefined ? {} : { maxKeptBytes: options.maxKeptBytes }),
+    maxKeptBytes,
     ...(served.repository ? { repository: served.repository } : {}),
     ...(options.sharedMemoryPrefix === undefined
       ? {}
@@ -246,13 +253,16 @@ export async function putOnline<T extends Served>(
     let membership: Membership | undefined;
     const { join } = options;
     const joining = join && { id, tier, zone, served, address: reachable(join, listeners.address) };
-    const ready = (): void => {
-      life.ready();
-      if (!joining || closed) return;
-      membership = joinAs(join, joining, { clock, random, observer });
+    const joinOnce = (): void => {
+      if (!joining || !keeper || membership || closed) return;
+      membership = joinAs(join, keeper, joining, { clock, random, observer });
       served.joined?.(membership);
     };
-    if (served.begin) await served.begin(ready);
+    const ready = (): void => {
+      life.ready();
+      joinOnce();
+    };
+    if (served.begin) await served.begin(ready, joinOnce);
     else ready();
     const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {

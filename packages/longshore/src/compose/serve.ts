@@ -2,7 +2,7 @@ import type { Directory, DirectoryDesk, Endpoint, JoinReply, Membership } from "
 import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";
-import { controlModels, missingModels, type ModelControlOptions } from "./model-control.ts";
+import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
 import { type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
@@ -58,7 +58,15 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
   const { id, tier, zone, clock, observer, identity, report } = parts;
   let membership: Membership | undefined;
   const pull =
-    options.pull && openPull(options.pull, { ...parts, report, changed: () => membership?.renew() });
+    options.pull &&
+    openPull(options.pull, {
+      ...parts,
+      report,
+      changed() {
+        membership?.renew();
+        void missing.look();
+      },
+    });
   const store = pull ? layeredStore(options.store, pull.store) : options.store;
   const always = options.pull?.wanted ?? [];
   const { engine, close } = openEngine({
@@ -82,7 +90,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     shortRunsHere: true,
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
   });
-  const missing = missingModels();
+  const missing = missingModels({ index: () => engine.index(), report });
   let models: Disposable | undefined;
   return {
     engine,
@@ -93,10 +101,12 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     packages: repositoryShelf(store),
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
-    async begin(ready) {
+    async begin(ready, join) {
       models = await controlModels(options, { engine, store: options.store, clock, missing, report });
       await pull?.want(always, engine);
-      void missing.complete.then(ready);
+      // What is missing may be among what the directory says that this place is to serve.
+      if (pull) join();
+      missing.complete.then(ready).catch((thrown: unknown) => report(textOf(thrown)));
     },
     ...(pull
       ? {

@@ -10,11 +10,11 @@ const tritonStates: Readonly<Record<string, ModelListing["state"]>> = {
   unloading: "UNLOADING",
 };
 
-/** The models of an engine and what is written of them, for a server. `settled` is told of each that is loaded or unloaded. */
+/** The models of an engine and what is written of them, for a server. `settled` is told of each that is loaded or unloaded, and waited for. */
 export function servedRepository(
   engine: Engine,
   store: ModelStore,
-  settled: (model: string) => void,
+  settled: (model: string) => Promise<void>,
 ): ServedRepository {
   /** Configurations that came with a load take the place of what lies in the store. */
   const overrides = new Map<string, Readonly<Record<string, Json>>>();
@@ -30,14 +30,14 @@ export function servedRepository(
     },
     async load(model, version, call, override) {
       await engine.load(model, version, call, override);
-      settled(model);
+      await settled(model);
       overrides.delete(model);
       // The engine has read it, so it is the JSON of a configuration.
       if (override) overrides.set(model, JSON.parse(override.config) as Readonly<Record<string, Json>>);
     },
     async unload(model, call, dependents) {
       await engine.unload(model, call, dependents);
-      settled(model);
+      await settled(model);
     },
     async configuration(model) {
       return overrides.get(model) ?? (await writtenConfig(store, model));

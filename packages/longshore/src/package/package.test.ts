@@ -59,7 +59,8 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
   expect((await fetch(`${files}/sha256:${"0".repeat(64)}`)).status).toBe(404);
   expect((await fetch(`${origin.address}/v2/packages/${"x".repeat(20)}`)).status).toBe(404);
 
-  // A gateway knows the operator's entry; a server that joins as that place is told what to serve, and gets it.
+  // A gateway knows the operator's entry; a server that joins as that place is told what to serve, and gets it,
+  // also where it was started for that, and is not ready without.
   const gate = await gateway({
     port: 0,
     id: "gate",
@@ -74,6 +75,8 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
     port: 0,
     id: "till",
     zone: "eu/de",
+    loadModels: ["double"],
+    exitOnError: false,
     join: { address: gate.address, entry },
     pull: { from: origin.address, into: file("till"), operatorKeys: key.publicLine },
     report: (text) => reports.push(text),
@@ -86,7 +89,12 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
     },
     { timeout: 15_000, interval: 100 },
   );
-  expect(reports).toEqual([`package ${digest}: double is here and loaded`]);
+  expect(reports).toEqual([
+    expect.stringContaining("failed to load 'double'"),
+    `package ${digest}: double is here and loaded`,
+  ]);
+  const ready = async (): Promise<number> => (await fetch(`${till.address}/v2/health/ready`)).status;
+  await vi.waitFor(async () => expect(await ready()).toBe(200), 10_000);
   // What it fetched it gives on.
   const passed = await command("package", "fetch", digest, "--from", till.address, "--into", file("third"));
   expect(passed.out).toBe(digest);
