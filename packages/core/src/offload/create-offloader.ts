@@ -1,4 +1,4 @@
-import { LongshoreError, randomId, type Reason } from "../base/index.ts";
+import { LongshoreError, ownCall, randomId, type Reason } from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import {
@@ -80,6 +80,7 @@ class LoopOffloader implements Offloader {
       }
     } catch (thrown) {
       if (begun || !anew) throw thrown;
+      if (isReplaced(thrown)) this.#refuseClosed();
       yield* this.#each(await this.#track(anew(thrown)));
     }
   }
@@ -297,13 +298,15 @@ class LoopOffloader implements Offloader {
 
   /** The job with the content that has taken the place of the one it was planned with; throws `thrown` where none has. */
   async #anew(thrown: unknown, job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Job> {
-    if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-version" || job.sequence) throw thrown;
+    if (!isReplaced(thrown) || job.sequence) throw thrown;
     const { knowledge } = this.#loop;
     const { digest } = job.known.description;
     await knowledge.renewed(model, limits.version, digest, job.call);
     const known = await knowledge.learn(model, limits.version, job.call);
     if (known.description.digest === digest) throw thrown;
-    return { ...job, known, held: this.#job(known, model, inputs, limits, undefined).held };
+    const { held, call } = this.#job(known, model, inputs, limits, undefined);
+    // Of another class of data, perhaps, but the same call.
+    return { ...job, known, held, call: Object.assign(ownCall(job.call), { rules: call.rules }) };
   }
 
   /** Tells the observer of one request, of its end once. */
@@ -335,6 +338,10 @@ class LoopOffloader implements Offloader {
     };
   }
 }
+
+/** Whether a place does not have the content that it was asked for. */
+const isReplaced = (thrown: unknown): boolean =>
+  LongshoreError.is(thrown) && thrown.reason === "unknown-version";
 
 /** The plan's sentence; where a back-up gave the answer, also instead of whom. */
 function becauseOf({ plan: { because }, leg, tally: { lostLegs } }: Outcome): string {

@@ -46,6 +46,8 @@ function place(
   clock: VirtualClock,
   id: string,
   model: Partial<SimulatedModel["description"]> = {},
+  // So much faster here that nothing goes elsewhere unless it must.
+  speed = id === "here" ? 10 : 1,
 ): Endpoint {
   const info: EndpointInfo = {
     id,
@@ -62,8 +64,7 @@ function place(
     models: [{ description: { ...description, ...model }, profile, compute: () => out(1) }],
     clock,
     random: seededRandom(2),
-    // So much faster here that nothing goes elsewhere unless it must.
-    speed: id === "here" ? 10 : 1,
+    speed,
     logSpread: 0,
   });
 }
@@ -301,5 +302,41 @@ describe("several answers through an offloading endpoint", () => {
   it("are one where the model gives one", async () => {
     const clock = virtualClock();
     expect(await taken(clock, offloading(clock, place(clock, "here")), call())).toEqual([[1, []]]);
+  });
+});
+
+describe("a request that is sent on while its body arrives", () => {
+  it("blames a place that is silent from when the body is here", async () => {
+    const clock = virtualClock();
+    let silent = false;
+    let asked: string[] = [];
+    const quick = place(clock, "quick", {}, 4);
+    const slow = place(clock, "slow");
+    const endpoints = [quick, slow].map((inner) =>
+      with_(inner, {
+        infer(given, own) {
+          asked.push(inner.info.id);
+          return silent && inner === quick ? new Promise(() => undefined) : inner.infer(given, own);
+        },
+      }),
+    );
+    const gateway = offloading(clock, undefined, endpoints);
+    const tensor = numericTensor("x", "INT32", [3], Int32Array.of(4, 5, 6));
+    const x = { spec: tensor.spec, byteLength: 12, read: () => Promise.resolve(tensor) };
+    const ask = async (arrivesInMs: number) => {
+      asked = [];
+      const sentMs = clock.nowMs();
+      const complete = (): boolean => clock.nowMs() >= sentMs + arrivesInMs;
+      const wire = { headerLength: 0, body: { kind: "parts", parts: [] } as const, complete };
+      await clock.runUntil(gateway.infer({ ...request, inputs: new Map([["x", x]]), wire }, call()));
+      return { asked, tookMs: clock.nowMs() - sentMs };
+    };
+    for (let one = 0; one < 12; one++) expect((await ask(0)).asked).toEqual(["quick"]);
+    silent = true;
+    const lost = await ask(2000);
+    expect(lost.asked).toEqual(["quick", "slow"]);
+    expect(lost.tookMs).toBeGreaterThan(2100);
+    expect((await ask(2000)).asked).toEqual(["slow"]);
+    await gateway.close();
   });
 });

@@ -157,7 +157,8 @@ export function knowledgeOf(
     if (!place || closed) return;
     const again = !entry.known && tooSlow(entry.unsaid.get(id));
     let of = entry.known && ranOf(entry.known.description);
-    if (clock.nowMs() < places.pausedUntilMs(place, of) && !again) {
+    const beganMs = clock.nowMs();
+    if (beganMs < places.pausedUntilMs(place, of) && !again) {
       askWhenBack(id, entry, of);
       return;
     }
@@ -185,15 +186,10 @@ export function knowledgeOf(
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
       entry.unsaid.set(id, error);
-      places.failed(place, of, error, clock.nowMs(), true);
-      parts.observer.record({
-        kind: "failure",
-        atMs: clock.nowMs(),
-        callId: `ask-${id}`,
-        stage: error.stage,
-        reason: error.reason,
-        message: error.message,
-      });
+      places.failed(place, of, error, clock.nowMs(), beganMs, true);
+      const { stage, reason, message } = error;
+      const [atMs, callId] = [clock.nowMs(), `ask-${id}`];
+      parts.observer.record({ kind: "failure", atMs, callId, stage, reason, message });
       askWhenBack(id, entry, of);
     } finally {
       place.linkTouched();

@@ -80,7 +80,7 @@ export function learnRemote(
       : network > 0
         ? tookMs - others
         : untoldMs(leg, promisedMs * place.service.ratio(nowMs), tookMs);
-  place.service.seen(servedMs, promisedMs, nowMs, nowMs - tookMs);
+  place.service.seen(servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
   loop.places.touched();
 }
 
@@ -115,7 +115,7 @@ export function learnLost(
   const muted = lostBehind(place, leg, nowMs - tookMs, nowMs);
   if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
     // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
-    place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs);
+    place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
   }
   const beyond = tookMs > 2 * slowest;
   const { lostMs, overdueMs } = elsewhereMs(expected);

@@ -14,7 +14,6 @@ import {
   type GuardTimes,
   type GuardWatch,
   guardWatch,
-  isKnownFailure,
   type Place,
 } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
@@ -165,8 +164,10 @@ class Race {
   }
 
   /** Whether what was sent to this place is still on its way here. */
-  #isWaiting(): boolean {
-    return this.#held.arriving !== undefined && this.#job.asked?.wire?.complete?.() === false;
+  #isWaiting(running?: Running): boolean {
+    const isWaiting = this.#held.arriving !== undefined && this.#job.asked?.wire?.complete?.() === false;
+    if (running && !isWaiting) running.beganMs ??= this.#loop.clock.nowMs();
+    return isWaiting;
   }
 
   #inputs(leg: Leg): InferenceRequest["inputs"] {
@@ -216,8 +217,9 @@ class Race {
 
   #guard(leg: Leg, place: Place, parts: GuardTimes & Pick<GuardParts, "fire" | "hurries">): void {
     const { clock } = this.#loop;
-    const { usualMs = Infinity } = this.#running.get(leg.id) ?? {};
-    const own = { clock, place, leg, call: this.#job.call, usualMs, waits: () => this.#isWaiting() };
+    const running = this.#running.get(leg.id);
+    const waits = (): boolean => this.#isWaiting(running);
+    const own = { clock, place, leg, call: this.#job.call, usualMs: running?.usualMs ?? Infinity, waits };
     this.#watches.set(leg.id, guardWatch({ ...own, ...parts }));
   }
 
@@ -284,9 +286,7 @@ class Race {
       this.#stop(error.reason === "deadline-exceeded" ? error : late);
       return;
     }
-    if (place && !isKnownFailure(place.health, error, running.startedMs)) {
-      this.#loop.places.failed(place, leg.segment, error, nowMs);
-    }
+    if (place) this.#loop.places.failed(place, leg.segment, error, nowMs, running.startedMs);
     this.#loop.places.touched();
     this.#tally.lostLegs.push({
       leg: leg.id,

@@ -127,6 +127,40 @@ describe("a model whose content was replaced at its server", () => {
     });
   });
 
+  it.each(["infer", "answers"] as const)(
+    "is sent only what its own class of data lets out: %s",
+    async (way) => {
+      const { clock, parts, asked, replace } = edgeWith(content("3", { dataClass: "public" }));
+      const policy = tablePolicy({ public: { leastTrust: "none" } });
+      await using offloader = createOffloader({ ...parts, policy });
+      const ask = async (): Promise<number | undefined> => {
+        if (way === "infer") return yOf(await offloader.infer("toy", inputs));
+        for await (const answer of offloader.answers("toy", inputs)) return yOf(answer);
+        return undefined;
+      };
+      expect(await clock.runUntil(ask())).toBe(3);
+      const { description, ...rest } = content("4");
+      const { dataClass: _none, ...unclassed } = description;
+      replace({ ...rest, description: unclassed });
+      await expect(clock.runUntil(ask())).rejects.toMatchObject({ reason: "policy-denied" });
+      // What the second request was planned with is not there any more: it was sent that once.
+      expect(asked.map(({ segment }) => segment.digest[7])).toEqual(["3", "3"]);
+    },
+  );
+
+  it("is not asked about by who loops over answers of an offloader that was closed meanwhile", async () => {
+    const { clock, parts, endpoint, replace } = edgeWith(content("3"));
+    const offloader = createOffloader(parts);
+    await clock.runUntil(offloader.infer("toy", inputs));
+    replace(content("4"));
+    const { infer } = endpoint;
+    let closed: Promise<void> | undefined;
+    endpoint.infer = (...given) => ((closed = offloader.close()), infer(...given));
+    const answers = offloader.answers("toy", inputs)[Symbol.asyncIterator]();
+    await expect(clock.runUntil(answers.next())).rejects.toMatchObject({ reason: "shutting-down" });
+    await clock.runUntil(closed ?? Promise.resolve());
+  });
+
   it("is asked about in few rounds by many requests, which ask about no other", async () => {
     const { clock, parts, offered, replace } = edgeWith(content("3"));
     await using offloader = createOffloader(parts);

@@ -24,6 +24,8 @@ export interface Running {
   readonly wakeMillijoules: number;
   /** It began while its body was still on its way here: how long it takes is its sender's doing, too. */
   readonly waits: boolean;
+  /** From then on its place is to blame: it began, or all of its body was seen to be here. Undefined before. */
+  beganMs: number | undefined;
   heardAtMs: number;
   heardBytes: number;
 }
@@ -48,6 +50,7 @@ export function beginLeg(
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
     wakeMillijoules: place ? loop.radio.begun(nowMs) : 0,
     waits,
+    beganMs: waits ? undefined : nowMs,
     heardAtMs: nowMs,
     heardBytes: 0,
   };
@@ -107,7 +110,7 @@ export function bookAnswer(
  * energy all the same. An exchange cost what was heard of it.
  */
 export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally, nowMs: number): void {
-  const { leg, place, startedMs, heardBytes, heardAtMs, wakeMillijoules } = running;
+  const { leg, place, startedMs, beganMs, heardBytes, heardAtMs, wakeMillijoules } = running;
   const tookMs = nowMs - startedMs;
   tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
   tally.measured = false;
@@ -117,8 +120,9 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
     return;
   }
   place.legEnded();
-  if (!running.waits)
-    learnLost(loop, place, leg, tookMs, bodyArrived(running) ? nowMs - heardAtMs : undefined, nowMs);
+  // Of all that one silence keeps waiting the first counts, whenever the bodies of the others were here.
+  if (beganMs === startedMs || (beganMs !== undefined && startedMs > place.health.downAtMs))
+    learnLost(loop, place, leg, nowMs - beganMs, bodyArrived(running) ? nowMs - heardAtMs : undefined, nowMs);
   loop.radio.used(nowMs);
   const radio = loop.parts.device?.radio ?? radios.wired;
   tally.sentBytes += heardBytes;

@@ -94,7 +94,8 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`);
     outcome = error.reason;
-    if (place && !call.abort.aborted) places.failed(place, leg.segment, error, clock.nowMs());
+    if (place && !call.abort.aborted)
+      places.failed(place, leg.segment, error, clock.nowMs(), running.startedMs);
     throw error;
   } finally {
     // A reader that left early holds nothing up any more.

@@ -21,8 +21,11 @@ export interface PlaceHealth {
    * where it was a run that failed.
    */
   reached(): void;
-  /** `asked`: it was only a question about itself that it did not answer. */
-  failed(error: LongshoreError, nowMs: number, asked?: boolean): void;
+  /**
+   * `asked`: it was only a question about itself that it did not answer. What began (`beganMs`) before the last failure and breaks with
+   * what is known is no further one: of all that is under way when a place falls silent or goes only the first counts.
+   */
+  failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
   /**
    * Nobody waited for a run any longer, far beyond its time. Once that is a slow run, unless it is `surely` more; twice, without
    * an answer between, the place is silent.
@@ -61,12 +64,6 @@ const down: ReadonlySet<Reason> = new Set<Reason>([
 ]);
 const busy: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "rejected", "evicted", "memory-limit"]);
 
-/** Whether what began then broke with what is known: of all that is under way when a place falls silent or goes only the first counts. */
-export function isKnownFailure(health: PlaceHealth, { reason }: LongshoreError, beganMs: number): boolean {
-  const { failing, absent, downAtMs } = health;
-  return failing && beganMs <= downAtMs && (reason === "no-answer" || (absent && reason === "unreachable"));
-}
-
 /**
  * Consecutive failures pause a place for a time that doubles, with jitter so that clients do not return together; after
  * the pause the next plan may try it, under its guard. A refusal for load pauses it for as long as it says.
@@ -87,7 +84,8 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let distrusted: string | undefined;
   const decayed = (nowMs: number): number =>
     failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
-  const failed = (error: LongshoreError, nowMs: number, asked = false): void => {
+  const isKnown = (reason: Reason): boolean => reason === "no-answer" || (absent && reason === "unreachable");
+  const failed = (error: LongshoreError, nowMs: number, asked = false, beganMs = Infinity): void => {
     if (busy.has(error.reason)) {
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
       pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
@@ -96,10 +94,11 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       return;
     }
     if (!down.has(error.reason)) return;
+    ranBadly ||= !asked;
+    if (row > 0 && beganMs <= downAtMs && isKnown(error.reason)) return;
     // Also where it was a question that it left unanswered first.
     silent = (row === 0 || silent) && error.reason === "no-answer";
     row++;
-    ranBadly ||= !asked;
     downAtMs = nowMs;
     absent = error.reason === "unreachable" || error.reason === "shutting-down";
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));

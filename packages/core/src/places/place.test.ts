@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
 import { type Clock, LongshoreError, seededRandom } from "../base/index.ts";
 import type { Endpoint, LoadReport } from "../endpoint/index.ts";
-import { isKnownFailure } from "./place-health.ts";
 import { followPlace } from "./place.ts";
 
 const clock: Clock = { nowMs: () => 0, wallMs: () => 0, timer: () => ({ [Symbol.dispose]() {} }) };
@@ -81,10 +80,14 @@ it("counts all that was under way at a server when it went as one failure", () =
   const place = followPlace(endpoint, undefined, clock, seededRandom(1), undefined);
   const gone = new LongshoreError("unreachable", "transport", "it is gone");
   const silent = new LongshoreError("no-answer", "execute", "it says nothing");
-  const broke = (error: LongshoreError, beganMs: number, nowMs: number): void => {
-    if (!isKnownFailure(place.health, error, beganMs)) place.failed(error, nowMs);
-  };
+  const broke = (error: LongshoreError, beganMs: number, nowMs: number): void =>
+    place.failed(error, nowMs, false, beganMs);
+  // Questions about itself, too.
+  for (let model = 0; model < 8; model++) place.failed(silent, 1000, true, 900);
   for (let leg = 0; leg < 25; leg++) broke(silent, 900 + leg, 1000);
+  // It answers questions again, which says nothing about the runs that broke as well.
+  place.health.reached();
+  expect(place.health.failing).toBe(true);
   expect(place.health.pausedUntilMs).toBeLessThan(1400);
   // That nobody is there is news once, and so is what began after it was known.
   broke(gone, 950, 1001);

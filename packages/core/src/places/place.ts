@@ -83,7 +83,7 @@ export interface Place {
   /** It said how long its queue is with an offer. */
   offered(queueMs: number, nowMs: number): void;
   /** See `PlaceHealth.failed`. */
-  failed(error: LongshoreError, nowMs: number, asked?: boolean): void;
+  failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
   queueMs(nowMs: number): number;
   /** What a request there takes at any instant until something happens, roughly. */
   outlook(nowMs: number): Outlook;
@@ -192,9 +192,9 @@ export function followPlace(
       happened();
       queue.offered(queueMs, nowMs);
     },
-    failed(error, nowMs, asked) {
+    failed(error, nowMs, asked, beganMs) {
       happened();
-      health.failed(error, nowMs, asked);
+      health.failed(error, nowMs, asked, beganMs);
       returning ||= health.failing;
       if (health.absent) {
         answers = 0;

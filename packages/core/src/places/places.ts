@@ -35,8 +35,15 @@ export interface Places extends Disposable {
   pausedUntilMs(place: Place, of: Ran | undefined): number;
   /** When a place last failed, or runs of that version there; -Infinity for never. */
   downAtMs(place: Place, of: Ran): number;
-  /** A run failed there, or a question about itself (`asked`), on behalf of that version where one is known. */
-  failed(place: Place, of: Ran | undefined, error: LongshoreError, nowMs: number, asked?: boolean): void;
+  /** A run that began then failed there, or a question about itself (`asked`), on behalf of that version where one is known. */
+  failed(
+    place: Place,
+    of: Ran | undefined,
+    error: LongshoreError,
+    nowMs: number,
+    beganMs: number,
+    asked?: boolean,
+  ): void;
   /** A run was answered there. */
   answered(place: Place, of: Ran, nowMs: number): void;
   /** All places as a decision about the model reads them. Loads are as of now, links as they were last written down. */
@@ -173,9 +180,9 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     get changes() {
       return changes;
     },
-    failed(place, of, error, nowMs, asked) {
+    failed(place, of, error, nowMs, beganMs, asked) {
       if (of && runs.failed(of, place, error, nowMs)) return;
-      place.failed(error, nowMs, asked);
+      place.failed(error, nowMs, asked, beganMs);
     },
     answered(place, of, nowMs) {
       place.answered(nowMs);

@@ -50,4 +50,15 @@ describe("serviceRatio", () => {
     twice.promised(1.2, 1, "a");
     expect(twice.ratio(1) * 1.5).toBeCloseTo(seen, 6);
   });
+
+  it("measures a run by how its own content's promise grew while it was under way", () => {
+    const service = serviceRatio();
+    service.promised(2, 1, "a");
+    service.promised(1.01, 1, "b");
+    service.seen(200, 100, 2, 0, "a");
+    expect(service.ratio(2)).toBeCloseTo(1, 2);
+    service.seen(101, 100, 2, 0, "b");
+    service.seen(100, 100, 2, 0, "c");
+    expect(service.ratio(2)).toBeCloseTo(1, 2);
+  });
 });

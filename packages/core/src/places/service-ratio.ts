@@ -7,8 +7,8 @@ import { meanOf } from "../estimate/index.ts";
  * that a place that was slow is tried again.
  */
 export interface ServiceRatio {
-  /** A request that was sent at `sentAtMs` (now) under a promise took so long. */
-  seen(tookMs: number, promisedMs: number, nowMs: number, sentAtMs?: number): void;
+  /** A request that was sent at `sentAtMs` (now) under a promise took so long; `of` which content. */
+  seen(tookMs: number, promisedMs: number, nowMs: number, sentAtMs?: number, of?: string): void;
   /** The place promises anew, so many times as long for the same as before; `of` which content, whose growth adds up. */
   promised(factor: number, nowMs: number, of?: string): void;
   /** Factor for promised times; 1 before anything was seen. */
@@ -47,12 +47,12 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let up = 0;
   let down = 0;
   /**
-   * By how much the promises of each content have grown since the last run was seen, as a logarithm, and when they last did. A
-   * place that slows grows all of them by the same, of which the most counts.
+   * By how much the promises of each content have grown since the last run was seen, as a logarithm. A place that slows grows all
+   * of them by the same, of which the most counts.
    */
   const grown = new Map<string, number>();
-  let grownBy = 0;
-  let grownAtMs = -Infinity;
+  /** By how many times those of each content grew last, and when. */
+  const last = new Map<string, { readonly factor: number; readonly atMs: number }>();
   const faded = (nowMs: number): number => {
     if (log === 0) return 0;
     const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
@@ -66,10 +66,11 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
     return log > 0 ? Math.max(0, log - Math.max(0, ...by)) : Math.min(0, log - Math.min(0, ...by));
   };
   return {
-    seen(tookMs, madeMs, nowMs, sentAtMs = nowMs) {
+    seen(tookMs, madeMs, nowMs, sentAtMs = nowMs, of = "") {
       if (!(tookMs > 0) || !(madeMs > 0)) return;
       const before = left(nowMs);
-      const promisedMs = sentAtMs < grownAtMs ? madeMs * Math.exp(grownBy) : madeMs;
+      const { factor, atMs } = last.get(of) ?? { factor: 1, atMs: -Infinity };
+      const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
       grown.clear();
       // Differences below a millisecond say nothing about a place, and so do short runs about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
@@ -100,16 +101,24 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
     },
     promised(factor, nowMs, of = "") {
       if (!(factor > 0) || factor === 1) return;
-      grownBy = Math.log(factor);
-      grown.set(of, (grown.get(of) ?? 0) + grownBy);
-      grownAtMs = nowMs;
+      grown.set(of, (grown.get(of) ?? 0) + Math.log(factor));
+      last.delete(of);
+      last.set(of, { factor, atMs: nowMs });
+      forgetFirst(last);
     },
     ratio: (nowMs) => Math.exp(left(nowMs)),
   };
 }
 
-/** Offers of one place whose last promise is remembered; those that came first go. */
+/** Offers of one place whose last promise is remembered, and contents whose last growth is; those that came first go. */
 const mostPromises = 1024;
+
+function forgetFirst(promises: Map<string, unknown>): void {
+  for (const key of promises.keys()) {
+    if (promises.size <= mostPromises) break;
+    promises.delete(key);
+  }
+}
 
 /**
  * Tells, of each list of offers of one place, how many times as long it says now that it takes for the same as it said last,
@@ -127,10 +136,7 @@ export function promiseGrowth(): (offers: readonly Offer[]) => number {
       last.delete(key);
       last.set(key, runMs(offer));
     }
-    for (const key of last.keys()) {
-      if (last.size <= mostPromises) break;
-      last.delete(key);
-    }
+    forgetFirst(last);
     factors.sort((a, b) => a - b);
     return factors[Math.floor(factors.length / 2)] ?? 1;
   };
