@@ -264,6 +264,19 @@ pipeline:
     await expect(start(engine, "n")).rejects.toMatchObject({ reason: "unknown-model" });
   });
 
+  it("leaves what another pipeline is made of that has not been asked since one of its models was loaded", async () => {
+    store.put("q/model.yaml", pipeline.replace("{ id: s, model: m", "{ id: s, model: n"));
+    const engine = engineWith({ explicit: true });
+    for (const model of ["p", "q", "m"]) await load(engine, model);
+    await clock.finish(engine.unload("q", call, true));
+    expect(await ask(engine, "n")).toBe(13);
+    // The same of the one that is unloaded.
+    await load(engine, "m");
+    await clock.finish(engine.unload("p", call, true));
+    await expect(start(engine, "n")).rejects.toMatchObject({ reason: "unknown-model" });
+    expect(await ask(engine, "m")).toBe(12);
+  });
+
   it("leaves nothing loaded when one of its models cannot be", async () => {
     let loads = 0;
     const broken: typeof runtime = {

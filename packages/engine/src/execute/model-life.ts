@@ -96,6 +96,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   const unloading = new Set<string>();
   /** Loaded by name: not for what is made of them alone. */
   const asked = new Set<string>();
+  /** What each loaded model is made of, also while it waits to be read anew because one of those has been. */
+  const usedBy = new Map<string, Set<string>>();
 
   const isOn = (model: string): boolean => named.has(model) === explicit;
   const turn = (model: string, on: boolean): void =>
@@ -122,6 +124,9 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     const before = ready.get(`${name}/${version}`);
     if (before) retire(before);
     ready.set(`${name}/${version}`, held);
+    const uses = usedBy.get(name) ?? new Set<string>();
+    for (const used of held.loaded.uses) uses.add(used);
+    usedBy.set(name, uses);
     return held;
   }
 
@@ -273,6 +278,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       if (uses.includes(model) || (own && !stays)) retire(one);
     }
     renewal.adopt();
+    if (failed.size === 0 && kept.length === 0) usedBy.delete(model);
     turn(model, true);
     asked.add(model);
     // As in Triton, what an ensemble is made of is loaded with it, and stays when it goes.
@@ -295,13 +301,13 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     found.set(`${model}/`, Promise.resolve(last));
   }
 
-  /** The models that these are made of and that nobody loaded by name nor has in use besides them. */
-  function onlyIn(mine: readonly Held[]): ReadonlySet<string> {
-    const inner = new Set(mine.flatMap(({ loaded }) => loaded.uses).filter((name) => !asked.has(name)));
-    for (const held of ready.values()) {
+  /** The models that this one is made of and that nobody loaded by name nor has in use besides it. */
+  function onlyIn(model: string): ReadonlySet<string> {
+    const inner = new Set([...(usedBy.get(model) ?? [])].filter((name) => !asked.has(name)));
+    for (const [name, uses] of usedBy) {
       // What a model is made of includes what that is made of.
-      if (mine.includes(held) || inner.has(held.loaded.description.name)) continue;
-      for (const name of held.loaded.uses) inner.delete(name);
+      if (name === model || inner.has(name)) continue;
+      for (const used of uses) inner.delete(used);
     }
     return inner;
   }
@@ -335,14 +341,15 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     },
     async unload(model, call, dependents = false) {
       checkModelName(model);
-      const mine = [...ready.values()].filter(({ loaded }) => loaded.description.name === model);
+      const isServed = [...ready.values()].some(({ loaded }) => loaded.description.name === model);
       // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).
-      if (mine.length === 0 && !(await inRepository(model))) return;
-      const models = new Set([model, ...(dependents ? onlyIn(mine) : [])]);
+      if (!isServed && !(await inRepository(model))) return;
+      const models = new Set([model, ...(dependents ? onlyIn(model) : [])]);
       const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));
       for (const name of models) {
         turn(name, false);
         asked.delete(name);
+        usedBy.delete(name);
         unloading.add(name);
         forgetFound(name);
         repository.forget(name);
