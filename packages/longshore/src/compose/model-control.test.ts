@@ -270,6 +270,24 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
     await missing.complete;
   });
 
+  it("waits for one that was absent until it is loaded, and for none that is not loaded yet", async () => {
+    let state: IndexEntry["state"] = "unloaded";
+    const missing = missingModels({
+      index: () => Promise.resolve([{ name: "a", version: "1", state }]),
+      report: () => undefined,
+    });
+    let complete = false;
+    void missing.complete.then(() => (complete = true));
+    missing.failed("a", true);
+    missing.allTried();
+    for (state of ["unloaded", "available", "loading"] as const) await missing.look();
+    await settle();
+    expect(complete).toBe(false);
+    state = "ready";
+    await missing.look();
+    await missing.complete;
+  });
+
   it("neither loads nor misses what was removed before its turn came, or while it was loaded", async () => {
     const loaded: string[] = [];
     const missing = missingModels(noIndex);

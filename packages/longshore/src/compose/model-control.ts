@@ -30,8 +30,8 @@ export interface ModelControlOptions {
 export interface MissingModels {
   /** Resolves once all that is wanted at the start was tried and none of it is missing. */
   readonly complete: Promise<void>;
-  /** It could not be loaded, and is missing unless it was settled meanwhile. */
-  failed(model: string): void;
+  /** It could not be loaded, and is missing unless it was settled meanwhile. One that was `absent` is until it is loaded. */
+  failed(model: string, absent?: boolean): void;
   /** It was loaded after all, or unloaded, so that nobody waits for it; and with it others may have been. Never rejects. */
   settled(model: string): Promise<void>;
   isSettled(model: string): boolean;
@@ -45,7 +45,8 @@ export function missingModels({
   index,
   report,
 }: Pick<ControlParts, "report"> & Pick<Engine, "index">): MissingModels {
-  const missing = new Set<string>();
+  /** Whether each was absent: its folder may come without anybody loading it. */
+  const missing = new Map<string, boolean>();
   const settled = new Set<string>();
   let tried = false;
   let finish: () => void = () => undefined;
@@ -59,9 +60,10 @@ export function missingModels({
     if (before.length === 0) return;
     try {
       const entries = await index();
-      for (const model of before) {
-        const own = entries.filter(({ name }) => name === model);
-        if (own.length > 0 && own.every(({ state }) => state !== "unavailable")) missing.delete(model);
+      for (const [model, absent] of before) {
+        const states = entries.filter(({ name }) => name === model).map(({ state }) => state);
+        const open = states.length === 0 || states.includes("unavailable") || states.includes("loading");
+        if (!open && (!absent || states.includes("ready"))) missing.delete(model);
       }
     } catch (thrown) {
       report(textOf(thrown));
@@ -70,8 +72,8 @@ export function missingModels({
   }
   return {
     complete,
-    failed(model) {
-      if (!settled.has(model)) missing.add(model);
+    failed(model, absent = false) {
+      if (!settled.has(model)) missing.set(model, absent);
     },
     settled(model) {
       settled.add(model);
@@ -154,7 +156,7 @@ async function loadWanted(
           { cause: thrown },
         );
       }
-      missing.failed(model);
+      missing.failed(model, LongshoreError.is(thrown) && thrown.reason === "unknown-model");
       report(textOf(thrown));
     }
   }
