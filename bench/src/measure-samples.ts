@@ -5,8 +5,7 @@ import { housekeepingCall, type Profile } from "@longshore/core";
 import type { SimulatedModel } from "@longshore/lab";
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleInputs, sampleRepository } from "@longshore/samples";
-import { type Effort, type MeasuredModel, measuredModel, openEngine } from "longshore/measure";
-import { mean } from "./harness.ts";
+import { type Effort, type MeasuredModel, measuredModel, openEngine, wholeMs } from "longshore/measure";
 
 /** A sample model, and the sample input that it is measured on. */
 export interface MeasuredSample {
@@ -18,7 +17,7 @@ export interface MeasuredSample {
 
 /** Mean time of a run of the whole model on the machine of its profile, in milliseconds. */
 export function wholeRunMs({ profile }: SimulatedModel): number {
-  return mean(profile.variants[0]?.buckets[0]?.cuts[0]?.tailMs ?? []);
+  return wholeMs(profile.variants[0]) ?? NaN;
 }
 
 /** Measures each model here and now, with at most so many cuts inside: what can be known of this machine. */

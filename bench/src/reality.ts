@@ -2,7 +2,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Endpoint, seededRandom } from "@longshore/core";
 import {
@@ -20,7 +19,7 @@ import {
   syntheticTrace,
   type Trace,
 } from "@longshore/lab";
-import { folderStore, systemClock } from "@longshore/nodejs";
+import { folderStore, loadMeter, systemClock } from "@longshore/nodejs";
 import { sampleRepository } from "@longshore/samples";
 import { openEngine, profiledStore, startPlace } from "longshore/measure";
 import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row } from "./harness.ts";
@@ -33,8 +32,6 @@ import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 /** Time before the first request: the relay and the offloader stand, and nothing is known of the link. */
 const leadMs = 500;
 const notCounted = 5;
-/** How often it is looked how late this process is, in milliseconds: one that is late measures this machine. */
-const loopTickMs = 10;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 6;
 
@@ -253,8 +250,8 @@ export const bench: Bench = {
       const real = new Map(ways.map((way) => [way, new Array<Answer>()]));
       // Those of a seed have the same arrivals, so that they ask at the same instants: of what is replayed at once, as few as can be.
       const replays = ways.flatMap((way) => seeds.map((each) => ({ way, seed: each })));
-      const delays = monitorEventLoopDelay({ resolution: loopTickMs });
-      delays.enable();
+      // A process that is late measures this machine.
+      using meter = loadMeter();
       for (let from = 0; from < replays.length; from += subject.atOnce) {
         const now = replays.slice(from, from + subject.atOnce);
         await Promise.all(
@@ -267,10 +264,9 @@ export const bench: Bench = {
           }),
         );
       }
-      delays.disable();
-      const [usual, worst] = [50, 99].map((percent) => delays.percentile(percent) / 1e6 - loopTickMs);
+      const { loopDelayP50Ms, loopDelayP99Ms } = meter.read();
       say(
-        `      what was due here was late by ${usual?.toFixed(1)} ms, once in a hundred times by ${worst?.toFixed(1)} ms`,
+        `      what was due here was late by ${loopDelayP50Ms.toFixed(1)} ms, once in a hundred times by ${loopDelayP99Ms.toFixed(1)} ms`,
       );
       phase(`replaying ${replays.length} times over sockets`);
       for (const way of ways) {

@@ -5,6 +5,7 @@
  */
 export { type Effort, measuredModel, type MeasuredModel } from "./advise/measured-model.ts";
 export { platformCodecs } from "./compose/codecs.ts";
+export { wholeMs } from "./compose/merge-profile.ts";
 export { answerAgreement, sampleTensors } from "./compose/measure.ts";
 export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
 export { recordingRuntime } from "./compose/recording-runtime.ts";

@@ -6,6 +6,7 @@
 export * from "./directory-contract.ts";
 export * from "./double-endpoint.ts";
 export * from "./foreign-metrics.ts";
+export * from "./grpc-stream.ts";
 export * from "./lane-contract.ts";
 export * from "./manual-clock.ts";
 export * from "./memory-engine.ts";

@@ -8,6 +8,8 @@ export interface ManualClock extends Clock {
   finish<T>(promise: Promise<T>): Promise<T>;
   /** How many timers are armed: a test of leaks. */
   armed(): number;
+  /** How many timers were ever set: how often something waited for its turn. */
+  timersSet(): number;
 }
 
 interface Timer {
@@ -58,6 +60,7 @@ export function manualClock(startMs = 0): ManualClock {
       timers.add(timer);
       return { [Symbol.dispose]: () => void timers.delete(timer) };
     },
+    timersSet: () => order,
     async advance(milliseconds) {
       const untilMs = nowMs + milliseconds;
       while (await fireNext(untilMs));

@@ -34,3 +34,31 @@ export function allSteps<T>(work: Generator<void, T>): T {
     if (step.done === true) return step.value;
   }
 }
+
+/** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
+export const copiedAtOnce: number = 2 * 2 ** 20;
+
+/**
+ * Copies `source` into `target` from `offset` on, a piece at a time. The work yields where more than `copiedAtOnce` bytes would be copied
+ * at once, of all that one function is called for; it ends early where the memory of `source` was moved away meanwhile.
+ */
+export function steppedCopy(): (
+  target: Uint8Array,
+  offset: number,
+  source: Uint8Array,
+) => Generator<void, void> {
+  let copied = 0;
+  return function* (target, offset, source) {
+    const { byteLength } = source;
+    for (let from = 0; from < byteLength; from += copiedAtOnce) {
+      const size = Math.min(copiedAtOnce, byteLength - from);
+      if (copied > 0 && copied + size > copiedAtOnce) {
+        yield;
+        copied = 0;
+      }
+      if (source.byteLength !== byteLength) return;
+      target.set(size === byteLength ? source : source.subarray(from, from + size), offset + from);
+      copied += size;
+    }
+  };
+}

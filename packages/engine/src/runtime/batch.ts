@@ -3,18 +3,17 @@ import {
   type Batching,
   type Call,
   type Clock,
+  copiedAtOnce,
   elementBytes,
   elementOffsets,
   give,
   inSteps,
   LongshoreError,
+  steppedCopy,
   type Tensor,
   type Tensors,
   turnWhileWanted,
 } from "@longshore/core";
-
-/** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
-const copiedAtOnce = 2 * 2 ** 20;
 
 /** Rows along axis 0 that all inputs of a request agree on; undefined when they do not, or have no such axis. */
 export function rowsOf(feeds: Tensors): number | undefined {
@@ -93,36 +92,24 @@ function joiningOf(members: readonly Tensors[], name: string, first: Tensor, ran
 function* joinWork(members: readonly Tensors[], ran: number): Generator<void, Tensors> {
   const inputs = [...(members[0] ?? [])].map(([name, first]) => joiningOf(members, name, first, ran));
   const all = new Map<string, Tensor>();
-  let copied = 0;
+  const copy = steppedCopy();
   for (const { name, joined, sources } of inputs) {
     let offset = 0;
     for (const { bytes, byteLength } of sources) {
-      for (let from = 0; from < byteLength; from += copiedAtOnce) {
-        const size = Math.min(copiedAtOnce, byteLength - from);
-        if (copied > 0 && copied + size > copiedAtOnce) {
-          yield;
-          copied = 0;
-        }
-        if (bytes.byteLength !== byteLength) {
-          throw new LongshoreError(
-            "invalid-input",
-            "queue",
-            `${name} was moved away while it was waited for`,
-          );
-        }
-        joined.bytes.set(bytes.subarray(from, from + size), offset);
-        offset += size;
-        copied += size;
+      yield* copy(joined.bytes, offset, bytes);
+      if (bytes.byteLength !== byteLength) {
+        throw new LongshoreError("invalid-input", "queue", `${name} was moved away while it was waited for`);
       }
+      offset += byteLength;
     }
     all.set(name, joined.bytes.byteLength > copiedAtOnce ? give(joined) : joined);
   }
   return all;
 }
 
-/** The feeds of all members as one, padded to `ran` rows. */
-export function joinFeeds(members: readonly Tensors[], ran = 0): Tensors {
-  return allSteps(joinWork(members, ran));
+/** The feeds of all members as one. */
+export function joinFeeds(members: readonly Tensors[]): Tensors {
+  return allSteps(joinWork(members, 0));
 }
 
 /**
@@ -153,28 +140,15 @@ export function followRows(outputs: Tensors, rows: number): boolean {
  */
 export function rowsOut(outputs: Tensors): (row: number, count: number) => Generator<void, Tensors> {
   const begins = new Map([...outputs].map(([name, tensor]) => [name, rowBegins(tensor)]));
-  let copied = 0;
-  function* copy(bytes: Uint8Array): Generator<void, Uint8Array> {
-    const own = new Uint8Array(bytes.byteLength);
-    for (let from = 0; from < bytes.byteLength; from += copiedAtOnce) {
-      const piece = bytes.subarray(from, from + copiedAtOnce);
-      if (copied > 0 && copied + piece.byteLength > copiedAtOnce) {
-        yield;
-        copied = 0;
-      }
-      own.set(piece, from);
-      copied += piece.byteLength;
-    }
-    return own;
-  }
+  const copy = steppedCopy();
   return function* (row, count) {
     const part = new Map<string, Tensor>();
     for (const [name, { spec, bytes }] of outputs) {
       const begin = begins.get(name);
-      part.set(name, {
-        spec: { ...spec, shape: [count, ...spec.shape.slice(1)] },
-        bytes: yield* copy(bytes.subarray(begin?.(row), begin?.(row + count))),
-      });
+      const theirs = bytes.subarray(begin?.(row), begin?.(row + count));
+      const own = new Uint8Array(theirs.byteLength);
+      yield* copy(own, 0, theirs);
+      part.set(name, { spec: { ...spec, shape: [count, ...spec.shape.slice(1)] }, bytes: own });
     }
     return part;
   };

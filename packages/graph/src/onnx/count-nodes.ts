@@ -1,3 +1,5 @@
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+
 /** Messages of the format on the way to nodes, and in which fields of them the next ones lie. */
 type Kind = "model" | "graph" | "function" | "node" | "attribute";
 const inside: Readonly<Record<Kind, ReadonlyMap<number, Kind>>> = {
@@ -17,39 +19,26 @@ const inside: Readonly<Record<Kind, ReadonlyMap<number, Kind>>> = {
 /** Each body of control flow is three messages deeper. */
 const deepest = 100;
 
-/** Where the scan is; behind the last byte when something did not read. */
+/** What was counted so far. */
 interface Scan {
-  readonly bytes: Uint8Array;
   readonly most: number;
-  at: number;
   nodes: number;
 }
 
-function varint(scan: Scan): number {
-  let value = 0;
-  for (let factor = 1; factor < 2 ** 63; factor *= 128) {
-    const byte = scan.bytes[scan.at++] ?? 0;
-    value += (byte & 0x7f) * factor;
-    if (byte < 0x80) return value;
-  }
-  return Infinity;
-}
-
-function countIn(scan: Scan, kind: Kind, end: number, depth: number): void {
-  while (scan.at < end && scan.nodes < scan.most) {
-    const tag = varint(scan);
-    const wireType = tag % 8;
-    if (wireType === 0) varint(scan);
-    else if (wireType === 1) scan.at += 8;
-    else if (wireType === 5) scan.at += 4;
-    else if (wireType === 2) {
-      const length = varint(scan);
-      const next = inside[kind].get(Math.floor(tag / 8));
-      const behind = Math.min(scan.at + length, end);
-      if (next === "node") scan.nodes += 1;
-      if (next && depth < deepest) countIn(scan, next, behind, depth + 1);
-      scan.at = behind;
-    } else scan.at = scan.bytes.byteLength;
+/** Counts the nodes of a message that ends at `end`, and stops at `most`. Throws what the reader throws. */
+function countIn(reader: BinaryReader, kind: Kind, end: number, depth: number, scan: Scan): void {
+  while (reader.pos < end && scan.nodes < scan.most) {
+    const [field, type] = reader.tag();
+    const next = type === WireType.LengthDelimited ? inside[kind].get(field) : undefined;
+    if (next === undefined) {
+      reader.skip(type, field);
+      continue;
+    }
+    const size = reader.uint32();
+    const behind = reader.pos + size;
+    if (next === "node") scan.nodes += 1;
+    if (depth < deepest) countIn(reader, next, Math.min(behind, end), depth + 1, scan);
+    reader.pos = behind;
   }
 }
 
@@ -58,7 +47,11 @@ function countIn(scan: Scan, kind: Kind, end: number, depth: number): void {
  * thousandth of the time of reading it. Of bytes that are no ONNX file any number.
  */
 export function countNodes(bytes: Uint8Array, most: number): number {
-  const scan: Scan = { bytes, most, at: 0, nodes: 0 };
-  countIn(scan, "model", bytes.byteLength, 0);
+  const scan: Scan = { most, nodes: 0 };
+  try {
+    countIn(new BinaryReader(bytes), "model", bytes.byteLength, 0, scan);
+  } catch {
+    // It is no ONNX file; who reads it says why.
+  }
   return scan.nodes;
 }

@@ -249,30 +249,32 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
           giveBack(length);
         }
       },
-      more: async (bytes) => {
-        const most = Math.min(length, bytes);
-        await until(() => waitingLength >= most, true);
-        if (waitingLength < most) throw cutShort();
-        return look(Math.min(length, waitingLength));
-      },
-      async *chunks() {
-        if (!finish()) throw readBefore();
-        current = frame;
-        left = length;
-        using _limit = arriving();
-        try {
-          while (left > 0) {
-            await until(() => waitingLength > 0 || left === 0, false);
-            if (left === 0) return;
-            const chunk = joined(waiting, Math.min(left, waitingLength));
-            if (chunk.byteLength === 0) throw cutShort();
-            left -= chunk.byteLength;
-            drop(chunk.byteLength);
-            yield chunk;
+      arriving: {
+        more: async (bytes) => {
+          const most = Math.min(length, bytes);
+          await until(() => waitingLength >= most, true);
+          if (waitingLength < most) throw cutShort();
+          return look(Math.min(length, waitingLength));
+        },
+        async *chunks() {
+          if (!finish()) throw readBefore();
+          current = frame;
+          left = length;
+          using _limit = arriving();
+          try {
+            while (left > 0) {
+              await until(() => waitingLength > 0 || left === 0, false);
+              if (left === 0) return;
+              const chunk = joined(waiting, Math.min(left, waitingLength));
+              if (chunk.byteLength === 0) throw cutShort();
+              left -= chunk.byteLength;
+              drop(chunk.byteLength);
+              yield chunk;
+            }
+          } finally {
+            leave();
           }
-        } finally {
-          leave();
-        }
+        },
       },
       skip: () => {
         if (finish()) drop(length);

@@ -11,6 +11,17 @@ import type {
 } from "@longshore/core";
 import type { Parts } from "../message/index.ts";
 
+/** A message that is looked at while it arrives. */
+export interface ArrivingFrame {
+  /** Its first bytes once more, at least so many of them where it has as many. */
+  more(bytes: number): Promise<Uint8Array>;
+  /**
+   * All of it as it comes, in chunks with memory of their own that are given away, instead of `read`; its sender is held back to
+   * the pace of who takes them.
+   */
+  chunks(): AsyncIterable<Uint8Array>;
+}
+
 /** One message of a call, which may still be arriving. The next one comes only when this one was read or skipped. */
 export interface Frame {
   /** Bytes of the whole message, as far as is known: compressed ones are told inflated. */
@@ -24,13 +35,8 @@ export interface Frame {
    * @param memory See `IncomingMessage.read`.
    */
   read(alignAt?: number, memory?: (byteLength: number) => ArrayBuffer): Promise<Uint8Array>;
-  /** Its first bytes once more, at least so many of them where it has as many. */
-  more?(bytes: number): Promise<Uint8Array>;
-  /**
-   * All of it as it comes, in chunks with memory of their own that are given away, instead of `read`; its sender is held back to the pace of who takes
-   * them. Absent where it is one piece, because it is compressed.
-   */
-  chunks?(): AsyncIterable<Uint8Array>;
+  /** How to look at it while it arrives. Absent where it is one piece, because it is compressed. */
+  readonly arriving?: ArrivingFrame;
   /** Drops it, or what is left of its `chunks`. Does nothing after `read`. */
   skip(): void;
 }

@@ -8,7 +8,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { manualClock } from "@longshore/testkit";
+import { grpcStream, manualClock } from "@longshore/testkit";
 import { encodeInferRequest } from "../message/index.ts";
 import { closeAll, listenOn } from "../../test/place.ts";
 
@@ -43,13 +43,7 @@ function call(address: string, headers: Record<string, string> = {}) {
   const session = connect(`http://${address}`);
   session.on("error", () => undefined);
   sessions.push(session);
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/inference.GRPCInferenceService/ModelInfer",
-    "content-type": "application/grpc",
-    te: "trailers",
-    ...headers,
-  });
+  const stream = grpcStream(session, "ModelInfer", headers);
   stream.on("error", () => undefined).resume();
   const closed = new Promise<void>((resolve) => stream.on("close", () => resolve()));
   return { session, stream, closed };

@@ -1,6 +1,6 @@
-import { type IncomingMessage, LongshoreError } from "@longshore/core";
+import { type IncomingMessage, LongshoreError, readParts } from "@longshore/core";
 import { type BinaryHead, binaryHead, type Peeked, peek, RawContents } from "../message/index.ts";
-import type { Frame, ServiceParts } from "./call.ts";
+import type { ArrivingFrame, Frame, ServiceParts } from "./call.ts";
 
 /**
  * A unary request on its way to another place over HTTP: its JSON is written from the beginning of the message, and what comes
@@ -10,24 +10,24 @@ import type { Frame, ServiceParts } from "./call.ts";
 /** The most of a message that is waited for before it is put to the handler, where no more is needed to see what it is. */
 const mostHeadBytes = 65_536;
 
-/** The beginning of a message and what it tells; of a message `inFull` as much of it as it takes to see where its tensors begin. */
+/** The beginning of a message and what it tells; of one that is `arriving` as much of it as it takes to see where its tensors begin. */
 export async function beginningOf(
   { limits }: ServiceParts,
   frame: Frame,
-  inFull: boolean,
+  arriving: ArrivingFrame | undefined,
 ): Promise<{ readonly head: Uint8Array; readonly peeked: Peeked }> {
   let { head } = frame;
   for (;;) {
     const peeked = peek(head, [1, 2], limits.maxNameLength);
     const { moreAt = Infinity } = peeked;
     const here = head.byteLength === frame.byteLength;
-    if (!inFull || here || moreAt > mostHeadBytes || !frame.more) return { head, peeked };
-    head = await frame.more(moreAt);
+    if (!arriving || here || moreAt > mostHeadBytes) return { head, peeked };
+    head = await arriving.more(moreAt);
   }
 }
 
 /** How a message is passed on. */
-export interface Passing {
+export interface Passing extends Pick<Frame, "byteLength">, Pick<ArrivingFrame, "chunks"> {
   readonly head: Uint8Array;
   /** What its path and its rights were made of. */
   readonly model: string;
@@ -43,36 +43,30 @@ type InBinary = NonNullable<ReturnType<NonNullable<IncomingMessage["binary"]>>>;
 /** `IncomingMessage.binary` of a message. */
 export function inBinary(
   { limits, release }: ServiceParts,
-  frame: Frame,
   passing: Passing,
 ): NonNullable<IncomingMessage["binary"]> {
   let made: { readonly form: InBinary | undefined } | undefined;
   return () => {
     if (made) return made.form;
-    const head = binaryHead(passing.head, frame.byteLength, limits);
+    const head = binaryHead(passing.head, passing.byteLength, limits);
     // A name behind those that the path was made of is refused where all of the message is read.
     const same = head?.model === passing.model && head.version === passing.version;
-    const form = same ? formOf(head, frame, passing, release) : undefined;
+    const form = same ? formOf(head, passing, release) : undefined;
     // In this form it may be longer than the message is, which keeps to the limit.
     made = { form: form && form.body.byteLength <= limits.maxBodyBytes ? form : undefined };
     return made.form;
   };
 }
 
-function formOf(
-  head: BinaryHead,
-  frame: Frame,
-  { last, broke }: Passing,
-  free: (chunk: Uint8Array) => void,
-): InBinary {
+function formOf(head: BinaryHead, passing: Passing, free: (chunk: Uint8Array) => void): InBinary {
   const { json, inputs } = head;
   const byteLength = inputs.reduce((sum, { awaitedBytes }) => sum + awaitedBytes, json.byteLength);
   async function* read(): AsyncIterable<Uint8Array> {
     try {
-      yield* passedOn(head, frame, last);
+      yield* passedOn(head, passing);
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "transport", "taking the message");
-      broke(error);
+      passing.broke(error);
       throw error;
     }
   }
@@ -80,20 +74,16 @@ function formOf(
 }
 
 /** The JSON and the raw contents. The last of them is held back until nothing comes behind: who has all of it begins to run. */
-async function* passedOn(
-  head: BinaryHead,
-  { chunks, byteLength }: Frame,
-  last: () => Promise<void>,
-): AsyncIterable<Uint8Array> {
+async function* passedOn(head: BinaryHead, { chunks, byteLength, last }: Passing): AsyncIterable<Uint8Array> {
   const contents = new RawContents(head);
   let missing = byteLength;
   let left = head.inputs.reduce((sum, { awaitedBytes }) => sum + awaitedBytes, 0);
   let kept: Uint8Array | undefined = head.json;
-  for await (const chunk of chunks?.() ?? []) {
+  for await (const chunk of chunks()) {
     missing -= chunk.byteLength;
     for (const part of contents.take(chunk)) {
       left -= part.byteLength;
-      kept = kept ? joined(kept, part) : part;
+      kept = kept ? readParts([kept, part], { maxBytes: Infinity }) : part;
       // Framing of inputs without elements may still come.
       if (left === 0) break;
       yield kept;
@@ -105,11 +95,4 @@ async function* passedOn(
   contents.end();
   await last();
   if (kept) yield kept;
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const both = new Uint8Array(first.byteLength + second.byteLength);
-  both.set(first);
-  both.set(second, first.byteLength);
-  return both;
 }

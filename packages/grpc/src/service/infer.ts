@@ -47,8 +47,13 @@ function decode(
   return inSteps(inferRequestWork(bytes, limits), () => turnWhileWanted(clock, abort, "decode"));
 }
 
-async function addressOf(parts: ServiceParts, frame: Frame, call: Call, inFull: boolean): Promise<Addressed> {
-  const { head, peeked } = await beginningOf(parts, frame, inFull);
+async function addressOf(
+  parts: ServiceParts,
+  frame: Frame,
+  call: Call,
+  arriving: Frame["arriving"],
+): Promise<Addressed> {
+  const { head, peeked } = await beginningOf(parts, frame, arriving);
   const { texts, rawAt } = peeked;
   const model = texts.get(1);
   if (model !== undefined) return { model, version: texts.get(2) ?? "", rawAt, head };
@@ -65,8 +70,9 @@ export async function askInfer(
   frame: Frame,
   { stream, call, arrived, last = nothingBehind }: InferOptions,
 ): Promise<WireResponse> {
-  const passes = !stream && frame.chunks !== undefined && frame.byteLength > atOnceBytes;
-  const { model, version, rawAt, head, decoded } = await addressOf(parts, frame, call, passes);
+  const { byteLength } = frame;
+  const arriving = !stream && byteLength > atOnceBytes ? frame.arriving : undefined;
+  const { model, version, rawAt, head, decoded } = await addressOf(parts, frame, call, arriving);
   if (model === "") {
     throw new LongshoreError("invalid-input", "decode", "model_name must name a model");
   }
@@ -85,13 +91,23 @@ export async function askInfer(
     return whole.message;
   };
   // What a sender does wrong ends its own call, and is no failure of the place that the request went on to.
-  using passing = passes && !decoded ? childCall(call) : undefined;
+  using passing = arriving && !decoded ? childCall(call) : undefined;
   const message: IncomingMessage = {
-    byteLength: frame.byteLength,
+    byteLength,
     stream,
     read,
-    ...(passing
-      ? { binary: inBinary(parts, frame, { head, model, version, last, broke: passing.cancel }) }
+    ...(arriving && passing
+      ? {
+          binary: inBinary(parts, {
+            byteLength,
+            chunks: () => arriving.chunks(),
+            head,
+            model,
+            version,
+            last,
+            broke: passing.cancel,
+          }),
+        }
       : {}),
   };
   const asked = { method: "POST", path, body: emptyBody, message } as const;

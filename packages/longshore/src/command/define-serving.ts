@@ -1,4 +1,4 @@
-import { allRights } from "@longshore/server";
+import { allRights, defaultMaxKeptBytes } from "@longshore/server";
 import { type Command, Option } from "commander";
 import { atKindOption } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
@@ -82,7 +82,7 @@ export function defineServing({ program, action, io }: Defining): void {
         "--max-kept <bytes>",
         "of a body that is sent on while it arrives, how much is kept for a second try; longer ones have none",
         number("max-kept", 0),
-        16 * 2 ** 20,
+        defaultMaxKeptBytes,
       )
       .action(action((options) => gateway(options, io))),
     "longshore gateway --zone eu/de --data-class internal",

@@ -1,10 +1,8 @@
 import { defaultWireLimits, type WireLimits } from "@longshore/core";
+import { defaultMaxKeptBytes } from "@longshore/server";
 
 /** Bytes of bodies that may be worked on at one time, where bodies are no larger than usual. */
 const bufferedBytes = 2 ** 30;
-
-/** Bytes that are kept of a body that is sent on, where nobody says. */
-const keptBytes = 16 * 2 ** 20;
 
 /**
  * What a server that takes bodies of so many bytes takes besides: a tensor that fills one, and two of them at a time, also where
@@ -12,7 +10,7 @@ const keptBytes = 16 * 2 ** 20;
  */
 export function messageLimits(
   maxBodyBytes: number = defaultWireLimits.maxBodyBytes,
-  maxKeptBytes: number = keptBytes,
+  maxKeptBytes: number = defaultMaxKeptBytes,
 ): {
   readonly limits: WireLimits;
   readonly maxBufferedBytes: number;

@@ -76,7 +76,8 @@ export function missingModels({
       if (!settled.has(model)) missing.set(model, absent);
     },
     settled(model) {
-      settled.add(model);
+      // Nobody asks for it once all was tried.
+      if (!tried) settled.add(model);
       missing.delete(model);
       count();
       return look();
@@ -85,6 +86,7 @@ export function missingModels({
     look,
     allTried() {
       tried = true;
+      settled.clear();
       count();
     },
   };

@@ -1,5 +1,6 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
 import { afterEach, expect, it } from "vitest";
+import { grpcStream } from "@longshore/testkit";
 import { answer, before, closeAll, type Infer, readAll, upstream } from "../../test/upstream.ts";
 import type { GatewayOptions } from "./forwarding.ts";
 
@@ -63,13 +64,7 @@ function call(
   const session = connect(`http://${address}`);
   session.on("error", () => undefined);
   sessions.push(session);
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/inference.GRPCInferenceService/ModelInfer",
-    "content-type": "application/grpc",
-    te: "trailers",
-    ...headers,
-  });
+  const stream = grpcStream(session, "ModelInfer", headers);
   const reply = new Promise<Reply>((resolve, reject) => {
     const chunks: Buffer[] = [];
     const told: Record<string, unknown> = {};

@@ -13,6 +13,7 @@ import {
 } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { httpTransport, systemClock } from "@longshore/nodejs";
+import { grpcStream } from "@longshore/testkit";
 import { type TestAuthority, testAuthority, type TestCertificate } from "@longshore/testkit/certificates";
 import { keyStore } from "./key-store.ts";
 import { openModel } from "./open-model.ts";
@@ -218,11 +219,7 @@ describe("a server with identity", () => {
           ...(certificate ? { cert: certificate.certificatePem, key: certificate.keyPem } : {}),
         });
         session.on("error", reject);
-        const stream = session.request({
-          ":method": "POST",
-          ":path": `/inference.GRPCInferenceService/${method}`,
-          "content-type": "application/grpc",
-          te: "trailers",
+        const stream = grpcStream(session, method, {
           ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
           ...headers,
         });

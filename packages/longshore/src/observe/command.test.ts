@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { housekeepingCall, readBody } from "@longshore/core";
 import { httpTransport, systemClock } from "@longshore/nodejs";
-import { writeModels } from "@longshore/testkit";
+import { grpcStream, writeModels } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
@@ -70,12 +70,7 @@ async function observing(...args: readonly string[]): Promise<Observing> {
 
 /** Asks a server for gRPC; its answer in hexadecimal digits. */
 async function asksWhetherLive(session: ClientHttp2Session): Promise<string> {
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/inference.GRPCInferenceService/ServerLive",
-    "content-type": "application/grpc",
-    te: "trailers",
-  });
+  const stream = grpcStream(session, "ServerLive");
   stream.end(Buffer.alloc(5));
   const chunks: Buffer[] = [];
   for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);

@@ -1,4 +1,4 @@
-import { allSteps, inSteps, isGiven, type Tensor, type Tensors } from "@longshore/core";
+import { allSteps, inSteps, isGiven, steppedCopy, type Tensor, type Tensors } from "@longshore/core";
 import type { AgainMessage, FeedMessage, RunMessage } from "./runner-message.ts";
 import { aligned } from "./shared-page.ts";
 
@@ -12,8 +12,6 @@ import { aligned } from "./shared-page.ts";
 
 /** Below this a copy is cheaper than moving one more buffer. */
 const worthMovingBytes = 16_384;
-/** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
-const copiedAtOnce = 2 * 2 ** 20;
 /** A spare buffer larger than this is given up rather than kept. */
 const keptBytes = 16 * 1024 * 1024;
 
@@ -99,21 +97,13 @@ function* copyWork(
   tensors: Tensors,
   feeds: readonly FeedMessage[],
 ): Generator<void, void> {
-  let copied = 0;
+  const copy = steppedCopy();
   for (const { name, offset, byteLength, buffer } of feeds) {
     const tensor = tensors.get(name);
     // What moves is not copied.
     if (!tensor || buffer === tensor.bytes.buffer) continue;
     const into = buffer ? new Uint8Array(buffer) : target.subarray(offset, offset + byteLength);
-    for (let from = 0; from < byteLength; from += copiedAtOnce) {
-      const piece = tensor.bytes.subarray(from, from + copiedAtOnce);
-      if (copied > 0 && copied + piece.byteLength > copiedAtOnce) {
-        yield;
-        copied = 0;
-      }
-      into.set(piece, from);
-      copied += piece.byteLength;
-    }
+    yield* copy(into, 0, tensor.bytes);
   }
 }
 

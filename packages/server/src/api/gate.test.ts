@@ -83,7 +83,13 @@ ${tenants}
   const hasher = await keyHasher(new Uint8Array(32));
   const record = { id: key.id, hash: await hasher.hash(key.text), tenant: "acme", rights, createdMs: 0 };
   const ofBeta = { ...record, id: others.id, hash: await hasher.hash(others.text), tenant: "beta" };
-  made.keys.replace([record, ofBeta], hasher);
+  made.keys.replace(
+    new Map([
+      [record.id, record],
+      [ofBeta.id, ofBeta],
+    ]),
+    hasher,
+  );
   const run = () => tensorsOf(float32Tensor("y", [1, 3], new Float32Array(3)));
   return createHandler({
     endpoint: doubleEndpoint([

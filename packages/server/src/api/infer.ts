@@ -1,5 +1,4 @@
 import {
-  accountHeader,
   agreementHeader,
   type Call,
   callFromHeaders,
@@ -33,7 +32,7 @@ import { inferAnswers, takesSeveral } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
 import { type Received, receive } from "./receive.ts";
 import { checkRequested, inferReply } from "./respond.ts";
-import { arrivingInputs, formToSendOn, mayBeSentOn, replyAsItCame } from "./sending-on.ts";
+import { arrivingInputs, formToSendOn, isAnsweredAnew, mayBeSentOn, replyAsItCame } from "./sending-on.ts";
 import { readShared } from "./shared-memory.ts";
 
 type InferRoute = Route & { kind: "infer" };
@@ -228,8 +227,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     // What was done before the body was asked for, reading a model not least, is no time of the link either.
     const ownMs = askedMs - startedMs;
     const hereMs = (received.completeMs ?? bodyMs) - ownMs;
-    const anew = asked.request.message !== undefined || asked.request.headers[accountHeader] === "1";
-    const came = wire && !anew ? response.wire : undefined;
+    const came = wire && !isAnsweredAnew(asked) ? response.wire : undefined;
     const reply = came
       ? replyAsItCame(api, asked, response, came, hereMs)
       : await inferReply(api, asked, message, answered, response, call, hereMs);

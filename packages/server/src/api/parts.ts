@@ -32,6 +32,9 @@ import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
 
+/** Bytes that are kept of a body which is sent on, where nobody says. */
+export const defaultMaxKeptBytes: number = 16 * 2 ** 20;
+
 /** What a server is made of. Only the first five have no default. */
 export interface HandlerParts {
   /** What runs the requests: an engine, or an offloader over several endpoints. Not owned. */
@@ -164,7 +167,7 @@ export function completeParts(parts: HandlerParts): Api {
     directory: parts.directory,
     rollouts: parts.rollouts,
     budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
-    maxKeptBytes: parts.maxKeptBytes ?? 16 * 2 ** 20,
+    maxKeptBytes: parts.maxKeptBytes ?? defaultMaxKeptBytes,
     bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
     heads: knownHeads(),
     written: writtenHeads(),

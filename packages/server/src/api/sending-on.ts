@@ -67,17 +67,16 @@ function meansTheSame(message: InferRequestMessage): boolean {
   return plainParameters(message);
 }
 
+/** Whether its answer is made here from all of it, however it came: one over gRPC, or one that tells what happened. */
+export function isAnsweredAnew({ request }: Asked): boolean {
+  return request.message !== undefined || request.headers[accountHeader] === "1";
+}
+
 /** The form in which a request came, where it can be sent on in it. */
-export function formToSendOn(
-  { request }: Asked,
-  { message, form }: Received,
-  call: Call,
-): WireForm | undefined {
+export function formToSendOn(asked: Asked, { message, form }: Received, call: Call): WireForm | undefined {
   if (!form || !meansTheSame(message)) return undefined;
-  // An answer that is kept for who asks again, and one that tells what happened or is written anew, are made here from all of it.
-  const takes =
-    call.idempotencyKey === undefined && request.headers[accountHeader] !== "1" && !request.message;
-  if (!takes) return form;
+  // So is an answer that is kept for who asks again.
+  if (call.idempotencyKey !== undefined || isAnsweredAnew(asked)) return form;
   const { headerLength, body, again, complete } = form;
   return again && complete
     ? { headerLength, body, again, complete, takesArriving: true }

@@ -133,17 +133,20 @@ describe("the file of keys", () => {
   });
 });
 
+const byId = (...records: KeyRecord[]): ReadonlyMap<string, KeyRecord> =>
+  new Map(records.map((one) => [one.id, one]));
+
 describe("a key ring", () => {
   it("knows a key until it expires or is revoked, and never says which", async () => {
     const clock = manualClock();
     const ring = createKeyRing(clock);
     const [good, brief, revoked] = [newApiKey(), newApiKey(), newApiKey()];
     ring.replace(
-      [
+      byId(
         await record(good.text),
         await record(brief.text, { expiresMs: clock.wallMs() + 1000 }),
         await record(revoked.text, { revokedMs: clock.wallMs() }),
-      ],
+      ),
       await keyHasher(pepper),
     );
     const show = (apiKey: string) => ring.identify(request, { apiKey });
@@ -165,9 +168,9 @@ describe("a key ring", () => {
     const ring = createKeyRing(manualClock());
     const [first, second] = [newApiKey(), newApiKey()];
     const hasher = await keyHasher(pepper);
-    ring.replace([await record(first.text)], hasher);
+    ring.replace(byId(await record(first.text)), hasher);
     expect(await ring.identify(request, { apiKey: first.text })).toBeDefined();
-    ring.replace([await record(second.text)], hasher);
+    ring.replace(byId(await record(second.text)), hasher);
     await expect(ring.identify(request, { apiKey: first.text })).rejects.toMatchObject({
       reason: "unauthenticated",
     });

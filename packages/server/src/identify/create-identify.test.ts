@@ -63,10 +63,14 @@ async function gate(text: string) {
   });
   const hasher = await keyHasher(new Uint8Array(32));
   const hash = await hasher.hash(key.text);
-  made.keys.replace(
-    [{ id: key.id, hash, tenant: "acme", rights: ["infer", "segment:infer"], createdMs: 0 }],
-    hasher,
-  );
+  const record = {
+    id: key.id,
+    hash,
+    tenant: "acme",
+    rights: ["infer", "segment:infer"],
+    createdMs: 0,
+  } as const;
+  made.keys.replace(new Map([[key.id, record]]), hasher);
   return async (request: WireRequest) => {
     const { tenant, rights, known, sees } = await made.identify(request);
     return { tenant, rights: [...rights], known, sees };

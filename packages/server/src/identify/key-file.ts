@@ -61,10 +61,10 @@ function recordOf(entry: unknown, index: number): KeyRecord {
 }
 
 /**
- * The work of reading a file of keys, which yields after each three milliseconds or so, and not for a few keys. Throws `invalid-configuration`, which
+ * The work of reading a file of keys, by their ids, which yields after each three milliseconds or so, and not for a few keys. Throws `invalid-configuration`, which
  * names the entry and never shows a hash.
  */
-export function* keyFileWork(text: string): Generator<void, readonly KeyRecord[]> {
+export function* keyFileWork(text: string): Generator<void, ReadonlyMap<string, KeyRecord>> {
   const records = new Map<string, KeyRecord>();
   const pieces = jsonEntries(text, "keys");
   for (;;) {
@@ -76,7 +76,7 @@ export function* keyFileWork(text: string): Generator<void, readonly KeyRecord[]
     }
     if (piece.done === true) {
       checked(schema, piece.value, what);
-      return [...records.values()];
+      return records;
     }
     if (records.size > 0) yield;
     for (const entry of piece.value) {
@@ -90,7 +90,7 @@ export function* keyFileWork(text: string): Generator<void, readonly KeyRecord[]
 
 /** Reads a file of keys. Throws as `keyFileWork`. */
 export function parseKeyFile(text: string): readonly KeyRecord[] {
-  return allSteps(keyFileWork(text));
+  return [...allSteps(keyFileWork(text)).values()];
 }
 
 const isoTime = (ms: number): string => new Date(ms).toISOString();

@@ -8,8 +8,8 @@ import { rightSet } from "./schema.ts";
 
 /** The keys of a server, which change while it runs. */
 export interface KeyRing {
-  /** Takes the place of all keys at once: what is not among them is not valid from now on. */
-  replace(records: readonly KeyRecord[], hasher: KeyHasher): void;
+  /** Takes the place of all keys, told by their ids, at once: what is not among them is not valid from now on. */
+  replace(records: ReadonlyMap<string, KeyRecord>, hasher: KeyHasher): void;
   readonly identify: Mechanism;
 }
 
@@ -47,11 +47,7 @@ export function createKeyRing(clock: Clock): KeyRing {
   let current: Keys | undefined;
   return {
     replace(records, hasher) {
-      current = {
-        records: new Map(records.map((record) => [record.id, record])),
-        hasher,
-        grants: new Map(),
-      };
+      current = { records, hasher, grants: new Map() };
     },
     async identify(_request, { apiKey }) {
       if (apiKey === undefined) return undefined;

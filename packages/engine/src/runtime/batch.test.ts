@@ -1,6 +1,5 @@
 import {
   bytesTensor,
-  type Clock,
   float32Tensor,
   float32View,
   housekeepingCall,
@@ -12,8 +11,7 @@ import {
 } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { joinFeeds, paddedRows, runJoined } from "../runtime/index.ts";
-import { handOut, type Waiting } from "./waiting.ts";
+import { paddedRows, runJoined } from "./batch.ts";
 
 function feeds(rowBytes: number, value: number): Tensors {
   return tensorsOf(
@@ -25,20 +23,12 @@ function feeds(rowBytes: number, value: number): Tensors {
 describe("runJoined", () => {
   it("copies large rows in steps, and gives away what it made", async () => {
     const clock = manualClock();
-    let steps = 0;
-    const counted: Clock = {
-      ...clock,
-      timer: (ms, run) => {
-        steps += 1;
-        return clock.timer(ms, run);
-      },
-    };
     const rowBytes = 3 * 2 ** 20;
     let ran: Tensors | undefined;
     const done = runJoined(
       [feeds(rowBytes, 1), feeds(rowBytes, 2)],
       2,
-      counted,
+      clock,
       housekeepingCall("test"),
       (all) => {
         ran = all;
@@ -47,7 +37,7 @@ describe("runJoined", () => {
     );
     expect(ran).toBeUndefined();
     const all = await clock.finish(done);
-    expect(steps).toBeGreaterThanOrEqual(3);
+    expect(clock.timersSet()).toBeGreaterThanOrEqual(3);
     expect(ran).toBe(all);
     const [x, scale] = [all.get("x")!, all.get("scale")!];
     expect(x.spec.shape).toEqual([2, rowBytes]);
@@ -85,16 +75,19 @@ describe("runJoined", () => {
 });
 
 describe("joining with rows of padding", () => {
-  it("repeats the first row, numbers and texts alike", () => {
+  it("repeats the first row, numbers and texts alike", async () => {
     const numbers = (...values: number[]): Tensors =>
       tensorsOf(
         float32Tensor("x", [values.length, 1], Float32Array.from(values)),
         bytesTensor("t", values.map(String), [values.length, 1]),
       );
-    const padded = joinFeeds([numbers(5, 6), numbers(7)], 4);
+    const asIs = (all: Tensors): Promise<Tensors> => Promise.resolve(all);
+    const ran = (rows: number, ...members: Tensors[]): Promise<Tensors> =>
+      runJoined(members, rows, manualClock(), housekeepingCall("test"), asIs);
+    const padded = await ran(4, numbers(5, 6), numbers(7));
     expect([...float32View(padded.get("x")!)]).toEqual([5, 6, 7, 5]);
     expect(textElements(padded.get("t")!)).toEqual(["5", "6", "7", "5"]);
-    expect(joinFeeds([numbers(5, 6)], 1).get("x")?.spec.shape).toEqual([2, 1]);
+    expect((await ran(1, numbers(5, 6))).get("x")?.spec.shape).toEqual([2, 1]);
     expect(
       [2, 3, 5].map((rows) => paddedRows(rows, { maxBatchSize: 8, buckets: { axes: [], rows: [2, 4] } })),
     ).toEqual([2, 4, 5]);
@@ -116,70 +109,5 @@ describe("joining with rows of padding", () => {
       1,
       true,
     ]);
-  });
-});
-
-describe("handOut", () => {
-  it("answers the members of a large batch one after another, with others between", async () => {
-    const clock = manualClock();
-    const rowBytes = 2 * 2 ** 20;
-    const answers: Uint8Array[] = [];
-    const member = {
-      rows: 1,
-      enqueuedMs: 0,
-      cut: (outputs: Tensors) => outputs,
-      resolve: ({ outputs }: { readonly outputs: Tensors }) => void answers.push(outputs.get("y")!.bytes),
-    };
-    const bytes = new Uint8Array(4 * rowBytes);
-    for (let row = 0; row < 4; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
-    const outputs = tensorsOf(tensorOf("y", "UINT8", [4, rowBytes], bytes));
-    // Three requests and a row of padding. Of a request, only what stands above is asked for here.
-    const members = [member, member, member] as unknown as readonly Waiting[];
-    handOut(members, outputs, { rows: 4, startedMs: 0, runMs: 1 }, clock);
-    expect(answers).toHaveLength(1);
-    await clock.advance(0);
-    expect(answers.map((answer) => [answer.byteLength, answer[0], answer.at(-1)])).toEqual([
-      [rowBytes, 1, 1],
-      [rowBytes, 2, 2],
-      [rowBytes, 3, 3],
-    ]);
-    expect(answers[0]!.buffer.byteLength).toBe(rowBytes);
-  });
-
-  it("copies a large answer in steps, and nothing for who has left", async () => {
-    const clock = manualClock();
-    let steps = 0;
-    const counted: Clock = {
-      ...clock,
-      timer: (ms, run) => {
-        steps += 1;
-        return clock.timer(ms, run);
-      },
-    };
-    const rowBytes = 16 * 2 ** 20;
-    const answers: Uint8Array[] = [];
-    const cut: Uint8Array[] = [];
-    const member = (settled: boolean) => ({
-      rows: 1,
-      enqueuedMs: 0,
-      settled,
-      cut: (outputs: Tensors) => {
-        cut.push(outputs.get("y")!.bytes);
-        return outputs;
-      },
-      resolve: ({ outputs }: { readonly outputs: Tensors }) => void answers.push(outputs.get("y")!.bytes),
-    });
-    const bytes = new Uint8Array(2 * rowBytes);
-    for (let row = 0; row < 2; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
-    const outputs = tensorsOf(tensorOf("y", "UINT8", [2, rowBytes], bytes));
-    const members = [member(true), member(false)] as unknown as readonly Waiting[];
-    handOut(members, outputs, { rows: 2, startedMs: 0, runMs: 1 }, counted);
-    expect(answers).toHaveLength(0);
-    await clock.advance(0);
-    expect(cut).toHaveLength(1);
-    expect(answers.map((answer) => [answer.byteLength, answer[0], answer.at(-1)])).toEqual([
-      [rowBytes, 2, 2],
-    ]);
-    expect(steps).toBe(7);
   });
 });

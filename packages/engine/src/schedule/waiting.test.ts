@@ -1,0 +1,61 @@
+import { tensorOf, type Tensors, tensorsOf } from "@longshore/core";
+import { manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { handOut, type Waiting } from "./waiting.ts";
+
+describe("handOut", () => {
+  it("answers the members of a large batch one after another, with others between", async () => {
+    const clock = manualClock();
+    const rowBytes = 2 * 2 ** 20;
+    const answers: Uint8Array[] = [];
+    const member = {
+      rows: 1,
+      enqueuedMs: 0,
+      cut: (outputs: Tensors) => outputs,
+      resolve: ({ outputs }: { readonly outputs: Tensors }) => void answers.push(outputs.get("y")!.bytes),
+    };
+    const bytes = new Uint8Array(4 * rowBytes);
+    for (let row = 0; row < 4; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
+    const outputs = tensorsOf(tensorOf("y", "UINT8", [4, rowBytes], bytes));
+    // Three requests and a row of padding. Of a request, only what stands above is asked for here.
+    const members = [member, member, member] as unknown as readonly Waiting[];
+    handOut(members, outputs, { rows: 4, startedMs: 0, runMs: 1 }, clock);
+    expect(answers).toHaveLength(1);
+    await clock.advance(0);
+    expect(answers.map((answer) => [answer.byteLength, answer[0], answer.at(-1)])).toEqual([
+      [rowBytes, 1, 1],
+      [rowBytes, 2, 2],
+      [rowBytes, 3, 3],
+    ]);
+    expect(answers[0]!.buffer.byteLength).toBe(rowBytes);
+  });
+
+  it("copies a large answer in steps, and nothing for who has left", async () => {
+    const clock = manualClock();
+    const rowBytes = 16 * 2 ** 20;
+    const answers: Uint8Array[] = [];
+    const cut: Uint8Array[] = [];
+    const member = (settled: boolean) => ({
+      rows: 1,
+      enqueuedMs: 0,
+      settled,
+      cut: (outputs: Tensors) => {
+        cut.push(outputs.get("y")!.bytes);
+        return outputs;
+      },
+      resolve: ({ outputs }: { readonly outputs: Tensors }) => void answers.push(outputs.get("y")!.bytes),
+    });
+    const bytes = new Uint8Array(2 * rowBytes);
+    for (let row = 0; row < 2; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
+    const outputs = tensorsOf(tensorOf("y", "UINT8", [2, rowBytes], bytes));
+    const members = [member(true), member(false)] as unknown as readonly Waiting[];
+    handOut(members, outputs, { rows: 2, startedMs: 0, runMs: 1 }, clock);
+    expect(answers).toHaveLength(0);
+    await clock.advance(0);
+    expect(cut).toHaveLength(1);
+    expect(answers.map((answer) => [answer.byteLength, answer[0], answer.at(-1)])).toEqual([
+      [rowBytes, 2, 2],
+    ]);
+    expect(clock.timersSet()).toBe(7);
+  });
+});
