@@ -277,6 +277,19 @@ pipeline:
     expect(await ask(engine, "m")).toBe(12);
   });
 
+  it("leaves what the index says of versions of its models that it does not use, or that are not served", async () => {
+    store.put("m/config.pbtxt", 'backend: "onnxruntime" version_policy { all {} }');
+    store.put("m/1/model.onnx", "no model");
+    const engine = engineWith({ explicit: true });
+    await expect(load(engine, "m")).rejects.toMatchObject({ reason: "invalid-model" });
+    await load(engine, "p");
+    expect((await states(engine))["m/1"]).toMatch(/^unavailable/);
+    store.put("m/2/model.onnx", "no model");
+    await expect(load(engine, "m")).rejects.toMatchObject({ reason: "invalid-model" });
+    await load(engine, "p");
+    expect((await states(engine))["m/2"]).toMatch(/^ready: newer content is not served/);
+  });
+
   it("leaves nothing loaded when one of its models cannot be", async () => {
     let loads = 0;
     const broken: typeof runtime = {

@@ -285,17 +285,19 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     const uses = new Set(fresh.flatMap(({ loaded }) => loaded.uses));
     for (const used of uses) turn(used, true);
     forgetFound(model);
+    // Of its models, what it was read with is no problem any more, unless older content of it is served besides.
+    const read = new Set(fresh.flatMap(({ loaded }) => loaded.versionsUsed));
     for (const key of problems.keys()) {
       const [name = "", version = ""] = key.split("/");
-      if ((name === model && !failed.has(version)) || uses.has(name)) problems.delete(key);
+      const inner = version === "" ? uses.has(name) : read.has(key) && !ready.has(key);
+      if (name === model ? !failed.has(version) : inner) problems.delete(key);
     }
     for (const held of fresh) {
       serve(held);
       note(model, held.loaded.description.version, "ready");
     }
     // A version that could not be loaded leaves the place to the one before it.
-    const served = renewal.versions.flatMap((version) => ready.get(`${model}/${version}`) ?? []);
-    const last = served.at(-1);
+    const last = renewal.versions.flatMap((version) => ready.get(`${model}/${version}`) ?? []).at(-1);
     if (!last) return;
     newest.set(model, last);
     found.set(`${model}/`, Promise.resolve(last));

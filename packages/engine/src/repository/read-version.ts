@@ -29,6 +29,8 @@ export interface LoadedVersion {
   readonly profileIgnored?: string;
   /** Names of the models that it is made of, besides itself. */
   readonly uses: readonly string[];
+  /** The versions of them, as `<model>/<version>`. */
+  readonly versionsUsed: readonly string[];
 }
 
 /** What a repository reads with. */
@@ -147,8 +149,13 @@ export async function readVersion(
     labels,
     trusted: config.trusted,
   };
-  const uses = [...new Set([...inner.values()].flatMap((one) => [one.description.name, ...one.uses]))];
-  return { description, programs, uses, ...(await profileOf(store, folder, description)) };
+  const made = [...inner.values()];
+  const uses = [...new Set(made.flatMap((one) => [one.description.name, ...one.uses]))];
+  const versionsUsed = made.flatMap(({ description: { name, version: of }, versionsUsed: theirs }) => [
+    `${name}/${of}`,
+    ...theirs,
+  ]);
+  return { description, programs, uses, versionsUsed, ...(await profileOf(store, folder, description)) };
 }
 
 /** Whether one of its steps gives several answers to a request. */
