@@ -11,9 +11,6 @@ import {
 } from "@longshore/core";
 import { bucketOf, drawnRunMs, offersOf, type SimulatedModel } from "@longshore/lab";
 
-/** How long a promise holds, in milliseconds, as a simulated device's. */
-const offersLastMs = 5000;
-
 /**
  * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. Each run is
  * real; the device is then held until its profiled time on such a device is over, so that what else this machine does at
@@ -52,7 +49,6 @@ export function slowDevice(
           nowMs: clock.nowMs(),
           queueMs: () => 0,
           slowness: 1 / speed,
-          lastMs: offersLastMs,
         }),
       ),
     infer(request, call) {

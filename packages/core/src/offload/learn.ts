@@ -4,7 +4,7 @@ import { meanOf } from "../estimate/index.ts";
 import type { Features } from "../model/index.ts";
 import type { Leg, Radio } from "../plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
-import { elsewhereMs, type KnownModel, lostBehind, type Place } from "../places/index.ts";
+import { elsewhereMs, type KnownModel, type Place } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Tally } from "./tally.ts";
 
@@ -102,7 +102,7 @@ function untoldMs({ travels }: Leg, expectedMs: number, tookMs: number): number 
 export function learnLost(
   loop: Loop,
   place: Place,
-  leg: Leg,
+  { leg, startedMs, aloneMs }: { readonly leg: Leg; readonly startedMs: number; readonly aloneMs: number },
   tookMs: number,
   servedMs: number | undefined,
   nowMs: number,
@@ -112,7 +112,7 @@ export function learnLost(
   // An unproven place may have been tried as if it were quicker than it promises: it is no more silent than it said.
   const leastMs = place.proven ? 0 : promisedMs;
   const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
-  const muted = lostBehind(place, leg, nowMs - tookMs, nowMs);
+  const muted = place.mute && tookMs >= aloneMs;
   if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
     // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
     place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
@@ -123,7 +123,7 @@ export function learnLost(
   const heard = place.answeredAtMs > nowMs - tookMs;
   const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
   // What is given up for lost counts, too: the slowest that is believed may be seconds. Of all that one silence keeps waiting the first do.
-  if (nowMs - tookMs > place.health.downAtMs && (beyond || muted || givenUp)) {
+  if (startedMs > place.health.downAtMs && (beyond || muted || givenUp)) {
     const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
     const error = new LongshoreError("no-answer", "execute", message);
     place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));

@@ -106,7 +106,7 @@ class Race {
   #start(leg: Leg, on: Trigger["on"]): void {
     if (this.#settled || this.#started.has(leg.id)) return;
     this.#started.add(leg.id);
-    const { clock, local, places, parts } = this.#loop;
+    const { clock, local, places, parts, self, controllers } = this.#loop;
     const { call } = this.#job;
     const here = local !== undefined && leg.endpoint === local.info.id;
     if (this.#held.arriving && this.#job.asked?.wire?.again?.() === false) {
@@ -123,11 +123,7 @@ class Race {
       this.#fail(leg, error);
       return;
     }
-    const child = childCall(
-      call,
-      here ? {} : legCall(this.#loop.self, this.#job, leg),
-      this.#loop.controllers,
-    );
+    const child = childCall(call, here ? {} : legCall(self, this.#job, leg), controllers);
     const running = beginLeg(this.#loop, leg, place, child.cancel, this.#isWaiting());
     this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
@@ -160,14 +156,12 @@ class Race {
         this.#broke(running, LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`));
       },
     );
-    this.#watch(leg, place);
+    this.#watch(running);
   }
 
   /** Whether what was sent to this place is still on its way here. */
-  #isWaiting(running?: Running): boolean {
-    const isWaiting = this.#held.arriving !== undefined && this.#job.asked?.wire?.complete?.() === false;
-    if (running && !isWaiting) running.beganMs ??= this.#loop.clock.nowMs();
-    return isWaiting;
+  #isWaiting(): boolean {
+    return this.#held.arriving !== undefined && this.#job.asked?.wire?.complete?.() === false;
   }
 
   #inputs(leg: Leg): InferenceRequest["inputs"] {
@@ -180,7 +174,8 @@ class Race {
   }
 
   /** Arms the guards that wait for this leg to be late. */
-  #watch(leg: Leg, place: Place | undefined): void {
+  #watch(running: Running): void {
+    const { leg, place } = running;
     if (!place || this.#settled || !this.#running.has(leg.id)) return;
     const { limits, call } = this.#job;
     const hurries = limits.objective !== "energy" && limits.objective !== "cost";
@@ -190,11 +185,11 @@ class Race {
       const here = backUp.endpoint === this.#loop.local?.info.id;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
       const times = guardFor(this.#loop, leg, { backUp, here, tail, latestMs: late.latestMs });
-      this.#guard(leg, place, { ...times, hurries, fire: (lost) => this.#late(leg, backUp, lost) });
+      this.#guard(running, place, { ...times, hurries, fire: (lost) => this.#late(leg, backUp, lost) });
     }
     if (!this.#job.beside || this.#watches.has(leg.id)) return;
     const times = guardAlone(leg, place, hurries, call.deadlineMs - this.#loop.clock.nowMs());
-    this.#guard(leg, place, { ...times, hurries, fire: (lost) => this.#late(leg, leg, lost) });
+    this.#guard(running, place, { ...times, hurries, fire: (lost) => this.#late(leg, leg, lost) });
   }
 
   /** Starts the back-up of a leg, or has another place asked where that would say nothing new. Tells whether it could. */
@@ -215,11 +210,15 @@ class Race {
     return true;
   }
 
-  #guard(leg: Leg, place: Place, parts: GuardTimes & Pick<GuardParts, "fire" | "hurries">): void {
+  #guard(running: Running, place: Place, parts: GuardTimes & Pick<GuardParts, "fire" | "hurries">): void {
     const { clock } = this.#loop;
-    const running = this.#running.get(leg.id);
-    const waits = (): boolean => this.#isWaiting(running);
-    const own = { clock, place, leg, call: this.#job.call, usualMs: running?.usualMs ?? Infinity, waits };
+    const { leg, aloneMs, usualMs } = running;
+    const waits = (): boolean => {
+      const isWaiting = this.#isWaiting();
+      if (!isWaiting) running.beganMs ??= clock.nowMs();
+      return isWaiting;
+    };
+    const own = { clock, place, leg, call: this.#job.call, aloneMs, usualMs, waits };
     this.#watches.set(leg.id, guardWatch({ ...own, ...parts }));
   }
 
@@ -288,11 +287,8 @@ class Race {
     }
     if (place) this.#loop.places.failed(place, leg.segment, error, nowMs, running.startedMs);
     this.#loop.places.touched();
-    this.#tally.lostLegs.push({
-      leg: leg.id,
-      endpoint: leg.endpoint,
-      why: `${error.reason}: ${error.message}`,
-    });
+    const why = `${error.reason}: ${error.message}`;
+    this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
     this.#loop.parts.observer.record({
       kind: "failure",
       atMs: nowMs,

@@ -5,7 +5,7 @@ import { type Leg, radios } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
 import { exchangeMillijoules, learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
-import { type LocalRun, longSendMs, type Place, usualMs } from "../places/index.ts";
+import { lateAloneMs, type LocalRun, longSendMs, type Place } from "../places/index.ts";
 import type { Tally } from "./tally.ts";
 
 /** A leg under way: what it was expected to take, and what was heard of it. */
@@ -15,9 +15,9 @@ export interface Running {
   readonly cancel: (reason: LongshoreError) => void;
   /** Where it runs; undefined here. */
   readonly place: Place | undefined;
-  /** Its run time as promised, charged to the place's load while it is under way. */
-  readonly expectedMs: number;
-  /** What it hardly ever takes once its body is here; see `usualMs`. Infinity here. */
+  /** What it hardly ever takes once its body is here and nobody waits before it; see `lateAloneMs`. Infinity here. */
+  readonly aloneMs: number;
+  /** The same, and what waited at the place when it started. */
   readonly usualMs: number;
   /** Its slot at this place. */
   readonly work: LocalRun | undefined;
@@ -40,13 +40,14 @@ export function beginLeg(
 ): Running {
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
+  const aloneMs = place ? lateAloneMs(place, leg, nowMs) : Infinity;
   const running: Running = {
     leg,
     startedMs: nowMs,
     cancel,
     place,
-    expectedMs: leg.travels?.promisedMs ?? expectedMs,
-    usualMs: place ? usualMs(leg, place, nowMs) : Infinity,
+    aloneMs,
+    usualMs: aloneMs + (place?.queueMs(nowMs) ?? 0),
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
     wakeMillijoules: place ? loop.radio.begun(nowMs) : 0,
     waits,
@@ -54,7 +55,7 @@ export function beginLeg(
     heardAtMs: nowMs,
     heardBytes: 0,
   };
-  place?.legBegan(running.expectedMs, nowMs);
+  place?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs);
   loop.places.touched();
   if (leg.travels && meanOf(leg.travels.upMs) >= longSendMs) loop.upkeep();
   return running;
@@ -84,7 +85,7 @@ export function bookAnswer(
   loop: Loop,
   job: Job,
   held: Held,
-  { leg, place, startedMs, usualMs: usual, wakeMillijoules, waits }: Running,
+  { leg, place, startedMs, usualMs, wakeMillijoules, waits }: Running,
   response: InferenceResponse,
   tally: Tally,
   nowMs: number,
@@ -95,7 +96,7 @@ export function bookAnswer(
   if (job.frame) loop.warmth.ran(leg.endpoint, leg.segment);
   if (place) {
     learnRemote(loop, place, leg, response, tookMs, nowMs);
-    if (!waits) place.lateness.answered(tookMs, usual);
+    if (!waits) place.lateness.answered(tookMs, usualMs);
     loop.radio.used(nowMs);
     const radio = loop.parts.device?.radio ?? radios.wired;
     tallyRemote(loop, tally, response.account, radio, wakeMillijoules, tookMs);
@@ -120,9 +121,10 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
     return;
   }
   place.legEnded();
-  // Of all that one silence keeps waiting the first counts, whenever the bodies of the others were here.
-  if (beganMs === startedMs || (beganMs !== undefined && startedMs > place.health.downAtMs))
-    learnLost(loop, place, leg, nowMs - beganMs, bodyArrived(running) ? nowMs - heardAtMs : undefined, nowMs);
+  if (beganMs !== undefined) {
+    const servedMs = bodyArrived(running) ? nowMs - heardAtMs : undefined;
+    learnLost(loop, place, running, nowMs - beganMs, servedMs, nowMs);
+  }
   loop.radio.used(nowMs);
   const radio = loop.parts.device?.radio ?? radios.wired;
   tally.sentBytes += heardBytes;

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { elsewhereMs, guardAlone, guardWatch, lostBehind, usualMs } from "./guard-watch.ts";
+import { elsewhereMs, guardAlone, guardWatch, lateAloneMs } from "./guard-watch.ts";
 import { followPlace } from "./place.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -88,13 +88,15 @@ function watched(change: {
   if (change.usualMs !== undefined) for (let count = 0; count < 5; count++) place.answered(-1);
   let firedAtMs: number | undefined;
   let wasLost: boolean | undefined;
+  const own = change.elsewhere
+    ? { ...leg, predicted: { ...leg.predicted, completionMs: change.elsewhere } }
+    : (change.leg ?? leg);
   const watch = guardWatch({
     clock,
     untilNextMs: () => new Float64Array(0),
     place,
-    leg: change.elsewhere
-      ? { ...leg, predicted: { ...leg.predicted, completionMs: change.elsewhere } }
-      : (change.leg ?? leg),
+    leg: own,
+    aloneMs: lateAloneMs(place, own, clock.nowMs()),
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
     latestMs: change.latestMs ?? 10_000,
     backUpMs: change.backUpMs ?? (() => 100),
@@ -167,6 +169,7 @@ describe("guardWatch", () => {
         untilNextMs: () => new Float64Array(0),
         place,
         leg,
+        aloneMs: lateAloneMs(place, leg, clock.nowMs()),
         call: housekeepingCall("test"),
         latestMs: 10_000,
         lostMs: 500,
@@ -364,10 +367,10 @@ describe("guardWatch", () => {
       ...leg,
       travels: { ...travels!, upMs: usually(8000, 10_000), thereMs: certain(510) },
     };
-    expect(usualMs(charged, place, 0)).toBeCloseTo(10 + 3.7, 0);
+    expect(lateAloneMs(place, charged, 0)).toBeCloseTo(10 + 3.7, 0);
     // A way that is only spread is not silent.
     const spreadOut: Leg = { ...leg, travels: { ...travels!, upMs: spread(200, 700) } };
-    expect(usualMs(spreadOut, place, 0)).toBeCloseTo(10 + 610, 0);
+    expect(lateAloneMs(place, spreadOut, 0)).toBeCloseTo(10 + 610, 0);
     watch[Symbol.dispose]();
   });
 
@@ -384,17 +387,6 @@ describe("guardWatch", () => {
     expect(guardAlone(leg, poor.place, true, 20).latestMs).toBe(Infinity);
     watch[Symbol.dispose]();
     poor.watch[Symbol.dispose]();
-  });
-
-  it("counts of all that one stall keeps waiting only the first, and nothing that was not late itself", () => {
-    const { place, watch } = watched({});
-    place.legBegan(10, 0);
-    expect(lostBehind(place, leg, 0, 500)).toBe(false);
-    place.missed(1);
-    expect([lostBehind(place, leg, 490, 500), lostBehind(place, leg, 0, 500)]).toEqual([false, true]);
-    place.failed(new LongshoreError("no-answer", "execute", "made up"), 500);
-    expect([lostBehind(place, leg, 1, 501), lostBehind(place, leg, 600, 1000)]).toEqual([false, true]);
-    watch[Symbol.dispose]();
   });
 
   it("does not take what is unknown of a silent link for time that a request may need", () => {

@@ -48,9 +48,11 @@ export interface GuardParts {
    * this very place. Default never.
    */
   readonly lostMs?: number;
+  /** What the leg hardly ever takes where nobody waits before it; see `lateAloneMs`. */
+  readonly aloneMs: number;
   /**
-   * What the leg hardly ever takes as things are; see `usualMs`. Where nothing is heard of it for longer than the latest of the last answers
-   * took, and the place has answered nothing since it began, the place is taken to be silent and the request lost there. Default not known.
+   * The same, and what waits at the place. Where nothing is heard of the leg for longer than the latest of the last answers took, and
+   * the place has answered nothing since it began, the place is taken to be silent and the request lost there. Default not known.
    */
   readonly usualMs?: number;
   /** Whether the body is still on its way here: nothing is late as long as it is, and its time counts from then on. Default never. */
@@ -157,7 +159,7 @@ const restMs = 5;
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
   const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
-  const { hurries = true, lostMs = Infinity, usualMs = Infinity, waits = () => false } = parts;
+  const { hurries = true, lostMs = Infinity, aloneMs, usualMs = Infinity, waits = () => false } = parts;
   const { travels } = leg;
   const startedMs = clock.nowMs();
   /** From then on the place is to blame for what the leg takes. */
@@ -169,8 +171,6 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   const bodyBytes = leg.predicted.sentBytes;
   /** Later than this it is lost where the place has failed others meanwhile. */
   const lateMs = hardlyMore(leg.predicted.completionMs.values);
-  /** And this is late where nobody waits before it: those that wait at a place which has gone mute make no queue. */
-  const aloneMs = lateAloneMs(place, leg, startedMs);
   /** And this is too late where the place has answered nothing else meanwhile. */
   const silentMs = place.proven ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
   let timer: Disposable | undefined;
@@ -196,6 +196,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     const { health } = place;
     const failed = health.failing && health.downAtMs >= startedMs;
     const silent = place.answeredAtMs < beganMs && nowMs - heardAtMs >= silentMs;
+    // Those that wait at a place which has gone mute make no queue.
     return (
       passedMs >= lostMs || (failed && passedMs >= lateMs) || (place.mute && passedMs >= aloneMs) || silent
     );
@@ -295,27 +296,12 @@ export function guardWatch(parts: GuardParts): GuardWatch {
 }
 
 /**
- * Whether a leg that has no answer is one more failure of a place that is mute: it is late itself, whoever waits before it, and
- * began after the last failure. Of all that one stall keeps waiting only the first count.
+ * What a leg that begins now hardly ever takes while its link is well, less what it is expected to wait at its place for those before it,
+ * in milliseconds: its way and its run. What is charged there for failures, or for having just come back, is a price and no time.
+ * Nothing comes over the link of a place that hangs, which makes the link seem to be silent for seconds: so what is expected of the way
+ * grows just when it should not be waited for.
  */
-export function lostBehind(place: Place, leg: Leg, beganMs: number, nowMs: number): boolean {
-  return place.mute && beganMs > place.health.downAtMs && nowMs - beganMs >= lateAloneMs(place, leg, beganMs);
-}
-
-/**
- * What a leg that begins now hardly ever takes, in milliseconds: its way and its run, and what waits at the place. What is charged there
- * for failures, or for having just come back, is a price and no time.
- */
-export function usualMs(leg: Leg, place: Place, nowMs: number): number {
-  return lateAloneMs(place, leg, nowMs) + place.queueMs(nowMs);
-}
-
-/**
- * What a leg hardly ever takes while its link is well, less what it was expected to wait at its place for those before it, in
- * milliseconds. Nothing comes over the link of a place that hangs, which makes the link seem to be silent for seconds: so what is expected
- * of the way grows just when it should not be waited for.
- */
-function lateAloneMs(place: Place, { travels, predicted }: Leg, nowMs: number): number {
+export function lateAloneMs(place: Place, { travels, predicted }: Leg, nowMs: number): number {
   if (!travels) return hardlyMore(predicted.completionMs.values);
   const { upMs, thereMs, downMs, promisedMs } = travels;
   const waitMs = Math.max(0, meanOf(thereMs) - promisedMs * place.service.ratio(nowMs));

@@ -51,6 +51,16 @@ describe("serviceRatio", () => {
     expect(twice.ratio(1) * 1.5).toBeCloseTo(seen, 6);
   });
 
+  it("remembers the growth of so many contents only, whatever a place makes up", () => {
+    const service = serviceRatio();
+    service.seen(400, 100, 0);
+    const seen = service.ratio(1);
+    service.promised(1.5, 1, "a");
+    expect(service.ratio(1) * 1.5).toBeCloseTo(seen, 6);
+    for (let one = 0; one < 2000; one++) service.promised(1.1, 1, `made-up-${one}`);
+    expect(service.ratio(1) * 1.1).toBeCloseTo(seen, 6);
+  });
+
   it("measures a run by how its own content's promise grew while it was under way", () => {
     const service = serviceRatio();
     service.promised(2, 1, "a");

@@ -51,6 +51,9 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
    * of them by the same, of which the most counts.
    */
   const grown = new Map<string, number>();
+  /** The most of them that is growth, and the least that is shrinking; 0 for none. */
+  let most = 0;
+  let least = 0;
   /** By how many times those of each content grew last, and when. */
   const last = new Map<string, { readonly factor: number; readonly atMs: number }>();
   const faded = (nowMs: number): number => {
@@ -61,9 +64,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   /** What a promise has taken in since of what was seen is not charged once more; what moved the other way is charged as before. */
   const left = (nowMs: number): number => {
     const log = faded(nowMs);
-    if (grown.size === 0) return log;
-    const by = grown.values();
-    return log > 0 ? Math.max(0, log - Math.max(0, ...by)) : Math.min(0, log - Math.min(0, ...by));
+    return log > 0 ? Math.max(0, log - most) : Math.min(0, log - least);
   };
   return {
     seen(tookMs, madeMs, nowMs, sentAtMs = nowMs, of = "") {
@@ -72,6 +73,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       const { factor, atMs } = last.get(of) ?? { factor: 1, atMs: -Infinity };
       const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
       grown.clear();
+      most = least = 0;
       // Differences below a millisecond say nothing about a place, and so do short runs about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
       const noise = 1 / (promisedMs + 1) ** 2;
@@ -102,6 +104,9 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
     promised(factor, nowMs, of = "") {
       if (!(factor > 0) || factor === 1) return;
       grown.set(of, (grown.get(of) ?? 0) + Math.log(factor));
+      forgetFirst(grown);
+      most = Math.max(0, ...grown.values());
+      least = Math.min(0, ...grown.values());
       last.delete(of);
       last.set(of, { factor, atMs: nowMs });
       forgetFirst(last);

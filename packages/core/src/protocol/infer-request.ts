@@ -1,4 +1,4 @@
-import { inSteps } from "../base/index.ts";
+import { allSteps, inSteps } from "../base/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import { type WireLimits, defaultWireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart, takeHead } from "./message.ts";
@@ -8,7 +8,6 @@ import {
   readTensors,
   type SharedPart,
   sharedPartOf,
-  tensorsAtOnce,
   tensorsInSteps,
   type TensorsWork,
   type WireTensor,
@@ -131,9 +130,7 @@ export function readInferRequest(
   headerLength: number | undefined,
   limits: WireLimits = defaultWireLimits,
 ): InferRequestMessage {
-  const { message, inputs } = beginRequest(body, headerLength, limits);
-  message.inputs = tensorsAtOnce(inputs);
-  return message;
+  return allSteps(furtherInputs(beginRequest(body, headerLength, limits)));
 }
 
 /**
@@ -145,9 +142,7 @@ export function readInferHead(
   binaryBytes: number,
   limits: WireLimits,
 ): InferRequestMessage {
-  const { message, inputs } = workOf(takeHead(head, limits), { byteLength: binaryBytes }, limits);
-  message.inputs = tensorsAtOnce(inputs);
-  return message;
+  return allSteps(furtherInputs(workOf(takeHead(head, limits), { byteLength: binaryBytes }, limits)));
 }
 
 /**
@@ -163,12 +158,9 @@ export function readInferRequestInSteps(
 ): InferRequestMessage | Promise<InferRequestMessage> {
   const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
   if (known) return known;
-  const work = beginRequest(body, headerLength, limits);
-  if (work.inputs.works.length > 0) return inSteps(furtherInputs(work), pause);
-  const { message, inputs } = work;
-  message.inputs = inputs.tensors();
-  if (headerLength !== undefined) heads?.learn(body, headerLength, message);
-  return message;
+  const request = inSteps(furtherInputs(beginRequest(body, headerLength, limits)), pause);
+  if (!(request instanceof Promise) && headerLength !== undefined) heads?.learn(body, headerLength, request);
+  return request;
 }
 
 function* furtherInputs({ message, inputs }: RequestWork): Generator<void, InferRequestMessage> {

@@ -258,12 +258,6 @@ export function* tensorsInSteps(work: TensorsWork): Generator<void, readonly Wir
   return work.tensors();
 }
 
-/** Does all of the work at once. */
-export function tensorsAtOnce(work: TensorsWork): readonly WireTensor[] {
-  for (const one of work.works) one.step(Infinity);
-  return work.tensors();
-}
-
 /**
  * The JSON entry of a tensor, as text in pieces; with `binary` its bytes go into the binary part instead. Who asked for an
  * output in shared memory knows where it lies: as in Triton's replies, whose C++ clients take any parameters of an output for

@@ -278,13 +278,13 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
     describe: () => Promise.resolve(model),
     offers() {
       asked++;
+      const queueMs = slots.waitMs() * promiseFactor;
       return Promise.resolve(
         offersOf(model, undefined, {
           info,
           nowMs: clock.nowMs(),
-          queueMs: () => slots.waitMs() * promiseFactor,
+          queueMs: () => queueMs,
           slowness: promiseFactor / speed,
-          lastMs: 5000,
         }),
       );
     },

@@ -30,7 +30,7 @@ import { fifoSlots, type Slots } from "./service.ts";
 import { type Envelope, questionBytes, tinyBytes, wireOf } from "./wire.ts";
 import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs } from "./profile-times.ts";
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
-import { stepsWithin } from "./step-times.ts";
+import { stepsWithin, wholeWork } from "./step-times.ts";
 
 /** What can be wrong with a place. All may change while it runs. */
 export interface Faults {
@@ -80,8 +80,6 @@ export interface SimulatedEndpointParts {
   readonly envelope?: Envelope;
   /** Told of transfers and round trips, as `oipEndpoint` tells it. */
   readonly learner?: LinkLearner;
-  /** How long an offer holds; default 5 s. */
-  readonly offersLastMs?: number;
   readonly faults?: Partial<Faults>;
 }
 
@@ -152,12 +150,14 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
   }
 
   function termsOf(model: SimulatedModel): OfferTerms {
+    const { promiseFactor } = faults;
+    const wholeMs = slots.waitMs(wholeWork(model)) * promiseFactor;
     return {
       info,
       nowMs: clock.nowMs(),
-      queueMs: (bucket, segment) => slots.waitMs(stepsWithin(model, bucket, segment)) * faults.promiseFactor,
-      slowness: faults.promiseFactor / speed,
-      lastMs: parts.offersLastMs ?? 5000,
+      queueMs: (bucket, segment) =>
+        model.steps ? slots.waitMs(stepsWithin(model, bucket, segment)) * promiseFactor : wholeMs,
+      slowness: promiseFactor / speed,
     };
   }
 

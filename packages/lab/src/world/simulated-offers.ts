@@ -45,8 +45,10 @@ export interface OfferTerms {
   readonly queueMs: (bucket: BucketProfile, segment: Pick<Segment, "from" | "to">) => number;
   /** Promised time over profiled time. */
   readonly slowness: number;
-  readonly lastMs: number;
 }
+
+/** How long a promise holds, in milliseconds. */
+const offersLastMs = 5000;
 
 /** Offers for every head and tail of the profile's cuts, the whole included, in every variant that the tier may hold. */
 export function offersOf(
@@ -54,7 +56,7 @@ export function offersOf(
   features: Features | undefined,
   terms: OfferTerms,
 ): readonly Offer[] {
-  const { info, nowMs, slowness, lastMs } = terms;
+  const { info, nowMs, slowness } = terms;
   const { description, profile } = model;
   const offers: Offer[] = [];
   for (const variant of description.variants) {
@@ -90,7 +92,7 @@ export function offersOf(
           ...(variant.accuracyRatio === undefined ? {} : { accuracyRatio: variant.accuracyRatio }),
           upTo: bucket.upTo,
           codecs: info.codecs,
-          expiresAtMs: nowMs + lastMs,
+          expiresAtMs: nowMs + offersLastMs,
           origin: "promised",
         });
       }

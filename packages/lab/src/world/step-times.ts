@@ -23,13 +23,19 @@ export interface StepTime {
   readonly runs: number;
 }
 
+/** A model without known steps as work: one run. */
+export function wholeWork({ description }: Pick<SimulatedModel, "description">): readonly StepWork[] {
+  return [{ graph: description.name, ratio: 1, runs: 1 }];
+}
+
 /** The steps of a segment and their shares of its time; of a model without known steps, and with a cut that none of them has, one run. */
 export function stepsWithin(
-  { description, steps }: Pick<SimulatedModel, "description" | "steps">,
+  model: Pick<SimulatedModel, "description" | "steps">,
   bucket: BucketProfile,
   { from, to }: Pick<Segment, "from" | "to">,
 ): readonly StepWork[] {
-  const whole = [{ graph: description.name, ratio: 1, runs: 1 }];
+  const { steps } = model;
+  const whole = wholeWork(model);
   if (!steps) return whole;
   const first = positionOf(steps, bucket, from);
   const last = positionOf(steps, bucket, to);
