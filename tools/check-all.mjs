@@ -41,6 +41,8 @@ if (unknown.length > 0) {
 
 let passed = 0;
 let failed = 0;
+/** What failed, in the first line that its part printed of each, said again at the end, where it is not lost among what passed. */
+const broken = [];
 for (const { name, about, args, mostSeconds } of parts) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   console.log(`== ${name}: ${about}`);
@@ -57,9 +59,14 @@ for (const { name, about, args, mostSeconds } of parts) {
   const ok = Number(counts?.[1] ?? 0);
   // A part that broke off, or says nothing, has failed once at least.
   const wrong = Math.max(Number(counts?.[2] ?? 0), status === 0 && counts ? 0 : 1);
-  if (status !== 0) console.log(`${name} ended with ${signal ?? status}`);
+  if (status !== 0) {
+    const told = stdout.split("\n").filter((line) => line.startsWith("  failed  "));
+    broken.push(`${name} ended with ${signal ?? status}`);
+    for (const line of told.slice(0, 10)) broken.push(line.slice(0, 500));
+  }
   passed += ok;
   failed += wrong;
 }
+for (const one of broken) console.log(one);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

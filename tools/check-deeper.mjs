@@ -27,7 +27,7 @@ const { stdout, status } = spawnSync(
 const report = JSON.parse(stdout.slice(stdout.indexOf("{")));
 for (const { assertionResults } of report.testResults) {
   for (const { fullName, failureMessages } of assertionResults) {
-    for (const message of failureMessages) console.log(`${fullName}: ${message}`);
+    for (const message of failureMessages) console.log(`  failed  ${fullName}: ${message}`);
   }
 }
 console.log(`${report.numPassedTests} passed, ${report.numFailedTests} failed`);

@@ -66,6 +66,7 @@ if (existsSync(report)) {
   count("npm test", testsOk);
 }
 step("types of the tests", "npx", ["tsc", "-p", "tsconfig.tests.json"]);
+step("types of the tools", "npx", ["tsc", "-p", "tsconfig.tools.json"]);
 step("lint", "npx", ["oxlint", "--type-aware", "--deny-warnings", "."]);
 step("format", "npx", ["oxfmt", "--check", "."]);
 step("unused code", "npx", ["knip"]);

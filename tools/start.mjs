@@ -71,6 +71,7 @@ const tasks = {
   check: () => {
     build("--force");
     run(bin("tsc"), ["-p", "tsconfig.tests.json"]);
+    run(bin("tsc"), ["-p", "tsconfig.tools.json"]);
     run(bin("oxlint"), ["--type-aware", "--deny-warnings", "."]);
     run(bin("oxfmt"), ["--check", "."]);
     run(bin("knip"), []);

@@ -24,6 +24,7 @@ const yaml = [
 
 const key = newApiKey();
 const hasher = await keyHasher(new Uint8Array(32));
+/** @type {import("@longshore/server").KeyRecord} */
 const record = {
   id: key.id,
   hash: await hasher.hash(key.text),
@@ -49,10 +50,11 @@ const shown = [
   `certificate: spiffe://store.example/till\nlongshore-tenant: acme\nlongshore-rights: infer\nauthorization: Bearer ${token}\n`,
 ].map(bytesOf);
 
+/** @returns {import("@longshore/core").WireRequest} */
 function requestOf(bytes) {
   const lines = new TextDecoder().decode(bytes).split("\n").map((line) => line.split(/:\s*(.*)/s, 2)); // prettier-ignore
   const headers = Object.fromEntries(
-    lines.filter(([name]) => name).map(([name, value = ""]) => [name.toLowerCase(), value]),
+    lines.filter(([name]) => name).map(([name = "", value = ""]) => [name.toLowerCase(), value]),
   );
   const uris = lines.filter(([name]) => name === "certificate").map(([, value = ""]) => value);
   const certificate = { verified: true, fingerprint: "cd".repeat(32), subject: "", uris };
@@ -71,7 +73,7 @@ export const identityTargets = {
       );
       const jwks = bytesOf(JSON.stringify({ keys: [{ ...jwk, kid: "k" }] }));
       const { identify, keys } = createIdentify({ configuration, clock: systemClock(), report: () => undefined, loadKeySet: async () => jwks }); // prettier-ignore
-      keys.replace([record], hasher);
+      keys.replace(new Map([[record.id, record]]), hasher);
       return {
         run: (bytes) =>
           outcomeOf(async () => {

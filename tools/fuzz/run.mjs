@@ -42,7 +42,9 @@ async function fuzz(name) {
   let slowest = 0;
   const fail = (index, bytes, why) => {
     failures.push(why);
-    console.log(`${name}: ${why}\n  repeat: node tools/fuzz/run.mjs ${name} --seed ${seed} --at ${index}`);
+    console.log(
+      `  failed  ${name}: ${why}\n  repeat: node tools/fuzz/run.mjs ${name} --seed ${seed} --at ${index}`,
+    );
     console.log(`  input: ${Buffer.from(bytes).toString("base64").slice(0, 2000)}`);
   };
   const before = heapMib();

@@ -42,10 +42,16 @@ const replies = [
 ];
 const messageWords = ['"inputs"', '"outputs"', '"parameters"', '"data"', '"shape"', '"datatype"', '"name"', '"binary_data_size"', '"shared_memory_region"', '"classification"', '"sequence_id"', "FP32", "FP16", "BYTES", "UINT64", "[[1,2],[3,4]]", "[]", "{}", ","]; // prettier-ignore
 
+/** The input of that name, as the output of another. */
+function renamed(inputs, name, to) {
+  const input = inputs.get(name);
+  return new Map([[to, { ...input, spec: { ...input.spec, name: to } }]]);
+}
+
 const double = () =>
   doubleEndpoint([
-    { description: doubleDescription({ name: "double", labels: { y: ["cat", "dog"] } }), run: (inputs) => new Map([["y", { ...inputs.get("x"), spec: { ...inputs.get("x").spec, name: "y" } }]]) }, // prettier-ignore
-    { description: doubleDescription({ name: "text", inputs: [{ name: "t", datatype: "BYTES", shape: [-1] }], outputs: [{ name: "y", datatype: "BYTES", shape: [-1] }] }), run: (inputs) => new Map([["y", { ...inputs.get("t"), spec: { ...inputs.get("t").spec, name: "y" } }]]) }, // prettier-ignore
+    { description: doubleDescription({ name: "double", labels: { y: ["cat", "dog"] } }), run: (inputs) => renamed(inputs, "x", "y") }, // prettier-ignore
+    { description: doubleDescription({ name: "text", inputs: [{ name: "t", datatype: "BYTES", shape: [-1] }], outputs: [{ name: "y", datatype: "BYTES", shape: [-1] }] }), run: (inputs) => renamed(inputs, "t", "y") }, // prettier-ignore
   ]);
 
 function handler() {
@@ -102,13 +108,16 @@ function checkReply(status, body) {
   return reason;
 }
 
-/** The request in plain data that mutated text stands for, as a listener would make it. */
+/**
+ * The request in plain data that mutated text stands for, as a listener would make it, but for methods that no listener hands on.
+ * @returns {any}
+ */
 function plainRequest(bytes) {
   const whole = Buffer.from(bytes).toString("latin1");
   const at = whole.indexOf("\r\n\r\n");
   const [first = "", ...lines] = (at < 0 ? whole : whole.slice(0, at)).split("\r\n");
   const [method = "GET", path = "/"] = first.split(" ");
-  const headers = Object.fromEntries(lines.map((line) => line.split(/:\s*/, 2)).filter(([name]) => name).map(([name, value = ""]) => [name.toLowerCase(), value])); // prettier-ignore
+  const headers = Object.fromEntries(lines.map((line) => line.split(/:\s*/, 2)).filter(([name]) => name).map(([name = "", value = ""]) => [name.toLowerCase(), value])); // prettier-ignore
   const body =
     at < 0 ? new Uint8Array(0) : bytes.subarray(Buffer.byteLength(whole.slice(0, at + 4), "latin1"));
   return { method, path, headers, body: { kind: "parts", parts: [body] }, peer: { address: "127.0.0.1", loopback: true } }; // prettier-ignore
@@ -128,7 +137,7 @@ function onSocket(port, bytes) {
     socket.setEncoding("latin1");
     socket.on("data", (chunk) => {
       heard += chunk;
-      const [head, ...rest] = heard.split("\r\n\r\n");
+      const [head = "", ...rest] = heard.split("\r\n\r\n");
       const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? NaN);
       const body = rest.join("\r\n\r\n");
       if (Number.isNaN(length) || body.length < length) return;
