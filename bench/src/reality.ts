@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Endpoint, seededRandom } from "@longshore/core";
+import { type Account, type Endpoint, seededRandom } from "@longshore/core";
 import {
   allowedPlans,
   linkShapes,
@@ -12,6 +12,7 @@ import {
   readMahimahi,
   readTwoColumns,
   type Simulation,
+  type StageSums,
   type StepTime,
   simulateOurs,
   simulatePlan,
@@ -24,8 +25,9 @@ import { sampleRepository } from "@longshore/samples";
 import { openEngine, profiledStore, startPlace } from "longshore/measure";
 import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row } from "./harness.ts";
 import { measureSamples, profilesOf, wholeRunMs } from "./measure-samples.ts";
+import { madeOnce } from "./reality/made-once.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
-import { servedSteps } from "./reality/served-steps.ts";
+import { atRest, servedSteps } from "./reality/served-steps.ts";
 import { slowDevice } from "./reality/slow-device.ts";
 import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 
@@ -35,11 +37,11 @@ const notCounted = 5;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 6;
 
-/** What was measured before links came in. */
+/** What is measured where nothing is sent over a link. */
 interface Known {
   readonly costs: ExchangeCosts;
-  /** Of a pipeline. */
-  readonly steps: readonly StepTime[] | undefined;
+  /** Of a pipeline, around the time of the replay. */
+  readonly steps?: readonly StepTime[];
 }
 
 interface Link {
@@ -89,12 +91,15 @@ interface Answer {
   readonly seed: number;
   readonly index: number;
   readonly tookMs: number;
+  readonly stagesMs: StageSums;
   readonly plan: string;
 }
 
 /** The requests of a replay that count. */
 function answersOf(rows: readonly Omit<Answer, "seed">[], seed: number): readonly Answer[] {
-  return rows.slice(notCounted).map(({ index, tookMs, plan }) => ({ seed, index, tookMs, plan }));
+  return rows
+    .slice(notCounted)
+    .map(({ index, tookMs, stagesMs, plan }) => ({ seed, index, tookMs, stagesMs, plan }));
 }
 
 function timesOf(answers: readonly Answer[]): {
@@ -119,7 +124,24 @@ function shares(answers: readonly Answer[]): string {
     .join(", ");
 }
 
+/** What was going on in the mean, in milliseconds, the longest first. */
+function stageMeans(answers: readonly Answer[]): string {
+  const sums = new Map<string, number>();
+  for (const { stagesMs } of answers) {
+    for (const [stage, tookMs] of Object.entries(stagesMs)) sums.set(stage, (sums.get(stage) ?? 0) + tookMs);
+  }
+  return [...sums]
+    .map(([stage, sum]) => [stage, sum / answers.length] as const)
+    .filter(([, tookMs]) => tookMs >= 0.5)
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([stage, tookMs]) => `${stage} ${tookMs.toFixed(0)}`)
+    .join(", ");
+}
+
 const sumMs = (steps: readonly StepTime[]): number => steps.reduce((sum, { tookMs }) => sum + tookMs, 0);
+
+const isPipeline = ({ model: { description } }: Simulation): boolean =>
+  description.variants[0]?.body.kind === "pipeline";
 
 const off = (real: number, simulated: number): number => Math.abs(simulated / real - 1);
 
@@ -191,8 +213,8 @@ export const bench: Bench = {
       };
     };
 
-    const deviceFor = ({ model, device: { speed }, seed }: Simulation): Endpoint =>
-      slowDevice(engine, model, { speed, clock, random: seededRandom(seed) });
+    const deviceFor = ({ model, device: { speed }, seed }: Simulation, device: Endpoint): Endpoint =>
+      slowDevice(device, model, { speed, clock, random: seededRandom(seed) });
 
     /** One way of deciding, in both worlds. */
     function compare(
@@ -213,13 +235,22 @@ export const bench: Bench = {
         `  ${subject.model.padEnd(10)} ${link.name.padEnd(28)} ${way.padEnd(26)} real ${inReality.text}  simulated ${inSimulation.text}  off by ${(100 * error.mean).toFixed(1)} % and ${(100 * error.p99).toFixed(1)} %`,
       );
       say(`      real: ${shares(real)}; simulated: ${shares(simulated)}`);
+      say(`      real: ${stageMeans(real)}; simulated: ${stageMeans(simulated)} ms`);
       for (const [world, times] of [
         ["real", real],
         ["simulated", simulated],
       ] as const) {
-        times.forEach(({ seed, index, tookMs, plan }) =>
-          rows.push({ model: subject.model, link: link.name, way, world, seed, index, tookMs, plan }),
-        );
+        times.forEach(({ stagesMs, ...answer }) => {
+          const stages = Object.entries(stagesMs).map(([stage, tookMs]) => [`${stage}Ms`, tookMs]);
+          rows.push({
+            model: subject.model,
+            link: link.name,
+            way,
+            world,
+            ...answer,
+            ...Object.fromEntries(stages),
+          });
+        });
       }
     }
 
@@ -229,39 +260,48 @@ export const bench: Bench = {
       if (!any) return;
       const unknown = simulationFor(subject, any, seed);
       const plans = allowedPlans(unknown);
-      const { costs, whole } = await warmUp(unknown, engine, server, plans);
-      const known: Known = { costs, steps: await servedSteps(unknown, engine, whole) };
-      const { handlingMs, envelope } = costs;
-      say(
-        `  ${subject.model}: software adds ${quantile(handlingMs, 0.5).toFixed(1)} ms to an exchange (p95 ${quantile(handlingMs, 0.95).toFixed(1)}), ${envelope.up} and ${envelope.down} bytes travel around tensors`,
-      );
-      if (known.steps) {
-        const graphs = known.steps.filter(({ graph }) => graph !== undefined);
-        say(
-          `  ${subject.model}: the server takes ${sumMs(known.steps).toFixed(0)} ms, the profile says ${wholeRunMs(unknown.model).toFixed(0)}; ${graphs.map(({ id, tookMs, runs }) => `${id} ${tookMs.toFixed(0)} (${runs})`).join(", ")}`,
-        );
-      }
-      phase(`warming up over ${plans.length} plans`);
       const control = plans.map(({ plan }) => plan).find((plan) => planName(plan) === subject.control);
       if (!control) throw new Error(`${subject.model} has no plan ${subject.control}`);
+      const device = madeOnce(engine);
+      const costs = await warmUp(unknown, device, server, plans);
+      say(
+        `  ${subject.model}: software adds ${quantile(costs.handlingMs, 0.5).toFixed(1)} ms to an exchange (p95 ${quantile(costs.handlingMs, 0.95).toFixed(1)}), ${costs.envelope.up} and ${costs.envelope.down} bytes travel around tensors`,
+      );
+      phase(`warming up over ${plans.length} plans`);
+      const rest = (): Promise<readonly Account[]> =>
+        isPipeline(unknown)
+          ? atRest(unknown, server, { plan: control, gapMs: subject.gapMs })
+          : Promise.resolve([]);
       const ways = [control, undefined].flatMap((plan) => chosen(subject).map((link) => ({ plan, link })));
       const count = numberOf(args, "seeds", subject.seeds);
       const seeds = Array.from({ length: count }, (_, index) => seed + index);
-      const real = new Map(ways.map((way) => [way, new Array<Answer>()]));
       // Those of a seed have the same arrivals, so that they ask at the same instants: of what is replayed at once, as few as can be.
-      const replays = ways.flatMap((way) => seeds.map((each) => ({ way, seed: each })));
+      const replays = ways.flatMap((way) =>
+        seeds.map((each) => ({ way, seed: each, real: new Array<Answer>(), known: { costs } as Known })),
+      );
       // A process that is late measures this machine.
       using meter = loadMeter();
+      let before = await rest();
       for (let from = 0; from < replays.length; from += subject.atOnce) {
         const now = replays.slice(from, from + subject.atOnce);
         await Promise.all(
-          now.map(async ({ way, seed: each }) => {
-            const simulation = simulationFor(subject, way.link, each, known);
-            const replayed = await replayReally(simulation, deviceFor(simulation), server, way.plan);
-            real.get(way)?.push(...answersOf(replayed, each));
+          now.map(async ({ way, seed: each, real }) => {
+            const simulation = simulationFor(subject, way.link, each, { costs });
+            const replayed = await replayReally(simulation, deviceFor(simulation, device), server, way.plan);
+            real.push(...answersOf(replayed, each));
             const lost = replayed.find(({ outcome }) => outcome !== "answered");
             if (lost) say(`      lost: ${lost.outcome}: ${lost.because}`);
           }),
+        );
+        // How quick the machine is changes within minutes: what it was just before and just after is what the simulation goes by.
+        const after = await rest();
+        const steps = await servedSteps(unknown, device, [...before, ...after]);
+        before = after;
+        if (!steps) continue;
+        for (const one of now) one.known = { costs, steps };
+        const graphs = steps.filter(({ graph }) => graph !== undefined);
+        say(
+          `  ${subject.model}: the server takes ${sumMs(steps).toFixed(0)} ms, the profile says ${wholeRunMs(unknown.model).toFixed(0)}; ${graphs.map(({ id, tookMs, runs }) => `${id} ${tookMs.toFixed(0)} (${runs})`).join(", ")}`,
         );
       }
       const { loopDelayP50Ms, loopDelayP99Ms } = meter.read();
@@ -271,13 +311,15 @@ export const bench: Bench = {
       phase(`replaying ${replays.length} times over sockets`);
       for (const way of ways) {
         const { plan, link } = way;
+        const ofWay = replays.filter((one) => one.way === way);
         const simulated: Answer[] = [];
-        for (const each of seeds) {
+        for (const { seed: each, known } of ofWay) {
           const simulation = simulationFor(subject, link, each, known);
           const replayed = await (plan ? simulatePlan(simulation, plan) : simulateOurs(simulation));
           simulated.push(...answersOf(replayed, each));
         }
-        compare(subject, link, plan ? subject.control : "longshore", real.get(way) ?? [], simulated);
+        const real = ofWay.flatMap((one) => one.real);
+        compare(subject, link, plan ? subject.control : "longshore", real, simulated);
       }
       phase("simulating");
     }

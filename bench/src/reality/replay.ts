@@ -1,5 +1,4 @@
 import {
-  type Account,
   createOffloader,
   type Endpoint,
   housekeepingCall,
@@ -8,7 +7,6 @@ import {
   radios,
   silentObserver,
   standardPolicy,
-  startCut,
 } from "@longshore/core";
 import {
   constantTrace,
@@ -111,8 +109,6 @@ export async function replayReally(
 const atOnce = constantTrace(1e9);
 /** Exchanges that are measured: so many, or as many as take so long, in milliseconds, but five at least. */
 const exchanges = { most: 30, least: 5, withinMs: 8000 };
-/** Runs of the whole at the server of which the usual one is told. */
-const wholeRuns = 5;
 
 /** What exchanges with a server cost beside what a profile knows. */
 export interface ExchangeCosts {
@@ -122,23 +118,16 @@ export interface ExchangeCosts {
   readonly envelope: Envelope;
 }
 
-/** What is known of a server that had nothing else to do. */
-export interface AtRest {
-  readonly costs: ExchangeCosts;
-  /** Of some runs of the whole at the server. */
-  readonly whole: readonly Account[];
-}
-
 /**
  * Runs every plan over a relay that carries at once, twice where that does not take long, so that sessions are loaded before
- * anybody counts. Returns what the exchange of the smallest crossing costs, and what the server tells of whole runs.
+ * anybody counts. Returns what the exchange of the smallest crossing costs.
  */
 export async function warmUp(
   simulation: Simulation,
   device: Endpoint,
   server: Place,
   plans: readonly PlanCandidate[],
-): Promise<AtRest> {
+): Promise<ExchangeCosts> {
   const clock = systemClock();
   await using proxy = await linkProxy({
     target: { port: server.port },
@@ -156,7 +145,7 @@ export async function warmUp(
   const { model, inputs } = simulation;
   try {
     await endpoint.describe(model.description.name, undefined, housekeepingCall("warm-up"));
-    const follow = async (plan: FixedPlan): Promise<readonly Account[]> => {
+    const exchange = async (plan: FixedPlan): Promise<number> => {
       const face = followPlan({
         clock,
         device,
@@ -166,22 +155,16 @@ export async function warmUp(
         activeWatts: 0,
         radio: radios.wired,
       });
-      return (await face.infer(model.description.name, inputs)).accounts;
-    };
-    const exchange = async (plan: FixedPlan): Promise<number> => {
-      const accounts = await follow(plan);
+      const { accounts } = await face.infer(model.description.name, inputs);
       const network = accounts.flatMap(({ stages }) => stages).find(({ stage }) => stage === "network");
       return network?.tookMs ?? NaN;
     };
     const away = plans.filter(({ plan: { place } }) => place !== undefined);
     const least = away.toSorted((a, b) => a.upBytes - b.upBytes)[0];
-    const wholeThere = away.find(({ plan: { cut } }) => cut === startCut);
-    if (!least || !wholeThere) throw new Error("no plan leaves this device, or none whole");
+    if (!least) throw new Error("no plan leaves this device");
     const startedMs = clock.nowMs();
     for (const { plan } of away) await exchange(plan);
     if (clock.nowMs() - startedMs < exchanges.withinMs) for (const { plan } of away) await exchange(plan);
-    const whole: Account[] = [];
-    for (let run = 0; run < wholeRuns; run++) whole.push(...(await follow(wholeThere.plan)));
     const before = proxy.carriedBytes;
     const handlingMs: number[] = [];
     const untilMs = clock.nowMs() + exchanges.withinMs;
@@ -196,7 +179,7 @@ export async function warmUp(
       up: Math.round((after.up - before.up) / handlingMs.length - least.upBytes),
       down: Math.round((after.down - before.down) / handlingMs.length - least.downBytes),
     };
-    return { costs: { handlingMs, envelope }, whole };
+    return { handlingMs, envelope };
   } finally {
     await endpoint.close();
   }

@@ -1,9 +1,61 @@
-import { type Account, type Endpoint, housekeepingCall, type Step, type Tensor } from "@longshore/core";
-import { type Simulation, type StepTime, wholeSegment } from "@longshore/lab";
-import { quantile } from "../harness.ts";
+import {
+  type Account,
+  type Endpoint,
+  housekeepingCall,
+  radios,
+  silentObserver,
+  sleep,
+  type Step,
+  type Tensor,
+} from "@longshore/core";
+import { type FixedPlan, followPlan, type Simulation, type StepTime, wholeSegment } from "@longshore/lab";
+import { systemClock, systemRandom } from "@longshore/nodejs";
+import { dial, type Place, serverInfo } from "longshore/measure";
+import { mean } from "../harness.ts";
+
+/** Runs of which the mean is told. */
+const runsAtRest = 4;
 
 /**
- * The steps of a pipeline as a server that had nothing else to do worked them: the usual time of each. For how many elements
+ * What a server tells of some runs of a plan that leaves this device at once, while it has nothing else to do: one every `gapMs`, since
+ * a processor that rested is slower than one that works without a break.
+ */
+export async function atRest(
+  { model, inputs }: Simulation,
+  server: Place,
+  { plan, gapMs }: { readonly plan: FixedPlan; readonly gapMs: number },
+): Promise<readonly Account[]> {
+  const clock = systemClock();
+  const about = {
+    address: `http://127.0.0.1:${server.port}`,
+    id: "rest",
+    tier: "cloud",
+    zone: "remote",
+  } as const;
+  const place = dial(serverInfo(about), { clock, random: systemRandom(), observer: silentObserver });
+  const face = followPlan({
+    clock,
+    device: place,
+    place: () => place,
+    segment: wholeSegment(model.description),
+    choose: () => plan,
+    activeWatts: 0,
+    radio: radios.wired,
+  });
+  const accounts: Account[] = [];
+  try {
+    for (let run = 0; run < runsAtRest; run++) {
+      await sleep(clock, gapMs);
+      accounts.push(...(await face.infer(model.description.name, inputs)).accounts);
+    }
+  } finally {
+    await place.close();
+  }
+  return accounts;
+}
+
+/**
+ * The steps of a pipeline as a server that had nothing else to do worked them: the mean time of each. For how many elements
  * a step runs is found with `engine`, on the inputs of the simulation. Undefined for a model of one graph.
  */
 export async function servedSteps(
@@ -35,7 +87,7 @@ export async function servedSteps(
     steps.push({
       id: step.id,
       graph: "model" in step.run ? step.run.model : undefined,
-      tookMs: quantile(took, 0.5),
+      tookMs: mean(took),
       runs: await runsOf(step),
     });
   }

@@ -12,11 +12,10 @@ import {
 import { bucketOf, drawnRunMs, offersOf, type SimulatedModel } from "@longshore/lab";
 
 /**
- * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. Each run is
- * real; the device is then held until its profiled time on such a device is over, so that what else this machine does at
- * the time is not multiplied. A run that nobody waits for any more holds the device to its end, as a real one does. With the
- * seed of a simulated device it draws the same times in the same order, and it promises what that one promises: what differs between
- * the two is not chance.
+ * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. It is held until its
+ * profiled time on such a device is over, so that what else this machine does at the time is not multiplied. A run that nobody
+ * waits for any more holds the device to its end, as a real one does. With the seed of a simulated device it draws the same
+ * times in the same order, and it promises what that one promises: what differs between the two is not chance.
  */
 export function slowDevice(
   engine: Endpoint,

@@ -151,6 +151,7 @@ function simulatedRow(row: ScenarioRow, plan: FixedPlan | undefined): SimulatedR
     away: plan?.place ?? "",
     because: row.because,
     tookMs: row.tookMs,
+    stagesMs: row.stagesMs,
     predictedMs: Number.isFinite(row.predictedMs) ? row.predictedMs : null,
     sentBytes: row.sentBytes,
     receivedBytes: row.receivedBytes,

@@ -1,5 +1,5 @@
 import type { Inputs, Limits, Random } from "@longshore/core";
-import type { SimulatedModel, WorldDevice, WorldPlace } from "../world/index.ts";
+import type { SimulatedModel, StageSums, WorldDevice, WorldPlace } from "../world/index.ts";
 
 /** A place of a simulation: one behind a link, which other callers may keep busy. */
 export interface SimulationPlace extends WorldPlace {
@@ -36,6 +36,8 @@ export interface SimulatedRow {
   readonly away: string;
   readonly because: string;
   readonly tookMs: number;
+  /** What the endpoints that had a part in the answer tell of it, by stages: sums, which may go on side by side. */
+  readonly stagesMs: StageSums;
   /** Null where nothing was predicted. */
   readonly predictedMs: number | null;
   readonly sentBytes: number;

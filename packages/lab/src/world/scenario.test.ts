@@ -1,6 +1,22 @@
 import { expect, it } from "vitest";
-import { type Inputs, type Limits, LongshoreError, type Result, sleep } from "@longshore/core";
+import { type Account, type Inputs, type Limits, LongshoreError, type Result, sleep } from "@longshore/core";
 import { runScenarioOn, virtualClock } from "./index.ts";
+
+/** Of an exchange of 10 ms and a run. */
+const account = (runMs: number): Account => ({
+  endpoint: "edge",
+  zone: "home/edge",
+  segment: { model: "toy", version: "1", digest: "d", variant: "fp32", from: "start", to: "end" },
+  stages: [
+    { stage: "network", name: "edge", tookMs: 10 },
+    { stage: "run", name: "toy", tookMs: runMs },
+  ],
+  sentBytes: 5,
+  receivedBytes: 1,
+  energy: { millijoules: 1, label: "estimated" },
+  costMicros: 1,
+  forwarded: [],
+});
 
 it("starts every request at its instant, lets the world happen and loses no row", async () => {
   const clock = virtualClock({ startMs: 1000 });
@@ -17,7 +33,7 @@ it("starts every request at its instant, lets the world happen and loses no row"
       tookMs,
       predictedMs: 45,
       plans: [],
-      accounts: [],
+      accounts: [account(4), account(3)],
       lostLegs: [],
       sentBytes: 10,
       receivedBytes: 1,
@@ -34,6 +50,11 @@ it("starts every request at its instant, lets the world happen and loses no row"
     { outcome: "answered", atMs: 0, tookMs: 50, right: false },
     { outcome: "answered", atMs: 20, tookMs: 50, right: true },
     { outcome: "no-place", atMs: 100, tookMs: 50, right: undefined },
+  ]);
+  expect(rows.map(({ stagesMs }) => stagesMs)).toEqual([
+    { network: 20, run: 7 },
+    { network: 20, run: 7 },
+    {},
   ]);
   expect(clock.nowMs()).toBe(1150);
 });

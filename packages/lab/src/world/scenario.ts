@@ -3,6 +3,7 @@
  * bench computes its figures from.
  */
 import {
+  type Account,
   type Clock,
   type Inputs,
   type Limits,
@@ -10,6 +11,7 @@ import {
   type Offloader,
   type Reason,
   type Result,
+  type StageTime,
 } from "@longshore/core";
 import type { VirtualClock } from "./virtual-clock.ts";
 
@@ -40,6 +42,9 @@ export interface Scenario {
   readonly wrote?: (row: ScenarioRow) => void;
 }
 
+/** Milliseconds by stage. */
+export type StageSums = Readonly<Partial<Record<StageTime["stage"], number>>>;
+
 /** What became of a request. Times in milliseconds since the scenario began. */
 export interface ScenarioRow {
   readonly index: number;
@@ -52,6 +57,8 @@ export interface ScenarioRow {
   readonly legs: readonly string[];
   readonly because: string;
   readonly tookMs: number;
+  /** What the endpoints that had a part in the answer tell of it, by stages: sums, which may go on side by side. */
+  readonly stagesMs: StageSums;
   readonly predictedMs: number;
   readonly sentBytes: number;
   readonly receivedBytes: number;
@@ -106,6 +113,14 @@ export function runScenarioOn(
   return clock.runUntil(runScenario({ ...scenario, clock }));
 }
 
+function stageSums(accounts: readonly Account[]): StageSums {
+  const sums: Partial<Record<StageTime["stage"], number>> = {};
+  for (const { stages } of accounts) {
+    for (const { stage, tookMs } of stages) sums[stage] = (sums[stage] ?? 0) + tookMs;
+  }
+  return sums;
+}
+
 function answered(request: ScenarioRequest, index: number, result: Result): ScenarioRow {
   const plan = result.plans[result.plans.length - 1];
   return {
@@ -117,6 +132,7 @@ function answered(request: ScenarioRequest, index: number, result: Result): Scen
     legs: (plan?.legs ?? []).map(({ segment, endpoint }) => `${segment.from}..${segment.to}@${endpoint}`),
     because: result.because,
     tookMs: result.tookMs,
+    stagesMs: stageSums(result.accounts),
     predictedMs: result.predictedMs,
     sentBytes: result.sentBytes,
     receivedBytes: result.receivedBytes,
@@ -138,6 +154,7 @@ function failed(request: ScenarioRequest, index: number, reason: Reason, message
     legs: [],
     because: message,
     tookMs: 0,
+    stagesMs: {},
     predictedMs: NaN,
     sentBytes: 0,
     receivedBytes: 0,

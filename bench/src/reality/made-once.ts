@@ -1,0 +1,33 @@
+import type { Endpoint, InferenceResponse } from "@longshore/core";
+
+/** The response with tensors that may be handed out again and again: nobody may take them or give them back. */
+function kept(response: InferenceResponse): InferenceResponse {
+  const outputs = new Map(
+    [...response.outputs].map(([name, { spec, bytes, rows }]) => [
+      name,
+      { spec, bytes: bytes.slice(), ...(rows ? { rows: rows.slice() } : {}) },
+    ]),
+  );
+  return { ...response, outputs };
+}
+
+/**
+ * An engine that runs each segment once and answers with what came of it from then on: for requests that all have the same inputs. A device
+ * has processors of its own in reality; runs of one that stands for it here would take theirs from the server.
+ */
+export function madeOnce(engine: Endpoint): Endpoint {
+  const made = new Map<string, Promise<InferenceResponse>>();
+  return {
+    ...engine,
+    infer(request, call) {
+      const { model, variant, from, to } = request.segment;
+      const key = JSON.stringify([model, variant, from, to]);
+      // Whoever asks first may lose interest; the others do not.
+      const response =
+        made.get(key) ?? engine.infer(request, { ...call, abort: new AbortController().signal }).then(kept);
+      made.set(key, response);
+      response.catch(() => made.delete(key));
+      return response;
+    },
+  };
+}
