@@ -40,14 +40,23 @@ const subjectNames = ["resnet50", "ocr-frame"] as const;
 
 type Way = "device" | "server" | "both";
 
-const rounds = 3;
-/**
- * Frames at the beginning, and their time, that are not counted. One place loads its model and warms up; two load the parts of those splits that are tried as well, and learn link,
- * places and speeds.
- */
-const warmAlone = { frames: 4, ms: 1500 };
-const warmBoth = { frames: 16, ms: 8000 };
-const countedMs = 5000;
+const ways: readonly Way[] = ["device", "server", "both"];
+/** So often each way has its turn. */
+const turns: Readonly<Record<string, number>> = { resnet50: 8, "ocr-frame": 3 };
+/** What of a turn is not counted: so many frames, and so long. */
+interface Beginning {
+  readonly frames: number;
+  readonly ms: number;
+}
+/** In the first turn one place loads its model; two load the parts of those splits that are tried as well, and learn link, places and speeds. */
+const cold: Readonly<Record<Way, Beginning>> = {
+  device: { frames: 4, ms: 1500 },
+  server: { frames: 4, ms: 1500 },
+  both: { frames: 16, ms: 8000 },
+};
+/** In those after it frames begin to overlap again. */
+const warm: Beginning = { frames: 8, ms: 800 };
+const countedMs = 2500;
 const fewestFrames = 8;
 
 /** Anything may go anywhere: images that a model calls internal, too. */
@@ -61,51 +70,89 @@ const inputStays: Policy = {
       : { allow: false, rule: "the input stays on the device" },
 };
 
-function* endless(frames: readonly Inputs[]): Generator<Inputs> {
-  for (;;) yield* frames;
+/** Frames without end, which stand still while they are shut. */
+class Tap {
+  open = false;
+  given = 0;
+  #opened = (): void => undefined;
+
+  async *frames(frames: readonly Inputs[]): AsyncGenerator<Inputs> {
+    for (;;) {
+      for (const frame of frames) {
+        while (!this.open) await new Promise<void>((resolve) => (this.#opened = resolve));
+        this.given++;
+        yield frame;
+      }
+    }
+  }
+
+  set(open: boolean): void {
+    this.open = open;
+    if (open) this.#opened();
+  }
 }
 
-/** What became of the frames, and how much of its core each place used meanwhile. */
+/** What became of the frames of a turn, and how much of its core each place used meanwhile. */
 interface Played {
   readonly fps: number;
   readonly results: readonly FrameResult[];
   readonly deviceBusyRatio: number;
   readonly serverBusyRatio: number;
+  /** Milliseconds of a core that a frame took both together. */
+  readonly frameCoreMs: number;
 }
 
-async function play(
-  offloader: Offloader,
-  server: SoakServer,
-  { name, frames }: Subject,
-  warm: { readonly frames: number; readonly ms: number },
-): Promise<Played> {
-  const beganMs = performance.now();
-  const results: FrameResult[] = [];
-  let warmed = 0;
-  let counting:
-    | { readonly sinceMs: number; readonly used: NodeJS.CpuUsage; readonly thereMs: number }
-    | undefined;
-  // One stream: between two, and behind the last frame, places would wait for one another.
-  for await (const one of offloader.stream(name, endless(frames))) {
-    if (counting) {
-      results.push(one);
-      const tookMs = performance.now() - counting.sinceMs;
-      if (tookMs < countedMs || results.length < fewestFrames) continue;
-      const { user, system } = process.cpuUsage(counting.used);
-      const thereMs = (await server.sample()).processorMs - counting.thereMs;
+/** One stream, which goes on in its turns and has nothing under way between them. */
+interface Player {
+  turn(beginning: Beginning): Promise<Played>;
+  close(): Promise<void>;
+}
+
+function player(offloader: Offloader, server: SoakServer, { name, frames }: Subject): Player {
+  const tap = new Tap();
+  const line = offloader.stream(name, tap.frames(frames))[Symbol.asyncIterator]();
+  let taken = 0;
+  const next = async (): Promise<FrameResult> => {
+    const { done, value } = await line.next();
+    if (done === true) throw new Error("a stream without end has ended");
+    taken++;
+    return value;
+  };
+  return {
+    async turn({ frames: fewest, ms }) {
+      tap.set(true);
+      const beganMs = performance.now();
+      for (let passed = 0; passed < fewest || performance.now() - beganMs < ms; passed++) {
+        const one = await next();
+        if (one.kind === "failed") throw one.error;
+      }
+      const { processorMs: thereMs } = await server.sample();
+      const used = process.cpuUsage();
+      const sinceMs = performance.now();
+      const results: FrameResult[] = [];
+      let tookMs = 0;
+      while (tookMs < countedMs || results.length < fewestFrames) {
+        results.push(await next());
+        tookMs = performance.now() - sinceMs;
+      }
+      const { user, system } = process.cpuUsage(used);
+      const hereMs = (user + system) / 1000;
+      const awayMs = (await server.sample()).processorMs - thereMs;
+      tap.set(false);
+      while (taken < tap.given) await next();
       return {
         fps: (1000 * results.length) / tookMs,
         results,
-        deviceBusyRatio: (user + system) / 1000 / tookMs,
-        serverBusyRatio: thereMs / tookMs,
+        deviceBusyRatio: hereMs / tookMs,
+        serverBusyRatio: awayMs / tookMs,
+        frameCoreMs: (hereMs + awayMs) / results.length,
       };
-    }
-    if (one.kind === "failed") throw one.error;
-    if (++warmed < warm.frames || performance.now() - beganMs < warm.ms) continue;
-    const { processorMs: thereMs } = await server.sample();
-    counting = { thereMs, used: process.cpuUsage(), sinceMs: performance.now() };
-  }
-  throw new Error("a stream without end has ended");
+    },
+    async close() {
+      await line.return?.();
+      await offloader.close();
+    },
+  };
 }
 
 /** How often each kind of plan answered. */
@@ -156,44 +203,45 @@ async function measure(subject: Subject, ownCores: boolean, { say }: BenchContex
     trust: "operated",
   } as const;
   const rows: Row[] = [];
+  const players = new Map<Way, Player>();
   try {
-    for (let round = 0; round < rounds; round++) {
-      const ways: readonly Way[] = ["device", "server", "both"];
-      for (const way of round % 2 === 0 ? ways : ways.toReversed()) {
-        const offloader = await openOffloader({
-          ...(way === "server" ? {} : { repository: subject.repository }),
-          servers: way === "device" ? [] : [about],
-          policy: way === "server" ? open : subject.policy,
-          defaults,
+    for (const way of ways) {
+      const offloader = await openOffloader({
+        ...(way === "server" ? {} : { repository: subject.repository }),
+        servers: way === "device" ? [] : [about],
+        policy: way === "server" ? open : subject.policy,
+        defaults,
+      });
+      players.set(way, player(offloader, server, subject));
+    }
+    for (let turn = 0; turn < (turns[subject.name] ?? 1); turn++) {
+      for (const way of turn % 2 === 0 ? ways : ways.toReversed()) {
+        const played = await players.get(way)?.turn(turn === 0 ? cold[way] : warm);
+        if (!played) continue;
+        const { results, ...figures } = played;
+        const unanswered = results.filter(({ kind }) => kind !== "answered").length;
+        const plans = plansOf(results);
+        const tookMs = results.flatMap((one) => (one.kind === "answered" ? [one.result.tookMs] : []));
+        rows.push({
+          model: subject.name,
+          way,
+          turn,
+          ownCores,
+          ...figures,
+          frames: results.length,
+          unanswered,
+          ...plans,
+          cuts: cutsOf(results),
+          p50Ms: median(tookMs),
+          p95Ms: quantile(tookMs, 0.95),
         });
-        try {
-          const warm = way === "both" ? warmBoth : warmAlone;
-          const { results, ...played } = await play(offloader, server, subject, warm);
-          const unanswered = results.filter(({ kind }) => kind !== "answered").length;
-          const plans = plansOf(results);
-          const tookMs = results.flatMap((one) => (one.kind === "answered" ? [one.result.tookMs] : []));
-          rows.push({
-            model: subject.name,
-            way,
-            round,
-            ownCores,
-            ...played,
-            frames: results.length,
-            unanswered,
-            ...plans,
-            cuts: cutsOf(results),
-            p50Ms: median(tookMs),
-            p95Ms: quantile(tookMs, 0.95),
-          });
-          say(
-            `  ${subject.name.padEnd(10)} ${way.padEnd(7)} ${played.fps.toFixed(2).padStart(6)} frames/s; whole here ${plans.here}, whole there ${plans.there}, split ${plans.split}; cores ${percent(played.deviceBusyRatio)} and ${percent(played.serverBusyRatio)} busy; a frame takes ${median(tookMs).toFixed(0)} ms`,
-          );
-        } finally {
-          await offloader.close();
-        }
+        say(
+          `  ${subject.name.padEnd(10)} ${way.padEnd(7)} ${played.fps.toFixed(2).padStart(6)} frames/s; whole here ${plans.here}, whole there ${plans.there}, split ${plans.split}; cores ${percent(played.deviceBusyRatio)} and ${percent(played.serverBusyRatio)} busy, ${played.frameCoreMs.toFixed(0)} ms of them a frame; a frame takes ${median(tookMs).toFixed(0)} ms`,
+        );
       }
     }
   } finally {
+    for (const one of players.values()) await one.close();
     await server.stop();
   }
   return rows;
@@ -255,12 +303,19 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
+/**
+ * Of each turn both over the better of the two alone, which had theirs within the same half minute: the machine's own speed
+ * changes by as much as what is measured here.
+ */
 function speedUp(rows: readonly Row[], model: string): number {
-  const fps = (way: Way): number =>
-    median(
-      rows.filter((row) => row["model"] === model && row["way"] === way).map((row) => Number(row["fps"])),
-    );
-  return fps("both") / Math.max(fps("device"), fps("server"));
+  const own = rows.filter((row) => row["model"] === model);
+  const fps = (turn: number, way: Way): number =>
+    Number(own.find((row) => row["turn"] === turn && row["way"] === way)?.["fps"]);
+  return median(
+    Array.from({ length: turns[model] ?? 1 }, (_, turn) => {
+      return fps(turn, "both") / Math.max(fps(turn, "device"), fps(turn, "server"));
+    }),
+  );
 }
 
 /** Two places, each with one core: this process and a server in another, over sockets on this machine. */
