@@ -227,10 +227,12 @@ function referenceScore(
         if (!withinLimits(latency, energy, cost)) continue;
         // What both ends have to do with the bytes of bodies.
         const handled = 1.3e-6 * (sent + reply);
+        // What is decoded comes to lie in fresh memory there.
+        const fresh = Object.keys(coding.codecs).length > 0 ? 2.5e-6 * the(from.codings[0]).bytes : 0;
         const stages = {
           deviceMs: meanOf(head) + meanOf(tail) + encode + handled * scaled,
           upMs: Math.max(0, quantileOf(up, 0.5) - quantileOf(moved(0, "up"), 0.5)),
-          thereMs: meanOf(there) - place.view.queueMs - place.view.penaltyMs + handled * slowness,
+          thereMs: meanOf(there) - place.view.queueMs - place.view.penaltyMs + (handled + fresh) * slowness,
           downMs: Math.max(0, quantileOf(down, 0.5) - quantileOf(moved(0, "down"), 0.5)),
         };
         const value = score(latency, energy, cost, accuracy, agreement, stages, place.view);
