@@ -14,7 +14,7 @@ const parts = [
     name: "fuzz",
     about: "seeded fuzzing of everything that reads what others wrote",
     args: ["--expose-gc", "tools/fuzz/run.mjs", "--seconds", "8"],
-    mostSeconds: 120,
+    mostSeconds: 300,
   },
   {
     name: "deeper",
