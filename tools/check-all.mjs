@@ -21,7 +21,7 @@ const parts = [
     about:
       "the planner of splits against trying everything, on 2,000 random graphs; a whole fleet that restarts under load",
     args: ["tools/check-deeper.mjs"],
-    mostSeconds: 480,
+    mostSeconds: 900,
   },
   {
     name: "conformance",
