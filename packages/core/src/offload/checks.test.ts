@@ -423,6 +423,18 @@ describe("answers that are confirmed before they are given", () => {
     expect(clock.armed()).toBeLessThan(3);
   });
 
+  it("come from a third place where one of two breaks, and are not asked of the other again", async () => {
+    const clock = manualClock();
+    const [a, b, c] = [place("a", {}, 5, clock), place("b", {}, 30, clock), place("c", {}, 40, clock)];
+    const { offloader: made, ask } = offloader(clock, [a, b, c], quiet);
+    await ask(1, confirm);
+    a.state.fails = true;
+    const before = b.asked.length;
+    const result = await clock.finish(made.infer("twice", { x: Float32Array.of(4) }, confirm));
+    expect(new Set([result.where, result.confirmedBy])).toEqual(new Set(["b", "c"]));
+    expect(b.asked.length - before).toBe(1);
+  });
+
   it("come soon from a place that is left alone for its silence, when the second opinion is silent", async () => {
     const clock = manualClock();
     const [a, b, c] = [place("a", {}, 5, clock), place("b", {}, 6, clock), place("c", {}, 4, clock)];

@@ -313,6 +313,8 @@ class Race {
       if (this.#started.has(next.id)) continue;
       if (!next.starts.some((one) => one.on === "failed" && this.#failed.has(one.leg))) continue;
       if (next.takes !== "request" && !this.#outputs.has(next.takes)) continue;
+      // What is asked there already says the same twice.
+      if (this.#job.beside?.taken().has(next.endpoint)) continue;
       if (!this.#affords(next)) continue;
       this.#start(next, "failed");
       return;
