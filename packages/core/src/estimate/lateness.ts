@@ -1,8 +1,11 @@
-/** How late answers of a place are, compared with what they hardly ever take. */
+/** For how long a place that has something to do for us answers nothing, compared with what its answers hardly ever take. */
 export interface Lateness {
-  /** An answer took `tookMs`, which was expected to take hardly more than `usualMs`. */
-  answered(tookMs: number, usualMs: number): void;
-  /** Without an answer after so long one that hardly ever takes more than `usualMs` is later than any of the last. */
+  /**
+   * An answer came `owedMs` after it was asked for, or after the last answer of the place where that came later; it was expected to take
+   * hardly more than `usualMs`.
+   */
+  answered(owedMs: number, usualMs: number): void;
+  /** Nothing for so long, while one is owed that hardly ever takes more than `usualMs`, is a longer silence than any of the last. */
   beyondMs(usualMs: number): number;
 }
 
@@ -17,20 +20,27 @@ const mostRatio = 4;
 const marginRatio = 1.25;
 
 /**
- * What is expected is wrong where everything waits for the same processors, or comes sooner than was feared. So "late" is what the latest
- * of the last answers was, by as much as it missed its time: about one in fifty is later, and what hangs is known as soon as may be.
+ * What is expected is wrong where everything waits for the same processors, or comes sooner than was feared. So "late" is what the longest
+ * of the last silences was, by as much as it missed the usual time; and no longer than the longest itself, where what is owed is not of
+ * another kind than all that was answered: a queue that is feared makes no silence longer. About one in fifty is later, and what hangs is
+ * known as soon as may be.
  */
 export function lateness(): Lateness {
   const ratios = new Float64Array(lookedBack);
+  const gapsMs = new Float64Array(lookedBack);
   let answers = 0;
   return {
-    answered(tookMs, usualMs) {
+    answered(owedMs, usualMs) {
+      gapsMs[answers % lookedBack] = owedMs;
       // Below a millisecond nothing can be told.
-      ratios[answers++ % lookedBack] = tookMs / Math.max(1, usualMs);
+      ratios[answers++ % lookedBack] = owedMs / Math.max(1, usualMs);
     },
     beyondMs(usualMs) {
-      const latest = answers < leastAnswers ? firstRatio : Math.max(leastRatio, ...ratios);
-      return marginRatio * Math.min(mostRatio, latest) * usualMs;
+      if (answers < leastAnswers) return marginRatio * firstRatio * usualMs;
+      const ratio = Math.min(mostRatio, Math.max(leastRatio, ...ratios));
+      const gapMs = Math.max(...gapsMs);
+      const longestMs = usualMs <= mostRatio * gapMs ? Math.max(usualMs, gapMs) : Infinity;
+      return marginRatio * Math.min(longestMs, ratio * usualMs);
     },
   };
 }

@@ -51,8 +51,8 @@ export interface GuardParts {
   /** What the leg hardly ever takes where nobody waits before it; see `lateAloneMs`. */
   readonly aloneMs: number;
   /**
-   * The same, and what waits at the place. Where nothing is heard of the leg for longer than the latest of the last answers took, and
-   * the place has answered nothing since it began, the place is taken to be silent and the request lost there. Default not known.
+   * The same, and what waits at the place. Where nothing is heard of the leg, and nothing else answered there, for longer than before
+   * any of the last answers, the place is taken to be silent and the request lost there. Default not known.
    */
   readonly usualMs?: number;
   /** Whether the body is still on its way here: nothing is late as long as it is, and its time counts from then on. Default never. */
@@ -189,16 +189,21 @@ export function guardWatch(parts: GuardParts): GuardWatch {
     return sum(sum(place.link.transferMs(0, "up", nowMs), travels.thereMs), last);
   }
 
+  /** Whether the place has said nothing at all for too long. */
+  const silent = (nowMs: number): boolean => nowMs - Math.max(heardAtMs, place.answeredAtMs) >= silentMs;
+
   /** Whether nothing is to be hoped for any more. */
   function lost(nowMs: number): boolean {
     const passedMs = nowMs - beganMs;
     if (lostMs === Infinity) return false;
     const { health } = place;
     const failed = health.failing && health.downAtMs >= startedMs;
-    const silent = place.answeredAtMs < beganMs && nowMs - heardAtMs >= silentMs;
     // Those that wait at a place which has gone mute make no queue.
     return (
-      passedMs >= lostMs || (failed && passedMs >= lateMs) || (place.mute && passedMs >= aloneMs) || silent
+      passedMs >= lostMs ||
+      (failed && passedMs >= lateMs) ||
+      (place.mute && passedMs >= aloneMs) ||
+      silent(nowMs)
     );
   }
 
@@ -206,7 +211,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
   function untilLostMs(nowMs: number): number {
     if (lostMs === Infinity) return Infinity;
     const passedMs = nowMs - beganMs;
-    const untilSilentMs = heardAtMs + silentMs - nowMs;
+    const untilSilentMs = Math.max(heardAtMs, place.answeredAtMs) + silentMs - nowMs;
     const dueMs = Math.min(lostMs - passedMs, untilSilentMs > 0 ? untilSilentMs : Infinity);
     const soonMs = Math.min(lateMs, aloneMs) - passedMs;
     return Math.min(dueMs, soonMs > 0 ? soonMs : recheckMs);
@@ -224,7 +229,7 @@ export function guardWatch(parts: GuardParts): GuardWatch {
       return;
     }
     if (lost(nowMs)) {
-      place.missed(beganMs);
+      place.missed(silent(nowMs) ? Infinity : beganMs);
       over = fire(true);
       if (!over) look(refusedMs, nowMs);
       return;

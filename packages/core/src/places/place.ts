@@ -69,7 +69,7 @@ export interface Place {
   legBegan(promisedMs: number, nowMs: number): void;
   /** It is over; `answeredAtMs` where it was answered. */
   legEnded(answeredAtMs?: number): void;
-  /** A leg that began there then is taken to be lost. */
+  /** A leg that began there then is taken to be lost; Infinity where that is since the place has said nothing for too long. */
   missed(beganMs: number): void;
   /**
    * One of the legs there is taken to be lost, and nothing was answered since it began: nor will what was sent there after it be.

@@ -13,6 +13,8 @@ import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink } from "../link/index.ts";
 import { constantTrace, poissonArrivals } from "../trace/index.ts";
 import { fifoSlots, runScenario, simulatedEndpoint, virtualClock } from "./index.ts";
+import { sharedProcessor } from "./shared-processor.ts";
+import { stepSlots } from "./step-slots.ts";
 
 const inputBytes = 1000;
 const hangsAtMs = 3000;
@@ -22,13 +24,15 @@ interface Scene {
   readonly perSecond: number;
   /** Runs take mostly 60 to 160 ms divided by this. */
   readonly speed: number;
+  /** Cores that all servers share, of which each takes one at a time; default: each has its own. */
+  readonly cores?: number;
   readonly confirm: boolean;
   readonly hangs: boolean;
   readonly endsAtMs: number;
 }
 
 /** What requests of askers, one for each seed, took before one of three servers that they share falls silent, and while it is. */
-async function throughSilence({ seeds, perSecond, speed, confirm, hangs, endsAtMs }: Scene): Promise<{
+async function throughSilence({ seeds, perSecond, speed, cores, confirm, hangs, endsAtMs }: Scene): Promise<{
   readonly before: readonly number[];
   readonly after: readonly number[];
   readonly runs: number;
@@ -36,7 +40,11 @@ async function throughSilence({ seeds, perSecond, speed, confirm, hangs, endsAtM
   const clock = virtualClock();
   const model = linkModel();
   const trace = constantTrace(1e9);
-  const servers = ["a", "b", "c"].map((id) => ({ id, slots: fifoSlots({ clock, count: 1 }) }));
+  const processor = cores === undefined ? undefined : sharedProcessor({ clock, cores });
+  const servers = ["a", "b", "c"].map((id) => ({
+    id,
+    slots: processor ? stepSlots({ clock, cores: 1, processor }) : fifoSlots({ clock, count: 1 }),
+  }));
   const asker = (from: number) => {
     const learners = new Map<string, LinkLearner>();
     const endpoints = servers.map(({ id, slots }, index) => {
@@ -101,6 +109,24 @@ it.each([1, 2])("two servers of three confirm soon while the third is silent (se
   expect(Math.max(...after) - median).toBeLessThan(200);
   expect(runs).toBeLessThan(2.25);
 });
+
+it.each([9, 10])(
+  "they do so, too, where all cores are busy, though much is expected of the silent one (seed %i)",
+  async (seed) => {
+    const { before, after, runs } = await throughSilence({
+      seeds: [seed, seed + 7919],
+      perSecond: 40,
+      speed: 10,
+      cores: 2,
+      confirm: true,
+      hangs: true,
+      endsAtMs: 5000,
+    });
+    const median = before.toSorted((one, other) => one - other)[Math.floor(before.length / 2)]!;
+    expect(Math.max(...after) - median).toBeLessThan(250);
+    expect(runs).toBeLessThan(2.25);
+  },
+);
 
 it.each([1, 2])("a lone asker of three servers that are well seldom asks twice (seed %i)", async (seed) => {
   const alone = { seeds: [seed], perSecond: 3, speed: 1, confirm: false, hangs: false, endsAtMs: 200_000 };

@@ -6,7 +6,7 @@
  */
 import { abortError, type Call, type Clock, LongshoreError, whenAborted } from "@longshore/core";
 import type { Slots, StepWork } from "./service.ts";
-import { sharedProcessor } from "./shared-processor.ts";
+import { type SharedProcessor, sharedProcessor } from "./shared-processor.ts";
 
 /** A run of a step that waits for its graph, or for the thread of the transforms. */
 interface Turn {
@@ -25,14 +25,18 @@ interface Inside {
 /** What has no steps is one run of a graph. */
 const whole: readonly StepWork[] = [{ graph: "", ratio: 1, runs: 1 }];
 
-/** Slots of a place with so many cores. `maxQueue` are the requests of which nothing has run yet. */
+/**
+ * Slots of a place with so many cores. `maxQueue` are the requests of which nothing has run yet; `processor` is what works them, where
+ * it works for other places, too.
+ */
 export function stepSlots(options: {
   readonly clock: Clock;
   readonly cores: number;
   readonly maxQueue?: number;
+  readonly processor?: SharedProcessor;
 }): Slots {
   const { clock, cores, maxQueue = 1000 } = options;
-  const processor = sharedProcessor({ clock, cores });
+  const processor = options.processor ?? sharedProcessor({ clock, cores });
   const turns: Turn[] = [];
   /** Graphs that run, and `undefined` for the thread of the transforms, to when they end with a core of their own. */
   const busy = new Map<string | undefined, number>();
