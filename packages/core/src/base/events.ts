@@ -297,7 +297,14 @@ export interface Observer {
 /** Records nothing. */
 export const silentObserver: Observer = { record: () => undefined };
 
-/** Passes each event to all of `observers`. */
-export function observers(...all: readonly Observer[]): Observer {
-  return { record: (event) => all.forEach((one) => one.record(event)) };
+/** Passes each event to all of `observers` that record something. */
+export function observers(...given: readonly Observer[]): Observer {
+  const all = given.filter((one) => one !== silentObserver);
+  const [only] = all;
+  if (only && all.length === 1) return only;
+  return {
+    record(event) {
+      for (const one of all) one.record(event);
+    },
+  };
 }

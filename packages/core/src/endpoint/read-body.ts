@@ -1,6 +1,8 @@
 import { LongshoreError } from "../base/index.ts";
 import type { WireBody } from "./transport.ts";
 
+type PartsBody = WireBody & { readonly kind: "parts" };
+
 /** How a body is read. */
 export interface BodyOptions {
   /** More bytes than this are refused, before they are buffered. */
@@ -46,16 +48,26 @@ function aligned(length: number, { headerLength = 0, lead = 0, memory }: BodyOpt
   return all.subarray(shift);
 }
 
-/** The same as `readBody` of a body that is here, at once. Throws `body-too-large`. */
-export function readParts(parts: readonly Uint8Array[], options: BodyOptions): Uint8Array {
-  const length = parts.reduce((total, part) => total + part.byteLength, 0);
+/**
+ * The same as `readBody` of a body that is here, at once: without a copy, where it may be kept and lies as it should. Throws
+ * `body-too-large`.
+ */
+export function readParts({ parts, own }: PartsBody, options: BodyOptions): Uint8Array {
+  let length = 0;
+  for (const part of parts) length += part.byteLength;
   if (length > options.maxBytes) throw tooLarge(options.maxBytes);
+  const [only] = parts;
+  const { headerLength = 0, lead = 0, arrived } = options;
+  if (only && own && parts.length === 1 && lead === 0 && (only.byteOffset + headerLength) % 8 === 0) {
+    arrived?.(length);
+    return only;
+  }
   const buffer = aligned(length, options);
   let offset = 0;
   for (const part of parts) {
-    buffer.set(part, (options.lead ?? 0) + offset);
+    buffer.set(part, lead + offset);
     offset += part.byteLength;
-    options.arrived?.(offset);
+    arrived?.(offset);
   }
   return buffer;
 }
@@ -117,7 +129,7 @@ export function bodyLength(body: WireBody): number | undefined {
  * than allowed, `body-mismatch` when the announced length is not what came, and what the stream throws.
  */
 export async function readBody(body: WireBody, options: BodyOptions): Promise<Uint8Array> {
-  if (body.kind === "parts") return readParts(body.parts, options);
+  if (body.kind === "parts") return readParts(body, options);
   const length = bodyLength(body);
   if (length !== undefined && length > options.maxBytes) throw tooLarge(options.maxBytes);
   return length === undefined ? readUnknown(body, options) : readKnown(body, length, options);

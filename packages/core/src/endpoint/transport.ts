@@ -91,6 +91,8 @@ export type WireBody =
       readonly parts: readonly Uint8Array[];
       /** Nobody looks at the parts once they were sent, so that their memory may be freed at once. Default: somebody may. */
       readonly given?: true;
+      /** Nobody else looks at the parts or writes to them, so that who reads them need not copy them. Default: somebody may. */
+      readonly own?: true;
     }
   | {
       readonly kind: "stream";

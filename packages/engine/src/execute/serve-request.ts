@@ -129,20 +129,14 @@ async function runGranted(
   let result: SequenceResult;
   try {
     const { sequences, stateKey } = parts;
-    result =
-      plan.sequential.length === 0 && plan.stateful.length === 0
-        ? await run(noTensors, sequence)
-        : await runInSequence(request, {
-            sequences,
-            stateKey,
-            loaded,
-            plan,
-            segment: resolved,
-            inputs,
-            call,
-            place,
-            run,
-          });
+    if (plan.sequential.length > 0 || plan.stateful.length > 0) {
+      const parts = { sequences, stateKey, loaded, plan, segment: resolved, inputs, call, place, run };
+      result = await runInSequence(request, parts);
+    } else if (plan.program.bare) {
+      const ran = await runSegment(segmentRun(parts, granted, inputs, noTensors, sequence, call));
+      learn(parts, plan, resolved, bytes, ran, loaded);
+      result = ran;
+    } else result = await run(noTensors, sequence);
     keeping(0);
   } catch (thrown) {
     if (LongshoreError.is(thrown) && (thrown.reason === "evicted" || thrown.reason === "deadline-exceeded"))

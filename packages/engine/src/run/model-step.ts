@@ -16,7 +16,7 @@ import { fanOut } from "./fan-out.ts";
 import { collected, eachInputs } from "../lane/index.ts";
 import type { ModelAction } from "./actions.ts";
 import { reshaped } from "./values.ts";
-import { wiringOf } from "./wiring.ts";
+import { type Wiring, wiringOf } from "./wiring.ts";
 
 /** What a model step runs with. */
 export interface ModelStepParts {
@@ -58,14 +58,23 @@ async function runOnce(
   values: Tensors,
   parts: ModelStepParts,
 ): Promise<ModelStepResult> {
-  const { program, lease, call, ticket, position } = parts;
+  const wiring = wiringOf(parts.program, action, parts.lease);
+  return stepResult(action, wiring, await beginOnce(action, wiring, values, parts));
+}
+
+/** Runs it once: what `stepResult` makes the step's result of. Throws where a value or a place in its sequence is missing. */
+export function beginOnce(
+  action: ModelAction,
+  wiring: Wiring,
+  values: Tensors,
+  { lease, call, ticket, position, state }: ModelStepParts,
+): Promise<RunOutcome> {
   const { step } = action;
-  const wiring = wiringOf(program, action, lease);
   const feeds = new Map<string, Tensor>();
   for (const { name, from, shape } of wiring.feeds) {
     let tensor: Tensor | undefined;
     if ("value" in from) tensor = values.get(from.value);
-    else if ("state" in from) tensor = parts.state.get(from.state);
+    else if ("state" in from) tensor = state.get(from.state);
     else {
       const control = step.graph.controls[from.control];
       tensor = control && controlTensor(step, control, position);
@@ -74,27 +83,28 @@ async function runOnce(
     feeds.set(name, renamed(shape ? reshaped(tensor, shape) : tensor, name));
   }
   checkSequenceStep(step, feeds, position);
-  const outcome = await lease.scheduler.run(feeds, wiring.fetches, call, ticket);
-  const made = new Map<string, Tensor>();
+  return lease.scheduler.run(feeds, wiring.fetches, call, ticket);
+}
+
+const nothing: Tensors = new Map();
+
+/** What a run gave, by the names that the plan knows it by. */
+export function stepResult(action: ModelAction, wiring: Wiring, outcome: RunOutcome): ModelStepResult {
+  const { outputs, queueMs, runMs, busyMs } = outcome;
+  const values = new Map<string, Tensor>();
   for (const { value, output, shape } of wiring.gives) {
-    const tensor = output === undefined ? undefined : outcome.outputs.get(output);
+    const tensor = output === undefined ? undefined : outputs.get(output);
     if (!tensor) throw missing(action, value);
-    made.set(value, renamed(shape ? reshaped(tensor, shape) : tensor, value));
+    values.set(value, renamed(shape ? reshaped(tensor, shape) : tensor, value));
   }
+  if (wiring.states.length === 0) return { values, state: nothing, queueMs, runMs, busyMs, runs: 1 };
   const state = new Map<string, Tensor>();
   for (const { output, name } of wiring.states) {
-    const tensor = outcome.outputs.get(output);
+    const tensor = outputs.get(output);
     if (!tensor) throw missing(action, output);
     state.set(name, renamed(tensor, name));
   }
-  return {
-    values: made,
-    state,
-    queueMs: outcome.queueMs,
-    runMs: outcome.runMs,
-    busyMs: outcome.busyMs,
-    runs: 1,
-  };
+  return { values, state, queueMs, runMs, busyMs, runs: 1 };
 }
 
 async function runEach(

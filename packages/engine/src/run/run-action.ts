@@ -13,7 +13,7 @@ import type { TransformSet } from "../transform/index.ts";
 import type { ChainAction, ModelAction } from "./actions.ts";
 import type { ElementBudget } from "./element-budget.ts";
 import type { Lane } from "../lane/index.ts";
-import { type ModelStepResult, runModelStep } from "./model-step.ts";
+import { type ModelStepParts, type ModelStepResult, runModelStep } from "./model-step.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import type { Values } from "./values.ts";
 
@@ -100,22 +100,28 @@ export async function runOneModel(
   note: Running["note"],
   counted = false,
 ): Promise<ModelStepResult> {
-  const lease = leaseOf(run, action);
-  const result = await runModelStep(action, taken, {
-    program: run.plan.program,
-    lease,
-    ticket: run.admission.ticket(lease.scheduler),
-    counted,
-    call: run.call,
-    clock: run.clock,
-    state: run.state,
-    position: run.position,
-  });
-  const { id } = action.step;
-  note({ stage: "queue", name: id, tookMs: result.queueMs }, result.runMs);
-  note({ stage: "run", name: id, tookMs: result.runMs }, 0);
+  const result = await runModelStep(action, taken, stepParts(run, action, counted));
+  noteRun(action, result, note);
   if (action.step.forEach !== undefined && !counted) run.elementsSeen(action, result.runs);
   return result;
+}
+
+/** What an action's model is run with. */
+export function stepParts(run: SegmentRun, action: ModelAction, counted: boolean): ModelStepParts {
+  const lease = leaseOf(run, action);
+  const { plan, admission, call, clock, state, position } = run;
+  const { program } = plan;
+  return { program, lease, ticket: admission.ticket(lease.scheduler), counted, call, clock, state, position };
+}
+
+/** Tells of the stages of a run. */
+export function noteRun(
+  { step: { id } }: ModelAction,
+  { queueMs, runMs }: ModelStepResult,
+  note: Running["note"],
+): void {
+  note({ stage: "queue", name: id, tookMs: queueMs }, runMs);
+  note({ stage: "run", name: id, tookMs: runMs }, 0);
 }
 
 /** The loaded model of an action. The engine leases every action of a plan before it runs one. */

@@ -1,10 +1,12 @@
 import { checkCall, renamed, type StageTime, type Tensor, type Tensors, totalBytes } from "@longshore/core";
 import type { Action, ModelAction } from "./actions.ts";
 import { stepInputs } from "../lane/index.ts";
-import { runChain, runModel, runOneModel, type Running, type SegmentRun } from "./run-action.ts";
+import { beginOnce, stepResult } from "./model-step.ts";
+import { noteRun, runChain, runModel, type Running, type SegmentRun, stepParts } from "./run-action.ts";
 import { runEachAction } from "./run-each.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import { runValues, type Values } from "./values.ts";
+import { wiringOf } from "./wiring.ts";
 
 /** What a segment gave and took. */
 export interface SegmentResult {
@@ -78,27 +80,27 @@ function resultOf(
 export function runSegment(run: SegmentRun): Promise<SegmentResult> {
   const { actions, program } = run.plan;
   const [only] = actions;
-  const graph = program.bare && actions.length === 1 && only?.kind === "model" ? only : undefined;
+  const graph =
+    program.bare && actions.length === 1 && only?.kind === "model" && !only.step.forEach ? only : undefined;
   return graph && !anyGiven(run.inputs) ? runGraph(run, graph) : runSteps(run);
 }
 
-/** A model that is one graph, with borrowed inputs: nothing lies between steps, and nothing changes hands. */
+/**
+ * A model that is one graph, with borrowed inputs: nothing lies between steps, and nothing changes hands. All of it waits once,
+ * for the run: most small requests are such, and each function more that waits costs them more than what it does.
+ */
 async function runGraph(run: SegmentRun, action: ModelAction): Promise<SegmentResult> {
   const { call, clock, plan, inputs } = run;
   checkCall(call, clock, "execute");
+  const parts = stepParts(run, action, false);
+  const wiring = wiringOf(plan.program, action, parts.lease);
+  const outcome = await beginOnce(action, wiring, inputs, parts);
+  const result = stepResult(action, wiring, outcome);
+  const { values, state, busyMs, runMs } = result;
   const stages: StageTime[] = [];
-  const { values, state, busyMs } = await runOneModel(run, action, inputs, noteInto(run, stages));
-  const results = { get: (name: string) => values.get(name) ?? inputs.get(name) };
-  let serviceMs = 0;
-  for (const { stage, tookMs } of stages) if (stage !== "queue") serviceMs += tookMs;
-  return {
-    outputs: ownedResults(plan, inputs, results),
-    state,
-    stages,
-    busyMs,
-    serviceMs,
-    peakBytes: totalBytes(values),
-  };
+  noteRun(action, result, noteInto(run, stages));
+  const outputs = ownedResults(plan, inputs, { get: (name) => values.get(name) ?? inputs.get(name) });
+  return { outputs, state, stages, busyMs, serviceMs: runMs, peakBytes: totalBytes(values) };
 }
 
 function anyGiven(inputs: Tensors): boolean {
@@ -170,12 +172,19 @@ function ownedResults(plan: SegmentPlan, others: Tensors, values: Pick<Values, "
   for (const { spec, value } of plan.results) {
     const tensor = values.get(value);
     if (!tensor) throw new Error(`${value} was not made`);
-    const { given: _, ...rest } = renamed(tensor, spec.name);
+    const rest = lent(renamed(tensor, spec.name));
     // What passes through unchanged, or is wanted under two names, must not share memory with what others own.
     const shared = sharesMemory(tensor, others) || sharesMemory(tensor, owned);
     owned.set(spec.name, shared ? { ...rest, bytes: new Uint8Array(tensor.bytes) } : rest);
   }
   return owned;
+}
+
+/** Most were never given, and are not copied for it. */
+function lent(tensor: Tensor): Tensor {
+  if (!("given" in tensor)) return tensor;
+  const { given: _, ...rest } = tensor;
+  return rest;
 }
 
 function sharesMemory({ bytes }: Tensor, others: Tensors): boolean {

@@ -12,6 +12,7 @@ import {
   steppedCopy,
   type Tensor,
   type Tensors,
+  type TensorSpec,
   turnWhileWanted,
 } from "@longshore/core";
 
@@ -107,6 +108,48 @@ function* joinWork(members: readonly Tensors[], ran: number): Generator<void, Te
   return all;
 }
 
+/** One input of all members as `joiningOf` has it, made at once: for what is short, which most small requests are. */
+function joinedNow(members: readonly Tensors[], name: string, first: Tensor, ran: number): Tensor {
+  let rows = 0;
+  let ownBytes = 0;
+  for (const feeds of members) {
+    const part = feeds.get(name);
+    rows += part?.spec.shape[0] ?? 0;
+    ownBytes += part?.bytes.byteLength ?? 0;
+  }
+  const padding = rows === 0 ? 0 : Math.max(0, ran - rows);
+  const rowBytes = padding === 0 ? 0 : rowBegins(first)(1);
+  const bytes = new Uint8Array(ownBytes + padding * rowBytes);
+  let offset = 0;
+  for (const feeds of members) {
+    const part = feeds.get(name);
+    if (!part) continue;
+    bytes.set(part.bytes, offset);
+    offset += part.bytes.byteLength;
+  }
+  for (; offset < bytes.byteLength; offset += rowBytes) bytes.copyWithin(offset, 0, rowBytes);
+  return { spec: withRows(first.spec, rows + padding), bytes };
+}
+
+function withRows(spec: TensorSpec, rows: number): TensorSpec {
+  const shape = spec.shape.slice();
+  shape[0] = rows;
+  return { ...spec, shape };
+}
+
+/** The feeds of all members as one, padded to `ran` rows, at once; undefined where that may take long. */
+function joinNow(members: readonly Tensors[], ran: number): Tensors | undefined {
+  const [head] = members;
+  if (!head) return undefined;
+  let bytes = 0;
+  for (const feeds of members) for (const one of feeds.values()) bytes += one.bytes.byteLength;
+  // Each has a row at least; padding repeats the first.
+  if (bytes * Math.max(1, ran / members.length) > copiedAtOnce) return undefined;
+  const all = new Map<string, Tensor>();
+  for (const [name, first] of head) all.set(name, joinedNow(members, name, first, ran));
+  return all;
+}
+
 /** The feeds of all members as one. */
 export function joinFeeds(members: readonly Tensors[]): Tensors {
   return allSteps(joinWork(members, 0));
@@ -125,13 +168,16 @@ export function runJoined<T>(
 ): Promise<T> {
   const [only] = members;
   if (only && members.length === 1 && ran <= (rowsOf(only) || ran)) return run(only);
+  const now = joinNow(members, ran);
+  if (now) return run(now);
   const feeds = inSteps(joinWork(members, ran), () => turnWhileWanted(clock, abort, "queue"));
   return feeds instanceof Promise ? feeds.then(run) : run(feeds);
 }
 
 /** Whether all outputs have so many rows. */
 export function followRows(outputs: Tensors, rows: number): boolean {
-  return [...outputs.values()].every((tensor) => tensor.spec.shape[0] === rows && !tensor.rows);
+  for (const tensor of outputs.values()) if (tensor.spec.shape[0] !== rows || tensor.rows) return false;
+  return true;
 }
 
 /**
@@ -149,6 +195,26 @@ export function rowsOut(outputs: Tensors): (row: number, count: number) => Gener
       const own = new Uint8Array(theirs.byteLength);
       yield* copy(own, 0, theirs);
       part.set(name, { spec: { ...spec, shape: [count, ...spec.shape.slice(1)] }, bytes: own });
+    }
+    return part;
+  };
+}
+
+/** The same at once, for outputs that are short all together; undefined where they are not. */
+export function rowsOutNow(outputs: Tensors): ((row: number, count: number) => Tensors) | undefined {
+  let total = 0;
+  for (const { bytes } of outputs.values()) total += bytes.byteLength;
+  if (total > copiedAtOnce) return undefined;
+  const all = [...outputs].map(([name, { spec, bytes }]) => {
+    return { name, bytes, begin: rowBegins({ spec, bytes }), spec };
+  });
+  return (row, count) => {
+    const part = new Map<string, Tensor>();
+    for (const one of all) {
+      const theirs = one.bytes.subarray(one.begin(row), one.begin(row + count));
+      // Most have as many rows as those before them.
+      if (one.spec.shape[0] !== count) one.spec = withRows(one.spec, count);
+      part.set(one.name, { spec: one.spec, bytes: new Uint8Array(theirs) });
     }
     return part;
   };

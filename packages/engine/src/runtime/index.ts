@@ -8,6 +8,7 @@ export {
   rowBytesOf,
   rowsOf,
   rowsOut,
+  rowsOutNow,
   runJoined,
   splitOutputs,
 } from "./batch.ts";

@@ -27,7 +27,15 @@ import type { Asker, Scheduler, SchedulerParts } from "./seam.ts";
 import { waitingRules } from "./queue-policy.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
 import { type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
-import { type Arrived, handOut, joinedCall, outcomeOf, type RunOutcome, type Waiting } from "./waiting.ts";
+import {
+  type Arrived,
+  handOut,
+  joinedCall,
+  outcomeOf,
+  rowsIn,
+  type RunOutcome,
+  type Waiting,
+} from "./waiting.ts";
 import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
 
 /** A scheduler over loaded instances. */
@@ -168,20 +176,20 @@ export class GraphScheduler implements Scheduler {
       call,
       rules,
     };
-    const outcome = outcomeOf(
-      arrived,
-      (item) => {
-        if (this.#startsAtOnce(item)) return;
-        this.#room.enter(item);
-        this.#pump(false);
-      },
-      (gone) => {
-        if (!this.#room.leave(gone)) gone.left?.();
-        this.#pump();
-      },
-    );
+    const outcome = outcomeOf(arrived, this.#enter, this.#gone);
     return this.#gate ? inOrder(outcome, this.#gate, call) : outcome;
   }
+
+  readonly #enter = (item: Waiting): void => {
+    if (this.#startsAtOnce(item)) return;
+    this.#room.enter(item);
+    this.#pump(false);
+  };
+
+  readonly #gone = (item: Waiting): void => {
+    if (!this.#room.leave(item)) item.left?.();
+    this.#pump();
+  };
 
   load(): LoadReport {
     const { queue } = this.#room;
@@ -384,5 +392,3 @@ export class GraphScheduler implements Scheduler {
         );
   }
 }
-
-const rowsIn = (members: readonly Waiting[]): number => members.reduce((sum, { rows }) => sum + rows, 0);

@@ -10,7 +10,7 @@ import {
   turnWhileWanted,
   whenAborted,
 } from "@longshore/core";
-import { rowsOut } from "../runtime/index.ts";
+import { rowsOut, rowsOutNow } from "../runtime/index.ts";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
@@ -179,6 +179,18 @@ interface Ran {
 
 /** Hands each member of a run its part of the outputs, which have as many rows as ran; in steps where they are large. */
 export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran, clock: Clock): void {
+  const total = rowsIn(members);
+  const whole = members.length === 1 && ran.rows === total;
+  const now = whole ? () => outputs : rowsOutNow(outputs);
+  if (now) {
+    let row = 0;
+    for (const member of members) {
+      // Nothing is copied for who has left.
+      if (!member.settled) handTo(member, now(row, member.rows), total, ran);
+      row += member.rows;
+    }
+    return;
+  }
   const done = inSteps(handWork(members, outputs, ran), () =>
     turnWhileWanted(clock, neverAborted, "execute"),
   );
@@ -189,28 +201,31 @@ export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran,
   });
 }
 
-function* handWork(
-  members: readonly Waiting[],
-  outputs: Tensors,
-  { rows, startedMs, runMs }: Ran,
-): Generator<void, void> {
-  const total = members.reduce((sum, member) => sum + member.rows, 0);
-  const whole = members.length === 1 && rows === total;
-  const take = whole ? undefined : rowsOut(outputs);
+function* handWork(members: readonly Waiting[], outputs: Tensors, ran: Ran): Generator<void, void> {
+  const total = rowsIn(members);
+  const take = rowsOut(outputs);
   let next = 0;
   for (const member of members) {
     const row = next;
     next += member.rows;
-    // Nothing is copied for who has left.
-    if (member.settled) continue;
-    const part = take ? yield* take(row, member.rows) : outputs;
-    member.resolve({
-      outputs: member.cut(part),
-      queueMs: startedMs - member.enqueuedMs,
-      runMs,
-      busyMs: (runMs * member.rows) / total,
-    });
+    if (!member.settled) handTo(member, yield* take(row, member.rows), total, ran);
   }
+}
+
+function handTo(member: Waiting, part: Tensors, total: number, { startedMs, runMs }: Ran): void {
+  member.resolve({
+    outputs: member.cut(part),
+    queueMs: startedMs - member.enqueuedMs,
+    runMs,
+    busyMs: (runMs * member.rows) / total,
+  });
+}
+
+/** Rows of all members. */
+export function rowsIn(members: readonly Waiting[]): number {
+  let rows = 0;
+  for (const member of members) rows += member.rows;
+  return rows;
 }
 
 function nothing(): void {

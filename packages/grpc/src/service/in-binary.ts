@@ -83,7 +83,7 @@ async function* passedOn(head: BinaryHead, { chunks, byteLength, last }: Passing
     missing -= chunk.byteLength;
     for (const part of contents.take(chunk)) {
       left -= part.byteLength;
-      kept = kept ? readParts([kept, part], { maxBytes: Infinity }) : part;
+      kept = kept ? readParts({ kind: "parts", parts: [kept, part] }, { maxBytes: Infinity }) : part;
       // Framing of inputs without elements may still come.
       if (left === 0) break;
       yield kept;

@@ -36,54 +36,76 @@ async function* untilOver<T>(all: AsyncIterable<T>, end: () => void): AsyncItera
 
 /** Events of one exchange that began at `startedMs`. */
 export function exchangeEvents(api: Api, request: WireRequest, startedMs: number): ExchangeEvents {
-  const { clock, observer, telemetry } = api;
-  let callId = "";
-  let abort: AbortSignal | undefined;
-  return {
-    begin(call, route) {
-      callId = call.id;
-      abort = call.abort;
-      const model = route && "model" in route ? route.model : undefined;
-      const traced = telemetry.tracing.begin(traceFromHeaders(request.headers), model);
-      const { trace, recorded, parentSpanId } = traced;
-      const nowMs = clock.nowMs();
-      observer.record({
-        kind: "exchange-began",
-        atMs: startedMs,
-        callId,
-        route: route?.kind ?? "unknown",
-        tenant: call.tenant,
-        ...(recorded && trace ? { trace } : {}),
-        ...(parentSpanId === undefined ? {} : { parentSpanId }),
-      });
-      if (recorded) {
-        const tookMs = nowMs - startedMs;
-        observer.record({ kind: "stage-ended", atMs: nowMs, callId, stage: "identify", name: "", tookMs });
-      }
-      return trace ? Object.assign(ownCall(call), { trace }) : call;
-    },
-    end(response) {
-      const { status, messages, body } = response;
-      let over = false;
-      const ended = (): void => {
-        if (over) return;
-        over = true;
-        abort?.removeEventListener("abort", ended);
-        const atMs = clock.nowMs();
-        observer.record({ kind: "exchange-ended", atMs, callId, tookMs: atMs - startedMs, status });
-      };
-      // A sender that has left may never read what is streamed to it.
-      if ((messages || body.kind === "stream") && abort?.aborted !== true) {
-        abort?.addEventListener("abort", ended, { once: true });
-      }
-      if (messages) return { ...response, messages: untilOver(messages, ended) };
-      if (body.kind === "stream") {
-        return { ...response, body: { ...body, read: () => untilOver(body.read(), ended) } };
-      }
-      ended();
+  return new EventsOfExchange(api, request, startedMs);
+}
+
+/** A class, here and below, because every request makes one: functions over what they share cost more than what they do. */
+class EventsOfExchange implements ExchangeEvents {
+  readonly #api: Api;
+  readonly #request: WireRequest;
+  readonly #startedMs: number;
+  #callId = "";
+  #abort: AbortSignal | undefined;
+  #over = false;
+
+  constructor(api: Api, request: WireRequest, startedMs: number) {
+    this.#api = api;
+    this.#request = request;
+    this.#startedMs = startedMs;
+  }
+
+  begin(call: Call, route: Route | undefined): Call {
+    const { clock, observer, telemetry } = this.#api;
+    const callId = call.id;
+    this.#callId = callId;
+    this.#abort = call.abort;
+    const model = route && "model" in route ? route.model : undefined;
+    const traced = telemetry.tracing.begin(traceFromHeaders(this.#request.headers), model);
+    const { trace, recorded, parentSpanId } = traced;
+    const startedMs = this.#startedMs;
+    observer.record({
+      kind: "exchange-began",
+      atMs: startedMs,
+      callId,
+      route: route?.kind ?? "unknown",
+      tenant: call.tenant,
+      ...(recorded && trace ? { trace } : {}),
+      ...(parentSpanId === undefined ? {} : { parentSpanId }),
+    });
+    if (recorded) {
+      const atMs = clock.nowMs();
+      const tookMs = atMs - startedMs;
+      observer.record({ kind: "stage-ended", atMs, callId, stage: "identify", name: "", tookMs });
+    }
+    return trace ? Object.assign(ownCall(call), { trace }) : call;
+  }
+
+  end(response: WireResponse): WireResponse {
+    const { messages, body } = response;
+    if (!messages && body.kind !== "stream") {
+      this.#ended(response.status);
       return response;
-    },
-  };
+    }
+    const abort = this.#abort;
+    const ended = (): void => {
+      abort?.removeEventListener("abort", ended);
+      this.#ended(response.status);
+    };
+    // A sender that has left may never read what is streamed to it.
+    if (abort?.aborted !== true) abort?.addEventListener("abort", ended, { once: true });
+    if (messages) return { ...response, messages: untilOver(messages, ended) };
+    if (body.kind !== "stream") return response;
+    return { ...response, body: { ...body, read: () => untilOver(body.read(), ended) } };
+  }
+
+  #ended(status: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    const { clock, observer } = this.#api;
+    const atMs = clock.nowMs();
+    const tookMs = atMs - this.#startedMs;
+    observer.record({ kind: "exchange-ended", atMs, callId: this.#callId, tookMs, status });
+  }
 }
 
 /** What of an inference is told to the observer. Exactly one of `answered` and `failed` ends it. */
@@ -111,25 +133,95 @@ const maxTimedAnswers = 64;
 export function inferenceEvents(
   api: Api,
   request: WireRequest,
-  { name: model, version, batching, decoupled = false }: ModelDescription,
+  description: ModelDescription,
   call: Call,
   startedMs: number,
 ): InferenceEvents {
-  const { clock, observer } = api;
-  const { id: callId, tenant, trace } = call;
-  const own: StageTime[] = [];
-  const told: StageTime[] = [];
-  let receivedBytes = request.message?.byteLength ?? bodyLength(request.body) ?? 0;
-  let sentBytes = 0;
-  let rows = 1;
-  let answers = 0;
-  let answeredMs = startedMs;
-  const answersTookMs: number[] = [];
-  let millijoules = 0;
-  let energyLabel: "measured" | "estimated" = "measured";
+  return new EventsOfInference(api, request, description, call, startedMs);
+}
 
-  observer.record({ kind: "inference-began", atMs: clock.nowMs(), callId, model, version });
-  const end = (outcome: "answered" | LongshoreError["reason"]): void => {
+class EventsOfInference implements InferenceEvents {
+  readonly #api: Api;
+  readonly #description: ModelDescription;
+  readonly #call: Call;
+  readonly #startedMs: number;
+  readonly #own: StageTime[] = [];
+  #told: readonly StageTime[] = [];
+  #receivedBytes: number;
+  #sentBytes = 0;
+  #rows = 1;
+  #answers = 0;
+  #answeredMs: number;
+  /** Of models that may give several. */
+  readonly #answersTookMs: number[] | undefined;
+  #millijoules = 0;
+  #energyLabel: "measured" | "estimated" = "measured";
+
+  constructor(api: Api, request: WireRequest, description: ModelDescription, call: Call, startedMs: number) {
+    this.#api = api;
+    this.#description = description;
+    this.#call = call;
+    this.#startedMs = startedMs;
+    this.#answeredMs = startedMs;
+    this.#answersTookMs = description.decoupled === true ? [] : undefined;
+    this.#receivedBytes = request.message?.byteLength ?? bodyLength(request.body) ?? 0;
+    const { name: model, version } = description;
+    const atMs = api.clock.nowMs();
+    api.observer.record({ kind: "inference-began", atMs, callId: call.id, model, version });
+  }
+
+  stage(stage: "wait" | "decode" | "encode", name: string, fromMs: number): void {
+    const { clock, observer } = this.#api;
+    const atMs = clock.nowMs();
+    const tookMs = atMs - fromMs;
+    this.#own.push({ stage, name, tookMs });
+    observer.record({ kind: "stage-ended", atMs, callId: this.#call.id, stage, name, tookMs });
+  }
+
+  inputs(tensors: InferenceRequest["inputs"], state: Tensors | undefined): void {
+    let bytes = state ? totalBytes(state) : 0;
+    for (const tensor of tensors.values()) {
+      bytes += "read" in tensor ? tensor.byteLength : tensor.bytes.byteLength;
+    }
+    this.#receivedBytes = Math.max(this.#receivedBytes, bytes);
+    if (this.#description.batching.maxBatchSize === 0) return;
+    for (const { spec } of tensors.values()) {
+      this.#rows = spec.shape[0] ?? 1;
+      return;
+    }
+  }
+
+  answer({ account }: InferenceResponse, reply: Pick<WireResponse, "body" | "message">): void {
+    this.#answers += 1;
+    const took = this.#answersTookMs;
+    if (took) {
+      const atMs = this.#api.clock.nowMs();
+      if (took.length < maxTimedAnswers) took.push(atMs - this.#answeredMs);
+      this.#answeredMs = atMs;
+    }
+    this.#sentBytes += replyBytes(reply);
+    this.#told = this.#told.length === 0 ? account.stages : [...this.#told, ...account.stages];
+    this.#millijoules += account.energy.millijoules;
+    if (account.energy.label === "estimated") this.#energyLabel = "estimated";
+  }
+
+  answered(): void {
+    this.#end("answered");
+  }
+
+  failed(thrown: unknown): void {
+    const { abort } = this.#call;
+    const error = abort.aborted
+      ? abortError(abort, "transport")
+      : LongshoreError.from(thrown, "execute", "answering the request");
+    this.#end(error.reason);
+  }
+
+  #end(outcome: "answered" | LongshoreError["reason"]): void {
+    const { clock, observer } = this.#api;
+    const { id: callId, tenant, trace } = this.#call;
+    const { name: model, version } = this.#description;
+    const answersTookMs = this.#answersTookMs;
     const atMs = clock.nowMs();
     observer.record({
       kind: "inference-ended",
@@ -138,50 +230,17 @@ export function inferenceEvents(
       tenant,
       model,
       version,
-      tookMs: atMs - startedMs,
+      tookMs: atMs - this.#startedMs,
       outcome,
-      answers,
-      ...(decoupled ? { answersTookMs } : {}),
-      rows: outcome === "answered" ? rows : 0,
-      stages: [...told, ...own],
-      receivedBytes,
-      sentBytes,
-      millijoules,
-      energyLabel: answers === 0 ? "estimated" : energyLabel,
+      answers: this.#answers,
+      ...(answersTookMs ? { answersTookMs } : {}),
+      rows: outcome === "answered" ? this.#rows : 0,
+      stages: [...this.#told, ...this.#own],
+      receivedBytes: this.#receivedBytes,
+      sentBytes: this.#sentBytes,
+      millijoules: this.#millijoules,
+      energyLabel: this.#answers === 0 ? "estimated" : this.#energyLabel,
       ...(trace?.sampled === true ? { traceId: trace.traceId } : {}),
     });
-  };
-  return {
-    stage(stage, name, fromMs) {
-      const atMs = clock.nowMs();
-      own.push({ stage, name, tookMs: atMs - fromMs });
-      observer.record({ kind: "stage-ended", atMs, callId, stage, name, tookMs: atMs - fromMs });
-    },
-    inputs(tensors, state) {
-      let bytes = state ? totalBytes(state) : 0;
-      for (const tensor of tensors.values()) {
-        bytes += "read" in tensor ? tensor.byteLength : tensor.bytes.byteLength;
-      }
-      receivedBytes = Math.max(receivedBytes, bytes);
-      const [first] = tensors.values();
-      if (batching.maxBatchSize > 0) rows = first?.spec.shape[0] ?? 1;
-    },
-    answer({ account }, reply) {
-      answers += 1;
-      const atMs = clock.nowMs();
-      if (answersTookMs.length < maxTimedAnswers) answersTookMs.push(atMs - answeredMs);
-      answeredMs = atMs;
-      sentBytes += replyBytes(reply);
-      told.push(...account.stages);
-      millijoules += account.energy.millijoules;
-      if (account.energy.label === "estimated") energyLabel = "estimated";
-    },
-    answered: () => end("answered"),
-    failed(thrown) {
-      const error = call.abort.aborted
-        ? abortError(call.abort, "transport")
-        : LongshoreError.from(thrown, "execute", "answering the request");
-      end(error.reason);
-    },
-  };
+  }
 }

@@ -186,7 +186,8 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     // What may be sent on is judged by who does it, when more of it is known.
     const admitted = sentOn ? undefined : held.keep(api.endpoint.admit?.(segment, call, least));
     const askedMs = api.clock.nowMs();
-    const received = held.keep(await receive(api, asked, description, sentOn));
+    const receiving = receive(api, asked, description, sentOn);
+    const received = held.keep(receiving instanceof Promise ? await receiving : receiving);
     const wire = sentOn ? formToSendOn(asked, received, call) : undefined;
     const pass = sentOn && !wire ? held.keep(api.endpoint.admit?.(segment, call, least)) : admitted;
     const reading = wire ? received.message : wholeMessage(received);

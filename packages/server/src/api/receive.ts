@@ -225,24 +225,24 @@ async function receiveHead(
 
 /**
  * Reads and parses the body of an inference request, within the limits and the server's budget. Of a long one that may be
- * sent on, only its JSON.
+ * sent on, only its JSON. At once where all of it is here and short.
  */
-export async function receive(
+export function receive(
   api: Api,
   asked: Asked,
   description: ModelDescription,
   sentOn: boolean,
-): Promise<Received> {
+): Received | Promise<Received> {
   const { request } = asked;
   const { limits, budget, bodies, heads } = api;
-  const { message } = request;
+  const { message, body } = request;
   const binary = sentOn ? message?.binary?.() : undefined;
   if (binary) return receiveHead(api, asked, binary.body, binary.body.byteLength, binary.headerLength);
   if (message) return receiveMessage(api, message);
-  const length = bodyLength(request.body);
+  const length = bodyLength(body);
   const headerLength = headerLengthOf(request.headers);
-  if (sentOn && headerLength && length && length > atOnceBytes && request.body.kind === "stream") {
-    return receiveHead(api, asked, request.body, length, headerLength);
+  if (sentOn && headerLength && length && length > atOnceBytes && body.kind === "stream") {
+    return receiveHead(api, asked, body, length, headerLength);
   }
   const raw = headerLength === 0;
   const input = raw ? rawInput(description) : undefined;
@@ -251,31 +251,38 @@ export async function receive(
   const most = Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes);
   budget.check(length === undefined ? 0 : most);
   const held = budget.reserve(Math.min(most, ahead));
-  try {
-    const acknowledge = acknowledging(asked, length);
-    const arrived = (bytes: number): void => {
-      held.grow(Math.min(most, bytes + ahead));
-      acknowledge?.(bytes);
-    };
-    const reads: BodyOptions = {
-      maxBytes: limits.maxBodyBytes,
-      headerLength: headerLength ?? 0,
-      lead: input ? rawLead(input) : 0,
-      arrived,
-      ...(length === undefined || length < worthKeepingBytes ? {} : { memory: bodies.take }),
-    };
-    const { body } = request;
-    const buffer = body.kind === "parts" ? readParts(body.parts, reads) : await readBody(body, reads);
-    const pause = pauseOf(api, asked);
-    const reading = input
-      ? rawRequest(buffer, input, description)
-      : readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
-    const whole = reading instanceof Promise ? await reading : reading;
-    const kept = length === undefined || length < worthKeepingBytes ? undefined : buffer.buffer;
+  const small = length !== undefined && length < worthKeepingBytes;
+  const whole = (message: InferRequestMessage, buffer: Uint8Array): Received => {
+    const kept = length === undefined || small ? undefined : buffer.buffer;
     const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer) } : undefined;
-    return new Arrived(held, whole, raw, bodies, kept, form);
-  } catch (thrown) {
+    return new Arrived(held, message, raw, bodies, kept, form);
+  };
+  const failed = (thrown: unknown): never => {
     held[Symbol.dispose]();
     throw thrown;
+  };
+  const parsed = (buffer: Uint8Array): Received | Promise<Received> => {
+    const reading = input
+      ? rawRequest(buffer, input, description)
+      : readInferRequestInSteps(buffer, headerLength, limits, pauseOf(api, asked), heads);
+    return reading instanceof Promise ? reading.then((read) => whole(read, buffer)) : whole(reading, buffer);
+  };
+  try {
+    const tell = acknowledging(asked, length);
+    const arrived = (bytes: number): void => {
+      held.grow(Math.min(most, bytes + ahead));
+      tell?.(bytes);
+    };
+    const limit = { maxBytes: limits.maxBodyBytes, headerLength: headerLength ?? 0 };
+    const lead = input ? rawLead(input) : 0;
+    const reads: BodyOptions =
+      length === undefined || small
+        ? { ...limit, lead, arrived }
+        : { ...limit, lead, arrived, memory: bodies.take };
+    const received =
+      body.kind === "parts" ? parsed(readParts(body, reads)) : readBody(body, reads).then(parsed);
+    return received instanceof Promise ? received.catch(failed) : received;
+  } catch (thrown) {
+    return failed(thrown);
   }
 }

@@ -214,10 +214,15 @@ export function readShared(
   asked: Asked,
   message: InferRequestMessage,
 ): SharedInputs | Promise<SharedInputs> {
-  const parts = message.inputs.flatMap(({ shared }) => (shared ? [shared] : []));
-  const wanted = (message.outputs ?? []).flatMap(({ shared }) => (shared ? [shared] : []));
-  if (parts.length + wanted.length === 0) return { message };
+  const { inputs, outputs = [] } = message;
+  if (!inputs.some(sharing) && !outputs.some(sharing)) return { message };
+  const parts = inputs.flatMap(({ shared }) => (shared ? [shared] : []));
+  const wanted = outputs.flatMap(({ shared }) => (shared ? [shared] : []));
   return readParts(api, asked, message, parts, wanted);
+}
+
+function sharing({ shared }: { readonly shared?: SharedPart }): boolean {
+  return shared !== undefined;
 }
 
 async function readParts(

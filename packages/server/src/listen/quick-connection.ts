@@ -12,7 +12,7 @@ import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./e
 import { directSocket, readBytes, type Reads } from "./direct-socket.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, QuickHeads } from "./quick-head.ts";
-import { copied } from "./release.ts";
+import { copied, keptBody } from "./release.ts";
 import { codedReply } from "./reply-coding.ts";
 import { replyHead } from "./reply-head.ts";
 
@@ -173,7 +173,11 @@ export class QuickConnection implements Reads {
     const first = chunk.subarray(head.text.length);
     if (first.byteLength >= head.bodyBytes) {
       if (first.byteLength > head.bodyBytes) this.#wait(first.subarray(head.bodyBytes));
-      void this.#serve(head, { kind: "parts", parts: [Buffer.from(first.subarray(0, head.bodyBytes))] });
+      void this.#serve(head, {
+        kind: "parts",
+        parts: [keptBody(first, head.bodyBytes, head.headers)],
+        own: true,
+      });
       return;
     }
     const { options, release } = this.#parts;

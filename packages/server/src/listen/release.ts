@@ -1,6 +1,24 @@
+import { headerLengthHeader } from "@longshore/core";
+
 /** The same bytes in memory of their own, which can be freed. */
 export function copied(bytes: Uint8Array): Uint8Array {
   const own = Buffer.allocUnsafeSlow(bytes.byteLength);
   own.set(bytes);
   return own;
+}
+
+/** A short body in memory of its own, where what follows its JSON begins at a multiple of 8: who reads it needs no copy. */
+export function keptBody(
+  bytes: Buffer,
+  bodyBytes: number,
+  headers: Readonly<Record<string, string>>,
+): Uint8Array {
+  const announced = Number(headers[headerLengthHeader] ?? 0);
+  const memory = Buffer.allocUnsafe(bodyBytes + 8);
+  const shift = Number.isSafeInteger(announced)
+    ? (8 - ((memory.byteOffset + Math.abs(announced)) % 8)) % 8
+    : 0;
+  const kept = new Uint8Array(memory.buffer, memory.byteOffset + shift, bodyBytes);
+  kept.set(bytes.subarray(0, bodyBytes));
+  return kept;
 }

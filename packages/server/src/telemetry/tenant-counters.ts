@@ -34,6 +34,11 @@ export function createTenantCounters(wallMs: () => number): TenantCounters {
             openCalls.delete(event.callId);
             return;
           case "batch-started": {
+            const first = openCalls.get(event.callIds[0] ?? "");
+            if (event.callIds.every((id) => openCalls.get(id) === first)) {
+              first?.observer.record(event);
+              return;
+            }
             // A tenant is told of its own part of a batch.
             const whose = new Set(event.callIds.map((id) => openCalls.get(id)));
             for (const counters of whose) {
