@@ -247,6 +247,8 @@ export interface Endpoint {
   readonly info: EndpointInfo;
   /** What it knows of a model, or undefined when it does not serve it. */
   describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
+  /** What `describe` would resolve with, where nothing has to be waited for. `through` leaves it out, as wrappers may change it. */
+  known?(model: string, version: string | undefined): ModelKnowledge | undefined;
   /** Off the hot path; fills the view that decisions read. */
   offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;

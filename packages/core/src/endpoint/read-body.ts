@@ -1,8 +1,6 @@
 import { LongshoreError } from "../base/index.ts";
 import type { WireBody } from "./transport.ts";
 
-type PartsBody = WireBody & { readonly kind: "parts" };
-
 /** How a body is read. */
 export interface BodyOptions {
   /** More bytes than this are refused, before they are buffered. */
@@ -21,21 +19,15 @@ export interface BodyOptions {
 }
 
 function tooLarge(maxBytes: number): LongshoreError {
-  return new LongshoreError(
-    "body-too-large",
-    "transport",
-    `the body has more than the ${maxBytes} bytes that are allowed`,
-  );
+  const message = `the body has more than the ${maxBytes} bytes that are allowed`;
+  return new LongshoreError("body-too-large", "transport", message);
 }
 
 /** What a body is that has not as many bytes as were announced. */
 export function mismatch(announced: number, came: number): LongshoreError {
   const rest = came > announced ? "more came" : `${came} came`;
-  return new LongshoreError(
-    "body-mismatch",
-    "transport",
-    `a body of ${announced} bytes was announced, but ${rest}`,
-  );
+  const message = `a body of ${announced} bytes was announced, but ${rest}`;
+  return new LongshoreError("body-mismatch", "transport", message);
 }
 
 /** A buffer in which byte `lead + headerLength` lies at a multiple of 8. */
@@ -44,17 +36,18 @@ function aligned(length: number, { headerLength = 0, lead = 0, memory }: BodyOpt
   if (!memory) return new Uint8Array(shift + lead + length).subarray(shift);
   const all = new Uint8Array(memory(shift + lead + length));
   // What no byte of the body will fill.
-  all.fill(0, 0, shift + lead);
-  return all.subarray(shift);
+  return all.fill(0, 0, shift + lead).subarray(shift);
 }
 
 /**
  * The same as `readBody` of a body that is here, at once: without a copy, where it may be kept and lies as it should. Throws
  * `body-too-large`.
  */
-export function readParts({ parts, own }: PartsBody, options: BodyOptions): Uint8Array {
-  let length = 0;
-  for (const part of parts) length += part.byteLength;
+export function readParts(
+  { parts, own }: WireBody & { readonly kind: "parts" },
+  options: BodyOptions,
+): Uint8Array {
+  const length = parts.reduce((total, part) => total + part.byteLength, 0);
   if (length > options.maxBytes) throw tooLarge(options.maxBytes);
   const [only] = parts;
   const { headerLength = 0, lead = 0, arrived } = options;
@@ -108,14 +101,8 @@ async function readUnknown(
     chunks.push(chunk);
     options.arrived?.(length);
   }
-  const { headerLength = 0, lead = 0 } = options;
-  const buffer = aligned(length, { maxBytes: options.maxBytes, headerLength, lead });
-  let offset = lead;
-  for (const chunk of chunks) {
-    buffer.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return buffer;
+  const { maxBytes, headerLength = 0, lead = 0 } = options;
+  return readParts({ kind: "parts", parts: chunks }, { maxBytes, headerLength, lead });
 }
 
 /** The length that a body announces; undefined when nobody knows yet. */

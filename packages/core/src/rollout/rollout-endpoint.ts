@@ -193,6 +193,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       const alias = rollouts.find(model);
       return alias ? describeAlias(alias, version, call) : inner.describe(model, version, call);
     },
+    known: (model, version) => (rollouts.find(model) ? undefined : inner.known?.(model, version)),
     async offers(query, call) {
       // Who plans by offers is told of the model itself: an alias may lead elsewhere with the next request.
       return rollouts.find(query.model) ? [] : inner.offers(query, call);

@@ -81,10 +81,19 @@ async function place(shelf?: AliasShelf) {
     by: "request" | "tenant" | "user" = "request",
   ) => change(1, { do: "start", version: "2", mode, weightRatio, by, limits });
   await change(0, { do: "set", model: "ocr", version: "1" });
-  return { clock, rollouts, endpoint, ask, change, start, second, asked, events };
+  return { clock, rollouts, inner, endpoint, ask, change, start, second, asked, events };
 }
 
 describe("an alias", () => {
+  it("is never what is known of a model of its name without waiting", async () => {
+    const { rollouts, clock, inner } = await place();
+    const knowledge = await inner.describe("ocr", undefined, housekeepingCall("describe"));
+    const known = { ...inner, known: () => knowledge };
+    const endpoint = rolloutEndpoint(known, { rollouts, clock, draw: () => 0 });
+    expect(endpoint.known?.("ocr", undefined)).toBe(knowledge);
+    expect(endpoint.known?.("reader", undefined)).toBeUndefined();
+  });
+
   it("is changed only by who knows its revision, and every change is told", async () => {
     const { change, start, rollouts, events } = await place();
     await expect(change(0, { do: "set", model: "ocr", version: "2" })).rejects.toMatchObject({

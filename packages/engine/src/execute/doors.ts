@@ -105,8 +105,19 @@ export function doors(parts: DoorParts): Doors {
   const known = new Map<string, Door>();
   /** Passes that nobody has taken yet, the oldest first. */
   const kept = new Set<KeptPass>();
-  const keyOf = ({ model, version, from, to }: Segment, variant: string): string =>
-    `${model}/${version}/${variant}/${from}..${to}`;
+  /** The last that was asked for, which is the next as a rule: texts are put together and looked up for each request. */
+  let last = { model: "", version: "", variant: "", from: "", to: "", key: "///.." };
+  const keyOf = ({ model, version, from, to }: Segment, variant: string): string => {
+    const same =
+      last.model === model &&
+      last.version === version &&
+      last.variant === variant &&
+      last.from === from &&
+      last.to === to;
+    if (!same)
+      last = { model, version, variant, from, to, key: `${model}/${version}/${variant}/${from}..${to}` };
+    return last.key;
+  };
 
   function find(segment: Segment, variant: string): Door | undefined {
     const door = known.get(keyOf(segment, variant));

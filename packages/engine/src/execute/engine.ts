@@ -152,11 +152,8 @@ class EngineHere implements Engine {
     call: Call,
   ): Promise<ModelKnowledge | undefined> {
     try {
-      const leased = this.#serve.life.acquire(model, version, call);
-      const lease = leased instanceof Promise ? await leased : leased;
-      const { loaded } = lease;
-      lease[Symbol.dispose]();
-      return this.#knowledgeOf(loaded);
+      using lease = await this.#serve.life.acquire(model, version, call);
+      return this.#knowledgeOf(lease.loaded);
     } catch (thrown) {
       if (
         LongshoreError.is(thrown) &&
@@ -166,6 +163,11 @@ class EngineHere implements Engine {
       }
       throw thrown;
     }
+  }
+
+  known(model: string, version: string | undefined): ModelKnowledge | undefined {
+    const loaded = this.#serve.life.known(model, version);
+    return loaded && this.#knowledgeOf(loaded);
   }
 
   /** One object for a version, so that whoever knows it can tell that it is the same. */

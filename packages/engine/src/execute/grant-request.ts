@@ -151,11 +151,7 @@ function grantOn(
   call: Call,
 ): Granted {
   try {
-    const demands = (): readonly Demand[] =>
-      [...leases.all].map(([action, { scheduler }]) => ({
-        scheduler,
-        runs: action.step.forEach === undefined ? 1 : parts.expectations.elements(action.step),
-      }));
+    const demands = demandsOn(leases.all, parts);
     const door: Door = { loaded, plan, demands };
     parts.doors.remember(request.segment, variant, door);
     const kept = pass?.take();
@@ -167,6 +163,25 @@ function grantOn(
     leases[Symbol.dispose]();
     throw thrown;
   }
+}
+
+/** What a request needs of schedulers: how many elements it has is expected anew each time. */
+function demandsOn(
+  leases: ReadonlyMap<ModelAction, GraphLease>,
+  { expectations }: GrantParts,
+): () => readonly Demand[] {
+  const all: Demand[] = [];
+  let varies = false;
+  for (const [{ step }, { scheduler }] of leases) {
+    varies ||= step.forEach !== undefined;
+    all.push({ scheduler, runs: 1 });
+  }
+  if (!varies) return () => all;
+  return () =>
+    [...leases].map(([{ step }, { scheduler }]) => ({
+      scheduler,
+      runs: step.forEach === undefined ? 1 : expectations.elements(step),
+    }));
 }
 
 /** Leases all that a plan runs, at once where it is loaded; given back when one of them cannot be loaded. */

@@ -141,6 +141,19 @@ describe("versions", () => {
     expect([await ask(engine, "t", "old"), await ask(engine, "t")]).toEqual([11, 12]);
   });
 
+  it("are known without waiting once they were read, for as long as they are served", async () => {
+    const engine = engineWith();
+    expect(engine.known?.("m", undefined)).toBeUndefined();
+    const described = await engine.describe("m", undefined, call);
+    expect(engine.known?.("m", undefined)).toBe(described);
+    expect(engine.known?.("m", "2")).toBe(described);
+    expect(engine.known?.("m", "1")).toBeUndefined();
+    await clock.finish(engine.unload("m", call));
+    expect(engine.known?.("m", undefined)).toBeUndefined();
+    await load(engine, "m");
+    expect(engine.known?.("m", undefined)).toBe(await engine.describe("m", undefined, call));
+  });
+
   it("that are broken leave the place to the one before, and the index says why", async () => {
     store.put("m/2/model.onnx", "no model");
     const engine = engineWith();

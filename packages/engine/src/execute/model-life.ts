@@ -32,6 +32,7 @@ interface VersionLease extends Disposable {
 export interface ModelLife {
   /** A version by number or label; the newest that can be served for none. At once, but for one that has to be read first. */
   acquire(model: string, version: string | undefined, call: Call): VersionLease | Promise<VersionLease>;
+  known(model: string, version: string | undefined): LoadedVersion | undefined;
   /**
    * Reads a model anew and loads it beside what is served, then switches. What cannot be loaded leaves its predecessor
    * in place, and is thrown after the rest has been switched.
@@ -178,9 +179,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     throw problem;
   }
 
-  async function readVersion(model: string, version: string): Promise<Held> {
-    return read(model, await repository.resolve(model, version));
-  }
+  const readVersion = async (model: string, version: string): Promise<Held> =>
+    read(model, await repository.resolve(model, version));
 
   async function read(model: string, version: string): Promise<Held> {
     try {
@@ -197,9 +197,11 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
 
   /** What `find` would resolve with, when that is known already: most requests wait for nothing here. */
   function latest(model: string, version: string | undefined): Held | undefined {
-    const held = version === undefined ? newest.get(model) : ready.get(`${model}/${version}`);
-    return held?.retired === false ? held : undefined;
+    const held = version ? ready.get(`${model}/${version}`) : newest.get(model);
+    return held?.retired === false && isOn(model) ? held : undefined;
   }
+
+  const leaseOf = (held: Held | undefined): VersionLease | undefined => held && new LeaseOfHeld(held);
 
   async function acquireLater(model: string, wanted: string | undefined, call: Call): Promise<VersionLease> {
     checkModelName(model);
@@ -315,11 +317,9 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   return {
-    acquire(model, version, call) {
-      const wanted = version === "" ? undefined : version;
-      const held = isOn(model) ? latest(model, wanted) : undefined;
-      return held ? new LeaseOfHeld(held) : acquireLater(model, wanted, call);
-    },
+    known: (model, version) => latest(model, version)?.loaded,
+    acquire: (model, version, call) =>
+      leaseOf(latest(model, version)) ?? acquireLater(model, version || undefined, call),
     async load(model, version, call, override) {
       checkModelName(model);
       let failed: ReadonlyMap<string, unknown>;

@@ -90,8 +90,9 @@ class ShortRuns implements ProviderSession {
     return this.#timed(this.#asked, { alone, bytes }, feeds, fetches, call);
   }
 
-  async idle(): Promise<void> {
-    await Promise.all([this.#worker.idle(), this.#here?.idle()]);
+  idle(): Promise<void> {
+    const here = this.#here;
+    return here ? this.#worker.idle().then(() => here.idle()) : this.#worker.idle();
   }
 
   release(): Promise<void> {

@@ -11,8 +11,17 @@ export function unknownModel(model: string): LongshoreError {
   );
 }
 
-/** What the endpoint knows of a model. Throws `unknown-model` or `unknown-version`. */
-export async function findModel(
+/** What the endpoint knows of a model, at once where it waits for nothing. Throws `unknown-model` or `unknown-version`. */
+export function findModel(
+  api: Api,
+  model: string,
+  version: string | undefined,
+  call: Call,
+): ModelKnowledge | Promise<ModelKnowledge> {
+  return api.endpoint.known?.(model, version) ?? describedModel(api, model, version, call);
+}
+
+async function describedModel(
   api: Api,
   model: string,
   version: string | undefined,

@@ -19,9 +19,8 @@ import {
   writeWireError,
   turnWhileWanted,
 } from "@longshore/core";
-import { statisticsOf } from "../telemetry/index.ts";
+import { exchangeEvents, statisticsOf } from "../telemetry/index.ts";
 import { directory } from "./directory.ts";
-import { exchangeEvents } from "./exchange-events.ts";
 import type { Right } from "../identify/index.ts";
 import { createGate } from "./gate.ts";
 import { findModel } from "./find-model.ts";

@@ -14,7 +14,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { framesOf } from "../body/index.ts";
-import type { InferenceEvents } from "./exchange-events.ts";
+import type { InferenceEvents } from "../telemetry/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { inferReply } from "./respond.ts";
 

@@ -26,7 +26,7 @@ import {
 import { Holding } from "../body/index.ts";
 import { holdsCredential } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";
-import { type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
+import { type InferenceEvents, inferenceEvents } from "../telemetry/index.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import { inferAnswers, takesSeveral } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -174,7 +174,8 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     held.keep(api.life.enter());
     // What is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
     const arrived = arrivedCall(api, asked);
-    const knowledge = await findModel(api, route.model, route.version, arrived);
+    const finding = findModel(api, route.model, route.version, arrived);
+    const knowledge = finding instanceof Promise ? await finding : finding;
     const call = ownCall(arrived);
     call.path = [...arrived.path, api.endpoint.info.id];
     const segment = segmentOf(asked, route, knowledge);

@@ -135,6 +135,11 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
       learn(found);
       return found;
     },
+    known(model, version) {
+      const found = inner.known?.(model, version);
+      learn(found);
+      return found;
+    },
     infer(request: InferenceRequest, call: Call, progress?: Progress) {
       const { digest } = request.segment;
       const takes = digest !== "" && !request.sequence && cached.get(digest) === true;

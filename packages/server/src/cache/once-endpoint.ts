@@ -172,6 +172,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
 
   return {
     ...through(inner),
+    ...(inner.known ? { known: inner.known.bind(inner) } : {}),
     infer(request, call, progress) {
       const { idempotencyKey } = call;
       if (idempotencyKey === undefined) return inner.infer(request, call, progress);

@@ -6,6 +6,7 @@ export {
   type FailureWord,
   type ModelCounters,
 } from "./counters.ts";
+export { exchangeEvents, type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
 export { createLog, type Log, type LogFields, type LogLevel, type LogSettings, settingsFor } from "./log.ts";
 export type { MachineUse } from "./metrics.ts";
 export { otlpExporter, type OtlpParts, type SpanExporter, type SpanOutcome } from "./otlp.ts";

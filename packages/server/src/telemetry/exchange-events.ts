@@ -2,12 +2,14 @@ import {
   abortError,
   bodyLength,
   type Call,
+  type Clock,
   traceFromHeaders,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
   ownCall,
   type ModelDescription,
+  type Observer,
   type Route,
   type StageTime,
   type Tensors,
@@ -15,7 +17,14 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import type { Api } from "./parts.ts";
+import type { Telemetry } from "./telemetry.ts";
+
+/** What events are made with. */
+interface EventParts {
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly telemetry: Pick<Telemetry, "tracing">;
+}
 
 /** What of an exchange is told to the observer: its span, its route, how it ended. */
 export interface ExchangeEvents {
@@ -35,27 +44,27 @@ async function* untilOver<T>(all: AsyncIterable<T>, end: () => void): AsyncItera
 }
 
 /** Events of one exchange that began at `startedMs`. */
-export function exchangeEvents(api: Api, request: WireRequest, startedMs: number): ExchangeEvents {
-  return new EventsOfExchange(api, request, startedMs);
+export function exchangeEvents(parts: EventParts, request: WireRequest, startedMs: number): ExchangeEvents {
+  return new EventsOfExchange(parts, request, startedMs);
 }
 
 /** A class, here and below, because every request makes one: functions over what they share cost more than what they do. */
 class EventsOfExchange implements ExchangeEvents {
-  readonly #api: Api;
+  readonly #parts: EventParts;
   readonly #request: WireRequest;
   readonly #startedMs: number;
   #callId = "";
   #abort: AbortSignal | undefined;
   #over = false;
 
-  constructor(api: Api, request: WireRequest, startedMs: number) {
-    this.#api = api;
+  constructor(parts: EventParts, request: WireRequest, startedMs: number) {
+    this.#parts = parts;
     this.#request = request;
     this.#startedMs = startedMs;
   }
 
   begin(call: Call, route: Route | undefined): Call {
-    const { clock, observer, telemetry } = this.#api;
+    const { clock, observer, telemetry } = this.#parts;
     const callId = call.id;
     this.#callId = callId;
     this.#abort = call.abort;
@@ -101,7 +110,7 @@ class EventsOfExchange implements ExchangeEvents {
   #ended(status: number): void {
     if (this.#over) return;
     this.#over = true;
-    const { clock, observer } = this.#api;
+    const { clock, observer } = this.#parts;
     const atMs = clock.nowMs();
     const tookMs = atMs - this.#startedMs;
     observer.record({ kind: "exchange-ended", atMs, callId: this.#callId, tookMs, status });
@@ -131,17 +140,17 @@ const maxTimedAnswers = 64;
 
 /** Events of one inference, which has found its model now. `startedMs` is when its request came. */
 export function inferenceEvents(
-  api: Api,
+  parts: EventParts,
   request: WireRequest,
   description: ModelDescription,
   call: Call,
   startedMs: number,
 ): InferenceEvents {
-  return new EventsOfInference(api, request, description, call, startedMs);
+  return new EventsOfInference(parts, request, description, call, startedMs);
 }
 
 class EventsOfInference implements InferenceEvents {
-  readonly #api: Api;
+  readonly #parts: EventParts;
   readonly #description: ModelDescription;
   readonly #call: Call;
   readonly #startedMs: number;
@@ -157,8 +166,14 @@ class EventsOfInference implements InferenceEvents {
   #millijoules = 0;
   #energyLabel: "measured" | "estimated" = "measured";
 
-  constructor(api: Api, request: WireRequest, description: ModelDescription, call: Call, startedMs: number) {
-    this.#api = api;
+  constructor(
+    parts: EventParts,
+    request: WireRequest,
+    description: ModelDescription,
+    call: Call,
+    startedMs: number,
+  ) {
+    this.#parts = parts;
     this.#description = description;
     this.#call = call;
     this.#startedMs = startedMs;
@@ -166,12 +181,12 @@ class EventsOfInference implements InferenceEvents {
     this.#answersTookMs = description.decoupled === true ? [] : undefined;
     this.#receivedBytes = request.message?.byteLength ?? bodyLength(request.body) ?? 0;
     const { name: model, version } = description;
-    const atMs = api.clock.nowMs();
-    api.observer.record({ kind: "inference-began", atMs, callId: call.id, model, version });
+    const atMs = parts.clock.nowMs();
+    parts.observer.record({ kind: "inference-began", atMs, callId: call.id, model, version });
   }
 
   stage(stage: "wait" | "decode" | "encode", name: string, fromMs: number): void {
-    const { clock, observer } = this.#api;
+    const { clock, observer } = this.#parts;
     const atMs = clock.nowMs();
     const tookMs = atMs - fromMs;
     this.#own.push({ stage, name, tookMs });
@@ -195,7 +210,7 @@ class EventsOfInference implements InferenceEvents {
     this.#answers += 1;
     const took = this.#answersTookMs;
     if (took) {
-      const atMs = this.#api.clock.nowMs();
+      const atMs = this.#parts.clock.nowMs();
       if (took.length < maxTimedAnswers) took.push(atMs - this.#answeredMs);
       this.#answeredMs = atMs;
     }
@@ -218,7 +233,7 @@ class EventsOfInference implements InferenceEvents {
   }
 
   #end(outcome: "answered" | LongshoreError["reason"]): void {
-    const { clock, observer } = this.#api;
+    const { clock, observer } = this.#parts;
     const { id: callId, tenant, trace } = this.#call;
     const { name: model, version } = this.#description;
     const answersTookMs = this.#answersTookMs;
