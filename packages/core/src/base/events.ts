@@ -298,13 +298,13 @@ export interface Observer {
 export const silentObserver: Observer = { record: () => undefined };
 
 /** Passes each event to all of `observers` that record something. */
-export function observers(...given: readonly Observer[]): Observer {
-  const all = given.filter((one) => one !== silentObserver);
-  const [only] = all;
-  if (only && all.length === 1) return only;
+export function observers(...all: readonly Observer[]): Observer {
+  const heard = all.filter((one) => one !== silentObserver);
+  const [first = silentObserver] = heard;
+  if (heard.length <= 1) return first;
   return {
     record(event) {
-      for (const one of all) one.record(event);
+      for (const one of heard) one.record(event);
     },
   };
 }

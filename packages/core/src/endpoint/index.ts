@@ -1,7 +1,6 @@
 export * from "./answers.ts";
 export { ArrivingBody, type ArrivingBodyParts, brokenBody, waitingBytes } from "./arriving-body.ts";
 export { isArriving, untilRead } from "./arriving-answer.ts";
-export * from "./credentials.ts";
 export * from "./endpoint.ts";
 export { type KeptBody, keptBody } from "./kept-body.ts";
 export * from "./memory-transport.ts";

@@ -15,6 +15,7 @@ export {
   type LinkModelParameters,
   type OutageKind,
 } from "./rate-model.ts";
+export * from "./radio.ts";
 export * from "./speed-belief.ts";
 export {
   type Bet,

@@ -37,10 +37,17 @@ export function lateness(): Lateness {
     },
     beyondMs(usualMs) {
       if (answers < leastAnswers) return marginRatio * firstRatio * usualMs;
-      const ratio = Math.min(mostRatio, Math.max(leastRatio, ...ratios));
-      const gapMs = Math.max(...gapsMs);
+      const ratio = Math.min(mostRatio, Math.max(leastRatio, greatest(ratios)));
+      const gapMs = greatest(gapsMs);
       const longestMs = usualMs <= mostRatio * gapMs ? Math.max(usualMs, gapMs) : Infinity;
       return marginRatio * Math.min(longestMs, ratio * usualMs);
     },
   };
+}
+
+/** Of values of 0 and more; asked for every request, so that nothing is spread. */
+function greatest(values: Float64Array): number {
+  let most = 0;
+  for (const value of values) if (value > most) most = value;
+  return most;
 }

@@ -236,8 +236,9 @@ export function rateFilter(model: LinkModel): RateFilter {
     const first = low * cells;
     const lowWeight = weight * (1 - high);
     const highWeight = weight * high;
-    const { cumulative } = table;
-    for (let cell = 0; cell < cells; cell++) {
+    const { cumulative, firstCell } = table;
+    // A longer duration is done no sooner.
+    for (let cell = firstCell[low] ?? 0; cell < cells; cell++) {
       into[cell] =
         (into[cell] ?? 0) +
         lowWeight * (cumulative[first + cell] ?? 0) +

@@ -115,6 +115,8 @@ export interface CompletionTable {
   readonly shortestMs: number;
   /** `[row, time]`. */
   readonly cumulative: Float32Array;
+  /** The first cell of each row that is above 0: nothing is done sooner. */
+  readonly firstCell: Uint16Array;
 }
 
 const powers = 18;
@@ -258,12 +260,15 @@ function completionTable(parameters: LinkModelParameters, step: number): Complet
       cumulative[at] = (cumulative[at] ?? 0) + 1 / futures;
     }
   }
-  for (let start = 0; start < cumulative.length; start += cells) {
+  const firstCell = new Uint16Array(rows);
+  for (let row = 0, start = 0; row < rows; row++, start += cells) {
     for (let cell = 1; cell < cells; cell++) {
       cumulative[start + cell] = (cumulative[start + cell] ?? 0) + (cumulative[start + cell - 1] ?? 0);
     }
+    const first = cumulative.subarray(start, start + cells).findIndex((chance) => chance > 0);
+    firstCell[row] = first < 0 ? cells : first;
   }
-  return { times, rowsPerRate, rows, shortestMs, cumulative };
+  return { times, rowsPerRate, rows, shortestMs, cumulative, firstCell };
 }
 
 /** A future of a link that begins on, at rate 1: when the work of each row (in milliseconds at rate 1) is done. */

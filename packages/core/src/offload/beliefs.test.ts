@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "../base/index.ts";
-import { estimateSize, meanOf } from "../estimate/index.ts";
-import { radios } from "../plan/index.ts";
+import { estimateSize, meanOf, radios } from "../estimate/index.ts";
 import { radioState } from "../places/index.ts";
 import { left } from "../places/index.ts";
 import { localWork } from "../places/index.ts";

@@ -1,23 +1,13 @@
-import { type Call, LongshoreError, type Reason } from "../base/index.ts";
+import { type Call, LongshoreError } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
-import { type Infeasible, isInfeasible } from "../plan/index.ts";
+import { type Infeasible, isInfeasible, noPlace } from "../plan/index.ts";
 import { type Held, type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /** Grants without keeping anything. */
 const open: Disposable = { [Symbol.dispose]: () => undefined };
 
-/** Filters whose verdict is a rule of somebody, not a want of places. */
-const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);
-
-/** The error that a decision without a place becomes. */
-export function noPlace({ filter, because }: Infeasible): LongshoreError {
-  const reason: Reason =
-    filter === "rights" ? "not-permitted" : ruled.has(filter) ? "policy-denied" : "no-place";
-  return new LongshoreError(reason, "plan", because);
-}
-
-/** The same for a request that was let in unjudged: one that only the time is too short for may come again. */
+/** The error of `noPlace` for a request that was let in unjudged: one that only the time is too short for may come again. */
 export function refusal({ work }: Loop, plan: Infeasible, nowMs: number): LongshoreError {
   if (plan.filter !== "deadline") return noPlace(plan);
   const retryAfterMs = Math.max(1, Math.ceil(work.queueMs(nowMs)));

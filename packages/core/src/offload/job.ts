@@ -61,6 +61,8 @@ export interface Job {
   readonly frame?: boolean;
   /** It has one place from begin to end: several answers come of it, or nothing is to be split. */
   readonly whole?: boolean;
+  /** Another place asks, which hears nothing of why its plan was made. */
+  readonly unexplained?: true;
   /** Nobody judged it at the door: its first plan does. */
   readonly unjudged?: true;
   /** A place that the plan may use although nothing is sent there now: its answer is only looked at, or nothing else is left. */

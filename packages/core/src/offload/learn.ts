@@ -1,8 +1,8 @@
 import { LongshoreError } from "../base/index.ts";
 import type { Account, InferenceResponse } from "../endpoint/index.ts";
-import { meanOf } from "../estimate/index.ts";
+import { exchangeMillijoules, meanOf, type Radio } from "../estimate/index.ts";
 import type { Features } from "../model/index.ts";
-import type { Leg, Radio } from "../plan/index.ts";
+import type { Leg } from "../plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
 import { elsewhereMs, type KnownModel, type Place } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
@@ -129,21 +129,6 @@ export function learnLost(
     place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));
   }
   loop.places.touched();
-}
-
-/** Energy of this device for an exchange, estimated from its bytes and times. */
-export function exchangeMillijoules(
-  radio: Radio,
-  sentBytes: number,
-  receivedBytes: number,
-  onAirMs: number,
-  awaitedMs: number,
-): number {
-  return (
-    (radio.upMillijoulesPerMegabit * sentBytes + radio.downMillijoulesPerMegabit * receivedBytes) * 8e-6 +
-    onAirMs * radio.baseWatts +
-    awaitedMs * radio.tailWatts
-  );
 }
 
 /** Adds what a run here used. */

@@ -1,7 +1,7 @@
 import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks } from "../check/index.ts";
-import { type Arrivals, arrivals } from "../estimate/index.ts";
+import { type Arrivals, arrivals, radios } from "../estimate/index.ts";
 import {
   checkLimits,
   demands,
@@ -12,7 +12,6 @@ import {
   type ModelView,
   type Plan,
   type PlanRequest,
-  radios,
   type View,
   planScratch,
 } from "../plan/index.ts";
@@ -210,6 +209,7 @@ export function createLoop(parts: OffloadParts): Loop {
         path: call.path,
         traffic: traffic?.at(nowMs),
         exclude,
+        unexplained: job.unexplained,
         whole: job.whole,
         sequence: sequence && {
           step: sequence.step,

@@ -15,12 +15,12 @@ import {
 } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
-import { isInfeasible } from "../plan/index.ts";
+import { isInfeasible, noPlace } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { arrived } from "./arrived.ts";
 import { confirming } from "./call-for.ts";
-import { admitAtDoor, noPlace } from "./door.ts";
+import { admitAtDoor } from "./door.ts";
 import type { Held, Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import type { Knowledge } from "./knowledge.ts";
@@ -59,6 +59,12 @@ export function offloadEndpoint(parts: OffloadEndpointParts): OffloadEndpoint {
   return new LoopEndpoint(info, createLoop({ ...parts, id: info.id }));
 }
 
+/** A request with what is known of its model. */
+interface Taken {
+  readonly known: KnownModel;
+  readonly job: Job;
+}
+
 class LoopEndpoint implements OffloadEndpoint {
   readonly info: EndpointInfo;
   readonly sendsOn = true;
@@ -91,7 +97,8 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
     if (call.path.includes(this.info.id)) return [];
-    const known = await this.#known(query.model, query.version, call, true).catch(() => undefined);
+    const asked = this.#known(query.model, query.version, call, true);
+    const known = asked instanceof Promise ? await asked.catch(() => undefined) : asked;
     if (!known) return [];
     const { local, places, clock, work } = this.#loop;
     const nowMs = clock.nowMs();
@@ -202,53 +209,69 @@ class LoopEndpoint implements OffloadEndpoint {
     return this.#closed;
   }
 
-  async #known(...asked: Parameters<Knowledge["learn"]>): Promise<KnownModel> {
+  /** At once where it is known, as it is for all but the first. */
+  #known(...asked: Parameters<Knowledge["learn"]>): KnownModel | Promise<KnownModel> {
     const { knowledge, clock } = this.#loop;
     const [model, version, , question] = asked;
     const now = question ? knowledge.known(model, version) : knowledge.settled(model, version);
-    const known = now ?? (await knowledge.learn(...asked));
-    knowledge.used(model, version, clock.nowMs());
-    return known;
+    const used = (known: KnownModel): KnownModel => {
+      knowledge.used(model, version, clock.nowMs());
+      return known;
+    };
+    return now ? used(now) : knowledge.learn(...asked).then(used);
   }
 
   #refuseClosed(): void {
     if (this.#closed) throw new LongshoreError("shutting-down", "admission", `${this.info.id} is closing`);
   }
 
-  async #infer(given: InferenceRequest, call: Call): Promise<InferenceResponse> {
-    using pass = given.wire ? this.#pass(given, call) : undefined;
-    const request = pass ? { ...given, pass } : given;
+  /**
+   * A request that was let in unjudged because it can be sent on is judged here. Where nothing runs here there is no door to ask,
+   * and its plan tells all that could be told.
+   */
+  #infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    return request.wire && this.#loop.local ? this.#judged(request, call) : this.#taken(request, call);
+  }
+
+  async #judged(given: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    using pass = this.admit(given.segment, call, given.leastAgreementRatio);
+    const request = { ...given, pass };
     const { known, job } = await this.#take(request, call);
     checkSingle(known.description, "a stream");
     return this.#answer(request, job);
   }
 
-  /**
-   * Judges a request that was let in unjudged because it can be sent on. Where nothing runs here there is no door to ask, and
-   * its plan tells all that could be told.
-   */
-  #pass({ segment, leastAgreementRatio }: InferenceRequest, call: Call): Disposable | undefined {
-    return this.#loop.local && this.admit(segment, call, leastAgreementRatio);
+  async #taken(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+    const taken = this.#take(request, call);
+    const { known, job } = taken instanceof Promise ? await taken : taken;
+    checkSingle(known.description, "a stream");
+    return await this.#answer(request, job);
   }
 
   /** Resolves a request and reads what came with it, unless no place may have it. */
-  async #take(
-    request: InferenceRequest,
-    call: Call,
-  ): Promise<{ readonly known: KnownModel; readonly job: Job }> {
+  #take(request: InferenceRequest, call: Call): Taken | Promise<Taken> {
     this.#refuseClosed();
     const { segment } = request;
     checkFresh(call, this.#loop.clock.nowMs());
     const version = segment.version === "" ? undefined : segment.version;
-    const known = await this.#known(segment.model, version, call);
+    const known = this.#known(segment.model, version, call);
+    const take = (model: KnownModel): Taken | Promise<Taken> => this.#takeFor(model, request, call);
+    return known instanceof Promise ? known.then(take) : take(known);
+  }
+
+  #takeFor(known: KnownModel, request: InferenceRequest, call: Call): Taken | Promise<Taken> {
+    const { segment } = request;
     const { digest } = known.description;
     if (segment.digest !== "" && segment.digest !== digest) {
       const what = `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`;
       throw new LongshoreError("unknown-version", "resolve", what);
     }
-    let held = this.#held(known, request, call);
-    if (held instanceof Promise) held = await held;
-    return { known, job: Object.assign(this.#job(known, request, call), { held }) };
+    const held = this.#held(known, request, call);
+    const taken = (it: Held): Taken => ({
+      known,
+      job: Object.assign(this.#job(known, request, call), { held: it }),
+    });
+    return held instanceof Promise ? held.then(taken) : taken(held);
   }
 
   /**
@@ -294,7 +317,7 @@ class LoopEndpoint implements OffloadEndpoint {
       variant === "" ? { objective, minAgreementRatio } : { objective, minAgreementRatio, variant };
     // Assigned one by one, since this is done for every small request.
     const job: { -readonly [Field in keyof Omit<Job, "held">]: Job[Field] } = Object.assign(
-      { known, to: segment.to, asked: request, limits },
+      { known, to: segment.to, asked: request, limits, unexplained: true as const },
       confirming(this.#loop, call, "everywhere"),
     );
     if (known.description.decoupled === true) job.whole = true;

@@ -1,6 +1,6 @@
 import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } from "../base/index.ts";
 import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
-import type { Leg, LegId, Plan, Trigger } from "../plan/index.ts";
+import { latestOf, type Leg, type LegId, type Plan, type Trigger } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { checkOutputs, gather, heldAt } from "./crossing.ts";
 import type { Held, Job } from "./job.ts";
@@ -10,7 +10,6 @@ import type { Loop } from "./loop.ts";
 import {
   guardAlone,
   guardFor,
-  type GuardParts,
   type GuardTimes,
   type GuardWatch,
   guardWatch,
@@ -177,19 +176,19 @@ class Race {
   #watch(running: Running): void {
     const { leg, place } = running;
     if (!place || this.#settled || !this.#running.has(leg.id)) return;
-    const { limits, call } = this.#job;
-    const hurries = limits.objective !== "energy" && limits.objective !== "cost";
+    const { objective } = this.#job.limits;
+    const hurries = objective !== "energy" && objective !== "cost";
     for (const backUp of this.#plan.legs) {
-      const late = backUp.starts.find((one) => one.on === "late" && one.leg === leg.id);
-      if (late?.on !== "late" || this.#started.has(backUp.id)) continue;
+      const latestMs = latestOf(backUp, leg);
+      if (latestMs === undefined || this.#started.has(backUp.id)) continue;
       const here = backUp.endpoint === this.#loop.local?.info.id;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
-      const times = guardFor(this.#loop, leg, { backUp, here, tail, latestMs: late.latestMs });
-      this.#guard(running, place, { ...times, hurries, fire: (lost) => this.#late(leg, backUp, lost) });
+      const planned = { backUp, here, tail, latestMs };
+      this.#guard(running, place, backUp, hurries, guardFor(this.#loop, leg, planned));
     }
     if (!this.#job.beside || this.#watches.has(leg.id)) return;
-    const times = guardAlone(leg, place, hurries, call.deadlineMs - this.#loop.clock.nowMs());
-    this.#guard(running, place, { ...times, hurries, fire: (lost) => this.#late(leg, leg, lost) });
+    const leftMs = this.#job.call.deadlineMs - this.#loop.clock.nowMs();
+    this.#guard(running, place, leg, hurries, guardAlone(leg, place, hurries, leftMs));
   }
 
   /** Starts the back-up of a leg, or has another place asked where that would say nothing new. Tells whether it could. */
@@ -210,16 +209,18 @@ class Race {
     return true;
   }
 
-  #guard(running: Running, place: Place, parts: GuardTimes & Pick<GuardParts, "fire" | "hurries">): void {
+  #guard(running: Running, place: Place, backUp: Leg, hurries: boolean, times: GuardTimes): void {
     const { clock } = this.#loop;
+    const { call } = this.#job;
     const { leg, aloneMs, usualMs } = running;
     const waits = (): boolean => {
       const isWaiting = this.#isWaiting();
       if (!isWaiting) running.beganMs ??= clock.nowMs();
       return isWaiting;
     };
-    const own = { clock, place, leg, call: this.#job.call, aloneMs, usualMs, waits };
-    this.#watches.set(leg.id, guardWatch({ ...own, ...parts }));
+    const fire = (lost: boolean): boolean => this.#late(leg, backUp, lost);
+    const parts = { clock, place, leg, call, hurries, times, aloneMs, usualMs, waits, fire };
+    this.#watches.set(leg.id, guardWatch(parts));
   }
 
   #heard(running: Running, bytes: number): void {

@@ -2,10 +2,10 @@ import { abortError, type Call, type EndpointId, LongshoreError, untilEnded } fr
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
-import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
+import { type Infeasible, isInfeasible, type Leg, noPlace, type Plan } from "../plan/index.ts";
 import { type Held, type Job, nobody } from "./job.ts";
 import { arrived } from "./arrived.ts";
-import { noPlace, refusal } from "./door.ts";
+import { refusal } from "./door.ts";
 import { legRequest, sentOn } from "./leg-request.ts";
 import { disowned, leftAlone, ranOf } from "../places/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";

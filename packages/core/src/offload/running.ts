@@ -1,9 +1,9 @@
 import type { LongshoreError } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
-import { meanOf } from "../estimate/index.ts";
-import { type Leg, radios } from "../plan/index.ts";
+import { exchangeMillijoules, meanOf, radios } from "../estimate/index.ts";
+import type { Leg } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
-import { exchangeMillijoules, learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
+import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { lateAloneMs, type LocalRun, longSendMs, type Place } from "../places/index.ts";
 import type { Tally } from "./tally.ts";

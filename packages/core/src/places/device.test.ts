@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { radios } from "../plan/index.ts";
+import { radios } from "../estimate/index.ts";
 import { radioState } from "./device.ts";
 
 const { lte } = radios;

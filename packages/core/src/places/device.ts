@@ -1,4 +1,4 @@
-import { type Radio, radios } from "../plan/index.ts";
+import { type Radio, radios } from "../estimate/index.ts";
 
 /** Charge of a battery. */
 export interface Battery {

@@ -93,16 +93,20 @@ function watched(change: {
     : (change.leg ?? leg);
   const watch = guardWatch({
     clock,
-    untilNextMs: () => new Float64Array(0),
     place,
     leg: own,
+    times: {
+      untilNextMs: () => new Float64Array(0),
+      latestMs: change.latestMs ?? 10_000,
+      backUpMs: change.backUpMs ?? (() => 100),
+      afterMs: 0,
+      earliestMs: 0,
+      lostMs: Infinity,
+      ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
+      ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
+    },
     aloneMs: lateAloneMs(place, own, clock.nowMs()),
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
-    latestMs: change.latestMs ?? 10_000,
-    backUpMs: change.backUpMs ?? (() => 100),
-    afterMs: 0,
-    ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
-    ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
     ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
     ...(change.waits ? { waits: change.waits } : {}),
     fire: (lost) => {
@@ -166,15 +170,18 @@ describe("guardWatch", () => {
     const watch = (): ReturnType<typeof guardWatch> =>
       guardWatch({
         clock: late,
-        untilNextMs: () => new Float64Array(0),
         place,
         leg,
+        times: {
+          untilNextMs: () => new Float64Array(0),
+          latestMs: 10_000,
+          earliestMs: 0,
+          lostMs: 500,
+          backUpMs: () => 100,
+          afterMs: 0,
+        },
         aloneMs: lateAloneMs(place, leg, clock.nowMs()),
         call: housekeepingCall("test"),
-        latestMs: 10_000,
-        lostMs: 500,
-        backUpMs: () => 100,
-        afterMs: 0,
         fire: () => fired.push(late.nowMs()) > 0,
       });
     unread.push(watch());

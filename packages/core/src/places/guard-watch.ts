@@ -20,22 +20,16 @@ export interface GuardWatch extends Disposable {
   acknowledged(bytes: number): void;
 }
 
-/** What a watch needs. */
-export interface GuardParts {
-  readonly clock: Clock;
-  readonly place: Place;
-  readonly leg: Leg;
-  readonly call: Call;
-  /** Whether an extra run may be paid to be quicker; false: only to keep the deadline. Default true. */
-  readonly hurries?: boolean;
+/** When a guard may start what. */
+export interface GuardTimes {
   /** At the latest so many milliseconds after now. */
   readonly latestMs: number;
   /**
-   * Not before so many milliseconds after now, unless a deadline needs it; default 0. A back-up at another place takes a
+   * Not before so many milliseconds after now, unless a deadline needs it. A back-up at another place takes a
    * slot from somebody: it waits until the answer is later than hardly any (J. Dean, L. A. Barroso 2013, "The tail at
    * scale").
    */
-  readonly earliestMs?: number;
+  readonly earliestMs: number;
   /** Time until the back-up would answer if it started now, its queue included. */
   readonly backUpMs: () => number;
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
@@ -45,9 +39,20 @@ export interface GuardParts {
   /**
    * After so many milliseconds the request is taken to be lost there, and as soon as it is later than expected where the place has
    * failed others meanwhile: starting the back-up then is a retry and needs nothing of the hedge budget, which may be spent on
-   * this very place. Default never.
+   * this very place. Infinity: never.
    */
-  readonly lostMs?: number;
+  readonly lostMs: number;
+}
+
+/** What a watch needs. */
+export interface GuardParts {
+  readonly clock: Clock;
+  readonly place: Place;
+  readonly leg: Leg;
+  readonly call: Call;
+  /** Whether an extra run may be paid to be quicker; false: only to keep the deadline. Default true. */
+  readonly hurries?: boolean;
+  readonly times: GuardTimes;
   /** What the leg hardly ever takes where nobody waits before it; see `lateAloneMs`. */
   readonly aloneMs: number;
   /**
@@ -86,12 +91,6 @@ export function elsewhereMs({ values }: Estimate): {
   };
 }
 
-/** When a guard may start what. */
-export type GuardTimes = Pick<
-  GuardParts,
-  "latestMs" | "earliestMs" | "lostMs" | "backUpMs" | "untilNextMs" | "afterMs"
->;
-
 /** Of a leg with a back-up: `here`, which keeps other work here waiting, or at another place. */
 export function guardFor(
   { clock, work, arrivals }: { readonly clock: Clock; readonly work: LocalWork; readonly arrivals: Arrivals },
@@ -114,6 +113,8 @@ export function guardFor(
   const queuedMs = work.queueMs(clock.nowMs());
   return {
     latestMs,
+    earliestMs: 0,
+    lostMs: Infinity,
     backUpMs: () => atPlanMs - queuedMs + work.queueMs(clock.nowMs()),
     untilNextMs: (nowMs) => arrivals.untilNextMs(nowMs),
     afterMs,
@@ -158,146 +159,175 @@ const restMs = 5;
  * only the back-up can keep is worth going into debt for.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
-  const { clock, place, leg, call, latestMs, earliestMs = 0, backUpMs, afterMs, untilNextMs, fire } = parts;
-  const { hurries = true, lostMs = Infinity, aloneMs, usualMs = Infinity, waits = () => false } = parts;
-  const { travels } = leg;
-  const startedMs = clock.nowMs();
+  return new Watching(parts);
+}
+
+/** A class for the same reason as `Once`: every request that leaves has one. */
+class Watching implements GuardWatch {
+  readonly #parts: GuardParts;
+  readonly #startedMs: number;
   /** From then on the place is to blame for what the leg takes. */
-  let beganMs = startedMs;
+  #beganMs: number;
   /** When it last took some of the body, which one that is silent does not. */
-  let heardAtMs = startedMs;
+  #heardAtMs: number;
   /** What waits here by now, beyond what did when the latest moment was planned, would make the back-up miss the deadline. */
-  const plannedMs = backUpMs();
-  const bodyBytes = leg.predicted.sentBytes;
+  readonly #plannedMs: number;
   /** Later than this it is lost where the place has failed others meanwhile. */
-  const lateMs = hardlyMore(leg.predicted.completionMs.values);
-  /** And this is too late where the place has answered nothing else meanwhile. */
-  const silentMs = place.proven ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
-  let timer: Disposable | undefined;
-  let heardBytes = 0;
-  let thoughtMs = -Infinity;
-  let arrivedMs: number | undefined;
-  let over = false;
+  readonly #lateMs: number;
+  /** And for so long a place is not silent that is well. */
+  readonly #silentMs: number;
+  #timer: Disposable | undefined;
+  #heardBytes = 0;
+  #thoughtMs = -Infinity;
+  #arrivedMs: number | undefined;
+  #over = false;
+
+  constructor(parts: GuardParts) {
+    const { place, leg, usualMs = Infinity } = parts;
+    this.#parts = parts;
+    this.#startedMs = this.#beganMs = this.#heardAtMs = parts.clock.nowMs();
+    this.#plannedMs = parts.times.backUpMs();
+    this.#lateMs = hardlyMore(leg.predicted.completionMs.values);
+    this.#silentMs = place.proven ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
+    this.#think();
+  }
+
+  acknowledged(bytes: number): void {
+    if (this.#over || bytes <= this.#heardBytes) return;
+    this.#heardBytes = bytes;
+    const nowMs = this.#parts.clock.nowMs();
+    this.#heardAtMs = nowMs;
+    // The body as planned is an estimate: close to it counts as all of it.
+    if (this.#arrivedMs === undefined && bytes >= 0.98 * (this.#parts.leg.predicted.sentBytes - 900)) {
+      this.#arrivedMs = nowMs;
+      this.#think();
+    } else if (nowMs - this.#thoughtMs >= restMs) this.#think();
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true;
+    this.#timer?.[Symbol.dispose]();
+  }
 
   /** The remote completion from now, as believed now. */
-  function remaining(nowMs: number): Estimate {
+  #remaining(nowMs: number): Estimate {
+    const { leg, place, times } = this.#parts;
+    const { travels } = leg;
     const expected = leg.predicted.completionMs;
-    if (!travels) return left(expected, nowMs - beganMs);
-    const last = sum(travels.downMs, constant(afterMs, travels.downMs));
-    if (arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - arrivedMs), last);
-    if (heardBytes === 0 || !place.link) return sumFrom(left(expected, nowMs - beganMs), afterMs);
+    if (!travels) return left(expected, nowMs - this.#beganMs);
+    const last = sum(travels.downMs, constant(times.afterMs, travels.downMs));
+    if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
+    if (this.#heardBytes === 0 || !place.link)
+      return sumFrom(left(expected, nowMs - this.#beganMs), times.afterMs);
     return sum(sum(place.link.transferMs(0, "up", nowMs), travels.thereMs), last);
   }
 
-  /** Whether the place has said nothing at all for too long. */
-  const silent = (nowMs: number): boolean => nowMs - Math.max(heardAtMs, place.answeredAtMs) >= silentMs;
+  /** For how long the place has said nothing at all. */
+  #silenceMs(nowMs: number): number {
+    return nowMs - Math.max(this.#heardAtMs, this.#parts.place.answeredAtMs);
+  }
+
+  /** Whether that is too long. */
+  #silent(nowMs: number): boolean {
+    return this.#silenceMs(nowMs) >= this.#silentMs;
+  }
 
   /** Whether nothing is to be hoped for any more. */
-  function lost(nowMs: number): boolean {
-    const passedMs = nowMs - beganMs;
+  #lost(nowMs: number): boolean {
+    const { place, aloneMs } = this.#parts;
+    const { lostMs } = this.#parts.times;
+    const passedMs = nowMs - this.#beganMs;
     if (lostMs === Infinity) return false;
     const { health } = place;
-    const failed = health.failing && health.downAtMs >= startedMs;
+    const failed = health.failing && health.downAtMs >= this.#startedMs;
     // Those that wait at a place which has gone mute make no queue.
     return (
       passedMs >= lostMs ||
-      (failed && passedMs >= lateMs) ||
+      (failed && passedMs >= this.#lateMs) ||
       (place.mute && passedMs >= aloneMs) ||
-      silent(nowMs)
+      this.#silent(nowMs)
     );
   }
 
   /** For so long nothing that may happen makes it lost; after that it is known within `recheckMs` when something does. */
-  function untilLostMs(nowMs: number): number {
+  #untilLostMs(nowMs: number): number {
+    const { aloneMs } = this.#parts;
+    const { lostMs } = this.#parts.times;
     if (lostMs === Infinity) return Infinity;
-    const passedMs = nowMs - beganMs;
-    const untilSilentMs = Math.max(heardAtMs, place.answeredAtMs) + silentMs - nowMs;
+    const passedMs = nowMs - this.#beganMs;
+    const untilSilentMs = this.#silentMs - this.#silenceMs(nowMs);
     const dueMs = Math.min(lostMs - passedMs, untilSilentMs > 0 ? untilSilentMs : Infinity);
-    const soonMs = Math.min(lateMs, aloneMs) - passedMs;
+    const soonMs = Math.min(this.#lateMs, aloneMs) - passedMs;
     return Math.min(dueMs, soonMs > 0 ? soonMs : recheckMs);
   }
 
-  function think(): void {
-    timer?.[Symbol.dispose]();
-    timer = undefined;
-    if (over) return;
+  #think(): void {
+    const { clock, place, call, hurries = true, waits, fire, times } = this.#parts;
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    if (this.#over) return;
     const nowMs = clock.nowMs();
-    thoughtMs = nowMs;
-    if (waits()) {
-      beganMs = heardAtMs = nowMs;
-      look(recheckMs, nowMs);
+    this.#thoughtMs = nowMs;
+    if (waits?.() === true) {
+      this.#beganMs = this.#heardAtMs = nowMs;
+      this.#look(recheckMs, nowMs);
       return;
     }
-    if (lost(nowMs)) {
-      place.missed(silent(nowMs) ? Infinity : beganMs);
-      over = fire(true);
-      if (!over) look(refusedMs, nowMs);
+    if (this.#lost(nowMs)) {
+      place.missed(this.#silent(nowMs) ? Infinity : this.#beganMs);
+      this.#over = fire(true);
+      if (!this.#over) this.#look(refusedMs, nowMs);
       return;
     }
-    const localMs = Math.max(0.1, backUpMs());
+    const localMs = Math.max(0.1, this.#parts.times.backUpMs());
     const { budget } = place;
     const leftMs = call.deadlineMs - nowMs;
-    const grownMs = leftMs < Infinity ? Math.max(0, localMs - plannedMs) : 0;
+    const grownMs = leftMs < Infinity ? Math.max(0, localMs - this.#plannedMs) : 0;
     // For a deadline it is the moment that was planned.
-    const dueMs = (leftMs < Infinity ? startedMs : beganMs) + latestMs - grownMs;
+    const dueMs = (leftMs < Infinity ? this.#startedMs : this.#beganMs) + times.latestMs - grownMs;
     const tooLate = nowMs >= dueMs;
     const needed = tooLate && leftMs < Infinity;
-    const earlyMs = earliestMs - (nowMs - beganMs);
+    const earlyMs = times.earliestMs - (nowMs - this.#beganMs);
     let waitMs = 0;
     let restsMs = recheckMs;
     if (earlyMs > 0 && !needed) {
       waitMs = earlyMs;
-      restsMs = untilLostMs(nowMs);
+      restsMs = this.#untilLostMs(nowMs);
     } else if (!tooLate) {
-      waitMs =
-        budget.allows && hurries
-          ? guardMoment({
-              remoteMs: remaining(nowMs),
-              localMs,
-              extraRunPrice: budget.price,
-              latePrice: leftMs < Infinity ? budget.latePrice : 0,
-              lateAfterMs: leftMs,
-              next: { inMs: untilNextMs(nowMs), hereRatio: nextHereRatio, slackMs: Infinity },
-              biasMs: 0.1 * localMs,
-            })
-          : Infinity;
+      waitMs = budget.allows && hurries ? this.#momentMs(localMs, leftMs, nowMs) : Infinity;
     }
     if (waitMs <= 0 && ((budget.allows && hurries) || needed)) {
-      over = fire(false);
-      if (over) budget.spend();
-      else look(refusedMs, nowMs);
+      this.#over = fire(false);
+      if (this.#over) budget.spend();
+      else this.#look(refusedMs, nowMs);
       return;
     }
     const untilLatest = tooLate ? recheckMs : dueMs - nowMs;
-    look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
+    this.#look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
   }
 
-  /** The answer may be here, unread: who is late then is this process, and each back-up that starts for it makes it later. */
-  function look(inMs: number, nowMs: number): void {
-    timer = clock.timer(inMs, () => {
-      if (clock.nowMs() - nowMs - inMs <= heldUpMs) think();
-      else timer = clock.timer(0, think);
+  /** How long the back-up, which would take `localMs`, is better not started. */
+  #momentMs(localMs: number, leftMs: number, nowMs: number): number {
+    const { place, times } = this.#parts;
+    return guardMoment({
+      remoteMs: this.#remaining(nowMs),
+      localMs,
+      extraRunPrice: place.budget.price,
+      latePrice: leftMs < Infinity ? place.budget.latePrice : 0,
+      lateAfterMs: leftMs,
+      next: { inMs: times.untilNextMs(nowMs), hereRatio: nextHereRatio, slackMs: Infinity },
+      biasMs: 0.1 * localMs,
     });
   }
 
-  think();
-  return new Watching(
-    (bytes) => {
-      if (over || bytes <= heardBytes) return;
-      heardBytes = bytes;
-      const nowMs = clock.nowMs();
-      heardAtMs = nowMs;
-      // The body as planned is an estimate: close to it counts as all of it.
-      if (arrivedMs === undefined && bytes >= 0.98 * (bodyBytes - 900)) {
-        arrivedMs = nowMs;
-        think();
-      } else if (nowMs - thoughtMs >= restMs) think();
-    },
-    () => {
-      over = true;
-      timer?.[Symbol.dispose]();
-    },
-  );
+  /** The answer may be here, unread: who is late then is this process, and each back-up that starts for it makes it later. */
+  #look(inMs: number, nowMs: number): void {
+    const { clock } = this.#parts;
+    this.#timer = clock.timer(inMs, () => {
+      if (clock.nowMs() - nowMs - inMs <= heldUpMs) this.#think();
+      else this.#timer = clock.timer(0, () => this.#think());
+    });
+  }
 }
 
 /**
@@ -321,21 +351,6 @@ const quick = readingOf(0.2);
 function wayWellMs({ values }: Estimate): number {
   const [atLeastMs, hardlyMoreMs] = [judge(values, quick), hardlyMore(values)];
   return hardlyMoreMs > spreadRatio * atLeastMs ? atLeastMs : hardlyMoreMs;
-}
-
-/** A class for the same reason as `Once`. */
-class Watching implements GuardWatch {
-  readonly acknowledged: (bytes: number) => void;
-  readonly #end: () => void;
-
-  constructor(acknowledged: (bytes: number) => void, end: () => void) {
-    this.acknowledged = acknowledged;
-    this.#end = end;
-  }
-
-  [Symbol.dispose](): void {
-    this.#end();
-  }
 }
 
 function constant(value: number, about: Estimate): Estimate {

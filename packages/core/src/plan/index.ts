@@ -1,7 +1,8 @@
 export { zoneRemoves } from "./filter/zone.ts";
 export { checkLimits, demands } from "./check-limits.ts";
 export { legKey } from "./leg-key.ts";
-export { inTimeMs } from "./legs.ts";
+export { inTimeMs, latestOf } from "./legs.ts";
+export { noPlace } from "./no-place.ts";
 export { envelopeBytes } from "./options.ts";
 export { makePlan } from "./make-plan.ts";
 export * from "./plan.ts";

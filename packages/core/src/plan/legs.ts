@@ -143,6 +143,12 @@ function startsFrom(other: PricedRemote, chosen: PricedRemote | undefined): "req
   return same ? "head" : undefined;
 }
 
+/** When a back-up starts at the latest because a leg is late; undefined where it does not wait for that. */
+export function latestOf({ starts }: Leg, { id }: Leg): number | undefined {
+  for (const one of starts) if (one.on === "late" && one.leg === id) return one.latestMs;
+  return undefined;
+}
+
 /** The moment at which the back-up starts whatever the guard thinks: in time for the deadline, and before it gets absurd. */
 function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp, broke: boolean): number {
   const headMs = headMean(priced);

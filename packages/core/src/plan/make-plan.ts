@@ -104,7 +104,7 @@ function planOf(
     objective: request.limits.objective,
     legs,
     predicted: predictedOf(question, priced, values),
-    because: because(explained, priced, values),
+    because: request.unexplained === true ? "" : because(explained, priced, values),
     candidates: findings.candidates + locals.length,
     lost: lostLines(explained, priced, score),
   };

@@ -16,7 +16,8 @@ import {
   type SizePosition,
 } from "../table/index.ts";
 import type { Question } from "./question.ts";
-import type { DeviceView, Radio } from "./view.ts";
+import type { Radio } from "../estimate/index.ts";
+import type { DeviceView } from "./view.ts";
 
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
 export const envelopeBytes = { up: 900, down: 500 } as const;

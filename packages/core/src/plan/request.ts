@@ -76,6 +76,8 @@ export interface PlanRequest {
    * Undefined: whatever is loaded.
    */
   readonly ready?: ((place: EndpointId | undefined, part: Part) => boolean) | undefined;
+  /** Nobody reads why the place was chosen: the plan does not say it. Default false. */
+  readonly unexplained?: boolean | undefined;
   /** One place runs all of it. Default false. */
   readonly whole?: boolean | undefined;
   /**

@@ -2,7 +2,7 @@ import { type PlanWorld, planWorld, randomRequest, randomScene } from "@longshor
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom, trustRank, zoneWithin } from "../base/index.ts";
-import { estimateSize, meanOf, quantileOf } from "../estimate/index.ts";
+import { estimateSize, meanOf, quantileOf, radios } from "../estimate/index.ts";
 import {
   isInfeasible,
   makePlan,
@@ -10,7 +10,6 @@ import {
   type Plan,
   type PlanRequest,
   type Policy,
-  radios,
   tablePolicy,
   type View,
 } from "./index.ts";

@@ -36,15 +36,10 @@ function decoded(word: string, header: string): string {
   }
 }
 
-function rulesText(rules: Rules): string {
-  const zones = rules.zones ? [`zones=${rules.zones.map(encodeURIComponent).join(",")}`] : [];
-  const confirm = rules.confirm ? ["confirm=true"] : [];
-  return [
-    `class=${encodeURIComponent(rules.dataClass)}`,
-    `trust=${rules.leastTrust}`,
-    ...zones,
-    ...confirm,
-  ].join(";");
+function rulesText({ dataClass, leastTrust, zones, confirm }: Rules): string {
+  const known = `class=${encodeURIComponent(dataClass)};trust=${leastTrust}`;
+  const where = zones ? `;zones=${zones.map(encodeURIComponent).join(",")}` : "";
+  return confirm ? `${known}${where};confirm=true` : known + where;
 }
 
 function rulesFrom(text: string, base: Rules): Rules {

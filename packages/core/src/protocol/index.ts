@@ -1,5 +1,6 @@
 export { type AnswerFrame, readAnswerFrames, writeAnswerFrame } from "./answer-frames.ts";
 export * from "./call-headers.ts";
+export * from "./credentials.ts";
 export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
 export { type HeadLines, readHeadLines } from "./head-lines.ts";
 export * from "./infer-reply.ts";

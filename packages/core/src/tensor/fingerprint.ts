@@ -1,4 +1,6 @@
-import { type Tensors, totalBytes } from "./tensor.ts";
+import { type Tensor, type Tensors, totalBytes } from "./tensor.ts";
+
+const none: readonly (readonly [string, Tensor])[] = [];
 
 /** More bytes than this are not read through to tell a retry: it would hold up everybody else. */
 const mostReadBytes = 4 * 2 ** 20;
@@ -52,7 +54,8 @@ export function fingerprint(
     two = second;
   };
   mixText(asked);
-  for (const [name, { spec, bytes }] of [...inputs].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const named = inputs.size === 0 ? none : [...inputs].sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [name, { spec, bytes }] of named) {
     mixText(name);
     mixText(spec.datatype);
     for (const size of spec.shape) one = Math.imul(one ^ size, 0x01000193);

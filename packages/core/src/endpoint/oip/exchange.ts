@@ -9,7 +9,7 @@ import {
   tookHeader,
 } from "../../protocol/index.ts";
 import type { Progress, WireForm } from "../endpoint.ts";
-import { bodyLength, readBody } from "../read-body.ts";
+import { bodyLength, readBody, readParts } from "../read-body.ts";
 import type { WireBody, WireRequest, WireResponse } from "../transport.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
@@ -100,7 +100,19 @@ function upload(
   };
 }
 
-async function receive(parts: OipEndpointParts, response: WireResponse): Promise<Uint8Array> {
+/** The body of a reply; at once where it is here, and so short that it tells nothing of the link. */
+function receive(parts: OipEndpointParts, response: WireResponse): Uint8Array | Promise<Uint8Array> {
+  const { body, headers } = response;
+  if (body.kind !== "parts" || (bodyLength(body) ?? 0) >= tinyBytes) return receiveAll(parts, response);
+  const { maxBodyBytes: maxBytes } = parts.limits ?? defaultWireLimits;
+  try {
+    return readParts(body.parts, { maxBytes, headerLength: headerLengthOf(headers) ?? 0 });
+  } catch (thrown) {
+    throw badReply(parts.info.id, thrown);
+  }
+}
+
+async function receiveAll(parts: OipEndpointParts, response: WireResponse): Promise<Uint8Array> {
   const { clock, link } = parts;
   const limits = parts.limits ?? defaultWireLimits;
   const length = bodyLength(response.body);
@@ -289,7 +301,8 @@ export async function exchange(
       const figures = { receivedBytes: length, sentBytes, tookMs, serverMs: own };
       return { status, headers: told, bytes: begun.bytes, rest, leave, ...figures };
     }
-    const bytes = await receive(parts, response);
+    const received = receive(parts, response);
+    const bytes = received instanceof Promise ? await received : received;
     const tookMs = clock.nowMs() - startedMs;
     const receivedBytes = bytes.byteLength;
     // A long reply begins as soon as a short one.

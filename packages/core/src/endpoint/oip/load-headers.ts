@@ -27,6 +27,9 @@ export function loadHeaders(load: LoadReport, request: Headers): Record<string, 
   return headers;
 }
 
+const own =
+  /^cpu=([0-9]{1,15}(?:\.[0-9]{1,15})?);in-flight=([0-9]{1,15});queue-ms=([0-9]{1,15}(?:\.[0-9]{1,15})?)$/;
+
 function pairs(text: string, separator: string): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   for (const pair of text.slice(0, 4096).split(separator)) {
@@ -66,6 +69,16 @@ function requestsOf(figures: ReadonlyMap<string, number>): number | undefined {
 export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | undefined {
   const compact = headers[loadHeader];
   if (compact !== undefined) {
+    // As our servers write it; anything else is looked into.
+    const [, cpu, inFlight, queueMs] = own.exec(compact) ?? [];
+    if (cpu !== undefined) {
+      return {
+        atMs: nowMs,
+        cpuRatio: Math.min(1, Number(cpu)),
+        inFlight: Number(inFlight),
+        queueMs: Number(queueMs),
+      };
+    }
     const figures = pairs(compact, ";");
     return {
       atMs: nowMs,

@@ -115,15 +115,18 @@ class OipEndpoint implements Endpoint {
   }
 
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
-    const { model } = request.segment;
     this.#own.underWay++;
+    const work = asClient(this.#parts, request.segment.model, call, (own) =>
+      this.#infer(request, own, progress),
+    );
     const over = (): void => {
       this.#own.underWay--;
       this.#own.finished++;
+      this.#under.delete(work);
     };
-    const work = asClient(this.#parts, model, call, (own) => this.#infer(request, own, progress));
+    this.#under.add(work);
     work.then(over, over);
-    return this.#track(work);
+    return work;
   }
 
   async prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
@@ -228,7 +231,8 @@ class OipEndpoint implements Endpoint {
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
       const heads = this.#heads;
-      const response = await readResponse(this.#parts, request, exchanged, expected, stages, heads, call);
+      const read = readResponse(this.#parts, request, exchanged, expected, stages, heads, call);
+      const response = read instanceof Promise ? await read : read;
       this.#tells = response.load !== undefined;
       return response;
     } catch (thrown) {

@@ -105,7 +105,7 @@ function accountOf(
  * Makes the response of a reply with status 200. Throws `bad-reply` (or what `unpackTensors` throws, which the caller
  * turns into that) for anything that does not fit the request.
  */
-export async function readResponse(
+export function readResponse(
   parts: OipEndpointParts,
   request: InferenceRequest,
   exchanged: Exchange,
@@ -113,7 +113,7 @@ export async function readResponse(
   codingStages: readonly StageTime[],
   heads: KnownHeads<InferReplyMessage>,
   call: Call,
-): Promise<InferenceResponse> {
+): InferenceResponse | Promise<InferenceResponse> {
   const { rest, bytes, headers, receivedBytes } = exchanged;
   const limits = parts.limits ?? defaultWireLimits;
   const headerLength = headerLengthOf(headers);
@@ -121,12 +121,13 @@ export async function readResponse(
   const came = rest
     ? readInferReplyHead(bytes.subarray(0, headerLength), receivedBytes - (headerLength ?? 0), limits)
     : readInferReplyInSteps(bytes, headerLength, limits, pause, heads);
-  const message = came instanceof Promise ? await came : came;
-  return responseOf(parts, request, exchanged, message, expected, codingStages, call);
+  const made = (message: InferReplyMessage): InferenceResponse | Promise<InferenceResponse> =>
+    responseOf(parts, request, exchanged, message, expected, codingStages, call);
+  return came instanceof Promise ? came.then(made) : made(came);
 }
 
-/** The same of a reply that was read already, whatever encoding it came in. */
-export async function responseOf(
+/** The same of a reply that was read already, whatever encoding it came in. At once, unless tensors are to be decoded. */
+export function responseOf(
   parts: OipEndpointParts,
   request: InferenceRequest,
   exchanged: Exchange,
@@ -134,11 +135,24 @@ export async function responseOf(
   expected: readonly TensorSpec[] | undefined,
   codingStages: readonly StageTime[],
   call: Call,
-): Promise<InferenceResponse> {
-  const limits = parts.limits ?? defaultWireLimits;
+): InferenceResponse | Promise<InferenceResponse> {
+  const unpacked = unpackTensors(message.outputs, parts.codecs, parts.limits ?? defaultWireLimits, call);
+  const made = (tensors: Tensors): InferenceResponse =>
+    unpackedResponse(parts, request, exchanged, message, tensors, expected, codingStages);
+  return unpacked instanceof Promise ? unpacked.then(made) : made(unpacked);
+}
+
+function unpackedResponse(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  exchanged: Exchange,
+  message: InferReplyMessage,
+  tensors: Tensors,
+  expected: readonly TensorSpec[] | undefined,
+  codingStages: readonly StageTime[],
+): InferenceResponse {
   const headerLength = headerLengthOf(exchanged.headers);
-  const unpacked = unpackTensors(message.outputs, parts.codecs, limits, call);
-  const { plain, state } = splitState(unpacked instanceof Promise ? await unpacked : unpacked);
+  const { plain, state } = splitState(tensors);
   const confidence = read.own(message.parameters, "longshore_confidence");
   const seal = read.own(message.parameters, sealParameter);
   const accountText = read.own(message.parameters, accountParameter);

@@ -66,12 +66,17 @@ export async function* severalAnswers(
     const tookMs = clock.nowMs() - sinceMs;
     return { status: 200, headers, bytes, receivedBytes, sentBytes, tookMs, serverMs: undefined };
   };
-  const checked = (reading: Promise<InferenceResponse>): Promise<InferenceResponse> =>
-    reading.catch((thrown: unknown) => {
+  const checked = async (
+    reading: () => InferenceResponse | Promise<InferenceResponse>,
+  ): Promise<InferenceResponse> => {
+    try {
+      return await reading();
+    } catch (thrown) {
       throw badReply(info.id, thrown);
-    });
+    }
+  };
   const read = (one: Exchange): Promise<InferenceResponse> =>
-    checked(readResponse(parts, request, one, expected, [], heads, call));
+    checked(() => readResponse(parts, request, one, expected, [], heads, call));
   const answered = (): void => {
     sinceMs = clock.nowMs();
     sentBytes = 0;
@@ -88,7 +93,7 @@ export async function* severalAnswers(
       for await (const one of messages) {
         const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
         const came = exchanged(told, noBytes, receivedBytes);
-        yield await checked(responseOf(parts, request, came, one, expected, [], call));
+        yield await checked(() => responseOf(parts, request, came, one, expected, [], call));
         answered();
       }
       return;

@@ -42,15 +42,19 @@ export function wireReply({ bytes, rest, receivedBytes }: Exchange, headerLength
 /** The names of stages in W3C Server Timing, as our servers write it. */
 const stageNames: ReadonlySet<string> = new Set(["queue", "transform", "run", "encode", "decode", "cache"]);
 
+const stageMs = /^[0-9]{1,9}(?:\.[0-9]{1,9})?$/;
+
 /** Stages of a server that tells its times beside the reply instead of within it. Never throws. */
 export function readServerTiming(headers: Readonly<Record<string, string>>): readonly StageTime[] {
   const text = headers["server-timing"];
   if (text === undefined) return [];
   const stages: StageTime[] = [];
   for (const metric of text.slice(0, 1024).split(",")) {
-    const [, name = "", value = ""] = /^\s*([a-z]+);dur=([0-9]{1,9}(?:\.[0-9]{1,9})?)$/.exec(metric) ?? [];
+    const mark = metric.indexOf(";dur=");
+    const name = metric.slice(0, Math.max(0, mark)).trimStart();
+    const value = metric.slice(mark + 5);
     // The names were looked up in the list of stages.
-    if (stageNames.has(name))
+    if (stageNames.has(name) && stageMs.test(value))
       stages.push({ stage: name as StageTime["stage"], name: "", tookMs: Number(value) });
   }
   return stages;
