@@ -240,6 +240,14 @@ describe("makePlan", () => {
     );
   });
 
+  it("decides the same where nobody reads why", () => {
+    const { view } = handView({ local: 100, extraRunPrice: Infinity });
+    const { because, ...told } = planned(view);
+    const untold = planned(view, { unexplained: true });
+    expect(because).not.toBe("");
+    expect(untold).toEqual({ ...told, because: "" });
+  });
+
   it("starts a back-up in time by its slowest runs, by usual ones where those are too long, and never at once in vain", () => {
     const { view } = handView({ local: 100, extraRunPrice: Infinity });
     const backUp = (deadlineMs: number) =>

@@ -51,6 +51,20 @@ describe("TimerQueue", () => {
     expect(fired).toEqual(["other", "later"]);
   });
 
+  it("does not call again at once who looks too early and waits for less than a millisecond more", () => {
+    const queue = new TimerQueue();
+    let looks = 0;
+    const look = (): void => {
+      looks++;
+      if (looks < 50) queue.add(0.5, look);
+    };
+    queue.add(0.5, look);
+    vi.advanceTimersByTime(1);
+    expect(looks).toBe(1);
+    vi.advanceTimersByTime(5);
+    expect(looks).toBe(6);
+  });
+
   it("keeps the program alive while something waits, and no longer", () => {
     vi.useRealTimers();
     const alive = (): number =>

@@ -50,16 +50,18 @@ export class TimerQueue {
   #arm(dueMs: number, nowMs: number): void {
     clearTimeout(this.#timer);
     this.#firesMs = dueMs;
-    this.#timer = setTimeout(this.#look, Math.min(longestTimerMs, dueMs - nowMs));
+    this.#timer = setTimeout(this.#look, Math.min(longestTimerMs, Math.max(graceMs, dueMs - nowMs)));
   }
 
   readonly #look = (): void => {
     this.#timer = undefined;
     this.#firesMs = Infinity;
     const nowMs = performance.now();
+    // What is set meanwhile has its turn another time, however soon: who looks a little too early would look again and again.
+    const order = this.#order;
     try {
       for (let first = this.#heap[0]; first; first = this.#heap[0]) {
-        if (first.waits && first.dueMs - nowMs >= graceMs) break;
+        if (first.waits && (first.dueMs - nowMs >= graceMs || first.order >= order)) break;
         this.#pop();
         first.fire();
       }
@@ -119,14 +121,14 @@ export class TimerQueue {
 /** One that waits for its turn. */
 class Waiting implements Disposable {
   readonly dueMs: number;
-  readonly #order: number;
+  readonly order: number;
   readonly #queue: TimerQueue;
   #fire: (() => void) | undefined;
 
   constructor(queue: TimerQueue, dueMs: number, order: number, fire: () => void) {
     this.#queue = queue;
     this.dueMs = dueMs;
-    this.#order = order;
+    this.order = order;
     this.#fire = fire;
   }
 
@@ -135,7 +137,7 @@ class Waiting implements Disposable {
   }
 
   before(other: Waiting): boolean {
-    return this.dueMs < other.dueMs || (this.dueMs === other.dueMs && this.#order < other.#order);
+    return this.dueMs < other.dueMs || (this.dueMs === other.dueMs && this.order < other.order);
   }
 
   fire(): void {

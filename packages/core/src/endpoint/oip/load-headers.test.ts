@@ -1,0 +1,20 @@
+import { describe, expect, it } from "vitest";
+import { loadHeader } from "../../protocol/index.ts";
+import { loadHeaders, readLoadHeaders } from "./load-headers.ts";
+
+describe("readLoadHeaders", () => {
+  it("reads what our servers write, and the same in another order or with more in it", () => {
+    const load = { atMs: 5, cpuRatio: 0.125, inFlight: 12, queueMs: 3.5 };
+    expect(readLoadHeaders(loadHeaders({ ...load, atMs: 0 }, {}), 5)).toEqual(load);
+    for (const text of ["queue-ms=3.5;in-flight=12;cpu=0.125", "cpu=.125;in-flight=12;queue-ms=3.5;new=1"])
+      expect(readLoadHeaders({ [loadHeader]: text }, 5)).toEqual(load);
+  });
+
+  it("takes what makes no sense for nothing, and no processor for busier than busy", () => {
+    const idle = { atMs: 5, cpuRatio: 0, inFlight: 0, queueMs: 0 };
+    for (const text of ["", "cpu=-1;in-flight=x;queue-ms=Infinity", "cpu;in-flight;queue-ms"])
+      expect(readLoadHeaders({ [loadHeader]: text }, 5)).toEqual(idle);
+    expect(readLoadHeaders({ [loadHeader]: "cpu=7;in-flight=0;queue-ms=0" }, 5)?.cpuRatio).toBe(1);
+    expect(readLoadHeaders({}, 5)).toBeUndefined();
+  });
+});
