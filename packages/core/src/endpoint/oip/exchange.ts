@@ -106,7 +106,7 @@ function receive(parts: OipEndpointParts, response: WireResponse): Uint8Array | 
   if (body.kind !== "parts" || (bodyLength(body) ?? 0) >= tinyBytes) return receiveAll(parts, response);
   const { maxBodyBytes: maxBytes } = parts.limits ?? defaultWireLimits;
   try {
-    return readParts(body.parts, { maxBytes, headerLength: headerLengthOf(headers) ?? 0 });
+    return readParts(body, { maxBytes, headerLength: headerLengthOf(headers) ?? 0 });
   } catch (thrown) {
     throw badReply(parts.info.id, thrown);
   }
