@@ -25,7 +25,8 @@ const { stdout, status } = spawnSync(
   },
 );
 const report = JSON.parse(stdout.slice(stdout.indexOf("{")));
-for (const { assertionResults } of report.testResults) {
+for (const { name, status: state, message: why, assertionResults } of report.testResults) {
+  if (state === "failed" && assertionResults.length === 0) console.log(`  failed  ${name}: ${why}`);
   for (const { fullName, failureMessages } of assertionResults) {
     for (const message of failureMessages) console.log(`  failed  ${fullName}: ${message}`);
   }

@@ -27,7 +27,7 @@ import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row
 import { measureSamples, profilesOf, wholeRunMs } from "./measure-samples.ts";
 import { madeOnce } from "./reality/made-once.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
-import { atRest, servedSteps } from "./reality/served-steps.ts";
+import { atRest, servedSteps, stepsOf } from "./reality/served-steps.ts";
 import { slowDevice } from "./reality/slow-device.ts";
 import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 
@@ -139,9 +139,6 @@ function stageMeans(answers: readonly Answer[]): string {
 }
 
 const sumMs = (steps: readonly StepTime[]): number => steps.reduce((sum, { tookMs }) => sum + tookMs, 0);
-
-const isPipeline = ({ model: { description } }: Simulation): boolean =>
-  description.variants[0]?.body.kind === "pipeline";
 
 const off = (real: number, simulated: number): number => Math.abs(simulated / real - 1);
 
@@ -269,7 +266,7 @@ export const bench: Bench = {
       );
       phase(`warming up over ${plans.length} plans`);
       const rest = (): Promise<readonly Account[]> =>
-        isPipeline(unknown)
+        stepsOf(unknown.model.description)
           ? atRest(unknown, server, { plan: control, gapMs: subject.gapMs })
           : Promise.resolve([]);
       const ways = [control, undefined].flatMap((plan) => chosen(subject).map((link) => ({ plan, link })));

@@ -21,6 +21,7 @@ import {
   type Bench,
   type BenchContext,
   chosenOf,
+  mean,
   type Measured,
   median,
   quantile,
@@ -48,7 +49,10 @@ interface Beginning {
   readonly frames: number;
   readonly ms: number;
 }
-/** In the first turn one place loads its model; two load the parts of those splits that are tried as well, and learn link, places and speeds. */
+/**
+ * In the first turn one place loads its model; two load the parts of those splits that are tried as well, and learn link, places and
+ * speeds.
+ */
 const cold: Readonly<Record<Way, Beginning>> = {
   device: { frames: 4, ms: 1500 },
   server: { frames: 4, ms: 1500 },
@@ -241,7 +245,7 @@ async function measure(subject: Subject, ownCores: boolean, { say }: BenchContex
       }
     }
   } finally {
-    for (const one of players.values()) await one.close();
+    await Promise.allSettled([...players.values()].map((one) => one.close()));
     await server.stop();
   }
   return rows;
@@ -297,10 +301,6 @@ async function ocr(folder: string): Promise<Subject> {
   } finally {
     await close();
   }
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
 /**

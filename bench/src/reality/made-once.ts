@@ -1,4 +1,4 @@
-import type { Endpoint, InferenceResponse } from "@longshore/core";
+import { type Endpoint, type InferenceResponse, through } from "@longshore/core";
 
 /** The response with tensors that may be handed out again and again: nobody may take them or give them back. */
 function kept(response: InferenceResponse): InferenceResponse {
@@ -18,7 +18,7 @@ function kept(response: InferenceResponse): InferenceResponse {
 export function madeOnce(engine: Endpoint): Endpoint {
   const made = new Map<string, Promise<InferenceResponse>>();
   return {
-    ...engine,
+    ...through(engine),
     infer(request, call) {
       const { model, variant, from, to } = request.segment;
       const key = JSON.stringify([model, variant, from, to]);

@@ -2,6 +2,7 @@ import {
   type Account,
   type Endpoint,
   housekeepingCall,
+  type ModelDescription,
   radios,
   silentObserver,
   sleep,
@@ -12,6 +13,12 @@ import { type FixedPlan, followPlan, type Simulation, type StepTime, wholeSegmen
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, type Place, serverInfo } from "longshore/measure";
 import { mean } from "../harness.ts";
+
+/** The steps of a pipeline; undefined for one graph. */
+export function stepsOf({ variants }: ModelDescription): readonly Step[] | undefined {
+  const body = variants[0]?.body;
+  return body?.kind === "pipeline" ? body.steps : undefined;
+}
 
 /** Runs of which the mean is told. */
 const runsAtRest = 4;
@@ -63,8 +70,8 @@ export async function servedSteps(
   engine: Endpoint,
   accounts: readonly Account[],
 ): Promise<readonly StepTime[] | undefined> {
-  const body = description.variants[0]?.body;
-  if (body?.kind !== "pipeline") return undefined;
+  const all = stepsOf(description);
+  if (!all) return undefined;
   const call = housekeepingCall("steps");
   const tensors = new Map(Object.entries(inputs as Readonly<Record<string, Tensor>>));
 
@@ -78,7 +85,7 @@ export async function servedSteps(
   }
 
   const steps: StepTime[] = [];
-  for (const step of body.steps) {
+  for (const step of all) {
     const took = accounts.map(({ stages }) =>
       stages
         .filter(({ stage, name }) => name === step.id && (stage === "run" || stage === "transform"))

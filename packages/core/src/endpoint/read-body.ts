@@ -112,7 +112,8 @@ export function bodyLength(body: WireBody): number | undefined {
 }
 
 /**
- * All bytes of a body in one new buffer, `lead` free bytes before them. Throws `body-too-large` before buffering more
+ * All bytes of a body in one buffer, `lead` free bytes before them: a new one, unless the body is its reader's own and lies as it
+ * should. Throws `body-too-large` before buffering more
  * than allowed, `body-mismatch` when the announced length is not what came, and what the stream throws.
  */
 export async function readBody(body: WireBody, options: BodyOptions): Promise<Uint8Array> {

@@ -6,6 +6,7 @@ import {
   type Estimate,
   estimateOf,
   estimateSize,
+  left,
   max,
   meanOf,
   quantileOf,
@@ -107,5 +108,24 @@ describe("an Estimate", () => {
 
   it("of no samples is not a number, which callers rule out", () => {
     expect(quantileOfSorted(new Float64Array(), 0.5)).toBeNaN();
+  });
+});
+
+describe("left", () => {
+  const belief = {
+    values: Float64Array.from({ length: estimateSize }, (_, index) => 10 * (index + 1)),
+    observedAtMs: 0,
+    origin: "measured",
+  } as const;
+
+  it("is what lies beyond the time that passed", () => {
+    expect(left(belief, 0)).toBe(belief);
+    expect(meanOf(left(belief, 80))).toBeCloseTo(45, 6);
+    expect(meanOf(left(belief, 155))).toBeCloseTo(5, 6);
+  });
+
+  it("grows with the time by which the belief was wrong", () => {
+    expect(meanOf(left(belief, 200))).toBeGreaterThan(100);
+    expect(meanOf(left(belief, 2000))).toBeGreaterThan(9 * meanOf(left(belief, 200)));
   });
 });

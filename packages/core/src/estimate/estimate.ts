@@ -136,3 +136,19 @@ export function chanceBelow(estimate: Estimate, bound: number): number {
   }
   return 1;
 }
+
+/**
+ * What is left of a duration of which `passedMs` are over: the values beyond, less what passed. When all are over the
+ * belief was wrong, and the longer it has been wrong the longer it is taken to last.
+ */
+export function left(estimate: Estimate, passedMs: number): Estimate {
+  if (passedMs <= 0) return estimate;
+  const beyond = estimate.values.filter((value) => value > passedMs).map((value) => value - passedMs);
+  const { observedAtMs, origin } = estimate;
+  if (beyond.length > 0) return estimateOf(beyond, { observedAtMs, origin });
+  const scale = Math.max(passedMs, meanOf(estimate));
+  return {
+    ...estimate,
+    values: Float64Array.from({ length: estimateSize }, (_, index) => scale * (0.25 + index / 8)),
+  };
+}

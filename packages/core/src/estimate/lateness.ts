@@ -1,10 +1,10 @@
 /** For how long a place that has something to do for us answers nothing, compared with what its answers hardly ever take. */
 export interface Lateness {
   /**
-   * An answer came `owedMs` after it was asked for, or after the last answer of the place where that came later; it was expected to take
-   * hardly more than `usualMs`.
+   * An answer came `tookMs` after it was asked for, and was expected to take hardly more than `usualMs`. Before it came nothing for
+   * `silentMs`: since it was asked for, or since the last answer of the place where that came later.
    */
-  answered(owedMs: number, usualMs: number): void;
+  answered(tookMs: number, usualMs: number, silentMs: number): void;
   /** Nothing for so long, while one is owed that hardly ever takes more than `usualMs`, is a longer silence than any of the last. */
   beyondMs(usualMs: number): number;
 }
@@ -20,20 +20,20 @@ const mostRatio = 4;
 const marginRatio = 1.25;
 
 /**
- * What is expected is wrong where everything waits for the same processors, or comes sooner than was feared. So "late" is what the longest
- * of the last silences was, by as much as it missed the usual time; and no longer than the longest itself, where what is owed is not of
- * another kind than all that was answered: a queue that is feared makes no silence longer. About one in fifty is later, and what hangs is
- * known as soon as may be.
+ * What is expected is wrong where everything waits for the same processors, or comes sooner than was feared. So "late" is what the latest
+ * of the last answers was, by as much as it missed its usual time; and no longer than the longest of the last silences or the usual time,
+ * whichever is longer, where what is owed is not of another kind than all that was answered: many that wait at once are each late, and the
+ * place is not silent. About one in fifty is later, and what hangs is known as soon as may be.
  */
 export function lateness(): Lateness {
   const ratios = new Float64Array(lookedBack);
   const gapsMs = new Float64Array(lookedBack);
   let answers = 0;
   return {
-    answered(owedMs, usualMs) {
-      gapsMs[answers % lookedBack] = owedMs;
+    answered(tookMs, usualMs, silentMs) {
+      gapsMs[answers % lookedBack] = silentMs;
       // Below a millisecond nothing can be told.
-      ratios[answers++ % lookedBack] = owedMs / Math.max(1, usualMs);
+      ratios[answers++ % lookedBack] = tookMs / Math.max(1, usualMs);
     },
     beyondMs(usualMs) {
       if (answers < leastAnswers) return marginRatio * firstRatio * usualMs;

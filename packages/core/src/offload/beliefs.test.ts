@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "../base/index.ts";
-import { estimateSize, meanOf, radios } from "../estimate/index.ts";
+import { radios } from "../estimate/index.ts";
 import { radioState } from "../places/index.ts";
-import { left } from "../places/index.ts";
 import { localWork } from "../places/index.ts";
 import { placeHealth } from "../places/index.ts";
 import { serviceRatio } from "../places/index.ts";
@@ -184,25 +183,6 @@ describe("serviceRatio", () => {
     const tiny = serviceRatio();
     tiny.seen(0.2, 0.02, 0);
     expect(tiny.ratio(0)).toBeLessThan(1.1);
-  });
-});
-
-describe("left", () => {
-  const belief = {
-    values: Float64Array.from({ length: estimateSize }, (_, index) => 10 * (index + 1)),
-    observedAtMs: 0,
-    origin: "measured",
-  } as const;
-
-  it("is what lies beyond the time that passed", () => {
-    expect(left(belief, 0)).toBe(belief);
-    expect(meanOf(left(belief, 80))).toBeCloseTo(45, 6);
-    expect(meanOf(left(belief, 155))).toBeCloseTo(5, 6);
-  });
-
-  it("grows with the time by which the belief was wrong", () => {
-    expect(meanOf(left(belief, 200))).toBeGreaterThan(100);
-    expect(meanOf(left(belief, 2000))).toBeGreaterThan(9 * meanOf(left(belief, 200)));
   });
 });
 

@@ -210,17 +210,15 @@ class Race {
   }
 
   #guard(running: Running, place: Place, backUp: Leg, hurries: boolean, times: GuardTimes): void {
-    const { clock } = this.#loop;
-    const { call } = this.#job;
     const { leg, aloneMs, usualMs } = running;
     const waits = (): boolean => {
       const isWaiting = this.#isWaiting();
-      if (!isWaiting) running.beganMs ??= clock.nowMs();
+      if (!isWaiting) running.beganMs ??= this.#loop.clock.nowMs();
       return isWaiting;
     };
     const fire = (lost: boolean): boolean => this.#late(leg, backUp, lost);
-    const parts = { clock, place, leg, call, hurries, times, aloneMs, usualMs, waits, fire };
-    this.#watches.set(leg.id, guardWatch(parts));
+    const parts = { place, leg, call: this.#job.call, hurries, times, aloneMs, usualMs, waits, fire };
+    this.#watches.set(leg.id, guardWatch({ clock: this.#loop.clock, ...parts }));
   }
 
   #heard(running: Running, bytes: number): void {

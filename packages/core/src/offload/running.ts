@@ -95,9 +95,9 @@ export function bookAnswer(
   tally.accounts.push(account);
   if (job.frame) loop.warmth.ran(leg.endpoint, leg.segment);
   if (place) {
-    const owedMs = nowMs - Math.max(startedMs, place.answeredAtMs);
+    const silentMs = nowMs - Math.max(startedMs, place.answeredAtMs);
     learnRemote(loop, place, leg, response, tookMs, nowMs);
-    if (!waits) place.lateness.answered(owedMs, usualMs);
+    if (!waits) place.lateness.answered(tookMs, usualMs, silentMs);
     loop.radio.used(nowMs);
     const radio = loop.parts.device?.radio ?? radios.wired;
     tallyRemote(loop, tally, response.account, radio, wakeMillijoules, tookMs);

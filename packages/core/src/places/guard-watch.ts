@@ -2,11 +2,11 @@ import type { Call, Clock } from "../base/index.ts";
 import {
   type Arrivals,
   type Estimate,
-  estimateOf,
-  estimateSize,
   guardMoment,
+  left,
   meanOf,
   nextHereRatio,
+  shift,
   sum,
 } from "../estimate/index.ts";
 import { inTimeMs, type Leg } from "../plan/index.ts";
@@ -215,10 +215,10 @@ class Watching implements GuardWatch {
     const { travels } = leg;
     const expected = leg.predicted.completionMs;
     if (!travels) return left(expected, nowMs - this.#beganMs);
-    const last = sum(travels.downMs, constant(times.afterMs, travels.downMs));
+    const last = shift(travels.downMs, times.afterMs);
     if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
     if (this.#heardBytes === 0 || !place.link)
-      return sumFrom(left(expected, nowMs - this.#beganMs), times.afterMs);
+      return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
     return sum(sum(place.link.transferMs(0, "up", nowMs), travels.thereMs), last);
   }
 
@@ -351,28 +351,4 @@ const quick = readingOf(0.2);
 function wayWellMs({ values }: Estimate): number {
   const [atLeastMs, hardlyMoreMs] = [judge(values, quick), hardlyMore(values)];
   return hardlyMoreMs > spreadRatio * atLeastMs ? atLeastMs : hardlyMoreMs;
-}
-
-function constant(value: number, about: Estimate): Estimate {
-  return { ...about, values: new Float64Array(estimateSize).fill(value) };
-}
-
-function sumFrom(estimate: Estimate, amount: number): Estimate {
-  return amount === 0 ? estimate : { ...estimate, values: estimate.values.map((value) => value + amount) };
-}
-
-/**
- * What is left of a duration of which `passedMs` are over: the values beyond, less what passed. When all are over the
- * belief was wrong, and the longer it has been wrong the longer it is taken to last.
- */
-export function left(estimate: Estimate, passedMs: number): Estimate {
-  if (passedMs <= 0) return estimate;
-  const beyond = estimate.values.filter((value) => value > passedMs).map((value) => value - passedMs);
-  const { observedAtMs, origin } = estimate;
-  if (beyond.length > 0) return estimateOf(beyond, { observedAtMs, origin });
-  const scale = Math.max(passedMs, meanOf(estimate));
-  return {
-    ...estimate,
-    values: Float64Array.from({ length: estimateSize }, (_, index) => scale * (0.25 + index / 8)),
-  };
 }

@@ -32,6 +32,7 @@ interface VersionLease extends Disposable {
 export interface ModelLife {
   /** A version by number or label; the newest that can be served for none. At once, but for one that has to be read first. */
   acquire(model: string, version: string | undefined, call: Call): VersionLease | Promise<VersionLease>;
+  /** What `acquire` would give at once; without a lease, so that it may be retired by the next turn of the event loop. */
   known(model: string, version: string | undefined): LoadedVersion | undefined;
   /**
    * Reads a model anew and loads it beside what is served, then switches. What cannot be loaded leaves its predecessor
@@ -329,10 +330,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
         if (wanted.length === 0) await renewal.resolve(undefined);
         const loaded = await loadAll(renewal, model, wanted, call);
         failed = loaded.failed;
-        if (loaded.fresh.length > 0) {
-          const kept = version === undefined ? [] : renewal.versions;
-          switchTo(renewal, model, loaded.fresh, failed, kept);
-        }
+        const kept = version === undefined ? [] : renewal.versions;
+        if (loaded.fresh.length > 0) switchTo(renewal, model, loaded.fresh, failed, kept);
       } catch (thrown) {
         if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-model") {
           problems.set(`${model}/`, textOf(thrown));

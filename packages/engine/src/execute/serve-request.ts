@@ -111,18 +111,19 @@ async function runGranted(
   // Counted now: inputs that were given away are empty afterwards.
   const bytes = totalBytes(inputs);
   const resolved = resolvedSegment(segment, loaded, granted);
-  const run = async (state: Tensors, position: SequencePosition | undefined): Promise<SegmentResult> => {
-    // A bare model has nothing between its steps.
-    const room = plan.program.bare ? undefined : await parts.room.enter(plan, call);
-    try {
-      const result = await runSegment(segmentRun(parts, granted, inputs, state, position, call));
-      room?.held(result.peakBytes);
-      learn(parts, plan, resolved, bytes, result, loaded);
-      return result;
-    } finally {
-      room?.[Symbol.dispose]();
-    }
+  const runBare = async (state: Tensors, position: SequencePosition | undefined): Promise<SegmentResult> => {
+    const result = await runSegment(segmentRun(parts, granted, inputs, state, position, call));
+    learn(parts, plan, resolved, bytes, result, loaded);
+    return result;
   };
+  const run = async (state: Tensors, position: SequencePosition | undefined): Promise<SegmentResult> => {
+    using room = await parts.room.enter(plan, call);
+    const result = await runBare(state, position);
+    room.held(result.peakBytes);
+    return result;
+  };
+  // A bare model has nothing between its steps.
+  const runs = plan.program.bare ? runBare : run;
   /** @param leftMs What the request would still have taken. */
   const keeping = (leftMs: number): void =>
     parts.expectations.promiseSeen(plan, call.tenant, admission, parts.clock.nowMs() - grantedMs + leftMs);
@@ -130,13 +131,9 @@ async function runGranted(
   try {
     const { sequences, stateKey } = parts;
     if (plan.sequential.length > 0 || plan.stateful.length > 0) {
-      const parts = { sequences, stateKey, loaded, plan, segment: resolved, inputs, call, place, run };
-      result = await runInSequence(request, parts);
-    } else if (plan.program.bare) {
-      const ran = await runSegment(segmentRun(parts, granted, inputs, noTensors, sequence, call));
-      learn(parts, plan, resolved, bytes, ran, loaded);
-      result = ran;
-    } else result = await run(noTensors, sequence);
+      const step = { loaded, plan, segment: resolved, inputs, call, place, run: runs };
+      result = await runInSequence(request, { sequences, stateKey, ...step });
+    } else result = await runs(noTensors, sequence);
     keeping(0);
   } catch (thrown) {
     if (LongshoreError.is(thrown) && (thrown.reason === "evicted" || thrown.reason === "deadline-exceeded"))

@@ -143,8 +143,11 @@ function joinNow(members: readonly Tensors[], ran: number): Tensors | undefined 
   if (!head) return undefined;
   let bytes = 0;
   for (const feeds of members) for (const one of feeds.values()) bytes += one.bytes.byteLength;
-  // Each has a row at least; padding repeats the first.
-  if (bytes * Math.max(1, ran / members.length) > copiedAtOnce) return undefined;
+  if (bytes > copiedAtOnce) return undefined;
+  // Padding repeats the first row, which of texts may be much longer than others.
+  let firstBytes = 0;
+  for (const one of head.values()) firstBytes += one.bytes.byteLength;
+  if (bytes + firstBytes * Math.max(0, ran - members.length) > copiedAtOnce) return undefined;
   const all = new Map<string, Tensor>();
   for (const [name, first] of head) all.set(name, joinedNow(members, name, first, ran));
   return all;

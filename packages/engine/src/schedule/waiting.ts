@@ -182,23 +182,27 @@ export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran,
   const total = rowsIn(members);
   const whole = members.length === 1 && ran.rows === total;
   const now = whole ? () => outputs : rowsOutNow(outputs);
+  const failed = (thrown: unknown): void => {
+    const error = LongshoreError.from(thrown, "execute", "taking a batch apart");
+    for (const member of members) member.reject(error);
+  };
   if (now) {
     let row = 0;
-    for (const member of members) {
-      // Nothing is copied for who has left.
-      if (!member.settled) handTo(member, now(row, member.rows), total, ran);
-      row += member.rows;
+    try {
+      for (const member of members) {
+        // Nothing is copied for who has left.
+        if (!member.settled) handTo(member, now(row, member.rows), total, ran);
+        row += member.rows;
+      }
+    } catch (thrown) {
+      failed(thrown);
     }
     return;
   }
   const done = inSteps(handWork(members, outputs, ran), () =>
     turnWhileWanted(clock, neverAborted, "execute"),
   );
-  if (!(done instanceof Promise)) return;
-  done.catch((thrown: unknown) => {
-    const error = LongshoreError.from(thrown, "execute", "taking a batch apart");
-    for (const member of members) member.reject(error);
-  });
+  if (done instanceof Promise) done.catch(failed);
 }
 
 function* handWork(members: readonly Waiting[], outputs: Tensors, ran: Ran): Generator<void, void> {

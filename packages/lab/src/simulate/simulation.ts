@@ -36,7 +36,7 @@ export interface SimulatedRow {
   readonly away: string;
   readonly because: string;
   readonly tookMs: number;
-  /** What the endpoints that had a part in the answer tell of it, by stages: sums, which may go on side by side. */
+  /** What the endpoints that had a part in the answer tell of it, by stages: sums, which may go on side by side. Not of what a gateway sent on. */
   readonly stagesMs: StageSums;
   /** Null where nothing was predicted. */
   readonly predictedMs: number | null;

@@ -16,7 +16,8 @@ export function systemClock(): Clock {
         const next = setImmediate(fire);
         return new Once(() => clearImmediate(next));
       }
-      return delayMs < Infinity ? queue.add(delayMs, fire) : never;
+      // One that is not a number is due at once, as for the platform: nobody waits for ever for it.
+      return delayMs === Infinity ? never : queue.add(delayMs > 0 ? delayMs : 1, fire);
     },
   };
 }

@@ -2,7 +2,8 @@
  * A request has a handful of timers, and hardly one of them ever fires: they are for what hangs. Node.js keeps a list for each
  * length of delay, and to make and to clear such a list for each request takes longer than most of what the request needs. Here
  * one timer of Node.js stands for all: it is set for the first that is due, and what is taken back meanwhile is left where it
- * lies until its turn comes, or until most of what lies there was taken back.
+ * lies until its turn comes, or until most of what lies there was taken back. Those that are due together fire one right after
+ * the other: what one of them promises goes on after the last, unlike with timers of Node.js.
  *
  * Invariant: while anything waits, a timer of Node.js is set that fires no later than the first of it is due, and keeps the
  * program alive; while nothing waits, none keeps it alive.

@@ -252,8 +252,9 @@ export function receive(
   budget.check(length === undefined ? 0 : most);
   const held = budget.reserve(Math.min(most, ahead));
   const small = length !== undefined && length < worthKeepingBytes;
+  /** Taken from the pool. */
+  let kept: ArrayBuffer | undefined;
   const whole = (message: InferRequestMessage, buffer: Uint8Array): Received => {
-    const kept = length === undefined || small ? undefined : buffer.buffer;
     const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer) } : undefined;
     return new Arrived(held, message, raw, bodies, kept, form);
   };
@@ -278,7 +279,7 @@ export function receive(
     const reads: BodyOptions =
       length === undefined || small
         ? { ...limit, lead, arrived }
-        : { ...limit, lead, arrived, memory: bodies.take };
+        : { ...limit, lead, arrived, memory: (byteLength) => (kept = bodies.take(byteLength)) };
     const received =
       body.kind === "parts" ? parsed(readParts(body, reads)) : readBody(body, reads).then(parsed);
     return received instanceof Promise ? received.catch(failed) : received;

@@ -12,7 +12,7 @@ import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./e
 import { directSocket, readBytes, type Reads } from "./direct-socket.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, QuickHeads } from "./quick-head.ts";
-import { copied, keptBody } from "./release.ts";
+import { alignedCopy, copied } from "./release.ts";
 import { codedReply } from "./reply-coding.ts";
 import { replyHead } from "./reply-head.ts";
 
@@ -175,7 +175,7 @@ export class QuickConnection implements Reads {
       if (first.byteLength > head.bodyBytes) this.#wait(first.subarray(head.bodyBytes));
       void this.#serve(head, {
         kind: "parts",
-        parts: [keptBody(first, head.bodyBytes, head.headers)],
+        parts: [alignedCopy(first, head.bodyBytes, head.headers)],
         own: true,
       });
       return;

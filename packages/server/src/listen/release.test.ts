@@ -1,20 +1,50 @@
+import { readBody, seededRandom, type WireResponse } from "@longshore/core";
+import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { keptBody } from "./release.ts";
+import { listen } from "./listen.ts";
+import { alignedCopy } from "./release.ts";
+
+describe("memory that nobody looks at any more", () => {
+  it("is that of long bodies as they come and of replies that were sent, which stay what they were", async () => {
+    const replies: Uint8Array[] = [];
+    const listening = await listen(
+      async ({ body }): Promise<WireResponse> => {
+        const bytes = new Uint8Array(await readBody(body, { maxBytes: 2 ** 22 }));
+        replies.push(bytes);
+        return { status: 200, headers: {}, body: { kind: "parts", parts: [bytes], given: true } };
+      },
+      { clock: manualClock(), random: seededRandom(1), port: 0 },
+    );
+    try {
+      for (const value of [1, 2, 3]) {
+        const sent = new Uint8Array(2 ** 21).fill(value);
+        const headers = { "accept-encoding": "identity" };
+        const reply = await fetch(listening.address, { method: "POST", body: sent, headers });
+        const came = new Uint8Array(await reply.arrayBuffer());
+        expect(came.byteLength).toBe(sent.byteLength);
+        expect(came.every((byte) => byte === value)).toBe(true);
+      }
+    } finally {
+      await listening.close();
+    }
+    expect(replies.map(({ byteLength }) => byteLength)).toEqual([0, 0, 0]);
+  });
+});
 
 describe("a body that is kept", () => {
   const came = Buffer.from("0123456789 and what came behind it");
 
   it.each(["0", "1", "7", "8", "157"])("has what follows %s bytes of JSON at a multiple of 8", (length) => {
-    const kept = keptBody(came, 10, { "inference-header-content-length": length });
+    const kept = alignedCopy(came, 10, { "inference-header-content-length": length });
     expect((kept.byteOffset + Number(length)) % 8).toBe(0);
     expect(Buffer.from(kept).toString()).toBe("0123456789");
   });
 
   it.each(["-3", "1e400", "-Infinity", "0x", "7.5", "", "9".repeat(400)])(
-    "has memory of its own whatever is said of its JSON: '%s'",
+    "has a place of its own whatever is said of its JSON: '%s'",
     (length) => {
       const headers = { "inference-header-content-length": length };
-      const others = Array.from({ length: 20 }, () => keptBody(came, 10, headers));
+      const others = Array.from({ length: 20 }, () => alignedCopy(came, 10, headers));
       for (const [index, one] of others.entries()) one.fill(index);
       for (const [index, one] of others.entries()) expect(new Set(one)).toEqual(new Set([index]));
     },

@@ -7,8 +7,11 @@ export function copied(bytes: Uint8Array): Uint8Array {
   return own;
 }
 
-/** A short body in memory of its own, where what follows its JSON begins at a multiple of 8: who reads it needs no copy. */
-export function keptBody(
+/**
+ * A short body in a place of its own, where what follows its JSON begins at a multiple of 8: who reads it needs no copy. Others may have
+ * the memory around it, so that it cannot be moved.
+ */
+export function alignedCopy(
   bytes: Buffer,
   bodyBytes: number,
   headers: Readonly<Record<string, string>>,

@@ -155,7 +155,9 @@ class EventsOfInference implements InferenceEvents {
   readonly #call: Call;
   readonly #startedMs: number;
   readonly #own: StageTime[] = [];
+  /** Of one answer as its account has them, of several in a list of its own. */
   #told: readonly StageTime[] = [];
+  #toldOfSeveral: StageTime[] | undefined;
   #receivedBytes: number;
   #sentBytes = 0;
   #rows = 1;
@@ -215,7 +217,12 @@ class EventsOfInference implements InferenceEvents {
       this.#answeredMs = atMs;
     }
     this.#sentBytes += replyBytes(reply);
-    this.#told = this.#told.length === 0 ? account.stages : [...this.#told, ...account.stages];
+    if (this.#answers === 1) this.#told = account.stages;
+    else {
+      this.#toldOfSeveral ??= [...this.#told];
+      this.#told = this.#toldOfSeveral;
+      this.#toldOfSeveral.push(...account.stages);
+    }
     this.#millijoules += account.energy.millijoules;
     if (account.energy.label === "estimated") this.#energyLabel = "estimated";
   }

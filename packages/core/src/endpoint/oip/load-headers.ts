@@ -27,7 +27,7 @@ export function loadHeaders(load: LoadReport, request: Headers): Record<string, 
   return headers;
 }
 
-const own =
+const ourLoad =
   /^cpu=([0-9]{1,15}(?:\.[0-9]{1,15})?);in-flight=([0-9]{1,15});queue-ms=([0-9]{1,15}(?:\.[0-9]{1,15})?)$/;
 
 function pairs(text: string, separator: string): ReadonlyMap<string, number> {
@@ -70,7 +70,7 @@ export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | u
   const compact = headers[loadHeader];
   if (compact !== undefined) {
     // As our servers write it; anything else is looked into.
-    const [, cpu, inFlight, queueMs] = own.exec(compact) ?? [];
+    const [, cpu, inFlight, queueMs] = ourLoad.exec(compact) ?? [];
     if (cpu !== undefined) {
       return {
         atMs: nowMs,
