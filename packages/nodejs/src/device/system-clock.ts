@@ -1,12 +1,13 @@
 import { type Clock, Once } from "@longshore/core";
-import { TimerQueue } from "./timer-queue.ts";
+
+/** The longest delay that one timer of the platform takes, in milliseconds; a longer one fires at once there. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /**
  * The machine's own time. Timers keep the program alive; dispose those that nobody waits for. A delay beyond 24 days is
  * waited for in parts, and one of `Infinity` never comes.
  */
 export function systemClock(): Clock {
-  const queue = new TimerQueue();
   return {
     nowMs: () => performance.now(),
     wallMs: () => Date.now(),
@@ -16,11 +17,16 @@ export function systemClock(): Clock {
         const next = setImmediate(fire);
         return new Once(() => clearImmediate(next));
       }
-      // One that is not a number is due at once, as for the platform: nobody waits for ever for it.
-      return delayMs === Infinity ? never : queue.add(delayMs > 0 ? delayMs : 1, fire);
+      let rest = Math.max(0, delayMs);
+      let handle: NodeJS.Timeout | undefined;
+      const arm = (): void => {
+        if (rest === Infinity) return;
+        const part = Math.min(rest, longestTimerMs);
+        rest -= part;
+        handle = setTimeout(() => (rest > 0 ? arm() : fire()), part);
+      };
+      arm();
+      return new Once(() => clearTimeout(handle));
     },
   };
 }
-
-/** One that does not come. */
-const never = new Once(() => undefined);
