@@ -9,10 +9,17 @@ import { type Judge, judgeNames, judges } from "./sequences/judges.ts";
 
 const moments: readonly Moment[] = ["before it leaves", "after it left", "after it ran", "after the answer"];
 const aftermaths: readonly Aftermath[] = ["gone", "started anew", "back"];
+/** What makes a sequence move without a crash: its place is told to stop, the way there becomes slow, or another place becomes the quicker one. */
+const moves = ["drain", "mobility", "better place"] as const;
+type Move = (typeof moves)[number];
 
 /** Frames before and after the one with the crash; the state of those before must be in those after. */
 const before = 2;
 const after = 2;
+/** After a move that nothing forces, until it is worth while. */
+const afterMove = 12;
+/** Every so many frames one is moved at. */
+const everyMove = 4;
 /** Sequences at a time. */
 const atOnce = 3;
 
@@ -20,8 +27,61 @@ interface Counts {
   frames: number;
   wrong: number;
   lost: number;
-  crashes: number;
+  /** Crashes or moves that were made. */
+  made: number;
+  /** Sequences that were at another place in the end. */
+  moved: number;
   why: string;
+}
+
+const noCounts = (): Counts => ({ frames: 0, wrong: 0, lost: 0, made: 0, moved: 0, why: "" });
+
+/** What happens to a sequence over two relays at one of its frames; `there` is the one before the place that has it. */
+interface Happening {
+  readonly name: string;
+  /** Before the first frame. */
+  begin?(relays: readonly CrashRelay[]): void;
+  /** Before the frame leaves. `made` is told of what happens later. */
+  before(there: CrashRelay, relays: readonly CrashRelay[], made: () => void): void;
+  /** After its answer. */
+  after?(there: CrashRelay, made: () => void): void;
+}
+
+function crashing(moment: Moment, aftermath: Aftermath): Happening {
+  const crash = (there: CrashRelay, made: () => void): void => {
+    made();
+    there.crash(aftermath);
+  };
+  return {
+    name: `${moment}, ${aftermath}`,
+    before(there, relays, made) {
+      if (moment === "before it leaves") crash(there, made);
+      if (moment === "after it left" || moment === "after it ran") {
+        for (const relay of relays) {
+          relay.arm(moment, aftermath, () => {
+            made();
+            for (const one of relays) one.disarm();
+          });
+        }
+      }
+    },
+    ...(moment === "after the answer" ? { after: crash } : {}),
+  };
+}
+
+function moving(move: Move): Happening {
+  return {
+    name: move,
+    begin(relays) {
+      if (move === "better place") for (const relay of relays) relay.slow(true);
+    },
+    before(there, relays, made) {
+      made();
+      if (move === "drain") there.drain();
+      else if (move === "mobility") there.slow(true);
+      else for (const relay of relays) if (relay !== there) relay.slow(false);
+    },
+  };
 }
 
 /** What a judge says of frames `from` to `to` when nothing happens: all on this machine. */
@@ -57,12 +117,12 @@ async function bothKnown(offloader: Offloader, judge: Judge, relays: readonly Cr
   throw new Error(`both places of ${judge.model} were not known in time`);
 }
 
-/** One sequence over two places, one of which crashes at frame `at`. */
+/** One sequence over two places, to which something happens at frame `at`. */
 async function through(
   servers: readonly string[],
   judge: Judge,
   range: { readonly from: number; readonly at: number; readonly to: number },
-  [moment, aftermath]: readonly [Moment, Aftermath],
+  happening: Happening,
   right: readonly (readonly number[])[],
   counts: Counts,
 ): Promise<readonly (readonly number[])[]> {
@@ -74,24 +134,22 @@ async function through(
     servers: relays.map(({ address }) => ({ address: `http://${address}`, trust: "operated" as const })),
   });
   await bothKnown(offloader, judge, relays);
+  happening.begin?.(relays);
   await using sequence = offloader.sequence(judge.model, { dataClass: "internal", deadlineMs: 10_000 });
   const answers: (readonly number[])[] = [];
   let where = "";
-  const crashed = (): void => {
-    counts.crashes++;
-    for (const relay of relays) relay.disarm();
-  };
-  const crash = (): void => {
-    const there: CrashRelay = relays.find(({ address }) => where.includes(address)) ?? one;
-    crashed();
-    there.crash(aftermath);
+  let before = "";
+  const made = (): void => void counts.made++;
+  const there = (): CrashRelay => relays.find(({ address }) => where.includes(address)) ?? one;
+  const note = (index: number, what: string): void => {
+    counts.why ||= `${judge.model}, frame ${index} of ${happening.name} at ${range.at}: ${what}`;
   };
   for (let index = range.from; index < range.to; index++) {
     const frame = judge.frames[index];
     if (!frame) break;
-    if (index === range.at && moment === "before it leaves") crash();
-    if (index === range.at && (moment === "after it left" || moment === "after it ran")) {
-      for (const relay of relays) relay.arm(moment, aftermath, crashed);
+    if (index === range.at) {
+      before = where;
+      happening.before(there(), relays, made);
     }
     counts.frames++;
     try {
@@ -99,18 +157,20 @@ async function through(
       where = result.where;
       const answer = judge.read(result.outputs);
       answers.push(answer);
-      if (!alike(answer, right[index - range.from])) {
+      const meant = right[index - range.from];
+      if (!alike(answer, meant)) {
         counts.wrong++;
-        counts.why ||= `${judge.model}, frame ${index} of a crash at ${range.at} ${moment}, ${aftermath}: ${answer[0]} instead of ${right[index - range.from]?.[0]}`;
+        note(index, `${answer[0]} instead of ${meant?.[0]}`);
         break;
       }
     } catch (thrown) {
       counts.lost++;
-      counts.why ||= `${judge.model}, frame ${index} of a crash at ${range.at} ${moment}, ${aftermath}: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+      note(index, thrown instanceof Error ? thrown.message : String(thrown));
       break;
     }
-    if (index === range.at && moment === "after the answer") crash();
+    if (index === range.at) happening.after?.(there(), made);
   }
+  if (before !== "" && where !== before) counts.moved++;
   return answers;
 }
 
@@ -129,7 +189,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), "longshore-bench-sequences-"));
   const opened: RunningPeer[] = [];
   const rows: Row[] = [];
-  const all: Counts = { frames: 0, wrong: 0, lost: 0, crashes: 0, why: "" };
+  const all = { crashes: noCounts(), moves: noCounts() };
   const speech = new Set<number>();
   try {
     const known = judges(folder, seed).filter(({ model }) => only?.includes(model) ?? true);
@@ -141,29 +201,40 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     for (const judge of known) {
       const length = judge.frames.length;
       const whole = await meant(local, judge, 0, length);
-      const windows = new Map<number, readonly (readonly number[])[]>();
-      for (let from = 0; from < length; from++) {
-        windows.set(from, await meant(local, judge, from, Math.min(length, from + before + after + 1)));
-      }
+      const windows = new Map<string, readonly (readonly number[])[]>();
+      /** All frames of `steps` with some before and after them, and once the whole sequence with it in the middle. */
+      const judged = async (
+        happening: Happening,
+        steps: readonly number[],
+        afterwards: number,
+        kind: keyof typeof all,
+      ): Promise<void> => {
+        const counts = noCounts();
+        await each(steps, async (at) => {
+          const from = Math.max(0, at - before);
+          const range = { from, at, to: Math.min(length, at + afterwards + 1) };
+          const key = `${from} ${range.to}`;
+          const right = windows.get(key) ?? (await meant(local, judge, from, range.to));
+          windows.set(key, right);
+          await through(servers, judge, range, happening, right, counts);
+        });
+        const middle = { from: 0, at: length >> 1, to: length };
+        const heard = await through(servers, judge, middle, happening, whole, counts);
+        if (judge.model === "vad") speech.add(heard.filter(([value = 0]) => value >= 0.5).length);
+        rows.push({ judge: judge.model, kind, happening: happening.name, ...counts });
+        say(
+          `${judge.model.padEnd(7)} ${happening.name.padEnd(32)} ${String(counts.made).padStart(3)} times, ${counts.moved} went elsewhere, ${counts.frames} frames: ${counts.wrong} wrong, ${counts.lost} lost${counts.why === "" ? "" : ` (${counts.why.slice(0, 200)})`}`,
+        );
+        for (const key of ["frames", "wrong", "lost", "made", "moved"] as const)
+          all[kind][key] += counts[key];
+      };
+      const steps = judge.frames.map((_, at) => at).filter((at) => at % every === 0);
       for (const moment of moments) {
-        for (const aftermath of aftermaths) {
-          const counts: Counts = { frames: 0, wrong: 0, lost: 0, crashes: 0, why: "" };
-          const steps = judge.frames.map((_, at) => at).filter((at) => at % every === 0);
-          await each(steps, async (at) => {
-            const from = Math.max(0, at - before);
-            const range = { from, at, to: Math.min(length, at + after + 1) };
-            await through(servers, judge, range, [moment, aftermath], windows.get(from) ?? [], counts);
-          });
-          const middle = { from: 0, at: length >> 1, to: length };
-          const heard = await through(servers, judge, middle, [moment, aftermath], whole, counts);
-          if (judge.model === "vad") speech.add(heard.filter(([value = 0]) => value >= 0.5).length);
-          rows.push({ judge: judge.model, moment, aftermath, ...counts });
-          say(
-            `${judge.model.padEnd(7)} ${moment.padEnd(17)} ${aftermath.padEnd(13)} ${String(counts.crashes).padStart(3)} crashes, ${counts.frames} frames: ${counts.wrong} wrong, ${counts.lost} lost${counts.why === "" ? "" : ` (${counts.why.slice(0, 200)})`}`,
-          );
-          for (const key of ["frames", "wrong", "lost", "crashes"] as const) all[key] += counts[key];
-        }
+        for (const aftermath of aftermaths)
+          await judged(crashing(moment, aftermath), steps, after, "crashes");
       }
+      const moved = judge.frames.map((_, at) => at).filter((at) => at > 0 && at % (every * everyMove) === 0);
+      for (const move of moves) await judged(moving(move), moved, afterMove, "moves");
     }
   } finally {
     await Promise.all(opened.map((one) => one.close()));
@@ -173,10 +244,12 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     say(`speech in ${[...speech].join(" or ")} of 87 frames (54 with the right state in each, 17 without)`);
   return {
     figures: {
-      wrongFrames: all.wrong,
-      lostFrames: all.lost,
-      crashes: all.crashes,
-      frames: all.frames,
+      wrongFrames: all.crashes.wrong + all.moves.wrong,
+      lostFrames: all.crashes.lost + all.moves.lost,
+      crashes: all.crashes.made,
+      moves: all.moves.made,
+      movedElsewhere: all.moves.moved,
+      frames: all.crashes.frames + all.moves.frames,
       ...(speech.size > 0
         ? { speechFramesOff: Math.max(...[...speech].map((count) => Math.abs(count - 54))) }
         : {}),
@@ -189,11 +262,11 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   };
 }
 
-/** Whether sequences go on rightly when their place crashes, whenever that is. */
+/** Whether sequences go on rightly when their place crashes, whenever that is, or when there is a reason to move. */
 export const bench: Bench = {
   name: "sequences",
   about:
-    "a crash at every step of a sequence, before, during and after it, with three judges over real servers",
+    "a crash at every step of a sequence, before, during and after it, and moves without one, with three judges over real servers",
   options: ["--judge NAME,...", "--quick"],
   bars: { wrongFrames: { atMost: 0 }, lostFrames: { atMost: 0 }, speechFramesOff: { atMost: 0 } },
   run,

@@ -7,6 +7,9 @@ export type Moment = "before it leaves" | "after it left" | "after it ran" | "af
 /** What is at the address afterwards: nothing, a server that remembers nothing, or the same one. */
 export type Aftermath = "gone" | "started anew" | "back";
 
+/** How long an exchange takes longer over a way that has become slow, in milliseconds. */
+const slowMs = 250;
+
 /** Stands before a server and crashes when told to. */
 export interface CrashRelay extends AsyncDisposable {
   readonly address: string;
@@ -15,6 +18,10 @@ export interface CrashRelay extends AsyncDisposable {
   disarm(): void;
   /** Crashes now. */
   crash(aftermath: Aftermath): void;
+  /** From now on it refuses new work as a server that is told to stop does. */
+  drain(): void;
+  /** From now on each exchange takes a quarter of a second longer, as at the edge of a cell; or no longer. */
+  slow(isSlow: boolean): void;
 }
 
 /** Opens one before `target`; `fresh` is a server of the same models that has seen none of the sequences. */
@@ -28,7 +35,21 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
     to = aftermath === "gone" ? undefined : aftermath === "started anew" ? fresh : to;
     for (const socket of sockets) socket.destroy();
   };
+  let isDraining = false;
+  let delayMs = 0;
   const server = createServer((asked, reply) => {
+    if (isDraining) {
+      asked.resume();
+      const body = JSON.stringify({
+        error: "the server is stopping",
+        reason: "shutting-down",
+        stage: "admission",
+      });
+      reply
+        .writeHead(503, { "content-type": "application/json", "retry-after": "1", connection: "close" })
+        .end(body);
+      return;
+    }
     const [host = "", port = ""] = (to ?? "").split(":");
     const plan = asked.url?.endsWith("/infer") === true ? armed : undefined;
     // One place crashes, whoever else was asked meanwhile.
@@ -53,8 +74,10 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
           answer.resume().on("end", fall);
           return;
         }
-        reply.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(reply);
+        setTimeout(() => {
+          reply.writeHead(answer.statusCode ?? 502, answer.headers);
+          answer.pipe(reply);
+        }, delayMs);
       },
     );
     onward.on("error", () => reply.destroy());
@@ -79,6 +102,12 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
       armed = undefined;
     },
     crash,
+    drain() {
+      isDraining = true;
+    },
+    slow(isSlow) {
+      delayMs = isSlow ? slowMs : 0;
+    },
     async [Symbol.asyncDispose]() {
       server.close();
       for (const socket of sockets) socket.destroy();
