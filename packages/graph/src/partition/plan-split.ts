@@ -64,10 +64,8 @@ export function planSplit(question: SplitQuestion): SplitAnswer | undefined {
   /** Takes a placement when it is the best so far; returns what it comes to, Infinity where it is not allowed. */
   const consider = (placement: Placement, reach: number): number => {
     if (measured(dag, placement, reach, pins) > 0) return Infinity;
-    if (limits.some(({ of, atMost }) => exceeds(measured(dag, placement, reach, of), atMost)))
-      return Infinity;
-    const sums = Float64Array.from(aims, (measure) => measured(dag, placement, reach, measure));
-    const value = worthOf(goal, sums);
+    if (!limits.every((limit) => keepsLimit(dag, placement, reach, limit))) return Infinity;
+    const value = goalValue(dag, placement, reach, goal);
     if (value < (best?.value ?? Infinity)) best = { placement: placement.slice(), reach, value };
     return value;
   };
@@ -112,6 +110,20 @@ export function planSplit(question: SplitQuestion): SplitAnswer | undefined {
   if (!best) return undefined;
   const bound = Math.min(best.value, proved);
   return { ...best, bound, exact: !isBetter(bound, best.value) };
+}
+
+/** What a goal comes to for one placement. */
+export function goalValue(dag: Dag, placement: Placement, reach: number, goal: Goal): number {
+  const aims = goal.kind === "sum" ? [goal.of] : goal.of;
+  return worthOf(
+    goal,
+    Float64Array.from(aims, (measure) => measured(dag, placement, reach, measure)),
+  );
+}
+
+/** Whether a placement keeps a limit, but for rounding. */
+export function keepsLimit(dag: Dag, placement: Placement, reach: number, { of, atMost }: Limit): boolean {
+  return !exceeds(measured(dag, placement, reach, of), atMost);
 }
 
 /** What a goal comes to, from its sums; never less when sums are larger. */

@@ -9,6 +9,7 @@ export {
   toleranceText,
   worstDifference,
 } from "./compare.ts";
+export { type GraphCosts, graphCosts } from "./graph-costs.ts";
 export { guesses, guessInputs } from "./guess-inputs.ts";
 export { profileModel, type ProfileNote, type ProfileOptions } from "./profile-model.ts";
 export { withSeededWeights } from "./seeded-weights.ts";

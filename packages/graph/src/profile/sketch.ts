@@ -37,7 +37,7 @@ export interface CutSketch {
 }
 
 /** Size that stands for one that is not known even for known inputs (numbers of boxes, lengths of texts). */
-const guessedSize = 16;
+export const guessedSize = 16;
 
 /** Sketches all cuts of a table, `start` and `end` included, in order. `inputs` carry the real shapes. */
 export function sketchCuts(

@@ -3,6 +3,7 @@ import { golden } from "../check/golden.ts";
 import { advise } from "./advise.ts";
 import { collect, type Defining, help, number } from "./define.ts";
 import { linkOptions } from "./link-options.ts";
+import { placementOptions } from "../placement/options.ts";
 import { profile } from "./profile.ts";
 import { quantize } from "./quantize.ts";
 import { split } from "./split.ts";
@@ -86,21 +87,29 @@ export function defineModels({ program, action, io }: Defining): void {
     "longshore quantize detector.onnx --samples ./tensors --output detector.int8.onnx",
   );
   help(
-    program
-      .command("split")
-      .description(
-        "list the legal cuts of an ONNX model, write head and tail, or verify that they equal the whole",
-      )
-      .argument("<model>", "an .onnx file, or as for infer")
-      .option("--cut <id>", "cut to write or verify; default: all of the frontier")
-      .option("--out <folder>", "write head.onnx and tail.onnx there")
-      .option("--verify", "run head then tail against the whole on seeded inputs", false)
-      .option("--inputs <n>", "how many inputs to verify with", number("inputs", 1), 5)
-      .option("-i, --input <name=file>", "an input to verify with instead; repeat for several", collect, [])
+    placementOptions(
+      program
+        .command("split")
+        .description(
+          "list the legal cuts of an ONNX model, write head and tail, verify that they equal the whole, or find the best placement for a goal",
+        )
+        .argument("<model>", "an .onnx file, or as for infer")
+        .option("--cut <id>", "cut to write or verify; default: all of the frontier")
+        .option("--out <folder>", "write head.onnx and tail.onnx there")
+        .option("--verify", "run head then tail against the whole on seeded inputs", false)
+        .option("--inputs <n>", "how many inputs to verify with", number("inputs", 1), 5)
+        .option(
+          "-i, --input <name=file>",
+          "an input to verify with, or to plan for, instead; repeat for several",
+          collect,
+          [],
+        ),
+    )
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => split(model, options, io))),
     "longshore split model.onnx --verify",
     "longshore split model.onnx --cut c12 --out ./parts",
+    "longshore split model.onnx --goal p95 --endpoint edge,speed=2,rtt=8,up=20mbit --endpoint cloud,tier=cloud,speed=8,rtt=60,up=50mbit --max-energy-mj 400 --keep image",
   );
   help(
     linkOptions(

@@ -26,10 +26,12 @@ import { type OpenedFile, openFile } from "../compose/open-file.ts";
 import { openModel } from "../compose/open-model.ts";
 import { noteLeftOut } from "../inputs/note-left-out.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
+import { findPlacement } from "../placement/command.ts";
+import { givenWithoutGoal, type PlacementOptions } from "../placement/options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
 
 /** Options of `longshore split`. */
-export interface SplitOptions {
+export interface SplitOptions extends PlacementOptions {
   readonly cut?: string;
   readonly out?: string;
   readonly verify: boolean;
@@ -41,8 +43,12 @@ export interface SplitOptions {
 /** The most cuts that are listed or verified when nobody names one: sessions take time to open. */
 const maxCuts = 24;
 
-/** Lists the legal cuts that can be worth something, writes head and tail, or verifies that they equal the whole. */
+/**
+ * Lists the legal cuts that can be worth something, writes head and tail, verifies that they equal the whole, or finds the
+ * best placement for a goal.
+ */
 export async function split(model: string, options: SplitOptions, io: CommandIo): Promise<ExitCode> {
+  checkTogether(options);
   const call = housekeepingCall("split", io.stop);
   const opened = await openModel(model);
   const file = await openFile(opened, call);
@@ -51,6 +57,16 @@ export async function split(model: string, options: SplitOptions, io: CommandIo)
   const ports: readonly PortSpec[] = signatureOf(graph.split).inputs;
   const given =
     options.input.length > 0 ? await readInputs(options.input, ports, platformTransforms()) : undefined;
+  const { goal } = options;
+  if (goal !== undefined) {
+    return findPlacement(
+      opened,
+      file,
+      given ? new Map(Object.entries(given)) : undefined,
+      { ...options, goal },
+      io,
+    );
+  }
   const example = given ? new Map(Object.entries(given)) : guessInputs(graph.split, 1);
   const sketches = sketchCuts(
     graph.split,
@@ -66,6 +82,26 @@ export async function split(model: string, options: SplitOptions, io: CommandIo)
     return verify(file, chosen, given ? [new Map(Object.entries(given))] : undefined, options, io);
   list(file, inner.length, chosen, options, io);
   return 0;
+}
+
+function checkTogether(options: SplitOptions): void {
+  const { goal, cut, out, verify: verifies } = options;
+  const odd =
+    goal === undefined
+      ? givenWithoutGoal(options)
+      : [
+          ...(cut === undefined ? [] : ["--cut"]),
+          ...(out === undefined ? [] : ["--out"]),
+          ...(verifies ? ["--verify"] : []),
+        ];
+  if (odd.length === 0) return;
+  throw new LongshoreError(
+    "invalid-input",
+    "resolve",
+    goal === undefined
+      ? `${odd.join(", ")}: name what is to be made small as well, such as --goal mean`
+      : `--goal finds a placement and ${odd.join(", ")} is for a cut that is named; call split once for each`,
+  );
 }
 
 function named(sketches: readonly CutSketch[], id: string, cuts: CutTable): CutSketch {

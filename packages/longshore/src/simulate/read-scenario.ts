@@ -24,7 +24,7 @@ export interface ScenarioFlags {
 type Plain = Readonly<Record<string, unknown>>;
 
 /** `edge,tier=edge,speed=2`: words and figures by name; a part without `=` is the `first`. */
-function pairs(option: string, text: string, first?: string): Plain {
+export function pairs(option: string, text: string, first?: string): Plain {
   const found: Record<string, unknown> = {};
   for (const [index, part] of text.split(",").entries()) {
     const at = part.indexOf("=");

@@ -1,0 +1,69 @@
+import type { Command } from "commander";
+import { collect, number } from "../command/define.ts";
+
+/** What `longshore split` asks the planner of placements for. */
+export interface PlacementOptions {
+  readonly goal?: string;
+  readonly device?: string;
+  readonly endpoint: readonly string[];
+  readonly keep: readonly string[];
+  readonly deadlineMs?: number;
+  readonly maxEnergyMj?: number;
+  readonly maxCostMicros?: number;
+  readonly deviceMemory?: number;
+  readonly profile?: string;
+}
+
+/** Adds them. */
+export function placementOptions(command: Command): Command {
+  return command
+    .option(
+      "--goal <what>",
+      "find the best placement on device and other places: mean, p95 (any quantile), chance (to keep --deadline-ms), energy, cost, throughput, or a weighted sum: mean=1,energy=0.2",
+    )
+    .option("--device <parts>", "as for simulate: speed=0.2,watts=2,radio=wifi; speed is beside the profile")
+    .option(
+      "--endpoint <parts>",
+      "a place, outwards from the device, one or two: ID,tier=edge,speed=2,rtt=10,overhead=3,up=5mbit|FILE,down=20mbit|FILE,microsPerSecond=20,microsPerMegabyte=1 (default: cloud, 50 ms away, 10mbit)",
+      collect,
+      [],
+    )
+    .option(
+      "--keep <name>",
+      "a tensor or node that may not leave the device, or not go beyond a place (NAME=ID); repeat for several",
+      collect,
+      [],
+    )
+    .option(
+      "--deadline-ms <ms>",
+      "the deadline of the goal chance; with other goals, what is to be kept in 95 of 100 cases",
+      number("deadline-ms", 0),
+    )
+    .option(
+      "--max-energy-mj <mj>",
+      "energy of the device for one request, at most",
+      number("max-energy-mj", 0),
+    )
+    .option("--max-cost-micros <n>", "millionths that one request may cost", number("max-cost-micros", 0))
+    .option(
+      "--device-memory <bytes>",
+      "weights that the device can hold, in bytes",
+      number("device-memory", 0),
+    )
+    .option("--profile <file>", "times from there; default: the model's profile.json, or measured now");
+}
+
+/** The flags of these that were given, for a call that names no goal. */
+export function givenWithoutGoal(options: PlacementOptions): readonly string[] {
+  const { device, endpoint, keep, deadlineMs, maxEnergyMj, maxCostMicros, deviceMemory, profile } = options;
+  return Object.entries({
+    device,
+    endpoint: endpoint[0],
+    keep: keep[0],
+    "deadline-ms": deadlineMs,
+    "max-energy-mj": maxEnergyMj,
+    "max-cost-micros": maxCostMicros,
+    "device-memory": deviceMemory,
+    profile,
+  }).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
+}

@@ -1,0 +1,113 @@
+import { readFile } from "node:fs/promises";
+import {
+  type BucketProfile,
+  type Call,
+  featuresWithin,
+  LongshoreError,
+  type ModelDescription,
+  parseProfile,
+  type Profile,
+  type Tensors,
+} from "@longshore/core";
+import type { Engine } from "@longshore/engine";
+import { systemClock } from "@longshore/nodejs";
+import { byteCount, type CommandIo } from "../command/io.ts";
+import { featuresOf, measureModel, sampleTensors } from "../compose/measure.ts";
+import { openEngine } from "../compose/open-engine.ts";
+import type { OpenedModel } from "../compose/open-model.ts";
+
+/** Cuts that are measured where nobody has before, and counted runs of each. */
+const effort = { maxCuts: 12, rounds: 3 } as const;
+/** Inputs of sizes that differ by less than this factor are of one size. */
+const alike = 1.25;
+
+/** Measured times of a model for inputs of a size. */
+export interface Times {
+  readonly profile: Profile;
+  readonly bucket: BucketProfile;
+  /** Inputs whose sizes are planned for. */
+  readonly inputs: Tensors;
+}
+
+/**
+ * The times of a model: of a file that is named, of the model's own folder, or measured now. `given` is an input to plan for,
+ * by default a seeded one that the model accepts. Throws `invalid-input` where a profile is of another model.
+ */
+export async function timesOf(
+  opened: OpenedModel & { readonly model: string },
+  file: string | undefined,
+  given: Tensors | undefined,
+  io: CommandIo,
+  call: Call,
+): Promise<Times> {
+  const { engine, close } = openEngine({ store: opened.store });
+  try {
+    const known = await engine.describe(opened.model, undefined, call);
+    if (!known) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
+    const { description } = known;
+    const named = file === undefined ? known.profile : await readProfile(file, description);
+    const samples = given ? [given] : await sampleTensors(engine, description, undefined, call);
+    const profile =
+      named?.digest === description.digest
+        ? named
+        : await measureNow(engine, opened.model, description, samples, io, call);
+    const [inputs = new Map()] = samples;
+    const features = featuresOf(description, inputs);
+    const { buckets } = profile.variants[0] ?? { buckets: [] };
+    const bucket = buckets.find(({ upTo }) => featuresWithin(features, upTo)) ?? buckets.at(-1);
+    if (!bucket) throw wrong(`the profile of ${opened.model} holds no times`);
+    const [planned, measured] = [features.bytes, bucket.typical.bytes];
+    if (Math.max(planned, measured) > alike * Math.min(planned, measured)) {
+      io.note(
+        `times are those of inputs of ${byteCount(measured)}, bytes are planned for inputs of ${byteCount(planned)}; name a usual input with --input`,
+      );
+    }
+    return { profile, bucket, inputs };
+  } finally {
+    await close();
+  }
+}
+
+function measureNow(
+  engine: Engine,
+  model: string,
+  description: ModelDescription,
+  samples: readonly Tensors[],
+  io: CommandIo,
+  call: Call,
+): Promise<Profile> {
+  io.note(`measuring ${model} here; 'longshore profile ${model} --write' keeps times for the next plan`);
+  return measureModel(
+    {
+      engine,
+      clock: systemClock(),
+      model,
+      runtime: "onnxruntime",
+      samples,
+      codecs: [],
+      ...effort,
+      ...(description.variants[0] ? { variants: [description.variants[0].name] } : {}),
+      progress: (note) => io.progress(`measured ${note.measured} of ${note.chosen} cuts`),
+    },
+    call,
+  );
+}
+
+async function readProfile(file: string, { name, digest }: ModelDescription): Promise<Profile> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, "utf8"));
+  } catch (error) {
+    const why = error instanceof SyntaxError ? "is not JSON" : "cannot be read";
+    throw new LongshoreError("invalid-input", "decode", `the profile ${file} ${why}`, { cause: error });
+  }
+  const profile = parseProfile(value);
+  if (profile.digest === digest) return profile;
+  throw wrong(
+    `the profile ${file} is of ${profile.model} ${profile.version} with another content than this ${name}; measure it with 'longshore profile'`,
+  );
+}
+
+function wrong(message: string): LongshoreError {
+  return new LongshoreError("invalid-input", "resolve", message);
+}
