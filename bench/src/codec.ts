@@ -85,12 +85,6 @@ export const bench: Bench = {
     }
     const trained = rows.filter((row) => row["weights"] === "trained");
     const own = trained.filter((row) => row["coder"] === ours);
-    const numbers = (list: readonly Row[], key: string): readonly number[] =>
-      list.map((row) => Number(row[key]));
-    const speed = (list: readonly Row[], key: string): number =>
-      numbers(list, "floatBytes").reduce((sum, bytes) => sum + bytes, 0) /
-      1000 /
-      numbers(list, key).reduce((sum, ms) => sum + ms, 0);
     for (const coder of [...codecs.map(({ id }) => id), ...Object.keys(others)]) {
       const list = trained.filter((row) => row["coder"] === coder);
       const agreed =
@@ -104,6 +98,10 @@ export const bench: Bench = {
       const list = own.filter((row) => row["after"] === kind);
       context.say(`after ${kind}: ${list.length} cuts, ratio ${median(numbers(list, "ratio")).toFixed(2)}`);
     }
+    reportSeeded(
+      rows.filter((row) => row["weights"] === "seeded"),
+      context,
+    );
     const figures = {
       int8EntropyRatio: median(numbers(own, "ratio")),
       agreement: mean(numbers(own, "agreement")),
@@ -125,6 +123,39 @@ function report(name: string, rows: readonly Row[], context: BenchContext): void
         `${Number(row["ratio"]).toFixed(2)}, agreement ${Number(row["agreement"]).toFixed(4)}, ` +
         `encode ${Number(row["encodeMs"]).toFixed(2)} ms, decode ${Number(row["decodeMs"]).toFixed(2)} ms`,
     );
+  }
+}
+
+function numbers(list: readonly Row[], key: string): readonly number[] {
+  return list.map((row) => Number(row[key]));
+}
+
+/** MB/s of some rows together. */
+function speed(list: readonly Row[], key: string): number {
+  const sum = (of: string): number => numbers(list, of).reduce((total, one) => total + one, 0);
+  return sum("floatBytes") / 1000 / sum(key);
+}
+
+/** What activations follow, as networks without trained weights are told apart. */
+const kinds: Readonly<Record<string, string>> = { Relu: "ReLU", Clip: "Clip", HardSwish: "HardSwish" };
+
+/** Networks with seeded weights, apart: no figure counts them. Agreement is that of the answers' numbers: they have no task. */
+function reportSeeded(rows: readonly Row[], context: BenchContext): void {
+  if (rows.length === 0) return;
+  context.say("networks with seeded weights, apart:");
+  for (const kind of [...Object.values(kinds), "others"]) {
+    const those = rows.filter((row) => (kinds[String(row["after"])] ?? "others") === kind);
+    if (those.length === 0) context.say(`after ${kind}: no cut of theirs is on the frontier`);
+    for (const { id } of codecs) {
+      const list = those.filter((row) => row["coder"] === id);
+      if (list.length === 0) continue;
+      const agreements = numbers(list, "agreement");
+      context.say(
+        `after ${kind}, ${id.padEnd(20)} ${list.length} cuts, ratio ${median(numbers(list, "ratio")).toFixed(2)}, ` +
+          `agreement ${mean(agreements).toFixed(4)} (worst ${Math.min(...agreements).toFixed(4)}), ` +
+          `encode ${speed(list, "encodeMs").toFixed(0)} MB/s, decode ${speed(list, "decodeMs").toFixed(0)} MB/s`,
+      );
+    }
   }
 }
 

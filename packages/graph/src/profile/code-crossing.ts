@@ -1,4 +1,14 @@
-import type { Call, Clock, Codec, CodingProfile, Encoded, Tensor, Tensors } from "@longshore/core";
+import {
+  type Call,
+  type Clock,
+  type Codec,
+  type CodingProfile,
+  type Encoded,
+  estimateOf,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
+import { errorRatioOf, type Squares, squaresOf } from "./coding-error.ts";
 
 /** A crossing under one codec: what travels, how long coding takes, and what arrives. */
 export interface CodedCrossing {
@@ -6,15 +16,29 @@ export interface CodedCrossing {
   readonly bytes: number;
   readonly encodeMs: number;
   readonly decodeMs: number;
+  /** What each run took, all tensors together, in the order of the runs. */
+  readonly encodeRunsMs: readonly number[];
+  readonly decodeRunsMs: readonly number[];
   readonly lossless: boolean;
   readonly arrived: Tensors;
+  readonly squares: Squares;
 }
 
 /** The crossing as it is. */
 export function rawCrossing(tensors: Tensors): CodedCrossing {
   let bytes = 0;
   for (const tensor of tensors.values()) bytes += tensor.bytes.byteLength + (tensor.rows?.byteLength ?? 0);
-  return { codecs: {}, bytes, encodeMs: 0, decodeMs: 0, lossless: true, arrived: tensors };
+  return {
+    codecs: {},
+    bytes,
+    encodeMs: 0,
+    decodeMs: 0,
+    encodeRunsMs: [],
+    decodeRunsMs: [],
+    lossless: true,
+    arrived: tensors,
+    squares: { apart: 0, sent: 0 },
+  };
 }
 
 /**
@@ -33,17 +57,33 @@ export async function codeCrossing(
   const raw = rawCrossing(tensors);
   let { bytes } = raw;
   let [encodeMs, decodeMs] = [0, 0];
+  const encodeRunsMs = new Array<number>(repeats).fill(0);
+  const decodeRunsMs = new Array<number>(repeats).fill(0);
   for (const [name, tensor] of tensors) {
     if (!codec.accepts(tensor.spec)) continue;
     const coded = await timedCoding(tensor, codec, repeats, clock, call);
     codecs[name] = codec.id;
     bytes += codedBytes(coded.encoded) - tensor.bytes.byteLength - (tensor.rows?.byteLength ?? 0);
-    encodeMs += coded.encodeMs;
-    decodeMs += coded.decodeMs;
+    encodeMs += Math.min(...coded.encodeRunsMs);
+    decodeMs += Math.min(...coded.decodeRunsMs);
+    for (let run = 0; run < repeats; run++) {
+      encodeRunsMs[run] = (encodeRunsMs[run] ?? 0) + (coded.encodeRunsMs[run] ?? 0);
+      decodeRunsMs[run] = (decodeRunsMs[run] ?? 0) + (coded.decodeRunsMs[run] ?? 0);
+    }
     arrived.set(name, coded.decoded);
   }
   if (Object.keys(codecs).length === 0 || bytes >= raw.bytes) return undefined;
-  return { codecs, bytes, encodeMs, decodeMs, lossless: codec.lossless, arrived };
+  return {
+    codecs,
+    bytes,
+    encodeMs,
+    decodeMs,
+    encodeRunsMs,
+    decodeRunsMs,
+    lossless: codec.lossless,
+    arrived,
+    squares: squaresOf(tensors, arrived, new Set(Object.keys(codecs))),
+  };
 }
 
 function codedBytes(encoded: Encoded): number {
@@ -59,36 +99,51 @@ async function timedCoding(
 ): Promise<{
   readonly encoded: Encoded;
   readonly decoded: Tensor;
-  readonly encodeMs: number;
-  readonly decodeMs: number;
+  readonly encodeRunsMs: readonly number[];
+  readonly decodeRunsMs: readonly number[];
 }> {
-  let began = clock.nowMs();
-  let encoded = await codec.encode(tensor, call);
-  let encodeMs = clock.nowMs() - began;
-  began = clock.nowMs();
-  let decoded = await codec.decode(encoded, call);
-  let decodeMs = clock.nowMs() - began;
-  for (let repeat = 1; repeat < repeats; repeat++) {
+  const encodeRunsMs: number[] = [];
+  const decodeRunsMs: number[] = [];
+  for (;;) {
+    let began = clock.nowMs();
+    const encoded = await codec.encode(tensor, call);
+    encodeRunsMs.push(clock.nowMs() - began);
     began = clock.nowMs();
-    encoded = await codec.encode(tensor, call);
-    encodeMs = Math.min(encodeMs, clock.nowMs() - began);
-    began = clock.nowMs();
-    decoded = await codec.decode(encoded, call);
-    decodeMs = Math.min(decodeMs, clock.nowMs() - began);
+    const decoded = await codec.decode(encoded, call);
+    decodeRunsMs.push(clock.nowMs() - began);
+    if (encodeRunsMs.length >= repeats) return { encoded, decoded, encodeRunsMs, decodeRunsMs };
   }
-  return { encoded, decoded, encodeMs, decodeMs };
 }
 
-/** One coding over several samples: mean bytes and times, mean agreement. */
+/** One coding over several samples: mean bytes and times, their spread, mean agreement, and the error of all together. */
 export function meanCoding(coded: readonly CodedCrossing[], agreements: readonly number[]): CodingProfile {
-  const mean = (values: readonly number[]): number =>
-    values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
+  const errorRatio = errorRatioOf(coded.map((one) => one.squares));
+  const encodeSpreadMs = spreadOf(coded.map((one) => one.encodeRunsMs));
+  const decodeSpreadMs = spreadOf(coded.map((one) => one.decodeRunsMs));
   return {
     codecs: coded[0]?.codecs ?? {},
     bytes: Math.round(mean(coded.map((one) => one.bytes))),
     encodeMs: mean(coded.map((one) => one.encodeMs)),
     decodeMs: mean(coded.map((one) => one.decodeMs)),
+    ...(encodeSpreadMs && { encodeSpreadMs }),
+    ...(decodeSpreadMs && { decodeSpreadMs }),
+    ...(errorRatio !== undefined && { errorRatio }),
     agreementRatio: mean(agreements),
     lossless: coded.every((one) => one.lossless),
   };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
+}
+
+/**
+ * Quantile values of the runs of all samples, but for the very first, which warms. Three digits: profiles travel, and there
+ * are many codings in one.
+ */
+function spreadOf(runs: readonly (readonly number[])[]): readonly number[] | undefined {
+  const all = runs.flat();
+  if (all.length === 0) return undefined;
+  const { values } = estimateOf(all.slice(all.length > 1 ? 1 : 0), { observedAtMs: 0, origin: "measured" });
+  return Array.from(values, (value) => Number(value.toPrecision(3)));
 }

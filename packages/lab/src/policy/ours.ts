@@ -26,7 +26,10 @@ const probeAheadMs = 60;
 /** Doubt below which a probe is not worth its bytes. */
 const worthDoubt = 0.01;
 
-/** The belief, guard and books of core, used the way the offloader uses them: honest sensors only. */
+/**
+ * The belief and guard of core, used the way the offloader uses them, with honest sensors only; and core's books of tries, which
+ * the offloader does not weigh by yet.
+ */
 export function ours(options: OursOptions = {}): ReplayPolicy {
   const { deadlineRatio = Infinity } = options;
   const sensor = honestSensor(options);

@@ -88,7 +88,7 @@ export function profileText(measured: Profile): string {
         [
           `${measured.model} ${measured.version}, variant ${variant}: ${bucket.legalCuts} legal cuts, ${bucket.cuts.length} that can be best`,
           table(
-            ["cut", "head", "tail", "codec", "bytes", "encode", "decode", "agreement"],
+            ["cut", "head", "tail", "codec", "bytes", "encode", "decode", "error", "agreement"],
             bucket.cuts.flatMap((cut) =>
               cut.codings.map((coding, index) => [
                 index === 0 ? cut.cut.id : "",
@@ -98,6 +98,7 @@ export function profileText(measured: Profile): string {
                 byteCount(coding.bytes),
                 milliseconds(coding.encodeMs),
                 milliseconds(coding.decodeMs),
+                coding.errorRatio === undefined ? "" : String(Number(coding.errorRatio.toPrecision(2))),
                 coding.agreementRatio.toFixed(4),
               ]),
             ),

@@ -20,6 +20,8 @@ function scaled(variant: VariantProfile, ratio: number): VariantProfile {
           ...coding,
           encodeMs: coding.encodeMs * ratio,
           decodeMs: coding.decodeMs * ratio,
+          ...(coding.encodeSpreadMs && { encodeSpreadMs: times(coding.encodeSpreadMs) }),
+          ...(coding.decodeSpreadMs && { decodeSpreadMs: times(coding.decodeSpreadMs) }),
         })),
       })),
     })),
