@@ -42,8 +42,8 @@ export function rawCrossing(tensors: Tensors): CodedCrossing {
 }
 
 /**
- * Codes a crossing by one codec, every tensor that it accepts; undefined when it accepts none or saves nothing. The times
- * are of the last of `repeats` runs at the least: the fastest, because coding is short and everything else only delays.
+ * Codes a crossing by one codec, every tensor that it accepts; undefined when it accepts none or saves nothing. Its time is
+ * that of the quickest of `repeats` runs, because coding is short and everything else only delays; the others tell the spread.
  */
 export async function codeCrossing(
   tensors: Tensors,
@@ -57,8 +57,8 @@ export async function codeCrossing(
   const raw = rawCrossing(tensors);
   let { bytes } = raw;
   let [encodeMs, decodeMs] = [0, 0];
-  const encodeRunsMs = new Array<number>(repeats).fill(0);
-  const decodeRunsMs = new Array<number>(repeats).fill(0);
+  const encodeRunsMs = Array.from({ length: repeats }, () => 0);
+  const decodeRunsMs = Array.from({ length: repeats }, () => 0);
   for (const [name, tensor] of tensors) {
     if (!codec.accepts(tensor.spec)) continue;
     const coded = await timedCoding(tensor, codec, repeats, clock, call);
