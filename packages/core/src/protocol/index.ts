@@ -13,7 +13,8 @@ export * from "./names.ts";
 export { noHeaders } from "./no-headers.ts";
 export * from "./pack.ts";
 export * from "./parameters.ts";
-export { parseJson, type Reader } from "./read-json.ts";
+export { parseJson } from "./parse-json.ts";
+export type { Reader } from "./read-json.ts";
 /** Readers for JSON from elsewhere; a namespace, since their names are short. */
 export * as read from "./read-json.ts";
 export * from "./request-parameters.ts";

@@ -9,8 +9,8 @@ import { isBlank, readText } from "./json-characters.ts";
  * of brackets cannot exhaust the stack.
  */
 
-/** Levels of nesting outside of `data`. */
-const maxDepth = 32;
+/** Levels of nesting in what came from elsewhere; in messages, outside of `data`. */
+export const maxDepth = 32;
 
 const lists: ReadonlySet<string> = new Set(["inputs", "outputs"]);
 

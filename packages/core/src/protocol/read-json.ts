@@ -126,15 +126,3 @@ export function anyJson(depth = 32): Reader<Json> {
     return dictionary(anyJson(depth - 1))(value, where);
   };
 }
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
-
-/** Parses JSON. Throws `invalid-input`; the message holds nothing of the text. */
-export function parseJson(bytes: Uint8Array, what: string): unknown {
-  try {
-    return JSON.parse(utf8.decode(bytes)) as unknown;
-  } catch {
-    // The engine's own message quotes the text, which may be a caller's data: it is not passed on.
-    throw new LongshoreError("invalid-input", "decode", `${what} is not valid JSON in UTF-8`);
-  }
-}

@@ -3,20 +3,23 @@ import {
   LongshoreError,
   type ModelAddress,
   type ModelDescription,
-  parseJson,
   plainTensor,
   type PortSpec,
   read,
   readBody,
-  readInferRequest,
+  readInferRequestInSteps,
   textElements,
+  turnWhileWanted,
   type WireResponse,
   writeWireError,
 } from "@longshore/core";
 import { findModel } from "./find-model.ts";
 import { infer } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";
-import { jsonReply } from "./replies.ts";
+import { jsonReply, objectFrom } from "./replies.ts";
+
+/** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
+const maxGenerateBytes = 2 ** 20;
 
 const encoder = new TextEncoder();
 
@@ -31,7 +34,10 @@ function textOutput({ name, outputs }: ModelDescription): PortSpec {
   );
 }
 
-/** One value or a list of them as the data of an input: a batch of one, and at most one size that follows from the values. */
+/**
+ * One value or a list of them, no deeper than what was read may be, as the data of an input: a batch of one, and at most one
+ * size that follows from the values.
+ */
 function inputJson(input: PortSpec, value: unknown, batched: boolean): object {
   const data = Array.isArray(value) ? (value as readonly unknown[]).flat(Infinity) : [value];
   const known = input.shape.map((size, axis) => (batched && axis === 0 && size === -1 ? 1 : size));
@@ -47,9 +53,8 @@ function toInfer(object: object, { inputs, batching }: ModelDescription): object
   const entries = Object.entries(object);
   const given = inputs.filter(({ name }) => Object.hasOwn(object, name));
   const nested = read.own(object, "parameters");
-  const parameters = entries.filter(
-    ([key]) => key !== "id" && key !== "parameters" && !given.some(({ name }) => name === key),
-  );
+  const taken = new Set(["id", "parameters", ...given.map(({ name }) => name)]);
+  const parameters = entries.filter(([key]) => !taken.has(key));
   const id = read.own(object, "id");
   return {
     ...(id === undefined ? {} : { id }),
@@ -106,15 +111,16 @@ export async function generate(
   const { description } = await findModel(api, route.model, route.version, asked.call);
   const output = textOutput(description);
   const stream = route.kind === "generate-stream";
-  const { limits } = api;
+  const { limits, clock } = api;
+  const maxBytes = Math.min(maxGenerateBytes, limits.maxJsonBytes);
+  const pause = (): Promise<void> => turnWhileWanted(clock, asked.call.abort, "decode");
   const message = {
-    byteLength: limits.maxJsonBytes,
+    byteLength: maxBytes,
     stream,
     async read() {
-      const bytes = await readBody(asked.request.body, { maxBytes: limits.maxJsonBytes });
-      const object = read.objectAt(parseJson(bytes, "the request"), "the request");
-      const json = JSON.stringify(toInfer(object, description));
-      return readInferRequest(encoder.encode(json), undefined, limits);
+      const bytes = await readBody(asked.request.body, { maxBytes });
+      const json = JSON.stringify(toInfer(objectFrom(bytes), description));
+      return readInferRequestInSteps(encoder.encode(json), undefined, limits, pause);
     },
   };
   const request = { ...asked.request, message };

@@ -24,10 +24,18 @@ export function textReply(text: string, type: string): WireResponse {
 /** The most that a request for anything but inference may say. */
 const maxRequestBytes = 65_536;
 
+/** The most values that it may have: more would be read for longer than the event loop should be held. */
+const mostValues = 65_536;
+
+/** The JSON object that a request is. Throws `invalid-input`, whatever the bytes are. */
+export function objectFrom(bytes: Uint8Array): object {
+  return read.objectAt(parseJson(bytes, "the request", mostValues), "the request");
+}
+
 /** The JSON object in a request's body; an empty body is an empty object, as Triton's clients send it. */
 export async function requestObject({ request }: Asked, maxBytes: number = maxRequestBytes): Promise<object> {
   const bytes = await readBody(request.body, { maxBytes });
-  return bytes.byteLength === 0 ? {} : read.objectAt(parseJson(bytes, "the request"), "the request");
+  return bytes.byteLength === 0 ? {} : objectFrom(bytes);
 }
 
 /** 200 and nothing, as Triton answers what has no result. */
