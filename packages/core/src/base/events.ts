@@ -204,6 +204,14 @@ export type LongshoreEvent =
       readonly state: string;
     }
   | {
+      /** A model that is served from now on says things in its configuration that have no effect here. */
+      readonly kind: "settings-unused";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version: string;
+      readonly settings: string;
+    }
+  | {
       /** A directory took in, changed or lost a place, or did not believe what was said of one. */
       readonly kind: "directory-changed";
       readonly atMs: number;

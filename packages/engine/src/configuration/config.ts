@@ -38,8 +38,8 @@ export interface ModelConfig {
   readonly responseCache: boolean;
   /** A request may get any number of answers, also where no step of its own says so. */
   readonly decoupled: boolean;
-  /** What was read and is not used here, kept so that nothing of a real file is lost. */
-  readonly aside: Readonly<Record<string, Json>>;
+  /** Names of what was read and has no effect here, for the log. */
+  readonly unused: readonly string[];
 }
 
 /** Loaded copies, on what, and what each of them needs while it runs. */
@@ -184,5 +184,5 @@ export const bareConfig: ModelConfig = {
   keepLoaded: false,
   responseCache: false,
   decoupled: false,
-  aside: {},
+  unused: [],
 };

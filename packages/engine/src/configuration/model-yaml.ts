@@ -166,7 +166,7 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
     keepLoaded: output.keepLoaded ?? false,
     responseCache: output.responseCache ?? false,
     decoupled: false,
-    aside: {},
+    unused: [],
   };
 }
 

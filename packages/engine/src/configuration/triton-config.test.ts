@@ -10,6 +10,7 @@ import {
 } from "@longshore/testkit";
 import { modelRepository } from "../repository/repository.ts";
 import { parseTritonConfig } from "./triton-config.ts";
+import { parseTritonJson } from "./triton-json.ts";
 
 const classifier = `
 name: "classifier"
@@ -43,7 +44,7 @@ model_warmup [ { name: "zeros" batch_size: 1 inputs { key: "data_0" value: { dat
 `;
 
 describe("config.pbtxt", () => {
-  it("is read as it is, with what is not used kept aside", () => {
+  it("is read as it is, with the names of what has no effect", () => {
     const config = parseTritonConfig("classifier", classifier);
     expect(config).toMatchObject({
       name: "classifier",
@@ -58,7 +59,12 @@ describe("config.pbtxt", () => {
       ],
       versions: { kind: "specific", versions: ["1", "3"] },
     });
-    expect(Object.keys(config.aside).sort()).toEqual(["optimization", "parameters"]);
+    expect(config.unused).toEqual(["optimization", "parameters session.intra_op.allow_spinning"]);
+    const labelled = parseTritonConfig(
+      "m",
+      'parameters { key: "keep_loaded" value { string_value: "true" } } parameters { key: "version_label.stable" value { string_value: "1" } }',
+    );
+    expect(labelled.unused).toEqual([]);
   });
 
   it("takes Triton's defaults: the latest version, no batch axis, requests that do not share runs", () => {
@@ -195,6 +201,31 @@ describe("config.pbtxt", () => {
       "max_batch_size: 2 sequence_batching { oldest { preferred_batch_size: 4 } }",
       "1 to max_batch_size (2) is allowed",
     ],
+    [
+      "an input that callers may leave out",
+      'input { name: "x" data_type: TYPE_FP32 dims: 1 optional: true }',
+      'input "x" optional is true; all inputs of a model are given here',
+    ],
+    [
+      "an input of requests that are joined without a common shape",
+      'input { name: "x" data_type: TYPE_FP32 dims: 1 allow_ragged_batch: true }',
+      'input "x" allow_ragged_batch is true',
+    ],
+    [
+      "a shape tensor",
+      'output { name: "y" data_type: TYPE_INT32 dims: 1 is_shape_tensor: true }',
+      'output "y" is_shape_tensor is true',
+    ],
+    [
+      "an input made from a batch",
+      'batch_input { kind: BATCH_ELEMENT_COUNT target_name: "n" data_type: TYPE_FP32 source_input: "x" }',
+      "batch_input is given",
+    ],
+    [
+      "an output parted by a batch",
+      'batch_output { target_name: "y" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "x" }',
+      "batch_output is given",
+    ],
     ["a file outside the folder", 'default_model_filename: "../x.onnx"', "must be a file here"],
     ["text that is no text format", "{", "line 1"],
   ])("%s is refused with its place", (_what, text, message) => {
@@ -205,6 +236,21 @@ describe("config.pbtxt", () => {
       }) as Error,
     );
   });
+});
+
+it("takes inputs that say no to what is refused", () => {
+  const text =
+    'input { name: "x" data_type: TYPE_FP32 dims: 1 optional: false allow_ragged_batch: false is_shape_tensor: false }';
+  expect(parseTritonConfig("m", text).inputs).toMatchObject([{ name: "x", shape: [1] }]);
+  expect(parseTritonJson("m", '{"batchInput": [], "metricTags": {"a": "b"}}').unused).toEqual([
+    "metric_tags",
+  ]);
+  expect(() =>
+    parseTritonJson(
+      "m",
+      '{"input": [{"name": "x", "dataType": "TYPE_FP32", "dims": ["1"], "optional": true}]}',
+    ),
+  ).toThrow(expect.objectContaining({ reason: "invalid-configuration" }) as Error);
 });
 
 const call = housekeepingCall("test");

@@ -18,8 +18,14 @@ import {
   warmUpsOf,
 } from "./triton-life.ts";
 import { sequenceBatching, type TritonSequence, tritonSequence } from "./triton-sequence.ts";
+import {
+  refuseBatchPorts,
+  refusePortExtras,
+  type TritonPortExtras,
+  unusedSettings,
+} from "./triton-unused.ts";
 
-interface TritonPort {
+interface TritonPort extends TritonPortExtras {
   readonly name?: string;
   readonly data_type?: string;
   readonly dims?: readonly number[];
@@ -79,6 +85,7 @@ export function tritonModelConfig(model: string, fields: { readonly [field: stri
   if (config.dynamic_batching && config.sequence_batching) {
     throw bad("dynamic_batching", "and sequence_batching cannot both be given");
   }
+  refuseBatchPorts(fields, bad);
   const steps = config.ensemble_scheduling?.step;
   const inputs = (config.input ?? []).map(port("input"));
   const pipelineOf = (written: readonly TritonEnsembleStep[]): PipelineConfig => {
@@ -118,7 +125,7 @@ export function tritonModelConfig(model: string, fields: { readonly [field: stri
     keepLoaded: flagOf(config.parameters ?? [], "keep_loaded", bad),
     responseCache: config.response_cache?.enable ?? false,
     decoupled: config.model_transaction_policy?.decoupled ?? false,
-    aside: asideOf(fields),
+    unused: unusedSettings(fields, config.parameters ?? []),
   };
 }
 
@@ -126,6 +133,7 @@ function portOf(written: TritonPort, kind: string, batched: boolean, bad: Bad): 
   const name = written.name ?? "";
   const path = `${kind} ${JSON.stringify(name)}`;
   if (name === "") throw bad(kind, "has no name");
+  refusePortExtras(written, path, bad);
   const withBatch = (sizes: readonly number[]): readonly number[] => (batched ? [-1, ...sizes] : sizes);
   const dims = written.dims ?? [];
   if (dims.some((size) => size < -1))
@@ -140,28 +148,4 @@ function portOf(written: TritonPort, kind: string, batched: boolean, bad: Bad): 
     ...(written.label_filename ? { labelsFile: written.label_filename } : {}),
     ...(written.reshape ? { graphShape: withBatch(written.reshape.shape ?? []) } : {}),
   };
-}
-
-const used = [
-  "name",
-  "platform",
-  "backend",
-  "max_batch_size",
-  "version_policy",
-  "input",
-  "output",
-  "instance_group",
-];
-const usedToo = [
-  "default_model_filename",
-  "dynamic_batching",
-  "sequence_batching",
-  "ensemble_scheduling",
-  "model_warmup",
-  "response_cache",
-  "model_transaction_policy",
-];
-
-function asideOf(fields: { readonly [field: string]: Json }): Readonly<Record<string, Json>> {
-  return Object.fromEntries(Object.entries(fields).filter(([name]) => ![...used, ...usedToo].includes(name)));
 }

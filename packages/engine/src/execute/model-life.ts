@@ -19,7 +19,9 @@ import {
   type Renewal,
 } from "../repository/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
+import { failedLoad, notLoaded } from "./load-errors.ts";
 import { type IndexEntry, indexOf, type ModelState } from "./model-index.ts";
+import { noteUnused } from "./note-unused.ts";
 
 /** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */
 interface VersionLease extends Disposable {
@@ -129,6 +131,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     const uses = usedBy.get(name) ?? new Set<string>();
     for (const used of held.loaded.uses) uses.add(used);
     usedBy.set(name, uses);
+    noteUnused(held.loaded, parts);
     return held;
   }
 
@@ -374,23 +377,6 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       }),
     held: () => [...ready.values()].map(({ loaded }) => loaded),
   };
-}
-
-function notLoaded(model: string): LongshoreError {
-  return new LongshoreError(
-    "unknown-model",
-    "resolve",
-    `Request for unknown model: '${model}' is not found: it is not loaded here; load it first`,
-  );
-}
-
-/** The same error in the words that Triton's clients look for. */
-function failedLoad(model: string, thrown: unknown): LongshoreError {
-  const error = LongshoreError.from(thrown, "resolve", `loading model ${model}`);
-  return new LongshoreError(error.reason, error.stage, `failed to load '${model}', ${error.message}`, {
-    cause: error,
-    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-  });
 }
 
 function textOf(thrown: unknown): string {

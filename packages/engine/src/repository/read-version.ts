@@ -27,6 +27,8 @@ export interface LoadedVersion {
   readonly profile?: Profile;
   /** Why a profile that lies in the folder is not used. */
   readonly profileIgnored?: string;
+  /** Names of what its configuration says without effect here, those of the models that it is made of as well. */
+  readonly unused: readonly string[];
   /** Names of the models that it is made of, besides itself. */
   readonly uses: readonly string[];
   /** The versions of them, as `<model>/<version>`. */
@@ -155,7 +157,12 @@ export async function readVersion(
     `${name}/${of}`,
     ...theirs,
   ]);
-  return { description, programs, uses, versionsUsed, ...(await profileOf(store, folder, description)) };
+  const unused = [
+    ...config.unused,
+    ...made.flatMap((one) => one.unused.map((name) => `${one.description.name}: ${name}`)),
+  ];
+  const profile = await profileOf(store, folder, description);
+  return { description, programs, uses, versionsUsed, unused, ...profile };
 }
 
 /** Whether one of its steps gives several answers to a request. */

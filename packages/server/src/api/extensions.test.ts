@@ -212,7 +212,7 @@ describe("model configuration", () => {
       unload: async () => undefined,
       configuration: async () => ({
         max_batch_size: 99,
-        input: [{ name: "x", optional: true }],
+        input: [{ name: "x", format: "FORMAT_NCHW" }],
         optimization: { eager_batching: true },
         parameters: [{ key: "k", value: { string_value: "v" } }],
         instance_group: [{ kind: "KIND_GPU", gpus: [0] }],
@@ -223,7 +223,7 @@ describe("model configuration", () => {
       name: "double",
       platform: "onnxruntime_onnx",
       max_batch_size: 8,
-      input: [{ name: "x", data_type: "TYPE_FP32", dims: [3], optional: true, format: "FORMAT_NONE" }],
+      input: [{ name: "x", data_type: "TYPE_FP32", dims: [3], optional: false, format: "FORMAT_NCHW" }],
       optimization: { priority: "PRIORITY_DEFAULT", eager_batching: true },
       parameters: { k: { string_value: "v" }, longshore_digest: {} },
       instance_group: [{ kind: "KIND_GPU", gpus: [0], count: 1, passive: false }],

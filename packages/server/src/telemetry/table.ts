@@ -94,6 +94,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     metrics.modelStates.add([model, state]);
     log.line(state === "unavailable" ? "error" : "info", "model", { model, version, state });
   },
+  "settings-unused": ({ model, version, settings }, { log }) =>
+    log.line("warning", "configuration", { model, version, withoutEffect: settings }),
   "cache-asked": ({ model, version, outcome }, { metrics }) => {
     if (outcome === "joined") metrics.cacheJoined.add([model, version]);
   },

@@ -61,6 +61,15 @@ function world(settings: Partial<TraceSettings> = { level: "TIMESTAMPS", rate: 1
     store: memoryStore({
       "dense/1/model.onnx": memoryFile("dense"),
       "dense/model.yaml": "batching: { maxBatchSize: 8 }",
+      "tuned/1/model.onnx": memoryFile("dense"),
+      "tuned/config.pbtxt":
+        'optimization { eager_batching: true } parameters { key: "threads" value { string_value: "4" } }',
+      "both/config.pbtxt": `
+        platform: "ensemble" metric_tags { key: "team" value: "a" }
+        input { name: "x" data_type: TYPE_FP32 dims: [ -1, 2 ] } output { name: "y" data_type: TYPE_FP32 dims: [ -1, 2 ] }
+        ensemble_scheduling { step { model_name: "tuned" model_version: -1
+          input_map { key: "x" value: "x" } output_map { key: "y" value: "y" } } }`,
+      "both/1/profile.json": "{}",
       "twice/model.yaml": `
 inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }]
 pipeline:
@@ -363,6 +372,23 @@ describe("logs", () => {
       },
     ]);
     expect(JSON.stringify(lines)).not.toContain("31337");
+  });
+
+  it("name what the configuration of a model says without effect, once it is served", async () => {
+    const { clock, send, lines, engine } = world();
+    await clock.finish(send("/v2/models/dense/infer", [1, 2]));
+    await clock.finish(send("/v2/models/tuned/infer", [1, 2]));
+    await clock.finish(send("/v2/models/tuned/infer", [1, 2]));
+    await clock.finish(engine.load("both", undefined, housekeepingCall("test")));
+    const line = { time: expect.any(String), level: "warning", event: "configuration", version: "1" };
+    expect(lines.filter(({ event }) => event === "configuration")).toEqual([
+      { ...line, model: "tuned", withoutEffect: "optimization, parameters threads" },
+      {
+        ...line,
+        model: "both",
+        withoutEffect: "metric_tags, tuned: optimization, tuned: parameters threads",
+      },
+    ]);
   });
 
   it("are as detailed as they are told to be, while the server runs", async () => {

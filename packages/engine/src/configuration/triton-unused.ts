@@ -1,0 +1,59 @@
+import type { Json } from "@longshore/core";
+import type { Bad } from "./triton-datatypes.ts";
+import type { TritonParameter } from "./triton-life.ts";
+
+/** What of an input or output would change answers, if it were done. */
+export interface TritonPortExtras {
+  readonly optional?: boolean;
+  readonly allow_ragged_batch?: boolean;
+  readonly is_shape_tensor?: boolean;
+}
+
+/** Refuses what an input or output asks for and does not get here, where answers or what callers may leave out hang on it. */
+export function refusePortExtras(written: TritonPortExtras, path: string, bad: Bad): void {
+  if (written.optional) {
+    throw bad(
+      `${path} optional`,
+      "is true; all inputs of a model are given here. One that has its value in the ONNX file is not named in input",
+    );
+  }
+  if (written.allow_ragged_batch) {
+    throw bad(`${path} allow_ragged_batch`, "is true; requests of different shapes are not joined here");
+  }
+  if (written.is_shape_tensor) {
+    throw bad(`${path} is_shape_tensor`, "is true; shape tensors are TensorRT's, which is not run here");
+  }
+}
+
+/** Refuses inputs that Triton would make from a batch, and outputs that it would part by them. */
+export function refuseBatchPorts(fields: { readonly [field: string]: Json }, bad: Bad): void {
+  for (const field of ["batch_input", "batch_output"]) {
+    const written = fields[field];
+    if (Array.isArray(written) && written.length > 0) {
+      throw bad(field, "is given; tensors that are made for a batch are not supported here");
+    }
+  }
+}
+
+const unusedFields = [
+  "runtime",
+  "optimization",
+  "cc_model_filenames",
+  "metric_tags",
+  "model_operations",
+  "model_repository_agents",
+  "model_metrics",
+];
+
+/** What of a configuration is read and has no effect here, by name: fields, and parameters that nothing here asks for. */
+export function unusedSettings(
+  fields: { readonly [field: string]: Json },
+  parameters: readonly TritonParameter[],
+): readonly string[] {
+  return [
+    ...unusedFields.filter((name) => Object.hasOwn(fields, name)),
+    ...parameters.flatMap(({ key = "" }) =>
+      key === "keep_loaded" || key.startsWith("version_label.") ? [] : [`parameters ${key}`],
+    ),
+  ];
+}

@@ -1,0 +1,19 @@
+import { LongshoreError } from "@longshore/core";
+
+/** A request for a model that waits for its load. */
+export function notLoaded(model: string): LongshoreError {
+  return new LongshoreError(
+    "unknown-model",
+    "resolve",
+    `Request for unknown model: '${model}' is not found: it is not loaded here; load it first`,
+  );
+}
+
+/** The same error in the words that Triton's clients look for. */
+export function failedLoad(model: string, thrown: unknown): LongshoreError {
+  const error = LongshoreError.from(thrown, "resolve", `loading model ${model}`);
+  return new LongshoreError(error.reason, error.stage, `failed to load '${model}', ${error.message}`, {
+    cause: error,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  });
+}
