@@ -124,3 +124,19 @@ export function medianInterval(
   );
   return { median: median(values), low: quantile(medians, 0.025), high: quantile(medians, 0.975) };
 }
+
+/** Says a figure that is a median of rounds with its 95 % interval, which one round has none of, and gives the median. */
+export function saidMedian(
+  {
+    say,
+    figure,
+    draw,
+  }: { readonly say: (line: string) => void; readonly figure: string; readonly draw: () => number },
+  values: readonly number[],
+): number {
+  const { median: middle, low, high } = medianInterval(values, draw);
+  say(
+    `  ${figure} ${middle.toFixed(3)} (${values.length > 1 ? `95 %: ${low.toFixed(3)}..${high.toFixed(3)}` : "one round, no interval"})`,
+  );
+  return middle;
+}

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import ort from "onnxruntime-node";
-import { type Bench, type BenchContext, chosenOf, type Measured, median, type Row } from "./harness.ts";
+import { seededRandom } from "@longshore/core";
+import { type Bench, type BenchContext, chosenOf, type Measured, type Row, saidMedian } from "./harness.ts";
 import { type Generator, startBare, startGenerator, startServe } from "./load/drive.ts";
 import { smallConvolution } from "./load/models.ts";
 import { goodput, peakOf } from "./overload/goodput.ts";
@@ -56,6 +57,10 @@ async function measure(
   const ramp = await capacity(place);
   say(`  at most about ${ramp.toFixed(0)} right answers a second in a ramp of loads`);
   const figures: Record<string, number> = {};
+  const random = seededRandom(seed);
+  const figure = (name: string, values: readonly number[]): void => {
+    figures[name] = saidMedian({ say, figure: name, draw: () => random.next() }, values);
+  };
   let peak: number;
   if (wanted.has("goodput")) {
     const measured = await goodput(place, bare, ramp, context, note);
@@ -71,7 +76,7 @@ async function measure(
         `  requests with 2 ms left were told so after ${p50Ms.toFixed(1)} ms (p50), ${p99Ms.toFixed(1)} ms (p99)`,
       );
     }
-    figures["expiredRefusalMs"] = median(late);
+    figure("expiredRefusalMs", late);
   }
   if (wanted.has("burst")) figures["recoverySeconds"] = await recovery(place, peak, seed, note);
   if (wanted.has("tenants")) {
@@ -84,8 +89,8 @@ async function measure(
       rows.push(one.row);
       say(one.told);
     }
-    figures["lightTenantP99Ratio"] = median(light);
-    figures["leastTenantP99Ratio"] = median(least);
+    figure("lightTenantP99Ratio", light);
+    figure("leastTenantP99Ratio", least);
   }
   const most = (name: string): number =>
     Math.max(

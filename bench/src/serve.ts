@@ -87,6 +87,7 @@ function pairsOf(model: ModelName, concurrency: number, cores: number): readonly
         pair("cnnInt8VsTriton", "longshore-int8/http", "triton-python/http"),
         pair("cnnInt8VsTritonInt8", "longshore-int8/http", "triton-python-int8/http"),
         pair("cnnVsTritonOrt", http, "triton-ort/http"),
+        pair("cnnGrpcVsTritonOrt", grpc, "triton-ort/grpc"),
         pair("vsMlserverHttp", http, "mlserver/json"),
         pair("vsMlserverGrpc", grpc, "mlserver/grpc"),
         pair("cnnGrpcVsRaw", grpc, "raw"),
@@ -97,6 +98,7 @@ function pairsOf(model: ModelName, concurrency: number, cores: number): readonly
     case "detect/8/2":
       return [
         pair("allCoresVsTritonOrt", http, "triton-ort/http"),
+        pair("allCoresGrpcVsTritonOrt", grpc, "triton-ort/grpc"),
         pair("allCoresVsTritonPython", http, "triton-python/http"),
         pair("allCoresVsRaw", http, "raw"),
       ];
@@ -105,6 +107,7 @@ function pairsOf(model: ModelName, concurrency: number, cores: number): readonly
         pair("denseVsTritonPython", http, "triton-python/http"),
         pair("denseP99VsTritonPython", http, "triton-python/http", "p99Ms"),
         pair("denseVsTritonOrt", http, "triton-ort/http"),
+        pair("denseGrpcVsTritonOrt", grpc, "triton-ort/grpc"),
         pair("denseVsMlserverHttp", http, "mlserver/json"),
         pair("denseVsMlserverGrpc", grpc, "mlserver/grpc"),
         pair("denseGrpcVsTritonPython", grpc, "triton-python/grpc"),
@@ -115,6 +118,7 @@ function pairsOf(model: ModelName, concurrency: number, cores: number): readonly
       return [
         pair("dense32VsTritonPython", http, "triton-python/http"),
         pair("dense32VsTritonOrt", http, "triton-ort/http"),
+        pair("dense32GrpcVsTritonOrt", grpc, "triton-ort/grpc"),
         pair("dense32GrpcVsTritonPython", grpc, "triton-python/grpc"),
       ];
     case "recognise/8/1":

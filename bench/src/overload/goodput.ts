@@ -1,5 +1,5 @@
 import { seededRandom } from "@longshore/core";
-import { type BenchContext, median, medianInterval, quantile, type Row } from "../harness.ts";
+import { type BenchContext, median, quantile, type Row, saidMedian } from "../harness.ts";
 import { open, type Place, refusals, roundsOf, rowOf } from "./phase.ts";
 
 const seconds = 4;
@@ -28,10 +28,11 @@ export async function goodput(
     note(rowOf(await open(one, one === bare ? "bare, cold" : "10x, cold", 10 * most, seconds, seed), -1));
   }
   const goods = new Map<string, number[]>();
-  const refused: number[] = [];
-  const barely: number[] = [];
+  const refused: number[][] = [];
+  const barely: number[][] = [];
   const rounds = roundsOf(args);
   for (let round = 0; round < rounds; round++) {
+    const here: number[] = [];
     for (const [name, factor] of round % 2 === 0 ? loads : loads.toReversed()) {
       const phase = await open(
         place,
@@ -43,11 +44,12 @@ export async function goodput(
       note(rowOf(phase, round));
       goods.set(name, [...(goods.get(name) ?? []), phase.goodPerSecond]);
       const [one] = phase.result.streams;
-      if (one && factor >= 2) refused.push(...refusals(one));
+      if (one && factor >= 2) here.push(...refusals(one));
     }
     const floor = await open(bare, "bare 10x", 10 * most, seconds, seed + 100 * round);
     note(rowOf(floor, round));
-    barely.push(...floor.result.streams.flatMap(refusals));
+    barely.push(floor.result.streams.flatMap(refusals));
+    refused.push(here);
   }
   const of = (name: string, round: number): number => goods.get(name)?.[round] ?? NaN;
   const peaks = Array.from({ length: rounds }, (_, round) =>
@@ -60,12 +62,18 @@ export async function goodput(
     ["goodput2x", "2x"],
     ["goodput10x", "10x"],
   ] as const) {
-    const { median: middle, low, high } = medianInterval(ratios(name), () => draw.next());
-    figures[figure] = middle;
-    say(`  ${figure} ${middle.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})`);
+    figures[figure] = saidMedian({ say, figure, draw: () => draw.next() }, ratios(name));
   }
-  figures["refusalMs"] = quantile(refused, 0.99);
-  figures["bareRefusalMs"] = quantile(barely, 0.99);
+  for (const [figure, times] of [
+    ["refusalMs", refused],
+    ["bareRefusalMs", barely],
+  ] as const) {
+    // The tail of all refusals is the figure; the rounds tell how much it hangs on which of them were measured.
+    figures[figure] = quantile(times.flat(), 0.99);
+    say(`  ${figure} ${figures[figure].toFixed(1)} (99th percentile of all rounds)`);
+    const tails = times.filter((one) => one.length > 0).map((one) => quantile(one, 0.99));
+    saidMedian({ say, figure: `${figure}, a round's`, draw: () => draw.next() }, tails);
+  }
   return { figures, peak: median(peaks) };
 }
 

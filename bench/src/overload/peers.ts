@@ -1,4 +1,5 @@
-import { type BenchContext, type Measured, median, type Row } from "../harness.ts";
+import { seededRandom } from "@longshore/core";
+import { type BenchContext, type Measured, median, type Row, saidMedian } from "../harness.ts";
 import type { Generator, LoopDelay } from "../load/drive.ts";
 import { overloadPeers } from "../load/overload-peers.ts";
 import { expired } from "./parts.ts";
@@ -67,8 +68,12 @@ export async function measurePeers(
       const peak = Math.max(most, ...Object.values(good).map(median));
       const key = name.replace(/-./g, (letter) => letter.slice(1).toUpperCase());
       figures[`${key}PeakPerSecond`] = peak;
-      figures[`${key}Goodput2x`] = median(good["2x"] ?? []) / peak;
-      figures[`${key}Goodput10x`] = median(good["10x"] ?? []) / peak;
+      const random = seededRandom(seed);
+      for (const load of ["2x", "10x"]) {
+        const figure = `${key}Goodput${load}`;
+        const ratios = (good[load] ?? []).map((one) => one / peak);
+        figures[figure] = saidMedian({ say, figure, draw: () => random.next() }, ratios);
+      }
       figures[`${key}ExpiredRefusalMs`] = (await expired(place, most, seed + 9000, note)).p99Ms;
     } finally {
       await peer.close();
