@@ -2,7 +2,9 @@ import { type RunningPeer, startGateway } from "@longshore/conformance";
 import type { LongshoreEvent } from "@longshore/core";
 import { type Offloader, openOffloader } from "longshore";
 import { type Ask, follow, ownClient, rawClient } from "./clients.ts";
+import { jumpingClock, type Victim } from "./faults.ts";
 import type { Fleet } from "./fleet.ts";
+import { meddler } from "./meddler.ts";
 
 /** Share of requests that gateways and client library also run at a second server. */
 const checkRatio = 0.05;
@@ -13,6 +15,8 @@ const warmUps = 60;
 export interface Crew extends AsyncDisposable {
   readonly clients: readonly (readonly [name: string, ask: Ask])[];
   readonly offloader: Offloader;
+  /** One of these something happens to. */
+  readonly victims: readonly Victim[];
   /** When the client library put a place into quarantine, by `performance.now`. */
   readonly quarantinesMs: readonly number[];
   /** Golden inputs and comparisons so far, of gateways and client library. */
@@ -59,6 +63,7 @@ export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
   return {
     clients,
     offloader,
+    victims: fleet.victims,
     quarantinesMs,
     async checks() {
       let { golden, compared } = own;
@@ -76,4 +81,42 @@ export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
       await Promise.all(gateways.map((one) => one.close()));
     },
   };
+}
+
+/** The client library, which knows nothing but two gateways: what happens to one of these. */
+export async function openGatewayCrew(fleet: Fleet): Promise<Crew> {
+  const servers = fleet.victims.map(({ before }) => before.address);
+  const opened: AsyncDisposable[] = [];
+  const victims: Victim[] = [];
+  const close = async (): Promise<void> => {
+    for (const one of opened.toReversed()) await one[Symbol.asyncDispose]();
+  };
+  try {
+    const env = { NODE_OPTIONS: `--import=${jumpingClock}` };
+    for (let index = 0; index < 2; index++) {
+      const gateway = await startGateway({ servers, env });
+      opened.push({ [Symbol.asyncDispose]: () => gateway.close() });
+      if (!gateway.pid) throw new Error("a gateway has no process");
+      const before = await meddler(gateway.http);
+      opened.push(before);
+      victims.push({ pid: gateway.pid, before, disk: undefined });
+    }
+    const offloader = await openOffloader({
+      servers: victims.map(({ before }) => `http://${before.address}`),
+    });
+    opened.push({ [Symbol.asyncDispose]: () => offloader.close() });
+    const ask = ownClient(offloader);
+    for (let warm = 0; warm < warmUps; warm++) await follow(ask, 1, 0);
+    return {
+      clients: [["offloader, two gateways", ask]],
+      offloader,
+      victims,
+      quarantinesMs: [],
+      checks: () => Promise.resolve({ golden: 0, compared: 0 }),
+      [Symbol.asyncDispose]: close,
+    };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
 }

@@ -2,7 +2,7 @@ import { existsSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Meddler } from "./meddler.ts";
 
-/** A server that something may happen to, what stands before it, and the disk that it writes its log to. */
+/** A server or gateway that something may happen to, what stands before it, and the disk that it writes its log to. */
 export interface Victim {
   readonly pid: number;
   readonly before: Meddler;
@@ -56,7 +56,7 @@ globalThis.Date = class extends real {
 process.on("SIGUSR2", () => { ahead = ahead === 0 ? ${threeDaysMs} : 0; });
 `)}`;
 
-/** The clocks of the server and of the client here jump, in opposite directions. */
+/** The clocks of the victim and of the client here jump, in opposite directions. */
 function jumped(pid: number): () => void {
   const { now } = Date;
   process.kill(pid, "SIGUSR2");
@@ -89,7 +89,12 @@ export const kill = "kill -9, then refused";
 
 const noFault = (): (() => void) => () => undefined;
 
-/** What happens to the victim. */
+function killed(pid: number): () => void {
+  process.kill(pid, "SIGKILL");
+  return () => undefined;
+}
+
+/** What happens to a server. */
 export const faults: Readonly<Record<string, Fault>> = {
   hang: ({ pid }) => stopped(pid),
   "slow (10x)": ({ pid }) => slowed(pid),
@@ -100,8 +105,17 @@ export const faults: Readonly<Record<string, Fault>> = {
   "clock jump": ({ pid }) => jumped(pid),
   "full disk": ({ disk }) => (disk === undefined ? noFault() : filled(disk)),
   // Nobody starts the server again.
-  [kill]: ({ pid }) => {
-    process.kill(pid, "SIGKILL");
-    return () => undefined;
-  },
+  [kill]: ({ pid }) => killed(pid),
+};
+
+/** The fault after which there is one gateway less. */
+export const gatewayKill = "gateway-kill";
+
+/** What happens to a gateway under those whose library knows nothing but gateways. The last one takes it for good. */
+export const gatewayFaults: Readonly<Record<string, Fault>> = {
+  "gateway-hang": ({ pid }) => stopped(pid),
+  "gateway-half-open": meddled("silent"),
+  "gateway-link-cut": meddled("reset"),
+  "gateway-clock-jump": ({ pid }) => jumped(pid),
+  [gatewayKill]: ({ pid }) => killed(pid),
 };

@@ -13,9 +13,7 @@ export interface Fleet extends AsyncDisposable {
   /** Models of the servers, with golden inputs of one of them. */
   readonly repository: string;
   readonly victims: readonly Victim[];
-  /** `host:port` of the servers themselves, behind what stands before them. */
-  readonly servedBy: readonly string[];
-  /** Whether they have a disk that can be filled. */
+  /** Whether each has a disk of its own that can be filled. */
   readonly disk: boolean;
 }
 
@@ -42,25 +40,27 @@ function models(repository: string): void {
   golden(repository);
 }
 
-/** Starts `count` servers. Their logs are on a small disk, where one may be had, and their clocks can be moved. */
+/** Starts `count` servers. The log of each is on a small disk of its own, where one may be had, and their clocks can be moved. */
 export async function openFleet(count: number): Promise<Fleet> {
   const folder = mkdtempSync(join(tmpdir(), "longshore-bench-failover-"));
-  const disk = smallDisk();
+  const disks: NonNullable<ReturnType<typeof smallDisk>>[] = [];
   const opened: RunningPeer[] = [];
   const victims: Victim[] = [];
   const close = async (): Promise<void> => {
     await Promise.all(opened.map((one) => one.close()));
     await Promise.all(victims.map(({ before }) => before[Symbol.asyncDispose]()));
     rmSync(folder, { recursive: true, force: true });
-    disk?.[Symbol.dispose]();
+    for (const disk of disks) disk[Symbol.dispose]();
   };
   try {
     const repository = join(folder, "models");
     models(repository);
     const env = { NODE_OPTIONS: `--import=${jumpingClock}` };
     for (let index = 0; index < count; index++) {
+      const disk = smallDisk();
+      if (disk) disks.push(disk);
       const logged = disk
-        ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, `log-${index}`) }
+        ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, "log") }
         : { args: ["--log-level", "none"] };
       const server = await startOwn({ repository, env, ...logged });
       opened.push(server);
@@ -70,8 +70,7 @@ export async function openFleet(count: number): Promise<Fleet> {
     return {
       repository,
       victims,
-      servedBy: opened.map(({ http }) => http),
-      disk: disk !== undefined,
+      disk: disks.length === count,
       [Symbol.asyncDispose]: close,
     };
   } catch (thrown) {

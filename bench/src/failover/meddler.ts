@@ -2,13 +2,15 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
-/** What stands between gateways and a server does. */
+/** What a relay before a server or gateway does. */
 export type Mode = "pass" | "silent" | "reset" | "wrong shape" | "wrong values";
 
 /** A relay that can misbehave. */
 export interface Meddler extends AsyncDisposable {
   readonly address: string;
   mode: Mode;
+  /** Inferences of the model `mean` that were asked for so far. */
+  readonly asked: number;
   /** Answers whose values were changed. */
   readonly distorted: number;
 }
@@ -33,13 +35,15 @@ function distort(answer: IncomingMessage, reply: ServerResponse): void {
     });
 }
 
-/** Opens one before a server (`host:port`). */
+/** Opens one before a server or gateway (`host:port`). */
 export async function meddler(target: string): Promise<Meddler> {
   const [host = "", port = ""] = target.split(":");
   const sockets = new Set<Socket>();
   let mode: Mode = "pass";
   let distorted = 0;
+  let inferences = 0;
   const server = createServer((asked, reply) => {
+    if (asked.url?.includes("/models/mean/") === true && asked.url.endsWith("/infer")) inferences++;
     if (mode === "silent") return;
     if (mode === "wrong shape" && asked.url?.endsWith("/infer") === true) {
       asked
@@ -73,6 +77,9 @@ export async function meddler(target: string): Promise<Meddler> {
   await once(server, "listening");
   return {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get asked() {
+      return inferences;
+    },
     get distorted() {
       return distorted;
     },

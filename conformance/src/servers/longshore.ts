@@ -47,10 +47,11 @@ export async function startGateway(options: {
   readonly servers: readonly string[];
   readonly args?: readonly string[];
   readonly cores?: readonly number[];
+  readonly env?: Readonly<Record<string, string>>;
   /** Default false. */
   readonly grpc?: boolean;
 }): Promise<RunningPeer> {
-  const { servers, args = [], cores } = options;
+  const { servers, args = [], cores, env } = options;
   const http = await freePort();
   const grpc = options.grpc === true ? await freePort() : undefined;
   const started = await startServerProcess({
@@ -69,6 +70,7 @@ export async function startGateway(options: {
       ...args,
     ],
     ...(cores ? { cores } : {}),
+    ...(env ? { env } : {}),
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
   });
   return {
