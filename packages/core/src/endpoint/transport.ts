@@ -58,6 +58,8 @@ export interface WireResponse {
   readonly message?: InferReplyMessage;
   /** The replies of a decoupled model, where the sender takes several; in the place of `message`. */
   readonly messages?: AsyncIterable<InferReplyMessage>;
+  /** What was said behind the last of `messages`, as headers; nothing before that. */
+  trailers?(): Readonly<Record<string, string>>;
 }
 
 /**

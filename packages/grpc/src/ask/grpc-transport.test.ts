@@ -12,6 +12,7 @@ import {
   type InferRequestMessage,
   LongshoreError,
   neverAborted,
+  readLoadHeaders,
   type Transport,
 } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
@@ -172,6 +173,29 @@ it("tells what the server says before the first answer as a reply, and afterward
   expect(await all(to)).toEqual([429, { error: "too busy: 100 %", retryAfterMs: 250 }]);
   before = false;
   expect(await all(to)).toEqual([1, "rejected"]);
+});
+
+it.each([
+  ["protobuf", "endpoint-load-metrics-bin", Buffer.from([9, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f]), 0.5],
+  ["text", "endpoint-load-metrics", "TEXT cpu_utilization=0.25", 0.25],
+  ["bytes that are no report", "endpoint-load-metrics-bin", Buffer.from([9, 0, 0]), undefined],
+] as const)("tells the load that comes behind the answers, as %s", async (_, name, value, cpuRatio) => {
+  const trailers = new Metadata();
+  trailers.set(name, value);
+  const { address } = await server((stream) => {
+    stream.write(answer(1));
+    stream.write(answer(2));
+    stream.end(trailers);
+  });
+  const response = await ask(transport(address));
+  const load = () => readLoadHeaders(response.trailers?.() ?? {}, 3);
+  const seen: unknown[] = [];
+  for await (const one of response.messages ?? []) {
+    seen.push(first(one));
+    if (seen.length === 1) expect(load()).toBeUndefined();
+  }
+  expect(seen).toEqual([1, 2]);
+  expect(load()?.cpuRatio).toBe(cpuRatio);
 });
 
 it("takes an error in words for one", async () => {

@@ -23,7 +23,7 @@ import {
 } from "@longshore/core";
 import { createHeldBytes, createPatience, prefixOf } from "../frame/index.ts";
 import { encodeInferRequest, streamReplyWork } from "../message/index.ts";
-import { replyOf } from "../service/index.ts";
+import { replyOf, saidBehind } from "../service/index.ts";
 import { connectionTo, unreachable } from "./connection.ts";
 import { nodeFrames } from "./node-frames.ts";
 
@@ -219,7 +219,8 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         const first = await next();
         if (first && "status" in first) return first;
         goesOn = true;
-        return { status: 200, headers: {}, body: emptyBody, messages: answers(first) };
+        const trailers = (): Readonly<Record<string, string>> => saidBehind(ending);
+        return { status: 200, headers: {}, body: emptyBody, messages: answers(first), trailers };
       } finally {
         if (!goesOn) over();
       }

@@ -1,5 +1,5 @@
 import type { LoadReport } from "@longshore/core";
-import { wireTypes } from "./cursor.ts";
+import { Cursor, wireTypes } from "./cursor.ts";
 import { Writer } from "./writer.ts";
 
 /**
@@ -21,4 +21,44 @@ export function encodeOrca(load: LoadReport): Uint8Array {
     });
   }
   return writer.slice(0, writer.at);
+}
+
+/** Figures of a report by the numbers of their fields; those of requests per second and of costs tell nothing of load. */
+const figures: ReadonlyMap<number, string> = new Map([
+  [1, "cpu_utilization"],
+  [9, "application_utilization"],
+]);
+const namedMetrics = 8;
+/** A report of more metrics, or with longer names, is read as far as this. */
+const maxMetrics = 256;
+const maxNameBytes = 256;
+
+function doubleAt({ bytes }: Cursor, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(at, true);
+}
+
+function namedMetric(entry: Cursor): readonly [string, number] {
+  let name = "";
+  let value = 0;
+  while (entry.field()) {
+    if (entry.number === 1) name = entry.text(maxNameBytes, "the name of a metric");
+    else if (entry.number === 2) value = doubleAt(entry, entry.fixed(8));
+    else entry.skip();
+  }
+  return [name, value];
+}
+
+/** Anybody's `xds.data.orca.v3.OrcaLoadReport` as the header of HTTP says it in JSON. Throws `invalid-input` whatever the bytes are. */
+export function orcaJson(bytes: Uint8Array): string {
+  const report = new Cursor(bytes);
+  const told: Record<string, number> = {};
+  const named = new Map<string, number>();
+  while (report.field()) {
+    const figure = figures.get(report.number);
+    if (figure !== undefined) told[figure] = doubleAt(report, report.fixed(8));
+    else if (report.number === namedMetrics && named.size < maxMetrics)
+      named.set(...namedMetric(report.inner()));
+    else report.skip();
+  }
+  return `JSON ${JSON.stringify({ ...told, named_metrics: Object.fromEntries(named) })}`;
 }

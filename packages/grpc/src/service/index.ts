@@ -1,3 +1,4 @@
 export type { Frame, ServerCall, ServiceParts } from "./call.ts";
+export { saidBehind } from "./infer.ts";
 export { createService, type Service } from "./service.ts";
 export { type GrpcStatus, replyOf, statusOf } from "./status.ts";

@@ -9,10 +9,11 @@ import {
   type InferReplyMessage,
   type InferRequestMessage,
   turnWhileWanted,
+  orcaHeader,
   readLoadHeaders,
   type WireResponse,
 } from "@longshore/core";
-import { type AddressedRequest, encodeInferReply, encodeOrca, inferRequestWork } from "../message/index.ts";
+import { type AddressedRequest, encodeInferReply, encodeOrca, inferRequestWork, orcaJson } from "../message/index.ts";
 import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
 import { beginningOf, inBinary } from "./in-binary.ts";
 import { errorOf, type GrpcStatus, ok, statusOf } from "./status.ts";
@@ -118,11 +119,28 @@ export async function askInfer(
   }
 }
 
+/** The trailer with a load report in ORCA's protobuf. */
+const loadTrailer = `${orcaHeader}-bin`;
+
 /** Load in ORCA's form, for balancers inside gRPC clients. */
 export function loadTrailers(response: WireResponse, nowMs: number): Readonly<Record<string, string>> {
   const load = readLoadHeaders(response.headers, nowMs);
   if (!load) return {};
-  return { "endpoint-load-metrics-bin": btoa(String.fromCharCode(...encodeOrca(load))) };
+  return { [loadTrailer]: btoa(String.fromCharCode(...encodeOrca(load))) };
+}
+
+/** What a server says behind its answers, as headers of HTTP say it. */
+export function saidBehind(trailers: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+  const said = trailers[orcaHeader];
+  if (typeof said === "string") return { [orcaHeader]: said };
+  const encoded = trailers[loadTrailer];
+  if (typeof encoded !== "string") return {};
+  try {
+    return { [orcaHeader]: orcaJson(Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0))) };
+  } catch {
+    // A load report is advice: one that cannot be read is as good as none.
+    return {};
+  }
 }
 
 /** Headers of a reply that describe its body rather than the answer. */

@@ -10,7 +10,7 @@ import {
 } from "@longshore/core";
 import { encodeInferReply, encodeStreamReply, peek } from "../message/index.ts";
 import type { Frame, ServerCall, ServiceParts } from "./call.ts";
-import { askInfer, messageOf } from "./infer.ts";
+import { askInfer, loadTrailers, messageOf } from "./infer.ts";
 import { type GrpcStatus, ok, statusOf } from "./status.ts";
 
 /**
@@ -140,6 +140,12 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   using whole = childCall(served.call);
   let inOrder: Promise<void> = Promise.resolve();
   let failed: LongshoreError | undefined;
+  /** How busy this place was when it began to answer the last request. */
+  let trailers: GrpcStatus["trailers"] = {};
+  const behind = (status: GrpcStatus): GrpcStatus => ({
+    ...status,
+    trailers: { ...trailers, ...status.trailers },
+  });
   const fail = (thrown: unknown): void => {
     failed ??= LongshoreError.from(thrown, "transport", "answering the stream");
     whole.cancel(failed);
@@ -153,6 +159,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
       await before;
       // A decoupled model may take long over its answers: others need not wait for the last of them.
       if (!(reply instanceof Error) && reply.messages) passed();
+      if (!(reply instanceof Error)) trailers = loadTrailers(reply, parts.clock.nowMs());
       if (!failed) await answer(served, exchange, reply);
     } catch (thrown) {
       fail(thrown);
@@ -183,11 +190,10 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
     fail(thrown);
   }
   await Promise.all(open);
-  if (failed) return statusOf(failed);
+  if (failed) return behind(statusOf(failed));
   if (served.draining.aborted) {
-    return statusOf(
-      new LongshoreError("shutting-down", "admission", "the server is shutting down; ask another one"),
-    );
+    const why = "the server is shutting down; ask another one";
+    return behind(statusOf(new LongshoreError("shutting-down", "admission", why)));
   }
-  return ok;
+  return behind(ok);
 }

@@ -126,6 +126,24 @@ async function inFlight(address: string): Promise<number> {
   return Number(/in-flight=(\d+)/.exec(reply.headers.get("longshore-load") ?? "")?.[1] ?? -1);
 }
 
+it("a server that says behind its answers over gRPC how busy it is, as ours does, is known to be", async () => {
+  const { address, grpcAddress } = await server("one");
+  const parts = { clock: systemClock(), random: seededRandom(1), observer: silentObserver };
+  const options = { metrics: "none" } as const;
+  const info = serverInfo({ address, kind: "oip", grpc: `http://${grpcAddress}` });
+  const endpoint = dial(info, parts, options);
+  open.push(endpoint);
+  expect(endpoint.loadEveryMs).toBeUndefined();
+  expect(await endpoint.probe?.(0, call())).toBeUndefined();
+  const answers = endpoint.inferStream?.(asking(2, 1, []), call()) ?? [];
+  for await (const one of answers) expect(one.load).toBeUndefined();
+  expect(endpoint.loadEveryMs).toBe(0);
+  const load = await endpoint.probe?.(0, call());
+  expect(load).toMatchObject({ cpuRatio: expect.any(Number), queueMs: expect.any(Number) });
+  expect(load?.inFlight).toBeGreaterThanOrEqual(1);
+  expect(await endpoint.probe?.(0, call())).toBeUndefined();
+});
+
 describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (kind) => {
   it("passes each answer on as it is made, through two gateways, and says where they were made", async () => {
     const behind = await before([await server("one")], kind, "behind");

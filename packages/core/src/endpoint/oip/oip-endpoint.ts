@@ -49,6 +49,8 @@ import { sendableWire, wireMessage } from "./wire.ts";
 
 /** The most models whose knowledge is kept to check replies by; the oldest goes first. */
 const maxKnown = 256;
+/** A load that was told on another occasion is not news for longer, in milliseconds. */
+const seenForMs = 1000;
 
 class OipEndpoint implements Endpoint {
   readonly info: EndpointInfo;
@@ -90,7 +92,8 @@ class OipEndpoint implements Endpoint {
   }
 
   get loadEveryMs(): number | undefined {
-    return this.#tells ? undefined : this.#parts.load?.everyMs;
+    if (this.#tells) return undefined;
+    return this.#parts.load?.everyMs ?? (this.#loadSeen ? 0 : undefined);
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
@@ -171,7 +174,9 @@ class OipEndpoint implements Endpoint {
   async #readLoad(call: Call): Promise<LoadReport | undefined> {
     const seen = this.#loadSeen;
     this.#loadSeen = undefined;
-    return (await this.#parts.load?.read({ ...this.#own }, call)) ?? seen;
+    const read = await this.#parts.load?.read({ ...this.#own }, call);
+    if (read || !seen || this.#parts.clock.nowMs() - seen.atMs > seenForMs) return read;
+    return seen;
   }
 
   /** What a server that promises nothing says of its runs so far, in its metrics or else in Triton's statistics. */
@@ -250,7 +255,11 @@ class OipEndpoint implements Endpoint {
     const { model, version } = request.segment;
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
-      yield* severalAnswers(this.#parts, { request, expected, heads: this.#heads }, call, async (own) => {
+      const heard = (said: Record<string, string>): void => {
+        this.#loadSeen = readLoadHeaders(said, clock.nowMs()) ?? this.#loadSeen;
+      };
+      const asked = { request, expected, heads: this.#heads, heard };
+      yield* severalAnswers(this.#parts, asked, call, async (own) => {
         const path = inferPath(info, request.segment);
         const told = this.#headers(request, own, false);
         if (!info.offers) {

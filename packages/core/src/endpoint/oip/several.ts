@@ -33,6 +33,8 @@ interface AskedSeveral {
   readonly request: InferenceRequest;
   readonly expected: readonly TensorSpec[] | undefined;
   readonly heads: KnownHeads<InferReplyMessage>;
+  /** Told what the server said behind its answers, as headers. */
+  heard(said: WireResponse["headers"]): void;
 }
 
 /**
@@ -42,7 +44,7 @@ interface AskedSeveral {
  */
 export async function* severalAnswers(
   parts: OipEndpointParts,
-  { request, expected, heads }: AskedSeveral,
+  { request, expected, heads, heard }: AskedSeveral,
   given: Call,
   message: (call: Call) => Promise<WireRequest>,
 ): AsyncIterable<InferenceResponse> {
@@ -90,11 +92,15 @@ export async function* severalAnswers(
     if (response.status !== 200) await failed(parts, response);
     const { headers: told, body, message: single, messages = single && [single] } = response;
     if (messages) {
-      for await (const one of messages) {
-        const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
-        const came = exchanged(told, noBytes, receivedBytes);
-        yield await checked(() => responseOf(parts, request, came, one, expected, [], call));
-        answered();
+      try {
+        for await (const one of messages) {
+          const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+          const came = exchanged(told, noBytes, receivedBytes);
+          yield await checked(() => responseOf(parts, request, came, one, expected, [], call));
+          answered();
+        }
+      } finally {
+        heard(response.trailers?.() ?? {});
       }
       return;
     }
