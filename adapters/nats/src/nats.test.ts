@@ -221,7 +221,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
-  it("an edge site with a leaf node reads its own copy, goes on when the uplink is cut, and says how it is", async () => {
+  it("an edge site with a leaf node reads its own copy, goes on when the uplink is cut, and catches up when it is back", async () => {
     const folder = newFolder();
     const hub = await start(folder, "hub", 'leafnodes { listen: "127.0.0.1:-1" }');
     const remote = `leafnodes { remotes: [{ url: "nats-leaf://127.0.0.1:${hub.leafPort}" }] }`;
@@ -264,6 +264,15 @@ describe.runIf(there)("with a real nats-server", () => {
     const restarted = directoryAt(edge.port);
     await vi.waitFor(() => expect(restarted.snapshot().entries).toHaveLength(2), soon);
     await restarted[Symbol.asyncDispose]();
+    // What happens at the hub before its leaves have found it again reaches them afterwards.
+    const again = await start(folder, "hub", `leafnodes { listen: "127.0.0.1:${hub.leafPort}" }`, hub.port);
+    const back = await connect(servers(again.port));
+    const same = await makePlaces(back);
+    await withdrawPlace(same, "till");
+    await publishPlace(same, await record("kiosk"));
+    await vi.waitFor(() => expect(ids()).toEqual(["cloud", "kiosk"]), soon);
+    await vi.waitFor(() => expect(directory.snapshot().problem).toBeUndefined(), soon);
+    await back.close();
     await directory[Symbol.asyncDispose]();
     await local.close();
   });
