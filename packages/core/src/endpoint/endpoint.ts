@@ -308,6 +308,8 @@ export interface ModelKnowledge {
   readonly profile?: Profile;
   /** The name is an alias: a request that states neither version nor digest may be led to another than the one described. */
   readonly alias?: true;
+  /** As far as is known, no place that has it is there. */
+  readonly absent?: true;
 }
 
 /** One version of a model that a place has. */

@@ -87,8 +87,7 @@ class LoopEndpoint implements OffloadEndpoint {
     // A question that comes back to here is answered where it began.
     if (call.path.includes(this.info.id)) return undefined;
     try {
-      const { description, profile } = await this.#known(model, version, call, true);
-      return profile.measuredOn.threads > 0 ? { description, profile } : { description };
+      return this.#loop.places.told(await this.#known(model, version, call, true));
     } catch (thrown) {
       if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
       throw thrown;

@@ -74,6 +74,25 @@ it("answers through any of its servers, and names their models", async () => {
   expect(await metadata.json()).toMatchObject({ name: "simple", versions: ["1"] });
 });
 
+it.each(["longshore", "oip"] as const)(
+  "says that a model is not ready once no server of kind %s that has it is there, and that it is when one is back",
+  async (kind) => {
+    const one = await server("one");
+    const gate = await before([one], {}, kind);
+    const ready = async (): Promise<unknown> => {
+      const reply = await fetch(`${gate.address}/v2/models/simple/ready`);
+      return [reply.status, ((await reply.json()) as { ready?: boolean }).ready];
+    };
+    expect(await ready()).toEqual([200, true]);
+    await one.close(0);
+    expect((await infer(gate.address)).status).not.toBe(200);
+    await expect.poll(ready, { timeout: 30_000 }).toEqual([503, false]);
+    const port = Number(new URL(one.address).port);
+    open.push(await serve({ store: (await openModel(folder)).store, port, id: "one" }));
+    await expect.poll(ready, { timeout: 60_000 }).toEqual([200, true]);
+  },
+);
+
 it("is told apart from its servers when nobody gave any of them a name", async () => {
   const servers = [{ address: (await server()).address }, { address: (await server()).address }];
   const gate = await gateway({ port: 0, dataClass: "internal", servers });

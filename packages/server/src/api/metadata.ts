@@ -63,6 +63,7 @@ export async function modelMetadata(api: Api, route: ModelAddress, asked: Asked)
 
 /** `GET v2/models/{m}[/versions/{v}]/ready`. */
 export async function modelReady(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const { description } = await findModel(api, route.model, route.version, asked.call);
-  return jsonReply({ name: description.name, ready: true });
+  const { description, absent } = await findModel(api, route.model, route.version, asked.call);
+  const reply = jsonReply({ name: description.name, ready: absent !== true });
+  return absent ? { ...reply, status: 503 } : reply;
 }

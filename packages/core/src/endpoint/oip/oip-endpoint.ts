@@ -92,8 +92,7 @@ class OipEndpoint implements Endpoint {
   }
 
   get loadEveryMs(): number | undefined {
-    if (this.#tells) return undefined;
-    return this.#parts.load?.everyMs ?? (this.#loadSeen ? 0 : undefined);
+    return this.#tells ? undefined : (this.#parts.load?.everyMs ?? (this.#loadSeen && 0));
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
@@ -174,9 +173,8 @@ class OipEndpoint implements Endpoint {
   async #readLoad(call: Call): Promise<LoadReport | undefined> {
     const seen = this.#loadSeen;
     this.#loadSeen = undefined;
-    const read = await this.#parts.load?.read({ ...this.#own }, call);
-    if (read || !seen || this.#parts.clock.nowMs() - seen.atMs > seenForMs) return read;
-    return seen;
+    const news = seen && this.#parts.clock.nowMs() - seen.atMs <= seenForMs ? seen : undefined;
+    return (await this.#parts.load?.read({ ...this.#own }, call)) ?? news;
   }
 
   /** What a server that promises nothing says of its runs so far, in its metrics or else in Triton's statistics. */
@@ -255,9 +253,7 @@ class OipEndpoint implements Endpoint {
     const { model, version } = request.segment;
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
-      const heard = (said: Record<string, string>): void => {
-        this.#loadSeen = readLoadHeaders(said, clock.nowMs()) ?? this.#loadSeen;
-      };
+      const heard = (load: LoadReport | undefined): void => void (this.#loadSeen = load ?? this.#loadSeen);
       const asked = { request, expected, heads: this.#heads, heard };
       yield* severalAnswers(this.#parts, asked, call, async (own) => {
         const path = inferPath(info, request.segment);

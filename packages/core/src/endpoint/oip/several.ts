@@ -10,11 +10,12 @@ import {
   readWireError,
 } from "../../protocol/index.ts";
 import type { TensorSpec } from "../../tensor/index.ts";
-import type { InferenceRequest, InferenceResponse } from "../endpoint.ts";
+import type { InferenceRequest, InferenceResponse, LoadReport } from "../endpoint.ts";
 import { bodyLength, readBody } from "../read-body.ts";
 import type { WireRequest, WireResponse } from "../transport.ts";
 import { clientSpan } from "./client-span.ts";
 import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
+import { readLoadHeaders } from "./load-headers.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { readResponse, responseOf } from "./reply.ts";
 
@@ -33,8 +34,8 @@ interface AskedSeveral {
   readonly request: InferenceRequest;
   readonly expected: readonly TensorSpec[] | undefined;
   readonly heads: KnownHeads<InferReplyMessage>;
-  /** Told what the server said behind its answers, as headers. */
-  heard(said: WireResponse["headers"]): void;
+  /** Told the load that the server says behind its answers, if any. */
+  heard(load: LoadReport | undefined): void;
 }
 
 /**
@@ -92,16 +93,13 @@ export async function* severalAnswers(
     if (response.status !== 200) await failed(parts, response);
     const { headers: told, body, message: single, messages = single && [single] } = response;
     if (messages) {
-      try {
-        for await (const one of messages) {
-          const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
-          const came = exchanged(told, noBytes, receivedBytes);
-          yield await checked(() => responseOf(parts, request, came, one, expected, [], call));
-          answered();
-        }
-      } finally {
-        heard(response.trailers?.() ?? {});
+      for await (const one of messages) {
+        const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+        const came = exchanged(told, noBytes, receivedBytes);
+        yield await checked(() => responseOf(parts, request, came, one, expected, [], call));
+        answered();
       }
+      heard(readLoadHeaders(response.trailers?.() ?? {}, clock.nowMs()));
       return;
     }
     if (told["content-type"] !== answersType || body.kind === "parts") {
