@@ -35,7 +35,12 @@ describe("parseJson", () => {
       `${open.repeat(depth)}1${close.repeat(depth)}`;
     expect(() => parsed(nested("[", "]", 32))).not.toThrow();
     expect(() => parsed(nested('{"a":', "}", 32))).not.toThrow();
-    for (const text of [nested("[", "]", 33), nested('{"a":', "}", 33), "[".repeat(1e6), '{"a":'.repeat(1e5)]) {
+    for (const text of [
+      nested("[", "]", 33),
+      nested('{"a":', "}", 33),
+      "[".repeat(1e6),
+      '{"a":'.repeat(1e5),
+    ]) {
       expect(() => parsed(text)).toThrow("is nested more than 32 deep");
     }
     expect(parsed(JSON.stringify("[{".repeat(100)))).toBe("[{".repeat(100));
@@ -44,7 +49,17 @@ describe("parseJson", () => {
   it("refuses more values than are wanted, and tells nothing of what was there", () => {
     expect(parsed("[1,[2],{}]", 6)).toEqual([1, [2], {}]);
     expect(() => parsed("[1,[2],{},4]", 5)).toThrow("the request has more than 5 values");
-    for (const text of ["", "secret", '"secret', '{"secret"', '["\\', "[1]]", "1,2", '{"a" "b":1}', "\ud800{"]) {
+    for (const text of [
+      "",
+      "secret",
+      '"secret',
+      '{"secret"',
+      '["\\',
+      "[1]]",
+      "1,2",
+      '{"a" "b":1}',
+      "\ud800{",
+    ]) {
       expect(() => parsed(text), text).toThrow(/^the request is not valid JSON in UTF-8$/);
     }
     expect(() => parseJson(Uint8Array.of(0x22, 0xff, 0x22), "it")).toThrow("it is not valid JSON in UTF-8");

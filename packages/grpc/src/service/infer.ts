@@ -13,7 +13,13 @@ import {
   readLoadHeaders,
   type WireResponse,
 } from "@longshore/core";
-import { type AddressedRequest, encodeInferReply, encodeOrca, inferRequestWork, orcaJson } from "../message/index.ts";
+import {
+  type AddressedRequest,
+  encodeInferReply,
+  encodeOrca,
+  inferRequestWork,
+  orcaJson,
+} from "../message/index.ts";
 import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
 import { beginningOf, inBinary } from "./in-binary.ts";
 import { errorOf, type GrpcStatus, ok, statusOf } from "./status.ts";
