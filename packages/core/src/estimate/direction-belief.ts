@@ -10,7 +10,7 @@
 import { type Estimate, estimateSize } from "./estimate.ts";
 import { dispersionMeter } from "./dispersion.ts";
 import { rateFilter } from "./rate-filter.ts";
-import { type LinkModel, packetBytes } from "./rate-model.ts";
+import { type LinkModel, packetBytes, type RatePrior } from "./rate-model.ts";
 
 /** A transfer that the link still owes. */
 export interface OpenTransfer {
@@ -43,6 +43,8 @@ export interface DirectionBelief {
   idleSinceMs(nowMs: number): number;
   /** Packets in a millisecond that the link, while on, is believed not to exceed with chance `ratio`. */
   packetsPerMs(ratio: number, nowMs: number): number;
+  /** Forgets all that was seen, but not what is under way, and begins at a prior, by default the model's. */
+  restart(prior?: RatePrior): void;
 }
 
 const cachedSizes = 64;
@@ -50,6 +52,7 @@ const cachedSizes = 64;
 const mostClogs = 4;
 /** By how much one kept or broken promise moves the calibration, as a logarithm; and how far it may go. */
 const calibrationStep = 0.02;
+const firstCalibration = 0.9;
 const calibrationLimits = { least: 0.6, most: 1.6 };
 /** Variance of a count besides the link's own, in squared packets: at both ends it is off by a part of a packet. */
 const countError = 0.5;
@@ -64,9 +67,9 @@ interface Clog {
   before: readonly OpenTransfer[];
 }
 
-/** A belief at the model's prior. `clogBytes` is what a cancelled transfer may leave in buffers. */
-export function directionBelief(model: LinkModel, clogBytes: number): DirectionBelief {
-  const filter = rateFilter(model);
+/** A belief at the model's prior, or at another one. `clogBytes` is what a cancelled transfer may leave in buffers. */
+export function directionBelief(model: LinkModel, clogBytes: number, prior?: RatePrior): DirectionBelief {
+  const filter = rateFilter(model, prior);
   const { tickMs } = model.parameters;
   let open: readonly OpenTransfer[] = [];
   /** In the order in which they pass: who is in front of one is in front of those after it. */
@@ -76,10 +79,10 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
   let busyMs = 0;
   let packets = 0;
   let burst = 1;
-  const meter = dispersionMeter(model.parameters.dispersion);
+  let meter = dispersionMeter(model.parameters.dispersion);
   const dispersion = (): number => Math.max(meter.dispersion, Math.min(burst, 2 * (burst - 1)));
   /** Times are what the model says times this: medians are kept half of the time on the link as it is. */
-  let calibration = 0.9;
+  let calibration = firstCalibration;
   let quietSinceMs = -Infinity;
   let usedMs = 0;
   let origin: Estimate["origin"] = "prior";
@@ -326,6 +329,17 @@ export function directionBelief(model: LinkModel, clogBytes: number): DirectionB
     packetsPerMs(ratio, nowMs) {
       look(nowMs);
       return filter.packetsPerMs(ratio);
+    },
+    restart(next) {
+      filter.restart(next);
+      meter = dispersionMeter(model.parameters.dispersion);
+      calibration = firstCalibration;
+      clogs = [];
+      burst = 1;
+      busyMs = 0;
+      packets = 0;
+      origin = "prior";
+      observedAtMs = -Infinity;
     },
   };
 }

@@ -6,6 +6,7 @@ export * from "./guard.ts";
 export * from "./hedge-budget.ts";
 export { type Lateness, lateness } from "./lateness.ts";
 export * from "./link-belief.ts";
+export { type LinkHint, type LinkKind } from "./link-hint.ts";
 export * from "./link.ts";
 export {
   linkModel,

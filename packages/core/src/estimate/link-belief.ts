@@ -1,7 +1,8 @@
 import { changed, type Estimate, estimateSize } from "./estimate.ts";
 import { type Direction, type LinkLearner, type TransferNote } from "./link.ts";
 import { directionBelief } from "./direction-belief.ts";
-import { durationBelief } from "./duration-belief.ts";
+import { type DurationBelief, durationBelief } from "./duration-belief.ts";
+import { hintedRates, type LinkHint } from "./link-hint.ts";
 import { probeBudget } from "./probe-budget.ts";
 import { type LinkModel, linkModel, packetBytes } from "./rate-model.ts";
 
@@ -11,6 +12,8 @@ export interface LinkBeliefOptions {
   readonly model?: LinkModel;
   /** Round trip believed in before one was seen, in milliseconds; default 60, spread over a factor of 3 both ways. */
   readonly priorRoundTripMs?: number;
+  /** What is known of the link before anything was sent. Default: nothing. */
+  readonly hint?: LinkHint;
   /** What a cancelled transfer may leave behind in buffers; default 64 kB. */
   readonly clogBytes?: number;
   /** Idle time after which a probe train is worth its bytes; default 250 ms. */
@@ -21,6 +24,18 @@ export interface LinkBeliefOptions {
   readonly probeShareRatio?: number;
 }
 
+/** A belief about a link that can be told more than what was sent over it. */
+export interface LinkBelief extends LinkLearner {
+  /**
+   * What is now known of the link besides. Where something was measured, that stands; over another network than before
+   * (`otherNetwork`, default false) it is forgotten first. Undefined: nothing is known.
+   */
+  hinted(hint: LinkHint | undefined, otherNetwork?: boolean): void;
+}
+
+/** Round trips believed in first are spread over this factor both ways, and over the other where they are those of a hint, which may be to elsewhere. */
+const roundTripFactor = 3;
+const hintedRoundTripFactor = 6;
 const maxProbePackets = 64;
 /** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
 const quickRatio = 0.85;
@@ -35,21 +50,17 @@ const freshMs = 60;
  * trips. Before any evidence it is the wide prior and says so; without new evidence it ages back into it. Instants that
  * go back are read as the latest seen; acknowledgements that repeat or shrink change nothing.
  */
-export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
-  const {
-    priorRoundTripMs = 60,
-    clogBytes = 65_536,
-    probeEveryMs = 250,
-    probeTrainMs = 22,
-    probeShareRatio = 0.04,
-  } = options;
+export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
+  const { clogBytes = 65_536, probeEveryMs = 250, probeTrainMs = 22, probeShareRatio = 0.04 } = options;
   const model = options.model ?? linkModel();
+  let hint = options.hint;
   const sides: Record<Direction, ReturnType<typeof directionBelief>> = {
-    up: directionBelief(model, clogBytes),
-    down: directionBelief(model, clogBytes),
+    up: directionBelief(model, clogBytes, hintedRates(model, hint, "up")),
+    down: directionBelief(model, clogBytes, hintedRates(model, hint, "down")),
   };
   const budgets = { up: probeBudget(probeShareRatio), down: probeBudget(probeShareRatio) };
-  const roundTrips = durationBelief({ priorMs: priorRoundTripMs, priorFactor: 3 });
+  let priorRoundTripMs = 0;
+  let roundTrips = firstRoundTrips();
   let latestMs = -Infinity;
   /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
   let baseMs = Infinity;
@@ -57,6 +68,13 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
   function at(nowMs: number): number {
     if (nowMs > latestMs && nowMs < Infinity) latestMs = nowMs;
     return latestMs === -Infinity ? 0 : latestMs;
+  }
+  function firstRoundTrips(): DurationBelief {
+    const told = hint?.roundTripMs ?? NaN;
+    const known = told > 0 && told < Infinity;
+    priorRoundTripMs = known ? told : (options.priorRoundTripMs ?? 60);
+    const priorFactor = known ? hintedRoundTripFactor : roundTripFactor;
+    return durationBelief({ priorMs: priorRoundTripMs, priorFactor });
   }
   const base = (): number => (baseMs === Infinity ? priorRoundTripMs : baseMs);
 
@@ -81,7 +99,9 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       const side = sides[direction];
       const trips = roundTrips.estimate(now).values;
       // Of small replies nothing is learned: the way back is taken to be as fast as the way there until more is known.
-      const like = direction === "down" && side.origin === "prior" ? sides.up : side;
+      const unseen = direction === "down" && side.origin === "prior";
+      const told = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
+      const like = unseen && !told ? sides.up : side;
       const alone = like.drainMs(size, now, false);
       const idle = side.backlogBytes() === 0;
       const queued = idle ? alone : side.drainMs(size, now, true);
@@ -168,6 +188,15 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkLearner {
       const packets = Math.min(wanted, affordable);
       budget.spend(packets);
       return packets * packetBytes;
+    },
+    hinted(next, otherNetwork = false) {
+      const unseen = roundTrips.estimate(at(latestMs)).origin === "prior";
+      hint = next;
+      for (const direction of ["up", "down"] as const)
+        if (otherNetwork || sides[direction].origin === "prior")
+          sides[direction].restart(hintedRates(model, hint, direction));
+      if (otherNetwork) baseMs = Infinity;
+      if (otherNetwork || unseen) roundTrips = firstRoundTrips();
     },
   };
 }

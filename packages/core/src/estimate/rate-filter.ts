@@ -9,7 +9,7 @@
  */
 import { estimateSize, tailRatios } from "./estimate.ts";
 import { outageLaw } from "./outage-law.ts";
-import { type LinkModel, normalise } from "./rate-model.ts";
+import { type LinkModel, normalise, priorOf, type RatePrior } from "./rate-model.ts";
 
 /** Packets in front of ours, the same for all rates, or one figure for each rate. */
 export type PacketsAhead = Float64Array | undefined;
@@ -36,6 +36,8 @@ export interface RateFilter {
   onChance(rate: number): number;
   /** Packets per millisecond while on that the link is believed not to exceed with chance `ratio`; 0.5 is the median. */
   packetsPerMs(ratio: number): number;
+  /** Forgets all that was seen and begins at a prior, by default the model's. */
+  restart(first?: RatePrior): void;
 }
 
 /** How often a link's way of changing changes itself. */
@@ -59,8 +61,8 @@ const readRatios: readonly number[] = [
   ...tailRatios,
 ];
 
-/** A filter that begins at the model's prior. */
-export function rateFilter(model: LinkModel): RateFilter {
+/** A filter that begins at a prior, by default the model's prior. */
+export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
   const { rates, modes, table } = model;
   const { priorSightings, rememberedSightings, resetsPerSecond, tickMs } = model.parameters;
   const states = modes * rates;
@@ -68,13 +70,8 @@ export function rateFilter(model: LinkModel): RateFilter {
   /** Joint weights `[regime, mode, rate]`. */
   let weights: Float64Array = new Float64Array(regimes * states);
   let moved: Float64Array = new Float64Array(regimes * states);
-  for (let mode = 0; mode < modes; mode++) {
-    for (let rate = 0; rate < rates; rate++) {
-      const weight = ((model.modePrior[mode] ?? 0) * (model.home[rate] ?? 0)) / regimes;
-      for (let regime = 0; regime < regimes; regime++)
-        weights[regime * states + mode * rates + rate] = weight;
-    }
-  }
+  /** Where the link is believed to return to before it has shown its own. */
+  let { home, lasting } = first ?? priorOf(model);
   let version = 0;
   /** Weights `[mode, rate]` over all regimes, as of `flatVersion`. */
   const flat = new Float64Array(states);
@@ -91,7 +88,15 @@ export function rateFilter(model: LinkModel): RateFilter {
   const density = new Float64Array(cells);
   /** The same of what waits for the end of an outage. */
   const waiting = new Float64Array(cells);
-  const law = outageLaw(model);
+  let law = outageLaw(model);
+  begin();
+
+  function begin(): void {
+    for (let at = 0; at < weights.length; at++) {
+      const mode = Math.floor((at % states) / rates);
+      weights[at] = ((model.modePrior[mode] ?? 0) * (home[at % rates] ?? 0)) / regimes;
+    }
+  }
 
   /** A tick of all rates, in two sweeps instead of a matrix: jumps fall off by the same factor with each rate. */
   function tickRates(): void {
@@ -162,8 +167,8 @@ export function rateFilter(model: LinkModel): RateFilter {
       for (let rate = base; rate < base + rates; rate++) total += weights[rate] ?? 0;
       const share = ((1 - stay) * total) / homeTotal;
       for (let rate = 0; rate < rates; rate++) {
-        const home = priorSightings * (model.home[rate] ?? 0) + (seen[rate] ?? 0);
-        weights[base + rate] = stay * (weights[base + rate] ?? 0) + share * home;
+        const usual = priorSightings * (home[rate] ?? 0) + (seen[rate] ?? 0);
+        weights[base + rate] = stay * (weights[base + rate] ?? 0) + share * usual;
       }
     }
     const keep = keepPerTick ** ticks;
@@ -215,8 +220,8 @@ export function rateFilter(model: LinkModel): RateFilter {
   function homeRate(): number {
     let sum = 0;
     for (let rate = 0; rate < rates; rate++) {
-      const home = priorSightings * (model.home[rate] ?? 0) + (seen[rate] ?? 0);
-      sum += home * (model.packetsPerMs[rate] ?? 0);
+      const usual = priorSightings * (lasting[rate] ?? 0) + (seen[rate] ?? 0);
+      sum += usual * (model.packetsPerMs[rate] ?? 0);
     }
     return sum / (priorSightings + seenTotal);
   }
@@ -381,6 +386,13 @@ export function rateFilter(model: LinkModel): RateFilter {
         if (left <= 0) return model.packetsPerMs[rate] ?? 0;
       }
       return model.packetsPerMs[rates - 1] ?? 0;
+    },
+    restart(next) {
+      ({ home, lasting } = next ?? priorOf(model));
+      law = outageLaw(model);
+      forget(0);
+      begin();
+      version += 1;
     },
   };
 }

@@ -147,6 +147,19 @@ export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel 
   };
 }
 
+/** What is believed of the rates of one link before it has shown its own: weights that sum to 1. */
+export interface RatePrior {
+  /** Where it begins and returns to. */
+  readonly home: Float64Array;
+  /** At the mean of these goes on what takes longer than a rate lasts. */
+  readonly lasting: Float64Array;
+}
+
+/** The prior of a link of which nothing is known. */
+export function priorOf({ home }: LinkModel): RatePrior {
+  return { home, lasting: home };
+}
+
 function homeOf(parameters: LinkModelParameters, step: number): Float64Array {
   const centre = Math.log(parameters.priorMedianBitsPerSecond / parameters.slowestBitsPerSecond) / step;
   const spread = parameters.priorLogSpread / step;

@@ -6,6 +6,7 @@ import {
   createOffloader,
   type EndpointInfo,
   linkBelief,
+  type LinkHint,
   type LinkLearner,
   linkModel,
   type OffloadDefaults,
@@ -62,6 +63,8 @@ export interface WorldPlace {
   readonly jitterMs?: number;
   /** Where in the traces the link begins; default 0. */
   readonly traceOffsetMs?: number;
+  /** What the device is told of the link before it is used; default nothing. */
+  readonly hint?: LinkHint;
 }
 
 /** What a world is made of. */
@@ -109,7 +112,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   const places = new Map<string, WorldPlaceInside>();
   for (const [index, place] of parts.places.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
-    const learner = model && linkBelief({ model });
+    const learner = model && linkBelief({ model, ...(place.hint ? { hint: place.hint } : {}) });
     if (learner) links.set(place.info.id, learner);
     const link = emulatedLink({ ...place, clock, random });
     const { cores, instances = 1, maxQueue = 1000 } = place;

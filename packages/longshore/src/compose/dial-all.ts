@@ -1,13 +1,14 @@
 import {
   type Directory,
   type EndpointInfo,
-  linkBelief,
   type LinkLearner,
+  type LinkModel,
   linkModel,
   type OffloadParts,
 } from "@longshore/core";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
-import { type Dialling, type DirectoryParts, placeDialler } from "./directory.ts";
+import { type Dialling, placeDialler, type PlaceParts } from "./directory.ts";
+import { hintedLink } from "./hinted-link.ts";
 
 /** Where requests may go besides here. */
 export interface Reachable {
@@ -22,15 +23,16 @@ export interface Reachable {
  */
 export function dialAll(
   { servers = [], directory, dialling }: Reachable,
-  parts: DirectoryParts,
+  parts: PlaceParts,
 ): Pick<OffloadParts, "endpoints" | "links" | "directory" | "dial"> {
-  const model = servers.length > 0 ? linkModel() : undefined;
+  let model: LinkModel | undefined;
   const links = new Map<string, LinkLearner>();
   const endpoints = servers.map((server) => {
     const info: EndpointInfo = serverInfo(server);
-    const link = linkBelief(model ? { model } : {});
+    const options: Partial<ServerOptions> = typeof server === "string" ? {} : server;
+    const link = hintedLink((model ??= linkModel()), info.address ?? "", options.link, parts.linkHints);
     links.set(info.id, link);
-    return dial(info, { ...parts, link }, typeof server === "string" ? {} : server);
+    return dial(info, { ...parts, link }, options);
   });
   if (!directory) return { endpoints, links: (id) => links.get(id) };
   const places = placeDialler(parts, dialling);

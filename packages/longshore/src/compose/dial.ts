@@ -3,6 +3,7 @@ import {
   type Credentials,
   type Endpoint,
   type EndpointInfo,
+  type LinkHint,
   type LinkLearner,
   LongshoreError,
   type Observer,
@@ -62,6 +63,11 @@ export interface ServerOptions {
    * whatever is forwarded is this place's own there.
    */
   readonly forwardsTenants?: boolean;
+  /**
+   * What is known of the link to it before anything was sent, or false for nothing. Default: what this machine's system tells.
+   * Either way it gives way to what is seen.
+   */
+  readonly link?: LinkHint | false;
 }
 
 /** The address of gRPC, where it is the port of a host or an address of its own. */
@@ -117,7 +123,7 @@ export interface DialParts {
 }
 
 /** How a server is dialled, of what is said of it. */
-export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants" | "metrics">;
+export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsTenants" | "metrics" | "link">;
 
 /**
  * An endpoint that speaks the protocol to a server, over HTTP but for what only gRPC has. Where HTTP is encrypted and gRPC

@@ -9,7 +9,6 @@ import {
   type EndpointId,
   type EndpointInfo,
   type KeptDirectory,
-  linkBelief,
   type LinkLearner,
   linkModel,
   LongshoreError,
@@ -30,6 +29,7 @@ import {
 } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
+import { hintedLink, type LinkHints } from "./hinted-link.ts";
 import { natsDirectory } from "./nats-directory.ts";
 import { transportTls } from "./server-tls.ts";
 
@@ -218,6 +218,12 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
 /** Beliefs about links that are kept for places that are gone and may come back. */
 const maxLinks = 20_000;
 
+/** What dialling places needs. */
+export interface PlaceParts extends DirectoryParts {
+  /** What is known of links before they are used. Default: what this machine's system tells. */
+  readonly linkHints?: LinkHints;
+}
+
 /** Dials places as a directory names them, each with a belief about the link to it. */
 export interface PlaceDialler {
   dial(info: EndpointInfo): Endpoint;
@@ -228,20 +234,22 @@ export interface PlaceDialler {
 export type Dialling = (info: EndpointInfo) => DialOptions;
 
 /** Makes a dialler. The tables of the beliefs are shared. */
-export function placeDialler(parts: DirectoryParts, dialling: Dialling = () => ({})): PlaceDialler {
+export function placeDialler(parts: PlaceParts, dialling: Dialling = () => ({})): PlaceDialler {
   let model: ReturnType<typeof linkModel> | undefined;
   const links = new Map<EndpointId, LinkLearner>();
   return {
     dial(info) {
       model ??= linkModel();
-      const link = links.get(info.id) ?? linkBelief({ model });
+      const options = dialling(info);
+      const known = links.get(info.id);
+      const link = known ?? hintedLink(model, info.address ?? "", options.link, parts.linkHints);
       links.delete(info.id);
       links.set(info.id, link);
       for (const oldest of links.keys()) {
         if (links.size <= maxLinks) break;
         links.delete(oldest);
       }
-      return dial(info, { ...parts, link }, dialling(info));
+      return dial(info, { ...parts, link }, options);
     },
     link: (id) => links.get(id),
   };

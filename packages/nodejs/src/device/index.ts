@@ -2,5 +2,6 @@ export type { Battery } from "./battery.ts";
 export { type DeviceFacts, deviceFacts, type Memory, memoryMeter } from "./device-facts.ts";
 export * from "./energy-counter.ts";
 export * from "./load-meter.ts";
+export { linkHint, type NetworkFolders } from "./network.ts";
 export * from "./system-clock.ts";
 export * from "./system-random.ts";

@@ -1,0 +1,79 @@
+import type { LinkBelief, LinkHint, LinkKind } from "@longshore/core";
+
+/** What a browser tells of its network (Network Information API). Any of it may be missing; Firefox and Safari tell nothing of rates. */
+export interface NetworkConnection {
+  readonly type?: string;
+  readonly effectiveType?: string;
+  /** Mbit/s, rounded. */
+  readonly downlink?: number;
+  /** Milliseconds, rounded. */
+  readonly rtt?: number;
+  addEventListener?(type: "change", listener: () => void): void;
+  removeEventListener?(type: "change", listener: () => void): void;
+}
+
+/** Of a browser's `navigator` what is read here. */
+export interface NetworkNavigator {
+  readonly onLine?: boolean;
+  readonly connection?: NetworkConnection;
+}
+
+/** Chromium rounds rates to multiples of 0.025 Mbit/s and tells no more than 10; round trips to multiples of 25 ms. */
+const mostDownlink = 10;
+const leastRoundTripMs = 10;
+
+const kinds: Readonly<Record<string, LinkKind>> = {
+  ethernet: "ethernet",
+  wifi: "wifi",
+  cellular: "cellular",
+};
+
+/** The rate and round trip at which a class begins, where only the class is told: the table of the specification. */
+const classes: Readonly<Record<string, { readonly downlink: number; readonly rtt: number }>> = {
+  "slow-2g": { downlink: 0.05, rtt: 2000 },
+  "2g": { downlink: 0.07, rtt: 1400 },
+  "3g": { downlink: 0.7, rtt: 270 },
+};
+
+/**
+ * What the browser tells of its network, as what is known of the link to any server; undefined where it tells nothing, or that
+ * there is none. A rate at which it stops counting is the least that the link does.
+ */
+export function linkHint(browser: NetworkNavigator | undefined = globalThis.navigator): LinkHint | undefined {
+  const connection = browser?.connection;
+  if (!connection || browser.onLine === false) return undefined;
+  if (connection.type === "none" || connection.downlink === 0) return undefined;
+  const { type = "", effectiveType = "" } = connection;
+  const downlink = connection.downlink ?? classes[effectiveType]?.downlink;
+  const roundTripMs = connection.rtt ?? classes[effectiveType]?.rtt;
+  const kind = kinds[type];
+  return {
+    ...(kind ? { kind } : {}),
+    ...(downlink === undefined ? {} : { downBitsPerSecond: downlink * 1e6 }),
+    ...(downlink !== undefined && downlink >= mostDownlink ? { atLeast: true } : {}),
+    ...(roundTripMs === undefined ? {} : { roundTripMs: Math.max(leastRoundTripMs, roundTripMs) }),
+  };
+}
+
+/**
+ * Tells beliefs about links what the browser tells, now and whenever that changes; where it names another network, what was
+ * learned of the one before is forgotten. Browsers that name none are believed to be on another one when the class of the
+ * connection is another. Dispose of it when the links are not used any more.
+ */
+export function followNetwork(
+  links: Iterable<Pick<LinkBelief, "hinted">>,
+  browser: NetworkNavigator | undefined = globalThis.navigator,
+): Disposable {
+  const connection = browser?.connection;
+  const network = (): string => connection?.type ?? connection?.effectiveType ?? "";
+  let before = network();
+  const tell = (): void => {
+    const now = network();
+    const hint = linkHint(browser);
+    for (const link of links) link.hinted(hint, now !== before);
+    before = now;
+  };
+  tell();
+  connection?.addEventListener?.("change", tell);
+  return { [Symbol.dispose]: () => connection?.removeEventListener?.("change", tell) };
+}
