@@ -7,12 +7,14 @@ import { graphBuilder, writeModel } from "@longshore/graph";
 import { sampleRepository } from "@longshore/samples";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { command } from "../../test/command.ts";
+import { placementText, type PlacementReport } from "./print-placement.ts";
 
 const guide = join(dirname(fileURLToPath(import.meta.url)), "../../../../docs/guides/bring-your-model.md");
 let folder: string;
 let model: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-placement-"));
+  await writeFile(join(folder, "x.json"), JSON.stringify([Array.from({ length: 1000 }, () => 1)]));
   model = await profiled(folder);
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -83,8 +85,13 @@ interface Report {
   }[];
 }
 
+/** With an input, so that nothing has to be run to find one. */
+function plan(...args: readonly string[]): ReturnType<typeof command> {
+  return command("split", model, "--input", `x=${join(folder, "x.json")}`, ...args);
+}
+
 async function best(...args: readonly string[]): Promise<Report> {
-  const { code, out, said } = await command("split", model, "--json", ...args);
+  const { code, out, said } = await plan("--json", ...args);
   expect(code, said).toBe(0);
   return JSON.parse(out) as Report;
 }
@@ -257,24 +264,12 @@ describe("longshore split --goal", () => {
   });
 
   it("says which limit nothing keeps, or which not together", async () => {
-    const alone = await command(
-      "split",
-      model,
-      ...two,
-      "--goal",
-      "mean",
-      "--deadline-ms",
-      "20",
-      "--max-energy-mj",
-      "1000",
-    );
+    const alone = await plan(...two, "--goal", "mean", "--deadline-ms", "20", "--max-energy-mj", "1000");
     expect(alone.code).toBe(1);
     expect(alone.notes).toMatch(
       /no placement keeps --deadline-ms 20 \(the least is \d+ ms, in 95 of 100 cases\)$/m,
     );
-    const together = await command(
-      "split",
-      model,
+    const together = await plan(
       ...two,
       "--goal",
       "mean",
@@ -288,9 +283,7 @@ describe("longshore split --goal", () => {
     expect(together.code).toBe(1);
     expect(together.notes).toMatch(/each limit can be kept, .* --deadline-ms and --max-cost-micros together/);
     expect(together.notes).toMatch(/--max-cost-micros 1 \(the least is 3\.\d+ millionths\)/);
-    const memory = await command(
-      "split",
-      model,
+    const memory = await plan(
       ...two,
       "--goal",
       "mean",
@@ -354,6 +347,27 @@ describe("longshore split --goal", () => {
     expect(notes).toContain("with another content than this tiny");
     const pipeline = await command("split", "ocr", "--goal", "mean");
     expect(pipeline.notes).toContain("a pipeline?");
+  });
+
+  it("takes a profile that is named, and says when it is of other sizes", async () => {
+    const known = JSON.parse(await readFile(join(model, "1", "profile.json"), "utf8")) as Profile;
+    const [variant] = known.variants;
+    const buckets = variant!.buckets.map((bucket) => ({ ...bucket, typical: { bytes: 400 } }));
+    const file = join(folder, "other.json");
+    await writeFile(file, JSON.stringify({ ...known, variants: [{ ...variant!, buckets }] }));
+    const { code, notes } = await plan(...two, "--goal", "mean", "--profile", file);
+    expect(code).toBe(0);
+    expect(notes).toContain("times are those of inputs of 400 B, bytes are planned for inputs of 4.0 kB");
+    expect((await plan(...two, "--goal", "mean")).notes).toBe("");
+  });
+
+  it("says by how much something may be better where that is not proved", async () => {
+    const { out } = await plan(...two, "--goal", "throughput", "--json");
+    const report = JSON.parse(out) as PlacementReport;
+    const open = { ...report, value: 20, exact: false, bound: 16, gapRatio: 0.2 };
+    expect(placementText(open)).toMatch(
+      /goal throughput: 50\.0 a second, not proved: nothing is better than 62\.5 a second \(gap 20\.00 %\)$/m,
+    );
   });
 
   it("runs the command of the guide", async () => {

@@ -74,5 +74,5 @@ export function placementText(report: PlacementReport): string {
 
 function proofText({ exact, gapRatio, bound }: PlacementReport, value: (one: number) => string): string {
   if (exact) return "proved the best for these costs";
-  return `not proved: no placement comes to less than ${value(bound)} (gap ${(100 * gapRatio).toFixed(2)} %)`;
+  return `not proved: nothing is better than ${value(bound)} (gap ${(100 * gapRatio).toFixed(2)} %)`;
 }
