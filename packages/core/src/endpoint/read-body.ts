@@ -1,4 +1,4 @@
-import { LongshoreError } from "../base/index.ts";
+import { inSteps, LongshoreError, steppedCopy } from "../base/index.ts";
 import type { WireBody } from "./transport.ts";
 
 /** How a body is read. */
@@ -16,6 +16,8 @@ export interface BodyOptions {
    * anybody sees it. Default: fresh memory.
    */
   readonly memory?: (byteLength: number) => ArrayBuffer;
+  /** Between the steps in which a long body of unknown length is put together. Default: that is done at once. */
+  readonly pause?: () => Promise<void>;
 }
 
 function tooLarge(maxBytes: number): LongshoreError {
@@ -101,8 +103,19 @@ async function readUnknown(
     chunks.push(chunk);
     options.arrived?.(length);
   }
-  const { maxBytes, headerLength = 0, lead = 0 } = options;
-  return readParts({ kind: "parts", parts: chunks }, { maxBytes, headerLength, lead });
+  const { headerLength = 0, lead = 0, pause } = options;
+  const buffer = aligned(length, { maxBytes: length, headerLength, lead });
+  await inSteps(join(buffer, lead, chunks), pause ?? (async () => undefined));
+  return buffer;
+}
+
+function* join(buffer: Uint8Array, lead: number, chunks: readonly Uint8Array[]): Generator<void, void> {
+  const copy = steppedCopy();
+  let offset = lead;
+  for (const chunk of chunks) {
+    yield* copy(buffer, offset, chunk);
+    offset += chunk.byteLength;
+  }
 }
 
 /** The length that a body announces; undefined when nobody knows yet. */
@@ -113,8 +126,8 @@ export function bodyLength(body: WireBody): number | undefined {
 
 /**
  * All bytes of a body in one buffer, `lead` free bytes before them: a new one, unless the body is its reader's own and lies as it
- * should. Throws `body-too-large` before buffering more
- * than allowed, `body-mismatch` when the announced length is not what came, and what the stream throws.
+ * should. Throws `body-too-large` before buffering more than allowed, `body-mismatch` when the announced length is not what
+ * came, and what the stream throws.
  */
 export async function readBody(body: WireBody, options: BodyOptions): Promise<Uint8Array> {
   if (body.kind === "parts") return readParts(body, options);

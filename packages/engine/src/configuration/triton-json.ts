@@ -7,6 +7,8 @@ import { TextProtoError } from "./text-proto.ts";
 
 /** The largest configuration that is read, in characters. */
 const mostCharacters = 1 << 20;
+/** The most values in one: they are read at once. */
+const mostValues = 65_536;
 
 /**
  * Reads Triton's `ModelConfig` in Protocol Buffers' JSON: field names as in the file or in camel case, whole numbers also
@@ -20,7 +22,7 @@ export function parseTritonJson(model: string, text: string): ModelConfig {
   let fields: { readonly [field: string]: Json };
   try {
     const object = read.objectAt(
-      parseJson(new TextEncoder().encode(text), "the configuration"),
+      parseJson(new TextEncoder().encode(text), "the configuration", mostValues),
       "the configuration",
     );
     // What JSON.parse gives is JSON.

@@ -12,6 +12,7 @@ import {
   modelPath,
   readBody,
   type Reason,
+  turnWhileWanted,
   type WireBody,
   type WireResponse,
 } from "@longshore/core";
@@ -19,7 +20,14 @@ import { onePart, peek } from "../message/index.ts";
 import * as proto from "../proto/inference_pb.ts";
 import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
 import { metadataOf } from "./infer.ts";
-import { logBody, regionMap, repositoryParameters, settingsReply, traceBody } from "./json-shapes.ts";
+import {
+  logBody,
+  regionMap,
+  repositoryParameters,
+  repositoryText,
+  settingsReply,
+  traceBody,
+} from "./json-shapes.ts";
 import { errorOf, type GrpcStatus, ok } from "./status.ts";
 
 /**
@@ -29,6 +37,8 @@ import { errorOf, type GrpcStatus, ok } from "./status.ts";
 
 /** The most that a request of these may say; loading a model, which may carry files, has the limit of inference. */
 const maxControlBytes = 65_536;
+/** A piece of a load longer than this, in characters, is not written in one turn with others. */
+const longPiece = 65_536;
 /** The most that a reply may take. */
 const maxReplyBytes = 64 * 2 ** 20;
 
@@ -168,7 +178,10 @@ const load: Method = async (parts, served) => {
       if (message.modelName !== model) {
         throw new LongshoreError("invalid-input", "decode", "model_name must come once and first");
       }
-      yield encoder.encode(JSON.stringify(repositoryParameters(message.parameters)));
+      for (const piece of repositoryText(message.parameters)) {
+        if (piece.length > longPiece) await turnWhileWanted(parts.clock, served.call.abort, "decode");
+        yield encoder.encode(piece);
+      }
     },
   };
   const path = `/v2/repository/models/${encodeURIComponent(model)}/load`;

@@ -4,6 +4,7 @@ import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
 /** The most that a place may say of itself, with its operator's entry. */
 const maxJoinBytes = 2 ** 20;
+const maxJoinValues = 16_384;
 
 /** `GET v2/directory`, `POST v2/directory/join` and `/leave`, where this server keeps a directory. */
 export async function directory(
@@ -15,7 +16,7 @@ export async function directory(
   if (!desk) throw new LongshoreError("unknown-route", "admission", "this server keeps no directory");
   if (kind === "directory") return jsonReply(desk.list(asked.query.get("since") ?? undefined));
   const { tenant } = asked.identity;
-  const request = await requestObject(asked, maxJoinBytes);
+  const request = await requestObject(asked, maxJoinBytes, maxJoinValues);
   if (kind === "directory-join") return jsonReply(await desk.join(request, tenant));
   desk.leave(request, tenant);
   return doneReply;

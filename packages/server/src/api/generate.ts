@@ -20,6 +20,9 @@ import { jsonReply, objectFrom } from "./replies.ts";
 
 /** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
 const maxGenerateBytes = 2 ** 20;
+/** What is longer is not read, written anew and read as a message in one turn. */
+const atOnceBytes = 65_536;
+const mostParameters = 256;
 
 const encoder = new TextEncoder();
 
@@ -55,6 +58,10 @@ function toInfer(object: object, { inputs, batching }: ModelDescription): object
   const nested = read.own(object, "parameters");
   const taken = new Set(["id", "parameters", ...given.map(({ name }) => name)]);
   const parameters = entries.filter(([key]) => !taken.has(key));
+  // As of all messages; said before they are written and read once more.
+  if (parameters.length > mostParameters) {
+    read.refuse("parameters", `an object of at most ${mostParameters} parameters`);
+  }
   const id = read.own(object, "id");
   return {
     ...(id === undefined ? {} : { id }),
@@ -119,8 +126,12 @@ export async function generate(
     stream,
     async read() {
       const bytes = await readBody(asked.request.body, { maxBytes });
-      const json = JSON.stringify(toInfer(objectFrom(bytes), description));
-      return readInferRequestInSteps(encoder.encode(json), undefined, limits, pause);
+      const object = objectFrom(bytes);
+      const long = bytes.byteLength > atOnceBytes;
+      if (long) await pause();
+      const json = encoder.encode(JSON.stringify(toInfer(object, description)));
+      if (long) await pause();
+      return readInferRequestInSteps(json, undefined, limits, pause);
     },
   };
   const request = { ...asked.request, message };

@@ -278,7 +278,7 @@ export function receive(
     const lead = input ? rawLead(input) : 0;
     const reads: BodyOptions =
       length === undefined || small
-        ? { ...limit, lead, arrived }
+        ? { ...limit, lead, arrived, pause: pauseOf(api, asked) }
         : { ...limit, lead, arrived, memory: (byteLength) => (kept = bodies.take(byteLength)) };
     const received =
       body.kind === "parts" ? parsed(readParts(body, reads)) : readBody(body, reads).then(parsed);

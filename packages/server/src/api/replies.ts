@@ -24,18 +24,22 @@ export function textReply(text: string, type: string): WireResponse {
 /** The most that a request for anything but inference may say. */
 const maxRequestBytes = 65_536;
 
-/** The most values that it may have: more would be read for longer than the event loop should be held. */
-const mostValues = 65_536;
+/** The most values that it may have: as many keys are read in about the time for which the event loop may be held. */
+const maxValues = 8192;
 
 /** The JSON object that a request is. Throws `invalid-input`, whatever the bytes are. */
-export function objectFrom(bytes: Uint8Array): object {
-  return read.objectAt(parseJson(bytes, "the request", mostValues), "the request");
+export function objectFrom(bytes: Uint8Array, most: number = maxValues): object {
+  return read.objectAt(parseJson(bytes, "the request", most), "the request");
 }
 
 /** The JSON object in a request's body; an empty body is an empty object, as Triton's clients send it. */
-export async function requestObject({ request }: Asked, maxBytes: number = maxRequestBytes): Promise<object> {
+export async function requestObject(
+  { request }: Asked,
+  maxBytes: number = maxRequestBytes,
+  most?: number,
+): Promise<object> {
   const bytes = await readBody(request.body, { maxBytes });
-  return bytes.byteLength === 0 ? {} : objectFrom(bytes);
+  return bytes.byteLength === 0 ? {} : objectFrom(bytes, most);
 }
 
 /** 200 and nothing, as Triton answers what has no result. */

@@ -2,17 +2,21 @@ import {
   bodyLength,
   type Call,
   digestHeader,
+  inSteps,
   type Json,
   LongshoreError,
   type ModelListing,
   read,
+  readBody,
   type Route,
+  turnWhileWanted,
   type WireBody,
   type WireResponse,
 } from "@longshore/core";
+import { liftFiles } from "../body/index.ts";
 import { fileReply, rangeStart } from "./package.ts";
 import type { Api, Asked } from "./parts.ts";
-import { doneReply, jsonReply, requestObject } from "./replies.ts";
+import { doneReply, jsonReply, objectFrom, requestObject } from "./replies.ts";
 
 /** What the API needs of the models behind an endpoint, beyond running them. */
 export interface ServedRepository {
@@ -49,20 +53,30 @@ export interface ModelOverride {
 
 /** The most that a configuration in a request may say, in bytes. */
 const maxConfigBytes = 2 ** 20;
+/** The most that a request with files may say beside them, in bytes: such a configuration, with what JSON puts before its quotes. */
+const maxJsonBytes = 2 * maxConfigBytes;
 
 const filePath = /^[0-9]{1,18}\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
 
-function fromBase64(text: unknown, key: string): Uint8Array {
-  try {
-    if (typeof text === "string") return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  } catch {
-    // Said below: what atob throws names nothing that helps.
-  }
-  read.refuse(key, "the bytes of a file in base64");
+/** What a request to load or unload says, and the files that came with it, which its texts name by number. */
+interface ControlRequest {
+  readonly object: object;
+  readonly files: readonly Uint8Array[];
+}
+
+async function loadRequest({ clock, limits }: Api, { request, call }: Asked): Promise<ControlRequest> {
+  const pause = (): Promise<void> => turnWhileWanted(clock, call.abort, "decode");
+  const body = await readBody(request.body, { maxBytes: limits.maxBodyBytes, pause });
+  const { json, files } = await inSteps(liftFiles(body, maxJsonBytes), pause);
+  return { object: json.byteLength === 0 ? {} : objectFrom(json), files };
 }
 
 /** The configuration and files in the parameters of a load; undefined when there are none. */
-function overrideFrom(api: Api, parameters: object): ModelOverride | undefined {
+function overrideFrom(
+  api: Api,
+  parameters: object,
+  came: readonly Uint8Array[],
+): ModelOverride | undefined {
   const written = read.own(parameters, "config");
   const names = Object.keys(parameters).filter((name) => name.startsWith("file:"));
   if (names.length > 0 && !api.modelUploads) {
@@ -81,7 +95,9 @@ function overrideFrom(api: Api, parameters: object): ModelOverride | undefined {
   const files = names.map((name): [string, Uint8Array] => {
     const path = name.slice("file:".length);
     if (!filePath.test(path)) read.refuse("file:", "followed by a version, '/' and the name of a file");
-    return [path, fromBase64(read.own(parameters, name), "a file")];
+    const file = read.own(parameters, name);
+    const bytes = typeof file === "string" ? came[Number(file)] : undefined;
+    return [path, bytes ?? read.refuse("a file", "the bytes of a file in base64")];
   });
   return { config, files: new Map(files) };
 }
@@ -112,12 +128,15 @@ export async function repositoryControl(
       "loading and unloading is switched off on this server",
     );
   }
-  const maxBytes = api.modelUploads ? api.limits.maxBodyBytes : maxConfigBytes;
+  const uploads = api.modelUploads && route.kind === "load";
+  const maxBytes = uploads ? api.limits.maxBodyBytes : maxConfigBytes;
   using _held = api.budget.reserve(bodyLength(asked.request.body) ?? maxBytes);
-  const object = await requestObject(asked, maxBytes);
+  const { object, files } = uploads
+    ? await loadRequest(api, asked)
+    : { object: await requestObject(asked, maxBytes), files: [] };
   const parameters = read.objectAt(read.own(object, "parameters") ?? {}, "parameters");
   if (route.kind === "load") {
-    await api.repository.load(route.model, undefined, asked.call, overrideFrom(api, parameters));
+    await api.repository.load(route.model, undefined, asked.call, overrideFrom(api, parameters, files));
   } else {
     const flag = read.own(parameters, "unload_dependents");
     const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;
