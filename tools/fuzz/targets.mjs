@@ -73,6 +73,19 @@ function text(method, path, body, headers = "") {
   return `${method} ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${headers}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
+/** Bodies with that member, nested as deep as may be and deeper, and with keys that come twice. */
+function nestedBodies(name, value) {
+  const deep = (open, close, depth) => `{"${name}":${open.repeat(depth)}${value}${close.repeat(depth)}}`;
+  return [
+    deep("[", "]", 31),
+    deep("[", "]", 5000),
+    deep('{"a":', "}", 30),
+    deep('{"a":', "}", 5000),
+    `{"${name}":${value},"${name}":${value}}`,
+    `{"__proto__":{"${name}":${value}},"parameters":{"a":1,"a":2}}`,
+  ];
+}
+
 const filled = (path) => path.replace("{model}", "double").replace("{version}", "1").replace("{variant}", "default").replaceAll(/\{(from|to)\}/g, "start").replace("{region}", "r"); // prettier-ignore
 const bodies = { infer: requests[0], generate: '{"t":"hello","x":1}', load: '{"parameters":{"config":"{}","file:1/m.onnx":"AAAA"}}', unload: '{"parameters":{"unload_dependents":true}}', index: '{"ready":true}', "set-log-settings": '{"log_verbose_level":1}', "set-trace-settings": '{"trace_level":["TIMESTAMPS"],"trace_rate":"3"}', "shared-register": '{"key":"/k","offset":0,"byte_size":8}' }; // prettier-ignore
 const http = [
@@ -88,8 +101,11 @@ const http = [
   'POST /v2/models/double/infer HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"inp\r\n1\r\nu\r\n0\r\n\r\n',
   text("POST", "/v2/models/text/generate_stream", '{"t":["a","b"]}'),
   text("GET", "/v2/models/double/offers?bytes=5&size=3&knowledge=0", ""),
+  ...["generate", "generate_stream"].flatMap((way) => nestedBodies("t", '"a"').map((body) => text("POST", `/v2/models/text/${way}`, body))), // prettier-ignore
+  ...["load", "unload"].flatMap((way) => nestedBodies("parameters", '{"config":"{}","file:1/m.onnx":"AAA="}').map((body) => text("POST", `/v2/repository/models/double/${way}`, body))), // prettier-ignore
+  text("POST", "/v2/repository/models/double/load", '{"parameters":{"\\u0066ile:1/a":"QUJD\\/\\n","file:1/b" : "Q\\u0051==","config":"{}"}}'), // prettier-ignore
 ];
-const httpWords = ["content-length: 5\r\n", "transfer-encoding: chunked\r\n", "content-encoding: gzip\r\n", "accept-encoding: gzip\r\n", "expect: 100-continue\r\n", "inference-header-content-length: 5\r\n", "longshore-deadline: 5\r\n", "longshore-rules: class=a;zones=\r\n", "longshore-path: a,b\r\n", "longshore-account: 1\r\n", "longshore-acknowledge: 1\r\n", "connection: close\r\n", "GET ", "POST ", "OPTIONS ", "HEAD ", "/v2/models/", "/versions/1", "/infer", "/v2", "HTTP/1.1", "HTTP/2.0", "0\r\n\r\n", "%2F", "//", "/../", "?", "#", ";"]; // prettier-ignore
+const httpWords = ['"file:1/m.onnx":"AAAA",', '"config":"{}",', '"__proto__":', '"a":1,"a":1,', "[[[[[[[[", '{"a":{"a":{"a":', '"\\u0000"', "1e999", "content-length: 5\r\n", "transfer-encoding: chunked\r\n", "content-encoding: gzip\r\n", "accept-encoding: gzip\r\n", "expect: 100-continue\r\n", "inference-header-content-length: 5\r\n", "longshore-deadline: 5\r\n", "longshore-rules: class=a;zones=\r\n", "longshore-path: a,b\r\n", "longshore-account: 1\r\n", "longshore-acknowledge: 1\r\n", "connection: close\r\n", "GET ", "POST ", "OPTIONS ", "HEAD ", "/v2/models/", "/versions/1", "/infer", "/v2", "HTTP/1.1", "HTTP/2.0", "0\r\n\r\n", "%2F", "//", "/../", "?", "#", ";"]; // prettier-ignore
 
 /** Errors of a reply: none that tell of a failure of ours. */
 function checkReply(status, body) {

@@ -609,13 +609,16 @@ describe("everything else", () => {
     clients.push({ close });
     const text = (value: string) => ({ parameterChoice: { case: "stringParam" as const, value } });
     const file = { parameterChoice: { case: "bytesParam" as const, value: new Uint8Array(20_000) } };
+    // Long enough to be written in pieces, and no whole number of them.
+    const bytes = Buffer.from(Array.from({ length: 1_700_001 }, (_, index) => (index * index * 31) >> 3));
+    const long = { parameterChoice: { case: "bytesParam" as const, value: new Uint8Array(bytes) } };
     await ask(
       "RepositoryModelLoad",
       proto.RepositoryModelLoadRequestSchema,
       proto.RepositoryModelLoadResponseSchema,
       {
         modelName: "a b",
-        parameters: { config: text("{}"), "file:1/model.onnx": file },
+        parameters: { config: text("{}"), "file:1/model.onnx": file, "file:1/long": long },
       },
     );
     const unload_dependents = { parameterChoice: { case: "boolParam" as const, value: true } };
@@ -630,7 +633,11 @@ describe("everything else", () => {
       "/v2/repository/models/a%20b/unload",
     ]);
     expect(JSON.parse(asked[0]?.body ?? "")).toEqual({
-      parameters: { config: "{}", "file:1/model.onnx": Buffer.alloc(20_000).toString("base64") },
+      parameters: {
+        config: "{}",
+        "file:1/model.onnx": Buffer.alloc(20_000).toString("base64"),
+        "file:1/long": bytes.toString("base64"),
+      },
     });
     expect(JSON.parse(asked[1]?.body ?? "")).toEqual({ parameters: { unload_dependents: true } });
   });

@@ -72,11 +72,7 @@ async function loadRequest({ clock, limits }: Api, { request, call }: Asked): Pr
 }
 
 /** The configuration and files in the parameters of a load; undefined when there are none. */
-function overrideFrom(
-  api: Api,
-  parameters: object,
-  came: readonly Uint8Array[],
-): ModelOverride | undefined {
+function overrideFrom(api: Api, parameters: object, came: readonly Uint8Array[]): ModelOverride | undefined {
   const written = read.own(parameters, "config");
   const names = Object.keys(parameters).filter((name) => name.startsWith("file:"));
   if (names.length > 0 && !api.modelUploads) {

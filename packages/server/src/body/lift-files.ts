@@ -31,11 +31,8 @@ const encoder = new TextEncoder();
 
 /** What a byte stands for in base64; 64 for none. */
 const sextets = new Uint8Array(256).fill(64);
-for (const [value, letter] of [
-  ..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-].entries()) {
-  sextets[letter.charCodeAt(0)] = value;
-}
+const letters64 = encoder.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+for (const [value, letter] of letters64.entries()) sextets[letter] = value;
 
 function notBase64(): never {
   read.refuse("a file", "the bytes of a file in base64");

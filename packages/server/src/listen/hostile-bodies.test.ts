@@ -65,7 +65,7 @@ async function served() {
     },
   });
   const { port } = await on(handler);
-  const ask = async (path: string, body: string | Uint8Array) => {
+  const ask = async (path: string, body: string) => {
     const reply = await fetch(`http://127.0.0.1:${port}${path}`, { method: "POST", body });
     const text = await reply.text();
     return { status: reply.status, text, reason: (JSON.parse(text) as { reason?: string }).reason };
@@ -102,17 +102,20 @@ describe("hostile JSON", () => {
     ["__proto__ twice", '{"__proto__":{},"__proto__":{}}'],
     ["nothing like JSON", '{"secret":secret}'],
   ];
-  it.each(paths)("%s refuses what is too deep, twice there or no JSON, with one code and no word of it", async (path) => {
-    const { ask, loads, opened, changes } = await served();
-    for (const [what, body] of bodies) {
-      const { status, reason, text } = await ask(path, body);
-      expect({ status, reason }, what).toEqual({ status: 400, reason: "invalid-input" });
-      expect(text).not.toMatch(/secret|RangeError|stack|\.[jt]s\b|at line|position/);
-    }
-    expect([loads, opened, changes]).toEqual([[], [], []]);
-    const good = await ask(generate, '{"text_input":"still here"}');
-    expect(good.text).toContain('"text_output":"still here"');
-  });
+  it.each(paths)(
+    "%s refuses what is too deep, twice there or no JSON, with one code and no word of it",
+    async (path) => {
+      const { ask, loads, opened, changes } = await served();
+      for (const [what, body] of bodies) {
+        const { status, reason, text } = await ask(path, body);
+        expect({ status, reason }, what).toEqual({ status: 400, reason: "invalid-input" });
+        expect(text).not.toMatch(/secret|RangeError|stack|\.[jt]s\b|at line|position/);
+      }
+      expect([loads, opened, changes]).toEqual([[], [], []]);
+      const good = await ask(generate, '{"text_input":"still here"}');
+      expect(good.text).toContain('"text_output":"still here"');
+    },
+  );
 
   it("reads __proto__ as a name like any other, and what it holds as nothing that was asked", async () => {
     const { ask, loads, opened } = await served();
@@ -198,12 +201,30 @@ describe("files in a load", () => {
 
   it("are refused where they are not base64, come twice, or are none", async () => {
     const { ask, loads } = await served();
-    const wrong = ["A", "AAAAA", "A===", "AA=", "AAAA=", "AA==AA==", "AA\n==", "A\\u0000AA", "A\\", "-_AA", "é"];
+    const wrong = [
+      "A",
+      "AAAAA",
+      "A===",
+      "AA=",
+      "AAAA=",
+      "AA==AA==",
+      "AA\n==",
+      "A\\u0000AA",
+      "A\\",
+      "-_AA",
+      "é",
+    ];
     for (const text of wrong) {
       const { reason } = await ask(load, `{"parameters":{"config":"{}","file:1/m":"${text}"}}`);
       expect(reason, text).toBe("invalid-input");
     }
-    for (const files of ['"file:1/m":"AAAA","\\u0066ile:1/m":"AAAA"', '"file:1/m":0', '"file:1/m":["AAAA"]', '"file:1/m":"AAAA']) { // prettier-ignore
+    for (const files of [
+      '"file:1/m":"AAAA","\\u0066ile:1/m":"AAAA"',
+      '"file:1/m":0',
+      '"file:1/m":["AAAA"]',
+      '"file:1/m":"AAAA',
+    ]) {
+      // prettier-ignore
       expect((await ask(load, `{"parameters":{"config":"{}",${files}}}`)).reason, files).toBe("invalid-input");
     }
     expect(loads).toEqual([]);
