@@ -19,7 +19,7 @@ const parts = [
   {
     name: "deeper",
     about:
-      "the planner of splits against trying everything, on 2,000 random graphs; a whole fleet that restarts under load",
+      "the planner of splits against trying everything, on 2,000 random graphs; a whole fleet that restarts under load; messages of more than 1 GiB",
     args: ["tools/check-deeper.mjs"],
     mostSeconds: 900,
   },

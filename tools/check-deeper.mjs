@@ -1,6 +1,6 @@
 /**
  * Runs what `npm test` does too little of or leaves out, for its length: the property test of the planner of splits on 2,000 graphs,
- * and the restart of a whole fleet. Counts like the other parts.
+ * the restart of a whole fleet, and messages of more than 1 GiB. Counts like the other parts.
  */
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
@@ -15,12 +15,18 @@ const { stdout, status } = spawnSync(
     "--reporter=json",
     "packages/graph/src/partition/plan-split.test.ts",
     "packages/longshore/src/command/restart.test.ts",
+    "packages/longshore/src/command/large-message.test.ts",
   ],
   {
     cwd: root,
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, LONGSHORE_RANDOM_GRAPHS: "2000", LONGSHORE_WHOLE_FLEET: "1" },
+    env: {
+      ...process.env,
+      LONGSHORE_RANDOM_GRAPHS: "2000",
+      LONGSHORE_WHOLE_FLEET: "1",
+      LONGSHORE_LARGE_MESSAGES: "1",
+    },
     maxBuffer: 2 ** 26,
   },
 );

@@ -15,6 +15,9 @@ export function killAll(): void {
 /** A server in a process of its own. */
 export interface ServerProcess {
   readonly address: string;
+  /** Where it speaks gRPC; undefined unless `--grpc-port` was among its arguments. */
+  readonly grpc: string | undefined;
+  readonly pid: number;
   readonly notes: string[];
   /** What it printed since. */
   readonly told: readonly string[];
@@ -25,7 +28,8 @@ export interface ServerProcess {
 
 /** `longshore` in a process of its own, once it listens. */
 export async function listening(...args: readonly string[]): Promise<ServerProcess> {
-  const child = spawn(process.execPath, [command, ...args, "--no-grpc-port", "--json"]);
+  const silent = args.includes("--grpc-port") ? [] : ["--no-grpc-port"];
+  const child = spawn(process.execPath, [command, ...args, ...silent, "--json"]);
   running.add(child);
   const notes: string[] = [];
   createInterface({ input: child.stderr }).on("line", (line) => notes.push(line));
@@ -36,12 +40,13 @@ export async function listening(...args: readonly string[]): Promise<ServerProce
     });
   });
   for await (const line of createInterface({ input: child.stdout })) {
-    const event = JSON.parse(line) as { readonly listening?: string };
+    const event = JSON.parse(line) as { readonly listening?: string; readonly grpc?: string };
     if (event.listening === undefined) continue;
     const told: string[] = [];
     createInterface({ input: child.stdout }).on("line", (one) => told.push(one));
     const stop = (signal: NodeJS.Signals = "SIGTERM"): void => void child.kill(signal);
-    return { address: event.listening, notes, told, stop, exited };
+    const { listening: address, grpc } = event;
+    return { address, grpc, pid: child.pid ?? 0, notes, told, stop, exited };
   }
   throw new Error(`the server did not start: ${notes.join("\n")}`);
 }
