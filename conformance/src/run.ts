@@ -11,11 +11,14 @@ import { dnsPart } from "./parts/dns.ts";
 import { examplesPart } from "./parts/examples.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
+import { observePart } from "./parts/observe.ts";
 import { openapiPart } from "./parts/openapi.ts";
 import { otherServersPart } from "./parts/other-servers.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
+import { partsOfModelsPart } from "./parts/parts-of-models.ts";
 import { severalAnswersPart } from "./parts/several-answers.ts";
+import { versionsPart } from "./parts/versions.ts";
 import { type RunningPeer, startOwn } from "./servers/index.ts";
 
 const parts: readonly Part[] = [
@@ -26,8 +29,11 @@ const parts: readonly Part[] = [
   openapiPart,
   natsPart,
   dnsPart,
+  observePart,
   otherServersPart,
+  partsOfModelsPart,
   severalAnswersPart,
+  versionsPart,
 ];
 
 function options(args: readonly string[]): {

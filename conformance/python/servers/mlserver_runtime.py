@@ -20,4 +20,4 @@ class OnnxModel(MLModel):
         feeds = {value.name: NumpyCodec.decode_input(value) for value in payload.inputs}
         arrays = self.session.run(self.names, feeds)
         outputs = [NumpyCodec.encode_output(name, array) for name, array in zip(self.names, arrays)]
-        return InferenceResponse(model_name=self.name, model_version="1", outputs=outputs)
+        return InferenceResponse(model_name=self.name, model_version=self.version, outputs=outputs)

@@ -14,7 +14,7 @@ class TritonPythonModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(told["threads"])
         options.add_session_config_entry("session.intra_op.allow_spinning", told["spinning"])
-        self.session = onnxruntime.InferenceSession(told["file"], options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(told[f"file-{args['model_version']}"], options, providers=["CPUExecutionProvider"])
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.outputs = [value.name for value in self.session.get_outputs()]
         self.joins = config["max_batch_size"] > 1

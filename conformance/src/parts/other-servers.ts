@@ -36,7 +36,7 @@ const width = 512;
 function slowModel(): Uint8Array {
   const random = seededRandom(1);
   const weights = (rows: number, columns: number): Float32Array =>
-    Float32Array.from({ length: rows * columns }, () => (random.next() - 0.5) / Math.sqrt(rows));
+    Float32Array.from({ length: rows * columns }, () => (random.next() - 0.5) * Math.sqrt(12 / rows));
   const build = graphBuilder();
   const x = build.input("x", "FP32", [1, 16]);
   const wide = build.node("MatMul", [x, build.weights("first", "FP32", [16, width], weights(16, width))]);

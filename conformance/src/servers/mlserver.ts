@@ -22,15 +22,16 @@ export async function startMlserver(place: ServerPlace): Promise<RunningPeer> {
       grpc_max_message_length: 1 << 30,
     }),
   );
-  for (const { name, file, batch } of place.models) {
-    await mkdir(join(place.folder, name), { recursive: true });
+  for (const { name, version = "1", file, batch } of place.models) {
+    const folder = join(place.folder, version === "1" ? name : `${name}-${version}`);
+    await mkdir(folder, { recursive: true });
     await writeFile(
-      join(place.folder, name, "model-settings.json"),
+      join(folder, "model-settings.json"),
       JSON.stringify({
         name,
         implementation: "mlserver_runtime.OnnxModel",
         ...(batch > 1 ? { max_batch_size: batch, max_batch_time: 0.001 } : {}),
-        parameters: { version: "1", extra: { file, threads, spinning: threads > 1 ? "1" : "0" } },
+        parameters: { version, extra: { file, threads, spinning: threads > 1 ? "1" : "0" } },
       }),
     );
   }

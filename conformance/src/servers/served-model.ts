@@ -3,6 +3,8 @@ import type { Datatype } from "@longshore/core";
 /** A graph that every server is given as the same file. */
 export interface ServedModel {
   readonly name: string;
+  /** Default `1`. Several of one name are its versions (Triton, MLServer), which differ in nothing but their files. */
+  readonly version?: string;
   /** Path of the ONNX file. */
   readonly file: string;
   readonly input: { readonly name: string; readonly datatype: Datatype; readonly shape: readonly number[] };

@@ -16,11 +16,14 @@ const dims = (batched: boolean, shape: readonly number[]): string =>
 const queuePolicy = (timeoutMs: number): string =>
   `dynamic_batching { default_queue_policy { timeout_action: REJECT default_timeout_microseconds: ${Math.round(timeoutMs * 1000)} allow_timeout_override: true } }`;
 
+const versionOf = ({ version = "1" }: ServedModel): string => version;
+
 function configuration(
   model: ServedModel,
   backend: "python" | "onnxruntime",
   { copies, threads }: Spread,
   queueTimeoutMs: number | undefined,
+  versions: readonly ServedModel[],
 ): string {
   const { input, output, batch } = model;
   const batched = batch > 1 || queueTimeoutMs !== undefined;
@@ -32,11 +35,16 @@ function configuration(
     `max_batch_size: ${batched ? batch : 0}`,
     `input [ { name: "${input.name}" data_type: TYPE_${input.datatype} dims: [ ${dims(batched, input.shape)} ] } ]`,
     `output [ { name: "${output.name}" data_type: TYPE_${output.datatype} dims: [ ${dims(batched, output.shape)} ] } ]`,
+    `version_policy: { all { } }`,
     `instance_group [ { count: ${copies} kind: KIND_CPU } ]`,
     ...(batch > 1 && queueTimeoutMs === undefined ? ["dynamic_batching { }"] : []),
     ...(queueTimeoutMs === undefined ? [] : [queuePolicy(queueTimeoutMs)]),
     ...(backend === "python"
-      ? [text("file", model.file), text("threads", `${threads}`), text("spinning", threads > 1 ? "1" : "0")]
+      ? [
+          ...versions.map((one) => text(`file-${versionOf(one)}`, one.file)),
+          text("threads", `${threads}`),
+          text("spinning", threads > 1 ? "1" : "0"),
+        ]
       : [text("intra_op_thread_count", `${threads}`)]),
     "",
   ].join("\n");
@@ -72,11 +80,12 @@ export async function startTriton(place: ServerPlace, options: TritonOptions = {
   const backend = options.onnxBackends === undefined ? "python" : "onnxruntime";
   const backends = options.onnxBackends ?? (await pythonBackend(tools));
   for (const model of place.models) {
-    const version = join(place.folder, model.name, "1");
+    const version = join(place.folder, model.name, versionOf(model));
+    const versions = place.models.filter(({ name }) => name === model.name);
     await mkdir(version, { recursive: true });
     await writeFile(
       join(place.folder, model.name, "config.pbtxt"),
-      configuration(model, backend, place.spread, options.queueTimeoutMs),
+      configuration(model, backend, place.spread, options.queueTimeoutMs, versions),
     );
     if (backend === "python") await cp(join(scripts, "triton_model.py"), join(version, "model.py"));
     else await cp(model.file, join(version, "model.onnx"));

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { LongshoreError} from "@longshore/core";
-import { orcaHeader, readLoadHeaders } from "@longshore/core";
+import { type LongshoreError, orcaHeader, readLoadHeaders } from "@longshore/core";
 import { encodeOrca, orcaJson } from "./index.ts";
 import { Writer } from "./writer.ts";
 

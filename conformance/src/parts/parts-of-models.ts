@@ -1,0 +1,200 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  float32Tensor,
+  float32View,
+  type Inputs,
+  type Offloader,
+  openOffloader,
+  type OpenOptions,
+  type Policy,
+  type Result,
+} from "longshore";
+import { denseModel, waist } from "../dense-models.ts";
+import { run } from "../install/index.ts";
+import { command, type RunningPeer, type ServedModel, startTriton } from "../servers/index.ts";
+import { asked, lastWords, type Part, type PartContext } from "./part.ts";
+
+const inputSize = 4096;
+
+/** What a profile says, as far as it is read here. */
+interface Profiled {
+  readonly variants: readonly {
+    readonly buckets: readonly {
+      readonly cuts: readonly {
+        readonly cut: {
+          readonly id: string;
+          readonly crossing: readonly { readonly name: string; readonly shape: readonly number[] }[];
+        };
+        readonly headMemoryBytes: number;
+      }[];
+    }[];
+  }[];
+}
+
+/** Runs the command to its good end. Throws what it said otherwise. */
+async function longshore(...args: readonly string[]): Promise<string> {
+  const { code, out, err } = await run(process.execPath, [command, ...args], { timeoutMs: 180_000 });
+  if (code !== 0) throw new Error(`longshore ${args[0]}: ${lastWords(out, err)}`);
+  return out;
+}
+
+interface Made {
+  readonly repository: string;
+  /** The cut between head and tail, its one tensor, and what memory head and whole take. */
+  readonly cut: string;
+  readonly crossing: string;
+  readonly memoryBytes: { readonly head: number; readonly whole: number };
+  readonly models: readonly ServedModel[];
+}
+
+/** A model of this device, measured on it, and the tail of it that a server is given. */
+async function make(folder: string): Promise<Made> {
+  const repository = join(folder, "repository");
+  const version = join(repository, "narrow", "1");
+  await mkdir(version, { recursive: true });
+  const whole = denseModel({ input: { name: "x", shape: [1, inputSize] }, output: "y", seed: 1 });
+  await writeFile(join(version, "model.onnx"), whole);
+  await longshore("profile", join(repository, "narrow"), "--runs", "1", "--write");
+  const profile = JSON.parse(await readFile(join(version, "profile.json"), "utf8")) as Profiled;
+  const cuts = profile.variants[0]?.buckets[0]?.cuts ?? [];
+  const found = cuts.find(
+    ({ cut: { id, crossing } }) => /^c\d+$/.test(id) && crossing[0]?.shape.at(-1) === waist,
+  );
+  if (!found) throw new Error(`no cut at ${waist} numbers among ${cuts.map(({ cut }) => cut.id).join()}`);
+  const crossing = found.cut.crossing[0]?.name ?? "";
+  const parts = join(folder, "parts");
+  await longshore("split", join(repository, "narrow"), "--cut", found.cut.id, "--out", parts);
+  const port = (name: string, shape: readonly number[]) => ({ name, datatype: "FP32" as const, shape });
+  return {
+    repository,
+    cut: found.cut.id,
+    crossing,
+    memoryBytes: { head: found.headMemoryBytes, whole: cuts.at(-1)?.headMemoryBytes ?? 0 },
+    models: [
+      {
+        name: "narrow-tail",
+        file: join(parts, "tail.onnx"),
+        input: port(crossing, [1, waist]),
+        output: port("y", [1, 16]),
+        batch: 1,
+      },
+    ],
+  };
+}
+
+/** Lets leave this device what reveals no more than `most`. */
+function upTo(most: "features" | "nothing"): Policy {
+  return {
+    decide: ({ zone, reveals }) =>
+      zone === "device" || reveals === "answer" || (most === "features" && reveals === "features")
+        ? { allow: true }
+        : { allow: false, rule: `what reveals the ${reveals} stays here` },
+  };
+}
+
+async function runsAt(address: string, model: string): Promise<number> {
+  const reply = await fetch(`http://${address}/v2/models/${model}/stats`);
+  const json = (await reply.json()) as { model_stats?: { inference_count: number }[] };
+  return json.model_stats?.[0]?.inference_count ?? NaN;
+}
+
+function same(one: Result, other: Result, output: string): boolean {
+  const [own, theirs] = [one, other].map(({ outputs }) => outputs.get(output));
+  if (!own || !theirs) return false;
+  const expected = float32View(theirs);
+  return float32View(own).every((value, index) => Math.abs(value - (expected[index] ?? NaN)) < 1e-4);
+}
+
+const legsOf = ({ plans }: Result): string =>
+  (plans.at(-1)?.legs ?? [])
+    .filter(({ spends }) => spends === "nothing")
+    .map(({ segment: { from, to }, endpoint }) => `${from}..${to} at ${endpoint}`)
+    .join(", ");
+
+async function check(
+  context: PartContext,
+  folder: string,
+  open: { close(): Promise<void> }[],
+): Promise<void> {
+  const told = (name: string, good: boolean, detail: string): void =>
+    context.told({ name, outcome: good ? "passed" : "failed", detail });
+  const made = await make(folder);
+  const place = join(folder, "triton");
+  await mkdir(place);
+  const spread = { copies: 1, threads: 1 };
+  const triton: RunningPeer = await startTriton({
+    models: made.models,
+    cores: [0, 1],
+    spread,
+    folder: place,
+  });
+  open.push(triton);
+  const serves = [{ segment: { model: "narrow", from: made.cut, to: "end" }, as: "narrow-tail" }];
+  const offloader = async (change: Partial<OpenOptions>, listed = true): Promise<Offloader> => {
+    const server = {
+      address: `http://${triton.http}`,
+      id: "triton",
+      kind: "oip",
+      trust: "operated",
+      metrics: "none",
+      serves,
+    } as const;
+    const opened = await openOffloader({
+      repository: made.repository,
+      ...(listed ? { servers: [server] } : {}),
+      // What runs here is dear, so that a part elsewhere is worth its way.
+      device: { activeWatts: 100 },
+      defaults: { dataClass: "internal", objective: "energy" },
+      ...change,
+    });
+    open.push(opened);
+    return opened;
+  };
+  const x = Float32Array.from({ length: inputSize }, (_, index) => Math.sin(index));
+  const numbers: Inputs = { x: float32Tensor("x", [1, inputSize], x) };
+  const alone = await offloader({}, false);
+  const whole = await alone.infer("narrow", numbers);
+  const between = Math.round((made.memoryBytes.head + made.memoryBytes.whole) / 2);
+  for (const [name, change] of [
+    ["a tail that Triton was given runs there where the input may not leave", { policy: upTo("features") }],
+    [
+      "a tail that Triton was given runs there where the whole has no room here",
+      {
+        device: { memoryBytes: () => between },
+        defaults: { dataClass: "internal", objective: "latency" },
+      } satisfies Partial<OpenOptions>,
+    ],
+  ] as const) {
+    if (!asked(context, name)) continue;
+    const before = await runsAt(triton.http, "narrow-tail");
+    const result = await (await offloader(change)).infer("narrow", numbers);
+    const runs = (await runsAt(triton.http, "narrow-tail")) - before;
+    const small = result.sentBytes < inputSize;
+    const good = result.where === "triton" && runs === 1 && small && same(result, whole, "y");
+    told(name, good, `${legsOf(result)}; ${result.sentBytes} bytes sent, ${runs} runs there`);
+  }
+  const kept = "nothing runs there where features may not leave either";
+  if (asked(context, kept)) {
+    const before = await runsAt(triton.http, "narrow-tail");
+    const result = await (await offloader({ policy: upTo("nothing") })).infer("narrow", numbers);
+    const runs = (await runsAt(triton.http, "narrow-tail")) - before;
+    told(kept, result.where !== "triton" && runs === 0 && same(result, whole, "y"), legsOf(result));
+  }
+}
+
+/** A real Triton that was given the exported tail of a model of ours. */
+export const partsOfModelsPart: Part = {
+  name: "parts-of-models",
+  async run(context) {
+    const folder = await mkdtemp(join(tmpdir(), "longshore-parts-"));
+    const open: { close(): Promise<void> }[] = [];
+    try {
+      await check(context, folder, open);
+    } finally {
+      for (const one of open.reverse()) await one.close();
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+};
