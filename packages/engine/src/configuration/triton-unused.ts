@@ -45,15 +45,24 @@ const unusedFields = [
   "model_metrics",
 ];
 
+/** Parameters that are read, and those that a configuration has which this server told. */
+const own: ReadonlySet<string> = new Set(["keep_loaded", "longshore_digest"]);
+
+/** Whether a field is more than empty, as what a server tells of a model has all of them. */
+function saysSomething(value: Json | undefined): boolean {
+  if (value === undefined || value === null || value === "" || value === false || value === 0) return false;
+  return typeof value !== "object" || Object.values(value).some(saysSomething);
+}
+
 /** What of a configuration is read and has no effect here, by name: fields, and parameters that nothing here asks for. */
 export function unusedSettings(
   fields: { readonly [field: string]: Json },
   parameters: readonly TritonParameter[],
 ): readonly string[] {
   return [
-    ...unusedFields.filter((name) => Object.hasOwn(fields, name)),
+    ...unusedFields.filter((name) => saysSomething(fields[name])),
     ...parameters.flatMap(({ key = "" }) =>
-      key === "keep_loaded" || key.startsWith("version_label.") ? [] : [`parameters ${key}`],
+      key.startsWith("version_label.") || own.has(key) ? [] : [`parameters ${key}`],
     ),
   ];
 }

@@ -43,6 +43,15 @@ it("reads the report of another server: what an application says before its proc
   expect(loadIn(new Uint8Array(0))).toBeUndefined();
 });
 
+it("refuses a figure that is cut, and takes names of any length", () => {
+  expect(() => orcaJson(Uint8Array.of(9, 0, 0))).toThrow(/./);
+  const writer = new Writer(64);
+  writer.tag(1, 1);
+  writer.double(0.5);
+  writer.nested(8, () => writer.text(1, "n".repeat(300)));
+  expect(loadIn(writer.slice(0, writer.at))).toMatchObject({ cpuRatio: 0.5 });
+});
+
 it("refuses random and cut bytes with a reason, and never otherwise", () => {
   const seed = foreign();
   const cut = fc.nat(seed.length).map((length) => seed.slice(0, length));

@@ -29,9 +29,14 @@ const figures: ReadonlyMap<number, string> = new Map([
   [9, "application_utilization"],
 ]);
 const namedMetrics = 8;
-/** A report of more metrics, or with longer names, is read as far as this. */
-const maxMetrics = 256;
-const maxNameBytes = 256;
+/** The metrics by name that tell of load here; a report may have many more. */
+const metrics: ReadonlySet<string> = new Set([
+  "in_flight",
+  "queue_ms",
+  "num_requests_running",
+  "num_requests_waiting",
+]);
+const maxNameBytes = 2 ** 20;
 
 function doubleAt({ bytes }: Cursor, at: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(at, true);
@@ -56,9 +61,10 @@ export function orcaJson(bytes: Uint8Array): string {
   while (report.field()) {
     const figure = figures.get(report.number);
     if (figure !== undefined) told[figure] = doubleAt(report, report.fixed(8));
-    else if (report.number === namedMetrics && named.size < maxMetrics)
-      named.set(...namedMetric(report.inner()));
-    else report.skip();
+    else if (report.number === namedMetrics) {
+      const [name, value] = namedMetric(report.inner());
+      if (metrics.has(name)) named.set(name, value);
+    } else report.skip();
   }
   return `JSON ${JSON.stringify({ ...told, named_metrics: Object.fromEntries(named) })}`;
 }

@@ -128,11 +128,16 @@ export async function askInfer(
 /** The trailer with a load report in ORCA's protobuf. */
 const loadTrailer = `${orcaHeader}-bin`;
 
-/** Load in ORCA's form, for balancers inside gRPC clients. */
-export function loadTrailers(response: WireResponse, nowMs: number): Readonly<Record<string, string>> {
+/** Load in ORCA's form, for balancers inside gRPC clients; `over` of what it counts as under way is over when it is read. */
+export function loadTrailers(
+  response: WireResponse,
+  nowMs: number,
+  over = 0,
+): Readonly<Record<string, string>> {
   const load = readLoadHeaders(response.headers, nowMs);
   if (!load) return {};
-  return { [loadTrailer]: btoa(String.fromCharCode(...encodeOrca(load))) };
+  const told = { ...load, inFlight: Math.max(0, load.inFlight - over) };
+  return { [loadTrailer]: btoa(String.fromCharCode(...encodeOrca(told))) };
 }
 
 /** What a server says behind its answers, as headers of HTTP say it. */

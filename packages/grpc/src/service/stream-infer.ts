@@ -133,6 +133,9 @@ async function nextUnless(served: ServerCall, ends: readonly AbortSignal[]): Pro
   }
 }
 
+/** A load report of a stream that is older tells nothing of how busy this place is. */
+const newsMs = 1000;
+
 /** `ModelStreamInfer`. */
 export async function modelStreamInfer(parts: ServiceParts, served: ServerCall): Promise<GrpcStatus> {
   const turns = createTurns();
@@ -140,12 +143,13 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   using whole = childCall(served.call);
   let inOrder: Promise<void> = Promise.resolve();
   let failed: LongshoreError | undefined;
-  /** How busy this place was when it began to answer the last request. */
+  /** How busy this place was when it began to answer the last request, which is over by now: told while that is news. */
   let trailers: GrpcStatus["trailers"] = {};
-  const behind = (status: GrpcStatus): GrpcStatus => ({
-    ...status,
-    trailers: { ...trailers, ...status.trailers },
-  });
+  let trailersAtMs = -Infinity;
+  const behind = (status: GrpcStatus): GrpcStatus => {
+    const isNews = parts.clock.nowMs() - trailersAtMs < newsMs;
+    return isNews ? { ...status, trailers: { ...trailers, ...status.trailers } } : status;
+  };
   const fail = (thrown: unknown): void => {
     failed ??= LongshoreError.from(thrown, "transport", "answering the stream");
     whole.cancel(failed);
@@ -159,7 +163,10 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
       await before;
       // A decoupled model may take long over its answers: others need not wait for the last of them.
       if (!(reply instanceof Error) && reply.messages) passed();
-      if (!(reply instanceof Error)) trailers = loadTrailers(reply, parts.clock.nowMs());
+      if (!(reply instanceof Error)) {
+        trailersAtMs = parts.clock.nowMs();
+        trailers = loadTrailers(reply, trailersAtMs, 1);
+      }
       if (!failed) await answer(served, exchange, reply);
     } catch (thrown) {
       fail(thrown);

@@ -44,7 +44,12 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     statuses: [503],
   },
   model: { summary: "A model's inputs and outputs", extension: "core", gives: json(ref("Model")) },
-  "model-ready": { summary: "Whether a model is ready", extension: "core", gives: json(ref("Ready")) },
+  "model-ready": {
+    summary: "Whether a model is ready",
+    extension: "core",
+    gives: json(ref("Ready")),
+    statuses: [503],
+  },
   infer: {
     summary: "Runs a model, or a part of it",
     extension: "core",

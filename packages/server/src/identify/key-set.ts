@@ -1,4 +1,4 @@
-import { type Clock, LongshoreError } from "@longshore/core";
+import { type Clock, LongshoreError, parseJson } from "@longshore/core";
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK, type JWTVerifyGetKey } from "jose";
 
 /**
@@ -37,7 +37,7 @@ function isUsable(key: unknown): key is JWK {
 }
 
 function parse(bytes: Uint8Array): JSONWebKeySet {
-  const json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown;
+  const json = parseJson(bytes, "the set of keys");
   const keys: unknown = typeof json === "object" && json !== null && "keys" in json ? json.keys : undefined;
   if (!Array.isArray(keys) || keys.length > maxKeys) throw new TypeError("it is not a set of keys");
   const usable = keys.filter(isUsable);

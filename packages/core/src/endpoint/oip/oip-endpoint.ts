@@ -185,7 +185,10 @@ class OipEndpoint implements Endpoint {
     );
     if (!load || !known) return [];
     const there = known.description.version;
-    if (load.runMs(name, there) === undefined) this.#loadSeen = await this.#readLoad(call);
+    if (load.runMs(name, there) === undefined) {
+      const seen = await this.#readLoad(call);
+      this.#loadSeen = seen ?? this.#loadSeen;
+    }
     if (load.runMs(name, there) === undefined) {
       const path = modelPath(version === undefined ? { model: name } : { model: name, version });
       const get = (): Promise<unknown> => this.#get(`${path}/stats`, call, (status) => status !== 200);
