@@ -127,6 +127,12 @@ async function check(
     say("an offloader that used it says that it is gone", gone(stopped), told(stopped));
     const fresh = await answered(await offloader(peer));
     say("an offloader that never saw it says that nobody is there", gone(fresh), told(fresh));
+    const failed = await infer(before.http);
+    say(
+      "a gateway answers that no server is left then",
+      failed.status === 502 || failed.status === 503,
+      `${failed.status} ${failed.said}`,
+    );
     let status = 200;
     const untilMs = performance.now() + 15_000;
     while (status === 200 && performance.now() < untilMs) {
@@ -134,12 +140,6 @@ async function check(
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
     say("the model is not ready through a gateway once it is stopped", status !== 200, `status ${status}`);
-    const failed = await infer(before.http);
-    say(
-      "a gateway answers that no server is left then",
-      failed.status === 502 || failed.status === 503,
-      `${failed.status} ${failed.said}`,
-    );
   } finally {
     for (const one of open.reverse()) await one.close();
     await rm(folder, { recursive: true, force: true });
