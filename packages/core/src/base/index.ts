@@ -3,6 +3,7 @@ export * from "./clock.ts";
 export * from "./error.ts";
 export * from "./events.ts";
 export * from "./json.ts";
+export * from "./metrics-text.ts";
 export * from "./once.ts";
 export * from "./random.ts";
 export * from "./reasons.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { kserveMetrics, mlserverMetrics, tritonMetrics } from "@longshore/testkit";
-import { samplesOf } from "./metrics-text.ts";
+import { samplesOf } from "../../base/index.ts";
 import { type ModelFigures, serverFigures, type ServerFigures } from "./server-figures.ts";
 import { serverLoad } from "./server-load.ts";
 import { statisticsFigures } from "./statistics.ts";
