@@ -30,10 +30,9 @@ const toldLogSpread = 0.9;
 const impliedLogSpread = 1.2;
 /**
  * How much of the usual prior stays: as much as is just seen in sixteen quantile values, so that probes are worth their bytes
- * and requests are not. Where a program of this machine is asked, it may forward over any link.
+ * and requests are not.
  */
 const doubtRatio = 0.06;
-const loopbackDoubtRatio = 0.5;
 
 /** What is believed of the rates of one direction by a hint; undefined where it says nothing of this direction. */
 export function hintedRates(
@@ -55,8 +54,8 @@ export function hintedRates(
     return hint.atLeast ? usual / (1 + Math.exp(-1.7 * away)) : Math.exp(-0.5 * away ** 2);
   });
   normalise(believed);
-  const loopback = hint.kind === "loopback";
-  const doubt = loopback ? loopbackDoubtRatio : doubtRatio;
-  const home = believed.map((weight, rate) => (1 - doubt) * weight + doubt * (model.home[rate] ?? 0));
-  return { home, lasting: loopback ? home : believed };
+  const home = believed.map(
+    (weight, rate) => (1 - doubtRatio) * weight + doubtRatio * (model.home[rate] ?? 0),
+  );
+  return { home, lasting: believed };
 }

@@ -86,7 +86,7 @@ describe("linkHint", () => {
   it.each(["http://localhost:1", "http://127.0.0.2:1", "http://192.168.0.7:1", "http://[fe80::7]:1"])(
     "takes %s for this machine, whatever the system shows",
     async (address) => {
-      expect(await hintFor(address)).toMatchObject({ kind: "loopback", upBitsPerSecond: 1e9 });
+      expect(await hintFor(address)).toEqual({ kind: "loopback" });
     },
   );
 

@@ -70,9 +70,6 @@ async function kindOf(folder: string): Promise<LinkKind | undefined> {
   return names.includes("device") ? "ethernet" : undefined;
 }
 
-/** What a program of this machine gets from another, before a byte was sent; nobody measured it, and half of it is doubted. */
-const loopback: LinkHint = { kind: "loopback", upBitsPerSecond: 1e9, downBitsPerSecond: 1e9 };
-
 function hostOf(address: string): string | undefined {
   return URL.canParse(address) ? new URL(address).hostname.replace(/^\[|\]$/g, "") : undefined;
 }
@@ -80,7 +77,7 @@ function hostOf(address: string): string | undefined {
 /**
  * What Linux tells of the link to `http://host:port`, without asking anybody: what the interface that leads there runs over,
  * and the speed of a wire that both ends are on. Behind a gateway that speed says nothing of the rest of the way, so it is not
- * told. The name of another host is not looked up: it is taken to lie behind the default route. Undefined where nothing is
+ * told, and no rate of this machine's own addresses is: a program there may forward over any link. The name of another host is not looked up: it is taken to lie behind the default route. Undefined where nothing is
  * known, as on other systems, where only this machine's own addresses are. Never rejects.
  */
 export async function linkHint(
@@ -91,7 +88,7 @@ export async function linkHint(
   if (host === undefined || host === "") return undefined;
   const numbered = isIPv4(host);
   const thisMachine = numbered ? host.startsWith("127.") : /(^|\.)localhost$/.test(host);
-  if (thisMachine || own().includes(host)) return loopback;
+  if (thisMachine || own().includes(host)) return { kind: "loopback" };
   const route = routeTo(await routes(proc), numbered ? littleEndian(host) : 0);
   if (!route) return undefined;
   const folder = `${sysClass}/net/${route.over}`;
