@@ -57,8 +57,9 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
       doubled: ofServers.doubled + ofGateways.doubled,
       ...(recoverMs.length > 0 ? { recoverP99Ms: Math.max(...recoverMs) } : {}),
       worstLatenessMs: Math.max(...ofServers.lateMs, ...ofGateways.lateMs),
-      wrongUnconfirmed: ofServers.wrongUnconfirmed,
-      lastWrongMs: ofServers.lastWrongMs,
+      ...((only?.includes(lie) ?? true)
+        ? { wrongUnconfirmed: ofServers.wrongUnconfirmed, lastWrongMs: ofServers.lastWrongMs }
+        : {}),
       ...(ofGateways.lateMs.length > 0 ? gatewayFigures(ofGateways) : {}),
     },
     rows,

@@ -257,6 +257,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     rows,
     notRun: [
       ...(every > 1 ? [`crashes at steps between every ${every}th`] : []),
+      `moves at steps between every ${every * everyMove}th`,
       ...(only ? [`judges besides ${only.join(", ")}`] : []),
     ],
   };

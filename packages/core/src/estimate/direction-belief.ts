@@ -19,7 +19,7 @@ export interface OpenTransfer {
   readonly busyFromMs: number;
   acknowledged: number;
   /** Instant by which it was as likely done as not; NaN where nothing can be learned from that. */
-  readonly promisedAtMs: number;
+  promisedAtMs: number;
 }
 
 /** What `linkBelief` keeps for each direction. */
@@ -338,6 +338,12 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       burst = 1;
       busyMs = 0;
       packets = 0;
+      // The silence until now was another network's.
+      filterMs = NaN;
+      markMs = NaN;
+      quietSinceMs = -Infinity;
+      cache.clear();
+      for (const transfer of open) transfer.promisedAtMs = NaN;
       origin = "prior";
       observedAtMs = -Infinity;
     },

@@ -17,6 +17,9 @@ function measuredCut(id: string, headMs: readonly number[], tailMs: readonly num
   return { cut: { id, crossing: [], reveals: "features" }, headMs, tailMs, headMemoryBytes: 0, codings: [] };
 }
 
+/** Of a profile that has the whole elsewhere alone. */
+const wholeThere = [measuredCut("start", [0], [30, 50])];
+
 const inputs = new Map([["x", tensorOf("x", "FP32", [2, 100], new Uint8Array(800))]]);
 
 describe("graphCosts", () => {
@@ -39,6 +42,26 @@ describe("graphCosts", () => {
     expect(spread).toEqual([0.75, 1.25]);
   });
 
+  it("takes the time of the whole from where it was measured, and refuses a profile that has none", () => {
+    const split = forked();
+    const { nodeMs, spread } = graphCosts(split, cutTable(split), wholeThere, inputs);
+    expect([...nodeMs].reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(40);
+    expect(spread).toEqual([0.75, 1.25]);
+    for (const cuts of [[], [measuredCut("start", [0], [0])], [measuredCut("c1", [1], [2])]]) {
+      expect(() => graphCosts(split, cutTable(split), cuts, inputs)).toThrow("no times of the whole");
+    }
+  });
+
+  it("lets texts travel, whose sizes nobody knows", () => {
+    const build = graphBuilder();
+    const label = build.node("Identity", [build.input("t", "BYTES", [1])], { outputs: ["label"] });
+    build.output(label, "BYTES", [1]);
+    const split = splitGraph(build.model({ name: "texts" }));
+    const { canTravel, tensorBytes } = graphCosts(split, cutTable(split), wholeThere, new Map());
+    expect(canTravel).toEqual([true, true]);
+    expect([...tensorBytes].every((size) => size > 0)).toBe(true);
+  });
+
   it("never lets a later cut take back what an earlier one was given", () => {
     const split = forked();
     const cuts = [
@@ -52,7 +75,7 @@ describe("graphCosts", () => {
 
   it("counts bytes of tensors for the input's sizes, and weights at every node that reads them", () => {
     const split = forked();
-    const { tensorBytes, nodeBytes, canTravel } = graphCosts(split, cutTable(split), [], inputs);
+    const { tensorBytes, nodeBytes, canTravel } = graphCosts(split, cutTable(split), wholeThere, inputs);
     expect(Object.fromEntries(split.names.map((name, at) => [name, tensorBytes[at]]))).toEqual({
       x: 800,
       left: 80,

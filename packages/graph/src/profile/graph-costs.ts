@@ -1,4 +1,4 @@
-import { type CutProfile, endCut, type Tensors } from "@longshore/core";
+import { type CutProfile, endCut, LongshoreError, startCut, type Tensors } from "@longshore/core";
 import { type CutTable, specOf, type SplitGraph } from "../extract/index.ts";
 import { hasNode, isWithin, type NodeSet } from "../partition/index.ts";
 import { bytes, nodeWork, usedNames } from "../shape/index.ts";
@@ -40,14 +40,19 @@ export function graphCosts(
   const made = new Set(split.names);
   const tensorBytes = Float64Array.from(
     split.names,
-    (name) => inputs.get(name)?.bytes.byteLength ?? bytes(types.get(name), guessedSize),
+    // Of texts and of what is empty nothing is known but that they travel.
+    (name) => inputs.get(name)?.bytes.byteLength ?? Math.max(1, bytes(types.get(name), guessedSize)),
   );
-  const whole = cuts.find(({ cut }) => cut.id === endCut)?.headMs ?? [];
-  const wholeMs = mean(whole);
+  const timesOf = (id: string): CutProfile | undefined => cuts.find(({ cut }) => cut.id === id);
+  const whole = timesOf(endCut)?.headMs ?? timesOf(startCut)?.tailMs ?? [];
+  const wholeMs = whole.length > 0 ? mean(whole) : 0;
+  if (!(wholeMs > 0)) {
+    throw new LongshoreError("invalid-input", "plan", "the profile holds no times of the whole model");
+  }
   const { nodeMs, measuredCuts } = sharedOut(work, wholeMs, table, cuts);
   return {
     nodeMs,
-    spread: wholeMs > 0 ? whole.map((ms) => ms / wholeMs) : [1],
+    spread: whole.map((ms) => ms / wholeMs),
     tensorBytes,
     nodeBytes: Float64Array.from(split.nodes, (node) =>
       usedNames(node).reduce(
@@ -55,9 +60,7 @@ export function graphCosts(
         0,
       ),
     ),
-    canTravel: split.names.map(
-      (name, index) => specOf(split, name) !== undefined && (tensorBytes[index] ?? 0) > 0,
-    ),
+    canTravel: split.names.map((name) => specOf(split, name) !== undefined),
     measuredCuts,
   };
 }

@@ -74,3 +74,9 @@ it("lets stand what was measured while the machine was asked", async () => {
   await settled();
   expect(meanOf(link.transferMs(600_000, "up", 100))).toBe(measuredMs);
 });
+
+it("begins at nothing where the machine may not be asked", async () => {
+  const link = hintedLink(model, "http://a:1", undefined, () => Promise.reject(new Error("not permitted")));
+  await settled();
+  expect(meanOf(link.transferMs(600_000, "up", 0))).toBe(usualMs);
+});

@@ -1,7 +1,7 @@
 import { type LinkBelief, linkBelief, type LinkHint, type LinkModel } from "@longshore/core";
 import { linkHint } from "@longshore/nodejs";
 
-/** What is known of the link to an address before it is used. Never rejects. */
+/** What is known of the link to an address before it is used; where it rejects, nothing is. */
 export type LinkHints = (address: string) => Promise<LinkHint | undefined>;
 
 /**
@@ -15,6 +15,10 @@ export function hintedLink(
   hints: LinkHints = linkHint,
 ): LinkBelief {
   const link = linkBelief({ model, ...(said ? { hint: said } : {}) });
-  if (said === undefined) void hints(address).then((hint) => hint && link.hinted(hint));
+  const nothing = (): undefined => undefined;
+  if (said === undefined)
+    void hints(address)
+      .then((hint) => hint && link.hinted(hint))
+      .catch(nothing);
   return link;
 }

@@ -13,7 +13,7 @@ import type { PlacementOptions } from "./options.ts";
 export interface NamedGoal {
   readonly name: string;
   readonly goal: Goal;
-  readonly unit: "ms" | "mJ" | "millionths" | "ratio" | "weighted";
+  readonly unit: "ms" | "mJ" | "millionths" | "missRatio" | "weighted";
 }
 
 /** A limit with the flag that set it. */
@@ -32,12 +32,13 @@ export function goalOf(
   dag: Dag,
   tiers: number,
 ): NamedGoal {
-  const { goal: name, deadlineMs } = options;
+  const { deadlineMs } = options;
+  const name = options.goal.trim();
   if (name === "throughput") return { name, goal: { kind: "worst", of: measures.stagesMs }, unit: "ms" };
   if (name === "chance") {
     if (deadlineMs === undefined)
       throw wrong("--goal chance needs the deadline that is to be kept: --deadline-ms");
-    return { name, goal: { kind: "miss", of: measures.outcomesMs, within: deadlineMs }, unit: "ratio" };
+    return { name, goal: { kind: "miss", of: measures.outcomesMs, within: deadlineMs }, unit: "missRatio" };
   }
   const terms = name.split(",").map((text): readonly [weight: number, Measure] => {
     const at = text.indexOf("=");

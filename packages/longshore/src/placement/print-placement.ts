@@ -27,7 +27,7 @@ const mostNamed = 6;
 /** A value in its unit. */
 export function valueText(value: number, unit: NamedGoal["unit"]): string {
   if (unit === "ms") return milliseconds(value);
-  if (unit === "ratio") return `${(100 * (1 - value)).toFixed(1)} % in time`;
+  if (unit === "missRatio") return `${(100 * (1 - value)).toFixed(1)} % in time`;
   const digits = value === 0 ? "0" : value < 10 ? value.toPrecision(3) : value.toFixed(1);
   return unit === "weighted" ? digits : `${digits} ${unit}`;
 }

@@ -100,5 +100,10 @@ export async function linkHint(
 }
 
 function ownAddresses(): readonly string[] {
-  return Object.values(networkInterfaces()).flatMap((some) => (some ?? []).map(({ address }) => address));
+  try {
+    return Object.values(networkInterfaces()).flatMap((some) => (some ?? []).map(({ address }) => address));
+  } catch {
+    // Programs that are shut in may be refused.
+    return [];
+  }
 }

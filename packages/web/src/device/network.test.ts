@@ -82,6 +82,26 @@ describe("followNetwork", () => {
     expect(expectedMs()).toBeGreaterThan(20 * beforeMs);
   });
 
+  it("lets it stand through a moment without any network, and tells all links however they were given", () => {
+    const connection = new FakeConnection({ type: "wifi", downlink: 10, rtt: 25 });
+    const { link } = used(connection);
+    connection.change({ type: "none", downlink: 0 });
+    connection.change({ type: "wifi", downlink: 10 });
+    expect(link.transferMs(1, "up", 200).origin).toBe("measured");
+    const told: (boolean | undefined)[] = [];
+    const links = new Map([["a", { hinted: (_hint: unknown, other?: boolean) => told.push(other) }]]);
+    using _ = followNetwork(links.values(), { connection });
+    connection.change({ type: "cellular", downlink: 0.5 });
+    expect(told).toEqual([false, true]);
+  });
+
+  it("leaves what an app said where the browser tells nothing", () => {
+    const said = linkBelief({ model, hint: { upBitsPerSecond: 0.5e6 } });
+    const before = said.transferMs(100_000, "up", 0);
+    using _ = followNetwork([said], {});
+    expect(said.transferMs(100_000, "up", 0)).toEqual(before);
+  });
+
   it("goes by the class of the connection where the network is not named", () => {
     const connection = new FakeConnection({ effectiveType: "4g", downlink: 10, rtt: 25 });
     const { link } = used(connection);

@@ -61,17 +61,21 @@ export function linkHint(browser: NetworkNavigator | undefined = globalThis.navi
  * connection is another. Dispose of it when the links are not used any more.
  */
 export function followNetwork(
-  links: Iterable<Pick<LinkBelief, "hinted">>,
+  given: Iterable<Pick<LinkBelief, "hinted">>,
   browser: NetworkNavigator | undefined = globalThis.navigator,
 ): Disposable {
   const connection = browser?.connection;
+  const links = [...given];
   const network = (): string => connection?.type ?? connection?.effectiveType ?? "";
   let before = network();
   const tell = (): void => {
     const now = network();
+    // Without any network for a moment, as in a lift, it is most likely the same one afterwards.
+    if (now === "none") return;
     const hint = linkHint(browser);
-    for (const link of links) link.hinted(hint, now !== before);
+    const isOther = now !== before;
     before = now;
+    if (hint || isOther) for (const link of links) link.hinted(hint, isOther);
   };
   tell();
   connection?.addEventListener?.("change", tell);
