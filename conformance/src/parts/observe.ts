@@ -4,7 +4,6 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { denseModel } from "../dense-models.ts";
-import { Unavailable } from "../install/index.ts";
 import {
   command,
   freePort,
@@ -16,7 +15,7 @@ import {
   startServerProcess,
   startTriton,
 } from "../servers/index.ts";
-import { asked, type Part, type PartContext } from "./part.ts";
+import { eachAsked, type Part, type PartContext } from "./part.ts";
 
 /** A kind of server, and whether it takes tensors as bytes. */
 interface Kind {
@@ -191,15 +190,9 @@ export const observePart: Part = {
       await writeFile(file, denseModel({ input: { name: "x", shape: [1, size] }, output: "y", seed: 1 }));
       const input = { name: "x", datatype: "FP32", shape: [1, size] } as const;
       const output = { name: "y", datatype: "FP32", shape: [1, 16] } as const;
-      for (const kind of kinds) {
-        if (!asked(context, kind.name)) continue;
-        try {
-          await check(context, kind, { name: model, file, input, output, batch: 1 });
-        } catch (thrown) {
-          if (!(thrown instanceof Unavailable)) throw thrown;
-          context.told({ name: kind.name, outcome: "skipped", detail: thrown.message });
-        }
-      }
+      await eachAsked(context, kinds, (kind) =>
+        check(context, kind, { name: model, file, input, output, batch: 1 }),
+      );
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { seededRandom } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { float32Tensor, float32View, type Inputs, type Offloader, openOffloader } from "longshore";
-import { Unavailable } from "../install/index.ts";
 import {
   type RunningPeer,
   type ServedModel,
@@ -15,7 +14,7 @@ import {
   startMlserver,
   startTriton,
 } from "../servers/index.ts";
-import { asked, type Part, type PartContext } from "./part.ts";
+import { eachAsked, type Part, type PartContext } from "./part.ts";
 
 /** A kind of server that is not ours. */
 interface Kind {
@@ -192,15 +191,7 @@ export const otherServersPart: Part = {
       const own = await startLongshore({ models: [model], cores: [0, 1], spread, folder: repository });
       const right = (await infer(own.http, "slow")).values;
       await own.close();
-      for (const kind of kinds) {
-        if (!asked(context, kind.name)) continue;
-        try {
-          await check(context, kind, model, right);
-        } catch (thrown) {
-          if (!(thrown instanceof Unavailable)) throw thrown;
-          context.told({ name: kind.name, outcome: "skipped", detail: thrown.message });
-        }
-      }
+      await eachAsked(context, kinds, (kind) => check(context, kind, model, right));
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -1,3 +1,4 @@
+import { Unavailable } from "../install/index.ts";
 import type { RunningPeer } from "../servers/index.ts";
 
 /** How one check ended. */
@@ -27,6 +28,23 @@ export interface Part {
 /** Whether a check is asked for. */
 export function asked(context: PartContext, name: string): boolean {
   return context.only.length === 0 || context.only.some((word) => name.includes(word));
+}
+
+/** Checks each of those that are asked for, one after the other; what cannot be had here is told as skipped. */
+export async function eachAsked<T extends { readonly name: string }>(
+  context: PartContext,
+  all: readonly T[],
+  check: (one: T) => Promise<void>,
+): Promise<void> {
+  for (const one of all) {
+    if (!asked(context, one.name)) continue;
+    try {
+      await check(one);
+    } catch (thrown) {
+      if (!(thrown instanceof Unavailable)) throw thrown;
+      context.told({ name: one.name, outcome: "skipped", detail: thrown.message });
+    }
+  }
 }
 
 /** The last words of a program, for a line of a report. */

@@ -10,7 +10,6 @@ import {
   openOffloader,
 } from "longshore";
 import { denseModel } from "../dense-models.ts";
-import { Unavailable } from "../install/index.ts";
 import {
   type RunningPeer,
   type ServedModel,
@@ -19,7 +18,7 @@ import {
   startMlserver,
   startTriton,
 } from "../servers/index.ts";
-import { asked, type Part, type PartContext } from "./part.ts";
+import { eachAsked, type Part, type PartContext } from "./part.ts";
 
 const kinds = [
   { name: "triton", wire: "oip", start: (place: ServerPlace) => startTriton(place) },
@@ -160,15 +159,7 @@ export const versionsPart: Part = {
         const tensor = (name: string) => ({ name, datatype: "FP32" as const, shape: [1, 16] });
         models.push({ name: model, version, file, input: tensor("x"), output: tensor("y"), batch: 1 });
       }
-      for (const kind of kinds) {
-        if (!asked(context, kind.name)) continue;
-        try {
-          await check(context, kind, models);
-        } catch (thrown) {
-          if (!(thrown instanceof Unavailable)) throw thrown;
-          context.told({ name: kind.name, outcome: "skipped", detail: thrown.message });
-        }
-      }
+      await eachAsked(context, kinds, (kind) => check(context, kind, models));
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -1,4 +1,4 @@
-import { manualClock } from "@longshore/testkit";
+import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it, vi } from "vitest";
 import { LongshoreError, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize } from "../estimate/index.ts";
@@ -38,28 +38,7 @@ const madeUp = new LongshoreError("no-answer", "execute", "made up");
 
 /** A place where six legs are under way, and how one of them is lost: whether that counted against the place. */
 function lossesAt() {
-  const place = followPlace(
-    {
-      info: {
-        id: "edge",
-        tier: "edge",
-        zone: "eu",
-        trust: "operated",
-        codecs: [],
-        state: "none",
-        offers: true,
-        rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-      },
-      describe: () => Promise.resolve(undefined),
-      offers: () => Promise.resolve([]),
-      infer: () => Promise.reject(new Error("not asked")),
-      close: () => Promise.resolve(),
-    },
-    undefined,
-    manualClock(),
-    seededRandom(1),
-    undefined,
-  );
+  const place = followPlace(doubleEndpoint([]), undefined, manualClock(), seededRandom(1), undefined);
   for (let count = 0; count < 6; count++) place.legBegan(10, 0);
   const abandoned = vi.spyOn(place, "abandoned");
   const nothing = { used: () => undefined, touched: () => undefined };

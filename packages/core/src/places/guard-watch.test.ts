@@ -1,4 +1,4 @@
-import { manualClock } from "@longshore/testkit";
+import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
@@ -63,28 +63,10 @@ function watched(change: {
     transferMs: () => certain(drainMs()),
     roundTripMs: () => certain(1),
   };
-  const place = followPlace(
-    {
-      info: {
-        id: "edge",
-        tier: "edge",
-        zone: "eu",
-        trust: "operated",
-        codecs: [],
-        state: "none",
-        offers: true,
-        rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-      },
-      describe: () => Promise.resolve(undefined),
-      offers: () => Promise.resolve([]),
-      infer: () => Promise.reject(new Error("not asked")),
-      close: () => Promise.resolve(),
-    },
-    link,
-    clock,
-    seededRandom(1),
-    { burst: change.tokens ?? 10, debt: 0 },
-  );
+  const place = followPlace(doubleEndpoint([]), link, clock, seededRandom(1), {
+    burst: change.tokens ?? 10,
+    debt: 0,
+  });
   if (change.usualMs !== undefined) for (let count = 0; count < 5; count++) place.answered(-1);
   let firedAtMs: number | undefined;
   let wasLost: boolean | undefined;

@@ -1,27 +1,11 @@
+import { doubleEndpoint } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { type Clock, LongshoreError, seededRandom } from "../base/index.ts";
-import type { Endpoint, LoadReport } from "../endpoint/index.ts";
+import type { LoadReport } from "../endpoint/index.ts";
 import { followPlace } from "./place.ts";
 
 const clock: Clock = { nowMs: () => 0, wallMs: () => 0, timer: () => ({ [Symbol.dispose]() {} }) };
-const refuse = (): Promise<never> =>
-  Promise.reject(new LongshoreError("unreachable", "transport", "not here"));
-const endpoint: Endpoint = {
-  info: {
-    id: "edge",
-    tier: "edge",
-    zone: "eu",
-    trust: "operated",
-    codecs: [],
-    state: "none",
-    offers: true,
-    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
-  },
-  describe: refuse,
-  offers: refuse,
-  infer: refuse,
-  close: () => Promise.resolve(),
-};
+const endpoint = doubleEndpoint([]);
 const report = (queueMs: number): LoadReport => ({ atMs: 0, cpuRatio: 1, inFlight: 4, queueMs });
 
 it("believes a fresh report of the queue, then what is usual for the place, then that it has become idle", () => {
