@@ -138,7 +138,7 @@ async function through(
   await using sequence = offloader.sequence(judge.model, { dataClass: "internal", deadlineMs: 10_000 });
   const answers: (readonly number[])[] = [];
   let where = "";
-  let before = "";
+  let placeBefore = "";
   const made = (): void => void counts.made++;
   const there = (): CrashRelay => relays.find(({ address }) => where.includes(address)) ?? one;
   const note = (index: number, what: string): void => {
@@ -148,7 +148,7 @@ async function through(
     const frame = judge.frames[index];
     if (!frame) break;
     if (index === range.at) {
-      before = where;
+      placeBefore = where;
       happening.before(there(), relays, made);
     }
     counts.frames++;
@@ -157,10 +157,10 @@ async function through(
       where = result.where;
       const answer = judge.read(result.outputs);
       answers.push(answer);
-      const meant = right[index - range.from];
-      if (!alike(answer, meant)) {
+      const expected = right[index - range.from];
+      if (!alike(answer, expected)) {
         counts.wrong++;
-        note(index, `${answer[0]} instead of ${meant?.[0]}`);
+        note(index, `${answer[0]} instead of ${expected?.[0]}`);
         break;
       }
     } catch (thrown) {
@@ -170,7 +170,7 @@ async function through(
     }
     if (index === range.at) happening.after?.(there(), made);
   }
-  if (before !== "" && where !== before) counts.moved++;
+  if (placeBefore !== "" && where !== placeBefore) counts.moved++;
   return answers;
 }
 

@@ -1,4 +1,4 @@
-import { inSteps, LongshoreError, steppedCopy } from "../base/index.ts";
+import { allSteps, inSteps, LongshoreError, steppedCopy } from "../base/index.ts";
 import type { WireBody } from "./transport.ts";
 
 /** How a body is read. */
@@ -33,7 +33,10 @@ export function mismatch(announced: number, came: number): LongshoreError {
 }
 
 /** A buffer in which byte `lead + headerLength` lies at a multiple of 8. */
-function aligned(length: number, { headerLength = 0, lead = 0, memory }: BodyOptions): Uint8Array {
+function aligned(
+  length: number,
+  { headerLength = 0, lead = 0, memory }: Pick<BodyOptions, "headerLength" | "lead" | "memory">,
+): Uint8Array {
   const shift = (8 - ((lead + headerLength) % 8)) % 8;
   if (!memory) return new Uint8Array(shift + lead + length).subarray(shift);
   const all = new Uint8Array(memory(shift + lead + length));
@@ -104,8 +107,10 @@ async function readUnknown(
     options.arrived?.(length);
   }
   const { headerLength = 0, lead = 0, pause } = options;
-  const buffer = aligned(length, { maxBytes: length, headerLength, lead });
-  await inSteps(join(buffer, lead, chunks), pause ?? (async () => undefined));
+  const buffer = aligned(length, { headerLength, lead });
+  const work = join(buffer, lead, chunks);
+  if (pause) await inSteps(work, pause);
+  else allSteps(work);
   return buffer;
 }
 

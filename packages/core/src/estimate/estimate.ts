@@ -147,8 +147,6 @@ export function left(estimate: Estimate, passedMs: number): Estimate {
   const { observedAtMs, origin } = estimate;
   if (beyond.length > 0) return estimateOf(beyond, { observedAtMs, origin });
   const scale = Math.max(passedMs, meanOf(estimate));
-  return {
-    ...estimate,
-    values: Float64Array.from({ length: estimateSize }, (_, index) => scale * (0.25 + index / 8)),
-  };
+  const values = Float64Array.from({ length: estimateSize }, (_, index) => scale * (0.25 + index / 8));
+  return { values, observedAtMs, origin };
 }

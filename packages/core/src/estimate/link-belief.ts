@@ -10,8 +10,6 @@ import { type LinkModel, linkModel, packetBytes } from "./rate-model.ts";
 export interface LinkBeliefOptions {
   /** Tables of the model; build one with `linkModel()` and share it, each costs a few milliseconds. */
   readonly model?: LinkModel;
-  /** Round trip believed in before one was seen, in milliseconds; default 60, spread over a factor of 3 both ways. */
-  readonly priorRoundTripMs?: number;
   /** What is known of the link before anything was sent. Default: nothing. */
   readonly hint?: LinkHint;
   /** What a cancelled transfer may leave behind in buffers; default 64 kB. */
@@ -33,6 +31,8 @@ export interface LinkBelief extends LinkLearner {
   hinted(hint: LinkHint | undefined, otherNetwork?: boolean): void;
 }
 
+/** The round trip that is believed in before one was seen, in milliseconds. */
+const usualRoundTripMs = 60;
 /** Round trips believed in first are spread over this factor both ways, and over the other where they are those of a hint, which may be to elsewhere. */
 const roundTripFactor = 3;
 const hintedRoundTripFactor = 6;
@@ -72,7 +72,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   function firstRoundTrips(): DurationBelief {
     const told = hint?.roundTripMs ?? NaN;
     const known = told > 0 && told < Infinity;
-    priorRoundTripMs = known ? told : (options.priorRoundTripMs ?? 60);
+    priorRoundTripMs = known ? told : usualRoundTripMs;
     const priorFactor = known ? hintedRoundTripFactor : roundTripFactor;
     return durationBelief({ priorMs: priorRoundTripMs, priorFactor });
   }

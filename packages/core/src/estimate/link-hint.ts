@@ -13,6 +13,7 @@ export type LinkKind = "loopback" | "ethernet" | "wifi" | "cellular";
 
 /** What is known of a link before it is used. What nobody tells is left out; rates are of payload, in bits per second. */
 export interface LinkHint {
+  /** Told to people: no rate follows from it. */
   readonly kind?: LinkKind;
   /** From here to there. Default: a quarter of the rate down. */
   readonly upBitsPerSecond?: number;

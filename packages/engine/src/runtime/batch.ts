@@ -80,7 +80,7 @@ function joiningOf(members: readonly Tensors[], name: string, first: Tensor, ran
   const all = [...parts.map((part) => part.bytes), ...Array.from({ length: padding }, () => firstRow)];
   return {
     name,
-    joined: { spec: { ...first.spec, shape: [rows + padding, ...first.spec.shape.slice(1)] }, bytes },
+    joined: { spec: withRows(first.spec, rows + padding), bytes },
     sources: all.map((one) => ({ bytes: one, byteLength: one.byteLength })),
   };
 }
@@ -197,7 +197,7 @@ export function rowsOut(outputs: Tensors): (row: number, count: number) => Gener
       const theirs = bytes.subarray(begin?.(row), begin?.(row + count));
       const own = new Uint8Array(theirs.byteLength);
       yield* copy(own, 0, theirs);
-      part.set(name, { spec: { ...spec, shape: [count, ...spec.shape.slice(1)] }, bytes: own });
+      part.set(name, { spec: withRows(spec, count), bytes: own });
     }
     return part;
   };

@@ -58,4 +58,22 @@ describe("handOut", () => {
     ]);
     expect(clock.timersSet()).toBe(7);
   });
+
+  it.each([8, 4 * 2 ** 20])(
+    "fails all members where the texts of an output of %i bytes do not fit its rows",
+    (size) => {
+      const failures: unknown[] = [];
+      const member = {
+        rows: 1,
+        enqueuedMs: 0,
+        cut: (outputs: Tensors) => outputs,
+        resolve: () => undefined,
+        reject: (error: unknown) => void failures.push(error),
+      };
+      const members = [member, member] as unknown as readonly Waiting[];
+      const texts = tensorsOf(tensorOf("y", "BYTES", [2], new Uint8Array(size).fill(255)));
+      handOut(members, texts, { rows: 2, startedMs: 0, runMs: 1 }, manualClock());
+      expect(failures).toHaveLength(2);
+    },
+  );
 });

@@ -181,28 +181,27 @@ interface Ran {
 export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran, clock: Clock): void {
   const total = rowsIn(members);
   const whole = members.length === 1 && ran.rows === total;
-  const now = whole ? () => outputs : rowsOutNow(outputs);
   const failed = (thrown: unknown): void => {
     const error = LongshoreError.from(thrown, "execute", "taking a batch apart");
     for (const member of members) member.reject(error);
   };
-  if (now) {
-    let row = 0;
-    try {
-      for (const member of members) {
-        // Nothing is copied for who has left.
-        if (!member.settled) handTo(member, now(row, member.rows), total, ran);
-        row += member.rows;
-      }
-    } catch (thrown) {
-      failed(thrown);
+  try {
+    const now = whole ? () => outputs : rowsOutNow(outputs);
+    if (!now) {
+      const pause = (): Promise<void> => turnWhileWanted(clock, neverAborted, "execute");
+      const done = inSteps(handWork(members, outputs, ran), pause);
+      if (done instanceof Promise) done.catch(failed);
+      return;
     }
-    return;
+    let row = 0;
+    for (const member of members) {
+      // Nothing is copied for who has left.
+      if (!member.settled) handTo(member, now(row, member.rows), total, ran);
+      row += member.rows;
+    }
+  } catch (thrown) {
+    failed(thrown);
   }
-  const done = inSteps(handWork(members, outputs, ran), () =>
-    turnWhileWanted(clock, neverAborted, "execute"),
-  );
-  if (done instanceof Promise) done.catch(failed);
 }
 
 function* handWork(members: readonly Waiting[], outputs: Tensors, ran: Ran): Generator<void, void> {

@@ -58,7 +58,7 @@ const close = 1e-9;
 export function planSplit(question: SplitQuestion): SplitAnswer | undefined {
   const { dag, tiers, goal, limits = [], mostSteps = defaultMostSteps } = question;
   const pins = pinned(dag, tiers, question.pins ?? {});
-  const aims = goal.kind === "sum" ? [goal.of] : goal.of;
+  const aims = aimsOf(goal);
   let best: { readonly placement: Placement; readonly reach: number; readonly value: number } | undefined;
 
   /** Takes a placement when it is the best so far; returns what it comes to, Infinity where it is not allowed. */
@@ -114,11 +114,12 @@ export function planSplit(question: SplitQuestion): SplitAnswer | undefined {
 
 /** What a goal comes to for one placement. */
 export function goalValue(dag: Dag, placement: Placement, reach: number, goal: Goal): number {
-  const aims = goal.kind === "sum" ? [goal.of] : goal.of;
-  return worthOf(
-    goal,
-    Float64Array.from(aims, (measure) => measured(dag, placement, reach, measure)),
-  );
+  const sums = Float64Array.from(aimsOf(goal), (measure) => measured(dag, placement, reach, measure));
+  return worthOf(goal, sums);
+}
+
+function aimsOf(goal: Goal): readonly Measure[] {
+  return goal.kind === "sum" ? [goal.of] : goal.of;
 }
 
 /** Whether a placement keeps a limit, but for rounding. */

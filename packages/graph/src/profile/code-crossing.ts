@@ -133,7 +133,8 @@ export function meanCoding(coded: readonly CodedCrossing[], agreements: readonly
   };
 }
 
-function mean(values: readonly number[]): number {
+/** 0 of none. */
+export function mean(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
 }
 

@@ -2,7 +2,7 @@ import { type CutProfile, endCut, LongshoreError, startCut, type Tensors } from 
 import { type CutTable, specOf, type SplitGraph } from "../extract/index.ts";
 import { hasNode, isWithin, type NodeSet } from "../partition/index.ts";
 import { bytes, nodeWork, usedNames } from "../shape/index.ts";
-import { mean } from "./measure-cuts.ts";
+import { mean } from "./code-crossing.ts";
 import { guessedSize, typesFor } from "./sketch.ts";
 
 /** What the nodes and tensors of a graph cost for inputs of given sizes, on the machine of a profile. */

@@ -11,7 +11,7 @@ import {
 } from "@longshore/core";
 import type { Agreement } from "./agreement.ts";
 import type { ChosenCut } from "./choose-cuts.ts";
-import { codeCrossing, type CodedCrossing, meanCoding, rawCrossing } from "./code-crossing.ts";
+import { codeCrossing, type CodedCrossing, mean, meanCoding, rawCrossing } from "./code-crossing.ts";
 import { type QualityLadder, searchQuality } from "./quality.ts";
 import { sideRanges } from "./side-ranges.ts";
 import type { ProfiledVariant, ProfileTarget } from "./target.ts";
@@ -140,11 +140,6 @@ function quantiles(samples: readonly number[]): readonly number[] {
 function roundedUp({ headMs, tailMs }: Times, wholeMs: readonly number[]): number {
   const parts = mean(headMs) + mean(tailMs);
   return parts > 0 ? Math.max(1, mean(wholeMs) / parts) : 1;
-}
-
-/** 0 of none. */
-export function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
 function median(values: readonly number[]): number {

@@ -20,7 +20,8 @@ import { opened } from "../../test/models.ts";
 import { call, ortRuntime } from "../../test/ort.ts";
 import { present } from "../../test/present.ts";
 import { onnxSource, sha256 } from "../extract/index.ts";
-import { mean, worthRuns } from "./measure-cuts.ts";
+import { mean } from "./code-crossing.ts";
+import { worthRuns } from "./measure-cuts.ts";
 import { type ProfileNote, type ProfileOptions, profileModel, tensorAgreement } from "./index.ts";
 import { worthKeeping } from "./profile-model.ts";
 

@@ -16,7 +16,8 @@ import {
 import { balanced, frontier, type SplitPoint } from "../partition/index.ts";
 import { type Agreement, tensorAgreement } from "./agreement.ts";
 import { chooseCuts, type GraphFinder, stepOf } from "./choose-cuts.ts";
-import { mean, measureCuts, type Measuring } from "./measure-cuts.ts";
+import { mean } from "./code-crossing.ts";
+import { measureCuts, type Measuring } from "./measure-cuts.ts";
 import type { QualityLadder } from "./quality.ts";
 import type { ProfileBucket, ProfiledVariant, ProfileTarget } from "./target.ts";
 

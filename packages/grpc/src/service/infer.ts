@@ -130,7 +130,7 @@ const loadTrailer = `${orcaHeader}-bin`;
 
 /** Load in ORCA's form, for balancers inside gRPC clients; `over` of what it counts as under way is over when it is read. */
 export function loadTrailers(
-  response: WireResponse,
+  response: Pick<WireResponse, "headers">,
   nowMs: number,
   over = 0,
 ): Readonly<Record<string, string>> {

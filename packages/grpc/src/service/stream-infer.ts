@@ -144,11 +144,11 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   let inOrder: Promise<void> = Promise.resolve();
   let failed: LongshoreError | undefined;
   /** How busy this place was when it began to answer the last request, which is over by now: told while that is news. */
-  let trailers: GrpcStatus["trailers"] = {};
-  let trailersAtMs = -Infinity;
+  let told: Pick<WireResponse, "headers"> = { headers: {} };
+  let toldAtMs = -Infinity;
   const behind = (status: GrpcStatus): GrpcStatus => {
-    const isNews = parts.clock.nowMs() - trailersAtMs < newsMs;
-    return isNews ? { ...status, trailers: { ...trailers, ...status.trailers } } : status;
+    if (parts.clock.nowMs() - toldAtMs >= newsMs) return status;
+    return { ...status, trailers: { ...loadTrailers(told, toldAtMs, 1), ...status.trailers } };
   };
   const fail = (thrown: unknown): void => {
     failed ??= LongshoreError.from(thrown, "transport", "answering the stream");
@@ -164,8 +164,8 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
       // A decoupled model may take long over its answers: others need not wait for the last of them.
       if (!(reply instanceof Error) && reply.messages) passed();
       if (!(reply instanceof Error)) {
-        trailersAtMs = parts.clock.nowMs();
-        trailers = loadTrailers(reply, trailersAtMs, 1);
+        toldAtMs = parts.clock.nowMs();
+        told = { headers: reply.headers };
       }
       if (!failed) await answer(served, exchange, reply);
     } catch (thrown) {

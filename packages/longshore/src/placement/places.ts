@@ -2,15 +2,14 @@ import { LongshoreError, type Radio, radios } from "@longshore/core";
 import type { ChainFacts, HopFacts } from "@longshore/graph";
 import {
   checkScenario,
-  constantTrace,
   meanBitsPerSecond,
-  rateOf,
-  scaled,
+  packetBytes,
   type Trace,
   uploadMs,
+  usualEndpoint,
   type WrittenEndpoint,
 } from "@longshore/lab";
-import { linkOf } from "../advise/link-of.ts";
+import { linkFrom } from "../simulate/open-traces.ts";
 import { pairs } from "../simulate/read-scenario.ts";
 import type { PlacementOptions } from "./options.ts";
 
@@ -46,7 +45,7 @@ const [instants, outcomes] = [160, 16];
  * `invalid-configuration` and `invalid-input`.
  */
 export async function placesOf(options: Pick<PlacementOptions, "device" | "endpoint">): Promise<Places> {
-  const { device = {}, endpoints = [{ id: "cloud" }] } = checkScenario(
+  const { device = {}, endpoints = [usualEndpoint] } = checkScenario(
     {
       model: "-",
       ...(options.device === undefined ? {} : { device: pairs("device", options.device) }),
@@ -81,29 +80,13 @@ function wrong(message: string): LongshoreError {
 }
 
 async function hopOf(place: WrittenEndpoint): Promise<Hop> {
-  const { id, up = usual.up, down } = place;
-  if (typeof up !== "string" || (down !== undefined && typeof down !== "string")) {
-    throw wrong(`--endpoint ${id}: up and down are rates or files`);
-  }
-  const uplink = await linkOf(`endpoint ${id},up`, up);
-  const rate = rateOf(up);
-  const downlink =
-    down !== undefined
-      ? await linkOf(`endpoint ${id},down`, down)
-      : rate === undefined
-        ? scaled(uplink, 1)
-        : constantTrace(4 * rate);
-  for (const [name, trace] of Object.entries({ up: uplink, down: downlink })) {
-    if (!(meanBitsPerSecond(trace) > 0))
-      throw new LongshoreError(
-        "invalid-input",
-        "decode",
-        `--endpoint ${id}: its ${name} never carries a byte, no rate of it is above 0`,
-      );
-  }
+  const { up, down } = await linkFrom(place.up ?? usual.up, place.down).catch((thrown: unknown) => {
+    const { reason, stage, message } = LongshoreError.from(thrown, "decode", "a link");
+    throw new LongshoreError(reason, stage, `--endpoint ${place.id}: ${message}`, { cause: thrown });
+  });
   return {
-    up: uplink,
-    down: downlink,
+    up,
+    down,
     exchangeMs: (place.rtt ?? usual.rtt) + (place.overhead ?? usual.overhead),
     microsPerMegabyte: place.microsPerMegabyte ?? 0,
   };
@@ -112,7 +95,8 @@ async function hopOf(place: WrittenEndpoint): Promise<Hop> {
 /** What the chain of places does to requests whose input and answer have such sizes. */
 export function hopFacts(places: Places, inputBytes: number, answerBytes: number): readonly HopFacts[] {
   return places.hops.map(({ up, down, exchangeMs, microsPerMegabyte }) => ({
-    msPerByte: msPerByte(up, inputBytes),
+    // Bodies fill packets: what is shorter than one takes as long, which is no price of a byte.
+    msPerByte: msPerByte(up, Math.max(packetBytes, inputBytes)),
     fixedMs: msPerByte(down, answerBytes).map((ms) => exchangeMs + ms * answerBytes),
     microsPerByte: microsPerMegabyte / 1e6,
   }));

@@ -1,11 +1,9 @@
-import { readFile } from "node:fs/promises";
 import {
   type BucketProfile,
   type Call,
   featuresWithin,
   LongshoreError,
   type ModelDescription,
-  parseProfile,
   type Profile,
   type Tensors,
 } from "@longshore/core";
@@ -15,6 +13,7 @@ import { byteCount, type CommandIo } from "../command/io.ts";
 import { featuresOf, measureModel, sampleTensors } from "../compose/measure.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import type { OpenedModel } from "../compose/open-model.ts";
+import { readProfile } from "../compose/read-profile.ts";
 
 /** Cuts that are measured where nobody has before, and counted runs of each. */
 const effort = { maxCuts: 12, rounds: 3 } as const;
@@ -45,7 +44,7 @@ export async function timesOf(
     const known = await engine.describe(opened.model, undefined, call);
     if (!known) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description } = known;
-    const named = file === undefined ? known.profile : await readProfile(file, description);
+    const named = file === undefined ? known.profile : await ownProfile(file, description);
     const samples = given ? [given] : await sampleTensors(engine, description, undefined, call);
     const profile =
       named?.digest === description.digest
@@ -93,15 +92,8 @@ function measureNow(
   );
 }
 
-async function readProfile(file: string, { name, digest }: ModelDescription): Promise<Profile> {
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(file, "utf8"));
-  } catch (error) {
-    const why = error instanceof SyntaxError ? "is not JSON" : "cannot be read";
-    throw new LongshoreError("invalid-input", "decode", `the profile ${file} ${why}`, { cause: error });
-  }
-  const profile = parseProfile(value);
+async function ownProfile(file: string, { name, digest }: ModelDescription): Promise<Profile> {
+  const profile = await readProfile(file);
   if (profile.digest === digest) return profile;
   throw wrong(
     `the profile ${file} is of ${profile.model} ${profile.version} with another content than this ${name}; measure it with 'longshore profile'`,

@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
-import { housekeepingCall, LongshoreError, parseProfile } from "@longshore/core";
+import { housekeepingCall, LongshoreError } from "@longshore/core";
 import { plainModel, profiledModel, type ScenarioFile, type SimulatedModel } from "@longshore/lab";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
+import { readProfile } from "../compose/read-profile.ts";
 
 /** The model of a scenario, and how fast the device runs it beside the machine that its times are of. */
 export interface OpenedSimulatedModel {
@@ -19,7 +19,7 @@ export async function openSimulatedModel(model: ScenarioFile["model"]): Promise<
     const { replyBytes, ...rest } = model;
     return plainModel({ ...rest, ...(replyBytes === undefined ? {} : { replyBytes }) });
   }
-  if (model.endsWith(".json")) return { model: await readProfile(model), deviceSpeed: 1 };
+  if (model.endsWith(".json")) return { model: profiledModel(await readProfile(model)), deviceSpeed: 1 };
   const opened = await openModel(model);
   if (opened.model === undefined) {
     throw new LongshoreError(
@@ -43,22 +43,4 @@ export async function openSimulatedModel(model: ScenarioFile["model"]): Promise<
   } finally {
     await close();
   }
-}
-
-async function readProfile(file: string): Promise<SimulatedModel> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    throw new LongshoreError("invalid-input", "decode", `the profile ${file} cannot be read`, {
-      cause: error,
-    });
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new LongshoreError("invalid-input", "decode", `the profile ${file} is not JSON`, { cause: error });
-  }
-  return profiledModel(parseProfile(value));
 }

@@ -77,8 +77,9 @@ function hostOf(address: string): string | undefined {
 /**
  * What Linux tells of the link to `http://host:port`, without asking anybody: what the interface that leads there runs over,
  * and the speed of a wire that both ends are on. Behind a gateway that speed says nothing of the rest of the way, so it is not
- * told, and no rate of this machine's own addresses is: a program there may forward over any link. The name of another host is not looked up: it is taken to lie behind the default route. Undefined where nothing is
- * known, as on other systems, where only this machine's own addresses are. Never rejects.
+ * told, and no rate of this machine's own addresses is: a program there may forward over any link. The name of another host is
+ * not looked up: it is taken to lie behind the default route. Undefined where nothing is known, as on other systems, where only
+ * this machine's own addresses are. Never rejects.
  */
 export async function linkHint(
   address: string,

@@ -251,7 +251,7 @@ export function receive(
   const most = Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes);
   budget.check(length === undefined ? 0 : most);
   const held = budget.reserve(Math.min(most, ahead));
-  const small = length !== undefined && length < worthKeepingBytes;
+  const isPooled = length !== undefined && length >= worthKeepingBytes;
   /** Taken from the pool. */
   let kept: ArrayBuffer | undefined;
   const whole = (message: InferRequestMessage, buffer: Uint8Array): Received => {
@@ -274,12 +274,11 @@ export function receive(
       held.grow(Math.min(most, bytes + ahead));
       tell?.(bytes);
     };
-    const limit = { maxBytes: limits.maxBodyBytes, headerLength: headerLength ?? 0 };
     const lead = input ? rawLead(input) : 0;
-    const reads: BodyOptions =
-      length === undefined || small
-        ? { ...limit, lead, arrived, pause: pauseOf(api, asked) }
-        : { ...limit, lead, arrived, memory: (byteLength) => (kept = bodies.take(byteLength)) };
+    const common = { maxBytes: limits.maxBodyBytes, headerLength: headerLength ?? 0, lead, arrived };
+    const reads: BodyOptions = isPooled
+      ? { ...common, memory: (byteLength) => (kept = bodies.take(byteLength)) }
+      : { ...common, pause: pauseOf(api, asked) };
     const received =
       body.kind === "parts" ? parsed(readParts(body, reads)) : readBody(body, reads).then(parsed);
     return received instanceof Promise ? received.catch(failed) : received;
