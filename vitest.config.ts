@@ -2,11 +2,6 @@ import { defineConfig } from "vitest/config";
 
 const conditions = ["@longshore/source", "node", "import", "default"];
 
-/** Their tests leave nothing behind and run in one process, one after another: to load the code anew takes longer than most of them. */
-const together = ["core", "engine", "graph", "grpc", "lab", "server", "testkit"].map(
-  (name) => `packages/${name}/src/**/*.test.ts`,
-);
-
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
@@ -16,25 +11,14 @@ export default defineConfig({
     hookTimeout: 180_000,
     pool: "forks",
     maxWorkers: 2,
-    projects: [
-      {
-        extends: true,
-        test: { name: "together", include: together, isolate: false },
-      },
-      {
-        extends: true,
-        test: {
-          name: "apart",
-          include: [
-            "packages/*/src/**/*.test.ts",
-            "adapters/*/src/**/*.test.ts",
-            "samples/src/**/*.test.ts",
-            "bench/src/**/*.test.ts",
-            "tools/**/*.test.ts",
-          ],
-          exclude: ["**/node_modules/**", "**/dist/**", ...together],
-        },
-      },
+    // Tests leave nothing behind, and to load the code anew for each file takes longer than most of them.
+    isolate: false,
+    include: [
+      "packages/*/src/**/*.test.ts",
+      "adapters/*/src/**/*.test.ts",
+      "samples/src/**/*.test.ts",
+      "bench/src/**/*.test.ts",
+      "tools/**/*.test.ts",
     ],
   },
 });
