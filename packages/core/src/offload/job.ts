@@ -67,6 +67,8 @@ export interface Job {
   readonly unjudged?: true;
   /** A place that the plan may use although nothing is sent there now: its answer is only looked at, or nothing else is left. */
   readonly proving?: EndpointId | undefined;
+  /** Its place broke: whoever is left is asked, however much is believed of it, as long as there is time. */
+  readonly evenLate?: boolean;
   /** What of the request its legs carry on. */
   readonly asked?: AskedFor;
   /** Where its plan sees what others keep busy, and is seen: where throughput is the objective. */

@@ -218,6 +218,7 @@ export function createLoop(parts: OffloadParts): Loop {
         },
       };
       if (loads.useful(nowMs)) request.tieRatio = crowdedTieRatio;
+      if (job.evenLate) request.evenLate = true;
       if (only) {
         request.ready = (id = local?.info.id ?? self, part) =>
           only(id, { model: name, version, digest, ...part });

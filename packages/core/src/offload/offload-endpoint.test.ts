@@ -1,6 +1,13 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
 import { describe, expect, it } from "vitest";
-import { type Call, housekeepingCall, seededRandom, silentObserver, sleep } from "../base/index.ts";
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  seededRandom,
+  silentObserver,
+  sleep,
+} from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
@@ -372,6 +379,50 @@ it("asks no place that was silent while what can be fetched here is left", async
   const late = await clock.runUntil(Promise.allSettled([elsewhere(400), elsewhere(400)]));
   expect(late.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
   expect(await clock.runUntil(elsewhere(5000))).toEqual([]);
+});
+
+describe("where one place breaks and more is expected of the other than there is time", () => {
+  const leftMs = 1000;
+  /** A gateway over one that takes 10 ms and one that says it took 10 s, unless `zone` is where nothing may go. */
+  function scene(zone = "eu") {
+    const clock = virtualClock();
+    const [well, slow] = [place(clock, "a", "eu", 10), place(clock, "b", zone, 10)];
+    slow.faults.promiseFactor = 1000;
+    const over = (...endpoints: Endpoint[]) =>
+      offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });
+    const ask = (gateway: Endpoint): Promise<unknown> => {
+      const { rules, ...of } = call({ deadlineMs: clock.nowMs() + leftMs });
+      return gateway.infer(request, { ...of, rules: { ...rules, zones: ["eu"] } });
+    };
+    return { clock, well, slow, over, ask };
+  }
+
+  it("asks that, though it asks nobody at first who seems too slow", async () => {
+    const { clock, well, slow, over, ask } = scene();
+    await expect(clock.runUntil(ask(over(slow)))).rejects.toMatchObject({ reason: "no-place" });
+    expect(slow.counts.accepted).toBe(0);
+    clock.timer(5, () => void (well.faults.down = true));
+    await clock.runUntil(ask(over(well, slow)));
+    expect([well.counts, slow.counts]).toMatchObject([{ failed: 1 }, { answered: 1 }]);
+  });
+
+  it("asks it not where a rule forbids that", async () => {
+    const { clock, well, slow, over, ask } = scene("us");
+    clock.timer(5, () => void (well.faults.down = true));
+    await expect(clock.runUntil(ask(over(well, slow)))).rejects.toMatchObject({ reason: "no-answer" });
+    expect(slow.counts.accepted).toBe(0);
+  });
+
+  it("asks it not where the first one only has enough to do", async () => {
+    const { clock, well, slow, over, ask } = scene();
+    const full: Endpoint = {
+      ...well,
+      info: well.info,
+      infer: () => Promise.reject(new LongshoreError("queue-full", "admission", "made to be full")),
+    };
+    await expect(clock.runUntil(ask(over(full, slow)))).rejects.toMatchObject({ reason: "queue-full" });
+    expect(slow.counts.accepted).toBe(0);
+  });
 });
 
 describe("undominated", () => {

@@ -7,7 +7,7 @@ import { type Held, type Job, nobody } from "./job.ts";
 import { arrived } from "./arrived.ts";
 import { refusal } from "./door.ts";
 import { legRequest, sentOn } from "./leg-request.ts";
-import { disowned, leftAlone, ranOf } from "../places/index.ts";
+import { disowned, leftAlone, overloaded, ranOf } from "../places/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
@@ -134,12 +134,11 @@ export function decide(
   const nowMs = loop.clock.nowMs();
   // What is planned anew does not stand in its own way.
   if (tally.charged) job.traffic?.release(tally.charged, tally.accounts);
-  let outcome = planned(loop, job, held, exclude, nowMs);
-  if (isInfeasible(outcome) && held.cut !== job.held.cut) {
-    outcome = planned(loop, job, job.held, exclude, nowMs);
-  }
+  let outcome = fromWhere(loop, job, held, exclude, nowMs);
+  const tried = broke && !overloaded.has(broke.reason) ? { ...job, evenLate: true } : job;
+  if (isInfeasible(outcome) && tried.evenLate) outcome = fromWhere(loop, tried, held, exclude, nowMs);
   if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
-    outcome = lastResort(loop, job, held, exclude, nowMs) ?? outcome;
+    outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
     // What the last place said is more use than that no other one is left.
     throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));
@@ -187,6 +186,17 @@ function lastResort(
     }
   }
   return undefined;
+}
+
+/** The best plan from the furthest crossing that is here, else from the start. */
+function fromWhere(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  ...rest: [ReadonlySet<EndpointId>, number]
+): Plan | Infeasible {
+  const plan = planned(loop, job, held, ...rest);
+  return isInfeasible(plan) && held.cut !== job.held.cut ? planned(loop, job, job.held, ...rest) : plan;
 }
 
 /**

@@ -62,7 +62,13 @@ const down: ReadonlySet<Reason> = new Set<Reason>([
   "run-deadline",
   "internal",
 ]);
-const busy: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "rejected", "evicted", "memory-limit"]);
+/** What a place refuses for that has enough to do. */
+export const overloaded: ReadonlySet<Reason> = new Set<Reason>([
+  "queue-full",
+  "rejected",
+  "evicted",
+  "memory-limit",
+]);
 
 /**
  * Consecutive failures pause a place for a time that doubles, with jitter so that clients do not return together; after
@@ -86,7 +92,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
   const isKnown = (reason: Reason): boolean => reason === "no-answer" || (absent && reason === "unreachable");
   const failed = (error: LongshoreError, nowMs: number, asked = false, beganMs = Infinity): void => {
-    if (busy.has(error.reason)) {
+    if (overloaded.has(error.reason)) {
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
       pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
       why = `it refused for load (${error.reason})`;

@@ -60,7 +60,7 @@ export function localCandidates(
   choices: readonly Choice[],
   obstacle: LocalObstacle | undefined,
 ): readonly LocalCandidate[] {
-  const { reading, remainingMs } = question;
+  const { reading, remainingMs, allowedMs } = question;
   const { limits, ready } = question.request;
   const { info, memoryBytes } = question.view.device;
   return choices.map((choice) => {
@@ -93,7 +93,7 @@ export function localCandidates(
     if (energyRemoves(priced.deviceMillijoules, limits.maxDeviceMillijoules)) {
       return removed("energy", energyDetail(limits.maxDeviceMillijoules));
     }
-    if (deadlineRemoves(judge(priced.values, reading), remainingMs)) {
+    if (deadlineRemoves(judge(priced.values, reading), allowedMs)) {
       const late = { filter: "deadline", detail: deadlineDetail(remainingMs) } as const;
       return { choice, priced, obstacle: late, backUp: true };
     }

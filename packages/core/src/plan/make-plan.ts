@@ -21,7 +21,7 @@ import type { View } from "./view.ts";
  *
  * The deadline is judged like latency, by the mean or by the quantile that the request names. When nothing is expected
  * to make it, the best case of each candidate decides whether trying is worth it; only when not even that is in time is
- * the answer Infeasible.
+ * the answer Infeasible, unless the request is to be tried all the same (`evenLate`) as long as there is time.
  *
  * Whoever decides often hands over the same `scratch` each time: room for what is gone when the decision is made.
  */
@@ -38,18 +38,22 @@ export function makePlan(
     const named = version === undefined ? request.model : `${request.model} version ${version}`;
     return { infeasible: true, filter: "unavailable", because: `no place offers ${named}`, lost: [] };
   }
-  const question = (reading: Reading): Question => ({
+  const remainingMs = request.deadlineMs - nowMs;
+  const question = (reading: Reading, allowedMs: number): Question => ({
     request,
     view,
     model,
     reading,
-    remainingMs: request.deadlineMs - nowMs,
+    remainingMs,
+    allowedMs,
     scratch,
   });
-  const careful = decide(question(readingOf(request.limits.latencyQuantile)), random);
+  const reading = readingOf(request.limits.latencyQuantile);
+  const careful = decide(question(reading, remainingMs), random);
   if (!("infeasible" in careful) || careful.filter !== "deadline") return careful;
-  const hopeful = decide(question(readingOf(0)), random);
-  return "infeasible" in hopeful ? careful : hopeful;
+  const hopeful = decide(question(readingOf(0), remainingMs), random);
+  if (!("infeasible" in hopeful)) return hopeful;
+  return request.evenLate === true && remainingMs > 0 ? decide(question(reading, Infinity), random) : careful;
 }
 
 function decide(question: Question, random: Random): Plan | Infeasible {

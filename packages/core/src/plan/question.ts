@@ -12,5 +12,7 @@ export interface Question {
   readonly reading: Reading;
   /** Until the deadline. */
   readonly remainingMs: number;
+  /** What is believed to take longer is left out: the same, or nothing is. */
+  readonly allowedMs: number;
   readonly scratch: PlanScratch;
 }

@@ -69,6 +69,8 @@ export interface PlanRequest {
   readonly path: readonly EndpointId[];
   /** Endpoints that failed for this very request. */
   readonly exclude: ReadonlySet<EndpointId>;
+  /** Where nothing is believed to end before the deadline, what ends first is chosen all the same. Default false. */
+  readonly evenLate?: boolean;
   readonly sequence?: SequencePlace | undefined;
   readonly traffic?: Traffic | undefined;
   /**

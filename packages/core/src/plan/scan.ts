@@ -206,7 +206,7 @@ function priceOption(
   option: number,
 ): number {
   const { options, lost, latencyMs } = state;
-  const { request, model, remainingMs } = state.question;
+  const { request, model, allowedMs } = state.question;
   const { bestScore, bestOption, bestGroup, kept } = findings;
   const { count, codecMask } = model.routes;
   const needed = options.codecMask[option] ?? 0;
@@ -221,7 +221,7 @@ function priceOption(
     let filter = -1;
     if (codecRemoves(needed, codecMask[route] ?? 0)) filter = codec;
     else if (limited) filter = limitRemoving(state, group, option, route);
-    if (filter < 0 && deadlineRemoves(latency, remainingMs)) filter = deadline;
+    if (filter < 0 && deadlineRemoves(latency, allowedMs)) filter = deadline;
     if (filter >= 0) {
       lose(lostColumn(lost, filter), route, 1, index, options.coding[option] ?? 0);
       continue;
