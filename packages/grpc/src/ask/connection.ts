@@ -16,6 +16,11 @@ export interface ConnectionParts {
 export interface Connection {
   /** Rejects with `unreachable`, or with why `abort` was aborted. */
   open(abort: AbortSignal): Promise<ClientHttp2Session>;
+  /**
+   * A call on it was left before the server had ended it, for whatever reason. Of a server that went without a word the system hears
+   * for many minutes that it may still come: so it is asked, and one that does not answer soon is asked for nothing more on it.
+   */
+  doubt(session: ClientHttp2Session): void;
   close(): void;
 }
 
@@ -27,6 +32,8 @@ export function unreachable(url: URL, detail: string, cause?: unknown): Longshor
 /** Bytes that the server may send ahead of who reads, of one call and of all of them. */
 const callWindowBytes = 2 ** 20;
 const connectionWindowBytes = 4 * callWindowBytes;
+/** A server that does not answer a ping for so long gets new calls on another connection. */
+const pingMs = 1000;
 /** Node.js's name of the frame with which a server says that it takes no more calls on a connection. */
 const goaway = "goaway";
 
@@ -60,8 +67,10 @@ async function connected(
 
 /** Makes a connection, which is not opened yet. */
 export function connectionTo(parts: ConnectionParts): Connection {
-  const { url, tls } = parts;
+  const { url, tls, clock, connectTimeoutMs } = parts;
   let closed = false;
+  const sessions = new Set<ClientHttp2Session>();
+  const doubted = new WeakSet<ClientHttp2Session>();
   let current: { readonly session: ClientHttp2Session; readonly ready: Promise<void> } | undefined;
   const begin = (): NonNullable<typeof current> => {
     const session = connect(url.origin, {
@@ -72,15 +81,17 @@ export function connectionTo(parts: ConnectionParts): Connection {
     session.on("error", () => undefined);
     const one = { session, ready: connected(session, parts) };
     one.ready.catch(() => undefined);
-    const leave = (): void => {
-      if (current === one) current = undefined;
-    };
+    sessions.add(session);
     // Calls under way are finished on it.
-    session.on("close", leave).on(goaway, () => {
-      leave();
+    session.on("close", () => leave(session)).on("close", () => sessions.delete(session));
+    session.on(goaway, () => {
+      leave(session);
       session.close();
     });
     return one;
+  };
+  const leave = (session: ClientHttp2Session): void => {
+    if (current?.session === session) current = undefined;
   };
   return {
     async open(abort) {
@@ -91,9 +102,22 @@ export function connectionTo(parts: ConnectionParts): Connection {
       await untilAborted(ready, abort, "transport");
       return session;
     },
+    doubt(session) {
+      if (session.destroyed || doubted.has(session)) return;
+      doubted.add(session);
+      const left = clock.timer(pingMs, () => leave(session));
+      const ended = clock.timer(Math.max(pingMs, connectTimeoutMs), () => session.destroy());
+      session.ping(() => {
+        doubted.delete(session);
+        left[Symbol.dispose]();
+        ended[Symbol.dispose]();
+        // It was slow, and another has taken its place.
+        if (current?.session !== session) session.close();
+      });
+    },
     close() {
       closed = true;
-      current?.session.destroy();
+      for (const session of sessions) session.destroy();
     },
   };
 }

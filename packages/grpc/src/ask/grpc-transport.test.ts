@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Server as PlainServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createRelay, type Socket } from "node:net";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Metadata, Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import {
@@ -16,6 +16,7 @@ import {
   type Transport,
 } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
+import { manualClock, settle } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";
 import {
   type ModelInferRequest,
@@ -88,8 +89,12 @@ const asked: InferRequestMessage = {
   binaryOutputs: true,
 };
 
-async function ask(to: Transport, call: Partial<Call> = {}) {
-  const message = { byteLength: 3, stream: true, read: async () => asked };
+async function ask(to: Transport, call: Partial<Call> = {}, begins = (): void => undefined) {
+  const read = async (): Promise<InferRequestMessage> => {
+    begins();
+    return asked;
+  };
+  const message = { byteLength: 3, stream: true, read };
   return to.send(
     {
       method: "POST",
@@ -301,6 +306,75 @@ it("cuts answers off with their server, and finds it again", async () => {
   cuts = false;
   await server(serve, one.port);
   expect(await all(to)).toEqual([1]);
+});
+
+/** What stands before a server and can stop carrying what it carries: nothing is read or written, and nobody hears of it. */
+async function relay(port: number) {
+  const carried: Socket[] = [];
+  const own = createRelay((near) => {
+    const far = connect(port, "127.0.0.1");
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      carried.push(from);
+      from
+        .on("error", () => to.destroy())
+        .on("close", () => to.destroy())
+        .pipe(to);
+    }
+  }).listen(0, "127.0.0.1");
+  await once(own, "listening");
+  open.push(() => {
+    own.close();
+    for (const one of carried) one.destroy();
+  });
+  const stop = (): void => {
+    for (const one of carried) one.unpipe().pause();
+  };
+  return { address: `http://127.0.0.1:${(own.address() as AddressInfo).port}`, carried, stop };
+}
+
+it("asks a server that went without a word on another connection, and gives the first one up", async () => {
+  const clock = manualClock();
+  const { port } = await server((stream) => {
+    stream.write(answer(1));
+    stream.end();
+  });
+  const { address, carried, stop } = await relay(port);
+  const to = transport(address, { clock });
+  expect(await all(to)).toEqual([1]);
+  stop();
+  const ends = new AbortController();
+  let unheard: Promise<unknown> = Promise.resolve();
+  await new Promise<void>((resolve) => (unheard = ask(to, { abort: ends.signal }, resolve)));
+  await settle();
+  ends.abort(new LongshoreError("cancelled", "execute", "it took too long"));
+  await expect(unheard).rejects.toMatchObject({ reason: "cancelled" });
+  await clock.advance(1000);
+  expect(await all(to)).toEqual([1]);
+  expect(carried).toHaveLength(4);
+  await clock.advance(4000);
+  // Read on, it has come to its end.
+  await expect.poll(() => carried[0]?.resume().destroyed).toBe(true);
+  expect(await all(to)).toEqual([1]);
+  expect(carried).toHaveLength(4);
+});
+
+it("keeps the connection to a server that is left and still listens", async () => {
+  const clock = manualClock();
+  const { port } = await server((stream) => {
+    stream.write(answer(1));
+  });
+  const { address, carried } = await relay(port);
+  const to = transport(address, { clock });
+  for (let round = 0; round < 3; round++) {
+    for await (const _one of (await ask(to)).messages ?? []) break;
+    // All timers but that of the silence of calls, which looks after all of them.
+    await expect.poll(() => clock.armed()).toBeLessThan(2);
+    await clock.advance(5000);
+  }
+  expect(carried).toHaveLength(2);
 });
 
 it.each(["ftp://host", "http://host:1/path", "host:8001", ""])("refuses the address '%s'", (address) => {

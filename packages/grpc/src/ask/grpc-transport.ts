@@ -99,7 +99,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
   const connection = connectionTo({ url, clock, connectTimeoutMs, ...(tls ? { tls } : {}) });
   const arrival = createPatience(clock, idleTimeoutMs);
 
-  const begin = async (request: WireRequest, call: Call): Promise<ClientHttp2Stream> => {
+  const begin = async (request: WireRequest, call: Call) => {
     const { route } = parseRoute(request.method, request.path);
     const { message } = request;
     if (!message?.stream || route.kind !== "infer" || route.from !== undefined) {
@@ -126,7 +126,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
       });
       stream.on("error", () => undefined);
       put(stream, encoded);
-      return stream;
+      return { session, stream };
     } catch (thrown) {
       throw unreachable(url, "the connection was closed", thrown);
     }
@@ -135,7 +135,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
   return {
     progress: "none",
     async send(request, call) {
-      const stream = await begin(request, call);
+      const { session, stream } = await begin(request, call);
       let ending: Ending = {};
       let wrong: string | undefined;
       const listen = (headers: IncomingHttpHeaders): void => {
@@ -157,7 +157,10 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         held: createHeldBytes(Infinity),
         closed: broken,
       });
-      const left = (): void => stream.close(constants.NGHTTP2_CANCEL);
+      const left = (): void => {
+        stream.close(constants.NGHTTP2_CANCEL);
+        if (!stream.readableEnded) connection.doubt(session);
+      };
       call.abort.addEventListener("abort", left, { once: true });
       const over = (): void => {
         call.abort.removeEventListener("abort", left);
