@@ -152,6 +152,18 @@ export function checkCall(call: Call, clock: Clock, stage: Stage): void {
   }
 }
 
+/** Throws for calls that ended before they began. */
+export function checkFresh(call: Call, nowMs: number): void {
+  if (call.abort.aborted) throw abortError(call.abort, "plan");
+  if (call.deadlineMs <= nowMs) {
+    throw new LongshoreError(
+      "deadline-past",
+      "plan",
+      `the deadline was ${Math.round(nowMs - call.deadlineMs)} ms ago when the call began`,
+    );
+  }
+}
+
 /**
  * Controllers that were not fired and that nobody waits for any more, to be used for another call: platforms take longer to make
  * one, and to look into a fresh one each time, than for most of what a small request needs. A signal says something only as

@@ -249,6 +249,8 @@ export interface Endpoint {
   describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
   /** What `describe` would resolve with, where nothing has to be waited for. `through` leaves it out, as wrappers may change it. */
   known?(model: string, version: string | undefined): ModelKnowledge | undefined;
+  /** Whether it could take a request for a model that it has now, as it says itself when asked. Absent where it can whenever it is there. */
+  ready?(model: string, version: string | undefined, call: Call): Promise<boolean>;
   /** Off the hot path; fills the view that decisions read. */
   offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
@@ -308,8 +310,6 @@ export interface ModelKnowledge {
   readonly profile?: Profile;
   /** The name is an alias: a request that states neither version nor digest may be led to another than the one described. */
   readonly alias?: true;
-  /** As far as is known, no place that has it is there. */
-  readonly absent?: true;
 }
 
 /** One version of a model that a place has. */

@@ -13,6 +13,7 @@ export function through(inner: Endpoint): Endpoint {
     ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
     ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
     ...(inner.prepare ? { prepare: inner.prepare.bind(inner) } : {}),
+    ...(inner.ready ? { ready: inner.ready.bind(inner) } : {}),
     ...(inner.models ? { models: inner.models.bind(inner) } : {}),
     ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
     loadEveryMs: inner.loadEveryMs,

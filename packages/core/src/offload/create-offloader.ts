@@ -1,4 +1,4 @@
-import { LongshoreError, ownCall, randomId, type Reason } from "../base/index.ts";
+import { checkFresh, LongshoreError, ownCall, randomId, type Reason } from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import {
@@ -29,7 +29,7 @@ import type {
   StreamLimits,
 } from "./offloader.ts";
 import type { OffloadParts } from "./parts.ts";
-import { checkFresh, type Outcome, runJob } from "./run-job.ts";
+import { type Outcome, runJob } from "./run-job.ts";
 import { streamJob } from "./stream-job.ts";
 
 /**

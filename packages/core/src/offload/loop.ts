@@ -1,6 +1,6 @@
 import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
-import { type Checks, createChecks } from "../check/index.ts";
+import { type Checks, createChecks, readiness } from "../check/index.ts";
 import { type Arrivals, arrivals, radios } from "../estimate/index.ts";
 import {
   checkLimits,
@@ -45,6 +45,7 @@ export interface Loop {
   readonly knowledge: Knowledge;
   /** Of answers; undefined where nobody asked for them. */
   readonly checks: Checks | undefined;
+  readonly ready: ReturnType<typeof readiness>;
   readonly work: LocalWork;
   /** What plans for throughput have put on device, links and places. */
   readonly backlog: Backlog;
@@ -166,6 +167,7 @@ export function createLoop(parts: OffloadParts): Loop {
     places,
     knowledge,
     checks,
+    ready: readiness(clock, places.all),
     work,
     backlog,
     warmth: warm,

@@ -4,6 +4,7 @@ import {
   type Call,
   housekeepingCall,
   LongshoreError,
+  neverAborted,
   seededRandom,
   silentObserver,
   sleep,
@@ -422,6 +423,60 @@ describe("where one place breaks and more is expected of the other than there is
     };
     await expect(clock.runUntil(ask(over(full, slow)))).rejects.toMatchObject({ reason: "queue-full" });
     expect(slow.counts.accepted).toBe(0);
+  });
+});
+
+describe("whether a model can be asked for", () => {
+  const asking = (clock: VirtualClock, ...endpoints: Endpoint[]) => {
+    const gateway = offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });
+    return async (times = 1): Promise<boolean[]> =>
+      await clock.runUntil(
+        Promise.all(Array.from({ length: times }, () => gateway.ready!("toy", undefined, call()))),
+      );
+  };
+
+  it("is asked of its place when somebody wants to know, once for all who do within a second", async () => {
+    const clock = virtualClock();
+    const one = place(clock, "a", "eu", 1);
+    const asked: string[] = [];
+    let is = true;
+    const told: Endpoint = {
+      ...one,
+      info: one.info,
+      ready: async (model, version) => {
+        asked.push(`${model} ${version}`);
+        return is;
+      },
+    };
+    const ready = asking(clock, told);
+    expect(await ready(3)).toEqual([true, true, true]);
+    is = false;
+    expect(await ready()).toEqual([true]);
+    expect(asked).toEqual(["toy 1"]);
+    await clock.runUntil(sleep(clock, 1000, neverAborted));
+    expect(await ready()).toEqual([false]);
+    expect(asked).toHaveLength(2);
+  });
+
+  it("is not so where its place does not say so for two seconds, and is as soon as another does", async () => {
+    const clock = virtualClock();
+    const [one, other] = [place(clock, "a", "eu", 1), place(clock, "b", "eu", 1)];
+    let ends: AbortSignal | undefined;
+    const silent: Endpoint = {
+      ...one,
+      info: one.info,
+      ready: (_model, _version, { abort }) => {
+        ends = abort;
+        return new Promise(() => undefined);
+      },
+    };
+    const startedMs = clock.nowMs();
+    expect(await asking(clock, silent)()).toEqual([false]);
+    expect(ends?.aborted).toBe(true);
+    expect(clock.nowMs() - startedMs).toBeLessThan(2500);
+    const beganMs = clock.nowMs();
+    expect(await asking(clock, silent, other)()).toEqual([true]);
+    expect(clock.nowMs() - beganMs).toBeLessThan(500);
   });
 });
 

@@ -1,4 +1,4 @@
-import { type Call, LongshoreError } from "../base/index.ts";
+import { type Call, checkFresh, LongshoreError } from "../base/index.ts";
 import {
   type Account,
   type Endpoint,
@@ -26,7 +26,7 @@ import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../p
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
-import { checkFresh, type Outcome, runJob } from "./run-job.ts";
+import { type Outcome, runJob } from "./run-job.ts";
 import { streamJob } from "./stream-job.ts";
 import { newTally } from "./tally.ts";
 
@@ -87,11 +87,18 @@ class LoopEndpoint implements OffloadEndpoint {
     // A question that comes back to here is answered where it began.
     if (call.path.includes(this.info.id)) return undefined;
     try {
-      return this.#loop.places.told(await this.#known(model, version, call, true));
+      const { description, profile } = await this.#known(model, version, call, true);
+      return { description, ...(profile.measuredOn.threads > 0 ? { profile } : {}) };
     } catch (thrown) {
       if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
       throw thrown;
     }
+  }
+
+  /** What runs here is ready whenever it is here; else any place that has it. */
+  async ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
+    const known = await this.#known(model, version, call, true);
+    return known.here || this.#loop.ready(known);
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
@@ -174,9 +181,7 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
     let resolve = (): void => undefined;
-    const promise = new Promise<void>((over) => {
-      resolve = over;
-    });
+    const promise = new Promise<void>((over) => (resolve = over));
     this.#underWay.add(promise);
     this.#inFlight++;
     try {
@@ -234,10 +239,7 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async #judged(given: InferenceRequest, call: Call): Promise<InferenceResponse> {
     using pass = this.admit(given.segment, call, given.leastAgreementRatio);
-    const request = { ...given, pass };
-    const { known, job } = await this.#take(request, call);
-    checkSingle(known.description, "a stream");
-    return this.#answer(request, job);
+    return await this.#taken({ ...given, pass }, call);
   }
 
   async #taken(request: InferenceRequest, call: Call): Promise<InferenceResponse> {

@@ -1,4 +1,4 @@
-import { abortError, type Call, type EndpointId, LongshoreError, untilEnded } from "../base/index.ts";
+import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
@@ -25,18 +25,6 @@ export interface Outcome {
   readonly tally: Tally;
   /** Who gave the same answer, where that was demanded and it was not made here. */
   readonly confirmedBy?: EndpointId;
-}
-
-/** Throws for calls that ended before they began. */
-export function checkFresh(call: Call, nowMs: number): void {
-  if (call.abort.aborted) throw abortError(call.abort, "plan");
-  if (call.deadlineMs <= nowMs) {
-    throw new LongshoreError(
-      "deadline-past",
-      "plan",
-      `the deadline was ${Math.round(nowMs - call.deadlineMs)} ms ago when the call began`,
-    );
-  }
 }
 
 /** Answers one request, by one place or, where that is demanded, by two that say the same. */
@@ -104,7 +92,7 @@ async function runPlans(
       ...(spent ? loop.places.all.keys() : end.failed.map((one) => one.endpoint)),
     ]);
     forgetRefused(loop, now, end.failed);
-    if (sequence && lostState(broke)) {
+    if (sequence && (broke.reason === "sequence-unknown" || broke.reason === "sequence-step")) {
       // The place is well, but has not this state any more: with a copy it can go on, there or elsewhere.
       const { resident } = sequence;
       sequence = { ...sequence, resident: undefined };
@@ -116,10 +104,6 @@ async function runPlans(
 /** Whether a leg takes the request while it is still on its way. */
 function sendsOn({ local }: Loop, held: Held, { to }: Job, leg: Leg): boolean {
   return leg.endpoint !== local?.info.id && sentOn(held, to, leg);
-}
-
-function lostState(error: LongshoreError): boolean {
-  return error.reason === "sequence-unknown" || error.reason === "sequence-step";
 }
 
 /** A plan, made and written down; from the start again when nothing can go on from a later crossing. */

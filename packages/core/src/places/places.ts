@@ -1,5 +1,5 @@
 import { type Clock, type EndpointId, LongshoreError, type Observer, type Random } from "../base/index.ts";
-import type { Directory, Endpoint, EndpointInfo, ModelKnowledge } from "../endpoint/index.ts";
+import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import { endpointTable, type EndpointTable, type EndpointView, withLoads } from "../table/index.ts";
 import { placeBoard } from "./board.ts";
@@ -29,8 +29,6 @@ export interface Places extends Disposable {
   readonly all: ReadonlyMap<EndpointId, Place>;
   /** Counts changes of the set of places. */
   readonly changes: number;
-  /** What is told of a model to others. */
-  told(known: KnownModel): ModelKnowledge;
   /** What is charged for runs of the model that failed at a place, in milliseconds; Infinity where it is left alone for them. */
   failingMs(known: KnownModel, nowMs: number): (id: EndpointId) => number;
   /** When a place may be asked about that version again: it has failed, or its runs there have. */
@@ -169,11 +167,6 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   }
   const places: Omit<Places, typeof Symbol.dispose> = {
     all,
-    told({ description, profile, here, servedAt }) {
-      const absent = !here && servedAt.every((id) => all.get(id)?.health.absent ?? true);
-      const measured = profile.measuredOn.threads > 0 ? { profile } : {};
-      return { description, ...measured, ...(absent ? { absent } : {}) };
-    },
     failingMs(known, nowMs) {
       const of = ranOf(known.description);
       const out = runs.out(of, known.offersBy, nowMs);

@@ -193,6 +193,14 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       const alias = rollouts.find(model);
       return alias ? describeAlias(alias, version, call) : inner.describe(model, version, call);
     },
+    ...(inner.ready
+      ? {
+          async ready(model, version, call) {
+            const { model: meant, stable } = rollouts.find(model) ?? { model, stable: { version } };
+            return inner.ready?.(meant, version ?? stable.version, call) ?? true;
+          },
+        }
+      : {}),
     known: (model, version) => (rollouts.find(model) ? undefined : inner.known?.(model, version)),
     async offers(query, call) {
       // Who plans by offers is told of the model itself: an alias may lead elsewhere with the next request.

@@ -93,6 +93,26 @@ it.each(["longshore", "oip"] as const)(
   },
 );
 
+it.each(["longshore", "oip"] as const)(
+  "says so, too, of one model that a server of kind %s has put away, though nothing else asks for it",
+  async (kind) => {
+    const { store } = await openModel(folder);
+    const one = await serve({ store, port: 0, id: "one", allowManagement: true });
+    open.push(one);
+    const gate = await before([one], {}, kind);
+    const ready = async (model: string): Promise<number> =>
+      (await fetch(`${gate.address}/v2/models/${model}/ready`)).status;
+    expect([await ready("simple"), await ready("simple_string")]).toEqual([200, 200]);
+    const put = (what: string): Promise<Response> =>
+      fetch(`${one.address}/v2/repository/models/simple/${what}`, { method: "POST" });
+    expect((await put("unload")).status).toBe(200);
+    await expect.poll(() => ready("simple"), { timeout: 30_000 }).toBe(503);
+    expect(await ready("simple_string")).toBe(200);
+    expect((await put("load")).status).toBe(200);
+    await expect.poll(() => ready("simple"), { timeout: 30_000 }).toBe(200);
+  },
+);
+
 it("is told apart from its servers when nobody gave any of them a name", async () => {
   const servers = [{ address: (await server()).address }, { address: (await server()).address }];
   const gate = await gateway({ port: 0, dataClass: "internal", servers });

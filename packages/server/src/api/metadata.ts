@@ -63,7 +63,9 @@ export async function modelMetadata(api: Api, route: ModelAddress, asked: Asked)
 
 /** `GET v2/models/{m}[/versions/{v}]/ready`. */
 export async function modelReady(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const { description, absent } = await findModel(api, route.model, route.version, asked.call);
-  const reply = jsonReply({ name: description.name, ready: absent !== true });
-  return absent ? { ...reply, status: 503 } : reply;
+  const { model, version } = route;
+  const { description } = await findModel(api, model, version, asked.call);
+  const ready = (await api.endpoint.ready?.(model, version, asked.call)) ?? true;
+  const reply = jsonReply({ name: description.name, ready });
+  return ready ? reply : { ...reply, status: 503 };
 }

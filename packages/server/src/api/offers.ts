@@ -50,7 +50,7 @@ export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): 
   const nowMs = api.clock.nowMs();
   return jsonReply({
     schemaVersion: 1,
-    ...(wanted.knowledge ? { ...knowledge, absent: undefined } : {}),
+    ...(wanted.knowledge ? knowledge : {}),
     ...(wanted.offers ? { offers: offers.map((offer) => offerJson(offer, nowMs)) } : {}),
   });
 }

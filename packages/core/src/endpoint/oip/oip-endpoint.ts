@@ -35,7 +35,7 @@ import { emptyBody, type WireBody } from "../transport.ts";
 import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
-import { badReply, exchange } from "./exchange.ts";
+import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignDescription } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
@@ -89,6 +89,15 @@ class OipEndpoint implements Endpoint {
     const renamed = { ...knowledge, description: { ...knowledge.description, name: model } };
     this.#remember(model, renamed);
     return renamed;
+  }
+
+  async ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
+    const name = nameThere(this.info, model);
+    if (name === undefined) return false;
+    // What has a name of its own there has versions of its own.
+    const named = version && name === model ? { model: name, version } : { model: name };
+    const path = `${modelPath(named)}/ready`;
+    return (await this.#ask(path, call)).status === 200;
   }
 
   get loadEveryMs(): number | undefined {
@@ -292,12 +301,15 @@ class OipEndpoint implements Endpoint {
     return headers;
   }
 
+  async #ask(path: string, call: Call): Promise<Exchange> {
+    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${this.info.id} was closed`);
+    const request = { method: "GET", path, headers: {}, body: emptyBody } as const;
+    return this.#track(exchange(this.#parts, request, call));
+  }
+
   /** The JSON behind a path; undefined where the server has nothing of that name. */
   async #get(path: string, call: Call, absentIf: (status: number) => boolean = is404): Promise<unknown> {
-    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${this.info.id} was closed`);
-    const { status, headers, bytes } = await this.#track(
-      exchange(this.#parts, { method: "GET", path, headers: {}, body: emptyBody }, call),
-    );
+    const { status, headers, bytes } = await this.#ask(path, call);
     if (absentIf(status)) return undefined;
     if (status !== 200) throw readWireError(status, headers, bytes, this.info.id);
     return this.#checked(() => parseJson(bytes, "the reply"));
