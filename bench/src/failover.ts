@@ -64,6 +64,9 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     },
     rows,
     notRun: [
+      ...(fleet.victims.every(({ before }) => before.vanishes)
+        ? []
+        : ["packets that vanish: this user may not have a network of its own"]),
       ...(fleet.disk ? [] : ["full disk: this user may not mount a small one"]),
       ...(only ? [`all faults but ${only.join(", ")}`] : []),
     ],

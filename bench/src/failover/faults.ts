@@ -40,6 +40,10 @@ function meddled(mode: Meddler["mode"]): Fault {
   };
 }
 
+function vanished(victim: Victim): () => void {
+  return victim.before.vanishes ? meddled("gone")(victim) : noFault();
+}
+
 const threeDaysMs = 3 * 86_400_000;
 
 /**
@@ -99,6 +103,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   hang: ({ pid }) => stopped(pid),
   "slow (10x)": ({ pid }) => slowed(pid),
   "half-open": meddled("silent"),
+  "half-open (packets vanish)": vanished,
   "link cut": meddled("reset"),
   "wrong shape": meddled("wrong shape"),
   [lie]: meddled("wrong values"),
@@ -115,6 +120,7 @@ export const gatewayKill = "gateway-kill";
 export const gatewayFaults: Readonly<Record<string, Fault>> = {
   "gateway-hang": ({ pid }) => stopped(pid),
   "gateway-half-open": meddled("silent"),
+  "gateway-half-open (packets vanish)": vanished,
   "gateway-link-cut": meddled("reset"),
   "gateway-clock-jump": ({ pid }) => jumped(pid),
   [gatewayKill]: ({ pid }) => killed(pid),

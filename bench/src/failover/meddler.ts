@@ -1,14 +1,17 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer as createRelay, type Socket } from "node:net";
+import { ownNetwork } from "./own-network.ts";
 
 /** What a relay before a server or gateway does. */
-export type Mode = "pass" | "silent" | "reset" | "wrong shape" | "wrong values";
+export type Mode = "pass" | "silent" | "gone" | "reset" | "wrong shape" | "wrong values";
 
 /** A relay that can misbehave. */
 export interface Meddler extends AsyncDisposable {
   readonly address: string;
   mode: Mode;
+  /** Whether it can be gone: it is in a network of its own. */
+  readonly vanishes: boolean;
   /** Inferences of the model `mean` that were asked for so far. */
   readonly asked: number;
   /** Answers whose values were changed. */
@@ -35,7 +38,7 @@ function distort(answer: IncomingMessage, reply: ServerResponse): void {
     });
 }
 
-/** Opens one before a server or gateway (`host:port`). */
+/** Opens one before a server or gateway (`host:port`), in a network of its own where it may have one. */
 export async function meddler(target: string): Promise<Meddler> {
   const [host = "", port = ""] = target.split(":");
   const sockets = new Set<Socket>();
@@ -68,15 +71,18 @@ export async function meddler(target: string): Promise<Meddler> {
     reply.on("close", () => onward.destroy());
     asked.pipe(onward);
   });
-  server.on("connection", (socket) => {
+  const network = ownNetwork();
+  const listening = network ? (await network.listen()).server : createRelay().listen(0, "127.0.0.1");
+  if (!network) await once(listening, "listening");
+  listening.on("connection", (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket)).on("error", () => socket.destroy());
     if (mode === "reset") socket.destroy();
+    else server.emit("connection", socket);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
   return {
-    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    address: `${network?.host ?? "127.0.0.1"}:${(listening.address() as AddressInfo).port}`,
+    vanishes: network !== undefined,
     get asked() {
       return inferences;
     },
@@ -87,13 +93,15 @@ export async function meddler(target: string): Promise<Meddler> {
       return mode;
     },
     set mode(next) {
+      if ((mode === "gone") !== (next === "gone")) network?.cut(next === "gone");
       mode = next;
       if (next === "reset") for (const socket of sockets) socket.destroy();
     },
     async [Symbol.asyncDispose]() {
-      server.close();
+      listening.close();
       for (const socket of sockets) socket.destroy();
-      await once(server, "close");
+      await once(listening, "close");
+      network?.[Symbol.dispose]();
     },
   };
 }
