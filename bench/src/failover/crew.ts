@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { type RunningPeer, startGateway } from "@longshore/conformance";
 import type { LongshoreEvent } from "@longshore/core";
 import { type Offloader, openOffloader } from "longshore";
@@ -5,6 +6,7 @@ import { type Ask, follow, ownClient, rawClient } from "./clients.ts";
 import { jumpingClock, type Victim } from "./faults.ts";
 import type { Fleet } from "./fleet.ts";
 import { meddler } from "./meddler.ts";
+import { smallDisk } from "./small-disk.ts";
 
 /** Share of requests that gateways and client library also run at a second server. */
 const checkRatio = 0.05;
@@ -94,12 +96,15 @@ export async function openGatewayCrew(fleet: Fleet): Promise<Crew> {
   try {
     const env = { NODE_OPTIONS: `--import=${jumpingClock}` };
     for (let index = 0; index < 2; index++) {
-      const gateway = await startGateway({ servers, env });
+      const disk = smallDisk();
+      if (disk) opened.push({ [Symbol.asyncDispose]: async () => disk[Symbol.dispose]() });
+      const logged = disk ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, "log") } : {};
+      const gateway = await startGateway({ servers, env, ...logged });
       opened.push({ [Symbol.asyncDispose]: () => gateway.close() });
       if (!gateway.pid) throw new Error("a gateway has no process");
       const before = await meddler(gateway.http);
       opened.push(before);
-      victims.push({ pid: gateway.pid, before, disk: undefined });
+      victims.push({ pid: gateway.pid, before, disk: disk?.folder });
     }
     const offloader = await openOffloader({
       servers: victims.map(({ before }) => `http://${before.address}`),

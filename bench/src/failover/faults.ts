@@ -40,6 +40,8 @@ function meddled(mode: Meddler["mode"]): Fault {
   };
 }
 
+const full: Fault = ({ disk }) => (disk === undefined ? noFault() : filled(disk));
+
 function vanished(victim: Victim): () => void {
   return victim.before.vanishes ? meddled("gone")(victim) : noFault();
 }
@@ -108,7 +110,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   "wrong shape": meddled("wrong shape"),
   [lie]: meddled("wrong values"),
   "clock jump": ({ pid }) => jumped(pid),
-  "full disk": ({ disk }) => (disk === undefined ? noFault() : filled(disk)),
+  "full disk": full,
   // Nobody starts the server again.
   [kill]: ({ pid }) => killed(pid),
 };
@@ -123,5 +125,6 @@ export const gatewayFaults: Readonly<Record<string, Fault>> = {
   "gateway-half-open (packets vanish)": vanished,
   "gateway-link-cut": meddled("reset"),
   "gateway-clock-jump": ({ pid }) => jumped(pid),
+  "gateway-full-disk": full,
   [gatewayKill]: ({ pid }) => killed(pid),
 };

@@ -54,8 +54,10 @@ export async function meddler(target: string): Promise<Meddler> {
         .on("end", () => reply.writeHead(200, { "content-type": "application/json" }).end(nonsense));
       return;
     }
+    // Who is asked on this machine by its name of this machine believes those who ask.
+    const headers = { ...asked.headers, host: target };
     const onward = request(
-      { host, port: Number(port), method: asked.method, path: asked.url, headers: asked.headers },
+      { host, port: Number(port), method: asked.method, path: asked.url, headers },
       (answer) => {
         if (mode === "wrong values" && asked.url?.endsWith("/infer") === true) {
           distorted++;

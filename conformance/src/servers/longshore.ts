@@ -48,10 +48,11 @@ export async function startGateway(options: {
   readonly args?: readonly string[];
   readonly cores?: readonly number[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly errorsTo?: string;
   /** Default false. */
   readonly grpc?: boolean;
 }): Promise<RunningPeer> {
-  const { servers, args = [], cores, env } = options;
+  const { servers, args = [], cores, env, errorsTo } = options;
   const http = await freePort();
   const grpc = options.grpc === true ? await freePort() : undefined;
   const started = await startServerProcess({
@@ -71,6 +72,7 @@ export async function startGateway(options: {
     ],
     ...(cores ? { cores } : {}),
     ...(env ? { env } : {}),
+    ...(errorsTo === undefined ? {} : { errorsTo }),
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
   });
   return {

@@ -148,6 +148,33 @@ describe("a directory in time", () => {
     expect(clock.armed()).toBe(0);
   });
 
+  it("lets go of entries that end where the wall clock jumps ahead, and takes them back where it is set right", async () => {
+    const own = manualClock();
+    let aheadMs = 0;
+    const { source, directory } = await opened({ clock: { ...own, wallMs: () => own.wallMs() + aheadMs } });
+    const startMs = own.wallMs();
+    const day = 86_400_000;
+    source.put({ signed: await signed({ id: "a", notBeforeMs: startMs - day, notAfterMs: startMs + day }) });
+    source.put({
+      signed: await signed({ id: "b", notBeforeMs: startMs - day, notAfterMs: startMs + 9 * day }),
+    });
+    await own.advance(10);
+    const ids = (): readonly string[] => directory.snapshot().entries.map(({ id }) => id);
+    expect(ids()).toEqual(["a", "b"]);
+    aheadMs = 3 * day;
+    await own.advance(60_000);
+    expect(ids()).toEqual(["b"]);
+    aheadMs = -3 * day;
+    await own.advance(60_000);
+    expect(ids()).toEqual([]);
+    aheadMs = 0;
+    await own.advance(60_000);
+    expect(ids()).toEqual(["a", "b"]);
+    // How long its source is away is told by a clock that does not jump.
+    expect(directory.snapshot().ageMs).toBeLessThan(200_000);
+    await directory[Symbol.asyncDispose]();
+  });
+
   it("serves the last known state for as long as it may without its source, and then nothing", async () => {
     const { clock, events, source, directory } = await opened({ maxAgeMs: 3_600_000 });
     source.put({ signed: await signed({ id: "a" }) });
