@@ -77,7 +77,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "failover",
   about:
-    "the most used of three servers fails in nine ways under load: raw clients behind two gateways, and the client library, with sequences; wrong values also where two servers must give each answer; and one of two gateways in five ways, under the client library",
+    "the most used of three servers fails in ten ways under load: raw clients behind two gateways, and the client library, with sequences; wrong values also where two servers must give each answer; and one of two gateways in seven ways, under the client library",
   options: ["--only FAULT,..."],
   bars: {
     lost: { atMost: 0 },

@@ -74,7 +74,7 @@ export async function meddler(target: string): Promise<Meddler> {
     asked.pipe(onward);
   });
   const network = ownNetwork();
-  const listening = network ? (await network.listen()).server : createRelay().listen(0, "127.0.0.1");
+  const listening = network ? await network.listen() : createRelay().listen(0, "127.0.0.1");
   if (!network) await once(listening, "listening");
   listening.on("connection", (socket) => {
     sockets.add(socket);

@@ -10,7 +10,7 @@ import type { Server } from "node:net";
 export interface OwnNetwork extends Disposable {
   readonly host: string;
   /** A port there, whose connections come to this process. */
-  listen(): Promise<{ readonly port: number; readonly server: Server }>;
+  listen(): Promise<Server>;
   /** Takes the cable away, or puts it back. */
   cut(away: boolean): void;
 }
@@ -18,7 +18,7 @@ export interface OwnNetwork extends Disposable {
 const ip = "/usr/sbin/ip";
 const opener = `
 import { createServer } from "node:net";
-const server = createServer().listen(0, process.argv[1], () => process.send(server.address().port, server));
+const server = createServer().listen(0, process.argv[1], () => process.send("", server));
 process.on("disconnect", () => process.exit());
 `;
 
@@ -61,11 +61,14 @@ export function ownNetwork(): OwnNetwork | undefined {
     async listen() {
       const inside = ["netns", "exec", name, process.execPath, "--input-type=module", "-e", opener, host];
       const child = spawn(ip, inside, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-      const [port, server] = (await once(child, "message")) as [number, Server];
-      const over = once(child, "exit");
+      const over = once(child, "exit").then(() => undefined);
+      const came = await Promise.race([once(child, "message"), over]);
+      if (!came) throw new Error(`nothing could listen at ${host}`);
       child.disconnect();
+      // As long as it is there, connections come to it, too.
       await over;
-      return { port, server };
+      const [, server] = came as [string, Server];
+      return server;
     },
     cut: (away) => void execFile(ip, ["-n", name, "link", "set", far, away ? "down" : "up"]),
     [Symbol.dispose]: dispose,

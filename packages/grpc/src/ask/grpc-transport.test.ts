@@ -347,7 +347,9 @@ it("asks a server that went without a word on another connection, and gives the 
   stop();
   const ends = new AbortController();
   let unheard: Promise<unknown> = Promise.resolve();
-  await new Promise<void>((resolve) => (unheard = ask(to, { abort: ends.signal }, resolve)));
+  await new Promise<void>((resolve) => {
+    unheard = ask(to, { abort: ends.signal }, resolve);
+  });
   await settle();
   ends.abort(new LongshoreError("cancelled", "execute", "it took too long"));
   await expect(unheard).rejects.toMatchObject({ reason: "cancelled" });

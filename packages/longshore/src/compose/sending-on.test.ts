@@ -6,9 +6,9 @@ import { answer, before, closeAll, type Infer, readAll, upstream } from "../../t
 
 afterEach(closeAll);
 
-const count = 100_000;
+const usualCount = 100_000;
 
-function body(extra: object = {}): { readonly head: Buffer; readonly tensor: Buffer } {
+function body(extra: object = {}, count = usualCount): { readonly head: Buffer; readonly tensor: Buffer } {
   const input = { name: "x", datatype: "FP32", shape: [count], parameters: { binary_data_size: 4 * count } };
   const json = { id: "seven", inputs: [input], parameters: { binary_data_output: true, own: 3 }, ...extra };
   const values = Float32Array.from({ length: count }, (_, index) => index);
@@ -89,6 +89,37 @@ it("sends all of it to another server when the first breaks off in the middle", 
   expect((await reply).status).toBe(200);
   expect(broken).toBe(1);
   expect(bodies).toEqual([Buffer.concat([sent.head, sent.tensor])]);
+});
+
+it("sends all of it to another server when the first takes no more of it, so that what is sent there waits in buffers", async () => {
+  let stalls = false;
+  let stalled = 0;
+  const lengths: number[] = [];
+  const infer: Infer = (request, response) => {
+    if (stalls) {
+      // It stays there, and reads nothing.
+      stalls = false;
+      stalled += 1;
+      return;
+    }
+    void readAll(request).then((bytes) => {
+      lengths.push(bytes.byteLength);
+      response.end(Buffer.concat([answer(response, 1), Buffer.alloc(4)]));
+    });
+  };
+  const { address } = await before([await upstream(infer), await upstream(infer)], { maxKeptBytes: 2 ** 26 });
+  const asks = async ({ head, tensor }: ReturnType<typeof body>): Promise<number | undefined> => {
+    const { asked, reply } = post(address, { head, tensor });
+    asked.end(Buffer.concat([head, tensor]));
+    return (await reply).status;
+  };
+  for (let round = 0; round < 20; round++) expect(await asks(body())).toBe(200);
+  // More than the system takes for a connection that nobody reads.
+  const large = body({}, 5_000_000);
+  stalls = true;
+  expect(await asks(large)).toBe(200);
+  expect(stalled).toBe(1);
+  expect(lengths.at(-1)).toBe(large.head.byteLength + large.tensor.byteLength);
 });
 
 it("keeps no more of a body than it was told to, and then has no second try", async () => {
