@@ -93,7 +93,28 @@ export type LongshoreEvent =
       readonly version?: string;
       readonly size: number;
       readonly tookMs: number;
+      /** What of it making one input of those of all requests took; absent where nobody measured it. */
+      readonly inputMs?: number;
       /** Requests that shared the run. */
+      readonly callIds?: readonly string[];
+    }
+  | {
+      /** Instances of a model, or of a part of it, were loaded, or are gone: then `bytes` is negative. */
+      readonly kind: "graph-memory";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version: string;
+      /** What the memory budget counts for them. */
+      readonly bytes: number;
+    }
+  | {
+      /** After `batch-run`: each request of the run has its own part of the outputs, which had to be copied for that. */
+      readonly kind: "batch-parted";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version?: string;
+      readonly size: number;
+      readonly tookMs: number;
       readonly callIds?: readonly string[];
     }
   | {
@@ -139,8 +160,11 @@ export type LongshoreEvent =
       /** Answers and rows, more than one of which a batched or decoupled request has; 0 when it failed. */
       readonly answers: number;
       readonly rows: number;
-      /** Of models that give several: from the answer before, or the beginning, to each of the first 64 answers. */
-      readonly answersTookMs?: readonly number[];
+      /**
+       * Of models that give several: from the answer before, or the beginning, to each of the first 64 answers, and what of that
+       * writing it took.
+       */
+      readonly answersTookMs?: readonly { readonly tookMs: number; readonly encodeMs: number }[];
       readonly stages: readonly { readonly stage: string; readonly name: string; readonly tookMs: number }[];
       readonly receivedBytes: number;
       readonly sentBytes: number;

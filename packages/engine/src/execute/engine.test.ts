@@ -277,6 +277,7 @@ describe("a bare graph", () => {
     });
     expect(response.load).toMatchObject({ atMs: 63, inFlight: 0, queueMs: 0 });
     expect(events.map(({ kind }) => kind)).toEqual([
+      "graph-memory",
       "batch-started",
       "batch-run",
       "stage-ended",

@@ -7,6 +7,7 @@ import {
   housekeepingCall,
   type InferenceResponse,
   LongshoreError,
+  type LongshoreEvent,
   type Tensors,
   type TensorSpec,
   tensorsOf,
@@ -396,7 +397,8 @@ describe("memory for models", () => {
   });
 
   it("makes room by letting the least used go, which comes back when it is asked for", async () => {
-    const engine = engineWith({ limits });
+    const events: LongshoreEvent[] = [];
+    const engine = engineWith({ limits, observer: { record: (event) => void events.push(event) } });
     expect([
       await ask(engine, "a"),
       await ask(engine, "b"),
@@ -409,6 +411,15 @@ describe("memory for models", () => {
     expect(runtime.loads.at(-1)).toBe("two:0..1");
     expect(await ask(engine, "c")).toBe(13);
     expect(runtime.open()).toBe(2);
+    const told = events.flatMap((event) =>
+      event.kind === "graph-memory" ? [[event.model, event.version, event.bytes]] : [],
+    );
+    expect(told.slice(0, 4)).toEqual([
+      ["a", "1", 1000],
+      ["b", "1", 1000],
+      ["b", "1", -1000],
+      ["c", "1", 1000],
+    ]);
   });
 
   it("counts of a part what it takes itself, and not the whole", async () => {

@@ -85,6 +85,7 @@ interface Entry {
   bytes: number;
   readonly owners: Set<object>;
   readonly ready: Promise<Loaded>;
+  readonly graph: GraphBody;
   loaded: Loaded | undefined;
   leases: number;
   usedAt: number;
@@ -116,6 +117,10 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   const cores = coresOf(Math.max(1, Math.floor(limits.cores / limits.threads)), weightOf, parts.clock);
   let uses = 0;
 
+  function tell({ graph: { model, version } }: Entry, bytes: number): void {
+    parts.observer.record({ kind: "graph-memory", atMs: parts.clock.nowMs(), model, version, bytes });
+  }
+
   function entryFor(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): Entry {
     const key = keyOf(graph, from, to, sandboxed);
     const known = entries.get(key);
@@ -135,13 +140,17 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
       bytes,
       owners: new Set(),
       ready,
+      graph,
       loaded: undefined,
       leases: 0,
       usedAt: ++uses,
     };
     entries.set(key, entry);
     ready.then(
-      (loaded) => void (entry.loaded = loaded),
+      (loaded) => {
+        entry.loaded = loaded;
+        tell(entry, entry.bytes);
+      },
       () => void (entries.get(key) === entry && entries.delete(key)),
     );
     return entry;
@@ -199,7 +208,10 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   function drop(entry: Entry): Promise<void> {
     if (entries.get(entry.key) === entry) entries.delete(entry.key);
     const gone = entry.ready.then(
-      ({ scheduler }) => scheduler.drain(),
+      async ({ scheduler }) => {
+        await scheduler.drain();
+        tell(entry, -entry.bytes);
+      },
       // A failed load has nothing to release and was reported to who asked for it.
       () => undefined,
     );

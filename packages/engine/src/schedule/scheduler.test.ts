@@ -60,10 +60,14 @@ interface BenchOptions extends Partial<OpenParts> {
   readonly beforeRun?: (model: string) => void;
   readonly instances?: number;
   readonly open?: OpenSession;
+  /** What each turn of the loop takes. Default 0. */
+  readonly turnMs?: number;
 }
 
 async function bench(runMs: (rows: number) => number, options: BenchOptions = {}): Promise<Bench> {
-  const clock = manualClock();
+  const { instances = 1, turnMs = 0 } = options;
+  const exact = manualClock();
+  const clock = { ...exact, timer: (ms: number, fire: () => void) => exact.timer(ms + turnMs, fire) };
   const events: LongshoreEvent[] = [];
   const runtime = memoryRuntime({
     models: { m: doubler(runMs) },
@@ -71,7 +75,7 @@ async function bench(runMs: (rows: number) => number, options: BenchOptions = {}
     ...(options.beforeRun ? { beforeRun: options.beforeRun } : {}),
   });
   const artifact = await artifactOf(memoryFile("m"));
-  const { instances = 1, open = (call: Call) => runtime.load(artifact, {}, call) } = options;
+  const { open = (call: Call) => runtime.load(artifact, {}, call) } = options;
   const scheduler = await openScheduler({
     name: "m",
     opens: Array.from({ length: instances }, () => open),
@@ -274,6 +278,30 @@ describe("batching", () => {
       { size: 4 },
       { size: 1 },
     ]);
+    // Whoever ran alone has what came, and nothing is taken apart.
+    expect(events.filter(({ kind }) => kind === "batch-parted")).toMatchObject([{ model: "m", size: 4 }]);
+  });
+
+  it("tells what joining large inputs took, and taking their outputs apart", async () => {
+    // Copies of megabytes are made in steps, with a turn of the loop between them.
+    const { clock, scheduler, events } = await bench(() => 10, {
+      batching: { maxBatchSize: 2 ** 20 },
+      turnMs: 1,
+    });
+    const rows = 2 ** 18;
+    const all = [feeds(1), feeds(2, rows), feeds(3, rows)].map((one) => scheduler.run(one, ["y"], base));
+    const outcomes = await clock.finish(Promise.all(all));
+    expect(outcomes.map(({ outputs }) => firstOf(outputs))).toEqual([2, 4, 6]);
+    await settle();
+    const runs = events.filter((event) => event.kind === "batch-run");
+    expect(runs.map(({ size }) => size)).toEqual([1, 2 * rows]);
+    const [alone, joined] = runs;
+    expect(alone?.inputMs).toBe(0);
+    expect(joined?.inputMs).toBeGreaterThan(0);
+    expect(joined?.inputMs).toBeLessThan(joined?.tookMs ?? 0);
+    const [parted] = events.filter((event) => event.kind === "batch-parted");
+    expect(parted).toMatchObject({ model: "m", size: 2 * rows, callIds: joined?.callIds });
+    expect(parted?.tookMs).toBeGreaterThan(0);
   });
 
   it("never joins different tenants or different sizes", async () => {

@@ -32,6 +32,7 @@ import {
   handOut,
   joinedCall,
   outcomeOf,
+  type Ran,
   rowsIn,
   type RunOutcome,
   type Waiting,
@@ -295,29 +296,27 @@ export class GraphScheduler implements Scheduler {
     const startedMs = clock.nowMs();
     const { expectedMs } = core;
     const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
-    const batch = {
-      model: this.name,
-      ...(version === undefined ? {} : { version }),
-      size: rows,
-      callIds: members.map(({ call }) => call.id),
-    };
+    const callIds = members.map(({ call }) => call.id);
+    const batch = { model: this.name, ...(version === undefined ? {} : { version }), size: rows, callIds };
+    const parted = (tookMs: number): void =>
+      observer.record({ kind: "batch-parted", atMs: clock.nowMs(), ...batch, tookMs });
     this.#running++;
     this.#room.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
     this.#charge(members, rows, expectedMs);
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });
     const together = members.map(({ feeds }) => feeds);
-    let sent = false;
+    let sentMs: number | undefined;
     const { result, ended } = on.run(expectedMs, (session) =>
       runJoined(together, ran, clock, joined.call, (feeds) => {
-        sent = true;
+        sentMs = clock.nowMs();
         return session.run(feeds, first.fetches, joined.call);
       }),
     );
     let completed = true;
     let answer = (): void => undefined;
     try {
-      answer = this.#answerFor(members, await result, ran, startedMs);
+      answer = this.#answerFor(members, await result, { rows: ran, startedMs, parted });
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", `running ${this.name}`);
       // A run that nobody waits for any more ends as it would have, once it has begun: its time still teaches.
@@ -331,9 +330,15 @@ export class GraphScheduler implements Scheduler {
     this.#idleSinceMs = clock.nowMs();
     core.give(this.#idleSinceMs);
     this.#charge(members, rows, tookMs - expectedMs);
-    if (completed && sent && begun) {
+    if (completed && sentMs !== undefined && begun) {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
-      observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs });
+      observer.record({
+        kind: "batch-run",
+        atMs: this.#idleSinceMs,
+        ...batch,
+        tookMs,
+        inputMs: sentMs - startedMs,
+      });
     }
     const waiting = this.#draining || !this.#joins ? 0 : this.#room.queue.length;
     if (worthAnswering(waiting, rows, first.rowBytes, this.#times, batching)) {
@@ -357,15 +362,15 @@ export class GraphScheduler implements Scheduler {
   }
 
   /** What hands each member its part of the outputs; when they cannot be taken apart, the members run once more, alone. */
-  #answerFor(members: readonly Waiting[], outputs: Tensors, ran: number, startedMs: number): () => void {
-    const runMs = this.#parts.clock.nowMs() - startedMs;
-    const alone = members.length === 1 && ran === rowsIn(members);
-    if (!alone && !followRows(outputs, ran)) {
+  #answerFor(members: readonly Waiting[], outputs: Tensors, ran: Omit<Ran, "runMs">): () => void {
+    const runMs = this.#parts.clock.nowMs() - ran.startedMs;
+    const alone = members.length === 1 && ran.rows === rowsIn(members);
+    if (!alone && !followRows(outputs, ran.rows)) {
       this.#unjoinable = true;
       this.#runAlone([...members, ...this.#room.queue.waiting().flatMap(({ items }) => items)]);
       return () => undefined;
     }
-    return () => handOut(members, outputs, { startedMs, runMs, rows: ran }, this.#parts.clock);
+    return () => handOut(members, outputs, { ...ran, runMs }, this.#parts.clock);
   }
 
   /** One bad request must not fail its company: each member runs once more, alone. */

@@ -171,16 +171,20 @@ export function joinedCall(
 }
 
 /** How a run went, with padding among its rows. */
-interface Ran {
+export interface Ran {
   readonly rows: number;
   readonly startedMs: number;
   readonly runMs: number;
+  /** Called once all have their parts, if these had to be copied. */
+  readonly parted: (tookMs: number) => void;
 }
 
 /** Hands each member of a run its part of the outputs, which have as many rows as ran; in steps where they are large. */
 export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran, clock: Clock): void {
   const total = rowsIn(members);
   const whole = members.length === 1 && ran.rows === total;
+  const beganMs = clock.nowMs();
+  const parted = (): void => ran.parted(clock.nowMs() - beganMs);
   const failed = (thrown: unknown): void => {
     const error = LongshoreError.from(thrown, "execute", "taking a batch apart");
     for (const member of members) member.reject(error);
@@ -190,7 +194,8 @@ export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran,
     if (!now) {
       const pause = (): Promise<void> => turnWhileWanted(clock, neverAborted, "execute");
       const done = inSteps(handWork(members, outputs, ran), pause);
-      if (done instanceof Promise) done.catch(failed);
+      if (done instanceof Promise) done.then(parted, failed);
+      else parted();
       return;
     }
     let row = 0;
@@ -199,6 +204,7 @@ export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran,
       if (!member.settled) handTo(member, now(row, member.rows), total, ran);
       row += member.rows;
     }
+    if (!whole) parted();
   } catch (thrown) {
     failed(thrown);
   }

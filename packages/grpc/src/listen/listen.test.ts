@@ -6,9 +6,12 @@ import {
   type Handler,
   type InferReplyMessage,
   LongshoreError,
+  seededRandom,
   type Tensors,
   type WireRequest,
 } from "@longshore/core";
+import { systemClock } from "@longshore/nodejs";
+import { createTelemetry } from "@longshore/server";
 import { doubleDescription, type DoubleModel } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { type ChannelCredentials, compressionAlgorithms, credentials, status as codes } from "@grpc/grpc-js";
@@ -551,10 +554,14 @@ describe("everything else", () => {
   });
 
   it("configuration, statistics and index", async () => {
+    const telemetry = createTelemetry({ clock: systemClock(), random: seededRandom(1) });
+    const { observer } = telemetry;
     const { ask, infer } = await connected(
       undefined,
       {},
       {
+        telemetry,
+        observer,
         repository: {
           index: async () => [{ name: "double", version: "1", state: "READY", reason: "" }],
           load: async () => undefined,
@@ -563,6 +570,10 @@ describe("everything else", () => {
       },
     );
     await infer(doubling([1]));
+    const batch = { atMs: 0, model: "double", version: "1", size: 2 };
+    observer.record({ kind: "batch-run", ...batch, tookMs: 3, inputMs: 1 });
+    observer.record({ kind: "batch-parted", ...batch, tookMs: 0.5 });
+    observer.record({ kind: "graph-memory", atMs: 0, model: "double", version: "1", bytes: 64 });
     const config = await ask("ModelConfig", proto.ModelConfigRequestSchema, proto.ModelConfigResponseSchema, {
       name: "double",
     });
@@ -580,6 +591,10 @@ describe("everything else", () => {
       name: "double",
       version: "1",
       inferenceStats: { success: { count: 1n } },
+      batchStats: [
+        { batchSize: 2n, computeInput: { count: 1n, ns: 1000000n }, computeOutput: { ns: 500000n } },
+      ],
+      memoryUsage: [{ type: "CPU", id: 0n, byteSize: 64n }],
     });
     const index = await ask(
       "RepositoryIndex",

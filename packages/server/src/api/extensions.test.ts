@@ -447,19 +447,28 @@ describe("statistics of models that give several answers", () => {
     expect(broken.text).toContain('"reason":"run-failed"');
     const { json } = await ask("GET", "/v2/models/echo/stats");
     const one = { count: 1, ns: 10e6 };
+    const none = { count: 0, ns: 0 };
     expect(json).toMatchObject({
       model_stats: [
         {
           inference_stats: { success: { count: 1 }, fail: { count: 1 } },
           response_stats: {
-            "0": { success: { count: 2, ns: 20e6 }, fail: { count: 0 } },
+            "0": {
+              success: { count: 2, ns: 20e6 },
+              compute_infer: { count: 2, ns: 20e6 },
+              compute_output: { count: 2, ns: 0 },
+              fail: none,
+            },
             "1": {
               success: one,
-              compute_infer: one,
+              compute_infer: { count: 2, ns: 10e6 },
+              compute_output: { count: 1, ns: 0 },
               fail: { count: 1 },
-              cancel: { count: 0 },
-              empty_response: { count: 0 },
+              cancel: none,
+              empty_response: none,
             },
+            // What the stream that gave two answers ended with.
+            "2": { success: none, compute_infer: { count: 1, ns: 0 }, empty_response: { count: 1, ns: 0 } },
           },
         },
       ],

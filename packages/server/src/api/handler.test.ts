@@ -764,7 +764,13 @@ describe("statistics and metrics", () => {
     expect(before.inference_stats["queue"]?.count).toBe(0);
     await send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
     await send(ask("POST", "/v2/models/double/infer", { body: json("{") }));
-    observer.record({ kind: "batch-run", atMs: 0, model: "double", size: 4, tookMs: 2 });
+    const batch = { atMs: 0, model: "double", version: "1", size: 4 };
+    observer.record({ kind: "batch-run", ...batch, tookMs: 2, inputMs: 0.5 });
+    observer.record({ kind: "batch-parted", ...batch, tookMs: 0.25 });
+    observer.record({ kind: "batch-run", ...batch, version: "2", tookMs: 7 });
+    for (const bytes of [1000, 500, -500]) {
+      observer.record({ kind: "graph-memory", atMs: 0, model: "double", version: "1", bytes });
+    }
     const after = await stats();
     expect(after).toMatchObject({
       version: "1",
@@ -776,7 +782,15 @@ describe("statistics and metrics", () => {
         queue: { count: 1 },
         compute_infer: { ns: 1e6 },
       },
-      batch_stats: [{ batch_size: 4, compute_infer: { count: 1, ns: 2e6 } }],
+      batch_stats: [
+        {
+          batch_size: 4,
+          compute_input: { count: 1, ns: 0.5e6 },
+          compute_infer: { count: 1, ns: 1.5e6 },
+          compute_output: { count: 1, ns: 0.25e6 },
+        },
+      ],
+      memory_usage: [{ type: "CPU", id: 0, byte_size: 1000 }],
     });
     const metrics = await send(ask("GET", "/metrics"));
     const page = new TextDecoder().decode(await readBody(metrics.body, { maxBytes: 1e6 }));

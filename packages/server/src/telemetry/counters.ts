@@ -41,18 +41,25 @@ export interface ModelCounters {
   readonly answers: Map<number, AnswerCounters>;
 }
 
-/** Answers in one place of the order; a request that failed or was left counts where its next answer would have been. */
-export interface AnswerCounters {
-  readonly success: CountAndTime;
-  readonly fail: CountAndTime;
-  readonly cancel: CountAndTime;
-}
+/**
+ * Answers in one place of the order. A request that failed or was left counts where its next answer would have been, and one that
+ * gave all its answers has an empty one there: the end, which comes by itself.
+ */
+type AnswerCounters = Readonly<Record<(typeof answerKinds)[number], CountAndTime>>;
 
-/** Batches that ran, by size; events know the model but not the version. */
-export interface BatchCounters {
+const answerKinds = [
+  "compute_infer",
+  "compute_output",
+  "success",
+  "fail",
+  "empty_response",
+  "cancel",
+] as const;
+
+/** Batches that ran, by size: joining the inputs, the run, and taking the outputs apart. */
+interface BatchCounters {
   readonly size: number;
-  count: number;
-  ns: number;
+  readonly times: Readonly<Record<"compute_input" | "compute_infer" | "compute_output", CountAndTime>>;
 }
 
 /** Counts what the server does, from the events that its `observer` is given. */
@@ -63,7 +70,9 @@ export interface Counters {
   /** Of one version, or zeros when nothing was asked of it yet. */
   version(model: string, version: string): ModelCounters;
   all(): readonly ModelCounters[];
-  batches(model: string): readonly BatchCounters[];
+  batches(model: string, version: string): readonly BatchCounters[];
+  /** What the loaded instances of a version are held to take. */
+  memoryBytes(model: string, version: string): number;
 }
 
 /** The most label values kept: names come from requests, but only of models that exist. */
@@ -71,11 +80,11 @@ const maxModels = 4096;
 /** Requests that are followed. */
 const maxOpen = 65_536;
 
+const keyOf = (model: string, version: string): string => `${model}/${version}`;
+const zero = (): CountAndTime => ({ count: 0, ns: 0 });
+
 function empty(model: string, version: string): ModelCounters {
-  const times = Object.fromEntries(kinds.map((kind) => [kind, { count: 0, ns: 0 }])) as Record<
-    Kind,
-    CountAndTime
-  >;
+  const times = Object.fromEntries(kinds.map((kind) => [kind, zero()])) as Record<Kind, CountAndTime>;
   return {
     model,
     version,
@@ -125,8 +134,12 @@ export function failureWord(reason: Reason): FailureWord {
 const maxPlaces = 64;
 
 function answersIn({ answers }: ModelCounters, place: number): AnswerCounters {
-  const zero = (): CountAndTime => ({ count: 0, ns: 0 });
-  const found = answers.get(place) ?? { success: zero(), fail: zero(), cancel: zero() };
+  const found =
+    answers.get(place) ??
+    (Object.fromEntries(answerKinds.map((kind) => [kind, zero()])) as Record<
+      (typeof answerKinds)[number],
+      CountAndTime
+    >);
   if (place < maxPlaces) answers.set(place, found);
   return found;
 }
@@ -135,6 +148,7 @@ function answersIn({ answers }: ModelCounters, place: number): AnswerCounters {
 export function createCounters(wallMs: () => number = () => 0): Counters {
   const models = new Map<string, ModelCounters>();
   const batchesOf = new Map<string, Map<number, BatchCounters>>();
+  const memoryOf = new Map<string, number>();
   const replies = new Map<number, number>();
   /** Requests under way, and whether their first run has yet to begin. */
   const open = new Map<string, { readonly counters: ModelCounters; waits: boolean }>();
@@ -142,7 +156,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   const inner = new WeakMap<readonly string[], number>();
 
   const countersOf = (model: string, version: string): ModelCounters => {
-    const key = `${model}/${version}`;
+    const key = keyOf(model, version);
     const found = models.get(key);
     if (found) return found;
     const made = empty(model, version);
@@ -175,12 +189,31 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   };
 
   const batchRan = (event: LongshoreEvent & { kind: "batch-run" }): void => {
-    const sizes = batchesOf.get(event.model) ?? new Map<number, BatchCounters>();
-    if (batchesOf.size < maxModels) batchesOf.set(event.model, sizes);
-    const batch = sizes.get(event.size) ?? { size: event.size, count: 0, ns: 0 };
-    sizes.set(event.size, batch);
-    add(batch, event.tookMs);
+    const { model, version, size, tookMs, inputMs = 0 } = event;
     innerRan(event);
+    // Parts between inner cuts have no statistics of their own.
+    if (version === undefined) return;
+    const key = keyOf(model, version);
+    const sizes = batchesOf.get(key) ?? new Map<number, BatchCounters>();
+    if (batchesOf.size < maxModels) batchesOf.set(key, sizes);
+    const made = { compute_input: zero(), compute_infer: zero(), compute_output: zero() };
+    const batch = sizes.get(size) ?? { size, times: made };
+    sizes.set(size, batch);
+    add(batch.times.compute_input, inputMs);
+    add(batch.times.compute_infer, tookMs - inputMs);
+    add(batch.times.compute_output, 0);
+  };
+
+  /** What comes to a run that was counted: its requests had to be given copies of their parts. */
+  const batchParted = (event: LongshoreEvent & { kind: "batch-parted" }): void => {
+    const { model, version, size, tookMs, callIds } = event;
+    if (version === undefined) return;
+    const ns = Math.round(tookMs * 1e6);
+    const batch = batchesOf.get(keyOf(model, version))?.get(size);
+    if (batch) batch.times.compute_output.ns += ns;
+    if (!callIds || !inner.has(callIds)) return;
+    const { times } = countersOf(model, version);
+    for (const kind of ["compute_output", "success"] as const) times[kind].ns += callIds.length * ns;
   };
 
   /** Triton counts what a model does inside an ensemble as its own requests; its tools look for that. */
@@ -190,6 +223,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     version,
     size,
     tookMs,
+    inputMs = 0,
   }: LongshoreEvent & { kind: "batch-run" }): void => {
     const queueMs = callIds && inner.get(callIds);
     if (!callIds || queueMs === undefined || version === undefined) return;
@@ -204,19 +238,26 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     counters.executions += 1;
     many("success", queueMs + members * tookMs);
     many("queue", queueMs);
-    many("compute_input", 0);
-    many("compute_infer", members * tookMs);
+    many("compute_input", members * inputMs);
+    many("compute_infer", members * (tookMs - inputMs));
     many("compute_output", 0);
   };
 
   const ended = (event: Ended): void => {
     const counters = countersOf(event.model, event.version);
     const { outcome, stages, tookMs, answersTookMs } = event;
-    answersTookMs?.forEach((ms, place) => add(answersIn(counters, place).success, ms));
-    if (answersTookMs && outcome !== "answered") {
-      const passedMs = tookMs - answersTookMs.reduce((sum, ms) => sum + ms, 0);
+    answersTookMs?.forEach((one, place) => {
+      const { compute_infer: made, compute_output: written, success } = answersIn(counters, place);
+      add(made, one.tookMs - one.encodeMs);
+      add(written, one.encodeMs);
+      add(success, one.tookMs);
+    });
+    if (answersTookMs) {
+      const passedMs = Math.max(0, tookMs - answersTookMs.reduce((sum, one) => sum + one.tookMs, 0));
       const place = answersIn(counters, event.answers);
-      add(outcome === "cancelled" ? place.cancel : place.fail, Math.max(0, passedMs));
+      const how = outcome === "answered" ? "empty_response" : outcome === "cancelled" ? "cancel" : "fail";
+      add(place[how], passedMs);
+      if (how !== "cancel") add(place.compute_infer, passedMs);
     }
     const unrun = open.get(event.callId)?.waits === true;
     open.delete(event.callId);
@@ -257,6 +298,13 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
             return started(event);
           case "batch-run":
             return batchRan(event);
+          case "batch-parted":
+            return batchParted(event);
+          case "graph-memory": {
+            const key = keyOf(event.model, event.version);
+            const bytes = (memoryOf.get(key) ?? 0) + event.bytes;
+            return void (bytes > 0 ? memoryOf.set(key, bytes) : memoryOf.delete(key));
+          }
           case "inference-ended":
             return ended(event);
           case "cache-asked": {
@@ -269,8 +317,10 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
         }
       },
     },
-    version: (model, version) => models.get(`${model}/${version}`) ?? empty(model, version),
+    version: (model, version) => models.get(keyOf(model, version)) ?? empty(model, version),
     all: () => [...models.values()],
-    batches: (model) => [...(batchesOf.get(model)?.values() ?? [])].sort((a, b) => a.size - b.size),
+    batches: (model, version) =>
+      [...(batchesOf.get(keyOf(model, version))?.values() ?? [])].sort((a, b) => a.size - b.size),
+    memoryBytes: (model, version) => memoryOf.get(keyOf(model, version)) ?? 0,
   };
 }

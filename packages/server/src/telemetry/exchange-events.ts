@@ -164,7 +164,8 @@ class EventsOfInference implements InferenceEvents {
   #answers = 0;
   #answeredMs: number;
   /** Of models that may give several. */
-  readonly #answersTookMs: number[] | undefined;
+  readonly #answersTookMs: { readonly tookMs: number; readonly encodeMs: number }[] | undefined;
+  #encodeMs = 0;
   #millijoules = 0;
   #energyLabel: "measured" | "estimated" = "measured";
 
@@ -191,6 +192,7 @@ class EventsOfInference implements InferenceEvents {
     const { clock, observer } = this.#parts;
     const atMs = clock.nowMs();
     const tookMs = atMs - fromMs;
+    if (stage === "encode") this.#encodeMs = tookMs;
     this.#own.push({ stage, name, tookMs });
     observer.record({ kind: "stage-ended", atMs, callId: this.#call.id, stage, name, tookMs });
   }
@@ -213,7 +215,8 @@ class EventsOfInference implements InferenceEvents {
     const took = this.#answersTookMs;
     if (took) {
       const atMs = this.#parts.clock.nowMs();
-      if (took.length < maxTimedAnswers) took.push(atMs - this.#answeredMs);
+      const tookMs = atMs - this.#answeredMs;
+      if (took.length < maxTimedAnswers) took.push({ tookMs, encodeMs: Math.min(this.#encodeMs, tookMs) });
       this.#answeredMs = atMs;
     }
     this.#sentBytes += replyBytes(reply);

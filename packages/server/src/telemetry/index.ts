@@ -1,5 +1,4 @@
 export {
-  type BatchCounters,
   type Counters,
   type CountAndTime,
   createCounters,

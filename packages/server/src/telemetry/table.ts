@@ -69,6 +69,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     metrics.batchRows.observe([event.model], event.size);
     spans.batchRan(event);
   },
+  "batch-parted": () => undefined,
+  "graph-memory": () => undefined,
   failure: (event, sinks) => {
     const { callId, reason, stage, message } = event;
     // The engine tells of it, and the server that answers with it, too.
