@@ -1,12 +1,29 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type DebianTools, loadGenerators, must, type RunningPeer, usageOf } from "@longshore/conformance";
+import {
+  type DebianTools,
+  loadGenerators,
+  must,
+  type RunningPeer,
+  type ServedModel,
+  usageOf,
+} from "@longshore/conformance";
 import type { BenchRequest, Wire } from "./serve-bodies.ts";
 import { quantile } from "./harness.ts";
 
+/** What perf_analyzer tells besides: more of the latencies, and what the server says that an inference spent there. */
+export interface ServerSide {
+  readonly p90Ms: number;
+  readonly p95Ms: number;
+  readonly queueMicros: number;
+  readonly inputMicros: number;
+  readonly inferMicros: number;
+  readonly outputMicros: number;
+}
+
 /** What one window of load showed. */
-export interface Load {
+export interface Load extends Partial<ServerSide> {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -19,6 +36,7 @@ export interface Load {
 
 /** How a server is loaded. */
 export interface LoadPlan {
+  readonly model: ServedModel;
   readonly wire: Wire;
   readonly request: BenchRequest;
   readonly concurrency: number;
@@ -27,7 +45,7 @@ export interface LoadPlan {
   readonly cores: readonly number[];
 }
 
-/** The one load generator for all servers: h2load, which speaks HTTP/1.1 and, over HTTP/2, gRPC. */
+/** The one load generator for all servers. */
 export interface Generator extends Disposable {
   load(peer: RunningPeer, plan: LoadPlan): Promise<Load>;
 }
@@ -83,7 +101,7 @@ const mostLooks = 100;
  * Waits until a server has done what the end of a window left it: not every server gives up requests whose clients are
  * gone, and the next window, often another server's on the same core, would run beside them.
  */
-async function settled(pid: number): Promise<void> {
+export async function settled(pid: number): Promise<void> {
   for (let look = 0; look < mostLooks; look++) {
     const before = usageOf(pid).cpuSeconds;
     await new Promise((resolve) => {
@@ -93,7 +111,7 @@ async function settled(pid: number): Promise<void> {
   }
 }
 
-/** Installs the generator when it is not there. Throws `Unavailable`. */
+/** h2load, which speaks HTTP/1.1 and, over HTTP/2, gRPC; installed when it is not there. Throws `Unavailable`. */
 export async function openGenerator(): Promise<Generator> {
   const tools: DebianTools = await loadGenerators();
   const folder = mkdtempSync(join(tmpdir(), "longshore-serve-load-"));

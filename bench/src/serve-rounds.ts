@@ -23,6 +23,8 @@ export interface RoundsPlan {
   readonly maxRounds: number;
   readonly pairs: readonly Pair[];
   readonly seed: number;
+  /** Of each subject, before the first round. Default 8, which is what a server under Node.js needs on small requests. */
+  readonly warmUpSeconds?: number;
 }
 
 /** A figure with its interval. */
@@ -41,14 +43,12 @@ export interface Rounds {
   readonly wide: readonly string[];
 }
 
-const mean = (a: Load, b: Load): Load => ({
-  perSecond: (a.perSecond + b.perSecond) / 2,
-  p50Ms: (a.p50Ms + b.p50Ms) / 2,
-  p99Ms: (a.p99Ms + b.p99Ms) / 2,
-  requests: a.requests + b.requests,
-  failed: a.failed + b.failed,
-  cpuMicros: (a.cpuMicros + b.cpuMicros) / 2,
-});
+function mean(a: Load, b: Load): Load {
+  const each = Object.entries(a).map(([name, value]) => [name, (value + (b[name as keyof Load] ?? NaN)) / 2]);
+  // The names are those of `a`, and what is told of a window is numbers only.
+  const means = Object.fromEntries(each) as unknown as Load;
+  return { ...means, requests: a.requests + b.requests, failed: a.failed + b.failed };
+}
 
 function compare(loads: ReadonlyMap<string, readonly Load[]>, plan: RoundsPlan): Map<string, Compared> {
   const compared = new Map<string, Compared>();
@@ -80,7 +80,7 @@ const tooWide = ({ low, high }: Compared, bar: number | undefined): boolean =>
 export async function runRounds(subjects: readonly Subject[], plan: RoundsPlan): Promise<Rounds> {
   const loads = new Map<string, Load[]>(subjects.map(({ name }) => [name, []]));
   for (const subject of subjects)
-    await subject.measure(plan.concurrency, Math.max(plan.seconds, leastWarmUpSeconds));
+    await subject.measure(plan.concurrency, Math.max(plan.seconds, plan.warmUpSeconds ?? leastWarmUpSeconds));
   for (let round = 0; round < plan.maxRounds; round++) {
     const first = new Map<string, Load>();
     for (const subject of [...subjects, ...[...subjects].reverse()]) {
@@ -103,5 +103,5 @@ export async function runRounds(subjects: readonly Subject[], plan: RoundsPlan):
 
 /** The median of one quantity over rounds. */
 export function medianOf(loads: readonly Load[], what: keyof Load): number {
-  return median(loads.map((load) => load[what]));
+  return median(loads.map((load) => load[what] ?? NaN));
 }

@@ -67,6 +67,8 @@ export interface SubjectsPlan {
   readonly generatorCores: readonly number[];
   /** Names of servers or of server and wire; undefined for all. */
   readonly only: readonly string[] | undefined;
+  /** Wires that the generator speaks; undefined for all. */
+  readonly wires?: readonly Wire[];
   readonly tritonBackend: string | undefined;
   /** Told behind the names of servers, where they are started for several files of a model. */
   readonly suffix?: string;
@@ -148,6 +150,7 @@ async function startBest(
       try {
         const [wire = "http"] = contender.wires;
         const { perSecond } = await generator.load(peer, {
+          model: plan.model,
           wire,
           request: benchRequest(plan.model, wire),
           concurrency: 8,
@@ -175,7 +178,7 @@ export async function startSubjects(plan: SubjectsPlan, generator: Generator): P
   if (raw) subjects.push(raw);
   for (const contender of contenders(plan.tritonBackend)) {
     const name = `${contender.name}${plan.suffix ?? ""}`;
-    const wires = contender.wires.filter((wire) => asked(name, wire));
+    const wires = contender.wires.filter((wire) => asked(name, wire) && plan.wires?.includes(wire) !== false);
     if (wires.length === 0) continue;
     let peer: RunningPeer;
     try {
@@ -188,7 +191,14 @@ export async function startSubjects(plan: SubjectsPlan, generator: Generator): P
     for (const wire of wires) {
       const request: BenchRequest = benchRequest(plan.model, wire);
       const measure = (concurrency: number, seconds: number): Promise<Load> =>
-        generator.load(peer, { wire, request, concurrency, seconds, cores: plan.generatorCores });
+        generator.load(peer, {
+          model: plan.model,
+          wire,
+          request,
+          concurrency,
+          seconds,
+          cores: plan.generatorCores,
+        });
       try {
         const trial = await measure(1, 2);
         if (trial.requests === 0 || trial.failed > 0) {

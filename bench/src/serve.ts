@@ -11,6 +11,7 @@ import {
 } from "./harness.ts";
 import { int8Detector } from "./serve-int8.ts";
 import { type Generator, openGenerator } from "./serve-load.ts";
+import { openPerfAnalyzer, perfPairs, perfServers, perfWarmUpSeconds, perfWires } from "./serve-perf.ts";
 import { type BenchModels, benchModels, type ModelName } from "./serve-models.ts";
 import { medianOf, type Pair, type Rounds, runRounds } from "./serve-rounds.ts";
 import { startSubjects, type Subjects } from "./serve-subjects.ts";
@@ -26,6 +27,8 @@ interface Options {
   readonly maxRounds: number;
   readonly seconds: number;
   readonly tritonBackend: string | undefined;
+  /** Loaded by perf_analyzer, which makes a table of its own. */
+  readonly perf: boolean;
   /** File of the detector in 8 bits, made where it is not there. */
   readonly int8: string | undefined;
 }
@@ -36,15 +39,17 @@ function readOptions(args: readonly string[]): Options {
   const numbers = (name: string, fallback: string): number[] =>
     (optionOf(args, name) ?? fallback).split(",").map(Number);
   const rounds = numberOf(args, "rounds", 7);
+  const perf = args.includes("--perf-analyzer");
   return {
     models: chosenOf(args, "model", modelNames) ?? modelNames,
     concurrencies: numbers("concurrency", "1,8,32"),
     coreCounts: numbers("cores", "1,2"),
-    only: optionOf(args, "servers")?.split(","),
+    only: optionOf(args, "servers")?.split(",") ?? (perf ? perfServers : undefined),
     rounds,
     maxRounds: Math.max(rounds, numberOf(args, "max-rounds", 15)),
     seconds: numberOf(args, "seconds", 4),
     tritonBackend: optionOf(args, "triton-backend"),
+    perf,
     int8: optionOf(args, "int8"),
   };
 }
@@ -139,8 +144,15 @@ function print(context: BenchContext, rounds: Rounds, settings: ReadonlyMap<stri
       medianOf(loads, what).toFixed(digits);
     const rate = medianOf(loads, "perSecond");
     const failed = loads.reduce((sum, load) => sum + load.failed, 0);
+    const [between, server] =
+      loads[0]?.queueMicros === undefined
+        ? ["", ""]
+        : [
+            `p90 ${figure("p90Ms", 2)} ms  p95 ${figure("p95Ms", 2)} ms  `,
+            `  queue ${figure("queueMicros", 0)} input ${figure("inputMicros", 0)} infer ${figure("inferMicros", 0)} output ${figure("outputMicros", 0)} us`,
+          ];
     context.say(
-      `    ${name.padEnd(20)} ${rate.toFixed(rate < 100 ? 2 : 0).padStart(8)}/s  p50 ${figure("p50Ms", 2)} ms  p99 ${figure("p99Ms", 2)} ms  cpu ${figure("cpuMicros", 0)} us${failed > 0 ? `  ${failed} FAILED` : ""}  (${settings.get(name) ?? ""})`,
+      `    ${name.padEnd(20)} ${rate.toFixed(rate < 100 ? 2 : 0).padStart(8)}/s  p50 ${figure("p50Ms", 2)} ms  ${between}p99 ${figure("p99Ms", 2)} ms${server}  cpu ${figure("cpuMicros", 0)} us${failed > 0 ? `  ${failed} FAILED` : ""}  (${settings.get(name) ?? ""})`,
     );
   }
 }
@@ -183,7 +195,7 @@ async function startInt8(
 async function measure(context: BenchContext): Promise<Measured> {
   const options = readOptions(context.args);
   using models = benchModels();
-  using generator = await openGenerator();
+  using generator = await (options.perf ? openPerfAnalyzer() : openGenerator());
   const figures: Record<string, number> = {};
   const rows: Row[] = [];
   const notRun = new Set<string>();
@@ -207,13 +219,14 @@ async function measure(context: BenchContext): Promise<Measured> {
           cores: own,
           generatorCores,
           only: options.only,
+          ...(options.perf ? { wires: perfWires } : {}),
           tritonBackend: options.tritonBackend,
           say: context.say,
         },
         generator,
       );
       await using small =
-        model === "detect" && cores === 1
+        model === "detect" && cores === 1 && !options.perf
           ? await startInt8(options, models, own, generatorCores, generator, context)
           : nobody;
       for (const line of [...started.missing, ...small.missing]) notRun.add(line);
@@ -226,8 +239,11 @@ async function measure(context: BenchContext): Promise<Measured> {
           seconds: options.seconds,
           rounds: options.rounds,
           maxRounds: options.maxRounds,
-          pairs: pairsOf(model, concurrency, cores),
+          pairs: options.perf
+            ? perfPairs(model, concurrency, cores, subjects)
+            : pairsOf(model, concurrency, cores),
           seed: context.seed,
+          ...(options.perf ? { warmUpSeconds: perfWarmUpSeconds } : {}),
         });
         context.say(`  concurrency ${concurrency}`);
         print(context, rounds, settings);
@@ -262,6 +278,7 @@ export const bench: Bench = {
     "--max-rounds N",
     "--seconds N",
     "--triton-backend DIR",
+    "--perf-analyzer",
     "--int8 FILE",
   ],
   bars,
