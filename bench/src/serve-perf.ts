@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { perfAnalyzer, run, type RunningPeer, type ServedModel, usageOf } from "@longshore/conformance";
-import type { Wire } from "./serve-bodies.ts";
+import { benchRequest, type Wire } from "./serve-bodies.ts";
 import { type Generator, type Load, type ServerSide, settled } from "./serve-load.ts";
 import type { Pair } from "./serve-rounds.ts";
 import type { Subject } from "./serve-subjects.ts";
@@ -79,6 +79,8 @@ export async function openPerfAnalyzer(): Promise<Generator> {
   const table = join(folder, "table.csv");
   /** Milliseconds of a window, by server, model, wire and clients, where the one that was asked for is too short. */
   const longer = new Map<string, number>();
+  /** Servers that have answered: the first answer may take longer than a window. */
+  const awake = new Set<string>();
   return {
     async load(peer, { model, wire, concurrency, seconds, cores }) {
       const address = wire === "grpc" ? peer.grpc : peer.http;
@@ -86,6 +88,16 @@ export async function openPerfAnalyzer(): Promise<Generator> {
       const { name, input, batch } = model;
       const shape = batch > 1 ? input.shape.slice(1) : input.shape;
       const key = `${address} ${name} ${concurrency}`;
+      if (!awake.has(`${address} ${name}`)) {
+        const { path, headers, body } = benchRequest(model, "http");
+        const reply = await fetch(`http://${peer.http}${path}`, {
+          method: "POST",
+          headers,
+          body: Uint8Array.from(body),
+        });
+        await reply.arrayBuffer();
+        if (reply.ok) awake.add(`${address} ${name}`);
+      }
       let windowMs = Math.max(longer.get(key) ?? 0, Math.round((seconds / windows) * 1000));
       for (;;) {
         rmSync(table, { force: true });

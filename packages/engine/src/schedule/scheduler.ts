@@ -306,10 +306,11 @@ export class GraphScheduler implements Scheduler {
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });
     const together = members.map(({ feeds }) => feeds);
-    let sentMs: number | undefined;
+    let inputMs: number | undefined;
+    const beganMs = clock.nowMs();
     const { result, ended } = on.run(expectedMs, (session) =>
       runJoined(together, ran, clock, joined.call, (feeds) => {
-        sentMs = clock.nowMs();
+        inputMs = clock.nowMs() - beganMs;
         return session.run(feeds, first.fetches, joined.call);
       }),
     );
@@ -330,15 +331,9 @@ export class GraphScheduler implements Scheduler {
     this.#idleSinceMs = clock.nowMs();
     core.give(this.#idleSinceMs);
     this.#charge(members, rows, tookMs - expectedMs);
-    if (completed && sentMs !== undefined && begun) {
+    if (completed && inputMs !== undefined && begun) {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
-      observer.record({
-        kind: "batch-run",
-        atMs: this.#idleSinceMs,
-        ...batch,
-        tookMs,
-        inputMs: sentMs - startedMs,
-      });
+      observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs, inputMs });
     }
     const waiting = this.#draining || !this.#joins ? 0 : this.#room.queue.length;
     if (worthAnswering(waiting, rows, first.rowBytes, this.#times, batching)) {

@@ -573,6 +573,8 @@ describe("everything else", () => {
     const batch = { atMs: 0, model: "double", version: "1", size: 2 };
     observer.record({ kind: "batch-run", ...batch, tookMs: 3, inputMs: 1 });
     observer.record({ kind: "batch-parted", ...batch, tookMs: 0.5 });
+    // Two clocks that were read a moment apart: a time is never negative, which a message could not hold.
+    observer.record({ kind: "batch-run", ...batch, size: 3, tookMs: 0.25, inputMs: 0.5 });
     observer.record({ kind: "graph-memory", atMs: 0, model: "double", version: "1", bytes: 64 });
     const config = await ask("ModelConfig", proto.ModelConfigRequestSchema, proto.ModelConfigResponseSchema, {
       name: "double",
@@ -593,6 +595,7 @@ describe("everything else", () => {
       inferenceStats: { success: { count: 1n } },
       batchStats: [
         { batchSize: 2n, computeInput: { count: 1n, ns: 1000000n }, computeOutput: { ns: 500000n } },
+        { batchSize: 3n, computeInput: { count: 1n, ns: 250000n }, computeInfer: { count: 1n, ns: 0n } },
       ],
       memoryUsage: [{ type: "CPU", id: 0n, byteSize: 64n }],
     });

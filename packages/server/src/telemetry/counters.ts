@@ -144,6 +144,11 @@ function answersIn({ answers }: ModelCounters, place: number): AnswerCounters {
   return found;
 }
 
+/** The two times of a run are read at instants of their own; what is left of it must not be negative, which gRPC cannot send. */
+function inputOf({ inputMs = 0, tookMs }: LongshoreEvent & { kind: "batch-run" }): number {
+  return Math.min(inputMs, tookMs);
+}
+
 /** Counters from zero. `wallMs` tells the time of day, for the time of the last inference. */
 export function createCounters(wallMs: () => number = () => 0): Counters {
   const models = new Map<string, ModelCounters>();
@@ -189,7 +194,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   };
 
   const batchRan = (event: LongshoreEvent & { kind: "batch-run" }): void => {
-    const { model, version, size, tookMs, inputMs = 0 } = event;
+    const { model, version, size, tookMs } = event;
+    const inputMs = inputOf(event);
     innerRan(event);
     // Parts between inner cuts have no statistics of their own.
     if (version === undefined) return;
@@ -217,14 +223,9 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   };
 
   /** Triton counts what a model does inside an ensemble as its own requests; its tools look for that. */
-  const innerRan = ({
-    callIds,
-    model,
-    version,
-    size,
-    tookMs,
-    inputMs = 0,
-  }: LongshoreEvent & { kind: "batch-run" }): void => {
+  const innerRan = (event: LongshoreEvent & { kind: "batch-run" }): void => {
+    const { callIds, model, version, size, tookMs } = event;
+    const inputMs = inputOf(event);
     const queueMs = callIds && inner.get(callIds);
     if (!callIds || queueMs === undefined || version === undefined) return;
     const counters = countersOf(model, version);
