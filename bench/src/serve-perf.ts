@@ -13,9 +13,6 @@ export const perfServers: readonly string[] = ["longshore", "triton-python", "tr
 /** What it speaks. */
 export const perfWires: readonly Wire[] = ["http", "grpc"];
 
-/** Servers are warm after the first concurrency; each of these windows is three. */
-export const perfWarmUpSeconds = 2;
-
 /** Ours beside each backend of Triton on the same wire: inferences a second. */
 export function perfPairs(
   model: string,

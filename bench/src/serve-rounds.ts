@@ -23,8 +23,8 @@ export interface RoundsPlan {
   readonly maxRounds: number;
   readonly pairs: readonly Pair[];
   readonly seed: number;
-  /** Of each subject, before the first round. Default 8, which is what a server under Node.js needs on small requests. */
-  readonly warmUpSeconds?: number;
+  /** Of each subject, before the first round. */
+  readonly warmUpSeconds: number;
 }
 
 /** A figure with its interval. */
@@ -66,9 +66,6 @@ function compare(loads: ReadonlyMap<string, readonly Load[]>, plan: RoundsPlan):
   return compared;
 }
 
-/** The least window of each server that does not count. */
-const leastWarmUpSeconds = 8;
-
 const tooWide = ({ low, high }: Compared, bar: number | undefined): boolean =>
   bar !== undefined && high - low > bar / 10;
 
@@ -80,7 +77,7 @@ const tooWide = ({ low, high }: Compared, bar: number | undefined): boolean =>
 export async function runRounds(subjects: readonly Subject[], plan: RoundsPlan): Promise<Rounds> {
   const loads = new Map<string, Load[]>(subjects.map(({ name }) => [name, []]));
   for (const subject of subjects)
-    await subject.measure(plan.concurrency, Math.max(plan.seconds, plan.warmUpSeconds ?? leastWarmUpSeconds));
+    await subject.measure(plan.concurrency, Math.max(plan.seconds, plan.warmUpSeconds));
   for (let round = 0; round < plan.maxRounds; round++) {
     const first = new Map<string, Load>();
     for (const subject of [...subjects, ...[...subjects].reverse()]) {

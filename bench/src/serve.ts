@@ -11,7 +11,7 @@ import {
 } from "./harness.ts";
 import { int8Detector } from "./serve-int8.ts";
 import { type Generator, openGenerator } from "./serve-load.ts";
-import { openPerfAnalyzer, perfPairs, perfServers, perfWarmUpSeconds, perfWires } from "./serve-perf.ts";
+import { openPerfAnalyzer, perfPairs, perfServers, perfWires } from "./serve-perf.ts";
 import { type BenchModels, benchModels, type ModelName } from "./serve-models.ts";
 import { medianOf, type Pair, type Rounds, runRounds } from "./serve-rounds.ts";
 import { startSubjects, type Subjects } from "./serve-subjects.ts";
@@ -26,6 +26,8 @@ interface Options {
   readonly rounds: number;
   readonly maxRounds: number;
   readonly seconds: number;
+  /** Of each server, before the first round: one under Node.js compiles for its first 30,000 small requests. */
+  readonly warmUpSeconds: number;
   readonly tritonBackend: string | undefined;
   /** Loaded by perf_analyzer, which makes a table of its own. */
   readonly perf: boolean;
@@ -48,6 +50,7 @@ function readOptions(args: readonly string[]): Options {
     rounds,
     maxRounds: Math.max(rounds, numberOf(args, "max-rounds", 15)),
     seconds: numberOf(args, "seconds", 4),
+    warmUpSeconds: numberOf(args, "warm-up", 8),
     tritonBackend: optionOf(args, "triton-backend"),
     perf,
     int8: optionOf(args, "int8"),
@@ -243,14 +246,16 @@ async function measure(context: BenchContext): Promise<Measured> {
             ? perfPairs(model, concurrency, cores, subjects)
             : pairsOf(model, concurrency, cores),
           seed: context.seed,
-          ...(options.perf ? { warmUpSeconds: perfWarmUpSeconds } : {}),
+          warmUpSeconds: options.warmUpSeconds,
         });
         context.say(`  concurrency ${concurrency}`);
         print(context, rounds, settings);
         for (const [figure, { median, low, high }] of rounds.compared) {
           figures[figure] = median;
+          const interval =
+            options.maxRounds > 1 ? `95 %: ${low.toFixed(3)}..${high.toFixed(3)}` : "one round, no interval";
           context.say(
-            `    ${figure} ${median.toFixed(3)} (95 %: ${low.toFixed(3)}..${high.toFixed(3)})${rounds.wide.includes(figure) ? ", still wide: more rounds are needed" : ""}`,
+            `    ${figure} ${median.toFixed(3)} (${interval})${rounds.wide.includes(figure) ? ", still wide: more rounds are needed" : ""}`,
           );
         }
         for (const [subject, loads] of rounds.loads)
@@ -277,6 +282,7 @@ export const bench: Bench = {
     "--rounds N",
     "--max-rounds N",
     "--seconds N",
+    "--warm-up N",
     "--triton-backend DIR",
     "--perf-analyzer",
     "--int8 FILE",
