@@ -66,3 +66,25 @@ describe("what messages hold", () => {
     expect(held.bytes).toBe(0);
   });
 });
+
+describe("a call that ends", () => {
+  it("makes an error for who still waits for a message, and none where nobody does", async () => {
+    let made = 0;
+    const closed = (): LongshoreError => {
+      made++;
+      return cancelled;
+    };
+    const read = source({ closed }).frames;
+    read.came(framed(new Uint8Array(5)));
+    read.end();
+    expect((await (await read.next())?.read())?.byteLength).toBe(5);
+    read[Symbol.dispose]();
+    read.gone();
+    expect(made).toBe(0);
+    const waiting = source({ closed }).frames;
+    const next = waiting.next();
+    waiting[Symbol.dispose]();
+    await expect(next).rejects.toBe(cancelled);
+    expect(made).toBe(1);
+  });
+});

@@ -144,6 +144,7 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
     using _limit = timed ? arriving() : undefined;
     while (!met()) {
       if (failed) throw failed;
+      if (disposed) throw closed();
       if (ended) return;
       if (stream.paused) {
         // Which may bring at once what is waited for.
@@ -331,9 +332,8 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
     },
     [Symbol.dispose]() {
       giveBack(heldHere);
+      // Who still waits for a message is told now, and not when its time is over. Mostly nobody does, and errors are dear.
       disposed = true;
-      // Who still waits for a message is told now, and not when its time is over.
-      failed ??= closed();
       wake();
     },
   };
