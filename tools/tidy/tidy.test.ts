@@ -15,6 +15,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   core: [
     "base",
     "tensor",
+    "json",
     "estimate",
     "model",
     "codec",

@@ -61,8 +61,7 @@ export function readInferReplyInSteps(
 ): InferReplyMessage | Promise<InferReplyMessage> {
   const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
   if (known) return known;
-  const { json, binary } = takeApart(body, headerLength, limits);
-  const reply = inSteps(replyWork(json, binary, limits), pause);
+  const reply = inSteps(wholeReplyWork(body, headerLength, limits), pause);
   if (!(reply instanceof Promise) && headerLength !== undefined) heads?.learn(body, headerLength, reply);
   return reply;
 }
@@ -73,7 +72,16 @@ export function readInferReplyHead(
   binaryBytes: number,
   limits: WireLimits,
 ): InferReplyMessage {
-  return allSteps(replyWork(takeHead(head, limits), { byteLength: binaryBytes }, limits));
+  return allSteps(replyWork(allSteps(takeHead(head, limits)), { byteLength: binaryBytes }, limits));
+}
+
+function* wholeReplyWork(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  limits: WireLimits,
+): Generator<void, InferReplyMessage> {
+  const { json, binary } = yield* takeApart(body, headerLength, limits);
+  return yield* replyWork(json, binary, limits);
 }
 
 function* replyWork(

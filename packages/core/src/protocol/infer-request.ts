@@ -82,9 +82,13 @@ interface RequestWork {
   readonly inputs: TensorsWork;
 }
 
-function beginRequest(body: Uint8Array, headerLength: number | undefined, limits: WireLimits): RequestWork {
-  const { json, binary } = takeApart(body, headerLength, limits);
-  return workOf(json, binary, limits);
+function* requestWork(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  limits: WireLimits,
+): Generator<void, InferRequestMessage> {
+  const { json, binary } = yield* takeApart(body, headerLength, limits);
+  return yield* furtherInputs(workOf(json, binary, limits));
 }
 
 function workOf(
@@ -130,23 +134,24 @@ export function readInferRequest(
   headerLength: number | undefined,
   limits: WireLimits = defaultWireLimits,
 ): InferRequestMessage {
-  return allSteps(furtherInputs(beginRequest(body, headerLength, limits)));
+  return allSteps(requestWork(body, headerLength, limits));
 }
 
 /**
- * Reads a request in binary form of which only the JSON is here and `binaryBytes` are on their way: inputs have
+ * The work of reading a request in binary form of which only the JSON is here and `binaryBytes` are on their way: inputs have
  * `awaitedBytes` for what is. Throws as `readInferRequest`.
  */
-export function readInferHead(
+export function* inferHeadWork(
   head: Uint8Array,
   binaryBytes: number,
   limits: WireLimits,
-): InferRequestMessage {
-  return allSteps(furtherInputs(workOf(takeHead(head, limits), { byteLength: binaryBytes }, limits)));
+): Generator<void, InferRequestMessage> {
+  const json = yield* takeHead(head, limits);
+  return yield* furtherInputs(workOf(json, { byteLength: binaryBytes }, limits));
 }
 
 /**
- * The same as `readInferRequest`, with a `pause` after each two milliseconds or so of reading JSON tensors. With nothing to
+ * The same as `readInferRequest`, with a `pause` after each two milliseconds or so of reading JSON. With nothing to
  * pause for the message is there at once.
  */
 export function readInferRequestInSteps(
@@ -158,7 +163,7 @@ export function readInferRequestInSteps(
 ): InferRequestMessage | Promise<InferRequestMessage> {
   const known = headerLength === undefined ? undefined : heads?.find(body, headerLength);
   if (known) return known;
-  const request = inSteps(furtherInputs(beginRequest(body, headerLength, limits)), pause);
+  const request = inSteps(requestWork(body, headerLength, limits), pause);
   if (!(request instanceof Promise) && headerLength !== undefined) heads?.learn(body, headerLength, request);
   return request;
 }

@@ -1,7 +1,7 @@
 import { LongshoreError } from "../base/index.ts";
 import type { WireLimits } from "./limits.ts";
 import { binaryType, headerLengthHeader, jsonType } from "./names.ts";
-import { parseMessage } from "./message-text.ts";
+import { messageWork } from "../json/index.ts";
 import { objectAt } from "./read-json.ts";
 import { tensorEntry, type WireTensor } from "./wire-tensor.ts";
 
@@ -110,18 +110,18 @@ function checkJsonLength(length: number, limits: WireLimits): void {
   );
 }
 
-/** The JSON object of a message of which only that is here. */
-export function takeHead(head: Uint8Array, limits: WireLimits): object {
+/** The work of reading the JSON object of a message of which only that is here. */
+export function* takeHead(head: Uint8Array, limits: WireLimits): Generator<void, object> {
   checkJsonLength(head.byteLength, limits);
-  return objectAt(parseMessage(head), "the message");
+  return objectAt(yield* messageWork(head), "the message");
 }
 
-/** Splits a body into its JSON object and its binary part. */
-export function takeApart(
+/** The work of splitting a body into its JSON object and its binary part. */
+export function* takeApart(
   body: Uint8Array,
   headerLength: number | undefined,
   limits: WireLimits,
-): { readonly json: object; readonly binary: Uint8Array } {
+): Generator<void, { readonly json: object; readonly binary: Uint8Array }> {
   const length = headerLength ?? body.byteLength;
   if (length > body.byteLength) {
     throw new LongshoreError(
@@ -130,5 +130,5 @@ export function takeApart(
       `${headerLengthHeader} is ${length}, but the body has ${body.byteLength} bytes`,
     );
   }
-  return { json: takeHead(body.subarray(0, length), limits), binary: body.subarray(length) };
+  return { json: yield* takeHead(body.subarray(0, length), limits), binary: body.subarray(length) };
 }

@@ -1,5 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
-import { maxDepth } from "./message-text.ts";
+import { maxDepth } from "../json/index.ts";
 
 /**
  * Parses JSON that came from elsewhere, all but messages with tensors, as strictly as those. The platform's reader is many

@@ -1,4 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
+import { ArrayText, type DataWork, dataPieces, dataWork, newTurn } from "../json/index.ts";
 import {
   checkElements,
   type Datatype,
@@ -10,8 +11,6 @@ import {
 import type { WireLimits } from "./limits.ts";
 import { own, refuse, objectAt, arrayAt } from "./read-json.ts";
 import { type Parameters, readParameters, wholeParameter, withoutParameters } from "./parameters.ts";
-import { ArrayText } from "./array-text.ts";
-import { type DataWork, dataPieces, dataWork } from "./tensor-data.ts";
 
 /**
  * A tensor as a message carries it: datatype and shape as the receiver shall see them, bytes as they travel. With the
@@ -124,9 +123,8 @@ function nameOf(entry: object, where: string, limits: WireLimits): string {
 
 /** A tensor whose bytes are here, or that becomes one when the work of reading its JSON is done. */
 interface Entry {
-  readonly name: string;
+  readonly tensor: WireTensor;
   readonly work?: DataWork;
-  tensor(): WireTensor;
 }
 
 const nothing = new Uint8Array(0);
@@ -170,33 +168,27 @@ function readEntry(
   const described = { name, datatype, shape, parameters: rest };
   if (data === undefined) {
     if (size === undefined) {
-      const tensor: WireTensor = { ...described, bytes: nothing, ...(shared ? { shared } : {}) };
-      return { name, tensor: () => tensor };
+      return { tensor: { ...described, bytes: nothing, ...(shared ? { shared } : {}) } };
     }
     const bytes = take(size, name);
     if (bytes) {
       const tensor: WireTensor = { name, datatype, shape, parameters: rest, bytes };
       checkTensorBytes(tensor, limits);
-      return { name, tensor: () => tensor };
+      return { tensor };
     }
     const tensor: WireTensor = { ...described, bytes: nothing, awaitedBytes: size };
     checkAwaited(tensor, size, limits);
-    return { name, tensor: () => tensor };
+    return { tensor };
   }
   if (codecOf(parameters, name) !== undefined)
     throw mismatch(`${name}: a coded tensor travels as binary data`);
   if (!(data instanceof ArrayText)) refuse(`${name}: data`, "an array");
   checkLeast(described, limits);
-  const work = dataWork(data, datatype, shape, count, name);
-  return { name, work, tensor: () => ({ ...described, bytes: work.bytes() }) };
+  return { tensor: { ...described, bytes: nothing }, work: dataWork(data, datatype, shape, count, name) };
 }
 
 /** The tensors of a message, some of them still JSON. */
-export interface TensorsWork {
-  /** What has to be done, in order, before `tensors` is called. */
-  readonly works: readonly DataWork[];
-  tensors(): readonly WireTensor[];
-}
+export type TensorsWork = readonly Entry[];
 
 /**
  * Reads the tensors of a message. Binary tensors lie end to end in `binary`, in the listed order, and must fill it
@@ -223,39 +215,25 @@ export function readTensors(
   };
   const entries = list.map((one, index) => {
     const entry = readEntry(one, `${where}[${index}]`, limits, take);
-    if (names.has(entry.name)) refuse(`${where}[${index}].name`, "a name that came only once");
-    names.add(entry.name);
+    const { name } = entry.tensor;
+    if (names.has(name)) refuse(`${where}[${index}].name`, "a name that came only once");
+    names.add(name);
     return entry;
   });
   if (offset !== binary.byteLength) {
     throw mismatch(`${binary.byteLength - offset} bytes are left over after the last binary tensor`);
   }
-  return {
-    works: entries.flatMap(({ work }) => (work ? [work] : [])),
-    tensors: () => entries.map((entry) => entry.tensor()),
-  };
+  return entries;
 }
 
-/** Values that are read from JSON before something else gets its turn: about two milliseconds. */
-const valuesAtOnce = 65_536;
-
 /** Does the work, and yields after each two milliseconds or so of reading JSON, of however many tensors. */
-export function* tensorsInSteps(work: TensorsWork): Generator<void, readonly WireTensor[]> {
-  let left = valuesAtOnce;
-  for (const one of work.works) {
-    if (left <= 0) {
-      yield;
-      left = valuesAtOnce;
-    }
-    let further = one.values;
-    while (!one.step(left)) {
-      further -= left;
-      yield;
-      left = valuesAtOnce;
-    }
-    left -= further;
+export function* tensorsInSteps(entries: TensorsWork): Generator<void, readonly WireTensor[]> {
+  const turn = newTurn();
+  const tensors: WireTensor[] = [];
+  for (const { tensor, work } of entries) {
+    tensors.push(work ? { ...tensor, bytes: yield* work(turn) } : tensor);
   }
-  return work.tensors();
+  return tensors;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { LongshoreError } from "../base/index.ts";
+import { allSteps, LongshoreError, steppedCopy } from "../base/index.ts";
 import { elementCount, type Tensor, tensorOf } from "./tensor.ts";
 
 /*
@@ -118,22 +118,53 @@ export class TextWriter {
     // UTF-8 takes at most three bytes for each unit of a text.
     const most = 4 + 3 * text.length;
     if (most > this.#chunk.byteLength - this.#used) {
-      if (this.#used > 0) this.#chunks.push(this.#chunk.subarray(0, this.#used));
+      this.#putAside();
       this.#chunk = new Uint8Array(Math.max(chunkBytes, most));
-      this.#used = 0;
     }
     const { written } = encoder.encodeInto(text, this.#chunk.subarray(this.#used + 4));
-    new DataView(this.#chunk.buffer).setUint32(this.#used, written, true);
-    this.#used += 4 + written;
-    this.#byteLength += 4 + written;
+    this.#begin(written);
+    this.#used += written;
+  }
+
+  /** Adds a text that is there as pieces of UTF-8, which are copied when all is. */
+  addPieces(pieces: readonly Uint8Array[]): void {
+    if (this.#chunk.byteLength - this.#used < 4) {
+      this.#putAside();
+      this.#chunk = new Uint8Array(chunkBytes);
+    }
+    this.#begin(pieces.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    this.#putAside();
+    for (const piece of pieces) this.#chunks.push(piece);
+  }
+
+  /** Writes how many bytes the next text has. */
+  #begin(textBytes: number): void {
+    const { buffer, byteOffset } = this.#chunk;
+    new DataView(buffer, byteOffset).setUint32(this.#used, textBytes, true);
+    this.#used += 4;
+    this.#byteLength += 4 + textBytes;
+  }
+
+  #putAside(): void {
+    if (this.#used === 0) return;
+    this.#chunks.push(this.#chunk.subarray(0, this.#used));
+    this.#chunk = this.#chunk.subarray(this.#used);
+    this.#used = 0;
   }
 
   /** All of them, in memory of their own. */
   bytes(): Uint8Array<ArrayBuffer> {
+    return allSteps(this.bytesInSteps());
+  }
+
+  /** The same; yields after each two milliseconds or so. */
+  *bytesInSteps(): Generator<void, Uint8Array<ArrayBuffer>> {
+    this.#putAside();
     const whole = new Uint8Array(this.#byteLength);
+    const copy = steppedCopy();
     let to = 0;
-    for (const chunk of [...this.#chunks, this.#chunk.subarray(0, this.#used)]) {
-      whole.set(chunk, to);
+    for (const chunk of this.#chunks) {
+      yield* copy(whole, to, chunk);
       to += chunk.byteLength;
     }
     return whole;

@@ -11,7 +11,8 @@ import {
   LongshoreError,
   type ModelDescription,
   readBody,
-  readInferHead,
+  inferHeadWork,
+  inSteps,
   readInferRequestInSteps,
   readParts,
   type Tensors,
@@ -211,7 +212,10 @@ async function receiveHead(
     },
   });
   try {
-    const message = readInferHead(await kept.first(headerLength), length - headerLength, limits);
+    const message = await inSteps(
+      inferHeadWork(await kept.first(headerLength), length - headerLength, limits),
+      pause,
+    );
     const read = (buffer: Uint8Array): InferRequestMessage | Promise<InferRequestMessage> =>
       readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
     arriving = new Arriving(held, kept, maxKeptBytes, message, headerLength, read);

@@ -1,4 +1,4 @@
-import { LongshoreError } from "../base/index.ts";
+import { allSteps, LongshoreError } from "../base/index.ts";
 import { ArrayText } from "./array-text.ts";
 import { isBlank, readText } from "./json-characters.ts";
 
@@ -6,11 +6,18 @@ import { isBlank, readText } from "./json-characters.ts";
  * Parses the JSON of a message with tensors. What `JSON.parse` gives, with three differences: the `data` of the entries of
  * `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known; a key that comes
  * twice is refused, since two readers of one message must not see two messages; and nesting is bounded, so that a message
- * of brackets cannot exhaust the stack.
+ * of brackets cannot exhaust the stack. All but `data` is read at once and bounded for that: no message needs megabytes or
+ * ten thousands of values besides. In a long message the ends of `data` are found in steps before.
  */
 
 /** Levels of nesting in what came from elsewhere; in messages, outside of `data`. */
 export const maxDepth = 32;
+
+/** Values in a message outside of `data`: 256 inputs and outputs with their shapes and parameters have half as many. */
+const maxValues = 8192;
+/** Bytes of them and between them, and of a message that is read at once. */
+const maxBesideBytes = 2 ** 20;
+const atOnceBytes = 65_536;
 
 const lists: ReadonlySet<string> = new Set(["inputs", "outputs"]);
 
@@ -52,11 +59,15 @@ class MessageText {
   readonly #bytes: Uint8Array;
   /** The same as text, one character for each byte; undefined for what is long or not ASCII. */
   readonly #ascii: string | undefined;
+  readonly #ends: ReadonlyMap<number, number> | undefined;
   #at = 0;
   #depth = 0;
+  #values = 0;
 
-  constructor(bytes: Uint8Array) {
+  /** @param ends Where each array of `data` ends, by where it begins, as far as that is known. */
+  constructor(bytes: Uint8Array, ends: ReadonlyMap<number, number> | undefined) {
     this.#bytes = bytes;
+    this.#ends = ends;
     this.#ascii = asciiOf(bytes);
   }
 
@@ -74,6 +85,8 @@ class MessageText {
 
   #value(place: Place): unknown {
     const byte = this.#skipBlanks();
+    this.#values += 1;
+    if (this.#values > maxValues) throw bad(`has more than ${maxValues} values besides data`);
     if (byte === 0x7b || byte === 0x5b) {
       this.#depth += 1;
       if (this.#depth > maxDepth) throw bad(`is nested more than ${maxDepth} deep`);
@@ -136,38 +149,10 @@ class MessageText {
     }
   }
 
-  /**
-   * Skips an array of scalars. From a number on it leaps to the next closing bracket: in an array that JSON allows and a
-   * tensor may have, no bracket and no text can lie between. In any other the end comes out wrong, and then either the
-   * message goes on with nonsense or the array is refused when it is read.
-   */
   #data(): ArrayText {
-    const bytes = this.#bytes;
     const start = this.#at;
-    let depth = 0;
-    let at = start;
-    while (at < bytes.byteLength) {
-      const byte = bytes[at];
-      if (byte === 0x5b) {
-        depth += 1;
-        at += 1;
-      } else if (byte === 0x5d) {
-        depth -= 1;
-        at += 1;
-        if (depth === 0) {
-          this.#at = at;
-          return new ArrayText(bytes, start, at);
-        }
-      } else if (byte === 0x22) {
-        at = textEnd(bytes, at);
-      } else if (byte === 0x2c || isBlank(byte)) {
-        at += 1;
-      } else {
-        at = bytes.indexOf(0x5d, at);
-        if (at < 0) break;
-      }
-    }
-    throw bad(broken);
+    this.#at = this.#ends?.get(start) ?? allSteps(arrayEnd(this.#bytes, start));
+    return new ArrayText(this.#bytes, start, this.#at);
   }
 
   #text(): string {
@@ -208,16 +193,106 @@ class MessageText {
   }
 }
 
-/** Behind the quote that closes the text beginning at `from`. */
-function textEnd(bytes: Uint8Array, from: number): number {
-  for (let at = from + 1; at < bytes.byteLength; at++) {
+/** Bytes in which an end is looked for before something else gets its turn, and as how many a leap counts. */
+const searchedAtOnce = 262_144;
+const leap = 32;
+
+/**
+ * Where an array of scalars ends, behind its bracket. From a number on it leaps to the next closing bracket: in an array that
+ * JSON allows and a tensor may have, no bracket and no text can lie between. In any other the end comes out wrong, and then
+ * either the message goes on with nonsense or the array is refused when it is read. Yields after each millisecond or so.
+ */
+function* arrayEnd(bytes: Uint8Array, start: number): Generator<void, number> {
+  let depth = 0;
+  let inText = false;
+  let at = start;
+  let left = searchedAtOnce;
+  while (at >= 0 && at < bytes.byteLength) {
+    if (left <= 0) {
+      yield;
+      left = searchedAtOnce;
+    }
+    const byte = bytes[at];
+    left -= 1;
+    if (inText) {
+      if (byte === 0x22) inText = false;
+      at += byte === 0x5c ? 2 : 1;
+    } else if (byte === 0x5b) {
+      depth += 1;
+      at += 1;
+    } else if (byte === 0x5d) {
+      depth -= 1;
+      at += 1;
+      if (depth === 0) return at;
+    } else if (byte === 0x22) {
+      inText = true;
+      at += 1;
+    } else if (byte === 0x2c || isBlank(byte)) {
+      at += 1;
+    } else {
+      left -= leap;
+      at = bytes.indexOf(0x5d, at);
+    }
+  }
+  throw bad(broken);
+}
+
+/** Behind the quote that closes the text beginning at `from`, or at `most`. */
+function textEnd(bytes: Uint8Array, from: number, most: number): number {
+  for (let at = from + 1; at < most; at++) {
     if (bytes[at] === 0x5c) at += 1;
     else if (bytes[at] === 0x22) return at + 1;
   }
-  return bytes.byteLength;
+  return most;
 }
 
-/** Parses a message. Throws `invalid-input`; the error holds nothing of the text. */
+/** The key that a text would be; longer ones, and escaped ones, are none of those that are looked for. */
+const keyOf = (quoted: Uint8Array): string => (quoted.byteLength > 9 ? "" : ascii.decode(quoted.subarray(1, -1)));
+
+/**
+ * Where the arrays of `data` of a message's entries begin and end. Throws where there is more than a megabyte besides. Whether it is
+ * JSON is for its reader.
+ */
+function* dataEnds(bytes: Uint8Array): Generator<void, ReadonlyMap<number, number>> {
+  const ends = new Map<number, number>();
+  /** The brackets that are open. */
+  const open: (number | undefined)[] = [];
+  let inList = false;
+  let last: "key" | "colon" | undefined;
+  let most = maxBesideBytes;
+  for (let at = 0; at < bytes.byteLength; at++) {
+    if (at >= most) throw bad(`has more than ${maxBesideBytes} bytes besides data`);
+    const byte = bytes[at];
+    if (byte === 0x22) {
+      const end = textEnd(bytes, at, Math.min(bytes.byteLength, most));
+      const key = keyOf(bytes.subarray(at, end));
+      if (open.length === 1) inList = lists.has(key);
+      last = key === "data" ? "key" : undefined;
+      at = end - 1;
+    } else if (byte === 0x3a && last === "key") last = "colon";
+    else if (byte === 0x5b && last === "colon" && inList && open.length === 3 && open[1] === 0x5b) {
+      const end = yield* arrayEnd(bytes, at);
+      ends.set(at, end);
+      most += end - at;
+      at = end - 1;
+      last = undefined;
+    } else if (!isBlank(byte)) {
+      last = undefined;
+      if (byte === 0x7b || byte === 0x5b) open.push(byte);
+      else if (byte === 0x7d || byte === 0x5d) open.pop();
+      if (open.length > maxDepth) throw bad(`is nested more than ${maxDepth} deep`);
+    }
+  }
+  return ends;
+}
+
+/** The work of parsing a message. Throws `invalid-input`; the error holds nothing of the text. */
+export function* messageWork(bytes: Uint8Array): Generator<void, unknown> {
+  const ends = bytes.byteLength > atOnceBytes ? yield* dataEnds(bytes) : undefined;
+  return new MessageText(bytes, ends).whole();
+}
+
+/** Parses a message. Throws as `messageWork`. */
 export function parseMessage(bytes: Uint8Array): unknown {
-  return new MessageText(bytes).whole();
+  return allSteps(messageWork(bytes));
 }

@@ -1,5 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
-import { isBlank, readText } from "./json-characters.ts";
+import { isBlank, readLongText, readText } from "./json-characters.ts";
 
 /**
  * The JSON text of an array of scalars, read one leaf after another from the bytes of a message.
@@ -32,6 +32,13 @@ const inverses: Float64Array = Float64Array.from({ length: 24 }, (_, power) => N
 /** The largest whole number up to which all are exact, and what a significand in 19 digits stays below. */
 const exactMost = 2 ** 53;
 const nineteenDigits = 1e19;
+
+/** The most bytes between two values, which are read at once: more than any nesting takes that people would look at. */
+const mostBetween = 4096;
+/** The most bytes of a number, which is read at once, too: FP64 has none with more digits. */
+const mostDigits = 1100;
+/** Longer texts are read in pieces. */
+const shortText = 4096;
 
 /**
  * Bounds of the relative error of a significand below 10^19 that was summed up in FP64 (at most 4 digits beyond the exact
@@ -90,6 +97,11 @@ export class ArrayText {
     this.#rowLength = shape.at(-1) ?? 1;
   }
 
+  /** Bytes that were not read yet. */
+  get bytesLeft(): number {
+    return this.end - this.#at;
+  }
+
   /** The most leaves that this text can hold, by its length. */
   get mostLeaves(): number {
     return Math.ceil((this.end - this.#at) / 2);
@@ -115,8 +127,9 @@ export class ArrayText {
 
   #search(from: number): boolean {
     const { bytes, end } = this;
+    const most = Math.min(end, from + mostBetween);
     let state = this.#state;
-    for (let at = from; at < end; at++) {
+    for (let at = from; at < most; at++) {
       const byte = bytes[at];
       if (isBlank(byte)) continue;
       if (byte === comma && state === afterValue && this.#depth > 0) {
@@ -144,6 +157,7 @@ export class ArrayText {
         return true;
       }
     }
+    if (most < end) throw bad(`has more than ${mostBetween} bytes between two values`);
     throw bad("is not a JSON array of values");
   }
 
@@ -270,7 +284,7 @@ export class ArrayText {
     const { bytes } = this;
     if (bytes[this.#at] === quote) {
       const text = this.text();
-      return /^-?[0-9]{1,20}$/.test(text) ? BigInt(text) : undefined;
+      return text !== undefined && /^-?[0-9]{1,20}$/.test(text) ? BigInt(text) : undefined;
     }
     const from = this.#at;
     const value = this.float64();
@@ -290,11 +304,18 @@ export class ArrayText {
     return value === 0 || value === 1 ? value : undefined;
   }
 
-  /** The leaf as text. Throws `invalid-input` when it is none. */
-  text(): string {
-    const { value, at } = readText(this.bytes, this.#at, this.end);
+  /** The leaf as text; undefined where it is a long one. Throws `invalid-input` when it is none. */
+  text(): string | undefined {
+    const text = readText(this.bytes, this.#at, this.end, shortText);
+    if (text) this.#at = text.at;
+    return text?.value;
+  }
+
+  /** A long one, as pieces of UTF-8, some of them views on the message; yields after each millisecond or so. */
+  *longText(): Generator<void, readonly Uint8Array[]> {
+    const { pieces, at } = yield* readLongText(this.bytes, this.#at, this.end);
     this.#at = at;
-    return value;
+    return pieces;
   }
 
   #startsWith(word: string): boolean {
@@ -315,6 +336,7 @@ export class ArrayText {
   #number(): void {
     const { bytes } = this;
     let at = this.#at;
+    const most = at + mostDigits;
     const negative = bytes[at] === minus;
     if (negative) at += 1;
     const first = (bytes[at] ?? 0) - zero;
@@ -326,7 +348,7 @@ export class ArrayText {
     if (first === 0) {
       if (digit >= 0 && digit <= 9) throw bad("holds a number with a leading zero");
     } else {
-      while (digit >= 0 && digit <= 9) {
+      while (digit >= 0 && digit <= 9 && at < most) {
         significand = significand * 10 + digit;
         at += 1;
         digit = (bytes[at] ?? 0) - zero;
@@ -336,7 +358,7 @@ export class ArrayText {
       at += 1;
       const from = at;
       digit = (bytes[at] ?? 0) - zero;
-      while (digit >= 0 && digit <= 9) {
+      while (digit >= 0 && digit <= 9 && at < most) {
         significand = significand * 10 + digit;
         at += 1;
         digit = (bytes[at] ?? 0) - zero;
@@ -351,7 +373,7 @@ export class ArrayText {
       const from = at;
       let power = 0;
       digit = (bytes[at] ?? 0) - zero;
-      while (digit >= 0 && digit <= 9) {
+      while (digit >= 0 && digit <= 9 && at < most) {
         // Large enough to be out of every range; it must not wrap around.
         if (power < 100_000) power = power * 10 + digit;
         at += 1;
@@ -360,6 +382,7 @@ export class ArrayText {
       if (at === from) throw bad("holds a number without digits in its exponent");
       exponent += sign === minus ? -power : power;
     }
+    if (at >= most) throw bad(`holds a number of ${mostDigits} or more characters`);
     this.#at = at;
     this.#significand = significand;
     this.#exponent = exponent;

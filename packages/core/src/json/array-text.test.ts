@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../base/index.ts";
 import type { Datatype } from "../tensor/index.ts";
 import { ArrayText } from "./array-text.ts";
-import { readInferReplyInSteps, writeInferReply, writeInferReplyInSteps } from "./infer-reply.ts";
-import { readInferRequest, readInferRequestInSteps } from "./infer-request.ts";
-import { defaultWireLimits } from "./limits.ts";
+import { readInferReplyInSteps, writeInferReply, writeInferReplyInSteps } from "../protocol/infer-reply.ts";
+import { readInferRequest, readInferRequestInSteps } from "../protocol/infer-request.ts";
+import { defaultWireLimits } from "../protocol/limits.ts";
 import { parseMessage } from "./message-text.ts";
 
 const seed = 20_261;
@@ -354,7 +354,7 @@ describe("messages", () => {
     const read = await readInferReplyInSteps(body, undefined, defaultWireLimits, async () => {
       pauses += 1;
     });
-    expect(pauses).toBe(4);
+    expect(pauses).toBe(5);
     expect(read.outputs.map(({ bytes }) => bytes.byteLength)).toEqual(
       outputs.map((_, index) => (index % 2 === 0 ? 36_000 : 300 * 4 + 10 + 90 * 2 + 200 * 3)),
     );
@@ -367,7 +367,7 @@ describe("messages", () => {
     const { inputs } = await readInferRequestInSteps(body, undefined, defaultWireLimits, async () => {
       pauses += 1;
     });
-    expect(pauses).toBe(3);
+    expect(pauses).toBe(4);
     expect(inputs).toEqual(readInferRequest(body, undefined).inputs);
   });
 });

@@ -96,14 +96,25 @@ function putsInto(datatype: Datatype, buffer: ArrayBuffer): Put | undefined {
   }
 }
 
-/** Work that is done bit by bit, so that a large message does not hold up everything else. */
-export interface DataWork {
-  /** What it makes; complete once `step` has returned true. */
-  readonly bytes: () => Uint8Array;
-  /** What there is to read in all, in values: a text takes as long as some dozens of numbers. */
-  readonly values: number;
-  /** Reads up to that many further values. True when there are no more. Throws `invalid-input` or `body-mismatch`. */
-  step(most: number): boolean;
+/** How much may still be read before something else gets its turn, in values: of all the work that has the same turn. */
+export interface Turn {
+  left: number;
+}
+
+/** Values that are read in one turn: about two milliseconds. */
+const valuesAtOnce = 65_536;
+
+/** A turn that begins. */
+export const newTurn = (): Turn => ({ left: valuesAtOnce });
+
+/** Reads the bytes of a tensor, and yields at the end of each turn. Throws `invalid-input` or `body-mismatch`. */
+export type DataWork = (turn: Turn) => Generator<void, Uint8Array>;
+
+/** Ends a turn that is over, and begins the next. */
+function* turning(turn: Turn): Generator<void, void> {
+  if (turn.left > 0) return;
+  yield;
+  turn.left = valuesAtOnce;
 }
 
 function wrongCount(count: number, came: string): LongshoreError {
@@ -111,9 +122,9 @@ function wrongCount(count: number, came: string): LongshoreError {
 }
 
 /** Tells of which tensor the text is that was wrong. */
-function naming<T>(name: string, read: () => T): T {
+function* naming<T>(name: string, work: Generator<void, T>): Generator<void, T> {
   try {
-    return read();
+    return yield* work;
   } catch (thrown) {
     if (LongshoreError.is(thrown))
       throw new LongshoreError(thrown.reason, thrown.stage, `${name}: ${thrown.message}`);
@@ -121,39 +132,47 @@ function naming<T>(name: string, read: () => T): T {
   }
 }
 
+/** Numbers that are read before bytes are counted: those between them and their own may be many. */
+const numbersAtOnce = 256;
+/** Bytes of JSON that take as long as a number. */
+const bytesOfNumber = 16;
+
 /** Reads leaves with `put` until there are `count` of them and no more. */
-function stepper(text: ArrayText, count: number, name: string, put: Put): DataWork["step"] {
+function* numbersWork(text: ArrayText, count: number, put: Put, turn: Turn): Generator<void, void> {
   let index = 0;
-  return (most) =>
-    naming(name, () => {
-      const until = Math.min(count, index + most);
-      for (;;) {
-        if (put.many) index = put.many(text, index, until);
-        if (index === until) break;
-        if (!text.next()) throw wrongCount(count, String(index));
-        if (!put(text, index))
-          throw invalid(`value ${index} is not of its datatype and finite, with all its digits`);
-        index += 1;
+  while (index < count) {
+    yield* turning(turn);
+    const until = Math.min(count, index + numbersAtOnce);
+    const before = text.bytesLeft;
+    turn.left -= until - index;
+    for (;;) {
+      if (put.many) index = put.many(text, index, until);
+      if (index === until) break;
+      if (!text.next()) throw wrongCount(count, String(index));
+      if (!put(text, index)) {
+        throw invalid(`value ${index} is not of its datatype and finite, with all its digits`);
       }
-      if (index < count) return false;
-      if (text.next()) throw wrongCount(count, "more");
-      return true;
-    });
+      index += 1;
+    }
+    turn.left -= Math.floor((before - text.bytesLeft) / bytesOfNumber);
+  }
 }
 
+/** A text takes as long as some dozens of numbers, besides its bytes. */
 const numbersInText = 32;
 
-function textWork(text: ArrayText, count: number, name: string): DataWork {
+function* textsWork(text: ArrayText, count: number, turn: Turn): Generator<void, Uint8Array> {
   const texts = new TextWriter();
-  const step = stepper(text, count, name, () => {
-    texts.add(text.text());
-    return true;
-  });
-  return {
-    values: count * numbersInText,
-    step: (most) => step(Math.ceil(most / numbersInText)),
-    bytes: () => texts.bytes(),
-  };
+  for (let index = 0; index < count; index++) {
+    yield* turning(turn);
+    const before = text.bytesLeft;
+    if (!text.next()) throw wrongCount(count, String(index));
+    const short = text.text();
+    if (short === undefined) texts.addPieces(yield* text.longText());
+    else texts.add(short);
+    turn.left -= numbersInText + Math.floor((before - text.bytesLeft) / bytesOfNumber);
+  }
+  return yield* texts.bytesInSteps();
 }
 
 /**
@@ -168,15 +187,22 @@ export function dataWork(
   count: number,
   name: string,
 ): DataWork {
-  naming(name, () => {
-    if (count > text.mostLeaves) throw wrongCount(count, "fewer");
-  });
+  if (count > text.mostLeaves) {
+    const { reason, stage, message } = wrongCount(count, "fewer");
+    throw new LongshoreError(reason, stage, `${name}: ${message}`);
+  }
   text.expect(shape);
-  if (datatype === "BYTES") return textWork(text, count, name);
   const bytes = new Uint8Array(count * elementBytes(datatype));
   const put = putsInto(datatype, bytes.buffer);
-  if (!put) throw invalid(`${name}: ${datatype} has no JSON form; send it as binary data`);
-  return { bytes: () => bytes, values: count, step: stepper(text, count, name, put) };
+  if (!put && datatype !== "BYTES") {
+    throw invalid(`${name}: ${datatype} has no JSON form; send it as binary data`);
+  }
+  function* work(turn: Turn): Generator<void, Uint8Array> {
+    const read = put ? (yield* numbersWork(text, count, put, turn), bytes) : yield* textsWork(text, count, turn);
+    if (text.next()) throw wrongCount(count, "more");
+    return read;
+  }
+  return (turn) => naming(name, work(turn));
 }
 
 const gets: Readonly<Partial<Record<Datatype, (view: DataView, at: number) => number | bigint | boolean>>> = {
@@ -195,6 +221,8 @@ const gets: Readonly<Partial<Record<Datatype, (view: DataView, at: number) => nu
 
 /** Values that one piece of text has: so few that what it takes is young when it goes. */
 const valuesInPiece = 2048;
+/** Bytes of text that one has. */
+const bytesInPiece = 16_384;
 
 /**
  * The flat JSON array of a tensor, as text in pieces: 64-bit integers keep all their digits. Throws `unsupported` for what
@@ -235,12 +263,19 @@ function* textPieces(tensor: Tensor, refuse: (why: string) => LongshoreError): G
   const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const offsets = elementOffsets(tensor);
   for (let index = 0; index + 1 < offsets.length; index++) {
-    let text: string;
-    try {
-      text = utf8.decode(tensor.bytes.subarray((offsets[index] ?? 0) + 4, offsets[index + 1]));
-    } catch {
-      throw refuse("holds bytes that are not UTF-8 text");
+    const bytes = tensor.bytes.subarray((offsets[index] ?? 0) + 4, offsets[index + 1]);
+    yield index === 0 ? '"' : ',"';
+    for (let from = 0; from < bytes.byteLength; from += bytesInPiece) {
+      const more = from + bytesInPiece < bytes.byteLength;
+      let text: string;
+      try {
+        // Of a character that goes on in the next piece it gives nothing before that.
+        text = utf8.decode(bytes.subarray(from, from + bytesInPiece), { stream: more });
+      } catch {
+        throw refuse("holds bytes that are not UTF-8 text");
+      }
+      yield JSON.stringify(text).slice(1, -1);
     }
-    yield `${index === 0 ? "" : ","}${JSON.stringify(text)}`;
+    yield '"';
   }
 }
