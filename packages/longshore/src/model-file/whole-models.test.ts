@@ -1,9 +1,12 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, open, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { graphBuilder, readModel, writeModel } from "@longshore/graph";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { folderStore } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";
+import { wholeModels } from "./whole-models.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -91,3 +94,52 @@ it("weights that are missing or lie elsewhere are refused, and nothing outside t
   expect(refused.code).not.toBe(0);
   expect(refused.said).toContain('weights in "../secret.bin", which does not lie beside it');
 });
+
+it.runIf(process.platform === "linux")(
+  "weights that are no file of the folder are refused by name, and nobody waits for them",
+  async () => {
+    const version = join(folder, "hostile");
+    await mkdir(version);
+    const store = wholeModels(folderStore(version));
+    const refusal = async (location: string): Promise<unknown> => {
+      await writeFile(join(version, "model.onnx"), outside(location).model);
+      return store.read("model.onnx").then(
+        () => "it was read",
+        (thrown: unknown) => thrown,
+      );
+    };
+    // It has no writer: whoever opened it as a file would wait for ever.
+    execFileSync("mkfifo", [join(version, "pipe.bin")]);
+    await symlink("/dev/zero", join(version, "device.bin"));
+    await symlink("/proc/self/environ", join(version, "environment.bin"));
+    await symlink(join(version, "pipe.bin"), join(version, "to-pipe.bin"));
+    await symlink("..", join(version, "up"));
+    await writeFile(join(folder, "w.bin"), outside("w.bin").weights);
+    const sparse = await open(join(version, "sparse.bin"), "w");
+    await sparse.truncate(2 ** 41);
+    await sparse.close();
+    for (const name of ["pipe.bin", "to-pipe.bin"]) {
+      expect(await refusal(name), name).toMatchObject({
+        reason: "invalid-model",
+        message: expect.stringContaining(`weights in "${name}", which does not lie beside it`) as string,
+      });
+    }
+    for (const name of ["device.bin", "environment.bin", "up/w.bin", "."]) {
+      expect(await refusal(name), name).toMatchObject({
+        reason: "not-permitted",
+        message: `'${name}' is not a path inside the repository`,
+      });
+    }
+    for (const name of ["/proc/self/mem", "/dev/zero", "../w.bin"]) {
+      const refused = await refusal(name);
+      expect(refused, name).toMatchObject({
+        reason: expect.stringMatching(/invalid-model|not-permitted/) as string,
+        message: expect.stringContaining(name.replace(/^\W+/, "")) as string,
+      });
+    }
+    expect(await refusal("sparse.bin")).toMatchObject({
+      reason: "memory-limit",
+      message: expect.stringContaining("'sparse.bin' has 2199023255552 bytes") as string,
+    });
+  },
+);
