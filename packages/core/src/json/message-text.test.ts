@@ -139,8 +139,12 @@ describe("a message", () => {
   it("refuses a long text that is not JSON or not UTF-8, wherever that is", async () => {
     const long = "z".repeat(100_000);
     for (const wrong of ["\\ud83d", "\\ude00\\ud83d", "\\x", "\\u12", "\n"]) {
-      expect((await refused(request(`["${long}${wrong}"]`, "[1]"))).message, wrong).toMatch(/text|JSON|half of/);
-      expect((await refused(request(`["${wrong}${long}"]`, "[1]"))).message, wrong).toMatch(/text|JSON|half of/);
+      expect((await refused(request(`["${long}${wrong}"]`, "[1]"))).message, wrong).toMatch(
+        /text|JSON|half of/,
+      );
+      expect((await refused(request(`["${wrong}${long}"]`, "[1]"))).message, wrong).toMatch(
+        /text|JSON|half of/,
+      );
     }
     const bytes = encode(request(`["${long}${long}"]`, "[1]"));
     bytes[150_000] = 0xff;

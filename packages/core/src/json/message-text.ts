@@ -247,7 +247,8 @@ function textEnd(bytes: Uint8Array, from: number, most: number): number {
 }
 
 /** The key that a text would be; longer ones, and escaped ones, are none of those that are looked for. */
-const keyOf = (quoted: Uint8Array): string => (quoted.byteLength > 9 ? "" : ascii.decode(quoted.subarray(1, -1)));
+const keyOf = (quoted: Uint8Array): string =>
+  quoted.byteLength > 9 ? "" : ascii.decode(quoted.subarray(1, -1));
 
 /**
  * Where the arrays of `data` of a message's entries begin and end. Throws where there is more than a megabyte besides. Whether it is

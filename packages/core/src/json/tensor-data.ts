@@ -198,7 +198,9 @@ export function dataWork(
     throw invalid(`${name}: ${datatype} has no JSON form; send it as binary data`);
   }
   function* work(turn: Turn): Generator<void, Uint8Array> {
-    const read = put ? (yield* numbersWork(text, count, put, turn), bytes) : yield* textsWork(text, count, turn);
+    const read = put
+      ? (yield* numbersWork(text, count, put, turn), bytes)
+      : yield* textsWork(text, count, turn);
     if (text.next()) throw wrongCount(count, "more");
     return read;
   }

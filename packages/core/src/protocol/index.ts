@@ -8,7 +8,7 @@ export * from "./infer-request.ts";
 export * from "./knowledge-json.ts";
 export { knownHeads, type KnownHeads, knownReplyHeads } from "./known-heads.ts";
 export * from "./limits.ts";
-export { headerLengthOf, type Message } from "./message.ts";
+export { encodedInSteps, headerLengthOf, type Message } from "./message.ts";
 export * from "./names.ts";
 export { noHeaders } from "./no-headers.ts";
 export * from "./pack.ts";

@@ -78,17 +78,25 @@ export function layOutInSteps(
 }
 
 async function longLayOut(content: MessageContent, pause: () => Promise<void>): Promise<Message> {
-  const json: Uint8Array[] = [];
+  return laidOut(content, await encodedInSteps(jsonPieces(content), pause));
+}
+
+/** Pieces of text as UTF-8, with a `pause` after each two milliseconds or so of making them. */
+export async function encodedInSteps(
+  pieces: Iterable<string>,
+  pause: () => Promise<void>,
+): Promise<readonly Uint8Array[]> {
+  const encoded: Uint8Array[] = [];
   let text = "";
-  for (const piece of jsonPieces(content)) {
+  for (const piece of pieces) {
     text += piece;
     if (text.length < charactersAtOnce) continue;
-    json.push(encoder.encode(text));
+    encoded.push(encoder.encode(text));
     text = "";
     await pause();
   }
-  json.push(encoder.encode(text));
-  return laidOut(content, json);
+  encoded.push(encoder.encode(text));
+  return encoded;
 }
 
 /** The JSON length that a header states; undefined when there is none. Throws `body-mismatch` when it is no length. */

@@ -419,6 +419,10 @@ describe("generate", () => {
     const stream = await ask("POST", "/v2/models/echo/generate_stream", { text_input: "hi" });
     expect(stream.headers["content-type"]).toBe("text/event-stream");
     expect(stream.text).toBe('data: {"model_name":"echo","model_version":"1","text_output":"hi"}\n\n');
+    // Longer than what is written at a time, which no character is a multiple of.
+    const long = "aä語😀\n".repeat(4500);
+    const whole = await ask("POST", "/v2/models/echo/generate", { text_input: [long, "b"] });
+    expect(whole.json).toMatchObject({ text_output: [long, "b"] });
     expect((await ask("POST", "/v2/models/echo/generate", { text_input: 7 })).status).toBe(400);
     expect((await ask("POST", "/v2/models/echo/generate", {})).status).toBe(400);
   });

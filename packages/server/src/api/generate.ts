@@ -1,5 +1,8 @@
 import {
+  bytesElements,
+  encodedInSteps,
   type InferReplyMessage,
+  jsonType,
   LongshoreError,
   type ModelAddress,
   type ModelDescription,
@@ -8,7 +11,6 @@ import {
   read,
   readBody,
   readInferRequestInSteps,
-  textElements,
   turnWhileWanted,
   type WireResponse,
   writeWireError,
@@ -16,13 +18,15 @@ import {
 import { findModel } from "./find-model.ts";
 import { infer } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";
-import { jsonReply, objectFrom } from "./replies.ts";
+import { objectFrom } from "./replies.ts";
 
 /** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
 const maxGenerateBytes = 2 ** 20;
 /** What is longer is not read, written anew and read as a message in one turn. */
 const atOnceBytes = 65_536;
 const mostParameters = 256;
+/** Bytes of text that are written at a time. */
+const bytesInPiece = 16_384;
 
 const encoder = new TextEncoder();
 
@@ -73,16 +77,38 @@ function toInfer(object: object, { inputs, batching }: ModelDescription): object
   };
 }
 
-function toReply({ modelName, modelVersion, id, outputs }: InferReplyMessage, output: PortSpec): object {
+/** The JSON of an answer, in pieces: one text, or a list of them. */
+function* replyPieces(
+  { modelName, modelVersion, id, outputs }: InferReplyMessage,
+  output: PortSpec,
+): Generator<string> {
+  const fields = new Map([
+    ["id", id],
+    ["model_name", modelName],
+    ["model_version", modelVersion],
+  ]);
+  // An output may have any name.
+  fields.delete(output.name);
+  yield `${JSON.stringify(Object.fromEntries(fields)).slice(0, -1)},${JSON.stringify(output.name)}:`;
   const tensor = outputs.find(({ name }) => name === output.name);
-  const words = tensor ? textElements(plainTensor(tensor)) : [];
-  return {
-    ...(id === undefined ? {} : { id }),
-    model_name: modelName,
-    model_version: modelVersion,
-    // Defined, not assigned, since an output may have any name.
-    ...Object.fromEntries([[output.name, words.length === 1 ? words[0] : words]]),
-  };
+  const words = tensor ? bytesElements(plainTensor(tensor)) : [];
+  if (words.length !== 1) yield "[";
+  for (const [index, word] of words.entries()) {
+    yield index === 0 ? '"' : ',"';
+    const decoder = new TextDecoder();
+    for (let from = 0; from < word.byteLength; from += bytesInPiece) {
+      const stream = from + bytesInPiece < word.byteLength;
+      yield JSON.stringify(decoder.decode(word.subarray(from, from + bytesInPiece), { stream })).slice(1, -1);
+    }
+    yield '"';
+  }
+  yield words.length === 1 ? "}" : "]}";
+}
+
+function* eventPieces(answer: InferReplyMessage, output: PortSpec): Generator<string> {
+  yield "data: ";
+  yield* replyPieces(answer, output);
+  yield "\n\n";
 }
 
 /** Server-sent events, one for each answer. A failure after the first answer is an event, too: the status has gone out. */
@@ -90,10 +116,11 @@ async function* events(
   asked: Asked,
   answers: AsyncIterable<InferReplyMessage>,
   output: PortSpec,
+  pause: () => Promise<void>,
 ): AsyncIterable<Uint8Array> {
   try {
     for await (const answer of answers) {
-      yield encoder.encode(`data: ${JSON.stringify(toReply(answer, output))}\n\n`);
+      yield* await encodedInSteps(eventPieces(answer, output), pause);
     }
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", "generating");
@@ -142,9 +169,13 @@ export async function generate(
     return {
       status: 200,
       headers: { ...response.headers, "content-type": "text/event-stream", "cache-control": "no-store" },
-      body: { kind: "stream", byteLength: undefined, read: () => events(asked, answers, output) },
+      body: { kind: "stream", byteLength: undefined, read: () => events(asked, answers, output, pause) },
     };
   }
-  for await (const answer of answers) return jsonReply(toReply(answer, output), response.headers);
+  for await (const answer of answers) {
+    const parts = await encodedInSteps(replyPieces(answer, output), pause);
+    const headers = { "content-type": jsonType, ...response.headers };
+    return { status: 200, headers, body: { kind: "parts", parts } };
+  }
   return response;
 }
