@@ -107,29 +107,17 @@ const valuesAtOnce = 65_536;
 /** A turn that begins. */
 export const newTurn = (): Turn => ({ left: valuesAtOnce });
 
-/** Reads the bytes of a tensor, and yields at the end of each turn. Throws `invalid-input` or `body-mismatch`. */
+/** Reads the bytes of a tensor, and yields at the end of each turn. Throws `invalid-input` or `body-mismatch`, to be `named`. */
 export type DataWork = (turn: Turn) => Generator<void, Uint8Array>;
-
-/** Ends a turn that is over, and begins the next. */
-function* turning(turn: Turn): Generator<void, void> {
-  if (turn.left > 0) return;
-  yield;
-  turn.left = valuesAtOnce;
-}
 
 function wrongCount(count: number, came: string): LongshoreError {
   return new LongshoreError("body-mismatch", "decode", `its shape takes ${count} values, but ${came} came`);
 }
 
-/** Tells of which tensor the text is that was wrong. */
-function* naming<T>(name: string, work: Generator<void, T>): Generator<void, T> {
-  try {
-    return yield* work;
-  } catch (thrown) {
-    if (LongshoreError.is(thrown))
-      throw new LongshoreError(thrown.reason, thrown.stage, `${name}: ${thrown.message}`);
-    throw thrown;
-  }
+/** What was wrong with the text of a tensor, with its name. */
+export function named(thrown: unknown, name: string): unknown {
+  if (!LongshoreError.is(thrown)) return thrown;
+  return new LongshoreError(thrown.reason, thrown.stage, `${name}: ${thrown.message}`);
 }
 
 /** Numbers that are read before bytes are counted: those between them and their own may be many. */
@@ -138,10 +126,19 @@ const numbersAtOnce = 256;
 const bytesOfNumber = 16;
 
 /** Reads leaves with `put` until there are `count` of them and no more. */
-function* numbersWork(text: ArrayText, count: number, put: Put, turn: Turn): Generator<void, void> {
+function* numbersWork(
+  text: ArrayText,
+  bytes: Uint8Array,
+  count: number,
+  put: Put,
+  turn: Turn,
+): Generator<void, Uint8Array> {
   let index = 0;
   while (index < count) {
-    yield* turning(turn);
+    if (turn.left <= 0) {
+      yield;
+      turn.left = valuesAtOnce;
+    }
     const until = Math.min(count, index + numbersAtOnce);
     const before = text.bytesLeft;
     turn.left -= until - index;
@@ -156,6 +153,8 @@ function* numbersWork(text: ArrayText, count: number, put: Put, turn: Turn): Gen
     }
     turn.left -= Math.floor((before - text.bytesLeft) / bytesOfNumber);
   }
+  if (text.next()) throw wrongCount(count, "more");
+  return bytes;
 }
 
 /** A text takes as long as some dozens of numbers, besides its bytes. */
@@ -164,7 +163,10 @@ const numbersInText = 32;
 function* textsWork(text: ArrayText, count: number, turn: Turn): Generator<void, Uint8Array> {
   const texts = new TextWriter();
   for (let index = 0; index < count; index++) {
-    yield* turning(turn);
+    if (turn.left <= 0) {
+      yield;
+      turn.left = valuesAtOnce;
+    }
     const before = text.bytesLeft;
     if (!text.next()) throw wrongCount(count, String(index));
     const short = text.text();
@@ -172,6 +174,7 @@ function* textsWork(text: ArrayText, count: number, turn: Turn): Generator<void,
     else texts.add(short);
     turn.left -= numbersInText + Math.floor((before - text.bytesLeft) / bytesOfNumber);
   }
+  if (text.next()) throw wrongCount(count, "more");
   return yield* texts.bytesInSteps();
 }
 
@@ -187,24 +190,13 @@ export function dataWork(
   count: number,
   name: string,
 ): DataWork {
-  if (count > text.mostLeaves) {
-    const { reason, stage, message } = wrongCount(count, "fewer");
-    throw new LongshoreError(reason, stage, `${name}: ${message}`);
-  }
+  if (count > text.mostLeaves) throw named(wrongCount(count, "fewer"), name);
   text.expect(shape);
+  if (datatype === "BYTES") return (turn) => textsWork(text, count, turn);
   const bytes = new Uint8Array(count * elementBytes(datatype));
   const put = putsInto(datatype, bytes.buffer);
-  if (!put && datatype !== "BYTES") {
-    throw invalid(`${name}: ${datatype} has no JSON form; send it as binary data`);
-  }
-  function* work(turn: Turn): Generator<void, Uint8Array> {
-    const read = put
-      ? (yield* numbersWork(text, count, put, turn), bytes)
-      : yield* textsWork(text, count, turn);
-    if (text.next()) throw wrongCount(count, "more");
-    return read;
-  }
-  return (turn) => naming(name, work(turn));
+  if (!put) throw invalid(`${name}: ${datatype} has no JSON form; send it as binary data`);
+  return (turn) => numbersWork(text, bytes, count, put, turn);
 }
 
 const gets: Readonly<Partial<Record<Datatype, (view: DataView, at: number) => number | bigint | boolean>>> = {

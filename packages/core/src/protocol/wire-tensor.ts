@@ -1,5 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
-import { ArrayText, type DataWork, dataPieces, dataWork, newTurn } from "../json/index.ts";
+import { ArrayText, type DataWork, dataPieces, dataWork, named, newTurn } from "../json/index.ts";
 import {
   checkElements,
   type Datatype,
@@ -231,7 +231,11 @@ export function* tensorsInSteps(entries: TensorsWork): Generator<void, readonly 
   const turn = newTurn();
   const tensors: WireTensor[] = [];
   for (const { tensor, work } of entries) {
-    tensors.push(work ? { ...tensor, bytes: yield* work(turn) } : tensor);
+    try {
+      tensors.push(work ? { ...tensor, bytes: yield* work(turn) } : tensor);
+    } catch (thrown) {
+      throw named(thrown, tensor.name);
+    }
   }
   return tensors;
 }
