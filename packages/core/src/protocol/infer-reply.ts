@@ -1,4 +1,4 @@
-import { allSteps, inSteps } from "../base/index.ts";
+import { inSteps } from "../base/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import type { WireLimits } from "./limits.ts";
 import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
@@ -71,8 +71,17 @@ export function readInferReplyHead(
   head: Uint8Array,
   binaryBytes: number,
   limits: WireLimits,
-): InferReplyMessage {
-  return allSteps(replyWork(allSteps(takeHead(head, limits)), { byteLength: binaryBytes }, limits));
+  pause: () => Promise<void>,
+): InferReplyMessage | Promise<InferReplyMessage> {
+  return inSteps(replyHeadWork(head, binaryBytes, limits), pause);
+}
+
+function* replyHeadWork(
+  head: Uint8Array,
+  binaryBytes: number,
+  limits: WireLimits,
+): Generator<void, InferReplyMessage> {
+  return yield* replyWork(yield* takeHead(head, limits), { byteLength: binaryBytes }, limits);
 }
 
 function* wholeReplyWork(

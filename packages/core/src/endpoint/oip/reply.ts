@@ -119,7 +119,7 @@ export function readResponse(
   const headerLength = headerLengthOf(headers);
   const pause = (): Promise<void> => turnWhileWanted(parts.clock, call.abort, "decode");
   const came = rest
-    ? readInferReplyHead(bytes.subarray(0, headerLength), receivedBytes - (headerLength ?? 0), limits)
+    ? readInferReplyHead(bytes.subarray(0, headerLength), receivedBytes - (headerLength ?? 0), limits, pause)
     : readInferReplyInSteps(bytes, headerLength, limits, pause, heads);
   const made = (message: InferReplyMessage): InferenceResponse | Promise<InferenceResponse> =>
     responseOf(parts, request, exchanged, message, expected, codingStages, call);
