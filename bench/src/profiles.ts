@@ -1,14 +1,16 @@
 /** `bench profiles`: how soon a device that never ran a model knows its times from a profile of another, and notices a change. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
 import { housekeepingCall, type Inputs, type Offloader, type Result } from "@longshore/core";
 import { withSeededWeights } from "@longshore/graph";
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { openOffloader } from "longshore";
 import { measuredModel, openEngine } from "longshore/measure";
-import { type Bench, type BenchContext, type Measured, median, type Row } from "./harness.ts";
+import { type Bench, type BenchContext, chosenOf, type Measured, median, type Row } from "./harness.ts";
+import { slowdownFigures, slowdownRows } from "./slowdown-rows.ts";
 
 /** Runs of the new model after which a prediction is to be near. */
 const coldRuns = 5;
@@ -26,12 +28,16 @@ const truthRuns = 10;
 /** A prediction this near to what runs take has noticed. */
 const nearRatio = 0.2;
 
-/** A busy processor: one thread for each core that never rests. */
+/** A busy processor: a process for each core that never rests. */
 function hogs(): { stop(): Promise<void> } {
-  const workers = cpus().map(() => new Worker("for (;;) Math.random();", { eval: true }));
+  const processes = Array.from({ length: availableParallelism() }, () =>
+    spawn(process.execPath, ["--eval", "for (;;) Math.random();"], { stdio: "ignore" }),
+  );
   return {
     async stop() {
-      await Promise.all(workers.map((worker) => worker.terminate()));
+      const ended = processes.map((one) => once(one, "exit"));
+      for (const one of processes) one.kill("SIGKILL");
+      await Promise.all(ended);
     },
   };
 }
@@ -207,40 +213,59 @@ function worst(rows: readonly Row[], figure: string): number {
   );
 }
 
+const parts = ["runs", "slowdowns"] as const;
+
+/** Real runs of published networks; none without data. */
+async function realRows(context: BenchContext): Promise<readonly Row[]> {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-profiles-"));
+  const rows: Row[] = [];
+  try {
+    const subjects: Subject[] = [];
+    for (const model of ["squeezenet", "shufflenet", "bvlc_alexnet"]) {
+      const inputs = await profiled(context, folder, model);
+      if (inputs) subjects.push({ model, inputs });
+    }
+    for (const subject of subjects) {
+      const others = subjects.filter((one) => one !== subject);
+      rows.push(...(await measure(folder, subject, others, context)));
+    }
+    return rows;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** The device runs WebAssembly, the profile was measured on the native runtime: another device to all that is known. */
 export const bench: Bench = {
   name: "profiles",
-  about: "predictions on a device from a profile of another: the first runs, a busy processor, and its end",
-  bars: { coldProfileError: { atMost: 0.15 }, driftRuns: { atMost: 10 } },
+  about:
+    "predictions on a device from a profile of another: the first runs, a busy processor, heat, and their end",
+  options: ["--parts runs,slowdowns"],
+  bars: {
+    coldProfileError: { atMost: 0.15 },
+    driftRuns: { atMost: 10 },
+    slowdownRuns: { atMost: 10 },
+  },
   async run(context): Promise<Measured> {
-    const folder = mkdtempSync(join(tmpdir(), "longshore-profiles-"));
-    const rows: Row[] = [];
-    try {
-      const subjects: Subject[] = [];
-      for (const model of ["squeezenet", "shufflenet", "bvlc_alexnet"]) {
-        const inputs = await profiled(context, folder, model);
-        if (inputs) subjects.push({ model, inputs });
-      }
-      for (const subject of subjects) {
-        const others = subjects.filter((one) => one !== subject);
-        rows.push(...(await measure(folder, subject, others, context)));
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
+    const wanted = chosenOf(context.args, "parts", parts) ?? parts;
+    const real = wanted.includes("runs") ? await realRows(context) : [];
+    const slowed = wanted.includes("slowdowns") ? await slowdownRows(context) : [];
     return {
-      figures:
-        rows.length === 0
+      figures: {
+        ...(real.length === 0
           ? {}
           : {
-              coldProfileError: worst(rows, "coldError"),
-              startError: worst(rows, "startError"),
-              noiseFloor: worst(rows, "noise"),
-              driftRuns: worst(rows, "driftRuns"),
-              recoveryRuns: worst(rows, "recoveryRuns"),
-            },
-      rows,
-      notRun: context.data === undefined ? ["published networks: no --data folder"] : [],
+              coldProfileError: worst(real, "coldError"),
+              startError: worst(real, "startError"),
+              noiseFloor: worst(real, "noise"),
+              driftRuns: worst(real, "driftRuns"),
+              recoveryRuns: worst(real, "recoveryRuns"),
+            }),
+        ...(slowed.length === 0 ? {} : slowdownFigures(slowed)),
+      },
+      rows: [...real, ...slowed],
+      notRun:
+        wanted.includes("runs") && context.data === undefined ? ["published networks: no --data folder"] : [],
     };
   },
 };

@@ -140,6 +140,17 @@ describe("speedBelief", () => {
     expect(quantileOf(belief.ratio(), 0.5)).toBeCloseTo(1, 5);
   });
 
+  it.each([0.05, 0.15, 0.3])(
+    "takes chance for a change of speed in one of 700 runs at most, where runs vary by %d",
+    (spread) => {
+      const random = seededRandom(7);
+      const belief = speedBelief();
+      for (let index = 0; index < 20_000; index++)
+        belief.seen(10 * Math.exp(spread * gaussian(random)), 10, index);
+      expect(belief.drifts).toBeLessThan(20_000 / 700);
+    },
+  );
+
   it("never becomes anything but positive numbers", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.double(), fc.double())), (pairs) => {

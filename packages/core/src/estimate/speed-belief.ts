@@ -37,10 +37,19 @@ const allowance = 0.08;
 const thresholdSpreads = 4;
 
 /**
- * So many runs in a row beyond the same quartile of those before are a change, whatever the spread: where nothing changed that
- * happens once in 4,000 runs.
+ * So many runs in a row beyond the same fifth of those before, and further out where those are few, are a change, whatever the
+ * spread. Where nothing changed and runs vary by a twentieth, that happens once in about 2,300 runs.
  */
 const apartRuns = 6;
+const apartShare = 5;
+
+/**
+ * From so many runs on, the belief is worked out anew for every fourth only, or for one that lies further off than this:
+ * working out sorts. All of them are remembered, so that what changes slowly is followed as closely.
+ */
+const settledRuns = 64;
+const freshRuns = 4;
+const unusualRatio = 0.15;
 
 /**
  * A run that should take less than this share of the longest of late says nothing: what comes on top of every run - a message
@@ -95,8 +104,10 @@ class SpeedSeen implements SpeedBelief {
   /** Profiled time of the longest run of late, faded. */
   #longestMs = 0;
   #atMs = -Infinity;
-  /** Worked out when somebody asks; undefined when there is something new. */
+  /** Worked out when somebody asks; undefined when there is enough new. */
   #belief: Estimate | undefined;
+  /** Runs that it does not hold yet. */
+  #fresh = 0;
   #believedPrior = NaN;
   #mean: number | undefined;
 
@@ -113,19 +124,25 @@ class SpeedSeen implements SpeedBelief {
     this.#longestMs = Math.max(Math.min(profileMs, fastest * observedMs), this.#longestMs * longestFades);
     if (profileMs < briefRatio * this.#longestMs) return;
     if (this.#ratios.length >= 4) this.#watch(ratio);
+    const usual = Math.abs(ratio / this.mean() - 1) <= unusualRatio;
     this.#ratios.push(ratio);
     this.runs++;
     if (this.runs <= warmingRuns) this.#ratios.splice(0, coldRuns(this.#ratios));
     if (this.#ratios.length > this.#capacity) this.#ratios.shift();
-    this.#compareLast();
     this.#atMs = nowMs;
+    this.#fresh++;
+    const changed = this.#compareLast();
+    if (usual && !changed && this.runs > settledRuns && this.#fresh < freshRuns) return;
     this.#belief = undefined;
     this.#mean = undefined;
   }
 
   ratio(): Estimate {
     if (this.#ratios.length > 0) {
-      this.#belief ??= estimateOf(this.#ratios, { observedAtMs: this.#atMs, origin: "measured" });
+      if (!this.#belief) {
+        this.#fresh = 0;
+        this.#belief = estimateOf(this.#ratios, { observedAtMs: this.#atMs, origin: "measured" });
+      }
       return this.#belief;
     }
     const prior = this.#prior();
@@ -146,7 +163,7 @@ class SpeedSeen implements SpeedBelief {
   /** Adds up what the newest run deviates by, and forgets what was before a change. */
   #watch(ratio: number): void {
     const { values } = this.ratio();
-    const median = ((values[middle - 1] ?? NaN) + (values[middle] ?? NaN)) / 2;
+    const median = medianOf(values);
     const spread = Math.log((values[highQuartile] ?? NaN) / (values[lowQuartile] ?? NaN)) / quartilesApart;
     const raw = Math.log(ratio / median);
     const deviation = Math.max(-largestDeviation, Math.min(largestDeviation, raw));
@@ -161,14 +178,23 @@ class SpeedSeen implements SpeedBelief {
     if (since > 0) this.#drifted(since > 1 ? this.#ratios.slice(1 - since) : []);
   }
 
-  /** Forgets what was before the last runs when all of them lie to one side. */
-  #compareLast(): void {
-    if (this.#ratios.length < 2 * apartRuns) return;
+  /** Forgets what was before the last runs when all of them lie far to one side, and says whether they do. */
+  #compareLast(): boolean {
+    const { length } = this.#ratios;
+    if (length < 2 * apartRuns) return false;
+    // Nearly always they lie to both sides of the middle, which takes no sorting to see.
+    const median = this.#belief ? medianOf(this.#belief.values) : NaN;
+    let above = 0;
+    for (let index = length - apartRuns; index < length; index++)
+      if ((this.#ratios[index] ?? NaN) > median) above++;
+    if (above > 0 && above < apartRuns) return false;
     const last = this.#ratios.slice(-apartRuns);
     const before = this.#ratios.slice(0, -apartRuns).sort((a, b) => a - b);
-    const quarter = Math.floor(before.length / 4);
-    const [low = NaN, high = NaN] = [before[quarter], before[before.length - 1 - quarter]];
-    if (last.every((ratio) => ratio < low) || last.every((ratio) => ratio > high)) this.#drifted(last);
+    const apart = Math.floor(before.length / apartShare) - 1;
+    const [low = NaN, high = NaN] = [before[apart], before[before.length - 1 - apart]];
+    if (!last.every((ratio) => ratio < low) && !last.every((ratio) => ratio > high)) return false;
+    this.#drifted(last);
+    return true;
   }
 
   /** Begins anew with the runs since a change. */
@@ -177,7 +203,12 @@ class SpeedSeen implements SpeedBelief {
     this.#above = this.#below = 0;
     this.#aboveRuns = this.#belowRuns = 0;
     this.#ratios = since;
+    this.#fresh = freshRuns;
   }
+}
+
+function medianOf(values: Float64Array): number {
+  return ((values[middle - 1] ?? NaN) + (values[middle] ?? NaN)) / 2;
 }
 
 /** A belief of which nothing was seen yet, with that mean. */

@@ -15,9 +15,6 @@ export function stageMs(account: Account, ...stages: readonly string[]): number 
   return total;
 }
 
-/** Runs within this share of what was expected are taken to be as usual. */
-const usualShare = 0.15;
-
 /** What a run here took compared with the profile says how fast this device is. */
 export function learnLocal(
   known: KnownModel,
@@ -41,14 +38,6 @@ export function learnLocal(
   if (fanOut !== undefined && features.items === undefined && to > fanOut) return;
   const profileMs = segmentMeanMs(bucket, from, to);
   const tookMs = stageMs(account, "run", "transform");
-  // Learning sorts what it remembers. Once it knows enough, every fourth run will do, unless one takes a time that was not
-  // expected: a change is to be known within a few runs, not within four times as many.
-  const { counted } = known.usual;
-  known.usual.counted = counted + 1;
-  if (counted > 64 && counted % 4 !== 0) {
-    const expectedMs = profileMs * speed.mean();
-    if (Math.abs(tookMs - expectedMs) <= usualShare * expectedMs) return;
-  }
   speed.seen(tookMs, profileMs, nowMs);
 }
 

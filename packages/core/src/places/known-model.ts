@@ -52,8 +52,6 @@ export interface KnownModel {
 export interface Usual {
   /** Mean number of items found, over about the last ten requests. */
   usualItems: number | undefined;
-  /** Runs here so far. */
-  counted: number;
 }
 
 /**
@@ -109,7 +107,7 @@ export function knowModel(
     laidOut,
     offersBy,
     speeds: kept?.speeds ?? speedsHere(local, table, profile, device),
-    usual: kept?.usual ?? { usualItems: undefined, counted: 0 },
+    usual: kept?.usual ?? { usualItems: undefined },
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
 }

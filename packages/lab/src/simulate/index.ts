@@ -7,3 +7,4 @@ export * from "./simulate.ts";
 export * from "./simulation.ts";
 export * from "./simulation-of.ts";
 export { type SimulatedRun, simulationReport, waysTable } from "./simulation-report.ts";
+export * from "./slowdowns.ts";
