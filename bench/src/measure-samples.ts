@@ -1,11 +1,13 @@
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { housekeepingCall, type Profile } from "@longshore/core";
+import { withSeededWeights } from "@longshore/graph";
 import type { SimulatedModel } from "@longshore/lab";
 import { folderStore, systemClock } from "@longshore/nodejs";
 import { sampleInputs, sampleRepository } from "@longshore/samples";
 import { type Effort, type MeasuredModel, measuredModel, openEngine, wholeMs } from "longshore/measure";
+import type { BenchContext } from "./harness.ts";
 
 /** A sample model, and the sample input that it is measured on. */
 export interface MeasuredSample {
@@ -54,4 +56,30 @@ export async function measureSamples(
 /** Profiles by model, to lay over the repository of a server and of a device. */
 export function profilesOf(measured: ReadonlyMap<string, MeasuredModel>): Readonly<Record<string, Profile>> {
   return Object.fromEntries([...measured].map(([model, { simulated }]) => [model, simulated.profile]));
+}
+
+/** Puts a published network with seeded weights into a repository and measures it there; undefined without data. */
+export async function measurePublished(
+  { data, seed, say }: Pick<BenchContext, "data" | "seed" | "say">,
+  repository: string,
+  name: string,
+  effort: Effort,
+): Promise<MeasuredModel | undefined> {
+  if (data === undefined) return undefined;
+  const version = join(repository, name, "1");
+  mkdirSync(version, { recursive: true });
+  const file = readFileSync(join(data, `models/light/light_${name}.onnx`));
+  writeFileSync(join(version, "model.onnx"), withSeededWeights(new Uint8Array(file), seed));
+  const { engine, close } = openEngine({ store: folderStore(repository), tier: "cloud" });
+  try {
+    const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
+    const measured = await measuredModel(
+      { engine, clock: systemClock(), model: name, samples: undefined, io, effort, fresh: true },
+      housekeepingCall("measure"),
+    );
+    writeFileSync(join(version, "profile.json"), JSON.stringify(measured.simulated.profile));
+    return measured;
+  } finally {
+    await close();
+  }
 }

@@ -1,15 +1,13 @@
 /** `bench profiles`: how soon a device that never ran a model knows its times from a profile of another, and notices a change. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { housekeepingCall, type Inputs, type Offloader, type Result } from "@longshore/core";
-import { withSeededWeights } from "@longshore/graph";
-import { folderStore, systemClock } from "@longshore/nodejs";
+import type { Inputs, Offloader, Result } from "@longshore/core";
 import { openOffloader } from "longshore";
-import { measuredModel, openEngine } from "longshore/measure";
 import { type Bench, type BenchContext, chosenOf, type Measured, median, type Row } from "./harness.ts";
+import { measurePublished } from "./measure-samples.ts";
 import { slowdownFigures, slowdownRows } from "./slowdown-rows.ts";
 
 /** Runs of the new model after which a prediction is to be near. */
@@ -176,31 +174,8 @@ async function measure(
   }
 }
 
-/** A published network with seeded weights, with a profile of this machine's native runtime. */
-async function profiled(
-  { data, seed, say }: BenchContext,
-  folder: string,
-  name: string,
-): Promise<Inputs | undefined> {
-  if (data === undefined) return undefined;
-  const version = join(folder, name, "1");
-  mkdirSync(version, { recursive: true });
-  const file = readFileSync(join(data, `models/light/light_${name}.onnx`));
-  writeFileSync(join(version, "model.onnx"), withSeededWeights(new Uint8Array(file), seed));
-  const { engine, close } = openEngine({ store: folderStore(folder), tier: "cloud" });
-  try {
-    const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
-    const effort = { samples: 1, rounds: 3, maxCuts: 3, everyCodec: false };
-    const { simulated, inputs } = await measuredModel(
-      { engine, clock: systemClock(), model: name, samples: undefined, io, effort, fresh: true },
-      housekeepingCall("profiles"),
-    );
-    writeFileSync(join(version, "profile.json"), JSON.stringify(simulated.profile));
-    return Object.fromEntries(inputs[0] ?? new Map());
-  } finally {
-    await close();
-  }
-}
+/** Little is measured: only the whole network will run. */
+const effort = { samples: 1, rounds: 3, maxCuts: 3, everyCodec: false };
 
 /** The worst of the models, each by the median of its rounds. */
 function worst(rows: readonly Row[], figure: string): number {
@@ -222,8 +197,8 @@ async function realRows(context: BenchContext): Promise<readonly Row[]> {
   try {
     const subjects: Subject[] = [];
     for (const model of ["squeezenet", "shufflenet", "bvlc_alexnet"]) {
-      const inputs = await profiled(context, folder, model);
-      if (inputs) subjects.push({ model, inputs });
+      const measured = await measurePublished(context, folder, model, effort);
+      if (measured) subjects.push({ model, inputs: Object.fromEntries(measured.inputs[0] ?? new Map()) });
     }
     for (const subject of subjects) {
       const others = subjects.filter((one) => one !== subject);

@@ -1,4 +1,7 @@
-/** Whether the chosen split is the best when splits are really run: on sample models and inputs, over links of a few rates. */
+/** Whether the chosen split is the best when splits are really run: samples and published networks, over links of a few rates. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   createOffloader,
   type Endpoint,
@@ -7,6 +10,7 @@ import {
   linkModel,
   meanOf,
   radios,
+  seededRandom,
   silentObserver,
   standardPolicy,
   through,
@@ -33,8 +37,8 @@ import {
   serverInfo,
   startPlace,
 } from "longshore/measure";
-import { median, type Row } from "./harness.ts";
-import { type MeasuredSample, measureSamples, profilesOf } from "./measure-samples.ts";
+import { type BenchContext, median, quantile, type Row } from "./harness.ts";
+import { measurePublished, measureSamples, profilesOf } from "./measure-samples.ts";
 
 /** A link: the rate each way, and the delay one way. */
 interface Link {
@@ -43,12 +47,21 @@ interface Link {
 }
 
 /** A model with inner cuts that win under some prices, and a pipeline; each with a real input. */
-interface Subject extends MeasuredSample {
+interface Subject {
+  readonly model: string;
+  /** A sample input; a published network has none, and seeded weights and inputs. */
+  readonly file: string | undefined;
   readonly links: readonly Link[];
   readonly learning: number;
   readonly rounds: number;
   readonly mostRun: number;
 }
+
+/** Quick enough for their first layers' tensors, and for their last ones' only. */
+const networkLinks = [
+  { bitsPerSecond: 20e6, delayMs: 5 },
+  { bitsPerSecond: 400e6, delayMs: 0.3 },
+];
 
 const subjects: readonly Subject[] = [
   {
@@ -71,9 +84,17 @@ const subjects: readonly Subject[] = [
       { bitsPerSecond: 20e6, delayMs: 5 },
     ],
     learning: 8,
-    rounds: 3,
+    rounds: 7,
     mostRun: 5,
   },
+  ...["squeezenet", "resnet50", "inception_v1"].map((model) => ({
+    model,
+    file: undefined,
+    links: networkLinks,
+    learning: 20,
+    rounds: 7,
+    mostRun: 8,
+  })),
 ];
 
 /** Models whose splits are chosen and run. */
@@ -83,36 +104,52 @@ export const regretModels: readonly string[] = subjects.map(({ model }) => model
 const lastOnes = 4;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 10;
+const effort = { samples: 1, rounds: 5, maxCuts: mostCuts, everyCodec: true };
 /** Plans that should take more than this many times the best are not run: the profile would have to be that far off. */
 const farRatio = 2;
 
 /** Measures the models natively, then runs them from a device of another runtime, which is slower unevenly. */
 export async function regretRows(
-  say: (line: string) => void,
+  context: Pick<BenchContext, "data" | "seed" | "say">,
   models: readonly string[],
 ): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  const wanted = subjects.filter(({ model }) => models.includes(model));
-  const measured = await measureSamples(wanted, mostCuts, say);
-  const profiles = profilesOf(measured);
-  for (const subject of wanted) {
-    const own = measured.get(subject.model);
-    if (!own) throw new Error(`${subject.model} was not measured`);
-    const store = profiledStore(folderStore(sampleRepository()), profiles);
-    const device = openEngine({ store, tier: "device", runtime: "wasm" });
-    const about = { id: "cloud", tier: "cloud", zone: "remote/cloud", microsPerSecond: 0 } as const;
-    const place = await startPlace(
-      { ...about, repository: sampleRepository(), profiles },
-      new AbortController().signal,
-    );
-    try {
-      for (const link of subject.links) {
-        rows.push(...(await overLink(subject, own, device.engine, place, link, say)));
-      }
-    } finally {
-      await place.close();
-      await device.close();
+  const folder = mkdtempSync(join(tmpdir(), "longshore-regret-"));
+  try {
+    for (const subject of subjects.filter(({ model }) => models.includes(model))) {
+      const { model, file } = subject;
+      const repository = file === undefined ? folder : sampleRepository();
+      const own =
+        file === undefined
+          ? await measurePublished(context, folder, model, effort)
+          : (await measureSamples([{ model, file }], mostCuts, context.say)).get(model);
+      if (own) rows.push(...(await overLinks(subject, own, repository, context)));
     }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return rows;
+}
+
+async function overLinks(
+  subject: Subject,
+  own: MeasuredModel,
+  repository: string,
+  { say }: Pick<BenchContext, "say">,
+): Promise<readonly Row[]> {
+  const rows: Row[] = [];
+  const profiles = profilesOf(new Map([[subject.model, own]]));
+  const store = profiledStore(folderStore(repository), profiles);
+  const device = openEngine({ store, tier: "device", runtime: "wasm" });
+  const about = { id: "cloud", tier: "cloud", zone: "remote/cloud", microsPerSecond: 0 } as const;
+  const place = await startPlace({ ...about, repository, profiles }, new AbortController().signal);
+  try {
+    for (const link of subject.links) {
+      rows.push(...(await overLink(subject, own, device.engine, place, link, say)));
+    }
+  } finally {
+    await place.close();
+    await device.close();
   }
   return rows;
 }
@@ -205,6 +242,10 @@ async function overLink(
       chosen: one.name === choice,
       fittedMs: one.ms,
       executedMs: median((took.get(one.name) ?? []).slice(1)),
+      roundsMs: (took.get(one.name) ?? [])
+        .slice(1)
+        .map((ms) => ms.toFixed(3))
+        .join(" "),
       ...(one.name === choice ? { predictedMs } : {}),
     }));
     report(name, bitsPerSecond, deviceSpeed, rows, candidates.length, say);
@@ -220,11 +261,36 @@ function mostOften(names: readonly string[]): string {
   return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0] ?? "";
 }
 
-/** Executed time of the chosen plan over that of the best executed one, less 1; of one model at one rate. */
-export function regretOf(rows: readonly Row[]): number {
+/** What the rounds of a plan took. */
+const roundsOf = (row: Row): readonly number[] => String(row["roundsMs"]).split(" ").map(Number);
+
+/** Executed time of the chosen plan over that of the best executed one, less 1, in some of the rounds. */
+function regretIn(rows: readonly Row[], rounds: readonly number[]): number {
   const executed = (list: readonly Row[]): number =>
-    Math.min(...list.map((row) => Number(row["executedMs"])));
+    Math.min(
+      ...list.map((row) => {
+        const took = roundsOf(row);
+        return median(rounds.map((round) => took[round] ?? NaN));
+      }),
+    );
   return executed(rows.filter((row) => row["chosen"] === true)) / executed(rows) - 1;
+}
+
+/** Of one model at one rate, with a 95 % interval by bootstrap over the rounds, which all plans were in. */
+export function regretOf(rows: readonly Row[]): {
+  readonly regret: number;
+  readonly low: number;
+  readonly high: number;
+} {
+  const rounds = [...(rows[0] ? roundsOf(rows[0]) : []).keys()];
+  const random = seededRandom(1);
+  const drawn = Array.from({ length: 1000 }, () =>
+    regretIn(
+      rows,
+      rounds.map(() => Math.floor(random.next() * rounds.length)),
+    ),
+  );
+  return { regret: regretIn(rows, rounds), low: quantile(drawn, 0.025), high: quantile(drawn, 0.975) };
 }
 
 function report(
@@ -235,8 +301,10 @@ function report(
   plans: number,
   say: (line: string) => void,
 ): void {
+  const { regret, low, high } = regretOf(rows);
+  const [percent = "", least = "", most = ""] = [regret, low, high].map((one) => (100 * one).toFixed(1));
   say(
-    `  ${name} at ${rate / 1e6} Mbit/s, device at ${deviceSpeed.toFixed(2)} of the profile's speed: ${rows.length} of ${plans} plans run, regret ${(100 * regretOf(rows)).toFixed(1)} %`,
+    `  ${name} at ${rate / 1e6} Mbit/s, device at ${deviceSpeed.toFixed(2)} of the profile's speed: ${rows.length} of ${plans} plans run, regret ${percent} % (95 %: ${least} to ${most})`,
   );
   for (const row of rows.toSorted((a, b) => Number(a["executedMs"]) - Number(b["executedMs"]))) {
     say(
@@ -252,7 +320,7 @@ export function regretFigures(rows: readonly Row[]): Readonly<Record<string, num
     const key = `${String(row["model"])} ${String(row["bitsPerSecond"])}`;
     scenes.set(key, [...(scenes.get(key) ?? []), row]);
   }
-  const regrets = Array.from(scenes.values(), regretOf);
+  const regrets = Array.from(scenes.values(), (scene) => regretOf(scene).regret);
   const errors = rows.map((row) => Math.abs(Number(row["fittedMs"]) / Number(row["executedMs"]) - 1));
   return {
     worstExecutedRegret: Math.max(...regrets),

@@ -53,7 +53,7 @@ export const bench: Bench = {
     const files = all.filter(({ name }) => only.includes(name));
     const models = regretModels.filter((model) => only.includes(`regret/${model}`));
     if (files.length === 0) {
-      const rows = await regretRows(context.say, models);
+      const rows = await regretRows(context, models);
       return { figures: regretFigures(rows), rows };
     }
     const call = housekeepingCall("bench-split");
@@ -70,7 +70,7 @@ export const bench: Bench = {
       await runtime.close();
     }
     const inner = rows.filter((row) => typeof row["worst"] === "number");
-    const regret = await regretRows(context.say, models);
+    const regret = await regretRows(context, models);
     const figures = {
       worstSplitError: Math.max(...inner.map((row) => Number(row["worst"]))),
       medianSplitRatio: median(inner.map((row) => Number(row["splitRatio"]))),

@@ -1,6 +1,6 @@
 /** `bench stream`: frames a second over this process and a server in another, against the better of the two alone. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import {
@@ -12,11 +12,10 @@ import {
   startCut,
   tablePolicy,
 } from "@longshore/core";
-import { withSeededWeights } from "@longshore/graph";
-import { folderStore, systemClock } from "@longshore/nodejs";
+import { folderStore } from "@longshore/nodejs";
 import { sampleInputs, sampleRepository } from "@longshore/samples";
 import { openOffloader } from "longshore";
-import { measuredModel, openEngine, sampleTensors } from "longshore/measure";
+import { openEngine, sampleTensors } from "longshore/measure";
 import {
   type Bench,
   type BenchContext,
@@ -27,6 +26,7 @@ import {
   quantile,
   type Row,
 } from "./harness.ts";
+import { measurePublished } from "./measure-samples.ts";
 import { type SoakServer, startServer } from "./soak/server.ts";
 
 /** A model that is streamed, and what its frames are. */
@@ -252,36 +252,16 @@ async function measure(subject: Subject, ownCores: boolean, { say }: BenchContex
 }
 
 /** The published network with seeded weights, measured here and now: its profile says where its stages balance. */
-async function network({ data, seed, say }: BenchContext, folder: string): Promise<Subject | undefined> {
-  if (data === undefined) return undefined;
-  const version = join(folder, "resnet50", "1");
-  mkdirSync(version, { recursive: true });
-  const file = readFileSync(join(data, "models/light/light_resnet50.onnx"));
-  writeFileSync(join(version, "model.onnx"), withSeededWeights(new Uint8Array(file), seed));
-  const call = housekeepingCall("stream");
-  const { engine, close } = openEngine({ store: folderStore(folder), tier: "cloud" });
-  try {
-    const io = { note: (text: string) => say(`  ${text}`), progress: () => undefined };
-    const effort = { samples: 1, rounds: 3, maxCuts: 8, everyCodec: false };
-    const options = {
-      engine,
-      clock: systemClock(),
-      model: "resnet50",
-      samples: undefined,
-      io,
-      effort,
-      fresh: true,
-    };
-    const { simulated, inputs } = await measuredModel(options, call);
-    writeFileSync(join(version, "profile.json"), JSON.stringify(simulated.profile));
-    for (const { cut, headMs, tailMs } of simulated.profile.variants[0]?.buckets[0]?.cuts ?? []) {
-      say(`    ${cut.id}: ${mean(headMs).toFixed(0)} ms before, ${mean(tailMs).toFixed(0)} ms after`);
-    }
-    const frames = inputs.map((one) => Object.fromEntries(one));
-    return { name: "resnet50", repository: folder, frames, policy: inputStays };
-  } finally {
-    await close();
+async function network(context: BenchContext, folder: string): Promise<Subject | undefined> {
+  const effort = { samples: 1, rounds: 3, maxCuts: 8, everyCodec: false };
+  const measured = await measurePublished(context, folder, "resnet50", effort);
+  if (!measured) return undefined;
+  const { simulated, inputs } = measured;
+  for (const { cut, headMs, tailMs } of simulated.profile.variants[0]?.buckets[0]?.cuts ?? []) {
+    context.say(`    ${cut.id}: ${mean(headMs).toFixed(0)} ms before, ${mean(tailMs).toFixed(0)} ms after`);
   }
+  const frames = inputs.map((one) => Object.fromEntries(one));
+  return { name: "resnet50", repository: folder, frames, policy: inputStays };
 }
 
 /** Real images through the OCR pipeline, free to go anywhere. */
