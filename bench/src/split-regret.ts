@@ -105,6 +105,8 @@ const lastOnes = 4;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 10;
 const effort = { samples: 1, rounds: 5, maxCuts: mostCuts, everyCodec: true };
+/** WebAssembly is compiled better after a while: what it takes before says nothing of later. */
+const warmingMs = 2000;
 /** Plans that should take more than this many times the best are not run: the profile would have to be that far off. */
 const farRatio = 2;
 
@@ -204,8 +206,9 @@ async function overLink(
       return (await face.infer(name, input)).tookMs;
     };
     const hereMs: number[] = [];
-    for (let round = 0; round <= rounds; round++) hereMs.push(await run(here));
-    const deviceSpeed = here.headMs / median(hereMs.slice(1));
+    const warmMs = clock.nowMs() + warmingMs;
+    while (hereMs.length <= rounds || clock.nowMs() < warmMs) hereMs.push(await run(here));
+    const deviceSpeed = here.headMs / median(hereMs.slice(-rounds));
     const prices = {
       deviceSpeed,
       placeSpeed: 1,
