@@ -12,6 +12,7 @@ import {
   radios,
   seededRandom,
   silentObserver,
+  sleep,
   standardPolicy,
   through,
 } from "@longshore/core";
@@ -52,7 +53,9 @@ interface Subject {
   /** A sample input; a published network has none, and seeded weights and inputs. */
   readonly file: string | undefined;
   readonly links: readonly Link[];
+  /** Requests that the offloader learns from, and how often they come: links are tried for a small share of the time. */
   readonly learning: number;
+  readonly gapMs: number;
   readonly rounds: number;
   readonly mostRun: number;
 }
@@ -72,7 +75,8 @@ const subjects: readonly Subject[] = [
       { bitsPerSecond: 60e6, delayMs: 1 },
       { bitsPerSecond: 400e6, delayMs: 0.3 },
     ],
-    learning: 20,
+    learning: 60,
+    gapMs: 250,
     rounds: 7,
     mostRun: 12,
   },
@@ -83,7 +87,8 @@ const subjects: readonly Subject[] = [
       { bitsPerSecond: 2e6, delayMs: 10 },
       { bitsPerSecond: 20e6, delayMs: 5 },
     ],
-    learning: 8,
+    learning: 12,
+    gapMs: 1500,
     rounds: 7,
     mostRun: 5,
   },
@@ -91,7 +96,8 @@ const subjects: readonly Subject[] = [
     model,
     file: undefined,
     links: networkLinks,
-    learning: 20,
+    learning: 30,
+    gapMs: 500,
     rounds: 7,
     mostRun: 8,
   })),
@@ -157,7 +163,7 @@ async function overLinks(
 }
 
 async function overLink(
-  { learning, rounds, mostRun }: Subject,
+  { learning, gapMs, rounds, mostRun }: Subject,
   { simulated: { description, profile }, inputs }: MeasuredModel,
   device: Endpoint,
   place: Place,
@@ -219,10 +225,12 @@ async function overLink(
     const chosen: string[] = [];
     let predictedMs = NaN;
     for (let request = 0; request < learning; request++) {
+      const dueMs = clock.nowMs() + gapMs;
       const result = await offloader.infer(name, input);
       chosen.push(planName(planOf(result, device.info.id)));
       const last = result.plans.at(-1);
       if (last) predictedMs = meanOf(last.predicted.completionMs);
+      await sleep(clock, Math.max(0, dueMs - clock.nowMs()));
     }
     const choice = mostOften(chosen.slice(-lastOnes));
     const fitted = candidates
@@ -243,6 +251,7 @@ async function overLink(
       bitsPerSecond,
       plan: one.name,
       chosen: one.name === choice,
+      planned: one === fitted[0],
       fittedMs: one.ms,
       executedMs: median((took.get(one.name) ?? []).slice(1)),
       roundsMs: (took.get(one.name) ?? [])
@@ -267,8 +276,14 @@ function mostOften(names: readonly string[]): string {
 /** What the rounds of a plan took. */
 const roundsOf = (row: Row): readonly number[] => String(row["roundsMs"]).split(" ").map(Number);
 
-/** Executed time of the chosen plan over that of the best executed one, less 1, in some of the rounds. */
-function regretIn(rows: readonly Row[], rounds: readonly number[]): number {
+/**
+ * Who decided: the offloader by what it believes of link, places and device, or the planner who is told what they are and only
+ * has the fitted model wrong.
+ */
+type Decider = "chosen" | "planned";
+
+/** Executed time of the plan decided for over that of the best executed one, less 1, in some of the rounds. */
+function regretIn(rows: readonly Row[], by: Decider, rounds: readonly number[]): number {
   const executed = (list: readonly Row[]): number =>
     Math.min(
       ...list.map((row) => {
@@ -276,24 +291,29 @@ function regretIn(rows: readonly Row[], rounds: readonly number[]): number {
         return median(rounds.map((round) => took[round] ?? NaN));
       }),
     );
-  return executed(rows.filter((row) => row["chosen"] === true)) / executed(rows) - 1;
+  return executed(rows.filter((row) => row[by] === true)) / executed(rows) - 1;
 }
 
-/** Of one model at one rate, with a 95 % interval by bootstrap over the rounds, which all plans were in. */
-export function regretOf(rows: readonly Row[]): {
-  readonly regret: number;
-  readonly low: number;
-  readonly high: number;
-} {
+/** Of one model at one rate. */
+function regretOf(rows: readonly Row[], by: Decider): number {
+  return regretIn(rows, by, [...(rows[0] ? roundsOf(rows[0]) : []).keys()]);
+}
+
+/** The same for people, with a 95 % interval by bootstrap over the rounds, which all plans were in. */
+function regretText(rows: readonly Row[], by: Decider): string {
   const rounds = [...(rows[0] ? roundsOf(rows[0]) : []).keys()];
   const random = seededRandom(1);
   const drawn = Array.from({ length: 1000 }, () =>
     regretIn(
       rows,
+      by,
       rounds.map(() => Math.floor(random.next() * rounds.length)),
     ),
   );
-  return { regret: regretIn(rows, rounds), low: quantile(drawn, 0.025), high: quantile(drawn, 0.975) };
+  const percents = [regretOf(rows, by), quantile(drawn, 0.025), quantile(drawn, 0.975)].map((one) =>
+    (100 * one).toFixed(1),
+  );
+  return `${percents[0]} % (95 %: ${percents[1]} to ${percents[2]})`;
 }
 
 function report(
@@ -304,14 +324,12 @@ function report(
   plans: number,
   say: (line: string) => void,
 ): void {
-  const { regret, low, high } = regretOf(rows);
-  const [percent = "", least = "", most = ""] = [regret, low, high].map((one) => (100 * one).toFixed(1));
   say(
-    `  ${name} at ${rate / 1e6} Mbit/s, device at ${deviceSpeed.toFixed(2)} of the profile's speed: ${rows.length} of ${plans} plans run, regret ${percent} % (95 %: ${least} to ${most})`,
+    `  ${name} at ${rate / 1e6} Mbit/s, device at ${deviceSpeed.toFixed(2)} of the profile's speed: ${rows.length} of ${plans} plans run, regret of the offloader's (*) ${regretText(rows, "chosen")}, of the fitted model's (+) ${regretText(rows, "planned")}`,
   );
   for (const row of rows.toSorted((a, b) => Number(a["executedMs"]) - Number(b["executedMs"]))) {
     say(
-      `    ${row["chosen"] === true ? "*" : " "} ${String(row["plan"]).padEnd(36)} fitted ${Number(row["fittedMs"]).toFixed(1).padStart(8)} ms, executed ${Number(row["executedMs"]).toFixed(1).padStart(8)} ms`,
+      `   ${row["chosen"] === true ? "*" : " "}${row["planned"] === true ? "+" : " "} ${String(row["plan"]).padEnd(36)} fitted ${Number(row["fittedMs"]).toFixed(1).padStart(8)} ms, executed ${Number(row["executedMs"]).toFixed(1).padStart(8)} ms`,
     );
   }
 }
@@ -323,12 +341,14 @@ export function regretFigures(rows: readonly Row[]): Readonly<Record<string, num
     const key = `${String(row["model"])} ${String(row["bitsPerSecond"])}`;
     scenes.set(key, [...(scenes.get(key) ?? []), row]);
   }
-  const regrets = Array.from(scenes.values(), (scene) => regretOf(scene).regret);
+  const regrets = (by: Decider): number[] => Array.from(scenes.values(), (scene) => regretOf(scene, by));
   const errors = rows.map((row) => Math.abs(Number(row["fittedMs"]) / Number(row["executedMs"]) - 1));
   return {
-    worstExecutedRegret: Math.max(...regrets),
-    medianExecutedRegret: median(regrets),
-    regretScenes: regrets.length,
+    worstExecutedRegret: Math.max(...regrets("chosen")),
+    medianExecutedRegret: median(regrets("chosen")),
+    worstPlannedRegret: Math.max(...regrets("planned")),
+    medianPlannedRegret: median(regrets("planned")),
+    regretScenes: scenes.size,
     medianFittedError: median(errors),
     worstFittedError: Math.max(...errors),
   };
