@@ -35,6 +35,12 @@ interface Constants {
   readonly radio: Radio;
 }
 
+/** Constants, and which of them is changed. */
+interface Varied {
+  readonly name: string;
+  readonly constants: Constants;
+}
+
 interface Setting {
   readonly model: string;
   readonly radio: "lte" | "3g" | "wifi";
@@ -47,7 +53,7 @@ interface Setting {
 const settingName = ({ model, radio, gapMs }: Setting): string => `${model}/${radio}/${gapMs}`;
 
 /** Every constant by itself, halved and doubled, after the constants as they are. */
-function variations(radio: Radio): readonly { readonly name: string; readonly constants: Constants }[] {
+function variations(radio: Radio): readonly Varied[] {
   const names = [
     "upMillijoulesPerMegabit",
     "downMillijoulesPerMegabit",
@@ -91,7 +97,8 @@ function settingsOf(data: string | undefined, seed: number): { settings: Setting
   const drive = link("TMobile-UMTS-driving", "drive3g");
   const home = syntheticTrace(linkShapes.wifi, seed, 300_000, "wifi");
   const wifi = { up: home, down: home };
-  const settings = ["ocr-frame", "anomaly"].flatMap((model): Setting[] => {
+  // The samples whose packages hold a profile.
+  const settings = ["ocr-frame", "anomaly", "ocr"].flatMap((model): Setting[] => {
     // As dense as the device can keep up with, so that a radio may stay up; and seldom, by chance, so that it sleeps.
     const busyMs = model === "anomaly" ? 500 : 3500;
     return [
@@ -169,15 +176,23 @@ const figures = (rows: readonly SimulatedRow[]): { readonly ms: number; readonly
   millijoules: mean(rows.map(({ millijoules }) => millijoules)),
 });
 
-/** Ours against cloud-only, with the papers' upload and with the best one that a product would use. */
+/** Uploads that are compared with: the papers' floats, and the best one that a product would use. `ocr` is given JPEG files. */
+const uploads: Readonly<Record<string, readonly string[]>> = {
+  "ocr-frame": ["fp32", "jpeg-85"],
+  anomaly: ["fp32", "fp16"],
+  ocr: ["raw"],
+};
+
+/** Ours against cloud-only, one upload after the other. */
 async function againstCloudOnly(
   setting: Setting,
   model: SimulatedModel,
   seed: number,
   objective: "latency" | "energy",
+  constants: Constants,
 ): Promise<{ readonly upload: string; readonly speedUp: number; readonly energyRatio: number }[]> {
   const wide = withFloatUpload(model);
-  const simulation = simulationFor(setting, wide, seed, { watts: deviceWatts, radio: radios[setting.radio] });
+  const simulation = simulationFor(setting, wide, seed, constants);
   const { deadlineMs: _none, ...limits } = simulation.limits;
   const alone: Simulation = {
     ...simulation,
@@ -189,8 +204,9 @@ async function againstCloudOnly(
   const name = model.description.inputs[0]?.name ?? "";
   const variant = model.description.variants[0]?.name ?? "";
   const found: { upload: string; speedUp: number; energyRatio: number }[] = [];
-  for (const upload of ["fp32", setting.model === "anomaly" ? "fp16" : "jpeg-85"]) {
-    const plan = { variant, cut: startCut, place: "cloud", codecs: { [name]: upload } };
+  for (const upload of uploads[setting.model] ?? []) {
+    const codecs: Readonly<Record<string, string>> = upload === "raw" ? {} : { [name]: upload };
+    const plan = { variant, cut: startCut, place: "cloud", codecs };
     const cloud = figures((await simulatePlan(alone, plan)).slice(simulation.notCounted));
     found.push({
       upload,
@@ -199,6 +215,56 @@ async function againstCloudOnly(
     });
   }
   return found;
+}
+
+/** The same for both objectives and all constants: as they are, and the least and the most gain with one halved or doubled. */
+async function cloudOnlyRows(
+  setting: Setting,
+  seed: number,
+  wanted: readonly Varied[],
+  say: (line: string) => void,
+): Promise<readonly Row[]> {
+  const model = sampleModel(setting.model);
+  const rows: Row[] = [];
+  for (const objective of ["latency", "energy"] as const) {
+    const own: Row[] = [];
+    for (const { name: constant, constants } of wanted) {
+      for (const { upload, speedUp, energyRatio } of await againstCloudOnly(
+        setting,
+        model,
+        seed,
+        objective,
+        constants,
+      )) {
+        const { radio } = setting;
+        own.push({
+          kind: "cloud-only",
+          model: setting.model,
+          radio,
+          objective,
+          constant,
+          upload,
+          speedUp,
+          energyRatio,
+        });
+      }
+    }
+    for (const upload of uploads[setting.model] ?? []) {
+      const same = own.filter((row) => row["upload"] === upload);
+      const [first] = same;
+      const energies = same.map((row) => 100 * Number(row["energyRatio"]));
+      const speeds = same.map((row) => Number(row["speedUp"]));
+      const range =
+        same.length > 1
+          ? ` (${Math.min(...speeds).toFixed(2)} to ${Math.max(...speeds).toFixed(2)}x, ${Math.min(...energies).toFixed(1)} to ${Math.max(...energies).toFixed(1)} %)`
+          : "";
+      say(
+        `  ${setting.model.padEnd(10)} ${setting.radio.padEnd(5)} ${objective.padEnd(8)} against ${upload.padEnd(8)} ${Number(first?.["speedUp"]).toFixed(2)}x faster, energy ${(energies[0] ?? NaN).toFixed(1)} %${range}`,
+      );
+    }
+    rows.push(...own);
+  }
+  return rows;
 }
 
 export const bench: Bench = {
@@ -211,6 +277,8 @@ export const bench: Bench = {
     const { settings: all, notRun } = settingsOf(data, seed);
     const only = chosenOf(args, "only", all.map(settingName));
     const settings = all.filter((setting) => only?.includes(settingName(setting)) ?? true);
+    const wantedConstants = ({ radio }: Setting): readonly Varied[] =>
+      variations(radios[radio]).slice(0, args.includes("--quick") ? 1 : undefined);
     const rows: Row[] = [];
     const ratios: number[] = [];
     const misses: number[] = [];
@@ -218,8 +286,7 @@ export const bench: Bench = {
     for (const setting of settings) {
       const model = sampleModel(setting.model);
       const name = `${setting.model}, ${setting.radio}, every ${setting.gapMs} ms`;
-      const wanted = variations(radios[setting.radio]);
-      for (const { name: constant, constants } of args.includes("--quick") ? wanted.slice(0, 1) : wanted) {
+      for (const { name: constant, constants } of wantedConstants(setting)) {
         const ways = await simulate(simulationFor(setting, model, seed, constants));
         const ours = of(ways, "longshore");
         // Greedy for one request after the other is not the least: a plan that keeps the radio up may beat it.
@@ -246,23 +313,7 @@ export const bench: Bench = {
     }
     say("\n  against cloud-only, a request a minute (Neurosurgeon: 3.1x and -59.5 % with fp32 uploads):");
     for (const setting of settings.filter(({ gapMs }) => gapMs < 30_000)) {
-      for (const objective of ["latency", "energy"] as const) {
-        const found = await againstCloudOnly(setting, sampleModel(setting.model), seed, objective);
-        for (const { upload, speedUp, energyRatio } of found) {
-          say(
-            `  ${setting.model.padEnd(10)} ${setting.radio.padEnd(5)} ${objective.padEnd(8)} against ${upload.padEnd(8)} ${speedUp.toFixed(2)}x faster, energy ${energyRatio > 0 ? "+" : ""}${(100 * energyRatio).toFixed(1)} %`,
-          );
-          rows.push({
-            kind: "cloud-only",
-            model: setting.model,
-            radio: setting.radio,
-            objective,
-            upload,
-            speedUp,
-            energyRatio,
-          });
-        }
-      }
+      rows.push(...(await cloudOnlyRows(setting, seed, wantedConstants(setting), say)));
     }
     return {
       figures: {
