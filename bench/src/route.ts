@@ -122,7 +122,8 @@ function figuresOf(cases: readonly Case[], p99: ReadonlyMap<string, number>): Re
   const worst = (among: readonly Case[]): number =>
     Math.max(...among.map(({ name }) => ratio(name, "ours", "oracle")));
   const ran = cases.filter(({ name }) => p99.has(`${name}/ours`));
-  const skewed = ran.filter(({ skew }) => skew > 1);
+  const shared = ran.filter(({ batching }) => batching !== undefined);
+  const skewed = ran.filter(({ skew, batching }) => skew > 1 && batching === undefined);
   const inside = skewed.filter(({ perSecond }) => perSecond === undefined);
   const outside = skewed.filter(({ perSecond }) => perSecond !== undefined);
   const alone = ({ gateways, sizes }: Case): boolean => gateways === 1 && sizes === "shown";
@@ -130,6 +131,7 @@ function figuresOf(cases: readonly Case[], p99: ReadonlyMap<string, number>): Re
     p99VsOracleSkewed: worst(inside.filter(alone)),
     p99VsOracleSizesHidden: worst(inside.filter(({ sizes }) => sizes === "hidden")),
     p99VsOracleSeveralGateways: worst(inside.filter(({ gateways }) => gateways > 1)),
+    p99VsOracleSharedRuns: worst(shared),
     p99VsOracleSockets: worst(outside.filter(alone)),
     p99VsOracleSocketsSeveralGateways: worst(outside.filter(({ gateways }) => gateways > 1)),
     roundRobinVsOursSkewed: Math.min(

@@ -1,5 +1,12 @@
 import { gaussian, type Random, seededRandom } from "@longshore/core";
-import { type FarmRequest, type FarmServer, type FleetScene, poissonArrivals } from "@longshore/lab";
+import {
+  capacityOf,
+  type FarmBatching,
+  type FarmRequest,
+  type FarmServer,
+  type FleetScene,
+  poissonArrivals,
+} from "@longshore/lab";
 import { burstyArrivals } from "./bursty-arrivals.ts";
 
 /** Mean work of a request where none is stated, in milliseconds on a server of speed 1. */
@@ -27,6 +34,8 @@ export interface Case {
   readonly gateways: number;
   /** Whether an input shows by its size what it will cost, as that of a convolution does, or all look alike. */
   readonly sizes: "shown" | "hidden";
+  /** Every second server shares runs. Default: none does. */
+  readonly batching?: FarmBatching;
   /** Over real sockets, in real time: so many requests a second, whose mean work follows from load and servers. */
   readonly perSecond?: number;
 }
@@ -51,6 +60,15 @@ export const simulated: readonly Case[] = [
   { ...base, name: "16x, sizes hidden", servers: 16, skew: 16, sizes: "hidden" },
   { ...base, name: "16x, 4 gateways", servers: 16, skew: 16, gateways: 4 },
   { ...base, name: "equal, 4 gateways", servers: 16, skew: 1, gateways: 4 },
+  { ...base, name: "4x, half share runs", servers: 16, skew: 4, batching: { most: 8, fixedRatio: 0.8 } },
+  {
+    ...base,
+    name: "4x, half share runs, 4 gateways",
+    servers: 16,
+    skew: 4,
+    gateways: 4,
+    batching: { most: 8, fixedRatio: 0.8 },
+  },
   { ...base, name: "100, 16x", servers: 100, skew: 16 },
   { ...base, name: "100, 16x, 4 gateways", servers: 100, skew: 16, gateways: 4 },
   { ...base, name: "1000, 16x", servers: 1000, skew: 16 },
@@ -77,11 +95,12 @@ export const onSockets: readonly Case[] = [
 /** Runs at once of a server whose runs wait: fewer over sockets, where each of them is a request. */
 const slotsWaiting = { simulated: 32, sockets: 4 } as const;
 
-function serversOf({ servers, skew, bound, perSecond }: Case): readonly FarmServer[] {
+function serversOf({ servers, skew, bound, perSecond, batching }: Case): readonly FarmServer[] {
   const waiting = perSecond === undefined ? slotsWaiting.simulated : slotsWaiting.sockets;
   return Array.from({ length: servers }, (_, index) => ({
     speed: servers === 1 ? 1 : skew ** (index / (servers - 1)),
     slots: bound === "processor" ? 1 : waiting,
+    ...(batching && index % 2 === 1 ? { batching } : {}),
   }));
 }
 
@@ -99,7 +118,7 @@ export function sceneOf(
   seed: number,
 ): PreparedScene | undefined {
   const servers = serversOf(one);
-  const capacity = servers.reduce((total, { speed, slots }) => total + speed * slots, 0);
+  const capacity = servers.reduce((total, server) => total + capacityOf(server), 0);
   const meanWorkMs =
     one.perSecond === undefined ? usualWorkMs : (1000 * one.loadRatio * capacity) / one.perSecond;
   const perSecond = (1000 * one.loadRatio * capacity) / meanWorkMs;

@@ -70,6 +70,16 @@ export interface LoadReport {
   readonly inFlight: number;
   /** Expected wait of a request that arrives now, before it runs. */
   readonly queueMs: number;
+  /** Where requests share runs; absent where each has one of its own. */
+  readonly batch?: BatchReport;
+}
+
+/** How a place puts requests together, as it did of late. */
+export interface BatchReport {
+  /** Requests that share a run, as one of them meets it: 1 or more. */
+  readonly requests: number;
+  /** By what one more request lengthens the queue of an instance, over what the run that it shares takes: 1 at most. */
+  readonly shareRatio: number;
 }
 
 /** What is asked for when offers are refreshed, off the hot path. */

@@ -17,6 +17,7 @@ export {
   type OutageKind,
 } from "./rate-model.ts";
 export * from "./radio.ts";
+export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export * from "./speed-belief.ts";
 export {
   type Bet,

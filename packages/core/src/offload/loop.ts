@@ -1,7 +1,7 @@
 import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks, readiness } from "../check/index.ts";
-import { type Arrivals, arrivals, radios } from "../estimate/index.ts";
+import { type Arrivals, arrivals, radios, type RetryBudget, retryBudget } from "../estimate/index.ts";
 import {
   checkLimits,
   demands,
@@ -25,8 +25,6 @@ import {
   type Places,
   radioState,
   type RadioState,
-  type RetryBudget,
-  retryBudget,
 } from "../places/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
 import { type Held, type Job, nobody } from "./job.ts";

@@ -7,7 +7,6 @@ export { loadProbes } from "./load-probes.ts";
 export { followPlaces, type Places } from "./places.ts";
 export { type Ran, ranOf } from "./run-failures.ts";
 export { manyPlaces } from "./shortlist.ts";
-export { type RetryBudget, retryBudget } from "./retry-budget.ts";
 export { serviceRatio } from "./service-ratio.ts";
 export { leftAlone } from "./left-alone.ts";
 export { linkProbes } from "./link-probes.ts";

@@ -146,3 +146,29 @@ it("still waits for what was reported when the last of ours was answered", () =>
   queue.ended(60);
   expect(queue.waitMs(60)).toBeGreaterThanOrEqual(150);
 });
+
+it("takes what waits where requests share runs for as long as that takes, and no longer", () => {
+  const queue = queueBelief();
+  const batch = { requests: 4, shareRatio: 0.25 };
+  queue.reported({ ...report(0, 0), batch }, 0, 0);
+  // The first finds nobody there, and has a run of its own.
+  queue.sent(40, 0);
+  expect(queue.waitMs(0)).toBeCloseTo(40, 5);
+  for (let count = 0; count < 4; count++) queue.sent(40, 0);
+  expect(queue.waitMs(0)).toBeCloseTo(40 + 40, 5);
+  // Those four share the run that is almost over: there is no second slot.
+  queue.reported({ ...report(1, 4), batch }, 79, 79);
+  queue.reported({ ...report(40, 5), batch }, 100, 0);
+  queue.sent(40, 100);
+  expect(queue.waitMs(100)).toBeCloseTo(40 + 10, 5);
+});
+
+it("finds the slots of a place where requests share runs", () => {
+  const queue = queueBelief();
+  const batch = { requests: 4, shareRatio: 0.25 };
+  queue.sent(40, 0);
+  // Two runs under way, and the next does not wait.
+  queue.reported({ ...report(0, 8), batch, cpuRatio: 0.5 }, 10, 5);
+  queue.sent(40, 10);
+  expect(queue.waitMs(10)).toBeCloseTo(40 / 3, 5);
+});

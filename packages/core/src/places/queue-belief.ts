@@ -11,8 +11,9 @@ import type { LoadReport } from "../endpoint/index.ts";
  * adds nothing to its queue until the last of its slots is taken, and from then on each request adds its run: with one slot the
  * first. How many slots there are shows in reports of requests in flight and no wait: one more than those, or as many where a
  * server only counts and says nothing of who comes next. Such servers give means: a slot that others take for a part of the
- * time is free for the rest of it. When the last of ours was answered, what others were reported to have there is all that
- * there can be.
+ * time is free for the rest of it. Where requests share runs, those in flight are as many runs as they are usually put into,
+ * and each that does not find its slot empty adds its share of a run, as the place tells it. When the last of ours was answered,
+ * what others were reported to have there is all that there can be.
  *
  * Invariant: right after a report the belief is the report, plus what was sent since it was written.
  */
@@ -81,6 +82,7 @@ export function queueBelief(counts = false): QueueBelief {
   let othersAtMs = -Infinity;
   let serviceMs = 0;
   let slots = 1;
+  let batch: LoadReport["batch"];
   /** At the last report, and how that changed through us since. */
   let inFlight = 0;
   let ours = 0;
@@ -103,10 +105,14 @@ export function queueBelief(counts = false): QueueBelief {
     othersMs = before + usualWeight * (causedMs - before);
     othersAtMs = nowMs;
   };
+  /** Runs that so many requests are; while slots are free each begins one. */
+  const runsOf = (requests: number): number =>
+    batch ? Math.max(requests / batch.requests, Math.min(requests, slots)) : requests;
   const add = (runMs: number, nowMs: number): void => {
     inFlight += 1;
     const before = base(nowMs);
-    baseMs = before + (runMs / slots) * Math.min(1, Math.max(0, inFlight - slots + 1));
+    const partMs = batch && before > 0 ? runMs * batch.shareRatio : runMs;
+    baseMs = before + (partMs / slots) * Math.min(1, Math.max(0, runsOf(inFlight) - slots + 1));
     atMs = nowMs;
   };
   return {
@@ -148,7 +154,11 @@ export function queueBelief(counts = false): QueueBelief {
       const overtook = answered.length - (answered.at(-1) === nowMs ? 1 : 0);
       if (load.inFlight > ours + overtook) foreignAtMs = nowMs;
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
-      if (load.queueMs <= noWaitRatio * serviceMs) slots = Math.max(slots, load.inFlight + (counts ? 0 : 1));
+      ({ batch } = load);
+      // A shared run that is about to end looks like an empty slot to all who are in it; one that is empty shows in the processor.
+      const empty = load.queueMs <= noWaitRatio * serviceMs && !(batch && load.cpuRatio === 1);
+      const runs = batch ? Math.ceil(load.inFlight / batch.requests) : load.inFlight;
+      if (empty) slots = Math.max(slots, runs + (counts ? 0 : 1));
       else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
       baseMs = load.queueMs;
       reportedMs = load.queueMs;

@@ -35,7 +35,7 @@ import {
 import { doors } from "./doors.ts";
 import { defaultLimits, type EngineLimits, type EngineParts } from "./engine-parts.ts";
 import { expectations } from "./expectations.ts";
-import { type GraphPool, graphPool, rateLimiter } from "../schedule/index.ts";
+import { type GraphPool, graphPool, leastBatch, rateLimiter } from "../schedule/index.ts";
 import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
@@ -372,13 +372,12 @@ class EngineHere implements Engine {
 
   loadReport(): LoadReport {
     const loads = this.#pool.schedulers().map((scheduler) => scheduler.load());
-    const { atMs, inFlight } = reportFor(this.#serve, []);
     return {
-      atMs,
-      inFlight,
+      ...reportFor(this.#serve, []),
       cpuRatio: loads.length > 0 ? loads.reduce((sum, { cpuRatio }) => sum + cpuRatio, 0) / loads.length : 0,
       // Of a request for an unknown model the longest queue is a careful guess.
       queueMs: loads.reduce((longest, { queueMs }) => Math.max(longest, queueMs), 0),
+      ...leastBatch(loads),
     };
   }
 

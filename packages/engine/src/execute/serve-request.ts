@@ -12,7 +12,7 @@ import {
   totalBytes,
 } from "@longshore/core";
 import type { LoadedVersion } from "../repository/index.ts";
-import type { Scheduler } from "../schedule/index.ts";
+import { leastBatch, type Scheduler } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { Place, SealKey, SequenceStore } from "../sequence/index.ts";
 import { readInputs } from "./check-inputs.ts";
@@ -263,14 +263,15 @@ export function reportFor(
 ): LoadReport {
   let queueMs = 0;
   let busy = 0;
-  let count = 0;
+  const loads: LoadReport[] = [];
   for (const scheduler of schedulers) {
     const load = scheduler.load();
     queueMs += load.queueMs;
     busy += load.cpuRatio;
-    count++;
+    loads.push(load);
   }
-  return { atMs: clock.nowMs(), cpuRatio: count > 0 ? busy / count : 0, inFlight: inFlight(), queueMs };
+  const cpuRatio = loads.length > 0 ? busy / loads.length : 0;
+  return { atMs: clock.nowMs(), cpuRatio, inFlight: inFlight(), queueMs, ...leastBatch(loads) };
 }
 
 /** The turn of a request in its sequence, before it takes a place in any queue; undefined where it has not to wait. */

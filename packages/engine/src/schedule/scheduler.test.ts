@@ -304,6 +304,45 @@ describe("batching", () => {
     expect(parted?.tookMs).toBeGreaterThan(0);
   });
 
+  it("tells how many share a run of late, and what one more adds to the queue", async () => {
+    const { clock, scheduler } = await bench((rows) => 8 + 2 * rows, { batching });
+    expect(scheduler.load().batch).toBeUndefined();
+    const together = (count: number): Promise<unknown> =>
+      clock.finish(
+        Promise.all(Array.from({ length: count }, (_, value) => scheduler.run(feeds(value), ["y"], base))),
+      );
+    for (let round = 0; round < 4; round++) await together(1);
+    expect(scheduler.load().batch).toEqual({ requests: 1, shareRatio: 1 });
+    for (let round = 0; round < 60; round++) await together(5);
+    const { requests = 0, shareRatio = 0 } = scheduler.load().batch ?? {};
+    // Of five the first has a run of its own.
+    expect(requests).toBeGreaterThan(3);
+    expect(requests).toBeLessThan(4);
+    expect(shareRatio).toBeGreaterThan(0.25);
+    expect(shareRatio).toBeLessThan(0.35);
+    const alone = await bench(() => 10);
+    await alone.clock.finish(alone.scheduler.run(feeds(0), ["y"], base));
+    expect(alone.scheduler.load().batch).toBeUndefined();
+  });
+
+  it("does not tell of those whose run a request would share as of a wait", async () => {
+    const { clock, scheduler } = await bench((rows) => 8 + 2 * rows, { batching });
+    for (let round = 0; round < 12; round++) {
+      const all = Array.from({ length: 5 }, (_, value) => scheduler.run(feeds(value), ["y"], base));
+      await clock.finish(Promise.all(all));
+    }
+    const all = Array.from({ length: 3 }, (_, value) => scheduler.run(feeds(value), ["y"], base));
+    expect(scheduler.load().queueMs).toBeCloseTo(10, 5);
+    // The next run is full; who comes then begins another.
+    all.push(scheduler.run(feeds(0), ["y"], base), scheduler.run(feeds(0), ["y"], base));
+    expect(scheduler.load().queueMs).toBeGreaterThanOrEqual(10 + 16);
+    await clock.finish(Promise.all(all));
+    // Of two tenants nobody knows whose company it will be.
+    for (const tenant of ["a", "a", "b"]) all.push(scheduler.run(feeds(0), ["y"], until(Infinity, tenant)));
+    expect(scheduler.load().queueMs).toBeGreaterThan(10 + 10);
+    await clock.finish(Promise.all(all));
+  });
+
   it("never joins different tenants or different sizes", async () => {
     const { clock, scheduler, runtime } = await bench(() => 10, { batching });
     const wide = oneRow(3);

@@ -16,6 +16,7 @@ import {
   rowsOf,
   runJoined,
 } from "../runtime/index.ts";
+import { batchShare } from "./batch-share.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import type { CoreClaim, CoreRun } from "./cores.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
@@ -53,6 +54,7 @@ export class GraphScheduler implements Scheduler {
   readonly #gate: OrderGate | undefined;
   readonly #paces: ArrivalPaces = arrivalPaces();
   readonly #cores: CoreClaim;
+  readonly #share = batchShare();
   #running = 0;
   #idleSinceMs = 0;
   #draining = false;
@@ -193,13 +195,15 @@ export class GraphScheduler implements Scheduler {
   };
 
   load(): LoadReport {
-    const { queue } = this.#room;
     const nowMs = this.#parts.clock.nowMs();
     const free =
-      queue.length + this.#desk.pending.size === 0 &&
+      this.#room.queue.length + this.#desk.pending.size === 0 &&
       this.#instances.some(({ state }) => state === "idle") &&
       this.#cores.waitMs(nowMs) === 0;
-    return loadReport(this.#instances, this.#running, free ? nowMs : this.#outlook());
+    const batch = this.#joins
+      ? this.#share.report(this.#times, this.#parts.batching.maxBatchSize)
+      : undefined;
+    return loadReport(this.#instances, this.#running, free ? nowMs : this.#outlook(), batch);
   }
 
   drain(): Promise<void> {
@@ -301,6 +305,7 @@ export class GraphScheduler implements Scheduler {
     const parted = (tookMs: number): void =>
       observer.record({ kind: "batch-parted", atMs: clock.nowMs(), ...batch, tookMs });
     this.#running++;
+    this.#share.began(members.length, rows);
     this.#room.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
     this.#charge(members, rows, expectedMs);
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);

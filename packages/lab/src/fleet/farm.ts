@@ -20,6 +20,7 @@ import {
   through,
 } from "@longshore/core";
 import { fifoSlots } from "../world/service.ts";
+import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
 
 /** One kind of server. */
@@ -28,10 +29,17 @@ export interface FarmServer {
   readonly speed: number;
   /** Requests that run at once: 1 where the processor is what is short, many where servers mostly wait. */
   readonly slots: number;
+  /** Requests share runs, one run at a time; `slots` is 1. Only here, not at servers that are elsewhere. Default: each has a run of its own. */
+  readonly batching?: FarmBatching;
   /** Promised time over true time; 1 is honest, 0.01 a black hole. Default 1. */
   readonly promiseFactor?: number;
   /** What happens to requests instead of a run: refused at once, or never answered. */
   readonly fault?: "fails" | "silent";
+}
+
+/** Work that a server does in a millisecond, in milliseconds on a server of speed 1. */
+export function capacityOf({ speed, slots, batching }: FarmServer): number {
+  return speed * slots * (batching ? batchGain(batching) : 1);
 }
 
 /** A server with its insides. */
@@ -237,7 +245,8 @@ function farmInfo(index: number): EndpointInfo {
 export function farmPlace(server: FarmServer, index: number, model: SimulatedModel, clock: Clock): FarmPlace {
   const { speed, promiseFactor = 1 } = server;
   const info = farmInfo(index);
-  const slots = fifoSlots({ clock, count: server.slots, maxQueue: Infinity });
+  const shared = server.batching && batchSlot(server.batching, clock);
+  const slots = shared ?? fifoSlots({ clock, count: server.slots, maxQueue: Infinity });
   const book = slotBook(server, clock);
   let runs = 0;
   let probes = 0;
@@ -258,6 +267,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
     cpuRatio: slots.busyRatio,
     inFlight: slots.inFlight,
     queueMs: slots.waitMs() * promiseFactor,
+    ...(shared ? { batch: shared.batch() } : {}),
   });
   const account = (queueMs: number, runMs: number): Account => ({
     endpoint: info.id,
@@ -295,9 +305,9 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
       const { workMs, size } = workOf(request);
       const serviceMs = workMs / speed;
       book.give(workMs);
-      const { queueMs } = await slots.work(() => serviceMs, call, expectedMs(size) / speed);
+      const { queueMs, serviceMs: ranMs } = await slots.work(() => serviceMs, call, expectedMs(size) / speed);
       const outputs = answer;
-      return { outputs, account: account(queueMs, serviceMs), load: load() };
+      return { outputs, account: account(queueMs, ranMs), load: load() };
     },
     async probe(_bytes, call) {
       probes++;
@@ -324,6 +334,6 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
       return probes;
     },
     load,
-    finishMs: (workMs) => book.finishMs(workMs),
+    finishMs: (workMs) => (shared ? shared.finishMs(workMs / speed) : book.finishMs(workMs)),
   };
 }

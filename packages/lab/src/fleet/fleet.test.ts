@@ -100,6 +100,22 @@ describe("balancers on a farm of unequal servers", () => {
     expect(tail(ours.tookMs)).toBeLessThan(1.5 * tail(best.tookMs));
   });
 
+  it("a server that shares runs is taken with more requests before it than one that does not", async () => {
+    const batching = { most: 8, fixedRatio: 0.8 };
+    const servers = [
+      { speed: 1, slots: 1 },
+      { speed: 1, slots: 1, batching },
+    ];
+    // Bursts of twelve: three one after another take as long at the first as nine in two runs at the second.
+    const arrivals = Array.from({ length: 1200 }, (_, index) => 1000 * Math.floor(index / 12) + (index % 12));
+    const requests = arrivals.map((_, index) => ({ workMs: 90 + (index % 10), size: 1 }));
+    const bursts = scene({ servers, arrivals, requests });
+    const ours = await runFleet(bursts, undefined);
+    const best = await runFleet(bursts, fleetOracle);
+    expect(ours.runs[1]).toBeGreaterThan(0.58 * arrivals.length);
+    expect(tail(ours.tookMs)).toBeLessThan(1.6 * tail(best.tookMs));
+  });
+
   it("a decision among hundreds of servers looks at some, and is hardly worse than who sees all queues", async () => {
     const servers = Array.from({ length: 300 }, (_, index) => ({ speed: 8 ** (index / 299), slots: 1 }));
     const capacity = servers.reduce((total, { speed }) => total + speed, 0);

@@ -1,5 +1,7 @@
 export { clientWeighted } from "./client-weighted.ts";
+export type { FarmBatching } from "./batch-slot.ts";
 export {
+  capacityOf,
   farmModel,
   farmPlace,
   type FarmPlace,

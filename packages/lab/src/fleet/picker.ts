@@ -1,5 +1,5 @@
 import type { LoadReport, Random } from "@longshore/core";
-import type { FarmPlace } from "./farm.ts";
+import { capacityOf, type FarmPlace } from "./farm.ts";
 
 /** What a balancer is given. It sees what its requests went through, and what servers say; only the oracle looks inside. */
 export interface PickerParts {
@@ -70,8 +70,8 @@ export function smoothRobin(count: number, weight: (index: number) => number): (
 /** Smooth weighted round robin with weights that somebody set right: each server's true capacity. */
 export const weightedRoundRobin: PickerKind = ({ places, random }) => {
   const pick = smoothRobin(places.length, (index) => {
-    const { speed = 1, slots = 1 } = places[index]?.server ?? {};
-    return speed * slots;
+    const { server } = places[index] ?? {};
+    return server ? capacityOf(server) : 0;
   });
   for (let skip = Math.floor(random.next() * places.length); skip > 0; skip--) pick();
   return { name: "weighted round robin", pick, sent: nothing, answered: nothing };

@@ -15,7 +15,7 @@ export function loadHeaders(load: LoadReport, request: Headers): Record<string, 
   const cpu = round(load.cpuRatio);
   const queueMs = round(load.queueMs);
   const headers: Record<string, string> = {};
-  headers[loadHeader] = `cpu=${cpu};in-flight=${load.inFlight};queue-ms=${queueMs}`;
+  headers[loadHeader] = `cpu=${cpu};in-flight=${load.inFlight};queue-ms=${queueMs}${batchText(load.batch)}`;
   const format = request[orcaFormatHeader]?.toLowerCase();
   if (format === "json") {
     const report = { cpu_utilization: cpu, named_metrics: { in_flight: load.inFlight, queue_ms: queueMs } };
@@ -27,8 +27,32 @@ export function loadHeaders(load: LoadReport, request: Headers): Record<string, 
   return headers;
 }
 
+function batchText(batch: LoadReport["batch"]): string {
+  return batch
+    ? `;batch=${round(batch.requests)};share=${Math.max(leastShareRatio, round(batch.shareRatio))}`
+    : "";
+}
+
+/** Requests of a run and shares of it that are believed: beyond them the one who says so would draw all requests to itself. */
+const mostRequests = 1024;
+const leastShareRatio = 0.001;
+
+/** A report of figures, of which some may be missing or make no sense. */
+function reportOf(
+  nowMs: number,
+  cpuRatio = 0,
+  inFlight = 0,
+  queueMs = 0,
+  requests = 0,
+  shareRatio = 0,
+): LoadReport {
+  const load = { atMs: nowMs, cpuRatio: Math.min(1, cpuRatio), inFlight, queueMs };
+  const told = requests >= 1 && requests <= mostRequests && shareRatio >= leastShareRatio && shareRatio <= 1;
+  return told ? { ...load, batch: { requests, shareRatio } } : load;
+}
+
 const ourLoad =
-  /^cpu=([0-9]{1,15}(?:\.[0-9]{1,15})?);in-flight=([0-9]{1,15});queue-ms=([0-9]{1,15}(?:\.[0-9]{1,15})?)$/;
+  /^cpu=([0-9]{1,15}(?:\.[0-9]{1,15})?);in-flight=([0-9]{1,15});queue-ms=([0-9]{1,15}(?:\.[0-9]{1,15})?)(?:;batch=([0-9]{1,15}(?:\.[0-9]{1,15})?);share=([0-9]{1,15}(?:\.[0-9]{1,15})?))?$/;
 
 function pairs(text: string, separator: string): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
@@ -70,22 +94,12 @@ export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | u
   const compact = headers[loadHeader];
   if (compact !== undefined) {
     // As our servers write it; anything else is looked into.
-    const [, cpu, inFlight, queueMs] = ourLoad.exec(compact) ?? [];
-    if (cpu !== undefined) {
-      return {
-        atMs: nowMs,
-        cpuRatio: Math.min(1, Number(cpu)),
-        inFlight: Number(inFlight),
-        queueMs: Number(queueMs),
-      };
-    }
+    const [, cpu, inFlight, queueMs, batch, share] = ourLoad.exec(compact) ?? [];
+    if (cpu !== undefined)
+      return reportOf(nowMs, Number(cpu), Number(inFlight), Number(queueMs), Number(batch), Number(share));
     const figures = pairs(compact, ";");
-    return {
-      atMs: nowMs,
-      cpuRatio: Math.min(1, figures.get("cpu") ?? 0),
-      inFlight: figures.get("in-flight") ?? 0,
-      queueMs: figures.get("queue-ms") ?? 0,
-    };
+    const [used, there, waitMs] = [figures.get("cpu"), figures.get("in-flight"), figures.get("queue-ms")];
+    return reportOf(nowMs, used, there, waitMs, figures.get("batch"), figures.get("share"));
   }
   const orca = headers[orcaHeader];
   if (orca === undefined) return undefined;
@@ -97,10 +111,5 @@ export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | u
   const queueMs = figures.get("named_metrics.queue_ms");
   // Triton reports only how full the memory of language models is: of other models it says nothing.
   if (used === undefined && inFlight === undefined && queueMs === undefined) return undefined;
-  return {
-    atMs: nowMs,
-    cpuRatio: Math.min(1, used ?? 0),
-    inFlight: inFlight ?? 0,
-    queueMs: queueMs ?? 0,
-  };
+  return reportOf(nowMs, used, inFlight, queueMs);
 }

@@ -1,0 +1,35 @@
+import type { BatchReport } from "@longshore/core";
+import type { RunTimes } from "./run-times.ts";
+
+/** How requests were put together of late. */
+export interface BatchShare {
+  /** A run of so many requests with so many rows in all began. */
+  began(requests: number, rows: number): void;
+  /** Undefined before the first run, and while nobody knows what runs take. */
+  report(times: RunTimes, maxBatchSize: number): BatchReport | undefined;
+}
+
+/** Weight of one request, and of a run at most. */
+const learning = 0.05;
+const mostLearning = 0.5;
+
+/** Nothing has run yet. */
+export function batchShare(): BatchShare {
+  let requests = 0;
+  let rows = 0;
+  return {
+    began(count, all) {
+      // Each request counts, so that full runs count for as many as met them.
+      const weight = requests === 0 ? 1 : Math.min(mostLearning, learning * count);
+      requests += weight * (count - requests);
+      rows += weight * (all - rows);
+    },
+    report(times, maxBatchSize) {
+      const runMs = rows > 0 ? (times.runMs(rows) ?? 0) : 0;
+      if (runMs === 0) return undefined;
+      const joined = times.joinedRows(maxBatchSize);
+      const rowMs = (times.runMs(joined) ?? 0) / joined;
+      return { requests, shareRatio: Math.min(1, (rowMs * (rows / requests)) / runMs) };
+    },
+  };
+}
