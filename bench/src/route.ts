@@ -106,6 +106,7 @@ async function run(context: BenchContext): Promise<Measured> {
         ...summary,
         realMs: played.realMsPerRequest ?? null,
         probesPerRequest: played.probesPerRequest ?? null,
+        refusedPerRequest: played.refusedPerRequest ?? null,
       });
       say(
         `  ${name.padEnd(21)} p50 ${summary.p50Ms.toFixed(1).padStart(7)}  p99 ${summary.p99Ms.toFixed(1).padStart(9)} ms  goodput ${(100 * summary.goodRatio).toFixed(2)} %${summary.failed > 0 ? `  ${summary.failed} failed` : ""}${summary.givenUp > 0 ? `  ${summary.givenUp} still waited` : ""}`,

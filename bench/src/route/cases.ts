@@ -34,6 +34,8 @@ export interface Case {
   readonly gateways: number;
   /** Whether an input shows by its size what it will cost, as that of a convolution does, or all look alike. */
   readonly sizes: "shown" | "hidden";
+  /** What a request is on the way, one way, in milliseconds; default: no time. */
+  readonly wayMs?: number;
   /** Every second server shares runs. Default: none does. */
   readonly batching?: FarmBatching;
   /** Over real sockets, in real time: so many requests a second, whose mean work follows from load and servers. */
@@ -60,6 +62,8 @@ export const simulated: readonly Case[] = [
   { ...base, name: "16x, sizes hidden", servers: 16, skew: 16, sizes: "hidden" },
   { ...base, name: "16x, 4 gateways", servers: 16, skew: 16, gateways: 4 },
   { ...base, name: "equal, 4 gateways", servers: 16, skew: 1, gateways: 4 },
+  { ...base, name: "16x, 4 gateways, on the way", servers: 16, skew: 16, gateways: 4, wayMs: 0.5 },
+  { ...base, name: "equal, 4 gateways, on the way", servers: 16, skew: 1, gateways: 4, wayMs: 0.5 },
   { ...base, name: "4x, half share runs", servers: 16, skew: 4, batching: { most: 8, fixedRatio: 0.8 } },
   {
     ...base,
@@ -130,7 +134,7 @@ export function sceneOf(
   const random = seededRandom(seed + 1);
   const requests = arrivals.map(() => requestOf(one, meanWorkMs, random));
   return {
-    scene: { servers, gateways: one.gateways, arrivals, requests, seed },
+    scene: { servers, gateways: one.gateways, arrivals, requests, seed, wayMs: one.wayMs ?? 0 },
     deadlineMs: deadlineWorks * meanWorkMs,
   };
 }

@@ -43,6 +43,7 @@ describe("own calls", () => {
     rights: ["infer"],
     priority: 2,
     queueTimeoutMs: 7,
+    mostWaitMs: 3,
     user: "u",
   };
 

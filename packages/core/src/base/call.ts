@@ -109,6 +109,11 @@ export interface Call {
    * Unlike `deadlineMs` it is over when the run begins.
    */
   readonly queueTimeoutMs?: number;
+  /**
+   * How long the sender believes that the request has to wait at the place that it is sent to, with some to spare, in
+   * milliseconds: a place that has more waiting says so (`busier`) instead of taking it. Of one leg only.
+   */
+  readonly mostWaitMs?: number | undefined;
   /** Which of the tenant's users asks, for rollouts that keep a user to one side. Nobody checks it. */
   readonly user?: string;
 }
@@ -140,6 +145,7 @@ export function ownCall(call: Call): OwnCall {
   if (call.idempotencyKey !== undefined) own.idempotencyKey = call.idempotencyKey;
   if (call.priority !== undefined) own.priority = call.priority;
   if (call.queueTimeoutMs !== undefined) own.queueTimeoutMs = call.queueTimeoutMs;
+  if (call.mostWaitMs !== undefined) own.mostWaitMs = call.mostWaitMs;
   if (call.user !== undefined) own.user = call.user;
   return own;
 }

@@ -37,6 +37,7 @@ export type Reason =
   | "no-place"
   | "queue-full"
   | "rejected"
+  | "busier"
   | "evicted"
   | "shutting-down"
   | "memory-limit"
@@ -90,6 +91,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "no-place": { code: "FAILED_PRECONDITION", httpStatus: 503, retryable: false },
   // load and life
   "queue-full": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
+  busier: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   rejected: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   evicted: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   "shutting-down": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },

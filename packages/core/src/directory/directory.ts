@@ -1,9 +1,10 @@
 import { type Clock, type EndpointId, type Json, LongshoreError, type Observer } from "../base/index.ts";
-import type { Directory, DirectorySnapshot, EndpointInfo } from "../endpoint/index.ts";
+import type { EndpointInfo } from "../endpoint/index.ts";
 import { read } from "../protocol/index.ts";
 import { aliasRecords, claimedAlias, isAliasId, type KeptAlias } from "./alias-records.ts";
 import { claimedId, type DirectoryRecord } from "./entry.ts";
 import { type Kept, type RecordRules, recordsOf } from "./records.ts";
+import type { Directory, DirectorySnapshot } from "./seam.ts";
 import type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";
 
 /*

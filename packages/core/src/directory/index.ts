@@ -11,6 +11,7 @@ export {
   statementFrom,
 } from "./entry.ts";
 export * from "./memory-source.ts";
+export type { Directory, DirectorySnapshot } from "./seam.ts";
 export * from "./source.ts";
 export { type Membership, type JoinParts, joinDirectory } from "./join.ts";
 export type { DirectoryPage, JoinReply, JoinRequest } from "./join-json.ts";

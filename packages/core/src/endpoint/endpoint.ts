@@ -1,4 +1,4 @@
-import type { Call, EndpointId, Json, TrustLevel, ZoneId } from "../base/index.ts";
+import type { Call, EndpointId, TrustLevel, ZoneId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { Estimate } from "../estimate/index.ts";
 import type { Features, ModelDescription, Profile, Segment } from "../model/index.ts";
@@ -247,6 +247,8 @@ export interface InferenceResponse {
 export interface Progress {
   /** The peer acknowledged that many bytes of the body, in all. */
   acknowledged(bytes: number): void;
+  /** The peer did not take the request, and told how busy it is. */
+  refused?(load: LoadReport): void;
 }
 
 /**
@@ -330,27 +332,4 @@ export interface ModelListing {
   readonly state: "READY" | "LOADING" | "UNLOADING" | "UNAVAILABLE";
   /** Why it cannot be used; empty when it can. */
   readonly reason: string;
-}
-
-/** What a directory knows. */
-export interface DirectorySnapshot {
-  /** A place that did not change is the same object in every snapshot. */
-  readonly entries: readonly EndpointInfo[];
-  /** Time since it was last known to be so; Infinity before anything is known. */
-  readonly ageMs: number;
-  /** Why it is not newer, for people. */
-  readonly problem?: string;
-  /** Entries that are not believed as they were last read, 1 or more, and why the latest of them is not, for people. */
-  readonly refused?: { readonly count: number; readonly because: string };
-}
-
-/** Which endpoints there are. */
-export interface Directory {
-  snapshot(): DirectorySnapshot;
-  /** Names that the operator leads to versions of models, as signed; who follows them reads them. Default: none. */
-  aliases?(): readonly Json[];
-  /** The records of these, as they came with their signatures, for those who read the directory here. Default: none. */
-  aliasRecords?(): readonly Json[];
-  /** Calls `changed` after the entries or the names changed. */
-  watch(changed: () => void): Disposable;
 }

@@ -1,87 +1,9 @@
-import { type DataClass, LongshoreError, type Rules } from "../base/index.ts";
-import { type CutId, endCut, type Features, type Segment, startCut } from "../model/index.ts";
+import type { DataClass, Rules } from "../base/index.ts";
+import { type Features, type Segment, startCut } from "../model/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { type Tensor, type Tensors, type TensorSpec, totalBytes } from "../tensor/index.ts";
+import { type Tensors, totalBytes } from "../tensor/index.ts";
 import type { Held } from "./job.ts";
 import type { KnownModel } from "../places/index.ts";
-
-/** What crosses at a cut; undefined where no frontier that is known here has the cut. */
-export function crossingOf(
-  known: KnownModel,
-  variant: string,
-  cut: CutId,
-): readonly TensorSpec[] | undefined {
-  if (cut === startCut) return known.description.inputs;
-  if (cut === endCut) return known.description.outputs;
-  const table = known.table.variants.find((one) => one.name === variant);
-  for (const bucket of table?.buckets ?? []) {
-    const at = bucket.index.get(cut);
-    if (at !== undefined) return bucket.cuts[at]?.crossing;
-  }
-  return undefined;
-}
-
-/**
- * The tensors of a crossing, each from the first source that has it: what came back from another place, then what was
- * here before it left.
- */
-export function gather(
-  known: KnownModel,
-  segment: Segment,
-  sources: readonly (Tensors | undefined)[],
-): Tensors {
-  const specs = crossingOf(known, segment.variant, segment.from);
-  const [first] = sources;
-  if (!specs) return first ?? new Map<string, Tensor>();
-  const tensors = new Map<string, Tensor>();
-  for (const { name } of specs) {
-    const found = sources.find((source) => source?.has(name))?.get(name);
-    if (!found) {
-      throw new LongshoreError(
-        "bad-reply",
-        "execute",
-        `${name} is needed after ${segment.from} but nobody gave it`,
-      );
-    }
-    tensors.set(name, found);
-  }
-  return tensors;
-}
-
-/** Names that a place must give back for a run that ends before the answer: what is not here already. */
-export function wantedBack(known: KnownModel, segment: Segment): readonly string[] | undefined {
-  if (segment.to === endCut) return undefined;
-  const before = crossingOf(known, segment.variant, segment.from);
-  const after = crossingOf(known, segment.variant, segment.to);
-  if (!before || !after) return undefined;
-  const had = new Set(before.map((spec) => spec.name));
-  const wanted = after.filter((spec) => !had.has(spec.name)).map((spec) => spec.name);
-  return wanted.length > 0 && wanted.length < after.length ? wanted : undefined;
-}
-
-/** Throws `bad-reply` when outputs lack a name of the crossing, or have it in another datatype. */
-export function checkOutputs(
-  known: KnownModel,
-  segment: Segment,
-  outputs: Tensors,
-  wanted: readonly string[] | undefined,
-  from: string,
-): void {
-  const specs = crossingOf(known, segment.variant, segment.to);
-  if (!specs) return;
-  for (const { name, datatype } of specs) {
-    if (wanted && !wanted.includes(name)) continue;
-    const given = outputs.get(name);
-    if (given?.spec.datatype === datatype) continue;
-    throw new LongshoreError(
-      "bad-reply",
-      "decode",
-      given
-        ? `${from} gave ${name} as ${given.spec.datatype}; the model declares ${datatype}`
-        : `${from} did not give ${name}; it gave ${[...outputs.keys()].slice(0, 8).join(", ") || "nothing"}`,
-    );
-  }
-}
 
 /** A crossing that a head here made, as the start of what comes next. Items are counted when it is ragged. */
 export function heldAt(leg: Leg, outputs: Tensors, before: Features): Held {

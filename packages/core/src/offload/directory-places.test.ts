@@ -1,7 +1,8 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
 import { expect, it } from "vitest";
 import { type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
-import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import type { Directory } from "../directory/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { isInfeasible, tablePolicy } from "../plan/index.ts";
 import { tensorOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";

@@ -1,8 +1,10 @@
 import type { Call, EndpointId } from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest, SequencePosition } from "../endpoint/index.ts";
 import { type Leg, legKey } from "../plan/index.ts";
-import { rulesFor, wantedBack } from "./crossing.ts";
+import { wantedBack } from "../check/index.ts";
+import { rulesFor } from "./crossing.ts";
 import type { CutId } from "../model/index.ts";
+import type { Place } from "../places/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
 import type { Held, Job } from "./job.ts";
 
@@ -40,9 +42,31 @@ export function sentOn({ cut }: Held, to: CutId, { takes, segment }: Leg): boole
   return takes === "request" && segment.from === cut && segment.to === to;
 }
 
+/** Larger bodies are not sent to where they may not be taken, in bytes. */
+const mostRiskedBytes = 65_536;
+/** What a wait may be longer than believed, as a share of the run and in milliseconds, before another place is worth a second try. */
+const spareRatio = 0.2;
+const leastSpareMs = 2;
+
+/**
+ * How long a leg may have to wait at its place for the plan to hold; undefined where only this place sends there, or where
+ * finding out costs more than it can save.
+ */
+export function mostWaitAt(place: Place, leg: Leg, { bytes }: Held, nowMs: number): number | undefined {
+  if (!place.shared(nowMs) || !place.mayTurnAway) return undefined;
+  if (bytes > mostRiskedBytes || leg.state === "resident") return undefined;
+  return place.queueMs(nowMs) + Math.max(leastSpareMs, spareRatio * (leg.travels?.promisedMs ?? 0));
+}
+
 /** What of the call is different for a leg elsewhere: it has been here, too, and carries what clings to its crossing. */
-export function legCall(self: EndpointId, { call, known }: Job, leg: Leg): Partial<Omit<Call, "abort">> {
+export function legCall(
+  self: EndpointId,
+  { call, known }: Job,
+  leg: Leg,
+  mostWaitMs?: number,
+): Partial<Omit<Call, "abort">> {
   return {
+    mostWaitMs,
     // A server that this loop is the endpoint of has written it down already.
     path: call.path.at(-1) === self ? call.path : [...call.path, self],
     rules: rulesFor(call.rules, known, leg.segment),

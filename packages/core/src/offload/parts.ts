@@ -1,6 +1,7 @@
 import type { Clock, DataClass, EndpointId, Observer, Random, TrustLevel, ZoneId } from "../base/index.ts";
 import type { CheckOptions } from "../check/index.ts";
-import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import type { Directory } from "../directory/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import type { Objective, Policy } from "../plan/index.ts";
 import type { DeviceParts } from "../places/index.ts";

@@ -2,10 +2,11 @@ import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } f
 import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
 import { latestOf, type Leg, type LegId, type Plan, type Trigger } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
-import { checkOutputs, gather, heldAt } from "./crossing.ts";
+import { checkOutputs, gather } from "../check/index.ts";
+import { heldAt } from "./crossing.ts";
 import type { Held, Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
-import { legCall, legRequest } from "./leg-request.ts";
+import { legCall, legRequest, mostWaitAt } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import {
   guardAlone,
@@ -16,7 +17,15 @@ import {
   type Place,
 } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
-import { beginLeg, bookAnswer, bookLoss, recordEnd, type Running } from "./running.ts";
+import {
+  beginLeg,
+  bookAnswer,
+  bookBroken,
+  bookLoss,
+  progressOf,
+  recordEnd,
+  type Running,
+} from "./running.ts";
 import type { Tally } from "./tally.ts";
 
 /** How a plan ended. */
@@ -122,8 +131,11 @@ class Race {
       this.#fail(leg, error);
       return;
     }
-    const child = childCall(call, here ? {} : legCall(self, this.#job, leg), controllers);
-    const running = beginLeg(this.#loop, leg, place, child.cancel, this.#isWaiting());
+    const waits = this.#isWaiting();
+    const bounded = on === "begin" && !waits && this.#tally.lostLegs.length === 0 && places.all.size > 1;
+    const mostWaitMs = place && bounded ? mostWaitAt(place, leg, this.#held, clock.nowMs()) : undefined;
+    const child = childCall(call, here ? {} : legCall(self, this.#job, leg, mostWaitMs), controllers);
+    const running = beginLeg(this.#loop, leg, place, child.cancel, waits, mostWaitMs);
     this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
     parts.observer.record({
@@ -140,7 +152,7 @@ class Race {
     try {
       const request = legRequest(this.#job, leg, this.#inputs(leg), endpoint, here);
       wanted = request.outputs;
-      const progress = here ? undefined : { acknowledged: (bytes: number) => this.#heard(running, bytes) };
+      const progress = here ? undefined : progressOf(running, (bytes) => this.#heard(running, bytes));
       run = endpoint.infer(request, child.call, progress);
     } catch (thrown) {
       run = Promise.reject(LongshoreError.from(thrown, "execute", `starting ${leg.id} at ${leg.endpoint}`));
@@ -271,7 +283,7 @@ class Race {
     if (!this.#settled) running.work?.ended();
     if (this.#settled) return;
     const nowMs = this.#loop.clock.nowMs();
-    const { leg, place } = running;
+    const { leg } = running;
     const { call } = this.#job;
     this.#over(running, error.reason, nowMs);
     if (call.abort.aborted) {
@@ -284,20 +296,17 @@ class Race {
       this.#stop(error.reason === "deadline-exceeded" ? error : late);
       return;
     }
-    if (place) this.#loop.places.failed(place, leg.segment, error, nowMs, running.startedMs);
-    this.#loop.places.touched();
-    const why = `${error.reason}: ${error.message}`;
-    this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
-    this.#loop.parts.observer.record({
-      kind: "failure",
-      atMs: nowMs,
-      callId: call.id,
-      stage: error.stage,
-      reason: error.reason,
-      message: error.message,
-    });
+    const outrun = bookBroken(this.#loop, running, error, nowMs);
+    const { stage, reason, message } = error;
+    this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${reason}: ${message}` });
+    const what = { atMs: nowMs, callId: call.id, stage, reason, message };
+    this.#loop.parts.observer.record({ kind: "failure", ...what });
     this.#note("failed", leg);
-    this.#fail(leg, error);
+    if (outrun && this.#running.size === 0) {
+      // Nothing failed: with what is known now the plan is made anew.
+      this.#settle("");
+      this.#resolve({ kind: "crossing", held: this.#held });
+    } else this.#fail(leg, error);
   }
 
   /** Goes on after a leg failed: with what waits for that, else with what is under way, else not at all. */

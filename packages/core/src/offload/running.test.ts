@@ -59,6 +59,8 @@ function lossesAt() {
       beganMs: startedMs,
       heardAtMs: startedMs,
       heardBytes: 0,
+      mostWaitMs: undefined,
+      refused: undefined,
       ...change,
     };
     bookLoss(loop, running, "overtaken", newTally(), nowMs);

@@ -1,5 +1,5 @@
-import type { LongshoreError } from "../base/index.ts";
-import type { InferenceResponse } from "../endpoint/index.ts";
+import { LongshoreError } from "../base/index.ts";
+import type { InferenceResponse, LoadReport, Progress } from "../endpoint/index.ts";
 import { exchangeMillijoules, meanOf, radios } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
 import type { Held, Job } from "./job.ts";
@@ -28,6 +28,10 @@ export interface Running {
   beganMs: number | undefined;
   heardAtMs: number;
   heardBytes: number;
+  /** It was to be taken only where it need not wait for longer. */
+  readonly mostWaitMs: number | undefined;
+  /** How busy its place was when it did not take it. */
+  refused: LoadReport | undefined;
 }
 
 /** Books a leg that starts now: a slot here, or load and radio for elsewhere. */
@@ -37,6 +41,7 @@ export function beginLeg(
   place: Place | undefined,
   cancel: (reason: LongshoreError) => void,
   waits = false,
+  mostWaitMs?: number,
 ): Running {
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
@@ -54,6 +59,8 @@ export function beginLeg(
     beganMs: waits ? undefined : nowMs,
     heardAtMs: nowMs,
     heardBytes: 0,
+    mostWaitMs,
+    refused: undefined,
   };
   place?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs);
   loop.places.touched();
@@ -135,4 +142,36 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
 /** Whether the peer has the whole body, as far as its size was foreseen: headers are not acknowledged. */
 function bodyArrived({ leg, heardBytes }: Running): boolean {
   return heardBytes > 0 && heardBytes >= 0.98 * (leg.predicted.sentBytes - 900);
+}
+
+/** What is noted of it while it is under way. */
+export function progressOf(running: Running, acknowledged: Progress["acknowledged"]): Progress {
+  return { acknowledged, refused: (load) => void (running.refused = load) };
+}
+
+/** The load of a place that did not take a leg because others had been quicker there; undefined where it does not say that. */
+function outrunBy(
+  { mostWaitMs = Infinity, refused }: Running,
+  { reason, retryAfterMs = 0 }: LongshoreError,
+): LoadReport | undefined {
+  if (reason !== "busier" || !refused) return undefined;
+  // What it told of all its work may be less than what this one would have met.
+  const queueMs = Math.max(refused.queueMs, mostWaitMs + retryAfterMs);
+  return queueMs > mostWaitMs && queueMs < Infinity ? { ...refused, queueMs } : undefined;
+}
+
+/** What a failure says of its place: nobody has to be busier than is believed where nothing was said of that. */
+function heldAgainst(error: LongshoreError): LongshoreError {
+  if (error.reason !== "busier") return error;
+  return new LongshoreError("bad-reply", error.stage, error.message, { cause: error });
+}
+
+/** Books a leg that broke; whether others were only quicker to its place, so that the plan is to be made anew. */
+export function bookBroken(loop: Loop, running: Running, error: LongshoreError, nowMs: number): boolean {
+  const { place, leg, startedMs } = running;
+  const load = outrunBy(running, error);
+  if (load) place?.turnedAway(load, nowMs);
+  else if (place) loop.places.failed(place, leg.segment, heldAgainst(error), nowMs, startedMs);
+  loop.places.touched();
+  return load !== undefined;
 }

@@ -37,6 +37,8 @@ const provenAnswers = 5;
  */
 const unprovenMs = 1000;
 const mostDoubled = 10;
+/** Who took none of so many requests in a row is taken at its word no longer. */
+const mostTurnedAway = 3;
 /** For a try an unproven place is taken to need this share of what it promises. */
 const unprovenRatio = 0.02;
 
@@ -78,6 +80,10 @@ export interface Place {
   readonly mute: boolean;
   /** It said how busy it is, in a message that was under way for `delayMs`. */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
+  /** It did not take a request, because that would have waited for longer than was believed; it said how busy it is. */
+  turnedAway(load: LoadReport, nowMs: number): void;
+  /** Whether it may turn requests away: one that takes nothing any more is to fail. */
+  readonly mayTurnAway: boolean;
   /** It said what it takes now for what it offers. */
   promised(offers: readonly Offer[], nowMs: number): void;
   /** It said how long its queue is with an offer. */
@@ -146,6 +152,8 @@ export function followPlace(
   let answers = 0;
   let answeredAtMs = -Infinity;
   let mute = false;
+  /** Requests in a row that it did not take. */
+  let refused = 0;
   /** Requests that were sent there to see what it takes, since the last answer. */
   let tries = 0;
   let sentAtMs = clock.nowMs();
@@ -186,6 +194,14 @@ export function followPlace(
     reported(load, nowMs, delayMs) {
       happened();
       queue.reported(load, nowMs, delayMs);
+    },
+    turnedAway(load, nowMs) {
+      happened();
+      refused++;
+      queue.reported(load, nowMs, 0);
+    },
+    get mayTurnAway() {
+      return refused < mostTurnedAway;
     },
     promised: (offers, nowMs) => service.promised(growth(offers), nowMs, offers[0]?.segment.digest),
     offered(queueMs, nowMs) {
@@ -250,6 +266,7 @@ export function followPlace(
       health.succeeded(nowMs);
       answeredAtMs = nowMs;
       mute = false;
+      refused = 0;
       answers++;
       tries = 0;
     },

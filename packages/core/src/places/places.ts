@@ -1,5 +1,6 @@
 import { type Clock, type EndpointId, LongshoreError, type Observer, type Random } from "../base/index.ts";
-import type { Directory, Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import type { Directory } from "../directory/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import { endpointTable, type EndpointTable, type EndpointView, withLoads } from "../table/index.ts";
 import { placeBoard } from "./board.ts";

@@ -1,6 +1,6 @@
 import type { EndpointId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
-import type { DirectorySnapshot } from "../endpoint/index.ts";
+import type { DirectorySnapshot } from "../directory/index.ts";
 import type { Estimate } from "../estimate/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import type { Stages } from "./score/pace.ts";

@@ -25,6 +25,7 @@ describe("call headers", () => {
       path: ["till-3", "edge, back room"],
       trace: { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7", sampled: true },
       idempotencyKey: "käse",
+      mostWaitMs: 12.5,
     };
     const headers = callHeaders(call, 1000);
     expect(Object.values(headers).every((value) => /^[\x20-\x7e]*$/.test(value))).toBe(true);
@@ -36,6 +37,13 @@ describe("call headers", () => {
     const there = callFromHeaders({ "longshore-tenant": "other", "longshore-deadline": "99999" }, { ...base, deadlineMs: 10 }, 0); // prettier-ignore
     expect(there.tenant).toBe("local");
     expect(there.deadlineMs).toBe(10);
+  });
+
+  it("a longest wait is a number, of this place alone", () => {
+    for (const text of ["", "-1", "Infinity", "1e3", "12,5", "9".repeat(16)])
+      expect(reasonOf({ "longshore-most-wait": text })).toBe("invalid-input");
+    expect(callFromHeaders({ "longshore-most-wait": "0" }, base, 0).mostWaitMs).toBe(0);
+    expect(callFromHeaders({}, base, 0)).not.toHaveProperty("mostWaitMs");
   });
 
   it("an empty list of zones allows none; an absent one leaves the zones open", () => {

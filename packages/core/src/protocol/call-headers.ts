@@ -9,6 +9,7 @@ import {
 import {
   deadlineHeader,
   idempotencyHeader,
+  mostWaitHeader,
   pathHeader,
   rightsHeader,
   rulesHeader,
@@ -101,6 +102,7 @@ export function callHeaders(call: Call, nowMs: number): Record<string, string> {
   if (call.deadlineMs !== Infinity) {
     headers[deadlineHeader] = String(Math.round((call.deadlineMs - nowMs) * 1000) / 1000);
   }
+  if (call.mostWaitMs !== undefined) headers[mostWaitHeader] = call.mostWaitMs.toFixed(3);
   if (call.rights) headers[rightsHeader] = call.rights.join(",");
   if (call.path.length > 0) headers[pathHeader] = call.path.map(encodeURIComponent).join(",");
   if (call.idempotencyKey !== undefined) headers[idempotencyHeader] = encodeURIComponent(call.idempotencyKey);
@@ -150,6 +152,10 @@ export function callFromHeaders(
     }
     deadlineMs = Math.min(deadlineMs, nowMs + Number(remaining));
   }
+  const mostWait = headers[mostWaitHeader];
+  if (mostWait !== undefined && !/^[0-9]{1,15}(\.[0-9]{1,9})?$/.test(mostWait)) {
+    throw invalid(mostWaitHeader, "a time in milliseconds");
+  }
   if (headers[rulesHeader] !== undefined) rules = rulesFrom(headers[rulesHeader], unstated);
   const through = headers[pathHeader];
   if (through !== undefined) {
@@ -169,6 +175,7 @@ export function callFromHeaders(
   call.rules = rules;
   call.path = path;
   if (trace) call.trace = trace;
+  if (mostWait !== undefined) call.mostWaitMs = Number(mostWait);
   if (key !== undefined) call.idempotencyKey = decoded(key, idempotencyHeader);
   return call;
 }

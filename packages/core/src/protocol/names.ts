@@ -4,6 +4,8 @@
 export const headerLengthHeader = "inference-header-content-length";
 /** Remaining time of the call, in milliseconds, when the sender began to send. */
 export const deadlineHeader = "longshore-deadline";
+/** The longest wait before its run that the sender believes in, in milliseconds: with a longer one the request is not taken. */
+export const mostWaitHeader = "longshore-most-wait";
 /** Zones, data class and least trust of the call. */
 export const rulesHeader = "longshore-rules";
 /** Endpoints that the call has been through. */

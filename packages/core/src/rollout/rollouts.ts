@@ -60,6 +60,7 @@ const blameless: ReadonlySet<Reason> = new Set<Reason>([
   "cancelled",
   "queue-full",
   "rejected",
+  "busier",
   "evicted",
   "shutting-down",
   "no-place",

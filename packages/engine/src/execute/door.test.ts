@@ -106,6 +106,24 @@ describe("admission at the door", () => {
     expect(knock(here, within(here, 150))).not.toBe("rejected");
   });
 
+  it("takes nothing that would wait for longer than its sender believes, and keeps nothing of it", async () => {
+    const here = await learned();
+    const bounded = (mostWaitMs: number): Call => ({ ...base, mostWaitMs });
+    (knock(here, bounded(0)) as Disposable)[Symbol.dispose]();
+    const running = ask(here, base);
+    const waiting = ask(here, base);
+    // One runs for 100 ms, and one waits.
+    for (let tries = 0; tries < 20; tries++) expect(knock(here, bounded(190))).toBe("busier");
+    expect(here.engine.loadReport()).toMatchObject({ inFlight: 2, queueMs: 200 });
+    await expect(ask(here, bounded(190))).rejects.toMatchObject({ reason: "busier", retryAfterMs: 10 });
+    expect(here.engine.loadReport()).toMatchObject({ inFlight: 2, queueMs: 200 });
+    const kept = knock(here, bounded(201));
+    expect(kept).not.toBe("busier");
+    (kept as Disposable)[Symbol.dispose]();
+    await here.clock.finish(Promise.all([running, waiting]));
+    expect(knock(here, bounded(0))).not.toBe("busier");
+  });
+
   it("keeps a place for what it let in, so that the next one is refused for it", async () => {
     const here = await learned();
     const kept = knock(here, within(here, 150));

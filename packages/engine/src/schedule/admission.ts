@@ -32,11 +32,12 @@ export interface Admission extends Disposable {
  * it costs anything, and one that got in is not refused half-way for want of a place in a queue. Nothing is refused by
  * figures that are few or old while nobody waits: one request has to try.
  *
- * Throws `rejected` (with `retryAfterMs`, spread a little so that the refused do not all return together), `queue-full`
+ * Throws `busier` where the sender set a longest wait, `rejected` (with `retryAfterMs`, spread a little so that the refused do not all return together), `queue-full`
  * or `shutting-down`.
  */
 export function admit(request: Request, call: Call, nowMs: number, random: Random): Admission {
   const { demands, otherMs, slackMs } = request;
+  if (call.mostWaitMs !== undefined) checkWait(demands, call.mostWaitMs);
   let workMs = otherMs;
   let waitMs = 0;
   let known = true;
@@ -73,6 +74,19 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
     throw thrown;
   }
   return admission;
+}
+
+/** Throws `busier` where more waits than the sender believed; by what is told with every reply, which that belief is made of. */
+function checkWait(demands: readonly Demand[], mostMs: number): void {
+  let waitMs = 0;
+  for (const scheduler of new Set(demands.map((one) => one.scheduler))) waitMs += scheduler.load().queueMs;
+  if (waitMs <= mostMs) return;
+  throw new LongshoreError(
+    "busier",
+    "admission",
+    `it would wait for ${Math.ceil(waitMs)} ms; its sender goes elsewhere above ${Math.floor(mostMs)} ms`,
+    { retryAfterMs: Math.max(1, Math.ceil(waitMs - mostMs)) },
+  );
 }
 
 class Places implements Admission {

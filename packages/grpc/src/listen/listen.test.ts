@@ -269,6 +269,23 @@ describe.each([
       expect(error.metadata.get("grpc-retry-pushback-ms")).toEqual(["1000"]);
     });
 
+    it("tells the place how long a request may wait there, and the sender why it was not taken", async () => {
+      const model: DoubleModel = {
+        ...doubleModel,
+        run(inputs, request, call) {
+          if (50 <= (call.mostWaitMs ?? Infinity)) return doubleModel.run(inputs, request, call);
+          throw new LongshoreError("busier", "admission", "others came first", { retryAfterMs: 38 });
+        },
+      };
+      const { infer } = await connected([model]);
+      const bounded = (text: string) => infer(doubling([1]), metadata({ "longshore-most-wait": text }));
+      const busier = await failure(bounded("12"));
+      expect([busier.code, busier.metadata.get("longshore-reason")]).toEqual([codes.UNAVAILABLE, ["busier"]]);
+      expect(busier.metadata.get("grpc-retry-pushback-ms")).toEqual(["38"]);
+      expect((await failure(bounded("-1"))).code).toBe(codes.INVALID_ARGUMENT);
+      expect((await bounded("50")).message.outputs).toHaveLength(1);
+    });
+
     it.each([compressionAlgorithms.gzip, compressionAlgorithms.deflate])(
       "takes messages compressed as %i, and compresses replies when told to",
       async (algorithm) => {

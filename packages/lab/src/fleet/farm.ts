@@ -14,6 +14,7 @@ import {
   LongshoreError,
   type ModelDescription,
   type Profile,
+  type Progress,
   sleep,
   tensorOf,
   type Tensors,
@@ -52,12 +53,14 @@ export interface FarmPlace {
   /** How often it was asked what it offers, and for its load. */
   readonly asked: number;
   readonly probes: number;
+  /** Requests that it did not take because they would have waited for longer than their sender believed. */
+  readonly refused: number;
   load(): LoadReport;
   /** When a request of that much work would be done if it came now, in milliseconds from now. */
   finishMs(workMs: number): number;
 }
 
-/** What asking for a load takes, there and back, in milliseconds: requests travel in no time. */
+/** What asking for a load takes, there and back, in milliseconds. */
 const probeMs = 1;
 
 /** One request to a farm. */
@@ -222,6 +225,7 @@ export function watchedServer(
     },
     asked: 0,
     probes: 0,
+    refused: 0,
     load,
     finishMs: (workMs) => book.finishMs(workMs),
   });
@@ -242,7 +246,14 @@ function farmInfo(index: number): EndpointInfo {
 }
 
 /** Puts a server on the farm. */
-export function farmPlace(server: FarmServer, index: number, model: SimulatedModel, clock: Clock): FarmPlace {
+export function farmPlace(
+  server: FarmServer,
+  index: number,
+  model: SimulatedModel,
+  clock: Clock,
+  /** What a request takes to come here, and its answer to come back, in milliseconds. */
+  wayMs = 0,
+): FarmPlace {
   const { speed, promiseFactor = 1 } = server;
   const info = farmInfo(index);
   const shared = server.batching && batchSlot(server.batching, clock);
@@ -251,6 +262,7 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
   let runs = 0;
   let probes = 0;
   let asked = 0;
+  let refused = 0;
   /** Mean work of a size, by the profile. */
   const means = new Map<number, number>();
   for (const bucket of model.profile.variants[0]?.buckets ?? []) {
@@ -298,16 +310,29 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
         }),
       );
     },
-    async infer(request: InferenceRequest, call: Call) {
+    async infer(request: InferenceRequest, call: Call, progress?: Progress) {
+      const { workMs, size } = workOf(request);
+      // Who knows everything knows what is on its way here, too.
+      const surely = call.mostWaitMs === undefined;
+      if (surely) book.give(workMs);
+      if (wayMs > 0) await sleep(clock, wayMs, call.abort);
+      if (slots.waitMs() > (call.mostWaitMs ?? Infinity)) {
+        const told = load();
+        if (wayMs > 0) await sleep(clock, wayMs, call.abort);
+        refused++;
+        progress?.refused?.(told);
+        throw new LongshoreError("busier", "admission", "others came first", { retryAfterMs: 1 });
+      }
       runs++;
       if (server.fault === "fails") throw new LongshoreError("run-failed", "execute", "nothing runs here");
       if (server.fault === "silent") await sleep(clock, Infinity, call.abort);
-      const { workMs, size } = workOf(request);
       const serviceMs = workMs / speed;
-      book.give(workMs);
+      if (!surely) book.give(workMs);
       const { queueMs, serviceMs: ranMs } = await slots.work(() => serviceMs, call, expectedMs(size) / speed);
       const outputs = answer;
-      return { outputs, account: account(queueMs, ranMs), load: load() };
+      const told = load();
+      if (wayMs > 0) await sleep(clock, wayMs, call.abort);
+      return { outputs, account: account(queueMs, ranMs), load: told };
     },
     async probe(_bytes, call) {
       probes++;
@@ -332,6 +357,9 @@ export function farmPlace(server: FarmServer, index: number, model: SimulatedMod
     },
     get probes() {
       return probes;
+    },
+    get refused() {
+      return refused;
     },
     load,
     finishMs: (workMs) => (shared ? shared.finishMs(workMs / speed) : book.finishMs(workMs)),

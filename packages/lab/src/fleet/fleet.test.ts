@@ -100,6 +100,21 @@ describe("balancers on a farm of unequal servers", () => {
     expect(tail(ours.tookMs)).toBeLessThan(1.5 * tail(best.tookMs));
   });
 
+  it("requests are not taken where those of other gateways were quicker, and none is lost for it", async () => {
+    const servers = [2, 2, 2, 2].map((speed) => ({ speed, slots: 1 }));
+    // Pairs that two gateways decide on at the same instant, before either hears of the other's.
+    const arrivals = Array.from({ length: 1200 }, (_, index) => 12 * Math.floor(index / 2));
+    const requests = arrivals.map((_, index) => ({ workMs: 30 + (index % 10), size: 1 }));
+    const pairs = scene({ servers, arrivals, requests, gateways: 2, wayMs: 1 });
+    const { tookMs, runs, refusedPerRequest } = await runFleet(pairs, undefined);
+    expect(tookMs.every((took) => took < Infinity)).toBe(true);
+    // A few ran a second time elsewhere because they were late.
+    expect(runs.reduce((total, one) => total + one, 0)).toBeLessThan(1.02 * 1200);
+    expect(refusedPerRequest).toBeGreaterThan(0.01);
+    expect(refusedPerRequest).toBeLessThan(0.5);
+    expect((await runFleet({ ...pairs, gateways: 1 }, undefined)).refusedPerRequest).toBe(0);
+  });
+
   it("a server that shares runs is taken with more requests before it than one that does not", async () => {
     const batching = { most: 8, fixedRatio: 0.8 };
     const servers = [

@@ -31,6 +31,8 @@ export interface FleetScene {
   /** Work and size of each request. */
   readonly requests: readonly FarmRequest[];
   readonly seed: number;
+  /** What a request takes to its server, and the answer back, in milliseconds. Default: no time. */
+  readonly wayMs?: number;
 }
 
 /** What became of the requests. */
@@ -45,6 +47,8 @@ export interface FleetRun {
   readonly asked: number;
   /** How often servers were asked for their load, for each request. */
   readonly probesPerRequest: number;
+  /** How often a server did not take a request, for each request; see `Call.mostWaitMs`. */
+  readonly refusedPerRequest: number;
   /** Processor time of the run for each request, in milliseconds: decisions, and the simulation around them. */
   readonly realMsPerRequest: number;
 }
@@ -150,7 +154,7 @@ export async function runFleet(
 ): Promise<FleetRun> {
   const clock = virtualClock();
   const model = farmModel(scene.requests);
-  const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock));
+  const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock, scene.wayMs));
   const heapBefore = heapBytes?.() ?? 0;
   const closing: (() => Promise<void>)[] = [];
   const gateways = Array.from({ length: scene.gateways }, (_, number): FleetSend => {
@@ -182,6 +186,7 @@ export async function runFleet(
     tookMs,
     runs: places.map(({ runs }) => runs),
     probesPerRequest: places.reduce((total, { probes }) => total + probes, 0) / scene.arrivals.length,
+    refusedPerRequest: places.reduce((total, { refused }) => total + refused, 0) / scene.arrivals.length,
     realMsPerRequest: (user + system) / 1000 / scene.arrivals.length,
   };
 }

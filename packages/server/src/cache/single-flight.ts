@@ -44,6 +44,7 @@ const leadersOwn: readonly Reason[] = [
   "deadline-past",
   "evicted",
   "rejected",
+  "busier",
   "queue-full",
 ];
 

@@ -115,6 +115,7 @@ function msOf(stages: Ended["stages"], kind: Stage, other: Stage = kind): number
 
 const rejected: readonly Reason[] = [
   "rejected",
+  "busier",
   "queue-full",
   "evicted",
   "shutting-down",

@@ -241,7 +241,11 @@ class OipEndpoint implements Endpoint {
       ),
     );
     const { status, headers, bytes } = exchanged;
-    if (status !== 200) throw readWireError(status, headers, bytes, info.id);
+    if (status !== 200) {
+      const load = readLoadHeaders(headers, clock.nowMs());
+      if (load) progress?.refused?.(load);
+      throw readWireError(status, headers, bytes, info.id);
+    }
     const { model, version } = request.segment;
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {

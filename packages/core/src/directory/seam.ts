@@ -1,0 +1,25 @@
+import type { Json } from "../base/index.ts";
+import type { EndpointInfo } from "../endpoint/index.ts";
+
+/** What a directory knows. */
+export interface DirectorySnapshot {
+  /** A place that did not change is the same object in every snapshot. */
+  readonly entries: readonly EndpointInfo[];
+  /** Time since it was last known to be so; Infinity before anything is known. */
+  readonly ageMs: number;
+  /** Why it is not newer, for people. */
+  readonly problem?: string;
+  /** Entries that are not believed as they were last read, 1 or more, and why the latest of them is not, for people. */
+  readonly refused?: { readonly count: number; readonly because: string };
+}
+
+/** Which endpoints there are. */
+export interface Directory {
+  snapshot(): DirectorySnapshot;
+  /** Names that the operator leads to versions of models, as signed; who follows them reads them. Default: none. */
+  aliases?(): readonly Json[];
+  /** The records of these, as they came with their signatures, for those who read the directory here. Default: none. */
+  aliasRecords?(): readonly Json[];
+  /** Calls `changed` after the entries or the names changed. */
+  watch(changed: () => void): Disposable;
+}
