@@ -141,7 +141,8 @@ export function decide(
     cut: first?.segment.from ?? startCut,
     predictedMs: meanOf(outcome.predicted.completionMs),
   });
-  loop.askLoads(outcome);
+  // Each request pays for some questions, however often it is planned.
+  if (tally.plans.length === 1) loop.askLoads(outcome);
   note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;
 }
