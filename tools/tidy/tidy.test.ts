@@ -27,6 +27,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "table",
     "plan",
     "places",
+    "parts",
     "check",
     "sequence",
     "rollout",

@@ -12,9 +12,9 @@ import {
   type Result,
 } from "longshore";
 import { denseModel, waist } from "../dense-models.ts";
-import { run } from "../install/index.ts";
-import { command, type RunningPeer, type ServedModel, startTriton } from "../servers/index.ts";
-import { asked, lastWords, type Part, type PartContext } from "./part.ts";
+import { type RunningPeer, type ServedModel, startTriton } from "../servers/index.ts";
+import { legsOf, longshore, runsAt } from "./asking.ts";
+import { asked, type Part, type PartContext } from "./part.ts";
 
 const inputSize = 4096;
 
@@ -31,13 +31,6 @@ interface Profiled {
       }[];
     }[];
   }[];
-}
-
-/** Runs the command to its good end. Throws what it said otherwise. */
-async function longshore(...args: readonly string[]): Promise<string> {
-  const { code, out, err } = await run(process.execPath, [command, ...args], { timeoutMs: 180_000 });
-  if (code !== 0) throw new Error(`longshore ${args[0]}: ${lastWords(out, err)}`);
-  return out;
 }
 
 interface Made {
@@ -94,24 +87,12 @@ function upTo(most: "features" | "nothing"): Policy {
   };
 }
 
-async function runsAt(address: string, model: string): Promise<number> {
-  const reply = await fetch(`http://${address}/v2/models/${model}/stats`);
-  const json = (await reply.json()) as { model_stats?: { inference_count: number }[] };
-  return json.model_stats?.[0]?.inference_count ?? NaN;
-}
-
 function same(one: Result, other: Result, output: string): boolean {
   const [own, theirs] = [one, other].map(({ outputs }) => outputs.get(output));
   if (!own || !theirs) return false;
   const expected = float32View(theirs);
   return float32View(own).every((value, index) => Math.abs(value - (expected[index] ?? NaN)) < 1e-4);
 }
-
-const legsOf = ({ plans }: Result): string =>
-  (plans.at(-1)?.legs ?? [])
-    .filter(({ spends }) => spends === "nothing")
-    .map(({ segment: { from, to }, endpoint }) => `${from}..${to} at ${endpoint}`)
-    .join(", ");
 
 async function check(
   context: PartContext,

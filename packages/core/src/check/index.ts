@@ -1,6 +1,5 @@
 export { type Asking, confirmed, type Wanted } from "./confirmed.ts";
 export { type Checks, createChecks, type Opinion, type Question } from "./checks.ts";
-export { checkOutputs, gather, wantedBack } from "./crossing.ts";
 export * from "./golden.ts";
 export { readiness } from "./readiness.ts";
 export { saidBy } from "./said.ts";

@@ -4,3 +4,4 @@ export * from "./features.ts";
 export * from "./inputs.ts";
 export * from "./model.ts";
 export * from "./profile.ts";
+export * from "./step-model.ts";

@@ -17,12 +17,23 @@ export interface PortSpec extends TensorSpec {
   readonly media?: "image" | "audio" | "text";
 }
 
+/** What a model takes and gives, under its own names. */
+export interface ModelPorts {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+}
+
 /** One step of a pipeline: a transform, or a model, run once or once for each element of `forEach`. */
 export interface Step {
   /** `[a-z0-9-]`, unique in its pipeline. */
   readonly id: string;
   readonly run:
-    | { readonly model: string; readonly version?: string }
+    | {
+        readonly model: string;
+        readonly version?: string;
+        /** No place that has the pipeline has this model as a part of it: another one runs it, under its own name. */
+        readonly elsewhere?: ModelPorts;
+      }
     | { readonly transform: string; readonly parameters: Json };
   /** Port of the step to where its value comes from: `<step>.<output>` or the name of a pipeline input. */
   readonly inputs: Readonly<Record<string, string>>;

@@ -167,7 +167,7 @@ class LoopOffloader implements Offloader {
       );
       return "unavailable";
     }
-    if (known.here) return "available";
+    if (known.whole) return "available";
     const nowMs = clock.nowMs();
     const failingMs = places.failingMs(known, nowMs);
     const answers = known.servedAt.some((id) => {

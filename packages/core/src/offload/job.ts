@@ -1,9 +1,9 @@
 import type { Call, EndpointId } from "../base/index.ts";
 import type { InferenceRequest } from "../endpoint/index.ts";
 import type { CutId, Features } from "../model/index.ts";
-import type { Objective, PlanLimits } from "../plan/index.ts";
+import type { Leg, Objective, PlanLimits } from "../plan/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
-import type { Tensors } from "../tensor/index.ts";
+import { type Tensors, totalBytes } from "../tensor/index.ts";
 import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
@@ -21,6 +21,19 @@ export interface Held {
   readonly arriving?: InferenceRequest["inputs"];
   readonly bytes: number;
   readonly features: Features;
+}
+
+/** A crossing that a head here made, as the start of what comes next. Items are counted when it is ragged. */
+export function heldAt(leg: Leg, outputs: Tensors, before: Features): Held {
+  let items: number | undefined;
+  for (const { spec } of outputs.values()) if (spec.ragged === true) items ??= spec.shape[0];
+  return {
+    cut: leg.segment.to,
+    variant: leg.segment.variant,
+    tensors: outputs,
+    bytes: totalBytes(outputs),
+    features: items === undefined ? before : { ...before, items },
+  };
 }
 
 /** What one of several opinions about a request has to do with the others. */

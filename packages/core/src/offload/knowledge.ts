@@ -229,16 +229,16 @@ export function knowledgeOf(
     entry.local = heard;
     digestOf(entry);
     // With all of the model here, others get a moment to say what they offer; else they are what is waited for.
-    if (entry.known?.here && complete(entry.known)) {
+    if (entry.known && complete(entry.known)) {
       entry.newUntilMs = Math.min(entry.newUntilMs, clock.nowMs() + firstWaitMs);
     }
   }
 
   /** Whether nothing of the model would have to be fetched to run it here. */
-  function complete({ description }: KnownModel): boolean {
+  function complete({ description, whole: all }: KnownModel): boolean {
     const { name, version, digest } = description;
     const whole = { model: name, version, digest, variant: "", from: startCut, to: endCut };
-    return (local?.lacks?.(whole) ?? 0) === 0;
+    return all && (local?.lacks?.(whole) ?? 0) === 0;
   }
 
   /**
@@ -336,7 +336,7 @@ export function knowledgeOf(
       if (places.all.size > 0) {
         const newMs = entry.newUntilMs - clock.nowMs();
         const momentMs = newMs > 0 ? Math.min(firstWaitMs, newMs) : firstWaitMs;
-        const patienceMs = (entry.known?.here && complete(entry.known)) || circular ? momentMs : Infinity;
+        const patienceMs = (entry.known && complete(entry.known)) || circular ? momentMs : Infinity;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
         if (!entry.known && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {

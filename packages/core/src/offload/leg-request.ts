@@ -1,8 +1,7 @@
 import type { Call, EndpointId } from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest, SequencePosition } from "../endpoint/index.ts";
 import { type Leg, legKey } from "../plan/index.ts";
-import { wantedBack } from "../check/index.ts";
-import { rulesFor } from "./crossing.ts";
+import { rulesFor, wantedBack } from "../parts/index.ts";
 import type { CutId } from "../model/index.ts";
 import type { Place } from "../places/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";

@@ -26,6 +26,7 @@ import {
   radioState,
   type RadioState,
 } from "../places/index.ts";
+import { withStepModels } from "../parts/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
 import { type Held, type Job, nobody } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
@@ -83,7 +84,8 @@ export interface Loop {
 const crowdedTieRatio = 0.05;
 
 /** Makes the loop of an offloader. */
-export function createLoop(parts: OffloadParts): Loop {
+export function createLoop(given: OffloadParts): Loop {
+  const parts = withStepModels(given);
   const { clock, local, random } = parts;
   if (parts.defaults) checkLimits(parts.defaults, demands.ofDefaults, true);
   const self = parts.id ?? local?.info.id ?? "offloader";

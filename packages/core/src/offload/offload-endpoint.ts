@@ -23,6 +23,7 @@ import { confirming } from "./call-for.ts";
 import { admitAtDoor } from "./door.ts";
 import type { Held, Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
+import { aroundOffers } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -129,9 +130,11 @@ class LoopEndpoint implements OffloadEndpoint {
     );
     const forwarded = through.flat();
     // Of two by the same way, whoever asked keeps the first.
-    const quickestFirst = [...splitOffers(own, forwarded, known), ...forwarded].sort(
-      (one, other) => meanOf(one.completionMs) - meanOf(other.completionMs),
-    );
+    const quickestFirst = [
+      ...splitOffers(own, forwarded, known),
+      ...aroundOffers(this.info, known, forwarded, work.queueMs(nowMs)),
+      ...forwarded,
+    ].sort((one, other) => meanOf(one.completionMs) - meanOf(other.completionMs));
     return undominated([...own, ...quickestFirst]);
   }
 

@@ -2,9 +2,8 @@ import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } f
 import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
 import { latestOf, type Leg, type LegId, type Plan, type Trigger } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
-import { checkOutputs, gather } from "../check/index.ts";
-import { heldAt } from "./crossing.ts";
-import type { Held, Job } from "./job.ts";
+import { checkOutputs, gather } from "../parts/index.ts";
+import { type Held, heldAt, type Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest, mostWaitAt } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
@@ -184,6 +183,13 @@ class Race {
     return gather(this.#job.known, leg.segment, [own, before, this.#held.tensors]);
   }
 
+  /** All that crosses where a leg ended: what it gave, and of one elsewhere what was here before it left. */
+  #crossing({ leg: { segment, takes }, place }: Running, outputs: Tensors): Tensors {
+    if (!place) return outputs;
+    const sources = [outputs, this.#outputs.get(takes), this.#held.tensors];
+    return gather(this.#job.known, { ...segment, from: segment.to }, sources);
+  }
+
   /** Arms the guards that wait for this leg to be late. */
   #watch(running: Running): void {
     const { leg, place } = running;
@@ -264,8 +270,9 @@ class Race {
       return;
     }
     this.#outputs.set(leg.id, response.outputs);
-    if (!place && this.#running.size === 0) {
-      const held = heldAt(leg, response.outputs, this.#held.features);
+    const waiting = this.#plan.legs.some(({ takes }) => takes === leg.id);
+    if ((!place || !waiting) && this.#running.size === 0) {
+      const held = heldAt(leg, this.#crossing(running, response.outputs), this.#held.features);
       if (held.features.items !== undefined && this.#held.features.items === undefined) {
         learnItems(known, held.features.items);
       }

@@ -1,7 +1,7 @@
 import { abortError, childCall, type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Endpoint, InferenceResponse } from "../endpoint/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { checkOutputs } from "../check/index.ts";
+import { checkOutputs } from "../parts/index.ts";
 import type { Job } from "./job.ts";
 import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";

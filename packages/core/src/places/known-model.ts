@@ -9,7 +9,14 @@ import {
   type SegmentPattern,
 } from "../endpoint/index.ts";
 import { type DeviceSpeed, meanOf, type SpeedBelief } from "../estimate/index.ts";
-import { endCut, type ModelDescription, type Profile, referenceOf, startCut } from "../model/index.ts";
+import {
+  endCut,
+  type ModelDescription,
+  needsOthers,
+  type Profile,
+  referenceOf,
+  startCut,
+} from "../model/index.ts";
 import {
   bucketFor,
   modelTable,
@@ -32,8 +39,9 @@ export interface KnownModel {
   readonly description: ModelDescription;
   readonly profile: Profile;
   readonly table: ModelTable;
-  /** Whether the place here has it. */
+  /** Whether the place here has it, and whether it can run all of it. */
   readonly here: boolean;
+  readonly whole: boolean;
   /** The ways to run it elsewhere, and those of each place; laid out again only when the place said something new. */
   readonly blocks: readonly RouteBlock[];
   readonly blocksBy: ReadonlyMap<EndpointId, readonly RouteBlock[]>;
@@ -102,6 +110,7 @@ export function knowModel(
     profile,
     table,
     here,
+    whole: here && !needsOthers(description),
     blocks,
     blocksBy,
     laidOut,

@@ -7,9 +7,10 @@ import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
 import { energyDetail, energyRemoves } from "./filter/energy.ts";
 import { memoryDetail, memoryRemoves } from "./filter/memory.ts";
 import { tierDetail, tierRemoves } from "./filter/tier.ts";
+import { elsewhereDetail } from "./filter/unavailable.ts";
 import { type Guarded, guardedValues } from "./guarded.ts";
 import type { Choice } from "./choices.ts";
-import { type Options, partOf } from "./options.ts";
+import { type Options, partOf, reachedHere } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
 import { leastMs, localValues, priceLocal, type Priced, type PricedRemote, priceRemote } from "./priced.ts";
@@ -76,6 +77,9 @@ export function localCandidates(
     }
     if (Number.isNaN(choice.slowness)) {
       return removed("unavailable", `variant ${choice.variant.name} is not here`);
+    }
+    if (reachedHere(choice, choice.from) < choice.to) {
+      return removed("unavailable", elsewhereDetail(question.model.table.description, choice.variant.name));
     }
     if (memoryRemoves(choice.bucket.headMemoryBytes[choice.to] ?? 0, memoryBytes)) {
       return removed("memory", memoryDetail(memoryBytes));

@@ -2,6 +2,7 @@ import type { EndpointId } from "../base/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
 import type { Choice } from "./choices.ts";
+import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
 import { keptEstimate, localValues, type Priced, type PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
@@ -41,9 +42,11 @@ export function remoteLegs(
   const first: LegId | "request" = hasHead ? "head" : "request";
   const starts: Trigger = hasHead ? { on: "done", leg: "head" } : { on: "begin" };
   legs.push(remoteLeg(question, "remote", priced, first, [starts], "nothing"));
-  if (group.to < choice.to) {
+  // Before the next step of others the plan is made anew.
+  const tailTo = reachedHere(choice, group.to);
+  if (group.to < tailTo) {
     const done: Trigger = { on: "done", leg: "remote" };
-    legs.push(localLeg(question, "tail", choice, group.to, choice.to, "remote", [done]));
+    legs.push(localLeg(question, "tail", choice, group.to, tailTo, "remote", [done]));
   }
   const endpoint = endpointOf(question, priced);
   const other = others.find(

@@ -166,6 +166,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
         if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence || request.whole === true)
           continue;
         if (to < choice.to && choice.bucket.returns[to] !== 1) continue;
+        if (reachedHere(choice, choice.from) < from) continue;
         if (!readyHere(request, choice, from, to)) continue;
       }
       addGroup(options, question, choice, cells, cell, from, to);
@@ -179,8 +180,13 @@ function readyHere({ ready }: PlanRequest, choice: Choice, from: number, to: num
   if (!ready) return true;
   return (
     (from === choice.from || ready(undefined, partOf(choice, choice.from, from))) &&
-    (to === choice.to || ready(undefined, partOf(choice, to, choice.to)))
+    (reachedHere(choice, to) === to || ready(undefined, partOf(choice, to, reachedHere(choice, to))))
   );
+}
+
+/** How far this place gets from a cut: to the end of the request, or to a step whose model only others have. */
+export function reachedHere({ bucket, to }: Choice, from: number): number {
+  return Math.min(to, bucket.reach[from] ?? to);
 }
 
 /** What of a choice lies between two positions. */

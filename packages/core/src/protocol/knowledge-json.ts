@@ -1,5 +1,4 @@
-import type { Json } from "../base/index.ts";
-import type { Body, Cut, Features, ModelDescription, Profile, Variant } from "../model/index.ts";
+import type { Body, Cut, Features, ModelDescription, Profile, Step, Variant } from "../model/index.ts";
 import { datatypes, type TensorSpec } from "../tensor/index.ts";
 import {
   anyJson,
@@ -41,12 +40,11 @@ const port = fields({
   media: optional(word("image", "audio", "text")),
 });
 
-const run: Reader<{ model: string; version?: string } | { transform: string; parameters: Json }> = (
-  value,
-  where,
-) =>
+const ports = fields({ inputs: list(tensorSpecFrom, 256), outputs: list(tensorSpecFrom, 256) });
+
+const run: Reader<Step["run"]> = (value, where) =>
   typeof value === "object" && value !== null && Object.hasOwn(value, "model")
-    ? fields({ model: name, version: optional(name) })(value, where)
+    ? fields({ model: name, version: optional(name), elsewhere: optional(ports) })(value, where)
     : fields({ transform: name, parameters: anyJson() })(value, where);
 
 const step = fields({

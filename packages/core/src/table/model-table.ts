@@ -45,6 +45,8 @@ export interface BucketTable {
   readonly rawBytes: Float64Array;
   /** 1 where what runs elsewhere may end and come back: between the steps of a pipeline, never inside a graph. */
   readonly returns: Uint8Array;
+  /** For each cut the last one that is reached from it without a step whose model only other places have. */
+  readonly reach: Int32Array;
   /** Classes that the tensors of each crossing carry; undefined stands for the input's own. */
   readonly classes: readonly (readonly (DataClass | undefined)[])[];
 }
@@ -173,8 +175,25 @@ function bucketTable(
     },
     rawBytes,
     returns: Uint8Array.from(cuts, ({ cut }) => (steps.some((step) => step.id === cut.id) ? 1 : 0)),
+    reach: reachOf(cuts, steps),
     classes: cuts.map((one) => crossingClasses(one.cut, steps)),
   };
+}
+
+/** Cuts are compared by the steps that lie before them; where those are not known, nothing lies between. */
+function reachOf(cuts: BucketProfile["cuts"], steps: readonly Step[]): Int32Array {
+  const before = cuts.map(({ cut: { id } }) => {
+    if (id === startCut || id === endCut) return id === startCut ? 0 : steps.length;
+    const at = steps.findIndex((step) => id === step.id || id.startsWith(`${step.id}.`));
+    return at < 0 ? NaN : steps[at]?.id === id ? at + 1 : at + 0.5;
+  });
+  const elsewhere = steps.flatMap(({ run }, at) => ("model" in run && run.elsewhere ? [at] : []));
+  return Int32Array.from(before, (from, cut) => {
+    const first = elsewhere.find((at) => from <= at) ?? Infinity;
+    let last = cut;
+    while (last + 1 < cuts.length && !((before[last + 1] ?? 0) > first)) last++;
+    return last;
+  });
 }
 
 /** The bits of some codecs. A codec without a bit sets the sign bit, which no place has: it is never chosen. */

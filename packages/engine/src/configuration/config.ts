@@ -4,6 +4,7 @@ import type {
   Datatype,
   InstanceGroup,
   Json,
+  ModelPorts,
   PortSpec,
   SequenceState,
 } from "@longshore/core";
@@ -131,6 +132,8 @@ export interface StepConfig {
   readonly inputs: Readonly<Record<string, string>>;
   readonly forEach?: string;
   readonly declassifiesTo?: DataClass;
+  /** Only other places have the model; what it takes and gives there, or `true` where they are asked for that. */
+  readonly elsewhere?: ModelPorts | true;
 }
 
 export interface VariantConfig {

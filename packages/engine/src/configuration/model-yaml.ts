@@ -34,6 +34,8 @@ const port = strict({
   labels: v.optional(file),
 });
 
+const tensors = v.pipe(v.array(strict({ name: word, datatype, shape })), v.minLength(1), v.maxLength(256));
+
 const step = strict({
   id: stepId,
   transform: v.optional(word),
@@ -43,6 +45,7 @@ const step = strict({
   inputs: v.record(v.string(), word),
   forEach: v.optional(word),
   declassifiesTo: v.optional(word),
+  elsewhere: v.optional(v.union([v.literal(true), strict({ inputs: tensors, outputs: tensors })])),
 });
 
 const variant = strict({

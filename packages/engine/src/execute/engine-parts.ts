@@ -1,5 +1,5 @@
 import type { Clock, EndpointInfo, Observer, Random, TenantId } from "@longshore/core";
-import type { ModelSource, ModelStore } from "../repository/index.ts";
+import type { ModelSource, ModelStore, RepositoryParts } from "../repository/index.ts";
 import type { SealKey } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { Lane } from "../lane/index.ts";
@@ -70,6 +70,8 @@ export interface EngineParts {
   readonly explicit?: boolean;
   /** Whether copies of a model that want a GPU may have a processor instead. Default false. */
   readonly gpuFallback?: boolean;
+  /** What other places say that their models take and give; default: none is asked. */
+  readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
   /** Seals exported state of sequences, so that it can come back through hands that may not make one up. */
   readonly stateKey?: SealKey;
 }

@@ -42,6 +42,7 @@ import { makeOffers, servedHere } from "./offers.ts";
 import { refuseConfirmed, refusePast, untilDeadline } from "./request-call.ts";
 import type { Artifact } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
+import { knowledgeOf } from "./assumed-profile.ts";
 import { leaseAll } from "./grant-request.ts";
 import { checkDigest, reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
 import { speeds } from "./speed.ts";
@@ -172,8 +173,7 @@ class EngineHere implements Engine {
 
   /** One object for a version, so that whoever knows it can tell that it is the same. */
   #knowledgeOf(loaded: LoadedVersion): ModelKnowledge {
-    const { description, profile } = loaded;
-    const known = this.#knowledge.get(loaded) ?? { description, ...(profile ? { profile } : {}) };
+    const known = this.#knowledge.get(loaded) ?? knowledgeOf(loaded);
     this.#knowledge.set(loaded, known);
     return known;
   }

@@ -72,7 +72,11 @@ export async function makeOffers(
       continue;
     }
     for (const { segment, serviceMs } of parts.speeds.observed({ digest, variant: variant.name })) {
-      offers.push(await offerOf(segment, serviceMs, anyFeatures, variant, variant.accuracyRatio, parts));
+      const { accuracyRatio } = variant;
+      const offer = await offerOf(segment, serviceMs, anyFeatures, variant, accuracyRatio, parts).catch(
+        unknownCut,
+      );
+      if (offer) offers.push(offer);
     }
   }
   return offers;
@@ -80,10 +84,10 @@ export async function makeOffers(
 
 /**
  * A profile may name cuts that are none here: of a graph that is not here itself, those alone are known whose heads its
- * package lists.
+ * package lists. What leads to a model of other places is no offer of this one.
  */
 function unknownCut(thrown: unknown): undefined {
-  if (LongshoreError.is(thrown) && thrown.reason === "unknown-cut") return;
+  if (LongshoreError.is(thrown) && (thrown.reason === "unknown-cut" || thrown.reason === "no-place")) return;
   throw thrown;
 }
 

@@ -1,4 +1,4 @@
-import type { Json, PortSpec, SequenceState, Step, Variant } from "@longshore/core";
+import type { Json, ModelPorts, PortSpec, SequenceState, Step, Variant } from "@longshore/core";
 import type { TransformSet } from "../transform/index.ts";
 import { plainPort, shapesAgree } from "./complete.ts";
 import {
@@ -10,7 +10,7 @@ import {
 import { type NamedFiles, resolveFileParameters } from "./files.ts";
 import { inlineProgram } from "./inline.ts";
 import { orderedSteps } from "./pipeline.ts";
-import type { GraphBody, Program } from "./program.ts";
+import type { GraphBody, Program, ProgramStep } from "./program.ts";
 import { type NewStep, type ProgramBuilder, programBuilder } from "./program-builder.ts";
 
 /** What a pipeline is put together from. */
@@ -21,6 +21,8 @@ export interface PipelineParts {
   readonly files: NamedFiles;
   /** The program of another model's version (latest when undefined): the variant of that name, else its default. */
   readonly inner: (model: string, version: string | undefined, variant: string) => Program;
+  /** What the model of a step of other places takes and gives. */
+  readonly portsOf: (step: StepConfig) => Promise<ModelPorts>;
 }
 
 /** A graph as a program of one step. */
@@ -59,7 +61,15 @@ export async function pipelineProgram(parts: PipelineParts, variant: VariantConf
       builder.addTransform(added, { transform: step.transform, parameters });
       continue;
     }
-    const inner = parts.inner(step.model ?? "", step.version, variant.name);
+    const there = {
+      model: step.model ?? "",
+      ...(step.version === undefined ? {} : { version: step.version }),
+    };
+    if (step.elsewhere) {
+      builder.addElsewhere(added, { ...there, ports: await parts.portsOf(step) });
+      continue;
+    }
+    const inner = parts.inner(there.model, step.version, variant.name);
     for (const [output, value] of addInner(builder, added, inner, bad))
       aliases.set(`${step.id}.${output}`, value);
   }
@@ -126,10 +136,7 @@ export function describeVariant(
         kind: "pipeline",
         steps: program.steps.map((step): Step => ({
           id: step.id,
-          run:
-            step.kind === "model"
-              ? { model: step.graph.model, version: step.graph.version }
-              : { transform: step.chain.transform, parameters: writtenParameters(config, written, step.id) },
+          run: runOf(config, written, step),
           inputs: step.inputs,
           ...(step.forEach === undefined ? {} : { forEach: step.forEach }),
           ...(step.declassifiesTo === undefined ? {} : { declassifiesTo: step.declassifiesTo }),
@@ -145,6 +152,14 @@ export function describeVariant(
     ...(written.tiers ? { tiers: written.tiers } : {}),
     ...(written.memoryBytes === undefined ? {} : { memoryBytes: written.memoryBytes }),
   };
+}
+
+function runOf(config: ModelConfig, written: VariantConfig, step: ProgramStep): Step["run"] {
+  if (step.kind === "model") return { model: step.graph.model, version: step.graph.version };
+  if (step.kind === "transform")
+    return { transform: step.chain.transform, parameters: writtenParameters(config, written, step.id) };
+  const { model, version, ports } = step;
+  return { model, ...(version === undefined ? {} : { version }), elsewhere: ports };
 }
 
 /** Of nested steps nothing is written here: their own model's description tells. */

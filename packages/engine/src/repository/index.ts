@@ -1,6 +1,7 @@
 export type { ControlInput } from "../configuration/index.ts";
 export { checkModelName, someNames } from "../configuration/index.ts";
 export {
+  type ElsewhereStep,
   type GraphBody,
   type ModelStep,
   type Program,
@@ -10,7 +11,7 @@ export {
   type WarmUp,
 } from "./program.ts";
 export { mostRevealing } from "./program-builder.ts";
-export type { LoadedVersion } from "./read-version.ts";
+export type { LoadedVersion, RepositoryParts } from "./read-version.ts";
 export type { ModelOverride } from "./override.ts";
 export { type ModelRepository, modelRepository, type Renewal } from "./repository.ts";
 export * from "./source.ts";

@@ -56,6 +56,7 @@ export function inlineProgram(
         : { declassifiesTo: one.declassifiesTo ?? declassifiesTo ?? "" }),
     };
     if (one.kind === "model") builder.addModel(added, one.graph);
+    else if (one.kind === "elsewhere") builder.addElsewhere(added, one);
     else builder.addTransform(added, one.chain);
     for (const { port, value } of one.outputs) {
       names.set(value, `${id}.${port}`);

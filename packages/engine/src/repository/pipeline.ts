@@ -45,11 +45,17 @@ function makerOf(value: string): string {
   return dot < 0 ? "" : value.slice(0, dot);
 }
 
-/** Models that a configuration names in any of its variants. */
+/** Models of this place that a configuration names in any of its variants. */
 export function modelsNamed(config: ModelConfig): readonly string[] {
   const named = new Set<string>();
-  for (const { model } of config.pipeline?.steps ?? []) if (model !== undefined) named.add(model);
-  for (const { models } of config.variants) for (const model of Object.values(models)) named.add(model);
+  const elsewhere = new Set<string>();
+  for (const step of config.pipeline?.steps ?? []) {
+    if (step.elsewhere) elsewhere.add(step.id);
+    else if (step.model !== undefined) named.add(step.model);
+  }
+  for (const { models } of config.variants) {
+    for (const [step, model] of Object.entries(models)) if (!elsewhere.has(step)) named.add(model);
+  }
   return [...named];
 }
 
@@ -59,6 +65,10 @@ function override(step: StepConfig, variant: VariantConfig, bad: Bad): StepConfi
   const path = `pipeline step ${step.id}`;
   if ((step.transform === undefined) === (step.model === undefined)) {
     throw bad(path, "needs exactly one of transform and model");
+  }
+  if (step.elsewhere && step.model === undefined) throw bad(path, "is a transform, which runs here");
+  if (step.elsewhere && step.forEach !== undefined) {
+    throw bad(path, "runs for each element a model of other places, which are asked once for a request");
   }
   const parameters = variant.parameters[step.id];
   const model = variant.models[step.id];

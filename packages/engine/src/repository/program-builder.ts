@@ -3,7 +3,7 @@ import { type ChainStep, portSpecs } from "../lane/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import { shapesAgree } from "./complete.ts";
 import { someNames } from "../configuration/index.ts";
-import type { GraphBody, Program, ProgramStep, ValueFacts } from "./program.ts";
+import type { ElsewhereStep, GraphBody, Program, ProgramStep, ValueFacts } from "./program.ts";
 
 /** A step to add, its values already called as they are in this program. */
 export interface NewStep {
@@ -24,6 +24,7 @@ export interface ProgramBuilder {
   readonly values: ReadonlyMap<string, ValueFacts>;
   addTransform(step: NewStep, chain: Pick<ChainStep, "transform" | "parameters">): void;
   addModel(step: NewStep, graph: GraphBody): void;
+  addElsewhere(step: NewStep, there: Pick<ElsewhereStep, "model" | "version" | "ports">): void;
   build(variant: string, outputs: Program["outputs"]): Program;
 }
 
@@ -72,6 +73,8 @@ export function programBuilder(
     if (other)
       throw bad(path, `gives several answers, as step ${other.id} does; a pipeline has one such step`);
     if (step.forEach !== undefined) throw bad(path, "gives several answers and cannot run for each element");
+    if (steps.some(({ kind }) => kind === "elsewhere"))
+      throw bad(path, "gives several answers, in a pipeline with a model of other places");
   }
 
   function knownPorts(step: NewStep, ports: readonly string[], what: string): void {
@@ -80,6 +83,25 @@ export function programBuilder(
       throw bad(
         `pipeline step ${step.id}`,
         `gives ${what} an input ${JSON.stringify(port)}; it takes ${someNames(ports)}`,
+      );
+    }
+  }
+
+  function checkPorts(step: NewStep, model: string, ports: readonly TensorSpec[]): void {
+    const path = `pipeline step ${step.id}`;
+    knownPorts(
+      step,
+      ports.map(({ name }) => name),
+      `model ${model}`,
+    );
+    const given = portSpecs(step, specs());
+    for (const port of ports) {
+      const spec = given.get(port.name);
+      if (!spec) throw bad(path, `gives model ${model} no ${port.name}`);
+      if (spec.datatype === port.datatype && shapesAgree(spec.shape, port.shape)) continue;
+      throw bad(
+        path,
+        `gives model ${model} ${spec.datatype} [${spec.shape.join(", ")}] (${spec.name}) as ${port.name}, which is ${port.datatype} [${port.shape.join(", ")}]`,
       );
     }
   }
@@ -102,6 +124,10 @@ export function programBuilder(
 
   const taken = (step: NewStep): Reveals =>
     mostRevealing(Object.values(step.inputs).map((value) => values.get(value)?.reveals ?? "input"));
+
+  /** What a network makes of what it is given. */
+  const ofModel = (step: NewStep, { inputs: ports }: Pick<GraphBody, "inputs">): Reveals =>
+    ports.length > 0 && taken(step) === "answer" ? "answer" : "features";
 
   return {
     values,
@@ -137,22 +163,7 @@ export function programBuilder(
     },
     addModel(step, graph) {
       checkStep(step);
-      knownPorts(
-        step,
-        graph.inputs.map(({ name }) => name),
-        `model ${graph.model}`,
-      );
-      const given = portSpecs(step, specs());
-      for (const port of graph.inputs) {
-        const spec = given.get(port.name);
-        const path = `pipeline step ${step.id}`;
-        if (!spec) throw bad(path, `gives model ${graph.model} no ${port.name}`);
-        if (spec.datatype === port.datatype && shapesAgree(spec.shape, port.shape)) continue;
-        throw bad(
-          path,
-          `gives model ${graph.model} ${spec.datatype} [${spec.shape.join(", ")}] (${spec.name}) as ${port.name}, which is ${port.datatype} [${port.shape.join(", ")}]`,
-        );
-      }
+      checkPorts(step, graph.model, graph.inputs);
       if (graph.states.length > 0 && steps.some((one) => one.kind === "transform" && one.answers)) {
         throw bad(
           `pipeline step ${step.id}`,
@@ -165,8 +176,28 @@ export function programBuilder(
           `runs model ${graph.model} for each element, but it keeps state between requests`,
         );
       }
-      const made = graph.inputs.length > 0 && taken(step) === "answer" ? "answer" : "features";
-      steps.push({ ...step, kind: "model", outputs: add(step, graph.outputs, made), graph });
+      steps.push({ ...step, kind: "model", outputs: add(step, graph.outputs, ofModel(step, graph)), graph });
+    },
+    addElsewhere(step, there) {
+      const { model, ports } = there;
+      const path = `pipeline step ${step.id}`;
+      checkStep(step);
+      checkPorts(step, model, ports.inputs);
+      if (step.forEach !== undefined) {
+        throw bad(
+          path,
+          `runs for each element model ${model} of other places, which are asked once for a request`,
+        );
+      }
+      if (steps.some((one) => one.kind === "transform" && one.answers)) {
+        throw bad(path, `runs model ${model} of other places after a step that gives several answers`);
+      }
+      steps.push({
+        ...step,
+        kind: "elsewhere",
+        outputs: add(step, ports.outputs, ofModel(step, ports)),
+        ...there,
+      });
     },
     build(variant, outputs) {
       for (const { name, value } of outputs) {

@@ -1,4 +1,12 @@
-import type { Batching, DataClass, InstanceGroup, PortSpec, Reveals, TensorSpec } from "@longshore/core";
+import type {
+  Batching,
+  DataClass,
+  InstanceGroup,
+  ModelPorts,
+  PortSpec,
+  Reveals,
+  TensorSpec,
+} from "@longshore/core";
 import type { ChainStep } from "../lane/index.ts";
 import type { Artifact } from "../runtime/index.ts";
 import type { HeldState } from "../sequence/index.ts";
@@ -83,7 +91,16 @@ export interface ModelStep extends StepBase {
   readonly graph: GraphBody;
 }
 
-export type ProgramStep = TransformStep | ModelStep;
+/** A step that runs a model that only other places have. Nothing here runs it. */
+export interface ElsewhereStep extends StepBase {
+  readonly kind: "elsewhere";
+  readonly model: string;
+  /** Undefined: whichever is newest there. */
+  readonly version?: string;
+  readonly ports: ModelPorts;
+}
+
+export type ProgramStep = TransformStep | ModelStep | ElsewhereStep;
 
 /** What is known of a value before it exists. */
 export interface ValueFacts {

@@ -2,6 +2,8 @@ import {
   type Call,
   LongshoreError,
   type ModelDescription,
+  type ModelPorts,
+  needsOthers,
   parseProfile,
   type Profile,
 } from "@longshore/core";
@@ -13,7 +15,7 @@ import {
   pipelineProgram,
   programStates,
 } from "./assemble.ts";
-import { badConfiguration, type ModelConfig } from "../configuration/index.ts";
+import { badConfiguration, type ModelConfig, type StepConfig } from "../configuration/index.ts";
 import { versionDigest } from "./digest.ts";
 import { digestFiles, type Hash, linesOf, type NamedFiles, namedFiles, profileFile } from "./files.ts";
 import { graphBody, instancesOf } from "./graph-body.ts";
@@ -45,6 +47,12 @@ export interface RepositoryParts {
   readonly defaultInstances?: number;
   /** Whether copies that want a GPU may have a processor instead. Default false. */
   readonly gpuFallback?: boolean;
+  /** What other places say that a model takes and gives; undefined where none has it. Default: none is asked. */
+  readonly elsewhere?: (
+    model: string,
+    version: string | undefined,
+    call: Call,
+  ) => Promise<ModelPorts | undefined>;
 }
 
 /** How one version gets at the models that it is made of. */
@@ -64,6 +72,7 @@ export async function readVersion(
   const files = await digestFiles(store, model, folder, hash);
   const named = namedFiles(store, model, config.file, [folder, model], hash);
   const inner = new Map<string, LoadedVersion>();
+  const asked = new Map<string, ModelPorts>();
   const programs = new Map<string, Program>();
   let first: Program | undefined;
   let graphPorts: Pick<ModelDescription, "inputs" | "outputs"> | undefined;
@@ -88,6 +97,7 @@ export async function readVersion(
           transforms: parts.transforms,
           files: named,
           inner: (name, wanted, which) => innerProgram(inner, name, wanted, which),
+          portsOf: (step) => portsOf(parts, step, asked, call),
         },
         variant,
       );
@@ -127,6 +137,7 @@ export async function readVersion(
       description.digest,
     ]),
   );
+  for (const [name, ports] of asked) models.set(name, JSON.stringify(ports));
   const digest = await versionDigest({ config, ...ports, files, named: named.digests, models }, hash);
   const description: ModelDescription = {
     name: model,
@@ -151,6 +162,10 @@ export async function readVersion(
     labels,
     trusted: config.trusted,
   };
+  if (description.sequence && needsOthers(description)) {
+    const what = "keeps state between requests, but a model of other places is one of its steps";
+    throw badConfiguration(model, config.file, "sequence", what);
+  }
   const made = [...inner.values()];
   const uses = [...new Set(made.flatMap((one) => [one.description.name, ...one.uses]))];
   const versionsUsed = made.flatMap(({ description: { name, version: of }, versionsUsed: theirs }) => [
@@ -179,10 +194,32 @@ async function loadInner(
 ): Promise<void> {
   for (const step of config.pipeline?.steps ?? []) {
     const name = replaced[step.id] ?? step.model;
-    if (name === undefined) continue;
+    if (name === undefined || step.elsewhere) continue;
     const key = `${name}/${step.version ?? ""}`;
     if (!inner.has(key)) inner.set(key, await innerVersion(name, step.version, call));
   }
+}
+
+/** What the model of a step takes and gives that only other places have: as written, else as they say. */
+async function portsOf(
+  { elsewhere }: RepositoryParts,
+  { id, model = "", version, elsewhere: written }: StepConfig,
+  asked: Map<string, ModelPorts>,
+  call: Call,
+): Promise<ModelPorts> {
+  if (typeof written === "object") return written;
+  const key = `elsewhere ${model}/${version ?? ""}`;
+  const ports = asked.get(key) ?? (await elsewhere?.(model, version, call));
+  if (!ports) {
+    const what = `no other place says what ${model} (step ${id}) takes and gives`;
+    throw new LongshoreError(
+      "no-place",
+      "resolve",
+      `${what}: name one that has it, or write it down under elsewhere`,
+    );
+  }
+  asked.set(key, ports);
+  return ports;
 }
 
 function innerProgram(

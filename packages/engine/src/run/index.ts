@@ -6,5 +6,5 @@ export type { SegmentRun } from "./run-action.ts";
 export { runAnswers, runSegment, type SegmentResult } from "./run-segment.ts";
 export { cutAt } from "./crossing.ts";
 export { type PlanCache, planCache } from "./plan-cache.ts";
-export { type InnerCuts, innerCuts, positions } from "./positions.ts";
+export { aroundElsewhere, type InnerCuts, innerCuts, type Position, positions } from "./positions.ts";
 export type { SegmentPlan } from "./segment-plan.ts";

@@ -98,6 +98,20 @@ function endPosition(program: Program): Position {
   return { id: endCut, step: program.steps.length, rank: program.steps.length + 0.5 };
 }
 
+/** Those around steps whose models only other places have, in order: where such a pipeline has to be cut. */
+export function aroundElsewhere(program: Program): readonly Position[] {
+  const ranks = new Set([0, program.steps.length + 0.5]);
+  for (const [at, { kind }] of program.steps.entries()) {
+    if (kind === "elsewhere") for (const rank of [at, at + 1]) ranks.add(rank);
+  }
+  return [...ranks]
+    .sort((one, other) => one - other)
+    .map((rank) => {
+      const step = program.steps[rank - 1];
+      return rank === 0 ? startPosition : step ? afterStep(step.id, rank - 1) : endPosition(program);
+    });
+}
+
 function afterStep(id: string, index: number): Position {
   return { id, step: index + 1, rank: index + 1 };
 }

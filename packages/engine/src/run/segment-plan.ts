@@ -49,6 +49,11 @@ export async function planSegment(
   const results = wantedOf(crossingAt(program, to), wanted, toCut);
   const crossing = crossingAt(program, from);
   const { kept, needed } = neededParts(partsBetween(program, from, to), results);
+  for (const { step } of kept) {
+    if (step.kind !== "elsewhere") continue;
+    const what = `step ${step.id} runs model ${step.model}, which only other places have`;
+    throw new LongshoreError("no-place", "resolve", `${fromCut}..${toCut} cannot run here: ${what}`);
+  }
   const keep = new Set(results.map(({ value }) => value));
   const actions = actionsOf(program, kept, [...keep]);
   const models = modelActions(actions);

@@ -258,6 +258,17 @@ describe("worthKeeping", () => {
     expect(kept.map((one) => one.cut.id)).toEqual(["start", "balance", "waist", "light", "end"]);
   });
 
+  it("keeps what lies around a model that others may have, whole", () => {
+    const all = [
+      cut("start", 0, 100, 100, 0),
+      cut("fit", 10, 91, 500, 0),
+      cut("look", 90, 11, 400, 900),
+      cut("end", 100, 0, 4, 1000),
+    ];
+    expect(worthKeeping(all).map((one) => one.cut.id)).not.toContain("look");
+    expect(worthKeeping(all, ["fit", "look"])).toEqual(all);
+  });
+
   it("keeps what is the best where the input itself may not leave", () => {
     // The input is smaller than what crosses after the first layers, so that nobody would cut there who may send it.
     const all = [

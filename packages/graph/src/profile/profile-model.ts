@@ -3,6 +3,7 @@ import {
   type Call,
   type Clock,
   type Codec,
+  type CutId,
   type CutProfile,
   endCut,
   LongshoreError,
@@ -10,6 +11,7 @@ import {
   type Profile,
   type ProfileMachine,
   startCut,
+  stepModels,
   type Variant,
   type VariantProfile,
 } from "@longshore/core";
@@ -166,7 +168,10 @@ async function profileBucket(
     upTo: bucket.upTo,
     typical: bucket.typical,
     runs: measured.runs,
-    cuts: worthKeeping(measured.cuts),
+    cuts: worthKeeping(
+      measured.cuts,
+      stepModels(variant.body).flatMap(({ from, to }) => [from, to]),
+    ),
     legalCuts: await legalCuts(options, profiled, call),
   };
 }
@@ -182,10 +187,14 @@ async function legalCuts(options: ProfileOptions, profiled: ProfiledVariant, cal
 /**
  * The cuts that some prices make the best, under any codec, or that are the best for a place that pays for memory instead
  * of time at the head, or balance head and tail; once more among those whose crossing is not the input any more, because rules
- * often keep that here, and then the best of what is left is another one. `start` and `end` always.
+ * often keep that here, and then the best of what is left is another one. `start` and `end` always, and those `around` models of
+ * steps: a server of others may have one, whole.
  */
-export function worthKeeping(measured: readonly CutProfile[]): readonly CutProfile[] {
-  const kept = new Set<string>([startCut, endCut]);
+export function worthKeeping(
+  measured: readonly CutProfile[],
+  around: readonly CutId[] = [],
+): readonly CutProfile[] {
+  const kept = new Set<string>([startCut, endCut, ...around]);
   const codecs = new Set(measured.flatMap((cut) => cut.codings.map(codingName)));
   for (const codec of codecs) {
     for (const allowed of [measured, measured.filter(({ cut }) => cut.reveals !== "input")]) {

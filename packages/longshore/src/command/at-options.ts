@@ -20,6 +20,60 @@ export function atKindOption(): Option {
     .default("longshore");
 }
 
+/** What requests to the servers of `--at` are held to, and what requests of clients are that do not say. */
+export interface BehindOptions extends AtOptions {
+  readonly atTenants: boolean;
+  readonly atTrust: NonNullable<ServerOptions["trust"]>;
+  readonly atZone: string;
+  readonly atMetrics?: string;
+  readonly atGrpc?: string;
+  readonly dataClass: string;
+}
+
+/** Adds these. */
+export function behindOptions(command: Command): Command {
+  return command
+    .addOption(atKindOption())
+    .addOption(
+      new Option("--at-trust <trust>", "how far the servers of --at are trusted")
+        .choices(["listed", "operated", "attested"])
+        .default("listed"),
+    )
+    .option(
+      "--at-metrics <where>",
+      "where servers of kind oip or json show metrics: :8002, a URL, or none (default: /metrics there and two ports on)",
+    )
+    .option(
+      "--at-grpc <where>",
+      "where servers of kind oip or json speak gRPC, for models that answer several times: :8001 or a URL (default: none)",
+    )
+    .option("--at-zone <zone>", "where the servers of --at process", "unknown")
+    .option(
+      "--data-class <class>",
+      "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
+      "unknown",
+    );
+}
+
+/** The servers behind one of ours, as these options describe them. */
+export async function serversBehind(options: BehindOptions): Promise<readonly ServerOptions[]> {
+  const {
+    atTrust: trust,
+    atZone: zone,
+    atTenants: forwardsTenants,
+    atMetrics: metrics,
+    atGrpc: grpc,
+  } = options;
+  return (await serversOf(options)).map((one) => ({
+    ...one,
+    trust,
+    zone,
+    forwardsTenants,
+    ...(metrics === undefined ? {} : { metrics }),
+    ...(grpc === undefined ? {} : { grpc }),
+  }));
+}
+
 /** Adds the options about credentials for the servers of `--at`. */
 export function atOptions(command: Command): Command {
   return command

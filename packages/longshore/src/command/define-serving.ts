@@ -1,6 +1,6 @@
 import { allRights, defaultMaxKeptBytes } from "@longshore/server";
 import { type Command, Option } from "commander";
-import { atKindOption } from "./at-options.ts";
+import { behindOptions } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
 import { gateway } from "./gateway.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
@@ -18,7 +18,9 @@ export function defineServing({ program, action, io }: Defining): void {
       "put the models of a repository on the network (Open Inference Protocol v2 over HTTP and gRPC)",
     )
     .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
-  onlineOptions(served, "a server behind this one that requests may be forwarded to; repeat for several");
+  behindOptions(
+    onlineOptions(served, "a server behind this one that requests may be forwarded to; repeat for several"),
+  );
   help(
     pullOptions(repositoryOptions(tritonOptions(served), number))
       .option("--workers <n>", "loaded copies of each model", number("workers", 1))
@@ -43,33 +45,14 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore serve ./models --join http://10.0.0.2:8000 --advertise http://10.0.0.7:8000 --zone eu/de/store-7",
     "longshore serve ./models --join http://10.0.0.2:8000 --packages-into ./packages --operator-keys operator.pub",
     "longshore serve ./models --directory places.yaml --operator-keys operator.pub",
+    "longshore serve ./pipelines --at http://triton:8000 --at-kind oip --data-class internal",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );
   const gated = program
     .command("gateway")
     .description("put a choice among servers on the network: each request goes where it is answered best");
   help(
-    onlineOptions(gated, "a server that requests may go to; repeat for several")
-      .addOption(atKindOption())
-      .addOption(
-        new Option("--at-trust <trust>", "how far the servers of --at are trusted")
-          .choices(["listed", "operated", "attested"])
-          .default("listed"),
-      )
-      .option(
-        "--at-metrics <where>",
-        "where servers of kind oip or json show metrics: :8002, a URL, or none (default: /metrics there and two ports on)",
-      )
-      .option(
-        "--at-grpc <where>",
-        "where servers of kind oip or json speak gRPC, for models that answer several times: :8001 or a URL (default: none)",
-      )
-      .option("--at-zone <zone>", "where the servers of --at process", "unknown")
-      .option(
-        "--data-class <class>",
-        "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
-        "unknown",
-      )
+    behindOptions(onlineOptions(gated, "a server that requests may go to; repeat for several"))
       .option("--allow-management", "let callers with the right to manage change aliases", false)
       .option("--no-joins", "let no server join (serve --join)")
       .addOption(

@@ -4,7 +4,7 @@ import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readText } from "../compose/read-text.ts";
-import { serversOf } from "./at-options.ts";
+import { type BehindOptions, serversBehind } from "./at-options.ts";
 import { type CommandDirectory, directoryOf } from "./directory-options.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 import {
@@ -15,13 +15,7 @@ import {
 } from "./online-options.ts";
 
 /** Options of `longshore gateway`. */
-export interface GatewayCommandOptions extends OnlineCommandOptions {
-  readonly atKind: NonNullable<ServerOptions["kind"]>;
-  readonly atTrust: NonNullable<ServerOptions["trust"]>;
-  readonly atZone: string;
-  readonly atMetrics?: string;
-  readonly atGrpc?: string;
-  readonly dataClass: string;
+export interface GatewayCommandOptions extends OnlineCommandOptions, BehindOptions {
   readonly allowManagement: boolean;
   /** False: no server may join. */
   readonly joins: boolean;
@@ -48,16 +42,7 @@ async function joinsOf(
 
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
-  const { atTrust: trust, atZone: zone, atTenants: forwardsTenants, dataClass } = options;
-  const { atMetrics: metrics, atGrpc: grpc } = options;
-  const servers = (await serversOf(options)).map((one) => ({
-    ...one,
-    trust,
-    zone,
-    forwardsTenants,
-    ...(metrics === undefined ? {} : { metrics }),
-    ...(grpc === undefined ? {} : { grpc }),
-  }));
+  const servers = await serversBehind(options);
   const found =
     options.directory === undefined
       ? undefined
@@ -71,7 +56,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
   }
   const server = await startGateway({
     servers,
-    dataClass,
+    dataClass: options.dataClass,
     maxKeptBytes: options.maxKept,
     checks: await checksOf(options),
     ...confirmOf(options),

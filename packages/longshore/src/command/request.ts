@@ -1,15 +1,12 @@
 import {
-  type Call,
   housekeepingCall,
   type Limits,
   LongshoreError,
   type ModelDescription,
   type Offloader,
-  silentObserver,
   type Tensor,
 } from "@longshore/core";
-import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, serverInfo, type ServerOptions } from "../compose/dial.ts";
+import { describedAt } from "../compose/described-at.ts";
 import { guessedInputs } from "../compose/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
@@ -78,30 +75,6 @@ async function openedHere(argument: string, { at }: RequestOptions): Promise<Ope
   }
 }
 
-/** What the first server that has a model says of it. Throws what the last one that was asked says, or `unknown-model`. */
-async function describedAt(
-  servers: readonly ServerOptions[],
-  model: string,
-  call: Call,
-): Promise<ModelDescription> {
-  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
-  let failure: unknown;
-  for (const server of servers) {
-    const endpoint = dial(serverInfo(server), parts, server);
-    try {
-      const knowledge = await endpoint.describe(model, undefined, call);
-      if (knowledge) return knowledge.description;
-    } catch (thrown) {
-      failure = thrown;
-    } finally {
-      await endpoint.close();
-    }
-  }
-  if (failure !== undefined) throw failure;
-  const asked = servers.map(({ address }) => address).join(", ");
-  throw new LongshoreError("unknown-model", "resolve", `there is no model ${model} here, nor at ${asked}`);
-}
-
 /** Opens the model, reads (or guesses) its inputs, and gets to know the servers that were named. */
 export async function prepareRequest(
   model: string,
@@ -144,7 +117,7 @@ export async function prepareRequest(
   try {
     await place.ready;
     const description = remote
-      ? await describedAt(servers, name, call)
+      ? await describedAt(servers, name, undefined, call)
       : (await place.engine.describe(name, undefined, call))?.description;
     if (!description) throw new LongshoreError("unknown-model", "resolve", `there is no model ${name}`);
     if (opened) await noteLeftOutOf(opened, io);

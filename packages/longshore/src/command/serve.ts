@@ -1,11 +1,12 @@
 import { LongshoreError } from "@longshore/core";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import { goldenFrom } from "../check/golden-source.ts";
+import { portsAt } from "../compose/described-at.ts";
 import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { serve as startServer } from "../compose/serve.ts";
-import { serversOf } from "./at-options.ts";
+import { type BehindOptions, serversBehind } from "./at-options.ts";
 import { directoryOf } from "./directory-options.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 import {
@@ -20,7 +21,7 @@ import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
 
 /** Options of `longshore serve`. */
 export interface ServeCommandOptions
-  extends OnlineCommandOptions, PullCommandOptions, TritonOptions, RepositoryOptions {
+  extends OnlineCommandOptions, BehindOptions, PullCommandOptions, TritonOptions, RepositoryOptions {
   readonly workers?: number;
   readonly runtime: RuntimeName;
   readonly queue: number;
@@ -35,7 +36,7 @@ export async function serve(
   io: CommandIo,
 ): Promise<ExitCode> {
   const opened = await openModel(repository);
-  const behind = (await serversOf(options)).map((one) => ({ ...one, forwardsTenants: options.atTenants }));
+  const behind = await serversBehind(options);
   // The operator's keys may be for packages alone.
   const found =
     options.directory === undefined && options.packagesInto !== undefined
@@ -66,6 +67,8 @@ export async function serve(
     ...repositoryServeOptions(options),
     ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
+    elsewhere: portsAt(behind),
+    unstatedRules: { dataClass: options.dataClass, leastTrust: "none" },
     ...(plain
       ? {}
       : { wrap: forwardingTo({ servers: behind, ...found }, { checks, ...confirmOf(options) }) }),

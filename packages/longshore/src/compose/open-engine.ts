@@ -12,6 +12,7 @@ import {
 import {
   createEngine,
   type Engine,
+  type EngineParts,
   type ModelSource,
   type ModelStore,
   type Runtime,
@@ -59,6 +60,8 @@ export interface EngineOptions extends ModelLimits {
   readonly store: ModelStore;
   /** Wraps what reads and cuts its model files, where not all of them are here. */
   readonly source?: (whole: ModelSource) => ModelSource;
+  /** What models of other places take and give that steps run; default: pipelines say so. */
+  readonly elsewhere?: EngineParts["elsewhere"];
   /** Default `device`. */
   readonly id?: EndpointId;
   /** Default `device`. */
@@ -139,6 +142,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     store: wholeModels(options.store, graphs.makeWhole),
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
     source: options.source?.(graphs.source) ?? graphs.source,
+    ...(options.elsewhere ? { elsewhere: options.elsewhere } : {}),
     runtimes,
     sandbox,
     transforms: platformTransforms(),

@@ -15,6 +15,7 @@ import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { goldenFrom } from "../check/golden-source.ts";
+import { portsAt } from "./described-at.ts";
 import type { ServerOptions } from "./dial.ts";
 import { dialAll } from "./dial-all.ts";
 import { type Dialling, type DirectoryOptions, isDirectory, openDirectory } from "./directory.ts";
@@ -103,6 +104,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     observer,
     // A device answers few requests at a time; a server keeps its threads for all of them.
     shortRunsHere: true,
+    elsewhere: portsAt(options.servers ?? []),
     ...(pull?.source ? { source: pull.source } : {}),
     ...(options.id === undefined ? {} : { id: options.id }),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),

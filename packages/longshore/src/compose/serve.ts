@@ -3,7 +3,7 @@ import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";
 import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
-import { type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
+import { type EngineOptions, type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { servedRepository } from "./served-repository.ts";
@@ -24,6 +24,8 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly microsPerSecond?: number;
   /** Wraps what answers requests: an offloader over further places, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine, parts: DirectoryParts) => Endpoint;
+  /** What models of those places take and give that steps run (see `portsAt`); default: pipelines say so. */
+  readonly elsewhere?: EngineOptions["elsewhere"];
   /** Places that join this server over the network, for others to read. Default: none can. */
   readonly desk?: DirectoryDesk;
   /** What the metrics tell of which places there are. */
@@ -88,6 +90,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
     workerNiceness: options.workerNiceness ?? 5,
     shortRunsHere: true,
+    ...(options.elsewhere ? { elsewhere: options.elsewhere } : {}),
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
   });
   const missing = missingModels({ index: () => engine.index(), report });

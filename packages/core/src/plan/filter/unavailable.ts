@@ -1,4 +1,5 @@
 import type { EndpointId } from "../../base/index.ts";
+import { type ModelDescription, stepModels } from "../../model/index.ts";
 
 /** Removes places that are down, backing off, or failed for this very request. */
 export function unavailableRemoves(
@@ -12,4 +13,11 @@ export function unavailableRemoves(
 /** The sentence for `lost`. */
 export function unavailableDetail(unavailable: string | undefined): string {
   return unavailable ?? "it failed for this request";
+}
+
+/** The sentence where a step has a model that is no part of the pipeline: no place runs all of that by itself. */
+export function elsewhereDetail({ variants }: ModelDescription, variant: string): string {
+  const steps = variants.flatMap(({ name, body }) => (name === variant ? stepModels(body) : []));
+  const names = steps.flatMap(({ step, run }) => (run.elsewhere ? [`${run.model} (step ${step.id})`] : []));
+  return `only other places have ${names.join(", ")}`;
 }

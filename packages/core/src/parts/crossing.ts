@@ -1,10 +1,14 @@
-import { LongshoreError } from "../base/index.ts";
+import { type DataClass, LongshoreError, type Rules } from "../base/index.ts";
 import { type CutId, endCut, type Segment, startCut } from "../model/index.ts";
-import type { KnownModel } from "../places/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
+import type { KnownModel } from "../places/index.ts";
 
 /** What crosses at a cut; undefined where no frontier that is known here has the cut. */
-function crossingOf(known: KnownModel, variant: string, cut: CutId): readonly TensorSpec[] | undefined {
+export function crossingOf(
+  known: KnownModel,
+  variant: string,
+  cut: CutId,
+): readonly TensorSpec[] | undefined {
   if (cut === startCut) return known.description.inputs;
   if (cut === endCut) return known.description.outputs;
   const table = known.table.variants.find((one) => one.name === variant);
@@ -75,4 +79,21 @@ export function checkOutputs(
         : `${from} did not give ${name}; it gave ${[...outputs.keys()].slice(0, 8).join(", ") || "nothing"}`,
     );
   }
+}
+
+/**
+ * The rules that a crossing travels under: the class that clings to it where the operator approved that a step
+ * declassifies, else the input's own.
+ */
+export function rulesFor(rules: Rules, known: KnownModel, segment: Segment): Rules {
+  if (segment.from === startCut) return rules;
+  const table = known.table.variants.find((one) => one.name === segment.variant);
+  for (const bucket of table?.buckets ?? []) {
+    const at = bucket.index.get(segment.from);
+    if (at === undefined) continue;
+    const classes: readonly (DataClass | undefined)[] = bucket.classes[at] ?? [undefined];
+    const [only] = classes;
+    return classes.length === 1 && only !== undefined ? { ...rules, dataClass: only } : rules;
+  }
+  return rules;
 }

@@ -1,0 +1,3 @@
+export { aroundOffers } from "./around-offers.ts";
+export { checkOutputs, gather, rulesFor, wantedBack } from "./crossing.ts";
+export { withStepModels } from "./step-models.ts";
