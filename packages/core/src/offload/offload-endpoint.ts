@@ -99,7 +99,7 @@ class LoopEndpoint implements OffloadEndpoint {
   /** What runs here is ready whenever it is here; else any place that has it. */
   async ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
     const known = await this.#known(model, version, call, true);
-    return known.here || this.#loop.ready(known);
+    return known.whole || this.#loop.ready(known);
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {

@@ -198,6 +198,12 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       if (!named) return inner.offers(query, call);
       return (await Promise.all(named.map((step) => offerOf(step, call)))).flat();
     },
+    ...(inner.prepare
+      ? {
+          prepare: async (segment: Segment, call: Call) =>
+            inner.prepare?.(steps.get(stepKey(segment))?.there ?? segment, call),
+        }
+      : {}),
     infer(request, call, progress) {
       const step = steps.size === 0 ? undefined : steps.get(stepKey(request.segment));
       if (!step) return inner.infer(request, call, progress);

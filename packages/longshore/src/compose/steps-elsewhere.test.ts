@@ -338,6 +338,23 @@ it("runs a step here or, where the operator listed its model, at a server of oth
   }
 });
 
+it("carries frames of a stream to a model of others", async () => {
+  const there = await server();
+  const frames = device(pipeline(), [plain(there, { kind: "longshore" })]).stream(
+    "find",
+    [image, image, image],
+    {
+      keep: "every",
+    },
+  );
+  const labels: unknown[] = [];
+  for await (const frame of frames) {
+    labels.push(frame.kind === "answered" ? textElements(frame.result.outputs.get("label")!)[0] : frame);
+  }
+  expect(labels).toEqual(["green", "green", "green"]);
+  expect(await runs(there, "colours")).toBe(3);
+});
+
 it("sends all rows of a batch in one request", async () => {
   const yaml = `inputs: [{ name: batch, datatype: FP32, shape: [-1, 3, 8, 8] }]
 pipeline:

@@ -1,0 +1,135 @@
+import { expect, it } from "vitest";
+import {
+  endCut,
+  float32Tensor,
+  housekeepingCall,
+  modelTable,
+  needsOthers,
+  parseDescription,
+  type Segment,
+  startCut,
+} from "@longshore/core";
+import { manualClock, memoryEngineParts, memoryStore } from "@longshore/testkit";
+import { inlineLane } from "../lane/index.ts";
+import { pureTransforms, transformSet } from "../transform/index.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import type { EngineParts } from "./engine-parts.ts";
+
+const call = housekeepingCall("test");
+const ports = `{ inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }], outputs: [{ name: y, datatype: FP32, shape: [-1, 2] }] }`;
+
+/** Two models of other places, with a transform of ours behind each. */
+const steps = (also = "", elsewhere = ports): string => `inputs: [{ name: a, datatype: FP32, shape: [-1, 2] }]
+pipeline:
+  steps:
+    - { id: one, model: m, version: "7", inputs: { x: a }, elsewhere: ${elsewhere} }
+    - { id: soft, transform: softmax, inputs: { tensor: one.y } }
+    - { id: two, model: n, inputs: { x: soft.tensor }, elsewhere: ${ports} }
+    - { id: flat, transform: flatten, inputs: { tensor: two.y } }
+  outputs: { b: flat.tensor, c: soft.tensor }
+${also}`;
+
+function engineOf(yaml: string, change: Partial<EngineParts> = {}): Engine {
+  const clock = manualClock(0);
+  const store = memoryStore({ "p/model.yaml": yaml, "p/1/pipeline.txt": "" });
+  const transforms = transformSet(...pureTransforms());
+  const lane = inlineLane(transforms, clock);
+  return createEngine({ ...memoryEngineParts({ clock, models: {}, store }), transforms, lane, ...change });
+}
+
+const part = (from: string, to: string): Segment => ({
+  model: "p",
+  version: "1",
+  digest: "",
+  variant: "",
+  from,
+  to,
+});
+
+it("describes steps of other places, and where the pipeline has to be cut for them", async () => {
+  const knowledge = (await engineOf(steps()).describe("p", undefined, call))!;
+  const { description, profile } = knowledge;
+  expect(needsOthers(description)).toBe(true);
+  // As it travels to others.
+  expect(parseDescription(JSON.parse(JSON.stringify(description)))).toEqual(description);
+  const [bucket] = profile!.variants[0]!.buckets;
+  const cuts = bucket!.cuts.map(({ cut, codings }) => [
+    cut.id,
+    cut.crossing.map(({ name }) => name),
+    codings[0]!.bytes,
+  ]);
+  expect(cuts).toEqual([
+    ["start", ["a"], 1],
+    ["one", ["one.y"], 8],
+    // What passes the model by is not sent to it.
+    ["soft", ["soft.tensor"], 8],
+    ["two", ["soft.tensor", "two.y"], 16],
+    ["end", ["b", "c"], expect.any(Number)],
+  ]);
+  const [variant] = modelTable(description, profile!).variants;
+  expect([...variant!.buckets[0]!.reach]).toEqual([0, 2, 2, 4, 4]);
+});
+
+it("runs what lies between them, and nothing of them", async () => {
+  const engine = engineOf(steps());
+  const y = float32Tensor("one.y", [1, 2], Float32Array.of(0, 0));
+  const request = { inputs: new Map([["one.y", y]]), codecs: {} };
+  const { outputs } = await engine.infer({ segment: part("one", "soft"), ...request }, call);
+  expect([...outputs.keys()]).toEqual(["soft.tensor"]);
+  for (const [from, to] of [
+    [startCut, endCut],
+    ["one", endCut],
+    ["soft", "two"],
+  ] as const) {
+    const asked = engine.infer({ segment: part(from, to), ...request }, call);
+    await expect(asked).rejects.toMatchObject({ reason: "no-place" });
+  }
+  expect(await engine.offers({ model: "p" }, call)).toEqual([]);
+});
+
+it("has another digest where other places say something else of the model", async () => {
+  const said = (size: number): Partial<EngineParts> => ({
+    elsewhere: async (model, version) => {
+      expect([model, version]).toEqual(["m", "7"]);
+      const tensor = { datatype: "FP32", shape: [size, 2] } as const;
+      return { inputs: [{ name: "x", ...tensor }], outputs: [{ name: "y", ...tensor }] };
+    },
+  });
+  const digest = async (size: number): Promise<string | undefined> =>
+    (await engineOf(steps("", "true"), said(size)).describe("p", undefined, call))?.description.digest;
+  expect(await digest(1)).toBe(await digest(1));
+  expect(await digest(1)).not.toBe(await digest(-1));
+  await expect(engineOf(steps("", "true")).describe("p", undefined, call)).rejects.toMatchObject({
+    reason: "no-place",
+  });
+});
+
+it.each([
+  [
+    "runs for each element",
+    steps().replace("inputs: { x: a }", "inputs: { x: a }, forEach: a"),
+    "for each element",
+  ],
+  ["keeps state", steps("sequence: { maxIdleMs: 1000 }"), "keeps state between requests"],
+  [
+    "is a transform",
+    steps().replace("transform: flatten", `elsewhere: true, transform: flatten`),
+    "runs here",
+  ],
+  ["is given another tensor", steps().replace("x: a", "z: a"), 'an input "z"'],
+  [
+    "comes before one that gives several answers",
+    steps()
+      .replace(
+        "transform: flatten, inputs: { tensor: two.y }",
+        "transform: repeat, inputs: { values: two.y }",
+      )
+      .replace("flat.tensor", "flat.value"),
+    "several answers",
+  ],
+])("refuses a step of other places that %s", async (_what, yaml, message) => {
+  await expect(engineOf(yaml).describe("p", undefined, call)).rejects.toMatchObject({
+    reason: "invalid-configuration",
+    message: expect.stringContaining(message) as string,
+  });
+});
