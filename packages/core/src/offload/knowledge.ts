@@ -24,6 +24,7 @@ import {
   replaced,
   tooSlow,
 } from "../places/index.ts";
+import { nowhere } from "../parts/index.ts";
 import type { OffloadParts } from "./parts.ts";
 
 /** What this place knows of models: asked for off the path of requests, but for the first use of a model. */
@@ -155,7 +156,7 @@ export function knowledgeOf(
   async function askOther(id: EndpointId, entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
     const place = places.all.get(id);
     if (!place || closed) return;
-    const again = !entry.known && tooSlow(entry.unsaid.get(id));
+    const again = nowhere(entry.known) && tooSlow(entry.unsaid.get(id));
     let of = entry.known && ranOf(entry.known.description);
     const beganMs = clock.nowMs();
     if (beganMs < places.pausedUntilMs(place, of) && !again) {
@@ -339,7 +340,7 @@ export function knowledgeOf(
         const patienceMs = (entry.known && complete(entry.known)) || circular ? momentMs : Infinity;
         await within(round, Math.min(patienceMs, leftMs()), call.abort);
         // A place that is very busy when it is first asked is given a second time: nobody else has the model.
-        if (!entry.known && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
+        if (nowhere(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
           await within(entry.asking ?? ask(entry, call.path), leftMs(), call.abort);
         }
       }

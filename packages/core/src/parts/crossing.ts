@@ -3,6 +3,11 @@ import { type CutId, endCut, type Segment, startCut } from "../model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
 import type { KnownModel } from "../places/index.ts";
 
+/** Whether no place is known that runs all of it, or a part of it for the one here. */
+export function nowhere(known: KnownModel | undefined): boolean {
+  return known === undefined || (!known.whole && known.blocks.length === 0);
+}
+
 /** What crosses at a cut; undefined where no frontier that is known here has the cut. */
 export function crossingOf(
   known: KnownModel,

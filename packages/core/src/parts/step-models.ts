@@ -82,6 +82,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   const steps = new Map<string, StepThere>();
   const pipelines = new Map<string, readonly StepThere[]>();
   const { info } = inner;
+  let said = "";
 
   function remember({ name, version, digest }: ModelDescription, there: readonly StepThere[]): void {
     const key = `${name}/${version}`;
@@ -118,7 +119,9 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     if (why !== undefined) {
       const message = `${info.id} has ${run.model}, but not as step ${step.id} of ${pipeline.name} wants it: ${why}`;
       const about = { atMs: clock.nowMs(), callId: `ask-${info.id}`, stage: "resolve" } as const;
-      observer.record({ kind: "failure", ...about, reason: "unsupported", message });
+      // Places are asked every few seconds, and this is said once.
+      if (message !== said) observer.record({ kind: "failure", ...about, reason: "unsupported", message });
+      said = message;
       return undefined;
     }
     const { name, version, digest } = pipeline;
@@ -186,9 +189,11 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
         return as !== undefined && segment.model === model && segment.from !== undefined;
       });
       const first = part ? await pipelineFor(model, version, call) : undefined;
-      const theirs = first ?? (await inner.describe(model, version, call));
-      if (theirs || part) return theirs;
-      return pipelineFor(model, version, call);
+      if (first) return first;
+      const theirs = await inner.describe(model, version, call);
+      // It may have had no more than steps of it before.
+      if (theirs) remember(theirs.description, []);
+      return theirs || part ? theirs : pipelineFor(model, version, call);
     },
     async offers(query, call) {
       const { model, version } = query;
