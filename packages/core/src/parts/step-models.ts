@@ -162,6 +162,13 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     return there.length > 0 ? { description } : undefined;
   }
 
+  /** What this place runs of a pipeline, as far as that is known. */
+  function stepsOf(model: string, version: string | undefined): readonly StepThere[] | undefined {
+    return [...pipelines.values()].findLast(([first]) => {
+      return first?.segment.model === model && (version === undefined || first.segment.version === version);
+    });
+  }
+
   /** What the place promises for the model, for the step. */
   async function offerOf(step: StepThere, call: Call): Promise<readonly Offer[]> {
     const { segment, there, agreementRatio } = step;
@@ -196,13 +203,20 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       return theirs || part ? theirs : pipelineFor(model, version, call);
     },
     async offers(query, call) {
-      const { model, version } = query;
-      const named = [...pipelines.values()].findLast(([first]) => {
-        return first?.segment.model === model && (version === undefined || first.segment.version === version);
-      });
+      const named = stepsOf(query.model, query.version);
       if (!named) return inner.offers(query, call);
       return (await Promise.all(named.map((step) => offerOf(step, call)))).flat();
     },
+    ...(inner.ready
+      ? {
+          async ready(model: string, version: string | undefined, call: Call) {
+            const named = stepsOf(model, version);
+            const asked = named?.map(({ there }) => inner.ready?.(there.model, there.version, call));
+            if (!asked) return (await inner.ready?.(model, version, call)) === true;
+            return (await Promise.all(asked)).every((said) => said === true);
+          },
+        }
+      : {}),
     ...(inner.prepare
       ? {
           prepare: async (segment: Segment, call: Call) =>
