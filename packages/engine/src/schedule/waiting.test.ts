@@ -19,9 +19,11 @@ describe("handOut", () => {
     const outputs = tensorsOf(tensorOf("y", "UINT8", [4, rowBytes], bytes));
     // Three requests and a row of padding. Of a request, only what stands above is asked for here.
     const members = [member, member, member] as unknown as readonly Waiting[];
-    handOut(members, outputs, { rows: 4, startedMs: 0, runMs: 1 }, clock);
-    expect(answers).toHaveLength(1);
+    let parted = 0;
+    handOut(members, outputs, { rows: 4, startedMs: 0, runMs: 1, parted: () => void parted++ }, clock);
+    expect([answers.length, parted]).toEqual([1, 0]);
     await clock.advance(0);
+    expect(parted).toBe(1);
     expect(answers.map((answer) => [answer.byteLength, answer[0], answer.at(-1)])).toEqual([
       [rowBytes, 1, 1],
       [rowBytes, 2, 2],
@@ -49,7 +51,7 @@ describe("handOut", () => {
     for (let row = 0; row < 2; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
     const outputs = tensorsOf(tensorOf("y", "UINT8", [2, rowBytes], bytes));
     const members = [member(true), member(false)] as unknown as readonly Waiting[];
-    handOut(members, outputs, { rows: 2, startedMs: 0, runMs: 1 }, clock);
+    handOut(members, outputs, { rows: 2, startedMs: 0, runMs: 1, parted: () => undefined }, clock);
     expect(answers).toHaveLength(0);
     await clock.advance(0);
     expect(cut).toHaveLength(1);
@@ -72,8 +74,11 @@ describe("handOut", () => {
       };
       const members = [member, member] as unknown as readonly Waiting[];
       const texts = tensorsOf(tensorOf("y", "BYTES", [2], new Uint8Array(size).fill(255)));
-      handOut(members, texts, { rows: 2, startedMs: 0, runMs: 1 }, manualClock());
+      let parted = 0;
+      const ran = { rows: 2, startedMs: 0, runMs: 1, parted: () => void parted++ };
+      handOut(members, texts, ran, manualClock());
       expect(failures).toHaveLength(2);
+      expect(parted).toBe(0);
     },
   );
 });
