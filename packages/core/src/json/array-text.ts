@@ -33,11 +33,10 @@ const inverses: Float64Array = Float64Array.from({ length: 24 }, (_, power) => N
 const exactMost = 2 ** 53;
 const nineteenDigits = 1e19;
 
-/** The most bytes between two values, which are read at once: more than any nesting takes that people would look at. */
+// Bytes that are read at once: between two values, where deep nesting takes less; of a number, of which FP64 has none with more
+// digits; and of a text, where others are read in pieces.
 const mostBetween = 4096;
-/** The most bytes of a number, which is read at once, too: FP64 has none with more digits. */
 const mostDigits = 1100;
-/** Longer texts are read in pieces. */
 const shortText = 4096;
 
 /**

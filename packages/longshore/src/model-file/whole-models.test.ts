@@ -109,7 +109,7 @@ it.runIf(process.platform === "linux")(
       );
     };
     // It has no writer: whoever opened it as a file would wait for ever.
-    execFileSync("mkfifo", [join(version, "pipe.bin")]);
+    execFileSync("sh", ["-c", 'mkfifo "$0"', join(version, "pipe.bin")]);
     await symlink("/dev/zero", join(version, "device.bin"));
     await symlink("/proc/self/environ", join(version, "environment.bin"));
     await symlink(join(version, "pipe.bin"), join(version, "to-pipe.bin"));

@@ -6,7 +6,7 @@ import {
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
-import type { LoadedSession, Runtime } from "@longshore/engine";
+import type { Runtime } from "@longshore/engine";
 import { artifactOf, type FixtureNode, type FixtureTensor, onnxFile } from "@longshore/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { childRuntime } from "./child-runtime.ts";
@@ -80,6 +80,12 @@ function modelOf({ node }: Case): Uint8Array {
     shape: [1],
     bytes: new Uint8Array(BigInt64Array.of(value).buffer),
   });
+  const weights: readonly FixtureTensor[] = [
+    { name: "updates", datatype: "FP32", shape: [2, 3], bytes: new Uint8Array(updates.buffer) },
+    { name: "row", datatype: "FP32", shape: [1, 3], bytes: new Uint8Array(updates.buffer, 0, 12) },
+    int64("starts", 0n),
+    int64("ends", 1n),
+  ];
   return onnxFile(
     {
       inputs: [
@@ -87,12 +93,7 @@ function modelOf({ node }: Case): Uint8Array {
         { name: "at", datatype: "INT64" },
       ],
       outputs: [{ name: "y", datatype: "FP32" }],
-      weights: [
-        { name: "updates", datatype: "FP32", shape: [2, 3], bytes: new Uint8Array(updates.buffer) },
-        { name: "row", datatype: "FP32", shape: [1, 3], bytes: new Uint8Array(updates.buffer, 0, 12) },
-        int64("starts", 0n),
-        int64("ends", 1n),
-      ].filter(({ name }) => node.inputs.includes(name)),
+      weights: weights.filter(({ name }) => node.inputs.includes(name)),
       nodes: [{ ...node, outputs: node.op === "TopK" ? ["y", "where"] : ["y"] }],
     },
     13,
@@ -112,7 +113,7 @@ describe("indices that a caller says", () => {
   afterAll(() => runtime.close());
 
   it.each(Object.entries(cases))("%s", async (name, one) => {
-    const session: LoadedSession = await runtime.load(await artifactOf(modelOf(one)), {}, call);
+    const session = await runtime.load(await artifactOf(modelOf(one)), {}, call);
     const good = [0, ...data, ...updates];
     const run = async (at: readonly bigint[]): Promise<string | readonly number[]> => {
       try {
