@@ -210,10 +210,12 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     ...(inner.ready
       ? {
           async ready(model: string, version: string | undefined, call: Call) {
+            const isReady = async (name: string, at: string | undefined): Promise<boolean> =>
+              (await inner.ready?.(name, at, call)) === true;
             const named = stepsOf(model, version);
-            const asked = named?.map(({ there }) => inner.ready?.(there.model, there.version, call));
-            if (!asked) return (await inner.ready?.(model, version, call)) === true;
-            return (await Promise.all(asked)).every((said) => said === true);
+            if (!named) return isReady(model, version);
+            const said = await Promise.all(named.map(({ there }) => isReady(there.model, there.version)));
+            return said.every(Boolean);
           },
         }
       : {}),
