@@ -25,6 +25,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "directory",
     "package",
     "table",
+    "goal",
     "plan",
     "places",
     "parts",

@@ -19,6 +19,14 @@ export {
 export * from "./codec/index.ts";
 export * from "./directory/index.ts";
 export * from "./endpoint/index.ts";
+export {
+  isObjective,
+  type Objective,
+  type ReadObjective,
+  readObjective,
+  type Stages,
+  type SumTerm,
+} from "./goal/index.ts";
 export * from "./estimate/index.ts";
 export * from "./model/index.ts";
 export * from "./offload/index.ts";

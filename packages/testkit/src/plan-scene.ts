@@ -212,7 +212,7 @@ export function randomRequest(random: Random, variety = true): PlanRequest {
     limits: {
       objective,
       minAgreementRatio: 0.995,
-      ...(chance(0.3) ? { latencyQuantile: random.next() } : {}),
+      ...(chance(0.3) ? { minInTimeRatio: random.next() } : {}),
       ...(chance(0.2) ? { maxDeviceMillijoules: random.next() * 2000 } : {}),
       ...(chance(0.2) ? { maxCostMicros: random.next() * 10 } : {}),
       ...(chance(0.2) ? { minAccuracyRatio: 0.88 + random.next() * 0.1 } : {}),

@@ -44,6 +44,7 @@ describe("own calls", () => {
     priority: 2,
     queueTimeoutMs: 7,
     mostWaitMs: 3,
+    goal: "cost",
     user: "u",
   };
 

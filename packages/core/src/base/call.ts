@@ -114,6 +114,8 @@ export interface Call {
    * milliseconds: a place that has more waiting says so (`busier`) instead of taking it. Of one leg only.
    */
   readonly mostWaitMs?: number | undefined;
+  /** What whoever decides on the way is to make small, as `longshore-goal` says it; undefined: what is usual there. */
+  readonly goal?: string | undefined;
   /** Which of the tenant's users asks, for rollouts that keep a user to one side. Nobody checks it. */
   readonly user?: string;
 }
@@ -146,6 +148,7 @@ export function ownCall(call: Call): OwnCall {
   if (call.priority !== undefined) own.priority = call.priority;
   if (call.queueTimeoutMs !== undefined) own.queueTimeoutMs = call.queueTimeoutMs;
   if (call.mostWaitMs !== undefined) own.mostWaitMs = call.mostWaitMs;
+  if (call.goal !== undefined) own.goal = call.goal;
   if (call.user !== undefined) own.user = call.user;
   return own;
 }

@@ -124,8 +124,7 @@ function tailFrom(
 }
 
 /** Weight of the belief at or below `bound`, with linear interpolation between values. */
-export function chanceBelow(estimate: Estimate, bound: number): number {
-  const { values } = estimate;
+export function chanceBelow({ values }: { readonly values: ArrayLike<number> }, bound: number): number {
   if (bound < (values[0] ?? 0)) return 0;
   for (let index = 1; index < estimateSize; index++) {
     const high = values[index] ?? 0;

@@ -85,12 +85,11 @@ export interface CodingProfile {
   /** Codec for each crossing tensor that is not sent raw, by tensor name. */
   readonly codecs: Readonly<Record<string, string>>;
   readonly bytes: number;
-  /** The quickest of a few runs for each input, in the mean: plans add these up. */
+  /** The quickest of a few runs for each input, in the mean: plans add these up where there is no spread. */
   readonly encodeMs: number;
   readonly decodeMs: number;
   /**
-   * What all these runs took, as 16 quantile values of three digits; none where nothing is coded, nor in older profiles. Plans
-   * do not read them: they add up the means above.
+   * What all these runs took, as 16 quantile values of three digits; none where nothing is coded, nor in older profiles.
    */
   readonly encodeSpreadMs?: readonly number[];
   readonly decodeSpreadMs?: readonly number[];

@@ -8,7 +8,7 @@ import {
   ownCall,
   randomId,
 } from "../base/index.ts";
-import type { Objective, PlanLimits } from "../plan/index.ts";
+import { type Objective, type PlanLimits, usualAgreementRatio } from "../goal/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import type { Limits } from "./offloader.ts";
@@ -51,18 +51,17 @@ export function confirming(
 }
 
 /** What a plan must keep, with the defaults of the place filled in. */
-export function planLimits(loop: Loop, limits: Limits): PlanLimits & { readonly objective: Objective } {
+export function planLimits(loop: Loop, limits: Limits): PlanLimits {
   const { defaults = {} } = loop.parts;
+  const { minInTimeRatio, maxDeviceMillijoules, maxCostMicros, minAccuracyRatio, variant } = limits;
   return {
     objective: limits.objective ?? sparing(loop) ?? defaults.objective ?? "latency",
-    minAgreementRatio: limits.minAgreementRatio ?? defaults.minAgreementRatio ?? 0.995,
-    ...(limits.latencyQuantile === undefined ? {} : { latencyQuantile: limits.latencyQuantile }),
-    ...(limits.maxDeviceMillijoules === undefined
-      ? {}
-      : { maxDeviceMillijoules: limits.maxDeviceMillijoules }),
-    ...(limits.maxCostMicros === undefined ? {} : { maxCostMicros: limits.maxCostMicros }),
-    ...(limits.minAccuracyRatio === undefined ? {} : { minAccuracyRatio: limits.minAccuracyRatio }),
-    ...(limits.variant === undefined ? {} : { variant: limits.variant }),
+    minAgreementRatio: limits.minAgreementRatio ?? defaults.minAgreementRatio ?? usualAgreementRatio,
+    minInTimeRatio,
+    maxDeviceMillijoules,
+    maxCostMicros,
+    minAccuracyRatio,
+    variant,
   };
 }
 

@@ -1,6 +1,7 @@
 import { checkFresh, LongshoreError, ownCall, randomId, type Reason } from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
+import { checkAim, checkLimits, demands, travellingAim } from "../goal/index.ts";
 import {
   checkSingle,
   checkVariant,
@@ -10,7 +11,7 @@ import {
   takeInputs,
   takeTensors,
 } from "../model/index.ts";
-import { checkLimits, demands, type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
+import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
 import { callFor, confirming, planLimits } from "./call-for.ts";
 import type { Job } from "./job.ts";
 import type { KnownModel, PartFilter } from "../places/index.ts";
@@ -139,8 +140,8 @@ class LoopOffloader implements Offloader {
         const { deadlineMs: _fromTheSource, keep: _keep, maxInFlight: _most, ...rest } = limits;
         const own = { ...rest, abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
         // A frame that is through before the next one comes is to be quick; once they overlap, all are to get on.
-        const { objective } = limits;
-        const pace = besideOthers && !objective && planLimits(this.#loop, limits).objective === "latency";
+        const isFree = besideOthers && !limits.objective;
+        const pace = isFree && planLimits(this.#loop, limits).objective === "latency";
         const asked: Limits = pace ? { ...own, objective: "throughput" } : own;
         return this.#track(this.#infer(model, inputs, asked, undefined, true).then(({ result }) => result));
       },
@@ -250,6 +251,8 @@ class LoopOffloader implements Offloader {
     const declared = declaredInputs(description);
     const taken = declared ? takeInputs(model, declared, inputs) : takeTensors(model, inputs);
     const planned = planLimits(this.#loop, limits);
+    checkAim(planned, call.deadlineMs);
+    call.goal = travellingAim(planned);
     this.#loop.knowledge.used(model, limits.version, this.#loop.clock.nowMs());
     return {
       known,

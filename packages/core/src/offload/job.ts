@@ -1,9 +1,10 @@
 import type { Call, EndpointId } from "../base/index.ts";
 import type { InferenceRequest } from "../endpoint/index.ts";
 import type { CutId, Features } from "../model/index.ts";
-import type { Leg, Objective, PlanLimits } from "../plan/index.ts";
+import type { PlanLimits } from "../goal/index.ts";
+import type { Leg } from "../plan/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
-import { type Tensors, totalBytes } from "../tensor/index.ts";
+import { type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
 import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
@@ -36,6 +37,20 @@ export function heldAt(leg: Leg, outputs: Tensors, before: Features): Held {
   };
 }
 
+/** A crossing with what is still on its way read. */
+export async function arrived(
+  held: Held,
+  arriving: NonNullable<Held["arriving"]>,
+  call: Call,
+): Promise<Held> {
+  const tensors = new Map<string, Tensor>();
+  for (const [name, input] of arriving) {
+    tensors.set(name, "read" in input ? await input.read(call) : input);
+  }
+  const { arriving: _arriving, ...rest } = held;
+  return { ...rest, tensors, bytes: totalBytes(tensors) };
+}
+
 /** What one of several opinions about a request has to do with the others. */
 export interface Beside {
   /** Where others were asked so far: what is said there a second time confirms nothing. */
@@ -59,7 +74,7 @@ export interface Job {
   readonly known: KnownModel;
   readonly held: Held;
   readonly to: CutId;
-  readonly limits: PlanLimits & { readonly objective: Objective };
+  readonly limits: PlanLimits;
   readonly call: Call;
   /**
    * Two places must give its answer: `elsewhere`, unless it is made here; `everywhere`, also then. Only this place sees to that:

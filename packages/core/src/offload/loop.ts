@@ -2,9 +2,8 @@ import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts"
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks, readiness } from "../check/index.ts";
 import { type Arrivals, arrivals, radios, type RetryBudget, retryBudget } from "../estimate/index.ts";
+import { checkLimits, demands } from "../goal/index.ts";
 import {
-  checkLimits,
-  demands,
   type DeviceView,
   type Infeasible,
   isInfeasible,

@@ -14,14 +14,15 @@ import {
   type SequencePosition,
 } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
+import { aimFrom } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible, noPlace } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
-import { arrived } from "./arrived.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor } from "./door.ts";
-import type { Held, Job } from "./job.ts";
+
+import { arrived, type Held, type Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import { aroundOffers } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
@@ -312,16 +313,13 @@ class LoopEndpoint implements OffloadEndpoint {
     request: Omit<InferenceRequest, "inputs" | "codecs">,
     call: Call,
   ): Omit<Job, "held"> {
-    const { segment } = request;
-    const { defaults = {} } = this.#loop.parts;
-    const { objective = "latency", minAgreementRatio = 0.995 } = defaults;
-    const { variant } = segment;
+    const { variant, to } = request.segment;
+    const aim = aimFrom(call.goal, this.#loop.parts.defaults);
     // An empty name leaves the choice to this place.
-    const limits =
-      variant === "" ? { objective, minAgreementRatio } : { objective, minAgreementRatio, variant };
+    const limits = variant === "" ? aim : { ...aim, variant };
     // Assigned one by one, since this is done for every small request.
     const job: { -readonly [Field in keyof Omit<Job, "held">]: Job[Field] } = Object.assign(
-      { known, to: segment.to, asked: request, limits, unexplained: true as const },
+      { known, to, asked: request, limits, unexplained: true as const },
       confirming(this.#loop, call, "everywhere"),
     );
     if (known.description.decoupled === true) job.whole = true;

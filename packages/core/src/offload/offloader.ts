@@ -1,7 +1,8 @@
 import type { DataClass, EndpointId, TraceContext, TrustLevel, ZoneId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
 import type { Inputs } from "../model/index.ts";
-import type { Infeasible, Objective, Plan } from "../plan/index.ts";
+import type { Objective } from "../goal/index.ts";
+import type { Infeasible, Plan } from "../plan/index.ts";
 import type { FrameLimits, FrameOutcome } from "../stream/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 
@@ -11,8 +12,8 @@ export interface Limits {
   readonly deadlineMs?: number;
   /** Default `latency`; `throughput` once frames of a stream overlap. */
   readonly objective?: Objective;
-  /** The quantile of the completion time that latency is judged by; default: the mean. */
-  readonly latencyQuantile?: number;
+  /** How surely the deadline is to be kept, 0..1, before the objective counts; see `PlanLimits`. Default: in the mean. */
+  readonly minInTimeRatio?: number;
   readonly maxDeviceMillijoules?: number;
   readonly maxCostMicros?: number;
   /** 0..1; default 0.995: lossy codecs and variants that agree less are not considered. */

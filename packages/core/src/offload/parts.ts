@@ -3,7 +3,8 @@ import type { CheckOptions } from "../check/index.ts";
 import type { Directory } from "../directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
-import type { Objective, Policy } from "../plan/index.ts";
+import type { Objective } from "../goal/index.ts";
+import type { Policy } from "../plan/index.ts";
 import type { DeviceParts } from "../places/index.ts";
 
 /** Rules and limits of calls that name none. */

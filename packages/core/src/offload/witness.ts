@@ -2,10 +2,11 @@ import { type EndpointId, LongshoreError, ownCall } from "../base/index.ts";
 import type { Opinion, Question } from "../check/index.ts";
 import { type InferenceResponse, isArriving } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
+import { isThrifty } from "../goal/index.ts";
 import { isInfeasible, type Leg } from "../plan/index.ts";
 import { copied } from "../tensor/index.ts";
-import { type Held, type Job, nobody } from "./job.ts";
-import { arrived } from "./arrived.ts";
+
+import { arrived, type Held, type Job, nobody } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { leftAlone } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
@@ -27,12 +28,11 @@ export function witness(
   { leg, response }: { readonly leg: Leg; readonly response: InferenceResponse },
 ): void {
   const { checks, local } = loop;
-  const { objective } = job.limits;
   if (!checks || leg.endpoint === local?.info.id) return;
   checks.gave(leg.endpoint);
   if (leg.takes !== "request") return;
   if (job.sequence || job.known.description.decoupled === true) return;
-  if (objective === "energy" || objective === "cost" || held.cut !== leg.segment.from) return;
+  if (isThrifty(job.limits.objective) || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;
   // What is passed on while it arrives is not here to be compared.
   if (isArriving(response)) return;

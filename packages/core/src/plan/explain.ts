@@ -1,10 +1,12 @@
+import { chanceBelow } from "../estimate/index.ts";
+import { percent } from "./filter/deadline.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
 import type { Finalist, LocalCandidate } from "./finalists.ts";
 import { noCodecs, removedDetail } from "./lost-lines.ts";
 import { countLost, firstLost } from "./lost-tally.ts";
 import type { Options } from "./options.ts";
 import type { FilterName } from "./plan.ts";
-import type { Priced } from "./priced.ts";
+import { judgedBy, type Priced } from "./priced.ts";
 import type { Question } from "./question.ts";
 import { meanValue, serviceRatioAt, waitMsAt } from "../table/index.ts";
 import type { Findings } from "./scan.ts";
@@ -22,9 +24,9 @@ export interface Explained {
 /** Why the chosen place, in one sentence. */
 export function because(explained: Explained, chosen: Priced, values: Float64Array): string {
   const { locals, finalists, findings } = explained;
-  const { request, view, model } = explained.question;
+  const { view, model } = explained.question;
   const best = bestLocal(locals);
-  const { objective } = request.limits;
+  const { question } = explained;
   if (chosen.route < 0) {
     const here = `this device finishes in about ${ms(meanValue(values))}`;
     const rival = finalists[0];
@@ -33,14 +35,14 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
       : findings.candidates > 0
         ? `no other place may or can take it (${reasonsOf(findings)})`
         : "no other place offers it";
-    return `${here}${aim(objective, chosen)}; ${why}`;
+    return `${here}${aim(question, chosen, values)}; ${why}`;
   }
   const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(chosen)})`;
   const instead =
     best?.priced && best.priced !== chosen
-      ? `here it would take ${ms(meanValue(best.priced.values))}${best.obstacle ? ", too long" : ""}${aimOther(objective, best.priced)}`
+      ? `here it would take ${ms(meanValue(best.priced.values))}${best.obstacle ? ", too long" : ""}${aimOther(question, best.priced)}`
       : `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this place"}`;
-  return `${there}${aim(objective, chosen)}; ${instead}${amongOthers(explained, chosen)}`;
+  return `${there}${aim(question, chosen, values)}; ${instead}${amongOthers(explained, chosen)}`;
 }
 
 /** Why this one of several places: what it is charged for, and who came next. */
@@ -100,23 +102,45 @@ function sending(priced: Priced): string {
   return `${ms(parts.upMs + parts.encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}`;
 }
 
-function aim(objective: string, priced: Priced): string {
-  if (objective === "energy")
-    return ` for about ${amount(priced.deviceMillijoules)} mJ of this device (estimated)`;
-  if (objective === "cost") return ` for about ${amount(priced.costMicros)} millionths`;
-  if (objective === "accuracy" && priced.accuracyRatio !== undefined) {
-    return ` with variant ${priced.choice.variant.name}, right in ${(priced.accuracyRatio * 100).toFixed(1)} %`;
-  }
-  return "";
+/** What of a candidate counts besides its usual time: its energy, its price, its chance. */
+function aim(question: Question, priced: Priced, values: Float64Array): string {
+  const { goal, remainingMs } = question;
+  const { objective, minInTimeRatio } = question.request.limits;
+  const figure = aimFigure(question, priced, values);
+  const about = objective === "energy" || objective === "cost" ? ` for about ${figure}` : figure;
+  const estimated = objective === "energy" ? " of this device (estimated)" : "";
+  if (goal.kind !== "chance" || objective === "chance" || minInTimeRatio === undefined)
+    return about + estimated;
+  const asked = `${percent(minInTimeRatio)} of all cases`;
+  return `${figure}, since nothing takes at most ${Math.round(remainingMs)} ms in ${asked}`;
 }
 
-function aimOther(objective: string, priced: Priced): string {
-  if (objective === "energy") return ` and ${amount(priced.deviceMillijoules)} mJ`;
-  if (objective === "cost") return ` and ${amount(priced.costMicros)} millionths`;
-  if (objective === "accuracy" && priced.accuracyRatio !== undefined) {
-    return ` with variant ${priced.choice.variant.name}, right in ${(priced.accuracyRatio * 100).toFixed(1)} %`;
+function aimOther(question: Question, priced: Priced): string {
+  const { objective } = question.request.limits;
+  const figure = aimFigure(question, priced, priced.values);
+  return (objective === "energy" || objective === "cost") && figure !== "" ? ` and ${figure}` : figure;
+}
+
+/** The figure that is made small; none where the usual time says it. */
+function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, values: Float64Array): string {
+  const { objective } = request.limits;
+  const { accuracyRatio, choice, deviceMillijoules, costMicros } = priced;
+  if (goal.kind === "chance") {
+    return remainingMs === Infinity
+      ? ""
+      : `, in time in ${percent(chanceBelow({ values }, remainingMs))} of all cases`;
   }
-  return "";
+  if (objective === "energy") return `${amount(deviceMillijoules)} mJ`;
+  if (objective === "cost") return `${amount(costMicros)} millionths`;
+  if (objective === "accuracy" && accuracyRatio !== undefined) {
+    return ` with variant ${choice.variant.name}, right in ${(accuracyRatio * 100).toFixed(1)} %`;
+  }
+  if (goal.kind !== "sum" || objective === "latency" || objective === "mean") return "";
+  const [late = NaN] = judgedBy(goal, values);
+  if (goal.isPlain) return `, ${objective.slice(1)} % of the time within ${ms(late)}`;
+  const energy = goal.energyWeight > 0 ? `, ${amount(deviceMillijoules)} mJ` : "";
+  const money = goal.costWeight > 0 ? `, ${amount(costMicros)} millionths` : "";
+  return `${energy}${money} (least of ${objective})`;
 }
 
 function amount(value: number): string {

@@ -8,16 +8,25 @@ import { energyDetail, energyRemoves } from "./filter/energy.ts";
 import { memoryDetail, memoryRemoves } from "./filter/memory.ts";
 import { tierDetail, tierRemoves } from "./filter/tier.ts";
 import { elsewhereDetail } from "./filter/unavailable.ts";
-import { type Guarded, guardedValues } from "./guarded.ts";
+import { type Guarded, guardedValues, unguarded } from "./guarded.ts";
 import type { Choice } from "./choices.ts";
 import { type Options, partOf, reachedHere } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
-import { leastMs, localValues, priceLocal, type Priced, type PricedRemote, priceRemote } from "./priced.ts";
+import { scoreOf } from "../goal/index.ts";
+import {
+  judgedBy,
+  leastMs,
+  localValues,
+  priceLocal,
+  type Priced,
+  type PricedRemote,
+  priceRemote,
+} from "./priced.ts";
 import type { Question } from "./question.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
-import { extraRunPriceAt, judge, meanValue, tierBit } from "../table/index.ts";
+import { extraRunPriceAt, judge, meanReading, meanValue, tierBit } from "../table/index.ts";
 
 /** Remote routes that are priced as whole distributions. */
 export const finalistCount = 5;
@@ -61,7 +70,7 @@ export function localCandidates(
   choices: readonly Choice[],
   obstacle: LocalObstacle | undefined,
 ): readonly LocalCandidate[] {
-  const { reading, remainingMs, allowedMs } = question;
+  const { goal, remainingMs, allowedMs } = question;
   const { limits, ready } = question.request;
   const { info, memoryBytes } = question.view.device;
   return choices.map((choice) => {
@@ -97,8 +106,10 @@ export function localCandidates(
     if (energyRemoves(priced.deviceMillijoules, limits.maxDeviceMillijoules)) {
       return removed("energy", energyDetail(limits.maxDeviceMillijoules));
     }
-    if (deadlineRemoves(judge(priced.values, reading), allowedMs)) {
-      const late = { filter: "deadline", detail: deadlineDetail(remainingMs) } as const;
+    const latestMs = judge(priced.values, goal.readings[goal.deadlineAt] ?? meanReading);
+    if (deadlineRemoves(latestMs, allowedMs)) {
+      const detail = deadlineDetail(remainingMs, limits.minInTimeRatio);
+      const late = { filter: "deadline", detail } as const;
       return { choice, priced, obstacle: late, backUp: true };
     }
     return { choice, priced, obstacle: undefined, backUp: true };
@@ -140,7 +151,7 @@ export function bestRoutes(
 
 /**
  * Prices the best routes whole and with the back-up that will guard them: a link that stalls now and then has a terrible
- * mean, which a local run that starts when it is late cuts off. Where latency is the objective, they compete by what is
+ * mean, which a local run that starts when it is late cuts off. Where latency is part of the goal, they compete by what is
  * left after that.
  */
 export function remoteFinalists(
@@ -150,10 +161,10 @@ export function remoteFinalists(
   locals: readonly LocalCandidate[],
   random: Random,
 ): readonly Finalist[] {
-  const { request, view, model, reading } = question;
+  const { request, view, model, goal } = question;
   const finalists: Finalist[] = [];
   const tieRatio = request.tieRatio ?? defaultTieRatio;
-  const { objective } = request.limits;
+  const latencyWeight = goal.kind === "sum" ? goal.weights.reduce((sum, one) => sum + one, 0) : 0;
   let best = Infinity;
   for (const route of bestRoutes(findings.bestScore, model.routes.count, finalistCount, tieRatio, random)) {
     const group = options.groups[findings.bestGroup[route] ?? -1];
@@ -161,7 +172,8 @@ export function remoteFinalists(
     const option = findings.bestOption[route] ?? 0;
     // Its best case is worse than what the best already promises: it can be a second place to turn to, no more.
     const hopeless =
-      objective !== "latency" || leastMs(question, options, group, option, route) > best * (1 + tieRatio);
+      !goal.guarded ||
+      latencyWeight * leastMs(question, options, group, option, route) > best * (1 + tieRatio);
     if (hopeless && finalists.length > 1) continue;
     const priced = priceRemote(question, options, group, option, route);
     const backUp = backUpFor(question, priced, locals, finalists);
@@ -169,12 +181,29 @@ export function remoteFinalists(
     const guarded =
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
         ? guardedValues(question, priced.values, backUp, price)
-        : { afterMs: Infinity, values: priced.values };
-    const score = objective === "latency" ? judge(guarded.values, reading) : priced.score;
+        : unguarded(priced.values);
+    const score = goal.guarded ? guardedScore(question, priced, backUp, guarded) : priced.score;
     if (score < best) best = score;
     finalists.push({ priced, backUp, guarded, score });
   }
   return finalists;
+}
+
+/** The score of a candidate with its back-up, which takes its energy and money in the share of cases in which it runs. */
+function guardedScore(
+  { goal, remainingMs }: Question,
+  priced: PricedRemote,
+  backUp: BackUp | undefined,
+  { values, backUpRatio }: Guarded,
+): number {
+  return scoreOf(goal, judgedBy(goal, values), {
+    deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
+    costMicros: priced.costMicros + backUpRatio * (backUp?.costMicros ?? 0),
+    accuracyRatio: priced.accuracyRatio ?? NaN,
+    agreementRatio: priced.agreementRatio,
+    paceMs: 0,
+    remainingMs,
+  });
 }
 
 /** Whether both runs together stay inside the limits. */

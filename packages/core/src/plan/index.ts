@@ -1,7 +1,7 @@
 export { zoneRemoves } from "./filter/zone.ts";
-export { checkLimits, demands } from "./check-limits.ts";
 export { legKey } from "./leg-key.ts";
-export { inTimeMs, latestOf } from "./legs.ts";
+export { inTimeMs } from "./guarded.ts";
+export { latestOf, waitsFor } from "./legs.ts";
 export { noPlace } from "./no-place.ts";
 export { envelopeBytes } from "./options.ts";
 export { makePlan } from "./make-plan.ts";
@@ -9,5 +9,4 @@ export * from "./plan.ts";
 export { type PlanScratch, planScratch } from "./plan-scratch.ts";
 export * from "./policy.ts";
 export * from "./request.ts";
-export type { Stages } from "./score/pace.ts";
 export * from "./view.ts";

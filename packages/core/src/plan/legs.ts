@@ -1,26 +1,14 @@
 import type { EndpointId } from "../base/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
+import { isThrifty } from "../goal/index.ts";
+import { inTimeMs } from "./guarded.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
 import type { Choice } from "./choices.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
 import { keptEstimate, localValues, type Priced, type PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
-import {
-  extraRunPriceAt,
-  hardlyMore,
-  judge,
-  meanValue,
-  overdueMs,
-  readingOf,
-  segmentMeanMs,
-  serviceRatioAt,
-} from "../table/index.ts";
-
-/** A back-up that is to be in time for the deadline is judged by its slowest runs. */
-const carefulReading = readingOf(1);
-/** Within so much of what is left until the deadline, hardly any answer is there before a second run has begun. */
-const nearlyAtOnceRatio = 0.05;
+import { extraRunPriceAt, meanValue, overdueMs, segmentMeanMs, serviceRatioAt } from "../table/index.ts";
 
 /**
  * Legs of a plan that runs something elsewhere: head here, remote, tail here, then what starts when the remote leg is
@@ -58,9 +46,8 @@ export function remoteLegs(
   const broke = !Number.isFinite(extraRunPriceAt(view.endpoints, place));
   // Where all places are to be kept busy, a second run takes what another request could use; who saves energy or money runs
   // twice only where nothing else keeps the deadline.
-  const { objective } = request.limits;
-  const thrifty = objective === "energy" || objective === "cost";
-  const spare = !broke && !thrifty && objective !== "throughput";
+  const thrifty = isThrifty(request.limits.objective);
+  const spare = !broke && !thrifty && question.goal.kind !== "throughput";
   const mayHedge = spare || question.remainingMs < Infinity;
   const otherFirst =
     other !== undefined && (!backUp || meanValue(other.priced.values) < meanValue(backUp.values));
@@ -152,24 +139,17 @@ export function latestOf({ starts }: Leg, { id }: Leg): number | undefined {
   return undefined;
 }
 
+/** Whether a back-up starts when a leg has failed. */
+export function waitsFor({ starts }: Leg, { id }: Leg): boolean {
+  return starts.some((one) => one.on === "failed" && one.leg === id);
+}
+
 /** The moment at which the back-up starts whatever the guard thinks: in time for the deadline, and before it gets absurd. */
 function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp, broke: boolean): number {
   const headMs = headMean(priced);
   const remoteMs = meanValue(priced.values) - headMs;
   const patienceMs = broke ? Infinity : Math.max(1.5 * remoteMs, meanValue(backUp.values));
   return Math.min(patienceMs, inTimeMs(question.remainingMs - headMs, backUp.values));
-}
-
-/**
- * When another run must start to keep a deadline in `remainingMs` by its slowest runs; where those take longer than there is, or
- * nearly so, by what it seldom exceeds, which may be nearly at once, too; and never where that takes longer as well: it would cost a
- * run for every request, and be there in time for next to none.
- */
-export function inTimeMs(remainingMs: number, values: Float64Array): number {
-  const carefulMs = remainingMs - judge(values, carefulReading);
-  if (carefulMs > nearlyAtOnceRatio * remainingMs) return carefulMs;
-  const seldomMs = remainingMs - hardlyMore(values);
-  return seldomMs >= 0 ? seldomMs : Infinity;
 }
 
 /** Mean of what runs here before the crossing leaves. */
@@ -258,7 +238,7 @@ function remoteLeg(
   const values = question.scratch.beliefs.take();
   for (let index = 0; index < values.length; index++) {
     const moving = (up[index] ?? 0) + (down[index] ?? 0);
-    values[index] = moving + (there[index] ?? 0) + priced.parts.encodeMs;
+    values[index] = moving + (there[index] ?? 0) + (priced.encoding[index] ?? 0);
   }
   return {
     id,

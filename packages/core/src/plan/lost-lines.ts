@@ -182,6 +182,6 @@ export function removedDetail(explained: Explained, filter: FilterName, route: n
     case "energy":
       return energyDetail(request.limits.maxDeviceMillijoules);
     case "deadline":
-      return deadlineDetail(remainingMs);
+      return deadlineDetail(remainingMs, request.limits.minInTimeRatio);
   }
 }

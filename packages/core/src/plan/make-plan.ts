@@ -12,16 +12,17 @@ import { type PlanScratch, planScratch } from "./plan-scratch.ts";
 import type { PlanRequest } from "./request.ts";
 import { noFindings, scan } from "./scan.ts";
 import type { Question } from "./question.ts";
-import { type Reading, readingOf } from "../table/index.ts";
+import { type Goal, goalOf, hopeful } from "../goal/index.ts";
 import type { View } from "./view.ts";
 
 /**
  * Decides where one request runs: resolve > filter > score > pick, explained. Synchronous and pure: the same request,
  * view, instant and draws give the same plan.
  *
- * The deadline is judged like latency, by the mean or by the quantile that the request names. When nothing is expected
- * to make it, the best case of each candidate decides whether trying is worth it; only when not even that is in time is
- * the answer Infeasible, unless the request is to be tried all the same (`evenLate`) as long as there is time.
+ * The deadline is judged by the mean, by the percentile that is made small, or by the share of cases in which the request wants it
+ * kept. When nothing keeps it so surely, the best chance counts instead; when nothing is expected to make it, the best case
+ * of each candidate decides whether trying is worth it; only when not even that is in time is the answer Infeasible,
+ * unless the request is to be tried all the same (`evenLate`) as long as there is time.
  *
  * Whoever decides often hands over the same `scratch` each time: room for what is gone when the decision is made.
  */
@@ -39,21 +40,23 @@ export function makePlan(
     return { infeasible: true, filter: "unavailable", because: `no place offers ${named}`, lost: [] };
   }
   const remainingMs = request.deadlineMs - nowMs;
-  const question = (reading: Reading, allowedMs: number): Question => ({
+  const question = (goal: Goal, allowedMs: number): Question => ({
     request,
     view,
     model,
-    reading,
+    goal,
     remainingMs,
     allowedMs,
     scratch,
   });
-  const reading = readingOf(request.limits.latencyQuantile);
-  const careful = decide(question(reading, remainingMs), random);
+  const { objective, minInTimeRatio } = request.limits;
+  const goal = goalOf(objective, minInTimeRatio);
+  const careful = decide(question(goal, remainingMs), random);
   if (!("infeasible" in careful) || careful.filter !== "deadline") return careful;
-  const hopeful = decide(question(readingOf(0), remainingMs), random);
-  if (!("infeasible" in hopeful)) return hopeful;
-  return request.evenLate === true && remainingMs > 0 ? decide(question(reading, Infinity), random) : careful;
+  const other = minInTimeRatio === undefined ? hopeful(goal) : goalOf("chance");
+  const tried = decide(question(other, remainingMs), random);
+  if (!("infeasible" in tried)) return tried;
+  return request.evenLate === true && remainingMs > 0 ? decide(question(goal, Infinity), random) : careful;
 }
 
 function decide(question: Question, random: Random): Plan | Infeasible {

@@ -10,6 +10,7 @@ import {
   type BucketTable,
   type CellTable,
   meanReading,
+  readBelief,
   type Reading,
   segmentMs,
   sizePosition,
@@ -68,19 +69,23 @@ export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
   count: number;
-  /** Local head, encoding, local tail, and the group's `waitMs`; judged, and by the mean. */
-  readonly fixedMs: Float64Array;
+  /** Local head, encoding, local tail, and the group's `waitMs`: by each reading of the goal, and by the mean. */
+  readonly fixedMs: readonly Float64Array[];
   readonly fixedMeanMs: Float64Array;
   readonly upIndex: Float64Array;
   readonly upFraction: Float64Array;
   readonly sentBytes: Float64Array;
   readonly codecMask: Float64Array;
-  readonly decodeMs: Float64Array;
+  /** By each reading, and by the mean; at the speed of the profile's machine. */
+  readonly decodeMs: readonly Float64Array[];
+  readonly decodeMeanMs: Float64Array;
   readonly agreementRatio: Float64Array;
   readonly accuracyRatio: Float64Array;
   /** Energy of the local parts and of moving the bytes, without the time on air. */
   readonly deviceMillijoules: Float64Array;
   readonly costMicros: Float64Array;
+  /** What times of codings are scaled by to the size of the crossing. */
+  readonly scale: Float64Array;
   /** Position among the codings of the bucket. */
   readonly coding: Float64Array;
 }
@@ -92,17 +97,19 @@ export const noOptions: Options = {
   groups: [],
   classSets: [],
   count: 0,
-  fixedMs: noNumbers,
+  fixedMs: [],
   fixedMeanMs: noNumbers,
   upIndex: noNumbers,
   upFraction: noNumbers,
   sentBytes: noNumbers,
   codecMask: noNumbers,
-  decodeMs: noNumbers,
+  decodeMs: [],
+  decodeMeanMs: noNumbers,
   agreementRatio: noNumbers,
   accuracyRatio: noNumbers,
   deviceMillijoules: noNumbers,
   costMicros: noNumbers,
+  scale: noNumbers,
   coding: noNumbers,
 };
 
@@ -132,7 +139,7 @@ export function radioTimeMillijoules(
 
 /** Prices what does not depend on the place. `localAllowed` is false where rules keep this place from taking part. */
 export function optionsOf(question: Question, choices: readonly Choice[], localAllowed: boolean): Options {
-  const { request, model, scratch } = question;
+  const { request, model, scratch, goal } = question;
   let most = 0;
   for (const { position, bucketPosition } of choices) {
     most += model.routes.cells(position, bucketPosition)?.codingCount ?? 0;
@@ -141,17 +148,19 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
     groups: [],
     classSets: [],
     count: 0,
-    fixedMs: scratch.columns.take(most),
+    fixedMs: goal.readings.map(() => scratch.columns.take(most)),
     fixedMeanMs: scratch.columns.take(most),
     upIndex: scratch.columns.take(most),
     upFraction: scratch.columns.take(most),
     sentBytes: scratch.columns.take(most),
     codecMask: scratch.columns.take(most),
-    decodeMs: scratch.columns.take(most),
+    decodeMs: goal.readings.map(() => scratch.columns.take(most)),
+    decodeMeanMs: scratch.columns.take(most),
     agreementRatio: scratch.columns.take(most),
     accuracyRatio: scratch.columns.take(most),
     deviceMillijoules: scratch.columns.take(most),
     costMicros: scratch.columns.take(most),
+    scale: scratch.columns.take(most),
     coding: scratch.columns.take(most),
   };
   for (const choice of choices) {
@@ -204,7 +213,7 @@ function addGroup(
   from: number,
   to: number,
 ): void {
-  const { request, view, model, reading } = question;
+  const { request, view, model, goal } = question;
   const { device } = view;
   const { bucket, variant } = choice;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
@@ -213,7 +222,10 @@ function addGroup(
   const returnMs = hasTail ? returnRatio * segmentMs(bucket, from, choice.to, meanReading) * slowness : 0;
   const waitMs = ((hasHead ? 1 : 0) + (hasTail ? 1 : 0)) * device.queueMs + returnMs;
   const meanMs = aroundMs(bucket, choice, from, to, meanReading) * slowness;
-  const judgedMs = reading === meanReading ? meanMs : aroundMs(bucket, choice, from, to, reading) * slowness;
+  const { readings } = goal;
+  const judgedMs = readings.map((reading) =>
+    reading === meanReading ? meanMs : aroundMs(bucket, choice, from, to, reading) * slowness,
+  );
   const stateBytes = request.sequence?.carried === true ? model.table.stateBytes : 0;
   const replyBytes = (bucket.rawBytes[to] ?? 0) + envelopeBytes.down + stateBytes;
   const scale = hasHead ? 1 : inputScale(request, bucket, from);
@@ -225,7 +237,8 @@ function addGroup(
   const end = bucket.firstCoding[from + 1] ?? 0;
   let removed: readonly RemovedCodings[] = none;
   const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
-  const { bytes, encodeMs: encode, decodeMs: decode, agreementRatio, codecMask } = bucket.coding;
+  const { bytes, encode, decode, agreementRatio, codecMask } = bucket.coding;
+  const rows = bucket.codings.length;
   for (let coding = begin; coding < end; coding++) {
     const agrees = agreementRatio[coding] ?? 0;
     const agreement = choice.agreementRatio * agrees;
@@ -236,16 +249,21 @@ function addGroup(
       continue;
     }
     const sentBytes = (bytes[coding] ?? 0) * scale + envelopeBytes.up + stateBytes;
-    const encodeMs = (encode[coding] ?? 0) * scale * slowness;
+    const encodeMs = readBelief(encode, rows, coding, meanReading) * scale * slowness;
     const position = sizePosition(sentBytes);
     const option = options.count++;
-    options.fixedMs[option] = judgedMs + encodeMs + waitMs;
+    for (let index = 0; index < readings.length; index++) {
+      const reading = readings[index] ?? meanReading;
+      const judgedEncodeMs = readBelief(encode, rows, coding, reading) * scale * slowness;
+      write(options.fixedMs[index], option, (judgedMs[index] ?? NaN) + judgedEncodeMs + waitMs);
+      write(options.decodeMs[index], option, readBelief(decode, rows, coding, reading) * scale);
+    }
     options.fixedMeanMs[option] = meanMs + encodeMs + waitMs;
     options.upIndex[option] = position.index;
     options.upFraction[option] = position.fraction;
     options.sentBytes[option] = sentBytes;
     options.codecMask[option] = codecMask[coding] ?? 0;
-    options.decodeMs[option] = (decode[coding] ?? 0) * scale;
+    options.decodeMeanMs[option] = readBelief(decode, rows, coding, meanReading) * scale;
     options.agreementRatio[option] = agreement;
     options.accuracyRatio[option] = accuracy;
     options.deviceMillijoules[option] =
@@ -253,6 +271,7 @@ function addGroup(
       bytesMillijoules(device.radio, sentBytes, replyBytes) +
       device.radioWakeMillijoules;
     options.costMicros[option] = meanMs * microsPerMs;
+    options.scale[option] = scale;
     options.coding[option] = coding;
   }
   if (begin === end) return;
@@ -272,6 +291,10 @@ function addGroup(
     size: end - begin,
     firstCoding: begin,
   });
+}
+
+function write(column: Float64Array | undefined, at: number, value: number): void {
+  if (column) column[at] = value;
 }
 
 /** What runs before and behind a segment, before scaling to this place's speed. */

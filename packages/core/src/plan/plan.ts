@@ -3,7 +3,7 @@ import type { CodecId } from "../codec/index.ts";
 import type { DirectorySnapshot } from "../directory/index.ts";
 import type { Estimate } from "../estimate/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
-import type { Stages } from "./score/pace.ts";
+import type { Objective, Stages } from "../goal/index.ts";
 
 export type LegId = string;
 
@@ -115,12 +115,6 @@ export interface Plan {
   readonly lost: readonly Lost[];
   readonly directory?: DirectoryAge;
 }
-
-/**
- * What to make small: milliseconds, device energy, money, or the chance of a wrong answer; or (`throughput`) what it adds to
- * the busiest of device, links and places, so that one request after another goes through as fast as all of them allow.
- */
-export type Objective = "latency" | "energy" | "cost" | "accuracy" | "throughput";
 
 /** No place is allowed or able: a value inside, thrown as `no-place` or `policy-denied` at the face. */
 export interface Infeasible {

@@ -41,3 +41,15 @@ describe("tablePolicy", () => {
     expect(goes(policy, "typo", "eu/de", "attested")).toContain("does not know the data class typo");
   });
 });
+
+it("a policy with a misspelt level of trust lets nothing off the device", () => {
+  const policy = tablePolicy({ personal: { leastTrust: "Operated" as TrustLevel } });
+  const where = {
+    dataClass: "personal",
+    zone: "eu",
+    trust: "attested",
+    endpoint: "edge",
+    tenant: "local",
+  } as const;
+  expect(policy.decide({ ...where, reveals: "input" }).allow).toBe(false);
+});

@@ -2,10 +2,11 @@ import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
 import { type Group, type Options, radioTimeMillijoules } from "./options.ts";
 import type { Question } from "./question.ts";
-import type { Stages } from "./score/pace.ts";
-import { scoreOf } from "./score/score.ts";
+import type { Stages } from "../goal/index.ts";
+import { type Goal, scoreOf } from "../goal/index.ts";
 import { paceOf, stagesHere, stagesThere } from "./stages.ts";
 import {
+  addSpread,
   copyBelief,
   copyBetween,
   addSegment,
@@ -60,6 +61,7 @@ export interface Priced {
 export interface PricedRemote extends Priced {
   readonly group: Group;
   /** 16 values each. */
+  readonly encoding: Float64Array;
   readonly up: Float64Array;
   readonly there: Float64Array;
   readonly down: Float64Array;
@@ -80,11 +82,12 @@ export function priceRemote(
   option: number,
   route: number,
 ): PricedRemote {
-  const { request, view, model, reading, scratch } = question;
+  const { request, view, model, goal, scratch } = question;
   const { device, endpoints } = view;
   const { choice, cells } = group;
   const place = model.routes.endpoint[route] ?? 0;
-  const decodeMs = (options.decodeMs[option] ?? 0) * (model.routes.slowness[route] ?? 1);
+  const thereSlowness = model.routes.slowness[route] ?? 1;
+  const decodeMs = (options.decodeMeanMs[option] ?? 0) * thereSlowness;
   const waitMs = waitMsAt(endpoints, place) + decodeMs;
   const head = choice.from < group.from ? localMean(choice, choice.from, group.from) : 0;
   const tail = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
@@ -102,10 +105,17 @@ export function priceRemote(
   copyBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
   const serviceRows = model.routes.count * cells.count;
   copyBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, place), waitMs);
+  const coding = options.coding[option] ?? -1;
+  const { encode, decode } = choice.bucket.coding;
+  const rows = choice.bucket.codings.length;
+  const scale = options.scale[option] ?? 1;
+  addSpread(there, decode, rows, coding, scale * thereSlowness);
+  const encoding = scratch.beliefs.take().fill(encodeMs);
+  addSpread(encoding, encode, rows, coding, scale * slowness);
   const values = scratch.beliefs.take();
   for (let index = 0; index < estimateSize; index++) {
     const elsewhere = (up[index] ?? 0) + (there[index] ?? 0) + (down[index] ?? 0);
-    values[index] = localQueueMs + encodeMs + elsewhere;
+    values[index] = localQueueMs + (encoding[index] ?? 0) + elsewhere;
   }
   addSegment(values, choice.bucket, choice.from, group.from, slowness);
   addSegment(values, choice.bucket, group.to, choice.to, slowness);
@@ -132,17 +142,17 @@ export function priceRemote(
     up,
     there,
     down,
-    coding: options.coding[option] ?? -1,
+    coding,
+    encoding,
     values,
-    score: scoreOf(
-      request.limits.objective,
-      judge(values, reading),
+    score: scoreOf(goal, judgedBy(goal, values), {
       deviceMillijoules,
       costMicros,
-      accuracy,
+      accuracyRatio: accuracy,
       agreementRatio,
-      stages ? paceOf(question, stages, place) : 0,
-    ),
+      paceMs: stages ? paceOf(question, stages, place) : 0,
+      remainingMs: question.remainingMs,
+    }),
     stages,
     deviceMillijoules,
     costMicros,
@@ -188,13 +198,18 @@ export function leastMs(
   return Math.min(remote, head + rest);
 }
 
+/** 16 values by each reading of the goal. */
+export function judgedBy({ readings }: Goal, values: Float64Array): readonly number[] {
+  return readings.map((reading) => judge(values, reading));
+}
+
 function localMean(choice: Choice, from: number, to: number): number {
   return segmentMeanMs(choice.bucket, from, to) * choice.slowness;
 }
 
 /** Everything here, from one cut to another. */
 export function priceLocal(question: Question, choice: Choice): Priced {
-  const { request, view, reading } = question;
+  const { request, view, goal } = question;
   const { device } = view;
   const values = localValues(question, choice, choice.from, choice.to);
   const runMs = localMean(choice, choice.from, choice.to);
@@ -207,15 +222,14 @@ export function priceLocal(question: Question, choice: Choice): Priced {
     choice,
     coding: -1,
     values,
-    score: scoreOf(
-      request.limits.objective,
-      judge(values, reading),
+    score: scoreOf(goal, judgedBy(goal, values), {
       deviceMillijoules,
       costMicros,
-      accuracy ?? NaN,
-      choice.agreementRatio,
-      stages ? paceOf(question, stages, undefined) : 0,
-    ),
+      accuracyRatio: accuracy ?? NaN,
+      agreementRatio: choice.agreementRatio,
+      paceMs: stages ? paceOf(question, stages, undefined) : 0,
+      remainingMs: question.remainingMs,
+    }),
     stages,
     deviceMillijoules,
     costMicros,

@@ -1,6 +1,6 @@
 import type { PlanRequest } from "./request.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
-import type { Reading } from "../table/index.ts";
+import type { Goal } from "../goal/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** What one decision reads from its first step to its last, and where it works. */
@@ -8,8 +8,8 @@ export interface Question {
   readonly request: PlanRequest;
   readonly view: View;
   readonly model: ModelView;
-  /** The number by which completions are judged. */
-  readonly reading: Reading;
+  /** What is made small, and by which numbers completions are judged. */
+  readonly goal: Goal;
   /** Until the deadline. */
   readonly remainingMs: number;
   /** What is believed to take longer is left out: the same, or nothing is. */

@@ -1,20 +1,6 @@
 import type { DataClass, EndpointId, Rules, TenantId } from "../base/index.ts";
 import type { CutId, Features } from "../model/index.ts";
-import type { Objective } from "./plan.ts";
-import type { Stages } from "./score/pace.ts";
-
-/** What a decision must keep and what it should make small. Undefined limits nothing. */
-export interface PlanLimits {
-  readonly objective: Objective;
-  /** Quantile of the completion time by which latency and the deadline are judged; undefined: the mean. */
-  readonly latencyQuantile?: number;
-  readonly maxDeviceMillijoules?: number;
-  readonly maxCostMicros?: number;
-  /** 0..1. */
-  readonly minAgreementRatio?: number;
-  readonly minAccuracyRatio?: number;
-  readonly variant?: string;
-}
+import type { PlanLimits, Stages } from "../goal/index.ts";
 
 /** Where the state of a sequence is. */
 export interface SequencePlace {

@@ -6,11 +6,19 @@ import { filterIndex } from "./filter/order.ts";
 import { type Group, type Options, partOf, radioTimeMillijoules } from "./options.ts";
 import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
-import { scoreOf } from "./score/score.ts";
+import { type Scored, scoreOf } from "../goal/index.ts";
 import { paceOf, stagesThere } from "./stages.ts";
 import type { Question } from "./question.ts";
 import { loseOf, settleLosses, type Verdict, verdictOn, verdictsOf } from "./verdicts.ts";
-import { meanReading, readBelief, readBetween, serviceRatioAt, sizeCount, waitMsAt } from "../table/index.ts";
+import {
+  meanReading,
+  readBelief,
+  readBetween,
+  type Reading,
+  serviceRatioAt,
+  sizeCount,
+  waitMsAt,
+} from "../table/index.ts";
 
 /**
  * Prices every remote candidate: each route with each option that it offers.
@@ -67,15 +75,26 @@ interface Scan {
   readonly lost: LostTally;
   /** Energy or money matters. */
   readonly priced: boolean;
-  /** For each route, whatever runs there: the wait before it and the way back of a reply, by the size of the reply. */
-  readonly aroundMs: Map<number, Float64Array>;
-  /** For each route, about the group at hand: time there and back, or NaN where it takes no part; and its agreement. */
-  readonly thereMs: Float64Array;
+  /** Times, for each reading of the goal. */
+  readonly lenses: readonly Lens[];
+  /** For each route, about the group at hand: its agreement. */
   readonly offered: Float64Array;
-  /** For each route, about the option at hand: completion (or NaN), money and energy; the latter where they matter. */
-  readonly latencyMs: Float64Array;
+  /** The completion of one candidate by all readings. */
+  readonly latencies: Float64Array;
+  /** For each route, about the option at hand: money and energy, where they matter. */
   readonly micros: Float64Array;
   readonly millijoules: Float64Array;
+}
+
+/** What a scan reads of times by one number of each. */
+interface Lens {
+  readonly reading: Reading;
+  /** For each route, whatever runs there: the wait before it and the way back of a reply, by the size of the reply. */
+  readonly aroundMs: Map<number, Float64Array>;
+  /** For each route, about the group at hand: time there and back, or NaN where it takes no part. */
+  readonly thereMs: Float64Array;
+  /** For each route, about the option at hand: completion, or NaN. */
+  readonly latencyMs: Float64Array;
 }
 
 /**
@@ -83,8 +102,8 @@ interface Scan {
  * read once and the routes pass by in the order of memory.
  */
 export function scan(question: Question, options: Options): Findings {
-  const { request, model, scratch } = question;
-  const { objective, maxDeviceMillijoules, maxCostMicros } = request.limits;
+  const { request, model, scratch, goal } = question;
+  const { maxDeviceMillijoules, maxCostMicros } = request.limits;
   const { count } = model.routes;
   const lost = lostTally(count, scratch);
   const verdicts = verdictsOf(question, options, lost);
@@ -93,14 +112,18 @@ export function scan(question: Question, options: Options): Findings {
     options,
     lost,
     priced:
-      objective === "energy" ||
-      objective === "cost" ||
+      goal.energyWeight > 0 ||
+      goal.costWeight > 0 ||
       maxDeviceMillijoules !== undefined ||
       maxCostMicros !== undefined,
-    aroundMs: new Map(),
-    thereMs: scratch.columns.take(count),
+    lenses: goal.readings.map((reading) => ({
+      reading,
+      aroundMs: new Map(),
+      thereMs: scratch.columns.take(count),
+      latencyMs: scratch.columns.take(count),
+    })),
     offered: scratch.columns.take(count),
-    latencyMs: scratch.columns.take(count),
+    latencies: scratch.columns.take(goal.readings.length),
     micros: scratch.columns.take(count),
     millijoules: scratch.columns.take(count),
   };
@@ -120,7 +143,9 @@ export function scan(question: Question, options: Options): Findings {
     const verdict = verdictOn(verdicts, group);
     findings.candidates += group.size * loseOf(verdicts, verdict, group, index);
     if (group.first === group.end) continue;
-    reachGroup(state, group, verdict);
+    for (const lens of state.lenses) reachGroup(state, lens, group, verdict);
+    leaveOutUnready(state, group);
+    if (promisesLess(group)) readOffered(state, group);
     for (let option = group.first; option < group.end; option++) {
       findings.keptCount += priceOption(state, findings, group, index, option);
     }
@@ -130,27 +155,24 @@ export function scan(question: Question, options: Options): Findings {
 }
 
 /** What a group takes at each route there and back, whatever the option: NaN where it is not offered or is kept out. */
-function reachGroup(state: Scan, group: Group, { filters }: Verdict): void {
-  const { question, thereMs } = state;
-  const { reading } = question;
+function reachGroup({ question }: Scan, lens: Lens, group: Group, { filters }: Verdict): void {
+  const { reading, thereMs } = lens;
   const { endpoints } = question.view;
   const { count, endpoint } = question.model.routes;
   const { cells, cell } = group;
   const { service } = cells;
   const rows = count * cells.count;
-  const aroundMs = aroundOf(state, group);
+  const aroundMs = aroundOf(question, lens, group);
   for (let route = 0; route < count; route++) {
     // Where it is not offered, each number of the row says so.
     const serviceMs = readBelief(service, rows, route * cells.count + cell, reading);
     const ratio = (filters[route] ?? -1) < 0 ? serviceRatioAt(endpoints, endpoint[route] ?? -1) : NaN;
     thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
   }
-  leaveOutUnready(state, group);
-  if (promisesLess(group)) readOffered(state, group);
 }
 
 /** Routes whose place would have to load the group first take no part, where that matters. */
-function leaveOutUnready({ question, thereMs }: Scan, { choice, from, to }: Group): void {
+function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group): void {
   const { request, view, model } = question;
   const { ready } = request;
   if (!ready) return;
@@ -158,15 +180,18 @@ function leaveOutUnready({ question, thereMs }: Scan, { choice, from, to }: Grou
   const { count, endpoint } = model.routes;
   for (let route = 0; route < count; route++) {
     const id = view.endpoints.ids[endpoint[route] ?? -1];
-    if (id === undefined || !ready(id, part)) thereMs[route] = NaN;
+    if (id === undefined || !ready(id, part)) for (const { thereMs } of lenses) thereMs[route] = NaN;
   }
 }
 
 /** For each route the wait there and the way back: read once for groups whose replies are alike. */
-function aroundOf({ question, aroundMs }: Scan, { reply, replyBytes }: Group): Float64Array {
+function aroundOf(
+  { view, model, scratch }: Question,
+  { reading, aroundMs }: Lens,
+  { reply, replyBytes }: Group,
+): Float64Array {
   const known = aroundMs.get(replyBytes);
   if (known) return known;
-  const { view, model, reading, scratch } = question;
   const { endpoints } = view;
   const { count, endpoint } = model.routes;
   const linkRows = endpoints.count * sizeCount;
@@ -205,14 +230,15 @@ function priceOption(
   index: number,
   option: number,
 ): number {
-  const { options, lost, latencyMs } = state;
-  const { request, model, allowedMs } = state.question;
+  const { options, lost, lenses } = state;
+  const { goal, model, allowedMs } = state.question;
   const { bestScore, bestOption, bestGroup, kept } = findings;
   const { count, codecMask } = model.routes;
   const needed = options.codecMask[option] ?? 0;
-  const byLatency = request.limits.objective === "latency";
   const limited = state.priced || promisesLess(group);
-  readLatency(state, option);
+  for (let index = 0; index < lenses.length; index++) readLatency(state, index, option);
+  const latencyMs = lenses[0]?.latencyMs ?? none;
+  const judgedMs = lenses[goal.deadlineAt]?.latencyMs ?? none;
   if (state.priced) readCosts(state, group, option);
   let survivors = 0;
   for (let route = 0; route < count; route++) {
@@ -221,14 +247,14 @@ function priceOption(
     let filter = -1;
     if (codecRemoves(needed, codecMask[route] ?? 0)) filter = codec;
     else if (limited) filter = limitRemoving(state, group, option, route);
-    if (filter < 0 && deadlineRemoves(latency, allowedMs)) filter = deadline;
+    if (filter < 0 && deadlineRemoves(judgedMs[route] ?? NaN, allowedMs)) filter = deadline;
     if (filter >= 0) {
       lose(lostColumn(lost, filter), route, 1, index, options.coding[option] ?? 0);
       continue;
     }
     survivors++;
     kept[route] = (kept[route] ?? 0) + 1;
-    const score = byLatency ? latency : scoreAt(state, group, option, route);
+    const score = goal.isPlain ? latency : scoreAt(state, group, option, route);
     if (score >= (bestScore[route] ?? Infinity)) continue;
     bestScore[route] = score;
     bestOption[route] = option;
@@ -237,15 +263,16 @@ function priceOption(
   return survivors;
 }
 
-function readLatency({ question, options, thereMs, latencyMs }: Scan, option: number): void {
-  const { view, model, reading } = question;
+function readLatency({ question, options, lenses }: Scan, lens: number, option: number): void {
+  const { view, model } = question;
+  const { reading = meanReading, thereMs = none, latencyMs = none } = lenses[lens] ?? {};
   const { up, count: places } = view.endpoints;
   const { count, endpoint, slowness } = model.routes;
   const rows = places * sizeCount;
-  const fixedMs = options.fixedMs[option] ?? NaN;
+  const fixedMs = options.fixedMs[lens]?.[option] ?? NaN;
   const upIndex = options.upIndex[option] ?? 0;
   const upFraction = options.upFraction[option] ?? 0;
-  const decodeMs = options.decodeMs[option] ?? 0;
+  const decodeMs = options.decodeMs[lens]?.[option] ?? 0;
   for (let route = 0; route < count; route++) {
     const row = (endpoint[route] ?? -1) * sizeCount + upIndex;
     const upMs = readBetween(up, rows, row, upFraction, reading);
@@ -276,20 +303,21 @@ function agreedAt({ options, offered }: Scan, group: Group, option: number, rout
 }
 
 function scoreAt(state: Scan, group: Group, option: number, route: number): number {
-  const { question, options, priced } = state;
-  const { objective } = question.request.limits;
+  const { question, options, priced, lenses, latencies } = state;
+  const { goal, remainingMs } = question;
   const place = question.model.routes.endpoint[route] ?? -1;
-  return scoreOf(
-    objective,
-    state.latencyMs[route] ?? NaN,
-    priced ? (state.millijoules[route] ?? 0) : 0,
-    priced ? (state.micros[route] ?? 0) : 0,
-    options.accuracyRatio[option] ?? NaN,
-    agreedAt(state, group, option, route),
-    objective === "throughput"
-      ? paceOf(question, stagesThere(question, options, group, option, route), place)
-      : 0,
-  );
+  for (let index = 0; index < lenses.length; index++)
+    latencies[index] = lenses[index]?.latencyMs[route] ?? NaN;
+  const paced = goal.kind === "throughput";
+  const scored: Scored = {
+    deviceMillijoules: priced ? (state.millijoules[route] ?? 0) : 0,
+    costMicros: priced ? (state.micros[route] ?? 0) : 0,
+    accuracyRatio: options.accuracyRatio[option] ?? NaN,
+    agreementRatio: agreedAt(state, group, option, route),
+    paceMs: paced ? paceOf(question, stagesThere(question, options, group, option, route), place) : 0,
+    remainingMs,
+  };
+  return scoreOf(goal, latencies, scored);
 }
 
 /** Money for the run there, the local parts and the bytes both ways. */
@@ -332,7 +360,7 @@ function energyOf(
     waitMsAt(endpoints, place) +
     readBelief(cells.service, routes.count * cells.count, row, meanReading) *
       serviceRatioAt(endpoints, place) +
-    (options.decodeMs[option] ?? 0) * (routes.slowness[route] ?? 1);
+    (options.decodeMeanMs[option] ?? 0) * (routes.slowness[route] ?? 1);
   return (
     (options.deviceMillijoules[option] ?? 0) +
     radioTimeMillijoules(device, onAirMs, awaitedMs) +

@@ -12,7 +12,7 @@ import {
 import type { Choice } from "./choices.ts";
 import type { Group, Options } from "./options.ts";
 import type { Question } from "./question.ts";
-import { paceScore, type Stages } from "./score/pace.ts";
+import { paceScore, type Stages } from "../goal/index.ts";
 
 /** Links are judged by what they usually carry: the mean of a belief is made by stalls, which a stream sits out. */
 const usualReading = readingOf(0.5);
@@ -59,7 +59,7 @@ export function stagesThere(
     upMs: moved(endpoints.up, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0),
     thereMs:
       serviceMs * serviceRatioAt(endpoints, place) +
-      ((options.decodeMs[option] ?? 0) + handledMs + freshMs) * (model.routes.slowness[route] ?? 1),
+      ((options.decodeMeanMs[option] ?? 0) + handledMs + freshMs) * (model.routes.slowness[route] ?? 1),
     downMs: moved(endpoints.down, reply.index, reply.fraction),
   };
 }

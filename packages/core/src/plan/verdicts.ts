@@ -1,5 +1,5 @@
 import type { EndpointInfo } from "../endpoint/index.ts";
-import { readBelief } from "../table/index.ts";
+import { meanReading, readBelief } from "../table/index.ts";
 import { filterIndex } from "./filter/order.ts";
 import { rightsRemove } from "./filter/rights.ts";
 import { tierRemoves } from "./filter/tier.ts";
@@ -123,12 +123,12 @@ function loseWhereOffered(
   group: Group,
   index: number,
 ): number {
-  const { reading, model } = question;
+  const { model } = question;
   const { cells, cell, removed, size, firstCoding } = group;
   const rows = model.routes.count * cells.count;
   let offers = 0;
   for (let route = 0; route < model.routes.count; route++) {
-    if (Number.isNaN(readBelief(cells.service, rows, route * cells.count + cell, reading))) continue;
+    if (Number.isNaN(readBelief(cells.service, rows, route * cells.count + cell, meanReading))) continue;
     offers++;
     const filter = verdict.filters[route] ?? -1;
     if (filter >= 0) {

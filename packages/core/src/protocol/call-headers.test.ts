@@ -24,6 +24,7 @@ describe("call headers", () => {
       rules: { dataClass: "customer; faces", leastTrust: "operated", zones: ["eu/de", "eu,west"] },
       path: ["till-3", "edge, back room"],
       trace: { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7", sampled: true },
+      goal: "cost;in-time=0.99",
       idempotencyKey: "käse",
       mostWaitMs: 12.5,
     };

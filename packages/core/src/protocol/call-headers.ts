@@ -8,6 +8,7 @@ import {
 } from "../base/index.ts";
 import {
   deadlineHeader,
+  goalHeader,
   idempotencyHeader,
   mostWaitHeader,
   pathHeader,
@@ -103,6 +104,7 @@ export function callHeaders(call: Call, nowMs: number): Record<string, string> {
     headers[deadlineHeader] = String(Math.round((call.deadlineMs - nowMs) * 1000) / 1000);
   }
   if (call.mostWaitMs !== undefined) headers[mostWaitHeader] = call.mostWaitMs.toFixed(3);
+  if (call.goal !== undefined) headers[goalHeader] = call.goal;
   if (call.rights) headers[rightsHeader] = call.rights.join(",");
   if (call.path.length > 0) headers[pathHeader] = call.path.map(encodeURIComponent).join(",");
   if (call.idempotencyKey !== undefined) headers[idempotencyHeader] = encodeURIComponent(call.idempotencyKey);
@@ -176,6 +178,7 @@ export function callFromHeaders(
   call.path = path;
   if (trace) call.trace = trace;
   if (mostWait !== undefined) call.mostWaitMs = Number(mostWait);
+  if (headers[goalHeader] !== undefined) call.goal = headers[goalHeader];
   if (key !== undefined) call.idempotencyKey = decoded(key, idempotencyHeader);
   return call;
 }

@@ -17,6 +17,7 @@ export const digestHeader = "longshore-digest";
  * the deadline.
  */
 export const agreementHeader = "longshore-agreement";
+export const goalHeader = "longshore-goal";
 /** `1` asks for the account of what happened. */
 export const accountHeader = "longshore-account";
 /** The parameter of a reply that has it. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Account } from "../endpoint/index.ts";
-import type { Plan, Stages } from "../plan/index.ts";
+import type { Stages } from "../goal/index.ts";
+import type { Plan } from "../plan/index.ts";
 import { backlogOf } from "./backlog.ts";
 
 const plan = (stages: Partial<Stages>, endpoint?: string): Plan =>

@@ -1,6 +1,7 @@
 import type { EndpointId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
-import type { Plan, Stages, Traffic } from "../plan/index.ts";
+import type { Stages } from "../goal/index.ts";
+import type { Plan, Traffic } from "../plan/index.ts";
 
 /** Beyond this share of its run a wait means that a place was full, and below the other that it was not. */
 const fullRatio = 0.5;

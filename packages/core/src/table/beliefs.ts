@@ -98,6 +98,21 @@ export function copyBetween(
   }
 }
 
+/** Adds to 16 values what those of row `row` are beyond their mean, times `factor`. */
+export function addSpread(
+  values: Float64Array,
+  beliefs: Float64Array,
+  rows: number,
+  row: number,
+  factor: number,
+): void {
+  const at = valuesOf(rows, row);
+  const mean = beliefs[row] ?? NaN;
+  for (let index = 0; index < estimateSize; index++) {
+    values[index] = (values[index] ?? 0) + ((beliefs[at + index] ?? NaN) - mean) * factor;
+  }
+}
+
 /** Writes a belief into row `row`, each value less `less` and at least 0. */
 export function writeBelief(
   beliefs: Float64Array,

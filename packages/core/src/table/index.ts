@@ -1,4 +1,5 @@
 export {
+  addSpread,
   copyBelief,
   copyBetween,
   judge,

@@ -54,9 +54,9 @@ export interface BucketTable {
 /** What decisions read of codings. */
 export interface CodingColumns {
   readonly bytes: Float64Array;
-  /** On the profile's machine. */
-  readonly encodeMs: Float64Array;
-  readonly decodeMs: Float64Array;
+  /** Beliefs with one row for each coding, in milliseconds on the profile's machine. */
+  readonly encode: Float64Array;
+  readonly decode: Float64Array;
   readonly agreementRatio: Float64Array;
   /** Bit `n` is set where the coding needs `codecNames[n]` of the model table. */
   readonly codecMask: Int32Array;
@@ -168,8 +168,8 @@ function bucketTable(
     codings,
     coding: {
       bytes: Float64Array.from(codings, (one) => one.bytes),
-      encodeMs: Float64Array.from(codings, (one) => one.encodeMs),
-      decodeMs: Float64Array.from(codings, (one) => one.decodeMs),
+      encode: codingTimes(codings, "encodeMs", "encodeSpreadMs"),
+      decode: codingTimes(codings, "decodeMs", "decodeSpreadMs"),
       agreementRatio: Float64Array.from(codings, (one) => one.agreementRatio),
       codecMask: Int32Array.from(codings, (one) => maskOf(Object.values(one.codecs), codecNames)),
     },
@@ -194,6 +194,23 @@ function reachOf(cuts: BucketProfile["cuts"], steps: readonly Step[]): Int32Arra
     while (last + 1 < cuts.length && !((before[last + 1] ?? 0) > first)) last++;
     return last;
   });
+}
+
+/** What codings take: all of their runs where the profile has them, else the one time that it states. */
+function codingTimes(
+  codings: readonly CodingProfile[],
+  time: "encodeMs" | "decodeMs",
+  spread: "encodeSpreadMs" | "decodeSpreadMs",
+): Float64Array {
+  const count = codings.length;
+  const beliefs = new Float64Array(beliefSize * count);
+  for (const [row, coding] of codings.entries()) {
+    const runs = coding[spread] ?? [];
+    writeBelief(beliefs, count, row, sixteen(runs.length > 0 ? runs : [coding[time]]));
+    // To the last digit.
+    if (runs.length === 0) beliefs[row] = coding[time];
+  }
+  return beliefs;
 }
 
 /** The bits of some codecs. A codec without a bit sets the sign bit, which no place has: it is never chosen. */

@@ -21,7 +21,7 @@ export function number(name: string, least: number): (text: string) => number {
     if (!Number.isFinite(value) || value < least) {
       throw new CommanderError(
         2,
-        "longshore.number",
+        "longshore.option",
         `error: --${name} wants a number of ${least} or more, not '${text}'`,
       );
     }

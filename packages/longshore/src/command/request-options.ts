@@ -1,4 +1,5 @@
-import { type Command, Option } from "commander";
+import { isObjective, type Objective, readObjective } from "@longshore/core";
+import { type Command, CommanderError, Option } from "commander";
 import { atKindOption, type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
 import { pullOptions } from "../package/define-package.ts";
@@ -10,7 +11,8 @@ export interface RequestOptions extends DirectoryCommandOptions, PullCommandOpti
   readonly input: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
   readonly deadline?: number;
-  readonly objective: "latency" | "energy" | "cost" | "accuracy" | "throughput";
+  readonly objective: Objective;
+  readonly inTime?: number;
   readonly dataClass?: string;
   readonly zone: readonly string[];
   readonly variant?: string;
@@ -33,10 +35,16 @@ export function requestOptions(command: Command): Command {
         .default("onnxruntime"),
     )
     .option("--deadline <ms>", "answer within, in milliseconds", number("deadline", 0))
-    .addOption(
-      new Option("--objective <what>", "what to make small")
-        .choices(["latency", "energy", "cost", "accuracy", "throughput"])
-        .default("latency"),
+    .option(
+      "--objective <what>",
+      "what to make small: latency, p95 (any percentile), chance (to miss --deadline), energy, cost, accuracy, throughput, or a weighted sum: mean=1,energy=0.2",
+      objective,
+      "latency",
+    )
+    .option(
+      "--in-time <ratio>",
+      "how surely --deadline is to be kept before the objective counts, above 0 to 1, such as 0.99",
+      number("in-time", 0),
     )
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
@@ -54,4 +62,12 @@ export function requestOptions(command: Command): Command {
       number("side", 1),
     )
     .option("--json", "print JSON", false);
+}
+
+/** Reads `--objective`. */
+function objective(text: string): Objective {
+  if (isObjective(text)) return text;
+  const read = readObjective(text);
+  const why = typeof read === "string" ? read : "";
+  throw new CommanderError(2, "longshore.option", `error: --objective ${text}: ${why}`);
 }

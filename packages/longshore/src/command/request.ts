@@ -56,6 +56,7 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
     objective: options.objective,
     abort: io.stop,
     ...(options.deadline === undefined ? {} : { deadlineMs: options.deadline }),
+    ...(options.inTime === undefined ? {} : { minInTimeRatio: options.inTime }),
     ...(options.dataClass === undefined ? {} : { dataClass: options.dataClass }),
     ...(options.zone.length === 0 ? {} : { zones: options.zone }),
     ...(options.variant === undefined ? {} : { variant: options.variant }),

@@ -54,7 +54,7 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     await program.parseAsync([...args], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.code === "longshore.number") io.note(error.message);
+    if (error.code === "longshore.option") io.note(error.message);
     return error.exitCode === 0 ? 0 : 2;
   }
   if (args.length === 0) return 2;

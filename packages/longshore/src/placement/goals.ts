@@ -1,4 +1,4 @@
-import { LongshoreError } from "@longshore/core";
+import { LongshoreError, readObjective, type SumTerm } from "@longshore/core";
 import {
   type ChainMeasures,
   type Dag,
@@ -34,42 +34,34 @@ export function goalOf(
 ): NamedGoal {
   const { deadlineMs } = options;
   const name = options.goal.trim();
-  if (name === "throughput") return { name, goal: { kind: "worst", of: measures.stagesMs }, unit: "ms" };
-  if (name === "chance") {
+  const read = readObjective(name);
+  if (typeof read === "string") throw wrong(`--goal ${name}: ${read}`);
+  if (read.kind === "accuracy") {
+    throw wrong(
+      `--goal ${name}: a placement runs the same graph wherever it is cut; accuracy does not differ`,
+    );
+  }
+  if (read.kind === "throughput") return { name, goal: { kind: "worst", of: measures.stagesMs }, unit: "ms" };
+  if (read.kind === "chance") {
     if (deadlineMs === undefined)
       throw wrong("--goal chance needs the deadline that is to be kept: --deadline-ms");
     return { name, goal: { kind: "miss", of: measures.outcomesMs, within: deadlineMs }, unit: "missRatio" };
   }
-  const terms = name.split(",").map((text): readonly [weight: number, Measure] => {
-    const at = text.indexOf("=");
-    const term = (at < 0 ? text : text.slice(0, at)).trim();
-    const of = sumOf(term, measures, dag, tiers);
-    if (!of) {
-      const known = "mean, p1 to p99, energy and cost";
-      throw wrong(
-        term === "chance" || term === "throughput"
-          ? `--goal ${name}: ${term} is no sum and stands alone; sums are made of ${known}`
-          : `--goal ${name}: '${term}' is none of ${known}; chance and throughput stand alone`,
-      );
-    }
-    const weight = at < 0 ? 1 : Number(text.slice(at + 1));
-    if (!(weight > 0) || !Number.isFinite(weight) || text.slice(at + 1).trim() === "") {
-      throw wrong(`--goal ${name}: the weight of ${term} must be a number above 0, such as ${term}=0.2`);
-    }
-    return [weight, of];
+  const terms = read.terms.flatMap(({ of, weight }): (readonly [number, Measure])[] => {
+    const measure = sumOf(of, measures, dag, tiers);
+    return measure ? [[weight, measure]] : [];
   });
   const goal: Goal = { kind: "sum", of: weighted(terms, dag, tiers) };
   if (terms.length > 1 || name.includes("=")) return { name, goal, unit: "weighted" };
   return { name, goal, unit: name === "energy" ? "mJ" : name === "cost" ? "millionths" : "ms" };
 }
 
-/** A measure by its name in a goal. */
-function sumOf(term: string, measures: ChainMeasures, dag: Dag, tiers: number): Measure | undefined {
-  if (term === "mean") return measures.meanMs;
-  if (term === "energy") return measures.deviceMillijoules;
-  if (term === "cost") return measures.costMicros;
-  const percent = /^p([1-9]\d?)$/.exec(term)?.[1];
-  return percent === undefined ? undefined : quantile(measures.outcomesMs, Number(percent) / 100, dag, tiers);
+/** What a term of a sum measures; undefined where there are no outcomes. */
+function sumOf(of: SumTerm["of"], measures: ChainMeasures, dag: Dag, tiers: number): Measure | undefined {
+  if (of === "mean") return measures.meanMs;
+  if (of === "energy") return measures.deviceMillijoules;
+  if (of === "cost") return measures.costMicros;
+  return quantile(measures.outcomesMs, of, dag, tiers);
 }
 
 /** A quantile of the completion, between the midpoints of equally likely outcomes: a sum as these are. */

@@ -1,4 +1,4 @@
-import type { PlanLimits } from "../request.ts";
+import type { PlanLimits } from "../../goal/index.ts";
 
 /** Removes what is less accurate than demanded, and what nobody measured when accuracy is demanded. */
 export function accuracyRemoves(accuracyRatio: number | undefined, limits: PlanLimits): boolean {

@@ -1,4 +1,4 @@
-import type { PlanLimits } from "../request.ts";
+import type { PlanLimits } from "../../goal/index.ts";
 import type { VariantTable } from "../../table/index.ts";
 
 /**

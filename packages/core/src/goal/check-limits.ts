@@ -1,14 +1,6 @@
 import { isTrustLevel, LongshoreError, type Rules } from "../base/index.ts";
-import type { Objective } from "./plan.ts";
-import type { PlanLimits } from "./request.ts";
-
-const objectives: Readonly<Record<Objective, true>> = {
-  latency: true,
-  energy: true,
-  cost: true,
-  accuracy: true,
-  throughput: true,
-};
+import type { PlanLimits } from "./limits.ts";
+import { readObjective } from "./objective.ts";
 
 /** What a value has to be, in words, where it is not. */
 type Wish = (value: unknown) => string | undefined;
@@ -25,10 +17,11 @@ type OfCalls = OfBoth | keyof PlanLimits | "version" | "abort" | "idempotencyKey
 
 const ofBoth: Wishes<OfBoth> = {
   deadlineMs: number,
-  objective: (value) =>
-    typeof value === "string" && Object.hasOwn(objectives, value)
-      ? undefined
-      : Object.keys(objectives).join(", "),
+  objective: (value) => {
+    const read = typeof value === "string" ? readObjective(value) : "";
+    if (typeof read !== "string") return undefined;
+    return `words of what to make small, such as latency, p95 or mean=1,energy=0.2${read === "" ? "" : `: ${read}`}`;
+  },
   minAgreementRatio: number,
   zones: (value) =>
     Array.isArray(value) && value.every((zone) => typeof zone === "string") ? undefined : "a list of texts",
@@ -38,8 +31,8 @@ const ofBoth: Wishes<OfBoth> = {
 };
 const ofCalls: Wishes<OfCalls> = {
   ...ofBoth,
-  latencyQuantile: (value) =>
-    typeof value === "number" && value > 0 && value < 1 ? undefined : "a number between 0 and 1",
+  minInTimeRatio: (value) =>
+    typeof value === "number" && value > 0 && value <= 1 ? undefined : "a number above 0, and at most 1",
   maxDeviceMillijoules: number,
   maxCostMicros: number,
   minAccuracyRatio: number,
@@ -91,4 +84,15 @@ export function checkLimits<L extends object>(
         : `${what} have no ${key}; they have ${Object.keys(known).join(", ")}`,
     );
   }
+}
+
+/** Refuses what is said of a deadline where there is none. Throws `invalid-input`. */
+export function checkAim({ objective, minInTimeRatio }: PlanLimits, deadlineMs: number): void {
+  if (deadlineMs < Infinity || (objective !== "chance" && minInTimeRatio === undefined)) return;
+  const what = objective === "chance" ? "limits.objective chance" : "limits.minInTimeRatio";
+  throw new LongshoreError(
+    "invalid-input",
+    "resolve",
+    `${what} needs the deadline that is to be kept: deadlineMs`,
+  );
 }

@@ -1,7 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { TrustLevel } from "../base/index.ts";
 import { checkLimits, demands } from "./check-limits.ts";
-import { tablePolicy } from "./policy.ts";
 
 describe("checkLimits", () => {
   it("takes what can be kept", () => {
@@ -10,8 +8,8 @@ describe("checkLimits", () => {
       { deadlineMs: Infinity, objective: "cost", zones: [], leastTrust: "none", confirm: false },
       demands.ofCalls,
     );
-    checkLimits({ latencyQuantile: 0.95, variant: undefined }, demands.ofCalls);
-    checkLimits({ latencyQuantile: 0.95, keep: "latest", maxInFlight: 2 }, demands.ofStreams);
+    checkLimits({ minInTimeRatio: 0.95, variant: undefined }, demands.ofCalls);
+    checkLimits({ objective: "p95", keep: "latest", maxInFlight: 2 }, demands.ofStreams);
     checkLimits({ tenant: "till-4", saveEnergyBelowRatio: 0.2 }, demands.ofDefaults, true);
   });
 
@@ -23,11 +21,18 @@ describe("checkLimits", () => {
     [{ confirm: "yes" }, "limits.confirm must be true or false"],
     [{ deadlineMs: Number.NaN }, "limits.deadlineMs must be a number"],
     [{ deadlineMs: "200" }, "limits.deadlineMs must be a number"],
-    [{ objective: "speed" }, "limits.objective must be latency, energy, cost, accuracy, throughput"],
-    [{ objective: ["energy"] }, "limits.objective must be latency, energy, cost, accuracy, throughput"],
+    [
+      { objective: "speed" },
+      "such as latency, p95 or mean=1,energy=0.2: 'speed' is none of mean, p1 to p99, energy and cost",
+    ],
+    [{ objective: "p100" }, "'p100' is none of mean, p1 to p99"],
+    [{ objective: "mean=1,chance=2" }, "chance is no sum and stands alone"],
+    [{ objective: "mean=0" }, "the weight of mean must be a number above 0"],
+    [{ objective: "mean=1," }, "'' is none of mean"],
+    [{ objective: ["energy"] }, "limits.objective must be words of what to make small"],
     [{ maxInFlight: 0 }, "limits.maxInFlight must be a whole number of 1 or more"],
-    [{ latencyQuantile: 95 }, "limits.latencyQuantile must be a number between 0 and 1"],
-    [{ latencyQuantile: "0.95" }, "limits.latencyQuantile must be a number between 0 and 1"],
+    [{ minInTimeRatio: 95 }, "limits.minInTimeRatio must be a number above 0, and at most 1"],
+    [{ minInTimeRatio: "0.95" }, "limits.minInTimeRatio must be a number above 0, and at most 1"],
   ])("refuses %o instead of passing it over", (limits, sentence) => {
     const refused = () => checkLimits<object>(limits, demands.ofStreams);
     expect(refused).toThrow(expect.objectContaining({ reason: "invalid-input" }));
@@ -46,7 +51,7 @@ describe("checkLimits", () => {
     "maxCostMicros",
     "maxDeviceMillijoules",
     "minAccuracyRatio",
-    "latencyQuantile",
+    "minInTimeRatio",
     "variant",
     "version",
     "idempotencyKey",
@@ -63,16 +68,4 @@ describe("checkLimits", () => {
     expect(opened).toThrow(expect.objectContaining({ reason: "invalid-configuration" }));
     expect(opened).toThrow("defaults.leastTrust");
   });
-});
-
-it("a policy with a misspelt level of trust lets nothing off the device", () => {
-  const policy = tablePolicy({ personal: { leastTrust: "Operated" as TrustLevel } });
-  const where = {
-    dataClass: "personal",
-    zone: "eu",
-    trust: "attested",
-    endpoint: "edge",
-    tenant: "local",
-  } as const;
-  expect(policy.decide({ ...where, reveals: "input" }).allow).toBe(false);
 });

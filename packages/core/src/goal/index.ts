@@ -1,0 +1,16 @@
+export { checkAim, checkLimits, demands } from "./check-limits.ts";
+export { type Goal, goalOf, hopeful, type Scored, scoreOf } from "./goal.ts";
+export type { PlanLimits } from "./limits.ts";
+export {
+  type Aim,
+  aimFrom,
+  isObjective,
+  isThrifty,
+  type Objective,
+  type ReadObjective,
+  readObjective,
+  type SumTerm,
+  travellingAim,
+  usualAgreementRatio,
+} from "./objective.ts";
+export { paceScore, type Stages } from "./pace.ts";
