@@ -1,6 +1,7 @@
 import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } from "../base/index.ts";
 import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
-import { latestOf, type Leg, type LegId, type Plan, type Trigger } from "../plan/index.ts";
+import { isThrifty } from "../goal/index.ts";
+import { latestOf, type Leg, type LegId, type Plan, type Trigger, waitsFor } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import { checkOutputs, gather } from "../parts/index.ts";
 import { type Held, heldAt, type Job } from "./job.ts";
@@ -194,15 +195,17 @@ class Race {
   #watch(running: Running): void {
     const { leg, place } = running;
     if (!place || this.#settled || !this.#running.has(leg.id)) return;
-    const { objective } = this.#job.limits;
-    const hurries = objective !== "energy" && objective !== "cost";
-    for (const backUp of this.#plan.legs) {
+    const hurries = !isThrifty(this.#job.limits.objective);
+    const waiting = this.#plan.legs.filter(({ id }) => !this.#started.has(id));
+    // One that waits for a failure starts when nothing is to be hoped for any more, too: silence by itself never fails.
+    const backUp =
+      waiting.find((one) => latestOf(one, leg) !== undefined) ?? waiting.find((one) => waitsFor(one, leg));
+    if (backUp) {
       const latestMs = latestOf(backUp, leg);
-      if (latestMs === undefined || this.#started.has(backUp.id)) continue;
       const here = backUp.endpoint === this.#loop.local?.info.id;
       const tail = this.#plan.legs.find((one) => one.takes === leg.id);
-      const planned = { backUp, here, tail, latestMs };
-      this.#guard(running, place, backUp, hurries, guardFor(this.#loop, leg, planned));
+      const times = guardFor(this.#loop, leg, { backUp, here, tail, latestMs });
+      this.#guard(running, place, backUp, hurries && latestMs !== undefined, times);
     }
     if (!this.#job.beside || this.#watches.has(leg.id)) return;
     const leftMs = this.#job.call.deadlineMs - this.#loop.clock.nowMs();

@@ -100,10 +100,11 @@ export function guardFor(
     readonly here: boolean;
     /** What runs here after the leg. */
     readonly tail: Leg | undefined;
-    readonly latestMs: number;
+    /** Undefined where it waits until the leg has failed, or is lost. */
+    readonly latestMs: number | undefined;
   },
 ): GuardTimes {
-  const { backUp, here, tail, latestMs } = planned;
+  const { backUp, here, tail, latestMs = Infinity } = planned;
   const atPlanMs = meanOf(backUp.predicted.completionMs);
   const afterMs = tail ? meanOf(tail.predicted.completionMs) : 0;
   if (!here) {
@@ -114,7 +115,7 @@ export function guardFor(
   return {
     latestMs,
     earliestMs: 0,
-    lostMs: Infinity,
+    lostMs: planned.latestMs === undefined ? elsewhereMs(leg.predicted.completionMs).lostMs : Infinity,
     backUpMs: () => atPlanMs - queuedMs + work.queueMs(clock.nowMs()),
     untilNextMs: (nowMs) => arrivals.untilNextMs(nowMs),
     afterMs,
