@@ -154,25 +154,13 @@ async function check(
     const own = await startOwn({ repository, args: [...at, "--log-level", "none"] });
     open.push(own);
     const before = await runs();
-    const data = [
-      picture["image"] instanceof Uint8Array ? Buffer.from(picture["image"]).toString("base64") : "",
-    ];
-    const input = {
-      name: "image",
-      datatype: "BYTES",
-      shape: [1],
-      data,
-      parameters: { content_type: "base64" },
-    };
-    const reply = await fetch(`http://${own.http}/v2/models/written/infer`, {
-      method: "POST",
-      body: JSON.stringify({ inputs: [input] }),
-    });
-    const json = (await reply.json()) as { outputs?: { name: string; data: number[] }[]; error?: string };
-    const boxes = json.outputs?.find(({ name }) => name === "boxes")?.data ?? [];
+    const behind = ["--at", `http://${own.http}`, "--data-class", "internal", "--json"];
+    const text = await longshore("infer", "written", file, ...behind);
+    const { outputs, where } = JSON.parse(text) as { outputs: { boxes: { data: number[] } }; where: string };
     const ready = await fetch(`http://${own.http}/v2/models/written/ready`);
-    const good = sameBoxes(boxes, right) && ready.status === 200 && (await runs()) - before === 1;
-    told(front, good, `status ${reply.status} ${json.error ?? ""}; ready ${ready.status}`);
+    const good =
+      sameBoxes(outputs.boxes.data, right) && ready.status === 200 && (await runs()) - before === 1;
+    told(front, good, `start..end at ${where}; ready ${ready.status}`);
   }
   for (const [name, which, change] of [
     [
