@@ -1,7 +1,6 @@
 export type { ControlInput } from "../configuration/index.ts";
 export { checkModelName, someNames } from "../configuration/index.ts";
 export {
-  type ElsewhereStep,
   type GraphBody,
   type ModelStep,
   type Program,
