@@ -121,6 +121,44 @@ it("a device fetches the head that its plans need and no more, and runs it befor
   await server.close(0);
 });
 
+it("a head comes alone, and goes on where it broke off, by the bytes on the link", async () => {
+  const server = await origin();
+  await using link = await linkProxy({
+    target: { port: Number(new URL(server.address).port) },
+    up: constantTrace(100e6),
+    down: constantTrace(5e5),
+    delayMs: 2,
+    clogBytes: 1460,
+  });
+  const head = headTo("c3").bytes;
+  const from = ["--from", `http://127.0.0.1:${link.port}`, "--into", file("counted")];
+  const fetching = command(
+    "package",
+    "fetch",
+    "anomaly",
+    ...from,
+    "--operator-keys",
+    file("operator.pub"),
+    "--head",
+    "c3",
+  );
+  await vi.waitFor(() => expect(link.carriedBytes.down).toBeGreaterThan(0.8 * head), {
+    timeout: 20_000,
+    interval: 1,
+  });
+  expect(blobs("counted")).not.toContain(headTo("c3").digest);
+  link.cut({ reset: true });
+  link.restore();
+  expect((await fetching).code).toBe(0);
+  expect(blobs("counted")).toContain(headTo("c3").digest);
+  // The manifest and the small files come first; begun anew, the head alone would have come nearly twice.
+  const { down } = link.carriedBytes;
+  expect(down).toBeGreaterThan(head);
+  expect(down).toBeLessThan(1.3 * head + 30_000);
+  expect(down).toBeLessThan(graph().bytes / 8);
+  await server.close(0);
+});
+
 /** Asks until the model is split. */
 const untilSplit = (app: Offloader): Promise<Result> =>
   vi.waitFor(
