@@ -5,5 +5,6 @@
  * @module
  */
 export * from "./bucket.ts";
+export * from "./nats-join.ts";
 export * from "./nats-packages.ts";
 export * from "./nats-source.ts";

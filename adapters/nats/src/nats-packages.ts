@@ -1,4 +1,5 @@
 import {
+  type Call,
   type Digest,
   type FileBytes,
   LongshoreError,
@@ -7,20 +8,42 @@ import {
   type PackageSource,
   signedManifestFrom,
   parseJson,
+  untilAborted,
 } from "@longshore/core";
-import { Objm, type ObjectStore } from "@nats-io/obj";
-import type { NatsConnection } from "@nats-io/transport-node";
+import { jetstream, jetstreamManager, type JetStreamClient, type JsMsg } from "@nats-io/jetstream";
+import { type ObjectInfo, Objm, type ObjectStore } from "@nats-io/obj";
+import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
+import { natsFailure, natsSession } from "./session.ts";
 
 /** The bucket of packages, where nobody names another. */
 export const packagesBucket = "longshore-packages";
 
-/** Makes the object store of packages where it is missing. */
+/**
+ * Makes the object store of packages where it is missing, as a copy of the one of that name in another JetStream domain where
+ * `mirror` says so: an edge site fetches each file over its uplink once.
+ */
 export async function makePackages(
   connection: NatsConnection,
-  options: { readonly bucket?: string; readonly replicas?: number } = {},
+  options: {
+    readonly bucket?: string;
+    readonly replicas?: number;
+    readonly mirror?: { readonly domain: string };
+  } = {},
 ): Promise<ObjectStore> {
-  const { bucket = packagesBucket, replicas = 1 } = options;
-  return new Objm(connection).create(bucket, { replicas });
+  const { bucket = packagesBucket, replicas = 1, mirror } = options;
+  const store = new Objm(connection);
+  if (!mirror) return store.create(bucket, { replicas });
+  const { streams } = await jetstreamManager(connection);
+  const name = `OBJ_${bucket}`;
+  await streams.add({
+    name,
+    num_replicas: replicas,
+    allow_direct: true,
+    // What an object consists of replaces what was said of it before; a copy without this lacks it.
+    allow_rollup_hdrs: true,
+    mirror: { name, external: { api: `$JS.${mirror.domain}.API`, deliver: "" } },
+  });
+  return store.open(bucket);
 }
 
 const fileName = (digest: Digest): string => `file/${digest}`;
@@ -49,19 +72,57 @@ export async function publishPackage(
   await packages.putBlob({ name: manifestNameOf({ model: body.model }) }, manifest);
 }
 
-async function* after(stream: ReadableStream<Uint8Array>, skipBytes: number): AsyncIterable<Uint8Array> {
-  const reader = stream.getReader();
-  let left = skipBytes;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      const rest = value.subarray(Math.min(left, value.byteLength));
-      left -= value.byteLength - rest.byteLength;
-      if (rest.byteLength > 0) yield rest;
+/** Chunks that are asked for together. */
+const chunksAtOnce = 8;
+/** A server that gives none of them for this long does not answer, in milliseconds. */
+const chunkMs = 5000;
+/** What clients of NATS cut objects into where nobody says otherwise. */
+const usualChunkBytes = 131_072;
+
+/**
+ * The bytes of an object from some byte on. The client's own reading begins at the front, holds all of it in memory, and takes a
+ * minute to see that nothing comes any more.
+ */
+async function* bytesFrom(
+  js: JetStreamClient,
+  bucket: string,
+  { nuid, chunks, options }: ObjectInfo,
+  fromByte: number,
+): AsyncIterable<Uint8Array> {
+  const stream = `OBJ_${bucket}`;
+  const subject = { filter_subjects: `$O.${bucket}.C.${nuid}` };
+  const chunkBytes = options?.max_chunk_size ?? usualChunkBytes;
+  const skipped = Math.min(chunks, Math.floor(fromByte / chunkBytes));
+
+  /** So many chunks from some number in the stream on, or their heads alone. */
+  async function* read(count: number, from: number | undefined, heads: boolean): AsyncIterable<JsMsg> {
+    const consumer = await js.consumers.get(stream, {
+      ...subject,
+      headers_only: heads,
+      ...(from === undefined ? {} : { deliver_policy: "by_start_sequence", opt_start_seq: from }),
+    });
+    try {
+      for (let left = count; left > 0;) {
+        const before = left;
+        const most = heads ? left : Math.min(left, chunksAtOnce);
+        for await (const message of await consumer.fetch({ max_messages: most, expires: chunkMs })) {
+          left--;
+          yield message;
+        }
+        if (left === before) throw new Error(`no chunk came for ${chunkMs} ms`);
+      }
+    } finally {
+      await consumer.delete().catch(() => undefined);
     }
-  } finally {
-    await reader.cancel();
+  }
+
+  let first: number | undefined;
+  if (skipped > 0) for await (const { seq } of read(skipped, undefined, true)) first = seq + 1;
+  let drop = fromByte - skipped * chunkBytes;
+  for await (const { data } of read(chunks - skipped, first, false)) {
+    const rest = data.subarray(Math.min(drop, data.byteLength));
+    drop -= data.byteLength - rest.byteLength;
+    if (rest.byteLength > 0) yield rest;
   }
 }
 
@@ -69,35 +130,56 @@ function missing(what: string, bucket: string): LongshoreError {
   return new LongshoreError("unknown-model", "resolve", `there is no ${what} in ${bucket}`);
 }
 
-/** The packages in an object store. What was fetched before a break is read again from the server and dropped here. */
-export function natsPackages(packages: ObjectStore, bucket: string = packagesBucket): PackageSource {
+/** Where packages lie in NATS. */
+export interface NatsPackagesOptions {
+  readonly connection: NodeConnectionOptions;
+  /** Default `longshore-packages`. */
+  readonly bucket?: string;
+}
+
+/** The packages in an object store. It is connected to when something is asked for; a fetch that broke off goes on where it was. */
+export function natsPackages({
+  connection,
+  bucket = packagesBucket,
+}: NatsPackagesOptions): PackageSource & { close(): Promise<void> } {
   const name = `nats ${bucket}`;
-  const failed = (thrown: unknown): LongshoreError => {
-    if (LongshoreError.is(thrown)) return thrown;
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    return new LongshoreError("no-answer", "transport", `${name} did not answer: ${why}`, { cause: thrown });
-  };
+  const session = natsSession(connection, name);
+  const opened = <T>(
+    call: Call,
+    work: (packages: ObjectStore, js: JetStreamClient) => Promise<T>,
+  ): Promise<T> =>
+    untilAborted(
+      session.use(async (open) => work(await new Objm(open).open(bucket), jetstream(open))),
+      call.abort,
+      "transport",
+    );
   return {
     name,
-    async manifest(wanted) {
-      const key = manifestNameOf(wanted);
-      const info = await packages.info(key).catch((thrown: unknown) => {
-        throw failed(thrown);
-      });
-      if (info && info.size > maxManifestBytes) {
-        throw new LongshoreError("bad-reply", "decode", `the manifest in ${bucket} has ${info.size} bytes`);
-      }
-      const bytes = info ? await packages.getBlob(key) : null;
-      if (!bytes)
-        throw missing(`package ${"model" in wanted ? `of ${wanted.model}` : wanted.digest}`, bucket);
-      return bytes;
-    },
-    async file(_packageDigest, digest, fromByte): Promise<FileBytes> {
-      const found = await packages.get(fileName(digest)).catch((thrown: unknown) => {
-        throw failed(thrown);
-      });
-      if (!found) throw missing(`file ${digest}`, bucket);
-      return { fromByte, read: () => after(found.data, fromByte) };
-    },
+    manifest: (wanted, call) =>
+      opened(call, async (packages) => {
+        const key = manifestNameOf(wanted);
+        const info = await packages.info(key);
+        if (info && info.size > maxManifestBytes) {
+          throw new LongshoreError("bad-reply", "decode", `the manifest in ${bucket} has ${info.size} bytes`);
+        }
+        const bytes = info && !info.deleted ? await packages.getBlob(key) : null;
+        if (!bytes)
+          throw missing(`package ${"model" in wanted ? `of ${wanted.model}` : wanted.digest}`, bucket);
+        return bytes;
+      }),
+    file: (_packageDigest, digest, fromByte, call): Promise<FileBytes> =>
+      opened(call, async (packages, js) => {
+        const info = await packages.info(fileName(digest));
+        if (!info || info.deleted) throw missing(`file ${digest}`, bucket);
+        const read = async function* (): AsyncIterable<Uint8Array> {
+          try {
+            yield* bytesFrom(js, bucket, info, fromByte);
+          } catch (thrown) {
+            throw natsFailure(name, thrown);
+          }
+        };
+        return { fromByte, read };
+      }),
+    close: () => session.close(),
   };
 }

@@ -29,12 +29,24 @@ export interface NatsSourceOptions {
 const firstPauseMs = 200;
 const longestPauseMs = 30_000;
 
-function recordIn(entry: KvEntry): unknown {
+/** What lies under a key: a record, and for how long it holds unless it is renewed; no record of a place that has left. */
+interface Lying {
+  readonly record: unknown;
+  readonly leaseMs?: number;
+}
+
+function lyingIn(entry: KvEntry): Lying | undefined {
+  if (entry.operation !== "PUT") return undefined;
   try {
-    return JSON.parse(entry.string()) as unknown;
+    const { leaseMs, left, ...record } = entry.json<{
+      readonly leaseMs?: unknown;
+      readonly left?: unknown;
+    }>();
+    if (left === true) return undefined;
+    return typeof leaseMs === "number" && leaseMs > 0 ? { record, leaseMs } : { record };
   } catch {
     // Read as no record, so that the directory says what it does not believe.
-    return { signed: { body: { id: idOf(entry.key) } } };
+    return { record: { signed: { body: { id: idOf(entry.key) } } } };
   }
 }
 
@@ -54,21 +66,55 @@ function cutOff(name: string, silentMs: number): LongshoreError {
   );
 }
 
+/**
+ * Leases of places that joined by themselves. One that ends while nothing can be heard is not the place's fault, and begins anew.
+ * They run from when they were read here, since clocks differ: who went before that is there for one lease more.
+ */
+class Leases implements Disposable {
+  readonly #clock: Clock;
+  readonly #ended: (key: string) => void;
+  readonly #running = new Map<string, Disposable>();
+  inTouch = true;
+
+  constructor(clock: Clock, ended: (key: string) => void) {
+    this.#clock = clock;
+    this.#ended = ended;
+  }
+
+  begin(key: string, leaseMs: number | undefined): void {
+    this.#running.get(key)?.[Symbol.dispose]();
+    this.#running.delete(key);
+    if (leaseMs === undefined) return;
+    const end = (): void => {
+      if (!this.inTouch) return this.begin(key, leaseMs);
+      this.#running.delete(key);
+      this.#ended(key);
+    };
+    this.#running.set(key, this.#clock.timer(leaseMs, end));
+  }
+
+  [Symbol.dispose](): void {
+    for (const one of this.#running.values()) one[Symbol.dispose]();
+    this.#running.clear();
+  }
+}
+
 /** Tells all records that there are, then each change, until the connection is gone. */
-async function follow(places: KV, sink: RecordSink, alive: () => boolean): Promise<void> {
+async function follow(places: KV, sink: RecordSink, leases: Leases, alive: () => boolean): Promise<void> {
   const { values } = await places.status();
   const first = new Map<string, unknown>();
   let complete = values === 0;
   if (complete) sink.all([]);
   for await (const entry of await places.watch()) {
     if (!alive()) return;
-    const there = entry.operation === "PUT";
+    const lying = lyingIn(entry);
+    leases.begin(entry.key, lying?.leaseMs);
     if (complete) {
-      if (there) sink.put(recordIn(entry));
+      if (lying) sink.put(lying.record);
       else sink.drop(idOf(entry.key));
       continue;
     }
-    if (there) first.set(entry.key, recordIn(entry));
+    if (lying) first.set(entry.key, lying.record);
     else first.delete(entry.key);
     // What comes before the last one that was waiting is how things are, not what happens.
     complete = entry.delta === 0;
@@ -77,8 +123,8 @@ async function follow(places: KV, sink: RecordSink, alive: () => boolean): Promi
 }
 
 /**
- * A directory in a bucket of JetStream's key-value store, each record under the id of its place. A connection that breaks is
- * made anew, and everything read again: what happened meanwhile is caught up. The bucket must be there (`makePlaces`).
+ * A directory in a bucket of JetStream's key-value store, each record under the id of its place, as the operator published it or
+ * its place joined (`natsJoin`). A connection that breaks is made anew, and everything read again: what happened meanwhile is caught up. The bucket must be there (`makePlaces`).
  */
 export function natsSource(options: NatsSourceOptions): RecordSource {
   const {
@@ -100,16 +146,18 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
       async function session(): Promise<void> {
         const made = await connect({ timeout: 5000, ...connection, reconnect: false });
         open = made;
+        using leases = new Leases(clock, (key) => sink.drop(idOf(key)));
         try {
           if (signal.aborted) return;
           const places = await new Kvm(made).open(bucket);
-          const following = follow(places, sink, () => !signal.aborted);
+          const following = follow(places, sink, leases, () => !signal.aborted);
           const beating = (async () => {
             for (;;) {
               await sleep(clock, everyMs, signal);
               const { streamInfo } = await places.status();
               const silentMs = silenceOf(streamInfo);
-              if (silentMs <= mirrorSilentMs) sink.confirmed();
+              leases.inTouch = silentMs <= mirrorSilentMs;
+              if (leases.inTouch) sink.confirmed();
               else sink.failed(cutOff(name, silentMs));
             }
           })();

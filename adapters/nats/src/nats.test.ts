@@ -9,7 +9,10 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import {
   type AliasEntry,
   createDirectory,
+  type LongshoreEvent,
   housekeepingCall,
+  joinDirectory,
+  type JoinReply,
   type KeptDirectory,
   manifestDigest,
   manifestJson,
@@ -29,6 +32,7 @@ import {
 } from "@longshore/nodejs";
 import { directoryContract, testEntry, type TestOperators } from "@longshore/testkit";
 import {
+  keyOf,
   makePlaces,
   placesBucket,
   publishAlias,
@@ -36,6 +40,7 @@ import {
   withdrawAlias,
   withdrawPlace,
 } from "./bucket.ts";
+import { natsJoin } from "./nats-join.ts";
 import { makePackages, natsPackages, publishPackage } from "./nats-packages.ts";
 import { natsSource } from "./nats-source.ts";
 
@@ -179,6 +184,68 @@ describe.runIf(there)("with a real nats-server", () => {
     await server.kill();
   });
 
+  it("a server joins without a keeper, under the operator's word that lies there, stays by renewing, and is gone when it falls silent", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    const places = await makePlaces(connection);
+    const directory = directoryAt(server.port);
+    const addresses = (): readonly (string | undefined)[] =>
+      directory.snapshot().entries.map(({ address }) => address);
+    const soon = { timeout: 20_000, interval: 20 };
+    const transport = natsJoin({ connection: servers(server.port), leaseMs: 1500 });
+    const answers: JoinReply[] = [];
+    const events: string[] = [];
+    const parts = {
+      transport,
+      clock,
+      random: seededRandom(1),
+      observer: {
+        record: (event: LongshoreEvent) =>
+          void (event.kind === "directory-state" && events.push(event.because)),
+      },
+      name: "nats",
+      id: "till",
+      request: () => Promise.resolve({ statement: { address: "http://10.0.0.9:8000", zone: "eu/de" } }),
+      answered: (reply: JoinReply) => void answers.push(reply),
+    };
+    // Nobody has said anything of it yet.
+    const joined = joinDirectory(parts);
+    await vi.waitFor(() => expect(events).toEqual([expect.stringContaining("brings no entry")]), soon);
+    const word = async (serial: number): Promise<void> => {
+      const { address: _its, ...body } = testEntry({
+        id: "till",
+        serial,
+        packages: [`sha256:${`${serial}`.repeat(64)}`],
+      });
+      const signed = {
+        ...(await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator)),
+        body,
+      };
+      await publishPlace(places, { signed });
+    };
+    await word(1);
+    await vi.waitFor(() => expect(addresses()).toEqual(["http://10.0.0.9:8000"]), soon);
+    // A later word of the operator's reaches it while it runs.
+    await word(2);
+    await vi.waitFor(() => expect(answers.at(-1)?.packages).toEqual([`sha256:${"2".repeat(64)}`]), soon);
+    await vi.waitFor(() => expect(addresses()).toEqual(["http://10.0.0.9:8000"]), soon);
+    await joined[Symbol.asyncDispose]();
+    await vi.waitFor(() => expect(addresses()).toEqual([]), soon);
+    // One that says nothing more after its first word.
+    const { address: _its, ...body } = testEntry({ id: "kiosk" });
+    const signed = {
+      ...(await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator)),
+      body,
+    };
+    const statement = { address: "http://10.0.0.8:8000" };
+    await places.put(keyOf("kiosk"), JSON.stringify({ signed, statement, leaseMs: 1000 }));
+    await vi.waitFor(() => expect(addresses()).toEqual(["http://10.0.0.8:8000"]), soon);
+    await vi.waitFor(() => expect(addresses()).toEqual([]), soon);
+    await transport.close();
+    await directory[Symbol.asyncDispose]();
+    await connection.close();
+  });
+
   it("packages go into the object store and come out checked, also from the middle", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
@@ -193,7 +260,9 @@ describe.runIf(there)("with a real nats-server", () => {
     const digest = await manifestDigest(manifest, sha256);
     const bytes = new TextEncoder().encode(JSON.stringify(signed));
     await publishPackage(packages, digest, bytes, async () => content);
-    const source = natsPackages(packages);
+    await using source = Object.assign(natsPackages({ connection: servers(server.port) }), {
+      [Symbol.asyncDispose]: () => source.close(),
+    });
     const call = housekeepingCall("test");
     const cache = packageCache(newFolder(), { clock });
     const [file] = manifest.files;

@@ -14,6 +14,12 @@ export * from "./memory-source.ts";
 export type { Directory, DirectorySnapshot } from "./seam.ts";
 export * from "./source.ts";
 export { type Membership, type JoinParts, joinDirectory } from "./join.ts";
-export type { DirectoryPage, JoinReply, JoinRequest } from "./join-json.ts";
+export {
+  type DirectoryPage,
+  type JoinReply,
+  type JoinRequest,
+  joinRequestFrom,
+  leaveRequestFrom,
+} from "./join-json.ts";
 export { type DirectoryDesk, createRegistry, type Registry, type RegistryParts } from "./registry.ts";
 export { remoteSource, type RemoteSourceParts } from "./remote-source.ts";

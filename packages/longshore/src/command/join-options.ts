@@ -17,7 +17,10 @@ export interface JoinCommandOptions {
 /** Adds them. */
 export function joinOptions(command: Command): Command {
   return command
-    .option("--join <url>", "join the directory that this server keeps, so that others find this one")
+    .option(
+      "--join <url>",
+      "join the directory that this server keeps, or nats:HOST/BUCKET, so that others find this one",
+    )
     .option("--join-key <file>", "file with the API key or token that the keeper of the directory wants")
     .option("--join-ca <file>", "authorities (PEM) that sign the keeper of the directory")
     .option("--advertise <url>", "how others reach this server; default: where it listens")

@@ -30,7 +30,7 @@ import {
 import { platformCodecs } from "./codecs.ts";
 import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
 import { hintedLink, type LinkHints } from "./hinted-link.ts";
-import { natsDirectory } from "./nats-directory.ts";
+import { isNats, natsDirectory } from "./nats-directory.ts";
 import { transportTls } from "./server-tls.ts";
 
 /** How places of a directory are found and believed. */
@@ -83,7 +83,7 @@ async function sourceOf(
     const asked = resolver ?? (server === undefined ? systemResolver() : resolverAt(server));
     return dnsSource(domain, { clock, random, resolver: asked });
   }
-  if (from.startsWith("nats:")) {
+  if (isNats(from)) {
     const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
     return natsDirectory(from, shown, { clock, random });
   }

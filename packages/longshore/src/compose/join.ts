@@ -16,13 +16,14 @@ import {
 } from "@longshore/core";
 import { httpTransport } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
+import { isNats, natsKeeper } from "./nats-directory.ts";
 import { transportTls } from "./server-tls.ts";
 import type { DirectoryParts } from "./directory.ts";
 import type { Served } from "./put-online.ts";
 
 /** A directory that a server joins. */
 export interface JoinOptions {
-  /** `http://host:port` of the server that keeps it. */
+  /** `http://host:port` of the server that keeps it, or `nats:HOST[:PORT][/BUCKET]`, which needs the package `@longshore/nats`. */
   readonly address: string;
   /** How others reach this server. Default: where it listens, unless that is every address. */
   readonly advertise?: string;
@@ -89,7 +90,9 @@ async function served({ endpoint, repository, pending }: Joining["served"]): Pro
  * How the keeper of a directory is reached; nothing is connected yet. Throws `invalid-configuration` for an address that is none
  * and for credentials that are not to be sent there.
  */
-export function openJoin({ address, credentials, tls }: JoinOptions, clock: Clock): Transport {
+export async function openJoin({ address, credentials, tls }: JoinOptions, clock: Clock): Promise<Transport> {
+  const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
+  if (isNats(address)) return natsKeeper(address, shown);
   return httpTransport({
     address,
     clock,

@@ -3,25 +3,55 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type DirectoryRecord, memorySource, silentObserver } from "@longshore/core";
+import { type DirectoryRecord, housekeepingCall, memorySource, silentObserver } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { openDirectory } from "./directory.ts";
-import { natsDirectory, type NatsPackage } from "./nats-directory.ts";
+import { natsDirectory, natsKeeper, type NatsPackage, natsPackages } from "./nats-directory.ts";
 
 const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+
+const none = (): never => {
+  throw new Error("nobody asked for this");
+};
+const absent: NatsPackage = { natsSource: none, natsJoin: none, natsPackages: none };
+
+it("servers join, and get packages, by the same addresses as apps find places by, and nothing is connected before", async () => {
+  const asked: unknown[] = [];
+  const source = {
+    name: "packages",
+    manifest: () => Promise.resolve(new Uint8Array([1])),
+    file: () => Promise.reject(new Error("there is none")),
+    close: () => Promise.resolve(void asked.push("closed")),
+  };
+  const transport = { progress: "none" as const, send: none, close: () => Promise.resolve() };
+  const found: NatsPackage = {
+    ...absent,
+    natsJoin: (options) => (asked.push(options), transport),
+    natsPackages: (options) => (asked.push(options), source),
+  };
+  const find = () => Promise.resolve(found);
+  expect(await natsKeeper("nats:a.example/places", { credentials: { bearer: "t" } }, find)).toBe(transport);
+  const packages = natsPackages("nats:a.example:4223", {}, find);
+  await packages.close();
+  expect(asked).toEqual([{ connection: { servers: ["a.example"], token: "t" }, bucket: "places" }]);
+  expect(await packages.manifest({ model: "ocr" }, housekeepingCall("test"))).toEqual(new Uint8Array([1]));
+  await packages.close();
+  expect(asked.slice(1)).toEqual([{ connection: { servers: ["a.example:4223"] } }, "closed"]);
+  expect(() => natsPackages("nats:user:secret@host", {})).toThrow("without user and password");
+});
 
 describe("a directory in NATS", () => {
   it("is read by its package, with the servers, the bucket, and what they are shown", async () => {
     const record: DirectoryRecord = { signed: { body: testEntry({ id: "edge-1" }) } };
     const asked: unknown[] = [];
-    const found: NatsPackage = {
+    const found: Partial<NatsPackage> = {
       natsSource(options) {
         asked.push({ ...options.connection, bucket: options.bucket });
         return memorySource("nats", record);
       },
     };
-    const find = () => Promise.resolve(found);
+    const find = () => Promise.resolve({ ...absent, ...found });
     await natsDirectory("nats:a.example,[::1]:4223/places", { credentials: { bearer: "t" } }, parts, find);
     const tls = { authorities: "CA", serverName: "inner.example" };
     const source = await natsDirectory("nats://nats.example:4222", { tls }, parts, find);

@@ -1,18 +1,31 @@
-import { type Clock, LongshoreError, type Random, type RecordSource } from "@longshore/core";
+import {
+  type Clock,
+  LongshoreError,
+  type PackageSource,
+  type Random,
+  type RecordSource,
+  type Transport,
+} from "@longshore/core";
 import type { ServerOptions } from "./dial.ts";
 
-/** What `@longshore/nats` offers, as far as a directory uses it; the package is found at run time, never required. */
+/** What of NATS is connected to, and as whom. */
+interface NatsAt {
+  readonly connection: {
+    readonly servers: readonly string[];
+    readonly token?: string;
+    readonly tls?: Readonly<Record<string, string>> | null;
+  };
+  readonly bucket?: string;
+}
+
+/** Packages from somewhere that is connected to. */
+export type OpenPackages = PackageSource & { close(): Promise<void> };
+
+/** What `@longshore/nats` offers, as far as it is used here; the package is found at run time, never required. */
 export interface NatsPackage {
-  natsSource(options: {
-    readonly connection: {
-      readonly servers: readonly string[];
-      readonly token?: string;
-      readonly tls?: Readonly<Record<string, string>> | null;
-    };
-    readonly bucket?: string;
-    readonly clock: Clock;
-    readonly random: Random;
-  }): RecordSource;
+  natsSource(options: NatsAt & { readonly clock: Clock; readonly random: Random }): RecordSource;
+  natsJoin(options: NatsAt): Transport;
+  natsPackages(options: NatsAt): OpenPackages;
 }
 
 /** `nats:host:port`, several with commas between, and the bucket behind a slash. */
@@ -34,7 +47,7 @@ function placeOf(from: string): NatsPlace {
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `a directory in NATS is ${form}, without user and password: a token goes into the file of --at-key`,
+      `what lies in NATS is at ${form}, without user and password: a token goes into the file of --at-key`,
     );
   }
   return { servers, ...(bucket === undefined ? {} : { bucket }) };
@@ -58,7 +71,7 @@ async function packageOf(find: (name: string) => Promise<NatsPackage>): Promise<
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `a directory in NATS needs the package ${needs}`,
+      `what lies in NATS needs the package ${needs}`,
       {
         cause: thrown,
       },
@@ -88,19 +101,63 @@ function shown({ credentials, tls }: Pick<ServerOptions, "credentials" | "tls">)
   };
 }
 
-/**
- * A directory in a bucket of NATS, by the package that reads it. Throws `invalid-configuration` for an address that is none,
- * and where the package is not installed.
- */
+type Find = (name: string) => Promise<NatsPackage>;
+const imported: Find = async (name) => (await import(name)) as NatsPackage;
+
+/** The package, and where something lies. Throws `invalid-configuration` for an address that is none, and without the package. */
+async function natsAt(
+  from: string,
+  options: Pick<ServerOptions, "credentials" | "tls">,
+  find: Find,
+): Promise<{ readonly nats: NatsPackage; readonly at: NatsAt }> {
+  const { servers, bucket } = placeOf(from);
+  const connection = { servers, ...shown(options) };
+  return {
+    nats: await packageOf(find),
+    at: { connection, ...(bucket === undefined ? {} : { bucket }) },
+  };
+}
+
+/** Whether an address is one in NATS. */
+export function isNats(from: string): boolean {
+  return from.startsWith("nats:");
+}
+
+/** A directory in a bucket of NATS. Throws as all here for an address that is none, and where the package is not installed. */
 export async function natsDirectory(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls">,
-  parts: { readonly clock: Clock; readonly random: Random },
-  find: (name: string) => Promise<NatsPackage> = async (name) => (await import(name)) as NatsPackage,
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  find: Find = imported,
 ): Promise<RecordSource> {
-  const { servers, bucket } = placeOf(from);
-  const connection = { servers, ...shown(options) };
-  const { natsSource } = await packageOf(find);
-  const { clock, random } = parts;
-  return natsSource({ connection, clock, random, ...(bucket === undefined ? {} : { bucket }) });
+  const { nats, at } = await natsAt(from, options, find);
+  return nats.natsSource({ ...at, clock, random });
+}
+
+/** The way of a server into such a directory, for `joinDirectory`. */
+export async function natsKeeper(
+  from: string,
+  options: Pick<ServerOptions, "credentials" | "tls">,
+  find: Find = imported,
+): Promise<Transport> {
+  const { nats, at } = await natsAt(from, options, find);
+  return nats.natsJoin(at);
+}
+
+/** Packages in an object store of NATS; the package is looked for when the first is asked for. */
+export function natsPackages(
+  from: string,
+  options: Pick<ServerOptions, "credentials" | "tls">,
+  find: Find = imported,
+): OpenPackages {
+  placeOf(from);
+  let open: Promise<OpenPackages> | undefined;
+  const source = (): Promise<OpenPackages> =>
+    (open ??= natsAt(from, options, find).then(({ nats, at }) => nats.natsPackages(at)));
+  return {
+    name: from,
+    manifest: async (...asked) => (await source()).manifest(...asked),
+    file: async (...asked) => (await source()).file(...asked),
+    close: async () => (await open?.catch(() => undefined))?.close(),
+  };
 }

@@ -172,7 +172,7 @@ export async function putOnline<T extends Served>(
   const clock = systemClock();
   const random = systemRandom();
   const report = options.report ?? (() => undefined);
-  const keeper = options.join && openJoin(options.join, clock);
+  const keeper = options.join && (await openJoin(options.join, clock));
   const identity = await identityOf(options, { clock, report });
   const life = createLife();
   const { tier = "edge", zone = "local" } = options;

@@ -7,13 +7,11 @@ import {
   manifestJson,
   manifestName,
   type PackageReference,
-  remotePackages,
   sign,
 } from "@longshore/core";
 import {
   type FetchedPackage,
   fetchPackage,
-  httpTransport,
   operatorRing,
   operatorSigner,
   packageCache,
@@ -22,11 +20,10 @@ import {
   systemClock,
   systemRandom,
 } from "@longshore/nodejs";
-import { transportTls } from "../compose/server-tls.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { hasHeads, headsOf } from "./heads.ts";
 import { checkPackage, manifestOf } from "./package-file.ts";
-import type { PullOptions } from "./pull.ts";
+import { packagesAt, type PullOptions } from "./pull.ts";
 import { readText } from "../compose/read-text.ts";
 import { type AtOptions, shownOf } from "../command/at-options.ts";
 import { byteCount, type CommandIo, type ExitCode } from "../command/io.ts";
@@ -116,14 +113,7 @@ export async function packageFetch(
 ): Promise<ExitCode> {
   const { from, into, operatorKeys, head } = options;
   const clock = systemClock();
-  const { credentials, tls } = await shownOf(options);
-  const transport = httpTransport({
-    address: from,
-    clock,
-    maxReplyBytes: 2 ** 40,
-    ...(credentials ? { credentials } : {}),
-    ...(tls ? { tls: transportTls(tls) } : {}),
-  });
+  const source = packagesAt(from, await shownOf(options), clock);
   const ring =
     operatorKeys === undefined
       ? undefined
@@ -131,7 +121,7 @@ export async function packageFetch(
   try {
     using fetched = await fetchPackage(
       {
-        source: remotePackages(transport, from),
+        source,
         cache: packageCache(into, { clock }),
         clock,
         random: systemRandom(),
@@ -147,7 +137,7 @@ export async function packageFetch(
     else io.out(digest);
     return 0;
   } finally {
-    await transport.close();
+    await source.close();
   }
 }
 

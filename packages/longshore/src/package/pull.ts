@@ -19,12 +19,13 @@ import {
   type PackageStore,
 } from "@longshore/nodejs";
 import type { ServerOptions } from "../compose/dial.ts";
+import { isNats, natsPackages, type OpenPackages } from "../compose/nats-directory.ts";
 import { transportTls } from "../compose/server-tls.ts";
 import { partialSource } from "./partial-source.ts";
 
 /** How a server gets models that it is told to serve. */
 export interface PullOptions {
-  /** `http://host:port` of a server that gives packages away. */
+  /** `http://host:port` of a server that gives packages away, or `nats:HOST[:PORT][/BUCKET]` of an object store. */
   readonly from: string;
   /** Folder of the cache. */
   readonly into: string;
@@ -63,6 +64,34 @@ export interface Pull {
 /** The longest that a file may be, in bytes: as long as the whole of a package. */
 const maxFileBytes: number = 2 ** 40;
 
+/** Packages of a server, or in NATS. Nothing is connected before something is asked for. */
+export function packagesAt(
+  from: string,
+  { credentials, tls }: Pick<PullOptions, "credentials" | "tls">,
+  clock: Clock,
+): OpenPackages {
+  const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
+  if (isNats(from)) return natsPackages(from, shown);
+  const transport = httpTransport({
+    address: from,
+    clock,
+    maxReplyBytes: maxFileBytes,
+    ...(credentials ? { credentials } : {}),
+    ...(tls ? { tls: transportTls(tls) } : {}),
+  });
+  return { ...remotePackages(transport, from), close: () => transport.close() };
+}
+
+/** Whoever brings a source closes it. */
+function sourceOf(
+  options: PullOptions,
+  clock: Clock,
+): { readonly source: PackageSource; close(): Promise<void> } {
+  if (options.source) return { source: options.source, close: () => Promise.resolve() };
+  const source = packagesAt(options.from, options, clock);
+  return { source, close: () => source.close() };
+}
+
 function nameOf(reference: PackageReference): string {
   return "model" in reference ? reference.model : reference.digest;
 }
@@ -78,18 +107,10 @@ export function openPull(
   },
 ): Pull {
   const { clock, report, changed } = parts;
-  const { from, credentials, tls, maxBytes, operatorKeys, asNeeded = false, againMs = 30_000 } = options;
+  const { maxBytes, operatorKeys, asNeeded = false, againMs = 30_000 } = options;
   const cache = packageCache(options.into, { clock, ...(maxBytes === undefined ? {} : { maxBytes }) });
   const store = packageStore(cache);
-  // Nothing is connected before something is asked for.
-  const transport = httpTransport({
-    address: from,
-    clock,
-    maxReplyBytes: maxFileBytes,
-    ...(credentials ? { credentials } : {}),
-    ...(tls ? { tls: transportTls(tls) } : {}),
-  });
-  const source = options.source ?? remotePackages(transport, from);
+  const { source, close } = sourceOf(options, clock);
   const ring = operatorKeys === undefined ? undefined : operatorRing(operatorKeys);
   const control = new AbortController();
   const call = housekeepingCall("packages", control.signal);
@@ -209,7 +230,7 @@ export function openPull(
       timer?.[Symbol.dispose]();
       control.abort(new LongshoreError("shutting-down", "resolve", "the server is shutting down"));
       await working;
-      await transport.close();
+      await close();
     },
   };
   return pull;

@@ -1,0 +1,112 @@
+import {
+  type Call,
+  type DirectoryRecord,
+  type Json,
+  type JoinReply,
+  joinRequestFrom,
+  leaveRequestFrom,
+  LongshoreError,
+  parseJson,
+  readBody,
+  type Signed,
+  type DirectoryEntry,
+  signedEntryFrom,
+  type Transport,
+  untilAborted,
+  type WireRequest,
+} from "@longshore/core";
+import { jetstream } from "@nats-io/jetstream";
+import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
+import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
+import { keyOf, placesBucket } from "./bucket.ts";
+import { natsSession } from "./session.ts";
+
+/** Where a server joins. */
+export interface NatsJoinOptions {
+  readonly connection: NodeConnectionOptions;
+  /** Default `longshore-places`. */
+  readonly bucket?: string;
+  /** Silence for this long is leaving, in milliseconds. Default a minute, longer than a copy elsewhere is cut off without noticing. */
+  readonly leaseMs?: number;
+}
+
+const maxJoinBytes = 2 ** 20;
+
+/** The operator's entry in a record of the bucket; undefined where there is none that can be read. */
+function entryIn(entry: KvEntry | null): Signed<DirectoryEntry> | undefined {
+  if (entry?.operation !== "PUT") return undefined;
+  try {
+    const record = entry.json<{ readonly signed?: unknown }>();
+    return signedEntryFrom(record.signed, "the record");
+  } catch {
+    return undefined;
+  }
+}
+
+/** The bucket itself where the one here is a copy: only what is written there counts, also for whoever reads the copy. */
+async function originOf(connection: NatsConnection, bucket: string): Promise<KV> {
+  const places = await new Kvm(connection).open(bucket);
+  const { mirror } = (await places.status()).streamInfo.config;
+  const [, domain] = /^\$JS\.([^.]+)\.API$/.exec(mirror?.external?.api ?? "") ?? [];
+  if (!mirror || domain === undefined) return places;
+  return new Kvm(jetstream(connection, { domain })).open(mirror.name.replace(/^KV_/, ""));
+}
+
+/**
+ * The way of a server into a directory that nobody keeps but NATS: what `joinDirectory` would tell a keeper goes into the bucket,
+ * under the server's own key. Of the entry that it brings and the one that lies there, the operator's later word counts, so that
+ * a new one can be published there while it runs. Its users need not be let near other keys than their own.
+ */
+export function natsJoin({
+  connection,
+  bucket = placesBucket,
+  leaseMs = 60_000,
+}: NatsJoinOptions): Transport {
+  const name = `nats ${bucket}`;
+  const session = natsSession(connection, name);
+
+  async function join(places: KV, raw: unknown): Promise<JoinReply> {
+    const { id, statement, signed: brought } = joinRequestFrom(raw, "the request");
+    const key = keyOf(id);
+    const there = await places.get(key);
+    const listed = entryIn(there);
+    const signed = listed && listed.body.serial > (brought?.body.serial ?? 0) ? listed : (brought ?? listed);
+    if (!signed || signed.body.id !== id) {
+      throw new LongshoreError(
+        "not-permitted",
+        "identify",
+        `${id} brings no entry of the operator for itself, and there is none in ${bucket}`,
+      );
+    }
+    const record: DirectoryRecord = { signed, statement };
+    // Whoever wrote there meanwhile may have been the operator: what they wrote is read first.
+    await places.put(key, JSON.stringify({ ...record, leaseMs }), { previousSeq: there?.revision ?? 0 });
+    return { schemaVersion: 1, leaseMs, packages: signed.body.packages ?? [] };
+  }
+
+  /** The operator's word stays, for the next time. */
+  async function leave(places: KV, raw: unknown): Promise<Json> {
+    const { id } = leaveRequestFrom(raw, "the request");
+    const there = await places.get(keyOf(id));
+    const signed = entryIn(there);
+    if (there && signed)
+      await places.put(keyOf(id), JSON.stringify({ signed, left: true }), { previousSeq: there.revision });
+    return {};
+  }
+
+  return {
+    progress: "none",
+    async send({ path, body }: WireRequest, call: Call) {
+      const raw = parseJson(await readBody(body, { maxBytes: maxJoinBytes }), "the request");
+      const done = session.use(async (open): Promise<unknown> => {
+        const places = await originOf(open, bucket);
+        return path === "/v2/directory/leave" ? await leave(places, raw) : await join(places, raw);
+      });
+      const bytes = new TextEncoder().encode(
+        JSON.stringify(await untilAborted(done, call.abort, "transport")),
+      );
+      return { status: 200, headers: {}, body: { kind: "parts", parts: [bytes] } };
+    },
+    close: () => session.close(),
+  };
+}

@@ -1,0 +1,197 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import {
+  type DirectoryRecord,
+  entryJson,
+  float32Tensor,
+  float32View,
+  sign,
+  type Tensor,
+} from "@longshore/core";
+import { constantTrace, linkProxy } from "@longshore/lab";
+import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
+import { testEntry } from "@longshore/testkit";
+import { command } from "../../test/command.ts";
+import { killAll, listening } from "../../test/processes.ts";
+import { openOffloader } from "../compose/open-offloader.ts";
+import { sampleRepository } from "../compose/samples.ts";
+
+/** A real nats-server; `npm run conformance -- nats` installs one and says where. */
+const program = process.env["LONGSHORE_NATS_SERVER"] ?? "";
+const running = new Set<ChildProcess>();
+const folders: string[] = [];
+afterEach(() => {
+  killAll();
+  for (const one of running) one.kill("SIGKILL");
+  running.clear();
+  for (const one of folders.splice(0)) rmSync(one, { recursive: true, force: true });
+});
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-nats-fleet-"));
+  folders.push(folder);
+  return folder;
+}
+
+/** Starts one with JetStream in a domain of its own. */
+async function natsServer(domain: string, more: string): Promise<{ port: string; leafPort: string }> {
+  const folder = newFolder();
+  const file = join(folder, "nats.conf");
+  const lines = [`server_name: ${domain}`, 'listen: "127.0.0.1:-1"'];
+  writeFileSync(file, [...lines, `jetstream { store_dir: "${folder}", domain: ${domain} }`, more].join("\n"));
+  const child = spawn(program, ["-c", file]);
+  running.add(child);
+  let said = "";
+  child.stderr.on("data", (chunk: Buffer) => void (said += chunk.toString()));
+  await vi.waitFor(() => expect(said).toContain("Server is ready"), 20_000);
+  const portOf = (kind: string): string =>
+    new RegExp(`${kind} connections on 127.0.0.1:(\\d+)`).exec(said)?.[1] ?? "";
+  return { port: portOf("client"), leafPort: portOf("leafnode") };
+}
+
+interface Store {
+  makePlaces(
+    connection: unknown,
+    options?: object,
+  ): Promise<{ get(key: string): Promise<{ string(): string }> }>;
+  makePackages(connection: unknown, options?: object): Promise<unknown>;
+  keyOf(id: string): string;
+  publishPackage(
+    packages: unknown,
+    digest: string,
+    manifest: Uint8Array,
+    read: (path: string) => Promise<Uint8Array>,
+  ): Promise<void>;
+  publishPlace(places: unknown, record: DirectoryRecord): Promise<void>;
+}
+const installed = async <T>(...name: readonly string[]): Promise<T> => (await import(name.join("/"))) as T;
+
+const soon = { timeout: 60_000, interval: 100 };
+
+describe.skipIf(!existsSync(program))("a fleet that knows nothing but a real nats-server", () => {
+  it(
+    "a server at a leaf node joins, gets its model by digest over a link that is cut meanwhile, and answers clients of a gateway at the hub",
+    { timeout: 240_000 },
+    async () => {
+      const folder = newFolder();
+      const file = (name: string): string => join(folder, name);
+      const key = newOperatorKey();
+      writeFileSync(file("operator.pem"), key.privatePem);
+      writeFileSync(file("operator.pub"), key.publicLine);
+      writeFileSync(file("stranger.pub"), newOperatorKey().publicLine);
+      cpSync(join((await sampleRepository())!, "anomaly"), file("models/anomaly"), { recursive: true });
+      const signed = await command("package", "sign", file("models/anomaly"), "--key", file("operator.pem"));
+      const digest = signed.out.trim().split("\n").at(-1) ?? "";
+      expect(digest).toMatch(/^sha256:/);
+
+      const hub = await natsServer("hub", 'leafnodes { listen: "127.0.0.1:-1" }');
+      const remote = `nats-leaf://127.0.0.1:${hub.leafPort}`;
+      const edge = await natsServer("edge", `leafnodes { remotes: [{ url: "${remote}" }] }`);
+      const nats = await installed<Store>("@longshore", "nats");
+      const { connect } = await installed<{ connect(options: object): Promise<{ close(): Promise<void> }> }>(
+        "@nats-io",
+        "transport-node",
+      );
+      const atHub = await connect({ servers: `127.0.0.1:${hub.port}` });
+      const places = await nats.makePlaces(atHub);
+      const packages = await nats.makePackages(atHub);
+      const manifest = readFileSync(file("models/anomaly/package.json"));
+      await nats.publishPackage(packages, digest, manifest, (path) =>
+        Promise.resolve(readFileSync(file(`models/anomaly/${path}`))),
+      );
+      const atEdge = await connect({ servers: `127.0.0.1:${edge.port}` });
+      const mirror = { domain: "hub" };
+      await vi.waitFor(() => nats.makePlaces(atEdge, { mirror }), soon);
+      await vi.waitFor(() => nats.makePackages(atEdge, { mirror }), soon);
+
+      // What the operator says of the place lies in the bucket; the server brings nothing but its name.
+      const { address: _joins, ...body } = testEntry({ id: "till", packages: [digest] });
+      const entry = {
+        ...(await sign("directory entry", entryJson(body), operatorSigner(key.privatePem))),
+        body,
+      };
+      await nats.publishPlace(places, { signed: entry });
+
+      const model = readFileSync(file("models/anomaly/1/model.onnx")).byteLength;
+      await using link = await linkProxy({
+        target: { port: Number(edge.port) },
+        up: constantTrace(8e6),
+        down: constantTrace(8e6),
+        delayMs: 1,
+      });
+      const keys = ["--operator-keys", file("operator.pub")];
+      const joins = [
+        "--port",
+        "0",
+        "--id",
+        "till",
+        "--zone",
+        "eu/de",
+        "--join",
+        `nats:127.0.0.1:${edge.port}`,
+      ];
+      const gets = [
+        "--packages-from",
+        `nats:127.0.0.1:${link.port}`,
+        "--packages-into",
+        file("till"),
+        ...keys,
+      ];
+      const starting = listening("serve", newFolder(), ...joins, ...gets);
+      await vi.waitFor(() => expect(link.carriedBytes.down).toBeGreaterThan(model / 2), {
+        timeout: 120_000,
+        interval: 5,
+      });
+      link.cut({ reset: true });
+      const cutAt = link.carriedBytes.down;
+      expect(cutAt).toBeLessThan(model);
+      await starting;
+      link.restore();
+      const found = ["--no-joins", "--directory", `nats:127.0.0.1:${hub.port}`, ...keys];
+      const gate = await listening("gateway", "--port", "0", "--data-class", "public", ...found);
+
+      const readings = float32Tensor("readings", [1, 32, 4096], new Float32Array(32 * 4096).fill(0.25));
+      const asked = { dataClass: "public", minAgreementRatio: 1 } as const;
+      const score = async (app: Awaited<ReturnType<typeof openOffloader>>): Promise<number> => {
+        const { outputs } = await app.infer("anomaly", { readings }, asked);
+        return float32View(outputs.get("score") as Tensor)[0] ?? NaN;
+      };
+      const own = await openOffloader({ repository: file("models") });
+      const meant = await score(own);
+      await own.close();
+      const app = await openOffloader({ servers: [{ address: gate.address, trust: "operated" }] });
+      await vi.waitFor(async () => expect(await score(app)).toBeCloseTo(meant, 4), soon);
+      await app.close();
+      // What had come before the cut was not sent again, but for the chunks that were under way.
+      expect(link.carriedBytes.down).toBeLessThan(1.35 * model);
+
+      // Whoever believes somebody else does not take it.
+      const other = ["--into", file("other"), "--operator-keys", file("stranger.pub")];
+      const refused = await command(
+        "package",
+        "fetch",
+        digest,
+        "--from",
+        `nats:127.0.0.1:${hub.port}`,
+        ...other,
+      );
+      expect([refused.code, refused.notes]).toEqual([
+        expect.not.stringMatching(/^0$/),
+        expect.stringContaining("operator"),
+      ]);
+
+      const till = await starting;
+      till.stop("SIGTERM");
+      const metrics = async (): Promise<string> => (await fetch(`${gate.address}/metrics`)).text();
+      await vi.waitFor(
+        async () => expect(await metrics()).toMatch(/^longshore_directory_entries(\{.*\})? 0$/m),
+        soon,
+      );
+      expect((await places.get(nats.keyOf("till"))).string()).toContain('"left":true');
+      await Promise.all([atHub.close(), atEdge.close()]);
+    },
+  );
+});
