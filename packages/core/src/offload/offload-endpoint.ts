@@ -21,7 +21,6 @@ import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.t
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor } from "./door.ts";
-
 import { arrived, type Held, type Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import { aroundOffers } from "../parts/index.ts";

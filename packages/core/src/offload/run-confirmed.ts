@@ -1,6 +1,5 @@
 import { childCall, type EndpointId, LongshoreError } from "../base/index.ts";
 import { type Asking, confirmed, saidBy, type Wanted } from "../check/index.ts";
-
 import { arrived, type Beside, type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { final, overtaken } from "./race.ts";

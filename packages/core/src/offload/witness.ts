@@ -5,7 +5,6 @@ import { meanOf } from "../estimate/index.ts";
 import { isThrifty } from "../goal/index.ts";
 import { isInfeasible, type Leg } from "../plan/index.ts";
 import { copied } from "../tensor/index.ts";
-
 import { arrived, type Held, type Job, nobody } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { leftAlone } from "../places/index.ts";
