@@ -261,7 +261,12 @@ function* dataEnds(bytes: Uint8Array): Generator<void, ReadonlyMap<number, numbe
   let inList = false;
   let last: "key" | "colon" | undefined;
   let most = maxBesideBytes;
+  let stop = atOnceBytes;
   for (let at = 0; at < bytes.byteLength; at++) {
+    if (at >= stop) {
+      yield;
+      stop = at + atOnceBytes;
+    }
     if (at >= most) throw bad(`has more than ${maxBesideBytes} bytes besides data`);
     const byte = bytes[at];
     if (byte === 0x22) {
@@ -275,6 +280,7 @@ function* dataEnds(bytes: Uint8Array): Generator<void, ReadonlyMap<number, numbe
       const end = yield* arrayEnd(bytes, at);
       ends.set(at, end);
       most += end - at;
+      stop += end - at;
       at = end - 1;
       last = undefined;
     } else if (!isBlank(byte)) {
