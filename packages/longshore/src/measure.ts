@@ -5,10 +5,10 @@
  */
 export { type Effort, measuredModel, type MeasuredModel } from "./advise/measured-model.ts";
 export { platformCodecs } from "./compose/codecs.ts";
-export { wholeMs } from "./compose/merge-profile.ts";
-export { answerAgreement, sampleTensors } from "./compose/measure.ts";
+export { wholeMs } from "./profile/merge-profile.ts";
+export { answerAgreement, sampleTensors } from "./profile/measure.ts";
 export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
-export { recordingRuntime } from "./compose/recording-runtime.ts";
+export { recordingRuntime } from "./profile/recording-runtime.ts";
 export { dial, serverInfo } from "./compose/dial.ts";
 export { type Place, startPlace } from "./demo/place.ts";
 export { profiledStore } from "./demo/profiled-store.ts";

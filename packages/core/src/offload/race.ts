@@ -22,6 +22,8 @@ import {
   bookAnswer,
   bookBroken,
   bookLoss,
+  checkBelieved,
+  final,
   progressOf,
   recordEnd,
   type Running,
@@ -392,16 +394,5 @@ class Race {
   }
 }
 
-/** An answer that comes from a place that is not believed any more counts for nothing. */
-function checkBelieved({ leg, place }: Running): void {
-  const why = place?.health.distrusted;
-  if (why !== undefined) throw new LongshoreError("bad-reply", "decode", `${leg.endpoint}: ${why}`);
-}
-
 /** Why a leg is lost that another one was quicker than. */
 export const overtaken = "another leg answered first";
-
-/** Errors that another place would only repeat: the caller's input is at fault. */
-export function final(error: LongshoreError): boolean {
-  return error.reason === "invalid-input" || error.reason === "invalid-media";
-}

@@ -175,3 +175,14 @@ export function bookBroken(loop: Loop, running: Running, error: LongshoreError, 
   loop.places.touched();
   return load !== undefined;
 }
+
+/** An answer that comes from a place that is not believed any more counts for nothing. */
+export function checkBelieved({ leg, place }: Running): void {
+  const why = place?.health.distrusted;
+  if (why !== undefined) throw new LongshoreError("bad-reply", "decode", `${leg.endpoint}: ${why}`);
+}
+
+/** Errors that another place would only repeat: the caller's input is at fault. */
+export function final(error: LongshoreError): boolean {
+  return error.reason === "invalid-input" || error.reason === "invalid-media";
+}

@@ -6,9 +6,9 @@ import type { Job } from "./job.ts";
 import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
-import { final } from "./race.ts";
+
 import { decide, forgetRefused } from "./run-job.ts";
-import { beginLeg, recordEnd } from "./running.ts";
+import { beginLeg, final, recordEnd } from "./running.ts";
 import { newTally } from "./tally.ts";
 
 /**

@@ -16,7 +16,7 @@ import {
 import type { Engine } from "@longshore/engine";
 import type { SimulatedModel } from "@longshore/lab";
 import { jpegCodec } from "@longshore/nodejs";
-import { featuresOf, measureModel, sampleTensors } from "../compose/measure.ts";
+import { featuresOf, measureModel, sampleTensors } from "../profile/measure.ts";
 import type { CommandIo } from "../command/io.ts";
 
 /** A model as a simulation needs it: times, bytes, and what really crosses at each cut. */

@@ -10,7 +10,7 @@ import {
   startCut,
 } from "@longshore/core";
 import type { CommandIo, ExitCode } from "../command/io.ts";
-import { sampleTensors } from "../compose/measure.ts";
+import { sampleTensors } from "../profile/measure.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 

@@ -2,10 +2,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { housekeepingCall, LongshoreError, type Profile } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
-import { measureModel, sampleTensors } from "../compose/measure.ts";
+import { measureModel, sampleTensors } from "../profile/measure.ts";
 import { openEngine, type RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
-import { processorClock } from "../compose/processor-clock.ts";
+import { processorClock } from "../profile/processor-clock.ts";
 import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "./io.ts";
 
 /** Options of `longshore profile`. */

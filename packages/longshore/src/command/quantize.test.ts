@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parseProfile } from "@longshore/core";
 import { sampleRepository } from "@longshore/samples";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { wholeMs } from "../compose/merge-profile.ts";
+import { wholeMs } from "../profile/merge-profile.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { readInputs } from "../inputs/read-inputs.ts";

@@ -7,7 +7,7 @@ import {
   type Tensor,
 } from "@longshore/core";
 import { describedAt } from "../compose/described-at.ts";
-import { guessedInputs } from "../compose/measure.ts";
+import { guessedInputs } from "../profile/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";

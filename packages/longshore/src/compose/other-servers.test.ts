@@ -172,5 +172,5 @@ it("leaves a server alone for the model whose runs fail there, and not for its o
   // A server that is gone is left alone for all of its models at once, and the other still is for one of them only.
   await Promise.all(open.splice(2 * (1 - at), 2).map((one) => one.close()));
   expect((await askedOf("n", 20))[at]).toBe(20);
-  await expect(ask("m")).rejects.toThrow(/CUDA error/);
+  await expect(ask("m")).rejects.toThrow(/CUDA error|no connection/);
 });

@@ -21,7 +21,7 @@ import { forwardingTo } from "./forwarding.ts";
 import { type LocalOptions, openLocal } from "./open-offloader.ts";
 import type { ServerOptions } from "./dial.ts";
 import { portsAt } from "./described-at.ts";
-import { measureModel } from "./measure.ts";
+import { measureModel } from "../profile/measure.ts";
 import { openEngine } from "./open-engine.ts";
 import { type RunningServer, serve } from "./serve.ts";
 

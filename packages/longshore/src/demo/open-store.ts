@@ -17,7 +17,7 @@ import {
 import type { Trace } from "@longshore/lab";
 import { folderStore, jpegCodec, systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, serverInfo } from "../compose/dial.ts";
-import { measureModel } from "../compose/measure.ts";
+import { measureModel } from "../profile/measure.ts";
 import { openEngine, type OpenedEngine } from "../compose/open-engine.ts";
 import { type SampleFile, type SamplesPackage, samplesPackage } from "../compose/samples.ts";
 import { platformTransforms } from "../compose/transforms.ts";

@@ -10,10 +10,10 @@ import {
 import type { Engine } from "@longshore/engine";
 import { systemClock } from "@longshore/nodejs";
 import { byteCount, type CommandIo } from "../command/io.ts";
-import { featuresOf, measureModel, sampleTensors } from "../compose/measure.ts";
+import { featuresOf, measureModel, sampleTensors } from "../profile/measure.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import type { OpenedModel } from "../compose/open-model.ts";
-import { readProfile } from "../compose/read-profile.ts";
+import { readProfile } from "../profile/read-profile.ts";
 
 /** Cuts that are measured where nobody has before, and counted runs of each. */
 const effort = { maxCuts: 12, rounds: 3 } as const;

@@ -19,9 +19,9 @@ import {
   writeModel,
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
-import { answerAgreement } from "../compose/measure.ts";
+import { answerAgreement } from "../profile/measure.ts";
 import { openEngine } from "../compose/open-engine.ts";
-import { recordingRuntime, type RecordingRuntime } from "../compose/recording-runtime.ts";
+import { recordingRuntime, type RecordingRuntime } from "../profile/recording-runtime.ts";
 import { overlayStore } from "./overlay-store.ts";
 import { addVariant, modelsInside, type NewFiles, variantFile } from "./variant-files.ts";
 

@@ -2,7 +2,7 @@ import { housekeepingCall, LongshoreError } from "@longshore/core";
 import { plainModel, profiledModel, type ScenarioFile, type SimulatedModel } from "@longshore/lab";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
-import { readProfile } from "../compose/read-profile.ts";
+import { readProfile } from "../profile/read-profile.ts";
 
 /** The model of a scenario, and how fast the device runs it beside the machine that its times are of. */
 export interface OpenedSimulatedModel {

@@ -29,8 +29,8 @@ import {
 } from "@longshore/graph";
 import { onnxRuntime, sha256 } from "@longshore/nodejs";
 import { inputExtensions, readInputs } from "../inputs/read-inputs.ts";
-import { imageLadders, platformCodecs } from "./codecs.ts";
-import { platformTransforms } from "./transforms.ts";
+import { imageLadders, platformCodecs } from "../compose/codecs.ts";
+import { platformTransforms } from "../compose/transforms.ts";
 
 /** How much is measured: more takes longer and is firmer. */
 export interface MeasureOptions {
