@@ -13,6 +13,7 @@ import {
   silentObserver,
   tensorsOf,
 } from "@longshore/core";
+import { systemClock } from "@longshore/nodejs";
 import {
   doubleDescription,
   doubleEndpoint,
@@ -55,7 +56,7 @@ function api(endpoint = double(), life = createLife()): Handler {
     endpoint,
     life,
     codecs: codecSet(rawCodec),
-    clock: manualClock(),
+    clock: systemClock(),
     observer: silentObserver,
   });
 }
