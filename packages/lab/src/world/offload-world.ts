@@ -78,6 +78,8 @@ export interface OffloadWorldParts {
   readonly defaults?: OffloadDefaults;
   /** Whether beliefs about links are kept, which takes most of a world's thought; false for fixed plans. Default true. */
   readonly learns?: boolean;
+  /** What places are made of the simulated ones, the device among them; default: themselves. */
+  readonly wrap?: (endpoint: SimulatedEndpoint, clock: VirtualClock) => SimulatedEndpoint;
 }
 
 /** One place of a world. */
@@ -108,7 +110,8 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   const { speed, info, radio = radios.wired } = parts.device;
   const model = parts.learns === false ? undefined : linkModel();
   const links = new Map<string, LinkLearner>();
-  const device = simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed });
+  const { wrap = (endpoint) => endpoint } = parts;
+  const device = wrap(simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed }), clock);
   const places = new Map<string, WorldPlaceInside>();
   for (const [index, place] of parts.places.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
@@ -133,7 +136,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       envelope: place.envelope ?? envelopeBytes,
       speed: place.speed ?? 1,
     });
-    places.set(place.info.id, { endpoint, link, slots });
+    places.set(place.info.id, { endpoint: wrap(endpoint, clock), link, slots });
   }
   const follow: OffloadWorld["follow"] = (simulated, choose) =>
     followPlan({

@@ -13,13 +13,13 @@ import {
 } from "@longshore/core";
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
-import { type OffloadWorld, offloadWorld, type SimulatedModel } from "./index.ts";
+import { type OffloadWorld, offloadWorld, type OffloadWorldParts, type SimulatedModel } from "./index.ts";
 
 const model = toyModel();
 const x = tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000));
 
 /** A device of 100 ms a frame and an edge box behind a link. */
-function store(edgeSpeed: number, bitsPerSecond: number): OffloadWorld {
+function store(edgeSpeed: number, bitsPerSecond: number, wrap?: OffloadWorldParts["wrap"]): OffloadWorld {
   const trace = constantTrace(bitsPerSecond);
   return offloadWorld({
     models: [model],
@@ -27,6 +27,7 @@ function store(edgeSpeed: number, bitsPerSecond: number): OffloadWorld {
     device: { speed: 1, info: placeInfo("device", "device") },
     places: [{ info: placeInfo("edge", "edge"), speed: edgeSpeed, up: trace, down: trace, delayMs: 5 }],
     defaults: { dataClass: "public" },
+    ...(wrap ? { wrap } : {}),
   });
 }
 
@@ -192,26 +193,25 @@ describe("a stream over two places", () => {
 
   it("lets no frame wait while what its best plan needs is being loaded", async () => {
     const loadMs = 3000;
-    const world = store(4, 50e6);
     const loads: string[] = [];
-    for (const endpoint of [world.device, world.places.get("edge")!.endpoint]) {
+    const world = store(4, 50e6, (endpoint, clock) => {
       const { infer, info } = endpoint;
       const loaded = new Map<string, Promise<void>>();
       const load = ({ from, to }: Segment): Promise<void> => {
         const key = `${info.id} ${from}..${to}`;
-        const known = loaded.get(key) ?? sleep(world.clock, loadMs);
+        const known = loaded.get(key) ?? sleep(clock, loadMs);
         if (!loaded.has(key)) loads.push(key);
         loaded.set(key, known);
         return known;
       };
-      Object.assign(endpoint, {
+      return Object.assign(endpoint, {
         prepare: load,
         infer: async (request: InferenceRequest, call: Call, progress?: Progress) => {
           await load(request.segment);
           return infer.call(endpoint, request, call, progress);
         },
       });
-    }
+    });
     const results = await drain(world, framesOf(120), {});
     const tookMs = results.map((one) => (one.kind === "answered" ? one.result.tookMs : Infinity));
     // Nothing is loaded when the first window begins; from then on only the whole model here is, until more is.

@@ -216,7 +216,12 @@ it("chooses among servers that have the model, and goes on with another one when
   expect((await labelled(offloader)).label).toBe("green");
   await Promise.all(servers.map((one) => one.close(0)));
   await expect(labelled(offloader)).rejects.toMatchObject({ reason: "unreachable" });
-  expect(offloader.availability("find")).toBe("unavailable");
+  // Each is left alone for a moment after it could not be reached.
+  const availability = async (): Promise<unknown> => {
+    await labelled(offloader).catch(() => undefined);
+    return offloader.availability("find");
+  };
+  await expect.poll(availability, { timeout: 60_000 }).toBe("unavailable");
 });
 
 it.each([
