@@ -8,6 +8,7 @@ import {
   ours,
   type PolicyRow,
   replay,
+  replayOffloader,
   type ReportTable,
   scorePolicies,
   smoothedRate,
@@ -39,7 +40,7 @@ export function scoreTable(rows: readonly PolicyRow[]): ReportTable {
       three(score.worstMeanVsLocal),
       three(score.worstHarmRatio),
     ]),
-    highlight: [scores.findIndex(({ policy }) => policy === "ours")],
+    highlight: [scores.findIndex(({ policy }) => policy === "offloader")],
   };
 }
 
@@ -56,9 +57,9 @@ const rowColumns = [
   "probes",
 ];
 
-/** Our policy, row by row; those where offloading cannot pay are left out. */
+/** The offloader, row by row; those where offloading cannot pay are left out. */
 export function ownTable(rows: readonly PolicyRow[]): ReportTable {
-  const own = rows.filter(({ policy, scored }) => policy === "ours" && scored);
+  const own = rows.filter(({ policy, scored }) => policy === "offloader" && scored);
   return {
     kind: "table",
     columns: rowColumns,
@@ -86,8 +87,12 @@ export function print(table: ReportTable, say: (line: string) => void): void {
   for (const line of lines) say(`  ${line.map(pad).join("  ")}`);
 }
 
-/** The report as one page: scores, a row for each setting of ours, and the tail on one telling uplink. */
-export function decidePage(rows: readonly PolicyRow[], traces: readonly Trace[], footer: string): string {
+/** The report as one page: scores, a row for each setting of the offloader, and the tail on one telling uplink. */
+export async function decidePage(
+  rows: readonly PolicyRow[],
+  traces: readonly Trace[],
+  footer: string,
+): Promise<string> {
   const trace = traces.find(({ name }) => name.startsWith("TMobile-UMTS-driving.up")) ?? traces[0];
   const shown = trace && {
     trace,
@@ -97,12 +102,13 @@ export function decidePage(rows: readonly PolicyRow[], traces: readonly Trace[],
     roundTripMs: 50,
     arrivals: 500,
   };
-  const samples = shown
-    ? [allLocal(), smoothedRate(), hedgeAt(0.5), ours(), oracle()].map((policy) => ({
-        name: policy.name,
-        values: replay(shown, policy).tookMs,
-      }))
+  const results = shown
+    ? [
+        ...[allLocal(), smoothedRate(), hedgeAt(0.5), ours(), oracle()].map((one) => replay(shown, one)),
+        await replayOffloader(shown),
+      ]
     : [];
+  const samples = results.map(({ policy, tookMs }) => ({ name: policy, values: tookMs }));
   const names = scorePolicies(rows).filter(
     ({ policy }) => policy !== "all remote" && policy !== "ordered fallback",
   );
@@ -129,7 +135,7 @@ export function decidePage(rows: readonly PolicyRow[], traces: readonly Trace[],
         title: shown ? `Times on ${shown.trace.name}, 20 kB, 400 ms here` : "Times",
         content: [times],
       },
-      { title: "Ours, row by row", content: [ownTable(rows)] },
+      { title: "The offloader, row by row", content: [ownTable(rows)] },
     ],
     footer,
   });

@@ -17,6 +17,7 @@ import {
   ours,
   type PolicyRow,
   type PolicyScore,
+  replayOffloader,
   type ReplayPolicy,
   type ReplaySetting,
   scorePolicies,
@@ -80,25 +81,29 @@ function deadlines(traces: readonly Trace[]): {
   };
 }
 
-function replayAll(
+/** The offloader and the policies of these names; all of them by default. */
+async function replayAll(
   settings: readonly ReplaySetting[],
   names: ReadonlySet<string> | undefined,
-): readonly PolicyRow[] {
+): Promise<readonly PolicyRow[]> {
   const wanted = names ? policies.filter((make) => names.has(make().name)) : policies;
-  return settings.flatMap((setting) => comparePolicies(setting, wanted));
+  const rows: PolicyRow[] = [];
+  for (const setting of settings)
+    rows.push(...comparePolicies(setting, wanted, [await replayOffloader(setting)]));
+  return rows;
 }
 
 /** The p99, in runs here, and the share of extra runs that are aimed at. */
 const barOf = { p99Ratio: 1.3, extraRatio: 0.15 };
 
-/** Of our rows that miss the tail where no acknowledgement is in time: what anybody could reach who keeps it. */
+/** Of the offloader's rows that miss the tail where no acknowledgement is in time: what anybody could reach who keeps it. */
 function blindBounds(
   rows: readonly PolicyRow[],
   traces: readonly Trace[],
   say: (line: string) => void,
 ): Row[] {
   const missed = rows.filter(
-    ({ policy, scored, p99VsLocal }) => policy === "ours" && scored && p99VsLocal > barOf.p99Ratio,
+    ({ policy, scored, p99VsLocal }) => policy === "offloader" && scored && p99VsLocal > barOf.p99Ratio,
   );
   return missed.flatMap((row) => {
     const same = (one: ReplaySetting): boolean =>
@@ -140,7 +145,7 @@ function groupsOf({ tuned, held, extra }: DecideTraces): readonly (readonly [str
   return groups.filter(([, traces]) => traces.length > 0);
 }
 
-/** What our policy reached on uplinks, and apart on those that parameters were not chosen on. */
+/** What the offloader reached on uplinks, and apart on those that parameters were not chosen on. */
 function uplinkFigures(rows: readonly PolicyRow[], { tuned, held }: DecideTraces): Record<string, number> {
   const all = ownScore(rows);
   const others = ownScore(rows.filter(({ trace }) => held.some(({ name }) => name === trace)));
@@ -178,13 +183,13 @@ function downlinkFigures(rows: readonly PolicyRow[]): Record<string, number> {
 }
 
 function ownScore(rows: readonly PolicyRow[]): PolicyScore | undefined {
-  return scorePolicies(rows).find(({ policy }) => policy === "ours");
+  return scorePolicies(rows).find(({ policy }) => policy === "offloader");
 }
 
 export const bench: Bench = {
   name: "decide",
   about:
-    "guarded decisions on uplinks: link and device are FIFO, honest sensors for ours and the hedges, a request every 500 ms",
+    "the offloader on recorded uplinks, beside other policies: link and device are FIFO, honest sensors, a request every 500 ms",
   options: ["--html FILE", "--quick", "--uplinks", "--downlinks", "--generated", "--only TEXT"],
   bars: {
     worstMeanVsOracle: { atMost: 1.1 },
@@ -219,7 +224,7 @@ export const bench: Bench = {
       const rows: PolicyRow[] = [];
       for (const trace of traces) {
         say(`  replaying ${trace.name} (${trace.origin}, ${Math.round(trace.lengthMs / 1000)} s)`);
-        rows.push(...replayAll(settingsOf(trace), names));
+        rows.push(...(await replayAll(settingsOf(trace), names)));
       }
       say(`\n  ${group}:`);
       print(scoreTable(rows), say);
@@ -230,7 +235,7 @@ export const bench: Bench = {
     const ups = [...tuned, ...held];
     if (bursts && !quick && ups.length > 0) {
       const settings = ups.flatMap((trace) => burstSettings(trace, bursts, say));
-      const rows = replayAll(settings, new Set(["smoothed rate", "hedge at 0.5", "ours"]));
+      const rows = await replayAll(settings, new Set(["smoothed rate", "hedge at 0.5", "ours"]));
       say("\n  bursty requests, scored apart:");
       print(scoreTable(rows), say);
       kept.push(...rows.map((row) => ({ kind: "row", group: "bursts", ...row })));
@@ -243,9 +248,13 @@ export const bench: Bench = {
     if (html)
       writeFileSync(
         html,
-        decidePage(uplinks, ups, `seed ${seed}; times are simulated from recorded packet opportunities`),
+        await decidePage(
+          uplinks,
+          ups,
+          `seed ${seed}; times are simulated from recorded packet opportunities`,
+        ),
       );
-    return Promise.resolve({
+    return {
       figures: {
         ...uplinkFigures(uplinks, found),
         ...downlinkFigures(downlinks),
@@ -254,6 +263,6 @@ export const bench: Bench = {
       },
       rows: kept,
       notRun: found.notRun,
-    });
+    };
   },
 };

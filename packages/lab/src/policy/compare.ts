@@ -24,10 +24,11 @@ export interface PolicyRow {
   readonly scored: boolean;
 }
 
-/** Replays all of `policies`, and beside them all local, all remote, the better of the two in hindsight, and the oracle. */
+/** Replays all of `policies`, and beside them all local, all remote, the better of the two in hindsight, `others`, and the oracle. */
 export function comparePolicies(
   setting: ReplaySetting,
   policies: readonly (() => ReplayPolicy)[],
+  others: readonly ReplayResult[] = [],
 ): readonly PolicyRow[] {
   const local = replay(setting, allLocal());
   const remote = replay(setting, allRemote());
@@ -35,24 +36,23 @@ export function comparePolicies(
   const fixed: ReplayResult = { ...(remote.meanMs < local.meanMs ? remote : local), policy: "best fixed" };
   const scored = best.meanMs < 0.997 * local.meanMs;
   const bound = lowerBound(setting, local);
-  return [local, remote, fixed, ...policies.map((make) => replay(setting, make())), best, bound].map(
-    (result) => ({
-      trace: setting.trace.name,
-      requestBytes: setting.requestBytes,
-      localMs: setting.localMs,
-      roundTripMs: setting.roundTripMs,
-      policy: result.policy,
-      meanMs: result.meanMs,
-      p99Ms: result.p99Ms,
-      meanVsOracle: result.meanMs / best.meanMs,
-      meanVsLocal: result.meanMs / local.meanMs,
-      p99VsLocal: result.p99Ms / local.p99Ms,
-      extraRatio: result.extraRatio,
-      remoteRatio: result.remoteRatio,
-      probeRatio: result.probeRatio,
-      scored,
-    }),
-  );
+  const replayed = policies.map((make) => replay(setting, make()));
+  return [local, remote, fixed, ...replayed, ...others, best, bound].map((result) => ({
+    trace: setting.trace.name,
+    requestBytes: setting.requestBytes,
+    localMs: setting.localMs,
+    roundTripMs: setting.roundTripMs,
+    policy: result.policy,
+    meanMs: result.meanMs,
+    p99Ms: result.p99Ms,
+    meanVsOracle: result.meanMs / best.meanMs,
+    meanVsLocal: result.meanMs / local.meanMs,
+    p99VsLocal: result.p99Ms / local.p99Ms,
+    extraRatio: result.extraRatio,
+    remoteRatio: result.remoteRatio,
+    probeRatio: result.probeRatio,
+    scored,
+  }));
 }
 
 /** Each request as if it were alone in the world: the better of the run here and its upload on an empty link. No policy can reach it. */

@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import {
+  allLocal,
+  allRemote,
+  comparePolicies,
+  oracle,
+  replay,
+  type ReplaySetting,
+  scorePolicies,
+} from "../policy/index.ts";
+import { constantTrace, linkShapes, syntheticTrace } from "../trace/index.ts";
+import { replayOffloader } from "./replay-offloader.ts";
+
+const steady: ReplaySetting = {
+  trace: constantTrace(8e6),
+  requestBytes: 100_000,
+  localMs: 300,
+  serverMs: 15,
+  roundTripMs: 50,
+  arrivals: 500,
+  lengthMs: 30_000,
+};
+
+describe("replayOffloader", () => {
+  it("sends what is quicker elsewhere, and takes the times that the rules of policies give", async () => {
+    const sent = await replayOffloader(steady);
+    expect(sent.remoteRatio).toBeGreaterThan(0.95);
+    expect(sent.p50Ms / replay(steady, allRemote()).p50Ms).toBeCloseTo(1, 1);
+    expect(sent.probeRatio).toBeLessThan(0.05);
+    const slow = { ...steady, trace: constantTrace(1e6) };
+    const stayed = await replayOffloader(slow);
+    // A place that is new is tried a few times.
+    expect(stayed.remoteRatio).toBeLessThan(0.15);
+    expect(stayed.p50Ms / replay(slow, allLocal()).p50Ms).toBeCloseTo(1, 1);
+  });
+
+  it("is the same every time, and has its row beside the others", async () => {
+    const setting = { ...steady, trace: syntheticTrace(linkShapes.stalling, 21, 60_000), lengthMs: 60_000 };
+    const first = await replayOffloader(setting);
+    expect((await replayOffloader(setting)).tookMs).toEqual(first.tookMs);
+    const scores = scorePolicies(comparePolicies(setting, [], [first]));
+    const meanVsOracle = first.meanMs / replay(setting, oracle()).meanMs;
+    expect(scores.find(({ policy }) => policy === "offloader")).toMatchObject({
+      worstMeanVsOracle: meanVsOracle,
+      worstExtraRatio: first.extraRatio,
+    });
+  });
+});

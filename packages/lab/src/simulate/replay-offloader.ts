@@ -1,0 +1,81 @@
+/**
+ * The rules of `replay` for the offloader itself: the same uplink, device, server and arrivals in a world on a virtual clock, and
+ * the loop that apps have, with all that it learns, plans, guards and probes. What it sends around a body counts as part
+ * of it, so that uploads are of the same size for all policies.
+ */
+import { type EndpointInfo, type Limits } from "@longshore/core";
+import { arrivalsOf, type ReplayResult, type ReplaySetting, resultOf } from "../policy/index.ts";
+import { constantTrace, packetBytes } from "../trace/index.ts";
+import { offloadWorld, runScenarioOn } from "../world/index.ts";
+import { plainModel, typicalInputs } from "./profiled-model.ts";
+
+/** The server of a replay takes as many at once as come. */
+const mostAtOnce = 1000;
+/** Answers are tiny, and come back over a link that is no obstacle. */
+const replyBytes = 20;
+const downBitsPerSecond = 1e9;
+
+const place = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
+  id,
+  tier,
+  zone,
+  trust: "operated",
+  codecs: ["raw"],
+  state: "none",
+  offers: true,
+  rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
+});
+
+/** Plays the offloader through one setting of `replay`. Deterministic. */
+export async function replayOffloader(setting: ReplaySetting, limits: Limits = {}): Promise<ReplayResult> {
+  const { trace, requestBytes, localMs, serverMs, roundTripMs } = setting;
+  const lengthMs = setting.lengthMs ?? trace.lengthMs;
+  const { model, deviceSpeed } = plainModel({ bytes: requestBytes, replyBytes, localMs, serverMs });
+  const world = offloadWorld({
+    models: [model],
+    device: { speed: deviceSpeed, info: place("device", "device", "device") },
+    places: [
+      {
+        info: place("server", "edge", "eu"),
+        instances: mostAtOnce,
+        up: trace,
+        down: constantTrace(downBitsPerSecond),
+        delayMs: roundTripMs / 2,
+        envelope: { up: 0, down: 0 },
+      },
+    ],
+    seed: 1,
+  });
+  const arrivals = arrivalsOf(setting);
+  const inputs = Object.fromEntries(typicalInputs(model));
+  const ran: { here: boolean; there: boolean }[] = [];
+  const requests = Array.from(arrivals, (atMs, index) => {
+    const both = { here: false, there: false };
+    ran[index] = both;
+    return {
+      atMs,
+      model: model.description.name,
+      inputs,
+      limits: {
+        dataClass: "public",
+        ...limits,
+        progress: ({ kind, endpoint }: { readonly kind: string; readonly endpoint?: string }) => {
+          if (kind !== "started") return;
+          if (endpoint === "device") both.here = true;
+          else both.there = true;
+        },
+      },
+    };
+  });
+  const rows = await runScenarioOn(world.clock, { offloader: world.offloader, requests });
+  const tookMs = Float64Array.from(rows, (row) => (row.outcome === "answered" ? row.tookMs : Infinity));
+  const count = Math.max(1, rows.length);
+  const carried = world.places.get("server")?.link.carriedBytes.up ?? 0;
+  const sent = ran.filter(({ there }) => there).length * requestBytes;
+  return resultOf("offloader", tookMs, {
+    extraRatio: ran.filter(({ here, there }) => here && there).length / count,
+    remoteRatio: ran.filter(({ there }) => there).length / count,
+    probeRatio:
+      Math.max(0, carried - sent) / Math.max(1, (trace.packets * packetBytes * lengthMs) / trace.lengthMs),
+  });
+}
