@@ -19,6 +19,9 @@ const rowSize = 9;
 const agingMs = 5000;
 const leastAging = 4;
 const mostAging = 512;
+/** Rows of places that are gone are used again together: once there are so many, and such a share of all. */
+const leastFree = 128;
+const freeRatio = 0.125;
 
 /** What a look is for. */
 export interface Look {
@@ -38,6 +41,8 @@ export interface Look {
 export interface Board {
   add(place: Place): void;
   remove(id: EndpointId): void;
+  /** Counts how often rows became others': rows that were looked up before may be of places elsewhere since. */
+  readonly reuses: number;
   rowOf(id: EndpointId): number | undefined;
   placeAt(row: number): Place | undefined;
   /** Something happened at a place. */
@@ -51,7 +56,10 @@ export function placeBoard(): Board {
   let places: (Place | undefined)[] = [];
   let numbers = new Float64Array(0);
   const rowById = new Map<EndpointId, number>();
-  const free: number[] = [];
+  /** Rows of places that are gone: not to be used yet, as lists made before may have them, and to be used. */
+  let freed: number[] = [];
+  let free: number[] = [];
+  let reuses = 0;
   const stale = new Set<number>();
   let aging = 0;
   let agedAtMs = 0;
@@ -95,6 +103,10 @@ export function placeBoard(): Board {
 
   return {
     add(place) {
+      if (free.length === 0 && freed.length >= Math.max(leastFree, freeRatio * places.length)) {
+        [free, freed] = [freed, free];
+        reuses++;
+      }
       const row = free.pop() ?? places.length;
       places[row] = place;
       rowById.set(place.endpoint.info.id, row);
@@ -112,7 +124,10 @@ export function placeBoard(): Board {
       stale.delete(row);
       places[row] = undefined;
       numbers[row * rowSize] = Infinity;
-      free.push(row);
+      freed.push(row);
+    },
+    get reuses() {
+      return reuses;
     },
     rowOf: (id) => rowById.get(id),
     placeAt: (row) => places[row],

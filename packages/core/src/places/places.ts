@@ -81,7 +81,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   let laidOutFor = -1;
   let loadsAtMs = -Infinity;
   let linksChanged = false;
-  const lists = new WeakMap<KnownModel, { readonly changes: number; readonly list: Shortlist }>();
+  const lists = new WeakMap<KnownModel, { readonly reuses: number; readonly list: Shortlist }>();
   /** Of the model that was decided on last. */
   let list: Shortlist | undefined;
   /** The first places are there: those that come later come to where others are. */
@@ -196,8 +196,9 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     tableFor(known, sought, nowMs) {
       if (all.size <= manyPlaces) return places.table(known, nowMs);
       const kept = lists.get(known);
-      list = kept?.changes === changes ? kept.list : shortlist(known, board, random);
-      if (list !== kept?.list) lists.set(known, { changes, list });
+      // Who has come since is on the next, which is made when it is known what it offers.
+      list = kept?.reuses === board.reuses ? kept.list : shortlist(known, board, random);
+      if (list !== kept?.list) lists.set(known, { reuses: board.reuses, list });
       const of = ranOf(known.description);
       const out = runs.out(of, known.offersBy, nowMs);
       return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);

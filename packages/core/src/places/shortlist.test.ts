@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { manualClock } from "@longshore/testkit";
 import { housekeepingCall, type Rules, seededRandom } from "../base/index.ts";
 import type { Endpoint, Offer } from "../endpoint/index.ts";
@@ -41,7 +41,7 @@ function fleet(count: number) {
   const list = shortlist(known, board, random);
   const look = (nowMs: number, rules: Rules = free, also?: string) =>
     list.table({ rules, features: { bytes: 8 }, bytes: 8, also }, nowMs);
-  return { all, list, look, board };
+  return { all, look, board };
 }
 
 const busy = { atMs: 0, cpuRatio: 1, inFlight: 9, queueMs: 1e6 };
@@ -78,14 +78,41 @@ it("leaves who has become busy for the next best, and comes back when time has e
   expect(look(1e7 + 5000).ids.slice(0, 2)).toEqual(["place-0", "place-1"]);
 });
 
-it("forgets a place that is gone, and finds one that took its row", () => {
-  const { all, board, list, look } = fleet(300);
-  const [gone] = all.values();
-  board.remove("place-0");
-  expect(look(0).ids).not.toContain("place-0");
-  if (gone) board.add(gone);
-  expect(board.rowOf("place-0")).toBe(0);
-  expect(list.looked).not.toContain(gone);
+it("forgets a place that is gone, and never takes one that came later for it", () => {
+  const { board, look } = fleet(900);
+  const eu = { ...free, zones: ["eu"] };
+  look(0, eu);
+  const later = [...fleet(1500).all.values()]
+    .slice(900)
+    .filter(({ endpoint }) => endpoint.info.zone === "us");
+  let came = 0;
+  for (const place of later) {
+    board.remove(`place-${3 * came}`);
+    board.add(place);
+    // Now who has a list is told to make it anew.
+    if (board.reuses > 0) break;
+    const { ids } = look(0, eu);
+    expect(ids.every((id) => Number(id.slice(6)) % 3 === 0 && Number(id.slice(6)) > 3 * came)).toBe(true);
+    came++;
+  }
+  expect(came).toBeGreaterThan(100);
+  expect(board.reuses).toBe(1);
+});
+
+it("keeps the places of a hundred sites, and those of large sets of rules as far as there is room", () => {
+  const { board, look } = fleet(900);
+  const first = vi.spyOn(board, "first");
+  const rowsFor = (zones: readonly string[]): Int32Array | undefined => {
+    look(0, { ...free, zones });
+    return first.mock.lastCall?.[0].rows;
+  };
+  const sites = Array.from({ length: 100 }, (_, site) => `site-${site}`);
+  const before = sites.map((site) => rowsFor([site]));
+  for (const [index, site] of sites.entries()) expect(rowsFor([site])).toBe(before[index]);
+  const large = sites.map((site) => rowsFor(["eu", site]));
+  expect(large[0]).toHaveLength(300);
+  expect(rowsFor(["eu", "site-99"])).toBe(large[99]);
+  expect(rowsFor(["eu", "site-0"])).not.toBe(large[0]);
 });
 
 it("gives a drawn place that nothing is known of a chance now and then", () => {

@@ -13,7 +13,15 @@
  * Invariant: a decision over a shortlist keeps the same rules as one over all, and a request for which nothing on it is
  * left is decided over all.
  */
-import { demandedRank, type EndpointId, type Random, type Rules, trustRank } from "../base/index.ts";
+import {
+  demandedRank,
+  type EndpointId,
+  type Random,
+  type Rules,
+  type TrustLevel,
+  trustRank,
+  type ZoneId,
+} from "../base/index.ts";
 import type { Features } from "../model/index.ts";
 import { zoneRemoves } from "../plan/index.ts";
 import { bucketFor, endpointTable, type EndpointTable, promisedMs } from "../table/index.ts";
@@ -29,8 +37,12 @@ const bestCount = 10;
 const drawnCount = 2;
 /** Share of the decisions in which a drawn place that is avoided, or unproven, gets a chance. */
 export const exploredRatio = 0.01;
-/** Sets of rules whose places are kept; the oldest goes first. */
-const maxRules = 32;
+/**
+ * Sets of rules whose places are kept, those used last: with so many places in all for each place of the model. A set counts
+ * for so many places at least. A region and its sites are each a set.
+ */
+const keptRatio = 8;
+const leastWeight = 32;
 
 /** What a request is that a shortlist is for. */
 export interface Sought {
@@ -41,9 +53,27 @@ export interface Sought {
   readonly also: EndpointId | undefined;
 }
 
+/** Places of one zone that are trusted alike. */
+interface Neighbours {
+  readonly zone: ZoneId;
+  readonly trust: TrustLevel;
+  readonly at: number[];
+}
+
+/** All places of a model, those that promise most first. */
+interface Ranked {
+  readonly rows: Int32Array;
+  readonly ids: readonly EndpointId[];
+  /** By zone and trust, where they stand. */
+  readonly neighbours: readonly Neighbours[];
+  /** What they promise, by bucket of the first variant. */
+  readonly promised: Map<number, Float64Array>;
+}
+
 /** The places that one set of rules allows. */
 interface Allowed {
-  /** Those that promise most first. */
+  /** Where they stand among all, and their rows. */
+  readonly at: Int32Array;
   readonly rows: Int32Array;
   /** What they promise, by bucket of the first variant. */
   readonly promised: Map<number, Pick<Look, "runMs" | "leastRunMs">>;
@@ -60,28 +90,51 @@ export interface Shortlist {
 /** Shortlists among the places that offer a model, as far as they are known. */
 export function shortlist(known: KnownModel, board: Board, random: Random): Shortlist {
   const byRules = new Map<string, Allowed>();
+  let weight = 0;
+  let ranked: Ranked | undefined;
   let looked: readonly Place[] = [];
 
-  function allowedBy(rules: Rules): Allowed {
+  function allowedBy(all: Ranked, rules: Rules): Allowed {
     const key = `${rules.zones?.join(" ") ?? "*"}|${rules.leastTrust}`;
     const found = byRules.get(key);
-    if (found) return found;
-    const allowed: Allowed = { rows: rowsWithin(known, board, rules), promised: new Map() };
+    if (found) {
+      byRules.delete(key);
+      byRules.set(key, found);
+      return found;
+    }
+    const at = allowedAt(all, rules);
+    const allowed: Allowed = { at, rows: at.map((index) => all.rows[index] ?? -1), promised: new Map() };
     byRules.set(key, allowed);
-    if (byRules.size > maxRules)
-      for (const oldest of byRules.keys()) return (byRules.delete(oldest), allowed);
+    weight += Math.max(leastWeight, at.length);
+    for (const [oldest, { rows }] of byRules) {
+      if (weight <= keptRatio * Math.max(manyPlaces, all.rows.length) || oldest === key) break;
+      byRules.delete(oldest);
+      weight -= Math.max(leastWeight, rows.length);
+    }
     return allowed;
   }
 
-  function promisedTo({ rows, promised }: Allowed, features: Features): Pick<Look, "runMs" | "leastRunMs"> {
+  function promisedTo(
+    all: Ranked,
+    { at, promised }: Allowed,
+    features: Features,
+  ): Pick<Look, "runMs" | "leastRunMs"> {
     const [variant] = known.table.variants;
     const bucket = variant ? bucketFor(variant, features) : 0;
     const found = promised.get(bucket);
     if (found) return found;
-    const runMs = Float64Array.from(rows, (row) => promisedAt(known, board, row, bucket));
-    const leastRunMs = runMs.slice();
-    for (let index = runMs.length - 2; index >= 0; index--) {
-      leastRunMs[index] = Math.min(leastRunMs[index] ?? 0, leastRunMs[index + 1] ?? 0);
+    let each = all.promised.get(bucket);
+    if (!each) {
+      each = Float64Array.from(all.ids, (id) => promisedMs(known.blocksBy.get(id) ?? [], bucket));
+      all.promised.set(bucket, each);
+    }
+    const runMs = new Float64Array(at.length);
+    const leastRunMs = new Float64Array(at.length);
+    let least = Infinity;
+    for (let index = at.length - 1; index >= 0; index--) {
+      const ms = each[at[index] ?? 0] ?? 0;
+      runMs[index] = ms;
+      leastRunMs[index] = least = Math.min(least, ms);
     }
     const made = { runMs, leastRunMs };
     promised.set(bucket, made);
@@ -93,9 +146,10 @@ export function shortlist(known: KnownModel, board: Board, random: Random): Shor
       return looked;
     },
     table({ rules, features, bytes, also }, nowMs, out) {
-      const allowed = allowedBy(rules);
+      ranked ??= rankedOf(known, board);
+      const allowed = allowedBy(ranked, rules);
       const { rows } = allowed;
-      const promised = promisedTo(allowed, features);
+      const promised = promisedTo(ranked, allowed, features);
       const skipped = out && out.size > 0 ? new Set(Array.from(out.keys(), board.rowOf)) : undefined;
       const chosen = new Set(board.first({ rows, ...promised, bytes, count: bestCount, skipped }, nowMs));
       let tried: Place | undefined;
@@ -114,24 +168,37 @@ export function shortlist(known: KnownModel, board: Board, random: Random): Shor
   };
 }
 
-/** Rows of places that offer the model in allowed zones with enough trust, those that promise most first. */
-function rowsWithin(known: KnownModel, board: Board, rules: Rules): Int32Array {
-  const least = demandedRank(rules.leastTrust);
-  const rows: { readonly row: number; readonly runMs: number }[] = [];
+/** Places that offer the model. */
+function rankedOf(known: KnownModel, board: Board): Ranked {
+  const found: { readonly row: number; readonly place: Place; readonly runMs: number }[] = [];
   for (const [id, offers] of known.offersBy) {
-    const row = board.rowOf(id);
-    const info = row === undefined ? undefined : board.placeAt(row)?.endpoint.info;
-    if (row === undefined || !info || offers.length === 0) continue;
-    if (zoneRemoves([info.zone], rules.zones, false) !== false || trustRank(info.trust) < least) continue;
-    rows.push({ row, runMs: promisedAt(known, board, row, 0) });
+    const row = board.rowOf(id) ?? -1;
+    const place = board.placeAt(row);
+    if (place && offers.length > 0)
+      found.push({ row, place, runMs: promisedMs(known.blocksBy.get(id) ?? [], 0) });
   }
-  return Int32Array.from(
-    rows.sort((one, other) => one.runMs - other.runMs),
-    ({ row }) => row,
-  );
+  found.sort((one, other) => one.runMs - other.runMs);
+  const neighbours = new Map<string, Neighbours>();
+  for (const [index, { place }] of found.entries()) {
+    const { zone, trust } = place.endpoint.info;
+    const key = `${trust} ${zone}`;
+    const same = neighbours.get(key);
+    if (same) same.at.push(index);
+    else neighbours.set(key, { zone, trust, at: [index] });
+  }
+  return {
+    rows: Int32Array.from(found, ({ row }) => row),
+    ids: found.map(({ place }) => place.endpoint.info.id),
+    neighbours: [...neighbours.values()],
+    promised: new Map(),
+  };
 }
 
-function promisedAt({ blocksBy }: KnownModel, board: Board, row: number, bucket: number): number {
-  const id = board.placeAt(row)?.endpoint.info.id ?? "";
-  return promisedMs(blocksBy.get(id) ?? [], bucket);
+/** Where those stand that are in allowed zones and trusted enough, in order. */
+function allowedAt({ neighbours }: Ranked, { zones, leastTrust }: Rules): Int32Array {
+  const least = demandedRank(leastTrust);
+  const at = neighbours.flatMap((some) =>
+    zoneRemoves([some.zone], zones, false) === false && trustRank(some.trust) >= least ? some.at : [],
+  );
+  return Int32Array.from(at).sort();
 }
