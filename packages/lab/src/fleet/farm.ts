@@ -8,21 +8,21 @@ import {
   type Clock,
   type Endpoint,
   type EndpointInfo,
-  estimateSize,
   type InferenceRequest,
   type LoadReport,
   LongshoreError,
-  type ModelDescription,
-  type Profile,
   type Progress,
   sleep,
   tensorOf,
   type Tensors,
   through,
+  type ZoneId,
 } from "@longshore/core";
 import { fifoSlots } from "../world/service.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
+import { workOf } from "./farm-model.ts";
+import { type FarmSequences, farmSequences } from "./farm-sequences.ts";
 
 /** One kind of server. */
 export interface FarmServer {
@@ -36,6 +36,8 @@ export interface FarmServer {
   readonly promiseFactor?: number;
   /** What happens to requests instead of a run: refused at once, or never answered. */
   readonly fault?: "fails" | "silent";
+  /** Default `farm`. */
+  readonly zone?: ZoneId;
 }
 
 /** Work that a server does in a millisecond, in milliseconds on a server of speed 1. */
@@ -62,104 +64,6 @@ export interface FarmPlace {
 
 /** What asking for a load takes, there and back, in milliseconds. */
 const probeMs = 1;
-
-/** One request to a farm. */
-export interface FarmRequest {
-  /** In milliseconds on a server of speed 1. */
-  readonly workMs: number;
-  /** What can be seen of it beforehand: the number of elements of its input, 1 or more. */
-  readonly size: number;
-}
-
-/**
- * The model of the farm, whole or not at all: runs on the profile's machine take what the requests are a sample of, for each
- * size by itself.
- */
-export function farmModel(requests: readonly FarmRequest[]): SimulatedModel {
-  const bySize = new Map<number, number[]>();
-  for (const { size, workMs } of requests) {
-    const same = bySize.get(size);
-    if (same) same.push(workMs);
-    else bySize.set(size, [workMs]);
-  }
-  const sizes = [...bySize.keys()].sort((a, b) => a - b);
-  const runMsOf = (size: number): readonly number[] => {
-    const sorted = (bySize.get(size) ?? []).sort((a, b) => a - b);
-    return Array.from(
-      { length: estimateSize },
-      (_, index) => sorted[Math.floor(((index + 0.5) / estimateSize) * sorted.length)] ?? 0,
-    );
-  };
-  const tensors = (name: string) => [{ name, datatype: "FP64" as const, shape: [-1] }];
-  const description: ModelDescription = {
-    name: "work",
-    version: "1",
-    digest: `sha256:${"f".repeat(64)}`,
-    inputs: tensors("x"),
-    outputs: tensors("y"),
-    variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
-    batching: { maxBatchSize: 0 },
-    instances: [],
-    labels: {},
-    trusted: true,
-    dataClass: "public",
-  };
-  const codings = [
-    { codecs: {}, bytes: 8, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true },
-  ] as const;
-  const cut = (id: "start" | "end", headMs: readonly number[], tailMs: readonly number[]) => ({
-    cut: {
-      id,
-      crossing: id === "start" ? description.inputs : description.outputs,
-      reveals: id === "start" ? ("input" as const) : ("answer" as const),
-    },
-    headMs,
-    tailMs,
-    headMemoryBytes: 0,
-    codings,
-  });
-  const profile: Profile = {
-    schemaVersion: 1,
-    model: description.name,
-    version: description.version,
-    digest: description.digest,
-    measuredOn: { runtime: "none", threads: 1, description: "made up" },
-    variants: [
-      {
-        variant: "base",
-        agreementRatio: 1,
-        buckets: sizes.map((size) => ({
-          upTo: { bytes: 8 * size },
-          typical: { bytes: 8 * size },
-          runs: 5,
-          legalCuts: 2,
-          cuts: [cut("start", [0], runMsOf(size)), cut("end", runMsOf(size), [0])],
-        })),
-      },
-    ],
-  };
-  return { description, profile };
-}
-
-/** A request as it is sent: its work is the first element of an input of its size, which only the server reads. */
-export function farmRequest(model: SimulatedModel, { workMs, size }: FarmRequest): InferenceRequest {
-  const elements = new Float64Array(size);
-  elements[0] = workMs;
-  return {
-    segment: wholeSegment(model.description),
-    inputs: new Map([["x", tensorOf("x", "FP64", [size], new Uint8Array(elements.buffer))]]),
-    codecs: {},
-  };
-}
-
-function workOf(request: InferenceRequest): FarmRequest {
-  const input = request.inputs.get("x");
-  if (!input || "read" in input) {
-    throw new LongshoreError("invalid-input", "execute", "a farm takes its work as a tensor x");
-  }
-  const workMs = new DataView(input.bytes.buffer, input.bytes.byteOffset, 8).getFloat64(0, true);
-  return { workMs, size: input.bytes.byteLength / 8 };
-}
 
 /** What a server was given to do, kept by somebody who knows everything. */
 interface SlotBook {
@@ -232,30 +136,46 @@ export function watchedServer(
   return { reachedBy };
 }
 
-function farmInfo(index: number): EndpointInfo {
+function farmInfo(index: number, { zone = "farm" }: FarmServer, inSequences: boolean): EndpointInfo {
   return {
     id: `server-${index}`,
     tier: "edge",
-    zone: "farm",
+    zone,
     trust: "operated",
     codecs: [],
-    state: "none",
+    state: inSequences ? "movable" : "none",
     offers: true,
     rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 1 },
   };
 }
 
-/** Puts a server on the farm. */
+/** Mean work of each size, by the profile. */
+function meanWork({ profile }: SimulatedModel): ReadonlyMap<number, number> {
+  return new Map(
+    profile.variants[0]?.buckets.map(({ upTo, cuts }) => {
+      const runMs = cuts[0]?.tailMs ?? [];
+      return [upTo.bytes / 8, runMs.reduce((total, one) => total + one, 0) / Math.max(1, runMs.length)];
+    }),
+  );
+}
+
+/** Puts a server on the farm, with one model or several that share its slots. */
 export function farmPlace(
   server: FarmServer,
   index: number,
-  model: SimulatedModel,
+  served: SimulatedModel | readonly SimulatedModel[],
   clock: Clock,
   /** What a request takes to come here, and its answer to come back, in milliseconds. */
   wayMs = 0,
+  /** The sequences that it has; shared by servers, their states travel in no time. */
+  sequences: FarmSequences = farmSequences(),
 ): FarmPlace {
   const { speed, promiseFactor = 1 } = server;
-  const info = farmInfo(index);
+  const models = new Map(
+    [served].flat().map((model) => [model.description.name, { model, means: meanWork(model) }]),
+  );
+  const inSequences = [...models.values()].some(({ model }) => model.description.sequence !== undefined);
+  const info = farmInfo(index, server, inSequences);
   const shared = server.batching && batchSlot(server.batching, clock);
   const slots = shared ?? fifoSlots({ clock, count: server.slots, maxQueue: Infinity });
   const book = slotBook(server, clock);
@@ -263,16 +183,6 @@ export function farmPlace(
   let probes = 0;
   let asked = 0;
   let refused = 0;
-  /** Mean work of a size, by the profile. */
-  const means = new Map<number, number>();
-  for (const bucket of model.profile.variants[0]?.buckets ?? []) {
-    const runMs = bucket.cuts[0]?.tailMs ?? [];
-    means.set(
-      bucket.upTo.bytes / 8,
-      runMs.reduce((total, one) => total + one, 0) / Math.max(1, runMs.length),
-    );
-  }
-  const expectedMs = (size: number): number => means.get(size) ?? 0;
   const answer: Tensors = new Map([["y", tensorOf("y", "FP64", [1], new Uint8Array(8))]]);
   const load = (): LoadReport => ({
     atMs: clock.nowMs(),
@@ -281,7 +191,7 @@ export function farmPlace(
     queueMs: slots.waitMs() * promiseFactor,
     ...(shared ? { batch: shared.batch() } : {}),
   });
-  const account = (queueMs: number, runMs: number): Account => ({
+  const account = (model: SimulatedModel, queueMs: number, runMs: number): Account => ({
     endpoint: info.id,
     zone: info.zone,
     segment: wholeSegment(model.description),
@@ -297,20 +207,22 @@ export function farmPlace(
   });
   const endpoint: Endpoint = {
     info,
-    describe: () => Promise.resolve(model),
-    offers() {
+    describe: (model) => Promise.resolve(models.get(model)?.model),
+    offers({ model: name }) {
       asked++;
       const queueMs = slots.waitMs() * promiseFactor;
-      return Promise.resolve(
-        offersOf(model, undefined, {
-          info,
-          nowMs: clock.nowMs(),
-          queueMs: () => queueMs,
-          slowness: promiseFactor / speed,
-        }),
-      );
+      const terms = {
+        info,
+        nowMs: clock.nowMs(),
+        queueMs: () => queueMs,
+        slowness: promiseFactor / speed,
+      };
+      const found = models.get(name);
+      return Promise.resolve(found ? offersOf(found.model, undefined, terms) : []);
     },
     async infer(request: InferenceRequest, call: Call, progress?: Progress) {
+      const found = models.get(request.segment.model);
+      if (!found) throw new LongshoreError("unknown-model", "resolve", `${info.id} has no such model`);
       const { workMs, size } = workOf(request);
       // Who knows everything knows what is on its way here, too.
       const surely = call.mostWaitMs === undefined;
@@ -328,11 +240,13 @@ export function farmPlace(
       if (server.fault === "silent") await sleep(clock, Infinity, call.abort);
       const serviceMs = workMs / speed;
       if (!surely) book.give(workMs);
-      const { queueMs, serviceMs: ranMs } = await slots.work(() => serviceMs, call, expectedMs(size) / speed);
-      const outputs = answer;
-      const told = load();
+      const ended = request.sequence && sequences.begin(request.sequence);
+      const meanMs = (found.means.get(size) ?? 0) / speed;
+      const { queueMs, serviceMs: ranMs } = await slots.work(() => serviceMs, call, meanMs);
+      const done = { outputs: answer, account: account(found.model, queueMs, ranMs), load: load() };
+      const step = ended?.();
       if (wayMs > 0) await sleep(clock, wayMs, call.abort);
-      return { outputs, account: account(queueMs, ranMs), load: told };
+      return { ...done, ...step };
     },
     async probe(_bytes, call) {
       probes++;

@@ -1,15 +1,8 @@
 export { clientWeighted } from "./client-weighted.ts";
 export type { FarmBatching } from "./batch-slot.ts";
-export {
-  capacityOf,
-  farmModel,
-  farmPlace,
-  type FarmPlace,
-  type FarmRequest,
-  farmRequest,
-  type FarmServer,
-  watchedServer,
-} from "./farm.ts";
+export { capacityOf, farmPlace, type FarmPlace, type FarmServer, watchedServer } from "./farm.ts";
+export { farmModel, type FarmRequest, farmRequest } from "./farm-model.ts";
+export { type DeviceCrowd } from "./devices.ts";
 export { joinAndLeave } from "./join-and-leave.ts";
 export { peakEwma } from "./peak-ewma.ts";
 export {
@@ -23,6 +16,13 @@ export {
   weightedRoundRobin,
 } from "./picker.ts";
 export { prequal } from "./prequal.ts";
+export {
+  deviceModels,
+  type DeviceRouter,
+  type DeviceRun,
+  type DeviceScene,
+  runDevices,
+} from "./run-devices.ts";
 export {
   type FleetRun,
   type FleetScene,

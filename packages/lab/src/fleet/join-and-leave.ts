@@ -8,7 +8,8 @@ import {
   tablePolicy,
 } from "@longshore/core";
 import { virtualClock } from "../world/virtual-clock.ts";
-import { farmModel, farmPlace, farmRequest } from "./farm.ts";
+import { farmPlace } from "./farm.ts";
+import { farmModel, farmRequest } from "./farm-model.ts";
 import { gatewayInfo } from "./run-fleet.ts";
 
 /**

@@ -10,14 +10,8 @@ import {
   tablePolicy,
 } from "@longshore/core";
 import { virtualClock } from "../world/virtual-clock.ts";
-import {
-  farmModel,
-  farmPlace,
-  type FarmPlace,
-  farmRequest,
-  type FarmRequest,
-  type FarmServer,
-} from "./farm.ts";
+import { farmPlace, type FarmPlace, type FarmServer } from "./farm.ts";
+import { farmModel, farmRequest, type FarmRequest } from "./farm-model.ts";
 import type { SimulatedModel } from "../world/simulated-offers.ts";
 import type { PickerKind } from "./picker.ts";
 

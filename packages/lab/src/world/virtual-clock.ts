@@ -39,7 +39,7 @@ export interface VirtualClockOptions {
 interface Timer {
   readonly atMs: number;
   readonly order: number;
-  readonly fire: () => void;
+  fire: () => void;
   cancelled: boolean;
 }
 
@@ -103,6 +103,8 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
         [Symbol.dispose]() {
           if (timer.cancelled || timer.atMs === Infinity) return;
           timer.cancelled = true;
+          // It stays in the queue until its time, and what it would do with it.
+          timer.fire = () => undefined;
           pending -= 1;
         },
       };

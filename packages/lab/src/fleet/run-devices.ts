@@ -1,0 +1,287 @@
+import {
+  type Call,
+  exponential,
+  housekeepingCall,
+  type InferenceRequest,
+  type InferenceResponse,
+  LongshoreError,
+  nextStep,
+  offloadEndpoint,
+  type Random,
+  seededRandom,
+  silentObserver,
+  sleep,
+  tablePolicy,
+  type ZoneId,
+  zoneWithin,
+} from "@longshore/core";
+import { virtualClock } from "../world/virtual-clock.ts";
+import {
+  type Device,
+  type DeviceCrowd,
+  type DeviceMoves,
+  liveDevices,
+  siteZone,
+  zonesOf,
+} from "./devices.ts";
+import { farmPlace, type FarmPlace, type FarmServer } from "./farm.ts";
+import { farmModel, farmRequest, type FarmRequest } from "./farm-model.ts";
+import { farmSequences } from "./farm-sequences.ts";
+import { type DirectoryMessages, joinedFarm } from "./joined-farm.ts";
+import { gatewayInfo } from "./run-fleet.ts";
+
+/** Devices before a router, and servers that join it and leave it. */
+export interface DeviceScene {
+  /** Dealt to the sites in turns; each has two of three models. */
+  readonly servers: readonly FarmServer[];
+  readonly crowd: DeviceCrowd;
+  /** What requests are drawn from. */
+  readonly requests: readonly FarmRequest[];
+  /** How long the devices live, in milliseconds, and from when on requests count. */
+  readonly untilMs: number;
+  readonly countedFromMs: number;
+  /** Servers that leave in a second, half of them without a word, and come again after a while. */
+  readonly leavesPerSecond: number;
+  readonly seed: number;
+}
+
+/** Who takes the requests: the offloader; drawn servers, for what the simulation itself takes; or who sees all queues. */
+export type DeviceRouter = "ours" | "drawn" | "oracle";
+
+/** What became of it. */
+export interface DeviceRun {
+  /** From when the router had a request until it had the answer, of those that count and are in no sequence; no failures. */
+  readonly routedMs: readonly number[];
+  /** The same from the device's view, its link included, and all requests. */
+  readonly tookMs: readonly number[];
+  readonly requests: number;
+  /** Devices that asked at least once. */
+  readonly asked: number;
+  /** Requests without an answer, by reason. */
+  readonly failed: Readonly<Record<string, number>>;
+  /** Steps of sequences that were answered, and those whose answer was not the step's number. */
+  readonly steps: number;
+  readonly wrongSteps: number;
+  /** Requests that ran outside of the zones that their rules name. */
+  readonly outside: number;
+  readonly moves: DeviceMoves;
+  readonly messages: DirectoryMessages;
+  /** What the heap has more of at the end than when the servers had joined, in bytes; where it was asked for. */
+  readonly heapBytes?: number;
+  /** Processor time for each request, in milliseconds. */
+  readonly realMsPerRequest: number;
+}
+
+/** Names of the models of a device scene; the last is run in sequences. */
+export const deviceModels: readonly [string, string, string] = ["detect", "read", "listen"];
+
+/** An input of a device, in bytes, for its way to the router. */
+const inputBytes = 20_000;
+const tenants = 50;
+
+type Send = (device: Device, request: InferenceRequest, call: Call) => Promise<InferenceResponse>;
+
+/** Whoever is drawn, by their speeds, or where the request would be over first. Their sequences are all the servers'. */
+function plainRouter(
+  places: readonly FarmPlace[],
+  served: (index: number) => readonly string[],
+  here: ReadonlySet<number>,
+  random: Random,
+  /** What a request takes is known to who sees all queues. */
+  workMs: ((request: InferenceRequest) => number) | undefined,
+): Send {
+  const lists = new Map<string, { readonly at: readonly number[]; readonly upTo: readonly number[] }>();
+  const listFor = (model: string, zones: readonly ZoneId[] | undefined) => {
+    const key = `${model} ${zones?.join(" ") ?? "*"}`;
+    const found = lists.get(key);
+    if (found) return found;
+    const at = [...places.keys()].filter((index) => {
+      const zone = places[index]?.endpoint.info.zone ?? "";
+      return served(index).includes(model) && (!zones || zoneWithin(zone, zones));
+    });
+    let speeds = 0;
+    const list = { at, upTo: at.map((index) => (speeds += places[index]?.server.speed ?? 0)) };
+    lists.set(key, list);
+    return list;
+  };
+  const drawn = ({ at, upTo }: ReturnType<typeof listFor>): number | undefined => {
+    const draw = random.next() * (upTo.at(-1) ?? 0);
+    let [from, to] = [0, at.length - 1];
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      if ((upTo[middle] ?? 0) > draw) to = middle;
+      else from = middle + 1;
+    }
+    return at[from];
+  };
+  return (device, request, call) => {
+    const list = listFor(device.model, call.rules.zones);
+    let place: FarmPlace | undefined;
+    if (workMs) {
+      const work = workMs(request);
+      const there = list.at.filter((index) => here.has(index));
+      let bestMs = Infinity;
+      for (const index of there) {
+        const finishMs = places[index]?.finishMs(work) ?? Infinity;
+        if (finishMs < bestMs) [place, bestMs] = [places[index], finishMs];
+      }
+    } else {
+      for (let tries = 0; tries < 100 && !place; tries++) {
+        const index = drawn(list);
+        if (index !== undefined && here.has(index)) place = places[index];
+      }
+    }
+    if (!place) throw new LongshoreError("no-place", "plan", "nobody is left");
+    return place.endpoint.infer(request, call);
+  };
+}
+
+/** Runs a scene on a virtual clock. Servers join before the first request. */
+export async function runDevices(
+  scene: DeviceScene,
+  router: DeviceRouter,
+  /** Says how much of the heap is in use, where that is to be known. */
+  heapBytes?: () => number,
+): Promise<DeviceRun> {
+  const { crowd, servers, seed, untilMs } = scene;
+  const clock = virtualClock();
+  const random = seededRandom(seed);
+  const models = deviceModels.map((name, index) => farmModel(scene.requests, name, index === 2));
+  const servedBy = (index: number) => models.filter((_, at) => (index + at) % models.length !== 0);
+  const shared = router === "ours" ? undefined : farmSequences();
+  const sequences = servers.map(() => shared ?? farmSequences());
+  const places = servers.map((server, index) =>
+    farmPlace(
+      { ...server, zone: siteZone(index % crowd.sites) },
+      index,
+      servedBy(index),
+      clock,
+      0,
+      sequences[index],
+    ),
+  );
+  await using farm = joinedFarm(places, { clock, random: seededRandom(seed + 1) });
+  const here = new Set<number>();
+  const join = (index: number): Promise<void> => {
+    here.add(index);
+    if (!shared) sequences[index]?.forget();
+    return farm.join(index);
+  };
+  await clock.runUntil(Promise.all([...places.keys()].map(join)));
+
+  const heapBefore = heapBytes?.() ?? 0;
+  const gateway =
+    router === "ours"
+      ? offloadEndpoint({
+          directory: farm.directory,
+          dial: farm.dial,
+          info: gatewayInfo(0),
+          policy: tablePolicy({ public: { leastTrust: "none" } }),
+          clock,
+          random: seededRandom(seed + 2),
+          observer: silentObserver,
+          links: () => undefined,
+        })
+      : undefined;
+  const served = (index: number): readonly string[] =>
+    servedBy(index).map(({ description }) => description.name);
+  const workOf = new WeakMap<InferenceRequest, number>();
+  const plain = plainRouter(
+    places,
+    served,
+    here,
+    seededRandom(seed + 2),
+    router === "oracle" ? (request) => workOf.get(request) ?? 0 : undefined,
+  );
+  const send: Send = (device, request, call) =>
+    gateway ? gateway.infer(request, call) : plain(device, request, call);
+
+  const churn = seededRandom(seed + 3);
+  const leaveNow = (): void => {
+    if (clock.nowMs() > untilMs) return;
+    const index = Math.floor(churn.next() * places.length);
+    if (here.has(index) && here.size > 1) {
+      here.delete(index);
+      farm.leave(index, churn.next() < 0.5);
+      clock.timer(exponential(churn, 20_000), () => void join(index));
+    }
+    clock.timer(exponential(churn, 1000 / scene.leavesPerSecond), leaveNow);
+  };
+  if (scene.leavesPerSecond > 0) clock.timer(exponential(churn, 1000 / scene.leavesPerSecond), leaveNow);
+
+  const byName = new Map(models.map((model) => [model.description.name, model]));
+  const routedMs: number[] = [];
+  const tookMs: number[] = [];
+  const failed: Record<string, number> = {};
+  const askers = new Set<number>();
+  const counts = { requests: 0, steps: 0, wrongSteps: 0, outside: 0 };
+  const ask = async (device: Device): Promise<boolean> => {
+    const model = byName.get(device.model);
+    const drawn = scene.requests[Math.floor(random.next() * scene.requests.length)];
+    if (!model || !drawn) return false;
+    counts.requests++;
+    askers.add(device.index);
+    const beganMs = clock.nowMs();
+    await sleep(clock, device.link.roundTripMs / 2 + (8000 * inputBytes) / device.link.upBitsPerSecond);
+    const zones = zonesOf(device);
+    const { sequence } = device;
+    const request: InferenceRequest = {
+      ...farmRequest(model, drawn),
+      ...(sequence
+        ? {
+            sequence: {
+              id: `${device.index}-${sequence.number}`,
+              step: sequence.step === 0 ? 0 : nextStep,
+              end: sequence.end,
+              wantState: false,
+            },
+          }
+        : {}),
+    };
+    workOf.set(request, drawn.workMs);
+    const call: Call = {
+      ...housekeepingCall(`request-${counts.requests}`),
+      tenant: `tenant-${device.index % tenants}`,
+      user: `device-${device.index}`,
+      rules: { dataClass: "public", leastTrust: "none", ...(zones ? { zones } : {}) },
+    };
+    const routedFromMs = clock.nowMs();
+    try {
+      const { outputs, account } = await send(device, request, call);
+      const ranIn = account.forwarded.at(-1)?.zone ?? account.zone;
+      if (zones && !zoneWithin(ranIn, zones)) counts.outside++;
+      const nowMs = clock.nowMs();
+      if (sequence) {
+        counts.steps++;
+        const bytes = outputs.get("y")?.bytes ?? new Uint8Array(8);
+        const told = new DataView(bytes.buffer, bytes.byteOffset, 8).getFloat64(0, true);
+        if (told !== sequence.step) counts.wrongSteps++;
+      } else if (beganMs >= scene.countedFromMs) routedMs.push(nowMs - routedFromMs);
+      await sleep(clock, device.link.roundTripMs / 2);
+      if (beganMs >= scene.countedFromMs) tookMs.push(clock.nowMs() - beganMs);
+      return true;
+    } catch (thrown) {
+      const { reason } = LongshoreError.from(thrown, "execute", "asking");
+      failed[reason] = (failed[reason] ?? 0) + 1;
+      return false;
+    }
+  };
+  const cpu = process.cpuUsage();
+  const moves = await clock.runUntil(liveDevices(crowd, { clock, random, untilMs }, ask), {
+    maxEvents: 200_000_000,
+  });
+  const { user, system } = process.cpuUsage(cpu);
+  const heldBytes = heapBytes && heapBytes() - heapBefore;
+  await gateway?.close();
+  return {
+    routedMs,
+    tookMs,
+    ...counts,
+    asked: askers.size,
+    failed,
+    moves,
+    messages: { ...farm.messages },
+    ...(heldBytes === undefined ? {} : { heapBytes: heldBytes }),
+    realMsPerRequest: (user + system) / 1000 / Math.max(1, counts.requests),
+  };
+}
