@@ -148,6 +148,24 @@ describe("a directory in time", () => {
     expect(clock.armed()).toBe(0);
   });
 
+  it("shows together what its source says in one go, up to a bound, and all of it before the source is away", async () => {
+    const source = memorySource("memory");
+    const clock = manualClock();
+    await using directory = createDirectory({ source, clock, observer: { record: () => undefined }, codecs });
+    await directory.ready;
+    const shown: number[] = [];
+    using _ = directory.watch(() => void shown.push(directory.snapshot().entries.length));
+    for (let index = 0; index < 1000; index++)
+      source.put({ signed: { body: testEntry({ id: `p${index}`, trust: "listed" }) } });
+    source.fail(new LongshoreError("unreachable", "transport", "away"));
+    await expect.poll(() => directory.snapshot().problem).toBe("away");
+    expect(shown).toEqual([256, 512, 768, 1000]);
+    for (let index = 0; index < 999; index++) source.drop(`p${index}`);
+    source.put({ signed: { body: testEntry({ id: "last", trust: "listed" }) } });
+    await expect.poll(() => directory.snapshot().entries.map(({ id }) => id)).toEqual(["p999", "last"]);
+    expect(shown).toHaveLength(8);
+  });
+
   it("lets go of entries that end where the wall clock jumps ahead, and takes them back where it is set right", async () => {
     const own = manualClock();
     let aheadMs = 0;

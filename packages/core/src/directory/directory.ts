@@ -43,6 +43,8 @@ const saveDelayMs = 1000;
 const saveEveryMs = 60_000;
 /** The longest time between two looks at what time alone changes, in milliseconds: the wall clock may jump. */
 const lookEveryMs = 60_000;
+/** What a source says in one go is shown together, at most so many words: each look goes through all entries. */
+const mostTogether = 256;
 
 const savedState = read.fields({
   schemaVersion: read.word(1),
@@ -76,6 +78,11 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let savedAtMs = -Infinity;
   let saved: Promise<void> = Promise.resolve();
   let closed = false;
+  /** Words of the source that are not taken yet, and what was taken and is not shown yet. */
+  let waiting = 0;
+  let due:
+    | { readonly behindMs: number; readonly gone: string | undefined; readonly words: number }
+    | undefined;
   let open: () => void = () => undefined;
   const ready = new Promise<void>((resolve) => {
     open = resolve;
@@ -244,10 +251,21 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     }
   }
 
+  /** The source is in touch; what it said is shown when it has said all for now. */
   function touched(behindMs: number): void {
     confirmedAtMs = clock.nowMs();
-    const gone = problem;
+    due = {
+      behindMs: Math.max(behindMs, due?.behindMs ?? 0),
+      gone: due?.gone ?? problem,
+      words: 1 + (due?.words ?? 0),
+    };
     problem = undefined;
+  }
+
+  function showDue(now = waiting === 0): void {
+    if (!due || (!now && due.words < mostTogether)) return;
+    const { behindMs, gone } = due;
+    due = undefined;
     show(behindMs);
     if (gone !== undefined) state("in touch", `after ${Math.round(behindMs / 1000)} s: ${gone}`);
     if (clock.nowMs() - savedAtMs >= saveEveryMs) saveSoon();
@@ -260,8 +278,12 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   /** What the source says, in its order: signatures are checked off the event loop. */
   let last: Promise<void> = restore();
   const then = (work: () => void | Promise<void>): void => {
+    waiting++;
     last = last.then(async () => {
-      if (!closed) await work();
+      waiting--;
+      if (closed) return;
+      await work();
+      showDue();
     });
   };
 
@@ -295,6 +317,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     confirmed: () => then(() => touched(behind())),
     failed: (error) =>
       then(() => {
+        showDue(true);
         const first = problem === undefined;
         problem = error.message;
         if (first) state("out of touch", error.message);
