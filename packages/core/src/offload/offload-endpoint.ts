@@ -335,7 +335,9 @@ class LoopEndpoint implements OffloadEndpoint {
   async #step(request: InferenceRequest, position: SequencePosition, job: Job): Promise<InferenceResponse> {
     const { model } = request.segment;
     const key = JSON.stringify([job.call.tenant, model, job.known.description.digest, position.id]);
-    using turn = await this.#sequences.enter(key, job.call);
+    const { sequence: kind } = job.known.description;
+    const nowMs = this.#loop.clock.nowMs();
+    using turn = await this.#sequences.enter(key, job.call, nowMs, kind?.maxIdleMs);
     const sequence = stepFrom(
       turn.held,
       position,

@@ -19,13 +19,14 @@ import {
 } from "../model/index.ts";
 import {
   bucketFor,
+  guessedProfile,
+  inferredOffers,
   modelTable,
   type ModelTable,
   type RouteBlock,
   routeBlocks,
   segmentMeanMs,
 } from "../table/index.ts";
-import { guessedProfile, inferredOffers } from "./inferred.ts";
 
 /** What one place said of a model. */
 export interface Heard {

@@ -19,32 +19,51 @@ it("keeps no state above its bounds, and the steps all the same", async () => {
     ["b", 10],
     ["c", 10],
   ] as const) {
-    using turn = await held.enter(key, call);
+    using turn = await held.enter(key, call, 0);
     turn.keep(step(bytes));
   }
   const kept: (string | undefined)[] = [];
   for (const key of ["large", "a", "b", "c"]) {
-    using turn = await held.enter(key, call);
+    using turn = await held.enter(key, call, 0);
     expect(turn.held?.step).toBe(0);
     kept.push(turn.held?.state && key);
   }
   expect(kept).toEqual([undefined, undefined, "b", "c"]);
 });
 
-it("forgets the sequence that was used least recently when there are too many, and those that ended", async () => {
-  const held = heldSequences({ maxSequences: 2 });
-  for (const key of ["a", "b", "a", "c"]) {
-    using turn = await held.enter(key, call);
+it("refuses one sequence more than it keeps, until one ends or nobody has come for it for too long", async () => {
+  const held = heldSequences({ maxSequences: 2, maxTenantSequences: 2 });
+  const enter = async (key: string, nowMs: number): Promise<boolean> => {
+    using turn = await held.enter(key, call, nowMs, 10_000);
+    const known = turn.held !== undefined;
     turn.keep(step(1));
-  }
-  const known = async (key: string): Promise<boolean> => {
-    using turn = await held.enter(key, call);
-    return turn.held !== undefined;
+    return known;
   };
-  expect([await known("a"), await known("b"), await known("c")]).toEqual([true, false, true]);
+  await enter("a", 0);
+  await enter("b", 0);
+  await expect(enter("c", 1)).rejects.toMatchObject({ reason: "rejected", retryAfterMs: 1000 });
+  expect([await enter("a", 5000), await enter("b", 6000)]).toEqual([true, true]);
   {
-    using turn = await held.enter("c", call);
+    using turn = await held.enter("b", call, 7000, 10_000);
     turn.forget();
   }
-  expect(await known("c")).toBe(false);
+  expect(await enter("c", 7000)).toBe(false);
+  await expect(enter("d", 14_000)).rejects.toMatchObject({ reason: "rejected" });
+  // Those of a who was last seen at 5000.
+  expect(await enter("d", 15_000)).toBe(false);
+  expect(await enter("c", 15_000)).toBe(true);
+  await expect(enter("a", 15_500)).rejects.toMatchObject({ reason: "rejected" });
+});
+
+it("keeps room for others where one tenant has very many", async () => {
+  const held = heldSequences({ maxSequences: 4 });
+  const enter = async (tenant: string, key: string): Promise<void> => {
+    using turn = await held.enter(`${tenant} ${key}`, { ...call, tenant }, 0);
+    turn.keep(step(1));
+  };
+  await enter("many", "a");
+  await enter("many", "b");
+  await expect(enter("many", "c")).rejects.toThrow("2 of your sequences");
+  await enter("few", "a");
+  await enter("many", "b");
 });

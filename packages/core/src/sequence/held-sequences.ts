@@ -4,7 +4,7 @@
  * counted, one is under way at a time, and where places let state travel, the copy that came with the last answer is kept:
  * whatever happens to a step, it can be done from there, at the same place or another, once.
  */
-import { type Call, type EndpointId, untilAborted } from "../base/index.ts";
+import { type Call, type EndpointId, LongshoreError, type TenantId, untilAborted } from "../base/index.ts";
 import { type Tensors, totalBytes } from "../tensor/index.ts";
 
 /** The last step of a sequence that was answered. */
@@ -28,14 +28,19 @@ export interface SequenceTurn extends Disposable {
 
 /** Sequences under way. */
 export interface HeldSequences {
-  /** Waits until the requests of the sequence that came before are over, or the call is. */
-  enter(key: string, call: Call): Promise<SequenceTurn>;
+  /**
+   * Waits until the requests of the sequence that came before are over, or the call is. Throws `rejected` for one more than
+   * are kept; those that nothing came for in the `maxIdleMs` of their last request are not counted.
+   */
+  enter(key: string, call: Call, nowMs: number, maxIdleMs?: number): Promise<SequenceTurn>;
 }
 
 /** Bounds of what is kept. */
 export interface HeldSequenceLimits {
-  /** Sequences; the one that was used least recently is forgotten. Default 10,000. */
+  /** Sequences; more are refused, since whoever is forgotten may be lost. Default 100,000, of about half a kilobyte each. */
   readonly maxSequences?: number;
+  /** The same of one tenant; default half of them. */
+  readonly maxTenantSequences?: number;
   /** Bytes of one state; default 1 MiB: it travels with each answer. */
   readonly maxStateBytes?: number;
   /** Bytes of all states; those used least recently are forgotten. Default 64 MiB. */
@@ -43,21 +48,30 @@ export interface HeldSequenceLimits {
 }
 
 interface Entry {
+  readonly tenant: TenantId;
   held: HeldStep | undefined;
   bytes: number;
   last: Promise<void>;
   users: number;
+  /** From when on nobody will come any more: the place that has the state forgets it then, too. */
+  idleAtMs: number;
 }
+
+/** Who is idle is looked for no more often than this, in milliseconds. */
+const lookEveryMs = 1000;
 
 /** Starts with none. */
 export function heldSequences({
-  maxSequences = 10_000,
+  maxSequences = 100_000,
+  maxTenantSequences = Math.ceil(maxSequences / 2),
   maxStateBytes = 2 ** 20,
   maxAllBytes = 64 * 2 ** 20,
 }: HeldSequenceLimits = {}): HeldSequences {
   // In the order of their last use.
   const entries = new Map<string, Entry>();
+  const byTenant = new Map<TenantId, number>();
   let allBytes = 0;
+  let lookAtMs = -Infinity;
 
   function hold(entry: Entry, held: HeldStep | undefined): void {
     const bytes = totalBytes(held?.state ?? new Map());
@@ -68,22 +82,62 @@ export function heldSequences({
     entry.held = held && !small ? { ...held, state: undefined, seal: undefined } : held;
   }
 
+  function forget(key: string, entry: Entry): void {
+    hold(entry, undefined);
+    entries.delete(key);
+    const left = (byTenant.get(entry.tenant) ?? 0) - 1;
+    if (left > 0) byTenant.set(entry.tenant, left);
+    else byTenant.delete(entry.tenant);
+  }
+
   function bound(): void {
-    for (const [key, entry] of entries) {
-      if (entries.size <= maxSequences && allBytes <= maxAllBytes) return;
-      if (entry.users > 0) continue;
-      if (entries.size > maxSequences) {
-        hold(entry, undefined);
-        entries.delete(key);
-      } else if (entry.held && entry.bytes > 0) {
-        hold(entry, { ...entry.held, state: undefined, seal: undefined });
-      }
+    for (const entry of entries.values()) {
+      if (allBytes <= maxAllBytes) return;
+      if (entry.users > 0 || !entry.held || entry.bytes === 0) continue;
+      hold(entry, { ...entry.held, state: undefined, seal: undefined });
     }
   }
 
+  /** Forgets who is idle for too long; throws when that leaves no room for one more. */
+  function makeRoom(tenant: TenantId, nowMs: number): void {
+    const room = (): boolean =>
+      entries.size < maxSequences && (byTenant.get(tenant) ?? 0) < maxTenantSequences;
+    if (room()) return;
+    // Looking takes a while, so it is not done for each who is refused.
+    if (nowMs >= lookAtMs) {
+      lookAtMs = nowMs + lookEveryMs;
+      for (const [key, entry] of entries) {
+        if (entry.users > 0 || nowMs < entry.idleAtMs) continue;
+        forget(key, entry);
+      }
+      if (room()) return;
+    }
+    throw new LongshoreError(
+      "rejected",
+      "admission",
+      entries.size < maxSequences
+        ? `${maxTenantSequences} of your sequences pass through here, which is the most this place keeps for one`
+        : `${maxSequences} sequences pass through here, which is the most this place keeps`,
+      { retryAfterMs: lookEveryMs },
+    );
+  }
+
   return {
-    async enter(key, call) {
-      const entry = entries.get(key) ?? { held: undefined, bytes: 0, last: Promise.resolve(), users: 0 };
+    async enter(key, call, nowMs, maxIdleMs = Infinity) {
+      const { tenant } = call;
+      if (!entries.has(key)) {
+        makeRoom(tenant, nowMs);
+        byTenant.set(tenant, 1 + (byTenant.get(tenant) ?? 0));
+      }
+      const entry = entries.get(key) ?? {
+        tenant,
+        held: undefined,
+        bytes: 0,
+        last: Promise.resolve(),
+        users: 0,
+        idleAtMs: Infinity,
+      };
+      entry.idleAtMs = nowMs + maxIdleMs;
       entries.delete(key);
       entries.set(key, entry);
       entry.users++;
@@ -100,7 +154,7 @@ export function heldSequences({
         left = true;
         over();
         entry.users--;
-        if (entry.users === 0 && !entry.held && entries.get(key) === entry) entries.delete(key);
+        if (entry.users === 0 && !entry.held && entries.get(key) === entry) forget(key, entry);
         bound();
       };
       try {

@@ -44,6 +44,7 @@ export {
   tierBit,
   type VariantTable,
 } from "./model-table.ts";
+export { guessedProfile, inferredOffers } from "./inferred.ts";
 export { type BeliefRoom, beliefRoom, type NumberRoom, numberRoom } from "./number-room.ts";
 export {
   type CellTable,
