@@ -3,26 +3,44 @@ import { expect, it } from "vitest";
 import { linkUpkeep } from "./link-upkeep.ts";
 import type { Places } from "./places.ts";
 
-it("leaves the processor to requests for most of the time, however many links have news", async () => {
+/** What asking links took in a second with news in every millisecond, when each asked takes so long. */
+async function askedIn(tookMs: number, shown: boolean, more: boolean) {
   const clock = manualClock();
   /** What asking links has taken, which moves the clock without a timer. */
   let askedMs = 0;
+  let asked = 0;
+  let firstMs = NaN;
   const late = { ...clock, nowMs: () => clock.nowMs() + askedMs };
-  const refreshedMs: number[] = [];
   // As much of places as is asked.
   const places = {
     all: new Map([["a", undefined]]),
     linksStale: () => true,
     refreshOneLink(nowMs: number) {
-      refreshedMs.push(nowMs);
-      askedMs += 2;
-      return true;
+      if (asked++ === 0) firstMs = nowMs;
+      if (shown) askedMs += tookMs;
+      return more;
     },
   } as unknown as Places;
   using upkeep = linkUpkeep(late, places);
-  upkeep.news();
-  await clock.advance(1000);
-  expect(refreshedMs[0]).toBe(1);
-  expect(askedMs / late.nowMs()).toBeGreaterThan(0.03);
-  expect(askedMs / late.nowMs()).toBeLessThan(0.06);
+  for (let ms = 0; ms < 1000; ms++) {
+    upkeep.news();
+    await clock.advance(1);
+  }
+  return { asked, firstMs, ratio: (asked * tookMs) / late.nowMs() };
+}
+
+it.each([true, false])(
+  "leaves the processor to requests for most of the time, however many links have news (more at once: %s)",
+  async (more) => {
+    const { firstMs, ratio } = await askedIn(2, true, more);
+    expect(firstMs).toBe(1);
+    expect(ratio).toBeGreaterThan(0.03);
+    expect(ratio).toBeLessThan(0.06);
+  },
+);
+
+it.each([true, false])("does so on a clock that shows nothing of it (more at once: %s)", async (more) => {
+  const { asked } = await askedIn(0, false, more);
+  expect(asked).toBeGreaterThan(50);
+  expect(asked).toBeLessThanOrEqual(100);
 });

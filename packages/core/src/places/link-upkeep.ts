@@ -8,11 +8,13 @@ export interface LinkUpkeep extends Disposable {
 }
 
 /**
- * Pause between two links that are asked for their belief, which keeps the event loop for a few milliseconds: at least so many
- * milliseconds, and so many times what asking the last one took, so that requests have the processor before their beliefs.
+ * Pause before the first link is asked for its belief, which keeps the event loop for a millisecond or more; and after each, so
+ * many times what asking took, so that requests have the processor before their beliefs.
  */
 const delayMs = 1;
 const restRatio = 20;
+/** What asking takes at least, in milliseconds: a clock may show nothing of it, as one that only a simulation moves. */
+const leastAskMs = 0.5;
 /** A body that keeps a link for at least so many milliseconds is news as it begins: the next request would wait behind it. */
 export const longSendMs = 20;
 /**
@@ -27,6 +29,8 @@ export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
   /** When beliefs are written down again, and when the timer for it fires: no later. */
   let dueMs = Infinity;
   let firesMs = Infinity;
+  /** Until when requests have the processor, whatever news there are. */
+  let restsUntilMs = -Infinity;
   /** How often beliefs were written down since the last news; infinite before any. */
   let aged = Infinity;
   let stopped = false;
@@ -43,10 +47,11 @@ export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
     const nowMs = clock.nowMs();
     if (nowMs >= dueMs) {
       const more = places.refreshOneLink(nowMs);
-      const tookMs = clock.nowMs() - nowMs;
-      const restMs = more ? Math.max(delayMs, restRatio * tookMs) : agingMs[aged++];
-      if (restMs === undefined) return;
-      dueMs = nowMs + restMs;
+      const tookMs = Math.max(leastAskMs, clock.nowMs() - nowMs);
+      restsUntilMs = nowMs + restRatio * tookMs;
+      const pauseMs = more ? 0 : agingMs[aged++];
+      if (pauseMs === undefined) return;
+      dueMs = Math.max(restsUntilMs, nowMs + pauseMs);
     }
     arm(nowMs);
   }
@@ -58,7 +63,7 @@ export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
       const soonMs = nowMs + delayMs;
       const stale = places.linksStale(soonMs);
       aged = stale ? 0 : 1;
-      dueMs = stale ? soonMs : soonMs + (agingMs[0] ?? 0);
+      dueMs = stale ? Math.max(soonMs, restsUntilMs) : soonMs + (agingMs[0] ?? 0);
       // One that fires too early looks again: a timer for each request would cost more.
       if (!timer || firesMs > dueMs) arm(nowMs);
     },
