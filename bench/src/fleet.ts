@@ -1,47 +1,23 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { exponential, seededRandom } from "@longshore/core";
+import { type DeviceRun, joinAndLeave, runDevices } from "@longshore/lab";
+import { deviceScene } from "./fleet/devices.ts";
 import {
-  fleetOracle,
-  type FleetRun,
-  type FleetScene,
-  joinAndLeave,
-  poissonArrivals,
-  roundRobin,
-  runFleet,
-} from "@longshore/lab";
+  type DirectoryFigures,
+  directoryHere,
+  directoryOnSockets,
+  directoryWords,
+} from "./fleet/directory.ts";
 import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
 
-/** Fleets by number of servers; of each ten devices for each server, of which each asks once in ten seconds. */
+/** Fleets by number of servers; of each ten devices for each server. */
 const sizes: readonly number[] = [100, 1000, 10_000];
 const devicesPerServer = 10;
-const secondsBetween = 10;
-const skew = 16;
-const loadRatio = 0.7;
-/** Requests of one run: enough to know the time of one, and in the largest fleet to fill its queues. */
-const leastRequests = 12_000;
-const requestsPerServer = 3;
-
-function sceneOf(servers: number, seed: number): FleetScene {
-  const speeds = Array.from({ length: servers }, (_, index) => skew ** (index / (servers - 1)));
-  const perSecond = (servers * devicesPerServer) / secondsBetween;
-  const capacity = speeds.reduce((total, speed) => total + speed, 0);
-  const meanWorkMs = (loadRatio * capacity * 1000) / perSecond;
-  const count = Math.max(leastRequests, requestsPerServer * servers);
-  const arrivals = poissonArrivals(perSecond, count, seed);
-  const random = seededRandom(seed + 1);
-  return {
-    servers: speeds.map((speed) => ({ speed, slots: 1 })),
-    gateways: 1,
-    arrivals,
-    requests: arrivals.map(() => {
-      const size = 1 + Math.floor(8 * random.next());
-      const share = 0.8 + exponential(random, 0.2);
-      return { workMs: (meanWorkMs * share * (4 + size)) / 8.5, size };
-    }),
-    seed,
-  };
-}
+/** Requests of one run: enough to know the time of one. In the largest fleet only some devices ask. */
+const requests = 12_000;
+/** Sequences that are under way where memory for each device is measured. */
+const servedAt = 200;
+const onSockets = 200;
 
 /** All of the heap that is still reached. */
 function heapBytes(): number {
@@ -49,10 +25,6 @@ function heapBytes(): number {
   const collect: unknown = runInNewContext("gc");
   if (typeof collect === "function") collect();
   return process.memoryUsage().heapUsed;
-}
-
-function p99({ tookMs }: FleetRun): number {
-  return quantile(tookMs.slice(Math.floor(tookMs.length / 3)), 0.99);
 }
 
 /** Slope of a line through the logarithms. */
@@ -64,46 +36,102 @@ function growth(points: readonly (readonly [number, number])[]): number {
   return shared / logs.reduce((total, one) => total + (one[0] - x) ** 2, 0);
 }
 
+const p99 = ({ routedMs }: DeviceRun): number => quantile(routedMs, 0.99);
+const failedOf = ({ failed }: DeviceRun): number =>
+  Object.values(failed).reduce((total, count) => total + count, 0);
+
+/** What went wrong for devices, in words; empty where nothing did. */
+function troubleOf(run: DeviceRun): string {
+  const failed = Object.entries(run.failed).map(([reason, count]) => `${count} ${reason}`);
+  if (run.wrongSteps > 0) failed.push(`${run.wrongSteps} wrong steps`);
+  if (run.outside > 0) failed.push(`${run.outside} outside their zones`);
+  return failed.join(", ");
+}
+
+function directoryRow(places: number, how: string, figures: DirectoryFigures): Row {
+  const perSecond = directoryWords.map((word) => [word, 1000 / figures.processorMs[word]] as const);
+  return {
+    places,
+    how,
+    ...Object.fromEntries(perSecond.map(([word, rate]) => [`${word}PerSecond`, rate])),
+    seenMs: figures.seenMs,
+    bytesPerPlace: figures.bytesPerPlace ?? NaN,
+  };
+}
+
 async function run({ say, seed, args }: BenchContext): Promise<Measured> {
+  const quick = args.includes("--quick");
   const rows: Row[] = [];
   const times: [number, number][] = [];
+  const wrong = { failed: 0, wrongSteps: 0, outside: 0 };
   let largest: Row = {};
-  for (const servers of args.includes("--quick") ? [100, 1000] : sizes) {
-    const scene = sceneOf(servers, seed);
-    // What the simulation itself takes is the same for a router that takes no thought at all: before and after.
-    const before = await runFleet(scene, roundRobin);
-    const ours = await runFleet(scene, undefined, heapBytes);
-    const after = await runFleet(scene, roundRobin);
+  for (const servers of quick ? [100, 1000] : sizes) {
+    const devices = servers * devicesPerServer;
+    const scene = deviceScene(servers, devices, quick ? 2000 : requests, seed);
+    // What the simulation itself takes is the same for a router that takes no thought at all.
+    const idle = await runDevices(scene, "drawn", heapBytes);
+    const ours = await runDevices(scene, "ours", heapBytes);
     // The oracle looks at every queue for every request: in the largest fleet that takes longer than everything else.
-    const best = servers > 1000 ? undefined : await runFleet(scene, fleetOracle);
-    const idleMs = (before.realMsPerRequest + after.realMsPerRequest) / 2;
-    const decisionMs = ours.realMsPerRequest - idleMs;
-    const changeMs = await joinAndLeave(servers, 50);
+    const best = servers > 1000 ? undefined : await runDevices(scene, "oracle");
+    const decisionMs = ours.realMsPerRequest - idle.realMsPerRequest;
+    const changeMs = await joinAndLeave(servers, quick ? 10 : 50);
     times.push([servers, decisionMs]);
+    wrong.failed += failedOf(ours);
+    wrong.wrongSteps += ours.wrongSteps;
+    wrong.outside += ours.outside;
     largest = {
       servers,
-      devices: servers * devicesPerServer,
-      requests: scene.arrivals.length,
+      devices,
+      requests: ours.requests,
+      asked: ours.asked,
+      steps: ours.steps,
+      ...ours.moves,
+      ...ours.messages,
       decisionMs,
       decisionsPerSecond: 1000 / decisionMs,
-      bytesPerEndpoint: (ours.heapBytes ?? NaN) / servers,
-      askedPerSecond: (ours.asked / (scene.arrivals.at(-1) ?? NaN)) * 1000,
-      directoryMessagesPerSecond: 1000 / changeMs,
+      bytesPerEndpoint: ((ours.heapBytes ?? NaN) - (idle.heapBytes ?? NaN)) / servers,
+      changesPerSecond: 1000 / changeMs,
       p99Ms: p99(ours),
       p99VsOracle: best ? p99(ours) / p99(best) : NaN,
     };
     rows.push(largest);
+    const trouble = troubleOf(ours);
     say(
-      `${String(servers).padStart(6)} servers, ${servers * devicesPerServer} devices: ${(1000 * decisionMs).toFixed(0)} us a request beside ${(1000 * idleMs).toFixed(0)} of the simulation, ${(Number(largest["bytesPerEndpoint"]) / 1000).toFixed(1)} kB an endpoint, ${Number(largest["askedPerSecond"]).toFixed(0)} questions a second, ${Number(largest["directoryMessagesPerSecond"]).toFixed(0)} changes of the directory a second, p99 ${p99(ours).toFixed(0)} ms${best ? `, ${(p99(ours) / p99(best)).toFixed(2)} of the oracle's` : ""}`,
+      `${String(servers).padStart(6)} servers, ${devices} devices, ${ours.asked} of them asked ${ours.requests} times: ${(1000 * decisionMs).toFixed(0)} us a request beside ${(1000 * idle.realMsPerRequest).toFixed(0)} of the simulation, ${(Number(largest["bytesPerEndpoint"]) / 1000).toFixed(1)} kB an endpoint, ${Number(largest["changesPerSecond"]).toFixed(0)} changes of the set of places a second, p99 ${p99(ours).toFixed(0)} ms${best ? `, ${(p99(ours) / p99(best)).toFixed(2)} of the oracle's` : ""}${trouble ? `: ${trouble}` : ""}`,
+    );
+  }
+  // The same servers before more devices: what they leave behind in the router.
+  const [few, many] = quick ? [500, 2000] : [2000, 20_000];
+  const held = async (devices: number): Promise<number> => {
+    const scene = deviceScene(servedAt, devices, 3 * devices * 0.093, seed);
+    const ours = await runDevices(scene, "ours", heapBytes);
+    const idle = await runDevices(scene, "drawn", heapBytes);
+    return (ours.heapBytes ?? NaN) - (idle.heapBytes ?? NaN);
+  };
+  const bytesPerDevice = ((await held(many)) - (await held(few))) / (many - few);
+  say(`${servedAt} servers before ${few} and ${many} devices: ${bytesPerDevice.toFixed(0)} B a device`);
+  const places = quick ? 1000 : 10_000;
+  const here = await directoryHere(places, quick ? 50 : 500, heapBytes);
+  const sockets = await directoryOnSockets(quick ? 50 : onSockets, quick ? 50 : onSockets);
+  for (const [count, how, figures] of [
+    [places, "in a gateway's process", here],
+    [quick ? 50 : onSockets, "over HTTP", sockets],
+  ] as const) {
+    const row = directoryRow(count, how, figures);
+    rows.push(row);
+    say(
+      `directory of ${count} signed entries, ${how}: ${directoryWords.map((word) => `${(1000 / figures.processorMs[word]).toFixed(0)} ${word}s`).join(", ")} a second of processor time, seen after ${figures.seenMs.toFixed(1)} ms${figures.bytesPerPlace === undefined ? "" : `, ${figures.bytesPerPlace.toFixed(0)} B a place`}`,
     );
   }
   return {
     figures: {
       growthExponent: growth(times),
+      ...wrong,
       decisionsPerSecond: Number(largest["decisionsPerSecond"]),
       bytesPerEndpoint: Number(largest["bytesPerEndpoint"]),
-      directoryMessagesPerSecond: Number(largest["directoryMessagesPerSecond"]),
-      askedPerSecond: Number(largest["askedPerSecond"]),
+      bytesPerDevice,
+      directoryChangesPerSecond: 1000 / here.processorMs.change,
+      directoryRenewalsPerSecond: 1000 / here.processorMs.renewal,
       p99VsOracleAt1000: Number(rows.find((row) => row["servers"] === 1000)?.["p99VsOracle"]),
     },
     rows,
@@ -114,8 +142,13 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
 export const bench: Bench = {
   name: "fleet",
   about:
-    "one router over 100 to 10,000 servers and ten times as many devices, simulated: time, memory and messages",
+    "one router over 100 to 10,000 servers that come and go and ten times as many devices, simulated: time, memory and messages",
   options: ["--quick"],
-  bars: { growthExponent: { atMost: 0.5 } },
+  bars: {
+    growthExponent: { atMost: 0.5 },
+    failed: { atMost: 0 },
+    wrongSteps: { atMost: 0 },
+    outside: { atMost: 0 },
+  },
   run,
 };
