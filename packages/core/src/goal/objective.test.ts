@@ -27,7 +27,8 @@ describe("objectives", () => {
       "latency is no sum and stands alone; sums are made of mean, p1 to p99, energy and cost",
     ],
     ["cost=-1", "the weight of cost must be a number above 0, such as cost=0.2"],
-    ["cost=1e999", "the weight of cost must be a number above 0, such as cost=0.2"],
+    ["cost=1e308", "the weight of cost must be between 1e-9 and 1e9"],
+    [`cost${",cost".repeat(8)}`, "a sum has 8 terms at most"],
   ])("reads %s", (text, read) => expect(readObjective(text)).toEqual(read));
 
   it.each<[Objective, boolean]>([
@@ -81,18 +82,36 @@ describe("aims on the way", () => {
     expect(aimFrom(told, usual)).toEqual({ ...usual, ...there });
   });
 
+  it.each<Aim>([
+    { objective: "cost", minInTimeRatio: 1.2345e-7, minAgreementRatio: 0.99999999999999989 },
+    { objective: "cost", minInTimeRatio: 0.0012345678901234567, minAgreementRatio: 1 },
+    {
+      objective: Array.from({ length: 8 }, (_none, at) => `p9${at}=1.2345678901234567e-6`).join() as Objective,
+      minInTimeRatio: 0.0012345678901234567,
+      minAgreementRatio: 0.99999999999999989,
+    },
+  ])("arrive as they were, however many digits %o has", (aim) => {
+    const { terms: told } = readObjective(aim.objective) as { terms: object };
+    const there = aimFrom(travellingAim(aim), usual);
+    expect(there).toMatchObject({ ...aim, objective: expect.any(String) as string });
+    expect(readObjective(there.objective)).toMatchObject({ terms: told });
+  });
+
   it.each([
-    "",
-    "speed",
-    "cost;",
-    "cost;in-time=0",
-    "cost;in-time=1.5",
-    "cost;in-time=",
-    "cost;in-time=0.9;x",
-    "cost;in-time=0.9;in-time=0.8",
-    "cost;late=1",
-    `cost${",cost".repeat(100)}`,
-  ])("'%s' is refused", (told) => {
-    expect(() => aimFrom(told, usual)).toThrow(expect.objectContaining({ reason: "invalid-input" }));
+    ["", "'' is none of mean"],
+    ["speed", "'speed' is none of mean"],
+    ["cost;", "'' is neither in-time nor agreement"],
+    ["cost;in-time=0", "'in-time=0' is neither"],
+    ["cost;in-time=1.5", "'in-time=1.5' is neither"],
+    ["cost;in-time=", "'in-time=' is neither"],
+    ["cost;in-time=0.9;x", "'x' is neither"],
+    ["cost;in-time=0.9;in-time=0.8", "it says something twice"],
+    ["cost;late=1", "'late=1' is neither"],
+    [`cost${",cost".repeat(20)}`, "a sum has 8 terms at most"],
+    [`cost${",cost".repeat(100)}`, "it has more than 320 characters"],
+  ])("'%s' is refused", (told, why) => {
+    const read = () => aimFrom(told, usual);
+    expect(read).toThrow(expect.objectContaining({ reason: "invalid-input" }));
+    expect(read).toThrow(why);
   });
 });

@@ -44,13 +44,18 @@ export function readObjective(text: string): ReadObjective | string {
     const of = termOf(word);
     if (of === undefined) return noTerm(word, terms.length > 0 || part !== text);
     const weight = Number(stated);
-    if (!(weight > 0) || weight === Infinity) {
-      return `the weight of ${word} must be a number above 0, such as ${word}=0.2`;
+    if (!(weight > 0)) return `the weight of ${word} must be a number above 0, such as ${word}=0.2`;
+    if (weight < 1 / mostWeight || weight > mostWeight) {
+      return `the weight of ${word} must be between 1e-9 and 1e9`;
     }
-    terms.push({ of, weight });
+    if (terms.push({ of, weight }) > mostTerms) return `a sum has ${mostTerms} terms at most`;
   }
   return { kind: "sum", terms };
 }
+
+/** Whoever decides reckons with each term for each place, and with sums that are finite. */
+const mostTerms = 8;
+const mostWeight = 1e9;
 
 const latency: ReadObjective = { kind: "sum", terms: [{ of: "mean", weight: 1 }] };
 
@@ -120,11 +125,11 @@ function theirsOf(objective: Objective): string {
 export function aimFrom(told: string | undefined, usual: Partial<Aim> = {}): Aim {
   const { minAgreementRatio = usualAgreementRatio } = usual;
   if (told === undefined) return { objective: usual.objective ?? "latency", minAgreementRatio };
-  const [objective = "", ...rest] = told.slice(0, mostCharacters).split(";");
+  if (told.length > mostCharacters) throw unreadable(`it has more than ${mostCharacters} characters`);
+  const [objective = "", ...rest] = told.split(";");
   const ratios = new Map(rest.map((part) => [part.split("=")[0], ratioIn(part)]));
-  if (!isObjective(objective) || told.length > mostCharacters || ratios.size < rest.length) {
-    throw unreadable();
-  }
+  if (ratios.size < rest.length) throw unreadable("it says something twice");
+  if (!isObjective(objective)) throw unreadable(String(readObjective(objective)));
   const minInTimeRatio = ratios.get("in-time");
   const agreement = Math.max(minAgreementRatio, ratios.get("agreement") ?? 0);
   const aim = { objective, minAgreementRatio: agreement };
@@ -132,18 +137,20 @@ export function aimFrom(told: string | undefined, usual: Partial<Aim> = {}): Aim
 }
 
 function ratioIn(part: string): number {
-  const ratio = Number(/^(?:in-time|agreement)=([0-9.]{1,20})$/.exec(part)?.[1]);
+  const ratio = Number(/^(?:in-time|agreement)=([0-9.e-]{1,24})$/.exec(part)?.[1]);
   if (ratio > 0 && ratio <= 1) return ratio;
-  throw unreadable();
+  throw unreadable(
+    `'${part.slice(0, 40)}' is neither in-time nor agreement with a number above 0, and at most 1`,
+  );
 }
 
-function unreadable(): LongshoreError {
-  const wanted = "longshore-goal must say what is to be made small, such as cost;in-time=0.99";
+function unreadable(why: string): LongshoreError {
+  const wanted = `longshore-goal must say what is to be made small, such as cost;in-time=0.99: ${why}`;
   return new LongshoreError("invalid-input", "admission", wanted);
 }
 
-/** Of what travels. */
-const mostCharacters = 256;
+/** Of what travels: all terms that a sum may have, with all digits. */
+const mostCharacters = 320;
 
 /** Whether a text says what to make small. */
 export function isObjective(text: string): text is Objective {
