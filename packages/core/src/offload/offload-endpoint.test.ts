@@ -207,6 +207,36 @@ describe("offloadEndpoint", () => {
     expect(nothing).toEqual([]);
   });
 
+  it.each<[OffloadEndpointParts["defaults"], string | undefined, string | undefined]>([
+    [undefined, undefined, undefined],
+    [undefined, "cost;in-time=0.9;agreement=1", "cost;in-time=0.9;agreement=1"],
+    [{ minAgreementRatio: 1 }, undefined, "latency;agreement=1"],
+    [{ minAgreementRatio: 1, objective: "p95" }, "cost", "cost;agreement=1"],
+    [{ objective: "p95" }, undefined, "p95"],
+    // Whose energy it is has no part in what others make small.
+    [undefined, "mean=1,energy=2", undefined],
+  ])("with defaults %o, a goal of %s is passed on as %s", async (defaults, came, sent) => {
+    const clock = virtualClock();
+    const cloud = place(clock, "cloud", "us", 10);
+    const asked: Call[] = [];
+    const spy: Endpoint = {
+      ...cloud,
+      info: cloud.info,
+      infer: (given, with_, progress) => {
+        asked.push(with_);
+        return cloud.infer(given, with_, progress);
+      },
+    };
+    const gateway = offloadEndpoint({
+      ...parts(clock),
+      info: info("gateway", "edge", "eu"),
+      endpoints: [spy],
+      ...(defaults ? { defaults } : {}),
+    });
+    await clock.runUntil(gateway.infer(request, call({ goal: came, deadlineMs: clock.nowMs() + 5000 })));
+    expect(asked.map(({ goal }) => goal)).toEqual([sent]);
+  });
+
   it("refuses before it reads a body that no place may take", async () => {
     const clock = virtualClock();
     const gateway = offloadEndpoint({

@@ -1,4 +1,4 @@
-import { type Call, checkFresh, LongshoreError } from "../base/index.ts";
+import { type Call, checkFresh, LongshoreError, ownCall } from "../base/index.ts";
 import {
   type Account,
   type Endpoint,
@@ -14,7 +14,7 @@ import {
   type SequencePosition,
 } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { aimFrom } from "../goal/index.ts";
+import { aimFrom, travellingAim } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible, noPlace } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
@@ -314,12 +314,15 @@ class LoopEndpoint implements OffloadEndpoint {
   ): Omit<Job, "held"> {
     const { variant, to } = request.segment;
     const aim = aimFrom(call.goal, this.#loop.parts.defaults);
+    const goal = travellingAim(aim);
+    // Places behind this one keep what is usual here, too.
+    const toldOn = goal === call.goal ? call : Object.assign(ownCall(call), { goal });
     // An empty name leaves the choice to this place.
     const limits = variant === "" ? aim : { ...aim, variant };
     // Assigned one by one, since this is done for every small request.
     const job: { -readonly [Field in keyof Omit<Job, "held">]: Job[Field] } = Object.assign(
       { known, to, asked: request, limits, unexplained: true as const },
-      confirming(this.#loop, call, "everywhere"),
+      confirming(this.#loop, toldOn, "everywhere"),
     );
     if (known.description.decoupled === true) job.whole = true;
     if (request.wire && !this.#loop.local) job.unjudged = true;
