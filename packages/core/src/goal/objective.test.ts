@@ -86,7 +86,10 @@ describe("aims on the way", () => {
     { objective: "cost", minInTimeRatio: 1.2345e-7, minAgreementRatio: 0.99999999999999989 },
     { objective: "cost", minInTimeRatio: 0.0012345678901234567, minAgreementRatio: 1 },
     {
-      objective: Array.from({ length: 8 }, (_none, at) => `p9${at}=1.2345678901234567e-6`).join() as Objective,
+      objective: Array.from(
+        { length: 8 },
+        (_none, at) => `p9${at}=1.2345678901234567e-6`,
+      ).join() as Objective,
       minInTimeRatio: 0.0012345678901234567,
       minAgreementRatio: 0.99999999999999989,
     },

@@ -19,8 +19,9 @@ export function aroundOffers(
   if (!here) return [];
   const offers: Offer[] = [];
   for (const [position, { name, buckets }] of table.variants.entries()) {
-    const body = description.variants.find((one) => one.name === name)?.body;
-    const parts = body ? stepModels(body).filter(({ run }) => run.elsewhere) : [];
+    const variant = description.variants.find((one) => one.name === name);
+    const agreementRatio = variant && variant.agreementRatio > 0 ? variant.agreementRatio : 1;
+    const parts = variant ? stepModels(variant.body).filter(({ run }) => run.elsewhere) : [];
     const promises = parts.map(({ from, to }) =>
       forwarded.filter(({ segment }) => {
         return segment.variant === name && segment.from === from && segment.to === to;
@@ -42,7 +43,13 @@ export function aroundOffers(
         for (const first of next.by) {
           const segment = { ...first.segment, from: id, to: endCut };
           const offer = joined(self, segment, bucket, ms, queueMs, [first, ...rest]);
-          if (offer) offers.push(offer);
+          if (!offer) continue;
+          // Each of them states its own loss beside that of the variant.
+          const agrees = rest.map((part) => (part?.agreementRatio ?? 0) / agreementRatio);
+          offers.push({
+            ...offer,
+            agreementRatio: agrees.reduce((all, one) => all * one, offer.agreementRatio),
+          });
         }
       }
     }
