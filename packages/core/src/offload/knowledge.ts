@@ -139,7 +139,7 @@ export function knowledgeOf(
         let knowledge = known?.knowledge;
         let offers = knowledge ? await endpoint.offers(query, call) : [];
         // What it offers is not what it described: another content has taken the place of that.
-        if (!knowledge || replaced(endpoint.info, knowledge, offers)) {
+        if (!knowledge || replaced(knowledge, offers)) {
           knowledge = await endpoint.describe(model, version, call);
           offers = knowledge ? await endpoint.offers(query, call) : [];
         }

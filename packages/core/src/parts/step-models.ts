@@ -43,6 +43,11 @@ interface StepThere {
   readonly outputs: readonly TensorSpec[];
 }
 
+/** A pipeline here, and its steps at a place. */
+interface PipelineThere extends Pick<Segment, "model" | "version" | "digest"> {
+  readonly there: readonly StepThere[];
+}
+
 /** What a run of a model is taken to last that its place tells nothing of, in milliseconds. */
 const guessedMs = 50;
 /** For how long that is offered, in milliseconds. */
@@ -80,21 +85,25 @@ export function withStepModels<Parts extends StepModelParts>(parts: Parts): Part
 function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepModelParts): Endpoint {
   /** By segment, with the digest of the pipeline. */
   const steps = new Map<string, StepThere>();
-  const pipelines = new Map<string, readonly StepThere[]>();
+  const pipelines = new Map<string, PipelineThere>();
   const { info } = inner;
-  let said = "";
+  /** By pipeline, step and model, why that model is none for it. */
+  const said = new Map<string, string>();
 
-  function remember({ name, version, digest }: ModelDescription, there: readonly StepThere[]): void {
-    const key = `${name}/${version}`;
-    for (const { segment } of pipelines.get(key) ?? []) steps.delete(stepKey(segment));
+  function forget(key: string): void {
+    for (const { segment } of pipelines.get(key)?.there ?? []) steps.delete(stepKey(segment));
     pipelines.delete(key);
-    if (there.length > 0) pipelines.set(key, there);
-    for (const one of there) steps.set(stepKey({ ...one.segment, digest }), one);
+  }
+
+  /** One that had steps for this place is remembered where it has none any more, too: it may have some again. */
+  function remember({ name: model, version, digest }: ModelDescription, there: readonly StepThere[]): void {
+    const key = pipelineKey(model, version);
+    const keeps = there.length > 0 || pipelines.has(key);
+    forget(key);
+    if (keeps) pipelines.set(key, { model, version, digest, there });
+    for (const one of there) steps.set(stepKey(one.segment), one);
     const [oldest] = pipelines.keys();
-    if (pipelines.size > mostPipelines && oldest !== undefined) {
-      for (const { segment } of pipelines.get(oldest) ?? []) steps.delete(stepKey(segment));
-      pipelines.delete(oldest);
-    }
+    if (pipelines.size > mostPipelines && oldest !== undefined) forget(oldest);
   }
 
   /** The model of a step as this place has it; undefined where it has none that could be meant. */
@@ -118,10 +127,13 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     const why = unlike(ports, description);
     if (why !== undefined) {
       const message = `${info.id} has ${run.model}, but not as step ${step.id} of ${pipeline.name} wants it: ${why}`;
-      const about = { atMs: clock.nowMs(), callId: `ask-${info.id}`, stage: "resolve" } as const;
       // Places are asked every few seconds, and this is said once.
-      if (message !== said) observer.record({ kind: "failure", ...about, reason: "unsupported", message });
-      said = message;
+      const about = `${pipeline.name} ${step.id} ${run.model}`;
+      if (said.get(about) !== message) {
+        const when = { atMs: clock.nowMs(), callId: `ask-${info.id}`, stage: "resolve" } as const;
+        observer.record({ kind: "failure", ...when, reason: "unsupported", message });
+      }
+      said.set(about, message);
       return undefined;
     }
     const { name, version, digest } = pipeline;
@@ -163,10 +175,23 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   }
 
   /** What this place runs of a pipeline, as far as that is known. */
-  function stepsOf(model: string, version: string | undefined): readonly StepThere[] | undefined {
-    return [...pipelines.values()].findLast(([first]) => {
-      return first?.segment.model === model && (version === undefined || first.segment.version === version);
+  function stepsOf(model: string, version: string | undefined): PipelineThere | undefined {
+    return [...pipelines.values()].findLast((one) => {
+      return one.model === model && (version === undefined || one.version === version);
     });
+  }
+
+  /** The same of the pipeline as it is here now: another content may have taken the place of what was described. */
+  async function stepsNow(
+    model: string,
+    version: string | undefined,
+    call: Call,
+  ): Promise<readonly StepThere[] | undefined> {
+    const named = stepsOf(model, version);
+    const here = named && (await local.describe(model, version, call).catch(() => undefined))?.description;
+    if (!here || (named.digest === here.digest && named.there.length > 0)) return named?.there;
+    await pipelineFor(model, version, call);
+    return stepsOf(model, here.version)?.there ?? [];
   }
 
   /** What the place promises for the model, for the step. */
@@ -199,11 +224,11 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       if (first) return first;
       const theirs = await inner.describe(model, version, call);
       // It may have had no more than steps of it before.
-      if (theirs) remember(theirs.description, []);
+      if (theirs) forget(pipelineKey(theirs.description.name, theirs.description.version));
       return theirs || part ? theirs : pipelineFor(model, version, call);
     },
     async offers(query, call) {
-      const named = stepsOf(query.model, query.version);
+      const named = await stepsNow(query.model, query.version, call);
       if (!named) return inner.offers(query, call);
       return (await Promise.all(named.map((step) => offerOf(step, call)))).flat();
     },
@@ -212,10 +237,10 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
           async ready(model: string, version: string | undefined, call: Call) {
             const isReady = async (name: string, at: string | undefined): Promise<boolean> =>
               (await inner.ready?.(name, at, call)) === true;
-            const named = stepsOf(model, version);
+            const named = stepsOf(model, version)?.there;
             if (!named) return isReady(model, version);
             const said = await Promise.all(named.map(({ there }) => isReady(there.model, there.version)));
-            return said.every(Boolean);
+            return said.length > 0 && said.every(Boolean);
           },
         }
       : {}),
@@ -235,6 +260,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   };
 }
 
+const pipelineKey = (model: string, version: string): string => `${model}/${version}`;
 const stepKey = (segment: Segment): string => `${segment.digest} ${segmentKey(segment)}`;
 
 /** Whether the operator listed a model, or a part of one as a model of its own. */

@@ -1,7 +1,6 @@
 import type { EndpointId } from "../base/index.ts";
 import {
   type Endpoint,
-  type EndpointInfo,
   isForeignDigest,
   type ModelKnowledge,
   type Offer,
@@ -122,13 +121,9 @@ export function knowModel(
   };
 }
 
-/** Whether a place that makes its own offers offers nothing of what it described. */
-export function replaced(
-  { offers: promises }: EndpointInfo,
-  { description: { digest } }: ModelKnowledge,
-  offers: readonly Offer[],
-): boolean {
-  return promises && offers.length > 0 && !offers.some(({ segment }) => segment.digest === digest);
+/** Whether a place offers nothing of what it described. */
+export function replaced({ description: { digest } }: ModelKnowledge, offers: readonly Offer[]): boolean {
+  return offers.length > 0 && !offers.some(({ segment }) => segment.digest === digest);
 }
 
 /**

@@ -1,0 +1,135 @@
+import { virtualClock } from "@longshore/lab";
+import { doubleDescription, doubleEndpoint, type DoubleModel } from "@longshore/testkit";
+import { expect, it } from "vitest";
+import { seededRandom } from "../base/index.ts";
+import type { CutProfile, ModelDescription, Profile, Step } from "../model/index.ts";
+import { tablePolicy } from "../plan/index.ts";
+import { numericTensor, tensorsOf } from "../tensor/index.ts";
+import { createOffloader } from "./create-offloader.ts";
+
+const spec = (name: string, size = 1) => ({ name, datatype: "UINT8", shape: [size] }) as const;
+
+/** A pipeline whose one step is the model `far` of other places, which takes so many numbers. */
+function pipeline(name: string, digit: string, size = 1): DoubleModel {
+  const inputs = [spec("x", size)];
+  const ports = { inputs: [spec("in", size)], outputs: [spec("out")] };
+  const steps: readonly Step[] = [
+    { id: "look", run: { model: "far", elsewhere: ports }, inputs: { in: "x" } },
+    { id: "rest", run: { transform: "flatten", parameters: {} }, inputs: { tensor: "look.out" } },
+  ];
+  const description = doubleDescription({
+    name,
+    digest: `sha256:${digit.repeat(64)}`,
+    inputs,
+    outputs: [spec("y")],
+    variants: [
+      {
+        name: "default",
+        agreementRatio: 1,
+        body: { kind: "pipeline", steps, outputs: { y: "rest.tensor" } },
+      },
+    ],
+  });
+  const cut = (id: string, crossing: CutProfile["cut"]["crossing"], headMs: number): CutProfile => ({
+    cut: { id, crossing, reveals: "features" },
+    headMs: [headMs],
+    tailMs: [60 - headMs],
+    headMemoryBytes: 0,
+    codings: [{ codecs: {}, bytes: 4, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
+  });
+  const profile: Profile = {
+    schemaVersion: 1,
+    model: name,
+    version: "1",
+    digest: description.digest,
+    measuredOn: { runtime: "none", threads: 0, description: "assumed" },
+    variants: [
+      {
+        variant: "default",
+        agreementRatio: 1,
+        buckets: [
+          {
+            upTo: { bytes: Infinity },
+            typical: { bytes: 4 },
+            runs: 0,
+            legalCuts: 3,
+            cuts: [cut("start", inputs, 0), cut("look", [spec("look.out")], 50), cut("end", [spec("y")], 60)],
+          },
+        ],
+      },
+    ],
+  };
+  return {
+    description,
+    profile,
+    run: (held) => tensorsOf({ ...held.get("look.out")!, spec: spec("y") }),
+  };
+}
+
+const far = (description: Partial<ModelDescription> = {}): DoubleModel => ({
+  description: doubleDescription({
+    name: "far",
+    digest: "foreign:far",
+    inputs: [spec("in")],
+    outputs: [spec("out")],
+    ...description,
+  }),
+  run: (inputs) =>
+    tensorsOf(numericTensor("out", "UINT8", [1], Uint8Array.of(inputs.get("in")!.bytes[0]! + 1))),
+});
+
+function world(kind: "oip" | "longshore", models: DoubleModel[]) {
+  const clock = virtualClock();
+  const local = doubleEndpoint(models, { id: "device", tier: "device", zone: "device" });
+  const place = doubleEndpoint([far()], { id: "there", kind, offers: kind === "longshore" });
+  const said: string[] = [];
+  const offloader = createOffloader({
+    local,
+    endpoints: [place],
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(3),
+    observer: { record: (event) => void (event.kind === "failure" && said.push(event.message)) },
+    links: () => undefined,
+    defaults: { dataClass: "internal" },
+  });
+  const ask = (name: string, ...values: number[]): Promise<number | undefined> =>
+    clock.runUntil(
+      offloader.infer(name, { x: Uint8Array.from(values) }).then(({ outputs }) => outputs.get("y")?.bytes[0]),
+    );
+  const refresh = (): Promise<void> => clock.runUntil(offloader.refresh());
+  return { offloader, ask, refresh, said, place };
+}
+
+it.each(["oip", "longshore"] as const)(
+  "a place of kind %s has the steps of a pipeline whose content was replaced here, once they fit again",
+  async (kind) => {
+    const models = [pipeline("find", "1")];
+    const { offloader, ask, refresh, said, place } = world(kind, models);
+    await using _open = offloader;
+    expect(await ask("find", 6)).toBe(7);
+    models[0] = pipeline("find", "2");
+    await refresh();
+    expect(await ask("find", 7)).toBe(8);
+    models[0] = pipeline("find", "3", 2);
+    await refresh();
+    await expect(ask("find", 8, 8)).rejects.toMatchObject({ reason: "no-place" });
+    expect(said.join()).toContain("there has far, but not as step look of find wants it");
+    models[0] = pipeline("find", "4");
+    await refresh();
+    expect(await ask("find", 9)).toBe(10);
+    expect(place.asked.map(({ request: { segment } }) => segment.model)).toEqual(["far", "far", "far"]);
+  },
+);
+
+it("says once for each pipeline that a model there does not fit", async () => {
+  const { offloader, ask, refresh, said } = world("oip", [
+    pipeline("find", "1", 2),
+    pipeline("seek", "2", 2),
+  ]);
+  await using _open = offloader;
+  for (const name of ["find", "seek"]) await expect(ask(name, 1, 1)).rejects.toThrow();
+  for (let round = 0; round < 3; round++) await refresh();
+  const unfit = said.filter((message) => message.startsWith("there has far"));
+  expect(unfit.map((message) => /step look of (\w+)/.exec(message)?.[1])).toEqual(["find", "seek"]);
+});
