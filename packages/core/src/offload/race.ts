@@ -276,7 +276,9 @@ class Race {
     }
     this.#outputs.set(leg.id, response.outputs);
     const waiting = this.#plan.legs.some(({ takes }) => takes === leg.id);
-    if ((!place || !waiting) && this.#running.size === 0) {
+    // What stands by for one another ends at the same cut.
+    const [other] = this.#running.values();
+    if ((!place || !waiting) && (!other || (place && other.leg.segment.to === leg.segment.to))) {
       const held = heldAt(leg, this.#crossing(running, response.outputs), this.#held.features);
       if (held.features.items !== undefined && this.#held.features.items === undefined) {
         learnItems(known, held.features.items);

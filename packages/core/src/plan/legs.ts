@@ -38,7 +38,8 @@ export function remoteLegs(
   }
   const endpoint = endpointOf(question, priced);
   const other = others.find(
-    (one) => endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced) !== undefined,
+    (one) =>
+      endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
   );
   const failed = (leg: LegId): Trigger => ({ on: "failed", leg });
   const place = question.model.routes.endpoint[priced.route] ?? -1;
@@ -73,7 +74,7 @@ export function remoteLegs(
     });
   }
   if (other) {
-    const takes = startsFrom(other.priced, priced) === "head" ? first : "request";
+    const takes = startsFrom(other.priced, priced, !backUp) === "head" ? first : "request";
     const hedges = !backUp && !thrifty;
     // Without means there is still what is lost there, and the deadline.
     const patienceMs = broke ? Infinity : overdueMs(priced.values);
@@ -124,13 +125,20 @@ export function localLegs(
   return legs;
 }
 
-/** What another finalist could start from: the request's crossing, or the output of the same head. */
-function startsFrom(other: PricedRemote, chosen: PricedRemote | undefined): "request" | "head" | undefined {
+/**
+ * What another finalist could start from: the request's crossing, or the output of the same head. One that ends where the chosen
+ * one does stands by where nothing here does; the plan is made anew when it is done.
+ */
+function startsFrom(
+  other: PricedRemote,
+  chosen: PricedRemote | undefined,
+  standsBy = false,
+): "request" | "head" | undefined {
   const { group, choice } = other;
-  if (group.to < choice.to) return undefined;
+  const alike = chosen?.choice === choice;
+  if (group.to < choice.to && !(standsBy && alike && chosen.group.to === group.to)) return undefined;
   if (group.from === choice.from) return "request";
-  const same = chosen?.choice === choice && chosen.group.from === group.from;
-  return same ? "head" : undefined;
+  return alike && chosen.group.from === group.from ? "head" : undefined;
 }
 
 /** When a back-up starts at the latest because a leg is late; undefined where it does not wait for that. */

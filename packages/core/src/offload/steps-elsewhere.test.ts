@@ -1,7 +1,8 @@
 import { virtualClock } from "@longshore/lab";
 import { doubleDescription, doubleEndpoint, type DoubleModel } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { seededRandom } from "../base/index.ts";
+import { LongshoreError, seededRandom } from "../base/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
 import type { CutProfile, ModelDescription, Profile, Step } from "../model/index.ts";
 import { tablePolicy } from "../plan/index.ts";
 import { numericTensor, tensorsOf } from "../tensor/index.ts";
@@ -78,14 +79,14 @@ const far = (description: Partial<ModelDescription> = {}): DoubleModel => ({
     tensorsOf(numericTensor("out", "UINT8", [1], Uint8Array.of(inputs.get("in")!.bytes[0]! + 1))),
 });
 
-function world(kind: "oip" | "longshore", models: DoubleModel[]) {
+function world(kind: "oip" | "longshore", models: DoubleModel[], ...others: Endpoint[]) {
   const clock = virtualClock();
   const local = doubleEndpoint(models, { id: "device", tier: "device", zone: "device" });
   const place = doubleEndpoint([far()], { id: "there", kind, offers: kind === "longshore" });
   const said: string[] = [];
   const offloader = createOffloader({
     local,
-    endpoints: [place],
+    endpoints: [place, ...others],
     policy: tablePolicy({ internal: { leastTrust: "none" } }),
     clock,
     random: seededRandom(3),
@@ -93,12 +94,18 @@ function world(kind: "oip" | "longshore", models: DoubleModel[]) {
     links: () => undefined,
     defaults: { dataClass: "internal" },
   });
+  const infer = async (name: string, values: readonly number[]): Promise<number | undefined> => {
+    const control = new AbortController();
+    const hangs = new LongshoreError("cancelled", "execute", "nobody answers for a minute");
+    using _timer = clock.timer(60_000, () => control.abort(hangs));
+    const x = Uint8Array.from(values);
+    const { outputs } = await offloader.infer(name, { x }, { abort: control.signal });
+    return outputs.get("y")?.bytes[0];
+  };
   const ask = (name: string, ...values: number[]): Promise<number | undefined> =>
-    clock.runUntil(
-      offloader.infer(name, { x: Uint8Array.from(values) }).then(({ outputs }) => outputs.get("y")?.bytes[0]),
-    );
+    clock.runUntil(infer(name, values));
   const refresh = (): Promise<void> => clock.runUntil(offloader.refresh());
-  return { offloader, ask, refresh, said, place };
+  return { clock, offloader, ask, refresh, said, place };
 }
 
 it.each(["oip", "longshore"] as const)(
@@ -132,4 +139,22 @@ it("says once for each pipeline that a model there does not fit", async () => {
   for (let round = 0; round < 3; round++) await refresh();
   const unfit = said.filter((message) => message.startsWith("there has far"));
   expect(unfit.map((message) => /step look of (\w+)/.exec(message)?.[1])).toEqual(["find", "seek"]);
+});
+
+it("asks another place for the model of a step when the first one falls silent, and nobody set a deadline", async () => {
+  const models = [pipeline("find", "1")];
+  let silent: string | undefined;
+  const second = doubleEndpoint([far()], { id: "second", kind: "oip", offers: false });
+  const { clock, offloader, ask, place } = world("oip", models, second);
+  await using _open = offloader;
+  for (const one of [place, second]) {
+    const { infer } = one;
+    one.infer = (request, ...rest) =>
+      one.info.id === silent ? new Promise(() => undefined) : infer(request, ...rest);
+  }
+  for (let round = 0; round < 10; round++) expect(await ask("find", round)).toBe(round + 1);
+  const plan = await clock.runUntil(offloader.explain("find", { x: Uint8Array.of(1) }));
+  silent = "legs" in plan ? plan.legs.find(({ id }) => id === "remote")?.endpoint : undefined;
+  expect(["there", "second"]).toContain(silent);
+  for (let round = 0; round < 3; round++) expect(await ask("find", 40 + round)).toBe(41 + round);
 });
