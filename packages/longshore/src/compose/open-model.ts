@@ -15,10 +15,10 @@ export interface OpenedModel {
   readonly folder: string | undefined;
 }
 
-async function kindOf(path: string): Promise<"file" | "folder" | "nothing"> {
+async function kindOf(path: string): Promise<"file" | "folder" | "other" | "nothing"> {
   try {
     const found = await stat(path);
-    return found.isDirectory() ? "folder" : "file";
+    return found.isDirectory() ? "folder" : found.isFile() ? "file" : "other";
   } catch {
     return "nothing";
   }
@@ -36,6 +36,9 @@ async function isModelFolder(path: string): Promise<boolean> {
 export async function openModel(argument: string): Promise<OpenedModel> {
   const path = resolve(argument);
   const kind = await kindOf(path);
+  if (kind === "other") {
+    throw new LongshoreError("unknown-model", "resolve", `${argument} is neither a file nor a folder`);
+  }
   if (kind === "file") {
     if (extname(path) !== ".onnx") {
       throw new LongshoreError("unknown-model", "resolve", `${argument} is a file, but not an .onnx file`);

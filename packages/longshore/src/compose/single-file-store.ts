@@ -1,7 +1,7 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ModelStore } from "@longshore/engine";
-import { folderStore } from "@longshore/nodejs";
+import { folderStore, readModelFile } from "@longshore/nodejs";
 
 /**
  * A repository of one model with one version: a single .onnx file. The files beside it can be read, but are not listed:
@@ -19,7 +19,7 @@ export function singleFileStore(model: string, path: string): ModelStore {
       return undefined;
     },
     async read(at) {
-      if (at === `${version}model.onnx`) return new Uint8Array(await readFile(path));
+      if (at === `${version}model.onnx`) return readModelFile(path);
       // JSON of the names that a repository knows would be about other models.
       if (!at.startsWith(version) || at.endsWith(".json")) return undefined;
       return beside.read(at.slice(version.length));

@@ -2,7 +2,7 @@ import { LongshoreError } from "@longshore/core";
 import type { ModelStore, StoredEntry } from "@longshore/engine";
 import { constants } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { basename, join, sep } from "node:path";
 
 /** Options of a store on a folder. */
 export interface FolderStoreOptions {
@@ -11,6 +11,8 @@ export interface FolderStoreOptions {
   /** A folder with more entries is refused with `invalid-configuration`. Default 10,000. */
   readonly maxEntries?: number;
 }
+
+const usualMaxFileBytes = 2 * 1024 ** 3;
 
 /** Bytes that are read at a time where a file is not held whole. */
 const chunkBytes = 262_144;
@@ -28,9 +30,60 @@ function isAbsent(thrown: unknown): boolean {
   return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
 }
 
+interface OpenedFile {
+  readonly file: FileHandle;
+  readonly size: number;
+}
+
+/** A file, open; undefined when there is none. Never waits for a writer. */
+async function openRegular(path: string, further = 0): Promise<OpenedFile | undefined> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | further).catch(
+    (thrown: unknown) => {
+      // Sockets cannot even be opened.
+      if (isAbsent(thrown) || (thrown as NodeJS.ErrnoException).code === "ENXIO") return undefined;
+      throw thrown;
+    },
+  );
+  if (!file) return undefined;
+  const facts = await file.stat();
+  // Folders, pipes, sockets and devices are not files of a model, and some of them never end.
+  if (facts.isFile()) return { file, size: facts.size };
+  await file.close();
+  return undefined;
+}
+
+/** All bytes of an open file, which is closed. `path` is what the error names. */
+async function wholeOf({ file, size }: OpenedFile, path: string, maxFileBytes: number): Promise<Uint8Array> {
+  try {
+    if (size > maxFileBytes) {
+      throw new LongshoreError(
+        "memory-limit",
+        "resolve",
+        `'${path}' has ${size} bytes; at most ${maxFileBytes} are read`,
+      );
+    }
+    const bytes = new Uint8Array(size);
+    let filled = 0;
+    while (filled < bytes.byteLength) {
+      const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return filled === bytes.byteLength ? bytes : bytes.slice(0, filled);
+  } finally {
+    await file.close();
+  }
+}
+
+/** A model file that somebody named, wherever it lies; undefined when there is none. Throws `memory-limit`. */
+export async function readModelFile(path: string): Promise<Uint8Array | undefined> {
+  const opened = await openRegular(path);
+  return opened && wholeOf(opened, basename(path), usualMaxFileBytes);
+}
+
 /** Bytes of a file up to the size that it had. Opened when they are wanted, so that nothing is left open by who never reads. */
 async function* streamed(
-  openFile: () => Promise<{ readonly file: FileHandle } | undefined>,
+  openFile: () => Promise<OpenedFile | undefined>,
   fromByte: number,
   size: number,
 ): AsyncIterable<Uint8Array> {
@@ -59,7 +112,7 @@ async function* streamed(
  * make any file of the same file system readable that the program itself may read.
  */
 export function folderStore(root: string, options: FolderStoreOptions = {}): ModelStore {
-  const maxFileBytes = options.maxFileBytes ?? 2 * 1024 ** 3;
+  const maxFileBytes = options.maxFileBytes ?? usualMaxFileBytes;
   const maxEntries = options.maxEntries ?? 10_000;
 
   const refused = (path: string): LongshoreError =>
@@ -85,25 +138,10 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
   };
 
   /** A file of the folder, open; undefined when there is none. */
-  const openFile = async (
-    path: string,
-  ): Promise<{ readonly file: FileHandle; readonly size: number } | undefined> => {
+  const openFile = async (path: string): Promise<OpenedFile | undefined> => {
     const real = await locate(path);
-    if (real === undefined) return undefined;
     // The real path has no links left, so one that appears between the check and this is not followed.
-    const file = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-      (thrown: unknown) => {
-        // Sockets cannot even be opened.
-        if (isAbsent(thrown) || (thrown as NodeJS.ErrnoException).code === "ENXIO") return undefined;
-        throw thrown;
-      },
-    );
-    if (!file) return undefined;
-    const facts = await file.stat();
-    // Folders, pipes, sockets and devices are not files of a model, and some of them never end.
-    if (facts.isFile()) return { file, size: facts.size };
-    await file.close();
-    return undefined;
+    return real === undefined ? undefined : openRegular(real, constants.O_NOFOLLOW);
   };
 
   return {
@@ -147,26 +185,7 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
     async read(path) {
       const opened = await openFile(path);
       if (!opened) return undefined;
-      const { file, size } = opened;
-      try {
-        if (size > maxFileBytes) {
-          throw new LongshoreError(
-            "memory-limit",
-            "resolve",
-            `'${path}' has ${size} bytes; at most ${maxFileBytes} are read`,
-          );
-        }
-        const bytes = new Uint8Array(size);
-        let filled = 0;
-        while (filled < bytes.byteLength) {
-          const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, filled);
-          if (bytesRead === 0) break;
-          filled += bytesRead;
-        }
-        return filled === bytes.byteLength ? bytes : bytes.slice(0, filled);
-      } finally {
-        await file.close();
-      }
+      return wholeOf(opened, path, maxFileBytes);
     },
   };
 }
