@@ -32,8 +32,8 @@ export function unreachable(url: URL, detail: string, cause?: unknown): Longshor
 /** Bytes that the server may send ahead of who reads, of one call and of all of them. */
 const callWindowBytes = 2 ** 20;
 const connectionWindowBytes = 4 * callWindowBytes;
-/** A server that does not answer a ping for so long gets new calls on another connection. */
-const pingMs = 1000;
+/** A server that does not acknowledge settings for so long gets new calls on another connection. */
+const acknowledgedMs = 1000;
 /** Node.js's name of the frame with which a server says that it takes no more calls on a connection. */
 const goaway = "goaway";
 
@@ -105,12 +105,18 @@ export function connectionTo(parts: ConnectionParts): Connection {
     doubt(session) {
       if (session.destroyed || doubted.has(session)) return;
       doubted.add(session);
-      const left = clock.timer(pingMs, () => leave(session));
-      const ended = clock.timer(Math.max(pingMs, connectTimeoutMs), () => session.destroy());
-      session.ping(() => {
-        doubted.delete(session);
+      const left = clock.timer(acknowledgedMs, () => leave(session));
+      const ended = clock.timer(Math.max(acknowledgedMs, connectTimeoutMs), () => session.destroy());
+      const over = (): void => {
         left[Symbol.dispose]();
         ended[Symbol.dispose]();
+      };
+      session.once("close", over);
+      // Not a ping: gRPC's servers in C++, as Triton's, take a few of them for abuse, and cut off all calls under way.
+      session.settings({}, () => {
+        doubted.delete(session);
+        session.off("close", over);
+        over();
         // It was slow, and another has taken its place.
         if (current?.session !== session) session.close();
       });

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Server as PlainServer } from "node:http";
+import { createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, connect, createServer as createRelay, type Socket } from "node:net";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Metadata, Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
@@ -377,6 +378,35 @@ it("keeps the connection to a server that is left and still listens", async () =
     await clock.advance(5000);
   }
   expect(carried).toHaveLength(2);
+});
+
+it("leaves many calls in a row without a ping, which servers in C++ end the connection for", async () => {
+  const clock = manualClock();
+  let pings = 0;
+  let connections = 0;
+  const own = createHttp2Server()
+    .on("session", (session) => {
+      connections++;
+      session.on("ping", () => pings++);
+      open.push(() => session.destroy());
+    })
+    .on("stream", (stream) => void stream.on("error", () => undefined).resume())
+    .listen(0, "127.0.0.1");
+  await once(own, "listening");
+  open.push(() => void own.close());
+  const to = transport(`http://127.0.0.1:${(own.address() as AddressInfo).port}`, { clock });
+  for (let round = 0; round < 8; round++) {
+    const ends = new AbortController();
+    let unheard: Promise<unknown> = Promise.resolve();
+    await new Promise<void>((resolve) => {
+      unheard = ask(to, { abort: ends.signal }, resolve);
+    });
+    await settle();
+    ends.abort(new LongshoreError("cancelled", "execute", "it took too long"));
+    await expect(unheard).rejects.toMatchObject({ reason: "cancelled" });
+    await expect.poll(() => clock.armed()).toBeLessThan(2);
+  }
+  expect({ pings, connections }).toEqual({ pings: 0, connections: 1 });
 });
 
 it.each(["ftp://host", "http://host:1/path", "host:8001", ""])("refuses the address '%s'", (address) => {
