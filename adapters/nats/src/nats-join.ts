@@ -1,8 +1,11 @@
 import {
   type Call,
+  checkSignature,
   type DirectoryRecord,
+  entryJson,
   type Json,
   type JoinReply,
+  type KeyRing,
   joinRequestFrom,
   leaveRequestFrom,
   LongshoreError,
@@ -28,6 +31,8 @@ export interface NatsJoinOptions {
   readonly bucket?: string;
   /** Silence for this long is leaving, in milliseconds. Default a minute, longer than a copy elsewhere is cut off without noticing. */
   readonly leaseMs?: number;
+  /** The operator's keys: only entries that one of them signed count. Default: whatever lies in the bucket does. */
+  readonly ring?: KeyRing;
 }
 
 const maxJoinBytes = 2 ** 20;
@@ -61,21 +66,38 @@ export function natsJoin({
   connection,
   bucket = placesBucket,
   leaseMs = 60_000,
+  ring,
 }: NatsJoinOptions): Transport {
   const name = `nats ${bucket}`;
   const session = natsSession(connection, name);
+
+  /** Why an entry does not count; undefined where it does. */
+  async function against({ body, signature }: Signed<DirectoryEntry>): Promise<string | undefined> {
+    if (!ring) return undefined;
+    const signed = { body: entryJson(body), ...(signature ? { signature } : {}) };
+    return checkSignature("directory entry", signed, ring).then(
+      () => undefined,
+      (thrown: unknown) => LongshoreError.from(thrown, "identify", "checking an entry").message,
+    );
+  }
 
   async function join(places: KV, raw: unknown): Promise<JoinReply> {
     const { id, statement, signed: brought } = joinRequestFrom(raw, "the request");
     const key = keyOf(id);
     const there = await places.get(key);
-    const listed = entryIn(there);
-    const signed = listed && listed.body.serial > (brought?.body.serial ?? 0) ? listed : (brought ?? listed);
-    if (!signed || signed.body.id !== id) {
+    let signed: Signed<DirectoryEntry> | undefined;
+    let why = "";
+    for (const one of [brought, entryIn(there)]) {
+      if (one?.body.id !== id || (signed && signed.body.serial >= one.body.serial)) continue;
+      const problem = await against(one);
+      if (problem === undefined) signed = one;
+      else why = `: ${problem}`;
+    }
+    if (!signed) {
       throw new LongshoreError(
         "not-permitted",
         "identify",
-        `${id} brings no entry of the operator for itself, and there is none in ${bucket}`,
+        `${id} brings no entry of the operator for itself, and there is none in ${bucket}${why}`,
       );
     }
     const record: DirectoryRecord = { signed, statement };

@@ -9,6 +9,7 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import {
   type AliasEntry,
   createDirectory,
+  type DirectoryEntry,
   type LongshoreEvent,
   housekeepingCall,
   joinDirectory,
@@ -17,6 +18,7 @@ import {
   manifestDigest,
   manifestJson,
   type PackageManifest,
+  readBody,
   seededRandom,
   type Signed,
   sign,
@@ -243,6 +245,34 @@ describe.runIf(there)("with a real nats-server", () => {
     await vi.waitFor(() => expect(addresses()).toEqual([]), soon);
     await transport.close();
     await directory[Symbol.asyncDispose]();
+    await connection.close();
+  });
+
+  it("of what lies there, a server that knows the operator's keys joins under the operator's word alone", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    const places = await makePlaces(connection);
+    const entryOf = async (serial: number, signer = operators.operator) => {
+      const packages = [`sha256:${`${serial}`.repeat(64)}`];
+      const { address: _its, ...body } = testEntry({ id: "till", serial, packages });
+      return { ...(await sign("directory entry", JSON.parse(JSON.stringify(body)), signer)), body };
+    };
+    const transport = natsJoin({ connection: servers(server.port), ring: operators.ring });
+    const join = async (more: { readonly signed?: Signed<DirectoryEntry> } = {}): Promise<unknown> => {
+      const request = { schemaVersion: 1, id: "till", statement: { address: "http://10.0.0.9:8000" }, ...more };
+      const body = { kind: "parts", parts: [new TextEncoder().encode(JSON.stringify(request))] } as const;
+      const asked = { method: "POST", path: "/v2/directory/join", headers: {}, body } as const;
+      const reply = await transport.send(asked, housekeepingCall("test"));
+      return JSON.parse(new TextDecoder().decode(await readBody(reply.body, { maxBytes: 1e6 })));
+    };
+    await publishPlace(places, { signed: await entryOf(8, operators.stranger) });
+    await expect(join()).rejects.toThrow("which is not one of the operator's");
+    const [first, later] = [await entryOf(1), await entryOf(2)];
+    expect(await join({ signed: first })).toMatchObject({ packages: first.body.packages });
+    expect((await places.get(keyOf("till")))?.json()).toMatchObject({ signed: { body: { serial: 1 } } });
+    await publishPlace(places, { signed: later });
+    expect(await join({ signed: first })).toMatchObject({ packages: later.body.packages });
+    await transport.close();
     await connection.close();
   });
 

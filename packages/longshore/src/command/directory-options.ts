@@ -2,6 +2,7 @@ import { type KeptDirectory, LongshoreError, type Observer, silentObserver } fro
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import type { Command } from "commander";
 import { type Dialling, openDirectory } from "../compose/directory.ts";
+import { isNats } from "../compose/nats-directory.ts";
 import { readText } from "../compose/read-text.ts";
 import { type AtOptions, shownOf } from "./at-options.ts";
 import { number } from "./define.ts";
@@ -11,6 +12,8 @@ export interface DirectoryCommandOptions extends AtOptions {
   readonly directory?: string;
   /** Packages are signed with the operator's key, too. */
   readonly packagesInto?: string;
+  /** What a server finds of itself in NATS, too. */
+  readonly join?: string;
   readonly operatorKeys?: string;
   readonly directoryKeep?: string;
   readonly directoryHours?: number;
@@ -49,8 +52,8 @@ export async function directoryOf(
 ): Promise<CommandDirectory | undefined> {
   const { directory: from, operatorKeys, directoryKeep, directoryHours } = options;
   if (from === undefined) {
-    const forPackages = operatorKeys === undefined || options.packagesInto !== undefined;
-    if (forPackages && directoryKeep === undefined) return undefined;
+    const isUsed = options.packagesInto !== undefined || (options.join !== undefined && isNats(options.join));
+    if ((operatorKeys === undefined || isUsed) && directoryKeep === undefined) return undefined;
     throw new LongshoreError(
       "invalid-input",
       "resolve",

@@ -1,6 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import type { Command } from "commander";
 import { readEntry } from "../compose/entry-file.ts";
+import { readText } from "../compose/read-text.ts";
 import type { JoinOptions } from "../compose/join.ts";
 import { shownOf } from "./at-options.ts";
 
@@ -11,6 +12,7 @@ export interface JoinCommandOptions {
   readonly joinCa?: string;
   readonly advertise?: string;
   readonly entry?: string;
+  readonly operatorKeys?: string;
   readonly id?: string;
 }
 
@@ -35,7 +37,7 @@ export function joinOptions(command: Command): Command {
 export async function joinServeOptions(
   options: JoinCommandOptions & { readonly host: string },
 ): Promise<{ readonly join?: JoinOptions; readonly id?: string }> {
-  const { join, joinKey, joinCa, advertise, entry, id, host } = options;
+  const { join, joinKey, joinCa, advertise, entry, operatorKeys, id, host } = options;
   const named = id === undefined ? {} : { id };
   if (join === undefined) {
     if (advertise === undefined && entry === undefined && joinKey === undefined) return named;
@@ -60,6 +62,7 @@ export async function joinServeOptions(
     throw new LongshoreError("invalid-input", "resolve", what);
   }
   const signed = entry === undefined ? undefined : await readEntry(entry);
+  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
   return {
     ...(id === undefined && signed ? { id: signed.body.id } : named),
     join: {
@@ -70,6 +73,7 @@ export async function joinServeOptions(
       })),
       ...(advertise === undefined ? {} : { advertise }),
       ...(signed ? { entry: signed } : {}),
+      ...(keys === undefined ? {} : { operatorKeys: keys }),
     },
   };
 }

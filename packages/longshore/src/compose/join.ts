@@ -14,7 +14,7 @@ import {
   type Tier,
   type Transport,
 } from "@longshore/core";
-import { httpTransport } from "@longshore/nodejs";
+import { httpTransport, operatorRing } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
 import { isNats, natsKeeper } from "./nats-directory.ts";
 import { transportTls } from "./server-tls.ts";
@@ -29,6 +29,8 @@ export interface JoinOptions {
   readonly advertise?: string;
   /** The operator's entry, for a directory that does not have it. */
   readonly entry?: Signed<DirectoryEntry>;
+  /** Public keys of the operator, which entries in NATS must be signed with. A keeper checks them itself. */
+  readonly operatorKeys?: string;
   /** What the keeper of the directory is shown. */
   readonly credentials?: ServerOptions["credentials"];
   readonly tls?: ServerOptions["tls"];
@@ -90,9 +92,15 @@ async function served({ endpoint, repository, pending }: Joining["served"]): Pro
  * How the keeper of a directory is reached; nothing is connected yet. Throws `invalid-configuration` for an address that is none
  * and for credentials that are not to be sent there.
  */
-export async function openJoin({ address, credentials, tls }: JoinOptions, clock: Clock): Promise<Transport> {
+export async function openJoin(
+  { address, credentials, tls, operatorKeys }: JoinOptions,
+  clock: Clock,
+): Promise<Transport> {
   const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
-  if (isNats(address)) return natsKeeper(address, shown);
+  if (isNats(address)) {
+    const keys = operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) };
+    return natsKeeper(address, { ...shown, ...keys });
+  }
   return httpTransport({
     address,
     clock,

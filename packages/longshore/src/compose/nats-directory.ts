@@ -1,5 +1,6 @@
 import {
   type Clock,
+  type KeyRing,
   LongshoreError,
   type PackageSource,
   type Random,
@@ -24,7 +25,7 @@ export type OpenPackages = PackageSource & { close(): Promise<void> };
 /** What `@longshore/nats` offers, as far as it is used here; the package is found at run time, never required. */
 export interface NatsPackage {
   natsSource(options: NatsAt & { readonly clock: Clock; readonly random: Random }): RecordSource;
-  natsJoin(options: NatsAt): Transport;
+  natsJoin(options: NatsAt & { readonly ring?: KeyRing }): Transport;
   natsPackages(options: NatsAt): OpenPackages;
 }
 
@@ -137,11 +138,12 @@ export async function natsDirectory(
 /** The way of a server into such a directory, for `joinDirectory`. */
 export async function natsKeeper(
   from: string,
-  options: Pick<ServerOptions, "credentials" | "tls">,
+  options: Pick<ServerOptions, "credentials" | "tls"> & { readonly ring?: KeyRing },
   find: Find = imported,
 ): Promise<Transport> {
+  const { ring } = options;
   const { nats, at } = await natsAt(from, options, find);
-  return nats.natsJoin(at);
+  return nats.natsJoin({ ...at, ...(ring ? { ring } : {}) });
 }
 
 /** Packages in an object store of NATS; the package is looked for when the first is asked for. */
