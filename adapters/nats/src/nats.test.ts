@@ -259,7 +259,12 @@ describe.runIf(there)("with a real nats-server", () => {
     };
     const transport = natsJoin({ connection: servers(server.port), ring: operators.ring });
     const join = async (more: { readonly signed?: Signed<DirectoryEntry> } = {}): Promise<unknown> => {
-      const request = { schemaVersion: 1, id: "till", statement: { address: "http://10.0.0.9:8000" }, ...more };
+      const request = {
+        schemaVersion: 1,
+        id: "till",
+        statement: { address: "http://10.0.0.9:8000" },
+        ...more,
+      };
       const body = { kind: "parts", parts: [new TextEncoder().encode(JSON.stringify(request))] } as const;
       const asked = { method: "POST", path: "/v2/directory/join", headers: {}, body } as const;
       const reply = await transport.send(asked, housekeepingCall("test"));

@@ -125,10 +125,9 @@ class LoopEndpoint implements OffloadEndpoint {
       }
     }
     const failingMs = places.failingMs(known, nowMs);
-    const through = [...places.all].map(([id, place]) =>
+    const forwarded = [...places.all].flatMap(([id, place]) =>
       forwardedOffers(this.info, place, known.offersBy.get(id) ?? [], known, call.path, nowMs, failingMs(id)),
     );
-    const forwarded = through.flat();
     // Of two by the same way, whoever asked keeps the first.
     const quickestFirst = [
       ...splitOffers(own, forwarded, known),

@@ -93,14 +93,13 @@ class Race {
 
   begin(): void {
     const { call } = this.#job;
-    const { clock } = this.#loop;
     if (call.abort.aborted) {
       this.#stop(abortError(call.abort, "plan"));
       return;
     }
     this.#unheard = whenAborted(call.abort, this.#aborted);
     if (call.deadlineMs < Infinity) {
-      this.#deadline = clock.timer(call.deadlineMs - clock.nowMs(), () => {
+      this.#deadline = this.#loop.clock.timer(call.deadlineMs - this.#loop.clock.nowMs(), () => {
         const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
         const what = `no answer of ${this.#plan.model} came before the deadline; under way: ${under}`;
         this.#stop(new LongshoreError("deadline-exceeded", "execute", what));

@@ -132,7 +132,19 @@ it("gives no caller a shadow's answer, and rolls back a shadow that answers othe
   const address = await server();
   const at = ["--at", address];
   await rollout("set", "reader", "--model", "simple", "--to", "1", ...at);
-  await rollout("start", "reader", "--to", "2", "--weight", "1", "--mode", "shadow", "--latency-factor", "1000", ...at);
+  await rollout(
+    "start",
+    "reader",
+    "--to",
+    "2",
+    "--weight",
+    "1",
+    "--mode",
+    "shadow",
+    "--latency-factor",
+    "1000",
+    ...at,
+  );
   let status = "";
   for (let count = 0; count < 200 && !status.includes("rolled back"); count++) {
     expect(await infer(address)).toMatchObject({ version: "1", last: 0 });
