@@ -8,13 +8,11 @@ export interface LinkUpkeep extends Disposable {
 }
 
 /**
- * Pause before the first link is asked for its belief, which keeps the event loop for a millisecond or more; and after each, so
- * many times what asking took, so that requests have the processor before their beliefs.
+ * Pause before a link is asked for its belief, which keeps the event loop for a millisecond or more: at least so many
+ * milliseconds, and so many times what asking the last one took, so that requests have the processor before their beliefs.
  */
 const delayMs = 1;
 const restRatio = 20;
-/** What asking takes at least, in milliseconds: a clock may show nothing of it, as one that only a simulation moves. */
-const leastAskMs = 0.5;
 /** A body that keeps a link for at least so many milliseconds is news as it begins: the next request would wait behind it. */
 export const longSendMs = 20;
 /**
@@ -47,8 +45,7 @@ export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
     const nowMs = clock.nowMs();
     if (nowMs >= dueMs) {
       const more = places.refreshOneLink(nowMs);
-      const tookMs = Math.max(leastAskMs, clock.nowMs() - nowMs);
-      restsUntilMs = nowMs + restRatio * tookMs;
+      restsUntilMs = nowMs + Math.max(delayMs, restRatio * (clock.nowMs() - nowMs));
       const pauseMs = more ? 0 : agingMs[aged++];
       if (pauseMs === undefined) return;
       dueMs = Math.max(restsUntilMs, nowMs + pauseMs);
