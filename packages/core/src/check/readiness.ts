@@ -1,4 +1,5 @@
 import { type Clock, type EndpointId, housekeepingCall, LongshoreError, waitAtMost } from "../base/index.ts";
+import { neededPlaces } from "../parts/index.ts";
 import { type KnownModel, type Place, ranOf } from "../places/index.ts";
 
 /** For how long what was found out is told to all that ask, in milliseconds. */
@@ -15,7 +16,7 @@ interface Found {
 }
 
 /**
- * Tells whether any place is ready for a model. What requests and questions have shown says little where there were none of late:
+ * Tells whether any place is ready for a model, or one each for the models of its steps that are no part of it. What requests and questions have shown says little where there were none of late:
  * so the places are asked when somebody wants to know, and all who want to know within a second are told the same. Balancers and
  * monitors may ask as often as they like, and are told what was so three seconds ago at most.
  */
@@ -41,21 +42,24 @@ export function readiness(
   }
 
   /** As soon as one of them is. */
-  function anyReady(known: KnownModel): Promise<boolean> {
-    const able = known.servedAt
-      .flatMap((id) => places.get(id) ?? [])
-      .filter(({ health }) => !health.distrusted);
+  function anyReady(known: KnownModel, ids: readonly EndpointId[]): Promise<boolean> {
+    const able = ids.flatMap((id) => places.get(id) ?? []).filter(({ health }) => !health.distrusted);
     return new Promise((resolve) => {
       const asked = able.map((place) => isReady(known, place).then((ready) => ready && resolve(true)));
       void Promise.all(asked).then(() => resolve(false));
     });
   }
 
+  async function allReady(known: KnownModel): Promise<boolean> {
+    const needed = await Promise.all(neededPlaces(known).map((ids) => anyReady(known, ids)));
+    return needed.every(Boolean);
+  }
+
   return (known) => {
     const key = JSON.stringify(ranOf(known.description));
     const before = found.get(key);
     if (before && clock.nowMs() < before.untilMs) return before.ready;
-    const now: Found = { untilMs: Infinity, ready: anyReady(known) };
+    const now: Found = { untilMs: Infinity, ready: allReady(known) };
     void now.ready.then(() => (now.untilMs = clock.nowMs() + holdsMs));
     found.delete(key);
     found.set(key, now);

@@ -1,4 +1,11 @@
-import { checkFresh, LongshoreError, ownCall, randomId, type Reason } from "../base/index.ts";
+import {
+  checkFresh,
+  type EndpointId,
+  LongshoreError,
+  ownCall,
+  randomId,
+  type Reason,
+} from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { checkAim, checkLimits, demands, travellingAim } from "../goal/index.ts";
@@ -14,6 +21,7 @@ import {
 import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
 import { callFor, confirming, planLimits } from "./call-for.ts";
 import type { Job } from "./job.ts";
+import { neededPlaces } from "../parts/index.ts";
 import type { KnownModel, PartFilter } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import { type SequenceStep, StepLine } from "../sequence/index.ts";
@@ -171,11 +179,11 @@ class LoopOffloader implements Offloader {
     if (known.whole) return "available";
     const nowMs = clock.nowMs();
     const failingMs = places.failingMs(known, nowMs);
-    const answers = known.servedAt.some((id) => {
+    const answers = (id: EndpointId): boolean => {
       const place = places.all.get(id);
       return place !== undefined && place.health.unavailable(nowMs) === undefined && failingMs(id) < Infinity;
-    });
-    return answers ? "available" : "unavailable";
+    };
+    return neededPlaces(known).every((ids) => ids.some(answers)) ? "available" : "unavailable";
   }
 
   refresh(): Promise<void> {

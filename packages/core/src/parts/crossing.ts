@@ -1,11 +1,29 @@
-import { type DataClass, LongshoreError, type Rules } from "../base/index.ts";
-import { type CutId, endCut, type Segment, startCut } from "../model/index.ts";
+import { type DataClass, type EndpointId, LongshoreError, type Rules } from "../base/index.ts";
+import { type CutId, endCut, type Segment, startCut, stepModels } from "../model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
 import type { KnownModel } from "../places/index.ts";
 
 /** Whether no place is known that runs all of it, or a part of it for the one here. */
 export function nowhere(known: KnownModel | undefined): boolean {
   return known === undefined || (!known.whole && known.blocks.length === 0);
+}
+
+/** Of each of these some place is needed: for each model that only others have those that run it; else whoever serves all of it. */
+export function neededPlaces(known: KnownModel): readonly (readonly EndpointId[])[] {
+  const { description, here, servedAt, offersBy } = known;
+  const body = here ? description.variants[0]?.body : undefined;
+  const steps = body ? stepModels(body).filter(({ run }) => run.elsewhere) : [];
+  if (steps.length < 2) return [servedAt];
+  return steps.map((step) =>
+    servedAt.filter((id) =>
+      offersBy
+        .get(id)
+        ?.some(
+          ({ segment: { from, to } }) =>
+            (from === step.from && to === step.to) || (from === startCut && to === endCut),
+        ),
+    ),
+  );
 }
 
 /** What crosses at a cut; undefined where no frontier that is known here has the cut. */

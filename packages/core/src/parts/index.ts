@@ -1,3 +1,3 @@
 export { aroundOffers } from "./around-offers.ts";
-export { checkOutputs, gather, nowhere, rulesFor, wantedBack } from "./crossing.ts";
+export { checkOutputs, gather, neededPlaces, nowhere, rulesFor, wantedBack } from "./crossing.ts";
 export { withStepModels } from "./step-models.ts";
