@@ -50,14 +50,16 @@ async function runPlans(
 ): Promise<Outcome> {
   const { maxPlans = 6 } = loop.parts;
   let { held } = job;
+  let first = held;
   let exclude = without;
   let broke: LongshoreError | undefined;
   let sequence = job.sequence;
   for (;;) {
     const now: Job = sequence === job.sequence ? job : { ...job, sequence };
     const plan = decide(loop, now, held, exclude, broke, tally);
+    if (plan.from !== held.cut) held = first;
     if (held.arriving && !plan.legs.every((leg) => sendsOn(loop, held, job, leg))) {
-      held = await arrived(held, held.arriving, job.call);
+      first = held = await arrived(held, held.arriving, job.call);
     }
     const single = onlyHere(loop, plan, job);
     const end = single
@@ -180,7 +182,10 @@ function fromWhere(
   ...rest: [ReadonlySet<EndpointId>, number]
 ): Plan | Infeasible {
   const plan = planned(loop, job, held, ...rest);
-  return isInfeasible(plan) && held.cut !== job.held.cut ? planned(loop, job, job.held, ...rest) : plan;
+  if (!isInfeasible(plan) || held.cut === job.held.cut) return plan;
+  const { here, whole } = job.known;
+  // Where models of others are steps of it, what leads to where nothing goes on would only lead there again.
+  return planned(loop, here && !whole ? { ...job, whole: true } : job, job.held, ...rest);
 }
 
 /**

@@ -1,22 +1,30 @@
 import { virtualClock } from "@longshore/lab";
 import { doubleDescription, doubleEndpoint, type DoubleModel } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { LongshoreError, seededRandom } from "../base/index.ts";
-import type { Endpoint } from "../endpoint/index.ts";
+import { housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import type { Endpoint, Offer } from "../endpoint/index.ts";
+import { certain } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile, Step } from "../model/index.ts";
 import { tablePolicy } from "../plan/index.ts";
 import { numericTensor, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
+import { offloadEndpoint } from "./offload-endpoint.ts";
 
 const spec = (name: string, size = 1) => ({ name, datatype: "UINT8", shape: [size] }) as const;
 
 /** A pipeline whose one step is the model `far` of other places, which takes so many numbers. */
-function pipeline(name: string, digit: string, size = 1): DoubleModel {
+function pipeline(
+  name: string,
+  digit: string,
+  size = 1,
+  last: Step["run"] = { transform: "flatten", parameters: {} },
+): DoubleModel {
+  const [port, made] = "model" in last ? ["in", "rest.out"] : ["tensor", "rest.tensor"];
   const inputs = [spec("x", size)];
   const ports = { inputs: [spec("in", size)], outputs: [spec("out")] };
   const steps: readonly Step[] = [
     { id: "look", run: { model: "far", elsewhere: ports }, inputs: { in: "x" } },
-    { id: "rest", run: { transform: "flatten", parameters: {} }, inputs: { tensor: "look.out" } },
+    { id: "rest", run: last, inputs: { [port]: "look.out" } },
   ];
   const description = doubleDescription({
     name,
@@ -27,7 +35,7 @@ function pipeline(name: string, digit: string, size = 1): DoubleModel {
       {
         name: "default",
         agreementRatio: 1,
-        body: { kind: "pipeline", steps, outputs: { y: "rest.tensor" } },
+        body: { kind: "pipeline", steps, outputs: { y: made } },
       },
     ],
   });
@@ -53,8 +61,13 @@ function pipeline(name: string, digit: string, size = 1): DoubleModel {
             upTo: { bytes: Infinity },
             typical: { bytes: 4 },
             runs: 0,
-            legalCuts: 3,
-            cuts: [cut("start", inputs, 0), cut("look", [spec("look.out")], 50), cut("end", [spec("y")], 60)],
+            legalCuts: 4,
+            cuts: [
+              cut("start", inputs, 0),
+              cut("look", [spec("look.out")], 50),
+              cut("rest", [spec(made)], 60),
+              cut("end", [spec("y")], 60),
+            ],
           },
         ],
       },
@@ -63,9 +76,15 @@ function pipeline(name: string, digit: string, size = 1): DoubleModel {
   return {
     description,
     profile,
-    run: (held) => tensorsOf({ ...held.get("look.out")!, spec: spec("y") }),
+    run: (held) => tensorsOf({ ...(held.get(made) ?? held.get("look.out"))!, spec: spec("y") }),
   };
 }
+
+/** What a step says of its model that only others have. */
+const elsewhere = (model: string): Step["run"] => ({
+  model,
+  elsewhere: { inputs: [spec("in")], outputs: [spec("out")] },
+});
 
 const far = (description: Partial<ModelDescription> = {}): DoubleModel => ({
   description: doubleDescription({
@@ -157,4 +176,91 @@ it("asks another place for the model of a step when the first one falls silent, 
   silent = "legs" in plan ? plan.legs.find(({ id }) => id === "remote")?.endpoint : undefined;
   expect(["there", "second"]).toContain(silent);
   for (let round = 0; round < 3; round++) expect(await ask("find", 40 + round)).toBe(41 + round);
+});
+
+it("is ready where each of several models of others is", async () => {
+  const clock = virtualClock();
+  const states: Record<string, boolean> = { one: true, two: true };
+  const place = (id: string, model: string): Endpoint =>
+    Object.assign(doubleEndpoint([far({ name: model })], { id, kind: "oip", offers: false }), {
+      ready: async () => states[id] === true,
+    });
+  const parts = {
+    local: doubleEndpoint([pipeline("find", "1", 1, elsewhere("near"))], { id: "edge" }),
+    endpoints: [place("one", "far"), place("two", "near"), place("three", "near")],
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(3),
+    observer: silentObserver,
+    links: () => undefined,
+    defaults: { dataClass: "internal" },
+  };
+  const edge = offloadEndpoint(parts);
+  const ready = async (): Promise<boolean | undefined> => {
+    await clock.advance(2000);
+    return clock.runUntil(edge.ready!("find", undefined, housekeepingCall("ready")));
+  };
+  expect(await ready()).toBe(true);
+  states["two"] = false;
+  expect(await ready()).toBe(false);
+  Object.assign(states, { one: false, three: true });
+  expect(await ready()).toBe(false);
+  states["one"] = true;
+  expect(await ready()).toBe(true);
+  await edge.close();
+});
+
+it("is unavailable where one of several models of others is nowhere", async () => {
+  const models = [pipeline("find", "1", 1, elsewhere("near"))];
+  const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });
+  const { offloader, ask, place } = world("oip", models, near);
+  await using _open = offloader;
+  expect(await ask("find", 1)).toBe(3);
+  expect(offloader.availability("find")).toBe("available");
+  near.infer = () => Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
+  await expect(ask("find", 2)).rejects.toMatchObject({ reason: "unreachable" });
+  expect(offloader.availability("find")).toBe("unavailable");
+  // The first model is not run again for what ends at the second one.
+  expect(place.asked).toHaveLength(2);
+});
+
+it("begins anew with what it was given where only a place that runs all of a pipeline is left", async () => {
+  const models = [pipeline("find", "1", 1, elsewhere("near"))];
+  const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });
+  const { description } = models[0]!;
+  const slow: Offer = {
+    segment: {
+      model: "find",
+      version: "1",
+      digest: description.digest,
+      variant: "default",
+      from: "start",
+      to: "end",
+    },
+    path: ["whole"],
+    zones: ["eu/store-7"],
+    trust: "operated",
+    completionMs: certain(10_000),
+    queueMs: 0,
+    energyMillijoules: 0,
+    costMicros: 0,
+    agreementRatio: 1,
+    upTo: { bytes: Infinity },
+    codecs: ["raw"],
+    expiresAtMs: 1e9,
+    origin: "promised",
+  };
+  const all: DoubleModel = {
+    description,
+    offers: [slow],
+    run: (given) => tensorsOf(numericTensor("y", "UINT8", [1], Uint8Array.of(given.get("x")!.bytes[0]! + 2))),
+  };
+  const whole = doubleEndpoint([all], { id: "whole" });
+  const { offloader, ask } = world("oip", models, near, whole);
+  await using _open = offloader;
+  expect(await ask("find", 1)).toBe(3);
+  expect(whole.asked).toEqual([]);
+  near.infer = () => Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
+  expect(await ask("find", 2)).toBe(4);
+  expect(whole.asked.map(({ inputs }) => [...inputs.keys()])).toEqual([["x"]]);
 });
