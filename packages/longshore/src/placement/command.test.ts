@@ -186,7 +186,7 @@ describe("longshore split --goal", () => {
         ...places,
         "--goal",
         goal,
-        ...(goal === "chance" ? ["--deadline-ms", "70"] : []),
+        ...(goal === "chance" ? ["--deadline", "70"] : []),
       );
       expect(report.value).toBeCloseTo(least(goal, count), 6);
       expect(report.exact).toBe(true);
@@ -204,7 +204,7 @@ describe("longshore split --goal", () => {
       ...three,
       "--goal",
       "cost",
-      "--deadline-ms",
+      "--deadline",
       "200",
       "--max-energy-mj",
       "420",
@@ -220,7 +220,7 @@ describe("longshore split --goal", () => {
     expect(expected).toBeGreaterThan(least("cost", 3));
     expect(report.p95Ms).toBeLessThanOrEqual(200);
     expect(report.deviceBytes).toBeLessThanOrEqual(50_000);
-    expect(report.wholes[0]?.breaks).toEqual(["deadline-ms", "max-energy-mj", "device-memory"]);
+    expect(report.wholes[0]?.breaks).toEqual(["deadline", "max-energy-mj", "device-memory"]);
     const cheap = await best(...three, "--goal", "mean", "--max-cost-micros", "3.2");
     expect(cheap.value).toBeCloseTo(
       least("mean", 3, ({ cost }) => cost! <= 3.2),
@@ -264,10 +264,10 @@ describe("longshore split --goal", () => {
   });
 
   it("says which limit nothing keeps, or which not together", async () => {
-    const alone = await plan(...two, "--goal", "mean", "--deadline-ms", "20", "--max-energy-mj", "1000");
+    const alone = await plan(...two, "--goal", "mean", "--deadline", "20", "--max-energy-mj", "1000");
     expect(alone.code).toBe(1);
     expect(alone.notes).toMatch(
-      /no placement keeps --deadline-ms 20 \(the least is \d+ ms, in 95 of 100 cases\)$/m,
+      /no placement keeps --deadline 20 \(the least is \d+ ms, in 95 of 100 cases\)$/m,
     );
     const together = await plan(
       ...two,
@@ -275,13 +275,13 @@ describe("longshore split --goal", () => {
       "mean",
       "--keep",
       "x",
-      "--deadline-ms",
+      "--deadline",
       "235",
       "--max-cost-micros",
       "1",
     );
     expect(together.code).toBe(1);
-    expect(together.notes).toMatch(/each limit can be kept, .* --deadline-ms and --max-cost-micros together/);
+    expect(together.notes).toMatch(/each limit can be kept, .* --deadline and --max-cost-micros together/);
     expect(together.notes).toMatch(/--max-cost-micros 1 \(the least is 3\.\d+ millionths\)/);
     const memory = await plan(
       ...two,
@@ -309,7 +309,7 @@ describe("longshore split --goal", () => {
     const mean = await best(...place, "--goal", "mean");
     const late = await best(...place, "--goal", "p99");
     expect(late.value).toBeGreaterThan(mean.value + 1000);
-    const chance = await best(...place, "--goal", "chance", "--deadline-ms", "200");
+    const chance = await best(...place, "--goal", "chance", "--deadline", "200");
     expect(chance.value).toBe(1 / 16);
   });
 
@@ -319,7 +319,7 @@ describe("longshore split --goal", () => {
     ["--goal mean=0", "the weight of mean must be a number above 0"],
     ["--goal mean=", "the weight of mean must be a number above 0"],
     ["--goal p100", "'p100' is none of"],
-    ["--goal chance", "--deadline-ms"],
+    ["--goal chance", "--deadline"],
     [
       "--goal mean --keep z",
       "--keep z: the graph has no tensor or node of that name (weights and constants are the same for every request and not meant); its inputs are x, names like it squeezed",

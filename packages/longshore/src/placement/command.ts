@@ -125,7 +125,7 @@ function impossible(question: PlacementQuestion): LongshoreError {
     shortfalls
       .map(
         ({ limit, least }) =>
-          `--${limit.flag} ${limit.atMost} (the least is ${amount(least, limit.unit)}${limit.flag === "deadline-ms" ? ", in 95 of 100 cases" : ""})`,
+          `--${limit.flag} ${limit.atMost} (the least is ${amount(least, limit.unit)}${limit.flag === "deadline" ? ", in 95 of 100 cases" : ""})`,
       )
       .join(", ");
   const flags = question.limits.map(({ flag }) => `--${flag}`).join(" and ");

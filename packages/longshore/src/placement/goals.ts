@@ -27,12 +27,12 @@ const inTimeRatio = 0.95;
 
 /** Reads `--goal`. Throws `invalid-input` with what may stand there. */
 export function goalOf(
-  options: Pick<PlacementOptions, "deadlineMs"> & { readonly goal: string },
+  options: Pick<PlacementOptions, "deadline"> & { readonly goal: string },
   measures: ChainMeasures,
   dag: Dag,
   tiers: number,
 ): NamedGoal {
-  const { deadlineMs } = options;
+  const { deadline: deadlineMs } = options;
   const name = options.goal.trim();
   const read = readObjective(name);
   if (typeof read === "string") throw wrong(`--goal ${name}: ${read}`);
@@ -44,7 +44,7 @@ export function goalOf(
   if (read.kind === "throughput") return { name, goal: { kind: "worst", of: measures.stagesMs }, unit: "ms" };
   if (read.kind === "chance") {
     if (deadlineMs === undefined)
-      throw wrong("--goal chance needs the deadline that is to be kept: --deadline-ms");
+      throw wrong("--goal chance needs the deadline that is to be kept: --deadline");
     return { name, goal: { kind: "miss", of: measures.outcomesMs, within: deadlineMs }, unit: "missRatio" };
   }
   const terms = read.terms.flatMap(({ of, weight }): (readonly [number, Measure])[] => {
@@ -104,7 +104,7 @@ export function limitsOf(
   ): NamedLimit[] => (atMost === undefined || !of ? [] : [{ flag, unit, of, atMost }]);
   const late = quantile(measures.outcomesMs, inTimeRatio, dag, tiers);
   return [
-    ...limit("deadline-ms", "ms", late, options.goal === "chance" ? undefined : options.deadlineMs),
+    ...limit("deadline", "ms", late, options.goal === "chance" ? undefined : options.deadline),
     ...limit("max-energy-mj", "mJ", measures.deviceMillijoules, options.maxEnergyMj),
     ...limit("max-cost-micros", "millionths", measures.costMicros, options.maxCostMicros),
     ...limit("device-memory", "bytes", measures.deviceBytes, options.deviceMemory),

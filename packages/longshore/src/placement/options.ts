@@ -7,7 +7,7 @@ export interface PlacementOptions {
   readonly device?: string;
   readonly endpoint: readonly string[];
   readonly keep: readonly string[];
-  readonly deadlineMs?: number;
+  readonly deadline?: number;
   readonly maxEnergyMj?: number;
   readonly maxCostMicros?: number;
   readonly deviceMemory?: number;
@@ -19,7 +19,7 @@ export function placementOptions(command: Command): Command {
   return command
     .option(
       "--goal <what>",
-      "find the best placement on device and other places: mean, p95 (any quantile), chance (to keep --deadline-ms), energy, cost, throughput, or a weighted sum: mean=1,energy=0.2",
+      "find the best placement on device and other places: mean, p95 (any quantile), chance (to keep --deadline), energy, cost, throughput, or a weighted sum: mean=1,energy=0.2",
     )
     .option("--device <parts>", "as for simulate: speed=0.2,watts=2,radio=wifi; speed is beside the profile")
     .option(
@@ -35,9 +35,9 @@ export function placementOptions(command: Command): Command {
       [],
     )
     .option(
-      "--deadline-ms <ms>",
+      "--deadline <ms>",
       "the deadline of the goal chance; with other goals, what is to be kept in 95 of 100 cases",
-      number("deadline-ms", 0),
+      number("deadline", 0),
     )
     .option(
       "--max-energy-mj <mj>",
@@ -55,12 +55,12 @@ export function placementOptions(command: Command): Command {
 
 /** The flags of these that were given, for a call that names no goal. */
 export function givenWithoutGoal(options: PlacementOptions): readonly string[] {
-  const { device, endpoint, keep, deadlineMs, maxEnergyMj, maxCostMicros, deviceMemory, profile } = options;
+  const { device, endpoint, keep, deadline, maxEnergyMj, maxCostMicros, deviceMemory, profile } = options;
   return Object.entries({
     device,
     endpoint: endpoint[0],
     keep: keep[0],
-    "deadline-ms": deadlineMs,
+    deadline,
     "max-energy-mj": maxEnergyMj,
     "max-cost-micros": maxCostMicros,
     "device-memory": deviceMemory,
