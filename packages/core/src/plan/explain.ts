@@ -6,9 +6,9 @@ import { noCodecs, removedDetail } from "./lost-lines.ts";
 import { countLost, firstLost } from "./lost-tally.ts";
 import type { Options } from "./options.ts";
 import type { FilterName } from "./plan.ts";
-import { judgedBy, type Priced } from "./priced.ts";
+import type { Priced } from "./priced.ts";
 import type { Question } from "./question.ts";
-import { meanValue, serviceRatioAt, waitMsAt } from "../table/index.ts";
+import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/index.ts";
 import type { Findings } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
 
@@ -136,8 +136,11 @@ function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, val
     return ` with variant ${choice.variant.name}, right in ${(accuracyRatio * 100).toFixed(1)} %`;
   }
   if (goal.kind !== "sum" || objective === "latency" || objective === "mean") return "";
-  const [late = NaN] = judgedBy(goal, values);
-  if (goal.isPlain) return `, ${objective.slice(1)} % of the time within ${ms(late)}`;
+  if (goal.isPlain) {
+    const percentile = /p(\d+)/.exec(objective)?.[1];
+    if (percentile === undefined) return "";
+    return `, ${percentile} % of the time within ${ms(judge(values, readingOf(Number(percentile) / 100)))}`;
+  }
   const energy = goal.energyWeight > 0 ? `, ${amount(deviceMillijoules)} mJ` : "";
   const money = goal.costWeight > 0 ? `, ${amount(costMicros)} millionths` : "";
   return `${energy}${money} (least of ${objective})`;

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom, trustRank, zoneWithin } from "../base/index.ts";
 import { estimateSize, meanOf, quantileOf, radios } from "../estimate/index.ts";
+import type { Objective } from "../goal/index.ts";
 import {
   isInfeasible,
   makePlan,
@@ -238,6 +239,17 @@ describe("makePlan", () => {
     expect(plan.because).toMatch(
       /^edge-0 finishes in about 35 ms \(10 ms sending 91 kB of input, 20 ms there, 5\.0 ms back\); here it would take/,
     );
+  });
+
+  it.each([
+    ["p95", "back), 95 % of the time within 35 ms; here"],
+    [" p5 = 1", "back), 5 % of the time within 35 ms; here"],
+    ["mean=1", "back); here"],
+    ["p95=2", "back) (least of p95=2); here"],
+  ])("says of %s what is made small", (objective, words) => {
+    const { view } = handView({ local: 100, extraRunPrice: Infinity });
+    const limits = { ...request.limits, objective: objective as Objective };
+    expect(planned(view, { limits }).because).toContain(words);
   });
 
   it("decides the same where nobody reads why", () => {
