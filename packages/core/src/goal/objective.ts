@@ -129,7 +129,10 @@ export function aimFrom(told: string | undefined, usual: Partial<Aim> = {}): Aim
   const [objective = "", ...rest] = told.split(";");
   const ratios = new Map(rest.map((part) => [part.split("=")[0], ratioIn(part)]));
   if (ratios.size < rest.length) throw unreadable("it says something twice");
-  if (!isObjective(objective)) throw unreadable(String(readObjective(objective)));
+  if (!isObjective(objective)) {
+    const why = readObjective(objective);
+    throw unreadable(typeof why === "string" ? why : "");
+  }
   const minInTimeRatio = ratios.get("in-time");
   const agreement = Math.max(minAgreementRatio, ratios.get("agreement") ?? 0);
   const aim = { objective, minAgreementRatio: agreement };
