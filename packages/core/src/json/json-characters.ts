@@ -5,7 +5,8 @@ import { LongshoreError } from "../base/index.ts";
 const blank = 0x20;
 const quote = 0x22;
 
-function bad(problem: string): LongshoreError {
+/** What data is refused for. */
+export function bad(problem: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", `the data ${problem}`);
 }
 

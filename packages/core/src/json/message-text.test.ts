@@ -89,6 +89,24 @@ describe("a message", () => {
     }
   });
 
+  it("is read in more turns where its numbers take longer than others", async () => {
+    const turns = async (one: string, datatype: string): Promise<number> => {
+      let count = 0;
+      const text = request(`[${list(100_000, () => one)}]`, "[100000]", datatype);
+      await readInferRequestInSteps(encode(text), undefined, defaultWireLimits, async () => void count++);
+      return count;
+    };
+    const plain = await turns("0.1234567890123", "FP32");
+    for (const [one, datatype] of [
+      ["0.12345678901234567", "FP64"],
+      ["0.1234567890123456789012e-30", "FP32"],
+      ["9223372036854775807", "INT64"],
+      ['"9223372036854775807"', "INT64"],
+    ] as const) {
+      expect(await turns(one, datatype), one).toBeGreaterThan(3 * plain);
+    }
+  });
+
   it("has neither blanks, empty rows nor digits without end in its data", async () => {
     const long = 2 ** 20;
     const between = "x: the data has more than 4096 bytes between two values";

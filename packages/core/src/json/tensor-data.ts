@@ -141,6 +141,7 @@ function* numbersWork(
     }
     const until = Math.min(count, index + numbersAtOnce);
     const before = text.bytesLeft;
+    const slowBefore = text.notPlain;
     turn.left -= until - index;
     for (;;) {
       if (put.many) index = put.many(text, index, until);
@@ -151,7 +152,7 @@ function* numbersWork(
       }
       index += 1;
     }
-    turn.left -= Math.floor((before - text.bytesLeft) / bytesOfNumber);
+    turn.left -= Math.floor((before - text.bytesLeft) / bytesOfNumber) + text.notPlain - slowBefore;
   }
   if (text.next()) throw wrongCount(count, "more");
   return bytes;
