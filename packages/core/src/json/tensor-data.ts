@@ -162,7 +162,8 @@ function* numbersWork(
 const numbersInText = 32;
 
 function* textsWork(text: ArrayText, count: number, turn: Turn): Generator<void, Uint8Array> {
-  const texts = new TextWriter();
+  // Enough for all of them: no text has more units than its JSON has bytes.
+  const texts = new TextWriter(4 * count + 3 * text.bytesLeft);
   for (let index = 0; index < count; index++) {
     if (turn.left <= 0) {
       yield;
