@@ -31,10 +31,12 @@ it("servers join, and get packages, by the same addresses as apps find places by
     natsPackages: (options) => (asked.push(options), source),
   };
   const find = () => Promise.resolve(found);
-  expect(await natsKeeper("nats:a.example/places", { credentials: { bearer: "t" } }, find)).toBe(transport);
+  const ring = { keys: [], verify: () => Promise.resolve(false) };
+  const shown = { credentials: { bearer: "t" }, ring };
+  expect(await natsKeeper("nats:a.example/places", shown, find)).toBe(transport);
   const packages = natsPackages("nats:a.example:4223", {}, find);
   await packages.close();
-  expect(asked).toEqual([{ connection: { servers: ["a.example"], token: "t" }, bucket: "places" }]);
+  expect(asked).toEqual([{ connection: { servers: ["a.example"], token: "t" }, bucket: "places", ring }]);
   expect(await packages.manifest({ model: "ocr" }, housekeepingCall("test"))).toEqual(new Uint8Array([1]));
   await packages.close();
   expect(asked.slice(1)).toEqual([{ connection: { servers: ["a.example:4223"] } }, "closed"]);
