@@ -792,6 +792,10 @@ describe("statistics and metrics", () => {
       ],
       memory_usage: [{ type: "CPU", id: 0, byte_size: 1000 }],
     });
+    // How many rows a request has is its sender's choice.
+    for (let size = 5; size < 3000; size++) observer.record({ kind: "batch-run", ...batch, size, tookMs: 1 });
+    const sizes = ((await stats()) as { readonly batch_stats?: readonly unknown[] }).batch_stats;
+    expect(sizes).toHaveLength(1024);
     const metrics = await send(ask("GET", "/metrics"));
     const page = new TextDecoder().decode(await readBody(metrics.body, { maxBytes: 1e6 }));
     expect(page).toContain('nv_inference_request_success{model="double",version="1"} 1');

@@ -77,6 +77,8 @@ export interface Counters {
 
 /** The most label values kept: names come from requests, but only of models that exist. */
 const maxModels = 4096;
+/** Sizes of batches told apart, of one version: clients choose how many rows a request has. */
+const maxSizes = 1024;
 /** Requests that are followed. */
 const maxOpen = 65_536;
 
@@ -205,7 +207,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     if (batchesOf.size < maxModels) batchesOf.set(key, sizes);
     const made = { compute_input: zero(), compute_infer: zero(), compute_output: zero() };
     const batch = sizes.get(size) ?? { size, times: made };
-    sizes.set(size, batch);
+    if (sizes.size < maxSizes) sizes.set(size, batch);
     add(batch.times.compute_input, inputMs);
     add(batch.times.compute_infer, tookMs - inputMs);
     add(batch.times.compute_output, 0);
