@@ -298,6 +298,7 @@ describe("loading with a configuration and files", () => {
     await ask("POST", unload, { parameters: { unload_dependents: true } });
     expect(unloads).toEqual([false, true]);
     expect((await ask("POST", unload, { parameters: { unload_dependents: 1 } })).status).toBe(400);
+    expect((await ask("POST", unload, { parameters: null })).status).toBe(400);
   });
 });
 

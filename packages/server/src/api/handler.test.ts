@@ -292,6 +292,8 @@ describe("routes of the protocol", () => {
       "sequence-step",
     ],
     ["a query that is no number", ask("GET", "/v2/models/double/offers?bytes=x"), 400, "invalid-input"],
+    ["a query that is no flag", ask("GET", "/v2/models/double/offers?offers=no"), 400, "invalid-input"],
+    ["a query of two minds", ask("GET", "/v2/models/double/offers?size=1&size=2"), 400, "invalid-input"],
   ];
   it.each(failures)(
     "answers %s with an error that can be acted on",

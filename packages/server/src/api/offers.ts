@@ -9,18 +9,22 @@ import { findModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
-function figure(query: URLSearchParams, key: string): number | undefined {
-  const text = query.get(key);
-  if (text === null) return undefined;
-  if (!/^[0-9]{1,15}(\.[0-9]{1,9})?$/.test(text)) {
-    throw new LongshoreError(
-      "invalid-input",
-      "admission",
-      `the query's '${key}' must be a number of 0 or more`,
-    );
+/** What a query says under a key; undefined when nothing. Throws `invalid-input` for anything else than `what`, said once. */
+function said(query: URLSearchParams, key: string, form: RegExp, what: string): string | undefined {
+  const texts = query.getAll(key);
+  if (texts.length > 1 || texts.some((text) => !form.test(text))) {
+    throw new LongshoreError("invalid-input", "admission", `the query's '${key}' must be ${what}, once`);
   }
-  return Number(text);
+  return texts[0];
 }
+
+function figure(query: URLSearchParams, key: string): number | undefined {
+  const text = said(query, key, /^[0-9]{1,15}(\.[0-9]{1,9})?$/, "a number of 0 or more");
+  return text === undefined ? undefined : Number(text);
+}
+
+const isWanted = (query: URLSearchParams, key: string): boolean =>
+  said(query, key, /^[01]$/, "0 or 1") !== "0";
 
 function featuresOf(query: URLSearchParams): Features | undefined {
   const bytes = figure(query, "bytes");
@@ -40,9 +44,9 @@ function featuresOf(query: URLSearchParams): Features | undefined {
  */
 export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
   const { query, call } = asked;
-  const knowledge = await findModel(api, route.model, route.version, call);
-  const wanted = { knowledge: query.get("knowledge") !== "0", offers: query.get("offers") !== "0" };
+  const wanted = { knowledge: isWanted(query, "knowledge"), offers: isWanted(query, "offers") };
   const features = featuresOf(query);
+  const knowledge = await findModel(api, route.model, route.version, call);
   const { name: model, version } = knowledge.description;
   const offers = wanted.offers
     ? await api.endpoint.offers({ model, version, ...(features ? { features } : {}) }, call)

@@ -138,13 +138,14 @@ export const schemas: Readonly<Record<string, Schema>> = {
   GenerateReply: object({ model_name: text, model_version: text, id: text }, ["model_name"]),
   IndexRequest: object({ ready: flag }),
   Index: list(object({ name: text, version: text, state: text, reason: text }, ["name"])),
-  ControlRequest: object({
+  LoadRequest: object({
     parameters: {
-      ...object({ config: text, unload_dependents: flag }),
+      ...object({ config: text }),
       description: "Files of the model as `file:<version>/<name>` in base64, where the server takes them",
-      additionalProperties: text,
+      patternProperties: { "^file:": text },
     },
   }),
+  UnloadRequest: object({ parameters: object({ unload_dependents: flag }) }),
   Anything: { type: "object" },
   LogSettings: closed({
     log_file: { const: "" },

@@ -83,13 +83,13 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
   load: {
     summary: "Loads a model",
     extension: "model_repository",
-    body: { schema: ref("ControlRequest"), optional: true },
+    body: { schema: ref("LoadRequest"), optional: true },
     gives: json(ref("Nothing")),
   },
   unload: {
     summary: "Unloads a model",
     extension: "model_repository(unload_dependents)",
-    body: { schema: ref("ControlRequest"), optional: true },
+    body: { schema: ref("UnloadRequest"), optional: true },
     gives: json(ref("Nothing")),
   },
   "log-settings": { summary: "What is logged", extension: "logging", gives: json(ref("LogSettings")) },

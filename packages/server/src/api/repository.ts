@@ -130,7 +130,8 @@ export async function repositoryControl(
   const { object, files } = uploads
     ? await loadRequest(api, asked)
     : { object: await requestObject(asked, maxBytes), files: [] };
-  const parameters = read.objectAt(read.own(object, "parameters") ?? {}, "parameters");
+  const given = read.own(object, "parameters");
+  const parameters = given === undefined ? {} : read.objectAt(given, "parameters");
   if (route.kind === "load") {
     await api.repository.load(route.model, undefined, asked.call, overrideFrom(api, parameters, files));
   } else {
