@@ -153,7 +153,7 @@ export async function directoryOnSockets(places: number, each: number): Promise<
   const { publicLine, requests } = await signedRequests(places);
   const keys = join(folder, "operator.pub");
   writeFileSync(keys, `${publicLine}\n`);
-  const gateway = await startGateway({ servers: [], args: ["--joins", "--operator-keys", keys] });
+  const gateway = await startGateway({ servers: [], args: ["--operator-keys", keys] });
   const clock: Clock = systemClock();
   const transport = httpTransport({ address: `http://${gateway.http}`, clock });
   const ask = async (path: string, body: Json): Promise<void> => {
