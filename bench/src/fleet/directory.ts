@@ -121,7 +121,7 @@ export async function directoryHere(
   const { desk, directory } = registry;
   try {
     // As read from a socket: nothing is shared with who sent it.
-    const told = <T>(value: T): unknown => JSON.parse(JSON.stringify(value));
+    const told = (value: JoinRequest): unknown => JSON.parse(JSON.stringify(value));
     const figures = await measured(
       {
         join: (request) => desk.join(told(request), "farm"),
