@@ -6,7 +6,7 @@ import { deviceModels, type DeviceRouter, type DeviceScene, runDevices } from ".
 
 const [detect, read, listen] = deviceModels;
 const crowd: DeviceCrowd = {
-  devices: 200,
+  devices: 180,
   sites: 12,
   models: [
     { name: detect, share: 0.5, gapMs: 2000, inSequences: false },
@@ -29,7 +29,7 @@ function scene(change: Partial<DeviceScene> = {}): DeviceScene {
       workMs: 100 + exponential(random, 100),
       size: 1 + Math.floor(8 * random.next()),
     })),
-    untilMs: 4000,
+    untilMs: 6000,
     countedFromMs: 1000,
     leavesPerSecond: 4,
     seed: 7,
