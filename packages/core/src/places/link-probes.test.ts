@@ -47,3 +47,37 @@ it("finds out about the rates of links where all places are elsewhere, unless no
   // Frames use places side by side.
   expect(probed(600, 1000, "throughput")).toBe(3000);
 });
+
+it("does not wait for a pause where requests follow one another sooner than a train is back", () => {
+  const clock = manualClock();
+  let spare = 0;
+  const link: Link = {
+    transferMs: () => certain(50, { observedAtMs: 0, origin: "told" }),
+    roundTripMs: () => certain(10, { observedAtMs: 0, origin: "told" }),
+    probeBytes: (_direction, _nowMs, dueInMs = Infinity) => (dueInMs < 10 ? 0 : spare),
+  };
+  const sent: number[] = [];
+  // As much of an endpoint, a model and a plan as is asked.
+  const endpoint = {
+    info: { id: "a" },
+    probe: async (bytes: number) => void sent.push(bytes),
+  } as unknown as Endpoint;
+  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  const known = { here: false } as unknown as KnownModel;
+  const plan = { objective: "throughput", legs: [] } as unknown as Plan;
+  using probes = linkProbes(
+    { clock, links: () => link, local: { info: { id: "here" } } as unknown as Endpoint },
+    { looked: [place], touched: () => undefined },
+    () => undefined,
+  );
+  const consider = (nowMs: number): void =>
+    probes.consider({ known, features: { bytes: 1000 }, plan, dueAtMs: nowMs + 2 }, nowMs);
+  consider(0);
+  expect(sent).toEqual([]);
+  spare = 3000;
+  // It had nothing to spare a moment ago.
+  consider(20);
+  expect(sent).toEqual([]);
+  consider(50);
+  expect(sent).toEqual([3000]);
+});

@@ -75,6 +75,8 @@ const mostBytes = 65_536;
 const leastBytes = 1460;
 /** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
+/** The same after a link that is worth a train had none to spare. */
+const refusedMs = 40;
 /** For a request to come, a link is considered a round trip and so long before, and again while that lies ahead. */
 const aheadMs = 60;
 const againMs = 10;
@@ -178,17 +180,19 @@ export function linkProbes(
         // Where all places are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
         const apart = !request.known.here && request.plan.objective !== "throughput";
         if (apart && !rateMatters(place.table, request.plan)) continue;
-        const due = request.dueAtMs < Infinity;
+        const rhythm = request.dueAtMs < Infinity;
         // Before the round trip is worked out: it will be no later than this.
-        const latestMs = due ? Math.max(nowMs, request.dueAtMs) : nowMs;
+        const latestMs = rhythm ? Math.max(nowMs, request.dueAtMs) : nowMs;
         if (latestMs - (consideredMs.get(place) ?? -Infinity) < restMs) continue;
-        const earlyMs = due ? meanOf(link.roundTripMs(nowMs)) + aheadMs : 0;
-        const atMs = due ? Math.max(nowMs, request.dueAtMs - earlyMs) : nowMs;
+        const roundTripMs = rhythm ? meanOf(link.roundTripMs(nowMs)) : 0;
+        // Where the next one follows here sooner than a train is back, it is for those after that one.
+        const due = rhythm && (here === undefined || request.dueAtMs - nowMs > roundTripMs);
+        const atMs = due ? Math.max(nowMs, request.dueAtMs - roundTripMs - aheadMs) : nowMs;
         if (atMs - (consideredMs.get(place) ?? -Infinity) < restMs) continue;
         if (due) wait(place, link, request, atMs - nowMs);
         else {
-          consideredMs.set(place, nowMs);
-          probed(place, link, request, nowMs);
+          const more = probed(place, link, { ...request, dueAtMs: Infinity }, nowMs);
+          consideredMs.set(place, more && here !== undefined ? nowMs - restMs + refusedMs : nowMs);
         }
       }
     },
