@@ -377,4 +377,18 @@ describe("linkBelief", () => {
     expect(kept / 400).toBeGreaterThan(0.42);
     expect(kept / 400).toBeLessThan(0.58);
   });
+
+  it("does not take small bodies for quicker than the link because exchanges take longer than acknowledgements", () => {
+    const link = fresh();
+    // Of exchanges the server's handling is a part, of acknowledgements it is not.
+    for (let second = 0; second < 8; second++) link.roundTripSeen(4.3, 1000 * second);
+    let nowMs = 8000;
+    for (let body = 0; body < 12; body++, nowMs += 20) {
+      const note = link.sendStarted(9000, "up", nowMs);
+      for (const total of [8192, 9000]) note.progressed(total, nowMs + 2 + (total * 8000) / 60e6);
+      note.ended(nowMs + 4, true);
+    }
+    // 263 kB take 35 ms.
+    expect(quantileOf(link.transferMs(263_000, "up", nowMs), 0.5)).toBeGreaterThan(20);
+  });
 });

@@ -131,8 +131,12 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
           if (progress === "none") return;
           const now = at(progressMs);
           if (direction === "up" && totalBytes > transfer.acknowledged) {
-            // An acknowledgement that beats the believed round trip corrects it.
-            baseMs = Math.min(baseMs, Math.max(0, now - startMs));
+            // An acknowledgement that beats the believed round trip corrects it: a part of its time was the bytes'.
+            if (now - startMs < baseMs) {
+              const carryMs =
+                Math.min(transfer.bytes, totalBytes) / packetBytes / side.packetsPerMs(quickRatio, now);
+              baseMs = Math.max(0, now - startMs - carryMs);
+            }
             // The first one of a body that had the link to itself is an exchange; a late one tells of the rate.
             if (transfer.acknowledged === 0 && wasIdle) {
               const aroundMs = pathOf(now - startMs, Math.min(transfer.bytes, totalBytes), now);

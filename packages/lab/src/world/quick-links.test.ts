@@ -1,0 +1,49 @@
+import { expect, it } from "vitest";
+import { tensorOf } from "@longshore/core";
+import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { constantTrace } from "../trace/index.ts";
+import { offloadWorld } from "./index.ts";
+
+const bytes = 600_000;
+const x = tensorOf("x", "UINT8", [1, bytes], new Uint8Array(bytes));
+
+/**
+ * A device that takes 25 ms, and a box that takes 5 for what follows the first 10, behind a link that nothing is known of: where
+ * requests are answered that come one as soon as the other is answered, and what share of the link was sent besides them.
+ */
+async function oneAfterTheOther(bitsPerSecond: number, delayMs: number, requests: number) {
+  const trace = constantTrace(bitsPerSecond);
+  const { clock, offloader, places } = offloadWorld({
+    models: [toyModel(bytes)],
+    seed: 5,
+    device: { speed: 4, info: placeInfo("device", "device") },
+    places: [
+      { info: placeInfo("edge", "edge"), speed: 12, up: trace, down: trace, delayMs, handlingMs: 1.5 },
+    ],
+    defaults: { dataClass: "public" },
+  });
+  let besides = 0;
+  for (const { link } of places.values()) {
+    const carry = link.carry.bind(link);
+    link.carry = (size, direction, options) => {
+      // Crossings are of these sizes and 400 bytes.
+      if (direction === "up" && ![10_400, 20_400, 300_400, 600_400].includes(size)) besides += size;
+      return carry(size, direction, options);
+    };
+  }
+  const where: string[] = [];
+  for (let request = 0; request < requests; request++)
+    where.push((await clock.runUntil(offloader.infer("toy", { x }))).where);
+  const share = (besides * 8000) / (bitsPerSecond * clock.nowMs());
+  await clock.runUntil(offloader.close());
+  return { where, share };
+}
+
+it.each([
+  [60e6, 1],
+  [400e6, 0.3],
+])("finds out within twenty requests in a row that a link of %d bit/s is quick", async (rate, delayMs) => {
+  const { where, share } = await oneAfterTheOther(rate, delayMs, 40);
+  expect(where.slice(20).filter((one) => one === "edge").length).toBeGreaterThanOrEqual(18);
+  expect(share).toBeLessThan(0.05);
+});
