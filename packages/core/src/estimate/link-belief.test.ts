@@ -391,4 +391,17 @@ describe("linkBelief", () => {
     // 263 kB take 35 ms.
     expect(quantileOf(link.transferMs(263_000, "up", nowMs), 0.5)).toBeGreaterThan(20);
   });
+
+  it("does not take a path for one without length because its link is quicker than believed by now", () => {
+    const link = fresh();
+    link.roundTripSeen(40, 0);
+    let nowMs = 10;
+    for (let body = 0; body < 6; body++) nowMs = sendSteadily(link, 40_000, 0.5e6, nowMs) + 100;
+    // Now the link carries it at once, and the acknowledgement comes a little sooner than the round trip.
+    const note = link.sendStarted(20_000, "up", nowMs);
+    for (const total of [10_000, 20_000]) note.progressed(total, nowMs + 30);
+    note.ended(nowMs + 50, true);
+    // Half of 30 ms is the way at least, of which bodies take one half: nothing passes in less.
+    expect(link.transferMs(1000, "up", nowMs + 100).values[0]).toBeGreaterThan(7);
+  });
 });

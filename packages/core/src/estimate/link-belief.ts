@@ -135,7 +135,9 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
             if (now - startMs < baseMs) {
               const carryMs =
                 Math.min(transfer.bytes, totalBytes) / packetBytes / side.packetsPerMs(quickRatio, now);
-              baseMs = Math.max(0, now - startMs - carryMs);
+              // Where the link is believed to be slower than it is by now, that would be all of it.
+              const tookMs = now - startMs;
+              baseMs = tookMs - Math.min(carryMs, tookMs / 2);
             }
             // The first one of a body that had the link to itself is an exchange; a late one tells of the rate.
             if (transfer.acknowledged === 0 && wasIdle) {

@@ -13,6 +13,8 @@ export interface LinkUpkeep extends Disposable {
  */
 const delayMs = 1;
 const restRatio = 20;
+/** A process that was held up meanwhile does not rest for that. */
+const longestRestMs = 1000;
 /** A body that keeps a link for at least so many milliseconds is news as it begins: the next request would wait behind it. */
 export const longSendMs = 20;
 /**
@@ -45,7 +47,8 @@ export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
     const nowMs = clock.nowMs();
     if (nowMs >= dueMs) {
       const more = places.refreshOneLink(nowMs);
-      restsUntilMs = nowMs + Math.max(delayMs, restRatio * (clock.nowMs() - nowMs));
+      const restMs = Math.max(delayMs, restRatio * (clock.nowMs() - nowMs));
+      restsUntilMs = nowMs + Math.min(longestRestMs, restMs);
       const pauseMs = more ? 0 : agingMs[aged++];
       if (pauseMs === undefined) return;
       dueMs = Math.max(restsUntilMs, nowMs + pauseMs);

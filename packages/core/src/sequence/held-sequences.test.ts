@@ -55,6 +55,17 @@ it("refuses one sequence more than it keeps, until one ends or nobody has come f
   await expect(enter("a", 15_500)).rejects.toMatchObject({ reason: "rejected" });
 });
 
+it("does not keep for ever what nobody says an idle time of", async () => {
+  const held = heldSequences({ maxSequences: 1, maxTenantSequences: 1 });
+  const enter = async (key: string, nowMs: number): Promise<void> => {
+    using turn = await held.enter(key, call, nowMs);
+    turn.keep(step(1));
+  };
+  await enter("a", 0);
+  await expect(enter("b", 59_000)).rejects.toMatchObject({ reason: "rejected" });
+  await enter("b", 61_000);
+});
+
 it("keeps room for others where one tenant has very many", async () => {
   const held = heldSequences({ maxSequences: 4 });
   const enter = async (tenant: string, key: string): Promise<void> => {

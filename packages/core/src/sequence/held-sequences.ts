@@ -30,7 +30,7 @@ export interface SequenceTurn extends Disposable {
 export interface HeldSequences {
   /**
    * Waits until the requests of the sequence that came before are over, or the call is. Throws `rejected` for one more than
-   * are kept; those that nothing came for in the `maxIdleMs` of their last request are not counted.
+   * are kept; those that nothing came for in the `maxIdleMs` of their last request (default a minute) are not counted.
    */
   enter(key: string, call: Call, nowMs: number, maxIdleMs?: number): Promise<SequenceTurn>;
 }
@@ -56,6 +56,9 @@ interface Entry {
   /** From when on nobody will come any more: the place that has the state forgets it then, too. */
   idleAtMs: number;
 }
+
+/** After so long nobody is expected to come any more where the model's server says nothing of it, as servers of ours take it. */
+const usualIdleMs = 60_000;
 
 /** Who is idle is looked for no more often than this, in milliseconds. */
 const lookEveryMs = 1000;
@@ -123,7 +126,7 @@ export function heldSequences({
   }
 
   return {
-    async enter(key, call, nowMs, maxIdleMs = Infinity) {
+    async enter(key, call, nowMs, maxIdleMs = usualIdleMs) {
       const { tenant } = call;
       if (!entries.has(key)) {
         makeRoom(tenant, nowMs);

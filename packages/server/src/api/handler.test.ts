@@ -291,6 +291,14 @@ describe("routes of the protocol", () => {
       409,
       "sequence-step",
     ],
+    [
+      "a sequence id of very many characters",
+      ask("POST", "/v2/models/double/infer", {
+        body: json({ ...xJson, parameters: { sequence_id: "x".repeat(257) } }),
+      }),
+      400,
+      "invalid-input",
+    ],
     ["a query that is no number", ask("GET", "/v2/models/double/offers?bytes=x"), 400, "invalid-input"],
     ["a query that is no flag", ask("GET", "/v2/models/double/offers?offers=no"), 400, "invalid-input"],
     ["a query of two minds", ask("GET", "/v2/models/double/offers?size=1&size=2"), 400, "invalid-input"],

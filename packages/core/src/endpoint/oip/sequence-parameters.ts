@@ -57,7 +57,11 @@ export function readSequence(parameters: Parameters): ToldPosition | undefined {
   const id = read.own(parameters, "sequence_id");
   if (id === undefined || id === 0 || id === "") return undefined;
   const named =
-    typeof id === "string" ? id : typeof id === "number" && Number.isSafeInteger(id) ? String(id) : undefined;
+    typeof id === "string"
+      ? read.text(256)(id, "sequence_id")
+      : typeof id === "number" && Number.isSafeInteger(id)
+        ? String(id)
+        : undefined;
   if (named === undefined) read.refuse("sequence_id", "text, or a whole number that JSON carries exactly");
   const start = flagParameter(parameters, "sequence_start", "parameters") ?? false;
   const step = wholeParameter(parameters, "longshore_step", "parameters");
