@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { nameServer, type Program } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import { freePort, type RunningPeer, startGateway, startOwn } from "../servers/index.ts";
-import { asked, type Part, type PartContext } from "./part.ts";
+import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 
 const domain = "store.example";
 
@@ -80,11 +79,7 @@ async function until(holds: () => Promise<boolean>): Promise<boolean> {
   return false;
 }
 
-async function check(
-  context: PartContext,
-  folder: string,
-  open: { close(): Promise<unknown> }[],
-): Promise<void> {
+async function check(context: PartContext, folder: string, open: Open[]): Promise<void> {
   const told = (name: string, good: boolean): void =>
     context.told({ name, outcome: good ? "passed" : "failed", detail: "" });
   const program = await nameServer();
@@ -143,13 +138,6 @@ export const dnsPart: Part = {
   name: "dns",
   async run(context) {
     if (!asked(context, "dns")) return;
-    const folder = await mkdtemp(join(tmpdir(), "longshore-dns-"));
-    const open: { close(): Promise<unknown> }[] = [];
-    try {
-      await check(context, folder, open);
-    } finally {
-      for (const one of open.reverse()) await one.close();
-      await rm(folder, { recursive: true, force: true });
-    }
+    await inFolder("dns", (folder, open) => check(context, folder, open));
   },
 };

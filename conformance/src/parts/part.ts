@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Unavailable } from "../install/index.ts";
 import type { RunningPeer } from "../servers/index.ts";
 
@@ -44,6 +47,26 @@ export async function eachAsked<T extends { readonly name: string }>(
       if (!(thrown instanceof Unavailable)) throw thrown;
       context.told({ name: one.name, outcome: "skipped", detail: thrown.message });
     }
+  }
+}
+
+/** Anything that a check opened and that is closed after it. */
+export interface Open {
+  close(): Promise<unknown>;
+}
+
+/** Does the work in a folder of its own, which goes afterwards; what the work put into the list is closed before, the last first. */
+export async function inFolder(
+  name: string,
+  work: (folder: string, open: Open[]) => Promise<void>,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), `longshore-${name}-`));
+  const open: Open[] = [];
+  try {
+    await work(folder, open);
+  } finally {
+    for (const one of open.reverse()) await one.close();
+    await rm(folder, { recursive: true, force: true });
   }
 }
 

@@ -1,5 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   float32Tensor,
@@ -14,7 +13,7 @@ import {
 import { denseModel, waist } from "../dense-models.ts";
 import { type RunningPeer, type ServedModel, startTriton } from "../servers/index.ts";
 import { legsOf, longshore, runsAt } from "./asking.ts";
-import { asked, type Part, type PartContext } from "./part.ts";
+import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 
 const inputSize = 4096;
 
@@ -94,11 +93,7 @@ function same(one: Result, other: Result, output: string): boolean {
   return float32View(own).every((value, index) => Math.abs(value - (expected[index] ?? NaN)) < 1e-4);
 }
 
-async function check(
-  context: PartContext,
-  folder: string,
-  open: { close(): Promise<void> }[],
-): Promise<void> {
+async function check(context: PartContext, folder: string, open: Open[]): Promise<void> {
   const told = (name: string, good: boolean, detail: string): void =>
     context.told({ name, outcome: good ? "passed" : "failed", detail });
   const made = await make(folder);
@@ -168,14 +163,5 @@ async function check(
 /** A real Triton that was given the exported tail of a model of ours. */
 export const partsOfModelsPart: Part = {
   name: "parts-of-models",
-  async run(context) {
-    const folder = await mkdtemp(join(tmpdir(), "longshore-parts-"));
-    const open: { close(): Promise<void> }[] = [];
-    try {
-      await check(context, folder, open);
-    } finally {
-      for (const one of open.reverse()) await one.close();
-      await rm(folder, { recursive: true, force: true });
-    }
-  },
+  run: (context) => inFolder("parts", (folder, open) => check(context, folder, open)),
 };

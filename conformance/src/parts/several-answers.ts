@@ -1,10 +1,9 @@
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run, tritonClient } from "../install/index.ts";
-import { type RunningPeer, scripts, startGateway, startTritonPython } from "../servers/index.ts";
-import { asked, lastWords, type Part, type PartContext } from "./part.ts";
+import { scripts, startGateway, startTritonPython } from "../servers/index.ts";
+import { asked, lastWords, type Part, type PartContext, inFolder, type Open } from "./part.ts";
 
 const script = fileURLToPath(new URL("../../python/several_answers.py", import.meta.url));
 
@@ -75,7 +74,7 @@ async function noted(file: string, last: string): Promise<string> {
   return `the model noted ${JSON.stringify(await readFile(file, "utf8").catch(() => ""))}`;
 }
 
-async function check(context: PartContext, folder: string, open: RunningPeer[]): Promise<void> {
+async function check(context: PartContext, folder: string, open: Open[]): Promise<void> {
   const told = (name: string, problem: string): void =>
     context.told({ name, outcome: problem === "" ? "passed" : "failed", detail: problem });
   const client = await tritonClient();
@@ -112,14 +111,5 @@ async function check(context: PartContext, folder: string, open: RunningPeer[]):
 /** A decoupled model of a real Triton behind a gateway: each answer in order, errors between them, and readers that leave. */
 export const severalAnswersPart: Part = {
   name: "several-answers",
-  async run(context) {
-    const folder = await mkdtemp(join(tmpdir(), "longshore-several-"));
-    const open: RunningPeer[] = [];
-    try {
-      await check(context, folder, open);
-    } finally {
-      for (const one of open.reverse()) await one.close();
-      await rm(folder, { recursive: true, force: true });
-    }
-  },
+  run: (context) => inFolder("several", (folder, open) => check(context, folder, open)),
 };

@@ -1,5 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sampleInputs, sampleRepository } from "@longshore/samples";
 import {
@@ -12,7 +11,7 @@ import {
 } from "longshore";
 import { type RunningPeer, type ServedModel, startOwn, startTriton } from "../servers/index.ts";
 import { legsOf, longshore, runsAt } from "./asking.ts";
-import { asked, type Part, type PartContext } from "./part.ts";
+import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 
 /** What the text detector takes and gives, as the pipeline says it where it does. */
 const ports = `{
@@ -70,11 +69,7 @@ const boxesOf = ({ outputs }: Result): readonly number[] => {
   return boxes ? [...float32View(boxes)] : [];
 };
 
-async function check(
-  context: PartContext,
-  folder: string,
-  open: { close(): Promise<void> }[],
-): Promise<void> {
+async function check(context: PartContext, folder: string, open: Open[]): Promise<void> {
   const told = (name: string, good: boolean, detail: string): void =>
     context.told({ name, outcome: good ? "passed" : "failed", detail });
   const detector = join(sampleRepository(), "ocr-detect", "1", "model.onnx");
@@ -206,14 +201,5 @@ async function check(
 /** Pipelines of ours around a model that only a real Triton has. */
 export const stepsOfPipelinesPart: Part = {
   name: "steps-of-pipelines",
-  async run(context) {
-    const folder = await mkdtemp(join(tmpdir(), "longshore-steps-"));
-    const open: { close(): Promise<void> }[] = [];
-    try {
-      await check(context, folder, open);
-    } finally {
-      for (const one of open.reverse()) await one.close();
-      await rm(folder, { recursive: true, force: true });
-    }
-  },
+  run: (context) => inFolder("steps", (folder, open) => check(context, folder, open)),
 };
