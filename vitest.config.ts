@@ -1,19 +1,35 @@
+import { existsSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { defineConfig } from "vitest/config";
 
-const conditions = ["@longshore/source", "node", "import", "default"];
+/**
+ * Tests run what is built and shipped: what they import of `src` is taken from `dist`, which Node.js loads itself. To transform
+ * all of it takes longer than most tests, and calls between modules that Vite has loaded take longer, too.
+ */
+const built = {
+  name: "built",
+  enforce: "pre",
+  resolveId(source: string, importer: string | undefined): string | undefined {
+    if (!source.startsWith(".") || importer === undefined) return undefined;
+    const file = resolve(dirname(importer), source);
+    const script = file.replace(/\/src\/(.*)\.ts$/, "/dist/$1.js");
+    return script !== file && existsSync(file) && existsSync(script) ? script : undefined;
+  },
+} as const;
 
 export default defineConfig({
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
+  plugins: [built],
   test: {
     // What takes seconds on an idle machine takes a minute on one that is busy with something else.
     testTimeout: 180_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 20_000 } },
+    globalSetup: "tools/build-first.mjs",
     pool: "forks",
     maxWorkers: 2,
     // Tests leave nothing behind, and to load the code anew for each file takes longer than most of them.
     isolate: false,
+    server: { deps: { external: [/\/dist\/.*\.js$/] } },
     include: [
       "packages/*/src/**/*.test.ts",
       "adapters/*/src/**/*.test.ts",
