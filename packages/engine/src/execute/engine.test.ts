@@ -365,6 +365,16 @@ describe("a pipeline", () => {
     expect(runtime.runs).toEqual(["layered 2", "score 1", "score 1"]);
   });
 
+  it("prepares its lane when it is read, and a model without transforms does not", async () => {
+    let prepared = 0;
+    const lane = inlineLane(transformSet(...pureTransforms(), takeApart, total, plus), clock);
+    const engine = engineWith({ lane: { ...lane, prepare: () => void prepared++ } });
+    await engine.describe("layered", undefined, base);
+    expect(prepared).toBe(0);
+    await engine.describe("pipe", undefined, base);
+    expect(prepared).toBe(1);
+  });
+
   it("can be stopped and continued at every cut with the same answer, and crossings are what was declared", async () => {
     const engine = engineWith();
     const all = wholeOf((await infer(engine, request(whole("pipe"), twoRows("rows")))).outputs);

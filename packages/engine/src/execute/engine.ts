@@ -125,6 +125,7 @@ class EngineHere implements Engine {
         pool: this.#pool,
         clock,
         observer,
+        lane,
         explicit: parts.explicit ?? false,
         ...(lacks ? { lacks } : {}),
         defaultProgram: ({ description, programs }) =>

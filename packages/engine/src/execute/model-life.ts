@@ -9,6 +9,7 @@ import {
   startCut,
   untilAborted,
 } from "@longshore/core";
+import type { Lane } from "../lane/index.ts";
 import {
   checkModelName,
   type LoadedVersion,
@@ -64,6 +65,8 @@ export interface ModelLifeParts {
   readonly pool: GraphPool;
   readonly clock: Clock;
   readonly observer: Observer;
+  /** Prepared when a model that has transforms is read. */
+  readonly lane?: Pick<Lane, "prepare">;
   /** Whether only what was loaded is served (Triton's explicit model control). */
   readonly explicit: boolean;
   /** What is missing of a graph's file: it is not fetched to be warm. Default: all are here. */
@@ -85,6 +88,10 @@ class LeaseOfHeld extends Once implements VersionLease {
     this.loaded = held.loaded;
     this.owner = held;
   }
+}
+
+function hasTransforms({ programs }: LoadedVersion): boolean {
+  return [...programs.values()].some(({ steps }) => steps.some(({ kind }) => kind === "transform"));
 }
 
 export function modelLife(parts: ModelLifeParts): ModelLife {
@@ -110,6 +117,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     observer.record({ kind: "model-state", atMs: clock.nowMs(), model, version, state });
 
   function make(loaded: LoadedVersion): Held {
+    if (hasTransforms(loaded)) parts.lane?.prepare?.();
     let left: () => void = () => undefined;
     const gone = new Promise<void>((resolve) => (left = resolve));
     const held: Held = {

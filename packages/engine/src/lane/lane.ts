@@ -28,5 +28,7 @@ export interface Lane {
     keep: readonly string[],
     call: Call,
   ): Promise<ChainResult>;
+  /** Called when a model that has transforms has been read: what they need that takes time to start had better start now. */
+  prepare?(): void;
   close(): Promise<void>;
 }

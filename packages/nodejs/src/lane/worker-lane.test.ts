@@ -102,6 +102,27 @@ describe("worker lane", () => {
     return out && textElements(out)[0];
   };
 
+  it("starts threads when it is told to prepare or a chain comes, and not before", async () => {
+    let started = 0;
+    const count = (): void => void started++;
+    process.on("worker", count);
+    try {
+      lane = workerLane({ workers: 3, workerUrl });
+      await new Promise(setImmediate);
+      expect(started).toBe(0);
+      await thread();
+      expect(started).toBe(1);
+      lane.prepare?.();
+      await new Promise(setImmediate);
+      expect(started).toBe(3);
+      lane.prepare?.();
+      await new Promise(setImmediate);
+      expect(started).toBe(3);
+    } finally {
+      process.off("worker", count);
+    }
+  });
+
   it.each(["die", "throw"])("fails the chain whose thread dies (%s) and replaces the thread", async (how) => {
     lane = workerLane({ workers: 1, workerUrl });
     const first = await thread();

@@ -51,7 +51,8 @@ function checked({ workers, maxWaiting = 64 * workers }: WorkerLaneOptions): num
 
 /**
  * A lane of worker threads: a chain of steps is one hop, and only the values in `keep` come back. Inputs are copied once
- * unless they were given; results move. A cancelled call rejects at once; its chain stops at the next step and only then is
+ * unless they were given; results move. Threads start when a chain needs them or `prepare` says that one soon will, so that
+ * who has no transforms pays for none. A cancelled call rejects at once; its chain stops at the next step and only then is
  * the thread free. A thread that dies fails the chain it ran with `runtime-crashed` and is replaced when it is needed.
  */
 export function workerLane(options: WorkerLaneOptions): Lane {
@@ -111,9 +112,10 @@ export function workerLane(options: WorkerLaneOptions): Lane {
     }
   }
 
-  for (let index = 0; index < options.workers; index++) start();
-
   return {
+    prepare() {
+      while (!closing && threads.size < options.workers) start();
+    },
     async run(chain, values, keep, call) {
       if (closing) throw new LongshoreError("shutting-down", "queue", "this lane was closed");
       if (call.abort.aborted) throw abortError(call.abort, "queue");
