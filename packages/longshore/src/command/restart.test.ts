@@ -70,6 +70,9 @@ function send(agent: Agent, address: string, path: string, body?: object): Promi
   });
 }
 
+/** Between requests of a client: without it, they would take the cores from the servers that are to start. */
+const pauseMs = 5;
+
 const double = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data: [1, 2, 3, 4] }] };
 
 describe("a server that is told to stop", () => {
@@ -146,7 +149,10 @@ describe("a rolling restart", () => {
       counts.failed++;
     }
     async function client(turn: number): Promise<void> {
-      while (!counts.over) await ask(turn++);
+      while (!counts.over) {
+        await ask(turn++);
+        await sleep(pauseMs);
+      }
     }
     const clients = [0, 1, 2, 3].map(client);
     for (const index of [0, 1]) {
@@ -192,6 +198,7 @@ describe("a rolling restart", () => {
           );
           if (reply.status === 200 && reply.text.includes("[2,4,6,8]")) counts.answered++;
           else wrong.push(`${reply.status} ${reply.text}`);
+          await sleep(pauseMs);
         }
       }
       const answersMore = async (by: number): Promise<void> => {
