@@ -2,12 +2,10 @@ import { allRights, defaultMaxKeptBytes } from "@longshore/server";
 import { type Command, Option } from "commander";
 import { behindOptions } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
-import { gateway } from "./gateway.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
 import { onlineOptions } from "./online-options.ts";
 import { repositoryOptions } from "./repository-options.ts";
 import { pullOptions } from "../package/define-package.ts";
-import { serve } from "./serve.ts";
 import { tritonOptions } from "./triton-options.ts";
 
 /** `serve` and what belongs to it. */
@@ -35,7 +33,11 @@ export function defineServing({ program, action, io }: Defining): void {
         5,
       )
       .option("--allow-management", "let callers with the right to manage load and unload models", false)
-      .action(action((repository: string, options) => serve(repository, options, io))),
+      .action(
+        action(async (repository: string, options) =>
+          (await import("./serve.ts")).serve(repository, options, io),
+        ),
+      ),
     "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",
     "longshore serve detector.onnx --port 0 --no-grpc-port",
     "longshore serve ./models --model-control explicit --load-model ocr --allow-management",
@@ -67,7 +69,7 @@ export function defineServing({ program, action, io }: Defining): void {
         number("max-kept", 0),
         defaultMaxKeptBytes,
       )
-      .action(action((options) => gateway(options, io))),
+      .action(action(async (options) => (await import("./gateway.ts")).gateway(options, io))),
     "longshore gateway --zone eu/de --data-class internal",
     "longshore gateway --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
     "longshore gateway --port 9000 --at http://127.0.0.1:8000 --at-kind oip --data-class internal",

@@ -1,24 +1,35 @@
 import { Command, CommanderError } from "commander";
 import type { Defining } from "./define.ts";
-import { defineDirectory } from "./define-directory.ts";
-import { defineLab } from "./define-lab.ts";
-import { defineModels } from "./define-models.ts";
-import { definePackage } from "../package/define-package.ts";
-import { defineRollout } from "../rollout/define-rollout.ts";
-import { defineRequests } from "./define-requests.ts";
-import { defineServing } from "./define-serving.ts";
-import type { CommandIo, ExitCode } from "./io.ts";
-import { reportFailure } from "./io.ts";
+import { type CommandIo, type ExitCode, reportFailure } from "./io.ts";
 
-/** The groups of commands, in the order in which help lists them. */
-const groups: readonly ((defining: Defining) => void)[] = [
-  defineServing,
-  defineDirectory,
-  definePackage,
-  defineRollout,
-  defineRequests,
-  defineModels,
-  defineLab,
+/** Commands that are defined together. */
+export interface CommandGroup {
+  readonly commands: readonly string[];
+  /** Loads what defines them. */
+  load(): Promise<(defining: Defining) => void>;
+}
+
+/**
+ * The groups of commands, in the order in which help lists them. A command loads its own group alone: the code of all
+ * takes longer to load than most commands to run.
+ */
+export const groups: readonly CommandGroup[] = [
+  {
+    commands: ["serve", "gateway", "keys"],
+    load: async () => (await import("./define-serving.ts")).defineServing,
+  },
+  { commands: ["directory"], load: async () => (await import("./define-directory.ts")).defineDirectory },
+  { commands: ["package"], load: async () => (await import("../package/define-package.ts")).definePackage },
+  { commands: ["rollout"], load: async () => (await import("../rollout/define-rollout.ts")).defineRollout },
+  { commands: ["infer", "plan"], load: async () => (await import("./define-requests.ts")).defineRequests },
+  {
+    commands: ["profile", "golden", "quantize", "split", "advise"],
+    load: async () => (await import("./define-models.ts")).defineModels,
+  },
+  {
+    commands: ["doctor", "simulate", "observe", "demo"],
+    load: async () => (await import("./define-lab.ts")).defineLab,
+  },
 ];
 
 /** Parses the arguments, runs the command and gives the exit code: 0 done, 1 failed or "no", 2 wrong usage or input. */
@@ -48,7 +59,9 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       writeErr: (text) => io.note(text.trimEnd()),
     });
 
-  for (const define of groups) define({ program, io, action });
+  const own = groups.filter(({ commands }) => commands.includes(args[0] ?? ""));
+  const defined = await Promise.all((own.length > 0 ? own : groups).map((group) => group.load()));
+  for (const define of defined) define({ program, io, action });
 
   try {
     await program.parseAsync([...args], { from: "user" });

@@ -1,0 +1,29 @@
+import { Command } from "commander";
+import { expect, it } from "vitest";
+import type { CommandIo } from "./io.ts";
+import { groups, runCommand } from "./run-command.ts";
+
+function listening(): { readonly said: string[]; readonly io: CommandIo } {
+  const said: string[] = [];
+  const say = (text: string): void => void said.push(text);
+  const stop = new AbortController().signal;
+  return { said, io: { out: say, note: say, progress: () => undefined, environment: {}, stop } };
+}
+
+it.each(groups)("a group that is loaded for $commands defines these", async ({ commands, load }) => {
+  const program = new Command();
+  const { io } = listening();
+  (await load())({ program, io, action: () => async () => undefined });
+  expect(program.commands.map((command) => command.name())).toEqual(commands);
+});
+
+it("help lists the commands of all groups, and an unknown command is refused", async () => {
+  const help = listening();
+  expect(await runCommand(["--help"], help.io)).toBe(0);
+  for (const { commands } of groups) {
+    for (const name of commands) expect(help.said.join("\n")).toMatch(new RegExp(`^ {2}${name} `, "m"));
+  }
+  const unknown = listening();
+  expect(await runCommand(["serv", "."], unknown.io)).toBe(2);
+  expect(unknown.said.join("\n")).toContain("Did you mean serve?");
+});
