@@ -114,7 +114,8 @@ export function workerLane(options: WorkerLaneOptions): Lane {
 
   return {
     prepare() {
-      while (!closing && threads.size < options.workers) start();
+      if (closing) return;
+      while (threads.size < options.workers) start();
     },
     async run(chain, values, keep, call) {
       if (closing) throw new LongshoreError("shutting-down", "queue", "this lane was closed");
