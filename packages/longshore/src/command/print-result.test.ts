@@ -1,6 +1,6 @@
-import { bytesOf, tensorOf } from "@longshore/core";
+import { bytesOf, type Leg, type Plan, type Result, tensorOf } from "@longshore/core";
 import { expect, it } from "vitest";
-import { directoryLine, tensorJson, tensorLine } from "./print-result.ts";
+import { accountText, directoryLine, tensorJson, tensorLine } from "./print-result.ts";
 
 it("prints numbers of 16 bits as what they stand for", () => {
   const half = tensorOf("y", "FP16", [3], bytesOf(Uint16Array.of(0x3c00, 0xb800, 0x7c00)));
@@ -19,4 +19,35 @@ it("says of a directory what is not believed of it, in touch or not", () => {
   expect(directoryLine({ ageMs: Infinity, problem: "it is away", refused: { count: 2, because } })).toBe(
     `never read: it is away; 2 entries are not believed, such as ${because}`,
   );
+});
+
+it("says of every plan of a request where it ran", () => {
+  const leg = (from: string, to: string, endpoint: string): Partial<Leg> => ({
+    segment: { model: "m", version: "1", digest: "", variant: "default", from, to },
+    endpoint,
+    codecs: {},
+    starts: [{ on: "begin" }],
+  });
+  // What the command reads of plans and results.
+  const plan = (...legs: Partial<Leg>[]): Plan => ({ legs }) as unknown as Plan;
+  const result = {
+    plans: [
+      plan(leg("start", "fit", "device"), leg("fit", "detect", "one")),
+      plan(leg("detect", "end", "device")),
+    ],
+    accounts: [],
+    lostLegs: [],
+    where: "device",
+    because: "it is here",
+    tookMs: 2,
+    predictedMs: 1,
+    sentBytes: 0,
+    receivedBytes: 0,
+    energy: { millijoules: 0, label: "estimated" },
+  } as unknown as Result;
+  expect(accountText(result).split("\n").slice(0, 3)).toEqual([
+    "where     start..fit on device, then fit..detect on one",
+    "then      detect..end on device",
+    expect.stringMatching(/^answered  by device/),
+  ]);
 });

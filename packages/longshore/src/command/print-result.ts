@@ -120,9 +120,9 @@ export function accountText(result: Result): string {
       .filter((stage) => stage.tookMs >= 0.05)
       .map((stage) => [account.endpoint, stage.stage, stage.name, milliseconds(stage.tookMs)]),
   );
-  const plan = result.plans.at(-1);
   return [
-    ...(plan ? [`where     ${legsLine(plan)}`] : []),
+    // A later plan goes on where an earlier one got to, or stands in for it.
+    ...result.plans.map((plan, at) => `${at === 0 ? "where    " : "then     "} ${legsLine(plan)}`),
     `answered  by ${result.where} in ${milliseconds(result.tookMs)} (predicted ${milliseconds(result.predictedMs)})`,
     `because   ${result.because}`,
     `network   ${byteCount(result.sentBytes)} sent, ${byteCount(result.receivedBytes)} received`,
