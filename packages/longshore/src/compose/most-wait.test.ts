@@ -85,7 +85,8 @@ async function before(...places: readonly Busy[]): Promise<() => Promise<void>> 
 
 describe("a server that others were quicker to", () => {
   it("does not take a request that would wait for longer than its sender believes; the sender goes elsewhere, once", async () => {
-    const [first, second] = [new Busy(1, 0), new Busy(0.05, 1)];
+    // Slower by more than a machine that is busy otherwise holds up an answer.
+    const [first, second] = [new Busy(1, 0), new Busy(0.0005, 1)];
     const ask = await before(first, second);
     // It hears that others send there.
     await ask();
@@ -94,7 +95,7 @@ describe("a server that others were quicker to", () => {
     expect(first.bounds.at(-1)).toBeGreaterThan(0);
     expect(first.bounds.length).toBe(beganWith + 1);
     // Unseen, others fill it for longer than the other server takes.
-    first.waitingMs = 5000;
+    first.waitingMs = 1e6;
     const answered = second.answers;
     await ask();
     expect(second.answers).toBe(answered + 1);

@@ -301,11 +301,13 @@ describe("for an app", () => {
       [1, "device"],
     ]);
     expect(ended()).toEqual(["answered"]);
-    expect(await taken(ask(2, [0, 50_000], { deadlineMs: 300 }))).toEqual([
-      [0, "device"],
-      "deadline-exceeded",
-    ]);
-    expect(ended()).toEqual(["deadline-exceeded"]);
+    // A deadline that passed before the first answer was made says nothing of those after it: then with more time.
+    let late: unknown[] = [];
+    for (let deadlineMs = 300; late.length < 2 && deadlineMs < 50_000; deadlineMs *= 5) {
+      late = await taken(ask(2, [0, 50_000], { deadlineMs }));
+      expect(ended()).toEqual(["deadline-exceeded"]);
+    }
+    expect(late).toEqual([[0, "device"], "deadline-exceeded"]);
     expect(await taken(ask(2, [0, 50_000]), 1)).toEqual([[0, "device"]]);
     expect(ended()).toEqual(["cancelled"]);
     expect(await taken(offloader.answers("none", {}))).toEqual(["unknown-model"]);
