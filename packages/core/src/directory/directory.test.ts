@@ -522,6 +522,35 @@ describe("joinDirectory", () => {
   });
 });
 
+it("a place that closes before it has heard that it joined is not there afterwards", async () => {
+  const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 3000 });
+  let tell = (): void => undefined;
+  const mayTell = new Promise<void>((resolve) => (tell = resolve));
+  const handler: Handler = async (request, ...rest) => {
+    const reply = await deskHandler(registry)(request, ...rest);
+    if (request.path.endsWith("/join")) await mayTell;
+    return reply;
+  };
+  const membership = joinDirectory({
+    transport: memoryTransport(handler, { clock }),
+    clock,
+    random: seededRandom(3),
+    observer: { record: () => undefined },
+    name: "http://keeper",
+    id: "a",
+    request: async () => ({ tier: "edge", statement: { address: "http://127.0.0.1:9" } }),
+  });
+  const there = (): number => registry.list(undefined).records.length;
+  await clock.advance(1);
+  expect(there()).toBe(1);
+  const closing = membership[Symbol.asyncDispose]();
+  tell();
+  await closing;
+  expect(there()).toBe(0);
+  registry[Symbol.dispose]();
+  expect(clock.armed()).toBe(0);
+});
+
 it("an entry's signature does not depend on the order of its fields, and does on everything else", async () => {
   const one = await signed({ id: "a" });
   const turned = Object.fromEntries(Object.entries(one.body).reverse()) as unknown as Json;

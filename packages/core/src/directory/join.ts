@@ -1,4 +1,11 @@
-import { type EndpointId, type Json, LongshoreError, type Observer, type Random } from "../base/index.ts";
+import {
+  type EndpointId,
+  type Json,
+  LongshoreError,
+  neverAborted,
+  type Observer,
+  type Random,
+} from "../base/index.ts";
 import { type AskParts, askJson } from "./exchange.ts";
 import { type JoinReply, type JoinRequest, joinReplyFrom } from "./join-json.ts";
 
@@ -30,7 +37,7 @@ const longestPauseMs = 15_000;
  */
 export function joinDirectory(parts: JoinParts): Membership {
   const { clock, random, observer, id, name } = parts;
-  const control = new AbortController();
+  let closed = false;
   let timer: Disposable | undefined;
   let pauseMs = firstPauseMs;
   let mostMs = longestPauseMs;
@@ -60,8 +67,9 @@ export function joinDirectory(parts: JoinParts): Membership {
     let nextMs: number;
     try {
       const request: JoinRequest = { schemaVersion: 1, id, ...(await parts.request()) };
-      // A request is plain data.
-      const json = await askJson(parts, "/v2/directory/join", request as unknown as Json, control.signal);
+      if (closed) return;
+      // A request is plain data. It is heard to its end: what is broken off may have joined all the same, or do so after it left.
+      const json = await askJson(parts, "/v2/directory/join", request as unknown as Json, neverAborted);
       const reply = joinReplyFrom(json, "the reply");
       noted("in touch", `${id} joined`);
       joinedAtMs = clock.nowMs();
@@ -72,12 +80,12 @@ export function joinDirectory(parts: JoinParts): Membership {
       answer = text;
       nextMs = (reply.leaseMs / 3) * (0.8 + 0.2 * random.next());
     } catch (thrown) {
-      if (control.signal.aborted) return;
+      if (closed) return;
       noted("out of touch", LongshoreError.from(thrown, "transport", `joining ${name}`).message);
       nextMs = pauseMs * (0.5 + 0.5 * random.next());
       pauseMs = Math.min(mostMs, 2 * pauseMs);
     }
-    if (!control.signal.aborted) timer = clock.timer(nextMs, turn);
+    if (!closed) timer = clock.timer(nextMs, turn);
   }
 
   const turn = (): void => {
@@ -88,14 +96,13 @@ export function joinDirectory(parts: JoinParts): Membership {
   return {
     renew: turn,
     async [Symbol.asyncDispose]() {
-      if (control.signal.aborted) return;
+      if (closed) return;
+      closed = true;
       timer?.[Symbol.dispose]();
-      const left = new AbortController();
-      control.abort(new LongshoreError("shutting-down", "transport", `${id} leaves`));
       await asking;
       if (joinedAtMs === -Infinity) return;
       // Whoever does not hear it sees the lease end.
-      await askJson(parts, "/v2/directory/leave", { id }, left.signal).catch(() => undefined);
+      await askJson(parts, "/v2/directory/leave", { id }, neverAborted).catch(() => undefined);
     },
   };
 }
