@@ -5,7 +5,7 @@ import { lastWords } from "./part.ts";
 
 /** Runs the command to its good end. Throws what it said otherwise. */
 export async function longshore(...args: readonly string[]): Promise<string> {
-  const { code, out, err } = await run(process.execPath, [command, ...args], { timeoutMs: 180_000 });
+  const { code, out, err } = await run(process.execPath, [command, ...args], { timeoutMs: 300_000 });
   if (code !== 0) throw new Error(`longshore ${args[0]}: ${lastWords(out, err)}`);
   return out;
 }
@@ -17,9 +17,6 @@ export async function runsAt(address: string, model: string): Promise<number> {
   return json.model_stats?.[0]?.inference_count ?? NaN;
 }
 
-/** Where the parts of a request ran, in words. */
-export const legsOf = ({ plans }: Result): string =>
-  (plans.at(-1)?.legs ?? [])
-    .filter(({ spends }) => spends === "nothing")
-    .map(({ segment: { from, to }, endpoint }) => `${from}..${to} at ${endpoint}`)
-    .join(", ");
+/** Where the parts of a request ran, in words, whichever of its plans and legs ran them. */
+export const legsOf = ({ accounts }: Result): string =>
+  accounts.map(({ segment: { from, to }, endpoint }) => `${from}..${to} at ${endpoint}`).join(", ");

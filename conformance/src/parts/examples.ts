@@ -98,7 +98,7 @@ export const examplesPart: Part = {
           ...(server.grpc === undefined ? [] : ["--grpc", server.grpc]),
           ...args,
         ],
-        { timeoutMs: 90_000, env: { PYTHONDONTWRITEBYTECODE: "1" } },
+        { timeoutMs: 300_000, env: { PYTHONDONTWRITEBYTECODE: "1" } },
       );
       context.told(
         code === 0

@@ -19,7 +19,7 @@ export const kserveClientPart: Part = {
         context.told({ name, outcome: "skipped", detail: "the server has no gRPC port" });
         continue;
       }
-      const { code, out, err } = await run(tools.python, [script, name, address], { timeoutMs: 90_000 });
+      const { code, out, err } = await run(tools.python, [script, name, address], { timeoutMs: 300_000 });
       context.told({
         name,
         outcome: code === 0 ? "passed" : "failed",

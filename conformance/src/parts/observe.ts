@@ -141,6 +141,8 @@ async function check(context: PartContext, kind: Kind, served: ServedModel): Pro
       command: process.execPath,
       args: [command, "observe", "--in-front-of", front, "--port", `${port}`, "--json"],
       readyUrl: `http://127.0.0.1:${port}/v2/health/ready`,
+      // Its report comes last.
+      endMs: 120_000,
     });
     open.push(observer);
     const asking = [

@@ -70,12 +70,12 @@ export const openapiPart: Part = {
         "--workers",
         "1",
         "--request-timeout",
-        "20",
+        "120",
         "--no-color",
         "--generation-database",
         "none",
       ],
-      { cwd, timeoutMs: 600_000 },
+      { cwd, timeoutMs: 1_200_000 },
     );
     await rm(cwd, { recursive: true, force: true });
     const cases = /([0-9]+) generated/.exec(out)?.[1];
@@ -84,7 +84,7 @@ export const openapiPart: Part = {
       outcome: code === 0 ? "passed" : "failed",
       detail: code === 0 ? `${cases ?? "?"} requests` : failures(out) || lastWords(out, err),
     });
-    const alive = await run("curl", ["-sSf", "-m", "10", `${base}/v2/health/live`]);
+    const alive = await run("curl", ["-sSf", "-m", "120", `${base}/v2/health/live`]);
     context.told({
       name: "the server lives on",
       outcome: alive.code === 0 ? "passed" : "failed",

@@ -66,7 +66,7 @@ async function frames(
 
 /** Waits until a file ends as it should; fails with what it holds. */
 async function noted(file: string, last: string): Promise<string> {
-  for (let round = 0; round < 100; round++) {
+  for (let round = 0; round < 1200; round++) {
     const lines = (await readFile(file, "utf8").catch(() => "")).trim().split("\n");
     if (lines.at(-1) === last) return "";
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -92,7 +92,7 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
     if (!asked(context, name)) continue;
     await writeFile(notes, "");
     const { code, out, err } = await run(client.python, [script, address ?? "", ...where], {
-      timeoutMs: 120_000,
+      timeoutMs: 300_000,
     });
     told(name, code === 0 ? "" : lastWords(out, err));
     told(

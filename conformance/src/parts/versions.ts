@@ -41,7 +41,7 @@ async function infer(address: string, version?: string): Promise<Answer> {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, 16], data: values }] }),
-    signal: AbortSignal.timeout(60_000),
+    signal: AbortSignal.timeout(120_000),
   });
   const said = await reply.text();
   const { outputs } = JSON.parse(said) as { outputs?: { data: number[] }[] };
@@ -49,7 +49,7 @@ async function infer(address: string, version?: string): Promise<Answer> {
 }
 
 async function ready(address: string, path: string): Promise<number> {
-  return (await fetch(`http://${address}/v2/${path}`, { signal: AbortSignal.timeout(10_000) })).status;
+  return (await fetch(`http://${address}/v2/${path}`, { signal: AbortSignal.timeout(120_000) })).status;
 }
 
 function same(one: readonly number[], other: readonly number[]): boolean {
@@ -133,7 +133,7 @@ async function check(
       `${failed.status} ${failed.said}`,
     );
     let status = 200;
-    const untilMs = performance.now() + 15_000;
+    const untilMs = performance.now() + 120_000;
     while (status === 200 && performance.now() < untilMs) {
       status = await ready(before.http, `models/${model}/ready`);
       await new Promise((resolve) => setTimeout(resolve, 200));

@@ -44,7 +44,6 @@ export async function startMlserver(place: ServerPlace): Promise<RunningPeer> {
     // The server itself is ready, too, when no model could be loaded.
     readyUrl: `http://127.0.0.1:${http}/v2/models/${place.models.at(-1)?.name}/ready`,
     // Each of its workers imports everything anew, which takes most of a minute beside other work.
-    readyMs: 180_000,
   });
   return {
     name: "mlserver",

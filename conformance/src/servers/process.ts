@@ -1,18 +1,25 @@
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { Unavailable } from "../install/index.ts";
 
-/** A port that was free a moment ago. */
+/** A port that was free a moment ago, of those that the system gives to no connection until it is taken. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port was given");
-  return address.port;
+  for (let tries = 0; tries < 100; tries++) {
+    const port = randomInt(10_000, 32_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+  throw new Error("no port is free");
 }
 
 /** How a server process is started. */
@@ -27,25 +34,28 @@ export interface ServerProcessOptions {
   readonly cores?: readonly number[];
   /** Answers 200 when the server is ready. */
   readonly readyUrl: string;
-  /** How long it may take to be ready; default 60,000. */
-  readonly readyMs?: number;
+  /** How long it may take to end by itself; default 10,000. */
+  readonly endMs?: number;
 }
 
 /** A process that answers, with everything it printed. */
 export interface ServerProcess {
   readonly pid: number;
   output(): string;
-  /** SIGTERM to the group, and SIGKILL to what is left after 10 s. */
+  /** SIGTERM to the group, and SIGKILL to what is left after `endMs`. */
   close(): Promise<void>;
 }
 
 async function answers(url: string): Promise<boolean> {
   try {
-    return (await fetch(url, { signal: AbortSignal.timeout(2000) })).ok;
+    return (await fetch(url, { signal: AbortSignal.timeout(30_000) })).ok;
   } catch {
     return false;
   }
 }
+
+/** How long a server may take to be ready on a machine that has much else to do. */
+const readyMs = 300_000;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -98,11 +108,11 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   void gone.then(() => process.off("exit", left));
   const close = async (): Promise<void> => {
     signal("SIGTERM");
-    await Promise.race([gone, pause(10_000)]);
+    await Promise.race([gone, pause(options.endMs ?? 10_000)]);
     signal("SIGKILL");
     await gone;
   };
-  const untilMs = performance.now() + (options.readyMs ?? 60_000);
+  const untilMs = performance.now() + readyMs;
   while (!(await answers(options.readyUrl))) {
     if (ended !== undefined || performance.now() > untilMs) {
       const what = ended === undefined ? "was not ready in time" : `ended with ${ended}`;

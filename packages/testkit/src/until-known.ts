@@ -1,0 +1,23 @@
+import type { Inputs, Limits, Offloader } from "@longshore/core";
+
+/**
+ * Waits until an offloader knows what places have of a model: where something can answer already, a first request waits for the
+ * others for a moment only. Throws after two minutes.
+ */
+export async function untilKnown(
+  offloader: Offloader,
+  model: string,
+  inputs: Inputs,
+  places: readonly string[],
+  limits?: Limits,
+): Promise<void> {
+  for (let round = 0; round < 600; round++) {
+    const plan = await offloader.explain(model, inputs, limits);
+    const named = new Set(
+      [...plan.lost, ...("legs" in plan ? plan.legs : [])].map(({ endpoint }) => endpoint),
+    );
+    if (places.every((id) => named.has(id))) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error(`it is not known what ${places.join(" and ")} have of ${model}`);
+}
