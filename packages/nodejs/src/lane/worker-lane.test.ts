@@ -205,7 +205,8 @@ describe("worker lane", () => {
     await workerLane({ workers: 1 }).close();
     const before = open();
     for (let count = 0; count < 8; count++) await workerLane({ workers: 1 }).close();
-    expect(open()).toBeLessThanOrEqual(before + 1);
+    // Others in this process may have one open for a moment.
+    await expect.poll(open).toBeLessThanOrEqual(before + 1);
   });
 
   it("does not start what its deadline left behind in the queue", async () => {
