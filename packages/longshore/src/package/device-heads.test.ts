@@ -19,6 +19,7 @@ import {
 } from "@longshore/core";
 import { constantTrace, linkProxy } from "@longshore/lab";
 import { httpTransport, newOperatorKey, systemClock } from "@longshore/nodejs";
+import { breakingRelay } from "../../test/breaking-relay.ts";
 import { command } from "../../test/command.ts";
 import { openModel } from "../compose/open-model.ts";
 import { type OpenOptions, openOffloader } from "../compose/open-offloader.ts";
@@ -112,7 +113,7 @@ it("a device fetches the head that its plans need and no more, and runs it befor
       expect(segments(result)).toEqual(["start..c3 here", "c3..end there"]);
       expect(scoreOf(result)).toBeCloseTo(score, 4);
     },
-    { timeout: 20_000, interval: 50 },
+    { timeout: 60_000, interval: 50 },
   );
   expect(blobs("needed")).toContain(headTo("c3").digest);
   expect(blobs("needed")).not.toContain(graph().digest);
@@ -123,14 +124,8 @@ it("a device fetches the head that its plans need and no more, and runs it befor
 
 it("a head comes alone, and goes on where it broke off, by the bytes on the link", async () => {
   const server = await origin();
-  await using link = await linkProxy({
-    target: { port: Number(new URL(server.address).port) },
-    up: constantTrace(100e6),
-    down: constantTrace(5e5),
-    delayMs: 2,
-    clogBytes: 1460,
-  });
   const head = headTo("c3").bytes;
+  await using link = await breakingRelay(Number(new URL(server.address).port), Math.round(0.8 * head));
   const from = ["--from", `http://127.0.0.1:${link.port}`, "--into", file("counted")];
   const fetching = command(
     "package",
@@ -142,17 +137,13 @@ it("a head comes alone, and goes on where it broke off, by the bytes on the link
     "--head",
     "c3",
   );
-  await vi.waitFor(() => expect(link.carriedBytes.down).toBeGreaterThan(0.8 * head), {
-    timeout: 20_000,
-    interval: 1,
-  });
+  await link.broke;
   expect(blobs("counted")).not.toContain(headTo("c3").digest);
-  link.cut({ reset: true });
-  link.restore();
+  link.mend();
   expect((await fetching).code).toBe(0);
   expect(blobs("counted")).toContain(headTo("c3").digest);
   // The manifest and the small files come first; begun anew, the head alone would have come nearly twice.
-  const { down } = link.carriedBytes;
+  const { downBytes: down } = link;
   expect(down).toBeGreaterThan(head);
   expect(down).toBeLessThan(1.3 * head + 30_000);
   expect(down).toBeLessThan(graph().bytes / 8);
@@ -167,7 +158,7 @@ const untilSplit = (app: Offloader): Promise<Result> =>
       expect(segments(result)).toEqual(["start..c3 here", "c3..end there"]);
       return result;
     },
-    { timeout: 20_000, interval: 50 },
+    { timeout: 60_000, interval: 50 },
   );
 
 it("a tail goes to another place when its own is gone; without any, the whole is fetched, and else the request is told why", async () => {
@@ -200,7 +191,10 @@ it("a tail goes to another place when its own is gone; without any, the whole is
   expect(blobs("moves")).toContain(graph().digest);
 
   // Its only server was where the package came from, too.
-  await expect(poor.infer("anomaly", { readings }, exact)).rejects.toMatchObject({ reason: "unreachable" });
+  await expect(poor.infer("anomaly", { readings }, exact)).rejects.toMatchObject({
+    // The latter where it was asked meanwhile what it has.
+    reason: expect.stringMatching(/^(unreachable|no-place)$/) as string,
+  });
   await Promise.all([app.close(), poor.close(), shelf.close(0)]);
 });
 
@@ -226,7 +220,7 @@ it("a device that starts with a model file that broke on its disk gets it again"
   const again = await device(server.address, "broken", { servers: [server.address] });
   const result = await again.infer("anomaly", { readings }, restricted);
   expect(segments(result)).toEqual(["start..end here"]);
-  expect(readFileSync(blob)).toEqual(bytes);
+  expect(readFileSync(blob).equals(bytes)).toBe(true);
   await again.close();
   await server.close(0);
 });
@@ -267,7 +261,7 @@ it("a head that is not the one that was signed is never run, and a device withou
         expect(segments(await app.infer("anomaly", { readings }, exact))).toEqual(["start..end there"]);
         expect(failures).toContain(into === "refused" ? "not-permitted" : "bad-reply");
       },
-      { timeout: 20_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     );
     // It is left alone for a while, and requests go on as if it could not be had.
     expect(segments(await app.infer("anomaly", { readings }, exact))).toEqual(["start..end there"]);
@@ -314,10 +308,7 @@ it("a head that was evicted goes on running where it is loaded, and is fetched a
   await untilSplit(app);
   const blob = file(`evicted/blobs/${headTo("c3").digest.slice("sha256:".length)}`);
   rmSync(blob);
-  expect(segments(await app.infer("anomaly", { readings }, exact))).toEqual([
-    "start..c3 here",
-    "c3..end there",
-  ]);
+  await untilSplit(app);
   expect(existsSync(blob)).toBe(false);
   await app.close();
   const again = await device(server.address, "evicted", { servers });
@@ -362,7 +353,7 @@ it("head and tail are of one content: a device follows a package that was signed
       expect(digestsOf(result).size).toBe(1);
       expect([...digestsOf(result)]).not.toEqual([...before]);
     },
-    { timeout: 20_000, interval: 100 },
+    { timeout: 60_000, interval: 100 },
   );
   expect(blobs("follows")).not.toContain(graph().digest);
   await app.close();

@@ -87,14 +87,14 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
       const { outputs, where } = await app.infer("double", { x }, { dataClass: "public" });
       expect([where, ...float32View(outputs.get("y") as Tensor)]).toEqual(["till", 2, 4, 6, 8]);
     },
-    { timeout: 15_000, interval: 100 },
+    { timeout: 60_000, interval: 100 },
   );
   expect(reports).toEqual([
     expect.stringContaining("failed to load 'double'"),
     `package ${digest}: double is here and loaded`,
   ]);
   const ready = async (): Promise<number> => (await fetch(`${till.address}/v2/health/ready`)).status;
-  await vi.waitFor(async () => expect(await ready()).toBe(200), 10_000);
+  await vi.waitFor(async () => expect(await ready()).toBe(200), 60_000);
   // What it fetched it gives on.
   const passed = await command("package", "fetch", digest, "--from", till.address, "--into", file("third"));
   expect(passed.out).toBe(digest);

@@ -104,7 +104,7 @@ it("a device runs the first steps of a pipeline and a head of the next one that 
       expect(segments(result)).toEqual(["start..judge.c3 here", "judge.c3..end there"]);
       expect(scoreOf(result)).toBeCloseTo(score, 4);
     },
-    { timeout: 20_000, interval: 50 },
+    { timeout: 60_000, interval: 50 },
   );
   expect(blobs("splits")).toContain(graph().heads.find(({ cut }) => cut.id === "c3")!.digest);
   expect(blobs("splits")).not.toContain(graph().digest);

@@ -240,7 +240,7 @@ it("a stream that is left in the middle ends its source and everything that was 
   await app.close();
   // With nothing left there, a server that may take its time to finish does not need it.
   await server.close(60_000);
-  await vi.waitFor(() => expect(link.connections).toBe(0), { timeout: 20_000 });
+  await vi.waitFor(() => expect(link.connections).toBe(0), { timeout: 60_000 });
 });
 
 it("frames are split over device, gateway and server, and survive the server's end where another one is behind it", async () => {
