@@ -125,7 +125,7 @@ describe.runIf(process.env["LONGSHORE_LARGE_MESSAGES"])("a message of more than 
     ["gRPC", overGrpc],
   ])(
     "is answered over %s where the limit is lifted, in bounded memory",
-    { timeout: 400_000 },
+    { timeout: 900_000 },
     async (_over, ask) => {
       const server = await start();
       expect(await ask(server)).toEqual(expected);

@@ -76,38 +76,49 @@ const pauseMs = 5;
 const double = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data: [1, 2, 3, 4] }] };
 
 describe("a server that is told to stop", () => {
-  it(
-    "is not ready at once, refuses new work while it listens, finishes what is under way, and exits with 0",
-    { timeout: 60_000 },
-    async () => {
-      const server = await start("--drain-seconds", "20", "--linger-seconds", "0");
-      const agent = new Agent({ keepAlive: true });
-      expect((await send(agent, server.address, "/v2/health/ready")).status).toBe(200);
-      const late = send(agent, server.address, "/v2/models/late/generate_stream", {
-        TEXT: ["first", "second"],
-        DELAY: [0, 1500],
-      });
-      // The first answer is out: the request is under way.
-      const metrics = async (): Promise<string> => (await send(agent, server.address, "/metrics")).text;
-      while (!(await metrics()).includes("longshore_load_in_flight 1"));
-      server.stop();
+  /** Stops a server while an answer is so long under way; undefined where that was over before all was asked of the server. */
+  async function stopped(delayMs: number) {
+    const server = await start("--drain-seconds", "120", "--linger-seconds", "0");
+    const agent = new Agent({ keepAlive: true });
+    expect((await send(agent, server.address, "/v2/health/ready")).status).toBe(200);
+    const state = { isOver: false };
+    const late = send(agent, server.address, "/v2/models/late/generate_stream", {
+      TEXT: ["first", "second"],
+      DELAY: [0, delayMs],
+    }).finally(() => (state.isOver = true));
+    // The first answer is out: the request is under way.
+    const metrics = async (): Promise<string> => (await send(agent, server.address, "/metrics")).text;
+    while (!state.isOver && !(await metrics()).includes("longshore_load_in_flight 1"));
+    server.stop();
+    const asked = async (): Promise<readonly Reply[]> => {
       let ready: Reply;
       do ready = await send(agent, server.address, "/v2/health/ready");
       while (ready.status === 200);
-      expect(ready).toMatchObject({ status: 503, headers: { connection: "close" } });
-      expect((await send(agent, server.address, "/v2/health/live")).status).toBe(200);
-      const refused = await send(agent, server.address, "/v2/models/double/infer", double);
-      expect(refused).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
-      expect(JSON.parse(refused.text)).toMatchObject({ reason: "shutting-down" });
-      const { status, text } = await late;
-      expect(status).toBe(200);
-      expect(text.match(/data: .*"OUT":"(\w+)"/g)).toHaveLength(2);
-      expect(await server.exited).toBe(0);
-      agent.destroy();
-    },
-  );
+      const live = await send(agent, server.address, "/v2/health/live");
+      return [ready, live, await send(agent, server.address, "/v2/models/double/infer", double)];
+    };
+    // A server that is gone answers nothing.
+    const replies = await asked().catch(() => undefined);
+    const { isOver } = state;
+    const { status, text } = await late;
+    expect(status).toBe(200);
+    expect(text.match(/data: .*"OUT":"(\w+)"/g)).toHaveLength(2);
+    expect(await server.exited).toBe(0);
+    agent.destroy();
+    return isOver ? undefined : replies;
+  }
 
-  it("exits with 0 when its time is over, whatever is under way", { timeout: 60_000 }, async () => {
+  it("is not ready at once, refuses new work while it listens, finishes what is under way, and exits with 0", async () => {
+    const replies = (await stopped(1500)) ?? (await stopped(10_000)) ?? (await stopped(50_000));
+    expect(replies).toMatchObject([
+      { status: 503, headers: { connection: "close" } },
+      { status: 200 },
+      { status: 503, headers: { "retry-after": "1" } },
+    ]);
+    expect(JSON.parse(replies?.at(-1)?.text ?? "")).toMatchObject({ reason: "shutting-down" });
+  });
+
+  it("exits with 0 when its time is over, whatever is under way", async () => {
     const server = await start("--drain-seconds", "0.2");
     const agent = new Agent({ keepAlive: true });
     const stuck = send(agent, server.address, "/v2/models/late/generate_stream", {
@@ -123,7 +134,7 @@ describe("a server that is told to stop", () => {
 });
 
 describe("a rolling restart", () => {
-  it("fails no request of a client that tries again elsewhere", { timeout: 120_000 }, async () => {
+  it("fails no request of a client that tries again elsewhere", async () => {
     let servers = [await start(), await start()];
     const agent = new Agent({ keepAlive: true });
     const counts = { answered: 0, refused: 0, failed: 0, over: false };
@@ -176,7 +187,7 @@ describe("a rolling restart", () => {
 
   it(
     "of every server behind a gateway fails no request of clients that never try again",
-    { timeout: 180_000 },
+    { timeout: 600_000 },
     async () => {
       const servers = await Promise.all([start(), start(), start()]);
       const addresses = servers.map(({ address }) => address);
