@@ -13,6 +13,7 @@ import {
 } from "@longshore/core";
 import { newOperatorKey, operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
+import { untilKnown } from "@longshore/testkit/until-known";
 import { command } from "../../test/command.ts";
 import { writeDouble } from "../../test/models.ts";
 import { openRegistry } from "./directory.ts";
@@ -54,7 +55,7 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
   const join = { address: keeper.address };
   const first = await served({ id: "first", join });
   const ids = (): readonly string[] => registry.directory.snapshot().entries.map(({ id }) => id);
-  await vi.waitFor(() => expect(ids()).toEqual(["first"]), 10_000);
+  await vi.waitFor(() => expect(ids()).toEqual(["first"]), 60_000);
   expect(registry.directory.snapshot().entries[0]).toMatchObject({
     zone: "eu/de",
     trust: "operated",
@@ -72,7 +73,9 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
     8,
   ]);
   const second = await served({ id: "second", join });
-  await vi.waitFor(() => expect(ids()).toEqual(["first", "second"]), 10_000);
+  await vi.waitFor(() => expect(ids()).toEqual(["first", "second"]), 60_000);
+  // The app has read of it, too, and asked it.
+  await untilKnown(app, "double", { x }, ["second"], limits);
 
   // The first drains and goes while requests come: none is lost.
   const load = { stop: false };
@@ -80,7 +83,7 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
   const loaded = (async () => {
     while (!load.stop || !where.has("second")) where.add((await app.infer("double", { x }, limits)).where);
   })();
-  await vi.waitFor(() => expect(where.size).toBeGreaterThan(0));
+  await vi.waitFor(() => expect(where.size).toBeGreaterThan(0), 60_000);
   await first.close(5000, 3000);
   expect(ids()).toEqual(["second"]);
   load.stop = true;
@@ -106,10 +109,10 @@ it("a server without a model that it was started for joins once it is ready", as
   const wanted = { loadModels: ["nobody"], exitOnError: false, allowManagement: true };
   const late = await served({ id: "late", join, ...wanted });
   const prompt = await served({ id: "prompt", join });
-  await vi.waitFor(() => expect(ids()).toContain("prompt"), 10_000);
+  await vi.waitFor(() => expect(ids()).toContain("prompt"), 60_000);
   expect(ids()).toEqual(["prompt"]);
   await fetch(`${late.address}/v2/repository/models/nobody/unload`, { method: "POST", body: "{}" });
-  await vi.waitFor(() => expect(ids()).toEqual(["prompt", "late"]), 10_000);
+  await vi.waitFor(() => expect(ids()).toEqual(["prompt", "late"]), 60_000);
   await Promise.all([late.close(0), prompt.close(0)]);
   expect(ids()).toEqual([]);
   await keeper.close(0);
@@ -128,7 +131,7 @@ it("a gateway that knows no server answers as soon as one joins it, and says so 
   const infer = () => fetch(`${gate.address}/v2/models/double/infer`, { method: "POST", body });
   expect((await infer()).status).toBe(404);
   const member = await served({ id: "member", join: { address: gate.address } });
-  await vi.waitFor(async () => expect((await infer()).status).toBe(200), 10_000);
+  await vi.waitFor(async () => expect((await infer()).status).toBe(200), 60_000);
   await member.close(0);
   expect([404, 502, 503]).toContain((await infer()).status);
   await gate.close(0);
@@ -151,9 +154,9 @@ it("an app with a signed file uses the places in it, picks up changes, and outli
   const where = async (): Promise<string> => (await app.infer("double", { x }, limits)).where;
   expect(await where()).toBe("a");
   await write({ id: "b", address: b.address, serial: 2 });
-  await vi.waitFor(async () => expect(await where()).toBe("b"), 10_000);
+  await vi.waitFor(async () => expect(await where()).toBe("b"), 60_000);
   writeFileSync(path, "{ broken");
-  await vi.waitFor(() => expect(events.some((event) => event.kind === "directory-state")).toBe(true), 10_000);
+  await vi.waitFor(() => expect(events.some((event) => event.kind === "directory-state")).toBe(true), 60_000);
   expect(await where()).toBe("b");
   const plan = await app.explain("double", { x }, limits);
   expect(plan.directory?.problem).toBe("file places.json is not valid JSON");
