@@ -21,9 +21,10 @@ export default defineConfig({
   plugins: [built],
   test: {
     // What takes seconds on an idle machine takes a minute on one that is busy with something else.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
-    expect: { poll: { timeout: 20_000 } },
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 60_000 } },
+    setupFiles: ["tools/seed.mjs"],
     globalSetup: "tools/build-first.mjs",
     pool: "forks",
     maxWorkers: 2,

@@ -176,11 +176,11 @@ describe.runIf(there)("with a real nats-server", () => {
       return { ...(await sign("alias entry", body, operators.operator)), body };
     };
     await publishAlias(places, await signed(1));
-    await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 1 }]), 10_000);
+    await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 1 }]), 60_000);
     await publishAlias(places, await signed(2));
-    await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 2 }]), 10_000);
+    await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 2 }]), 60_000);
     await withdrawAlias(places, "reader");
-    await vi.waitFor(() => expect(directory.aliases()).toEqual([]), 10_000);
+    await vi.waitFor(() => expect(directory.aliases()).toEqual([]), 60_000);
     await directory[Symbol.asyncDispose]();
     await connection.close();
     await server.kill();
@@ -193,7 +193,7 @@ describe.runIf(there)("with a real nats-server", () => {
     const directory = directoryAt(server.port);
     const addresses = (): readonly (string | undefined)[] =>
       directory.snapshot().entries.map(({ address }) => address);
-    const soon = { timeout: 20_000, interval: 20 };
+    const soon = { timeout: 60_000, interval: 20 };
     const transport = natsJoin({ connection: servers(server.port), leaseMs: 1500 });
     const answers: JoinReply[] = [];
     const events: string[] = [];
@@ -344,7 +344,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await publishPlace(places, await record("cloud"));
     const local = await connect(servers(edge.port));
     await vi.waitFor(() => makePlaces(local, { mirror: { domain: "hub" } }), {
-      timeout: 10_000,
+      timeout: 60_000,
       interval: 50,
     });
     const directory = directoryAt(edge.port);
@@ -353,7 +353,7 @@ describe.runIf(there)("with a real nats-server", () => {
         .snapshot()
         .entries.map(({ id }) => id)
         .sort();
-    const soon = { timeout: 20_000, interval: 20 };
+    const soon = { timeout: 60_000, interval: 20 };
     await vi.waitFor(() => expect(ids()).toEqual(["cloud"]), soon);
     await publishPlace(places, await record("till"));
     await vi.waitFor(() => expect(ids()).toEqual(["cloud", "till"]), soon);

@@ -105,7 +105,7 @@ export function directoryContract(
             await under.pass?.();
             check();
           },
-          { timeout: 10_000, interval: 5 },
+          { timeout: 60_000, interval: 5 },
         );
       return { under, events, until };
     }
@@ -292,7 +292,7 @@ export function directoryContract(
       await vi.waitFor(async () => {
         await again.pass?.();
         expect(again.directory.snapshot().problem).toBeDefined();
-      });
+      }, 60_000);
       expect(ids(again)).toEqual(["a"]);
     });
   });

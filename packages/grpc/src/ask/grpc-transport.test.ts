@@ -248,7 +248,7 @@ it("holds the server back while nobody reads", async () => {
   expect((await reader?.next())?.value).toBeDefined();
   let before = -1;
   await expect
-    .poll(() => [before, (before = written)], { interval: 200, timeout: 10_000 })
+    .poll(() => [before, (before = written)], { interval: 200, timeout: 60_000 })
     .toSatisfy(([one, other]) => one === other);
   expect(written).toBeLessThan(100);
   let count = 1;

@@ -86,7 +86,7 @@ it.each(["longshore", "oip"] as const)(
     expect(await ready()).toEqual([200, true]);
     await one.close(0);
     expect((await infer(gate.address)).status).not.toBe(200);
-    await expect.poll(ready, { timeout: 30_000 }).toEqual([503, false]);
+    await expect.poll(ready, { timeout: 60_000 }).toEqual([503, false]);
     const port = Number(new URL(one.address).port);
     open.push(await serve({ store: (await openModel(folder)).store, port, id: "one" }));
     await expect.poll(ready, { timeout: 60_000 }).toEqual([200, true]);
@@ -106,10 +106,10 @@ it.each(["longshore", "oip"] as const)(
     const put = (what: string): Promise<Response> =>
       fetch(`${one.address}/v2/repository/models/simple/${what}`, { method: "POST" });
     expect((await put("unload")).status).toBe(200);
-    await expect.poll(() => ready("simple"), { timeout: 30_000 }).toBe(503);
+    await expect.poll(() => ready("simple"), { timeout: 60_000 }).toBe(503);
     expect(await ready("simple_string")).toBe(200);
     expect((await put("load")).status).toBe(200);
-    await expect.poll(() => ready("simple"), { timeout: 30_000 }).toBe(200);
+    await expect.poll(() => ready("simple"), { timeout: 60_000 }).toBe(200);
   },
 );
 

@@ -114,7 +114,7 @@ describe.skipIf(!existsSync(program))("a directory in a real nats-server", () =>
     child.stderr.on("data", (chunk: Buffer) => {
       said += chunk.toString();
     });
-    await vi.waitFor(() => expect(said).toContain("Server is ready"), 10_000);
+    await vi.waitFor(() => expect(said).toContain("Server is ready"), 60_000);
     const port = /client connections on 127.0.0.1:(\d+)/.exec(said)?.[1] ?? "";
     const nats = (await import(["@longshore", "nats"].join("/"))) as {
       makePlaces(connection: unknown, options: object): Promise<unknown>;

@@ -69,13 +69,13 @@ it("one signed word moves a name at every server that reads the directory", asyn
   const sign = (...args: readonly string[]) => command(...alias, "--model", "simple", "--at", one, ...args);
   expect((await sign("--to", "1")).said).toContain("reader (revision 1) leads to simple 1");
   for (const address of [one, two])
-    await vi.waitFor(async () => expect(await leadsTo(address)).toBe("1"), 15_000);
+    await vi.waitFor(async () => expect(await leadsTo(address)).toBe("1"), 60_000);
   // Meant for what is no longer so.
   const stale = await sign("--to", "2", "--revision", "0");
   expect([stale.code, stale.said]).toEqual([1, expect.stringContaining("conflict")]);
   expect((await sign("--to", "2", "--revision", "1", "--json")).said).toContain('"revision":2');
   for (const address of [one, two])
-    await vi.waitFor(async () => expect(await leadsTo(address)).toBe("2"), 15_000);
+    await vi.waitFor(async () => expect(await leadsTo(address)).toBe("2"), 60_000);
   expect(events).toContainEqual(
     expect.objectContaining({ kind: "rollout-changed", change: "followed", alias: "reader" }),
   );
@@ -112,7 +112,7 @@ it("one signed word moves a name at every server that reads the directory", asyn
     aliases: [{ body: { alias: { revision: 2 } } }],
   });
   await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
-  await vi.waitFor(async () => expect(await leadsTo(two)).toBe("status 404"), 15_000);
+  await vi.waitFor(async () => expect(await leadsTo(two)).toBe("status 404"), 60_000);
 });
 
 it("a gateway that keeps a directory passes names on to those who read it, and their going, too", async () => {
@@ -128,12 +128,12 @@ it("a gateway that keeps a directory passes names on to those who read it, and t
   const alias = ["rollout", "sign", "reader", "--file", file("places.json"), "--key", file("operator.pem")];
   const signed = await command(...alias, "--model", "simple", "--at", one, "--to", "1");
   expect(signed.said).toContain("reader (revision 1) leads to simple 1");
-  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("1"), 20_000);
+  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("1"), 60_000);
   await command(...alias, "--model", "simple", "--at", one, "--to", "2", "--revision", "1");
-  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("2"), 20_000);
+  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("2"), 60_000);
   // Who reads it without the operator's keys believes no name of it.
   const stranger = await server({ from: keeper.address });
   expect(await leadsTo(stranger)).toBe("status 404");
   await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
-  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("status 404"), 20_000);
+  await vi.waitFor(async () => expect(await leadsTo(one)).toBe("status 404"), 60_000);
 });

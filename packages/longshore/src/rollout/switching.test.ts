@@ -113,7 +113,7 @@ it("head and tail are of one version while an alias is switched under load, and 
   try {
     for (let turn = 0; turn < 12; turn++) {
       const before = asked();
-      await expect.poll(asked, { timeout: 30_000 }).toBeGreaterThan(before + 12);
+      await expect.poll(asked, { timeout: 60_000 }).toBeGreaterThan(before + 12);
       const to = turn % 2 === 0 ? "2" : "1";
       expect(await rollout(alone, "set", "reader", "--model", "table", "--to", to)).toContain(
         `leads to table ${to}`,

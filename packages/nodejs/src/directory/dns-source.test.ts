@@ -162,16 +162,18 @@ it("places without an entry are listed where SRV and A records say, and a name t
   });
   // One target that cannot be read is named, and leaves all as it was.
   zone.set("A cloud.example", 2);
-  await vi.waitFor(() =>
-    expect(directory.snapshot().problem).toBe("cloud.example cannot be read: ESERVFAIL"),
+  await vi.waitFor(
+    () => expect(directory.snapshot().problem).toBe("cloud.example cannot be read: ESERVFAIL"),
+    60_000,
   );
   zone.delete(`SRV ${service}`);
-  await vi.waitFor(() =>
-    expect(directory.snapshot().problem).toContain(`${service} cannot be read: ENOTFOUND`),
+  await vi.waitFor(
+    () => expect(directory.snapshot().problem).toContain(`${service} cannot be read: ENOTFOUND`),
+    60_000,
   );
   expect(directory.snapshot().entries).toHaveLength(2);
   zone.set(`SRV ${service}`, [srv(".", 0)]);
-  await vi.waitFor(() => expect(directory.snapshot().entries).toHaveLength(0));
+  await vi.waitFor(() => expect(directory.snapshot().entries).toHaveLength(0), 60_000);
   expect(directory.snapshot().problem).toBeUndefined();
 });
 
