@@ -13,9 +13,9 @@ export async function untilKnown(
 ): Promise<void> {
   for (let round = 0; round < 600; round++) {
     const plan = await offloader.explain(model, inputs, limits);
-    const named = new Set(
-      [...plan.lost, ...("legs" in plan ? plan.legs : [])].map(({ endpoint }) => endpoint),
-    );
+    // One that has not answered yet is unavailable.
+    const able = plan.lost.filter(({ why }) => why.kind !== "filter" || why.filter !== "unavailable");
+    const named = new Set([...able, ...("legs" in plan ? plan.legs : [])].map(({ endpoint }) => endpoint));
     if (places.every((id) => named.has(id))) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
