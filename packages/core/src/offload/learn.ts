@@ -86,7 +86,7 @@ function untoldMs({ travels }: Leg, expectedMs: number, tookMs: number): number 
 /**
  * A leg that was cancelled because another answered first says something too: it took at least this long. When the whole
  * body had arrived, it is the place that was slow; far beyond its promise it is taken to be silent, so that the next
- * request does not fall for it.
+ * request does not fall for it. Unless it may have had to load what it was to run: the next one waits until it has.
  */
 export function learnLost(
   loop: Loop,
@@ -102,22 +102,22 @@ export function learnLost(
   const leastMs = place.proven ? 0 : promisedMs;
   const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
   const muted = place.mute && tookMs >= aloneMs;
-  if (servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs)) {
-    // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
-    place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
-  }
+  const slow = servedMs !== undefined && servedMs > promisedMs * place.service.ratio(nowMs);
   const beyond = tookMs > 2 * slowest;
   const { lostMs, overdueMs } = elsewhereMs(expected);
   // Who answered nothing else meanwhile is taken to be silent sooner, and who has lost one request has lost what waits behind it.
   const heard = place.answeredAtMs > nowMs - tookMs;
   const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
   // What is given up for lost counts, too: the slowest that is believed may be seconds. Of all that one silence keeps waiting the first do.
-  if (startedMs > place.health.downAtMs && (beyond || muted || givenUp)) {
-    const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
-    const error = new LongshoreError("no-answer", "execute", message);
-    place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));
-  }
+  const abandoned = startedMs > place.health.downAtMs && (beyond || muted || givenUp);
   loop.places.touched();
+  if ((!slow && !abandoned) || loop.warmth.cold(place, leg.segment, startedMs)) return;
+  // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
+  if (slow) place.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
+  if (!abandoned) return;
+  const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
+  const error = new LongshoreError("no-answer", "execute", message);
+  place.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));
 }
 
 /** Adds what a run here used. */

@@ -43,7 +43,12 @@ function lossesAt() {
   const abandoned = vi.spyOn(place, "abandoned");
   const nothing = { used: () => undefined, touched: () => undefined };
   // What booking a loss needs of the loop.
-  const loop = { places: nothing, radio: nothing, parts: {} } as unknown as Loop;
+  const loop = {
+    places: nothing,
+    radio: nothing,
+    parts: {},
+    warmth: { cold: () => false },
+  } as unknown as Loop;
   const lose = (startedMs: number, nowMs: number, change: Partial<Running> = {}): boolean => {
     const before = abandoned.mock.calls.length;
     const running: Running = {

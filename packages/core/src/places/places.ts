@@ -15,6 +15,8 @@ export interface PlacesParts {
   readonly endpoints?: readonly Endpoint[];
   readonly directory?: Directory;
   readonly dial?: (info: EndpointInfo) => Endpoint;
+  /** What runs models here. */
+  readonly local?: Endpoint;
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: Observer;
@@ -70,7 +72,7 @@ export interface Places extends Disposable {
 
 /** Follows all places. */
 export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
-  const { clock, random, links, hedges, directory, dial } = parts;
+  const { clock, random, links, hedges, directory, dial, local } = parts;
   const all = new Map<EndpointId, Place>();
   /** What the directory said of each place when it was dialled, or could not be. */
   const listed = new Map<EndpointId, EndpointInfo>();
@@ -96,13 +98,16 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     board.add(place);
     changes++;
   };
-  /** Now and then a place that is avoided gets a chance to show what it takes now, at the cost of one request. */
+  /**
+   * Now and then a place that is avoided, for which another one is taken or this one here, gets a chance to show what it takes now,
+   * at the cost of one request.
+   */
   const toTry = (nowMs: number): Place | undefined => {
     const avoided = [...all.values()].filter(
       (place) => place.untried(nowMs) && place.health.unavailable(nowMs) === undefined,
     );
-    if (avoided.length === 0 || avoided.length === all.size || random.next() >= exploredRatio)
-      return undefined;
+    const instead = local !== undefined || avoided.length < all.size;
+    if (avoided.length === 0 || !instead || random.next() >= exploredRatio) return undefined;
     return avoided[Math.floor(random.next() * avoided.length)];
   };
   for (const endpoint of parts.endpoints ?? []) add(endpoint);

@@ -8,6 +8,7 @@ import {
 } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { endCut, type Segment, segmentKey, startCut } from "../model/index.ts";
+import type { Place } from "./place.ts";
 import type { Places } from "./places.ts";
 
 /** Which parts a decision keeps to. */
@@ -21,21 +22,38 @@ export type PartFilter = (endpoint: EndpointId, segment: Segment) => boolean;
 export interface Warmth extends Disposable {
   /** Whether a request for it need not wait. So it is taken to be where the place cannot be asked to load it beforehand. */
   readonly ready: PartFilter;
-  /** Whether nothing has to be fetched for it; undefined where nothing ever has. */
+  /**
+   * Whether nothing has to be fetched for it, nor loaded at a place that was found to take too long for it; undefined where nothing
+   * has, anywhere.
+   */
   readonly here: PartFilter | undefined;
   /**
    * Whether it is worth planning with: here, or a part that is little of the model, which this place may fetch. What is most of
-   * it, and what ends in the answer, is fetched only where nothing else will do. Undefined as `here`.
+   * it, and what ends in the answer, is fetched only where nothing else will do. Undefined where nothing is ever fetched.
    */
   readonly wanted: PartFilter | undefined;
   /** Has it loaded, and fetched before, unless it is or that is under way. */
   prepare(endpoint: EndpointId, segment: Segment, tenant: TenantId): void;
   /** It ran there, so it is loaded. */
   ran(endpoint: EndpointId, segment: Segment): void;
+  /**
+   * A run of it that began there then took so long that nobody waited: whether it may well be that it was not loaded, which
+   * says nothing of its runs. Requests that can go another way do so until it is. Without an answer in between that is so once
+   * at each place, and for what began before it was known.
+   */
+  cold(place: Place, segment: Segment, beganMs: number): boolean;
 }
 
-/** Parts that are remembered; the oldest goes, and is asked for once more. */
+/** Parts that are remembered, and places; the oldest goes, and is asked for once more. */
 const mostParts = 4096;
+
+function dropOldest(known: Map<string, unknown>): void {
+  if (known.size <= mostParts) return;
+  for (const oldest of known.keys()) {
+    known.delete(oldest);
+    return;
+  }
+}
 /** A place that has not loaded a part after so many milliseconds may have lost the question: frames find out. */
 const longestLoadMs = 300_000;
 /** What could not be fetched is not tried again before so many milliseconds are over. */
@@ -44,8 +62,18 @@ const againMs = 30_000;
 /** A part that is to be fetched spares at least the other half of the model. */
 const mostOfWhole = 0.5;
 
-/** What is known of a part; of one that could not be fetched, until when it is left alone. */
-type Known = "loading" | "ready" | { readonly failedUntilMs: number };
+/** What is known of a part: since when it is loaded; of one that could not be fetched, until when it is left alone. */
+type Known = "cold" | "loading" | { readonly readyAtMs: number } | { readonly failedUntilMs: number };
+
+/** A place that takes longer for loading a part is asked for it again, in milliseconds. */
+const longestColdMs = 30_000;
+
+/** The part that a place was found not to have loaded, when, and its last answer before. */
+interface Cold {
+  readonly key: string;
+  readonly atMs: number;
+  readonly answeredAtMs: number;
+}
 
 /** @param self Who asks. */
 export function warmth(
@@ -63,15 +91,31 @@ export function warmth(
     id === local?.info.id ? local : places.all.get(id)?.endpoint;
   /** One at a time: beliefs that are new may point to one cut after another. */
   let fetching = false;
+  /** What was found cold last, by place. */
+  const cold = new Map<EndpointId, Cold>();
 
   function note(key: string, state: Known): void {
-    const [oldest] = parts.keys();
-    if (parts.size >= mostParts && oldest !== undefined && !parts.has(key)) parts.delete(oldest);
     parts.set(key, state);
+    dropOldest(parts);
   }
 
   const lacks = (id: EndpointId, segment: Segment): number => endpointOf(id)?.lacks?.(segment) ?? 0;
-  const here: PartFilter = (id, segment) => lacks(id, segment) === 0;
+  const isReady = (key: string): boolean => readyAtMs(parts.get(key)) > -Infinity;
+  /** Whether a place is still at what it was found to have to load. */
+  function loads({ key, atMs }: Cold): boolean {
+    const known = parts.get(key);
+    return (known === "cold" || known === "loading") && clock.nowMs() - atMs < longestColdMs;
+  }
+  function anyLoads(): boolean {
+    for (const found of cold.values()) if (loads(found)) return true;
+    return false;
+  }
+  /** What it has not loaded would wait for that, too. */
+  function waits(id: EndpointId, segment: Segment): boolean {
+    const found = cold.size === 0 ? undefined : cold.get(id);
+    return found !== undefined && loads(found) && !isReady(keyOf(id, segment));
+  }
+  const here: PartFilter = (id, segment) => lacks(id, segment) === 0 && !waits(id, segment);
 
   function wanted(id: EndpointId, segment: Segment): boolean {
     const bytes = lacks(id, segment);
@@ -80,22 +124,24 @@ export function warmth(
     const whole = lacks(id, { ...segment, from: startCut, to: endCut });
     if (bytes === Infinity || bytes > mostOfWhole * whole) return false;
     const known = parts.get(keyOf(id, segment));
-    return typeof known !== "object" || known.failedUntilMs <= clock.nowMs();
+    return !hasFailed(known, clock.nowMs());
   }
 
   return {
-    ...(local?.lacks ? { here, wanted } : { here: undefined, wanted: undefined }),
+    get here() {
+      return local?.lacks || anyLoads() ? here : undefined;
+    },
+    wanted: local?.lacks ? wanted : undefined,
     ready: (id, segment) =>
-      here(id, segment) &&
-      (endpointOf(id)?.prepare === undefined || parts.get(keyOf(id, segment)) === "ready"),
+      here(id, segment) && (endpointOf(id)?.prepare === undefined || isReady(keyOf(id, segment))),
     prepare(id, segment, tenant) {
       const key = keyOf(id, segment);
       const endpoint = endpointOf(id);
       if (!endpoint?.prepare) return;
       const known = parts.get(key);
-      const absent = !here(id, segment);
-      const failed = typeof known === "object" && known.failedUntilMs > clock.nowMs();
-      if (known === "loading" || failed || (known === "ready" && !absent) || (absent && fetching)) return;
+      const absent = lacks(id, segment) > 0;
+      if (known === "loading" || hasFailed(known, clock.nowMs())) return;
+      if (absent ? fetching : isReady(key)) return;
       note(key, "loading");
       if (absent) fetching = true;
       const deadlineMs = clock.nowMs() + longestLoadMs;
@@ -107,21 +153,43 @@ export function warmth(
       };
       const over = (): void => {
         if (absent) fetching = false;
-        note(key, "ready");
+        note(key, { readyAtMs: clock.nowMs() });
       };
       endpoint.prepare(segment, call).then(over, (thrown: unknown) => {
         over();
         // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
-        if (here(id, segment)) return;
+        if (lacks(id, segment) === 0) return;
         const atMs = clock.nowMs();
         note(key, { failedUntilMs: atMs + againMs });
         const { stage, reason, message } = LongshoreError.from(thrown, "resolve", "fetching a part");
         observer.record({ kind: "failure", atMs, callId: call.id, stage, reason, message });
       });
     },
-    ran: (id, segment) => note(keyOf(id, segment), "ready"),
+    ran: (id, segment) => note(keyOf(id, segment), { readyAtMs: clock.nowMs() }),
+    cold({ endpoint, health, answeredAtMs }, segment, beganMs) {
+      const { id } = endpoint.info;
+      const key = keyOf(id, segment);
+      // A place that went and came back has nothing loaded.
+      if (!endpoint.prepare || readyAtMs(parts.get(key)) > health.downAtMs) return false;
+      const before = cold.get(id);
+      if (before?.answeredAtMs === answeredAtMs) return beganMs <= before.atMs;
+      if (parts.get(key) !== "loading") note(key, "cold");
+      cold.delete(id);
+      cold.set(id, { key, atMs: clock.nowMs(), answeredAtMs });
+      dropOldest(cold);
+      return true;
+    },
     [Symbol.dispose]() {
       closed.abort(new LongshoreError("shutting-down", "plan", "the offloader was closed"));
     },
   };
+}
+
+/** Since when a part is loaded; -Infinity where it is not, as far as is known. */
+function readyAtMs(known: Known | undefined): number {
+  return typeof known === "object" && "readyAtMs" in known ? known.readyAtMs : -Infinity;
+}
+
+function hasFailed(known: Known | undefined, nowMs: number): boolean {
+  return typeof known === "object" && "failedUntilMs" in known && known.failedUntilMs > nowMs;
 }
