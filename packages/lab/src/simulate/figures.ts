@@ -1,12 +1,31 @@
-import type { Limits } from "@longshore/core";
+import { type Limits, type Objective, readObjective, type SumTerm } from "@longshore/core";
 import type { SimulatedRow, WayFigures } from "./simulation.ts";
 
-/** What the objective makes small, of one request; undefined for one that cannot be counted. */
+const times: readonly SumTerm[] = [{ of: "mean", weight: 1 }];
+
+/**
+ * What the objective makes small, as a sum; of the chance to be late none. What runs where makes no difference to accuracy once
+ * the variant is chosen, nor to throughput where requests come when they come: their times are told.
+ */
+export function termsOf(objective: Objective = "latency"): readonly SumTerm[] {
+  const read = readObjective(objective);
+  if (typeof read === "string" || read.kind === "accuracy" || read.kind === "throughput") return times;
+  return read.kind === "sum" ? read.terms : [];
+}
+
+/** What the objective makes small, of one request, of which a percentile is its time; undefined for one that cannot be counted. */
 export function objectiveOf(row: SimulatedRow, limits: Limits): number | undefined {
-  const tookMs = timeOf(row, limits);
-  if (limits.objective === "energy") return row.outcome === "answered" ? row.millijoules : undefined;
-  if (limits.objective === "cost") return row.outcome === "answered" ? row.costMicros : undefined;
-  return tookMs;
+  const terms = termsOf(limits.objective);
+  const answered = row.outcome === "answered";
+  if (terms.length === 0) return answered ? 0 : 1;
+  let total = 0;
+  for (const { of, weight } of terms) {
+    const used = of === "energy" ? row.millijoules : of === "cost" ? row.costMicros : undefined;
+    const value = used === undefined ? timeOf(row, limits) : answered ? used : undefined;
+    if (value === undefined) return undefined;
+    total += weight * value;
+  }
+  return total;
 }
 
 /** Time of a request as it counts; undefined for one that failed without a deadline. */
@@ -18,6 +37,21 @@ export function timeOf(row: SimulatedRow, { deadlineMs }: Limits): number | unde
 /** Figures over rows that count. `vsOracle` is not known yet: 1. */
 export function wayFigures(rows: readonly SimulatedRow[], limits: Limits): WayFigures {
   const took = present(rows.map((row) => timeOf(row, limits))).sort((a, b) => a - b);
+  const objective = (): number => {
+    const terms = termsOf(limits.objective);
+    // A percentile of the sum of all is none of the mean of sums.
+    if (terms.every(({ of }) => typeof of === "string"))
+      return mean(present(rows.map((row) => objectiveOf(row, limits))));
+    const figure = (of: SumTerm["of"]): number =>
+      typeof of === "number"
+        ? sortedQuantile(took, of)
+        : mean(
+            of === "mean"
+              ? took
+              : answered.map((row) => (of === "energy" ? row.millijoules : row.costMicros)),
+          );
+    return terms.reduce((sum, { of, weight }) => sum + weight * figure(of), 0);
+  };
   const answered = rows.filter(({ outcome }) => outcome === "answered");
   const share = (some: (row: SimulatedRow) => boolean): number =>
     answered.filter(some).length / Math.max(1, answered.length);
@@ -33,7 +67,7 @@ export function wayFigures(rows: readonly SimulatedRow[], limits: Limits): WayFi
     meanCostMicros: mean(answered.map(({ costMicros }) => costMicros)),
     awayRatio: share(({ away }) => away !== ""),
     extraRatio: share(({ lostLegs }) => lostLegs > 0),
-    objective: mean(present(rows.map((row) => objectiveOf(row, limits)))),
+    objective: objective(),
     vsOracle: 1,
   };
 }

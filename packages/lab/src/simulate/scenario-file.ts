@@ -2,7 +2,7 @@
  * What a person writes down for a simulation: one schema for the YAML file and for what flags say, so that both are refused
  * in the same words, with path, value and allowed range.
  */
-import { LongshoreError } from "@longshore/core";
+import { isObjective, LongshoreError, type Objective, readObjective } from "@longshore/core";
 import * as v from "valibot";
 import { parseDocument } from "yaml";
 
@@ -72,7 +72,9 @@ export interface ScenarioFile {
   readonly requests?: number | undefined;
   readonly notCounted?: number | undefined;
   readonly deadlineMs?: number | undefined;
-  readonly objective?: "latency" | "energy" | "cost" | "accuracy" | "throughput" | undefined;
+  readonly objective?: Objective | undefined;
+  /** How surely the deadline is to be kept, above 0 to 1. */
+  readonly minInTimeRatio?: number | undefined;
   readonly dataClass?: string | undefined;
   readonly zones?: readonly string[] | undefined;
   readonly minAgreementRatio?: number | undefined;
@@ -158,6 +160,15 @@ const endpoint: v.GenericSchema<WrittenEndpoint> = strict({
   microsPerMegabyte: optional(figure(0, 1e9)),
 });
 
+/** In the words of `Objective`. */
+const objective: v.GenericSchema<Objective> = v.custom<Objective>(
+  (value) => typeof value === "string" && isObjective(value),
+  ({ input }) => {
+    const why = typeof input === "string" ? readObjective(input) : "it is no text";
+    return `must say what to make small, such as latency, p95 or mean=1,energy=0.2, not ${shown(input)}: ${String(why)}`;
+  },
+);
+
 const schema: v.GenericSchema<ScenarioFile> = strict({
   model: v.union(
     [
@@ -188,7 +199,8 @@ const schema: v.GenericSchema<ScenarioFile> = strict({
   requests: optional(figure(1, simulationLimits.requests, true)),
   notCounted: optional(figure(0, 1000, true)),
   deadlineMs: optional(figure(1, 1e7)),
-  objective: optional(one("latency", "energy", "cost", "accuracy", "throughput")),
+  objective: optional(objective),
+  minInTimeRatio: optional(figure(0.001, 1)),
   dataClass: optional(one("public", "internal", "personal", "restricted")),
   zones: optional(v.array(word)),
   minAgreementRatio: optional(figure(0, 1)),
@@ -205,8 +217,14 @@ export function checkScenario(value: unknown, what: string): ScenarioFile {
   if (result.success) {
     const ids = (result.output.endpoints ?? []).map(({ id }) => id);
     const twice = ids.find((id, index) => id === "device" || ids.indexOf(id) !== index);
-    if (twice === undefined) return result.output;
-    throw refuse(what, `endpoints: two places are called ${twice} (the device is called device)`);
+    if (twice !== undefined)
+      throw refuse(what, `endpoints: two places are called ${twice} (the device is called device)`);
+    const { objective, minInTimeRatio, deadlineMs } = result.output;
+    if (deadlineMs === undefined && (objective === "chance" || minInTimeRatio !== undefined)) {
+      const which = objective === "chance" ? "objective chance" : "minInTimeRatio";
+      throw refuse(what, `${which} needs the deadline that is to be kept: deadlineMs`);
+    }
+    return result.output;
   }
   const [issue] = result.issues;
   const path = v.getDotPath(issue);

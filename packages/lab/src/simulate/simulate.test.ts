@@ -73,6 +73,56 @@ describe("simulate", () => {
   });
 });
 
+describe("the words of what to make small", () => {
+  const objectiveOf = async (
+    more: Partial<ScenarioFile>,
+  ): Promise<Record<string, SimulatedWay["figures"]>> => {
+    const ways = await simulate(
+      simulationWith({ endpoints: [{ id: "cloud", microsPerSecond: 100 }], ...more }),
+    );
+    return Object.fromEntries(ways.map(({ name, figures }) => [name, figures]));
+  };
+
+  it("count a percentile, a sum and the chance to be late as what they are over all requests", async () => {
+    const p95 = await objectiveOf({ objective: "p95" });
+    for (const figures of Object.values(p95)) expect(figures.objective).toBe(figures.p95Ms);
+    const sum = await objectiveOf({ objective: "mean=2,p99=1,energy=0.5,cost=10" });
+    for (const { objective, meanMs, p99Ms, meanMillijoules, meanCostMicros } of Object.values(sum)) {
+      expect(objective).toBeCloseTo(2 * meanMs + p99Ms + 0.5 * meanMillijoules + 10 * meanCostMicros, 6);
+    }
+    const chance = await objectiveOf({ objective: "chance", deadlineMs: 300 });
+    for (const { objective, missed, counted } of Object.values(chance))
+      expect(objective).toBe(missed / counted);
+    expect(chance["always the device"]?.objective).toBe(1);
+    expect(chance["longshore"]?.objective).toBeLessThan(0.5);
+    expect(chance["oracle"]?.vsOracle).toBe(1);
+  });
+
+  it("decide: money that counts keeps requests here, and a deadline that is to be kept surely sends them away", async () => {
+    const cost = await objectiveOf({ objective: "cost" });
+    expect([cost["longshore"]?.awayRatio, cost["oracle"]?.awayRatio]).toEqual([0, 0]);
+    // Nobody paid anything, which nobody could do better.
+    expect(cost["longshore"]?.vsOracle).toBe(1);
+    const dear = await objectiveOf({ objective: "mean=1,cost=0.001" });
+    expect(dear["longshore"]?.awayRatio).toBeGreaterThan(0.5);
+    const hurried = await objectiveOf({ objective: "cost", deadlineMs: 300, minInTimeRatio: 0.5 });
+    expect(hurried["longshore"]?.awayRatio).toBeGreaterThan(0.5);
+  });
+
+  it.each<[Partial<Record<keyof ScenarioFile, unknown>>, string]>([
+    [
+      { objective: "speed" },
+      "objective must say what to make small, such as latency, p95 or mean=1,energy=0.2, not \"speed\": 'speed' is none of",
+    ],
+    [{ objective: 3 }, "not 3: it is no text"],
+    [{ objective: "chance" }, "objective chance needs the deadline that is to be kept: deadlineMs"],
+    [{ minInTimeRatio: 0.9 }, "minInTimeRatio needs the deadline that is to be kept: deadlineMs"],
+    [{ deadlineMs: 5, minInTimeRatio: 95 }, "minInTimeRatio must be a number from 0.001 to 1, not 95"],
+  ])("are refused where they say nothing: %o", (written, why) => {
+    expect(() => checkScenario({ model: "m", ...written }, "x.yaml")).toThrow(why);
+  });
+});
+
 it("keeps plans to places that the rules allow", () => {
   const toy = toyModel();
   const simulation = {

@@ -70,8 +70,13 @@ export async function simulate(
   }
   return [ours, best, ...baselines(fixed, limits)].map((one) => ({
     ...one,
-    figures: { ...one.figures, vsOracle: one.figures.objective / best.figures.objective },
+    figures: { ...one.figures, vsOracle: overOracle(one.figures.objective, best.figures.objective) },
   }));
+}
+
+/** 1 where there was nothing to lose. */
+function overOracle(own: number, least: number): number {
+  return own === 0 && least === 0 ? 1 : own / least;
 }
 
 /** Replays a simulation under one plan that never changes. */
@@ -97,7 +102,7 @@ function baselines(
   limits: Limits,
 ): readonly SimulatedWay[] {
   // A plan that keeps fewer deadlines is not better, however quick the rest is.
-  const allowed = limits.deadlineMs === undefined ? 0 : 0.01;
+  const allowed = limits.deadlineMs === undefined ? 0 : 1 - (limits.minInTimeRatio ?? 0.99);
   const rank = ({ way: { figures } }: (typeof fixed)[number]): number =>
     Math.max(0, figures.missed / figures.counted - allowed) * 1e12 +
     (Number.isFinite(figures.objective) ? figures.objective : 1e15);

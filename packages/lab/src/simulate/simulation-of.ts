@@ -69,6 +69,7 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
       dataClass: scenario.dataClass ?? "public",
       ...(scenario.deadlineMs === undefined ? {} : { deadlineMs: scenario.deadlineMs }),
       ...(scenario.objective === undefined ? {} : { objective: scenario.objective }),
+      ...(scenario.minInTimeRatio === undefined ? {} : { minInTimeRatio: scenario.minInTimeRatio }),
       ...(scenario.zones === undefined ? {} : { zones: scenario.zones }),
       ...(scenario.minAgreementRatio === undefined ? {} : { minAgreementRatio: scenario.minAgreementRatio }),
     },

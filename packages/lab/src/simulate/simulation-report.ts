@@ -30,10 +30,11 @@ const rateStepMs = 1000;
 /** Points of a line over many requests. */
 const mostPoints = 400;
 
-const units: Readonly<Record<string, string>> = { energy: "mJ", cost: "millionths" };
+const units: Readonly<Record<string, string>> = { energy: "mJ", cost: "millionths", chance: "late" };
 
+/** Of a sum with weights it is the sum. */
 function unitOf({ objective = "latency" }: Limits): string {
-  return units[objective] ?? "ms";
+  return units[objective] ?? (objective.includes("=") || objective.includes(",") ? "sum" : "ms");
 }
 
 /** The table of all ways of a run. */
@@ -117,7 +118,8 @@ function regret({ ways, limits, notCounted }: SimulatedRun): Plot {
       }
       return { name, points, draw: "line" };
     });
-  const unit = { ms: "s", mJ: "J", millionths: "thousandths" }[unitOf(limits)] ?? "";
+  const unit =
+    { ms: "s", mJ: "J", millionths: "thousandths", late: "thousands" }[unitOf(limits)] ?? "thousands";
   return timelinePlot(series, { x: "seconds", y: `lost to the oracle, ${unit}` });
 }
 
@@ -158,7 +160,7 @@ function section(run: SimulatedRun): ReportSection {
       waysTable(run),
       {
         kind: "text",
-        text: "The first column of figures is the mean of what is made small over the oracle's; away: another place had a part; extra: a leg ran in vain. Share of requests answered within a time:",
+        text: "The first column of figures is what is made small over the oracle's; away: another place had a part; extra: a leg ran in vain. Share of requests answered within a time:",
       },
       cdfPlot(took, { x: "milliseconds", logarithmicX: true, ...mark }),
       { kind: "text", text: "What Longshore chose for each request, and how long it took." },
@@ -185,7 +187,7 @@ export function simulationReport(runs: readonly SimulatedRun[], footer: string):
       values: names.map((wanted) => ways.find((way) => way.name === wanted)?.figures.vsOracle ?? NaN),
     })),
     names,
-    { x: `mean ${unitOf(first?.limits ?? {})} over the oracle's`, mark: { at: 1, name: "oracle" } },
+    { x: `${unitOf(first?.limits ?? {})} over the oracle's`, mark: { at: 1, name: "oracle" } },
   );
   return htmlReport({
     title: "Where each inference should have run",

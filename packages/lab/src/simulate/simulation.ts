@@ -65,9 +65,9 @@ export interface WayFigures {
   /** Share of the answers that another place had a part in, and of the requests of which a leg ran in vain. */
   readonly awayRatio: number;
   readonly extraRatio: number;
-  /** Mean of what the objective makes small; the times for `latency` and `accuracy`. */
+  /** What the objective makes small, of all; the mean of times for `accuracy` and `throughput`. */
   readonly objective: number;
-  /** That over the oracle's. */
+  /** That over the oracle's; 1 where both are 0. */
   readonly vsOracle: number;
 }
 

@@ -2,6 +2,7 @@ import { isObjective, type Objective, readObjective } from "@longshore/core";
 import { type Command, CommanderError, Option } from "commander";
 import { atKindOption, type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
+import { inTimeText, objectiveText } from "./objective-text.ts";
 import { pullOptions } from "../package/define-package.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 import type { PullCommandOptions } from "../package/command.ts";
@@ -35,17 +36,8 @@ export function requestOptions(command: Command): Command {
         .default("onnxruntime"),
     )
     .option("--deadline <ms>", "answer within, in milliseconds", number("deadline", 0))
-    .option(
-      "--objective <what>",
-      "what to make small: latency, p95 (any percentile), chance (to miss --deadline), energy, cost, accuracy, throughput, or a weighted sum: mean=1,energy=0.2",
-      objective,
-      "latency",
-    )
-    .option(
-      "--in-time <ratio>",
-      "how surely --deadline is to be kept before the objective counts, above 0 to 1, such as 0.99",
-      number("in-time", 0),
-    )
+    .option("--objective <what>", objectiveText, objective, "latency")
+    .option("--in-time <ratio>", inTimeText, number("in-time", 0))
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
     .option("--variant <name>", "variant of the model to use")

@@ -206,6 +206,8 @@ describe("longshore split --goal", () => {
       "cost",
       "--deadline",
       "200",
+      "--in-time",
+      "0.95",
       "--max-energy-mj",
       "420",
       "--device-memory",
@@ -264,11 +266,17 @@ describe("longshore split --goal", () => {
   });
 
   it("says which limit nothing keeps, or which not together", async () => {
-    const alone = await plan(...two, "--goal", "mean", "--deadline", "20", "--max-energy-mj", "1000");
-    expect(alone.code).toBe(1);
-    expect(alone.notes).toMatch(
-      /no placement keeps --deadline 20 \(the least is \d+ ms, in 95 of 100 cases\)$/m,
-    );
+    const late = async (...words: readonly string[]): Promise<string> => {
+      const said = await plan(...two, "--deadline", "20", "--max-energy-mj", "1000", ...words);
+      expect(said.code).toBe(1);
+      return (
+        /no placement keeps --deadline 20 \(the least is \d+ ms, (.*)\)$/m.exec(said.notes)?.[1] ?? said.notes
+      );
+    };
+    expect(await late("--goal", "mean")).toBe("in the mean");
+    expect(await late("--goal", "mean=1,p99=2")).toBe("in the mean");
+    expect(await late("--goal", "p80")).toBe("in 80 of 100 cases");
+    expect(await late("--goal", "mean", "--in-time", "0.999")).toBe("in 99.9 of 100 cases");
     const together = await plan(
       ...two,
       "--goal",
@@ -320,6 +328,8 @@ describe("longshore split --goal", () => {
     ["--goal mean=", "the weight of mean must be a number above 0"],
     ["--goal p100", "'p100' is none of"],
     ["--goal chance", "--deadline"],
+    ["--goal mean --in-time 0.9", "--in-time needs the deadline that is to be kept: --deadline"],
+    ["--goal mean --deadline 9 --in-time 95", "--in-time 95: must be a number above 0, and at most 1"],
     [
       "--goal mean --keep z",
       "--keep z: the graph has no tensor or node of that name (weights and constants are the same for every request and not meant); its inputs are x, names like it squeezed",

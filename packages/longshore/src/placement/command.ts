@@ -11,7 +11,7 @@ import {
   whyImpossible,
   wholePlacements,
 } from "./find-placement.ts";
-import { goalOf, limitsOf } from "./goals.ts";
+import { goalOf, limitsOf, type NamedLimit } from "./goals.ts";
 import type { PlacementOptions } from "./options.ts";
 import { pinsOf } from "./pins.ts";
 import { deviceFacts, hopFacts, placesOf } from "./places.ts";
@@ -116,6 +116,12 @@ function gapOf({ value, bound, exact }: SplitAnswer): number {
   return exact || value <= 0 ? 0 : (value - bound) / value;
 }
 
+function surely({ inTimeRatio }: NamedLimit): string {
+  return inTimeRatio === undefined
+    ? "in the mean"
+    : `in ${Number((100 * inTimeRatio).toPrecision(6))} of 100 cases`;
+}
+
 /** That nothing keeps the limits, and which. */
 function impossible(question: PlacementQuestion): LongshoreError {
   const { alone, together } = whyImpossible(question);
@@ -125,7 +131,7 @@ function impossible(question: PlacementQuestion): LongshoreError {
     shortfalls
       .map(
         ({ limit, least }) =>
-          `--${limit.flag} ${limit.atMost} (the least is ${amount(least, limit.unit)}${limit.flag === "deadline" ? ", in 95 of 100 cases" : ""})`,
+          `--${limit.flag} ${limit.atMost} (the least is ${amount(least, limit.unit)}${limit.flag === "deadline" ? `, ${surely(limit)}` : ""})`,
       )
       .join(", ");
   const flags = question.limits.map(({ flag }) => `--${flag}`).join(" and ");

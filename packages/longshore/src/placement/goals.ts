@@ -19,20 +19,23 @@ export interface NamedGoal {
 /** A limit with the flag that set it. */
 export interface NamedLimit extends Limit {
   readonly flag: string;
+  /** Of a deadline, in what share of all cases it is to be kept; undefined in the mean. */
+  readonly inTimeRatio?: number | undefined;
   readonly unit: "ms" | "mJ" | "millionths" | "bytes";
 }
 
-/** The quantile at which a deadline is to be kept where it is no goal of its own. */
-const inTimeRatio = 0.95;
-
 /** Reads `--goal`. Throws `invalid-input` with what may stand there. */
 export function goalOf(
-  options: Pick<PlacementOptions, "deadline"> & { readonly goal: string },
+  options: Pick<PlacementOptions, "deadline" | "inTime"> & { readonly goal: string },
   measures: ChainMeasures,
   dag: Dag,
   tiers: number,
 ): NamedGoal {
-  const { deadline: deadlineMs } = options;
+  const { deadline: deadlineMs, inTime } = options;
+  if (inTime !== undefined && !(inTime > 0 && inTime <= 1))
+    throw wrong(`--in-time ${inTime}: must be a number above 0, and at most 1`);
+  if (inTime !== undefined && deadlineMs === undefined)
+    throw wrong("--in-time needs the deadline that is to be kept: --deadline");
   const name = options.goal.trim();
   const read = readObjective(name);
   if (typeof read === "string") throw wrong(`--goal ${name}: ${read}`);
@@ -89,7 +92,14 @@ function wrong(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);
 }
 
-/** The limits that were set. */
+/** The percentile that alone is made small, as a ratio. */
+function percentileOf(goal = ""): number | undefined {
+  const read = readObjective(goal.trim());
+  const [term] = typeof read !== "string" && read.kind === "sum" && read.terms.length === 1 ? read.terms : [];
+  return typeof term?.of === "number" ? term.of : undefined;
+}
+
+/** The limits that were set. The deadline is kept as `infer` keeps it. */
 export function limitsOf(
   options: PlacementOptions,
   measures: ChainMeasures,
@@ -102,9 +112,13 @@ export function limitsOf(
     of: Measure | undefined,
     atMost: number | undefined,
   ): NamedLimit[] => (atMost === undefined || !of ? [] : [{ flag, unit, of, atMost }]);
-  const late = quantile(measures.outcomesMs, inTimeRatio, dag, tiers);
+  const inTimeRatio = options.inTime ?? percentileOf(options.goal);
+  const late =
+    inTimeRatio === undefined ? measures.meanMs : quantile(measures.outcomesMs, inTimeRatio, dag, tiers);
+  const isGoal = options.goal?.trim() === "chance" && options.inTime === undefined;
+  const inTime = limit("deadline", "ms", late, isGoal ? undefined : options.deadline);
   return [
-    ...limit("deadline", "ms", late, options.goal === "chance" ? undefined : options.deadline),
+    ...inTime.map((one) => ({ ...one, inTimeRatio })),
     ...limit("max-energy-mj", "mJ", measures.deviceMillijoules, options.maxEnergyMj),
     ...limit("max-cost-micros", "millionths", measures.costMicros, options.maxCostMicros),
     ...limit("device-memory", "bytes", measures.deviceBytes, options.deviceMemory),

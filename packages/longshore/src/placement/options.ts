@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { collect, number } from "../command/define.ts";
+import { inTimeText } from "../command/objective-text.ts";
 
 /** What `longshore split` asks the planner of placements for. */
 export interface PlacementOptions {
@@ -8,6 +9,7 @@ export interface PlacementOptions {
   readonly endpoint: readonly string[];
   readonly keep: readonly string[];
   readonly deadline?: number;
+  readonly inTime?: number;
   readonly maxEnergyMj?: number;
   readonly maxCostMicros?: number;
   readonly deviceMemory?: number;
@@ -36,9 +38,10 @@ export function placementOptions(command: Command): Command {
     )
     .option(
       "--deadline <ms>",
-      "the deadline of the goal chance; with other goals, what is to be kept in 95 of 100 cases",
+      "the deadline of the goal chance; with other goals, what is to be kept",
       number("deadline", 0),
     )
+    .option("--in-time <ratio>", inTimeText, number("in-time", 0))
     .option(
       "--max-energy-mj <mj>",
       "energy of the device for one request, at most",
@@ -55,12 +58,14 @@ export function placementOptions(command: Command): Command {
 
 /** The flags of these that were given, for a call that names no goal. */
 export function givenWithoutGoal(options: PlacementOptions): readonly string[] {
-  const { device, endpoint, keep, deadline, maxEnergyMj, maxCostMicros, deviceMemory, profile } = options;
+  const { device, endpoint, keep, deadline, inTime, maxEnergyMj, maxCostMicros, deviceMemory, profile } =
+    options;
   return Object.entries({
     device,
     endpoint: endpoint[0],
     keep: keep[0],
     deadline,
+    "in-time": inTime,
     "max-energy-mj": maxEnergyMj,
     "max-cost-micros": maxCostMicros,
     "device-memory": deviceMemory,

@@ -65,6 +65,14 @@ describe("longshore simulate", () => {
     expect((await run(...args, "--seed", "2")).said).not.toBe(first.said);
   });
 
+  it("makes small what calls can", async () => {
+    const words = ["--objective", "p95=1,energy=0.2", "--deadline", "900", "--in-time", "0.9"];
+    const { code, said, noted } = await run(...plain, "--trace", "3mbit", ...words);
+    expect(code, noted).toBe(0);
+    expect(said).toContain("sum / oracle");
+    expect(noted).toContain("p95=1,energy=0.2 made small");
+  });
+
   it("replays a folder: pairs as one link, columns that are named, and says what it leaves out", async () => {
     const traces = join(folder, "traces");
     await import("node:fs/promises").then(({ mkdir }) => mkdir(traces));
@@ -95,6 +103,11 @@ describe("longshore simulate", () => {
     [["--trace", "5mbit", "--endpoint", "edge,tier"], /'tier' is not NAME=VALUE/],
     [["--trace", "5mbit", "--arrivals", "every:x"], /every: wants a number from 0\.1 to 3600000/],
     [["--trace", "5mbit", "--arrivals", "nofile"], /neither a pattern nor a file/],
+    [
+      ["--trace", "5mbit", "--objective", "speed"],
+      /objective must say what to make small, .*'speed' is none of/,
+    ],
+    [["--trace", "5mbit", "--in-time", "0.9"], /minInTimeRatio needs the deadline/],
     [["--trace", "5mbit", "--model", "vad"], /vad has no profile to simulate with/],
     [["--trace", "5mbit", "--model", "none.json"], /none\.json cannot be read/],
     [["--trace", "5mbit", "--html", "/no/such/folder/x.html"], /--html .* cannot be written/],

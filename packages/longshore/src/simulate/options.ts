@@ -1,5 +1,6 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { collect, number } from "../command/define.ts";
+import { inTimeText, objectiveText } from "../command/objective-text.ts";
 
 /** The flags of `longshore simulate`; what they may hold is checked with the scenario. */
 export function simulateOptions(command: Command): Command {
@@ -34,14 +35,8 @@ export function simulateOptions(command: Command): Command {
     )
     .option("--requests <n>", "requests of each replay (default: 300)", number("requests", 1))
     .option("--deadline <ms>", "an answer after this is missed", number("deadline", 1))
-    .addOption(
-      new Option("--objective <what>", "what to make small (default: latency)").choices([
-        "latency",
-        "energy",
-        "cost",
-        "accuracy",
-      ]),
-    )
+    .option("--objective <what>", `${objectiveText} (default: latency)`)
+    .option("--in-time <ratio>", inTimeText, number("in-time", 0))
     .option("--data-class <class>", "class of the input: public (default), internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
     .option(

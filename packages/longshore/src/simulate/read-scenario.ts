@@ -15,6 +15,7 @@ export interface ScenarioFlags {
   readonly requests?: number;
   readonly deadline?: number;
   readonly objective?: string;
+  readonly inTime?: number;
   readonly dataClass?: string;
   readonly zone: readonly string[];
   readonly agreement?: number;
@@ -91,6 +92,7 @@ export async function readScenario(file: string | undefined, flags: ScenarioFlag
     requests: flags.requests,
     deadlineMs: flags.deadline,
     objective: flags.objective,
+    minInTimeRatio: flags.inTime,
     dataClass: flags.dataClass,
     zones: zone.length > 0 ? zone : undefined,
     minAgreementRatio: flags.agreement,
