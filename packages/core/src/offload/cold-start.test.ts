@@ -51,8 +51,13 @@ function world({ loadMs, prepares = true, speed = 1, everyMs = 250 }: WorldOptio
   const learner = linkBelief({ model: linkModel() });
   const device = simulatedEndpoint({ info: info("device", "device"), models: [model], clock, random, speed });
   const server = simulatedEndpoint({
-    ...{ info: info("edge", "edge"), models: [model], clock, random },
-    ...{ speed: 10 * speed, link, learner },
+    info: info("edge", "edge"),
+    models: [model],
+    clock,
+    random,
+    speed: 10 * speed,
+    link,
+    learner,
   });
   const { infer } = server;
   const asked = { runs: 0, prepares: 0 };

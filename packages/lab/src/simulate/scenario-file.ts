@@ -164,8 +164,9 @@ const endpoint: v.GenericSchema<WrittenEndpoint> = strict({
 const objective: v.GenericSchema<Objective> = v.custom<Objective>(
   (value) => typeof value === "string" && isObjective(value),
   ({ input }) => {
-    const why = typeof input === "string" ? readObjective(input) : "it is no text";
-    return `must say what to make small, such as latency, p95 or mean=1,energy=0.2, not ${shown(input)}: ${String(why)}`;
+    const read = typeof input === "string" ? readObjective(input) : "it is no text";
+    const why = typeof read === "string" ? read : "";
+    return `must say what to make small, such as latency, p95 or mean=1,energy=0.2, not ${shown(input)}: ${why}`;
   },
 );
 
