@@ -189,8 +189,8 @@ function fromWhere(
 }
 
 /**
- * The best plan; where it would have to fetch something, or of a frame load it, the best of those that need not, while what
- * the best one needs is being fetched or loaded. From a crossing that is on its way, nothing new is loaded: a frame that comes
+ * The best plan; where it would have to fetch something, or load it here while the whole model is (of a frame: load it anywhere),
+ * the best of those that need not, while what the best one needs is being fetched or loaded. From a crossing that is on its way, nothing new is loaded: a frame that comes
  * later may begin with it. When there is nothing else to go on with, the best one waits.
  */
 function planned(
@@ -203,15 +203,21 @@ function planned(
   const { warmth } = loop;
   let best = loop.plan(job, held, exclude, nowMs, warmth.wanted);
   if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
-  const now = job.frame ? warmth.ready : warmth.here;
+  const atStart = held.cut === job.held.cut;
+  const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
   if (!now || isInfeasible(best)) return best;
-  const cold = best.legs.filter(
-    (leg) => leg.starts.some(({ on }) => on === "begin" || on === "done") && !now(leg.endpoint, leg.segment),
-  );
+  const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
+  // What goes on here from where a head ended when the rest is late would come too late if it had to be loaded first.
+  const standsBy = ({ endpoint, takes, segment }: Leg): boolean =>
+    !job.frame &&
+    takes !== "request" &&
+    endpoint === loop.local?.info.id &&
+    warmth.here?.(endpoint, segment) !== false;
+  const cold = best.legs.filter((leg) => (begins(leg) || standsBy(leg)) && !now(leg.endpoint, leg.segment));
   if (cold.length === 0) return best;
-  if (held.cut === job.held.cut) {
-    for (const { endpoint, segment } of cold) warmth.prepare(endpoint, segment, job.call.tenant);
-  }
+  // Where a head is loaded here, what follows it elsewhere may be, too.
+  const asked = job.frame ? cold : best.legs.filter((leg) => cold.includes(leg) || begins(leg));
+  if (atStart) for (const { endpoint, segment } of asked) warmth.prepare(endpoint, segment, job.call.tenant);
   const able = loop.plan(job, held, exclude, nowMs, now);
   return isInfeasible(able) ? best : able;
 }
@@ -252,7 +258,7 @@ async function runHere(
     tally.accounts.push(response.account);
     tallyLocal(loop, tally, response.account);
     learnLocal(known, leg, response.account, held.features, nowMs);
-    if (job.frame) loop.warmth.ran(leg.endpoint, leg.segment);
+    loop.warmth.ran(leg.endpoint, leg.segment);
     recordEnd(loop, call.id, { leg, startedMs }, "won", nowMs);
     note?.({ kind: "answered", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
     return { kind: "answered", leg, response };

@@ -100,7 +100,7 @@ export function bookAnswer(
   const { account } = response;
   const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
   tally.accounts.push(account);
-  if (place || job.frame) loop.warmth.ran(leg.endpoint, leg.segment);
+  loop.warmth.ran(leg.endpoint, leg.segment);
   if (place) {
     const silentMs = nowMs - Math.max(startedMs, place.answeredAtMs);
     learnRemote(loop, place, leg, response, tookMs, nowMs);

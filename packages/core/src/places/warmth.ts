@@ -27,6 +27,8 @@ export interface Warmth extends Disposable {
    * has, anywhere.
    */
   readonly here: PartFilter | undefined;
+  /** The same, nor loaded on this device, where the whole model is: a head takes longer to load than a request to run. */
+  readonly loaded: PartFilter | undefined;
   /**
    * Whether it is worth planning with: here, or a part that is little of the model, which this place may fetch. What is most of
    * it, and what ends in the answer, is fetched only where nothing else will do. Undefined where nothing is ever fetched.
@@ -91,6 +93,8 @@ export function warmth(
     id === local?.info.id ? local : places.all.get(id)?.endpoint;
   /** One at a time: beliefs that are new may point to one cut after another. */
   let fetching = false;
+  /** This device has run a model whole, and can be asked to load parts. */
+  let wholeHere = false;
   /** What was found cold last, by place. */
   const cold = new Map<EndpointId, Cold>();
 
@@ -116,6 +120,11 @@ export function warmth(
     return found !== undefined && loads(found) && !isReady(keyOf(id, segment));
   }
   const here: PartFilter = (id, segment) => lacks(id, segment) === 0 && !waits(id, segment);
+  const loaded: PartFilter = (id, segment) => {
+    if (!here(id, segment)) return false;
+    if (id !== local?.info.id || isReady(keyOf(id, segment))) return true;
+    return !isReady(keyOf(id, { ...segment, from: startCut, to: endCut }));
+  };
 
   function wanted(id: EndpointId, segment: Segment): boolean {
     const bytes = lacks(id, segment);
@@ -130,6 +139,9 @@ export function warmth(
   return {
     get here() {
       return local?.lacks || anyLoads() ? here : undefined;
+    },
+    get loaded() {
+      return local?.lacks || wholeHere || anyLoads() ? loaded : undefined;
     },
     wanted: local?.lacks ? wanted : undefined,
     ready: (id, segment) =>
@@ -165,7 +177,11 @@ export function warmth(
         observer.record({ kind: "failure", atMs, callId: call.id, stage, reason, message });
       });
     },
-    ran: (id, segment) => note(keyOf(id, segment), { readyAtMs: clock.nowMs() }),
+    ran(id, segment) {
+      if (!endpointOf(id)?.prepare) return;
+      wholeHere ||= id === local?.info.id && segment.from === startCut && segment.to === endCut;
+      note(keyOf(id, segment), { readyAtMs: clock.nowMs() });
+    },
     cold({ endpoint, health, answeredAtMs }, segment, beganMs) {
       const { id } = endpoint.info;
       const key = keyOf(id, segment);
