@@ -8,7 +8,7 @@ import { elementCount, type Tensor, tensorOf } from "./tensor.ts";
  */
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: false });
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 function misfit({ spec, bytes }: Tensor, expected: number): LongshoreError {
   return new LongshoreError(

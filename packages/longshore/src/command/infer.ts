@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Answer, bytesElements, type Limits, meanOf, type Result, type Tensor } from "@longshore/core";
+import { type Answer, type Limits, meanOf, type Result, type Tensor, textElements } from "@longshore/core";
 import { writeNpy } from "../inputs/npy.ts";
 import type { CommandIo, ExitCode } from "./io.ts";
 import { accountText, tensorJson, tensorLine } from "./print-result.ts";
@@ -26,8 +26,7 @@ async function save(outputs: ReadonlyMap<string, Tensor>, folder: string): Promi
   for (const [index, [name, tensor]] of [...outputs].entries()) {
     const path = join(folder, fileName(name, index));
     if (tensor.spec.datatype === "BYTES") {
-      const elements = bytesElements(tensor).map((element) => new TextDecoder().decode(element));
-      await writeFile(`${path}.txt`, `${elements.join("\n")}\n`);
+      await writeFile(`${path}.txt`, `${textElements(tensor).join("\n")}\n`);
     } else {
       await writeFile(
         `${path}.npy`,

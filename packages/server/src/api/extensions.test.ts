@@ -424,8 +424,25 @@ describe("generate", () => {
     const long = "aä語😀\n".repeat(4500);
     const whole = await ask("POST", "/v2/models/echo/generate", { text_input: [long, "b"] });
     expect(whole.json).toMatchObject({ text_output: [long, "b"] });
+    // A mark of the byte order is part of the text that it begins.
+    const marked = await ask("POST", "/v2/models/echo/generate", { text_input: "\uFEFFhi" });
+    expect(marked.json).toMatchObject({ text_output: "\uFEFFhi" });
     expect((await ask("POST", "/v2/models/echo/generate", { text_input: 7 })).status).toBe(400);
     expect((await ask("POST", "/v2/models/echo/generate", {})).status).toBe(400);
+  });
+});
+
+describe("parameters of generate", () => {
+  it("may hold inputs, and the last of one name holds, as with Triton", async () => {
+    const { ask, endpoint } = server();
+    const inside = { parameters: { text_input: "hello", top: 3 } };
+    expect((await ask("POST", "/v2/models/echo/generate", inside)).json).toMatchObject({ text_output: "hello" });
+    await ask("POST", "/v2/models/echo/generate", { ...inside, top: 4 });
+    await ask("POST", "/v2/models/echo/generate", { top: 4, ...inside });
+    expect(endpoint.asked.map(({ request }) => request.parameters)).toEqual([{ top: 3 }, { top: 4 }, { top: 3 }]);
+    const twice = await ask("POST", "/v2/models/echo/generate", { text_input: "a", ...inside });
+    expect(twice).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
+    expect(JSON.stringify(twice.json)).toContain("'parameters'");
   });
 });
 

@@ -54,14 +54,34 @@ function inputJson(input: PortSpec, value: unknown, batched: boolean): object {
   return { name: input.name, datatype: input.datatype, shape, data };
 }
 
-/** The request of the protocol that a body of this extension stands for: its keys are inputs, all others parameters. */
+/**
+ * The request of the protocol that a body of this extension stands for: its keys are inputs, all others parameters, and those
+ * inside `parameters` are taken as if they stood in its place. Of parameters with one name the last one holds.
+ */
 function toInfer(object: object, { inputs, batching }: ModelDescription): object {
   const batched = batching.maxBatchSize > 0;
-  const entries = Object.entries(object);
-  const given = inputs.filter(({ name }) => Object.hasOwn(object, name));
-  const nested = read.own(object, "parameters");
-  const taken = new Set(["id", "parameters", ...given.map(({ name }) => name)]);
-  const parameters = entries.filter(([key]) => !taken.has(key));
+  const ports = new Map(inputs.map((input) => [input.name, input]));
+  const given: object[] = [];
+  const seen = new Set<string>();
+  // Counted with those that another one of the same name replaces, as JSON that says a key twice is.
+  const parameters: [string, unknown][] = [];
+  const take = (key: string, value: unknown): void => {
+    const port = ports.get(key);
+    if (port === undefined) {
+      parameters.push([key, value]);
+      return;
+    }
+    if (seen.has(key)) read.refuse(key, "given once, beside 'parameters' or inside them");
+    seen.add(key);
+    given.push(inputJson(port, value, batched));
+  };
+  for (const [key, value] of Object.entries(object)) {
+    if (key === "parameters") {
+      for (const entry of Object.entries(read.objectAt(value, key))) take(...entry);
+    } else if (key !== "id" || ports.has(key)) {
+      take(key, value);
+    }
+  }
   // As of all messages; said before they are written and read once more.
   if (parameters.length > mostParameters) {
     read.refuse("parameters", `an object of at most ${mostParameters} parameters`);
@@ -69,11 +89,8 @@ function toInfer(object: object, { inputs, batching }: ModelDescription): object
   const id = read.own(object, "id");
   return {
     ...(id === undefined ? {} : { id }),
-    parameters: Object.fromEntries([
-      ...parameters,
-      ...(nested === undefined ? [] : Object.entries(read.objectAt(nested, "parameters"))),
-    ]),
-    inputs: given.map((input) => inputJson(input, read.own(object, input.name), batched)),
+    parameters: Object.fromEntries(parameters),
+    inputs: given,
   };
 }
 
@@ -95,7 +112,7 @@ function* replyPieces(
   if (words.length !== 1) yield "[";
   for (const [index, word] of words.entries()) {
     yield index === 0 ? '"' : ',"';
-    const decoder = new TextDecoder();
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
     for (let from = 0; from < word.byteLength; from += bytesInPiece) {
       const stream = from + bytesInPiece < word.byteLength;
       yield JSON.stringify(decoder.decode(word.subarray(from, from + bytesInPiece), { stream })).slice(1, -1);
