@@ -23,6 +23,7 @@ import {
   ranOf,
   replaced,
   tooSlow,
+  noVersion,
 } from "../places/index.ts";
 import { nowhere } from "../parts/index.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -36,8 +37,8 @@ export interface Knowledge extends Disposable {
   /** Notes the use of a model: its offers are kept fresh for a while. */
   used(model: string, version: string | undefined, nowMs: number): void;
   /**
-   * What is known, after asking when nothing is. Throws `unknown-model` when all places said that they do not have it, and
-   * `unreachable` when one did not say. `question`: another place asks what there is here, and nothing is to be run.
+   * What is known, after asking when nothing is. Throws `unknown-model` (`unknown-version`, where there is another one) when all
+   * places said that they do not have it, and `unreachable` when one did not say. `question`: another place asks what there is here, and nothing is to be run.
    */
   learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
   /** Asks again, in one round for all who wait, until that digest is not what is known; no longer than the call lasts. */
@@ -359,7 +360,12 @@ export function knowledgeOf(
       }
       entries.delete(keyOf(model, version));
       if (failure !== undefined) throw failure;
-      throw nothingKnown(entry, places, call.path);
+      const error = nothingKnown(entry, places, call.path);
+      if (error.reason !== "unknown-model" || version === undefined || question) throw error;
+      throw await this.learn(model, undefined, call).then(
+        (other) => noVersion(other, version),
+        () => error,
+      );
     },
     async renewed(model, version, digest, call) {
       const entry = entries.get(keyOf(model, version));

@@ -312,6 +312,25 @@ describe("the first use of a model", () => {
     });
   });
 
+  it("says that a version is not there where another one is", async () => {
+    const clock = virtualClock();
+    const { info, ...place1 } = place(clock, "b", "eu", 1);
+    const first: Endpoint = {
+      ...place1,
+      info,
+      describe: async (model, version, asker) =>
+        (version ?? "1") === "1" ? await place1.describe(model, version, asker) : undefined,
+    };
+    const gateway = gatewayOver(clock, first);
+    const ninth = { ...request, segment: { ...request.segment, version: "9", digest: "" } };
+    await expect(clock.runUntil(gateway.infer(ninth, call()))).rejects.toMatchObject({
+      reason: "unknown-version",
+      message: expect.stringContaining("version 1 is known") as string,
+    });
+    // Who asks for others asks for other versions himself.
+    expect(await clock.runUntil(gateway.describe("toy", "9", call()))).toBeUndefined();
+  });
+
   it("by several who come through other places waits for the same answer", async () => {
     const clock = virtualClock();
     const gateway = gatewayOver(clock, busy(clock, "a", 1, 2000));

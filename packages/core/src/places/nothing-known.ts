@@ -1,4 +1,5 @@
 import { type EndpointId, LongshoreError } from "../base/index.ts";
+import type { ModelDescription } from "../model/index.ts";
 
 /** What was asked about a model, and who said what. */
 interface Questioned {
@@ -44,4 +45,13 @@ export function nothingKnown(
     "resolve",
     `no place knows ${named}: neither this one nor ${ids.join(", ") || "any other (none is configured)"}`,
   );
+}
+
+/** The error where no place has that version of a model, but some place has another. */
+export function noVersion(
+  { description: { name, version: other } }: { readonly description: ModelDescription },
+  version: string,
+): LongshoreError {
+  const why = `no place knows ${name} version ${version}; version ${other} is known`;
+  return new LongshoreError("unknown-version", "resolve", why);
 }
