@@ -70,6 +70,8 @@ export interface EngineParts {
   readonly explicit?: boolean;
   /** Whether copies of a model that want a GPU may have a processor instead. Default false. */
   readonly gpuFallback?: boolean;
+  /** Rows in one run of a graph that nothing is written of, where its first axes vary. Default 0: requests run one by one. */
+  readonly defaultMaxBatchSize?: number;
   /** What other places say that their models take and give; default: none is asked. */
   readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
   /** Seals exported state of sequences, so that it can come back through hands that may not make one up. */

@@ -58,6 +58,7 @@ const models: MemoryModels = {
   three: plus(3),
   slow: plus(0, 100),
   long: inTwo(),
+  single: oneStage([fp32("x", 1, 1)], [fp32("y", 1, 1)], 1, () => tensorsOf()),
 };
 
 let store: MemoryStore;
@@ -591,6 +592,48 @@ describe("before it is served", () => {
     });
     expect(await ask(engineWith({ gpuFallback: true }), "g")).toBe(11);
     expect(runtime.loads).toHaveLength(2);
+  });
+});
+
+describe("a graph that nothing is written of", () => {
+  it("is given batches where that is wanted and every first axis varies", async () => {
+    const written = {
+      bare: "",
+      declared: "outputs: [{ name: y, datatype: FP32, shape: [-1, 1] }]",
+      alone: "batching: { maxBatchSize: 1 }",
+      single: "",
+    };
+    for (const [name, text] of Object.entries(written)) {
+      if (text !== "") store.put(`${name}/model.yaml`, text);
+      store.put(`${name}/1/model.onnx`, memoryFile(name === "single" ? "single" : "one"));
+    }
+    const described = async (parts: Partial<EngineParts>): Promise<Record<string, unknown>[]> => {
+      const engine = engineWith(parts);
+      const known = await Promise.all(
+        Object.keys(written).map((name) => engine.describe(name, undefined, call)),
+      );
+      return known.map((one) => ({ ...one?.description }));
+    };
+    const most = (all: Record<string, unknown>[]): unknown[] => all.map(({ batching }) => batching);
+    const [asWritten, completed] = [await described({}), await described({ defaultMaxBatchSize: 4 })];
+    expect(most(asWritten)).toMatchObject([0, 0, 1, 0].map((maxBatchSize) => ({ maxBatchSize })));
+    expect(most(completed)).toMatchObject([4, 0, 1, 0].map((maxBatchSize) => ({ maxBatchSize })));
+    // Places that differ in it serve the same content.
+    expect(completed.map(({ digest }) => digest)).toEqual(asWritten.map(({ digest }) => digest));
+  });
+
+  it("then runs what waits together", async () => {
+    store.put("s/1/model.onnx", memoryFile("slow"));
+    for (const [defaultMaxBatchSize, runs] of [
+      [0, 5],
+      [4, 2],
+    ] as const) {
+      runtime.runs.length = 0;
+      const engine = engineWith({ defaultMaxBatchSize });
+      await load(engine, "s");
+      await clock.finish(Promise.all([1, 2, 3, 4, 5].map(() => start(engine, "s"))));
+      expect(runtime.runs).toHaveLength(runs);
+    }
   });
 });
 

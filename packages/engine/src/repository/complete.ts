@@ -50,6 +50,21 @@ export function completePorts(model: string, config: ModelConfig, signature: Mod
   };
 }
 
+/**
+ * How requests are joined: as it is written, else up to `most` rows where every input and output begins with a size that varies,
+ * which is taken for their number, as Triton does. What declares inputs or outputs has said what they are.
+ */
+export function completeBatching(
+  { batching, sequence, inputs, outputs }: ModelConfig,
+  signature: ModelSignature,
+  most = 0,
+): ModelConfig["batching"] {
+  if (most === 0 || batching.maxBatchSize > 0 || sequence || inputs.length + outputs.length > 0)
+    return batching;
+  const free = [...signature.inputs, ...signature.outputs].every(({ shape }) => shape[0] === -1);
+  return free ? { ...batching, maxBatchSize: most } : batching;
+}
+
 type Bad = (path: string, problem: string) => Error;
 
 function names(specs: readonly TensorSpec[]): string {

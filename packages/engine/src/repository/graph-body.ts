@@ -1,6 +1,6 @@
 import { type Call, elementBytes, elementCount, LongshoreError, shapeFits } from "@longshore/core";
 import type { HeldState } from "../sequence/index.ts";
-import { completePorts } from "./complete.ts";
+import { completeBatching, completePorts } from "./complete.ts";
 import {
   badConfiguration,
   type InstanceConfig,
@@ -39,7 +39,7 @@ export async function graphBody(
   }
   const artifact = storedArtifact(parts.store, `${model}/${version}/${file}`, facts, parts.sha256);
   const signature = await parts.source.inspect(artifact, call);
-  const { batching } = config;
+  const batching = completeBatching(config, signature, parts.defaultMaxBatchSize);
   const instances = instancesOf(model, config, parts);
   const ports = completePorts(model, config, signature);
   return {
@@ -47,9 +47,10 @@ export async function graphBody(
     version,
     file: artifact,
     signature,
-    batching: config.joinsRequests
-      ? batching
-      : { ...batching, maxBatchSize: Math.min(1, batching.maxBatchSize) },
+    batching:
+      config.joinsRequests || batching !== config.batching
+        ? batching
+        : { ...batching, maxBatchSize: Math.min(1, batching.maxBatchSize) },
     instances,
     warmUps: await Promise.all(config.warmUps.map((written) => warmUpOf(written, signature, named, bad))),
     keepLoaded: config.keepLoaded,

@@ -47,6 +47,8 @@ export interface RepositoryParts {
   readonly defaultInstances?: number;
   /** Whether copies that want a GPU may have a processor instead. Default false. */
   readonly gpuFallback?: boolean;
+  /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
+  readonly defaultMaxBatchSize?: number;
   /** What other places say that a model takes and gives; undefined where none has it. Default: none is asked. */
   readonly elsewhere?: (
     model: string,
@@ -76,6 +78,7 @@ export async function readVersion(
   const programs = new Map<string, Program>();
   let first: Program | undefined;
   let graphPorts: Pick<ModelDescription, "inputs" | "outputs"> | undefined;
+  let { batching } = config;
   for (const variant of config.variants) {
     if (programs.has(variant.name))
       throw badConfiguration(model, config.file, "variants", `name ${variant.name} twice`);
@@ -122,6 +125,7 @@ export async function readVersion(
         call,
       );
       program = graphProgram(graph, variant.name, parts.transforms);
+      if (!graphPorts && batching.maxBatchSize === 0) ({ batching } = graph);
       graphPorts ??= { inputs: graph.inputs, outputs: graph.outputs };
     }
     programs.set(variant.name, program);
@@ -148,7 +152,7 @@ export async function readVersion(
       // Every variant got a program in the loop above.
       describeVariant(config, written, programs.get(written.name) ?? first, index === 0),
     ),
-    batching: config.batching,
+    batching,
     instances: instancesOf(model, config, parts).map(({ count, runtime }) => ({
       count,
       ...(runtime === undefined ? {} : { runtime }),

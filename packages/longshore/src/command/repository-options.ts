@@ -14,6 +14,7 @@ export interface RepositoryOptions {
   readonly rateLimitResource: readonly string[];
   readonly modelMemory?: number;
   readonly gpuFallback: boolean;
+  readonly defaultMaxBatchSize: number;
   readonly sandboxMemory?: number;
   readonly sandboxDeadline?: number;
   readonly maxSequences?: number;
@@ -50,6 +51,12 @@ export function repositoryOptions(
       "--model-memory <bytes>",
       "memory for loaded models; the least used go",
       number("model-memory", 1),
+    )
+    .option(
+      "--default-max-batch-size <n>",
+      "rows in one run of an ONNX file without configuration, where its first axes vary; Triton has 4",
+      number("default-max-batch-size", 0),
+      0,
     )
     .option("--gpu-fallback", "run models that want a GPU on processors", false)
     .option("--sandbox-memory <bytes>", "memory of a model that is not trusted", number("sandbox-memory", 1))
@@ -89,6 +96,9 @@ function secretOf(file: string): Uint8Array {
   );
 }
 
+/** As of `max_batch_size` in a configuration. */
+const mostRows = 4096;
+
 /** What they mean for a server. */
 export function repositoryServeOptions(options: RepositoryOptions): Partial<ServeOptions> {
   const { modelMemory, sandboxMemory, sandboxDeadline, maxSequences, maxTenantSequences, stateKey } = options;
@@ -99,12 +109,21 @@ export function repositoryServeOptions(options: RepositoryOptions): Partial<Serv
       "--rate-limit-resource means something only with --rate-limit execution_count",
     );
   }
+  const { defaultMaxBatchSize } = options;
+  if (!Number.isInteger(defaultMaxBatchSize) || defaultMaxBatchSize > mostRows) {
+    throw new LongshoreError(
+      "invalid-input",
+      "resolve",
+      `--default-max-batch-size wants a whole number up to ${mostRows}, not ${defaultMaxBatchSize}`,
+    );
+  }
   return {
     modelControl: options.modelControl,
     pollMs: options.pollSeconds * 1000,
     loadModels: options.loadModel,
     exitOnError: options.exitOnError,
     gpuFallback: options.gpuFallback,
+    defaultMaxBatchSize,
     ...(options.rateLimit === "off" ? {} : { resources: resourcesOf(options) }),
     ...(modelMemory === undefined ? {} : { maxModelBytes: modelMemory }),
     ...(sandboxMemory === undefined ? {} : { sandboxMemoryBytes: sandboxMemory }),

@@ -49,6 +49,8 @@ export interface ModelLimits {
   readonly resources?: Readonly<Record<string, number>>;
   /** Run models that want a GPU on processors. Default false. */
   readonly gpuFallback?: boolean;
+  /** Rows in one run of a graph that nothing is written of, where its first axes vary. Default 0: requests run one by one. */
+  readonly defaultMaxBatchSize?: number;
   /** Secret that seals exported state of sequences. Default: states are exported without a seal. */
   readonly stateSecret?: Uint8Array;
 }
@@ -153,6 +155,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     sha256,
     explicit: options.explicit ?? false,
     gpuFallback: options.gpuFallback ?? false,
+    defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,
     ...(resources ? { resources } : {}),
     ...(stateSecret ? { stateKey: stateKey(stateSecret) } : {}),
     limits: {

@@ -45,6 +45,7 @@ function limitsOf(options: ServeOptions): ModelLimits {
   const { maxSequences, maxTenantSequences, gpuFallback = false, stateSecret } = options;
   return {
     gpuFallback,
+    defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,
     stateSecret: stateSecret ?? crypto.getRandomValues(new Uint8Array(32)),
     ...(maxModelBytes === undefined ? {} : { maxModelBytes }),
     ...(sandboxMemoryBytes === undefined ? {} : { sandboxMemoryBytes }),
