@@ -58,6 +58,8 @@ export interface WireResponse {
   readonly message?: InferReplyMessage;
   /** The replies of a decoupled model, where the sender takes several; in the place of `message`. */
   readonly messages?: AsyncIterable<InferReplyMessage>;
+  /** What the body lists, where it may be thousands: for who writes them in another encoding, and does not read the body. */
+  readonly entries?: Iterable<object>;
   /** What was said behind the last of `messages`, as headers; nothing before that. */
   trailers?(): Readonly<Record<string, string>>;
 }

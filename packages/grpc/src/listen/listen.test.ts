@@ -636,6 +636,58 @@ describe("everything else", () => {
     expect((await named).code).toBe(codes.UNIMPLEMENTED);
   });
 
+  it("statistics and index of many models are one message, written in steps", async () => {
+    const telemetry = createTelemetry({ clock: systemClock(), random: seededRandom(1) });
+    const names = Array.from({ length: 200 }, (_, index) => `m${index}`);
+    for (const model of names) {
+      telemetry.observer.record({ kind: "inference-began", atMs: 0, callId: model, model, version: "1" });
+    }
+    const repository = {
+      index: async () => names.map((name) => ({ name, version: "1", state: "READY" as const, reason: "" })),
+      load: async () => undefined,
+      unload: async () => undefined,
+    };
+    const { ask } = await connected(undefined, {}, { telemetry, observer: telemetry.observer, repository });
+    const stats = await ask(
+      "ModelStatistics",
+      proto.ModelStatisticsRequestSchema,
+      proto.ModelStatisticsResponseSchema,
+      {},
+    );
+    expect(stats.message.modelStats.map(({ name }) => name)).toEqual(names);
+    expect(stats.message.modelStats[7]).toMatchObject({
+      version: "1",
+      inferenceStats: { fail: { count: 0n } },
+    });
+    const index = await ask(
+      "RepositoryIndex",
+      proto.RepositoryIndexRequestSchema,
+      proto.RepositoryIndexResponseSchema,
+      {},
+    );
+    expect(index.message.models.map(({ name, state }) => `${name} ${state}`)).toEqual(
+      names.map((name) => `${name} READY`),
+    );
+    // The text that it would be over HTTP is not made.
+    const read = () => {
+      throw new Error("the body was read");
+    };
+    const entries = names.map((name) => ({ name, version: "1", state: "READY", reason: undefined }));
+    const { address } = await listenHere(async () => ({
+      status: 200,
+      headers: {},
+      body: { kind: "stream", byteLength: undefined, read },
+      entries,
+    }));
+    const listed = await dial(address).ask(
+      "RepositoryIndex",
+      proto.RepositoryIndexRequestSchema,
+      proto.RepositoryIndexResponseSchema,
+      {},
+    );
+    expect(listed.message.models).toHaveLength(200);
+  });
+
   it("loading and unloading say the same as over HTTP", async () => {
     const asked: { path: string; body: string }[] = [];
     const handler: Handler = async ({ path, body }) => {

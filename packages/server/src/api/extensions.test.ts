@@ -9,14 +9,17 @@ import {
   housekeepingCall,
   type InferenceRequest,
   LongshoreError,
+  type ModelListing,
   type Peer,
   rawCodec,
   readBody,
+  seededRandom,
   tensorsOf,
   textElements,
   type WireRequest,
 } from "@longshore/core";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { createTelemetry } from "../telemetry/index.ts";
 import { createHandler } from "./handler.ts";
 import type { HandlerParts } from "./parts.ts";
 import type { ModelOverride, ServedRepository } from "./repository.ts";
@@ -436,13 +439,49 @@ describe("parameters of generate", () => {
   it("may hold inputs, and the last of one name holds, as with Triton", async () => {
     const { ask, endpoint } = server();
     const inside = { parameters: { text_input: "hello", top: 3 } };
-    expect((await ask("POST", "/v2/models/echo/generate", inside)).json).toMatchObject({ text_output: "hello" });
+    expect((await ask("POST", "/v2/models/echo/generate", inside)).json).toMatchObject({
+      text_output: "hello",
+    });
     await ask("POST", "/v2/models/echo/generate", { ...inside, top: 4 });
     await ask("POST", "/v2/models/echo/generate", { top: 4, ...inside });
-    expect(endpoint.asked.map(({ request }) => request.parameters)).toEqual([{ top: 3 }, { top: 4 }, { top: 3 }]);
+    expect(endpoint.asked.map(({ request }) => request.parameters)).toEqual([
+      { top: 3 },
+      { top: 4 },
+      { top: 3 },
+    ]);
     const twice = await ask("POST", "/v2/models/echo/generate", { text_input: "a", ...inside });
     expect(twice).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
     expect(JSON.stringify(twice.json)).toContain("'parameters'");
+  });
+});
+
+describe("lists of thousands", () => {
+  it("are written in steps, and let others have their turn between", async () => {
+    const clock = manualClock();
+    const telemetry = createTelemetry({ clock, random: seededRandom(1) });
+    const names = Array.from({ length: 1000 }, (_, index) => `m${index}`);
+    for (const model of names) {
+      telemetry.observer.record({ kind: "inference-began", atMs: 0, callId: model, model, version: "1" });
+    }
+    const index = names.map((name): ModelListing => ({ name, version: "1", state: "READY", reason: "" }));
+    const repository: ServedRepository = {
+      index: async () => index,
+      load: async () => undefined,
+      unload: async () => undefined,
+    };
+    const described = names.map((name) => ({ ...echo, description: { ...echo.description, name } }));
+    const endpoint = doubleEndpoint(described, { id: "server" });
+    const { ask } = server({ clock, telemetry, repository, endpoint });
+    const stats = (await clock.finish(ask("GET", "/v2/models/stats"))).json["model_stats"] as Record<
+      string,
+      unknown
+    >[];
+    expect(stats.map(({ name }) => name)).toEqual(names);
+    const [one] = (await ask("GET", "/v2/models/m7/versions/1/stats")).json["model_stats"] as unknown[];
+    expect(stats[7]).toEqual(one);
+    // A step has 131,072 characters.
+    expect(clock.timersSet()).toBeGreaterThanOrEqual(Math.floor(JSON.stringify(stats).length / 135_000));
+    expect((await clock.finish(ask("POST", "/v2/repository/index", {}))).json).toEqual(index);
   });
 });
 

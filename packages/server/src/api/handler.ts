@@ -32,7 +32,7 @@ import { modelOffers } from "./offers.ts";
 import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.ts";
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
-import { jsonReply, textReply } from "./replies.ts";
+import { jsonReply, listReply, textReply } from "./replies.ts";
 import { openApi } from "./openapi.ts";
 import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
@@ -58,7 +58,8 @@ async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Ask
   const counters = rights.has("observe") ? api.counters : api.telemetry.tenantCounters(tenant);
   if (route.model === undefined) {
     const seen = counters.all().filter(({ model }) => sees?.(model) !== false);
-    return jsonReply({ model_stats: seen.map((one) => statisticsOf(one, counters)) });
+    const pause = (): Promise<void> => turnWhileWanted(api.clock, asked.call.abort, "encode");
+    return listReply(seen, (one) => statisticsOf(one, counters), ['{"model_stats":[', "]}"], pause);
   }
   const { description } = await findModel(api, route.model, route.version, asked.call);
   const one = counters.version(description.name, description.version);

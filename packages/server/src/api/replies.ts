@@ -1,4 +1,4 @@
-import { jsonType, parseJson, read, readBody, type WireResponse } from "@longshore/core";
+import { encodedInSteps, jsonType, parseJson, read, readBody, type WireResponse } from "@longshore/core";
 import type { Asked } from "./parts.ts";
 
 const encoder = new TextEncoder();
@@ -9,6 +9,40 @@ export function jsonReply(value: unknown, headers: Readonly<Record<string, strin
     status: 200,
     headers: { "content-type": jsonType, ...headers },
     body: { kind: "parts", parts: [encoder.encode(JSON.stringify(value))] },
+  };
+}
+
+/** Entries that are written at once. */
+const fewEntries = 16;
+
+/**
+ * A JSON reply with a list between two texts. Of thousands each entry is made when it is written, in steps of two milliseconds or
+ * so with a `pause` between.
+ */
+export function listReply<T>(
+  listed: readonly T[],
+  entryOf: (one: T) => object,
+  [before, after]: readonly [string, string],
+  pause: () => Promise<void>,
+): WireResponse {
+  function* pieces(): Generator<string> {
+    yield before;
+    for (const [index, one] of listed.entries())
+      yield `${index === 0 ? "" : ","}${JSON.stringify(entryOf(one))}`;
+    yield after;
+  }
+  if (listed.length <= fewEntries) return textReply([...pieces()].join(""), jsonType);
+  async function* read(): AsyncIterable<Uint8Array> {
+    yield* await encodedInSteps(pieces(), pause);
+  }
+  function* entries(): Generator<object> {
+    for (const one of listed) yield entryOf(one);
+  }
+  return {
+    status: 200,
+    headers: { "content-type": jsonType },
+    body: { kind: "stream", byteLength: undefined, read },
+    entries: entries(),
   };
 }
 

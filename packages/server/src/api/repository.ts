@@ -16,7 +16,7 @@ import {
 import { liftFiles } from "../body/index.ts";
 import { fileReply, rangeStart } from "./package.ts";
 import type { Api, Asked } from "./parts.ts";
-import { doneReply, jsonReply, objectFrom, requestObject } from "./replies.ts";
+import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
 
 /** What the API needs of the models behind an endpoint, beyond running them. */
 export interface ServedRepository {
@@ -105,7 +105,9 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
   const { repository, endpoint } = api;
   const entries = (await (repository ? repository.index(asked.call) : endpoint.models?.(asked.call))) ?? [];
   const sees = asked.identity.sees ?? (() => true);
-  return jsonReply(entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY")));
+  const seen = entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY"));
+  const pause = (): Promise<void> => turnWhileWanted(api.clock, asked.call.abort, "encode");
+  return listReply(seen, (entry) => entry, ["[", "]"], pause);
 }
 
 /**
