@@ -628,11 +628,11 @@ describe("a graph that nothing is written of", () => {
       [0, 5],
       [4, 2],
     ] as const) {
-      runtime.runs.length = 0;
+      const before = runtime.runs.length;
       const engine = engineWith({ defaultMaxBatchSize });
       await load(engine, "s");
       await clock.finish(Promise.all([1, 2, 3, 4, 5].map(() => start(engine, "s"))));
-      expect(runtime.runs).toHaveLength(runs);
+      expect(runtime.runs.length - before).toBe(runs);
     }
   });
 });

@@ -46,6 +46,12 @@ describe("longshore keys", () => {
     expect(await readFile(file("keys.json"), "utf8")).not.toContain(key.slice(-43));
   });
 
+  it("says that a file has none, which a slip in its name may be why", async () => {
+    const { code, notes } = await run("keys", "list", "--file", file("kyes.json"));
+    expect(code).toBe(0);
+    expect(notes.join("\n")).toMatch(/kyes\.json has no keys/);
+  });
+
   it("speaks JSON when asked to", async () => {
     const at = ["--file", file("keys.json"), "--json"];
     const made = JSON.parse((await run("keys", "add", ...at, "--tenant", "acme")).out[0] ?? "") as object;
@@ -72,6 +78,22 @@ describe("longshore keys", () => {
     }
   });
 
+  it("revokes by the text of a key, too, and does not repeat it where it is not there", async () => {
+    const at = ["--file", file("keys.json")];
+    const [key = ""] = (await run("keys", "add", ...at, "--tenant", "acme")).out;
+    const { code, notes } = await run(
+      "keys",
+      "revoke",
+      key.replace(/_[0-9a-f]{16}_/, `_${"0".repeat(16)}_`),
+      ...at,
+    );
+    expect(code).toBe(2);
+    expect(notes.join("\n")).toContain("there is no such key");
+    expect(notes.join("\n")).not.toContain(key.slice(21, 40));
+    expect((await run("keys", "revoke", key, ...at)).code).toBe(0);
+    expect((await run("keys", "list", ...at)).out[0]).toMatch(/acme +revoked/);
+  });
+
   it("refuses to revoke what is not there, and files that are no keys", async () => {
     const at = ["--file", file("keys.json")];
     expect((await run("keys", "revoke", "0123456789abcdef", ...at)).code).toBe(2);
@@ -87,6 +109,8 @@ describe("options about servers and identity", () => {
     [["serve", ".", "--tls-cert", "a"], "--tls-cert and --tls-key go together"],
     [["serve", ".", "--client-ca", "a"], "--client-ca needs --tls-cert"],
     [["serve", ".", "--manage-port", "70000"], "port 70000"],
+    [["serve", ".", "--default-max-batch-size", "1.5"], "a whole number up to 4096"],
+    [["serve", ".", "--default-max-batch-size", "5000"], "a whole number up to 4096"],
     [["serve", ".", "--host", "0.0.0.0", "--port", "0"], "--insecure-no-identity"],
     [["serve", ".", "--port", "0", "--identity", "none.yaml"], "none.yaml"],
     [["doctor", "--at", "http://127.0.0.1:1", "--at-key", "none.key"], "none.key"],

@@ -92,6 +92,8 @@ export async function keysList(options: KeysOptions, io: CommandIo): Promise<Exi
     io.out(JSON.stringify({ keys: rows }));
     return 0;
   }
+  // A name with a slip in it is a file without keys, too.
+  if (rows.length === 0) io.note(`${options.file} has no keys; the first is made by longshore keys add`);
   io.out(
     table(
       ["key", "tenant", "state", "expires", "rights", "note"],
@@ -109,7 +111,9 @@ export async function keysList(options: KeysOptions, io: CommandIo): Promise<Exi
 }
 
 /** Makes a key invalid, for good. A running server that watches the file refuses it within seconds. */
-export async function keysRevoke(id: string, options: KeysOptions, io: CommandIo): Promise<ExitCode> {
+export async function keysRevoke(key: string, options: KeysOptions, io: CommandIo): Promise<ExitCode> {
+  // Who has a key to revoke may have nothing but its text.
+  const id = /^lsk_([0-9a-f]{16})_/.exec(key)?.[1] ?? key;
   await store(options).revoke(id);
   io.note(`key ${id} is not valid any more`);
   return 0;

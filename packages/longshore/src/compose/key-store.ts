@@ -82,7 +82,7 @@ export function keyStore(file: string, wallMs: () => number, pepperFile = `${fil
           throw new LongshoreError(
             "invalid-input",
             "resolve",
-            `there is no key '${id.slice(0, 40)}' in this file`,
+            "there is no such key in this file; `longshore keys list` has their names",
           );
         }
         return records.map((record) =>

@@ -28,6 +28,20 @@ function expectedInputs(
   return undefined;
 }
 
+/** Refuses inputs of a batch that do not have the same number of rows: the graph would fail on them, or mix them up. */
+function checkRows(expected: readonly TensorSpec[], inputs: InferenceRequest["inputs"]): void {
+  const [first, ...others] = expected.flatMap(({ name, ragged, shape }) => {
+    const rows = ragged || shape[0] !== -1 ? undefined : inputs.get(name)?.spec.shape[0];
+    return rows === undefined ? [] : [{ name, rows }];
+  });
+  const other = others.find(({ rows }) => rows !== first?.rows);
+  if (first && other) {
+    throw invalid(
+      `all inputs of a batch have as many rows; ${first.name} has ${first.rows} and ${other.name} ${other.rows}`,
+    );
+  }
+}
+
 /** Refuses inputs that the segment does not take, before they wait in a queue. Throws `invalid-input`. */
 export function checkInputs(
   segment: Segment,
@@ -48,6 +62,8 @@ export function checkInputs(
       );
     }
   }
+  if (segment.from === startCut && knowledge.description.batching.maxBatchSize > 1)
+    checkRows(expected, inputs);
   for (const name of inputs.keys()) {
     if (!expected.some((spec) => spec.name === name)) throw invalid(`the model takes no input ${name}`);
   }

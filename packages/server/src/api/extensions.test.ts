@@ -455,6 +455,30 @@ describe("parameters of generate", () => {
   });
 });
 
+describe("inputs of a batch", () => {
+  it("have as many rows, each", async () => {
+    const ports = ["x", "other"].map((name) => ({ name, datatype: "FP32" as const, shape: [-1, 2] }));
+    const both = (name: string, maxBatchSize: number): DoubleModel => ({
+      ...doubling,
+      description: doubleDescription({ name, inputs: ports, batching: { maxBatchSize } }),
+    });
+    const endpoint = doubleEndpoint([both("batched", 8), both("whole", 0)], { id: "server" });
+    const { ask } = server({ endpoint });
+    const asked = (model: string, rows: number) =>
+      ask("POST", `/v2/models/${model}/infer`, {
+        inputs: [
+          { ...x, shape: [1, 2], data: [1, 2] },
+          { ...x, name: "other", shape: [rows, 2], data: Array.from({ length: 2 * rows }, () => 0) },
+        ],
+      });
+    expect((await asked("batched", 1)).status).toBe(200);
+    const refused = await asked("batched", 2);
+    expect(refused).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
+    expect(refused.text).toContain("x has 1 and other 2");
+    expect((await asked("whole", 2)).status).toBe(200);
+  });
+});
+
 describe("lists of thousands", () => {
   it("are written in steps, and let others have their turn between", async () => {
     const clock = manualClock();
