@@ -86,9 +86,7 @@ export interface IncomingMessage {
 /** A body of known length that is still arriving. */
 export type ArrivingWire = WireBody & { readonly kind: "stream"; readonly byteLength: number };
 
-/**
- * A body: parts that are already here (sent one after another, never joined first), or a stream that is still arriving.
- */
+/** A body: parts that are already here (sent one after another, never joined first), or a stream that is still arriving. */
 export type WireBody =
   | {
       readonly kind: "parts";

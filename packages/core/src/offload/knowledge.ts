@@ -23,7 +23,7 @@ import {
   ranOf,
   replaced,
   tooSlow,
-  noVersion,
+  orNoVersion,
 } from "../places/index.ts";
 import { nowhere } from "../parts/index.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -361,11 +361,7 @@ export function knowledgeOf(
       entries.delete(keyOf(model, version));
       if (failure !== undefined) throw failure;
       const error = nothingKnown(entry, places, call.path);
-      if (error.reason !== "unknown-model" || version === undefined || question) throw error;
-      throw await this.learn(model, undefined, call).then(
-        (other) => noVersion(other, version),
-        () => error,
-      );
+      throw question ? error : await orNoVersion(error, version, () => this.learn(model, undefined, call));
     },
     async renewed(model, version, digest, call) {
       const entry = entries.get(keyOf(model, version));

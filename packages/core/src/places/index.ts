@@ -15,5 +15,5 @@ export * from "./local-work.ts";
 export * from "./compose-offers.ts";
 export * from "./device.ts";
 export * from "./known-model.ts";
-export { nothingKnown, noVersion, tooSlow } from "./nothing-known.ts";
+export { nothingKnown, orNoVersion, tooSlow } from "./nothing-known.ts";
 export { type PartFilter, type Warmth, warmth } from "./warmth.ts";

@@ -47,11 +47,16 @@ export function nothingKnown(
   );
 }
 
-/** The error where no place has that version of a model, but some place has another. */
-export function noVersion(
-  { description: { name, version: other } }: { readonly description: ModelDescription },
-  version: string,
-): LongshoreError {
-  const why = `no place knows ${name} version ${version}; version ${other} is known`;
+/** The error of `nothingKnown`, or that a version is not there where `learn` finds another one. */
+export async function orNoVersion(
+  error: LongshoreError,
+  version: string | undefined,
+  learn: () => Promise<{ readonly description: ModelDescription }>,
+): Promise<LongshoreError> {
+  if (error.reason !== "unknown-model" || version === undefined) return error;
+  const other = await learn().catch(() => undefined);
+  if (!other) return error;
+  const { name, version: known } = other.description;
+  const why = `no place knows ${name} version ${version}; version ${known} is known`;
   return new LongshoreError("unknown-version", "resolve", why);
 }
