@@ -49,13 +49,13 @@ export function nothingKnown(
 
 /** The error of `nothingKnown`, or that a version is not there where `learn` finds another one. */
 export async function orNoVersion(
-  error: LongshoreError,
+  nothing: LongshoreError,
   version: string | undefined,
   learn: () => Promise<{ readonly description: ModelDescription }>,
 ): Promise<LongshoreError> {
-  if (error.reason !== "unknown-model" || version === undefined) return error;
+  if (nothing.reason !== "unknown-model" || version === undefined) return nothing;
   const other = await learn().catch(() => undefined);
-  if (!other) return error;
+  if (!other) return nothing;
   const { name, version: known } = other.description;
   const why = `no place knows ${name} version ${version}; version ${known} is known`;
   return new LongshoreError("unknown-version", "resolve", why);
