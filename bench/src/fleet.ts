@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type DeviceRun, joinAndLeave, runDevices } from "@longshore/lab";
+import { type DeviceRouter, type DeviceRun, type DeviceScene, joinAndLeave, runDevices } from "@longshore/lab";
 import { deviceScene } from "./fleet/devices.ts";
 import {
   type DirectoryFigures,
@@ -8,13 +8,16 @@ import {
   directoryOnSockets,
   directoryWords,
 } from "./fleet/directory.ts";
-import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
+import { type Bench, type BenchContext, type Measured, numberOf, quantile, type Row } from "./harness.ts";
 
 /** Fleets by number of servers; of each ten devices for each server. */
 const sizes: readonly number[] = [100, 1000, 10_000];
 const devicesPerServer = 10;
-/** Requests of one run: enough to know the time of one. In the largest fleet only some devices ask. */
-const requests = 12_000;
+/**
+ * About how many requests one run has, where nobody says: enough to know the time of one, which falls while code is compiled and
+ * servers are learned. In the largest fleet only some devices ask. With it the bench takes two minutes of processor time.
+ */
+const usualRequests = 3000;
 /** Sequences that are under way where memory for each device is measured. */
 const servedAt = 200;
 const onSockets = 200;
@@ -59,22 +62,41 @@ function directoryRow(places: number, how: string, figures: DirectoryFigures): R
   };
 }
 
+/** Runs scenes and says after each tenth how far it is: runs of large fleets take minutes where others have the processor. */
+function teller(say: (line: string) => void) {
+  const beganMs = performance.now();
+  return (what: string, router: DeviceRouter, scene: DeviceScene, weighed = true): Promise<DeviceRun> =>
+    runDevices(scene, router, {
+      ...(weighed ? { heapBytes } : {}),
+      progress(asked, doneRatio) {
+        const { user, system } = process.cpuUsage();
+        say(
+          `    ${what}, ${router}: ${(100 * doneRatio).toFixed(0)} %, ${asked} requests; so far ${((performance.now() - beganMs) / 1000).toFixed(0)} s, ${((user + system) / 1e6).toFixed(0)} of the processor's, ${(process.memoryUsage().rss / 1e6).toFixed(0)} MB`,
+        );
+      },
+    });
+}
+
 async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   const quick = args.includes("--quick");
+  const requests = numberOf(args, "requests", quick ? 2000 : usualRequests);
+  const runTold = teller(say);
   const rows: Row[] = [];
   const times: [number, number][] = [];
   const wrong = { failed: 0, wrongSteps: 0, outside: 0 };
   let largest: Row = {};
   for (const servers of quick ? [100, 1000] : sizes) {
     const devices = servers * devicesPerServer;
-    const scene = deviceScene(servers, devices, quick ? 2000 : requests, seed);
+    const scene = deviceScene(servers, devices, requests, seed);
+    const what = `${servers} servers`;
     // What the simulation itself takes is the same for a router that takes no thought at all.
-    const idle = await runDevices(scene, "drawn", heapBytes);
-    const ours = await runDevices(scene, "ours", heapBytes);
+    const idle = await runTold(what, "drawn", scene);
+    const ours = await runTold(what, "ours", scene);
     // The oracle looks at every queue for every request: in the largest fleet that takes longer than everything else.
-    const best = servers > 1000 ? undefined : await runDevices(scene, "oracle");
+    const best = servers > 1000 ? undefined : await runTold(what, "oracle", scene, false);
     const decisionMs = ours.realMsPerRequest - idle.realMsPerRequest;
-    const changeMs = await joinAndLeave(servers, quick ? 10 : 50);
+    say(`    ${what}: joins and leaves`);
+    const changeMs = await joinAndLeave(servers, quick ? 10 : 30);
     times.push([servers, decisionMs]);
     wrong.failed += failedOf(ours);
     wrong.wrongSteps += ours.wrongSteps;
@@ -101,17 +123,18 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     );
   }
   // The same servers before more devices: what they leave behind in the router.
-  const [few, many] = quick ? [500, 2000] : [2000, 20_000];
+  const [few, many] = quick ? [500, 2000] : [1000, 8000];
   const held = async (devices: number): Promise<number> => {
     const scene = deviceScene(servedAt, devices, 3 * devices * 0.093, seed);
-    const ours = await runDevices(scene, "ours", heapBytes);
-    const idle = await runDevices(scene, "drawn", heapBytes);
+    const ours = await runTold(`${devices} devices`, "ours", scene);
+    const idle = await runTold(`${devices} devices`, "drawn", scene);
     return (ours.heapBytes ?? NaN) - (idle.heapBytes ?? NaN);
   };
   const bytesPerDevice = ((await held(many)) - (await held(few))) / (many - few);
   say(`${servedAt} servers before ${few} and ${many} devices: ${bytesPerDevice.toFixed(0)} B a device`);
   const places = quick ? 1000 : 10_000;
-  const here = await directoryHere(places, quick ? 50 : 500, heapBytes);
+  say(`    directory of ${places} places in the process, then one over HTTP`);
+  const here = await directoryHere(places, quick ? 50 : 100, heapBytes);
   const sockets = await directoryOnSockets(quick ? 50 : onSockets, quick ? 50 : onSockets);
   for (const [count, how, figures] of [
     [places, "in a gateway's process", here],
@@ -132,6 +155,8 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
       bytesPerDevice,
       directoryChangesPerSecond: 1000 / here.processorMs.change,
       directoryRenewalsPerSecond: 1000 / here.processorMs.renewal,
+      processorSeconds: (({ user, system }) => (user + system) / 1e6)(process.cpuUsage()),
+      mostResidentMegabytes: process.resourceUsage().maxRSS / 1000,
       p99VsOracleAt1000: Number(rows.find((row) => row["servers"] === 1000)?.["p99VsOracle"]),
     },
     rows,
@@ -143,7 +168,7 @@ export const bench: Bench = {
   name: "fleet",
   about:
     "one router over 100 to 10,000 servers that come and go and ten times as many devices, simulated: time, memory and messages",
-  options: ["--quick"],
+  options: ["--quick", "--requests N"],
   bars: {
     growthExponent: { atMost: 0.5 },
     failed: { atMost: 0 },

@@ -69,6 +69,18 @@ it("lets devices ask at their own rate, move, leave and come back, in the same w
   expect(zonesOf({ ...here, reach: "anywhere" })).toBeUndefined();
 });
 
+it("tells how far a run is after each tenth of it, and runs the same whether it is told or not", async () => {
+  const told: (readonly [number, number])[] = [];
+  const progress = (requests: number, doneRatio: number): void => void told.push([requests, doneRatio]);
+  const { realMsPerRequest: _, ...run } = await runDevices(scene({ untilMs: 2000 }), "drawn", { progress });
+  expect(told.map(([, doneRatio]) => doneRatio)).toEqual([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]);
+  const counts = told.map(([requests]) => requests);
+  expect(counts).toEqual(counts.toSorted((one, other) => one - other));
+  expect(counts.at(-1)).toBe(run.requests);
+  const { realMsPerRequest: __, ...untold } = await runDevices(scene({ untilMs: 2000 }), "drawn");
+  expect(untold).toEqual(run);
+});
+
 it.each<DeviceRouter>(["ours", "drawn", "oracle"])(
   "no device gets a wrong step, an answer from outside its zones, or none, while servers come and go: %s",
   async (router) => {

@@ -136,12 +136,21 @@ function plainRouter(
   };
 }
 
+/** What is watched of a run. */
+export interface DeviceWatch {
+  /** Says how much of the heap is in use, where that is to be known. */
+  readonly heapBytes?: () => number;
+  /** Told after each tenth of the time that the devices live: how many requests there were, and which share of that time is over. */
+  readonly progress?: (requests: number, doneRatio: number) => void;
+}
+
+const progressSteps = 10;
+
 /** Runs a scene on a virtual clock. Servers join before the first request. */
 export async function runDevices(
   scene: DeviceScene,
   router: DeviceRouter,
-  /** Says how much of the heap is in use, where that is to be known. */
-  heapBytes?: () => number,
+  { heapBytes, progress }: DeviceWatch = {},
 ): Promise<DeviceRun> {
   const { crowd, servers, seed, untilMs } = scene;
   const clock = virtualClock();
@@ -266,6 +275,10 @@ export async function runDevices(
       return false;
     }
   };
+  for (let step = 1; progress && step <= progressSteps; step++) {
+    const doneRatio = step / progressSteps;
+    clock.timer(untilMs * doneRatio - clock.nowMs(), () => progress(counts.requests, doneRatio));
+  }
   const cpu = process.cpuUsage();
   const moves = await clock.runUntil(liveDevices(crowd, { clock, random, untilMs }, ask), {
     maxEvents: 200_000_000,
