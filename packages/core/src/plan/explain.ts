@@ -58,10 +58,9 @@ function amongOthers({ question, finalists, findings }: Explained, chosen: Price
   const place = model.routes.endpoint[chosen.route] ?? -1;
   const waitMs = waitMsAt(view.endpoints, place);
   const ratio = serviceRatioAt(view.endpoints, place);
-  const said = [
-    ...(waitMs >= 0.5 ? [`${ms(waitMs)} waiting`] : []),
-    ...(Math.abs(ratio - 1) >= 0.1 ? [`${ratio.toFixed(1)} times what it promised`] : []),
-  ];
+  const said: string[] = [];
+  if (waitMs >= 0.5) said.push(`${ms(waitMs)} waiting`);
+  if (Math.abs(ratio - 1) >= 0.1) said.push(`${ratio.toFixed(1)} times what it promised`);
   const charged = said.length > 0 ? `, charged with ${said.join(" and ")}` : "";
   const rival = next
     ? ` before ${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}`
@@ -87,17 +86,17 @@ function nameOf(view: View, model: ModelView, priced: Priced): string {
 /** "41 ms sending 96 kB after detect as jpeg-85, 38 ms running there". */
 function inParts(priced: Priced): string {
   const { parts } = priced;
-  const said = [sending(priced), `${ms(parts.thereMs)} there`];
-  if (parts.localMs >= 0.5) said.unshift(`${ms(parts.localMs)} here`);
-  if (parts.downMs >= 0.5) said.push(`${ms(parts.downMs)} back`);
-  return said.join(", ");
+  const here = parts.localMs >= 0.5 ? `${ms(parts.localMs)} here, ` : "";
+  const back = parts.downMs >= 0.5 ? `, ${ms(parts.downMs)} back` : "";
+  return `${here}${sending(priced)}, ${ms(parts.thereMs)} there${back}`;
 }
 
 function sending(priced: Priced): string {
   const { group, choice, parts } = priced;
   const cut = choice.bucket.cuts[group?.from ?? 0]?.id ?? "start";
   const what = cut === "start" ? "input" : `what ${cut} gives`;
-  const codecs = [...new Set(Object.values(choice.bucket.codings[priced.coding]?.codecs ?? noCodecs))];
+  const all = Object.values(choice.bucket.codings[priced.coding]?.codecs ?? noCodecs);
+  const codecs = all.length > 1 ? [...new Set(all)] : all;
   const as = codecs.length > 0 ? ` as ${codecs.join(" and ")}` : "";
   return `${ms(parts.upMs + parts.encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}`;
 }

@@ -18,6 +18,7 @@ import {
   judgedBy,
   leastMs,
   localValues,
+  plainScore,
   priceLocal,
   type Priced,
   type PricedRemote,
@@ -74,37 +75,36 @@ export function localCandidates(
   const { limits, ready } = question.request;
   const { info, memoryBytes } = question.view.device;
   return choices.map((choice) => {
-    const removed = (filter: FilterName, detail: string): LocalCandidate => ({
-      choice,
-      priced: undefined,
-      obstacle: { filter, detail },
-      backUp: false,
-    });
-    if (obstacle) return removed(obstacle.filter, obstacle.detail);
+    if (obstacle) return removed(choice, obstacle.filter, obstacle.detail);
     if (!info || tierRemoves(choice.variant.tierMask, tierBit(info.tier))) {
-      return removed("tier", tierDetail(choice.variant.name, info?.tier ?? "device"));
+      return removed(choice, "tier", tierDetail(choice.variant.name, info?.tier ?? "device"));
     }
     if (Number.isNaN(choice.slowness)) {
-      return removed("unavailable", `variant ${choice.variant.name} is not here`);
+      return removed(choice, "unavailable", `variant ${choice.variant.name} is not here`);
     }
     if (reachedHere(choice, choice.from) < choice.to) {
-      return removed("unavailable", elsewhereDetail(question.model.table.description, choice.variant.name));
+      return removed(
+        choice,
+        "unavailable",
+        elsewhereDetail(question.model.table.description, choice.variant.name),
+      );
     }
     if (memoryRemoves(choice.bucket.headMemoryBytes[choice.to] ?? 0, memoryBytes)) {
-      return removed("memory", memoryDetail(memoryBytes));
+      return removed(choice, "memory", memoryDetail(memoryBytes));
     }
     if (ready?.(undefined, partOf(choice, choice.from, choice.to)) === false) {
-      return removed("unavailable", `variant ${choice.variant.name} is not loaded here`);
+      return removed(choice, "unavailable", `variant ${choice.variant.name} is not loaded here`);
     }
-    if (agreementRemoves(choice.agreementRatio, limits)) return removed("agreement", agreementDetail(limits));
+    if (agreementRemoves(choice.agreementRatio, limits))
+      return removed(choice, "agreement", agreementDetail(limits));
     if (accuracyRemoves(choice.variant.accuracyRatio, limits))
-      return removed("accuracy", accuracyDetail(limits));
+      return removed(choice, "accuracy", accuracyDetail(limits));
     const priced = priceLocal(question, choice);
     if (costRemoves(priced.costMicros, limits.maxCostMicros)) {
-      return removed("cost", costDetail(limits.maxCostMicros));
+      return removed(choice, "cost", costDetail(limits.maxCostMicros));
     }
     if (energyRemoves(priced.deviceMillijoules, limits.maxDeviceMillijoules)) {
-      return removed("energy", energyDetail(limits.maxDeviceMillijoules));
+      return removed(choice, "energy", energyDetail(limits.maxDeviceMillijoules));
     }
     const latestMs = judge(priced.values, goal.readings[goal.deadlineAt] ?? meanReading);
     if (deadlineRemoves(latestMs, allowedMs)) {
@@ -114,6 +114,10 @@ export function localCandidates(
     }
     return { choice, priced, obstacle: undefined, backUp: true };
   });
+}
+
+function removed(choice: Choice, filter: FilterName, detail: string): LocalCandidate {
+  return { choice, priced: undefined, obstacle: { filter, detail }, backUp: false };
 }
 
 /**
@@ -173,7 +177,8 @@ export function remoteFinalists(
     // Its best case is worse than what the best already promises: it can be a second place to turn to, no more.
     const hopeless =
       !goal.guarded ||
-      latencyWeight * leastMs(question, options, group, option, route) > best * (1 + tieRatio);
+      (best < Infinity &&
+        latencyWeight * leastMs(question, options, group, option, route) > best * (1 + tieRatio));
     if (hopeless && finalists.length > 1) continue;
     const priced = priceRemote(question, options, group, option, route);
     const backUp = backUpFor(question, priced, locals, finalists);
@@ -196,6 +201,7 @@ function guardedScore(
   backUp: BackUp | undefined,
   { values, backUpRatio }: Guarded,
 ): number {
+  if (goal.isPlain) return plainScore(goal, values);
   return scoreOf(goal, judgedBy(goal, values), {
     deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
     costMicros: priced.costMicros + backUpRatio * (backUp?.costMicros ?? 0),

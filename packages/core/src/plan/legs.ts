@@ -41,7 +41,6 @@ export function remoteLegs(
     (one) =>
       endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
   );
-  const failed = (leg: LegId): Trigger => ({ on: "failed", leg });
   const place = question.model.routes.endpoint[priced.route] ?? -1;
   // Without means for a second run, one that only the deadline calls for is still worth going into debt.
   const broke = !Number.isFinite(extraRunPriceAt(view.endpoints, place));
@@ -59,19 +58,20 @@ export function remoteLegs(
       latestMs: latestStartMs(question, priced, backUp, broke || thrifty),
     };
     const hedges = mayHedge && backUpAffordable(request, priced, backUp);
-    const triggers = [...(hedges ? [late] : []), failed(otherFirst ? "other" : "remote")];
-    legs.push({
-      ...localLeg(
+    const failing = failed(otherFirst ? "other" : "remote");
+    legs.push(
+      localLeg(
         question,
         "local",
         backUp.choice,
         backUp.from,
         backUp.choice.to,
         backUp.takes === "head" ? first : "request",
-        triggers,
+        hedges ? [late, failing] : [failing],
+        undefined,
+        hedges ? "hedge token" : "nothing",
       ),
-      spends: hedges ? "hedge token" : "nothing",
-    });
+    );
   }
   if (other) {
     const takes = startsFrom(other.priced, priced, !backUp) === "head" ? first : "request";
@@ -80,7 +80,8 @@ export function remoteLegs(
     const patienceMs = broke ? Infinity : overdueMs(priced.values);
     const latestMs = Math.min(patienceMs, inTimeMs(question.remainingMs, other.priced.values));
     const late: Trigger = { on: "late", leg: "remote", latestMs };
-    const triggers = [...(hedges ? [late] : []), failed(backUp && !otherFirst ? "local" : "remote")];
+    const failing = failed(backUp && !otherFirst ? "local" : "remote");
+    const triggers = hedges ? [late, failing] : [failing];
     legs.push(
       remoteLeg(question, "other", other.priced, takes, triggers, hedges ? "hedge token" : "nothing"),
     );
@@ -139,6 +140,10 @@ function startsFrom(
   if (group.to < choice.to && !(standsBy && alike && chosen.group.to === group.to)) return undefined;
   if (group.from === choice.from) return "request";
   return alike && chosen.group.from === group.from ? "head" : undefined;
+}
+
+function failed(leg: LegId): Trigger {
+  return { on: "failed", leg };
 }
 
 /** When a back-up starts at the latest because a leg is late; undefined where it does not wait for that. */
@@ -203,6 +208,7 @@ function localLeg(
   takes: Leg["takes"],
   starts: readonly Trigger[],
   known?: Float64Array,
+  spends: Leg["spends"] = "nothing",
 ): Leg {
   const { view } = question;
   const { device } = view;
@@ -225,7 +231,7 @@ function localLeg(
     codecs: {},
     state: stateAt(question, endpoint),
     starts,
-    spends: "nothing",
+    spends,
     holdsMs: Math.max(0, runMs),
     predicted,
   };

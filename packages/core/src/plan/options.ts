@@ -13,6 +13,8 @@ import {
   readBelief,
   type Reading,
   segmentMs,
+  sizeFraction,
+  sizeIndex,
   sizePosition,
   type SizePosition,
 } from "../table/index.ts";
@@ -69,7 +71,7 @@ export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
   count: number;
-  /** Local head, encoding, local tail, and the group's `waitMs`: by each reading of the goal, and by the mean. */
+  /** Local head, encoding, local tail, and the group's `waitMs`: by each reading of the goal, and by the mean (one column where that is a reading). */
   readonly fixedMs: readonly Float64Array[];
   readonly fixedMeanMs: Float64Array;
   readonly upIndex: Float64Array;
@@ -144,18 +146,22 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
   for (const { position, bucketPosition } of choices) {
     most += model.routes.cells(position, bucketPosition)?.codingCount ?? 0;
   }
+  const fixedMeanMs = scratch.columns.take(most);
+  const decodeMeanMs = scratch.columns.take(most);
+  const columnFor = (mean: Float64Array) => (reading: Reading) =>
+    reading === meanReading ? mean : scratch.columns.take(most);
   const options: Options = {
     groups: [],
     classSets: [],
     count: 0,
-    fixedMs: goal.readings.map(() => scratch.columns.take(most)),
-    fixedMeanMs: scratch.columns.take(most),
+    fixedMs: goal.readings.map(columnFor(fixedMeanMs)),
+    fixedMeanMs,
     upIndex: scratch.columns.take(most),
     upFraction: scratch.columns.take(most),
     sentBytes: scratch.columns.take(most),
     codecMask: scratch.columns.take(most),
-    decodeMs: goal.readings.map(() => scratch.columns.take(most)),
-    decodeMeanMs: scratch.columns.take(most),
+    decodeMs: goal.readings.map(columnFor(decodeMeanMs)),
+    decodeMeanMs,
     agreementRatio: scratch.columns.take(most),
     accuracyRatio: scratch.columns.take(most),
     deviceMillijoules: scratch.columns.take(most),
@@ -213,7 +219,7 @@ function addGroup(
   from: number,
   to: number,
 ): void {
-  const { request, view, model, goal } = question;
+  const { request, view, model } = question;
   const { device } = view;
   const { bucket, variant } = choice;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
@@ -222,10 +228,6 @@ function addGroup(
   const returnMs = hasTail ? returnRatio * segmentMs(bucket, from, choice.to, meanReading) * slowness : 0;
   const waitMs = ((hasHead ? 1 : 0) + (hasTail ? 1 : 0)) * device.queueMs + returnMs;
   const meanMs = aroundMs(bucket, choice, from, to, meanReading) * slowness;
-  const { readings } = goal;
-  const judgedMs = readings.map((reading) =>
-    reading === meanReading ? meanMs : aroundMs(bucket, choice, from, to, reading) * slowness,
-  );
   const stateBytes = request.sequence?.carried === true ? model.table.stateBytes : 0;
   const replyBytes = (bucket.rawBytes[to] ?? 0) + envelopeBytes.down + stateBytes;
   const scale = hasHead ? 1 : inputScale(request, bucket, from);
@@ -250,17 +252,11 @@ function addGroup(
     }
     const sentBytes = (bytes[coding] ?? 0) * scale + envelopeBytes.up + stateBytes;
     const encodeMs = readBelief(encode, rows, coding, meanReading) * scale * slowness;
-    const position = sizePosition(sentBytes);
+    const upIndex = sizeIndex(sentBytes);
     const option = options.count++;
-    for (let index = 0; index < readings.length; index++) {
-      const reading = readings[index] ?? meanReading;
-      const judgedEncodeMs = readBelief(encode, rows, coding, reading) * scale * slowness;
-      write(options.fixedMs[index], option, (judgedMs[index] ?? NaN) + judgedEncodeMs + waitMs);
-      write(options.decodeMs[index], option, readBelief(decode, rows, coding, reading) * scale);
-    }
     options.fixedMeanMs[option] = meanMs + encodeMs + waitMs;
-    options.upIndex[option] = position.index;
-    options.upFraction[option] = position.fraction;
+    options.upIndex[option] = upIndex;
+    options.upFraction[option] = sizeFraction(sentBytes, upIndex);
     options.sentBytes[option] = sentBytes;
     options.codecMask[option] = codecMask[coding] ?? 0;
     options.decodeMeanMs[option] = readBelief(decode, rows, coding, meanReading) * scale;
@@ -275,13 +271,15 @@ function addGroup(
     options.coding[option] = coding;
   }
   if (begin === end) return;
-  options.groups.push({
+  // Replies of parts that end alike are alike: mostly all are.
+  const before = options.groups[options.groups.length - 1];
+  const group: Group = {
     choice,
     cells,
     cell,
     from,
     to,
-    reply: sizePosition(replyBytes),
+    reply: before?.replyBytes === replyBytes ? before.reply : sizePosition(replyBytes),
     replyBytes,
     classSet: classSetOf(options.classSets, bucket, from),
     waitMs,
@@ -290,11 +288,28 @@ function addGroup(
     removed,
     size: end - begin,
     firstCoding: begin,
-  });
+  };
+  options.groups.push(group);
+  for (let index = 0; index < question.goal.readings.length; index++) {
+    readTimes(options, question.goal.readings[index] ?? meanReading, index, group, slowness);
+  }
 }
 
-function write(column: Float64Array | undefined, at: number, value: number): void {
-  if (column) column[at] = value;
+/** Times of a group's options by a reading that is not the mean, which is read already. */
+function readTimes(options: Options, reading: Reading, index: number, group: Group, slowness: number): void {
+  const fixedMs = options.fixedMs[index];
+  const decodeMs = options.decodeMs[index];
+  if (reading === meanReading || !fixedMs || !decodeMs) return;
+  const { choice, from, to, waitMs, first, end } = group;
+  const { encode, decode } = choice.bucket.coding;
+  const rows = choice.bucket.codings.length;
+  const judgedMs = aroundMs(choice.bucket, choice, from, to, reading) * slowness;
+  for (let option = first; option < end; option++) {
+    const coding = options.coding[option] ?? -1;
+    const scale = options.scale[option] ?? 1;
+    fixedMs[option] = judgedMs + readBelief(encode, rows, coding, reading) * scale * slowness + waitMs;
+    decodeMs[option] = readBelief(decode, rows, coding, reading) * scale;
+  }
 }
 
 /** What runs before and behind a segment, before scaling to this place's speed. */
@@ -341,7 +356,13 @@ function classSetOf(sets: ClassSet[], bucket: BucketTable, cut: number): number 
   for (let index = 0; index < sets.length; index++) {
     const one = sets[index];
     if (one?.reveals !== reveals || one.classes.length !== classes.length) continue;
-    if (classes.every((word) => one.classes.includes(word))) return index;
+    if (sameWords(classes, one.classes)) return index;
   }
   return sets.push({ classes, reveals }) - 1;
+}
+
+function sameWords(these: ClassSet["classes"], those: ClassSet["classes"]): boolean {
+  if (these === those) return true;
+  for (let index = 0; index < these.length; index++) if (!those.includes(these[index])) return false;
+  return true;
 }

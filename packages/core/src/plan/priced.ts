@@ -11,6 +11,7 @@ import {
   copyBetween,
   addSegment,
   judge,
+  meanReading,
   meanValue,
   readBelief,
   readBetween,
@@ -145,14 +146,16 @@ export function priceRemote(
     coding,
     encoding,
     values,
-    score: scoreOf(goal, judgedBy(goal, values), {
-      deviceMillijoules,
-      costMicros,
-      accuracyRatio: accuracy,
-      agreementRatio,
-      paceMs: stages ? paceOf(question, stages, place) : 0,
-      remainingMs: question.remainingMs,
-    }),
+    score: goal.isPlain
+      ? plainScore(goal, values)
+      : scoreOf(goal, judgedBy(goal, values), {
+          deviceMillijoules,
+          costMicros,
+          accuracyRatio: accuracy,
+          agreementRatio,
+          paceMs: stages ? paceOf(question, stages, place) : 0,
+          remainingMs: question.remainingMs,
+        }),
     stages,
     deviceMillijoules,
     costMicros,
@@ -203,6 +206,11 @@ export function judgedBy({ readings }: Goal, values: Float64Array): readonly num
   return readings.map((reading) => judge(values, reading));
 }
 
+/** The score of 16 values where their one reading is all that counts. */
+export function plainScore({ readings }: Goal, values: Float64Array): number {
+  return judge(values, readings[0] ?? meanReading);
+}
+
 function localMean(choice: Choice, from: number, to: number): number {
   return segmentMeanMs(choice.bucket, from, to) * choice.slowness;
 }
@@ -222,14 +230,16 @@ export function priceLocal(question: Question, choice: Choice): Priced {
     choice,
     coding: -1,
     values,
-    score: scoreOf(goal, judgedBy(goal, values), {
-      deviceMillijoules,
-      costMicros,
-      accuracyRatio: accuracy ?? NaN,
-      agreementRatio: choice.agreementRatio,
-      paceMs: stages ? paceOf(question, stages, undefined) : 0,
-      remainingMs: question.remainingMs,
-    }),
+    score: goal.isPlain
+      ? plainScore(goal, values)
+      : scoreOf(goal, judgedBy(goal, values), {
+          deviceMillijoules,
+          costMicros,
+          accuracyRatio: accuracy ?? NaN,
+          agreementRatio: choice.agreementRatio,
+          paceMs: stages ? paceOf(question, stages, undefined) : 0,
+          remainingMs: question.remainingMs,
+        }),
     stages,
     deviceMillijoules,
     costMicros,

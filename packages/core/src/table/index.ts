@@ -29,6 +29,8 @@ export {
   linkTableOf,
   sizeCount,
   type SizePosition,
+  sizeFraction,
+  sizeIndex,
   sizePosition,
   transferSizes,
 } from "./link-table.ts";

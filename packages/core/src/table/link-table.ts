@@ -57,9 +57,20 @@ export interface SizePosition {
 
 /** Finds the position of `bytes` among `transferSizes`. */
 export function sizePosition(bytes: number): SizePosition {
+  const index = sizeIndex(bytes);
+  return { index, fraction: sizeFraction(bytes, index) };
+}
+
+/** `SizePosition.index` of `bytes`, by itself: whoever looks for very many keeps numbers, not objects. */
+export function sizeIndex(bytes: number): number {
   let index = 0;
   while (index < sizeCount - 2 && bytes > (transferSizes[index + 1] ?? Infinity)) index++;
+  return index;
+}
+
+/** `SizePosition.fraction` of `bytes` at its index. */
+export function sizeFraction(bytes: number, index: number): number {
   const low = transferSizes[index] ?? 0;
   const high = transferSizes[index + 1] ?? 1;
-  return { index, fraction: (bytes - low) / (high - low) };
+  return (bytes - low) / (high - low);
 }
