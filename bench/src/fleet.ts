@@ -1,6 +1,12 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type DeviceRouter, type DeviceRun, type DeviceScene, joinAndLeave, runDevices } from "@longshore/lab";
+import {
+  type DeviceRouter,
+  type DeviceRun,
+  type DeviceScene,
+  joinAndLeave,
+  runDevices,
+} from "@longshore/lab";
 import { deviceScene } from "./fleet/devices.ts";
 import {
   type DirectoryFigures,

@@ -275,9 +275,11 @@ export async function runDevices(
       return false;
     }
   };
-  for (let step = 1; progress && step <= progressSteps; step++) {
-    const doneRatio = step / progressSteps;
-    clock.timer(untilMs * doneRatio - clock.nowMs(), () => progress(counts.requests, doneRatio));
+  if (progress) {
+    for (let step = 1; step <= progressSteps; step++) {
+      const doneRatio = step / progressSteps;
+      clock.timer(untilMs * doneRatio - clock.nowMs(), () => progress(counts.requests, doneRatio));
+    }
   }
   const cpu = process.cpuUsage();
   const moves = await clock.runUntil(liveDevices(crowd, { clock, random, untilMs }, ask), {
