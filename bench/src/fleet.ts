@@ -21,7 +21,7 @@ const sizes: readonly number[] = [100, 1000, 10_000];
 const devicesPerServer = 10;
 /**
  * About how many requests one run has, where nobody says: enough to know the time of one, which falls while code is compiled and
- * servers are learned. In the largest fleet only some devices ask. With it the bench takes two minutes of processor time.
+ * servers are learned. In the largest fleet only some devices ask. With it the bench takes about a minute and a half of processor time.
  */
 const usualRequests = 3000;
 /** Sequences that are under way where memory for each device is measured. */
