@@ -2,6 +2,7 @@ export * from "./call.ts";
 export * from "./clock.ts";
 export * from "./error.ts";
 export * from "./events.ts";
+export * from "./fan-out.ts";
 export * from "./json.ts";
 export * from "./metrics-text.ts";
 export * from "./once.ts";

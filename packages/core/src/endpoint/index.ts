@@ -2,6 +2,7 @@ export * from "./answers.ts";
 export { ArrivingBody, type ArrivingBodyParts, brokenBody, waitingBytes } from "./arriving-body.ts";
 export { isArriving, untilRead } from "./arriving-answer.ts";
 export * from "./endpoint.ts";
+export * from "./inferred-offer.ts";
 export { type KeptBody, keptBody } from "./kept-body.ts";
 export * from "./memory-transport.ts";
 export * from "./oip/index.ts";

@@ -21,6 +21,8 @@ export interface PortSpec extends TensorSpec {
 export interface ModelPorts {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
+  /** It may give several answers to a request. Default false. */
+  readonly decoupled?: boolean;
 }
 
 /** One step of a pipeline: a transform, or a model, run once or once for each element of `forEach`. */

@@ -8,11 +8,11 @@ export interface StepModel {
   readonly to: CutId;
 }
 
-/** Steps that run a model once for a request, in order. */
+/** Steps that run a model, in order: once for a request, or once for each of its elements where only others have it. */
 export function stepModels(body: Body): readonly StepModel[] {
   if (body.kind === "graph") return [];
   return body.steps.flatMap((step, at) =>
-    "model" in step.run && step.forEach === undefined
+    "model" in step.run && (step.forEach === undefined || step.run.elsewhere)
       ? [{ step, run: step.run, from: body.steps[at - 1]?.id ?? startCut, to: step.id }]
       : [],
   );

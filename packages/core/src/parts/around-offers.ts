@@ -78,15 +78,8 @@ function quickest(offers: readonly Offer[]): Offer | undefined {
   return best;
 }
 
-/** One promise of many; undefined where one of them is missing. Rules hold for all places on the way. */
-function joined(
-  self: EndpointInfo,
-  segment: Segment,
-  bucket: BucketTable,
-  runMs: number,
-  queueMs: number,
-  parts: readonly (Offer | undefined)[],
-): Offer | undefined {
+/** One promise of many; undefined where one of them is missing, or there are none. Rules hold for all places on the way. */
+export function joinedOffers(parts: readonly (Offer | undefined)[]): Offer | undefined {
   let whole: Offer | undefined;
   for (const part of parts) {
     if (!part) return undefined;
@@ -104,6 +97,19 @@ function joined(
         }
       : part;
   }
+  return whole;
+}
+
+/** The same with what runs here around them. */
+function joined(
+  self: EndpointInfo,
+  segment: Segment,
+  bucket: BucketTable,
+  runMs: number,
+  queueMs: number,
+  parts: readonly (Offer | undefined)[],
+): Offer | undefined {
+  const whole = joinedOffers(parts);
   if (!whole) return undefined;
   const { rates } = self;
   return {

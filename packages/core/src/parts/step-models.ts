@@ -1,10 +1,10 @@
-import { type Call, type Clock, type EndpointId, LongshoreError, type Observer } from "../base/index.ts";
+import type { Call, Clock, Observer } from "../base/index.ts";
 import {
+  answersOf,
   type Endpoint,
   type EndpointInfo,
-  type IncomingTensor,
+  inferredOffer,
   type InferenceRequest,
-  type InferenceResponse,
   isForeignDigest,
   type ModelKnowledge,
   type Offer,
@@ -15,13 +15,16 @@ import {
   endCut,
   type ModelDescription,
   type ModelPorts,
+  type Profile,
   type Segment,
   segmentKey,
   startCut,
   type StepModel,
   stepModels,
 } from "../model/index.ts";
-import { renamed, shapeFits, type Tensor, type TensorSpec } from "../tensor/index.ts";
+import type { TensorSpec } from "../tensor/index.ts";
+import { wholeAnswer, wholeAnswers, wholeOffers, type WholeThere } from "./around-place.ts";
+import { runStep, type StepThere } from "./step-there.ts";
 
 /*
  * A server of others has whole models, and an app has a pipeline: our transforms, a model that only that server has, our
@@ -31,27 +34,16 @@ import { renamed, shapeFits, type Tensor, type TensorSpec } from "../tensor/inde
  * and back-ups then know nothing of it.
  */
 
-/** A step's model at a place. */
-interface StepThere {
-  readonly segment: Segment;
-  readonly agreementRatio: number;
-  /** What is asked for there: the model, whole, or the part, where the operator listed that as a model of its own. */
-  readonly there: Segment;
-  /** Value to the model's input that takes it; one value may go to several. */
-  readonly takes: readonly { readonly port: string; readonly value: string }[];
-  /** What the model gives. */
-  readonly outputs: readonly TensorSpec[];
-}
-
 /** A pipeline here, and its steps at a place. */
 interface PipelineThere extends Pick<Segment, "model" | "version" | "digest"> {
   readonly there: readonly StepThere[];
+  /** By variant, all of it, where its requests are not cut up and this place has all that is not here. */
+  readonly whole: readonly WholeThere[];
+  readonly profile?: Profile;
 }
 
 /** What a run of a model is taken to last that its place tells nothing of, in milliseconds. */
 const guessedMs = 50;
-/** For how long that is offered, in milliseconds. */
-const holdsMs = 5000;
 /** Pipelines that are remembered of a place; the oldest goes. */
 const mostPipelines = 256;
 
@@ -85,23 +77,27 @@ export function withStepModels<Parts extends StepModelParts>(parts: Parts): Part
 function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepModelParts): Endpoint {
   /** By segment, with the digest of the pipeline. */
   const steps = new Map<string, StepThere>();
+  const wholes = new Map<string, WholeThere>();
   const pipelines = new Map<string, PipelineThere>();
   const { info } = inner;
   /** By pipeline, step and model, why that model is none for it. */
   const said = new Map<string, string>();
 
   function forget(key: string): void {
-    for (const { segment } of pipelines.get(key)?.there ?? []) steps.delete(stepKey(segment));
+    const { there = [], whole = [] } = pipelines.get(key) ?? {};
+    for (const { segment } of there) steps.delete(stepKey(segment));
+    for (const { segment } of whole) wholes.delete(stepKey(segment));
     pipelines.delete(key);
   }
 
   /** One that had steps for this place is remembered where it has none any more, too: it may have some again. */
-  function remember({ name: model, version, digest }: ModelDescription, there: readonly StepThere[]): void {
-    const key = pipelineKey(model, version);
-    const keeps = there.length > 0 || pipelines.has(key);
+  function remember(one: PipelineThere): void {
+    const key = pipelineKey(one.model, one.version);
+    const keeps = one.there.length > 0 || pipelines.has(key);
     forget(key);
-    if (keeps) pipelines.set(key, { model, version, digest, there });
-    for (const one of there) steps.set(stepKey(one.segment), one);
+    if (keeps) pipelines.set(key, one);
+    for (const step of one.there) steps.set(stepKey(step.segment), step);
+    for (const whole of one.whole) wholes.set(stepKey(whole.segment), whole);
     const [oldest] = pipelines.keys();
     if (pipelines.size > mostPipelines && oldest !== undefined) forget(oldest);
   }
@@ -149,7 +145,8 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       segment,
       agreementRatio: variant.agreementRatio,
       there: part ? { ...segment, ...there } : { ...whole, ...there },
-      takes: Object.entries(step.inputs).map(([port, value]) => ({ port, value })),
+      step,
+      several: description.decoupled === true,
       outputs: ports.outputs.map((spec) => ({ ...spec, name: `${step.id}.${spec.name}` })),
     };
   }
@@ -162,15 +159,26 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   ): Promise<ModelKnowledge | undefined> {
     const knowledge = await local.describe(model, version, call).catch(() => undefined);
     if (!knowledge) return undefined;
-    const { description } = knowledge;
+    const { description, profile } = knowledge;
+    const { name, version: of, digest } = description;
     const there: StepThere[] = [];
+    const whole: WholeThere[] = [];
     for (const variant of description.variants) {
-      for (const one of stepModels(variant.body)) {
-        const found = await stepThere(description, variant, one, call);
-        if (found) there.push(found);
+      const { body } = variant;
+      const others: StepThere[] = [];
+      let all = body.kind === "pipeline" && staysWhole(description);
+      for (const model of stepModels(body)) {
+        const one = await stepThere(description, variant, model, call);
+        if (one) there.push(one);
+        if (!model.run.elsewhere) continue;
+        if (one) others.push(one);
+        else all = false;
       }
+      if (!all || others.length === 0 || body.kind === "graph") continue;
+      const segment = { model: name, version: of, digest, variant: variant.name, from: startCut, to: endCut };
+      whole.push({ segment, steps: body.steps, outputs: body.outputs, there: others });
     }
-    remember(description, there);
+    remember({ model: name, version: of, digest, there, whole, ...(profile ? { profile } : {}) });
     return there.length > 0 ? { description } : undefined;
   }
 
@@ -186,12 +194,12 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     model: string,
     version: string | undefined,
     call: Call,
-  ): Promise<readonly StepThere[] | undefined> {
+  ): Promise<PipelineThere | undefined> {
     const named = stepsOf(model, version);
     const here = named && (await local.describe(model, version, call).catch(() => undefined))?.description;
-    if (!here || (named.digest === here.digest && named.there.length > 0)) return named?.there;
+    if (!here || (named.digest === here.digest && named.there.length > 0)) return named;
     await pipelineFor(model, version, call);
-    return stepsOf(model, here.version)?.there ?? [];
+    return stepsOf(model, here.version) ?? { ...named, there: [], whole: [] };
   }
 
   /** What the place promises for the model, for the step. */
@@ -201,7 +209,11 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     const own = told.filter(({ segment: { digest, from, to } }) => {
       return digest === there.digest && from === startCut && to === endCut;
     });
-    const promises = own.length > 0 ? own : [guessed(info, segment, clock.nowMs())];
+    const guess = (): Offer => {
+      const runMs = certain(guessedMs, { observedAtMs: -Infinity, origin: "prior" });
+      return inferredOffer(info, segment, runMs, clock.nowMs());
+    };
+    const promises = own.length > 0 ? own : [guess()];
     return promises.map((offer) => ({
       ...offer,
       segment,
@@ -230,7 +242,13 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     async offers(query, call) {
       const named = await stepsNow(query.model, query.version, call);
       if (!named) return inner.offers(query, call);
-      return (await Promise.all(named.map((step) => offerOf(step, call)))).flat();
+      const { there, whole, profile } = named;
+      const offers = await Promise.all(there.map((step) => offerOf(step, call)));
+      if (whole.length === 0) return offers.flat();
+      return whole.flatMap((one) => {
+        const promises = one.there.map((step) => offers[there.indexOf(step)] ?? []);
+        return wholeOffers(one, promises, profile);
+      });
     },
     ...(inner.ready
       ? {
@@ -246,18 +264,34 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       : {}),
     ...(inner.prepare
       ? {
-          prepare: async (segment: Segment, call: Call) =>
-            inner.prepare?.(steps.get(stepKey(segment))?.there ?? segment, call),
+          async prepare(segment: Segment, call: Call) {
+            const key = stepKey(segment);
+            const parts = wholes.get(key)?.there.map(({ there }) => there);
+            for (const part of parts ?? [steps.get(key)?.there ?? segment]) await inner.prepare?.(part, call);
+          },
         }
       : {}),
     infer(request, call, progress) {
-      const step = steps.size === 0 ? undefined : steps.get(stepKey(request.segment));
-      if (!step) return inner.infer(request, call, progress);
-      return inner
-        .infer(modelRequest(step, request), call, progress)
-        .then((response) => stepResponse(step, request, response, info.id));
+      const key = steps.size === 0 ? "" : stepKey(request.segment);
+      const step = steps.get(key);
+      if (step) return runStep(inner, step, request, call, progress);
+      const whole = wholes.get(key);
+      return whole ? wholeAnswer(inner, local, whole, request, call) : inner.infer(request, call, progress);
     },
+    ...(inner.inferStream
+      ? {
+          inferStream(request: InferenceRequest, call: Call) {
+            const whole = wholes.get(stepKey(request.segment));
+            return whole ? wholeAnswers(inner, local, whole, request, call) : answersOf(inner, request, call);
+          },
+        }
+      : {}),
   };
+}
+
+/** Whether its requests are not cut up between places: they belong together, or have several answers each. */
+function staysWhole({ sequence, decoupled }: ModelDescription): boolean {
+  return sequence !== undefined || decoupled === true;
 }
 
 const pipelineKey = (model: string, version: string): string => `${model}/${version}`;
@@ -273,7 +307,8 @@ function listed({ serves }: EndpointInfo, wanted: Pick<Segment, "model"> & Parti
 }
 
 /** What a model is like that does not take and give what is wanted; undefined where it does. */
-function unlike(wanted: ModelPorts, { inputs, outputs }: ModelDescription): string | undefined {
+function unlike(wanted: ModelPorts, { inputs, outputs, decoupled }: ModelDescription): string | undefined {
+  if (decoupled === true && wanted.decoupled !== true) return "it gives several answers to a request";
   // A server that need not say what its models take is believed to have what was written down.
   const takes = inputs.length === 0 || (inputs.length === wanted.inputs.length && has(inputs, wanted.inputs));
   if (takes && (outputs.length === 0 || has(outputs, wanted.outputs))) return undefined;
@@ -290,75 +325,4 @@ function has(specs: readonly TensorSpec[], wanted: readonly TensorSpec[]): boole
     const own = specs.find((spec) => spec.name === name);
     return own?.datatype === datatype && agree(own.shape, shape);
   });
-}
-
-function guessed(info: EndpointInfo, segment: Segment, nowMs: number): Offer {
-  return {
-    segment,
-    path: [info.id],
-    zones: [info.zone],
-    trust: info.trust,
-    completionMs: certain(guessedMs, { observedAtMs: -Infinity, origin: "prior" }),
-    queueMs: 0,
-    energyMillijoules: info.rates.activeWatts * guessedMs,
-    costMicros: (info.rates.microsPerSecond / 1000) * guessedMs,
-    agreementRatio: 1,
-    upTo: { bytes: Infinity },
-    codecs: info.codecs,
-    expiresAtMs: nowMs + holdsMs,
-    origin: "inferred",
-  };
-}
-
-/** The request for the part as one for the model: its inputs alone, under its names. */
-function modelRequest({ there, takes, outputs }: StepThere, request: InferenceRequest): InferenceRequest {
-  // Names differ there, and what is not for the model does not leave.
-  const { wire: _wire, outputs: wanted, ...rest } = request;
-  const inputs = new Map<string, Tensor | IncomingTensor>();
-  const codecs: Record<string, string> = {};
-  for (const { port, value } of takes) {
-    const input = request.inputs.get(value);
-    if (!input) throw new LongshoreError("invalid-input", "resolve", `${there.model} is given no ${value}`);
-    inputs.set(
-      port,
-      "read" in input
-        ? {
-            spec: { ...input.spec, name: port },
-            byteLength: input.byteLength,
-            read: (call) => input.read(call).then((tensor) => renamed(tensor, port)),
-          }
-        : renamed(input, port),
-    );
-    const codec = Object.hasOwn(request.codecs, value) ? request.codecs[value] : undefined;
-    if (codec !== undefined) codecs[port] = codec;
-  }
-  const names = outputs
-    .filter(({ name }) => !wanted || wanted.includes(name))
-    .map(({ name }) => portOf(name));
-  return { ...rest, segment: there, inputs, codecs, outputs: names };
-}
-
-/** What a value is called by the model that gives it: step ids have no dots. */
-const portOf = (value: string): string => value.slice(value.indexOf(".") + 1);
-
-/** The model's answer as that of the part. */
-function stepResponse(
-  { outputs }: StepThere,
-  { segment }: InferenceRequest,
-  response: InferenceResponse,
-  id: EndpointId,
-): InferenceResponse {
-  const { wire: _wire, ...rest } = response;
-  const values = new Map<string, Tensor>();
-  for (const spec of outputs) {
-    const tensor = response.outputs.get(portOf(spec.name));
-    if (!tensor) continue;
-    if (tensor.spec.datatype !== spec.datatype || !shapeFits(tensor.spec.shape, spec.shape)) {
-      const { datatype, shape } = tensor.spec;
-      const what = `${id} gave ${spec.name} as ${datatype} [${shape.join(", ")}]; the pipeline has ${spec.datatype} [${spec.shape.join(", ")}]`;
-      throw new LongshoreError("bad-reply", "decode", what);
-    }
-    values.set(spec.name, renamed(tensor, spec.name));
-  }
-  return { ...rest, outputs: values, account: { ...response.account, segment } };
 }

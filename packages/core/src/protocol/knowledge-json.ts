@@ -40,7 +40,11 @@ const port = fields({
   media: optional(word("image", "audio", "text")),
 });
 
-const ports = fields({ inputs: list(tensorSpecFrom, 256), outputs: list(tensorSpecFrom, 256) });
+const ports = fields({
+  inputs: list(tensorSpecFrom, 256),
+  outputs: list(tensorSpecFrom, 256),
+  decoupled: optional(flag),
+});
 
 const run: Reader<Step["run"]> = (value, where) =>
   typeof value === "object" && value !== null && Object.hasOwn(value, "model")

@@ -1,4 +1,10 @@
-import type { Endpoint, ModelKnowledge, Offer, SegmentPattern } from "../endpoint/index.ts";
+import {
+  type Endpoint,
+  inferredOffer,
+  type ModelKnowledge,
+  type Offer,
+  type SegmentPattern,
+} from "../endpoint/index.ts";
 import { certain, estimateOf, estimateSize, meanOf } from "../estimate/index.ts";
 import {
   type BucketProfile,
@@ -113,21 +119,11 @@ export function inferredOffers(
           from,
           to,
         };
-        const runMs = values.reduce((total, value) => total + value, 0) / estimateSize;
+        const about = { observedAtMs: -Infinity, origin: "prior" } as const;
         offers.push({
-          segment,
-          path: [info.id],
-          zones: [info.zone],
-          trust: info.trust,
-          completionMs: { values, observedAtMs: -Infinity, origin: "prior" },
-          queueMs: 0,
-          energyMillijoules: info.rates.activeWatts * runMs,
-          costMicros: (info.rates.microsPerSecond / 1000) * runMs,
+          ...inferredOffer(info, segment, { values, ...about }, nowMs),
           agreementRatio: stated?.agreementRatio ?? variant.agreementRatio,
           upTo: bucket.upTo,
-          codecs: info.codecs,
-          expiresAtMs: nowMs + 5000,
-          origin: "inferred",
         });
       }
     }

@@ -45,7 +45,12 @@ const step = strict({
   inputs: v.record(v.string(), word),
   forEach: v.optional(word),
   declassifiesTo: v.optional(word),
-  elsewhere: v.optional(v.union([v.literal(true), strict({ inputs: tensors, outputs: tensors })])),
+  elsewhere: v.optional(
+    v.union([
+      v.literal(true),
+      strict({ inputs: tensors, outputs: tensors, decoupled: v.optional(v.boolean()) }),
+    ]),
+  ),
 });
 
 const variant = strict({
@@ -177,8 +182,9 @@ function portConfig({ labels, ...rest }: v.InferOutput<typeof port>): ModelConfi
   return defined({ ...rest, labelsFile: labels });
 }
 
-function stepConfig({ with: parameters, ...rest }: v.InferOutput<typeof step>): StepConfig {
-  return { ...defined(rest), parameters: parameters ?? {} };
+function stepConfig({ with: parameters, elsewhere, ...rest }: v.InferOutput<typeof step>): StepConfig {
+  const there = typeof elsewhere === "object" ? defined(elsewhere) : elsewhere;
+  return { ...defined({ ...rest, elsewhere: there }), parameters: parameters ?? {} };
 }
 
 function variantConfig(written: v.InferOutput<typeof variant>): VariantConfig {

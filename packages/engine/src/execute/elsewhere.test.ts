@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import {
+  type ModelDescription,
   endCut,
   float32Tensor,
   housekeepingCall,
@@ -87,6 +88,28 @@ it("runs what lies between them, and nothing of them", async () => {
   expect(await engine.offers({ model: "p" }, call)).toEqual([]);
 });
 
+it("describes a step of other places for each element, in sequences, and with several answers", async () => {
+  const each = (yaml: string): Promise<ModelDescription> =>
+    engineOf(yaml)
+      .describe("p", undefined, call)
+      .then((knowledge) => knowledge!.description);
+  const several = steps("", ports.replace(" }] }", " }], decoupled: true }"));
+  expect(await each(several)).toMatchObject({ decoupled: true });
+  expect(await each(steps("sequence: { maxIdleMs: 1000 }"))).toMatchObject({
+    sequence: { states: [], maxIdleMs: 1000 },
+  });
+  const one = steps()
+    .replaceAll("shape: [-1, 2]", "shape: [2]")
+    .replace("datatype: FP32, shape: [2] }]\npipeline", "datatype: FP32, shape: [-1, 2] }]\npipeline")
+    .replace("inputs: { x: a }", "forEach: a, inputs: { x: a }")
+    .replace("inputs: { tensor: one.y }", "forEach: one.y, inputs: { tensor: one.y }")
+    .replace("inputs: { x: soft.tensor }", "forEach: soft.tensor, inputs: { x: soft.tensor }")
+    .replace("inputs: { tensor: two.y }", "forEach: two.y, inputs: { tensor: two.y }");
+  const description = await each(one);
+  expect(needsOthers(description)).toBe(true);
+  expect(description.outputs).toMatchObject([{ ragged: true }, { ragged: true, shape: [-1, 2] }]);
+});
+
 it("has another digest where other places say something else of the model", async () => {
   const said = (size: number): Partial<EngineParts> => ({
     elsewhere: async (model, version) => {
@@ -106,11 +129,10 @@ it("has another digest where other places say something else of the model", asyn
 
 it.each([
   [
-    "runs for each element",
-    steps().replace("inputs: { x: a }", "inputs: { x: a }, forEach: a"),
-    "for each element",
+    "keeps state, as another step of the same model does",
+    steps("sequence: { maxIdleMs: 1000 }").replace("model: n", "model: m"),
+    "steps one and two of one model of other places",
   ],
-  ["keeps state", steps("sequence: { maxIdleMs: 1000 }"), "keeps state between requests"],
   [
     "is a transform",
     steps().replace("transform: flatten", `elsewhere: true, transform: flatten`),
@@ -118,14 +140,14 @@ it.each([
   ],
   ["is given another tensor", steps().replace("x: a", "z: a"), 'an input "z"'],
   [
-    "comes before one that gives several answers",
-    steps()
+    "gives several answers before another one does",
+    steps("", ports.replace(" }] }", " }], decoupled: true }"))
       .replace(
         "transform: flatten, inputs: { tensor: two.y }",
         "transform: repeat, inputs: { values: two.y }",
       )
       .replace("flat.tensor", "flat.value"),
-    "several answers",
+    "gives several answers, as step one does",
   ],
 ])("refuses a step of other places that %s", async (_what, yaml, message) => {
   await expect(engineOf(yaml).describe("p", undefined, call)).rejects.toMatchObject({

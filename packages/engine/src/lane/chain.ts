@@ -1,6 +1,14 @@
-import { LongshoreError, renamed, type Tensor, type Tensors } from "@longshore/core";
+import {
+  collected,
+  eachInputs,
+  LongshoreError,
+  portSpecs,
+  renamed,
+  stepInputs,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
 import type { Transform, TransformSet } from "../transform/index.ts";
-import { collected, eachInputs, portSpecs, stepInputs } from "./for-each.ts";
 import type { ChainResult, ChainStep } from "./lane.ts";
 
 /** What a chain is run with, besides its transforms. */

@@ -67,9 +67,6 @@ function override(step: StepConfig, variant: VariantConfig, bad: Bad): StepConfi
     throw bad(path, "needs exactly one of transform and model");
   }
   if (step.elsewhere && step.model === undefined) throw bad(path, "is a transform, which runs here");
-  if (step.elsewhere && step.forEach !== undefined) {
-    throw bad(path, "runs for each element a model of other places, which are asked once for a request");
-  }
   const parameters = variant.parameters[step.id];
   const model = variant.models[step.id];
   if (step.transform === undefined && (parameters || Object.keys(step.parameters).length > 0)) {

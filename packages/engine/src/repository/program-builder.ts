@@ -1,5 +1,5 @@
-import { LongshoreError, type PortSpec, type Reveals, type TensorSpec } from "@longshore/core";
-import { type ChainStep, portSpecs } from "../lane/index.ts";
+import { LongshoreError, portSpecs, type PortSpec, type Reveals, type TensorSpec } from "@longshore/core";
+import type { ChainStep } from "../lane/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import { shapesAgree } from "./complete.ts";
 import { someNames } from "../configuration/index.ts";
@@ -31,6 +31,12 @@ export interface ProgramBuilder {
 /** Most steps a program may have, nested ones included. */
 const maxSteps = 256;
 const revealing: readonly Reveals[] = ["answer", "features", "input"];
+
+/** Whether it gives several answers to one request. */
+export function givesSeveral(step: ProgramStep): boolean {
+  if (step.kind === "elsewhere") return step.ports.decoupled === true;
+  return step.kind === "transform" && step.answers === true;
+}
 
 /** The more revealing of some. */
 export function mostRevealing(all: Iterable<Reveals>): Reveals {
@@ -69,12 +75,10 @@ export function programBuilder(
   /** One place where answers part is enough, and it must lie on the way of the whole request. */
   function checkAnswers(step: NewStep): void {
     const path = `pipeline step ${step.id}`;
-    const other = steps.find((one) => one.kind === "transform" && one.answers);
+    const other = steps.find(givesSeveral);
     if (other)
       throw bad(path, `gives several answers, as step ${other.id} does; a pipeline has one such step`);
     if (step.forEach !== undefined) throw bad(path, "gives several answers and cannot run for each element");
-    if (steps.some(({ kind }) => kind === "elsewhere"))
-      throw bad(path, "gives several answers, in a pipeline with a model of other places");
   }
 
   function knownPorts(step: NewStep, ports: readonly string[], what: string): void {
@@ -164,7 +168,7 @@ export function programBuilder(
     addModel(step, graph) {
       checkStep(step);
       checkPorts(step, graph.model, graph.inputs);
-      if (graph.states.length > 0 && steps.some((one) => one.kind === "transform" && one.answers)) {
+      if (graph.states.length > 0 && steps.some(givesSeveral)) {
         throw bad(
           `pipeline step ${step.id}`,
           `runs model ${graph.model} after a step that gives several answers, but it keeps state between requests`,
@@ -180,18 +184,9 @@ export function programBuilder(
     },
     addElsewhere(step, there) {
       const { model, ports } = there;
-      const path = `pipeline step ${step.id}`;
       checkStep(step);
       checkPorts(step, model, ports.inputs);
-      if (step.forEach !== undefined) {
-        throw bad(
-          path,
-          `runs for each element model ${model} of other places, which are asked once for a request`,
-        );
-      }
-      if (steps.some((one) => one.kind === "transform" && one.answers)) {
-        throw bad(path, `runs model ${model} of other places after a step that gives several answers`);
-      }
+      if (ports.decoupled) checkAnswers(step);
       steps.push({
         ...step,
         kind: "elsewhere",

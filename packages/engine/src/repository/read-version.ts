@@ -3,7 +3,6 @@ import {
   LongshoreError,
   type ModelDescription,
   type ModelPorts,
-  needsOthers,
   parseProfile,
   type Profile,
 } from "@longshore/core";
@@ -20,6 +19,7 @@ import { versionDigest } from "./digest.ts";
 import { digestFiles, type Hash, linesOf, type NamedFiles, namedFiles, profileFile } from "./files.ts";
 import { graphBody, instancesOf } from "./graph-body.ts";
 import type { Program } from "./program.ts";
+import { givesSeveral } from "./program-builder.ts";
 import type { ModelSource, ModelStore } from "./source.ts";
 
 /** A version read, completed and checked; nothing of it is in a runtime yet. */
@@ -160,16 +160,14 @@ export async function readVersion(
     ...(states.length > 0 || config.sequence
       ? { sequence: { states, maxIdleMs: idleOf(config, first, inner) } }
       : {}),
-    ...(config.decoupled || givesAnswers(first) ? { decoupled: true } : {}),
+    ...(config.decoupled || first.steps.some(givesSeveral) ? { decoupled: true } : {}),
     ...(config.responseCache ? { responseCache: true } : {}),
     ...(config.dataClass === undefined ? {} : { dataClass: config.dataClass }),
     labels,
     trusted: config.trusted,
   };
-  if (description.sequence && needsOthers(description)) {
-    const what = "keeps state between requests, but a model of other places is one of its steps";
-    throw badConfiguration(model, config.file, "sequence", what);
-  }
+  const apart = description.sequence && stateApart(first);
+  if (apart !== undefined) throw badConfiguration(model, config.file, "sequence", apart);
   const made = [...inner.values()];
   const uses = [...new Set(made.flatMap((one) => [one.description.name, ...one.uses]))];
   const versionsUsed = made.flatMap(({ description: { name, version: of }, versionsUsed: theirs }) => [
@@ -184,9 +182,26 @@ export async function readVersion(
   return { description, programs, uses, versionsUsed, unused, ...profile };
 }
 
-/** Whether one of its steps gives several answers to a request. */
-function givesAnswers({ steps }: Program): boolean {
-  return steps.some((step) => step.kind === "transform" && step.answers);
+/** Why the requests of a sequence could not all go to where the models of its steps keep their state; undefined where they can. */
+function stateApart({ steps }: Program): string | undefined {
+  const others = steps.filter((step) => step.kind === "elsewhere");
+  if (others.length === 0) return undefined;
+  const own = steps.find(
+    (step) => step.kind === "model" && (step.graph.states.length > 0 || step.graph.sequence),
+  );
+  if (own) {
+    const what = `keeps state in step ${own.id} here, while the model of step ${others[0]?.id} is at another place`;
+    return `${what}: what one of them lost the other could not go back to; make two models of it`;
+  }
+  const asked = new Map<string, string>();
+  for (const { id, model, forEach } of others) {
+    const other = asked.get(model);
+    // Elements of one request are no steps of a sequence.
+    if (forEach === undefined && other !== undefined)
+      return `has steps ${other} and ${id} of one model of other places, which would take both for steps of the same sequence`;
+    if (forEach === undefined) asked.set(model, id);
+  }
+  return undefined;
 }
 
 async function loadInner(

@@ -1,7 +1,10 @@
 import {
   type Call,
   type Clock,
+  collected,
+  eachInputs,
   endCut,
+  fanOut,
   LongshoreError,
   renamed,
   type SequencePosition,
@@ -12,8 +15,6 @@ import {
 import type { Program } from "../repository/index.ts";
 import type { GraphLease, RunOutcome, Ticket } from "../schedule/index.ts";
 import { checkSequenceStep, controlTensor } from "./control-inputs.ts";
-import { fanOut } from "./fan-out.ts";
-import { collected, eachInputs } from "../lane/index.ts";
 import type { ModelAction } from "./actions.ts";
 import { reshaped } from "./values.ts";
 import { type Wiring, wiringOf } from "./wiring.ts";

@@ -1,7 +1,13 @@
-import { joinElements, type StageTime, splitElements, type Tensor, type Tensors } from "@longshore/core";
+import {
+  fanOut,
+  joinElements,
+  type StageTime,
+  splitElements,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
 import type { Scheduler } from "../schedule/index.ts";
 import { type EachAction, modelActions } from "./actions.ts";
-import { fanOut } from "./fan-out.ts";
 import { leaseOf, runChain, runModel, type Running, type SegmentRun } from "./run-action.ts";
 import { runValues } from "./values.ts";
 

@@ -1,6 +1,13 @@
-import { checkCall, renamed, type StageTime, type Tensor, type Tensors, totalBytes } from "@longshore/core";
+import {
+  checkCall,
+  renamed,
+  type StageTime,
+  stepInputs,
+  type Tensor,
+  type Tensors,
+  totalBytes,
+} from "@longshore/core";
 import type { Action, ModelAction } from "./actions.ts";
-import { stepInputs } from "../lane/index.ts";
 import { beginOnce, stepResult } from "./model-step.ts";
 import { noteRun, runChain, runModel, type Running, type SegmentRun, stepParts } from "./run-action.ts";
 import { runEachAction } from "./run-each.ts";

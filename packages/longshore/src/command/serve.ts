@@ -67,7 +67,7 @@ export async function serve(
     ...repositoryServeOptions(options),
     ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
-    elsewhere: portsAt(behind),
+    elsewhere: portsAt({ servers: behind, ...found }),
     unstatedRules: { dataClass: options.dataClass, leastTrust: "none" },
     ...(plain
       ? {}

@@ -1,19 +1,45 @@
-import { type Call, LongshoreError, type ModelDescription, silentObserver } from "@longshore/core";
+import {
+  type Call,
+  type EndpointInfo,
+  LongshoreError,
+  type ModelDescription,
+  silentObserver,
+} from "@longshore/core";
 import type { EngineParts } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, serverInfo, type ServerOptions } from "./dial.ts";
+import { dial, type DialOptions, serverInfo, type ServerOptions } from "./dial.ts";
+import type { Reachable } from "./dial-all.ts";
+
+/** A server that is asked. */
+interface Asked {
+  readonly info: EndpointInfo;
+  readonly options: DialOptions;
+}
+
+function askedOf(server: string | ServerOptions): Asked {
+  return { info: serverInfo(server), options: typeof server === "string" ? {} : server };
+}
 
 /** What the first server that has a model says of it. Throws what the last one that was asked says, or `unknown-model`. */
-export async function describedAt(
+export function describedAt(
   servers: readonly (string | ServerOptions)[],
+  model: string,
+  version: string | undefined,
+  call: Call,
+): Promise<ModelDescription> {
+  return describedBy(servers.map(askedOf), model, version, call);
+}
+
+async function describedBy(
+  servers: readonly Asked[],
   model: string,
   version: string | undefined,
   call: Call,
 ): Promise<ModelDescription> {
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   let failure: unknown;
-  for (const server of servers) {
-    const endpoint = dial(serverInfo(server), parts, typeof server === "string" ? {} : server);
+  for (const { info, options } of servers) {
+    const endpoint = dial(info, parts, options);
     try {
       const knowledge = await endpoint.describe(model, version, call);
       if (knowledge) return knowledge.description;
@@ -24,16 +50,35 @@ export async function describedAt(
     }
   }
   if (failure !== undefined) throw failure;
-  const asked = servers.map((server) => (typeof server === "string" ? server : server.address)).join(", ");
+  const asked = servers.map(({ info: { address, id } }) => address ?? id).join(", ");
   throw new LongshoreError("unknown-model", "resolve", `there is no model ${model} here, nor at ${asked}`);
 }
 
-/** For an engine: what models of these servers take and give, where a step runs one of them and its pipeline does not say. */
-export function portsAt(servers: readonly (string | ServerOptions)[]): NonNullable<EngineParts["elsewhere"]> {
+/** Places of a directory that are asked about one model: of many that may have it, few do not answer. */
+const mostAsked = 16;
+
+/**
+ * For an engine: what models take and give where a step runs one of them and its pipeline does not say: what the servers that are
+ * named say, else those of a directory that may have them.
+ */
+export function portsAt({
+  servers = [],
+  directory,
+  dialling,
+}: Reachable): NonNullable<EngineParts["elsewhere"]> {
   return async (model, version, call) => {
+    const listed = directory?.snapshot().entries ?? [];
+    const found = listed
+      .filter(({ address, serves }) => {
+        return address !== undefined && (serves?.some(({ segment }) => segment.model === model) ?? true);
+      })
+      .slice(0, mostAsked)
+      .map((info): Asked => ({ info, options: dialling?.(info) ?? {} }));
     try {
-      const { inputs, outputs } = await describedAt(servers, model, version, call);
-      return inputs.length > 0 && outputs.length > 0 ? { inputs, outputs } : undefined;
+      const asked = [...servers.map(askedOf), ...found];
+      const { inputs, outputs, decoupled } = await describedBy(asked, model, version, call);
+      if (inputs.length === 0 || outputs.length === 0) return undefined;
+      return { inputs, outputs, ...(decoupled === undefined ? {} : { decoupled }) };
     } catch (thrown) {
       if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
       throw thrown;

@@ -104,7 +104,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     observer,
     // A device answers few requests at a time; a server keeps its threads for all of them.
     shortRunsHere: true,
-    elsewhere: portsAt(options.servers ?? []),
+    elsewhere: portsAt(options),
     ...(pull?.source ? { source: pull.source } : {}),
     ...(options.id === undefined ? {} : { id: options.id }),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),

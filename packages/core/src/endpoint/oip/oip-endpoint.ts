@@ -1,5 +1,6 @@
 import { type Call, checkCall, LongshoreError } from "../../base/index.ts";
-import type { Segment } from "../../model/index.ts";
+import { certain } from "../../estimate/index.ts";
+import { endCut, type Segment, startCut } from "../../model/index.ts";
 import {
   accountHeader,
   callHeaders,
@@ -39,12 +40,12 @@ import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignDescription } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
+import { inferredOffer } from "../inferred-offer.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { requestMessage } from "./request-message.ts";
 import { severalAnswers } from "./several.ts";
 import { toldStatistics } from "./statistics.ts";
-import { toldOffer } from "./told-offer.ts";
 import { sendableWire, wireMessage } from "./wire.ts";
 
 /** The most models whose knowledge is kept to check replies by; the oldest goes first. */
@@ -204,7 +205,13 @@ class OipEndpoint implements Endpoint {
       load.counted(await toldStatistics(get));
     }
     const runMs = load.runMs(name, there);
-    return runMs === undefined ? [] : [toldOffer(this.info, known.description, runMs, clock.nowMs())];
+    if (runMs === undefined) return [];
+    const { digest, variants } = known.description;
+    const whole = { model, version: there, digest, from: startCut, to: endCut };
+    const segment = { ...whole, variant: variants[0]?.name ?? "default" };
+    const observedAtMs = clock.nowMs();
+    const tookMs = certain(runMs, { observedAtMs, origin: "told" });
+    return [inferredOffer(this.info, segment, tookMs, observedAtMs)];
   }
 
   async #infer(

@@ -1,4 +1,5 @@
-import { type Call, LongshoreError, ownCall } from "@longshore/core";
+import { type Call, ownCall } from "./call.ts";
+import { LongshoreError } from "./error.ts";
 
 /**
  * Runs `work` for `count` elements, at most `width` at a time, each under a call of its own that ends with the

@@ -1,11 +1,5 @@
-import {
-  joinElements,
-  LongshoreError,
-  splitElements,
-  type Tensor,
-  type Tensors,
-  type TensorSpec,
-} from "@longshore/core";
+import { LongshoreError } from "../base/index.ts";
+import { joinElements, splitElements, type Tensor, type Tensors, type TensorSpec } from "../tensor/index.ts";
 
 /** What of a step matters here: which values it takes, and the value that it runs over. */
 export interface RepeatedStep {

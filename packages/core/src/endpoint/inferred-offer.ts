@@ -1,0 +1,31 @@
+import { type Estimate, meanOf } from "../estimate/index.ts";
+import type { Segment } from "../model/index.ts";
+import type { EndpointInfo, Offer } from "./endpoint.ts";
+
+/** For how long it holds, in milliseconds: places are asked again about as often. */
+const holdsMs = 5000;
+
+/** An offer of a place that promises none itself, for a segment that is believed to run so long there. */
+export function inferredOffer(
+  info: EndpointInfo,
+  segment: Segment,
+  completionMs: Estimate,
+  nowMs: number,
+): Offer {
+  const runMs = meanOf(completionMs);
+  return {
+    segment,
+    path: [info.id],
+    zones: [info.zone],
+    trust: info.trust,
+    completionMs,
+    queueMs: 0,
+    energyMillijoules: info.rates.activeWatts * runMs,
+    costMicros: (info.rates.microsPerSecond / 1000) * runMs,
+    agreementRatio: 1,
+    upTo: { bytes: Infinity },
+    codecs: info.codecs,
+    expiresAtMs: nowMs + holdsMs,
+    origin: "inferred",
+  };
+}

@@ -1,0 +1,169 @@
+import { type Call, LongshoreError } from "../base/index.ts";
+import {
+  type Account,
+  answersOf,
+  type Endpoint,
+  type InferenceRequest,
+  type InferenceResponse,
+  type Offer,
+} from "../endpoint/index.ts";
+import { shift } from "../estimate/index.ts";
+import { type CutId, endCut, type Profile, type Segment, startCut, type Step } from "../model/index.ts";
+import type { Tensor } from "../tensor/index.ts";
+import { joinedOffers } from "./around-offers.ts";
+import { accountOf, stepAnswers, type StepThere, valuesFrom } from "./step-there.ts";
+
+/*
+ * A pipeline whose requests belong together, or are answered several times, is not cut anew with every request: what a model
+ * of its own place keeps, or is still saying, is nowhere else. Where one place has all models that only others have, such a
+ * pipeline is made to look as if that place ran all of it. What runs here before, between and behind is called by this side,
+ * so that the place still gets no more than its models take; rules hold it to what the whole request is.
+ */
+
+/** A pipeline around the models of one place. */
+export interface WholeThere {
+  readonly segment: Segment;
+  readonly steps: readonly Step[];
+  readonly outputs: Readonly<Record<string, string>>;
+  /** The steps there, in order. */
+  readonly there: readonly StepThere[];
+}
+
+/** One part after the other: here, or a step at the place. */
+interface Stage {
+  readonly from: CutId;
+  readonly to: CutId;
+  /** Position of the first of its steps. */
+  readonly at: number;
+  readonly there?: StepThere;
+}
+
+/** What runs here around the steps, and these, in order. The last runs here: the cut after the last step is not the end. */
+function stagesOf({ steps, there }: WholeThere): readonly Stage[] {
+  const stages: Stage[] = [];
+  let at = 0;
+  let from: CutId = startCut;
+  for (const one of there) {
+    const position = steps.findIndex(({ id }) => id === one.step.id);
+    if (position > at) stages.push({ from, to: one.segment.from, at });
+    stages.push({ from: one.segment.from, to: one.segment.to, at: position, there: one });
+    at = position + 1;
+    from = one.segment.to;
+  }
+  return [...stages, { from, to: endCut, at }];
+}
+
+/** All answers to a request for the whole of it. */
+export async function* wholeAnswers(
+  inner: Endpoint,
+  local: Endpoint,
+  whole: WholeThere,
+  request: InferenceRequest,
+  call: Call,
+): AsyncIterable<InferenceResponse> {
+  const stages = stagesOf(whole);
+  const { sequence, outputs: wanted } = request;
+  // What was done for several answers together is told with the first of them.
+  let untold: Account[] = [];
+
+  async function* from(
+    position: number,
+    values: ReadonlyMap<string, Tensor>,
+    last: Pick<InferenceResponse, "load" | "state" | "stateSeal">,
+  ): AsyncIterable<InferenceResponse> {
+    const stage = stages[position];
+    if (!stage) return;
+    const { there, at, to } = stage;
+    const end = position === stages.length - 1;
+    const part: InferenceRequest = {
+      segment: there?.segment ?? { ...whole.segment, from: stage.from, to },
+      inputs: valuesFrom(whole, at, values),
+      codecs: {},
+      ...(request.parameters ? { parameters: request.parameters } : {}),
+      ...(end && wanted ? { outputs: wanted } : {}),
+      // Only the place keeps state: here nothing of such a pipeline does.
+      ...(there && sequence ? { sequence } : {}),
+    };
+    const own: Call = { ...call, ...keyFor(call, there) };
+    const answers = there ? stepAnswers(inner, there, part, own) : answersOf(local, part, call);
+    for await (const { outputs, account, ...told } of answers) {
+      untold.push(account);
+      if (!end) {
+        yield* from(
+          position + 1,
+          new Map([...values, ...outputs]),
+          there ? { ...last, ...kept(told) } : last,
+        );
+        continue;
+      }
+      yield { ...last, outputs, account: accountOf(inner, request.segment, untold) };
+      untold = [];
+    }
+  }
+
+  const inputs = new Map<string, Tensor>();
+  for (const [name, input] of request.inputs) {
+    inputs.set(name, "read" in input ? await input.read(call) : input);
+  }
+  yield* from(0, inputs, {});
+}
+
+/** The one answer to a request for the whole of it. */
+export async function wholeAnswer(...asked: Parameters<typeof wholeAnswers>): Promise<InferenceResponse> {
+  for await (const response of wholeAnswers(...asked)) return response;
+  const [{ info }, , { segment }] = asked;
+  throw new LongshoreError("bad-reply", "execute", `${info.id} gave no answer for ${segment.model}`);
+}
+
+/** Each step is asked for once: one key for two of them would have the first one's answer given for the second. */
+function keyFor({ idempotencyKey }: Call, there: StepThere | undefined): Pick<Call, "idempotencyKey"> {
+  return idempotencyKey === undefined || !there
+    ? {}
+    : { idempotencyKey: `${idempotencyKey}.${there.step.id}` };
+}
+
+/** Of an answer at the place, what is told of the place and of the state there. */
+function kept({
+  load,
+  state,
+  stateSeal,
+}: Partial<InferenceResponse>): Pick<InferenceResponse, "load" | "state" | "stateSeal"> {
+  return {
+    ...(load ? { load } : {}),
+    ...(state ? { state } : {}),
+    ...(stateSeal === undefined ? {} : { stateSeal }),
+  };
+}
+
+/** What is promised of the whole by what the place promises of its steps, where it promises all of them: one offer. */
+export function wholeOffers(
+  whole: WholeThere,
+  promises: readonly (readonly Offer[])[],
+  profile: Profile | undefined,
+): readonly Offer[] {
+  const offer = joinedOffers(promises.map(([first]) => first));
+  if (!offer) return [];
+  const completionMs = shift(offer.completionMs, hereMs(whole, profile));
+  // Each states its loss beside that of the variant.
+  const losses = whole.there.map(({ agreementRatio }, index) => {
+    return (promises[index]?.[0]?.agreementRatio ?? 0) / (agreementRatio || 1);
+  });
+  const [{ agreementRatio } = { agreementRatio: 1 }] = whole.there;
+  const agrees = losses.reduce((all, one) => all * one, agreementRatio);
+  // What is sent is not what the request brings, so no coding of that is.
+  return [{ ...offer, segment: whole.segment, completionMs, agreementRatio: agrees, codecs: [] }];
+}
+
+/** What runs here around the steps, on the profile's machine. */
+function hereMs({ segment, there }: WholeThere, profile: Profile | undefined): number {
+  const [bucket] = profile?.variants.find(({ variant }) => variant === segment.variant)?.buckets ?? [];
+  const headMs = (id: CutId): number => {
+    const runs = bucket?.cuts.find(({ cut }) => cut.id === id)?.headMs ?? [];
+    return runs.length === 0 ? NaN : runs.reduce((total, one) => total + one, 0) / runs.length;
+  };
+  const ms = there.reduce(
+    (left, { segment: { from, to } }) => left - (headMs(to) - headMs(from)),
+    headMs(endCut),
+  );
+  return ms > 0 ? ms : 0;
+}

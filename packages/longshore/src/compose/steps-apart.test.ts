@@ -1,0 +1,263 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import {
+  type Directory,
+  float32View,
+  int32View,
+  type Inputs,
+  numericTensor,
+  type Offloader,
+  type Result,
+  type Tensor,
+} from "@longshore/core";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import { layeredStore } from "@longshore/nodejs";
+import { memoryStore, writeModels } from "@longshore/testkit";
+import { type ServerOptions, serverInfo } from "./dial.ts";
+import { openModel } from "./open-model.ts";
+import { type LocalOptions, openLocal } from "./open-offloader.ts";
+import { type RunningServer, serve } from "./serve.ts";
+
+let folder: string;
+const open: { close(graceMs?: number): Promise<void> }[] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-apart-"));
+  await writeModels(folder);
+});
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close(0);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Turns the signs of pairs of numbers. */
+function negated(): Uint8Array {
+  const build = graphBuilder();
+  build.node("Neg", [build.input("x", "FP32", ["rows", 2])], { outputs: ["y"] });
+  build.output("y", "FP32", ["rows", 2]);
+  return writeModel(build.model({ name: "negated", opset: 13 }));
+}
+
+/** Gives a row of numbers after the other as answers. */
+const rows = `
+inputs: [{ name: IN, datatype: INT32, shape: [-1, -1] }]
+pipeline:
+  steps: [{ id: repeat, transform: repeat, inputs: { values: IN } }]
+  outputs: { OUT: repeat.value }
+`;
+
+const store = async (models: Readonly<Record<string, Uint8Array | string>>) =>
+  layeredStore(memoryStore(models), (await openModel(folder)).store);
+
+async function server(id: string): Promise<RunningServer> {
+  const models = { "negated/1/model.onnx": negated(), "rows/model.yaml": rows, "rows/1/pipeline.txt": "" };
+  const running = await serve({ store: await store(models), port: 0, grpcPort: 0, id });
+  open.push(running);
+  return running;
+}
+
+const named = (
+  { address, grpcAddress }: RunningServer,
+  kind: "oip" | "longshore",
+  id: string,
+): ServerOptions => ({
+  address,
+  id,
+  kind,
+  trust: "operated",
+  ...(kind === "oip" ? { metrics: "none", grpc: `http://${grpcAddress}` } : {}),
+});
+
+function device(
+  yaml: string,
+  servers: readonly ServerOptions[],
+  change: Partial<LocalOptions> = {},
+): Offloader {
+  const opened = openLocal({
+    store: memoryStore({ "find/model.yaml": yaml, "find/1/pipeline.txt": "" }),
+    servers,
+    defaults: { dataClass: "internal" },
+    ...change,
+  });
+  open.push(opened);
+  return opened.offloader;
+}
+
+async function runs({ address }: RunningServer, model: string): Promise<number> {
+  const reply = await fetch(`${address}/v2/models/${model}/stats`);
+  const { model_stats: stats } = (await reply.json()) as { model_stats: { inference_count: number }[] };
+  return stats[0]?.inference_count ?? 0;
+}
+
+const pairs = (count: number): Inputs => ({
+  pairs: numericTensor(
+    "pairs",
+    "FP32",
+    [count, 1, 2],
+    Float32Array.from({ length: 2 * count }, (_, at) => at),
+  ),
+});
+const each = (elsewhere: string): string => `
+inputs: [{ name: pairs, datatype: FP32, shape: [-1, 1, 2] }]
+pipeline:
+  steps:
+    - { id: turn, model: negated, forEach: pairs, inputs: { x: pairs }, elsewhere: ${elsewhere} }
+    - { id: flat, transform: flatten, inputs: { tensor: turn.y } }
+  outputs: { all: flat.tensor }
+`;
+const all = ({ outputs }: Result): readonly number[] => [...float32View(outputs.get("all") as Tensor)];
+
+it.each(["oip", "longshore"] as const)(
+  "runs a model of a server of kind %s for each element, as many requests as there are",
+  async (kind) => {
+    const there = await server("there");
+    const offloader = device(each("true"), [named(there, kind, "there")]);
+    const { length: many } = all(await offloader.infer("find", pairs(20)));
+    expect([many, await runs(there, "negated")]).toEqual([40, 20]);
+    const result = await offloader.infer("find", pairs(2));
+    expect(all(result)).toEqual([-0, -1, -2, -3]);
+    expect(result.accounts.filter(({ endpoint }) => endpoint === "there")).toHaveLength(1);
+    expect(result.sentBytes).toBeGreaterThan(2 * 8);
+    expect(all(await offloader.infer("find", pairs(0)))).toEqual([]);
+    expect(await runs(there, "negated")).toBe(22);
+  },
+);
+
+it("asks the places of a directory, too, what a model takes and gives", async () => {
+  const there = await server("there");
+  const [away, other] = [serverInfo({ address: "http://127.0.0.1:1", id: "away" }), { id: "other" }];
+  const entries = [
+    { ...away, ...other, serves: [{ segment: { model: "another" } }] },
+    serverInfo(named(there, "longshore", "there")),
+  ];
+  const directory: Directory = {
+    snapshot: () => ({ entries, ageMs: 0 }),
+    watch: () => ({ [Symbol.dispose]: () => undefined }),
+  };
+  expect(all(await device(each("true"), [], { directory }).infer("find", pairs(1)))).toEqual([-0, -1]);
+});
+
+const accumulated = (also = ""): string => `
+inputs: [{ name: INPUT, datatype: INT32, shape: [-1, 1] }]
+sequence: { maxIdleMs: 60000 }
+pipeline:
+  steps:
+    - { id: level, transform: flatten, inputs: { tensor: INPUT } }
+    - id: sum
+      model: accumulate_int32
+      inputs: { INPUT: INPUT }
+      elsewhere:
+        inputs: [{ name: INPUT, datatype: INT32, shape: [-1, 1] }]
+        outputs: [{ name: OUTPUT, datatype: INT32, shape: [-1, 1] }]
+    - { id: flat, transform: flatten, inputs: { tensor: sum.OUTPUT } }
+    ${also}
+  outputs: { sum: flat.tensor, level: level.tensor }
+`;
+const added = (value: number): Inputs => ({
+  INPUT: numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(value)),
+});
+
+it.each(["oip", "longshore"] as const)(
+  "keeps a sequence at the server of kind %s that has its state",
+  async (kind) => {
+    const servers = [await server("one"), await server("two")];
+    const places = servers.map((one, at) => named(one, kind, ["one", "two"][at]!));
+    const offloader = device(accumulated(), places);
+    const sequence = offloader.sequence("find");
+    const where: string[] = [];
+    let sum = 0;
+    for (let step = 1; step <= 5; step++) {
+      sum += step;
+      const result = await sequence.next(added(step));
+      where.push(result.where);
+      expect([...int32View(result.outputs.get("sum")!), ...int32View(result.outputs.get("level")!)]).toEqual([
+        sum,
+        step,
+      ]);
+    }
+    expect(new Set(where).size).toBe(1);
+    const used = servers[where[0] === "one" ? 0 : 1]!;
+    const spare = servers[where[0] === "one" ? 1 : 0]!;
+    expect(await runs(used, "accumulate_int32")).toBe(5);
+    // The first step may have had a back-up there, where it was late.
+    const before = await runs(spare, "accumulate_int32");
+    await used.close(0);
+    const next = sequence.next(added(6));
+    if (kind === "longshore") {
+      // Its state came back with each answer.
+      expect(int32View((await next).outputs.get("sum")!)[0]).toBe(21);
+    } else {
+      await expect(next).rejects.toMatchObject({ reason: "unreachable" });
+      expect(await runs(spare, "accumulate_int32")).toBe(before);
+    }
+  },
+);
+
+it("refuses a pipeline that keeps state here and asks another place", async () => {
+  const also = "- { id: own, model: accumulate_int32, inputs: { INPUT: INPUT } }";
+  const yaml = accumulated(also).replace("level: level.tensor", "own: own.OUTPUT");
+  const offloader = device("", [named(await server("there"), "oip", "there")], {
+    store: await store({ "find/model.yaml": yaml, "find/1/pipeline.txt": "" }),
+  });
+  await expect(offloader.infer("find", added(1))).rejects.toMatchObject({
+    reason: "invalid-configuration",
+    message: expect.stringContaining("keeps state in step own here, while the model of step sum") as string,
+  });
+});
+
+const numbers: Inputs = { IN: numericTensor("IN", "INT32", [3, 2], Int32Array.of(1, 2, 3, 4, 5, 6)) };
+
+async function answered(offloader: Offloader, inputs: Inputs): Promise<readonly (readonly number[])[]> {
+  const given: number[][] = [];
+  for await (const { outputs } of offloader.answers("find", inputs)) {
+    const tensor = outputs.get("all")!;
+    given.push([...(tensor.spec.datatype === "INT32" ? int32View(tensor) : float32View(tensor))]);
+  }
+  return given;
+}
+
+it.each(["oip", "longshore"] as const)(
+  "gives all answers of a model of a server of kind %s, each through our transforms",
+  async (kind) => {
+    const yaml = `
+inputs: [{ name: IN, datatype: INT32, shape: [-1, -1] }]
+pipeline:
+  steps:
+    - { id: say, model: rows, inputs: { IN: IN }, elsewhere: true }
+    - { id: flat, transform: flatten, inputs: { tensor: say.OUT } }
+  outputs: { all: flat.tensor }
+`;
+    const offloader = device(yaml, [named(await server("there"), kind, "there")]);
+    expect(await answered(offloader, numbers)).toEqual([
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ]);
+    await expect(offloader.infer("find", numbers)).rejects.toMatchObject({ reason: "unsupported" });
+  },
+);
+
+it("asks a model of another place once for each answer that a step of ours makes", async () => {
+  const yaml = `
+inputs: [{ name: pairs, datatype: FP32, shape: [-1, 2] }]
+pipeline:
+  steps:
+    - { id: part, transform: repeat, inputs: { values: pairs } }
+    - { id: turn, model: negated, inputs: { x: part.value }, elsewhere: true }
+    - { id: flat, transform: flatten, inputs: { tensor: turn.y } }
+  outputs: { all: flat.tensor }
+`;
+  const there = await server("there");
+  const given = await answered(device(yaml, [named(there, "oip", "there")]), {
+    pairs: numericTensor("pairs", "FP32", [3, 2], Float32Array.of(0, 1, 2, 3, 4, 5)),
+  });
+  expect([given, await runs(there, "negated")]).toEqual([
+    [
+      [-0, -1],
+      [-2, -3],
+      [-4, -5],
+    ],
+    3,
+  ]);
+});
