@@ -110,6 +110,30 @@ it("describes a step of other places for each element, in sequences, and with se
   expect(description.outputs).toMatchObject([{ ragged: true }, { ragged: true, shape: [-1, 2] }]);
 });
 
+it("names the steps of a nested pipeline, those of other places among them, by the step that runs it", async () => {
+  const outer = `inputs: [{ name: a, datatype: FP32, shape: [-1, 2] }]
+pipeline:
+  steps: [{ id: in, model: p, inputs: { a: a } }]
+  outputs: { b: in.b }
+`;
+  const store = memoryStore({
+    "p/model.yaml": steps(),
+    "p/1/pipeline.txt": "",
+    "q/model.yaml": outer,
+    "q/1/pipeline.txt": "",
+  });
+  const { description } = (await engineOf("", { store }).describe("q", undefined, call))!;
+  const [{ body } = { body: undefined }] = description.variants;
+  expect(
+    body?.kind === "pipeline" && body.steps.map(({ id, inputs }) => [id, ...Object.values(inputs)]),
+  ).toEqual([
+    ["in-one", "a"],
+    ["in-soft", "in-one.y"],
+    ["in-two", "in-soft.tensor"],
+    ["in-flat", "in-two.y"],
+  ]);
+});
+
 it("has another digest where other places say something else of the model", async () => {
   const said = (size: number): Partial<EngineParts> => ({
     elsewhere: async (model, version) => {

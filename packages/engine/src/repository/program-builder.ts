@@ -182,8 +182,7 @@ export function programBuilder(
       }
       steps.push({ ...step, kind: "model", outputs: add(step, graph.outputs, ofModel(step, graph)), graph });
     },
-    addElsewhere(step, there) {
-      const { model, ports } = there;
+    addElsewhere(step, { model, version, ports }) {
       checkStep(step);
       checkPorts(step, model, ports.inputs);
       if (ports.decoupled) checkAnswers(step);
@@ -191,7 +190,9 @@ export function programBuilder(
         ...step,
         kind: "elsewhere",
         outputs: add(step, ports.outputs, ofModel(step, ports)),
-        ...there,
+        model,
+        ...(version === undefined ? {} : { version }),
+        ports,
       });
     },
     build(variant, outputs) {
