@@ -29,28 +29,40 @@ export interface WholeThere {
   readonly there: readonly StepThere[];
 }
 
-/** One part after the other: here, or a step at the place. */
-interface Stage {
+/** One part after the other: here, or a step of other places. */
+export interface Stage {
   readonly from: CutId;
   readonly to: CutId;
   /** Position of the first of its steps. */
   readonly at: number;
-  readonly there?: StepThere;
+  readonly step?: Step;
 }
 
-/** What runs here around the steps, and these, in order. The last runs here: the cut after the last step is not the end. */
-function stagesOf({ steps, there }: WholeThere): readonly Stage[] {
+/**
+ * What runs here between two cuts, and the steps of other places, in order. What ends at the end ends here: the cut after the last
+ * step is not the end.
+ */
+export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId): readonly Stage[] {
   const stages: Stage[] = [];
-  let at = 0;
-  let from: CutId = startCut;
-  for (const one of there) {
-    const position = steps.findIndex(({ id }) => id === one.step.id);
-    if (position > at) stages.push({ from, to: one.segment.from, at });
-    stages.push({ from: one.segment.from, to: one.segment.to, at: position, there: one });
+  let from = first;
+  let at = positionOf(steps, first);
+  const end = positionOf(steps, last);
+  for (const [position, step] of steps.entries()) {
+    if (position < at || position >= end || !("model" in step.run) || !step.run.elsewhere) continue;
+    const before = steps[position - 1]?.id ?? startCut;
+    if (before !== from) stages.push({ from, to: before, at });
+    stages.push({ from: before, to: step.id, at: position, step });
     at = position + 1;
-    from = one.segment.to;
+    from = step.id;
   }
-  return [...stages, { from, to: endCut, at }];
+  return from === last ? stages : [...stages, { from, to: last, at }];
+}
+
+/** Steps that lie wholly before a cut. */
+function positionOf(steps: readonly Step[], cut: CutId): number {
+  if (cut === startCut || cut === endCut) return cut === startCut ? 0 : steps.length;
+  const at = steps.findIndex(({ id }) => cut === id || cut.startsWith(`${id}.`));
+  return steps[at]?.id === cut ? at + 1 : at;
 }
 
 /** All answers to a request for the whole of it. */
@@ -61,7 +73,7 @@ export async function* wholeAnswers(
   request: InferenceRequest,
   call: Call,
 ): AsyncIterable<InferenceResponse> {
-  const stages = stagesOf(whole);
+  const stages = stagesBetween(whole.steps, startCut, endCut);
   const { sequence, outputs: wanted } = request;
   // What was done for several answers together is told with the first of them.
   let untold: Account[] = [];
@@ -73,7 +85,8 @@ export async function* wholeAnswers(
   ): AsyncIterable<InferenceResponse> {
     const stage = stages[position];
     if (!stage) return;
-    const { there, at, to } = stage;
+    const { step, at, to } = stage;
+    const there = step && whole.there.find((one) => one.step.id === step.id);
     const end = position === stages.length - 1;
     const part: InferenceRequest = {
       segment: there?.segment ?? { ...whole.segment, from: stage.from, to },
@@ -156,14 +169,19 @@ export function wholeOffers(
 
 /** What runs here around the steps, on the profile's machine. */
 function hereMs({ segment, there }: WholeThere, profile: Profile | undefined): number {
-  const [bucket] = profile?.variants.find(({ variant }) => variant === segment.variant)?.buckets ?? [];
+  const ms = there.reduce(
+    (left, one) => left - profiledMs(profile, one.segment),
+    profiledMs(profile, segment),
+  );
+  return ms > 0 ? ms : 0;
+}
+
+/** What a profile says of a segment, for its smallest inputs; NaN where it says nothing. */
+export function profiledMs(profile: Profile | undefined, { variant, from, to }: Segment): number {
+  const [bucket] = profile?.variants.find((one) => one.variant === variant)?.buckets ?? [];
   const headMs = (id: CutId): number => {
     const runs = bucket?.cuts.find(({ cut }) => cut.id === id)?.headMs ?? [];
     return runs.length === 0 ? NaN : runs.reduce((total, one) => total + one, 0) / runs.length;
   };
-  const ms = there.reduce(
-    (left, { segment: { from, to } }) => left - (headMs(to) - headMs(from)),
-    headMs(endCut),
-  );
-  return ms > 0 ? ms : 0;
+  return headMs(to) - headMs(from);
 }

@@ -23,7 +23,7 @@ import {
   stepModels,
 } from "../model/index.ts";
 import type { TensorSpec } from "../tensor/index.ts";
-import { wholeAnswer, wholeAnswers, wholeOffers, type WholeThere } from "./around-place.ts";
+import { profiledMs, wholeAnswer, wholeAnswers, wholeOffers, type WholeThere } from "./around-place.ts";
 import { runStep, type StepThere } from "./step-there.ts";
 
 /*
@@ -42,7 +42,7 @@ interface PipelineThere extends Pick<Segment, "model" | "version" | "digest"> {
   readonly profile?: Profile;
 }
 
-/** What a run of a model is taken to last that its place tells nothing of, in milliseconds. */
+/** What a run of a model is taken to last that its place and the profile tell nothing of, in milliseconds. */
 const guessedMs = 50;
 /** Pipelines that are remembered of a place; the oldest goes. */
 const mostPipelines = 256;
@@ -203,14 +203,22 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   }
 
   /** What the place promises for the model, for the step. */
-  async function offerOf(step: StepThere, call: Call): Promise<readonly Offer[]> {
+  async function offerOf(
+    step: StepThere,
+    profile: Profile | undefined,
+    call: Call,
+  ): Promise<readonly Offer[]> {
     const { segment, there, agreementRatio } = step;
     const told = await inner.offers({ model: there.model, version: there.version }, call);
     const own = told.filter(({ segment: { digest, from, to } }) => {
       return digest === there.digest && from === startCut && to === endCut;
     });
     const guess = (): Offer => {
-      const runMs = certain(guessedMs, { observedAtMs: -Infinity, origin: "prior" });
+      const profiled = profiledMs(profile, segment);
+      const runMs = certain(profiled > 0 ? profiled : guessedMs, {
+        observedAtMs: -Infinity,
+        origin: "prior",
+      });
       return inferredOffer(info, segment, runMs, clock.nowMs());
     };
     const promises = own.length > 0 ? own : [guess()];
@@ -243,7 +251,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       const named = await stepsNow(query.model, query.version, call);
       if (!named) return inner.offers(query, call);
       const { there, whole, profile } = named;
-      const offers = await Promise.all(there.map((step) => offerOf(step, call)));
+      const offers = await Promise.all(there.map((step) => offerOf(step, profile, call)));
       if (whole.length === 0) return offers.flat();
       return whole.flatMap((one) => {
         const promises = one.there.map((step) => offers[there.indexOf(step)] ?? []);

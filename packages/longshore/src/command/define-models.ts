@@ -1,6 +1,7 @@
 import { Option } from "commander";
 import { golden } from "../check/golden.ts";
 import { advise } from "./advise.ts";
+import { atKindOption, atOptions } from "./at-options.ts";
 import { collect, type Defining, help, number } from "./define.ts";
 import { linkOptions } from "./link-options.ts";
 import { placementOptions } from "../placement/options.ts";
@@ -11,10 +12,19 @@ import { split } from "./split.ts";
 /** What is done with one model: `profile`, `golden`, `quantize`, `split`, `advise`. */
 export function defineModels({ program, action, io }: Defining): void {
   help(
-    program
-      .command("profile")
-      .description("measure segments, codecs and memory of a model on this machine")
-      .argument("<model>", "as for infer")
+    atOptions(
+      program
+        .command("profile")
+        .description("measure segments, codecs and memory of a model on this machine")
+        .argument("<model>", "as for infer")
+        .option(
+          "--at <url>",
+          "server that has models of steps that are not here; repeat for several",
+          collect,
+          [] as string[],
+        )
+        .addOption(atKindOption()),
+    )
       .option("--samples <folder>", "inputs to measure with; default: seeded random inputs")
       .option(
         "--runs <n>",

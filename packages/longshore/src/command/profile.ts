@@ -1,15 +1,25 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { housekeepingCall, LongshoreError, type Profile } from "@longshore/core";
-import { systemClock } from "@longshore/nodejs";
+import {
+  housekeepingCall,
+  LongshoreError,
+  type ModelDescription,
+  type Profile,
+  silentObserver,
+  stepModels,
+} from "@longshore/core";
+import { systemClock, systemRandom } from "@longshore/nodejs";
 import { measureModel, sampleTensors } from "../profile/measure.ts";
+import { portsAt } from "../compose/described-at.ts";
+import { dial, serverInfo } from "../compose/dial.ts";
 import { openEngine, type RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { processorClock } from "../profile/processor-clock.ts";
+import { type AtOptions, serversOf } from "./at-options.ts";
 import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "./io.ts";
 
 /** Options of `longshore profile`. */
-export interface ProfileCommandOptions {
+export interface ProfileCommandOptions extends AtOptions {
   readonly samples?: string;
   readonly runs?: number;
   readonly variant?: readonly string[];
@@ -36,15 +46,25 @@ export async function profile(
     );
   }
   // As a cloud, so that variants that only the cloud may hold are measured too.
-  const { engine, close } = openEngine({ store: opened.store, runtime: options.runtime, tier: "cloud" });
+  const servers = await serversOf(options);
+  const { engine, close } = openEngine({
+    store: opened.store,
+    runtime: options.runtime,
+    tier: "cloud",
+    elsewhere: portsAt({ servers }),
+  });
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  const places = servers.map((server) => dial(serverInfo(server), parts, server));
   try {
     const knowledge = await engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const samples = await sampleTensors(engine, knowledge.description, options.samples, call);
+    const others = places.length > 0 ? [] : stepsOfOthers(knowledge.description);
     io.note(`measuring ${opened.model} with ${samples.length} inputs on ${options.runtime}, one thread`);
     const measured = await measureModel(
       {
         engine,
+        places,
         clock,
         model: opened.model,
         runtime: options.runtime,
@@ -68,12 +88,25 @@ export async function profile(
       await writeFile(join(folder, "profile.json"), `${JSON.stringify(measured, null, 1)}\n`);
       io.note(`wrote ${join(folder, "profile.json")}`);
     }
+    if (others.length > 0) {
+      const named = "name servers that have them (--at) to measure all of it";
+      io.note(`left out ${others.join(", ")}, which only other places have, and what follows: ${named}`);
+    }
     if (options.json) io.out(JSON.stringify(measured));
     else io.out(profileText(measured));
     return 0;
   } finally {
+    for (const place of places) await place.close();
     await close();
   }
+}
+
+/** Models of steps that are not here, by name, once each. */
+function stepsOfOthers({ variants }: ModelDescription): readonly string[] {
+  const steps = variants.flatMap(({ body }) => stepModels(body));
+  return [
+    ...new Set(steps.flatMap(({ step, run }) => (run.elsewhere ? [`${run.model} (step ${step.id})`] : []))),
+  ];
 }
 
 function meanOfValues(values: readonly number[]): number {

@@ -4,18 +4,24 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import {
   type Directory,
+  type Endpoint,
   float32View,
+  housekeepingCall,
   int32View,
   type Inputs,
   numericTensor,
   type Offloader,
+  type Profile,
   type Result,
+  silentObserver,
   type Tensor,
 } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
-import { layeredStore } from "@longshore/nodejs";
+import { layeredStore, systemClock, systemRandom } from "@longshore/nodejs";
 import { memoryStore, writeModels } from "@longshore/testkit";
-import { type ServerOptions, serverInfo } from "./dial.ts";
+import { measureModel } from "../profile/measure.ts";
+import { dial, type ServerOptions, serverInfo } from "./dial.ts";
+import { openEngine } from "./open-engine.ts";
 import { openModel } from "./open-model.ts";
 import { type LocalOptions, openLocal } from "./open-offloader.ts";
 import { type RunningServer, serve } from "./serve.ts";
@@ -260,4 +266,76 @@ pipeline:
     ],
     3,
   ]);
+});
+
+/** A pipeline whose model is elsewhere, with a transform before and behind it. */
+const around = `
+inputs: [{ name: pairs, datatype: FP32, shape: [1, 2] }]
+pipeline:
+  steps:
+    - { id: soft, transform: softmax, inputs: { tensor: pairs } }
+    - id: turn
+      model: negated
+      inputs: { x: soft.tensor }
+      elsewhere: { inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }], outputs: [{ name: y, datatype: FP32, shape: [-1, 2] }] }
+    - { id: flat, transform: flatten, inputs: { tensor: turn.y } }
+  outputs: { all: flat.tensor }
+`;
+
+async function profiled(places: readonly Endpoint[]): Promise<Profile> {
+  const { engine, close } = openEngine({
+    store: memoryStore({ "find/model.yaml": around, "find/1/pipeline.txt": "" }),
+  });
+  open.push({ close });
+  const samples = [new Map([["pairs", numericTensor("pairs", "FP32", [1, 2], Float32Array.of(1, 2))]])];
+  const clock = systemClock();
+  const about = {
+    engine,
+    places,
+    clock,
+    model: "find",
+    runtime: "onnxruntime",
+    samples,
+    rounds: 1,
+    codecs: [],
+  };
+  return measureModel(about, housekeepingCall("profile"));
+}
+const cutsOf = ({ variants: [variant] }: Profile) => variant!.buckets[0]!.cuts;
+
+it("profiles a pipeline with the model of a server as one of its steps", async () => {
+  const there = await server("there");
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  const endpoint = dial(serverInfo(named(there, "oip", "there")), parts);
+  open.push(endpoint);
+  const profile = await profiled([endpoint]);
+  expect(profile.measuredOn.threads).toBe(1);
+  const cuts = cutsOf(profile);
+  expect(cuts.map(({ cut }) => cut.id)).toEqual(expect.arrayContaining(["start", "soft", "turn", "end"]));
+  expect(await runs(there, "negated")).toBeGreaterThan(3);
+  // The engine here and an app's plans take it as any other.
+  const files = {
+    "find/model.yaml": around,
+    "find/1/pipeline.txt": "",
+    "find/1/profile.json": JSON.stringify(profile),
+  };
+  const offloader = device("", [named(there, "oip", "there")], { store: memoryStore(files) });
+  const result = await offloader.infer("find", {
+    pairs: numericTensor("pairs", "FP32", [1, 2], Float32Array.of(0, 0)),
+  });
+  expect(all(result)).toEqual([-0.5, -0.5]);
+});
+
+it("profiles what runs here before a model that nobody named has, and keeps what was assumed of the rest", async () => {
+  const profile = await profiled([]);
+  const [start, soft, turn, end] = cutsOf(profile);
+  expect([start, soft, turn, end].map((one) => one!.cut.id)).toEqual(["start", "soft", "turn", "end"]);
+  const mean = (values: readonly number[]): number =>
+    values.reduce((sum, one) => sum + one, 0) / values.length;
+  // Assumed are 5 ms for a transform and 50 ms for a model.
+  expect(mean(turn!.headMs) - mean(soft!.headMs)).toBeCloseTo(50);
+  expect(mean(end!.headMs) - mean(turn!.headMs)).toBeCloseTo(5);
+  expect(mean(soft!.headMs)).not.toBe(5);
+  expect(mean(start!.tailMs) - mean(soft!.headMs)).toBeCloseTo(55);
+  expect(soft!.codings[0]!.bytes).toBe(8);
 });

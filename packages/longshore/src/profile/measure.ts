@@ -5,12 +5,16 @@ import {
   type Clock,
   type Codec,
   elementBytes,
+  type Endpoint,
   endCut,
   type Features,
   LongshoreError,
   type ModelDescription,
+  needsOthers,
   type Profile,
+  silentObserver,
   startCut,
+  stepsAround,
   type Tensors,
   textElements,
   totalBytes,
@@ -28,6 +32,7 @@ import {
   tensorAgreement,
 } from "@longshore/graph";
 import { onnxRuntime, sha256 } from "@longshore/nodejs";
+import { measureHere } from "./measure-here.ts";
 import { inputExtensions, readInputs } from "../inputs/read-inputs.ts";
 import { imageLadders, platformCodecs } from "../compose/codecs.ts";
 import { platformTransforms } from "../compose/transforms.ts";
@@ -35,6 +40,8 @@ import { platformTransforms } from "../compose/transforms.ts";
 /** How much is measured: more takes longer and is firmer. */
 export interface MeasureOptions {
   readonly engine: Engine;
+  /** Who has the models of steps that are not here; what runs at them is measured with the way there. Default: nobody. */
+  readonly places?: readonly Endpoint[];
   readonly clock: Clock;
   readonly model: string;
   readonly runtime: string;
@@ -63,12 +70,16 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
   const knowledge = await engine.describe(model, undefined, call);
   if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
   const { description } = knowledge;
+  const { places = [] } = options;
+  if (needsOthers(description) && places.length === 0) return measureHere(options, knowledge, call);
+  const infer = stepsAround(engine, places, { clock: options.clock, observer: silentObserver });
+  const cuts: Engine["cuts"] = (...asked) => engine.cuts(...asked);
   const features = samples.map((sample) => featuresOf(description, sample));
   const typical = features[Math.floor(features.length / 2)] ?? { bytes: 0 };
   const bucket: ProfileBucket = { upTo: { bytes: Number.MAX_SAFE_INTEGER }, typical, samples };
   return profileModel(
     {
-      target: engine,
+      target: { describe: (...asked) => engine.describe(...asked), cuts, infer },
       model,
       version: description.version,
       buckets: [bucket],
