@@ -11,6 +11,7 @@ import {
   type Inputs,
   numericTensor,
   type Offloader,
+  type Policy,
   type Profile,
   type Result,
   silentObserver,
@@ -199,6 +200,17 @@ it.each(["oip", "longshore"] as const)(
     }
   },
 );
+
+it("starts no sequence at a place where what comes in may not go, though the model there is given less", async () => {
+  const there = await server("there");
+  const policy: Policy = {
+    decide: ({ zone, reveals }) =>
+      zone === "device" || reveals !== "input" ? { allow: true } : { allow: false, rule: "inputs stay here" },
+  };
+  const offloader = device(accumulated(), [named(there, "oip", "there")], { policy });
+  await expect(offloader.sequence("find").next(added(1))).rejects.toMatchObject({ reason: "policy-denied" });
+  expect(await runs(there, "accumulate_int32")).toBe(0);
+});
 
 it("refuses a pipeline that keeps state here and asks another place", async () => {
   const also = "- { id: own, model: accumulate_int32, inputs: { INPUT: INPUT } }";
