@@ -6,19 +6,14 @@ import type { EndpointInfo, Offer } from "./endpoint.ts";
 const holdsMs = 5000;
 
 /** An offer of a place that promises none itself, for a segment that is believed to run so long there. */
-export function inferredOffer(
-  info: EndpointInfo,
-  segment: Segment,
-  completionMs: Estimate,
-  nowMs: number,
-): Offer {
-  const runMs = meanOf(completionMs);
+export function inferredOffer(info: EndpointInfo, segment: Segment, tookMs: Estimate, nowMs: number): Offer {
+  const runMs = meanOf(tookMs);
   return {
     segment,
     path: [info.id],
     zones: [info.zone],
     trust: info.trust,
-    completionMs,
+    completionMs: tookMs,
     queueMs: 0,
     energyMillijoules: info.rates.activeWatts * runMs,
     costMicros: (info.rates.microsPerSecond / 1000) * runMs,
