@@ -32,7 +32,7 @@ export * from "./model/index.ts";
 export * from "./offload/index.ts";
 export { type Battery, type DeviceParts, type RadioState, radioState } from "./places/index.ts";
 export * from "./package/index.ts";
-export { stepsAround } from "./parts/index.ts";
+export { portsUnlike, stepsAround } from "./parts/index.ts";
 export * from "./plan/index.ts";
 export * from "./rollout/index.ts";
 export * from "./protocol/index.ts";

@@ -120,7 +120,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     const { description } = theirs;
     // What is here is stood in for only by who tells no digest: another has the same, or another one.
     if (!run.elsewhere && !isForeignDigest(description.digest)) return undefined;
-    const why = unlike(ports, description);
+    const why = portsUnlike(ports, description);
     if (why !== undefined) {
       const message = `${info.id} has ${run.model}, but not as step ${step.id} of ${pipeline.name} wants it: ${why}`;
       // Places are asked every few seconds, and this is said once.
@@ -315,7 +315,10 @@ function listed({ serves }: EndpointInfo, wanted: Pick<Segment, "model"> & Parti
 }
 
 /** What a model is like that does not take and give what is wanted; undefined where it does. */
-function unlike(wanted: ModelPorts, { inputs, outputs, decoupled }: ModelDescription): string | undefined {
+export function portsUnlike(
+  wanted: ModelPorts,
+  { inputs, outputs, decoupled }: ModelDescription,
+): string | undefined {
   if (decoupled === true && wanted.decoupled !== true) return "it gives several answers to a request";
   // A server that need not say what its models take is believed to have what was written down.
   const takes = inputs.length === 0 || (inputs.length === wanted.inputs.length && has(inputs, wanted.inputs));

@@ -6,7 +6,7 @@ import {
   type Offloader,
   type Tensor,
 } from "@longshore/core";
-import { describedAt } from "../compose/described-at.ts";
+import { describedAt, stepsMissing } from "../compose/described-at.ts";
 import { guessedInputs } from "../profile/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
@@ -122,6 +122,7 @@ export async function prepareRequest(
       : (await place.engine.describe(name, undefined, call))?.description;
     if (!description) throw new LongshoreError("unknown-model", "resolve", `there is no model ${name}`);
     if (opened) await noteLeftOutOf(opened, io);
+    if (!remote) for (const line of await stepsMissing(description, servers, call)) io.note(line);
     const guessed = options.random && options.input.length === 0;
     if (guessed && remote) {
       throw new LongshoreError(

@@ -3,7 +3,9 @@ import {
   type EndpointInfo,
   LongshoreError,
   type ModelDescription,
+  portsUnlike,
   silentObserver,
+  stepModels,
 } from "@longshore/core";
 import type { EngineParts } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
@@ -84,4 +86,33 @@ export function portsAt({
       throw thrown;
     }
   };
+}
+
+/**
+ * Of each step whose model only other places have, why each of these servers is no place for it, in words for who wrote the pipeline:
+ * plans only leave such servers out.
+ */
+export async function stepsMissing(
+  { variants }: ModelDescription,
+  servers: readonly (string | ServerOptions)[],
+  call: Call,
+): Promise<readonly string[]> {
+  const why = new Set<string>();
+  for (const { step, run } of variants.flatMap(({ body }) => stepModels(body))) {
+    const { model, version, elsewhere } = run;
+    for (const server of elsewhere ? servers : []) {
+      const address = typeof server === "string" ? server : server.address;
+      const what = `step ${step.id} cannot run at ${address}:`;
+      const named = version === undefined ? model : `${model}, version ${version}`;
+      try {
+        const differs =
+          elsewhere && portsUnlike(elsewhere, await describedAt([server], model, version, call));
+        if (differs !== undefined) why.add(`${what} it has ${named}, but ${differs}`);
+      } catch (thrown) {
+        const error = LongshoreError.from(thrown, "resolve", `asking ${address}`);
+        why.add(error.reason === "unknown-model" ? `${what} it has no ${named}` : `${what} ${error.message}`);
+      }
+    }
+  }
+  return [...why];
 }

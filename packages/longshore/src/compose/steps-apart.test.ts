@@ -20,6 +20,7 @@ import {
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { layeredStore, systemClock, systemRandom } from "@longshore/nodejs";
 import { memoryStore, writeModels } from "@longshore/testkit";
+import { stepsMissing } from "./described-at.ts";
 import { measureModel } from "../profile/measure.ts";
 import { dial, type ServerOptions, serverInfo } from "./dial.ts";
 import { openEngine } from "./open-engine.ts";
@@ -350,4 +351,25 @@ it("profiles what runs here before a model that nobody named has, and keeps what
   expect(mean(soft!.headMs)).not.toBe(5);
   expect(mean(start!.tailMs) - mean(soft!.headMs)).toBeCloseTo(55);
   expect(soft!.codings[0]!.bytes).toBe(8);
+});
+
+it("says of each server why it is no place for a step", async () => {
+  const there = await server("there");
+  const why = async (yaml: string, address = there.address): Promise<readonly string[]> => {
+    const store = memoryStore({ "find/model.yaml": yaml, "find/1/pipeline.txt": "" });
+    const { engine, close } = openEngine({ store });
+    open.push({ close });
+    const call = housekeepingCall("test");
+    const { description } = (await engine.describe("find", undefined, call))!;
+    return stepsMissing(description, [{ address, kind: "oip" }], call);
+  };
+  const what = `step turn cannot run at ${there.address}:`;
+  expect(await why(around)).toEqual([]);
+  expect(await why(around.replace("model: negated", "model: nobody"))).toEqual([`${what} it has no nobody`]);
+  const ninth = around.replace("model: negated", 'model: negated\n      version: "9"');
+  expect(await why(ninth)).toEqual([`${what} it has no negated, version 9`]);
+  expect(
+    await why(around.replace("datatype: FP32, shape: [-1, 2] }] }", "datatype: FP32, shape: [-1, 3] }] }")),
+  ).toEqual([`${what} it has negated, but it takes x FP32 [-1, 2] and gives y FP32 [-1, 2]`]);
+  expect((await why(around, "http://127.0.0.1:1"))[0]).toContain("no connection to http://127.0.0.1:1");
 });
