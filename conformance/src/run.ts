@@ -18,6 +18,7 @@ import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
 import { partsOfModelsPart } from "./parts/parts-of-models.ts";
 import { severalAnswersPart } from "./parts/several-answers.ts";
+import { stepsElsewherePart } from "./parts/steps-elsewhere.ts";
 import { stepsOfPipelinesPart } from "./parts/steps-of-pipelines.ts";
 import { versionsPart } from "./parts/versions.ts";
 import { type RunningPeer, startOwn } from "./servers/index.ts";
@@ -34,6 +35,7 @@ const parts: readonly Part[] = [
   otherServersPart,
   partsOfModelsPart,
   severalAnswersPart,
+  stepsElsewherePart,
   stepsOfPipelinesPart,
   versionsPart,
 ];

@@ -15,13 +15,13 @@ import { legsOf, longshore, runsAt } from "./asking.ts";
 import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 
 /** What the text detector takes and gives, as the pipeline says it where it does. */
-const ports = `{
+export const ports = `{
         inputs: [{ name: x, datatype: FP32, shape: [-1, 3, -1, -1] }],
         outputs: [{ name: sigmoid_0.tmp_0, datatype: FP32, shape: [-1, 1, -1, -1] }],
       }`;
 
 /** Where the text is in a picture: our transforms, the detector as `model`, our transforms. */
-const pipeline = (step: string): string => `dataClass: internal
+export const pipeline = (step: string): string => `dataClass: internal
 inputs: [{ name: image, datatype: BYTES, shape: [1], media: image }]
 pipeline:
   steps:
@@ -57,7 +57,8 @@ async function repositoryIn(folder: string, detector: string): Promise<string> {
   return repository;
 }
 
-function sameBoxes(one: readonly number[], other: readonly number[]): boolean {
+/** Whether two lists of corners are those of the same boxes. */
+export function sameBoxes(one: readonly number[], other: readonly number[]): boolean {
   return (
     one.length > 0 &&
     one.length === other.length &&
@@ -65,7 +66,8 @@ function sameBoxes(one: readonly number[], other: readonly number[]): boolean {
   );
 }
 
-const boxesOf = ({ outputs }: Result): readonly number[] => {
+/** The corners of all boxes of an answer. */
+export const boxesOf = ({ outputs }: Result): readonly number[] => {
   const boxes = outputs.get("boxes");
   return boxes ? [...float32View(boxes)] : [];
 };

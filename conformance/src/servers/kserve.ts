@@ -22,6 +22,8 @@ export async function startKserve(place: ServerPlace): Promise<RunningPeer> {
     cwd: place.folder,
     cores: place.cores,
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
+    // It imports much anew, which takes minutes beside other work.
+    readyMs: 180_000,
   });
   return {
     name: "kserve",
