@@ -6,7 +6,7 @@ import type { Leg } from "../plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
 import { elsewhereMs, type KnownModel, type Place } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
-import type { Tally } from "./tally.ts";
+import type { Tally } from "../stream/index.ts";
 
 /** Time of some stages of an account, in milliseconds. */
 export function stageMs(account: Account, ...stages: readonly string[]): number {

@@ -29,7 +29,7 @@ import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
 import { type Outcome, runJob } from "./run-job.ts";
 import { streamJob } from "./stream-job.ts";
-import { newTally } from "./tally.ts";
+import { newTally } from "../stream/index.ts";
 
 /** What an offloading endpoint is made of besides an offloader's parts. */
 export interface OffloadEndpointParts extends OffloadParts {

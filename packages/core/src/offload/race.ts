@@ -28,7 +28,7 @@ import {
   recordEnd,
   type Running,
 } from "./running.ts";
-import type { Tally } from "./tally.ts";
+import type { Tally } from "../stream/index.ts";
 
 /** How a plan ended. */
 export type RaceEnd =

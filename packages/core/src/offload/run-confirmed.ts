@@ -6,7 +6,7 @@ import { overtaken } from "./race.ts";
 import { final } from "./running.ts";
 import type { Outcome } from "./run-job.ts";
 import { borrowed } from "../tensor/index.ts";
-import { addTally, newTally, type Tally } from "./tally.ts";
+import { addTally, newTally, type Tally } from "../stream/index.ts";
 
 /** That nobody confirmed an answer is said so long before the deadline, so that it is heard: this share of the time, at most this. */
 const replyRatio = 0.05;

@@ -12,7 +12,7 @@ import type { Loop } from "./loop.ts";
 import { race, type RaceEnd } from "./race.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordEnd } from "./running.ts";
-import { newTally, type Tally } from "./tally.ts";
+import { newTally, type Tally } from "../stream/index.ts";
 import { releaseTensors } from "../tensor/index.ts";
 import { witness } from "./witness.ts";
 

@@ -6,7 +6,7 @@ import { followPlace, lateAloneMs } from "../places/index.ts";
 import type { Leg } from "../plan/index.ts";
 import type { Loop } from "./loop.ts";
 import { bookLoss, type Running } from "./running.ts";
-import { newTally } from "./tally.ts";
+import { newTally } from "../stream/index.ts";
 
 const spread = (low: number, high: number): Estimate => ({
   ...certain(0),

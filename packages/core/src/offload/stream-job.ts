@@ -9,7 +9,7 @@ import type { Loop } from "./loop.ts";
 
 import { decide, forgetRefused } from "./run-job.ts";
 import { beginLeg, final, recordEnd } from "./running.ts";
-import { newTally } from "./tally.ts";
+import { newTally } from "../stream/index.ts";
 
 /**
  * Answers one request (`Job.whole`) any number of times, at one place from begin to end. Until the first answer is there, a place that

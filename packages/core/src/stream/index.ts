@@ -1,2 +1,3 @@
 export * from "./backlog.ts";
 export * from "./frame-line.ts";
+export { addTally, newTally, type Tally } from "./tally.ts";

@@ -1,5 +1,5 @@
 import type { Account } from "../endpoint/index.ts";
-import type { Charged } from "../stream/index.ts";
+import type { Charged } from "./backlog.ts";
 import type { Plan } from "../plan/index.ts";
 
 /** A leg that ran, or began to, in vain. */
