@@ -23,7 +23,6 @@ export async function startKserve(place: ServerPlace): Promise<RunningPeer> {
     cores: place.cores,
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
     // It imports much anew, which takes minutes beside other work.
-    readyMs: 180_000,
   });
   return {
     name: "kserve",

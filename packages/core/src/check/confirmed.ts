@@ -41,8 +41,11 @@ export interface Asking<T> {
 /** Whom a question is for. */
 export interface Wanted {
   readonly without: ReadonlySet<EndpointId>;
-  /** Told when it is late, or `lost`, and has no back-up that would say anything new; tells whether somebody else was asked. */
-  readonly late: (lost: boolean) => boolean;
+  /**
+   * Told when it is late, or `lost`, and has no back-up that would say anything new; tells whether somebody else was asked, and `again`
+   * when that is over and the answer still not confirmed.
+   */
+  readonly late: (lost: boolean, again: () => void) => boolean;
   /**
    * It is asked because another one is late or lost: only of places that were not asked about this request at all, and where it is
    * only late, that are well.
@@ -82,9 +85,12 @@ export async function confirmed<T>(
   let asked = 0;
   let over = false;
   let news = (): void => undefined;
-  const late = (lost: boolean): boolean => {
+  const helping = new Map<Asking<T>, () => void>();
+  const late = (lost: boolean, again: () => void): boolean => {
     if (over || asked >= mostAsked) return false;
-    return ask(nobody, lost ? "lost" : "late").begun;
+    const asking = ask(nobody, lost ? "lost" : "late");
+    if (asking.begun) helping.set(asking, again);
+    return asking.begun;
   };
   const ask = (without: ReadonlySet<EndpointId>, beside?: Wanted["beside"]): Asking<T> => {
     const asking = parts.ask({ without, late, beside });
@@ -123,6 +129,7 @@ export async function confirmed<T>(
         return { value: found.one.value, by: found.other?.opinion.endpoint };
       }
       if (over && heard.length > 0) throw unconfirmed(parts, heard, undefined, " before the deadline");
+      for (const [asking, again] of helping) if (!underWay.has(asking) && helping.delete(asking)) again();
       if (underWay.size > 0) continue;
       const without = new Set(heard.flatMap(({ opinion, by }) => [opinion.endpoint, ...by]));
       const none = failed.find((one) => [...without].every((id) => one.without.has(id)));

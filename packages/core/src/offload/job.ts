@@ -5,6 +5,7 @@ import type { PlanLimits } from "../goal/index.ts";
 import type { Leg } from "../plan/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
 import { type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
+import type { Wanted } from "../check/index.ts";
 import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
@@ -57,8 +58,8 @@ export interface Beside {
   taken(): ReadonlySet<EndpointId>;
   /** A leg of this one begins there. */
   begins(endpoint: EndpointId): void;
-  /** It is late, or `lost`, and its plan leads nowhere else. Whether somebody else was asked. */
-  late(lost: boolean): boolean;
+  /** It is late, or `lost`, and its plan leads nowhere else; see `Wanted`. */
+  readonly late: Wanted["late"];
   /** It is not worth asking who is left alone for having been silent. */
   readonly onlyWell: boolean;
 }

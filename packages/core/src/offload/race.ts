@@ -1,19 +1,19 @@
-import { abortError, childCall, type EndpointId, LongshoreError, whenAborted } from "../base/index.ts";
-import { type InferenceRequest, type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
+import { abortError, childCall, LongshoreError, whenAborted } from "../base/index.ts";
+import { type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
 import { isThrifty } from "../goal/index.ts";
-import { latestOf, type Leg, type LegId, type Plan, type Trigger, waitsFor } from "../plan/index.ts";
-import type { Tensors } from "../tensor/index.ts";
-import { checkOutputs, gather } from "../parts/index.ts";
+import { latestOf, type Leg, type LegId, numbered, type Plan, type Trigger } from "../plan/index.ts";
+import { checkOutputs } from "../parts/index.ts";
+import { further } from "./decide.ts";
 import { type Held, heldAt, type Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest, mostWaitAt } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import {
   guardAlone,
-  guardFor,
   type GuardTimes,
   type GuardWatch,
   guardWatch,
+  overloaded,
   type Place,
 } from "../places/index.ts";
 import type { ProgressNote } from "./offloader.ts";
@@ -28,67 +28,58 @@ import {
   recordEnd,
   type Running,
 } from "./running.ts";
+import {
+  backUpOf,
+  crossingOf,
+  inputsOf,
+  isWaiting,
+  type RaceEnd,
+  type Standing,
+  standingOf,
+  timesFor,
+  waitedFor,
+} from "./standing.ts";
 import type { Tally } from "../stream/index.ts";
-
-/** How a plan ended. */
-export type RaceEnd =
-  | { readonly kind: "answered"; readonly leg: Leg; readonly response: InferenceResponse }
-  /** A head here is done: what crosses is known now, and the plan is made anew from there. */
-  | { readonly kind: "crossing"; readonly held: Held }
-  | {
-      readonly kind: "failed";
-      readonly error: LongshoreError;
-      readonly failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[];
-      /** The crossing that is here. */
-      readonly held: Held;
-    };
 
 /**
  * Follows one plan: starts legs on their triggers, takes the first answer, cancels the rest, and says what became of it.
  * It settles exactly once, whatever the legs do afterwards.
  *
  * A leg that waits for another to fail does not start while a third one is still on its way to the answer; it starts when
- * that has failed too.
+ * that has failed too, or is late. Every leg elsewhere is watched: where the plan has nobody else for one that is lost, because others
+ * were left alone when it was made, or fell silent or broke since, whoever is left by then is asked beside it.
  */
 export function race(loop: Loop, job: Job, held: Held, plan: Plan, tally: Tally): Promise<RaceEnd> {
-  return new Promise((resolve, reject) => {
-    new Race(loop, job, held, plan, tally, resolve, reject).begin();
-  });
+  return new Promise((resolve, reject) =>
+    new Race(loop, job, held, plan, tally, { resolve, reject }).begin(),
+  );
+}
+
+interface Settling {
+  readonly resolve: (end: RaceEnd) => void;
+  readonly reject: (error: LongshoreError) => void;
 }
 
 class Race {
   readonly #loop: Loop;
   readonly #job: Job;
   readonly #held: Held;
-  readonly #plan: Plan;
   readonly #tally: Tally;
-  readonly #resolve: (end: RaceEnd) => void;
-  readonly #reject: (error: LongshoreError) => void;
+  readonly #settling: Settling;
   readonly #running = new Map<LegId, Running>();
-  readonly #outputs = new Map<LegId, Tensors>();
-  readonly #failed = new Map<LegId, { readonly endpoint: EndpointId; readonly error: LongshoreError }>();
-  readonly #started = new Set<LegId>();
+  readonly #standing: Standing;
   readonly #watches = new Map<LegId, GuardWatch>();
   #deadline: Disposable | undefined;
   #unheard: (() => void) | undefined;
   #settled = false;
 
-  constructor(
-    loop: Loop,
-    job: Job,
-    held: Held,
-    plan: Plan,
-    tally: Tally,
-    resolve: (end: RaceEnd) => void,
-    reject: (error: LongshoreError) => void,
-  ) {
+  constructor(loop: Loop, job: Job, held: Held, plan: Plan, tally: Tally, settling: Settling) {
     this.#loop = loop;
     this.#job = job;
     this.#held = held;
-    this.#plan = plan;
+    this.#standing = standingOf(plan);
     this.#tally = tally;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#settling = settling;
   }
 
   begin(): void {
@@ -101,11 +92,11 @@ class Race {
     if (call.deadlineMs < Infinity) {
       this.#deadline = this.#loop.clock.timer(call.deadlineMs - this.#loop.clock.nowMs(), () => {
         const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
-        const what = `no answer of ${this.#plan.model} came before the deadline; under way: ${under}`;
+        const what = `no answer of ${this.#standing.plan.model} came before the deadline; under way: ${under}`;
         this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
       });
     }
-    for (const leg of this.#plan.legs) {
+    for (const leg of this.#standing.plan.legs) {
       if (leg.starts.some((trigger) => trigger.on === "begin")) this.#start(leg, "begin");
     }
   }
@@ -113,15 +104,15 @@ class Race {
   readonly #aborted = (): void => this.#stop(abortError(this.#job.call.abort, "execute"));
 
   #start(leg: Leg, on: Trigger["on"]): void {
-    if (this.#settled || this.#started.has(leg.id)) return;
-    this.#started.add(leg.id);
+    if (this.#settled || this.#standing.started.has(leg.id)) return;
+    this.#standing.started.add(leg.id);
     const { clock, local, places, parts, self, controllers } = this.#loop;
     const { call } = this.#job;
     const here = local !== undefined && leg.endpoint === local.info.id;
     if (this.#held.arriving && this.#job.asked?.wire?.again?.() === false) {
       // No fault of the place: what was sent on is not here any more.
       const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
-      const last = [...this.#failed.values()].at(-1)?.error;
+      const last = [...this.#standing.failed.values()].at(-1)?.error;
       this.#fail(leg, last ?? new LongshoreError("no-place", "execute", gone));
       return;
     }
@@ -132,7 +123,7 @@ class Race {
       this.#fail(leg, error);
       return;
     }
-    const waits = this.#isWaiting();
+    const waits = isWaiting(this.#job, this.#held);
     const bounded = on === "begin" && !waits && this.#tally.lostLegs.length === 0 && places.all.size > 1;
     const mostWaitMs = place && bounded ? mostWaitAt(place, leg, this.#held, clock.nowMs()) : undefined;
     const child = childCall(call, here ? {} : legCall(self, this.#job, leg, mostWaitMs), controllers);
@@ -151,7 +142,8 @@ class Race {
     let run: Promise<InferenceResponse>;
     let wanted: readonly string[] | undefined;
     try {
-      const request = legRequest(this.#job, leg, this.#inputs(leg), endpoint, here);
+      const inputs = inputsOf(leg, this.#standing, this.#job, this.#held, local?.info.id);
+      const request = legRequest(this.#job, leg, inputs, endpoint, here);
       wanted = request.outputs;
       const progress = here ? undefined : progressOf(running, (bytes) => this.#heard(running, bytes));
       run = endpoint.infer(request, child.call, progress);
@@ -171,74 +163,72 @@ class Race {
     this.#watch(running);
   }
 
-  /** Whether what was sent to this place is still on its way here. */
-  #isWaiting(): boolean {
-    return this.#held.arriving !== undefined && this.#job.asked?.wire?.complete?.() === false;
-  }
-
-  #inputs(leg: Leg): InferenceRequest["inputs"] {
-    if (leg.takes === "request") return this.#held.arriving ?? this.#held.tensors;
-    const own = this.#outputs.get(leg.takes);
-    const source = this.#plan.legs.find((one) => one.id === leg.takes);
-    const before = source && source.takes !== "request" ? this.#outputs.get(source.takes) : undefined;
-    if (source?.endpoint === this.#loop.local?.info.id) return own ?? this.#held.tensors;
-    return gather(this.#job.known, leg.segment, [own, before, this.#held.tensors]);
-  }
-
-  /** All that crosses where a leg ended: what it gave, and of one elsewhere what was here before it left. */
-  #crossing({ leg: { segment, takes }, place }: Running, outputs: Tensors): Tensors {
-    if (!place) return outputs;
-    const sources = [outputs, this.#outputs.get(takes), this.#held.tensors];
-    return gather(this.#job.known, { ...segment, from: segment.to }, sources);
-  }
-
   /** Arms the guards that wait for this leg to be late. */
   #watch(running: Running): void {
     const { leg, place } = running;
     if (!place || this.#settled || !this.#running.has(leg.id)) return;
-    const hurries = !isThrifty(this.#job.limits.objective);
-    const waiting = this.#plan.legs.filter(({ id }) => !this.#started.has(id));
-    // One that waits for a failure starts when nothing is to be hoped for any more, too: silence by itself never fails.
-    const backUp =
-      waiting.find((one) => latestOf(one, leg) !== undefined) ?? waiting.find((one) => waitsFor(one, leg));
+    const { local, places, clock } = this.#loop;
+    const { beside, call, limits } = this.#job;
+    const hurries = !isThrifty(limits.objective);
+    const backUp = backUpOf(leg, this.#standing);
     if (backUp) {
-      const latestMs = latestOf(backUp, leg);
-      const here = backUp.endpoint === this.#loop.local?.info.id;
-      const tail = this.#plan.legs.find((one) => one.takes === leg.id);
-      const times = guardFor(this.#loop, leg, { backUp, here, tail, latestMs });
-      this.#guard(running, place, backUp, hurries && latestMs !== undefined, times);
+      const times = timesFor(leg, backUp, this.#standing.plan, this.#loop);
+      this.#guard(running, place, hurries && latestOf(backUp, leg) !== undefined, times);
     }
-    if (!this.#job.beside || this.#watches.has(leg.id)) return;
-    const leftMs = this.#job.call.deadlineMs - this.#loop.clock.nowMs();
-    this.#guard(running, place, leg, hurries, guardAlone(leg, place, hurries, leftMs));
+    if (this.#watches.has(leg.id) || (places.all.size < 2 && !local)) return;
+    // The plan has no second run that is only quicker; two opinions are to come soon.
+    const soon = hurries && beside !== undefined;
+    this.#guard(running, place, soon, guardAlone(leg, place, soon, call.deadlineMs - clock.nowMs()));
   }
 
   /** Starts the back-up of a leg, or has another place asked where that would say nothing new. Tells whether it could. */
-  #late(leg: Leg, backUp: Leg, lost: boolean): boolean {
+  #late(leg: Leg, lost: boolean): boolean {
     const { beside } = this.#job;
     // A second run would wait for the same bytes.
-    if (this.#isWaiting()) return false;
+    if (isWaiting(this.#job, this.#held)) return false;
     const { retries, clock } = this.#loop;
-    const anew = backUp === leg || beside?.taken().has(backUp.endpoint) === true;
-    if (anew ? !retries.take(clock.nowMs()) : !this.#affords(backUp)) return false;
-    if (anew && beside?.late(lost) !== true) {
+    const planned = backUpOf(leg, this.#standing);
+    const backUp = planned && beside?.taken().has(planned.endpoint) !== true ? planned : undefined;
+    if (backUp ? !this.#affords(backUp) : !retries.take(clock.nowMs())) return false;
+    const more = backUp || beside ? undefined : this.#further(lost);
+    if (!backUp && !more && beside?.late(lost, () => this.#again(leg.id)) !== true) {
       retries.back();
       return false;
     }
     if (!lost) this.#tally.extraRun = true;
     this.#note("late", leg);
-    if (!anew) this.#start(backUp, "late");
+    for (const one of backUp ? [backUp] : (more ?? [])) this.#start(one, "late");
     return true;
   }
 
-  #guard(running: Running, place: Place, backUp: Leg, hurries: boolean, times: GuardTimes): void {
+  /** Legs at whoever is left, which begin beside those under way; undefined where nobody is. */
+  #further(lost: boolean): readonly Leg[] | undefined {
+    const without = new Set([...this.#running.values()].map(({ leg }) => leg.endpoint));
+    // Who had only too much to do may have less by now.
+    for (const { endpoint, error } of this.#standing.failed.values()) {
+      if (!overloaded.has(error.reason)) without.add(endpoint);
+    }
+    const plan = further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
+    const legs = plan && numbered(plan.legs, this.#tally.plans.length);
+    if (!legs) return undefined;
+    const { plan: own } = this.#standing;
+    this.#standing.plan = { ...own, legs: [...own.legs, ...legs] };
+    return legs.filter(({ starts }) => starts.some(({ on }) => on === "begin"));
+  }
+
+  /** What was begun in place of a leg gave nothing. */
+  #again(id: LegId): void {
+    if (!this.#settled) this.#watches.get(id)?.again();
+  }
+
+  #guard(running: Running, place: Place, hurries: boolean, times: GuardTimes): void {
     const { leg, aloneMs, usualMs } = running;
     const waits = (): boolean => {
-      const isWaiting = this.#isWaiting();
-      if (!isWaiting) running.beganMs ??= this.#loop.clock.nowMs();
-      return isWaiting;
+      const still = isWaiting(this.#job, this.#held);
+      if (!still) running.beganMs ??= this.#loop.clock.nowMs();
+      return still;
     };
-    const fire = (lost: boolean): boolean => this.#late(leg, backUp, lost);
+    const fire = (lost: boolean): boolean => this.#late(leg, lost);
     const parts = { place, leg, call: this.#job.call, hurries, times, aloneMs, usualMs, waits, fire };
     this.#watches.set(leg.id, guardWatch({ clock: this.#loop.clock, ...parts }));
   }
@@ -270,23 +260,27 @@ class Race {
     if (leg.segment.to === this.#job.to) {
       this.#note("answered", leg);
       this.#settle(overtaken);
-      this.#resolve({ kind: "answered", leg, response });
+      this.#settling.resolve({ kind: "answered", leg, response, plan: this.#standing.plan });
       return;
     }
-    this.#outputs.set(leg.id, response.outputs);
-    const waiting = this.#plan.legs.some(({ takes }) => takes === leg.id);
+    this.#standing.outputs.set(leg.id, response.outputs);
+    const waiting = this.#standing.plan.legs.some(({ takes }) => takes === leg.id);
     // What stands by for one another ends at the same cut.
     const [other] = this.#running.values();
     if ((!place || !waiting) && (!other || (place && other.leg.segment.to === leg.segment.to))) {
-      const held = heldAt(leg, this.#crossing(running, response.outputs), this.#held.features);
+      const held = heldAt(
+        leg,
+        crossingOf(running, response.outputs, this.#standing, this.#job, this.#held),
+        this.#held.features,
+      );
       if (held.features.items !== undefined && this.#held.features.items === undefined) {
         learnItems(known, held.features.items);
       }
       this.#settle("");
-      this.#resolve({ kind: "crossing", held });
+      this.#settling.resolve({ kind: "crossing", held });
       return;
     }
-    for (const next of this.#plan.legs) {
+    for (const next of this.#standing.plan.legs) {
       if (next.starts.some((one) => one.on === "done" && one.leg === leg.id)) this.#start(next, "done");
     }
   }
@@ -318,22 +312,23 @@ class Race {
     if (outrun && this.#running.size === 0) {
       // Nothing failed: with what is known now the plan is made anew.
       this.#settle("");
-      this.#resolve({ kind: "crossing", held: this.#held });
+      this.#settling.resolve({ kind: "crossing", held: this.#held });
     } else this.#fail(leg, error);
   }
 
   /** Goes on after a leg failed: with what waits for that, else with what is under way, else not at all. */
   #fail(leg: Leg, error: LongshoreError): void {
-    this.#failed.set(leg.id, { endpoint: leg.endpoint, error });
+    this.#standing.failed.set(leg.id, { endpoint: leg.endpoint, error });
     if (final(error)) {
       this.#stop(error);
       return;
     }
-    if (this.#running.size > 0) return;
-    for (const next of this.#plan.legs) {
-      if (this.#started.has(next.id)) continue;
-      if (!next.starts.some((one) => one.on === "failed" && this.#failed.has(one.leg))) continue;
-      if (next.takes !== "request" && !this.#outputs.has(next.takes)) continue;
+    if (this.#running.size > 0) {
+      for (const id of [...this.#running.keys()]) this.#again(id);
+      return;
+    }
+    for (const next of this.#standing.plan.legs) {
+      if (this.#standing.started.has(next.id) || !waitedFor(next, this.#standing)) continue;
       // What is asked there already says the same twice.
       if (this.#job.beside?.taken().has(next.endpoint)) continue;
       if (!this.#affords(next)) continue;
@@ -341,7 +336,12 @@ class Race {
       return;
     }
     this.#settle("");
-    this.#resolve({ kind: "failed", error, failed: [...this.#failed.values()], held: this.#held });
+    this.#settling.resolve({
+      kind: "failed",
+      error,
+      failed: [...this.#standing.failed.values()],
+      held: this.#held,
+    });
   }
 
   /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */
@@ -363,7 +363,7 @@ class Race {
   #stop(error: LongshoreError): void {
     if (this.#settled) return;
     this.#settle(error.message);
-    this.#reject(error);
+    this.#settling.reject(error);
   }
 
   /** Ends the race: guards, timers and losers. Losers here keep their slot and cost their energy all the same. */

@@ -29,7 +29,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   const believesHere = job.confirm === "elsewhere";
   /** What is run here and believed takes nobody's place. */
   const believed = believesHere ? loop.local?.info.id : undefined;
-  const questions: { readonly tally: Tally; readonly mine: ReadonlySet<EndpointId> }[] = [];
+  const questions: { readonly tally: Tally; readonly mine: Set<EndpointId> }[] = [];
   let { limits } = own;
   const ask = ({ without, late, beside }: Wanted): Asking<Outcome> => {
     const child = childCall(call);
@@ -45,22 +45,28 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
       onlyWell: beside === "late",
     };
     const now = { ...own, limits, note, call: child.call, beside: knows };
-    // Who is silent for one of the two would be for the third; a back-up that was not needed in the end is as good as before.
+    // Who is silent for one of the two would be for the third, and is asked where nobody else is left; a back-up that was not needed in the end is as good as before.
     const lost = questions.flatMap(({ tally: { lostLegs } }) =>
       lostLegs.filter(({ leg, why }) => leg !== "other" || why !== overtaken).map(({ endpoint }) => endpoint),
     );
-    const asked = beside ? taken() : nobody;
+    const asked = [...without, ...(beside ? taken() : nobody)];
     questions.push({ tally, mine });
-    let answer = run(loop, now, new Set([...without, ...asked, ...lost]), tally);
-    if (!beside && lost.length > 0 && tally.plans.length === 0) {
+    let answer = run(loop, now, new Set([...asked, ...lost]), tally);
+    if (beside !== "late" && lost.length > 0 && tally.plans.length === 0) {
       answer.catch(() => undefined);
-      answer = run(loop, now, without, tally);
+      answer = run(loop, now, new Set(asked), tally);
     }
     // One that found nobody began nothing, and may be asked again every moment.
     if (tally.plans.length === 0) questions.pop();
+    // Whoever else was asked, and did not say it, may be asked again.
+    const only = (by: ReadonlySet<EndpointId>): void => mine.forEach((id) => by.has(id) || mine.delete(id));
     const said = answer
       .then((value) => ({ ...saidBy(value, loop.local?.info.id), value }))
       .finally(() => child[Symbol.dispose]());
+    said.then(
+      ({ by }) => only(by),
+      () => only(nobody),
+    );
     const [plan] = tally.plans;
     const variant = plan?.legs[0]?.segment.variant;
     if (variant !== undefined) limits = { ...limits, variant };

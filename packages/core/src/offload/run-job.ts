@@ -1,17 +1,17 @@
 import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { startCut } from "../model/index.ts";
-import { type Infeasible, isInfeasible, type Leg, noPlace, type Plan } from "../plan/index.ts";
+import type { Leg, Plan } from "../plan/index.ts";
+import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { arrived, type Held, type Job, nobody } from "./job.ts";
-import { refusal } from "./door.ts";
-import { legRequest, sentOn } from "./leg-request.ts";
-import { disowned, leftAlone, overloaded, ranOf } from "../places/index.ts";
+import { legRequest } from "./leg-request.ts";
+import { disowned, ranOf } from "../places/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
-import { race, type RaceEnd } from "./race.ts";
+import { race } from "./race.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordEnd } from "./running.ts";
+import type { RaceEnd } from "./standing.ts";
 import { newTally, type Tally } from "../stream/index.ts";
 import { releaseTensors } from "../tensor/index.ts";
 import { witness } from "./witness.ts";
@@ -48,7 +48,7 @@ async function runPlans(
   without: ReadonlySet<EndpointId>,
   tally: Tally,
 ): Promise<Outcome> {
-  const { maxPlans = 6 } = loop.parts;
+  const { maxPlans = defaultPlans } = loop.parts;
   let { held } = job;
   let first = held;
   let exclude = without;
@@ -75,7 +75,7 @@ async function runPlans(
       const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
       const own = crossed && tally.lostLegs.length === 0 && end.leg.takes === "request";
       if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
-      return { response: end.response, leg: end.leg, plan, tally };
+      return { response: end.response, leg: end.leg, plan: end.plan, tally };
     }
     if (tally.plans.length >= maxPlans) {
       throw end.kind === "failed"
@@ -100,126 +100,6 @@ async function runPlans(
       exclude = new Set([...exclude].filter((id) => id !== resident));
     }
   }
-}
-
-/** Whether a leg takes the request while it is still on its way. */
-function sendsOn({ local }: Loop, held: Held, { to }: Job, leg: Leg): boolean {
-  return leg.endpoint !== local?.info.id && sentOn(held, to, leg);
-}
-
-/** A plan, made and written down; from the start again when nothing can go on from a later crossing. */
-export function decide(
-  loop: Loop,
-  job: Job,
-  held: Held,
-  exclude: ReadonlySet<EndpointId>,
-  broke: LongshoreError | undefined,
-  tally: Tally,
-): Plan {
-  const nowMs = loop.clock.nowMs();
-  // What is planned anew does not stand in its own way.
-  if (tally.charged) job.traffic?.release(tally.charged, tally.accounts);
-  let outcome = fromWhere(loop, job, held, exclude, nowMs);
-  const tried = broke && !overloaded.has(broke.reason) ? { ...job, evenLate: true } : job;
-  if (isInfeasible(outcome) && tried.evenLate) outcome = fromWhere(loop, tried, held, exclude, nowMs);
-  if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
-    outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
-  if (isInfeasible(outcome)) {
-    // What the last place said is more use than that no other one is left.
-    throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));
-  }
-  tally.plans.push(outcome);
-  tally.charged = job.traffic?.charge(outcome, nowMs);
-  const { call, note } = job;
-  const first = outcome.legs.find((leg) => leg.id === "remote") ?? outcome.legs[0];
-  loop.parts.observer.record({
-    kind: "plan-made",
-    atMs: nowMs,
-    callId: call.id,
-    model: outcome.model,
-    candidates: outcome.candidates,
-    endpoint: first?.endpoint ?? "",
-    cut: first?.segment.from ?? startCut,
-    predictedMs: meanOf(outcome.predicted.completionMs),
-  });
-  // Each request pays for some questions, however often it is planned.
-  if (tally.plans.length === 1) loop.askLoads(outcome);
-  note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
-  return outcome;
-}
-
-/**
- * A plan at one of the four places that answered last of those that are left alone for their silence alone, for a request that
- * nothing else can answer: where everything is slow, silence says little.
- */
-function lastResort(
-  loop: Loop,
-  job: Job,
-  held: Held,
-  exclude: ReadonlySet<EndpointId>,
-  nowMs: number,
-): Plan | undefined {
-  const { places } = loop;
-  const silent = leftAlone(places.all, exclude).filter((id) => {
-    const health = places.all.get(id)?.health;
-    return health?.silent === true && nowMs < health.pausedUntilMs && job.known.offersBy.has(id);
-  });
-  const failingMs = silent.length > 0 ? places.failingMs(job.known, nowMs) : undefined;
-  for (const proving of silent.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
-    for (const from of new Set([held, job.held])) {
-      const plan = loop.plan({ ...job, proving }, from, exclude, nowMs);
-      if (!isInfeasible(plan)) return plan;
-    }
-  }
-  return undefined;
-}
-
-/** The best plan from the furthest crossing that is here, else from the start. */
-function fromWhere(
-  loop: Loop,
-  job: Job,
-  held: Held,
-  ...rest: [ReadonlySet<EndpointId>, number]
-): Plan | Infeasible {
-  const plan = planned(loop, job, held, ...rest);
-  if (!isInfeasible(plan) || held.cut === job.held.cut) return plan;
-  const { here, whole } = job.known;
-  // Where models of others are steps of it, what leads to where nothing goes on would only lead there again.
-  return planned(loop, here && !whole ? { ...job, whole: true } : job, job.held, ...rest);
-}
-
-/**
- * The best plan; where it would have to fetch something, or load it here while the whole model is (of a frame: load it anywhere),
- * the best of those that need not, while what the best one needs is being fetched or loaded. From a crossing that is on its way, nothing new is loaded: a frame that comes
- * later may begin with it. When there is nothing else to go on with, the best one waits.
- */
-function planned(
-  loop: Loop,
-  job: Job,
-  held: Held,
-  exclude: ReadonlySet<EndpointId>,
-  nowMs: number,
-): Plan | Infeasible {
-  const { warmth } = loop;
-  let best = loop.plan(job, held, exclude, nowMs, warmth.wanted);
-  if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
-  const atStart = held.cut === job.held.cut;
-  const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
-  if (!now || isInfeasible(best)) return best;
-  const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
-  // What goes on here from where a head ended when the rest is late would come too late if it had to be loaded first.
-  const standsBy = ({ endpoint, takes, segment }: Leg): boolean =>
-    !job.frame &&
-    takes !== "request" &&
-    endpoint === loop.local?.info.id &&
-    warmth.here?.(endpoint, segment) !== false;
-  const cold = best.legs.filter((leg) => (begins(leg) || standsBy(leg)) && !now(leg.endpoint, leg.segment));
-  if (cold.length === 0) return best;
-  // Where a head is loaded here, what follows it elsewhere may be, too.
-  const asked = job.frame ? cold : best.legs.filter((leg) => cold.includes(leg) || begins(leg));
-  if (atStart) for (const { endpoint, segment } of asked) warmth.prepare(endpoint, segment, job.call.tenant);
-  const able = loop.plan(job, held, exclude, nowMs, now);
-  return isInfeasible(able) ? best : able;
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */
@@ -261,7 +141,7 @@ async function runHere(
     loop.warmth.ran(leg.endpoint, leg.segment);
     recordEnd(loop, call.id, { leg, startedMs }, "won", nowMs);
     note?.({ kind: "answered", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
-    return { kind: "answered", leg, response };
+    return { kind: "answered", leg, response, plan };
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", `running ${plan.model} here`);
     const nowMs = clock.nowMs();

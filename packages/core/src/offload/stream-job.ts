@@ -7,7 +7,8 @@ import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
-import { decide, forgetRefused } from "./run-job.ts";
+import { decide } from "./decide.ts";
+import { forgetRefused } from "./run-job.ts";
 import { beginLeg, final, recordEnd } from "./running.ts";
 import { newTally } from "../stream/index.ts";
 

@@ -18,6 +18,8 @@ import type { Place } from "./place.ts";
 export interface GuardWatch extends Disposable {
   /** The peer has that many bytes of the body. */
   acknowledged(bytes: number): void;
+  /** What it started gave nothing: it may start something else, at once where the leg is still late or lost. */
+  again(): void;
 }
 
 /** When a guard may start what. */
@@ -203,6 +205,12 @@ class Watching implements GuardWatch {
       this.#arrivedMs = nowMs;
       this.#think();
     } else if (nowMs - this.#thoughtMs >= restMs) this.#think();
+  }
+
+  again(): void {
+    if (!this.#over) return;
+    this.#over = false;
+    this.#think();
   }
 
   [Symbol.dispose](): void {

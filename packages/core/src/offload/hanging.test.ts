@@ -1,0 +1,165 @@
+import { doubleEndpoint, doubleInfo, type ManualClock, manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  seededRandom,
+  silentObserver,
+  sleep,
+} from "../base/index.ts";
+import type { Endpoint, Offer } from "../endpoint/index.ts";
+import { certain } from "../estimate/index.ts";
+import type { ModelDescription } from "../model/index.ts";
+import { tablePolicy } from "../plan/index.ts";
+import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
+import { offloadEndpoint } from "./offload-endpoint.ts";
+
+const description: ModelDescription = {
+  name: "twice",
+  version: "1",
+  digest: `sha256:${"5".repeat(64)}`,
+  inputs: [{ name: "x", datatype: "FP32", shape: [1] }],
+  outputs: [{ name: "y", datatype: "FP32", shape: [1] }],
+  variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+  batching: { maxBatchSize: 0 },
+  instances: [],
+  labels: {},
+  trusted: true,
+  dataClass: "internal",
+};
+const segment = {
+  model: "twice",
+  version: "1",
+  digest: description.digest,
+  variant: "base",
+  from: "start",
+  to: "end",
+};
+const one = (name: string, value: number): Tensors =>
+  tensorsOf(float32Tensor(name, [1], Float32Array.of(value)));
+const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.get(name)!)[0]!;
+
+type Fault = "none" | "hangs" | "hangs in the body" | "breaks" | "lies";
+
+/** A server that doubles in `runMs`. */
+function server(clock: ManualClock, id: string, runMs: number) {
+  const offer: Offer = {
+    segment,
+    path: [id],
+    zones: ["eu"],
+    trust: "operated",
+    completionMs: certain(runMs),
+    queueMs: 0,
+    energyMillijoules: 0,
+    costMicros: 0,
+    agreementRatio: 1,
+    upTo: { bytes: Infinity },
+    codecs: [],
+    expiresAtMs: Infinity,
+    origin: "promised",
+  };
+  const state = { fault: "none" as Fault, runMs };
+  const load = { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 };
+  const run = async (inputs: Tensors, _: unknown, { abort }: Call) => {
+    if (state.fault === "breaks") throw new LongshoreError("bad-reply", "decode", "made up");
+    await sleep(clock, state.fault.startsWith("hangs") ? Infinity : state.runMs, abort);
+    return { outputs: one("y", valueOf(inputs, "x") * (state.fault === "lies" ? 2.2 : 2)), load };
+  };
+  const double = doubleEndpoint([{ description, offers: [offer], run }], { ...doubleInfo, id, zone: "eu" });
+  const infer: Endpoint["infer"] = (request, call, progress) => {
+    progress?.acknowledged(state.fault === "hangs in the body" ? 3 : 4);
+    return double.infer(request, call);
+  };
+  return { ...double, asked: double.asked, infer, state };
+}
+
+type Server = ReturnType<typeof server>;
+
+/** A gateway before servers, asked until all of them are known; and how long it takes from then on, at most 5 s. */
+async function gatewayOf(servers: readonly Server[], clock: ManualClock, confirm: boolean) {
+  const gateway = offloadEndpoint({
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(7),
+    observer: silentObserver,
+    links: () => undefined,
+    endpoints: servers,
+    info: { ...doubleInfo, id: "gate", zone: "eu" },
+    checks: { sampleRatio: 0 },
+  });
+  const rules = { dataClass: "internal", leastTrust: "none" as const, ...(confirm ? { confirm } : {}) };
+  const request = { segment, inputs: one("x", 3), codecs: {} };
+  const ask = async (): Promise<number> => {
+    const beganMs = clock.nowMs();
+    const call = { ...housekeepingCall("c"), rules, deadlineMs: beganMs + 5000 };
+    const { outputs } = await clock.finish(gateway.infer(request, call));
+    expect(valueOf(outputs, "y")).toBe(6);
+    return clock.nowMs() - beganMs;
+  };
+  for (const { state } of servers) {
+    state.runMs = 4;
+    for (let count = 0; count < 10; count++) await ask();
+    state.runMs = 5;
+  }
+  return { gateway, ask };
+}
+
+describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a server %s", (fault) => {
+  it("the other of two is asked, though it was left alone when that was asked", async () => {
+    const clock = manualClock();
+    const servers = [server(clock, "a", 5), server(clock, "b", 6)];
+    const { ask } = await gatewayOf(servers, clock, false);
+    for (let count = 0; count < 12; count++) await ask();
+    const [used, other] = servers.toSorted((a, b) => b.asked.length - a.asked.length) as [Server, Server];
+    used.state.fault = "breaks";
+    await ask();
+    // It is left alone for about a quarter of a second.
+    used.state.fault = "none";
+    other.state.fault = fault;
+    expect(await ask()).toBeLessThan(450);
+  });
+
+  it("the last of three is asked when the back-up does so, too, or breaks", async () => {
+    for (const second of [fault, "breaks"] as const) {
+      const clock = manualClock();
+      const servers = ["a", "b", "c"].map((id, at) => server(clock, id, 5 + at));
+      const { ask } = await gatewayOf(servers, clock, false);
+      for (let count = 0; count < 12; count++) await ask();
+      const before = servers.map(({ asked }) => asked.length);
+      const inUse = servers.toSorted((a, b) => b.asked.length - a.asked.length);
+      inUse[0]!.state.fault = fault;
+      inUse[1]!.state.fault = second;
+      expect(await ask()).toBeLessThan(300);
+      expect(servers.map(({ asked }, at) => asked.length - before[at]!)).toEqual([1, 1, 1]);
+    }
+  });
+
+  it("and a second opinion was due of it, a third is asked that another opinion began to ask in vain", async () => {
+    const clock = manualClock();
+    const servers = ["a", "b", "c"].map((id, at) => server(clock, id, 5 + at));
+    const { ask } = await gatewayOf(servers, clock, true);
+    for (const silent of servers) {
+      for (let count = 0; count < 15; count++) await ask();
+      // The others are late, so that each may be begun in place of another, and is not waited for.
+      for (const { state } of servers) state.runMs = 70;
+      silent.state.fault = fault;
+      expect(await ask()).toBeLessThan(400);
+      silent.state.fault = "none";
+      for (const { state } of servers) state.runMs = 5;
+      await clock.advance(60_000);
+    }
+  });
+
+  it("and what is asked in its place gives another answer, the fourth tells who is right", async () => {
+    const clock = manualClock();
+    const servers = ["a", "b", "c", "d"].map((id, at) => server(clock, id, 5 + at));
+    const { ask } = await gatewayOf(servers, clock, true);
+    for (let count = 0; count < 15; count++) await ask();
+    const before = servers.map(({ asked }) => asked.length);
+    servers[0]!.state.fault = fault;
+    servers[2]!.state.fault = "lies";
+    expect(await ask()).toBeLessThan(400);
+    expect(Math.max(...servers.map(({ asked }, at) => asked.length - before[at]!))).toBe(1);
+  });
+});
