@@ -224,6 +224,13 @@ it("is unavailable where one of several models of others is nowhere", async () =
   expect(place.asked).toHaveLength(2);
 });
 
+it("runs no model of others in vain where nobody has the next one", async () => {
+  const { offloader, ask, place } = world("oip", [pipeline("find", "1", 1, elsewhere("near"))]);
+  await using _open = offloader;
+  await expect(ask("find", 1)).rejects.toMatchObject({ reason: "no-place" });
+  expect(place.asked).toEqual([]);
+});
+
 it("begins anew with what it was given where only a place that runs all of a pipeline is left", async () => {
   const models = [pipeline("find", "1", 1, elsewhere("near"))];
   const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });

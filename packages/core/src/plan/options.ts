@@ -181,7 +181,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
         if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence || request.whole === true)
           continue;
         if (to < choice.to && choice.bucket.returns[to] !== 1) continue;
-        if (reachedHere(choice, choice.from) < from) continue;
+        if (reachedHere(choice, choice.from) < from || !leadsOn(choice, cells, to)) continue;
         if (!readyHere(request, choice, from, to)) continue;
       }
       addGroup(options, question, choice, cells, cell, from, to);
@@ -202,6 +202,17 @@ function readyHere({ ready }: PlanRequest, choice: Choice, from: number, to: num
 /** How far this place gets from a cut: to the end of the request, or to a step whose model only others have. */
 export function reachedHere({ bucket, to }: Choice, from: number): number {
   return Math.min(to, bucket.reach[from] ?? to);
+}
+
+/** Whether somebody has each model of others that is still to be run from there, so that none is run in vain. */
+function leadsOn(choice: Choice, cells: CellTable, from: number): boolean {
+  const next = reachedHere(choice, from);
+  if (next >= choice.to) return true;
+  for (let cell = 0; cell < cells.count; cell++) {
+    const to = cells.to[cell] ?? 0;
+    if (cells.from[cell] === next && to > next && leadsOn(choice, cells, to)) return true;
+  }
+  return false;
 }
 
 /** What of a choice lies between two positions. */
