@@ -21,20 +21,34 @@ export function natsFailure(name: string, thrown: unknown): LongshoreError {
 
 /** Nothing is connected yet. */
 export function natsSession(options: NodeConnectionOptions, name: string): NatsSession {
-  let open: Promise<NatsConnection> | undefined;
+  let open: NatsConnection | undefined;
+  /** Whoever comes while a connection is made waits for that one. */
+  let making: Promise<NatsConnection> | undefined;
   let closed = false;
 
-  async function current(): Promise<NatsConnection> {
-    if (closed) throw new LongshoreError("shutting-down", "transport", `${name} was closed`);
-    const before = await open?.catch(() => undefined);
-    if (before && !before.isClosed()) return before;
-    const made = connect({ timeout: 5000, ...options, reconnect: false, pingInterval: 2000, maxPingOut: 2 });
-    open = made;
-    return await made.catch((thrown: unknown) => {
+  async function make(): Promise<NatsConnection> {
+    try {
+      open = await connect({
+        timeout: 5000,
+        ...options,
+        reconnect: false,
+        pingInterval: 2000,
+        maxPingOut: 2,
+      });
+      return open;
+    } catch (thrown) {
       throw new LongshoreError("unreachable", "transport", `${name} cannot be reached: ${said(thrown)}`, {
         cause: thrown,
       });
-    });
+    } finally {
+      making = undefined;
+    }
+  }
+
+  async function current(): Promise<NatsConnection> {
+    if (closed) throw new LongshoreError("shutting-down", "transport", `${name} was closed`);
+    if (open && !open.isClosed()) return open;
+    return await (making ??= make());
   }
 
   return {
@@ -48,7 +62,8 @@ export function natsSession(options: NodeConnectionOptions, name: string): NatsS
     },
     async close() {
       closed = true;
-      await (await open?.catch(() => undefined))?.close();
+      await making?.catch(() => undefined);
+      await open?.close();
     },
   };
 }
