@@ -39,6 +39,7 @@ export type Reason =
   | "rejected"
   | "busier"
   | "evicted"
+  | "tenant-limit"
   | "shutting-down"
   | "memory-limit"
   | "deadline-exceeded"
@@ -93,6 +94,8 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "queue-full": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   busier: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   rejected: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
+  // of what is kept, this tenant has its share: others are served as ever
+  "tenant-limit": { code: "RESOURCE_EXHAUSTED", httpStatus: 429, retryable: true },
   evicted: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   "shutting-down": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   "memory-limit": { code: "RESOURCE_EXHAUSTED", httpStatus: 503, retryable: true },

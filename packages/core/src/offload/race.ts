@@ -324,7 +324,8 @@ class Race {
       return;
     }
     if (this.#running.size > 0) {
-      for (const id of [...this.#running.keys()]) this.#again(id);
+      const late = [...this.#running.keys()];
+      for (const id of late) this.#again(id);
       return;
     }
     for (const next of this.#standing.plan.legs) {

@@ -5,6 +5,7 @@ import {
   type Endpoint,
   type EndpointInfo,
   type InferenceRequest,
+  type InferenceResponse,
   nextStep,
   type Offer,
 } from "../endpoint/index.ts";
@@ -77,9 +78,12 @@ function counter(info: EndpointInfo, runMs: number): Counter {
           origin: "promised",
         },
       ]),
-    async infer(request: InferenceRequest, _call: Call) {
+    async infer(request: InferenceRequest, { tenant }: Call) {
       const { sequence } = request;
       if (!sequence) throw new Error("a step of a sequence was expected");
+      if (tenant === "greedy") {
+        throw new LongshoreError("tenant-limit", "admission", "too many", { retryAfterMs: 1000 });
+      }
       if (made.fault === "down") throw new LongshoreError("unreachable", "transport", `${info.id} is down`);
       if (made.fault === "forgets") sums.delete(sequence.id);
       const brought = sequence.state?.get("s");
@@ -326,6 +330,25 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     to: "end",
   };
   const faults = ["down", "answer-lost", "forgets"] as const;
+
+  it("go on for others where one tenant has as many as a place keeps for one", async () => {
+    const clock = manualClock();
+    const inner = offloadEndpoint({
+      ...parts(clock),
+      info: info("inner", "movable"),
+      endpoints: [counter(info("a", "movable"), 1)],
+    });
+    const outer = offloadEndpoint({ ...parts(clock), info: info("outer", "movable"), endpoints: [inner] });
+    const begin = (tenant: string): Promise<InferenceResponse> => {
+      const sequence = { id: tenant, step: 0, end: false, wantState: false };
+      const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(1)));
+      const call = { ...housekeepingCall("test"), tenant };
+      return clock.finish(outer.infer({ segment, inputs, codecs: {}, sequence }, call));
+    };
+    await begin("modest");
+    await expect(begin("greedy")).rejects.toMatchObject({ reason: "tenant-limit", retryAfterMs: 1000 });
+    expect(total((await begin("other")).outputs)).toBe(1);
+  });
 
   it.each(faults.flatMap((fault) => [0, 1, 2, 5].map((at) => [fault, at] as const)))(
     "go on when their place is %s at step %i, and no step is done twice",

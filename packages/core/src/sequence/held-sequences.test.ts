@@ -74,7 +74,10 @@ it("keeps room for others where one tenant has very many", async () => {
   };
   await enter("many", "a");
   await enter("many", "b");
-  await expect(enter("many", "c")).rejects.toThrow("2 of your sequences");
+  await expect(enter("many", "c")).rejects.toMatchObject({
+    reason: "tenant-limit",
+    message: expect.stringContaining("2 of your sequences"),
+  });
   await enter("few", "a");
   await enter("many", "b");
 });

@@ -115,10 +115,11 @@ export function heldSequences({
       }
       if (room()) return;
     }
+    const own = entries.size < maxSequences;
     throw new LongshoreError(
-      "rejected",
+      own ? "tenant-limit" : "rejected",
       "admission",
-      entries.size < maxSequences
+      own
         ? `${maxTenantSequences} of your sequences pass through here, which is the most this place keeps for one`
         : `${maxSequences} sequences pass through here, which is the most this place keeps`,
       { retryAfterMs: lookEveryMs },

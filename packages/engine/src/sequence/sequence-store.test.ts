@@ -242,7 +242,7 @@ describe("limits", () => {
       ...at(0),
       key: { ...at(0).key, id: "more", tenant },
     });
-    await expect(add(store, more("t"))).rejects.toMatchObject({ reason: "rejected" });
+    await expect(add(store, more("t"))).rejects.toMatchObject({ reason: "tenant-limit" });
     expect(await add(store, more("u"))).toBe(1);
     expect([store.live(), store.live("t"), store.live("u")]).toEqual([2, 1, 1]);
   });

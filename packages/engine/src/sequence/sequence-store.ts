@@ -4,6 +4,7 @@ import {
   LongshoreError,
   nextStep,
   Once,
+  type Reason,
   type SequencePosition,
   type Tensors,
   totalBytes,
@@ -159,12 +160,13 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     if (known) return known;
     if (position.step > 0 && !position.state) throw unknown(key, position);
     const retryAfterMs = dueMs === Infinity ? 1000 : Math.max(1, Math.ceil(dueMs - clock.nowMs()));
-    const full = (what: string): LongshoreError =>
-      new LongshoreError("rejected", "admission", what, { retryAfterMs });
+    const full = (what: string, reason: Reason = "rejected"): LongshoreError =>
+      new LongshoreError(reason, "admission", what, { retryAfterMs });
     if (live() >= maxLive) throw full(`${maxLive} sequences are live, which is the most this place keeps`);
     if (live(key.tenant) >= maxLivePerTenant) {
       throw full(
         `${maxLivePerTenant} of your sequences are live, which is the most this place keeps for one`,
+        "tenant-limit",
       );
     }
     if (stateBytes >= maxStateBytes) {

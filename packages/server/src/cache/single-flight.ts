@@ -45,6 +45,7 @@ const leadersOwn: readonly Reason[] = [
   "evicted",
   "rejected",
   "busier",
+  "tenant-limit",
   "queue-full",
 ];
 

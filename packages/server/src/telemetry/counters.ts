@@ -118,6 +118,7 @@ function msOf(stages: Ended["stages"], kind: Stage, other: Stage = kind): number
 const rejected: readonly Reason[] = [
   "rejected",
   "busier",
+  "tenant-limit",
   "queue-full",
   "evicted",
   "shutting-down",
