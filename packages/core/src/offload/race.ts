@@ -211,8 +211,7 @@ class Race {
     const plan = further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
     const legs = plan && numbered(plan.legs, this.#tally.plans.length);
     if (!legs) return undefined;
-    const { plan: own } = this.#standing;
-    this.#standing.plan = { ...own, legs: [...own.legs, ...legs] };
+    this.#standing.plan = { ...this.#standing.plan, legs: [...this.#standing.plan.legs, ...legs] };
     return legs.filter(({ starts }) => starts.some(({ on }) => on === "begin"));
   }
 
