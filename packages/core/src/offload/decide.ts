@@ -4,8 +4,9 @@ import { startCut } from "../model/index.ts";
 import { leftAlone, overloaded } from "../places/index.ts";
 import { type Infeasible, isInfeasible, type Leg, noPlace, type Plan } from "../plan/index.ts";
 import type { Tally } from "../stream/index.ts";
+import type { Held } from "../parts/index.ts";
 import { refusal } from "./door.ts";
-import type { Held, Job } from "./job.ts";
+import type { Job } from "./job.ts";
 import { sentOn } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 

@@ -1,7 +1,8 @@
 import { type Call, LongshoreError } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
 import { type Infeasible, isInfeasible, noPlace } from "../plan/index.ts";
-import { type Held, type Job, nobody } from "./job.ts";
+import type { Held } from "../parts/index.ts";
+import { type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /** Grants without keeping anything. */

@@ -1,10 +1,9 @@
 import type { Call, EndpointId } from "../base/index.ts";
 import type { InferenceRequest } from "../endpoint/index.ts";
-import type { CutId, Features } from "../model/index.ts";
+import type { CutId } from "../model/index.ts";
 import type { PlanLimits } from "../goal/index.ts";
-import type { Leg } from "../plan/index.ts";
+import type { Held } from "../parts/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
-import { type Tensor, type Tensors, totalBytes } from "../tensor/index.ts";
 import type { Wanted } from "../check/index.ts";
 import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
@@ -12,45 +11,6 @@ import type { ProgressNote } from "./offloader.ts";
 
 /** No place. */
 export const nobody: ReadonlySet<EndpointId> = new Set();
-
-/** A crossing that is held here, ready to go on from. */
-export interface Held {
-  readonly cut: CutId;
-  /** The variant it belongs to; undefined at `start`, where all variants are open. */
-  readonly variant: string | undefined;
-  readonly tensors: Tensors;
-  /** What is still on its way, and then not among the tensors. */
-  readonly arriving?: InferenceRequest["inputs"];
-  readonly bytes: number;
-  readonly features: Features;
-}
-
-/** A crossing that a head here made, as the start of what comes next. Items are counted when it is ragged. */
-export function heldAt(leg: Leg, outputs: Tensors, before: Features): Held {
-  let items: number | undefined;
-  for (const { spec } of outputs.values()) if (spec.ragged === true) items ??= spec.shape[0];
-  return {
-    cut: leg.segment.to,
-    variant: leg.segment.variant,
-    tensors: outputs,
-    bytes: totalBytes(outputs),
-    features: items === undefined ? before : { ...before, items },
-  };
-}
-
-/** A crossing with what is still on its way read. */
-export async function arrived(
-  held: Held,
-  arriving: NonNullable<Held["arriving"]>,
-  call: Call,
-): Promise<Held> {
-  const tensors = new Map<string, Tensor>();
-  for (const [name, input] of arriving) {
-    tensors.set(name, "read" in input ? await input.read(call) : input);
-  }
-  const { arriving: _arriving, ...rest } = held;
-  return { ...rest, tensors, bytes: totalBytes(tensors) };
-}
 
 /** What one of several opinions about a request has to do with the others. */
 export interface Beside {

@@ -1,11 +1,11 @@
 import type { Call, EndpointId } from "../base/index.ts";
-import type { Endpoint, EndpointInfo, InferenceRequest, SequencePosition } from "../endpoint/index.ts";
+import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
 import { type Leg, legKey } from "../plan/index.ts";
-import { rulesFor, wantedBack } from "../parts/index.ts";
+import { type Held, rulesFor, wantedBack } from "../parts/index.ts";
 import type { CutId } from "../model/index.ts";
 import type { Place } from "../places/index.ts";
-import type { SequenceStep } from "../sequence/index.ts";
-import type { Held, Job } from "./job.ts";
+import { sequencePosition } from "../sequence/index.ts";
+import type { Job } from "./job.ts";
 
 /**
  * What a leg asks of its place: its part with its inputs, and what of the request is for that part. Outputs are chosen
@@ -70,27 +70,5 @@ export function legCall(
     path: call.path.at(-1) === self ? call.path : [...call.path, self],
     rules: rulesFor(call.rules, known, leg.segment),
     idempotencyKey: legKey(call, leg),
-  };
-}
-
-/**
- * What a leg tells its place of the sequence: the copy of the state where the plan says that it is carried, and the wish
- * to get it back only from places that let it go.
- */
-function sequencePosition(
-  sequence: SequenceStep | undefined,
-  leg: Leg,
-  keeps: EndpointInfo["state"],
-): { readonly sequence?: SequencePosition } {
-  if (!sequence) return {};
-  const { id, step, end, state, seal, wantState } = sequence;
-  return {
-    sequence: {
-      id,
-      step,
-      end,
-      wantState: wantState && keeps === "movable",
-      ...(leg.state === "carried" && state ? { state, ...(seal === undefined ? {} : { seal }) } : {}),
-    },
   };
 }

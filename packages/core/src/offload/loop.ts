@@ -25,9 +25,9 @@ import {
   radioState,
   type RadioState,
 } from "../places/index.ts";
-import { withStepModels } from "../parts/index.ts";
+import { type Held, withStepModels } from "../parts/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
-import { type Held, type Job, nobody } from "./job.ts";
+import { type Job, nobody } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
 import { type LocalWork, localWork, type PartFilter, type Warmth, warmth } from "../places/index.ts";

@@ -21,9 +21,9 @@ import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.t
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor } from "./door.ts";
-import { arrived, type Held, type Job } from "./job.ts";
+import type { Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
-import { aroundOffers } from "../parts/index.ts";
+import { aroundOffers, arrived, type Held } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";

@@ -2,9 +2,9 @@ import { abortError, childCall, LongshoreError, whenAborted } from "../base/inde
 import { type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
 import { isThrifty } from "../goal/index.ts";
 import { latestOf, type Leg, type LegId, numbered, type Plan, type Trigger } from "../plan/index.ts";
-import { checkOutputs } from "../parts/index.ts";
+import { checkOutputs, crossingAfter, type Held, heldAt, inputsOf } from "../parts/index.ts";
 import { further } from "./decide.ts";
-import { type Held, heldAt, type Job } from "./job.ts";
+import type { Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest, mostWaitAt } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
@@ -30,8 +30,6 @@ import {
 } from "./running.ts";
 import {
   backUpOf,
-  crossingOf,
-  inputsOf,
   isWaiting,
   type RaceEnd,
   type Standing,
@@ -142,7 +140,8 @@ class Race {
     let run: Promise<InferenceResponse>;
     let wanted: readonly string[] | undefined;
     try {
-      const inputs = inputsOf(leg, this.#standing, this.#job, this.#held, local?.info.id);
+      const { plan, outputs } = this.#standing;
+      const inputs = inputsOf(leg, plan, outputs, this.#job.known, this.#held, local?.info.id);
       const request = legRequest(this.#job, leg, inputs, endpoint, here);
       wanted = request.outputs;
       const progress = here ? undefined : progressOf(running, (bytes) => this.#heard(running, bytes));
@@ -267,11 +266,9 @@ class Race {
     // What stands by for one another ends at the same cut.
     const [other] = this.#running.values();
     if ((!place || !waiting) && (!other || (place && other.leg.segment.to === leg.segment.to))) {
-      const held = heldAt(
-        leg,
-        crossingOf(running, response.outputs, this.#standing, this.#job, this.#held),
-        this.#held.features,
-      );
+      const given = response.outputs;
+      const crossing = place ? crossingAfter(leg, given, this.#standing.outputs, known, this.#held) : given;
+      const held = heldAt(leg, crossing, this.#held.features);
       if (held.features.items !== undefined && this.#held.features.items === undefined) {
         learnItems(known, held.features.items);
       }

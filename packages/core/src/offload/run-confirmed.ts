@@ -1,6 +1,7 @@
 import { childCall, type EndpointId, LongshoreError } from "../base/index.ts";
 import { type Asking, confirmed, saidBy, type Wanted } from "../check/index.ts";
-import { arrived, type Beside, type Job, nobody } from "./job.ts";
+import { arrived } from "../parts/index.ts";
+import { type Beside, type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { overtaken } from "./race.ts";
 import { final } from "./running.ts";

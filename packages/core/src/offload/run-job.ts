@@ -2,8 +2,9 @@ import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../base
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, Plan } from "../plan/index.ts";
+import { arrived, type Held } from "../parts/index.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
-import { arrived, type Held, type Job, nobody } from "./job.ts";
+import { type Job, nobody } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
 import { disowned, ranOf } from "../places/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";

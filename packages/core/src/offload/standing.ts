@@ -1,12 +1,11 @@
 import type { EndpointId, LongshoreError } from "../base/index.ts";
-import type { InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
-import { gather } from "../parts/index.ts";
+import type { InferenceResponse } from "../endpoint/index.ts";
+import type { Held } from "../parts/index.ts";
 import { latestOf, type Leg, type LegId, type Plan, waitsFor } from "../plan/index.ts";
 import type { Tensors } from "../tensor/index.ts";
-import type { Held, Job } from "./job.ts";
+import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { guardFor, type GuardTimes } from "../places/index.ts";
-import type { Running } from "./running.ts";
 
 /** How a plan ended. */
 export type RaceEnd =
@@ -66,33 +65,4 @@ export function timesFor(leg: Leg, backUp: Leg, { legs }: Plan, loop: Loop): Gua
 /** Whether what was sent to this place is still on its way here. */
 export function isWaiting({ asked }: Job, { arriving }: Held): boolean {
   return arriving !== undefined && asked?.wire?.complete?.() === false;
-}
-
-/** What a leg is given. */
-export function inputsOf(
-  leg: Leg,
-  { plan, outputs }: Standing,
-  { known }: Job,
-  held: Held,
-  here: EndpointId | undefined,
-): InferenceRequest["inputs"] {
-  if (leg.takes === "request") return held.arriving ?? held.tensors;
-  const own = outputs.get(leg.takes);
-  const source = plan.legs.find((one) => one.id === leg.takes);
-  const before = source && source.takes !== "request" ? outputs.get(source.takes) : undefined;
-  if (source?.endpoint === here) return own ?? held.tensors;
-  return gather(known, leg.segment, [own, before, held.tensors]);
-}
-
-/** All that crosses where a leg ended: what it gave, and of one elsewhere what was here before it left. */
-export function crossingOf(
-  { leg: { segment, takes }, place }: Running,
-  given: Tensors,
-  { outputs }: Standing,
-  { known }: Job,
-  held: Held,
-): Tensors {
-  if (!place) return given;
-  const sources = [given, outputs.get(takes), held.tensors];
-  return gather(known, { ...segment, from: segment.to }, sources);
 }
