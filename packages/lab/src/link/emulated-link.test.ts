@@ -102,6 +102,8 @@ describe("emulatedLink", () => {
     await clock.runUntilIdle();
     // The first whole packet that is a step or more beyond the last: 9,125 bytes are 7 packets.
     expect(acknowledgeStep(146_000)).toBe(9125);
+    // Of a short body each packet is told, of a tiny one none.
+    expect([acknowledgeStep(20_000), acknowledgeStep(8000)]).toEqual([1460, 8192]);
     const steps = Array.from({ length: 14 }, (_none, index) => 7 * 1460 * (index + 1));
     expect(told).toEqual([...steps, 146_000]);
     expect(link.carriedBytes.down - before).toBe(60 * told.length);

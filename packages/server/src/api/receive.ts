@@ -24,7 +24,7 @@ import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBy
 import type { Api, Asked } from "./parts.ts";
 
 /** The smallest step in which bodies are acknowledged, so that a sender cannot make the server talk more than listen. */
-const leastStep = 4096;
+const leastStep = 1460;
 
 /** Bytes that are held for a body beyond those that have come. */
 const ahead = 262_144;

@@ -16,13 +16,16 @@ import type { OipEndpointParts } from "./parts.ts";
 /** A body below this is tiny: its time tells of the delay, not of the rate. One congestion window, about. */
 const tinyBytes = 8192;
 
+/** One packet: a smaller step says no more, and in larger ones a steady link looks like one that comes in lumps. */
+const leastStep = 1460;
+
 /**
- * Bytes between two acknowledgements that a body of so many bytes asks for: a sixteenth of it, from 8 kB to 64 kB. A thin link
- * passes 64 kB in a second; in lumps of that size a slow link looks like a fast one that stalls. A body that is not longer
- * asks for none.
+ * Bytes between two acknowledgements that a body of so many bytes asks for: a sixteenth of it, from one packet to 64 kB. A thin link
+ * passes 64 kB in a second; in lumps of that size a slow link looks like a fast one that stalls. A tiny body asks for none.
  */
 export function acknowledgeStep(bodyBytes: number): number {
-  return Math.min(65_536, Math.max(tinyBytes, Math.ceil(bodyBytes / 16)));
+  if (bodyBytes <= tinyBytes) return tinyBytes;
+  return Math.min(65_536, Math.max(leastStep, Math.ceil(bodyBytes / 16)));
 }
 
 /** A whole exchange with a server. Times in milliseconds. */
