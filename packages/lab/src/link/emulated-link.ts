@@ -25,6 +25,8 @@ export interface EmulatedLinkParts {
   readonly random: Random;
   /** Where in the traces the link begins; default 0. */
   readonly traceOffsetMs?: number;
+  /** Packets that pass within this time share one event; default 4 ms. */
+  readonly quantumMs?: number;
   /** What a cancelled transfer leaves in buffers, to be carried although nobody wants it; default 64 kB. */
   readonly clogBytes?: number;
 }
@@ -67,14 +69,20 @@ interface Transfer {
   readonly landed: (bytes: number, last: boolean) => void;
 }
 
-/** Packets that pass within this time share one event. */
-const quantumMs = 4;
 /** An acknowledgement: an interim response of HTTP. */
 const acknowledgementBytes = 60;
 
 /** Makes a link. Same traces, seed and calls: same instants. */
 export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
-  const { clock, random, delayMs, jitterMs = 0, clogBytes = 65_536, traceOffsetMs = 0 } = parts;
+  const {
+    clock,
+    random,
+    delayMs,
+    jitterMs = 0,
+    clogBytes = 65_536,
+    traceOffsetMs = 0,
+    quantumMs = 4,
+  } = parts;
   const beganMs = clock.nowMs();
   let isCut = false;
 

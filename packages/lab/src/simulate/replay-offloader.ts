@@ -41,6 +41,7 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
         up: trace,
         down: constantTrace(downBitsPerSecond),
         delayMs: roundTripMs / 2,
+        quantumMs: 1,
         envelope: { up: 0, down: 0 },
       },
     ],

@@ -63,6 +63,8 @@ export interface WorldPlace {
   readonly jitterMs?: number;
   /** Where in the traces the link begins; default 0. */
   readonly traceOffsetMs?: number;
+  /** See `EmulatedLinkParts`. */
+  readonly quantumMs?: number;
   /** What the device is told of the link before it is used; default nothing. */
   readonly hint?: LinkHint;
 }
