@@ -28,6 +28,8 @@ export const estimateSize = 16;
  */
 export const tailRatios: readonly number[] = [61 / 64, 125 / 128, 253 / 256, 255 / 256];
 export const tailWeights: readonly number[] = [1 / 32, 1 / 64, 1 / 128, 1 / 128];
+/** Points of a tail. */
+export const tailSize: number = tailWeights.length;
 
 type About = Pick<Estimate, "observedAtMs" | "origin">;
 const prior: About = { observedAtMs: -Infinity, origin: "prior" };

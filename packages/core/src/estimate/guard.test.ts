@@ -89,12 +89,6 @@ describe("guardMoment", () => {
     );
   });
 
-  it("a bias makes it wait where starting now is only a little better", () => {
-    const remoteMs = estimateOf([80, 130, 160, 400], about);
-    expect(guardMoment({ remoteMs, localMs: 100, extraRunPrice: 0.1 })).toBe(0);
-    expect(guardMoment({ remoteMs, localMs: 100, extraRunPrice: 0.1, biasMs: 300 })).toBeGreaterThan(0);
-  });
-
   it("starts a second run in time for what is late once in a hundred times, when that is dear", () => {
     const usual = estimateOf([40, 45, 50, 55], about);
     const rare = { ...usual, tail: Float64Array.of(56, 58, 60, 900) };

@@ -14,11 +14,6 @@ export interface GuardQuestion {
   readonly lateAfterMs?: number;
   /** What a run here would keep waiting; default nothing. */
   readonly next?: NextRequest;
-  /**
-   * Credit in milliseconds for waiting over starting now. A fixed moment undervalues waiting, because acknowledgements
-   * to come will improve the moment.
-   */
-  readonly biasMs?: number;
 }
 
 /**
@@ -41,7 +36,7 @@ export const nextHereRatio = 0.8;
 export interface GuardAnswer {
   /** Wait in milliseconds before the second run starts: 0 now, Infinity never. */
   readonly waitMs: number;
-  /** Expected milliseconds until the answer, prices included, bias not. */
+  /** Expected milliseconds until the answer, prices included. */
   readonly cost: number;
 }
 
@@ -55,15 +50,7 @@ export interface GuardAnswer {
  * enough to be worth a guard, and 16 values do not show it.
  */
 export function guardPlan(question: GuardQuestion): GuardAnswer {
-  const {
-    remoteMs,
-    localMs,
-    extraRunPrice,
-    latePrice = 0,
-    lateAfterMs = Infinity,
-    next,
-    biasMs = 0,
-  } = question;
+  const { remoteMs, localMs, extraRunPrice, latePrice = 0, lateAfterMs = Infinity, next } = question;
   const values = weighedValues(remoteMs);
   const weights = remoteMs.tail ? weightsWithTail : evenWeights;
   const count = values.length;
@@ -80,7 +67,6 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
   let firstMs = 0;
   let bestMs = 0;
   let bestCost = Infinity;
-  let bestScore = Infinity;
   let latestMs = -1;
   for (let index = -1; index < count; index++) {
     const waitMs = Math.max(0, index < 0 ? 0 : (values[index] ?? 0));
@@ -97,9 +83,7 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
     const tooLate = Math.max(0, firstWeight - inTime) + (endMs > lateAfterMs ? rescued : 0);
     const second = next ? extra + delayMs(next, endMs, late) : extra;
     const cost = firstMs + rescued * endMs + runs * second + tooLate * late;
-    const score = index < 0 ? cost + biasMs : cost;
-    if (score >= bestScore) continue;
-    bestScore = score;
+    if (cost >= bestCost) continue;
     bestMs = waitMs;
     bestCost = cost;
   }
@@ -191,6 +175,8 @@ function costWhenTold(question: GuardQuestion, toldMs: number): number {
  * It scales what is learned from tries, and says whether a probe can change anything.
  */
 export function doubtOf(remoteMs: Estimate, localMs: number): number {
+  // What takes no time here is decided.
+  if (!(localMs > 0)) return 0;
   let told = 0;
   let blind = 0;
   for (const remote of remoteMs.values) {

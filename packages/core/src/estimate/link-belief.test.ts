@@ -136,9 +136,9 @@ describe("linkBelief", () => {
   it("takes the way back of small replies to be as fast as the way there", () => {
     const link = fresh();
     link.roundTripSeen(40, 0);
-    const before = meanOf(link.transferMs(1400, "down", 0));
+    const before = meanOf(link.transferMs(14_000, "down", 0));
     const nowMs = sendSteadily(link, 1_000_000, 20e6, 0);
-    expect(meanOf(link.transferMs(1400, "down", nowMs))).toBeLessThan(before - 5);
+    expect(meanOf(link.transferMs(14_000, "down", nowMs))).toBeLessThan(before - 5);
     link.sendStarted(20_000, "down", nowMs).progressed(1460, nowMs + 400);
     expect(meanOf(link.transferMs(20_000, "down", nowMs + 400))).toBeGreaterThan(100);
   });
@@ -403,5 +403,30 @@ describe("linkBelief", () => {
     note.ended(nowMs + 50, true);
     // Half of 30 ms is the way at least, of which bodies take one half: nothing passes in less.
     expect(link.transferMs(1000, "up", nowMs + 100).values[0]).toBeGreaterThan(7);
+  });
+
+  it("does not take a lump of packets that beats the round trip by little for a much shorter path", () => {
+    const link = fresh();
+    for (let second = 0; second < 8; second++) link.roundTripSeen(21, 1000 * second);
+    let nowMs = 8000;
+    for (let body = 0; body < 20; body++, nowMs += 500) {
+      const note = link.sendStarted(150_000, "up", nowMs);
+      // Nine packets at once, 20 ms and each 13 ms after that: 1 byte in a microsecond.
+      for (let lump = 1; lump <= 12; lump++)
+        note.progressed(Math.min(150_000, lump * 13_140), nowMs + 20 + 13 * (lump - 1));
+      note.ended(nowMs + 165, true);
+    }
+    // Of a small body the way is the most: no less than half a round trip.
+    expect(link.transferMs(1000, "up", nowMs).values[0]).toBeGreaterThan(8.5);
+  });
+
+  it("takes the first packet of replies, of which nothing was seen, to come as exchanges do", () => {
+    const link = fresh();
+    for (let second = 0; second < 8; second++) link.roundTripSeen(40, 1000 * second);
+    let nowMs = 9000;
+    for (let body = 0; body < 6; body++) nowMs = sendSteadily(link, 40_000, 0.2e6, nowMs) + 100;
+    // A packet takes 58 ms on the way there.
+    expect(meanOf(link.transferMs(20, "down", nowMs))).toBeLessThan(35);
+    expect(meanOf(link.transferMs(20_000, "down", nowMs))).toBeGreaterThan(400);
   });
 });

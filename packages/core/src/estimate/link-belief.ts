@@ -102,7 +102,12 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       const unseen = direction === "down" && side.origin === "prior";
       const told = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
       const like = unseen && !told ? sides.up : side;
-      const alone = like.drainMs(size, now, false);
+      let alone = like.drainMs(size, now, false);
+      if (unseen && !told) {
+        // What waits for the link has waited on the way there: the first packet of a reply comes as exchanges did.
+        const first = like.drainMs(packetBytes, now, false);
+        alone = alone.map((value, index) => Math.max(0, value - (first[index] ?? 0)));
+      }
       const idle = side.backlogBytes() === 0;
       const queued = idle ? alone : side.drainMs(size, now, true);
       const read = new Float64Array(alone.length);
@@ -135,9 +140,10 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
             if (now - startMs < baseMs) {
               const carryMs =
                 Math.min(transfer.bytes, totalBytes) / packetBytes / side.packetsPerMs(quickRatio, now);
-              // Where the link is believed to be slower than it is by now, that would be all of it.
               const tookMs = now - startMs;
-              baseMs = tookMs - Math.min(carryMs, tookMs / 2);
+              // Where the link is quicker now than believed, or its packets came in a lump, that would be nearly all of it: what
+              // was off by little is corrected by little.
+              baseMs = tookMs - Math.min(carryMs, tookMs / 2, baseMs - tookMs);
             }
             // The first one of a body that had the link to itself is an exchange; a late one tells of the rate.
             if (transfer.acknowledged === 0 && wasIdle) {

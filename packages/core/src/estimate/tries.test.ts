@@ -49,6 +49,14 @@ describe("tryQuestion", () => {
 describe("tries", () => {
   const usual = { runMs: 100, deadlineMs: Infinity, extraRun: false };
 
+  it("learns nothing of tries beside a run that takes no time", () => {
+    const books = tries();
+    const { bet } = weighTry({ ...standing, localMs: 0 }, books.prices, near);
+    expect(bet.doubt).toBe(0);
+    books.ended({ ...usual, tookMs: 0, runMs: 0, bet: { ...bet, doubt: 0.2 } });
+    expect(books.prices.surcharge).toBe(0);
+  });
+
   it("stops trying in doubt where tries cost more than expected, and goes on where the belief is sure", () => {
     const books = tries();
     for (let count = 0; count < 50 && goes({}, books.prices); count++) {

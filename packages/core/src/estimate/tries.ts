@@ -141,7 +141,8 @@ export function tries(options: HedgeBudgetOptions = {}): Tries {
       const isLate = tookMs > (hasDeadline ? deadlineMs : lateRatio * runMs);
       budget.note({ extraRun, late: !hasDeadline && isLate });
       if (hasDeadline) bound.note({ extraRun: false, late: isLate });
-      if (!bet) return;
+      // What takes no time here is no measure of what tries cost.
+      if (!bet || !(runMs > 0)) return;
       const took = Math.min(mostRuns, tookMs / runMs);
       const paid = took + (extraRun ? bet.extraRunPrice : 0) + (isLate ? bet.latePrice : 0);
       ledger.note(bet.doubt, bet.expectedMs / runMs, paid);

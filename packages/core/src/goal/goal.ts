@@ -125,3 +125,9 @@ export function scoreOf(goal: Goal, latencies: ArrayLike<number>, scored: Scored
   if (goal.costWeight > 0) total += goal.costWeight * scored.costMicros;
   return total;
 }
+
+/** What a millisecond of the mean weighs. */
+export function meanWeight({ readings, weights, kind }: Goal): number {
+  if (kind !== "sum") return 0;
+  return readings.reduce((total, { stride }, at) => total + (stride === 1 ? (weights[at] ?? 0) : 0), 0);
+}

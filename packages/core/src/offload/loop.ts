@@ -148,6 +148,7 @@ export function createLoop(given: OffloadParts): Loop {
     return {
       info: local?.info,
       queueMs: work.queueMs(nowMs),
+      untilNextMs: work.fills(nowMs) ? rhythm.untilNextMs(nowMs) : undefined,
       memoryBytes: device.memoryBytes?.() ?? Infinity,
       activeWatts,
       idleWatts: device.idleWatts ?? 0,

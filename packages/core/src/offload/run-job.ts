@@ -13,7 +13,7 @@ import { race } from "./race.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordEnd } from "./running.ts";
 import type { RaceEnd } from "./standing.ts";
-import { newTally, type Tally } from "../stream/index.ts";
+import { bookTry, newTally, type Planned, type Tally } from "../stream/index.ts";
 import { releaseTensors } from "../tensor/index.ts";
 import { witness } from "./witness.ts";
 
@@ -38,16 +38,22 @@ export function runJob(loop: Loop, job: Job): Promise<Outcome> {
   return loop.news(job)?.then(run) ?? run();
 }
 
+/** Follows plans until one leads to an answer; the books of what they try hear how that ended. */
+function runPlans(loop: Loop, job: Job, without: ReadonlySet<EndpointId>, tally: Tally): Promise<Outcome> {
+  return bookTry(loop, job.call, tally, (planned) => followPlans(loop, job, without, tally, planned));
+}
+
 /**
  * Plans, follows the plan, plans anew where more is known (after a head here) or where a plan failed (from the furthest
  * crossing that is here, without the places that failed). Throws when no place is left, with the error of the last one.
  * Nothing is waited for before the first plan is in the tally.
  */
-async function runPlans(
+async function followPlans(
   loop: Loop,
   job: Job,
   without: ReadonlySet<EndpointId>,
   tally: Tally,
+  planned: Planned,
 ): Promise<Outcome> {
   const { maxPlans = defaultPlans } = loop.parts;
   let { held } = job;
@@ -58,6 +64,7 @@ async function runPlans(
   for (;;) {
     const now: Job = sequence === job.sequence ? job : { ...job, sequence };
     const plan = decide(loop, now, held, exclude, broke, tally);
+    planned(plan, broke !== undefined);
     if (plan.from !== held.cut) held = first;
     if (held.arriving && !plan.legs.every((leg) => sendsOn(loop, held, job, leg))) {
       first = held = await arrived(held, held.arriving, job.call);
@@ -66,7 +73,6 @@ async function runPlans(
     const end = single
       ? await runHere(loop, now, held, plan, single, tally)
       : await race(loop, now, held, plan, tally);
-    noteExtraRuns(loop, plan, tally);
     if (end.kind === "answered") {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       loop.upkeep();
@@ -154,19 +160,6 @@ async function runHere(
     if (error.reason === "invalid-input" || error.reason === "invalid-media") throw error;
     return { kind: "failed", error, failed: [{ endpoint: leg.endpoint, error }], held };
   }
-}
-
-/** The hedge budget of a place learns from every request that could have run twice. */
-function noteExtraRuns(loop: Loop, plan: Plan, tally: Tally): void {
-  for (const leg of plan.legs) {
-    for (const trigger of leg.starts) {
-      if (trigger.on !== "late") continue;
-      const watched = plan.legs.find((one) => one.id === trigger.leg);
-      const place = watched ? loop.places.all.get(watched.endpoint) : undefined;
-      place?.budget.note({ extraRun: tally.extraRun, late: false });
-    }
-  }
-  tally.extraRun = false;
 }
 
 /** Places that do not serve what they offered are not asked for it again until they offer it anew. */

@@ -1,9 +1,10 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
-import { certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
+import { arrivals, certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { elsewhereMs, guardAlone, guardWatch, lateAloneMs } from "./guard-watch.ts";
+import { elsewhereMs, guardAlone, guardFor, guardWatch, lateAloneMs } from "./guard-watch.ts";
+import { localWork } from "./local-work.ts";
 import { followPlace } from "./place.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -49,6 +50,8 @@ function watched(change: {
   readonly usualMs?: number;
   /** Default 100 ms. */
   readonly backUpMs?: () => number;
+  /** Of a back-up here, what of that is its queue. */
+  readonly waitMs?: () => number;
   /** What is expected of a leg whose back-up is at another place. */
   readonly elsewhere?: Estimate;
   /** Whether the back-up cannot start now. */
@@ -81,6 +84,7 @@ function watched(change: {
       untilNextMs: () => new Float64Array(0),
       latestMs: change.latestMs ?? 10_000,
       backUpMs: change.backUpMs ?? (() => 100),
+      ...(change.waitMs ? { waitMs: change.waitMs } : {}),
       afterMs: 0,
       earliestMs: 0,
       lostMs: Infinity,
@@ -180,7 +184,7 @@ describe("guardWatch", () => {
     expect(fired()).toBeUndefined();
     await clock.advance(2);
     expect(fired()).toBe(40);
-    expect(place.budget.allows).toBe(true);
+    expect(place.books.allows).toBe(true);
   });
 
   it("starts sooner for a deadline where more waits here than when it was planned", async () => {
@@ -242,6 +246,79 @@ describe("guardWatch", () => {
     expect(lost()).toBe(true);
   });
 
+  it("starts a back-up here in time for 1.3 runs where no deadline says what is late", async () => {
+    const dear = {
+      ...leg,
+      predicted: { ...leg.predicted, completionMs: usually(90, 240) },
+      travels: undefined,
+    };
+    const firedMs = async (change: Parameters<typeof watched>[0]): Promise<number> => {
+      const { clock, fired, watch } = watched({ leg: dear as unknown as Leg, ...change });
+      await clock.advance(400);
+      watch[Symbol.dispose]();
+      return fired() ?? Infinity;
+    };
+    expect(await firedMs({ waitMs: () => 0 })).toBeLessThanOrEqual(30);
+    // At another place, and where the answer may take longer, it waits to see whether the answer comes.
+    expect(await firedMs({})).toBeGreaterThan(30);
+    expect(await firedMs({ waitMs: () => 0, deadlineMs: 300 })).toBeGreaterThan(30);
+  });
+
+  it("takes silence for evidence from the beginning where the place tells what it has", async () => {
+    const firedMs = async (tells: boolean): Promise<number> => {
+      const { clock, fired, place, watch } = watched({ drainMs: () => 500 });
+      place.tells = tells;
+      await clock.advance(60);
+      watch[Symbol.dispose]();
+      return fired() ?? Infinity;
+    };
+    expect(await firedMs(true)).toBeLessThanOrEqual(25);
+    expect(await firedMs(false)).toBe(Infinity);
+  });
+
+  it("takes a place that tells nothing for silent itself, however well its link is", async () => {
+    const { clock, fired, place, watch } = watched({ drainMs: () => 1 });
+    place.tells = true;
+    await clock.advance(200);
+    watch[Symbol.dispose]();
+    expect(fired()).toBeLessThan(130);
+  });
+
+  it("knows from each body whether a place tells of them while they arrive", async () => {
+    const { place, watch } = watched({ drainMs: () => 30 });
+    watch.acknowledged(20_000);
+    expect(place.tells).toBe(true);
+    watch.acknowledged(99_100);
+    expect(place.tells).toBe(true);
+    watch[Symbol.dispose]();
+    const silent = watched({ drainMs: () => 30 });
+    silent.place.tells = true;
+    silent.watch.acknowledged(99_100);
+    expect(silent.place.tells).toBe(false);
+    silent.watch[Symbol.dispose]();
+  });
+
+  it("does not wait for ever at a place that hangs where no deadline says when to start, nor without means", () => {
+    const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
+    const planned = { backUp, here: true, tail: undefined };
+    const loop = { clock: manualClock(), work: localWork(1), arrivals: arrivals() };
+    const { lostMs } = elsewhereMs(leg.predicted.completionMs);
+    expect(guardFor(loop, leg, { ...planned, latestMs: Infinity }).lostMs).toBe(lostMs);
+    expect(guardFor(loop, leg, { ...planned, latestMs: 80 }).lostMs).toBe(Infinity);
+  });
+
+  it("charges a run here for the next request only where it takes the last slot", () => {
+    const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
+    const planned = { backUp, here: true, tail: undefined, latestMs: 80 };
+    const rhythm = arrivals();
+    for (const atMs of [0, 500]) rhythm.seen(atMs);
+    const nextOf = (slots: number): number => {
+      const loop = { clock: manualClock(), work: localWork(slots), arrivals: rhythm };
+      return guardFor(loop, leg, planned).untilNextMs(500).length;
+    };
+    expect([nextOf(1), nextOf(2)]).toEqual([1, 0]);
+  });
+
   it("asks again where the back-up could not start", async () => {
     let refuses = true;
     const { clock, fired, lost } = watched({ lostMs: 300, tokens: 0, refuses: () => refuses });
@@ -255,7 +332,7 @@ describe("guardWatch", () => {
     const paid = watched({ latestMs: 40, refuses: () => true });
     await paid.clock.advance(500);
     // What could not start costs nothing: one that is in debt costs more.
-    expect(paid.place.budget.price).toBe(0.3);
+    expect(paid.place.books.prices.extraRun).toBe(0.3);
     paid.watch[Symbol.dispose]();
   });
 

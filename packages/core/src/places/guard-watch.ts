@@ -1,16 +1,17 @@
 import type { Call, Clock } from "../base/index.ts";
 import {
+  acknowledgeStep,
   type Arrivals,
   type Estimate,
   guardMoment,
   left,
   meanOf,
-  nextHereRatio,
   shift,
   sum,
+  tryQuestion,
 } from "../estimate/index.ts";
-import { inTimeMs, type Leg } from "../plan/index.ts";
-import { hardlyMore, judge, overdueMs, readingOf } from "../table/index.ts";
+import type { Leg } from "../plan/index.ts";
+import { hardlyMore, inTimeMs, judge, overdueMs, readingOf } from "../table/index.ts";
 import type { LocalWork } from "./local-work.ts";
 import type { Place } from "./place.ts";
 
@@ -34,14 +35,16 @@ export interface GuardTimes {
   readonly earliestMs: number;
   /** Time until the back-up would answer if it started now, its queue included. */
   readonly backUpMs: () => number;
+  /** Of a back-up here, what of that is its queue. Without it, nothing is late that has no deadline. */
+  readonly waitMs?: () => number;
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
   readonly afterMs: number;
   /** Times from now until the next request, which would find this place occupied by the back-up; see `Arrivals`. */
   readonly untilNextMs: (nowMs: number) => Float64Array;
   /**
    * After so many milliseconds the request is taken to be lost there, and as soon as it is later than expected where the place has
-   * failed others meanwhile: starting the back-up then is a retry and needs nothing of the hedge budget, which may be spent on
-   * this very place. Infinity: never.
+   * failed others meanwhile: starting the back-up then is a retry and needs nothing of the budget of second runs, which may be
+   * spent on this very place. Infinity: never.
    */
   readonly lostMs: number;
 }
@@ -117,9 +120,11 @@ export function guardFor(
   return {
     latestMs,
     earliestMs: 0,
-    lostMs: planned.latestMs === undefined ? elsewhereMs(leg.predicted.completionMs).lostMs : Infinity,
+    // Without a deadline, and without means, nothing else would ever start it.
+    lostMs: latestMs === Infinity ? elsewhereMs(leg.predicted.completionMs).lostMs : Infinity,
     backUpMs: () => atPlanMs - queuedMs + work.queueMs(clock.nowMs()),
-    untilNextMs: (nowMs) => arrivals.untilNextMs(nowMs),
+    waitMs: () => work.queueMs(clock.nowMs()),
+    untilNextMs: (nowMs) => (work.fills(nowMs) ? arrivals.untilNextMs(nowMs) : none),
     afterMs,
   };
 }
@@ -128,10 +133,10 @@ export function guardFor(
  * Of a leg that has no back-up in its plan, where another place may still be asked: it is taken to be as quick. Without means, and
  * where nobody hurries, it is asked in time for a deadline that is `remainingMs` away, and not because the leg is overdue.
  */
-export function guardAlone(leg: Leg, { budget }: Place, hurries: boolean, remainingMs: number): GuardTimes {
+export function guardAlone(leg: Leg, { books }: Place, hurries: boolean, remainingMs: number): GuardTimes {
   const { completionMs } = leg.predicted;
   const { earliestMs, lostMs } = elsewhereMs(completionMs);
-  const patienceMs = budget.allows && hurries ? overdueMs(completionMs.values) : Infinity;
+  const patienceMs = books.allows && hurries ? overdueMs(completionMs.values) : Infinity;
   return {
     latestMs: Math.min(patienceMs, inTimeMs(remainingMs, completionMs.values)),
     earliestMs,
@@ -143,6 +148,9 @@ export function guardAlone(leg: Leg, { budget }: Place, hurries: boolean, remain
 }
 
 const none = new Float64Array(0);
+
+/** What of a message that is expected stands in front of its body, about: it is not acknowledged. */
+const headBytes = 900;
 
 /** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
 const recheckMs = 20;
@@ -158,7 +166,7 @@ const restMs = 5;
  * acknowledged the link's own belief says how long the rest takes; afterwards the place is at work, and what is left is
  * its promised time less what has passed. Where no acknowledgements come, the time that passed is all there is to go by.
  *
- * An extra run is paid from the place's hedge budget. Without means the guard stays silent, except that a deadline which
+ * An extra run is paid from the budget in the place's books. Without means the guard stays silent, except that a deadline which
  * only the back-up can keep is worth going into debt for.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
@@ -197,11 +205,17 @@ class Watching implements GuardWatch {
 
   acknowledged(bytes: number): void {
     if (this.#over || bytes <= this.#heardBytes) return;
+    const { place, leg } = this.#parts;
+    const bodyBytes = leg.predicted.sentBytes - headBytes;
+    // The body as planned is an estimate: close to it counts as all of it.
+    const all = bytes >= 0.98 * bodyBytes;
+    // A place that tells nothing is heard of once, with its answer.
+    if (!all) place.tells = true;
+    else if (this.#heardBytes === 0 && bodyBytes > acknowledgeStep(bodyBytes)) place.tells = false;
     this.#heardBytes = bytes;
     const nowMs = this.#parts.clock.nowMs();
     this.#heardAtMs = nowMs;
-    // The body as planned is an estimate: close to it counts as all of it.
-    if (this.#arrivedMs === undefined && bytes >= 0.98 * (this.#parts.leg.predicted.sentBytes - 900)) {
+    if (this.#arrivedMs === undefined && all) {
       this.#arrivedMs = nowMs;
       this.#think();
     } else if (nowMs - this.#thoughtMs >= restMs) this.#think();
@@ -226,9 +240,16 @@ class Watching implements GuardWatch {
     if (!travels) return left(expected, nowMs - this.#beganMs);
     const last = shift(travels.downMs, times.afterMs);
     if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
-    if (this.#heardBytes === 0 || !place.link)
-      return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
-    return sum(sum(place.link.transferMs(0, "up", nowMs), travels.thereMs), last);
+    const bodyBytes = leg.predicted.sentBytes - headBytes;
+    const heard = this.#heardBytes > 0;
+    const tells = heard || (place.tells && bodyBytes > acknowledgeStep(bodyBytes));
+    const blindly = heard ? undefined : shift(left(expected, nowMs - this.#beganMs), times.afterMs);
+    if (blindly && !(tells && place.link)) return blindly;
+    const linkMs = place.link?.transferMs(0, "up", nowMs);
+    if (!linkMs) return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
+    const toCome = sum(sum(linkMs, travels.thereMs), last);
+    // As long as nothing is heard, the link may be well, and the place is not.
+    return blindly && meanOf(blindly) > meanOf(toCome) ? blindly : toCome;
   }
 
   /** For how long the place has said nothing at all. */
@@ -289,7 +310,7 @@ class Watching implements GuardWatch {
       return;
     }
     const localMs = Math.max(0.1, this.#parts.times.backUpMs());
-    const { budget } = place;
+    const { books } = place;
     const leftMs = call.deadlineMs - nowMs;
     const grownMs = leftMs < Infinity ? Math.max(0, localMs - this.#plannedMs) : 0;
     // For a deadline it is the moment that was planned.
@@ -303,11 +324,11 @@ class Watching implements GuardWatch {
       waitMs = earlyMs;
       restsMs = this.#untilLostMs(nowMs);
     } else if (!tooLate) {
-      waitMs = budget.allows && hurries ? this.#momentMs(localMs, leftMs, nowMs) : Infinity;
+      waitMs = books.allows && hurries ? this.#momentMs(localMs, leftMs, nowMs) : Infinity;
     }
-    if (waitMs <= 0 && ((budget.allows && hurries) || needed)) {
+    if (waitMs <= 0 && ((books.allows && hurries) || needed)) {
       this.#over = fire(false);
-      if (this.#over) budget.spend();
+      if (this.#over) books.spend();
       else this.#look(refusedMs, nowMs);
       return;
     }
@@ -318,15 +339,16 @@ class Watching implements GuardWatch {
   /** How long the back-up, which would take `localMs`, is better not started. */
   #momentMs(localMs: number, leftMs: number, nowMs: number): number {
     const { place, times } = this.#parts;
-    return guardMoment({
+    const { prices } = place.books;
+    const standing = {
       remoteMs: this.#remaining(nowMs),
       localMs,
-      extraRunPrice: place.budget.price,
-      latePrice: leftMs < Infinity ? place.budget.latePrice : 0,
-      lateAfterMs: leftMs,
-      next: { inMs: times.untilNextMs(nowMs), hereRatio: nextHereRatio, slackMs: Infinity },
-      biasMs: 0.1 * localMs,
-    });
+      waitMs: Math.min(localMs, times.waitMs?.() ?? 0),
+      passedMs: nowMs - this.#beganMs,
+      leftMs,
+      untilNextMs: times.untilNextMs(nowMs),
+    };
+    return guardMoment(tryQuestion(standing, times.waitMs ? prices : { ...prices, late: 0 }));
   }
 
   /** The answer may be here, unread: who is late then is this process, and each back-up that starts for it makes it later. */

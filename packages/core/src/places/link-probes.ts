@@ -67,8 +67,8 @@ function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined 
 const worthRatio = 0.95;
 /** How long the bytes of a request seldom take on a link longer than, as in `hardlyMore`. */
 const seldomMore = readingOf(0.8);
-/** A link that cannot pass a train in this time is slow enough to know. */
-const probeDeadlineMs = 2000;
+/** A link that cannot pass a train in this time is not coming back soon. Given up earlier, a train says nothing of the end of an outage. */
+const probeDeadlineMs = 20_000;
 /** What took longer than this was too long a train for the link as it is now. */
 const longProbeMs = 200;
 const mostBytes = 65_536;
@@ -131,7 +131,7 @@ export function linkProbes(
     } finally {
       timer[Symbol.dispose]();
       underWay.delete(id);
-      place.linkTouched();
+      place.linkTouched(true);
       places.touched();
       news();
     }

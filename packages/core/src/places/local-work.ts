@@ -7,6 +7,8 @@ export interface LocalWork {
   begin(runMs: number, nowMs: number): LocalRun;
   /** Expected wait of a run that begins now. */
   queueMs(nowMs: number): number;
+  /** Whether one more run leaves no slot free, so that the next request would wait for it. */
+  fills(nowMs: number): boolean;
 }
 
 /** One run under way. */
@@ -31,6 +33,10 @@ export function localWork(slots: number): LocalWork {
       if (runs.size > 0) sweep(nowMs);
       runs.add(run);
       return { ended: () => void runs.delete(run) };
+    },
+    fills(nowMs) {
+      if (runs.size + 1 >= slots) sweep(nowMs);
+      return runs.size + 1 >= slots;
     },
     queueMs(nowMs) {
       if (runs.size < slots) return 0;

@@ -1,12 +1,12 @@
 import type { Clock, EndpointId, LongshoreError, Random } from "../base/index.ts";
 import type { Endpoint, LoadReport, Offer } from "../endpoint/index.ts";
 import {
-  type HedgeBudget,
-  hedgeBudget,
   type HedgeBudgetOptions,
   type Lateness,
   lateness,
   type Link,
+  tries as tryBooks,
+  type Tries,
 } from "../estimate/index.ts";
 import { type EndpointView, linkTable, type LinkTable, linkTableOf, transferSizes } from "../table/index.ts";
 import { type PlaceHealth, placeHealth } from "./place-health.ts";
@@ -63,7 +63,10 @@ export interface Place {
   readonly link: Link | undefined;
   readonly health: PlaceHealth;
   readonly service: ServiceRatio;
-  readonly budget: HedgeBudget;
+  /** It says how much of a body is there while that is under way: what is not said is evidence, too. */
+  tells: boolean;
+  /** What second runs beside it and late answers cost. */
+  readonly books: Tries;
   readonly lateness: Lateness;
   /** The written-down belief about its link; another object whenever it was asked for again. */
   readonly table: LinkTable;
@@ -99,8 +102,8 @@ export interface Place {
   readonly heardAtMs: number;
   /** What a request from here usually runs there; 0 before the first. */
   readonly serviceMs: number;
-  /** Something happened on the link, or time passed: the belief is to be written down anew. */
-  linkTouched(): void;
+  /** Something happened on the link, or time passed: the belief is to be written down anew; `atOnce` for the request that is due. */
+  linkTouched(atOnce?: boolean): void;
   /** Whether `refreshLink` would change anything now. */
   linkStale(nowMs: number): boolean;
   refreshLink(nowMs: number): void;
@@ -141,10 +144,11 @@ export function followPlace(
   const health = placeHealth(random);
   const service = serviceRatio();
   const growth = promiseGrowth();
-  const budget = hedgeBudget(hedges);
+  const books = tryBooks(hedges);
   const lateAnswers = lateness();
   let table = link ? linkTable(link, clock.nowMs()) : noLink;
   let touched = false;
+  let urgent = false;
   const queue = queueBelief(endpoint.loadEveryMs !== undefined);
   const slow = slowStart();
   let returning = false;
@@ -167,7 +171,8 @@ export function followPlace(
     link,
     health,
     service,
-    budget,
+    tells: false,
+    books,
     lateness: lateAnswers,
     get table() {
       return table;
@@ -247,17 +252,19 @@ export function followPlace(
     get serviceMs() {
       return queue.serviceMs;
     },
-    linkTouched() {
+    linkTouched(atOnce = false) {
       touched = true;
+      urgent ||= atOnce;
     },
     linkStale(nowMs) {
       const age = nowMs - table.atMs;
-      return link !== undefined && (age > linkAgeMs || (touched && age > linkRestMs));
+      return link !== undefined && (urgent || age > linkAgeMs || (touched && age > linkRestMs));
     },
     refreshLink(nowMs) {
       if (!link) return;
       table = linkTable(link, nowMs);
       touched = false;
+      urgent = false;
       happened();
     },
     startSlowly: slow.begin,
@@ -300,7 +307,7 @@ export function followPlace(
         queueMs: waitMs,
         serviceRatio: afresh ? tried(nowMs) : service.ratio(nowMs),
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
-        extraRunPrice: budget.allows ? budget.price : Infinity,
+        prices: books.prices,
       };
       if (unavailable !== undefined) view.unavailable = unavailable;
       return view;

@@ -13,7 +13,7 @@ import type { Choice } from "./choices.ts";
 import { type Options, partOf, reachedHere } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
-import { scoreOf } from "../goal/index.ts";
+import { meanWeight, scoreOf } from "../goal/index.ts";
 import {
   judgedBy,
   leastMs,
@@ -27,7 +27,7 @@ import {
 import type { Question } from "./question.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
-import { extraRunPriceAt, judge, meanReading, meanValue, tierBit } from "../table/index.ts";
+import { emptyMs, judge, meanReading, meanValue, pricesAt, tierBit } from "../table/index.ts";
 
 /** Remote routes that are priced as whole distributions. */
 export const finalistCount = 5;
@@ -50,6 +50,8 @@ export interface Finalist {
   readonly backUp: BackUp | undefined;
   readonly guarded: Guarded;
   readonly score: number;
+  /** What is charged beside it for staying here, in its score's units. */
+  readonly staying: number;
 }
 
 /** What runs here when a remote run is late or fails. */
@@ -182,14 +184,16 @@ export function remoteFinalists(
     if (hopeless && finalists.length > 1) continue;
     const priced = priceRemote(question, options, group, option, route);
     const backUp = backUpFor(question, priced, locals, finalists);
-    const price = extraRunPriceAt(view.endpoints, model.routes.endpoint[route] ?? -1);
+    const place = model.routes.endpoint[route] ?? -1;
+    const prices = pricesAt(view.endpoints, place);
     const guarded =
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
-        ? guardedValues(question, priced.values, backUp, price)
+        ? guardedValues(question, priced, backUp, prices, emptyMs(view.endpoints, place))
         : unguarded(priced.values);
     const score = goal.guarded ? guardedScore(question, priced, backUp, guarded) : priced.score;
     if (score < best) best = score;
-    finalists.push({ priced, backUp, guarded, score });
+    const staying = goal.guarded ? meanWeight(goal) * guarded.stayChargedMs : 0;
+    finalists.push({ priced, backUp, guarded, score, staying });
   }
   return finalists;
 }
@@ -199,17 +203,21 @@ function guardedScore(
   { goal, remainingMs }: Question,
   priced: PricedRemote,
   backUp: BackUp | undefined,
-  { values, backUpRatio }: Guarded,
+  { values, backUpRatio, chargedMs }: Guarded,
 ): number {
-  if (goal.isPlain) return plainScore(goal, values);
-  return scoreOf(goal, judgedBy(goal, values), {
-    deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
-    costMicros: priced.costMicros + backUpRatio * (backUp?.costMicros ?? 0),
-    accuracyRatio: priced.accuracyRatio ?? NaN,
-    agreementRatio: priced.agreementRatio,
-    paceMs: 0,
-    remainingMs,
-  });
+  const charged = meanWeight(goal) * chargedMs;
+  if (goal.isPlain) return charged + plainScore(goal, values);
+  return (
+    charged +
+    scoreOf(goal, judgedBy(goal, values), {
+      deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
+      costMicros: priced.costMicros + backUpRatio * (backUp?.costMicros ?? 0),
+      accuracyRatio: priced.accuracyRatio ?? NaN,
+      agreementRatio: priced.agreementRatio,
+      paceMs: 0,
+      remainingMs,
+    })
+  );
 }
 
 /** Whether both runs together stay inside the limits. */
@@ -266,6 +274,18 @@ function backUpFor(
     deviceMillijoules: best.deviceMillijoules,
     costMicros: best.costMicros,
   };
+}
+
+/** Candidates here as they stand beside the best finalist: charged with the price of an answer that would be late. */
+export function besideBest(
+  locals: readonly LocalCandidate[],
+  finalists: readonly Finalist[],
+): readonly LocalCandidate[] {
+  const [best] = finalists.toSorted((a, b) => a.score - b.score);
+  const staying = best?.staying ?? 0;
+  if (staying === 0) return locals;
+  const charged = (one: Priced): Priced => ({ ...one, score: one.score + staying });
+  return locals.map((one) => (one.priced ? { ...one, priced: charged(one.priced) } : one));
 }
 
 /** The best of all: here when it is as good as any, else one of the best elsewhere, drawn. */

@@ -1,12 +1,8 @@
-import { estimateSize, guardPlan } from "../estimate/index.ts";
+import { type Bet, estimateSize, guardPlan, type TryPrices, weighTry } from "../estimate/index.ts";
 import type { BackUp } from "./finalists.ts";
+import type { PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
-import { hardlyMore, judge, meanValue, readingOf } from "../table/index.ts";
-
-/** A back-up that is to be in time for the deadline is judged by its slowest runs. */
-const carefulReading = readingOf(1);
-/** Within so much of what is left until the deadline, hardly any answer is there before a second run has begun. */
-const nearlyAtOnceRatio = 0.05;
+import { inTimeMs, meanValue } from "../table/index.ts";
 
 /** What a back-up makes of a remote candidate. */
 export interface Guarded {
@@ -16,38 +12,52 @@ export interface Guarded {
   readonly values: Float64Array;
   /** Share of all cases in which the back-up runs. */
   readonly backUpRatio: number;
+  /**
+   * What is charged in milliseconds beyond the values for trying: prices and doubt. Below 0 where it is worth more to be told how
+   * it goes.
+   */
+  readonly chargedMs: number;
+  /** What a run here is charged beside it: the answer would be late. */
+  readonly stayChargedMs: number;
+  /** What the try is thought of now. */
+  readonly bet: Bet | undefined;
 }
 
 /**
  * What a back-up that runs in the values of `backUp` makes of a completion: the remote answer when it comes before the guard, else the
- * first of the two. Where the chance to be in time is made small, it starts in time for the deadline whatever it costs. Neither can start before the head here is done, so its `head` (what of the completion is before that) is
- * taken off first and added again. Slow is taken to come with slow, as everywhere in beliefs.
+ * first of the two. Where latency is made small, the try is weighed by the books of its place (`weighTry`); where the chance to be in time is, the
+ * back-up starts in time for the deadline whatever it costs. Neither can start before the head here is done, so its `head` (what of the
+ * completion is before that) is taken off first and added again. Slow is taken to come with slow, as everywhere in beliefs.
  */
 export function guardedValues(
   { scratch, view, goal, remainingMs }: Question,
-  remote: Float64Array,
+  { values: remote, tail: slowest }: Pick<PricedRemote, "values" | "tail">,
   { values: backUp, head }: BackUp,
-  extraRunPrice: number,
+  prices: TryPrices,
+  roundTripMs: number,
 ): Guarded {
   const headMs = head ? meanValue(head) : 0;
-  const latestMs = goal.kind === "chance" ? inTimeMs(remainingMs - headMs, backUp) : Infinity;
-  const affords = Number.isFinite(extraRunPrice);
-  if (!affords && latestMs === Infinity) return unguarded(remote);
   const values = head ? scratch.beliefs.take() : remote;
   if (head) {
     for (let index = 0; index < estimateSize; index++) {
       values[index] = (remote[index] ?? 0) - (head[index] ?? 0);
     }
   }
-  const plan =
-    affords &&
-    guardPlan({
-      remoteMs: { values, observedAtMs: view.atMs, origin: "measured" },
-      localMs: meanValue(backUp),
-      extraRunPrice,
-    });
-  const waitMs = Math.max(0, Math.min(plan ? plan.waitMs : Infinity, latestMs));
-  if (waitMs === Infinity) return unguarded(remote);
+  const tail = slowest.map((value) => value - (head?.[estimateSize - 1] ?? 0));
+  const remoteMs = { values, tail, observedAtMs: view.atMs, origin: "measured" } as const;
+  const localMs = meanValue(backUp);
+  const { queueMs, untilNextMs = nothing } = view.device;
+  const leftMs = remainingMs - headMs;
+  const waits = Math.min(localMs, queueMs);
+  const standing = { remoteMs, localMs, waitMs: waits, passedMs: 0, leftMs, untilNextMs };
+  const tried = goal.kind === "chance" ? undefined : weighTry(standing, prices, roundTripMs);
+  let waitMs: number;
+  if (tried) ({ waitMs } = tried);
+  else {
+    const { extraRun } = prices;
+    const plan = extraRun < Infinity ? guardPlan({ remoteMs, localMs, extraRunPrice: extraRun }) : undefined;
+    waitMs = Math.max(0, Math.min(plan?.waitMs ?? Infinity, inTimeMs(leftMs, backUp)));
+  }
   let late = 0;
   const guarded = scratch.beliefs.take();
   for (let index = 0; index < estimateSize; index++) {
@@ -56,22 +66,23 @@ export function guardedValues(
     const first = finish <= waitMs ? finish : Math.min(finish, waitMs + (backUp[index] ?? 0));
     guarded[index] = first + (head?.[index] ?? 0);
   }
-  return { afterMs: waitMs, values: guarded, backUpRatio: late / estimateSize };
+  const expectedMs = meanValue(guarded);
+  const chargedMs = tried ? tried.expectedMs - (expectedMs - headMs) : 0;
+  return {
+    afterMs: waitMs,
+    values: guarded,
+    backUpRatio: late / estimateSize,
+    // No try costs less than nothing.
+    chargedMs: Number.isFinite(chargedMs) ? Math.max(-expectedMs, chargedMs) : 0,
+    stayChargedMs: tried ? tried.stayMs - localMs : 0,
+    // The books go by the whole request.
+    bet: tried && { ...tried.bet, expectedMs: headMs + tried.bet.expectedMs },
+  };
 }
+
+const nothing = new Float64Array(0);
 
 /** A completion without a back-up. */
 export function unguarded(values: Float64Array): Guarded {
-  return { afterMs: Infinity, values, backUpRatio: 0 };
-}
-
-/**
- * When another run must start to keep a deadline in `remainingMs` by its slowest runs; where those take longer than there is, or
- * nearly so, by what it seldom exceeds, which may be nearly at once, too; and never where that takes longer as well: it would cost a
- * run for every request, and be there in time for next to none.
- */
-export function inTimeMs(remainingMs: number, values: Float64Array): number {
-  const carefulMs = remainingMs - judge(values, carefulReading);
-  if (carefulMs > nearlyAtOnceRatio * remainingMs) return carefulMs;
-  const seldomMs = remainingMs - hardlyMore(values);
-  return seldomMs >= 0 ? seldomMs : Infinity;
+  return { afterMs: Infinity, values, backUpRatio: 0, chargedMs: 0, stayChargedMs: 0, bet: undefined };
 }

@@ -1,6 +1,5 @@
 export { zoneRemoves } from "./filter/zone.ts";
 export { legKey } from "./leg-key.ts";
-export { inTimeMs } from "./guarded.ts";
 export { latestOf, waitsFor } from "./legs.ts";
 export { numbered } from "./numbered.ts";
 export { noPlace } from "./no-place.ts";

@@ -1,14 +1,20 @@
 import type { EndpointId } from "../base/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import { isThrifty } from "../goal/index.ts";
-import { inTimeMs } from "./guarded.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
 import type { Choice } from "./choices.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
 import { keptEstimate, localValues, type Priced, type PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
-import { extraRunPriceAt, meanValue, overdueMs, segmentMeanMs, serviceRatioAt } from "../table/index.ts";
+import {
+  extraRunPriceAt,
+  inTimeMs,
+  meanValue,
+  overdueMs,
+  segmentMeanMs,
+  serviceRatioAt,
+} from "../table/index.ts";
 
 /**
  * Legs of a plan that runs something elsewhere: head here, remote, tail here, then what starts when the remote leg is
@@ -20,7 +26,7 @@ export function remoteLegs(
   chosen: Finalist,
   others: readonly Finalist[],
 ): readonly Leg[] {
-  const { priced, backUp } = chosen;
+  const { priced, backUp, guarded } = chosen;
   const { request, view } = question;
   const { group, choice } = priced;
   const legs: Leg[] = [];
@@ -29,7 +35,8 @@ export function remoteLegs(
     legs.push(localLeg(question, "head", choice, choice.from, group.from, "request", [{ on: "begin" }]));
   const first: LegId | "request" = hasHead ? "head" : "request";
   const starts: Trigger = hasHead ? { on: "done", leg: "head" } : { on: "begin" };
-  legs.push(remoteLeg(question, "remote", priced, first, [starts], "nothing"));
+  const remote = remoteLeg(question, "remote", priced, first, [starts], "nothing");
+  legs.push(guarded.bet ? { ...remote, bet: guarded.bet } : remote);
   // Before the next step of others the plan is made anew.
   const tailTo = reachedHere(choice, group.to);
   if (group.to < tailTo) {
@@ -55,7 +62,7 @@ export function remoteLegs(
     const late: Trigger = {
       on: "late",
       leg: "remote",
-      latestMs: latestStartMs(question, priced, backUp, broke || thrifty),
+      latestMs: latestStartMs(question, priced, backUp),
     };
     const hedges = mayHedge && backUpAffordable(request, priced, backUp);
     const failing = failed(otherFirst ? "other" : "remote");
@@ -157,12 +164,9 @@ export function waitsFor({ starts }: Leg, { id }: Leg): boolean {
   return starts.some((one) => one.on === "failed" && one.leg === id);
 }
 
-/** The moment at which the back-up starts whatever the guard thinks: in time for the deadline, and before it gets absurd. */
-function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp, broke: boolean): number {
-  const headMs = headMean(priced);
-  const remoteMs = meanValue(priced.values) - headMs;
-  const patienceMs = broke ? Infinity : Math.max(1.5 * remoteMs, meanValue(backUp.values));
-  return Math.min(patienceMs, inTimeMs(question.remainingMs - headMs, backUp.values));
+/** The moment at which the back-up starts whatever the guard thinks: in time for the deadline. */
+function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp): number {
+  return inTimeMs(question.remainingMs - headMean(priced), backUp.values);
 }
 
 /** Mean of what runs here before the crossing leaves. */

@@ -1,7 +1,7 @@
 import type { Random } from "../base/index.ts";
 import { because, type Explained, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-place.ts";
-import { choose, localCandidates, remoteFinalists } from "./finalists.ts";
+import { besideBest, choose, localCandidates, remoteFinalists } from "./finalists.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";
 import { noOptions, optionsOf } from "./options.ts";
@@ -70,12 +70,13 @@ function decide(question: Question, random: Random): Plan | Infeasible {
     reveals: first?.bucket.cuts[first.from]?.reveals ?? "input",
   } as const;
   const obstacle = localObstacle(request, view, held);
-  const locals = localCandidates(question, choices, obstacle);
+  const alone = localCandidates(question, choices, obstacle);
   // Where no other place serves the model, nothing is laid out for them.
   const served = model.routes.count > 0;
   const options = served ? optionsOf(question, choices, obstacle === undefined) : noOptions;
   const findings = served ? scan(question, options) : noFindings(scratch);
-  const finalists = served ? remoteFinalists(question, options, findings, locals, random) : [];
+  const finalists = served ? remoteFinalists(question, options, findings, alone, random) : [];
+  const locals = besideBest(alone, finalists);
   const explained: Explained = { question, options, findings, locals, finalists };
   const chosen = choose(request, locals, finalists, random);
   if (!chosen) {

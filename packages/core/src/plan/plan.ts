@@ -1,7 +1,7 @@
 import type { EndpointId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { DirectorySnapshot } from "../directory/index.ts";
-import type { Estimate } from "../estimate/index.ts";
+import type { Bet, Estimate } from "../estimate/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import type { Objective, Stages } from "../goal/index.ts";
 
@@ -46,6 +46,8 @@ export interface Leg {
   readonly predicted: Predicted;
   /** Of a leg here: how long it keeps the device, without the wait for it, in milliseconds. */
   readonly holdsMs?: number;
+  /** Of a leg elsewhere that a run here may follow: what was thought of trying it. */
+  readonly bet?: Bet;
   /** Of a leg elsewhere: the way there, the wait and run there, the way back. What the guard watches. */
   readonly travels?: Travels;
 }

@@ -9,6 +9,7 @@ import {
   addSpread,
   copyBelief,
   copyBetween,
+  tailOf,
   addSegment,
   judge,
   meanReading,
@@ -66,6 +67,8 @@ export interface PricedRemote extends Priced {
   readonly up: Float64Array;
   readonly there: Float64Array;
   readonly down: Float64Array;
+  /** Of `values`: how long the way there takes at its slowest. */
+  readonly tail: Float64Array;
 }
 
 /** 16 values of what runs here between two cuts, after the wait that a run here has before it. */
@@ -91,9 +94,9 @@ export function priceRemote(
   const decodeMs = (options.decodeMeanMs[option] ?? 0) * thereSlowness;
   const waitMs = waitMsAt(endpoints, place) + decodeMs;
   const head = choice.from < group.from ? localMean(choice, choice.from, group.from) : 0;
-  const tail = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
+  const tailMs = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
   const localQueueMs = group.waitMs;
-  const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tail - localQueueMs;
+  const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tailMs - localQueueMs;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
   const serviceRow = route * cells.count + group.cell;
   const up = scratch.beliefs.take();
@@ -120,6 +123,8 @@ export function priceRemote(
   }
   addSegment(values, choice.bucket, choice.from, group.from, slowness);
   addSegment(values, choice.bucket, group.to, choice.to, slowness);
+  const rest = (values[estimateSize - 1] ?? 0) - (up[estimateSize - 1] ?? 0);
+  const tail = tailOf(endpoints, place, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0, rest);
   const upMs = meanValue(up);
   const thereMs = meanValue(there);
   const downMs = meanValue(down);
@@ -143,6 +148,7 @@ export function priceRemote(
     up,
     there,
     down,
+    tail,
     coding,
     encoding,
     values,
@@ -162,7 +168,7 @@ export function priceRemote(
     agreementRatio,
     accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
     sentBytes,
-    parts: { localMs: head + tail, localQueueMs, encodeMs, upMs, thereMs, downMs, waitMs },
+    parts: { localMs: head + tailMs, localQueueMs, encodeMs, upMs, thereMs, downMs, waitMs },
   };
 }
 

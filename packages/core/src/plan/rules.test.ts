@@ -122,6 +122,13 @@ function allowed(
   return policy.decide({ dataClass, reveals: "input", endpoint, zone, trust, tenant: request.tenant }).allow;
 }
 
+const pricesOf = (extraRun: number): EndpointView["prices"] => ({
+  extraRun,
+  late: 0,
+  missed: 0,
+  surcharge: 0,
+});
+
 /** One place over a constant link, and what it offers; everything can be worked out by hand. */
 function handView(change: {
   readonly upMs?: (bytes: number) => number;
@@ -150,7 +157,7 @@ function handView(change: {
     queueMs: 0,
     serviceRatio: 1,
     penaltyMs: 0,
-    extraRunPrice: change.extraRunPrice ?? 0.1,
+    prices: pricesOf(change.extraRunPrice ?? 0.1),
   }));
   const endpoints = endpointTable(places);
   const blocks = places.flatMap(({ info }) => [
@@ -315,13 +322,13 @@ describe("makePlan", () => {
     const link = linkTableOf((_, side) => (side === "up" ? values : 5));
     const [info] = stalls.view.endpoints.infos;
     const endpoints = endpointTable([
-      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, extraRunPrice: 0.1 },
+      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, prices: pricesOf(0.1) },
     ]);
     const plan = planned({ ...stalls.view, endpoints });
     expect(plan.legs[0]?.endpoint).toBe("edge-0");
     expect(meanOf(plan.predicted.completionMs)).toBeLessThan(150);
     const unguarded = endpointTable([
-      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, extraRunPrice: Infinity },
+      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, prices: pricesOf(Infinity) },
     ]);
     expect(planned({ ...stalls.view, endpoints: unguarded }).legs[0]?.endpoint).toBe("device");
   });
@@ -354,7 +361,7 @@ describe("makePlan", () => {
         queueMs: 0,
         serviceRatio: 1,
         penaltyMs: 0,
-        extraRunPrice: 0.1,
+        prices: pricesOf(0.1),
       })),
     );
     expect(remote({ ...view, endpoints: triton }, "infer")).toBe("lines");

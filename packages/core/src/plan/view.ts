@@ -12,6 +12,8 @@ export interface DeviceView {
   readonly unavailable?: string;
   /** Expected wait of a run that is started now: what is already under way, dropped runs included. */
   readonly queueMs: number;
+  /** Times from now until the next request, equally likely; see `Arrivals`. Default nothing is known. */
+  readonly untilNextMs?: Float64Array | undefined;
   /** Memory that a model may take, in bytes; Infinity when nobody says. */
   readonly memoryBytes: number;
   /** Power of a run above idle, and of merely being on while an answer is awaited, in watts. */

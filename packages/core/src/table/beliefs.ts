@@ -183,3 +183,20 @@ const hardly = readingOf(0.8);
 export function hardlyMore(values: Float64Array): number {
   return judge(values, hardly);
 }
+
+/** A back-up that is to be in time for the deadline is judged by its slowest runs. */
+const carefulReading = readingOf(1);
+/** Within so much of what is left until the deadline, hardly any answer is there before a second run has begun. */
+const nearlyAtOnceRatio = 0.05;
+
+/**
+ * When another run must start to keep a deadline in `remainingMs` by its slowest runs; where those take longer than there is, or
+ * nearly so, by what it seldom exceeds, which may be nearly at once, too; and never where that takes longer as well: it would cost a
+ * run for every request, and be there in time for next to none.
+ */
+export function inTimeMs(remainingMs: number, values: Float64Array): number {
+  const carefulMs = remainingMs - judge(values, carefulReading);
+  if (carefulMs > nearlyAtOnceRatio * remainingMs) return carefulMs;
+  const seldomMs = remainingMs - hardlyMore(values);
+  return seldomMs >= 0 ? seldomMs : Infinity;
+}

@@ -2,8 +2,8 @@ import type { EndpointId } from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import { type LinkTable, sizeCount } from "./link-table.ts";
 import { tierBit } from "./model-table.ts";
-import { beliefSize } from "./beliefs.ts";
-import { estimateSize } from "../estimate/index.ts";
+import { beliefSize, readBetween, readingOf } from "./beliefs.ts";
+import { estimateSize, tailSize, type TryPrices } from "../estimate/index.ts";
 
 /** What is believed of one other place at the moment of a view. */
 export interface EndpointView {
@@ -17,8 +17,8 @@ export interface EndpointView {
   readonly penaltyMs: number;
   /** Why nothing is sent there now, in words. */
   readonly unavailable?: string;
-  /** Price of a second run beside one sent there, in units of that run; Infinity when the hedge budget allows none. */
-  readonly extraRunPrice: number;
+  /** Of a second run beside one sent there, and of late answers. */
+  readonly prices: TryPrices;
 }
 
 /**
@@ -37,11 +37,13 @@ export interface EndpointTable {
   readonly loads: Float64Array;
   readonly up: Float64Array;
   readonly down: Float64Array;
+  /** See `LinkTable`; read with `tailOf`. */
+  readonly upTail: Float64Array;
   readonly microsPerMegabyte: Float64Array;
 }
 
-/** Numbers of one place among `EndpointTable.loads`: wait, service ratio, price of an extra run. */
-const loadSize = 3;
+/** Numbers of one place among `EndpointTable.loads`: wait, service ratio, four prices. */
+const loadSize = 6;
 
 /** Expected wait there before a request runs, with what is charged for recent failures, in milliseconds. */
 export function waitMsAt(table: EndpointTable, place: number): number {
@@ -58,6 +60,27 @@ export function extraRunPriceAt(table: EndpointTable, place: number): number {
   return table.loads[place * loadSize + 2] ?? Infinity;
 }
 
+const quick = readingOf(0.2);
+
+/** What nothing takes to a place and back while its link is quick. */
+export function emptyMs({ up, down, count }: EndpointTable, place: number): number {
+  const rows = count * sizeCount;
+  const at = place * sizeCount;
+  return readBetween(up, rows, at, 0, quick) + readBetween(down, rows, at, 0, quick);
+}
+
+/** All prices of a place. */
+export function pricesAt(table: EndpointTable, place: number): TryPrices {
+  const at = place * loadSize + 2;
+  const { loads } = table;
+  return {
+    extraRun: loads[at] ?? Infinity,
+    late: loads[at + 1] ?? 0,
+    missed: loads[at + 2] ?? 0,
+    surcharge: loads[at + 3] ?? 0,
+  };
+}
+
 /** Lays out the views of some places. */
 export function endpointTable(views: readonly EndpointView[]): EndpointTable {
   return {
@@ -70,6 +93,7 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
     loads: layOutLoads(views),
     up: layOut(views, (view) => view.link.up),
     down: layOut(views, (view) => view.link.down),
+    upTail: layOutTails(views),
     microsPerMegabyte: Float64Array.from(views, (view) => view.info.rates.microsPerMegabyte),
   };
 }
@@ -77,10 +101,10 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
 /** The same places and links under new loads: what changes with every reply is short. */
 export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
   // Listed, since this is done for every request: spreading it takes several times as long.
-  const { count, infos, ids, tierBit, index, up, down, microsPerMegabyte } = table;
+  const { count, infos, ids, tierBit, index, up, down, upTail, microsPerMegabyte } = table;
   const unavailable = views.map((view) => view.unavailable);
   const loads = layOutLoads(views);
-  return { count, infos, ids, tierBit, index, unavailable, loads, up, down, microsPerMegabyte };
+  return { count, infos, ids, tierBit, index, unavailable, loads, up, down, upTail, microsPerMegabyte };
 }
 
 /** The same with one place that may be tried, whatever speaks against it now. */
@@ -112,6 +136,30 @@ export function withFailing(table: EndpointTable, failing: readonly Failing[]): 
   return { ...table, unavailable, loads };
 }
 
+function layOutTails(views: readonly EndpointView[]): Float64Array {
+  const size = sizeCount * tailSize;
+  const tails = new Float64Array(views.length * size);
+  for (const [at, { link }] of views.entries()) tails.set(link.upTail, at * size);
+  return tails;
+}
+
+/** The tail of the way to a place and `restMs`, `fraction` of the way from one size to the next. */
+export function tailOf(
+  { upTail }: EndpointTable,
+  place: number,
+  size: number,
+  fraction: number,
+  restMs: number,
+): Float64Array {
+  const tail = new Float64Array(tailSize);
+  const from = (place * sizeCount + size) * tailSize;
+  for (let at = 0; at < tailSize; at++) {
+    const low = upTail[from + at] ?? NaN;
+    tail[at] = restMs + low + fraction * ((upTail[from + tailSize + at] ?? NaN) - low);
+  }
+  return tail;
+}
+
 /** One array for the loads of all places: side by side, because a decision reads all of a place's at once. */
 function layOutLoads(views: readonly EndpointView[]): Float64Array {
   const loads = new Float64Array(views.length * loadSize);
@@ -119,7 +167,10 @@ function layOutLoads(views: readonly EndpointView[]): Float64Array {
   for (const view of views) {
     loads[at++] = view.queueMs + view.penaltyMs;
     loads[at++] = view.serviceRatio;
-    loads[at++] = view.extraRunPrice;
+    loads[at++] = view.prices.extraRun;
+    loads[at++] = view.prices.late;
+    loads[at++] = view.prices.missed;
+    loads[at++] = view.prices.surcharge;
   }
   return loads;
 }

@@ -10,13 +10,17 @@ export {
   readBetween,
   type Reading,
   hardlyMore,
+  inTimeMs,
   readingOf,
 } from "./beliefs.ts";
 export {
   type EndpointTable,
   endpointTable,
   type EndpointView,
+  tailOf,
+  emptyMs,
   extraRunPriceAt,
+  pricesAt,
   serviceRatioAt,
   waitMsAt,
   withAvailable,

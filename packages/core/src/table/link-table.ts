@@ -1,4 +1,4 @@
-import { estimateSize, type Estimate, type Link } from "../estimate/index.ts";
+import { estimateSize, type Estimate, type Link, tailSize } from "../estimate/index.ts";
 import { beliefSize, writeBelief } from "./beliefs.ts";
 
 /** Sizes in bytes at which the belief about a link is written down; between them it is interpolated. */
@@ -16,6 +16,8 @@ export const sizeCount: number = transferSizes.length;
 export interface LinkTable {
   readonly up: Float64Array;
   readonly down: Float64Array;
+  /** Of the way up, the tail of each size; its last value where none is known. */
+  readonly upTail: Float64Array;
   /** Instant of the view of the link. */
   readonly atMs: number;
   readonly origin: Estimate["origin"];
@@ -25,14 +27,17 @@ export interface LinkTable {
 export function linkTable(link: Link, nowMs: number): LinkTable {
   const up = new Float64Array(beliefSize * sizeCount);
   const down = new Float64Array(beliefSize * sizeCount);
+  const upTail = new Float64Array(tailSize * sizeCount);
   let origin: Estimate["origin"] = "prior";
   for (const [row, bytes] of transferSizes.entries()) {
     const there = link.transferMs(bytes, "up", nowMs);
     writeBelief(up, sizeCount, row, there.values);
     writeBelief(down, sizeCount, row, link.transferMs(bytes, "down", nowMs).values);
+    const last = there.values[estimateSize - 1] ?? 0;
+    for (let at = 0; at < tailSize; at++) upTail[row * tailSize + at] = there.tail?.[at] ?? last;
     origin = there.origin;
   }
-  return { up, down, atMs: nowMs, origin };
+  return { up, down, upTail, atMs: nowMs, origin };
 }
 
 /** A table that says the same whatever the time: for in-process places and tests. */

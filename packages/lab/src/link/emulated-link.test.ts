@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   acknowledgeHeader,
   acknowledgeStep,
+  probeStep,
   housekeepingCall,
   LongshoreError,
   seededRandom,
@@ -104,6 +105,8 @@ describe("emulatedLink", () => {
     expect(acknowledgeStep(146_000)).toBe(9125);
     // Of a short body each packet is told, of a tiny one none.
     expect([acknowledgeStep(20_000), acknowledgeStep(8000)]).toEqual([1460, 8192]);
+    // And of a train that measures the link, each as long as it is short.
+    expect([probeStep(2920), probeStep(93_440)]).toEqual([1460, 5840]);
     const steps = Array.from({ length: 14 }, (_none, index) => 7 * 1460 * (index + 1));
     expect(told).toEqual([...steps, 146_000]);
     expect(link.carriedBytes.down - before).toBe(60 * told.length);

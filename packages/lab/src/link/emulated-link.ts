@@ -34,6 +34,8 @@ export interface EmulatedLinkParts {
 /** What a sender wants to be told. */
 export interface CarryOptions {
   readonly abort?: AbortSignal;
+  /** Bytes between two acknowledgements; default `acknowledgeStep` of all of them. */
+  readonly stepBytes?: number;
   /** The far side has that many bytes, in all; told when it happens there. */
   readonly arrived?: (bytes: number) => void;
   /** The sender learns that the far side has that many bytes: in the steps of the protocol, after the way back. */
@@ -176,13 +178,12 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
   const sides = { up: side(parts.up), down: side(parts.down) };
   return {
     carry(bytes, direction, options = {}) {
-      const { abort, arrived, acknowledged } = options;
+      const { abort, arrived, acknowledged, stepBytes = acknowledgeStep(bytes) } = options;
       return new Promise((resolve, reject) => {
         if (abort?.aborted) {
           reject(abortError(abort, "transport"));
           return;
         }
-        const stepBytes = acknowledgeStep(bytes);
         let here = -1;
         let there = -1;
         let told = 0;

@@ -27,8 +27,7 @@ const probeAheadMs = 60;
 const worthDoubt = 0.01;
 
 /**
- * The belief and guard of core, used the way the offloader uses them, with honest sensors only; and core's books of tries, which
- * the offloader does not weigh by yet.
+ * The belief, guard and books of tries of core, used the way the offloader uses them, with honest sensors only.
  */
 export function ours(options: OursOptions = {}): ReplayPolicy {
   const { deadlineRatio = Infinity } = options;

@@ -1,5 +1,12 @@
 /** How a request and its reply cross a link, and what the caller learns of the link from that: as in the protocol. */
-import { acknowledgeStep, type Call, type Clock, type LinkLearner, type Progress } from "@longshore/core";
+import {
+  acknowledgeStep,
+  type Call,
+  type Clock,
+  type LinkLearner,
+  probeStep,
+  type Progress,
+} from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
 
 /** What travels around tensors, in bytes. */
@@ -57,7 +64,9 @@ export function wireOf(parts: {
     learns: boolean,
     progress: Progress | undefined,
   ): Promise<Sent> => {
-    const acknowledges = bytes > acknowledgeStep(bytes);
+    const probes = headBytes > 0;
+    const stepBytes = probes ? probeStep(bytes) : acknowledgeStep(bytes);
+    const acknowledges = probes || bytes > stepBytes;
     let note = learns
       ? learner?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
       : undefined;
@@ -75,7 +84,11 @@ export function wireOf(parts: {
     };
     const { abort } = call;
     try {
-      await link.carry(headBytes + bytes, "up", acknowledges ? { abort, acknowledged } : { abort });
+      await link.carry(
+        headBytes + bytes,
+        "up",
+        acknowledges ? { abort, acknowledged, stepBytes } : { abort },
+      );
     } catch (thrown) {
       end(false);
       throw thrown;

@@ -10,6 +10,7 @@ import {
   LongshoreError,
   maxProbeBytes,
   ownCall,
+  bodyLength,
   readBody,
   reasons,
   type Route,
@@ -37,6 +38,7 @@ import { openApi } from "./openapi.ts";
 import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
 import { logSettings, setLogSettings, setTraceSettings, traceSettings } from "./settings.ts";
+import { acknowledging } from "./receive.ts";
 import { sharedMemory } from "./shared-memory.ts";
 
 function health(api: Api, kind: "live" | "ready"): WireResponse {
@@ -46,8 +48,10 @@ function health(api: Api, kind: "live" | "ready"): WireResponse {
 }
 
 /** Bytes that measure the link: read and dropped. The time until they are here is the link's, which is what they are to tell. */
-async function probed({ request }: Asked): Promise<WireResponse> {
-  await readBody(request.body, { maxBytes: maxProbeBytes });
+async function probed(asked: Asked): Promise<WireResponse> {
+  const { body } = asked.request;
+  const arrived = acknowledging(asked, bodyLength(body));
+  await readBody(body, { maxBytes: maxProbeBytes, ...(arrived ? { arrived } : {}) });
   const reply = textReply("", "text/plain");
   return { ...reply, headers: { ...reply.headers, [tookHeader]: "0" } };
 }

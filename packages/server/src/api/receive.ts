@@ -40,7 +40,10 @@ function tooLarge(maxBytes: number): LongshoreError {
 }
 
 /** Acknowledges each further `step` bytes, and the last byte. */
-function acknowledging(asked: Asked, length: number | undefined): ((bytes: number) => void) | undefined {
+export function acknowledging(
+  asked: Asked,
+  length: number | undefined,
+): ((bytes: number) => void) | undefined {
   const { received, request } = asked;
   const value = request.headers[acknowledgeHeader];
   if (value === undefined || !received) return undefined;

@@ -1,5 +1,11 @@
 import { abortError, type Call, childCall, LongshoreError } from "../../base/index.ts";
-import type { LinkLearner, TransferNote } from "../../estimate/index.ts";
+import {
+  acknowledgeStep,
+  type LinkLearner,
+  probeStep,
+  tinyBytes,
+  type TransferNote,
+} from "../../estimate/index.ts";
 import {
   acknowledgeHeader,
   defaultWireLimits,
@@ -12,21 +18,6 @@ import type { Progress, WireForm } from "../endpoint.ts";
 import { bodyLength, readBody, readParts } from "../read-body.ts";
 import type { WireBody, WireRequest, WireResponse } from "../transport.ts";
 import type { OipEndpointParts } from "./parts.ts";
-
-/** A body below this is tiny: its time tells of the delay, not of the rate. One congestion window, about. */
-const tinyBytes = 8192;
-
-/** One packet: a smaller step says no more, and in larger ones a steady link looks like one that comes in lumps. */
-const leastStep = 1460;
-
-/**
- * Bytes between two acknowledgements that a body of so many bytes asks for: a sixteenth of it, from one packet to 64 kB. A thin link
- * passes 64 kB in a second; in lumps of that size a slow link looks like a fast one that stalls. A tiny body asks for none.
- */
-export function acknowledgeStep(bodyBytes: number): number {
-  if (bodyBytes <= tinyBytes) return tinyBytes;
-  return Math.min(65_536, Math.max(leastStep, Math.ceil(bodyBytes / 16)));
-}
 
 /** A whole exchange with a server. Times in milliseconds. */
 export interface Exchange {
@@ -257,8 +248,10 @@ export async function exchange(
 ): Promise<Exchange> {
   const { clock, link, transport, info } = parts;
   const sentBytes = bodyLength(request.body) ?? 0;
-  const step = parts.acknowledgeBytes ?? acknowledgeStep(sentBytes);
-  const acknowledges = info.offers && transport.progress === "acknowledged" && step > 0 && sentBytes > step;
+  const probes = request.path === probePath && sentBytes > 0;
+  const step = parts.acknowledgeBytes ?? (probes ? probeStep(sentBytes) : acknowledgeStep(sentBytes));
+  const tells = info.offers && transport.progress === "acknowledged" && step > 0;
+  const acknowledges = tells && sentBytes > step;
   const headers: Record<string, string> = { ...request.headers };
   if (!info.offers) headers[orcaFormatHeader] = "json";
   if (acknowledges) headers[acknowledgeHeader] = String(step);
@@ -268,9 +261,9 @@ export async function exchange(
   const body = waits ? passing(request.body, () => void (startedMs = clock.nowMs())) : request.body;
   const until = withinDeadline(parts, call, startedMs);
   const { abort } = until.call;
-  const probes = request.path === probePath && sentBytes > 0;
   const learning = waits ? { ...parts, link: undefined } : parts;
-  const sending = upload(learning, call, sentBytes, acknowledges, probes, progress);
+  // A train is answered as soon as it is there: the answer acknowledges the last of it, and silence before says something.
+  const sending = upload(learning, call, sentBytes, acknowledges || (tells && probes), probes, progress);
   const over = (): void => until[Symbol.dispose]?.();
   let goesOn = false;
   try {

@@ -3,7 +3,6 @@ export { declaredInputs, isForeignDigest, sameSignature } from "./foreign.ts";
 export { loadHeaders, readLoadHeaders } from "./load-headers.ts";
 export { type LoadSource, type LoadSourceParts, metricsLoad, type MetricsPage } from "./load-source.ts";
 export { offerJson, parseOffers } from "./offer-json.ts";
-export { acknowledgeStep } from "./exchange.ts";
 export { oipEndpoint } from "./oip-endpoint.ts";
 export type { OipEndpointParts } from "./parts.ts";
 export {

@@ -1,0 +1,82 @@
+import { type Call, type Clock, LongshoreError } from "../base/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
+import type { Bet, Tries } from "../estimate/index.ts";
+import { latestOf, type Plan } from "../plan/index.ts";
+import type { Places } from "../places/index.ts";
+import type { Tally } from "./tally.ts";
+
+/** A request that could have run twice: what the books of a place are told of it in the end. */
+interface Tried {
+  readonly books: Tries;
+  /** One run here, from the request's begin. */
+  readonly runMs: number;
+  readonly bet: Bet | undefined;
+}
+
+/** Where requests run. */
+interface Where {
+  readonly clock: Clock;
+  readonly local: Pick<Endpoint, "info"> | undefined;
+  readonly places: Pick<Places, "all">;
+}
+
+/** Told of each plan of a request, and whether it follows one that failed. */
+export type Planned = (plan: Plan, again: boolean) => void;
+
+/**
+ * Answers a request, and tells the books of the place that it tried first, or that its last head was made for, once how that ended:
+ * from the request's begin to its answer, however many plans that took.
+ */
+export async function bookTry<T>(
+  where: Where,
+  { deadlineMs }: Call,
+  tally: Tally,
+  answer: (planned: Planned) => Promise<T>,
+): Promise<T> {
+  const { clock } = where;
+  const beganMs = clock.nowMs();
+  let tried: Tried | undefined;
+  const note = (tookMs: number, ended: boolean): void => {
+    const { extraRun } = tally;
+    tally.extraRun = false;
+    if (!tried) return;
+    const { books, runMs, bet } = tried;
+    books.ended({
+      tookMs,
+      runMs,
+      deadlineMs: deadlineMs - beganMs,
+      extraRun,
+      bet: ended ? bet : undefined,
+    });
+  };
+  try {
+    const outcome = await answer((plan, again) => {
+      if (!again) tried = triedBy(where, plan, clock.nowMs() - beganMs) ?? tried;
+    });
+    note(clock.nowMs() - beganMs, true);
+    return outcome;
+  } catch (thrown) {
+    // What the deadline ended is as late as can be; what failed or was given up says nothing of how long answers take.
+    const late = thrown instanceof LongshoreError && thrown.reason === "deadline-exceeded";
+    note(late ? Infinity : 0, late);
+    throw thrown;
+  }
+}
+
+/**
+ * What is learned from by the books of a place to which a plan, made `sinceMs` after the request came, sends it while another run could
+ * follow, or that is next in line where it stays here. Undefined where it could not have run twice.
+ */
+function triedBy({ places, local }: Where, { legs }: Plan, sinceMs: number): Tried | undefined {
+  const away = legs.find(({ travels }) => travels);
+  const books = away && places.all.get(away.endpoint)?.books;
+  if (!books) return undefined;
+  const here = legs.find(({ id, endpoint }) => id === "local" && endpoint === local?.info.id);
+  const stayed = here !== undefined && here === legs[0];
+  if (!stayed && !legs.some((leg) => latestOf(leg, away) !== undefined)) return undefined;
+  const head = legs.find(({ id }) => id === "head");
+  // Beside a back-up elsewhere, nothing says when an answer without a deadline is late.
+  const runMs = here ? sinceMs + (head?.holdsMs ?? 0) + (here.holdsMs ?? 0) : Infinity;
+  const bet = stayed ? undefined : away.bet;
+  return { books, runMs, bet: bet && { ...bet, expectedMs: sinceMs + bet.expectedMs } };
+}
