@@ -34,6 +34,7 @@ export { type Battery, type DeviceParts, type RadioState, radioState } from "./p
 export * from "./package/index.ts";
 export { portsUnlike, stepsAround } from "./parts/index.ts";
 export * from "./plan/index.ts";
+export * from "./policy/index.ts";
 export * from "./rollout/index.ts";
 export * from "./protocol/index.ts";
 export {

@@ -1,4 +1,4 @@
-import type { ExitCode } from "../src/command/io.ts";
+import type { ExitCode } from "../src/options/io.ts";
 import { runCommand } from "../src/command/run-command.ts";
 
 /** How a command ended, and what it said. */

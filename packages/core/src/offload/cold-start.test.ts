@@ -11,7 +11,7 @@ import { type Call, seededRandom, silentObserver, sleep } from "../base/index.ts
 import type { Endpoint, EndpointInfo, InferenceRequest, Progress } from "../endpoint/index.ts";
 import { linkBelief, linkModel } from "../estimate/index.ts";
 import type { Segment } from "../model/index.ts";
-import { tablePolicy } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 
 const runMs = 100;

@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import { type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
 import type { Directory } from "../directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
-import { isInfeasible, tablePolicy } from "../plan/index.ts";
+import { isInfeasible } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { tensorOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { type Call, housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
 import type { Profile } from "../model/index.ts";
-import { tablePolicy } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { numericTensor, numericView, tensorsOf, type Tensors } from "../tensor/index.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
 

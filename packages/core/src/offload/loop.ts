@@ -16,15 +16,8 @@ import {
 } from "../plan/index.ts";
 import { type EndpointTable, routeTable, withAvailable } from "../table/index.ts";
 import { releaser } from "../tensor/index.ts";
-import {
-  followPlaces,
-  linkProbes,
-  linkUpkeep,
-  loadProbes,
-  type Places,
-  radioState,
-  type RadioState,
-} from "../places/index.ts";
+import { followPlaces, type Places, radioState, type RadioState } from "../places/index.ts";
+import { linkProbes, linkUpkeep, loadProbes } from "../probe/index.ts";
 import { type Held, withStepModels } from "../parts/index.ts";
 import { type Backlog, backlogOf } from "../stream/index.ts";
 import { type Job, nobody } from "./job.ts";

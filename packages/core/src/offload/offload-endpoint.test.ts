@@ -12,7 +12,7 @@ import {
 import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
-import { tablePolicy } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { tensorOf } from "../tensor/index.ts";
 import { undominated } from "../places/index.ts";
 import { createOffloader } from "./create-offloader.ts";

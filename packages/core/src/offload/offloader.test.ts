@@ -20,7 +20,8 @@ import {
 import type { EndpointInfo, InferenceRequest } from "../endpoint/index.ts";
 import { linkBelief, linkModel, type LinkLearner } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
-import { isInfeasible, tablePolicy } from "../plan/index.ts";
+import { isInfeasible } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, type Tensor, tensorOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import type { Limits, Offloader } from "./offloader.ts";

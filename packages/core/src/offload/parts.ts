@@ -4,7 +4,7 @@ import type { Directory } from "../directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import type { Objective } from "../goal/index.ts";
-import type { Policy } from "../plan/index.ts";
+import type { Policy } from "../policy/index.ts";
 import type { DeviceParts } from "../places/index.ts";
 
 /** Rules and limits of calls that name none. */

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest } from "../endpoint/index.ts";
 import type { ModelDescription } from "../model/index.ts";
-import { tablePolicy } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { numericTensor, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";

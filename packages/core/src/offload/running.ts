@@ -6,7 +6,8 @@ import type { Held } from "../parts/index.ts";
 import type { Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
-import { lateAloneMs, type LocalRun, longSendMs, type Place } from "../places/index.ts";
+import { lateAloneMs, type LocalRun, type Place } from "../places/index.ts";
+import { longSendMs } from "../probe/index.ts";
 import type { Tally } from "../stream/index.ts";
 
 /** A leg under way: what it was expected to take, and what was heard of it. */

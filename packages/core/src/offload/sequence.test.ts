@@ -11,7 +11,7 @@ import {
 } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { ModelDescription } from "../model/index.ts";
-import { tablePolicy } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";

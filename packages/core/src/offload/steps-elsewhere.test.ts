@@ -5,7 +5,7 @@ import { housekeepingCall, LongshoreError, seededRandom, silentObserver } from "
 import type { Endpoint, Offer } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile, Step } from "../model/index.ts";
-import { tablePolicy } from "../plan/index.ts";
+import { tablePolicy } from "../policy/index.ts";
 import { numericTensor, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";

@@ -4,16 +4,8 @@ import { describe, expect, it } from "vitest";
 import { seededRandom, trustRank, zoneWithin } from "../base/index.ts";
 import { estimateSize, meanOf, quantileOf, radios } from "../estimate/index.ts";
 import type { Objective } from "../goal/index.ts";
-import {
-  isInfeasible,
-  makePlan,
-  type ModelView,
-  type Plan,
-  type PlanRequest,
-  type Policy,
-  tablePolicy,
-  type View,
-} from "./index.ts";
+import { isInfeasible, makePlan, type ModelView, type Plan, type PlanRequest, type View } from "./index.ts";
+import { type Policy, tablePolicy } from "../policy/index.ts";
 import { endpointTable, type EndpointView, linkTableOf, routeBlocks, routeTable } from "../table/index.ts";
 
 const seed = 77_001;

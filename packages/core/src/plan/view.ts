@@ -1,7 +1,7 @@
 import type { EndpointId } from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import type { Radio } from "../estimate/index.ts";
-import type { Policy } from "./policy.ts";
+import type { Policy } from "../policy/index.ts";
 import type { EndpointTable, ModelTable, RouteTable } from "../table/index.ts";
 
 /** What is believed of this place. */

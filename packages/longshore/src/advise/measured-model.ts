@@ -17,7 +17,7 @@ import type { Engine } from "@longshore/engine";
 import type { SimulatedModel } from "@longshore/lab";
 import { jpegCodec } from "@longshore/nodejs";
 import { featuresOf, measureModel, sampleTensors } from "../profile/measure.ts";
-import type { CommandIo } from "../command/io.ts";
+import type { CommandIo } from "../options/io.ts";
 
 /** A model as a simulation needs it: times, bytes, and what really crosses at each cut. */
 export interface MeasuredModel {

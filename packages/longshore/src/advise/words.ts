@@ -1,5 +1,5 @@
 import { planName } from "@longshore/lab";
-import { byteCount, milliseconds, table } from "../command/io.ts";
+import { byteCount, milliseconds, table } from "../options/io.ts";
 import { awayRatioOf, type Compared, type Comparison } from "./compare.ts";
 
 /** What is recommended, with the figures behind it. */

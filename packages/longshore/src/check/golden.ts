@@ -9,7 +9,7 @@ import {
   LongshoreError,
   startCut,
 } from "@longshore/core";
-import type { CommandIo, ExitCode } from "../command/io.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 import { sampleTensors } from "../profile/measure.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";

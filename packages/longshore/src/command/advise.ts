@@ -7,8 +7,8 @@ import type { Score } from "../advise/replay.ts";
 import { type Advice, adviceOf, adviceText, rateText } from "../advise/words.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
-import type { CommandIo, ExitCode } from "./io.ts";
-import { type LinkOptions, linksOf } from "./link-options.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
+import { type LinkOptions, linksOf } from "../options/link-options.ts";
 
 /** Options of `longshore advise`. */
 export interface AdviseOptions extends LinkOptions {

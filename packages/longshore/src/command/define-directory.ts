@@ -1,7 +1,7 @@
 import { directoryCheck, directoryKey, directoryList, directorySign } from "./directory.ts";
-import { directoryOptions } from "./directory-options.ts";
-import { atOptions } from "./at-options.ts";
-import { type Defining, help, number } from "./define.ts";
+import { directoryOptions } from "../options/directory-options.ts";
+import { atOptions } from "../options/at-options.ts";
+import { type Defining, help, number } from "../options/define.ts";
 
 /** `longshore directory key|sign|check|list`. */
 export function defineDirectory({ program, action, io }: Defining): void {

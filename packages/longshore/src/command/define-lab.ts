@@ -1,6 +1,6 @@
-import { atOptions } from "./at-options.ts";
-import { collect, type Defining, help, number } from "./define.ts";
-import { directoryOptions } from "./directory-options.ts";
+import { atOptions } from "../options/at-options.ts";
+import { collect, type Defining, help, number } from "../options/define.ts";
+import { directoryOptions } from "../options/directory-options.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { defineObserve } from "../observe/define-observe.ts";

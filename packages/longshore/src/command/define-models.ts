@@ -1,9 +1,9 @@
 import { Option } from "commander";
 import { golden } from "../check/golden.ts";
 import { advise } from "./advise.ts";
-import { atKindOption, atOptions } from "./at-options.ts";
-import { collect, type Defining, help, number } from "./define.ts";
-import { linkOptions } from "./link-options.ts";
+import { atKindOption, atOptions } from "../options/at-options.ts";
+import { collect, type Defining, help, number } from "../options/define.ts";
+import { linkOptions } from "../options/link-options.ts";
 import { placementOptions } from "../placement/options.ts";
 import { profile } from "./profile.ts";
 import { quantize } from "./quantize.ts";

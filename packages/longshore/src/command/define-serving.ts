@@ -1,12 +1,12 @@
 import { allRights, defaultMaxKeptBytes } from "@longshore/server";
 import { type Command, Option } from "commander";
-import { behindOptions } from "./at-options.ts";
-import { collect, type Defining, help, number } from "./define.ts";
+import { behindOptions } from "../options/at-options.ts";
+import { collect, type Defining, help, number } from "../options/define.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
-import { onlineOptions } from "./online-options.ts";
-import { repositoryOptions } from "./repository-options.ts";
+import { onlineOptions } from "../options/online-options.ts";
+import { repositoryOptions } from "../options/repository-options.ts";
 import { pullOptions } from "../package/define-package.ts";
-import { tritonOptions } from "./triton-options.ts";
+import { tritonOptions } from "../options/triton-options.ts";
 
 /** `serve` and what belongs to it. */
 export function defineServing({ program, action, io }: Defining): void {

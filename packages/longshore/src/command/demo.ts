@@ -10,7 +10,7 @@ import type { Row } from "../demo/play.ts";
 import { runScene, type SceneOutcome } from "../demo/run-scenes.ts";
 import { requestsOf, type Scene, scenes } from "../demo/scenes.ts";
 import { comparisonTable, sceneList, sceneText } from "../demo/words.ts";
-import type { CommandIo, ExitCode } from "./io.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 
 /** Options of `longshore demo`. */
 export interface DemoOptions {

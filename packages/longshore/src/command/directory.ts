@@ -18,8 +18,8 @@ import {
   writeDirectoryFile,
 } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
-import { type DirectoryCommandOptions, directoryOf } from "./directory-options.ts";
-import { type CommandIo, type ExitCode, table } from "./io.ts";
+import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
+import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 
 /** Makes a key pair of an operator: the private key into a file that only its owner reads, the public one to be given away. */
 export async function directoryKey(

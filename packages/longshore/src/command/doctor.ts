@@ -14,9 +14,9 @@ import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntim
 import { dial, type DialOptions, serverInfo } from "../compose/dial.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { sampleRepository } from "../compose/samples.ts";
-import { serversOf } from "./at-options.ts";
-import { type DirectoryCommandOptions, directoryOf } from "./directory-options.ts";
-import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
+import { serversOf } from "../options/at-options.ts";
+import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
+import { byteCount, type CommandIo, type ExitCode, table } from "../options/io.ts";
 
 /** Options of `longshore doctor`. */
 export interface DoctorOptions extends DirectoryCommandOptions {

@@ -4,15 +4,15 @@ import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readText } from "../compose/read-text.ts";
-import { type BehindOptions, serversBehind } from "./at-options.ts";
-import { type CommandDirectory, directoryOf } from "./directory-options.ts";
-import type { CommandIo, ExitCode } from "./io.ts";
+import { type BehindOptions, serversBehind } from "../options/at-options.ts";
+import { type CommandDirectory, directoryOf } from "../options/directory-options.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
   type OnlineCommandOptions,
   onlineServeOptions,
   printer,
   serveUntilStopped,
-} from "./online-options.ts";
+} from "../options/online-options.ts";
 
 /** Options of `longshore gateway`. */
 export interface GatewayCommandOptions extends OnlineCommandOptions, BehindOptions {

@@ -2,10 +2,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Answer, type Limits, meanOf, type Result, type Tensor, textElements } from "@longshore/core";
 import { writeNpy } from "../inputs/npy.ts";
-import type { CommandIo, ExitCode } from "./io.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 import { accountText, tensorJson, tensorLine } from "./print-result.ts";
 import { prepareRequest } from "./request.ts";
-import type { RequestOptions } from "./request-options.ts";
+import type { RequestOptions } from "../options/request-options.ts";
 
 /** Options of `longshore infer`. */
 export interface InferOptions extends RequestOptions {

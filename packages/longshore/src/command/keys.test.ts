@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { CommandIo, ExitCode } from "./io.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 import { runCommand } from "./run-command.ts";
 
 let folder: string;

@@ -2,7 +2,7 @@ import { LongshoreError } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { allRights, type KeyRecord, type Right } from "@longshore/server";
 import { keyStore } from "../compose/key-store.ts";
-import { type CommandIo, type ExitCode, table } from "./io.ts";
+import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 
 /** Options of all `longshore keys` commands. */
 export interface KeysOptions {

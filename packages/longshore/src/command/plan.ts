@@ -1,8 +1,8 @@
 import { isInfeasible, meanOf } from "@longshore/core";
-import type { CommandIo, ExitCode } from "./io.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 import { directoryLine, lostTable, planText } from "./print-result.ts";
 import { prepareRequest } from "./request.ts";
-import type { RequestOptions } from "./request-options.ts";
+import type { RequestOptions } from "../options/request-options.ts";
 
 /** Options of `longshore plan`. */
 export interface PlanOptions extends RequestOptions {

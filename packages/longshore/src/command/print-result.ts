@@ -11,7 +11,7 @@ import {
   type Tensor,
   textElements,
 } from "@longshore/core";
-import { byteCount, milliseconds, table } from "./io.ts";
+import { byteCount, milliseconds, table } from "../options/io.ts";
 
 /** How many values of an output are shown to a person. */
 const shownValues = 8;

@@ -15,8 +15,8 @@ import { dial, serverInfo } from "../compose/dial.ts";
 import { openEngine, type RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { processorClock } from "../profile/processor-clock.ts";
-import { type AtOptions, serversOf } from "./at-options.ts";
-import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "./io.ts";
+import { type AtOptions, serversOf } from "../options/at-options.ts";
+import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "../options/io.ts";
 
 /** Options of `longshore profile`. */
 export interface ProfileCommandOptions extends AtOptions {

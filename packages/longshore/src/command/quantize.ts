@@ -9,7 +9,7 @@ import { openEngine } from "../compose/open-engine.ts";
 import { type OpenedModel, openModel } from "../compose/open-model.ts";
 import { overlayStore } from "../quantize/overlay-store.ts";
 import { type MadeVariant, quantizeVariant, type VariantFormat } from "../quantize/quantize-variant.ts";
-import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "./io.ts";
+import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "../options/io.ts";
 
 /** Options of `longshore quantize`. */
 export interface QuantizeCommandOptions {

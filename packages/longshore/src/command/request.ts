@@ -14,11 +14,11 @@ import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { noteLeftOutOf } from "../inputs/note-left-out.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
-import { serversOf } from "./at-options.ts";
-import { directoryOf } from "./directory-options.ts";
-import type { CommandIo } from "./io.ts";
+import { serversOf } from "../options/at-options.ts";
+import { directoryOf } from "../options/directory-options.ts";
+import type { CommandIo } from "../options/io.ts";
 import { packageReference, pullOptionsOf } from "../package/command.ts";
-import type { RequestOptions } from "./request-options.ts";
+import type { RequestOptions } from "../options/request-options.ts";
 
 /** An opened model with inputs and limits, ready to be inferred or planned. */
 export interface PreparedRequest {

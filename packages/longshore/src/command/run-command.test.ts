@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { expect, it } from "vitest";
-import type { CommandIo } from "./io.ts";
+import type { CommandIo } from "../options/io.ts";
 import { groups, runCommand } from "./run-command.ts";
 
 function listening(): { readonly said: string[]; readonly io: CommandIo } {

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
-import type { Defining } from "./define.ts";
-import { type CommandIo, type ExitCode, reportFailure } from "./io.ts";
+import type { Defining } from "../options/define.ts";
+import { type CommandIo, type ExitCode, reportFailure } from "../options/io.ts";
 
 /** Commands that are defined together. */
 export interface CommandGroup {

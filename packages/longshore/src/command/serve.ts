@@ -6,18 +6,18 @@ import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { serve as startServer } from "../compose/serve.ts";
-import { type BehindOptions, serversBehind } from "./at-options.ts";
-import { directoryOf } from "./directory-options.ts";
-import type { CommandIo, ExitCode } from "./io.ts";
+import { type BehindOptions, serversBehind } from "../options/at-options.ts";
+import { directoryOf } from "../options/directory-options.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
   type OnlineCommandOptions,
   onlineServeOptions,
   printer,
   serveUntilStopped,
-} from "./online-options.ts";
+} from "../options/online-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
-import { type RepositoryOptions, repositoryServeOptions } from "./repository-options.ts";
-import { type TritonOptions, tritonServeOptions } from "./triton-options.ts";
+import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
+import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
 
 /** Options of `longshore serve`. */
 export interface ServeCommandOptions

@@ -28,7 +28,7 @@ import { noteLeftOut } from "../inputs/note-left-out.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
 import { findPlacement } from "../placement/command.ts";
 import { givenWithoutGoal, type PlacementOptions } from "../placement/options.ts";
-import { byteCount, type CommandIo, type ExitCode, table } from "./io.ts";
+import { byteCount, type CommandIo, type ExitCode, table } from "../options/io.ts";
 
 /** Options of `longshore split`. */
 export interface SplitOptions extends PlacementOptions {

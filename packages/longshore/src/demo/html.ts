@@ -6,7 +6,7 @@ import {
   type ReportTable,
   timelinePlot,
 } from "@longshore/lab";
-import { byteCount, milliseconds } from "../command/io.ts";
+import { byteCount, milliseconds } from "../options/io.ts";
 import { mean } from "./figures.ts";
 import { figureOf, type SceneOutcome } from "./run-scenes.ts";
 import { figureWords, joules, mainReason, places, placesInShort, sentence } from "./words.ts";

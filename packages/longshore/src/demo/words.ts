@@ -1,4 +1,4 @@
-import { byteCount, milliseconds, table } from "../command/io.ts";
+import { byteCount, milliseconds, table } from "../options/io.ts";
 import { mean } from "./figures.ts";
 import type { Row } from "./play.ts";
 import { figureOf, type SceneOutcome } from "./run-scenes.ts";

@@ -1,6 +1,6 @@
 import { readModel, splitGraph } from "@longshore/graph";
 import type { OpenedModel } from "../compose/open-model.ts";
-import type { CommandIo } from "../command/io.ts";
+import type { CommandIo } from "../options/io.ts";
 import { wholeModels } from "../model-file/whole-models.ts";
 
 /** Tells which outputs of a model are missing in what follows, and why. */

@@ -10,10 +10,10 @@ import { figuresOf, type Observed, observed } from "./observed.ts";
 import { type Relay, relay, type RelayOptions, type RelayTarget } from "./relay.ts";
 import { figuresText, whatIfJson, whatIfText } from "./report.ts";
 import { type Supposed, whatIf } from "./what-if.ts";
-import { type AtOptions, shownOf } from "../command/at-options.ts";
-import { checkPort } from "../command/identity-options.ts";
-import { type CommandIo, type ExitCode, stopped } from "../command/io.ts";
-import { type LinkOptions, linksOf } from "../command/link-options.ts";
+import { type AtOptions, shownOf } from "../options/at-options.ts";
+import { checkPort } from "../options/identity-options.ts";
+import { type CommandIo, type ExitCode, stopped } from "../options/io.ts";
+import { type LinkOptions, linksOf } from "../options/link-options.ts";
 
 /** Options of `longshore observe`. */
 export interface ObserveCommandOptions extends LinkOptions, Omit<AtOptions, "at" | "atKey"> {

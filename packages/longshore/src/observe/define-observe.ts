@@ -1,5 +1,5 @@
-import { type Defining, help, number } from "../command/define.ts";
-import { linkOptions } from "../command/link-options.ts";
+import { type Defining, help, number } from "../options/define.ts";
+import { linkOptions } from "../options/link-options.ts";
 import { observe } from "./command.ts";
 
 /** `longshore observe`. */

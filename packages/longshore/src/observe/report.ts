@@ -1,5 +1,5 @@
 import type { WayFigures } from "@longshore/lab";
-import { byteCount, milliseconds, table } from "../command/io.ts";
+import { byteCount, milliseconds, table } from "../options/io.ts";
 import type { ModelFigures } from "./observed.ts";
 import type { WhatIf } from "./what-if.ts";
 

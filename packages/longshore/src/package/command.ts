@@ -25,8 +25,8 @@ import { hasHeads, headsOf } from "./heads.ts";
 import { checkPackage, manifestOf } from "./package-file.ts";
 import { packagesAt, type PullOptions } from "./pull.ts";
 import { readText } from "../compose/read-text.ts";
-import { type AtOptions, shownOf } from "../command/at-options.ts";
-import { byteCount, type CommandIo, type ExitCode } from "../command/io.ts";
+import { type AtOptions, shownOf } from "../options/at-options.ts";
+import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
 
 async function modelFolder(
   argument: string,

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { atOptions } from "../command/at-options.ts";
-import { collect, type Defining, help, number } from "../command/define.ts";
+import { atOptions } from "../options/at-options.ts";
+import { collect, type Defining, help, number } from "../options/define.ts";
 import { packageCheck, packageFetch, packageSign } from "./command.ts";
 
 /** Adds the options about models that come from elsewhere: of `serve`, else of a device. */

@@ -1,6 +1,6 @@
 import { type Call, housekeepingCall, LongshoreError, type Tensors, totalBytes } from "@longshore/core";
 import { chainMeasures, graphCosts, type SplitAnswer } from "@longshore/graph";
-import { byteCount, type CommandIo, type ExitCode } from "../command/io.ts";
+import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
 import type { OpenedFile } from "../compose/open-file.ts";
 import type { OpenedModel } from "../compose/open-model.ts";
 import { placementFigures } from "./describe-placement.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { collect, number } from "../command/define.ts";
-import { inTimeText } from "../command/objective-text.ts";
+import { collect, number } from "../options/define.ts";
+import { inTimeText } from "../options/objective-text.ts";
 
 /** What `longshore split` asks the planner of placements for. */
 export interface PlacementOptions {

@@ -1,5 +1,5 @@
 import type { ProfileMachine } from "@longshore/core";
-import { byteCount, milliseconds, table } from "../command/io.ts";
+import { byteCount, milliseconds, table } from "../options/io.ts";
 import type { PlacementFigures } from "./describe-placement.ts";
 import type { NamedGoal } from "./goals.ts";
 

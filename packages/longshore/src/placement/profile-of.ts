@@ -9,7 +9,7 @@ import {
 } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
 import { systemClock } from "@longshore/nodejs";
-import { byteCount, type CommandIo } from "../command/io.ts";
+import { byteCount, type CommandIo } from "../options/io.ts";
 import { featuresOf, measureModel, sampleTensors } from "../profile/measure.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import type { OpenedModel } from "../compose/open-model.ts";

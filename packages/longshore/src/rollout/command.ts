@@ -12,9 +12,9 @@ import {
   type TrialMode,
   defaultTrialLimits,
 } from "@longshore/core";
-import { type AtOptions, serversOf } from "../command/at-options.ts";
-import type { CommandIo, ExitCode } from "../command/io.ts";
-import { milliseconds, table } from "../command/io.ts";
+import { type AtOptions, serversOf } from "../options/at-options.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
+import { milliseconds, table } from "../options/io.ts";
 
 /** Where the aliases are. */
 export interface RolloutOptions extends AtOptions {

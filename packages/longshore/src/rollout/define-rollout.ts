@@ -1,7 +1,7 @@
 import { defaultTrialLimits } from "@longshore/core";
 import { type Command, Option } from "commander";
-import { atOptions } from "../command/at-options.ts";
-import { collect, type Defining, help, number } from "../command/define.ts";
+import { atOptions } from "../options/at-options.ts";
+import { collect, type Defining, help, number } from "../options/define.ts";
 import { changeAlias, rolloutStatus, startTrial } from "./command.ts";
 import { signAlias } from "./sign.ts";
 

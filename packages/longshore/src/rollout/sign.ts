@@ -15,8 +15,8 @@ import {
   type TrialMode,
 } from "@longshore/core";
 import { operatorSigner, systemClock, systemRandom } from "@longshore/nodejs";
-import { type AtOptions, serversOf } from "../command/at-options.ts";
-import type { CommandIo, ExitCode } from "../command/io.ts";
+import { type AtOptions, serversOf } from "../options/at-options.ts";
+import type { CommandIo, ExitCode } from "../options/io.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
 import { directoryFileSoFar, type SignedAlias, writeDirectoryFile } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";

@@ -3,7 +3,7 @@ import { LongshoreError } from "@longshore/core";
 import { meanBitsPerSecond, simulationReport, waysTable } from "@longshore/lab";
 import { readScenario, type ScenarioFlags } from "./read-scenario.ts";
 import { linkText, runScenarioFile, type ScenarioResult } from "./run-scenario.ts";
-import { type CommandIo, type ExitCode, table } from "../command/io.ts";
+import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 
 /** Options of `longshore simulate`. */
 export interface SimulateOptions extends ScenarioFlags {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { collect, number } from "../command/define.ts";
-import { inTimeText, objectiveText } from "../command/objective-text.ts";
+import { collect, number } from "../options/define.ts";
+import { inTimeText, objectiveText } from "../options/objective-text.ts";
 
 /** The flags of `longshore simulate`; what they may hold is checked with the scenario. */
 export function simulateOptions(command: Command): Command {

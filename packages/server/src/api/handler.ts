@@ -34,7 +34,7 @@ import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
 import { jsonReply, listReply, textReply } from "./replies.ts";
-import { openApi } from "./openapi.ts";
+import { openApiDocument } from "../openapi/index.ts";
 import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
 import { logSettings, setLogSettings, setTraceSettings, traceSettings } from "./settings.ts";
@@ -121,7 +121,7 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "shared-unregister":
       return sharedMemory(api, route, asked);
     case "openapi":
-      return openApi(api);
+      return jsonReply(openApiDocument(api.name, api.version));
     case "options":
       return { status: 204, headers: { allow: route.allow }, body: emptyBody };
     case "package":

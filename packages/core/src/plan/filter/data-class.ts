@@ -1,5 +1,5 @@
 import type { DataClass, EndpointId, TrustLevel, ZoneId } from "../../base/index.ts";
-import type { Policy } from "../policy.ts";
+import type { Policy } from "../../policy/index.ts";
 import type { Reveals } from "../../model/index.ts";
 import type { PlanRequest } from "../request.ts";
 

@@ -4,9 +4,9 @@ import { seededRandom } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { certain, type Link } from "../estimate/index.ts";
 import type { Plan } from "../plan/index.ts";
-import type { KnownModel } from "./known-model.ts";
+import type { KnownModel } from "../places/index.ts";
 import { linkProbes } from "./link-probes.ts";
-import { followPlace } from "./place.ts";
+import { followPlace } from "../places/index.ts";
 
 /** Bytes that a place is sent to find out about its link, of a request that is expected to take 100 ms there. */
 function probed(sentBytes: number, bytesPerMs: number, objective: Plan["objective"] = "latency"): number {

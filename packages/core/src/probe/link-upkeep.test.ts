@@ -1,7 +1,7 @@
 import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { linkUpkeep } from "./link-upkeep.ts";
-import type { Places } from "./places.ts";
+import type { Places } from "../places/index.ts";
 
 /** What asking links took in a second with news in every millisecond, when each asked takes so long. */
 async function askedIn(tookMs: number, more: boolean) {

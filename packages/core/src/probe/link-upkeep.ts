@@ -1,5 +1,5 @@
 import type { Clock } from "../base/index.ts";
-import type { Places } from "./places.ts";
+import type { Places } from "../places/index.ts";
 
 /** Takes what was experienced of links into what is believed of them, off the path of requests. */
 export interface LinkUpkeep extends Disposable {

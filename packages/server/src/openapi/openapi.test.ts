@@ -17,7 +17,7 @@ import {
   wireRoutes,
 } from "@longshore/core";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
-import { createHandler } from "./handler.ts";
+import { createHandler } from "../api/handler.ts";
 import { openApiDocument } from "./openapi.ts";
 
 const echo: DoubleModel = {

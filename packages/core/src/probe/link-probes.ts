@@ -19,8 +19,8 @@ import {
   sizeCount,
   sizePosition,
 } from "../table/index.ts";
-import { type KnownModel, slownessHere } from "./known-model.ts";
-import type { Place } from "./place.ts";
+import { type KnownModel, slownessHere } from "../places/index.ts";
+import type { Place } from "../places/index.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {

@@ -5,11 +5,8 @@ import {
   jsonType,
   type RouteEntry,
   wireRoutes,
-  type WireResponse,
 } from "@longshore/core";
 import { ref, type Schema, schemas } from "./openapi-schemas.ts";
-import type { Api } from "./parts.ts";
-import { jsonReply } from "./replies.ts";
 
 /** What an operation takes and gives, beside what its path says. */
 interface Operation {
@@ -277,9 +274,4 @@ export function openApiDocument(name: string, version: string): Readonly<Record<
     paths,
     components: { schemas },
   };
-}
-
-/** `GET v2/openapi.json`. */
-export function openApi(api: Api): WireResponse {
-  return jsonReply(openApiDocument(api.name, api.version));
 }

@@ -5,7 +5,7 @@ import type { Endpoint, LoadReport } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { Lost, Plan } from "../plan/index.ts";
 import { loadProbes } from "./load-probes.ts";
-import { followPlace, type Place } from "./place.ts";
+import { followPlace, type Place } from "../places/index.ts";
 
 const told = { observedAtMs: 0, origin: "told" } as const;
 const ids = ["a", "b", "c", "d", "e"] as const;

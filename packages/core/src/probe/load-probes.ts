@@ -19,7 +19,7 @@
 import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Lost, Plan } from "../plan/index.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../places/index.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LoadProbes extends Disposable {
