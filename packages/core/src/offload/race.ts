@@ -25,6 +25,7 @@ import {
   checkBelieved,
   final,
   progressOf,
+  heard,
   recordEnd,
   type Running,
 } from "./running.ts";
@@ -233,8 +234,7 @@ class Race {
 
   #heard(running: Running, bytes: number): void {
     if (this.#settled || bytes <= running.heardBytes) return;
-    running.heardBytes = bytes;
-    running.heardAtMs = this.#loop.clock.nowMs();
+    heard(this.#loop, running, bytes);
     this.#note("sent", running.leg, bytes);
     this.#watches.get(running.leg.id)?.acknowledged(bytes);
   }

@@ -66,7 +66,7 @@ export function beginLeg(
   };
   place?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs);
   loop.places.touched();
-  if (leg.travels && meanOf(leg.travels.upMs) >= longSendMs) loop.upkeep();
+  if (isLongSend(running)) loop.upkeep();
   return running;
 }
 
@@ -139,6 +139,22 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
   const radio = loop.parts.device?.radio ?? radios.wired;
   tally.sentBytes += heardBytes;
   tally.millijoules += wakeMillijoules + exchangeMillijoules(radio, heardBytes, 0, tookMs, 0);
+}
+
+/**
+ * The peer has so many bytes of a body. When it has all, that is news as it was when it began: nothing waits behind it any more, and the
+ * next request may come as soon as the answer does.
+ */
+export function heard(loop: Loop, running: Running, bytes: number): void {
+  running.heardBytes = bytes;
+  running.heardAtMs = loop.clock.nowMs();
+  if (!isLongSend(running) || !bodyArrived(running)) return;
+  running.place?.linkTouched(true);
+  loop.upkeep();
+}
+
+function isLongSend({ leg }: Pick<Running, "leg">): boolean {
+  return leg.travels !== undefined && meanOf(leg.travels.upMs) >= longSendMs;
 }
 
 /** Whether the peer has the whole body, as far as its size was foreseen: headers are not acknowledged. */
