@@ -178,16 +178,21 @@ it.each(["oip", "longshore"] as const)(
     for (let step = 1; step <= 5; step++) {
       sum += step;
       const result = await sequence.next(added(step));
+      // Each is planned where the one before was answered; a server of ours that is late may be overtaken by the other with that state.
+      const last = where.at(-1);
+      if (last) expect(result.plans[0]!.legs[0]).toMatchObject({ endpoint: last });
       where.push(result.where);
       expect([...int32View(result.outputs.get("sum")!), ...int32View(result.outputs.get("level")!)]).toEqual([
         sum,
         step,
       ]);
     }
-    expect(new Set(where).size).toBe(1);
-    const used = servers[where[0] === "one" ? 0 : 1]!;
-    const spare = servers[where[0] === "one" ? 1 : 0]!;
-    expect(await runs(used, "accumulate_int32")).toBe(5);
+    const used = servers[where.at(-1) === "one" ? 0 : 1]!;
+    const spare = servers[where.at(-1) === "one" ? 1 : 0]!;
+    if (kind === "oip") {
+      expect(new Set(where).size).toBe(1);
+      expect(await runs(used, "accumulate_int32")).toBe(5);
+    }
     // The first step may have had a back-up there, where it was late.
     const before = await runs(spare, "accumulate_int32");
     await used.close(0);
