@@ -47,8 +47,8 @@ export interface Wanted {
    */
   readonly late: (lost: boolean, again: () => void) => boolean;
   /**
-   * It is asked because another one is late or lost: only of places that were not asked about this request at all, and where it is
-   * only late, that are well.
+   * It is asked because another one is late or lost: only of places that were not asked about this request at all, or did not take it
+   * for having too much to do, and where it is only late, that are well.
    */
   readonly beside?: "late" | "lost" | undefined;
 }

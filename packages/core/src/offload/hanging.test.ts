@@ -40,7 +40,7 @@ const one = (name: string, value: number): Tensors =>
   tensorsOf(float32Tensor(name, [1], Float32Array.of(value)));
 const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.get(name)!)[0]!;
 
-type Fault = "none" | "hangs" | "hangs in the body" | "breaks" | "lies";
+type Fault = "none" | "hangs" | "hangs in the body" | "breaks" | "lies" | "is busier";
 
 /** A server that doubles in `runMs`. */
 function server(clock: ManualClock, id: string, runMs: number) {
@@ -60,14 +60,20 @@ function server(clock: ManualClock, id: string, runMs: number) {
     origin: "promised",
   };
   const state = { fault: "none" as Fault, runMs };
-  const load = { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 };
+  // Others send there, too.
+  const load = { atMs: 0, cpuRatio: 0, inFlight: 8, queueMs: 0 };
   const run = async (inputs: Tensors, _: unknown, { abort }: Call) => {
     if (state.fault === "breaks") throw new LongshoreError("bad-reply", "decode", "made up");
     await sleep(clock, state.fault.startsWith("hangs") ? Infinity : state.runMs, abort);
     return { outputs: one("y", valueOf(inputs, "x") * (state.fault === "lies" ? 2.2 : 2)), load };
   };
   const double = doubleEndpoint([{ description, offers: [offer], run }], { ...doubleInfo, id, zone: "eu" });
-  const infer: Endpoint["infer"] = (request, call, progress) => {
+  const infer: Endpoint["infer"] = async (request, call, progress) => {
+    if (state.fault === "is busier" && call.mostWaitMs !== undefined) {
+      await sleep(clock, 200, call.abort);
+      progress?.refused?.({ ...load, queueMs: 50 });
+      throw new LongshoreError("busier", "admission", "others came first", { retryAfterMs: 1 });
+    }
     progress?.acknowledged(state.fault === "hangs in the body" ? 3 : 4);
     return double.infer(request, call);
   };
@@ -162,4 +168,27 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     expect(await ask()).toBeLessThan(400);
     expect(Math.max(...servers.map(({ asked }, at) => asked.length - before[at]!))).toBe(1);
   });
+
+  it.each([false, true])(
+    "a server is asked again that did not take it for having too much to do (confirmed: %s)",
+    async (confirm) => {
+      for (const [hung, busier] of [
+        [0, 1],
+        [0, 2],
+        [1, 0],
+        [1, 2],
+        [2, 0],
+        [2, 1],
+      ] as const) {
+        const clock = manualClock();
+        const servers = ["a", "b", "c"].slice(confirm ? 0 : 1).map((id, at) => server(clock, id, 5 + at));
+        if (Math.max(hung, busier) >= servers.length) continue;
+        const { ask } = await gatewayOf(servers, clock, confirm);
+        for (let count = 0; count < 15; count++) await ask();
+        servers[hung]!.state.fault = fault;
+        servers[busier]!.state.fault = "is busier";
+        expect(await ask()).toBeLessThan(500);
+      }
+    },
+  );
 });

@@ -18,6 +18,8 @@ export interface Beside {
   taken(): ReadonlySet<EndpointId>;
   /** A leg of this one begins there. */
   begins(endpoint: EndpointId): void;
+  /** It did not take that leg, since it had too much to do: another one may ask there. */
+  refused(endpoint: EndpointId): void;
   /** It is late, or `lost`, and its plan leads nowhere else; see `Wanted`. */
   readonly late: Wanted["late"];
   /** It is not worth asking who is left alone for having been silent. */

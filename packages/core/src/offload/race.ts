@@ -204,9 +204,8 @@ class Race {
   /** Legs at whoever is left, which begin beside those under way; undefined where nobody is. */
   #further(lost: boolean): readonly Leg[] | undefined {
     const without = new Set([...this.#running.values()].map(({ leg }) => leg.endpoint));
-    // Who had only too much to do may have less by now.
     for (const { endpoint, error } of this.#standing.failed.values()) {
-      if (!overloaded.has(error.reason)) without.add(endpoint);
+      if (!hadTooMuch(error)) without.add(endpoint);
     }
     const plan = further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
     const legs = plan && numbered(plan.legs, this.#tally.plans.length);
@@ -300,6 +299,7 @@ class Race {
       return;
     }
     const outrun = bookBroken(this.#loop, running, error, nowMs);
+    if (hadTooMuch(error)) this.#job.beside?.refused(leg.endpoint);
     const { stage, reason, message } = error;
     this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${reason}: ${message}` });
     const what = { atMs: nowMs, callId: call.id, stage, reason, message };
@@ -391,6 +391,9 @@ class Race {
     });
   }
 }
+
+/** Who had only too much to do may have less by now. */
+const hadTooMuch = ({ reason }: LongshoreError): boolean => reason === "busier" || overloaded.has(reason);
 
 /** Why a leg is lost that another one was quicker than. */
 export const overtaken = "another leg answered first";

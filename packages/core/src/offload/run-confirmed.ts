@@ -42,6 +42,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
     const knows: Beside = {
       taken,
       begins: (endpoint) => void (endpoint === believed || mine.add(endpoint)),
+      refused: (endpoint) => void mine.delete(endpoint),
       late,
       onlyWell: beside === "late",
     };
