@@ -312,7 +312,7 @@ class Race {
     } else this.#fail(leg, error);
   }
 
-  /** Goes on after a leg failed: with what waits for that, else with what is under way, else not at all. */
+  /** Goes on after a leg failed: with what waits for that, else with what is under way, and beside it where that is not well. */
   #fail(leg: Leg, error: LongshoreError): void {
     this.#standing.failed.set(leg.id, { endpoint: leg.endpoint, error });
     if (final(error)) {
@@ -320,8 +320,9 @@ class Race {
       return;
     }
     if (this.#running.size > 0) {
-      const late = [...this.#running.keys()];
-      for (const id of late) this.#again(id);
+      for (const { leg: other, place } of [...this.#running.values()]) {
+        if (place?.health.failing !== true || !this.#late(other, true)) this.#again(other.id);
+      }
       return;
     }
     for (const next of this.#standing.plan.legs) {
@@ -381,8 +382,7 @@ class Race {
   }
 
   #note(kind: ProgressNote["kind"], leg: Leg, bytes?: number): void {
-    const { note } = this.#job;
-    note?.({
+    this.#job.note?.({
       kind,
       leg: leg.id,
       endpoint: leg.endpoint,
