@@ -319,12 +319,11 @@ class Race {
       this.#stop(error);
       return;
     }
-    if (this.#running.size > 0) {
-      for (const { leg: other, place } of [...this.#running.values()]) {
-        if (place?.health.failing !== true || !this.#late(other, true)) this.#again(other.id);
-      }
-      return;
+    const others = [...this.#running.values()];
+    for (const { leg: other, place } of others) {
+      if (place?.health.failing !== true || !this.#late(other, true)) this.#again(other.id);
     }
+    if (others.length > 0) return;
     for (const next of this.#standing.plan.legs) {
       if (this.#standing.started.has(next.id) || !waitedFor(next, this.#standing)) continue;
       // What is asked there already says the same twice.
