@@ -112,6 +112,17 @@ describe("emulatedLink", () => {
     expect(link.carriedBytes.down - before).toBe(60 * told.length);
   });
 
+  it("takes nothing into a packet that is handed over as it leaves, whatever else leaves in it", async () => {
+    for (const waiting of [0, 1]) {
+      const clock = virtualClock();
+      const link = linkOn(clock, steady);
+      for (let at = 0; at < waiting; at++) void link.carry(146, "up");
+      await clock.advance(10);
+      await clock.runUntil(link.carry(146, "up"));
+      expect(clock.nowMs()).toBeCloseTo(20 + 10, 6);
+    }
+  });
+
   it("says beforehand when bytes will arrive that are handed over later, behind what is under way", async () => {
     await fc.assert(
       fc.asyncProperty(

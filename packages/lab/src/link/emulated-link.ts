@@ -68,6 +68,8 @@ interface Transfer {
   due: number;
   passed: number;
   cancelled: boolean;
+  /** Instant of the trace at which it was handed over. */
+  fromMs: number;
   readonly landed: (bytes: number, last: boolean) => void;
 }
 
@@ -94,6 +96,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
     let carried = 0;
     let timer: Disposable | undefined;
     let plannedPackets = 0;
+    let plannedMs = 0;
     let lastLandingMs = 0;
     const traceNow = (): number => clock.nowMs() - beganMs + traceOffsetMs;
 
@@ -108,6 +111,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
       plannedPackets = Math.max(1, Math.min(packetsOf(head.due - head.passed), within));
       const atMs = trace.instantOf(position + plannedPackets);
       if (atMs === Infinity) return;
+      plannedMs = atMs;
       timer = clock.timer(Math.max(0, atMs - traceNow()), () => {
         timer = undefined;
         pass(plannedPackets);
@@ -115,11 +119,12 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
       });
     }
 
-    /** What the first leaves of its last packet, those behind it use. */
+    /** What the first leaves of its last packet, those behind it use that were here before it left. */
     function pass(packets: number): void {
       position += packets;
       let room = packets * packetBytes;
       for (const transfer of queue) {
+        if (transfer !== queue[0] && transfer.fromMs >= plannedMs) break;
         const bytes = Math.min(room, transfer.due - transfer.passed);
         transfer.passed += bytes;
         carried += bytes;
@@ -147,6 +152,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
 
     return {
       add(transfer: Transfer): void {
+        transfer.fromMs = traceNow();
         queue.push(transfer);
         pump();
       },
@@ -193,6 +199,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
             due: acknowledgementBytes,
             passed: 0,
             cancelled: false,
+            fromMs: 0,
             landed() {
               if (transfer.cancelled || total <= there) return;
               there = total;
@@ -204,6 +211,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
           due: Math.max(1, bytes),
           passed: 0,
           cancelled: false,
+          fromMs: 0,
           landed(total, last) {
             // Timers of a real clock may fire out of order by a millisecond: totals only ever grow.
             if (transfer.cancelled || total <= here) return;
