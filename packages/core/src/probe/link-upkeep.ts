@@ -8,11 +8,13 @@ export interface LinkUpkeep extends Disposable {
 }
 
 /**
- * Pause before a link is asked for its belief, which keeps the event loop for a millisecond or more: at least so many
+ * Pause before the next link is asked for its belief, which keeps the event loop for a millisecond or more: at least so many
  * milliseconds, and so many times what asking the last one took, so that requests have the processor before their beliefs.
  */
 const delayMs = 1;
 const restRatio = 20;
+/** A belief takes in what happened tick by tick: asked before the tick of the last acknowledgement is over, it does not know of it. */
+const settleMs = 11;
 /** A process that was held up meanwhile does not rest for that. */
 const longestRestMs = 1000;
 /** A body that keeps a link for at least so many milliseconds is news as it begins: the next request would wait behind it. */
@@ -60,7 +62,7 @@ export function linkUpkeep(clock: Clock, places: Places): LinkUpkeep {
     news() {
       if (places.all.size === 0 || stopped || aged === 0) return;
       const nowMs = clock.nowMs();
-      const soonMs = nowMs + delayMs;
+      const soonMs = nowMs + settleMs;
       const stale = places.linksStale(soonMs);
       aged = stale ? 0 : 1;
       dueMs = stale ? Math.max(soonMs, restsUntilMs) : soonMs + (agingMs[0] ?? 0);
