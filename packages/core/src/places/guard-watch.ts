@@ -240,16 +240,22 @@ class Watching implements GuardWatch {
     if (!travels) return left(expected, nowMs - this.#beganMs);
     const last = shift(travels.downMs, times.afterMs);
     if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
-    const bodyBytes = leg.predicted.sentBytes - headBytes;
     const heard = this.#heardBytes > 0;
-    const tells = heard || (place.tells && bodyBytes > acknowledgeStep(bodyBytes));
     const blindly = heard ? undefined : shift(left(expected, nowMs - this.#beganMs), times.afterMs);
-    if (blindly && !(tells && place.link)) return blindly;
+    if (blindly && !this.#tells()) return blindly;
     const linkMs = place.link?.transferMs(0, "up", nowMs);
     if (!linkMs) return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
     const toCome = sum(sum(linkMs, travels.thereMs), last);
     // As long as nothing is heard, the link may be well, and the place is not.
     return blindly && meanOf(blindly) > meanOf(toCome) ? blindly : toCome;
+  }
+
+  /** Whether the link is asked how much of the body is there, so that it knows of its own silences. */
+  #tells(): boolean {
+    const { leg, place } = this.#parts;
+    const bodyBytes = leg.predicted.sentBytes - headBytes;
+    const tells = this.#heardBytes > 0 || (place.tells && bodyBytes > acknowledgeStep(bodyBytes));
+    return tells && place.link !== undefined;
   }
 
   /** For how long the place has said nothing at all. */
@@ -264,10 +270,13 @@ class Watching implements GuardWatch {
 
   /** Whether nothing is to be hoped for any more. */
   #lost(nowMs: number): boolean {
-    const { place, aloneMs } = this.#parts;
-    const { lostMs } = this.#parts.times;
+    const { place, aloneMs, times, hurries = true } = this.#parts;
+    const { lostMs } = times;
     const passedMs = nowMs - this.#beganMs;
     if (lostMs === Infinity) return false;
+    // While the body is on its way, silence is the link's: what a run here is worth meanwhile, the guard says where it has the means.
+    const weighs = times.waitMs !== undefined && hurries && place.books.allows;
+    if (weighs && this.#arrivedMs === undefined && this.#tells()) return passedMs >= lostMs;
     const { health } = place;
     const failed = health.failing && health.downAtMs >= this.#startedMs;
     // Those that wait at a place which has gone mute make no queue.
