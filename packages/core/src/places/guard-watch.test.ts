@@ -407,6 +407,21 @@ describe("guardWatch", () => {
     expect([hung.fired(), hung.lost()]).toEqual([150, true]);
   });
 
+  it("leaves silence of a link that has the body to the guard of a run here, where that has the means", async () => {
+    const lostAt = async (tokens: number): Promise<readonly unknown[]> => {
+      const here = { tokens, waitMs: () => 0, lostMs: 1000, latestMs: Infinity, usualMs: 60 };
+      // The link is believed to be back soon, each time it is asked.
+      const { clock, watch, fired, lost } = watched({ ...here, drainMs: () => 40 });
+      watch.acknowledged(10_000);
+      await clock.advance(1001);
+      watch[Symbol.dispose]();
+      return [fired(), lost()];
+    };
+    expect(await lostAt(10)).toEqual([1000, true]);
+    // Looked at every 20 ms.
+    expect(await lostAt(0)).toEqual([160, true]);
+  });
+
   it("blames no place for what a body takes that is still on its way here, and begins to when it is here", async () => {
     let waits = true;
     const { clock, place, fired, lost } = watched({
