@@ -84,6 +84,13 @@ describe("a leg that lost", () => {
     expect([lose(1, 501), lose(600, 1000)]).toEqual([false, true]);
   });
 
+  it("is not held against a place that took some of its body just now, and is where that was long ago", () => {
+    const { lose } = lossesAt();
+    const some = { heardBytes: 50_000 };
+    expect(lose(0, 5000, { ...some, heardAtMs: 4990 })).toBe(false);
+    expect(lose(0, 5000, { ...some, heardAtMs: 100 })).toBe(true);
+  });
+
   it("says how slow its place is, also where its body was on its way here when the place failed others", () => {
     const { place, lose } = lossesAt();
     place.missed(1);

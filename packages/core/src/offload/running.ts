@@ -132,8 +132,10 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
   }
   place.legEnded();
   if (beganMs !== undefined) {
-    const servedMs = bodyArrived(running) ? nowMs - heardAtMs : undefined;
-    learnLost(loop, place, running, nowMs - beganMs, servedMs, nowMs);
+    const arrived = bodyArrived(running);
+    // What took some of the body lately is well, however long its link needs for the rest.
+    const fromMs = arrived ? beganMs : Math.max(beganMs, heardAtMs);
+    learnLost(loop, place, running, nowMs - fromMs, arrived ? nowMs - heardAtMs : undefined, nowMs);
   }
   loop.radio.used(nowMs);
   const radio = loop.parts.device?.radio ?? radios.wired;
