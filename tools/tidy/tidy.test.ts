@@ -35,6 +35,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "sequence",
     "rollout",
     "stream",
+    "offloader",
     "offload",
   ],
   engine: [

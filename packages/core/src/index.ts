@@ -30,6 +30,7 @@ export {
 export * from "./estimate/index.ts";
 export * from "./model/index.ts";
 export * from "./offload/index.ts";
+export * from "./offloader/index.ts";
 export { type Battery, type DeviceParts, type RadioState, radioState } from "./places/index.ts";
 export * from "./package/index.ts";
 export { portsUnlike, stepsAround } from "./parts/index.ts";

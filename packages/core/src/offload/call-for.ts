@@ -11,7 +11,7 @@ import {
 import { type Objective, type PlanLimits, usualAgreementRatio } from "../goal/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
-import type { Limits } from "./offloader.ts";
+import type { Limits } from "../offloader/index.ts";
 
 /**
  * Who asks and under which rules, with the defaults of the place filled in. A class that nobody names is `unknown`, which

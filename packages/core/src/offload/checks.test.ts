@@ -9,7 +9,7 @@ import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, give, isGiven, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
-import type { Limits } from "./offloader.ts";
+import type { Limits } from "../offloader/index.ts";
 import type { OffloadDefaults } from "./parts.ts";
 
 const description: ModelDescription = {

@@ -36,7 +36,7 @@ import type {
   Sequence,
   StepLimits,
   StreamLimits,
-} from "./offloader.ts";
+} from "../offloader/index.ts";
 import type { OffloadParts } from "./parts.ts";
 import { type Outcome, runJob } from "./run-job.ts";
 import { streamJob } from "./stream-job.ts";

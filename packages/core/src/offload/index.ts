@@ -1,4 +1,3 @@
 export { createOffloader } from "./create-offloader.ts";
 export { type OffloadEndpoint, offloadEndpoint } from "./offload-endpoint.ts";
-export * from "./offloader.ts";
 export * from "./parts.ts";

@@ -7,7 +7,7 @@ import type { SequenceStep } from "../sequence/index.ts";
 import type { Wanted } from "../check/index.ts";
 import type { Backlog } from "../stream/index.ts";
 import type { KnownModel } from "../places/index.ts";
-import type { ProgressNote } from "./offloader.ts";
+import type { ProgressNote } from "../offloader/index.ts";
 
 /** No place. */
 export const nobody: ReadonlySet<EndpointId> = new Set();

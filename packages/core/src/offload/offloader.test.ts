@@ -24,7 +24,7 @@ import { isInfeasible } from "../plan/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, type Tensor, tensorOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
-import type { Limits, Offloader } from "./offloader.ts";
+import type { Limits, Offloader } from "../offloader/index.ts";
 import type { OffloadParts } from "./parts.ts";
 
 /**

@@ -16,7 +16,7 @@ import {
   overloaded,
   type Place,
 } from "../places/index.ts";
-import type { ProgressNote } from "./offloader.ts";
+import type { ProgressNote } from "../offloader/index.ts";
 import {
   beginLeg,
   bookAnswer,
