@@ -77,6 +77,16 @@ export async function* wholeAnswers(
   const { sequence, outputs: wanted } = request;
   // What was done for several answers together is told with the first of them.
   let untold: Account[] = [];
+  /** By step of other places, how often it was asked for. */
+  const asked = new Map<string, number>();
+
+  /** A step behind one that gives several answers is asked for with each: no two of these requests may have one key. */
+  function keyFor(step: Step): Pick<Call, "idempotencyKey"> {
+    const nth = asked.get(step.id) ?? 0;
+    asked.set(step.id, nth + 1);
+    const { idempotencyKey: key } = call;
+    return key === undefined ? {} : { idempotencyKey: `${key}.${step.id}.${nth}` };
+  }
 
   async function* from(
     position: number,
@@ -97,8 +107,9 @@ export async function* wholeAnswers(
       // Only the place keeps state: here nothing of such a pipeline does.
       ...(there && sequence ? { sequence } : {}),
     };
-    const own: Call = { ...call, ...keyFor(call, there) };
-    const answers = there ? stepAnswers(inner, there, part, own) : answersOf(local, part, call);
+    const answers = there
+      ? stepAnswers(inner, there, part, { ...call, ...keyFor(there.step) })
+      : answersOf(local, part, call);
     for await (const { outputs, account, ...told } of answers) {
       untold.push(account);
       if (!end) {
@@ -126,13 +137,6 @@ export async function wholeAnswer(...asked: Parameters<typeof wholeAnswers>): Pr
   for await (const response of wholeAnswers(...asked)) return response;
   const [{ info }, , { segment }] = asked;
   throw new LongshoreError("bad-reply", "execute", `${info.id} gave no answer for ${segment.model}`);
-}
-
-/** Each step is asked for once: one key for two of them would have the first one's answer given for the second. */
-function keyFor({ idempotencyKey }: Call, there: StepThere | undefined): Pick<Call, "idempotencyKey"> {
-  return idempotencyKey === undefined || !there
-    ? {}
-    : { idempotencyKey: `${idempotencyKey}.${there.step.id}` };
 }
 
 /** Of an answer at the place, what is told of the place and of the state there. */

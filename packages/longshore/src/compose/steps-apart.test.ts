@@ -262,8 +262,10 @@ pipeline:
   },
 );
 
-it("asks a model of another place once for each answer that a step of ours makes", async () => {
-  const yaml = `
+it.each(["oip", "longshore"] as const)(
+  "asks a model of a place of kind %s once for each answer that a step of ours makes",
+  async (kind) => {
+    const yaml = `
 inputs: [{ name: pairs, datatype: FP32, shape: [-1, 2] }]
 pipeline:
   steps:
@@ -272,19 +274,20 @@ pipeline:
     - { id: flat, transform: flatten, inputs: { tensor: turn.y } }
   outputs: { all: flat.tensor }
 `;
-  const there = await server("there");
-  const given = await answered(device(yaml, [named(there, "oip", "there")]), {
-    pairs: numericTensor("pairs", "FP32", [3, 2], Float32Array.of(0, 1, 2, 3, 4, 5)),
-  });
-  expect([given, await runs(there, "negated")]).toEqual([
-    [
-      [-0, -1],
-      [-2, -3],
-      [-4, -5],
-    ],
-    3,
-  ]);
-});
+    const there = await server("there");
+    const given = await answered(device(yaml, [named(there, kind, "there")]), {
+      pairs: numericTensor("pairs", "FP32", [3, 2], Float32Array.of(0, 1, 2, 3, 4, 5)),
+    });
+    expect([given, await runs(there, "negated")]).toEqual([
+      [
+        [-0, -1],
+        [-2, -3],
+        [-4, -5],
+      ],
+      3,
+    ]);
+  },
+);
 
 /** A pipeline whose model is elsewhere, with a transform before and behind it. */
 const around = `
