@@ -6,6 +6,7 @@ import {
   type Handler,
   type InferReplyMessage,
   LongshoreError,
+  type LongshoreEvent,
   seededRandom,
   type Tensors,
   type WireRequest,
@@ -647,7 +648,15 @@ describe("everything else", () => {
       load: async () => undefined,
       unload: async () => undefined,
     };
-    const { ask } = await connected(undefined, {}, { telemetry, observer: telemetry.observer, repository });
+    const events: LongshoreEvent[] = [];
+    const observer = {
+      record(event: LongshoreEvent) {
+        events.push(event);
+        telemetry.observer.record(event);
+      },
+    };
+    const ended = () => events.flatMap((event) => (event.kind === "exchange-ended" ? [event.status] : []));
+    const { ask } = await connected(undefined, {}, { telemetry, observer, repository });
     const stats = await ask(
       "ModelStatistics",
       proto.ModelStatisticsRequestSchema,
@@ -659,6 +668,7 @@ describe("everything else", () => {
       version: "1",
       inferenceStats: { fail: { count: 0n } },
     });
+    expect(ended()).toEqual([200]);
     const index = await ask(
       "RepositoryIndex",
       proto.RepositoryIndexRequestSchema,
@@ -668,6 +678,7 @@ describe("everything else", () => {
     expect(index.message.models.map(({ name, state }) => `${name} ${state}`)).toEqual(
       names.map((name) => `${name} READY`),
     );
+    expect(ended()).toEqual([200, 200]);
     // The text that it would be over HTTP is not made.
     const read = () => {
       throw new Error("the body was read");

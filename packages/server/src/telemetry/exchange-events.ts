@@ -43,6 +43,15 @@ async function* untilOver<T>(all: AsyncIterable<T>, end: () => void): AsyncItera
   }
 }
 
+/** The same of what is there as a list already. */
+function* untilListed<T>(all: Iterable<T>, end: () => void): Iterable<T> {
+  try {
+    yield* all;
+  } finally {
+    end();
+  }
+}
+
 /** Events of one exchange that began at `startedMs`. */
 export function exchangeEvents(parts: EventParts, request: WireRequest, startedMs: number): ExchangeEvents {
   return new EventsOfExchange(parts, request, startedMs);
@@ -90,7 +99,7 @@ class EventsOfExchange implements ExchangeEvents {
   }
 
   end(response: WireResponse): WireResponse {
-    const { messages, body } = response;
+    const { messages, body, entries } = response;
     if (!messages && body.kind !== "stream") {
       this.#ended(response.status);
       return response;
@@ -104,7 +113,12 @@ class EventsOfExchange implements ExchangeEvents {
     if (abort?.aborted !== true) abort?.addEventListener("abort", ended, { once: true });
     if (messages) return { ...response, messages: untilOver(messages, ended) };
     if (body.kind !== "stream") return response;
-    return { ...response, body: { ...body, read: () => untilOver(body.read(), ended) } };
+    return {
+      ...response,
+      body: { ...body, read: () => untilOver(body.read(), ended) },
+      // Who writes the reply in another form reads these in place of the body.
+      ...(entries ? { entries: untilListed(entries, ended) } : {}),
+    };
   }
 
   #ended(status: number): void {
