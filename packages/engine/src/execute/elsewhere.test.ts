@@ -158,6 +158,13 @@ it.each([
     "steps one and two of one model of other places",
   ],
   [
+    "keeps state, as another step of the same model does in a further variant",
+    steps(`sequence: { maxIdleMs: 1000 }
+variants: [{ name: full }, { name: lesser, models: { two: m }, agreement: 0.9 }]
+`),
+    "steps one and two of one model of other places",
+  ],
+  [
     "is a transform",
     steps().replace("transform: flatten", `elsewhere: true, transform: flatten`),
     "runs here",

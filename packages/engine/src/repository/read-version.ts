@@ -166,7 +166,10 @@ export async function readVersion(
     labels,
     trusted: config.trusted,
   };
-  const apart = description.sequence && stateApart(first);
+  const apart = [...programs.values()]
+    .filter((program) => description.sequence || programStates(program).length > 0)
+    .map(stateApart)
+    .find((why) => why !== undefined);
   if (apart !== undefined) throw badConfiguration(model, config.file, "sequence", apart);
   const made = [...inner.values()];
   const uses = [...new Set(made.flatMap((one) => [one.description.name, ...one.uses]))];
