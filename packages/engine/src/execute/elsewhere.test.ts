@@ -165,6 +165,11 @@ variants: [{ name: full }, { name: lesser, models: { two: m }, agreement: 0.9 }]
     "steps one and two of one model of other places",
   ],
   [
+    "keeps state, behind one that gives several answers",
+    steps("sequence: { maxIdleMs: 1000 }", ports.replace(" }] }", " }], decoupled: true }")),
+    "asks the model of step two at another place once for each answer of step one",
+  ],
+  [
     "is a transform",
     steps().replace("transform: flatten", `elsewhere: true, transform: flatten`),
     "runs here",

@@ -196,6 +196,13 @@ function stateApart({ steps }: Program): string | undefined {
     const what = `keeps state in step ${own.id} here, while the model of step ${others[0]?.id} is at another place`;
     return `${what}: what one of them lost the other could not go back to; make two models of it`;
   }
+  const parted = steps.findIndex(givesSeveral);
+  const repeated =
+    parted < 0
+      ? undefined
+      : steps.slice(parted + 1).find(({ kind, forEach }) => kind === "elsewhere" && forEach === undefined);
+  if (repeated)
+    return `asks the model of step ${repeated.id} at another place once for each answer of step ${steps[parted]?.id}: all of them would be one step of the sequence`;
   const asked = new Map<string, string>();
   for (const { id, model, forEach } of others) {
     const other = asked.get(model);
