@@ -1,10 +1,11 @@
-import type { Call, Clock, Observer } from "../base/index.ts";
+import { type Call, type Clock, LongshoreError, type Observer } from "../base/index.ts";
 import {
   answersOf,
   type Endpoint,
   type EndpointInfo,
   inferredOffer,
   type InferenceRequest,
+  type InferenceResponse,
   isForeignDigest,
   type ModelKnowledge,
   type Offer,
@@ -24,7 +25,7 @@ import {
 } from "../model/index.ts";
 import type { TensorSpec } from "../tensor/index.ts";
 import { profiledMs, wholeAnswer, wholeAnswers, wholeOffers, type WholeThere } from "./around-place.ts";
-import { runStep, type StepThere } from "./step-there.ts";
+import { runStep, stepAnswers, type StepThere } from "./step-there.ts";
 
 /*
  * A server of others has whole models, and an app has a pipeline: our transforms, a model that only that server has, our
@@ -42,10 +43,15 @@ interface PipelineThere extends Pick<Segment, "model" | "version" | "digest"> {
   readonly profile?: Profile;
 }
 
+/** What a place is asked for that is a part of a pipeline here. */
+type Part = { readonly step: StepThere } | { readonly whole: WholeThere; readonly step?: undefined };
+
 /** What a run of a model is taken to last that its place and the profile tell nothing of, in milliseconds. */
 const guessedMs = 50;
 /** Pipelines that are remembered of a place; the oldest goes. */
 const mostPipelines = 256;
+/** Contents of pipelines of which it is remembered that they are not the place's own: more than are replaced while a plan lasts. */
+const mostStoodIn = 4096;
 
 /** Other places, and who has the pipelines here. */
 interface StepModelParts {
@@ -79,6 +85,8 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   const steps = new Map<string, StepThere>();
   const wholes = new Map<string, WholeThere>();
   const pipelines = new Map<string, PipelineThere>();
+  /** Pipelines here, by content, that this place was made to look like having, and has not. */
+  const stoodIn = new Set<string>();
   const { info } = inner;
   /** By pipeline, step and model, why that model is none for it. */
   const said = new Map<string, string>();
@@ -96,6 +104,13 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     const keeps = one.there.length > 0 || pipelines.has(key);
     forget(key);
     if (keeps) pipelines.set(key, one);
+    if (one.there.length > 0) {
+      const content = contentKey(one);
+      stoodIn.delete(content);
+      stoodIn.add(content);
+      const [first] = stoodIn;
+      if (stoodIn.size > mostStoodIn && first !== undefined) stoodIn.delete(first);
+    }
     for (const step of one.there) steps.set(stepKey(step.segment), step);
     for (const whole of one.whole) wholes.set(stepKey(whole.segment), whole);
     const [oldest] = pipelines.keys();
@@ -202,6 +217,49 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     return stepsOf(model, here.version) ?? { ...named, there: [], whole: [] };
   }
 
+  /** The part that is asked for, as this place has it; undefined where it is none of those. */
+  function partOf(segment: Segment): Part | undefined {
+    if (steps.size === 0) return undefined;
+    const key = stepKey(segment);
+    const step = steps.get(key);
+    if (step) return { step };
+    const whole = wholes.get(key);
+    return whole && { whole };
+  }
+
+  /**
+   * The same of one that was planned before the pipeline was replaced here, or forgotten: it is looked up once more. As it stands the place
+   * would be sent all that the app gave, and not what its models take.
+   */
+  async function partAgain(segment: Segment, call: Call): Promise<Part | undefined> {
+    if (!stoodIn.has(contentKey(segment))) return undefined;
+    const { model, version } = segment;
+    await pipelineFor(model, version, call);
+    const part = partOf(segment);
+    if (part) return part;
+    const what = `${info.id} has no part of ${model}, version ${version}, as it was when this was planned`;
+    throw new LongshoreError("unknown-version", "resolve", what);
+  }
+
+  function inferPart(
+    part: Part | undefined,
+    ...asked: Parameters<Endpoint["infer"]>
+  ): Promise<InferenceResponse> {
+    if (!part) return inner.infer(...asked);
+    const [request, call] = asked;
+    return part.step
+      ? runStep(inner, part.step, ...asked)
+      : wholeAnswer(inner, local, part.whole, request, call);
+  }
+
+  async function* answersOfPart(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
+    const { segment } = request;
+    const part = partOf(segment) ?? (await partAgain(segment, call));
+    if (!part) yield* answersOf(inner, request, call);
+    else if (part.step) yield* stepAnswers(inner, part.step, request, call);
+    else yield* wholeAnswers(inner, local, part.whole, request, call);
+  }
+
   /** What the place promises for the model, for the step. */
   async function offerOf(
     step: StepThere,
@@ -244,7 +302,11 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       if (first) return first;
       const theirs = await inner.describe(model, version, call);
       // It may have had no more than steps of it before.
-      if (theirs) forget(pipelineKey(theirs.description.name, theirs.description.version));
+      if (theirs) {
+        const { name, version: own, digest } = theirs.description;
+        forget(pipelineKey(name, own));
+        stoodIn.delete(contentKey({ model: name, version: own, digest }));
+      }
       return theirs || part ? theirs : pipelineFor(model, version, call);
     },
     async offers(query, call) {
@@ -280,20 +342,13 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
         }
       : {}),
     infer(request, call, progress) {
-      const key = steps.size === 0 ? "" : stepKey(request.segment);
-      const step = steps.get(key);
-      if (step) return runStep(inner, step, request, call, progress);
-      const whole = wholes.get(key);
-      return whole ? wholeAnswer(inner, local, whole, request, call) : inner.infer(request, call, progress);
+      const { segment } = request;
+      const part = partOf(segment);
+      const sent = part !== undefined || stoodIn.size === 0 || !stoodIn.has(contentKey(segment));
+      if (sent) return inferPart(part, request, call, progress);
+      return partAgain(segment, call).then((again) => inferPart(again, request, call, progress));
     },
-    ...(inner.inferStream
-      ? {
-          inferStream(request: InferenceRequest, call: Call) {
-            const whole = wholes.get(stepKey(request.segment));
-            return whole ? wholeAnswers(inner, local, whole, request, call) : answersOf(inner, request, call);
-          },
-        }
-      : {}),
+    ...(inner.inferStream ? { inferStream: answersOfPart } : {}),
   };
 }
 
@@ -303,6 +358,8 @@ function staysWhole({ sequence, decoupled }: ModelDescription): boolean {
 }
 
 const pipelineKey = (model: string, version: string): string => `${model}/${version}`;
+const contentKey = ({ model, version, digest }: Pick<Segment, "model" | "version" | "digest">): string =>
+  `${digest} ${pipelineKey(model, version)}`;
 const stepKey = (segment: Segment): string => `${segment.digest} ${segmentKey(segment)}`;
 
 /** Whether the operator listed a model, or a part of one as a model of its own. */
