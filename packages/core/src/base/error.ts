@@ -24,18 +24,21 @@ export class LongshoreError extends Error {
   readonly stage: Stage;
   /** How long to wait before trying again, in milliseconds, when the refusing side said so. */
   readonly retryAfterMs: number | undefined;
+  /** Who failed, where that is not who was asked; undefined else. */
+  readonly endpoint: string | undefined;
 
   constructor(
     reason: Reason,
     stage: Stage,
     message: string,
-    options: { readonly cause?: unknown; readonly retryAfterMs?: number } = {},
+    options: { readonly cause?: unknown; readonly retryAfterMs?: number; readonly endpoint?: string } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = brandName;
     this.reason = reason;
     this.stage = stage;
     this.retryAfterMs = options.retryAfterMs;
+    this.endpoint = options.endpoint;
   }
 
   get code(): Code {

@@ -109,7 +109,7 @@ export async function* wholeAnswers(
     };
     const answers = there
       ? stepAnswers(inner, there, part, { ...call, ...keyFor(there.step) })
-      : answersOf(local, part, call);
+      : answersHere(local, part, call);
     for await (const { outputs, account, ...told } of answers) {
       untold.push(account);
       if (!end) {
@@ -130,6 +130,23 @@ export async function* wholeAnswers(
     inputs.set(name, "read" in input ? await input.read(call) : input);
   }
   yield* from(0, inputs, {});
+}
+
+/** A part that runs here: what the request brings for the place that it goes to, and what fails here, is none of the other's. */
+async function* answersHere(
+  local: Endpoint,
+  part: InferenceRequest,
+  { mostWaitMs: _wait, idempotencyKey: _key, ...call }: Call,
+): AsyncIterable<InferenceResponse> {
+  try {
+    yield* answersOf(local, part, call);
+  } catch (thrown) {
+    if (call.abort.aborted) throw thrown;
+    const cause = LongshoreError.from(thrown, "execute", "running a part of the pipeline here");
+    const { reason, stage, message, retryAfterMs } = cause;
+    const after = retryAfterMs === undefined ? {} : { retryAfterMs };
+    throw new LongshoreError(reason, stage, message, { cause, ...after, endpoint: local.info.id });
+  }
 }
 
 /** The one answer to a request for the whole of it. */

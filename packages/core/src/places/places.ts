@@ -38,7 +38,10 @@ export interface Places extends Disposable {
   pausedUntilMs(place: Place, of: Ran | undefined): number;
   /** When a place last failed, or runs of that version there; -Infinity for never. */
   downAtMs(place: Place, of: Ran): number;
-  /** A run that began then failed there, or a question about itself (`asked`), on behalf of that version where one is known. */
+  /**
+   * A run that began then failed there, or a question about itself (`asked`), on behalf of that version where one is known. Nothing is
+   * held against it where the error names another one.
+   */
   failed(
     place: Place,
     of: Ran | undefined,
@@ -187,6 +190,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       return changes;
     },
     failed(place, of, error, nowMs, beganMs, asked) {
+      if ((error.endpoint ?? place.endpoint.info.id) !== place.endpoint.info.id) return;
       if (of && runs.failed(of, place, error, nowMs)) return;
       place.failed(error, nowMs, asked, beganMs);
     },
