@@ -11,7 +11,7 @@ type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>
 
 /**
  * Runs parts of pipelines here, and their steps of other places at the first of some that has the model, without planning: for who
- * measures. Throws `no-place` that names a step which none of them has.
+ * measures. Throws `no-place` that names a step which none of them has, or why the last one that failed could not say.
  */
 export function stepsAround(
   local: Endpoint,
@@ -26,17 +26,24 @@ export function stepsAround(
     const key = JSON.stringify([digest, variant, step.id]);
     const known = found.get(key);
     if (known) return known;
+    let failed: unknown;
     for (const place of endpoints) {
-      if (!(await place.describe(model, version, call))) continue;
-      const offers = await place.offers({ model, version }, call);
-      // Of a pipeline that is not cut up, the whole stands for all of its steps.
-      const offered = offers.some(({ segment: one }) => {
-        return one.variant === variant && (one.to === step.id || one.to === endCut);
-      });
-      if (!offered) continue;
-      found.set(key, place);
-      return place;
+      try {
+        if (!(await place.describe(model, version, call))) continue;
+        const offers = await place.offers({ model, version }, call);
+        // Of a pipeline that is not cut up, the whole stands for all of its steps.
+        const offered = offers.some(({ segment: one }) => {
+          return one.variant === variant && (one.to === step.id || one.to === endCut);
+        });
+        if (!offered) continue;
+        found.set(key, place);
+        return place;
+      } catch (thrown) {
+        // Another one may have it, too.
+        failed = thrown;
+      }
     }
+    if (failed !== undefined) throw failed;
     const name = "model" in step.run ? step.run.model : "";
     const asked = places.map(({ info }) => info.address ?? info.id).join(", ") || "no other place was named";
     const what = `no place has ${name} (step ${step.id}) as the pipeline wants it: ${asked}`;
