@@ -12,8 +12,10 @@ const refused: ReadonlySet<Reason> = new Set<Reason>(["unsupported", "not-permit
 
 /**
  * Whether a place that fails so does not serve what it offered, to anybody. What it refuses counts only where everybody asks as
- * this caller does (`own`): one tenant's mistakes take no place away from the others.
+ * this caller does (`own`): one tenant's mistakes take no place away from the others. What another one said is
+ * none of its doing.
  */
-export function disowned({ reason }: LongshoreError, own: boolean): boolean {
+export function disowned({ reason, endpoint }: LongshoreError, own: boolean): boolean {
+  if (endpoint !== undefined) return false;
   return gone.has(reason) || (own && refused.has(reason));
 }

@@ -1,6 +1,7 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { LongshoreError, type Reason, seededRandom, silentObserver } from "../base/index.ts";
+import { disowned } from "./disowned.ts";
 import { followPlaces } from "./places.ts";
 
 const ran = { model: "find", version: "1", digest: "sha256:1" };
@@ -32,3 +33,10 @@ it.each(["queue-full", "runtime-crashed", "internal"] as const)(
     expect(places.pausedUntilMs(place, ran)).toBeGreaterThan(1);
   },
 );
+
+it("takes no model away from a place for what another one says that it has not", () => {
+  const missing = (options = {}): LongshoreError =>
+    new LongshoreError("unknown-version", "resolve", "made up", options);
+  expect(disowned(missing(), false)).toBe(true);
+  expect(disowned(missing({ endpoint: "device" }), true)).toBe(false);
+});
