@@ -1,10 +1,12 @@
 import {
   type Call,
+  childCall,
   type EndpointInfo,
   LongshoreError,
   type ModelDescription,
   portsUnlike,
   silentObserver,
+  type StepModel,
   stepModels,
 } from "@longshore/core";
 import type { EngineParts } from "@longshore/engine";
@@ -32,28 +34,57 @@ export function describedAt(
   return describedBy(servers.map(askedOf), model, version, call);
 }
 
+/** How long one server may take to say what it has, in milliseconds: one that accepts and never answers holds nobody for longer. */
+const answerWithinMs = 5000;
+
+/** All are asked at once; of those that have it, the first in order counts. */
 async function describedBy(
   servers: readonly Asked[],
   model: string,
   version: string | undefined,
   call: Call,
 ): Promise<ModelDescription> {
-  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  using asking = childCall(call);
+  const answers = servers.map((server) => saidBy(server, model, version, asking.call));
+  // Listens to all of them from the beginning: one may fail while another is waited for.
+  const all = Promise.allSettled(answers);
   let failure: unknown;
-  for (const { info, options } of servers) {
-    const endpoint = dial(info, parts, options);
-    try {
-      const knowledge = await endpoint.describe(model, version, call);
-      if (knowledge) return knowledge.description;
-    } catch (thrown) {
-      failure = thrown;
-    } finally {
-      await endpoint.close();
+  try {
+    for (const answer of answers) {
+      try {
+        const description = await answer;
+        if (description) return description;
+      } catch (thrown) {
+        failure = thrown;
+      }
     }
+  } finally {
+    asking.cancel(new LongshoreError("cancelled", "resolve", `another server described ${model}`));
+    await all;
   }
   if (failure !== undefined) throw failure;
   const asked = servers.map(({ info: { address, id } }) => address ?? id).join(", ");
   throw new LongshoreError("unknown-model", "resolve", `there is no model ${model} here, nor at ${asked}`);
+}
+
+/** What one server says, if it has the model. Rejects with `no-answer` where it takes too long. */
+async function saidBy(
+  { info, options }: Asked,
+  model: string,
+  version: string | undefined,
+  call: Call,
+): Promise<ModelDescription | undefined> {
+  const clock = systemClock();
+  const endpoint = dial(info, { clock, random: systemRandom(), observer: silentObserver }, options);
+  using child = childCall(call);
+  const why = `${info.address ?? info.id} did not say within ${answerWithinMs / 1000} s whether it has ${model}`;
+  const late = (): void => child.cancel(new LongshoreError("no-answer", "resolve", why));
+  using _timer = clock.timer(answerWithinMs, late);
+  try {
+    return (await endpoint.describe(model, version, child.call))?.description;
+  } finally {
+    await endpoint.close();
+  }
 }
 
 /** Places of a directory that are asked about one model: of many that may have it, few do not answer. */
@@ -97,22 +128,26 @@ export async function stepsMissing(
   servers: readonly (string | ServerOptions)[],
   call: Call,
 ): Promise<readonly string[]> {
-  const why = new Set<string>();
-  for (const { step, run } of variants.flatMap(({ body }) => stepModels(body))) {
-    const { model, version, elsewhere } = run;
-    for (const server of elsewhere ? servers : []) {
-      const address = typeof server === "string" ? server : server.address;
-      const what = `step ${step.id} cannot run at ${address}:`;
-      const named = version === undefined ? model : `${model}, version ${version}`;
-      try {
-        const differs =
-          elsewhere && portsUnlike(elsewhere, await describedAt([server], model, version, call));
-        if (differs !== undefined) why.add(`${what} it has ${named}, but ${differs}`);
-      } catch (thrown) {
-        const error = LongshoreError.from(thrown, "resolve", `asking ${address}`);
-        why.add(error.reason === "unknown-model" ? `${what} it has no ${named}` : `${what} ${error.message}`);
-      }
-    }
+  const steps = variants.flatMap(({ body }) => stepModels(body));
+  const asked = steps.flatMap((step) => servers.map((server) => whyNotAt(step, server, call)));
+  const why = await Promise.all(asked);
+  return [...new Set(why.filter((one) => one !== undefined))];
+}
+
+async function whyNotAt(
+  { step, run: { model, version, elsewhere } }: StepModel,
+  server: string | ServerOptions,
+  call: Call,
+): Promise<string | undefined> {
+  if (!elsewhere) return undefined;
+  const address = typeof server === "string" ? server : server.address;
+  const what = `step ${step.id} cannot run at ${address}:`;
+  const named = version === undefined ? model : `${model}, version ${version}`;
+  try {
+    const differs = portsUnlike(elsewhere, await describedAt([server], model, version, call));
+    return differs === undefined ? undefined : `${what} it has ${named}, but ${differs}`;
+  } catch (thrown) {
+    const error = LongshoreError.from(thrown, "resolve", `asking ${address}`);
+    return error.reason === "unknown-model" ? `${what} it has no ${named}` : `${what} ${error.message}`;
   }
-  return [...why];
 }
