@@ -9,6 +9,7 @@ import {
   stepModels,
 } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
+import { mean } from "../profile/measure-here.ts";
 import { measureModel, sampleTensors } from "../profile/measure.ts";
 import { portsAt } from "../compose/described-at.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
@@ -109,10 +110,6 @@ function stepsOfOthers({ variants }: ModelDescription): readonly string[] {
   ];
 }
 
-function meanOfValues(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
-}
-
 /** A profile as tables for people. */
 export function profileText(measured: Profile): string {
   return measured.variants
@@ -125,8 +122,8 @@ export function profileText(measured: Profile): string {
             bucket.cuts.flatMap((cut) =>
               cut.codings.map((coding, index) => [
                 index === 0 ? cut.cut.id : "",
-                index === 0 ? milliseconds(meanOfValues(cut.headMs)) : "",
-                index === 0 ? milliseconds(meanOfValues(cut.tailMs)) : "",
+                index === 0 ? milliseconds(mean(cut.headMs)) : "",
+                index === 0 ? milliseconds(mean(cut.tailMs)) : "",
                 [...new Set(Object.values(coding.codecs))].join(" ") || "raw",
                 byteCount(coding.bytes),
                 milliseconds(coding.encodeMs),

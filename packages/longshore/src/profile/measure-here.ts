@@ -67,13 +67,23 @@ async function headMeasured(
   const measured = [...estimateOf(tookMs, { observedAtMs: 0, origin: "measured" }).values];
   const buckets = variant.buckets.map((bucket) => {
     const at = bucket.cuts.findIndex(({ cut }) => cut.id === from);
-    const before = bucket.cuts[at]?.headMs[0] ?? 0;
+    const head = bucket.cuts[at];
+    if (!head) return bucket;
+    const before = mean(head.headMs);
+    const follows = mean(head.tailMs);
     const cuts = bucket.cuts.map((one, index): CutProfile => {
-      const later = (one.headMs[0] ?? 0) - before;
+      const headMean = mean(one.headMs);
+      if (index < at) {
+        // What was known of the head is divided as it was.
+        const ratio = before > 0 ? Math.min(1, headMean / before) : 0;
+        return {
+          ...one,
+          headMs: index === 0 ? one.headMs : measured.map((ms) => ms * ratio),
+          tailMs: measured.map((ms) => ms * (1 - ratio) + follows),
+        };
+      }
+      const headMs = measured.map((ms) => ms + Math.max(0, headMean - before));
       const [coding] = one.codings;
-      const all = measured.map((ms) => ms + (one.tailMs[0] ?? 0) - before);
-      if (index === 0) return { ...one, tailMs: all };
-      const headMs = measured.map((ms) => ms + later);
       return index === at && coding
         ? { ...one, headMs, codings: [{ ...coding, bytes: Math.round(bytes) }] }
         : { ...one, headMs };
@@ -81,4 +91,9 @@ async function headMeasured(
     return { ...bucket, runs: tookMs.length, cuts };
   });
   return { ...variant, buckets };
+}
+
+/** Mean of times; 0 of none. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, one) => sum + one, 0) / Math.max(1, values.length);
 }

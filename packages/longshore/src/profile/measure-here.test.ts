@@ -1,0 +1,94 @@
+import { housekeepingCall, numericTensor, parseProfile, type Profile, silentObserver } from "@longshore/core";
+import { systemClock, systemRandom } from "@longshore/nodejs";
+import { memoryStore } from "@longshore/testkit";
+import { afterEach, expect, it } from "vitest";
+import { dial, serverInfo } from "../compose/dial.ts";
+import { openEngine } from "../compose/open-engine.ts";
+import { measureModel } from "./measure.ts";
+
+const open: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+});
+
+/** Two transforms here, and a model that only others have between them and a third. */
+const pipeline = (also = "", of = ""): string => `
+inputs: [{ name: pairs, datatype: FP32, shape: [1, 2] }]
+${also}
+pipeline:
+  steps:
+    - { id: more, transform: softmax, inputs: { tensor: pairs } }
+    - { id: soft, transform: softmax, inputs: { tensor: more.tensor } }
+    - id: turn
+      model: negated
+      inputs: { x: soft.tensor }
+      elsewhere: { inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }], outputs: [{ name: y, datatype: FP32, shape: [-1, 2] }]${of} }
+    - { id: last, transform: flatten, inputs: { tensor: turn.y } }
+  outputs: { all: last.tensor }
+`;
+
+async function measured(yaml: string, known?: Profile, away = false): Promise<Profile> {
+  const files = { "find/model.yaml": yaml, "find/1/pipeline.txt": "" };
+  const store = memoryStore(known ? { ...files, "find/1/profile.json": JSON.stringify(known) } : files);
+  const { engine, close } = openEngine({ store });
+  open.push({ close });
+  const clock = systemClock();
+  const places = away
+    ? [dial(serverInfo("http://127.0.0.1:1"), { clock, random: systemRandom(), observer: silentObserver })]
+    : [];
+  open.push(...places);
+  const samples = [new Map([["pairs", numericTensor("pairs", "FP32", [1, 2], Float32Array.of(1, 2))]])];
+  const about = {
+    engine,
+    places,
+    clock,
+    model: "find",
+    runtime: "onnxruntime",
+    samples,
+    rounds: 3,
+    codecs: [],
+  };
+  return measureModel(about, housekeepingCall("profile"));
+}
+
+const cutsOf = ({ variants: [variant] }: Profile) =>
+  variant!.buckets[0]!.cuts.map(({ cut, headMs, tailMs }) => ({
+    id: cut.id,
+    head: mean(headMs),
+    tail: mean(tailMs),
+    all: [...headMs, ...tailMs],
+  }));
+const mean = (values: readonly number[]): number => values.reduce((sum, one) => sum + one, 0) / values.length;
+
+it("scales what earlier cuts took to what was measured, and follows no figure below none", async () => {
+  const before = await measured(pipeline());
+  // What somebody measured on a machine that is much slower: 2 s for the head of which half is the first step, 3 s for the rest.
+  const heads: Readonly<Record<string, number>> = { start: 0, more: 1000, soft: 2000, turn: 4000, end: 5000 };
+  const slow: Profile = {
+    ...before,
+    variants: before.variants.map((variant) => ({
+      ...variant,
+      buckets: variant.buckets.map((bucket) => {
+        const known = new Map(bucket.cuts.map((one) => [one.cut.id, one]));
+        const soft = known.get("soft")!;
+        const crossing = soft.cut.crossing.map((spec) => ({ ...spec, name: "more.tensor" }));
+        known.set("more", { ...soft, cut: { ...soft.cut, id: "more", crossing } });
+        const cuts = Object.entries(heads).map(([id, head]) => ({
+          ...known.get(id)!,
+          headMs: [head],
+          tailMs: [5000 - head],
+        }));
+        return { ...bucket, cuts, legalCuts: cuts.length };
+      }),
+    })),
+  };
+  const profile = await measured(pipeline(), slow);
+  expect(parseProfile(JSON.parse(JSON.stringify(profile)))).toEqual(profile);
+  const [start, more, soft, turn, end] = cutsOf(profile);
+  expect([start, more, soft, turn, end].map((one) => one!.id)).toEqual(Object.keys(heads));
+  expect(more!.head).toBeCloseTo(soft!.head / 2);
+  expect(start!.tail).toBeCloseTo(soft!.head + 3000);
+  expect(more!.tail).toBeCloseTo(soft!.head / 2 + 3000);
+  expect([soft!.tail, turn!.tail, end!.tail]).toEqual([3000, 1000, 0]);
+  expect([turn!.head - soft!.head, end!.head - soft!.head].map(Math.round)).toEqual([2000, 3000]);
+});
