@@ -10,7 +10,7 @@ import {
 } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { mean } from "../profile/measure-here.ts";
-import { measureModel, sampleTensors } from "../profile/measure.ts";
+import { measuredHere, measureModel, sampleTensors } from "../profile/measure.ts";
 import { portsAt } from "../compose/described-at.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
 import { openEngine, type RuntimeName } from "../compose/open-engine.ts";
@@ -59,8 +59,9 @@ export async function profile(
   try {
     const knowledge = await engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
-    const samples = await sampleTensors(engine, knowledge.description, options.samples, call);
-    const others = places.length > 0 ? [] : stepsOfOthers(knowledge.description);
+    const { description } = knowledge;
+    const samples = await sampleTensors(engine, description, options.samples, call);
+    const others = measuredHere(description, places) ? stepsOfOthers(description) : [];
     io.note(`measuring ${opened.model} with ${samples.length} inputs on ${options.runtime}, one thread`);
     const measured = await measureModel(
       {
@@ -90,8 +91,11 @@ export async function profile(
       io.note(`wrote ${join(folder, "profile.json")}`);
     }
     if (others.length > 0) {
-      const named = "name servers that have them (--at) to measure all of it";
-      io.note(`left out ${others.join(", ")}, which only other places have, and what follows: ${named}`);
+      const why =
+        places.length > 0
+          ? "pipelines in sequences, or with several answers, are measured up to there"
+          : "name servers that have them (--at) to measure all of it";
+      io.note(`left out ${others.join(", ")}, which only other places have, and what follows: ${why}`);
     }
     if (options.json) io.out(JSON.stringify(measured));
     else io.out(profileText(measured));

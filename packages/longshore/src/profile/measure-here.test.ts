@@ -92,3 +92,16 @@ it("scales what earlier cuts took to what was measured, and follows no figure be
   expect([soft!.tail, turn!.tail, end!.tail]).toEqual([3000, 1000, 0]);
   expect([turn!.head - soft!.head, end!.head - soft!.head].map(Math.round)).toEqual([2000, 3000]);
 });
+
+it.each([
+  ["in sequences", pipeline("sequence: { maxIdleMs: 60000 }")],
+  ["that answers several times", pipeline("", ", decoupled: true")],
+])("measures what runs here before a step %s, though a place for it is named", async (_, yaml) => {
+  const cuts = cutsOf(await measured(yaml, undefined, true));
+  expect(cuts.map(({ id }) => id)).toEqual(["start", "soft", "turn", "end"]);
+  const [start, soft, turn] = cuts;
+  // What was assumed of the rest stays: 50 ms of a model, 5 ms of a transform.
+  expect([soft!.tail, turn!.tail]).toEqual([55, 5]);
+  expect(start!.tail - soft!.head).toBeCloseTo(55);
+  expect(new Set(soft!.all).size).toBeGreaterThan(2);
+});

@@ -64,6 +64,12 @@ export function featuresOf(description: ModelDescription, inputs: Tensors): Feat
   return port.media === "text" ? { bytes, size: tensor.bytes.byteLength - 4 } : { bytes };
 }
 
+/** Whether only the head of a model is measured: nobody has the rest, or it cannot be asked for a part at a time. */
+export function measuredHere(description: ModelDescription, places: readonly Endpoint[]): boolean {
+  const whole = description.sequence !== undefined || description.decoupled === true;
+  return needsOthers(description) && (places.length === 0 || whole);
+}
+
 /** Measures a model on an engine with all codecs of this platform and gives its profile. */
 export async function measureModel(options: MeasureOptions, call: Call): Promise<Profile> {
   const { engine, model, samples } = options;
@@ -71,7 +77,7 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
   if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
   const { description } = knowledge;
   const { places = [] } = options;
-  if (needsOthers(description) && places.length === 0) return measureHere(options, knowledge, call);
+  if (measuredHere(description, places)) return measureHere(options, knowledge, call);
   const infer = stepsAround(engine, places, { clock: options.clock, observer: silentObserver });
   const cuts: Engine["cuts"] = (...asked) => engine.cuts(...asked);
   const features = samples.map((sample) => featuresOf(description, sample));

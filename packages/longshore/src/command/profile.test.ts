@@ -1,0 +1,67 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { CommandIo } from "../options/io.ts";
+import { profile, type ProfileCommandOptions } from "./profile.ts";
+
+const ports = (name: string): string => `[{ name: ${name}, datatype: FP32, shape: [-1, 2] }]`;
+const pipeline = (also: string): string => `
+inputs: [{ name: pairs, datatype: FP32, shape: [1, 2] }]
+${also}
+pipeline:
+  steps:
+    - { id: soft, transform: softmax, inputs: { tensor: pairs } }
+    - { id: turn, model: negated, inputs: { x: soft.tensor }, elsewhere: { inputs: ${ports("x")}, outputs: ${ports("y")} } }
+  outputs: { all: turn.y }
+`;
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-profile-"));
+  for (const [name, also] of [
+    ["plain", ""],
+    ["sequences", "sequence: { maxIdleMs: 60000 }"],
+  ] as const) {
+    await mkdir(join(folder, "models", name, "1"), { recursive: true });
+    await writeFile(join(folder, "models", name, "model.yaml"), pipeline(also));
+    await writeFile(join(folder, "models", name, "1", "pipeline.txt"), "");
+  }
+  await mkdir(join(folder, "inputs"));
+  await writeFile(join(folder, "inputs", "one.json"), "[[1, 2]]");
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function profiled(model: string, change: Partial<ProfileCommandOptions>): Promise<readonly string[]> {
+  const noted: string[] = [];
+  const io: CommandIo = {
+    out: () => undefined,
+    note: (text) => void noted.push(text),
+    progress: () => undefined,
+    environment: {},
+    stop: new AbortController().signal,
+  };
+  const options: ProfileCommandOptions = {
+    at: [],
+    samples: join(folder, "inputs"),
+    runs: 1,
+    processorTime: false,
+    write: false,
+    runtime: "onnxruntime",
+    json: true,
+    ...change,
+  };
+  expect(await profile(join(folder, "models", model), options, io)).toBe(0);
+  return noted;
+}
+
+it("says what it left out, and what could be done about it", async () => {
+  const left = "left out negated (step turn), which only other places have, and what follows:";
+  const alone = await profiled("plain", {});
+  expect(alone).toContain(`${left} name servers that have them (--at) to measure all of it`);
+  // Nobody listens there: nobody is asked either.
+  const named = await profiled("sequences", { at: ["http://127.0.0.1:1"] });
+  expect(named).toContain(
+    `${left} pipelines in sequences, or with several answers, are measured up to there`,
+  );
+});
