@@ -65,3 +65,11 @@ it("says what it left out, and what could be done about it", async () => {
     `${left} pipelines in sequences, or with several answers, are measured up to there`,
   );
 });
+
+it("refuses to count processor time where servers are measured", async () => {
+  const asked = profiled("plain", { at: ["http://127.0.0.1:1"], processorTime: true });
+  await expect(asked).rejects.toMatchObject({
+    reason: "invalid-input",
+    message: expect.stringContaining("--processor-time") as string,
+  });
+});

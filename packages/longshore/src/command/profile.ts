@@ -36,6 +36,11 @@ export async function profile(
   options: ProfileCommandOptions,
   io: CommandIo,
 ): Promise<ExitCode> {
+  if (options.processorTime && options.at.length > 0) {
+    const why =
+      "--processor-time counts what this process works, not what servers of --at take: leave out one of them";
+    throw new LongshoreError("invalid-input", "resolve", why);
+  }
   const call = housekeepingCall("profile", io.stop);
   const clock = options.processorTime ? processorClock() : systemClock();
   const opened = await openModel(model);
