@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  type Endpoint,
   housekeepingCall,
   LongshoreError,
   type ModelDescription,
@@ -60,8 +61,9 @@ export async function profile(
     elsewhere: portsAt({ servers }),
   });
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
-  const places = servers.map((server) => dial(serverInfo(server), parts, server));
+  const places: Endpoint[] = [];
   try {
+    for (const server of servers) places.push(dial(serverInfo(server), parts, server));
     const knowledge = await engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description } = knowledge;
