@@ -28,6 +28,12 @@ function expectedInputs(
   return undefined;
 }
 
+/** Requests of a pipeline are never joined, whatever it says of batches: its inputs may differ in rows. */
+function mayBeJoined({ variant }: Segment, { description: { batching, variants } }: ModelKnowledge): boolean {
+  const meant = variants.filter(({ name }) => variant === "" || name === variant);
+  return batching.maxBatchSize > 1 && meant.every(({ body }) => body.kind === "graph");
+}
+
 /** Refuses inputs of a batch that do not have the same number of rows: the graph would fail on them, or mix them up. */
 function checkRows(expected: readonly TensorSpec[], inputs: InferenceRequest["inputs"]): void {
   const [first, ...others] = expected.flatMap(({ name, ragged, shape }) => {
@@ -62,8 +68,7 @@ export function checkInputs(
       );
     }
   }
-  if (segment.from === startCut && knowledge.description.batching.maxBatchSize > 1)
-    checkRows(expected, inputs);
+  if (segment.from === startCut && mayBeJoined(segment, knowledge)) checkRows(expected, inputs);
   for (const name of inputs.keys()) {
     if (!expected.some((spec) => spec.name === name)) throw invalid(`the model takes no input ${name}`);
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  type Body,
   bytesTensor,
   type Call,
   codecSet,
@@ -462,7 +463,13 @@ describe("inputs of a batch", () => {
       ...doubling,
       description: doubleDescription({ name, inputs: ports, batching: { maxBatchSize } }),
     });
-    const endpoint = doubleEndpoint([both("batched", 8), both("whole", 0)], { id: "server" });
+    const { description } = both("pipeline", 8);
+    const pipeline: Body = { kind: "pipeline", steps: [], outputs: {} };
+    const variants = description.variants.map((variant) => ({ ...variant, body: pipeline }));
+    const endpoint = doubleEndpoint(
+      [both("batched", 8), both("whole", 0), { ...doubling, description: { ...description, variants } }],
+      { id: "server" },
+    );
     const { ask } = server({ endpoint });
     const asked = (model: string, rows: number) =>
       ask("POST", `/v2/models/${model}/infer`, {
@@ -476,6 +483,8 @@ describe("inputs of a batch", () => {
     expect(refused).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
     expect(refused.text).toContain("x has 1 and other 2");
     expect((await asked("whole", 2)).status).toBe(200);
+    // Requests of a pipeline are never joined.
+    expect((await asked("pipeline", 2)).status).toBe(200);
   });
 });
 
