@@ -522,8 +522,11 @@ describe("joinDirectory", () => {
   });
 });
 
-it("a place that closes before it has heard that it joined is not there afterwards", async () => {
-  const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 3000 });
+it.each([
+  ["before it has heard that it joined", 0],
+  ["after it gave up hearing that it joined", 5001],
+])("a place that closes %s is not there afterwards", async (_, waitedMs) => {
+  const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 60_000 });
   let tell = (): void => undefined;
   const mayTell = new Promise<void>((resolve) => (tell = resolve));
   const handler: Handler = async (request, ...rest) => {
@@ -543,6 +546,7 @@ it("a place that closes before it has heard that it joined is not there afterwar
   const there = (): number => registry.list(undefined).records.length;
   await clock.advance(1);
   expect(there()).toBe(1);
+  await clock.advance(waitedMs);
   const closing = membership[Symbol.asyncDispose]();
   tell();
   await closing;

@@ -42,6 +42,8 @@ export function joinDirectory(parts: JoinParts): Membership {
   let pauseMs = firstPauseMs;
   let mostMs = longestPauseMs;
   let joinedAtMs = -Infinity;
+  // It may be there as soon as it has asked: the answer may be lost, or come too late.
+  let asked = false;
   let state: "in touch" | "out of touch" | undefined;
   let asking: Promise<void> = Promise.resolve();
   let answer = "";
@@ -68,6 +70,7 @@ export function joinDirectory(parts: JoinParts): Membership {
     try {
       const request: JoinRequest = { schemaVersion: 1, id, ...(await parts.request()) };
       if (closed) return;
+      asked = true;
       // A request is plain data. It is heard to its end: what is broken off may have joined all the same, or do so after it left.
       const json = await askJson(parts, "/v2/directory/join", request as unknown as Json, neverAborted);
       const reply = joinReplyFrom(json, "the reply");
@@ -100,7 +103,7 @@ export function joinDirectory(parts: JoinParts): Membership {
       closed = true;
       timer?.[Symbol.dispose]();
       await asking;
-      if (joinedAtMs === -Infinity) return;
+      if (!asked) return;
       // Whoever does not hear it sees the lease end.
       await askJson(parts, "/v2/directory/leave", { id }, neverAborted).catch(() => undefined);
     },
