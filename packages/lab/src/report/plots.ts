@@ -120,7 +120,7 @@ export function timelinePlot(series: readonly PointSeries[], words: AxisWords): 
   );
 }
 
-/** One bar for each name, with its figure beside it; bars of a group lie together. */
+/** One bar for each name, with its figure beside it, or `-` where there is none; bars of a group lie together. */
 export function barsPlot(
   groups: readonly { readonly name: string; readonly values: readonly number[] }[],
   names: readonly string[],
@@ -158,7 +158,7 @@ export function barsPlot(
         const endPx = Number.isFinite(value) ? x.at(Math.max(0, value)) : frame.left;
         return (
           `<rect class="bar c${index % seriesColours}" x="${frame.left}" y="${yPx}" width="${px(Math.max(1, endPx - frame.left))}" height="${barPx - 3}" rx="2"/>` +
-          `<text class="figure" x="${px(endPx + 5)}" y="${yPx + barPx - 4}">${escapeText(shortNumber(value))}</text>`
+          `<text class="figure" x="${px(endPx + 5)}" y="${yPx + barPx - 4}">${escapeText(Number.isFinite(value) ? shortNumber(value) : "-")}</text>`
         );
       });
       return label + bars.join("");

@@ -15,6 +15,7 @@ import {
   scenarioYaml,
   type Simulation,
   typicalInputs,
+  waysTable,
 } from "./index.ts";
 
 const { model, deviceSpeed } = plainModel({ bytes: 20_000, localMs: 400, serverMs: 15 });
@@ -96,6 +97,35 @@ describe("the words of what to make small", () => {
     expect(chance["always the device"]?.objective).toBe(1);
     expect(chance["longshore"]?.objective).toBeLessThan(0.5);
     expect(chance["oracle"]?.vsOracle).toBe(1);
+  });
+
+  it("are told as they are where the oracle lost nothing, which nobody can lose so many times", async () => {
+    const constant = simulationOf(
+      { model: "m", seed: 1, objective: "chance", deadlineMs: 300 },
+      {
+        model,
+        deviceSpeed,
+        links: () => ({ up: constantTrace(5e6), down: constantTrace(20e6) }),
+        arrivalsMs: steadyArrivals(1000, 20),
+      },
+    );
+    const ways = await simulate(constant);
+    expect(wayOf(ways, "oracle").figures).toMatchObject({ objective: 0, vsOracle: 1 });
+    expect(wayOf(ways, "device").figures).toMatchObject({ objective: 1, vsOracle: null });
+    const run = {
+      name: "constant",
+      ways,
+      limits: { objective: "chance", deadlineMs: 300 },
+      notCounted: 0,
+      links: [],
+    };
+    expect(waysTable(run).rows.map(([name, , over]) => [name, over])).toEqual(
+      expect.arrayContaining([
+        ["oracle", "1.000"],
+        ["always the device", "1.000 / 0"],
+      ]),
+    );
+    expect(simulationReport([run], "")).not.toMatch(/Infinity|NaN/);
   });
 
   it("decide: money that counts keeps requests here, and a deadline that is to be kept surely sends them away", async () => {

@@ -74,9 +74,10 @@ export async function simulate(
   }));
 }
 
-/** 1 where there was nothing to lose. */
-function overOracle(own: number, least: number): number {
-  return own === 0 && least === 0 ? 1 : own / least;
+/** 1 where there was nothing to lose; null where the oracle lost nothing and this did. */
+function overOracle(own: number, least: number): number | null {
+  if (least !== 0) return own / least;
+  return own === 0 ? 1 : null;
 }
 
 /** Replays a simulation under one plan that never changes. */

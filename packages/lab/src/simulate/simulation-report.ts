@@ -59,7 +59,8 @@ export function waysTable({ ways, limits }: SimulatedRun): ReportTable {
     rows: ways.map(({ name, plan, figures }) => [
       name,
       plan ?? "changes",
-      figures.vsOracle.toFixed(3),
+      // What it came to, where the oracle came to nothing.
+      figures.vsOracle?.toFixed(3) ?? `${figures.objective.toFixed(3)} / 0`,
       figures.meanMs,
       figures.p50Ms,
       figures.p95Ms,

@@ -67,8 +67,8 @@ export interface WayFigures {
   readonly extraRatio: number;
   /** What the objective makes small, of all; the mean of times for `accuracy` and `throughput`. */
   readonly objective: number;
-  /** That over the oracle's; 1 where both are 0. */
-  readonly vsOracle: number;
+  /** That over the oracle's; 1 where both are 0, null where the oracle's alone is: nothing is so many times nothing. */
+  readonly vsOracle: number | null;
 }
 
 /** A way to decide: ours, one plan for all requests, or the oracle. */
