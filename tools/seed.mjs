@@ -1,4 +1,6 @@
 /** Property tests draw the same each time, so that no run fails by chance; `LONGSHORE_SEED=N` has them draw otherwise. */
 import fc from "fast-check";
 
-fc.configureGlobal({ seed: Number(process.env["LONGSHORE_SEED"] ?? 1) });
+const asked = process.env["LONGSHORE_SEED"] ?? "1";
+if (!/^-?\d{1,10}$/.test(asked)) throw new Error(`LONGSHORE_SEED is "${asked}": give an integer`);
+fc.configureGlobal({ seed: Number(asked) });
