@@ -15,6 +15,7 @@ import {
   guardWatch,
   overloaded,
   type Place,
+  placeFor,
 } from "../places/index.ts";
 import type { ProgressNote } from "../offloader/index.ts";
 import {
@@ -115,7 +116,7 @@ class Race {
       this.#fail(leg, last ?? new LongshoreError("no-place", "execute", gone));
       return;
     }
-    const place = here ? undefined : places.all.get(leg.endpoint);
+    const place = here ? undefined : placeFor(leg.endpoint, this.#job.known, places.all);
     const endpoint = here ? local : place?.endpoint;
     if (!endpoint) {
       const error = new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);

@@ -2,6 +2,7 @@ import { abortError, childCall, type EndpointId, LongshoreError } from "../base/
 import type { Endpoint, InferenceResponse } from "../endpoint/index.ts";
 import type { Leg } from "../plan/index.ts";
 import { checkOutputs } from "../parts/index.ts";
+import { placeFor } from "../places/index.ts";
 import type { Job } from "./job.ts";
 import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
@@ -67,7 +68,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   const { local, places, clock, parts, self } = loop;
   const { call, known, held, note } = job;
   const here = leg.endpoint === local?.info.id;
-  const place = here ? undefined : places.all.get(leg.endpoint);
+  const place = here ? undefined : placeFor(leg.endpoint, known, places.all);
   const endpoint: Endpoint | undefined = here ? local : place?.endpoint;
   if (!endpoint?.inferStream) {
     throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);

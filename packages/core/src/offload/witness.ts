@@ -8,7 +8,7 @@ import { copied } from "../tensor/index.ts";
 import { arrived, type Held } from "../parts/index.ts";
 import { type Job, nobody } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
-import { leftAlone } from "../places/index.ts";
+import { leftAlone, placeFor } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
 
 /** How long a check may take at most and at least, in milliseconds, and how many times what is expected of it. */
@@ -113,7 +113,7 @@ async function ask(
 async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefined> {
   const { clock, local, places, work, self } = loop;
   const here = leg.endpoint === local?.info.id;
-  const place = here ? undefined : places.all.get(leg.endpoint);
+  const place = here ? undefined : placeFor(leg.endpoint, job.known, places.all);
   const endpoint = here ? local : place?.endpoint;
   if (!endpoint) return undefined;
   const nowMs = clock.nowMs();

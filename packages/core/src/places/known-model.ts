@@ -7,6 +7,7 @@ import {
   sameSignature,
   type SegmentPattern,
 } from "../endpoint/index.ts";
+import type { Place } from "./place.ts";
 import { type DeviceSpeed, meanOf, type SpeedBelief } from "../estimate/index.ts";
 import {
   endCut,
@@ -48,6 +49,8 @@ export interface KnownModel {
   readonly laidOut: WeakMap<Heard, readonly RouteBlock[]>;
   /** What each other place offers, inferred where it makes no offers itself. */
   readonly offersBy: ReadonlyMap<EndpointId, readonly Offer[]>;
+  /** Who said so, or was asked: another place that is listed under its name since may be where the rules let nothing go. */
+  readonly saidBy: ReadonlyMap<EndpointId, Endpoint>;
   /** How fast each bucket of each variant of the table is here; kept when knowledge is refreshed. */
   readonly speeds: readonly (readonly SpeedBelief[])[];
   /** What its inputs usually turn out to be; kept like the speeds. */
@@ -87,6 +90,7 @@ export function knowModel(
   const kept = before?.profile === profile ? before : undefined;
   const table = kept?.table ?? modelTable(description, profile);
   const offersBy = new Map<EndpointId, readonly Offer[]>();
+  const saidBy = new Map<EndpointId, Endpoint>();
   const blocks: RouteBlock[] = [];
   const blocksBy = new Map<EndpointId, readonly RouteBlock[]>();
   const laidOut = kept?.laidOut ?? new WeakMap<Heard, readonly RouteBlock[]>();
@@ -99,6 +103,7 @@ export function knowModel(
         ? one.offers
         : inferredOffers(one.endpoint, { description, profile }, profile, nowMs, one.offers[0]);
     offersBy.set(one.endpoint.info.id, offers);
+    saidBy.set(one.endpoint.info.id, one.endpoint);
     const laid = laidOut.get(one) ?? routeBlocks(one.endpoint.info, offers, table);
     laidOut.set(one, laid);
     blocksBy.set(one.endpoint.info.id, laid);
@@ -115,10 +120,21 @@ export function knowModel(
     blocksBy,
     laidOut,
     offersBy,
+    saidBy,
     speeds: kept?.speeds ?? speedsHere(local, table, profile, device),
     usual: kept?.usual ?? { usualItems: undefined },
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
+}
+
+/** The place of that name, as long as it is the one whose offers are known. */
+export function placeFor(
+  id: EndpointId,
+  { saidBy }: KnownModel,
+  all: ReadonlyMap<EndpointId, Place>,
+): Place | undefined {
+  const place = all.get(id);
+  return place?.endpoint === saidBy.get(id) ? place : undefined;
 }
 
 /** Whether a place offers nothing of what it described. */
