@@ -67,3 +67,10 @@ export function abortError(abort: AbortSignal, stage: Stage): LongshoreError {
   if (LongshoreError.is(abort.reason)) return abort.reason;
   return new LongshoreError("cancelled", stage, "the caller cancelled the request", { cause: abort.reason });
 }
+
+/** What a failure after the deadline is to whoever asked. */
+export function deadlinePassed(error: LongshoreError): LongshoreError {
+  if (error.reason === "deadline-exceeded") return error;
+  const what = `the deadline passed; ${error.message}`;
+  return new LongshoreError("deadline-exceeded", "execute", what, { cause: error });
+}

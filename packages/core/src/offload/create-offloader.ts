@@ -25,7 +25,7 @@ import { neededPlaces } from "../parts/index.ts";
 import type { KnownModel, PartFilter } from "../places/index.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import { type SequenceStep, StepLine } from "../sequence/index.ts";
-import { frameLine } from "../stream/index.ts";
+import { frameLine, type LostLeg } from "../stream/index.ts";
 import type {
   Answer,
   Availability,
@@ -355,8 +355,14 @@ const isReplaced = (thrown: unknown): boolean =>
   LongshoreError.is(thrown) && thrown.reason === "unknown-version";
 
 /** The plan's sentence; where a back-up gave the answer, also instead of whom. */
-function becauseOf({ plan: { because }, leg, tally: { lostLegs } }: Outcome): string {
-  const stoodIn = leg.starts.every(({ on }) => on === "failed" || on === "late");
+function becauseOf({ plan, leg, tally: { lostLegs } }: Outcome): string {
+  const { because } = plan;
+  const [first] = plan.legs;
+  const isFirst = (one: LostLeg): boolean => one.leg === first?.id && one.endpoint === first.endpoint;
+  // A further plan begins of its own.
+  const stoodIn =
+    leg.starts.every(({ on }) => on === "failed" || on === "late") ||
+    (leg.id !== first?.id && lostLegs.some(isFirst));
   const lost = stoodIn ? lostLegs.findLast(({ leg: id }) => id !== leg.id) : undefined;
   return lost ? `${because}; ${leg.endpoint} answered instead of ${lost.endpoint} (${lost.why})` : because;
 }

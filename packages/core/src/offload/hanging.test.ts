@@ -8,12 +8,15 @@ import {
   silentObserver,
   sleep,
 } from "../base/index.ts";
-import type { Endpoint, Offer } from "../endpoint/index.ts";
+import type { Directory } from "../directory/index.ts";
+import type { Endpoint, EndpointInfo, Offer } from "../endpoint/index.ts";
 import { certain } from "../estimate/index.ts";
 import type { ModelDescription } from "../model/index.ts";
 import { tablePolicy } from "../policy/index.ts";
-import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
+import { float32Tensor, float32View, type Tensor, type Tensors, tensorsOf } from "../tensor/index.ts";
+import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
+import type { OffloadParts } from "./parts.ts";
 
 const description: ModelDescription = {
   name: "twice",
@@ -40,7 +43,7 @@ const one = (name: string, value: number): Tensors =>
   tensorsOf(float32Tensor(name, [1], Float32Array.of(value)));
 const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.get(name)!)[0]!;
 
-type Fault = "none" | "hangs" | "hangs in the body" | "breaks" | "lies" | "is busier";
+type Fault = "none" | "refuses" | "hangs" | "hangs in the body" | "breaks" | "lies" | "is busier";
 
 /** A server that doubles in `runMs`. */
 function server(clock: ManualClock, id: string, runMs: number) {
@@ -59,16 +62,18 @@ function server(clock: ManualClock, id: string, runMs: number) {
     expiresAtMs: Infinity,
     origin: "promised",
   };
-  const state = { fault: "none" as Fault, runMs };
+  const state = { fault: "none" as Fault, runMs, begins: (): void => undefined };
   // Others send there, too.
   const load = { atMs: 0, cpuRatio: 0, inFlight: 8, queueMs: 0 };
   const run = async (inputs: Tensors, _: unknown, { abort }: Call) => {
     if (state.fault === "breaks") throw new LongshoreError("bad-reply", "decode", "made up");
+    if (state.fault === "refuses") throw new LongshoreError("tenant-limit", "admission", "made up");
     await sleep(clock, state.fault.startsWith("hangs") ? Infinity : state.runMs, abort);
     return { outputs: one("y", valueOf(inputs, "x") * (state.fault === "lies" ? 2.2 : 2)), load };
   };
   const double = doubleEndpoint([{ description, offers: [offer], run }], { ...doubleInfo, id, zone: "eu" });
   const infer: Endpoint["infer"] = async (request, call, progress) => {
+    state.begins();
     if (state.fault === "is busier" && call.mostWaitMs !== undefined) {
       await sleep(clock, 200, call.abort);
       progress?.refused?.({ ...load, queueMs: 50 });
@@ -82,19 +87,44 @@ function server(clock: ManualClock, id: string, runMs: number) {
 
 type Server = ReturnType<typeof server>;
 
-/** A gateway before servers, asked until all of them are known; and how long it takes from then on, at most 5 s. */
-async function gatewayOf(servers: readonly Server[], clock: ManualClock, confirm: boolean) {
-  const gateway = offloadEndpoint({
+/** What finds servers in a directory, which says something else of them from `list` on. */
+function finding(servers: readonly Server[], clock: ManualClock) {
+  let entries: readonly EndpointInfo[] = servers.map(({ info }) => info);
+  let changed = (): void => undefined;
+  const directory: Directory = {
+    snapshot: () => ({ entries, ageMs: 0 }),
+    watch(told) {
+      changed = told;
+      return { [Symbol.dispose]: () => undefined };
+    },
+  };
+  const list = (...now: readonly EndpointInfo[]): void => {
+    entries = now;
+    changed();
+  };
+  const parts: OffloadParts = {
     policy: tablePolicy({ internal: { leastTrust: "none" } }),
     clock,
     random: seededRandom(7),
     observer: silentObserver,
     links: () => undefined,
-    endpoints: servers,
-    info: { ...doubleInfo, id: "gate", zone: "eu" },
+    directory,
+    dial: (info) => ({ ...servers.find((one) => one.info.id === info.id)!, info }),
     checks: { sampleRatio: 0 },
-  });
-  const rules = { dataClass: "internal", leastTrust: "none" as const, ...(confirm ? { confirm } : {}) };
+  };
+  return { parts, list };
+}
+
+/** A gateway before servers, asked until all of them are known; and how long it takes from then on, at most 5 s. */
+async function gatewayOf(servers: readonly Server[], clock: ManualClock, confirm: boolean) {
+  const { parts, list } = finding(servers, clock);
+  const gateway = offloadEndpoint({ ...parts, info: { ...doubleInfo, id: "gate", zone: "eu" } });
+  const rules = {
+    dataClass: "internal",
+    leastTrust: "none" as const,
+    zones: ["eu"],
+    ...(confirm ? { confirm } : {}),
+  };
   const request = { segment, inputs: one("x", 3), codecs: {} };
   const ask = async (): Promise<number> => {
     const beganMs = clock.nowMs();
@@ -108,7 +138,7 @@ async function gatewayOf(servers: readonly Server[], clock: ManualClock, confirm
     for (let count = 0; count < 10; count++) await ask();
     state.runMs = 5;
   }
-  return { gateway, ask };
+  return { gateway, ask, list };
 }
 
 describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a server %s", (fault) => {
@@ -195,4 +225,112 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     other.state.fault = "is busier";
     expect(await ask()).toBeLessThan(215);
   });
+});
+
+/** A gateway before so many servers that know all of them, and these, the one in use first. */
+async function inUse(clock: ManualClock, ...ids: readonly string[]) {
+  const servers = ids.map((id, at) => server(clock, id, 5 + at));
+  const gateway = await gatewayOf(servers, clock, false);
+  for (let count = 0; count < 12; count++) await gateway.ask();
+  const sorted = servers.toSorted((a, b) => b.asked.length - a.asked.length);
+  const before = sorted.map(({ asked }) => asked.length);
+  const asked = (): number[] => sorted.map(({ asked }, at) => asked.length - before[at]!);
+  return { ...gateway, servers: sorted, asked };
+}
+
+describe("what is begun in place of a server that hangs", () => {
+  it("is not sent to another place of the name that the plan had", async () => {
+    const clock = manualClock();
+    const { ask, list, servers, asked } = await inUse(clock, "a", "b");
+    const [used, other] = servers as [Server, Server];
+    used.state.fault = "hangs";
+    // Listed anew, where the rules of the request let nothing go.
+    clock.timer(6, () => list(used.info, { ...other.info, zone: "us" }));
+    await expect(ask()).rejects.toThrow(expect.objectContaining({ reason: "deadline-exceeded" }));
+    expect(asked()).toEqual([1, 0]);
+  });
+
+  it("is sent to a third place where the back-up has left the directory meanwhile", async () => {
+    const clock = manualClock();
+    const { ask, list, servers, asked } = await inUse(clock, "a", "b", "c");
+    const [used, , third] = servers as [Server, Server, Server];
+    used.state.fault = "hangs";
+    clock.timer(6, () => list(used.info, third.info));
+    expect(await ask()).toBeLessThan(300);
+    expect(asked()).toEqual([1, 0, 1]);
+  });
+
+  it("is not sent again to who refused an earlier plan of the request", async () => {
+    const clock = manualClock();
+    const { ask, servers, asked } = await inUse(clock, "a", "b", "c");
+    for (const [at, { state }] of servers.entries()) state.fault = at < 2 ? "refuses" : "hangs";
+    await expect(ask()).rejects.toThrow(expect.objectContaining({ reason: "deadline-exceeded" }));
+    expect(asked()).toEqual([1, 1, 1]);
+  });
+
+  it("is one thing for one failure", async () => {
+    const clock = manualClock();
+    const { ask, servers } = await inUse(clock, "a", "b", "c", "d", "e", "f");
+    const beganMs: number[] = [];
+    for (const one of servers) {
+      one.state.begins = () => {
+        beganMs.push(clock.nowMs());
+        one.state.fault = beganMs.length === 3 ? "refuses" : "hangs";
+      };
+    }
+    await expect(ask()).rejects.toThrow(expect.objectContaining({ reason: "deadline-exceeded" }));
+    const [, , refusedMs] = beganMs;
+    expect(beganMs.filter((atMs) => atMs === refusedMs)).toHaveLength(2);
+  });
+
+  it("is told along with where it came from", async () => {
+    const clock = manualClock();
+    const servers = ["a", "b", "c"].map((id, at) => server(clock, id, 5 + at));
+    const { parts } = finding(servers, clock);
+    await using app = createOffloader({ ...parts, defaults: { dataClass: "internal" } });
+    const ask = () => clock.finish(app.infer("twice", { x: Float32Array.of(3) }, { deadlineMs: 5000 }));
+    for (const { state } of servers) {
+      state.runMs = 4;
+      for (let count = 0; count < 10; count++) await ask();
+      state.runMs = 5;
+    }
+    for (let count = 0; count < 12; count++) await ask();
+    const [first, second, third] = servers.toSorted((a, b) => b.asked.length - a.asked.length) as [
+      Server,
+      Server,
+      Server,
+    ];
+    first.state.fault = second.state.fault = "hangs";
+    const { where, because } = await ask();
+    expect(where).toBe(third.info.id);
+    expect(because).toContain(`; ${third.info.id} answered instead of ${second.info.id}`);
+  });
+});
+
+it.each([
+  ["before it is planned", {}],
+  ["after it was planned", { wire: { headerLength: 0, body: { kind: "parts", parts: [] } as const } }],
+])("a request that is read %s is not sent to what its place was listed as meanwhile", async (_, more) => {
+  const clock = manualClock();
+  const [here, there] = [server(clock, "gate", 50), server(clock, "there", 5)];
+  const { parts, list } = finding([there], clock);
+  const gateway = offloadEndpoint({ ...parts, local: here, info: here.info });
+  const rules = { dataClass: "internal", leastTrust: "none" as const, zones: ["eu"] };
+  const x = one("x", 3).get("x")!;
+  const ask = (read: () => Promise<Tensor>) => {
+    const inputs = new Map([["x", { spec: x.spec, byteLength: 4, read }]]);
+    return clock.finish(
+      gateway.infer({ segment, inputs, codecs: {}, ...more }, { ...housekeepingCall("c"), rules }),
+    );
+  };
+  for (let count = 0; count < 12; count++) await ask(() => Promise.resolve(x));
+  const before = there.asked.length;
+  expect(before).toBeGreaterThan(0);
+  const { outputs } = await ask(async () => {
+    list({ ...there.info, zone: "us" });
+    await sleep(clock, 1);
+    return x;
+  });
+  expect(valueOf(outputs, "y")).toBe(6);
+  expect(there.asked.length).toBe(before);
 });

@@ -42,7 +42,8 @@ export function learnLocal(
 }
 
 /** The number of items that a crossing turned out to hold, for planning before it is known. */
-export function learnItems(known: KnownModel, items: number): void {
+export function learnItems(known: KnownModel, { items }: Features): void {
+  if (items === undefined) return;
   const before = known.usual.usualItems;
   known.usual.usualItems = before === undefined ? items : before + 0.1 * (items - before);
 }

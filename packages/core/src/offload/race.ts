@@ -1,8 +1,19 @@
-import { abortError, childCall, LongshoreError, whenAborted } from "../base/index.ts";
+import { abortError, childCall, deadlinePassed, LongshoreError, whenAborted } from "../base/index.ts";
 import { type InferenceResponse, isArriving, untilRead } from "../endpoint/index.ts";
 import { isThrifty } from "../goal/index.ts";
-import { latestOf, type Leg, type LegId, numbered, type Plan, type Trigger } from "../plan/index.ts";
-import { checkOutputs, crossingAfter, type Held, heldAt, inputsOf } from "../parts/index.ts";
+import { latestOf, type Leg, type LegId, numbered, type Trigger } from "../plan/index.ts";
+import {
+  backUpOf,
+  beginning,
+  checkOutputs,
+  crossingAfter,
+  endsPlan,
+  type Held,
+  heldAt,
+  inputsOf,
+  type Standing,
+  waitedFor,
+} from "../parts/index.ts";
 import { further } from "./decide.ts";
 import type { Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
@@ -27,18 +38,11 @@ import {
   final,
   progressOf,
   heard,
+  recordBegin,
   recordEnd,
   type Running,
 } from "./running.ts";
-import {
-  backUpOf,
-  isWaiting,
-  type RaceEnd,
-  type Standing,
-  standingOf,
-  timesFor,
-  waitedFor,
-} from "./standing.ts";
+import { isGone, isWaiting, type RaceEnd, timesFor } from "./standing.ts";
 import type { Tally } from "../stream/index.ts";
 
 /**
@@ -49,9 +53,9 @@ import type { Tally } from "../stream/index.ts";
  * that has failed too, or is late. Every leg elsewhere is watched: where the plan has nobody else for one that is lost, because others
  * were left alone when it was made, or fell silent or broke since, whoever is left by then is asked beside it.
  */
-export function race(loop: Loop, job: Job, held: Held, plan: Plan, tally: Tally): Promise<RaceEnd> {
+export function race(loop: Loop, job: Job, held: Held, standing: Standing, tally: Tally): Promise<RaceEnd> {
   return new Promise((resolve, reject) =>
-    new Race(loop, job, held, plan, tally, { resolve, reject }).begin(),
+    new Race(loop, job, held, standing, tally, { resolve, reject }).begin(),
   );
 }
 
@@ -73,11 +77,11 @@ class Race {
   #unheard: (() => void) | undefined;
   #settled = false;
 
-  constructor(loop: Loop, job: Job, held: Held, plan: Plan, tally: Tally, settling: Settling) {
+  constructor(loop: Loop, job: Job, held: Held, standing: Standing, tally: Tally, settling: Settling) {
     this.#loop = loop;
     this.#job = job;
     this.#held = held;
-    this.#standing = standingOf(plan);
+    this.#standing = standing;
     this.#tally = tally;
     this.#settling = settling;
   }
@@ -96,9 +100,7 @@ class Race {
         this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
       });
     }
-    for (const leg of this.#standing.plan.legs) {
-      if (leg.starts.some((trigger) => trigger.on === "begin")) this.#start(leg, "begin");
-    }
+    for (const leg of beginning(this.#standing.plan.legs)) this.#start(leg, "begin");
   }
 
   readonly #aborted = (): void => this.#stop(abortError(this.#job.call.abort, "execute"));
@@ -106,10 +108,10 @@ class Race {
   #start(leg: Leg, on: Trigger["on"]): void {
     if (this.#settled || this.#standing.started.has(leg.id)) return;
     this.#standing.started.add(leg.id);
-    const { clock, local, places, parts, self, controllers } = this.#loop;
+    const { clock, local, places, self, controllers } = this.#loop;
     const { call } = this.#job;
-    const here = local !== undefined && leg.endpoint === local.info.id;
-    if (this.#held.arriving && this.#job.asked?.wire?.again?.() === false) {
+    const here = this.#isHere(leg);
+    if (isGone(this.#job, this.#held)) {
       // No fault of the place: what was sent on is not here any more.
       const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
       const last = [...this.#standing.failed.values()].at(-1)?.error;
@@ -130,14 +132,7 @@ class Race {
     const running = beginLeg(this.#loop, leg, place, child.cancel, waits, mostWaitMs);
     this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
-    parts.observer.record({
-      kind: "leg-started",
-      atMs: clock.nowMs(),
-      callId: call.id,
-      leg: leg.id,
-      endpoint: leg.endpoint,
-      trigger: on,
-    });
+    recordBegin(this.#loop, call.id, leg, on);
     this.#note("started", leg);
     let run: Promise<InferenceResponse>;
     let wanted: readonly string[] | undefined;
@@ -185,39 +180,46 @@ class Race {
   /** Starts the back-up of a leg, or has another place asked where that would say nothing new. Tells whether it could. */
   #late(leg: Leg, lost: boolean): boolean {
     const { beside } = this.#job;
-    // A second run would wait for the same bytes.
-    if (isWaiting(this.#job, this.#held)) return false;
+    // A second run would wait for the same bytes, or has none.
+    if (isWaiting(this.#job, this.#held) || isGone(this.#job, this.#held)) return false;
     const { retries, clock } = this.#loop;
     const planned = backUpOf(leg, this.#standing);
     const backUp = planned && beside?.taken().has(planned.endpoint) !== true ? planned : undefined;
     if (backUp ? !this.#affords(backUp) : !retries.take(clock.nowMs())) return false;
-    const more = backUp || beside ? undefined : this.#further(lost);
-    if (!backUp && !more && beside?.late(lost, () => this.#again(leg.id)) !== true) {
+    const begun = backUp ? [backUp] : beside ? [] : this.#further(lost);
+    if (begun.length === 0 && beside?.late(lost, () => void this.#again(leg.id)) !== true) {
       retries.back();
       return false;
     }
-    if (!lost) this.#tally.extraRun = true;
     this.#note("late", leg);
-    for (const one of backUp ? [backUp] : (more ?? [])) this.#start(one, "late");
+    for (const one of begun) this.#start(one, "late");
+    if (begun.length > 0 && !begun.some(({ id }) => this.#running.has(id))) {
+      // Nothing came of it: somebody else may be asked a little later, unless that was the end.
+      if (begun.some((one) => !this.#isHere(one))) retries.back();
+      return this.#settled;
+    }
+    if (!lost) this.#tally.extraRun = true;
+    this.#standing.givenUp.add(leg.id);
     return true;
   }
 
-  /** Legs at whoever is left, which begin beside those under way; undefined where nobody is. */
-  #further(lost: boolean): readonly Leg[] | undefined {
-    const without = new Set([...this.#running.values()].map(({ leg }) => leg.endpoint));
+  /** Legs at whoever is left, which begin beside those under way; none where nobody is. */
+  #further(lost: boolean): readonly Leg[] {
+    const without = new Set(this.#standing.exclude);
+    for (const { leg } of this.#running.values()) without.add(leg.endpoint);
     for (const { endpoint, error } of this.#standing.failed.values()) {
       if (!hadTooMuch(error)) without.add(endpoint);
     }
     const plan = further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
-    const legs = plan && numbered(plan.legs, this.#tally.plans.length);
-    if (!legs) return undefined;
+    if (!plan) return [];
+    const legs = numbered(plan.legs, this.#tally.plans.length);
     this.#standing.plan = { ...this.#standing.plan, legs: [...this.#standing.plan.legs, ...legs] };
-    return legs.filter(({ starts }) => starts.some(({ on }) => on === "begin"));
+    return beginning(legs);
   }
 
-  /** What was begun in place of a leg gave nothing. */
-  #again(id: LegId): void {
-    if (!this.#settled) this.#watches.get(id)?.again();
+  /** What was begun in place of a leg gave nothing. Tells whether something else was begun. */
+  #again(id: LegId): boolean {
+    return !this.#settled && this.#watches.get(id)?.again() === true;
   }
 
   #guard(running: Running, place: Place, hurries: boolean, times: GuardTimes): void {
@@ -262,16 +264,11 @@ class Race {
       return;
     }
     this.#standing.outputs.set(leg.id, response.outputs);
-    const waiting = this.#standing.plan.legs.some(({ takes }) => takes === leg.id);
-    // What stands by for one another ends at the same cut.
-    const [other] = this.#running.values();
-    if ((!place || !waiting) && (!other || (place && other.leg.segment.to === leg.segment.to))) {
-      const given = response.outputs;
+    if (endsPlan(leg, place !== undefined, this.#standing, [...this.#running.values()])) {
+      const { outputs: given } = response;
       const crossing = place ? crossingAfter(leg, given, this.#standing.outputs, known, this.#held) : given;
       const held = heldAt(leg, crossing, this.#held.features);
-      if (held.features.items !== undefined && this.#held.features.items === undefined) {
-        learnItems(known, held.features.items);
-      }
+      if (this.#held.features.items === undefined) learnItems(known, held.features);
       this.#settle("");
       this.#settling.resolve({ kind: "crossing", held });
       return;
@@ -294,9 +291,7 @@ class Race {
       return;
     }
     if (nowMs >= call.deadlineMs) {
-      const what = `the deadline passed; ${error.message}`;
-      const late = new LongshoreError("deadline-exceeded", "execute", what, { cause: error });
-      this.#stop(error.reason === "deadline-exceeded" ? error : late);
+      this.#stop(deadlinePassed(error));
       return;
     }
     const outrun = bookBroken(this.#loop, running, error, nowMs);
@@ -321,8 +316,11 @@ class Race {
       return;
     }
     const others = [...this.#running.values()];
-    for (const { leg: other, place } of others) {
-      if (place?.health.failing !== true || !this.#late(other, true)) this.#again(other.id);
+    // One failure has one thing begun for it, at once where who is asked is known to fail.
+    others.some(
+      ({ leg: other, place }) =>
+        (place?.health.failing === true && this.#late(other, true)) || this.#again(other.id),
+    );
     }
     if (others.length > 0) return;
     for (const next of this.#standing.plan.legs) {
@@ -343,9 +341,13 @@ class Race {
   }
 
   /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */
-  #affords({ endpoint }: Leg): boolean {
-    const { local, retries, clock } = this.#loop;
-    return endpoint === local?.info.id || retries.take(clock.nowMs());
+  #affords(leg: Leg): boolean {
+    const { retries, clock } = this.#loop;
+    return this.#isHere(leg) || retries.take(clock.nowMs());
+  }
+
+  #isHere({ endpoint }: Leg): boolean {
+    return endpoint === this.#loop.local?.info.id;
   }
 
   /** Bookkeeping for a leg that is over, however it ended. */

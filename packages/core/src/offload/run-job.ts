@@ -2,7 +2,7 @@ import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../base
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, Plan } from "../plan/index.ts";
-import { arrived, type Held } from "../parts/index.ts";
+import { arrived, type Held, standingOf } from "../parts/index.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { type Job, nobody } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
@@ -11,7 +11,7 @@ import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
 import { runConfirmed } from "./run-confirmed.ts";
-import { recordEnd } from "./running.ts";
+import { recordBegin, recordEnd } from "./running.ts";
 import type { RaceEnd } from "./standing.ts";
 import { bookTry, newTally, type Planned, type Tally } from "../stream/index.ts";
 import { releaseTensors } from "../tensor/index.ts";
@@ -72,7 +72,7 @@ async function followPlans(
     const single = onlyHere(loop, plan, job);
     const end = single
       ? await runHere(loop, now, held, plan, single, tally)
-      : await race(loop, now, held, plan, tally);
+      : await race(loop, now, held, standingOf(plan, exclude), tally);
     if (end.kind === "answered") {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       loop.upkeep();
@@ -128,14 +128,13 @@ async function runHere(
   leg: Leg,
   tally: Tally,
 ): Promise<RaceEnd> {
-  const { local, clock, work, parts } = loop;
+  const { local, clock, work } = loop;
   if (!local) throw new LongshoreError("no-place", "plan", "nothing runs models here");
   const { call, note, known } = job;
   const startedMs = clock.nowMs();
   const run = work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), startedMs);
-  const about = { callId: call.id, leg: leg.id, endpoint: leg.endpoint };
   job.beside?.begins(leg.endpoint);
-  parts.observer.record({ kind: "leg-started", atMs: startedMs, trigger: "begin", ...about });
+  recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
   try {
     const answer = local.infer(legRequest(job, leg, held.tensors, local, true), call);

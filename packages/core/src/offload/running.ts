@@ -1,7 +1,7 @@
 import { LongshoreError } from "../base/index.ts";
 import type { InferenceResponse, LoadReport, Progress } from "../endpoint/index.ts";
 import { exchangeMillijoules, meanOf, radios } from "../estimate/index.ts";
-import type { Leg } from "../plan/index.ts";
+import type { Leg, Trigger } from "../plan/index.ts";
 import type { Held } from "../parts/index.ts";
 import type { Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
@@ -68,6 +68,16 @@ export function beginLeg(
   loop.places.touched();
   if (isLongSend(running)) loop.upkeep();
   return running;
+}
+
+/** Writes down that a leg began. */
+export function recordBegin(
+  { clock, parts }: Loop,
+  callId: string,
+  { id, endpoint }: Leg,
+  trigger: Trigger["on"],
+): void {
+  parts.observer.record({ kind: "leg-started", atMs: clock.nowMs(), callId, leg: id, endpoint, trigger });
 }
 
 /** Writes down that a leg is over. */

@@ -1,8 +1,7 @@
 import type { EndpointId, LongshoreError } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import type { Held } from "../parts/index.ts";
-import { latestOf, type Leg, type LegId, type Plan, waitsFor } from "../plan/index.ts";
-import type { Tensors } from "../tensor/index.ts";
+import { latestOf, type Leg, type Plan } from "../plan/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { guardFor, type GuardTimes } from "../places/index.ts";
@@ -26,35 +25,6 @@ export type RaceEnd =
       readonly held: Held;
     };
 
-/** How far a plan has come. */
-export interface Standing {
-  /** With the legs of those that were made beside it. */
-  plan: Plan;
-  readonly started: Set<LegId>;
-  readonly outputs: Map<LegId, Tensors>;
-  readonly failed: Map<LegId, { readonly endpoint: EndpointId; readonly error: LongshoreError }>;
-}
-
-/** A plan of which nothing has begun. */
-export function standingOf(plan: Plan): Standing {
-  return { plan, started: new Set(), outputs: new Map(), failed: new Map() };
-}
-
-/** Whether what a leg waits for has failed. */
-export function waitedFor({ starts, takes }: Leg, { outputs, failed }: Standing): boolean {
-  if (takes !== "request" && !outputs.has(takes)) return false;
-  return starts.some((one) => one.on === "failed" && failed.has(one.leg));
-}
-
-/** What starts in place of a leg that is late. One that waits for a failure starts when nothing is to be hoped for any more, too. */
-export function backUpOf(leg: Leg, standing: Standing): Leg | undefined {
-  const waiting = standing.plan.legs.filter(({ id }) => !standing.started.has(id));
-  return (
-    waiting.find((one) => latestOf(one, leg) !== undefined) ??
-    waiting.find((one) => waitsFor(one, leg) || waitedFor(one, standing))
-  );
-}
-
 /** When a back-up may start that watches a leg. */
 export function timesFor(leg: Leg, backUp: Leg, { legs }: Plan, loop: Loop): GuardTimes {
   const here = backUp.endpoint === loop.local?.info.id;
@@ -65,4 +35,9 @@ export function timesFor(leg: Leg, backUp: Leg, { legs }: Plan, loop: Loop): Gua
 /** Whether what was sent to this place is still on its way here. */
 export function isWaiting({ asked }: Job, { arriving }: Held): boolean {
   return arriving !== undefined && asked?.wire?.complete?.() === false;
+}
+
+/** Whether what was sent on cannot be sent anywhere else: it is not kept here. */
+export function isGone({ asked }: Job, { arriving }: Held): boolean {
+  return arriving !== undefined && asked?.wire?.again?.() === false;
 }

@@ -231,7 +231,8 @@ it("runs no model of others in vain where nobody has the next one", async () => 
   expect(place.asked).toEqual([]);
 });
 
-it("begins anew with what it was given where only a place that runs all of a pipeline is left", async () => {
+/** A pipeline of two steps that others have, its places, and one that runs all of it in `runMs`. */
+function besideWhole(runMs: number) {
   const models = [pipeline("find", "1", 1, elsewhere("near"))];
   const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });
   const { description } = models[0]!;
@@ -247,7 +248,7 @@ it("begins anew with what it was given where only a place that runs all of a pip
     path: ["whole"],
     zones: ["eu/store-7"],
     trust: "operated",
-    completionMs: certain(10_000),
+    completionMs: certain(runMs),
     queueMs: 0,
     energyMillijoules: 0,
     costMicros: 0,
@@ -263,11 +264,25 @@ it("begins anew with what it was given where only a place that runs all of a pip
     run: (given) => tensorsOf(numericTensor("y", "UINT8", [1], Uint8Array.of(given.get("x")!.bytes[0]! + 2))),
   };
   const whole = doubleEndpoint([all], { id: "whole" });
-  const { offloader, ask } = world("oip", models, near, whole);
+  return { near, whole, ...world("oip", models, near, whole) };
+}
+
+it("begins anew with what it was given where only a place that runs all of a pipeline is left", async () => {
+  const { offloader, ask, near, whole } = besideWhole(10_000);
   await using _open = offloader;
   expect(await ask("find", 1)).toBe(3);
   expect(whole.asked).toEqual([]);
   near.infer = () => Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
   expect(await ask("find", 2)).toBe(4);
   expect(whole.asked.map(({ inputs }) => [...inputs.keys()])).toEqual([["x"]]);
+});
+
+it("takes what its steps lead to while the place that runs all of a pipeline hangs", async () => {
+  const { offloader, ask, near, whole, place } = besideWhole(10);
+  await using _open = offloader;
+  for (let n = 0; n < 12; n++) expect(await ask("find", n)).toBe(n + 2);
+  expect(whole.asked).toHaveLength(12);
+  whole.infer = () => new Promise(() => undefined);
+  expect(await ask("find", 40)).toBe(42);
+  expect([place.asked.length, near.asked.length]).toEqual([1, 1]);
 });

@@ -1,7 +1,7 @@
 import { abortError, childCall, type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Endpoint, InferenceResponse } from "../endpoint/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { checkOutputs } from "../parts/index.ts";
+import { beginning, checkOutputs } from "../parts/index.ts";
 import { placeFor } from "../places/index.ts";
 import type { Job } from "./job.ts";
 import { stageMs } from "./learn.ts";
@@ -10,7 +10,7 @@ import type { Loop } from "./loop.ts";
 
 import { decide } from "./decide.ts";
 import { forgetRefused } from "./run-job.ts";
-import { beginLeg, final, recordEnd } from "./running.ts";
+import { beginLeg, final, recordBegin, recordEnd } from "./running.ts";
 import { newTally } from "../stream/index.ts";
 
 /**
@@ -29,7 +29,7 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
   let broke: LongshoreError | undefined;
   for (;;) {
     const plan = decide(loop, job, job.held, exclude, broke, tally);
-    const leg = plan.legs.find((one) => one.starts.some((trigger) => trigger.on === "begin"));
+    const [leg] = beginning(plan.legs);
     if (!leg) throw new LongshoreError("internal", "plan", "a plan begins with nothing");
     let answered = false;
     try {
@@ -65,7 +65,7 @@ function singleAnswerPlaces({ local, places }: Loop): ReadonlySet<EndpointId> {
 
 /** The answers of one leg, which holds its slot until the last one was taken. */
 async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<InferenceResponse> {
-  const { local, places, clock, parts, self } = loop;
+  const { local, places, clock, self } = loop;
   const { call, known, held, note } = job;
   const here = leg.endpoint === local?.info.id;
   const place = here ? undefined : placeFor(leg.endpoint, known, places.all);
@@ -75,8 +75,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   }
   const child = childCall(call, here ? {} : legCall(self, job, leg));
   const running = beginLeg(loop, leg, place, child.cancel);
-  const about = { callId: call.id, leg: leg.id, endpoint: leg.endpoint };
-  parts.observer.record({ kind: "leg-started", atMs: clock.nowMs(), trigger: "begin", ...about });
+  recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: clock.nowMs() });
   let outcome: Parameters<typeof recordEnd>[3] = "lost";
   let heard = false;

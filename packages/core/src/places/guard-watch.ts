@@ -19,8 +19,8 @@ import type { Place } from "./place.ts";
 export interface GuardWatch extends Disposable {
   /** The peer has that many bytes of the body. */
   acknowledged(bytes: number): void;
-  /** What it started gave nothing: it may start something else, at once where the leg is still late or lost. */
-  again(): void;
+  /** What it started gave nothing: it may start something else, at once where the leg is still late or lost. Tells whether it did. */
+  again(): boolean;
 }
 
 /** When a guard may start what. */
@@ -221,10 +221,11 @@ class Watching implements GuardWatch {
     } else if (nowMs - this.#thoughtMs >= restMs) this.#think();
   }
 
-  again(): void {
-    if (!this.#over) return;
+  again(): boolean {
+    if (!this.#over) return false;
     this.#over = false;
     this.#think();
+    return this.#over;
   }
 
   [Symbol.dispose](): void {

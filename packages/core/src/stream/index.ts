@@ -1,4 +1,4 @@
 export * from "./backlog.ts";
 export { bookTry, type Planned } from "./book-try.ts";
 export * from "./frame-line.ts";
-export { addTally, newTally, type Tally } from "./tally.ts";
+export { addTally, type LostLeg, newTally, type Tally } from "./tally.ts";
