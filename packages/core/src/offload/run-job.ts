@@ -61,7 +61,8 @@ async function followPlans(
   let exclude = without;
   let broke: LongshoreError | undefined;
   let sequence = job.sequence;
-  for (;;) {
+  // What was planned beside one of them does not count: what it led to is as good as what that one would have.
+  for (let plans = 1; ; plans++) {
     const now: Job = sequence === job.sequence ? job : { ...job, sequence };
     const plan = decide(loop, now, held, exclude, broke, tally);
     planned(plan, broke !== undefined);
@@ -84,7 +85,7 @@ async function followPlans(
       if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
       return { response: end.response, leg: end.leg, plan: end.plan, tally };
     }
-    if (tally.plans.length >= maxPlans) {
+    if (plans >= maxPlans) {
       throw end.kind === "failed"
         ? end.error
         : new LongshoreError("no-place", "plan", `${tally.plans.length} plans did not lead to an answer`);

@@ -98,7 +98,15 @@ const far = (description: Partial<ModelDescription> = {}): DoubleModel => ({
     tensorsOf(numericTensor("out", "UINT8", [1], Uint8Array.of(inputs.get("in")!.bytes[0]! + 1))),
 });
 
-function world(kind: "oip" | "longshore", models: DoubleModel[], ...others: Endpoint[]) {
+const world = (kind: "oip" | "longshore", models: DoubleModel[], ...others: Endpoint[]) =>
+  worldOf({}, kind, models, ...others);
+
+function worldOf(
+  { maxPlans = 6 }: { readonly maxPlans?: number | undefined },
+  kind: "oip" | "longshore",
+  models: DoubleModel[],
+  ...others: Endpoint[]
+) {
   const clock = virtualClock();
   const local = doubleEndpoint(models, { id: "device", tier: "device", zone: "device" });
   const place = doubleEndpoint([far()], { id: "there", kind, offers: kind === "longshore" });
@@ -112,6 +120,7 @@ function world(kind: "oip" | "longshore", models: DoubleModel[], ...others: Endp
     observer: { record: (event) => void (event.kind === "failure" && said.push(event.message)) },
     links: () => undefined,
     defaults: { dataClass: "internal" },
+    maxPlans,
   });
   const infer = async (name: string, values: readonly number[]): Promise<number | undefined> => {
     const control = new AbortController();
@@ -232,7 +241,7 @@ it("runs no model of others in vain where nobody has the next one", async () => 
 });
 
 /** A pipeline of two steps that others have, its places, and one that runs all of it in `runMs`. */
-function besideWhole(runMs: number) {
+function besideWhole(runMs: number, maxPlans?: number) {
   const models = [pipeline("find", "1", 1, elsewhere("near"))];
   const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });
   const { description } = models[0]!;
@@ -264,7 +273,7 @@ function besideWhole(runMs: number) {
     run: (given) => tensorsOf(numericTensor("y", "UINT8", [1], Uint8Array.of(given.get("x")!.bytes[0]! + 2))),
   };
   const whole = doubleEndpoint([all], { id: "whole" });
-  return { near, whole, ...world("oip", models, near, whole) };
+  return { near, whole, ...worldOf({ maxPlans }, "oip", models, near, whole) };
 }
 
 it("begins anew with what it was given where only a place that runs all of a pipeline is left", async () => {
@@ -278,7 +287,8 @@ it("begins anew with what it was given where only a place that runs all of a pip
 });
 
 it("takes what its steps lead to while the place that runs all of a pipeline hangs", async () => {
-  const { offloader, ask, near, whole, place } = besideWhole(10);
+  // One plan, another beside it, and one from where that led to.
+  const { offloader, ask, near, whole, place } = besideWhole(10, 2);
   await using _open = offloader;
   for (let n = 0; n < 12; n++) expect(await ask("find", n)).toBe(n + 2);
   expect(whole.asked).toHaveLength(12);
