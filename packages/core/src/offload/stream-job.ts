@@ -8,7 +8,7 @@ import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
-import { decide } from "./decide.ts";
+import { decide, defaultPlans } from "./decide.ts";
 import { forgetRefused } from "./run-job.ts";
 import { beginLeg, final, recordBegin, recordEnd } from "./running.ts";
 import { newTally } from "../stream/index.ts";
@@ -19,7 +19,7 @@ import { newTally } from "../stream/index.ts";
  * Throws what the last place threw, or why there is none.
  */
 export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceResponse> {
-  const { maxPlans = 6 } = loop.parts;
+  const { maxPlans = defaultPlans } = loop.parts;
   if (job.confirm) {
     const what = `model ${job.known.description.name} gives several answers to a request, which nobody can confirm`;
     throw new LongshoreError("unsupported", "plan", what);
