@@ -172,6 +172,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
   for (const choice of choices) {
     const cells = model.routes.cells(choice.position, choice.bucketPosition);
     if (!cells) continue;
+    let leads: Uint8Array | undefined;
     for (let cell = 0; cell < cells.count; cell++) {
       const from = cells.from[cell] ?? 0;
       const to = cells.to[cell] ?? 0;
@@ -181,7 +182,8 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
         if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence || request.whole === true)
           continue;
         if (to < choice.to && choice.bucket.returns[to] !== 1) continue;
-        if (reachedHere(choice, choice.from) < from || !leadsOn(choice, cells, to)) continue;
+        if (reachedHere(choice, choice.from) < from) continue;
+        if (reachedHere(choice, to) < choice.to && (leads ??= leadingOn(choice, cells))[to] !== 1) continue;
         if (!readyHere(request, choice, from, to)) continue;
       }
       addGroup(options, question, choice, cells, cell, from, to);
@@ -200,19 +202,28 @@ function readyHere({ ready }: PlanRequest, choice: Choice, from: number, to: num
 }
 
 /** How far this place gets from a cut: to the end of the request, or to a step whose model only others have. */
-export function reachedHere({ bucket, to }: Choice, from: number): number {
+export function reachedHere({ bucket, to }: Pick<Choice, "bucket" | "to">, from: number): number {
   return Math.min(to, bucket.reach[from] ?? to);
 }
 
-/** Whether somebody has each model of others that is still to be run from there, so that none is run in vain. */
-function leadsOn(choice: Choice, cells: CellTable, from: number): boolean {
-  const next = reachedHere(choice, from);
-  if (next >= choice.to) return true;
-  for (let cell = 0; cell < cells.count; cell++) {
-    const to = cells.to[cell] ?? 0;
-    if (cells.from[cell] === next && to > next && leadsOn(choice, cells, to)) return true;
+/**
+ * For each cut, 1 where somebody has each model of others that is still to be run from there, so that none is run in vain. From the
+ * last one backwards, since many ways may lead to each.
+ */
+export function leadingOn(
+  choice: Pick<Choice, "bucket" | "to">,
+  cells: Pick<CellTable, "count" | "from" | "to">,
+): Uint8Array {
+  const leads = new Uint8Array(choice.to + 1).fill(1, choice.to);
+  for (let from = choice.to - 1; from >= 0; from--) {
+    const next = reachedHere(choice, from);
+    if (next >= choice.to) leads[from] = 1;
+    for (let cell = 0; cell < cells.count && leads[from] === 0; cell++) {
+      const to = cells.to[cell] ?? 0;
+      if (cells.from[cell] === next && to > next) leads[from] = leads[Math.min(to, choice.to)] ?? 0;
+    }
   }
-  return false;
+  return leads;
 }
 
 /** What of a choice lies between two positions. */
