@@ -39,6 +39,34 @@ function probed(sentBytes: number, bytesPerMs: number, objective: Plan["objectiv
   return sent;
 }
 
+it("considers a place that took the name of one that is still being probed", () => {
+  const clock = manualClock();
+  const link: Link = {
+    transferMs: () => certain(5),
+    roundTripMs: () => certain(10),
+    probeBytes: () => 3000,
+  };
+  const sent: string[] = [];
+  const placeOf = (name: string) => {
+    const probe = () => (sent.push(name), new Promise<void>(() => undefined));
+    const endpoint = { info: { id: "a" }, probe } as unknown as Endpoint;
+    return followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  };
+  const looked = [placeOf("before")];
+  const local = { info: { id: "here" } } as unknown as Endpoint;
+  const places = { looked, touched: () => undefined };
+  using probes = linkProbes({ clock, links: () => link, local }, places, () => undefined);
+  const known = { here: false } as unknown as KnownModel;
+  const plan = { objective: "throughput", legs: [] } as unknown as Plan;
+  const consider = (): void =>
+    probes.consider({ known, features: { bytes: 1000 }, plan, dueAtMs: Infinity }, 0);
+  consider();
+  looked[0] = placeOf("after");
+  consider();
+  consider();
+  expect(sent).toEqual(["before", "after"]);
+});
+
 it("finds out about the rates of links where all places are elsewhere, unless no rate makes a difference", () => {
   expect(probed(100_000, 1000)).toBe(3000);
   expect(probed(600, 1000)).toBe(0);

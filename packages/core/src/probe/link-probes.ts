@@ -95,11 +95,11 @@ export function linkProbes(
 ): LinkProbes {
   const { clock } = parts;
   const here = parts.local?.info.id;
-  const underWay = new Map<string, AbortController>();
+  const underWay = new Map<Place, AbortController>();
   /** What is kept of a place goes with it. */
   const consideredMs = new WeakMap<Place, number>();
   /** Links that will be considered before the next request. */
-  const waiting = new Map<string, Disposable>();
+  const waiting = new Map<Place, Disposable>();
   /** The longest train for each place: cut down when one was slow or lost, so that probes never clog a link that collapsed. */
   const limits = new WeakMap<Place, number>();
 
@@ -110,7 +110,7 @@ export function linkProbes(
     const { id } = endpoint.info;
     const control = new AbortController();
     const startedMs = clock.nowMs();
-    underWay.set(id, control);
+    underWay.set(place, control);
     const timer = clock.timer(probeDeadlineMs, () =>
       control.abort(new LongshoreError("no-answer", "transport", `${id} did not take a probe in time`)),
     );
@@ -130,7 +130,7 @@ export function linkProbes(
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
     } finally {
       timer[Symbol.dispose]();
-      underWay.delete(id);
+      underWay.delete(place);
       place.linkTouched(true);
       places.touched();
       news();
@@ -141,7 +141,7 @@ export function linkProbes(
   function probed(place: Place, link: Link, request: Considered, nowMs: number): boolean {
     const { id } = place.endpoint.info;
     const { known, features, plan, dueAtMs } = request;
-    if (underWay.has(id) || place.health.unavailable(nowMs) !== undefined) return false;
+    if (underWay.has(place) || place.health.unavailable(nowMs) !== undefined) return false;
     // Frames that follow one another use places side by side: one that answers no sooner pays all the same.
     const sideBySide = plan.objective === "throughput";
     if (!couldPay(known, id, features, sideBySide ? undefined : meanOf(link.roundTripMs(nowMs))))
@@ -159,16 +159,15 @@ export function linkProbes(
 
   /** Considers a link shortly before the next request, and again until then. */
   function wait(place: Place, link: Link, request: Considered, delayMs: number): void {
-    const { id } = place.endpoint.info;
-    waiting.get(id)?.[Symbol.dispose]();
+    waiting.get(place)?.[Symbol.dispose]();
     const timer = clock.timer(delayMs, () => {
-      waiting.delete(id);
+      waiting.delete(place);
       const nowMs = clock.nowMs();
       consideredMs.set(place, nowMs);
       const more = probed(place, link, request, nowMs);
       if (more && nowMs + againMs < request.dueAtMs) wait(place, link, request, againMs);
     });
-    waiting.set(id, timer);
+    waiting.set(place, timer);
   }
 
   return {
@@ -176,7 +175,7 @@ export function linkProbes(
       for (const place of places.looked) {
         const { id } = place.endpoint.info;
         const link = parts.links(id);
-        if (!link?.probeBytes || !place.endpoint.probe || underWay.has(id)) continue;
+        if (!link?.probeBytes || !place.endpoint.probe || underWay.has(place)) continue;
         // Where all places are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
         const apart = !request.known.here && request.plan.objective !== "throughput";
         if (apart && !rateMatters(place.table, request.plan)) continue;
