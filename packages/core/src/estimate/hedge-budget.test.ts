@@ -43,6 +43,13 @@ it("lends a few runs at a price when nothing is left", () => {
   expect(budget.allows).toBe(false);
 });
 
+it("owes no more than it lends, however often a deadline needs a run all the same", () => {
+  const budget = hedgeBudget({ limitRatio: 0.5, debt: 3 });
+  for (let run = 0; run < 100; run++) budget.spend();
+  for (let count = 0; count < 2; count++) budget.note({ extraRun: false, late: false });
+  expect(budget.allows).toBe(true);
+});
+
 it("makes late answers dearer when they come too often, and cheaper when they do not", () => {
   const budget = hedgeBudget();
   const before = budget.latePrice;

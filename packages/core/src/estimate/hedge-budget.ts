@@ -39,8 +39,8 @@ export interface HedgeBudget {
   readonly latePrice: number;
   /** Whether an extra run may start at all. */
   readonly allows: boolean;
-  /** Told once for each request that could have run twice. */
-  note(outcome: { readonly extraRun: boolean; readonly late: boolean }): void;
+  /** Told once for each request that could have run twice; `late` is undefined where it has no answer. */
+  note(outcome: { readonly extraRun: boolean; readonly late: boolean | undefined }): void;
   /** Told when an extra run starts, before the request ends. */
   spend(): void;
 }
@@ -75,11 +75,13 @@ export function hedgeBudget(options: HedgeBudgetOptions = {}): HedgeBudget {
       return tokens >= 1 - debt;
     },
     spend() {
-      tokens -= 1;
+      // What a deadline needs is spent although nothing is left; later requests need not earn back more than was to be lent.
+      tokens = Math.max(-debt, tokens - 1);
     },
     note({ extraRun, late }) {
       tokens = Math.min(burst, tokens + limitRatio);
       price = Math.min(maxPrice, Math.max(0, price + step * ((extraRun ? 1 : 0) - targetRatio)));
+      if (late === undefined) return;
       // Late answers are rare, so each one weighs as much as its share makes many good ones.
       latePrice = Math.min(
         maxLatePrice,

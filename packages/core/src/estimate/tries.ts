@@ -96,7 +96,8 @@ export function weighTry(standing: TryStanding, prices: TryPrices, roundTripMs: 
 
 /** How a request ended that was sent to the place, or could have been. */
 export interface TryOutcome {
-  readonly tookMs: number;
+  /** Undefined where it failed or was given up, which says nothing of how long answers take. */
+  readonly tookMs: number | undefined;
   /** One run here. */
   readonly runMs: number;
   /** From its beginning; Infinity without one. */
@@ -138,11 +139,12 @@ export function tries(options: HedgeBudgetOptions = {}): Tries {
     spend: budget.spend,
     ended({ tookMs, runMs, deadlineMs, extraRun, bet }) {
       const hasDeadline = deadlineMs < Infinity;
-      const isLate = tookMs > (hasDeadline ? deadlineMs : lateRatio * runMs);
-      budget.note({ extraRun, late: !hasDeadline && isLate });
+      const isLate =
+        tookMs === undefined ? undefined : tookMs > (hasDeadline ? deadlineMs : lateRatio * runMs);
+      budget.note({ extraRun, late: isLate === undefined ? undefined : !hasDeadline && isLate });
       if (hasDeadline) bound.note({ extraRun: false, late: isLate });
       // What takes no time here is no measure of what tries cost.
-      if (!bet || !(runMs > 0)) return;
+      if (tookMs === undefined || !bet || !(runMs > 0)) return;
       const took = Math.min(mostRuns, tookMs / runMs);
       const paid = took + (extraRun ? bet.extraRunPrice : 0) + (isLate ? bet.latePrice : 0);
       ledger.note(bet.doubt, bet.expectedMs / runMs, paid);

@@ -36,7 +36,7 @@ export async function bookTry<T>(
   const { clock } = where;
   const beganMs = clock.nowMs();
   let tried: Tried | undefined;
-  const note = (tookMs: number, ended: boolean): void => {
+  const note = (tookMs: number | undefined): void => {
     const { extraRun } = tally;
     tally.extraRun = false;
     if (!tried) return;
@@ -46,19 +46,19 @@ export async function bookTry<T>(
       runMs,
       deadlineMs: deadlineMs - beganMs,
       extraRun,
-      bet: ended ? bet : undefined,
+      bet: tookMs === undefined ? undefined : bet,
     });
   };
   try {
     const outcome = await answer((plan, again) => {
       if (!again) tried = triedBy(where, plan, clock.nowMs() - beganMs) ?? tried;
     });
-    note(clock.nowMs() - beganMs, true);
+    note(clock.nowMs() - beganMs);
     return outcome;
   } catch (thrown) {
     // What the deadline ended is as late as can be; what failed or was given up says nothing of how long answers take.
     const late = thrown instanceof LongshoreError && thrown.reason === "deadline-exceeded";
-    note(late ? Infinity : 0, late);
+    note(late ? Infinity : undefined);
     throw thrown;
   }
 }
