@@ -198,7 +198,8 @@ class Race {
       if (begun.some((one) => !this.#isHere(one))) retries.back();
       return this.#settled;
     }
-    if (!lost) this.#tally.extraRun = true;
+    const books = this.#running.get(leg.id)?.place?.books;
+    if (!lost && books) this.#tally.spent = [...(this.#tally.spent ?? []), books];
     this.#standing.givenUp.add(leg.id);
     return true;
   }

@@ -1,6 +1,7 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
+import { tries } from "../estimate/index.ts";
 import type { Plan } from "../plan/index.ts";
 import { followPlace } from "../places/index.ts";
 import { bookTry, type Planned } from "./book-try.ts";
@@ -14,7 +15,7 @@ const sent = {
   ],
 } as unknown as Plan;
 
-function scene(deadlineMs = Infinity) {
+function scene(deadlineMs = Infinity, tally = newTally()) {
   const clock = manualClock();
   const place = followPlace(doubleEndpoint([]), undefined, clock, seededRandom(1), undefined);
   // As much of an endpoint and of the places as is asked.
@@ -25,7 +26,7 @@ function scene(deadlineMs = Infinity) {
   } as unknown as Parameters<typeof bookTry>[0];
   const call = { ...housekeepingCall("test"), deadlineMs };
   const run = (answer: (planned: Planned) => Promise<unknown>): Promise<unknown> =>
-    bookTry(where, call, newTally(), answer).catch(() => undefined);
+    bookTry(where, call, tally, answer).catch(() => undefined);
   return { clock, run, prices: () => place.books.prices };
 }
 
@@ -66,5 +67,24 @@ describe("bookTry", () => {
       throw new LongshoreError("cancelled", "execute", "not wanted");
     });
     expect(prices().missed).toBe(before);
+  });
+
+  it("tells of a second run the books that paid it", async () => {
+    const tally = newTally();
+    const [first, plain, other] = [scene(Infinity, tally), scene(), tries({ debt: 0 })];
+    const before = other.prices.extraRun;
+    other.spend();
+    other.spend();
+    expect(other.allows).toBe(false);
+    for (let count = 0; count < 8; count++) {
+      await first.run(async (planned) => {
+        planned(sent, false);
+        tally.spent = [other];
+      });
+      await plain.run(async (planned) => planned(sent, false));
+    }
+    expect(other.allows).toBe(true);
+    expect(other.prices.extraRun).toBeGreaterThan(before);
+    expect(first.prices()).toEqual(plain.prices());
   });
 });

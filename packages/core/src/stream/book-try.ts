@@ -20,6 +20,9 @@ interface Where {
   readonly places: Pick<Places, "all">;
 }
 
+/** A request whose answer says nothing of the place. */
+const unanswered = { tookMs: undefined, runMs: Infinity, deadlineMs: Infinity };
+
 /** Told of each plan of a request, and whether it follows one that failed. */
 export type Planned = (plan: Plan, again: boolean) => void;
 
@@ -37,15 +40,19 @@ export async function bookTry<T>(
   const beganMs = clock.nowMs();
   let tried: Tried | undefined;
   const note = (tookMs: number | undefined): void => {
-    const { extraRun } = tally;
-    tally.extraRun = false;
+    const { spent = [] } = tally;
+    tally.spent = undefined;
+    // A plan that was made beside the first is paid for where it went, and so is earned back there.
+    for (const books of new Set(spent)) {
+      if (books !== tried?.books) books.ended({ ...unanswered, extraRun: true });
+    }
     if (!tried) return;
     const { books, runMs, bet } = tried;
     books.ended({
       tookMs,
       runMs,
       deadlineMs: deadlineMs - beganMs,
-      extraRun,
+      extraRun: spent.includes(books),
       bet: tookMs === undefined ? undefined : bet,
     });
   };

@@ -1,5 +1,6 @@
 import type { Account } from "../endpoint/index.ts";
 import type { Charged } from "./backlog.ts";
+import type { Tries } from "../estimate/index.ts";
 import type { Plan } from "../plan/index.ts";
 
 /** A leg that ran, or began to, in vain. */
@@ -21,8 +22,8 @@ export interface Tally {
   millijoules: number;
   measured: boolean;
   costMicros: number;
-  /** A second run was started because the first was late, or raced. */
-  extraRun: boolean;
+  /** The books that second runs were paid from, which were started because the first was late, or raced. */
+  spent: readonly Tries[] | undefined;
   /** Its share of the backlog, where throughput is the objective. */
   charged: Charged | undefined;
 }
@@ -50,7 +51,7 @@ export function newTally(): Tally {
     millijoules: 0,
     measured: true,
     costMicros: 0,
-    extraRun: false,
+    spent: undefined,
     charged: undefined,
   };
 }
