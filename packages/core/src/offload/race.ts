@@ -322,7 +322,6 @@ class Race {
       ({ leg: other, place }) =>
         (place?.health.failing === true && this.#late(other, true)) || this.#again(other.id),
     );
-    }
     if (others.length > 0) return;
     for (const next of this.#standing.plan.legs) {
       if (this.#standing.started.has(next.id) || !waitedFor(next, this.#standing)) continue;
