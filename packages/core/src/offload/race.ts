@@ -121,8 +121,7 @@ class Race {
     const place = here ? undefined : placeFor(leg.endpoint, this.#job.known, places.all);
     const endpoint = here ? local : place?.endpoint;
     if (!endpoint) {
-      const error = new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
-      this.#fail(leg, error);
+      this.#fail(leg, new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`));
       return;
     }
     const waits = isWaiting(this.#job, this.#held);
@@ -374,10 +373,9 @@ class Race {
     this.#deadline?.[Symbol.dispose]();
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
     for (const running of this.#running.values()) {
-      const lost = new LongshoreError("cancelled", "execute", why);
       bookLoss(this.#loop, running, why, this.#tally, nowMs);
       recordEnd(this.#loop, this.#job.call.id, running, "lost", nowMs);
-      running.cancel(lost);
+      running.cancel(new LongshoreError("cancelled", "execute", why));
     }
     this.#running.clear();
     this.#loop.places.touched();
