@@ -20,6 +20,7 @@ import { learnItems } from "./learn.ts";
 import { legCall, legRequest, mostWaitAt } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import {
+  final,
   guardAlone,
   type GuardTimes,
   type GuardWatch,
@@ -35,7 +36,6 @@ import {
   bookBroken,
   bookLoss,
   checkBelieved,
-  final,
   progressOf,
   heard,
   recordBegin,

@@ -4,7 +4,7 @@ import { arrived } from "../parts/index.ts";
 import { type Beside, type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { overtaken } from "./race.ts";
-import { final } from "./running.ts";
+import { final } from "../places/index.ts";
 import type { Outcome } from "./run-job.ts";
 import { borrowed } from "../tensor/index.ts";
 import { addTally, newTally, type Tally } from "../stream/index.ts";

@@ -211,8 +211,3 @@ export function checkBelieved({ leg, place }: Running): void {
   const why = place?.health.distrusted;
   if (why !== undefined) throw new LongshoreError("bad-reply", "decode", `${leg.endpoint}: ${why}`);
 }
-
-/** Errors that another place would only repeat: the caller's input is at fault. */
-export function final(error: LongshoreError): boolean {
-  return error.reason === "invalid-input" || error.reason === "invalid-media";
-}

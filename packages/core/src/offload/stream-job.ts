@@ -2,15 +2,14 @@ import { abortError, childCall, type EndpointId, LongshoreError } from "../base/
 import type { Endpoint, InferenceResponse } from "../endpoint/index.ts";
 import type { Leg } from "../plan/index.ts";
 import { beginning, checkOutputs } from "../parts/index.ts";
-import { placeFor } from "../places/index.ts";
+import { final, placeFor } from "../places/index.ts";
 import type { Job } from "./job.ts";
 import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
-
 import { decide, defaultPlans } from "./decide.ts";
 import { forgetRefused } from "./run-job.ts";
-import { beginLeg, final, recordBegin, recordEnd } from "./running.ts";
+import { beginLeg, recordBegin, recordEnd } from "./running.ts";
 import { newTally } from "../stream/index.ts";
 
 /**

@@ -19,3 +19,8 @@ export function disowned({ reason, endpoint }: LongshoreError, own: boolean): bo
   if (endpoint !== undefined) return false;
   return gone.has(reason) || (own && refused.has(reason));
 }
+
+/** Errors that another place would only repeat: the caller's input is at fault. */
+export function final(error: LongshoreError): boolean {
+  return error.reason === "invalid-input" || error.reason === "invalid-media";
+}

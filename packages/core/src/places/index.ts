@@ -1,5 +1,5 @@
 export * from "./asked-model.ts";
-export { disowned } from "./disowned.ts";
+export { disowned, final } from "./disowned.ts";
 export * from "./place.ts";
 export * from "./place-health.ts";
 export * from "./guard-watch.ts";
