@@ -7,6 +7,7 @@ import {
   checkScenario,
   plainModel,
   profiledModel,
+  type SimulatedRun,
   type SimulatedWay,
   simulate,
   simulationOf,
@@ -112,7 +113,7 @@ describe("the words of what to make small", () => {
     const ways = await simulate(constant);
     expect(wayOf(ways, "oracle").figures).toMatchObject({ objective: 0, vsOracle: 1 });
     expect(wayOf(ways, "device").figures).toMatchObject({ objective: 1, vsOracle: null });
-    const run = {
+    const run: SimulatedRun = {
       name: "constant",
       ways,
       limits: { objective: "chance", deadlineMs: 300 },

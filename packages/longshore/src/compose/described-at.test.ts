@@ -63,7 +63,10 @@ it("says who never answered, of a model and of a step", async () => {
   const late = async <T>(ask: (address: string) => Promise<T>): Promise<[T, string]> => {
     let reached = (): void => undefined;
     const asked = new Promise<void>((resolve) => (reached = resolve));
-    const { address } = await listening(async () => void reached());
+    const { address } = await listening(async () => {
+      reached();
+      return undefined;
+    });
     const answer = ask(address);
     await asked;
     vi.advanceTimersByTime(5000);
