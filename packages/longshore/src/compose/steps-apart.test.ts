@@ -167,7 +167,7 @@ const added = (value: number): Inputs => ({
 });
 
 it.each(["oip", "longshore"] as const)(
-  "keeps a sequence at the server of kind %s that has its state",
+  "goes on with a sequence where its state is, at servers of kind %s",
   async (kind) => {
     const servers = [await server("one"), await server("two")];
     const places = servers.map((one, at) => named(one, kind, ["one", "two"][at]!));
@@ -178,9 +178,6 @@ it.each(["oip", "longshore"] as const)(
     for (let step = 1; step <= 5; step++) {
       sum += step;
       const result = await sequence.next(added(step));
-      // Each is planned where the one before was answered; a server of ours that is late may be overtaken by the other with that state.
-      const last = where.at(-1);
-      if (last) expect(result.plans[0]!.legs[0]).toMatchObject({ endpoint: last });
       where.push(result.where);
       expect([...int32View(result.outputs.get("sum")!), ...int32View(result.outputs.get("level")!)]).toEqual([
         sum,
@@ -189,6 +186,7 @@ it.each(["oip", "longshore"] as const)(
     }
     const used = servers[where.at(-1) === "one" ? 0 : 1]!;
     const spare = servers[where.at(-1) === "one" ? 1 : 0]!;
+    // From a server of ours the state comes back with each answer, and the other one may go on with it where a machine is busy.
     if (kind === "oip") {
       expect(new Set(where).size).toBe(1);
       expect(await runs(used, "accumulate_int32")).toBe(5);
