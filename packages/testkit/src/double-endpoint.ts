@@ -1,7 +1,9 @@
 import {
   type Account,
   type Call,
+  certain,
   type Endpoint,
+  endCut,
   type EndpointInfo,
   type InferenceRequest,
   type InferenceResponse,
@@ -9,6 +11,7 @@ import {
   type ModelKnowledge,
   type Offer,
   type Profile,
+  startCut,
   type Tensor,
   type Tensors,
 } from "@longshore/core";
@@ -40,6 +43,30 @@ export function doubleDescription(
     labels: {},
     trusted: true,
     ...change,
+  };
+}
+
+/** A double's promise to run all of a model: `runMs` by itself, to whoever asks, for ever, and for nothing. */
+export function doubleOffer(
+  description: Pick<ModelDescription, "name" | "version" | "digest" | "variants">,
+  { id, zone, trust }: Pick<EndpointInfo, "id" | "zone" | "trust">,
+  runMs: number,
+): Offer {
+  const { name, version, digest, variants } = description;
+  return {
+    segment: { model: name, version, digest, variant: variants[0]?.name ?? "", from: startCut, to: endCut },
+    path: [id],
+    zones: [zone],
+    trust,
+    completionMs: certain(runMs),
+    queueMs: 0,
+    energyMillijoules: 0,
+    costMicros: 0,
+    agreementRatio: 1,
+    upTo: { bytes: Infinity },
+    codecs: [],
+    expiresAtMs: Infinity,
+    origin: "promised",
   };
 }
 

@@ -1,10 +1,15 @@
-import { doubleEndpoint, doubleInfo, type ManualClock, manualClock } from "@longshore/testkit";
+import {
+  doubleDescription,
+  doubleEndpoint,
+  doubleInfo,
+  doubleOffer,
+  type ManualClock,
+  manualClock,
+} from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
-import type { Endpoint, EndpointInfo, Offer } from "../endpoint/index.ts";
-import { certain } from "../estimate/index.ts";
-import type { ModelDescription } from "../model/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, give, isGiven, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
@@ -12,27 +17,14 @@ import { offloadEndpoint } from "./offload-endpoint.ts";
 import type { Limits } from "../offloader/index.ts";
 import type { OffloadDefaults } from "./parts.ts";
 
-const description: ModelDescription = {
+const description = doubleDescription({
   name: "twice",
-  version: "1",
   digest: `sha256:${"4".repeat(64)}`,
   inputs: [{ name: "x", datatype: "FP32", shape: [1] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [1] }],
-  variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
-  batching: { maxBatchSize: 0 },
-  instances: [],
-  labels: {},
-  trusted: true,
   dataClass: "internal",
-};
-const segment = {
-  model: "twice",
-  version: "1",
-  digest: description.digest,
-  variant: "base",
-  from: "start",
-  to: "end",
-};
+});
+const { segment } = doubleOffer(description, doubleInfo, 1);
 
 const one = (name: string, value: number): Tensors =>
   tensorsOf(float32Tensor(name, [1], Float32Array.of(value)));
@@ -41,21 +33,7 @@ const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.
 /** A place that doubles, or while it lies gives a tenth more; with a clock it takes as long as it promises. */
 function place(id: string, change: Partial<EndpointInfo> = {}, runMs = 1, clock?: ManualClock) {
   const info = { ...doubleInfo, id, zone: "eu", ...change };
-  const offer: Offer = {
-    segment,
-    path: [id],
-    zones: [info.zone],
-    trust: info.trust,
-    completionMs: certain(runMs),
-    queueMs: 0,
-    energyMillijoules: 0,
-    costMicros: 0,
-    agreementRatio: 1,
-    upTo: { bytes: Infinity },
-    codecs: [],
-    expiresAtMs: Infinity,
-    origin: "promised",
-  };
+  const offer = doubleOffer(description, info, runMs);
   const state = { lies: false, hangs: false, fails: false };
   const load = { atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 };
   const run = async (inputs: Tensors) => {

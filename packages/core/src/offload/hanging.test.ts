@@ -1,4 +1,11 @@
-import { doubleEndpoint, doubleInfo, type ManualClock, manualClock } from "@longshore/testkit";
+import {
+  doubleDescription,
+  doubleEndpoint,
+  doubleInfo,
+  doubleOffer,
+  type ManualClock,
+  manualClock,
+} from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import {
   type Call,
@@ -9,36 +16,21 @@ import {
   sleep,
 } from "../base/index.ts";
 import type { Directory } from "../directory/index.ts";
-import type { Endpoint, EndpointInfo, Offer } from "../endpoint/index.ts";
-import { certain } from "../estimate/index.ts";
-import type { ModelDescription } from "../model/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, type Tensor, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
 import type { OffloadParts } from "./parts.ts";
 
-const description: ModelDescription = {
+const description = doubleDescription({
   name: "twice",
-  version: "1",
   digest: `sha256:${"5".repeat(64)}`,
   inputs: [{ name: "x", datatype: "FP32", shape: [1] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [1] }],
-  variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
-  batching: { maxBatchSize: 0 },
-  instances: [],
-  labels: {},
-  trusted: true,
   dataClass: "internal",
-};
-const segment = {
-  model: "twice",
-  version: "1",
-  digest: description.digest,
-  variant: "base",
-  from: "start",
-  to: "end",
-};
+});
+const { segment } = doubleOffer(description, doubleInfo, 1);
 const one = (name: string, value: number): Tensors =>
   tensorsOf(float32Tensor(name, [1], Float32Array.of(value)));
 const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.get(name)!)[0]!;
@@ -47,21 +39,7 @@ type Fault = "none" | "refuses" | "hangs" | "hangs in the body" | "breaks" | "li
 
 /** A server that doubles in `runMs`. */
 function server(clock: ManualClock, id: string, runMs: number) {
-  const offer: Offer = {
-    segment,
-    path: [id],
-    zones: ["eu"],
-    trust: "operated",
-    completionMs: certain(runMs),
-    queueMs: 0,
-    energyMillijoules: 0,
-    costMicros: 0,
-    agreementRatio: 1,
-    upTo: { bytes: Infinity },
-    codecs: [],
-    expiresAtMs: Infinity,
-    origin: "promised",
-  };
+  const info = { ...doubleInfo, id, zone: "eu" };
   const state = { fault: "none" as Fault, runMs, begins: (): void => undefined };
   // Others send there, too.
   const load = { atMs: 0, cpuRatio: 0, inFlight: 8, queueMs: 0 };
@@ -71,7 +49,10 @@ function server(clock: ManualClock, id: string, runMs: number) {
     await sleep(clock, state.fault.startsWith("hangs") ? Infinity : state.runMs, abort);
     return { outputs: one("y", valueOf(inputs, "x") * (state.fault === "lies" ? 2.2 : 2)), load };
   };
-  const double = doubleEndpoint([{ description, offers: [offer], run }], { ...doubleInfo, id, zone: "eu" });
+  const double = doubleEndpoint(
+    [{ description, offers: [doubleOffer(description, info, runMs)], run }],
+    info,
+  );
   const infer: Endpoint["infer"] = async (request, call, progress) => {
     state.begins();
     if (state.fault === "is busier" && call.mostWaitMs !== undefined) {

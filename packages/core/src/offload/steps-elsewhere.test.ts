@@ -1,9 +1,14 @@
 import { virtualClock } from "@longshore/lab";
-import { doubleDescription, doubleEndpoint, type DoubleModel } from "@longshore/testkit";
+import {
+  doubleDescription,
+  doubleEndpoint,
+  doubleInfo,
+  type DoubleModel,
+  doubleOffer,
+} from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
 import type { Endpoint, Offer } from "../endpoint/index.ts";
-import { certain } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile, Step } from "../model/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { numericTensor, tensorsOf } from "../tensor/index.ts";
@@ -246,26 +251,9 @@ function besideWhole(runMs: number, maxPlans?: number) {
   const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });
   const { description } = models[0]!;
   const slow: Offer = {
-    segment: {
-      model: "find",
-      version: "1",
-      digest: description.digest,
-      variant: "default",
-      from: "start",
-      to: "end",
-    },
-    path: ["whole"],
-    zones: ["eu/store-7"],
-    trust: "operated",
-    completionMs: certain(runMs),
-    queueMs: 0,
-    energyMillijoules: 0,
-    costMicros: 0,
-    agreementRatio: 1,
-    upTo: { bytes: Infinity },
+    ...doubleOffer(description, { ...doubleInfo, id: "whole" }, runMs),
     codecs: ["raw"],
     expiresAtMs: 1e9,
-    origin: "promised",
   };
   const all: DoubleModel = {
     description,

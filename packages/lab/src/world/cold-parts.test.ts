@@ -1,12 +1,6 @@
 import { expect, it } from "vitest";
-import {
-  type Call,
-  type InferenceRequest,
-  type Progress,
-  type Segment,
-  sleep,
-  tensorOf,
-} from "@longshore/core";
+import { tensorOf } from "@longshore/core";
+import { loadingParts } from "../fixtures/loading-parts.ts";
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { offloadWorld } from "./index.ts";
@@ -16,7 +10,7 @@ const loadMs = 700;
 
 it("no request waits for a head to be loaded here where the whole model is, nor for what follows it elsewhere", async () => {
   const trace = constantTrace(5e6);
-  const loads: string[] = [];
+  const { loads, wrap } = loadingParts(loadMs);
   // A device of 100 ms, and an edge box ten times as quick on a link that is too thin for the input.
   const { clock, offloader } = offloadWorld({
     models: [toyModel()],
@@ -24,24 +18,7 @@ it("no request waits for a head to be loaded here where the whole model is, nor 
     device: { speed: 1, info: placeInfo("device", "device") },
     places: [{ info: placeInfo("edge", "edge"), speed: 10, up: trace, down: trace, delayMs: 5 }],
     defaults: { dataClass: "public" },
-    wrap: (endpoint, clock) => {
-      const { infer, info } = endpoint;
-      const loaded = new Map<string, Promise<void>>();
-      const load = ({ from, to }: Segment): Promise<void> => {
-        const key = `${info.id} ${from}..${to}`;
-        const known = loaded.get(key) ?? sleep(clock, loadMs);
-        if (!loaded.has(key)) loads.push(key);
-        loaded.set(key, known);
-        return known;
-      };
-      return Object.assign(endpoint, {
-        prepare: load,
-        infer: async (request: InferenceRequest, call: Call, progress?: Progress) => {
-          await load(request.segment);
-          return infer.call(endpoint, request, call, progress);
-        },
-      });
-    },
+    wrap,
   });
   await clock.runUntil(offloader.infer("toy", { x }, { zones: ["device"] }));
   const answers: { readonly tookMs: number; readonly where: string }[] = [];

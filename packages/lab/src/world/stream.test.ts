@@ -6,11 +6,11 @@ import {
   type InferenceRequest,
   type Inputs,
   type Progress,
-  type Segment,
   sleep,
   type StreamLimits,
   tensorOf,
 } from "@longshore/core";
+import { loadingParts } from "../fixtures/loading-parts.ts";
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { type OffloadWorld, offloadWorld, type OffloadWorldParts, type SimulatedModel } from "./index.ts";
@@ -193,25 +193,8 @@ describe("a stream over two places", () => {
 
   it("lets no frame wait while what its best plan needs is being loaded", async () => {
     const loadMs = 3000;
-    const loads: string[] = [];
-    const world = store(4, 50e6, (endpoint, clock) => {
-      const { infer, info } = endpoint;
-      const loaded = new Map<string, Promise<void>>();
-      const load = ({ from, to }: Segment): Promise<void> => {
-        const key = `${info.id} ${from}..${to}`;
-        const known = loaded.get(key) ?? sleep(clock, loadMs);
-        if (!loaded.has(key)) loads.push(key);
-        loaded.set(key, known);
-        return known;
-      };
-      return Object.assign(endpoint, {
-        prepare: load,
-        infer: async (request: InferenceRequest, call: Call, progress?: Progress) => {
-          await load(request.segment);
-          return infer.call(endpoint, request, call, progress);
-        },
-      });
-    });
+    const { loads, wrap } = loadingParts(loadMs);
+    const world = store(4, 50e6, wrap);
     const results = await drain(world, framesOf(120), {});
     const tookMs = results.map((one) => (one.kind === "answered" ? one.result.tookMs : Infinity));
     // Nothing is loaded when the first window begins; from then on only the whole model here is, until more is.
