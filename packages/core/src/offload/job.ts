@@ -65,3 +65,13 @@ export interface Job {
   /** Where its plan sees what others keep busy, and is seen: where throughput is the objective. */
   readonly traffic?: Backlog | undefined;
 }
+
+/** Whether what was sent to this place is still on its way here. */
+export function isWaiting({ asked }: Job, { arriving }: Held): boolean {
+  return arriving !== undefined && asked?.wire?.complete?.() === false;
+}
+
+/** Whether what was sent on cannot be sent anywhere else: it is not kept here. */
+export function isGone({ asked }: Job, { arriving }: Held): boolean {
+  return arriving !== undefined && asked?.wire?.again?.() === false;
+}

@@ -15,7 +15,7 @@ import {
   waitedFor,
 } from "../parts/index.ts";
 import { further } from "./decide.ts";
-import type { Job } from "./job.ts";
+import { isGone, isWaiting, type Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest, mostWaitAt } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
@@ -41,8 +41,9 @@ import {
   recordBegin,
   recordEnd,
   type Running,
+  timesFor,
 } from "./running.ts";
-import { isGone, isWaiting, type RaceEnd, timesFor } from "./standing.ts";
+import { overtaken, type RaceEnd } from "./race-end.ts";
 import type { Tally } from "../stream/index.ts";
 
 /**
@@ -394,6 +395,3 @@ class Race {
 
 /** Who had only too much to do may have less by now. */
 const hadTooMuch = ({ reason }: LongshoreError): boolean => reason === "busier" || overloaded.has(reason);
-
-/** Why a leg is lost that another one was quicker than. */
-export const overtaken = "another leg answered first";

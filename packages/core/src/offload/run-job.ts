@@ -12,7 +12,7 @@ import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordBegin, recordEnd } from "./running.ts";
-import type { RaceEnd } from "./standing.ts";
+import type { RaceEnd } from "./race-end.ts";
 import { bookTry, newTally, type Planned, type Tally } from "../stream/index.ts";
 import { releaseTensors } from "../tensor/index.ts";
 import { witness } from "./witness.ts";

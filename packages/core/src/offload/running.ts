@@ -1,12 +1,12 @@
 import { LongshoreError } from "../base/index.ts";
 import type { InferenceResponse, LoadReport, Progress } from "../endpoint/index.ts";
 import { exchangeMillijoules, meanOf, radios } from "../estimate/index.ts";
-import type { Leg, Trigger } from "../plan/index.ts";
+import { latestOf, type Leg, type Plan, type Trigger } from "../plan/index.ts";
 import type { Held } from "../parts/index.ts";
 import type { Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
-import { lateAloneMs, type LocalRun, type Place } from "../places/index.ts";
+import { guardFor, type GuardTimes, lateAloneMs, type LocalRun, type Place } from "../places/index.ts";
 import { longSendMs } from "../probe/index.ts";
 import type { Tally } from "../stream/index.ts";
 
@@ -210,4 +210,11 @@ export function bookBroken(loop: Loop, running: Running, error: LongshoreError, 
 export function checkBelieved({ leg, place }: Running): void {
   const why = place?.health.distrusted;
   if (why !== undefined) throw new LongshoreError("bad-reply", "decode", `${leg.endpoint}: ${why}`);
+}
+
+/** When a back-up may start that watches a leg. */
+export function timesFor(leg: Leg, backUp: Leg, { legs }: Plan, loop: Loop): GuardTimes {
+  const here = backUp.endpoint === loop.local?.info.id;
+  const tail = legs.find((one) => one.takes === leg.id);
+  return guardFor(loop, leg, { backUp, here, tail, latestMs: latestOf(backUp, leg) });
 }

@@ -5,7 +5,7 @@
  * just before, where requests have a rhythm, and only where the decision is in doubt. Place and link say how many bytes and
  * how often (`probeBytes`): a small share of the link, none while it is in use.
  */
-import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
+import { type Clock, type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { doubtOf, type Estimate, type Link, meanOf, shift, sum } from "../estimate/index.ts";
 import { endCut, type Features } from "../model/index.ts";
@@ -19,8 +19,8 @@ import {
   sizeCount,
   sizePosition,
 } from "../table/index.ts";
-import { type KnownModel, slownessHere } from "../places/index.ts";
-import type { Place } from "../places/index.ts";
+import { type KnownModel, type Place, slownessHere } from "../places/index.ts";
+import { askProbe } from "./ask-probe.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {
@@ -106,20 +106,13 @@ export function linkProbes(
   const limitOf = (place: Place): number => limits.get(place) ?? mostBytes;
 
   async function send(place: Place, bytes: number): Promise<void> {
-    const { endpoint } = place;
-    const { id } = endpoint.info;
+    const { id } = place.endpoint.info;
     const control = new AbortController();
     const startedMs = clock.nowMs();
     underWay.set(place, control);
-    const timer = clock.timer(probeDeadlineMs, () =>
-      control.abort(new LongshoreError("no-answer", "transport", `${id} did not take a probe in time`)),
-    );
     try {
-      const call = {
-        ...housekeepingCall(`probe-${id}`, control.signal),
-        deadlineMs: clock.nowMs() + probeDeadlineMs,
-      };
-      await endpoint.probe?.(bytes, call);
+      const late = `${id} did not take a probe in time`;
+      await askProbe(clock, place, bytes, control, { callId: `probe-${id}`, mostMs: probeDeadlineMs, late });
       const slow = clock.nowMs() - startedMs > longProbeMs;
       limits.set(
         place,
@@ -129,7 +122,6 @@ export function linkProbes(
       limits.set(place, Math.max(leastBytes, bytes / 8));
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
     } finally {
-      timer[Symbol.dispose]();
       underWay.delete(place);
       place.linkTouched(true);
       places.touched();

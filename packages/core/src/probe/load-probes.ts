@@ -16,10 +16,11 @@
  * Other people's servers say nothing in their replies. Those that are used, or might be next, are asked beside them, about
  * once a second whatever the number of requests.
  */
-import { type Clock, type EndpointId, housekeepingCall, LongshoreError } from "../base/index.ts";
+import { type Clock, type EndpointId, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Lost, Plan } from "../plan/index.ts";
 import type { Place } from "../places/index.ts";
+import { askProbe } from "./ask-probe.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LoadProbes extends Disposable {
@@ -80,7 +81,7 @@ export function loadProbes(
   places: Asked,
   perRequest: number,
 ): LoadProbes {
-  const underWay = new Map<string, AbortController>();
+  const underWay = new Map<Place, AbortController>();
   /** Of places that say nothing by themselves. */
   const askedAtMs = new WeakMap<Place, number>();
   /** What asking usually takes, in milliseconds. */
@@ -93,20 +94,17 @@ export function loadProbes(
   let decidedAtMs: number | undefined;
 
   async function ask(place: Place): Promise<void> {
-    const { endpoint } = place;
-    const { id } = endpoint.info;
+    const { id } = place.endpoint.info;
     const control = new AbortController();
     const startedMs = clock.nowMs();
-    underWay.set(id, control);
-    const timer = clock.timer(probeDeadlineMs, () =>
-      control.abort(new LongshoreError("no-answer", "transport", `${id} did not say how busy it is`)),
-    );
+    underWay.set(place, control);
     try {
-      const call = {
-        ...housekeepingCall(`load-${id}`, control.signal),
-        deadlineMs: startedMs + probeDeadlineMs,
-      };
-      const load = await endpoint.probe?.(0, call);
+      const late = `${id} did not say how busy it is`;
+      const load = await askProbe(clock, place, 0, control, {
+        callId: `load-${id}`,
+        mostMs: probeDeadlineMs,
+        late,
+      });
       const nowMs = clock.nowMs();
       if (load) place.reported(load, nowMs, nowMs - startedMs);
       const usual = usualMs.get(place) ?? nowMs - startedMs;
@@ -116,8 +114,7 @@ export function loadProbes(
       // That nobody is there is worth knowing before the next request; anything else is for requests to find out.
       if (error.reason === "unreachable") place.failed(error, clock.nowMs());
     } finally {
-      timer[Symbol.dispose]();
-      underWay.delete(id);
+      underWay.delete(place);
       places.touched();
     }
   }
@@ -143,17 +140,16 @@ export function loadProbes(
     return place.shared(nowMs) && nowMs - place.heardAtMs >= restMs;
   }
 
-  function answersProbes({ endpoint }: Place): boolean {
-    return (
-      endpoint.probe !== undefined && endpoint.loadEveryMs === undefined && !underWay.has(endpoint.info.id)
-    );
+  function answersProbes(place: Place): boolean {
+    const { endpoint } = place;
+    return endpoint.probe !== undefined && endpoint.loadEveryMs === undefined && !underWay.has(place);
   }
 
   /** Asks one that says nothing by itself, if its time has come. */
   function askSilent(id: EndpointId, nowMs: number): void {
     const place = places.all.get(id);
     const everyMs = place?.endpoint.loadEveryMs;
-    if (!place || everyMs === undefined || underWay.has(id)) return;
+    if (!place || everyMs === undefined || underWay.has(place)) return;
     if (nowMs - (askedAtMs.get(place) ?? -Infinity) < everyMs) return;
     askedAtMs.set(place, nowMs);
     void ask(place);

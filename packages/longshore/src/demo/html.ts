@@ -1,13 +1,13 @@
 import {
   barsPlot,
   htmlReport,
+  mean,
   type Plot,
   type ReportSection,
   type ReportTable,
   timelinePlot,
 } from "@longshore/lab";
 import { byteCount, milliseconds } from "../options/io.ts";
-import { mean } from "./figures.ts";
 import { figureOf, type SceneOutcome } from "./run-scenes.ts";
 import { figureWords, joules, mainReason, places, placesInShort, sentence } from "./words.ts";
 

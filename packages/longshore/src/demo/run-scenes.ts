@@ -1,6 +1,6 @@
 import { housekeepingCall } from "@longshore/core";
+import { mean } from "@longshore/lab";
 import type { Greeting } from "./greet.ts";
-import { mean } from "./figures.ts";
 import type { OpenedStore } from "./open-store.ts";
 import { play, type Ready, type Row } from "./play.ts";
 import type { Scene } from "./scenes.ts";

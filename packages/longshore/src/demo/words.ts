@@ -1,5 +1,5 @@
+import { mean } from "@longshore/lab";
 import { byteCount, milliseconds, table } from "../options/io.ts";
-import { mean } from "./figures.ts";
 import type { Row } from "./play.ts";
 import { figureOf, type SceneOutcome } from "./run-scenes.ts";
 import type { Scene } from "./scenes.ts";

@@ -1,0 +1,26 @@
+import type { EndpointId, LongshoreError } from "../base/index.ts";
+import type { InferenceResponse } from "../endpoint/index.ts";
+import type { Held } from "../parts/index.ts";
+import type { Leg, Plan } from "../plan/index.ts";
+
+/** How a plan ended. */
+export type RaceEnd =
+  | {
+      readonly kind: "answered";
+      readonly leg: Leg;
+      readonly response: InferenceResponse;
+      /** With the legs of those that were made beside it. */
+      readonly plan: Plan;
+    }
+  /** A head here is done: what crosses is known now, and the plan is made anew from there. */
+  | { readonly kind: "crossing"; readonly held: Held }
+  | {
+      readonly kind: "failed";
+      readonly error: LongshoreError;
+      readonly failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[];
+      /** The crossing that is here. */
+      readonly held: Held;
+    };
+
+/** Why a leg is lost that another one was quicker than. */
+export const overtaken = "another leg answered first";
