@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { type Call, LongshoreError, untilAborted } from "@longshore/core";
 import type { Artifact, ModelSource } from "@longshore/engine";
 import { countNodes, onnxSource } from "@longshore/graph";
-import { builtFile, builtOptions, sha256, type ThreadData } from "@longshore/nodejs";
+import { builtFile, sha256, type ThreadData } from "@longshore/nodejs";
 import { endMessage, type GraphAnswer, type GraphQuestion, type GraphRequest } from "./graph-message.ts";
 import { type MakeWhole, besideModel, outsideOf, wholeOf } from "./whole-models.ts";
 
@@ -125,10 +125,8 @@ class Thread {
   }
 
   #start(): Worker {
-    const execArgv = builtOptions(process.execArgv);
     const worker = new Worker(builtFile("graph-worker.js", import.meta.url), {
       workerData: { niceness: this.#niceness } satisfies ThreadData,
-      ...(execArgv ? { execArgv } : {}),
     });
     /** Why it ends, where that is no order: what comes from it afterwards is not listened to. */
     let cause: unknown;

@@ -2,7 +2,6 @@ import { Worker } from "node:worker_threads";
 import { type Json, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
 import type { ChainResult, ChainStep } from "@longshore/engine";
 import type { ThreadData } from "../runtime/yield-cores.ts";
-import { builtOptions } from "./built-options.ts";
 import {
   type EndMessage,
   type PackedStep,
@@ -43,8 +42,7 @@ export function laneThread(
   numberOf: ParameterNumbers,
   died: () => void,
 ): LaneThread {
-  const execArgv = builtOptions(process.execArgv);
-  const worker = new Worker(url, execArgv ? { execArgv, workerData } : { workerData });
+  const worker = new Worker(url, { workerData });
   const stopped = new SharedArrayBuffer(4);
   const stoppedRun = new Int32Array(stopped);
   const remembered = new Set<number>();

@@ -1,6 +1,6 @@
 /**
- * A file of this package that threads and processes start. They need built JavaScript: where this module itself runs from
- * its source (tests do), the built counterpart of its neighbour is meant.
+ * A file of this package that threads and processes start. They need built JavaScript: beside a source (a test names its own
+ * address), the built counterpart of its neighbour is meant.
  */
 export function builtFile(name: string, here: string = import.meta.url): URL {
   const neighbour = new URL(`./${name}`, here);
