@@ -186,6 +186,21 @@ it("a place whose entry changed is dialled anew, one that did not is left alone"
   expect(inside.where).toBe("a");
 });
 
+it("a place of which the directory says the same in other objects is left alone, also one that cannot be dialled", async () => {
+  const clock = virtualClock();
+  const { offloader, list, dialled, events } = fleet(clock, info("a"), info("broken"));
+  await clock.runUntil(offloader.infer("toy", { x }));
+  const rates = { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 };
+  list(info("a", { rates, codecs: ["raw"] }), info("broken", { rates }));
+  expect(dialled.map(({ id, closed }) => [id, closed])).toEqual([["a", false]]);
+  expect(events.filter((event) => event.kind === "failure")).toHaveLength(1);
+  list(info("a", { rates: { ...rates, microsPerSecond: 1 } }));
+  expect(dialled.map(({ id, closed }) => [id, closed])).toEqual([
+    ["a", true],
+    ["a", false],
+  ]);
+});
+
 it("an entry that cannot be dialled costs the others nothing, and is told", async () => {
   const clock = virtualClock();
   const { offloader, events, list } = fleet(clock, info("broken"), info("a"));

@@ -148,7 +148,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     if (!directory || !dial) return;
     const { entries } = directory.snapshot();
     const now = new Map(entries.map((entry) => [entry.id, entry]));
-    for (const [id, before] of listed) if (now.get(id) !== before) forget(id);
+    for (const [id, before] of listed) if (!sameEntry(now.get(id), before)) forget(id);
     for (const entry of now.values()) {
       if (listed.has(entry.id) || all.has(entry.id) || entry.id === self) continue;
       listed.set(entry.id, entry);
@@ -244,4 +244,9 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   begun = true;
   const watching = directory?.watch(readDirectory);
   return Object.assign(places, { [Symbol.dispose]: () => watching?.[Symbol.dispose]() });
+}
+
+/** Whether a directory says the same of a place as before: it may have read all of them anew for the sake of one. */
+function sameEntry(now: EndpointInfo | undefined, before: EndpointInfo): boolean {
+  return now === before || JSON.stringify(now) === JSON.stringify(before);
 }
