@@ -191,3 +191,20 @@ variants: [{ name: full }, { name: lesser, models: { two: m }, agreement: 0.9 }]
     message: expect.stringContaining(message) as string,
   });
 });
+
+it("refuses a variant whose model elsewhere gives several answers where that of the first gives one", async () => {
+  const yaml = steps(
+    "variants: [{ name: full }, { name: lesser, models: { one: many }, agreement: 0.9 }]\n",
+    "true",
+  );
+  const tensor = { datatype: "FP32", shape: [-1, 2] } as const;
+  const elsewhere: EngineParts["elsewhere"] = async (model) => ({
+    inputs: [{ name: "x", ...tensor }],
+    outputs: [{ name: "y", ...tensor }],
+    ...(model === "many" ? { decoupled: true } : {}),
+  });
+  await expect(engineOf(yaml, { elsewhere }).describe("p", undefined, call)).rejects.toMatchObject({
+    reason: "invalid-configuration",
+    message: expect.stringContaining("variant lesser gives several answers to a request") as string,
+  });
+});

@@ -132,6 +132,10 @@ export async function readVersion(
     first ??= program;
   }
   if (!first) throw badConfiguration(model, config.file, "variants", "is empty; at least one is needed");
+  for (const [name, program] of programs) {
+    const why = unlike(program, first, config);
+    if (why !== undefined) throw badConfiguration(model, config.file, `variant ${name}`, why);
+  }
   const ports = graphPorts ?? { inputs: first.inputs, outputs: pipelineOutputs(model, config, first) };
   const states = programStates(first);
   const labels = await labelsOf(config, named);
@@ -183,6 +187,17 @@ export async function readVersion(
   ];
   const profile = await profileOf(store, folder, description);
   return { description, programs, uses, versionsUsed, unused, ...profile };
+}
+
+/** Why a variant could not be taken for the first one, which says for all how requests come; undefined where it can. */
+function unlike(variant: Program, first: Program, { decoupled, sequence }: ModelConfig): string | undefined {
+  const several = ({ steps }: Program): boolean => decoupled || steps.some(givesSeveral);
+  const keeps = (one: Program): boolean => sequence !== undefined || programStates(one).length > 0;
+  if (several(variant) !== several(first))
+    return `gives ${several(variant) ? "several answers" : "one answer"} to a request, other than the first variant`;
+  if (keeps(variant) !== keeps(first))
+    return `keeps ${keeps(variant) ? "state" : "no state"} between requests, other than the first variant`;
+  return undefined;
 }
 
 /** Why the requests of a sequence could not all go to where the models of its steps keep their state; undefined where they can. */

@@ -25,6 +25,7 @@ const models: MemoryModels = {
     1,
     nothing,
   ),
+  plain: oneStage([fp32("input", -1, 8)], [fp32("output", -1, 1)], 1, nothing),
   fixed: oneStage([fp32("x", 1, 4)], [fp32("y", 1, 4)], 1, nothing),
 };
 
@@ -213,6 +214,30 @@ pipeline: { steps: [{ id: vad, model: vad, inputs: { input: samples } }], output
       maxIdleMs: 5000,
       states: [{ input: "vad:state", output: "vad:stateN" }],
     });
+  });
+
+  it("refuses a variant that keeps state where the first does not, and the other way round", async () => {
+    const yaml = `sequence: { states: [{ input: state, output: stateN, datatype: FP32, shape: [2, 1, 4] }] }`;
+    const pipe = (first: string, second: string): string => `
+inputs: [{ name: samples, datatype: FP32, shape: [1, 8] }]
+pipeline: { steps: [{ id: hear, model: ${first}, inputs: { input: samples } }], outputs: { speech: hear.output } }
+variants: [{ name: full }, { name: lesser, models: { hear: ${second} }, agreement: 0.9 }]
+`;
+    const both = (first: string, second: string): Promise<unknown> =>
+      repository({
+        ...graph("vad", yaml),
+        ...graph("plain"),
+        "p/model.yaml": pipe(first, second),
+        "p/1/p.txt": "",
+      }).load("p", undefined, call);
+    await expect(both("vad", "plain")).rejects.toMatchObject({
+      reason: "invalid-configuration",
+      message: expect.stringContaining("variant lesser keeps no state between requests") as string,
+    });
+    await expect(both("plain", "vad")).rejects.toMatchObject({
+      message: expect.stringContaining("variant lesser keeps state between requests") as string,
+    });
+    await both("vad", "vad");
   });
 
   it("uses a profile only when it was measured on this content", async () => {
