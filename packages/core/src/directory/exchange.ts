@@ -4,31 +4,30 @@ import { jsonType, parseJson, readWireError } from "../protocol/index.ts";
 
 /** The most bytes of a list of places; 20,000 of them take about half. */
 const maxReplyBytes = 32 * 2 ** 20;
-/** A server that takes longer does not answer, in milliseconds. */
-const askMs = 5000;
-
 /** What asking a server needs. */
 export interface AskParts {
   readonly transport: Transport;
   readonly clock: Clock;
   /** For messages: who is asked. */
   readonly name: string;
+  /** Who takes longer does not answer, in milliseconds; default 5,000. */
+  readonly mostMs?: number;
 }
 
 /**
- * Asks a server one thing in JSON. Throws what the server said, or what the transport throws; `no-answer` after 5 s, and
- * `cancelled` when `abort` fires.
+ * Asks a server one thing in JSON. Throws what the server said, or what the transport throws;
+ * `no-answer` after `mostMs`, and `cancelled` when `abort` fires.
  */
 export async function askJson(
-  { transport, clock, name }: AskParts,
+  { transport, clock, name, mostMs = 5000 }: AskParts,
   path: string,
   body: Json | undefined,
   abort: AbortSignal,
 ): Promise<unknown> {
   const control = new AbortController();
   const stop = (): void => control.abort(abort.reason);
-  const timer = clock.timer(askMs, () =>
-    control.abort(new LongshoreError("no-answer", "transport", `${name} did not answer within ${askMs} ms`)),
+  const timer = clock.timer(mostMs, () =>
+    control.abort(new LongshoreError("no-answer", "transport", `${name} did not answer within ${mostMs} ms`)),
   );
   abort.addEventListener("abort", stop, { once: true });
   try {
@@ -40,7 +39,7 @@ export async function askJson(
         headers: body === undefined ? {} : { "content-type": jsonType },
         body: { kind: "parts", parts },
       },
-      { ...housekeepingCall(`directory ${name}`, control.signal), deadlineMs: clock.nowMs() + askMs },
+      { ...housekeepingCall(`ask ${name}`, control.signal), deadlineMs: clock.nowMs() + mostMs },
     );
     const bytes = await readBody(reply.body, { maxBytes: maxReplyBytes });
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, bytes, name);

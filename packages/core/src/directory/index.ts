@@ -10,6 +10,7 @@ export {
   type Statement,
   statementFrom,
 } from "./entry.ts";
+export { askJson } from "./exchange.ts";
 export * from "./memory-source.ts";
 export type { Directory, DirectorySnapshot } from "./seam.ts";
 export * from "./source.ts";

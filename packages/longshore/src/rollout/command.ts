@@ -2,7 +2,8 @@ import {
   type Alias,
   aliasFrom,
   type AliasChange,
-  isReason,
+  askJson,
+  type Json,
   LongshoreError,
   read,
   type SideFigures,
@@ -12,6 +13,8 @@ import {
   type TrialMode,
   defaultTrialLimits,
 } from "@longshore/core";
+import { httpTransport, systemClock } from "@longshore/nodejs";
+import { transportTls } from "../compose/server-tls.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { milliseconds, table } from "../options/io.ts";
@@ -41,6 +44,9 @@ interface Report {
   readonly figures: TrialFigures | null;
 }
 
+/** A server may have to read a version of a model before it puts it on trial. */
+const mostChangeMs = 60_000;
+
 const sideFrom = read.fields({ requests: read.whole(), errors: read.whole(), meanMs: read.number() });
 const figuresFrom = read.fields({
   stable: sideFrom,
@@ -50,31 +56,23 @@ const figuresFrom = read.fields({
 });
 
 /** Asks the management of a server. Throws what it answers as an error. */
-async function ask(options: AtOptions, path: string, body?: unknown): Promise<object> {
+async function ask(options: AtOptions, path: string, body?: Json): Promise<object> {
   const [server] = await serversOf(options);
   if (!server) throw new LongshoreError("invalid-input", "resolve", "name the server with --at URL");
-  const bearer = server.credentials && "bearer" in server.credentials ? server.credentials.bearer : undefined;
-  let reply: Response;
+  const { address, credentials, tls } = server;
+  const clock = systemClock();
+  const transport = httpTransport({
+    address,
+    clock,
+    ...(credentials ? { credentials } : {}),
+    ...(tls ? { tls: transportTls(tls) } : {}),
+  });
   try {
-    reply = await fetch(new URL(path, server.address), {
-      method: body === undefined ? "GET" : "POST",
-      headers: typeof bearer === "string" ? { authorization: `Bearer ${bearer}` } : {},
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  } catch (thrown) {
-    throw new LongshoreError("unreachable", "transport", `${server.address} does not answer`, {
-      cause: thrown,
-    });
+    const parts = { transport, clock, name: address, mostMs: mostChangeMs };
+    return read.objectAt(await askJson(parts, path, body, new AbortController().signal), "the reply");
+  } finally {
+    await transport.close();
   }
-  const answer = read.objectAt((await reply.json().catch(() => ({}))) as unknown, "the reply");
-  if (reply.ok) return answer;
-  const reason = read.own(answer, "reason");
-  const said = read.own(answer, "error");
-  throw new LongshoreError(
-    isReason(reason) ? reason : "bad-reply",
-    "admission",
-    typeof said === "string" ? said : `${server.address} answered with status ${reply.status}`,
-  );
 }
 
 const pathOf = (name: string): string => `/v2/rollouts/${encodeURIComponent(name)}`;
@@ -137,7 +135,8 @@ export async function changeAlias(
   io: CommandIo,
 ): Promise<ExitCode> {
   const revision = options.revision ?? (await revisionOf(name, options));
-  const answer = await ask(options, pathOf(name), { revision, change });
+  // A change is plain data.
+  const answer = await ask(options, pathOf(name), { revision, change } as unknown as Json);
   const alias = read.own(answer, "alias");
   if (options.json) io.out(JSON.stringify(alias));
   else if (alias === null) io.out(`${name} is no alias any more`);

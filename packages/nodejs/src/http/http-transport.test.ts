@@ -182,12 +182,16 @@ describe("http transport against servers that misbehave", () => {
     await transport.close();
   });
 
-  it("refuses an address that is none", () => {
-    expect(() => httpTransport({ address: "edge:8000x", clock: systemClock() })).toThrow(
-      expect.objectContaining({ reason: "invalid-configuration" }),
-    );
-    expect(() => httpTransport({ address: "not an address", clock: systemClock() })).toThrow(
-      expect.objectContaining({ reason: "invalid-configuration" }),
+  it.each([
+    ["edge:8000x", "edge:8000x"],
+    ["not an\naddress", "not an?address"],
+    ["http://me:secret@edge:8x", "edge:8x"],
+  ])("refuses %j, which is no address, and says so without credentials", (address, shown) => {
+    expect(() => httpTransport({ address, clock: systemClock() })).toThrow(
+      expect.objectContaining({
+        reason: "invalid-configuration",
+        message: `'${shown}' is not an address such as https://host:8000`,
+      }),
     );
   });
 });

@@ -13,6 +13,7 @@ import {
   emptyBody,
   idempotencyHeader,
   LongshoreError,
+  printable,
   type Transport,
   type WireRequest,
   type WireResponse,
@@ -52,24 +53,15 @@ export interface HttpTransportOptions {
 }
 
 function baseOf(address: string): URL {
-  let url: URL;
-  try {
-    url = new URL(address);
-  } catch {
-    throw new LongshoreError(
-      "invalid-configuration",
-      "resolve",
-      "that is not an address such as https://host:8000",
-    );
-  }
-  if (url.protocol !== "http:" && url.protocol !== "https:") {
-    throw new LongshoreError(
-      "invalid-configuration",
-      "resolve",
-      `an address begins with http:// or https://, not with ${url.protocol}`,
-    );
-  }
-  return url;
+  const url = URL.canParse(address) ? new URL(address) : undefined;
+  if (url?.protocol === "http:" || url?.protocol === "https:") return url;
+  // Whatever stands before an @ may be a password.
+  const shown = printable(address.slice(address.lastIndexOf("@") + 1));
+  throw new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    `'${shown}' is not an address such as https://host:8000`,
+  );
 }
 
 function plainPool(url: URL, options: Omit<PlainPoolOptions, "host" | "port">): PlainPool {
