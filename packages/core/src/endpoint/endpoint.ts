@@ -290,6 +290,8 @@ export interface Endpoint {
    * it. Infinity where that is not known yet. At once. Absent where all that it offers is there.
    */
   readonly lacks?: ((segment: Segment) => number) | undefined;
+  /** Whether it holds what a segment runs on loaded now: `prepare` would do nothing. At once. Absent where nobody can tell. */
+  loaded?(segment: Segment): boolean;
   /** What it has, by name; off the path of requests. Absent where nobody can tell. */
   models?(call: Call): Promise<readonly ModelListing[]>;
   /**

@@ -64,8 +64,15 @@ const againMs = 30_000;
 /** A part that is to be fetched spares at least the other half of the model. */
 const mostOfWhole = 0.5;
 
-/** What is known of a part: since when it is loaded; of one that could not be fetched, until when it is left alone. */
-type Known = "cold" | "loading" | { readonly readyAtMs: number } | { readonly failedUntilMs: number };
+/**
+ * What is known of a part: since when it is loaded, or since when it is known that it cannot be and may be asked for `anyway`; of one
+ * that could not be fetched, until when it is left alone.
+ */
+type Known =
+  | "cold"
+  | "loading"
+  | { readonly readyAtMs: number; readonly anyway?: true }
+  | { readonly failedUntilMs: number };
 
 /** A place that takes longer for loading a part is asked for it again, in milliseconds. */
 const longestColdMs = 30_000;
@@ -93,7 +100,7 @@ export function warmth(
     id === local?.info.id ? local : places.all.get(id)?.endpoint;
   /** One at a time: beliefs that are new may point to one cut after another. */
   let fetching = false;
-  /** This device has run a model whole, and can be asked to load parts. */
+  /** This device has run some model whole, and can be asked to load parts. */
   let wholeHere = false;
   /** What was found cold last, by place. */
   const cold = new Map<EndpointId, Cold>();
@@ -104,7 +111,12 @@ export function warmth(
   }
 
   const lacks = (id: EndpointId, segment: Segment): number => endpointOf(id)?.lacks?.(segment) ?? 0;
-  const isReady = (key: string): boolean => readyAtMs(parts.get(key)) > -Infinity;
+  /** This device says what it has let go, which may be any time: for another model, or since that was unloaded. */
+  const isReady = (id: EndpointId, segment: Segment): boolean => {
+    const known = parts.get(keyOf(id, segment));
+    if (readyAtMs(known) === -Infinity) return false;
+    return id !== local?.info.id || isAnyway(known) || local.loaded?.(segment) !== false;
+  };
   /** Whether a place is still at what it was found to have to load. */
   function loads({ key, atMs }: Cold): boolean {
     const known = parts.get(key);
@@ -117,13 +129,13 @@ export function warmth(
   /** What it has not loaded would wait for that, too. */
   function waits(id: EndpointId, segment: Segment): boolean {
     const found = cold.size === 0 ? undefined : cold.get(id);
-    return found !== undefined && loads(found) && !isReady(keyOf(id, segment));
+    return found !== undefined && loads(found) && !isReady(id, segment);
   }
   const here: PartFilter = (id, segment) => lacks(id, segment) === 0 && !waits(id, segment);
   const loaded: PartFilter = (id, segment) => {
     if (!here(id, segment)) return false;
-    if (id !== local?.info.id || isReady(keyOf(id, segment))) return true;
-    return !isReady(keyOf(id, { ...segment, from: startCut, to: endCut }));
+    if (id !== local?.info.id || isReady(id, segment)) return true;
+    return !isReady(id, { ...segment, from: startCut, to: endCut });
   };
 
   function wanted(id: EndpointId, segment: Segment): boolean {
@@ -145,7 +157,7 @@ export function warmth(
     },
     wanted: local?.lacks ? wanted : undefined,
     ready: (id, segment) =>
-      here(id, segment) && (endpointOf(id)?.prepare === undefined || isReady(keyOf(id, segment))),
+      here(id, segment) && (endpointOf(id)?.prepare === undefined || isReady(id, segment)),
     prepare(id, segment, tenant) {
       const key = keyOf(id, segment);
       const endpoint = endpointOf(id);
@@ -153,7 +165,7 @@ export function warmth(
       const known = parts.get(key);
       const absent = lacks(id, segment) > 0;
       if (known === "loading" || hasFailed(known, clock.nowMs())) return;
-      if (absent ? fetching : isReady(key)) return;
+      if (absent ? fetching : isReady(id, segment)) return;
       note(key, "loading");
       if (absent) fetching = true;
       const deadlineMs = clock.nowMs() + longestLoadMs;
@@ -163,13 +175,14 @@ export function warmth(
         tenant,
         path: [self],
       };
-      const over = (): void => {
+      const over = (state: Known): void => {
         if (absent) fetching = false;
-        note(key, { readyAtMs: clock.nowMs() });
+        note(key, state);
       };
-      endpoint.prepare(segment, call).then(over, (thrown: unknown) => {
-        over();
+      const loaded = (): void => over({ readyAtMs: clock.nowMs() });
+      endpoint.prepare(segment, call).then(loaded, (thrown: unknown) => {
         // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
+        over({ readyAtMs: clock.nowMs(), anyway: true });
         if (lacks(id, segment) === 0) return;
         const atMs = clock.nowMs();
         note(key, { failedUntilMs: atMs + againMs });
@@ -204,6 +217,10 @@ export function warmth(
 /** Since when a part is loaded; -Infinity where it is not, as far as is known. */
 function readyAtMs(known: Known | undefined): number {
   return typeof known === "object" && "readyAtMs" in known ? known.readyAtMs : -Infinity;
+}
+
+function isAnyway(known: Known | undefined): boolean {
+  return typeof known === "object" && "anyway" in known;
 }
 
 function hasFailed(known: Known | undefined, nowMs: number): boolean {

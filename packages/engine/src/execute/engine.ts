@@ -5,7 +5,6 @@ import {
   type Endpoint,
   type EndpointInfo,
   endCut,
-  housekeepingCall,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
@@ -44,6 +43,7 @@ import type { Artifact } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
 import { knowledgeOf } from "./assumed-profile.ts";
 import { leaseAll } from "./grant-request.ts";
+import { graphsOf } from "./graphs-of.ts";
 import { checkDigest, reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
 import { speeds } from "./speed.ts";
 import { programOf } from "./variants.ts";
@@ -194,34 +194,19 @@ class EngineHere implements Engine {
   }
 
   /** What nobody asked for yet - a version, or a segment of it - is read meanwhile. */
-  #lacks(
-    { model, version, digest, variant, from, to }: Segment,
-    lacks: NonNullable<ModelSource["lacks"]>,
-  ): number {
-    const { life, plans } = this.#serve;
-    const call = housekeepingCall("lacks");
-    const lease = life.acquire(model, version, call);
-    if (lease instanceof Promise) {
-      // Why it cannot be read is told to who asks for it.
-      lease.then(
-        (one) => one[Symbol.dispose](),
-        () => undefined,
-      );
-      return Infinity;
-    }
-    using held = lease;
-    const { loaded } = held;
-    if (digest !== "" && digest !== loaded.description.digest) return Infinity;
-    const plan = plans.get(programOf(loaded, variant, this.info), from, to, undefined, call);
-    if (plan instanceof Promise) {
-      plan.catch(() => undefined);
-      return Infinity;
-    }
+  #lacks(segment: Segment, lacks: NonNullable<ModelSource["lacks"]>): number {
     let bytes = 0;
-    for (const { step, from: first, to: last } of plan.models) {
-      if (!this.#pool.loaded(step.graph, first, last)) bytes += lacks(step.graph.file, first, last);
+    const models = graphsOf(this.#serve, segment);
+    if (!models) return Infinity;
+    for (const { step, from, to } of models) {
+      if (!this.#pool.loaded(step.graph, from, to)) bytes += lacks(step.graph.file, from, to);
     }
     return bytes;
+  }
+
+  loaded(segment: Segment): boolean {
+    const models = graphsOf(this.#serve, segment);
+    return models?.every(({ step, from, to }) => this.#pool.loaded(step.graph, from, to)) === true;
   }
 
   /** Expected wait of a tail now, as far as its graphs are loaded. */

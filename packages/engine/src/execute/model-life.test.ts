@@ -423,6 +423,24 @@ describe("memory for models", () => {
     ]);
   });
 
+  it("tells what is loaded, also after it was let go for another model, unloaded, or has another content", async () => {
+    const engine = engineWith({ limits });
+    const digest = (await engine.describe("a", "1", call))!.description.digest;
+    const part = { model: "a", version: "1", digest, variant: "only", from: "start", to: "end" };
+    const isLoaded = (change = {}): boolean => engine.loaded!({ ...part, ...change });
+    expect(isLoaded()).toBe(false);
+    await ask(engine, "a");
+    expect([isLoaded(), isLoaded({ digest: `sha256:${"9".repeat(64)}` })]).toEqual([true, false]);
+    await ask(engine, "b");
+    await ask(engine, "c");
+    expect([isLoaded(), isLoaded({ model: "c", digest: "" })]).toEqual([false, true]);
+    await clock.finish(engine.unload("c", call));
+    expect([isLoaded({ model: "c", digest: "" }), isLoaded({ model: "none", digest: "" })]).toEqual([
+      false,
+      false,
+    ]);
+  });
+
   it("counts of a part what it takes itself, and not the whole", async () => {
     const padded = Buffer.concat([memoryFile("long"), Buffer.alloc(600, " ")]);
     store.put("long/1/model.onnx", new Uint8Array(padded));
