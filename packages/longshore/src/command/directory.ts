@@ -173,15 +173,13 @@ export async function directoryList(
   io: CommandIo,
 ): Promise<ExitCode> {
   const refused: (LongshoreEvent & { readonly kind: "directory-changed" })[] = [];
-  const opened = await directoryOf(
-    { ...options, directory: from },
-    {
-      record(event) {
-        if (event.kind === "directory-changed" && event.change === "refused") refused.push(event);
-      },
-    },
-  );
+  const opened = await directoryOf({ ...options, directory: from });
   if (!opened) return 2;
+  opened.events.passTo({
+    record(event) {
+      if (event.kind === "directory-changed" && event.change === "refused") refused.push(event);
+    },
+  });
   await using directory = opened.directory;
   const { entries, ageMs, problem } = directory.snapshot();
   if (options.json) {

@@ -10,7 +10,6 @@ import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
   type OnlineCommandOptions,
   onlineServeOptions,
-  printer,
   serveUntilStopped,
 } from "../options/online-options.ts";
 
@@ -43,10 +42,7 @@ async function joinsOf(
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
   const servers = await serversBehind(options);
-  const found =
-    options.directory === undefined
-      ? undefined
-      : await directoryOf(options, options.json ? printer(io) : undefined);
+  const found = options.directory === undefined ? undefined : await directoryOf(options);
   if (servers.length === 0 && !found && !options.joins) {
     throw new LongshoreError(
       "invalid-input",
@@ -69,7 +65,11 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
   await serveUntilStopped(
     server,
     options,
-    { key: "servers", json: addresses, text: addresses.join(", ") || "those that join" },
+    {
+      key: "servers",
+      json: addresses,
+      text: addresses.join(", ") || (found ? "those of the directory" : "those that join"),
+    },
     io,
   );
   await found?.directory[Symbol.asyncDispose]();

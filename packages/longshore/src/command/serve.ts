@@ -12,7 +12,6 @@ import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
   type OnlineCommandOptions,
   onlineServeOptions,
-  printer,
   serveUntilStopped,
 } from "../options/online-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
@@ -41,7 +40,7 @@ export async function serve(
   const found =
     options.directory === undefined && options.packagesInto !== undefined
       ? undefined
-      : await directoryOf(options, options.json ? printer(io) : undefined);
+      : await directoryOf(options);
   const plain = behind.length === 0 && !found;
   const checks = { golden: goldenFrom(opened.store), ...(await checksOf(options)) };
   if (options.confirm && plain) {
@@ -56,7 +55,7 @@ export async function serve(
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
   const server = await startServer({
     ...(pull ? { pull } : {}),
-    ...(found ? { directory: found.directory } : {}),
+    ...(found ? { directory: found.directory, events: found.events } : {}),
     store: opened.store,
     runtime: options.runtime,
     maxQueued: options.queue,

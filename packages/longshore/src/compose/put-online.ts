@@ -31,6 +31,7 @@ import { aliasFile } from "../rollout/alias-file.ts";
 import { followAliases } from "../rollout/follow-aliases.ts";
 import { targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
+import type { HeldEvents } from "./held-events.ts";
 import { joinAs, type JoinOptions, openJoin, placeName, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
@@ -70,6 +71,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly forwardHeaders?: RegExp;
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
+  /** Of what was opened before, such as a directory: told as this server's own. */
+  readonly events?: HeldEvents;
   readonly telemetry?: TelemetryOptions;
   /**
    * Memory for answers of models whose operator lets them be kept, in bytes. Default 64 MiB; 0 keeps none, and equal
@@ -187,6 +190,7 @@ export async function putOnline<T extends Served>(
     resource: { "service.instance.id": id, "longshore.tier": tier, "longshore.zone": zone },
   });
   const observer = observers(telemetry.observer, options.observer ?? silentObserver);
+  options.events?.passTo(observer);
   const served = open({ id, tier, zone, clock, random, observer, identity, report });
   const cached = cachedEndpoint(served.endpoint, {
     clock,

@@ -1,7 +1,8 @@
-import { type KeptDirectory, LongshoreError, type Observer, silentObserver } from "@longshore/core";
+import { type KeptDirectory, LongshoreError } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import type { Command } from "commander";
 import { type Dialling, openDirectory } from "../compose/directory.ts";
+import { type HeldEvents, heldEvents } from "../compose/held-events.ts";
 import { isNats } from "../compose/nats-directory.ts";
 import { readText } from "../compose/read-text.ts";
 import { type AtOptions, shownOf } from "./at-options.ts";
@@ -43,13 +44,12 @@ export function directoryOptions(command: Command, named = true): Command {
 export interface CommandDirectory {
   readonly directory: KeptDirectory;
   readonly dialling: Dialling;
+  /** What it told of itself until somebody listens, and from then on. */
+  readonly events: HeldEvents;
 }
 
 /** The directory that options name, once something is known of it; undefined when they name none. */
-export async function directoryOf(
-  options: DirectoryCommandOptions,
-  observer: Observer = silentObserver,
-): Promise<CommandDirectory | undefined> {
+export async function directoryOf(options: DirectoryCommandOptions): Promise<CommandDirectory | undefined> {
   const { directory: from, operatorKeys, directoryKeep, directoryHours } = options;
   if (from === undefined) {
     const isUsed = options.packagesInto !== undefined || (options.join !== undefined && isNats(options.join));
@@ -62,6 +62,7 @@ export async function directoryOf(
   }
   const shown = await shownOf(options);
   const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  const events = heldEvents();
   const directory = await openDirectory(
     {
       from,
@@ -70,9 +71,9 @@ export async function directoryOf(
       ...(directoryKeep === undefined ? {} : { keptIn: directoryKeep }),
       ...(directoryHours === undefined ? {} : { maxAgeMs: directoryHours * 3_600_000 }),
     },
-    { clock: systemClock(), random: systemRandom(), observer },
+    { clock: systemClock(), random: systemRandom(), observer: events },
   );
   await directory.ready;
   // Credentials go to addresses that the operator signed, and not to whatever somebody wrote into a list.
-  return { directory, dialling: () => (keys === undefined ? {} : shown) };
+  return { directory, dialling: () => (keys === undefined ? {} : shown), events };
 }

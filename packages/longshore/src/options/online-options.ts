@@ -56,7 +56,7 @@ export function onlineOptions(command: Command, at: string): Command {
 }
 
 /** What happens, as JSON for a program that started the server. */
-export function printer(io: CommandIo): Observer {
+function printer(io: CommandIo): Observer {
   return {
     record(event) {
       if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged") io.out(JSON.stringify(event));

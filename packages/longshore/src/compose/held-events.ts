@@ -1,0 +1,25 @@
+import type { LongshoreEvent, Observer } from "@longshore/core";
+
+/** Keeps the events of what is opened before there is anybody to tell, and passes them on from then on. */
+export interface HeldEvents extends Observer {
+  passTo(observer: Observer): void;
+}
+
+/** A directory of the most places that it keeps tells of each; more are not kept. */
+const mostHeld = 32_768;
+
+/** Starts with nobody to tell. */
+export function heldEvents(): HeldEvents {
+  const held: LongshoreEvent[] = [];
+  let to: Observer | undefined;
+  return {
+    record(event) {
+      if (to) to.record(event);
+      else if (held.length < mostHeld) held.push(event);
+    },
+    passTo(observer) {
+      to = observer;
+      for (const event of held.splice(0)) observer.record(event);
+    },
+  };
+}
