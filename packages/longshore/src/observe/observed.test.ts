@@ -61,6 +61,28 @@ describe("what passes a server", () => {
     expect(seen.others).toBe(1);
   });
 
+  it.each([
+    ["/v2/models/m/versions/1/infer", "m"],
+    ["/v2/models/a%20b/generate", "a b"],
+    ["/v1/models/m:predict", "m"],
+    ["/v1/models/m/versions/3:predict?x=1", "m"],
+    ["/v1/models/m/labels/stable:classify", "m"],
+    ["/predictions/m/2.0", "m"],
+    ["/predict", "predict"],
+    ["/invocations", "invocations"],
+    ["/v1/models/m", undefined],
+    ["/v1/models/m:explain", undefined],
+    ["/v2/models/m/config", undefined],
+    ["/predict/health", undefined],
+  ])("takes %s for an inference of %s", (asked, name) => {
+    const seen = observed();
+    seen.began(asked);
+    seen.ended(exchange({ atMs: 1, path: asked }));
+    expect([seen.models().map(({ model }) => model), seen.others]).toEqual(
+      name === undefined ? [[], 1] : [[name], 0],
+    );
+  });
+
   it("takes the quickest quarter where requests always meet", () => {
     const seen = observed();
     seen.began(path);

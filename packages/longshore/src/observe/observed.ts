@@ -62,11 +62,20 @@ const maxModels = 256;
 /** So many requests that met no other tell what a run takes. */
 const leastAlone = 5;
 
+/** Where inferences go, and the name of the model. */
+const inferences: readonly RegExp[] = [
+  /\/v2\/models\/([^/?]{1,512})(?:\/versions\/[^/?]+)?\/(?:infer|generate)(?:\?|$)/,
+  // TensorFlow Serving, and KServe's first protocol.
+  /\/v1\/models\/([^/:?]{1,512})(?:\/(?:versions|labels)\/[^/:?]+)?:(?:predict|classify|regress)(?:\?|$)/,
+  // TorchServe.
+  /^\/predictions\/([^/?]{1,512})(?:\/[^/?]+)?(?:\?|$)/,
+  // Servers of one model that has no name there: LitServe, and containers as SageMaker wants them.
+  /^\/(predict|invocations)(?:\?|$)/,
+];
+
 /** The model that a path runs; undefined of other paths. */
 function modelOf(path: string): string | undefined {
-  const found = /\/v2\/models\/([^/?]{1,512})(?:\/versions\/[^/?]+)?\/(?:infer|generate)(?:\?|$)/.exec(
-    path,
-  )?.[1];
+  const found = inferences.reduce<string | undefined>((name, one) => name ?? one.exec(path)?.[1], undefined);
   if (found === undefined) return undefined;
   try {
     return decodeURIComponent(found);
