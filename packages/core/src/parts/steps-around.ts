@@ -1,6 +1,11 @@
 import { type Call, type Clock, LongshoreError, type Observer } from "../base/index.ts";
-import type { Endpoint, InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
-import { endCut, type Step } from "../model/index.ts";
+import {
+  answersOf,
+  type Endpoint,
+  type InferenceRequest,
+  type InferenceResponse,
+} from "../endpoint/index.ts";
+import { endCut, startCut, type Step } from "../model/index.ts";
 import type { Tensor, Tensors } from "../tensor/index.ts";
 import { stagesBetween } from "./around-place.ts";
 import { withStepModels } from "./step-models.ts";
@@ -11,7 +16,8 @@ type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>
 
 /**
  * Runs parts of pipelines here, and their steps of other places at the first of some that has the model, without planning: for who
- * measures. Throws `no-place` that names a step which none of them has, or why the last one that failed could not say.
+ * measures. It waits for all of several answers, and gives the last; pipelines that have some are asked for whole. Throws `no-place`
+ * that names a step which none of them has, or why the last one that failed could not say.
  */
 export function stepsAround(
   local: Endpoint,
@@ -54,6 +60,14 @@ export function stepsAround(
     const { segment } = request;
     const known = (await local.describe(segment.model, segment.version, call))?.description;
     const body = known?.variants.find(({ name }) => name === segment.variant)?.body;
+    if (known?.decoupled === true && segment.from === startCut && segment.to === endCut) {
+      const others =
+        body?.kind === "pipeline" ? body.steps.find(({ run }) => "model" in run && run.elsewhere) : undefined;
+      const place = others ? await placeOf(segment, others, call) : local;
+      let last: InferenceResponse = { outputs: new Map(), account: accountOf(local, segment, []) };
+      for await (const answer of answersOf(place, request, call)) last = answer;
+      return last;
+    }
     if (body?.kind !== "pipeline") return local.infer(request, call);
     const stages = stagesBetween(body.steps, segment.from, segment.to);
     let values: Tensors = new Map<string, Tensor>();

@@ -100,7 +100,7 @@ export async function profile(
     if (others.length > 0) {
       const why =
         places.length > 0
-          ? "pipelines in sequences, or with several answers, are measured up to there"
+          ? "pipelines in sequences are measured up to there"
           : "name servers that have them (--at) to measure all of it";
       io.note(`left out ${others.join(", ")}, which only other places have, and what follows: ${why}`);
     }

@@ -4,6 +4,7 @@ import { memoryStore } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";
 import { dial, serverInfo } from "../compose/dial.ts";
 import { openEngine } from "../compose/open-engine.ts";
+import { serve } from "../compose/serve.ts";
 import { measureModel } from "./measure.ts";
 
 const open: { close(): Promise<void> }[] = [];
@@ -27,15 +28,16 @@ pipeline:
   outputs: { all: last.tensor }
 `;
 
-async function measured(yaml: string, known?: Profile, away = false): Promise<Profile> {
+async function measured(yaml: string, known?: Profile, at?: string): Promise<Profile> {
   const files = { "find/model.yaml": yaml, "find/1/pipeline.txt": "" };
   const store = memoryStore(known ? { ...files, "find/1/profile.json": JSON.stringify(known) } : files);
   const { engine, close } = openEngine({ store });
   open.push({ close });
   const clock = systemClock();
-  const places = away
-    ? [dial(serverInfo("http://127.0.0.1:1"), { clock, random: systemRandom(), observer: silentObserver })]
-    : [];
+  const places =
+    at === undefined
+      ? []
+      : [dial(serverInfo(at), { clock, random: systemRandom(), observer: silentObserver })];
   open.push(...places);
   const samples = [new Map([["pairs", numericTensor("pairs", "FP32", [1, 2], Float32Array.of(1, 2))]])];
   const about = {
@@ -93,15 +95,48 @@ it("scales what earlier cuts took to what was measured, and follows no figure be
   expect([turn!.head - soft!.head, end!.head - soft!.head].map(Math.round)).toEqual([2000, 3000]);
 });
 
-it.each([
-  ["in sequences", pipeline("sequence: { maxIdleMs: 60000 }")],
-  ["that answers several times", pipeline("", ", decoupled: true")],
-])("measures what runs here before a step %s, though a place for it is named", async (_, yaml) => {
-  const cuts = cutsOf(await measured(yaml, undefined, true));
+it("measures what runs here before a step in sequences, though a place for it is named", async () => {
+  const cuts = cutsOf(
+    await measured(pipeline("sequence: { maxIdleMs: 60000 }"), undefined, "http://127.0.0.1:1"),
+  );
   expect(cuts.map(({ id }) => id)).toEqual(["start", "soft", "turn", "end"]);
   const [start, soft, turn] = cuts;
   // What was assumed of the rest stays: 50 ms of a model, 5 ms of a transform.
   expect([soft!.tail, turn!.tail]).toEqual([55, 5]);
   expect(start!.tail - soft!.head).toBeCloseTo(55);
   expect(new Set(soft!.all).size).toBeGreaterThan(2);
+});
+
+const many = `
+inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }]
+pipeline:
+  steps: [{ id: each, transform: repeat, inputs: { values: x } }]
+  outputs: { y: each.value }
+`;
+
+it("measures all of a pipeline that answers several times, with the place that has its model", async () => {
+  const store = memoryStore({ "negated/model.yaml": many, "negated/1/pipeline.txt": "" });
+  let asked = 0;
+  const observer = {
+    record: ({ kind }: { readonly kind: string }) => void (asked += Number(kind === "inference-ended")),
+  };
+  const server = await serve({ store, port: 0, observer });
+  open.push(server);
+  const cuts = cutsOf(await measured(pipeline("", ", decoupled: true"), undefined, server.address));
+  expect(asked).toBeGreaterThan(3);
+  expect(cuts.map(({ id }) => id)).toEqual(["start", "soft", "turn", "end"]);
+  const [start, soft, turn, end] = cuts;
+  // All that was assumed of the rest was 55 ms: it is what the whole took beside the head, divided as it was assumed.
+  expect(new Set(start!.all).size).toBeGreaterThan(2);
+  for (const { head, tail } of [soft!, turn!, end!]) expect(head + tail).toBeCloseTo(start!.tail, 5);
+  expect(turn!.tail / soft!.tail).toBeCloseTo(5 / 55, 5);
+  expect(soft!.tail).not.toBeCloseTo(55, 5);
+});
+
+it("measures a pipeline of this place that answers several times, which is cut nowhere", async () => {
+  const cuts = cutsOf(
+    await measured(many.replace("x, datatype", "pairs, datatype").replace("values: x", "values: pairs")),
+  );
+  expect(cuts.map(({ id }) => id)).toEqual(["start", "end"]);
+  expect(cuts[0]!.tail).toBeGreaterThan(0);
 });

@@ -1,10 +1,14 @@
 import {
   type Call,
   type CutProfile,
+  endCut,
   estimateOf,
+  type InferenceRequest,
+  type InferenceResponse,
   LongshoreError,
   type ModelKnowledge,
   type Profile,
+  type Segment,
   startCut,
   type StepModel,
   stepModels,
@@ -17,13 +21,18 @@ import type { MeasureOptions } from "./measure.ts";
 /** Counted runs of each input, where nobody says. */
 const usualRounds = 5;
 
+/** Runs a request to its end, wherever that is. */
+type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>;
+
 /**
- * What can be measured of a pipeline with models that nobody named has: what runs here before the first of them, and what crosses
- * there. All that follows keeps the times that were assumed.
+ * What can be measured of a pipeline with models that only others have, and that is not cut up between places: what runs here before
+ * the first of them, and what crosses there. With `whole`, which runs all of it, what follows is measured, too, and divided among
+ * the later steps as it was assumed; without, it keeps the times that were assumed.
  */
 export async function measureHere(
   options: MeasureOptions,
   { description, profile: assumed }: ModelKnowledge,
+  whole: Run | undefined,
   call: Call,
 ): Promise<Profile> {
   const { variants: wanted, runtime } = options;
@@ -32,7 +41,7 @@ export async function measureHere(
     if (wanted && !wanted.includes(variant.variant)) continue;
     const body = description.variants.find(({ name }) => name === variant.variant)?.body;
     const step = body && stepModels(body).find(({ run }) => run.elsewhere);
-    variants.push(step ? await headMeasured(options, description, variant, step, call) : variant);
+    variants.push(step ? await headMeasured(options, description, variant, step, whole, call) : variant);
   }
   if (!assumed || variants.length === 0) {
     const known = description.variants.map(({ name }) => name).join(", ");
@@ -41,54 +50,80 @@ export async function measureHere(
   return { ...assumed, measuredOn: { runtime, threads: 1, description: process.arch }, variants };
 }
 
-/** A variant whose times begin with what the head before a step takes here. */
-async function headMeasured(
-  { engine, clock, samples, rounds = usualRounds }: MeasureOptions,
-  { name: model, version, digest }: ModelKnowledge["description"],
-  variant: VariantProfile,
-  { step, from }: StepModel,
+/** What runs of a segment take, and what the last of each sample gave. */
+interface Timed {
+  readonly tookMs: readonly number[];
+  readonly outputs: readonly Tensors[];
+}
+
+async function timed(
+  { clock, samples, rounds = usualRounds }: MeasureOptions,
+  run: Run,
+  segment: Segment,
   call: Call,
-): Promise<VariantProfile> {
-  if (from === startCut) return variant;
-  const segment = { model, version, digest, variant: variant.variant, from: startCut, to: from };
+): Promise<Timed> {
   const tookMs: number[] = [];
-  let bytes = 0;
+  const outputs: Tensors[] = [];
   for (const sample of samples) {
-    let crossed: Tensors = new Map();
+    let last: Tensors = new Map();
     // The first run loads and warms, and is not counted.
     for (let round = 0; round <= rounds; round++) {
       const beganMs = clock.nowMs();
-      crossed = (await engine.infer({ segment, inputs: sample, codecs: {} }, call)).outputs;
+      last = (await run({ segment, inputs: sample, codecs: {} }, call)).outputs;
       if (round > 0) tookMs.push(clock.nowMs() - beganMs);
     }
-    const taken = new Set(Object.values(step.inputs));
-    bytes += totalBytes(new Map([...crossed].filter(([name]) => taken.has(name)))) / samples.length;
+    outputs.push(last);
   }
-  const measured = [...estimateOf(tookMs, { observedAtMs: 0, origin: "measured" }).values];
+  return { tookMs: [...estimateOf(tookMs, { observedAtMs: 0, origin: "measured" }).values], outputs };
+}
+
+/** A variant whose times begin with what the head before a step takes here, and end with what the whole takes. */
+async function headMeasured(
+  options: MeasureOptions,
+  { name: model, version, digest }: ModelKnowledge["description"],
+  variant: VariantProfile,
+  { step, from }: StepModel,
+  whole: Run | undefined,
+  call: Call,
+): Promise<VariantProfile> {
+  const { engine, samples, rounds = usualRounds } = options;
+  const all = { model, version, digest, variant: variant.variant, from: startCut, to: endCut };
+  const here: Run = (...asked) => engine.infer(...asked);
+  const head = from === startCut ? undefined : await timed(options, here, { ...all, to: from }, call);
+  const end = whole && (await timed(options, whole, all, call));
+  if (!head && !end) return variant;
+  const measured = head?.tookMs ?? [0];
+  const taken = new Set(Object.values(step.inputs));
+  const crossing = (head?.outputs ?? []).map((one) => new Map([...one].filter(([name]) => taken.has(name))));
+  const bytes = crossing.reduce((sum, one) => sum + totalBytes(one), 0) / samples.length;
   const buckets = variant.buckets.map((bucket) => {
     const at = bucket.cuts.findIndex(({ cut }) => cut.id === from);
-    const head = bucket.cuts[at];
-    if (!head) return bucket;
-    const before = mean(head.headMs);
-    const follows = mean(head.tailMs);
+    const known = bucket.cuts[at];
+    if (!known) return bucket;
+    const before = mean(known.headMs);
+    const follows = mean(known.tailMs);
+    // What was known of either side is divided as it was.
+    const scale = end && follows > 0 ? Math.max(0, mean(end.tookMs) - mean(measured)) / follows : 1;
     const cuts = bucket.cuts.map((one, index): CutProfile => {
       const headMean = mean(one.headMs);
       if (index < at) {
-        // What was known of the head is divided as it was.
         const ratio = before > 0 ? Math.min(1, headMean / before) : 0;
         return {
           ...one,
           headMs: index === 0 ? one.headMs : measured.map((ms) => ms * ratio),
-          tailMs: measured.map((ms) => ms * (1 - ratio) + follows),
+          tailMs: measured.map((ms) => ms * (1 - ratio) + follows * scale),
         };
       }
-      const headMs = measured.map((ms) => ms + Math.max(0, headMean - before));
+      const headMs = measured.map((ms) => ms + Math.max(0, headMean - before) * scale);
+      const tailMs = one.tailMs.map((ms) => ms * scale);
       const [coding] = one.codings;
-      return index === at && coding
-        ? { ...one, headMs, codings: [{ ...coding, bytes: Math.round(bytes) }] }
-        : { ...one, headMs };
+      return head && index === at && coding
+        ? { ...one, headMs, tailMs, codings: [{ ...coding, bytes: Math.round(bytes) }] }
+        : { ...one, headMs, tailMs };
     });
-    return { ...bucket, runs: tookMs.length, cuts };
+    const [start] = cuts;
+    if (start && end) cuts[0] = { ...start, tailMs: end.tookMs };
+    return { ...bucket, runs: rounds * samples.length, cuts };
   });
   return { ...variant, buckets };
 }

@@ -64,10 +64,9 @@ export function featuresOf(description: ModelDescription, inputs: Tensors): Feat
   return port.media === "text" ? { bytes, size: tensor.bytes.byteLength - 4 } : { bytes };
 }
 
-/** Whether only the head of a model is measured: nobody has the rest, or it cannot be asked for a part at a time. */
+/** Whether only the head of a model is measured: nobody has the rest, or a sequence would have to begin for each run. */
 export function measuredHere(description: ModelDescription, places: readonly Endpoint[]): boolean {
-  const whole = description.sequence !== undefined || description.decoupled === true;
-  return needsOthers(description) && (places.length === 0 || whole);
+  return needsOthers(description) && (places.length === 0 || description.sequence !== undefined);
 }
 
 /** Measures a model on an engine with all codecs of this platform and gives its profile. */
@@ -77,8 +76,11 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
   if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
   const { description } = knowledge;
   const { places = [] } = options;
-  if (measuredHere(description, places)) return measureHere(options, knowledge, call);
   const infer = stepsAround(engine, places, { clock: options.clock, observer: silentObserver });
+  // What answers several times runs whole, and is cut nowhere.
+  const whole = description.decoupled === true;
+  if (measuredHere(description, places)) return measureHere(options, knowledge, undefined, call);
+  if (whole && needsOthers(description)) return measureHere(options, knowledge, infer, call);
   const cuts: Engine["cuts"] = (...asked) => engine.cuts(...asked);
   const features = samples.map((sample) => featuresOf(description, sample));
   const typical = features[Math.floor(features.length / 2)] ?? { bytes: 0 };
@@ -96,7 +98,7 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
       agreement: answerAgreement,
       ...(options.variants ? { variants: options.variants } : {}),
       ...(options.rounds === undefined ? {} : { rounds: options.rounds }),
-      ...(options.maxCuts === undefined ? {} : { maxCuts: options.maxCuts }),
+      ...(whole ? { maxCuts: 0 } : options.maxCuts === undefined ? {} : { maxCuts: options.maxCuts }),
       ...(options.progress ? { progress: options.progress } : {}),
     },
     call,
