@@ -330,6 +330,24 @@ describe("a registry", () => {
     registry[Symbol.dispose]();
   });
 
+  it("lists a place no longer that comes back outside of its zone, nor lets anybody else bring that about", async () => {
+    const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
+    const dropped: string[] = [];
+    const nothing = (): void => undefined;
+    const drop = (id: string): void => void dropped.push(id);
+    registry.follow({ all: nothing, put: nothing, drop, confirmed: nothing, failed: nothing });
+    const inside = request("a", { statement: { address: "http://h:1", zone: "eu/de" } });
+    const outside = request("a", { statement: { address: "http://h:1", zone: "us" } });
+    await registry.join(inside, "acme");
+    await expect(registry.join(outside, "other")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect(registry.list(undefined).records).toHaveLength(1);
+    await expect(registry.join(outside, "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect([registry.list(undefined).records, dropped]).toEqual([[], ["a"]]);
+    await registry.join(inside, "acme");
+    expect(registry.list(undefined).records).toHaveLength(1);
+    registry[Symbol.dispose]();
+  });
+
   it("lets nobody take over or send away another's place, nor one that the entry gives to somebody else", async () => {
     const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
     await registry.join(request("a"), "acme");

@@ -161,7 +161,11 @@ export function createRegistry(parts: RegistryParts): Registry {
         refuse(`${id} may be joined by ${named}, and this is somebody else`);
       const record: DirectoryRecord = { signed, statement };
       const before = records.kept.get(id);
-      const kept = await records.take(record);
+      const kept = await records.take(record).catch((thrown: unknown) => {
+        // By its own word it is not where it is listed: until its lease is over it would get what may not go there.
+        if (!records.kept.has(id)) remove(id);
+        throw thrown;
+      });
       // Another request may have come meanwhile.
       const member = own(id, tenant);
       member?.lease[Symbol.dispose]();
