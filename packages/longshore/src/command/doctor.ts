@@ -17,6 +17,7 @@ import { sampleRepository } from "../compose/samples.ts";
 import { serversOf } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "../options/io.ts";
+import { directoryLine } from "./print-result.ts";
 
 /** Options of `longshore doctor`. */
 export interface DoctorOptions extends DirectoryCommandOptions {
@@ -102,11 +103,13 @@ async function tryDirectory(options: DirectoryCommandOptions): Promise<readonly 
   const found = await directoryOf(options);
   if (!found) return [];
   await using directory = found.directory;
-  const { entries, ageMs, problem } = directory.snapshot();
-  const age = Number.isFinite(ageMs) ? `, as of ${(ageMs / 1000).toFixed(0)} s ago` : "";
-  const detail = `${entries.length} places${age}${problem === undefined ? "" : `; ${problem}`}`;
+  const { entries, ...age } = directory.snapshot();
+  const detail = `${entries.length} places; ${directoryLine(age)}`;
   const places = entries.map((info) => look(info.id, () => tryPlace(info, found.dialling(info))));
-  return [{ what: "directory", ok: problem === undefined, detail }, ...(await Promise.all(places))];
+  return [
+    { what: "directory", ok: age.problem === undefined && age.refused === undefined, detail },
+    ...(await Promise.all(places)),
+  ];
 }
 
 /** Examines what an inference here stands on, and says what to do about what is missing. */

@@ -223,6 +223,19 @@ entries:
     file("operator.pub"),
   );
   expect(unbelieved.notes).toContain("not believed: till-4");
+  const doubted = await command(
+    "doctor",
+    "--directory",
+    file("list.json"),
+    "--operator-keys",
+    file("operator.pub"),
+  );
+  expect([doubted.code, doubted.out]).toEqual([
+    1,
+    expect.stringMatching(
+      /NO +directory +0 places; in touch; 2 entries are not believed, such as \S+: this directory/,
+    ),
+  ]);
 });
 
 it("wrong uses of the options are refused with what to do", async () => {
