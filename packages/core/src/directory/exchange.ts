@@ -4,6 +4,7 @@ import { jsonType, parseJson, readWireError } from "../protocol/index.ts";
 
 /** The most bytes of a list of places; 20,000 of them take about half. */
 const maxReplyBytes = 32 * 2 ** 20;
+
 /** What asking a server needs. */
 export interface AskParts {
   readonly transport: Transport;
@@ -15,8 +16,8 @@ export interface AskParts {
 }
 
 /**
- * Asks a server one thing in JSON. Throws what the server said, or what the transport throws;
- * `no-answer` after `mostMs`, and `cancelled` when `abort` fires.
+ * Asks a server one thing in JSON. Throws what the server said, or what the transport throws; `no-answer` after `mostMs`, and
+ * `cancelled` when `abort` fires.
  */
 export async function askJson(
   { transport, clock, name, mostMs = 5000 }: AskParts,

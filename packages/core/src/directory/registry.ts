@@ -163,7 +163,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       const before = records.kept.get(id);
       const kept = await records.take(record).catch((thrown: unknown) => {
         // By its own word it is not where it is listed: until its lease is over it would get what may not go there.
-        if (!records.kept.has(id)) remove(id);
+        if (!records.kept.has(id) && members.get(id)?.tenant === tenant) remove(id);
         throw thrown;
       });
       // Another request may have come meanwhile.
