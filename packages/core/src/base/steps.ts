@@ -47,18 +47,26 @@ export function steppedCopy(): (
   offset: number,
   source: Uint8Array,
 ) => Generator<void, void> {
-  let copied = 0;
-  return function* (target, offset, source) {
-    const { byteLength } = source;
-    for (let from = 0; from < byteLength; from += copiedAtOnce) {
-      const size = Math.min(copiedAtOnce, byteLength - from);
-      if (copied > 0 && copied + size > copiedAtOnce) {
-        yield;
-        copied = 0;
-      }
-      if (source.byteLength !== byteLength) return;
-      target.set(size === byteLength ? source : source.subarray(from, from + size), offset + from);
-      copied += size;
+  const since = { copied: 0 };
+  return (target, offset, source) => copyWork(since, target, offset, source);
+}
+
+/** Stands by itself: engines give each closure that is a generator a prototype and a hidden shape of its own. */
+function* copyWork(
+  since: { copied: number },
+  target: Uint8Array,
+  offset: number,
+  source: Uint8Array,
+): Generator<void, void> {
+  const { byteLength } = source;
+  for (let from = 0; from < byteLength; from += copiedAtOnce) {
+    const size = Math.min(copiedAtOnce, byteLength - from);
+    if (since.copied > 0 && since.copied + size > copiedAtOnce) {
+      yield;
+      since.copied = 0;
     }
-  };
+    if (source.byteLength !== byteLength) return;
+    target.set(size === byteLength ? source : source.subarray(from, from + size), offset + from);
+    since.copied += size;
+  }
 }
