@@ -131,10 +131,11 @@ function joinedNow(members: readonly Tensors[], name: string, first: Tensor, ran
   return { spec: withRows(first.spec, rows + padding), bytes };
 }
 
-function withRows(spec: TensorSpec, rows: number): TensorSpec {
-  const shape = spec.shape.slice();
+/** Of what follows the rows, which nothing ragged does. */
+function withRows({ name, datatype, shape: before }: TensorSpec, rows: number): TensorSpec {
+  const shape = before.slice();
   shape[0] = rows;
-  return { ...spec, shape };
+  return { name, datatype, shape };
 }
 
 /** The feeds of all members as one, padded to `ran` rows, at once; undefined where that may take long. */

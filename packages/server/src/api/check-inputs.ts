@@ -30,21 +30,22 @@ function expectedInputs(
 
 /** Requests of a pipeline are never joined, whatever it says of batches: its inputs may differ in rows. */
 function mayBeJoined({ variant }: Segment, { description: { batching, variants } }: ModelKnowledge): boolean {
-  const meant = variants.filter(({ name }) => variant === "" || name === variant);
-  return batching.maxBatchSize > 1 && meant.every(({ body }) => body.kind === "graph");
+  if (batching.maxBatchSize <= 1) return false;
+  return variants.every(({ name, body }) => body.kind === "graph" || (variant !== "" && name !== variant));
 }
 
 /** Refuses inputs of a batch that do not have the same number of rows: the graph would fail on them, or mix them up. */
 function checkRows(expected: readonly TensorSpec[], inputs: InferenceRequest["inputs"]): void {
-  const [first, ...others] = expected.flatMap(({ name, ragged, shape }) => {
+  let first: { readonly name: string; readonly rows: number } | undefined;
+  for (const { name, ragged, shape } of expected) {
     const rows = ragged || shape[0] !== -1 ? undefined : inputs.get(name)?.spec.shape[0];
-    return rows === undefined ? [] : [{ name, rows }];
-  });
-  const other = others.find(({ rows }) => rows !== first?.rows);
-  if (first && other) {
-    throw invalid(
-      `all inputs of a batch have as many rows; ${first.name} has ${first.rows} and ${other.name} ${other.rows}`,
-    );
+    if (rows === undefined) continue;
+    first ??= { name, rows };
+    if (rows !== first.rows) {
+      throw invalid(
+        `all inputs of a batch have as many rows; ${first.name} has ${first.rows} and ${name} ${rows}`,
+      );
+    }
   }
 }
 
