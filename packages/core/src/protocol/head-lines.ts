@@ -21,6 +21,8 @@ export function readHeadLines(
 ): HeadLines | undefined {
   const headers = noHeaders();
   const names = [""];
+  // Names that are those before, in their order, are each another.
+  let alike = before !== undefined;
   for (let at = 1; at < lines.length; at++) {
     const line = lines[at] ?? "";
     let name: string;
@@ -32,10 +34,11 @@ export function readHeadLines(
       const header = headerOf(line);
       if (!header) return undefined;
       [name, value] = header;
+      alike &&= before?.names[at] === name;
     }
     names.push(name);
     if (name === "set-cookie") continue;
-    if (headers[name] !== undefined) return undefined;
+    if (!alike && headers[name] !== undefined) return undefined;
     headers[name] = value;
   }
   return { headers, lines, names };

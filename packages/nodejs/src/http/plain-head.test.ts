@@ -177,6 +177,8 @@ describe("the head of a request", () => {
     ["a line end in a value", "/", { x: "a\r\nhost: b" }],
     ["a lone line feed in a value", "/", { x: "a\nb" }],
     ["a line end in a name", "/", { "x\r\ny": "a" }],
+    ["a name of nothing", "/", { "": "a" }],
+    ["a capital in a name", "/", { X: "a" }],
     ["letters beyond ASCII", "/", { x: "\u00e9" }],
     ["a length of its own", "/", { "content-length": "7" }],
     ["a way of its own to send the body", "/", { "transfer-encoding": "chunked" }],

@@ -12,7 +12,7 @@ export interface PlainHead extends HeadLines {
 
 const statusLine = /^HTTP\/1\.1 ([1-5][0-9]{2}) [\t\x20-\x7e]*$/;
 const headerLine = /^([A-Za-z0-9_-]+):([\t\x20-\x7e]*)$/;
-const plainName = /^[a-z0-9_-]+$/;
+const plainNames = /^[a-z0-9_-]*$/;
 const plainText = /^[\t\x20-\x7e]*$/;
 const plainLength = /^(?:0|[1-9][0-9]{0,14})$/;
 const plainPath = /^\/[!-~]*$/;
@@ -102,10 +102,16 @@ export function requestHead(
 ): string | undefined {
   if (!plainPath.test(path)) return undefined;
   let text = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
+  // Looked into all together: that costs less than each by itself.
+  let names = "";
+  let values = "";
   for (const name in headers) {
+    if (name === "" || special.has(name)) return undefined;
     const value = headers[name] ?? "";
-    if (!plainName.test(name) || special.has(name) || !plainText.test(value)) return undefined;
+    names += name;
+    values += value;
     text += `${name}: ${value}\r\n`;
   }
+  if (!plainNames.test(names) || !plainText.test(values)) return undefined;
   return bodyBytes === undefined ? `${text}\r\n` : `${text}content-length: ${bodyBytes}\r\n\r\n`;
 }
