@@ -260,7 +260,7 @@ export interface Endpoint {
   /** What it knows of a model, or undefined when it does not serve it. */
   describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
   /** What `describe` would resolve with, where nothing has to be waited for. `through` leaves it out, as wrappers may change it. */
-  known?(model: string, version: string | undefined): ModelKnowledge | undefined;
+  known?(model: string, version: string | undefined, call: Call): ModelKnowledge | undefined;
   /** Whether it could take a request for a model that it has now, as it says itself when asked. Absent where it can whenever it is there. */
   ready?(model: string, version: string | undefined, call: Call): Promise<boolean>;
   /** Off the hot path; fills the view that decisions read. */

@@ -290,6 +290,16 @@ describe("the first use of a model", () => {
   const gatewayOver = (clock: VirtualClock, ...endpoints: Endpoint[]) =>
     offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });
 
+  it("lets it be told at once from then on, but not to a question that has been here", async () => {
+    const clock = virtualClock();
+    const gateway = gatewayOver(clock, place(clock, "a", "eu", 1));
+    expect(gateway.known?.("toy", undefined, call())).toBeUndefined();
+    const told = await clock.runUntil(gateway.describe("toy", undefined, call()));
+    expect(told?.description.digest).toBe(description.digest);
+    expect(gateway.known?.("toy", undefined, call({ path: ["camera"] }))).toEqual(told);
+    expect(gateway.known?.("toy", undefined, call({ path: ["camera", "gateway"] }))).toBeUndefined();
+  });
+
   it("is answered although the only place is too busy to say what it has at once", async () => {
     const clock = virtualClock();
     const gateway = gatewayOver(clock, busy(clock, "a", 1));

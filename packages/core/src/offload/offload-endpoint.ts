@@ -1,6 +1,5 @@
 import { type Call, checkFresh, LongshoreError, ownCall } from "../base/index.ts";
 import {
-  type Account,
   type Endpoint,
   type EndpointInfo,
   type InferenceRequest,
@@ -19,6 +18,7 @@ import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.
 import { isInfeasible, noPlace } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
+import { accountOf } from "./account.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor } from "./door.ts";
 import type { Job } from "./job.ts";
@@ -88,12 +88,19 @@ class LoopEndpoint implements OffloadEndpoint {
     // A question that comes back to here is answered where it began.
     if (call.path.includes(this.info.id)) return undefined;
     try {
-      const { description, profile } = await this.#known(model, version, call, true);
-      return { description, ...(profile.measuredOn.threads > 0 ? { profile } : {}) };
+      return toldOf(await this.#known(model, version, call, true));
     } catch (thrown) {
       if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
       throw thrown;
     }
+  }
+
+  known(model: string, version: string | undefined, { path }: Call): ModelKnowledge | undefined {
+    if (path.includes(this.info.id)) return undefined;
+    const { knowledge, clock } = this.#loop;
+    const known = knowledge.known(model, version);
+    if (known) knowledge.used(model, version, clock.nowMs());
+    return known && toldOf(known);
   }
 
   /** What runs here is ready whenever it is here; else any place that has it. */
@@ -317,7 +324,8 @@ class LoopEndpoint implements OffloadEndpoint {
     // Places behind this one keep what is usual here, too.
     const toldOn = goal === call.goal ? call : Object.assign(ownCall(call), { goal });
     // An empty name leaves the choice to this place.
-    const limits = variant === "" ? aim : { ...aim, variant };
+    const { objective, minInTimeRatio, minAgreementRatio } = aim;
+    const limits = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
     // Assigned one by one, since this is done for every small request.
     const job: { -readonly [Field in keyof Omit<Job, "held">]: Job[Field] } = Object.assign(
       { known, to, asked: request, limits, unexplained: true as const },
@@ -359,28 +367,15 @@ class LoopEndpoint implements OffloadEndpoint {
     return this.#respond(request, position.wantState ? outcome : { ...outcome, response: rest });
   }
 
-  /** One account for all that happened behind this place; what ran elsewhere is listed in `forwarded`. */
   #respond(
-    request: InferenceRequest,
+    { segment }: InferenceRequest,
     { response, tally }: Pick<Outcome, "response" | "tally">,
   ): InferenceResponse {
-    const here = this.#loop.local?.info.id;
-    const own = tally.accounts.filter((account) => account.endpoint === here);
-    const others = tally.accounts.filter((account) => account.endpoint !== here);
-    const account: Account = {
-      endpoint: this.info.id,
-      zone: this.info.zone,
-      segment: { ...request.segment, variant: response.account.segment.variant },
-      stages: own.flatMap((one) => one.stages),
-      sentBytes: tally.sentBytes,
-      receivedBytes: tally.receivedBytes,
-      energy: { millijoules: tally.millijoules, label: tally.measured ? "measured" : "estimated" },
-      costMicros: tally.costMicros,
-      forwarded: others,
-    };
+    const { variant } = response.account.segment;
+    const account = accountOf(this.info, this.#loop.local?.info.id, { ...segment, variant }, tally);
     // That a leg's inputs were forgotten says nothing of those of the request.
     const { forgotInputs: _forgot, ...rest } = response;
-    return { ...rest, account, load: this.#load(response, others.length > 0) };
+    return Object.assign(rest, { account, load: this.#load(response, account.forwarded.length > 0) });
   }
 
   /** Its own load; the answering place's report speaks for this one only when that place is here. */
@@ -397,3 +392,8 @@ class LoopEndpoint implements OffloadEndpoint {
 }
 
 const noTensors: Tensors = new Map<string, Tensor>();
+
+/** What others are told of a model: a profile that was only assumed is none. */
+function toldOf({ description, profile }: KnownModel): ModelKnowledge {
+  return profile.measuredOn.threads > 0 ? { description, profile } : { description };
+}

@@ -201,7 +201,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
           },
         }
       : {}),
-    known: (model, version) => (rollouts.find(model) ? undefined : inner.known?.(model, version)),
+    known: (...asked) => (rollouts.find(asked[0]) ? undefined : inner.known?.(...asked)),
     async offers(query, call) {
       // Who plans by offers is told of the model itself: an alias may lead elsewhere with the next request.
       return rollouts.find(query.model) ? [] : inner.offers(query, call);

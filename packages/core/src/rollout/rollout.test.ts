@@ -87,11 +87,12 @@ async function place(shelf?: AliasShelf) {
 describe("an alias", () => {
   it("is never what is known of a model of its name without waiting", async () => {
     const { rollouts, clock, inner } = await place();
-    const knowledge = await inner.describe("ocr", undefined, housekeepingCall("describe"));
+    const asker = housekeepingCall("describe");
+    const knowledge = await inner.describe("ocr", undefined, asker);
     const known = { ...inner, known: () => knowledge };
     const endpoint = rolloutEndpoint(known, { rollouts, clock, draw: () => 0 });
-    expect(endpoint.known?.("ocr", undefined)).toBe(knowledge);
-    expect(endpoint.known?.("reader", undefined)).toBeUndefined();
+    expect(endpoint.known?.("ocr", undefined, asker)).toBe(knowledge);
+    expect(endpoint.known?.("reader", undefined, asker)).toBeUndefined();
   });
 
   it("is changed only by who knows its revision, and every change is told", async () => {

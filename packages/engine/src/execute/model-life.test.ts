@@ -145,15 +145,15 @@ describe("versions", () => {
 
   it("are known without waiting once they were read, for as long as they are served", async () => {
     const engine = engineWith();
-    expect(engine.known?.("m", undefined)).toBeUndefined();
+    expect(engine.known?.("m", undefined, call)).toBeUndefined();
     const described = await engine.describe("m", undefined, call);
-    expect(engine.known?.("m", undefined)).toBe(described);
-    expect(engine.known?.("m", "2")).toBe(described);
-    expect(engine.known?.("m", "1")).toBeUndefined();
+    expect(engine.known?.("m", undefined, call)).toBe(described);
+    expect(engine.known?.("m", "2", call)).toBe(described);
+    expect(engine.known?.("m", "1", call)).toBeUndefined();
     await clock.finish(engine.unload("m", call));
-    expect(engine.known?.("m", undefined)).toBeUndefined();
+    expect(engine.known?.("m", undefined, call)).toBeUndefined();
     await load(engine, "m");
-    expect(engine.known?.("m", undefined)).toBe(await engine.describe("m", undefined, call));
+    expect(engine.known?.("m", undefined, call)).toBe(await engine.describe("m", undefined, call));
   });
 
   it("that are broken leave the place to the one before, and the index says why", async () => {

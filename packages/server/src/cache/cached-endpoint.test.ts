@@ -72,12 +72,13 @@ const values = (response: { readonly outputs: Tensors }): number[] => [
 describe("answers from memory", () => {
   it("are kept for models that were only ever known without waiting", async () => {
     const { endpoint: other, double, clock } = await world();
-    const knowledge = await double.describe("double", undefined, housekeepingCall("describe"));
+    const asker = housekeepingCall("describe");
+    const knowledge = await double.describe("double", undefined, asker);
     const observer = { record: () => undefined };
     const inner = { ...double, known: () => knowledge };
     const endpoint = cachedEndpoint(inner, { clock, observer, hash, maxBytes: 1_000_000 });
-    expect(other.known?.("double", undefined)).toBeUndefined();
-    expect(endpoint.known?.("double", undefined)).toBe(knowledge);
+    expect(other.known?.("double", undefined, asker)).toBeUndefined();
+    expect(endpoint.known?.("double", undefined, asker)).toBe(knowledge);
     const before = double.asked.length;
     for (let time = 0; time < 2; time++)
       await clock.finish(endpoint.infer(request(inputs(1)), housekeepingCall("test")));

@@ -135,8 +135,8 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
       learn(found);
       return found;
     },
-    known(model, version) {
-      const found = inner.known?.(model, version);
+    known(model, version, call) {
+      const found = inner.known?.(model, version, call);
       learn(found);
       return found;
     },
