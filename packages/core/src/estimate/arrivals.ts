@@ -23,7 +23,10 @@ export function arrivals(): Arrivals {
     },
     untilNextMs(nowMs) {
       const passedMs = nowMs - (lastMs ?? nowMs);
-      return Float64Array.from(gapsMs, (gap) => gap - passedMs).filter((left) => left > 0);
+      const leftMs = new Float64Array(gapsMs.length);
+      let count = 0;
+      for (const gap of gapsMs) if (gap > passedMs) leftMs[count++] = gap - passedMs;
+      return leftMs.subarray(0, count);
     },
     soonestMs(nowMs) {
       const passedMs = nowMs - (lastMs ?? nowMs);

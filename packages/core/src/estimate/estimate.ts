@@ -49,7 +49,7 @@ export function certain(value: number, about: About = prior): Estimate {
 
 /** The empirical belief of some samples (any number above 0, any order), interpolated to 16 quantiles. */
 export function estimateOf(samples: ArrayLike<number>, about: About): Estimate {
-  const sorted = Float64Array.from(samples).sort();
+  const sorted = new Float64Array(samples).sort();
   const values = new Float64Array(estimateSize);
   for (let index = 0; index < estimateSize; index++) {
     values[index] = quantileOfSorted(sorted, (index + 0.5) / estimateSize);

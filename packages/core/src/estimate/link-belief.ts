@@ -120,7 +120,9 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
           (alone[index] ?? 0) + oneWay,
         );
       }
-      return { ...split(read), ...about(direction) };
+      const { values, tail } = split(read);
+      const { origin, observedAtMs } = side;
+      return { values, tail, observedAtMs, origin };
     },
     roundTripMs: (nowMs) => roundTrips.estimate(at(nowMs)),
     sendStarted(bytes, direction, nowMs, progress = "acknowledged"): TransferNote {
@@ -214,7 +216,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
 }
 
 /** Sixteen values and their tail, as they were read together. */
-function split(read: Float64Array): Pick<Estimate, "values" | "tail"> {
+function split(read: Float64Array): Required<Pick<Estimate, "values" | "tail">> {
   return { values: read.slice(0, estimateSize), tail: read.slice(estimateSize) };
 }
 

@@ -272,8 +272,8 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     const values = new Float64Array(readRatios.length);
     const total = density[cells - 1] ?? 1;
     let cell = 0;
-    for (const [index, ratio] of readRatios.entries()) {
-      const wanted = ratio * total;
+    for (let index = 0; index < readRatios.length; index++) {
+      const wanted = (readRatios[index] ?? 0) * total;
       if (index === estimateSize) cell = 0;
       while (cell < cells - 1 && (density[cell] ?? 0) < wanted) cell++;
       const highTime = table.times[cell] ?? 0;

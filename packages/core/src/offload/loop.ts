@@ -229,7 +229,7 @@ export function createLoop(given: OffloadParts): Loop {
       }
       if (!parts.directory) return made;
       const { entries: _places, ...directory } = parts.directory.snapshot();
-      return { ...made, directory };
+      return Object.assign(made, { directory });
     },
     upkeep: upkeep.news,
     tryLinks(job, plan) {

@@ -231,8 +231,10 @@ class Race {
       return still;
     };
     const fire = (lost: boolean): boolean => this.#late(leg, lost);
-    const parts = { place, leg, call: this.#job.call, hurries, times, aloneMs, usualMs, waits, fire };
-    this.#watches.set(leg.id, guardWatch({ clock: this.#loop.clock, ...parts }));
+    const { clock } = this.#loop;
+    const { call } = this.#job;
+    const parts = { clock, place, leg, call, hurries, times, aloneMs, usualMs, waits, fire };
+    this.#watches.set(leg.id, guardWatch(parts));
   }
 
   #heard(running: Running, bytes: number): void {

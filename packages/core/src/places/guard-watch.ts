@@ -90,7 +90,7 @@ export function elsewhereMs({ values }: Estimate): {
   readonly overdueMs: number;
 } {
   return {
-    earliestMs: farOut * (values.at(-1) ?? 0),
+    earliestMs: farOut * (values[values.length - 1] ?? 0),
     lostMs: Math.max(leastLostMs, lostOut * hardlyMore(values)),
     overdueMs: Math.max(leastLostMs, overdueMs(values)),
   };

@@ -294,7 +294,7 @@ function addGroup(
   }
   if (begin === end) return;
   // Replies of parts that end alike are alike: mostly all are.
-  const before = options.groups[options.groups.length - 1];
+  const before = options.groups.at(-1);
   const group: Group = {
     choice,
     cells,
