@@ -5,6 +5,7 @@ import { writeInferReplyInSteps } from "../protocol/infer-reply.ts";
 import { readInferRequest, readInferRequestInSteps } from "../protocol/infer-request.ts";
 import { defaultWireLimits } from "../protocol/limits.ts";
 import { bytesTensor } from "../tensor/index.ts";
+import { parseMessage } from "./message-text.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const request = (data: string, shape: string, datatype = "BYTES"): string =>
@@ -47,6 +48,20 @@ describe("a message", () => {
     ]) {
       expect((await refused(text)).message).toBe("the message has more than 8192 values besides data");
     }
+  });
+
+  it("keeps the digits of whole numbers of 64 bits among its parameters, and of no other numbers", () => {
+    const read = (number: string): unknown =>
+      readInferRequest(encode(`{"parameters":{"p":${number}},"inputs":[]}`), undefined).parameters["p"];
+    expect(read("18446744073709551615")).toBe("18446744073709551615");
+    expect(read("9007199254740992")).toBe("9007199254740992");
+    expect(read("9007199254740991")).toBe(9007199254740991);
+    expect(read("18446744073709551616")).toBe(2 ** 64);
+    expect(read("9007199254740993.0")).toBe(2 ** 53);
+    expect(parseMessage(encode('{"id":9007199254740993,"inputs":[{"shape":[9007199254740993]}]}'))).toEqual({
+      id: 2 ** 53,
+      inputs: [{ shape: [2 ** 53] }],
+    });
   });
 
   it("has at most a megabyte besides data, wherever that is", async () => {

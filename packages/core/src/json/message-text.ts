@@ -3,8 +3,9 @@ import { ArrayText } from "./array-text.ts";
 import { isBlank, readText } from "./json-characters.ts";
 
 /**
- * Parses the JSON of a message with tensors. What `JSON.parse` gives, with three differences: the `data` of the entries of
- * `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known; a key that comes
+ * Parses the JSON of a message with tensors. What `JSON.parse` gives, with four differences: the `data` of the entries of
+ * `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known; a parameter of the message
+ * that is a whole number of 64 bits which JavaScript would round stays its digits; a key that comes
  * twice is refused, since two readers of one message must not see two messages; and nesting is bounded, so that a message
  * of brackets cannot exhaust the stack. All but `data` is read at once and bounded for that: no message needs megabytes or
  * ten thousands of values besides. In a long message the ends of `data` are found in steps before.
@@ -22,7 +23,7 @@ const atOnceBytes = 65_536;
 const lists: ReadonlySet<string> = new Set(["inputs", "outputs"]);
 
 /** Where in a message a value stands, as far as it matters. */
-type Place = "message" | "list" | "entry" | "elsewhere";
+type Place = "message" | "parameters" | "parameter" | "list" | "entry" | "elsewhere";
 
 /** Messages up to this are made text in one go; in ASCII, which most are, names are then slices of it. */
 const wholeBytes = 16_384;
@@ -32,6 +33,9 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const number = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const ascii = new TextDecoder("latin1");
 const longestNumber = 400;
+/** As many digits as ids of sequences have, which are unsigned 64-bit numbers. */
+const wholeNumber = /^[1-9][0-9]{15,19}$/;
+const mostUnsigned = 2n ** 64n - 1n;
 
 /** What a slice of a message must not hold to be the text that it stands for. */
 // eslint-disable-next-line no-control-regex -- JSON refuses control characters in text
@@ -99,7 +103,7 @@ class MessageText {
     if (byte === 0x74) return this.#word("true", true);
     if (byte === 0x66) return this.#word("false", false);
     if (byte === 0x6e) return this.#word("null", null);
-    return this.#number();
+    return this.#number(place === "parameter");
   }
 
   #object(place: Place): object {
@@ -129,6 +133,8 @@ class MessageText {
 
   #member(place: Place, key: string): unknown {
     if (place === "message" && lists.has(key)) return this.#value("list");
+    if (place === "message" && key === "parameters") return this.#value("parameters");
+    if (place === "parameters") return this.#value("parameter");
     if (place === "entry" && key === "data" && this.#skipBlanks() === 0x5b) return this.#data();
     return this.#value("elsewhere");
   }
@@ -182,14 +188,16 @@ class MessageText {
     return value;
   }
 
-  #number(): number {
+  #number(exact: boolean): number | string {
     // No number in a message outside of data is longer than this and still means something.
     const text = this.#ascii ?? ascii.decode(this.#bytes.subarray(this.#at, this.#at + longestNumber));
     number.lastIndex = this.#ascii === undefined ? 0 : this.#at;
     const [found] = number.exec(text) ?? [];
     if (found === undefined || found.length >= longestNumber) throw bad(broken);
     this.#at += found.length;
-    return Number(found);
+    const value = Number(found);
+    if (!exact || Number.isSafeInteger(value) || !wholeNumber.test(found)) return value;
+    return BigInt(found) > mostUnsigned ? value : found;
   }
 }
 

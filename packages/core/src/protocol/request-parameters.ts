@@ -1,5 +1,5 @@
 import type { Call } from "../base/index.ts";
-import type { Parameters } from "./parameters.ts";
+import { flagParameter, type Parameters } from "./parameters.ts";
 import { own, refuse } from "./read-json.ts";
 
 /**
@@ -19,6 +19,19 @@ const reserved: ReadonlySet<string> = new Set([
 ]);
 const reservedBeginnings: readonly string[] = ["triton_", "longshore_"];
 
+/** Whether a stream wants an answer without outputs that says that there are no more. */
+export const emptyFinalParameter = "triton_enable_empty_final_response";
+
+/** Refuses what begins as Triton's own parameters do and is none, which it does, too. */
+function checkTritonParameters(parameters: Parameters): void {
+  for (const key of Object.keys(parameters)) {
+    if (key.startsWith("triton_") && key !== emptyFinalParameter) {
+      refuse(`parameters.${key.slice(0, 64)}`, "called otherwise: what begins with triton_ is reserved");
+    }
+  }
+  flagParameter(parameters, emptyFinalParameter, "parameters");
+}
+
 /** A whole number of 0 or more, also as decimal text: JSON of some languages cannot hold 64 bits. */
 function figure(parameters: Parameters, key: string): number | undefined {
   const value = own(parameters, key);
@@ -32,9 +45,10 @@ function figure(parameters: Parameters, key: string): number | undefined {
 
 /**
  * The schedule policy: `priority` (0 takes the model's default) and `timeout` in microseconds (0 for none); and whose request it
- * is, `longshore_user`.
+ * is, `longshore_user`. Refuses reserved names, too.
  */
 export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "queueTimeoutMs" | "user"> {
+  checkTritonParameters(parameters);
   const user = own(parameters, "longshore_user");
   if (user !== undefined && (typeof user !== "string" || user.length > 256)) {
     refuse("parameters.longshore_user", "text of at most 256 characters");

@@ -44,6 +44,7 @@ export function sharedPartOf(parameters: Parameters, name: string): SharedPart |
   if (typeof region !== "string" || region === "") refuse(`${name}: shared_memory_region`, "a name");
   const byteSize = wholeParameter(parameters, "shared_memory_byte_size", name);
   if (byteSize === undefined) refuse(`${name}: shared_memory_byte_size`, "a number of bytes");
+  if (own(parameters, "classification")) refuse(`${name}: classification`, "absent with shared memory");
   return { region, offset: wholeParameter(parameters, "shared_memory_offset", name) ?? 0, byteSize };
 }
 

@@ -307,13 +307,19 @@ describe("requests", () => {
   });
 
   it("ids of sequences keep all their digits", () => {
-    const id = (value: bigint): unknown =>
+    const id = (value: bigint, kind: "uint64Param" | "int64Param" = "uint64Param"): unknown =>
       decoded({
         ...input("UINT8", [0]),
-        parameters: { sequence_id: { parameterChoice: { case: "uint64Param", value } } },
+        parameters: { sequence_id: { parameterChoice: { case: kind, value } } },
       }).message.parameters["sequence_id"];
     expect(id(7n)).toBe(7);
     expect(id(2n ** 64n - 1n)).toBe("18446744073709551615");
+    // Triton's C++ client sends its unsigned ids as int64, and Triton reads them back.
+    expect(id(7n, "int64Param")).toBe(7);
+    expect(id(-1n, "int64Param")).toBe("18446744073709551615");
+    expect(id(-(2n ** 63n), "int64Param")).toBe("9223372036854775808");
+    const parameters = { p: { parameterChoice: { case: "int64Param" as const, value: -1n } } };
+    expect(decoded({ ...input("UINT8", [0]), parameters }).message.parameters).toEqual({ p: -1 });
   });
 
   it("random and cut bytes are refused with a reason, and never otherwise", () => {

@@ -18,8 +18,17 @@ function whole(cursor: Cursor, sign: boolean): number | string {
   return Number.isSafeInteger(value) ? value : decimal(cursor.low, cursor.high, sign);
 }
 
-/** One `InferParameter`; undefined when none of its choices is set. */
-function readValue(cursor: Cursor, where: string, limits: WireLimits): string | number | boolean | undefined {
+/**
+ * One `InferParameter`; undefined when none of its choices is set.
+ *
+ * @param unsigned Clients that keep an id as an unsigned number send its 64 bits as `int64_param`.
+ */
+function readValue(
+  cursor: Cursor,
+  where: string,
+  limits: WireLimits,
+  unsigned: boolean,
+): string | number | boolean | undefined {
   let value: string | number | boolean | undefined;
   while (cursor.field()) {
     switch (cursor.number) {
@@ -27,7 +36,7 @@ function readValue(cursor: Cursor, where: string, limits: WireLimits): string | 
         value = whole(cursor, false) !== 0;
         break;
       case 2:
-        value = whole(cursor, true);
+        value = whole(cursor, !unsigned);
         break;
       case 3:
         value = cursor.text(limits.maxNameLength, where);
@@ -64,12 +73,13 @@ export function readParameter(cursor: Cursor, where: string, limits: WireLimits,
     );
   }
   let key = "";
-  let value: string | number | boolean | undefined;
+  let inner: Cursor | undefined;
   while (cursor.field()) {
     if (cursor.number === 1) key = cursor.text(limits.maxNameLength, `a name in ${where}`);
-    else if (cursor.number === 2) value = readValue(cursor.inner(), where, limits);
+    else if (cursor.number === 2) inner = cursor.inner();
     else cursor.skip();
   }
+  const value = inner && readValue(inner, where, limits, key === "sequence_id");
   if (value === undefined) {
     throw new LongshoreError("invalid-input", "decode", `a parameter in ${where} has no value`);
   }

@@ -2,6 +2,7 @@ import {
   abortError,
   type Call,
   childCall,
+  emptyFinalParameter,
   type InferReplyMessage,
   type InferRequestMessage,
   LongshoreError,
@@ -20,8 +21,6 @@ import { type GrpcStatus, ok, statusOf } from "./status.ts";
  * the next without waiting for the last.
  */
 
-/** Asks for the flag `triton_final_response` even where no answer is left that could carry it. */
-const emptyFinalParameter = "triton_enable_empty_final_response";
 const finalParameter = "triton_final_response";
 /** Metadata of a client that wants the first error of a request to end the stream with gRPC's own status. */
 const endOnErrorHeader = "triton_grpc_error";
@@ -54,7 +53,7 @@ function createTurns(): { wait(key: string, over: Promise<void>): Promise<void> 
 
 function sequenceKey(model: string, { parameters }: InferRequestMessage): string | undefined {
   const id = Object.hasOwn(parameters, "sequence_id") ? parameters["sequence_id"] : undefined;
-  return id === undefined || id === 0 || id === "" ? undefined : `${model}/${typeof id}/${String(id)}`;
+  return id === undefined || id === 0 || id === "" ? undefined : `${model}/${String(id)}`;
 }
 
 function begin(

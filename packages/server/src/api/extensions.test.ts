@@ -176,7 +176,7 @@ describe("schedule policy and parameters", () => {
           priority: 1,
           timeout: 2500,
           lens: "wide",
-          triton_x: 1,
+          triton_enable_empty_final_response: true,
           sequence_id: 0,
           headers: "no",
           __proto__: null,
@@ -205,6 +205,15 @@ describe("schedule policy and parameters", () => {
       });
       expect(reply).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
     }
+  });
+
+  it("refuses names that Triton keeps to itself", async () => {
+    const { ask, endpoint } = server();
+    for (const parameters of [{ triton_x: 1 }, { triton_enable_empty_final_response: "yes" }]) {
+      const reply = await ask("POST", "/v2/models/double/infer", { inputs: [x], parameters });
+      expect(reply).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
+    }
+    expect(endpoint.asked).toEqual([]);
   });
 });
 
@@ -276,7 +285,7 @@ describe("loading with a configuration and files", () => {
     expect((await closed.ask("POST", load, { parameters: { config: "{}" } })).status).toBe(200);
   });
 
-  it("refuses files that lie outside, are no base64, or come without a configuration", async () => {
+  it("refuses files that lie outside, are no base64, or come without a configuration, and names it does not know", async () => {
     const { ask, loads } = open(true);
     const wrong: readonly object[] = [
       { "file:1/model.onnx": "AAAA" },
@@ -288,6 +297,7 @@ describe("loading with a configuration and files", () => {
       { config: "{}", "file:": "AAAA" },
       { config: "{}", "file:1/model.onnx": "%" },
       { config: "{}", "file:1/model.onnx": 7 },
+      { confg: "{}" },
     ];
     for (const parameters of wrong) {
       expect((await ask("POST", load, { parameters })).json, JSON.stringify(parameters)).toMatchObject({ reason: "invalid-input" }); // prettier-ignore
@@ -369,6 +379,7 @@ describe("system shared memory", () => {
       [shared("none", 12), shared("in", 16), "unknown-region"],
       [shared("in", 12), shared("none", 16), "unknown-region"],
       [shared("in", 12), shared("in", 17), "invalid-input"],
+      [shared("in", 12), { ...shared("in", 16), classification: 1 }, "invalid-input"],
     ];
     for (const [input, output, reason] of runs) {
       const reply = await ask("POST", "/v2/models/double/infer", infer(input, output));

@@ -460,6 +460,30 @@ describe("inference", () => {
     ]);
   });
 
+  it("keeps all digits of ids of 64 bits, as numbers and as text, and takes no others", async () => {
+    const { send, double } = server();
+    const step = (id: string): Promise<WireResponse> => {
+      const parameters = `"parameters":{"sequence_id":${id},"sequence_start":true}`;
+      return send(
+        ask("POST", "/v2/models/double/infer", {
+          body: json(`{${parameters},${JSON.stringify(xJson).slice(1)}`),
+        }),
+      );
+    };
+    for (const id of ["18446744073709551615", "9007199254740993", '"9007199254740993"', "9007199254740991"]) {
+      expect((await step(id)).status, id).toBe(200);
+    }
+    expect(double.asked.map(({ request }) => request.sequence?.id)).toEqual([
+      "18446744073709551615",
+      "9007199254740993",
+      "9007199254740993",
+      "9007199254740991",
+    ]);
+    for (const id of ["18446744073709551616", "1e19", "-1", "-9007199254740993", "1.5", "true"]) {
+      expect((await step(id)).status, id).toBe(400);
+    }
+  });
+
   it("gives requests without rules a class that no policy knows, unless the operator says otherwise", async () => {
     const { send, double } = server();
     await send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));

@@ -75,6 +75,11 @@ async function loadRequest({ clock, limits }: Api, { request, call }: Asked): Pr
 function overrideFrom(api: Api, parameters: object, came: readonly Uint8Array[]): ModelOverride | undefined {
   const written = read.own(parameters, "config");
   const names = Object.keys(parameters).filter((name) => name.startsWith("file:"));
+  // A name written wrongly would load what was to be replaced.
+  const unknown = Object.keys(parameters).find((name) => name !== "config" && !names.includes(name));
+  if (unknown !== undefined) {
+    read.refuse(`parameters.${unknown.slice(0, 64)}`, "config, or file: with a version and a name");
+  }
   if (names.length > 0 && !api.modelUploads) {
     throw new LongshoreError(
       "not-permitted",

@@ -52,7 +52,21 @@ describe("classification", () => {
   it("puts what is no number last, and counts with labels", () => {
     const tensor = float32Tensor("y", [4], Float32Array.of(NaN, 1, Infinity, -1));
     const { lines } = classified(tensor, 4, { labels: ["none", "ü"] });
-    expect(lines).toEqual(["Infinity:2", "1.000000:1:ü", "-1.000000:3", "NaN:0:none"]);
+    expect(lines).toEqual(["inf:2", "1.000000:1:ü", "-1.000000:3", "nan:0:none"]);
+  });
+
+  it("writes six decimals as C does: halfway to the even one, and never an exponent", () => {
+    const values = Float64Array.of(1e25, 123456.7890625, 3 / 128, 1 / 128, -1 / 128, -3 / 128, -Infinity);
+    const tensor = tensorOf("y", "FP64", [values.length], new Uint8Array(values.buffer));
+    expect(classified(tensor, values.length).lines).toEqual([
+      "10000000000000000905969664.000000:0",
+      "123456.789062:1",
+      "0.023438:2",
+      "0.007812:3",
+      "-0.007812:4",
+      "-0.023438:5",
+      "-inf:6",
+    ]);
   });
 
   it("writes whole numbers whole, to the last digit", () => {

@@ -40,9 +40,16 @@ function valuesOf(tensor: Tensor): Values {
     : { length, at: (index) => view[index] ?? Number.NaN };
 }
 
-/** How a value stands in a line: whole numbers as they are, others with six decimals, as Triton writes them. */
+/** How a value stands in a line, as Triton writes it: whole numbers as they are, others with six decimals, as C's `%f`. */
 function textOf(value: Value, whole: boolean): string {
-  return whole || typeof value === "bigint" ? String(value) : value.toFixed(6);
+  if (whole || typeof value === "bigint") return String(value);
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  // From here on `toFixed` writes an exponent.
+  if (Math.abs(value) >= 1e21) return `${BigInt(value)}.000000`;
+  const text = value.toFixed(6);
+  // Halfway between two texts, which only odd multiples of 1/128 are, `toFixed` takes the larger and C the even one.
+  const halfway = Math.abs((value * 128) % 2) === 1;
+  return halfway && /[13579]$/.test(text) ? value.toFixed(7).slice(0, -1) : text;
 }
 
 /** Whether class `a` comes after class `b`: less, or as much and later. What is no number comes last. */

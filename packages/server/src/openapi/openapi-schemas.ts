@@ -114,7 +114,11 @@ export const schemas: Readonly<Record<string, Schema>> = {
   InferRequest: object(
     {
       id: { type: "string", maxLength: 512 },
-      parameters: ref("Parameters"),
+      parameters: {
+        ...ref("Parameters"),
+        description:
+          "Names that begin with triton_ are reserved; of them there is triton_enable_empty_final_response",
+      },
       inputs: { type: "array", items: ref("Tensor"), maxItems: 256 },
       outputs: { type: "array", items: ref("RequestedOutput"), maxItems: 256 },
     },
@@ -140,7 +144,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   Index: list(object({ name: text, version: text, state: text, reason: text }, ["name"])),
   LoadRequest: object({
     parameters: {
-      ...object({ config: text }),
+      ...closed({ config: text }),
       description: "Files of the model as `file:<version>/<name>` in base64, where the server takes them",
       patternProperties: { "^file:": text },
     },

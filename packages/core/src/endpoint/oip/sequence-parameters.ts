@@ -59,10 +59,10 @@ export function readSequence(parameters: Parameters): ToldPosition | undefined {
   const named =
     typeof id === "string"
       ? read.text(256)(id, "sequence_id")
-      : typeof id === "number" && Number.isSafeInteger(id)
+      : typeof id === "number" && Number.isSafeInteger(id) && id > 0
         ? String(id)
         : undefined;
-  if (named === undefined) read.refuse("sequence_id", "text, or a whole number that JSON carries exactly");
+  if (named === undefined) read.refuse("sequence_id", "text, or a whole number of 0 to 2^64 - 1");
   const start = flagParameter(parameters, "sequence_start", "parameters") ?? false;
   const step = wholeParameter(parameters, "longshore_step", "parameters");
   if (step !== undefined && step > 0 && start) {
