@@ -395,10 +395,12 @@ describe("connections that are framed here", () => {
       codes.enhanceYourCalm,
     ],
   ])("reset a call with %s, and go on", async (_what, text, code) => {
-    const handler: Handler = (_request, call) =>
-      new Promise((_, reject) => {
+    const handler: Handler = async ({ method }, call) => {
+      if (method === "GET") return { status: 200, headers: {}, body: emptyBody };
+      return new Promise((_, reject) => {
         call.abort.addEventListener("abort", () => reject(call.abort.reason as Error));
       });
+    };
     const { address } = await listenOn(handler);
     const heard = dial(address, hello + text + headers(3, request({ ":path": "/none" })) + data(3, ""));
     await heard.until(() => done(heard, 3)() && codeOf(heard, frameTypes.reset) !== undefined);

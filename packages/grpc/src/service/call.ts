@@ -1,15 +1,17 @@
-import type {
-  Call,
-  Clock,
-  Handler,
-  Peer,
-  Random,
-  Surface,
-  WireLimits,
-  WireRequest,
-  WireResponse,
+import {
+  type Call,
+  type Clock,
+  emptyBody,
+  type Handler,
+  type Peer,
+  type Random,
+  type Surface,
+  type WireLimits,
+  type WireRequest,
+  type WireResponse,
 } from "@longshore/core";
 import type { Parts } from "../message/index.ts";
+import { errorOf } from "./status.ts";
 
 /** A message that is looked at while it arrives. */
 export interface ArrivingFrame {
@@ -95,4 +97,10 @@ export function ask(
   if (message) asked.message = message;
   if (surfaces) asked.surfaces = surfaces;
   return handler(asked, call);
+}
+
+/** Refuses a call, before anything of it is looked at, whose sender may nothing here at all. */
+export async function demandSomebody(parts: ServiceParts, served: ServerCall): Promise<void> {
+  const response = await ask(parts, served, { method: "GET", path: "/v2", body: emptyBody });
+  if (response.status !== 200) throw await errorOf(response);
 }

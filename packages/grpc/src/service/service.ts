@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import type { ServerCall, ServiceParts } from "./call.ts";
+import { demandSomebody, type ServerCall, type ServiceParts } from "./call.ts";
 import { controlMethods, type Method } from "./control.ts";
 import { healthMethods } from "./health.ts";
 import { modelInfer } from "./infer.ts";
@@ -15,15 +15,17 @@ const services: Readonly<Record<string, Readonly<Record<string, Method>>>> = {
   "grpc.health.v1.Health": healthMethods,
 };
 
-function methodOf(path: string): Method {
+function methodOf(path: string): Method | undefined {
   const [root, service = "", name = "", ...more] = path.split("/");
   const methods = root === "" && Object.hasOwn(services, service) ? services[service] : undefined;
-  const method = methods && more.length === 0 && Object.hasOwn(methods, name) ? methods[name] : undefined;
-  if (!method) {
-    throw new LongshoreError("unsupported", "admission", "there is no such method here");
-  }
-  return method;
+  return methods && more.length === 0 && Object.hasOwn(methods, name) ? methods[name] : undefined;
 }
+
+/** Who is nobody here does not hear which methods there are. */
+const noMethod: Method = async (parts, served) => {
+  await demandSomebody(parts, served);
+  throw new LongshoreError("unsupported", "admission", "there is no such method here");
+};
 
 /** Serves calls. Never rejects: what goes wrong is a status. */
 export type Service = (served: ServerCall) => Promise<GrpcStatus>;
@@ -35,7 +37,8 @@ export type Service = (served: ServerCall) => Promise<GrpcStatus>;
 export function createService(parts: ServiceParts): Service {
   return async (served) => {
     try {
-      return await methodOf(served.path)(parts, served);
+      const method = methodOf(served.path) ?? noMethod;
+      return await method(parts, served);
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", "answering the call");
       // What was thrown by no rule of ours may hold paths or tensors; the call's id leads the operator to it.

@@ -10,7 +10,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { encodeInferReply, encodeStreamReply, peek } from "../message/index.ts";
-import type { Frame, ServerCall, ServiceParts } from "./call.ts";
+import { demandSomebody, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
 import { askInfer, loadTrailers, messageOf } from "./infer.ts";
 import { type GrpcStatus, ok, statusOf } from "./status.ts";
 
@@ -137,6 +137,7 @@ const newsMs = 1000;
 
 /** `ModelStreamInfer`. */
 export async function modelStreamInfer(parts: ServiceParts, served: ServerCall): Promise<GrpcStatus> {
+  await demandSomebody(parts, served);
   const turns = createTurns();
   const open = new Set<Promise<void>>();
   using whole = childCall(served.call);

@@ -241,6 +241,10 @@ describe("a server with identity", () => {
     const key = keyOf.acme;
     expect(await call("ServerReady", new Uint8Array(0), {})).toBe(ok);
     expect(await call("ModelMetadata", model("double"), {})).toBe(unauthenticated);
+    for (const method of ["ModelStreamInfer", "NoSuchMethod"]) {
+      expect(await call(method, model("double"), {}), method).toBe(unauthenticated);
+    }
+    expect(await call("NoSuchMethod", model("double"), { key })).toBe(unimplemented);
     expect(await call("ModelMetadata", model("double"), { key: `${key.slice(0, -1)}_` })).toBe(
       unauthenticated,
     );
