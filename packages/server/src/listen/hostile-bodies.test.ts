@@ -123,8 +123,9 @@ describe("hostile JSON", () => {
     expect((await ask(generate, proto('"text_input":"x"'))).reason).toBe("invalid-input");
     expect((await ask("/v2/repository/index", proto('"ready":true'))).text).toContain("UNAVAILABLE");
     await ask(load, proto('"parameters":{"config":"{}"}'));
-    await ask(load, `{"parameters":${proto('"config":"{}","file:1/m.onnx":"AAAA"')}}`);
-    expect(loads).toEqual([undefined, undefined]);
+    const inside = `{"parameters":${proto('"config":"{}","file:1/m.onnx":"AAAA"')}}`;
+    expect((await ask(load, inside)).reason).toBe("invalid-input");
+    expect(loads).toEqual([undefined]);
     const register = "/v2/systemsharedmemory/region/r/register";
     expect((await ask(register, proto('"key":"/k","byte_size":8'))).reason).toBe("invalid-input");
     expect((await ask("/v2/logging", proto('"log_info":false'))).reason).toBe("invalid-input");

@@ -34,9 +34,13 @@ function ask(
   });
 }
 
-function answering(parts: readonly Uint8Array[], headers: Record<string, string> = {}): Handler {
+function answering(
+  parts: readonly Uint8Array[],
+  headers: Record<string, string> = {},
+  status = 200,
+): Handler {
   const reply: WireResponse = {
-    status: 200,
+    status,
     headers: { "inference-header-content-length": "8", ...headers },
     body: { kind: "parts", parts },
   };
@@ -80,6 +84,20 @@ describe("coded replies", () => {
     }
     const tagged = await ask(await on(answering([zeros], { etag: '"x"' })), { "accept-encoding": "gzip" });
     expect(tagged.bytes).toHaveLength(100_000);
+  });
+
+  it("are answers of inference and texts: other JSON comes as it is, which clients that undo these alone can read", async () => {
+    const typed = (type: string) => on(answering([json, zeros], { "content-type": type }));
+    const accepting = { "accept-encoding": "gzip, deflate" };
+    const server = await typed("application/json");
+    expect((await ask(server, accepting)).bytes).toHaveLength(100_008);
+    expect((await ask(server, accepting, "POST")).headers).toHaveProperty("content-encoding", "gzip");
+    const failing = await on(answering([json, zeros], { "content-type": "application/json" }, 404));
+    expect((await ask(failing, accepting, "POST")).bytes).toHaveLength(100_008);
+    expect((await ask(await typed("text/plain"), accepting)).headers).toHaveProperty(
+      "content-encoding",
+      "gzip",
+    );
   });
 
   it("have no body for HEAD", async () => {

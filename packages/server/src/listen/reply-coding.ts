@@ -1,6 +1,6 @@
 import { promisify } from "node:util";
 import { deflate, deflateSync, gzip } from "node:zlib";
-import type { WireResponse } from "@longshore/core";
+import { jsonType, type WireRequest, type WireResponse } from "@longshore/core";
 
 /** Bodies below this travel as they are: their packets are sent either way. */
 const leastBytes = 1024;
@@ -60,11 +60,18 @@ function worthIt(parts: readonly Uint8Array[], bytes: number): boolean {
  * The reply in a coding that the client accepts, where that makes it smaller. The length of the JSON before binary tensors
  * still counts the bytes before compression, as Triton has it. Compressing runs beside the event loop.
  */
-export async function codedReply(reply: WireResponse, accepted: string | undefined): Promise<WireResponse> {
+export async function codedReply(
+  reply: WireResponse,
+  accepted: string | undefined,
+  method: WireRequest["method"],
+): Promise<WireResponse> {
   const { body, headers } = reply;
   const coding = chosenCoding(accepted);
   // What has a tag is compared byte by byte.
   if (!coding || body.kind !== "parts" || headers["etag"] !== undefined) return reply;
+  // Triton codes answers of inference alone, and its client for asyncio, which accepts codings, undoes those of no other JSON.
+  const inferred = method === "POST" && reply.status === 200;
+  if (!inferred && headers["content-type"] === jsonType) return reply;
   const bytes = body.parts.reduce((total, part) => total + part.byteLength, 0);
   const vary = [headers["vary"], "accept-encoding"].filter(Boolean).join(", ");
   if (!worthIt(body.parts, bytes)) return { ...reply, headers: { ...headers, vary } };
