@@ -1,6 +1,8 @@
 """What the calls share: the two clients under one name, the add/sub model, and a check that says what it saw."""
 
 import argparse
+import asyncio
+import importlib
 import sys
 
 import numpy as np
@@ -9,6 +11,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--protocol", choices=["http", "grpc"], default="http")
 parser.add_argument("--http", required=True)
 parser.add_argument("--grpc")
+parser.add_argument("--asyncio", action="store_true")
 parser.add_argument("--dyna", action="store_true")
 parser.add_argument("--way", default="sync")
 parser.add_argument("--images")
@@ -23,15 +26,25 @@ def url():
 
 
 def client_module():
-    if flags.protocol == "http":
-        import tritonclient.http as module
-    else:
-        import tritonclient.grpc as module
-    return module
+    return importlib.import_module(f"tritonclient.{flags.protocol}{'.aio' if flags.asyncio else ''}")
+
+
+class Awaited:
+    """A client for asyncio each call of which is waited for, so that the calls of the other clients can be made with it."""
+
+    def __init__(self, **options):
+        async def opened():
+            return client_module().InferenceServerClient(url(), **options)
+
+        self.loop = asyncio.new_event_loop()
+        self.client = self.loop.run_until_complete(opened())
+
+    def __getattr__(self, name):
+        return lambda *given, **named: self.loop.run_until_complete(getattr(self.client, name)(*given, **named))
 
 
 def client(**options):
-    return client_module().InferenceServerClient(url(), **options)
+    return Awaited(**options) if flags.asyncio else client_module().InferenceServerClient(url(), **options)
 
 
 def check(condition, what):

@@ -14,11 +14,8 @@ const http = ["--protocol", "http"];
 const grpc = ["--protocol", "grpc"];
 const way = (name: string): readonly string[] => ["--way", name];
 
-/** By the names in `src/python/examples` there; an example with several ways to call is several entries. */
-const examples: readonly Example[] = [
-  { name: "simple_http_infer_client", script: "infer.py", args: http },
-  { name: "simple_http_aio_infer_client", script: "aio_infer.py", args: http },
-  { name: "simple_http_async_infer_client", script: "async_infer.py", args: http },
+/** The examples whose calls the clients for asyncio make, too; several of those were examples of their own once. */
+const alsoWithAsyncio: readonly Example[] = [
   { name: "simple_http_health_metadata", script: "health_metadata.py", args: http },
   { name: "simple_http_model_control", script: "model_control.py", args: http },
   { name: "simple_http_sequence_sync_infer_client", script: "sequence_sync.py", args: http },
@@ -30,12 +27,8 @@ const examples: readonly Example[] = [
   { name: "simple_http_shm_client", script: "shared_memory.py", args: http },
   { name: "simple_http_shm_string_client", script: "shared_memory_string.py", args: http },
   { name: "simple_http_string_infer_client", script: "string_infer.py", args: http },
-  { name: "simple_grpc_infer_client", script: "infer.py", args: grpc },
-  { name: "simple_grpc_aio_infer_client", script: "aio_infer.py", args: grpc },
-  { name: "simple_grpc_async_infer_client", script: "async_infer.py", args: grpc },
   { name: "simple_grpc_custom_args_client", script: "channel_options.py", args: way("arguments") },
   { name: "simple_grpc_keepalive_client", script: "channel_options.py", args: way("keepalive") },
-  { name: "simple_grpc_custom_repeat", script: "repeat.py", args: grpc },
   { name: "simple_grpc_health_metadata", script: "health_metadata.py", args: grpc },
   { name: "simple_grpc_model_control", script: "model_control.py", args: grpc },
   { name: "simple_grpc_sequence_sync_infer_client", script: "sequence_sync.py", args: grpc },
@@ -44,6 +37,26 @@ const examples: readonly Example[] = [
     script: "sequence_sync.py",
     args: [...grpc, "--dyna"],
   },
+  { name: "simple_grpc_shm_client", script: "shared_memory.py", args: grpc },
+  { name: "simple_grpc_shm_string_client", script: "shared_memory_string.py", args: grpc },
+  { name: "simple_grpc_string_infer_client", script: "string_infer.py", args: grpc },
+];
+
+/** By the names in `src/python/examples` there; an example with several ways to call is several entries. */
+const examples: readonly Example[] = [
+  ...alsoWithAsyncio,
+  ...alsoWithAsyncio.map(({ name, script, args }) => ({
+    name: name.replace(/^simple_(http|grpc)_/, "simple_$1_aio_"),
+    script,
+    args: [...args, "--asyncio"],
+  })),
+  { name: "simple_http_infer_client", script: "infer.py", args: http },
+  { name: "simple_http_aio_infer_client", script: "aio_infer.py", args: http },
+  { name: "simple_http_async_infer_client", script: "async_infer.py", args: http },
+  { name: "simple_grpc_infer_client", script: "infer.py", args: grpc },
+  { name: "simple_grpc_aio_infer_client", script: "aio_infer.py", args: grpc },
+  { name: "simple_grpc_async_infer_client", script: "async_infer.py", args: grpc },
+  { name: "simple_grpc_custom_repeat", script: "repeat.py", args: grpc },
   { name: "simple_grpc_sequence_stream_infer_client", script: "sequence_stream.py", args: grpc },
   {
     name: "simple_grpc_sequence_stream_infer_client --dyna",
@@ -56,9 +69,6 @@ const examples: readonly Example[] = [
     script: "aio_sequence_stream.py",
     args: [...grpc, "--dyna"],
   },
-  { name: "simple_grpc_shm_client", script: "shared_memory.py", args: grpc },
-  { name: "simple_grpc_shm_string_client", script: "shared_memory_string.py", args: grpc },
-  { name: "simple_grpc_string_infer_client", script: "string_infer.py", args: grpc },
   { name: "grpc_client", script: "stub_calls.py", args: grpc },
   { name: "grpc_explicit_int_content_client", script: "explicit_contents.py", args: way("int") },
   { name: "grpc_explicit_int8_content_client", script: "explicit_contents.py", args: way("int8") },
