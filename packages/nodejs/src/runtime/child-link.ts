@@ -1,7 +1,8 @@
 import { type Clock, LongshoreError } from "@longshore/core";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type Serializable, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import { joinPieces, sendInPieces } from "./in-pieces.ts";
 import { watchMemory } from "./memory-watch.ts";
 import type { OpenLink } from "./runner-link.ts";
 import type { FromRunner } from "./runner-message.ts";
@@ -11,6 +12,8 @@ export interface ChildLinkOptions {
   readonly url: URL;
   /** Private memory of the process; Infinity for no cap. */
   readonly memoryBytes: number;
+  /** Most bytes of memory in one of its answers. */
+  readonly maxOutputBytes: number;
   /** Where a POSIX shell is, to set kernel limits before Node.js starts; undefined to do without. */
   readonly shell: string | undefined;
   readonly clock: Clock;
@@ -91,10 +94,19 @@ export function childLink(options: ChildLinkOptions): OpenLink {
     stderr?.on("data", (text: string) => {
       lastWords = (lastWords + text).slice(-lastWordsLength);
     });
-    child.on("message", (message) => {
+    const take = joinPieces(options.maxOutputBytes, (message) => {
       watch?.[Symbol.dispose]();
       // What it says is checked where it is used.
-      if (!over) events.received(message as FromRunner);
+      events.received(message as FromRunner);
+    });
+    child.on("message", (part) => {
+      if (over) return;
+      try {
+        take(part);
+      } catch (thrown) {
+        const told = "the sandbox process sent something that cannot be read, or more than it may";
+        kill(new LongshoreError("bad-reply", "execute", told, { cause: thrown }));
+      }
     });
     child.on("error", (thrown) => {
       end(
@@ -143,8 +155,10 @@ export function childLink(options: ChildLinkOptions): OpenLink {
             over: () => kill(tooMuch()),
           });
         }
-        // A process that is gone is told by `close`; the callback keeps the failed write from being thrown.
-        child.send(message, () => undefined);
+        // A process that is gone is told by `close`; what could not be written needs no word of its own.
+        sendInPieces(message, (part, written) => child.send(part as Serializable, written)).catch(
+          (thrown: unknown) => kill(LongshoreError.from(thrown, "execute", "writing to the sandbox process")),
+        );
       },
       hold,
       kill,

@@ -54,18 +54,20 @@ function checkAtLeast(name: string, value: number, least: number): number {
  * same user with the same file system and network, so it keeps in a model that asks for too much, and not an attacker who
  * takes over native code; for those run the whole server in a container.
  *
- * Inputs and outputs are copied through a pipe: some milliseconds for a megabyte. `give` saves nothing.
+ * The model, inputs and outputs are copied through a pipe, in pieces: some milliseconds for a megabyte. `give` saves nothing.
  */
 export function childRuntime(options: ChildRuntimeOptions = {}): ProviderRuntime {
   const memoryBytes = checkAtLeast("memoryBytes", options.memoryBytes ?? 1024 ** 3, leastMemoryBytes);
   const clock = options.clock ?? systemClock();
   const shell = "shell" in options ? options.shell : existsSync("/bin/sh") ? "/bin/sh" : undefined;
+  const maxOutputBytes = checkAtLeast("maxOutputBytes", options.maxOutputBytes ?? 64 * 1024 ** 2, 1);
+  const url = options.childUrl ?? builtFile("runtime-child.js");
   const runtime = runnerRuntime({
     name: options.name ?? "sandbox",
     backend: "native",
     providers: ["cpu"],
-    open: childLink({ url: options.childUrl ?? builtFile("runtime-child.js"), memoryBytes, shell, clock }),
-    maxOutputBytes: checkAtLeast("maxOutputBytes", options.maxOutputBytes ?? 64 * 1024 ** 2, 1),
+    open: childLink({ url, memoryBytes, maxOutputBytes, shell, clock }),
+    maxOutputBytes,
     restarts: true,
     limit: {
       clock,

@@ -6,14 +6,22 @@
  * @module
  */
 import { Worker } from "node:worker_threads";
+import { buffersOf, joinPieces, sendInPieces } from "./in-pieces.ts";
 import type { FromRunner, ToRunner } from "./runner-message.ts";
 
 const worker = new Worker(new URL("./runtime-worker.js", import.meta.url));
 
-process.on("message", (message: ToRunner) => {
-  worker.postMessage(message, message.kind === "run" && message.buffer ? [message.buffer] : []);
+const take = joinPieces(Infinity, (message) => {
+  // Who started this process is believed.
+  const asked = message as ToRunner;
+  worker.postMessage(asked, [...buffersOf(asked)]);
 });
-worker.on("message", (message: FromRunner) => process.send?.(message));
+process.on("message", take);
+worker.on("message", ({ ...answer }: FromRunner) => {
+  // Inputs came as a copy: the other side has no use for their memory.
+  if ("buffer" in answer) delete answer.buffer;
+  void sendInPieces(answer, (part, written) => process.send?.(part, undefined, undefined, written));
+});
 worker.on("error", (thrown: Error & { code?: string }) => {
   // The last words, read by the other side: they tell a lack of memory from other ends.
   process.stderr.write(`${thrown.code ?? ""} ${thrown.message}\n`, () => process.exit(70));
