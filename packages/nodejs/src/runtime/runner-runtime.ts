@@ -62,29 +62,27 @@ async function startRunner(
   { threads, fusions }: HowToLoad,
   call: Call,
 ): Promise<LoadedRunner> {
-  // Before the file is here: to start a process takes this thread longer the more memory it has.
+  const bytes = exact(await artifact.bytes(call));
+  if (call.abort.aborted) throw abortError(call.abort, "execute");
   const client = new RunnerClient(parts.open);
   const { limit } = parts;
   const aborted = (): void => {
     client.kill(abortError(call.abort, "execute"));
   };
   call.abort.addEventListener("abort", aborted, { once: true });
-  let timer: Disposable | undefined;
+  const timer =
+    limit && Number.isFinite(limit.loadDeadlineMs)
+      ? limit.clock.timer(limit.loadDeadlineMs, () => {
+          client.kill(
+            new LongshoreError(
+              "run-deadline",
+              "execute",
+              `loading the model took longer than the limit of ${limit.loadDeadlineMs} ms and was ended`,
+            ),
+          );
+        })
+      : undefined;
   try {
-    const bytes = exact(await artifact.bytes(call));
-    if (call.abort.aborted) throw abortError(call.abort, "execute");
-    timer =
-      limit && Number.isFinite(limit.loadDeadlineMs)
-        ? limit.clock.timer(limit.loadDeadlineMs, () => {
-            client.kill(
-              new LongshoreError(
-                "run-deadline",
-                "execute",
-                `loading the model took longer than the limit of ${limit.loadDeadlineMs} ms and was ended`,
-              ),
-            );
-          })
-        : undefined;
     const message = await client.exchange(
       {
         kind: "load",
