@@ -3,6 +3,7 @@ import { housekeepingCall, type Tensors, type TensorSpec } from "@longshore/core
 import {
   memoryFile,
   type MemoryModels,
+  manualClock,
   memorySource,
   memoryStore,
   oneStage,
@@ -282,6 +283,7 @@ describe("an ensemble", () => {
       source: memorySource(models),
       transforms: new Map(),
       sha256: sha256Of,
+      clock: manualClock(),
     }).load("sum", undefined, call);
 
   it("becomes a pipeline in the order of its data", async () => {

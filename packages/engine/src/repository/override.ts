@@ -1,4 +1,11 @@
-import { LongshoreError } from "@longshore/core";
+import {
+  type Clock,
+  inSteps,
+  LongshoreError,
+  neverAborted,
+  steppedCopy,
+  turnWhileWanted,
+} from "@longshore/core";
 import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 
@@ -17,8 +24,20 @@ export const overrideFile = "config.json";
 const mostBytes = 2 ** 30;
 const mostFiles = 100;
 
+/** The model's files may be hundreds of megabytes: others have their turn while they are copied. */
+async function copyOf(bytes: Uint8Array, clock: Clock): Promise<Uint8Array> {
+  const copy = new Uint8Array(bytes.byteLength);
+  await inSteps(steppedCopy()(copy, 0, bytes), () => turnWhileWanted(clock, neverAborted, "resolve"));
+  return copy;
+}
+
 /** A store in which one model is another one. Throws `invalid-configuration` and `memory-limit`. */
-export function overridden(store: ModelStore, model: string, { config, files }: ModelOverride): ModelStore {
+export function overridden(
+  store: ModelStore,
+  model: string,
+  { config, files }: ModelOverride,
+  clock: Clock,
+): ModelStore {
   const bad = (path: string, problem: string): Error => badConfiguration(model, overrideFile, path, problem);
   if (files && config === undefined)
     throw bad("", "must come with the files: a file override needs a config");
@@ -60,7 +79,7 @@ export function overridden(store: ModelStore, model: string, { config, files }: 
     async read(path) {
       const bytes = own.get(path);
       // A copy: whoever reads owns what they read.
-      if (bytes) return bytes.slice();
+      if (bytes) return copyOf(bytes, clock);
       return hidden(path) ? undefined : store.read(path);
     },
   };

@@ -1,5 +1,6 @@
 import {
   type Call,
+  type Clock,
   LongshoreError,
   type ModelDescription,
   type ModelPorts,
@@ -43,6 +44,7 @@ export interface RepositoryParts {
   readonly source: ModelSource;
   readonly transforms: TransformSet;
   readonly sha256: Hash;
+  readonly clock: Clock;
   /** Instances of a model that does not say. Default 1. */
   readonly defaultInstances?: number;
   /** Whether copies that want a GPU may have a processor instead. Default false. */

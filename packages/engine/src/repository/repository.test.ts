@@ -4,6 +4,7 @@ import { housekeepingCall, type Tensors, type TensorSpec } from "@longshore/core
 import {
   memoryFile,
   type MemoryModels,
+  manualClock,
   memorySource,
   memoryStore,
   oneStage,
@@ -35,6 +36,7 @@ function repository(files: Readonly<Record<string, string | Uint8Array>>): Model
     source: memorySource(models),
     transforms: transformSet(...pureTransforms()),
     sha256: sha256Of,
+    clock: manualClock(),
   });
 }
 
@@ -270,6 +272,7 @@ variants: [{ name: full }, { name: lesser, models: { hear: ${second} }, agreemen
       source: memorySource(models),
       transforms: transformSet(...pureTransforms()),
       sha256: sha256Of,
+      clock: manualClock(),
     });
     const before = await one.load("classify", undefined, call);
     store.put("detect/2/model.onnx", memoryFile("detect"));

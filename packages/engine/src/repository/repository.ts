@@ -201,7 +201,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
       checkModelName(model);
       const reading: Reading = {
         model,
-        parts: override ? { ...parts, store: overridden(store, model, override) } : parts,
+        parts: override ? { ...parts, store: overridden(store, model, override, parts.clock) } : parts,
         config: undefined,
         versions: undefined,
         loaded: new Map(),
