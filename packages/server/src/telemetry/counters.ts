@@ -299,6 +299,10 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
             counters.pending += 1;
             return;
           }
+          case "model-state":
+            // Its zeros are told before anybody asks it, as Triton does: rates and autoscalers begin from them.
+            if (event.state === "ready") countersOf(event.model, event.version);
+            return;
           case "batch-started":
             return started(event);
           case "batch-run":

@@ -296,6 +296,16 @@ describe("metrics", () => {
     expect(text).not.toContain("# EOF");
   });
 
+  it("tell zeros of a model from when it is loaded, and of no other", async () => {
+    const { clock, engine, page } = world();
+    await clock.finish(engine.load("dense", undefined, housekeepingCall("load")));
+    const text = await page();
+    for (const name of ["request_success", "count", "exec_count", "pending_request_count"]) {
+      expect(text.split("\n")).toContain(`nv_inference_${name}{model="dense",version="1"} 0`);
+    }
+    expect(text).not.toContain('model="tuned"');
+  });
+
   it("count what a model does inside a pipeline as its own requests, as Triton does", async () => {
     const { clock, send, page } = world();
     await clock.finish(send("/v2/models/twice/infer", [1, 2, 3, 4]));
