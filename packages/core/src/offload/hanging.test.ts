@@ -315,3 +315,31 @@ it.each([
   expect(valueOf(outputs, "y")).toBe(6);
   expect(there.asked.length).toBe(before);
 });
+
+it("a place that says nothing is asked by no more questions at once the longer that lasts", async () => {
+  const clock = manualClock();
+  const [here, there] = [server(clock, "here", 50), server(clock, "there", 5)];
+  let [silent, open, most] = [false, 0, 0];
+  const offers: Endpoint["offers"] = async (query, call) => {
+    if (!silent) return there.offers(query, call);
+    most = Math.max(most, ++open);
+    await sleep(clock, Infinity, call.abort).finally(() => open--);
+    return [];
+  };
+  const { parts } = finding([there], clock);
+  await using app = createOffloader({
+    ...parts,
+    local: here,
+    dial: () => ({ ...there, offers }),
+    defaults: { dataClass: "internal" },
+  });
+  const ask = () => clock.finish(app.infer("twice", { x: Float32Array.of(3) }));
+  await ask();
+  silent = true;
+  for (let second = 0; second < 120; second++) {
+    await ask();
+    await clock.advance(1000);
+  }
+  // One of a round of questions, and one when a pause was over.
+  expect(most).toBe(2);
+});

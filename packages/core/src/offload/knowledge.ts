@@ -216,18 +216,21 @@ export function knowledgeOf(
   function askWhenBack(id: EndpointId, entry: AskedModel, of: Ran | undefined): void {
     const place = places.all.get(id);
     const nowMs = clock.nowMs();
-    if (!place || nowMs - entry.usedAtMs > idleMs) return;
+    if (!place || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;
+    entry.due.add(id);
     const backMs = places.pausedUntilMs(place, of) - nowMs;
-    later(Math.max(1, backMs + 1), () => void askOther(id, entry, []));
+    later(Math.max(1, backMs + 1), () => {
+      entry.due.delete(id);
+      void askOther(id, entry, []);
+    });
   }
 
   async function askLocal(entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
     if (!local) return;
     // A large model takes long to read, and nobody else can say what is here.
     const heard = await askPlace(local, entry, undefined, path, Infinity);
-    const { local: before } = entry;
     // How fast it is here is learned from every run: it is heard anew only when another version has taken its place.
-    if (before?.knowledge && before.knowledge === heard.knowledge) return;
+    if (heard.knowledge && heard.knowledge === entry.local?.knowledge) return;
     entry.local = heard;
     digestOf(entry);
     // With all of the model here, others get a moment to say what they offer; else they are what is waited for.
@@ -238,8 +241,7 @@ export function knowledgeOf(
 
   /** Whether nothing of the model would have to be fetched to run it here. */
   function complete({ description, whole: all }: KnownModel): boolean {
-    const { name, version, digest } = description;
-    const whole = { model: name, version, digest, variant: "", from: startCut, to: endCut };
+    const whole = { ...ranOf(description), variant: "", from: startCut, to: endCut };
     return all && (local?.lacks?.(whole) ?? 0) === 0;
   }
 
@@ -302,9 +304,8 @@ export function knowledgeOf(
   /** A place that comes is asked about what is in use, so that it is used before the next round of questions. */
   places.onAdded = (id) => {
     if (closed) return;
-    const nowMs = clock.nowMs();
     for (const entry of entries.values()) {
-      if (nowMs - entry.usedAtMs <= idleMs) void askOther(id, entry, []);
+      if (clock.nowMs() - entry.usedAtMs <= idleMs) void askOther(id, entry, []);
     }
     keepFresh();
   };

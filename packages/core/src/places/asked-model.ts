@@ -8,6 +8,8 @@ export interface AskedModel {
   readonly heard: Map<EndpointId, Heard>;
   /** Why places did not say what they have when they were asked last. */
   readonly unsaid: Map<EndpointId, LongshoreError>;
+  /** Places that will be asked when they pause no longer. */
+  readonly due: Set<EndpointId>;
   local: Heard | undefined;
   known: KnownModel | undefined;
   usedAtMs: number;
@@ -28,6 +30,7 @@ export function askedModel(model: string, version: string | undefined, nowMs: nu
     version,
     heard: new Map(),
     unsaid: new Map(),
+    due: new Set(),
     local: undefined,
     known: undefined,
     usedAtMs: nowMs,
