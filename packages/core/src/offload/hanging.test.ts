@@ -17,6 +17,7 @@ import {
 } from "../base/index.ts";
 import type { Directory } from "../directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import { radios } from "../estimate/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, type Tensor, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
@@ -342,4 +343,25 @@ it("a place that says nothing is asked by no more questions at once the longer t
   }
   // One of a round of questions, and one when a pause was over.
   expect(most).toBe(2);
+});
+
+it("a result tells what was used by an exchange that broke", async () => {
+  const clock = manualClock();
+  const [here, there] = [server(clock, "here", 50), server(clock, "there", 5)];
+  const { parts } = finding([there], clock);
+  const { lte } = radios;
+  await using app = createOffloader({
+    ...parts,
+    local: here,
+    device: { radio: lte },
+    defaults: { dataClass: "internal" },
+  });
+  const ask = () => clock.finish(app.infer("twice", { x: Float32Array.of(3) }));
+  for (let count = 0; count < 5; count++) await ask();
+  await clock.advance(lte.tailMs);
+  there.state.fault = "breaks";
+  const { where, energy } = await ask();
+  expect(where).toBe("here");
+  expect(energy.label).toBe("estimated");
+  expect(energy.millijoules).toBeGreaterThan(lte.promotionMillijoules + lte.tailMs * lte.tailWatts);
 });

@@ -1,10 +1,10 @@
 import { LongshoreError } from "../base/index.ts";
 import type { Account, InferenceResponse } from "../endpoint/index.ts";
-import { exchangeMillijoules, meanOf, type Radio } from "../estimate/index.ts";
+import { exchangeMillijoules, meanOf, radios } from "../estimate/index.ts";
 import type { Features } from "../model/index.ts";
 import type { Leg } from "../plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../table/index.ts";
-import { elsewhereMs, type KnownModel, type Place } from "../places/index.ts";
+import { elsewhereMs, type KnownModel, type Place, type RadioUse } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Tally } from "../stream/index.ts";
 
@@ -138,19 +138,23 @@ export function tallyRemote(
   loop: Loop,
   tally: Tally,
   account: Account,
-  radio: Radio,
-  wakeMillijoules: number,
+  exchange: RadioUse | undefined,
   tookMs: number,
+  nowMs: number,
 ): void {
   tally.sentBytes += account.sentBytes;
   tally.receivedBytes += account.receivedBytes;
+  const { radio = radios.wired, idleWatts = 0 } = loop.parts.device ?? {};
   const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
+  // Exchanges at the same time pay for the radio once, each for a part of that.
+  const upMs = exchange?.ended(nowMs) ?? 0;
+  const movedMs = tookMs > 0 ? (upMs * onAirMs) / tookMs : upMs;
   const encodeMs = stageMs(account, "encode", "decode");
   tally.millijoules +=
-    wakeMillijoules +
-    exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, onAirMs, tookMs - onAirMs) +
+    (exchange?.wakeMillijoules ?? 0) +
+    exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, movedMs, upMs - movedMs) +
     encodeMs * loop.activeWatts +
-    tookMs * (loop.parts.device?.idleWatts ?? 0);
+    tookMs * idleWatts;
   tally.measured = false;
   tally.costMicros += account.costMicros;
 }

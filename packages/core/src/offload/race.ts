@@ -41,6 +41,7 @@ import {
   recordBegin,
   recordEnd,
   type Running,
+  tallyUnanswered,
   timesFor,
 } from "./running.ts";
 import { overtaken, type RaceEnd } from "./race-end.ts";
@@ -359,6 +360,7 @@ class Race {
     this.#watches.get(leg.id)?.[Symbol.dispose]();
     this.#watches.delete(leg.id);
     place?.legEnded(outcome === "won" ? nowMs : undefined);
+    if (outcome !== "won") tallyUnanswered(this.#loop, running, this.#tally, nowMs);
     recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
   }
 

@@ -59,7 +59,7 @@ function lossesAt() {
       aloneMs: lateAloneMs(place, leg, startedMs),
       usualMs: Infinity,
       work: undefined,
-      wakeMillijoules: 0,
+      exchange: undefined,
       waits: false,
       beganMs: startedMs,
       heardAtMs: startedMs,

@@ -6,7 +6,14 @@ import type { Held } from "../parts/index.ts";
 import type { Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
-import { guardFor, type GuardTimes, lateAloneMs, type LocalRun, type Place } from "../places/index.ts";
+import {
+  guardFor,
+  type GuardTimes,
+  lateAloneMs,
+  type LocalRun,
+  type Place,
+  type RadioUse,
+} from "../places/index.ts";
 import { longSendMs } from "../probe/index.ts";
 import type { Tally } from "../stream/index.ts";
 
@@ -23,7 +30,8 @@ export interface Running {
   readonly usualMs: number;
   /** Its slot at this place. */
   readonly work: LocalRun | undefined;
-  readonly wakeMillijoules: number;
+  /** Its exchange over the radio of this device; undefined here. */
+  readonly exchange: RadioUse | undefined;
   /** It began while its body was still on its way here: how long it takes is its sender's doing, too. */
   readonly waits: boolean;
   /** From then on its place is to blame: it began, or all of its body was seen to be here. Undefined before. */
@@ -56,7 +64,7 @@ export function beginLeg(
     aloneMs,
     usualMs: aloneMs + (place?.queueMs(nowMs) ?? 0),
     work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
-    wakeMillijoules: place ? loop.radio.begun(nowMs) : 0,
+    exchange: place ? loop.radio.begun(nowMs) : undefined,
     waits,
     beganMs: waits ? undefined : nowMs,
     heardAtMs: nowMs,
@@ -104,7 +112,7 @@ export function bookAnswer(
   loop: Loop,
   job: Job,
   held: Held,
-  { leg, place, startedMs, usualMs, wakeMillijoules, waits }: Running,
+  { leg, place, startedMs, usualMs, exchange, waits }: Running,
   response: InferenceResponse,
   tally: Tally,
   nowMs: number,
@@ -117,9 +125,7 @@ export function bookAnswer(
     const silentMs = nowMs - Math.max(startedMs, place.answeredAtMs);
     learnRemote(loop, place, leg, response, tookMs, nowMs);
     if (!waits) place.lateness.answered(tookMs, usualMs, silentMs);
-    loop.radio.used(nowMs);
-    const radio = loop.parts.device?.radio ?? radios.wired;
-    tallyRemote(loop, tally, response.account, radio, wakeMillijoules, tookMs);
+    tallyRemote(loop, tally, response.account, exchange, tookMs, nowMs);
   } else {
     learnLocal(job.known, leg, response.account, held.features, nowMs);
     tallyLocal(loop, tally, response.account);
@@ -131,8 +137,7 @@ export function bookAnswer(
  * energy all the same. An exchange cost what was heard of it.
  */
 export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally, nowMs: number): void {
-  const { leg, place, startedMs, beganMs, heardBytes, heardAtMs, wakeMillijoules } = running;
-  const tookMs = nowMs - startedMs;
+  const { leg, place, beganMs, heardAtMs } = running;
   tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
   tally.measured = false;
   if (!place) {
@@ -147,10 +152,22 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
     const fromMs = arrived ? beganMs : Math.max(beganMs, heardAtMs);
     learnLost(loop, place, running, nowMs - fromMs, arrived ? nowMs - heardAtMs : undefined, nowMs);
   }
-  loop.radio.used(nowMs);
+  tallyUnanswered(loop, running, tally, nowMs);
+}
+
+/** Adds what an exchange used of which no answer came, as far as was heard of it. */
+export function tallyUnanswered(
+  loop: Loop,
+  { exchange, heardBytes }: Running,
+  tally: Tally,
+  nowMs: number,
+): void {
+  if (!exchange) return;
   const radio = loop.parts.device?.radio ?? radios.wired;
+  tally.measured = false;
   tally.sentBytes += heardBytes;
-  tally.millijoules += wakeMillijoules + exchangeMillijoules(radio, heardBytes, 0, tookMs, 0);
+  tally.millijoules +=
+    exchange.wakeMillijoules + exchangeMillijoules(radio, heardBytes, 0, exchange.ended(nowMs), 0);
 }
 
 /**

@@ -103,6 +103,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
       child.cancel(new LongshoreError("cancelled", "execute", "the reader of the answers left"));
     child[Symbol.dispose]();
     running.work?.ended();
+    running.exchange?.ended(clock.nowMs());
     place?.legEnded();
     recordEnd(loop, call.id, running, outcome, clock.nowMs());
     places.touched();

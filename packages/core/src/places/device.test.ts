@@ -11,8 +11,21 @@ it("charges a radio for waking up, then only for what prolongs its tail, and onc
   state.used(1000);
   expect(state.wakeMillijoules(1500)).toBeCloseTo(500 * lte.tailWatts, 9);
   expect(state.wakeMillijoules(1000 + lte.tailMs)).toBe(wholeTail);
-  expect(state.begun(50_000)).toBe(wholeTail);
-  expect(state.begun(50_100)).toBeCloseTo(100 * lte.tailWatts, 9);
+  expect(state.begun(50_000).wakeMillijoules).toBe(wholeTail);
+  expect(state.begun(50_100).wakeMillijoules).toBe(0);
+});
+
+it("is up while an exchange lasts, however long, and is paid for once", () => {
+  const state = radioState(lte);
+  const long = state.begun(0);
+  const lateMs = 2 * lte.tailMs;
+  expect(state.wakeMillijoules(lateMs)).toBe(0);
+  const second = state.begun(lateMs);
+  expect(second.wakeMillijoules).toBe(0);
+  expect(second.ended(lateMs + 100)).toBe(lateMs + 100);
+  expect(second.ended(lateMs + 200)).toBe(0);
+  expect(long.ended(lateMs + 300)).toBe(200);
+  expect(state.wakeMillijoules(lateMs + 800)).toBeCloseTo(500 * lte.tailWatts, 9);
 });
 
 it("weighs an exchange by the gap between requests while they come within the tail, and shares the waking", () => {
@@ -25,14 +38,12 @@ it("weighs an exchange by the gap between requests while they come within the ta
   expect(asleep.gapMs).toBeLessThan(1000);
   expect(asleep.wakeMillijoules).toBeGreaterThan(wholeTail / 60);
   expect(asleep.wakeMillijoules).toBeLessThan(wholeTail / 50);
-  state.begun(5000);
-  state.used(5000);
+  state.begun(5000).ended(5000);
   expect(state.price(5500).gapMs).toBeCloseTo(500, 6);
   expect(state.price(5500).wakeMillijoules).toBeCloseTo(0, 6);
   // One exchange after each waking: the next waking is shared by fewer.
   for (let atMs = 20_000; atMs <= 200_000; atMs += 20_000) {
-    state.begun(atMs);
-    state.used(atMs);
+    state.begun(atMs).ended(atMs);
   }
   for (let atMs = 230_000; atMs <= 245_000; atMs += 500) state.asked(atMs);
   expect(state.price(245_000).wakeMillijoules).toBeGreaterThan(wholeTail / 10);

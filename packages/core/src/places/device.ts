@@ -29,18 +29,29 @@ export interface RadioPrice {
   readonly gapMs: number;
 }
 
+/** An exchange over a radio. */
+export interface RadioUse {
+  /** What it adds beside its bytes and its time, see `RadioState`. */
+  readonly wakeMillijoules: number;
+  /**
+   * It is over. How long the radio was up that no exchange has paid for yet, in milliseconds: of those at the same time each
+   * pays for what has passed since one of them ended. 0 where it was over before.
+   */
+  ended(nowMs: number): number;
+}
+
 /** The radio of a device over time: whether it is still up from the last exchange. */
 export interface RadioState {
-  /** Energy that an exchange adds beside its bytes: waking up, and the part of the tail that it prolongs. */
+  /** Energy that an exchange adds beside its bytes: waking up, and the part of the tail that it prolongs; none beside another one. */
   wakeMillijoules(nowMs: number): number;
   /** The same as a decision should weigh it, see `radioState`. */
   price(nowMs: number): RadioPrice;
   /** A request came that might be an exchange. */
   asked(nowMs: number): void;
-  /** An exchange begins: what `wakeMillijoules` says is due, and the radio is up. */
-  begun(nowMs: number): number;
-  /** An exchange ended. */
-  used(nowMs: number): void;
+  /** An exchange begins, and the radio is up. */
+  begun(nowMs: number): RadioUse;
+  /** It was up until then. */
+  used(untilMs: number): void;
 }
 
 /** How often a radio is woken among so many exchanges, before it was. */
@@ -61,26 +72,30 @@ const gapsRemembered = 30;
  * drives requests home again and again, few share a waking, and it is not woken for a small gain.
  */
 export function radioState(radio: Radio = radios.wired): RadioState {
+  /** Until then it was up and paid for; while exchanges are `underWay`, the next that ends pays for the rest. */
   let lastMs = -Infinity;
+  let underWay = 0;
   let lastAskedMs = -Infinity;
   let gapMs = Infinity;
   let gaps = 0;
   /** Variance of the gaps, in square milliseconds. */
   let spread = 0;
   let { wakings, exchanges } = usualSpell;
+  const isAsleep = (nowMs: number): boolean => underWay === 0 && nowMs - lastMs >= radio.tailMs;
   const wakeMillijoules = (nowMs: number): number => {
-    const sinceMs = nowMs - lastMs;
-    const asleep = sinceMs >= radio.tailMs;
-    const prolongedMs = Math.min(radio.tailMs, Math.max(0, sinceMs));
-    return (asleep ? radio.promotionMillijoules : 0) + prolongedMs * radio.tailWatts;
+    if (underWay > 0) return 0;
+    const prolongedMs = Math.min(radio.tailMs, Math.max(0, nowMs - lastMs));
+    return (isAsleep(nowMs) ? radio.promotionMillijoules : 0) + prolongedMs * radio.tailWatts;
+  };
+  const used = (untilMs: number): void => {
+    lastMs = Math.max(lastMs, untilMs);
   };
   return {
     wakeMillijoules,
     price(nowMs) {
       const wake = wakeMillijoules(nowMs);
       // Waking is a bet on a mean of few gaps, so it is made with two deviations of that mean to spare.
-      const asleep = nowMs - lastMs >= radio.tailMs;
-      const likelyMs = asleep ? gapMs + 2 * Math.sqrt(spread / gaps) : gapMs;
+      const likelyMs = isAsleep(nowMs) ? gapMs + 2 * Math.sqrt(spread / gaps) : gapMs;
       if (!(likelyMs < radio.tailMs)) return { wakeMillijoules: wake, gapMs: 0 };
       const steady = likelyMs * radio.tailWatts;
       return { wakeMillijoules: (Math.max(0, wake - steady) * wakings) / exchanges, gapMs: likelyMs };
@@ -102,14 +117,23 @@ export function radioState(radio: Radio = radios.wired): RadioState {
     },
     begun(nowMs) {
       const kept = 1 - 1 / exchangesRemembered;
-      wakings = kept * wakings + (nowMs - lastMs >= radio.tailMs ? 1 : 0);
+      wakings = kept * wakings + (isAsleep(nowMs) ? 1 : 0);
       exchanges = kept * exchanges + 1;
-      const millijoules = wakeMillijoules(nowMs);
-      lastMs = Math.max(lastMs, nowMs);
-      return millijoules;
+      const due = wakeMillijoules(nowMs);
+      if (underWay++ === 0) used(nowMs);
+      let over = false;
+      return {
+        wakeMillijoules: due,
+        ended(atMs) {
+          if (over) return 0;
+          over = true;
+          underWay--;
+          const unpaidMs = Math.max(0, atMs - lastMs);
+          used(atMs);
+          return unpaidMs;
+        },
+      };
     },
-    used(nowMs) {
-      lastMs = Math.max(lastMs, nowMs);
-    },
+    used,
   };
 }

@@ -29,6 +29,7 @@ export function oracle(
   const { radio = radios.wired } = device;
   const watts = device.info.rates.activeWatts;
   const state = radioState(radio);
+  let upUntilMs = -Infinity;
   const terms = termsOf(limits.objective);
   const tie = terms.every(({ of }) => of === "energy" || of === "cost") ? tieWeight : 0;
   const about = new Map(places.map((place) => [place.info.id, place]));
@@ -59,6 +60,9 @@ export function oracle(
     const servedMs = landedMs + parts.decodeMs / (place.speed ?? 1) + waitMs + runMs;
     const doneMs = there.link.arrivesMs(downBytes, "down", servedMs);
     const { rates } = place.info;
+    // What is over before an exchange under way has its time of the radio for nothing.
+    const sharedMs = Math.max(0, Math.min(doneMs, upUntilMs) - sentMs);
+    const aloneRatio = sharedMs > 0 ? 1 - sharedMs / (doneMs - sentMs) : 1;
     return {
       doneMs,
       millijoules:
@@ -66,8 +70,9 @@ export function oracle(
         encodeMs * watts +
         state.wakeMillijoules(sentMs) +
         (radio.upMillijoulesPerMegabit * upBytes + radio.downMillijoulesPerMegabit * downBytes) * 8e-6 +
-        (landedMs - sentMs + doneMs - servedMs) * radio.baseWatts +
-        (servedMs - landedMs) * radio.tailWatts,
+        aloneRatio *
+          ((landedMs - sentMs + doneMs - servedMs) * radio.baseWatts +
+            (servedMs - landedMs) * radio.tailWatts),
       costMicros:
         (rates.microsPerSecond * runMs) / 1000 + (rates.microsPerMegabyte * (upBytes + downBytes)) / 1e6,
       wrongRatio,
@@ -96,7 +101,10 @@ export function oracle(
       found = one;
     }
     if (!best || !found) throw new LongshoreError("no-place", "plan", "no plan is allowed");
-    if (best.plan.place !== undefined && Number.isFinite(found.doneMs)) state.used(found.doneMs);
+    if (best.plan.place !== undefined && Number.isFinite(found.doneMs)) {
+      state.used(found.doneMs);
+      upUntilMs = Math.max(upUntilMs, found.doneMs);
+    }
     return best.plan;
   };
 }

@@ -1,3 +1,4 @@
+import { exchangeMillijoules, radios } from "@longshore/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
@@ -72,6 +73,40 @@ describe("simulate", () => {
     expect(fixed.figures.objective).toBe(fixed.figures.meanMillijoules);
     expect(fixed.figures.meanMillijoules).toBeLessThan(0.5 * wayOf(ways, "device").figures.meanMillijoules);
     expect(wayOf(ways, "longshore").figures.objective).toBeLessThan(1.5 * fixed.figures.objective);
+  });
+
+  it("charges no radio for more time than passed, however many exchanges go on at once", async () => {
+    const slow = constantTrace(160e3);
+    const ways = await simulate(
+      simulationOf(
+        {
+          model: "m",
+          device: { watts: 2, radio: "3g" },
+          objective: "energy",
+          endpoints: [{ id: "cloud", rtt: 600 }],
+        },
+        {
+          model,
+          deviceSpeed: deviceSpeed / 100,
+          links: () => ({ up: slow, down: slow }),
+          arrivalsMs: steadyArrivals(1050, 30),
+        },
+      ),
+    );
+    const radio = radios["3g"];
+    for (const { name, rows } of [wayOf(ways, "longshore"), wayOf(ways, "place")]) {
+      const sent = rows.filter(({ where, lostLegs }) => where === "cloud" && lostLegs === 0);
+      expect(sent.length, name).toBeGreaterThan(25);
+      const upMs = Math.max(...sent.map(({ atMs, tookMs }) => atMs + tookMs)) - sent[0]!.atMs;
+      const total = sent.reduce(
+        (sum, { millijoules, sentBytes, receivedBytes }) =>
+          sum + millijoules - exchangeMillijoules(radio, sentBytes, receivedBytes, 0, 0),
+        0,
+      );
+      const tail = radio.promotionMillijoules + radio.tailMs * radio.tailWatts;
+      expect(total, name).toBeGreaterThan(0.8 * upMs * radio.tailWatts);
+      expect(total, name).toBeLessThan(tail + upMs * radio.baseWatts);
+    }
   });
 });
 

@@ -83,13 +83,16 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
       if (!place)
         throw new LongshoreError("no-place", "plan", `${planName(plan)} names no place that is here`);
       const sentMs = clock.nowMs();
-      const wake = state.begun(sentMs);
+      const exchange = state.begun(sentMs);
       const tail = { ...segment, from: plan.cut, to: plan.back ?? endCut };
-      const response = await place.infer({ segment: tail, inputs: outputs, codecs: plan.codecs }, call);
-      state.used(clock.nowMs());
+      let upMs = 0;
+      const response = await place
+        .infer({ segment: tail, inputs: outputs, codecs: plan.codecs }, call)
+        .finally(() => (upMs = exchange.ended(clock.nowMs())));
       accounts.push(response.account);
       ({ outputs } = response);
-      millijoules += wake + exchangeMillijoules(response.account, clock.nowMs() - sentMs);
+      millijoules +=
+        exchange.wakeMillijoules + exchangeMillijoules(response.account, clock.nowMs() - sentMs, upMs);
     }
     if (plan.cut !== endCut && plan.back !== undefined && plan.back !== endCut) {
       const rest = { ...segment, from: plan.back };
@@ -117,15 +120,16 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
     };
   }
 
-  function exchangeMillijoules(account: Account, tookMs: number): number {
+  function exchangeMillijoules(account: Account, tookMs: number, upMs: number): number {
     const { radio, activeWatts } = parts;
     const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
+    const movedMs = tookMs > 0 ? (upMs * onAirMs) / tookMs : upMs;
     return (
       (radio.upMillijoulesPerMegabit * account.sentBytes +
         radio.downMillijoulesPerMegabit * account.receivedBytes) *
         8e-6 +
-      onAirMs * radio.baseWatts +
-      (tookMs - onAirMs) * radio.tailWatts +
+      movedMs * radio.baseWatts +
+      (upMs - movedMs) * radio.tailWatts +
       stageMs(account, "encode", "decode") * activeWatts
     );
   }
