@@ -51,6 +51,11 @@ describe("traces", () => {
     expect(() => traceOf("x", text)).toThrow(expect.objectContaining({ reason: "invalid-input" }) as Error);
   });
 
+  it("says which of several rates it reads", () => {
+    expect(traceOf("car", "seq,one_mbps,other_mbps\n0,1,2\n").name).toBe("car (one_mbps)");
+    expect(traceOf("walk", "seq,one_mbps\n0,1\n").name).toBe("walk");
+  });
+
   it("says of a file that is no trace what it is, in letters that can be printed", () => {
     expect(() => traceOf("x", "")).toThrow(/trace x holds no line/);
     expect(() => traceOf("x", "\u0000\u001b[2J\ufffdab")).toThrow(/begins with "\?\?\[2J\?ab"/);
