@@ -51,13 +51,12 @@ export interface GuardAnswer {
  */
 export function guardPlan(question: GuardQuestion): GuardAnswer {
   const { remoteMs, localMs, extraRunPrice, latePrice = 0, lateAfterMs = Infinity, next } = question;
-  const values = weighedValues(remoteMs);
   const weights = remoteMs.tail ? weightsWithTail : evenWeights;
-  const count = values.length;
+  const count = weights.length;
   const extra = extraRunPrice * localMs;
   const late = latePrice * localMs;
   let inTime = 0;
-  for (let index = 0; index < count && (values[index] ?? 0) <= lateAfterMs; index++)
+  for (let index = 0; index < count && weighedValue(remoteMs, index) <= lateAfterMs; index++)
     inTime += weights[index] ?? 0;
   // Weight of the remote answers that are not after the guard, and of those not after the end of a run that starts then.
   let before = 0;
@@ -69,14 +68,14 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
   let bestCost = Infinity;
   let latestMs = -1;
   for (let index = -1; index < count; index++) {
-    const waitMs = Math.max(0, index < 0 ? 0 : (values[index] ?? 0));
+    const waitMs = Math.max(0, index < 0 ? 0 : weighedValue(remoteMs, index));
     if (waitMs <= latestMs) continue;
     latestMs = waitMs;
     const endMs = waitMs + localMs;
-    while (before < count && (values[before] ?? 0) <= waitMs) runs -= weights[before++] ?? 0;
-    for (; first < count && (values[first] ?? 0) <= endMs; first++) {
+    while (before < count && weighedValue(remoteMs, before) <= waitMs) runs -= weights[before++] ?? 0;
+    for (; first < count && weighedValue(remoteMs, first) <= endMs; first++) {
       const weight = weights[first] ?? 0;
-      firstMs += weight * (values[first] ?? 0);
+      firstMs += weight * weighedValue(remoteMs, first);
       firstWeight += weight;
     }
     const rescued = 1 - firstWeight;
@@ -88,28 +87,24 @@ export function guardPlan(question: GuardQuestion): GuardAnswer {
     bestCost = cost;
   }
   // Nothing of the belief lies behind the last value: a guard there never fires.
-  const never = bestMs >= (values[count - 1] ?? 0);
+  const never = bestMs >= weighedValue(remoteMs, count - 1);
   return { waitMs: never ? Infinity : bestMs, cost: bestCost };
 }
 
 const evenWeights = new Float64Array(estimateSize).fill(1 / estimateSize);
 const weightsWithTail = Float64Array.of(...evenWeights.subarray(1), ...tailWeights);
 
-/** The values of a belief, with the tail in place of the last one where it is known. */
-function weighedValues({ values, tail }: Estimate): Float64Array {
-  if (!tail) return values;
-  const all = new Float64Array(estimateSize - 1 + tail.length);
-  all.set(values.subarray(0, estimateSize - 1));
-  all.set(tail, estimateSize - 1);
-  return all;
+/** A value of a belief, with the tail in place of the last one where it is known. */
+function weighedValue({ values, tail }: Estimate, index: number): number {
+  return (tail && index >= estimateSize - 1 ? tail[index - estimateSize + 1] : values[index]) ?? 0;
 }
 
 /** What a run here that ends `endMs` from now costs the next request. */
 function delayMs({ inMs, hereRatio, slackMs }: NextRequest, endMs: number, late: number): number {
   if (inMs.length === 0) return 0;
   let total = 0;
-  for (const from of inMs) {
-    const waits = endMs - from;
+  for (let index = 0; index < inMs.length; index++) {
+    const waits = endMs - (inMs[index] ?? 0);
     if (waits > 0) total += waits + (waits > slackMs ? late : 0);
   }
   return (hereRatio * total) / inMs.length;
@@ -153,7 +148,8 @@ export function guardedTry(question: GuardQuestion, { toldMs, surcharge = 0 }: T
   const plan = guardPlan(question);
   const gain = Math.max(0, plan.cost - costWhenTold(question, toldMs));
   const doubt = doubtOf(remoteMs, localMs);
-  return { ...plan, doubt, expectedMs: plan.cost - toldRatio * gain + surcharge * doubt * localMs };
+  const expectedMs = plan.cost - toldRatio * gain + surcharge * doubt * localMs;
+  return { waitMs: plan.waitMs, cost: plan.cost, doubt, expectedMs };
 }
 
 /** Expected cost of a try whose outcome is known after `toldMs`, and which is then waited for or run here as is better. */
@@ -162,7 +158,8 @@ function costWhenTold(question: GuardQuestion, toldMs: number): number {
   const late = latePrice * localMs;
   const priced = (ms: number): number => ms + (ms > lateAfterMs ? late : 0);
   let total = 0;
-  for (const remote of remoteMs.values) {
+  for (let index = 0; index < estimateSize; index++) {
+    const remote = remoteMs.values[index] ?? 0;
     const alone = priced(remote);
     const both = priced(Math.min(remote, toldMs + localMs)) + extraRunPrice * localMs;
     total += remote <= toldMs ? alone : Math.min(alone, both);
@@ -179,7 +176,8 @@ export function doubtOf(remoteMs: Estimate, localMs: number): number {
   if (!(localMs > 0)) return 0;
   let told = 0;
   let blind = 0;
-  for (const remote of remoteMs.values) {
+  for (let index = 0; index < estimateSize; index++) {
+    const remote = remoteMs.values[index] ?? 0;
     told += Math.min(remote, localMs);
     blind += Math.min(remote, doubtLimit * localMs);
   }

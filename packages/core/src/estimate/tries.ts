@@ -46,8 +46,12 @@ const mostRuns = 3;
 /** A promised deadline is dear from the first request on: few answers may be late, so little is learned from late ones. */
 const deadlines = { lateTargetRatio: 0.002, initialLatePrice: 30, maxLatePrice: 60 };
 
-/** What a guard weighs about a request, at these prices. */
-export function tryQuestion(standing: TryStanding, prices: TryPrices): GuardQuestion {
+/** What a guard weighs about a request, at these prices; of an answer that is late, so much of the price counts. */
+export function tryQuestion(
+  standing: TryStanding,
+  prices: TryPrices,
+  lateShareRatio = 1,
+): GuardQuestion & { readonly latePrice: number; readonly lateAfterMs: number } {
   const { remoteMs, localMs, waitMs, passedMs, leftMs, untilNextMs } = standing;
   const runMs = localMs - waitMs;
   const allowedMs = leftMs < Infinity ? leftMs + passedMs : lateRatio * runMs;
@@ -55,7 +59,7 @@ export function tryQuestion(standing: TryStanding, prices: TryPrices): GuardQues
     remoteMs,
     localMs,
     extraRunPrice: Math.min(forbidden, prices.extraRun),
-    latePrice: leftMs < Infinity ? prices.missed : prices.late,
+    latePrice: lateShareRatio * (leftMs < Infinity ? prices.missed : prices.late),
     lateAfterMs: allowedMs - passedMs,
     next: { inMs: untilNextMs, hereRatio: nextHereRatio, slackMs: Math.max(0, allowedMs - runMs) },
   };
@@ -81,16 +85,18 @@ export interface WeighedTry extends GuardedTry {
 
 /** Weighs beginning remotely against running here, where the round trip takes `roundTripMs`. */
 export function weighTry(standing: TryStanding, prices: TryPrices, roundTripMs: number): WeighedTry {
-  const asked = tryQuestion(standing, prices);
-  const { extraRunPrice, lateAfterMs = Infinity } = asked;
-  const late = startLateRatio * (asked.latePrice ?? 0);
+  const asked = tryQuestion(standing, prices, startLateRatio);
+  const { extraRunPrice, latePrice, lateAfterMs } = asked;
   const { surcharge } = prices;
-  const tried = guardedTry({ ...asked, latePrice: late }, { toldMs: roundTripMs + ackMs, surcharge });
+  const { waitMs, cost, doubt, expectedMs } = guardedTry(asked, { toldMs: roundTripMs + ackMs, surcharge });
   const { localMs } = standing;
   return {
-    ...tried,
-    stayMs: localMs + (localMs > lateAfterMs ? late * localMs : 0),
-    bet: { doubt: tried.doubt, expectedMs: tried.expectedMs, extraRunPrice, latePrice: late },
+    waitMs,
+    cost,
+    doubt,
+    expectedMs,
+    stayMs: localMs + (localMs > lateAfterMs ? latePrice * localMs : 0),
+    bet: { doubt, expectedMs, extraRunPrice, latePrice },
   };
 }
 

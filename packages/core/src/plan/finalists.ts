@@ -185,10 +185,15 @@ export function remoteFinalists(
     const priced = priceRemote(question, options, group, option, route);
     const backUp = backUpFor(question, priced, locals, finalists);
     const place = model.routes.endpoint[route] ?? -1;
-    const prices = pricesAt(view.endpoints, place);
     const guarded =
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
-        ? guardedValues(question, priced, backUp, prices, emptyMs(view.endpoints, place))
+        ? guardedValues(
+            question,
+            priced,
+            backUp,
+            pricesAt(view.endpoints, place),
+            emptyMs(view.endpoints, place),
+          )
         : unguarded(priced.values);
     const score = goal.guarded ? guardedScore(question, priced, backUp, guarded) : priced.score;
     if (score < best) best = score;
@@ -281,7 +286,8 @@ export function besideBest(
   locals: readonly LocalCandidate[],
   finalists: readonly Finalist[],
 ): readonly LocalCandidate[] {
-  const [best] = finalists.toSorted((a, b) => a.score - b.score);
+  let best: Finalist | undefined;
+  for (const one of finalists) if (!best || one.score < best.score) best = one;
   const staying = best?.staying ?? 0;
   if (staying === 0) return locals;
   const charged = (one: Priced): Priced => ({ ...one, score: one.score + staying });

@@ -1,4 +1,4 @@
-import { type Bet, estimateSize, guardPlan, type TryPrices, weighTry } from "../estimate/index.ts";
+import { type Bet, estimateSize, guardPlan, tailSize, type TryPrices, weighTry } from "../estimate/index.ts";
 import type { BackUp } from "./finalists.ts";
 import type { PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
@@ -43,7 +43,11 @@ export function guardedValues(
       values[index] = (remote[index] ?? 0) - (head[index] ?? 0);
     }
   }
-  const tail = slowest.map((value) => value - (head?.[estimateSize - 1] ?? 0));
+  const tail = head ? scratch.tails.take() : slowest;
+  if (head) {
+    const last = head[estimateSize - 1] ?? 0;
+    for (let index = 0; index < tailSize; index++) tail[index] = (slowest[index] ?? 0) - last;
+  }
   const remoteMs = { values, tail, observedAtMs: view.atMs, origin: "measured" } as const;
   const localMs = meanValue(backUp);
   const { queueMs, untilNextMs = nothing } = view.device;
@@ -76,8 +80,13 @@ export function guardedValues(
     chargedMs: Number.isFinite(chargedMs) ? Math.max(-expectedMs, chargedMs) : 0,
     stayChargedMs: tried ? tried.stayMs - localMs : 0,
     // The books go by the whole request.
-    bet: tried && { ...tried.bet, expectedMs: headMs + tried.bet.expectedMs },
+    bet: tried && fromStart(tried.bet, headMs),
   };
+}
+
+/** The same bet, counted from the start of what runs before the try. */
+function fromStart({ doubt, expectedMs, extraRunPrice, latePrice }: Bet, headMs: number): Bet {
+  return { doubt, expectedMs: headMs + expectedMs, extraRunPrice, latePrice };
 }
 
 const nothing = new Float64Array(0);

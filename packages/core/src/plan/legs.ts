@@ -1,4 +1,5 @@
 import type { EndpointId } from "../base/index.ts";
+import type { Bet } from "../estimate/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import { isThrifty } from "../goal/index.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
@@ -24,7 +25,7 @@ import {
 export function remoteLegs(
   question: Question,
   chosen: Finalist,
-  others: readonly Finalist[],
+  finalists: readonly Finalist[],
 ): readonly Leg[] {
   const { priced, backUp, guarded } = chosen;
   const { request, view } = question;
@@ -35,8 +36,7 @@ export function remoteLegs(
     legs.push(localLeg(question, "head", choice, choice.from, group.from, "request", [{ on: "begin" }]));
   const first: LegId | "request" = hasHead ? "head" : "request";
   const starts: Trigger = hasHead ? { on: "done", leg: "head" } : { on: "begin" };
-  const remote = remoteLeg(question, "remote", priced, first, [starts], "nothing");
-  legs.push(guarded.bet ? { ...remote, bet: guarded.bet } : remote);
+  legs.push(remoteLeg(question, "remote", priced, first, [starts], "nothing", guarded.bet));
   // Before the next step of others the plan is made anew.
   const tailTo = reachedHere(choice, group.to);
   if (group.to < tailTo) {
@@ -44,8 +44,9 @@ export function remoteLegs(
     legs.push(localLeg(question, "tail", choice, group.to, tailTo, "remote", [done]));
   }
   const endpoint = endpointOf(question, priced);
-  const other = others.find(
+  const other = finalists.find(
     (one) =>
+      one !== chosen &&
       endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
   );
   const place = question.model.routes.endpoint[priced.route] ?? -1;
@@ -100,7 +101,7 @@ export function remoteLegs(
 export function localLegs(
   question: Question,
   priced: Priced,
-  others: readonly Finalist[],
+  finalists: readonly Finalist[],
   pauseAt: CutId | undefined,
 ): readonly Leg[] {
   const { choice } = priced;
@@ -124,7 +125,7 @@ export function localLegs(
     );
     legs.push(leg);
   }
-  const other = others.find((one) => startsFrom(one.priced, undefined) !== undefined);
+  const other = finalists.find((one) => startsFrom(one.priced, undefined) !== undefined);
   if (other) {
     legs.push(
       remoteLeg(question, "other", other.priced, "request", [{ on: "failed", leg: "local" }], "nothing"),
@@ -248,6 +249,7 @@ function remoteLeg(
   takes: Leg["takes"],
   starts: readonly Trigger[],
   spends: Leg["spends"],
+  bet?: Bet,
 ): Leg {
   const { view } = question;
   const { choice, group, up, there, down } = priced;
@@ -258,7 +260,7 @@ function remoteLeg(
     const moving = (up[index] ?? 0) + (down[index] ?? 0);
     values[index] = moving + (there[index] ?? 0) + (priced.encoding[index] ?? 0);
   }
-  return {
+  const leg: { -readonly [Field in keyof Leg]: Leg[Field] } = {
     id,
     segment: segmentOf(question, choice, group.from, group.to),
     endpoint,
@@ -282,4 +284,6 @@ function remoteLeg(
       promisedMs: promisedMs(question, priced),
     },
   };
+  if (bet) leg.bet = bet;
+  return leg;
 }

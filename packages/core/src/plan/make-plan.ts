@@ -62,6 +62,7 @@ export function makePlan(
 function decide(question: Question, random: Random): Plan | Infeasible {
   const { request, view, model, scratch } = question;
   scratch.beliefs.clear();
+  scratch.tails.clear();
   scratch.columns.clear();
   const choices = choicesOf(request, view, model);
   const [first] = choices;
@@ -88,8 +89,7 @@ function decide(question: Question, random: Random): Plan | Infeasible {
     return planOf(explained, local, local.values, local.score, legs);
   }
   const { remote } = chosen;
-  const others = finalists.filter((one) => one !== remote);
-  const legs = remoteLegs(question, remote, others);
+  const legs = remoteLegs(question, remote, finalists);
   return planOf(explained, remote.priced, remote.guarded.values, remote.score, legs);
 }
 

@@ -15,8 +15,6 @@ import {
   segmentMs,
   sizeFraction,
   sizeIndex,
-  sizePosition,
-  type SizePosition,
 } from "../table/index.ts";
 import type { Question } from "./question.ts";
 import type { Radio } from "../estimate/index.ts";
@@ -29,6 +27,16 @@ export const envelopeBytes = { up: 900, down: 500 } as const;
 export interface ClassSet {
   readonly classes: readonly (DataClass | undefined)[];
   readonly reveals: Reveals;
+}
+
+/** What comes back from parts whose results are of one size. */
+export interface Reply {
+  /** Among `Options.replies`. */
+  readonly position: number;
+  readonly bytes: number;
+  /** Of its size, as of `SizePosition`. */
+  readonly index: number;
+  readonly fraction: number;
 }
 
 /** Codings of one group that one filter removed whatever the place. */
@@ -47,8 +55,7 @@ export interface Group {
   readonly cell: number;
   readonly from: number;
   readonly to: number;
-  readonly reply: SizePosition;
-  readonly replyBytes: number;
+  readonly reply: Reply;
   /** Position of the crossing's classes among `Options.classSets`. */
   readonly classSet: number;
   /** What passes here without work: the queue before each local part, and what a return may meet. */
@@ -70,6 +77,7 @@ export interface Group {
 export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
+  readonly replies: Reply[];
   count: number;
   /** Local head, encoding, local tail, and the group's `waitMs`: by each reading of the goal, and by the mean (one column where that is a reading). */
   readonly fixedMs: readonly Float64Array[];
@@ -98,6 +106,7 @@ const noNumbers = new Float64Array(0);
 export const noOptions: Options = {
   groups: [],
   classSets: [],
+  replies: [],
   count: 0,
   fixedMs: [],
   fixedMeanMs: noNumbers,
@@ -153,6 +162,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
   const options: Options = {
     groups: [],
     classSets: [],
+    replies: [],
     count: 0,
     fixedMs: goal.readings.map(columnFor(fixedMeanMs)),
     fixedMeanMs,
@@ -293,16 +303,13 @@ function addGroup(
     options.coding[option] = coding;
   }
   if (begin === end) return;
-  // Replies of parts that end alike are alike: mostly all are.
-  const before = options.groups.at(-1);
   const group: Group = {
     choice,
     cells,
     cell,
     from,
     to,
-    reply: before?.replyBytes === replyBytes ? before.reply : sizePosition(replyBytes),
-    replyBytes,
+    reply: replyOf(options.replies, replyBytes),
     classSet: classSetOf(options.classSets, bucket, from),
     waitMs,
     first,
@@ -369,6 +376,18 @@ function removedBy(memory: boolean, agreement: number, accuracy: number, request
 function inputScale(request: PlanRequest, bucket: BucketTable, from: number): number {
   const raw = bucket.rawBytes[from] ?? 0;
   return raw > 0 ? request.inputBytes / raw : 1;
+}
+
+/** The reply of that size among those met so far: parts that end alike answer alike, so mostly all do. */
+function replyOf(replies: Reply[], bytes: number): Reply {
+  for (let at = replies.length - 1; at >= 0; at--) {
+    const reply = replies[at];
+    if (reply?.bytes === bytes) return reply;
+  }
+  const index = sizeIndex(bytes);
+  const reply = { position: replies.length, bytes, index, fraction: sizeFraction(bytes, index) };
+  replies.push(reply);
+  return reply;
 }
 
 /** Position of the set among those met so far; few differ, mostly none. */

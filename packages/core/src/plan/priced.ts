@@ -9,7 +9,7 @@ import {
   addSpread,
   copyBelief,
   copyBetween,
-  tailOf,
+  copyTail,
   addSegment,
   judge,
   meanReading,
@@ -124,7 +124,8 @@ export function priceRemote(
   addSegment(values, choice.bucket, choice.from, group.from, slowness);
   addSegment(values, choice.bucket, group.to, choice.to, slowness);
   const rest = (values[estimateSize - 1] ?? 0) - (up[estimateSize - 1] ?? 0);
-  const tail = tailOf(endpoints, place, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0, rest);
+  const tail = scratch.tails.take();
+  copyTail(tail, endpoints, place, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0, rest);
   const upMs = meanValue(up);
   const thereMs = meanValue(there);
   const downMs = meanValue(down);
@@ -136,7 +137,7 @@ export function priceRemote(
   const costMicros =
     (cells.costMicros[serviceRow] ?? 0) +
     (options.costMicros[option] ?? 0) +
-    ((endpoints.microsPerMegabyte[place] ?? 0) / 1e6) * (sentBytes + group.replyBytes);
+    ((endpoints.microsPerMegabyte[place] ?? 0) / 1e6) * (sentBytes + group.reply.bytes);
   const accuracy = options.accuracyRatio[option] ?? NaN;
   const agreementRatio = options.agreementRatio[option] ?? 0;
   const paced = request.limits.objective === "throughput";

@@ -89,8 +89,8 @@ interface Scan {
 /** What a scan reads of times by one number of each. */
 interface Lens {
   readonly reading: Reading;
-  /** For each route, whatever runs there: the wait before it and the way back of a reply, by the size of the reply. */
-  readonly aroundMs: Map<number, Float64Array>;
+  /** For each route, whatever runs there: the wait before it and the way back, by the position of the reply. */
+  readonly aroundMs: (Float64Array | undefined)[];
   /** For each route, about the group at hand: time there and back, or NaN where it takes no part. */
   readonly thereMs: Float64Array;
   /** For each route, about the option at hand: completion, or NaN. */
@@ -118,7 +118,7 @@ export function scan(question: Question, options: Options): Findings {
       maxCostMicros !== undefined,
     lenses: goal.readings.map((reading) => ({
       reading,
-      aroundMs: new Map(),
+      aroundMs: [],
       thereMs: scratch.columns.take(count),
       latencyMs: scratch.columns.take(count),
     })),
@@ -164,9 +164,13 @@ function reachGroup({ question }: Scan, lens: Lens, group: Group, { filters }: V
   const rows = count * cells.count;
   const aroundMs = aroundOf(question, lens, group);
   for (let route = 0; route < count; route++) {
+    if ((filters[route] ?? -1) >= 0) {
+      thereMs[route] = NaN;
+      continue;
+    }
     // Where it is not offered, each number of the row says so.
     const serviceMs = readBelief(service, rows, route * cells.count + cell, reading);
-    const ratio = (filters[route] ?? -1) < 0 ? serviceRatioAt(endpoints, endpoint[route] ?? -1) : NaN;
+    const ratio = serviceRatioAt(endpoints, endpoint[route] ?? -1);
     thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
   }
 }
@@ -185,12 +189,8 @@ function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group
 }
 
 /** For each route the wait there and the way back: read once for groups whose replies are alike. */
-function aroundOf(
-  { view, model, scratch }: Question,
-  { reading, aroundMs }: Lens,
-  { reply, replyBytes }: Group,
-): Float64Array {
-  const known = aroundMs.get(replyBytes);
+function aroundOf({ view, model, scratch }: Question, { reading, aroundMs }: Lens, { reply }: Group): Float64Array {
+  const known = aroundMs[reply.position];
   if (known) return known;
   const { endpoints } = view;
   const { count, endpoint } = model.routes;
@@ -202,8 +202,7 @@ function aroundOf(
     around[route] =
       waitMsAt(endpoints, place) + readBetween(endpoints.down, linkRows, row, reply.fraction, reading);
   }
-  aroundMs.set(replyBytes, around);
-  return around;
+  return (aroundMs[reply.position] = around);
 }
 
 /** An offer may promise less agreement than the variant states; never more. Mostly none does. */
@@ -329,7 +328,7 @@ function costOf(
   place: number,
   option: number,
 ): number {
-  const bytes = (options.sentBytes[option] ?? 0) + group.replyBytes;
+  const bytes = (options.sentBytes[option] ?? 0) + group.reply.bytes;
   return (
     (group.cells.costMicros[route * group.cells.count + group.cell] ?? 0) +
     (options.costMicros[option] ?? 0) +

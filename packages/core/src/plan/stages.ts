@@ -38,7 +38,7 @@ export function stagesThere(
   route: number,
 ): Stages {
   const { endpoints } = view;
-  const { choice, cells, reply, replyBytes } = group;
+  const { choice, cells, reply } = group;
   const place = model.routes.endpoint[route] ?? 0;
   const rows = endpoints.count * sizeCount;
   const at = place * sizeCount;
@@ -50,7 +50,7 @@ export function stagesThere(
         readBelief(beliefs, rows, at, usualReading),
     );
   const row = route * cells.count + group.cell;
-  const handledMs = ((options.sentBytes[option] ?? 0) + replyBytes) * handlingMs;
+  const handledMs = ((options.sentBytes[option] ?? 0) + reply.bytes) * handlingMs;
   const isCoded = (options.codecMask[option] ?? 0) !== 0;
   const freshMs = isCoded ? (choice.bucket.rawBytes[group.from] ?? 0) * decodedMs : 0;
   const serviceMs = readBelief(cells.service, model.routes.count * cells.count, row, meanReading);

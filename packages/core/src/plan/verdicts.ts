@@ -19,7 +19,7 @@ export interface Verdict {
   /** Some route is kept out. */
   readonly keepsOut: boolean;
   /** What such groups lose at every route that is kept out (`filter` -1) or is not. */
-  readonly losses: Loss[];
+  losses: readonly Loss[];
 }
 
 interface Loss {
@@ -30,8 +30,7 @@ interface Loss {
   readonly coding: number;
 }
 
-/** More than there are pairs of the cuts that a profile may have. */
-const mostCells = 2 ** 25;
+const none: readonly Loss[] = [];
 
 /** The verdicts of one decision. */
 export interface Verdicts {
@@ -41,7 +40,9 @@ export interface Verdicts {
   readonly lost: LostTally;
   /** For each route: the filter that keeps its place or way out, or -1. */
   readonly out: Float64Array;
-  readonly known: Map<number, Verdict>;
+  readonly all: Verdict[];
+  /** Those on groups that others are like, by variant and classes. */
+  readonly shared: (Verdict | undefined)[];
 }
 
 /** Looks at every place and way. */
@@ -51,17 +52,16 @@ export function verdictsOf(question: Question, options: Options, lost: LostTally
   const rules = placeRules(request, view, model, options);
   const out = scratch.columns.take(count);
   for (let route = 0; route < count; route++) out[route] = rules.removes(route, endpoint[route] ?? -1);
-  return { question, rules, lost, out, classSetCount: options.classSets.length, known: new Map() };
+  return { question, rules, lost, out, classSetCount: options.classSets.length, all: [], shared: [] };
 }
 
 /** The verdict on a group: its variant's tiers, the rights to its segment, and what may be known of its crossing where. */
 export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
-  const { question, rules, lost, out, known } = verdicts;
+  const { question, rules, lost, out, all, shared } = verdicts;
   const { rights } = question.request;
   // Rights are for segments, so with them no two groups are alike.
-  const classes = group.choice.position * verdicts.classSetCount + group.classSet;
-  const key = rights ? classes * mostCells + group.cell : classes;
-  const same = known.get(key);
+  const alike = rights ? -1 : group.choice.position * verdicts.classSetCount + group.classSet;
+  const same = shared[alike];
   if (same) return same;
   const { tierBit, infos } = question.view.endpoints;
   const { count, endpoint } = question.model.routes;
@@ -84,8 +84,9 @@ export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
     filters[route] = filter;
     if (filter >= 0) keepsOut = true;
   }
-  const verdict = { filters, keepsOut, losses: [] };
-  known.set(key, verdict);
+  const verdict = { filters, keepsOut, losses: none };
+  all.push(verdict);
+  if (alike >= 0) shared[alike] = verdict;
   return verdict;
 }
 
@@ -103,18 +104,18 @@ export function loseOf(verdicts: Verdicts, verdict: Verdict, group: Group, index
   const { count } = verdicts.question.model.routes;
   if (!cells.complete) return loseWhereOffered(verdicts, verdict, group, index);
   // All that are alike lose the same places: once for all of them, when all are known.
-  if (verdict.keepsOut) gather(verdict.losses, -1, size, index, firstCoding);
-  for (const one of removed) gather(verdict.losses, one.filter, one.count, index, one.coding);
+  if (verdict.keepsOut) gather(verdict, -1, size, index, firstCoding);
+  for (const one of removed) gather(verdict, one.filter, one.count, index, one.coding);
   return count;
 }
 
-function gather(losses: Loss[], filter: number, count: number, group: number, coding: number): void {
-  for (const loss of losses) {
+function gather(verdict: Verdict, filter: number, count: number, group: number, coding: number): void {
+  for (const loss of verdict.losses) {
     if (loss.filter !== filter) continue;
     loss.count += count;
     return;
   }
-  losses.push({ filter, count, group, coding });
+  verdict.losses = [...verdict.losses, { filter, count, group, coding }];
 }
 
 function loseWhereOffered(
@@ -141,9 +142,9 @@ function loseWhereOffered(
 }
 
 /** Counts what was gathered, route by route. */
-export function settleLosses({ question, lost, known }: Verdicts): void {
+export function settleLosses({ question, lost, all }: Verdicts): void {
   const { count } = question.model.routes;
-  for (const { filters, losses } of known.values()) {
+  for (const { filters, losses } of all) {
     for (const loss of losses) {
       for (let route = 0; route < count; route++) {
         const out = filters[route] ?? -1;

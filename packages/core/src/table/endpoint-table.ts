@@ -37,7 +37,7 @@ export interface EndpointTable {
   readonly loads: Float64Array;
   readonly up: Float64Array;
   readonly down: Float64Array;
-  /** See `LinkTable`; read with `tailOf`. */
+  /** See `LinkTable`; read with `copyTail`. */
   readonly upTail: Float64Array;
   readonly microsPerMegabyte: Float64Array;
 }
@@ -143,21 +143,20 @@ function layOutTails(views: readonly EndpointView[]): Float64Array {
   return tails;
 }
 
-/** The tail of the way to a place and `restMs`, `fraction` of the way from one size to the next. */
-export function tailOf(
+/** Makes `tail` that of the way to a place and `restMs`, `fraction` of the way from one size to the next. */
+export function copyTail(
+  tail: Float64Array,
   { upTail }: EndpointTable,
   place: number,
   size: number,
   fraction: number,
   restMs: number,
-): Float64Array {
-  const tail = new Float64Array(tailSize);
+): void {
   const from = (place * sizeCount + size) * tailSize;
   for (let at = 0; at < tailSize; at++) {
     const low = upTail[from + at] ?? NaN;
     tail[at] = restMs + low + fraction * ((upTail[from + tailSize + at] ?? NaN) - low);
   }
-  return tail;
 }
 
 /** One array for the loads of all places: side by side, because a decision reads all of a place's at once. */

@@ -17,7 +17,7 @@ export {
   type EndpointTable,
   endpointTable,
   type EndpointView,
-  tailOf,
+  copyTail,
   emptyMs,
   extraRunPriceAt,
   pricesAt,
