@@ -83,18 +83,29 @@ export function pricesAt(table: EndpointTable, place: number): TryPrices {
 
 /** Lays out the views of some places. */
 export function endpointTable(views: readonly EndpointView[]): EndpointTable {
+  const count = views.length;
+  const tierBits = new Uint8Array(count);
+  const index = new Map<EndpointId, number>();
+  const microsPerMegabyte = new Float64Array(count);
+  for (let place = 0; place < count; place++) {
+    const info = views[place]?.info;
+    if (!info) continue;
+    tierBits[place] = tierBit(info.tier);
+    index.set(info.id, place);
+    microsPerMegabyte[place] = info.rates.microsPerMegabyte;
+  }
   return {
-    count: views.length,
+    count,
     infos: views.map((view) => view.info),
     ids: views.map((view) => view.info.id),
-    tierBit: Uint8Array.from(views, (view) => tierBit(view.info.tier)),
-    index: new Map(views.map((view, index) => [view.info.id, index])),
+    tierBit: tierBits,
+    index,
     unavailable: views.map((view) => view.unavailable),
     loads: layOutLoads(views),
-    up: layOut(views, (view) => view.link.up),
-    down: layOut(views, (view) => view.link.down),
+    up: layOut(views, "up"),
+    down: layOut(views, "down"),
     upTail: layOutTails(views),
-    microsPerMegabyte: Float64Array.from(views, (view) => view.info.rates.microsPerMegabyte),
+    microsPerMegabyte,
   };
 }
 
@@ -139,7 +150,7 @@ export function withFailing(table: EndpointTable, failing: readonly Failing[]): 
 function layOutTails(views: readonly EndpointView[]): Float64Array {
   const size = sizeCount * tailSize;
   const tails = new Float64Array(views.length * size);
-  for (const [at, { link }] of views.entries()) tails.set(link.upTail, at * size);
+  for (let place = 0; place < views.length; place++) tails.set(views[place]?.link.upTail ?? [], place * size);
   return tails;
 }
 
@@ -175,12 +186,13 @@ function layOutLoads(views: readonly EndpointView[]): Float64Array {
 }
 
 /** One array of beliefs for the links of all places, `[place][size]`. */
-function layOut(views: readonly EndpointView[], of: (view: EndpointView) => Float64Array): Float64Array {
+function layOut(views: readonly EndpointView[], way: "up" | "down"): Float64Array {
   const rows = views.length * sizeCount;
   const all = new Float64Array(beliefSize * rows);
-  for (const [place, view] of views.entries()) {
-    const one = of(view);
-    all.set(one.subarray(0, sizeCount), place * sizeCount);
+  for (let place = 0; place < views.length; place++) {
+    const one = views[place]?.link[way];
+    if (!one) continue;
+    for (let size = 0; size < sizeCount; size++) all[place * sizeCount + size] = one[size] ?? NaN;
     all.set(one.subarray(sizeCount), rows + place * sizeCount * estimateSize);
   }
   return all;

@@ -2,7 +2,7 @@ import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } 
 import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { type Features, featuresWithin } from "../model/index.ts";
 import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
-import { beliefSize, writeBelief } from "./beliefs.ts";
+import { beliefSize, moveBelief, writeBelief } from "./beliefs.ts";
 import { meanOf } from "../estimate/index.ts";
 
 /** What one place offers for one model along one path, sorted into the buckets of the model's frontier. */
@@ -14,14 +14,25 @@ export interface RouteBlock {
   readonly codecMask: number;
   /** How much slower than the profile's machine it is, by its own longest offer; scales the decoding of crossings. */
   readonly slowness: number;
-  /** `[variant][bucket]` */
+  /** `[variant][bucket]`, by key. */
   readonly cells: readonly (readonly (readonly OfferedCell[])[])[];
+  /** The same as numbers side by side, laid out when they are first asked for. */
+  readonly numbers: (variant: number, bucket: number) => OfferedNumbers;
 }
 
 /** What is offered for one segment. */
 interface OfferedCell {
   readonly key: number;
   readonly offer: Offer;
+}
+
+/** The numbers of some cells. */
+interface OfferedNumbers {
+  readonly keys: Float64Array;
+  /** Beliefs of run (and forward) time without the queue. */
+  readonly service: Float64Array;
+  readonly costMicros: Float64Array;
+  readonly agreementRatio: Float64Array;
 }
 
 /** Keys hold positions below this: as many cuts as a profile may have. */
@@ -103,6 +114,8 @@ export function routeBlocks(
     const [first] = list;
     if (!first) continue;
     const codecs = new Set(first.codecs);
+    const cells = offeredCells(list, model);
+    const laidOut: (OfferedNumbers | undefined)[][] = [];
     blocks.push({
       info,
       path: first.path,
@@ -113,26 +126,48 @@ export function routeBlocks(
         model.codecNames,
       ),
       slowness: slownessOf(list, model),
-      cells: model.variants.map((variant) => {
-        const own = list.filter((offer) => offer.segment.variant === variant.name);
-        return variant.buckets.map((bucket) => {
-          const cells: OfferedCell[] = [];
-          for (const offer of own) {
-            const from = bucket.index.get(offer.segment.from);
-            const to = bucket.index.get(offer.segment.to);
-            if (from === undefined || to === undefined || from >= to) continue;
-            const key = cellKey(from, to);
-            const at = cells.findIndex((one) => one.key === key);
-            const rival = cells[at];
-            if (!rival) cells.push({ key, offer });
-            else if (better(offer.upTo, rival.offer.upTo, bucket.typical)) cells[at] = { key, offer };
-          }
-          return cells;
-        });
-      }),
+      cells,
+      numbers(variant, bucket) {
+        const row = (laidOut[variant] ??= []);
+        return (row[bucket] ??= numbersOf(cells[variant]?.[bucket] ?? []));
+      },
     });
   }
   return blocks;
+}
+
+function offeredCells(offers: readonly Offer[], model: ModelTable): RouteBlock["cells"] {
+  return model.variants.map((variant) => {
+    const own = offers.filter((offer) => offer.segment.variant === variant.name);
+    return variant.buckets.map((bucket) => {
+      const cells: OfferedCell[] = [];
+      for (const offer of own) {
+        const from = bucket.index.get(offer.segment.from);
+        const to = bucket.index.get(offer.segment.to);
+        if (from === undefined || to === undefined || from >= to) continue;
+        const key = cellKey(from, to);
+        const at = cells.findIndex((one) => one.key === key);
+        const rival = cells[at];
+        if (!rival) cells.push({ key, offer });
+        else if (better(offer.upTo, rival.offer.upTo, bucket.typical)) cells[at] = { key, offer };
+      }
+      return cells.sort((one, other) => one.key - other.key);
+    });
+  });
+}
+
+function numbersOf(cells: readonly OfferedCell[]): OfferedNumbers {
+  const count = cells.length;
+  const service = new Float64Array(beliefSize * count);
+  for (const [at, { offer }] of cells.entries()) {
+    writeBelief(service, count, at, offer.completionMs.values, offer.queueMs);
+  }
+  return {
+    keys: Float64Array.from(cells, ({ key }) => key),
+    service,
+    costMicros: Float64Array.from(cells, ({ offer }) => offer.costMicros),
+    agreementRatio: Float64Array.from(cells, ({ offer }) => offer.agreementRatio),
+  };
 }
 
 /** The tightest bucket that holds the features, else the widest. */
@@ -186,27 +221,37 @@ export function routeTable(
   index: ReadonlyMap<EndpointId, number>,
 ): RouteTable {
   const routes = blocks.filter((block) => index.has(block.info.id));
+  const count = routes.length;
   const laidOut: (CellTable | undefined)[][] = [];
-  const zoneSets = new Map<string, { readonly position: number; readonly zones: readonly ZoneId[] }>();
-  const zoneSet = Int32Array.from(routes, ({ zones }) => {
-    const key = zones.join(" ");
-    const known = zoneSets.get(key);
-    if (known) return known.position;
-    zoneSets.set(key, { position: zoneSets.size, zones });
-    return zoneSets.size - 1;
-  });
+  const endpoint = new Int32Array(count);
+  const zoneSet = new Int32Array(count);
+  const zoneSets: (readonly ZoneId[])[] = [];
+  const forwards = new Uint8Array(count);
+  const trustRanks = new Uint8Array(count);
+  const codecMask = new Int32Array(count);
+  const slowness = new Float64Array(count);
+  for (let route = 0; route < count; route++) {
+    const block = routes[route];
+    if (!block) continue;
+    endpoint[route] = index.get(block.info.id) ?? -1;
+    zoneSet[route] = zoneSetOf(zoneSets, block.zones);
+    forwards[route] = block.path.length > 1 ? 1 : 0;
+    trustRanks[route] = trustRank(block.trust);
+    codecMask[route] = block.codecMask;
+    slowness[route] = block.slowness;
+  }
   return {
-    count: routes.length,
-    endpoint: Int32Array.from(routes, (block) => index.get(block.info.id) ?? -1),
+    count,
+    endpoint,
     paths: routes.map((block) => block.path),
     zones: routes.map((block) => block.zones),
     zoneSet,
-    zoneSets: [...zoneSets.values()].map((one) => one.zones),
-    forwards: Uint8Array.from(routes, (block) => (block.path.length > 1 ? 1 : 0)),
+    zoneSets,
+    forwards,
     trust: routes.map((block) => block.trust),
-    trustRank: Uint8Array.from(routes, (block) => trustRank(block.trust)),
-    codecMask: Int32Array.from(routes, (block) => block.codecMask),
-    slowness: Float64Array.from(routes, (block) => block.slowness),
+    trustRank: trustRanks,
+    codecMask,
+    slowness,
     cells(variant, bucket) {
       const frontier = model.variants[variant]?.buckets[bucket];
       const row = (laidOut[variant] ??= []);
@@ -215,44 +260,69 @@ export function routeTable(
   };
 }
 
+/** Position of some zones among those met so far; few differ. */
+function zoneSetOf(sets: (readonly ZoneId[])[], zones: readonly ZoneId[]): number {
+  for (let at = 0; at < sets.length; at++) {
+    const one = sets[at];
+    if (one?.length === zones.length && one.every((zone, position) => zone === zones[position])) return at;
+  }
+  return sets.push(zones) - 1;
+}
+
 function cellTable(
   routes: readonly RouteBlock[],
   { firstCoding }: BucketTable,
   variant: number,
   bucket: number,
 ): CellTable {
-  const keys = new Set<number>();
-  for (const route of routes) for (const { key } of route.cells[variant]?.[bucket] ?? []) keys.add(key);
-  const sorted = [...keys].sort((a, b) => a - b);
-  const columns = new Map(sorted.map((key, column) => [key, column]));
-  const count = sorted.length;
+  const offered = routes.map((route) => route.numbers(variant, bucket));
+  const keys = keysOf(offered);
+  const count = keys.length;
   const rows = routes.length * count;
   const service = new Float64Array(beliefSize * rows).fill(NaN);
   const costMicros = new Float64Array(rows);
   const agreementRatio = new Float64Array(rows);
   let leastAgreementRatio = 1;
-  for (const [position, route] of routes.entries()) {
-    const offered = route.cells[variant]?.[bucket];
-    if (!offered) continue;
-    for (const { key, offer } of offered) {
-      const column = columns.get(key) ?? 0;
+  let promised = 0;
+  for (let position = 0; position < routes.length; position++) {
+    const own = offered[position];
+    const cells = own?.keys.length ?? 0;
+    let column = 0;
+    for (let cell = 0; own && cell < cells; cell++) {
+      while (keys[column] !== own.keys[cell]) column++;
       const row = position * count + column;
-      writeBelief(service, rows, row, offer.completionMs.values, offer.queueMs);
-      costMicros[row] = offer.costMicros;
-      agreementRatio[row] = offer.agreementRatio;
-      leastAgreementRatio = Math.min(leastAgreementRatio, offer.agreementRatio);
+      moveBelief(service, rows, row, own.service, cells, cell);
+      if (!Number.isNaN(service[row])) promised++;
+      costMicros[row] = own.costMicros[cell] ?? 0;
+      const agrees = own.agreementRatio[cell] ?? 0;
+      agreementRatio[row] = agrees;
+      leastAgreementRatio = Math.min(leastAgreementRatio, agrees);
     }
   }
-  const from = Int32Array.from(sorted, fromOf);
-  return {
-    count,
-    from,
-    to: Int32Array.from(sorted, toOf),
-    service,
-    costMicros,
-    agreementRatio,
-    leastAgreementRatio,
-    complete: service.subarray(0, rows).every((meanMs) => !Number.isNaN(meanMs)),
-    codingCount: from.reduce((sum, cut) => sum + (firstCoding[cut + 1] ?? 0) - (firstCoding[cut] ?? 0), 0),
-  };
+  const from = new Int32Array(count);
+  const to = new Int32Array(count);
+  let codingCount = 0;
+  for (let column = 0; column < count; column++) {
+    const cut = fromOf(keys[column] ?? 0);
+    from[column] = cut;
+    to[column] = toOf(keys[column] ?? 0);
+    codingCount += (firstCoding[cut + 1] ?? 0) - (firstCoding[cut] ?? 0);
+  }
+  const complete = promised === rows;
+  return { count, from, to, service, costMicros, agreementRatio, leastAgreementRatio, complete, codingCount };
+}
+
+/** What anybody offers, sorted; mostly all offer the same. */
+function keysOf(offered: readonly OfferedNumbers[]): readonly number[] {
+  const all: number[] = [];
+  for (const { keys } of offered) {
+    let at = 0;
+    for (let cell = 0; cell < keys.length; cell++) {
+      const key = keys[cell] ?? Infinity;
+      while ((all[at] ?? Infinity) < key) at++;
+      if (all[at] !== key) all.splice(at, 0, key);
+      at++;
+    }
+  }
+  return all;
 }
