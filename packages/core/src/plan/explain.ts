@@ -6,7 +6,7 @@ import { noCodecs, removedDetail } from "./lost-lines.ts";
 import { countLost, firstLost } from "./lost-tally.ts";
 import type { Options } from "./options.ts";
 import type { FilterName } from "./plan.ts";
-import type { Priced } from "./priced.ts";
+import { isRemote, type Priced, type PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
 import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/index.ts";
 import type { Findings } from "./scan.ts";
@@ -27,7 +27,7 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
   const { view, model } = explained.question;
   const best = bestLocal(locals);
   const { question } = explained;
-  if (chosen.route < 0) {
+  if (!isRemote(chosen)) {
     const here = `this device finishes in about ${ms(meanValue(values))}`;
     const rival = finalists[0];
     const why = rival
@@ -77,28 +77,29 @@ function bestLocal(locals: readonly LocalCandidate[]): LocalCandidate | undefine
 }
 
 function nameOf(view: View, model: ModelView, priced: Priced): string {
-  const info = view.endpoints.infos[model.routes.endpoint[priced.route] ?? -1];
+  const id = view.endpoints.ids[model.routes.endpoint[priced.route] ?? -1];
   const path = model.routes.paths[priced.route] ?? [];
   const via = path.length > 1 ? ` (on to ${path.slice(1).join(", ")})` : "";
-  return `${info?.id ?? "another place"}${via}`;
+  return `${id ?? "another place"}${via}`;
 }
 
 /** "41 ms sending 96 kB after detect as jpeg-85, 38 ms running there". */
-function inParts(priced: Priced): string {
-  const { parts } = priced;
-  const here = parts.localMs >= 0.5 ? `${ms(parts.localMs)} here, ` : "";
-  const back = parts.downMs >= 0.5 ? `, ${ms(parts.downMs)} back` : "";
-  return `${here}${sending(priced)}, ${ms(parts.thereMs)} there${back}`;
+function inParts(priced: PricedRemote): string {
+  const { localMs, there, down } = priced;
+  const downMs = meanValue(down);
+  const here = localMs >= 0.5 ? `${ms(localMs)} here, ` : "";
+  const back = downMs >= 0.5 ? `, ${ms(downMs)} back` : "";
+  return `${here}${sending(priced)}, ${ms(meanValue(there))} there${back}`;
 }
 
-function sending(priced: Priced): string {
-  const { group, choice, parts } = priced;
-  const cut = choice.bucket.cuts[group?.from ?? 0]?.id ?? "start";
+function sending(priced: PricedRemote): string {
+  const { group, choice, up, encodeMs } = priced;
+  const cut = choice.bucket.cuts[group.from]?.id ?? "start";
   const what = cut === "start" ? "input" : `what ${cut} gives`;
   const all = Object.values(choice.bucket.codings[priced.coding]?.codecs ?? noCodecs);
   const codecs = all.length > 1 ? [...new Set(all)] : all;
   const as = codecs.length > 0 ? ` as ${codecs.join(" and ")}` : "";
-  return `${ms(parts.upMs + parts.encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}`;
+  return `${ms(meanValue(up) + encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}`;
 }
 
 /** What of a candidate counts besides its usual time: its energy, its price, its chance. */

@@ -85,7 +85,9 @@ export function guardedValues(
 }
 
 /** The same bet, counted from the start of what runs before the try. */
-function fromStart({ doubt, expectedMs, extraRunPrice, latePrice }: Bet, headMs: number): Bet {
+function fromStart(bet: Bet, headMs: number): Bet {
+  if (headMs === 0) return bet;
+  const { doubt, expectedMs, extraRunPrice, latePrice } = bet;
   return { doubt, expectedMs: headMs + expectedMs, extraRunPrice, latePrice };
 }
 

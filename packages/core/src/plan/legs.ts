@@ -177,13 +177,13 @@ function headMean({ choice, group }: PricedRemote): number {
 }
 
 /** What the place itself promised for the run, by the mean. */
-function promisedMs({ view, model }: Question, { route, parts }: Priced): number {
+function promisedMs({ view, model }: Question, { route, there, waitMs }: PricedRemote): number {
   const ratio = serviceRatioAt(view.endpoints, model.routes.endpoint[route] ?? -1);
-  return (parts.thereMs - parts.waitMs) / ratio;
+  return (meanValue(there) - waitMs) / ratio;
 }
 
 function endpointOf({ view, model }: Question, priced: Priced): EndpointId {
-  return view.endpoints.infos[model.routes.endpoint[priced.route] ?? -1]?.id ?? "";
+  return view.endpoints.ids[model.routes.endpoint[priced.route] ?? -1] ?? "";
 }
 
 function segmentOf({ model }: Question, choice: Choice, from: number, to: number): Segment {
@@ -271,7 +271,7 @@ function remoteLeg(
     spends,
     predicted: {
       completionMs: keptEstimate(question, values),
-      deviceMillijoules: priced.deviceMillijoules - priced.parts.localMs * view.device.activeWatts,
+      deviceMillijoules: priced.deviceMillijoules - priced.localMs * view.device.activeWatts,
       costMicros: priced.costMicros,
       agreementRatio: priced.agreementRatio,
       accuracyRatio: priced.accuracyRatio,

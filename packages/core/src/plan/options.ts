@@ -39,12 +39,12 @@ export interface Reply {
   readonly fraction: number;
 }
 
-/** Codings of one group that one filter removed whatever the place. */
+/** Codings that one filter removed of a group, whatever the place; a column for each figure. */
 interface RemovedCodings {
-  readonly filter: number;
-  count: number;
+  readonly filter: Float64Array;
+  readonly count: Float64Array;
   /** One of them, among the codings of the bucket. */
-  readonly coding: number;
+  readonly coding: Float64Array;
 }
 
 /** What may be done elsewhere with one segment of one variant, whoever does it. */
@@ -63,7 +63,9 @@ export interface Group {
   /** Its options are `first..end`. */
   readonly first: number;
   readonly end: number;
-  readonly removed: readonly RemovedCodings[];
+  /** Its rows of `Options.removed`. */
+  readonly firstRemoved: number;
+  readonly endRemoved: number;
   /** Codings in all, and the first of them in the bucket. */
   readonly size: number;
   readonly firstCoding: number;
@@ -78,7 +80,9 @@ export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
   readonly replies: Reply[];
+  readonly removed: RemovedCodings;
   count: number;
+  removedCount: number;
   /** Local head, encoding, local tail, and the group's `waitMs`: by each reading of the goal, and by the mean (one column where that is a reading). */
   readonly fixedMs: readonly Float64Array[];
   readonly fixedMeanMs: Float64Array;
@@ -107,7 +111,9 @@ export const noOptions: Options = {
   groups: [],
   classSets: [],
   replies: [],
+  removed: { filter: noNumbers, count: noNumbers, coding: noNumbers },
   count: 0,
+  removedCount: 0,
   fixedMs: [],
   fixedMeanMs: noNumbers,
   upIndex: noNumbers,
@@ -163,7 +169,13 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
     groups: [],
     classSets: [],
     replies: [],
+    removed: {
+      filter: scratch.columns.take(most),
+      count: scratch.columns.take(most),
+      coding: scratch.columns.take(most),
+    },
     count: 0,
+    removedCount: 0,
     fixedMs: goal.readings.map(columnFor(fixedMeanMs)),
     fixedMeanMs,
     upIndex: scratch.columns.take(most),
@@ -269,7 +281,7 @@ function addGroup(
   const first = options.count;
   const begin = bucket.firstCoding[from] ?? 0;
   const end = bucket.firstCoding[from + 1] ?? 0;
-  let removed: readonly RemovedCodings[] = none;
+  const firstRemoved = options.removedCount;
   const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
   const { bytes, encode, decode, agreementRatio, codecMask } = bucket.coding;
   const rows = bucket.codings.length;
@@ -279,7 +291,7 @@ function addGroup(
     const accuracy = (variant.accuracyRatio ?? NaN) - (1 - agrees);
     const filter = removedBy(memory, agreement, accuracy, request);
     if (filter >= 0) {
-      removed = countRemoved(removed, filter, coding);
+      countRemoved(options, firstRemoved, filter, coding);
       continue;
     }
     const sentBytes = (bytes[coding] ?? 0) * scale + envelopeBytes.up + stateBytes;
@@ -314,7 +326,8 @@ function addGroup(
     waitMs,
     first,
     end: options.count,
-    removed,
+    firstRemoved,
+    endRemoved: options.removedCount,
     size: end - begin,
     firstCoding: begin,
   };
@@ -346,23 +359,22 @@ function aroundMs(bucket: BucketTable, choice: Choice, from: number, to: number,
   return segmentMs(bucket, choice.from, from, reading) + segmentMs(bucket, to, choice.to, reading);
 }
 
-const none: readonly RemovedCodings[] = [];
 const memoryFilter = filterIndex("memory");
 const agreementFilter = filterIndex("agreement");
 const accuracyFilter = filterIndex("accuracy");
 
-function countRemoved(
-  removed: readonly RemovedCodings[],
-  filter: number,
-  coding: number,
-): readonly RemovedCodings[] {
-  for (const one of removed) {
-    if (one.filter !== filter) continue;
-    one.count++;
-    return removed;
+/** Counts a coding under its filter, among the rows of its group, which start at `first`. */
+function countRemoved(options: Options, first: number, filter: number, coding: number): void {
+  const { removed } = options;
+  let at = first;
+  while (at < options.removedCount && removed.filter[at] !== filter) at++;
+  if (at === options.removedCount) {
+    options.removedCount++;
+    removed.filter[at] = filter;
+    removed.count[at] = 0;
+    removed.coding[at] = coding;
   }
-  const one = { filter, count: 1, coding };
-  return removed === none ? [one] : [...removed, one];
+  removed.count[at] = (removed.count[at] ?? 0) + 1;
 }
 
 /** The filter that removes a coding whatever the place, or -1. */

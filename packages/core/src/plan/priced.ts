@@ -25,18 +25,6 @@ import {
 } from "../table/index.ts";
 import { type Estimate, estimateSize } from "../estimate/index.ts";
 
-/** Mean time of each part of a candidate, in milliseconds: what the explanation quotes. */
-export interface Parts {
-  readonly localMs: number;
-  readonly localQueueMs: number;
-  readonly encodeMs: number;
-  readonly upMs: number;
-  readonly thereMs: number;
-  readonly downMs: number;
-  /** Of `thereMs`, what is not the run: queue, penalty and decoding. */
-  readonly waitMs: number;
-}
-
 /** A candidate with its whole distribution. */
 export interface Priced {
   /** Position in the route table; -1 when everything runs here. */
@@ -54,7 +42,6 @@ export interface Priced {
   readonly agreementRatio: number;
   readonly accuracyRatio: number | undefined;
   readonly sentBytes: number;
-  readonly parts: Parts;
   /** Where throughput is the objective. */
   readonly stages: Stages | undefined;
 }
@@ -69,6 +56,15 @@ export interface PricedRemote extends Priced {
   readonly down: Float64Array;
   /** Of `values`: how long the way there takes at its slowest. */
   readonly tail: Float64Array;
+  /** Means: what runs here before and behind it, encoding, and of `there` what is not the run (queue, penalty and decoding). */
+  readonly localMs: number;
+  readonly encodeMs: number;
+  readonly waitMs: number;
+}
+
+/** Whether a candidate runs something elsewhere. */
+export function isRemote(priced: Priced): priced is PricedRemote {
+  return priced.group !== undefined;
 }
 
 /** 16 values of what runs here between two cuts, after the wait that a run here has before it. */
@@ -169,7 +165,9 @@ export function priceRemote(
     agreementRatio,
     accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
     sentBytes,
-    parts: { localMs: head + tailMs, localQueueMs, encodeMs, upMs, thereMs, downMs, waitMs },
+    localMs: head + tailMs,
+    encodeMs,
+    waitMs,
   };
 }
 
@@ -253,15 +251,6 @@ export function priceLocal(question: Question, choice: Choice): Priced {
     agreementRatio: choice.agreementRatio,
     accuracyRatio: accuracy,
     sentBytes: 0,
-    parts: {
-      localMs: runMs,
-      localQueueMs: device.queueMs,
-      encodeMs: 0,
-      upMs: 0,
-      thereMs: 0,
-      downMs: 0,
-      waitMs: 0,
-    },
   };
 }
 

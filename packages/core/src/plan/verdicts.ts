@@ -14,6 +14,8 @@ const dataClass = filterIndex("data-class");
 
 /** What keeps groups out of routes, whatever is promised there: asked once for groups that are alike in it. */
 export interface Verdict {
+  /** The variant and classes of the groups that it is on; -1 where it is on one alone. */
+  readonly alike: number;
   /** For each route: the filter that keeps it out, or -1. */
   readonly filters: Float64Array;
   /** Some route is kept out. */
@@ -36,13 +38,12 @@ const none: readonly Loss[] = [];
 export interface Verdicts {
   readonly classSetCount: number;
   readonly question: Question;
+  readonly removed: Options["removed"];
   readonly rules: PlaceRules;
   readonly lost: LostTally;
   /** For each route: the filter that keeps its place or way out, or -1. */
   readonly out: Float64Array;
   readonly all: Verdict[];
-  /** Those on groups that others are like, by variant and classes. */
-  readonly shared: (Verdict | undefined)[];
 }
 
 /** Looks at every place and way. */
@@ -52,17 +53,16 @@ export function verdictsOf(question: Question, options: Options, lost: LostTally
   const rules = placeRules(request, view, model, options);
   const out = scratch.columns.take(count);
   for (let route = 0; route < count; route++) out[route] = rules.removes(route, endpoint[route] ?? -1);
-  return { question, rules, lost, out, classSetCount: options.classSets.length, all: [], shared: [] };
+  return { question, removed: options.removed, rules, lost, out, classSetCount: options.classSets.length, all: [] };
 }
 
 /** The verdict on a group: its variant's tiers, the rights to its segment, and what may be known of its crossing where. */
 export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
-  const { question, rules, lost, out, all, shared } = verdicts;
+  const { question, rules, lost, out, all } = verdicts;
   const { rights } = question.request;
   // Rights are for segments, so with them no two groups are alike.
   const alike = rights ? -1 : group.choice.position * verdicts.classSetCount + group.classSet;
-  const same = shared[alike];
-  if (same) return same;
+  for (const one of all) if (one.alike === alike && alike >= 0) return one;
   const { tierBit, infos } = question.view.endpoints;
   const { count, endpoint } = question.model.routes;
   const filters = question.scratch.columns.take(count);
@@ -84,9 +84,8 @@ export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
     filters[route] = filter;
     if (filter >= 0) keepsOut = true;
   }
-  const verdict = { filters, keepsOut, losses: none };
+  const verdict = { alike, filters, keepsOut, losses: none };
   all.push(verdict);
-  if (alike >= 0) shared[alike] = verdict;
   return verdict;
 }
 
@@ -100,12 +99,15 @@ function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo 
  * acceptable elsewhere. Returns the number of routes that offer the group.
  */
 export function loseOf(verdicts: Verdicts, verdict: Verdict, group: Group, index: number): number {
-  const { cells, removed, size, firstCoding } = group;
+  const { cells, size, firstCoding } = group;
+  const { removed } = verdicts;
   const { count } = verdicts.question.model.routes;
   if (!cells.complete) return loseWhereOffered(verdicts, verdict, group, index);
   // All that are alike lose the same places: once for all of them, when all are known.
   if (verdict.keepsOut) gather(verdict, -1, size, index, firstCoding);
-  for (const one of removed) gather(verdict, one.filter, one.count, index, one.coding);
+  for (let at = group.firstRemoved; at < group.endRemoved; at++) {
+    gather(verdict, removed.filter[at] ?? -1, removed.count[at] ?? 0, index, removed.coding[at] ?? 0);
+  }
   return count;
 }
 
@@ -119,13 +121,13 @@ function gather(verdict: Verdict, filter: number, count: number, group: number, 
 }
 
 function loseWhereOffered(
-  { question, lost }: Verdicts,
+  { question, lost, removed }: Verdicts,
   verdict: Verdict,
   group: Group,
   index: number,
 ): number {
   const { model } = question;
-  const { cells, cell, removed, size, firstCoding } = group;
+  const { cells, cell, size, firstCoding } = group;
   const rows = model.routes.count * cells.count;
   let offers = 0;
   for (let route = 0; route < model.routes.count; route++) {
@@ -136,7 +138,10 @@ function loseWhereOffered(
       lose(lostColumn(lost, filter), route, size, index, firstCoding);
       continue;
     }
-    for (const one of removed) lose(lostColumn(lost, one.filter), route, one.count, index, one.coding);
+    for (let at = group.firstRemoved; at < group.endRemoved; at++) {
+      const column = lostColumn(lost, removed.filter[at] ?? -1);
+      lose(column, route, removed.count[at] ?? 0, index, removed.coding[at] ?? 0);
+    }
   }
   return offers;
 }
