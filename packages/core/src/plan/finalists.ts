@@ -185,15 +185,10 @@ export function remoteFinalists(
     const priced = priceRemote(question, options, group, option, route);
     const backUp = backUpFor(question, priced, locals, finalists);
     const place = model.routes.endpoint[route] ?? -1;
+    const prices = pricesAt(view.endpoints, place);
     const guarded =
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
-        ? guardedValues(
-            question,
-            priced,
-            backUp,
-            pricesAt(view.endpoints, place),
-            emptyMs(view.endpoints, place),
-          )
+        ? guardedValues(question, priced, backUp, prices, emptyMs(view.endpoints, place))
         : unguarded(priced.values);
     const score = goal.guarded ? guardedScore(question, priced, backUp, guarded) : priced.score;
     if (score < best) best = score;

@@ -1,4 +1,4 @@
-import { type Bet, estimateSize, guardPlan, tailSize, type TryPrices, weighTry } from "../estimate/index.ts";
+import { type Bet, estimateSize, guardPlan, type TryPrices, weighTry } from "../estimate/index.ts";
 import type { BackUp } from "./finalists.ts";
 import type { PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
@@ -6,8 +6,6 @@ import { inTimeMs, meanValue } from "../table/index.ts";
 
 /** What a back-up makes of a remote candidate. */
 export interface Guarded {
-  /** Wait in milliseconds, after the head, before the back-up starts; Infinity for never. */
-  readonly afterMs: number;
   /** Completion with the back-up: 16 values. */
   readonly values: Float64Array;
   /** Share of all cases in which the back-up runs. */
@@ -43,11 +41,7 @@ export function guardedValues(
       values[index] = (remote[index] ?? 0) - (head[index] ?? 0);
     }
   }
-  const tail = head ? scratch.tails.take() : slowest;
-  if (head) {
-    const last = head[estimateSize - 1] ?? 0;
-    for (let index = 0; index < tailSize; index++) tail[index] = (slowest[index] ?? 0) - last;
-  }
+  const tail = head ? slowest.map((value) => value - (head[estimateSize - 1] ?? 0)) : slowest;
   const remoteMs = { values, tail, observedAtMs: view.atMs, origin: "measured" } as const;
   const localMs = meanValue(backUp);
   const { queueMs, untilNextMs = nothing } = view.device;
@@ -73,7 +67,6 @@ export function guardedValues(
   const expectedMs = meanValue(guarded);
   const chargedMs = tried ? tried.expectedMs - (expectedMs - headMs) : 0;
   return {
-    afterMs: waitMs,
     values: guarded,
     backUpRatio: late / estimateSize,
     // No try costs less than nothing.
@@ -95,5 +88,5 @@ const nothing = new Float64Array(0);
 
 /** A completion without a back-up. */
 export function unguarded(values: Float64Array): Guarded {
-  return { afterMs: Infinity, values, backUpRatio: 0, chargedMs: 0, stayChargedMs: 0, bet: undefined };
+  return { values, backUpRatio: 0, chargedMs: 0, stayChargedMs: 0, bet: undefined };
 }

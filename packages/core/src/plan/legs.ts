@@ -46,7 +46,6 @@ export function remoteLegs(
   const endpoint = endpointOf(question, priced);
   const other = finalists.find(
     (one) =>
-      one !== chosen &&
       endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
   );
   const place = question.model.routes.endpoint[priced.route] ?? -1;

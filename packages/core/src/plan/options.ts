@@ -10,6 +10,8 @@ import {
   type BucketTable,
   type CellTable,
   meanReading,
+  metSize,
+  type MetSize,
   readBelief,
   type Reading,
   segmentMs,
@@ -29,22 +31,12 @@ export interface ClassSet {
   readonly reveals: Reveals;
 }
 
-/** What comes back from parts whose results are of one size. */
-export interface Reply {
-  /** Among `Options.replies`. */
-  readonly position: number;
-  readonly bytes: number;
-  /** Of its size, as of `SizePosition`. */
-  readonly index: number;
-  readonly fraction: number;
-}
-
-/** Codings that one filter removed of a group, whatever the place; a column for each figure. */
+/** Codings of one group that one filter removed whatever the place. */
 interface RemovedCodings {
-  readonly filter: Float64Array;
-  readonly count: Float64Array;
+  readonly filter: number;
+  count: number;
   /** One of them, among the codings of the bucket. */
-  readonly coding: Float64Array;
+  readonly coding: number;
 }
 
 /** What may be done elsewhere with one segment of one variant, whoever does it. */
@@ -55,7 +47,8 @@ export interface Group {
   readonly cell: number;
   readonly from: number;
   readonly to: number;
-  readonly reply: Reply;
+  /** What comes back. */
+  readonly reply: MetSize;
   /** Position of the crossing's classes among `Options.classSets`. */
   readonly classSet: number;
   /** What passes here without work: the queue before each local part, and what a return may meet. */
@@ -63,9 +56,7 @@ export interface Group {
   /** Its options are `first..end`. */
   readonly first: number;
   readonly end: number;
-  /** Its rows of `Options.removed`. */
-  readonly firstRemoved: number;
-  readonly endRemoved: number;
+  readonly removed: readonly RemovedCodings[];
   /** Codings in all, and the first of them in the bucket. */
   readonly size: number;
   readonly firstCoding: number;
@@ -79,10 +70,8 @@ export interface Group {
 export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
-  readonly replies: Reply[];
-  readonly removed: RemovedCodings;
+  readonly replies: MetSize[];
   count: number;
-  removedCount: number;
   /** Local head, encoding, local tail, and the group's `waitMs`: by each reading of the goal, and by the mean (one column where that is a reading). */
   readonly fixedMs: readonly Float64Array[];
   readonly fixedMeanMs: Float64Array;
@@ -111,9 +100,7 @@ export const noOptions: Options = {
   groups: [],
   classSets: [],
   replies: [],
-  removed: { filter: noNumbers, count: noNumbers, coding: noNumbers },
   count: 0,
-  removedCount: 0,
   fixedMs: [],
   fixedMeanMs: noNumbers,
   upIndex: noNumbers,
@@ -169,13 +156,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
     groups: [],
     classSets: [],
     replies: [],
-    removed: {
-      filter: scratch.columns.take(most),
-      count: scratch.columns.take(most),
-      coding: scratch.columns.take(most),
-    },
     count: 0,
-    removedCount: 0,
     fixedMs: goal.readings.map(columnFor(fixedMeanMs)),
     fixedMeanMs,
     upIndex: scratch.columns.take(most),
@@ -281,7 +262,7 @@ function addGroup(
   const first = options.count;
   const begin = bucket.firstCoding[from] ?? 0;
   const end = bucket.firstCoding[from + 1] ?? 0;
-  const firstRemoved = options.removedCount;
+  let removed: readonly RemovedCodings[] = none;
   const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
   const { bytes, encode, decode, agreementRatio, codecMask } = bucket.coding;
   const rows = bucket.codings.length;
@@ -291,7 +272,7 @@ function addGroup(
     const accuracy = (variant.accuracyRatio ?? NaN) - (1 - agrees);
     const filter = removedBy(memory, agreement, accuracy, request);
     if (filter >= 0) {
-      countRemoved(options, firstRemoved, filter, coding);
+      removed = countRemoved(removed, filter, coding);
       continue;
     }
     const sentBytes = (bytes[coding] ?? 0) * scale + envelopeBytes.up + stateBytes;
@@ -321,13 +302,12 @@ function addGroup(
     cell,
     from,
     to,
-    reply: replyOf(options.replies, replyBytes),
+    reply: metSize(options.replies, replyBytes),
     classSet: classSetOf(options.classSets, bucket, from),
     waitMs,
     first,
     end: options.count,
-    firstRemoved,
-    endRemoved: options.removedCount,
+    removed,
     size: end - begin,
     firstCoding: begin,
   };
@@ -359,22 +339,23 @@ function aroundMs(bucket: BucketTable, choice: Choice, from: number, to: number,
   return segmentMs(bucket, choice.from, from, reading) + segmentMs(bucket, to, choice.to, reading);
 }
 
+const none: readonly RemovedCodings[] = [];
 const memoryFilter = filterIndex("memory");
 const agreementFilter = filterIndex("agreement");
 const accuracyFilter = filterIndex("accuracy");
 
-/** Counts a coding under its filter, among the rows of its group, which start at `first`. */
-function countRemoved(options: Options, first: number, filter: number, coding: number): void {
-  const { removed } = options;
-  let at = first;
-  while (at < options.removedCount && removed.filter[at] !== filter) at++;
-  if (at === options.removedCount) {
-    options.removedCount++;
-    removed.filter[at] = filter;
-    removed.count[at] = 0;
-    removed.coding[at] = coding;
+function countRemoved(
+  removed: readonly RemovedCodings[],
+  filter: number,
+  coding: number,
+): readonly RemovedCodings[] {
+  for (const one of removed) {
+    if (one.filter !== filter) continue;
+    one.count++;
+    return removed;
   }
-  removed.count[at] = (removed.count[at] ?? 0) + 1;
+  const one = { filter, count: 1, coding };
+  return removed === none ? [one] : [...removed, one];
 }
 
 /** The filter that removes a coding whatever the place, or -1. */
@@ -388,18 +369,6 @@ function removedBy(memory: boolean, agreement: number, accuracy: number, request
 function inputScale(request: PlanRequest, bucket: BucketTable, from: number): number {
   const raw = bucket.rawBytes[from] ?? 0;
   return raw > 0 ? request.inputBytes / raw : 1;
-}
-
-/** The reply of that size among those met so far: parts that end alike answer alike, so mostly all do. */
-function replyOf(replies: Reply[], bytes: number): Reply {
-  for (let at = replies.length - 1; at >= 0; at--) {
-    const reply = replies[at];
-    if (reply?.bytes === bytes) return reply;
-  }
-  const index = sizeIndex(bytes);
-  const reply = { position: replies.length, bytes, index, fraction: sizeFraction(bytes, index) };
-  replies.push(reply);
-  return reply;
 }
 
 /** Position of the set among those met so far; few differ, mostly none. */

@@ -89,7 +89,7 @@ interface Scan {
 /** What a scan reads of times by one number of each. */
 interface Lens {
   readonly reading: Reading;
-  /** For each route, whatever runs there: the wait before it and the way back, by the position of the reply. */
+  /** For each route, whatever runs there: the wait before it and the way back, by the size of the reply. */
   readonly aroundMs: (Float64Array | undefined)[];
   /** For each route, about the group at hand: time there and back, or NaN where it takes no part. */
   readonly thereMs: Float64Array;
@@ -189,8 +189,12 @@ function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group
 }
 
 /** For each route the wait there and the way back: read once for groups whose replies are alike. */
-function aroundOf({ view, model, scratch }: Question, { reading, aroundMs }: Lens, { reply }: Group): Float64Array {
-  const known = aroundMs[reply.position];
+function aroundOf(
+  { view, model, scratch }: Question,
+  { reading, aroundMs }: Lens,
+  { reply }: Group,
+): Float64Array {
+  const known = aroundMs[reply.at];
   if (known) return known;
   const { endpoints } = view;
   const { count, endpoint } = model.routes;
@@ -202,7 +206,7 @@ function aroundOf({ view, model, scratch }: Question, { reading, aroundMs }: Len
     around[route] =
       waitMsAt(endpoints, place) + readBetween(endpoints.down, linkRows, row, reply.fraction, reading);
   }
-  return (aroundMs[reply.position] = around);
+  return (aroundMs[reply.at] = around);
 }
 
 /** An offer may promise less agreement than the variant states; never more. Mostly none does. */

@@ -38,7 +38,6 @@ const none: readonly Loss[] = [];
 export interface Verdicts {
   readonly classSetCount: number;
   readonly question: Question;
-  readonly removed: Options["removed"];
   readonly rules: PlaceRules;
   readonly lost: LostTally;
   /** For each route: the filter that keeps its place or way out, or -1. */
@@ -53,7 +52,7 @@ export function verdictsOf(question: Question, options: Options, lost: LostTally
   const rules = placeRules(request, view, model, options);
   const out = scratch.columns.take(count);
   for (let route = 0; route < count; route++) out[route] = rules.removes(route, endpoint[route] ?? -1);
-  return { question, removed: options.removed, rules, lost, out, classSetCount: options.classSets.length, all: [] };
+  return { question, rules, lost, out, classSetCount: options.classSets.length, all: [] };
 }
 
 /** The verdict on a group: its variant's tiers, the rights to its segment, and what may be known of its crossing where. */
@@ -62,7 +61,7 @@ export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
   const { rights } = question.request;
   // Rights are for segments, so with them no two groups are alike.
   const alike = rights ? -1 : group.choice.position * verdicts.classSetCount + group.classSet;
-  for (const one of all) if (one.alike === alike && alike >= 0) return one;
+  if (!rights) for (const one of all) if (one.alike === alike) return one;
   const { tierBit, infos } = question.view.endpoints;
   const { count, endpoint } = question.model.routes;
   const filters = question.scratch.columns.take(count);
@@ -99,15 +98,12 @@ function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo 
  * acceptable elsewhere. Returns the number of routes that offer the group.
  */
 export function loseOf(verdicts: Verdicts, verdict: Verdict, group: Group, index: number): number {
-  const { cells, size, firstCoding } = group;
-  const { removed } = verdicts;
+  const { cells, removed, size, firstCoding } = group;
   const { count } = verdicts.question.model.routes;
   if (!cells.complete) return loseWhereOffered(verdicts, verdict, group, index);
   // All that are alike lose the same places: once for all of them, when all are known.
   if (verdict.keepsOut) gather(verdict, -1, size, index, firstCoding);
-  for (let at = group.firstRemoved; at < group.endRemoved; at++) {
-    gather(verdict, removed.filter[at] ?? -1, removed.count[at] ?? 0, index, removed.coding[at] ?? 0);
-  }
+  for (const one of removed) gather(verdict, one.filter, one.count, index, one.coding);
   return count;
 }
 
@@ -121,13 +117,13 @@ function gather(verdict: Verdict, filter: number, count: number, group: number, 
 }
 
 function loseWhereOffered(
-  { question, lost, removed }: Verdicts,
+  { question, lost }: Verdicts,
   verdict: Verdict,
   group: Group,
   index: number,
 ): number {
   const { model } = question;
-  const { cells, cell, size, firstCoding } = group;
+  const { cells, cell, removed, size, firstCoding } = group;
   const rows = model.routes.count * cells.count;
   let offers = 0;
   for (let route = 0; route < model.routes.count; route++) {
@@ -138,10 +134,7 @@ function loseWhereOffered(
       lose(lostColumn(lost, filter), route, size, index, firstCoding);
       continue;
     }
-    for (let at = group.firstRemoved; at < group.endRemoved; at++) {
-      const column = lostColumn(lost, removed.filter[at] ?? -1);
-      lose(column, route, removed.count[at] ?? 0, index, removed.coding[at] ?? 0);
-    }
+    for (const one of removed) lose(lostColumn(lost, one.filter), route, one.count, index, one.coding);
   }
   return offers;
 }

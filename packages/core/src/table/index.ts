@@ -35,6 +35,8 @@ export {
   type SizePosition,
   sizeFraction,
   sizeIndex,
+  metSize,
+  type MetSize,
   sizePosition,
   transferSizes,
 } from "./link-table.ts";

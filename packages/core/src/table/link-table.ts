@@ -79,3 +79,22 @@ export function sizeFraction(bytes: number, index: number): number {
   const high = transferSizes[index + 1] ?? 1;
   return (bytes - low) / (high - low);
 }
+
+/** One of some sizes that differ. */
+export interface MetSize extends SizePosition {
+  readonly bytes: number;
+  /** Among them. */
+  readonly at: number;
+}
+
+/** The size of `bytes` among those met so far: few differ, and mostly it is the last one again. */
+export function metSize(sizes: MetSize[], bytes: number): MetSize {
+  for (let at = sizes.length - 1; at >= 0; at--) {
+    const one = sizes[at];
+    if (one?.bytes === bytes) return one;
+  }
+  const index = sizeIndex(bytes);
+  const met = { bytes, at: sizes.length, index, fraction: sizeFraction(bytes, index) };
+  sizes.push(met);
+  return met;
+}

@@ -284,11 +284,10 @@ function cellTable(
   const agreementRatio = new Float64Array(rows);
   let leastAgreementRatio = 1;
   let promised = 0;
-  for (let position = 0; position < routes.length; position++) {
-    const own = offered[position];
-    const cells = own?.keys.length ?? 0;
+  for (const [position, own] of offered.entries()) {
+    const cells = own.keys.length;
     let column = 0;
-    for (let cell = 0; own && cell < cells; cell++) {
+    for (let cell = 0; cell < cells; cell++) {
       while (keys[column] !== own.keys[cell]) column++;
       const row = position * count + column;
       moveBelief(service, rows, row, own.service, cells, cell);
