@@ -131,21 +131,6 @@ export function writeBelief(
   beliefs[row] = total / estimateSize;
 }
 
-/** Makes row `row` the belief of row `from` of another array, which has `others` of them. */
-export function moveBelief(
-  beliefs: Float64Array,
-  rows: number,
-  row: number,
-  other: Float64Array,
-  others: number,
-  from: number,
-): void {
-  beliefs[row] = other[from] ?? NaN;
-  const at = valuesOf(rows, row);
-  const otherAt = valuesOf(others, from);
-  for (let index = 0; index < estimateSize; index++) beliefs[at + index] = other[otherAt + index] ?? NaN;
-}
-
 /** 16 sorted values from what a profile states: 16 quantile values, a mean, or samples in any number. */
 export function sixteen(stated: readonly number[]): Float64Array {
   const values = new Float64Array(estimateSize);

@@ -2,8 +2,8 @@ import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } 
 import type { EndpointInfo, Offer } from "../endpoint/index.ts";
 import { type Features, featuresWithin } from "../model/index.ts";
 import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
-import { beliefSize, moveBelief, writeBelief } from "./beliefs.ts";
-import { meanOf } from "../estimate/index.ts";
+import { beliefSize, valuesOf, writeBelief } from "./beliefs.ts";
+import { estimateSize, meanOf } from "../estimate/index.ts";
 
 /** What one place offers for one model along one path, sorted into the buckets of the model's frontier. */
 export interface RouteBlock {
@@ -26,14 +26,11 @@ interface OfferedCell {
   readonly offer: Offer;
 }
 
-/** The numbers of some cells. */
-interface OfferedNumbers {
-  readonly keys: Float64Array;
-  /** Beliefs of run (and forward) time without the queue. */
-  readonly service: Float64Array;
-  readonly costMicros: Float64Array;
-  readonly agreementRatio: Float64Array;
-}
+/** Key, money, agreement, and the belief of run (and forward) time without the queue, cell by cell. */
+type OfferedNumbers = Float64Array;
+
+/** Numbers of one cell there. */
+const cellSize = 3 + beliefSize;
 
 /** Keys hold positions below this: as many cuts as a profile may have. */
 const keyBase = 4096;
@@ -157,17 +154,16 @@ function offeredCells(offers: readonly Offer[], model: ModelTable): RouteBlock["
 }
 
 function numbersOf(cells: readonly OfferedCell[]): OfferedNumbers {
-  const count = cells.length;
-  const service = new Float64Array(beliefSize * count);
-  for (const [at, { offer }] of cells.entries()) {
-    writeBelief(service, count, at, offer.completionMs.values, offer.queueMs);
+  const numbers = new Float64Array(cellSize * cells.length);
+  let at = 0;
+  for (const { key, offer } of cells) {
+    numbers[at++] = key;
+    numbers[at++] = offer.costMicros;
+    numbers[at++] = offer.agreementRatio;
+    writeBelief(numbers.subarray(at, at + beliefSize), 1, 0, offer.completionMs.values, offer.queueMs);
+    at += beliefSize;
   }
-  return {
-    keys: Float64Array.from(cells, ({ key }) => key),
-    service,
-    costMicros: Float64Array.from(cells, ({ offer }) => offer.costMicros),
-    agreementRatio: Float64Array.from(cells, ({ offer }) => offer.agreementRatio),
-  };
+  return numbers;
 }
 
 /** The tightest bucket that holds the features, else the widest. */
@@ -285,17 +281,19 @@ function cellTable(
   let leastAgreementRatio = 1;
   let promised = 0;
   for (const [position, own] of offered.entries()) {
-    const cells = own.keys.length;
     let column = 0;
-    for (let cell = 0; cell < cells; cell++) {
-      while (keys[column] !== own.keys[cell]) column++;
+    for (let at = 0; at < own.length; at += cellSize) {
+      while (keys[column] !== own[at]) column++;
       const row = position * count + column;
-      moveBelief(service, rows, row, own.service, cells, cell);
-      if (!Number.isNaN(service[row])) promised++;
-      costMicros[row] = own.costMicros[cell] ?? 0;
-      const agrees = own.agreementRatio[cell] ?? 0;
+      costMicros[row] = own[at + 1] ?? 0;
+      const agrees = own[at + 2] ?? 0;
       agreementRatio[row] = agrees;
       leastAgreementRatio = Math.min(leastAgreementRatio, agrees);
+      const meanMs = own[at + 3] ?? NaN;
+      service[row] = meanMs;
+      if (!Number.isNaN(meanMs)) promised++;
+      const to = valuesOf(rows, row);
+      for (let index = 0; index < estimateSize; index++) service[to + index] = own[at + 4 + index] ?? NaN;
     }
   }
   const from = new Int32Array(count);
@@ -314,10 +312,10 @@ function cellTable(
 /** What anybody offers, sorted; mostly all offer the same. */
 function keysOf(offered: readonly OfferedNumbers[]): readonly number[] {
   const all: number[] = [];
-  for (const { keys } of offered) {
+  for (const own of offered) {
     let at = 0;
-    for (let cell = 0; cell < keys.length; cell++) {
-      const key = keys[cell] ?? Infinity;
+    for (let cell = 0; cell < own.length; cell += cellSize) {
+      const key = own[cell] ?? Infinity;
       while ((all[at] ?? Infinity) < key) at++;
       if (all[at] !== key) all.splice(at, 0, key);
       at++;
