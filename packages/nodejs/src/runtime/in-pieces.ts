@@ -66,7 +66,7 @@ export async function sendInPieces(
     }
   })();
   for (const part of parts) {
-    const failed = await new Promise<Error | null>((resolve) => void send(part, resolve));
+    const failed = await new Promise<Error | null>((resolve) => send(part, resolve));
     if (failed) return;
     // What could be written at once is told within the same turn.
     await new Promise<void>((resolve) => void setImmediate(resolve));
