@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { settle } from "@longshore/testkit";
+import { LongshoreError } from "../base/index.ts";
 import { ArrivingBody } from "./arriving-body.ts";
 
 const chunk = new Uint8Array(65_536);
@@ -13,8 +14,9 @@ function arriving(byteLength: number) {
     pause: () => void asked.push("pause"),
     resume: () => void asked.push("resume"),
   });
-  if (body.body.kind !== "stream" || !body.body.each) throw new Error("a stream was expected");
-  return { asked, released, arriving: body, read: body.body.read, each: body.body.each };
+  const { read, each, into } = body.body;
+  if (!each || !into) throw new Error("a stream of known length was expected");
+  return { asked, released, arriving: body, read, each, into };
 }
 
 describe("a body on its way", () => {
@@ -29,6 +31,53 @@ describe("a body on its way", () => {
     for (let count = 0; count < 5; count++) await chunks.next();
     expect(await chunks.next()).toMatchObject({ done: true });
     expect(asked).toEqual(["pause", "resume"]);
+  });
+
+  it("asks for memory for all of it when 64 KiB are here, and tells of what comes before", async () => {
+    const whole = 3 * chunk.byteLength;
+    const { arriving: body, into } = arriving(whole);
+    const taken: Uint8Array[] = [];
+    const told: number[] = [];
+    const done = into(
+      () => (taken[0] = new Uint8Array(whole)),
+      (bytes) => void told.push(bytes),
+    );
+    body.came(new Uint8Array(1000).fill(1));
+    await settle();
+    expect([taken.length, told]).toEqual([0, [1000]]);
+    body.came(new Uint8Array(chunk.byteLength - 1000).fill(2));
+    await settle();
+    expect(body.room?.byteLength).toBe(2 * chunk.byteLength);
+    body.room?.fill(3);
+    body.filled(2 * chunk.byteLength);
+    await done;
+    expect([0, 999, 1000, 65_535, 65_536, whole - 1].map((at) => taken[0]?.[at])).toEqual([1, 1, 2, 2, 3, 3]);
+    expect(told.at(-1)).toBe(whole);
+    const short = arriving(10);
+    const filled = short.into(() => (taken[1] = new Uint8Array(10)));
+    short.arriving.came(new Uint8Array(10).fill(4));
+    await filled;
+    expect(taken[1]?.[9]).toBe(4);
+  });
+
+  it("asks for no memory where it breaks off before, or nobody wants so much", async () => {
+    const broken = arriving(3 * chunk.byteLength);
+    const none = (): Uint8Array => {
+      throw new Error("memory was taken");
+    };
+    const outcome = expect(broken.into(none)).rejects.toMatchObject({ reason: "body-mismatch" });
+    broken.arriving.came(new Uint8Array(1000));
+    broken.arriving.gone();
+    await outcome;
+    const refused = arriving(3 * chunk.byteLength);
+    const refusal = expect(
+      refused.into(none, () => {
+        throw new LongshoreError("rejected", "admission", "no more fits");
+      }),
+    ).rejects.toMatchObject({ reason: "rejected" });
+    refused.arriving.came(new Uint8Array(1000));
+    await refusal;
+    expect(refused.asked.at(-1)).toBe("pause");
   });
 
   it("hands nothing over any more once it was dropped", async () => {

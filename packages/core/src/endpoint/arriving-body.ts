@@ -3,6 +3,8 @@ import type { WireBody } from "./transport.ts";
 
 /** Bytes that may wait between a connection and the reader of a body before the connection is to pause. */
 export const waitingBytes = 262_144;
+/** Memory for all of a longer body is taken when so much of it is here: to announce megabytes costs a sender nothing. */
+const firstBytes = 65_536;
 
 /** That a body did not come as it was announced. */
 export function brokenBody(message: string, cause?: unknown): LongshoreError {
@@ -31,10 +33,11 @@ interface Chunk {
   readonly memory: Uint8Array;
 }
 
-/** Memory that a body is put into as it comes. */
+/** Memory that a body is put into as it comes; `arrived` has heard of `told` bytes before. */
 interface Filling {
   readonly memory: Uint8Array;
   readonly arrived: ((bytes: number) => void) | undefined;
+  readonly told: number;
   filled: number;
 }
 
@@ -60,7 +63,7 @@ export class ArrivingBody {
       read: () => this.#read(),
       ...(release ? { free: release } : {}),
       each: (take) => this.#each(take),
-      ...(byteLength === undefined ? {} : { into: (memory, arrived) => this.#fill(memory, arrived) }),
+      ...(byteLength === undefined ? {} : { into: (take, arrived) => this.#fill(take, arrived) }),
     };
   }
 
@@ -154,12 +157,19 @@ export class ArrivingBody {
     if (this.#failed) throw this.#failed;
   }
 
-  async #fill(memory: Uint8Array, arrived?: (bytes: number) => void): Promise<void> {
-    const filling: Filling = { memory, arrived, filled: 0 };
+  async #fill(take: () => Uint8Array, arrived?: (bytes: number) => void): Promise<void> {
+    let told = 0;
+    while (this.#waitingBytes < firstBytes && this.#left > 0 && !this.#failed) {
+      this.#parts.resume();
+      if (this.#waitingBytes > told) this.#orFail(() => arrived?.((told = this.#waitingBytes)));
+      if (!this.#failed) await this.#next();
+    }
+    if (this.#failed) throw this.#failed;
+    const filling: Filling = { memory: take(), arrived, filled: 0, told };
     this.#filling = filling;
     try {
       await this.#each((chunk) => {
-        memory.set(chunk, filling.filled);
+        filling.memory.set(chunk, filling.filled);
         advance(filling, chunk.byteLength);
       });
     } finally {
@@ -191,5 +201,5 @@ export class ArrivingBody {
 
 function advance(filling: Filling, bytes: number): void {
   filling.filled += bytes;
-  filling.arrived?.(filling.filled);
+  if (filling.filled > filling.told) filling.arrived?.(filling.filled);
 }

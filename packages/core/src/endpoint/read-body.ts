@@ -75,23 +75,21 @@ async function readKnown(
   length: number,
   options: BodyOptions,
 ): Promise<Uint8Array> {
-  const buffer = aligned(length, options);
   const { lead = 0, arrived } = options;
-  if (body.into) {
-    await body.into(buffer.subarray(lead), arrived);
-    return buffer;
-  }
+  let taken: Uint8Array | undefined;
+  const all = (): Uint8Array => (taken ??= aligned(length, options));
   let offset = 0;
   const take = (chunk: Uint8Array): void => {
     if (offset + chunk.byteLength > length) throw mismatch(length, offset + chunk.byteLength);
-    buffer.set(chunk, lead + offset);
+    all().set(chunk, lead + offset);
     offset += chunk.byteLength;
     arrived?.(offset);
   };
-  if (body.each) await body.each(take);
+  if (body.into) await body.into(() => all().subarray(lead), arrived);
+  else if (body.each) await body.each(take);
   else for await (const chunk of body.read()) take(chunk);
-  if (offset !== length) throw mismatch(length, offset);
-  return buffer;
+  if (!body.into && offset !== length) throw mismatch(length, offset);
+  return all();
 }
 
 async function readUnknown(

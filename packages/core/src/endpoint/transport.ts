@@ -114,11 +114,11 @@ export type WireBody =
        */
       each?(take: (chunk: Uint8Array) => void): Promise<void>;
       /**
-       * The same for who has memory of exactly `byteLength` bytes: it is filled from its beginning, by the connection itself where
+       * The same for who can `take` memory of exactly `byteLength` bytes, once some are here, to be filled by the connection itself where
        * that can be. `arrived` is told how many bytes are there, in all. Nobody else may look at the memory or move it before
        * all of it is filled: a connection may write to it until then, also after a failure.
        */
-      into?(memory: Uint8Array, arrived?: (bytes: number) => void): Promise<void>;
+      into?(take: () => Uint8Array, arrived?: (bytes: number) => void): Promise<void>;
     };
 
 /** No body. */
