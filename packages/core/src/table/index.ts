@@ -32,7 +32,6 @@ export {
   linkTable,
   linkTableOf,
   sizeCount,
-  type SizePosition,
   sizeFraction,
   sizeIndex,
   metSize,
