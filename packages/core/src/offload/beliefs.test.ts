@@ -29,6 +29,22 @@ describe("localWork", () => {
     expect(work.queueMs(60)).toBe(40);
     expect(work.queueMs(5000)).toBe(0);
   });
+
+  it("makes nobody wait for runs that were dropped and would be over, however many there were", () => {
+    const work = localWork(1);
+    for (const atMs of [0, 500]) work.begin(100, atMs).dropped(atMs + 50);
+    expect(work.queueMs(580)).toBe(20);
+    expect(work.queueMs(700)).toBe(0);
+  });
+
+  it("counts a run no more that was dropped before its turn came", () => {
+    const work = localWork(1);
+    work.begin(100, 0);
+    const second = work.begin(100, 0);
+    expect(work.queueMs(50)).toBe(150);
+    second.dropped(50);
+    expect(work.queueMs(50)).toBe(50);
+  });
 });
 
 describe("placeHealth", () => {

@@ -380,6 +380,7 @@ class Race {
     for (const running of this.#running.values()) {
       bookLoss(this.#loop, running, why, this.#tally, nowMs);
       recordEnd(this.#loop, this.#job.call.id, running, "lost", nowMs);
+      running.work?.dropped(nowMs);
       running.cancel(new LongshoreError("cancelled", "execute", why));
     }
     this.#running.clear();

@@ -153,7 +153,10 @@ async function runHere(
     const error = LongshoreError.from(thrown, "execute", `running ${plan.model} here`);
     const nowMs = clock.nowMs();
     recordEnd(loop, call.id, { leg, startedMs }, error.reason, nowMs);
-    if (call.abort.aborted || nowMs >= call.deadlineMs) throw error;
+    if (call.abort.aborted || nowMs >= call.deadlineMs) {
+      run.dropped(nowMs);
+      throw error;
+    }
     run.ended();
     tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${error.reason}: ${error.message}` });
     note?.({ kind: "failed", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });

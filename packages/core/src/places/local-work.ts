@@ -1,6 +1,6 @@
 /**
- * What runs at this place, so that the wait of the next run is known before it is asked for. A run cannot be cancelled:
- * one whose result was dropped keeps its slot until it would have ended.
+ * What runs at this place, so that the wait of the next run is known before it is asked for. A run that has begun cannot be cancelled:
+ * one whose result was dropped keeps its slot until it would have ended. One that still waits for its turn then never runs.
  */
 export interface LocalWork {
   /** A run that is expected to take `runMs` was handed over. Returns what to tell when its result came. */
@@ -11,10 +11,18 @@ export interface LocalWork {
   fills(nowMs: number): boolean;
 }
 
+interface Run {
+  readonly runMs: number;
+  readonly handedMs: number;
+  isDropped: boolean;
+}
+
 /** One run under way. */
 export interface LocalRun {
-  /** Its slot is free: the result (or the failure) came. Not called for a run whose result is not waited for any more. */
+  /** Its slot is free: the result (or the failure) came. */
   ended(): void;
+  /** Nobody waits for its result any more: nothing more will be told of it. */
+  dropped(nowMs: number): void;
 }
 
 /**
@@ -22,17 +30,35 @@ export interface LocalRun {
  * ends earlier; a run that takes longer holds it until it ends.
  */
 export function localWork(slots: number): LocalWork {
-  const runs = new Set<{ readonly runMs: number; beganMs: number }>();
+  const runs = new Set<Run>();
   const sweep = (nowMs: number): void => {
-    // A dropped run tells nothing when it ends; past twice its expectation it is taken to be over.
-    for (const run of runs) if (nowMs > run.beganMs + 2 * run.runMs + 1000) runs.delete(run);
+    // What tells nothing any more is taken to be over, past twice its expectation.
+    for (const run of runs) if (nowMs > run.handedMs + 2 * run.runMs + 1000) runs.delete(run);
+  };
+  /** When the slot is free that `run`, or after all of them the next, takes: each in turn takes the one that is free first. */
+  const freeMs = (nowMs: number, before?: Run): number => {
+    const free = new Float64Array(slots);
+    for (const run of runs) {
+      if (run === before) break;
+      const slot = free.indexOf(Math.min(...free));
+      const endsMs = Math.max(run.handedMs, free[slot] ?? 0) + run.runMs;
+      // What is waited for and has not ended yet runs on.
+      free[slot] = run.isDropped ? endsMs : Math.max(nowMs, endsMs);
+    }
+    return Math.min(...free);
   };
   return {
     begin(runMs, nowMs) {
-      const run = { runMs, beganMs: nowMs };
+      const run: Run = { runMs, handedMs: nowMs, isDropped: false };
       if (runs.size > 0) sweep(nowMs);
       runs.add(run);
-      return { ended: () => void runs.delete(run) };
+      return {
+        ended: () => void runs.delete(run),
+        dropped(atMs) {
+          if (freeMs(atMs, run) > atMs) runs.delete(run);
+          run.isDropped = true;
+        },
+      };
     },
     fills(nowMs) {
       if (runs.size + 1 >= slots) sweep(nowMs);
@@ -41,19 +67,7 @@ export function localWork(slots: number): LocalWork {
     queueMs(nowMs) {
       if (runs.size < slots) return 0;
       sweep(nowMs);
-      // Each slot in turn takes the earliest run: ends of what is under way, filled greedily.
-      const free = new Float64Array(slots);
-      for (const run of runs) {
-        let earliest = 0;
-        for (let slot = 1; slot < slots; slot++) {
-          if ((free[slot] ?? 0) < (free[earliest] ?? 0)) earliest = slot;
-        }
-        const begins = Math.max(run.beganMs, free[earliest] ?? 0);
-        free[earliest] = Math.max(nowMs, begins + run.runMs);
-      }
-      let wait = Infinity;
-      for (const at of free) wait = Math.min(wait, Math.max(0, at - nowMs));
-      return wait;
+      return Math.max(0, freeMs(nowMs) - nowMs);
     },
   };
 }
