@@ -1,6 +1,6 @@
 import type { Call, EndpointId, TrustLevel, ZoneId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
-import type { Estimate } from "../estimate/index.ts";
+import type { Estimate, TransferNote } from "../estimate/index.ts";
 import type { Features, ModelDescription, Profile, Segment } from "../model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
 import type { WireBody } from "./transport.ts";
@@ -247,6 +247,8 @@ export interface InferenceResponse {
 export interface Progress {
   /** The peer acknowledged that many bytes of the body, in all. */
   acknowledged(bytes: number): void;
+  /** The body is on its way over a link that is believed in, which will hear of it while it is: what is left of the way. */
+  onItsWay?(way: Pick<TransferNote, "remainingMs">): void;
   /** The peer did not take the request, and told how busy it is. */
   refused?(load: LoadReport): void;
 }

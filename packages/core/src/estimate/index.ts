@@ -1,4 +1,4 @@
-export { acknowledgeStep, probeStep, tinyBytes } from "./acknowledge-step.ts";
+export { acknowledgeStep, probeHeadBytes, probeStep, tinyBytes } from "./acknowledge-step.ts";
 export { type Arrivals, arrivals } from "./arrivals.ts";
 export { type DeviceSpeed, deviceSpeed } from "./device-speed.ts";
 export * from "./duration-belief.ts";

@@ -136,7 +136,7 @@ describe("simulatedEndpoint", () => {
     expect(meanOf(believed)).toBeLessThan(900);
   });
 
-  it("carries the head of a probe in front of its bytes, which alone it tells the belief of", async () => {
+  it("fills whole packets with a probe and its head, which the belief is told of", async () => {
     const clock = virtualClock();
     const learner = linkBelief();
     const told: number[] = [];
@@ -152,8 +152,8 @@ describe("simulatedEndpoint", () => {
     });
     await clock.runUntil(edge.probe?.(1460, call) ?? Promise.resolve(undefined));
     expect(told).toEqual([1460]);
-    // Two packets there and one back, 10 ms each, and both ways' delay.
-    expect(clock.nowMs()).toBeCloseTo(70, 0);
+    // A packet there and one back, 10 ms each, and both ways' delay.
+    expect(clock.nowMs()).toBeCloseTo(60, 0);
   });
 
   it("sends fewer bytes when the crossing travels coded", async () => {

@@ -17,7 +17,7 @@ export interface Envelope {
 
 /** Bodies below this say nothing about a rate. */
 export const tinyBytes = 8192;
-/** A question and its head, or what stands in front of a probe. */
+/** A question and its head. */
 export const questionBytes = 400;
 
 /** A request that has arrived. Disposed without an answer, it was given up. */
@@ -30,7 +30,7 @@ export interface Sent extends Disposable {
 export interface Wire {
   /** Resolves when the last byte has arrived there. */
   send(bytes: number, call: Call, progress?: Progress): Promise<Sent>;
-  /** The same for bytes that only measure the link: the head in front of them takes its time, and is not counted. */
+  /** The same for bytes that only measure the link, their head among them. */
   probe(bytes: number, call: Call): Promise<Sent>;
   /** Resolves when the last byte is here. */
   reply(bytes: number, call: Call, begun?: () => void): Promise<void>;
@@ -56,15 +56,13 @@ export function wireOf(parts: {
   const { clock, link, learner, envelope } = parts;
   if (!link) return atOnce;
 
-  /** Of `bytes` that the link learns from, behind a head that it only carries. */
   const sent = async (
     bytes: number,
-    headBytes: number,
+    probes: boolean,
     call: Call,
     learns: boolean,
     progress: Progress | undefined,
   ): Promise<Sent> => {
-    const probes = headBytes > 0;
     const stepBytes = probes ? probeStep(bytes) : acknowledgeStep(bytes);
     const acknowledges = probes || bytes > stepBytes;
     let note = learns
@@ -74,9 +72,8 @@ export function wireOf(parts: {
       note?.ended(clock.nowMs(), complete, placeMs);
       note = undefined;
     };
-    const acknowledged = (carried: number): void => {
-      const total = carried - headBytes;
-      if (total <= 0) return;
+    if (acknowledges && note) progress?.onItsWay?.(note);
+    const acknowledged = (total: number): void => {
       note?.progressed(total, clock.nowMs());
       if (total > envelope.up) progress?.acknowledged(total - envelope.up);
       // The last acknowledgement comes after the bytes have arrived, while the peer is at work already.
@@ -84,11 +81,7 @@ export function wireOf(parts: {
     };
     const { abort } = call;
     try {
-      await link.carry(
-        headBytes + bytes,
-        "up",
-        acknowledges ? { abort, acknowledged, stepBytes } : { abort },
-      );
+      await link.carry(bytes, "up", acknowledges ? { abort, acknowledged, stepBytes } : { abort });
     } catch (thrown) {
       end(false);
       throw thrown;
@@ -97,8 +90,8 @@ export function wireOf(parts: {
   };
 
   return {
-    send: (bytes, call, progress) => sent(bytes, 0, call, bytes >= tinyBytes, progress),
-    probe: (bytes, call) => sent(bytes, questionBytes, call, true, undefined),
+    send: (bytes, call, progress) => sent(bytes, false, call, bytes >= tinyBytes, progress),
+    probe: (bytes, call) => sent(bytes, true, call, true, undefined),
     async reply(bytes, call, begun = nothing) {
       let note: ReturnType<LinkLearner["sendStarted"]> | undefined;
       let heard = false;

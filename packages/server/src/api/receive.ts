@@ -23,8 +23,8 @@ import {
 import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBytes } from "../body/index.ts";
 import type { Api, Asked } from "./parts.ts";
 
-/** The smallest step in which bodies are acknowledged, so that a sender cannot make the server talk more than listen. */
-const leastStep = 1460;
+/** The smallest step in which bodies are acknowledged, less than a packet: a sender cannot make the server talk more than listen. */
+const leastStep = 1000;
 
 /** Bytes that are held for a body beyond those that have come. */
 const ahead = 262_144;

@@ -2,6 +2,7 @@ import { abortError, type Call, childCall, LongshoreError } from "../../base/ind
 import {
   acknowledgeStep,
   type LinkLearner,
+  probeHeadBytes,
   probeStep,
   tinyBytes,
   type TransferNote,
@@ -52,21 +53,23 @@ function upload(
   call: Call,
   bytes: number,
   acknowledges: boolean,
-  probes: boolean,
+  /** Of a train that only measures the link: what of it stands in front of the body. Else 0, since nothing is known of it. */
+  headBytes: number,
   progress: Progress | undefined,
 ): { acknowledged(total: number): void; arrived(nowMs: number, serverMs: number): void; failed(): void } {
   const { clock, link, observer, info } = parts;
   let note: TransferNote | undefined =
-    bytes >= tinyBytes || probes
-      ? link?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
+    bytes >= tinyBytes || headBytes > 0
+      ? link?.sendStarted(headBytes + bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
       : undefined;
+  if (note && acknowledges) progress?.onItsWay?.(note);
   let most = 0;
   const seen = (total: number, nowMs: number): void => {
     // Acknowledgements come from outside: they only ever grow, and never beyond what was sent.
     if (!(total > most && total <= bytes)) return;
     most = total;
     // Without acknowledgements this moment is the reply's, and `ended` tells what of it was the server's work.
-    if (acknowledges) note?.progressed(total, nowMs);
+    if (acknowledges) note?.progressed(headBytes + total, nowMs);
     progress?.acknowledged(total);
     observer.record({
       kind: "bytes-acknowledged",
@@ -263,7 +266,14 @@ export async function exchange(
   const { abort } = until.call;
   const learning = waits ? { ...parts, link: undefined } : parts;
   // A train is answered as soon as it is there: the answer acknowledges the last of it, and silence before says something.
-  const sending = upload(learning, call, sentBytes, acknowledges || (tells && probes), probes, progress);
+  const sending = upload(
+    learning,
+    call,
+    sentBytes,
+    acknowledges || (tells && probes),
+    probes ? probeHeadBytes : 0,
+    progress,
+  );
   const over = (): void => until[Symbol.dispose]?.();
   let goesOn = false;
   try {

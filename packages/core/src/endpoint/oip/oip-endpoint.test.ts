@@ -15,7 +15,7 @@ import {
   silentObserver,
 } from "../../base/index.ts";
 import { codecSet, fp16Codec, rawCodec } from "../../codec/index.ts";
-import { certain, type LinkLearner } from "../../estimate/index.ts";
+import { certain, type LinkLearner, meanOf } from "../../estimate/index.ts";
 import type { Profile, Segment } from "../../model/index.ts";
 import { writeInferReply, type WireTensor } from "../../protocol/index.ts";
 import {
@@ -28,7 +28,7 @@ import {
 } from "../../tensor/index.ts";
 import type { EndpointInfo, InferenceRequest, Offer } from "../endpoint.ts";
 import { memoryTransport } from "../memory-transport.ts";
-import { readBody } from "../read-body.ts";
+import { bodyLength, readBody } from "../read-body.ts";
 import { through } from "../through.ts";
 import type { Handler, WireRequest, WireResponse } from "../transport.ts";
 import { oipEndpoint } from "./oip-endpoint.ts";
@@ -412,7 +412,7 @@ describe("endpoint over the protocol", () => {
             expect(total).toBeGreaterThan(most);
             most = total;
           },
-          remainingMs: () => certain(0),
+          remainingMs: () => certain(7),
           ended: (_now, complete) =>
             void notes.push(`${direction} ended ${complete} after ${most > 300_000}`),
         };
@@ -424,7 +424,9 @@ describe("endpoint over the protocol", () => {
     const acknowledged: number[] = [];
     await edge.infer(request({ inputs: x(30_000) }), call, {
       acknowledged: (bytes) => acknowledged.push(bytes),
+      onItsWay: ({ remainingMs }) => void notes.push(`${meanOf(remainingMs(0))} ms left`),
     });
+    expect(notes.splice(2, 1)).toEqual(["7 ms left"]);
     expect(notes.slice(1)).toEqual([
       "up long",
       "up ended true after true",
@@ -433,6 +435,13 @@ describe("endpoint over the protocol", () => {
     ]);
     expect(acknowledged.length).toBeGreaterThanOrEqual(5);
     expect([...acknowledged].sort((a, b) => a - b)).toEqual(acknowledged);
+    // A train fills whole packets with its head, which is a part of what the link is told of.
+    notes.length = 0;
+    const read: number[] = [];
+    const seen: Handler = (...asked) => (read.push(bodyLength(asked[0].body) ?? 0), handler(...asked));
+    const measured = connect(seen, { link });
+    await measured.probe?.(2920, call);
+    expect([read, notes]).toEqual([[2520], ["up 2920", "up ended true after false"]]);
   });
 });
 

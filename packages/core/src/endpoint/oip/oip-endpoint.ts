@@ -1,5 +1,5 @@
 import { type Call, checkCall, LongshoreError } from "../../base/index.ts";
-import { certain } from "../../estimate/index.ts";
+import { certain, probeHeadBytes } from "../../estimate/index.ts";
 import { endCut, type Segment, startCut } from "../../model/index.ts";
 import {
   accountHeader,
@@ -165,7 +165,9 @@ class OipEndpoint implements Endpoint {
     if (this.#closed) return undefined;
     // A server without the extension would take bytes that mean nothing for a fault.
     if (!this.info.offers) return bytes > 0 ? undefined : this.#track(this.#readLoad(call));
-    const body = { kind: "parts", parts: [new Uint8Array(Math.min(bytes, maxProbeBytes))] } as const;
+    // With its head it fills whole packets: a head beyond them would make a short train look like a slow link.
+    const sent = bytes > 0 ? Math.max(1, Math.min(bytes, maxProbeBytes) - probeHeadBytes) : 0;
+    const body = { kind: "parts", parts: [new Uint8Array(sent)] } as const;
     const request = { method: "POST", path: probePath, headers: {}, body } as const;
     const reply = await this.#track(exchange(this.#parts, request, call));
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
