@@ -234,7 +234,8 @@ class Race {
     const fire = (lost: boolean): boolean => this.#late(leg, lost);
     const { clock } = this.#loop;
     const { call } = this.#job;
-    const parts = { clock, place, leg, call, hurries, times, aloneMs, usualMs, waits, fire };
+    const way = (): Running["way"] => running.way;
+    const parts = { clock, place, leg, call, hurries, times, aloneMs, usualMs, way, waits, fire };
     this.#watches.set(leg.id, guardWatch(parts));
   }
 

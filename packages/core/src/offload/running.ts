@@ -1,6 +1,6 @@
 import { LongshoreError } from "../base/index.ts";
 import type { InferenceResponse, LoadReport, Progress } from "../endpoint/index.ts";
-import { exchangeMillijoules, meanOf, radios } from "../estimate/index.ts";
+import { exchangeMillijoules, meanOf, radios, type TransferNote } from "../estimate/index.ts";
 import { latestOf, type Leg, type Plan, type Trigger } from "../plan/index.ts";
 import type { Held } from "../parts/index.ts";
 import type { Job } from "./job.ts";
@@ -38,6 +38,8 @@ export interface Running {
   beganMs: number | undefined;
   heardAtMs: number;
   heardBytes: number;
+  /** What is left of its body's way, as its link believes; undefined where that hears nothing of it. */
+  way: Pick<TransferNote, "remainingMs"> | undefined;
   /** It was to be taken only where it need not wait for longer. */
   readonly mostWaitMs: number | undefined;
   /** How busy its place was when it did not take it. */
@@ -69,6 +71,7 @@ export function beginLeg(
     beganMs: waits ? undefined : nowMs,
     heardAtMs: nowMs,
     heardBytes: 0,
+    way: undefined,
     mostWaitMs,
     refused: undefined,
   };
@@ -193,7 +196,11 @@ function bodyArrived({ leg, heardBytes }: Running): boolean {
 
 /** What is noted of it while it is under way. */
 export function progressOf(running: Running, acknowledged: Progress["acknowledged"]): Progress {
-  return { acknowledged, refused: (load) => void (running.refused = load) };
+  return {
+    acknowledged,
+    onItsWay: (way) => void (running.way = way),
+    refused: (load) => void (running.refused = load),
+  };
 }
 
 /** The load of a place that did not take a leg because others had been quicker there; undefined where it does not say that. */

@@ -42,6 +42,8 @@ const usually = (...longest: readonly [number, number]): Estimate => ({
 
 function watched(change: {
   readonly drainMs?: () => number;
+  /** What is left of the body's way, where the link hears of it; default it does not. */
+  readonly wayMs?: () => number;
   readonly deadlineMs?: number;
   readonly latestMs?: number;
   readonly tokens?: number;
@@ -61,7 +63,7 @@ function watched(change: {
   readonly leg?: Leg;
 }) {
   const clock = manualClock();
-  const drainMs = change.drainMs;
+  const { drainMs, wayMs } = change;
   const link: Link | undefined = drainMs && {
     transferMs: () => certain(drainMs()),
     roundTripMs: () => certain(1),
@@ -95,6 +97,7 @@ function watched(change: {
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
     ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
     ...(change.waits ? { waits: change.waits } : {}),
+    ...(wayMs ? { way: () => ({ remainingMs: () => certain(wayMs()) }) } : {}),
     fire: (lost) => {
       if (change.refuses?.() === true) return false;
       firedAtMs = clock.nowMs();
@@ -126,6 +129,32 @@ describe("guardWatch", () => {
     drain = 4000;
     await slow.clock.advance(25);
     expect(slow.fired()).toBeLessThanOrEqual(45);
+  });
+
+  it("goes by what the link believes of this body, not of all that was sent after it", async () => {
+    const firedMs = async (wayMs?: () => number): Promise<number> => {
+      const { clock, fired, watch } = watched({ drainMs: () => 4000, ...(wayMs ? { wayMs } : {}) });
+      await clock.advance(20);
+      watch.acknowledged(40_000);
+      await clock.advance(30);
+      watch[Symbol.dispose]();
+      return fired() ?? Infinity;
+    };
+    expect(await firedMs(() => 20)).toBe(Infinity);
+    expect(await firedMs(() => 4000)).toBeLessThanOrEqual(40);
+    // What its link was not told of waits behind all of it.
+    expect(await firedMs()).toBeLessThanOrEqual(40);
+  });
+
+  it("looks often enough to start the last run that is in time", async () => {
+    let wayMs = 20;
+    const { clock, fired, watch } = watched({ drainMs: () => wayMs, wayMs: () => wayMs, waitMs: () => 0 });
+    watch.acknowledged(20_000);
+    // Of 1.3 runs of 100 ms a run that starts at 30 is the last in time.
+    await clock.advance(21);
+    wayMs = 4000;
+    await clock.advance(40);
+    expect(fired()).toBeLessThanOrEqual(30);
   });
 
   it("watches the place and not the link when the whole body is there", async () => {
@@ -266,7 +295,7 @@ describe("guardWatch", () => {
 
   it("takes silence for evidence from the beginning where the place tells what it has", async () => {
     const firedMs = async (tells: boolean): Promise<number> => {
-      const { clock, fired, place, watch } = watched({ drainMs: () => 500 });
+      const { clock, fired, place, watch } = watched({ drainMs: () => 500, wayMs: () => 500 });
       place.tells = tells;
       await clock.advance(60);
       watch[Symbol.dispose]();
@@ -418,8 +447,8 @@ describe("guardWatch", () => {
       return [fired(), lost()];
     };
     expect(await lostAt(10)).toEqual([1000, true]);
-    // Looked at every 20 ms.
-    expect(await lostAt(0)).toEqual([160, true]);
+    // Looked at every 10 ms.
+    expect(await lostAt(0)).toEqual([150, true]);
   });
 
   it("blames no place for what a body takes that is still on its way here, and begins to when it is here", async () => {

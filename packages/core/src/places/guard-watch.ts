@@ -8,6 +8,7 @@ import {
   meanOf,
   shift,
   sum,
+  type TransferNote,
   tryQuestion,
 } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
@@ -65,6 +66,8 @@ export interface GuardParts {
    * any of the last answers, the place is taken to be silent and the request lost there. Default not known.
    */
   readonly usualMs?: number;
+  /** What is left of its body's way, as its link believes; undefined where that hears nothing of it. */
+  readonly way?: () => Pick<TransferNote, "remainingMs"> | undefined;
   /** Whether the body is still on its way here: nothing is late as long as it is, and its time counts from then on. Default never. */
   readonly waits?: () => boolean;
   /** Starts the back-up and tells whether it could: else it is asked again a little later. `lost`: it is a retry. */
@@ -154,6 +157,8 @@ const headBytes = 900;
 
 /** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
 const recheckMs = 20;
+/** The same of a run here, which is worth most at the last moment at which it is in time. */
+const recheckHereMs = 10;
 /** Where a back-up could not start, it is asked again after so long: that takes a plan. */
 const refusedMs = 100;
 /** This process was held up where it looks later than it meant to by more than this: what came meanwhile is read first. */
@@ -241,14 +246,11 @@ class Watching implements GuardWatch {
     if (!travels) return left(expected, nowMs - this.#beganMs);
     const last = shift(travels.downMs, times.afterMs);
     if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
-    const heard = this.#heardBytes > 0;
-    const blindly = heard ? undefined : shift(left(expected, nowMs - this.#beganMs), times.afterMs);
-    if (blindly && !this.#tells()) return blindly;
-    const linkMs = place.link?.transferMs(0, "up", nowMs);
-    if (!linkMs) return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
-    const toCome = sum(sum(linkMs, travels.thereMs), last);
-    // As long as nothing is heard, the link may be well, and the place is not.
-    return blindly && meanOf(blindly) > meanOf(toCome) ? blindly : toCome;
+    // Its own body is what a link believes most of. Where it was not told of that, it is asked once it passed some of it.
+    const way = this.#tells() ? this.#parts.way?.() : undefined;
+    const wayMs = way?.remainingMs(nowMs) ?? (this.#heardBytes > 0 && place.link?.transferMs(0, "up", nowMs));
+    if (!wayMs) return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
+    return sum(sum(wayMs, travels.thereMs), last);
   }
 
   /** Whether the link is asked how much of the body is there, so that it knows of its own silences. */
@@ -329,7 +331,7 @@ class Watching implements GuardWatch {
     const needed = tooLate && leftMs < Infinity;
     const earlyMs = times.earliestMs - (nowMs - this.#beganMs);
     let waitMs = 0;
-    let restsMs = recheckMs;
+    let restsMs = times.waitMs ? recheckHereMs : recheckMs;
     if (earlyMs > 0 && !needed) {
       waitMs = earlyMs;
       restsMs = this.#untilLostMs(nowMs);
