@@ -405,6 +405,17 @@ describe("linkBelief", () => {
     expect(link.transferMs(1000, "up", nowMs + 100).values[0]).toBeGreaterThan(7);
   });
 
+  it("takes an exchange that waited for the link for no longer way, and several in a row for one", () => {
+    const link = linkBelief();
+    const slowest = (nowMs: number): number => link.roundTripMs(nowMs).values.at(-1) ?? NaN;
+    for (let seen = 0; seen < 8; seen++) link.roundTripSeen(20, 100 * seen);
+    const before = slowest(800);
+    link.roundTripSeen(300, 1000);
+    expect(slowest(1100)).toBeCloseTo(before, 0);
+    for (let seen = 0; seen < 12; seen++) link.roundTripSeen(300, 2000 + 1000 * seen);
+    expect(slowest(14_000)).toBeGreaterThan(100);
+  });
+
   it("does not take a lump of packets that beats the round trip by little for a much shorter path", () => {
     const link = fresh();
     for (let second = 0; second < 8; second++) link.roundTripSeen(21, 1000 * second);

@@ -36,6 +36,11 @@ const usualRoundTripMs = 60;
 /** Round trips believed in first are spread over this factor both ways, and over the other where they are those of a hint, which may be to elsewhere. */
 const roundTripFactor = 3;
 const hintedRoundTripFactor = 6;
+/**
+ * What takes longer than any trip that is believed in waited for the link, whose silences are believed in besides. So many in a row are a
+ * longer way.
+ */
+const longerTrips = 4;
 const maxProbePackets = 64;
 /** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
 const quickRatio = 0.85;
@@ -61,6 +66,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   const budgets = { up: probeBudget(probeShareRatio), down: probeBudget(probeShareRatio) };
   let priorRoundTripMs = 0;
   let roundTrips = firstRoundTrips();
+  /** Exchanges in a row that took longer than any trip that is believed in. */
+  let lateTrips = 0;
   let latestMs = -Infinity;
   /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
   let baseMs = Infinity;
@@ -178,7 +185,11 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       if (!(tookMs >= 0) || tookMs === Infinity) return;
       const now = at(nowMs);
       baseMs = Math.min(baseMs, tookMs);
-      roundTrips.seen(pathOf(tookMs, packetBytes, now), now);
+      const aroundMs = pathOf(tookMs, packetBytes, now);
+      const { values, origin } = roundTrips.estimate(now);
+      const late = origin !== "prior" && aroundMs > (values[estimateSize - 1] ?? 0);
+      lateTrips = late ? lateTrips + 1 : 0;
+      if (!late || lateTrips >= longerTrips) roundTrips.seen(aroundMs, now);
     },
     probeBytes(direction, nowMs, dueInMs = Infinity) {
       const now = at(nowMs);
