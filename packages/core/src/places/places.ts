@@ -64,10 +64,12 @@ export interface Places extends Disposable {
   touched(): void;
   /**
    * Writes down anew what is believed of one link that needs it; tells whether more do. Each takes a few milliseconds of
-   * thought, so they are done one at a time and never on the path of a request.
+   * thought, so they are done one at a time and hardly ever on the path of a request.
    */
   refreshOneLink(nowMs: number): boolean;
-  /** Whether that would change anything. */
+  /** The same of one that is known to. */
+  refreshLink(place: Place, nowMs: number): void;
+  /** Whether `refreshOneLink` would change anything. */
   linksStale(nowMs: number): boolean;
   /** Endpoints that were dialled here. */
   closeAll(): Promise<void>;
@@ -231,9 +233,12 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
         if (!stalest || place.table.atMs < stalest.table.atMs) stalest = place;
       }
       if (!stalest) return false;
-      stalest.refreshLink(nowMs);
-      linksChanged = true;
+      places.refreshLink(stalest, nowMs);
       return stale > 1;
+    },
+    refreshLink(place, nowMs) {
+      place.refreshLink(nowMs);
+      linksChanged = true;
     },
     async closeAll() {
       await Promise.all([...all.values()].map((place) => place.endpoint.close()));

@@ -109,3 +109,28 @@ it("does not wait for a pause where requests follow one another sooner than a tr
   consider(50);
   expect(sent).toEqual([3000]);
 });
+
+it("tells the next decision once to which places a train was sent just before", () => {
+  const clock = manualClock();
+  const link: Link = {
+    transferMs: () => certain(50),
+    roundTripMs: () => certain(10),
+    probeBytes: () => 3000,
+  };
+  // As much of an endpoint, a model and a plan as is asked.
+  const endpoint = { info: { id: "a" }, probe: async () => undefined } as unknown as Endpoint;
+  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  using probes = linkProbes(
+    { clock, links: () => link },
+    { looked: [place], touched: () => undefined },
+    () => undefined,
+  );
+  const known = { here: false } as unknown as KnownModel;
+  const plan = { objective: "throughput", legs: [] } as unknown as Plan;
+  const consider = (nowMs: number): void =>
+    probes.consider({ known, features: { bytes: 1000 }, plan, dueAtMs: Infinity }, nowMs);
+  expect([...probes.news(0)]).toEqual([]);
+  consider(0);
+  expect([...probes.news(60)]).toEqual([place]);
+  expect([...probes.news(60)]).toEqual([]);
+});

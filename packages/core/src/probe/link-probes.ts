@@ -7,7 +7,7 @@
  */
 import { type Clock, type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
-import { doubtOf, type Estimate, type Link, meanOf, shift, sum } from "../estimate/index.ts";
+import { doubtOf, type Link, meanOf, shift } from "../estimate/index.ts";
 import { endCut, type Features } from "../model/index.ts";
 import type { Plan } from "../plan/index.ts";
 import {
@@ -25,6 +25,8 @@ import { askProbe } from "./ask-probe.ts";
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {
   consider(request: Considered, nowMs: number): void;
+  /** The places that were sent a train just now, for the request that is decided next; each once. */
+  news(nowMs: number): Iterable<Place>;
 }
 
 /** A request, as the next one is expected to be. */
@@ -41,8 +43,8 @@ export interface Considered {
 interface Hope {
   readonly endpoint: EndpointId;
   readonly sentBytes: number;
-  /** There and back, without the way there. */
-  readonly restMs: Estimate;
+  /** There and back, without the way there: a mean, since a train tells nothing of it. */
+  readonly restMs: number;
   readonly hereMs: number;
 }
 
@@ -60,7 +62,7 @@ function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined 
   if (hereMs === 0) return undefined;
   const { thereMs, downMs } = away.travels;
   const { sentBytes } = away.predicted;
-  return { endpoint: away.endpoint, sentBytes, restMs: shift(sum(thereMs, downMs), tailMs), hereMs };
+  return { endpoint: away.endpoint, sentBytes, restMs: meanOf(thereMs) + meanOf(downMs) + tailMs, hereMs };
 }
 
 /** A place must be quicker by this much at the best to be worth trying. */
@@ -69,10 +71,6 @@ const worthRatio = 0.95;
 const seldomMore = readingOf(0.8);
 /** A link that cannot pass a train in this time is not coming back soon. Given up earlier, a train says nothing of the end of an outage. */
 const probeDeadlineMs = 20_000;
-/** What took longer than this was too long a train for the link as it is now. */
-const longProbeMs = 200;
-const mostBytes = 65_536;
-const leastBytes = 1460;
 /** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
 /** The same after a link that is worth a train had none to spare. */
@@ -98,28 +96,20 @@ export function linkProbes(
   const underWay = new Map<Place, AbortController>();
   /** What is kept of a place goes with it. */
   const consideredMs = new WeakMap<Place, number>();
+  /** Places that were sent a train since the last decision, and when. */
+  const asked = new Map<Place, number>();
   /** Links that will be considered before the next request. */
   const waiting = new Map<Place, Disposable>();
-  /** The longest train for each place: cut down when one was slow or lost, so that probes never clog a link that collapsed. */
-  const limits = new WeakMap<Place, number>();
-
-  const limitOf = (place: Place): number => limits.get(place) ?? mostBytes;
 
   async function send(place: Place, bytes: number): Promise<void> {
     const { id } = place.endpoint.info;
     const control = new AbortController();
-    const startedMs = clock.nowMs();
     underWay.set(place, control);
+    asked.set(place, clock.nowMs());
     try {
       const late = `${id} did not take a probe in time`;
       await askProbe(clock, place, bytes, control, { callId: `probe-${id}`, mostMs: probeDeadlineMs, late });
-      const slow = clock.nowMs() - startedMs > longProbeMs;
-      limits.set(
-        place,
-        slow ? Math.max(leastBytes, bytes / 4) : Math.min(mostBytes, 2 * Math.max(bytes, limitOf(place))),
-      );
     } catch {
-      limits.set(place, Math.max(leastBytes, bytes / 8));
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
     } finally {
       underWay.delete(place);
@@ -140,10 +130,10 @@ export function linkProbes(
       return false;
     const hope = sideBySide ? undefined : hopeOf(plan, here);
     if (hope?.endpoint === id) {
-      const remoteMs = sum(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
+      const remoteMs = shift(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
       if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
     }
-    const bytes = Math.min(link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0, Math.round(limitOf(place)));
+    const bytes = link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0;
     if (bytes <= 0) return true;
     void send(place, bytes);
     return false;
@@ -163,6 +153,12 @@ export function linkProbes(
   }
 
   return {
+    news(nowMs) {
+      if (asked.size === 0) return asked.keys();
+      const fresh = [...asked].filter(([, atMs]) => nowMs - atMs < restMs).map(([place]) => place);
+      asked.clear();
+      return fresh;
+    },
     consider(request, nowMs) {
       for (const place of places.looked) {
         const { id } = place.endpoint.info;
