@@ -1,4 +1,11 @@
-import { type Estimate, linkBelief, type LinkBeliefOptions, shift, type TransferNote } from "@longshore/core";
+import {
+  type Estimate,
+  linkBelief,
+  type LinkBeliefOptions,
+  type LinkLearner,
+  shift,
+  type TransferNote,
+} from "@longshore/core";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 
 /** What a client can know of its link: the belief of core, told of nothing but its own uploads, acknowledgements and probes. */
@@ -23,6 +30,11 @@ export interface HonestSensorOptions {
 /** Exchanges after which a belief about a round trip rests on them alone. */
 const exchanges = 8;
 
+/** The round trip of a replay is fixed and known: as many exchanges as make a belief firm. */
+export function meetRoundTrip(link: LinkLearner, roundTripMs: number, nowMs: number): void {
+  for (let seen = 0; seen < exchanges; seen++) link.roundTripSeen(roundTripMs, nowMs);
+}
+
 /** A sensor that knows the round trip, and nothing else yet. */
 export function honestSensor(options: HonestSensorOptions = {}): HonestSensor {
   const { probes = true } = options;
@@ -33,8 +45,7 @@ export function honestSensor(options: HonestSensorOptions = {}): HonestSensor {
   function meet(sight: Sight): void {
     if (knowsRoundTrip) return;
     knowsRoundTrip = true;
-    // The round trip of a replay is fixed and known: as many exchanges as make a belief firm.
-    for (let seen = 0; seen < exchanges; seen++) link.roundTripSeen(sight.roundTripMs, sight.nowMs);
+    meetRoundTrip(link, sight.roundTripMs, sight.nowMs);
   }
 
   function probeFor(sight: Sight, dueInMs?: number): number {

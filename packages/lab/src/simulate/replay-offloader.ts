@@ -1,10 +1,16 @@
 /**
  * The rules of `replay` for the offloader itself: the same uplink, device, server and arrivals in a world on a virtual clock, and
- * the loop that apps have, with all that it learns, plans, guards and probes. What it sends around a body counts as part
- * of it, so that uploads are of the same size for all policies.
+ * the loop that apps have, with all that it learns, plans, guards and probes. What it is taken to send around a body counts as part
+ * of it, so that uploads are of the same size for all policies; runs take what the rules say, and each packet leaves by itself.
  */
-import { type EndpointInfo, type Limits } from "@longshore/core";
-import { arrivalsOf, type ReplayResult, type ReplaySetting, resultOf } from "../policy/index.ts";
+import { type EndpointInfo, envelopeBytes, type Limits } from "@longshore/core";
+import {
+  arrivalsOf,
+  meetRoundTrip,
+  type ReplayResult,
+  type ReplaySetting,
+  resultOf,
+} from "../policy/index.ts";
 import { constantTrace, packetBytes } from "../trace/index.ts";
 import { offloadWorld, runScenarioOn } from "../world/index.ts";
 import { plainModel, typicalInputs } from "./profiled-model.ts";
@@ -14,8 +20,10 @@ const mostAtOnce = 1000;
 /** Answers are tiny, and come back over a link that is no obstacle. */
 const replyBytes = 20;
 const downBitsPerSecond = 1e9;
+/** All policies know the place and its round trip from the first request on: it is asked so long before, in the round before the first. */
+const aheadMs = 3000;
 
-const place = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
+const endpoint = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
   id,
   tier,
   zone,
@@ -30,23 +38,32 @@ const place = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointIn
 export async function replayOffloader(setting: ReplaySetting, limits: Limits = {}): Promise<ReplayResult> {
   const { trace, requestBytes, localMs, serverMs, roundTripMs } = setting;
   const lengthMs = setting.lengthMs ?? trace.lengthMs;
-  const { model, deviceSpeed } = plainModel({ bytes: requestBytes, replyBytes, localMs, serverMs });
+  const { model, deviceSpeed } = plainModel({
+    bytes: requestBytes - envelopeBytes.up,
+    replyBytes,
+    localMs,
+    serverMs,
+  });
   const world = offloadWorld({
     models: [model],
-    device: { speed: deviceSpeed, info: place("device", "device", "device") },
+    device: { speed: deviceSpeed, info: endpoint("device", "device", "device") },
     places: [
       {
-        info: place("server", "edge", "eu"),
+        info: endpoint("server", "edge", "eu"),
         instances: mostAtOnce,
         up: trace,
         down: constantTrace(downBitsPerSecond),
         delayMs: roundTripMs / 2,
-        quantumMs: 1,
-        envelope: { up: 0, down: 0 },
+        traceOffsetMs: Math.ceil(aheadMs / trace.lengthMs) * trace.lengthMs - aheadMs,
+        quantumMs: 0,
+        envelope: { up: envelopeBytes.up, down: 0 },
       },
     ],
     seed: 1,
+    logSpread: 0,
   });
+  const place = world.places.get("server");
+  if (place?.learner) meetRoundTrip(place.learner, roundTripMs, 0);
   const arrivals = arrivalsOf(setting);
   const inputs = Object.fromEntries(typicalInputs(model));
   const ran: { here: boolean; there: boolean }[] = [];
@@ -54,7 +71,7 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
     const both = { here: false, there: false };
     ran[index] = both;
     return {
-      atMs,
+      atMs: aheadMs + atMs,
       model: model.description.name,
       inputs,
       limits: {
@@ -68,10 +85,13 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
       },
     };
   });
-  const rows = await runScenarioOn(world.clock, { offloader: world.offloader, requests });
+  const { offloader, clock } = world;
+  const asks = (): void => void offloader.explain(model.description.name, inputs, { dataClass: "public" });
+  const events = [{ atMs: 0, what: "the place is asked", happen: asks }];
+  const rows = await runScenarioOn(clock, { offloader, requests, events });
   const tookMs = Float64Array.from(rows, (row) => (row.outcome === "answered" ? row.tookMs : Infinity));
   const count = Math.max(1, rows.length);
-  const carried = world.places.get("server")?.link.carriedBytes.up ?? 0;
+  const carried = place?.link.carriedBytes.up ?? 0;
   const sent = ran.filter(({ there }) => there).length * requestBytes;
   return resultOf("offloader", tookMs, {
     extraRatio: ran.filter(({ here, there }) => here && there).length / count,

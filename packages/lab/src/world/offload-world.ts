@@ -75,6 +75,8 @@ export interface OffloadWorldParts {
   readonly device: WorldDevice;
   readonly places: readonly WorldPlace[];
   readonly seed: number;
+  /** Spread of service times; see `SimulatedEndpointParts`. */
+  readonly logSpread?: number;
   /** Default `standardPolicy()`. */
   readonly policy?: Policy;
   readonly defaults?: OffloadDefaults;
@@ -88,6 +90,8 @@ export interface OffloadWorldParts {
 export interface WorldPlaceInside {
   readonly endpoint: SimulatedEndpoint;
   readonly link: EmulatedLink;
+  /** What is believed of its link; undefined in a world that does not learn. */
+  readonly learner: LinkLearner | undefined;
   /** What runs its requests, for other callers that come by another way. */
   readonly slots: Slots;
 }
@@ -109,11 +113,15 @@ export interface OffloadWorld {
 export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   const clock = virtualClock();
   const { models, seed } = parts;
+  const spread = parts.logSpread === undefined ? {} : { logSpread: parts.logSpread };
   const { speed, info, radio = radios.wired } = parts.device;
   const model = parts.learns === false ? undefined : linkModel();
   const links = new Map<string, LinkLearner>();
   const { wrap = (endpoint) => endpoint } = parts;
-  const device = wrap(simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed }), clock);
+  const device = wrap(
+    simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed, ...spread }),
+    clock,
+  );
   const places = new Map<string, WorldPlaceInside>();
   for (const [index, place] of parts.places.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
@@ -137,8 +145,9 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       handlingMs: place.handlingMs ?? 0,
       envelope: place.envelope ?? envelopeBytes,
       speed: place.speed ?? 1,
+      ...spread,
     });
-    places.set(place.info.id, { endpoint: wrap(endpoint, clock), link, slots });
+    places.set(place.info.id, { endpoint: wrap(endpoint, clock), link, learner, slots });
   }
   const follow: OffloadWorld["follow"] = (simulated, choose) =>
     followPlan({
