@@ -64,6 +64,7 @@ function lossesAt() {
       beganMs: startedMs,
       heardAtMs: startedMs,
       heardBytes: 0,
+      way: undefined,
       mostWaitMs: undefined,
       refused: undefined,
       ...change,
