@@ -266,14 +266,8 @@ export async function exchange(
   const { abort } = until.call;
   const learning = waits ? { ...parts, link: undefined } : parts;
   // A train is answered as soon as it is there: the answer acknowledges the last of it, and silence before says something.
-  const sending = upload(
-    learning,
-    call,
-    sentBytes,
-    acknowledges || (tells && probes),
-    probes ? probeHeadBytes : 0,
-    progress,
-  );
+  const headBytes = probes ? probeHeadBytes : 0;
+  const sending = upload(learning, call, sentBytes, acknowledges || (tells && probes), headBytes, progress);
   const over = (): void => until[Symbol.dispose]?.();
   let goesOn = false;
   try {
@@ -286,17 +280,17 @@ export async function exchange(
     // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
     if (status === 200) sending.arrived(headMs, own ?? Math.min(usualMs, headMs - startedMs));
     const length = bodyLength(response.body) ?? 0;
-    const headBytes = headerLengthOf(told) ?? 0;
+    const toldBytes = headerLengthOf(told) ?? 0;
     if (
       form?.takesArriving &&
       status === 200 &&
       response.body.kind === "stream" &&
       length > longBytes &&
-      headBytes > 0 &&
-      headBytes <= maxHeadBytes
+      toldBytes > 0 &&
+      toldBytes <= maxHeadBytes
     ) {
       const note = link?.sendStarted(length, "down", headMs);
-      const begun = await beginning(parts, response.body.read(), headBytes);
+      const begun = await beginning(parts, response.body.read(), toldBytes);
       goesOn = true;
       const rest = counted(parts, begun.rest, length, note, over, begun.bytes.byteLength);
       const tookMs = clock.nowMs() - startedMs;
