@@ -13,6 +13,7 @@ export * from "./memory-engine.ts";
 export * from "./memory-model.ts";
 export * from "./memory-runtime.ts";
 export * from "./memory-store.ts";
+export * from "./memory-transport.ts";
 export * from "./onnx-fixtures.ts";
 export * from "./plan-scene.ts";
 export * from "./plan-world.ts";

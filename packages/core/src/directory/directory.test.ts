@@ -1,8 +1,8 @@
-import { directoryContract, manualClock, testEntry, testMemory } from "@longshore/testkit";
+import { directoryContract, manualClock, memoryTransport, testEntry, testMemory } from "@longshore/testkit";
 import { newOperatorKey, operatorRing, operatorSigner } from "@longshore/nodejs";
 import { describe, expect, it } from "vitest";
 import { type Json, LongshoreError, type LongshoreEvent, seededRandom } from "../base/index.ts";
-import { memoryTransport, type Handler } from "../endpoint/index.ts";
+import type { Handler } from "../endpoint/index.ts";
 import { sign, type Signed } from "../signed/index.ts";
 import { createDirectory } from "./directory.ts";
 import { type DirectoryRecord, type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";

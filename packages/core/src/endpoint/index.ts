@@ -4,7 +4,6 @@ export { isArriving, untilRead } from "./arriving-answer.ts";
 export * from "./endpoint.ts";
 export * from "./inferred-offer.ts";
 export { type KeptBody, keptBody } from "./kept-body.ts";
-export * from "./memory-transport.ts";
 export * from "./oip/index.ts";
 export { bodyLength, type BodyOptions, readBody, readParts } from "./read-body.ts";
 export * from "./through.ts";

@@ -22,5 +22,11 @@ export type RaceEnd =
       readonly held: Held;
     };
 
+/** Who is told how it ended, once. */
+export interface Settling {
+  readonly resolve: (end: RaceEnd) => void;
+  readonly reject: (error: LongshoreError) => void;
+}
+
 /** Why a leg is lost that another one was quicker than. */
 export const overtaken = "another leg answered first";

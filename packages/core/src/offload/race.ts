@@ -44,7 +44,7 @@ import {
   tallyUnanswered,
   timesFor,
 } from "./running.ts";
-import { overtaken, type RaceEnd } from "./race-end.ts";
+import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";
 import type { Tally } from "../stream/index.ts";
 
 /**
@@ -59,11 +59,6 @@ export function race(loop: Loop, job: Job, held: Held, standing: Standing, tally
   return new Promise((resolve, reject) =>
     new Race(loop, job, held, standing, tally, { resolve, reject }).begin(),
   );
-}
-
-interface Settling {
-  readonly resolve: (end: RaceEnd) => void;
-  readonly reject: (error: LongshoreError) => void;
 }
 
 class Race {

@@ -3,7 +3,6 @@ import {
   codecSet,
   emptyBody,
   float32Tensor,
-  memoryTransport,
   oipEndpoint,
   housekeepingCall,
   rawCodec,
@@ -23,6 +22,7 @@ import {
   memoryRuntime,
   memorySource,
   memoryStore,
+  memoryTransport,
   oneStage,
   sha256Of,
 } from "@longshore/testkit";

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { housekeepingCall } from "../../base/index.ts";
-import { manualClock, tritonMetrics } from "@longshore/testkit";
-import { memoryTransport } from "../memory-transport.ts";
+import { manualClock, memoryTransport, tritonMetrics } from "@longshore/testkit";
 import type { Handler } from "../transport.ts";
 import { metricsLoad } from "./load-source.ts";
 

@@ -6,6 +6,7 @@ import {
   doubleEndpoint,
   doubleInfo,
   manualClock,
+  memoryTransport,
 } from "@longshore/testkit";
 import {
   type Call,
@@ -27,7 +28,6 @@ import {
   tensorsOf,
 } from "../../tensor/index.ts";
 import type { EndpointInfo, InferenceRequest, Offer } from "../endpoint.ts";
-import { memoryTransport } from "../memory-transport.ts";
 import { bodyLength, readBody } from "../read-body.ts";
 import { through } from "../through.ts";
 import type { Handler, WireRequest, WireResponse } from "../transport.ts";

@@ -1,12 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { doubleInfo, manualClock, tritonMetrics } from "@longshore/testkit";
+import { doubleInfo, manualClock, memoryTransport, tritonMetrics } from "@longshore/testkit";
 import { housekeepingCall, seededRandom, silentObserver } from "../../base/index.ts";
 import { codecSet, rawCodec } from "../../codec/index.ts";
 import { meanOf } from "../../estimate/index.ts";
 import type { InferReplyMessage } from "../../protocol/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../../tensor/index.ts";
 import type { Endpoint, InferenceRequest } from "../endpoint.ts";
-import { memoryTransport } from "../memory-transport.ts";
 import { emptyBody, type Handler, type WireResponse } from "../transport.ts";
 import { declaredInputs } from "./foreign.ts";
 import { metricsLoad } from "./load-source.ts";

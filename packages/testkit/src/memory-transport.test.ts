@@ -1,8 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { manualClock, transportContract } from "@longshore/testkit";
-import { housekeepingCall } from "../base/index.ts";
-import { memoryTransport } from "./memory-transport.ts";
-import { readBody } from "./read-body.ts";
+import { housekeepingCall, readBody } from "@longshore/core";
+import { manualClock, memoryTransport, transportContract } from "@longshore/testkit";
 
 transportContract("memory", async (handler) => ({
   transport: memoryTransport(handler, { clock: manualClock() }),

@@ -1,6 +1,18 @@
-import { abortError, type Call, type Clock, housekeepingCall, LongshoreError, sleep } from "../base/index.ts";
-import { bodyLength } from "./read-body.ts";
-import type { Handler, Peer, Transport, WireBody, WireRequest, WireResponse } from "./transport.ts";
+import {
+  abortError,
+  bodyLength,
+  type Call,
+  type Clock,
+  type Handler,
+  housekeepingCall,
+  LongshoreError,
+  type Peer,
+  sleep,
+  type Transport,
+  type WireBody,
+  type WireRequest,
+  type WireResponse,
+} from "@longshore/core";
 
 /** Where the memory transport sends, and how slowly. */
 export interface MemoryTransportOptions {
@@ -66,7 +78,7 @@ async function unlessAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T
 }
 
 /**
- * A transport that calls a handler in this process: for tests, for the simulator, and for two rooms of one process. Only
+ * A transport that calls a handler in this process. Only
  * what a wire carries gets across: the handler sees a call of its own that ends when the sender's does.
  */
 export function memoryTransport(handler: Handler, options: MemoryTransportOptions): Transport {
