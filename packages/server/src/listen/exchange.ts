@@ -185,7 +185,7 @@ export async function serveExchange(
     const reply = await handler(asked, call, acknowledger(request, response));
     if (response.destroyed) return;
     const accepted = asked.headers["accept-encoding"];
-    const coded = accepted === undefined ? reply : await codedReply(reply, accepted, asked.method);
+    const coded = accepted === undefined ? reply : await codedReply(reply, accepted, asked.path);
     await write(response, coded, parts);
     if (!request.complete) linger(request, parts);
   } catch {

@@ -248,7 +248,7 @@ export class QuickConnection implements Reads {
       begun = true;
       this.#untold = 0;
       const accepted = headers["accept-encoding"];
-      const coded = accepted === undefined ? reply : await codedReply(reply, accepted, method);
+      const coded = accepted === undefined ? reply : await codedReply(reply, accepted, path);
       if (socket.destroyed || socket.writableEnded) return;
       // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
       const last = this.#closing || this.#parts.leaving();

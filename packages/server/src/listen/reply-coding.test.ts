@@ -19,9 +19,10 @@ function ask(
   headers: Record<string, string>,
   method = "GET",
   body?: Uint8Array,
+  path = "/",
 ): Promise<Heard> {
   return new Promise((resolve, reject) => {
-    const asked = request({ port, host: "127.0.0.1", path: "/", method, headers }, (response) => {
+    const asked = request({ port, host: "127.0.0.1", path, method, headers }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("end", () =>
@@ -90,10 +91,15 @@ describe("coded replies", () => {
     const typed = (type: string) => on(answering([json, zeros], { "content-type": type }));
     const accepting = { "accept-encoding": "gzip, deflate" };
     const server = await typed("application/json");
+    const post = (to: Listening, path: string) => ask(to, accepting, "POST", undefined, path);
     expect((await ask(server, accepting)).bytes).toHaveLength(100_008);
-    expect((await ask(server, accepting, "POST")).headers).toHaveProperty("content-encoding", "gzip");
+    // Triton asks for the list of models so.
+    expect((await post(server, "/v2/repository/index")).bytes).toHaveLength(100_008);
+    for (const path of ["/v2/models/m/infer", "/v2/models/m/versions/1/generate?x=1"]) {
+      expect((await post(server, path)).headers).toHaveProperty("content-encoding", "gzip");
+    }
     const failing = await on(answering([json, zeros], { "content-type": "application/json" }, 404));
-    expect((await ask(failing, accepting, "POST")).bytes).toHaveLength(100_008);
+    expect((await post(failing, "/v2/models/m/infer")).bytes).toHaveLength(100_008);
     expect((await ask(await typed("text/plain"), accepting)).headers).toHaveProperty(
       "content-encoding",
       "gzip",

@@ -1,6 +1,6 @@
 import { promisify } from "node:util";
 import { deflate, deflateSync, gzip } from "node:zlib";
-import { jsonType, type WireRequest, type WireResponse } from "@longshore/core";
+import { jsonType, type WireResponse } from "@longshore/core";
 
 /** Bodies below this travel as they are: their packets are sent either way. */
 const leastBytes = 1024;
@@ -12,6 +12,9 @@ const mostBytes = 64 * 2 ** 20;
 const triedBytes = 65_536;
 const pieceBytes = 16_384;
 const worthRatio = 0.9;
+
+/** Where inferences are answered, see `wireRoutes`. */
+const inferences = /\/(?:infer|generate)(?:\?|$)/;
 
 /** The fastest level: a reply is read once. */
 const options = { level: 1 } as const;
@@ -63,14 +66,14 @@ function worthIt(parts: readonly Uint8Array[], bytes: number): boolean {
 export async function codedReply(
   reply: WireResponse,
   accepted: string | undefined,
-  method: WireRequest["method"],
+  path: string,
 ): Promise<WireResponse> {
   const { body, headers } = reply;
   const coding = chosenCoding(accepted);
   // What has a tag is compared byte by byte.
   if (!coding || body.kind !== "parts" || headers["etag"] !== undefined) return reply;
   // Triton codes answers of inference alone, and its client for asyncio, which accepts codings, undoes those of no other JSON.
-  const inferred = method === "POST" && reply.status === 200;
+  const inferred = reply.status === 200 && inferences.test(path);
   if (!inferred && headers["content-type"] === jsonType) return reply;
   const bytes = body.parts.reduce((total, part) => total + part.byteLength, 0);
   const vary = [headers["vary"], "accept-encoding"].filter(Boolean).join(", ");
