@@ -201,6 +201,18 @@ it("a place of which the directory says the same in other objects is left alone,
   ]);
 });
 
+it("a directory that goes on with other objects has what it says of a place looked into once", () => {
+  const { list, dialled } = fleet(virtualClock(), info("a"));
+  let looks = 0;
+  const look = (): EndpointInfo => {
+    looks++;
+    return info("a");
+  };
+  const again = Object.defineProperty(info("a"), "toJSON", { value: look });
+  for (let time = 0; time < 3; time++) list(again);
+  expect([looks, dialled.length]).toEqual([1, 1]);
+});
+
 it("an entry that cannot be dialled costs the others nothing, and is told", async () => {
   const clock = virtualClock();
   const { offloader, events, list } = fleet(clock, info("broken"), info("a"));

@@ -150,7 +150,12 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     if (!directory || !dial) return;
     const { entries } = directory.snapshot();
     const now = new Map(entries.map((entry) => [entry.id, entry]));
-    for (const [id, before] of listed) if (!sameEntry(now.get(id), before)) forget(id);
+    for (const [id, before] of listed) {
+      const entry = now.get(id);
+      if (!entry || !sameEntry(entry, before)) forget(id);
+      // The next comparison is with the object that is likely to come again.
+      else listed.set(id, entry);
+    }
     for (const entry of now.values()) {
       if (listed.has(entry.id) || all.has(entry.id) || entry.id === self) continue;
       listed.set(entry.id, entry);
@@ -252,6 +257,6 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
 }
 
 /** Whether a directory says the same of a place as before: it may have read all of them anew for the sake of one. */
-function sameEntry(now: EndpointInfo | undefined, before: EndpointInfo): boolean {
+function sameEntry(now: EndpointInfo, before: EndpointInfo): boolean {
   return now === before || JSON.stringify(now) === JSON.stringify(before);
 }
