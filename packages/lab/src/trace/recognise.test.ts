@@ -54,6 +54,9 @@ describe("traces", () => {
   it("says which of several rates it reads", () => {
     expect(traceOf("car", "seq,one_mbps,other_mbps\n0,1,2\n").name).toBe("car (one_mbps)");
     expect(traceOf("walk", "seq,one_mbps\n0,1\n").name).toBe("walk");
+    const units = traceOf("bus", "seq,one_kbps,other_mbps\n0,1,2\n");
+    expect([units.name, meanBitsPerSecond(units)]).toEqual(["bus (other_mbps)", 2e6]);
+    expect(traceOf("x", "seq,\u001b[2J_mbps,other_mbps\n0,1,2\n").name).toBe("x (?[2J_mbps)");
   });
 
   it("says of a file that is no trace what it is, in letters that can be printed", () => {

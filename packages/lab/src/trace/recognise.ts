@@ -45,7 +45,8 @@ function instantColumn(
 /**
  * Reads a trace whose format is recognised by its first line: one whole number (mahimahi), two columns (seconds and Mbit/s),
  * or a CSV with a header that names a rate and may name the instant (without, each row is a second); `columns` names them
- * where the header does not tell. Of several rates the first is read, and the trace is named after it. Throws `invalid-input`.
+ * where the header does not tell. Of several rates the first in the largest unit is read, and the trace is named after it. Throws
+ * `invalid-input`.
  */
 export function traceOf(name: string, text: string, columns?: CsvColumns): Trace {
   if (columns) return readCsv(name, text, columns);
@@ -64,7 +65,7 @@ export function traceOf(name: string, text: string, columns?: CsvColumns): Trace
     const rate = header.find((column) => column.toLowerCase().endsWith(ending));
     if (rate === undefined) continue;
     const several = header.filter((column) => /bps$/i.test(column)).length > 1;
-    const named = several ? `${name} (${rate})` : name;
+    const named = several ? `${name} (${printable(rate)})` : name;
     return readCsv(named, text, { rate, bitsPerSecondPerUnit, ...instantColumn(header, second) });
   }
   const what = first === "" ? "holds no line" : `begins with "${printable(first)}"`;
