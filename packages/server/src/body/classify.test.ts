@@ -56,16 +56,17 @@ describe("classification", () => {
   });
 
   it("writes six decimals as C does: halfway to the even one, and never an exponent", () => {
-    const values = Float64Array.of(1e25, 123456.7890625, 3 / 128, 1 / 128, -1 / 128, -3 / 128, -Infinity);
+    const values = Float64Array.of(1e25, 123456.7890625, 3 / 128, 1 / 128, -0, -1 / 128, -3 / 128, -Infinity);
     const tensor = tensorOf("y", "FP64", [values.length], new Uint8Array(values.buffer));
     expect(classified(tensor, values.length).lines).toEqual([
       "10000000000000000905969664.000000:0",
       "123456.789062:1",
       "0.023438:2",
       "0.007812:3",
-      "-0.007812:4",
-      "-0.023438:5",
-      "-inf:6",
+      "-0.000000:4",
+      "-0.007812:5",
+      "-0.023438:6",
+      "-inf:7",
     ]);
   });
 

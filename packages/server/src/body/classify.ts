@@ -44,6 +44,7 @@ function valuesOf(tensor: Tensor): Values {
 function textOf(value: Value, whole: boolean): string {
   if (whole || typeof value === "bigint") return String(value);
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  if (Object.is(value, -0)) return "-0.000000";
   // From here on `toFixed` writes an exponent.
   if (Math.abs(value) >= 1e21) return `${BigInt(value)}.000000`;
   const text = value.toFixed(6);
