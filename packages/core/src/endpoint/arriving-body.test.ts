@@ -60,6 +60,21 @@ describe("a body on its way", () => {
     expect(taken[1]?.[9]).toBe(4);
   });
 
+  it("gathers drops that wait, which would each take hundreds of times what they hold", async () => {
+    const count = 10_000;
+    const { arriving: body, read, released } = arriving(count + chunk.byteLength);
+    for (let index = 0; index < count; index++) body.came(Uint8Array.of(index % 251));
+    body.came(chunk);
+    expect(released.length).toBe(count - 1);
+    const pieces: Uint8Array[] = [];
+    for await (const piece of read()) pieces.push(piece);
+    expect(pieces.length).toBeLessThan(6);
+    expect(pieces.at(-1)).toBe(chunk);
+    const drops = Buffer.concat(pieces.slice(0, -1));
+    expect(drops.every((value, index) => value === index % 251)).toBe(true);
+    expect(drops.byteLength).toBe(count);
+  });
+
   it("asks for no memory where it breaks off before, or nobody wants so much", async () => {
     const broken = arriving(3 * chunk.byteLength);
     const none = (): Uint8Array => {

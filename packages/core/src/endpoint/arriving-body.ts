@@ -5,6 +5,9 @@ import type { WireBody } from "./transport.ts";
 export const waitingBytes = 262_144;
 /** Memory for all of a longer body is taken when so much of it is here: to announce megabytes costs a sender nothing. */
 const firstBytes = 65_536;
+/** Chunks up to this are gathered while they wait, so much in one memory: each by itself takes hundreds of bytes, were it one. */
+const dropBytes = 512;
+const gatheredBytes = 4096;
 
 /** That a body did not come as it was announced. */
 export function brokenBody(message: string, cause?: unknown): LongshoreError {
@@ -28,9 +31,11 @@ export interface ArrivingBodyParts {
 
 /** What came and was not read yet. */
 interface Chunk {
-  readonly bytes: Uint8Array;
+  bytes: Uint8Array;
   /** What they lie in, and nothing else that anybody needs. */
   readonly memory: Uint8Array;
+  /** They are drops, at the beginning of a memory that has room for more. */
+  readonly gathers?: true;
 }
 
 /** Memory that a body is put into as it comes; `arrived` has heard of `told` bytes before. */
@@ -81,7 +86,7 @@ export class ArrivingBody {
     else if (this.#failed) this.#parts.release?.(memory);
     else {
       this.#waitingBytes += bytes.byteLength;
-      this.#waiting.push({ bytes, memory });
+      this.#keep(bytes, memory);
       if (this.#waitingBytes > waitingBytes && this.#left > 0) this.#parts.pause();
     }
     if (!this.#take || this.#left === 0 || this.#failed) this.#wake?.();
@@ -120,6 +125,23 @@ export class ArrivingBody {
     if (this.#left === 0) return;
     this.#failed ??= why ?? brokenBody("the connection closed before the whole body had come");
     this.#wake?.();
+  }
+
+  #keep(bytes: Uint8Array, memory: Uint8Array): void {
+    let last = this.#waiting.at(-1);
+    if (!last || bytes.byteLength > dropBytes) {
+      this.#waiting.push({ bytes, memory });
+      return;
+    }
+    if (!last.gathers || last.bytes.byteLength + bytes.byteLength > last.memory.byteLength) {
+      const gathered = new Uint8Array(gatheredBytes);
+      last = { bytes: gathered.subarray(0, 0), memory: gathered, gathers: true };
+      this.#waiting.push(last);
+    }
+    const filled = last.bytes.byteLength;
+    last.memory.set(bytes, filled);
+    last.bytes = last.memory.subarray(0, filled + bytes.byteLength);
+    this.#parts.release?.(memory);
   }
 
   #hand({ bytes, memory }: Chunk, take: (chunk: Uint8Array) => void): void {
