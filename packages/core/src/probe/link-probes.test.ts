@@ -1,6 +1,6 @@
 import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { seededRandom } from "../base/index.ts";
+import { LongshoreError, seededRandom } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { certain, type Link } from "../estimate/index.ts";
 import type { Plan } from "../plan/index.ts";
@@ -133,4 +133,37 @@ it("tells the next decision once to which places a train was sent just before", 
   consider(0);
   expect([...probes.news(60)]).toEqual([place]);
   expect([...probes.news(60)]).toEqual([]);
+});
+
+it("sends shorter trains to a link that was slow with one or lost it, until they are quick again", async () => {
+  const clock = manualClock();
+  const link: Link = {
+    transferMs: () => certain(50),
+    roundTripMs: () => certain(10),
+    probeBytes: () => 64_000,
+  };
+  const sent: number[] = [];
+  let tookMs = 5000;
+  // As much of an endpoint, a model and a plan as is asked.
+  const endpoint = {
+    info: { id: "a" },
+    probe: async (bytes: number) => {
+      sent.push(bytes);
+      if (tookMs === Infinity) throw new LongshoreError("no-answer", "transport", "it was lost");
+      await new Promise<void>((resolve) => void clock.timer(tookMs, resolve));
+    },
+  } as unknown as Endpoint;
+  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  using probes = linkProbes(
+    { clock, links: () => link },
+    { looked: [place], touched: () => undefined },
+    () => undefined,
+  );
+  const known = { here: false } as unknown as KnownModel;
+  const plan = { objective: "throughput", legs: [] } as unknown as Plan;
+  for (tookMs of [5000, Infinity, 50, 50, 50, 50]) {
+    probes.consider({ known, features: { bytes: 1000 }, plan, dueAtMs: Infinity }, clock.nowMs());
+    await clock.advance(30_000);
+  }
+  expect(sent).toEqual([64_000, 16_000, 2000, 8000, 32_000, 64_000]);
 });

@@ -71,6 +71,10 @@ const worthRatio = 0.95;
 const seldomMore = readingOf(0.8);
 /** A link that cannot pass a train in this time is not coming back soon. Given up earlier, a train says nothing of the end of an outage. */
 const probeDeadlineMs = 20_000;
+/** What took longer than this was too long a train for the link as it is now, where that was no outage; of those, few last so long. */
+const longProbeMs = 1000;
+const leastBytes = 1460;
+const mostBytes = 93_440;
 /** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
 /** The same after a link that is worth a train had none to spare. */
@@ -98,18 +102,32 @@ export function linkProbes(
   const consideredMs = new WeakMap<Place, number>();
   /** Places that were sent a train since the last decision, and when. */
   const asked = new Map<Place, number>();
+  /**
+   * The longest train for each place, where one was slow or lost lately: a link that collapsed is believed to be in an outage at
+   * first, behind which it is as quick as before, so that its belief alone would clog it with train after train.
+   */
+  const limits = new WeakMap<Place, number>();
   /** Links that will be considered before the next request. */
   const waiting = new Map<Place, Disposable>();
+
+  function limit(place: Place, bytes: number): void {
+    if (bytes < mostBytes) limits.set(place, Math.max(leastBytes, Math.round(bytes)));
+    else limits.delete(place);
+  }
 
   async function send(place: Place, bytes: number): Promise<void> {
     const { id } = place.endpoint.info;
     const control = new AbortController();
+    const sentMs = clock.nowMs();
     underWay.set(place, control);
-    asked.set(place, clock.nowMs());
+    asked.set(place, sentMs);
     try {
       const late = `${id} did not take a probe in time`;
       await askProbe(clock, place, bytes, control, { callId: `probe-${id}`, mostMs: probeDeadlineMs, late });
+      const quick = clock.nowMs() - sentMs <= longProbeMs;
+      limit(place, quick ? 4 * Math.max(bytes, limits.get(place) ?? Infinity) : bytes / 4);
     } catch {
+      limit(place, bytes / 8);
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
     } finally {
       underWay.delete(place);
@@ -133,7 +151,8 @@ export function linkProbes(
       const remoteMs = shift(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
       if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
     }
-    const bytes = link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0;
+    const wanted = link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0;
+    const bytes = Math.min(wanted, limits.get(place) ?? Infinity);
     if (bytes <= 0) return true;
     void send(place, bytes);
     return false;
