@@ -416,6 +416,19 @@ describe("linkBelief", () => {
     expect(slowest(14_000)).toBeGreaterThan(100);
   });
 
+  it("goes on believing in the longest trips of a way whose trips vary", () => {
+    const link = linkBelief();
+    const random = seededRandom(5);
+    const slowest = (nowMs: number): number => link.roundTripMs(nowMs).values.at(-1) ?? NaN;
+    let longer = 0;
+    for (let seen = 0; seen < 1000; seen++) {
+      const tookMs = 40 * 1.25 ** (random.next() + random.next() + random.next() + random.next() - 2);
+      if (seen >= 100 && tookMs > slowest(1000 * seen)) longer++;
+      link.roundTripSeen(tookMs, 1000 * seen);
+    }
+    expect(longer / 900).toBeLessThan(0.12);
+  });
+
   it("does not take a lump of packets that beats the round trip by little for a much shorter path", () => {
     const link = fresh();
     for (let second = 0; second < 8; second++) link.roundTripSeen(21, 1000 * second);

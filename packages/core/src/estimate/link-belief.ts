@@ -37,9 +37,10 @@ const usualRoundTripMs = 60;
 const roundTripFactor = 3;
 const hintedRoundTripFactor = 6;
 /**
- * What takes longer than any trip that is believed in waited for the link, whose silences are believed in besides. So many in a row are a
- * longer way.
+ * What takes so many times the longest trip that is believed in waited for the link, whose silences are believed in besides; so many in
+ * a row are a longer way. Without room above the longest, a way whose trips vary would lose its longest ones again and again.
  */
+const farTripRatio = 2;
 const longerTrips = 4;
 const maxProbePackets = 64;
 /** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
@@ -66,7 +67,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   const budgets = { up: probeBudget(probeShareRatio), down: probeBudget(probeShareRatio) };
   let priorRoundTripMs = 0;
   let roundTrips = firstRoundTrips();
-  /** Exchanges in a row that took longer than any trip that is believed in. */
+  /** Exchanges in a row that took far longer than any trip that is believed in. */
   let lateTrips = 0;
   let latestMs = -Infinity;
   /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
@@ -187,7 +188,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       baseMs = Math.min(baseMs, tookMs);
       const aroundMs = pathOf(tookMs, packetBytes, now);
       const { values, origin } = roundTrips.estimate(now);
-      const late = origin !== "prior" && aroundMs > (values[estimateSize - 1] ?? 0);
+      const late = origin !== "prior" && aroundMs > farTripRatio * (values[estimateSize - 1] ?? 0);
       lateTrips = late ? lateTrips + 1 : 0;
       if (!late || lateTrips >= longerTrips) roundTrips.seen(aroundMs, now);
     },
