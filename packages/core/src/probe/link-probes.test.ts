@@ -4,9 +4,8 @@ import { LongshoreError, seededRandom } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { certain, type Link } from "../estimate/index.ts";
 import type { Plan } from "../plan/index.ts";
-import type { KnownModel } from "../places/index.ts";
+import { followPlace, type KnownModel } from "../places/index.ts";
 import { linkProbes } from "./link-probes.ts";
-import { followPlace } from "../places/index.ts";
 
 /** Bytes that a place is sent to find out about its link, of a request that is expected to take 100 ms there. */
 function probed(sentBytes: number, bytesPerMs: number, objective: Plan["objective"] = "latency"): number {
@@ -110,29 +109,30 @@ it("does not wait for a pause where requests follow one another sooner than a tr
   expect(sent).toEqual([3000]);
 });
 
-it("tells the next decision once to which places a train was sent just before", () => {
+it("tells the next decision once to which places a train was sent just before, of many those that were asked first", () => {
   const clock = manualClock();
   const link: Link = {
     transferMs: () => certain(50),
     roundTripMs: () => certain(10),
     probeBytes: () => 3000,
   };
-  // As much of an endpoint, a model and a plan as is asked.
-  const endpoint = { info: { id: "a" }, probe: async () => undefined } as unknown as Endpoint;
-  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  const looked = Array.from({ length: 100 }, (_none, index) => {
+    // As much of an endpoint, a model and a plan as is asked.
+    const endpoint = { info: { id: `${index}` }, probe: async () => undefined } as unknown as Endpoint;
+    return followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  });
   using probes = linkProbes(
     { clock, links: () => link },
-    { looked: [place], touched: () => undefined },
+    { looked, touched: () => undefined },
     () => undefined,
   );
   const known = { here: false } as unknown as KnownModel;
   const plan = { objective: "throughput", legs: [] } as unknown as Plan;
-  const consider = (nowMs: number): void =>
-    probes.consider({ known, features: { bytes: 1000 }, plan, dueAtMs: Infinity }, nowMs);
-  expect([...probes.news(0)]).toEqual([]);
-  consider(0);
-  expect([...probes.news(60)]).toEqual([place]);
-  expect([...probes.news(60)]).toEqual([]);
+  const news = (nowMs: number): readonly unknown[] => [...probes.news(nowMs)];
+  expect(news(0)).toEqual([]);
+  probes.consider({ known, features: { bytes: 1000 }, plan, dueAtMs: Infinity }, 0);
+  expect(news(60)).toEqual(looked.slice(0, 4));
+  expect(news(60)).toEqual([]);
 });
 
 it("sends shorter trains to a link that was slow with one or lost it, until they are quick again", async () => {

@@ -25,7 +25,10 @@ import { askProbe } from "./ask-probe.ts";
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {
   consider(request: Considered, nowMs: number): void;
-  /** The places that were sent a train just now, for the request that is decided next; each once. */
+  /**
+   * Places that were sent a train just now, for the request that is decided next; each once. Of many those that were asked first: each
+   * takes one or two milliseconds to write down what is believed of its link, so the others are left to upkeep.
+   */
   news(nowMs: number): Iterable<Place>;
 }
 
@@ -79,6 +82,8 @@ const mostBytes = 93_440;
 const restMs = 200;
 /** The same after a link that is worth a train had none to spare. */
 const refusedMs = 40;
+/** Links that a decision waits for to be written down. */
+const mostNews = 4;
 /** For a request to come, a link is considered a round trip and so long before, and again while that lies ahead. */
 const aheadMs = 60;
 const againMs = 10;
@@ -176,7 +181,7 @@ export function linkProbes(
       if (asked.size === 0) return asked.keys();
       const fresh = [...asked].filter(([, atMs]) => nowMs - atMs < restMs).map(([place]) => place);
       asked.clear();
-      return fresh;
+      return fresh.slice(0, mostNews);
     },
     consider(request, nowMs) {
       for (const place of places.looked) {
