@@ -37,6 +37,16 @@ describe("localWork", () => {
     expect(work.queueMs(700)).toBe(0);
   });
 
+  it("counts runs whose results are waited for, however long they wait for their turn", () => {
+    const work = localWork(1);
+    const runs = Array.from({ length: 10 }, () => work.begin(500, 0));
+    for (const run of runs.slice(0, 4)) run.ended();
+    // The fifth began at 2000.
+    expect(work.queueMs(2200)).toBeGreaterThanOrEqual(5 * 500);
+    for (const run of runs) run.ended();
+    expect(work.queueMs(2200)).toBe(0);
+  });
+
   it("counts a run no more that was dropped before its turn came", () => {
     const work = localWork(1);
     work.begin(100, 0);

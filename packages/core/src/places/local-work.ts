@@ -14,7 +14,8 @@ export interface LocalWork {
 interface Run {
   readonly runMs: number;
   readonly handedMs: number;
-  isDropped: boolean;
+  /** Infinity as long as its result is waited for. */
+  droppedMs: number;
 }
 
 /** One run under way. */
@@ -32,8 +33,8 @@ export interface LocalRun {
 export function localWork(slots: number): LocalWork {
   const runs = new Set<Run>();
   const sweep = (nowMs: number): void => {
-    // What tells nothing any more is taken to be over, past twice its expectation.
-    for (const run of runs) if (nowMs > run.handedMs + 2 * run.runMs + 1000) runs.delete(run);
+    // What tells nothing any more is taken to be over, past twice its expectation: it had begun when it was dropped.
+    for (const run of runs) if (nowMs > run.droppedMs + 2 * run.runMs + 1000) runs.delete(run);
   };
   /** When the slot is free that `run`, or after all of them the next, takes: each in turn takes the one that is free first. */
   const freeMs = (nowMs: number, before?: Run): number => {
@@ -43,20 +44,20 @@ export function localWork(slots: number): LocalWork {
       const slot = free.indexOf(Math.min(...free));
       const endsMs = Math.max(run.handedMs, free[slot] ?? 0) + run.runMs;
       // What is waited for and has not ended yet runs on.
-      free[slot] = run.isDropped ? endsMs : Math.max(nowMs, endsMs);
+      free[slot] = run.droppedMs < Infinity ? endsMs : Math.max(nowMs, endsMs);
     }
     return Math.min(...free);
   };
   return {
     begin(runMs, nowMs) {
-      const run: Run = { runMs, handedMs: nowMs, isDropped: false };
+      const run: Run = { runMs, handedMs: nowMs, droppedMs: Infinity };
       if (runs.size > 0) sweep(nowMs);
       runs.add(run);
       return {
         ended: () => void runs.delete(run),
         dropped(atMs) {
           if (freeMs(atMs, run) > atMs) runs.delete(run);
-          run.isDropped = true;
+          run.droppedMs = atMs;
         },
       };
     },
