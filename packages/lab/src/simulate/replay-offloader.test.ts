@@ -8,7 +8,7 @@ import {
   type ReplaySetting,
   scorePolicies,
 } from "../policy/index.ts";
-import { constantTrace, linkShapes, syntheticTrace } from "../trace/index.ts";
+import { constantTrace, linkShapes, readMahimahi, syntheticTrace } from "../trace/index.ts";
 import { replayOffloader } from "./replay-offloader.ts";
 
 const steady: ReplaySetting = {
@@ -35,6 +35,20 @@ describe("replayOffloader", () => {
     // A place that is new is tried a few times.
     expect(stayed.remoteRatio).toBeLessThan(0.15);
     expect(stayed.p50Ms).toBeCloseTo(replay(slow, allLocal()).p50Ms, 6);
+  });
+
+  it("counts probes also where many uploads are given up", async () => {
+    const quick = Array.from({ length: 10_000 }, (_none, at) => at);
+    const slow = Array.from({ length: 1000 }, (_none, at) => 10_000 + 50 * at);
+    const trace = readMahimahi("collapses", `${[...quick, ...slow].join("\n")}\n`);
+    const replayed = await replayOffloader({
+      ...steady,
+      trace,
+      requestBytes: 150_000,
+      lengthMs: trace.lengthMs,
+    });
+    expect(replayed.probeRatio).toBeGreaterThan(0.0005);
+    expect(replayed.probeRatio).toBeLessThan(0.05);
   });
 
   it("is the same every time, and has its row beside the others", async () => {
