@@ -1,3 +1,4 @@
+export { brokenRule } from "./filter/local-place.ts";
 export { zoneRemoves } from "./filter/zone.ts";
 export { legKey } from "./leg-key.ts";
 export { latestOf, waitsFor } from "./legs.ts";

@@ -5,7 +5,7 @@ import type { Infeasible } from "./plan.ts";
 const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);
 
 /** The error that a decision without a place becomes. */
-export function noPlace({ filter, because }: Infeasible): LongshoreError {
+export function noPlace({ filter, because }: Pick<Infeasible, "filter" | "because">): LongshoreError {
   const reason: Reason =
     filter === "rights" ? "not-permitted" : ruled.has(filter) ? "policy-denied" : "no-place";
   return new LongshoreError(reason, "plan", because);

@@ -106,6 +106,27 @@ describe("admission at the door", () => {
     expect(knock(here, within(here, 150))).not.toBe("rejected");
   });
 
+  it("keeps zones and trust of a request, at the door, at a run and at a stream", async () => {
+    const store = memoryStore({ "m/model.yaml": "{}", "m/1/model.onnx": memoryFile("fast") });
+    const parts = memoryEngineParts({ clock: manualClock(), models, store });
+    const info = { ...parts.info, zone: "eu/de", trust: "listed" } as const;
+    const engine = createEngine({ ...parts, info });
+    const whole = { ...segment, variant: "" };
+    const request = { segment: whole, inputs: new Map(), codecs: {} };
+    const denied = { reason: "policy-denied" };
+    for (const rule of [{ zones: ["us"] }, { zones: [] }, { leastTrust: "operated" as const }]) {
+      const call = { ...base, rules: { ...base.rules, ...rule } };
+      expect(() => engine.admit?.(whole, call)).toThrow(
+        /^.* must not run the request by its (zone|trust) rule: it /,
+      );
+      await expect(engine.infer(request, call)).rejects.toMatchObject(denied);
+      const answers = engine.inferStream?.(request, call)[Symbol.asyncIterator]();
+      await expect(answers?.next()).rejects.toMatchObject(denied);
+    }
+    const call = { ...base, rules: { ...base.rules, zones: ["eu"], leastTrust: "listed" as const } };
+    engine.admit?.(whole, call)[Symbol.dispose]();
+  });
+
   it("takes nothing that would wait for longer than its sender believes, and keeps nothing of it", async () => {
     const here = await learned();
     const bounded = (mostWaitMs: number): Call => ({ ...base, mostWaitMs });

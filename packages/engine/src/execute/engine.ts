@@ -38,7 +38,7 @@ import { type GraphPool, graphPool, leastBatch, rateLimiter } from "../schedule/
 import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
-import { refuseConfirmed, refusePast, untilDeadline } from "./request-call.ts";
+import { refuseConfirmed, refusePast, refuseRules, untilDeadline } from "./request-call.ts";
 import type { Artifact } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
 import { knowledgeOf } from "./assumed-profile.ts";
@@ -221,6 +221,7 @@ class EngineHere implements Engine {
 
   admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
     this.#admit(1);
+    refuseRules(call, this.info);
     refusePast(call, this.#parts.clock);
     return this.#serve.doors.admit(segment, call, leastAgreementRatio);
   }
@@ -245,6 +246,7 @@ class EngineHere implements Engine {
     this.#inFlight++;
     try {
       this.#admit(0);
+      refuseRules(call, this.info);
       refusePast(call, clock);
       refuseConfirmed(call);
       using own = untilDeadline(call, clock);
@@ -284,6 +286,7 @@ class EngineHere implements Engine {
     let own: ReturnType<typeof untilDeadline> | undefined;
     try {
       this.#admit(0);
+      refuseRules(call, this.info);
       refusePast(call, clock);
       refuseConfirmed(call);
       own = untilDeadline(call, clock);

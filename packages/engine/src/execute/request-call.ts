@@ -1,4 +1,13 @@
-import { type Call, childCall, type Clock, LongshoreError, type Stage } from "@longshore/core";
+import {
+  brokenRule,
+  type Call,
+  childCall,
+  type Clock,
+  type EndpointInfo,
+  LongshoreError,
+  noPlace,
+  type Stage,
+} from "@longshore/core";
 
 /** Throws `deadline-past` for a call whose deadline lay behind it before anything began. */
 export function refusePast({ deadlineMs }: Call, clock: Clock): void {
@@ -19,6 +28,20 @@ export function refuseConfirmed({ rules }: Call): void {
     "admission",
     "the request must have its answer confirmed by a second place, and this one asks no other: send it to a gateway, or without confirm=true among its rules",
   );
+}
+
+/**
+ * Refuses a request whose zones or trust this place does not have, whoever planned it. Its data class was judged by the
+ * sender's policy, which knows what the sender's operator says of this place; there is none here.
+ */
+export function refuseRules({ rules }: Call, { id, zone, trust }: EndpointInfo): void {
+  const broken = brokenRule(rules, { id, zones: [zone], trust });
+  if (!broken) return;
+  const { filter, detail } = broken;
+  throw noPlace({
+    filter,
+    because: `${id} must not run the request by its ${filter} rule: ${detail}`,
+  });
 }
 
 /** The same call, ended by one timer when its deadline passes, if it has one. Dispose it when the request is over. */

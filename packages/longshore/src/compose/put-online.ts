@@ -179,6 +179,13 @@ export async function putOnline<T extends Served>(
   const identity = await identityOf(options, { clock, report });
   const life = createLife();
   const { tier = "edge", zone = "local" } = options;
+  if (zone === "device") {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      "a server cannot be in zone device, which is each caller's own machine: name another zone",
+    );
+  }
   const id =
     options.id ?? (options.join ? placeName(random, options.port) : serverName(tier, random, options.port));
   const load = (): LoadReport => served.load();

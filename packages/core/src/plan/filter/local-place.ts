@@ -1,9 +1,9 @@
-import { demandedRank, trustRank } from "../../base/index.ts";
+import { demandedRank, type Rules, trustRank } from "../../base/index.ts";
 import type { FilterName } from "../plan.ts";
 import type { PlanRequest } from "../request.ts";
 import type { View } from "../view.ts";
 import type { ClassSet } from "../options.ts";
-import { dataClassRule } from "./data-class.ts";
+import { dataClassRule, type Place } from "./data-class.ts";
 import { stateDetail, stateRemoves } from "./state.ts";
 import { trustDetail, trustRemoves } from "./trust.ts";
 import { unavailableDetail, unavailableRemoves } from "./unavailable.ts";
@@ -13,6 +13,13 @@ import { zoneDetail, zoneRemoves } from "./zone.ts";
 export interface LocalObstacle {
   readonly filter: FilterName;
   readonly detail: string;
+}
+
+/** Why rules keep a request from a place that would run it itself: its zones or its trust. */
+export function brokenRule({ zones, leastTrust }: Rules, at: Place): LocalObstacle | undefined {
+  if (zoneRemoves(at.zones, zones, true)) return { filter: "zone", detail: zoneDetail(at.zones, zones) };
+  const trusted = at.zones.includes("device") || !trustRemoves(trustRank(at.trust), demandedRank(leastTrust));
+  return trusted ? undefined : { filter: "trust", detail: trustDetail(at.trust, leastTrust) };
 }
 
 /**
@@ -28,15 +35,9 @@ export function localObstacle(request: PlanRequest, view: View, held: ClassSet):
   if (stateRemoves(request.sequence, info.id, info.state)) {
     return { filter: "state", detail: stateDetail(request.sequence, info.state) };
   }
-  const zones = [info.zone];
-  if (zoneRemoves(zones, request.rules.zones, true)) {
-    return { filter: "zone", detail: zoneDetail(zones, request.rules.zones) };
-  }
-  const { leastTrust } = request.rules;
-  if (info.zone !== "device" && trustRemoves(trustRank(info.trust), demandedRank(leastTrust))) {
-    return { filter: "trust", detail: trustDetail(info.trust, leastTrust) };
-  }
-  const place = { id: info.id, zones, trust: info.trust };
+  const place = { id: info.id, zones: [info.zone], trust: info.trust };
+  const broken = brokenRule(request.rules, place);
+  if (broken) return broken;
   const rule = dataClassRule(view.policy, request, place, held.classes, held.reveals);
   return rule === undefined ? undefined : { filter: "data-class", detail: rule };
 }
