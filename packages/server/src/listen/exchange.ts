@@ -39,6 +39,14 @@ function headersOf(request: IncomingMessage): Readonly<Record<string, string>> {
   return headers as Record<string, string>;
 }
 
+const authority = /^https?:\/\/[^/?#]*/i;
+
+/** What a request asks for, without the server that it may name as if to a proxy (RFC 9112, 3.2.2). */
+function targetOf({ url = "/" }: IncomingMessage): string {
+  const target = url.replace(authority, "");
+  return target === url || target.startsWith("/") ? target : `/${target}`;
+}
+
 /**
  * The end of a connection as a signal that all requests on it share: one signal for each request would cost more than
  * reading its headers. Whoever waits for it stops waiting when the request is over.
@@ -172,7 +180,7 @@ export async function serveExchange(
   response.on("error", ignored);
   const asked: WireRequest = {
     method: request.method as WireRequest["method"],
-    path: request.url ?? "/",
+    path: targetOf(request),
     headers: headersOf(request),
     body: requestBody(request, options, release, () => {
       if (expectsContinue && !response.headersSent) response.writeContinue();

@@ -223,6 +223,17 @@ describe("a server on a port", () => {
     expect(await say(server, ["GET /v2 HTTP/1.0\r\n\r\n"])).toMatch(/^HTTP\/1.1 200 /);
   });
 
+  it.each(["http://a/v2", "HTTPS://other.example:8000/v2?x=http://b/", "http://a/v2/models/double/ready"])(
+    "answers who names the server in the target, as to a proxy: %s",
+    async (target) => {
+      const server = await on(api());
+      const answered = (heard: string): boolean => heard.includes("}");
+      expect(await say(server, [`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`], answered)).toMatch(
+        /^HTTP\/1.1 200 /,
+      );
+    },
+  );
+
   it("gives up on headers that never end", async () => {
     const listening = await on(api(), { headersTimeoutMs: 100 });
     const heard = await say(listening, ["POST /v2/models/double/infer HTTP/1.1\r\nhost: x\r\n"]);
