@@ -73,6 +73,12 @@ function readRequested(value: unknown, where: string, limits: WireLimits): Reque
   return output;
 }
 
+/** An output that is asked for twice is given once, as it was asked for first: so does Triton. */
+export function eachOnce(outputs: readonly RequestedOutput[]): readonly RequestedOutput[] {
+  const seen = new Set<string>();
+  return outputs.length < 2 ? outputs : outputs.filter(({ name }) => seen.size < seen.add(name).size);
+}
+
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A request whose JSON tensors have still to be read. */
@@ -105,12 +111,11 @@ function workOf(
   const outputs =
     asked === undefined
       ? undefined
-      : arrayAt(asked, "outputs", limits.maxTensors).map((entry, index) =>
-          readRequested(entry, `outputs[${index}]`, limits),
+      : eachOnce(
+          arrayAt(asked, "outputs", limits.maxTensors).map((entry, index) =>
+            readRequested(entry, `outputs[${index}]`, limits),
+          ),
         );
-  if (outputs && outputs.length > 1 && new Set(outputs.map(({ name }) => name)).size !== outputs.length) {
-    refuse("outputs", "a list without a name twice");
-  }
   const message: Writable<InferRequestMessage> = {
     parameters,
     inputs: [],

@@ -1,4 +1,5 @@
 import {
+  eachOnce,
   type InferRequestMessage,
   type RequestedOutput,
   sharedPartOf,
@@ -91,14 +92,11 @@ export class RequestFields {
   /** The request with these inputs. */
   request(inputs: readonly WireTensor[]): AddressedRequest {
     const { model, version, outputs } = this;
-    if (new Set(outputs.map((output) => output.name)).size !== outputs.length) {
-      throw invalid("outputs must be a list without a name twice");
-    }
     const message = {
       ...(this.#id === undefined ? {} : { id: this.#id }),
       parameters: parametersOf(this.#parameters),
       inputs,
-      ...(outputs.length === 0 ? {} : { outputs }),
+      ...(outputs.length === 0 ? {} : { outputs: eachOnce(outputs) }),
       binaryOutputs: true,
     };
     return { model, version, message };
