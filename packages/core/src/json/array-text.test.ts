@@ -7,6 +7,7 @@ import { readInferReplyInSteps, writeInferReply, writeInferReplyInSteps } from "
 import { readInferRequest, readInferRequestInSteps } from "../protocol/infer-request.ts";
 import { defaultWireLimits } from "../protocol/limits.ts";
 import { parseMessage } from "./message-text.ts";
+import { dataPieces } from "./tensor-data.ts";
 
 const seed = 20_261;
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -203,6 +204,21 @@ describe("the shape of data", () => {
     expect([...tensorBytes("UINT8", [], "[7]")]).toEqual([7]);
   });
 
+  it("reads numbers that are not finite as Python and Triton write them, and writes them so", () => {
+    const data = "[NaN,Infinity,-Infinity,-0,1.5]";
+    for (const datatype of ["FP32", "FP64"] as const) {
+      const bytes = tensorBytes(datatype, [5], data.replaceAll(",", " , "));
+      const view = datatype === "FP32" ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
+      expect([...view]).toEqual([NaN, Infinity, -Infinity, -0, 1.5]);
+      const spec = { name: "x", datatype, shape: [5] };
+      expect([...dataPieces({ spec, bytes })].join("")).toBe(data);
+      expect(reasonOf(() => tensorBytes(datatype, [1], "[1e999]"))).toBe("invalid-input");
+    }
+    for (const datatype of ["INT32", "INT64", "BOOL"] as const) {
+      expect(reasonOf(() => tensorBytes(datatype, [1], "[NaN]"))).toBe("invalid-input");
+    }
+  });
+
   const wrong: readonly [string, string][] = [
     ["[[1,2],[3,4],[5,6]]", "invalid-input"],
     ["[[1,2,3],4,5,6]", "invalid-input"],
@@ -217,8 +233,9 @@ describe("the shape of data", () => {
     ["[,1,2,3,4,5,6]", "invalid-input"],
     ["[1,,2,3,4,5,6]", "invalid-input"],
     ["[1 2,3,4,5,6]", "invalid-input"],
-    ["[NaN,2,3,4,5,6]", "invalid-input"],
-    ["[1,2,3,4,5,Infinity]", "invalid-input"],
+    ["[+NaN,2,3,4,5,6]", "invalid-input"],
+    ["[1,2,3,4,5,Infinit]", "invalid-input"],
+    ["[1,2,3,4,5,NaN6]", "invalid-input"],
     ["[1,2,3,4,5,-]", "invalid-input"],
     ["[1,2,3,4,5,+6]", "invalid-input"],
     ["[01,2,3,4,5,6]", "invalid-input"],

@@ -297,15 +297,13 @@ export class ArrayText {
     return /^-?[0-9]{1,20}$/.test(written) ? BigInt(written) : undefined;
   }
 
-  /** The leaf `true`, `false`, 0 or 1 as 0 or 1; undefined when it is something else. */
-  bit(): number | undefined {
-    for (const [word, value] of bits) {
-      if (!this.#startsWith(word)) continue;
-      this.#at += word.length;
-      return value;
-    }
-    const value = this.float64();
-    return value === 0 || value === 1 ? value : undefined;
+  /** What the word stands for that the leaf is; undefined where it is none of these. */
+  word(words: readonly (readonly [string, number])[]): number | undefined {
+    const first = this.bytes[this.#at] ?? 0;
+    if (first >= zero && first <= 0x39) return undefined;
+    const [word, value] = words.find(([one]) => this.#startsWith(one)) ?? (["", undefined] as const);
+    this.#at += word.length;
+    return value;
   }
 
   /** The leaf as text; undefined where it is a long one. Throws `invalid-input` when it is none. */
@@ -394,5 +392,3 @@ export class ArrayText {
     this.#negative = negative;
   }
 }
-
-const bits: readonly (readonly [string, number])[] = Object.entries({ true: 1, false: 0 });

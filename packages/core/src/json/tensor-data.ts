@@ -3,7 +3,8 @@ import { type Datatype, elementBytes, elementOffsets, type Tensor, TextWriter } 
 import type { ArrayText } from "./array-text.ts";
 
 /**
- * The JSON form of tensor data: a row-major array, nested or flat. FP16 and BF16 have no JSON form.
+ * The JSON form of tensor data: a row-major array, nested or flat. FP16 and BF16 have no JSON form; numbers that are not finite
+ * are the words that Python and Triton write and read, which JSON itself does not have.
  */
 
 function invalid(message: string): LongshoreError {
@@ -16,6 +17,10 @@ interface Put {
   /** Finds and puts leaves from an index on, as far as there is a quicker way; tells how far it came. */
   many?(text: ArrayText, index: number, until: number): number;
 }
+
+type Words = readonly (readonly [string, number])[];
+const truths: Words = Object.entries({ true: 1, false: 0 });
+const notFinite: Words = Object.entries({ NaN, Infinity, "-Infinity": -Infinity });
 
 function integer(into: { [index: number]: number }, least: number, most: number): Put {
   return (text, index) => {
@@ -50,10 +55,9 @@ function putsInto(datatype: Datatype, buffer: ArrayBuffer): Put | undefined {
     case "BOOL": {
       const into = new Uint8Array(buffer);
       return (text, index) => {
-        const value = text.bit();
-        if (value === undefined) return false;
+        const value = text.word(truths) ?? text.float64();
         into[index] = value;
-        return true;
+        return value === 0 || value === 1;
       };
     }
     case "UINT8":
@@ -76,9 +80,10 @@ function putsInto(datatype: Datatype, buffer: ArrayBuffer): Put | undefined {
       const into = new Float32Array(buffer);
       return Object.assign(
         (text: ArrayText, index: number) => {
-          const value = text.float32();
+          const word = text.word(notFinite);
+          const value = word ?? text.float32();
           into[index] = value;
-          return Number.isFinite(value);
+          return word !== undefined || Number.isFinite(value);
         },
         { many: (text: ArrayText, index: number, until: number) => text.plainSingles(into, index, until) },
       );
@@ -86,9 +91,10 @@ function putsInto(datatype: Datatype, buffer: ArrayBuffer): Put | undefined {
     case "FP64": {
       const into = new Float64Array(buffer);
       return (text, index) => {
-        const value = text.float64();
+        const word = text.word(notFinite);
+        const value = word ?? text.float64();
         into[index] = value;
-        return Number.isFinite(value);
+        return word !== undefined || Number.isFinite(value);
       };
     }
     default:
@@ -148,7 +154,7 @@ function* numbersWork(
       if (index === until) break;
       if (!text.next()) throw wrongCount(count, String(index));
       if (!put(text, index)) {
-        throw invalid(`value ${index} is not of its datatype and finite, with all its digits`);
+        throw invalid(`value ${index} is not of its datatype and range, with all its digits`);
       }
       index += 1;
     }
@@ -183,7 +189,7 @@ function* textsWork(text: ArrayText, count: number, turn: Turn): Generator<void,
 /**
  * The work of reading the bytes of a tensor whose data came as JSON. Whether the text can hold `count` values (the product
  * of the shape) is checked before their bytes are allocated. Values that are not of the datatype are `invalid-input`:
- * fractions for integers, numbers out of range, infinite numbers. Integers keep all 64 bits.
+ * fractions for integers, and numbers out of range. Integers keep all 64 bits.
  */
 export function dataWork(
   text: ArrayText,
@@ -222,7 +228,7 @@ const bytesInPiece = 16_384;
 
 /**
  * The flat JSON array of a tensor, as text in pieces: 64-bit integers keep all their digits. Throws `unsupported` for what
- * JSON cannot carry: FP16, BF16, NaN and infinities, BYTES that are not UTF-8.
+ * JSON cannot carry: FP16, BF16, BYTES that are not UTF-8.
  */
 export function* dataPieces(tensor: Tensor): Generator<string> {
   const { name, datatype } = tensor.spec;
@@ -246,7 +252,6 @@ export function* dataPieces(tensor: Tensor): Generator<string> {
       const to = Math.min(bytes.byteLength, from + valuesInPiece * width);
       for (let at = from; at < to; at += width) {
         const value = get(view, at);
-        if (typeof value === "number" && !Number.isFinite(value)) throw refuse("holds NaN or infinity");
         words.push(Object.is(value, -0) ? "-0" : String(value));
       }
       yield `${from === 0 ? "" : ","}${words.join(",")}`;

@@ -116,7 +116,7 @@ function server(change: Partial<HandlerParts> = {}) {
       status: response.status,
       headers: response.headers,
       text,
-      json: text.startsWith("{") || text.startsWith("[") ? (JSON.parse(text) as Record<string, unknown>) : {},
+      json: /^[{[][^]*[}\]]$/.test(text) ? (JSON.parse(text) as Record<string, unknown>) : {},
     };
   };
   return { ask, endpoint };
@@ -464,6 +464,32 @@ describe("parameters of generate", () => {
     const twice = await ask("POST", "/v2/models/echo/generate", { text_input: "a", ...inside });
     expect(twice).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
     expect(JSON.stringify(twice.json)).toContain("'parameters'");
+  });
+});
+
+describe("outputs without JSON form", () => {
+  it("are refused before the run where they are asked for as JSON, and given as binary data", async () => {
+    const outputs = [{ name: "y", datatype: "FP16" as const, shape: [-1, 2] }];
+    const half: DoubleModel = {
+      description: doubleDescription({ name: "half", outputs }),
+      run: () =>
+        tensorsOf({ spec: { name: "y", datatype: "FP16", shape: [1, 2] }, bytes: new Uint8Array(4) }),
+    };
+    const endpoint = doubleEndpoint([half], { id: "server" });
+    const { ask } = server({ endpoint });
+    const inputs = [{ name: "x", datatype: "FP32", shape: [1, 3], data: [1, 2, 3] }];
+    const infer = (more: object) => ask("POST", "/v2/models/half/infer", { inputs, ...more });
+    const y = (parameters: object) => ({ outputs: [{ name: "y", parameters }] });
+    for (const json of [
+      {},
+      y({}),
+      { ...y({ binary_data: false }), parameters: { binary_data_output: true } },
+    ]) {
+      expect(await infer(json)).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
+    }
+    expect(endpoint.asked).toHaveLength(0);
+    expect((await infer(y({ binary_data: true }))).status).toBe(200);
+    expect((await infer({ parameters: { binary_data_output: true } })).status).toBe(200);
   });
 });
 

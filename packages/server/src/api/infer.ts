@@ -31,7 +31,7 @@ import { findModel, findVariant } from "./find-model.ts";
 import { inferAnswers, takesSeveral } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
 import { type Received, receive } from "./receive.ts";
-import { checkRequested, inferReply } from "./respond.ts";
+import { checkJsonForms, checkRequested, inferReply } from "./respond.ts";
 import { arrivingInputs, formToSendOn, isAnsweredAnew, mayBeSentOn, replyAsItCame } from "./sending-on.ts";
 import { readShared } from "./shared-memory.ts";
 
@@ -209,6 +209,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     events.stage("decode", "inputs", bodyMs);
     const request = toRequest(message, segment, knowledge, plain, state);
     if (wire) request.wire = wire;
+    else checkJsonForms(message, segment, description);
     const parameters = parametersOf(api, asked, message);
     if (parameters) request.parameters = parameters;
     if (pass) request.pass = pass;

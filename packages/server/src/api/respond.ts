@@ -38,6 +38,26 @@ export function checkRequested(
   }
 }
 
+/** Refuses outputs that are asked for as JSON and have no such form, before the model runs. */
+export function checkJsonForms(
+  message: InferRequestMessage,
+  { to }: Segment,
+  description: ModelDescription,
+): void {
+  if (to !== endCut) return;
+  const binary = binaryChoice(message);
+  for (const { name, datatype } of description.outputs) {
+    if (datatype !== "FP16" && datatype !== "BF16") continue;
+    const asked = message.outputs ? message.outputs.find((output) => output.name === name) : { name };
+    if (!asked || asked.shared || asked.classification || binary(asked)) continue;
+    throw new LongshoreError(
+      "invalid-input",
+      "admission",
+      `output ${name} is ${datatype}, which has no JSON form; ask for it as binary data`,
+    );
+  }
+}
+
 const noCodecs: Parameters<typeof packTensors>[1] = {};
 
 /** The reply to an inference. `sinceMs`: when it would have begun, had nothing of its time been spent on reading the body. */

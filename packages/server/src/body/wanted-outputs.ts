@@ -42,7 +42,7 @@ function* wantedInSteps(
 }
 
 /** Tells for each tensor of the reply whether it goes into the binary part. */
-export function binaryChoice(message: InferRequestMessage): (output: WireTensor) => boolean {
+export function binaryChoice(message: InferRequestMessage): (output: Pick<WireTensor, "name">) => boolean {
   return ({ name }) => {
     if (name.startsWith(statePrefix)) return true;
     const owner = name.endsWith(rowsSuffix) ? name.slice(0, -rowsSuffix.length) : name;
