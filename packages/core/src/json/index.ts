@@ -1,3 +1,3 @@
 export { ArrayText } from "./array-text.ts";
-export { maxDepth, messageWork } from "./message-text.ts";
+export { maxDepth, messageWork, parseFields } from "./message-text.ts";
 export { type DataWork, dataPieces, dataWork, named, newTurn } from "./tensor-data.ts";

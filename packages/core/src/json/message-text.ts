@@ -23,7 +23,7 @@ const atOnceBytes = 65_536;
 const lists: ReadonlySet<string> = new Set(["inputs", "outputs"]);
 
 /** Where in a message a value stands, as far as it matters. */
-type Place = "message" | "parameters" | "parameter" | "list" | "entry" | "elsewhere";
+type Place = "message" | "fields" | "parameters" | "parameter" | "list" | "entry" | "elsewhere";
 
 /** Messages up to this are made text in one go; in ASCII, which most are, names are then slices of it. */
 const wholeBytes = 16_384;
@@ -75,8 +75,8 @@ class MessageText {
     this.#ascii = asciiOf(bytes);
   }
 
-  whole(): unknown {
-    const value = this.#value("message");
+  whole(place: "message" | "fields" = "message"): unknown {
+    const value = this.#value(place);
     this.#skipBlanks();
     if (this.#at !== this.#bytes.byteLength) throw bad(broken);
     return value;
@@ -135,6 +135,8 @@ class MessageText {
     if (place === "message" && lists.has(key)) return this.#value("list");
     if (place === "message" && key === "parameters") return this.#value("parameters");
     if (place === "parameters") return this.#value("parameter");
+    if (place === "fields" && key === "parameters") return this.#value("fields");
+    if (place === "fields" && key === "sequence_id") return this.#value("parameter");
     if (place === "entry" && key === "data" && this.#skipBlanks() === 0x5b) return this.#data();
     return this.#value("elsewhere");
   }
@@ -305,6 +307,14 @@ function* dataEnds(bytes: Uint8Array): Generator<void, ReadonlyMap<number, numbe
 export function* messageWork(bytes: Uint8Array): Generator<void, unknown> {
   const ends = bytes.byteLength > atOnceBytes ? yield* dataEnds(bytes) : undefined;
   return new MessageText(bytes, ends).whole();
+}
+
+/**
+ * Parses a request whose fields are inputs and parameters by their names, or inside `parameters`: of numbers, only the id of a
+ * sequence stays its digits. Throws as `messageWork`.
+ */
+export function parseFields(bytes: Uint8Array): unknown {
+  return new MessageText(bytes, undefined).whole("fields");
 }
 
 /** Parses a message. Throws as `messageWork`. */

@@ -467,6 +467,28 @@ describe("parameters of generate", () => {
   });
 });
 
+describe("the id of a sequence in generate", () => {
+  it("keeps all of its 64 bits, as a number, as text, and inside parameters", async () => {
+    const { ask, endpoint } = server();
+    const body = async (fields: string): Promise<number> => {
+      const parts = [new TextEncoder().encode(`{"text_input":"a",${fields}}`)];
+      const request = { body: { kind: "parts", parts } } as const;
+      return (await ask("POST", "/v2/models/echo/generate", undefined, request)).status;
+    };
+    const start = '"sequence_start":true';
+    expect(await body(`"sequence_id":18446744073709551615,${start}`)).toBe(200);
+    expect(await body(`"sequence_id":"9007199254740993",${start}`)).toBe(200);
+    expect(await body(`"parameters":{"sequence_id":9007199254740993,${start}}`)).toBe(200);
+    expect(endpoint.asked.map(({ request }) => request.sequence?.id)).toEqual([
+      "18446744073709551615",
+      "9007199254740993",
+      "9007199254740993",
+    ]);
+    expect(await body(`"sequence_id":18446744073709551616,${start}`)).toBe(400);
+    expect(await body(`"sequence_id":1,"sequence_id":2,${start}`)).toBe(400);
+  });
+});
+
 describe("outputs without JSON form", () => {
   it("are refused before the run where they are asked for as JSON, and given as binary data", async () => {
     const outputs = [{ name: "y", datatype: "FP16" as const, shape: [-1, 2] }];

@@ -6,6 +6,7 @@ import {
   LongshoreError,
   type ModelAddress,
   type ModelDescription,
+  parseFields,
   plainTensor,
   type PortSpec,
   read,
@@ -18,7 +19,6 @@ import {
 import { findModel } from "./find-model.ts";
 import { infer } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";
-import { objectFrom } from "./replies.ts";
 
 /** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
 const maxGenerateBytes = 2 ** 20;
@@ -170,7 +170,7 @@ export async function generate(
     stream,
     async read() {
       const bytes = await readBody(asked.request.body, { maxBytes });
-      const object = objectFrom(bytes);
+      const object = read.objectAt(parseFields(bytes), "the request");
       const long = bytes.byteLength > atOnceBytes;
       if (long) await pause();
       const json = encoder.encode(JSON.stringify(toInfer(object, description)));
