@@ -66,7 +66,8 @@ function entryOf(
     const reason = newer ?? loaded.profileIgnored;
     return { name, version, state: "ready", ...(reason === undefined ? {} : { reason }) };
   }
+  // Also where it was unloaded, or failed, before.
+  if (facts.loading(name, version)) return { name, version, state: "loading" };
   if (problem !== undefined) return { name, version, state: "unavailable", reason: problem };
-  if (!facts.isOn(name)) return { name, version, state: "unloaded" };
-  return { name, version, state: facts.loading(name, version) ? "loading" : "available" };
+  return { name, version, state: facts.isOn(name) ? "available" : "unloaded" };
 }

@@ -244,6 +244,64 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
   });
 });
 
+describe("while it comes and goes, the index says of a model", () => {
+  it("that it loads, also what was unloaded or failed before, and that its predecessor is ready", async () => {
+    runtime = memoryRuntime({ models, clock, loadMs: 50 });
+    const engine = engineWith({ explicit: true });
+    for (const before of ["unloaded", "unavailable", "ready"]) {
+      if (before === "unavailable") {
+        store.put("m/2/model.onnx", "no model");
+        await expect(load(engine, "m")).rejects.toMatchObject({ reason: "invalid-model" });
+        store.put("m/2/model.onnx", memoryFile("three"));
+      }
+      expect((await states(engine))["m/2"]).toMatch(before);
+      const loading = engine.load("m", undefined, call);
+      await settle();
+      expect((await states(engine))["m/2"]).toBe(before === "ready" ? "ready" : "loading");
+      await clock.finish(loading);
+      expect((await states(engine))["m/2"]).toBe("ready");
+      if (before === "unloaded") await clock.finish(engine.unload("m", call));
+    }
+  });
+
+  it("that it loads with the pipeline that it is a part of, and that it does no more where that fails", async () => {
+    runtime = memoryRuntime({ models, clock, loadMs: 50 });
+    store.put(
+      "p/model.yaml",
+      `inputs: [{ name: x, datatype: FP32, shape: [-1, 1] }]
+pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } }`,
+    );
+    const engine = engineWith({ explicit: true });
+    const leave = new AbortController();
+    const loading = engine.load("p", undefined, { ...call, abort: leave.signal });
+    await settle();
+    expect(await states(engine)).toMatchObject({ "p/1": "loading", "m/2": "loading" });
+    leave.abort();
+    await expect(loading).rejects.toMatchObject({ reason: "cancelled" });
+    expect(await states(engine)).toMatchObject({
+      "p/1": expect.stringMatching(/^unavailable/) as string,
+      "m/2": "unloaded",
+    });
+  });
+
+  it("that it is loaded in turn at a place that loads what it is asked for, and that it unloads", async () => {
+    runtime = memoryRuntime({ models, clock, loadMs: 50 });
+    const engine = engineWith();
+    const loading = engine.load("m", undefined, call);
+    await settle();
+    expect((await states(engine))["m/2"]).toBe("loading");
+    await clock.finish(loading);
+    const running = start(engine, "m");
+    await settle();
+    const unloading = engine.unload("m", call);
+    await settle();
+    expect((await states(engine))["m/2"]).toBe("unloading");
+    await clock.finish(running);
+    await clock.finish(unloading);
+    expect((await states(engine))["m/2"]).toBe("unloaded");
+  });
+});
+
 describe("a pipeline under explicit control", () => {
   const pipeline = `inputs: [{ name: x, datatype: FP32, shape: [-1, 1] }]
 pipeline:

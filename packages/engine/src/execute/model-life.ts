@@ -5,7 +5,6 @@ import {
   housekeepingCall,
   LongshoreError,
   type Observer,
-  Once,
   startCut,
   untilAborted,
 } from "@longshore/core";
@@ -20,16 +19,10 @@ import {
   type Renewal,
 } from "../repository/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
+import { type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
 import { failedLoad, notLoaded } from "./load-errors.ts";
 import { type IndexEntry, indexOf, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
-
-/** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */
-interface VersionLease extends Disposable {
-  readonly loaded: LoadedVersion;
-  /** Owner of the graphs that are loaded for it. */
-  readonly owner: object;
-}
 
 /** Which versions of which models are served, and their coming and going. */
 export interface ModelLife {
@@ -52,14 +45,6 @@ export interface ModelLife {
   held(): readonly LoadedVersion[];
 }
 
-interface Held {
-  readonly loaded: LoadedVersion;
-  leases: number;
-  retired: boolean;
-  readonly gone: Promise<void>;
-  leave(): void;
-}
-
 export interface ModelLifeParts {
   readonly repository: ModelRepository;
   readonly pool: GraphPool;
@@ -73,21 +58,6 @@ export interface ModelLifeParts {
   readonly lacks?: ModelSource["lacks"];
   /** The program that `load` warms: the default variant of this place. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
-}
-
-class LeaseOfHeld extends Once implements VersionLease {
-  readonly loaded: LoadedVersion;
-  readonly owner: object;
-
-  constructor(held: Held) {
-    super(() => {
-      held.leases--;
-      if (held.retired && held.leases === 0) held.leave();
-    });
-    held.leases++;
-    this.loaded = held.loaded;
-    this.owner = held;
-  }
 }
 
 function hasTransforms({ programs }: LoadedVersion): boolean {
@@ -105,6 +75,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   /** In explicit mode what was loaded, else what was unloaded. */
   const named = new Set<string>();
   const unloading = new Set<string>();
+  /** What each load under way makes ready, as `<model>/<version>`. */
+  const loads = new Set<Set<string>>();
   /** Loaded by name: not for what is made of them alone. */
   const asked = new Set<string>();
   /** What each loaded model is made of, also while it waits to be read anew because one of those has been. */
@@ -249,6 +221,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     renewal: Renewal,
     model: string,
     versions: readonly string[],
+    under: Set<string>,
     call: Call,
   ): Promise<{ readonly fresh: readonly Held[]; readonly failed: ReadonlyMap<string, unknown> }> {
     const fresh: Held[] = [];
@@ -257,6 +230,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       note(model, version, "loading");
       try {
         const held = make(await renewal.load(version, call));
+        for (const used of held.loaded.versionsUsed) under.add(used);
         try {
           await warm(held, call);
           fresh.push(held);
@@ -335,11 +309,14 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     async load(model, version, call, override) {
       checkModelName(model);
       let failed: ReadonlyMap<string, unknown>;
+      const under = new Set<string>();
+      loads.add(under);
       try {
         const renewal = await repository.renew(model, override);
         const wanted = version === undefined ? renewal.versions : [await renewal.resolve(version)];
         if (wanted.length === 0) await renewal.resolve(undefined);
-        const loaded = await loadAll(renewal, model, wanted, call);
+        for (const one of wanted) under.add(`${model}/${one}`);
+        const loaded = await loadAll(renewal, model, wanted, under, call);
         failed = loaded.failed;
         const kept = version === undefined ? [] : renewal.versions;
         if (loaded.fresh.length > 0) switchTo(renewal, model, loaded.fresh, failed, kept);
@@ -348,6 +325,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
           problems.set(`${model}/`, textOf(thrown));
         }
         throw failedLoad(model, thrown);
+      } finally {
+        loads.delete(under);
       }
       for (const thrown of failed.values()) throw failedLoad(model, thrown);
     },
@@ -380,7 +359,10 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
           [...ready.values()].flatMap(({ loaded }) => (loaded.description.name === model ? [loaded] : [])),
         models: () => [...new Set([...ready.values()].map(({ loaded }) => loaded.description.name))],
         problem: (model, version) => problems.get(`${model}/${version}`),
-        loading: (model, version) => found.has(`${model}/${version}`),
+        loading: (model, version) => {
+          const key = `${model}/${version}`;
+          return found.has(key) || [...loads].some((under) => under.has(key));
+        },
         unloading: (model) => unloading.has(model),
       }),
     held: () => [...ready.values()].map(({ loaded }) => loaded),

@@ -1,0 +1,34 @@
+import { Once } from "@longshore/core";
+import type { LoadedVersion } from "../repository/index.ts";
+
+/** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */
+export interface VersionLease extends Disposable {
+  readonly loaded: LoadedVersion;
+  /** Owner of the graphs that are loaded for it. */
+  readonly owner: object;
+}
+
+/** A version that is served, or was until the last lease of it goes. */
+export interface Held {
+  readonly loaded: LoadedVersion;
+  leases: number;
+  retired: boolean;
+  readonly gone: Promise<void>;
+  leave(): void;
+}
+
+/** A lease of it, with which the version goes where it is retired and this is the last one. */
+export class LeaseOfHeld extends Once implements VersionLease {
+  readonly loaded: LoadedVersion;
+  readonly owner: object;
+
+  constructor(held: Held) {
+    super(() => {
+      held.leases--;
+      if (held.retired && held.leases === 0) held.leave();
+    });
+    held.leases++;
+    this.loaded = held.loaded;
+    this.owner = held;
+  }
+}
