@@ -159,8 +159,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   const batchesOf = new Map<string, Map<number, BatchCounters>>();
   const memoryOf = new Map<string, number>();
   const replies = new Map<number, number>();
-  /** Requests under way, and whether their first run has yet to begin. */
-  const open = new Map<string, { readonly counters: ModelCounters; waits: boolean }>();
+  /** Requests under way, whether their first run has yet to begin, and whether it was that of a step. */
+  const open = new Map<string, { readonly counters: ModelCounters; waits: boolean; inSteps: boolean }>();
   /** Batches of models inside pipelines, which nobody asked for themselves, with what their members waited in all. */
   const inner = new WeakMap<readonly string[], number>();
 
@@ -173,14 +173,17 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     return made;
   };
 
-  const begins = (callId: string, model?: string): void => {
+  const begins = (callId: string, model: string): void => {
     const request = open.get(callId);
     if (!request?.waits) return;
     const { counters } = request;
     request.waits = false;
     counters.pending -= 1;
     // A run of the model itself is counted by its batch, which others may share.
-    if (model === undefined || counters.model !== model) counters.executions += 1;
+    if (counters.model === model) return;
+    counters.executions += 1;
+    // A part of its own graph is called after it and the cuts.
+    request.inSteps = !model.startsWith(`${counters.model}:`);
   };
 
   const started = (event: LongshoreEvent & { kind: "batch-started" }): void => {
@@ -202,7 +205,17 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     const inputMs = inputOf(event);
     innerRan(event);
     // Parts between inner cuts have no statistics of their own.
-    if (version === undefined) return;
+    if (version !== undefined) addBatch(model, version, size, inputMs, tookMs - inputMs, 0);
+  };
+
+  const addBatch = (
+    model: string,
+    version: string,
+    size: number,
+    inputMs: number,
+    inferMs: number,
+    outputMs: number,
+  ): void => {
     const key = keyOf(model, version);
     const sizes = batchesOf.get(key) ?? new Map<number, BatchCounters>();
     if (batchesOf.size < maxModels) batchesOf.set(key, sizes);
@@ -210,8 +223,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     const batch = sizes.get(size) ?? { size, times: made };
     if (sizes.size < maxSizes) sizes.set(size, batch);
     add(batch.times.compute_input, inputMs);
-    add(batch.times.compute_infer, tookMs - inputMs);
-    add(batch.times.compute_output, 0);
+    add(batch.times.compute_infer, inferMs);
+    add(batch.times.compute_output, outputMs);
   };
 
   /** What comes to a run that was counted: its requests had to be given copies of their parts. */
@@ -264,7 +277,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
       add(place[how], passedMs);
       if (how !== "cancel") add(place.compute_infer, passedMs);
     }
-    const unrun = open.get(event.callId)?.waits === true;
+    const { waits: unrun = false, inSteps = false } = open.get(event.callId) ?? {};
     open.delete(event.callId);
     if (unrun) counters.pending -= 1;
     if (outcome !== "answered") {
@@ -281,10 +294,16 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     counters.inferences += event.rows;
     const { times } = counters;
     // Every kind counts each inference once, also when it took no time: perf_analyzer divides by these counts.
-    add(times.queue, msOf(stages, "queue"));
-    add(times.compute_input, msOf(stages, "transform", "decode"));
-    add(times.compute_infer, msOf(stages, "run"));
-    add(times.compute_output, msOf(stages, "encode"));
+    // The queues of steps are those of their models, where they are counted.
+    add(times.queue, inSteps ? 0 : msOf(stages, "queue"));
+    const inputMs = msOf(stages, "transform", "decode");
+    const inferMs = msOf(stages, "run");
+    const outputMs = msOf(stages, "encode");
+    add(times.compute_input, inputMs);
+    add(times.compute_infer, inferMs);
+    add(times.compute_output, outputMs);
+    // Each is a batch of its own, as of an ensemble in Triton.
+    if (inSteps) addBatch(event.model, event.version, event.rows, inputMs, inferMs, outputMs);
   };
 
   return {
@@ -295,7 +314,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
           case "inference-began": {
             if (open.size >= maxOpen) return;
             const counters = countersOf(event.model, event.version);
-            open.set(event.callId, { counters, waits: true });
+            open.set(event.callId, { counters, waits: true, inSteps: false });
             counters.pending += 1;
             return;
           }

@@ -27,6 +27,7 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { createHandler } from "../api/index.ts";
+import type { CountAndTime } from "./counters.ts";
 import { createLog } from "./log.ts";
 import { otlpExporter, otlpTraces } from "./otlp.ts";
 import type { Span } from "./spans.ts";
@@ -265,6 +266,11 @@ describe("a request that is forwarded", () => {
   });
 });
 
+interface Told {
+  readonly inference_stats: Readonly<Record<string, CountAndTime>>;
+  readonly batch_stats: readonly unknown[];
+}
+
 describe("metrics", () => {
   it("have Triton's names, labels and units, and our own in seconds and bytes", async () => {
     const { clock, send, page } = world();
@@ -320,6 +326,50 @@ describe("metrics", () => {
     ]) {
       expect(text.split("\n")).toContain(line);
     }
+  });
+
+  it("have a pipeline's requests as batches of their own, and its steps' queues at their models", async () => {
+    const { clock, send } = world();
+    const ask = (): Promise<unknown> => Promise.resolve(send("/v2/models/twice/infer", [1, 2, 3, 4]));
+    await clock.finish(Promise.all([ask(), ask()]));
+    const of = async (model: string): Promise<Told> => {
+      const reply = await send(`/v2/models/${model}/stats`, undefined);
+      const read = new TextDecoder().decode(await readBody(reply.body, { maxBytes: 1e6 }));
+      return (JSON.parse(read) as { readonly model_stats: readonly [Told] }).model_stats[0];
+    };
+    const { inference_stats: stats, batch_stats: batches, ...twice } = await of("twice");
+    const { inference_stats: inner } = await of("dense");
+    expect(inner["queue"]!.ns).toBeGreaterThan(0);
+    expect(stats["queue"]).toEqual({ count: 2, ns: 0 });
+    const { compute_input, compute_infer, compute_output } = stats;
+    expect(compute_infer).toEqual({ count: 2, ns: 40e6 });
+    expect(batches).toEqual([{ batch_size: 1, compute_input, compute_infer, compute_output }]);
+    expect(twice).toMatchObject({ inference_count: 2, execution_count: 2 });
+  });
+
+  it("count the queue of a part of a graph at its model", () => {
+    const { telemetry } = world();
+    const { record } = telemetry.observer;
+    const asked = { atMs: 0, callId: "c", model: "dense", version: "1" } as const;
+    record({ kind: "inference-began", ...asked });
+    record({ kind: "batch-started", atMs: 0, model: "dense:c1..end", size: 1, callIds: ["c"] });
+    record({
+      kind: "inference-ended",
+      ...asked,
+      tenant: "local",
+      tookMs: 5,
+      outcome: "answered",
+      answers: 1,
+      rows: 1,
+      stages: [{ stage: "queue", name: "dense", tookMs: 3 }],
+      receivedBytes: 0,
+      sentBytes: 0,
+      millijoules: 0,
+      energyLabel: "estimated",
+    });
+    const { times, executions } = telemetry.counters.version("dense", "1");
+    expect([times.queue, executions]).toEqual([{ count: 1, ns: 3e6 }, 1]);
+    expect(telemetry.counters.batches("dense", "1")).toEqual([]);
   });
 
   it("count who waits while it waits", async () => {
