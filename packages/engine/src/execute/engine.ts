@@ -55,6 +55,8 @@ import { programOf } from "./variants.ts";
 export interface Engine extends Endpoint {
   /** Every version in the store and what became of it. */
   index(): Promise<readonly IndexEntry[]>;
+  /** Models that the steps of this one name. Throws `unknown-model`, `invalid-configuration`. */
+  uses(model: string): Promise<readonly string[]>;
   /**
    * Reads a model anew and loads the instances of its default variant, then serves it instead of what was served before;
    * requests under way finish on the old one. Without a version: all that the model's policy serves. A version that cannot
@@ -321,6 +323,10 @@ class EngineHere implements Engine {
 
   index(): Promise<readonly IndexEntry[]> {
     return this.#serve.life.index();
+  }
+
+  uses(model: string): Promise<readonly string[]> {
+    return this.#serve.life.uses(model);
   }
 
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void> {

@@ -41,6 +41,8 @@ export interface ModelLife {
    */
   unload(model: string, call: Call, dependents?: boolean): Promise<void>;
   index(): Promise<readonly IndexEntry[]>;
+  /** As that of the repository. */
+  uses(model: string): Promise<readonly string[]>;
   /** What is loaded now. */
   held(): readonly LoadedVersion[];
 }
@@ -365,6 +367,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
         },
         unloading: (model) => unloading.has(model),
       }),
+    uses: repository.uses,
     held: () => [...ready.values()].map(({ loaded }) => loaded),
   };
 }

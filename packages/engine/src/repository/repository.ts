@@ -23,6 +23,8 @@ export interface ModelRepository {
    * `unknown-model`, `unknown-version`.
    */
   resolve(model: string, version: string | undefined): Promise<string>;
+  /** Models that its steps name, of any version of it. Throws `unknown-model`, `invalid-configuration`. */
+  uses(model: string): Promise<readonly string[]>;
   /** What `resolve` says. Throws `unknown-model`, `unknown-version`, `invalid-configuration`, `invalid-model`. */
   load(model: string, version: string | undefined, call: Call): Promise<LoadedVersion>;
   /**
@@ -196,6 +198,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     names,
     versions: async (model) => versionsOf(readingOf(model)),
     resolve: async (model, version) => resolveIn(readingOf(model), version),
+    uses: async (model) => modelsNamed(await configOf(readingOf(model))),
     load: async (model, version, call) => load(readingOf(model), version, call),
     async renew(model, override) {
       checkModelName(model);

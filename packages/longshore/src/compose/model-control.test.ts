@@ -301,6 +301,7 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
       },
       unload: () => Promise.resolve(),
       index: noIndex.index,
+      uses: () => Promise.resolve([]),
     };
     const parts = {
       engine,
@@ -336,7 +337,9 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
       read: (path) => files.read(path),
     };
     const nothing = (): Promise<void> => Promise.resolve();
-    const engine = { load: nothing, unload: nothing, index: () => Promise.reject(new Error("no folder")) };
+    const uses = (): Promise<readonly string[]> => Promise.resolve([]);
+    const index = (): Promise<never> => Promise.reject(new Error("no folder"));
+    const engine = { load: nothing, unload: nothing, index, uses };
     const parts = { engine, store, clock, missing: missingModels(noIndex), report: () => undefined };
     await expect(controlModels({ modelControl: "poll", pollMs: 10 }, parts)).rejects.toThrow("no folder");
     expect(looks).toBe(1);

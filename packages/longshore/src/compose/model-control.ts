@@ -1,5 +1,6 @@
-import { type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
+import { type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
 import { type Engine, type ModelStore, type RepositoryWatch, watchModels } from "@longshore/engine";
+import { loadAll, type LoadParts } from "./load-all.ts";
 
 /**
  * Who decides which models are served, as in Triton. `none`: all of the repository, each loaded when it is first asked
@@ -93,12 +94,11 @@ export function missingModels({
 }
 
 /** What models are controlled with. */
-interface ControlParts {
-  readonly engine: Pick<Engine, "load" | "unload" | "index">;
+interface ControlParts extends LoadParts {
+  readonly engine: LoadParts["engine"] & Pick<Engine, "unload" | "index">;
   readonly store: ModelStore;
   readonly clock: Clock;
   readonly missing: MissingModels;
-  readonly report: (text: string) => void;
 }
 
 /**
@@ -128,41 +128,16 @@ export async function controlModels(options: ModelControlOptions, parts: Control
         })
       : undefined;
   try {
-    await loadWanted(options, parts, call);
+    const { loadModels = [], exitOnError = true } = options;
+    const all = modelControl === "poll" || loadModels.includes("*");
+    const wanted = all ? (await engine.index()).map(({ name }) => name) : loadModels;
+    await loadAll(wanted, exitOnError, parts, call);
+    missing.allTried();
   } catch (thrown) {
     watch?.[Symbol.dispose]();
     throw thrown;
   }
   return { [Symbol.dispose]: () => watch?.[Symbol.dispose]() };
-}
-
-async function loadWanted(
-  { modelControl, loadModels = [], exitOnError = true }: ModelControlOptions,
-  { engine, missing, report }: ControlParts,
-  call: Call,
-): Promise<void> {
-  const all = modelControl === "poll" || loadModels.includes("*");
-  const wanted = all ? [...new Set((await engine.index()).map(({ name }) => name))] : loadModels;
-  for (const model of wanted) {
-    // Loaded, unloaded or removed while those before it were loaded.
-    if (missing.isSettled(model)) continue;
-    try {
-      await engine.load(model, undefined, call);
-    } catch (thrown) {
-      if (exitOnError && !missing.isSettled(model)) {
-        const { reason, stage, message } = LongshoreError.from(thrown, "resolve", "loading a model");
-        throw new LongshoreError(
-          reason,
-          stage,
-          `${message}; nothing is served without it unless that is no error (--no-exit-on-error)`,
-          { cause: thrown },
-        );
-      }
-      missing.failed(model, LongshoreError.is(thrown) && thrown.reason === "unknown-model");
-      report(textOf(thrown));
-    }
-  }
-  missing.allTried();
 }
 
 export function textOf(thrown: unknown): string {

@@ -1,0 +1,111 @@
+import { type Call, housekeepingCall, LongshoreError, untilAborted } from "@longshore/core";
+import { createEngine } from "@longshore/engine";
+import {
+  manualClock,
+  memoryEngineParts,
+  memoryFile,
+  memoryRuntime,
+  memoryStore,
+  oneStage,
+  settle,
+} from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { loadAll } from "./load-all.ts";
+
+const call = housekeepingCall("test");
+
+/** An engine whose loads end when they are told to, and what came of them. */
+function world(made: Readonly<Record<string, readonly string[]>> = {}) {
+  const begun: string[] = [];
+  const reported: string[] = [];
+  const missing: string[] = [];
+  const ends = new Map<string, (problem?: LongshoreError) => void>();
+  const engine = {
+    load: (model: string, _version: string | undefined, own: Call) => {
+      begun.push(model);
+      const loading = new Promise<void>((resolve, reject) =>
+        ends.set(model, (problem) => (problem ? reject(problem) : resolve())),
+      );
+      return untilAborted(loading, own.abort, "execute");
+    },
+    uses: (model: string) =>
+      model === "unread" ? Promise.reject(new Error("unread")) : Promise.resolve(made[model] ?? []),
+  };
+  const parts = {
+    engine,
+    missing: { failed: (model: string) => void missing.push(model), isSettled: () => false },
+    report: (text: string) => void reported.push(text),
+  };
+  const end = async (model: string, problem?: string, reason: "internal" | "memory-limit" = "internal") => {
+    ends.get(model)!(problem === undefined ? undefined : new LongshoreError(reason, "resolve", problem));
+    await settle();
+  };
+  return { begun, reported, missing, parts, end };
+}
+
+describe("models that are loaded at the start", () => {
+  it("are loaded four at a time, and what fails leaves the others and is told in their order", async () => {
+    const { begun, reported, missing, parts, end } = world();
+    const all = loadAll(["a", "b", "unread", "d", "e"], false, parts, call);
+    await settle();
+    expect(begun).toEqual(["a", "b", "unread", "d"]);
+    await end("unread", "unread failed");
+    expect([reported, missing]).toEqual([[], ["unread"]]);
+    expect(begun).toEqual(["a", "b", "unread", "d", "e"]);
+    await end("b", "b failed");
+    await end("a");
+    expect(reported).toEqual(["b failed", "unread failed"]);
+    for (const model of ["d", "e"]) await end(model);
+    await all;
+  });
+
+  it("come after what they are made of, in whatever order they are named", async () => {
+    const uses = { outer: ["middle", "b"], middle: ["a"], ring: ["gnir"], gnir: ["ring"] };
+    const { begun, parts, end } = world(uses);
+    const all = loadAll(["outer", "b", "ring", "gnir", "a", "a"], false, parts, call);
+    await settle();
+    // The middle one is loaded with the outer one.
+    expect(begun).toEqual(["a", "b", "gnir"]);
+    await end("a");
+    await end("b");
+    expect(begun).toEqual(["a", "b", "gnir", "outer"]);
+    await end("gnir");
+    expect(begun).toEqual(["a", "b", "gnir", "outer", "ring"]);
+    await end("outer");
+    await end("ring");
+    await all;
+  });
+
+  it("end with the first that fails where all are needed, once none is being loaded any more", async () => {
+    const { begun, reported, missing, parts, end } = world();
+    const all = loadAll(["a", "b", "c", "d", "e"], true, parts, call);
+    const failure = expect(all).rejects.toMatchObject({
+      message: expect.stringMatching(/^b failed; nothing/) as string,
+    });
+    await settle();
+    await end("b", "b failed");
+    await failure;
+    expect([begun, reported, missing]).toEqual([["a", "b", "c", "d"], [], []]);
+  });
+
+  it("make room for each other as they did one after the other", async () => {
+    const clock = manualClock();
+    const models = { one: oneStage([], [], 1, () => new Map()) };
+    const runtime = memoryRuntime({ models, clock, loadMs: 50 });
+    const names = ["a", "b", "c"];
+    const store = memoryStore(
+      Object.fromEntries(names.map((name) => [`${name}/1/model.onnx`, memoryFile("one")])),
+    );
+    const parts = memoryEngineParts({ clock, models, store, runtime });
+    const engine = createEngine({ ...parts, limits: { ...parts.limits, maxModelBytes: 60 * 2 ** 20 } });
+    const reported: string[] = [];
+    const missing = { failed: (model: string) => void reported.push(model), isSettled: () => false };
+    const report = (text: string): void => void reported.push(text);
+    await clock.finish(loadAll(names, true, { engine, missing, report }, call));
+    expect(reported).toEqual([]);
+    expect(runtime.loads).toHaveLength(3);
+    // Two fit beside each other.
+    expect(runtime.open()).toBe(2);
+    expect(clock.nowMs()).toBe(100);
+  });
+});
