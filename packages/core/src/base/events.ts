@@ -210,6 +210,8 @@ export type LongshoreEvent =
       readonly atMs: number;
       readonly entries: number;
       readonly bytes: number;
+      /** That there is room for. */
+      readonly maxBytes: number;
       readonly evicted: number;
     }
   | {
@@ -226,6 +228,8 @@ export type LongshoreEvent =
       readonly model: string;
       readonly version: string;
       readonly state: string;
+      /** Of one that is ready: its answers are kept. */
+      readonly cached?: boolean;
     }
   | {
       /** A model that is served from now on says things in its configuration that have no effect here. */

@@ -87,8 +87,15 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   const isOn = (model: string): boolean => named.has(model) === explicit;
   const turn = (model: string, on: boolean): void =>
     void (on === explicit ? named.add(model) : named.delete(model));
-  const note = (model: string, version: string, state: ModelState): void =>
-    observer.record({ kind: "model-state", atMs: clock.nowMs(), model, version, state });
+  const note = (model: string, version: string, state: ModelState, cached = false): void =>
+    observer.record({
+      kind: "model-state",
+      atMs: clock.nowMs(),
+      model,
+      version,
+      state,
+      ...(cached ? { cached } : {}),
+    });
 
   function make(loaded: LoadedVersion): Held {
     if (hasTransforms(loaded)) parts.lane?.prepare?.();
@@ -284,7 +291,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     }
     for (const held of fresh) {
       serve(held);
-      note(model, held.loaded.description.version, "ready");
+      const { version, responseCache } = held.loaded.description;
+      note(model, version, "ready", responseCache);
     }
     // A version that could not be loaded leaves the place to the one before it.
     const last = renewal.versions.flatMap((version) => ready.get(`${model}/${version}`) ?? []).at(-1);

@@ -87,6 +87,7 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
       atMs: clock.nowMs(),
       entries: answers.entries,
       bytes: answers.bytes,
+      maxBytes,
       evicted,
     });
   }

@@ -36,6 +36,8 @@ export interface ModelCounters {
   /** Requests that found their model and whose first run has not begun. */
   pending: number;
   readonly times: Readonly<Record<Kind, CountAndTime>>;
+  /** Its answers are kept, as it said when it was loaded, or was asked. */
+  cached: boolean;
   readonly failures: Map<FailureWord, number>;
   /** Of models that give several answers: by the place of the answer. */
   readonly answers: Map<number, AnswerCounters>;
@@ -95,6 +97,7 @@ function empty(model: string, version: string): ModelCounters {
     executions: 0,
     pending: 0,
     times,
+    cached: false,
     failures: new Map(),
     answers: new Map(),
   };
@@ -320,7 +323,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
           }
           case "model-state":
             // Its zeros are told before anybody asks it, as Triton does: rates and autoscalers begin from them.
-            if (event.state === "ready") countersOf(event.model, event.version);
+            if (event.state === "ready")
+              countersOf(event.model, event.version).cached = event.cached === true;
             return;
           case "batch-started":
             return started(event);
@@ -336,7 +340,9 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
           case "inference-ended":
             return ended(event);
           case "cache-asked": {
-            const { times } = countersOf(event.model, event.version);
+            const counters = countersOf(event.model, event.version);
+            counters.cached = true;
+            const { times } = counters;
             return add(event.outcome === "miss" ? times.cache_miss : times.cache_hit, event.tookMs);
           }
           case "exchange-ended":

@@ -66,6 +66,10 @@ const tritonCounters: readonly (readonly [name: string, help: string, value: Mod
     "Time to prepare outputs",
     (one) => microseconds(one.times.compute_output.ns),
   ],
+];
+
+/** Of models whose answers are kept, as there. */
+const tritonCacheCounters: typeof tritonCounters = [
   ["nv_cache_num_hits_per_model", "Answers from the response cache", (one) => one.times.cache_hit.count],
   ["nv_cache_num_misses_per_model", "Answers that were not in it", (one) => one.times.cache_miss.count],
   [
@@ -89,10 +93,25 @@ function labelsOf({ model, version }: ModelCounters): Sample["labels"] {
 
 function* tritonFamilies({ counters, machine }: MetricsParts): Iterable<Family> {
   const models = counters.all();
-  const each = (value: ModelValue) => () =>
-    models.map((one): Sample => ({ suffix: "", labels: labelsOf(one), value: value(one) }));
+  const each =
+    (value: ModelValue, of = models) =>
+    () =>
+      of.map((one): Sample => ({ suffix: "", labels: labelsOf(one), value: value(one) }));
   for (const [name, help, value] of tritonCounters) {
     yield { name, help, type: "unknown", samples: each(value) };
+  }
+  const plain = (name: string, help: string, value: number): Family => gauge(name, help, () => [[[], value]]);
+  const cached = models.filter((one) => one.cached);
+  for (const [name, help, value] of tritonCacheCounters) {
+    yield { name, help, type: "unknown", samples: each(value, cached) };
+  }
+  if (cached.length > 0) {
+    const sum = (kind: "cache_hit" | "cache_miss"): number =>
+      cached.reduce((all, { times }) => all + times[kind].count, 0);
+    const [hits, misses] = [sum("cache_hit"), sum("cache_miss")];
+    yield plain("nv_cache_num_hits", "Answers from the response cache, of all models", hits);
+    yield plain("nv_cache_num_misses", "Answers that were not in it, of all models", misses);
+    yield plain("nv_cache_num_lookups", "Answers that were looked for in it", hits + misses);
   }
   yield {
     name: "nv_inference_request_failure",
@@ -112,7 +131,6 @@ function* tritonFamilies({ counters, machine }: MetricsParts): Iterable<Family> 
   );
   if (!machine) return;
   const use = machine();
-  const plain = (name: string, help: string, value: number): Family => gauge(name, help, () => [[[], value]]);
   yield plain("nv_cpu_utilization", "Share of all processors in use, 0 to 1", use.cpuRatio);
   yield plain("nv_cpu_memory_total_bytes", "Memory of the machine", use.memoryTotalBytes);
   yield plain("nv_cpu_memory_used_bytes", "Memory in use on the machine", use.memoryUsedBytes);
@@ -153,7 +171,7 @@ export interface Metrics {
   readonly rolloutChanges: Counter;
   readonly rolloutCompared: Counter;
   readonly quarantines: Counter;
-  cache: { readonly entries: number; readonly bytes: number } | undefined;
+  cache: { readonly entries: number; readonly bytes: number; readonly maxBytes: number } | undefined;
   /** The metrics of what a reader sees, as text in pieces; see `metricsText`. */
   text(form: MetricsForm, sees: Sees): Generator<void, readonly Uint8Array[]>;
 }
@@ -244,6 +262,10 @@ export function createMetrics(parts: MetricsParts): Metrics {
     if (cache) {
       yield gauge("longshore_cache_bytes", "Memory of the response cache", () => [[[], cache.bytes]]);
       yield gauge("longshore_cache_entries", "Answers in the response cache", () => [[[], cache.entries]]);
+      yield gauge("nv_cache_num_entries", "Answers in the response cache", () => [[[], cache.entries]]);
+      yield gauge("nv_cache_util", "Share of the response cache that is in use, 0 to 1", () => [
+        [[], cache.bytes / Math.max(1, cache.maxBytes)],
+      ]);
     }
     const directory = parts.directory?.();
     if (directory) {

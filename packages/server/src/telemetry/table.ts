@@ -101,8 +101,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   "cache-asked": ({ model, version, outcome }, { metrics }) => {
     if (outcome === "joined") metrics.cacheJoined.add([model, version]);
   },
-  "cache-changed": ({ entries, bytes, evicted }, { metrics }) => {
-    metrics.cache = { entries, bytes };
+  "cache-changed": ({ entries, bytes, maxBytes, evicted }, { metrics }) => {
+    metrics.cache = { entries, bytes, maxBytes };
     metrics.cacheEvicted.add([], evicted);
   },
   "request-repeated": ({ model, version }, { metrics }) => metrics.repeated.add([model, version]),

@@ -62,6 +62,8 @@ function world(settings: Partial<TraceSettings> = { level: "TIMESTAMPS", rate: 1
     store: memoryStore({
       "dense/1/model.onnx": memoryFile("dense"),
       "dense/model.yaml": "batching: { maxBatchSize: 8 }",
+      "kept/1/model.onnx": memoryFile("dense"),
+      "kept/model.yaml": "responseCache: true",
       "tuned/1/model.onnx": memoryFile("dense"),
       "tuned/config.pbtxt":
         'optimization { eager_batching: true } parameters { key: "threads" value { string_value: "4" } }',
@@ -286,7 +288,6 @@ describe("metrics", () => {
       `nv_inference_exec_count{${one}} 2`,
       `nv_inference_compute_infer_duration_us{${one}} 20000`,
       `nv_inference_pending_request_count{${one}} 0`,
-      `nv_cache_num_hits_per_model{${one}} 0`,
       "nv_cpu_utilization 0.5",
       "nv_cpu_memory_total_bytes 100",
       "nv_cpu_memory_used_bytes 40",
@@ -300,6 +301,39 @@ describe("metrics", () => {
       expect(text.split("\n")).toContain(line);
     }
     expect(text).not.toContain("# EOF");
+    expect(text).not.toMatch(/^nv_cache_/m);
+  });
+
+  it("tell of the response cache for models whose answers are kept, from when they are loaded", async () => {
+    const { clock, engine, telemetry, page } = world();
+    for (const model of ["dense", "kept"])
+      await clock.finish(engine.load(model, undefined, housekeepingCall("load")));
+    const lines = async (): Promise<readonly string[]> =>
+      (await page()).split("\n").filter((line) => line.startsWith("nv_cache_"));
+    const of = (name: string, value: number): string =>
+      `nv_cache_${name}_per_model{model="kept",version="1"} ${value}`;
+    const zeros = ["num_hits", "num_misses", "hit_duration", "miss_duration"].map((name) => of(name, 0));
+    const none = ["num_hits", "num_misses", "num_lookups"].map((name) => `nv_cache_${name} 0`);
+    expect(await lines()).toEqual([...zeros, ...none]);
+    const asked = { kind: "cache-asked", atMs: 0, callId: "c", model: "kept", version: "1" } as const;
+    for (const outcome of ["miss", "hit", "joined"] as const)
+      telemetry.observer.record({ ...asked, outcome, tookMs: 2 });
+    const changed = { kind: "cache-changed", atMs: 0, evicted: 0 } as const;
+    telemetry.observer.record({ ...changed, entries: 1, bytes: 250, maxBytes: 1000 });
+    expect(await lines()).toEqual([
+      of("num_hits", 2),
+      of("num_misses", 1),
+      of("hit_duration", 4000),
+      of("miss_duration", 2000),
+      "nv_cache_num_hits 2",
+      "nv_cache_num_misses 1",
+      "nv_cache_num_lookups 3",
+      "nv_cache_num_entries 1",
+      "nv_cache_util 0.25",
+    ]);
+    // What is loaded anew without it tells of none.
+    telemetry.observer.record({ kind: "model-state", atMs: 0, model: "kept", version: "1", state: "ready" });
+    expect((await lines()).some((line) => line.includes("kept"))).toBe(false);
   });
 
   it("tell zeros of a model from when it is loaded, and of no other", async () => {
