@@ -1,6 +1,7 @@
-import { type Call, goldenFile, type Json, LongshoreError } from "@longshore/core";
+import { type Call, goldenFile, inSteps, type Json, LongshoreError } from "@longshore/core";
 import type { Artifact } from "../runtime/index.ts";
 import { badConfiguration, isFileName } from "../configuration/index.ts";
+import { linesOf } from "./lines.ts";
 import type { ModelStore } from "./source.ts";
 
 /** Digest of some bytes as `sha256:<hex>`. */
@@ -77,6 +78,8 @@ export function storedArtifact(
 /** Reads files that a configuration names, from the version folder or else the model's own, and notes their digests. */
 export interface NamedFiles {
   text(file: string, path: string): Promise<string>;
+  /** Lines of a text, in steps. */
+  lines(file: string, path: string): Promise<readonly string[]>;
   bytes(file: string, path: string): Promise<Uint8Array>;
   /** Named files read so far, by name. */
   readonly digests: ReadonlyMap<string, string>;
@@ -88,6 +91,7 @@ export function namedFiles(
   configFile: string,
   folders: readonly string[],
   hash: Hash,
+  pause: () => Promise<void>,
 ): NamedFiles {
   const digests = new Map<string, string>();
   const read = new Map<string, Promise<Uint8Array>>();
@@ -117,14 +121,8 @@ export function namedFiles(
     digests,
     bytes,
     text: async (file, path) => new TextDecoder().decode(await bytes(file, path)),
+    lines: async (file, path) => inSteps(linesOf(await bytes(file, path)), pause),
   };
-}
-
-/** Lines of a text without the newline at its end. */
-export function linesOf(text: string): readonly string[] {
-  const lines = text.split(/\r?\n/);
-  if (lines.at(-1) === "") lines.pop();
-  return lines;
 }
 
 /**
@@ -151,14 +149,14 @@ export async function resolveFileParameters(
         `is ${JSON.stringify(value)}; expected a file name`,
       );
     }
-    const text = await files.text(value, `${path}.${key}`);
-    resolved[key.slice(0, -"File".length)] = contentOf(text, value, model, `${path}.${key}`);
+    resolved[key.slice(0, -"File".length)] = await contentOf(value, files, model, `${path}.${key}`);
   }
   return resolved;
 }
 
-function contentOf(text: string, file: string, model: string, path: string): Json {
-  if (file.endsWith(".txt")) return linesOf(text);
+async function contentOf(file: string, files: NamedFiles, model: string, path: string): Promise<Json> {
+  if (file.endsWith(".txt")) return files.lines(file, path);
+  const text = await files.text(file, path);
   if (!file.endsWith(".json")) return text;
   try {
     // JSON.parse gives nothing but JSON.

@@ -6,6 +6,7 @@ import {
   type ModelPorts,
   parseProfile,
   type Profile,
+  turnWhileWanted,
 } from "@longshore/core";
 import type { TransformSet } from "../transform/index.ts";
 import {
@@ -17,7 +18,7 @@ import {
 } from "./assemble.ts";
 import { badConfiguration, type ModelConfig, type StepConfig } from "../configuration/index.ts";
 import { versionDigest } from "./digest.ts";
-import { digestFiles, type Hash, linesOf, type NamedFiles, namedFiles, profileFile } from "./files.ts";
+import { digestFiles, type Hash, type NamedFiles, namedFiles, profileFile } from "./files.ts";
 import { graphBody, instancesOf } from "./graph-body.ts";
 import type { Program } from "./program.ts";
 import { givesSeveral } from "./program-builder.ts";
@@ -74,7 +75,8 @@ export async function readVersion(
   const { store, sha256: hash } = parts;
   const folder = `${model}/${version}`;
   const files = await digestFiles(store, model, folder, hash);
-  const named = namedFiles(store, model, config.file, [folder, model], hash);
+  const pause = (): Promise<void> => turnWhileWanted(parts.clock, call.abort, "resolve");
+  const named = namedFiles(store, model, config.file, [folder, model], hash, pause);
   const inner = new Map<string, LoadedVersion>();
   const asked = new Map<string, ModelPorts>();
   const programs = new Map<string, Program>();
@@ -302,7 +304,7 @@ async function labelsOf(
   const labels: [string, readonly string[]][] = [];
   for (const { name, labelsFile } of config.outputs) {
     if (labelsFile === undefined) continue;
-    labels.push([name, linesOf(await files.text(labelsFile, `output ${JSON.stringify(name)} labels`))]);
+    labels.push([name, await files.lines(labelsFile, `output ${JSON.stringify(name)} labels`)]);
   }
   return Object.fromEntries(labels);
 }

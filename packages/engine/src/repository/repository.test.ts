@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, type Tensors, type TensorSpec } from "@longshore/core";
+import { type Clock, housekeepingCall, type Tensors, type TensorSpec } from "@longshore/core";
 import {
   memoryFile,
   type MemoryModels,
@@ -30,13 +30,16 @@ const models: MemoryModels = {
   fixed: oneStage([fp32("x", 1, 4)], [fp32("y", 1, 4)], 1, nothing),
 };
 
-function repository(files: Readonly<Record<string, string | Uint8Array>>): ModelRepository {
+function repository(
+  files: Readonly<Record<string, string | Uint8Array>>,
+  clock: Clock = manualClock(),
+): ModelRepository {
   return modelRepository({
     store: memoryStore(files),
     source: memorySource(models),
     transforms: transformSet(...pureTransforms()),
     sha256: sha256Of,
-    clock: manualClock(),
+    clock,
   });
 }
 
@@ -56,6 +59,22 @@ pipeline:
 `;
 
 describe("reading a repository", () => {
+  it("lets others have their turn while it reads many labels", async () => {
+    const labels = Array.from({ length: 20_000 }, (_, at) => `label ${at}`);
+    const clock = manualClock();
+    let turns = 0;
+    const counted: Clock = { ...clock, timer: (ms, fire) => (turns++, clock.timer(ms, fire)) };
+    const files = {
+      ...graph("detect"),
+      "classify/model.yaml": classify,
+      "classify/labels.txt": labels.join("\n"),
+    };
+    const { programs } = await clock.finish(repository(files, counted).load("classify", undefined, call));
+    expect(turns).toBe(Math.floor(files["classify/labels.txt"].length / 2 ** 16));
+    const last = programs.get("default")?.steps.at(-1);
+    expect(last).toMatchObject({ chain: { parameters: { labels } } });
+  });
+
   it("takes a bare folder and completes everything from the model file", async () => {
     const { description, programs } = await repository(graph("detect")).load("detect", undefined, call);
     expect(description).toMatchObject({
