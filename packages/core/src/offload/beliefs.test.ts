@@ -106,6 +106,10 @@ describe("placeHealth", () => {
     expect(busy.unavailable(1)).toBeDefined();
     busy.reached();
     expect(busy.unavailable(1)).toBeUndefined();
+    // Who answers no questions either after a run, and then does, is back.
+    silent.failed(error("no-answer"), 2, true);
+    silent.reached();
+    expect(silent.unavailable(3)).toBeUndefined();
     // What never failed, but refused for load, is not there sooner for having been asked.
     const full = placeHealth(seededRandom(1));
     full.failed(error("queue-full", 70), 0);

@@ -93,8 +93,8 @@ function made({ parts }: Loop, { call }: Job, plan: Plan, tally: Tally, nowMs: n
 }
 
 /**
- * A plan at one of the four places that answered last of those that are left alone for their silence alone, for a request that
- * nothing else can answer: where everything is slow, silence says little.
+ * A plan at one of the four places that answered last of those that are left alone for their silence alone, or because they were gone,
+ * for a request that nothing else can answer: where everything is slow, silence says little, and who is back says so by its answer.
  */
 function lastResort(
   loop: Loop,
@@ -104,12 +104,13 @@ function lastResort(
   nowMs: number,
 ): Plan | undefined {
   const { places } = loop;
-  const silent = leftAlone(places.all, exclude).filter((id) => {
+  const asked = leftAlone(places.all, exclude).filter((id) => {
     const health = places.all.get(id)?.health;
-    return health?.silent === true && nowMs < health.pausedUntilMs && job.known.offersBy.has(id);
+    if (!health || nowMs >= health.pausedUntilMs || !job.known.offersBy.has(id)) return false;
+    return health.silent || health.absent;
   });
-  const failingMs = silent.length > 0 ? places.failingMs(job.known, nowMs) : undefined;
-  for (const proving of silent.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
+  const failingMs = asked.length > 0 ? places.failingMs(job.known, nowMs) : undefined;
+  for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
     for (const from of new Set([held, job.held])) {
       const plan = loop.plan({ ...job, proving }, from, exclude, nowMs);
       if (!isInfeasible(plan)) return plan;

@@ -53,6 +53,8 @@ export interface Knowledge extends Disposable {
 const mostAtOnce = 1024;
 /** Very many places are asked so much more seldom that no more than this many are asked in a second. */
 const askedPerSecond = 200;
+/** Who is left alone is asked again after so many milliseconds, however long its pause: it is known soon to be back. */
+const askedBackMs = 1000;
 /** What very many places say is put together no more often than this, in milliseconds; seldomer the more they are. */
 const leastDigestMs = 50;
 const placesPerMs = 20;
@@ -71,7 +73,8 @@ export function knowledgeOf(
   const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
   const entries = new Map<string, AskedModel>();
   const device = deviceSpeed();
-  const roundMs = (): number => Math.max(refreshMs, (places.all.size * 1000) / askedPerSecond);
+  const roundMs = (leastMs = refreshMs): number =>
+    Math.max(leastMs, (places.all.size * 1000) / askedPerSecond);
   const asking = new Set<AbortController>();
   let closed = false;
   const timers = new Set<Disposable>();
@@ -154,16 +157,13 @@ export function knowledgeOf(
     }
   }
 
-  async function askOther(id: EndpointId, entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
+  async function askOther(id: EndpointId, entry: AskedModel, path: Call["path"], due = false): Promise<void> {
     const place = places.all.get(id);
     if (!place || closed) return;
     const again = nowhere(entry.known) && tooSlow(entry.unsaid.get(id));
     let of = entry.known && ranOf(entry.known.description);
     const beganMs = clock.nowMs();
-    if (beganMs < places.pausedUntilMs(place, of) && !again) {
-      askWhenBack(id, entry, of);
-      return;
-    }
+    if (beganMs < places.pausedUntilMs(place, of) && !again && !due) return askWhenBack(id, entry, of);
     try {
       const before = entry.heard.get(id);
       const known = before?.endpoint === place.endpoint ? before : undefined;
@@ -202,26 +202,25 @@ export function knowledgeOf(
 
   /** What few places say is put together at once, what many say when several have spoken. */
   function digestSoon(entry: AskedModel): void {
-    if (places.all.size <= manyPlaces) {
-      digestOf(entry);
-      return;
-    }
+    if (places.all.size <= manyPlaces) return digestOf(entry);
     entry.digesting ??= later(Math.max(leastDigestMs, places.all.size / placesPerMs), () => {
       entry.digesting = undefined;
       digestOf(entry);
     });
   }
 
-  /** A place that failed is asked again when its pause is over, so that it comes back without a request as its probe. */
+  /** A place that failed is asked again when its pause is over, or sooner, so that it comes back without a request as its probe. */
   function askWhenBack(id: EndpointId, entry: AskedModel, of: Ran | undefined): void {
     const place = places.all.get(id);
     const nowMs = clock.nowMs();
-    if (!place || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;
+    if (!place || closed || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;
     entry.due.add(id);
     const backMs = places.pausedUntilMs(place, of) - nowMs;
-    later(Math.max(1, backMs + 1), () => {
-      entry.due.delete(id);
-      void askOther(id, entry, []);
+    later(Math.max(1, Math.min(backMs + 1, roundMs(askedBackMs))), () => {
+      void askOther(id, entry, [], true).then(() => {
+        entry.due.delete(id);
+        if (entry.unsaid.has(id)) askWhenBack(id, entry, of);
+      });
     });
   }
 

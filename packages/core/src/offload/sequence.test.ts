@@ -284,8 +284,8 @@ describe("sequences", () => {
     expect(first.where).toBe("triton");
     expect((await clock.finish(sequence.next(one))).where).toBe("triton");
     triton.fault = "down";
-    await expect(clock.finish(sequence.next(one))).rejects.toMatchObject({ reason: "unreachable" });
-    await expect(clock.finish(sequence.next(one))).rejects.toMatchObject({ reason: "no-place" });
+    for (let time = 0; time < 2; time++)
+      await expect(clock.finish(sequence.next(one))).rejects.toMatchObject({ reason: "unreachable" });
   });
 
   it("refuse to run at places that keep no state", async () => {

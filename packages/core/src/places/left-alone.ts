@@ -2,18 +2,18 @@ import type { EndpointId } from "../base/index.ts";
 import type { Place } from "./place.ts";
 
 /**
- * Places that are there and believed, and to which nothing is sent now because they failed; who answered last comes first: one that
- * hangs has not answered since, one that is slow has. They may be asked where nobody else is left to ask.
+ * Places that are believed, and to which nothing is sent now because they failed; who answered last comes first: one that hangs has not
+ * answered since, one that is slow has. Last come those that were gone, which may be back. They may be asked where nobody else is left to ask.
  */
 export function leftAlone(
   places: ReadonlyMap<EndpointId, Place>,
   without: ReadonlySet<EndpointId>,
 ): readonly EndpointId[] {
   return [...places]
-    .filter(
-      ([id, { health }]) =>
-        !without.has(id) && health.failing && !health.absent && health.distrusted === undefined,
+    .filter(([id, { health }]) => !without.has(id) && health.failing && health.distrusted === undefined)
+    .sort(
+      ([, one], [, other]) =>
+        Number(one.health.absent) - Number(other.health.absent) || other.answeredAtMs - one.answeredAtMs,
     )
-    .sort(([, one], [, other]) => other.answeredAtMs - one.answeredAtMs)
     .map(([id]) => id);
 }

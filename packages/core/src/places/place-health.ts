@@ -18,7 +18,7 @@ export interface PlaceHealth {
   succeeded(nowMs: number): void;
   /**
    * It answered a question about itself: it is there, and answers questions. Whether it still runs anything is another matter,
-   * where it was a run that failed.
+   * where it was a run that failed last.
    */
   reached(): void;
   /**
@@ -80,7 +80,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let pausedUntilMs = -Infinity;
   let why = "";
   let absent = false;
-  /** Of the failures in a row, one was of a run. */
+  /** The last failure was of a run. */
   let ranBadly = false;
   let failures = 0;
   let noted = 0;
@@ -100,7 +100,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       return;
     }
     if (!down.has(error.reason)) return;
-    ranBadly ||= !asked;
+    ranBadly = !asked;
     if (row > 0 && beganMs <= downAtMs && isKnown(error.reason)) return;
     // Also where it was a question that it left unanswered first.
     silent = (row === 0 || silent) && error.reason === "no-answer";
