@@ -99,20 +99,23 @@ function scene() {
   const rules: Call["rules"] = { dataClass: "internal", leastTrust: "none", zones: ["eu"] };
   let steps = 0;
   const step = async (): Promise<void> => {
-    const took = Array.from({ length: 8 }, (_, id) =>
-      gateway.infer(
+    const took = Array.from({ length: 8 }, (_, id) => {
+      const call = { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 5000 };
+      // As a server does that reads the body afterwards.
+      using _pass = gateway.admit?.(segment, call);
+      return gateway.infer(
         {
           segment,
           inputs: tensorsOf(float32Tensor("x", [1], Float32Array.of(1))),
           codecs: {},
           sequence: { id: `${id}`, step: steps, end: false, wantState: false },
         },
-        { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 5000 },
-      ),
-    );
+        call,
+      );
+    });
+    const answers = await clock.finish(Promise.all(took));
     steps++;
-    for (const { outputs } of await clock.finish(Promise.all(took)))
-      expect(float32View(outputs.get("total")!)[0]).toBe(steps);
+    for (const { outputs } of answers) expect(float32View(outputs.get("total")!)[0]).toBe(steps);
   };
   const stepsFor = async (ms: number): Promise<void> => {
     for (const untilMs = clock.nowMs() + ms; clock.nowMs() < untilMs; await clock.advance(250)) await step();
@@ -136,11 +139,12 @@ describe("a server that was gone for long and is back", () => {
   });
 
   it("is asked at once where nobody else is left", async () => {
-    const { a, b, stepsFor } = scene();
+    const { a, b, stepsFor, step } = scene();
     await stepsFor(2000);
     b.state.fault = "unreachable";
     await stepsFor(40_000);
     a.state.fault = "shutting-down";
+    await expect(step()).rejects.toMatchObject({ reason: "unreachable" });
     b.restart();
     await stepsFor(2000);
   });

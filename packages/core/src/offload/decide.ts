@@ -1,12 +1,13 @@
 import type { EndpointId, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { startCut } from "../model/index.ts";
-import { leftAlone, overloaded } from "../places/index.ts";
+import { overloaded } from "../places/index.ts";
 import { type Infeasible, isInfeasible, type Leg, noPlace, type Plan } from "../plan/index.ts";
 import type { Tally } from "../stream/index.ts";
 import type { Held } from "../parts/index.ts";
 import { refusal } from "./door.ts";
 import type { Job } from "./job.ts";
+import { lastResort } from "./last-resort.ts";
 import { sentOn } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
@@ -90,33 +91,6 @@ function made({ parts }: Loop, { call }: Job, plan: Plan, tally: Tally, nowMs: n
     cut: first?.segment.from ?? startCut,
     predictedMs: meanOf(plan.predicted.completionMs),
   });
-}
-
-/**
- * A plan at one of the four places that answered last of those that are left alone for their silence alone, or because they were gone,
- * for a request that nothing else can answer: where everything is slow, silence says little, and who is back says so by its answer.
- */
-function lastResort(
-  loop: Loop,
-  job: Job,
-  held: Held,
-  exclude: ReadonlySet<EndpointId>,
-  nowMs: number,
-): Plan | undefined {
-  const { places } = loop;
-  const asked = leftAlone(places.all, exclude).filter((id) => {
-    const health = places.all.get(id)?.health;
-    if (!health || nowMs >= health.pausedUntilMs || !job.known.offersBy.has(id)) return false;
-    return health.silent || health.absent;
-  });
-  const failingMs = asked.length > 0 ? places.failingMs(job.known, nowMs) : undefined;
-  for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
-    for (const from of new Set([held, job.held])) {
-      const plan = loop.plan({ ...job, proving }, from, exclude, nowMs);
-      if (!isInfeasible(plan)) return plan;
-    }
-  }
-  return undefined;
 }
 
 /** The best plan from the furthest crossing that is here, else from the start. */

@@ -1,8 +1,9 @@
 import { type Call, LongshoreError } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
-import { type Infeasible, isInfeasible, noPlace } from "../plan/index.ts";
+import { type Infeasible, isInfeasible, noPlace, type Plan } from "../plan/index.ts";
 import type { Held } from "../parts/index.ts";
 import { type Job, nobody } from "./job.ts";
+import { lastResort } from "./last-resort.ts";
 import type { Loop } from "./loop.ts";
 
 /** Grants without keeping anything. */
@@ -13,6 +14,12 @@ export function refusal({ work }: Loop, plan: Infeasible, nowMs: number): Longsh
   if (plan.filter !== "deadline") return noPlace(plan);
   const retryAfterMs = Math.max(1, Math.ceil(work.queueMs(nowMs)));
   return new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
+}
+
+/** What would be done with a request by what is known now; where nobody is well, at who is left alone. */
+export function outlook(loop: Loop, job: Job, nowMs: number): Plan | Infeasible {
+  const plan = loop.plan(job, job.held, nobody, nowMs);
+  return isInfeasible(plan) ? (lastResort(loop, job, job.held, nobody, nowMs) ?? plan) : plan;
 }
 
 /**
@@ -34,7 +41,7 @@ export function admitAtDoor(
   const variant = segment.from === startCut || segment.variant === "" ? undefined : segment.variant;
   const held: Held = { cut: segment.from, variant, features: { bytes: 0 }, bytes: 0, tensors: new Map() };
   const nowMs = clock.nowMs();
-  const plan = loop.plan({ ...job, held }, held, nobody, nowMs);
+  const plan = outlook(loop, { ...job, held }, nowMs);
   if (isInfeasible(plan)) throw refusal(loop, plan, nowMs);
   const [leg] = plan.legs;
   // A variant that the plan chose is nothing that a door here could know of the request.

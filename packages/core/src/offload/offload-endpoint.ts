@@ -20,7 +20,7 @@ import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.t
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { accountOf } from "./account.ts";
 import { confirming } from "./call-for.ts";
-import { admitAtDoor } from "./door.ts";
+import { admitAtDoor, outlook } from "./door.ts";
 import type { Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import { aroundOffers, arrived, type Held } from "../parts/index.ts";
@@ -308,7 +308,7 @@ class LoopEndpoint implements OffloadEndpoint {
     const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving: inputs };
     const job = { ...this.#job(known, request, call), held: early };
     if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
-    const plan = this.#loop.plan(job, early, new Set(), this.#loop.clock.nowMs());
+    const plan = outlook(this.#loop, job, this.#loop.clock.nowMs());
     if (isInfeasible(plan)) throw noPlace(plan);
     return arrived(early, inputs, call);
   }
