@@ -27,10 +27,7 @@ function server(id: string) {
     if (state.fault) throw new LongshoreError(state.fault, "transport", `${id} is not there`);
   };
   const offer = doubleOffer(description, info, 5);
-  const double = doubleEndpoint(
-    [{ description, offers: [offer], run: () => ({ outputs: new Map() }) }],
-    info,
-  );
+  const double = doubleEndpoint([{ description, offers: [offer], run: () => new Map() }], info);
   const endpoint: Endpoint = {
     ...double,
     async describe(...asked) {
