@@ -41,7 +41,7 @@ type Fault = "none" | "refuses" | "hangs" | "hangs in the body" | "breaks" | "li
 /** A server that doubles in `runMs`. */
 function server(clock: ManualClock, id: string, runMs: number) {
   const info = { ...doubleInfo, id, zone: "eu" };
-  const state = { fault: "none" as Fault, runMs, begins: (): void => undefined };
+  const state = { fault: "none" as Fault, runMs, refusesMs: 200, begins: (): void => undefined };
   // Others send there, too.
   const load = { atMs: 0, cpuRatio: 0, inFlight: 8, queueMs: 0 };
   const run = async (inputs: Tensors, _: unknown, { abort }: Call) => {
@@ -57,7 +57,7 @@ function server(clock: ManualClock, id: string, runMs: number) {
   const infer: Endpoint["infer"] = async (request, call, progress) => {
     state.begins();
     if (state.fault === "is busier" && call.mostWaitMs !== undefined) {
-      await sleep(clock, 200, call.abort);
+      await sleep(clock, state.refusesMs, call.abort);
       progress?.refused?.({ ...load, queueMs: 50 });
       throw new LongshoreError("busier", "admission", "others came first", { retryAfterMs: 1 });
     }
@@ -191,6 +191,26 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
       servers[hung]!.state.fault = fault;
       servers[(hung + count - 1) % count]!.state.fault = "is busier";
       expect(await ask()).toBeLessThan(500);
+    }
+  });
+
+  it("who had only too much to do is asked again, and not who gives the other opinion", async () => {
+    for (let hung = 0; hung < 3; hung++) {
+      for (const busy of [(hung + 1) % 3, (hung + 2) % 3]) {
+        const clock = manualClock();
+        const servers = ["a", "b", "c"].map((id, at) => server(clock, id, 20 + at));
+        const { ask } = await gatewayOf(servers, clock, true);
+        for (let asked = 0; asked < 15; asked++) await ask();
+        servers[hung]!.state.fault = fault;
+        await ask();
+        await ask();
+        await clock.advance(2000);
+        Object.assign(servers[busy]!.state, { fault: "is busier", refusesMs: 2 });
+        const before = servers.map(({ asked }) => asked.length);
+        expect(await ask()).toBeLessThan(60);
+        const well = 3 - hung - busy;
+        expect(servers[well]!.asked.length - before[well]!).toBe(1);
+      }
     }
   });
 

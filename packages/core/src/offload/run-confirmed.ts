@@ -31,6 +31,8 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   /** What is run here and believed takes nobody's place. */
   const believed = believesHere ? loop.local?.info.id : undefined;
   const questions: { readonly tally: Tally; readonly mine: Set<EndpointId> }[] = [];
+  /** Who had only too much to do when it was asked last. */
+  const refused = new Set<EndpointId>();
   let { limits } = own;
   const ask = ({ without, late, beside }: Wanted): Asking<Outcome> => {
     const child = childCall(call);
@@ -41,15 +43,23 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
       new Set(questions.flatMap((one) => (one.mine === mine ? [] : [...one.mine])));
     const knows: Beside = {
       taken,
-      begins: (endpoint) => void (endpoint === believed || mine.add(endpoint)),
-      refused: (endpoint) => void mine.delete(endpoint),
+      begins(endpoint) {
+        refused.delete(endpoint);
+        if (endpoint !== believed) mine.add(endpoint);
+      },
+      refused(endpoint) {
+        refused.add(endpoint);
+        mine.delete(endpoint);
+      },
       late,
       onlyWell: beside === "late",
     };
     const now = { ...own, limits, note, call: child.call, beside: knows };
     // Who is silent for one of the two would be for the third, and is asked where nobody else is left; a back-up that was not needed in the end is as good as before.
     const lost = questions.flatMap(({ tally: { lostLegs } }) =>
-      lostLegs.filter(({ leg, why }) => leg !== "other" || why !== overtaken).map(({ endpoint }) => endpoint),
+      lostLegs
+        .filter(({ leg, endpoint, why }) => !refused.has(endpoint) && (leg !== "other" || why !== overtaken))
+        .map(({ endpoint }) => endpoint),
     );
     const asked = [...without, ...(beside ? taken() : nobody)];
     questions.push({ tally, mine });

@@ -91,13 +91,17 @@ async function followPlans(
         : new LongshoreError("no-place", "plan", `${tally.plans.length} plans did not lead to an answer`);
     }
     ({ held } = end);
-    if (end.kind === "crossing") continue;
+    const besides = job.beside?.taken() ?? nobody;
+    if (end.kind === "crossing") {
+      if (besides.size > 0) exclude = new Set([...exclude, ...besides]);
+      continue;
+    }
     broke = end.error;
     const spent = !loop.retries.take(loop.clock.nowMs());
     // Without means for another run elsewhere, what is left is this place.
     exclude = new Set([
       ...exclude,
-      ...(job.beside?.taken() ?? nobody),
+      ...besides,
       ...(spent ? loop.places.all.keys() : end.failed.map((one) => one.endpoint)),
     ]);
     forgetRefused(loop, now, end.failed);
