@@ -74,9 +74,10 @@ async function loadRequest({ clock, limits }: Api, { request, call }: Asked): Pr
 /** The configuration and files in the parameters of a load; undefined when there are none. */
 function overrideFrom(api: Api, parameters: object, came: readonly Uint8Array[]): ModelOverride | undefined {
   const written = read.own(parameters, "config");
-  const names = Object.keys(parameters).filter((name) => name.startsWith("file:"));
+  const isFile = (name: string): boolean => name.startsWith("file:");
+  const names = Object.keys(parameters).filter(isFile);
   // A name written wrongly would load what was to be replaced.
-  const unknown = Object.keys(parameters).find((name) => name !== "config" && !names.includes(name));
+  const unknown = Object.keys(parameters).find((name) => name !== "config" && !isFile(name));
   if (unknown !== undefined) {
     read.refuse(`parameters.${unknown.slice(0, 64)}`, "config, or file: with a version and a name");
   }
