@@ -45,11 +45,10 @@ export function checkJsonForms(
   description: ModelDescription,
 ): void {
   if (to !== endCut) return;
-  const binary = binaryChoice(message);
   for (const { name, datatype } of description.outputs) {
     if (datatype !== "FP16" && datatype !== "BF16") continue;
     const asked = message.outputs ? message.outputs.find((output) => output.name === name) : { name };
-    if (!asked || asked.shared || asked.classification || binary(asked)) continue;
+    if (!asked || asked.shared || asked.classification || binaryChoice(message)(asked)) continue;
     throw new LongshoreError(
       "invalid-input",
       "admission",
