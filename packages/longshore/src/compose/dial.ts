@@ -18,7 +18,7 @@ import { httpTransport } from "@longshore/nodejs";
 import { addressOn } from "./address-on.ts";
 import { platformCodecs } from "./codecs.ts";
 import { loadOf } from "./foreign-load.ts";
-import { type ServerTls, transportTls } from "./server-tls.ts";
+import { type ServerTls, transportShown } from "./server-tls.ts";
 
 /** A server that an app or an operator names. What the operator says of a place is the widest it can be. */
 export interface ServerOptions {
@@ -130,10 +130,10 @@ export type DialOptions = Pick<ServerOptions, "credentials" | "tls" | "forwardsT
  * would not be, gRPC is not used. Closing it closes its connections.
  */
 export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions = {}): Endpoint {
-  const { credentials, tls, forwardsTenants } = options;
+  const { forwardsTenants } = options;
   const open = info.grpcAddress?.startsWith("http:") === true && info.address?.startsWith("https:") === true;
   const grpcAddress = open ? undefined : info.grpcAddress;
-  const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls: transportTls(tls) } : {}) };
+  const shown = transportShown(options);
   const load = info.offers ? undefined : loadOf(info.address ?? "", parts.clock, options);
   return oipEndpoint({
     info,

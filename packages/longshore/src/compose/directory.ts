@@ -31,7 +31,7 @@ import { platformCodecs } from "./codecs.ts";
 import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
 import { hintedLink, type LinkHints } from "./hinted-link.ts";
 import { isNats, natsDirectory } from "./nats-directory.ts";
-import { transportTls } from "./server-tls.ts";
+import { transportShown } from "./server-tls.ts";
 
 /** How places of a directory are found and believed. */
 export interface DirectoryOptions {
@@ -94,12 +94,7 @@ async function sourceOf(
       `a directory is a file, an http address, dns:DOMAIN or nats:HOST, not '${from.slice(0, 60)}'`,
     );
   }
-  const transport = httpTransport({
-    address: from,
-    clock,
-    ...(credentials ? { credentials } : {}),
-    ...(tls ? { tls: transportTls(tls) } : {}),
-  });
+  const transport = httpTransport({ address: from, clock, ...transportShown({ credentials, tls }) });
   const source = remoteSource({ transport, clock, random, name: from });
   return {
     name: source.name,

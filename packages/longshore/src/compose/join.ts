@@ -17,7 +17,7 @@ import {
 import { httpTransport, operatorRing } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
 import { isNats, natsKeeper } from "./nats-directory.ts";
-import { transportTls } from "./server-tls.ts";
+import { transportShown } from "./server-tls.ts";
 import type { DirectoryParts } from "./directory.ts";
 import type { Served } from "./put-online.ts";
 
@@ -101,12 +101,7 @@ export async function openJoin(
     const keys = operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) };
     return natsKeeper(address, { ...shown, ...keys });
   }
-  return httpTransport({
-    address,
-    clock,
-    ...(credentials ? { credentials } : {}),
-    ...(tls ? { tls: transportTls(tls) } : {}),
-  });
+  return httpTransport({ address, clock, ...transportShown({ credentials, tls }) });
 }
 
 /** Joins a directory over a transport, and stays until it is disposed, which closes the transport. */

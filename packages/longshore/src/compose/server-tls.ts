@@ -1,3 +1,4 @@
+import type { Credentials } from "@longshore/core";
 import type { HttpTransportOptions } from "@longshore/nodejs";
 
 /** Texts in PEM. */
@@ -12,4 +13,15 @@ export interface ServerTls {
 /** The same in the words of Node.js. */
 export function transportTls(tls: ServerTls): NonNullable<HttpTransportOptions["tls"]> {
   return { ca: tls.authorities, cert: tls.certificate, key: tls.key, servername: tls.serverName };
+}
+
+/** What a server is shown and known by, in the words of the transports. */
+export function transportShown({
+  credentials,
+  tls,
+}: {
+  readonly credentials?: Credentials | undefined;
+  readonly tls?: ServerTls | undefined;
+}): Pick<HttpTransportOptions, "credentials" | "tls"> {
+  return { ...(credentials ? { credentials } : {}), ...(tls ? { tls: transportTls(tls) } : {}) };
 }

@@ -20,7 +20,7 @@ import {
 } from "@longshore/nodejs";
 import type { ServerOptions } from "../compose/dial.ts";
 import { isNats, natsPackages, type OpenPackages } from "../compose/nats-directory.ts";
-import { transportTls } from "../compose/server-tls.ts";
+import { transportShown } from "../compose/server-tls.ts";
 import { partialSource } from "./partial-source.ts";
 
 /** How a server gets models that it is told to serve. */
@@ -76,8 +76,7 @@ export function packagesAt(
     address: from,
     clock,
     maxReplyBytes: maxFileBytes,
-    ...(credentials ? { credentials } : {}),
-    ...(tls ? { tls: transportTls(tls) } : {}),
+    ...transportShown({ credentials, tls }),
   });
   return { ...remotePackages(transport, from), close: () => transport.close() };
 }

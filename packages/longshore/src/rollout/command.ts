@@ -5,6 +5,7 @@ import {
   askJson,
   type Json,
   LongshoreError,
+  neverAborted,
   read,
   type SideFigures,
   type StickyBy,
@@ -14,7 +15,7 @@ import {
   defaultTrialLimits,
 } from "@longshore/core";
 import { httpTransport, systemClock } from "@longshore/nodejs";
-import { transportTls } from "../compose/server-tls.ts";
+import { transportShown } from "../compose/server-tls.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { milliseconds, table } from "../options/io.ts";
@@ -59,17 +60,12 @@ const figuresFrom = read.fields({
 async function ask(options: AtOptions, path: string, body?: Json): Promise<object> {
   const [server] = await serversOf(options);
   if (!server) throw new LongshoreError("invalid-input", "resolve", "name the server with --at URL");
-  const { address, credentials, tls } = server;
+  const { address } = server;
   const clock = systemClock();
-  const transport = httpTransport({
-    address,
-    clock,
-    ...(credentials ? { credentials } : {}),
-    ...(tls ? { tls: transportTls(tls) } : {}),
-  });
+  const transport = httpTransport({ address, clock, ...transportShown(server) });
   try {
     const parts = { transport, clock, name: address, mostMs: mostChangeMs };
-    return read.objectAt(await askJson(parts, path, body, new AbortController().signal), "the reply");
+    return read.objectAt(await askJson(parts, path, body, neverAborted), "the reply");
   } finally {
     await transport.close();
   }
