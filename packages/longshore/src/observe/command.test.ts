@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { type ClientHttp2Session, connect as dialHttp2 } from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,6 +9,7 @@ import { housekeepingCall, readBody } from "@longshore/core";
 import { httpTransport, systemClock } from "@longshore/nodejs";
 import { grpcStream, writeModels } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
+import { writeCertificate } from "../../test/certificates.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
 import { relay } from "./relay.ts";
@@ -167,22 +168,16 @@ it("passes gRPC on, counts its bytes, and does not look inside", async () => {
 });
 
 it("ends TLS on both sides, looks at what is inside, and says why a server is not believed", async () => {
-  const authority = await testAuthority();
-  const { certificatePem, keyPem } = await authority.issue({ name: "here", addresses: ["127.0.0.1"] });
-  const file = (name: string): string => join(folder, name);
-  await writeFile(file("server.pem"), certificatePem);
-  await writeFile(file("server.key"), keyPem);
-  await writeFile(file("authority.pem"), authority.certificatePem);
-  const tls = { certificate: file("server.pem"), key: file("server.key") };
+  const { authority, tls, authorityFile } = await writeCertificate(folder);
   const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0, tls });
   open.push(server);
-  const own = ["--tls-cert", file("server.pem"), "--tls-key", file("server.key")];
+  const own = ["--tls-cert", tls.certificate, "--tls-key", tls.key];
   const { address, lines, notes, end } = await observing(
     ...own,
     "--in-front-of",
     server.address,
     "--at-ca",
-    file("authority.pem"),
+    authorityFile,
     "--grpc-in-front-of",
     `https://${server.grpcAddress}`,
   );
@@ -213,7 +208,7 @@ it("ends TLS on both sides, looks at what is inside, and says why a server is no
   await expect(fetch(`${doubting.address}/v2`)).rejects.toThrow();
   await doubting.end();
   expect(doubting.notes).toEqual([expect.stringMatching(/could not be passed on: .*certificate/)]);
-  const half = await observing("--in-front-of", server.address, "--tls-cert", file("server.pem"));
+  const half = await observing("--in-front-of", server.address, "--tls-cert", tls.certificate);
   expect(half.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
 });
 

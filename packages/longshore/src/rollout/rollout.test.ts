@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { onnxFile, writeModels } from "@longshore/testkit";
-import { testAuthority } from "@longshore/testkit/certificates";
+import { writeCertificate } from "../../test/certificates.ts";
 import { command } from "../../test/command.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
@@ -170,20 +170,16 @@ it("is managed by those who may, where management is on, and takes no model's na
 });
 
 it("asks servers by their own authorities, and shows no key to who could be overheard", async () => {
-  const authority = await testAuthority();
-  const { certificatePem, keyPem } = await authority.issue({ name: "here", addresses: ["127.0.0.1"] });
-  const file = (name: string): string => join(folder, name);
-  await writeFile(file("server.pem"), certificatePem);
-  await writeFile(file("server.key"), keyPem);
-  await writeFile(file("authority.pem"), authority.certificatePem);
-  await writeFile(file("key"), "secret");
-  const address = await server({ tls: { certificate: file("server.pem"), key: file("server.key") } });
+  const { tls, authorityFile } = await writeCertificate(folder);
+  const key = join(folder, "key");
+  await writeFile(key, "secret");
+  const address = await server({ tls });
   expect((await rollout("status", "--at", address)).said).toContain("VERIFY");
   const set = ["set", "reader", "--model", "simple", "--to", "1"];
-  expect((await rollout(...set, "--at", address, "--at-ca", file("authority.pem"))).said).toContain(
+  expect((await rollout(...set, "--at", address, "--at-ca", authorityFile)).said).toContain(
     "reader (revision 1) leads to simple 1",
   );
-  const overheard = await rollout("status", "--at", "http://198.51.100.1:8000", "--at-key", file("key"));
+  const overheard = await rollout("status", "--at", "http://198.51.100.1:8000", "--at-key", key);
   expect(overheard.said).toContain("would be readable on the way");
   expect((await rollout("status", "--at", "nonsense")).said).toContain("'nonsense' is not an address");
 });
