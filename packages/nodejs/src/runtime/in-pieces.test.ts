@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
-
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { childRuntime } from "./child-runtime.ts";
 import { joinPieces, sendInPieces } from "./in-pieces.ts";

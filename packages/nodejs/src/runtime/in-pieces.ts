@@ -5,7 +5,8 @@ import type { FromRunner, ToRunner } from "./runner-message.ts";
  * Messages between this program and a process. Node.js copies, writes and reads each as a whole, about a millisecond of the thread
  * for a megabyte, so that a model of 400 MB would keep everybody else waiting for as long as it takes. What holds more than a
  * piece goes as a list: how much memory it has, the rest of it, then that memory piece by piece, each in a turn of its own. The
- * other side may run somebody's model and is not believed: what it announces is held to a limit before memory is taken. The process imports this file, and little else: its memory is capped.
+ * other side may run somebody's model and is not believed: what it announces is held to a limit before memory is taken. The
+ * process imports this file, and little else: its memory is capped.
  */
 
 type Message = ToRunner | FromRunner;
