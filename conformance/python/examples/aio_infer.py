@@ -6,11 +6,8 @@ from support import *
 
 
 async def main():
+    module = client_module()
     http = flags.protocol == "http"
-    if http:
-        import tritonclient.http.aio as module
-    else:
-        import tritonclient.grpc.aio as module
     first, second = add_sub_data()
     async with module.InferenceServerClient(url()) as triton:
         inputs = add_sub_inputs(module, first, second, binary=(False, True) if http else None)

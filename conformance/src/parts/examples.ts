@@ -14,32 +14,23 @@ const http = ["--protocol", "http"];
 const grpc = ["--protocol", "grpc"];
 const way = (name: string): readonly string[] => ["--way", name];
 
+/** `simple_http_NAME` and `simple_grpc_NAME`. */
+const simple = (name: string, script: string, ...more: readonly string[]): readonly Example[] => [
+  { name: `simple_http_${name}`, script, args: [...http, ...more] },
+  { name: `simple_grpc_${name}`, script, args: [...grpc, ...more] },
+];
+
 /** The examples whose calls the clients for asyncio make, too; several of those were examples of their own once. */
 const alsoWithAsyncio: readonly Example[] = [
-  { name: "simple_http_health_metadata", script: "health_metadata.py", args: http },
-  { name: "simple_http_model_control", script: "model_control.py", args: http },
-  { name: "simple_http_sequence_sync_infer_client", script: "sequence_sync.py", args: http },
-  {
-    name: "simple_http_sequence_sync_infer_client --dyna",
-    script: "sequence_sync.py",
-    args: [...http, "--dyna"],
-  },
-  { name: "simple_http_shm_client", script: "shared_memory.py", args: http },
-  { name: "simple_http_shm_string_client", script: "shared_memory_string.py", args: http },
-  { name: "simple_http_string_infer_client", script: "string_infer.py", args: http },
+  ...simple("health_metadata", "health_metadata.py"),
+  ...simple("model_control", "model_control.py"),
+  ...simple("sequence_sync_infer_client", "sequence_sync.py"),
+  ...simple("sequence_sync_infer_client --dyna", "sequence_sync.py", "--dyna"),
+  ...simple("shm_client", "shared_memory.py"),
+  ...simple("shm_string_client", "shared_memory_string.py"),
+  ...simple("string_infer_client", "string_infer.py"),
   { name: "simple_grpc_custom_args_client", script: "channel_options.py", args: way("arguments") },
   { name: "simple_grpc_keepalive_client", script: "channel_options.py", args: way("keepalive") },
-  { name: "simple_grpc_health_metadata", script: "health_metadata.py", args: grpc },
-  { name: "simple_grpc_model_control", script: "model_control.py", args: grpc },
-  { name: "simple_grpc_sequence_sync_infer_client", script: "sequence_sync.py", args: grpc },
-  {
-    name: "simple_grpc_sequence_sync_infer_client --dyna",
-    script: "sequence_sync.py",
-    args: [...grpc, "--dyna"],
-  },
-  { name: "simple_grpc_shm_client", script: "shared_memory.py", args: grpc },
-  { name: "simple_grpc_shm_string_client", script: "shared_memory_string.py", args: grpc },
-  { name: "simple_grpc_string_infer_client", script: "string_infer.py", args: grpc },
 ];
 
 /** By the names in `src/python/examples` there; an example with several ways to call is several entries. */
@@ -50,12 +41,9 @@ const examples: readonly Example[] = [
     script,
     args: [...args, "--asyncio"],
   })),
-  { name: "simple_http_infer_client", script: "infer.py", args: http },
-  { name: "simple_http_aio_infer_client", script: "aio_infer.py", args: http },
-  { name: "simple_http_async_infer_client", script: "async_infer.py", args: http },
-  { name: "simple_grpc_infer_client", script: "infer.py", args: grpc },
-  { name: "simple_grpc_aio_infer_client", script: "aio_infer.py", args: grpc },
-  { name: "simple_grpc_async_infer_client", script: "async_infer.py", args: grpc },
+  ...simple("infer_client", "infer.py"),
+  ...simple("aio_infer_client", "aio_infer.py", "--asyncio"),
+  ...simple("async_infer_client", "async_infer.py"),
   { name: "simple_grpc_custom_repeat", script: "repeat.py", args: grpc },
   { name: "simple_grpc_sequence_stream_infer_client", script: "sequence_stream.py", args: grpc },
   {
