@@ -240,24 +240,29 @@ class EngineHere implements Engine {
   }
 
   async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
-    const { clock } = this.#parts;
     if (!(await this.#decoupled(request.segment, call))) {
       yield await this.infer(request, call);
       return;
     }
     this.#inFlight++;
     try {
-      this.#admit(0);
-      refuseRules(call, this.info);
-      refusePast(call, clock);
-      refuseConfirmed(call);
-      using own = untilDeadline(call, clock);
+      using own = this.#begin(call);
       yield* serveAnswers(this.#serve, request, own.call);
     } catch (thrown) {
       throw this.#failed(thrown, request, call);
     } finally {
       this.#left();
     }
+  }
+
+  /** The call of a request that may run here, which ends at its deadline. */
+  #begin(call: Call): ReturnType<typeof untilDeadline> {
+    const { clock } = this.#parts;
+    this.#admit(0);
+    refuseRules(call, this.info);
+    refusePast(call, clock);
+    refuseConfirmed(call);
+    return untilDeadline(call, clock);
   }
 
   async #decoupled({ model, version }: Segment, call: Call): Promise<boolean> {
@@ -280,18 +285,13 @@ class EngineHere implements Engine {
   }
 
   async infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
-    const { clock } = this.#parts;
     this.#inFlight++;
     // Taken before anything waits: requests of a sequence run in the order in which they came.
     const place =
       request.sequence && this.#serve.sequences.join(call.tenant, request.segment.model, request.sequence.id);
     let own: ReturnType<typeof untilDeadline> | undefined;
     try {
-      this.#admit(0);
-      refuseRules(call, this.info);
-      refusePast(call, clock);
-      refuseConfirmed(call);
-      own = untilDeadline(call, clock);
+      own = this.#begin(call);
       return await serveRequest(this.#serve, request, own.call, place);
     } catch (thrown) {
       throw this.#failed(thrown, request, call);
