@@ -9,6 +9,7 @@ import {
   type Peer,
   sleep,
   type Transport,
+  untilAborted,
   type WireBody,
   type WireRequest,
   type WireResponse,
@@ -17,7 +18,7 @@ import {
 /** Where the memory transport sends, and how slowly. */
 export interface MemoryTransportOptions {
   readonly clock: Clock;
-  /** Time that each chunk takes, in milliseconds, for simulators. Default: none. */
+  /** Time that each chunk takes, in milliseconds. Default: none. */
   readonly latency?: (bytes: number, direction: "up" | "down") => number;
   /** Bytes of a chunk. Default 65,536. */
   readonly chunkBytes?: number;
@@ -62,24 +63,9 @@ function broken(thrown: unknown): LongshoreError {
   return new LongshoreError("no-answer", "transport", "the connection broke", { cause: thrown });
 }
 
-/** Settles as `work` does, or rejects with the call's own error as soon as the call ends. */
-async function unlessAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
-  let stop = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(abortError(abort, "transport"));
-    if (abort.aborted) stop();
-    else abort.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    abort.removeEventListener("abort", stop);
-  }
-}
-
 /**
- * A transport that calls a handler in this process. Only
- * what a wire carries gets across: the handler sees a call of its own that ends when the sender's does.
+ * A transport that calls a handler in this process. Only what a wire carries gets across: the handler sees a call of its own
+ * that ends when the sender's does.
  */
 export function memoryTransport(handler: Handler, options: MemoryTransportOptions): Transport {
   let closed = false;
@@ -109,7 +95,11 @@ export function memoryTransport(handler: Handler, options: MemoryTransportOption
       acknowledged?: (bytes: number) => void,
     ): Promise<WireResponse> {
       if (closed) throw new LongshoreError("unreachable", "transport", "the transport is closed");
-      const response = await unlessAborted(exchange(request, call.abort, acknowledged), call.abort);
+      const response = await untilAborted(
+        exchange(request, call.abort, acknowledged),
+        call.abort,
+        "transport",
+      );
       return { ...response, body: guarded(response.body, call.abort) };
     },
     async close(): Promise<void> {
@@ -128,7 +118,7 @@ function guarded(body: WireBody, abort: AbortSignal): WireBody {
       const chunks = body.read()[Symbol.asyncIterator]();
       try {
         for (;;) {
-          const next = await unlessAborted(chunks.next(), abort).catch((thrown: unknown) => {
+          const next = await untilAborted(chunks.next(), abort, "transport").catch((thrown: unknown) => {
             throw abort.aborted ? abortError(abort, "transport") : broken(thrown);
           });
           if (next.done) return;
