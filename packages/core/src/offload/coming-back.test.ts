@@ -1,7 +1,7 @@
 import { doubleDescription, doubleEndpoint, doubleInfo, doubleOffer, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { type Call, housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
-import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
@@ -26,8 +26,28 @@ function server(id: string) {
   const check = (): void => {
     if (state.fault) throw new LongshoreError(state.fault, "transport", `${id} is not there`);
   };
-  const offer = doubleOffer(description, info, 5);
-  const double = doubleEndpoint([{ description, offers: [offer], run: () => new Map() }], info);
+  const double = doubleEndpoint(
+    [
+      {
+        description,
+        offers: [doubleOffer(description, info, 5)],
+        async run(inputs, { sequence }) {
+          state.runs++;
+          check();
+          if (!sequence) throw new Error("a step was expected");
+          const brought = sequence.state?.get("s");
+          const before = brought ? float32View(brought)[0] : sequence.step > 0 ? sums.get(sequence.id) : 0;
+          if (before === undefined) throw new LongshoreError("sequence-unknown", "execute", "not here");
+          const sum = before + float32View(inputs.get("x")!)[0]!;
+          sums.set(sequence.id, sum);
+          const outputs = tensorsOf(float32Tensor("total", [1], Float32Array.of(sum)));
+          const kept = tensorsOf(float32Tensor("s", [1], Float32Array.of(sum)));
+          return { outputs, ...(sequence.wantState ? { state: kept } : {}) };
+        },
+      },
+    ],
+    info,
+  );
   const endpoint: Endpoint = {
     ...double,
     async describe(...asked) {
@@ -39,33 +59,6 @@ function server(id: string) {
       state.questions++;
       check();
       return double.offers(...asked);
-    },
-    async infer({ segment, sequence, inputs }: InferenceRequest) {
-      state.runs++;
-      check();
-      const x = inputs.get("x");
-      if (!sequence || !x || "read" in x) throw new Error("a step was expected");
-      const brought = sequence.state?.get("s");
-      const before = brought ? float32View(brought)[0] : sequence.step > 0 ? sums.get(sequence.id) : 0;
-      if (before === undefined) throw new LongshoreError("sequence-unknown", "execute", "not here");
-      const sum = Float32Array.of(before + float32View(x)[0]!);
-      sums.set(sequence.id, sum[0]!);
-      const outputs = tensorsOf(float32Tensor("total", [1], sum));
-      return {
-        outputs,
-        ...(sequence.wantState ? { state: tensorsOf(float32Tensor("s", [1], sum.slice())) } : {}),
-        account: {
-          endpoint: id,
-          zone: "eu",
-          segment,
-          stages: [{ stage: "run", name: "total", tookMs: 5 }],
-          sentBytes: 0,
-          receivedBytes: 0,
-          energy: { millijoules: 0, label: "estimated" },
-          costMicros: 0,
-          forwarded: [],
-        },
-      };
     },
   };
   return {
