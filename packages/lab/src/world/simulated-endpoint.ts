@@ -24,10 +24,11 @@ import {
   segmentKey,
   sleep,
   type Tensors,
+  tinyBytes,
 } from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
 import { fifoSlots, type Slots } from "./service.ts";
-import { type Envelope, questionBytes, tinyBytes, wireOf } from "./wire.ts";
+import { type Envelope, questionBytes, wireOf } from "./wire.ts";
 import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs } from "./profile-times.ts";
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
 import { stepsWithin, wholeWork } from "./step-times.ts";

@@ -6,6 +6,7 @@ import {
   type LinkLearner,
   probeStep,
   type Progress,
+  tinyBytes,
 } from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
 
@@ -15,8 +16,6 @@ export interface Envelope {
   readonly down: number;
 }
 
-/** Bodies below this say nothing about a rate. */
-export const tinyBytes = 8192;
 /** A question and its head. */
 export const questionBytes = 400;
 
@@ -56,18 +55,13 @@ export function wireOf(parts: {
   const { clock, link, learner, envelope } = parts;
   if (!link) return atOnce;
 
-  const sent = async (
-    bytes: number,
-    probes: boolean,
-    call: Call,
-    learns: boolean,
-    progress: Progress | undefined,
-  ): Promise<Sent> => {
+  const sent = async (bytes: number, probes: boolean, call: Call, progress?: Progress): Promise<Sent> => {
     const stepBytes = probes ? probeStep(bytes) : acknowledgeStep(bytes);
     const acknowledges = probes || bytes > stepBytes;
-    let note = learns
-      ? learner?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
-      : undefined;
+    let note =
+      probes || bytes >= tinyBytes
+        ? learner?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
+        : undefined;
     const end = (complete: boolean, placeMs = 0): void => {
       note?.ended(clock.nowMs(), complete, placeMs);
       note = undefined;
@@ -90,8 +84,8 @@ export function wireOf(parts: {
   };
 
   return {
-    send: (bytes, call, progress) => sent(bytes, false, call, bytes >= tinyBytes, progress),
-    probe: (bytes, call) => sent(bytes, true, call, true, undefined),
+    send: (bytes, call, progress) => sent(bytes, false, call, progress),
+    probe: (bytes, call) => sent(bytes, true, call),
     async reply(bytes, call, begun = nothing) {
       let note: ReturnType<LinkLearner["sendStarted"]> | undefined;
       let heard = false;
