@@ -3,7 +3,7 @@
  * obeys the same queues as everybody, decides greedily for one request after the other, and takes services to last as long
  * as they do on average: a yardstick that no client can be, and no bound (a sequence of plans may beat the greedy one).
  */
-import { endCut, LongshoreError, radios, radioState, startCut } from "@longshore/core";
+import { endCut, exchangeMillijoules, LongshoreError, radios, radioState, startCut } from "@longshore/core";
 import { envelopeBytes, type FixedPlan, type OffloadWorld, type PlanCandidate } from "../world/index.ts";
 import { mean, termsOf } from "./figures.ts";
 import type { Simulation } from "./simulation.ts";
@@ -69,10 +69,13 @@ export function oracle(
         here +
         encodeMs * watts +
         state.wakeMillijoules(sentMs) +
-        (radio.upMillijoulesPerMegabit * upBytes + radio.downMillijoulesPerMegabit * downBytes) * 8e-6 +
-        aloneRatio *
-          ((landedMs - sentMs + doneMs - servedMs) * radio.baseWatts +
-            (servedMs - landedMs) * radio.tailWatts),
+        exchangeMillijoules(
+          radio,
+          upBytes,
+          downBytes,
+          aloneRatio * (landedMs - sentMs + doneMs - servedMs),
+          aloneRatio * (servedMs - landedMs),
+        ),
       costMicros:
         (rates.microsPerSecond * runMs) / 1000 + (rates.microsPerMegabyte * (upBytes + downBytes)) / 1e6,
       wrongRatio,

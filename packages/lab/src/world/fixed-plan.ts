@@ -5,6 +5,7 @@ import {
   type Clock,
   endCut,
   type Endpoint,
+  exchangeMillijoules,
   housekeepingCall,
   LongshoreError,
   type Offloader,
@@ -92,7 +93,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
       accounts.push(response.account);
       ({ outputs } = response);
       millijoules +=
-        exchange.wakeMillijoules + exchangeMillijoules(response.account, clock.nowMs() - sentMs, upMs);
+        exchange.wakeMillijoules + usedMillijoules(response.account, clock.nowMs() - sentMs, upMs);
     }
     if (plan.cut !== endCut && plan.back !== undefined && plan.back !== endCut) {
       const rest = { ...segment, from: plan.back };
@@ -120,16 +121,13 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
     };
   }
 
-  function exchangeMillijoules(account: Account, tookMs: number, upMs: number): number {
+  /** What an exchange used, which pays for `upMs` of its time. */
+  function usedMillijoules(account: Account, tookMs: number, upMs: number): number {
     const { radio, activeWatts } = parts;
     const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
     const movedMs = tookMs > 0 ? (upMs * onAirMs) / tookMs : upMs;
     return (
-      (radio.upMillijoulesPerMegabit * account.sentBytes +
-        radio.downMillijoulesPerMegabit * account.receivedBytes) *
-        8e-6 +
-      movedMs * radio.baseWatts +
-      (upMs - movedMs) * radio.tailWatts +
+      exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, movedMs, upMs - movedMs) +
       stageMs(account, "encode", "decode") * activeWatts
     );
   }
