@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type RunningPeer, startGateway } from "@longshore/conformance";
-import type { LongshoreEvent } from "@longshore/core";
+import { fanOut, housekeepingCall, type LongshoreEvent } from "@longshore/core";
 import { type Offloader, openOffloader } from "longshore";
 import { type Ask, follow, ownClient, rawClient } from "./clients.ts";
 import { jumpingClock, type Victim } from "./faults.ts";
@@ -16,11 +16,7 @@ const warmUpsAtOnce = 8;
 
 /** Asks until what answers is compiled, and those who ask know the places. */
 async function warmUp(ask: Ask): Promise<void> {
-  let left = warmUps;
-  const one = async (): Promise<void> => {
-    while (left-- > 0) await follow(ask, 1, 0);
-  };
-  await Promise.all(Array.from({ length: warmUpsAtOnce }, one));
+  await fanOut(warmUps, warmUpsAtOnce, housekeepingCall("warm-up"), () => follow(ask, 1, 0));
 }
 
 /** Who asks a fleet, and has seen nothing of it yet but that it is well. */
