@@ -1,4 +1,4 @@
-import { type ManualClock, manualClock } from "@longshore/testkit";
+import { doubleDescription, doubleOffer, type ManualClock, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { type Call, housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
 import {
@@ -7,33 +7,24 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   nextStep,
-  type Offer,
 } from "../endpoint/index.ts";
-import { certain } from "../estimate/index.ts";
-import type { ModelDescription } from "../model/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
 
 /** A running total: each step adds its input to the state. A wrong state or a step taken twice gives a wrong total. */
-const description: ModelDescription = {
+const description = doubleDescription({
   name: "total",
-  version: "1",
   digest: `sha256:${"2".repeat(64)}`,
   inputs: [{ name: "x", datatype: "FP32", shape: [1] }],
   outputs: [{ name: "total", datatype: "FP32", shape: [1] }],
-  variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
-  batching: { maxBatchSize: 0 },
-  instances: [],
-  labels: {},
-  trusted: true,
   dataClass: "internal",
   sequence: {
     maxIdleMs: 60_000,
     states: [{ input: "s", output: "sN", datatype: "FP32", shape: [1] }],
   },
-};
+});
 
 interface Counter extends Endpoint {
   /** Steps that it ran, by sequence. */
@@ -53,31 +44,7 @@ function counter(info: EndpointInfo, runMs: number): Counter {
     fault: "none",
     queueMs: 0,
     describe: () => Promise.resolve({ description }),
-    offers: () =>
-      Promise.resolve<readonly Offer[]>([
-        {
-          segment: {
-            model: "total",
-            version: "1",
-            digest: description.digest,
-            variant: "base",
-            from: "start",
-            to: "end",
-          },
-          path: [info.id],
-          zones: [info.zone],
-          trust: info.trust,
-          completionMs: certain(runMs),
-          queueMs: 0,
-          energyMillijoules: 0,
-          costMicros: 0,
-          agreementRatio: 1,
-          upTo: { bytes: Infinity },
-          codecs: [],
-          expiresAtMs: Infinity,
-          origin: "promised",
-        },
-      ]),
+    offers: () => Promise.resolve([doubleOffer(description, info, runMs)]),
     async infer(request: InferenceRequest, { tenant }: Call) {
       const { sequence } = request;
       if (!sequence) throw new Error("a step of a sequence was expected");
@@ -321,14 +288,7 @@ describe("sequences", () => {
 });
 
 describe("sequences of clients that keep no state, behind a gateway", () => {
-  const segment = {
-    model: "total",
-    version: "1",
-    digest: description.digest,
-    variant: "base",
-    from: "start",
-    to: "end",
-  };
+  const { segment } = doubleOffer(description, info("edge", "movable"), 1);
   const faults = ["down", "answer-lost", "forgets"] as const;
 
   it("go on for others where one tenant has as many as a place keeps for one", async () => {
