@@ -179,8 +179,8 @@ export function warmth(
         if (absent) fetching = false;
         note(key, state);
       };
-      const loaded = (): void => over({ readyAtMs: clock.nowMs() });
-      endpoint.prepare(segment, call).then(loaded, (thrown: unknown) => {
+      const prepared = (): void => over({ readyAtMs: clock.nowMs() });
+      endpoint.prepare(segment, call).then(prepared, (thrown: unknown) => {
         // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
         over({ readyAtMs: clock.nowMs(), anyway: true });
         if (lacks(id, segment) === 0) return;
