@@ -77,7 +77,6 @@ const probeDeadlineMs = 20_000;
 /** What took longer than this was too long a train for the link as it is now, where that was no outage; of those, few last so long. */
 const longProbeMs = 1000;
 const leastBytes = 1460;
-const mostBytes = 93_440;
 /** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
 /** The same after a link that is worth a train had none to spare. */
@@ -108,7 +107,7 @@ export function linkProbes(
   /** Places that were sent a train since the last decision, and when. */
   const asked = new Map<Place, number>();
   /**
-   * The longest train for each place, where one was slow or lost lately: a link that collapsed is believed to be in an outage at
+   * The longest train for each place, Infinity unless one was slow or lost lately: a link that collapsed is believed to be in an outage at
    * first, behind which it is as quick as before, so that its belief alone would clog it with train after train.
    */
   const limits = new WeakMap<Place, number>();
@@ -116,8 +115,7 @@ export function linkProbes(
   const waiting = new Map<Place, Disposable>();
 
   function limit(place: Place, bytes: number): void {
-    if (bytes < mostBytes) limits.set(place, Math.max(leastBytes, Math.round(bytes)));
-    else limits.delete(place);
+    limits.set(place, Math.max(leastBytes, Math.round(bytes)));
   }
 
   async function send(place: Place, bytes: number): Promise<void> {
